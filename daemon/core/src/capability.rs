@@ -1,0 +1,116 @@
+//! What the host lends to plugins, as ports. `tradewind-cloud` implements them; `tradewind-wasm` calls them with the grant of the
+//! instance that asks, and the implementation checks every argument against it.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    failure::Failure,
+    grant::{HttpGrant, ProcessGrant},
+    names::{AllocationId, InstanceName},
+    units::{Instant, Millis},
+    workload::{ConfigFile, Endpoint, EnvVar, Health, LogChunk, LogQuery, Phase, Port, Probe, Resources, Usage},
+};
+
+/// Names a process: one replica of an allocation of a plugin instance.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ProcessKey {
+    pub allocation: AllocationId,
+    pub replica: u32,
+}
+
+/// The contract's `process.spec`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProcessSpec {
+    pub command: Vec<String>,
+    pub env: Vec<EnvVar>,
+    pub working_directory: Option<String>,
+    pub ports: Vec<Port>,
+    pub files: Vec<ConfigFile>,
+    pub limits: Option<Resources>,
+    pub readiness: Option<Probe>,
+    pub liveness: Option<Probe>,
+    pub restarts: u32,
+    pub restart_always: bool,
+    pub deadline: Option<Millis>,
+    pub stop_signal: String,
+    pub stop_grace: Millis,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProcessStatus {
+    pub key: ProcessKey,
+    pub phase: Phase,
+    pub health: Health,
+    /// 0 when it does not run.
+    pub pid: u32,
+    pub endpoints: Vec<Endpoint>,
+    pub restarts: u32,
+    pub started_at: Option<Instant>,
+    pub ended_at: Option<Instant>,
+    pub exit_code: Option<i32>,
+    pub message: String,
+    pub usage: Option<Usage>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Machine {
+    pub hostname: String,
+    pub os: String,
+    pub arch: String,
+    /// Millicores.
+    pub cpu: u64,
+    pub free_cpu: u64,
+    /// Bytes.
+    pub memory: u64,
+    pub free_memory: u64,
+    /// One-minute load average divided by the cores.
+    pub load: f64,
+}
+
+/// Processes on this machine. They outlive the daemon; a restarted daemon finds them again. The implementation owns every effect:
+/// dropping a future drops the wait, never the effect.
+#[async_trait]
+pub trait Processes: Send + Sync {
+    async fn ensure(
+        &self,
+        owner: &InstanceName,
+        grant: &ProcessGrant,
+        key: ProcessKey,
+        spec: ProcessSpec,
+    ) -> Result<ProcessStatus, Failure>;
+    async fn status(&self, owner: &InstanceName, keys: &[ProcessKey]) -> Result<Vec<Option<ProcessStatus>>, Failure>;
+    /// True when nothing is left of it.
+    async fn remove(&self, owner: &InstanceName, key: &ProcessKey) -> Result<bool, Failure>;
+    async fn owned(&self, owner: &InstanceName) -> Result<Vec<ProcessKey>, Failure>;
+    async fn logs(&self, owner: &InstanceName, allocation: &AllocationId, query: &LogQuery) -> Result<LogChunk, Failure>;
+    async fn machine(&self, owner: &InstanceName, grant: &ProcessGrant) -> Result<Machine, Failure>;
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpRequest {
+    pub method: String,
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub credential: Option<String>,
+    pub timeout: Option<Millis>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpResponse {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+/// Outbound HTTP.
+#[async_trait]
+pub trait Http: Send + Sync {
+    async fn send(&self, owner: &InstanceName, grant: &HttpGrant, request: HttpRequest) -> Result<HttpResponse, Failure>;
+}
+
+/// The host's clocks. Everything that needs time gets it from here, so that tests can hold it still.
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Instant;
+}

@@ -1,0 +1,134 @@
+//! Why a plugin call or a capability call failed. The daemon acts on the kind; the texts are for people.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{plugin::Identity, units::Millis};
+
+/// The contract's error cases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// The input can never work as it is.
+    Invalid,
+    /// A credential or permission is missing.
+    Denied,
+    /// The offer can't supply what it promised.
+    OutOfCapacity,
+    /// A limit of the account stands in the way.
+    Quota,
+    /// Too many requests.
+    Throttled,
+    /// No answer, or a failure that may pass.
+    Unavailable,
+    /// What was named does not exist.
+    NotFound,
+    /// A defect of the plugin: a trap, a broken limit, an answer that makes no sense.
+    Internal,
+}
+
+/// A failed call. `Display` gives the message alone; the plugin and the rest are fields.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+#[error("{message}")]
+pub struct Failure {
+    pub kind: FailureKind,
+    pub message: String,
+    /// The field of the input at fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// The cloud's or the host's own code: `InsufficientInstanceCapacity`, `deadline-exceeded`, `trapped`, `out-of-memory`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// What the operator can do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<Millis>,
+    /// Which plugin instance and version said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<Identity>,
+}
+
+// === impl FailureKind ===
+
+impl FailureKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Denied => "denied",
+            Self::OutOfCapacity => "out-of-capacity",
+            Self::Quota => "quota",
+            Self::Throttled => "throttled",
+            Self::Unavailable => "unavailable",
+            Self::NotFound => "not-found",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), field: None, code: None, remedy: None, retry_after: None, plugin: None }
+    }
+
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Invalid, message)
+    }
+
+    pub fn denied(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Denied, message)
+    }
+
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Unavailable, message)
+    }
+
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::NotFound, message)
+    }
+
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Internal, message)
+    }
+
+    #[must_use]
+    pub fn field(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    #[must_use]
+    pub fn code(mut self, code: impl Into<String>) -> Self {
+        self.code = Some(code.into());
+        self
+    }
+
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    #[must_use]
+    pub fn retry_after(mut self, after: Option<Millis>) -> Self {
+        self.retry_after = after;
+        self
+    }
+
+    #[must_use]
+    pub fn from_plugin(mut self, plugin: &Identity) -> Self {
+        self.plugin = Some(plugin.clone());
+        self
+    }
+}

@@ -1,0 +1,131 @@
+//! Grants: the operator's permission for a plugin instance to use a capability, with limits. Nothing is open by default.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{Bytes, Millis};
+
+/// The capabilities lent to one plugin instance: the `[grants]` of its instance file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Grants {
+    pub process: Option<ProcessGrant>,
+    pub http: Option<HttpGrant>,
+}
+
+/// Processes on the daemon's machine, run as the daemon's user.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ProcessGrant {
+    /// Programs that may be run, as written in the workload: a name, an absolute path, or a pattern with `*` (`/usr/bin/*`). `["*"]` for any.
+    pub commands: Vec<String>,
+    /// Absolute folders in which a working folder may lie. Empty: only the private one.
+    #[serde(default)]
+    pub directories: Vec<String>,
+    /// Fixed port numbers that may be asked for, as inclusive ranges. Host-chosen ports are always allowed.
+    #[serde(default)]
+    pub ports: Vec<PortRange>,
+    /// Processor cores to promise in all, in millicores. Default: the machine's.
+    #[serde(default)]
+    pub cpu: Option<crate::units::MilliCpu>,
+    /// Memory to promise in all. Default: the machine's.
+    #[serde(default)]
+    pub memory: Option<Bytes>,
+    /// The most processes at once.
+    #[serde(default = "ProcessGrant::default_processes")]
+    pub processes: u32,
+    /// Kept output per process; the oldest half goes when it is full.
+    #[serde(default = "ProcessGrant::default_log_size")]
+    pub log_size: Bytes,
+    /// Secrets that may be passed to processes, by name: read from files of that name in the daemon's secrets folder.
+    #[serde(default)]
+    pub secrets: Vec<String>,
+}
+
+impl ProcessGrant {
+    fn default_processes() -> u32 {
+        2000
+    }
+    fn default_log_size() -> Bytes {
+        Bytes(8 << 20)
+    }
+}
+
+/// An inclusive range of port numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PortRange {
+    pub from: u16,
+    pub to: u16,
+}
+
+/// Outbound HTTP to listed hosts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct HttpGrant {
+    /// `host` or `host:port`; `*.example.com` for all below it. Port 443 (80 for http) when none is given; `:*` for any port.
+    pub hosts: Vec<String>,
+    /// Default: GET, HEAD, POST, PUT, PATCH, DELETE.
+    #[serde(default = "HttpGrant::default_methods")]
+    pub methods: Vec<String>,
+    /// Whether `http` without TLS is allowed.
+    #[serde(default)]
+    pub plain_http: bool,
+    /// Whether hosts may resolve to loopback, private, link-local and metadata addresses.
+    #[serde(default)]
+    pub private_addresses: bool,
+    /// Credentials the guest may name.
+    #[serde(default)]
+    pub credentials: Vec<CredentialGrant>,
+    /// The most bytes of an answer's body.
+    #[serde(default = "HttpGrant::default_response_size")]
+    pub response_size: Bytes,
+    /// The longest one request may take.
+    #[serde(default = "HttpGrant::default_timeout")]
+    pub timeout: Millis,
+}
+
+impl HttpGrant {
+    fn default_methods() -> Vec<String> {
+        ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"].map(str::to_owned).to_vec()
+    }
+    fn default_response_size() -> Bytes {
+        Bytes(8 << 20)
+    }
+    fn default_timeout() -> Millis {
+        Millis::from_secs(30)
+    }
+}
+
+/// A credential that the host injects. Its value comes from the daemon's surroundings and stays there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CredentialGrant {
+    /// The name the guest uses.
+    pub name: String,
+    /// Only for these of the grant's hosts; empty: all of them.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    pub source: CredentialSource,
+    pub inject: Injection,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum CredentialSource {
+    /// An environment variable of the daemon.
+    Env(String),
+    /// The first line of a file, read anew for each request.
+    File(String),
+}
+
+/// How a credential enters a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Injection {
+    /// `Authorization: Bearer VALUE`.
+    Bearer,
+    /// `Authorization: Basic …`, the value being `user:password`.
+    Basic,
+    /// The value as this header.
+    Header(String),
+}

@@ -1,0 +1,13 @@
+//! Tradewind's core: domain types, ports and pure logic. It depends on no engine, no cloud and no database, does no I/O and has no clock.
+
+pub mod capability;
+pub mod failure;
+pub mod grant;
+pub mod manifest;
+pub mod names;
+pub mod offer;
+pub mod placement;
+pub mod plugin;
+pub mod store;
+pub mod units;
+pub mod workload;

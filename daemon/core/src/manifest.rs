@@ -1,0 +1,369 @@
+//! The manifest: what a user writes. Wire types only; `resolve` turns one into workloads and needs.
+
+mod parse;
+mod resolve;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    names::{DeploymentName, InstanceName, Namespace, PortName, TaskName},
+    placement::Spread,
+    units::{Bytes, MicroUsd, MilliCpu, Millis},
+    workload::{Accelerator, Exposure, Labels, Protocol},
+};
+
+pub use parse::{Format, Invalid, Problem, json_schema, parse};
+pub use resolve::{Constraints, Resolved, Target, resolve};
+
+/// The only API version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ApiVersion {
+    #[serde(rename = "tradewind.dev/v1")]
+    V1,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Kind {
+    CloudDeployment,
+}
+
+/// What should run. Tradewind decides where.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Manifest {
+    pub api_version: ApiVersion,
+    pub kind: Kind,
+    pub metadata: Metadata,
+    pub spec: Spec,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metadata {
+    pub name: DeploymentName,
+    #[serde(default = "Namespace::default_namespace")]
+    pub namespace: Namespace,
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Spec {
+    /// The policy instance that decides. Default: the daemon's default policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<InstanceName>,
+    /// Higher goes first when there is not enough for all. A task's own priority wins.
+    #[serde(default)]
+    pub priority: i32,
+    /// Constraints for every task.
+    #[serde(default, skip_serializing_if = "Placement::is_empty")]
+    pub placement: Placement,
+    /// Long-running tasks, by name.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub services: IndexMap<TaskName, Service>,
+    /// Tasks that run to their end, by name.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub jobs: IndexMap<TaskName, Job>,
+    /// Places where listed services must run, each in full. Without targets the policy chooses the places.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<TargetSpec>,
+}
+
+/// One place of a multi-cloud deployment: every listed service runs there with all its replicas.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TargetSpec {
+    /// A provider instance.
+    pub provider: InstanceName,
+    /// One of its regions; absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<crate::names::Region>,
+    /// Services that run here; absent: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<TargetService>,
+}
+
+/// A service at a target. `type` names the kind of managed platform (`EKS`, `AKS`, `GKE`), matched against the offers' label `platform`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TargetService {
+    pub name: TaskName,
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
+}
+
+/// Hard constraints on where a task may run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Placement {
+    /// Provider instances that may be used; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub providers: Vec<InstanceName>,
+    /// Regions that may be used; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regions: Vec<crate::names::Region>,
+    /// Whether offers that may be taken back at any time are allowed. Default: no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spot: Option<bool>,
+    /// The most a replica may cost per hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_price: Option<MicroUsd>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<SpreadSpec>,
+    /// Labels that the offer must carry.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+}
+
+impl Placement {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SpreadSpec {
+    /// The domain over which replicas are spread.
+    pub over: Spread,
+    /// The most replicas in one domain. Default: as even as the domains allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u32>,
+}
+
+/// Services and jobs share most fields. (A flattened struct would lose both the refusal of unknown fields and the positions in errors.)
+macro_rules! task {
+    ($(#[$doc:meta])* $name:ident { $($(#[$m:meta])* $field:ident : $ty:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        pub struct $name {
+            /// A container image. Give an image, a command, or both.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub image: Option<String>,
+            /// The program and its arguments; with an image it replaces the entry point.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            pub command: Vec<String>,
+            /// Arguments for the image's own entry point.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            pub args: Vec<String>,
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub working_directory: Option<String>,
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub user: Option<String>,
+            /// Environment variables: a text, or `{secret: NAME, key: KEY}`.
+            #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+            pub env: IndexMap<String, EnvSpec>,
+            /// Ports by name: a number, or `{port, published, protocol, expose}`. Port 0 or `{}` lets the provider choose.
+            #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+            pub ports: IndexMap<PortName, PortSpec>,
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            pub volumes: Vec<VolumeSpec>,
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            pub networks: Vec<String>,
+            /// Files to put in place before it starts.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            pub files: Vec<FileSpec>,
+            #[serde(default)]
+            pub resources: ResourcesSpec,
+            /// Hard limits where they differ from the resources.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub limits: Option<ResourcesSpec>,
+            /// How long it is expected to run, for the estimate of the cost. Default: a month (730 h) for services, an hour for jobs.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub duration: Option<Millis>,
+            /// Higher goes first. Default: the deployment's.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub priority: Option<i32>,
+            /// Constraints of this task, on top of the deployment's.
+            #[serde(default, skip_serializing_if = "Placement::is_empty")]
+            pub placement: Placement,
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub stop: Option<StopSpec>,
+            #[serde(default, skip_serializing_if = "Labels::is_empty")]
+            pub labels: Labels,
+            /// Provider-specific additions: a plugin's name to whatever that plugin documents.
+            #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+            pub extensions: IndexMap<String, serde_json::Value>,
+            /// Copies. Default 1.
+            #[serde(default = "one")]
+            pub replicas: u32,
+            $($(#[$m])* pub $field: $ty,)*
+        }
+    };
+}
+
+task! {
+    /// A long-running task.
+    Service {
+        /// Decides whether a replica counts as ready.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        health: Option<HealthSpec>,
+        /// Decides whether a replica is restarted. Default: health alone never restarts one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        liveness: Option<HealthSpec>,
+    }
+}
+
+task! {
+    /// A task that runs to its end. Each copy must succeed.
+    Job {
+        /// How often a failed copy is started again. Default 0.
+        #[serde(default)]
+        retries: u32,
+        /// The longest a copy may run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline: Option<Millis>,
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// A value, or a reference to a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum EnvSpec {
+    Text(String),
+    Number(serde_json::Number),
+    Flag(bool),
+    Secret(SecretSpec),
+}
+
+/// A secret's name, and the key inside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretSpec {
+    pub secret: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// A port number, or the long form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum PortSpec {
+    Number(u16),
+    Long(PortLong),
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PortLong {
+    /// The number the process listens on; 0: the provider chooses and passes it in `PORT_<NAME>`, and `PORT` for the first.
+    pub port: u16,
+    /// The number that callers use; absent: the provider chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published: Option<u16>,
+    pub protocol: Protocol,
+    pub expose: Exposure,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VolumeSpec {
+    /// The absolute path inside the workload.
+    pub path: String,
+    #[serde(default)]
+    pub read_only: bool,
+    /// A named volume that outlives the replica; absent: scratch space.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A path of the machine. Needs a grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_path: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Bytes>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FileSpec {
+    pub path: String,
+    /// The content as text. Give this or a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretSpec>,
+    /// POSIX permission bits in octal. Default "644".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+}
+
+/// What one copy needs. Default: 100m and 128Mi.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ResourcesSpec {
+    pub cpu: MilliCpu,
+    pub memory: Bytes,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Bytes>,
+    /// A number of accelerators of any kind, or `{kind, count, memory}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuSpec>,
+}
+
+impl Default for ResourcesSpec {
+    fn default() -> Self {
+        Self { cpu: MilliCpu(100), memory: Bytes(128 << 20), disk: None, gpu: None }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum GpuSpec {
+    Count(u32),
+    Long(Accelerator),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StopSpec {
+    /// Default TERM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
+    /// How long it may take until it is killed. Default 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace: Option<Millis>,
+}
+
+/// A health check. Give exactly one of `http`, `tcp`, `command`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HealthSpec {
+    /// The path that must answer with a status of 200 to 399.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    /// True: the port must accept a connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<bool>,
+    /// A command that must end with 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// The port's name. Default: the first port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<PortName>,
+    /// Default 0s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_delay: Option<Millis>,
+    /// Default 5s (the first check comes at once and repeats quickly until it succeeds).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Millis>,
+    /// Default 2s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Millis>,
+    /// Consecutive successes until healthy. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy_after: Option<u32>,
+    /// Consecutive failures until unhealthy. Default 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unhealthy_after: Option<u32>,
+}

@@ -1,0 +1,232 @@
+//! Names and identifiers, checked once where they enter. Inside, none of them is a bare string.
+
+use std::{borrow::Borrow, fmt, str::FromStr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// A text that is not a valid name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{value}\" is not a valid {what}: {rule}")]
+pub struct NameError {
+    pub what: &'static str,
+    pub value: String,
+    pub rule: &'static str,
+}
+
+const DNS_LABEL: &str = "use 1 to 63 lowercase letters, digits and hyphens, beginning and ending with a letter or digit";
+const FREE_NAME: &str = "use 1 to 128 letters, digits and any of - _ . : / without spaces";
+
+fn is_dns_label(s: &str) -> bool {
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    let bytes = s.as_bytes();
+    matches!(bytes.len(), 1..=63) && bytes.iter().all(|&c| inner(c)) && bytes.first() != Some(&b'-') && bytes.last() != Some(&b'-')
+}
+
+fn is_free_name(s: &str) -> bool {
+    matches!(s.len(), 1..=128) && s.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.:/".contains(&c))
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $check:ident, $rule:ident, $pattern:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+            fn from_str(s: &str) -> Result<Self, NameError> {
+                Self::try_from(s.to_owned())
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+            fn try_from(value: String) -> Result<Self, NameError> {
+                if $check(&value) { Ok(Self(value)) } else { Err(NameError { what: $what, value: cap(value), rule: $rule }) }
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "pattern": $pattern, "description": concat!("A ", $what, ".") })
+            }
+        }
+    };
+}
+
+/// Keeps an absurd input from filling an error message.
+fn cap(mut value: String) -> String {
+    if value.len() > 80 {
+        let end = (0..=77).rev().find(|&i| value.is_char_boundary(i)).unwrap_or(0);
+        value.truncate(end);
+        value.push('…');
+    }
+    value
+}
+
+name!(/** The name of a deployment, unique in its namespace. */ DeploymentName, "deployment name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
+name!(/** A namespace: the unit of budgets, quotas and roles. */ Namespace, "namespace", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
+name!(/** The name of a service or job inside a deployment. */ TaskName, "task name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
+name!(/** The name of a plugin instance: a provider or policy as the operator configured it. */ InstanceName, "plugin instance name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
+name!(/** The name of a port inside a workload. */ PortName, "port name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
+name!(/** A region of a provider, in the provider's own spelling. */ Region, "region", is_free_name, FREE_NAME, "^[-_.:/A-Za-z0-9]{1,128}$");
+name!(/** The host-chosen name of an allocation. */ AllocationId, "allocation id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
+name!(/** The identifier of a recorded decision. */ DecisionId, "decision id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
+
+impl Namespace {
+    /// The namespace of a manifest that names none.
+    pub fn default_namespace() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+impl AllocationId {
+    /// A new id. `ulid` supplies time order and uniqueness; the host draws it before any effect.
+    pub fn new(ulid: ulid::Ulid) -> Self {
+        Self(format!("a-{}", ulid.to_string().to_lowercase()))
+    }
+}
+
+impl DecisionId {
+    pub fn new(ulid: ulid::Ulid) -> Self {
+        Self(format!("d-{}", ulid.to_string().to_lowercase()))
+    }
+}
+
+/// The SHA-256 of some bytes: the identity of a component, of settings, of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The digest of several parts, each framed by its length so that parts can't run into each other.
+    pub fn of_parts(parts: &[&[u8]]) -> Self {
+        let mut hasher = Sha256::new();
+        for part in parts {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        Self(hasher.finalize().into())
+    }
+
+    /// The first 12 hexadecimal digits, for tables and logs.
+    pub fn short(&self) -> String {
+        self.to_string().chars().skip("sha256:".len()).take(12).collect()
+    }
+
+    /// All 64 hexadecimal digits, for file names.
+    pub fn hex(&self) -> String {
+        self.0.iter().map(|b| format!("{b:02x}")).collect()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = NameError;
+    fn from_str(s: &str) -> Result<Self, NameError> {
+        let bad = || NameError { what: "digest", value: cap(s.to_owned()), rule: "use sha256: and 64 hexadecimal digits" };
+        let hex = s.strip_prefix("sha256:").unwrap_or(s);
+        if hex.len() != 64 || !hex.is_ascii() {
+            return Err(bad());
+        }
+        let mut out = [0u8; 32];
+        for (i, byte) in out.iter_mut().enumerate() {
+            let pair = hex.get(2 * i..2 * i + 2).ok_or_else(bad)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| bad())?;
+        }
+        Ok(Self(out))
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Digest {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Digest".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_dns_labels() {
+        for good in ["a", "web-1", "0", &"x".repeat(63)] {
+            assert!(good.parse::<DeploymentName>().is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a-", "A", "a_b", "a b", "ä", &"x".repeat(64)] {
+            assert!(bad.parse::<DeploymentName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_digest_survives_its_text() {
+        let d = Digest::of(b"x");
+        assert_eq!(d.to_string().parse(), Ok(d));
+        assert_ne!(Digest::of_parts(&[b"ab", b"c"]), Digest::of_parts(&[b"a", b"bc"]));
+    }
+}

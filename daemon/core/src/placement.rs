@@ -1,0 +1,118 @@
+//! Placement: hard constraints make candidates, one policy call chooses among them, and the answer is checked before it counts.
+//! Pure: no clock, no I/O. The policy itself is a plugin behind `plugin::Policy`.
+
+mod candidates;
+mod validate;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    names::{DeploymentName, InstanceName, Namespace, TaskName},
+    offer::Offer,
+    units::{MicroUsd, Millis},
+    workload::{Labels, Resources},
+};
+
+pub use candidates::{Exclusion, Need, Want, build};
+pub use validate::{Choice, Placed, Refusal, validate};
+
+/// Over what a task's replicas shall be spread.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Spread {
+    #[default]
+    None,
+    Zone,
+    Region,
+    Provider,
+}
+
+/// An offer and the provider instance that made it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlacedOffer {
+    pub provider: InstanceName,
+    pub offer: Offer,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    pub namespace: Namespace,
+    pub deployment: DeploymentName,
+    pub name: TaskName,
+    /// Index into the shapes.
+    pub shape: u32,
+    /// In all, those that run already included.
+    pub replicas: u32,
+    /// Higher goes first.
+    pub priority: i32,
+    pub job: bool,
+    pub spread: Spread,
+    /// The most replicas in one domain; `u32::MAX`: no limit.
+    pub spread_max: u32,
+    /// The most per hour in all; `MicroUsd::MAX`: no limit.
+    pub max_hourly: MicroUsd,
+    /// Where it runs now: (index into the offers, replicas).
+    pub current: Vec<(u32, u32)>,
+    pub labels: Labels,
+}
+
+/// Tasks that need the same share one shape.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Shape {
+    pub resources: Resources,
+    /// On the reference machine.
+    pub duration: Millis,
+}
+
+/// Candidates in columns, listed shape by shape, each shape's in ascending order of the offer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Candidates {
+    /// Shape i's: `start[i]..start[i+1]`. One longer than the shapes.
+    pub start: Vec<u32>,
+    /// Index into the offers.
+    pub offer: Vec<u32>,
+    /// Micro-USD for one replica for the whole estimate.
+    pub cost: Vec<u64>,
+    /// Micro-USD for one replica and hour.
+    pub hourly: Vec<u64>,
+    /// R of C = c·R·T.
+    pub units: Vec<f64>,
+    /// T of C = c·R·T.
+    pub hours: Vec<f64>,
+}
+
+impl Candidates {
+    /// The range of a shape's candidates; empty for an unknown shape.
+    pub fn of(&self, shape: u32) -> std::ops::Range<usize> {
+        let at = |i: usize| self.start.get(i).map_or(self.offer.len(), |&s| s as usize);
+        let i = shape as usize;
+        if i + 1 < self.start.len() { at(i)..at(i + 1) } else { 0..0 }
+    }
+}
+
+/// One batch, as a policy sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    pub seed: u64,
+    pub tasks: Vec<Task>,
+    pub shapes: Vec<Shape>,
+    pub candidates: Candidates,
+    /// Shared between the requests of one assessment.
+    pub offers: Arc<Vec<PlacedOffer>>,
+}
+
+/// A policy's answer as it came, before anything has been checked.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    pub task: Vec<u32>,
+    pub offer: Vec<u32>,
+    pub replicas: Vec<u32>,
+    /// Parallel to the candidates, or empty.
+    pub scores: Vec<f64>,
+    /// (task, replicas, reason)
+    pub unplaced: Vec<(u32, u32, String)>,
+    pub lower_bound: Option<MicroUsd>,
+    pub note: String,
+}

@@ -1,0 +1,6 @@
+//! The check of a policy's answer.
+
+pub struct Choice;
+pub struct Placed;
+pub struct Refusal;
+pub fn validate() {}

@@ -1,0 +1,111 @@
+//! The state, as a port: keys and values under one revision that only grows. Implementations live in `tradewind-store`.
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+/// Counts committed transactions, from 1. A key's revision is that of the transaction that last wrote it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+pub struct Revision(pub u64);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub key: String,
+    pub value: Vec<u8>,
+    /// Of the last write to this key.
+    pub revision: Revision,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// In key order.
+    pub records: Vec<Record>,
+    /// The store's revision that this is a snapshot of.
+    pub revision: Revision,
+}
+
+/// A condition that must hold when the transaction commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expect {
+    Absent { key: String },
+    AtRevision { key: String, revision: Revision },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    Put { key: String, value: Vec<u8> },
+    Delete { key: String },
+}
+
+/// All of it or nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Txn {
+    pub expects: Vec<Expect>,
+    pub writes: Vec<Write>,
+}
+
+impl Txn {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    #[must_use]
+    pub fn expect(mut self, expect: Expect) -> Self {
+        self.expects.push(expect);
+        self
+    }
+
+    #[must_use]
+    pub fn put(mut self, key: impl Into<String>, value: Vec<u8>) -> Self {
+        self.writes.push(Write::Put { key: key.into(), value });
+        self
+    }
+
+    #[must_use]
+    pub fn delete(mut self, key: impl Into<String>) -> Self {
+        self.writes.push(Write::Delete { key: key.into() });
+        self
+    }
+}
+
+/// One key's change. A transaction's changes follow one another and share its revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub revision: Revision,
+    pub key: String,
+    /// None: deleted.
+    pub value: Option<Vec<u8>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("another write came first to \"{key}\"")]
+    Conflict { key: String },
+    #[error("changes up to revision {oldest} are no longer kept, asked for those after {asked}")]
+    Compacted { asked: u64, oldest: u64 },
+    #[error("the state at \"{path}\" can't be {action}")]
+    Backend { action: &'static str, path: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("the state store has stopped")]
+    Closed,
+}
+
+/// A durable, ordered key-value state. What `commit` has answered survives a crash of the process and of the machine.
+#[async_trait]
+pub trait Store: Send + Sync {
+    async fn get(&self, key: &str) -> Result<Option<Record>, Error>;
+
+    /// Every key that starts with `prefix`, as of one revision.
+    async fn list(&self, prefix: &str) -> Result<Listing, Error>;
+
+    /// # Errors
+    /// `Conflict` when an expectation does not hold; nothing is written then.
+    async fn commit(&self, txn: Txn) -> Result<Revision, Error>;
+
+    /// Changes under `prefix` after revision `after`, first those that have been, then those to come, without a gap.
+    ///
+    /// # Errors
+    /// `Compacted` when they are no longer all kept.
+    async fn watch(&self, prefix: &str, after: Revision) -> Result<BoxStream<'static, Result<Change, Error>>, Error>;
+
+    /// The last committed revision.
+    async fn revision(&self) -> Result<Revision, Error>;
+}

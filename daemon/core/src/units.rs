@@ -1,0 +1,369 @@
+//! Quantities with their units: money, memory, processor shares, durations. Each parses from what people write and prints the same way.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A text that is not a quantity of the wanted kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{value}\" is not {what}: write {hint}")]
+pub struct UnitError {
+    pub what: &'static str,
+    pub value: String,
+    pub hint: &'static str,
+}
+
+/// Micro-USD: millionths of a US dollar.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MicroUsd(pub u64);
+
+/// Thousandths of a processor core.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MilliCpu(pub u32);
+
+/// A size in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Bytes(pub u64);
+
+/// A length of time in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Millis(pub u64);
+
+/// A point in time: milliseconds since the Unix epoch, UTC. Written as RFC 3339.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Instant(pub u64);
+
+pub const GIB: u64 = 1 << 30;
+const HOUR_MS: f64 = 3_600_000.0;
+
+// === impl MicroUsd ===
+
+impl MicroUsd {
+    pub const MAX: MicroUsd = MicroUsd(u64::MAX);
+
+    pub fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    pub fn saturating_mul(self, n: u64) -> Self {
+        Self(self.0.saturating_mul(n))
+    }
+
+    /// This amount times a non-negative factor, rounded half up; saturates.
+    pub fn scaled(self, factor: f64) -> Self {
+        // `as` saturates at the ends and turns NaN into 0.
+        Self((self.0 as f64 * factor).round() as u64)
+    }
+
+    /// In US dollars, for display and for weighing only.
+    pub fn usd(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+}
+
+impl fmt::Display for MicroUsd {
+    /// `$1.25`, at least two and at most six decimals.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, frac) = (self.0 / 1_000_000, self.0 % 1_000_000);
+        let digits = format!("{frac:06}");
+        let kept = digits.trim_end_matches('0').len().max(2);
+        f.pad(&format!("${whole}.{}", digits.get(..kept).unwrap_or("00")))
+    }
+}
+
+impl FromStr for MicroUsd {
+    type Err = UnitError;
+    /// `0.5`, `$0.5`, `0.5 USD`: at most six decimals, so that nothing is rounded away.
+    fn from_str(s: &str) -> Result<Self, UnitError> {
+        let bad =
+            || UnitError { what: "an amount of money", value: s.to_owned(), hint: "US dollars with up to six decimals, such as 0.25" };
+        let t = s.trim().trim_start_matches('$').trim_end_matches("USD").trim_end_matches("usd").trim();
+        let (whole, frac) = t.split_once('.').unwrap_or((t, ""));
+        let all_digits = |p: &str| p.bytes().all(|c| c.is_ascii_digit());
+        if (whole.is_empty() && frac.is_empty()) || frac.len() > 6 || !all_digits(whole) || !all_digits(frac) {
+            return Err(bad());
+        }
+        let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| bad())? };
+        let frac: u64 = format!("{frac:0<6}").parse().map_err(|_| bad())?;
+        whole.checked_mul(1_000_000).and_then(|w| w.checked_add(frac)).map(Self).ok_or_else(bad)
+    }
+}
+
+// === impl MilliCpu ===
+
+impl MilliCpu {
+    pub fn cores(self) -> f64 {
+        f64::from(self.0) / 1000.0
+    }
+}
+
+impl fmt::Display for MilliCpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_multiple_of(1000) { f.pad(&(self.0 / 1000).to_string()) } else { f.pad(&format!("{}m", self.0)) }
+    }
+}
+
+impl FromStr for MilliCpu {
+    type Err = UnitError;
+    /// `2`, `0.5`, `500m`.
+    fn from_str(s: &str) -> Result<Self, UnitError> {
+        let bad =
+            || UnitError { what: "a processor share", value: s.to_owned(), hint: "cores such as 2 or 0.5, or thousandths such as 500m" };
+        let t = s.trim();
+        if let Some(m) = t.strip_suffix('m') {
+            return m.parse().map(Self).map_err(|_| bad());
+        }
+        let cores: f64 = t.parse().map_err(|_| bad())?;
+        let milli = (cores * 1000.0).round();
+        if !(0.0..=f64::from(u32::MAX)).contains(&milli) || (milli - cores * 1000.0).abs() > 1e-6 {
+            return Err(bad());
+        }
+        Ok(Self(milli as u32))
+    }
+}
+
+// === impl Bytes ===
+
+impl Bytes {
+    pub fn gib(self) -> f64 {
+        self.0 as f64 / GIB as f64
+    }
+}
+
+const SIZE_UNITS: [(&str, u64); 8] = [
+    ("Ti", 1 << 40),
+    ("Gi", 1 << 30),
+    ("Mi", 1 << 20),
+    ("Ki", 1 << 10),
+    ("T", 1_000_000_000_000),
+    ("G", 1_000_000_000),
+    ("M", 1_000_000),
+    ("K", 1_000),
+];
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exact = SIZE_UNITS.iter().find(|(_, n)| self.0 >= *n && self.0.is_multiple_of(*n));
+        match exact {
+            Some((unit, n)) => f.pad(&format!("{}{unit}", self.0 / n)),
+            None => f.pad(&self.0.to_string()),
+        }
+    }
+}
+
+impl FromStr for Bytes {
+    type Err = UnitError;
+    /// `512Mi`, `4Gi`, `1.5G`, `4GiB`, or plain bytes.
+    fn from_str(s: &str) -> Result<Self, UnitError> {
+        let bad = || UnitError { what: "a size", value: s.to_owned(), hint: "a number with a unit, such as 512Mi or 4Gi" };
+        let t = s.trim().trim_end_matches('B').trim();
+        let t = t.strip_suffix('k').map_or_else(|| t.to_owned(), |n| format!("{n}K"));
+        let (number, factor) =
+            SIZE_UNITS.iter().find_map(|(unit, n)| t.strip_suffix(unit).map(|rest| (rest, *n))).unwrap_or((t.as_str(), 1));
+        let number = number.trim();
+        if let Ok(n) = number.parse::<u64>() {
+            return n.checked_mul(factor).map(Self).ok_or_else(bad);
+        }
+        let value: f64 = number.parse().map_err(|_| bad())?;
+        let bytes = value * factor as f64;
+        if !bytes.is_finite() || bytes < 0.0 || bytes >= u64::MAX as f64 { Err(bad()) } else { Ok(Self(bytes.round() as u64)) }
+    }
+}
+
+// === impl Millis ===
+
+impl Millis {
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(secs * 1000)
+    }
+
+    pub fn hours(self) -> f64 {
+        self.0 as f64 / HOUR_MS
+    }
+
+    pub fn std(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+}
+
+impl From<Duration> for Millis {
+    fn from(d: Duration) -> Self {
+        Self(u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&humantime::format_duration(self.std()).to_string())
+    }
+}
+
+impl FromStr for Millis {
+    type Err = UnitError;
+    /// `90s`, `1h 30m`, `250ms`.
+    fn from_str(s: &str) -> Result<Self, UnitError> {
+        humantime::parse_duration(s.trim()).map(Self::from).map_err(|_| UnitError {
+            what: "a duration",
+            value: s.to_owned(),
+            hint: "a number with a unit, such as 30s or 1h 30m",
+        })
+    }
+}
+
+// === impl Instant ===
+
+impl Instant {
+    pub fn since(self, earlier: Instant) -> Millis {
+        Millis(self.0.saturating_sub(earlier.0))
+    }
+
+    pub fn plus(self, span: Millis) -> Instant {
+        Instant(self.0.saturating_add(span.0))
+    }
+}
+
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match std::time::UNIX_EPOCH.checked_add(Duration::from_millis(self.0)).filter(|_| self.0 < 253_402_300_799_000) {
+            Some(t) => f.pad(&humantime::format_rfc3339_millis(t).to_string()),
+            None => f.pad("after the year 9999"),
+        }
+    }
+}
+
+impl FromStr for Instant {
+    type Err = UnitError;
+    fn from_str(s: &str) -> Result<Self, UnitError> {
+        let bad = || UnitError { what: "a point in time", value: s.to_owned(), hint: "RFC 3339, such as 2026-11-21T08:00:00Z" };
+        let t = humantime::parse_rfc3339_weak(s.trim()).map_err(|_| bad())?;
+        let since = t.duration_since(std::time::UNIX_EPOCH).map_err(|_| bad())?;
+        Ok(Self(Millis::from(since).0))
+    }
+}
+
+// === serde ===
+
+/// Numbers keep their natural unit (dollars, cores, bytes); text carries its own.
+struct Visit<T>(std::marker::PhantomData<T>);
+
+impl<T: FromStr<Err = UnitError>> de::Visitor<'_> for Visit<T> {
+    type Value = T;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a quantity, as a number or as text with its unit")
+    }
+    fn visit_str<E: de::Error>(self, v: &str) -> Result<T, E> {
+        v.parse().map_err(E::custom)
+    }
+    fn visit_u64<E: de::Error>(self, v: u64) -> Result<T, E> {
+        v.to_string().parse().map_err(E::custom)
+    }
+    fn visit_i64<E: de::Error>(self, v: i64) -> Result<T, E> {
+        v.to_string().parse().map_err(E::custom)
+    }
+    fn visit_f64<E: de::Error>(self, v: f64) -> Result<T, E> {
+        v.to_string().parse().map_err(E::custom)
+    }
+}
+
+macro_rules! quantity {
+    ($name:ident, $title:literal, $types:tt, $example:literal) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.collect_str(&self.plain())
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                d.deserialize_any(Visit(std::marker::PhantomData))
+            }
+        }
+        impl JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": $types, "description": $title, "examples": [$example] })
+            }
+        }
+    };
+}
+
+impl MicroUsd {
+    /// The form for programs: dollars without a sign, exact.
+    fn plain(self) -> String {
+        self.to_string().trim_start_matches('$').to_owned()
+    }
+}
+impl MilliCpu {
+    fn plain(self) -> String {
+        self.to_string()
+    }
+}
+impl Bytes {
+    fn plain(self) -> String {
+        self.to_string()
+    }
+}
+impl Millis {
+    fn plain(self) -> String {
+        self.to_string()
+    }
+}
+impl Instant {
+    fn plain(self) -> String {
+        self.to_string()
+    }
+}
+
+quantity!(MicroUsd, "US dollars, exact to six decimals.", ["string", "number"], "0.25");
+quantity!(MilliCpu, "Processor cores, or thousandths with the suffix m.", ["string", "number"], "500m");
+quantity!(
+    Bytes,
+    "Bytes, or a size with a unit: Ki, Mi, Gi, Ti (powers of 1024), K, M, G, T (powers of 1000).",
+    ["string", "integer"],
+    "512Mi"
+);
+quantity!(Millis, "A duration with its unit.", ["string"], "1h 30m");
+quantity!(Instant, "A point in time, RFC 3339.", ["string"], "2026-11-21T08:00:00Z");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_parses_back() {
+        for n in [0, 1, 999_999, 1_000_000, 500_000, 12_345_678] {
+            assert_eq!(MicroUsd(n).to_string().parse(), Ok(MicroUsd(n)));
+        }
+        for n in [0, 1, 1024, 1 << 30, 1_000_000, 3 << 29] {
+            assert_eq!(Bytes(n).to_string().parse(), Ok(Bytes(n)));
+        }
+        for n in [0, 1, 500, 1000, 2500] {
+            assert_eq!(MilliCpu(n).to_string().parse(), Ok(MilliCpu(n)));
+        }
+        for n in [0, 1, 1000, 5_400_000] {
+            assert_eq!(Millis(n).to_string().parse(), Ok(Millis(n)));
+        }
+        assert_eq!(Instant(1_790_000_000_123).to_string().parse(), Ok(Instant(1_790_000_000_123)));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for bad in ["", "-1", "1e9", "0.1234567", "$", "1,5", "18446744073710"] {
+            assert!(bad.parse::<MicroUsd>().is_err(), "{bad}");
+        }
+        for bad in ["", "-1", "1Xi", "99999999Ti", "NaN", "inf"] {
+            assert!(bad.parse::<Bytes>().is_err(), "{bad}");
+        }
+        for bad in ["", "-1", "1.0001", "NaN", "inf", "99999999999"] {
+            assert!(bad.parse::<MilliCpu>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_text_mean_the_same() {
+        assert_eq!(serde_json::from_str::<MilliCpu>("0.5").ok(), serde_json::from_str("\"500m\"").ok());
+        assert_eq!(serde_json::from_str::<MicroUsd>("0.5").ok(), Some(MicroUsd(500_000)));
+    }
+}
