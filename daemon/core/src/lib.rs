@@ -1,13 +1,18 @@
 //! Tradewind's core: domain types, ports and pure logic. It depends on no engine, no cloud and no database, does no I/O and has no clock.
 
+pub mod assess;
 pub mod capability;
+pub mod cost;
 pub mod failure;
 pub mod grant;
 pub mod manifest;
 pub mod names;
 pub mod offer;
 pub mod placement;
+pub mod plan;
 pub mod plugin;
+pub mod record;
 pub mod store;
 pub mod units;
+pub mod view;
 pub mod workload;

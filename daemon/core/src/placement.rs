@@ -2,6 +2,7 @@
 //! Pure: no clock, no I/O. The policy itself is a plugin behind `plugin::Policy`.
 
 mod candidates;
+mod reasons;
 mod validate;
 
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use crate::{
     workload::{Labels, Resources},
 };
 
-pub use candidates::{Exclusion, Need, Want, build};
+pub use candidates::{Exclusion, Need, RankBy, Requires, Table, Want, build};
+pub use reasons::reason;
 pub use validate::{Choice, Placed, Refusal, validate};
 
 /// Over what a task's replicas shall be spread.

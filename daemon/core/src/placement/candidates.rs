@@ -1,12 +1,20 @@
 //! Hard constraints: from needs and offers to candidates with their costs.
 
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    sync::Arc,
+};
+
+use super::{Candidates, PlacedOffer, Request, Shape, Spread, Task};
 use crate::{
-    manifest::Constraints,
-    names::{DeploymentName, Namespace, TaskName},
-    offer::Offer,
+    cost::Terms,
+    manifest::{Constraints, Resolved},
+    names::{DeploymentName, InstanceName, Namespace, TaskName},
     plugin::Features,
-    units::{MicroUsd, Millis},
-    workload::{Labels, Resources, Workload},
+    units::{Bytes, MicroUsd, MilliCpu, Millis},
+    view::ExcludedView,
+    workload::{Labels, Resources, Run, Workload},
 };
 
 /// What one task wants of the scheduler.
@@ -14,22 +22,320 @@ use crate::{
 pub struct Want {
     pub namespace: Namespace,
     pub deployment: DeploymentName,
-    pub name: TaskName,
+    pub task: TaskName,
     pub need: Need,
+    /// In all, those that run already included.
+    pub replicas: u32,
+    pub priority: i32,
+    pub labels: Labels,
+    /// Where it runs now: provider, the offer's id, replicas.
+    pub current: Vec<(InstanceName, String, u32)>,
 }
 
-/// What makes tasks share a shape.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+impl Want {
+    pub fn of(namespace: &Namespace, deployment: &DeploymentName, task: &Resolved) -> Self {
+        Self {
+            namespace: namespace.clone(),
+            deployment: deployment.clone(),
+            task: task.name.clone(),
+            need: Need::of(task),
+            replicas: task.replicas,
+            priority: task.priority,
+            labels: task.workload.labels.clone(),
+            current: Vec::new(),
+        }
+    }
+}
+
+/// What decides which offers a task can use and what they cost. Tasks with equal needs share a shape.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Need {
     pub resources: Resources,
     pub duration: Millis,
     pub constraints: Constraints,
+    pub features: Requires,
+    pub job: bool,
 }
 
-/// Why an offer is no candidate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exclusion {
-    pub reason: String,
+impl Need {
+    pub fn of(task: &Resolved) -> Self {
+        Self {
+            resources: task.workload.resources.clone(),
+            duration: task.duration,
+            constraints: task.constraints.clone(),
+            features: Requires::of(&task.workload),
+            job: matches!(task.workload.run, Run::Job { .. }),
+        }
+    }
 }
 
-pub fn build() {}
+/// Provider features that a workload can't do without.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize)]
+pub struct Requires {
+    images: bool,
+    commands: bool,
+    services: bool,
+    jobs: bool,
+    volumes: bool,
+    networks: bool,
+    secrets: bool,
+    files: bool,
+}
+
+impl Requires {
+    pub fn of(workload: &Workload) -> Self {
+        use crate::workload::{EnvValue, FileContent};
+        let job = matches!(workload.run, Run::Job { .. });
+        let secret_env = workload.env.iter().any(|e| matches!(e.value, EnvValue::Secret(_)));
+        let secret_file = workload.files.iter().any(|f| matches!(f.content, FileContent::Secret(_)));
+        Self {
+            images: workload.image.is_some(),
+            commands: workload.image.is_none(),
+            services: !job,
+            jobs: job,
+            volumes: !workload.volumes.is_empty(),
+            networks: !workload.networks.is_empty(),
+            secrets: secret_env || secret_file,
+            files: !workload.files.is_empty(),
+        }
+    }
+
+    /// The first feature that is wanted and missing.
+    fn missing(self, has: Features) -> Option<&'static str> {
+        let pairs = [
+            (self.images, has.images, "container images"),
+            (self.commands, has.commands, "plain commands"),
+            (self.services, has.services, "services"),
+            (self.jobs, has.jobs, "jobs"),
+            (self.volumes, has.volumes, "volumes"),
+            (self.networks, has.networks, "networks"),
+            (self.secrets, has.secrets, "secrets"),
+            (self.files, has.files, "files"),
+        ];
+        pairs.into_iter().find(|(want, has, _)| *want && !*has).map(|(_, _, name)| name)
+    }
+}
+
+/// Why an offer is no candidate. The text is the same for every offer that fails the same way, so that reasons can be counted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exclusion {
+    Provider(InstanceName),
+    Feature(InstanceName, &'static str),
+    Region,
+    Label(String, String),
+    Spot,
+    Cpu(MilliCpu),
+    Memory(Bytes),
+    Disk(Bytes),
+    Accelerator(String),
+    Price(MicroUsd),
+    Capacity,
+    CoolingDown,
+}
+
+impl fmt::Display for Exclusion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Provider(name) => write!(f, "provider \"{name}\" is not among the placement's providers"),
+            Self::Feature(name, what) => write!(f, "provider \"{name}\" does not run {what}"),
+            Self::Region => f.write_str("the region is not among the placement's regions"),
+            Self::Label(key, value) => write!(f, "the label {key}={value} is missing"),
+            Self::Spot => f.write_str("spot offers are not allowed (placement.spot)"),
+            Self::Cpu(need) => write!(f, "fewer cores than {need}"),
+            Self::Memory(need) => write!(f, "less memory than {need}"),
+            Self::Disk(need) => write!(f, "less disk than {need}"),
+            Self::Accelerator(need) => write!(f, "no {need}"),
+            Self::Price(max) => write!(f, "costs more than {max} per hour (placement.maxPrice)"),
+            Self::Capacity => f.write_str("no capacity left"),
+            Self::CoolingDown => f.write_str("failed a moment ago and is left alone for a while"),
+        }
+    }
+}
+
+/// By what `Table::ranked` sorts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RankBy {
+    Cost,
+}
+
+/// One assessment's offers with what is known of their providers. Offers are in a fixed order: provider, then the provider's own.
+#[derive(Debug, Clone, Default)]
+pub struct Table {
+    offers: Arc<Vec<PlacedOffer>>,
+    features: BTreeMap<InstanceName, Features>,
+    cooling: BTreeSet<(InstanceName, Arc<str>)>,
+}
+
+impl Table {
+    pub fn new(
+        offers: Arc<Vec<PlacedOffer>>,
+        features: BTreeMap<InstanceName, Features>,
+        cooling: BTreeSet<(InstanceName, Arc<str>)>,
+    ) -> Self {
+        Self { offers, features, cooling }
+    }
+
+    pub fn offers(&self) -> &[PlacedOffer] {
+        &self.offers
+    }
+
+    /// Whether an offer satisfies every hard constraint; `held` says that the task runs there already, and so needs no free capacity.
+    pub fn admits(&self, need: &Need, placed: &PlacedOffer, held: bool) -> Result<(), Exclusion> {
+        let PlacedOffer { provider, offer } = placed;
+        let Constraints { providers, regions, spot, max_price, labels, .. } = &need.constraints;
+        let resources = &need.resources;
+        let refuse_if = |bad: bool, why: fn() -> Exclusion| if bad { Err(why()) } else { Ok(()) };
+        if !providers.is_empty() && !providers.contains(provider) {
+            return Err(Exclusion::Provider(provider.clone()));
+        }
+        if let Some(what) = need.features.missing(self.features.get(provider).copied().unwrap_or_default()) {
+            return Err(Exclusion::Feature(provider.clone(), what));
+        }
+        refuse_if(!regions.is_empty() && !regions.iter().any(|r| r.as_str() == &*offer.region), || Exclusion::Region)?;
+        if let Some((key, value)) = labels.iter().find(|(k, v)| offer.labels.get(*k) != Some(v)) {
+            return Err(Exclusion::Label(key.clone(), value.clone()));
+        }
+        refuse_if(offer.spot && !spot, || Exclusion::Spot)?;
+        if offer.cpu < resources.cpu {
+            return Err(Exclusion::Cpu(resources.cpu));
+        }
+        if offer.memory < resources.memory {
+            return Err(Exclusion::Memory(resources.memory));
+        }
+        if offer.disk < resources.disk {
+            return Err(Exclusion::Disk(resources.disk));
+        }
+        for want in &resources.accelerators {
+            let kind_fits = want.kind.is_empty() || *want.kind == *offer.accelerator;
+            if !kind_fits || offer.accelerator_count < want.count || offer.accelerator_memory < want.memory {
+                let kind = if want.kind.is_empty() { "accelerators" } else { &want.kind };
+                return Err(Exclusion::Accelerator(format!("{} × {kind}", want.count)));
+            }
+        }
+        if let Some(max) = max_price
+            && Terms::of(resources, need.duration, offer).hourly > *max
+        {
+            return Err(Exclusion::Price(*max));
+        }
+        if held {
+            return Ok(());
+        }
+        let full = offer.capacity == 0
+            || (offer.shared && (offer.free_cpu < u64::from(resources.cpu.0) || offer.free_memory < resources.memory.0));
+        refuse_if(full, || Exclusion::Capacity)?;
+        let cooling = !self.cooling.is_empty() && self.cooling.contains(&(provider.clone(), offer.id.clone()));
+        refuse_if(cooling, || Exclusion::CoolingDown)
+    }
+
+    fn holds(want: &Want, placed: &PlacedOffer) -> bool {
+        want.current.iter().any(|(p, id, _)| *p == placed.provider && **id == *placed.offer.id)
+    }
+
+    fn admitted<'a>(&'a self, want: &'a Want) -> impl Iterator<Item = (u32, &'a PlacedOffer)> {
+        let admits = move |placed: &PlacedOffer| self.admits(&want.need, placed, Self::holds(want, placed)).is_ok();
+        (0u32..).zip(self.offers.iter()).filter(move |(_, placed)| admits(placed))
+    }
+
+    /// The candidates of one task, best first.
+    pub fn ranked(&self, want: &Want, by: RankBy) -> Vec<u32> {
+        let mut rows: Vec<(MicroUsd, u32)> = self
+            .admitted(want)
+            .map(|(i, placed)| match by {
+                RankBy::Cost => (Terms::of(&want.need.resources, want.need.duration, &placed.offer).cost, i),
+            })
+            .collect();
+        rows.sort_unstable();
+        rows.into_iter().map(|(_, i)| i).collect()
+    }
+
+    /// What excluded the offers that are no candidates, most frequent first.
+    pub fn excluded(&self, want: &Want) -> Vec<ExcludedView> {
+        let mut counts: BTreeMap<Exclusion, u32> = BTreeMap::new();
+        for placed in self.offers.iter() {
+            if let Err(why) = self.admits(&want.need, placed, Self::holds(want, placed)) {
+                *counts.entry(why).or_default() += 1;
+            }
+        }
+        let mut views: Vec<_> = counts.into_iter().map(|(why, offers)| ExcludedView { reason: why.to_string(), offers }).collect();
+        views.sort_by(|a, b| b.offers.cmp(&a.offers));
+        views
+    }
+}
+
+/// The request of one batch. Task i of the request is want i.
+pub fn build(wants: &[Want], table: &Table, seed: u64) -> Request {
+    let mut shapes: Vec<Shape> = Vec::new();
+    let mut candidates = Candidates { start: vec![0], ..Default::default() };
+    let mut domains: Vec<u32> = Vec::new();
+    // A task that holds an offer may keep it where a new one could not begin, so what is held is part of the shape.
+    type Key<'a> = (&'a Need, Vec<(&'a InstanceName, &'a str)>);
+    let mut known: HashMap<Key<'_>, u32> = HashMap::new();
+    let mut by_id: Option<HashMap<(&str, &str), u32>> = None;
+    let mut tasks = Vec::with_capacity(wants.len());
+    for want in wants {
+        let held = want.current.iter().map(|(p, id, _)| (p, id.as_str())).collect();
+        let shape = *known.entry((&want.need, held)).or_insert_with(|| {
+            let mut seen: BTreeSet<(&str, &str, &str)> = BTreeSet::new();
+            for (i, placed) in table.admitted(want) {
+                let terms = Terms::of(&want.need.resources, want.need.duration, &placed.offer);
+                candidates.offer.push(i);
+                candidates.cost.push(terms.cost.0);
+                candidates.hourly.push(terms.hourly.0);
+                candidates.units.push(terms.units);
+                candidates.hours.push(terms.hours);
+                if want.need.constraints.spread != Spread::None {
+                    seen.insert(domain(want.need.constraints.spread, placed));
+                }
+            }
+            candidates.start.push(index(candidates.offer.len()));
+            domains.push(index(seen.len()));
+            shapes.push(Shape { resources: want.need.resources.clone(), duration: want.need.duration });
+            index(shapes.len() - 1)
+        });
+        let spread = want.need.constraints.spread;
+        let even = |domains: u32| want.replicas.div_ceil(domains.max(1));
+        let spread_max = match spread {
+            Spread::None => u32::MAX,
+            _ => want.need.constraints.spread_max.unwrap_or_else(|| even(domains.get(shape as usize).copied().unwrap_or(1))),
+        };
+        let current = want.current.iter().filter_map(|(provider, id, replicas)| {
+            let ids = by_id.get_or_insert_with(|| offers_by_id(table));
+            ids.get(&(provider.as_str(), id.as_str())).map(|&i| (i, *replicas))
+        });
+        tasks.push(Task {
+            namespace: want.namespace.clone(),
+            deployment: want.deployment.clone(),
+            name: want.task.clone(),
+            shape,
+            replicas: want.replicas,
+            priority: want.priority,
+            job: want.need.job,
+            spread,
+            spread_max,
+            max_hourly: MicroUsd::MAX,
+            current: current.collect(),
+            labels: want.labels.clone(),
+        });
+    }
+    Request { seed, tasks, shapes, candidates, offers: table.offers.clone() }
+}
+
+fn offers_by_id(table: &Table) -> HashMap<(&str, &str), u32> {
+    (0u32..).zip(table.offers()).map(|(i, p)| ((p.provider.as_str(), &*p.offer.id), i)).collect()
+}
+
+/// The spread domain of an offer. Equal names of different providers, or of different regions, are different domains.
+pub(super) fn domain(spread: Spread, placed: &PlacedOffer) -> (&str, &str, &str) {
+    let provider = placed.provider.as_str();
+    match spread {
+        Spread::None => ("", "", ""),
+        Spread::Provider => (provider, "", ""),
+        Spread::Region => (provider, &placed.offer.region, ""),
+        Spread::Zone => (provider, &placed.offer.region, &placed.offer.zone),
+    }
+}
+
+/// Counts stay far below `u32::MAX`: the host caps offers and tasks.
+fn index(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,263 @@
+//! The plan: desired minus actual. Pure; the same code serves a dry run and the controller.
+
+use crate::{
+    manifest::{Resolved, Target},
+    names::{AllocationId, DecisionId, Digest, InstanceName, TaskName},
+    placement::{Need, Want},
+    record::{AllocationRecord, Stage},
+    units::MicroUsd,
+    view::ChangeAction,
+    workload::{ChosenOffer, Phase, Workload},
+};
+
+/// Replicas of a task on an offer, as decided.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Placement {
+    pub provider: InstanceName,
+    pub offer: ChosenOffer,
+    /// Of one replica, per hour.
+    pub hourly: MicroUsd,
+    pub replicas: u32,
+}
+
+/// What one task of a deployment shall be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Desired {
+    pub task: TaskName,
+    pub target: Option<Target>,
+    pub workload: Workload,
+    pub need: Digest,
+    pub placements: Vec<Placement>,
+    /// None: nothing had to be decided.
+    pub decision: Option<DecisionId>,
+}
+
+/// One allocation's way from what it is to what it shall be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    pub action: ChangeAction,
+    pub task: TaskName,
+    pub target: Option<Target>,
+    /// None: it does not exist yet.
+    pub allocation: Option<AllocationId>,
+    /// After the step; before it for `destroy`.
+    pub placement: Placement,
+    pub replicas_before: u32,
+    pub hourly_before: MicroUsd,
+    /// Index into the desired tasks; none for `destroy`.
+    pub desired: Option<usize>,
+    pub why: String,
+}
+
+impl Step {
+    pub fn replicas_after(&self) -> u32 {
+        if self.action == ChangeAction::Destroy { 0 } else { self.placement.replicas }
+    }
+
+    /// Of all replicas, per hour.
+    pub fn hourly_after(&self) -> MicroUsd {
+        self.placement.hourly.saturating_mul(u64::from(self.replicas_after()))
+    }
+}
+
+/// The digest that tells whether an allocation still fits what its task needs.
+pub fn need_digest(need: &Need) -> Digest {
+    // A need is plain data: serialising it can't fail, and an empty text would only cost one more decision.
+    Digest::of(&serde_json::to_vec(need).unwrap_or_default())
+}
+
+fn serves(record: &AllocationRecord, task: &TaskName, target: Option<&Target>) -> bool {
+    record.stage != Stage::Removing && record.task == *task && record.target.as_ref() == target
+}
+
+/// Where a task runs now, when that is all it needs: no decision is owed then.
+pub fn settled(task: &Resolved, need: Digest, actual: &[AllocationRecord]) -> Option<Vec<Placement>> {
+    let mine: Vec<_> = actual.iter().filter(|r| serves(r, &task.name, task.target.as_ref())).collect();
+    let replicas: u64 = mine.iter().map(|r| u64::from(r.replicas)).sum();
+    let fits = replicas == u64::from(task.replicas) && mine.iter().all(|r| r.need == need && r.phase != Phase::Gone);
+    fits.then(|| mine.into_iter().map(placement_of).collect())
+}
+
+/// What the policy shall take into account of where a task runs now.
+pub fn with_current(mut want: Want, task: &Resolved, actual: &[AllocationRecord]) -> Want {
+    let mine = actual.iter().filter(|r| serves(r, &task.name, task.target.as_ref()) && r.phase != Phase::Gone);
+    // An intended allocation has no effect yet, but its place is promised.
+    want.current = mine.map(|r| (r.provider.clone(), r.offer.id.clone(), r.replicas)).collect();
+    want
+}
+
+fn placement_of(record: &AllocationRecord) -> Placement {
+    Placement { provider: record.provider.clone(), offer: record.offer.clone(), hourly: record.hourly, replicas: record.replicas }
+}
+
+/// The steps from `actual` to `desired`: what is made or changed first, in the order of the tasks, then what goes.
+pub fn plan(desired: &[Desired], actual: &[AllocationRecord]) -> Vec<Step> {
+    let mut used: Vec<&AllocationId> = Vec::new();
+    let mut steps = Vec::new();
+    for (i, want) in desired.iter().enumerate() {
+        for placement in &want.placements {
+            let same_place = |r: &&AllocationRecord| {
+                serves(r, &want.task, want.target.as_ref())
+                    && r.provider == placement.provider
+                    && r.offer.id == placement.offer.id
+                    && r.phase != Phase::Gone
+                    && !used.contains(&&r.id)
+            };
+            let existing = actual.iter().find(same_place);
+            let (action, why) = match existing {
+                None => (ChangeAction::Create, "nothing of it runs there".to_owned()),
+                Some(r) => change(r, want, placement),
+            };
+            used.extend(existing.map(|r| &r.id));
+            steps.push(Step {
+                action,
+                task: want.task.clone(),
+                target: want.target.clone(),
+                allocation: existing.map(|r| r.id.clone()),
+                placement: placement.clone(),
+                replicas_before: existing.map_or(0, |r| r.replicas),
+                hourly_before: existing.map_or(MicroUsd(0), AllocationRecord::hourly_total),
+                desired: Some(i),
+                why,
+            });
+        }
+    }
+    let gone = actual.iter().filter(|r| !used.contains(&&r.id));
+    steps.extend(gone.map(|r| Step {
+        action: ChangeAction::Destroy,
+        task: r.task.clone(),
+        target: r.target.clone(),
+        allocation: Some(r.id.clone()),
+        placement: placement_of(r),
+        replicas_before: r.replicas,
+        hourly_before: r.hourly_total(),
+        desired: None,
+        why: why_gone(r, desired),
+    }));
+    steps
+}
+
+fn change(record: &AllocationRecord, want: &Desired, placement: &Placement) -> (ChangeAction, String) {
+    if record.workload != want.workload || record.need != want.need {
+        (ChangeAction::Update, "its specification has changed".to_owned())
+    } else if record.replicas != placement.replicas {
+        (ChangeAction::Resize, format!("{} → {} replicas", record.replicas, placement.replicas))
+    } else {
+        (ChangeAction::Keep, "it is as it should be".to_owned())
+    }
+}
+
+fn why_gone(record: &AllocationRecord, desired: &[Desired]) -> String {
+    match desired.iter().find(|d| d.task == record.task && d.target == record.target) {
+        _ if record.phase == Phase::Gone => "it has disappeared at the provider".to_owned(),
+        _ if record.stage == Stage::Removing => "it is being removed".to_owned(),
+        Some(d) if d.placements.is_empty() => "no replica of it is wanted, or none has a place".to_owned(),
+        Some(_) => "its replicas go elsewhere".to_owned(),
+        None => "its task is not in the manifest any more".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        names::{DeploymentName, Namespace},
+        units::Instant,
+    };
+
+    const OFFERS: [&str; 4] = ["a", "b", "c", "d"];
+
+    fn workload(variant: u8) -> Workload {
+        let manifest = format!(
+            r#"{{"apiVersion":"tradewind.dev/v1","kind":"CloudDeployment","metadata":{{"name":"x"}},
+               "spec":{{"services":{{"t0":{{"command":["run","{variant}"]}}}}}}}}"#
+        );
+        let manifest = serde_json::from_str(&manifest).expect("a manifest");
+        crate::manifest::resolve(&manifest).remove(0).workload
+    }
+
+    fn placement(offer: &str, replicas: u32) -> Placement {
+        let offer = ChosenOffer {
+            id: offer.to_owned(),
+            region: String::new(),
+            zone: String::new(),
+            size: String::new(),
+            spot: false,
+            price: MicroUsd(1),
+            labels: Default::default(),
+        };
+        Placement { provider: "p".parse().expect("name"), offer, hourly: MicroUsd(7), replicas }
+    }
+
+    fn desired() -> impl Strategy<Value = Vec<Desired>> {
+        let task = (proptest::collection::btree_map(0usize..4, 1u32..5, 0..4), 0u8..2);
+        proptest::collection::vec(task, 0..4).prop_map(|tasks| {
+            let make = |(i, (places, variant)): (usize, (std::collections::BTreeMap<usize, u32>, u8))| Desired {
+                task: format!("t{i}").parse().expect("name"),
+                target: None,
+                workload: workload(variant),
+                need: Digest::of(&[variant]),
+                placements: places.into_iter().map(|(o, n)| placement(OFFERS[o], n)).collect(),
+                decision: None,
+            };
+            tasks.into_iter().enumerate().map(make).collect()
+        })
+    }
+
+    /// What a provider that does as it is told would leave behind.
+    fn carry_out(desired: &[Desired], actual: Vec<AllocationRecord>, serial: &mut u32) -> Vec<AllocationRecord> {
+        let steps = plan(desired, &actual);
+        let mut after = Vec::new();
+        for step in steps.iter().filter(|s| s.action != ChangeAction::Destroy) {
+            let want = &desired[step.desired.expect("a step that stays has a task")];
+            *serial += 1;
+            let id = step.allocation.clone().unwrap_or_else(|| format!("a-{serial}").parse().expect("id"));
+            after.push(AllocationRecord {
+                v: 1,
+                id,
+                namespace: Namespace::default_namespace(),
+                deployment: "x".parse::<DeploymentName>().expect("name"),
+                task: want.task.clone(),
+                target: None,
+                provider: step.placement.provider.clone(),
+                offer: step.placement.offer.clone(),
+                hourly: step.placement.hourly,
+                replicas: step.placement.replicas,
+                generation: 1,
+                workload: want.workload.clone(),
+                need: want.need,
+                decision: None,
+                stage: Stage::Applied,
+                attempt: 0,
+                state: None,
+                phase: Phase::Running,
+                created_at: Instant(0),
+            });
+        }
+        after
+    }
+
+    proptest! {
+        #[test]
+        fn planning_what_is_already_so_changes_nothing(first in desired(), second in desired()) {
+            let mut serial = 0;
+            let start = carry_out(&first, Vec::new(), &mut serial);
+            let reached = carry_out(&second, start, &mut serial);
+            let again = plan(&second, &reached);
+            prop_assert!(again.iter().all(|s| s.action == ChangeAction::Keep), "{again:?}");
+            let wanted: u32 = second.iter().flat_map(|d| &d.placements).map(|p| p.replicas).sum();
+            prop_assert_eq!(reached.iter().map(|r| r.replicas).sum::<u32>(), wanted);
+        }
+
+        #[test]
+        fn every_allocation_is_accounted_for_once(first in desired(), second in desired()) {
+            let actual = carry_out(&first, Vec::new(), &mut 0);
+            let steps = plan(&second, &actual);
+            for record in &actual {
+                prop_assert_eq!(steps.iter().filter(|s| s.allocation.as_ref() == Some(&record.id)).count(), 1);
+            }
+        }
+    }
+}

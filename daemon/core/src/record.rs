@@ -1,0 +1,127 @@
+//! What the state holds: versioned documents and the keys they live under.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{
+    manifest::{Manifest, Target},
+    names::{AllocationId, DecisionId, DeploymentName, Digest, InstanceName, Namespace, TaskName},
+    units::{Instant, MicroUsd},
+    workload::{ChosenOffer, Phase, Workload},
+};
+
+pub const DEPLOYMENTS: &str = "deployments/";
+pub const ALLOCATIONS: &str = "allocations/";
+pub const DECISIONS: &str = "decisions/";
+pub const EVENTS: &str = "events/";
+
+/// A deployment's identity.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeploymentKey {
+    pub namespace: Namespace,
+    pub name: DeploymentName,
+}
+
+impl DeploymentKey {
+    pub fn path(&self) -> String {
+        format!("{DEPLOYMENTS}{}/{}", self.namespace, self.name)
+    }
+}
+
+impl std::fmt::Display for DeploymentKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentRecord {
+    /// The document's version.
+    pub v: u32,
+    pub generation: u64,
+    pub manifest: Manifest,
+    /// Everything of it is to be removed, then the record itself.
+    pub deleting: bool,
+    pub created_at: Instant,
+    pub updated_at: Instant,
+}
+
+/// How far an allocation is. Written before the effect it announces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stage {
+    /// To be applied, for the first time or again.
+    Intended,
+    /// The provider has accepted it as it is recorded.
+    Applied,
+    /// To be destroyed.
+    Removing,
+}
+
+/// An allocation as the daemon means it, and the provider's memory of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AllocationRecord {
+    /// The document's version.
+    pub v: u32,
+    pub id: AllocationId,
+    pub namespace: Namespace,
+    pub deployment: DeploymentName,
+    pub task: TaskName,
+    pub target: Option<Target>,
+    pub provider: InstanceName,
+    pub offer: ChosenOffer,
+    /// Of one replica.
+    pub hourly: MicroUsd,
+    pub replicas: u32,
+    /// The deployment's generation that last changed it.
+    pub generation: u64,
+    pub workload: Workload,
+    /// Of the need it was placed for: another need wants another decision.
+    pub need: Digest,
+    pub decision: Option<DecisionId>,
+    pub stage: Stage,
+    /// Counts applies that differ in their parameters: part of the idempotency token.
+    pub attempt: u32,
+    /// The provider's opaque bytes.
+    #[serde(with = "bytes", default)]
+    pub state: Option<Vec<u8>>,
+    /// As last observed.
+    pub phase: Phase,
+    pub created_at: Instant,
+}
+
+impl AllocationRecord {
+    pub fn path(&self) -> String {
+        format!("{ALLOCATIONS}{}/{}/{}", self.namespace, self.deployment, self.id)
+    }
+
+    pub fn key(&self) -> DeploymentKey {
+        DeploymentKey { namespace: self.namespace.clone(), name: self.deployment.clone() }
+    }
+
+    /// Of all replicas, per hour. What has ended costs nothing.
+    pub fn hourly_total(&self) -> MicroUsd {
+        match self.phase {
+            Phase::Succeeded | Phase::Failed | Phase::Gone => MicroUsd(0),
+            _ => self.hourly.saturating_mul(u64::from(self.replicas)),
+        }
+    }
+}
+
+/// Opaque bytes as base64 text.
+mod bytes {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+    use super::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, s: S) -> Result<S::Ok, S::Error> {
+        bytes.as_ref().map(|b| STANDARD.encode(b)).serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<u8>>, D::Error> {
+        let text = Option::<String>::deserialize(d)?;
+        text.map(|t| STANDARD.decode(t).map_err(serde::de::Error::custom)).transpose()
+    }
+}

@@ -1,0 +1,424 @@
+//! What the HTTP API shows: the daemon renders these, the command line reads them back. Wire types only.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    failure::Failure,
+    manifest::{Manifest, Target},
+    names::{AllocationId, DecisionId, DeploymentName, Digest, InstanceName, Namespace, TaskName},
+    offer::{Offer, PriceUnit},
+    plugin::Identity,
+    store::Revision,
+    units::{Bytes, Instant, MicroUsd, MilliCpu, Millis},
+    workload::{Endpoint, Labels, LogLine, Phase, Replica},
+};
+
+/// Where a deployment, or one of its tasks, stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Accepted; nothing has been decided yet, or there is no place for it at the moment.
+    Pending,
+    /// Being made so.
+    Progressing,
+    /// Everything wanted runs and is ready.
+    Running,
+    /// Some of it runs, some does not as it should.
+    Degraded,
+    /// Every job has succeeded, and there are no services.
+    Completed,
+    /// It can't be made so without a change by someone; the message says which.
+    Failed,
+    Deleting,
+}
+
+impl Status {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Progressing => "progressing",
+            Self::Running => "running",
+            Self::Degraded => "degraded",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Deleting => "deleting",
+        }
+    }
+
+    /// Nothing more will happen until something changes.
+    pub fn is_settled(self) -> bool {
+        matches!(self, Self::Running | Self::Completed | Self::Failed)
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A deployment in a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentSummary {
+    pub namespace: Namespace,
+    pub name: DeploymentName,
+    /// Grows by one with every change of the spec.
+    pub generation: u64,
+    pub status: Status,
+    /// Replicas that are ready, and that are wanted in all.
+    pub ready: u32,
+    pub replicas: u32,
+    /// The places in use, as `provider/region`.
+    pub places: Vec<String>,
+    /// Of all allocations, per hour.
+    pub hourly_cost: MicroUsd,
+    pub created_at: Instant,
+    pub message: String,
+}
+
+/// A deployment whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentView {
+    #[serde(flatten)]
+    pub summary: DeploymentSummary,
+    /// The generation that `tasks` reflects.
+    pub observed_generation: u64,
+    pub updated_at: Instant,
+    pub tasks: Vec<TaskView>,
+    /// What was asked for.
+    pub manifest: Manifest,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskView {
+    pub name: TaskName,
+    /// `service` or `job`.
+    pub kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    pub status: Status,
+    pub ready: u32,
+    pub replicas: u32,
+    pub message: String,
+    /// The last failure of a plugin call for this task, if it still matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    pub allocations: Vec<AllocationView>,
+    /// The decision that placed it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AllocationView {
+    pub id: AllocationId,
+    pub provider: InstanceName,
+    pub region: String,
+    pub zone: String,
+    pub size: String,
+    pub offer: String,
+    pub spot: bool,
+    pub replicas: u32,
+    pub ready: u32,
+    pub phase: Phase,
+    pub hourly_cost: MicroUsd,
+    pub endpoints: Vec<Endpoint>,
+    pub replica_status: Vec<Replica>,
+    pub message: String,
+    /// To be removed once its replacement is ready.
+    pub superseded: bool,
+    pub created_at: Instant,
+}
+
+/// The answer to a write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Accepted {
+    pub namespace: Namespace,
+    pub name: DeploymentName,
+    pub generation: u64,
+    /// `created`, `updated`, `unchanged` or `deleting`.
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    Created,
+    Updated,
+    Unchanged,
+    Deleting,
+}
+
+// === plan ===
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeAction {
+    Create,
+    Resize,
+    Update,
+    Keep,
+    Destroy,
+}
+
+impl ChangeAction {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Resize => "resize",
+            Self::Update => "update",
+            Self::Keep => "keep",
+            Self::Destroy => "destroy",
+        }
+    }
+}
+
+/// One allocation's change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeView {
+    pub action: ChangeAction,
+    pub task: TaskName,
+    pub provider: InstanceName,
+    pub region: String,
+    pub size: String,
+    pub offer: String,
+    pub replicas_before: u32,
+    pub replicas_after: u32,
+    pub hourly_before: MicroUsd,
+    pub hourly_after: MicroUsd,
+    pub why: String,
+}
+
+/// What applying a manifest would change, where, what it costs and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanView {
+    pub namespace: Namespace,
+    pub name: DeploymentName,
+    /// The policy instance that decided, with its version and digest. Absent when nothing had to be decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Identity>,
+    pub changes: Vec<ChangeView>,
+    pub unplaced: Vec<UnplacedView>,
+    pub hourly_before: MicroUsd,
+    pub hourly_after: MicroUsd,
+    /// For the tasks' whole estimated durations.
+    pub estimated_cost: MicroUsd,
+    /// Per task: the choice against the next best, and what excluded the rest.
+    pub reasons: Vec<TaskReason>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UnplacedView {
+    pub task: TaskName,
+    pub replicas: u32,
+    pub reason: String,
+}
+
+/// Why a task went where it went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskReason {
+    pub namespace: Namespace,
+    pub deployment: DeploymentName,
+    pub task: TaskName,
+    /// How many offers satisfied every constraint.
+    pub candidates: u32,
+    pub chosen: Vec<RankedOffer>,
+    /// The best that were not chosen, at most five.
+    pub alternatives: Vec<RankedOffer>,
+    /// What excluded the others: a reason and how many offers it excluded.
+    pub excluded: Vec<ExcludedView>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unplaced: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RankedOffer {
+    pub provider: InstanceName,
+    pub region: String,
+    pub size: String,
+    pub offer: String,
+    pub replicas: u32,
+    /// Of one replica, for the estimated duration and per hour.
+    pub cost: MicroUsd,
+    pub hourly: MicroUsd,
+    /// The policy's score; lower is better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExcludedView {
+    pub reason: String,
+    pub offers: u32,
+}
+
+/// One policy call's part for one deployment, as it is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionView {
+    pub id: DecisionId,
+    pub at: Instant,
+    pub policy: Identity,
+    /// Of the exact request.
+    pub request: Digest,
+    pub seed: u64,
+    /// How long the call took, in microseconds.
+    pub took_micros: u64,
+    /// Tasks in the whole batch.
+    pub batch: u32,
+    pub note: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower_bound: Option<MicroUsd>,
+    pub tasks: Vec<TaskReason>,
+}
+
+// === offers ===
+
+/// One offer of one provider.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OfferView {
+    pub provider: InstanceName,
+    pub id: String,
+    pub region: String,
+    pub zone: String,
+    pub size: String,
+    pub cpu: MilliCpu,
+    pub memory: Bytes,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub accelerator: String,
+    pub accelerator_count: u32,
+    /// Per unit and hour.
+    pub price: MicroUsd,
+    pub price_unit: PriceUnit,
+    pub memory_price: MicroUsd,
+    pub spot: bool,
+    pub shared: bool,
+    /// Absent: no known limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<u32>,
+    pub performance: f64,
+    /// Absent: unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub availability: Option<f64>,
+    /// Milliseconds. Absent: unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<f64>,
+    pub source: String,
+    pub quoted_at: Instant,
+    /// Of the quote.
+    pub age: Millis,
+    pub labels: Labels,
+}
+
+impl OfferView {
+    pub fn new(provider: &InstanceName, offer: &Offer, now: Instant) -> Self {
+        let known = |v: f64| v.is_finite().then_some(v);
+        Self {
+            provider: provider.clone(),
+            id: offer.id.to_string(),
+            region: offer.region.to_string(),
+            zone: offer.zone.to_string(),
+            size: offer.size.to_string(),
+            cpu: offer.cpu,
+            memory: offer.memory,
+            accelerator: offer.accelerator.to_string(),
+            accelerator_count: offer.accelerator_count,
+            price: offer.price,
+            price_unit: offer.price_unit,
+            memory_price: offer.memory_price,
+            spot: offer.spot,
+            shared: offer.shared,
+            capacity: (offer.capacity != u32::MAX).then_some(offer.capacity),
+            performance: offer.performance,
+            availability: known(offer.availability),
+            latency: known(offer.latency),
+            source: offer.source.to_string(),
+            quoted_at: offer.quoted_at,
+            age: now.since(offer.quoted_at),
+            labels: offer.labels.clone(),
+        }
+    }
+}
+
+/// Offers of all providers, and what became of the providers that did not answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OffersView {
+    pub offers: Vec<OfferView>,
+    pub failures: Vec<ProviderFailure>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderFailure {
+    pub provider: InstanceName,
+    pub failure: Failure,
+}
+
+// === events and logs ===
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Info,
+    Warning,
+    Error,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// The store's revision that recorded it; the stream resumes behind it.
+    #[serde(default)]
+    pub revision: Revision,
+    pub at: Instant,
+    pub severity: Severity,
+    /// CamelCase: `DeploymentCreated`, `AllocationRunning`, `PluginRejected`.
+    pub reason: String,
+    pub message: String,
+    /// Who caused it: `user`, `controller`, `plugins`.
+    pub actor: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Namespace>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<DeploymentName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocation: Option<AllocationId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<InstanceName>,
+}
+
+/// Some lines, and cursors to go on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogsView {
+    pub lines: Vec<TaskLogLine>,
+    /// Hand it back as `after` to go on; absent when no more can come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskLogLine {
+    pub task: TaskName,
+    pub allocation: AllocationId,
+    #[serde(flatten)]
+    pub line: LogLine,
+}
