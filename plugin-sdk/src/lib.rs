@@ -1,1 +1,3 @@
-//! Under construction.
+//! Write Tradewind providers and policies.
+#[doc(hidden)]
+pub mod bindings;

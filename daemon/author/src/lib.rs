@@ -1,0 +1,14 @@
+//! For plugin authors: writes a plugin from a template, compiles it for WebAssembly and turns the module into a component.
+//!
+//! The command line, the Makefile and the tests use this library. It starts compilers and writes files, so it blocks: call it off the
+//! async threads. It knows nothing of the daemon and runs no plugin.
+
+mod build;
+mod component;
+mod error;
+mod toolchain;
+
+pub use build::{BuildOptions, Built, build, build_all};
+pub use component::{Kind, componentize};
+pub use error::Error;
+pub use toolchain::{TARGET, Toolchain};

@@ -1,0 +1,30 @@
+//! The generated face of the contract. Everything else in this crate turns it into something friendlier; a plugin author never needs it.
+#![allow(unsafe_code, unreachable_pub, missing_docs, clippy::all, clippy::restriction, reason = "generated")]
+
+pub mod provider {
+    wit_bindgen::generate!({
+        path: concat!(env!("OUT_DIR"), "/wit"),
+        world: "provider",
+        pub_export_macro: true,
+        export_macro_name: "export_provider",
+        default_bindings_module: "tradewind_plugin_sdk::bindings::provider",
+        runtime_path: "wit_bindgen::rt",
+        generate_unused_types: true,
+    });
+}
+
+pub mod policy {
+    wit_bindgen::generate!({
+        path: concat!(env!("OUT_DIR"), "/wit"),
+        world: "policy",
+        pub_export_macro: true,
+        export_macro_name: "export_policy",
+        default_bindings_module: "tradewind_plugin_sdk::bindings::policy",
+        runtime_path: "wit_bindgen::rt",
+        generate_unused_types: true,
+        with: {
+            "tradewind:plugin/types@0.1.0": crate::bindings::provider::tradewind::plugin::types,
+            "tradewind:plugin/log@0.1.0": crate::bindings::provider::tradewind::plugin::log,
+        },
+    });
+}
