@@ -1,0 +1,107 @@
+//! The handle: opens the state, gives it out as core's `Store`, and closes it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use tradewind_core::store::{self, Change, Listing, Record, Revision, Store, Txn};
+
+use crate::error::backend;
+use crate::readers::Readers;
+use crate::tail::Tail;
+use crate::watching::Watching;
+use crate::writer::{self, Job, Pending, Thread, Writer};
+use crate::{Error, Options, file, schema, tables};
+
+/// Writers that may wait in line; those beyond wait to get in.
+const QUEUE: usize = 1024;
+
+/// The state of one daemon. Clones share it; it is released when it is closed or the last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    readers: Arc<Readers>,
+    tail: Arc<Tail>,
+    published: watch::Receiver<u64>,
+    jobs: mpsc::Sender<Job>,
+    /// After the sender of its jobs, whose drop ends it.
+    _thread: Thread,
+}
+
+impl Database {
+    /// Opens the state, or makes it. It blocks for disk work, and for a check of the whole file when the last run ended badly.
+    ///
+    /// # Errors
+    /// The folder or file can't be made or written; another daemon has the state; the file is damaged, another program's or a
+    /// newer version's.
+    pub fn open(options: Options) -> Result<Self, Error> {
+        let Options { path, keep_changes, readers } = options;
+        let lock = file::lock(&path)?;
+        let ended_badly = file::ended_badly(&path);
+        let mut connection = file::writer(&path)?;
+        schema::prepare(&mut connection, &path, schema::MIGRATIONS)?;
+        if ended_badly {
+            schema::check(&connection, &path)?;
+        }
+        let writer = Writer::new(connection, path.clone(), lock, keep_changes)?;
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (tail, published) = (writer.tail(), writer.published());
+        let thread = writer.start(queue)?;
+        let readers = Arc::new(Readers::new(path.clone(), readers));
+        Ok(Self { inner: Arc::new(Inner { path, readers, tail, published, jobs, _thread: thread }) })
+    }
+
+    /// Finishes the writes that wait, folds the log into the file and releases the state, for all clones. Later calls fail with
+    /// `Closed`, and watches end with it.
+    ///
+    /// # Errors
+    /// The log can't be folded in. What was committed is safe in it all the same.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.inner.readers.close().await;
+        let (reply, answer) = oneshot::channel();
+        match self.inner.jobs.send(Job::Close(reply)).await {
+            Ok(()) => answer.await.unwrap_or(Ok(())),
+            // Closed before.
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Database {
+    async fn get(&self, key: &str) -> Result<Option<Record>, store::Error> {
+        let key = key.to_owned();
+        self.inner.readers.run(move |connection| tables::get(connection, &key)).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Listing, store::Error> {
+        let prefix = prefix.to_owned();
+        self.inner.readers.run(move |connection| tables::list(connection, &prefix)).await
+    }
+
+    /// Once it waits in line it is written, even if the caller stops waiting for the answer.
+    async fn commit(&self, txn: Txn) -> Result<Revision, store::Error> {
+        writer::check_size(&txn).map_err(|refusal| backend("written", &self.inner.path, refusal))?;
+        let (answer, answered) = oneshot::channel();
+        self.inner.jobs.send(Job::Commit(Pending { txn, answer })).await.map_err(|_| store::Error::Closed)?;
+        answered.await.unwrap_or(Err(store::Error::Closed))
+    }
+
+    async fn watch(&self, prefix: &str, after: Revision) -> Result<BoxStream<'static, Result<Change, store::Error>>, store::Error> {
+        let Inner { readers, tail, published, .. } = &*self.inner;
+        let watching = Watching::start(Arc::clone(readers), Arc::clone(tail), published.clone(), prefix, after).await?;
+        Ok(watching.stream())
+    }
+
+    async fn revision(&self) -> Result<Revision, store::Error> {
+        Ok(Revision(*self.inner.published.borrow()))
+    }
+}

@@ -1,0 +1,19 @@
+//! What an operator may choose about the state.
+
+use std::path::PathBuf;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The database file. Its folder is made when missing; SQLite keeps `-wal` and `-shm` files beside it, the daemon a `.lock`.
+    pub path: PathBuf,
+    /// The newest revisions whose changes stay, at least, for `watch` to replay. Default 10,000.
+    pub keep_changes: u64,
+    /// Reads that may run side by side. Default 4, at least 1.
+    pub readers: usize,
+}
+
+impl Options {
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), keep_changes: 10_000, readers: 4 }
+    }
+}

@@ -1,0 +1,135 @@
+//! The tables' versions: tells our file from another's, an older one from a newer, and brings an older one up to date.
+//! It must not know what a key means.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::{Error, file};
+
+/// Marks the file as ours: "twnd".
+const APPLICATION: i64 = 0x7477_6e64;
+
+/// The n-th takes schema n to n + 1. One that has been released is never edited.
+pub(crate) const MIGRATIONS: &[&str] = &["
+    CREATE TABLE kv (
+        key TEXT NOT NULL UNIQUE,
+        value BLOB NOT NULL,
+        revision INTEGER NOT NULL
+    ) STRICT;
+
+    -- What `watch` replays. A position is the revision, then the change's place in its transaction: see tables.rs.
+    CREATE TABLE change (
+        position INTEGER PRIMARY KEY,
+        key TEXT NOT NULL,
+        value BLOB
+    ) STRICT;
+
+    -- The last committed revision, and the last one whose changes may be gone.
+    CREATE TABLE head (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        revision INTEGER NOT NULL,
+        compacted INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO head VALUES (1, 0, 0);
+"];
+
+/// Puts the file in the mode that durability rests on, and its schema at the last of `migrations`.
+pub(crate) fn prepare(connection: &mut Connection, path: &Path, migrations: &[&str]) -> Result<(), Error> {
+    let failed = |source| file::failure("opened", path, source);
+    let known = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
+    let found = identify(connection, path)?;
+    if found > known {
+        return Err(Error::Newer { path: path.to_owned(), found, known });
+    }
+    durable(connection, path)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    for migration in migrations.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        transaction.execute_batch(migration).map_err(|source| file::failure("brought to this version's schema", path, source))?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION).map_err(failed)?;
+    transaction.pragma_update(None, "user_version", known).map_err(failed)?;
+    transaction.commit().map_err(failed)
+}
+
+/// The schema's version; 0 for a file that is still empty.
+fn identify(connection: &Connection, path: &Path) -> Result<i64, Error> {
+    let failed = |source| file::failure("opened", path, source);
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(failed);
+    let version = number("PRAGMA user_version")?;
+    if number("PRAGMA application_id")? == APPLICATION && version >= 0 {
+        return Ok(version);
+    }
+    if number("SELECT count(*) FROM sqlite_schema")? == 0 { Ok(0) } else { Err(Error::Foreign { path: path.to_owned() }) }
+}
+
+fn durable(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let failed = |source| file::failure("opened", path, source);
+    let mode: String = connection.query_row("PRAGMA journal_mode = wal", [], |row| row.get(0)).map_err(failed)?;
+    if !mode.eq_ignore_ascii_case("wal") {
+        return Err(Error::FileSystem { path: path.to_owned(), mode });
+    }
+    connection.pragma_update(None, "synchronous", "full").map_err(failed)?;
+    // The writer checkpoints after it has answered, not inside somebody's commit.
+    connection.query_row("PRAGMA wal_autocheckpoint = 0", [], |_| Ok(())).map_err(failed)?;
+    // A log that a burst made long gives its space back.
+    connection.query_row("PRAGMA journal_size_limit = 67108864", [], |_| Ok(())).map_err(failed)
+}
+
+/// Reads the whole file: for when the last run ended badly.
+pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let finding: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|source| file::failure("checked", path, source))?;
+    if finding == "ok" { Ok(()) } else { Err(Error::Damaged { path: path.to_owned(), finding }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_run_once_each_in_order_and_keep_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let first = "CREATE TABLE t (a INTEGER); INSERT INTO t VALUES (1);";
+        let second = "ALTER TABLE t ADD COLUMN b INTEGER DEFAULT 7; INSERT INTO t VALUES (2, 8);";
+        let mut connection = Connection::open(&path).unwrap();
+        prepare(&mut connection, &path, &[first]).unwrap();
+        prepare(&mut connection, &path, &[first, second]).unwrap();
+        prepare(&mut connection, &path, &[first, second]).unwrap();
+        let rows: Vec<(i64, i64)> = connection
+            .prepare("SELECT a, b FROM t ORDER BY a")
+            .unwrap()
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(rows, [(1, 7), (2, 8)]);
+        let error = prepare(&mut connection, &path, &[first]).unwrap_err();
+        assert!(matches!(error, Error::Newer { found: 2, known: 1, .. }), "{error}");
+        assert!(error.to_string().contains("has schema 2, this version knows none after 1"), "{error}");
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_schema_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let mut connection = Connection::open(&path).unwrap();
+        prepare(&mut connection, &path, &["CREATE TABLE t (a)"]).unwrap();
+        prepare(&mut connection, &path, &["", "CREATE TABLE u (a); INSERT INTO nowhere VALUES (1)"]).unwrap_err();
+        assert_eq!(identify(&connection, &path).unwrap(), 1);
+        prepare(&mut connection, &path, &["", "CREATE TABLE u (a)"]).unwrap();
+    }
+
+    #[test]
+    fn another_programs_database_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("theirs.db");
+        let mut connection = Connection::open(&path).unwrap();
+        connection.execute_batch("CREATE TABLE bookmarks (url)").unwrap();
+        let error = prepare(&mut connection, &path, MIGRATIONS).unwrap_err();
+        assert!(matches!(error, Error::Foreign { .. }), "{error}");
+        let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+        assert_eq!(mode, "delete");
+    }
+}

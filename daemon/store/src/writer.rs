@@ -1,0 +1,333 @@
+//! The one thread that writes: it commits all that is waiting as one SQLite transaction, publishes it, then answers.
+//! It knows nothing of watchers but the tail they read.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use tradewind_core::store::{self, Revision, Txn, Write};
+
+use crate::Error;
+use crate::error::{Refusal, backend};
+use crate::file::{self, Lock};
+use crate::tables::{self, Head};
+use crate::tail::{Committed, Tail};
+
+/// Of one group: enough to spread a sync over every writer there is, small enough to answer soon.
+const MAX_GROUP: usize = 512;
+const MAX_GROUP_BYTES: usize = 16 << 20;
+
+/// Written since the last checkpoint, before the next: what a start after a crash has to go through.
+const CHECKPOINT_WRITES: usize = 1000;
+const CHECKPOINT_BYTES: usize = 4 << 20;
+
+#[derive(Debug)]
+pub(crate) enum Job {
+    Commit(Pending),
+    Close(oneshot::Sender<Result<(), Error>>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) txn: Txn,
+    pub(crate) answer: oneshot::Sender<Result<Revision, store::Error>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Writer {
+    connection: Connection,
+    path: PathBuf,
+    /// After the connection: the state is let go of only once nothing can write it.
+    lock: Lock,
+    keep_changes: u64,
+    head: Head,
+    tail: Arc<Tail>,
+    published: watch::Sender<u64>,
+    since_checkpoint: Amount,
+    /// Set by a failure that leaves open what the disk holds. Nothing is taken after it: an answer would be a guess.
+    halted: Option<Arc<rusqlite::Error>>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Amount {
+    writes: usize,
+    bytes: usize,
+}
+
+/// What became of one transaction of a group.
+#[derive(Debug)]
+enum Outcome {
+    At(u64),
+    Conflict(String),
+}
+
+/// Waits for the thread when dropped, so that whoever lets go of the state finds it released.
+#[derive(Debug)]
+pub(crate) struct Thread(Option<JoinHandle<()>>);
+
+// === impl Writer ===
+
+impl Writer {
+    pub(crate) fn new(connection: Connection, path: PathBuf, lock: Lock, keep_changes: u64) -> Result<Self, Error> {
+        let head = tables::head(&connection).map_err(|source| file::failure("opened", &path, source))?;
+        let tail = Arc::new(Tail::new(head.revision));
+        let published = watch::Sender::new(head.revision);
+        let since_checkpoint = Amount::default();
+        Ok(Self { connection, path, lock, keep_changes, head, tail, published, since_checkpoint, halted: None })
+    }
+
+    pub(crate) fn tail(&self) -> Arc<Tail> {
+        Arc::clone(&self.tail)
+    }
+
+    /// The last committed revision. It ends when the writer does.
+    pub(crate) fn published(&self) -> watch::Receiver<u64> {
+        self.published.subscribe()
+    }
+
+    pub(crate) fn start(self, jobs: mpsc::Receiver<Job>) -> Result<Thread, Error> {
+        let builder = std::thread::Builder::new().name("state-writer".to_owned());
+        let handle = builder.spawn(move || self.run(jobs)).map_err(|source| Error::Thread { source })?;
+        Ok(Thread(Some(handle)))
+    }
+
+    fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut closing = Vec::new();
+        while let Some(first) = jobs.blocking_recv() {
+            let mut group = Vec::new();
+            let mut bytes = 0;
+            let mut next = Some(first);
+            while let Some(job) = next {
+                match job {
+                    Job::Commit(pending) => {
+                        bytes += size(&pending.txn).bytes;
+                        group.push(pending);
+                    }
+                    Job::Close(reply) => {
+                        jobs.close();
+                        closing.push(reply);
+                    }
+                }
+                next = if group.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES { jobs.try_recv().ok() } else { None };
+            }
+            if !group.is_empty() {
+                self.commit(group);
+            }
+        }
+        self.finish(closing);
+    }
+
+    fn commit(&mut self, group: Vec<Pending>) {
+        if let Some(source) = &self.halted {
+            for pending in group {
+                let refusal = Refusal::Halted { source: Arc::clone(source) };
+                pending.answer(Err(backend("written", &self.path, refusal)));
+            }
+            return;
+        }
+        match self.write(&group) {
+            Ok((head, outcomes)) => {
+                self.head = head;
+                self.publish(group, outcomes);
+                self.checkpoint_when_due();
+            }
+            Err(source) => self.refuse(group, source),
+        }
+    }
+
+    /// All of the group in one transaction; an unmet expectation costs only its own.
+    fn write(&mut self, group: &[Pending]) -> rusqlite::Result<(Head, Vec<Outcome>)> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut head = self.head;
+        let mut outcomes = Vec::with_capacity(group.len());
+        for Pending { txn, .. } in group {
+            if let Some(key) = tables::unmet(&transaction, &txn.expects)? {
+                outcomes.push(Outcome::Conflict(key.to_owned()));
+                continue;
+            }
+            if !txn.writes.is_empty() {
+                head.revision += 1;
+                tables::apply(&transaction, head.revision, &txn.writes)?;
+            }
+            outcomes.push(Outcome::At(head.revision));
+        }
+        if head.revision != self.head.revision {
+            let droppable = head.revision.saturating_sub(self.keep_changes);
+            // Some at a time: forgetting one revision per commit would touch the log's far end at every commit.
+            if droppable.saturating_sub(head.compacted) > self.keep_changes / 16 {
+                tables::compact(&transaction, droppable)?;
+                head.compacted = droppable;
+            }
+            tables::set_head(&transaction, head)?;
+        }
+        transaction.commit()?;
+        Ok((head, outcomes))
+    }
+
+    /// Watchers first: who has been answered may look for what he wrote.
+    fn publish(&mut self, group: Vec<Pending>, outcomes: Vec<Outcome>) {
+        let mut committed = Vec::with_capacity(group.len());
+        let mut answers = Vec::with_capacity(group.len());
+        for (Pending { txn, answer }, outcome) in group.into_iter().zip(outcomes) {
+            let amount = size(&txn);
+            let result = match outcome {
+                Outcome::At(revision) => {
+                    if amount.writes > 0 {
+                        self.since_checkpoint.writes += amount.writes;
+                        self.since_checkpoint.bytes += amount.bytes;
+                        committed.push(Committed::new(revision, txn.writes));
+                    }
+                    Ok(Revision(revision))
+                }
+                Outcome::Conflict(key) => Err(store::Error::Conflict { key }),
+            };
+            answers.push((answer, result));
+        }
+        if !committed.is_empty() {
+            self.tail.push(committed);
+            self.published.send_replace(self.head.revision);
+        }
+        for (answer, result) in answers {
+            Pending::send(answer, result);
+        }
+    }
+
+    fn refuse(&mut self, group: Vec<Pending>, source: rusqlite::Error) {
+        let source = Arc::new(source);
+        if leaves_doubt(&source) {
+            tracing::error!(path = %self.path.display(), error = %source, "the state can't be written, no more writes are taken");
+            self.halted = Some(Arc::clone(&source));
+        }
+        for pending in group {
+            pending.answer(Err(backend("written", &self.path, Arc::clone(&source))));
+        }
+    }
+
+    fn checkpoint_when_due(&mut self) {
+        if self.since_checkpoint.writes < CHECKPOINT_WRITES && self.since_checkpoint.bytes < CHECKPOINT_BYTES {
+            return;
+        }
+        // When it fails the log only stays longer, and the next one tries again.
+        match self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+            Ok(()) => self.since_checkpoint = Amount::default(),
+            Err(error) => tracing::warn!(path = %self.path.display(), %error, "the state's log can't be folded into its file"),
+        }
+    }
+
+    fn finish(self, closing: Vec<oneshot::Sender<Result<(), Error>>>) {
+        let Self { connection, path, lock, published, .. } = self;
+        let mut result = connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .and_then(|()| connection.close().map_err(|(_, source)| source))
+            .map_err(|source| file::failure("closed", &path, source));
+        drop(lock);
+        drop(published);
+        for reply in closing {
+            // The first to ask hears of a failure; nobody may be listening any more.
+            let _ = reply.send(std::mem::replace(&mut result, Ok(())));
+        }
+    }
+}
+
+// === impl Pending ===
+
+impl Pending {
+    fn answer(self, result: Result<Revision, store::Error>) {
+        Self::send(self.answer, result);
+    }
+
+    fn send(answer: oneshot::Sender<Result<Revision, store::Error>>, result: Result<Revision, store::Error>) {
+        // Whoever asked may have gone: the write stands all the same.
+        let _ = answer.send(result);
+    }
+}
+
+// === impl Thread ===
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0.take() {
+            // It has no panics of its own to tell of.
+            let _ = handle.join();
+        }
+    }
+}
+
+/// Whether, after this failure, the disk may hold something else than what was answered. A full disk is not one of those:
+/// SQLite has taken the whole group back.
+fn leaves_doubt(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::InternalMalfunction)
+    )
+}
+
+fn size(txn: &Txn) -> Amount {
+    let bytes = txn.writes.iter().map(|write| match write {
+        Write::Put { key, value } => key.len() + value.len(),
+        Write::Delete { key } => key.len(),
+    });
+    Amount { writes: txn.writes.len(), bytes: bytes.sum() }
+}
+
+/// Refuses what would make one group, and with it everyone's wait, too long.
+pub(crate) fn check_size(txn: &Txn) -> Result<(), Refusal> {
+    const MAX_BYTES: usize = 64 << 20;
+    let Amount { writes, bytes } = size(txn);
+    if writes > tables::MAX_WRITES || bytes > MAX_BYTES {
+        return Err(Refusal::TooLarge { writes, bytes, max_writes: tables::MAX_WRITES, max_bytes: MAX_BYTES });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{readers::Readers, schema};
+
+    #[tokio::test]
+    async fn a_full_disk_takes_the_whole_group_back_and_later_ones_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let lock = file::lock(&path).unwrap();
+        let mut connection = file::writer(&path).unwrap();
+        schema::prepare(&mut connection, &path, schema::MIGRATIONS).unwrap();
+        let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        connection.query_row(&format!("PRAGMA max_page_count = {}", pages + 20), [], |_| Ok(())).unwrap();
+        let writer = Writer::new(connection, path.clone(), lock, 100).unwrap();
+
+        let (jobs, queue) = mpsc::channel(8);
+        let mut answers = Vec::new();
+        let mut send = |key: &str, size: usize| {
+            let (answer, answered) = oneshot::channel();
+            jobs.try_send(Job::Commit(Pending { txn: Txn::new().put(key, vec![0; size]), answer })).unwrap();
+            answers.push(answered);
+        };
+        // All in line before the writer starts: one group.
+        send("before", 10);
+        send("large", 200_000);
+        send("after", 10);
+        let published = writer.published();
+        let thread = writer.start(queue).unwrap();
+        for answered in answers.drain(..) {
+            let error = answered.await.unwrap().unwrap_err();
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert_eq!(source, "database or disk is full");
+        }
+        assert_eq!(*published.borrow(), 0);
+        let send = |key: &str| {
+            let (answer, answered) = oneshot::channel();
+            jobs.try_send(Job::Commit(Pending { txn: Txn::new().put(key, vec![0; 10]), answer })).unwrap();
+            answered
+        };
+        assert_eq!(send("small").await.unwrap().unwrap(), Revision(1));
+        let readers = Arc::new(Readers::new(path, 1));
+        let listing = readers.run(|connection| tables::list(connection, "")).await.unwrap();
+        assert_eq!(listing.records.iter().map(|record| record.key.as_str()).collect::<Vec<_>>(), ["small"]);
+        drop(jobs);
+        drop(thread);
+    }
+}

@@ -1,0 +1,17 @@
+//! The state against real files: what it promises about durability, order and refusal.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail like tests: clippy's own exemption ends at the functions marked so"
+)]
+
+mod closing;
+mod crash;
+mod grouping;
+mod model;
+mod opening;
+mod support;
+mod watching;
