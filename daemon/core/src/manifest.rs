@@ -1,7 +1,15 @@
 //! The manifest: what a user writes. Wire types only; `resolve` turns one into workloads and needs.
 
+mod check;
+mod forms;
+mod json;
 mod parse;
+mod read;
+mod repeated;
 mod resolve;
+mod schema;
+mod tree;
+mod yaml;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -11,11 +19,13 @@ use crate::{
     names::{DeploymentName, InstanceName, Namespace, PortName, TaskName},
     placement::Spread,
     units::{Bytes, MicroUsd, MilliCpu, Millis},
-    workload::{Accelerator, Exposure, Labels, Protocol},
+    workload::{Exposure, Labels, Protocol},
 };
 
-pub use parse::{Format, Invalid, Problem, json_schema, parse};
+pub use forms::{EnvSpec, GpuSpec, PortSpec};
+pub use parse::{Format, Invalid, Problem, parse};
 pub use resolve::{Constraints, Resolved, Target, resolve};
+pub use schema::json_schema;
 
 /// The only API version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -67,7 +77,7 @@ pub struct Spec {
     /// Tasks that run to their end, by name.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub jobs: IndexMap<TaskName, Job>,
-    /// Places where listed services must run, each in full. Without targets the policy chooses the places.
+    /// Places where listed services must run, each in full. Without targets the policy chooses the places. Jobs are never pinned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<TargetSpec>,
 }
@@ -173,7 +183,7 @@ macro_rules! task {
             pub resources: ResourcesSpec,
             /// Hard limits where they differ from the resources.
             #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub limits: Option<ResourcesSpec>,
+            pub limits: Option<LimitsSpec>,
             /// How long it is expected to run, for the estimate of the cost. Default: a month (730 h) for services, an hour for jobs.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub duration: Option<Millis>,
@@ -226,16 +236,6 @@ fn one() -> u32 {
     1
 }
 
-/// A value, or a reference to a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum EnvSpec {
-    Text(String),
-    Number(serde_json::Number),
-    Flag(bool),
-    Secret(SecretSpec),
-}
-
 /// A secret's name, and the key inside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -243,14 +243,6 @@ pub struct SecretSpec {
     pub secret: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-}
-
-/// A port number, or the long form.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum PortSpec {
-    Number(u16),
-    Long(PortLong),
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -317,11 +309,16 @@ impl Default for ResourcesSpec {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum GpuSpec {
-    Count(u32),
-    Long(Accelerator),
+/// Hard limits of one copy. What is absent is limited to what `resources` asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LimitsSpec {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<MilliCpu>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Bytes>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Bytes>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -1,6 +1,11 @@
-//! Reading a manifest: YAML or JSON in, a checked manifest or a list of problems out.
+//! Reading a manifest: YAML or JSON in, a checked manifest or a list of problems out. It knows the steps and their order; each step is a
+//! module of its own.
 
-use super::Manifest;
+use super::{
+    Manifest, check, json, read, repeated,
+    tree::{Node, Path, Position},
+    yaml,
+};
 
 /// The text's notation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +25,7 @@ pub struct Problem {
     /// 1-based; absent where unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
+    /// 1-based, in characters; absent where unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<u64>,
 }
@@ -32,15 +38,106 @@ pub struct Invalid {
     pub problems: Vec<Problem>,
 }
 
-/// Reads and checks a manifest. `max` is for nothing but the caller's own limit: size is the caller's business.
+/// The most problems of one text that are told.
+const MOST: usize = 50;
+/// How often a text is read again without the field that did not fit, to find the next such field.
+const READINGS: usize = 20;
+
+/// Reads and checks a manifest. Nesting, the number of values and the expansion of aliases are bounded here; the size of the text is the
+/// caller's to bound.
 ///
 /// # Errors
 /// `Invalid` with every problem that could be found.
-pub fn parse(_text: &[u8], _format: Format) -> Result<Manifest, Invalid> {
-    Err(Invalid { problems: Vec::new() })
+pub fn parse(text: &[u8], format: Format) -> Result<Manifest, Invalid> {
+    let text = utf8(text).map_err(one)?;
+    let tree = tree(text, format).map_err(one)?;
+    let repeated = repeated::find(&tree, format);
+    if !repeated.is_empty() {
+        return Err(Invalid { problems: repeated });
+    }
+    let manifest = typed(&tree)?;
+    let mut problems = check::check(&manifest);
+    problems.truncate(MOST);
+    if problems.is_empty() {
+        return Ok(manifest);
+    }
+    Err(Invalid { problems: problems.into_iter().map(|(path, message)| located(&tree, &path, message)).collect() })
 }
 
-/// The published JSON Schema of the manifest.
-pub fn json_schema() -> serde_json::Value {
-    schemars::schema_for!(Manifest).to_value()
+fn one(problem: Problem) -> Invalid {
+    Invalid { problems: vec![problem] }
+}
+
+fn utf8(text: &[u8]) -> Result<&str, Problem> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    std::str::from_utf8(text).map_err(|e| {
+        let (good, bad) = text.split_at_checked(e.valid_up_to()).unwrap_or((text, &[]));
+        let line = good.iter().filter(|&&b| b == b'\n').count() as u64 + 1;
+        let last = good.rsplit(|&b| b == b'\n').next().unwrap_or_default();
+        let column = String::from_utf8_lossy(last).chars().count() as u64 + 1;
+        let byte = bad.first().map(|b| format!("byte 0x{b:02x} ")).unwrap_or_default();
+        let message = format!("not UTF-8: {byte}at offset {} begins no character: save the file as UTF-8", e.valid_up_to());
+        Problem { path: String::new(), message, line: Some(line), column: Some(column) }
+    })
+}
+
+fn tree(text: &str, format: Format) -> Result<Node, Problem> {
+    let whole = |message: String, at: Option<Position>| Problem {
+        path: String::new(),
+        message,
+        line: at.map(|p| p.line),
+        column: at.map(|p| p.column),
+    };
+    let empty = || whole("the text is empty: a manifest begins with \"apiVersion\" and \"kind\"".to_owned(), None);
+    if text.trim().is_empty() {
+        return Err(empty());
+    }
+    match format {
+        Format::Json => json::read(text),
+        Format::Yaml => {
+            let mut documents = yaml::read(text)?.into_iter();
+            match (documents.next(), documents.next()) {
+                (None, _) => Err(empty()),
+                (Some(only), None) => Ok(only),
+                (Some(_), Some(second)) => Err(whole(
+                    format!("the text holds {} documents: put one manifest in each file (the second begins here)", 2 + documents.count()),
+                    second.at,
+                )),
+            }
+        }
+    }
+}
+
+/// A field that does not fit is noted and left out, and the rest read again: one mistake shall not hide the next.
+fn typed(tree: &Node) -> Result<Manifest, Invalid> {
+    let mut error = match read::read(tree) {
+        Ok(manifest) => return Ok(manifest),
+        Err(error) => error,
+    };
+    let mut rest = tree.clone();
+    let mut problems = Vec::new();
+    let mut left_out: Vec<Path> = Vec::new();
+    loop {
+        let path = error.path();
+        // What is missing because it was left out has been told already.
+        if error.missing && left_out.contains(&path) {
+            break;
+        }
+        problems.push(located(tree, &path, error.message));
+        let last = error.missing || problems.len() >= READINGS || !rest.remove(&path);
+        left_out.push(path);
+        if last {
+            break;
+        }
+        match read::read::<Manifest>(&rest) {
+            Ok(_) => break,
+            Err(next) => error = next,
+        }
+    }
+    Err(Invalid { problems })
+}
+
+fn located(tree: &Node, path: &Path, message: String) -> Problem {
+    let at = tree.position(path);
+    Problem { path: path.to_string(), message, line: at.map(|p| p.line), column: at.map(|p| p.column) }
 }

@@ -1,6 +1,6 @@
 //! From a valid manifest to what the scheduler and the providers need: workloads with every default filled in.
 
-use super::{EnvSpec, GpuSpec, HealthSpec, Job, Manifest, Placement, PortSpec, ResourcesSpec, Service, StopSpec, VolumeSpec};
+use super::{EnvSpec, GpuSpec, HealthSpec, Job, LimitsSpec, Manifest, Placement, PortSpec, ResourcesSpec, Service, StopSpec, VolumeSpec};
 use crate::{
     names::{InstanceName, Region, TaskName},
     placement::Spread,
@@ -42,7 +42,7 @@ impl std::fmt::Display for Target {
 }
 
 /// A task's hard constraints, the deployment's and its own taken together.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Constraints {
     /// Empty: all.
     pub providers: Vec<InstanceName>,
@@ -148,9 +148,9 @@ macro_rules! workload {
             networks: task.networks.iter().map(|name| Network { name: name.clone(), internal: false, options: Labels::new() }).collect(),
             files: task.files.iter().map(file).collect(),
             resources: resources(&task.resources),
-            limits: task.limits.as_ref().map(resources),
+            limits: task.limits.as_ref().map(|l| limits(l, &task.resources)),
             probes: $probes,
-            stop_signal: task.stop.as_ref().and_then(|s: &StopSpec| s.signal.clone()).unwrap_or_else(|| "TERM".to_owned()),
+            stop_signal: task.stop.as_ref().map_or_else(|| "TERM".to_owned(), signal),
             stop_grace: task.stop.as_ref().and_then(|s| s.grace).unwrap_or(Millis::from_secs(10)),
             scaling: None,
             labels: task.labels.clone(),
@@ -180,8 +180,6 @@ fn secret(s: &super::SecretSpec) -> SecretRef {
 fn env_value(spec: &EnvSpec) -> EnvValue {
     match spec {
         EnvSpec::Text(text) => EnvValue::Text(text.clone()),
-        EnvSpec::Number(n) => EnvValue::Text(n.to_string()),
-        EnvSpec::Flag(flag) => EnvValue::Text(flag.to_string()),
         EnvSpec::Secret(s) => EnvValue::Secret(secret(s)),
     }
 }
@@ -218,9 +216,25 @@ fn resources(spec: &ResourcesSpec) -> Resources {
     let accelerators = match &spec.gpu {
         None | Some(GpuSpec::Count(0)) => Vec::new(),
         Some(GpuSpec::Count(count)) => vec![Accelerator { count: *count, ..Default::default() }],
+        Some(GpuSpec::Long(one)) if one.count == 0 => Vec::new(),
         Some(GpuSpec::Long(one)) => vec![one.clone()],
     };
     Resources { cpu: spec.cpu, memory: spec.memory, disk: spec.disk.unwrap_or_default(), accelerators }
+}
+
+/// The resources with the limits in their place: what has no limit of its own is limited to what it asks for.
+fn limits(limits: &LimitsSpec, needs: &ResourcesSpec) -> Resources {
+    let mut out = resources(needs);
+    out.cpu = limits.cpu.unwrap_or(out.cpu);
+    out.memory = limits.memory.unwrap_or(out.memory);
+    out.disk = limits.disk.unwrap_or(out.disk);
+    out
+}
+
+/// The signal's name without its optional prefix.
+fn signal(stop: &StopSpec) -> String {
+    let name = stop.signal.as_deref().unwrap_or("TERM");
+    name.strip_prefix("SIG").unwrap_or(name).to_owned()
 }
 
 fn probe(spec: &HealthSpec, first_port: &str) -> Probe {

@@ -1,0 +1,423 @@
+//! One service or job.
+
+use std::collections::HashSet;
+
+use indexmap::IndexMap;
+
+use super::{Found, MAX_REPLICAS, health, labels, place};
+use crate::{
+    manifest::{
+        EnvSpec, FileSpec, GpuSpec, Job, LimitsSpec, Placement, PortSpec, ResourcesSpec, SecretSpec, Service, StopSpec, VolumeSpec,
+        tree::{Path, short},
+    },
+    names::PortName,
+    units::{Bytes, MilliCpu, Millis},
+    workload::{Labels, Protocol},
+};
+
+const MAX_CPU: MilliCpu = MilliCpu(4_096_000);
+const MIN_MEMORY: Bytes = Bytes(1 << 20);
+const MAX_MEMORY: Bytes = Bytes(64 << 40);
+const MAX_DISK: Bytes = Bytes(1 << 50);
+const MAX_GPUS: u32 = 1_024;
+const MAX_PORTS: usize = 100;
+const MAX_RETRIES: u32 = 1_000;
+/// 100 years of 365.25 days.
+const MAX_DURATION: Millis = Millis(100 * 31_557_600_000);
+const MAX_GRACE: Millis = Millis(86_400_000);
+/// The most that a task's environment, files and extensions hold together.
+const MAX_CONTENT: usize = 1 << 20;
+const SIGNALS: [&str; 7] = ["TERM", "INT", "QUIT", "HUP", "KILL", "USR1", "USR2"];
+
+/// What both kinds of task have.
+struct Common<'a> {
+    image: Option<&'a str>,
+    command: &'a [String],
+    args: &'a [String],
+    working_directory: Option<&'a str>,
+    user: Option<&'a str>,
+    env: &'a IndexMap<String, EnvSpec>,
+    ports: &'a IndexMap<PortName, PortSpec>,
+    volumes: &'a [VolumeSpec],
+    networks: &'a [String],
+    files: &'a [FileSpec],
+    resources: &'a ResourcesSpec,
+    limits: Option<&'a LimitsSpec>,
+    duration: Option<Millis>,
+    placement: &'a Placement,
+    stop: Option<&'a StopSpec>,
+    labels: &'a Labels,
+    extensions: &'a IndexMap<String, serde_json::Value>,
+}
+
+macro_rules! common {
+    ($task:expr) => {{
+        let task = $task;
+        Common {
+            image: task.image.as_deref(),
+            command: &task.command,
+            args: &task.args,
+            working_directory: task.working_directory.as_deref(),
+            user: task.user.as_deref(),
+            env: &task.env,
+            ports: &task.ports,
+            volumes: &task.volumes,
+            networks: &task.networks,
+            files: &task.files,
+            resources: &task.resources,
+            limits: task.limits.as_ref(),
+            duration: task.duration,
+            placement: &task.placement,
+            stop: task.stop.as_ref(),
+            labels: &task.labels,
+            extensions: &task.extensions,
+        }
+    }};
+}
+
+pub(super) fn service(found: &mut Found, service: &Service, at: &Path) {
+    common(found, &common!(service), at);
+    found.require(
+        service.replicas <= MAX_REPLICAS,
+        || at.clone().key("replicas"),
+        || format!("{} replicas are too many: write 0 to {MAX_REPLICAS}", service.replicas),
+    );
+    for (field, spec) in [("health", &service.health), ("liveness", &service.liveness)] {
+        if let Some(spec) = spec {
+            health::health(found, spec, &service.ports, &at.clone().key(field));
+        }
+    }
+}
+
+pub(super) fn job(found: &mut Found, job: &Job, at: &Path) {
+    common(found, &common!(job), at);
+    found.require(
+        (1..=MAX_REPLICAS).contains(&job.replicas),
+        || at.clone().key("replicas"),
+        || format!("{} copies of a job are out of range: write 1 to {MAX_REPLICAS}", job.replicas),
+    );
+    found.require(
+        job.retries <= MAX_RETRIES,
+        || at.clone().key("retries"),
+        || format!("{} retries are too many: write 0 to {MAX_RETRIES}", job.retries),
+    );
+    span(found, job.deadline, || at.clone().key("deadline"));
+}
+
+fn common(found: &mut Found, task: &Common<'_>, at: &Path) {
+    run(found, task, at);
+    env(found, task.env, &at.clone().key("env"));
+    ports(found, task.ports, &at.clone().key("ports"));
+    volumes(found, task.volumes, &at.clone().key("volumes"));
+    networks(found, task.networks, &at.clone().key("networks"));
+    files(found, task.files, &at.clone().key("files"));
+    resources(found, task.resources, &at.clone().key("resources"));
+    if let Some(limits) = task.limits {
+        self::limits(found, limits, task.resources, &at.clone().key("limits"));
+    }
+    span(found, task.duration, || at.clone().key("duration"));
+    place::placement(found, task.placement, &at.clone().key("placement"));
+    if let Some(stop) = task.stop {
+        self::stop(found, stop, &at.clone().key("stop"));
+    }
+    labels(found, task.labels, &at.clone().key("labels"));
+    let total = content(task);
+    found.require(total <= MAX_CONTENT, || at.clone(), || {
+        format!("{total} bytes of environment, files and extensions are too many: at most {MAX_CONTENT}; put large content into a volume or an image")
+    });
+}
+
+fn run(found: &mut Found, task: &Common<'_>, at: &Path) {
+    found.require(
+        task.image.is_some() || !task.command.is_empty(),
+        || at.clone(),
+        || "nothing to run: give \"image\" (a container image) or \"command\" (a program and its arguments)".to_owned(),
+    );
+    found.require(
+        task.args.is_empty() || task.image.is_some(),
+        || at.clone().key("args"),
+        || "arguments without an image: put them into \"command\" after the program".to_owned(),
+    );
+    if let Some(image) = task.image {
+        let good = !image.is_empty() && image.len() <= 1_024 && !image.chars().any(|c| c.is_whitespace() || c.is_control());
+        found.require(
+            good,
+            || at.clone().key("image"),
+            || format!("\"{}\" is not an image: write a reference such as docker.io/library/nginx:1.29", short(image)),
+        );
+    }
+    found.require(
+        !task.command.first().is_some_and(String::is_empty),
+        || at.clone().key("command").index(0),
+        || "the program's name is empty: write a name or a path".to_owned(),
+    );
+    for (field, words) in [("command", task.command), ("args", task.args)] {
+        if let Some(i) = words.iter().position(|w| w.contains('\0')) {
+            found.add(at.clone().key(field).index(i), "an argument can't contain NUL");
+        }
+    }
+    for (field, value) in [("workingDirectory", task.working_directory), ("user", task.user)] {
+        found.require(
+            value.is_none_or(|v| !v.is_empty() && !v.contains('\0')),
+            || at.clone().key(field),
+            || "empty, or with a NUL inside: write a value or leave it out".to_owned(),
+        );
+    }
+}
+
+fn env(found: &mut Found, env: &IndexMap<String, EnvSpec>, at: &Path) {
+    for (name, value) in env {
+        let at = || at.clone().key(name);
+        found.require(!name.is_empty() && !name.contains(['=', '\0']), at, || {
+            format!("\"{}\" can't be the name of an environment variable: it is empty or contains \"=\" or NUL", short(name))
+        });
+        match value {
+            EnvSpec::Text(text) => found.require(!text.contains('\0'), at, || "an environment variable can't contain NUL".to_owned()),
+            EnvSpec::Secret(secret) => self::secret(found, secret, &at()),
+        }
+    }
+}
+
+fn secret(found: &mut Found, spec: &SecretSpec, at: &Path) {
+    let good = |s: &str| !s.is_empty() && s.len() <= 253 && !s.chars().any(|c| c.is_whitespace() || c.is_control());
+    found.require(
+        good(&spec.secret),
+        || at.clone().key("secret"),
+        || format!("\"{}\" is not the name of a secret: use 1 to 253 characters without spaces", short(&spec.secret)),
+    );
+    found.require(
+        spec.key.as_deref().is_none_or(good),
+        || at.clone().key("key"),
+        || "not a key of a secret: use 1 to 253 characters without spaces, or leave it out".to_owned(),
+    );
+}
+
+fn ports(found: &mut Found, ports: &IndexMap<PortName, PortSpec>, at: &Path) {
+    found.require(ports.len() <= MAX_PORTS, || at.clone(), || format!("{} ports are too many: at most {MAX_PORTS}", ports.len()));
+    let (mut numbers, mut published) = (HashSet::new(), HashSet::new());
+    for (name, spec) in ports {
+        let at = || at.clone().key(name.as_str());
+        let (number, callers, udp, long) = match spec {
+            PortSpec::Number(n) => (*n, None, false, false),
+            PortSpec::Long(l) => (l.port, l.published, l.protocol == Protocol::Udp, true),
+        };
+        let number_at = || if long { at().key("port") } else { at() };
+        found.require(number == 0 || numbers.insert((number, udp)), number_at, || {
+            format!("port {number} has another name already: give each port a number of its own, or 0 to have one chosen")
+        });
+        let Some(callers) = callers else { continue };
+        found.require(callers != 0, || at().key("published"), || "0 is no port to publish: leave it out to have one chosen".to_owned());
+        found.require(
+            callers == 0 || published.insert((callers, udp)),
+            || at().key("published"),
+            || format!("port {callers} is published twice: give each port a number of its own"),
+        );
+    }
+}
+
+/// An absolute path without `..`.
+fn is_absolute(path: &str) -> bool {
+    path.starts_with('/') && is_tame(path)
+}
+
+fn is_tame(path: &str) -> bool {
+    !path.is_empty() && path.len() <= 4_096 && !path.contains('\0') && !path.split('/').any(|part| part == "..")
+}
+
+fn volumes(found: &mut Found, volumes: &[VolumeSpec], at: &Path) {
+    let mut seen = HashSet::new();
+    for (i, volume) in volumes.iter().enumerate() {
+        let at = at.clone().index(i);
+        found.require(
+            is_absolute(&volume.path),
+            || at.clone().key("path"),
+            || format!("\"{}\" is not an absolute path: begin with \"/\" and use no \"..\"", short(&volume.path)),
+        );
+        found.require(
+            seen.insert(volume.path.trim_end_matches('/')),
+            || at.clone().key("path"),
+            || format!("\"{}\" has a volume already: give each volume a path of its own", short(&volume.path)),
+        );
+        found.require(
+            volume.name.is_none() || volume.host_path.is_none(),
+            || at.clone(),
+            || "a volume is named or a path of the machine, not both: give \"name\" or \"hostPath\"".to_owned(),
+        );
+        if let Some(name) = &volume.name {
+            found.require(is_name(name), || at.clone().key("name"), || not_a_name("volume", name));
+        }
+        if let Some(path) = &volume.host_path {
+            found.require(
+                is_absolute(path),
+                || at.clone().key("hostPath"),
+                || format!("\"{}\" is not an absolute path: begin with \"/\" and use no \"..\"", short(path)),
+            );
+        }
+        found.require(
+            volume.class.is_none() || volume.name.is_some(),
+            || at.clone().key("class"),
+            || "only a named volume has a class: give \"name\", or leave \"class\" out".to_owned(),
+        );
+        found.require(
+            volume.size.is_none_or(|s| (Bytes(1)..=MAX_DISK).contains(&s)),
+            || at.clone().key("size"),
+            || format!("{} is out of range: write more than 0 and at most 1Pi", volume.size.unwrap_or_default()),
+        );
+    }
+}
+
+fn networks(found: &mut Found, networks: &[String], at: &Path) {
+    let mut seen = HashSet::new();
+    for (i, name) in networks.iter().enumerate() {
+        let at = || at.clone().index(i);
+        found.require(is_name(name), at, || not_a_name("network", name));
+        found.require(seen.insert(name), at, || format!("the network \"{}\" is listed twice: keep one", short(name)));
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    matches!(name.len(), 1..=128)
+        && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+fn not_a_name(what: &str, name: &str) -> String {
+    format!(
+        "\"{}\" is not the name of a {what}: use 1 to 128 letters, digits and any of - _ . and begin with a letter or digit",
+        short(name)
+    )
+}
+
+fn files(found: &mut Found, files: &[FileSpec], at: &Path) {
+    let mut seen = HashSet::new();
+    for (i, file) in files.iter().enumerate() {
+        let at = at.clone().index(i);
+        found.require(
+            is_tame(&file.path) && !file.path.ends_with('/'),
+            || at.clone().key("path"),
+            || format!("\"{}\" is not the path of a file: use no \"..\" and no NUL, and end with a file's name", short(&file.path)),
+        );
+        found.require(
+            seen.insert(&file.path),
+            || at.clone().key("path"),
+            || format!("\"{}\" is written twice: give each file a path of its own", short(&file.path)),
+        );
+        found.require(
+            file.content.is_some() != file.secret.is_some(),
+            || at.clone(),
+            || "a file has a content or a secret: give exactly one of \"content\" and \"secret\"".to_owned(),
+        );
+        if let Some(spec) = &file.secret {
+            secret(found, spec, &at.clone().key("secret"));
+        }
+        if let Some(mode) = &file.mode {
+            let good = matches!(mode.len(), 1..=4) && mode.bytes().all(|c| matches!(c, b'0'..=b'7'));
+            found.require(
+                good,
+                || at.clone().key("mode"),
+                || format!("\"{}\" are not permission bits: write one to four octal digits, such as \"644\"", short(mode)),
+            );
+        }
+    }
+}
+
+fn resources(found: &mut Found, spec: &ResourcesSpec, at: &Path) {
+    cpu(found, spec.cpu, at);
+    memory(found, spec.memory, at);
+    disk(found, spec.disk, at);
+    let (count, kind, path) = match &spec.gpu {
+        None => return,
+        Some(GpuSpec::Count(count)) => (*count, "", at.clone().key("gpu")),
+        Some(GpuSpec::Long(long)) => (long.count, long.kind.as_str(), at.clone().key("gpu").key("count")),
+    };
+    found.require(count <= MAX_GPUS, || path, || format!("{count} accelerators are too many: write 0 to {MAX_GPUS}"));
+    found.require(kind.is_empty() || is_name(kind), || at.clone().key("gpu").key("kind"), || not_a_name("kind of accelerator", kind));
+}
+
+fn cpu(found: &mut Found, cpu: MilliCpu, at: &Path) {
+    found.require(
+        (MilliCpu(1)..=MAX_CPU).contains(&cpu),
+        || at.clone().key("cpu"),
+        || format!("{cpu} cores are out of range: write more than 0 and at most {MAX_CPU}, such as 500m or 2"),
+    );
+}
+
+fn memory(found: &mut Found, memory: Bytes, at: &Path) {
+    found.require(
+        (MIN_MEMORY..=MAX_MEMORY).contains(&memory),
+        || at.clone().key("memory"),
+        || {
+            let hint = if memory < MIN_MEMORY && memory.0 > 0 { " (a number without a unit counts bytes)" } else { "" };
+            format!("{memory} of memory is out of range: write {MIN_MEMORY} to {MAX_MEMORY}, such as 512Mi{hint}")
+        },
+    );
+}
+
+fn disk(found: &mut Found, disk: Option<Bytes>, at: &Path) {
+    found.require(
+        disk.is_none_or(|d| d <= MAX_DISK),
+        || at.clone().key("disk"),
+        || format!("{} of disk is out of range: write at most 1Pi", disk.unwrap_or_default()),
+    );
+}
+
+fn limits(found: &mut Found, limits: &LimitsSpec, needs: &ResourcesSpec, at: &Path) {
+    let below = |what: &str, limit: String, need: String| {
+        format!("a limit of {limit} is below the {need} that \"resources.{what}\" asks for: raise the limit or lower the resource")
+    };
+    if let Some(cpu) = limits.cpu {
+        self::cpu(found, cpu, at);
+        found.require(cpu >= needs.cpu, || at.clone().key("cpu"), || below("cpu", cpu.to_string(), needs.cpu.to_string()));
+    }
+    if let Some(memory) = limits.memory {
+        self::memory(found, memory, at);
+        found.require(
+            memory >= needs.memory,
+            || at.clone().key("memory"),
+            || below("memory", memory.to_string(), needs.memory.to_string()),
+        );
+    }
+    if let Some(disk) = limits.disk {
+        let need = needs.disk.unwrap_or_default();
+        self::disk(found, Some(disk), at);
+        found.require(disk >= need, || at.clone().key("disk"), || below("disk", disk.to_string(), need.to_string()));
+    }
+}
+
+fn span(found: &mut Found, span: Option<Millis>, at: impl FnOnce() -> Path) {
+    found.require(span.is_none_or(|s| s.0 > 0 && s <= MAX_DURATION), at, || {
+        format!("{} is out of range: write more than 0 and at most 100 years, such as 1h 30m", span.unwrap_or_default())
+    });
+}
+
+fn stop(found: &mut Found, spec: &StopSpec, at: &Path) {
+    if let Some(signal) = &spec.signal {
+        let known = SIGNALS.contains(&signal.strip_prefix("SIG").unwrap_or(signal));
+        found.require(
+            known,
+            || at.clone().key("signal"),
+            || format!("\"{}\" is not a signal to stop with: use one of {}", short(signal), SIGNALS.join(", ")),
+        );
+    }
+    found.require(
+        spec.grace.is_none_or(|g| g <= MAX_GRACE),
+        || at.clone().key("grace"),
+        || format!("{} is out of range: write at most 1day", spec.grace.unwrap_or_default()),
+    );
+}
+
+pub(super) fn service_content(service: &Service) -> usize {
+    content(&common!(service))
+}
+
+pub(super) fn job_content(job: &Job) -> usize {
+    content(&common!(job))
+}
+
+/// Bytes of environment, files and extensions.
+fn content(task: &Common<'_>) -> usize {
+    let env: usize = task.env.iter().map(|(name, v)| name.len() + if let EnvSpec::Text(t) = v { t.len() } else { 0 }).sum();
+    let files: usize = task.files.iter().map(|f| f.path.len() + f.content.as_ref().map_or(0, String::len)).sum();
+    let extensions: usize = task.extensions.iter().map(|(k, v)| k.len() + v.to_string().len()).sum();
+    env + files + extensions
+}

@@ -1,0 +1,35 @@
+//! The published JSON Schema: what an editor needs to complete and check a manifest. `parse` is stricter: it also checks fields against each
+//! other.
+
+use serde_json::{Value, json};
+
+use super::Manifest;
+
+const ID: &str = "https://tradewind.dev/schemas/v1/cloud-deployment.json";
+
+/// How quantities are written as text, by the name of their definition.
+const PATTERNS: [(&str, &str); 4] = [
+    ("MilliCpu", r"^\s*([0-9]+(\.[0-9]{1,3})?|[0-9]+m)\s*$"),
+    ("Bytes", r"^\s*[0-9]+(\.[0-9]+)?\s*([KMGTk]i?)?B?\s*$"),
+    ("MicroUsd", r"^\s*\$?\s*([0-9]+(\.[0-9]{0,6})?|\.[0-9]{1,6})\s*(USD|usd)?\s*$"),
+    (
+        "Millis",
+        r"^\s*([0-9]+\s*(nanos|nsec|ns|micros|usec|us|millis|msec|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|wks?|w|months?|M|years?|yrs?|y)\s*)+$",
+    ),
+];
+
+/// The published JSON Schema of the manifest (draft 2020-12).
+pub fn json_schema() -> Value {
+    let mut schema = schemars::schema_for!(Manifest).to_value();
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("$id".to_owned(), json!(ID));
+        root.insert("title".to_owned(), json!("CloudDeployment"));
+    }
+    for (name, pattern) in PATTERNS {
+        if let Some(definition) = schema.pointer_mut(&format!("/$defs/{name}")).and_then(Value::as_object_mut) {
+            definition.insert("pattern".to_owned(), json!(pattern));
+            definition.insert("minimum".to_owned(), json!(0));
+        }
+    }
+    schema
+}

@@ -1,0 +1,193 @@
+//! A manifest's text as a tree that forgets nothing an error message may want: positions, the spelling of numbers, repeated keys.
+//! Made by `yaml` and `json`; knows no manifest field.
+
+use std::fmt;
+
+/// 1-based line and column, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) line: u64,
+    pub(super) column: u64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Node {
+    pub(super) at: Option<Position>,
+    pub(super) value: Value,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<Entry>),
+}
+
+/// A number and how it was written: `1.10` as an environment variable is not `1.1`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Number {
+    pub(super) value: NumberValue,
+    pub(super) written: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum NumberValue {
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) key_at: Option<Position>,
+    pub(super) value: Node,
+}
+
+/// One step from a node to its child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    Key(String),
+    Index(usize),
+}
+
+/// From the root to a node. Printed as `spec.targets[0].region`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Path(pub(super) Vec<Step>);
+
+/// The deepest nesting that is read. Recursion over a tree is bounded by it.
+pub(super) const MAX_DEPTH: usize = 64;
+/// The most nodes that are read, aliases expanded.
+pub(super) const MAX_NODES: usize = 250_000;
+
+// === impl Node ===
+
+impl Node {
+    pub(super) fn new(value: Value, at: Option<Position>) -> Self {
+        Self { at, value }
+    }
+
+    pub(super) fn entries(&self) -> &[Entry] {
+        match &self.value {
+            Value::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+        self.entries().iter().find(|e| e.key == key).map(|e| &e.value)
+    }
+
+    /// Where the path's end is written: its key when it is a field, else the value itself; failing that, the nearest thing around it.
+    pub(super) fn position(&self, path: &Path) -> Option<Position> {
+        let (mut node, mut at) = (self, self.at);
+        for step in &path.0 {
+            match (&node.value, step) {
+                (Value::Map(entries), Step::Key(key)) => {
+                    let Some(entry) = entries.iter().find(|e| e.key == *key) else { break };
+                    at = entry.key_at.or(at);
+                    node = &entry.value;
+                }
+                (Value::List(items), Step::Index(i)) => {
+                    let Some(item) = items.get(*i) else { break };
+                    at = item.at.or(at);
+                    node = item;
+                }
+                _ => break,
+            }
+        }
+        at
+    }
+
+    /// Takes the path's end out of its mapping or list. False when nothing is there.
+    pub(super) fn remove(&mut self, path: &Path) -> bool {
+        let Some((last, parents)) = path.0.split_last() else { return false };
+        let mut node = self;
+        for step in parents {
+            let child = match (&mut node.value, step) {
+                (Value::Map(entries), Step::Key(key)) => entries.iter_mut().find(|e| e.key == *key).map(|e| &mut e.value),
+                (Value::List(items), Step::Index(i)) => items.get_mut(*i),
+                _ => None,
+            };
+            let Some(child) = child else { return false };
+            node = child;
+        }
+        match (&mut node.value, last) {
+            (Value::Map(entries), Step::Key(key)) => {
+                let before = entries.len();
+                entries.retain(|e| e.key != *key);
+                entries.len() < before
+            }
+            _ => false,
+        }
+    }
+
+    /// Levels of nesting, a scalar being one.
+    pub(super) fn height(&self) -> usize {
+        self.children().map(Node::height).max().unwrap_or(0) + 1
+    }
+
+    /// Nodes in all, this one included.
+    pub(super) fn count(&self) -> usize {
+        self.children().map(Node::count).sum::<usize>() + 1
+    }
+
+    fn children(&self) -> impl Iterator<Item = &Node> {
+        let items = match &self.value {
+            Value::List(items) => items.as_slice(),
+            _ => &[],
+        };
+        items.iter().chain(self.entries().iter().map(|e| &e.value))
+    }
+
+    /// The value as a message names it: `the text "x"`, `the number 3`, `a list`.
+    pub(super) fn describe(&self) -> String {
+        match &self.value {
+            Value::Null => "nothing".to_owned(),
+            Value::Bool(b) => format!("{b}"),
+            Value::Number(n) => format!("the number {}", short(&n.written)),
+            Value::Text(t) => format!("the text \"{}\"", short(t)),
+            Value::List(_) => "a list".to_owned(),
+            Value::Map(_) => "a mapping".to_owned(),
+        }
+    }
+}
+
+/// Keeps a value from filling a message.
+pub(super) fn short(text: &str) -> String {
+    let mut chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let kept: String = chars.by_ref().take(60).collect();
+    if chars.next().is_some() { format!("{kept}…") } else { kept }
+}
+
+// === impl Path ===
+
+impl Path {
+    pub(super) fn key(mut self, key: &str) -> Self {
+        self.0.push(Step::Key(key.to_owned()));
+        self
+    }
+
+    pub(super) fn index(mut self, index: usize) -> Self {
+        self.0.push(Step::Index(index));
+        self
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |k: &str| !k.is_empty() && k.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_' || c == '$');
+        for (i, step) in self.0.iter().enumerate() {
+            match step {
+                Step::Key(key) if plain(key) && i == 0 => f.write_str(key)?,
+                Step::Key(key) if plain(key) => write!(f, ".{key}")?,
+                Step::Key(key) => write!(f, "[\"{}\"]", short(key))?,
+                Step::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
+}

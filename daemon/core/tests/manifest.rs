@@ -1,0 +1,197 @@
+//! Manifests as users write them: each file of `tests/manifests/good` is accepted, and each of `bad` is refused with exactly the problems in
+//! the `.error` file beside it. `TRADEWIND_UPDATE=1` writes those files anew, for review.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use tradewind_core::manifest::{self, Format, Invalid, Manifest, json_schema, resolve};
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/manifests").join(name)
+}
+
+/// The manifests of a folder in order; at least one.
+fn files(name: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder(name)).unwrap().map(|e| e.unwrap().path());
+    let mut files: Vec<_> = entries.filter(|p| format(p).is_some()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+fn format(path: &Path) -> Option<Format> {
+    match path.extension()?.to_str()? {
+        "yaml" => Some(Format::Yaml),
+        "json" => Some(Format::Json),
+        _ => None,
+    }
+}
+
+fn parse(path: &Path) -> Result<Manifest, Invalid> {
+    manifest::parse(&fs::read(path).unwrap(), format(path).unwrap())
+}
+
+fn good(name: &str) -> Manifest {
+    parse(&folder("good").join(name)).unwrap()
+}
+
+fn told(invalid: &Invalid) -> String {
+    let mut out = String::new();
+    for p in &invalid.problems {
+        if let (Some(line), Some(column)) = (p.line, p.column) {
+            out += &format!("{line}:{column}: ");
+        }
+        if !p.path.is_empty() {
+            out += &format!("{}: ", p.path);
+        }
+        out += &format!("{}\n", p.message);
+    }
+    out
+}
+
+#[test]
+fn bad_manifests_are_refused_with_the_field_and_what_would_be_right() {
+    let mut wrong = Vec::new();
+    for path in files("bad") {
+        let expected = PathBuf::from(format!("{}.error", path.display()));
+        let told = told(&parse(&path).expect_err(&path.display().to_string()));
+        if std::env::var_os("TRADEWIND_UPDATE").is_some() {
+            fs::write(&expected, &told).unwrap();
+        } else if fs::read_to_string(&expected).unwrap_or_default() != told {
+            wrong.push(format!("--- {}\n{told}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "not as the .error files say:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn good_manifests_survive_json_and_fit_the_schema() {
+    let schema = jsonschema::validator_for(&json_schema()).unwrap();
+    for path in files("good") {
+        let manifest = parse(&path).unwrap_or_else(|e| panic!("{}:\n{}", path.display(), told(&e)));
+        let json = serde_json::to_value(&manifest).unwrap();
+        let again = manifest::parse(json.to_string().as_bytes(), Format::Json).unwrap_or_else(|e| panic!("{}", told(&e)));
+        assert_eq!(again, manifest, "{}", path.display());
+        // What the user wrote fits as well as what the daemon writes.
+        let written = serde_saphyr::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        for value in [json, written] {
+            let problems: Vec<_> = schema.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
+            assert!(problems.is_empty(), "{}: {problems:?}", path.display());
+        }
+    }
+    for bad in ["unknown-field.yaml", "wrong-type.yaml", "negative.yaml", "wrong-kind.yaml", "missing.yaml"] {
+        let text = fs::read_to_string(folder("bad").join(bad)).unwrap();
+        let value: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+        assert!(!schema.is_valid(&value), "{bad}");
+    }
+}
+
+#[test]
+fn full_manifest_uses_every_field() {
+    let schema = json_schema();
+    let full = serde_json::to_string(&good("full.yaml")).unwrap();
+    let mut fields = vec![&schema["properties"]];
+    fields.extend(schema["$defs"].as_object().unwrap().values().map(|d| &d["properties"]).filter(|p| p.is_object()));
+    for field in fields.into_iter().flat_map(|p| p.as_object().unwrap().keys()) {
+        assert!(full.contains(&format!("\"{field}\":")), "full.yaml lacks \"{field}\"");
+    }
+}
+
+#[test]
+fn numbers_in_the_environment_stay_as_they_were_written() {
+    let resolved = resolve(&good("full.yaml"));
+    let env = &resolved[0].workload.env;
+    let text = |name: &str| format!("{:?}", env.iter().find(|e| e.name == name).unwrap().value);
+    assert_eq!(text("VERSION"), "Text(\"1.10\")");
+    assert_eq!(text("DEBUG"), "Text(\"false\")");
+}
+
+#[test]
+fn three_clouds_resolve_to_three_places() {
+    let places: Vec<String> = resolve(&good("three-clouds.yaml")).iter().map(|r| r.target.as_ref().unwrap().to_string()).collect();
+    assert_eq!(places, ["aws/us-west-2 (EKS)", "azure/us-east-1 (AKS)", "google/us-central1 (GKE)"]);
+}
+
+#[test]
+fn targets_pin_services_with_their_own_counts_and_leave_jobs_to_the_policy() {
+    let resolved = resolve(&good("full.yaml"));
+    let told: Vec<String> = resolved
+        .iter()
+        .map(|r| format!("{} x{} {}", r.name, r.replicas, r.target.as_ref().map(ToString::to_string).unwrap_or_default()))
+        .collect();
+    assert_eq!(told, ["web x3 aws/us-west-2 (EKS)", "web x4 google/europe-west1", "cache x0 google/europe-west1", "migrate x1 "]);
+    let web = &resolved[0];
+    assert_eq!(web.workload.stop_signal, "INT");
+    assert_eq!(web.workload.limits.as_ref().map(|l| l.accelerators.len()), Some(1));
+    assert_eq!(web.constraints.labels.get("platform").map(String::as_str), Some("EKS"));
+    assert_eq!(web.constraints.regions.iter().map(ToString::to_string).collect::<Vec<_>>(), ["us-west-2"]);
+}
+
+/// Ten megabytes that try to exhaust the stack, the memory or the patience of the reader.
+#[test]
+fn hostile_texts_are_refused() {
+    const SIZE: usize = 10 << 20;
+    let repeat = |unit: &str| unit.repeat(SIZE / unit.len());
+    let deep: String = (0..4_000).map(|i| format!("{}a:\n", " ".repeat(i))).collect();
+    let anchors: String = (0..60).map(|i| format!("&a{i} [")).collect::<String>() + &"x,".repeat(100_000);
+    let texts = [
+        repeat("["),
+        repeat("{"),
+        repeat("a:\n a:\n"),
+        repeat("[[],"),
+        repeat("{a: "),
+        repeat("- "),
+        repeat("- a\n"),
+        repeat("? "),
+        repeat("&a "),
+        repeat("*a "),
+        repeat("!!str "),
+        repeat("\""),
+        repeat("'a"),
+        repeat("--- \n"),
+        repeat("--- a\n"),
+        repeat("#\n"),
+        repeat("%"),
+        repeat("%a\n"),
+        repeat("<<: "),
+        repeat("a: |\n"),
+        repeat("\0"),
+        repeat("a "),
+        repeat("\n"),
+        repeat("{\"a\":"),
+        repeat("[0,"),
+        repeat("\"a\","),
+        repeat("a,"),
+        repeat("]"),
+        repeat(": "),
+        repeat("a: b: "),
+        deep,
+        anchors,
+        format!("[{}0]", repeat("0,")),
+        format!("{{{}\"a\":0}}", repeat("\"a\":0,")),
+    ];
+    // A thread's usual stack; overflowing it would end the process.
+    std::thread::Builder::new()
+        .stack_size(2 << 20)
+        .spawn(move || {
+            for text in texts {
+                for format in [Format::Yaml, Format::Json] {
+                    let begin = Instant::now();
+                    let head: String = text.chars().take(12).collect();
+                    assert!(manifest::parse(text.as_bytes(), format).is_err(), "{head}");
+                    let took = begin.elapsed();
+                    if std::env::var_os("TRADEWIND_TIMES").is_some() {
+                        println!("{took:?} {format:?} {head:?}");
+                    }
+                    // No measure of speed: it tells linear from quadratic work, which would take hours.
+                    assert!(took < Duration::from_secs(60), "{head:?} as {format:?} took {took:?}");
+                }
+            }
+        })
+        .unwrap()
+        .join()
+        .unwrap();
+}
