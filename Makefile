@@ -1,0 +1,62 @@
+# Everything one needs to build, see, test and measure Tradewind. `make help` lists it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Where everything is built: cargo's own setting, or the folder `target`.
+T := $(abspath $(or $(CARGO_TARGET_DIR),target))
+export CARGO_TARGET_DIR := $(T)
+
+# The versions in Cargo.lock, and no others. `make LOCKED= test` after a change of dependencies.
+LOCKED ?= --locked
+
+# What the tests, the demo and the benches start.
+TRADEWIND_BIN ?= $(T)/debug/tradewind
+TRADEWIND_PLUGINS ?= $(T)/plugins
+export TRADEWIND_BIN TRADEWIND_PLUGINS
+
+.PHONY: help setup build plugins demo test test-host test-plugins bench lint clean
+
+help: ## what there is
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)$$/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: ## checks for the compilers, installs what plugins are compiled with
+	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust 1.95 or newer, for instance from https://rustup.rs' >&2; exit 1; }
+	@command -v $${CC:-cc} >/dev/null || { echo 'a C compiler is missing (SQLite and the TLS library are built from source): install gcc, on Debian and Ubuntu by "apt-get install gcc libc6-dev"' >&2; exit 1; }
+	@bash plugins/setup.sh
+
+build: setup ## the daemon and its command line, for development
+	cargo build $(LOCKED) -p tradewind
+
+plugins: build ## the plugins of this repository, as components in target/plugins
+	$(T)/debug/tradewind plugin build plugins --target-dir $(T)/guest --out $(TRADEWIND_PLUGINS)
+
+demo: plugins ## assess, deploy, swap a policy and delete again on a throwaway daemon
+	@bash tests/demo.sh
+
+test: test-host test-plugins ## everything that has to hold
+
+test-host: plugins
+	cargo test $(LOCKED) --workspace
+
+# The plugins' own logic, compiled for this machine: a folder of its own, since their profile and their features are theirs.
+test-plugins: setup
+	cd plugins && CARGO_TARGET_DIR=$(T)/plugins-native cargo test $(LOCKED) --workspace
+
+bench: setup ## measures, prints a table, writes target/bench/results.json
+	cargo build $(LOCKED) --release -p tradewind -p tradewind-tests --bins
+	$(T)/release/tradewind plugin build plugins --target-dir $(T)/guest --out $(TRADEWIND_PLUGINS)
+	@mkdir -p $(T)/bench
+	TRADEWIND_BIN=$(T)/release/tradewind TRADEWIND_BENCH_RESULTS=$(T)/bench/results.json $(T)/release/bench
+
+lint: ## format and clippy, warnings are errors
+	cargo fmt --all --check
+	cd plugins && cargo fmt --all --check
+	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	cd plugins && CARGO_TARGET_DIR=$(T)/plugins-native cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+
+clean: ## removes all that was built
+	cargo clean
+	rm -rf plugins/target tests/guests/target
