@@ -12,6 +12,10 @@ export CARGO_TARGET_DIR := $(T)
 # The versions in Cargo.lock, and no others. `make LOCKED= test` after a change of dependencies.
 LOCKED ?= --locked
 
+# Built together, these two need every dependency with the same features as the whole workspace's tests do. Without the SDK
+# cargo would compile the engine once for the daemon and once more for the tests.
+DAEMON := -p tradewind -p tradewind-plugin-sdk
+
 # What the tests, the demo and the benches start.
 TRADEWIND_BIN ?= $(T)/debug/tradewind
 TRADEWIND_PLUGINS ?= $(T)/plugins
@@ -28,7 +32,7 @@ setup: ## checks for the compilers, installs what plugins are compiled with
 	@bash plugins/setup.sh
 
 build: setup ## the daemon and its command line, for development
-	cargo build $(LOCKED) -p tradewind
+	cargo build $(LOCKED) $(DAEMON)
 
 plugins: build ## the plugins of this repository, as components in target/plugins
 	$(T)/debug/tradewind plugin build plugins --target-dir $(T)/guest --out $(TRADEWIND_PLUGINS)
@@ -46,7 +50,7 @@ test-plugins: setup
 	cd plugins && CARGO_TARGET_DIR=$(T)/plugins-native cargo test $(LOCKED) --workspace
 
 bench: setup ## measures, prints a table, writes target/bench/results.json
-	cargo build $(LOCKED) --release -p tradewind -p tradewind-tests --bins
+	cargo build $(LOCKED) --release $(DAEMON) -p tradewind-tests --bins
 	$(T)/release/tradewind plugin build plugins --target-dir $(T)/guest --out $(TRADEWIND_PLUGINS)
 	@mkdir -p $(T)/bench
 	TRADEWIND_BIN=$(T)/release/tradewind TRADEWIND_BENCH_RESULTS=$(T)/bench/results.json $(T)/release/bench
