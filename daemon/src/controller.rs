@@ -1,16 +1,34 @@
 //! The controller: compares what is desired with what is, and closes the gap. Level-triggered; events are only hints.
 //! Everybody else talks to it through its `Handle`.
 
+mod apply;
+mod decide;
+mod handle;
+mod journal;
+mod logs;
+mod observe;
+mod offers;
+mod reconcile;
+mod render;
+mod state;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use futures::stream::BoxStream;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
-    assess,
+    capability::Clock,
     failure::Failure,
-    manifest::Manifest,
-    names::{DecisionId, DeploymentName, InstanceName, Namespace, TaskName},
-    store::{self, Revision},
-    view::{Accepted, DecisionView, DeploymentSummary, DeploymentView, Event, LogsView, OffersView, PlanView},
+    names::{AllocationId, DeploymentName, InstanceName, Namespace, TaskName},
+    plugin::Plugins,
+    record::{ALLOCATIONS, AllocationRecord, DEPLOYMENTS, DeploymentKey, DeploymentRecord},
+    store::{self, Store},
+    units::Millis,
     workload::LogQuery,
 };
+
+use state::{Entry, World};
 
 /// Why a request to the controller failed.
 #[derive(Debug, thiserror::Error)]
@@ -49,68 +67,130 @@ pub struct EventFilter {
     pub plugin: Option<InstanceName>,
 }
 
+/// How the controller works.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The policy instance of deployments that name none.
+    pub default_policy: InstanceName,
+    /// How long a provider's offers are taken as current.
+    pub offers_ttl: Millis,
+    /// How often everything is looked at, changes or not.
+    pub observe_interval: Millis,
+    /// The most provider calls that change something, at once.
+    pub concurrency: usize,
+    /// Decisions and events that are kept.
+    pub keep: usize,
+}
+
+/// Allocations of which a provider's surroundings say that something has happened.
+pub type Hints = BoxStream<'static, (InstanceName, AllocationId)>;
+
+/// What the controller stands on.
+pub struct Surroundings {
+    pub store: Arc<dyn Store>,
+    pub plugins: Arc<dyn Plugins>,
+    /// Changes with every change of the set of plugins.
+    pub plugin_changes: watch::Receiver<u64>,
+    pub clock: Arc<dyn Clock>,
+    pub hints: Hints,
+}
+
+/// The running controller.
+pub struct Controller {
+    shared: Arc<Shared>,
+}
+
 /// The way to the controller. Cheap to clone.
 #[derive(Clone)]
-pub struct Handle {}
+pub struct Handle {
+    shared: Arc<Shared>,
+}
 
-impl Handle {
-    /// Stores the manifest as the deployment's spec. An equal manifest changes nothing.
-    /// `if_generation`: 0 wants it absent, n wants it at generation n.
-    pub async fn put(&self, _manifest: Manifest, _if_generation: Option<u64>) -> Result<Accepted, Error> {
-        Err(Error::Closed)
+struct Shared {
+    options: Options,
+    store: Arc<dyn Store>,
+    plugins: Arc<dyn Plugins>,
+    plugin_changes: watch::Receiver<u64>,
+    clock: Arc<dyn Clock>,
+    world: Mutex<World>,
+    /// There may be something to decide.
+    wake: Notify,
+    watchlist: observe::Watchlist,
+    offers: offers::Book,
+    ids: Mutex<ulid::Generator>,
+    /// One for each provider call that changes something.
+    slots: Semaphore,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// A lock whose holder has panicked still guards plain data: the next holder sees the last complete write.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads the state, takes up what was left, and begins.
+///
+/// # Errors
+/// The state can't be read, or has a document that this version does not understand.
+pub async fn start(options: Options, surroundings: Surroundings) -> Result<Controller, Error> {
+    let Surroundings { store, plugins, plugin_changes, clock, hints } = surroundings;
+    let world = load(store.as_ref()).await?;
+    tracing::info!(deployments = world.deployments.len(), allocations = world.owners.len(), "state read");
+    let shared = Arc::new(Shared {
+        slots: Semaphore::new(options.concurrency.max(1)),
+        options,
+        store,
+        plugins,
+        plugin_changes,
+        clock,
+        world: Mutex::new(world),
+        wake: Notify::new(),
+        watchlist: observe::Watchlist::default(),
+        offers: offers::Book::default(),
+        ids: Mutex::new(ulid::Generator::new()),
+        tasks: TaskTracker::new(),
+        stop: CancellationToken::new(),
+    });
+    lock(&shared.world).mark_all();
+    shared.tasks.spawn(shared.clone().schedule());
+    shared.tasks.spawn(shared.clone().watch_allocations(hints));
+    shared.tasks.spawn(shared.clone().tidy());
+    Ok(Controller { shared })
+}
+
+async fn load(store: &dyn Store) -> Result<World, Error> {
+    let mut world = World::default();
+    for stored in store.list(DEPLOYMENTS).await?.records {
+        let record: DeploymentRecord = journal::decode(&stored)?;
+        let metadata = &record.manifest.metadata;
+        let key = DeploymentKey { namespace: metadata.namespace.clone(), name: metadata.name.clone() };
+        world.deployments.insert(key, Entry::new(record, stored.revision));
+    }
+    for stored in store.list(ALLOCATIONS).await?.records {
+        let record: AllocationRecord = journal::decode(&stored)?;
+        world.insert_allocation(record, stored.revision);
+    }
+    for entry in world.deployments.values_mut() {
+        // What has allocations of its generation has been planned; the rest will be.
+        let newest = entry.allocations.values().map(|l| l.record.generation).max().unwrap_or(0);
+        if newest == entry.record.generation {
+            entry.planned = newest;
+        }
+    }
+    Ok(world)
+}
+
+impl Controller {
+    pub fn handle(&self) -> Handle {
+        Handle { shared: self.shared.clone() }
     }
 
-    pub async fn delete(&self, _namespace: &Namespace, _name: &DeploymentName, _if_generation: Option<u64>) -> Result<Accepted, Error> {
-        Err(Error::Closed)
-    }
-
-    /// None: every namespace.
-    pub fn list(&self, _namespace: Option<&Namespace>) -> Vec<DeploymentSummary> {
-        Vec::new()
-    }
-
-    pub fn get(&self, _namespace: &Namespace, _name: &DeploymentName) -> Option<DeploymentView> {
-        None
-    }
-
-    /// What `put` would lead to. Changes nothing.
-    pub async fn plan(&self, _manifest: Manifest) -> Result<PlanView, Error> {
-        Err(Error::Closed)
-    }
-
-    pub async fn assess(&self, _manifest: Manifest) -> Result<assess::Report, Error> {
-        Err(Error::Closed)
-    }
-
-    pub async fn offers(&self, _provider: Option<&InstanceName>) -> Result<OffersView, Error> {
-        Err(Error::Closed)
-    }
-
-    /// Newest first, at most `limit`. With a deployment: only those that concern it.
-    pub async fn decisions(&self, _deployment: Option<(&Namespace, &DeploymentName)>, _limit: usize) -> Result<Vec<DecisionView>, Error> {
-        Err(Error::Closed)
-    }
-
-    pub async fn decision(&self, _id: &DecisionId) -> Result<DecisionView, Error> {
-        Err(Error::Closed)
-    }
-
-    pub async fn logs(&self, _namespace: &Namespace, _name: &DeploymentName, _request: LogsRequest) -> Result<LogsView, Error> {
-        Err(Error::Closed)
-    }
-
-    /// Kept events, oldest first, the last `limit` of them.
-    pub async fn events(&self, _filter: &EventFilter, _limit: usize) -> Result<Vec<Event>, Error> {
-        Err(Error::Closed)
-    }
-
-    /// Events after a revision, first those kept, then those to come, without a gap.
-    pub async fn follow_events(&self, _filter: EventFilter, _after: Revision) -> Result<BoxStream<'static, Result<Event, Error>>, Error> {
-        Err(Error::Closed)
-    }
-
-    /// Resolves when the deployment has changed since `get` was last called (spurious wake-ups are possible), for followers.
-    pub async fn changed(&self, _namespace: &Namespace, _name: &DeploymentName) -> Result<(), Error> {
-        Err(Error::Closed)
+    /// Begins nothing new, and waits for what has been begun.
+    pub async fn shutdown(self) {
+        self.shared.stop.cancel();
+        self.shared.slots.close();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
     }
 }

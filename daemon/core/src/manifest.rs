@@ -43,18 +43,25 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Manifest {
+    /// Always tradewind.dev/v1.
     pub api_version: ApiVersion,
+    /// Always CloudDeployment.
     pub kind: Kind,
+    /// Its name and labels.
     pub metadata: Metadata,
+    /// Its services and jobs, and where they may run.
     pub spec: Spec,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
+    /// Unique in its namespace.
     pub name: DeploymentName,
+    /// Default "default".
     #[serde(default = "Namespace::default_namespace")]
     pub namespace: Namespace,
+    /// Labels of the deployment, for selecting and for reports.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
 }
@@ -100,9 +107,12 @@ pub struct TargetSpec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TargetService {
+    /// One of the services.
     pub name: TaskName,
+    /// The kind of managed platform; absent: any.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
+    /// Copies here. Default: the service's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
 }
@@ -123,6 +133,7 @@ pub struct Placement {
     /// The most a replica may cost per hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_price: Option<MicroUsd>,
+    /// How replicas are spread, so that one failure does not take all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spread: Option<SpreadSpec>,
     /// Labels that the offer must carry.
@@ -162,8 +173,10 @@ macro_rules! task {
             /// Arguments for the image's own entry point.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub args: Vec<String>,
+            /// The folder it starts in. Default: the image's own, or one that the provider makes.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub working_directory: Option<String>,
+            /// The user it runs as: a name or a number, with a group after a colon. Default: the image's own.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub user: Option<String>,
             /// Environment variables: a text, or `{secret: NAME, key: KEY}`.
@@ -172,8 +185,10 @@ macro_rules! task {
             /// Ports by name: a number, or `{port, published, protocol, expose}`. Port 0 or `{}` lets the provider choose.
             #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
             pub ports: IndexMap<PortName, PortSpec>,
+            /// Storage, each piece with the path at which it appears.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub volumes: Vec<VolumeSpec>,
+            /// Networks to join, by name.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub networks: Vec<String>,
             /// Files to put in place before it starts.
@@ -193,8 +208,10 @@ macro_rules! task {
             /// Constraints of this task, on top of the deployment's.
             #[serde(default, skip_serializing_if = "Placement::is_empty")]
             pub placement: Placement,
+            /// How it is asked to end. Default: TERM, and KILL after 10s.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub stop: Option<StopSpec>,
+            /// Labels for the provider to attach where it can.
             #[serde(default, skip_serializing_if = "Labels::is_empty")]
             pub labels: Labels,
             /// Provider-specific additions: a plugin's name to whatever that plugin documents.
@@ -240,7 +257,9 @@ fn one() -> u32 {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretSpec {
+    /// The secret's name.
     pub secret: String,
+    /// The key inside it; absent: its only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
@@ -253,7 +272,9 @@ pub struct PortLong {
     /// The number that callers use; absent: the provider chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<u16>,
+    /// What is spoken there. Default tcp.
     pub protocol: Protocol,
+    /// Who may reach it. Default internal.
     pub expose: Exposure,
 }
 
@@ -262,6 +283,7 @@ pub struct PortLong {
 pub struct VolumeSpec {
     /// The absolute path inside the workload.
     pub path: String,
+    /// Whether writing is refused. Default: no.
     #[serde(default)]
     pub read_only: bool,
     /// A named volume that outlives the replica; absent: scratch space.
@@ -270,8 +292,10 @@ pub struct VolumeSpec {
     /// A path of the machine. Needs a grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_path: Option<String>,
+    /// The least it must hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Bytes>,
+    /// The class of storage, in the provider's words. Only for a named volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
 }
@@ -279,10 +303,12 @@ pub struct VolumeSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FileSpec {
+    /// Where the file appears: absolute, or relative to the working folder.
     pub path: String,
     /// The content as text. Give this or a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
+    /// The content as a secret. Give this or a content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretSpec>,
     /// POSIX permission bits in octal. Default "644".
@@ -294,8 +320,11 @@ pub struct FileSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ResourcesSpec {
+    /// Processor cores: 2, 0.5 or 500m.
     pub cpu: MilliCpu,
+    /// Memory, such as 512Mi.
     pub memory: Bytes,
+    /// Local disk, such as 10Gi.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<Bytes>,
     /// A number of accelerators of any kind, or `{kind, count, memory}`.
@@ -313,10 +342,13 @@ impl Default for ResourcesSpec {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LimitsSpec {
+    /// Processor cores, at least what is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<MilliCpu>,
+    /// Memory, at least what is asked for. A copy that takes more is ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Bytes>,
+    /// Local disk, such as 10Gi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<Bytes>,
 }

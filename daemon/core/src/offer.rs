@@ -129,4 +129,6 @@ pub struct OffersQuery {
     /// Empty: everything on sale.
     pub shapes: Vec<Resources>,
     pub spot: bool,
+    /// What the instance holds already: an offer's id and its replicas.
+    pub holding: Vec<(String, u32)>,
 }

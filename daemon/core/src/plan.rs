@@ -67,7 +67,7 @@ pub fn need_digest(need: &Need) -> Digest {
 }
 
 fn serves(record: &AllocationRecord, task: &TaskName, target: Option<&Target>) -> bool {
-    record.stage != Stage::Removing && record.task == *task && record.target.as_ref() == target
+    record.stage != Stage::Removing && !record.superseded && record.task == *task && record.target.as_ref() == target
 }
 
 /// Where a task runs now, when that is all it needs: no decision is owed then.
@@ -84,6 +84,20 @@ pub fn with_current(mut want: Want, task: &Resolved, actual: &[AllocationRecord]
     // An intended allocation has no effect yet, but its place is promised.
     want.current = mine.map(|r| (r.provider.clone(), r.offer.id.clone(), r.replicas)).collect();
     want
+}
+
+/// Places of a task whose provider gives no offers at the moment. They stay as they are: silence is no reason to move.
+pub fn stranded(task: &Resolved, actual: &[AllocationRecord], answers: impl Fn(&InstanceName) -> bool) -> Vec<Placement> {
+    let allowed = |p: &InstanceName| task.constraints.providers.is_empty() || task.constraints.providers.contains(p);
+    let mine = actual.iter().filter(|r| serves(r, &task.name, task.target.as_ref()) && r.phase != Phase::Gone);
+    let mut left = task.replicas;
+    let silent = mine.filter(|r| !answers(&r.provider) && allowed(&r.provider)).map(placement_of);
+    let kept = silent.map(|mut p| {
+        p.replicas = p.replicas.min(left);
+        left -= p.replicas;
+        p
+    });
+    kept.filter(|p| p.replicas > 0).collect()
 }
 
 fn placement_of(record: &AllocationRecord) -> Placement {
@@ -230,6 +244,7 @@ mod tests {
                 need: want.need,
                 decision: None,
                 stage: Stage::Applied,
+                superseded: false,
                 attempt: 0,
                 state: None,
                 phase: Phase::Running,

@@ -82,6 +82,9 @@ pub struct AllocationRecord {
     pub need: Digest,
     pub decision: Option<DecisionId>,
     pub stage: Stage,
+    /// Its replicas have been given another place; it goes once they are ready there.
+    #[serde(default)]
+    pub superseded: bool,
     /// Counts applies that differ in their parameters: part of the idempotency token.
     pub attempt: u32,
     /// The provider's opaque bytes.

@@ -41,7 +41,7 @@ pub struct Invalid {
 /// The most problems of one text that are told.
 const MOST: usize = 50;
 /// How often a text is read again without the field that did not fit, to find the next such field.
-const READINGS: usize = 20;
+const READINGS: usize = 40;
 
 /// Reads and checks a manifest. Nesting, the number of values and the expansion of aliases are bounded here; the size of the text is the
 /// caller's to bound.
@@ -56,12 +56,14 @@ pub fn parse(text: &[u8], format: Format) -> Result<Manifest, Invalid> {
         return Err(Invalid { problems: repeated });
     }
     let manifest = typed(&tree)?;
-    let mut problems = check::check(&manifest);
-    problems.truncate(MOST);
-    if problems.is_empty() {
+    let broken = check::check(&manifest);
+    if broken.is_empty() {
         return Ok(manifest);
     }
-    Err(Invalid { problems: problems.into_iter().map(|(path, message)| located(&tree, &path, message)).collect() })
+    let mut problems: Vec<Problem> = broken.into_iter().map(|(path, message)| located(&tree, &path, message)).collect();
+    problems.sort_by_key(|p| (p.line, p.column));
+    problems.truncate(MOST);
+    Err(Invalid { problems })
 }
 
 fn one(problem: Problem) -> Invalid {
@@ -117,23 +119,26 @@ fn typed(tree: &Node) -> Result<Manifest, Invalid> {
     let mut rest = tree.clone();
     let mut problems = Vec::new();
     let mut left_out: Vec<Path> = Vec::new();
-    loop {
-        let path = error.path();
+    for _ in 0..READINGS {
+        let mut path = error.path();
         // What is missing because it was left out has been told already.
-        if error.missing && left_out.contains(&path) {
+        if !(error.missing && left_out.contains(&path)) {
+            problems.push(located(tree, &path, error.message));
+        }
+        if error.missing {
+            // Nothing can stand in for it, so what needs it goes too: all its other fields have been read by now.
+            path.0.pop();
+        }
+        if !rest.remove(&path) {
             break;
         }
-        problems.push(located(tree, &path, error.message));
-        let last = error.missing || problems.len() >= READINGS || !rest.remove(&path);
         left_out.push(path);
-        if last {
-            break;
-        }
         match read::read::<Manifest>(&rest) {
             Ok(_) => break,
             Err(next) => error = next,
         }
     }
+    problems.sort_by_key(|p| (p.line, p.column));
     Err(Invalid { problems })
 }
 

@@ -189,6 +189,14 @@ impl<'de> Deserializer<'de> for &'de Node {
         }
     }
 
+    fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, _: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+        // serde would take a list for the fields in their order, which nobody means.
+        match &self.value {
+            Value::Map(_) => self.deserialize_any(visitor),
+            _ => Err(Error::new(format!("found {}, expected a mapping", self.describe()))),
+        }
+    }
+
     fn deserialize_enum<V: Visitor<'de>>(self, _: &'static str, _: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
         match &self.value {
             Value::Text(text) => visitor.visit_enum(Word(text)),
@@ -198,7 +206,7 @@ impl<'de> Deserializer<'de> for &'de Node {
 
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct
-        seq tuple tuple_struct map struct identifier ignored_any
+        seq tuple tuple_struct map identifier ignored_any
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::{
     parse::{Format, Problem},
-    tree::{Entry, Node, Path, Value, short},
+    tree::{Entry, Node, Path, Step, Value, short},
 };
 
 /// The most problems told at once.
@@ -17,6 +17,7 @@ const CLOUD_KEYS: [&str; 3] = ["provider", "region", "services"];
 pub(super) fn find(root: &Node, format: Format) -> Vec<Problem> {
     let mut problems = Vec::new();
     walk(root, &Path::default(), format, &mut problems);
+    problems.sort_by_key(|p| (p.line, p.column));
     problems
 }
 
@@ -32,7 +33,10 @@ fn walk(node: &Node, path: &Path, format: Format, problems: &mut Vec<Problem>) {
         }
         Value::Map(entries) => {
             let here = repeats(entries);
-            let clouds = path.0.len() <= 1 && here.iter().any(|(_, again)| CLOUD_KEYS.contains(&again.key.as_str()));
+            // A deployment is described at the top or under `spec`; elsewhere these are keys like any other.
+            let in_spec = path.0.is_empty() || path.0 == [Step::Key("spec".to_owned())];
+            let names_one = entries.iter().any(|e| e.key == "provider");
+            let clouds = in_spec && names_one && here.iter().any(|(_, again)| CLOUD_KEYS.contains(&again.key.as_str()));
             if clouds {
                 problems.push(several_clouds(entries, &here, path, format));
             }

@@ -18,6 +18,14 @@ const PATTERNS: [(&str, &str); 4] = [
     ),
 ];
 
+/// Mappings from names, which the derived schema takes for mappings from any text.
+const KEYS: [(&str, &str); 4] = [
+    ("/$defs/Spec/properties/services", "TaskName"),
+    ("/$defs/Spec/properties/jobs", "TaskName"),
+    ("/$defs/Service/properties/ports", "PortName"),
+    ("/$defs/Job/properties/ports", "PortName"),
+];
+
 /// The published JSON Schema of the manifest (draft 2020-12).
 pub fn json_schema() -> Value {
     let mut schema = schemars::schema_for!(Manifest).to_value();
@@ -29,6 +37,11 @@ pub fn json_schema() -> Value {
         if let Some(definition) = schema.pointer_mut(&format!("/$defs/{name}")).and_then(Value::as_object_mut) {
             definition.insert("pattern".to_owned(), json!(pattern));
             definition.insert("minimum".to_owned(), json!(0));
+        }
+    }
+    for (map, key) in KEYS {
+        if let Some(map) = schema.pointer_mut(map).and_then(Value::as_object_mut) {
+            map.insert("propertyNames".to_owned(), json!({ "$ref": format!("#/$defs/{key}") }));
         }
     }
     schema

@@ -102,9 +102,10 @@ impl Node {
         at
     }
 
-    /// Takes the path's end out of its mapping or list. False when nothing is there.
+    /// Takes out the field at the path's end, or the one whose list holds it. False when nothing is there.
     pub(super) fn remove(&mut self, path: &Path) -> bool {
-        let Some((last, parents)) = path.0.split_last() else { return false };
+        let steps = path.0.iter().rposition(|s| matches!(s, Step::Key(_))).and_then(|last| path.0.get(..=last));
+        let Some((Step::Key(field), parents)) = steps.and_then(<[Step]>::split_last) else { return false };
         let mut node = self;
         for step in parents {
             let child = match (&mut node.value, step) {
@@ -115,14 +116,10 @@ impl Node {
             let Some(child) = child else { return false };
             node = child;
         }
-        match (&mut node.value, last) {
-            (Value::Map(entries), Step::Key(key)) => {
-                let before = entries.len();
-                entries.retain(|e| e.key != *key);
-                entries.len() < before
-            }
-            _ => false,
-        }
+        let Value::Map(entries) = &mut node.value else { return false };
+        let before = entries.len();
+        entries.retain(|e| e.key != *field);
+        entries.len() < before
     }
 
     /// Levels of nesting, a scalar being one.

@@ -338,7 +338,7 @@ fn cpu(found: &mut Found, cpu: MilliCpu, at: &Path) {
     found.require(
         (MilliCpu(1)..=MAX_CPU).contains(&cpu),
         || at.clone().key("cpu"),
-        || format!("{cpu} cores are out of range: write more than 0 and at most {MAX_CPU}, such as 500m or 2"),
+        || format!("{cpu} is out of range: write more than 0 and at most {MAX_CPU} cores, such as 500m or 2"),
     );
 }
 
@@ -348,7 +348,7 @@ fn memory(found: &mut Found, memory: Bytes, at: &Path) {
         || at.clone().key("memory"),
         || {
             let hint = if memory < MIN_MEMORY && memory.0 > 0 { " (a number without a unit counts bytes)" } else { "" };
-            format!("{memory} of memory is out of range: write {MIN_MEMORY} to {MAX_MEMORY}, such as 512Mi{hint}")
+            format!("{memory} is out of range: write {MIN_MEMORY} to {MAX_MEMORY}, such as 512Mi{hint}")
         },
     );
 }
@@ -357,7 +357,7 @@ fn disk(found: &mut Found, disk: Option<Bytes>, at: &Path) {
     found.require(
         disk.is_none_or(|d| d <= MAX_DISK),
         || at.clone().key("disk"),
-        || format!("{} of disk is out of range: write at most 1Pi", disk.unwrap_or_default()),
+        || format!("{} is out of range: write at most 1Pi", disk.unwrap_or_default()),
     );
 }
 

@@ -1,0 +1,401 @@
+//! What the rest of the daemon asks of the controller.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream::BoxStream};
+use tradewind_core::{
+    assess,
+    manifest::{Manifest, resolve},
+    names::{DecisionId, DeploymentName, InstanceName, Namespace},
+    placement::Want,
+    plan,
+    record::{DECISIONS, DeploymentKey, DeploymentRecord, EVENTS},
+    store::{self, Change, Expect, Record, Revision, Txn},
+    units::MicroUsd,
+    view::{
+        Accepted, ChangeView, DecisionView, DeploymentSummary, DeploymentView, Event, OfferView, OffersView, Outcome, PlanView, Severity,
+    },
+};
+
+use super::{
+    Error, EventFilter, Handle, Shared,
+    decide::Work,
+    journal::{USER, decode, event},
+    lock, render,
+    state::Entry,
+};
+
+/// A follower that has missed a change looks again after this.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often what is kept is brought down to its limit.
+const TIDY: Duration = Duration::from_secs(60);
+
+fn key_of(manifest: &Manifest) -> DeploymentKey {
+    DeploymentKey { namespace: manifest.metadata.namespace.clone(), name: manifest.metadata.name.clone() }
+}
+
+fn not_found(key: &DeploymentKey) -> Error {
+    Error::NotFound { what: "deployment", name: key.to_string() }
+}
+
+fn check_generation(key: &DeploymentKey, wanted: Option<u64>, actual: u64) -> Result<(), Error> {
+    match wanted {
+        Some(expected) if expected != actual => Err(Error::Generation { name: key.to_string(), expected, actual }),
+        _ => Ok(()),
+    }
+}
+
+impl Handle {
+    /// Stores the manifest as the deployment's spec. An equal manifest changes nothing.
+    /// `if_generation`: 0 wants it absent, n wants it at generation n.
+    ///
+    /// # Errors
+    /// `Generation`, `Deleting`, or the state can't be written. Nothing has been changed then.
+    pub async fn put(&self, manifest: Manifest, if_generation: Option<u64>) -> Result<Accepted, Error> {
+        let key = key_of(&manifest);
+        loop {
+            let before = lock(&self.shared.world).deployments.get(&key).map(|e| (e.record.clone(), e.revision));
+            let generation = before.as_ref().map_or(0, |(r, _)| r.generation);
+            check_generation(&key, if_generation, generation)?;
+            let now = self.shared.clock.now();
+            let accepted = |generation, outcome| Accepted { namespace: key.namespace.clone(), name: key.name.clone(), generation, outcome };
+            let (record, expect, outcome, reason) = match &before {
+                Some((r, _)) if r.deleting => return Err(Error::Deleting { name: key.to_string() }),
+                Some((r, _)) if r.manifest == manifest => return Ok(accepted(generation, Outcome::Unchanged)),
+                Some((r, revision)) => {
+                    let record =
+                        DeploymentRecord { generation: generation + 1, manifest: manifest.clone(), updated_at: now, ..(**r).clone() };
+                    (record, Expect::AtRevision { key: key.path(), revision: *revision }, Outcome::Updated, "DeploymentUpdated")
+                }
+                None => {
+                    let record = DeploymentRecord {
+                        v: 1,
+                        generation: 1,
+                        manifest: manifest.clone(),
+                        deleting: false,
+                        created_at: now,
+                        updated_at: now,
+                    };
+                    (record, Expect::Absent { key: key.path() }, Outcome::Created, "DeploymentCreated")
+                }
+            };
+            match self.write(&key, record, expect, reason).await {
+                // Another write came first: see what it made of the condition.
+                Err(Error::Store(store::Error::Conflict { .. })) => {}
+                Err(error) => return Err(error),
+                Ok(generation) => return Ok(accepted(generation, outcome)),
+            }
+        }
+    }
+
+    /// Begins the removal of everything that belongs to the deployment.
+    ///
+    /// # Errors
+    /// `NotFound`, `Generation`, or the state can't be written.
+    pub async fn delete(&self, namespace: &Namespace, name: &DeploymentName, if_generation: Option<u64>) -> Result<Accepted, Error> {
+        let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
+        loop {
+            let before = lock(&self.shared.world).deployments.get(&key).map(|e| (e.record.clone(), e.revision));
+            let Some((record, revision)) = before else { return Err(not_found(&key)) };
+            check_generation(&key, if_generation, record.generation)?;
+            let generation = record.generation;
+            let accepted = Accepted { namespace: namespace.clone(), name: name.clone(), generation, outcome: Outcome::Deleting };
+            if record.deleting {
+                return Ok(accepted);
+            }
+            let record = DeploymentRecord { deleting: true, updated_at: self.shared.clock.now(), ..(*record).clone() };
+            let expect = Expect::AtRevision { key: key.path(), revision };
+            match self.write(&key, record, expect, "DeploymentDeleting").await {
+                Err(Error::Store(store::Error::Conflict { .. })) => {}
+                Err(error) => return Err(error),
+                Ok(_) => return Ok(accepted),
+            }
+        }
+    }
+
+    /// Commits a deployment's record with its event, and wakes the controller. Answers the generation.
+    async fn write(&self, key: &DeploymentKey, record: DeploymentRecord, expect: Expect, reason: &str) -> Result<u64, Error> {
+        let generation = record.generation;
+        let txn = Shared::put_deployment(Txn::new().expect(expect), key, &record)?;
+        let message = format!("generation {generation}");
+        let txn = self.shared.tell(txn, event(Severity::Info, reason, USER, key, message))?;
+        let revision = self.shared.store.commit(txn).await?;
+        {
+            let mut world = lock(&self.shared.world);
+            match world.deployments.get_mut(key) {
+                // A later write may have been shown first.
+                Some(entry) if entry.revision < revision => entry.replace(record, revision),
+                Some(_) => {}
+                None => {
+                    world.deployments.insert(key.clone(), Entry::new(record, revision));
+                }
+            }
+            world.mark(key);
+            if let Some(entry) = world.deployments.get(key) {
+                entry.changed.notify_waiters();
+            }
+        }
+        self.shared.wake.notify_one();
+        Ok(generation)
+    }
+
+    /// None: every namespace.
+    pub fn list(&self, namespace: Option<&Namespace>) -> Vec<DeploymentSummary> {
+        let snapshot = self.shared.plugins.snapshot();
+        let world = lock(&self.shared.world);
+        let wanted = world.deployments.iter().filter(|(key, _)| namespace.is_none_or(|n| *n == key.namespace));
+        wanted.map(|(key, entry)| render::summary(key, entry, &snapshot)).collect()
+    }
+
+    pub fn get(&self, namespace: &Namespace, name: &DeploymentName) -> Option<DeploymentView> {
+        let snapshot = self.shared.plugins.snapshot();
+        let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
+        let world = lock(&self.shared.world);
+        world.deployments.get(&key).map(|entry| render::deployment(&key, entry, &snapshot))
+    }
+
+    fn work(&self, manifest: Manifest) -> Work {
+        let key = key_of(&manifest);
+        let world = lock(&self.shared.world);
+        let entry = world.deployments.get(&key);
+        let now = self.shared.clock.now();
+        let resolved = Arc::new(resolve(&manifest));
+        let generation = entry.map_or(0, |e| e.record.generation) + 1;
+        let record = DeploymentRecord { v: 1, generation, manifest, deleting: false, created_at: now, updated_at: now };
+        Work { actual: entry.map(Entry::actual).unwrap_or_default(), key, record: Arc::new(record), resolved }
+    }
+
+    /// What `put` would lead to. Changes nothing.
+    ///
+    /// # Errors
+    /// `Plugin` when nothing can be decided.
+    pub async fn plan(&self, manifest: Manifest) -> Result<PlanView, Error> {
+        let work = self.work(manifest);
+        let snapshot = self.shared.plugins.snapshot();
+        let (mut outcomes, _) = self.shared.decide(&snapshot, std::slice::from_ref(&work)).await;
+        let outcome = outcomes.pop().unwrap_or_default();
+        if let Some(failure) = outcome.failure {
+            return Err(Error::Plugin(failure));
+        }
+        let steps = plan::plan(&outcome.desired, &work.actual);
+        let sum = |amounts: &mut dyn Iterator<Item = MicroUsd>| amounts.fold(MicroUsd(0), MicroUsd::saturating_add);
+        let hourly_before = sum(&mut steps.iter().map(|s| s.hourly_before));
+        let hourly_after = sum(&mut steps.iter().map(plan::Step::hourly_after));
+        let change = |s: plan::Step| ChangeView {
+            action: s.action,
+            replicas_before: s.replicas_before,
+            replicas_after: s.replicas_after(),
+            hourly_before: s.hourly_before,
+            hourly_after: s.hourly_after(),
+            task: s.task,
+            provider: s.placement.provider,
+            region: s.placement.offer.region,
+            size: s.placement.offer.size,
+            offer: s.placement.offer.id,
+            why: s.why,
+        };
+        Ok(PlanView {
+            namespace: work.key.namespace,
+            name: work.key.name,
+            policy: outcome.decision.as_ref().map(|d| d.policy.clone()),
+            changes: steps.into_iter().map(change).collect(),
+            unplaced: outcome.unplaced,
+            hourly_before,
+            hourly_after,
+            estimated_cost: outcome.estimated,
+            reasons: outcome.decision.map(|d| d.tasks).unwrap_or_default(),
+        })
+    }
+
+    /// What every cloud offers for the manifest's tasks, with every term of the cost, and what the policy would choose.
+    ///
+    /// # Errors
+    /// `Plugin` when the policy fails.
+    pub async fn assess(&self, manifest: Manifest) -> Result<assess::Report, Error> {
+        let mut work = self.work(manifest);
+        // An assessment is about what is on sale, not about what runs.
+        work.actual.clear();
+        let snapshot = self.shared.plugins.snapshot();
+        let (mut outcomes, failures) = self.shared.decide(&snapshot, std::slice::from_ref(&work)).await;
+        let outcome = outcomes.pop().unwrap_or_default();
+        if let Some(failure) = outcome.failure {
+            return Err(Error::Plugin(failure));
+        }
+        let (table, _) = self.shared.assess(&snapshot).await;
+        let at = self.shared.clock.now();
+        let policy = outcome.decision.as_ref().map(|d| d.policy.instance.clone());
+        let tasks = work.resolved.iter().zip(&outcome.desired).map(|(task, desired)| {
+            let want = Want::of(&work.key.namespace, &work.key.name, task);
+            let (offers, excluded) = assess::task(&want, &table, at);
+            let choice = desired.placements.iter().filter_map(|p| {
+                Some(assess::ChoiceReport {
+                    provider: p.provider.clone(),
+                    region: p.offer.region.clone(),
+                    size: p.offer.size.clone(),
+                    offer: p.offer.id.clone(),
+                    replicas: p.replicas,
+                    policy: policy.clone()?,
+                })
+            });
+            assess::TaskReport {
+                task: task.name.clone(),
+                replicas: task.replicas,
+                cpu: task.workload.resources.cpu,
+                memory: task.workload.resources.memory,
+                duration: task.duration,
+                offers,
+                excluded,
+                choice: choice.collect(),
+                unplaced: outcome.unplaced.iter().find(|u| u.task == task.name).map(|u| format!("{} replicas: {}", u.replicas, u.reason)),
+            }
+        });
+        Ok(assess::Report { at, tasks: tasks.collect(), failures })
+    }
+
+    /// None: of every provider.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown provider.
+    pub async fn offers(&self, provider: Option<&InstanceName>) -> Result<OffersView, Error> {
+        let snapshot = self.shared.plugins.snapshot();
+        if let Some(name) = provider.filter(|name| !snapshot.providers.contains_key(*name)) {
+            return Err(Error::NotFound { what: "provider", name: name.to_string() });
+        }
+        let (table, mut failures) = self.shared.assess(&snapshot).await;
+        let now = self.shared.clock.now();
+        let wanted = |name: &InstanceName| provider.is_none_or(|p| p == name);
+        failures.retain(|f| wanted(&f.provider));
+        let offers = table.offers().iter().filter(|o| wanted(&o.provider)).map(|o| OfferView::new(&o.provider, &o.offer, now));
+        Ok(OffersView { offers: offers.collect(), failures })
+    }
+
+    /// Newest first, at most `limit`. With a deployment: only those that concern it.
+    ///
+    /// # Errors
+    /// The state can't be read.
+    pub async fn decisions(&self, deployment: Option<(&Namespace, &DeploymentName)>, limit: usize) -> Result<Vec<DecisionView>, Error> {
+        let concerns =
+            |d: &DecisionView| deployment.is_none_or(|(ns, name)| d.tasks.iter().any(|t| t.namespace == *ns && t.deployment == *name));
+        let mut found = Vec::new();
+        for stored in self.shared.store.list(DECISIONS).await?.records.iter().rev() {
+            if found.len() >= limit {
+                break;
+            }
+            let decision: DecisionView = decode(stored)?;
+            if concerns(&decision) {
+                found.push(decision);
+            }
+        }
+        Ok(found)
+    }
+
+    /// # Errors
+    /// `NotFound`, or the state can't be read.
+    pub async fn decision(&self, id: &DecisionId) -> Result<DecisionView, Error> {
+        match self.shared.store.get(&format!("{DECISIONS}{id}")).await? {
+            Some(stored) => Ok(decode(&stored)?),
+            None => Err(Error::NotFound { what: "decision", name: id.to_string() }),
+        }
+    }
+
+    /// Kept events, oldest first, the last `limit` of them.
+    ///
+    /// # Errors
+    /// The state can't be read.
+    pub async fn events(&self, filter: &EventFilter, limit: usize) -> Result<Vec<Event>, Error> {
+        let mut found = Vec::new();
+        for stored in self.shared.store.list(EVENTS).await?.records.iter().rev() {
+            if found.len() >= limit {
+                break;
+            }
+            let event = Event { revision: stored.revision, ..decode(stored)? };
+            if filter.admits(&event) {
+                found.push(event);
+            }
+        }
+        found.reverse();
+        Ok(found)
+    }
+
+    /// Events after a revision, first those kept, then those to come, without a gap.
+    ///
+    /// # Errors
+    /// The changes after that revision are not kept any more.
+    pub async fn follow_events(&self, filter: EventFilter, after: Revision) -> Result<BoxStream<'static, Result<Event, Error>>, Error> {
+        let changes = self.shared.store.watch(EVENTS, after).await?;
+        let events = changes.filter_map(move |change| {
+            let event = match change {
+                Ok(Change { value: None, .. }) => None,
+                Ok(Change { revision, key, value: Some(value) }) => match decode::<Event>(&Record { key, value, revision }) {
+                    Ok(event) => Some(Ok(Event { revision, ..event })).filter(|e| e.as_ref().is_ok_and(|e| filter.admits(e))),
+                    Err(error) => Some(Err(error.into())),
+                },
+                Err(error) => Some(Err(error.into())),
+            };
+            std::future::ready(event)
+        });
+        Ok(events.boxed())
+    }
+
+    /// The revision that an event written now would follow.
+    ///
+    /// # Errors
+    /// The state can't be read.
+    pub async fn revision(&self) -> Result<Revision, Error> {
+        Ok(self.shared.store.revision().await?)
+    }
+
+    /// Resolves soon after the deployment has changed, for followers. Spurious wake-ups are possible.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such deployment (any more).
+    pub async fn changed(&self, namespace: &Namespace, name: &DeploymentName) -> Result<(), Error> {
+        let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
+        let changed = lock(&self.shared.world).deployments.get(&key).map(|e| e.changed.clone());
+        let Some(changed) = changed else { return Err(not_found(&key)) };
+        // A change between the caller's last look and this call would be missed: so nobody waits for ever.
+        let _ = tokio::time::timeout(LOOK, changed.notified()).await;
+        Ok(())
+    }
+
+    /// Records something that happened outside the controller.
+    pub async fn note(&self, event: Event) {
+        self.shared.note(event).await;
+    }
+}
+
+impl EventFilter {
+    fn admits(&self, event: &Event) -> bool {
+        fn same<T: PartialEq>(wanted: &Option<T>, actual: &Option<T>) -> bool {
+            wanted.is_none() || wanted == actual
+        }
+        same(&self.namespace, &event.namespace) && same(&self.deployment, &event.deployment) && same(&self.plugin, &event.plugin)
+    }
+}
+
+impl Shared {
+    /// Keeps decisions and events within their limit.
+    pub(super) async fn tidy(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(TIDY) => {}
+            }
+            for prefix in [DECISIONS, EVENTS] {
+                if let Err(error) = self.trim(prefix).await {
+                    tracing::warn!(prefix, error = &error as &dyn std::error::Error, "old records could not be removed");
+                }
+            }
+        }
+    }
+
+    async fn trim(&self, prefix: &str) -> Result<(), store::Error> {
+        let records = self.store.list(prefix).await?.records;
+        let surplus = records.len().saturating_sub(self.options.keep);
+        let txn = records.into_iter().take(surplus).fold(Txn::new(), |txn, r| txn.delete(r.key));
+        if !txn.writes.is_empty() {
+            self.store.commit(txn).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+//! Offers of every provider, asked for concurrently and kept for a while, less what has been promised since they were quoted.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use tokio::time::Instant as Tick;
+use tradewind_core::{
+    failure::Failure,
+    names::{Digest, InstanceName},
+    offer::{Offer, OffersQuery},
+    placement::{PlacedOffer, Table},
+    plugin::{Provider, Snapshot},
+    record::Stage,
+    view::ProviderFailure,
+};
+
+use super::{Shared, lock, state::Reserved};
+
+/// How long an offer that has failed is left alone.
+const COOLING: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+pub(super) struct Book {
+    quotes: Mutex<HashMap<InstanceName, Quote>>,
+    cooling: Mutex<BTreeMap<(InstanceName, Arc<str>), Tick>>,
+}
+
+/// One provider's last answer.
+#[derive(Clone)]
+struct Quote {
+    /// Of the component and its settings: another version is asked anew.
+    version: (Digest, Digest),
+    asked: Tick,
+    answered: Tick,
+    answer: Result<Arc<Vec<Offer>>, Failure>,
+}
+
+impl Book {
+    /// Leaves an offer alone for a while.
+    pub(super) fn cool(&self, provider: &InstanceName, offer: &str, now: Tick) {
+        lock(&self.cooling).insert((provider.clone(), Arc::from(offer)), now + COOLING);
+    }
+
+    /// The next assessment asks this provider again.
+    pub(super) fn forget(&self, provider: &InstanceName) {
+        lock(&self.quotes).remove(provider);
+    }
+
+    fn quote(&self, provider: &dyn Provider) -> Option<Quote> {
+        let version = (provider.identity().component, provider.identity().settings);
+        lock(&self.quotes).get(&provider.identity().instance).filter(|q| q.version == version).cloned()
+    }
+
+    fn cooling(&self, now: Tick) -> BTreeSet<(InstanceName, Arc<str>)> {
+        let mut cooling = lock(&self.cooling);
+        cooling.retain(|_, until| *until > now);
+        cooling.keys().cloned().collect()
+    }
+}
+
+impl Shared {
+    /// The table of every provider's offers, and the providers that gave none. A provider whose last answer was a failure is asked
+    /// again without anybody waiting for it.
+    pub(super) async fn assess(self: &Arc<Self>, snapshot: &Snapshot) -> (Table, Vec<ProviderFailure>) {
+        let now = Tick::now();
+        let ttl = self.options.offers_ttl.std();
+        let quotes = join_all(snapshot.providers.values().map(|provider| async move {
+            match self.offers.quote(provider.as_ref()) {
+                Some(quote) if now.duration_since(quote.answered) < ttl => quote,
+                Some(quote) if quote.answer.is_err() => {
+                    let (shared, provider) = (self.clone(), provider.clone());
+                    self.tasks.spawn(async move { shared.ask(provider.as_ref()).await });
+                    quote
+                }
+                _ => self.ask(provider.as_ref()).await,
+            }
+        }))
+        .await;
+
+        let mut offers = Vec::new();
+        let mut failures = Vec::new();
+        for ((name, _), quote) in snapshot.providers.iter().zip(quotes) {
+            match quote.answer {
+                Ok(list) => {
+                    let first = offers.len();
+                    offers.extend(list.iter().map(|offer| PlacedOffer { provider: name.clone(), offer: offer.clone() }));
+                    self.deduct(name, quote.asked, offers.get_mut(first..).unwrap_or_default());
+                }
+                Err(failure) => failures.push(ProviderFailure { provider: name.clone(), failure }),
+            }
+        }
+        let features = snapshot.providers.iter().map(|(name, p)| (name.clone(), p.features())).collect();
+        (Table::new(Arc::new(offers), features, self.offers.cooling(now)), failures)
+    }
+
+    async fn ask(&self, provider: &dyn Provider) -> Quote {
+        let identity = provider.identity();
+        let asked = Tick::now();
+        let query = OffersQuery { spot: true, holding: self.holding(&identity.instance), ..Default::default() };
+        let answer = provider.offers(&query).await.map(Arc::new);
+        if let Err(failure) = &answer {
+            tracing::warn!(provider = %identity, kind = %failure.kind, message = failure.message, "no offers");
+        }
+        let quote = Quote { version: (identity.component, identity.settings), asked, answered: Tick::now(), answer };
+        lock(&self.offers.quotes).insert(identity.instance.clone(), quote.clone());
+        quote
+    }
+
+    /// Replicas that a provider has accepted, by offer.
+    fn holding(&self, provider: &InstanceName) -> Vec<(String, u32)> {
+        let world = lock(&self.world);
+        let mut held: BTreeMap<&str, u32> = BTreeMap::new();
+        let lives = world.deployments.values().flat_map(|e| e.allocations.values());
+        for live in lives.filter(|l| l.record.provider == *provider && l.record.state.is_some()) {
+            let unsettled = world.reserved.get(provider).and_then(|r| r.get(&live.record.id)).is_some_and(|r| r.settled.is_none());
+            let ended = live.record.stage == Stage::Applied && !live.in_transition() && !live.is_ready();
+            if !unsettled && !ended {
+                *held.entry(&live.record.offer.id).or_default() += live.record.replicas;
+            }
+        }
+        held.into_iter().map(|(offer, replicas)| (offer.to_owned(), replicas)).collect()
+    }
+
+    /// Takes off what has been promised since the quote was asked for.
+    fn deduct(&self, provider: &InstanceName, asked: Tick, offers: &mut [PlacedOffer]) {
+        let mut world = lock(&self.world);
+        let Some(reserved) = world.reserved.get_mut(provider) else { return };
+        reserved.retain(|_, r| r.settled.is_none_or(|at| at > asked));
+        if reserved.is_empty() {
+            return;
+        }
+        let mut by_offer: HashMap<&str, Vec<&Reserved>> = HashMap::new();
+        for r in reserved.values() {
+            by_offer.entry(&r.offer).or_default().push(r);
+        }
+        for PlacedOffer { offer, .. } in offers {
+            for r in by_offer.get(&*offer.id).into_iter().flatten() {
+                if offer.capacity != u32::MAX {
+                    offer.capacity = offer.capacity.saturating_sub(r.replicas);
+                }
+                if offer.free_cpu != u64::MAX {
+                    offer.free_cpu = offer.free_cpu.saturating_sub(u64::from(r.cpu) * u64::from(r.replicas));
+                }
+                if offer.free_memory != u64::MAX {
+                    offer.free_memory = offer.free_memory.saturating_sub(r.memory.saturating_mul(u64::from(r.replicas)));
+                }
+            }
+        }
+    }
+}

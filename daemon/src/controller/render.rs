@@ -1,0 +1,205 @@
+//! What the controller knows, as the API shows it.
+
+use std::collections::BTreeSet;
+
+use tradewind_core::{
+    failure::{Failure, FailureKind},
+    manifest::Resolved,
+    plugin::Snapshot,
+    record::{AllocationRecord, DeploymentKey, Stage},
+    units::MicroUsd,
+    view::{AllocationView, DeploymentSummary, DeploymentView, Status, TaskView},
+    workload::{Phase, Run},
+};
+
+use super::state::{Entry, Live};
+
+pub(super) fn summary(key: &DeploymentKey, entry: &Entry, snapshot: &Snapshot) -> DeploymentSummary {
+    let tasks = tasks(entry, snapshot);
+    summarise(key, entry, &tasks)
+}
+
+pub(super) fn deployment(key: &DeploymentKey, entry: &Entry, snapshot: &Snapshot) -> DeploymentView {
+    let tasks = tasks(entry, snapshot);
+    DeploymentView {
+        summary: summarise(key, entry, &tasks),
+        observed_generation: entry.planned,
+        updated_at: entry.record.updated_at,
+        tasks,
+        manifest: entry.record.manifest.clone(),
+    }
+}
+
+fn summarise(key: &DeploymentKey, entry: &Entry, tasks: &[TaskView]) -> DeploymentSummary {
+    let places: BTreeSet<String> = entry.allocations.values().map(|l| place(&l.record)).collect();
+    let hourly = entry.allocations.values().map(|l| l.record.hourly_total());
+    DeploymentSummary {
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+        generation: entry.record.generation,
+        status: status(entry, tasks),
+        ready: tasks.iter().map(|t| t.ready).sum(),
+        replicas: tasks.iter().map(|t| t.replicas).sum(),
+        places: places.into_iter().collect(),
+        hourly_cost: hourly.fold(MicroUsd(0), MicroUsd::saturating_add),
+        created_at: entry.record.created_at,
+        message: message(entry, tasks),
+    }
+}
+
+fn place(record: &AllocationRecord) -> String {
+    match record.offer.region.as_str() {
+        "" => record.provider.to_string(),
+        region => format!("{}/{region}", record.provider),
+    }
+}
+
+fn status(entry: &Entry, tasks: &[TaskView]) -> Status {
+    if entry.record.deleting {
+        return Status::Deleting;
+    }
+    let any = |status: Status| tasks.iter().any(|t| t.status == status);
+    let leftovers = entry.allocations.values().any(|l| l.record.stage == Stage::Removing);
+    if entry.failure.is_some() && entry.allocations.is_empty() {
+        Status::Pending
+    } else if entry.planned != entry.record.generation {
+        if entry.allocations.is_empty() { Status::Pending } else { Status::Progressing }
+    } else if any(Status::Failed) {
+        Status::Failed
+    } else if any(Status::Degraded) || (any(Status::Pending) && any(Status::Running)) {
+        Status::Degraded
+    } else if any(Status::Pending) {
+        Status::Pending
+    } else if any(Status::Progressing) || leftovers {
+        Status::Progressing
+    } else if any(Status::Running) {
+        Status::Running
+    } else {
+        Status::Completed
+    }
+}
+
+fn message(entry: &Entry, tasks: &[TaskView]) -> String {
+    if let Some(failure) = &entry.failure {
+        return failure.message.clone();
+    }
+    let told = tasks.iter().find(|t| !t.message.is_empty());
+    told.map(|t| format!("{}: {}", t.name, t.message)).unwrap_or_default()
+}
+
+fn tasks(entry: &Entry, snapshot: &Snapshot) -> Vec<TaskView> {
+    let mut views: Vec<TaskView> = entry.resolved.iter().map(|task| task_view(task, entry, snapshot)).collect();
+    // What the manifest does not name any more is shown until it is gone.
+    for live in entry.allocations.values() {
+        let known = entry.resolved.iter().any(|t| t.name == live.record.task && t.target == live.record.target);
+        if known {
+            continue;
+        }
+        match views.iter_mut().find(|v| v.name == live.record.task && v.target == live.record.target) {
+            Some(view) => view.allocations.push(allocation_view(live, snapshot)),
+            None => views.push(TaskView {
+                name: live.record.task.clone(),
+                kind: kind(&live.record.workload.run).to_owned(),
+                target: live.record.target.clone(),
+                status: Status::Deleting,
+                ready: 0,
+                replicas: 0,
+                message: String::new(),
+                failure: live.failure.clone(),
+                allocations: vec![allocation_view(live, snapshot)],
+                decision: live.record.decision.clone(),
+            }),
+        }
+    }
+    views
+}
+
+fn kind(run: &Run) -> &'static str {
+    match run {
+        Run::Service => "service",
+        Run::Job { .. } => "job",
+    }
+}
+
+fn task_view(task: &Resolved, entry: &Entry, snapshot: &Snapshot) -> TaskView {
+    let mine: Vec<&Live> = entry.allocations.values().filter(|l| l.record.task == task.name && l.record.target == task.target).collect();
+    let current = || mine.iter().filter(|l| !l.record.superseded && l.record.stage != Stage::Removing);
+    let ready = current().map(|l| l.ready()).sum::<u32>().min(task.replicas);
+    let unplaced = entry.unplaced.iter().find(|u| u.task == task.name && entry.planned == entry.record.generation);
+    let missing = |l: &&&Live| !snapshot.providers.contains_key(&l.record.provider);
+    let failure = mine.iter().find_map(|l| l.failure.clone()).or_else(|| current().find(missing).map(|l| provider_missing(&l.record)));
+    let bad = |l: &&&Live| l.record.phase == Phase::Failed;
+    let job = matches!(task.workload.run, Run::Job { .. });
+    let hopeless = failure.as_ref().is_some_and(|f| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied));
+
+    let status = if current().any(|l| bad(&l)) || (hopeless && ready < task.replicas) {
+        Status::Failed
+    } else if ready == task.replicas && failure.is_none() && current().all(|l| l.is_ready()) {
+        match (job, mine.iter().all(|l| !l.record.superseded)) {
+            (_, false) => Status::Progressing,
+            (true, true) => Status::Completed,
+            (false, true) => Status::Running,
+        }
+    } else if unplaced.is_some() || failure.is_some() {
+        if ready > 0 { Status::Degraded } else { Status::Pending }
+    } else {
+        Status::Progressing
+    };
+    let told = current().find_map(|l| l.observation.as_ref().map(|o| o.message.clone()).filter(|m| !m.is_empty() && !l.is_ready()));
+    let message = match (&failure, unplaced) {
+        (Some(f), _) => f.message.clone(),
+        (None, Some(u)) => format!("{} replicas have no place: {}", u.replicas, u.reason),
+        (None, None) => told.unwrap_or_default(),
+    };
+    TaskView {
+        name: task.name.clone(),
+        kind: kind(&task.workload.run).to_owned(),
+        target: task.target.clone(),
+        status,
+        ready,
+        replicas: task.replicas,
+        message,
+        failure,
+        allocations: mine.iter().map(|l| allocation_view(l, snapshot)).collect(),
+        decision: mine.iter().filter_map(|l| l.record.decision.clone()).max(),
+    }
+}
+
+fn provider_missing(record: &AllocationRecord) -> Failure {
+    Failure::unavailable(format!("provider \"{}\" is missing", record.provider))
+        .code("provider-missing")
+        .remedy("put its component and instance file back into the plugin folder")
+}
+
+fn allocation_view(live: &Live, snapshot: &Snapshot) -> AllocationView {
+    let Live { record, observation, failure, .. } = live;
+    let replicas = observation.as_ref().map(|o| o.replicas.clone()).unwrap_or_default();
+    let mut endpoints = observation.as_ref().map(|o| o.endpoints.clone()).unwrap_or_default();
+    if endpoints.is_empty() {
+        endpoints = replicas.iter().flat_map(|r| r.endpoints.clone()).collect();
+    }
+    let missing = !snapshot.providers.contains_key(&record.provider);
+    let message = match failure {
+        _ if missing => provider_missing(record).message,
+        Some(failure) => failure.message.clone(),
+        None => observation.as_ref().map(|o| o.message.clone()).unwrap_or_default(),
+    };
+    AllocationView {
+        id: record.id.clone(),
+        provider: record.provider.clone(),
+        region: record.offer.region.clone(),
+        zone: record.offer.zone.clone(),
+        size: record.offer.size.clone(),
+        offer: record.offer.id.clone(),
+        spot: record.offer.spot,
+        replicas: record.replicas,
+        ready: live.ready(),
+        phase: if record.stage == Stage::Removing { Phase::Stopping } else { record.phase },
+        hourly_cost: record.hourly_total(),
+        endpoints,
+        replica_status: replicas,
+        message,
+        superseded: record.superseded,
+        created_at: record.created_at,
+    }
+}
