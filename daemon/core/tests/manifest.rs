@@ -1,10 +1,11 @@
 //! Manifests as users write them: each file of `tests/manifests/good` is accepted, and each of `bad` is refused with exactly the problems in
 //! the `.error` file beside it. `TRADEWIND_UPDATE=1` writes those files anew, for review.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::indexing_slicing, reason = "helpers of tests")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
 use tradewind_core::manifest::{self, Format, Invalid, Manifest, json_schema, resolve};
@@ -82,7 +83,7 @@ fn good_manifests_survive_json_and_fit_the_schema() {
             assert!(problems.is_empty(), "{}: {problems:?}", path.display());
         }
     }
-    for bad in ["unknown-field.yaml", "wrong-type.yaml", "negative.yaml", "wrong-kind.yaml", "missing.yaml"] {
+    for bad in ["unknown-field.yaml", "wrong-type.yaml", "negative.yaml", "wrong-kind.yaml", "missing.yaml", "names.yaml"] {
         let text = fs::read_to_string(folder("bad").join(bad)).unwrap();
         let value: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
         assert!(!schema.is_valid(&value), "{bad}");
@@ -115,6 +116,17 @@ fn three_clouds_resolve_to_three_places() {
     assert_eq!(places, ["aws/us-west-2 (EKS)", "azure/us-east-1 (AKS)", "google/us-central1 (GKE)"]);
 }
 
+/// The list that the refusal of repeated keys shows is the manifest that its author meant.
+#[test]
+fn shown_list_can_be_pasted() {
+    let invalid = parse(&folder("bad").join("several-clouds.yaml")).unwrap_err();
+    let list = invalid.problems[0].message.split("\n\n").nth(1).unwrap();
+    let head =
+        "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {name: my-model}\nspec:\n  services: {my-model: {image: m}}\n";
+    let manifest = manifest::parse(format!("{head}{list}").as_bytes(), Format::Yaml).unwrap();
+    assert_eq!(manifest.spec.targets, good("three-clouds.yaml").spec.targets);
+}
+
 #[test]
 fn targets_pin_services_with_their_own_counts_and_leave_jobs_to_the_policy() {
     let resolved = resolve(&good("full.yaml"));
@@ -130,7 +142,25 @@ fn targets_pin_services_with_their_own_counts_and_leave_jobs_to_the_policy() {
     assert_eq!(web.constraints.regions.iter().map(ToString::to_string).collect::<Vec<_>>(), ["us-west-2"]);
 }
 
-/// Ten megabytes that try to exhaust the stack, the memory or the patience of the reader.
+proptest::proptest! {
+    /// Whatever becomes of a good text, the reader answers, and a refusal says why.
+    #[test]
+    fn damaged_texts_are_read_or_refused(damage in proptest::collection::vec((0usize..4_000, "[\\[\\]{}:,&*!|>'\"%@`#\\-?\n a1\t]{0,3}", 0usize..6), 1..4)) {
+        for (name, format) in [("full.yaml", Format::Yaml), ("hello.json", Format::Json)] {
+            let mut text = fs::read_to_string(folder("good").join(name)).unwrap();
+            for (at, new, gone) in &damage {
+                let at = at % text.len();
+                let end = (at + gone).min(text.len());
+                text.replace_range(at..end, new);
+            }
+            if let Err(invalid) = manifest::parse(text.as_bytes(), format) {
+                assert!(!invalid.problems.is_empty());
+            }
+        }
+    }
+}
+
+/// Ten megabytes that try to exhaust the stack or the memory of the reader, or to make it work for hours.
 #[test]
 fn hostile_texts_are_refused() {
     const SIZE: usize = 10 << 20;
@@ -179,15 +209,8 @@ fn hostile_texts_are_refused() {
         .spawn(move || {
             for text in texts {
                 for format in [Format::Yaml, Format::Json] {
-                    let begin = Instant::now();
                     let head: String = text.chars().take(12).collect();
                     assert!(manifest::parse(text.as_bytes(), format).is_err(), "{head}");
-                    let took = begin.elapsed();
-                    if std::env::var_os("TRADEWIND_TIMES").is_some() {
-                        println!("{took:?} {format:?} {head:?}");
-                    }
-                    // No measure of speed: it tells linear from quadratic work, which would take hours.
-                    assert!(took < Duration::from_secs(60), "{head:?} as {format:?} took {took:?}");
                 }
             }
         })
