@@ -47,10 +47,10 @@ impl Database {
         let lock = file::lock(&path)?;
         let ended_badly = file::ended_badly(&path);
         let mut connection = file::writer(&path)?;
-        schema::prepare(&mut connection, &path, schema::MIGRATIONS)?;
         if ended_badly {
             schema::check(&connection, &path)?;
         }
+        schema::prepare(&mut connection, &path, schema::MIGRATIONS)?;
         let writer = Writer::new(connection, path.clone(), lock, keep_changes)?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (tail, published) = (writer.tail(), writer.published());

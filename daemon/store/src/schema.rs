@@ -97,6 +97,8 @@ mod tests {
         prepare(&mut connection, &path, &[first]).unwrap();
         prepare(&mut connection, &path, &[first, second]).unwrap();
         prepare(&mut connection, &path, &[first, second]).unwrap();
+        let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(number("PRAGMA synchronous"), 2, "every commit is synced");
         let rows: Vec<(i64, i64)> = connection
             .prepare("SELECT a, b FROM t ORDER BY a")
             .unwrap()

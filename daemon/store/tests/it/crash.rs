@@ -1,12 +1,13 @@
 //! Sudden ends and failing disks. The tests marked `ignore` are bodies of processes that the others start: this program, run again.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use tradewind_core::store::{Error, Revision, Store, Txn};
-use tradewind_store::Options;
+use tradewind_store::{Database, Options};
 
 use crate::support::{chain, open, state};
 
@@ -78,6 +79,62 @@ async fn killed_at_any_moment_it_has_all_that_was_answered() {
         database.close().await.unwrap();
     }
     assert!(answered.len() >= 1500);
+}
+
+/// The state's files as a crash at this moment would leave them, with only so much of the log.
+fn crash_image(options: &Options, log_bytes: Option<usize>) -> (tempfile::TempDir, Options) {
+    let log = |options: &Options| options.path.with_extension("db-wal");
+    let (folder, image) = state();
+    fs::create_dir_all(image.path.parent().unwrap()).unwrap();
+    fs::copy(&options.path, &image.path).unwrap();
+    let bytes = fs::read(log(options)).unwrap();
+    let kept = log_bytes.map_or(bytes.len(), |kept| kept.min(bytes.len()));
+    fs::write(log(&image), &bytes[..kept]).unwrap();
+    (folder, image)
+}
+
+#[tokio::test]
+async fn a_log_cut_off_anywhere_holds_whole_transactions_only() {
+    const COMMITS: usize = 24;
+    let (_folder, options) = state();
+    let database = open(&options);
+    for number in 0..COMMITS {
+        database.commit(Txn::new().put(format!("a/{number}"), vec![1; 1500]).put(format!("b/{number}"), vec![2; 6000])).await.unwrap();
+    }
+    let log_bytes = usize::try_from(fs::metadata(options.path.with_extension("db-wal")).unwrap().len()).unwrap();
+    let mut last = 0;
+    for cut in (0..=log_bytes).step_by(log_bytes / 37).chain([log_bytes]) {
+        let (_folder, image) = crash_image(&options, Some(cut));
+        let database = open(&image);
+        let (a, b) = (database.list("a/").await.unwrap(), database.list("b/").await.unwrap());
+        let there = usize::try_from(a.revision.0).unwrap();
+        assert_eq!((a.records.len(), b.records.len()), (there, there), "cut at {cut} of {log_bytes}");
+        assert!(b.records.iter().all(|record| record.value == [2; 6000]));
+        assert!(there >= last, "more of the log never holds less");
+        last = there;
+    }
+    assert_eq!(last, COMMITS);
+}
+
+#[tokio::test]
+async fn after_a_crash_damage_is_found_before_anything_is_done() {
+    const PAGE: usize = 4096;
+    let (_folder, options) = state();
+    let database = open(&options);
+    for number in 0..200 {
+        database.commit(Txn::new().put(format!("k/{number:03}"), vec![1; 1000])).await.unwrap();
+    }
+    database.close().await.unwrap();
+    let database = open(&options);
+    database.commit(Txn::new().put("k/last", vec![])).await.unwrap();
+    let (_folder, image) = crash_image(&options, None);
+    let mut bytes = fs::read(&image.path).unwrap();
+    let middle = bytes.len() / PAGE / 2 * PAGE;
+    bytes[middle..middle + PAGE].fill(0xff);
+    fs::write(&image.path, bytes).unwrap();
+
+    let error = Database::open(image).unwrap_err();
+    assert!(error.to_string().contains("is damaged (") && error.to_string().contains("put a copy back"), "{error}");
 }
 
 #[tokio::test]
