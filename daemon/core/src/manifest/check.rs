@@ -3,6 +3,7 @@
 
 mod health;
 mod place;
+mod resources;
 mod task;
 
 use super::{

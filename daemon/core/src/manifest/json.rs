@@ -207,7 +207,7 @@ mod tests {
         let at = |node: &Node| node.at.map(|p| (p.line, p.column));
         let Value::List(items) = &tree.get("a").unwrap().value else { panic!("a list") };
         assert_eq!(items.iter().map(at).collect::<Vec<_>>(), [Some((1, 8)), Some((1, 11))]);
-        assert_eq!(at(items[1].get("b\"").unwrap()), Some((1, 18)));
+        assert_eq!(at(items[1].get("b\"").unwrap()), Some((1, 19)));
         let c = &tree.entries()[1];
         assert_eq!((c.key_at.map(|p| (p.line, p.column)), at(&c.value)), (Some((2, 2)), Some((2, 7))));
     }

@@ -4,22 +4,17 @@ use std::collections::HashSet;
 
 use indexmap::IndexMap;
 
-use super::{Found, MAX_REPLICAS, health, labels, place};
+use super::{Found, MAX_REPLICAS, health, labels, place, resources};
 use crate::{
     manifest::{
-        EnvSpec, FileSpec, GpuSpec, Job, LimitsSpec, Placement, PortSpec, ResourcesSpec, SecretSpec, Service, StopSpec, VolumeSpec,
+        EnvSpec, FileSpec, Job, LimitsSpec, Placement, PortSpec, ResourcesSpec, SecretSpec, Service, StopSpec, VolumeSpec,
         tree::{Path, short},
     },
     names::PortName,
-    units::{Bytes, MilliCpu, Millis},
+    units::{Bytes, Millis},
     workload::{Labels, Protocol},
 };
 
-const MAX_CPU: MilliCpu = MilliCpu(4_096_000);
-const MIN_MEMORY: Bytes = Bytes(1 << 20);
-const MAX_MEMORY: Bytes = Bytes(64 << 40);
-const MAX_DISK: Bytes = Bytes(1 << 50);
-const MAX_GPUS: u32 = 1_024;
 const MAX_PORTS: usize = 100;
 const MAX_RETRIES: u32 = 1_000;
 /// 100 years of 365.25 days.
@@ -111,9 +106,9 @@ fn common(found: &mut Found, task: &Common<'_>, at: &Path) {
     volumes(found, task.volumes, &at.clone().key("volumes"));
     networks(found, task.networks, &at.clone().key("networks"));
     files(found, task.files, &at.clone().key("files"));
-    resources(found, task.resources, &at.clone().key("resources"));
+    resources::resources(found, task.resources, &at.clone().key("resources"));
     if let Some(limits) = task.limits {
-        self::limits(found, limits, task.resources, &at.clone().key("limits"));
+        resources::limits(found, limits, task.resources, &at.clone().key("limits"));
     }
     span(found, task.duration, || at.clone().key("duration"));
     place::placement(found, task.placement, &at.clone().key("placement"));
@@ -259,7 +254,7 @@ fn volumes(found: &mut Found, volumes: &[VolumeSpec], at: &Path) {
             || "only a named volume has a class: give \"name\", or leave \"class\" out".to_owned(),
         );
         found.require(
-            volume.size.is_none_or(|s| (Bytes(1)..=MAX_DISK).contains(&s)),
+            volume.size.is_none_or(|s| (Bytes(1)..=resources::MAX_DISK).contains(&s)),
             || at.clone().key("size"),
             || format!("{} is out of range: write more than 0 and at most 1Pi", volume.size.unwrap_or_default()),
         );
@@ -275,13 +270,13 @@ fn networks(found: &mut Found, networks: &[String], at: &Path) {
     }
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     matches!(name.len(), 1..=128)
         && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
-fn not_a_name(what: &str, name: &str) -> String {
+pub(super) fn not_a_name(what: &str, name: &str) -> String {
     format!(
         "\"{}\" is not the name of a {what}: use 1 to 128 letters, digits and any of - _ . and begin with a letter or digit",
         short(name)
@@ -318,69 +313,6 @@ fn files(found: &mut Found, files: &[FileSpec], at: &Path) {
                 || format!("\"{}\" are not permission bits: write one to four octal digits, such as \"644\"", short(mode)),
             );
         }
-    }
-}
-
-fn resources(found: &mut Found, spec: &ResourcesSpec, at: &Path) {
-    cpu(found, spec.cpu, at);
-    memory(found, spec.memory, at);
-    disk(found, spec.disk, at);
-    let (count, kind, path) = match &spec.gpu {
-        None => return,
-        Some(GpuSpec::Count(count)) => (*count, "", at.clone().key("gpu")),
-        Some(GpuSpec::Long(long)) => (long.count, long.kind.as_str(), at.clone().key("gpu").key("count")),
-    };
-    found.require(count <= MAX_GPUS, || path, || format!("{count} accelerators are too many: write 0 to {MAX_GPUS}"));
-    found.require(kind.is_empty() || is_name(kind), || at.clone().key("gpu").key("kind"), || not_a_name("kind of accelerator", kind));
-}
-
-fn cpu(found: &mut Found, cpu: MilliCpu, at: &Path) {
-    found.require(
-        (MilliCpu(1)..=MAX_CPU).contains(&cpu),
-        || at.clone().key("cpu"),
-        || format!("{cpu} is out of range: write more than 0 and at most {MAX_CPU} cores, such as 500m or 2"),
-    );
-}
-
-fn memory(found: &mut Found, memory: Bytes, at: &Path) {
-    found.require(
-        (MIN_MEMORY..=MAX_MEMORY).contains(&memory),
-        || at.clone().key("memory"),
-        || {
-            let hint = if memory < MIN_MEMORY && memory.0 > 0 { " (a number without a unit counts bytes)" } else { "" };
-            format!("{memory} is out of range: write {MIN_MEMORY} to {MAX_MEMORY}, such as 512Mi{hint}")
-        },
-    );
-}
-
-fn disk(found: &mut Found, disk: Option<Bytes>, at: &Path) {
-    found.require(
-        disk.is_none_or(|d| d <= MAX_DISK),
-        || at.clone().key("disk"),
-        || format!("{} is out of range: write at most 1Pi", disk.unwrap_or_default()),
-    );
-}
-
-fn limits(found: &mut Found, limits: &LimitsSpec, needs: &ResourcesSpec, at: &Path) {
-    let below = |what: &str, limit: String, need: String| {
-        format!("a limit of {limit} is below the {need} that \"resources.{what}\" asks for: raise the limit or lower the resource")
-    };
-    if let Some(cpu) = limits.cpu {
-        self::cpu(found, cpu, at);
-        found.require(cpu >= needs.cpu, || at.clone().key("cpu"), || below("cpu", cpu.to_string(), needs.cpu.to_string()));
-    }
-    if let Some(memory) = limits.memory {
-        self::memory(found, memory, at);
-        found.require(
-            memory >= needs.memory,
-            || at.clone().key("memory"),
-            || below("memory", memory.to_string(), needs.memory.to_string()),
-        );
-    }
-    if let Some(disk) = limits.disk {
-        let need = needs.disk.unwrap_or_default();
-        self::disk(found, Some(disk), at);
-        found.require(disk >= need, || at.clone().key("disk"), || below("disk", disk.to_string(), need.to_string()));
     }
 }
 
