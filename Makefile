@@ -8,6 +8,8 @@ MAKEFLAGS += --no-print-directory
 # Where everything is built: cargo's own setting, or the folder `target`.
 T := $(abspath $(or $(CARGO_TARGET_DIR),target))
 export CARGO_TARGET_DIR := $(T)
+# `tradewind plugin build` keeps guest builds apart from host builds, in the folder `guest` of this one.
+export CARGO_BUILD_TARGET_DIR := $(T)
 
 # The versions in Cargo.lock, and no others. `make LOCKED= test` after a change of dependencies.
 LOCKED ?= --locked
@@ -16,10 +18,9 @@ LOCKED ?= --locked
 # cargo would compile the engine once for the daemon and once more for the tests.
 DAEMON := -p tradewind -p tradewind-plugin-sdk
 
-# What the tests, the demo and the benches start.
-TRADEWIND_BIN ?= $(T)/debug/tradewind
-TRADEWIND_PLUGINS ?= $(T)/plugins
-export TRADEWIND_BIN TRADEWIND_PLUGINS
+# What the tests, the demo and the benches start. Only they get to see it: TRADEWIND_PLUGINS is a setting of the daemon, too.
+PLUGINS := $(T)/plugins
+STARTING := TRADEWIND_BIN=$(T)/debug/tradewind TRADEWIND_PLUGINS=$(PLUGINS)
 
 .PHONY: help setup build plugins demo test test-host test-plugins bench lint clean
 
@@ -35,15 +36,15 @@ build: setup ## the daemon and its command line, for development
 	cargo build $(LOCKED) $(DAEMON)
 
 plugins: build ## the plugins of this repository, as components in target/plugins
-	$(T)/debug/tradewind plugin build plugins --target-dir $(T)/guest --out $(TRADEWIND_PLUGINS)
+	$(T)/debug/tradewind plugin build plugins --out $(PLUGINS)
 
 demo: plugins ## assess, deploy, swap a policy and delete again on a throwaway daemon
-	@bash tests/demo.sh
+	@$(STARTING) bash tests/demo.sh
 
 test: test-host test-plugins ## everything that has to hold
 
 test-host: plugins
-	cargo test $(LOCKED) --workspace
+	$(STARTING) cargo test $(LOCKED) --workspace
 
 # The plugins' own logic, compiled for this machine: a folder of its own, since their profile and their features are theirs.
 test-plugins: setup
@@ -51,9 +52,9 @@ test-plugins: setup
 
 bench: setup ## measures, prints a table, writes target/bench/results.json
 	cargo build $(LOCKED) --release $(DAEMON) -p tradewind-tests --bins
-	$(T)/release/tradewind plugin build plugins --target-dir $(T)/guest --out $(TRADEWIND_PLUGINS)
+	$(T)/release/tradewind plugin build plugins --out $(PLUGINS)
 	@mkdir -p $(T)/bench
-	TRADEWIND_BIN=$(T)/release/tradewind TRADEWIND_BENCH_RESULTS=$(T)/bench/results.json $(T)/release/bench
+	TRADEWIND_BIN=$(T)/release/tradewind TRADEWIND_PLUGINS=$(PLUGINS) TRADEWIND_BENCH_RESULTS=$(T)/bench/results.json $(T)/release/bench
 
 lint: ## format and clippy, warnings are errors
 	cargo fmt --all --check

@@ -13,7 +13,7 @@ pub enum Error {
     #[error("the state's file \"{}\" can't be opened for writing", path.display())]
     File { path: PathBuf, source: io::Error },
     #[error(
-        "the state at \"{}\" is in use by another daemon ({owner}): stop that one, or give this one a state of its own",
+        "the state at \"{}\" is in use by another daemon ({owner}): stop that one, or give this one another folder (the setting \"data\")",
         path.display()
     )]
     InUse { path: PathBuf, owner: String },

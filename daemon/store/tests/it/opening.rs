@@ -40,7 +40,7 @@ async fn a_second_daemon_is_refused_until_the_first_has_gone() {
     assert_eq!(
         error.to_string(),
         format!(
-            "the state at \"{path}\" is in use by another daemon (process {}): stop that one, or give this one a state of its own",
+            "the state at \"{path}\" is in use by another daemon (process {}): stop that one, or give this one another folder (the setting \"data\")",
             std::process::id()
         )
     );
