@@ -76,10 +76,12 @@ pub struct Options {
     pub offers_ttl: Millis,
     /// How often everything is looked at, changes or not.
     pub observe_interval: Millis,
+    /// How often what is on its way is looked at.
+    pub observe_interval_changing: Millis,
     /// The most provider calls that change something, at once.
     pub concurrency: usize,
-    /// Decisions and events that are kept.
-    pub keep: usize,
+    pub keep_decisions: usize,
+    pub keep_events: usize,
 }
 
 /// Allocations of which a provider's surroundings say that something has happened.

@@ -381,17 +381,17 @@ impl Shared {
                 () = self.stop.cancelled() => return,
                 () = tokio::time::sleep(TIDY) => {}
             }
-            for prefix in [DECISIONS, EVENTS] {
-                if let Err(error) = self.trim(prefix).await {
+            for (prefix, keep) in [(DECISIONS, self.options.keep_decisions), (EVENTS, self.options.keep_events)] {
+                if let Err(error) = self.trim(prefix, keep).await {
                     tracing::warn!(prefix, error = &error as &dyn std::error::Error, "old records could not be removed");
                 }
             }
         }
     }
 
-    async fn trim(&self, prefix: &str) -> Result<(), store::Error> {
+    async fn trim(&self, prefix: &str, keep: usize) -> Result<(), store::Error> {
         let records = self.store.list(prefix).await?.records;
-        let surplus = records.len().saturating_sub(self.options.keep);
+        let surplus = records.len().saturating_sub(keep);
         let txn = records.into_iter().take(surplus).fold(Txn::new(), |txn, r| txn.delete(r.key));
         if !txn.writes.is_empty() {
             self.store.commit(txn).await?;

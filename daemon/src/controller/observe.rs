@@ -21,8 +21,6 @@ use super::{Hints, Shared, apply::is_final, journal::allocation_event, lock};
 
 /// The most allocations in one call.
 const BATCH: usize = 500;
-/// How often allocations on their way are looked at.
-const SOON: Duration = Duration::from_millis(200);
 
 /// What shall be looked at, and when.
 #[derive(Default)]
@@ -83,12 +81,12 @@ impl Watchlist {
         times.flatten().min().unwrap_or(now + interval)
     }
 
-    fn finish(&self, provider: &InstanceName, on_their_way: BTreeSet<AllocationId>, now: Tick) {
+    fn finish(&self, provider: &InstanceName, on_their_way: BTreeSet<AllocationId>, again: Tick) {
         if let Some(turn) = lock(&self.providers).get_mut(provider) {
             turn.running = false;
             if !on_their_way.is_empty() {
                 turn.soon.extend(on_their_way);
-                turn.soon_at.get_or_insert(now + SOON);
+                turn.soon_at.get_or_insert(again);
             }
         }
         self.wake.notify_one();
@@ -145,7 +143,8 @@ impl Shared {
                 }
             }
         }
-        self.watchlist.finish(&due.provider, on_their_way, Tick::now());
+        let again = Tick::now() + self.options.observe_interval_changing.std();
+        self.watchlist.finish(&due.provider, on_their_way, again);
     }
 
     /// What the provider has accepted and nobody is changing at the moment.

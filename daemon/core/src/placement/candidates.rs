@@ -257,7 +257,7 @@ impl Table {
             }
         }
         let mut views: Vec<_> = counts.into_iter().map(|(why, offers)| ExcludedView { reason: why.to_string(), offers }).collect();
-        views.sort_by(|a, b| b.offers.cmp(&a.offers));
+        views.sort_by_key(|v| std::cmp::Reverse(v.offers));
         views
     }
 }
