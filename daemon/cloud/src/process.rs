@@ -1,0 +1,592 @@
+//! Processes on this machine, behind the `Processes` port: started, watched, started again, stopped, and found again by the next daemon.
+//! It must not know what they are for.
+//!
+//! Every process has a folder of its own. What shall happen is stored there before it happens, and processes lead groups of their own,
+//! so a daemon may end at any moment, by any means: the next one finds each process by its folder and starts none twice.
+
+mod check;
+mod exit;
+mod folder;
+mod keeper;
+mod launch;
+mod output;
+mod ports;
+mod probe;
+mod proc;
+mod secrets;
+mod slot;
+mod sweep;
+
+use std::{
+    collections::HashMap,
+    fs::{DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use rustix::fs::FlockOperation;
+use tokio::{runtime::Handle, sync::broadcast};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+use tradewind_core::{
+    capability::{Machine, ProcessKey, ProcessSpec, ProcessStatus, Processes},
+    failure::{Failure, FailureKind},
+    grant::ProcessGrant,
+    names::{AllocationId, InstanceName},
+    workload::{LogChunk, LogQuery, Phase},
+};
+
+use self::{
+    check::Prepared,
+    exit::Leader,
+    folder::{Folder, Record, Wanted},
+    keeper::{Stage, Up},
+    slot::Slot,
+};
+
+/// How long `remove` waits for a process that stops at once, so that callers need not come back for it.
+const REMOVE_PATIENCE: Duration = Duration::from_millis(100);
+const CHANGES_KEPT: usize = 4096;
+
+/// What a supervisor is given.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Absolute. Holds one folder per process, readable by the daemon's user alone.
+    pub folder: PathBuf,
+    /// Holds secrets as files; none: no secret can be passed.
+    pub secrets: Option<PathBuf>,
+}
+
+/// Why a supervisor can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the folder for processes \"{}\" is not an absolute path", .0.display())]
+    Relative(PathBuf),
+    #[error("the folder for processes \"{}\" is in use by another daemon", .0.display())]
+    InUse(PathBuf),
+    #[error("the folder for processes \"{}\" can't be used", folder.display())]
+    Folder { folder: PathBuf, source: io::Error },
+}
+
+/// Something happened to a process of this allocation, or too much at once to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    Allocation {
+        owner: InstanceName,
+        allocation: AllocationId,
+    },
+    /// Changes were missed: look at everything.
+    Missed,
+}
+
+/// A subscription to changes.
+#[derive(Debug)]
+pub struct Changes(broadcast::Receiver<(InstanceName, AllocationId)>);
+
+/// Supervises processes. Cheap to clone; when the last clone goes, supervision ends and the processes stay.
+#[derive(Clone)]
+pub struct Supervisor {
+    shared: Arc<Shared>,
+    _last: Arc<DropGuard>,
+}
+
+pub(crate) struct Shared {
+    options: Options,
+    /// The `PATH` in which programs are found and which processes get.
+    search: String,
+    boot: String,
+    runtime: Handle,
+    table: Mutex<HashMap<InstanceName, HashMap<ProcessKey, Arc<Slot>>>>,
+    ports: ports::Ports,
+    changes: broadcast::Sender<(InstanceName, AllocationId)>,
+    closing: CancellationToken,
+    keepers: TaskTracker,
+    /// Locked as long as this supervisor is responsible for the folder.
+    lock: File,
+}
+
+// === impl Changes ===
+
+impl Changes {
+    /// The next change; none when the supervisor is gone.
+    pub async fn next(&mut self) -> Option<Change> {
+        match self.0.recv().await {
+            Ok((owner, allocation)) => Some(Change::Allocation { owner, allocation }),
+            Err(broadcast::error::RecvError::Lagged(_)) => Some(Change::Missed),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
+// === impl Supervisor ===
+
+impl Supervisor {
+    /// Takes responsibility for a folder and for every process recorded in it. Call it inside a Tokio runtime.
+    ///
+    /// # Errors
+    /// The folder is relative, can't be written, or belongs to another running daemon.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        if !options.folder.is_absolute() {
+            return Err(Error::Relative(options.folder));
+        }
+        let folder = options.folder.clone();
+        let runtime = Handle::current();
+        let opened = tokio::task::spawn_blocking(move || open(options, runtime)).await;
+        let (shared, found) = opened.map_err(|e| Error::Folder { folder, source: io::Error::other(e) })??;
+        let shared = Arc::new(shared);
+        for (slot, state) in found {
+            slot.folder_ports(&shared.ports);
+            shared.table().entry(slot.owner.clone()).or_default().insert(slot.key.clone(), slot.clone());
+            let stage = match state {
+                Found::Running(up) => Stage::Up(up),
+                Found::ToStart => Stage::Start,
+                Found::Over => Stage::Down,
+                Found::Ended(code) => keeper::found_ended(&shared, &slot, code).await,
+            };
+            shared.keep(slot, stage);
+        }
+        shared.keepers.spawn_on(sweep::sweep(shared.clone()), &shared.runtime);
+        let last = Arc::new(shared.closing.clone().drop_guard());
+        Ok(Self { shared, _last: last })
+    }
+
+    /// Subscribes to changes of phase or health from now on.
+    pub fn changes(&self) -> Changes {
+        Changes(self.shared.changes.subscribe())
+    }
+
+    /// Stops supervising and gives the folder up. The processes go on.
+    pub async fn shutdown(&self) {
+        self.shared.closing.cancel();
+        self.shared.keepers.close();
+        self.shared.keepers.wait().await;
+        if let Err(error) = rustix::fs::flock(&self.shared.lock, FlockOperation::Unlock) {
+            tracing::debug!(error = %io::Error::from(error), "the lock of the process folder can't be given up");
+        }
+    }
+}
+
+#[async_trait]
+impl Processes for Supervisor {
+    async fn ensure(
+        &self,
+        owner: &InstanceName,
+        grant: &ProcessGrant,
+        key: ProcessKey,
+        spec: ProcessSpec,
+    ) -> Result<ProcessStatus, Failure> {
+        let (shared, owner, grant) = (self.shared.clone(), owner.clone(), grant.clone());
+        blocking(move || shared.ensure(owner, &grant, key, spec)).await
+    }
+
+    async fn status(&self, owner: &InstanceName, keys: &[ProcessKey]) -> Result<Vec<Option<ProcessStatus>>, Failure> {
+        let slots: Vec<_> = {
+            let table = self.shared.table();
+            let own = table.get(owner);
+            keys.iter().map(|key| own?.get(key).cloned()).collect()
+        };
+        Ok(slots.into_iter().map(|slot| slot.map(|s| s.status())).collect())
+    }
+
+    async fn remove(&self, owner: &InstanceName, key: &ProcessKey) -> Result<bool, Failure> {
+        let Some(slot) = self.shared.slot(owner, key) else { return Ok(true) };
+        let of = slot.clone();
+        blocking(move || {
+            {
+                let mut state = of.state();
+                state.record.wanted = Wanted::Remove;
+                state.phase = Phase::Stopping;
+            }
+            // Stored first, so that a daemon that dies now leaves the removal to the next one.
+            let stored = of.save();
+            of.wake.notify_one();
+            match stored {
+                Ok(()) => Ok(()),
+                // The keeper has been faster: the folder is gone.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+                Err(e) => Err(launch::explain(&e, "the removal can't be stored")),
+            }
+        })
+        .await?;
+        Ok(tokio::time::timeout(REMOVE_PATIENCE, slot.gone.cancelled()).await.is_ok())
+    }
+
+    async fn owned(&self, owner: &InstanceName) -> Result<Vec<ProcessKey>, Failure> {
+        let mut keys: Vec<ProcessKey> = self.shared.table().get(owner).map(|own| own.keys().cloned().collect()).unwrap_or_default();
+        keys.sort();
+        Ok(keys)
+    }
+
+    async fn logs(&self, owner: &InstanceName, allocation: &AllocationId, query: &LogQuery) -> Result<LogChunk, Failure> {
+        let mut slots: Vec<Arc<Slot>> = {
+            let table = self.shared.table();
+            let own = table.get(owner).into_iter().flat_map(HashMap::values);
+            own.filter(|s| s.key.allocation == *allocation && query.replica.is_none_or(|r| r == s.key.replica)).cloned().collect()
+        };
+        if slots.is_empty() {
+            return Err(Failure::not_found(format!("there is no process of the allocation \"{allocation}\"")));
+        }
+        slots.sort_by_key(|s| s.key.replica);
+        let query = query.clone();
+        blocking(move || {
+            let open = |s: &Slot| !matches!(s.status().phase, Phase::Succeeded | Phase::Failed);
+            let source = |s: &Arc<Slot>| output::Source { replica: s.key.replica, folder: s.folder.clone(), open: open(s) };
+            output::read(&slots.iter().map(source).collect::<Vec<_>>(), &query)
+        })
+        .await
+    }
+
+    async fn machine(&self, owner: &InstanceName, grant: &ProcessGrant) -> Result<Machine, Failure> {
+        let (used_cpu, used_memory, _) = self.shared.promised(owner, None);
+        let grant = grant.clone();
+        blocking(move || {
+            let (cpu, memory) = totals(&grant);
+            Ok(Machine {
+                hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+                os: std::env::consts::OS.to_owned(),
+                arch: std::env::consts::ARCH.to_owned(),
+                cpu,
+                free_cpu: cpu.saturating_sub(used_cpu),
+                memory,
+                free_memory: memory.saturating_sub(used_memory),
+                load: proc::load() * 1000.0 / proc::cpu_total() as f64,
+            })
+        })
+        .await
+    }
+}
+
+/// Runs something that blocks. It goes on when the caller no longer waits.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(Failure::internal(format!("the supervisor failed: {e}"))))
+}
+
+fn totals(grant: &ProcessGrant) -> (u64, u64) {
+    (grant.cpu.map_or_else(proc::cpu_total, |c| u64::from(c.0)), grant.memory.map_or_else(proc::memory_total, |m| m.0))
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn table(&self) -> MutexGuard<'_, HashMap<InstanceName, HashMap<ProcessKey, Arc<Slot>>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot(&self, owner: &InstanceName, key: &ProcessKey) -> Option<Arc<Slot>> {
+        self.table().get(owner)?.get(key).cloned()
+    }
+
+    fn slots(&self) -> Vec<Arc<Slot>> {
+        self.table().values().flat_map(HashMap::values).cloned().collect()
+    }
+
+    /// Tells subscribers to look at this process; nobody may be listening.
+    fn tell(&self, slot: &Slot) {
+        let _ = self.changes.send((slot.owner.clone(), slot.key.allocation.clone()));
+    }
+
+    fn keep(self: &Arc<Self>, slot: Arc<Slot>, stage: Stage) {
+        self.keepers.spawn_on(keeper::keep(self.clone(), slot, stage), &self.runtime);
+    }
+
+    /// Millicores, bytes and processes promised to an instance, one process left out.
+    fn promised(&self, owner: &InstanceName, except: Option<&ProcessKey>) -> (u64, u64, u64) {
+        promised(self.table().get(owner), except)
+    }
+
+    fn ensure(
+        self: &Arc<Self>,
+        owner: InstanceName,
+        grant: &ProcessGrant,
+        key: ProcessKey,
+        spec: ProcessSpec,
+    ) -> Result<ProcessStatus, Failure> {
+        if self.closing.is_cancelled() {
+            return Err(Failure::unavailable("the daemon is shutting down"));
+        }
+        let prepared = check::prepare(grant, spec, &self.search)?;
+        let slot = {
+            let mut table = self.table();
+            let own = table.entry(owner.clone()).or_default();
+            if let Some(slot) = own.get(&key).cloned() {
+                let wanted = {
+                    let state = slot.state();
+                    match &state.record.wanted {
+                        Wanted::Run => Some(state.record.prepared.digest),
+                        Wanted::Replace(next) => Some(next.digest),
+                        Wanted::Remove => None,
+                    }
+                };
+                if wanted == Some(prepared.digest) {
+                    return Ok(slot.status());
+                }
+                admit(grant, promised(Some(own), Some(&key)), &prepared)?;
+                slot.promise(&prepared);
+                let mut state = slot.state();
+                state.record.wanted = Wanted::Replace(Box::new(prepared));
+                state.phase = Phase::Starting;
+                state.message = "takes the place of an earlier version".to_owned();
+                drop(state);
+                drop(table);
+                return self.replace(&slot);
+            }
+            admit(grant, promised(Some(own), None), &prepared)?;
+            let folder = Folder::new(&self.options.folder, &owner, &key);
+            let slot = Arc::new(Slot::new(owner, key.clone(), folder, Record::new(prepared)));
+            own.insert(key, slot.clone());
+            slot
+        };
+        match keeper::start_now(self, &slot) {
+            Ok(up) => {
+                let status = slot.status();
+                self.tell(&slot);
+                self.keep(slot, Stage::Up(up));
+                Ok(status)
+            }
+            Err(failure) => {
+                {
+                    let mut state = slot.state();
+                    if matches!(state.record.wanted, Wanted::Replace(_)) {
+                        // Meanwhile another version has been promised to somebody.
+                        drop(state);
+                        self.keep(slot, Stage::Change);
+                        return Err(failure);
+                    }
+                    state.record.wanted = Wanted::Remove;
+                }
+                match self.forget(&slot) {
+                    Ok(Some(retired)) => folder::discard(&retired),
+                    Ok(None) => {}
+                    Err(error) => tracing::warn!(owner = %slot.owner, %error, "the folder of a process that did not start stays behind"),
+                }
+                slot.gone.cancel();
+                Err(failure)
+            }
+        }
+    }
+
+    fn replace(&self, slot: &Slot) -> Result<ProcessStatus, Failure> {
+        let stored = slot.save();
+        let status = slot.status();
+        slot.wake.notify_one();
+        stored.map(|()| status).map_err(|e| launch::explain(&e, "the new version can't be stored"))
+    }
+
+    /// Gives every port of a process its number. Numbers chosen before are kept; those no longer asked for are released. Blocks shortly.
+    fn assign_ports(&self, slot: &Slot) -> Result<(), Failure> {
+        let (spec, old) = {
+            let state = slot.state();
+            (state.record.prepared.spec.clone(), state.record.ports.clone())
+        };
+        let mut taken = Vec::new();
+        let mut assign = || -> Result<std::collections::BTreeMap<String, u16>, Failure> {
+            let mut new = std::collections::BTreeMap::new();
+            for (i, port) in spec.ports.iter().enumerate() {
+                let fixed = check::fixed_port(port.number, port.published).map_err(Failure::invalid)?;
+                let number = match (fixed, old.get(&port.name)) {
+                    (None, Some(before)) => *before,
+                    (Some(number), _) if old.values().any(|o| *o == number) => number,
+                    (Some(number), _) if self.ports.take(number) => {
+                        taken.push(number);
+                        number
+                    }
+                    (Some(number), _) => {
+                        let message = format!("the port \"{number}\" is already given to another process");
+                        return Err(Failure::new(FailureKind::OutOfCapacity, message).field(format!("ports[{i}].number")));
+                    }
+                    (None, None) => {
+                        let number = self.ports.choose().map_err(|e| launch::explain(&e, "no free port can be found"))?;
+                        taken.push(number);
+                        number
+                    }
+                };
+                new.insert(port.name.clone(), number);
+            }
+            Ok(new)
+        };
+        match assign() {
+            Ok(new) => {
+                old.values().filter(|o| !new.values().any(|n| n == *o)).for_each(|o| self.ports.release(*o));
+                slot.state().record.ports = new;
+                Ok(())
+            }
+            Err(failure) => {
+                taken.into_iter().for_each(|t| self.ports.release(t));
+                Err(failure)
+            }
+        }
+    }
+
+    /// Takes a process out of the table and its folder out of sight, unless it is wanted again by now (none). Blocks shortly.
+    fn forget(&self, slot: &Slot) -> io::Result<Option<PathBuf>> {
+        let mut table = self.table();
+        if !matches!(slot.state().record.wanted, Wanted::Remove) {
+            return Ok(None);
+        }
+        let retired = match slot.folder.retire() {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            outcome => outcome.unwrap_or_else(|_| slot.folder.path().to_owned()),
+        };
+        if let Some(own) = table.get_mut(&slot.owner) {
+            own.remove(&slot.key);
+            if own.is_empty() {
+                table.remove(&slot.owner);
+            }
+        }
+        slot.promise_ended();
+        let mut state = slot.state();
+        state.phase = Phase::Gone;
+        state.pid = 0;
+        state.record.ports.values().for_each(|p| self.ports.release(*p));
+        Ok(Some(retired))
+    }
+}
+
+fn promised(own: Option<&HashMap<ProcessKey, Arc<Slot>>>, except: Option<&ProcessKey>) -> (u64, u64, u64) {
+    let others = own.into_iter().flat_map(HashMap::values).filter(|s| s.is_active() && Some(&s.key) != except);
+    others.fold((0, 0, 0), |(cpu, memory, count), slot| {
+        let (c, m) = slot.promised();
+        (cpu.saturating_add(c), memory.saturating_add(m), count + 1)
+    })
+}
+
+fn admit(grant: &ProcessGrant, (cpu, memory, count): (u64, u64, u64), prepared: &Prepared) -> Result<(), Failure> {
+    let full = |what: &str, wanted: u64, free: u64, setting: &str| {
+        let message = format!("the grant has no room for this process: it asks for {wanted} {what}, and {free} are free");
+        let remedy = format!("raise {setting} in [grants.process] of the instance file, or run less here");
+        Err(Failure::new(FailureKind::OutOfCapacity, message).code("grant-exhausted").remedy(remedy))
+    };
+    if count >= u64::from(grant.processes) {
+        return full("process slots", 1, 0, "processes");
+    }
+    let (all_cpu, all_memory) = totals(grant);
+    if prepared.cpu() > 0 && cpu.saturating_add(prepared.cpu()) > all_cpu {
+        return full("millicores", prepared.cpu(), all_cpu.saturating_sub(cpu), "cpu");
+    }
+    if prepared.memory() > 0 && memory.saturating_add(prepared.memory()) > all_memory {
+        return full("bytes of memory", prepared.memory(), all_memory.saturating_sub(memory), "memory");
+    }
+    Ok(())
+}
+
+/// Every recorded process with what became of it.
+type Recorded = Vec<(Arc<Slot>, Found)>;
+
+/// What was found of a recorded process.
+enum Found {
+    Running(Up),
+    /// Recorded, but not started or waiting to be started again.
+    ToStart,
+    /// Ended while nobody watched, with its status where one was kept.
+    Ended(Option<i32>),
+    /// Known to have ended for good.
+    Over,
+}
+
+fn open(options: Options, runtime: Handle) -> Result<(Shared, Recorded), Error> {
+    let failed = |source: io::Error| Error::Folder { folder: options.folder.clone(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(&options.folder).map_err(failed)?;
+    let lock =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(options.folder.join(".lock")).map_err(failed)?;
+    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Err(Error::InUse(options.folder.clone())),
+        Err(error) => return Err(failed(error.into())),
+    }
+    // Wrappers carry their folder's path: it must read the same whichever way the daemon was told.
+    let options = Options { folder: std::fs::canonicalize(&options.folder).map_err(failed)?, ..options };
+    let failed = |source: io::Error| Error::Folder { folder: options.folder.clone(), source };
+    let boot = proc::boot_id();
+    let wrappers = proc::wrappers();
+    let mut found = Vec::new();
+    for (owner, key, folder) in folder::found(&options.folder).map_err(failed)? {
+        match folder.read() {
+            Some(record) => {
+                let slot = Arc::new(Slot::new(owner, key, folder, record));
+                let state = find(&slot, &boot, &wrappers);
+                found.push((slot, state));
+            }
+            None => {
+                // Made just before a crash: nothing was started, since the record comes first.
+                tracing::warn!(folder = %folder.path().display(), "a process folder without a readable record is removed");
+                if let Ok(retired) = folder.retire() {
+                    folder::discard(&retired);
+                }
+            }
+        }
+    }
+    let search = std::env::var("PATH").ok().filter(|p| !p.is_empty()).unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
+    let shared = Shared {
+        search,
+        boot,
+        runtime,
+        table: Mutex::default(),
+        ports: ports::Ports::default(),
+        changes: broadcast::channel(CHANGES_KEPT).0,
+        closing: CancellationToken::new(),
+        keepers: TaskTracker::new(),
+        lock,
+        options,
+    };
+    Ok((shared, found))
+}
+
+/// Finds out what became of a recorded process.
+fn find(slot: &Slot, boot: &str, wrappers: &HashMap<(PathBuf, u32), i32>) -> Found {
+    let mut state = slot.state();
+    let record = &state.record;
+    let (run, folder) = (record.run, slot.folder.path().to_owned());
+    if let Some(finally) = record.ended.as_ref().filter(|e| e.run == run).map(|e| e.finally) {
+        if finally {
+            return Found::Over;
+        }
+        state.record.restarts += 1;
+        return Found::ToStart;
+    }
+    let recorded = record.process.as_ref().filter(|p| proc::is_same(p, boot)).map(|p| p.pid);
+    let live = wrappers.get(&(folder.clone(), run)).copied().or(recorded).and_then(proc::pid);
+    if let Some(pid) = live {
+        let leader = Leader::new(pid);
+        let raw = pid.as_raw_nonzero().get();
+        // Asked again with the handle in hand: the id can't change its owner any more.
+        if proc::is_wrapper(raw, &folder, run) || (cfg!(not(target_os = "linux")) && recorded.is_some()) {
+            state.record.process = Some(proc::identity(pid, boot));
+            keeper::up(&mut state, raw);
+            return Found::Running(Up { leader, around: None });
+        }
+    }
+    if let Some((code, _)) = slot.folder.exit(run) {
+        return Found::Ended(Some(code));
+    }
+    let known = record.process.as_ref().filter(|p| p.boot == boot).map(|p| p.pid).or_else(|| slot.folder.wrapper_pid(run));
+    match known.and_then(proc::pid) {
+        Some(group) => {
+            // Its wrapper was killed alone: what it ran must not run beside its successor.
+            if proc::has_stragglers(group.as_raw_nonzero().get(), &folder) {
+                exit::signal_group(group, rustix::process::Signal::KILL);
+            }
+            Found::Ended(None)
+        }
+        None if record.process.is_some() => Found::Ended(None),
+        None => {
+            // The start was intended and never happened: it is still owed, under the same number.
+            state.record.run = run.saturating_sub(1);
+            Found::ToStart
+        }
+    }
+}
+
+impl Slot {
+    /// Marks the ports of a process found again as taken.
+    fn folder_ports(&self, ports: &ports::Ports) {
+        for number in self.state().record.ports.values() {
+            ports.take(*number);
+        }
+    }
+}

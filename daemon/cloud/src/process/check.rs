@@ -1,0 +1,349 @@
+//! Holds a process spec against its grant and turns it into something that can be started: the program found, the working folder
+//! resolved, every name checked. It must not start, write or remember anything. Lookups block shortly.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Component, Path, PathBuf},
+};
+
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+use tradewind_core::{
+    capability::ProcessSpec,
+    failure::Failure,
+    grant::ProcessGrant,
+    names::Digest,
+    workload::{Check, ConfigFile, EnvValue, FileContent, Probe, Protocol},
+};
+
+use super::secrets;
+
+/// The signals a process may be asked to stop with. The wrapper survives them, so that it can still write the exit status down.
+const SIGNALS: [(&str, Signal); 8] = [
+    ("TERM", Signal::TERM),
+    ("INT", Signal::INT),
+    ("QUIT", Signal::QUIT),
+    ("HUP", Signal::HUP),
+    ("USR1", Signal::USR1),
+    ("USR2", Signal::USR2),
+    ("ALRM", Signal::ALARM),
+    ("KILL", Signal::KILL),
+];
+
+/// A spec that has passed every check, with what was found on the way.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Prepared {
+    pub(super) digest: Digest,
+    pub(super) spec: ProcessSpec,
+    /// The program's absolute path.
+    pub(super) program: PathBuf,
+    /// Absolute, without symbolic links; none for the private folder.
+    pub(super) directory: Option<PathBuf>,
+    /// Where absolute config files may lie: the granted folders, without symbolic links.
+    pub(super) folders: Vec<PathBuf>,
+    /// Bytes of kept output.
+    pub(super) log_size: u64,
+}
+
+impl Prepared {
+    pub(super) fn signal(&self) -> Signal {
+        signal(&self.spec.stop_signal).unwrap_or(Signal::TERM)
+    }
+
+    /// Promised millicores.
+    pub(super) fn cpu(&self) -> u64 {
+        self.spec.limits.as_ref().map_or(0, |l| u64::from(l.cpu.0))
+    }
+
+    /// Promised bytes.
+    pub(super) fn memory(&self) -> u64 {
+        self.spec.limits.as_ref().map_or(0, |l| l.memory.0)
+    }
+}
+
+/// # Errors
+/// `invalid` for what can never work, `denied` for what the grant does not allow; both name the field.
+pub(super) fn prepare(grant: &ProcessGrant, spec: ProcessSpec, search: &str) -> Result<Prepared, Failure> {
+    let text = serde_json::to_vec(&spec).map_err(|e| Failure::internal(format!("the spec can't be written down: {e}")))?;
+    let digest = Digest::of(&text);
+    let program = program(grant, &spec.command, search, "command")?;
+    let folders: Vec<PathBuf> = grant.directories.iter().filter_map(|d| fs::canonicalize(d).ok()).collect();
+    let directory = spec.working_directory.as_deref().map(|d| working_directory(&folders, d)).transpose()?;
+    environment(grant, &spec)?;
+    ports(grant, &spec)?;
+    for (i, file) in spec.files.iter().enumerate() {
+        config_file(grant, file, &format!("files[{i}]"))?;
+    }
+    for (name, probe) in [("readiness", &spec.readiness), ("liveness", &spec.liveness)] {
+        if let Some(probe) = probe {
+            check_probe(grant, &spec, probe, search, name)?;
+        }
+    }
+    if signal(&spec.stop_signal).is_none() {
+        let known = SIGNALS.map(|(name, _)| name).join(", ");
+        let message = format!("\"{}\" is not a signal to stop with: use one of {known}", spec.stop_signal.escape_debug());
+        return Err(Failure::invalid(message).field("stop-signal"));
+    }
+    Ok(Prepared { digest, program, directory, folders, log_size: grant.log_size.0, spec })
+}
+
+/// Finds the program of a command and checks that it may be run.
+pub(super) fn program(grant: &ProcessGrant, command: &[String], search: &str, field: &str) -> Result<PathBuf, Failure> {
+    let first = format!("{field}[0]");
+    let Some(name) = command.first().filter(|c| !c.is_empty()) else {
+        return Err(Failure::invalid("the command is empty: give a program and its arguments").field(field));
+    };
+    for (i, argument) in command.iter().enumerate() {
+        no_nul(argument, &format!("{field}[{i}]"))?;
+    }
+    let path = Path::new(name);
+    let shown = name.escape_debug();
+    if name.contains('/') && (!path.is_absolute() || path.components().any(|c| c == Component::ParentDir)) {
+        let message = format!("\"{shown}\" is neither a program's name nor an absolute path without \"..\"");
+        return Err(Failure::invalid(message).field(first));
+    }
+    if !grant.commands.iter().any(|pattern| matches(pattern, name)) {
+        return Err(Failure::denied(format!("the program \"{shown}\" is not granted"))
+            .field(first)
+            .remedy(format!("add \"{shown}\" to commands in [grants.process] of the instance file")));
+    }
+    let executable = |p: &Path| fs::metadata(p).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    if path.is_absolute() {
+        return match fs::metadata(path) {
+            Ok(_) if executable(path) => Ok(path.to_owned()),
+            Ok(_) => Err(Failure::invalid(format!("\"{shown}\" is not an executable file")).field(first)),
+            Err(e) => Err(Failure::invalid(format!("the program \"{shown}\" can't be used: {}", reason(&e))).field(first)),
+        };
+    }
+    // The host's PATH, never the spec's: else a guest could put another program behind a granted name.
+    let found = std::env::split_paths(search).filter(|d| d.is_absolute()).map(|d| d.join(name)).find(|p| executable(p));
+    found.ok_or_else(|| {
+        Failure::invalid(format!("the program \"{shown}\" is not in the daemon's PATH"))
+            .field(first)
+            .remedy(format!("install \"{shown}\" on this machine, or give its absolute path"))
+    })
+}
+
+/// A pattern without `*` means itself, `*` alone anything; elsewhere `*` stands for any characters of one path segment.
+fn matches(pattern: &str, name: &str) -> bool {
+    if pattern == "*" {
+        return true;
+    }
+    let (pattern, name): (Vec<&str>, Vec<&str>) = (pattern.split('/').collect(), name.split('/').collect());
+    pattern.len() == name.len() && pattern.iter().zip(&name).all(|(p, n)| segment_matches(p, n))
+}
+
+fn segment_matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.split_once(part) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+fn working_directory(folders: &[PathBuf], wanted: &str) -> Result<PathBuf, Failure> {
+    let field = "working-directory";
+    let shown = wanted.escape_debug();
+    if !Path::new(wanted).is_absolute() {
+        return Err(Failure::invalid(format!("the working folder \"{shown}\" is not an absolute path")).field(field));
+    }
+    let denied = || {
+        Failure::denied(format!("the working folder \"{shown}\" is not inside a granted folder"))
+            .field(field)
+            .remedy("add it, or a folder above it, to directories in [grants.process] of the instance file")
+    };
+    // Whether a folder outside the grant exists is none of the guest's business.
+    let lexically = |f: &PathBuf| Path::new(wanted).starts_with(f);
+    let real = match fs::canonicalize(wanted) {
+        Ok(real) => real,
+        Err(e) if folders.iter().any(lexically) => {
+            return Err(Failure::invalid(format!("the working folder \"{shown}\" can't be used: {}", reason(&e))).field(field));
+        }
+        Err(_) => return Err(denied()),
+    };
+    if !folders.iter().any(|f| real.starts_with(f)) {
+        return Err(denied());
+    }
+    if !real.is_dir() {
+        return Err(Failure::invalid(format!("the working folder \"{shown}\" is not a folder")).field(field));
+    }
+    Ok(real)
+}
+
+fn environment(grant: &ProcessGrant, spec: &ProcessSpec) -> Result<(), Failure> {
+    for (i, var) in spec.env.iter().enumerate() {
+        let field = format!("env[{i}]");
+        // The wrapper's shell passes on no other names.
+        let identifier =
+            var.name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_') && !var.name.starts_with(|c: char| c.is_ascii_digit());
+        if var.name.is_empty() || !identifier {
+            let message =
+                format!("\"{}\" is not a variable's name: use letters, digits and _ not beginning with a digit", var.name.escape_debug());
+            return Err(Failure::invalid(message).field(format!("{field}.name")));
+        }
+        match &var.value {
+            EnvValue::Text(text) => no_nul(text, &format!("{field}.value"))?,
+            EnvValue::Secret(secret) => secrets::check(&grant.secrets, secret, &field)?,
+        }
+    }
+    Ok(())
+}
+
+fn ports(grant: &ProcessGrant, spec: &ProcessSpec) -> Result<(), Failure> {
+    let mut names = BTreeSet::new();
+    let mut numbers = BTreeSet::new();
+    for (i, port) in spec.ports.iter().enumerate() {
+        let field = format!("ports[{i}]");
+        let plain = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
+        if port.name.is_empty() || !port.name.bytes().all(plain) || !names.insert(port_variable(&port.name)) {
+            let message = format!("\"{}\" is not a port's name, or it repeats: use letters, digits and hyphens", port.name.escape_debug());
+            return Err(Failure::invalid(message).field(format!("{field}.name")));
+        }
+        let fixed =
+            fixed_port(port.number, port.published).map_err(|message| Failure::invalid(message).field(format!("{field}.published")))?;
+        let Some(number) = fixed else { continue };
+        if !grant.ports.iter().any(|r| (r.from..=r.to).contains(&number)) {
+            return Err(Failure::denied(format!("the port \"{number}\" is not granted")).field(format!("{field}.number")).remedy(format!(
+                "use 0 for a port chosen by the host, or add {number} to ports in [grants.process] of the instance file"
+            )));
+        }
+        if !numbers.insert(number) {
+            return Err(Failure::invalid(format!("the port \"{number}\" repeats")).field(format!("{field}.number")));
+        }
+    }
+    Ok(())
+}
+
+/// A process listens where its callers call: there is nothing in between that could map a published number to another one.
+pub(super) fn fixed_port(number: u16, published: Option<u16>) -> Result<Option<u16>, String> {
+    match (number, published.filter(|p| *p != 0)) {
+        (0, published) => Ok(published),
+        (number, Some(other)) if other != number => {
+            Err(format!("a process can't publish its port \"{number}\" as \"{other}\": give the same number twice, or 0 for the first"))
+        }
+        (number, _) => Ok(Some(number)),
+    }
+}
+
+/// `PORT_<NAME>`.
+pub(super) fn port_variable(name: &str) -> String {
+    format!("PORT_{}", name.to_ascii_uppercase().replace('-', "_"))
+}
+
+fn config_file(grant: &ProcessGrant, file: &ConfigFile, field: &str) -> Result<(), Failure> {
+    no_nul(&file.path, &format!("{field}.path"))?;
+    let path = Path::new(&file.path);
+    if path.file_name().is_none() || path.components().any(|c| c == Component::ParentDir) {
+        let message = format!("\"{}\" is not a file's path without \"..\"", file.path.escape_debug());
+        return Err(Failure::invalid(message).field(format!("{field}.path")));
+    }
+    if file.mode > 0o777 {
+        let message = format!("the mode \"{:o}\" has more than permission bits: use at most 777", file.mode);
+        return Err(Failure::invalid(message).field(format!("{field}.mode")));
+    }
+    match &file.content {
+        FileContent::Data(_) => Ok(()),
+        FileContent::Secret(secret) => secrets::check(&grant.secrets, secret, field),
+    }
+}
+
+fn check_probe(grant: &ProcessGrant, spec: &ProcessSpec, probe: &Probe, search: &str, field: &str) -> Result<(), Failure> {
+    let port = |name: &str| {
+        spec.ports.iter().find(|p| p.name == name).ok_or_else(|| {
+            let message = format!("the probe names the port \"{}\", which the process does not have", name.escape_debug());
+            Failure::invalid(message).field(format!("{field}.check.port"))
+        })
+    };
+    match &probe.check {
+        Check::Tcp { port: name } => port(name).map(|_| ()),
+        Check::Command { command } => program(grant, command, search, &format!("{field}.check.command")).map(|_| ()),
+        Check::Http { port: name, path, headers, status_min, status_max } => {
+            if port(name)?.protocol == Protocol::Https {
+                let message = format!("the port \"{name}\" speaks https, which a probe can't check: use a tcp or command check");
+                return Err(Failure::invalid(message).field(format!("{field}.check.port")));
+            }
+            if !path.starts_with('/') || !path.bytes().all(|c| c.is_ascii_graphic()) {
+                let message = format!("\"{}\" is not a path: begin with a slash and escape spaces", path.escape_debug());
+                return Err(Failure::invalid(message).field(format!("{field}.check.path")));
+            }
+            if let Some((name, _)) =
+                headers.iter().find(|(n, v)| http::HeaderName::from_bytes(n.as_bytes()).is_err() || http::HeaderValue::from_str(v).is_err())
+            {
+                let message = format!("\"{}\" is not a header, or its value is none", name.escape_debug());
+                return Err(Failure::invalid(message).field(format!("{field}.check.headers")));
+            }
+            if status_min > status_max {
+                let message = format!("the lowest status \"{status_min}\" is above the highest \"{status_max}\"");
+                return Err(Failure::invalid(message).field(format!("{field}.check.status-min")));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn signal(name: &str) -> Option<Signal> {
+    let name = name.strip_prefix("SIG").unwrap_or(name);
+    if name.is_empty() { Some(Signal::TERM) } else { SIGNALS.iter().find(|(n, _)| *n == name).map(|(_, s)| *s) }
+}
+
+fn no_nul(text: &str, field: &str) -> Result<(), Failure> {
+    if text.contains('\0') {
+        return Err(Failure::invalid(format!("\"{}\" contains a NUL character", text.escape_debug())).field(field));
+    }
+    Ok(())
+}
+
+fn reason(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "it does not exist",
+        std::io::ErrorKind::PermissionDenied => "the daemon may not enter it",
+        std::io::ErrorKind::NotADirectory => "a part of its path is not a folder",
+        _ => "it can't be read",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_grant_what_they_say_and_no_more() {
+        for (pattern, name) in [
+            ("*", "/any/thing"),
+            ("python3", "python3"),
+            ("python*", "python3.11"),
+            ("/usr/bin/*", "/usr/bin/env"),
+            ("/opt/*/bin/run-*", "/opt/a/bin/run-me"),
+            ("*a*b*", "xxaxxbxx"),
+        ] {
+            assert!(matches(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [
+            ("python3", "/tmp/python3"),
+            ("python3", "python"),
+            ("python*", "/tmp/python3"),
+            ("/usr/bin/*", "/usr/bin/x/y"),
+            ("/usr/bin/*", "env"),
+            ("a*a", "a"),
+            ("", "x"),
+        ] {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_published_under_its_own_number_only() {
+        assert_eq!(fixed_port(0, None), Ok(None));
+        assert_eq!(fixed_port(0, Some(80)), Ok(Some(80)));
+        assert_eq!(fixed_port(80, Some(80)), Ok(Some(80)));
+        assert!(fixed_port(80, Some(81)).is_err());
+    }
+}

@@ -1,0 +1,220 @@
+//! The folder of one process: its record, its working folder, its output, and what its wrapper leaves there.
+//! It owns names, formats and atomic writes; it must not know when or why they happen. Everything here blocks.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use tradewind_core::{capability::ProcessKey, names::InstanceName, units::Instant, workload::Output};
+
+use super::{check::Prepared, proc::Identity};
+use crate::clock::instant;
+
+const FORMAT: u32 = 1;
+const RECORD: &str = "process.json";
+
+/// Where one process keeps everything. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Folder(PathBuf);
+
+/// What must be known about a process to supervise it again. Secrets appear by name only.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Record {
+    format: u32,
+    pub(super) prepared: Prepared,
+    pub(super) wanted: Wanted,
+    /// Port numbers by port name.
+    pub(super) ports: BTreeMap<String, u16>,
+    /// Counts starts, from 1. It is raised and stored before each start, so every start has files of its own.
+    pub(super) run: u32,
+    pub(super) restarts: u32,
+    /// The wrapper of this run, once it is known.
+    pub(super) process: Option<Identity>,
+    pub(super) started_at: Option<Instant>,
+    /// How the latest run that ended did so.
+    pub(super) ended: Option<Ended>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Wanted {
+    Run,
+    /// Stop what runs, then run this.
+    Replace(Box<Prepared>),
+    /// Stop what runs, then forget it.
+    Remove,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Ended {
+    pub(super) run: u32,
+    pub(super) at: Instant,
+    pub(super) code: Option<i32>,
+    pub(super) message: String,
+    /// It will not be started again.
+    pub(super) finally: bool,
+    /// It ended as it should.
+    pub(super) well: bool,
+}
+
+// === impl Record ===
+
+impl Record {
+    pub(super) fn new(prepared: Prepared) -> Self {
+        Self {
+            format: FORMAT,
+            prepared,
+            wanted: Wanted::Run,
+            ports: BTreeMap::new(),
+            run: 0,
+            restarts: 0,
+            process: None,
+            started_at: None,
+            ended: None,
+        }
+    }
+}
+
+// === impl Folder ===
+
+impl Folder {
+    pub(super) fn new(root: &Path, owner: &InstanceName, key: &ProcessKey) -> Self {
+        Self(root.join(owner.as_str()).join(key.allocation.as_str()).join(key.replica.to_string()))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The private working folder.
+    pub(super) fn work(&self) -> PathBuf {
+        self.0.join("work")
+    }
+
+    pub(super) fn output(&self, output: Output) -> PathBuf {
+        self.0.join(if output == Output::Stderr { "stderr" } else { "stdout" })
+    }
+
+    /// Creates the folder and its private working folder, both for the owner alone.
+    pub(super) fn create(&self) -> io::Result<()> {
+        let mut last = Ok(());
+        // The allocation's folder may be removed between its creation and that of the folder inside, when a sibling goes.
+        for _ in 0..3 {
+            last = DirBuilder::new().recursive(true).mode(0o700).create(self.work());
+            match &last {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                _ => break,
+            }
+        }
+        last
+    }
+
+    /// Replaces the record in one step.
+    pub(super) fn write(&self, record: &Record) -> io::Result<()> {
+        let temporary = self.0.join(".process.json.new");
+        let text = serde_json::to_vec(record).map_err(io::Error::other)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        io::Write::write_all(&mut file, &text)?;
+        drop(file);
+        fs::rename(&temporary, self.0.join(RECORD))
+    }
+
+    /// None when there is none, or none that can be understood.
+    pub(super) fn read(&self) -> Option<Record> {
+        let record: Record = serde_json::from_slice(&fs::read(self.0.join(RECORD)).ok()?).ok()?;
+        (record.format == FORMAT).then_some(record)
+    }
+
+    /// Opens an output file for appending. It is shared with the process and outlives this daemon.
+    pub(super) fn open_output(&self, output: Output) -> io::Result<File> {
+        OpenOptions::new().append(true).create(true).mode(0o600).open(self.output(output))
+    }
+
+    /// The wrapper's id as it wrote it itself.
+    pub(super) fn wrapper_pid(&self, run: u32) -> Option<i32> {
+        read_line(&self.0.join(format!("pid-{run}")))?.parse().ok()
+    }
+
+    /// The exit status of a run and when it was written.
+    pub(super) fn exit(&self, run: u32) -> Option<(i32, Instant)> {
+        let path = self.0.join(format!("exit-{run}"));
+        let code = read_line(&path)?.parse().ok()?;
+        let at = fs::metadata(&path).and_then(|m| m.modified()).map(instant).unwrap_or_default();
+        Some((code, at))
+    }
+
+    /// Removes what the wrapper of an earlier run left.
+    pub(super) fn clear_run(&self, run: u32) {
+        // Absent files are the normal case; a leftover is harmless, since runs never share a number.
+        let _ = fs::remove_file(self.0.join(format!("pid-{run}")));
+        let _ = fs::remove_file(self.0.join(format!("exit-{run}")));
+    }
+
+    /// Takes the folder out of sight in one step and says where it went. `discard` deletes it.
+    pub(super) fn retire(&self) -> io::Result<PathBuf> {
+        let name = self.0.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let parent = self.0.parent().unwrap_or(Path::new("/"));
+        let mut retired = parent.join(format!(".gone-{name}"));
+        let mut n = 0;
+        while retired.exists() {
+            n += 1;
+            retired = parent.join(format!(".gone-{name}-{n}"));
+        }
+        fs::rename(&self.0, &retired)?;
+        Ok(retired)
+    }
+}
+
+/// Deletes a retired folder, and the allocation's and the instance's folders when they are empty.
+pub(super) fn discard(retired: &Path) {
+    if let Err(error) = fs::remove_dir_all(retired) {
+        tracing::warn!(folder = %retired.display(), %error, "a folder of a removed process stays behind");
+    }
+    for above in retired.ancestors().skip(1).take(2) {
+        if fs::remove_dir(above).is_err() {
+            break;
+        }
+    }
+}
+
+/// Every process folder below `root`; what a crash left half-made or half-removed is deleted on the way.
+pub(super) fn found(root: &Path) -> io::Result<Vec<(InstanceName, ProcessKey, Folder)>> {
+    let mut found = Vec::new();
+    for (instance, path) in subfolders(root)? {
+        let Ok(owner) = instance.parse::<InstanceName>() else { continue };
+        for (allocation, path) in subfolders(&path)? {
+            let Ok(allocation) = allocation.parse() else { continue };
+            for (name, path) in subfolders(&path)? {
+                if name.starts_with(".gone-") {
+                    discard(&path);
+                } else if let Ok(replica) = name.parse() {
+                    let key = ProcessKey { allocation: Clone::clone(&allocation), replica };
+                    found.push((owner.clone(), key.clone(), Folder::new(root, &owner, &key)));
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn subfolders(path: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir()
+            && let Ok(name) = entry.file_name().into_string()
+        {
+            folders.push((name, entry.path()));
+        }
+    }
+    Ok(folders)
+}
+
+/// A line that its writer has finished: without the newline it does not count.
+fn read_line(path: &Path) -> Option<String> {
+    fs::read_to_string(path).ok()?.strip_suffix('\n').map(str::to_owned)
+}

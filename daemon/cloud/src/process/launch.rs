@@ -1,0 +1,195 @@
+//! Starts one run of a process: files, environment, output, wrapper. It must not decide whether to start. Everything here blocks.
+//!
+//! A run is a small `/bin/sh` that leads a process group of its own and outlives the daemon. First it writes its id down, so that a
+//! daemon that died right after the start finds it; then it runs the command as its child and writes the exit status down, so that a
+//! daemon that was away reads it later. A signal to the group reaches the command with its usual meaning, while the wrapper's traps
+//! keep it alive until the status is written. Both files hold one line and count only with its newline, so a half-written one is none.
+
+use std::{
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, Write},
+    os::unix::{
+        ffi::OsStringExt,
+        fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use rustix::{io::Errno, process::Pid};
+use tradewind_core::{
+    failure::{Failure, FailureKind},
+    workload::{ConfigFile, EnvValue, FileContent, Output},
+};
+
+use super::{
+    check::{Prepared, port_variable},
+    folder::{Folder, Record},
+    proc::WRAPPER,
+    secrets,
+};
+
+/// Arguments: folder, run, limit in KiB (0: none), program and its arguments. It sets no variable, so none can reach the command.
+///
+/// The limit is `-d`, the size of writable private memory: what a process really fills. `-v` would count address space, of which
+/// runtimes such as Go, Java and WebAssembly engines reserve many times what they use.
+const SCRIPT: &str = r#"echo "$$" >"$1/pid-$2"
+trap : HUP INT QUIT ALRM TERM USR1 USR2
+(
+  [ "$3" = 0 ] || ulimit -d "$3" || exit 125
+  shift 3
+  unset PWD OLDPWD SHLVL
+  exec "$@"
+)
+set -- "$1" "$2" "$?"
+echo "$3" >"$1/exit-$2"
+exit "$3"
+"#;
+
+/// What a run and its probes are given. It holds secret values: never print it.
+pub(super) struct Surroundings {
+    pub(super) env: Vec<(String, std::ffi::OsString)>,
+    pub(super) directory: PathBuf,
+}
+
+/// Resolves secrets and ports into the environment of a run.
+pub(super) fn surroundings(folder: &Folder, record: &Record, secrets: Option<&Path>, search: &str) -> Result<Surroundings, Failure> {
+    let spec = &record.prepared.spec;
+    let mut env = vec![("PATH".to_owned(), search.into())];
+    for (i, port) in spec.ports.iter().enumerate() {
+        if let Some(number) = record.ports.get(&port.name) {
+            if i == 0 {
+                env.push(("PORT".to_owned(), number.to_string().into()));
+            }
+            env.push((port_variable(&port.name), number.to_string().into()));
+        }
+    }
+    for (i, var) in spec.env.iter().enumerate() {
+        let value = match &var.value {
+            EnvValue::Text(text) => text.clone().into(),
+            EnvValue::Secret(secret) => {
+                let field = format!("env[{i}]");
+                let mut value = secrets::read(secrets, secret, &field)?;
+                if value.last() == Some(&b'\n') {
+                    value.pop();
+                }
+                if value.contains(&0) {
+                    let message = format!("the value of the secret \"{}\" contains a NUL byte: pass it as a file", secret.name);
+                    return Err(Failure::invalid(message).field(field));
+                }
+                std::ffi::OsString::from_vec(value)
+            }
+        };
+        env.push((var.name.clone(), value));
+    }
+    let directory = record.prepared.directory.clone().unwrap_or_else(|| folder.work());
+    Ok(Surroundings { env, directory })
+}
+
+/// Writes the config files and starts the wrapper.
+///
+/// # Errors
+/// What stands in the way, with its remedy where one is known. Nothing runs then.
+pub(super) fn launch(folder: &Folder, record: &Record, around: &Surroundings, secrets: Option<&Path>) -> Result<Pid, Failure> {
+    let prepared = &record.prepared;
+    for (i, file) in prepared.spec.files.iter().enumerate() {
+        write_file(prepared, &around.directory, file, secrets, &format!("files[{i}]"))?;
+    }
+    let (Some(_), arguments) = (prepared.spec.command.first(), prepared.spec.command.get(1..).unwrap_or_default()) else {
+        return Err(Failure::invalid("the command is empty").field("command"));
+    };
+    let start = || -> io::Result<Pid> {
+        let child = Command::new("/bin/sh")
+            .args(["-c", SCRIPT, WRAPPER])
+            .arg(folder.path())
+            .arg(record.run.to_string())
+            .arg(prepared.memory().div_ceil(1024).to_string())
+            .arg(&prepared.program)
+            .args(arguments)
+            .env_clear()
+            .envs(around.env.iter().map(|(k, v)| (k, v)))
+            .current_dir(&around.directory)
+            .stdin(Stdio::null())
+            .stdout(folder.open_output(Output::Stdout)?)
+            .stderr(folder.open_output(Output::Stderr)?)
+            .process_group(0)
+            .spawn()?;
+        // The handle goes, the process stays: it is waited for by its id, like those of an earlier daemon.
+        Ok(Pid::from_child(&child))
+    };
+    start().map_err(|e| explain(&e, "the process can't be started"))
+}
+
+fn write_file(prepared: &Prepared, directory: &Path, file: &ConfigFile, secrets: Option<&Path>, field: &str) -> Result<(), Failure> {
+    let content = match &file.content {
+        FileContent::Data(data) => std::borrow::Cow::Borrowed(data),
+        FileContent::Secret(secret) => std::borrow::Cow::Owned(secrets::read(secrets, secret, field)?),
+    };
+    let shown = file.path.escape_debug();
+    let failed = |e: io::Error| explain(&e, &format!("the file \"{shown}\" can't be written")).field(format!("{field}.path"));
+    let denied = || {
+        Failure::denied(format!("the file \"{shown}\" is not inside a granted folder"))
+            .field(format!("{field}.path"))
+            .remedy("give a path relative to the working folder, or add its folder to directories in [grants.process] of the instance file")
+    };
+    let relative = Path::new(&file.path).is_relative();
+    let path = if relative { directory.join(&file.path) } else { PathBuf::from(&file.path) };
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(denied()) };
+    let roots =
+        if relative { std::slice::from_ref(&directory).iter().map(|d| d.to_path_buf()).collect() } else { prepared.folders.clone() };
+    let inside = |p: &Path| roots.iter().any(|r| p.starts_with(r));
+    // What exists of the path is resolved before anything is created, and the whole again before anything is written: no symbolic
+    // link leads out.
+    let existing = parent.ancestors().find_map(|p| fs::canonicalize(p).ok()).unwrap_or_default();
+    if !inside(&existing) {
+        return Err(denied());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
+    let parent = fs::canonicalize(parent).map_err(failed)?;
+    if !inside(&parent) {
+        return Err(denied());
+    }
+    let temporary = parent.join(format!(".{}.new", name.to_string_lossy()));
+    let write = || -> io::Result<()> {
+        let _ = fs::remove_file(&temporary);
+        let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        out.write_all(&content)?;
+        out.set_permissions(fs::Permissions::from_mode(file.mode))?;
+        fs::rename(&temporary, parent.join(name))
+    };
+    write().map_err(failed)
+}
+
+/// An error of the system as a failure with its cause and, where known, its remedy.
+pub(super) fn explain(error: &io::Error, what: &str) -> Failure {
+    use FailureKind::{Denied, Invalid, OutOfCapacity, Unavailable};
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    let (kind, cause, remedy) = match code {
+        Some(Errno::NOENT) => (Invalid, "a folder of its path or /bin/sh does not exist", "check that the working folder still exists"),
+        Some(Errno::ACCESS | Errno::PERM) => (Denied, "the daemon's user lacks the permission", "check the owner and mode of the folders"),
+        Some(Errno::NOEXEC) => (Invalid, "the program has a format this machine can't run", "use a program built for this machine"),
+        Some(Errno::AGAIN) => (
+            OutOfCapacity,
+            "the machine's limit on processes is reached",
+            "raise the limit on processes (ulimit -u, or pids.max of the control group)",
+        ),
+        Some(Errno::NOMEM) => (OutOfCapacity, "the machine is out of memory", "stop something, or lower the grant's memory"),
+        Some(Errno::NOSPC | Errno::DQUOT) => (OutOfCapacity, "the disk is full", "free space where the daemon keeps its state"),
+        Some(Errno::TOOBIG) => (Invalid, "its arguments and environment are too large", "pass large values as files"),
+        Some(Errno::MFILE | Errno::NFILE) => {
+            (Unavailable, "too many files are open", "raise the limit on open files (ulimit -n) for the daemon")
+        }
+        Some(Errno::ROFS) => (Denied, "the file system is read-only", "use a folder that can be written"),
+        Some(Errno::NAMETOOLONG) => (Invalid, "a name is too long", "shorten it"),
+        _ => {
+            let cause = error.to_string().to_lowercase();
+            return Failure::unavailable(format!("{what}: {cause}"));
+        }
+    };
+    let failure = Failure::new(kind, format!("{what}: {cause}")).remedy(remedy);
+    match error.raw_os_error() {
+        Some(number) => failure.code(format!("errno-{number}")),
+        None => failure,
+    }
+}

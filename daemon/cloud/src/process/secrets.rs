@@ -1,0 +1,55 @@
+//! Secrets as files: `NAME`, or `NAME/KEY` for a reference with a key, in the daemon's secrets folder. Values leave this module only
+//! into a process's environment or files; they must never reach a message, a log or the record.
+
+use std::{fs, io, path::Path};
+
+use tradewind_core::{
+    failure::{Failure, FailureKind},
+    workload::SecretRef,
+};
+
+/// Checks that a reference is granted and that its names are plain file names.
+///
+/// # Errors
+/// `denied` for a secret outside the grant, `invalid` for a name that is not a plain file name.
+pub(super) fn check(granted: &[String], secret: &SecretRef, field: &str) -> Result<(), Failure> {
+    for name in std::iter::once(&secret.name).chain(&secret.key) {
+        let plain = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
+        if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.bytes().all(plain) {
+            let message =
+                format!("\"{}\" is not a secret's name: use letters, digits and - _ . not beginning with a dot", name.escape_debug());
+            return Err(Failure::invalid(message).field(field));
+        }
+    }
+    if !granted.contains(&secret.name) {
+        return Err(Failure::denied(format!("the secret \"{}\" is not granted", secret.name))
+            .field(field)
+            .remedy(format!("add \"{}\" to secrets in [grants.process] of the instance file", secret.name)));
+    }
+    Ok(())
+}
+
+/// Reads a secret's value as it is in its file. Blocks.
+///
+/// # Errors
+/// `denied` when the file can't be read; the message names the secret and the reason, never a value.
+pub(super) fn read(folder: Option<&Path>, secret: &SecretRef, field: &str) -> Result<Vec<u8>, Failure> {
+    let shown = secret.key.as_ref().map_or_else(|| secret.name.clone(), |k| format!("{}/{k}", secret.name));
+    let Some(folder) = folder else {
+        return Err(Failure::denied(format!("the secret \"{shown}\" can't be read: the daemon has no secrets folder")).field(field));
+    };
+    let mut path = folder.join(&secret.name);
+    path.extend(&secret.key);
+    fs::read(&path).map_err(|error| {
+        let (kind, cause) = match error.kind() {
+            io::ErrorKind::NotFound => (FailureKind::Denied, "it does not exist"),
+            io::ErrorKind::PermissionDenied => (FailureKind::Denied, "the daemon may not read it"),
+            io::ErrorKind::IsADirectory => (FailureKind::Invalid, "it has keys: name one"),
+            io::ErrorKind::NotADirectory => (FailureKind::Invalid, "it has no keys: name it without one"),
+            _ => (FailureKind::Unavailable, "reading it failed"),
+        };
+        Failure::new(kind, format!("the secret \"{shown}\" can't be read: {cause}"))
+            .field(field)
+            .remedy(format!("put its value into the file \"{shown}\" of the daemon's secrets folder"))
+    })
+}

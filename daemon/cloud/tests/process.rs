@@ -1,0 +1,565 @@
+//! Processes for real: `/bin/sh` and `sleep`, a supervisor on a folder of its own, and another one after it.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use tokio::runtime::Runtime;
+use tradewind_cloud::process::{Change, Changes, Error, Options, Supervisor};
+use tradewind_core::{
+    capability::{ProcessKey, ProcessSpec, ProcessStatus, Processes},
+    failure::FailureKind,
+    grant::{PortRange, ProcessGrant},
+    names::InstanceName,
+    units::{Bytes, MilliCpu, Millis},
+    workload::{
+        Check, ConfigFile, EnvValue, EnvVar, Exposure, FileContent, Health, LogQuery, Output, Phase, Port, Probe, Protocol, Resources,
+        SecretRef,
+    },
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A supervisor on a folder of its own. Whatever it started is removed at the end.
+struct Bench {
+    supervisor: Supervisor,
+    changes: Changes,
+    owner: InstanceName,
+    grant: ProcessGrant,
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let supervisor = Supervisor::start(options(folder.path())).await.unwrap();
+        let changes = supervisor.changes();
+        Self { supervisor, changes, owner: "local".parse().unwrap(), grant: grant(), folder }
+    }
+
+    /// Lets the supervisor go as a stopping daemon would, and starts the next one.
+    async fn restart(&mut self) {
+        self.supervisor.shutdown().await;
+        self.supervisor = Supervisor::start(options(self.folder.path())).await.unwrap();
+        self.changes = self.supervisor.changes();
+    }
+
+    async fn ensure(&self, key: &ProcessKey, spec: ProcessSpec) -> Result<ProcessStatus, tradewind_core::failure::Failure> {
+        self.supervisor.ensure(&self.owner, &self.grant, key.clone(), spec).await
+    }
+
+    async fn status(&self, key: &ProcessKey) -> Option<ProcessStatus> {
+        self.supervisor.status(&self.owner, std::slice::from_ref(key)).await.unwrap().remove(0)
+    }
+
+    /// Waits for changes until the status is as wanted.
+    async fn until(&mut self, key: &ProcessKey, wanted: impl Fn(&ProcessStatus) -> bool) -> ProcessStatus {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            loop {
+                if let Some(status) = self.status(key).await.filter(|s| wanted(s)) {
+                    return status;
+                }
+                self.changes.next().await.unwrap();
+            }
+        });
+        match waited.await {
+            Ok(status) => status,
+            Err(_) => panic!("it never came to that: {:?}", self.status(key).await),
+        }
+    }
+
+    async fn ended(&mut self, key: &ProcessKey) -> ProcessStatus {
+        self.until(key, |s| matches!(s.phase, Phase::Succeeded | Phase::Failed)).await
+    }
+
+    async fn output(&self, key: &ProcessKey) -> Vec<String> {
+        let query = LogQuery { replica: Some(key.replica), tail: 1000, after: None };
+        let chunk = self.supervisor.logs(&self.owner, &key.allocation, &query).await.unwrap();
+        chunk.lines.into_iter().map(|l| l.text).collect()
+    }
+
+    async fn clear(mut self) {
+        for key in self.supervisor.owned(&self.owner).await.unwrap() {
+            self.gone(&key).await;
+        }
+        self.supervisor.shutdown().await;
+    }
+
+    async fn gone(&mut self, key: &ProcessKey) {
+        let all = tokio::time::timeout(PATIENCE, async {
+            while !self.supervisor.remove(&self.owner, key).await.unwrap() {
+                self.changes.next().await.unwrap();
+            }
+        });
+        all.await.unwrap();
+        assert_eq!(self.status(key).await, None);
+    }
+}
+
+fn options(folder: &Path) -> Options {
+    Options { folder: folder.join("processes"), secrets: Some(folder.join("secrets")) }
+}
+
+fn grant() -> ProcessGrant {
+    ProcessGrant {
+        commands: vec!["sh".to_owned(), "sleep".to_owned(), "no-such-program".to_owned(), "/usr/bin/*".to_owned()],
+        directories: Vec::new(),
+        ports: Vec::new(),
+        cpu: None,
+        memory: None,
+        processes: 100,
+        log_size: Bytes(8 << 20),
+        secrets: vec!["key".to_owned()],
+    }
+}
+
+fn key(name: &str) -> ProcessKey {
+    ProcessKey { allocation: name.parse().unwrap(), replica: 0 }
+}
+
+fn command(words: &[&str]) -> ProcessSpec {
+    ProcessSpec {
+        command: words.iter().map(|w| (*w).to_owned()).collect(),
+        env: Vec::new(),
+        working_directory: None,
+        ports: Vec::new(),
+        files: Vec::new(),
+        limits: None,
+        readiness: None,
+        liveness: None,
+        restarts: 0,
+        restart_always: false,
+        deadline: None,
+        stop_signal: "TERM".to_owned(),
+        stop_grace: Millis(5000),
+    }
+}
+
+fn sh(script: &str) -> ProcessSpec {
+    command(&["sh", "-c", script])
+}
+
+fn port(name: &str, number: u16) -> Port {
+    Port { name: name.to_owned(), number, published: None, protocol: Protocol::Http, exposure: Exposure::Local }
+}
+
+fn probe(check: Check) -> Probe {
+    Probe { check, initial_delay: Millis(0), interval: Millis(200), timeout: Millis(1000), healthy_after: 1, unhealthy_after: 2 }
+}
+
+fn alive(pid: u32) -> bool {
+    // An ended process that its parent has not fetched yet has no command line any more.
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_end_with_their_status_and_output() {
+    let mut bench = Bench::new().await;
+    let (good, bad) = (key("good"), key("bad"));
+    bench.ensure(&good, sh("echo out; echo err >&2")).await.unwrap();
+    bench.ensure(&bad, sh("exit 3")).await.unwrap();
+    let status = bench.ended(&good).await;
+    assert_eq!((status.phase, status.exit_code, status.pid), (Phase::Succeeded, Some(0), 0));
+    assert!(status.ended_at >= status.started_at && status.started_at.is_some());
+    assert_eq!(bench.output(&good).await, ["out", "err"]);
+    let status = bench.ended(&bad).await;
+    assert_eq!((status.phase, status.exit_code, status.message.as_str()), (Phase::Failed, Some(3), "ended with status 3"));
+    // The same spec again: a job that has ended is not run twice.
+    assert_eq!(bench.ensure(&bad, sh("exit 3")).await.unwrap().phase, Phase::Failed);
+    bench.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_was_given_reaches_the_process() {
+    let mut bench = Bench::new().await;
+    std::fs::create_dir(bench.folder.path().join("secrets")).unwrap();
+    std::fs::write(bench.folder.path().join("secrets/key"), "s3cret\n").unwrap();
+    let secret = SecretRef { name: "key".to_owned(), key: None };
+    let mut spec = sh("/usr/bin/env | sort; cat conf/token; stat -c %a conf/token; [ -w . ] && echo writable");
+    spec.env = vec![
+        EnvVar { name: "PLAIN".to_owned(), value: EnvValue::Text("a b\nc".to_owned()) },
+        EnvVar { name: "TOKEN".to_owned(), value: EnvValue::Secret(secret.clone()) },
+    ];
+    spec.ports = vec![port("web-ui", 0), port("admin", 0)];
+    spec.files = vec![ConfigFile { path: "conf/token".to_owned(), mode: 0o640, content: FileContent::Secret(secret) }];
+    let id = key("env");
+    let status = bench.ensure(&id, spec).await.unwrap();
+    bench.ended(&id).await;
+    let [ui, admin] = [0, 1].map(|i: usize| status.endpoints[i].number);
+    assert!(ui != 0 && admin != 0 && ui != admin);
+    let mut lines = bench.output(&id).await;
+    // The inner shell adds its own working folder.
+    lines.retain(|l| !l.starts_with("PATH=") && !l.starts_with("PWD=") && !l.starts_with("_="));
+    let mut expected = vec![
+        format!("PORT={ui}"),
+        format!("PORT_ADMIN={admin}"),
+        format!("PORT_WEB_UI={ui}"),
+        "PLAIN=a b".to_owned(),
+        "TOKEN=s3cret".to_owned(),
+        "c".to_owned(),
+    ];
+    expected.sort();
+    let (environment, rest) = lines.split_at(6);
+    let mut environment = environment.to_vec();
+    environment.sort();
+    assert_eq!(environment, expected);
+    assert_eq!(rest, ["s3cret", "640", "writable"]);
+    let record = bench.folder.path().join("processes/local/env/0/process.json");
+    assert!(!std::fs::read_to_string(record).unwrap().contains("s3cret"));
+    bench.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_granted_is_refused_by_name() {
+    let mut bench = Bench::new().await;
+    let root = bench.folder.path().canonicalize().unwrap();
+    std::fs::create_dir_all(root.join("open/inner")).unwrap();
+    std::fs::create_dir(root.join("closed")).unwrap();
+    std::os::unix::fs::symlink(root.join("closed"), root.join("open/link")).unwrap();
+    bench.grant.directories = vec![root.join("open").display().to_string()];
+    bench.grant.ports = vec![PortRange { from: 4000, to: 4001 }];
+    bench.grant.cpu = Some(MilliCpu(1000));
+    let inside = |path: &str| {
+        let mut spec = sh("pwd");
+        spec.working_directory = Some(root.join(path).display().to_string());
+        spec
+    };
+    let with = |change: &dyn Fn(&mut ProcessSpec)| {
+        let mut spec = sh("true");
+        change(&mut spec);
+        spec
+    };
+    let file = |path: String| {
+        move |s: &mut ProcessSpec| {
+            s.files = vec![ConfigFile { path: path.clone(), mode: 0o600, content: FileContent::Data(b"x".to_vec()) }];
+        }
+    };
+    let secret = |name: &str, key: Option<&str>| EnvVar {
+        name: "S".to_owned(),
+        value: EnvValue::Secret(SecretRef { name: name.to_owned(), key: key.map(str::to_owned) }),
+    };
+    use FailureKind::{Denied, Invalid, OutOfCapacity};
+    let cases: Vec<(&str, ProcessSpec, FailureKind, &str)> = vec![
+        ("not granted", command(&["cat"]), Denied, "command[0]"),
+        ("missing", command(&["no-such-program"]), Invalid, "command[0]"),
+        ("climbing", command(&["/usr/bin/../../bin/sh"]), Invalid, "command[0]"),
+        ("relative", command(&["./sh"]), Invalid, "command[0]"),
+        ("empty", command(&[]), Invalid, "command"),
+        ("nul", command(&["sh", "-c", "a\0b"]), Invalid, "command[2]"),
+        ("outside", inside("closed"), Denied, "working-directory"),
+        ("link out", inside("open/link"), Denied, "working-directory"),
+        ("dots out", inside("open/../closed"), Denied, "working-directory"),
+        ("absent", inside("open/absent"), Invalid, "working-directory"),
+        ("port", with(&|s| s.ports = vec![port("a", 4002)]), Denied, "ports[0].number"),
+        ("port twice", with(&|s| s.ports = vec![port("a", 0), port("a", 0)]), Invalid, "ports[1].name"),
+        ("signal", with(&|s| s.stop_signal = "STOP".to_owned()), Invalid, "stop-signal"),
+        ("name", with(&|s| s.env = vec![EnvVar { name: "A=B".to_owned(), value: EnvValue::Text(String::new()) }]), Invalid, "env[0].name"),
+        ("secret", with(&|s| s.env = vec![secret("other", None)]), Denied, "env[0]"),
+        ("secret path", with(&|s| s.env = vec![secret("key", Some("../x"))]), Invalid, "env[0]"),
+        ("secret absent", with(&|s| s.env = vec![secret("key", None)]), Denied, "env[0]"),
+        ("file out", with(&file(root.join("closed/f").display().to_string())), Denied, "files[0].path"),
+        ("file link", with(&file(root.join("open/link/f").display().to_string())), Denied, "files[0].path"),
+        ("file dots", with(&file("../f".to_owned())), Invalid, "files[0].path"),
+        ("probe port", with(&|s| s.readiness = Some(probe(Check::Tcp { port: "x".to_owned() }))), Invalid, "readiness.check.port"),
+        (
+            "probe command",
+            with(&|s| s.liveness = Some(probe(Check::Command { command: vec!["cat".to_owned()] }))),
+            Denied,
+            "liveness.check.command[0]",
+        ),
+    ];
+    for (name, spec, kind, field) in cases {
+        let failure = bench.ensure(&key("refused"), spec).await.unwrap_err();
+        assert_eq!((failure.kind, failure.field.as_deref()), (kind, Some(field)), "{name}: {failure}");
+    }
+    let big = |cpu| with(&|s| s.limits = Some(Resources { cpu: MilliCpu(cpu), ..Resources::default() }));
+    assert_eq!(bench.ensure(&key("big"), big(1001)).await.unwrap_err().kind, OutOfCapacity);
+    assert!(bench.supervisor.owned(&bench.owner).await.unwrap().is_empty(), "a refused process leaves nothing");
+    let good = key("good");
+    bench.ensure(&good, inside("open/inner")).await.unwrap();
+    bench.ended(&good).await;
+    assert_eq!(bench.output(&good).await, [root.join("open/inner").display().to_string()]);
+    bench.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promises_are_counted_and_given_back() {
+    let mut bench = Bench::new().await;
+    bench.grant.cpu = Some(MilliCpu(1000));
+    bench.grant.processes = 2;
+    let sized = |cpu| {
+        let mut spec = command(&["sleep", "300"]);
+        spec.limits = Some(Resources { cpu: MilliCpu(cpu), ..Resources::default() });
+        spec
+    };
+    bench.ensure(&key("a"), sized(600)).await.unwrap();
+    let failure = bench.ensure(&key("b"), sized(600)).await.unwrap_err();
+    assert_eq!((failure.kind, failure.code.as_deref()), (FailureKind::OutOfCapacity, Some("grant-exhausted")));
+    assert_eq!(bench.supervisor.machine(&bench.owner, &bench.grant).await.unwrap().free_cpu, 400);
+    bench.ensure(&key("b"), sized(400)).await.unwrap();
+    assert_eq!(bench.ensure(&key("c"), sized(0)).await.unwrap_err().kind, FailureKind::OutOfCapacity);
+    bench.gone(&key("a")).await;
+    bench.ensure(&key("c"), sized(600)).await.unwrap();
+    bench.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_supervisor_finds_everything_and_starts_nothing_twice() {
+    let mut bench = Bench::new().await;
+    let gate = bench.folder.path().join("gate");
+    let starts = bench.folder.path().join("starts");
+    let service = sh(&format!("echo x >>{}; exec sleep 300", starts.display()));
+    let job = sh(&format!("until [ -e {} ]; do sleep 0.02; done; exit 7", gate.display()));
+    let (of_service, of_job, over) = (key("service"), key("job"), key("over"));
+    let mut with_port = service.clone();
+    with_port.ports = vec![port("http", 0)];
+    let before = bench.ensure(&of_service, with_port.clone()).await.unwrap();
+    bench.ensure(&of_job, job.clone()).await.unwrap();
+    bench.ensure(&over, sh("exit 4")).await.unwrap();
+    bench.ended(&over).await;
+    let job_pid = bench.status(&of_job).await.unwrap().pid;
+
+    // Only one daemon at a time.
+    assert!(matches!(Supervisor::start(options(bench.folder.path())).await, Err(Error::InUse(_))));
+    bench.supervisor.shutdown().await;
+    // The job ends while nobody watches.
+    std::fs::write(&gate, "").unwrap();
+    tokio::time::timeout(PATIENCE, async {
+        while alive(job_pid) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    bench.restart().await;
+
+    let after = bench.status(&of_service).await.unwrap();
+    assert_eq!((after.pid, &after.endpoints, after.phase), (before.pid, &before.endpoints, Phase::Running));
+    assert_eq!(after.started_at, before.started_at);
+    assert_eq!(bench.ensure(&of_service, with_port).await.unwrap().pid, before.pid);
+    assert_eq!(bench.ended(&of_job).await.exit_code, Some(7));
+    assert_eq!(bench.ended(&over).await.exit_code, Some(4));
+    assert_eq!(std::fs::read_to_string(&starts).unwrap(), "x\n");
+    assert_eq!(bench.supervisor.owned(&bench.owner).await.unwrap().len(), 3);
+    // One that was found again is stopped like one's own.
+    bench.gone(&of_service).await;
+    assert!(!alive(before.pid));
+    bench.clear().await;
+}
+
+#[test]
+fn a_supervisor_that_dies_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let owner: InstanceName = "local".parse().unwrap();
+    // A runtime that is torn down stands for a daemon that is killed: nothing gets to run to its end.
+    let first = Runtime::new().unwrap();
+    let supervisor = first.block_on(Supervisor::start(options(folder.path()))).unwrap();
+    let status = first.block_on(supervisor.ensure(&owner, &grant(), key("a"), command(&["sleep", "300"]))).unwrap();
+    drop(supervisor);
+    first.shutdown_timeout(PATIENCE);
+    // Killed between the start and its record: the record does not know the process yet.
+    let path = folder.path().join("processes/local/a/0/process.json");
+    let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(record["process"]["pid"], status.pid);
+    record["process"] = serde_json::Value::Null;
+    std::fs::write(&path, record.to_string()).unwrap();
+    Runtime::new().unwrap().block_on(async {
+        let supervisor = Supervisor::start(options(folder.path())).await.unwrap();
+        let found = supervisor.ensure(&owner, &grant(), key("a"), command(&["sleep", "300"])).await.unwrap();
+        assert_eq!(found.pid, status.pid);
+        let mut changes = supervisor.changes();
+        while !supervisor.remove(&owner, &key("a")).await.unwrap() {
+            changes.next().await.unwrap();
+        }
+        assert!(!alive(status.pid));
+        supervisor.shutdown().await;
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_spec_takes_the_place_of_the_first() {
+    let mut bench = Bench::new().await;
+    let id = key("a");
+    let mut spec = sh("trap 'exit 0' TERM; while :; do sleep 0.05; done");
+    spec.ports = vec![port("http", 0)];
+    let first = bench.ensure(&id, spec.clone()).await.unwrap();
+    spec.command = vec!["sleep".to_owned(), "300".to_owned()];
+    assert_eq!(bench.ensure(&id, spec.clone()).await.unwrap().phase, Phase::Starting);
+    let second = bench.until(&id, |s| s.phase == Phase::Running && s.pid != first.pid).await;
+    assert!(!alive(first.pid));
+    assert_eq!(second.endpoints, first.endpoints, "a chosen port stays");
+    assert_eq!(bench.ensure(&id, spec).await.unwrap().pid, second.pid);
+    bench.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_are_restarted_as_often_as_allowed() {
+    let mut bench = Bench::new().await;
+    let (flaky, always) = (key("flaky"), key("always"));
+    let mut spec = sh("[ -e second ] && exit 0; touch second; exit 1");
+    spec.restarts = 3;
+    bench.ensure(&flaky, spec).await.unwrap();
+    let mut spec = sh("exit 0");
+    (spec.restarts, spec.restart_always) = (1, true);
+    bench.ensure(&always, spec).await.unwrap();
+    let status = bench.ended(&flaky).await;
+    assert_eq!((status.phase, status.restarts, status.exit_code), (Phase::Succeeded, 1, Some(0)));
+    let status = bench.ended(&always).await;
+    assert_eq!((status.phase, status.restarts), (Phase::Failed, 1));
+    assert!(status.message.contains("no restarts left"), "{}", status.message);
+    bench.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stubborn_processes_are_killed_with_all_they_started() {
+    let mut bench = Bench::new().await;
+    let (stubborn, late) = (key("stubborn"), key("late"));
+    let mut spec = sh("trap '' TERM; sleep 300 & echo $! >child; while :; do sleep 0.05; done");
+    spec.stop_grace = Millis(200);
+    let status = bench.ensure(&stubborn, spec).await.unwrap();
+    let child = bench.folder.path().join("processes/local/stubborn/0/work/child");
+    let child: u32 = tokio::time::timeout(PATIENCE, async {
+        loop {
+            match std::fs::read_to_string(&child).ok().and_then(|t| t.trim().parse().ok()) {
+                Some(pid) => return pid,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await
+    .unwrap();
+    assert!(alive(child));
+    bench.gone(&stubborn).await;
+    assert!(!alive(status.pid) && !alive(child));
+
+    let mut spec = command(&["sleep", "300"]);
+    spec.deadline = Some(Millis(150));
+    bench.ensure(&late, spec).await.unwrap();
+    let status = bench.ended(&late).await;
+    assert_eq!(status.phase, Phase::Failed);
+    assert!(status.message.contains("deadline"), "{}", status.message);
+    bench.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_memory_limit_holds() {
+    let mut bench = Bench::new().await;
+    let id = key("hungry");
+    let mut spec = sh("x=0123456789abcdef; while [ ${#x} -lt 67108864 ]; do x=$x$x; done; echo fits");
+    bench.ensure(&key("free"), spec.clone()).await.unwrap();
+    spec.limits = Some(Resources { memory: Bytes(16 << 20), ..Resources::default() });
+    bench.ensure(&id, spec).await.unwrap();
+    assert_eq!(bench.ended(&key("free")).await.phase, Phase::Succeeded);
+    assert_eq!(bench.ended(&id).await.phase, Phase::Failed);
+    assert!(!bench.output(&id).await.contains(&"fits".to_owned()));
+    bench.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_decide_health_and_life() {
+    let mut bench = Bench::new().await;
+    // The server stands for what the process would serve: it answers on the port that the process is given.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let number = listener.local_addr().unwrap().port();
+    bench.grant.ports = vec![PortRange { from: number, to: number }];
+    let (say, healthy) = tokio::sync::watch::channel(true);
+    let answer = move || {
+        let status = if *healthy.borrow() { 200 } else { 503 };
+        async move { axum::http::StatusCode::from_u16(status).unwrap() }
+    };
+    let server = tokio::spawn(async move { axum::serve(listener, axum::Router::new().route("/health", axum::routing::get(answer))).await });
+    let http =
+        Check::Http { port: "http".to_owned(), path: "/health".to_owned(), headers: BTreeMap::new(), status_min: 200, status_max: 299 };
+    let ready = key("ready");
+    let mut spec = command(&["sleep", "300"]);
+    spec.ports = vec![port("http", number)];
+    spec.readiness = Some(probe(http));
+    let first = bench.ensure(&ready, spec).await.unwrap();
+    assert_eq!((first.phase, first.health), (Phase::Starting, Health::Unknown));
+    bench.until(&ready, |s| s.health == Health::Healthy && s.phase == Phase::Running).await;
+    say.send(false).unwrap();
+    let status = bench.until(&ready, |s| s.health == Health::Unhealthy).await;
+    assert!(status.message.contains("503"), "{}", status.message);
+    say.send(true).unwrap();
+    bench.until(&ready, |s| s.health == Health::Healthy).await;
+
+    let sick = key("sick");
+    let mut spec = sh("touch fine; exec sleep 300");
+    spec.liveness = Some(probe(Check::Command { command: vec!["sh".to_owned(), "-c".to_owned(), "[ -e fine ]".to_owned()] }));
+    bench.ensure(&sick, spec).await.unwrap();
+    bench.until(&sick, |s| s.health == Health::Healthy).await;
+    std::fs::remove_file(bench.folder.path().join("processes/local/sick/0/work/fine")).unwrap();
+    let status = bench.ended(&sick).await;
+    assert_eq!(status.phase, Phase::Failed);
+    assert!(status.message.contains("liveness"), "{}", status.message);
+    bench.clear().await;
+    server.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_gives_every_line_once_and_survives_a_restart() {
+    let mut bench = Bench::new().await;
+    let allocation = key("talk").allocation;
+    let at = |replica| ProcessKey { allocation: allocation.clone(), replica };
+    let gate = bench.folder.path().join("gate");
+    let script = format!("for i in 1 2 3; do echo $i; done; until [ -e {} ]; do sleep 0.02; done; echo 4 >&2; printf 5", gate.display());
+    for replica in [0, 1] {
+        bench.ensure(&at(replica), sh(&script)).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    let mut after = None;
+    let read = async |bench: &Bench, after: Option<String>, seen: &mut Vec<(u32, Output, String)>| {
+        let query = LogQuery { replica: None, tail: 100, after };
+        let chunk = bench.supervisor.logs(&bench.owner, &allocation, &query).await.unwrap();
+        seen.extend(chunk.lines.into_iter().map(|l| (l.replica, l.output, l.text)));
+        chunk.next
+    };
+    while seen.len() < 6 {
+        after = read(&bench, after, &mut seen).await;
+        assert!(after.is_some());
+    }
+    bench.restart().await;
+    std::fs::write(&gate, "").unwrap();
+    for replica in [0, 1] {
+        bench.ended(&at(replica)).await;
+    }
+    assert_eq!(read(&bench, after, &mut seen).await, None, "nothing more can come");
+    seen.sort_by_key(|(replica, _, text)| (*replica, text.clone()));
+    let expected =
+        [0, 1].into_iter().flat_map(|r| (1..=5).map(move |n| (r, if n == 4 { Output::Stderr } else { Output::Stdout }, n.to_string())));
+    assert_eq!(seen, expected.collect::<Vec<_>>());
+    let failure = bench.supervisor.logs(&bench.owner, &allocation, &LogQuery { replica: None, tail: 1, after: Some("x".to_owned()) }).await;
+    assert_eq!(failure.unwrap_err().field.as_deref(), Some("after"));
+    bench.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kept_output_is_bounded_and_its_end_stays() {
+    let mut bench = Bench::new().await;
+    bench.grant.log_size = Bytes(256 << 10);
+    let id = key("loud");
+    bench.ensure(&id, sh("i=0; while [ $i -lt 60000 ]; do echo line $i; i=$((i+1)); done")).await.unwrap();
+    bench.ended(&id).await;
+    let file = std::fs::metadata(bench.folder.path().join("processes/local/loud/0/stdout")).unwrap();
+    assert!(std::os::unix::fs::MetadataExt::blocks(&file) * 512 <= (256 << 10) + 8192);
+    let query = |tail, after| LogQuery { replica: None, tail, after };
+    let tail = bench.supervisor.logs(&bench.owner, &id.allocation, &query(2, None)).await.unwrap();
+    assert_eq!(tail.lines.iter().map(|l| l.text.as_str()).collect::<Vec<_>>(), ["line 59998", "line 59999"]);
+    // A cursor into what is gone goes on with the oldest whole line that is kept.
+    let kept = bench.supervisor.logs(&bench.owner, &id.allocation, &query(0, Some("v1.0-10-0".to_owned()))).await.unwrap();
+    let first = kept.lines.first().unwrap().text.strip_prefix("line ").unwrap().parse::<u32>().unwrap();
+    assert!(first > 10_000 && first < 59_990, "{first}");
+    assert_eq!(kept.lines.last().unwrap().text, "line 59999");
+    bench.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_name_the_allocation() {
+    let mut bench = Bench::new().await;
+    let id = key("a");
+    bench.ensure(&id, command(&["sleep", "300"])).await.unwrap();
+    let change = bench.changes.next().await.unwrap();
+    assert_eq!(change, Change::Allocation { owner: bench.owner.clone(), allocation: id.allocation.clone() });
+    let other: InstanceName = "other".parse().unwrap();
+    assert_eq!(bench.supervisor.status(&other, &[id]).await.unwrap(), [None], "instances see only their own");
+    bench.clear().await;
+}
