@@ -10,6 +10,7 @@ pub mod provider {
         default_bindings_module: "tradewind_plugin_sdk::bindings::provider",
         runtime_path: "wit_bindgen::rt",
         generate_unused_types: true,
+        additional_derives: [PartialEq],
     });
 }
 
@@ -22,6 +23,7 @@ pub mod policy {
         default_bindings_module: "tradewind_plugin_sdk::bindings::policy",
         runtime_path: "wit_bindgen::rt",
         generate_unused_types: true,
+        additional_derives: [PartialEq],
         with: {
             "tradewind:plugin/types@0.1.0": crate::bindings::provider::tradewind::plugin::types,
             "tradewind:plugin/log@0.1.0": crate::bindings::provider::tradewind::plugin::log,

@@ -1,3 +1,28 @@
 //! Write Tradewind providers and policies.
+//!
+//! A plugin is a crate that implements one trait and registers it:
+//!
+//! * [`Score`] and [`register_score!`]: rank candidates; everything else about placing is done for you;
+//! * [`Policy`] and [`register_policy!`]: decide a whole batch yourself, with views over the request and a [`Ledger`] that keeps the limits;
+//! * [`Provider`] and [`register_provider!`]: make allocations real on some cloud.
+//!
+//! `README.md` beside this crate is the author's guide. [`testing`] runs a plugin's logic under plain `cargo test`.
+//!
+//! This crate hides the generated bindings; nothing in it may depend on the daemon.
+
 #[doc(hidden)]
 pub mod bindings;
+mod error;
+pub mod host;
+pub mod log;
+pub mod policy;
+pub mod provider;
+mod settings;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
+pub mod types;
+pub mod units;
+
+pub use error::{Error, ErrorKind};
+pub use policy::{Answer, Columns, Ledger, Policy, PolicyInfo, Ranking, Request, Score};
+pub use provider::{Context, Features, Offer, Provider, ProviderInfo};

@@ -1,40 +1,49 @@
-//! A first end-to-end policy: everything onto the first candidate.
-use tradewind_plugin_sdk::bindings::{policy::exports::tradewind::plugin::scheduling_policy as p, provider::tradewind::plugin::types::Fault};
+//! A policy: every task goes where it costs least.
+//!
+//! The SDK's ranking does the placing; this crate says only what is good. It knows nothing of providers.
 
-struct Cheapest;
+use serde::Deserialize;
+use tradewind_plugin_sdk::{PolicyInfo, Score, policy::Candidate, register_score};
 
-impl p::Guest for Cheapest {
-    fn describe() -> p::PolicyInfo {
-        p::PolicyInfo {
-            name: "cheapest".into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            summary: "Places every task where it costs least".into(),
-            settings_schema: "{\"type\":\"object\"}".into(),
-            columns: p::Columns::empty(),
-        }
+/// The settings.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cheapest {
+    /// Replicas stay where they run, even where it would be cheaper elsewhere.
+    #[serde(default = "yes")]
+    sticky: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+const SCHEMA: &str = r#"{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "additionalProperties": false,
+  "properties": {
+    "sticky": {
+      "type": "boolean",
+      "default": true,
+      "description": "Replicas stay where they run as long as they may, even where it would be cheaper elsewhere."
     }
-    fn place(r: p::PlaceRequest) -> Result<p::PlaceAnswer, Fault> {
-        let mut answer = p::PlaceAnswer {
-            task: vec![],
-            offer: vec![],
-            replicas: vec![],
-            scores: vec![],
-            unplaced: vec![],
-            lower_bound: None,
-            note: String::new(),
-        };
-        for (t, (shape, replicas)) in r.tasks.shape.iter().zip(&r.tasks.replicas).enumerate() {
-            let from = r.shapes.candidate_start.get(*shape as usize).copied().unwrap_or(0) as usize;
-            let to = r.shapes.candidate_start.get(*shape as usize + 1).copied().unwrap_or(0) as usize;
-            let best = (from..to).min_by_key(|i| r.candidates.cost.get(*i).copied());
-            if let Some(offer) = best.and_then(|i| r.candidates.offer.get(i)) {
-                answer.task.push(t as u32);
-                answer.offer.push(*offer);
-                answer.replicas.push(*replicas);
-            }
-        }
-        Ok(answer)
+  }
+}"#;
+
+impl Score for Cheapest {
+    fn info() -> PolicyInfo {
+        PolicyInfo::new("cheapest", env!("CARGO_PKG_VERSION"), "Places every task where it costs least").schema(SCHEMA)
+    }
+
+    /// The cost of one replica for the whole estimated duration, in US dollars.
+    fn score(&self, candidate: Candidate<'_>) -> f64 {
+        candidate.cost_usd()
+    }
+
+    fn sticky(&self) -> bool {
+        self.sticky
     }
 }
 
-tradewind_plugin_sdk::bindings::policy::export_policy!(Cheapest with_types_in tradewind_plugin_sdk::bindings::policy);
+register_score!(Cheapest);
