@@ -1,0 +1,84 @@
+//! What a plugin says about itself, checked. Free of the contract's types.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tradewind_core::plugin::Features;
+
+use crate::state::tame;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Provider,
+    Policy,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Provider => "provider",
+            Self::Policy => "policy",
+        })
+    }
+}
+
+/// A capability the plugin wants, and what for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Wanted {
+    pub name: String,
+    pub why: String,
+}
+
+/// The answer to `describe`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct About {
+    pub kind: Kind,
+    pub name: String,
+    pub version: String,
+    pub summary: String,
+    /// JSON Schema of the settings.
+    pub settings_schema: Value,
+    pub capabilities: Vec<Wanted>,
+    /// Of a provider: the workloads it runs.
+    pub features: Features,
+}
+
+const SCHEMA_CAP: usize = 256 << 10;
+
+impl About {
+    /// # Errors
+    /// A sentence about the first field that can't be right.
+    pub(crate) fn checked(
+        kind: Kind,
+        (name, version, summary, schema): (String, String, String, String),
+        capabilities: Vec<Wanted>,
+        features: Features,
+    ) -> Result<Self, String> {
+        let label = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+        if !(1..=63).contains(&name.len()) || !name.bytes().all(label) {
+            return Err(format!("the name \"{}\": use 1 to 63 lowercase letters, digits and hyphens", tame(&name)));
+        }
+        if !is_version(&version) {
+            return Err(format!("the version \"{}\": use a semantic version such as 1.2.3", tame(&version)));
+        }
+        if schema.len() > SCHEMA_CAP {
+            return Err(format!("a settings schema of {} bytes, the most is {SCHEMA_CAP}", schema.len()));
+        }
+        let settings_schema: Value = serde_json::from_str(&schema).map_err(|e| format!("a settings schema that is no JSON: {e}"))?;
+        if !settings_schema.is_object() && !settings_schema.is_boolean() {
+            return Err("a settings schema that is no object".to_owned());
+        }
+        let summary: String = tame(&summary).chars().take(200).collect();
+        let capabilities = capabilities.into_iter().take(32).map(|w| Wanted { name: tame(&w.name), why: tame(&w.why) }).collect();
+        Ok(Self { kind, name, version, summary, settings_schema, capabilities, features })
+    }
+}
+
+/// `MAJOR.MINOR.PATCH`, with an optional pre-release or build part.
+fn is_version(text: &str) -> bool {
+    let core = text.split(['-', '+']).next().unwrap_or("");
+    let number = |part: &str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|c| c.is_ascii_digit());
+    text.len() <= 64 && text.is_ascii() && core.split('.').count() == 3 && core.split('.').all(number)
+}

@@ -1,0 +1,132 @@
+//! One wasmtime engine: its pool, its compile cache, its clock. Knows nothing of plugins.
+
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::sync::Semaphore;
+use tradewind_core::units::Bytes;
+use wasmtime::{Cache, CacheConfig, Config, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::limits::{Ceilings, PARTS};
+
+/// How long a guest computes before it yields to others.
+const TICK: Duration = Duration::from_millis(10);
+/// Memory of a slot that stays resident between calls; refilling it beats mapping it anew.
+const RESIDENT: usize = 16 << 20;
+/// Slots kept resident while unused.
+const WARM: u32 = 16;
+/// Python needs about 50,000.
+const TABLE_ELEMENTS: usize = 100_000;
+
+/// How much the engine may hold at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) cache_folder: PathBuf,
+    pub(crate) memory_ceiling: Bytes,
+    pub(crate) slots: u32,
+    /// Absolute; the cache must not lie in it.
+    pub(crate) plugin_folder: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cache-folder \"{path}\" can't be used")]
+    CacheFolder { path: PathBuf, source: std::io::Error },
+    #[error("cache-folder \"{path}\" must not lie in the plugin folder")]
+    CacheInPlugins { path: PathBuf },
+    #[error("the component engine can't be started")]
+    Engine { source: anyhow::Error },
+    #[error("the engine's clock thread can't be started")]
+    Ticker { source: std::io::Error },
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Engine {
+    pub(crate) wasmtime: wasmtime::Engine,
+    /// A call takes as many as its component has memories (or tables), so the pool can't run out.
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) ceilings: Ceilings,
+}
+
+impl Engine {
+    /// # Errors
+    /// When the cache folder is unusable or the pool can't be reserved.
+    pub(crate) fn start(options: &Options) -> Result<Self, Error> {
+        let cache_folder =
+            private_folder(&options.cache_folder).map_err(|source| Error::CacheFolder { path: options.cache_folder.clone(), source })?;
+        if cache_folder.starts_with(&options.plugin_folder) {
+            return Err(Error::CacheInPlugins { path: cache_folder });
+        }
+        let config = config(options, &cache_folder).map_err(|e| Error::Engine { source: e.into() })?;
+        let wasmtime = wasmtime::Engine::new(&config).map_err(|e| Error::Engine { source: e.into() })?;
+        let weak = wasmtime.weak();
+        std::thread::Builder::new()
+            .name("plugin-clock".to_owned())
+            .spawn(move || tick(&weak))
+            .map_err(|source| Error::Ticker { source })?;
+        let ceilings = Ceilings { memory: options.memory_ceiling, slots: options.slots, table_elements: TABLE_ELEMENTS };
+        Ok(Self { wasmtime, slots: Arc::new(Semaphore::new(options.slots as usize)), ceilings })
+    }
+}
+
+/// Ends with the engine.
+fn tick(engine: &EngineWeak) {
+    while let Some(engine) = engine.upgrade() {
+        engine.increment_epoch();
+        drop(engine);
+        std::thread::sleep(TICK);
+    }
+}
+
+fn config(options: &Options, cache_folder: &Path) -> wasmtime::Result<Config> {
+    let slots = options.slots;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_stacks(slots)
+        .total_memories(slots)
+        .total_tables(slots)
+        .total_core_instances(slots.saturating_mul(PARTS))
+        .max_core_instances_per_component(PARTS)
+        .max_memories_per_component(PARTS)
+        .max_tables_per_component(PARTS)
+        .max_memories_per_module(8)
+        .max_tables_per_module(8)
+        .table_elements(TABLE_ELEMENTS)
+        .max_memory_size(usize::try_from(options.memory_ceiling.0).unwrap_or(usize::MAX))
+        .max_unused_warm_slots(WARM)
+        .linear_memory_keep_resident(RESIDENT)
+        .table_keep_resident(64 << 10)
+        .async_stack_keep_resident(64 << 10);
+
+    let mut cache = CacheConfig::new();
+    cache.with_directory(cache_folder);
+
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .cache(Some(Cache::new(cache)?))
+        .epoch_interruption(true)
+        .max_wasm_stack(1 << 20)
+        .async_stack_size(2 << 20)
+        // Decisions replay bit for bit.
+        .relaxed_simd_deterministic(true)
+        .cranelift_nan_canonicalization(true);
+    Ok(config)
+}
+
+/// Makes the folder if need be, closes it to others, and names it absolutely.
+pub(crate) fn private_folder(path: &Path) -> std::io::Result<PathBuf> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let path = path.canonicalize()?;
+    let mode = fs::metadata(&path)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(path)
+}

@@ -1,0 +1,365 @@
+//! The plugin host as the daemon sees it: options in, plugins and a handle out. The channels to the writer stay in here.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout},
+};
+use tradewind_core::{
+    names::{Digest, InstanceName},
+    plugin::{Plugins, Snapshot},
+    units::Bytes,
+};
+
+use crate::{
+    engine::{self, Engine},
+    ledger::Ledger,
+    lent::Capabilities,
+    load::{self, Loader},
+    registry::Registry,
+    view::{PluginView, Problem, Report},
+    watch::Watch,
+    writer::{Cause, Writer},
+};
+
+/// How the host runs. Every folder is made if it is missing, except the plugin folder.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where components and instance files lie.
+    pub folder: PathBuf,
+    /// Where the history and the good versions' bytes are kept. Not in the plugin folder.
+    pub state_folder: PathBuf,
+    /// Where compiled code is kept. Not in the plugin folder.
+    pub cache_folder: PathBuf,
+    /// How long the folder must be quiet before it is looked at. Default 100 ms.
+    pub quiet_period: Duration,
+    /// How often the folder is looked at without any event. Default 30 s.
+    pub rescan_interval: Duration,
+    /// The largest component. Default 64Mi.
+    pub size_cap: Bytes,
+    /// Calls at once, each counted by its component's memories. Default 128.
+    pub call_slots: u32,
+    /// The most an instance file may ask for in `limits.memory`. Default 512Mi.
+    pub memory_ceiling: Bytes,
+    /// How long a call waits for a slot before it is refused as busy. Default 5 s.
+    pub slot_wait: Duration,
+    /// How long a shutdown waits for effects that plugins began. Default 10 s.
+    pub drain_timeout: Duration,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("plugins.folder \"{path}\" can't be read")]
+    Folder { path: PathBuf, source: std::io::Error },
+    #[error("the plugins' state folder \"{path}\" can't be used")]
+    StateFolder { path: PathBuf, source: std::io::Error },
+    #[error("the plugins' state folder \"{path}\" must not lie in the plugin folder")]
+    StateInPlugins { path: PathBuf },
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    #[error("plugins.folder \"{path}\" can't be read; what served goes on serving")]
+    Folder { path: PathBuf, source: std::io::Error },
+    #[error("the plugin host has stopped")]
+    Stopped,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RollbackError {
+    #[error("no plugin instance \"{instance}\" lies in the plugin folder")]
+    UnknownInstance { instance: InstanceName },
+    #[error("\"{digest}\" is no earlier version of \"{instance}\"")]
+    UnknownVersion { instance: InstanceName, digest: Digest },
+    #[error("\"{instance}\" has no earlier version")]
+    NoEarlier { instance: InstanceName },
+    #[error("the kept version \"{digest}\" of \"{instance}\" can't be read")]
+    Unreadable { instance: InstanceName, digest: Digest, source: std::io::Error },
+    #[error("the kept version \"{digest}\" of \"{instance}\" does not load any more")]
+    Load { instance: InstanceName, digest: Digest, source: load::Error },
+    #[error("the plugin host has stopped")]
+    Stopped,
+}
+
+/// The running host. The folder is watched until `Handle::shutdown`.
+#[derive(Clone)]
+pub struct Host {
+    handle: Handle,
+}
+
+/// Talks to the host. Cheap to clone; calls after the shutdown answer that it has stopped.
+#[derive(Clone)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+    registry: Arc<Registry>,
+    loader: Arc<Loader>,
+}
+
+enum Command {
+    Reconcile(oneshot::Sender<Result<Report, ReconcileError>>),
+    RollBack(InstanceName, Option<Digest>, oneshot::Sender<Result<PluginView, RollbackError>>),
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// The task that owns the writer.
+struct Service {
+    writer: Writer,
+    commands: mpsc::Receiver<Command>,
+    watch: Watch,
+    options: Options,
+}
+
+// === impl Options ===
+
+impl Options {
+    /// The defaults, with these folders.
+    pub fn new(folder: impl Into<PathBuf>, state_folder: impl Into<PathBuf>, cache_folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            state_folder: state_folder.into(),
+            cache_folder: cache_folder.into(),
+            quiet_period: Duration::from_millis(100),
+            rescan_interval: Duration::from_secs(30),
+            size_cap: Bytes(64 << 20),
+            call_slots: 128,
+            memory_ceiling: Bytes(512 << 20),
+            slot_wait: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+// === impl Host ===
+
+impl Host {
+    /// Starts the engine, loads what lies in the folder, then watches it. A plugin that is refused does not keep the host from starting.
+    ///
+    /// # Errors
+    /// When a folder can't be used or the engine can't start.
+    pub async fn start(options: Options, capabilities: Capabilities) -> Result<Self, Error> {
+        let opened = tokio::task::spawn_blocking({
+            let options = options.clone();
+            move || open(&options)
+        });
+        let (engine, ledger) = match opened.await {
+            Ok(opened) => opened?,
+            Err(e) => return Err(Error::StateFolder { path: options.state_folder, source: std::io::Error::other(e) }),
+        };
+        let loader = Arc::new(Loader::new(engine, capabilities, options.slot_wait));
+        let registry = Arc::new(Registry::new());
+        let mut writer = Writer {
+            folder: options.folder.clone(),
+            size_cap: options.size_cap.0,
+            loader: loader.clone(),
+            ledger,
+            registry: registry.clone(),
+            slots: std::collections::BTreeMap::new(),
+            problems: Vec::new(),
+        };
+        writer.remember().map_err(|source| Error::StateFolder { path: options.state_folder.clone(), source })?;
+        // Watched before the first look, so that no change falls between them.
+        let watch = Watch::start(&options.folder);
+        let looked = writer.reconcile(Cause::Hint).await.map_err(|source| Error::Folder { path: options.folder.clone(), source })?;
+        let (sender, commands) = mpsc::channel(16);
+        tokio::spawn(Service { writer, commands, watch, options }.run(looked.unsettled));
+        Ok(Self { handle: Handle { commands: sender, registry, loader } })
+    }
+
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+}
+
+impl Plugins for Host {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.handle.registry.snapshot()
+    }
+}
+
+fn open(options: &Options) -> Result<(Engine, Ledger), Error> {
+    let folder = options.folder.canonicalize().map_err(|source| Error::Folder { path: options.folder.clone(), source })?;
+    let engine = Engine::start(&engine::Options {
+        cache_folder: options.cache_folder.clone(),
+        memory_ceiling: options.memory_ceiling,
+        slots: options.call_slots,
+        plugin_folder: folder.clone(),
+    })?;
+    let ledger = Ledger::open(&options.state_folder).map_err(|source| Error::StateFolder { path: options.state_folder.clone(), source })?;
+    if ledger.folder().starts_with(&folder) {
+        return Err(Error::StateInPlugins { path: options.state_folder.clone() });
+    }
+    Ok((engine, ledger))
+}
+
+// === impl Handle ===
+
+impl Handle {
+    /// Looks at the folder now. Answers when everything that changed is active or refused.
+    ///
+    /// # Errors
+    /// When the folder can't be listed; nothing changes then.
+    pub async fn reconcile(&self) -> Result<Report, ReconcileError> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(Command::Reconcile(answer)).await.map_err(|_| ReconcileError::Stopped)?;
+        answered.await.map_err(|_| ReconcileError::Stopped)?
+    }
+
+    /// Every instance that is or was in the folder, by name.
+    pub fn list(&self) -> Vec<PluginView> {
+        self.registry.load().slots.iter().map(|(name, slot)| slot.view(name)).collect()
+    }
+
+    pub fn inspect(&self, instance: &InstanceName) -> Option<PluginView> {
+        self.registry.load().slots.get(instance).map(|slot| slot.view(instance))
+    }
+
+    /// Files that can't belong to any instance.
+    pub fn problems(&self) -> Vec<Problem> {
+        self.registry.load().problems.clone()
+    }
+
+    /// Goes back to the version with this component digest, or to the one before. It serves, also after a restart, until the folder holds
+    /// something else than what it holds now.
+    ///
+    /// # Errors
+    /// When there is no such version; what serves goes on.
+    pub async fn rollback(&self, instance: InstanceName, version: Option<Digest>) -> Result<PluginView, RollbackError> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(Command::RollBack(instance, version, answer)).await.map_err(|_| RollbackError::Stopped)?;
+        answered.await.map_err(|_| RollbackError::Stopped)?
+    }
+
+    /// Wakes after every look that changed something; the value is the snapshot's version.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.registry.subscribe()
+    }
+
+    /// Versions in memory: those that serve, and old ones that a call or a snapshot still holds.
+    pub fn live_versions(&self) -> usize {
+        self.loader.census.alive()
+    }
+
+    /// Compiled components in memory.
+    pub fn live_components(&self) -> usize {
+        self.loader.live_components()
+    }
+
+    /// Stops watching and waits for the effects that plugins began. What holds a snapshot can still call.
+    pub async fn shutdown(&self) {
+        let (answer, answered) = oneshot::channel();
+        if self.commands.send(Command::Shutdown(answer)).await.is_ok() {
+            // An error means that it has stopped already.
+            let _stopped = answered.await;
+        }
+    }
+}
+
+// === impl Service ===
+
+impl Service {
+    async fn run(mut self, unsettled: bool) {
+        let mut timer = interval_at(Instant::now() + self.options.rescan_interval, self.options.rescan_interval);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut due = unsettled.then(|| self.soon());
+        // Steady writing must not put a look off for ever.
+        let mut latest: Option<Instant> = None;
+        loop {
+            let look_at = due;
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(Command::Reconcile(answer)) => {
+                        due = self.demand(answer).await.then(|| self.soon());
+                    }
+                    Some(Command::RollBack(instance, version, answer)) => {
+                        // The asker may have gone.
+                        let _gone = answer.send(self.writer.roll_back(&instance, version).await);
+                    }
+                    Some(Command::Shutdown(answer)) => {
+                        self.finish().await;
+                        let _gone = answer.send(());
+                        return;
+                    }
+                    None => return self.finish().await,
+                },
+                Some(()) = self.watch.hints.recv() => {
+                    let last = *latest.get_or_insert_with(|| Instant::now() + 10 * self.options.quiet_period);
+                    due = Some(self.soon().min(last));
+                }
+                () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {
+                    latest = None;
+                    due = self.look().await.then(|| self.soon());
+                }
+                _ = timer.tick() => {
+                    due = self.look().await.then(|| self.soon()).or(due);
+                }
+            }
+        }
+    }
+
+    fn soon(&self) -> Instant {
+        Instant::now() + self.options.quiet_period
+    }
+
+    /// Whether to look again soon.
+    async fn look(&mut self) -> bool {
+        match self.writer.reconcile(Cause::Hint).await {
+            Ok(looked) => looked.unsettled,
+            Err(error) => {
+                tracing::warn!(folder = %self.options.folder.display(), %error, "the plugin folder can't be read; what served goes on serving");
+                false
+            }
+        }
+    }
+
+    async fn demand(&mut self, answer: oneshot::Sender<Result<Report, ReconcileError>>) -> bool {
+        let outcome = self.writer.reconcile(Cause::Demand).await;
+        let unsettled = outcome.as_ref().is_ok_and(|looked| looked.unsettled);
+        let path = self.options.folder.clone();
+        let _gone = answer.send(outcome.map(|looked| looked.report).map_err(|source| ReconcileError::Folder { path, source }));
+        unsettled
+    }
+
+    async fn finish(self) {
+        let effects = self.writer.loader.effects.clone();
+        effects.close();
+        if timeout(self.options.drain_timeout, effects.wait()).await.is_err() {
+            tracing::warn!(running = effects.len(), "effects that plugins began are still running at shutdown");
+        }
+    }
+}
+
+/// What an operator may know of a component file without running the daemon.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileInspection {
+    pub digest: Digest,
+    pub size: Bytes,
+    pub imports: Vec<String>,
+    pub exports: Vec<String>,
+    /// What it says about itself.
+    pub about: crate::about::About,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
+    #[error(transparent)]
+    Load(#[from] load::Error),
+}
+
+/// Compiles a component and asks it who it is, with nothing granted but the look at its imports.
+///
+/// # Errors
+/// When it is no plugin of this contract.
+pub async fn inspect_file(bytes: Vec<u8>, cache_folder: PathBuf) -> Result<FileInspection, InspectError> {
+    let size = Bytes(bytes.len() as u64);
+    let options = engine::Options { cache_folder, memory_ceiling: Bytes(512 << 20), slots: 16, plugin_folder: PathBuf::from("/dev/null") };
+    let engine = tokio::task::spawn_blocking(move || Engine::start(&options)).await.map_err(|_| load::Error::Aborted)??;
+    let digest = Digest::of(&bytes);
+    let (imports, exports, about) = load::inspect(engine, bytes.into(), digest).await?;
+    Ok(FileInspection { digest, size, imports, exports, about })
+}

@@ -1,0 +1,237 @@
+//! What is remembered on disk: the history of every instance and the bytes of its good versions, so that a roll-back is one call and a
+//! bad file in the folder can't outlive a restart. All functions block.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use tradewind_core::{
+    names::{Digest, InstanceName},
+    units::Instant,
+};
+
+/// Good versions kept per instance.
+const KEPT: usize = 10;
+
+/// Component and instance file: what makes a version.
+pub(crate) type Pair = (Digest, Digest);
+
+/// A period in which one version served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) component: Digest,
+    pub(crate) settings: Digest,
+    /// The component's file name.
+    pub(crate) file: String,
+    pub(crate) plugin: String,
+    pub(crate) version: String,
+    pub(crate) since: Instant,
+    /// None: it still serves.
+    pub(crate) until: Option<Instant>,
+    pub(crate) rolled_back: bool,
+}
+
+impl Entry {
+    pub(crate) fn pair(&self) -> Pair {
+        (self.component, self.settings)
+    }
+}
+
+/// A roll-back in force: as long as the folder holds `refused`, `target` serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pin {
+    pub(crate) refused: Pair,
+    pub(crate) target: Pair,
+}
+
+/// The history of one instance, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct History {
+    pub(crate) entries: Vec<Entry>,
+    #[serde(default)]
+    pub(crate) pin: Option<Pin>,
+}
+
+impl History {
+    /// A new version serves from now on. Going on with the same one after a restart is no new period.
+    pub(crate) fn begin(&mut self, entry: Entry) {
+        if let Some(last) = self.entries.last_mut()
+            && last.until.is_none()
+        {
+            if last.pair() == entry.pair() {
+                return;
+            }
+            last.until = Some(entry.since);
+        }
+        self.entries.push(entry);
+        if self.entries.len() > KEPT {
+            self.entries.drain(..self.entries.len() - KEPT);
+        }
+    }
+
+    pub(crate) fn end(&mut self, now: Instant) {
+        if let Some(last) = self.entries.last_mut() {
+            last.until.get_or_insert(now);
+        }
+    }
+
+    /// The version to go back to: the given component's last one, or the last that differs from what serves.
+    pub(crate) fn before(&self, current: Option<Pair>, wanted: Option<Digest>) -> Option<&Entry> {
+        self.entries.iter().rev().find(|e| match wanted {
+            Some(digest) => e.component == digest && Some(e.pair()) != current,
+            None => Some(e.pair()) != current && !e.rolled_back,
+        })
+    }
+}
+
+/// The folder that holds all of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Ledger {
+    folder: PathBuf,
+}
+
+impl Ledger {
+    /// # Errors
+    /// When the folder can't be made.
+    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+        let folder = crate::engine::private_folder(folder)?;
+        for part in ["components", "settings", "history"] {
+            fs::create_dir_all(folder.join(part))?;
+        }
+        Ok(Self { folder })
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Every history; one that can't be read is told and begun anew, for a plugin must not fail for its past.
+    pub(crate) fn histories(&self) -> io::Result<Vec<(InstanceName, History)>> {
+        let mut all = Vec::new();
+        for entry in fs::read_dir(self.folder.join("history"))? {
+            let path = entry?.path();
+            let Some(name) = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_suffix(".json")) else { continue };
+            let Ok(instance) = name.parse::<InstanceName>() else { continue };
+            match serde_json::from_slice(&fs::read(&path)?) {
+                Ok(history) => all.push((instance, history)),
+                Err(error) => tracing::warn!(%instance, %error, "the plugin's history can't be read and begins anew"),
+            }
+        }
+        Ok(all)
+    }
+
+    /// The bytes first, then the history that refers to them, then what no history refers to goes.
+    pub(crate) fn keep(&self, instance: &InstanceName, history: &History, bytes: Option<(&[u8], &[u8])>) -> io::Result<()> {
+        if let (Some((component, settings)), Some(entry)) = (bytes, history.entries.last()) {
+            self.put(&self.component_path(entry.component), component)?;
+            self.put(&self.settings_path(entry.settings), settings)?;
+        }
+        let path = self.folder.join("history").join(format!("{instance}.json"));
+        write(&path, &serde_json::to_vec_pretty(history).map_err(io::Error::other)?)
+    }
+
+    /// Removes bytes that no history refers to.
+    pub(crate) fn sweep(&self) -> io::Result<()> {
+        let histories = self.histories()?;
+        let entries = || histories.iter().flat_map(|(_, h)| &h.entries);
+        let components: BTreeSet<PathBuf> = entries().map(|e| self.component_path(e.component)).collect();
+        let settings: BTreeSet<PathBuf> = entries().map(|e| self.settings_path(e.settings)).collect();
+        for (part, used) in [("components", components), ("settings", settings)] {
+            for entry in fs::read_dir(self.folder.join(part))? {
+                let path = entry?.path();
+                if !used.contains(&path) {
+                    fs::remove_file(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Component and instance file of a kept version, checked against their digests.
+    pub(crate) fn bytes(&self, (component, settings): Pair) -> io::Result<(Vec<u8>, Vec<u8>)> {
+        let read = |path: PathBuf, digest: Digest| {
+            let bytes = fs::read(&path)?;
+            if Digest::of(&bytes) == digest { Ok(bytes) } else { Err(io::Error::other(format!("{} is damaged", path.display()))) }
+        };
+        Ok((read(self.component_path(component), component)?, read(self.settings_path(settings), settings)?))
+    }
+
+    fn component_path(&self, digest: Digest) -> PathBuf {
+        self.folder.join("components").join(format!("{}.wasm", digest.hex()))
+    }
+
+    fn settings_path(&self, digest: Digest) -> PathBuf {
+        self.folder.join("settings").join(format!("{}.toml", digest.hex()))
+    }
+
+    fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        if fs::metadata(path).is_ok_and(|m| m.len() == bytes.len() as u64) { Ok(()) } else { write(path, bytes) }
+    }
+}
+
+/// Whole or not at all, also after a crash.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = fs::File::create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    if let Some(folder) = path.parent() {
+        fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(n: u8, since: u64) -> Entry {
+        let digest = Digest::of(&[n]);
+        Entry {
+            component: digest,
+            settings: digest,
+            file: "a.wasm".into(),
+            plugin: "a".into(),
+            version: "1.0.0".into(),
+            since: Instant(since),
+            until: None,
+            rolled_back: false,
+        }
+    }
+
+    #[test]
+    fn periods_follow_one_another() {
+        let mut history = History::default();
+        history.begin(entry(1, 10));
+        history.begin(entry(1, 11));
+        history.begin(entry(2, 20));
+        assert_eq!(history.entries.len(), 2);
+        assert_eq!(history.entries[0].until, Some(Instant(20)));
+        let now = Some(history.entries[1].pair());
+        assert_eq!(history.before(now, None).unwrap().component, Digest::of(&[1]));
+        assert!(history.before(now, Some(Digest::of(&[9]))).is_none());
+    }
+
+    #[test]
+    fn only_what_a_history_refers_to_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(folder.path()).unwrap();
+        let name: InstanceName = "a".parse().unwrap();
+        let mut history = History::default();
+        for n in 0..30 {
+            history.begin(entry(n, u64::from(n)));
+            ledger.keep(&name, &history, Some((&[n], &[n]))).unwrap();
+        }
+        ledger.sweep().unwrap();
+        assert_eq!(ledger.histories().unwrap(), [(name, history.clone())]);
+        assert_eq!(fs::read_dir(folder.path().join("components")).unwrap().count(), KEPT);
+        assert_eq!(ledger.bytes(history.entries[0].pair()).unwrap(), (vec![20], vec![20]));
+        fs::write(folder.path().join("components").join(format!("{}.wasm", Digest::of(&[29]).hex())), b"x").unwrap();
+        assert!(ledger.bytes(history.entries[9].pair()).is_err());
+    }
+}

@@ -1,0 +1,102 @@
+//! What the host lends to one plugin instance, and the tasks that its effects run in. Knows the ports, not the contract's types.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio_util::task::TaskTracker;
+use tradewind_core::{
+    capability::{Clock, Http, HttpRequest, HttpResponse, Machine, ProcessKey, ProcessSpec, ProcessStatus, Processes},
+    failure::Failure,
+    grant::{Grants, HttpGrant, ProcessGrant},
+    names::{AllocationId, InstanceName},
+    units::Instant,
+    workload::{LogChunk, LogQuery},
+};
+
+/// The outer side of every capability.
+#[derive(Clone)]
+pub struct Capabilities {
+    pub processes: Arc<dyn Processes>,
+    pub http: Arc<dyn Http>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Shared by the calls of one version.
+#[derive(Clone)]
+pub(crate) struct Lent {
+    pub(crate) owner: InstanceName,
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) effects: TaskTracker,
+    /// The zero of the monotonic clock.
+    pub(crate) epoch: std::time::Instant,
+}
+
+impl Lent {
+    /// Runs an effect in a task of the host: when the caller's store is dropped, only the wait goes with it.
+    pub(crate) async fn effect<T: Send + 'static>(
+        &self,
+        effect: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    ) -> Result<T, Failure> {
+        match self.effects.spawn(effect).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::internal("the host's side of a capability broke off").code("capability-failed")),
+        }
+    }
+}
+
+// === for a look at a file ===
+
+impl Capabilities {
+    /// Capabilities that do nothing: every call is denied.
+    pub(crate) fn none() -> Self {
+        Self { processes: Arc::new(Nothing), http: Arc::new(Nothing), clock: Arc::new(Nothing) }
+    }
+
+    /// Lets every import link. Nothing is opened by it together with `none`.
+    pub(crate) fn every_import() -> Grants {
+        let process = r#"{ "process": { "commands": [] }, "http": { "hosts": [] } }"#;
+        serde_json::from_str(process).unwrap_or_default()
+    }
+}
+
+struct Nothing;
+
+fn denied<T>() -> Result<T, Failure> {
+    Err(Failure::denied("nothing is lent while a file is inspected"))
+}
+
+#[async_trait]
+impl Processes for Nothing {
+    async fn ensure(&self, _: &InstanceName, _: &ProcessGrant, _: ProcessKey, _: ProcessSpec) -> Result<ProcessStatus, Failure> {
+        denied()
+    }
+    async fn status(&self, _: &InstanceName, _: &[ProcessKey]) -> Result<Vec<Option<ProcessStatus>>, Failure> {
+        denied()
+    }
+    async fn remove(&self, _: &InstanceName, _: &ProcessKey) -> Result<bool, Failure> {
+        denied()
+    }
+    async fn owned(&self, _: &InstanceName) -> Result<Vec<ProcessKey>, Failure> {
+        denied()
+    }
+    async fn logs(&self, _: &InstanceName, _: &AllocationId, _: &LogQuery) -> Result<LogChunk, Failure> {
+        denied()
+    }
+    async fn machine(&self, _: &InstanceName, _: &ProcessGrant) -> Result<Machine, Failure> {
+        denied()
+    }
+}
+
+#[async_trait]
+impl Http for Nothing {
+    async fn send(&self, _: &InstanceName, _: &HttpGrant, _: HttpRequest) -> Result<HttpResponse, Failure> {
+        denied()
+    }
+}
+
+impl Clock for Nothing {
+    fn now(&self) -> Instant {
+        Instant(0)
+    }
+}

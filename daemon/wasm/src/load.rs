@@ -1,0 +1,276 @@
+//! From bytes to a version that may serve: compile, audit, check resources, link, ask who it is, check the settings. A plugin that fails
+//! anywhere on the way never serves.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, Weak},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tradewind_core::{
+    failure::Failure,
+    names::{Digest, InstanceName},
+    plugin::Identity,
+};
+use wasmtime::component::Component;
+
+use crate::{
+    about::About,
+    audit,
+    call::{Runner, Stats},
+    engine::Engine,
+    instance_file::InstanceFile,
+    lent::{Capabilities, Lent},
+    v0_1,
+    version::{Census, Version},
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("it is not a WebAssembly component: {why}")]
+    NotComponent { why: String },
+    #[error("it can't be compiled: {why}")]
+    Compile { why: String },
+    #[error(transparent)]
+    Audit(#[from] audit::Error),
+    #[error("{0}")]
+    Limits(String),
+    #[error("it needs {needs}, {most}")]
+    Resources { needs: String, most: String },
+    #[error("its imports or exports don't have the contract's types: {why}")]
+    Types { why: String },
+    #[error("it can't tell who it is: {}", .0.message)]
+    Describe(Failure),
+    #[error("its settings schema is not valid: {0}")]
+    Schema(String),
+    #[error("settings{path}: {why}")]
+    Settings { path: String, why: String },
+    #[error("the loading broke off")]
+    Aborted,
+}
+
+impl Error {
+    /// Whether the same bytes may load another time.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Aborted) || matches!(self, Self::Describe(f) if f.code.as_deref() == Some("busy"))
+    }
+}
+
+/// What is to be loaded: one component and the file that configures it.
+pub(crate) struct Candidate {
+    pub(crate) instance: InstanceName,
+    pub(crate) file: InstanceFile,
+    pub(crate) settings_digest: Digest,
+    pub(crate) component: Arc<[u8]>,
+    pub(crate) component_digest: Digest,
+    /// The instance's counts go on over its versions.
+    pub(crate) stats: Arc<Stats>,
+    /// The instance's queue, when its `concurrency` stays the same.
+    pub(crate) gate: Option<Arc<Semaphore>>,
+    /// The instance's count of living versions.
+    pub(crate) census: Census,
+}
+
+/// Loads plugins. Instances of the same bytes share their compiled code.
+pub(crate) struct Loader {
+    pub(crate) engine: Engine,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) effects: TaskTracker,
+    pub(crate) census: Census,
+    pub(crate) patience: Duration,
+    epoch: Instant,
+    compiled: Mutex<HashMap<Digest, Weak<Compiled>>>,
+}
+
+/// Machine code, freed with its last version.
+pub(crate) struct Compiled {
+    component: Component,
+    imports: Vec<String>,
+    exports: Vec<String>,
+    /// Memories or tables, whichever are more: the pool's slots that a call takes.
+    weight: u32,
+}
+
+impl Loader {
+    pub(crate) fn new(engine: Engine, capabilities: Capabilities, patience: Duration) -> Self {
+        Self {
+            engine,
+            capabilities,
+            effects: TaskTracker::new(),
+            census: Census::default(),
+            patience,
+            epoch: Instant::now(),
+            compiled: Mutex::default(),
+        }
+    }
+
+    /// # Errors
+    /// Why it may not serve, as a sentence about the plugin.
+    pub(crate) async fn load(&self, candidate: Candidate) -> Result<Version, Error> {
+        let settings = candidate.file.settings.clone();
+        let census = candidate.census.clone();
+        let (linked, mut runner) = self.prepare(candidate).await?;
+        let (about, described) = v0_1::describe(linked, &runner).await.map_err(Error::Describe)?;
+        let text = settings.to_string();
+        let about = check_settings(about, settings).await?;
+
+        let identity = Identity { plugin: about.name.clone(), version: about.version.clone(), ..(*runner.identity).clone() };
+        runner.identity = Arc::new(identity);
+        let (identity, limits, grants) = (runner.identity.clone(), runner.limits.clone(), runner.lent.grants.clone());
+        let callable = v0_1::callable(described, runner, text, &about, self.census.count(&census));
+        Ok(Version { identity, about, limits, grants, callable })
+    }
+
+    /// All that goes without running the plugin.
+    async fn prepare(&self, candidate: Candidate) -> Result<(v0_1::Linked, Runner), Error> {
+        let Candidate { instance, file, settings_digest, component, component_digest, stats, gate, census: _ } = candidate;
+        if let Some(fault) = file.limits.fault(&self.engine.ceilings) {
+            return Err(Error::Limits(fault));
+        }
+        let code = self.compile(component, component_digest).await?;
+        let found = audit::audit(&code.imports, &code.exports, &instance, &file.grants)?;
+        if code.weight > self.engine.ceilings.slots {
+            return Err(Error::Resources {
+                needs: format!("{} memories or tables", code.weight),
+                most: format!("the pool has {}", self.engine.ceilings.slots),
+            });
+        }
+        let linked = v0_1::link(&self.engine.wasmtime, &code.component, found.kind, &file.grants, found.wasi)
+            .map_err(|e| Error::Types { why: chain(&e) })?;
+        let lent = Lent {
+            owner: instance.clone(),
+            grants: Arc::new(file.grants),
+            capabilities: self.capabilities.clone(),
+            effects: self.effects.clone(),
+            epoch: self.epoch,
+        };
+        // Its own name and version are not known yet; the file's name stands for them in errors.
+        let identity = Arc::new(Identity {
+            instance,
+            plugin: file.component.trim_end_matches(".wasm").to_owned(),
+            version: "0.0.0".to_owned(),
+            component: component_digest,
+            settings: settings_digest,
+        });
+        let permits = file.limits.concurrency as usize;
+        let runner = Runner {
+            identity,
+            engine: self.engine.clone(),
+            limits: file.limits,
+            lent,
+            stats,
+            gate: gate.unwrap_or_else(|| Arc::new(Semaphore::new(permits))),
+            weight: code.weight,
+            patience: self.patience,
+            _code: code,
+        };
+        Ok((linked, runner))
+    }
+
+    async fn compile(&self, bytes: Arc<[u8]>, digest: Digest) -> Result<Arc<Compiled>, Error> {
+        if let Some(code) = self.known(digest) {
+            return Ok(code);
+        }
+        let engine = self.engine.wasmtime.clone();
+        let code = tokio::task::spawn_blocking(move || compile(&engine, &bytes)).await.map_err(|_| Error::Aborted)??;
+        let code = Arc::new(code);
+        let mut compiled = self.lock();
+        compiled.retain(|_, weak| weak.strong_count() > 0);
+        compiled.insert(digest, Arc::downgrade(&code));
+        Ok(code)
+    }
+
+    fn known(&self, digest: Digest) -> Option<Arc<Compiled>> {
+        self.lock().get(&digest).and_then(Weak::upgrade)
+    }
+
+    /// Compiled components that are alive.
+    pub(crate) fn live_components(&self) -> usize {
+        self.lock().values().filter(|weak| weak.strong_count() > 0).count()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Weak<Compiled>>> {
+        match self.compiled.lock() {
+            Ok(guard) => guard,
+            Err(poisoned) => poisoned.into_inner(),
+        }
+    }
+}
+
+/// # Errors
+/// When the bytes are no component, or use what this engine has not.
+pub(crate) fn compile(engine: &wasmtime::Engine, bytes: &[u8]) -> Result<Compiled, Error> {
+    recognise(bytes)?;
+    let component = Component::from_binary(engine, bytes).map_err(|e| Error::Compile { why: chain(&e) })?;
+    let (imports, exports) = audit::interfaces(engine, &component);
+    let needs = component.resources_required();
+    let weight = needs.map_or(1, |n| n.num_memories.max(n.num_tables).max(1));
+    Ok(Compiled { component, imports, exports, weight })
+}
+
+/// Tells the common mistakes apart before the compiler speaks.
+fn recognise(bytes: &[u8]) -> Result<(), Error> {
+    let why = match (bytes.get(..4), bytes.get(4..8)) {
+        (Some(b"\0asm"), Some([0x0d, 0, 1, 0])) => return Ok(()),
+        (Some(b"\0asm"), Some([1, 0, 0, 0])) => "it is a core module; make a component of it with `tradewind plugin build`".to_owned(),
+        (None, _) if bytes.is_empty() => "the file is empty".to_owned(),
+        _ => "it does not begin as one".to_owned(),
+    };
+    Err(Error::NotComponent { why })
+}
+
+/// Off the async threads: a schema from a plugin may be costly.
+async fn check_settings(about: About, settings: serde_json::Value) -> Result<About, Error> {
+    tokio::task::spawn_blocking(move || {
+        validate(&about.settings_schema, &settings)?;
+        Ok(about)
+    })
+    .await
+    .map_err(|_| Error::Aborted)?
+}
+
+fn validate(schema: &serde_json::Value, settings: &serde_json::Value) -> Result<(), Error> {
+    let validator = jsonschema::draft202012::options()
+        .with_pattern_options(jsonschema::PatternOptions::regex())
+        .build(schema)
+        .map_err(|e| Error::Schema(crate::state::tame(&e.to_string())))?;
+    match validator.iter_errors(settings).next() {
+        None => Ok(()),
+        Some(error) => {
+            let path = error.instance_path().as_str().replace('/', ".");
+            Err(Error::Settings { path, why: crate::state::tame(&error.to_string()) })
+        }
+    }
+}
+
+/// The whole chain in one line: the outermost alone says too little.
+fn chain(error: &wasmtime::Error) -> String {
+    let parts: Vec<String> = error.chain().map(|e| crate::state::tame(&e.to_string())).collect();
+    parts.join(": ")
+}
+
+/// Compiles a component and asks it who it is; every capability it imports is linked to a dead end.
+///
+/// # Errors
+/// When it is no plugin of this contract.
+pub(crate) async fn inspect(engine: Engine, component: Arc<[u8]>, digest: Digest) -> Result<(Vec<String>, Vec<String>, About), Error> {
+    let loader = Loader::new(engine, Capabilities::none(), Duration::from_secs(5));
+    let code = loader.compile(component.clone(), digest).await?;
+    let mut file = InstanceFile::bare("inspected.wasm");
+    file.grants = Capabilities::every_import();
+    let candidate = Candidate {
+        instance: InstanceName::try_from("inspected".to_owned()).map_err(|_| Error::Aborted)?,
+        file,
+        settings_digest: Digest::of(b""),
+        component,
+        component_digest: digest,
+        stats: Arc::default(),
+        gate: None,
+        census: Census::default(),
+    };
+    let (linked, runner) = loader.prepare(candidate).await?;
+    let (about, _) = v0_1::describe(linked, &runner).await.map_err(Error::Describe)?;
+    Ok((code.imports.clone(), code.exports.clone(), about))
+}

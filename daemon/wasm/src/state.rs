@@ -1,0 +1,159 @@
+//! What a store holds during its one call: budgets, the lent capabilities, an empty WASI. Dropped with the call.
+
+use std::sync::Arc;
+
+use tradewind_core::plugin::Identity;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use crate::{
+    lent::Lent,
+    limits::{Ceilings, Limiter, Limits},
+};
+
+const LONGEST_LINE: usize = 4096;
+
+/// The data of one store.
+pub(crate) struct Call {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) operation: &'static str,
+    pub(crate) lent: Lent,
+    pub(crate) limiter: Limiter,
+    log_lines: u32,
+    dropped_lines: u64,
+    host_bytes: u64,
+    /// The last line at level error: a guest's panic, if it has a hook for that.
+    last_error: Option<String>,
+    wasi: Option<Box<(WasiCtx, ResourceTable)>>,
+}
+
+/// The call moved more bytes through the host than its limit.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("too many bytes through host calls")]
+pub(crate) struct HostBytesExceeded;
+
+/// A level of the guest's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl Call {
+    pub(crate) fn new(identity: Arc<Identity>, operation: &'static str, lent: Lent, limits: &Limits, ceilings: &Ceilings) -> Self {
+        Self {
+            identity,
+            operation,
+            lent,
+            limiter: Limiter::new(limits, ceilings),
+            log_lines: limits.log_lines,
+            dropped_lines: 0,
+            host_bytes: limits.host_bytes.0,
+            last_error: None,
+            wasi: None,
+        }
+    }
+
+    /// Takes bytes from the call's budget.
+    pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), HostBytesExceeded> {
+        match self.host_bytes.checked_sub(bytes as u64) {
+            Some(left) => {
+                self.host_bytes = left;
+                Ok(())
+            }
+            None => Err(HostBytesExceeded),
+        }
+    }
+
+    /// One line of the guest's log. Its text is untrusted: capped and escaped.
+    pub(crate) fn log(&mut self, level: Level, message: &str, fields: &[(&str, &str)]) {
+        let line = tame(message);
+        if level == Level::Error {
+            self.last_error = Some(line.clone());
+        }
+        let Some(left) = self.log_lines.checked_sub(1) else {
+            self.dropped_lines += 1;
+            return;
+        };
+        self.log_lines = left;
+        let fields = fields.iter().take(16).map(|(k, v)| format!("{}={}", tame(k), tame(v))).collect::<Vec<_>>().join(" ");
+        let id = &self.identity;
+        let (instance, plugin, digest, operation) = (id.instance.as_str(), id.plugin.as_str(), id.component.short(), self.operation);
+        macro_rules! emit {
+            ($level:ident) => {
+                tracing::$level!(target: "plugin", instance, plugin, digest, operation, fields, "{line}")
+            };
+        }
+        match level {
+            Level::Trace => emit!(trace),
+            Level::Debug => emit!(debug),
+            Level::Info => emit!(info),
+            Level::Warn => emit!(warn),
+            Level::Error => emit!(error),
+        }
+    }
+
+    pub(crate) fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
+    }
+
+    pub(crate) fn dropped_lines(&self) -> u64 {
+        self.dropped_lines
+    }
+}
+
+/// Caps a guest's text and makes its control characters harmless.
+pub(crate) fn tame(text: &str) -> String {
+    let mut out: String = text.chars().take(LONGEST_LINE).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if out.len() < text.len() && text.chars().nth(LONGEST_LINE).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+// === an empty WASI 0.2 ===
+
+impl WasiView for Call {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let (ctx, table) = &mut **self.wasi.get_or_insert_with(|| Box::new((empty_wasi(), ResourceTable::new())));
+        WasiCtxView { ctx, table }
+    }
+}
+
+/// No files, no environment, no arguments, no network. Time stands still and chance repeats itself, so that a policy's answers replay.
+fn empty_wasi() -> WasiCtx {
+    let mut builder = WasiCtxBuilder::new();
+    builder
+        .wall_clock(StandStill)
+        .monotonic_clock(StandStill)
+        .insecure_random_seed(0)
+        .insecure_random(wasmtime_wasi::random::Deterministic::new(vec![0x5a; 64]))
+        .secure_random(wasmtime_wasi::random::Deterministic::new(vec![0xa5; 64]))
+        .allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false);
+    builder.build()
+}
+
+struct StandStill;
+
+impl HostWallClock for StandStill {
+    fn resolution(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(1)
+    }
+    fn now(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
+}
+
+impl HostMonotonicClock for StandStill {
+    fn resolution(&self) -> u64 {
+        1
+    }
+    fn now(&self) -> u64 {
+        0
+    }
+}

@@ -1,0 +1,48 @@
+//! One loaded version of one instance, and the count of those that still live.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
+
+use tradewind_core::{grant::Grants, plugin::Identity};
+
+use crate::{about::About, limits::Limits, v0_1::Callable};
+
+/// How many versions are alive: active ones, and old ones whose last call or snapshot has not ended.
+#[derive(Clone, Default)]
+pub(crate) struct Census(Arc<AtomicUsize>);
+
+/// Held by a version as long as it lives: counted for all, and for its instance.
+pub(crate) struct Counted([Census; 2]);
+
+/// What the registry holds of an active instance.
+pub(crate) struct Version {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) about: About,
+    pub(crate) limits: Limits,
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) callable: Callable,
+}
+
+impl Census {
+    pub(crate) fn count(&self, own: &Census) -> Counted {
+        let both = [self.clone(), own.clone()];
+        for census in &both {
+            census.0.fetch_add(1, SeqCst);
+        }
+        Counted(both)
+    }
+
+    pub(crate) fn alive(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        for census in &self.0 {
+            census.0.fetch_sub(1, SeqCst);
+        }
+    }
+}
