@@ -19,7 +19,8 @@ use crate::{Error, Options, file, schema, tables};
 /// Writers that may wait in line; those beyond wait to get in.
 const QUEUE: usize = 1024;
 
-/// The state of one daemon. Clones share it; it is released when it is closed or the last clone is dropped.
+/// The state of one daemon. Clones share it. It is released by `close`, or when the last clone is dropped: that waits for the writes
+/// in line and so blocks, where `close` does not.
 #[derive(Debug, Clone)]
 pub struct Database {
     inner: Arc<Inner>,
