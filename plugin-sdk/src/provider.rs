@@ -7,6 +7,8 @@ use std::marker::PhantomData;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::offers::Offer;
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use self::offers::{Strings, columns};
 use crate::{
     Error,
     bindings::provider::{

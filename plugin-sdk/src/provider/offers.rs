@@ -130,15 +130,25 @@ impl Strings {
         index
     }
 
+    /// Takes in another list of texts, and says which number each of them has here.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn append(&mut self, texts: Vec<String>) -> Vec<u32> {
+        texts.iter().map(|text| self.index(text)).collect()
+    }
+
     pub(crate) fn into_list(self) -> Vec<String> {
         self.list
     }
 }
 
-/// A column, empty when it says nothing but the default. Two NaNs count as the same.
+/// A column, empty when it says nothing but the default.
 fn column<T: Copy + PartialEq>(offers: &[Offer], default: T, value: impl Fn(&Offer) -> T) -> Vec<T> {
-    let same = |value: T| value == default || (value != value && default != default);
-    if offers.iter().all(|offer| same(value(offer))) { Vec::new() } else { offers.iter().map(value).collect() }
+    if offers.iter().all(|offer| value(offer) == default) { Vec::new() } else { offers.iter().map(value).collect() }
+}
+
+/// A column of qualities, where NaN means unknown.
+fn numbers(offers: &[Offer], value: impl Fn(&Offer) -> f64) -> Vec<f64> {
+    if offers.iter().all(|offer| value(offer).is_nan()) { Vec::new() } else { offers.iter().map(value).collect() }
 }
 
 /// The contract's form of a list of offers.
@@ -154,7 +164,6 @@ pub(crate) fn columns(offers: Vec<Offer>) -> Offers {
     let (accelerator, source) = (texts(|offer| &offer.accelerator), texts(|offer| &offer.source));
     let id = offers.iter().map(|offer| strings.index(&offer.id)).collect();
     let (label_start, labels) = label_columns(&offers, &mut strings);
-    let numbers = |value: fn(&Offer) -> f64, default: f64| column(&offers, default, value);
     Offers {
         id,
         region,
@@ -176,15 +185,15 @@ pub(crate) fn columns(offers: Vec<Offer>) -> Offers {
         free_cpu: column(&offers, u64::MAX, |offer| offer.free_cpu),
         free_memory: column(&offers, u64::MAX, |offer| offer.free_memory),
         spot: column(&offers, 0, |offer| u8::from(offer.spot)),
-        performance: numbers(|offer| offer.performance, 1.0),
-        availability: numbers(|offer| offer.availability, f64::NAN),
-        latency: numbers(|offer| offer.latency, f64::NAN),
-        bandwidth: numbers(|offer| offer.bandwidth, f64::NAN),
-        interruption_rate: numbers(|offer| offer.interruption_rate, f64::NAN),
-        failure_rate: numbers(|offer| offer.failure_rate, f64::NAN),
-        time_to_ready: numbers(|offer| offer.time_to_ready, f64::NAN),
-        load: numbers(|offer| offer.load, f64::NAN),
-        carbon: numbers(|offer| offer.carbon, f64::NAN),
+        performance: column(&offers, 1.0, |offer| offer.performance),
+        availability: numbers(&offers, |offer| offer.availability),
+        latency: numbers(&offers, |offer| offer.latency),
+        bandwidth: numbers(&offers, |offer| offer.bandwidth),
+        interruption_rate: numbers(&offers, |offer| offer.interruption_rate),
+        failure_rate: numbers(&offers, |offer| offer.failure_rate),
+        time_to_ready: numbers(&offers, |offer| offer.time_to_ready),
+        load: numbers(&offers, |offer| offer.load),
+        carbon: numbers(&offers, |offer| offer.carbon),
         source,
         // One undated quote leaves the whole column out: the contract has no "now" for a single row.
         quoted_at: offers.iter().map(|offer| offer.quoted_at).collect::<Option<Vec<u64>>>().unwrap_or_default(),
