@@ -33,6 +33,11 @@ pub fn binary() -> PathBuf {
     std::env::var_os("TRADEWIND_BIN").map_or_else(|| target().join("debug/tradewind"), PathBuf::from)
 }
 
+/// The service that the tests deploy.
+pub fn hello() -> PathBuf {
+    binary().with_file_name("hello")
+}
+
 /// A component of this repository, as `make plugins` has built it.
 pub fn component(name: &str) -> PathBuf {
     let folder = std::env::var_os("TRADEWIND_PLUGINS").map_or_else(|| target().join("plugins"), PathBuf::from);
@@ -54,7 +59,8 @@ impl Daemon {
         std::fs::create_dir_all(&plugins)?;
         std::fs::create_dir_all(folder.path().join("data"))?;
         for name in components {
-            std::fs::copy(component(name), plugins.join(format!("{name}.wasm"))).with_context(|| format!("plugin {name}: run `make plugins`"))?;
+            std::fs::copy(component(name), plugins.join(format!("{name}.wasm")))
+                .with_context(|| format!("plugin {name}: run `make plugins`"))?;
         }
         for (name, text) in instances {
             std::fs::write(plugins.join(format!("{name}.toml")), text)?;
@@ -130,7 +136,11 @@ impl Daemon {
     /// The command line, as a user runs it.
     pub fn cli(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(binary());
-        command.args(["--server", &self.address]).args(arguments).stdin(Stdio::null()).env("TRADEWIND_CONFIG", self.folder.path().join("config.toml"));
+        command
+            .args(["--server", &self.address])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .env("TRADEWIND_CONFIG", self.folder.path().join("config.toml"));
         Ok(command.output()?)
     }
 
@@ -138,7 +148,12 @@ impl Daemon {
     pub fn run(&self, arguments: &[&str]) -> Result<String> {
         let output = self.cli(arguments)?;
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.success(), "tradewind {arguments:?} ended with {}:\n{out}\n{err}\n--- daemon ---\n{}", output.status, self.log());
+        ensure!(
+            output.status.success(),
+            "tradewind {arguments:?} ended with {}:\n{out}\n{err}\n--- daemon ---\n{}",
+            output.status,
+            self.log()
+        );
         Ok(out.into_owned())
     }
 

@@ -1,0 +1,89 @@
+//! Services: started, spread, resized, updated in place, deleted.
+
+use anyhow::Result;
+use tradewind_tests::{Daemon, endpoints};
+
+use crate::{fetch, pids, web};
+
+#[tokio::test]
+async fn a_service_answers_grows_shrinks_changes_and_goes() -> Result<()> {
+    let daemon = Daemon::local()?;
+    daemon.put("hello", &web("hello", 2, "first")).await?;
+    let running = daemon.running("hello").await?;
+    let before = pids(&running);
+    assert_eq!(before.len(), 2, "{running:#}");
+    for endpoint in endpoints(&running) {
+        assert_eq!(fetch(&daemon.http, &endpoint).await?, "hello, first\n");
+    }
+
+    daemon.put("hello", &web("hello", 4, "first")).await?;
+    let grown = daemon.until("hello", "four replicas", |d| d["status"] == "running" && d["ready"] == 4).await?;
+    assert!(before.iter().all(|pid| pids(&grown).contains(pid)), "growing leaves what runs alone");
+
+    daemon.put("hello", &web("hello", 1, "first")).await?;
+    let shrunk = daemon.until("hello", "one replica", |d| d["status"] == "running" && d["ready"] == 1 && pids(d).len() == 1).await?;
+    assert!(before.contains(&pids(&shrunk)[0]), "the first replicas stay");
+
+    daemon.put("hello", &web("hello", 1, "second")).await?;
+    let changed = daemon.until("hello", "changed", |d| d["status"] == "running" && d["observedGeneration"] == 4).await?;
+    assert_ne!(pids(&changed), pids(&shrunk));
+    let endpoint = endpoints(&changed).remove(0);
+    assert_eq!(fetch(&daemon.http, &endpoint).await?, "hello, second\n");
+
+    daemon.delete("hello").await?;
+    daemon.gone("hello").await?;
+    assert!(fetch(&daemon.http, &endpoint).await.is_err(), "nothing listens any more");
+    Ok(())
+}
+
+#[tokio::test]
+async fn health_decides_what_is_ready() -> Result<()> {
+    let daemon = Daemon::local()?;
+    daemon.put("sick", &web("sick", 1, "x")).await?;
+    let running = daemon.running("sick").await?;
+    let endpoint = endpoints(&running).remove(0);
+    fetch(&daemon.http, &format!("{endpoint}/sick")).await?;
+    let sick = daemon.until("sick", "unhealthy", |d| d["ready"] == 0).await?;
+    assert_eq!(sick["tasks"][0]["allocations"][0]["replicaStatus"][0]["health"], "unhealthy", "{sick:#}");
+    assert_ne!(sick["status"], "running");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_replica_that_dies_comes_back_and_its_output_is_kept() -> Result<()> {
+    let daemon = Daemon::local()?;
+    daemon.put("phoenix", &web("phoenix", 1, "x")).await?;
+    let running = daemon.running("phoenix").await?;
+    let _ = fetch(&daemon.http, &format!("{}/exit/3", endpoints(&running)[0])).await;
+    let back = daemon.until("phoenix", "back", |d| d["status"] == "running" && pids(d) != pids(&running) && !pids(d).is_empty()).await?;
+    assert!(back["tasks"][0]["allocations"][0]["replicaStatus"][0]["restarts"].as_u64() >= Some(1), "{back:#}");
+    let logs = daemon.run(&["logs", "phoenix"])?;
+    assert!(logs.contains("ends with 3"), "{logs}");
+    assert!(logs.matches("listening on port").count() >= 2, "{logs}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_does_not_fit_waits_and_says_why() -> Result<()> {
+    let daemon = Daemon::start(
+        &["cheapest", "process"],
+        &[("local", "component = \"process.wasm\"\n[grants.process]\ncommands = [\"*\"]\ncpu = \"50m\"\n")],
+    )?;
+    daemon.put("big", &web("big", 8, "x")).await?;
+    let waiting = daemon.until("big", "partly placed", |d| d["ready"] == 5).await?;
+    assert_eq!(waiting["status"], "degraded", "{waiting:#}");
+    assert!(waiting["message"].as_str().unwrap_or_default().contains("3 replicas have no place"), "{waiting:#}");
+    daemon.put("big", &web("big", 5, "x")).await?;
+    daemon.running("big").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_that_can_not_start_says_so() -> Result<()> {
+    let daemon = Daemon::local()?;
+    let manifest = "{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {name: nope}, spec: {services: {web: {command: [/no/such/program]}}}}";
+    daemon.put("nope", manifest).await?;
+    let failed = daemon.until("nope", "failed", |d| d["status"] == "failed").await?;
+    assert!(failed["message"].as_str().unwrap_or_default().contains("/no/such/program"), "{failed:#}");
+    Ok(())
+}
