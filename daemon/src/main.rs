@@ -1,1 +1,20 @@
-fn main() {}
+//! The `tradewind` binary: `tradewind serve` is the daemon, the other commands are its clients.
+#![allow(unreachable_pub, reason = "a binary has no outside: pub means that other modules of it may use it")]
+
+mod cli;
+mod client;
+mod config;
+mod controller;
+mod http;
+mod problem;
+mod readiness;
+mod runtime_file;
+mod serve;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Several crates speak TLS and would each choose their own cryptography. An error means that it is chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    cli::main()
+}

@@ -1,0 +1,90 @@
+//! The command line: what can be typed, and which command answers. Except for `serve`, `config` and the authoring commands, everything
+//! is a client of the HTTP API and of nothing else.
+
+mod args;
+mod commands;
+mod error;
+mod output;
+mod progress;
+mod render;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use args::Cli;
+pub use error::Error;
+
+use crate::{
+    client::Client,
+    config::{Effective, Overrides},
+    runtime_file,
+};
+use args::{Command, Globals};
+use output::Output;
+
+/// What client commands work with.
+struct Context {
+    client: Client,
+    namespace: Option<String>,
+    output: Output,
+}
+
+/// Parses the arguments, runs the command, and prints what went wrong, once.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            error.print();
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Error> {
+    let Cli { globals, command } = cli;
+    let command = match command {
+        Command::Serve(args) => {
+            return crate::serve::run(&overrides(&globals, Some(&args))).map(|()| ExitCode::SUCCESS).map_err(Error::from);
+        }
+        Command::Config(args) => return commands::config::run(&globals, args).map(|()| ExitCode::SUCCESS),
+        Command::Completions { shell } => return commands::completions(shell).map(|()| ExitCode::SUCCESS),
+        Command::Plugin(args) => match commands::author::run(&globals, args)? {
+            commands::author::Next::Done => return Ok(ExitCode::SUCCESS),
+            commands::author::Next::Ask(args) => Command::Plugin(args),
+        },
+        other => other,
+    };
+    let context = Context { client: client(&globals)?, namespace: globals.namespace.clone(), output: Output::new(globals.output) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
+    let code = runtime.block_on(commands::run(&context, command))?;
+    Ok(ExitCode::from(code))
+}
+
+/// The daemon that was named, else the one that left its address in the data folder, else one at the configured address.
+fn client(globals: &Globals) -> Result<Client, Error> {
+    if let Some(server) = &globals.server {
+        return Ok(Client::new(server)?);
+    }
+    let config = Effective::load(&overrides(globals, None), environment)?.config;
+    let server = match runtime_file::read(&config.data) {
+        Some(daemon) => daemon.address,
+        None => format!("http://{}", config.listen),
+    };
+    Ok(Client::new(&server)?)
+}
+
+fn overrides(globals: &Globals, serve: Option<&args::Serve>) -> Overrides {
+    Overrides {
+        config: globals.config.clone(),
+        data: globals.data.clone(),
+        listen: serve.and_then(|s| s.listen.clone()),
+        plugins: serve.and_then(|s| s.plugins.clone()),
+    }
+}
+
+/// A variable of the environment; an empty one counts as absent.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|v| !v.is_empty())
+}

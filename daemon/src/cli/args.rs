@@ -1,0 +1,266 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tradewind_core::units::Millis;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done            4  the manifest is not valid
+  1  failed          5  another change came first
+  2  wrong usage     6  the daemon can't be reached
+  3  not found       7  not done within the time allowed
+`plan --exit-code` ends with 2 when something would change.";
+
+/// State what should run; Tradewind decides where, makes it so, and can say why.
+#[derive(Debug, Parser)]
+#[command(name = "tradewind", version, after_long_help = EXIT_CODES, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// The daemon's URL. Default: the one that runs with the same data folder
+    #[arg(long, global = true, env = "TRADEWIND_SERVER", value_name = "URL")]
+    pub server: Option<String>,
+    /// The namespace. Default: `default`; lists show all
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// How results are printed
+    #[arg(short, long, global = true, value_enum, default_value_t = Form::Table)]
+    pub output: Form,
+    /// The configuration file. Default: tradewind/config.toml in the user's configuration folder; also TRADEWIND_CONFIG
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The daemon's data folder (the setting `data`); also TRADEWIND_DATA
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    Yaml,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon
+    Serve(Serve),
+    /// Create or change deployments from manifests and wait until they run
+    Apply(Apply),
+    /// Show what applying a manifest would change, where, what it costs and why
+    Plan(Plan),
+    /// List deployments, or show one
+    Get { name: Option<String> },
+    /// Show a deployment in full: tasks, places, replicas, endpoints, the last decision, events
+    Describe { name: String },
+    /// Delete a deployment and wait until it is gone
+    Delete(Delete),
+    /// Print what a deployment's replicas wrote
+    Logs(Logs),
+    /// Print what has happened
+    Events(Events),
+    /// List what the providers can supply now
+    Offers {
+        /// Only this provider instance's
+        #[arg(long)]
+        provider: Option<String>,
+    },
+    /// Show what every cloud would cost for a manifest, and how it performs
+    Assess {
+        #[command(flatten)]
+        files: Files,
+    },
+    /// List decisions, the newest first
+    Decisions {
+        /// Only those that concern it
+        deployment: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Decisions one by one
+    #[command(subcommand)]
+    Decision(Decision),
+    /// Providers and policies: list, inspect, reload, roll back, write, build
+    #[command(subcommand)]
+    Plugin(Plugin),
+    /// The settings: what is in force, where each came from
+    Config(Config),
+    /// Print the JSON Schema of the manifest
+    Schema,
+    /// Print a completion script
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where the API listens (the setting `listen`); port 0 lets the system choose; also TRADEWIND_LISTEN
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// The plugin folder (the setting `plugins`); also TRADEWIND_PLUGINS
+    #[arg(long, value_name = "DIR")]
+    pub plugins: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Files {
+    /// A manifest in YAML or JSON; `-` reads standard input. May be given several times
+    #[arg(short, long = "file", required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Apply {
+    #[command(flatten)]
+    pub files: Files,
+    /// Do not wait until it runs
+    #[arg(long)]
+    pub detach: bool,
+    /// How long to wait
+    #[arg(long, default_value = "5m", value_name = "DURATION")]
+    pub timeout: Millis,
+}
+
+#[derive(Debug, Args)]
+pub struct Plan {
+    #[command(flatten)]
+    pub files: Files,
+    /// End with 2 when something would change
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Delete {
+    pub name: String,
+    /// Do not wait until it is gone
+    #[arg(long)]
+    pub detach: bool,
+    /// How long to wait
+    #[arg(long, default_value = "5m", value_name = "DURATION")]
+    pub timeout: Millis,
+}
+
+#[derive(Debug, Args)]
+pub struct Logs {
+    pub name: String,
+    /// Go on until nothing more can come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only this task's
+    #[arg(long)]
+    pub task: Option<String>,
+    /// Only this replica's
+    #[arg(long)]
+    pub replica: Option<u32>,
+    /// The last so many lines
+    #[arg(long, default_value_t = 100)]
+    pub tail: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct Events {
+    /// Only this deployment's
+    pub deployment: Option<String>,
+    /// Go on with those to come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// The last so many
+    #[arg(long, default_value_t = 50)]
+    pub limit: usize,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Decision {
+    /// Show a decision: what was chosen, what was not, and why
+    Show { id: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Plugin {
+    /// List the plugin instances
+    List,
+    /// Show a plugin instance, or a component file
+    Inspect {
+        /// The name of an instance, or a file that ends in .wasm
+        #[arg(value_name = "NAME|FILE.wasm")]
+        what: String,
+    },
+    /// Compare the plugin folder with what is loaded, now
+    Reload,
+    /// Go back to an earlier version of an instance
+    Rollback {
+        name: String,
+        /// The component's digest out of its history. Default: the version before the active one
+        #[arg(long, value_name = "DIGEST")]
+        to: Option<String>,
+    },
+    /// Compile plugins and make components of them
+    Build {
+        /// The folders of the plugins
+        #[arg(required = true, value_name = "DIR")]
+        folders: Vec<PathBuf>,
+        /// Where the components go
+        #[arg(long, default_value = ".", value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Write a new plugin that works
+    New {
+        name: String,
+        #[arg(long, value_enum)]
+        kind: PluginKind,
+        /// The folder in which its folder is made
+        #[arg(long, default_value = ".", value_name = "DIR")]
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PluginKind {
+    Provider,
+    Policy,
+}
+
+#[derive(Debug, Args)]
+pub struct Config {
+    #[command(subcommand)]
+    pub command: Option<ConfigCommand>,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every setting, its value and where that came from
+    Show,
+    /// Only check that the configuration can be used
+    Check,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_go_anywhere() {
+        let cli = Cli::parse_from(["tradewind", "apply", "-f", "a.yaml", "-f", "-", "-n", "team", "-o", "json", "--timeout", "1m 30s"]);
+        assert_eq!((cli.globals.namespace.as_deref(), cli.globals.output), (Some("team"), Form::Json));
+        let Command::Apply(apply) = cli.command else { panic!("not apply") };
+        assert_eq!((apply.files.files.len(), apply.timeout, apply.detach), (2, Millis::from_secs(90), false));
+    }
+}

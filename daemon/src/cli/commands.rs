@@ -1,0 +1,99 @@
+//! One file per command, or per family of small ones. Each asks the API and prints the answer.
+
+pub mod apply;
+pub mod author;
+pub mod config;
+mod decisions;
+mod delete;
+mod deployments;
+mod offers;
+mod plan;
+mod plugins;
+mod stream;
+mod wait;
+
+use std::{
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use clap::CommandFactory;
+use tradewind_core::names::Namespace;
+
+pub use deployments::Description;
+
+use super::{Cli, Context, Error, args::Command};
+use crate::client::{self, Document};
+
+/// Runs a client command.
+///
+/// # Errors
+/// Whatever keeps it from doing what was asked. The number is the exit code.
+pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
+    match command {
+        Command::Apply(args) => apply::run(context, args).await?,
+        Command::Plan(args) => return plan::run(context, args).await,
+        Command::Get { name: None } => deployments::list(context).await?,
+        Command::Get { name: Some(name) } => deployments::get(context, &name).await?,
+        Command::Describe { name } => deployments::describe(context, &name).await?,
+        Command::Delete(args) => delete::run(context, args).await?,
+        Command::Logs(args) => stream::logs(context, args).await?,
+        Command::Events(args) => stream::events(context, args).await?,
+        Command::Offers { provider } => offers::list(context, provider).await?,
+        Command::Assess { files } => offers::assess(context, files).await?,
+        Command::Decisions { deployment, limit } => decisions::list(context, deployment, limit).await?,
+        Command::Decision(super::args::Decision::Show { id }) => decisions::show(context, &id).await?,
+        Command::Plugin(args) => plugins::run(context, args).await?,
+        Command::Schema => {
+            let schema: serde_json::Value = context.client.get(&["v1", "schema", "manifest"], &[]).await?;
+            context.output.text(&serde_json::to_string_pretty(&schema).map_err(|e| Error::Encode { form: "JSON", source: e.into() })?)?;
+        }
+        // `cli::run` has answered these: they need no daemon.
+        Command::Serve(_) | Command::Config(_) | Command::Completions { .. } => {}
+    }
+    Ok(0)
+}
+
+/// Prints a completion script.
+pub fn completions(shell: clap_complete::Shell) -> Result<(), Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "tradewind", &mut script);
+    io::Write::write_all(&mut io::stdout().lock(), &script)?;
+    Ok(())
+}
+
+impl Context {
+    /// The query that names the namespace of one deployment.
+    fn namespace(&self) -> Vec<(&'static str, String)> {
+        self.namespace.iter().map(|n| ("namespace", n.clone())).collect()
+    }
+
+    fn namespace_or_default(&self) -> String {
+        self.namespace.clone().unwrap_or_else(|| Namespace::default_namespace().to_string())
+    }
+}
+
+/// Reads every file before anything is sent.
+fn read(files: &[PathBuf]) -> Result<Vec<Document>, Error> {
+    files.iter().map(|file| read_one(file)).collect()
+}
+
+fn read_one(file: &Path) -> Result<Document, Error> {
+    let failed = |source| Error::Read { path: file.to_owned(), source };
+    let bytes = if file == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes).map_err(failed)?;
+        bytes
+    } else {
+        std::fs::read(file).map_err(failed)?
+    };
+    Ok(Document { file: file.to_owned(), bytes: bytes.into() })
+}
+
+/// Ties a refusal to the file that was refused.
+fn about(file: PathBuf) -> impl FnOnce(client::Error) -> Error {
+    move |e| match e {
+        client::Error::Refused(problem) => Error::File { file, problem },
+        other => other.into(),
+    }
+}

@@ -1,0 +1,86 @@
+//! `plugin build`, `plugin new`, and `plugin inspect` of a file: an author's commands, which need no daemon.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tradewind_author::{BuildOptions, Built};
+use tradewind_wasm::FileInspection;
+
+use crate::cli::{
+    Error,
+    args::{Globals, Plugin, PluginKind},
+    output::Output,
+    render,
+};
+
+/// Whether the daemon must be asked.
+pub enum Next {
+    Done,
+    Ask(Plugin),
+}
+
+/// What was built.
+#[derive(Debug, Serialize)]
+struct Component {
+    name: String,
+    kind: String,
+    wasm: PathBuf,
+    size: u64,
+    digest: String,
+    imports: Vec<String>,
+}
+
+pub fn run(globals: &Globals, args: Plugin) -> Result<Next, Error> {
+    let output = Output::new(globals.output);
+    match args {
+        Plugin::Build { folders, out } => build(&output, folders, &out)?,
+        Plugin::New { name, kind, dir } => create(&output, &name, kind, &dir)?,
+        Plugin::Inspect { what } if what.ends_with(".wasm") => {
+            let inspection = inspect(Path::new(&what))?;
+            output.show(&inspection, |_| render::plugin::file(&inspection))?;
+        }
+        other => return Ok(Next::Ask(other)),
+    }
+    Ok(Next::Done)
+}
+
+fn build(output: &Output, folders: Vec<PathBuf>, out: &Path) -> Result<(), Error> {
+    let mut built: Vec<Built> = Vec::new();
+    for folder in folders {
+        let options = BuildOptions { manifest_dir: folder, out: Some(out.to_owned()), ..BuildOptions::default() };
+        built.extend(tradewind_author::build_all(&options)?);
+    }
+    let components: Vec<Component> = built.into_iter().map(Component::from).collect();
+    output.show(&components, |_| components.iter().map(Component::line).collect::<Vec<_>>().join("\n"))
+}
+
+fn inspect(path: &Path) -> Result<FileInspection, Error> {
+    let read = |source| Error::Read { path: path.to_owned(), source };
+    let bytes = std::fs::read(path).map_err(read)?;
+    let cache = compile_cache();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    runtime.block_on(tradewind_wasm::inspect_file(bytes, cache)).map_err(|source| Error::Inspect { path: path.to_owned(), source })
+}
+
+/// Compiled code is worth keeping between two looks at the same file.
+fn compile_cache() -> PathBuf {
+    use etcetera::BaseStrategy;
+    let usual = etcetera::choose_base_strategy().ok().map(|s| s.cache_dir().join("tradewind"));
+    usual.unwrap_or_else(|| std::env::temp_dir().join("tradewind-cache"))
+}
+
+impl From<Built> for Component {
+    fn from(b: Built) -> Self {
+        Self { name: b.name, kind: b.kind.as_str().to_owned(), wasm: b.wasm, size: b.size, digest: b.digest, imports: b.imports }
+    }
+}
+
+impl Component {
+    fn line(&self) -> String {
+        format!("{} {} -> {} ({} bytes, {})", self.kind, self.name, self.wasm.display(), self.size, self.digest)
+    }
+}
+
+fn create(_output: &Output, name: &str, _kind: PluginKind, _dir: &Path) -> Result<(), Error> {
+    Err(Error::Argument { what: "the name", value: name.to_owned(), rule: "plugin new is not there yet".to_owned() })
+}

@@ -1,0 +1,43 @@
+//! `get` and `describe`.
+
+use serde::Serialize;
+use tradewind_core::view::{DecisionView, DeploymentSummary, DeploymentView, Event};
+
+use crate::{
+    cli::{Context, Error, render},
+    http::List,
+};
+
+const EVENTS: usize = 10;
+
+/// Everything `describe` tells.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Description {
+    pub deployment: DeploymentView,
+    pub decision: Option<DecisionView>,
+    pub events: Vec<Event>,
+}
+
+pub async fn list(context: &Context) -> Result<(), Error> {
+    let list: List<DeploymentSummary> = context.client.get(&["v1", "deployments"], &context.namespace()).await?;
+    context.output.show(&list.items, |out| render::deployment::list(out, &list.items))
+}
+
+pub async fn get(context: &Context, name: &str) -> Result<(), Error> {
+    let view: DeploymentView = context.client.get(&["v1", "deployments", name], &context.namespace()).await?;
+    context.output.show(&view, |out| render::deployment::one(out, &view))
+}
+
+pub async fn describe(context: &Context, name: &str) -> Result<(), Error> {
+    let namespace = context.namespace();
+    let deployment: DeploymentView = context.client.get(&["v1", "deployments", name], &namespace).await?;
+    let mut query = namespace.clone();
+    query.extend([("deployment", name.to_owned()), ("limit", "1".to_owned())]);
+    let decisions: List<DecisionView> = context.client.get(&["v1", "decisions"], &query).await?;
+    let mut query = namespace;
+    query.push(("limit", EVENTS.to_string()));
+    let events: List<Event> = context.client.get(&["v1", "deployments", name, "events"], &query).await?;
+    let description = Description { deployment, decision: decisions.items.into_iter().next(), events: events.items };
+    context.output.show(&description, |out| render::deployment::describe(out, &description))
+}

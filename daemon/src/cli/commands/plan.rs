@@ -1,0 +1,25 @@
+//! `plan`: what applying would change.
+
+use reqwest::Method;
+use tradewind_core::view::{ChangeAction, PlanView};
+
+use super::{about, read};
+use crate::{
+    cli::{Context, Error, args::Plan, render},
+    client::Body,
+};
+
+/// The exit code that stands for differences.
+const DIFFERENT: u8 = 2;
+
+pub async fn run(context: &Context, args: Plan) -> Result<u8, Error> {
+    let mut plans: Vec<PlanView> = Vec::new();
+    for document in read(&args.files.files)? {
+        let (file, name) = (document.file.clone(), document.name());
+        let path = ["v1", "deployments", name.as_str(), "plan"];
+        plans.push(context.client.send(Method::POST, &path, &[], Body::Manifest(document)).await.map_err(about(file))?);
+    }
+    context.output.show(&plans, |out| plans.iter().map(|p| render::plan::plan(out, p)).collect::<Vec<_>>().join("\n\n"))?;
+    let different = plans.iter().any(|p| !p.unplaced.is_empty() || p.changes.iter().any(|c| c.action != ChangeAction::Keep));
+    Ok(if args.exit_code && different { DIFFERENT } else { 0 })
+}

@@ -1,0 +1,39 @@
+//! `plugin list|inspect|reload|rollback`: what the daemon has loaded.
+
+use reqwest::Method;
+use tradewind_core::names::Digest;
+use tradewind_wasm::{PluginView, Report};
+
+use crate::{
+    cli::{Context, Error, args::Plugin, render},
+    client::Body,
+    http::{Plugins, Rollback},
+};
+
+pub async fn run(context: &Context, args: Plugin) -> Result<(), Error> {
+    match args {
+        Plugin::List => {
+            let plugins: Plugins = context.client.get(&["v1", "plugins"], &[]).await?;
+            context.output.show(&plugins, |out| render::plugin::list(out, &plugins))
+        }
+        Plugin::Inspect { what } => {
+            let view: PluginView = context.client.get(&["v1", "plugins", &what], &[]).await?;
+            context.output.show(&view, |out| render::plugin::one(out, &view))
+        }
+        Plugin::Reload => {
+            let report: Report = context.client.send(Method::POST, &["v1", "plugins", "reload"], &[], Body::Empty).await?;
+            context.output.show(&report, |_| render::plugin::report(&report))
+        }
+        Plugin::Rollback { name, to } => {
+            let digest =
+                to.map(|value| value.parse::<Digest>().map_err(|e| Error::Argument { what: "the digest", value, rule: e.rule.to_owned() }));
+            let body = serde_json::to_value(Rollback { digest: digest.transpose()? });
+            let body = body.map_err(|e| Error::Encode { form: "JSON", source: e.into() })?;
+            let path = ["v1", "plugins", name.as_str(), "rollback"];
+            let view: PluginView = context.client.send(Method::POST, &path, &[], Body::Json(body)).await?;
+            context.output.show(&view, |out| render::plugin::one(out, &view))
+        }
+        // `author::run` has done these: they need no daemon.
+        Plugin::Build { .. } | Plugin::New { .. } => Ok(()),
+    }
+}

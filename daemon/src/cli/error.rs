@@ -1,0 +1,176 @@
+//! Why a command failed, what it prints, and the exit code.
+
+use std::{
+    error::Error as _,
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use tradewind_core::units::Millis;
+
+use crate::{
+    client,
+    problem::{Kind, Problem},
+};
+
+/// A command that did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// The daemon refused a file.
+    #[error("\"{}\" was refused: {}", file.display(), problem.detail)]
+    File { file: PathBuf, problem: Box<Problem> },
+    #[error("\"{}\" can't be read", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("deployment \"{name}\" failed: {message}")]
+    Failed { name: String, message: String },
+    #[error("deployment \"{name}\" was deleted meanwhile")]
+    Deleted { name: String },
+    #[error("deployment \"{name}\" is not {wanted} after {after}: {message}")]
+    TimedOut { name: String, wanted: &'static str, after: Millis, message: String },
+    #[error(transparent)]
+    Config(#[from] crate::config::Error),
+    #[error(transparent)]
+    Serve(#[from] crate::serve::Error),
+    #[error(transparent)]
+    Author(#[from] tradewind_author::Error),
+    #[error("\"{}\" is no plugin that can be used", path.display())]
+    Inspect { path: PathBuf, source: tradewind_wasm::InspectError },
+    #[error("{what} \"{value}\" can't be used: {rule}")]
+    Argument { what: &'static str, value: String, rule: String },
+    #[error("the stream broke off: {message}")]
+    Stream { message: String },
+    #[error("the result can't be printed")]
+    Print(#[from] io::Error),
+    #[error("the result can't be written as {form}")]
+    Encode { form: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("the runtime can't be started")]
+    Runtime(#[source] io::Error),
+}
+
+impl Error {
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Print(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Argument { .. } => 2,
+            Self::Client(client::Error::Server { .. }) => 2,
+            Self::Client(client::Error::Unreachable { .. }) => 6,
+            Self::Client(client::Error::Refused(problem)) | Self::File { problem, .. } => problem_code(problem),
+            Self::TimedOut { .. } => 7,
+            Self::Deleted { .. } => 5,
+            _ => 1,
+        }
+    }
+
+    /// Once, with every cause and what can be done. A reader that has gone is no error to tell anybody.
+    pub fn print(&self) {
+        if matches!(self, Self::Print(e) if e.kind() == io::ErrorKind::BrokenPipe) {
+            return;
+        }
+        let mut text = format!("error: {self}\n");
+        match self {
+            Self::File { file, problem } => push_problem(&mut text, problem, Some(&file.display().to_string())),
+            Self::Client(client::Error::Refused(problem)) => push_problem(&mut text, problem, None),
+            _ => {}
+        }
+        let mut cause = self.source();
+        while let Some(e) = cause {
+            push(&mut text, &format!("  because: {e}"));
+            cause = e.source();
+        }
+        if let Some(remedy) = self.remedy() {
+            push(&mut text, &format!("  help: {remedy}"));
+        }
+        // Nothing is left to tell it to when this fails too.
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Client(client::Error::Unreachable { .. }) => {
+                Some("start it with `tradewind serve`, or name another with --server or TRADEWIND_SERVER".to_owned())
+            }
+            Self::Client(client::Error::Refused(problem)) | Self::File { problem, .. } => problem.remedy.clone(),
+            Self::TimedOut { name, .. } => Some(format!(
+                "the daemon goes on: see `tradewind describe {name}` and `tradewind events {name}`, or allow more with --timeout"
+            )),
+            Self::Failed { name, .. } => Some(format!("see `tradewind describe {name}` and `tradewind logs {name}`")),
+            _ => None,
+        }
+    }
+}
+
+fn push(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push('\n');
+}
+
+/// Each problem as `FILE:LINE:COLUMN: path: message`, as far as these are known.
+fn push_problem(text: &mut String, problem: &Problem, file: Option<&str>) {
+    for p in &problem.problems {
+        let mut place = file.unwrap_or_default().to_owned();
+        for number in [p.line, p.column].into_iter().flatten() {
+            place.push_str(&format!(":{number}"));
+        }
+        let parts = [place.trim_start_matches(':'), &p.path, &p.message];
+        let shown: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        push(text, &shown.join(": "));
+    }
+    for cause in &problem.causes {
+        push(text, &format!("  because: {cause}"));
+    }
+}
+
+fn problem_code(problem: &Problem) -> u8 {
+    match (problem.kind, problem.status) {
+        (Kind::NotFound, _) => 3,
+        (Kind::InvalidManifest, _) => 4,
+        (Kind::GenerationMismatch | Kind::Conflict, _) => 5,
+        (Kind::PluginFailed, 422) => 4,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tradewind_core::manifest;
+
+    fn refused(kind: Kind, status: u16) -> Error {
+        let title = kind.title().to_owned();
+        let problem = Problem { kind, title, status, detail: "d".into(), instance: None, problems: vec![], causes: vec![], remedy: None };
+        Error::Client(client::Error::Refused(Box::new(problem)))
+    }
+
+    #[test]
+    fn exit_codes_mean_what_the_help_says() {
+        for (kind, status, code) in [
+            (Kind::NotFound, 404, 3),
+            (Kind::InvalidManifest, 400, 4),
+            (Kind::InvalidManifest, 422, 4),
+            (Kind::GenerationMismatch, 412, 5),
+            (Kind::Conflict, 409, 5),
+            (Kind::Internal, 500, 1),
+        ] {
+            assert_eq!(refused(kind, status).exit_code(), code, "{kind:?}");
+        }
+        let late = Error::TimedOut { name: "x".into(), wanted: "running", after: Millis(1), message: String::new() };
+        assert_eq!(late.exit_code(), 7);
+    }
+
+    #[test]
+    fn problems_are_printed_where_an_editor_can_find_them() {
+        let at = |path: &str, line, column| manifest::Problem { path: path.into(), message: "is wrong".into(), line, column };
+        let problem = Problem {
+            problems: vec![at("spec.a", Some(3), Some(7)), at("", Some(1), None), at("spec.b", None, None)],
+            ..match refused(Kind::InvalidManifest, 422) {
+                Error::Client(client::Error::Refused(p)) => *p,
+                _ => unreachable!(),
+            }
+        };
+        let mut text = String::new();
+        push_problem(&mut text, &problem, Some("m.yaml"));
+        assert_eq!(text, "m.yaml:3:7: spec.a: is wrong\nm.yaml:1: is wrong\nm.yaml: spec.b: is wrong\n");
+    }
+}

@@ -1,0 +1,80 @@
+//! Decisions: who decided what, against which alternatives, and what was excluded.
+
+use tradewind_core::view::{DecisionView, ExcludedView, RankedOffer, TaskReason};
+
+use super::{known, place};
+use crate::cli::output::{Mood::*, Output};
+
+pub fn list(out: &Output, items: &[DecisionView]) -> String {
+    if items.is_empty() {
+        return "no decisions".to_owned();
+    }
+    let rows = items.iter().map(|d| {
+        let mut who: Vec<String> = d.tasks.iter().map(|t| format!("{}/{}", t.deployment, t.task)).collect();
+        who.dedup();
+        [
+            out.cell(&d.id, Plain),
+            out.cell(d.at, Plain),
+            out.cell(&d.policy.instance, Plain),
+            out.cell(d.policy.component.short(), Plain),
+            out.cell(d.batch, Plain),
+            out.cell(format!("{} µs", d.took_micros), Plain),
+            out.cell(who.join(","), Plain),
+        ]
+    });
+    out.table(["ID", "AT", "POLICY", "DIGEST", "BATCH", "TOOK", "TASKS"], rows)
+}
+
+pub fn one(out: &Output, decision: &DecisionView) -> String {
+    let mut parts = vec![head(decision)];
+    parts.extend(decision.tasks.iter().map(|t| format!("{}/{}\n{}", t.namespace, t.deployment, reason(out, t))));
+    parts.join("\n\n")
+}
+
+/// Who decided, when, on which request.
+pub fn head(d: &DecisionView) -> String {
+    let mut lines = vec![
+        format!("{} at {}", d.id, d.at),
+        format!("policy {}", d.policy),
+        format!("request {}, seed {}, {} tasks in the batch, {} µs", d.request.short(), d.seed, d.batch, d.took_micros),
+    ];
+    lines.extend(d.lower_bound.map(|bound| format!("proven lower bound {bound}")));
+    if !d.note.is_empty() {
+        lines.push(d.note.clone());
+    }
+    lines.join("\n")
+}
+
+/// The offers of one task, the choice marked, and what excluded the others.
+pub fn reason(out: &Output, task: &TaskReason) -> String {
+    let chosen = task.chosen.iter().map(|o| (true, o));
+    let rows: Vec<_> = chosen.chain(task.alternatives.iter().map(|o| (false, o))).map(|(is, offer)| row(out, is, offer)).collect();
+    let mut lines = vec![format!("{}: {} candidates", task.task, task.candidates)];
+    if !rows.is_empty() {
+        lines.push(out.table(["", "PLACE", "SIZE", "OFFER", "REPLICAS", "C", "PER HOUR", "SCORE"], rows));
+    }
+    if let Some(unplaced) = &task.unplaced {
+        lines.push(format!("not placed: {unplaced}"));
+    }
+    lines.extend(excluded(&task.excluded));
+    lines.join("\n")
+}
+
+fn row(out: &Output, chosen: bool, o: &RankedOffer) -> [comfy_table::Cell; 8] {
+    let mood = if chosen { Good } else { Plain };
+    [
+        out.cell(if chosen { "*" } else { "" }, mood),
+        out.cell(place(&o.provider, &o.region), mood),
+        out.cell(&o.size, Plain),
+        out.cell(&o.offer, Plain),
+        out.cell(if chosen { o.replicas.to_string() } else { "-".to_owned() }, Plain),
+        out.cell(o.cost, Plain),
+        out.cell(o.hourly, Plain),
+        out.cell(known(o.score), Plain),
+    ]
+}
+
+pub fn excluded(items: &[ExcludedView]) -> Option<String> {
+    let texts: Vec<String> = items.iter().map(|e| format!("{} ({})", e.reason, e.offers)).collect();
+    (!texts.is_empty()).then(|| format!("excluded: {}", texts.join(", ")))
+}

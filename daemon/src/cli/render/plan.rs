@@ -1,0 +1,53 @@
+//! A plan: what would change, what it costs, and why.
+
+use tradewind_core::view::{ChangeAction, ChangeView, PlanView};
+
+use super::{decision, place};
+use crate::cli::output::{Mood, Output};
+
+pub fn plan(out: &Output, plan: &PlanView) -> String {
+    let mut parts = vec![format!("deployment \"{}\" in \"{}\": {}", plan.name, plan.namespace, summary(plan))];
+    if !plan.changes.is_empty() {
+        parts.push(out.table(["", "TASK", "PLACE", "SIZE", "REPLICAS", "PER HOUR", "WHY"], plan.changes.iter().map(|c| row(out, c))));
+    }
+    for u in &plan.unplaced {
+        parts.push(format!("not placed: {} of {}: {}", u.replicas, u.task, u.reason));
+    }
+    parts.push(format!(
+        "cost per hour {} -> {}, for the estimated durations {}",
+        plan.hourly_before, plan.hourly_after, plan.estimated_cost
+    ));
+    if let Some(policy) = &plan.policy {
+        parts.push(format!("decided by {policy}"));
+    }
+    parts.extend(plan.reasons.iter().map(|r| decision::reason(out, r)));
+    parts.join("\n")
+}
+
+fn summary(plan: &PlanView) -> String {
+    let count = |action| plan.changes.iter().filter(|c| c.action == action).count();
+    let actions = [ChangeAction::Create, ChangeAction::Resize, ChangeAction::Update, ChangeAction::Destroy];
+    let texts: Vec<String> =
+        actions.into_iter().map(|a| (a, count(a))).filter(|(_, n)| *n > 0).map(|(a, n)| format!("{n} to {}", a.as_str())).collect();
+    if texts.is_empty() { "nothing would change".to_owned() } else { texts.join(", ") }
+}
+
+fn row(out: &Output, c: &ChangeView) -> [comfy_table::Cell; 7] {
+    let (sign, mood) = match c.action {
+        ChangeAction::Create => ("+ create", Mood::Good),
+        ChangeAction::Resize => ("~ resize", Mood::Busy),
+        ChangeAction::Update => ("~ update", Mood::Busy),
+        ChangeAction::Keep => ("= keep", Mood::Plain),
+        ChangeAction::Destroy => ("- destroy", Mood::Bad),
+    };
+    let change = |before: String, after: String| if before == after { after } else { format!("{before} -> {after}") };
+    [
+        out.cell(sign, mood),
+        out.cell(&c.task, Mood::Plain),
+        out.cell(place(&c.provider, &c.region), Mood::Plain),
+        out.cell(&c.size, Mood::Plain),
+        out.cell(change(c.replicas_before.to_string(), c.replicas_after.to_string()), Mood::Plain),
+        out.cell(change(c.hourly_before.to_string(), c.hourly_after.to_string()), Mood::Plain),
+        out.cell(&c.why, Mood::Plain),
+    ]
+}

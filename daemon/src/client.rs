@@ -1,0 +1,182 @@
+//! The client of the HTTP API: sends, receives, and turns every failure into one `Error`. It must not print.
+
+mod sse;
+
+use std::{path::PathBuf, time::Duration};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt};
+use reqwest::{Method, RequestBuilder, Response, header};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use crate::problem::{Kind, Problem};
+
+pub use sse::Event;
+
+/// A request that gave no answer to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the daemon at {server} can't be reached")]
+    Unreachable { server: Url, source: reqwest::Error },
+    /// The daemon said no, and why.
+    #[error("{}", if .0.detail.is_empty() { &.0.title } else { &.0.detail })]
+    Refused(Box<Problem>),
+    #[error("the answer of {server} can't be understood: is it a Tradewind daemon of this version?")]
+    Nonsense { server: Url, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("the server can't be \"{value}\": use a URL such as http://127.0.0.1:7180")]
+    Server { value: String },
+    #[error("the http client can't be made")]
+    Build(#[source] reqwest::Error),
+}
+
+/// A manifest as it will be sent: the bytes untouched.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// Where it came from, for messages: a path, or `-`.
+    pub file: PathBuf,
+    pub bytes: Bytes,
+}
+
+#[derive(Debug, Clone)]
+pub struct Client {
+    server: Url,
+    http: reqwest::Client,
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Plans and assessments wait for clouds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+
+// === impl Client ===
+
+impl Client {
+    /// # Errors
+    /// A server that is not an HTTP URL.
+    pub fn new(server: &str) -> Result<Self, Error> {
+        let url = Url::parse(server).ok().filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
+        let server = url.ok_or_else(|| Error::Server { value: server.to_owned() })?;
+        // The API is on this machine: a proxy from the environment must not come between.
+        let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).build().map_err(Error::Build)?;
+        Ok(Self { server, http })
+    }
+
+    pub fn server(&self) -> &Url {
+        &self.server
+    }
+
+    /// A JSON answer.
+    pub async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T, Error> {
+        self.json(self.request(Method::GET, path).query(query)).await
+    }
+
+    /// Sends a body (or none) and reads a JSON answer.
+    pub async fn send<T: DeserializeOwned>(&self, method: Method, path: &[&str], query: &[(&str, String)], body: Body) -> Result<T, Error> {
+        let request = self.request(method, path).query(query);
+        let request = match body {
+            Body::Empty => request,
+            Body::Json(value) => request.json(&value),
+            Body::Manifest(document) => request.header(header::CONTENT_TYPE, document.content_type()).body(document.bytes),
+        };
+        self.json(request).await
+    }
+
+    /// Opens a stream of server-sent events.
+    pub async fn follow(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<impl Stream<Item = Result<Event, Error>> + Unpin + use<>, Error> {
+        let request = self.request(Method::GET, path).query(query).header(header::ACCEPT, "text/event-stream");
+        let response = self.answer(request).await?;
+        let server = self.server.clone();
+        let bytes = response.bytes_stream().map_err(move |source| Error::Unreachable { server: server.clone(), source });
+        Ok(sse::events(bytes).boxed())
+    }
+
+    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        let mut url = self.server.clone();
+        // Only URLs that can't be a base refuse this, and `new` has none of those.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        self.http.request(method, url)
+    }
+
+    async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
+        let response = self.answer(request.timeout(ANSWER_TIMEOUT)).await?;
+        let bytes = response.bytes().await.map_err(|e| self.unreachable(e))?;
+        serde_json::from_slice(&bytes).map_err(|e| self.nonsense(e))
+    }
+
+    /// The response, if it is a success.
+    async fn answer(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let response = request.send().await.map_err(|e| self.unreachable(e))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let bytes = response.bytes().await.map_err(|e| self.unreachable(e))?;
+        match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) => Err(Error::Refused(Box::new(problem))),
+            Err(_) => Err(self.nonsense(format!("it answered {status} without saying why"))),
+        }
+    }
+
+    fn unreachable(&self, source: reqwest::Error) -> Error {
+        Error::Unreachable { server: self.server.clone(), source: source.without_url() }
+    }
+
+    fn nonsense(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::Nonsense { server: self.server.clone(), source: source.into() }
+    }
+}
+
+/// What a request carries.
+#[derive(Debug, Clone)]
+pub enum Body {
+    Empty,
+    Json(serde_json::Value),
+    Manifest(Document),
+}
+
+// === impl Document ===
+
+#[derive(serde::Deserialize)]
+struct Named {
+    metadata: Metadata,
+}
+
+#[derive(serde::Deserialize)]
+struct Metadata {
+    name: String,
+}
+
+impl Document {
+    fn is_json(&self) -> bool {
+        self.file.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"))
+    }
+
+    fn content_type(&self) -> &'static str {
+        if self.is_json() { "application/json" } else { "application/yaml" }
+    }
+
+    /// The name that belongs into the request's path. The daemon alone judges the document, so one without a readable name is sent under
+    /// a stand-in, and what comes back says what is wrong with it.
+    pub fn name(&self) -> String {
+        let text = String::from_utf8_lossy(&self.bytes);
+        let named: Option<Named> = if self.is_json() { serde_json::from_str(&text).ok() } else { serde_saphyr::from_str(&text).ok() };
+        named
+            .map(|n| n.metadata.name)
+            .filter(|n| n.parse::<tradewind_core::names::DeploymentName>().is_ok())
+            .unwrap_or_else(|| "manifest".to_owned())
+    }
+}
+
+// === impl Error ===
+
+impl Error {
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused(p) if p.kind == Kind::NotFound)
+    }
+}

@@ -1,0 +1,196 @@
+//! The daemon's settings: one struct, its defaults, and where each effective value came from.
+//! It knows TOML and the environment; it must not know what the settings are used for.
+
+mod load;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tradewind_core::{
+    names::InstanceName,
+    units::{Bytes, Millis},
+};
+
+pub use load::{Effective, Error, Overrides, Source};
+
+/// Every setting, with its effective value. The keys are those of the configuration file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Config {
+    /// Where the API listens. Loopback only; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The daemon's own folder: state, output of processes, compiled plugins.
+    pub data: PathBuf,
+    /// Plugins and their instance files. Default: `plugins` in the data folder.
+    pub plugins: PathBuf,
+    /// Secrets, one file each. Default: `secrets` in the data folder.
+    pub secrets: PathBuf,
+    /// The policy instance that decides for deployments that name none.
+    pub policy: InstanceName,
+    pub controller: Controller,
+    pub calls: Calls,
+    pub reload: Reload,
+    pub keep: Keep,
+    pub api: Api,
+    pub log: Log,
+}
+
+/// How the controller works.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Controller {
+    /// How long offers are used before they are asked for again.
+    pub offers_ttl: Millis,
+    /// Between two looks at an allocation that is settled.
+    pub observe_interval: Millis,
+    /// Between two looks at an allocation that is starting or stopping.
+    pub observe_interval_changing: Millis,
+    /// The most provider calls that change something, at once.
+    pub concurrency: u32,
+}
+
+/// Limits of all plugin calls together. Those of one call are in its instance file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Calls {
+    /// Calls at once, over all plugins, each counted by its component's memories.
+    pub slots: u32,
+    /// How long a call waits for a slot before it is refused as busy.
+    pub slot_wait: Millis,
+    /// The most memory that an instance file may allow a call.
+    pub memory_ceiling: Bytes,
+}
+
+/// How plugin files are watched and loaded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Reload {
+    /// No change for so long before changed files are read.
+    pub quiet: Millis,
+    /// Between two looks at the folder when nothing is reported.
+    pub rescan: Millis,
+    /// The largest component that is read.
+    pub max_size: Bytes,
+}
+
+/// How much of the past is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Keep {
+    pub events: u32,
+    pub decisions: u32,
+    /// Changes of the state that followers can resume from.
+    pub changes: u32,
+}
+
+/// Limits of the HTTP API.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Api {
+    /// The largest request body.
+    pub max_body: Bytes,
+    /// The longest that reading a request's body may take.
+    pub body_timeout: Millis,
+    /// Requests worked on at once; more wait, and are refused when they wait too long.
+    pub concurrent: u32,
+    /// Open event streams at once.
+    pub streams: u32,
+    /// How long requests in progress may go on after the daemon was told to stop.
+    pub drain: Millis,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Log {
+    /// A level (`error`, `warn`, `info`, `debug`, `trace`), or levels by module (`info,tradewind_wasm=debug`).
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The default address, where the command line looks for a daemon that left no other trace.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7180);
+
+impl Config {
+    /// The defaults, all in one place. `data` depends on the machine, so the caller brings it.
+    fn defaults(data: PathBuf, policy: InstanceName) -> Self {
+        Self {
+            listen: DEFAULT_LISTEN,
+            plugins: data.join("plugins"),
+            secrets: data.join("secrets"),
+            data,
+            policy,
+            controller: Controller {
+                offers_ttl: Millis::from_secs(30),
+                observe_interval: Millis::from_secs(5),
+                observe_interval_changing: Millis(100),
+                concurrency: 64,
+            },
+            calls: Calls { slots: 128, slot_wait: Millis::from_secs(5), memory_ceiling: Bytes(512 << 20) },
+            reload: Reload { quiet: Millis(100), rescan: Millis::from_secs(30), max_size: Bytes(64 << 20) },
+            keep: Keep { events: 10_000, decisions: 1_000, changes: 10_000 },
+            api: Api {
+                max_body: Bytes(4 << 20),
+                body_timeout: Millis::from_secs(10),
+                concurrent: 512,
+                streams: 256,
+                drain: Millis::from_secs(10),
+            },
+            log: Log { level: "info".to_owned(), format: LogFormat::Text },
+        }
+    }
+
+    /// What no type can say.
+    fn check(&self) -> Result<(), Error> {
+        let refuse = |setting: &'static str, value: String, rule: &'static str| Err(Error::Refused { setting, value, rule });
+        if !self.listen.ip().is_loopback() {
+            let rule = "the API does not know identities yet, so it listens on loopback addresses only (127.0.0.1 or [::1])";
+            return refuse("listen", self.listen.to_string(), rule);
+        }
+        for (setting, path) in [("data", &self.data), ("plugins", &self.plugins), ("secrets", &self.secrets)] {
+            if path.as_os_str().is_empty() {
+                return refuse(setting, String::new(), "name a folder");
+            }
+        }
+        for (setting, number) in [
+            ("calls.slots", u64::from(self.calls.slots)),
+            ("calls.memory-ceiling", self.calls.memory_ceiling.0),
+            ("controller.concurrency", u64::from(self.controller.concurrency)),
+            ("controller.observe-interval", self.controller.observe_interval.0),
+            ("controller.observe-interval-changing", self.controller.observe_interval_changing.0),
+            ("reload.rescan", self.reload.rescan.0),
+            ("reload.max-size", self.reload.max_size.0),
+            ("keep.events", u64::from(self.keep.events)),
+            ("keep.decisions", u64::from(self.keep.decisions)),
+            ("keep.changes", u64::from(self.keep.changes)),
+            ("api.max-body", self.api.max_body.0),
+            ("api.body-timeout", self.api.body_timeout.0),
+            ("api.concurrent", u64::from(self.api.concurrent)),
+            ("api.streams", u64::from(self.api.streams)),
+        ] {
+            if number == 0 {
+                return refuse(setting, "0".to_owned(), "it must be above 0");
+            }
+        }
+        if self.api.max_body.0 > 1 << 30 {
+            return refuse("api.max-body", self.api.max_body.to_string(), "at most 1Gi");
+        }
+        if self.calls.slots > 4096 {
+            return refuse("calls.slots", self.calls.slots.to_string(), "at most 4096: address space is reserved for each");
+        }
+        if let Err(e) = tracing_subscriber::EnvFilter::try_new(&self.log.level) {
+            return Err(Error::LogLevel { value: self.log.level.clone(), source: e });
+        }
+        Ok(())
+    }
+}

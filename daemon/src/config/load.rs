@@ -1,0 +1,291 @@
+//! From the file, the environment and the flags to one `Config`, and for every setting where its value came from.
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+use etcetera::BaseStrategy;
+use toml::{Table, Value};
+use tradewind_core::names::InstanceName;
+
+use super::Config;
+
+/// The configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the configuration file \"{}\" can't be read", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("the configuration file \"{}\" is not valid TOML at line {line}, column {column}: {message}", path.display())]
+    Syntax { path: PathBuf, line: usize, column: usize, message: String },
+    #[error("{origin}: there is no setting \"{setting}\"{}", hint(suggestion.as_deref()))]
+    Unknown { origin: Source, setting: String, suggestion: Option<String> },
+    #[error("{origin}: the setting \"{setting}\" can't be used: {message}")]
+    Value { origin: Source, setting: String, message: String },
+    #[error("the setting \"{setting}\" can't be \"{value}\": {rule}")]
+    Refused { setting: &'static str, value: String, rule: &'static str },
+    #[error("the setting \"log.level\" can't be \"{value}\"")]
+    LogLevel { value: String, source: tracing_subscriber::filter::ParseError },
+    #[error("no home folder is known: set HOME, or name the folder with the setting \"data\"")]
+    NoHome,
+}
+
+fn hint(suggestion: Option<&str>) -> String {
+    suggestion.map(|s| format!(", did you mean \"{s}\"")).unwrap_or_default()
+}
+
+/// Where an effective value came from. Later ones win.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    Default,
+    File(PathBuf),
+    Environment(&'static str),
+    Flag(&'static str),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.pad("default"),
+            Self::File(path) => f.pad(&path.display().to_string()),
+            Self::Environment(name) => f.pad(&format!("environment variable {name}")),
+            Self::Flag(name) => f.pad(&format!("flag {name}")),
+        }
+    }
+}
+
+/// What the command line overrides.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    pub config: Option<PathBuf>,
+    pub listen: Option<String>,
+    pub data: Option<PathBuf>,
+    pub plugins: Option<PathBuf>,
+}
+
+/// The settings in force, and each one's source by its dotted name.
+#[derive(Debug, Clone)]
+pub struct Effective {
+    pub config: Config,
+    pub sources: BTreeMap<String, Source>,
+}
+
+/// Settings that an environment variable overrides.
+const ENVIRONMENT: [(&str, &str); 6] = [
+    ("listen", "TRADEWIND_LISTEN"),
+    ("data", "TRADEWIND_DATA"),
+    ("plugins", "TRADEWIND_PLUGINS"),
+    ("secrets", "TRADEWIND_SECRETS"),
+    ("log.level", "TRADEWIND_LOG"),
+    ("log.format", "TRADEWIND_LOG_FORMAT"),
+];
+
+impl Effective {
+    /// Reads the configuration. `env` looks an environment variable up.
+    ///
+    /// # Errors
+    /// A file that was named but can't be read, bad syntax, unknown settings, values that can't be used.
+    pub fn load(overrides: &Overrides, env: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let file = read_file(overrides, &env)?;
+        let mut layers = Vec::new();
+        layers.extend(file);
+        for (setting, variable) in ENVIRONMENT {
+            layers.extend(env(variable).map(|v| (Source::Environment(variable), nested(setting, v))));
+        }
+        let text = |p: &PathBuf| p.to_string_lossy().into_owned();
+        let flags = [
+            ("listen", "--listen", overrides.listen.clone()),
+            ("data", "--data", overrides.data.as_ref().map(text)),
+            ("plugins", "--plugins", overrides.plugins.as_ref().map(text)),
+        ];
+        layers.extend(flags.into_iter().filter_map(|(setting, flag, v)| v.map(|v| (Source::Flag(flag), nested(setting, v)))));
+        Self::from_layers(layers)
+    }
+
+    fn from_layers(layers: Vec<(Source, Table)>) -> Result<Self, Error> {
+        // The data folder comes first: other folders lie in it by default.
+        let data = layers.iter().rev().find_map(|(_, t)| t.get("data").and_then(Value::as_str)).map(PathBuf::from);
+        let data = match data {
+            Some(data) => data,
+            None => etcetera::choose_base_strategy().map_err(|_| Error::NoHome)?.data_dir().join("tradewind"),
+        };
+        let policy = InstanceName::try_from("cheapest".to_owned()).map_err(|e| unusable(&Source::Default, "policy", &e))?;
+        let defaults = Config::defaults(data, policy);
+        let mut merged = Table::try_from(&defaults).map_err(|e| unusable(&Source::Default, "", &e))?;
+        let mut sources = BTreeMap::new();
+        leaves(&merged, "", &mut |path, _| drop(sources.insert(path.to_owned(), Source::Default)));
+        for (source, layer) in layers {
+            merge(&mut merged, layer, "", &source, &mut sources)?;
+        }
+        let mut config: Config = serde_path_to_error::deserialize(Value::Table(merged)).map_err(|e| {
+            let setting = e.path().to_string();
+            let origin = sources.get(&setting).cloned().unwrap_or(Source::Default);
+            unusable(&origin, &setting, e.inner())
+        })?;
+        config.check()?;
+        // Nothing may depend on the folder that a later part of the daemon happens to be in.
+        for (setting, folder) in [("data", &mut config.data), ("plugins", &mut config.plugins), ("secrets", &mut config.secrets)] {
+            *folder = std::path::absolute(&*folder).map_err(|e| unusable(sources.get(setting).unwrap_or(&Source::Default), setting, &e))?;
+        }
+        Ok(Self { config, sources })
+    }
+
+    /// Every setting: dotted name, effective value, source.
+    ///
+    /// # Errors
+    /// None in practice: the value was read from a table.
+    pub fn rows(&self) -> Result<Vec<(String, String, String)>, toml::ser::Error> {
+        let table = Table::try_from(&self.config)?;
+        let mut rows = Vec::new();
+        leaves(&table, "", &mut |path, value| {
+            let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let source = self.sources.get(path).unwrap_or(&Source::Default);
+            rows.push((path.to_owned(), shown, source.to_string()));
+        });
+        Ok(rows)
+    }
+}
+
+/// The file that was named must be there; the one at the usual place may be absent.
+fn read_file(overrides: &Overrides, env: &impl Fn(&str) -> Option<String>) -> Result<Option<(Source, Table)>, Error> {
+    let named = overrides.config.clone().or_else(|| env("TRADEWIND_CONFIG").map(PathBuf::from));
+    let usual = || etcetera::choose_base_strategy().ok().map(|s| s.config_dir().join("tradewind").join("config.toml"));
+    let Some(path) = named.clone().or_else(usual) else { return Ok(None) };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if named.is_none() && e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(Error::Read { path, source }),
+    };
+    let table = parse(&text, &path)?;
+    Ok(Some((Source::File(path), table)))
+}
+
+fn parse(text: &str, path: &Path) -> Result<Table, Error> {
+    text.parse::<Table>().map_err(|e| {
+        let before = e.span().and_then(|s| text.get(..s.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        Error::Syntax { path: path.to_owned(), line, column, message: e.message().to_owned() }
+    })
+}
+
+/// `a.b` and a value as the table `{a = {b = value}}`.
+fn nested(setting: &str, value: String) -> Table {
+    let mut parts = setting.rsplit('.');
+    let mut table = Table::new();
+    table.insert(parts.next().unwrap_or(setting).to_owned(), Value::String(value));
+    parts.fold(table, |inner, part| Table::from_iter([(part.to_owned(), Value::Table(inner))]))
+}
+
+fn joined(prefix: &str, key: &str) -> String {
+    if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
+}
+
+fn leaves(table: &Table, prefix: &str, visit: &mut impl FnMut(&str, &Value)) {
+    for (key, value) in table {
+        let path = joined(prefix, key);
+        match value {
+            Value::Table(inner) => leaves(inner, &path, visit),
+            _ => visit(&path, value),
+        }
+    }
+}
+
+/// Lays `layer` over `base`, which has every setting that exists.
+fn merge(base: &mut Table, layer: Table, prefix: &str, source: &Source, sources: &mut BTreeMap<String, Source>) -> Result<(), Error> {
+    for (key, value) in layer {
+        let path = joined(prefix, &key);
+        let known: Vec<String> = base.keys().cloned().collect();
+        match (base.get_mut(&key), value) {
+            (None, _) => {
+                let near = known.iter().map(|k| (strsim::damerau_levenshtein(k, &key), k)).filter(|(d, _)| *d <= 3).min();
+                let suggestion = near.map(|(_, k)| joined(prefix, k));
+                return Err(Error::Unknown { origin: source.clone(), setting: path, suggestion });
+            }
+            (Some(Value::Table(inner)), Value::Table(layer)) => merge(inner, layer, &path, source, sources)?,
+            (Some(Value::Table(_)), _) => {
+                return Err(unusable(source, &path, &"it is a section: write its settings below a line with its name in brackets"));
+            }
+            (Some(_), Value::Table(_)) => return Err(unusable(source, &path, &"it is one value, not a section")),
+            (Some(slot), value) => {
+                *slot = value;
+                sources.insert(path, source.clone());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn unusable(origin: &Source, setting: &str, message: &dyn fmt::Display) -> Error {
+    Error::Value { origin: origin.clone(), setting: setting.to_owned(), message: message.to_string().trim_end().to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tradewind_core::units::Millis;
+
+    fn load(text: &str, env: &[(&str, &str)], overrides: Overrides) -> Result<Effective, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, text).unwrap();
+        let overrides = Overrides { config: Some(path), ..overrides };
+        Effective::load(&overrides, |name| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+    }
+
+    #[test]
+    fn the_stronger_source_wins_and_is_named() {
+        let flags = Overrides { data: Some("/d".into()), ..Default::default() };
+        let env = [("TRADEWIND_LISTEN", "[::1]:9"), ("TRADEWIND_DATA", "/e")];
+        let got = load("listen = \"127.0.0.1:1\"\n[controller]\noffers-ttl = \"1m\"\n", &env, flags).unwrap();
+        assert_eq!(got.config.listen.to_string(), "[::1]:9");
+        assert_eq!(got.config.data, Path::new("/d"));
+        assert_eq!(got.config.plugins, Path::new("/d/plugins"));
+        assert_eq!(got.config.controller.offers_ttl, Millis::from_secs(60));
+        let source = |name: &str| got.sources.get(name).cloned();
+        assert_eq!(source("listen"), Some(Source::Environment("TRADEWIND_LISTEN")));
+        assert_eq!(source("data"), Some(Source::Flag("--data")));
+        assert!(matches!(source("controller.offers-ttl"), Some(Source::File(_))));
+        assert_eq!(source("controller.observe-interval"), Some(Source::Default));
+    }
+
+    #[test]
+    fn what_can_not_be_used_is_refused_by_name() {
+        let cases = [
+            ("[controller]\noffer-ttl = \"1s\"", "no setting \"controller.offer-ttl\", did you mean \"controller.offers-ttl\""),
+            ("colour = 1", "no setting \"colour\""),
+            ("[controller]\noffers-ttl = \"soon\"", "\"controller.offers-ttl\" can't be used: \"soon\" is not a duration"),
+            ("[calls]\nslots = -1", "\"calls.slots\" can't be used"),
+            ("[api]\nstreams = 0", "\"api.streams\" can't be \"0\""),
+            ("controller = 3", "\"controller\" can't be used: it is a section"),
+            ("policy = \"No Such\"", "\"policy\" can't be used"),
+            ("listen = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"", "not valid TOML at line 2, column 1"),
+            ("[log]\nlevel = \"a=b=c\"", "\"log.level\""),
+        ];
+        for (text, wanted) in cases {
+            let message = load(text, &[], Overrides::default()).unwrap_err().to_string();
+            assert!(message.contains(wanted), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_addresses_are_listened_on() {
+        for bad in ["0.0.0.0:7180", "[::]:7180", "192.168.1.2:1", "[::ffff:10.0.0.1]:1"] {
+            let flags = Overrides { listen: Some(bad.to_owned()), ..Default::default() };
+            let message = load("", &[], flags).unwrap_err().to_string();
+            assert!(message.contains("\"listen\"") && message.contains("loopback") && message.contains(bad), "{message}");
+        }
+        for good in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:7180"] {
+            let flags = Overrides { listen: Some(good.to_owned()), ..Default::default() };
+            assert!(load("", &[], flags).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_named_file_must_be_there() {
+        let overrides = Overrides { config: Some("/nonexistent/tradewind.toml".into()), ..Default::default() };
+        let error = Effective::load(&overrides, |_| None).unwrap_err();
+        assert!(matches!(error, Error::Read { .. }), "{error}");
+    }
+}

@@ -1,0 +1,152 @@
+//! The HTTP API: one file per resource. Handlers translate between requests and handles; they must not touch the engine, a cloud or
+//! the database.
+
+mod assessments;
+mod config;
+mod decisions;
+mod deployments;
+mod error;
+mod events;
+mod extract;
+mod guard;
+mod health;
+mod logs;
+mod metrics;
+mod offers;
+mod openapi;
+mod plugins;
+mod schema;
+mod server;
+mod sse;
+
+use std::{any::Any, sync::Arc};
+
+use aide::{
+    axum::{
+        ApiRouter,
+        routing::{delete_with, get_with, post_with, put_with},
+    },
+    openapi::OpenApi,
+};
+use axum::{
+    Router,
+    http::{Method, Uri},
+    middleware,
+    response::{IntoResponse, Response},
+};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::{config::Config, controller, readiness::Readiness};
+
+pub use deployments::List;
+pub use error::Error;
+pub use plugins::{Plugins, Rollback};
+pub use server::{Listener, serve};
+
+/// What the handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    inner: Arc<Inner>,
+}
+
+/// The parts of an `App`.
+pub struct Inner {
+    pub controller: controller::Handle,
+    pub plugins: tradewind_wasm::Handle,
+    pub config: Config,
+    pub readiness: Readiness,
+    /// Cancelled when the daemon begins to stop: streams end then.
+    pub stopping: CancellationToken,
+    metrics: metrics::Metrics,
+    requests: guard::Slots,
+    streams: guard::Slots,
+}
+
+impl std::ops::Deref for App {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+impl App {
+    pub fn new(
+        controller: controller::Handle,
+        plugins: tradewind_wasm::Handle,
+        config: Config,
+        readiness: Readiness,
+        stopping: CancellationToken,
+    ) -> Self {
+        let requests = guard::Slots::new("api.concurrent", config.api.concurrent);
+        let streams = guard::Slots::new("api.streams", config.api.streams);
+        let metrics = metrics::Metrics::default();
+        Self { inner: Arc::new(Inner { controller, plugins, config, readiness, stopping, metrics, requests, streams }) }
+    }
+}
+
+/// Every route, documented.
+fn routes() -> ApiRouter<App> {
+    ApiRouter::new()
+        .api_route("/v1/deployments", get_with(deployments::list, deployments::list_docs))
+        .api_route(
+            "/v1/deployments/{name}",
+            get_with(deployments::get, deployments::get_docs)
+                .merge(put_with(deployments::put, deployments::put_docs))
+                .merge(delete_with(deployments::delete, deployments::delete_docs)),
+        )
+        .api_route("/v1/deployments/{name}/plan", post_with(deployments::plan, deployments::plan_docs))
+        .api_route("/v1/deployments/{name}/logs", get_with(logs::get, logs::docs))
+        .api_route("/v1/deployments/{name}/events", get_with(events::of_deployment, events::of_deployment_docs))
+        .api_route("/v1/offers", get_with(offers::list, offers::docs))
+        .api_route("/v1/assessments", post_with(assessments::create, assessments::docs))
+        .api_route("/v1/decisions", get_with(decisions::list, decisions::list_docs))
+        .api_route("/v1/decisions/{id}", get_with(decisions::get, decisions::get_docs))
+        .api_route("/v1/plugins", get_with(plugins::list, plugins::list_docs))
+        .api_route("/v1/plugins/reload", post_with(plugins::reload, plugins::reload_docs))
+        .api_route("/v1/plugins/{name}", get_with(plugins::get, plugins::get_docs))
+        .api_route("/v1/plugins/{name}/rollback", post_with(plugins::rollback, plugins::rollback_docs))
+        .api_route("/v1/events", get_with(events::all, events::all_docs))
+        .api_route("/v1/schema/manifest", get_with(schema::manifest, schema::docs))
+        .api_route("/v1/config", get_with(config::get, config::docs))
+        .api_route("/healthz", get_with(health::alive, health::alive_docs))
+        .api_route("/readyz", get_with(health::ready, health::ready_docs))
+        .api_route("/metrics", get_with(metrics::get, metrics::docs))
+        .api_route("/openapi.json", get_with(openapi::get, openapi::docs))
+}
+
+/// The whole service: routes, fallbacks, and what guards them, outermost last.
+pub fn router(app: App) -> Router {
+    let mut api = openapi::document();
+    let router = routes().finish_api(&mut api);
+    finish(router, app, &api)
+}
+
+fn finish(router: Router<App>, app: App, api: &OpenApi) -> Router {
+    router
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(openapi::extension(api))
+        .layer(middleware::from_fn_with_state(app.clone(), guard::slot))
+        .layer(middleware::from_fn(guard::local_only))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(app.clone(), metrics::observe))
+        .with_state(app)
+}
+
+async fn no_route(method: Method, uri: Uri) -> Error {
+    Error::NoRoute { method: method.to_string(), path: uri.path().to_owned() }
+}
+
+async fn no_method(method: Method, uri: Uri) -> Error {
+    Error::Method { method: method.to_string(), path: uri.path().to_owned() }
+}
+
+fn panicked(payload: Box<dyn Any + Send + 'static>) -> Response {
+    let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| payload.downcast_ref::<String>().cloned());
+    tracing::error!(panic = text.as_deref().unwrap_or("without a message"), "a request handler panicked");
+    Error::Panic.into_response()
+}
+
+#[cfg(test)]
+mod tests;

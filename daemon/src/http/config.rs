@@ -1,0 +1,15 @@
+//! `/v1/config`: the settings in force. They hold no secrets by construction: secrets are named, never written, in the configuration.
+
+use aide::transform::TransformOperation;
+use axum::{Json, extract::State};
+
+use super::App;
+use crate::config::Config;
+
+pub async fn get(State(app): State<App>) -> Json<Config> {
+    Json(app.config.clone())
+}
+
+pub fn docs(op: TransformOperation) -> TransformOperation {
+    op.id("getConfig").tag("meta").summary("The settings in force")
+}

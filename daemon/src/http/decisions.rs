@@ -1,0 +1,54 @@
+//! `/v1/decisions`: what policies decided, and why.
+
+use aide::transform::TransformOperation;
+use axum::{Json, extract::State};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tradewind_core::{
+    names::{DecisionId, DeploymentName, Namespace},
+    view::DecisionView,
+};
+
+use super::{
+    App, Error,
+    deployments::List,
+    extract::{Path, Query},
+};
+
+const DEFAULT_LIMIT: usize = 50;
+const MOST: usize = 1_000;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DecisionsQuery {
+    /// Of `deployment`. Default: `default`.
+    #[serde(default = "Namespace::default_namespace")]
+    namespace: Namespace,
+    /// Only decisions that concern it.
+    deployment: Option<DeploymentName>,
+    /// At most so many, the newest first. Default 50, at most 1000.
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct Id {
+    id: DecisionId,
+}
+
+pub async fn list(State(app): State<App>, Query(query): Query<DecisionsQuery>) -> Result<Json<List<DecisionView>>, Error> {
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT).min(MOST);
+    let deployment = query.deployment.as_ref().map(|name| (&query.namespace, name));
+    Ok(Json(List { items: app.controller.decisions(deployment, limit).await? }))
+}
+
+pub fn list_docs(op: TransformOperation) -> TransformOperation {
+    op.id("listDecisions").tag("placement").summary("List decisions, the newest first")
+}
+
+pub async fn get(State(app): State<App>, Path(Id { id }): Path<Id>) -> Result<Json<DecisionView>, Error> {
+    Ok(Json(app.controller.decision(&id).await?))
+}
+
+pub fn get_docs(op: TransformOperation) -> TransformOperation {
+    op.id("getDecision").tag("placement").summary("Read a decision")
+}

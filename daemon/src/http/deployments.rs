@@ -1,0 +1,226 @@
+//! `/v1/deployments`: list, read, write, delete, plan.
+
+use aide::transform::TransformOperation;
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures::stream;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tradewind_core::{
+    names::{DeploymentName, Namespace},
+    view::{Accepted, DeploymentSummary, DeploymentView, Outcome, PlanView},
+};
+
+use super::{
+    App, Error,
+    extract::{Condition, ManifestBody, Path, Query, Streaming},
+    sse::{self, Message},
+};
+
+/// Some things.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct List<T> {
+    pub items: Vec<T>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct Name {
+    pub name: DeploymentName,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// Only this namespace. Default: all.
+    namespace: Option<Namespace>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InNamespace {
+    /// Default: `default`.
+    #[serde(default = "Namespace::default_namespace")]
+    pub namespace: Namespace,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GetQuery {
+    /// Default: `default`.
+    #[serde(default = "Namespace::default_namespace")]
+    namespace: Namespace,
+    /// True: server-sent events named `deployment`, one for each change, until it is `gone`. The header `Accept: text/event-stream` does the same.
+    #[serde(default)]
+    follow: bool,
+}
+
+pub async fn list(State(app): State<App>, Query(query): Query<ListQuery>) -> Json<List<DeploymentSummary>> {
+    Json(List { items: app.controller.list(query.namespace.as_ref()) })
+}
+
+pub fn list_docs(op: TransformOperation) -> TransformOperation {
+    op.id("listDeployments").tag("deployments").summary("List deployments").default_response::<Error>()
+}
+
+pub async fn get(
+    State(app): State<App>,
+    Path(Name { name }): Path<Name>,
+    Query(query): Query<GetQuery>,
+    streaming: Streaming,
+) -> Result<Response, Error> {
+    let view = find(&app, &query.namespace, &name)?;
+    if query.follow || streaming.accepted {
+        return follow(app, query.namespace, name, view).await;
+    }
+    let tag = HeaderValue::try_from(format!("\"{}\"", view.summary.generation)).map_err(|e| Error::Encode(e.into()))?;
+    Ok(([(header::ETAG, tag)], Json(view)).into_response())
+}
+
+pub fn get_docs(op: TransformOperation) -> TransformOperation {
+    op.id("getDeployment")
+        .tag("deployments")
+        .summary("Read or follow a deployment")
+        .description("The `ETag` is the generation: send it back as `If-Match` to write only if nothing has changed.")
+        .response::<200, Json<DeploymentView>>()
+        .default_response::<Error>()
+}
+
+fn find(app: &App, namespace: &Namespace, name: &DeploymentName) -> Result<DeploymentView, Error> {
+    app.controller.get(namespace, name).ok_or_else(|| Error::NotFound { what: "deployment", name: name.to_string() })
+}
+
+/// A view of each state that could be seen; states that pass too quickly are skipped.
+async fn follow(app: App, namespace: Namespace, name: DeploymentName, first: DeploymentView) -> Result<Response, Error> {
+    struct Following {
+        app: App,
+        namespace: Namespace,
+        name: DeploymentName,
+        last: Option<DeploymentView>,
+        first: Option<DeploymentView>,
+        ended: bool,
+    }
+    let start = Following { app: app.clone(), namespace, name, last: None, first: Some(first), ended: false };
+    let messages = stream::try_unfold(start, |mut at| async move {
+        if at.ended {
+            return Ok(None);
+        }
+        loop {
+            let now = match at.first.take() {
+                Some(first) => Some(first),
+                None => at.app.controller.get(&at.namespace, &at.name),
+            };
+            if now.is_none() {
+                at.ended = true;
+                return Ok(Some((Message { id: None, name: "gone", data: None }, at)));
+            }
+            if now != at.last {
+                at.last.clone_from(&now);
+                return Ok(Some((Message { id: None, name: "deployment", data: now }, at)));
+            }
+            // A change between `get` and `changed` may go unnoticed: look again before long in any case.
+            let changed = at.app.controller.changed(&at.namespace, &at.name);
+            if let Ok(result) = tokio::time::timeout(LOOK_AGAIN, changed).await {
+                match result {
+                    Err(crate::controller::Error::NotFound { .. }) | Ok(()) => {}
+                    Err(e) => return Err(Error::from(e)),
+                }
+            }
+        }
+    });
+    sse::response(&app, messages).await
+}
+
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(500);
+
+pub async fn put(
+    State(app): State<App>,
+    Path(Name { name }): Path<Name>,
+    condition: Condition,
+    ManifestBody(manifest): ManifestBody,
+) -> Result<Response, Error> {
+    if manifest.metadata.name != name {
+        return Err(Error::NameMismatch { manifest: manifest.metadata.name.to_string(), path: name.to_string() });
+    }
+    let generation = expected(&app, condition, &manifest.metadata.namespace, &name)?;
+    let put = app.controller.put(manifest, generation).await;
+    let accepted = put.map_err(|e| match (condition, e) {
+        (Condition::Generation(0), crate::controller::Error::Generation { .. }) => Error::Exists,
+        (_, e) => e.into(),
+    })?;
+    accepted_response(accepted)
+}
+
+pub fn put_docs(op: TransformOperation) -> TransformOperation {
+    op.id("putDeployment")
+        .tag("deployments")
+        .summary("Create or change a deployment")
+        .description(
+            "The body is the manifest; its name must be the one in the path. `If-Match: GENERATION` guards against changes by others, \
+             `If-None-Match: *` against overwriting. An equal manifest changes nothing and answers 200.",
+        )
+        .response::<202, Json<Accepted>>()
+        .response::<200, Json<Accepted>>()
+        .default_response::<Error>()
+}
+
+pub async fn delete(
+    State(app): State<App>,
+    Path(Name { name }): Path<Name>,
+    Query(query): Query<InNamespace>,
+    condition: Condition,
+) -> Result<Response, Error> {
+    let generation = expected(&app, condition, &query.namespace, &name)?;
+    accepted_response(app.controller.delete(&query.namespace, &name, generation).await?)
+}
+
+pub fn delete_docs(op: TransformOperation) -> TransformOperation {
+    op.id("deleteDeployment")
+        .tag("deployments")
+        .summary("Delete a deployment")
+        .description("It is gone once reading it answers 404: everything that runs for it is removed first.")
+        .response::<202, Json<Accepted>>()
+        .default_response::<Error>()
+}
+
+pub async fn plan(
+    State(app): State<App>,
+    Path(Name { name }): Path<Name>,
+    ManifestBody(manifest): ManifestBody,
+) -> Result<Json<PlanView>, Error> {
+    if manifest.metadata.name != name {
+        return Err(Error::NameMismatch { manifest: manifest.metadata.name.to_string(), path: name.to_string() });
+    }
+    Ok(Json(app.controller.plan(manifest).await?))
+}
+
+pub fn plan_docs(op: TransformOperation) -> TransformOperation {
+    op.id("planDeployment")
+        .tag("deployments")
+        .summary("What a manifest would change, where, what it costs and why")
+        .description("Changes nothing. The body is the manifest; its name must be the one in the path.")
+}
+
+/// The generation that the controller shall insist on.
+fn expected(app: &App, condition: Condition, namespace: &Namespace, name: &DeploymentName) -> Result<Option<u64>, Error> {
+    match condition {
+        Condition::None => Ok(None),
+        Condition::Generation(n) => Ok(Some(n)),
+        // Whatever it is at now: a change in between is refused like any other.
+        Condition::Exists => match app.controller.get(namespace, name) {
+            Some(view) => Ok(Some(view.summary.generation)),
+            None => Err(crate::controller::Error::Generation { name: name.to_string(), expected: 1, actual: 0 }.into()),
+        },
+    }
+}
+
+fn accepted_response(accepted: Accepted) -> Result<Response, Error> {
+    let status = if accepted.outcome == Outcome::Unchanged { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let location = format!("/v1/deployments/{}?namespace={}", accepted.name, accepted.namespace);
+    let header = |name: HeaderName, text: String| HeaderValue::try_from(text).map(|v| (name, v)).map_err(|e| Error::Encode(e.into()));
+    let headers = [header(header::LOCATION, location)?, header(header::ETAG, format!("\"{}\"", accepted.generation))?];
+    Ok((status, headers, Json(accepted)).into_response())
+}

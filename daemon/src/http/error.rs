@@ -1,0 +1,305 @@
+//! Every way a request can fail, and the one place where that becomes a response.
+
+use std::error::Error as _;
+
+use aide::OperationOutput;
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use tradewind_core::{
+    failure::{Failure, FailureKind},
+    manifest::{self, Invalid},
+    names::NameError,
+    store,
+    units::Millis,
+};
+use tradewind_wasm::{ReconcileError, RollbackError};
+
+use crate::{
+    controller,
+    problem::{CONTENT_TYPE, Kind, Problem},
+};
+
+/// A request that was not fulfilled.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("there is no {method} {path} in this API")]
+    NoRoute { method: String, path: String },
+    #[error("{path} does not answer {method}")]
+    Method { method: String, path: String },
+    #[error("the manifest is not valid")]
+    Manifest(#[from] Invalid),
+    #[error("the manifest is named \"{manifest}\" and was sent to \"{path}\": they must agree")]
+    NameMismatch { manifest: String, path: String },
+    #[error("the parameters are not valid: {message}")]
+    Parameters { message: String },
+    #[error("the header \"{name}\" can't be \"{value}\": {rule}")]
+    Header { name: &'static str, value: String, rule: &'static str },
+    #[error("the body is not valid: {message}")]
+    Body { message: String },
+    #[error("bodies of the type \"{given}\" are not understood: send {wanted}")]
+    MediaType { given: String, wanted: &'static str },
+    #[error("the body is larger than the setting \"api.max-body\" allows ({max} bytes)")]
+    TooLarge { max: u64 },
+    #[error("the body did not arrive within the time that the setting \"api.body-timeout\" allows ({after})")]
+    Slow { after: Millis },
+    #[error("the body broke off")]
+    Broken(#[source] axum::Error),
+    #[error("requests to the host \"{host}\" are not answered: this API answers to loopback names and addresses only")]
+    Host { host: String },
+    #[error("requests from pages of \"{origin}\" are not answered")]
+    Origin { origin: String },
+    #[error("too many requests at once: the setting \"{setting}\" allows {limit}")]
+    Busy { setting: &'static str, limit: u32 },
+    #[error("there is no {what} \"{name}\"")]
+    NotFound { what: &'static str, name: String },
+    #[error("the deployment exists already")]
+    Exists,
+    #[error("not ready: {reason}")]
+    NotReady { reason: &'static str },
+    #[error(transparent)]
+    Controller(#[from] controller::Error),
+    #[error(transparent)]
+    Rollback(#[from] RollbackError),
+    #[error(transparent)]
+    Reconcile(#[from] ReconcileError),
+    #[error("the answer could not be written")]
+    Encode(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("a defect of the daemon stopped this request: its log tells more")]
+    Panic,
+}
+
+/// What the mapping decides per error.
+struct Shape {
+    status: StatusCode,
+    kind: Kind,
+    retry_after: Option<Millis>,
+    remedy: Option<String>,
+}
+
+impl Shape {
+    fn new(status: StatusCode, kind: Kind) -> Self {
+        Self { status, kind, retry_after: None, remedy: None }
+    }
+
+    fn later(kind: Kind) -> Self {
+        Self { retry_after: Some(Millis::from_secs(1)), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, kind) }
+    }
+
+    fn remedy(self, remedy: impl Into<String>) -> Self {
+        Self { remedy: Some(remedy.into()), ..self }
+    }
+}
+
+// === impl Error ===
+
+impl Error {
+    fn shape(&self) -> Shape {
+        use controller::Error as C;
+        match self {
+            Self::NoRoute { .. } => Shape::new(StatusCode::NOT_FOUND, Kind::NotFound).remedy("GET /openapi.json lists what there is"),
+            Self::Method { .. } => Shape::new(StatusCode::METHOD_NOT_ALLOWED, Kind::InvalidRequest),
+            Self::Manifest(invalid) => Shape::new(manifest_status(invalid), Kind::InvalidManifest),
+            Self::NameMismatch { .. } => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidManifest),
+            Self::Parameters { .. } | Self::Header { .. } | Self::Body { .. } | Self::Broken(_) => {
+                Shape::new(StatusCode::BAD_REQUEST, Kind::InvalidRequest)
+            }
+            Self::MediaType { .. } => Shape::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::InvalidRequest),
+            Self::TooLarge { .. } => Shape::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::InvalidRequest),
+            Self::Slow { .. } => Shape::new(StatusCode::REQUEST_TIMEOUT, Kind::InvalidRequest),
+            Self::Host { .. } | Self::Origin { .. } => Shape::new(StatusCode::FORBIDDEN, Kind::Forbidden),
+            Self::Busy { .. } | Self::NotReady { .. } => Shape::later(Kind::Unavailable),
+            Self::NotFound { .. } | Self::Controller(C::NotFound { .. }) => Shape::new(StatusCode::NOT_FOUND, Kind::NotFound),
+            Self::Exists | Self::Controller(C::Generation { .. }) => {
+                Shape::new(StatusCode::PRECONDITION_FAILED, Kind::GenerationMismatch).remedy("read it again and decide anew")
+            }
+            Self::Controller(C::Deleting { .. }) => {
+                Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("wait until it is gone, then create it again")
+            }
+            Self::Controller(C::Invalid { .. }) => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidManifest),
+            Self::Controller(C::Plugin(failure)) => plugin_shape(failure),
+            Self::Controller(C::Store(e)) => store_shape(e),
+            Self::Controller(C::Closed) => Shape::later(Kind::Unavailable).remedy("the daemon is stopping: ask again once it runs"),
+            Self::Rollback(e) => rollback_shape(e),
+            Self::Reconcile(ReconcileError::Folder { .. }) => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
+            Self::Reconcile(ReconcileError::Stopped) => Shape::later(Kind::Unavailable),
+            Self::Encode(_) | Self::Panic => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
+        }
+    }
+
+    fn problems(&self) -> Vec<manifest::Problem> {
+        let one = |path: &str, message: String| vec![manifest::Problem { path: path.to_owned(), message, line: None, column: None }];
+        match self {
+            Self::Manifest(invalid) => invalid.problems.clone(),
+            Self::NameMismatch { .. } => one("metadata.name", self.to_string()),
+            Self::Controller(controller::Error::Invalid { path, message }) => one(path, message.clone()),
+            Self::Controller(controller::Error::Plugin(failure)) => {
+                failure.field.as_ref().map(|field| one(field, failure.message.clone())).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn causes(&self) -> Vec<String> {
+        // A transparent error's source is its inner error's source: the chain starts below the message.
+        let mut causes = Vec::new();
+        let mut next = self.source();
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        if let Self::Controller(controller::Error::Plugin(Failure { plugin: Some(plugin), .. })) = self {
+            causes.push(format!("said by {plugin}"));
+        }
+        causes
+    }
+}
+
+/// Text that is no manifest at all has one problem that belongs to no field.
+fn manifest_status(invalid: &Invalid) -> StatusCode {
+    let no_text = invalid.problems.iter().all(|p| p.path.is_empty());
+    if no_text { StatusCode::BAD_REQUEST } else { StatusCode::UNPROCESSABLE_ENTITY }
+}
+
+fn plugin_shape(failure: &Failure) -> Shape {
+    let status = match failure.kind {
+        FailureKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        FailureKind::NotFound => StatusCode::NOT_FOUND,
+        FailureKind::OutOfCapacity | FailureKind::Quota | FailureKind::Throttled | FailureKind::Unavailable => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        FailureKind::Denied | FailureKind::Internal => StatusCode::BAD_GATEWAY,
+    };
+    Shape { status, kind: Kind::PluginFailed, retry_after: failure.retry_after, remedy: failure.remedy.clone() }
+}
+
+fn store_shape(error: &store::Error) -> Shape {
+    match error {
+        store::Error::Conflict { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("try again"),
+        store::Error::Compacted { .. } => {
+            Shape::new(StatusCode::GONE, Kind::NotFound).remedy("read the present state, then follow from there")
+        }
+        store::Error::Closed => Shape::later(Kind::Unavailable),
+        store::Error::Backend { .. } => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
+    }
+}
+
+fn rollback_shape(error: &RollbackError) -> Shape {
+    match error {
+        RollbackError::UnknownInstance { .. } | RollbackError::UnknownVersion { .. } => {
+            Shape::new(StatusCode::NOT_FOUND, Kind::NotFound).remedy("`tradewind plugin inspect NAME` shows the versions that are kept")
+        }
+        RollbackError::NoEarlier { .. } | RollbackError::Load { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict),
+        RollbackError::Unreadable { .. } => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
+        RollbackError::Stopped => Shape::later(Kind::Unavailable),
+    }
+}
+
+impl From<NameError> for Error {
+    fn from(e: NameError) -> Self {
+        Self::Parameters { message: e.to_string() }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let shape = self.shape();
+        let problem = Problem {
+            kind: shape.kind,
+            title: shape.kind.title().to_owned(),
+            status: shape.status.as_u16(),
+            detail: self.to_string(),
+            instance: None,
+            problems: self.problems(),
+            causes: self.causes(),
+            remedy: shape.remedy,
+        };
+        if shape.status.is_server_error() {
+            tracing::warn!(status = problem.status, causes = ?problem.causes, "{}", problem.detail);
+        }
+        // A struct of texts and numbers always has a JSON form.
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = shape.status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        if let Some(after) = shape.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.0.div_ceil(1000).max(1)));
+        }
+        response
+    }
+}
+
+impl OperationOutput for Error {
+    type Inner = Problem;
+
+    fn operation_response(ctx: &mut aide::generate::GenContext, op: &mut aide::openapi::Operation) -> Option<aide::openapi::Response> {
+        let mut response = axum::Json::<Problem>::operation_response(ctx, op)?;
+        response.content = response.content.into_iter().map(|(_, media)| (CONTENT_TYPE.to_owned(), media)).collect();
+        Some(response)
+    }
+
+    fn inferred_responses(
+        ctx: &mut aide::generate::GenContext,
+        op: &mut aide::openapi::Operation,
+    ) -> Vec<(Option<u16>, aide::openapi::Response)> {
+        Self::operation_response(ctx, op).map(|r| (None, r)).into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn render(error: Error) -> (Problem, axum::http::HeaderMap) {
+        let response = error.into_response();
+        let headers = response.headers().clone();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (serde_json::from_slice(&body).unwrap(), headers)
+    }
+
+    #[tokio::test]
+    async fn a_bad_manifest_shows_every_problem_with_its_place() {
+        let at = |path: &str| manifest::Problem { path: path.into(), message: "m".into(), line: Some(3), column: Some(7) };
+        let (problem, headers) = render(Error::Manifest(Invalid { problems: vec![at("spec.a"), at("spec.b")] })).await;
+        assert_eq!((problem.kind, problem.status), (Kind::InvalidManifest, 422));
+        assert_eq!(problem.problems, [at("spec.a"), at("spec.b")]);
+        assert_eq!(headers[header::CONTENT_TYPE], CONTENT_TYPE);
+        let (syntax, _) = render(Error::Manifest(Invalid { problems: vec![at("")] })).await;
+        assert_eq!(syntax.status, 400);
+    }
+
+    #[tokio::test]
+    async fn the_cause_chain_is_told_once_and_the_plugin_named() {
+        let inner = std::io::Error::other("disk full");
+        let backend = store::Error::Backend { action: "written", path: "state.db".into(), source: Box::new(inner) };
+        let (problem, _) = render(controller::Error::Store(backend).into()).await;
+        assert_eq!((problem.kind, problem.status), (Kind::Internal, 500));
+        assert_eq!(problem.detail, "the state could not be read or written");
+        assert_eq!(problem.causes, ["the state at \"state.db\" can't be written", "disk full"]);
+
+        let failure = Failure::new(FailureKind::Throttled, "slow down").retry_after(Some(Millis(2500))).remedy("wait");
+        let (problem, headers) = render(controller::Error::Plugin(failure).into()).await;
+        assert_eq!((problem.kind, problem.status, problem.remedy.as_deref()), (Kind::PluginFailed, 503, Some("wait")));
+        assert_eq!(headers[header::RETRY_AFTER], "3");
+        assert_eq!(problem.causes, ["slow down"]);
+    }
+
+    #[tokio::test]
+    async fn each_controller_error_has_its_status() {
+        use controller::Error as C;
+        let cases = [
+            (C::NotFound { what: "deployment", name: "x".into() }, 404, Kind::NotFound),
+            (C::Generation { name: "x".into(), expected: 1, actual: 2 }, 412, Kind::GenerationMismatch),
+            (C::Deleting { name: "x".into() }, 409, Kind::Conflict),
+            (C::Invalid { path: "spec.policy".into(), message: "no".into() }, 422, Kind::InvalidManifest),
+            (C::Store(store::Error::Compacted { asked: 1, oldest: 5 }), 410, Kind::NotFound),
+            (C::Closed, 503, Kind::Unavailable),
+        ];
+        for (error, status, kind) in cases {
+            let (problem, _) = render(error.into()).await;
+            assert_eq!((problem.status, problem.kind), (status, kind), "{}", problem.detail);
+        }
+    }
+}

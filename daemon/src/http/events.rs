@@ -1,0 +1,161 @@
+//! `/v1/events`, and those of one deployment: what has happened, as a list or as a stream that can be resumed.
+
+use aide::transform::TransformOperation;
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use futures::{StreamExt, stream};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tradewind_core::{
+    names::{DeploymentName, InstanceName, Namespace},
+    store::Revision,
+    view::Event,
+};
+
+use super::{
+    App, Error,
+    deployments::{List, Name},
+    extract::{Path, Query, Streaming},
+    sse::{self, Message},
+};
+use crate::controller::EventFilter;
+
+const DEFAULT_LIMIT: usize = 100;
+const MOST: usize = 10_000;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EventsQuery {
+    /// Only this namespace. For one deployment's events: default `default`.
+    namespace: Option<Namespace>,
+    /// Only this deployment.
+    deployment: Option<DeploymentName>,
+    /// Only this plugin instance.
+    plugin: Option<InstanceName>,
+    /// The last so many of those kept, at most 10000. Default 100.
+    limit: Option<usize>,
+    /// Only those after this revision. Streams resume with it, or with the header `Last-Event-ID`.
+    after: Option<u64>,
+    /// True: server-sent events named `event`, those kept first, then those to come. `Accept: text/event-stream` does the same.
+    #[serde(default)]
+    follow: bool,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeploymentEventsQuery {
+    /// Default: `default`.
+    #[serde(default = "Namespace::default_namespace")]
+    namespace: Namespace,
+    /// The last so many of those kept, at most 10000. Default 100.
+    limit: Option<usize>,
+    /// Only those after this revision. Streams resume with it, or with the header `Last-Event-ID`.
+    after: Option<u64>,
+    /// True: server-sent events named `event`, those kept first, then those to come. `Accept: text/event-stream` does the same.
+    #[serde(default)]
+    follow: bool,
+}
+
+/// What both resources come to.
+struct Wanted {
+    filter: EventFilter,
+    limit: usize,
+    after: Option<Revision>,
+    follow: bool,
+}
+
+pub async fn all(State(app): State<App>, Query(q): Query<EventsQuery>, streaming: Streaming) -> Result<Response, Error> {
+    let filter = EventFilter { namespace: q.namespace, deployment: q.deployment, plugin: q.plugin };
+    answer(app, wanted(filter, q.limit, q.after, q.follow, streaming)?).await
+}
+
+pub fn all_docs(op: TransformOperation) -> TransformOperation {
+    op.id("listEvents").tag("events").summary("List or follow events").response::<200, Json<List<Event>>>().default_response::<Error>()
+}
+
+pub async fn of_deployment(
+    State(app): State<App>,
+    Path(Name { name }): Path<Name>,
+    Query(q): Query<DeploymentEventsQuery>,
+    streaming: Streaming,
+) -> Result<Response, Error> {
+    let filter = EventFilter { namespace: Some(q.namespace), deployment: Some(name), plugin: None };
+    answer(app, wanted(filter, q.limit, q.after, q.follow, streaming)?).await
+}
+
+pub fn of_deployment_docs(op: TransformOperation) -> TransformOperation {
+    op.id("listDeploymentEvents")
+        .tag("deployments")
+        .summary("List or follow a deployment's events")
+        .description("Those of deployments that are gone stay readable as long as they are kept.")
+        .response::<200, Json<List<Event>>>()
+        .default_response::<Error>()
+}
+
+fn wanted(filter: EventFilter, limit: Option<usize>, after: Option<u64>, follow: bool, streaming: Streaming) -> Result<Wanted, Error> {
+    let resumed = streaming.last_event_id.map(cursor).transpose()?;
+    Ok(Wanted {
+        filter,
+        limit: limit.unwrap_or(DEFAULT_LIMIT).min(MOST),
+        after: resumed.or(after.map(Revision)),
+        follow: follow || streaming.accepted,
+    })
+}
+
+fn cursor(value: String) -> Result<Revision, Error> {
+    value.parse().map(Revision).map_err(|_| Error::Header { name: "Last-Event-ID", value, rule: "send the id of an event: its revision" })
+}
+
+async fn answer(app: App, wanted: Wanted) -> Result<Response, Error> {
+    if wanted.follow {
+        return follow(app, wanted).await;
+    }
+    let limit = if wanted.after.is_some() { MOST } else { wanted.limit };
+    let mut items = app.controller.events(&wanted.filter, limit).await?;
+    if let Some(after) = wanted.after {
+        items.retain(|e| e.revision > after);
+        items.truncate(wanted.limit);
+    }
+    Ok(Json(List { items }).into_response())
+}
+
+async fn follow(app: App, wanted: Wanted) -> Result<Response, Error> {
+    let (kept, after) = match wanted.after {
+        Some(after) => (Vec::new(), after),
+        None => {
+            // Ask for one at least: the last one says where the stream goes on.
+            let mut kept = app.controller.events(&wanted.filter, wanted.limit.max(1)).await?;
+            let after = kept.last().map(|e| e.revision).unwrap_or_default();
+            kept.drain(..kept.len().saturating_sub(wanted.limit));
+            (kept, after)
+        }
+    };
+    let to_come = app.controller.follow_events(wanted.filter, after).await?;
+    let events = stream::iter(kept.into_iter().map(Ok)).chain(to_come);
+    let messages = events.map(|event| {
+        let event = event?;
+        Ok(Message { id: Some(event.revision.0.to_string()), name: "event", data: event })
+    });
+    sse::response(&app, messages).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_resumes_behind_the_last_event_seen() {
+        let asked = |id: Option<&str>, after| {
+            let streaming = Streaming { accepted: true, last_event_id: id.map(str::to_owned) };
+            wanted(EventFilter::default(), None, after, false, streaming)
+        };
+        let got = asked(Some("7"), Some(3)).unwrap();
+        assert_eq!((got.after, got.follow, got.limit), (Some(Revision(7)), true, DEFAULT_LIMIT));
+        assert_eq!(asked(None, Some(3)).unwrap().after, Some(Revision(3)));
+        assert_eq!(asked(None, None).unwrap().after, None);
+        assert!(matches!(asked(Some("x"), None), Err(Error::Header { .. })));
+    }
+}

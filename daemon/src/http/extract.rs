@@ -1,0 +1,267 @@
+//! What handlers take from a request: path, query, conditions, bodies. Everything that is refused here becomes a problem.
+
+use std::time::Duration;
+
+use aide::OperationInput;
+use axum::{
+    body::{Body, Bytes},
+    extract::{FromRequest, FromRequestParts, Request},
+    http::{HeaderMap, header, request::Parts},
+};
+use futures::StreamExt;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use tradewind_core::{
+    manifest::{self, Format, Manifest},
+    units::Millis,
+};
+
+use super::{App, Error};
+
+/// Path parameters.
+#[derive(Debug)]
+pub struct Path<T>(pub T);
+
+/// Query parameters. Unknown ones are refused where the type refuses them.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+/// A manifest in YAML or JSON, read and checked.
+#[derive(Debug)]
+pub struct ManifestBody(pub Manifest);
+
+/// A JSON body; an empty one counts as absent.
+#[derive(Debug)]
+pub struct OptionalJson<T>(pub Option<T>);
+
+/// `If-Match` and `If-None-Match`, reduced to what the controller understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    None,
+    /// It must be at this generation; 0: absent.
+    Generation(u64),
+    /// It must exist.
+    Exists,
+}
+
+/// Whether the client wants a stream of server-sent events, and from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Streaming {
+    pub accepted: bool,
+    pub last_event_id: Option<String>,
+}
+
+const MANIFEST_TYPES: &str = "application/yaml or application/json";
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Error;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(e) => Err(Error::Parameters { message: e.body_text() }),
+        }
+    }
+}
+
+impl<T: JsonSchema> OperationInput for Path<T> {
+    fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+        axum::extract::Path::<T>::operation_input(ctx, operation);
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Error;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match axum::extract::Query::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Query(value)) => Ok(Self(value)),
+            Err(e) => Err(Error::Parameters { message: e.body_text() }),
+        }
+    }
+}
+
+impl<T: JsonSchema> OperationInput for Query<T> {
+    fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+        axum::extract::Query::<T>::operation_input(ctx, operation);
+    }
+}
+
+impl FromRequest<App> for ManifestBody {
+    type Rejection = Error;
+    async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
+        let format = manifest_format(request.headers())?;
+        let bytes = read_body(request, app).await?;
+        Ok(Self(manifest::parse(&bytes, format)?))
+    }
+}
+
+impl OperationInput for ManifestBody {
+    fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+        axum::Json::<Manifest>::operation_input(ctx, operation);
+        // The same schema describes both notations.
+        if let Some(aide::openapi::ReferenceOr::Item(body)) = &mut operation.request_body
+            && let Some(json) = body.content.get("application/json").cloned()
+        {
+            body.content.insert("application/yaml".to_owned(), json);
+        }
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<App> for OptionalJson<T> {
+    type Rejection = Error;
+    async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
+        let given = media_type(request.headers());
+        let bytes = read_body(request, app).await?;
+        if bytes.is_empty() {
+            return Ok(Self(None));
+        }
+        match given.as_deref() {
+            None | Some("application/json") => {}
+            Some(other) => return Err(Error::MediaType { given: other.to_owned(), wanted: "application/json" }),
+        }
+        serde_json::from_slice(&bytes).map(Some).map(Self).map_err(|e| Error::Body { message: e.to_string() })
+    }
+}
+
+impl<T: JsonSchema> OperationInput for OptionalJson<T> {
+    fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+        axum::Json::<T>::operation_input(ctx, operation);
+        if let Some(aide::openapi::ReferenceOr::Item(body)) = &mut operation.request_body {
+            body.required = false;
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Condition {
+    type Rejection = Error;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        Self::from_headers(&parts.headers)
+    }
+}
+
+impl OperationInput for Condition {}
+
+impl Condition {
+    fn from_headers(headers: &HeaderMap) -> Result<Self, Error> {
+        let text = |name| headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).trim().to_owned());
+        if let Some(value) = text(header::IF_NONE_MATCH) {
+            let rule = "only * is understood: the deployment must not exist yet";
+            return if value == "*" { Ok(Self::Generation(0)) } else { Err(Error::Header { name: "If-None-Match", value, rule }) };
+        }
+        let Some(value) = text(header::IF_MATCH) else { return Ok(Self::None) };
+        if value == "*" {
+            return Ok(Self::Exists);
+        }
+        let bare = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(&value);
+        match bare.parse() {
+            Ok(generation) if generation > 0 => Ok(Self::Generation(generation)),
+            _ => Err(Error::Header { name: "If-Match", value, rule: "send the generation, such as 3 or \"3\", or *" }),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Streaming {
+    type Rejection = Error;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let accept = parts.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let accepted = accept.split(',').any(|part| part.split(';').next().is_some_and(|t| t.trim() == "text/event-stream"));
+        let last_event_id = parts.headers.get("last-event-id").and_then(|v| v.to_str().ok()).map(str::to_owned);
+        Ok(Self { accepted, last_event_id })
+    }
+}
+
+impl OperationInput for Streaming {}
+
+/// The content type without its parameters, in lower case.
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?;
+    let text = String::from_utf8_lossy(value.as_bytes());
+    Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+/// Without a content type: YAML, of which JSON is a part.
+fn manifest_format(headers: &HeaderMap) -> Result<Format, Error> {
+    match media_type(headers).as_deref() {
+        Some("application/json") => Ok(Format::Json),
+        None | Some("application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml") => Ok(Format::Yaml),
+        Some(other) => Err(Error::MediaType { given: other.to_owned(), wanted: MANIFEST_TYPES }),
+    }
+}
+
+/// The whole body, within the limits of size and time.
+async fn read_body(request: Request, app: &App) -> Result<Bytes, Error> {
+    let limits = &app.config.api;
+    let max = limits.max_body.0;
+    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+    if declared.is_some_and(|n| n > max) {
+        return Err(Error::TooLarge { max });
+    }
+    let time = Duration::from_millis(limits.body_timeout.0);
+    match tokio::time::timeout(time, collect(request.into_body(), max)).await {
+        Ok(body) => body,
+        Err(_) => Err(Error::Slow { after: Millis::from(time) }),
+    }
+}
+
+async fn collect(body: Body, max: u64) -> Result<Bytes, Error> {
+    let mut stream = body.into_data_stream();
+    // Most bodies are one frame, which needs no copy.
+    let Some(first) = stream.next().await.transpose().map_err(Error::Broken)? else { return Ok(Bytes::new()) };
+    if first.len() as u64 > max {
+        return Err(Error::TooLarge { max });
+    }
+    let Some(second) = stream.next().await.transpose().map_err(Error::Broken)? else { return Ok(first) };
+    let mut all = Vec::from(first);
+    let mut next = Some(second);
+    while let Some(chunk) = next {
+        if (all.len() + chunk.len()) as u64 > max {
+            return Err(Error::TooLarge { max });
+        }
+        all.extend_from_slice(&chunk);
+        next = stream.next().await.transpose().map_err(Error::Broken)?;
+    }
+    Ok(all.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn conditions_are_read_as_generations() {
+        let read = |name, value| Condition::from_headers(&headers(&[(name, value)]));
+        assert_eq!(read("if-match", "3").unwrap(), Condition::Generation(3));
+        assert_eq!(read("if-match", "\"3\"").unwrap(), Condition::Generation(3));
+        assert_eq!(read("if-match", "*").unwrap(), Condition::Exists);
+        assert_eq!(read("if-none-match", "*").unwrap(), Condition::Generation(0));
+        assert_eq!(Condition::from_headers(&HeaderMap::new()).unwrap(), Condition::None);
+        for (name, value) in
+            [("if-match", "0"), ("if-match", "W/\"3\""), ("if-match", "abc"), ("if-match", "\"3"), ("if-none-match", "\"3\"")]
+        {
+            assert!(read(name, value).is_err(), "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn the_content_type_names_the_notation() {
+        let read = |value| manifest_format(&headers(&[("content-type", value)]));
+        assert!(matches!(read("application/json; charset=utf-8"), Ok(Format::Json)));
+        assert!(matches!(read("Application/YAML"), Ok(Format::Yaml)));
+        assert!(matches!(manifest_format(&HeaderMap::new()), Ok(Format::Yaml)));
+        for other in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
+            assert!(matches!(read(other), Err(Error::MediaType { .. })), "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_cut_off_at_its_limit() {
+        let chunks =
+            |n: usize| Body::from_stream(futures::stream::iter((0..n).map(|_| Ok::<_, std::io::Error>(Bytes::from_static(b"12345678")))));
+        assert_eq!(collect(chunks(4), 32).await.unwrap().len(), 32);
+        assert!(matches!(collect(chunks(5), 32).await, Err(Error::TooLarge { max: 32 })));
+        assert!(collect(Body::empty(), 32).await.unwrap().is_empty());
+    }
+}

@@ -1,0 +1,110 @@
+//! `/v1/deployments/{name}/logs`: what the replicas wrote, once or followed.
+
+use std::{collections::VecDeque, time::Duration};
+
+use aide::transform::TransformOperation;
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use futures::stream;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tradewind_core::{
+    names::{DeploymentName, Namespace, TaskName},
+    view::{LogsView, TaskLogLine},
+    workload::LogQuery,
+};
+
+use super::{
+    App, Error,
+    deployments::Name,
+    extract::{Path, Query, Streaming},
+    sse::{self, Message},
+};
+use crate::controller::LogsRequest;
+
+/// Between two questions for more, while following.
+const PAUSE: Duration = Duration::from_millis(300);
+const DEFAULT_TAIL: u32 = 100;
+const MOST_LINES: u32 = 10_000;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogsQuery {
+    /// Default: `default`.
+    #[serde(default = "Namespace::default_namespace")]
+    namespace: Namespace,
+    /// Only this task's.
+    task: Option<TaskName>,
+    /// Only this replica's.
+    replica: Option<u32>,
+    /// The last so many lines, at most 10000. Default 100.
+    tail: Option<u32>,
+    /// The cursor `next` of an earlier answer: go on behind it.
+    after: Option<String>,
+    /// True: server-sent events named `line`, until nothing more can come. `Accept: text/event-stream` does the same.
+    #[serde(default)]
+    follow: bool,
+}
+
+pub async fn get(
+    State(app): State<App>,
+    Path(Name { name }): Path<Name>,
+    Query(query): Query<LogsQuery>,
+    streaming: Streaming,
+) -> Result<Response, Error> {
+    let tail = query.tail.unwrap_or(DEFAULT_TAIL).min(MOST_LINES);
+    let after = streaming.last_event_id.or(query.after);
+    let request = LogsRequest { task: query.task, query: LogQuery { replica: query.replica, tail, after } };
+    let first = app.controller.logs(&query.namespace, &name, request.clone()).await?;
+    if query.follow || streaming.accepted {
+        return follow(app, query.namespace, name, request, first).await;
+    }
+    Ok(Json(first).into_response())
+}
+
+pub fn docs(op: TransformOperation) -> TransformOperation {
+    op.id("getLogs")
+        .tag("deployments")
+        .summary("Read or follow the output of a deployment")
+        .response::<200, Json<LogsView>>()
+        .default_response::<Error>()
+}
+
+struct Following {
+    app: App,
+    namespace: Namespace,
+    name: DeploymentName,
+    request: LogsRequest,
+    lines: VecDeque<TaskLogLine>,
+    next: Option<String>,
+}
+
+async fn follow(app: App, namespace: Namespace, name: DeploymentName, request: LogsRequest, first: LogsView) -> Result<Response, Error> {
+    let start = Following { app: app.clone(), namespace, name, request, lines: first.lines.into(), next: first.next };
+    let messages = stream::try_unfold(start, |mut at| async move {
+        loop {
+            if let Some(line) = at.lines.pop_front() {
+                // Resuming is safe only behind the last line of an answer: its cursor covers all of them.
+                let id = if at.lines.is_empty() { at.next.clone() } else { None };
+                return Ok(Some((Message { id, name: "line", data: line }, at)));
+            }
+            let Some(after) = at.next.take() else { return Ok(None) };
+            at.request.query.after = Some(after);
+            let more = match at.app.controller.logs(&at.namespace, &at.name, at.request.clone()).await {
+                Ok(more) => more,
+                // Deleted meanwhile: nothing more can come.
+                Err(crate::controller::Error::NotFound { .. }) => return Ok(None),
+                Err(e) => return Err(Error::from(e)),
+            };
+            at.next = more.next;
+            at.lines = more.lines.into();
+            if at.lines.is_empty() && at.next.is_some() {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    });
+    sse::response(&app, messages).await
+}

@@ -1,0 +1,113 @@
+//! `/metrics`: counts and times of requests as they happen; plugin calls and deployments as they are when asked.
+
+use std::time::Instant;
+
+use aide::transform::TransformOperation;
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::header,
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use super::{App, Error};
+
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Seconds.
+const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Route {
+    method: String,
+    route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    method: String,
+    route: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByStatus {
+    status: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByPlugin {
+    plugin: String,
+}
+
+/// What is counted between two questions.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Outcome, Counter>,
+    seconds: Family<Route, Histogram, fn() -> Histogram>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::default();
+        let requests = Family::default();
+        let seconds = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
+        registry.register("tradewind_http_requests", "HTTP requests by route and status", requests.clone());
+        registry.register("tradewind_http_request_seconds", "Time until the head of the response, by route", seconds.clone());
+        Self { registry, requests, seconds }
+    }
+}
+
+/// Counts and times every request. Requests that match no route share one label.
+pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let method = match request.method().as_str() {
+        known @ ("GET" | "PUT" | "POST" | "DELETE" | "HEAD") => known.to_owned(),
+        _ => "other".to_owned(),
+    };
+    let path = request.uri().path().to_owned();
+    let started = Instant::now();
+    let response = next.run(request).await;
+    let took = started.elapsed();
+    let status = response.status().as_u16();
+    tracing::debug!(%method, %path, status, took_micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "request answered");
+    app.metrics.requests.get_or_create(&Outcome { method: method.clone(), route: route.clone(), status }).inc();
+    app.metrics.seconds.get_or_create(&Route { method, route }).observe(took.as_secs_f64());
+    response
+}
+
+pub async fn get(State(app): State<App>) -> Result<Response, Error> {
+    let mut out = String::new();
+    render(&app, &mut out).map_err(|e| Error::Encode(e.into()))?;
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], out).into_response())
+}
+
+pub fn docs(op: TransformOperation) -> TransformOperation {
+    op.id("getMetrics").tag("meta").summary("Metrics in the OpenMetrics text format").response::<200, String>()
+}
+
+fn render(app: &App, out: &mut String) -> std::fmt::Result {
+    text::encode_registry(out, &app.metrics.registry)?;
+    // What others know is asked for anew each time, so that nothing stale is shown.
+    let mut now = Registry::default();
+    let deployments = Family::<ByStatus, Gauge>::default();
+    for deployment in app.controller.list(None) {
+        deployments.get_or_create(&ByStatus { status: deployment.status.as_str() }).inc();
+    }
+    now.register("tradewind_deployments", "Deployments by status", deployments);
+    let calls = Family::<ByPlugin, Counter>::default();
+    let failures = Family::<ByPlugin, Counter>::default();
+    for plugin in app.plugins.list() {
+        let label = ByPlugin { plugin: plugin.instance.to_string() };
+        calls.get_or_create(&label).inc_by(plugin.statistics.calls);
+        failures.get_or_create(&label).inc_by(plugin.statistics.failures);
+    }
+    now.register("tradewind_plugin_calls", "Plugin calls by instance", calls);
+    now.register("tradewind_plugin_call_failures", "Failed plugin calls by instance", failures);
+    text::encode_registry(out, &now)?;
+    text::encode_eof(out)
+}

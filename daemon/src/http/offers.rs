@@ -1,0 +1,24 @@
+//! `/v1/offers`: what the providers can supply now.
+
+use aide::transform::TransformOperation;
+use axum::{Json, extract::State};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tradewind_core::{names::InstanceName, view::OffersView};
+
+use super::{App, Error, extract::Query};
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OffersQuery {
+    /// Only this provider instance's. Default: all.
+    provider: Option<InstanceName>,
+}
+
+pub async fn list(State(app): State<App>, Query(query): Query<OffersQuery>) -> Result<Json<OffersView>, Error> {
+    Ok(Json(app.controller.offers(query.provider.as_ref()).await?))
+}
+
+pub fn docs(op: TransformOperation) -> TransformOperation {
+    op.id("listOffers").tag("placement").summary("List offers").description("Providers that gave none are listed with the reason.")
+}

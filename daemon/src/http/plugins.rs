@@ -1,0 +1,80 @@
+//! `/v1/plugins`: which providers and policies are loaded, their versions, and how to change them.
+
+use aide::transform::TransformOperation;
+use axum::{Json, extract::State};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tradewind_core::names::{Digest, InstanceName};
+use tradewind_wasm::{PluginView, Problem, Report};
+
+use super::{
+    App, Error,
+    extract::{OptionalJson, Path},
+};
+
+/// Every instance, and the files that belong to none.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Plugins {
+    pub items: Vec<PluginView>,
+    /// Files in the plugin folder that can't belong to any instance, and why.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct Instance {
+    name: InstanceName,
+}
+
+/// Which version to go back to.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rollback {
+    /// The component's digest, out of the history. Default: the one before the active one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+}
+
+pub async fn list(State(app): State<App>) -> Json<Plugins> {
+    Json(Plugins { items: app.plugins.list(), problems: app.plugins.problems() })
+}
+
+pub fn list_docs(op: TransformOperation) -> TransformOperation {
+    op.id("listPlugins").tag("plugins").summary("List plugin instances").default_response::<Error>()
+}
+
+pub async fn get(State(app): State<App>, Path(Instance { name }): Path<Instance>) -> Result<Json<PluginView>, Error> {
+    let found = app.plugins.inspect(&name);
+    found.map(Json).ok_or_else(|| Error::NotFound { what: "plugin instance", name: name.to_string() })
+}
+
+pub fn get_docs(op: TransformOperation) -> TransformOperation {
+    op.id("getPlugin").tag("plugins").summary("Read a plugin instance: its versions, grants, calls, and what was refused and why")
+}
+
+pub async fn reload(State(app): State<App>) -> Result<Json<Report>, Error> {
+    Ok(Json(app.plugins.reconcile().await?))
+}
+
+pub fn reload_docs(op: TransformOperation) -> TransformOperation {
+    op.id("reloadPlugins")
+        .tag("plugins")
+        .summary("Compare the plugin folder with what is loaded, now")
+        .description("Answers when everything that changed is active or refused.")
+}
+
+pub async fn rollback(
+    State(app): State<App>,
+    Path(Instance { name }): Path<Instance>,
+    OptionalJson(body): OptionalJson<Rollback>,
+) -> Result<Json<PluginView>, Error> {
+    Ok(Json(app.plugins.rollback(name, body.unwrap_or_default().digest).await?))
+}
+
+pub fn rollback_docs(op: TransformOperation) -> TransformOperation {
+    op.id("rollbackPlugin")
+        .tag("plugins")
+        .summary("Go back to an earlier version of a plugin instance")
+        .description("It serves, also after a restart, until the plugin folder changes.")
+}

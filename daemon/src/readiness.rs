@@ -1,0 +1,36 @@
+//! Whether the daemon can do its work, for `/readyz` and for those who wait for it.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// Set by the wiring, read by the API. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Readiness {
+    state: Arc<watch::Sender<Result<(), &'static str>>>,
+}
+
+impl Readiness {
+    /// Not ready yet.
+    pub fn starting() -> Self {
+        Self { state: Arc::new(watch::Sender::new(Err("the daemon is starting"))) }
+    }
+
+    pub fn ready(&self) {
+        self.set(Ok(()));
+    }
+
+    pub fn stopping(&self) {
+        self.set(Err("the daemon is stopping"));
+    }
+
+    fn set(&self, state: Result<(), &'static str>) {
+        self.state.send_modify(|s| *s = state);
+    }
+
+    /// # Errors
+    /// Why it is not ready.
+    pub fn get(&self) -> Result<(), &'static str> {
+        *self.state.borrow()
+    }
+}

@@ -1,0 +1,69 @@
+//! `daemon.json` in the data folder: how a client on the same machine finds the daemon that runs there.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Daemon {
+    /// The API's URL.
+    pub address: String,
+    pub pid: u32,
+    pub version: String,
+}
+
+/// Exists while the daemon runs; removed when dropped.
+#[derive(Debug)]
+pub struct RuntimeFile {
+    path: PathBuf,
+}
+
+fn path(data: &Path) -> PathBuf {
+    data.join("daemon.json")
+}
+
+/// What the running daemon left there, if anything. A file that can't be read counts as none.
+pub fn read(data: &Path) -> Option<Daemon> {
+    serde_json::from_slice(&fs::read(path(data)).ok()?).ok()
+}
+
+impl RuntimeFile {
+    /// Readers see the whole file or none.
+    ///
+    /// # Errors
+    /// When the folder can't be written.
+    pub fn write(data: &Path, daemon: &Daemon) -> io::Result<Self> {
+        let path = path(data);
+        let fresh = path.with_extension("json.new");
+        fs::write(&fresh, serde_json::to_vec_pretty(daemon)?)?;
+        fs::rename(&fresh, &path)?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for RuntimeFile {
+    fn drop(&mut self) {
+        if let Err(e) = fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), error = %e, "the runtime file could not be removed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_exists_as_long_as_it_is_held() {
+        let data = tempfile::tempdir().unwrap();
+        let daemon = Daemon { address: "http://127.0.0.1:1".into(), pid: 7, version: "0".into() };
+        assert_eq!(read(data.path()), None);
+        let file = RuntimeFile::write(data.path(), &daemon).unwrap();
+        assert_eq!(read(data.path()), Some(daemon));
+        drop(file);
+        assert_eq!(read(data.path()), None);
+    }
+}

@@ -1,0 +1,200 @@
+//! The daemon, told in order: settings → state → machine → plugins → controller → API → ready → drain.
+
+mod logging;
+mod signals;
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use futures::{StreamExt, stream};
+use tokio_util::sync::CancellationToken;
+use tradewind_cloud::{SystemClock, process};
+use tradewind_core::{capability::Clock, store::Store};
+use tradewind_store::Database;
+
+use crate::{
+    cli::environment,
+    config::{self, Config, Effective, Overrides},
+    controller,
+    http::{self, App, Listener},
+    readiness::Readiness,
+    runtime_file::{Daemon, RuntimeFile},
+};
+
+/// The daemon could not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    #[error("the log can't be set up")]
+    Logging(#[from] logging::Error),
+    #[error("the setting \"{setting}\" names a folder that can't be used: \"{}\"", path.display())]
+    Folder { setting: &'static str, path: PathBuf, source: io::Error },
+    #[error("the address \"{address}\" of the setting \"listen\" can't be used")]
+    Listen { address: std::net::SocketAddr, source: io::Error },
+    #[error("the state can't be opened")]
+    Store(#[from] tradewind_store::Error),
+    #[error("processes can't be supervised")]
+    Processes(#[from] process::Error),
+    #[error("outbound requests are not possible")]
+    Outbound(#[from] tradewind_cloud::http::Error),
+    #[error("the plugin host can't start")]
+    Plugins(#[from] tradewind_wasm::Error),
+    #[error("the controller can't start")]
+    Controller(#[from] controller::Error),
+    #[error("the runtime can't be started")]
+    Runtime(#[source] io::Error),
+    #[error("signals can't be received")]
+    Signals(#[source] io::Error),
+    #[error("a part of the daemon ended unexpectedly")]
+    Task(#[from] tokio::task::JoinError),
+    #[error("the api stopped")]
+    Api(#[source] io::Error),
+}
+
+/// Everything that runs below the API.
+struct Parts {
+    store: Database,
+    processes: process::Supervisor,
+    plugins: tradewind_wasm::Host,
+    controller: controller::Controller,
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// Anything that keeps it from starting, and the API's end.
+pub fn run(overrides: &Overrides) -> Result<(), Error> {
+    let effective = Effective::load(overrides, environment)?;
+    logging::start(&effective.config.log)?;
+    for (setting, source) in effective.sources.iter().filter(|(_, s)| **s != config::Source::Default) {
+        tracing::debug!(setting, %source, "setting");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    runtime.block_on(daemon(effective.config))
+}
+
+async fn daemon(config: Config) -> Result<(), Error> {
+    let started = std::time::Instant::now();
+    let stop = signals::listen().map_err(Error::Signals)?;
+    make_folders(&config)?;
+    // Bound first: a second daemon at the same address fails before it touches anything.
+    let listener = Listener::bind(config.listen).await.map_err(|source| Error::Listen { address: config.listen, source })?;
+    let address = format!("http://{}", listener.address());
+    let parts = start(&config).await?;
+
+    let stopping = CancellationToken::new();
+    let readiness = Readiness::starting();
+    let app = App::new(parts.controller.handle(), parts.plugins.handle(), config.clone(), readiness.clone(), stopping.clone());
+    let mut api = tokio::spawn(http::serve(listener, http::router(app), stopping.clone(), config.api.drain.std()));
+    let daemon = Daemon { address: address.clone(), pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() };
+    let runtime_file =
+        RuntimeFile::write(&config.data, &daemon).map_err(|source| Error::Folder { setting: "data", path: config.data.clone(), source })?;
+    readiness.ready();
+    let start_millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(%address, data = %config.data.display(), plugins = %config.plugins.display(), start_millis, "tradewind is ready on {address}");
+
+    let ended = tokio::select! {
+        signal = stop.wait() => {
+            tracing::info!(signal, "stopping: requests in progress may end");
+            None
+        }
+        ended = &mut api => Some(ended),
+    };
+    readiness.stopping();
+    stopping.cancel();
+    // Nobody shall find a daemon that answers no more.
+    drop(runtime_file);
+    let served = match ended {
+        Some(ended) => ended,
+        None => api.await,
+    };
+    drain(parts).await;
+    tracing::info!("stopped");
+    served?.map_err(Error::Api)
+}
+
+/// Brings up everything below the API, each part on those before it.
+async fn start(config: &Config) -> Result<Parts, Error> {
+    let mut options = tradewind_store::Options::new(config.data.join("state.db"));
+    options.keep_changes = u64::from(config.keep.changes);
+    let store = tokio::task::spawn_blocking(move || Database::open(options)).await??;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let folder = config.data.join("processes");
+    let processes = process::Supervisor::start(process::Options { folder, secrets: Some(config.secrets.clone()) }).await?;
+    let user_agent = concat!("tradewind/", env!("CARGO_PKG_VERSION")).to_owned();
+    let outbound = tradewind_cloud::http::Client::new(&tradewind_cloud::http::Options { user_agent })?;
+    let capabilities =
+        tradewind_wasm::Capabilities { processes: Arc::new(processes.clone()), http: Arc::new(outbound), clock: clock.clone() };
+    let plugins = tradewind_wasm::Host::start(plugin_options(config), capabilities).await?;
+    let surroundings = controller::Surroundings {
+        store: Arc::new(store.clone()) as Arc<dyn Store>,
+        plugins: Arc::new(plugins.clone()),
+        plugin_changes: plugins.handle().subscribe(),
+        clock,
+        hints: hints(&processes),
+    };
+    let controller = controller::start(controller_options(config), surroundings).await?;
+    Ok(Parts { store, processes, plugins, controller })
+}
+
+/// The reverse of `start`. What runs for deployments goes on without the daemon.
+async fn drain(parts: Parts) {
+    parts.controller.shutdown().await;
+    parts.plugins.handle().shutdown().await;
+    parts.processes.shutdown().await;
+    if let Err(error) = parts.store.close().await {
+        tracing::warn!(%error, "the state was not closed cleanly; nothing that was answered is lost");
+    }
+}
+
+fn plugin_options(config: &Config) -> tradewind_wasm::Options {
+    let mut options = tradewind_wasm::Options::new(&config.plugins, config.data.join("plugin-history"), config.data.join("cache"));
+    options.quiet_period = config.reload.quiet.std();
+    options.rescan_interval = config.reload.rescan.std();
+    options.size_cap = config.reload.max_size;
+    options.call_slots = config.calls.slots;
+    options.memory_ceiling = config.calls.memory_ceiling;
+    options.slot_wait = config.calls.slot_wait.std();
+    options
+}
+
+fn controller_options(config: &Config) -> controller::Options {
+    controller::Options {
+        default_policy: config.policy.clone(),
+        offers_ttl: config.controller.offers_ttl,
+        observe_interval: config.controller.observe_interval,
+        observe_interval_changing: config.controller.observe_interval_changing,
+        concurrency: config.controller.concurrency as usize,
+        keep_decisions: config.keep.decisions as usize,
+        keep_events: config.keep.events as usize,
+    }
+}
+
+/// The supervisor's changes as the controller wants them. Missed ones are found by its timer.
+fn hints(processes: &process::Supervisor) -> controller::Hints {
+    let changes = stream::unfold(processes.changes(), |mut changes| async move { Some((changes.next().await?, changes)) });
+    let of_allocations = changes.filter_map(|change| async move {
+        match change {
+            process::Change::Allocation { owner, allocation } => Some((owner, allocation)),
+            process::Change::Missed => None,
+        }
+    });
+    of_allocations.boxed()
+}
+
+/// The data folder is for the daemon's user alone: it holds the output of processes.
+fn make_folders(config: &Config) -> Result<(), Error> {
+    let make = |setting: &'static str, path: &Path| {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|source| Error::Folder { setting, path: path.to_owned(), source })
+    };
+    make("data", &config.data)?;
+    make("plugins", &config.plugins)?;
+    let private = fs::set_permissions(&config.data, fs::Permissions::from_mode(0o700));
+    private.map_err(|source| Error::Folder { setting: "data", path: config.data.clone(), source })
+}
