@@ -32,8 +32,8 @@ setup: ## checks for the compilers, installs what plugins are compiled with
 	@command -v $${CC:-cc} >/dev/null || { echo 'a C compiler is missing (SQLite and the TLS library are built from source): install gcc, on Debian and Ubuntu by "apt-get install gcc libc6-dev"' >&2; exit 1; }
 	@bash plugins/setup.sh
 
-build: setup ## the daemon and its command line, for development
-	cargo build $(LOCKED) $(DAEMON)
+build: setup ## the daemon, its command line and the service it shows itself with, for development
+	cargo build $(LOCKED) $(DAEMON) -p tradewind-hello
 
 plugins: build ## the plugins of this repository, as components in target/plugins
 	$(T)/debug/tradewind plugin build plugins --out $(PLUGINS)
@@ -51,7 +51,7 @@ test-plugins: setup
 	cd plugins && CARGO_TARGET_DIR=$(T)/plugins-native cargo test $(LOCKED) --workspace
 
 bench: setup ## measures, prints a table, writes target/bench/results.json
-	cargo build $(LOCKED) --release $(DAEMON) -p tradewind-tests --bins
+	cargo build $(LOCKED) --release $(DAEMON) -p tradewind-hello -p tradewind-tests --bins
 	$(T)/release/tradewind plugin build plugins --out $(PLUGINS)
 	@mkdir -p $(T)/bench
 	TRADEWIND_BIN=$(T)/release/tradewind TRADEWIND_PLUGINS=$(PLUGINS) TRADEWIND_BENCH_RESULTS=$(T)/bench/results.json $(T)/release/bench
@@ -59,6 +59,7 @@ bench: setup ## measures, prints a table, writes target/bench/results.json
 lint: ## format and clippy, warnings are errors
 	cargo fmt --all --check
 	cd plugins && cargo fmt --all --check
+	cd tests/guests && cargo fmt --all --check
 	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	cd plugins && CARGO_TARGET_DIR=$(T)/plugins-native cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 
