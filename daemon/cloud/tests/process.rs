@@ -95,6 +95,24 @@ impl Bench {
     }
 }
 
+impl Drop for Bench {
+    /// A failed test leaves nothing running.
+    fn drop(&mut self) {
+        let processes = self.folder.path().join("processes/local");
+        let below = |p: std::path::PathBuf| std::fs::read_dir(p).into_iter().flatten().map(|e| e.unwrap().path());
+        for file in
+            below(processes).flat_map(below).flat_map(below).filter(|p| p.file_name().unwrap().to_string_lossy().starts_with("run-"))
+        {
+            let text = std::fs::read_to_string(file).unwrap();
+            let Some(pid) = text.lines().next().filter(|_| text.lines().count() == 1) else { continue };
+            let _ = rustix::process::kill_process_group(
+                rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap(),
+                rustix::process::Signal::KILL,
+            );
+        }
+    }
+}
+
 fn options(folder: &Path) -> Options {
     Options { folder: folder.join("processes"), secrets: Some(folder.join("secrets")) }
 }
@@ -203,7 +221,7 @@ async fn only_what_was_given_reaches_the_process() {
     environment.sort();
     assert_eq!(environment, expected);
     assert_eq!(rest, ["s3cret", "640", "writable"]);
-    let record = bench.folder.path().join("processes/local/env/0/process.json");
+    let record = bench.folder.path().join("processes/local/env/0/process.jsonl");
     assert!(!std::fs::read_to_string(record).unwrap().contains("s3cret"));
     bench.clear().await;
 }
@@ -357,11 +375,11 @@ fn a_supervisor_that_dies_loses_nothing() {
     drop(supervisor);
     first.shutdown_timeout(PATIENCE);
     // Killed between the start and its record: the record does not know the process yet.
-    let path = folder.path().join("processes/local/a/0/process.json");
-    let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    assert_eq!(record["process"]["pid"], status.pid);
-    record["process"] = serde_json::Value::Null;
-    std::fs::write(&path, record.to_string()).unwrap();
+    let path = folder.path().join("processes/local/a/0/process.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (intent, started) = text.trim().split_once("\n\n").unwrap();
+    assert!(started.contains(&format!("\"pid\":{}", status.pid)) && !intent.contains("\"pid\""));
+    std::fs::write(&path, intent).unwrap();
     Runtime::new().unwrap().block_on(async {
         let supervisor = Supervisor::start(options(folder.path())).await.unwrap();
         let found = supervisor.ensure(&owner, &grant(), key("a"), command(&["sleep", "300"])).await.unwrap();

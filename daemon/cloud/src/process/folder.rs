@@ -1,10 +1,10 @@
 //! The folder of one process: its record, its working folder, its output, and what its wrapper leaves there.
-//! It owns names, formats and atomic writes; it must not know when or why they happen. Everything here blocks.
+//! It owns names, formats and safe writes; it must not know when or why they happen. Everything here blocks.
 
 use std::{
     collections::BTreeMap,
     fs::{self, DirBuilder, File, OpenOptions},
-    io,
+    io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -16,7 +16,9 @@ use super::{check::Prepared, proc::Identity};
 use crate::clock::instant;
 
 const FORMAT: u32 = 1;
-const RECORD: &str = "process.json";
+const RECORD: &str = "process.jsonl";
+/// Bytes after which a record file begins anew.
+const LONGEST_RECORD: u64 = 512 << 10;
 
 /// Where one process keeps everything. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -113,20 +115,30 @@ impl Folder {
         last
     }
 
-    /// Replaces the record in one step.
+    /// Stores the record by appending it as a line: the last whole one counts. Replacing the file at each change would cost a file made
+    /// and a file deleted per start, which some file systems make pay dearly for; so that happens only when it has grown long.
     pub(super) fn write(&self, record: &Record) -> io::Result<()> {
-        let temporary = self.0.join(".process.json.new");
-        let text = serde_json::to_vec(record).map_err(io::Error::other)?;
+        // The newline before it ends what a crash may have left unfinished.
+        let mut line = vec![b'\n'];
+        serde_json::to_writer(&mut line, record).map_err(io::Error::other)?;
+        line.push(b'\n');
+        let path = self.0.join(RECORD);
+        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+        if file.metadata()?.len() < LONGEST_RECORD {
+            return file.write_all(&line);
+        }
+        let temporary = self.0.join(".process.new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        io::Write::write_all(&mut file, &text)?;
+        file.write_all(&line)?;
         drop(file);
-        fs::rename(&temporary, self.0.join(RECORD))
+        fs::rename(&temporary, path)
     }
 
     /// None when there is none, or none that can be understood.
     pub(super) fn read(&self) -> Option<Record> {
-        let record: Record = serde_json::from_slice(&fs::read(self.0.join(RECORD)).ok()?).ok()?;
-        (record.format == FORMAT).then_some(record)
+        let text = fs::read(self.0.join(RECORD)).ok()?;
+        let whole = text.rsplit(|b| *b == b'\n').filter(|line| !line.is_empty());
+        whole.filter_map(|line| serde_json::from_slice::<Record>(line).ok()).find(|record| record.format == FORMAT)
     }
 
     /// Opens an output file for appending. It is shared with the process and outlives this daemon.
@@ -136,22 +148,26 @@ impl Folder {
 
     /// The wrapper's id as it wrote it itself.
     pub(super) fn wrapper_pid(&self, run: u32) -> Option<i32> {
-        read_line(&self.0.join(format!("pid-{run}")))?.parse().ok()
+        finished_line(&self.run_file(run), 0)?.parse().ok()
     }
 
     /// The exit status of a run and when it was written.
     pub(super) fn exit(&self, run: u32) -> Option<(i32, Instant)> {
-        let path = self.0.join(format!("exit-{run}"));
-        let code = read_line(&path)?.parse().ok()?;
+        let path = self.run_file(run);
+        let code = finished_line(&path, 1)?.parse().ok()?;
         let at = fs::metadata(&path).and_then(|m| m.modified()).map(instant).unwrap_or_default();
         Some((code, at))
     }
 
     /// Removes what the wrapper of an earlier run left.
     pub(super) fn clear_run(&self, run: u32) {
-        // Absent files are the normal case; a leftover is harmless, since runs never share a number.
-        let _ = fs::remove_file(self.0.join(format!("pid-{run}")));
-        let _ = fs::remove_file(self.0.join(format!("exit-{run}")));
+        // An absent file is a normal case; a leftover is harmless, since runs never share a number.
+        let _ = fs::remove_file(self.run_file(run));
+    }
+
+    /// What the wrapper of a run writes: its id, and at the end the exit status.
+    fn run_file(&self, run: u32) -> PathBuf {
+        self.0.join(format!("run-{run}"))
     }
 
     /// Takes the folder out of sight in one step and says where it went. `discard` deletes it.
@@ -214,7 +230,54 @@ fn subfolders(path: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     Ok(folders)
 }
 
-/// A line that its writer has finished: without the newline it does not count.
-fn read_line(path: &Path) -> Option<String> {
-    fs::read_to_string(path).ok()?.strip_suffix('\n').map(str::to_owned)
+/// A line that its writer has finished: without its newline it does not count.
+fn finished_line(path: &Path, index: usize) -> Option<String> {
+    fs::read_to_string(path).ok()?.split_inclusive('\n').nth(index)?.strip_suffix('\n').map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use tradewind_core::{capability::ProcessSpec, names::Digest, units::Millis};
+
+    use super::*;
+
+    fn record() -> Record {
+        let spec = ProcessSpec {
+            command: vec!["x".repeat(100_000)],
+            env: Vec::new(),
+            working_directory: None,
+            ports: Vec::new(),
+            files: Vec::new(),
+            limits: None,
+            readiness: None,
+            liveness: None,
+            restarts: 0,
+            restart_always: false,
+            deadline: None,
+            stop_signal: String::new(),
+            stop_grace: Millis(0),
+        };
+        Record::new(Prepared { digest: Digest::of(b""), spec, program: "/x".into(), directory: None, folders: Vec::new(), log_size: 0 })
+    }
+
+    #[test]
+    fn the_last_whole_record_counts_and_the_file_stays_short() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder(root.path().to_owned());
+        assert!(folder.read().is_none());
+        let mut record = record();
+        for run in 1..=20 {
+            record.run = run;
+            folder.write(&record).unwrap();
+            assert_eq!(folder.read().unwrap().run, run);
+        }
+        let path = root.path().join(RECORD);
+        assert!(fs::metadata(&path).unwrap().len() < LONGEST_RECORD + 200_000);
+        // A crash in the middle of a line: the one before it counts, and the next one again.
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"\n{\"format\":1,\"prep").unwrap();
+        assert_eq!(folder.read().unwrap().run, 20);
+        record.run = 21;
+        folder.write(&record).unwrap();
+        assert_eq!(folder.read().unwrap().run, 21);
+    }
 }

@@ -3,7 +3,7 @@
 //! A run is a small `/bin/sh` that leads a process group of its own and outlives the daemon. First it writes its id down, so that a
 //! daemon that died right after the start finds it; then it runs the command as its child and writes the exit status down, so that a
 //! daemon that was away reads it later. A signal to the group reaches the command with its usual meaning, while the wrapper's traps
-//! keep it alive until the status is written. Both files hold one line and count only with its newline, so a half-written one is none.
+//! keep it alive until the status is written. Both are lines of one file and count only with their newline, so a half-written one is none.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
@@ -34,7 +34,7 @@ use super::{
 ///
 /// The limit is `-d`, the size of writable private memory: what a process really fills. `-v` would count address space, of which
 /// runtimes such as Go, Java and WebAssembly engines reserve many times what they use.
-const SCRIPT: &str = r#"echo "$$" >"$1/pid-$2"
+const SCRIPT: &str = r#"echo "$$" >"$1/run-$2"
 trap : HUP INT QUIT ALRM TERM USR1 USR2
 (
   [ "$3" = 0 ] || ulimit -d "$3" || exit 125
@@ -43,7 +43,7 @@ trap : HUP INT QUIT ALRM TERM USR1 USR2
   exec "$@"
 )
 set -- "$1" "$2" "$?"
-echo "$3" >"$1/exit-$2"
+echo "$3" >>"$1/run-$2"
 exit "$3"
 "#;
 
