@@ -32,7 +32,9 @@ pub enum Error {
         "\"{module}\" exports neither a provider nor a policy: call `register_provider!`, `register_policy!` or `register_score!` once"
     )]
     NoWorld { module: String },
-    #[error("\"{name}\" is no name for a plugin: 1 to 63 of a-z, 0-9 and \"-\", beginning with a letter, ending with a letter or digit")]
+    #[error(
+        "\"{name}\" is no name for a plugin: 1 to 63 of a-z, 0-9 and \"-\", beginning with a letter, not ending with \"-\", and no word of Rust's or the SDK's"
+    )]
     Name { name: String },
     #[error("\"{}\" exists already and is not empty", folder.display())]
     Exists { folder: PathBuf },

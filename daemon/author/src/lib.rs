@@ -6,9 +6,11 @@
 mod build;
 mod component;
 mod error;
+mod new;
 mod toolchain;
 
 pub use build::{BuildOptions, Built, build, build_all};
 pub use component::{Kind, componentize};
 pub use error::Error;
+pub use new::{SdkSource, new};
 pub use toolchain::{TARGET, Toolchain};
