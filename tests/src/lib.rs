@@ -116,7 +116,7 @@ impl Daemon {
                 child.wait()?;
                 bail!("the daemon is not ready after {PATIENCE:?}:\n{}", self.log());
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 

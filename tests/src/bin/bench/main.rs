@@ -1,0 +1,55 @@
+//! The benches: measure, print a table, write `results.json` (its path in TRADEWIND_BENCH_RESULTS).
+//! What is compared with something is compared in the same run on the same machine, except with other systems, whose figures name
+//! their source. `bench NAME…` runs only those parts.
+
+mod daemon;
+mod host;
+mod load;
+mod native;
+mod policy;
+mod reload;
+mod report;
+mod samples;
+mod services;
+
+use anyhow::{Result, ensure};
+
+use report::Report;
+
+const PARTS: [&str; 5] = ["policy", "load", "reload", "daemon", "services"];
+
+fn main() -> Result<()> {
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = asked.iter().find(|part| !PARTS.contains(&part.as_str())) {
+        anyhow::bail!("there is no part \"{unknown}\"; there are {}", PARTS.join(", "));
+    }
+    let wanted = |part: &str| asked.is_empty() || asked.iter().any(|a| a == part);
+    if cfg!(debug_assertions) {
+        eprintln!("warning: this is a development build; `make bench` measures a release build");
+    }
+    let runtime = tokio::runtime::Runtime::new()?;
+    let mut report = Report::default();
+    let measured = runtime.block_on(async {
+        if wanted("policy") {
+            policy::measure(&mut report).await?;
+        }
+        if wanted("load") {
+            load::measure(&mut report).await?;
+        }
+        if wanted("reload") {
+            reload::measure(&mut report).await?;
+        }
+        if wanted("daemon") {
+            daemon::measure(&mut report)?;
+        }
+        if wanted("services") {
+            services::measure(&mut report).await?;
+        }
+        anyhow::Ok(())
+    });
+    // What has been measured before something failed is told in any case.
+    report.finish()?;
+    measured?;
+    ensure!(!report.is_empty(), "nothing was measured");
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! Many small services at once on this machine: from the request that submits each until it runs.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::Deserialize;
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
+use tradewind_tests::Daemon;
+
+use crate::{
+    report::{Baseline, Report, Unit},
+    samples::Samples,
+};
+
+const CLIENTS: usize = 16;
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The best that was measured of it.
+const NOMAD: &str = "Nomad 1.1, 50 raw_exec jobs, the best measured on a 2-core machine like this";
+const NOMAD_RATE: f64 = 57.0;
+const NOMAD_MEDIAN: Duration = Duration::from_millis(1_000);
+
+#[derive(Deserialize)]
+struct Event {
+    reason: String,
+    #[serde(default)]
+    deployment: String,
+}
+
+fn manifest(name: &str) -> String {
+    format!(
+        "{{\"apiVersion\":\"tradewind.dev/v1\",\"kind\":\"CloudDeployment\",\"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"services\":\
+         {{\"sleep\":{{\"command\":[\"sleep\",\"600\"],\"resources\":{{\"cpu\":\"1m\",\"memory\":\"1Mi\"}}}}}}}}}}"
+    )
+}
+
+/// When each of these deployments was seen to run, told by the daemon's events.
+async fn listen(daemon: &Daemon, names: HashSet<String>) -> Result<JoinHandle<Result<HashMap<String, Instant>>>> {
+    let response = daemon.http.get(daemon.url("/v1/events?follow=true&limit=0")).send().await?.error_for_status()?;
+    let mut chunks = response.bytes_stream();
+    let (connected, ready) = oneshot::channel();
+    let task = tokio::spawn(async move {
+        let mut connected = Some(connected);
+        let mut running = HashMap::new();
+        let mut pending = Vec::new();
+        while running.len() < names.len() {
+            if let Some(connected) = connected.take() {
+                // Nobody waits any more when the bench is being given up.
+                let _gone = connected.send(());
+            }
+            let Some(chunk) = chunks.try_next().await? else { bail!("the daemon ended the stream of events") };
+            let at = Instant::now();
+            pending.extend_from_slice(&chunk);
+            while let Some(end) = pending.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = pending.drain(..=end).collect();
+                let Some(data) = line.strip_prefix(b"data:") else { continue };
+                let event: Event = serde_json::from_slice(data)?;
+                if event.reason == "AllocationRunning" && names.contains(&event.deployment) {
+                    running.entry(event.deployment).or_insert(at);
+                }
+            }
+        }
+        Ok(running)
+    });
+    ready.await.context("the stream of events did not begin")?;
+    Ok(task)
+}
+
+struct Run {
+    /// From the first request until the last runs.
+    whole: Duration,
+    /// From the first request until the last was accepted.
+    accepted: Duration,
+    each: Vec<Duration>,
+}
+
+async fn submit(daemon: &Daemon, names: &[String]) -> Result<Run> {
+    let listening = listen(daemon, names.iter().cloned().collect()).await?;
+    let first = Instant::now();
+    let submitted: HashMap<String, Instant> = stream::iter(names)
+        .map(|name| async move {
+            let request = daemon.http.put(daemon.url(&format!("/v1/deployments/{name}"))).header("content-type", "application/json");
+            let body = manifest(name);
+            let at = Instant::now();
+            let response = request.body(body).send().await?;
+            ensure!(response.status().is_success(), "PUT {name}: {}", response.text().await?);
+            response.bytes().await?;
+            anyhow::Ok((name.clone(), at))
+        })
+        .buffer_unordered(CLIENTS)
+        .try_collect()
+        .await?;
+    let accepted = first.elapsed();
+    let running = match timeout(PATIENCE, listening).await {
+        Ok(running) => running??,
+        Err(_) => bail!("not all of {} services run after {PATIENCE:?}:\n{}", names.len(), daemon.log()),
+    };
+    let listed = daemon.get("/v1/deployments").await?;
+    let items = listed["items"].as_array().context("a list")?;
+    let odd = items.iter().find(|d| d["status"] != "running");
+    ensure!(items.len() == names.len() && odd.is_none(), "{} of {} are there, and one is {odd:?}", items.len(), names.len());
+    let last = running.values().max().context("a service")?;
+    let each = names.iter().filter_map(|name| Some(running.get(name)?.duration_since(*submitted.get(name)?))).collect();
+    Ok(Run { whole: last.duration_since(first), accepted, each })
+}
+
+/// Deletes them all and waits until they are gone. How long it took.
+async fn delete(daemon: &Daemon, names: &[String]) -> Result<Duration> {
+    let since = Instant::now();
+    stream::iter(names).map(|name| daemon.delete(name)).buffer_unordered(CLIENTS).try_collect::<()>().await?;
+    while daemon.get("/v1/deployments").await?["items"].as_array().is_some_and(|items| !items.is_empty()) {
+        ensure!(since.elapsed() < PATIENCE, "not all of {} services are gone after {PATIENCE:?}:\n{}", names.len(), daemon.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(since.elapsed())
+}
+
+pub(crate) async fn measure(report: &mut Report) -> Result<()> {
+    // Starting and stopping a daemon blocks.
+    let daemon = Arc::new(tokio::task::spawn_blocking(Daemon::local).await??);
+    let measured = rounds(&daemon, report).await;
+    tokio::task::spawn_blocking(move || drop(daemon)).await?;
+    measured
+}
+
+async fn rounds(daemon: &Daemon, report: &mut Report) -> Result<()> {
+    for (count, rounds) in [(50, 5), (1_000, 1)] {
+        let (mut each, mut whole, mut accepted, mut deleted) =
+            (Samples::default(), Samples::default(), Samples::default(), Samples::default());
+        for round in 0..rounds {
+            let names: Vec<String> = (0..count).map(|i| format!("sleep-{count}-{round}-{i}")).collect();
+            let run = submit(daemon, &names).await?;
+            run.each.into_iter().for_each(|d| each.add(d));
+            whole.add(run.whole);
+            accepted.add(run.accepted);
+            deleted.add(delete(daemon, &names).await?);
+        }
+        let rate = |time: Duration| f64::from(count) / time.as_secs_f64();
+        let name = format!("{count} process services");
+        let nomad = Baseline { name: NOMAD.to_owned(), value: NOMAD_RATE };
+        report.value(format!("{name}, submitted → running, rate"), rate(whole.median()), "1/s", Some(nomad));
+        report.time_against(format!("{name}, submitted → running, p50"), Unit::Millis, each.median(), NOMAD, NOMAD_MEDIAN);
+        report.time(format!("{name}, submitted → running, p95"), Unit::Millis, each.p95());
+        report.value(format!("{name}, accepted, rate"), rate(accepted.median()), "1/s", None);
+        report.value(format!("{name}, deleted → gone, rate"), rate(deleted.median()), "1/s", None);
+    }
+    Ok(())
+}
