@@ -47,3 +47,23 @@ impl Score for Cheapest {
 }
 
 register_score!(Cheapest);
+
+#[cfg(test)]
+mod tests {
+    use tradewind_plugin_sdk::testing::{Batch, OfferSpec, TaskSpec};
+
+    use super::*;
+
+    #[test]
+    fn the_least_cost_wins_and_not_the_least_price() {
+        // Twice as dear, three times as fast: a job costs less there.
+        let slow = OfferSpec::new("slow", 0.10);
+        let fast = OfferSpec::new("fast", 0.20).with(|offer| offer.performance = 3.0);
+        let batch = Batch::new().offer(slow).offer(fast).task(TaskSpec::new("job", 2).hours(3.0).runs_on("slow", 1));
+        let placed = batch.rank::<Cheapest>("{}").unwrap();
+        assert_eq!((placed.choices["job"]["slow"], placed.choices["job"]["fast"]), (1, 1));
+        assert_eq!(placed.answer.scores, [0.3, 0.2]);
+        let moved = batch.rank::<Cheapest>(r#"{"sticky": false}"#).unwrap();
+        assert_eq!(moved.choices["job"]["fast"], 2);
+    }
+}

@@ -20,3 +20,18 @@ impl Score for Fastest {
 }
 
 register_score!(Fastest);
+
+#[cfg(test)]
+mod tests {
+    use tradewind_plugin_sdk::testing::{Batch, OfferSpec, TaskSpec};
+
+    use super::*;
+
+    #[test]
+    fn speed_comes_first_and_then_the_cost() {
+        let offer = |id: &str, usd: f64, performance: f64| OfferSpec::new(id, usd).with(|offer| offer.performance = performance);
+        let batch = Batch::new().offer(offer("cheap", 0.01, 1.0)).offer(offer("dear", 9.0, 4.0)).offer(offer("fair", 1.0, 4.0).capacity(2));
+        let placed = batch.task(TaskSpec::new("job", 3)).rank::<Fastest>("{}").unwrap();
+        assert_eq!((placed.choices["job"]["fair"], placed.choices["job"]["dear"]), (2, 1));
+    }
+}
