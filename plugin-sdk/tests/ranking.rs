@@ -1,4 +1,5 @@
 //! What every ranking policy gets for nothing. `Batch` refuses any answer that the host would refuse.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are not marked as tests")]
 
 use std::collections::BTreeMap;
 
