@@ -214,6 +214,8 @@ fn reason(trap: Trap) -> String {
     match trap {
         Trap::UnreachableCodeReached => "unreachable".to_owned(),
         Trap::StackOverflow => "stack overflow".to_owned(),
+        // Languages that keep a stack of their own in memory run out of it like this.
+        Trap::MemoryOutOfBounds => "out of bounds memory access, perhaps a stack overflow".to_owned(),
         other => other.to_string().trim_start_matches("wasm trap: ").to_owned(),
     }
 }

@@ -79,7 +79,7 @@ pub enum RollbackError {
     #[error("the kept version \"{digest}\" of \"{instance}\" can't be read")]
     Unreadable { instance: InstanceName, digest: Digest, source: std::io::Error },
     #[error("the kept version \"{digest}\" of \"{instance}\" does not load any more")]
-    Load { instance: InstanceName, digest: Digest, source: load::Error },
+    Load { instance: InstanceName, digest: Digest, source: Box<load::Error> },
     #[error("the plugin host has stopped")]
     Stopped,
 }

@@ -42,7 +42,7 @@ pub enum Error {
     #[error("its imports or exports don't have the contract's types: {why}")]
     Types { why: String },
     #[error("it can't tell who it is: {}", .0.message)]
-    Describe(Failure),
+    Describe(Box<Failure>),
     #[error("its settings schema is not valid: {0}")]
     Schema(String),
     #[error("settings{path}: {why}")]
@@ -112,7 +112,7 @@ impl Loader {
         let settings = candidate.file.settings.clone();
         let census = candidate.census.clone();
         let (linked, mut runner) = self.prepare(candidate).await?;
-        let (about, described) = v0_1::describe(linked, &runner).await.map_err(Error::Describe)?;
+        let (about, described) = v0_1::describe(linked, &runner).await.map_err(|f| Error::Describe(Box::new(f)))?;
         let text = settings.to_string();
         let about = check_settings(about, settings).await?;
 
@@ -271,6 +271,6 @@ pub(crate) async fn inspect(engine: Engine, component: Arc<[u8]>, digest: Digest
         census: Census::default(),
     };
     let (linked, runner) = loader.prepare(candidate).await?;
-    let (about, _) = v0_1::describe(linked, &runner).await.map_err(Error::Describe)?;
+    let (about, _) = v0_1::describe(linked, &runner).await.map_err(|f| Error::Describe(Box::new(f)))?;
     Ok((code.imports.clone(), code.exports.clone(), about))
 }

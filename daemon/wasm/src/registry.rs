@@ -126,7 +126,7 @@ impl Slot {
             identity: active.map(|v| (*v.identity).clone()),
             summary: about.map(|a| a.summary.clone()).unwrap_or_default(),
             capabilities: about.map(|a| a.capabilities.clone()).unwrap_or_default(),
-            grants: active.map(|v| granted(v)).unwrap_or_default(),
+            grants: active.map(granted).unwrap_or_default(),
             limits: active.map(|v| v.limits.clone()),
             settings_schema: about.map(|a| a.settings_schema.clone()),
             history: self.served(),

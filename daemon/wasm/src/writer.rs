@@ -101,8 +101,8 @@ impl Writer {
                 Examined::Same => report.unchanged.push(instance),
                 Examined::Told => {}
                 Examined::Unsettled => unsettled = true,
-                Examined::Load(job) => jobs.push(job),
-                Examined::Recall(pair) => jobs.extend(self.recall(&instance, pair).await),
+                Examined::Load(job) => jobs.push(*job),
+                Examined::Recall(pair) => jobs.extend(self.recall(&instance, pair).await.map(|job| *job)),
             }
         }
         self.load_all(jobs, &mut report).await;
@@ -113,10 +113,10 @@ impl Writer {
     }
 
     /// Loads side by side; each becomes active as soon as it has proved good.
-    async fn load_all(&mut self, mut jobs: Vec<Box<Job>>, report: &mut Report) {
+    async fn load_all(&mut self, mut jobs: Vec<Job>, report: &mut Report) {
         let mut again = Vec::new();
         while !jobs.is_empty() {
-            let mut running: FuturesUnordered<_> = jobs.drain(..).map(|job| run(self.loader.clone(), job)).collect();
+            let mut running: FuturesUnordered<_> = jobs.drain(..).map(|job| run(self.loader.clone(), Box::new(job))).collect();
             while let Some((instance, outcome, kept)) = running.next().await {
                 match outcome {
                     Ok(version) => {
@@ -137,7 +137,7 @@ impl Writer {
             // After a restart with a bad file in the folder, the last good version serves.
             for instance in again.drain(..) {
                 if let Some(pair) = self.last_good(&instance) {
-                    jobs.extend(self.recall(&instance, pair).await);
+                    jobs.extend(self.recall(&instance, pair).await.map(|job| *job));
                 }
             }
         }
@@ -324,7 +324,8 @@ impl Writer {
             source,
         })?;
         let (_, outcome, kept) = run(self.loader.clone(), job).await;
-        let version = outcome.map_err(|source| RollbackError::Load { instance: instance.clone(), digest: target.0, source })?;
+        let version =
+            outcome.map_err(|source| RollbackError::Load { instance: instance.clone(), digest: target.0, source: Box::new(source) })?;
         let slot = self.slots.entry(instance.clone()).or_default();
         slot.history.pin = (refused != target).then_some(Pin { refused, target });
         if let Some(entry) = slot.history.entries.last_mut().filter(|e| Some(e.pair()) == current) {

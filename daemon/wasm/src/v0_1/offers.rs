@@ -18,6 +18,9 @@ use crate::state::tame;
 const OFFERS_CAP: usize = 500_000;
 const STRING_CAP: usize = 1024;
 
+/// A further column and its name.
+type Metric<'a> = (Arc<str>, Column<'a, f64>);
+
 /// A column, checked for its length.
 struct Column<'a, T> {
     name: &'static str,
@@ -188,7 +191,7 @@ fn strings(given: &[String]) -> Result<Vec<Arc<str>>, Nonsense> {
     Ok(given.iter().map(|s| Arc::from(tame(s))).collect())
 }
 
-fn metrics(given: &[wit::Metric], len: usize) -> Result<Vec<(Arc<str>, Column<'_, f64>)>, Nonsense> {
+fn metrics(given: &[wit::Metric], len: usize) -> Result<Vec<Metric<'_>>, Nonsense> {
     if given.len() > 64 {
         return nonsense(format!("{} metrics, the most is 64", given.len()));
     }
@@ -205,7 +208,7 @@ fn check_label_starts(c: &wit::Offers, len: usize) -> Result<(), Nonsense> {
     }
     let pairs = c.labels.len() / 2;
     let rising = starts.windows(2).all(|w| w.first() <= w.last());
-    if !rising || c.labels.len() % 2 != 0 || starts.last().is_some_and(|&last| last as usize > pairs) {
+    if !rising || !c.labels.len().is_multiple_of(2) || starts.last().is_some_and(|&last| last as usize > pairs) {
         return nonsense("\"label-start\" does not fit \"labels\"");
     }
     Ok(())
