@@ -64,7 +64,8 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
 
 /// The daemon that was named, else the one that left its address in the data folder, else one at the configured address.
 fn client(globals: &Globals) -> Result<Client, Error> {
-    if let Some(server) = &globals.server {
+    // An empty variable counts as absent.
+    if let Some(server) = globals.server.as_ref().filter(|s| !s.is_empty()) {
         return Ok(Client::new(server)?);
     }
     let config = Effective::load(&overrides(globals, None), environment)?.config;

@@ -61,10 +61,6 @@ impl Client {
         Ok(Self { server, http })
     }
 
-    pub fn server(&self) -> &Url {
-        &self.server
-    }
-
     /// A JSON answer.
     pub async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T, Error> {
         self.json(self.request(Method::GET, path).query(query)).await

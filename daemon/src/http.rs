@@ -39,7 +39,6 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{config::Config, controller, readiness::Readiness};
 
-pub use deployments::List;
 pub use error::Error;
 pub use plugins::{Plugins, Rollback};
 pub use server::{Listener, serve};

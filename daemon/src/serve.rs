@@ -57,11 +57,11 @@ pub enum Error {
 }
 
 /// Everything that runs below the API.
-struct Parts {
+pub struct Parts {
     store: Database,
     processes: process::Supervisor,
-    plugins: tradewind_wasm::Host,
-    controller: controller::Controller,
+    pub plugins: tradewind_wasm::Host,
+    pub controller: controller::Controller,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -119,7 +119,7 @@ async fn daemon(config: Config) -> Result<(), Error> {
 }
 
 /// Brings up everything below the API, each part on those before it.
-async fn start(config: &Config) -> Result<Parts, Error> {
+pub async fn start(config: &Config) -> Result<Parts, Error> {
     let mut options = tradewind_store::Options::new(config.data.join("state.db"));
     options.keep_changes = u64::from(config.keep.changes);
     let store = tokio::task::spawn_blocking(move || Database::open(options)).await??;
@@ -143,7 +143,7 @@ async fn start(config: &Config) -> Result<Parts, Error> {
 }
 
 /// The reverse of `start`. What runs for deployments goes on without the daemon.
-async fn drain(parts: Parts) {
+pub async fn drain(parts: Parts) {
     parts.controller.shutdown().await;
     parts.plugins.handle().shutdown().await;
     parts.processes.shutdown().await;
@@ -188,7 +188,7 @@ fn hints(processes: &process::Supervisor) -> controller::Hints {
 }
 
 /// The data folder is for the daemon's user alone: it holds the output of processes.
-fn make_folders(config: &Config) -> Result<(), Error> {
+pub fn make_folders(config: &Config) -> Result<(), Error> {
     let make = |setting: &'static str, path: &Path| {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|source| Error::Folder { setting, path: path.to_owned(), source })

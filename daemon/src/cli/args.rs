@@ -223,6 +223,9 @@ pub enum Plugin {
         /// The folder in which its folder is made
         #[arg(long, default_value = ".", value_name = "DIR")]
         dir: PathBuf,
+        /// The plugin SDK's folder. Default: the one beside which this program was built
+        #[arg(long, env = "TRADEWIND_SDK", value_name = "DIR")]
+        sdk: Option<PathBuf>,
     },
 }
 

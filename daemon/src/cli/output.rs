@@ -46,6 +46,14 @@ impl Output {
         }
     }
 
+    /// The results of several files; that of a single one stands alone.
+    pub fn show_all<T: Serialize>(&self, values: &[T], human: impl FnOnce(&Self) -> String) -> Result<(), Error> {
+        match values {
+            [one] => self.show(one, human),
+            all => self.show(&all, human),
+        }
+    }
+
     /// One item of an endless list: a line for people, a JSON line or a YAML document for programs.
     pub fn item<T: Serialize>(&self, value: &T, human: impl FnOnce(&Self) -> String) -> Result<(), Error> {
         match self.form {

@@ -8,7 +8,7 @@ pub mod plugin;
 pub mod stream;
 
 use tradewind_core::{
-    units::Millis,
+    units::{Bytes, Millis},
     view::Status,
     workload::{Endpoint, Phase, Protocol},
 };
@@ -55,6 +55,12 @@ fn number(value: f64) -> String {
     let text = format!("{value:.4}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text.is_empty() || text == "-0" { "0".to_owned() } else { text.to_owned() }
+}
+
+/// As it was written if that is short, else in GiB.
+fn size(bytes: Bytes) -> String {
+    let exact = bytes.to_string();
+    if exact.len() <= 6 { exact } else { format!("{:.1}Gi", bytes.gib()) }
 }
 
 fn known(value: Option<f64>) -> String {

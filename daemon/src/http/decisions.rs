@@ -11,7 +11,6 @@ use tradewind_core::{
 
 use super::{
     App, Error,
-    deployments::List,
     extract::{Path, Query},
 };
 
@@ -35,10 +34,10 @@ pub struct Id {
     id: DecisionId,
 }
 
-pub async fn list(State(app): State<App>, Query(query): Query<DecisionsQuery>) -> Result<Json<List<DecisionView>>, Error> {
+pub async fn list(State(app): State<App>, Query(query): Query<DecisionsQuery>) -> Result<Json<Vec<DecisionView>>, Error> {
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT).min(MOST);
     let deployment = query.deployment.as_ref().map(|name| (&query.namespace, name));
-    Ok(Json(List { items: app.controller.decisions(deployment, limit).await? }))
+    Ok(Json(app.controller.decisions(deployment, limit).await?))
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {

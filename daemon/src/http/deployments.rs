@@ -9,7 +9,7 @@ use axum::{
 };
 use futures::stream;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tradewind_core::{
     names::{DeploymentName, Namespace},
     view::{Accepted, DeploymentSummary, DeploymentView, Outcome, PlanView},
@@ -20,12 +20,6 @@ use super::{
     extract::{Condition, ManifestBody, Path, Query, Streaming},
     sse::{self, Message},
 };
-
-/// Some things.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct List<T> {
-    pub items: Vec<T>,
-}
 
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Name {
@@ -58,8 +52,8 @@ pub struct GetQuery {
     follow: bool,
 }
 
-pub async fn list(State(app): State<App>, Query(query): Query<ListQuery>) -> Json<List<DeploymentSummary>> {
-    Json(List { items: app.controller.list(query.namespace.as_ref()) })
+pub async fn list(State(app): State<App>, Query(query): Query<ListQuery>) -> Json<Vec<DeploymentSummary>> {
+    Json(app.controller.list(query.namespace.as_ref()))
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {

@@ -29,7 +29,7 @@ pub enum Error {
     NoRoute { method: String, path: String },
     #[error("{path} does not answer {method}")]
     Method { method: String, path: String },
-    #[error("the manifest is not valid")]
+    #[error(transparent)]
     Manifest(#[from] Invalid),
     #[error("the manifest is named \"{manifest}\" and was sent to \"{path}\": they must agree")]
     NameMismatch { manifest: String, path: String },

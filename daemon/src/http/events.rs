@@ -17,7 +17,7 @@ use tradewind_core::{
 
 use super::{
     App, Error,
-    deployments::{List, Name},
+    deployments::Name,
     extract::{Path, Query, Streaming},
     sse::{self, Message},
 };
@@ -73,7 +73,7 @@ pub async fn all(State(app): State<App>, Query(q): Query<EventsQuery>, streaming
 }
 
 pub fn all_docs(op: TransformOperation) -> TransformOperation {
-    op.id("listEvents").tag("events").summary("List or follow events").response::<200, Json<List<Event>>>().default_response::<Error>()
+    op.id("listEvents").tag("events").summary("List or follow events").response::<200, Json<Vec<Event>>>().default_response::<Error>()
 }
 
 pub async fn of_deployment(
@@ -91,7 +91,7 @@ pub fn of_deployment_docs(op: TransformOperation) -> TransformOperation {
         .tag("deployments")
         .summary("List or follow a deployment's events")
         .description("Those of deployments that are gone stay readable as long as they are kept.")
-        .response::<200, Json<List<Event>>>()
+        .response::<200, Json<Vec<Event>>>()
         .default_response::<Error>()
 }
 
@@ -119,17 +119,17 @@ async fn answer(app: App, wanted: Wanted) -> Result<Response, Error> {
         items.retain(|e| e.revision > after);
         items.truncate(wanted.limit);
     }
-    Ok(Json(List { items }).into_response())
+    Ok(Json(items).into_response())
 }
 
 async fn follow(app: App, wanted: Wanted) -> Result<Response, Error> {
     let (kept, after) = match wanted.after {
         Some(after) => (Vec::new(), after),
         None => {
-            // Ask for one at least: the last one says where the stream goes on.
-            let mut kept = app.controller.events(&wanted.filter, wanted.limit.max(1)).await?;
-            let after = kept.last().map(|e| e.revision).unwrap_or_default();
-            kept.drain(..kept.len().saturating_sub(wanted.limit));
+            // The revision first: whatever comes after it is either in the list or in the stream.
+            let now = app.controller.revision().await?;
+            let kept = app.controller.events(&wanted.filter, wanted.limit).await?;
+            let after = kept.last().map_or(now, |e| e.revision.max(now));
             (kept, after)
         }
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aide::OperationInput;
 use axum::{
-    body::{Body, Bytes},
+    body::{BodyDataStream, Bytes},
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, header, request::Parts},
 };
@@ -51,6 +51,8 @@ pub struct Streaming {
     pub last_event_id: Option<String>,
 }
 
+/// The most bytes that are read of a body that is too large.
+const DISCARDED: usize = 64 << 20;
 const MANIFEST_TYPES: &str = "application/yaml or application/json";
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
@@ -192,18 +194,33 @@ async fn read_body(request: Request, app: &App) -> Result<Bytes, Error> {
     let limits = &app.config.api;
     let max = limits.max_body.0;
     let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
-    if declared.is_some_and(|n| n > max) {
-        return Err(Error::TooLarge { max });
-    }
     let time = Duration::from_millis(limits.body_timeout.0);
-    match tokio::time::timeout(time, collect(request.into_body(), max)).await {
+    let mut body = request.into_body().into_data_stream();
+    let read = tokio::time::timeout(time, async {
+        let read = if declared.is_some_and(|n| n > max) { Err(Error::TooLarge { max }) } else { collect(&mut body, max).await };
+        if matches!(read, Err(Error::TooLarge { .. })) {
+            discard(&mut body).await;
+        }
+        read
+    });
+    match read.await {
         Ok(body) => body,
         Err(_) => Err(Error::Slow { after: Millis::from(time) }),
     }
 }
 
-async fn collect(body: Body, max: u64) -> Result<Bytes, Error> {
-    let mut stream = body.into_data_stream();
+/// Who is cut off while still sending sees a broken connection instead of the answer, so some more is read and forgotten.
+async fn discard(body: &mut BodyDataStream) {
+    let mut left = DISCARDED;
+    while let Some(Ok(chunk)) = body.next().await {
+        match left.checked_sub(chunk.len()) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
+}
+
+async fn collect(stream: &mut BodyDataStream, max: u64) -> Result<Bytes, Error> {
     // Most bodies are one frame, which needs no copy.
     let Some(first) = stream.next().await.transpose().map_err(Error::Broken)? else { return Ok(Bytes::new()) };
     if first.len() as u64 > max {
@@ -225,6 +242,7 @@ async fn collect(body: Body, max: u64) -> Result<Bytes, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::body::Body;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect()
@@ -258,10 +276,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_cut_off_at_its_limit() {
-        let chunks =
-            |n: usize| Body::from_stream(futures::stream::iter((0..n).map(|_| Ok::<_, std::io::Error>(Bytes::from_static(b"12345678")))));
-        assert_eq!(collect(chunks(4), 32).await.unwrap().len(), 32);
-        assert!(matches!(collect(chunks(5), 32).await, Err(Error::TooLarge { max: 32 })));
-        assert!(collect(Body::empty(), 32).await.unwrap().is_empty());
+        let chunk = |_| Ok::<_, std::io::Error>(Bytes::from_static(b"12345678"));
+        let chunks = |n: usize| Body::from_stream(futures::stream::iter((0..n).map(chunk))).into_data_stream();
+        assert_eq!(collect(&mut chunks(4), 32).await.unwrap().len(), 32);
+        assert!(matches!(collect(&mut chunks(5), 32).await, Err(Error::TooLarge { max: 32 })));
+        assert!(collect(&mut Body::empty().into_data_stream(), 32).await.unwrap().is_empty());
     }
 }

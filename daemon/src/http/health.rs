@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{App, Error};
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "DaemonHealth")]
 pub struct Health {
     pub status: String,
     /// The daemon's version.

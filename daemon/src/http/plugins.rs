@@ -16,7 +16,7 @@ use super::{
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Plugins {
-    pub items: Vec<PluginView>,
+    pub plugins: Vec<PluginView>,
     /// Files in the plugin folder that can't belong to any instance, and why.
     #[serde(default)]
     pub problems: Vec<Problem>,
@@ -37,7 +37,7 @@ pub struct Rollback {
 }
 
 pub async fn list(State(app): State<App>) -> Json<Plugins> {
-    Json(Plugins { items: app.plugins.list(), problems: app.plugins.problems() })
+    Json(Plugins { plugins: app.plugins.list(), problems: app.plugins.problems() })
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {

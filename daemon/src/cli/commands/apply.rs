@@ -21,7 +21,7 @@ pub async fn run(context: &Context, args: Apply) -> Result<(), Error> {
         accepted.push(answer);
     }
     if args.detach {
-        return context.output.show(&accepted, |_| accepted.iter().map(line).collect::<Vec<_>>().join("\n"));
+        return context.output.show_all(&accepted, |_| accepted.iter().map(line).collect::<Vec<_>>().join("\n"));
     }
     let mut views: Vec<DeploymentView> = Vec::new();
     for one in &accepted {
@@ -33,7 +33,7 @@ pub async fn run(context: &Context, args: Apply) -> Result<(), Error> {
                 .await?,
         );
     }
-    context.output.show(&views, |_| views.iter().map(render::deployment::outcome).collect::<Vec<_>>().join("\n"))
+    context.output.show_all(&views, |_| views.iter().map(render::deployment::outcome).collect::<Vec<_>>().join("\n"))
 }
 
 fn line(accepted: &Accepted) -> String {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use tradewind_author::{BuildOptions, Built};
+use tradewind_author::{BuildOptions, Built, Kind, SdkSource};
 use tradewind_wasm::FileInspection;
 
 use crate::cli::{
@@ -34,7 +34,7 @@ pub fn run(globals: &Globals, args: Plugin) -> Result<Next, Error> {
     let output = Output::new(globals.output);
     match args {
         Plugin::Build { folders, out } => build(&output, folders, &out)?,
-        Plugin::New { name, kind, dir } => create(&output, &name, kind, &dir)?,
+        Plugin::New { name, kind, dir, sdk } => create(&output, &name, kind, &dir, sdk)?,
         Plugin::Inspect { what } if what.ends_with(".wasm") => {
             let inspection = inspect(Path::new(&what))?;
             output.show(&inspection, |_| render::plugin::file(&inspection))?;
@@ -81,6 +81,24 @@ impl Component {
     }
 }
 
-fn create(_output: &Output, name: &str, _kind: PluginKind, _dir: &Path) -> Result<(), Error> {
-    Err(Error::Argument { what: "the name", value: name.to_owned(), rule: "plugin new is not there yet".to_owned() })
+fn create(output: &Output, name: &str, kind: PluginKind, dir: &Path, sdk: Option<PathBuf>) -> Result<(), Error> {
+    let kind = match kind {
+        PluginKind::Provider => Kind::Provider,
+        PluginKind::Policy => Kind::Policy,
+    };
+    let folder = dir.join(name);
+    let written = tradewind_author::new(kind, name, &folder, &sdk_source(sdk))?;
+    output.show(&written, |_| {
+        let files: Vec<String> = written.iter().map(|f| format!("  {}", f.display())).collect();
+        format!("wrote\n{}\nbuild it with: tradewind plugin build {} --out DIR", files.join("\n"), folder.display())
+    })
+}
+
+/// The SDK that was named, else the one this program was built beside, if it is still there, else the published one.
+fn sdk_source(named: Option<PathBuf>) -> SdkSource {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(|root| root.join("plugin-sdk")).filter(|p| p.is_dir());
+    match named.or_else(beside) {
+        Some(path) => SdkSource::Path(path),
+        None => SdkSource::Version(env!("CARGO_PKG_VERSION").to_owned()),
+    }
 }

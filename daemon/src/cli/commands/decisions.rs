@@ -2,10 +2,7 @@
 
 use tradewind_core::view::DecisionView;
 
-use crate::{
-    cli::{Context, Error, render},
-    http::List,
-};
+use crate::cli::{Context, Error, render};
 
 pub async fn list(context: &Context, deployment: Option<String>, limit: usize) -> Result<(), Error> {
     let mut query = vec![("limit", limit.to_string())];
@@ -13,8 +10,8 @@ pub async fn list(context: &Context, deployment: Option<String>, limit: usize) -
         query.push(("deployment", deployment));
         query.extend(context.namespace());
     }
-    let list: List<DecisionView> = context.client.get(&["v1", "decisions"], &query).await?;
-    context.output.show(&list.items, |out| render::decision::list(out, &list.items))
+    let list: Vec<DecisionView> = context.client.get(&["v1", "decisions"], &query).await?;
+    context.output.show(&list, |out| render::decision::list(out, &list))
 }
 
 pub async fn show(context: &Context, id: &str) -> Result<(), Error> {

@@ -3,10 +3,7 @@
 use serde::Serialize;
 use tradewind_core::view::{DecisionView, DeploymentSummary, DeploymentView, Event};
 
-use crate::{
-    cli::{Context, Error, render},
-    http::List,
-};
+use crate::cli::{Context, Error, render};
 
 const EVENTS: usize = 10;
 
@@ -20,8 +17,8 @@ pub struct Description {
 }
 
 pub async fn list(context: &Context) -> Result<(), Error> {
-    let list: List<DeploymentSummary> = context.client.get(&["v1", "deployments"], &context.namespace()).await?;
-    context.output.show(&list.items, |out| render::deployment::list(out, &list.items))
+    let list: Vec<DeploymentSummary> = context.client.get(&["v1", "deployments"], &context.namespace()).await?;
+    context.output.show(&list, |out| render::deployment::list(out, &list))
 }
 
 pub async fn get(context: &Context, name: &str) -> Result<(), Error> {
@@ -34,10 +31,10 @@ pub async fn describe(context: &Context, name: &str) -> Result<(), Error> {
     let deployment: DeploymentView = context.client.get(&["v1", "deployments", name], &namespace).await?;
     let mut query = namespace.clone();
     query.extend([("deployment", name.to_owned()), ("limit", "1".to_owned())]);
-    let decisions: List<DecisionView> = context.client.get(&["v1", "decisions"], &query).await?;
+    let decisions: Vec<DecisionView> = context.client.get(&["v1", "decisions"], &query).await?;
     let mut query = namespace;
     query.push(("limit", EVENTS.to_string()));
-    let events: List<Event> = context.client.get(&["v1", "deployments", name, "events"], &query).await?;
-    let description = Description { deployment, decision: decisions.items.into_iter().next(), events: events.items };
+    let events: Vec<Event> = context.client.get(&["v1", "deployments", name, "events"], &query).await?;
+    let description = Description { deployment, decision: decisions.into_iter().next(), events };
     context.output.show(&description, |out| render::deployment::describe(out, &description))
 }

@@ -22,5 +22,5 @@ pub async fn assess(context: &Context, files: Files) -> Result<(), Error> {
         let report = context.client.send(Method::POST, &["v1", "assessments"], &[], Body::Manifest(document)).await;
         reports.push(report.map_err(about(file))?);
     }
-    context.output.show(&reports, |out| reports.iter().map(|r| render::offers::report(out, r)).collect::<Vec<_>>().join("\n\n"))
+    context.output.show_all(&reports, |out| reports.iter().map(|r| render::offers::report(out, r)).collect::<Vec<_>>().join("\n\n"))
 }

@@ -19,7 +19,7 @@ pub async fn run(context: &Context, args: Plan) -> Result<u8, Error> {
         let path = ["v1", "deployments", name.as_str(), "plan"];
         plans.push(context.client.send(Method::POST, &path, &[], Body::Manifest(document)).await.map_err(about(file))?);
     }
-    context.output.show(&plans, |out| plans.iter().map(|p| render::plan::plan(out, p)).collect::<Vec<_>>().join("\n\n"))?;
+    context.output.show_all(&plans, |out| plans.iter().map(|p| render::plan::plan(out, p)).collect::<Vec<_>>().join("\n\n"))?;
     let different = plans.iter().any(|p| !p.unplaced.is_empty() || p.changes.iter().any(|c| c.action != ChangeAction::Keep));
     Ok(if args.exit_code && different { DIFFERENT } else { 0 })
 }

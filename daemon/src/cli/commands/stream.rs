@@ -9,7 +9,6 @@ use tradewind_core::view::{Event, LogsView, TaskLogLine};
 use crate::{
     cli::{Context, Error, args, render},
     client,
-    http::List,
 };
 
 const RETRY: Duration = Duration::from_millis(500);
@@ -38,8 +37,8 @@ pub async fn events(context: &Context, args: args::Events) -> Result<(), Error> 
     if args.follow {
         return follow(context, &path, query, Resume::Yes, |e: &Event| render::stream::event(e)).await;
     }
-    let list: List<Event> = context.client.get(&path, &query).await?;
-    context.output.show(&list.items, |_| list.items.iter().map(render::stream::event).collect::<Vec<_>>().join("\n"))
+    let list: Vec<Event> = context.client.get(&path, &query).await?;
+    context.output.show(&list, |_| list.iter().map(render::stream::event).collect::<Vec<_>>().join("\n"))
 }
 
 /// Whether a stream that broke goes on behind the last item seen.

@@ -6,7 +6,7 @@ use tradewind_core::{
     view::{OffersView, ProviderFailure},
 };
 
-use super::{age, decision, known, number, place, stream};
+use super::{age, decision, known, number, place, size, stream};
 use crate::cli::output::{Mood, Mood::Plain, Output};
 
 fn unit(unit: PriceUnit) -> &'static str {
@@ -28,13 +28,13 @@ pub fn offers(out: &Output, view: &OffersView) -> String {
     } else {
         let rows = view.offers.iter().map(|o| {
             let accelerator = if o.accelerator_count > 0 { format!("{} x {}", o.accelerator_count, o.accelerator) } else { "-".to_owned() };
-            let size = if o.spot { format!("{} (spot)", o.size) } else { o.size.clone() };
+            let name = if o.spot { format!("{} (spot)", o.size) } else { o.size.clone() };
             [
                 out.cell(place(&o.provider, &o.region), Plain),
                 out.cell(&o.zone, Plain),
-                out.cell(size, Plain),
+                out.cell(name, Plain),
                 out.cell(o.cpu, Plain),
-                out.cell(o.memory, Plain),
+                out.cell(size(o.memory), Plain),
                 out.cell(accelerator, Plain),
                 out.cell(format!("{} per {}", o.price, unit(o.price_unit)), Plain),
                 out.cell(capacity(o.capacity), Plain),
@@ -76,7 +76,7 @@ fn task(out: &Output, task: &TaskReport) -> String {
         "SIZE",
         "CPU",
         "MEMORY",
-        "c $/h",
+        "c/h",
         "R cpu",
         "R cpu*GiB",
         "T h",
@@ -115,14 +115,14 @@ fn row(out: &Output, task: &TaskReport, o: &OfferReport) -> [comfy_table::Cell; 
         out.cell(place(&o.provider, &o.region), mood),
         plain(if o.spot { format!("{} (spot)", o.size) } else { o.size.clone() }),
         plain(o.cpu.to_string()),
-        plain(o.memory.to_string()),
-        plain(number(o.unit_price.usd())),
+        plain(size(o.memory)),
+        plain(o.unit_price.to_string()),
         plain(number(o.by_cpu.units)),
         plain(number(o.by_cpu_memory.units)),
         plain(number(o.hours)),
-        plain(number(o.by_cpu.cost.usd())),
-        plain(number(o.by_cpu_memory.cost.usd())),
-        plain(number(o.cost.usd())),
+        plain(o.by_cpu.cost.to_string()),
+        plain(o.by_cpu_memory.cost.to_string()),
+        plain(o.cost.to_string()),
         plain(number(o.performance)),
         plain(known(o.availability)),
         plain(known(o.latency)),

@@ -18,12 +18,12 @@ fn state(state: State) -> (&'static str, Mood) {
 
 pub fn list(out: &Output, plugins: &Plugins) -> String {
     let mut parts = Vec::new();
-    if plugins.items.is_empty() {
+    if plugins.plugins.is_empty() {
         parts.push("no plugins: put components into the plugin folder (the setting \"plugins\")".to_owned());
     } else {
         parts.push(out.table(
             ["NAME", "KIND", "STATE", "PLUGIN", "VERSION", "DIGEST", "GRANTS", "CALLS", "FAILURES", "AVERAGE", "NOTE"],
-            plugins.items.iter().map(|p| row(out, p)),
+            plugins.plugins.iter().map(|p| row(out, p)),
         ));
     }
     parts.extend(plugins.problems.iter().map(|p| format!("{}: {}", p.file, p.reason)));
