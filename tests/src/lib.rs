@@ -67,7 +67,12 @@ impl Daemon {
         }
         // Both crates that bring TLS are served by one provider; whoever comes first installs it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut daemon = Self { child: None, folder, address: String::new(), http: reqwest::Client::builder().no_proxy().build()? };
+        let mut daemon = Self {
+            child: None,
+            folder,
+            address: String::new(),
+            http: reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build()?,
+        };
         daemon.launch()?;
         Ok(daemon)
     }

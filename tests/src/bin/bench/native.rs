@@ -37,6 +37,14 @@ pub(crate) fn request(request: &Request) -> PlaceRequest {
         current_replicas: Vec::new(),
         label_start: none(),
         labels: Vec::new(),
+        affinity: Vec::new(),
+        affinity_domain: Vec::new(),
+        anti_affinity: Vec::new(),
+        anti_affinity_domain: Vec::new(),
+        deadline: Vec::new(),
+        migration_cost: Vec::new(),
+        egress: Vec::new(),
+        request_rate: Vec::new(),
     };
     let shapes = Shapes {
         cpu: shapes.iter().map(|s| s.resources.cpu.0).collect(),

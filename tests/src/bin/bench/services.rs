@@ -101,10 +101,10 @@ async fn submit(daemon: &Daemon, names: &[String]) -> Result<Run> {
         Err(_) => bail!("not all of {} services run after {PATIENCE:?}:\n{}", names.len(), daemon.log()),
     };
     let listed = daemon.get("/v1/deployments").await?;
-    let items = listed["items"].as_array().context("a list")?;
+    let items = listed.as_array().context("the deployments are no list")?;
     let odd = items.iter().find(|d| d["status"] != "running");
     ensure!(items.len() == names.len() && odd.is_none(), "{} of {} are there, and one is {odd:?}", items.len(), names.len());
-    let last = running.values().max().context("a service")?;
+    let last = running.values().max().context("no service runs")?;
     let each = names.iter().filter_map(|name| Some(running.get(name)?.duration_since(*submitted.get(name)?))).collect();
     Ok(Run { whole: last.duration_since(first), accepted, each })
 }
@@ -113,7 +113,7 @@ async fn submit(daemon: &Daemon, names: &[String]) -> Result<Run> {
 async fn delete(daemon: &Daemon, names: &[String]) -> Result<Duration> {
     let since = Instant::now();
     stream::iter(names).map(|name| daemon.delete(name)).buffer_unordered(CLIENTS).try_collect::<()>().await?;
-    while daemon.get("/v1/deployments").await?["items"].as_array().is_some_and(|items| !items.is_empty()) {
+    while daemon.get("/v1/deployments").await?.as_array().is_some_and(|items| !items.is_empty()) {
         ensure!(since.elapsed() < PATIENCE, "not all of {} services are gone after {PATIENCE:?}:\n{}", names.len(), daemon.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
