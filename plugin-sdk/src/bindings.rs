@@ -3,7 +3,7 @@
 
 pub mod provider {
     wit_bindgen::generate!({
-        path: concat!(env!("OUT_DIR"), "/wit"),
+        path: "../wit/v0.1",
         world: "provider",
         pub_export_macro: true,
         export_macro_name: "export_provider",
@@ -16,7 +16,7 @@ pub mod provider {
 
 pub mod policy {
     wit_bindgen::generate!({
-        path: concat!(env!("OUT_DIR"), "/wit"),
+        path: "../wit/v0.1",
         world: "policy",
         pub_export_macro: true,
         export_macro_name: "export_policy",

@@ -241,6 +241,14 @@ impl Batch {
             current_replicas: Vec::new(),
             label_start: Vec::new(),
             labels: Vec::new(),
+            affinity: Vec::new(),
+            affinity_domain: Vec::new(),
+            anti_affinity: Vec::new(),
+            anti_affinity_domain: Vec::new(),
+            deadline: Vec::new(),
+            migration_cost: Vec::new(),
+            egress: Vec::new(),
+            request_rate: Vec::new(),
         };
         let mut shapes = wire::Shapes {
             cpu: Vec::new(),

@@ -194,6 +194,15 @@ fn tasks<'a>(request: &'a Request, strings: &mut Late<'a>) -> wit::Tasks {
         current_replicas,
         label_start,
         labels,
+        // No manifest says anything about these yet.
+        affinity: Vec::new(),
+        affinity_domain: Vec::new(),
+        anti_affinity: Vec::new(),
+        anti_affinity_domain: Vec::new(),
+        deadline: Vec::new(),
+        migration_cost: Vec::new(),
+        egress: Vec::new(),
+        request_rate: Vec::new(),
     }
 }
 
