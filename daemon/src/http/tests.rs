@@ -179,7 +179,7 @@ async fn whatever_goes_wrong_is_told_as_a_problem() {
         (api.put("b", JOB), 422, Kind::InvalidManifest),
         (api.put("a", "kind: [").header("if-match", "0"), 400, Kind::InvalidRequest),
         (api.put("a", "spec: {}"), 422, Kind::InvalidManifest),
-        (api.put("a", JOB).header(header::CONTENT_TYPE, "text/plain").body(JOB), 415, Kind::InvalidRequest),
+        (api.request("put", "/v1/deployments/a").header(header::CONTENT_TYPE, "text/plain").body(JOB), 415, Kind::InvalidRequest),
         (api.put("a", "").body(big), 413, Kind::InvalidRequest),
         (api.put("a", "").body(stuck), 408, Kind::InvalidRequest),
         (api.put("a", JOB).header("if-match", "3"), 412, Kind::GenerationMismatch),
