@@ -60,11 +60,11 @@ impl Report {
         let name = name.into();
         let ratio = baseline.as_ref().filter(|b| b.value > 0.0).map(|b| value / b.value);
         if self.results.is_empty() {
-            println!("{:<76} {:>10} {:<4} {:>7}  compared with", "", "value", "unit", "ratio");
+            println!("{:<84} {:>10} {:<4} {:>7}  compared with", "", "value", "unit", "ratio");
         }
         let compared = baseline.as_ref().map(|b| format!("{} {unit} {}", digits(b.value), b.name)).unwrap_or_default();
         let times = ratio.map(|r| format!("{r:.2}")).unwrap_or_default();
-        println!("{name:<76} {:>10} {unit:<4} {times:>7}  {compared}", digits(value));
+        println!("{name:<84} {:>10} {unit:<4} {times:>7}  {compared}", digits(value));
         self.results.push(Measured { name, value, unit, baseline, ratio });
     }
 

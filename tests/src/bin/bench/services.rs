@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -121,33 +120,34 @@ async fn delete(daemon: &Daemon, names: &[String]) -> Result<Duration> {
 }
 
 pub(crate) async fn measure(report: &mut Report) -> Result<()> {
-    // Starting and stopping a daemon blocks.
-    let daemon = Arc::new(tokio::task::spawn_blocking(Daemon::local).await??);
-    let measured = rounds(&daemon, report).await;
-    tokio::task::spawn_blocking(move || drop(daemon)).await?;
-    measured
+    for (count, rounds) in [(50, 5), (1_000, 1)] {
+        // Starting and stopping a daemon blocks.
+        let daemon = tokio::task::spawn_blocking(Daemon::local).await??;
+        let measured = run(&daemon, report, count, rounds).await;
+        tokio::task::spawn_blocking(move || drop(daemon)).await?;
+        measured?;
+    }
+    Ok(())
 }
 
-async fn rounds(daemon: &Daemon, report: &mut Report) -> Result<()> {
-    for (count, rounds) in [(50, 5), (1_000, 1)] {
-        let (mut each, mut whole, mut accepted, mut deleted) =
-            (Samples::default(), Samples::default(), Samples::default(), Samples::default());
-        for round in 0..rounds {
-            let names: Vec<String> = (0..count).map(|i| format!("sleep-{count}-{round}-{i}")).collect();
-            let run = submit(daemon, &names).await?;
-            run.each.into_iter().for_each(|d| each.add(d));
-            whole.add(run.whole);
-            accepted.add(run.accepted);
-            deleted.add(delete(daemon, &names).await?);
-        }
-        let rate = |time: Duration| f64::from(count) / time.as_secs_f64();
-        let name = format!("{count} process services");
-        let nomad = Baseline { name: NOMAD.to_owned(), value: NOMAD_RATE };
-        report.value(format!("{name}, submitted → running, rate"), rate(whole.median()), "1/s", Some(nomad));
-        report.time_against(format!("{name}, submitted → running, p50"), Unit::Millis, each.median(), NOMAD, NOMAD_MEDIAN);
-        report.time(format!("{name}, submitted → running, p95"), Unit::Millis, each.p95());
-        report.value(format!("{name}, accepted, rate"), rate(accepted.median()), "1/s", None);
-        report.value(format!("{name}, deleted → gone, rate"), rate(deleted.median()), "1/s", None);
+/// So many services at once, so many times, each time until all of them are gone again.
+async fn run(daemon: &Daemon, report: &mut Report, count: u32, rounds: u32) -> Result<()> {
+    let (mut each, mut whole, mut accepted, mut deleted) = (Samples::default(), Samples::default(), Samples::default(), Samples::default());
+    for round in 0..rounds {
+        let names: Vec<String> = (0..count).map(|i| format!("sleep-{round}-{i}")).collect();
+        let run = submit(daemon, &names).await?;
+        run.each.into_iter().for_each(|d| each.add(d));
+        whole.add(run.whole);
+        accepted.add(run.accepted);
+        deleted.add(delete(daemon, &names).await?);
     }
+    let rate = |time: Duration| f64::from(count) / time.as_secs_f64();
+    let name = format!("{count} process services");
+    let nomad = Baseline { name: NOMAD.to_owned(), value: NOMAD_RATE };
+    report.value(format!("{name}, submitted → running, rate"), rate(whole.median()), "1/s", Some(nomad));
+    report.time_against(format!("{name}, submitted → running, p50"), Unit::Millis, each.median(), NOMAD, NOMAD_MEDIAN);
+    report.time(format!("{name}, submitted → running, p95"), Unit::Millis, each.p95());
+    report.value(format!("{name}, accepted, rate"), rate(accepted.median()), "1/s", None);
+    report.value(format!("{name}, deleted → gone, rate"), rate(deleted.median()), "1/s", None);
     Ok(())
 }
