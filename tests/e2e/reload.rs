@@ -61,7 +61,7 @@ async fn the_next_decision_uses_the_new_policy_and_a_bad_file_never_does() -> Re
     let second = digest(&daemon, "cheapest").await?;
 
     replace(&daemon, "cheapest.wasm", b"not a component")?;
-    let rejected = daemon.until_at("/v1/plugins/cheapest", "rejected", |v| !v["rejection"].is_null()).await?;
+    let rejected = daemon.until_at("/v1/plugins/cheapest", "rejected", |v| v["lastRejection"]["current"] == true).await?;
     assert_eq!(rejected["identity"]["component"], *second, "the good one stays: {rejected:#}");
     daemon.put("third", &manifest("third")).await?;
     assert_eq!(place(&daemon.running("third").await?), "fast/west");
@@ -115,8 +115,8 @@ async fn settings_are_reloaded_like_code() -> Result<()> {
     assert_eq!(place(&daemon.running("after").await?), "fast/west");
 
     replace(&daemon, "cheap.toml", CHEAP.replace("price = \"0.10\"", "prize = \"0.10\"").as_bytes())?;
-    let rejected = daemon.until_at("/v1/plugins/cheap", "rejected", |v| !v["rejection"].is_null()).await?;
-    assert!(rejected["rejection"]["reason"].to_string().contains("prize"), "{rejected:#}");
+    let rejected = daemon.until_at("/v1/plugins/cheap", "rejected", |v| v["lastRejection"]["current"] == true).await?;
+    assert!(rejected["lastRejection"]["reason"].to_string().contains("prize"), "{rejected:#}");
     assert!(dear(&daemon.get("/v1/offers").await?), "the good settings stay");
     Ok(())
 }
