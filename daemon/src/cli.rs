@@ -46,7 +46,8 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
     let Cli { globals, command } = cli;
     let command = match command {
         Command::Serve(args) => {
-            return crate::serve::run(&overrides(&globals, Some(&args))).map(|()| ExitCode::SUCCESS).map_err(Error::from);
+            let served = crate::serve::run(&overrides(&globals, Some(&args)));
+            return served.map(|()| ExitCode::SUCCESS).map_err(|e| Error::Serve(Box::new(e)));
         }
         Command::Config(args) => return commands::config::run(&globals, args).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => return commands::completions(shell).map(|()| ExitCode::SUCCESS),

@@ -45,7 +45,7 @@ pub enum Error {
     #[error("the plugin host can't start")]
     Plugins(#[from] tradewind_wasm::Error),
     #[error("the controller can't start")]
-    Controller(#[from] controller::Error),
+    Controller(#[source] Box<controller::Error>),
     #[error("the runtime can't be started")]
     Runtime(#[source] io::Error),
     #[error("signals can't be received")]
@@ -138,7 +138,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
         clock,
         hints: hints(&processes),
     };
-    let controller = controller::start(controller_options(config), surroundings).await?;
+    let controller = controller::start(controller_options(config), surroundings).await.map_err(|e| Error::Controller(Box::new(e)))?;
     Ok(Parts { store, processes, plugins, controller })
 }
 

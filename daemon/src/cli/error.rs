@@ -32,7 +32,7 @@ pub enum Error {
     #[error(transparent)]
     Config(#[from] crate::config::Error),
     #[error(transparent)]
-    Serve(#[from] crate::serve::Error),
+    Serve(Box<crate::serve::Error>),
     #[error(transparent)]
     Author(#[from] tradewind_author::Error),
     #[error("\"{}\" is no plugin that can be used", path.display())]

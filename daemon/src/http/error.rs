@@ -11,7 +11,6 @@ use axum::{
 use tradewind_core::{
     failure::{Failure, FailureKind},
     manifest::{self, Invalid},
-    names::NameError,
     store,
     units::Millis,
 };
@@ -60,7 +59,7 @@ pub enum Error {
     #[error("not ready: {reason}")]
     NotReady { reason: &'static str },
     #[error(transparent)]
-    Controller(#[from] controller::Error),
+    Controller(Box<controller::Error>),
     #[error(transparent)]
     Rollback(#[from] RollbackError),
     #[error(transparent)]
@@ -97,7 +96,6 @@ impl Shape {
 
 impl Error {
     fn shape(&self) -> Shape {
-        use controller::Error as C;
         match self {
             Self::NoRoute { .. } => Shape::new(StatusCode::NOT_FOUND, Kind::NotFound).remedy("GET /openapi.json lists what there is"),
             Self::Method { .. } => Shape::new(StatusCode::METHOD_NOT_ALLOWED, Kind::InvalidRequest),
@@ -111,17 +109,9 @@ impl Error {
             Self::Slow { .. } => Shape::new(StatusCode::REQUEST_TIMEOUT, Kind::InvalidRequest),
             Self::Host { .. } | Self::Origin { .. } => Shape::new(StatusCode::FORBIDDEN, Kind::Forbidden),
             Self::Busy { .. } | Self::NotReady { .. } => Shape::later(Kind::Unavailable),
-            Self::NotFound { .. } | Self::Controller(C::NotFound { .. }) => Shape::new(StatusCode::NOT_FOUND, Kind::NotFound),
-            Self::Exists | Self::Controller(C::Generation { .. }) => {
-                Shape::new(StatusCode::PRECONDITION_FAILED, Kind::GenerationMismatch).remedy("read it again and decide anew")
-            }
-            Self::Controller(C::Deleting { .. }) => {
-                Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("wait until it is gone, then create it again")
-            }
-            Self::Controller(C::Invalid { .. }) => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidManifest),
-            Self::Controller(C::Plugin(failure)) => plugin_shape(failure),
-            Self::Controller(C::Store(e)) => store_shape(e),
-            Self::Controller(C::Closed) => Shape::later(Kind::Unavailable).remedy("the daemon is stopping: ask again once it runs"),
+            Self::NotFound { .. } => Shape::new(StatusCode::NOT_FOUND, Kind::NotFound),
+            Self::Exists => superseded(),
+            Self::Controller(e) => controller_shape(e),
             Self::Rollback(e) => rollback_shape(e),
             Self::Reconcile(ReconcileError::Folder { .. }) => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
             Self::Reconcile(ReconcileError::Stopped) => Shape::later(Kind::Unavailable),
@@ -134,10 +124,13 @@ impl Error {
         match self {
             Self::Manifest(invalid) => invalid.problems.clone(),
             Self::NameMismatch { .. } => one("metadata.name", self.to_string()),
-            Self::Controller(controller::Error::Invalid { path, message }) => one(path, message.clone()),
-            Self::Controller(controller::Error::Plugin(failure)) => {
-                failure.field.as_ref().map(|field| one(field, failure.message.clone())).unwrap_or_default()
-            }
+            Self::Controller(e) => match e.as_ref() {
+                controller::Error::Invalid { path, message } => one(path, message.clone()),
+                controller::Error::Plugin(failure) => {
+                    failure.field.as_ref().map(|field| one(field, failure.message.clone())).unwrap_or_default()
+                }
+                _ => Vec::new(),
+            },
             _ => Vec::new(),
         }
     }
@@ -150,7 +143,10 @@ impl Error {
             causes.push(cause.to_string());
             next = cause.source();
         }
-        if let Self::Controller(controller::Error::Plugin(Failure { plugin: Some(plugin), .. })) = self {
+        if let Self::Controller(e) = self
+            && let controller::Error::Plugin(failure) = e.as_ref()
+            && let Some(plugin) = &failure.plugin
+        {
             causes.push(format!("said by {plugin}"));
         }
         causes
@@ -161,6 +157,23 @@ impl Error {
 fn manifest_status(invalid: &Invalid) -> StatusCode {
     let no_text = invalid.problems.iter().all(|p| p.path.is_empty());
     if no_text { StatusCode::BAD_REQUEST } else { StatusCode::UNPROCESSABLE_ENTITY }
+}
+
+fn superseded() -> Shape {
+    Shape::new(StatusCode::PRECONDITION_FAILED, Kind::GenerationMismatch).remedy("read it again and decide anew")
+}
+
+fn controller_shape(error: &controller::Error) -> Shape {
+    use controller::Error as C;
+    match error {
+        C::NotFound { .. } => Shape::new(StatusCode::NOT_FOUND, Kind::NotFound),
+        C::Generation { .. } => superseded(),
+        C::Deleting { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("wait until it is gone, then create it again"),
+        C::Invalid { .. } => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidManifest),
+        C::Plugin(failure) => plugin_shape(failure),
+        C::Store(e) => store_shape(e),
+        C::Closed => Shape::later(Kind::Unavailable).remedy("the daemon is stopping: ask again once it runs"),
+    }
 }
 
 fn plugin_shape(failure: &Failure) -> Shape {
@@ -197,9 +210,9 @@ fn rollback_shape(error: &RollbackError) -> Shape {
     }
 }
 
-impl From<NameError> for Error {
-    fn from(e: NameError) -> Self {
-        Self::Parameters { message: e.to_string() }
+impl From<controller::Error> for Error {
+    fn from(e: controller::Error) -> Self {
+        Self::Controller(Box::new(e))
     }
 }
 
