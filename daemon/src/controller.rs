@@ -46,8 +46,6 @@ pub enum Error {
     Plugin(#[source] Failure),
     #[error("the state could not be read or written")]
     Store(#[from] store::Error),
-    #[error("the controller has stopped")]
-    Closed,
 }
 
 /// Which logs.

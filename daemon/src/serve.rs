@@ -1,6 +1,7 @@
 //! The daemon, told in order: settings → state → machine → plugins → controller → API → ready → drain.
 
 mod logging;
+mod plugin_events;
 mod signals;
 
 use std::{
@@ -139,6 +140,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
         hints: hints(&processes),
     };
     let controller = controller::start(controller_options(config), surroundings).await.map_err(|e| Error::Controller(Box::new(e)))?;
+    tokio::spawn(plugin_events::record(plugins.handle(), controller.handle()));
     Ok(Parts { store, processes, plugins, controller })
 }
 

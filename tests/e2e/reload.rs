@@ -70,6 +70,8 @@ async fn the_next_decision_uses_the_new_policy_and_a_bad_file_never_does() -> Re
     assert_eq!(digest(&daemon, "cheapest").await?, original);
     daemon.put("fourth", &manifest("fourth")).await?;
     assert_eq!(place(&daemon.running("fourth").await?), "cheap/east");
+    let events = daemon.run(&["events"])?;
+    assert!(events.contains("PluginLoaded") && events.contains("PluginRejected"), "{events}");
     let listed = daemon.run(&["plugin", "list"])?;
     assert!(listed.contains("cheapest") && listed.contains("simulated"), "{listed}");
     Ok(())

@@ -1,5 +1,6 @@
 //! What the end-to-end tests and the benches share: a throwaway daemon with its own folders, and the way to it.
 //! It starts the real binary; it knows nothing of the daemon's inside.
+#![allow(clippy::indexing_slicing, reason = "JSON values answer null for what they lack, and this is test support")]
 
 use std::{
     path::{Path, PathBuf},

@@ -3,8 +3,6 @@
 //! It implements the ports of `tradewind_core::capability` and holds every argument against the grant it is given. It must not know
 //! plugins, WebAssembly, deployments or the store: it gets an instance's name, a grant and a request, and answers.
 
-#![allow(clippy::result_large_err, reason = "a failure is the ports' error type, made once per failed call")]
-
 pub mod clock;
 pub mod http;
 pub mod process;

@@ -103,7 +103,8 @@ impl Drop for Bench {
         for file in
             below(processes).flat_map(below).flat_map(below).filter(|p| p.file_name().unwrap().to_string_lossy().starts_with("run-"))
         {
-            let text = std::fs::read_to_string(file).unwrap();
+            // The supervisor may be removing it at this moment.
+            let text = std::fs::read_to_string(file).unwrap_or_default();
             let Some(pid) = text.lines().next().filter(|_| text.lines().count() == 1) else { continue };
             let _ = rustix::process::kill_process_group(
                 rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap(),

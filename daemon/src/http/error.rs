@@ -172,7 +172,6 @@ fn controller_shape(error: &controller::Error) -> Shape {
         C::Invalid { .. } => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidManifest),
         C::Plugin(failure) => plugin_shape(failure),
         C::Store(e) => store_shape(e),
-        C::Closed => Shape::later(Kind::Unavailable).remedy("the daemon is stopping: ask again once it runs"),
     }
 }
 
@@ -308,7 +307,6 @@ mod tests {
             (C::Deleting { name: "x".into() }, 409, Kind::Conflict),
             (C::Invalid { path: "spec.policy".into(), message: "no".into() }, 422, Kind::InvalidManifest),
             (C::Store(store::Error::Compacted { asked: 1, oldest: 5 }), 410, Kind::NotFound),
-            (C::Closed, 503, Kind::Unavailable),
         ];
         for (error, status, kind) in cases {
             let (problem, _) = render(error.into()).await;

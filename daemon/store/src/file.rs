@@ -16,7 +16,16 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Held for as long as this process may write the state. The kernel lets go of it when the process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    /// Given up explicitly: closing the file is not enough while a child that is being started still has it.
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::debug!(%error, "the lock of the state can't be given up");
+        }
+    }
 }
 
 /// Makes the folder and takes the state for this process.
@@ -34,7 +43,7 @@ pub(crate) fn lock(path: &Path) -> Result<Lock, Error> {
     }
     // For the message above only: whether the state is taken is the kernel's word.
     record_owner(&mut file).map_err(failed)?;
-    Ok(Lock { _file: file })
+    Ok(Lock { file })
 }
 
 fn make_folder(path: &Path) -> Result<(), Error> {

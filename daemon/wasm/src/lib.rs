@@ -5,8 +5,6 @@
 //! component that no instance file names is active under its own name if it needs no grant and takes empty settings, so that dropping
 //! `cheapest.wasm` into the folder is enough.
 
-#![allow(clippy::result_large_err, reason = "the ports fix the failure's type, and failures are rare")]
-
 mod about;
 mod audit;
 mod call;

@@ -1,0 +1,75 @@
+//! Tells in the event log what became of plugins: loaded, refused, removed.
+
+use std::collections::BTreeMap;
+
+use tradewind_core::{
+    names::{Digest, InstanceName},
+    units::Instant,
+    view::{Event, Severity},
+};
+use tradewind_wasm::PluginView;
+
+use crate::controller;
+
+/// What has been told about an instance.
+#[derive(Clone, PartialEq)]
+struct Told {
+    serves: Option<(Digest, Digest)>,
+    rejected: Option<Instant>,
+}
+
+/// Runs until the plugin host ends.
+pub(super) async fn record(plugins: tradewind_wasm::Handle, controller: controller::Handle) {
+    let mut changes = plugins.subscribe();
+    let mut known: BTreeMap<InstanceName, Told> = BTreeMap::new();
+    loop {
+        changes.mark_unchanged();
+        for view in plugins.list() {
+            let now = told(&view);
+            let before = known.insert(view.instance.clone(), now.clone());
+            for event in events(&view, before.as_ref(), &now) {
+                controller.note(event).await;
+            }
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn told(view: &PluginView) -> Told {
+    Told { serves: view.identity.as_ref().map(|i| (i.component, i.settings)), rejected: view.last_rejection.as_ref().map(|r| r.at) }
+}
+
+fn events(view: &PluginView, before: Option<&Told>, now: &Told) -> Vec<Event> {
+    let mut events = Vec::new();
+    if before.is_none_or(|b| b.serves != now.serves) {
+        match (&view.identity, before) {
+            (Some(identity), _) => events.push(event(view, Severity::Info, "PluginLoaded", format!("{identity} serves"))),
+            (None, Some(_)) => events.push(event(view, Severity::Warning, "PluginRemoved", "nothing serves any more".to_owned())),
+            (None, None) => {}
+        }
+    }
+    if let Some(rejection) = &view.last_rejection
+        && before.is_none_or(|b| b.rejected != now.rejected)
+    {
+        events.push(event(view, Severity::Error, "PluginRejected", rejection.reason.clone()));
+    }
+    events
+}
+
+fn event(view: &PluginView, severity: Severity, reason: &str, message: String) -> Event {
+    Event {
+        revision: Default::default(),
+        at: Default::default(),
+        severity,
+        reason: reason.to_owned(),
+        message,
+        actor: "plugins".to_owned(),
+        namespace: None,
+        deployment: None,
+        task: None,
+        allocation: None,
+        plugin: Some(view.instance.clone()),
+    }
+}
