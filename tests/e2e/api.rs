@@ -144,7 +144,8 @@ async fn the_event_stream_resumes_where_it_broke_off() -> Result<()> {
     let daemon = Daemon::local()?;
     daemon.put("a", &web("a", 1, "x")).await?;
     daemon.running("a").await?;
-    let events = daemon.get("/v1/events").await?;
+    let events = daemon.get("/v1/deployments/a/events").await?;
+    assert_eq!(events[0]["reason"], "DeploymentCreated", "{events:#}");
     let middle = events[0]["revision"].as_u64().unwrap_or_default();
     let request = daemon.http.get(daemon.url("/v1/events?follow=true")).header("last-event-id", middle.to_string());
     let mut stream = request.send().await?.error_for_status()?;
