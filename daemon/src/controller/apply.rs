@@ -20,8 +20,9 @@ use super::{
     reconcile::look_again,
 };
 
-/// How soon a removal that has begun is asked for again.
-const GOING: Duration = Duration::from_millis(100);
+/// How soon a removal that has begun is asked for again: the first time, and at the longest.
+const GOING: Duration = Duration::from_millis(50);
+const GOING_LONGEST: Duration = Duration::from_secs(5);
 
 /// One allocation's next effect. Its intent is stored.
 pub(super) struct Job {
@@ -52,14 +53,12 @@ impl Shared {
         let again = {
             let mut world = lock(&self.world);
             let Some(entry) = world.deployments.get_mut(&key) else { return };
-            entry.attempts = entry.attempts.saturating_add(1);
-            let again = look_again(entry);
-            if again.is_none() {
-                entry.attempts = 0;
-            }
+            let going = going.then(|| GOING.saturating_mul(1u32 << entry.attempts.min(8)).min(GOING_LONGEST));
+            let again = going.or_else(|| look_again(entry));
+            entry.attempts = if again.is_some() { entry.attempts.saturating_add(1) } else { 0 };
             again
         };
-        self.release(&key, if going { Some(again.map_or(GOING, |a| a.min(GOING).max(Duration::from_millis(10)))) } else { again });
+        self.release(&key, again);
     }
 
     async fn job(&self, job: Job) -> Ended {
@@ -119,6 +118,8 @@ impl Shared {
                 }
                 if full && untouched {
                     self.give_up(job, &failure).await?;
+                } else if failure.kind == FailureKind::NotFound && !untouched {
+                    self.begin_anew(job).await?;
                 } else {
                     self.report(record, "ApplyFailed", &failure, job.failures).await;
                     self.failed(job, failure);
@@ -137,6 +138,16 @@ impl Shared {
         let mut world = lock(&self.world);
         world.remove_allocation(&record.id);
         world.mark(&record.key());
+        Ok(())
+    }
+
+    /// What the provider remembered of it does not exist any more: the next attempt creates it.
+    async fn begin_anew(&self, job: &Job) -> Result<(), Error> {
+        let mut record = job.record.clone();
+        (record.state, record.attempt, record.phase) = (None, record.attempt + 1, Phase::Pending);
+        let txn = Txn::new().expect(Expect::AtRevision { key: record.path(), revision: job.revision });
+        let revision = self.store.commit(Self::put_allocation(txn, &record)?).await?;
+        lock(&self.world).insert_allocation(record, revision);
         Ok(())
     }
 

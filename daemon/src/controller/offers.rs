@@ -27,6 +27,8 @@ const COOLING: Duration = Duration::from_secs(30);
 pub(super) struct Book {
     quotes: Mutex<HashMap<InstanceName, Quote>>,
     cooling: Mutex<BTreeMap<(InstanceName, Arc<str>), Tick>>,
+    /// Providers that are being asked while an older answer serves.
+    refreshing: Mutex<BTreeSet<InstanceName>>,
 }
 
 /// One provider's last answer.
@@ -63,17 +65,16 @@ impl Book {
 }
 
 impl Shared {
-    /// The table of every provider's offers, and the providers that gave none. A provider whose last answer was a failure is asked
-    /// again without anybody waiting for it.
+    /// The table of every provider's offers, and the providers that gave none. Nobody waits for a provider that has answered not long
+    /// ago, or whose last answer was a failure: it is asked again meanwhile.
     pub(super) async fn assess(self: &Arc<Self>, snapshot: &Snapshot) -> (Table, Vec<ProviderFailure>) {
         let now = Tick::now();
         let ttl = self.options.offers_ttl.std();
         let quotes = join_all(snapshot.providers.values().map(|provider| async move {
             match self.offers.quote(provider.as_ref()) {
                 Some(quote) if now.duration_since(quote.answered) < ttl => quote,
-                Some(quote) if quote.answer.is_err() => {
-                    let (shared, provider) = (self.clone(), provider.clone());
-                    self.tasks.spawn(async move { shared.ask(provider.as_ref()).await });
+                Some(quote) if quote.answer.is_err() || now.duration_since(quote.answered) < 2 * ttl => {
+                    self.refresh(provider);
                     quote
                 }
                 _ => self.ask(provider.as_ref()).await,
@@ -95,6 +96,17 @@ impl Shared {
         }
         let features = snapshot.providers.iter().map(|(name, p)| (name.clone(), p.features())).collect();
         (Table::new(Arc::new(offers), features, self.offers.cooling(now)), failures)
+    }
+
+    fn refresh(self: &Arc<Self>, provider: &Arc<dyn Provider>) {
+        let name = provider.identity().instance.clone();
+        if lock(&self.offers.refreshing).insert(name.clone()) {
+            let (shared, provider) = (self.clone(), provider.clone());
+            self.tasks.spawn(async move {
+                shared.ask(provider.as_ref()).await;
+                lock(&shared.offers.refreshing).remove(&name);
+            });
+        }
     }
 
     async fn ask(&self, provider: &dyn Provider) -> Quote {

@@ -136,7 +136,9 @@ impl Shared {
             }
             for record in changed {
                 txn = Self::put_allocation(txn, record)?;
-                if !work.actual.iter().any(|r| r.id == record.id) {
+                if let Some(before) = work.actual.iter().find(|r| r.id == record.id) {
+                    txn = txn.expect(self.unchanged(before)?);
+                } else {
                     let place = format!("{}/{}", record.provider, record.offer.region);
                     let message = format!("{} × {} placed on {place} ({})", record.replicas, record.task, record.offer.id);
                     txn = self.tell(txn, allocation_event(Severity::Info, "AllocationPlaced", record, message))?;
@@ -172,6 +174,15 @@ impl Shared {
             entry.planned = work.record.generation;
         }
         Ok(records.into_iter().filter_map(|record| job(entry, snapshot, record, &work.record.deleting)).collect())
+    }
+
+    /// The expectation that a record is still what was decided about. Observations are written beside decisions.
+    fn unchanged(&self, before: &AllocationRecord) -> Result<Expect, Error> {
+        let mut world = lock(&self.world);
+        match world.live_mut(&before.id) {
+            Some(live) if live.record == *before => Ok(Expect::AtRevision { key: before.path(), revision: live.revision }),
+            _ => Err(Error::Conflict { key: before.path() }),
+        }
     }
 
     /// Each step's record as it shall be stored.
@@ -290,10 +301,9 @@ fn job(entry: &Entry, snapshot: &Snapshot, record: AllocationRecord, deleting: &
 pub(super) fn retry_delay(failure: &Failure, failures: u32) -> Option<Duration> {
     match failure.kind {
         FailureKind::Invalid => None,
-        FailureKind::OutOfCapacity | FailureKind::Quota | FailureKind::NotFound => Some(Duration::ZERO),
         FailureKind::Throttled => Some(failure.retry_after.map_or_else(|| backoff(failures), |after| after.std().min(RETRY_LONGEST))),
         FailureKind::Denied => Some(RETRY_LONGEST),
-        FailureKind::Unavailable | FailureKind::Internal => Some(backoff(failures)),
+        _ => Some(backoff(failures)),
     }
 }
 

@@ -81,7 +81,10 @@ impl World {
         self.dirty = self.deployments.keys().cloned().collect();
         self.delayed.clear();
         // Whatever has changed may have removed the cause of the trouble.
-        self.deployments.values_mut().for_each(|e| e.attempts = 0);
+        for entry in self.deployments.values_mut() {
+            entry.attempts = 0;
+            entry.allocations.values_mut().for_each(|live| live.failures = 0);
+        }
     }
 
     /// Deployments that wait for a place: what has just been freed may serve them.
@@ -133,6 +136,8 @@ impl World {
         self.owners.insert(record.id.clone(), key.clone());
         if let Some(entry) = self.deployments.get_mut(&key) {
             match entry.allocations.get_mut(&record.id) {
+                // A later write may have been shown first.
+                Some(live) if live.revision >= revision => {}
                 Some(live) => (live.record, live.revision) = (record, revision),
                 None => {
                     entry.allocations.insert(record.id.clone(), Live::new(record, revision));
