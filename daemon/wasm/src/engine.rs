@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 use tradewind_core::units::Bytes;
-use wasmtime::{Cache, CacheConfig, Config, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Cache, CacheConfig, Config, Enabled, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::limits::{Ceilings, PARTS};
 
@@ -101,6 +101,8 @@ fn config(options: &Options, cache_folder: &Path) -> wasmtime::Result<Config> {
         .max_memory_size(usize::try_from(options.memory_ceiling.0).unwrap_or(usize::MAX))
         .max_unused_warm_slots(WARM)
         .linear_memory_keep_resident(RESIDENT)
+        // Only pages that a call has written are cleared after it, where the kernel can tell them (Linux 6.7 and newer).
+        .pagemap_scan(Enabled::Auto)
         .table_keep_resident(64 << 10)
         .async_stack_keep_resident(64 << 10);
 
