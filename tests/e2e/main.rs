@@ -3,6 +3,7 @@
 
 mod api;
 mod assessment;
+mod faults;
 mod jobs;
 mod reload;
 mod restart;

@@ -97,7 +97,9 @@ impl Shared {
                 let revision = self.store.commit(Self::put_allocation(txn, &done)?).await?;
                 {
                     let mut world = lock(&self.world);
-                    if let Some(reserved) = world.reserved.get_mut(&record.provider).and_then(|r| r.get_mut(&record.id)) {
+                    if let Some(reserved) =
+                        world.reserved.get_mut(&record.provider).and_then(|r| r.get_mut(&(record.id.clone(), record.attempt)))
+                    {
                         reserved.settled = Some(Tick::now());
                     }
                     world.insert_allocation(done, revision);

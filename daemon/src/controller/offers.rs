@@ -10,7 +10,7 @@ use futures::future::join_all;
 use tokio::time::Instant as Tick;
 use tradewind_core::{
     failure::Failure,
-    names::{Digest, InstanceName},
+    names::{AllocationId, Digest, InstanceName},
     offer::{Offer, OffersQuery},
     placement::{PlacedOffer, Table},
     plugin::{Provider, Snapshot},
@@ -125,13 +125,19 @@ impl Shared {
     /// Replicas that a provider has accepted, by offer.
     fn holding(&self, provider: &InstanceName) -> Vec<(String, u32)> {
         let world = lock(&self.world);
+        let mut unsettled: HashMap<&AllocationId, u32> = HashMap::new();
+        let promised = world.reserved.get(provider).into_iter().flatten();
+        for ((id, _), reserved) in promised.filter(|(_, r)| r.settled.is_none()) {
+            *unsettled.entry(id).or_default() += reserved.replicas;
+        }
         let mut held: BTreeMap<&str, u32> = BTreeMap::new();
         let lives = world.deployments.values().flat_map(|e| e.allocations.values());
         for live in lives.filter(|l| l.record.provider == *provider && l.record.state.is_some()) {
-            let unsettled = world.reserved.get(provider).and_then(|r| r.get(&live.record.id)).is_some_and(|r| r.settled.is_none());
-            let ended = live.record.stage == Stage::Applied && !live.in_transition() && !live.is_ready();
-            if !unsettled && !ended {
-                *held.entry(&live.record.offer.id).or_default() += live.record.replicas;
+            let record = &live.record;
+            let ended = record.stage == Stage::Applied && !live.in_transition() && !live.is_ready();
+            if !ended {
+                let unsettled = unsettled.get(&record.id).copied().unwrap_or(0);
+                *held.entry(&record.offer.id).or_default() += record.replicas.saturating_sub(unsettled);
             }
         }
         held.into_iter().map(|(offer, replicas)| (offer.to_owned(), replicas)).collect()

@@ -272,7 +272,7 @@ impl Shared {
                 settled: None,
             };
             if reserved.replicas > 0 {
-                world.reserved.entry(record.provider.clone()).or_default().insert(record.id.clone(), reserved);
+                world.reserved.entry(record.provider.clone()).or_default().insert((record.id.clone(), record.attempt), reserved);
             }
         }
     }

@@ -25,8 +25,8 @@ pub(super) struct World {
     dirty: BTreeSet<DeploymentKey>,
     /// Those that become dirty at a time.
     delayed: BTreeSet<(Tick, DeploymentKey)>,
-    /// What has been promised but is not in the providers' quotes yet.
-    pub(super) reserved: HashMap<InstanceName, HashMap<AllocationId, Reserved>>,
+    /// What has been promised but is not in the providers' quotes yet: by provider, then by allocation and attempt.
+    pub(super) reserved: HashMap<InstanceName, HashMap<(AllocationId, u32), Reserved>>,
 }
 
 pub(super) struct Entry {
@@ -152,7 +152,7 @@ impl World {
             && let Some(live) = entry.allocations.remove(id)
             && let Some(reserved) = self.reserved.get_mut(&live.record.provider)
         {
-            reserved.remove(id);
+            reserved.retain(|(of, _), _| of != id);
         }
     }
 }
