@@ -15,6 +15,9 @@ pub mod bindings;
 mod error;
 pub mod host;
 pub mod log;
+#[doc(hidden)]
+#[cfg(target_family = "wasm")]
+pub mod memory;
 pub mod policy;
 pub mod provider;
 mod settings;

@@ -108,6 +108,8 @@ macro_rules! register_policy {
         mod __tradewind {
             #![allow(unsafe_code, reason = "the exports of the contract")]
             use super::*;
+            #[global_allocator]
+            static MEMORY: $crate::memory::Memory = $crate::memory::Memory::new();
             type Plugin = $crate::policy::Exported<$policy>;
             $crate::bindings::policy::export_policy!(Plugin with_types_in $crate::bindings::policy);
         }

@@ -18,6 +18,8 @@ use crate::limits::{Ceilings, PARTS};
 const TICK: Duration = Duration::from_millis(10);
 /// Memory of a slot that stays resident between calls; refilling it beats mapping it anew.
 const RESIDENT: usize = 16 << 20;
+/// The same where the kernel can't tell which pages were written: then all of it is cleared after every call.
+const RESIDENT_BLIND: usize = 2 << 20;
 /// Slots kept resident while unused.
 const WARM: u32 = 16;
 /// Python needs about 50,000.
@@ -86,6 +88,7 @@ fn tick(engine: &EngineWeak) {
 
 fn config(options: &Options, cache_folder: &Path) -> wasmtime::Result<Config> {
     let slots = options.slots;
+    let resident = if PoolingAllocationConfig::is_pagemap_scan_available() { RESIDENT } else { RESIDENT_BLIND };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_stacks(slots)
@@ -100,7 +103,7 @@ fn config(options: &Options, cache_folder: &Path) -> wasmtime::Result<Config> {
         .table_elements(TABLE_ELEMENTS)
         .max_memory_size(usize::try_from(options.memory_ceiling.0).unwrap_or(usize::MAX))
         .max_unused_warm_slots(WARM)
-        .linear_memory_keep_resident(RESIDENT)
+        .linear_memory_keep_resident(resident)
         // Only pages that a call has written are cleared after it, where the kernel can tell them (Linux 6.7 and newer).
         .pagemap_scan(Enabled::Auto)
         .table_keep_resident(64 << 10)
