@@ -3,6 +3,7 @@
 
 mod api;
 mod assessment;
+mod authors;
 mod faults;
 mod jobs;
 mod reload;

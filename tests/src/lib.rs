@@ -24,7 +24,7 @@ pub struct Daemon {
 }
 
 /// The folder of what `make` has built.
-fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(default, PathBuf::from)
 }

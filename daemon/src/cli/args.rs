@@ -209,7 +209,7 @@ pub enum Plugin {
     /// Compile plugins and make components of them
     Build {
         /// The folders of the plugins
-        #[arg(required = true, value_name = "DIR")]
+        #[arg(default_value = ".", value_name = "DIR")]
         folders: Vec<PathBuf>,
         /// Where the components go
         #[arg(long, default_value = ".", value_name = "DIR")]
