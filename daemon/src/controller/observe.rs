@@ -10,7 +10,7 @@ use futures::StreamExt;
 use tokio::{sync::Notify, time::Instant as Tick};
 use tradewind_core::{
     names::{AllocationId, InstanceName},
-    plugin::{Provider, Tracked},
+    plugin::{Provider, Snapshot, Tracked},
     record::{AllocationRecord, Stage},
     store::{Error, Expect, Txn},
     view::Severity,
@@ -49,10 +49,12 @@ struct Due {
 }
 
 impl Watchlist {
-    fn due(&self, providers: impl Iterator<Item = InstanceName>, now: Tick, interval: Duration) -> Vec<Due> {
+    fn due(&self, snapshot: &Snapshot, now: Tick, interval: Duration) -> Vec<Due> {
         let mut turns = lock(&self.providers);
+        // A provider that comes back begins with a look at everything.
+        turns.retain(|provider, turn| turn.running || snapshot.providers.contains_key(provider));
         let mut due = Vec::new();
-        for provider in providers {
+        for provider in snapshot.providers.keys() {
             let turn = turns.entry(provider.clone()).or_default();
             if turn.running {
                 continue;
@@ -68,7 +70,7 @@ impl Watchlist {
             }
             if sweep || !turn.pending.is_empty() {
                 turn.running = true;
-                due.push(Due { provider, only: (!sweep).then(|| std::mem::take(&mut turn.pending)) });
+                due.push(Due { provider: provider.clone(), only: (!sweep).then(|| std::mem::take(&mut turn.pending)) });
             }
         }
         due
@@ -107,7 +109,7 @@ impl Shared {
         while !self.stop.is_cancelled() {
             let now = Tick::now();
             let snapshot = self.plugins.snapshot();
-            for due in self.watchlist.due(snapshot.providers.keys().cloned(), now, interval) {
+            for due in self.watchlist.due(&snapshot, now, interval) {
                 if let Some(provider) = snapshot.providers.get(&due.provider).cloned() {
                     let shared = self.clone();
                     self.tasks.spawn(async move { shared.observe(due, provider).await });
