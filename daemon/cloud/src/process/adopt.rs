@@ -5,8 +5,9 @@ use std::{
     fs::{DirBuilder, OpenOptions},
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use rustix::fs::FlockOperation;
@@ -21,6 +22,9 @@ use super::{
     ports, proc,
     slot::Slot,
 };
+
+/// How long a wrapper may take from its fork to its command line.
+const START_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Every recorded process with what became of it.
 pub(super) type Recorded = Vec<(Arc<Slot>, Found)>;
@@ -96,8 +100,10 @@ fn find(slot: &Slot, boot: &str, wrappers: &HashMap<(PathBuf, u32), i32>) -> Fou
         state.record.restarts += 1;
         return Found::ToStart;
     }
+    let wrapper = wrappers.get(&(folder.clone(), run)).copied();
+    let wrapper = wrapper.or_else(|| if record.process.is_none() { wait_for_wrapper(&folder, run) } else { None });
     let recorded = record.process.as_ref().filter(|p| proc::is_same(p, boot)).map(|p| p.pid);
-    let live = wrappers.get(&(folder.clone(), run)).copied().or(recorded).and_then(proc::pid);
+    let live = wrapper.or(recorded).and_then(proc::pid);
     if let Some(pid) = live {
         let leader = Leader::new(pid);
         let raw = pid.as_raw_nonzero().get();
@@ -127,6 +133,21 @@ fn find(slot: &Slot, boot: &str, wrappers: &HashMap<(PathBuf, u32), i32>) -> Fou
             Found::ToStart
         }
     }
+}
+
+/// A wrapper that was being started when its daemon died shows its command line a moment later.
+fn wait_for_wrapper(folder: &Path, run: u32) -> Option<i32> {
+    let until = Instant::now() + START_PATIENCE;
+    while let Some(pid) = proc::being_started(folder) {
+        if proc::is_wrapper(pid, folder, run) {
+            return Some(pid);
+        }
+        if Instant::now() > until {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    None
 }
 
 impl Slot {

@@ -65,6 +65,14 @@ pub(super) fn wrappers() -> HashMap<(PathBuf, u32), i32> {
     pids().filter_map(|pid| wrapper(pid).map(|key| (key, pid))).collect()
 }
 
+/// A group's leader whose output goes into `folder`: a wrapper that is just being started has this before it has a command line.
+pub(super) fn being_started(folder: &Path) -> Option<i32> {
+    pids().find(|pid| {
+        let output = || fs::read_link(format!("/proc/{pid}/fd/1"));
+        stat(*pid).is_some_and(|s| s.group == *pid) && output().is_ok_and(|target| target.starts_with(folder))
+    })
+}
+
 /// Live members of a process group whose leader is gone, recognised by their output going into `folder`.
 pub(super) fn has_stragglers(group: i32, folder: &Path) -> bool {
     let writes_here =
