@@ -2,6 +2,7 @@
 //! the database.
 
 mod assessments;
+mod auth;
 mod config;
 mod decisions;
 mod deployments;

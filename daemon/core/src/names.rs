@@ -1,6 +1,10 @@
 //! Names and identifiers, checked once where they enter. Inside, none of them is a bare string.
 
-use std::{borrow::Borrow, fmt, str::FromStr};
+use std::{
+    borrow::{Borrow, Cow},
+    fmt,
+    str::FromStr,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -126,6 +130,56 @@ impl AllocationId {
 impl DecisionId {
     pub fn new(ulid: ulid::Ulid) -> Self {
         Self(format!("d-{}", ulid.to_string().to_lowercase()))
+    }
+}
+
+/// Who caused a change: `token:NAME`, `controller`, `plugins` or `local`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Actor(Cow<'static, str>);
+
+impl Actor {
+    /// The daemon itself, closing the gap between what is wanted and what is.
+    pub const CONTROLLER: Self = Self(Cow::Borrowed("controller"));
+    /// The plugin folder: what changes there is not asked for through the API.
+    pub const PLUGINS: Self = Self(Cow::Borrowed("plugins"));
+    /// Somebody who needs no token to be let in.
+    pub const USER: Self = Self(Cow::Borrowed("user"));
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Actor {
+    type Error = NameError;
+    fn try_from(value: String) -> Result<Self, NameError> {
+        if is_free_name(&value) {
+            Ok(Self(Cow::Owned(value)))
+        } else {
+            Err(NameError { what: "actor", value: cap(value), rule: FREE_NAME })
+        }
+    }
+}
+
+impl From<Actor> for String {
+    fn from(actor: Actor) -> String {
+        actor.0.into_owned()
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl JsonSchema for Actor {
+    fn schema_name() -> Cow<'static, str> {
+        "Actor".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^[-_.:/A-Za-z0-9]{1,128}$", "description": "Who caused a change." })
     }
 }
 

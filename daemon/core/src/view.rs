@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     failure::Failure,
     manifest::{Manifest, Target},
-    names::{AllocationId, DecisionId, DeploymentName, Digest, InstanceName, Namespace, TaskName},
+    names::{Actor, AllocationId, DecisionId, DeploymentName, Digest, InstanceName, Namespace, TaskName},
     offer::{Offer, PriceUnit},
     plugin::Identity,
     store::Revision,
@@ -390,8 +390,8 @@ pub struct Event {
     /// CamelCase: `DeploymentCreated`, `AllocationRunning`, `PluginRejected`.
     pub reason: String,
     pub message: String,
-    /// Who caused it: `user`, `controller`, `plugins`.
-    pub actor: String,
+    /// Who caused it: `token:NAME`, `controller`, `plugins`.
+    pub actor: Actor,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Namespace>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

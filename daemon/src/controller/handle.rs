@@ -6,7 +6,7 @@ use futures::{StreamExt, stream::BoxStream};
 use tradewind_core::{
     assess,
     manifest::{Manifest, resolve},
-    names::{DecisionId, DeploymentName, InstanceName, Namespace},
+    names::{Actor, DecisionId, DeploymentName, InstanceName, Namespace},
     placement::Want,
     plan,
     record::{DECISIONS, DeploymentKey, DeploymentRecord, EVENTS},
@@ -20,7 +20,7 @@ use tradewind_core::{
 use super::{
     Error, EventFilter, Handle, Shared,
     decide::Work,
-    journal::{USER, decode, event},
+    journal::{decode, event},
     lock, render,
     state::Entry,
 };
@@ -51,7 +51,7 @@ impl Handle {
     ///
     /// # Errors
     /// `Generation`, `Deleting`, or the state can't be written. Nothing has been changed then.
-    pub async fn put(&self, manifest: Manifest, if_generation: Option<u64>) -> Result<Accepted, Error> {
+    pub async fn put(&self, actor: &Actor, manifest: Manifest, if_generation: Option<u64>) -> Result<Accepted, Error> {
         let key = key_of(&manifest);
         loop {
             let before = lock(&self.shared.world).deployments.get(&key).map(|e| (e.record.clone(), e.revision));
@@ -79,7 +79,7 @@ impl Handle {
                     (record, Expect::Absent { key: key.path() }, Outcome::Created, "DeploymentCreated")
                 }
             };
-            match self.write(&key, record, expect, reason).await {
+            match self.write(actor, &key, record, expect, reason).await {
                 // Another write came first: see what it made of the condition.
                 Err(Error::Store(store::Error::Conflict { .. })) => {}
                 Err(error) => return Err(error),
@@ -92,7 +92,13 @@ impl Handle {
     ///
     /// # Errors
     /// `NotFound`, `Generation`, or the state can't be written.
-    pub async fn delete(&self, namespace: &Namespace, name: &DeploymentName, if_generation: Option<u64>) -> Result<Accepted, Error> {
+    pub async fn delete(
+        &self,
+        actor: &Actor,
+        namespace: &Namespace,
+        name: &DeploymentName,
+        if_generation: Option<u64>,
+    ) -> Result<Accepted, Error> {
         let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
         loop {
             let before = lock(&self.shared.world).deployments.get(&key).map(|e| (e.record.clone(), e.revision));
@@ -105,7 +111,7 @@ impl Handle {
             }
             let record = DeploymentRecord { deleting: true, updated_at: self.shared.clock.now(), ..(*record).clone() };
             let expect = Expect::AtRevision { key: key.path(), revision };
-            match self.write(&key, record, expect, "DeploymentDeleting").await {
+            match self.write(actor, &key, record, expect, "DeploymentDeleting").await {
                 Err(Error::Store(store::Error::Conflict { .. })) => {}
                 Err(error) => return Err(error),
                 Ok(_) => return Ok(accepted),
@@ -114,11 +120,18 @@ impl Handle {
     }
 
     /// Commits a deployment's record with its event, and wakes the controller. Answers the generation.
-    async fn write(&self, key: &DeploymentKey, record: DeploymentRecord, expect: Expect, reason: &str) -> Result<u64, Error> {
+    async fn write(
+        &self,
+        actor: &Actor,
+        key: &DeploymentKey,
+        record: DeploymentRecord,
+        expect: Expect,
+        reason: &str,
+    ) -> Result<u64, Error> {
         let generation = record.generation;
         let txn = Shared::put_deployment(Txn::new().expect(expect), key, &record)?;
         let message = format!("generation {generation}");
-        let txn = self.shared.tell(txn, event(Severity::Info, reason, USER, key, message))?;
+        let txn = self.shared.tell(txn, event(Severity::Info, reason, actor, key, message))?;
         let revision = self.shared.store.commit(txn).await?;
         {
             let mut world = lock(&self.shared.world);

@@ -2,6 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 use tradewind_core::{
+    names::Actor,
     record::{AllocationRecord, DECISIONS, DeploymentKey, DeploymentRecord, EVENTS},
     store::{Error, Record, Txn},
     view::{DecisionView, Event, Severity},
@@ -10,9 +11,8 @@ use ulid::Ulid;
 
 use super::Shared;
 
-/// Who causes an event.
-pub(super) const USER: &str = "user";
-pub(super) const CONTROLLER: &str = "controller";
+/// Who causes what nobody asked for in particular.
+pub(super) const CONTROLLER: &Actor = &Actor::CONTROLLER;
 
 /// The JSON of a document. Documents are plain data, so this fails only on a defect; the state is left alone then.
 pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
@@ -30,14 +30,14 @@ pub(super) fn decode<T: DeserializeOwned>(record: &Record) -> Result<T, Error> {
 }
 
 /// An event about a deployment.
-pub(super) fn event(severity: Severity, reason: &str, actor: &str, key: &DeploymentKey, message: impl Into<String>) -> Event {
+pub(super) fn event(severity: Severity, reason: &str, actor: &Actor, key: &DeploymentKey, message: impl Into<String>) -> Event {
     Event {
         revision: Default::default(),
         at: Default::default(),
         severity,
         reason: reason.to_owned(),
         message: message.into(),
-        actor: actor.to_owned(),
+        actor: actor.clone(),
         namespace: Some(key.namespace.clone()),
         deployment: Some(key.name.clone()),
         task: None,

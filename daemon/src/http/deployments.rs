@@ -17,6 +17,7 @@ use tradewind_core::{
 
 use super::{
     App, Error,
+    auth::Caller,
     extract::{Condition, ManifestBody, Path, Query, Streaming},
     sse::{self, Message},
 };
@@ -133,6 +134,7 @@ const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(500);
 pub async fn put(
     State(app): State<App>,
     Path(Name { name }): Path<Name>,
+    caller: Caller,
     condition: Condition,
     ManifestBody(manifest): ManifestBody,
 ) -> Result<Response, Error> {
@@ -140,7 +142,7 @@ pub async fn put(
         return Err(Error::NameMismatch { manifest: manifest.metadata.name.to_string(), path: name.to_string() });
     }
     let generation = expected(&app, condition, &manifest.metadata.namespace, &name)?;
-    let put = app.controller.put(manifest, generation).await;
+    let put = app.controller.put(&caller.actor, manifest, generation).await;
     let accepted = put.map_err(|e| match (condition, e) {
         (Condition::Generation(0), crate::controller::Error::Generation { .. }) => Error::Exists,
         (_, e) => e.into(),
@@ -165,10 +167,11 @@ pub async fn delete(
     State(app): State<App>,
     Path(Name { name }): Path<Name>,
     Query(query): Query<InNamespace>,
+    caller: Caller,
     condition: Condition,
 ) -> Result<Response, Error> {
     let generation = expected(&app, condition, &query.namespace, &name)?;
-    accepted_response(app.controller.delete(&query.namespace, &name, generation).await?)
+    accepted_response(app.controller.delete(&caller.actor, &query.namespace, &name, generation).await?)
 }
 
 pub fn delete_docs(op: TransformOperation) -> TransformOperation {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tradewind_core::{
-    names::{Digest, InstanceName},
+    names::{Actor, Digest, InstanceName},
     units::Instant,
     view::{Event, Severity},
 };
@@ -65,7 +65,7 @@ fn event(view: &PluginView, severity: Severity, reason: &str, message: String) -
         severity,
         reason: reason.to_owned(),
         message,
-        actor: "plugins".to_owned(),
+        actor: Actor::PLUGINS,
         namespace: None,
         deployment: None,
         task: None,
