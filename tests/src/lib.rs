@@ -2,6 +2,8 @@
 //! It starts the real binary; it knows nothing of the daemon's inside.
 #![allow(clippy::indexing_slicing, reason = "JSON values answer null for what they lack, and this is test support")]
 
+pub mod fixture;
+
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},

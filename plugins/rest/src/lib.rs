@@ -1,0 +1,90 @@
+//! A provider: instances of a cloud with a REST API, through the `http` capability. The reference for authors: `README.md` tells what to
+//! change for another cloud.
+//!
+//! One file for each concern; this one only says who calls which. Every file but `client` and `errors` would do for any cloud whose
+//! unit is an instance.
+
+mod apply;
+mod client;
+mod errors;
+mod observe;
+mod offers;
+mod remove;
+mod settings;
+mod state;
+mod wanted;
+
+use tradewind_plugin_sdk::{
+    Context, Error, Features, Offer, Provider, ProviderInfo,
+    host::{Clock, Host, Http},
+    provider::{read_state, write_state},
+    register_provider,
+    types::{Allocation, Condition, Destroyed, Observation, OffersQuery, OwnedAllocation, Tracked},
+};
+
+use self::{client::Client, state::State};
+pub use settings::Settings;
+
+/// The provider, on the host's capabilities or on a test's.
+pub struct Rest<H = Host> {
+    client: Client<H>,
+    /// The instance's name: what it owns is tagged with it.
+    instance: String,
+    settings: Settings,
+}
+
+impl<H: Http + Clock> Rest<H> {
+    /// On these capabilities.
+    ///
+    /// # Errors
+    /// `invalid` for an address that is none.
+    pub fn on(host: H, context: Context, settings: Settings) -> Result<Self, Error> {
+        settings.check()?;
+        Ok(Self { client: Client::new(host, &settings), instance: context.instance, settings })
+    }
+
+    fn now(&self) -> u64 {
+        self.client.host().now()
+    }
+}
+
+impl<H: Http + Clock + Default> Provider for Rest<H> {
+    type Settings = Settings;
+
+    fn info() -> ProviderInfo {
+        ProviderInfo::new("rest", env!("CARGO_PKG_VERSION"), "Instances of a cloud with a REST API")
+            .schema(settings::SCHEMA)
+            .wants("http", "to call the cloud's API")
+            .wants("clock", "to tell what is too new to be listed from what is gone")
+            .runs(Features::IMAGES | Features::COMMANDS | Features::SERVICES | Features::JOBS | Features::RESIZE)
+    }
+
+    fn new(context: Context, settings: Settings) -> Result<Self, Error> {
+        Self::on(H::default(), context, settings)
+    }
+
+    fn check(&self) -> Result<Vec<Condition>, Error> {
+        self.regions_ready()
+    }
+    fn offers(&self, query: &OffersQuery) -> Result<Vec<Offer>, Error> {
+        self.on_sale(query)
+    }
+    fn apply(&self, allocation: &Allocation, prior: Option<&[u8]>) -> Result<Vec<u8>, Error> {
+        let prior: Option<State> = prior.map(read_state).transpose()?;
+        write_state(&self.make_so(allocation, prior)?)
+    }
+    fn observe(&self, tracked: &[Tracked]) -> Result<Vec<Observation>, Error> {
+        self.look_at(tracked)
+    }
+    fn destroy(&self, tracked: &Tracked) -> Result<Destroyed, Error> {
+        self.remove(&tracked.allocation, &read_state(&tracked.state)?)
+    }
+    fn owned(&self) -> Result<Vec<OwnedAllocation>, Error> {
+        self.everything()
+    }
+}
+
+register_provider!(Rest<Host>);
+
+#[cfg(test)]
+mod tests;

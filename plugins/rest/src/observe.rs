@@ -1,0 +1,197 @@
+//! What became of allocations: one list for each region, or one for each allocation when few are asked about. Never one call for each instance.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use tradewind_plugin_sdk::{
+    Error,
+    host::{Clock, Http},
+    provider::read_state,
+    types::{Endpoint, Health, Observation, Phase, Replica, Tracked},
+    warn,
+};
+
+use crate::{
+    Rest,
+    apply::replica,
+    client::{Instance, Stage},
+    state::{Member, State},
+    wanted::{ALLOCATION, PROVIDER},
+};
+
+/// Up to so many allocations of a region are listed one by one; for more, everything of ours there is listed.
+const FEW: usize = 4;
+
+/// An allocation to look at, with what the cloud shows of it.
+struct Seen<'a> {
+    allocation: &'a str,
+    state: State,
+    instances: Vec<Instance>,
+}
+
+impl<H: Http + Clock> Rest<H> {
+    pub(crate) fn look_at(&self, tracked: &[Tracked]) -> Result<Vec<Observation>, Error> {
+        let mut by_region: BTreeMap<String, Vec<(&str, State)>> = BTreeMap::new();
+        for one in tracked {
+            let state: State = read_state(&one.state)?;
+            by_region.entry(state.region.clone()).or_default().push((&one.allocation, state));
+        }
+        let (mut observations, mut failure) = (Vec::new(), None);
+        for (region, asked) in by_region {
+            match self.list(&region, asked) {
+                Ok(seen) => observations.extend(seen.into_iter().map(|one| self.observation(one))),
+                // Of this region nothing is known; what is known of others is told.
+                Err(error) => {
+                    warn!("a region can't be looked at: {error}"; region = region);
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        match failure {
+            Some(error) if observations.is_empty() => Err(error),
+            _ => Ok(observations),
+        }
+    }
+
+    fn list<'a>(&self, region: &str, asked: Vec<(&'a str, State)>) -> Result<Vec<Seen<'a>>, Error> {
+        let mut found: HashMap<String, Vec<Instance>> = HashMap::new();
+        let mut all = Vec::new();
+        if asked.len() <= FEW {
+            for (allocation, _) in &asked {
+                all.append(&mut self.client.tagged(region, ALLOCATION, allocation)?);
+            }
+        } else {
+            all = self.client.tagged(region, PROVIDER, &self.instance)?;
+        }
+        for instance in all {
+            if let Some(allocation) = instance.tags.get(ALLOCATION).cloned() {
+                found.entry(allocation).or_default().push(instance);
+            }
+        }
+        let seen =
+            |(allocation, state): (&'a str, State)| Seen { allocation, state, instances: found.remove(allocation).unwrap_or_default() };
+        Ok(asked.into_iter().map(seen).collect())
+    }
+
+    fn observation(&self, seen: Seen<'_>) -> Observation {
+        let Seen { allocation, state, instances } = seen;
+        let chosen: Vec<Option<&Instance>> = (0..state.replicas).map(|index| choose(&state, index, &instances)).collect();
+        self.clear(&state, &chosen, &instances);
+        let replicas: Vec<Replica> = (0..).zip(&chosen).map(|(index, instance)| self.replica(&state, index, *instance)).collect();
+        let trouble = replicas.iter().find(|replica| !replica.message.is_empty());
+        Observation {
+            allocation: allocation.to_owned(),
+            phase: phase(&replicas),
+            endpoints: Vec::new(),
+            message: trouble.map_or_else(String::new, |replica| format!("replica {}: {}", replica.index, replica.message)),
+            replicas,
+            conditions: Vec::new(),
+            state: None,
+            metered_cost: Some(chosen.iter().flatten().filter(|instance| exists(instance)).map(|instance| instance.price).sum()),
+        }
+    }
+
+    /// Removes what an attempt has left whose outcome nobody has learnt: an instance that is not the one of its replica, though that one is
+    /// there, and that was made before the newest one of ours. An apply that goes on meanwhile makes only newer ones.
+    fn clear(&self, state: &State, chosen: &[Option<&Instance>], instances: &[Instance]) {
+        let taken: BTreeSet<&str> = chosen.iter().flatten().map(|instance| instance.id.as_str()).collect();
+        let newest = state.members.iter().map(|member| member.created_at).max().unwrap_or(0);
+        let there = |index: u32| chosen.get(index as usize).is_none_or(Option::is_some);
+        let is_left = |instance: &&Instance| {
+            let stands_in = replica(instance).is_none_or(there);
+            exists(instance)
+                && stands_in
+                && !taken.contains(instance.id.as_str())
+                && !state.has(&instance.id)
+                && instance.created_at < newest
+        };
+        for instance in instances.iter().filter(is_left) {
+            // What can't be removed now is seen again the next time.
+            if let Err(error) = self.client.delete(&state.region, &instance.id) {
+                warn!("{:?} is left over and can't be removed: {error}", instance.id; region = state.region);
+            }
+        }
+    }
+
+    fn replica(&self, state: &State, index: u32, instance: Option<&Instance>) -> Replica {
+        let blank = Replica {
+            index,
+            id: String::new(),
+            phase: Phase::Gone,
+            health: Health::Unknown,
+            endpoints: Vec::new(),
+            message: "its instance does not exist any more".to_owned(),
+            restarts: 0,
+            started_at: None,
+            ended_at: None,
+            exit_code: None,
+            usage: None,
+        };
+        let new = |member: &&Member| self.now().saturating_sub(member.since) < self.settings.settle.millis();
+        let Some(instance) = instance else {
+            // The list is behind: what has just been made is not gone.
+            return match state.member(index).filter(new) {
+                Some(member) => Replica { id: member.id.clone(), phase: Phase::Starting, message: "not listed yet".to_owned(), ..blank },
+                None => blank,
+            };
+        };
+        let (phase, message) = self.phase(instance);
+        Replica {
+            id: instance.id.clone(),
+            phase,
+            endpoints: endpoints(state, instance),
+            message,
+            restarts: instance.restarts,
+            started_at: instance.started_at,
+            ended_at: instance.ended_at,
+            exit_code: instance.exit_code,
+            ..blank
+        }
+    }
+
+    fn phase(&self, instance: &Instance) -> (Phase, String) {
+        let age = self.now().saturating_sub(instance.created_at);
+        match (instance.state, instance.exit_code) {
+            (Stage::Creating, _) if age >= self.settings.create_timeout.millis() => {
+                (Phase::Failed, format!("has been creating for {} s", age / 1000))
+            }
+            (Stage::Creating, _) => (Phase::Starting, String::new()),
+            (Stage::Running, _) => (Phase::Running, String::new()),
+            (Stage::Exited, Some(0)) => (Phase::Succeeded, String::new()),
+            (Stage::Exited, code) => (Phase::Failed, code.map_or("ended".to_owned(), |code| format!("ended with status {code}"))),
+            (Stage::Deleting, _) => (Phase::Stopping, "is being deleted".to_owned()),
+            (Stage::Deleted | Stage::Lost, _) => (Phase::Gone, "its instance does not exist any more".to_owned()),
+        }
+    }
+}
+
+fn exists(instance: &Instance) -> bool {
+    !matches!(instance.state, Stage::Deleting | Stage::Deleted | Stage::Lost)
+}
+
+/// The instance of a replica: the one that is known, else one that an attempt has made whose outcome nobody has learnt.
+fn choose<'a>(state: &State, index: u32, instances: &'a [Instance]) -> Option<&'a Instance> {
+    let known = state.member(index).and_then(|member| instances.iter().find(|instance| instance.id == member.id));
+    let same = |instance: &&Instance| {
+        replica(instance) == Some(index) && exists(instance) && instance.tags.get(crate::wanted::SPEC) == Some(&state.spec)
+    };
+    known.or_else(|| instances.iter().filter(same).max_by_key(|instance| (instance.created_at, &instance.id)))
+}
+
+fn endpoints(state: &State, instance: &Instance) -> Vec<Endpoint> {
+    let (Some(host), Some(number)) = (&instance.address, instance.port) else { return Vec::new() };
+    let endpoint = |(port, protocol, exposure)| Endpoint { port, protocol, host: host.clone(), number, exposure };
+    state.ports.iter().map(|port| endpoint(port.told())).collect()
+}
+
+/// The allocation's phase: gone when all are; while something starts or runs, that; at the end, success only when all succeeded.
+fn phase(replicas: &[Replica]) -> Phase {
+    let all = |phase: Phase| replicas.iter().all(|replica| replica.phase == phase);
+    let first = [Phase::Starting, Phase::Running, Phase::Pending, Phase::Stopping];
+    let under_way = first.into_iter().find(|phase| replicas.iter().any(|replica| replica.phase == *phase));
+    match under_way {
+        _ if all(Phase::Gone) => Phase::Gone,
+        Some(phase) => phase,
+        None if all(Phase::Succeeded) => Phase::Succeeded,
+        None => Phase::Failed,
+    }
+}
