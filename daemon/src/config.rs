@@ -45,6 +45,8 @@ pub struct Config {
 pub struct Controller {
     /// How long offers are used before they are asked for again.
     pub offers_ttl: Millis,
+    /// How long a decision waits for a provider that has not answered yet; then it is made without it.
+    pub offers_patience: Millis,
     /// Between two looks at an allocation that is settled.
     pub observe_interval: Millis,
     /// Between two looks at an allocation that is starting or stopping.
@@ -132,6 +134,7 @@ impl Config {
             policy,
             controller: Controller {
                 offers_ttl: Millis::from_secs(30),
+                offers_patience: Millis::from_secs(2),
                 observe_interval: Millis::from_secs(5),
                 observe_interval_changing: Millis(100),
                 concurrency: 64,

@@ -5,6 +5,7 @@ mod apply;
 mod decide;
 mod handle;
 mod journal;
+mod landing;
 mod logs;
 mod observe;
 mod offers;
@@ -22,7 +23,7 @@ use tradewind_core::{
     failure::Failure,
     names::{AllocationId, DeploymentName, InstanceName, Namespace, TaskName},
     plugin::Plugins,
-    record::{ALLOCATIONS, AllocationRecord, DEPLOYMENTS, DeploymentKey, DeploymentRecord},
+    record::{ALLOCATIONS, AllocationRecord, DEPLOYMENTS, DeploymentKey, DeploymentRecord, Stage},
     store::{self, Store},
     units::Millis,
     workload::LogQuery,
@@ -72,6 +73,8 @@ pub struct Options {
     pub default_policy: InstanceName,
     /// How long a provider's offers are taken as current.
     pub offers_ttl: Millis,
+    /// How long a decision waits for a provider that has not answered yet.
+    pub offers_patience: Millis,
     /// How often everything is looked at, changes or not.
     pub observe_interval: Millis,
     /// How often what is on its way is looked at.
@@ -172,6 +175,8 @@ async fn load(store: &dyn Store) -> Result<World, Error> {
         world.insert_allocation(record, stored.revision);
     }
     for entry in world.deployments.values_mut() {
+        // A call may have been under way when the daemon was killed.
+        entry.allocations.values_mut().for_each(|live| live.unsure = live.record.stage == Stage::Intended);
         // What has allocations of its generation has been planned; the rest will be.
         let newest = entry.allocations.values().map(|l| l.record.generation).max().unwrap_or(0);
         if newest == entry.record.generation {

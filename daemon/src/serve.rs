@@ -169,6 +169,7 @@ fn controller_options(config: &Config) -> controller::Options {
     controller::Options {
         default_policy: config.policy.clone(),
         offers_ttl: config.controller.offers_ttl,
+        offers_patience: config.controller.offers_patience,
         observe_interval: config.controller.observe_interval,
         observe_interval_changing: config.controller.observe_interval_changing,
         concurrency: config.controller.concurrency as usize,

@@ -12,6 +12,7 @@ pub mod placement;
 pub mod plan;
 pub mod plugin;
 pub mod record;
+pub mod retry;
 pub mod store;
 pub mod units;
 pub mod view;

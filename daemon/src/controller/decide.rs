@@ -14,6 +14,7 @@ use tradewind_core::{
     plan::{self, Desired, Placement},
     plugin::{Identity, Policy, Snapshot},
     record::{AllocationRecord, DeploymentKey, DeploymentRecord},
+    store::Revision,
     units::MicroUsd,
     view::{DecisionView, ExcludedView, ProviderFailure, TaskReason, UnplacedView},
     workload::ChosenOffer,
@@ -25,6 +26,8 @@ use super::Shared;
 pub(super) struct Work {
     pub(super) key: DeploymentKey,
     pub(super) record: Arc<DeploymentRecord>,
+    /// Of the stored record: a decision holds for this one only.
+    pub(super) revision: Revision,
     pub(super) resolved: Arc<Vec<Resolved>>,
     pub(super) actual: Vec<AllocationRecord>,
 }

@@ -175,7 +175,8 @@ impl Handle {
         let resolved = Arc::new(resolve(&manifest));
         let generation = entry.map_or(0, |e| e.record.generation) + 1;
         let record = DeploymentRecord { v: 1, generation, manifest, deleting: false, created_at: now, updated_at: now };
-        Work { actual: entry.map(Entry::actual).unwrap_or_default(), key, record: Arc::new(record), resolved }
+        let revision = entry.map(|e| e.revision).unwrap_or_default();
+        Work { actual: entry.map(Entry::actual).unwrap_or_default(), key, record: Arc::new(record), revision, resolved }
     }
 
     /// What `put` would lead to. Changes nothing.

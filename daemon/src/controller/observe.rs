@@ -151,14 +151,14 @@ impl Shared {
 
     /// What the provider has accepted and nobody is changing at the moment.
     fn tracked(&self, due: &Due) -> Vec<Tracked> {
-        let mut world = lock(&self.world);
+        let world = lock(&self.world);
         let tracked = |r: &AllocationRecord| match (&r.state, r.stage) {
             (Some(state), Stage::Applied) if r.provider == due.provider => Some(Tracked { allocation: r.id.clone(), state: state.clone() }),
             _ => None,
         };
         match &due.only {
-            Some(ids) => ids.iter().filter_map(|id| world.live_mut(id).and_then(|l| tracked(&l.record))).collect(),
-            None => world.deployments.values().flat_map(|e| e.allocations.values()).filter_map(|l| tracked(&l.record)).collect(),
+            Some(ids) => ids.iter().filter_map(|id| world.live(id).and_then(|l| tracked(&l.record))).collect(),
+            None => world.lives_of(&due.provider).filter_map(|l| tracked(&l.record)).collect(),
         }
     }
 

@@ -1,13 +1,16 @@
 //! Offers of every provider, asked for concurrently and kept for a while, less what has been promised since they were quoted.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use futures::future::join_all;
-use tokio::time::Instant as Tick;
+use tokio::{
+    sync::watch,
+    time::{Instant as Tick, timeout_at},
+};
 use tradewind_core::{
     failure::Failure,
     names::{AllocationId, Digest, InstanceName},
@@ -27,18 +30,35 @@ const COOLING: Duration = Duration::from_secs(30);
 pub(super) struct Book {
     quotes: Mutex<HashMap<InstanceName, Quote>>,
     cooling: Mutex<BTreeMap<(InstanceName, Arc<str>), Tick>>,
-    /// Providers that are being asked while an older answer serves.
-    refreshing: Mutex<BTreeSet<InstanceName>>,
+    /// Questions that are under way, by the version that is asked.
+    asking: Mutex<HashMap<(InstanceName, Version), Asking>>,
+    /// When an answer was last found to be outdated.
+    forgotten: Mutex<HashMap<InstanceName, Tick>>,
+}
+
+/// Of the component and its settings: another version is asked anew.
+type Version = (Digest, Digest);
+
+/// A question under way.
+#[derive(Clone)]
+struct Asking {
+    since: Tick,
+    /// Closes when the answer is in the book.
+    done: watch::Receiver<()>,
 }
 
 /// One provider's last answer.
 #[derive(Clone)]
 struct Quote {
-    /// Of the component and its settings: another version is asked anew.
-    version: (Digest, Digest),
+    version: Version,
     asked: Tick,
     answered: Tick,
     answer: Result<Arc<Vec<Offer>>, Failure>,
+}
+
+fn version(provider: &dyn Provider) -> Version {
+    let identity = provider.identity();
+    (identity.component, identity.settings)
 }
 
 impl Book {
@@ -49,11 +69,16 @@ impl Book {
 
     /// The next assessment asks this provider again.
     pub(super) fn forget(&self, provider: &InstanceName) {
+        lock(&self.forgotten).insert(provider.clone(), Tick::now());
         lock(&self.quotes).remove(provider);
     }
 
+    fn outdated(&self, quote: &Quote, provider: &InstanceName) -> bool {
+        lock(&self.forgotten).get(provider).is_some_and(|at| *at > quote.asked)
+    }
+
     fn quote(&self, provider: &dyn Provider) -> Option<Quote> {
-        let version = (provider.identity().component, provider.identity().settings);
+        let version = version(provider);
         lock(&self.quotes).get(&provider.identity().instance).filter(|q| q.version == version).cloned()
     }
 
@@ -66,21 +91,10 @@ impl Book {
 
 impl Shared {
     /// The table of every provider's offers, and the providers that gave none. Nobody waits for a provider that has answered not long
-    /// ago, or whose last answer was a failure: it is asked again meanwhile.
+    /// ago, or whose last answer was a failure: it is asked again meanwhile. The others are waited for, but not long.
     pub(super) async fn assess(self: &Arc<Self>, snapshot: &Snapshot) -> (Table, Vec<ProviderFailure>) {
         let now = Tick::now();
-        let ttl = self.options.offers_ttl.std();
-        let quotes = join_all(snapshot.providers.values().map(|provider| async move {
-            match self.offers.quote(provider.as_ref()) {
-                Some(quote) if now.duration_since(quote.answered) < ttl => quote,
-                Some(quote) if quote.answer.is_err() || now.duration_since(quote.answered) < 2 * ttl => {
-                    self.refresh(provider);
-                    quote
-                }
-                _ => self.ask(provider.as_ref()).await,
-            }
-        }))
-        .await;
+        let quotes = join_all(snapshot.providers.values().map(|provider| self.quote(provider))).await;
 
         let mut offers = Vec::new();
         let mut failures = Vec::new();
@@ -98,28 +112,68 @@ impl Shared {
         (Table::new(Arc::new(offers), features, self.offers.cooling(now)), failures)
     }
 
-    fn refresh(self: &Arc<Self>, provider: &Arc<dyn Provider>) {
-        let name = provider.identity().instance.clone();
-        if lock(&self.offers.refreshing).insert(name.clone()) {
-            let (shared, provider) = (self.clone(), provider.clone());
-            self.tasks.spawn(async move {
-                shared.ask(provider.as_ref()).await;
-                lock(&shared.offers.refreshing).remove(&name);
-            });
+    async fn quote(self: &Arc<Self>, provider: &Arc<dyn Provider>) -> Quote {
+        let ttl = self.options.offers_ttl.std();
+        if let Some(quote) = self.offers.quote(provider.as_ref()) {
+            let age = quote.answered.elapsed();
+            if age < ttl {
+                return quote;
+            }
+            if quote.answer.is_err() || age < 2 * ttl {
+                self.ask(provider);
+                return quote;
+            }
         }
+        // Counted from the question, not from this call: a provider that stays silent is waited for once.
+        let patience = self.options.offers_patience;
+        let mut asking = self.ask(provider);
+        let _late = timeout_at(asking.since + patience.std(), asking.done.changed()).await;
+        let answered = self.offers.quote(provider.as_ref()).filter(|q| q.asked >= asking.since);
+        answered.unwrap_or_else(|| {
+            let identity = provider.identity();
+            let message = format!("provider \"{}\" has not answered within controller.offers-patience of {patience}", identity.instance);
+            let failure = Failure::unavailable(message).code("no-answer-yet").from_plugin(identity);
+            Quote { version: version(provider.as_ref()), asked: asking.since, answered: Tick::now(), answer: Err(failure) }
+        })
     }
 
-    async fn ask(&self, provider: &dyn Provider) -> Quote {
+    /// Asks a provider beside, unless the question is under way already. What it answers late serves those who wait for a place.
+    fn ask(self: &Arc<Self>, provider: &Arc<dyn Provider>) -> Asking {
+        let key = (provider.identity().instance.clone(), version(provider.as_ref()));
+        let (answered, done) = watch::channel(());
+        let asking = match lock(&self.offers.asking).entry(key.clone()) {
+            Entry::Occupied(under_way) => return under_way.get().clone(),
+            Entry::Vacant(vacant) => vacant.insert(Asking { since: Tick::now(), done }).clone(),
+        };
+        let (shared, provider, since) = (self.clone(), provider.clone(), asking.since);
+        self.tasks.spawn(async move {
+            let failed_before = shared.offers.quote(provider.as_ref()).is_some_and(|q| q.answer.is_err());
+            let mut quote = shared.inquire(provider.as_ref(), since).await;
+            // What was freed or used up meanwhile is not in the answer. Once is enough where that happens all the time.
+            if quote.answer.is_ok() && shared.offers.outdated(&quote, &key.0) {
+                quote = shared.inquire(provider.as_ref(), Tick::now()).await;
+            }
+            let late = quote.answered.duration_since(since) >= shared.options.offers_patience.std();
+            let news = quote.answer.is_ok() && (late || failed_before);
+            lock(&shared.offers.quotes).insert(key.0.clone(), quote);
+            lock(&shared.offers.asking).remove(&key);
+            drop(answered);
+            if news {
+                lock(&shared.world).mark_waiting();
+                shared.wake.notify_one();
+            }
+        });
+        asking
+    }
+
+    async fn inquire(&self, provider: &dyn Provider, asked: Tick) -> Quote {
         let identity = provider.identity();
-        let asked = Tick::now();
         let query = OffersQuery { spot: true, holding: self.holding(&identity.instance), ..Default::default() };
         let answer = provider.offers(&query).await.map(Arc::new);
         if let Err(failure) = &answer {
             tracing::warn!(provider = %identity, kind = %failure.kind, message = failure.message, "no offers");
         }
-        let quote = Quote { version: (identity.component, identity.settings), asked, answered: Tick::now(), answer };
-        lock(&self.offers.quotes).insert(identity.instance.clone(), quote.clone());
-        quote
+        Quote { version: version(provider), asked, answered: Tick::now(), answer }
     }
 
     /// Replicas that a provider has accepted, by offer.
@@ -131,8 +185,7 @@ impl Shared {
             *unsettled.entry(id).or_default() += reserved.replicas;
         }
         let mut held: BTreeMap<&str, u32> = BTreeMap::new();
-        let lives = world.deployments.values().flat_map(|e| e.allocations.values());
-        for live in lives.filter(|l| l.record.provider == *provider && l.record.state.is_some()) {
+        for live in world.lives_of(provider).filter(|l| l.record.state.is_some()) {
             let record = &live.record;
             let ended = record.stage == Stage::Applied && !live.in_transition() && !live.is_ready();
             if !ended {

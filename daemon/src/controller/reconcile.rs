@@ -5,35 +5,29 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::future::join_all;
 use tokio::time::Instant as Tick;
 use tradewind_core::{
-    failure::{Failure, FailureKind},
     names::AllocationId,
     plan::{self, Desired, Step},
-    plugin::Snapshot,
     record::{AllocationRecord, DeploymentKey, Stage},
-    store::{Error, Expect, Revision, Txn},
+    retry,
+    store::{Error, Expect, Txn},
     view::{ChangeAction, Severity},
     workload::Phase,
 };
 
 use super::{
     Shared,
-    apply::Job,
     decide::{Outcome, Work},
     journal::{CONTROLLER, allocation_event, event},
     lock,
-    state::{Entry, Reserved, World},
+    state::{Flight, Next, Reserved, World},
 };
 
-/// The first and the longest delay before something that failed is tried again.
-const RETRY_FIRST: Duration = Duration::from_millis(500);
-const RETRY_LONGEST: Duration = Duration::from_secs(30);
 /// How often a place is looked for when there was none.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-
-/// Doubles from the first delay to the longest.
-pub(super) fn backoff(attempts: u32) -> Duration {
-    RETRY_FIRST.saturating_mul(1u32 << attempts.min(8)).min(RETRY_LONGEST)
-}
+/// How soon a decision is made anew when another write came first.
+const AFTER_CONFLICT: Duration = Duration::from_millis(2);
+/// How soon an intent that could not be stored is decided about again.
+const STORE_AGAIN: Duration = Duration::from_secs(5);
 
 impl Shared {
     /// Runs until the controller stops.
@@ -66,7 +60,7 @@ impl Shared {
         }
     }
 
-    /// Works on a batch of deployments, which are marked busy. Returns when all of them have been decided; they are carried out beside.
+    /// Works on a batch of deployments. Returns when all of them have been decided; the calls are made beside.
     async fn step(self: &Arc<Self>, keys: Vec<DeploymentKey>) {
         let snapshot = self.plugins.snapshot();
         let (mut works, mut going) = (Vec::new(), Vec::new());
@@ -74,53 +68,37 @@ impl Shared {
             let world = lock(&self.world);
             for key in keys {
                 let Some(entry) = world.deployments.get(&key) else { continue };
-                let (record, resolved) = (entry.record.clone(), entry.resolved.clone());
-                let work = Work { key, record, resolved, actual: entry.actual() };
-                if entry.record.deleting { going.push(work) } else { works.push(work) }
+                let (record, revision, resolved) = (entry.record.clone(), entry.revision, entry.resolved.clone());
+                let work = Work { key, record, revision, resolved, actual: entry.actual() };
+                if work.record.deleting { going.push(work) } else { works.push(work) }
             }
         }
         // Removal owes no decision and waits for none.
-        join_all(going.into_iter().map(|work| self.settle(&snapshot, work, Outcome::default()))).await;
+        join_all(going.into_iter().map(|work| self.settle(work, Outcome::default()))).await;
         let (outcomes, _) = self.decide(&snapshot, &works).await;
-        join_all(works.into_iter().zip(outcomes).map(|(work, outcome)| self.settle(&snapshot, work, outcome))).await;
+        join_all(works.into_iter().zip(outcomes).map(|(work, outcome)| self.settle(work, outcome))).await;
     }
 
-    /// Stores what has been decided for one deployment, then starts carrying it out.
-    async fn settle(self: &Arc<Self>, snapshot: &Arc<Snapshot>, work: Work, outcome: Outcome) {
-        match self.intend(snapshot, &work, outcome).await {
-            Ok(jobs) => {
-                let (shared, key) = (self.clone(), work.key);
-                self.tasks.spawn(async move { shared.carry_out(key, jobs).await });
-            }
-            Err(error) => {
-                // A conflict is another write that came first: the next look sees it.
-                let conflict = matches!(error, Error::Conflict { .. });
-                if !conflict {
-                    tracing::error!(deployment = %work.key, error = &error as &dyn std::error::Error, "the intent could not be stored");
+    /// Stores what has been decided for one deployment, then starts the calls that are due.
+    async fn settle(self: &Arc<Self>, work: Work, outcome: Outcome) {
+        match self.intend(&work, outcome).await {
+            Ok(due) => {
+                self.launch(&work.key, due);
+                if work.record.deleting {
+                    self.finish_deletion(&work.key).await;
                 }
-                let delay = if conflict { Duration::ZERO } else { backoff(4) };
-                self.release(&work.key, Some(delay));
+            }
+            Err(Error::Conflict { .. }) => lock(&self.world).mark_at(&work.key, Tick::now() + AFTER_CONFLICT),
+            Err(error) => {
+                tracing::error!(deployment = %work.key, error = &error as &dyn std::error::Error, "the intent could not be stored");
+                lock(&self.world).mark_at(&work.key, Tick::now() + STORE_AGAIN);
             }
         }
-    }
-
-    /// Not busy any more; looked at again after the delay, if one is given.
-    pub(super) fn release(&self, key: &DeploymentKey, again: Option<Duration>) {
-        {
-            let mut world = lock(&self.world);
-            if let Some(entry) = world.deployments.get_mut(key) {
-                entry.busy = false;
-                entry.changed.notify_waiters();
-            }
-            if let Some(delay) = again {
-                world.mark_at(key, Tick::now() + delay);
-            }
-        }
-        self.wake.notify_one();
     }
 
     /// Commits the intent of every step, then shows it to the rest of the daemon. Nothing has had an effect before this returns.
-    async fn intend(self: &Arc<Self>, snapshot: &Snapshot, work: &Work, outcome: Outcome) -> Result<Vec<Job>, Error> {
+    /// Answers the allocations whose calls are due; they count as in flight.
+    async fn intend(&self, work: &Work, outcome: Outcome) -> Result<Vec<AllocationId>, Error> {
         let Outcome { desired, unplaced, decision, failure, .. } = outcome;
         let failed = failure.is_some();
         let steps = if failed { Vec::new() } else { plan::plan(&desired, &work.actual) };
@@ -129,8 +107,8 @@ impl Shared {
 
         let mut txn = Txn::new();
         if !changed.is_empty() {
-            let revision = lock(&self.world).deployments.get(&work.key).map_or(Revision(0), |e| e.revision);
-            txn = txn.expect(Expect::AtRevision { key: work.key.path(), revision });
+            // Of the spec that was decided about: an older decision never goes over a newer spec.
+            txn = txn.expect(Expect::AtRevision { key: work.key.path(), revision: work.revision });
             if let Some(decision) = &decision {
                 txn = Self::put_decision(txn, decision)?;
             }
@@ -162,18 +140,18 @@ impl Shared {
             }
         }
         let Some(entry) = world.deployments.get_mut(&work.key) else { return Ok(Vec::new()) };
-        if entry.failure != failure {
-            if let Some(failure) = &failure {
-                tracing::warn!(deployment = %work.key, kind = %failure.kind, message = failure.message, "no decision");
-            }
-            entry.changed.notify_waiters();
+        if entry.failure != failure
+            && let Some(failure) = &failure
+        {
+            tracing::warn!(deployment = %work.key, kind = %failure.kind, message = failure.message, "no decision");
         }
-        entry.unplaced = unplaced;
         entry.failure = failure;
+        entry.attempts = if failed { entry.attempts.saturating_add(1) } else { 0 };
         if !failed {
             entry.planned = work.record.generation;
         }
-        Ok(records.into_iter().filter_map(|record| job(entry, snapshot, record, &work.record.deleting)).collect())
+        world.set_unplaced(&work.key, unplaced);
+        Ok(due(&mut world, &work.key))
     }
 
     /// The expectation that a record is still what was decided about. Observations are written beside decisions.
@@ -282,36 +260,27 @@ fn differs(record: &AllocationRecord, actual: &[AllocationRecord]) -> bool {
     actual.iter().find(|r| r.id == record.id) != Some(record)
 }
 
-/// What has to be done at the provider for a record, if anything.
-fn job(entry: &Entry, snapshot: &Snapshot, record: AllocationRecord, deleting: &bool) -> Option<Job> {
-    let live = entry.allocations.get(&record.id)?;
-    // An input that can never work is not tried again before something has changed: a change clears the failure.
-    let hopeless = live.failure.as_ref().is_some_and(|f| f.kind == FailureKind::Invalid) && live.failures > 0;
-    match record.stage {
-        Stage::Applied => None,
-        Stage::Intended if hopeless && !deleting => None,
-        Stage::Intended | Stage::Removing => {
-            let provider = snapshot.providers.get(&record.provider).cloned();
-            Some(Job { revision: live.revision, failures: live.failures, provider, record })
+/// The allocations whose calls shall begin now: each is in flight from here on. What is due later marks the deployment for then.
+fn due(world: &mut World, key: &DeploymentKey) -> Vec<AllocationId> {
+    let now = Tick::now();
+    let Some(entry) = world.deployments.get_mut(key) else { return Vec::new() };
+    let failed = entry.failure.as_ref().map(|_| now + retry::backoff(entry.attempts.saturating_sub(1), key.name.as_str()).std());
+    let unplaced = (!entry.unplaced.is_empty()).then(|| now + LOOK_AGAIN);
+    let mut again: Vec<Tick> = [failed, unplaced].into_iter().flatten().collect();
+    let mut due = Vec::new();
+    for (id, live) in &mut entry.allocations {
+        match live.next(now) {
+            Next::Nothing => {}
+            Next::Later(at) => again.push(at),
+            Next::Call => {
+                live.flight = Some(Flight::of(&live.record));
+                due.push(id.clone());
+            }
         }
     }
-}
-
-/// How long until a failed call is tried again; none: not before something changes.
-pub(super) fn retry_delay(failure: &Failure, failures: u32) -> Option<Duration> {
-    match failure.kind {
-        FailureKind::Invalid => None,
-        FailureKind::Throttled => Some(failure.retry_after.map_or_else(|| backoff(failures), |after| after.std().min(RETRY_LONGEST))),
-        FailureKind::Denied => Some(RETRY_LONGEST),
-        _ => Some(backoff(failures)),
+    entry.changed.notify_waiters();
+    if let Some(at) = again.into_iter().min() {
+        world.mark_at(key, at);
     }
-}
-
-/// How long until a deployment with something left to do is looked at again.
-pub(super) fn look_again(entry: &Entry) -> Option<Duration> {
-    let retries = entry.allocations.values().filter(|l| l.record.stage != Stage::Applied);
-    let retry = retries.filter_map(|l| l.failure.as_ref().map_or(Some(Duration::ZERO), |f| retry_delay(f, l.failures))).min();
-    let failed = entry.failure.as_ref().map(|_| backoff(entry.attempts));
-    let unplaced = (!entry.unplaced.is_empty()).then_some(LOOK_AGAIN);
-    [retry, failed, unplaced].into_iter().flatten().min()
+    due
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tradewind_core::{
-    failure::{Failure, FailureKind},
+    failure::FailureKind,
     manifest::Resolved,
     plugin::Snapshot,
     record::{AllocationRecord, DeploymentKey, Stage},
@@ -12,7 +12,10 @@ use tradewind_core::{
     workload::{Phase, Run},
 };
 
-use super::state::{Entry, Live};
+use super::{
+    apply::provider_missing,
+    state::{Entry, Live},
+};
 
 pub(super) fn summary(key: &DeploymentKey, entry: &Entry, snapshot: &Snapshot) -> DeploymentSummary {
     let tasks = tasks(entry, snapshot);
@@ -163,12 +166,6 @@ fn task_view(task: &Resolved, entry: &Entry, snapshot: &Snapshot) -> TaskView {
         allocations: mine.iter().map(|l| allocation_view(l, snapshot)).collect(),
         decision: mine.iter().filter_map(|l| l.record.decision.clone()).max(),
     }
-}
-
-fn provider_missing(record: &AllocationRecord) -> Failure {
-    Failure::unavailable(format!("provider \"{}\" is missing", record.provider))
-        .code("provider-missing")
-        .remedy("put its component and instance file back into the plugin folder")
 }
 
 fn allocation_view(live: &Live, snapshot: &Snapshot) -> AllocationView {

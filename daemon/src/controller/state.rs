@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant as Tick};
 use tradewind_core::{
-    failure::Failure,
+    failure::{Failure, FailureKind},
     manifest::Resolved,
     names::{AllocationId, InstanceName},
     record::{AllocationRecord, DeploymentKey, DeploymentRecord, Stage},
@@ -23,8 +23,12 @@ pub(super) struct World {
     pub(super) owners: HashMap<AllocationId, DeploymentKey>,
     /// Deployments that may differ from what is wanted.
     dirty: BTreeSet<DeploymentKey>,
-    /// Those that become dirty at a time.
+    /// Those that become dirty at a time: each once, with its entry's `again`.
     delayed: BTreeSet<(Tick, DeploymentKey)>,
+    /// Those with replicas that have no place.
+    waiting: BTreeSet<DeploymentKey>,
+    /// Allocations by the provider that has them.
+    by_provider: HashMap<InstanceName, BTreeSet<AllocationId>>,
     /// What has been promised but is not in the providers' quotes yet: by provider, then by allocation and attempt.
     pub(super) reserved: HashMap<InstanceName, HashMap<(AllocationId, u32), Reserved>>,
 }
@@ -40,10 +44,10 @@ pub(super) struct Entry {
     pub(super) unplaced: Vec<UnplacedView>,
     /// Why the last attempt to decide failed.
     pub(super) failure: Option<Failure>,
-    /// Attempts in a row that left something to do.
+    /// Attempts to decide in a row that failed.
     pub(super) attempts: u32,
-    /// Steps of it are being carried out.
-    pub(super) busy: bool,
+    /// When it becomes dirty by itself.
+    again: Option<Tick>,
     pub(super) changed: Arc<Notify>,
 }
 
@@ -52,8 +56,41 @@ pub(super) struct Live {
     pub(super) record: AllocationRecord,
     pub(super) revision: Revision,
     pub(super) observation: Option<Observation>,
+    /// Of the last call for what is recorded now, and how many failed in a row.
     pub(super) failure: Option<Failure>,
     pub(super) failures: u32,
+    /// The call that is under way for it, or waits for its turn. There is never a second one.
+    pub(super) flight: Option<Flight>,
+    /// No call before this.
+    pub(super) retry_at: Option<Tick>,
+    /// How often its removal has been asked for.
+    pub(super) asked: u32,
+    /// Something may exist of it that its state does not tell: a call began whose end is not known.
+    pub(super) unsure: bool,
+}
+
+/// What a call that is under way was begun with. The record may have moved on since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Flight {
+    pub(super) attempt: u32,
+    pub(super) stage: Stage,
+}
+
+/// A call at its beginning. Its intent is stored.
+pub(super) struct Job {
+    pub(super) record: AllocationRecord,
+    pub(super) failures: u32,
+    /// An earlier call may have had an effect that is not known.
+    pub(super) unsure: bool,
+}
+
+/// What an allocation needs at its provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    Nothing,
+    Call,
+    /// A call, but not before this.
+    Later(Tick),
 }
 
 /// A promise against an offer's quoted capacity.
@@ -82,44 +119,43 @@ impl World {
         self.delayed.clear();
         // Whatever has changed may have removed the cause of the trouble.
         for entry in self.deployments.values_mut() {
-            entry.attempts = 0;
-            entry.allocations.values_mut().for_each(|live| live.failures = 0);
+            (entry.attempts, entry.again) = (0, None);
+            for live in entry.allocations.values_mut() {
+                (live.failures, live.retry_at) = (0, None);
+            }
         }
     }
 
     /// Deployments that wait for a place: what has just been freed may serve them.
     pub(super) fn mark_waiting(&mut self) {
-        let waiting = self.deployments.iter().filter(|(_, e)| !e.unplaced.is_empty()).map(|(k, _)| k.clone());
-        self.dirty.extend(waiting);
+        self.dirty.extend(self.waiting.iter().cloned());
     }
 
+    /// The earliest time counts when there are several.
     pub(super) fn mark_at(&mut self, key: &DeploymentKey, at: Tick) {
+        let Some(entry) = self.deployments.get_mut(key) else { return };
+        if entry.again.is_some_and(|known| known <= at) {
+            return;
+        }
+        if let Some(later) = entry.again.replace(at) {
+            self.delayed.remove(&(later, key.clone()));
+        }
         self.delayed.insert((at, key.clone()));
     }
 
-    /// What can be worked on now. Each is marked busy.
+    /// What can be worked on now.
     pub(super) fn take_ready(&mut self, now: Tick) -> Vec<DeploymentKey> {
         while let Some((at, _)) = self.delayed.first()
             && *at <= now
         {
-            if let Some((_, key)) = self.delayed.pop_first() {
-                self.mark(&key);
+            if let Some((_, key)) = self.delayed.pop_first()
+                && let Some(entry) = self.deployments.get_mut(&key)
+            {
+                entry.again = None;
+                self.dirty.insert(key);
             }
         }
-        let mut ready = Vec::new();
-        for key in std::mem::take(&mut self.dirty) {
-            match self.deployments.get_mut(&key) {
-                None => {}
-                Some(entry) if entry.busy => {
-                    self.dirty.insert(key);
-                }
-                Some(entry) => {
-                    entry.busy = true;
-                    ready.push(key);
-                }
-            }
-        }
-        ready
+        std::mem::take(&mut self.dirty).into_iter().filter(|key| self.deployments.contains_key(key)).collect()
     }
 
     pub(super) fn next_delayed(&self) -> Option<Tick> {
@@ -131,14 +167,25 @@ impl World {
         self.deployments.get_mut(key)?.allocations.get_mut(id)
     }
 
+    /// A provider's allocations.
+    pub(super) fn lives_of(&self, provider: &InstanceName) -> impl Iterator<Item = &Live> {
+        self.by_provider.get(provider).into_iter().flatten().filter_map(|id| self.live(id))
+    }
+
+    pub(super) fn live(&self, id: &AllocationId) -> Option<&Live> {
+        self.deployments.get(self.owners.get(id)?)?.allocations.get(id)
+    }
+
+    /// Shows a committed record.
     pub(super) fn insert_allocation(&mut self, record: AllocationRecord, revision: Revision) {
         let key = record.key();
         self.owners.insert(record.id.clone(), key.clone());
+        self.by_provider.entry(record.provider.clone()).or_default().insert(record.id.clone());
         if let Some(entry) = self.deployments.get_mut(&key) {
             match entry.allocations.get_mut(&record.id) {
                 // A later write may have been shown first.
                 Some(live) if live.revision >= revision => {}
-                Some(live) => (live.record, live.revision) = (record, revision),
+                Some(live) => live.replace(record, revision),
                 None => {
                     entry.allocations.insert(record.id.clone(), Live::new(record, revision));
                 }
@@ -146,13 +193,53 @@ impl World {
         }
     }
 
+    /// Begins the call of an allocation that has its turn, with what its record asks by now. None: nothing any more.
+    pub(super) fn take_off(&mut self, id: &AllocationId) -> Option<Job> {
+        let live = self.live_mut(id)?;
+        if live.record.stage == Stage::Applied {
+            return None;
+        }
+        live.flight = Some(Flight::of(&live.record));
+        let job = Job { record: live.record.clone(), failures: live.failures, unsure: live.unsure };
+        live.unsure |= live.record.stage == Stage::Intended;
+        Some(job)
+    }
+
+    /// Takes a deployment out of which nothing is left.
+    pub(super) fn remove_deployment(&mut self, key: &DeploymentKey) -> Option<Entry> {
+        self.waiting.remove(key);
+        let entry = self.deployments.remove(key)?;
+        if let Some(at) = entry.again {
+            self.delayed.remove(&(at, key.clone()));
+        }
+        Some(entry)
+    }
+
+    /// Notes which replicas of a deployment have no place.
+    pub(super) fn set_unplaced(&mut self, key: &DeploymentKey, unplaced: Vec<UnplacedView>) {
+        let Some(entry) = self.deployments.get_mut(key) else { return };
+        if unplaced.is_empty() {
+            self.waiting.remove(key);
+        } else {
+            self.waiting.insert(key.clone());
+        }
+        entry.unplaced = unplaced;
+    }
+
     pub(super) fn remove_allocation(&mut self, id: &AllocationId) {
         if let Some(key) = self.owners.remove(id)
             && let Some(entry) = self.deployments.get_mut(&key)
             && let Some(live) = entry.allocations.remove(id)
-            && let Some(reserved) = self.reserved.get_mut(&live.record.provider)
         {
-            reserved.retain(|(of, _), _| of != id);
+            let provider = &live.record.provider;
+            if let Some(ids) = self.by_provider.get_mut(provider) {
+                ids.remove(id);
+            }
+            if let Some(reserved) = self.reserved.get_mut(provider) {
+                for attempt in 0..=live.record.attempt {
+                    reserved.remove(&(id.clone(), attempt));
+                }
+            }
         }
     }
 }
@@ -171,7 +258,7 @@ impl Entry {
             unplaced: Vec::new(),
             failure: None,
             attempts: 0,
-            busy: false,
+            again: None,
             changed: Arc::new(Notify::new()),
         }
     }
@@ -180,7 +267,7 @@ impl Entry {
         self.resolved = Arc::new(tradewind_core::manifest::resolve(&record.manifest));
         (self.record, self.revision, self.attempts) = (Arc::new(record), revision, 0);
         for live in self.allocations.values_mut() {
-            live.failure = None;
+            (live.failure, live.failures, live.retry_at) = (None, 0, None);
         }
         self.failure = None;
     }
@@ -190,11 +277,40 @@ impl Entry {
     }
 }
 
+// === impl Flight ===
+
+impl Flight {
+    pub(super) fn of(record: &AllocationRecord) -> Self {
+        Self { attempt: record.attempt, stage: record.stage }
+    }
+}
+
 // === impl Live ===
 
 impl Live {
     pub(super) fn new(record: AllocationRecord, revision: Revision) -> Self {
-        Self { record, revision, observation: None, failure: None, failures: 0 }
+        Self { record, revision, observation: None, failure: None, failures: 0, flight: None, retry_at: None, asked: 0, unsure: false }
+    }
+
+    /// Another record of the same allocation. What failed before says nothing about what is intended now.
+    fn replace(&mut self, record: AllocationRecord, revision: Revision) {
+        if (record.attempt, record.stage) != (self.record.attempt, self.record.stage) {
+            (self.failure, self.failures, self.retry_at, self.asked) = (None, 0, None, 0);
+        }
+        (self.record, self.revision) = (record, revision);
+    }
+
+    /// What its record asks of the provider.
+    pub(super) fn next(&self, now: Tick) -> Next {
+        // An input that can never work is not tried again before something has changed: a change clears the failure.
+        let hopeless = self.failures > 0 && self.failure.as_ref().is_some_and(|f| f.kind == FailureKind::Invalid);
+        match (self.record.stage, self.retry_at) {
+            _ if self.flight.is_some() => Next::Nothing,
+            (Stage::Applied, _) => Next::Nothing,
+            (Stage::Intended, _) if hopeless => Next::Nothing,
+            (_, Some(at)) if at > now => Next::Later(at),
+            (Stage::Intended | Stage::Removing, _) => Next::Call,
+        }
     }
 
     /// Replicas that do what they are there for: a service's that serve, a job's that have succeeded.

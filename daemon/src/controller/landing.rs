@@ -1,0 +1,223 @@
+//! What a provider call did, brought into the record as it is by then: the record may have moved on while the call was under way.
+//! What the provider gave back is always kept; the rest counts only if it is still what was asked for.
+
+use std::time::Duration;
+
+use tokio::time::Instant as Tick;
+use tradewind_core::{
+    failure::Failure,
+    names::AllocationId,
+    record::{AllocationRecord, DeploymentKey, Stage},
+    retry,
+    store::{Error, Expect, Txn},
+    view::{Event, Severity},
+    workload::Phase,
+};
+
+use super::{
+    Shared,
+    journal::{self, CONTROLLER, allocation_event, event},
+    lock,
+    state::{Flight, Job},
+};
+
+/// How soon a removal that has begun is asked for again: the first time, and at the longest.
+const GOING: Duration = Duration::from_millis(50);
+const GOING_LONGEST: Duration = Duration::from_secs(5);
+
+/// How a call ended.
+pub(super) enum Ended {
+    /// It is on record, or nothing had to be done.
+    Done,
+    /// The removal has begun: ask again.
+    Going,
+    /// Nothing is left of what was applied before: it is made anew.
+    Anew,
+    Failed(Box<Failure>),
+}
+
+/// What becomes of a record.
+enum Revised {
+    Put(Box<AllocationRecord>),
+    Deleted(Box<Event>),
+}
+
+impl Shared {
+    /// Ends an allocation's flight: its deployment is looked at again.
+    pub(super) fn land(&self, key: &DeploymentKey, id: &AllocationId, ended: Ended) {
+        {
+            let mut world = lock(&self.world);
+            let now = Tick::now();
+            if let Some(live) = world.live_mut(id) {
+                let current = live.flight.take() == Some(Flight::of(&live.record));
+                match ended {
+                    Ended::Done => {}
+                    Ended::Going if current => {
+                        live.retry_at = Some(now + GOING.saturating_mul(1 << live.asked.min(8)).min(GOING_LONGEST));
+                        live.asked = live.asked.saturating_add(1);
+                    }
+                    Ended::Anew => live.retry_at = Some(now + retry::backoff(live.record.attempt, id.as_str()).std()),
+                    Ended::Failed(failure) if current => {
+                        live.retry_at = retry::after(&failure, live.failures, id.as_str()).map(|delay| now + delay.std());
+                        live.failures = live.failures.saturating_add(1);
+                        live.failure = Some(*failure);
+                    }
+                    Ended::Going | Ended::Failed(_) => {}
+                }
+            }
+            world.mark(key);
+            if let Some(entry) = world.deployments.get(key) {
+                entry.changed.notify_waiters();
+            }
+        }
+        self.wake.notify_one();
+    }
+
+    /// The provider has accepted it.
+    pub(super) async fn applied(&self, job: &Job, state: Vec<u8>) -> Result<(), Error> {
+        let record = &job.record;
+        self.revise(&record.id, |current| {
+            let mut after = current.clone();
+            after.state = Some(state.clone());
+            if Flight::of(current) == Flight::of(record) {
+                after.stage = Stage::Applied;
+            }
+            Some(Revised::Put(Box::new(after)))
+        })
+        .await?;
+        {
+            let mut world = lock(&self.world);
+            let promise = (record.id.clone(), record.attempt);
+            if let Some(reserved) = world.reserved.get_mut(&record.provider).and_then(|r| r.get_mut(&promise)) {
+                reserved.settled = Some(Tick::now());
+            }
+            if let Some(live) = world.live_mut(&record.id) {
+                // What was seen before says nothing about what has been applied now.
+                (live.failure, live.failures, live.retry_at, live.observation, live.unsure) = (None, 0, None, None, false);
+            }
+        }
+        self.look_at(&record.provider, [record.id.clone()]);
+        Ok(())
+    }
+
+    /// The offer can't supply it: the next decision chooses another. Where an earlier call may have made something, that goes first.
+    pub(super) async fn give_up(&self, job: &Job, failure: &Failure) -> Result<Ended, Error> {
+        let record = &job.record;
+        let message = format!("{}: {}", record.offer.id, failure.message);
+        let told = Box::new(allocation_event(Severity::Warning, "OutOfCapacity", record, message));
+        let still = |current: &AllocationRecord| Flight::of(current) == Flight::of(record);
+        if job.unsure {
+            self.note((*told).clone()).await;
+            let remove =
+                |current: &AllocationRecord| Revised::Put(Box::new(AllocationRecord { stage: Stage::Removing, ..current.clone() }));
+            self.revise(&record.id, |current| still(current).then(|| remove(current))).await?;
+        } else {
+            self.revise(&record.id, |current| still(current).then(|| Revised::Deleted(told.clone()))).await?;
+        }
+        Ok(Ended::Done)
+    }
+
+    /// What the provider remembered of it does not exist any more: the next attempt creates it.
+    pub(super) async fn begin_anew(&self, job: &Job) -> Result<Ended, Error> {
+        let anew = |current: &AllocationRecord| {
+            let attempt = current.attempt + 1;
+            Revised::Put(Box::new(AllocationRecord { state: None, attempt, phase: Phase::Pending, ..current.clone() }))
+        };
+        self.revise(&job.record.id, |current| (Flight::of(current) == Flight::of(&job.record)).then(|| anew(current))).await?;
+        self.nothing_happened(job);
+        Ok(Ended::Anew)
+    }
+
+    /// Nothing is left of it at the cloud.
+    pub(super) async fn gone(&self, job: &Job) -> Result<Ended, Error> {
+        let record = &job.record;
+        let message = format!("{} × {} removed from {}/{}", record.replicas, record.task, record.provider, record.offer.region);
+        let told = Box::new(allocation_event(Severity::Info, "AllocationRemoved", record, message));
+        self.revise(&record.id, |current| (current.stage == Stage::Removing).then(|| Revised::Deleted(told.clone()))).await?;
+        self.offers.forget(&record.provider);
+        lock(&self.world).mark_waiting();
+        Ok(Ended::Done)
+    }
+
+    /// The call that has just ended had no effect: what is known of the allocation is what was known before it.
+    pub(super) fn nothing_happened(&self, job: &Job) {
+        if let Some(live) = lock(&self.world).live_mut(&job.record.id) {
+            live.unsure = job.unsure;
+        }
+    }
+
+    /// Tells of a failure once, not at every repetition.
+    pub(super) async fn report(&self, job: &Job, reason: &str, failure: &Failure) {
+        let record = &job.record;
+        tracing::warn!(
+            deployment = %record.key(), allocation = %record.id, provider = %record.provider,
+            kind = %failure.kind, code = failure.code, message = failure.message, "{reason}"
+        );
+        if job.failures == 0 {
+            let message = format!("{}: {}", failure.kind, failure.message);
+            self.note(allocation_event(Severity::Error, reason, record, message)).await;
+        }
+    }
+
+    /// Changes a record as it is now. When another write comes first, `change` is asked again about what that left; none: nothing to store.
+    async fn revise(&self, id: &AllocationId, change: impl Fn(&AllocationRecord) -> Option<Revised>) -> Result<(), Error> {
+        loop {
+            let known = lock(&self.world).live(id).map(|l| (l.record.clone(), l.revision));
+            let Some((current, revision)) = known else { return Ok(()) };
+            let Some(revised) = change(&current) else { return Ok(()) };
+            let txn = Txn::new().expect(Expect::AtRevision { key: current.path(), revision });
+            let txn = match &revised {
+                Revised::Put(after) => Self::put_allocation(txn, after)?,
+                Revised::Deleted(told) => self.tell(txn.delete(current.path()), (**told).clone())?,
+            };
+            match (self.store.commit(txn).await, revised) {
+                (Ok(revision), Revised::Put(after)) => lock(&self.world).insert_allocation(*after, revision),
+                (Ok(_), Revised::Deleted(_)) => lock(&self.world).remove_allocation(id),
+                (Err(Error::Conflict { .. }), _) => {
+                    self.catch_up(id, &current.path()).await?;
+                    continue;
+                }
+                (Err(error), _) => return Err(error),
+            }
+            return Ok(());
+        }
+    }
+
+    /// Shows a record as another write has left it.
+    async fn catch_up(&self, id: &AllocationId, path: &str) -> Result<(), Error> {
+        let stored = self.store.get(path).await?;
+        let record: Option<AllocationRecord> = stored.as_ref().map(journal::decode).transpose()?;
+        let mut world = lock(&self.world);
+        match (record, stored) {
+            (Some(record), Some(stored)) => world.insert_allocation(record, stored.revision),
+            _ => world.remove_allocation(id),
+        }
+        Ok(())
+    }
+
+    /// Removes a deployment of which nothing is left.
+    pub(super) async fn finish_deletion(&self, key: &DeploymentKey) {
+        let revision = match lock(&self.world).deployments.get(key) {
+            Some(e) if e.record.deleting && e.allocations.is_empty() => e.revision,
+            _ => return,
+        };
+        let txn = Txn::new().expect(Expect::AtRevision { key: key.path(), revision }).delete(key.path());
+        let told = self.tell(txn, event(Severity::Info, "DeploymentDeleted", CONTROLLER, key, "everything of it has been removed"));
+        let committed = match told {
+            Ok(txn) => self.store.commit(txn).await,
+            Err(error) => Err(error),
+        };
+        match committed {
+            Ok(_) => {
+                let entry = lock(&self.world).remove_deployment(key);
+                if let Some(entry) = entry {
+                    entry.changed.notify_waiters();
+                }
+            }
+            Err(error) => {
+                tracing::error!(deployment = %key, error = &error as &dyn std::error::Error, "the end of a deployment could not be stored");
+                lock(&self.world).mark_at(key, Tick::now() + Duration::from_secs(1));
+            }
+        }
+    }
+}
