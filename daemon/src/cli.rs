@@ -20,7 +20,7 @@ use crate::{
     config::{Effective, Overrides},
     runtime_file,
 };
-use args::{Command, Globals};
+use args::{Audit, Command, Globals};
 use output::Output;
 
 /// What client commands work with.
@@ -50,6 +50,9 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
             return served.map(|()| ExitCode::SUCCESS).map_err(|e| Error::Serve(Box::new(e)));
         }
         Command::Config(args) => return commands::config::run(&globals, args).map(|()| ExitCode::SUCCESS),
+        Command::Audit(Audit::Verify { file: Some(file), expect }) => {
+            return commands::audit::verify_file(&Output::new(globals.output), &file, expect).map(ExitCode::from);
+        }
         Command::Completions { shell } => return commands::completions(shell).map(|()| ExitCode::SUCCESS),
         Command::Plugin(args) => match commands::author::run(&globals, args)? {
             commands::author::Next::Done => return Ok(ExitCode::SUCCESS),

@@ -2,6 +2,7 @@
 //! Everybody else talks to it through its `Handle`.
 
 mod apply;
+mod audit;
 mod decide;
 mod handle;
 mod journal;
@@ -83,6 +84,7 @@ pub struct Options {
     pub concurrency: usize,
     pub keep_decisions: usize,
     pub keep_events: usize,
+    pub keep_audit: u64,
 }
 
 /// Allocations of which a provider's surroundings say that something has happened.

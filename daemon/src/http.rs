@@ -2,6 +2,7 @@
 //! the database.
 
 mod assessments;
+mod audit;
 mod auth;
 mod config;
 mod decisions;
@@ -16,6 +17,7 @@ mod metrics;
 mod offers;
 mod openapi;
 mod plugins;
+mod request_id;
 mod schema;
 mod server;
 mod sse;
@@ -107,6 +109,9 @@ fn routes() -> ApiRouter<App> {
         .api_route("/v1/plugins/{name}", get_with(plugins::get, plugins::get_docs))
         .api_route("/v1/plugins/{name}/rollback", post_with(plugins::rollback, plugins::rollback_docs))
         .api_route("/v1/events", get_with(events::all, events::all_docs))
+        .api_route("/v1/audit", get_with(audit::list, audit::list_docs))
+        .api_route("/v1/audit/head", get_with(audit::head, audit::head_docs))
+        .api_route("/v1/audit/verify", post_with(audit::verify, audit::verify_docs))
         .api_route("/v1/schema/manifest", get_with(schema::manifest, schema::docs))
         .api_route("/v1/config", get_with(config::get, config::docs))
         .api_route("/healthz", get_with(health::alive, health::alive_docs))
@@ -131,6 +136,7 @@ fn finish(router: Router<App>, app: App, api: &OpenApi) -> Router {
         .layer(middleware::from_fn(guard::local_only))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(app.clone(), metrics::observe))
+        .layer(middleware::from_fn(request_id::name))
         .with_state(app)
 }
 

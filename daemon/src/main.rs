@@ -8,6 +8,7 @@ mod controller;
 mod http;
 mod problem;
 mod readiness;
+mod request;
 mod runtime_file;
 mod serve;
 

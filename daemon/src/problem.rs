@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tradewind_core::manifest;
+use tradewind_core::{manifest, names::RequestId};
 
 /// The media type of the body.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -48,6 +48,9 @@ pub struct Problem {
     /// The path of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// The request's id, as in the daemon's log and in the header `x-request-id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
     /// Everything that is wrong with the input, each with its place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<manifest::Problem>,

@@ -175,6 +175,7 @@ fn controller_options(config: &Config) -> controller::Options {
         concurrency: config.controller.concurrency as usize,
         keep_decisions: config.keep.decisions as usize,
         keep_events: config.keep.events as usize,
+        keep_audit: u64::from(config.keep.audit),
     }
 }
 

@@ -1,8 +1,10 @@
 //! Tradewind's core: domain types, ports and pure logic. It depends on no engine, no cloud and no database, does no I/O and has no clock.
 
 pub mod assess;
+pub mod audit;
 pub mod capability;
 pub mod cost;
+pub mod difference;
 pub mod failure;
 pub mod grant;
 pub mod manifest;

@@ -32,6 +32,12 @@ fn is_free_name(s: &str) -> bool {
     matches!(s.len(), 1..=128) && s.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.:/".contains(&c))
 }
 
+const TOKEN: &str = "use 1 to 64 letters, digits and any of - _ .";
+
+fn is_token(s: &str) -> bool {
+    matches!(s.len(), 1..=64) && s.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal, $check:ident, $rule:ident, $pattern:literal) => {
         $(#[$doc])*
@@ -111,6 +117,8 @@ name!(/** The name of a plugin instance: a provider or policy as the operator co
 name!(/** The name of a port inside a workload. */ PortName, "port name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
 name!(/** A region of a provider, in the provider's own spelling. */ Region, "region", is_free_name, FREE_NAME, "^[-_.:/A-Za-z0-9]{1,128}$");
 name!(/** The host-chosen name of an allocation. */ AllocationId, "allocation id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
+name!(/** The identifier of an event. */ EventId, "event id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
+name!(/** The identifier of a request to the API: the client's choice, or the daemon's. */ RequestId, "request id", is_token, TOKEN, "^[-_.A-Za-z0-9]{1,64}$");
 name!(/** The identifier of a recorded decision. */ DecisionId, "decision id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
 
 impl Namespace {
@@ -124,6 +132,18 @@ impl AllocationId {
     /// A new id. `ulid` supplies time order and uniqueness; the host draws it before any effect.
     pub fn new(ulid: ulid::Ulid) -> Self {
         Self(format!("a-{}", ulid.to_string().to_lowercase()))
+    }
+}
+
+impl EventId {
+    pub fn new(ulid: ulid::Ulid) -> Self {
+        Self(ulid.to_string().to_lowercase())
+    }
+}
+
+impl RequestId {
+    pub fn new(ulid: ulid::Ulid) -> Self {
+        Self(format!("r-{}", ulid.to_string().to_lowercase()))
     }
 }
 
@@ -188,6 +208,23 @@ impl JsonSchema for Actor {
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    pub const ZERO: Self = Self([0; 32]);
+
+    /// Of what is already told apart: the parts one after the other, without frames.
+    pub fn of_all(parts: &[&[u8]]) -> Self {
+        let mut hasher = Sha256::new();
+        parts.iter().for_each(|part| hasher.update(part));
+        Self(hasher.finalize().into())
+    }
+
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }

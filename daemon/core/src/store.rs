@@ -3,6 +3,8 @@
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
+use crate::{audit, names::Digest};
+
 /// Counts committed transactions, from 1. A key's revision is that of the transaction that last wrote it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Revision(pub u64);
@@ -41,6 +43,10 @@ pub enum Write {
 pub struct Txn {
     pub expects: Vec<Expect>,
     pub writes: Vec<Write>,
+    /// What the audit log shall say of it, in order.
+    pub audit: Vec<Vec<u8>>,
+    /// The audit log's entries up to this one are not kept any longer.
+    pub cut: Option<u64>,
 }
 
 impl Txn {
@@ -64,6 +70,27 @@ impl Txn {
     pub fn delete(mut self, key: impl Into<String>) -> Self {
         self.writes.push(Write::Delete { key: key.into() });
         self
+    }
+}
+
+impl Txn {
+    /// Records an event in the audit log, as of this transaction.
+    #[must_use]
+    pub fn audit(mut self, bytes: Vec<u8>) -> Self {
+        self.audit.push(bytes);
+        self
+    }
+
+    /// Lets go of the beginning of the audit log. The same transaction must record it.
+    #[must_use]
+    pub fn cut_audit(mut self, through: u64) -> Self {
+        self.cut = Some(through);
+        self
+    }
+
+    /// Whether it would change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.audit.is_empty() && self.cut.is_none()
     }
 }
 
@@ -105,6 +132,15 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `Compacted` when they are no longer all kept.
     async fn watch(&self, prefix: &str, after: Revision) -> Result<BoxStream<'static, Result<Change, Error>>, Error>;
+
+    /// Entries of the audit log behind number `after`, at most `limit`.
+    async fn audit(&self, after: u64, limit: usize) -> Result<Vec<audit::Entry>, Error>;
+
+    /// What is kept of the audit log.
+    async fn audit_bounds(&self) -> Result<audit::Bounds, Error>;
+
+    /// Reads the whole audit log and checks its chain. `expected`: a hash that some entry must have.
+    async fn audit_verify(&self, expected: Option<Digest>) -> Result<audit::Verdict, Error>;
 
     /// The last committed revision.
     async fn revision(&self) -> Result<Revision, Error>;

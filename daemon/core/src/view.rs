@@ -1,18 +1,21 @@
 //! What the HTTP API shows: the daemon renders these, the command line reads them back. Wire types only.
 
+mod event;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     failure::Failure,
     manifest::{Manifest, Target},
-    names::{Actor, AllocationId, DecisionId, DeploymentName, Digest, InstanceName, Namespace, TaskName},
+    names::{AllocationId, DecisionId, DeploymentName, Digest, InstanceName, Namespace, TaskName},
     offer::{Offer, PriceUnit},
     plugin::Identity,
-    store::Revision,
     units::{Bytes, Instant, MicroUsd, MilliCpu, Millis},
     workload::{Endpoint, Labels, LogLine, Phase, Replica},
 };
+
+pub use event::{Cause, Cursor, Event, Severity};
 
 /// Where a deployment, or one of its tasks, stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -368,41 +371,7 @@ pub struct ProviderFailure {
     pub failure: Failure,
 }
 
-// === events and logs ===
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    Info,
-    Warning,
-    Error,
-}
-
-/// Something that happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Event {
-    /// The store's revision that recorded it; the stream resumes behind it.
-    #[serde(default)]
-    pub revision: Revision,
-    pub at: Instant,
-    pub severity: Severity,
-    /// CamelCase: `DeploymentCreated`, `AllocationRunning`, `PluginRejected`.
-    pub reason: String,
-    pub message: String,
-    /// Who caused it: `token:NAME`, `controller`, `plugins`.
-    pub actor: Actor,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<Namespace>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deployment: Option<DeploymentName>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task: Option<TaskName>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub allocation: Option<AllocationId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plugin: Option<InstanceName>,
-}
+// === logs ===
 
 /// Some lines, and cursors to go on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tradewind_core::units::Millis;
+use tradewind_core::{names::Digest, units::Millis};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -70,6 +70,9 @@ pub enum Command {
     Logs(Logs),
     /// Print what has happened
     Events(Events),
+    /// The audit log: show it, export it, check that nobody changed it
+    #[command(subcommand)]
+    Audit(Audit),
     /// List what the providers can supply now
     Offers {
         /// Only this provider instance's
@@ -179,6 +182,31 @@ pub struct Events {
     /// The last so many
     #[arg(long, default_value_t = 50)]
     pub limit: usize,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Print the entries
+    Show {
+        /// Only those behind this number
+        #[arg(long, value_name = "NUMBER")]
+        after: Option<u64>,
+        /// At most so many; without --after, the last ones
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Print the number and the hash of the last entry, to be noted elsewhere
+    Head,
+    /// Check the chain of hashes: names the first entry that was edited, removed, moved or put in, and ends with 1
+    Verify {
+        /// An export to check, without a daemon; `-` reads standard input. Default: the daemon's log
+        file: Option<PathBuf>,
+        /// A hash that `audit head` printed earlier: shows also that the end was not cut off
+        #[arg(long, value_name = "HASH")]
+        expect: Option<Digest>,
+    },
+    /// Print the whole log as JSON lines that can be checked without the daemon
+    Export,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,7 @@
 //! One file per command, or per family of small ones. Each asks the API and prints the answer.
 
 pub mod apply;
+pub mod audit;
 pub mod author;
 pub mod config;
 mod decisions;
@@ -39,6 +40,7 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
         Command::Delete(args) => delete::run(context, args).await?,
         Command::Logs(args) => stream::logs(context, args).await?,
         Command::Events(args) => stream::events(context, args).await?,
+        Command::Audit(args) => return audit::run(context, args).await,
         Command::Offers { provider } => offers::list(context, provider).await?,
         Command::Assess { files } => offers::assess(context, files).await?,
         Command::Decisions { deployment, limit } => decisions::list(context, deployment, limit).await?,

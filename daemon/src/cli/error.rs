@@ -139,7 +139,17 @@ mod tests {
 
     fn refused(kind: Kind, status: u16) -> Error {
         let title = kind.title().to_owned();
-        let problem = Problem { kind, title, status, detail: "d".into(), instance: None, problems: vec![], causes: vec![], remedy: None };
+        let problem = Problem {
+            kind,
+            title,
+            status,
+            detail: "d".into(),
+            instance: None,
+            request: None,
+            problems: vec![],
+            causes: vec![],
+            remedy: None,
+        };
         Error::Client(client::Error::Refused(Box::new(problem)))
     }
 

@@ -1,5 +1,6 @@
 //! Views as text for people. Pure: values in, text out.
 
+pub mod audit;
 pub mod decision;
 pub mod deployment;
 pub mod offers;

@@ -13,7 +13,8 @@ use tradewind_core::{
     store::{self, Change, Expect, Record, Revision, Txn},
     units::MicroUsd,
     view::{
-        Accepted, ChangeView, DecisionView, DeploymentSummary, DeploymentView, Event, OfferView, OffersView, Outcome, PlanView, Severity,
+        Accepted, ChangeView, Cursor, DecisionView, DeploymentSummary, DeploymentView, Event, OfferView, OffersView, Outcome, PlanView,
+        Severity,
     },
 };
 
@@ -32,6 +33,11 @@ const TIDY: Duration = Duration::from_secs(60);
 
 fn key_of(manifest: &Manifest) -> DeploymentKey {
     DeploymentKey { namespace: manifest.metadata.namespace.clone(), name: manifest.metadata.name.clone() }
+}
+
+/// What an event shows of a deployment.
+fn facts(record: &DeploymentRecord) -> impl serde::Serialize + use<> {
+    serde_json::json!({ "generation": record.generation, "deleting": record.deleting, "spec": record.manifest.spec })
 }
 
 fn not_found(key: &DeploymentKey) -> Error {
@@ -79,7 +85,7 @@ impl Handle {
                     (record, Expect::Absent { key: key.path() }, Outcome::Created, "DeploymentCreated")
                 }
             };
-            match self.write(actor, &key, record, expect, reason).await {
+            match self.write(actor, &key, before.as_ref().map(|(r, _)| r.as_ref()), record, expect, reason).await {
                 // Another write came first: see what it made of the condition.
                 Err(Error::Store(store::Error::Conflict { .. })) => {}
                 Err(error) => return Err(error),
@@ -109,9 +115,10 @@ impl Handle {
             if record.deleting {
                 return Ok(accepted);
             }
-            let record = DeploymentRecord { deleting: true, updated_at: self.shared.clock.now(), ..(*record).clone() };
+            let before = record;
+            let record = DeploymentRecord { deleting: true, updated_at: self.shared.clock.now(), ..(*before).clone() };
             let expect = Expect::AtRevision { key: key.path(), revision };
-            match self.write(actor, &key, record, expect, "DeploymentDeleting").await {
+            match self.write(actor, &key, Some(&before), record, expect, "DeploymentDeleting").await {
                 Err(Error::Store(store::Error::Conflict { .. })) => {}
                 Err(error) => return Err(error),
                 Ok(_) => return Ok(accepted),
@@ -124,6 +131,7 @@ impl Handle {
         &self,
         actor: &Actor,
         key: &DeploymentKey,
+        before: Option<&DeploymentRecord>,
         record: DeploymentRecord,
         expect: Expect,
         reason: &str,
@@ -131,7 +139,8 @@ impl Handle {
         let generation = record.generation;
         let txn = Shared::put_deployment(Txn::new().expect(expect), key, &record)?;
         let message = format!("generation {generation}");
-        let txn = self.shared.tell(txn, event(Severity::Info, reason, actor, key, message))?;
+        let told = event(Severity::Info, reason, actor, key, message).changing(before.map(facts).as_ref(), Some(&facts(&record)));
+        let txn = self.shared.tell(txn, told)?;
         let revision = self.shared.store.commit(txn).await?;
         {
             let mut world = lock(&self.shared.world);
@@ -312,36 +321,39 @@ impl Handle {
         }
     }
 
-    /// Kept events, oldest first, the last `limit` of them.
+    /// Kept events in the order in which they were recorded, the last `limit` of them, and the revision behind which more can come.
     ///
     /// # Errors
     /// The state can't be read.
-    pub async fn events(&self, filter: &EventFilter, limit: usize) -> Result<Vec<Event>, Error> {
+    pub async fn events(&self, filter: &EventFilter, limit: usize) -> Result<(Vec<Event>, Revision), Error> {
+        let mut listing = self.shared.store.list(EVENTS).await?;
+        // Keys are in the order in which ids were drawn, which is not that of the commits.
+        listing.records.sort_by_key(|r| r.revision);
         let mut found = Vec::new();
-        for stored in self.shared.store.list(EVENTS).await?.records.iter().rev() {
+        for stored in listing.records.iter().rev() {
             if found.len() >= limit {
                 break;
             }
-            let event = Event { revision: stored.revision, ..decode(stored)? };
+            let event = decode_event(stored)?;
             if filter.admits(&event) {
                 found.push(event);
             }
         }
         found.reverse();
-        Ok(found)
+        Ok((found, listing.revision))
     }
 
-    /// Events after a revision, first those kept, then those to come, without a gap.
+    /// Events behind a place, first those that have been, then those to come: each once, without a gap.
     ///
     /// # Errors
-    /// The changes after that revision are not kept any more.
-    pub async fn follow_events(&self, filter: EventFilter, after: Revision) -> Result<BoxStream<'static, Result<Event, Error>>, Error> {
-        let changes = self.shared.store.watch(EVENTS, after).await?;
+    /// What happened after that place is not kept any more.
+    pub async fn follow_events(&self, filter: EventFilter, after: Cursor) -> Result<BoxStream<'static, Result<Event, Error>>, Error> {
+        let changes = self.shared.store.watch(EVENTS, after.follow_from()).await?;
         let events = changes.filter_map(move |change| {
             let event = match change {
                 Ok(Change { value: None, .. }) => None,
-                Ok(Change { revision, key, value: Some(value) }) => match decode::<Event>(&Record { key, value, revision }) {
-                    Ok(event) => Some(Ok(Event { revision, ..event })).filter(|e| e.as_ref().is_ok_and(|e| filter.admits(e))),
+                Ok(Change { revision, key, value: Some(value) }) => match decode_event(&Record { key, value, revision }) {
+                    Ok(event) => (after.precedes(revision, event.id.as_ref()) && filter.admits(&event)).then_some(Ok(event)),
                     Err(error) => Some(Err(error.into())),
                 },
                 Err(error) => Some(Err(error.into())),
@@ -349,14 +361,6 @@ impl Handle {
             std::future::ready(event)
         });
         Ok(events.boxed())
-    }
-
-    /// The revision that an event written now would follow.
-    ///
-    /// # Errors
-    /// The state can't be read.
-    pub async fn revision(&self) -> Result<Revision, Error> {
-        Ok(self.shared.store.revision().await?)
     }
 
     /// Resolves soon after the deployment has changed, for followers. Spurious wake-ups are possible.
@@ -376,6 +380,12 @@ impl Handle {
     pub async fn note(&self, event: Event) {
         self.shared.note(event).await;
     }
+}
+
+/// An event as it is stored, with what only the store knows of it.
+fn decode_event(stored: &Record) -> Result<Event, store::Error> {
+    let id = stored.key.strip_prefix(EVENTS).and_then(|id| id.parse().ok());
+    Ok(Event { revision: stored.revision, id, ..decode(stored)? })
 }
 
 impl EventFilter {
@@ -399,6 +409,9 @@ impl Shared {
                 if let Err(error) = self.trim(prefix, keep).await {
                     tracing::warn!(prefix, error = &error as &dyn std::error::Error, "old records could not be removed");
                 }
+            }
+            if let Err(error) = self.trim_audit(self.options.keep_audit).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the audit log could not be trimmed");
             }
         }
     }

@@ -2,14 +2,17 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 use tradewind_core::{
-    names::Actor,
-    record::{AllocationRecord, DECISIONS, DeploymentKey, DeploymentRecord, EVENTS},
+    names::{Actor, EventId, InstanceName},
+    record::{AllocationRecord, DECISIONS, DeploymentKey, DeploymentRecord, EVENTS, Stage},
     store::{Error, Record, Txn},
-    view::{DecisionView, Event, Severity},
+    units::MicroUsd,
+    view::{Cause, DecisionView, Event, Severity},
+    workload::Phase,
 };
 use ulid::Ulid;
 
 use super::Shared;
+use crate::request;
 
 /// Who causes what nobody asked for in particular.
 pub(super) const CONTROLLER: &Actor = &Actor::CONTROLLER;
@@ -31,19 +34,7 @@ pub(super) fn decode<T: DeserializeOwned>(record: &Record) -> Result<T, Error> {
 
 /// An event about a deployment.
 pub(super) fn event(severity: Severity, reason: &str, actor: &Actor, key: &DeploymentKey, message: impl Into<String>) -> Event {
-    Event {
-        revision: Default::default(),
-        at: Default::default(),
-        severity,
-        reason: reason.to_owned(),
-        message: message.into(),
-        actor: actor.clone(),
-        namespace: Some(key.namespace.clone()),
-        deployment: Some(key.name.clone()),
-        task: None,
-        allocation: None,
-        plugin: None,
-    }
+    Event { namespace: Some(key.namespace.clone()), deployment: Some(key.name.clone()), ..Event::new(severity, reason, actor, message) }
 }
 
 /// An event about one of its allocations.
@@ -56,6 +47,41 @@ pub(super) fn allocation_event(severity: Severity, reason: &str, record: &Alloca
     }
 }
 
+/// What an event shows of an allocation.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Facts<'a> {
+    stage: Stage,
+    phase: Phase,
+    provider: &'a InstanceName,
+    region: &'a str,
+    offer: &'a str,
+    replicas: u32,
+    hourly: MicroUsd,
+    generation: u64,
+    attempt: u32,
+    superseded: bool,
+}
+
+/// The event, with what it changed about an allocation. None: it did not exist, or does not any more.
+pub(super) fn changing(event: Event, before: Option<&AllocationRecord>, after: Option<&AllocationRecord>) -> Event {
+    fn facts(record: &AllocationRecord) -> Facts<'_> {
+        Facts {
+            stage: record.stage,
+            phase: record.phase,
+            provider: &record.provider,
+            region: &record.offer.region,
+            offer: &record.offer.id,
+            replicas: record.replicas,
+            hourly: record.hourly,
+            generation: record.generation,
+            attempt: record.attempt,
+            superseded: record.superseded,
+        }
+    }
+    event.changing(before.map(facts).as_ref(), after.map(facts).as_ref())
+}
+
 impl Shared {
     /// A new identifier: ordered by time, unique.
     pub(super) fn ulid(&self) -> Ulid {
@@ -66,9 +92,15 @@ impl Shared {
         generator.generate_from_datetime(now).unwrap_or_else(|_| Ulid::r#gen())
     }
 
+    /// Adds the event to what is committed, for those who follow events and for the audit log. Within a request, that is what led to it unless something nearer did.
     pub(super) fn tell(&self, txn: Txn, mut event: Event) -> Result<Txn, Error> {
+        let id = EventId::new(self.ulid());
         event.at = self.clock.now();
-        Ok(txn.put(format!("{EVENTS}{}", self.ulid().to_string().to_lowercase()), encode(&event)?))
+        event.cause = event.cause.or_else(|| request::current().map(Cause::Request));
+        let key = format!("{EVENTS}{id}");
+        event.id = Some(id);
+        let bytes = encode(&event)?;
+        Ok(txn.put(key, bytes.clone()).audit(bytes))
     }
 
     /// An event that comes with no other change.

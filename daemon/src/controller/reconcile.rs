@@ -10,14 +10,14 @@ use tradewind_core::{
     record::{AllocationRecord, DeploymentKey, Stage},
     retry,
     store::{Error, Expect, Txn},
-    view::{ChangeAction, Severity},
+    view::{Cause, ChangeAction, Severity},
     workload::Phase,
 };
 
 use super::{
     Shared,
     decide::{Outcome, Work},
-    journal::{CONTROLLER, allocation_event, event},
+    journal::{CONTROLLER, allocation_event, changing, event},
     lock,
     state::{Flight, Next, Reserved, World},
 };
@@ -119,7 +119,9 @@ impl Shared {
                 } else {
                     let place = format!("{}/{}", record.provider, record.offer.region);
                     let message = format!("{} × {} placed on {place} ({})", record.replicas, record.task, record.offer.id);
-                    txn = self.tell(txn, allocation_event(Severity::Info, "AllocationPlaced", record, message))?;
+                    let mut placed = changing(allocation_event(Severity::Info, "AllocationPlaced", record, message), None, Some(record));
+                    placed.cause = record.decision.clone().map(Cause::Decision);
+                    txn = self.tell(txn, placed)?;
                 }
             }
         }

@@ -19,6 +19,7 @@ use tradewind_wasm::{ReconcileError, RollbackError};
 use crate::{
     controller,
     problem::{CONTENT_TYPE, Kind, Problem},
+    request,
 };
 
 /// A request that was not fulfilled.
@@ -215,19 +216,31 @@ impl From<controller::Error> for Error {
     }
 }
 
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        let shape = self.shape();
-        let problem = Problem {
+impl Error {
+    fn problem(&self, shape: &Shape) -> Problem {
+        Problem {
             kind: shape.kind,
             title: shape.kind.title().to_owned(),
             status: shape.status.as_u16(),
             detail: self.to_string(),
             instance: None,
+            request: request::current(),
             problems: self.problems(),
             causes: self.causes(),
-            remedy: shape.remedy,
-        };
+            remedy: shape.remedy.clone(),
+        }
+    }
+
+    /// As it is told where the response has begun already: in a stream.
+    pub fn to_problem(&self) -> Problem {
+        self.problem(&self.shape())
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let shape = self.shape();
+        let problem = self.problem(&shape);
         if shape.status.is_server_error() {
             tracing::warn!(status = problem.status, causes = ?problem.causes, "{}", problem.detail);
         }

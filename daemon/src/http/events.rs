@@ -11,8 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tradewind_core::{
     names::{DeploymentName, InstanceName, Namespace},
-    store::Revision,
-    view::Event,
+    view::{Cursor, Event},
 };
 
 use super::{
@@ -37,8 +36,9 @@ pub struct EventsQuery {
     plugin: Option<InstanceName>,
     /// The last so many of those kept, at most 10000. Default 100.
     limit: Option<usize>,
-    /// Only those after this revision. Streams resume with it, or with the header `Last-Event-ID`.
-    after: Option<u64>,
+    /// Only those behind this place: a revision, or the id of an event in a stream. Streams resume with it, or with the header
+    /// `Last-Event-ID`; 410 when what came after it is not kept any more.
+    after: Option<Cursor>,
     /// True: server-sent events named `event`, those kept first, then those to come. `Accept: text/event-stream` does the same.
     #[serde(default)]
     follow: bool,
@@ -52,8 +52,9 @@ pub struct DeploymentEventsQuery {
     namespace: Namespace,
     /// The last so many of those kept, at most 10000. Default 100.
     limit: Option<usize>,
-    /// Only those after this revision. Streams resume with it, or with the header `Last-Event-ID`.
-    after: Option<u64>,
+    /// Only those behind this place: a revision, or the id of an event in a stream. Streams resume with it, or with the header
+    /// `Last-Event-ID`; 410 when what came after it is not kept any more.
+    after: Option<Cursor>,
     /// True: server-sent events named `event`, those kept first, then those to come. `Accept: text/event-stream` does the same.
     #[serde(default)]
     follow: bool,
@@ -63,7 +64,7 @@ pub struct DeploymentEventsQuery {
 struct Wanted {
     filter: EventFilter,
     limit: usize,
-    after: Option<Revision>,
+    after: Option<Cursor>,
     follow: bool,
 }
 
@@ -95,18 +96,13 @@ pub fn of_deployment_docs(op: TransformOperation) -> TransformOperation {
         .default_response::<Error>()
 }
 
-fn wanted(filter: EventFilter, limit: Option<usize>, after: Option<u64>, follow: bool, streaming: Streaming) -> Result<Wanted, Error> {
+fn wanted(filter: EventFilter, limit: Option<usize>, after: Option<Cursor>, follow: bool, streaming: Streaming) -> Result<Wanted, Error> {
     let resumed = streaming.last_event_id.map(cursor).transpose()?;
-    Ok(Wanted {
-        filter,
-        limit: limit.unwrap_or(DEFAULT_LIMIT).min(MOST),
-        after: resumed.or(after.map(Revision)),
-        follow: follow || streaming.accepted,
-    })
+    Ok(Wanted { filter, limit: limit.unwrap_or(DEFAULT_LIMIT).min(MOST), after: resumed.or(after), follow: follow || streaming.accepted })
 }
 
-fn cursor(value: String) -> Result<Revision, Error> {
-    value.parse().map(Revision).map_err(|_| Error::Header { name: "Last-Event-ID", value, rule: "send the id of an event: its revision" })
+fn cursor(value: String) -> Result<Cursor, Error> {
+    value.parse().map_err(|_| Error::Header { name: "Last-Event-ID", value, rule: "send the id of an event of the stream, or a revision" })
 }
 
 async fn answer(app: App, wanted: Wanted) -> Result<Response, Error> {
@@ -114,9 +110,9 @@ async fn answer(app: App, wanted: Wanted) -> Result<Response, Error> {
         return follow(app, wanted).await;
     }
     let limit = if wanted.after.is_some() { MOST } else { wanted.limit };
-    let mut items = app.controller.events(&wanted.filter, limit).await?;
+    let (mut items, _) = app.controller.events(&wanted.filter, limit).await?;
     if let Some(after) = wanted.after {
-        items.retain(|e| e.revision > after);
+        items.retain(|e| after.precedes(e.revision, e.id.as_ref()));
         items.truncate(wanted.limit);
     }
     Ok(Json(items).into_response())
@@ -126,18 +122,15 @@ async fn follow(app: App, wanted: Wanted) -> Result<Response, Error> {
     let (kept, after) = match wanted.after {
         Some(after) => (Vec::new(), after),
         None => {
-            // The revision first: whatever comes after it is either in the list or in the stream.
-            let now = app.controller.revision().await?;
-            let kept = app.controller.events(&wanted.filter, wanted.limit).await?;
-            let after = kept.last().map_or(now, |e| e.revision.max(now));
-            (kept, after)
+            let (kept, revision) = app.controller.events(&wanted.filter, wanted.limit).await?;
+            (kept, Cursor::after(revision))
         }
     };
     let to_come = app.controller.follow_events(wanted.filter, after).await?;
     let events = stream::iter(kept.into_iter().map(Ok)).chain(to_come);
     let messages = events.map(|event| {
         let event = event?;
-        Ok(Message { id: Some(event.revision.0.to_string()), name: "event", data: event })
+        Ok(Message { id: Some(event.cursor().to_string()), name: "event", data: event })
     });
     sse::response(&app, messages).await
 }
@@ -145,16 +138,19 @@ async fn follow(app: App, wanted: Wanted) -> Result<Response, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tradewind_core::store::Revision;
 
     #[test]
     fn a_stream_resumes_behind_the_last_event_seen() {
-        let asked = |id: Option<&str>, after| {
+        let at = |revision| Cursor::after(Revision(revision));
+        let asked = |id: Option<&str>, after: Option<u64>| {
+            let after = after.map(at);
             let streaming = Streaming { accepted: true, last_event_id: id.map(str::to_owned) };
             wanted(EventFilter::default(), None, after, false, streaming)
         };
         let got = asked(Some("7"), Some(3)).unwrap();
-        assert_eq!((got.after, got.follow, got.limit), (Some(Revision(7)), true, DEFAULT_LIMIT));
-        assert_eq!(asked(None, Some(3)).unwrap().after, Some(Revision(3)));
+        assert_eq!((got.after, got.follow, got.limit), (Some(at(7)), true, DEFAULT_LIMIT));
+        assert_eq!(asked(None, Some(3)).unwrap().after, Some(at(3)));
         assert_eq!(asked(None, None).unwrap().after, None);
         assert!(matches!(asked(Some("x"), None), Err(Error::Header { .. })));
     }

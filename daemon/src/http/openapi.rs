@@ -34,6 +34,7 @@ pub fn document() -> OpenApi {
             tag("placement", "Offers, assessments and decisions."),
             tag("plugins", "Providers and policies."),
             tag("events", "What has happened."),
+            tag("audit", "What has happened, in a log that can be checked."),
             tag("meta", "The daemon itself."),
         ],
         ..OpenApi::default()

@@ -21,7 +21,7 @@ pub struct Message<T> {
 /// A comment line this often keeps intermediaries and clients from giving up.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Turns `messages` into the response. A failed source ends the stream with an event named `error` that carries the message.
+/// Turns `messages` into the response. A failed source ends the stream with an event named `error` that carries the problem.
 ///
 /// # Errors
 /// `Busy` when too many streams are open.
@@ -41,12 +41,15 @@ where
 }
 
 fn render<T: Serialize>(message: Result<Message<T>, Error>) -> Event {
-    let rendered = message.map_err(|e| e.to_string()).and_then(|m| {
-        let event = Event::default().event(m.name).json_data(&m.data).map_err(|e| e.to_string())?;
+    let rendered = message.and_then(|m| {
+        let event = Event::default().event(m.name).json_data(&m.data).map_err(|e| Error::Encode(e.into()))?;
         Ok(match m.id {
             Some(id) => event.id(id),
             None => event,
         })
     });
-    rendered.unwrap_or_else(|e| Event::default().event("error").data(e.replace(['\r', '\n'], " ")))
+    rendered.unwrap_or_else(|e| {
+        let problem = Event::default().event("error");
+        problem.json_data(e.to_problem()).unwrap_or_else(|_| Event::default().event("error"))
+    })
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Every route of the API: method and path. What is added to the router is added here.
-const ROUTES: [(&str, &str); 24] = [
+const ROUTES: [(&str, &str); 27] = [
     ("get", "/v1/deployments"),
     ("get", "/v1/deployments/{name}"),
     ("put", "/v1/deployments/{name}"),
@@ -31,6 +31,9 @@ const ROUTES: [(&str, &str); 24] = [
     ("get", "/v1/plugins/{name}"),
     ("post", "/v1/plugins/{name}/rollback"),
     ("get", "/v1/events"),
+    ("get", "/v1/audit"),
+    ("get", "/v1/audit/head"),
+    ("post", "/v1/audit/verify"),
     ("get", "/v1/schema/manifest"),
     ("get", "/v1/config"),
     ("get", "/healthz"),

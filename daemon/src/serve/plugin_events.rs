@@ -59,17 +59,5 @@ fn events(view: &PluginView, before: Option<&Told>, now: &Told) -> Vec<Event> {
 }
 
 fn event(view: &PluginView, severity: Severity, reason: &str, message: String) -> Event {
-    Event {
-        revision: Default::default(),
-        at: Default::default(),
-        severity,
-        reason: reason.to_owned(),
-        message,
-        actor: Actor::PLUGINS,
-        namespace: None,
-        deployment: None,
-        task: None,
-        allocation: None,
-        plugin: Some(view.instance.clone()),
-    }
+    Event { plugin: Some(view.instance.clone()), ..Event::new(severity, reason, &Actor::PLUGINS, message) }
 }

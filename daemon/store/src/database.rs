@@ -7,10 +7,13 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use tradewind_core::audit;
+use tradewind_core::names::Digest;
 use tradewind_core::store::{self, Change, Listing, Record, Revision, Store, Txn};
 
 use crate::error::backend;
 use crate::readers::Readers;
+use crate::snapshot::{self, Snapshot};
 use crate::tail::Tail;
 use crate::watching::Watching;
 use crate::writer::{self, Job, Pending, Thread, Writer};
@@ -60,6 +63,15 @@ impl Database {
         Ok(Self { inner: Arc::new(Inner { path, readers, tail, published, jobs, _thread: thread }) })
     }
 
+    /// Copies the whole state, as of one moment, to a new file. Reads and writes go on meanwhile.
+    ///
+    /// # Errors
+    /// The state can't be read or the file can't be written.
+    pub async fn copy(&self, to: PathBuf) -> Result<Snapshot, Error> {
+        let from = self.inner.path.clone();
+        tokio::task::spawn_blocking(move || snapshot::copy(&from, &to)).await.unwrap_or_else(|source| Err(Error::Task { source }))
+    }
+
     /// Finishes the writes that wait, folds the log into the file and releases the state, for all clones. Later calls fail with
     /// `Closed`, and watches end with it.
     ///
@@ -100,6 +112,20 @@ impl Store for Database {
         let Inner { readers, tail, published, .. } = &*self.inner;
         let watching = Watching::start(Arc::clone(readers), Arc::clone(tail), published.clone(), prefix, after).await?;
         Ok(watching.stream())
+    }
+
+    async fn audit(&self, after: u64, limit: usize) -> Result<Vec<audit::Entry>, store::Error> {
+        self.inner.readers.run(move |connection| crate::audit::entries(connection, after, limit)).await
+    }
+
+    async fn audit_bounds(&self) -> Result<audit::Bounds, store::Error> {
+        self.inner.readers.run(crate::audit::bounds).await
+    }
+
+    async fn audit_verify(&self, expected: Option<Digest>) -> Result<audit::Verdict, store::Error> {
+        let path = self.inner.path.clone();
+        // What other connections have in memory says nothing about the file.
+        self.inner.readers.run(move |_| crate::audit::verify(&file::reader(&path)?, expected)).await
     }
 
     async fn revision(&self) -> Result<Revision, store::Error> {

@@ -24,12 +24,16 @@ pub enum Error {
         path.display()
     )]
     Newer { path: PathBuf, found: i64, known: i64 },
-    #[error("the state at \"{}\" is damaged ({finding}): put a copy back, or move it away to start with nothing", path.display())]
+    #[error("the copy of a state at \"{}\" has schema {found}, the oldest that can be restored is {known}", path.display())]
+    Older { path: PathBuf, found: i64, known: i64 },
+    #[error("the state at \"{}\" is damaged ({finding}): put a backup back (`tradewind restore`), or move it away to start with nothing", path.display())]
     Damaged { path: PathBuf, finding: String },
     #[error("the file system of \"{}\" can't hold the state: its journal stays in mode \"{mode}\", wanted \"wal\"", path.display())]
     FileSystem { path: PathBuf, mode: String },
     #[error("the state at \"{}\" can't be {action}", path.display())]
     Sqlite { action: &'static str, path: PathBuf, source: rusqlite::Error },
+    #[error("work on the state broke off")]
+    Task { source: tokio::task::JoinError },
     #[error("the thread that writes the state can't be started")]
     Thread { source: io::Error },
 }

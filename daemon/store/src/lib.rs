@@ -3,12 +3,14 @@
 //! Writes go through one thread, which commits whatever has queued up together, so that many writers share one sync to disk; reads
 //! run on blocking threads with connections of their own. It knows keys and bytes, and nothing of what they mean.
 
+mod audit;
 mod database;
 mod error;
 mod file;
 mod options;
 mod readers;
 mod schema;
+mod snapshot;
 mod tables;
 mod tail;
 mod watching;
@@ -17,3 +19,4 @@ mod writer;
 pub use database::Database;
 pub use error::Error;
 pub use options::Options;
+pub use snapshot::{Snapshot, inspect, renumber};

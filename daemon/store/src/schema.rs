@@ -10,8 +10,12 @@ use crate::{Error, file};
 /// Marks the file as ours: "twnd".
 const APPLICATION: i64 = 0x7477_6e64;
 
+/// Copies were never made of an earlier one.
+const FIRST_WITH_AUDIT: i64 = 2;
+
 /// The n-th takes schema n to n + 1. One that has been released is never edited.
-pub(crate) const MIGRATIONS: &[&str] = &["
+pub(crate) const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE kv (
         key TEXT NOT NULL UNIQUE,
         value BLOB NOT NULL,
@@ -32,7 +36,27 @@ pub(crate) const MIGRATIONS: &[&str] = &["
         compacted INTEGER NOT NULL
     ) STRICT;
     INSERT INTO head VALUES (1, 0, 0);
-"];
+",
+    "
+    -- What happened, each entry chained to the one before it: see core's audit.rs.
+    CREATE TABLE audit (
+        seq INTEGER PRIMARY KEY,
+        revision INTEGER NOT NULL,
+        hash BLOB NOT NULL,
+        entry BLOB NOT NULL
+    ) STRICT;
+
+    -- Where the chain ends, and the last entry of it that is not kept any more.
+    CREATE TABLE audit_bounds (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        anchor_seq INTEGER NOT NULL,
+        anchor_hash BLOB NOT NULL,
+        head_seq INTEGER NOT NULL,
+        head_hash BLOB NOT NULL
+    ) STRICT;
+    INSERT INTO audit_bounds VALUES (1, 0, zeroblob(32), 0, zeroblob(32));
+",
+];
 
 /// Puts the file in the mode that durability rests on, and its schema at the last of `migrations`.
 pub(crate) fn prepare(connection: &mut Connection, path: &Path, migrations: &[&str]) -> Result<(), Error> {
@@ -50,6 +74,17 @@ pub(crate) fn prepare(connection: &mut Connection, path: &Path, migrations: &[&s
     transaction.pragma_update(None, "application_id", APPLICATION).map_err(failed)?;
     transaction.pragma_update(None, "user_version", known).map_err(failed)?;
     transaction.commit().map_err(failed)
+}
+
+/// Whether this version can read the file: the schema's version, checked.
+pub(crate) fn identify_known(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    match identify(connection, path)? {
+        // One that is not the newest is brought up to date when it is opened.
+        found if (FIRST_WITH_AUDIT..=known).contains(&found) => Ok(()),
+        found if found > known => Err(Error::Newer { path: path.to_owned(), found, known }),
+        found => Err(Error::Older { path: path.to_owned(), found, known: FIRST_WITH_AUDIT }),
+    }
 }
 
 /// The schema's version; 0 for a file that is still empty.

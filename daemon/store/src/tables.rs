@@ -178,10 +178,10 @@ fn record(row: &Row<'_>) -> Result<Record> {
 
 // SQLite's integers are signed; ours count up from 0 and never get near the sign.
 
-fn signed(number: u64) -> i64 {
+pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn unsigned(number: i64) -> u64 {
+pub(crate) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }

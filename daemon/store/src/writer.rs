@@ -8,9 +8,11 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use tradewind_core::audit::Bounds;
 use tradewind_core::store::{self, Revision, Txn, Write};
 
 use crate::Error;
+use crate::audit;
 use crate::error::{Refusal, backend};
 use crate::file::{self, Lock};
 use crate::tables::{self, Head};
@@ -44,6 +46,7 @@ pub(crate) struct Writer {
     lock: Lock,
     keep_changes: u64,
     head: Head,
+    bounds: Bounds,
     tail: Arc<Tail>,
     published: watch::Sender<u64>,
     since_checkpoint: Amount,
@@ -73,10 +76,11 @@ pub(crate) struct Thread(Option<JoinHandle<()>>);
 impl Writer {
     pub(crate) fn new(connection: Connection, path: PathBuf, lock: Lock, keep_changes: u64) -> Result<Self, Error> {
         let head = tables::head(&connection).map_err(|source| file::failure("opened", &path, source))?;
+        let bounds = audit::bounds(&connection).map_err(|source| file::failure("opened", &path, source))?;
         let tail = Arc::new(Tail::new(head.revision));
         let published = watch::Sender::new(head.revision);
         let since_checkpoint = Amount::default();
-        Ok(Self { connection, path, lock, keep_changes, head, tail, published, since_checkpoint, halted: None })
+        Ok(Self { connection, path, lock, keep_changes, head, bounds, tail, published, since_checkpoint, halted: None })
     }
 
     pub(crate) fn tail(&self) -> Arc<Tail> {
@@ -129,8 +133,8 @@ impl Writer {
             return;
         }
         match self.write(&group) {
-            Ok((head, outcomes)) => {
-                self.head = head;
+            Ok((head, bounds, outcomes)) => {
+                (self.head, self.bounds) = (head, bounds);
                 self.publish(group, outcomes);
                 self.checkpoint_when_due();
             }
@@ -139,18 +143,22 @@ impl Writer {
     }
 
     /// All of the group in one transaction; an unmet expectation costs only its own.
-    fn write(&mut self, group: &[Pending]) -> rusqlite::Result<(Head, Vec<Outcome>)> {
+    fn write(&mut self, group: &[Pending]) -> rusqlite::Result<(Head, Bounds, Vec<Outcome>)> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut head = self.head;
+        let (mut head, mut bounds) = (self.head, self.bounds);
         let mut outcomes = Vec::with_capacity(group.len());
         for Pending { txn, .. } in group {
             if let Some(key) = tables::unmet(&transaction, &txn.expects)? {
                 outcomes.push(Outcome::Conflict(key.to_owned()));
                 continue;
             }
-            if !txn.writes.is_empty() {
+            if !txn.is_empty() {
                 head.revision += 1;
                 tables::apply(&transaction, head.revision, &txn.writes)?;
+                if let Some(through) = txn.cut {
+                    audit::cut(&transaction, &mut bounds, through)?;
+                }
+                audit::append(&transaction, &mut bounds.head, head.revision, &txn.audit)?;
             }
             outcomes.push(Outcome::At(head.revision));
         }
@@ -163,8 +171,11 @@ impl Writer {
             }
             tables::set_head(&transaction, head)?;
         }
+        if bounds != self.bounds {
+            audit::set_bounds(&transaction, bounds)?;
+        }
         transaction.commit()?;
-        Ok((head, outcomes))
+        Ok((head, bounds, outcomes))
     }
 
     /// Watchers first: who has been answered may look for what he wrote.
@@ -175,7 +186,7 @@ impl Writer {
             let amount = size(&txn);
             let result = match outcome {
                 Outcome::At(revision) => {
-                    if amount.writes > 0 {
+                    if !txn.is_empty() {
                         self.since_checkpoint.writes += amount.writes;
                         self.since_checkpoint.bytes += amount.bytes;
                         committed.push(Committed::new(revision, txn.writes));
@@ -270,7 +281,8 @@ fn size(txn: &Txn) -> Amount {
         Write::Put { key, value } => key.len() + value.len(),
         Write::Delete { key } => key.len(),
     });
-    Amount { writes: txn.writes.len(), bytes: bytes.sum() }
+    let told = txn.audit.iter().map(Vec::len);
+    Amount { writes: txn.writes.len() + txn.audit.len(), bytes: bytes.chain(told).sum() }
 }
 
 /// Refuses what would make one group, and with it everyone's wait, too long.

@@ -9,6 +9,7 @@ use tradewind_core::view::{Event, LogsView, TaskLogLine};
 use crate::{
     cli::{Context, Error, args, render},
     client,
+    problem::{Kind, Problem},
 };
 
 const RETRY: Duration = Duration::from_millis(500);
@@ -69,7 +70,12 @@ async fn follow<T: Serialize + DeserializeOwned>(
         opened = resume == Resume::Yes;
         while let Some(Ok(event)) = stream.next().await {
             if event.name == "error" {
-                return Err(Error::Stream { message: event.data });
+                match serde_json::from_str::<Problem>(&event.data) {
+                    // The daemon is going: another will answer.
+                    Ok(problem) if problem.kind == Kind::Unavailable && resume == Resume::Yes => break,
+                    Ok(problem) => return Err(client::Error::Refused(Box::new(problem)).into()),
+                    Err(_) => return Err(Error::Stream { message: event.data }),
+                }
             }
             if let Some(id) = &event.id {
                 query.retain(|(name, _)| *name != "after");

@@ -114,7 +114,8 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
     for step in steps {
         match step {
             Step::Commit { expects, writes } => {
-                let txn = Txn { expects: expects.iter().map(|expected| model.expect(expected)).collect(), writes };
+                let expects = expects.iter().map(|expected| model.expect(expected)).collect();
+                let txn = Txn { expects, writes, ..Txn::default() };
                 let wanted = model.commit(&txn);
                 match (database.commit(txn).await, wanted) {
                     (Ok(revision), Ok(wanted)) => prop_assert_eq!(revision, wanted),

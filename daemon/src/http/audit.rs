@@ -1,0 +1,68 @@
+//! `/v1/audit`: the log of everything that has happened, whose every entry is chained to the one before it.
+
+use aide::transform::TransformOperation;
+use axum::{Json, extract::State};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tradewind_core::{
+    audit::{Bounds, Page, Verdict},
+    names::Digest,
+};
+
+use super::{
+    App, Error,
+    extract::{OptionalJson, Query},
+};
+
+const DEFAULT_LIMIT: usize = 100;
+const MOST: usize = 10_000;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditQuery {
+    /// Only those behind this number. Default: the last ones.
+    after: Option<u64>,
+    /// At most so many, and at most 10000. Default 100.
+    limit: Option<usize>,
+}
+
+/// What is to be checked beyond the chain itself.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditCheck {
+    /// A hash that was noted earlier: some entry must have it.
+    expect: Option<Digest>,
+}
+
+pub async fn list(State(app): State<App>, Query(query): Query<AuditQuery>) -> Result<Json<Page>, Error> {
+    Ok(Json(app.controller.audit(query.after, query.limit.unwrap_or(DEFAULT_LIMIT).min(MOST)).await?))
+}
+
+pub fn list_docs(op: TransformOperation) -> TransformOperation {
+    op.id("listAudit")
+        .tag("audit")
+        .summary("Read the audit log")
+        .description("An entry's hash is the SHA-256 of the hash before it, its number, its revision and the bytes of its event.")
+        .default_response::<Error>()
+}
+
+pub async fn head(State(app): State<App>) -> Result<Json<Bounds>, Error> {
+    Ok(Json(app.controller.audit_bounds().await?))
+}
+
+pub fn head_docs(op: TransformOperation) -> TransformOperation {
+    op.id("getAuditHead")
+        .tag("audit")
+        .summary("Number and hash of the last entry")
+        .description("Noted elsewhere, it shows later that the log's end was not cut off.")
+        .default_response::<Error>()
+}
+
+pub async fn verify(State(app): State<App>, OptionalJson(check): OptionalJson<AuditCheck>) -> Result<Json<Verdict>, Error> {
+    let AuditCheck { expect } = check.unwrap_or_default();
+    Ok(Json(app.controller.audit_verify(expect).await?))
+}
+
+pub fn verify_docs(op: TransformOperation) -> TransformOperation {
+    op.id("verifyAudit").tag("audit").summary("Check the chain of the whole audit log").default_response::<Error>()
+}
