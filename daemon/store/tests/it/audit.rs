@@ -64,16 +64,17 @@ async fn every_byte_counts() {
     let (_folder, options) = state();
     filled(&options, 40).await;
     let whole = std::fs::read(&options.path).unwrap();
-    let places: Vec<usize> = (0..40)
-        .map(|n| {
-            let name = format!("Thing{n:03}");
-            whole.windows(name.len()).position(|w| w == name.as_bytes()).unwrap()
-        })
-        .collect();
-    for (n, place) in places.iter().enumerate().step_by(7) {
+    // Splitting a page leaves copies of rows in it that count no more.
+    let places = |n: usize| {
+        let name = format!("Thing{n:03}").into_bytes();
+        let found: Vec<usize> = (0..whole.len() - name.len()).filter(|at| whole[*at..].starts_with(&name)).collect();
+        assert!(!found.is_empty());
+        found
+    };
+    for n in (0..40).step_by(7) {
         for offset in [0usize, 5, 60, 200] {
             let mut bytes = whole.clone();
-            bytes[place + offset] ^= 0x04;
+            places(n).into_iter().for_each(|place| bytes[place + offset] ^= 0x04);
             std::fs::write(&options.path, &bytes).unwrap();
             let found = fault(&options).await.unwrap_or_else(|| panic!("entry {n}, byte {offset} was not found"));
             assert_eq!(found.seq(), n as u64 + 1, "{found}");

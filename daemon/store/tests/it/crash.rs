@@ -134,7 +134,7 @@ async fn after_a_crash_damage_is_found_before_anything_is_done() {
     fs::write(&image.path, bytes).unwrap();
 
     let error = Database::open(image).unwrap_err();
-    assert!(error.to_string().contains("is damaged (") && error.to_string().contains("put a copy back"), "{error}");
+    assert!(error.to_string().contains("is damaged (") && error.to_string().contains("put a backup back"), "{error}");
 }
 
 #[tokio::test]
