@@ -82,6 +82,21 @@ pub(super) fn changing(event: Event, before: Option<&AllocationRecord>, after: O
     event.changing(before.map(facts).as_ref(), after.map(facts).as_ref())
 }
 
+/// What is told of a change of an allocation's record that is no observation. None: only its provider's own bytes have changed.
+pub(super) fn revision_event(before: &AllocationRecord, after: &AllocationRecord) -> Option<Event> {
+    let reason = match (before, after) {
+        (b, a) if a.stage == Stage::Removing && b.stage != Stage::Removing => "AllocationRemoving",
+        (b, a) if a.stage == Stage::Applied && b.stage != Stage::Applied => "AllocationApplied",
+        (b, a) if b.state.is_some() && a.state.is_none() => "AllocationLost",
+        (b, a) if a.superseded && !b.superseded => "AllocationSuperseded",
+        (b, a) if b.replicas != a.replicas => "AllocationResized",
+        (b, a) if b.attempt != a.attempt || b.workload != a.workload || b.stage != a.stage => "AllocationUpdated",
+        _ => return None,
+    };
+    let message = format!("{} × {} on {}/{}", after.replicas, after.task, after.provider, after.offer.region);
+    Some(changing(allocation_event(Severity::Info, reason, after, message), Some(before), Some(after)))
+}
+
 impl Shared {
     /// A new identifier: ordered by time, unique.
     pub(super) fn ulid(&self) -> Ulid {

@@ -10,7 +10,7 @@ use tradewind_core::{
     record::{AllocationRecord, DeploymentKey, Stage},
     retry,
     store::{Error, Expect, Txn},
-    view::{Event, Severity},
+    view::{Cause, Event, Severity},
     workload::Phase,
 };
 
@@ -104,7 +104,8 @@ impl Shared {
     pub(super) async fn give_up(&self, job: &Job, failure: &Failure) -> Result<Ended, Error> {
         let record = &job.record;
         let message = format!("{}: {}", record.offer.id, failure.message);
-        let told = Box::new(allocation_event(Severity::Warning, "OutOfCapacity", record, message));
+        let told = allocation_event(Severity::Warning, "OutOfCapacity", record, message);
+        let told = Box::new(told.because(Cause::Failure(failure.kind.to_string())));
         let still = |current: &AllocationRecord| Flight::of(current) == Flight::of(record);
         if job.unsure {
             self.note((*told).clone()).await;
@@ -132,7 +133,8 @@ impl Shared {
     pub(super) async fn gone(&self, job: &Job) -> Result<Ended, Error> {
         let record = &job.record;
         let message = format!("{} × {} removed from {}/{}", record.replicas, record.task, record.provider, record.offer.region);
-        let told = Box::new(allocation_event(Severity::Info, "AllocationRemoved", record, message));
+        let told = allocation_event(Severity::Info, "AllocationRemoved", record, message);
+        let told = Box::new(journal::changing(told, Some(record), None));
         self.revise(&record.id, |current| (current.stage == Stage::Removing).then(|| Revised::Deleted(told.clone()))).await?;
         self.offers.forget(&record.provider);
         lock(&self.world).mark_waiting();
@@ -167,7 +169,14 @@ impl Shared {
             let Some(revised) = change(&current) else { return Ok(()) };
             let txn = Txn::new().expect(Expect::AtRevision { key: current.path(), revision });
             let txn = match &revised {
-                Revised::Put(after) => Self::put_allocation(txn, after)?,
+                Revised::Put(after) => {
+                    let txn = Self::put_allocation(txn, after)?;
+                    let seen = || Cause::Observation(format!("the provider's answer to attempt {}", current.attempt));
+                    match journal::revision_event(&current, after) {
+                        Some(told) => self.tell(txn, told.because(seen()))?,
+                        None => txn,
+                    }
+                }
                 Revised::Deleted(told) => self.tell(txn.delete(current.path()), (**told).clone())?,
             };
             match (self.store.commit(txn).await, revised) {

@@ -17,7 +17,7 @@ use tradewind_core::{
 use super::{
     Shared,
     decide::{Outcome, Work},
-    journal::{CONTROLLER, allocation_event, changing, event},
+    journal::{CONTROLLER, allocation_event, changing, event, revision_event},
     lock,
     state::{Flight, Next, Reserved, World},
 };
@@ -116,6 +116,11 @@ impl Shared {
                 txn = Self::put_allocation(txn, record)?;
                 if let Some(before) = work.actual.iter().find(|r| r.id == record.id) {
                     txn = txn.expect(self.unchanged(before)?);
+                    if let Some(mut told) = revision_event(before, record) {
+                        let decided = record.decision.clone().filter(|id| decision.as_ref().is_some_and(|d| d.id == *id));
+                        told.cause = Some(decided.map_or(Cause::Generation(work.record.generation), Cause::Decision));
+                        txn = self.tell(txn, told)?;
+                    }
                 } else {
                     let place = format!("{}/{}", record.provider, record.offer.region);
                     let message = format!("{} × {} placed on {place} ({})", record.replicas, record.task, record.offer.id);
