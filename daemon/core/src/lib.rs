@@ -15,6 +15,7 @@ pub mod plan;
 pub mod plugin;
 pub mod record;
 pub mod retry;
+pub mod rollout;
 pub mod store;
 pub mod units;
 pub mod view;

@@ -9,6 +9,7 @@ mod repeated;
 mod resolve;
 mod schema;
 mod tree;
+mod update;
 mod yaml;
 
 use indexmap::IndexMap;
@@ -26,6 +27,7 @@ pub use forms::{EnvSpec, GpuSpec, PortSpec};
 pub use parse::{Format, Invalid, Problem, parse};
 pub use resolve::{Constraints, Resolved, Target, resolve};
 pub use schema::json_schema;
+pub use update::{CanaryStepSpec, UpdateSpec};
 
 /// The only API version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -78,6 +80,9 @@ pub struct Spec {
     /// Constraints for every task.
     #[serde(default, skip_serializing_if = "Placement::is_empty")]
     pub placement: Placement,
+    /// How a new version of a service takes the place of the old one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<UpdateSpec>,
     /// Long-running tasks, by name.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub services: IndexMap<TaskName, Service>,
@@ -234,6 +239,9 @@ task! {
         /// Decides whether a replica is restarted. Default: health alone never restarts one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         liveness: Option<HealthSpec>,
+        /// How a new version takes the place of the old one, where it differs from the deployment's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        update: Option<UpdateSpec>,
     }
 }
 

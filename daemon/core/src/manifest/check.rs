@@ -5,6 +5,7 @@ mod health;
 mod place;
 mod resources;
 mod task;
+mod update;
 
 use super::{
     Manifest,
@@ -47,6 +48,10 @@ pub(super) fn check(manifest: &Manifest) -> Vec<(Path, String)> {
     labels(&mut found, &manifest.metadata.labels, &Path::default().key("metadata").key("labels"));
     place::placement(&mut found, &spec.placement, &spec_at.clone().key("placement"));
 
+    if let Some(update) = &spec.update {
+        update::update(&mut found, None, update, &spec_at.clone().key("update"));
+    }
+
     let tasks = spec.services.len() + spec.jobs.len();
     found.require(tasks > 0, || spec_at.clone(), || "nothing to run: describe at least one task under \"services\" or \"jobs\"".to_owned());
     if tasks > MAX_TASKS {
@@ -54,7 +59,11 @@ pub(super) fn check(manifest: &Manifest) -> Vec<(Path, String)> {
         return found.0;
     }
     for (name, service) in &spec.services {
-        task::service(&mut found, service, &spec_at.clone().key("services").key(name.as_str()));
+        let at = spec_at.clone().key("services").key(name.as_str());
+        task::service(&mut found, service, &at);
+        if let Some(own) = &service.update {
+            update::update(&mut found, spec.update.as_ref(), own, &at.key("update"));
+        }
     }
     for (name, job) in &spec.jobs {
         let at = spec_at.clone().key("jobs").key(name.as_str());

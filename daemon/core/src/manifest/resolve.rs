@@ -1,9 +1,12 @@
 //! From a valid manifest to what the scheduler and the providers need: workloads with every default filled in.
 
-use super::{EnvSpec, GpuSpec, HealthSpec, Job, LimitsSpec, Manifest, Placement, PortSpec, ResourcesSpec, Service, StopSpec, VolumeSpec};
+use super::{
+    EnvSpec, GpuSpec, HealthSpec, Job, LimitsSpec, Manifest, Placement, PortSpec, ResourcesSpec, Service, StopSpec, UpdateSpec, VolumeSpec,
+};
 use crate::{
     names::{InstanceName, Region, TaskName},
     placement::Spread,
+    rollout::{Strategy, Update},
     units::{Bytes, MicroUsd, Millis},
     workload::{
         Accelerator, Check, ConfigFile, EnvValue, EnvVar, FileContent, Labels, Network, Port, Probe, Probes, Resources, Run, SecretRef,
@@ -23,6 +26,8 @@ pub struct Resolved {
     pub duration: Millis,
     pub workload: Workload,
     pub constraints: Constraints,
+    /// How a new version of it takes the place of the old one. Jobs are always recreated.
+    pub update: Update,
 }
 
 /// The place that a target pins a task to.
@@ -73,6 +78,7 @@ pub fn resolve(manifest: &Manifest) -> Vec<Resolved> {
             duration: service.duration.unwrap_or(SERVICE_DURATION),
             workload: service_workload(service),
             constraints: constraints(&spec.placement, &service.placement),
+            update: UpdateSpec::resolve(spec.update.as_ref(), service.update.as_ref()),
         };
         out.extend(at_targets(manifest, base));
     }
@@ -85,6 +91,7 @@ pub fn resolve(manifest: &Manifest) -> Vec<Resolved> {
             duration: job.duration.unwrap_or(JOB_DURATION),
             workload: job_workload(job),
             constraints: constraints(&spec.placement, &job.placement),
+            update: Update { strategy: Strategy::Recreate, drain: Millis(0), ..Update::default() },
         });
     }
     out
