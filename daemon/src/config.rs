@@ -53,6 +53,9 @@ pub struct Controller {
     pub observe_interval_changing: Millis,
     /// The most provider calls that change something, at once.
     pub concurrency: u32,
+    /// Whether a task of a higher priority takes places of other namespaces as well. Priorities are what each namespace makes of them,
+    /// so the default is no.
+    pub preempt_across_namespaces: bool,
 }
 
 /// Limits of all plugin calls together. Those of one call are in its instance file.
@@ -140,6 +143,7 @@ impl Config {
                 observe_interval: Millis::from_secs(5),
                 observe_interval_changing: Millis(100),
                 concurrency: 64,
+                preempt_across_namespaces: false,
             },
             calls: Calls { slots: 128, slot_wait: Millis::from_secs(5), memory_ceiling: Bytes(512 << 20) },
             reload: Reload { quiet: Millis(100), rescan: Millis::from_secs(30), max_size: Bytes(64 << 20) },

@@ -3,13 +3,16 @@
 
 mod apply;
 mod audit;
+mod budget;
 mod decide;
 mod handle;
 mod journal;
 mod landing;
 mod logs;
+mod namespaces;
 mod observe;
 mod offers;
+mod preempt;
 mod reconcile;
 mod render;
 mod state;
@@ -37,8 +40,10 @@ use state::{Entry, World};
 pub enum Error {
     #[error("there is no {what} \"{name}\"")]
     NotFound { what: &'static str, name: String },
-    #[error("deployment \"{name}\" is at generation {actual}, not {expected}")]
-    Generation { name: String, expected: u64, actual: u64 },
+    #[error("{what} \"{name}\" is at generation {actual}, not {expected}")]
+    Generation { what: &'static str, name: String, expected: u64, actual: u64 },
+    #[error("namespace \"{name}\" has deployments ({deployments}): its limits can be removed when they are gone")]
+    InUse { name: String, deployments: usize },
     #[error("deployment \"{name}\" is being deleted")]
     Deleting { name: String },
     /// A name in the request that this daemon does not know: the field's path, the message.
@@ -82,6 +87,8 @@ pub struct Options {
     pub observe_interval_changing: Millis,
     /// The most provider calls that change something, at once.
     pub concurrency: usize,
+    /// Whether a higher priority takes places of other namespaces as well.
+    pub preempt_across_namespaces: bool,
     pub keep_decisions: usize,
     pub keep_events: usize,
     pub keep_audit: u64,
@@ -122,6 +129,9 @@ struct Shared {
     wake: Notify,
     watchlist: observe::Watchlist,
     offers: offers::Book,
+    /// Taken after `world` where both are.
+    namespaces: Mutex<namespaces::Book>,
+    standings: Mutex<preempt::Standings>,
     ids: Mutex<ulid::Generator>,
     /// One for each provider call that changes something.
     slots: Semaphore,
@@ -140,7 +150,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The state can't be read, or has a document that this version does not understand.
 pub async fn start(options: Options, surroundings: Surroundings) -> Result<Controller, Error> {
     let Surroundings { store, plugins, plugin_changes, clock, hints } = surroundings;
-    let world = load(store.as_ref()).await?;
+    let mut world = load(store.as_ref()).await?;
+    let namespaces = namespaces::Book::load(store.as_ref(), &mut world).await?;
     tracing::info!(deployments = world.deployments.len(), allocations = world.owners.len(), "state read");
     let shared = Arc::new(Shared {
         slots: Semaphore::new(options.concurrency.max(1)),
@@ -153,6 +164,8 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         wake: Notify::new(),
         watchlist: observe::Watchlist::default(),
         offers: offers::Book::default(),
+        namespaces: Mutex::new(namespaces),
+        standings: Mutex::default(),
         ids: Mutex::new(ulid::Generator::new()),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
@@ -161,6 +174,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     shared.tasks.spawn(shared.clone().schedule());
     shared.tasks.spawn(shared.clone().watch_allocations(hints));
     shared.tasks.spawn(shared.clone().tidy());
+    shared.tasks.spawn(shared.clone().account());
     Ok(Controller { shared })
 }
 

@@ -14,6 +14,7 @@ mod guard;
 mod health;
 mod logs;
 mod metrics;
+mod namespaces;
 mod offers;
 mod openapi;
 mod plugins;
@@ -100,6 +101,13 @@ fn routes() -> ApiRouter<App> {
         .api_route("/v1/deployments/{name}/plan", post_with(deployments::plan, deployments::plan_docs))
         .api_route("/v1/deployments/{name}/logs", get_with(logs::get, logs::docs))
         .api_route("/v1/deployments/{name}/events", get_with(events::of_deployment, events::of_deployment_docs))
+        .api_route("/v1/namespaces", get_with(namespaces::list, namespaces::list_docs))
+        .api_route(
+            "/v1/namespaces/{name}",
+            get_with(namespaces::get, namespaces::get_docs)
+                .merge(put_with(namespaces::put, namespaces::put_docs))
+                .merge(delete_with(namespaces::delete, namespaces::delete_docs)),
+        )
         .api_route("/v1/offers", get_with(offers::list, offers::docs))
         .api_route("/v1/assessments", post_with(assessments::create, assessments::docs))
         .api_route("/v1/decisions", get_with(decisions::list, decisions::list_docs))

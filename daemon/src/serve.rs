@@ -173,6 +173,7 @@ fn controller_options(config: &Config) -> controller::Options {
         observe_interval: config.controller.observe_interval,
         observe_interval_changing: config.controller.observe_interval_changing,
         concurrency: config.controller.concurrency as usize,
+        preempt_across_namespaces: config.controller.preempt_across_namespaces,
         keep_decisions: config.keep.decisions as usize,
         keep_events: config.keep.events as usize,
         keep_audit: u64::from(config.keep.audit),

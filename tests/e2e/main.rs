@@ -4,6 +4,7 @@
 mod api;
 mod assessment;
 mod authors;
+mod budgets;
 mod faults;
 mod jobs;
 mod reload;

@@ -2,17 +2,20 @@
 
 pub mod assess;
 pub mod audit;
+pub mod budget;
 pub mod capability;
 pub mod cost;
 pub mod difference;
 pub mod failure;
 pub mod grant;
+pub mod ledger;
 pub mod manifest;
 pub mod names;
 pub mod offer;
 pub mod placement;
 pub mod plan;
 pub mod plugin;
+pub mod preempt;
 pub mod record;
 pub mod retry;
 pub mod rollout;

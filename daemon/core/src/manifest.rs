@@ -3,6 +3,7 @@
 mod check;
 mod forms;
 mod json;
+pub mod namespace;
 mod parse;
 mod read;
 mod repeated;

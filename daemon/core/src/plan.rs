@@ -66,7 +66,8 @@ pub fn need_digest(need: &Need) -> Digest {
     Digest::of(&serde_json::to_vec(need).unwrap_or_default())
 }
 
-fn serves(record: &AllocationRecord, task: &TaskName, target: Option<&Target>) -> bool {
+/// Whether an allocation stands for its task: nothing has replaced it, and it is not on its way out.
+pub fn serves(record: &AllocationRecord, task: &TaskName, target: Option<&Target>) -> bool {
     record.stage != Stage::Removing && !record.superseded && record.task == *task && record.target.as_ref() == target
 }
 
@@ -76,6 +77,12 @@ pub fn settled(task: &Resolved, need: Digest, actual: &[AllocationRecord]) -> Op
     let replicas: u64 = mine.iter().map(|r| u64::from(r.replicas)).sum();
     let fits = replicas == u64::from(task.replicas) && mine.iter().all(|r| r.need == need && r.phase != Phase::Gone);
     fits.then(|| mine.into_iter().map(placement_of).collect())
+}
+
+/// Where a task runs now, enough or not.
+pub fn current(task: &Resolved, actual: &[AllocationRecord]) -> Vec<Placement> {
+    let mine = actual.iter().filter(|r| serves(r, &task.name, task.target.as_ref()) && r.phase != Phase::Gone);
+    mine.map(placement_of).collect()
 }
 
 /// What the policy shall take into account of where a task runs now.
@@ -249,6 +256,7 @@ mod tests {
                 state: None,
                 phase: Phase::Running,
                 created_at: Instant(0),
+                meter: None,
             });
         }
         after

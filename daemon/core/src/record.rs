@@ -3,9 +3,11 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
-    manifest::{Manifest, Target},
+    ledger::{Ledger, Meter},
+    manifest::{Manifest, Target, namespace},
     names::{AllocationId, DecisionId, DeploymentName, Digest, InstanceName, Namespace, TaskName},
     units::{Instant, MicroUsd},
+    view::HeldBack,
     workload::{ChosenOffer, Phase, Workload},
 };
 
@@ -13,6 +15,12 @@ pub const DEPLOYMENTS: &str = "deployments/";
 pub const ALLOCATIONS: &str = "allocations/";
 pub const DECISIONS: &str = "decisions/";
 pub const EVENTS: &str = "events/";
+pub const NAMESPACES: &str = "namespaces/";
+/// Ended intervals of cost that are in no ledger yet.
+pub const SEGMENTS: &str = "segments/";
+pub const LEDGERS: &str = "ledgers/";
+/// What holds deployments back.
+pub const HELD: &str = "held/";
 
 /// A deployment's identity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,6 +32,10 @@ pub struct DeploymentKey {
 impl DeploymentKey {
     pub fn path(&self) -> String {
         format!("{DEPLOYMENTS}{}/{}", self.namespace, self.name)
+    }
+
+    pub fn held_path(&self) -> String {
+        format!("{HELD}{}/{}", self.namespace, self.name)
     }
 }
 
@@ -45,6 +57,35 @@ pub struct DeploymentRecord {
     pub deleting: bool,
     pub created_at: Instant,
     pub updated_at: Instant,
+}
+
+/// The limits of a namespace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespaceRecord {
+    /// The document's version.
+    pub v: u32,
+    pub generation: u64,
+    pub manifest: namespace::Document,
+    pub updated_at: Instant,
+}
+
+/// What a namespace has spent, but for what is running up.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LedgerRecord {
+    /// The document's version.
+    pub v: u32,
+    pub ledger: Ledger,
+}
+
+/// The tasks of a deployment that have fewer replicas than they want. Written with the intent that follows from it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldRecord {
+    /// The document's version.
+    pub v: u32,
+    pub tasks: Vec<HeldBack>,
 }
 
 /// How far an allocation is. Written before the effect it announces.
@@ -93,6 +134,9 @@ pub struct AllocationRecord {
     /// As last observed.
     pub phase: Phase,
     pub created_at: Instant,
+    /// What it costs, for the namespace's ledger. None: written before there were meters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meter: Option<Meter>,
 }
 
 impl AllocationRecord {

@@ -1,6 +1,7 @@
 //! What the HTTP API shows: the daemon renders these, the command line reads them back. Wire types only.
 
 mod event;
+mod namespace;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use crate::{
 };
 
 pub use event::{Cause, Cursor, Event, Severity};
+pub use namespace::{HeldBack, HeldKind, HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView, SpendView, UsageView};
 
 /// Where a deployment, or one of its tasks, stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -98,6 +98,9 @@ pub enum Command {
     /// Providers and policies: list, inspect, reload, roll back, write, build
     #[command(subcommand)]
     Plugin(Plugin),
+    /// Namespaces: budgets, quotas, and what has been spent
+    #[command(subcommand)]
+    Namespace(NamespaceCommand),
     /// The settings: what is in force, where each came from
     Config(Config),
     /// Print the JSON Schema of the manifest
@@ -255,6 +258,18 @@ pub enum Plugin {
         #[arg(long, env = "TRADEWIND_SDK", value_name = "DIR")]
         sdk: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum NamespaceCommand {
+    /// List the namespaces with what they use and cost
+    List,
+    /// Show a namespace: limits, usage, spending, and who is held back
+    Show { name: String },
+    /// Set the limits of namespaces
+    Set(Files),
+    /// Remove the limits of a namespace that has no deployments
+    Delete { name: String },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

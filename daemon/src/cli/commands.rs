@@ -7,6 +7,7 @@ pub mod config;
 mod decisions;
 mod delete;
 mod deployments;
+mod namespaces;
 mod offers;
 mod plan;
 mod plugins;
@@ -46,6 +47,7 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
         Command::Decisions { deployment, limit } => decisions::list(context, deployment, limit).await?,
         Command::Decision(super::args::Decision::Show { id }) => decisions::show(context, &id).await?,
         Command::Plugin(args) => plugins::run(context, args).await?,
+        Command::Namespace(args) => namespaces::run(context, args).await?,
         Command::Schema => {
             let schema: serde_json::Value = context.client.get(&["v1", "schema", "manifest"], &[]).await?;
             context.output.text(&serde_json::to_string_pretty(&schema).map_err(|e| Error::Encode { form: "JSON", source: e.into() })?)?;

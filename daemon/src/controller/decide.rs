@@ -1,12 +1,13 @@
 //! Deciding: one policy call for a whole batch of deployments, and what it means for each of them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Instant as Watch,
 };
 
 use tradewind_core::{
+    budget::Verdict as Judgement,
     failure::Failure,
     manifest::Resolved,
     names::{DecisionId, Digest, InstanceName},
@@ -16,13 +17,19 @@ use tradewind_core::{
     record::{AllocationRecord, DeploymentKey, DeploymentRecord},
     store::Revision,
     units::MicroUsd,
-    view::{DecisionView, ExcludedView, ProviderFailure, TaskReason, UnplacedView},
+    view::{DecisionView, ExcludedView, HeldBack, ProviderFailure, TaskReason, UnplacedView},
     workload::ChosenOffer,
 };
 
-use super::Shared;
+use super::{
+    Shared,
+    budget::{Admission, Chosen},
+    lock,
+    preempt::Taking,
+};
 
 /// A deployment to decide about.
+#[derive(Clone)]
 pub(super) struct Work {
     pub(super) key: DeploymentKey,
     pub(super) record: Arc<DeploymentRecord>,
@@ -38,6 +45,12 @@ pub(super) struct Outcome {
     /// In the order of the resolved tasks.
     pub(super) desired: Vec<Desired>,
     pub(super) unplaced: Vec<UnplacedView>,
+    /// What holds its tasks back, as it is now.
+    pub(super) held: Vec<HeldBack>,
+    /// Other deployments that have to make room.
+    pub(super) others: BTreeSet<DeploymentKey>,
+    /// Places of lower priorities that it takes.
+    pub(super) takings: Vec<Taking>,
     pub(super) decision: Option<DecisionView>,
     /// For the tasks' whole estimated durations, of what has been decided.
     pub(super) estimated: MicroUsd,
@@ -74,31 +87,70 @@ struct Verdict {
     decided: Vec<Decided>,
 }
 
+/// What one policy's part of the batch is decided with.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    snapshot: &'a Snapshot,
+    policy: &'a InstanceName,
+    works: &'a [Work],
+    table: &'a Table,
+}
+
 impl Shared {
+    /// The deployment's own policy, else its namespace's, else the daemon's.
+    fn policy_of(&self, work: &Work) -> InstanceName {
+        let own = work.record.manifest.spec.policy.clone();
+        let of_namespace = || lock(&self.namespaces).policy(&work.key.namespace).cloned();
+        own.or_else(of_namespace).unwrap_or_else(|| self.options.default_policy.clone())
+    }
+
     /// Decides about a batch. The outcomes are in the order of the works. Providers that gave no offers come with them.
     pub(super) async fn decide(self: &Arc<Self>, snapshot: &Snapshot, works: &[Work]) -> (Vec<Outcome>, Vec<ProviderFailure>) {
-        let mut outcomes: Vec<Outcome> = works.iter().map(|_| Outcome::default()).collect();
+        let mut failures = Vec::new();
+        let mut assessed = None;
+        let (mut admission, mut outcomes) = (Admission::default(), Vec::new());
+        let mut granted = None;
+        if self.is_limited(works) {
+            let (table, missing) = self.assess(snapshot).await;
+            let table = self.without_kept(table, works);
+            admission = self.admit(works, Some(&table));
+            let (less, held) = admission.apply(works);
+            outcomes.extend(held.into_iter().map(|held| Outcome { unplaced: unplaced(&held), held, ..Outcome::default() }));
+            if let Some(first) = outcomes.first_mut() {
+                first.others = admission.outgrown();
+            }
+            (granted, failures, assessed) = (Some(less), missing, Some(table));
+        }
+        let works = granted.as_deref().unwrap_or(works);
+        outcomes.resize_with(works.len(), Outcome::default);
         let mut settled: HashMap<(usize, usize), Vec<Placement>> = HashMap::new();
-        let mut open: BTreeMap<&InstanceName, Vec<Open>> = BTreeMap::new();
+        let mut open: BTreeMap<InstanceName, Vec<Open>> = BTreeMap::new();
         for (w, work) in works.iter().enumerate() {
-            let policy = work.record.manifest.spec.policy.as_ref().unwrap_or(&self.options.default_policy);
+            let policy = self.policy_of(work);
             for (t, task) in work.resolved.iter().enumerate() {
                 let need = plan::need_digest(&Need::of(task));
-                if let Some(placements) = plan::settled(task, need, &work.actual) {
+                if task.replicas == 0 {
+                    settled.insert((w, t), Vec::new());
+                } else if let Some(placements) = plan::settled(task, need, &work.actual) {
                     settled.insert((w, t), placements);
                 } else {
                     let want = Want::of(&work.key.namespace, &work.key.name, task);
                     let want = plan::with_current(want, task, &work.actual);
-                    open.entry(policy).or_default().push(Open { work: w, task: t, want, stay: Vec::new() });
+                    open.entry(policy.clone()).or_default().push(Open { work: w, task: t, want, stay: Vec::new() });
                 }
             }
         }
 
-        let mut failures = Vec::new();
         let mut decided: HashMap<(usize, usize), Decided> = HashMap::new();
         if !open.is_empty() {
-            let (table, missing) = self.assess(snapshot).await;
-            failures = missing;
+            let table = match assessed {
+                Some(table) => table,
+                None => {
+                    let (table, missing) = self.assess(snapshot).await;
+                    failures = missing;
+                    self.without_kept(table, works)
+                }
+            };
             let answers = |p: &InstanceName| snapshot.providers.contains_key(p) && !failures.iter().any(|f| f.provider == *p);
             for (policy, mut tasks) in open {
                 for one in &mut tasks {
@@ -107,8 +159,12 @@ impl Shared {
                     one.want.current.retain(|(provider, _, _)| answers(provider));
                     one.want.replicas -= one.stay.iter().map(|p| p.replicas).sum::<u32>().min(one.want.replicas);
                 }
-                self.decide_with(snapshot, policy, tasks, &table, &mut outcomes, &mut decided).await;
+                let call = Call { snapshot, policy: &policy, works, table: &table };
+                self.decide_with(call, tasks, &mut admission, &mut outcomes, &mut decided).await;
             }
+            assessed = Some(table);
+        } else {
+            assessed = None;
         }
         for (w, (work, outcome)) in works.iter().zip(&mut outcomes).enumerate() {
             let decision = outcome.decision.as_ref().map(|d| d.id.clone());
@@ -135,22 +191,25 @@ impl Shared {
                     decision,
                 });
             }
+            outcome.held.extend(self.still_preempted(work, outcome));
+        }
+        if let Some(table) = assessed {
+            self.seek_room(works, &table, &mut outcomes);
         }
         (outcomes, failures)
     }
 
     async fn decide_with(
         &self,
-        snapshot: &Snapshot,
-        policy: &InstanceName,
-        open: Vec<Open>,
-        table: &Table,
+        call: Call<'_>,
+        mut open: Vec<Open>,
+        admission: &mut Admission,
         outcomes: &mut [Outcome],
         decided: &mut HashMap<(usize, usize), Decided>,
     ) {
-        let wants: Vec<Want> = open.iter().map(|o| o.want.clone()).collect();
+        let Call { snapshot, policy, works, table } = call;
         let verdict = match snapshot.policies.get(policy) {
-            Some(policy) => self.consult(policy.as_ref(), &wants, table).await,
+            Some(policy) => self.within_budget(policy.as_ref(), works, &mut open, table, admission, outcomes).await,
             None => Err(Failure::unavailable(format!("there is no policy \"{policy}\""))
                 .code("policy-missing")
                 .remedy("put its component into the plugin folder, or name another policy in spec.policy")),
@@ -165,7 +224,7 @@ impl Shared {
             }
             Ok(verdict) => {
                 let at = self.clock.now();
-                let batch = u32::try_from(wants.len()).unwrap_or(u32::MAX);
+                let batch = u32::try_from(open.len()).unwrap_or(u32::MAX);
                 for (o, mut d) in open.into_iter().zip(verdict.decided) {
                     d.placements.extend(o.stay);
                     if let Some(outcome) = outcomes.get_mut(o.work) {
@@ -188,10 +247,61 @@ impl Shared {
         }
     }
 
+    /// Has the policy choose, once more where stepping down to cheaper places is asked for. What passes a budget all the same does not
+    /// count: what runs stays as it is.
+    async fn within_budget(
+        &self,
+        policy: &dyn Policy,
+        works: &[Work],
+        open: &mut [Open],
+        table: &Table,
+        admission: &mut Admission,
+        outcomes: &mut [Outcome],
+    ) -> Result<Verdict, Failure> {
+        let mut verdict = self.consult(policy, open, table).await?;
+        let mut judged = admission.judge(&chosen(works, open, &verdict), false);
+        if judged.iter().any(|j| matches!(j, Judgement::AtMost(_))) {
+            for ((o, d), j) in open.iter_mut().zip(&verdict.decided).zip(&judged) {
+                let stays = d.placements.iter().map(|p| p.hourly.saturating_mul(u64::from(p.replicas)));
+                o.want.max_hourly = match j {
+                    Judgement::AtMost(most) => {
+                        // Where nothing runs yet each replica has its share, so that a dear one does not use up what all need.
+                        if o.want.current.is_empty() {
+                            let share = MicroUsd(most.0 / u64::from(o.want.replicas.max(1)));
+                            let max_price = &mut o.want.need.constraints.max_price;
+                            *max_price = Some(max_price.map_or(share, |own| own.min(share)));
+                        }
+                        *most
+                    }
+                    // What has been found to fit shall not cost more the second time.
+                    Judgement::Fits | Judgement::Refused(_) => stays.fold(MicroUsd(0), MicroUsd::saturating_add),
+                };
+            }
+            verdict = self.consult(policy, open, table).await?;
+            verdict.note = format!("{} (told to step down)", verdict.note).trim().to_owned();
+            judged = admission.judge(&chosen(works, open, &verdict), true);
+        }
+        for ((o, d), j) in open.iter_mut().zip(&mut verdict.decided).zip(judged) {
+            let Judgement::Refused(reason) = j else { continue };
+            let Some((work, task)) = works.get(o.work).and_then(|w| w.resolved.get(o.task).map(|t| (w, t))) else { continue };
+            d.placements = plan::current(task, &work.actual);
+            o.stay.clear();
+            let has: u32 = d.placements.iter().map(|p| p.replicas).sum();
+            d.unplaced =
+                Some(UnplacedView { task: task.name.clone(), replicas: task.replicas.saturating_sub(has), reason: reason.clone() });
+            if let Some(outcome) = outcomes.get_mut(o.work) {
+                outcome.held.retain(|h| h.task != task.name || h.target != task.target);
+                outcome.held.extend(admission.refused(&work.key, task, has, &reason));
+            }
+        }
+        Ok(verdict)
+    }
+
     /// One policy call. Nothing of the answer is used before it has been checked.
-    async fn consult(&self, policy: &dyn Policy, wants: &[Want], table: &Table) -> Result<Verdict, Failure> {
+    async fn consult(&self, policy: &dyn Policy, open: &[Open], table: &Table) -> Result<Verdict, Failure> {
         let seed = self.ulid().random() as u64;
-        let request = placement::build(wants, table, seed);
+        let wants: Vec<Want> = open.iter().map(|o| o.want.clone()).collect();
+        let request = placement::build(&wants, table, seed);
         let started = Watch::now();
         let answer = policy.place(&request).await?;
         let took_micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -246,6 +356,26 @@ fn decided(i: usize, want: &Want, request: &Request, placed: &Placed, answer: &A
     }
     let unplaced = placed.unplaced.clone().map(|(replicas, reason)| UnplacedView { task: want.task.clone(), replicas, reason });
     Decided { placements, reason: placement::reason(i, want, request, placed, &answer.scores, excluded), unplaced, estimated }
+}
+
+/// What the policy has chosen, with what was not open to it.
+fn chosen<'a>(works: &'a [Work], open: &'a [Open], verdict: &'a Verdict) -> Vec<Chosen<'a>> {
+    let one = |(o, d): (&'a Open, &'a Decided)| {
+        let work = works.get(o.work)?;
+        let placements = d.placements.iter().chain(&o.stay).collect();
+        Some(Chosen { key: &work.key, task: work.resolved.get(o.task)?, placements })
+    };
+    open.iter().zip(&verdict.decided).filter_map(one).collect()
+}
+
+/// What is held back has no place for the rest of its replicas.
+fn unplaced(held: &[HeldBack]) -> Vec<UnplacedView> {
+    let one = |h: &HeldBack| UnplacedView {
+        task: h.task.clone(),
+        replicas: h.wanted.saturating_sub(h.replicas),
+        reason: format!("{}: {}", h.kind.as_str(), h.reason),
+    };
+    held.iter().map(one).collect()
 }
 
 /// Names a request: equal requests have equal digests.

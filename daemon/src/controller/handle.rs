@@ -46,7 +46,7 @@ fn not_found(key: &DeploymentKey) -> Error {
 
 fn check_generation(key: &DeploymentKey, wanted: Option<u64>, actual: u64) -> Result<(), Error> {
     match wanted {
-        Some(expected) if expected != actual => Err(Error::Generation { name: key.to_string(), expected, actual }),
+        Some(expected) if expected != actual => Err(Error::Generation { what: "deployment", name: key.to_string(), expected, actual }),
         _ => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 use tradewind_core::{
-    names::{Actor, EventId, InstanceName},
+    names::{Actor, EventId, InstanceName, Namespace},
     record::{AllocationRecord, DECISIONS, DeploymentKey, DeploymentRecord, EVENTS, Stage},
     store::{Error, Record, Txn},
     units::MicroUsd,
@@ -35,6 +35,11 @@ pub(super) fn decode<T: DeserializeOwned>(record: &Record) -> Result<T, Error> {
 /// An event about a deployment.
 pub(super) fn event(severity: Severity, reason: &str, actor: &Actor, key: &DeploymentKey, message: impl Into<String>) -> Event {
     Event { namespace: Some(key.namespace.clone()), deployment: Some(key.name.clone()), ..Event::new(severity, reason, actor, message) }
+}
+
+/// An event about a whole namespace.
+pub(super) fn namespace_event(severity: Severity, reason: &str, actor: &Actor, namespace: &Namespace, message: impl Into<String>) -> Event {
+    Event { namespace: Some(namespace.clone()), ..Event::new(severity, reason, actor, message) }
 }
 
 /// An event about one of its allocations.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant as Tick;
 use tradewind_core::{
     failure::Failure,
+    ledger::{self, Meter},
     names::AllocationId,
     record::{AllocationRecord, DeploymentKey, Stage},
     retry,
@@ -81,6 +82,8 @@ impl Shared {
             after.state = Some(state.clone());
             if Flight::of(current) == Flight::of(record) {
                 after.stage = Stage::Applied;
+                // What the provider said of the cost was said of what was there before.
+                after.meter = after.meter.map(|m| Meter { metered: None, ..m });
             }
             Some(Revised::Put(Box::new(after)))
         })
@@ -97,6 +100,7 @@ impl Shared {
             }
         }
         self.look_at(&record.provider, [record.id.clone()]);
+        self.room_made(&record.provider);
         Ok(())
     }
 
@@ -168,6 +172,12 @@ impl Shared {
             let Some((current, revision)) = known else { return Ok(()) };
             let Some(revised) = change(&current) else { return Ok(()) };
             let txn = Txn::new().expect(Expect::AtRevision { key: current.path(), revision });
+            let (now, mut revised) = (self.clock.now(), revised);
+            let ended = match &mut revised {
+                Revised::Put(after) => ledger::turn(after, now),
+                Revised::Deleted(_) => ledger::close(&current, now),
+            };
+            let (txn, charge) = self.charge(txn, id, ended)?;
             let txn = match &revised {
                 Revised::Put(after) => {
                     let txn = Self::put_allocation(txn, after)?;
@@ -179,7 +189,11 @@ impl Shared {
                 }
                 Revised::Deleted(told) => self.tell(txn.delete(current.path()), (**told).clone())?,
             };
-            match (self.store.commit(txn).await, revised) {
+            let committed = self.store.commit(txn).await;
+            if committed.is_ok() {
+                self.charged(charge);
+            }
+            match (committed, revised) {
                 (Ok(revision), Revised::Put(after)) => lock(&self.world).insert_allocation(*after, revision),
                 (Ok(_), Revised::Deleted(_)) => lock(&self.world).remove_allocation(id),
                 (Err(Error::Conflict { .. }), _) => {

@@ -9,6 +9,7 @@ use std::{
 use futures::StreamExt;
 use tokio::{sync::Notify, time::Instant as Tick};
 use tradewind_core::{
+    ledger,
     names::{AllocationId, InstanceName},
     plugin::{Provider, Snapshot, Tracked},
     record::{AllocationRecord, Stage},
@@ -167,6 +168,7 @@ impl Shared {
         let mut on_their_way = BTreeSet::new();
         let mut changed: BTreeMap<AllocationId, AllocationRecord> = BTreeMap::new();
         let mut txn = Txn::new();
+        let (mut charges, now) = (Vec::new(), self.clock.now());
         {
             let mut world = lock(&self.world);
             for observation in observations {
@@ -176,9 +178,10 @@ impl Shared {
                 }
                 let was_ready = live.is_ready();
                 let phase = observation.phase;
-                let news = live.record.phase != phase || observation.state.is_some();
                 let mut after = live.record.clone();
                 after.phase = phase;
+                let segment = ledger::observed(&mut after, observation.metered_cost, now);
+                let news = live.record.phase != phase || observation.state.is_some() || live.record.meter != after.meter;
                 if let Some(state) = &observation.state {
                     after.state = Some(state.clone());
                 }
@@ -191,6 +194,11 @@ impl Shared {
                 if news {
                     txn = txn.expect(Expect::AtRevision { key: after.path(), revision });
                     let told = Self::put_allocation(std::mem::take(&mut txn), &after);
+                    let told = told.and_then(|t| {
+                        let (t, charge) = self.charge(t, &id, segment)?;
+                        charges.extend(charge);
+                        Ok(t)
+                    });
                     let told = told.and_then(|t| if moved { self.tell(t, phase_event(&after, &message)) } else { Ok(t) });
                     match told {
                         Ok(t) => txn = t,
@@ -210,14 +218,15 @@ impl Shared {
                 }
             }
         }
-        if !changed.is_empty() {
-            self.record_phases(txn, changed, &mut on_their_way).await;
+        if !changed.is_empty() && self.record_phases(txn, changed, &mut on_their_way).await {
+            self.charged(charges);
         }
         self.wake.notify_one();
         on_their_way
     }
 
-    async fn record_phases(&self, txn: Txn, changed: BTreeMap<AllocationId, AllocationRecord>, again: &mut BTreeSet<AllocationId>) {
+    /// True when they are on record.
+    async fn record_phases(&self, txn: Txn, changed: BTreeMap<AllocationId, AllocationRecord>, again: &mut BTreeSet<AllocationId>) -> bool {
         match self.store.commit(txn).await {
             Ok(revision) => {
                 let mut world = lock(&self.world);
@@ -232,12 +241,14 @@ impl Shared {
                         entry.changed.notify_waiters();
                     }
                 }
+                true
             }
             Err(error) => {
                 if !matches!(error, Error::Conflict { .. }) {
                     tracing::error!(error = &error as &dyn std::error::Error, "observations could not be stored");
                 }
                 again.extend(changed.into_keys());
+                false
             }
         }
     }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::future::join_all;
 use tokio::time::Instant as Tick;
 use tradewind_core::{
+    ledger::Meter,
     names::AllocationId,
     plan::{self, Desired, Step},
     record::{AllocationRecord, DeploymentKey, Stage},
@@ -80,10 +81,12 @@ impl Shared {
     }
 
     /// Stores what has been decided for one deployment, then starts the calls that are due.
-    async fn settle(self: &Arc<Self>, work: Work, outcome: Outcome) {
+    async fn settle(self: &Arc<Self>, work: Work, mut outcome: Outcome) {
+        let takings = std::mem::take(&mut outcome.takings);
         match self.intend(&work, outcome).await {
             Ok(due) => {
                 self.launch(&work.key, due);
+                self.take_places(&work.key, takings).await;
                 if work.record.deleting {
                     self.finish_deletion(&work.key).await;
                 }
@@ -99,7 +102,7 @@ impl Shared {
     /// Commits the intent of every step, then shows it to the rest of the daemon. Nothing has had an effect before this returns.
     /// Answers the allocations whose calls are due; they count as in flight.
     async fn intend(&self, work: &Work, outcome: Outcome) -> Result<Vec<AllocationId>, Error> {
-        let Outcome { desired, unplaced, decision, failure, .. } = outcome;
+        let Outcome { desired, unplaced, held, others, decision, failure, .. } = outcome;
         let failed = failure.is_some();
         let steps = if failed { Vec::new() } else { plan::plan(&desired, &work.actual) };
         let records = self.records(work, &desired, &steps);
@@ -130,7 +133,11 @@ impl Shared {
                 }
             }
         }
-        for task in &unplaced {
+        if !failed {
+            txn = self.put_held(txn, &work.key, &held)?;
+        }
+        // What is held back has been told with its kind.
+        for task in unplaced.iter().filter(|u| !held.iter().any(|h| h.task == u.task)) {
             let known = lock(&self.world).deployments.get(&work.key).is_some_and(|e| e.unplaced.contains(task));
             if !known {
                 let message = format!("{} replicas of {} have no place: {}", task.replicas, task.task, task.reason);
@@ -146,11 +153,15 @@ impl Shared {
                 world.insert_allocation(record.clone(), revision);
             }
         }
+        others.iter().filter(|key| **key != work.key).for_each(|key| world.mark(key));
         let Some(entry) = world.deployments.get_mut(&work.key) else { return Ok(Vec::new()) };
         if entry.failure != failure
             && let Some(failure) = &failure
         {
             tracing::warn!(deployment = %work.key, kind = %failure.kind, message = failure.message, "no decision");
+        }
+        if !failed {
+            entry.held = held;
         }
         entry.failure = failure;
         entry.attempts = if failed { entry.attempts.saturating_add(1) } else { 0 };
@@ -203,6 +214,7 @@ impl Shared {
                     state: None,
                     phase: Phase::Pending,
                     created_at: now,
+                    meter: Some(Meter::default()),
                 }),
                 (ChangeAction::Update | ChangeAction::Resize, Some(mut r), Some(want)) => {
                     (r.replicas, r.hourly, r.offer) = (step.placement.replicas, step.placement.hourly, step.placement.offer.clone());

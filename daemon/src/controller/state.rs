@@ -13,7 +13,7 @@ use tradewind_core::{
     names::{AllocationId, InstanceName},
     record::{AllocationRecord, DeploymentKey, DeploymentRecord, Stage},
     store::Revision,
-    view::UnplacedView,
+    view::{HeldBack, UnplacedView},
     workload::{Health, Observation, Phase, Replica, Run},
 };
 
@@ -42,6 +42,8 @@ pub(super) struct Entry {
     /// The generation that has been decided and planned.
     pub(super) planned: u64,
     pub(super) unplaced: Vec<UnplacedView>,
+    /// Tasks that have fewer replicas than they want, because of limits or of others.
+    pub(super) held: Vec<HeldBack>,
     /// Why the last attempt to decide failed.
     pub(super) failure: Option<Failure>,
     /// Attempts to decide in a row that failed.
@@ -256,6 +258,7 @@ impl Entry {
             allocations: BTreeMap::new(),
             planned: 0,
             unplaced: Vec::new(),
+            held: Vec::new(),
             failure: None,
             attempts: 0,
             again: None,

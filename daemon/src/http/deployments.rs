@@ -209,7 +209,7 @@ fn expected(app: &App, condition: Condition, namespace: &Namespace, name: &Deplo
         // Whatever it is at now: a change in between is refused like any other.
         Condition::Exists => match app.controller.get(namespace, name) {
             Some(view) => Ok(Some(view.summary.generation)),
-            None => Err(crate::controller::Error::Generation { name: name.to_string(), expected: 1, actual: 0 }.into()),
+            None => Err(crate::controller::Error::Generation { what: "deployment", name: name.to_string(), expected: 1, actual: 0 }.into()),
         },
     }
 }

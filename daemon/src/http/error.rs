@@ -55,7 +55,7 @@ pub enum Error {
     Busy { setting: &'static str, limit: u32 },
     #[error("there is no {what} \"{name}\"")]
     NotFound { what: &'static str, name: String },
-    #[error("the deployment exists already")]
+    #[error("it exists already")]
     Exists,
     #[error("not ready: {reason}")]
     NotReady { reason: &'static str },
@@ -169,6 +169,7 @@ fn controller_shape(error: &controller::Error) -> Shape {
     match error {
         C::NotFound { .. } => Shape::new(StatusCode::NOT_FOUND, Kind::NotFound),
         C::Generation { .. } => superseded(),
+        C::InUse { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("delete its deployments first"),
         C::Deleting { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("wait until it is gone, then create it again"),
         C::Invalid { .. } => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidManifest),
         C::Plugin(failure) => plugin_shape(failure),
@@ -316,7 +317,7 @@ mod tests {
         use controller::Error as C;
         let cases = [
             (C::NotFound { what: "deployment", name: "x".into() }, 404, Kind::NotFound),
-            (C::Generation { name: "x".into(), expected: 1, actual: 2 }, 412, Kind::GenerationMismatch),
+            (C::Generation { what: "deployment", name: "x".into(), expected: 1, actual: 2 }, 412, Kind::GenerationMismatch),
             (C::Deleting { name: "x".into() }, 409, Kind::Conflict),
             (C::Invalid { path: "spec.policy".into(), message: "no".into() }, 422, Kind::InvalidManifest),
             (C::Store(store::Error::Compacted { asked: 1, oldest: 5 }), 410, Kind::NotFound),

@@ -12,7 +12,7 @@ use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use tradewind_core::{
-    manifest::{self, Format, Manifest},
+    manifest::{self, Format, Manifest, namespace},
     units::Millis,
 };
 
@@ -29,6 +29,10 @@ pub struct Query<T>(pub T);
 /// A manifest in YAML or JSON, read and checked.
 #[derive(Debug)]
 pub struct ManifestBody(pub Manifest);
+
+/// The document of a namespace in YAML or JSON, read and checked.
+#[derive(Debug)]
+pub struct NamespaceBody(pub namespace::Document);
 
 /// A JSON body; an empty one counts as absent.
 #[derive(Debug)]
@@ -96,15 +100,34 @@ impl FromRequest<App> for ManifestBody {
     }
 }
 
+impl FromRequest<App> for NamespaceBody {
+    type Rejection = Error;
+    async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
+        let format = manifest_format(request.headers())?;
+        let bytes = read_body(request, app).await?;
+        Ok(Self(namespace::parse(&bytes, format)?))
+    }
+}
+
 impl OperationInput for ManifestBody {
     fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
-        axum::Json::<Manifest>::operation_input(ctx, operation);
-        // The same schema describes both notations.
-        if let Some(aide::openapi::ReferenceOr::Item(body)) = &mut operation.request_body
-            && let Some(json) = body.content.get("application/json").cloned()
-        {
-            body.content.insert("application/yaml".to_owned(), json);
-        }
+        both_notations::<Manifest>(ctx, operation);
+    }
+}
+
+impl OperationInput for NamespaceBody {
+    fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+        both_notations::<namespace::Document>(ctx, operation);
+    }
+}
+
+/// The same schema describes YAML and JSON.
+fn both_notations<T: JsonSchema>(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+    axum::Json::<T>::operation_input(ctx, operation);
+    if let Some(aide::openapi::ReferenceOr::Item(body)) = &mut operation.request_body
+        && let Some(json) = body.content.get("application/json").cloned()
+    {
+        body.content.insert("application/yaml".to_owned(), json);
     }
 }
 

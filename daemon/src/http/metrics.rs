@@ -1,6 +1,6 @@
 //! `/metrics`: counts and times of requests as they happen; plugin calls and deployments as they are when asked.
 
-use std::time::Instant;
+use std::{sync::atomic::AtomicU64, time::Instant};
 
 use aide::transform::TransformOperation;
 use axum::{
@@ -14,6 +14,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+use tradewind_core::units::MicroUsd;
 
 use super::{App, Error};
 
@@ -37,6 +38,11 @@ struct Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByStatus {
     status: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByNamespace {
+    namespace: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -99,6 +105,7 @@ fn render(app: &App, out: &mut String) -> std::fmt::Result {
         deployments.get_or_create(&ByStatus { status: deployment.status.as_str() }).inc();
     }
     now.register("tradewind_deployments", "Deployments by status", deployments);
+    namespaces(app, &mut now);
     let calls = Family::<ByPlugin, Counter>::default();
     let failures = Family::<ByPlugin, Counter>::default();
     for plugin in app.plugins.list() {
@@ -110,4 +117,24 @@ fn render(app: &App, out: &mut String) -> std::fmt::Result {
     now.register("tradewind_plugin_call_failures", "Failed plugin calls by instance", failures);
     text::encode_registry(out, &now)?;
     text::encode_eof(out)
+}
+
+/// What the namespaces cost, in US dollars, and how many of their tasks wait.
+fn namespaces(app: &App, registry: &mut Registry) {
+    let (hourly, month, forecast) = (Family::default(), Family::default(), Family::default());
+    let held = Family::<ByNamespace, Gauge>::default();
+    let dollars = |family: &Family<ByNamespace, Gauge<f64, AtomicU64>>, label: &ByNamespace, amount: MicroUsd| {
+        family.get_or_create(label).set(amount.usd());
+    };
+    for namespace in app.controller.namespaces() {
+        let label = ByNamespace { namespace: namespace.name.to_string() };
+        dollars(&hourly, &label, namespace.spend.hourly);
+        dollars(&month, &label, namespace.spend.this_month);
+        dollars(&forecast, &label, namespace.spend.forecast);
+        held.get_or_create(&label).set(i64::from(namespace.held_back));
+    }
+    registry.register("tradewind_namespace_hourly_usd", "What runs now costs per hour", hourly);
+    registry.register("tradewind_namespace_month_usd", "Spent in the present month", month);
+    registry.register("tradewind_namespace_forecast_usd", "Forecast for the present month", forecast);
+    registry.register("tradewind_namespace_held_back", "Tasks that have fewer replicas than they want", held);
 }

@@ -31,6 +31,7 @@ pub fn document() -> OpenApi {
         },
         tags: vec![
             tag("deployments", "What should run, and what became of it."),
+            tag("namespaces", "Budgets, quotas, and what has been spent."),
             tag("placement", "Offers, assessments and decisions."),
             tag("plugins", "Providers and policies."),
             tag("events", "What has happened."),

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Every route of the API: method and path. What is added to the router is added here.
-const ROUTES: [(&str, &str); 27] = [
+const ROUTES: [(&str, &str); 31] = [
     ("get", "/v1/deployments"),
     ("get", "/v1/deployments/{name}"),
     ("put", "/v1/deployments/{name}"),
@@ -22,6 +22,10 @@ const ROUTES: [(&str, &str); 27] = [
     ("post", "/v1/deployments/{name}/plan"),
     ("get", "/v1/deployments/{name}/logs"),
     ("get", "/v1/deployments/{name}/events"),
+    ("get", "/v1/namespaces"),
+    ("get", "/v1/namespaces/{name}"),
+    ("put", "/v1/namespaces/{name}"),
+    ("delete", "/v1/namespaces/{name}"),
     ("get", "/v1/offers"),
     ("post", "/v1/assessments"),
     ("get", "/v1/decisions"),

@@ -2,6 +2,7 @@
 //! text: `parse` adds the positions.
 
 mod health;
+mod namespace;
 mod place;
 mod resources;
 mod task;
@@ -12,6 +13,8 @@ use super::{
     tree::{Path, short},
 };
 use crate::workload::Labels;
+
+pub(super) use namespace::check as check_namespace;
 
 const MAX_TASKS: usize = 1_000;
 const MAX_PLACES: usize = 10_000;

@@ -1,6 +1,8 @@
 //! Reading a manifest: YAML or JSON in, a checked manifest or a list of problems out. It knows the steps and their order; each step is a
 //! module of its own.
 
+use serde::de::DeserializeOwned;
+
 use super::{
     Manifest, check, json, read, repeated,
     tree::{Node, Path, Position},
@@ -49,16 +51,28 @@ const READINGS: usize = 40;
 /// # Errors
 /// `Invalid` with every problem that could be found.
 pub fn parse(text: &[u8], format: Format) -> Result<Manifest, Invalid> {
+    document(text, format, check::check)
+}
+
+/// The same for any kind of document; `check` tells the rules that it breaks.
+///
+/// # Errors
+/// `Invalid` with every problem that could be found.
+pub(super) fn document<T: DeserializeOwned>(
+    text: &[u8],
+    format: Format,
+    check: impl FnOnce(&T) -> Vec<(Path, String)>,
+) -> Result<T, Invalid> {
     let text = utf8(text).map_err(one)?;
     let tree = tree(text, format).map_err(one)?;
     let repeated = repeated::find(&tree, format);
     if !repeated.is_empty() {
         return Err(Invalid { problems: repeated });
     }
-    let manifest = typed(&tree)?;
-    let broken = check::check(&manifest);
+    let read = typed(&tree)?;
+    let broken = check(&read);
     if broken.is_empty() {
-        return Ok(manifest);
+        return Ok(read);
     }
     let mut problems: Vec<Problem> = broken.into_iter().map(|(path, message)| located(&tree, &path, message)).collect();
     problems.sort_by_key(|p| (p.line, p.column));
@@ -111,9 +125,9 @@ fn tree(text: &str, format: Format) -> Result<Node, Problem> {
 }
 
 /// A field that does not fit is noted and left out, and the rest read again: one mistake shall not hide the next.
-fn typed(tree: &Node) -> Result<Manifest, Invalid> {
+fn typed<T: DeserializeOwned>(tree: &Node) -> Result<T, Invalid> {
     let mut error = match read::read(tree) {
-        Ok(manifest) => return Ok(manifest),
+        Ok(read) => return Ok(read),
         Err(error) => error,
     };
     let mut rest = tree.clone();
@@ -133,7 +147,7 @@ fn typed(tree: &Node) -> Result<Manifest, Invalid> {
             break;
         }
         left_out.push(path);
-        match read::read::<Manifest>(&rest) {
+        match read::read::<T>(&rest) {
             Ok(_) => break,
             Err(next) => error = next,
         }

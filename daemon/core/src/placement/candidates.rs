@@ -30,6 +30,8 @@ pub struct Want {
     pub labels: Labels,
     /// Where it runs now: provider, the offer's id, replicas.
     pub current: Vec<(InstanceName, String, u32)>,
+    /// The most per hour in all; `MicroUsd::MAX`: no limit.
+    pub max_hourly: MicroUsd,
 }
 
 impl Want {
@@ -43,6 +45,7 @@ impl Want {
             priority: task.priority,
             labels: task.workload.labels.clone(),
             current: Vec::new(),
+            max_hourly: MicroUsd::MAX,
         }
     }
 }
@@ -179,6 +182,14 @@ impl Table {
         &self.offers
     }
 
+    /// The same table with its offers changed.
+    #[must_use]
+    pub fn map_offers(self, change: impl FnMut(&mut PlacedOffer)) -> Self {
+        let mut offers = Arc::unwrap_or_clone(self.offers);
+        offers.iter_mut().for_each(change);
+        Self { offers: Arc::new(offers), ..self }
+    }
+
     /// Whether an offer satisfies every hard constraint; `held` says that the task runs there already, and so needs no free capacity.
     pub fn admits(&self, need: &Need, placed: &PlacedOffer, held: bool) -> Result<(), Exclusion> {
         let PlacedOffer { provider, offer } = placed;
@@ -225,6 +236,12 @@ impl Table {
         refuse_if(full, || Exclusion::Capacity)?;
         let cooling = !self.cooling.is_empty() && self.cooling.contains(&(provider.clone(), offer.id.clone()));
         refuse_if(cooling, || Exclusion::CoolingDown)
+    }
+
+    /// The least that a new replica costs per hour; none: nobody offers one now.
+    pub fn cheapest(&self, need: &Need) -> Option<MicroUsd> {
+        let admitted = self.offers.iter().filter(|placed| self.admits(need, placed, false).is_ok());
+        admitted.map(|placed| Terms::of(&need.resources, need.duration, &placed.offer).hourly).min()
     }
 
     fn holds(want: &Want, placed: &PlacedOffer) -> bool {
@@ -312,7 +329,7 @@ pub fn build(wants: &[Want], table: &Table, seed: u64) -> Request {
             job: want.need.job,
             spread,
             spread_max,
-            max_hourly: MicroUsd::MAX,
+            max_hourly: want.max_hourly,
             current: current.collect(),
             labels: want.labels.clone(),
         });

@@ -60,6 +60,7 @@ pub(crate) fn batch(tasks: u32, shapes: u32, offers: u32) -> Result<Request> {
             priority: i32::try_from(i % 10)?,
             labels: Labels::new(),
             current: Vec::new(),
+            max_hourly: MicroUsd::MAX,
         });
     }
     let request = build(&wants, &table, 1);

@@ -1,0 +1,390 @@
+//! Namespaces: their limits as stored, what they have spent, and how the API sees both. What follows from the limits is `budget`'s.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use tradewind_core::{
+    budget::{Limits, Usage, forecast},
+    ledger::{Amount, Ledger, Meter, Month, Segment},
+    manifest::namespace::Document,
+    names::{Actor, AllocationId, InstanceName, Namespace},
+    record::{AllocationRecord, DeploymentKey, HELD, HeldRecord, LEDGERS, LedgerRecord, NAMESPACES, NamespaceRecord, SEGMENTS},
+    store::{self, Expect, Revision, Store, Txn},
+    units::{Bytes, Instant, MicroUsd, Millis},
+    view::{Event, HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome, Severity, SpendView, UsageView},
+    workload::Phase,
+};
+
+use super::{
+    Error, Handle, Shared,
+    journal::{decode, encode},
+    lock,
+    state::{Entry, World},
+};
+
+/// The most intervals that are taken into a ledger at once.
+const FOLD: usize = 1_000;
+/// How often ledgers are brought up to date, and spending is compared with the budgets.
+const ACCOUNTING: Duration = Duration::from_secs(10);
+
+/// What is known of the namespaces.
+#[derive(Default)]
+pub(super) struct Book {
+    limits: BTreeMap<Namespace, (NamespaceRecord, Revision)>,
+    accounts: HashMap<Namespace, Account>,
+}
+
+/// What a namespace has spent, but for what is running up.
+#[derive(Default)]
+struct Account {
+    ledger: Ledger,
+    /// Stored beside the ledger, and to be taken into it: by key.
+    segments: BTreeMap<String, Segment>,
+}
+
+/// An interval of cost that ends with a transaction.
+pub(super) struct Charge {
+    key: String,
+    segment: Segment,
+}
+
+impl Book {
+    /// # Errors
+    /// The state can't be read, or has a document that this version does not understand.
+    pub(super) async fn load(store: &dyn Store, world: &mut World) -> Result<Self, store::Error> {
+        let mut book = Self::default();
+        for stored in store.list(NAMESPACES).await?.records {
+            let record: NamespaceRecord = decode(&stored)?;
+            book.limits.insert(record.manifest.metadata.name.clone(), (record, stored.revision));
+        }
+        for stored in store.list(LEDGERS).await?.records {
+            let record: LedgerRecord = decode(&stored)?;
+            if let Ok(name) = stored.key.trim_start_matches(LEDGERS).parse::<Namespace>() {
+                book.accounts.entry(name).or_default().ledger = record.ledger;
+            }
+        }
+        for stored in store.list(SEGMENTS).await?.records {
+            let segment: Segment = decode(&stored)?;
+            book.charge(Charge { key: stored.key, segment });
+        }
+        for stored in store.list(HELD).await?.records {
+            let record: HeldRecord = decode(&stored)?;
+            let entry = world.deployments.iter_mut().find(|(key, _)| key.held_path() == stored.key);
+            if let Some((_, entry)) = entry {
+                entry.held = record.tasks;
+            }
+        }
+        Ok(book)
+    }
+
+    fn charge(&mut self, charge: Charge) {
+        let account = self.accounts.entry(charge.segment.namespace.clone()).or_default();
+        account.segments.insert(charge.key, charge.segment);
+    }
+
+    /// The limits of a namespace, and what has been spent of its month. None: it has none.
+    pub(super) fn limits<'a>(
+        &self,
+        namespace: &Namespace,
+        now: Instant,
+        records: impl Iterator<Item = &'a AllocationRecord>,
+    ) -> Option<Limits> {
+        let (record, _) = self.limits.get(namespace)?;
+        let spent = if record.manifest.spec.budget.is_some() { self.spent(namespace, now, records) } else { Amount::default() };
+        Some(Limits::new(namespace, &record.manifest.spec, spent.whole())).filter(|l| !l.is_none())
+    }
+
+    fn spent<'a>(&self, namespace: &Namespace, now: Instant, records: impl Iterator<Item = &'a AllocationRecord>) -> Amount {
+        let month = Month::of(now);
+        let running = records.map(|r| Meter::running(r, now).within(month));
+        let account = self.accounts.get(namespace);
+        let ended = account.into_iter().flat_map(|a| a.segments.values()).map(|s| s.within(month));
+        let before = account.map(|a| a.ledger.month(month)).unwrap_or_default();
+        running.chain(ended).fold(before, Amount::plus)
+    }
+
+    /// The policy of deployments that name none.
+    pub(super) fn policy(&self, namespace: &Namespace) -> Option<&InstanceName> {
+        self.limits.get(namespace).and_then(|(r, _)| r.manifest.spec.policy.as_ref())
+    }
+
+    pub(super) fn limited(&self) -> Vec<Namespace> {
+        self.limits.keys().cloned().collect()
+    }
+
+    fn spend(&self, namespace: &Namespace, now: Instant, world: &World) -> SpendView {
+        let mut all = self.accounts.get(namespace).map(|a| a.ledger.clone()).unwrap_or_default();
+        self.accounts.get(namespace).into_iter().flat_map(|a| a.segments.values()).for_each(|s| all.add(s));
+        let (mut hourly, mut to_come) = (MicroUsd(0), MicroUsd(0));
+        for (_, entry) in world.of_namespace(namespace) {
+            for live in entry.allocations.values() {
+                let running = Meter::running(&live.record, now);
+                all.add(&running);
+                hourly = hourly.saturating_add(running.hourly);
+                to_come = to_come.saturating_add(forecast(running.hourly, lasts(entry, &live.record, now)));
+            }
+        }
+        let this = Month::of(now);
+        let this_month = all.month(this).whole();
+        let months = all.months().filter(|m| *m != this).map(|month| MonthView { month, spent: all.month(month).whole() });
+        SpendView {
+            hourly,
+            this_hour: all.hour(now).whole(),
+            this_month,
+            forecast: this_month.saturating_add(to_come),
+            months: months.collect(),
+        }
+    }
+}
+
+/// How much of the month what an allocation does will still take.
+pub(super) fn lasts(entry: &Entry, record: &AllocationRecord, now: Instant) -> Millis {
+    let task = entry.resolved.iter().find(|t| t.name == record.task && t.target == record.target);
+    let job = matches!(record.workload.run, tradewind_core::workload::Run::Job { .. });
+    match task.filter(|_| job) {
+        Some(task) => job_lasts(task.duration, now.since(record.created_at), now),
+        None => Month::left(now),
+    }
+}
+
+/// A job that takes longer than estimated is taken to need another hour.
+pub(super) fn job_lasts(duration: Millis, since: Millis, now: Instant) -> Millis {
+    let left = Millis(duration.0.saturating_sub(since.0));
+    let left = if left.0 == 0 { Millis(3_600_000) } else { left };
+    left.min(Month::left(now))
+}
+
+/// What a record uses of its namespace, money by its meter or its offer.
+pub(super) fn usage(record: &AllocationRecord, lasts: Millis) -> Usage {
+    if matches!(record.phase, Phase::Succeeded | Phase::Failed | Phase::Gone) {
+        return Usage::default();
+    }
+    let metered = record.meter.and_then(|m| m.metered);
+    let hourly = metered.unwrap_or_else(|| record.hourly_total());
+    let resources = &record.workload.resources;
+    let one = Usage {
+        cpu: u64::from(resources.cpu.0),
+        memory: resources.memory.0,
+        accelerators: resources.accelerators.iter().map(|a| u64::from(a.count)).sum(),
+        replicas: 1,
+        ..Usage::default()
+    };
+    Usage { hourly: hourly.0, monthly: forecast(hourly, lasts).0, allocations: 1, ..one.times(u64::from(record.replicas)) }
+}
+
+impl Shared {
+    /// Prepares the interval that ends with the next transaction.
+    pub(super) fn charge(
+        &self,
+        txn: Txn,
+        allocation: &AllocationId,
+        segment: Option<Segment>,
+    ) -> Result<(Txn, Option<Charge>), store::Error> {
+        let Some(segment) = segment else { return Ok((txn, None)) };
+        let key = format!("{SEGMENTS}{}/{allocation}-{}", segment.namespace, self.ulid().to_string().to_lowercase());
+        Ok((txn.put(key.clone(), encode(&segment)?), Some(Charge { key, segment })))
+    }
+
+    /// Shows the intervals of a committed transaction.
+    pub(super) fn charged(&self, charges: impl IntoIterator<Item = Charge>) {
+        let mut book = lock(&self.namespaces);
+        charges.into_iter().for_each(|c| book.charge(c));
+    }
+
+    /// Keeps the ledgers, and sees to it that spending that outgrows a budget is looked at. Runs until the controller stops.
+    pub(super) async fn account(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(ACCOUNTING) => {}
+            }
+            if let Err(error) = self.fold_ledgers().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "ledgers could not be brought up to date");
+            }
+            let outgrown = self.over_budget();
+            if !outgrown.is_empty() {
+                let mut world = lock(&self.world);
+                outgrown.iter().for_each(|key| world.mark(key));
+                drop(world);
+                self.wake.notify_one();
+            }
+        }
+    }
+
+    /// Takes ended intervals into the ledgers: each is deleted in the transaction that adds it, so none is lost and none counted twice.
+    pub(super) async fn fold_ledgers(&self) -> Result<(), store::Error> {
+        let names: Vec<Namespace> = lock(&self.namespaces).accounts.keys().cloned().collect();
+        for name in names {
+            let (ledger, keys) = {
+                let book = lock(&self.namespaces);
+                let Some(account) = book.accounts.get(&name) else { continue };
+                let mut ledger = account.ledger.clone();
+                let taken = account.segments.iter().take(FOLD).inspect(|(_, s)| ledger.add(s)).map(|(k, _)| k.clone());
+                let keys: Vec<String> = taken.collect();
+                (ledger, keys)
+            };
+            if keys.is_empty() {
+                continue;
+            }
+            let txn = Txn::new().put(format!("{LEDGERS}{name}"), encode(&LedgerRecord { v: 1, ledger: ledger.clone() })?);
+            let txn = keys.iter().fold(txn, |txn, key| txn.delete(key.clone()));
+            self.store.commit(txn).await?;
+            if let Some(account) = lock(&self.namespaces).accounts.get_mut(&name) {
+                account.ledger = ledger;
+                account.segments.retain(|key, _| !keys.contains(key));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Handle {
+    /// Every namespace with limits or deployments, by name.
+    pub fn namespaces(&self) -> Vec<NamespaceSummary> {
+        let world = lock(&self.shared.world);
+        let book = lock(&self.shared.namespaces);
+        let now = self.shared.clock.now();
+        let named: BTreeSet<&Namespace> = world.deployments.keys().map(|k| &k.namespace).chain(book.limits.keys()).collect();
+        let summary = |name: &Namespace| NamespaceSummary {
+            name: name.clone(),
+            usage: usage_view(name, &world),
+            spend: book.spend(name, now, &world),
+            limited: book.limits.contains_key(name),
+            held_back: u32::try_from(held(name, &world).count()).unwrap_or(u32::MAX),
+        };
+        named.into_iter().map(summary).collect()
+    }
+
+    /// None: it has neither limits nor deployments.
+    pub fn namespace(&self, name: &Namespace) -> Option<NamespaceView> {
+        let world = lock(&self.shared.world);
+        let book = lock(&self.shared.namespaces);
+        let record = book.limits.get(name).map(|(r, _)| r);
+        if record.is_none() && world.of_namespace(name).next().is_none() {
+            return None;
+        }
+        Some(NamespaceView {
+            name: name.clone(),
+            generation: record.map_or(0, |r| r.generation),
+            manifest: record.map(|r| r.manifest.clone()),
+            usage: usage_view(name, &world),
+            spend: book.spend(name, self.shared.clock.now(), &world),
+            held_back: held(name, &world).collect(),
+        })
+    }
+
+    /// Stores the limits of a namespace. Equal ones change nothing.
+    /// `if_generation`: 0 wants none to be set, n wants them at generation n.
+    ///
+    /// # Errors
+    /// `Generation`, or the state can't be written.
+    pub async fn put_namespace(&self, actor: &Actor, manifest: Document, if_generation: Option<u64>) -> Result<NamespaceOutcome, Error> {
+        let name = manifest.metadata.name.clone();
+        loop {
+            let before = lock(&self.shared.namespaces).limits.get(&name).cloned();
+            let generation = before.as_ref().map_or(0, |(r, _)| r.generation);
+            check_generation(&name, if_generation, generation)?;
+            let done = |generation, outcome| NamespaceOutcome { name: name.clone(), generation, outcome };
+            let (outcome, expect) = match &before {
+                Some((r, _)) if r.manifest == manifest => return Ok(done(generation, Outcome::Unchanged)),
+                Some((_, revision)) => (Outcome::Updated, Expect::AtRevision { key: path(&name), revision: *revision }),
+                None => (Outcome::Created, Expect::Absent { key: path(&name) }),
+            };
+            let generation = generation + 1;
+            let record = NamespaceRecord { v: 1, generation, manifest: manifest.clone(), updated_at: self.shared.clock.now() };
+            let txn = Txn::new().expect(expect).put(path(&name), encode(&record)?);
+            let txn = self.shared.tell(txn, event("NamespaceLimitsSet", actor, &name, format!("generation {generation}")))?;
+            match self.shared.store.commit(txn).await {
+                Err(store::Error::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+                Ok(revision) => {
+                    lock(&self.shared.namespaces).limits.insert(name.clone(), (record, revision));
+                    self.consider(&name);
+                    return Ok(done(generation, outcome));
+                }
+            }
+        }
+    }
+
+    /// Removes the limits of a namespace that has no deployments.
+    ///
+    /// # Errors
+    /// `NotFound`, `Generation`, `InUse`, or the state can't be written.
+    pub async fn delete_namespace(&self, actor: &Actor, name: &Namespace, if_generation: Option<u64>) -> Result<NamespaceOutcome, Error> {
+        let deployments = lock(&self.shared.world).of_namespace(name).count();
+        let before = lock(&self.shared.namespaces).limits.get(name).cloned();
+        let Some((record, revision)) = before else { return Err(Error::NotFound { what: "namespace", name: name.to_string() }) };
+        check_generation(name, if_generation, record.generation)?;
+        if deployments > 0 {
+            return Err(Error::InUse { name: name.to_string(), deployments });
+        }
+        let txn = Txn::new().expect(Expect::AtRevision { key: path(name), revision }).delete(path(name));
+        let txn = self.shared.tell(txn, event("NamespaceLimitsRemoved", actor, name, "it has no limits any more".to_owned()))?;
+        self.shared.store.commit(txn).await?;
+        lock(&self.shared.namespaces).limits.remove(name);
+        self.consider(name);
+        Ok(NamespaceOutcome { name: name.clone(), generation: record.generation, outcome: Outcome::Deleting })
+    }
+
+    /// Other limits may change anything in the namespace.
+    fn consider(&self, name: &Namespace) {
+        {
+            let mut world = lock(&self.shared.world);
+            let keys: Vec<_> = world.of_namespace(name).map(|(key, _)| key.clone()).collect();
+            keys.iter().for_each(|key| world.mark(key));
+        }
+        self.shared.wake.notify_one();
+    }
+}
+
+fn path(name: &Namespace) -> String {
+    format!("{NAMESPACES}{name}")
+}
+
+fn check_generation(name: &Namespace, wanted: Option<u64>, actual: u64) -> Result<(), Error> {
+    match wanted {
+        Some(expected) if expected != actual => Err(Error::Generation { what: "namespace", name: name.to_string(), expected, actual }),
+        _ => Ok(()),
+    }
+}
+
+fn event(reason: &str, actor: &Actor, namespace: &Namespace, message: String) -> Event {
+    super::journal::namespace_event(Severity::Info, reason, actor, namespace, message)
+}
+
+fn usage_view(name: &Namespace, world: &World) -> UsageView {
+    let mut total = Usage::default();
+    let mut deployments = 0;
+    for (_, entry) in world.of_namespace(name) {
+        let used = entry.allocations.values().map(|l| usage(&l.record, Millis(0))).fold(Usage::default(), Usage::plus);
+        deployments += u64::from(used.replicas > 0);
+        total = total.plus(used);
+    }
+    UsageView {
+        cpu_milli: total.cpu,
+        memory: Bytes(total.memory),
+        accelerators: total.accelerators,
+        replicas: total.replicas,
+        allocations: total.allocations,
+        deployments,
+    }
+}
+
+fn held<'a>(name: &'a Namespace, world: &'a World) -> impl Iterator<Item = HeldTask> {
+    world
+        .of_namespace(name)
+        .flat_map(|(key, entry)| entry.held.iter().map(|held| HeldTask { deployment: key.name.clone(), held: held.clone() }))
+}
+
+impl World {
+    /// The deployments of a namespace.
+    pub(super) fn of_namespace<'a>(&'a self, name: &'a Namespace) -> impl Iterator<Item = (&'a DeploymentKey, &'a Entry)> {
+        // No name comes before this one.
+        let first = "0".parse().ok().map(|first| DeploymentKey { namespace: name.clone(), name: first });
+        let from_here = first.into_iter().flat_map(|from| self.deployments.range(from..));
+        from_here.take_while(move |(key, _)| key.namespace == *name)
+    }
+}

@@ -1,0 +1,351 @@
+//! Preemption in the controller: finds out whose places a waiting task may take, takes them by a stored intent, and keeps the freed room
+//! for that task until it has it. Whom to take from is `core::preempt`'s to say.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use tokio::time::Instant as Tick;
+use tradewind_core::{
+    manifest::{Resolved, Target},
+    names::{AllocationId, InstanceName, TaskName},
+    offer::Offer,
+    placement::{Need, PlacedOffer, Spread, Table},
+    plan::{self, Desired, Placement},
+    preempt::{self, Ask, Place, Tenant},
+    record::{AllocationRecord, DeploymentKey, Stage},
+    store::{Error, Expect, Txn},
+    view::{Cause, HeldBack, HeldKind},
+    workload::Phase,
+};
+
+use super::{
+    Shared,
+    decide::{Outcome, Work},
+    journal, lock,
+};
+
+/// How long freed room is kept for the task that it was freed for; doubled each time that it did not help.
+const KEPT_FOR: Duration = Duration::from_secs(30);
+const KEPT_LONGEST: Duration = Duration::from_secs(3_600);
+
+/// A task of a deployment.
+type Claimer = (DeploymentKey, TaskName, Option<Target>);
+
+/// Places that a task takes.
+pub(super) struct Taking {
+    task: TaskName,
+    target: Option<Target>,
+    priority: i32,
+    /// Of each replica: millicores, bytes.
+    need: (u64, u64),
+    victims: Vec<(AllocationId, u32)>,
+}
+
+/// For whom places have been taken lately. Forgotten by a restart, which decides about everybody at once, by priority.
+#[derive(Default)]
+pub(super) struct Standings(HashMap<Claimer, Standing>);
+
+struct Standing {
+    until: Tick,
+    tries: u32,
+    room: Vec<Room>,
+}
+
+/// Room that is kept.
+struct Room {
+    provider: InstanceName,
+    offer: String,
+    replicas: u32,
+    cpu: u64,
+    memory: u64,
+}
+
+impl Standings {
+    /// Whether nothing may be taken for it at the moment.
+    fn is_served(&self, claimer: &Claimer, now: Tick) -> bool {
+        self.0.get(claimer).is_some_and(|s| s.until > now)
+    }
+}
+
+impl Shared {
+    /// A table without the room that is kept for deployments that are not in the batch. Those that are come first by their priority.
+    pub(super) fn without_kept(&self, table: Table, works: &[Work]) -> Table {
+        let standings = lock(&self.standings);
+        let now = Tick::now();
+        let absent = |key: &DeploymentKey| !works.iter().any(|w| w.key == *key);
+        let active = standings.0.iter().filter(|((key, _, _), s)| s.until > now && absent(key));
+        let kept: Vec<&Room> = active.flat_map(|(_, s)| &s.room).collect();
+        if kept.is_empty() {
+            return table;
+        }
+        table.map_offers(|placed| {
+            let id = placed.offer.id.clone();
+            for room in kept.iter().filter(|r| r.provider == placed.provider && *r.offer == *id) {
+                deduct(&mut placed.offer, room.replicas, room.cpu, room.memory);
+            }
+        })
+    }
+
+    /// Looks for places for those that have none, in the order of their priorities. What is found is carried out when the intent of the
+    /// deployment is stored; a dry run shows it.
+    pub(super) fn seek_room(&self, works: &[Work], table: &Table, outcomes: &mut [Outcome]) {
+        let now = Tick::now();
+        let mut asks: Vec<(usize, &Resolved, u32)> = Vec::new();
+        for (w, (work, outcome)) in works.iter().zip(outcomes.iter()).enumerate().filter(|(_, (_, o))| o.failure.is_none()) {
+            for task in work.resolved.iter() {
+                let missing = missing(task, &outcome.desired);
+                let claimer = (work.key.clone(), task.name.clone(), task.target.clone());
+                if missing == 0 {
+                    lock(&self.standings).0.remove(&claimer);
+                } else if !lock(&self.standings).is_served(&claimer, now) {
+                    asks.push((w, task, missing));
+                }
+            }
+        }
+        if asks.is_empty() {
+            return;
+        }
+        asks.sort_by_key(|(w, task, _)| (std::cmp::Reverse(task.priority), *w));
+        let table = taken_off(table, works, outcomes);
+        let mut tenants = self.tenants();
+        for (w, task, replicas) in asks {
+            let (Some(work), Some(outcome)) = (works.get(w), outcomes.get_mut(w)) else { continue };
+            let resources = &task.workload.resources;
+            let ask = Ask { priority: task.priority, replicas, cpu: u64::from(resources.cpu.0), memory: resources.memory.0 };
+            let allowed =
+                |(key, _): &&(DeploymentKey, Tenant)| self.options.preempt_across_namespaces || key.namespace == work.key.namespace;
+            let eligible: Vec<Tenant> = tenants.iter().filter(allowed).map(|(_, t)| t.clone()).collect();
+            let victims = preempt::victims(&ask, &places(task, &outcome.desired, &table), &eligible);
+            if victims.is_empty() {
+                continue;
+            }
+            for (_, tenant) in &mut tenants {
+                let given = victims.iter().find(|(id, _)| *id == tenant.id).map_or(0, |(_, n)| *n);
+                tenant.replicas = tenant.replicas.saturating_sub(given);
+            }
+            let total: u32 = victims.iter().map(|(_, n)| n).sum();
+            for u in outcome.unplaced.iter_mut().filter(|u| u.task == task.name) {
+                u.reason = format!("{}; {total} replicas of lower priority make room", u.reason);
+            }
+            let (task, target, need) = (task.name.clone(), task.target.clone(), (ask.cpu, ask.memory));
+            outcome.takings.push(Taking { task, target, priority: ask.priority, need, victims });
+        }
+    }
+
+    /// Everything that runs and could give way, with its deployment.
+    fn tenants(&self) -> Vec<(DeploymentKey, Tenant)> {
+        let world = lock(&self.world);
+        let mut tenants = Vec::new();
+        for (key, entry) in &world.deployments {
+            for live in entry.allocations.values() {
+                let record = &live.record;
+                let task = entry.resolved.iter().find(|t| t.name == record.task && t.target == record.target);
+                let ended = matches!(record.phase, Phase::Succeeded | Phase::Failed | Phase::Gone);
+                let Some(task) = task.filter(|t| !ended && plan::serves(record, &t.name, t.target.as_ref())) else { continue };
+                let resources = &record.workload.resources;
+                tenants.push((
+                    key.clone(),
+                    Tenant {
+                        id: record.id.clone(),
+                        provider: record.provider.clone(),
+                        offer: record.offer.id.clone(),
+                        priority: task.priority,
+                        since: record.created_at,
+                        replicas: record.replicas,
+                        cpu: u64::from(resources.cpu.0),
+                        memory: resources.memory.0,
+                    },
+                ));
+            }
+        }
+        tenants
+    }
+
+    /// Takes places: each victim's new intent is stored with the reason, then carried out like any other.
+    pub(super) async fn take_places(&self, key: &DeploymentKey, takings: Vec<Taking>) {
+        for taking in takings {
+            let mut room: BTreeMap<(InstanceName, String), u32> = BTreeMap::new();
+            for (id, give) in &taking.victims {
+                match self.take_from(key, &taking, id, *give).await {
+                    Ok(Some(record)) => *room.entry((record.provider, record.offer.id)).or_default() += *give,
+                    // It has changed meanwhile: the next look sees what it is now.
+                    Ok(None) | Err(Error::Conflict { .. }) => {}
+                    Err(error) => {
+                        tracing::error!(allocation = %id, error = &error as &dyn std::error::Error, "a preemption could not be stored");
+                    }
+                }
+            }
+            let (cpu, memory) = taking.need;
+            let room = room.into_iter().map(|((provider, offer), replicas)| Room { provider, offer, replicas, cpu, memory });
+            let mut standings = lock(&self.standings);
+            let claimer = (key.clone(), taking.task, taking.target);
+            let tries = standings.0.get(&claimer).map_or(0, |s| s.tries.saturating_add(1));
+            let kept_for = KEPT_FOR.saturating_mul(1 << tries.min(8)).min(KEPT_LONGEST);
+            standings.0.insert(claimer, Standing { until: Tick::now() + kept_for, tries, room: room.collect() });
+        }
+        self.wake.notify_one();
+    }
+
+    async fn take_from(
+        &self,
+        by: &DeploymentKey,
+        taking: &Taking,
+        id: &AllocationId,
+        give: u32,
+    ) -> Result<Option<AllocationRecord>, Error> {
+        let known = {
+            let world = lock(&self.world);
+            world.live(id).map(|l| (l.record.clone(), l.revision)).and_then(|(r, revision)| {
+                let entry = world.deployments.get(&r.key())?;
+                let task = entry.resolved.iter().find(|t| t.name == r.task && t.target == r.target)?.clone();
+                Some((r, revision, task, entry.held.clone(), entry.actual()))
+            })
+        };
+        let Some((before, revision, task, mut held, actual)) = known else { return Ok(None) };
+        if before.stage == Stage::Removing || before.superseded || task.priority >= taking.priority {
+            return Ok(None);
+        }
+        let mut after = before.clone();
+        if give >= before.replicas {
+            after.stage = Stage::Removing;
+        } else {
+            after.replicas = before.replicas - give;
+            (after.stage, after.attempt, after.phase) = (Stage::Intended, before.attempt + 1, Phase::Starting);
+        }
+        let has: u32 = plan::current(&task, &actual).iter().map(|p| p.replicas).sum();
+        let name = format!("{} of \"{by}\" (priority {})", taking.task, taking.priority);
+        held.retain(|h| h.task != task.name || h.target != task.target);
+        held.push(HeldBack {
+            task: task.name.clone(),
+            target: task.target.clone(),
+            kind: HeldKind::Preempted,
+            wanted: task.replicas,
+            replicas: has.saturating_sub(give.min(before.replicas)),
+            reason: format!("its place at {} went to {name}, its own priority is {}", before.offer.id, task.priority),
+            since: self.clock.now(),
+            overspent: false,
+            by: Some(name),
+        });
+        let key = before.key();
+        let txn = Txn::new().expect(Expect::AtRevision { key: before.path(), revision });
+        let mut txn = Self::put_allocation(txn, &after)?;
+        if let Some(told) = journal::revision_event(&before, &after) {
+            txn = self.tell(txn, told.because(Cause::Rule("spec.priority".to_owned())))?;
+        }
+        let txn = self.put_held(txn, &key, &held)?;
+        let revision = self.store.commit(txn).await?;
+        let mut world = lock(&self.world);
+        world.insert_allocation(after, revision);
+        if let Some(entry) = world.deployments.get_mut(&key) {
+            entry.held = held;
+        }
+        world.mark(&key);
+        Ok(Some(before))
+    }
+
+    /// A provider holds less than before: who has been waiting for that is decided about again.
+    pub(super) fn room_made(&self, provider: &InstanceName) {
+        let kept = lock(&self.standings).0.values().any(|s| s.room.iter().any(|r| r.provider == *provider));
+        if kept {
+            self.offers.forget(provider);
+            lock(&self.world).mark_waiting();
+        }
+    }
+
+    /// Those of a deployment's tasks that had to make room, and still have no place.
+    pub(super) fn still_preempted(&self, work: &Work, outcome: &Outcome) -> Vec<HeldBack> {
+        let before = lock(&self.world).deployments.get(&work.key).map(|e| e.held.clone()).unwrap_or_default();
+        let mut held = Vec::new();
+        for mut one in before.into_iter().filter(|h| h.kind == HeldKind::Preempted) {
+            let Some(task) = work.resolved.iter().find(|t| t.name == one.task && t.target == one.target) else { continue };
+            let told = outcome.held.iter().any(|h| h.task == one.task && h.target == one.target);
+            let missing = missing(task, &outcome.desired);
+            if missing > 0 && !told {
+                (one.wanted, one.replicas) = (task.replicas, task.replicas - missing.min(task.replicas));
+                held.push(one);
+            }
+        }
+        held
+    }
+}
+
+/// Replicas of a task that have been given no place.
+fn missing(task: &Resolved, desired: &[Desired]) -> u32 {
+    let mine = desired.iter().find(|d| d.task == task.name && d.target == task.target);
+    let placed: u32 = mine.into_iter().flat_map(|d| &d.placements).map(|p| p.replicas).sum();
+    mine.map_or(0, |_| task.replicas.saturating_sub(placed))
+}
+
+fn deduct(offer: &mut Offer, replicas: u32, cpu: u64, memory: u64) {
+    if offer.capacity != u32::MAX {
+        offer.capacity = offer.capacity.saturating_sub(replicas);
+    }
+    if offer.free_cpu != u64::MAX {
+        offer.free_cpu = offer.free_cpu.saturating_sub(cpu.saturating_mul(u64::from(replicas)));
+    }
+    if offer.free_memory != u64::MAX {
+        offer.free_memory = offer.free_memory.saturating_sub(memory.saturating_mul(u64::from(replicas)));
+    }
+}
+
+/// The table after what this batch has placed.
+fn taken_off(table: &Table, works: &[Work], outcomes: &[Outcome]) -> Table {
+    let mut added: HashMap<(&InstanceName, &str), (u32, u64, u64)> = HashMap::new();
+    for (work, outcome) in works.iter().zip(outcomes) {
+        for desired in &outcome.desired {
+            for p in &desired.placements {
+                let there = |r: &&AllocationRecord| {
+                    r.provider == p.provider && r.offer.id == p.offer.id && plan::serves(r, &desired.task, desired.target.as_ref())
+                };
+                let held: u32 = work.actual.iter().filter(there).map(|r| r.replicas).sum();
+                let resources = &desired.workload.resources;
+                let sum = added.entry((&p.provider, &p.offer.id)).or_default();
+                sum.0 += p.replicas.saturating_sub(held);
+                (sum.1, sum.2) = (u64::from(resources.cpu.0), resources.memory.0);
+            }
+        }
+    }
+    table.clone().map_offers(|placed| {
+        let id = placed.offer.id.clone();
+        if let Some((replicas, cpu, memory)) = added.get(&(&placed.provider, &*id)) {
+            deduct(&mut placed.offer, *replicas, *cpu, *memory);
+        }
+    })
+}
+
+/// The offers that would serve a task, were they not full.
+fn places(task: &Resolved, desired: &[Desired], table: &Table) -> Vec<Place> {
+    let need = Need::of(task);
+    let mine: Vec<&Placement> =
+        desired.iter().filter(|d| d.task == task.name && d.target == task.target).flat_map(|d| &d.placements).collect();
+    let spread = task.constraints.spread;
+    let admitted: Vec<&PlacedOffer> = table.offers().iter().filter(|p| table.admits(&need, p, true).is_ok()).collect();
+    let domains: std::collections::BTreeSet<_> =
+        admitted.iter().map(|p| domain(spread, &p.provider, &p.offer.region, &p.offer.zone)).collect();
+    let even = task.replicas.div_ceil(u32::try_from(domains.len()).unwrap_or(u32::MAX).max(1));
+    let limit = if spread == Spread::None { u32::MAX } else { task.constraints.spread_max.unwrap_or(even) };
+    let place = |p: &&PlacedOffer| {
+        let own = domain(spread, &p.provider, &p.offer.region, &p.offer.zone);
+        let there = mine.iter().filter(|m| domain(spread, &m.provider, &m.offer.region, &m.offer.zone) == own);
+        let most = if spread == Spread::None { u32::MAX } else { limit.saturating_sub(there.map(|m| m.replicas).sum()) };
+        Place {
+            provider: p.provider.clone(),
+            offer: p.offer.id.to_string(),
+            capacity: p.offer.capacity,
+            shared: p.offer.shared.then_some((p.offer.free_cpu, p.offer.free_memory)),
+            most,
+        }
+    };
+    admitted.iter().map(place).collect()
+}
+
+fn domain<'a>(spread: Spread, provider: &'a InstanceName, region: &'a str, zone: &'a str) -> (&'a str, &'a str, &'a str) {
+    match spread {
+        Spread::None => ("", "", ""),
+        Spread::Provider => (provider.as_str(), "", ""),
+        Spread::Region => (provider.as_str(), region, ""),
+        Spread::Zone => (provider.as_str(), region, zone),
+    }
+}

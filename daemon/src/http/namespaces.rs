@@ -1,0 +1,124 @@
+//! `/v1/namespaces`: limits, usage and spending: list, read, write, delete.
+
+use aide::transform::TransformOperation;
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tradewind_core::{
+    names::Namespace,
+    view::{NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome},
+};
+
+use super::{
+    App, Error,
+    auth::Caller,
+    extract::{Condition, NamespaceBody, Path},
+};
+
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct Name {
+    pub name: Namespace,
+}
+
+pub async fn list(State(app): State<App>) -> Json<Vec<NamespaceSummary>> {
+    Json(app.controller.namespaces())
+}
+
+pub fn list_docs(op: TransformOperation) -> TransformOperation {
+    op.id("listNamespaces")
+        .tag("namespaces")
+        .summary("List the namespaces")
+        .description("Those with limits and those with deployments. Any other exists as well, without limits.")
+        .default_response::<Error>()
+}
+
+pub async fn get(State(app): State<App>, Path(Name { name }): Path<Name>) -> Result<Response, Error> {
+    let Some(view) = app.controller.namespace(&name) else {
+        return Err(Error::NotFound { what: "namespace", name: name.to_string() });
+    };
+    Ok(([(header::ETAG, tag(view.generation)?)], Json(view)).into_response())
+}
+
+pub fn get_docs(op: TransformOperation) -> TransformOperation {
+    op.id("getNamespace")
+        .tag("namespaces")
+        .summary("Read a namespace: limits, usage, spending, and who is held back")
+        .description("The `ETag` is the generation of its limits: send it back as `If-Match` to write only if nothing has changed.")
+        .response::<200, Json<NamespaceView>>()
+        .default_response::<Error>()
+}
+
+pub async fn put(
+    State(app): State<App>,
+    Path(Name { name }): Path<Name>,
+    caller: Caller,
+    condition: Condition,
+    NamespaceBody(manifest): NamespaceBody,
+) -> Result<Response, Error> {
+    if manifest.metadata.name != name {
+        return Err(Error::NameMismatch { manifest: manifest.metadata.name.to_string(), path: name.to_string() });
+    }
+    let generation = expected(&app, condition, &name)?;
+    let put = app.controller.put_namespace(&caller.actor, manifest, generation).await;
+    let outcome = put.map_err(|e| match (condition, e) {
+        (Condition::Generation(0), crate::controller::Error::Generation { .. }) => Error::Exists,
+        (_, e) => e.into(),
+    })?;
+    let status = if outcome.outcome == Outcome::Created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, [(header::ETAG, tag(outcome.generation)?)], Json(outcome)).into_response())
+}
+
+pub fn put_docs(op: TransformOperation) -> TransformOperation {
+    op.id("putNamespace")
+        .tag("namespaces")
+        .summary("Set the limits of a namespace")
+        .description(
+            "The body is the namespace's document; its name must be the one in the path. `If-Match: GENERATION` guards against changes by \
+             others, `If-None-Match: *` against overwriting. Equal limits change nothing.",
+        )
+        .response::<201, Json<NamespaceOutcome>>()
+        .response::<200, Json<NamespaceOutcome>>()
+        .default_response::<Error>()
+}
+
+pub async fn delete(
+    State(app): State<App>,
+    Path(Name { name }): Path<Name>,
+    caller: Caller,
+    condition: Condition,
+) -> Result<Json<NamespaceOutcome>, Error> {
+    let generation = expected(&app, condition, &name)?;
+    Ok(Json(app.controller.delete_namespace(&caller.actor, &name, generation).await?))
+}
+
+pub fn delete_docs(op: TransformOperation) -> TransformOperation {
+    op.id("deleteNamespace")
+        .tag("namespaces")
+        .summary("Remove the limits of a namespace")
+        .description("Refused while it has deployments. What it has spent is kept.")
+        .default_response::<Error>()
+}
+
+/// The generation that the controller shall insist on.
+fn expected(app: &App, condition: Condition, name: &Namespace) -> Result<Option<u64>, Error> {
+    match condition {
+        Condition::None => Ok(None),
+        Condition::Generation(n) => Ok(Some(n)),
+        Condition::Exists => match app.controller.namespace(name).map(|v| v.generation).filter(|g| *g > 0) {
+            Some(generation) => Ok(Some(generation)),
+            None => {
+                let (what, name) = ("namespace", name.to_string());
+                Err(crate::controller::Error::Generation { what, name, expected: 1, actual: 0 }.into())
+            }
+        },
+    }
+}
+
+fn tag(generation: u64) -> Result<HeaderValue, Error> {
+    HeaderValue::try_from(format!("\"{generation}\"")).map_err(|e| Error::Encode(e.into()))
+}
