@@ -90,6 +90,13 @@ impl Client {
         Ok(sse::events(bytes).boxed())
     }
 
+    /// Sends a request whose answer is bytes, as they come.
+    pub async fn download(&self, method: Method, path: &[&str]) -> Result<impl Stream<Item = Result<Bytes, Error>> + Unpin + use<>, Error> {
+        let response = self.answer(self.request(method, path)).await?;
+        let server = self.server.clone();
+        Ok(response.bytes_stream().map_err(move |source| Error::Unreachable { server: server.clone(), source }).boxed())
+    }
+
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let mut url = self.server.clone();
         // Only URLs that can't be a base refuse this, and `new` has none of those.

@@ -152,6 +152,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     let Surroundings { store, plugins, plugin_changes, clock, hints } = surroundings;
     let mut world = load(store.as_ref()).await?;
     let namespaces = namespaces::Book::load(store.as_ref(), &mut world).await?;
+    let ids = journal::generator(store.as_ref()).await?;
     tracing::info!(deployments = world.deployments.len(), allocations = world.owners.len(), "state read");
     let shared = Arc::new(Shared {
         slots: Semaphore::new(options.concurrency.max(1)),
@@ -166,7 +167,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         offers: offers::Book::default(),
         namespaces: Mutex::new(namespaces),
         standings: Mutex::default(),
-        ids: Mutex::new(ulid::Generator::new()),
+        ids: Mutex::new(ids),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     });

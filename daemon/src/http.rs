@@ -4,6 +4,7 @@
 mod assessments;
 mod audit;
 mod auth;
+mod backup;
 mod config;
 mod decisions;
 mod deployments;
@@ -57,6 +58,7 @@ pub struct App {
 pub struct Inner {
     pub controller: controller::Handle,
     pub plugins: tradewind_wasm::Handle,
+    pub backup: crate::backup::Handle,
     pub config: Config,
     pub readiness: Readiness,
     /// Cancelled when the daemon begins to stop: streams end then.
@@ -77,6 +79,7 @@ impl App {
     pub fn new(
         controller: controller::Handle,
         plugins: tradewind_wasm::Handle,
+        backup: crate::backup::Handle,
         config: Config,
         readiness: Readiness,
         stopping: CancellationToken,
@@ -84,7 +87,7 @@ impl App {
         let requests = guard::Slots::new("api.concurrent", config.api.concurrent);
         let streams = guard::Slots::new("api.streams", config.api.streams);
         let metrics = metrics::Metrics::default();
-        Self { inner: Arc::new(Inner { controller, plugins, config, readiness, stopping, metrics, requests, streams }) }
+        Self { inner: Arc::new(Inner { controller, plugins, backup, config, readiness, stopping, metrics, requests, streams }) }
     }
 }
 
@@ -117,6 +120,7 @@ fn routes() -> ApiRouter<App> {
         .api_route("/v1/plugins/{name}", get_with(plugins::get, plugins::get_docs))
         .api_route("/v1/plugins/{name}/rollback", post_with(plugins::rollback, plugins::rollback_docs))
         .api_route("/v1/events", get_with(events::all, events::all_docs))
+        .api_route("/v1/backup", post_with(backup::create, backup::docs))
         .api_route("/v1/audit", get_with(audit::list, audit::list_docs))
         .api_route("/v1/audit/head", get_with(audit::head, audit::head_docs))
         .api_route("/v1/audit/verify", post_with(audit::verify, audit::verify_docs))

@@ -27,6 +27,9 @@ pub enum Kind {
     PluginFailed,
     #[serde(rename = "urn:tradewind:problem:unavailable")]
     Unavailable,
+    /// The state takes no writes.
+    #[serde(rename = "urn:tradewind:problem:storage")]
+    Storage,
     #[serde(rename = "urn:tradewind:problem:internal")]
     Internal,
     /// One that this version does not know.
@@ -73,6 +76,7 @@ impl Kind {
             Self::Forbidden => "Refused",
             Self::PluginFailed => "A plugin call failed",
             Self::Unavailable => "The daemon can't answer now",
+            Self::Storage => "The state takes no writes",
             Self::Internal => "The daemon failed",
             Self::Other => "Failed",
         }

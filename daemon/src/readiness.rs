@@ -8,12 +8,13 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub struct Readiness {
     state: Arc<watch::Sender<Result<(), &'static str>>>,
+    storage: Arc<watch::Sender<Option<&'static str>>>,
 }
 
 impl Readiness {
     /// Not ready yet.
     pub fn starting() -> Self {
-        Self { state: Arc::new(watch::Sender::new(Err("the daemon is starting"))) }
+        Self { state: Arc::new(watch::Sender::new(Err("the daemon is starting"))), storage: Arc::default() }
     }
 
     pub fn ready(&self) {
@@ -24,6 +25,11 @@ impl Readiness {
         self.set(Err("the daemon is stopping"));
     }
 
+    /// Why the state takes no writes, if it takes none.
+    pub fn storage(&self, trouble: Option<&'static str>) {
+        self.storage.send_modify(|s| *s = trouble);
+    }
+
     fn set(&self, state: Result<(), &'static str>) {
         self.state.send_modify(|s| *s = state);
     }
@@ -31,6 +37,7 @@ impl Readiness {
     /// # Errors
     /// Why it is not ready.
     pub fn get(&self) -> Result<(), &'static str> {
-        *self.state.borrow()
+        let storage = *self.storage.borrow();
+        self.state.borrow().and_then(|()| storage.map_or(Ok(()), Err))
     }
 }

@@ -3,6 +3,7 @@
 mod logging;
 mod plugin_events;
 mod signals;
+mod storage;
 
 use std::{
     fs, io,
@@ -18,6 +19,7 @@ use tradewind_core::{capability::Clock, store::Store};
 use tradewind_store::Database;
 
 use crate::{
+    backup,
     cli::environment,
     config::{self, Config, Effective, Overrides},
     controller,
@@ -39,6 +41,8 @@ pub enum Error {
     Listen { address: std::net::SocketAddr, source: io::Error },
     #[error("the state can't be opened")]
     Store(#[from] tradewind_store::Error),
+    #[error("a restore into \"{}\" did not end: run `tradewind restore FILE --force` again", data.display())]
+    HalfRestored { data: PathBuf },
     #[error("processes can't be supervised")]
     Processes(#[from] process::Error),
     #[error("outbound requests are not possible")]
@@ -63,6 +67,7 @@ pub struct Parts {
     processes: process::Supervisor,
     pub plugins: tradewind_wasm::Host,
     pub controller: controller::Controller,
+    pub backup: backup::Handle,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -90,7 +95,15 @@ async fn daemon(config: Config) -> Result<(), Error> {
 
     let stopping = CancellationToken::new();
     let readiness = Readiness::starting();
-    let app = App::new(parts.controller.handle(), parts.plugins.handle(), config.clone(), readiness.clone(), stopping.clone());
+    let app = App::new(
+        parts.controller.handle(),
+        parts.plugins.handle(),
+        parts.backup.clone(),
+        config.clone(),
+        readiness.clone(),
+        stopping.clone(),
+    );
+    tokio::spawn(storage::watch(parts.store.clone(), readiness.clone(), stopping.clone()));
     let mut api = tokio::spawn(http::serve(listener, http::router(app), stopping.clone(), config.api.drain.std()));
     let daemon = Daemon { address: address.clone(), pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let runtime_file =
@@ -121,6 +134,9 @@ async fn daemon(config: Config) -> Result<(), Error> {
 
 /// Brings up everything below the API, each part on those before it.
 pub async fn start(config: &Config) -> Result<Parts, Error> {
+    if backup::unfinished(&config.data) {
+        return Err(Error::HalfRestored { data: config.data.clone() });
+    }
     let mut options = tradewind_store::Options::new(config.data.join("state.db"));
     options.keep_changes = u64::from(config.keep.changes);
     let store = tokio::task::spawn_blocking(move || Database::open(options)).await??;
@@ -141,7 +157,13 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     };
     let controller = controller::start(controller_options(config), surroundings).await.map_err(|e| Error::Controller(Box::new(e)))?;
     tokio::spawn(plugin_events::record(plugins.handle(), controller.handle()));
-    Ok(Parts { store, processes, plugins, controller })
+    let backup = backup::Handle::new(store.clone(), folders(config));
+    Ok(Parts { store, processes, plugins, controller, backup })
+}
+
+/// What a backup is made of, and goes back to.
+pub fn folders(config: &Config) -> backup::Folders {
+    backup::Folders { data: config.data.clone(), plugins: config.plugins.clone() }
 }
 
 /// The reverse of `start`. What runs for deployments goes on without the daemon.

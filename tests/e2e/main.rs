@@ -6,10 +6,12 @@ mod assessment;
 mod authors;
 mod budgets;
 mod faults;
+mod history;
 mod jobs;
 mod reload;
 mod restart;
 mod services;
+mod storage;
 
 use anyhow::Result;
 use serde_json::Value;

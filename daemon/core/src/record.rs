@@ -6,6 +6,7 @@ use crate::{
     ledger::{Ledger, Meter},
     manifest::{Manifest, Target, namespace},
     names::{AllocationId, DecisionId, DeploymentName, Digest, InstanceName, Namespace, TaskName},
+    store::Revision,
     units::{Instant, MicroUsd},
     view::HeldBack,
     workload::{ChosenOffer, Phase, Workload},
@@ -21,6 +22,18 @@ pub const SEGMENTS: &str = "segments/";
 pub const LEDGERS: &str = "ledgers/";
 /// What holds deployments back.
 pub const HELD: &str = "held/";
+/// Where a state that was put back from a backup says so.
+pub const RESTORED: &str = "meta/restored";
+
+/// When a state was put back, and what it was then. The clouds may be ahead of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Restored {
+    pub at: Instant,
+    /// When the backup was made.
+    pub created_at: Instant,
+    pub revision: Revision,
+}
 
 /// A deployment's identity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

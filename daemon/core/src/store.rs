@@ -103,6 +103,42 @@ pub struct Change {
     pub value: Option<Vec<u8>>,
 }
 
+/// Why a state takes no writes at the moment. What was answered before stays, and reads go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    Full,
+    Locked,
+    Damaged,
+    Failing,
+}
+
+impl Trouble {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "the disk is full",
+            Self::Locked => "another program holds the file",
+            Self::Damaged => "the file is damaged",
+            Self::Failing => "the disk fails",
+        }
+    }
+
+    /// What can be done about it.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Full => "free some space on the disk that holds the data folder: writes go on by themselves",
+            Self::Locked => "end the program that has the file open for writing: writes go on by themselves",
+            Self::Damaged => "stop the daemon and put a backup back with `tradewind restore`",
+            Self::Failing => "see to the disk, then start the daemon again",
+        }
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("another write came first to \"{key}\"")]
@@ -111,6 +147,8 @@ pub enum Error {
     Compacted { asked: u64, oldest: u64 },
     #[error("the state at \"{path}\" can't be {action}")]
     Backend { action: &'static str, path: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("the state at \"{path}\" takes no writes: {trouble}")]
+    Unwritable { path: String, trouble: Trouble, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("the state store has stopped")]
     Closed,
 }

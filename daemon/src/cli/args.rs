@@ -73,6 +73,15 @@ pub enum Command {
     /// The audit log: show it, export it, check that nobody changed it
     #[command(subcommand)]
     Audit(Audit),
+    /// Write the whole state to a file while the daemon works. Not in it: secrets, tokens in clear, TLS keys, output of processes
+    Backup { file: PathBuf },
+    /// Put a backup back into the data folder; no daemon may run on it
+    Restore {
+        file: PathBuf,
+        /// Set a state that is there aside
+        #[arg(long)]
+        force: bool,
+    },
     /// List what the providers can supply now
     Offers {
         /// Only this provider instance's

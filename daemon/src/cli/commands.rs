@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod audit;
 pub mod author;
+pub mod backup;
 pub mod config;
 mod decisions;
 mod delete;
@@ -42,6 +43,7 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
         Command::Logs(args) => stream::logs(context, args).await?,
         Command::Events(args) => stream::events(context, args).await?,
         Command::Audit(args) => return audit::run(context, args).await,
+        Command::Backup { file } => backup::make(context, &file).await?,
         Command::Offers { provider } => offers::list(context, provider).await?,
         Command::Assess { files } => offers::assess(context, files).await?,
         Command::Decisions { deployment, limit } => decisions::list(context, deployment, limit).await?,
@@ -53,7 +55,7 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
             context.output.text(&serde_json::to_string_pretty(&schema).map_err(|e| Error::Encode { form: "JSON", source: e.into() })?)?;
         }
         // `cli::run` has answered these: they need no daemon.
-        Command::Serve(_) | Command::Config(_) | Command::Completions { .. } => {}
+        Command::Serve(_) | Command::Config(_) | Command::Completions { .. } | Command::Restore { .. } => {}
     }
     Ok(0)
 }

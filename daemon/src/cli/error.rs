@@ -34,6 +34,10 @@ pub enum Error {
     #[error(transparent)]
     Serve(Box<crate::serve::Error>),
     #[error(transparent)]
+    Backup(Box<crate::backup::Error>),
+    #[error("\"{}\" can't be written", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error(transparent)]
     Author(#[from] tradewind_author::Error),
     #[error("\"{}\" is no plugin that can be used", path.display())]
     Inspect { path: PathBuf, source: tradewind_wasm::InspectError },

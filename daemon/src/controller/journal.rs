@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tradewind_core::{
     names::{Actor, EventId, InstanceName, Namespace},
     record::{AllocationRecord, DECISIONS, DeploymentKey, DeploymentRecord, EVENTS, Stage},
-    store::{Error, Record, Txn},
+    store::{Error, Record, Store, Txn},
     units::MicroUsd,
     view::{Cause, DecisionView, Event, Severity},
     workload::Phase,
@@ -102,6 +102,26 @@ pub(super) fn revision_event(before: &AllocationRecord, after: &AllocationRecord
     Some(changing(allocation_event(Severity::Info, reason, after, message), Some(before), Some(after)))
 }
 
+/// Draws identifiers behind all that have been recorded, even if the clock was set back meanwhile.
+///
+/// # Errors
+/// The state can't be read.
+pub(super) async fn generator(store: &dyn Store) -> Result<ulid::Generator, Error> {
+    let bounds = store.audit_bounds().await?;
+    let last = store.audit(bounds.head.seq.saturating_sub(1), 1).await?.pop();
+    let event = last.and_then(|entry| serde_json::from_slice::<Event>(&entry.bytes).ok());
+    Ok(generator_behind(event.and_then(|event| event.id?.as_str().to_uppercase().parse().ok())))
+}
+
+fn generator_behind(last: Option<Ulid>) -> ulid::Generator {
+    let mut generator = ulid::Generator::new();
+    if let Some(time) = last.and_then(|id| id.datetime().checked_add(std::time::Duration::from_millis(1))) {
+        // A generator never goes behind what it has drawn; what it draws here is not used.
+        let _ = generator.generate_from_datetime(time);
+    }
+    generator
+}
+
 impl Shared {
     /// A new identifier: ordered by time, unique.
     pub(super) fn ulid(&self) -> Ulid {
@@ -145,5 +165,26 @@ impl Shared {
 
     pub(super) fn put_decision(txn: Txn, decision: &DecisionView) -> Result<Txn, Error> {
         Ok(txn.put(format!("{DECISIONS}{}", decision.id), encode(decision)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn identifiers_grow_though_the_clock_was_set_back() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut first = generator_behind(None);
+        let before = first.generate_from_datetime(at(2_000)).unwrap();
+        let mut second = generator_behind(Some(before));
+        let mut last = before;
+        for time in [1_000, 999, 2_000, 1, 3_000] {
+            let next = second.generate_from_datetime(at(time)).unwrap();
+            assert!(next > last, "{time}");
+            last = next;
+        }
     }
 }

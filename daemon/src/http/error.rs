@@ -17,7 +17,7 @@ use tradewind_core::{
 use tradewind_wasm::{ReconcileError, RollbackError};
 
 use crate::{
-    controller,
+    backup, controller,
     problem::{CONTENT_TYPE, Kind, Problem},
     request,
 };
@@ -65,6 +65,8 @@ pub enum Error {
     Rollback(#[from] RollbackError),
     #[error(transparent)]
     Reconcile(#[from] ReconcileError),
+    #[error(transparent)]
+    Backup(Box<backup::Error>),
     #[error("the answer could not be written")]
     Encode(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("a defect of the daemon stopped this request: its log tells more")]
@@ -116,6 +118,8 @@ impl Error {
             Self::Rollback(e) => rollback_shape(e),
             Self::Reconcile(ReconcileError::Folder { .. }) => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
             Self::Reconcile(ReconcileError::Stopped) => Shape::later(Kind::Unavailable),
+            Self::Backup(e) if matches!(e.as_ref(), backup::Error::Busy) => Shape::new(StatusCode::CONFLICT, Kind::Conflict),
+            Self::Backup(_) => Shape::later(Kind::Storage),
             Self::Encode(_) | Self::Panic => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
         }
     }
@@ -195,6 +199,7 @@ fn store_shape(error: &store::Error) -> Shape {
         store::Error::Compacted { .. } => {
             Shape::new(StatusCode::GONE, Kind::NotFound).remedy("read the present state, then follow from there")
         }
+        store::Error::Unwritable { trouble, .. } => Shape::later(Kind::Storage).remedy(trouble.remedy()),
         store::Error::Closed => Shape::later(Kind::Unavailable),
         store::Error::Backend { .. } => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
     }
@@ -208,6 +213,12 @@ fn rollback_shape(error: &RollbackError) -> Shape {
         RollbackError::NoEarlier { .. } | RollbackError::Load { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict),
         RollbackError::Unreadable { .. } => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
         RollbackError::Stopped => Shape::later(Kind::Unavailable),
+    }
+}
+
+impl From<backup::Error> for Error {
+    fn from(e: backup::Error) -> Self {
+        Self::Backup(Box::new(e))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Every route of the API: method and path. What is added to the router is added here.
-const ROUTES: [(&str, &str); 31] = [
+const ROUTES: [(&str, &str); 32] = [
     ("get", "/v1/deployments"),
     ("get", "/v1/deployments/{name}"),
     ("put", "/v1/deployments/{name}"),
@@ -35,6 +35,7 @@ const ROUTES: [(&str, &str); 31] = [
     ("get", "/v1/plugins/{name}"),
     ("post", "/v1/plugins/{name}/rollback"),
     ("get", "/v1/events"),
+    ("post", "/v1/backup"),
     ("get", "/v1/audit"),
     ("get", "/v1/audit/head"),
     ("post", "/v1/audit/verify"),
@@ -77,7 +78,8 @@ impl Api {
         serve::make_folders(&config).unwrap();
         let parts = serve::start(&config).await.unwrap();
         let readiness = Readiness::starting();
-        let app = App::new(parts.controller.handle(), parts.plugins.handle(), config, readiness, CancellationToken::new());
+        let app =
+            App::new(parts.controller.handle(), parts.plugins.handle(), parts.backup.clone(), config, readiness, CancellationToken::new());
         // A handler with a defect, beside the real ones.
         let mut api = openapi::document();
         let routes = routes().finish_api(&mut api).route("/v1/defect", get(defect));

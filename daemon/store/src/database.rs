@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use tradewind_core::audit;
 use tradewind_core::names::Digest;
-use tradewind_core::store::{self, Change, Listing, Record, Revision, Store, Txn};
+use tradewind_core::store::{self, Change, Listing, Record, Revision, Store, Trouble, Txn};
 
 use crate::error::backend;
 use crate::readers::Readers;
@@ -35,6 +35,7 @@ struct Inner {
     readers: Arc<Readers>,
     tail: Arc<Tail>,
     published: watch::Receiver<u64>,
+    trouble: watch::Receiver<Option<Trouble>>,
     jobs: mpsc::Sender<Job>,
     /// After the sender of its jobs, whose drop ends it.
     _thread: Thread,
@@ -48,19 +49,22 @@ impl Database {
     /// newer version's.
     pub fn open(options: Options) -> Result<Self, Error> {
         let Options { path, keep_changes, readers } = options;
-        let lock = file::lock(&path)?;
+        let lock = file::Lock::take(&path)?;
         let ended_badly = file::ended_badly(&path);
         let mut connection = file::writer(&path)?;
         if ended_badly {
             schema::check(&connection, &path)?;
         }
         schema::prepare(&mut connection, &path, schema::MIGRATIONS)?;
+        if !ended_badly {
+            schema::check_records(&connection, &path)?;
+        }
         let writer = Writer::new(connection, path.clone(), lock, keep_changes)?;
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let (tail, published) = (writer.tail(), writer.published());
+        let (tail, published, trouble) = (writer.tail(), writer.published(), writer.trouble());
         let thread = writer.start(queue)?;
         let readers = Arc::new(Readers::new(path.clone(), readers));
-        Ok(Self { inner: Arc::new(Inner { path, readers, tail, published, jobs, _thread: thread }) })
+        Ok(Self { inner: Arc::new(Inner { path, readers, tail, published, trouble, jobs, _thread: thread }) })
     }
 
     /// Copies the whole state, as of one moment, to a new file. Reads and writes go on meanwhile.
@@ -70,6 +74,20 @@ impl Database {
     pub async fn copy(&self, to: PathBuf) -> Result<Snapshot, Error> {
         let from = self.inner.path.clone();
         tokio::task::spawn_blocking(move || snapshot::copy(&from, &to)).await.unwrap_or_else(|source| Err(Error::Task { source }))
+    }
+
+    /// Why writes are refused at the moment, if they are.
+    pub fn trouble(&self) -> watch::Receiver<Option<Trouble>> {
+        self.inner.trouble.clone()
+    }
+
+    /// Finds out whether writes are possible again, so that `trouble` tells it even when nobody writes.
+    pub async fn probe(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.inner.jobs.send(Job::Probe(reply)).await.is_ok() {
+            // No answer: the state was closed meanwhile.
+            let _ = answer.await;
+        }
     }
 
     /// Finishes the writes that wait, folds the log into the file and releases the state, for all clones. Later calls fail with

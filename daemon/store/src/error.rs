@@ -41,7 +41,7 @@ pub enum Error {
 /// What a failed write shows as its source, where SQLite's own error would not say enough.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("an earlier write failed half-way, so no more are taken until the daemon starts again")]
+    #[error("an earlier write failed half-way, and the file can't be read anew")]
     Halted { source: Arc<rusqlite::Error> },
     #[error("one transaction has {writes} writes of {bytes} bytes, allowed are {max_writes} writes and {max_bytes} bytes")]
     TooLarge { writes: usize, bytes: usize, max_writes: usize, max_bytes: usize },

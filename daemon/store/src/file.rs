@@ -15,8 +15,18 @@ const BUSY: Duration = Duration::from_secs(5);
 
 /// Held for as long as this process may write the state. The kernel lets go of it when the process ends, however it ends.
 #[derive(Debug)]
-pub(crate) struct Lock {
+pub struct Lock {
     file: File,
+}
+
+impl Lock {
+    /// Makes the folder and takes the state for this process.
+    ///
+    /// # Errors
+    /// Another daemon has it, or the folder can't be made or written.
+    pub fn take(path: &Path) -> Result<Self, Error> {
+        lock(path)
+    }
 }
 
 impl Drop for Lock {
@@ -28,8 +38,7 @@ impl Drop for Lock {
     }
 }
 
-/// Makes the folder and takes the state for this process.
-pub(crate) fn lock(path: &Path) -> Result<Lock, Error> {
+fn lock(path: &Path) -> Result<Lock, Error> {
     make_folder(path)?;
     let lock_path = suffixed(path, ".lock");
     let failed = |source| Error::File { path: lock_path.clone(), source };

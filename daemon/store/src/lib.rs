@@ -18,5 +18,6 @@ mod writer;
 
 pub use database::Database;
 pub use error::Error;
+pub use file::Lock;
 pub use options::Options;
 pub use snapshot::{Snapshot, inspect, renumber};

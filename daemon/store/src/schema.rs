@@ -98,7 +98,8 @@ fn identify(connection: &Connection, path: &Path) -> Result<i64, Error> {
     if number("SELECT count(*) FROM sqlite_schema")? == 0 { Ok(0) } else { Err(Error::Foreign { path: path.to_owned() }) }
 }
 
-fn durable(connection: &Connection, path: &Path) -> Result<(), Error> {
+/// What must hold for every connection that writes.
+pub(crate) fn durable(connection: &Connection, path: &Path) -> Result<(), Error> {
     let failed = |source| file::failure("opened", path, source);
     let mode: String = connection.query_row("PRAGMA journal_mode = wal", [], |row| row.get(0)).map_err(failed)?;
     if !mode.eq_ignore_ascii_case("wal") {
@@ -111,10 +112,18 @@ fn durable(connection: &Connection, path: &Path) -> Result<(), Error> {
     connection.query_row("PRAGMA journal_size_limit = 67108864", [], |_| Ok(())).map_err(failed)
 }
 
+/// Reads what the daemon works with, whole.
+pub(crate) fn check_records(connection: &Connection, path: &Path) -> Result<(), Error> {
+    first_finding(connection, path, "PRAGMA quick_check('kv')")
+}
+
 /// Reads the whole file: for when the last run ended badly.
 pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
-    let finding: String =
-        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|source| file::failure("checked", path, source))?;
+    first_finding(connection, path, "PRAGMA quick_check(1)")
+}
+
+fn first_finding(connection: &Connection, path: &Path, sql: &str) -> Result<(), Error> {
+    let finding: String = connection.query_row(sql, [], |row| row.get(0)).map_err(|source| file::failure("checked", path, source))?;
     if finding == "ok" { Ok(()) } else { Err(Error::Damaged { path: path.to_owned(), finding }) }
 }
 

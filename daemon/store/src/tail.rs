@@ -55,6 +55,11 @@ impl Tail {
         Self { kept: Mutex::new(Kept { floor: revision, bytes: 0, committed: VecDeque::new() }) }
     }
 
+    /// Forgets everything: who follows reads the log up to `revision`.
+    pub(crate) fn begin_anew(&self, revision: u64) {
+        *self.kept() = Kept { floor: revision, bytes: 0, committed: VecDeque::new() };
+    }
+
     pub(crate) fn push(&self, committed: impl IntoIterator<Item = Committed>) {
         let mut kept = self.kept();
         for one in committed {

@@ -1,7 +1,7 @@
 //! The one thread that writes: it commits all that is waiting as one SQLite transaction, publishes it, then answers.
 //! It knows nothing of watchers but the tail they read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -9,12 +9,13 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use tradewind_core::audit::Bounds;
-use tradewind_core::store::{self, Revision, Txn, Write};
+use tradewind_core::store::{self, Revision, Trouble, Txn, Write};
 
 use crate::Error;
 use crate::audit;
-use crate::error::{Refusal, backend};
+use crate::error::Refusal;
 use crate::file::{self, Lock};
+use crate::schema;
 use crate::tables::{self, Head};
 use crate::tail::{Committed, Tail};
 
@@ -29,6 +30,8 @@ const CHECKPOINT_BYTES: usize = 4 << 20;
 #[derive(Debug)]
 pub(crate) enum Job {
     Commit(Pending),
+    /// Asks whether writes are possible again.
+    Probe(oneshot::Sender<()>),
     Close(oneshot::Sender<Result<(), Error>>),
 }
 
@@ -50,7 +53,9 @@ pub(crate) struct Writer {
     tail: Arc<Tail>,
     published: watch::Sender<u64>,
     since_checkpoint: Amount,
-    /// Set by a failure that leaves open what the disk holds. Nothing is taken after it: an answer would be a guess.
+    trouble: watch::Sender<Option<Trouble>>,
+    /// Set by a failure that leaves open what the disk holds. Nothing is taken after it before the file has been read anew, and nothing
+    /// at all when that can't tell either: an answer would be a guess.
     halted: Option<Arc<rusqlite::Error>>,
 }
 
@@ -80,7 +85,19 @@ impl Writer {
         let tail = Arc::new(Tail::new(head.revision));
         let published = watch::Sender::new(head.revision);
         let since_checkpoint = Amount::default();
-        Ok(Self { connection, path, lock, keep_changes, head, bounds, tail, published, since_checkpoint, halted: None })
+        Ok(Self {
+            connection,
+            path,
+            lock,
+            keep_changes,
+            head,
+            bounds,
+            tail,
+            published,
+            since_checkpoint,
+            trouble: watch::Sender::new(None),
+            halted: None,
+        })
     }
 
     pub(crate) fn tail(&self) -> Arc<Tail> {
@@ -90,6 +107,11 @@ impl Writer {
     /// The last committed revision. It ends when the writer does.
     pub(crate) fn published(&self) -> watch::Receiver<u64> {
         self.published.subscribe()
+    }
+
+    /// Why writes are refused at the moment, if they are.
+    pub(crate) fn trouble(&self) -> watch::Receiver<Option<Trouble>> {
+        self.trouble.subscribe()
     }
 
     pub(crate) fn start(self, jobs: mpsc::Receiver<Job>) -> Result<Thread, Error> {
@@ -102,7 +124,7 @@ impl Writer {
         let mut closing = Vec::new();
         while let Some(first) = jobs.blocking_recv() {
             let mut group = Vec::new();
-            let mut bytes = 0;
+            let (mut bytes, mut probes) = (0, Vec::new());
             let mut next = Some(first);
             while let Some(job) = next {
                 match job {
@@ -110,6 +132,7 @@ impl Writer {
                         bytes += size(&pending.txn).bytes;
                         group.push(pending);
                     }
+                    Job::Probe(reply) => probes.push(reply),
                     Job::Close(reply) => {
                         jobs.close();
                         closing.push(reply);
@@ -119,26 +142,79 @@ impl Writer {
             }
             if !group.is_empty() {
                 self.commit(group);
+            } else if !probes.is_empty() {
+                self.probe();
+            }
+            for reply in probes {
+                // Whoever asked may have gone.
+                let _ = reply.send(());
             }
         }
         self.finish(closing);
     }
 
     fn commit(&mut self, group: Vec<Pending>) {
-        if let Some(source) = &self.halted {
+        if let Some(source) = self.halted.clone()
+            && !self.begin_anew(&source)
+        {
             for pending in group {
-                let refusal = Refusal::Halted { source: Arc::clone(source) };
-                pending.answer(Err(backend("written", &self.path, refusal)));
+                pending.answer(Err(unwritable(&self.path, &source, Refusal::Halted { source: Arc::clone(&source) })));
             }
             return;
         }
         match self.write(&group) {
             Ok((head, bounds, outcomes)) => {
+                self.trouble.send_if_modified(|trouble| trouble.take().is_some());
                 (self.head, self.bounds) = (head, bounds);
                 self.publish(group, outcomes);
                 self.checkpoint_when_due();
             }
             Err(source) => self.refuse(group, source),
+        }
+    }
+
+    /// Writes nothing new, to find out whether that is possible.
+    fn probe(&mut self) {
+        if let Some(source) = self.halted.clone()
+            && !self.begin_anew(&source)
+        {
+            return;
+        }
+        match self.write(&[]).and_then(|_| self.connection.execute("UPDATE head SET revision = revision", [])) {
+            Ok(_) => {
+                self.trouble.send_if_modified(|trouble| trouble.take().is_some());
+            }
+            Err(source) => self.refuse(Vec::new(), source),
+        }
+    }
+
+    /// After a failure that left open what the disk holds: reads the file anew and goes on from what is there. Not after one that
+    /// reading can't make up for: damage, or a sync that failed, after which the system may show what the disk does not have.
+    fn begin_anew(&mut self, source: &rusqlite::Error) -> bool {
+        if trouble(source) == Trouble::Damaged || is_sync(source) {
+            return false;
+        }
+        let read = || -> Result<_, Error> {
+            let connection = file::writer(&self.path)?;
+            schema::durable(&connection, &self.path)?;
+            let failed = |source| file::failure("opened", &self.path, source);
+            let (head, bounds) = (tables::head(&connection).map_err(failed)?, audit::bounds(&connection).map_err(failed)?);
+            Ok((connection, head, bounds))
+        };
+        match read() {
+            Ok((connection, head, bounds)) => {
+                if head != self.head {
+                    // What was answered with the failure has been written after all: followers find it in the log.
+                    self.tail.begin_anew(head.revision);
+                    self.published.send_replace(head.revision);
+                }
+                (self.connection, self.head, self.bounds, self.halted) = (connection, head, bounds, None);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), error = &error as &dyn std::error::Error, "the state can't be opened anew");
+                false
+            }
         }
     }
 
@@ -208,12 +284,15 @@ impl Writer {
 
     fn refuse(&mut self, group: Vec<Pending>, source: rusqlite::Error) {
         let source = Arc::new(source);
+        let why = trouble(&source);
+        if self.trouble.send_replace(Some(why)) != Some(why) {
+            tracing::error!(path = %self.path.display(), error = %source, remedy = why.remedy(), "the state takes no writes: {why}");
+        }
         if leaves_doubt(&source) {
-            tracing::error!(path = %self.path.display(), error = %source, "the state can't be written, no more writes are taken");
             self.halted = Some(Arc::clone(&source));
         }
         for pending in group {
-            pending.answer(Err(backend("written", &self.path, Arc::clone(&source))));
+            pending.answer(Err(unwritable(&self.path, &source, Arc::clone(&source))));
         }
     }
 
@@ -276,6 +355,25 @@ fn leaves_doubt(error: &rusqlite::Error) -> bool {
     )
 }
 
+fn trouble(error: &rusqlite::Error) -> Trouble {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Trouble::Full,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Trouble::Locked,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Trouble::Damaged,
+        _ => Trouble::Failing,
+    }
+}
+
+/// Whether it was a sync to disk that failed.
+fn is_sync(error: &rusqlite::Error) -> bool {
+    let codes = [rusqlite::ffi::SQLITE_IOERR_FSYNC, rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC];
+    error.sqlite_error().is_some_and(|e| codes.contains(&e.extended_code))
+}
+
+fn unwritable(path: &Path, error: &rusqlite::Error, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> store::Error {
+    store::Error::Unwritable { path: path.display().to_string(), trouble: trouble(error), source: source.into() }
+}
+
 fn size(txn: &Txn) -> Amount {
     let bytes = txn.writes.iter().map(|write| match write {
         Write::Put { key, value } => key.len() + value.len(),
@@ -298,13 +396,13 @@ pub(crate) fn check_size(txn: &Txn) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{readers::Readers, schema};
+    use crate::readers::Readers;
 
     #[tokio::test]
     async fn a_full_disk_takes_the_whole_group_back_and_later_ones_go_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.db");
-        let lock = file::lock(&path).unwrap();
+        let lock = Lock::take(&path).unwrap();
         let mut connection = file::writer(&path).unwrap();
         schema::prepare(&mut connection, &path, schema::MIGRATIONS).unwrap();
         let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();

@@ -92,7 +92,14 @@ pub(super) fn open(options: Options, runtime: Handle) -> Result<(Shared, Recorde
 fn find(slot: &Slot, boot: &str, wrappers: &HashMap<(PathBuf, u32), i32>) -> Found {
     let mut state = slot.state();
     let record = &state.record;
-    let (run, folder) = (record.run, slot.folder.path().to_owned());
+    let folder = slot.folder.path().to_owned();
+    // A record out of a backup may be older than what runs: the newest run counts.
+    let newest = wrappers.keys().filter(|(of, run)| *of == folder && *run > record.run).map(|(_, run)| *run).max();
+    let run = newest.unwrap_or(record.run);
+    if newest.is_some() {
+        (state.record.run, state.record.process) = (run, None);
+    }
+    let record = &state.record;
     if let Some(finally) = record.ended.as_ref().filter(|e| e.run == run).map(|e| e.finally) {
         if finally {
             return Found::Over;

@@ -16,4 +16,5 @@ mod grouping;
 mod model;
 mod opening;
 mod support;
+mod trouble;
 mod watching;

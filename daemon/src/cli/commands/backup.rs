@@ -1,0 +1,56 @@
+//! `backup` asks the running daemon for its state; `restore` puts one back where no daemon runs.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use futures::StreamExt;
+use reqwest::Method;
+
+use crate::{
+    backup,
+    cli::{Context, Error, args::Globals, environment, output::Output},
+    config::Effective,
+    serve,
+};
+
+/// Writes the file whole or not at all.
+pub async fn make(context: &Context, file: &Path) -> Result<(), Error> {
+    let failed = |source| Error::Write { path: file.to_owned(), source };
+    let mut name = file.as_os_str().to_owned();
+    name.push(".part");
+    let part = Path::new(&name);
+    let mut bytes = context.client.download(Method::POST, &["v1", "backup"]).await?;
+    // It holds the state: nobody else may read it.
+    let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(part).map_err(failed)?;
+    while let Some(chunk) = bytes.next().await {
+        out.write_all(&chunk?).map_err(failed)?;
+    }
+    out.sync_all().map_err(failed)?;
+    let index = backup::check(part).map_err(|e| Error::Backup(Box::new(e)))?;
+    fs::rename(part, file).map_err(failed)?;
+    context.output.show(&index, |_| {
+        let bytes: u64 = index.files.iter().map(|f| f.size).sum();
+        format!("{}: the state at revision {}, {} files, {bytes} bytes", file.display(), index.revision.0, index.files.len())
+    })
+}
+
+pub fn restore(globals: &Globals, file: &Path, force: bool) -> Result<(), Error> {
+    let config = Effective::load(&super::super::overrides(globals, None), environment)?.config;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
+    let restored = runtime.block_on(backup::restore(file, &serve::folders(&config), force));
+    let report = restored.map_err(|e| Error::Backup(Box::new(e)))?;
+    Output::new(globals.output).show(&report, |_| {
+        let mut text = format!("the state of {} is in \"{}\"", report.created_at, report.data.display());
+        for kept in &report.kept {
+            text.push_str(&format!("\n{kept} was there already and stays as it is"));
+        }
+        if let Some(aside) = &report.aside {
+            text.push_str(&format!("\nwhat was there before is in \"{}\"", aside.display()));
+        }
+        text
+    })
+}

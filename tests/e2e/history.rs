@@ -1,0 +1,129 @@
+//! What has happened, as it is told: events with their causes, streams that resume, and the audit log that can be checked.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tradewind_tests::{Daemon, PATIENCE};
+
+use crate::web;
+
+/// Reads the stream behind `after` until it has told so many, then breaks off. Ids of places and of events.
+async fn follow(daemon: &Daemon, after: Option<&str>, count: usize) -> Result<Vec<(String, String)>> {
+    let mut request = daemon.http.get(daemon.url("/v1/events?follow=true&limit=10000"));
+    if let Some(after) = after {
+        request = request.header("last-event-id", after);
+    }
+    let mut response = request.send().await?.error_for_status()?;
+    let (mut text, mut told) = (String::new(), Vec::new());
+    while told.len() < count {
+        let chunk =
+            tokio::time::timeout(PATIENCE, response.chunk()).await.with_context(|| format!("no more events came after {told:?}"))??;
+        text.push_str(&String::from_utf8_lossy(&chunk.context("the stream ended")?));
+        while let Some((message, rest)) = text.split_once("\n\n") {
+            let field = |name: &str| message.lines().find_map(|l| l.strip_prefix(name)).map(|v| v.trim().to_owned());
+            if let (Some(place), Some(data)) = (field("id:"), field("data:")) {
+                let event: Value = serde_json::from_str(&data)?;
+                told.push((place, event["id"].as_str().unwrap_or_default().to_owned()));
+            }
+            text = rest.to_owned();
+        }
+    }
+    told.truncate(count);
+    Ok(told)
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_misses_and_repeats_nothing() -> Result<()> {
+    let mut daemon = Daemon::local()?;
+    for name in ["a", "b", "c"] {
+        daemon.put(name, &web(name, 1, "x")).await?;
+    }
+    for name in ["a", "b", "c"] {
+        daemon.running(name).await?;
+    }
+    let listed = daemon.get("/v1/events?limit=10000").await?;
+    let all: Vec<String> = listed.as_array().context("no list")?.iter().filter_map(|e| e["id"].as_str().map(str::to_owned)).collect();
+    ensure!(all.len() >= 12, "{listed:#}");
+    let half = all.len() / 2;
+
+    // One at a time, each time anew, so that a break comes within transactions too; and the daemon restarts on the way.
+    let mut told: Vec<String> = Vec::new();
+    let mut place: Option<String> = Some("0".to_owned());
+    while told.len() < all.len() {
+        if told.len() == half {
+            daemon.kill()?;
+            daemon.launch()?;
+        }
+        let (next, id) = follow(&daemon, place.as_deref(), 1).await?.remove(0);
+        told.push(id);
+        place = Some(next);
+    }
+    assert_eq!(told, all);
+    assert_eq!(told.iter().collect::<BTreeSet<_>>().len(), told.len());
+    let at_once: Vec<String> = follow(&daemon, None, all.len()).await?.into_iter().map(|(_, id)| id).collect();
+    assert_eq!(at_once, all);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_event_tells_what_led_to_it_and_what_it_changed() -> Result<()> {
+    let daemon = Daemon::local()?;
+    let put = |id: &'static str, manifest: String| {
+        let request = daemon.http.put(daemon.url("/v1/deployments/app")).header("content-type", "application/yaml");
+        request.header("x-request-id", id).body(manifest).send()
+    };
+    let answer = put("mine-1", web("app", 1, "secret one")).await?;
+    assert_eq!(answer.headers()["x-request-id"], "mine-1");
+    daemon.running("app").await?;
+    let answer = put("no id\tat all", web("app", 2, "secret two")).await?;
+    let made = answer.headers()["x-request-id"].to_str()?.to_owned();
+    assert!(made.starts_with("r-"), "{made}");
+    daemon.running("app").await?;
+    let events = daemon.get("/v1/deployments/app/events?limit=1000").await?;
+    let find = |reason: &str| events.as_array().into_iter().flatten().find(|e| e["reason"] == reason).cloned().unwrap_or_default();
+    assert_eq!(find("DeploymentCreated")["cause"], serde_json::json!({"kind": "request", "id": "mine-1"}));
+    let updated = find("DeploymentUpdated");
+    assert_eq!(updated["cause"]["id"], made.as_str());
+    assert_eq!((&updated["before"]["spec.services.web.replicas"], &updated["after"]["spec.services.web.replicas"]), (&1.into(), &2.into()));
+    assert!(!events.to_string().contains("secret"), "{events:#}");
+    let placed = find("AllocationPlaced");
+    assert_eq!((placed["cause"]["kind"].as_str(), placed["after"]["stage"].as_str()), (Some("decision"), Some("intended")), "{placed:#}");
+    assert_eq!(find("AllocationApplied")["after"]["stage"], "applied");
+    let problem = daemon.http.get(daemon.url("/v1/deployments/none")).header("x-request-id", "mine-2").send().await?;
+    assert_eq!(problem.json::<Value>().await?["request"], "mine-2");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_audit_log_can_be_checked_with_and_without_the_daemon() -> Result<()> {
+    let daemon = Daemon::local()?;
+    daemon.put("a", &web("a", 1, "x")).await?;
+    daemon.running("a").await?;
+    let head = daemon.run(&["audit", "head"])?;
+    let noted = head.split_whitespace().nth(1).context("no hash")?;
+    daemon.put("a", &web("a", 1, "y")).await?;
+    daemon.running("a").await?;
+    let verified = daemon.run(&["audit", "verify", "--expect", noted])?;
+    assert!(verified.contains("as they were recorded") && verified.contains("the expected hash is that of entry"), "{verified}");
+    let other = format!("sha256:{}", "1".repeat(64));
+    assert_eq!(daemon.cli(&["audit", "verify", "--expect", &other])?.status.code(), Some(1));
+    assert!(daemon.run(&["audit", "show"])?.contains("DeploymentUpdated"));
+
+    let export = daemon.run(&["audit", "export"])?;
+    let lines: Vec<&str> = export.lines().collect();
+    let check = |name: &str, text: &str| -> Result<(Option<i32>, String)> {
+        let output = daemon.cli(&["audit", "verify", &daemon.file(name, text)?])?;
+        Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned()))
+    };
+    assert_eq!(check("whole.jsonl", &export)?.0, Some(0), "{export}");
+    let edited = export.replacen("generation 2", "generation 3", 1);
+    let (code, text) = check("edited.jsonl", &edited)?;
+    assert!(code == Some(1) && text.contains("was edited"), "{text}");
+    let removed = [&lines[..3], &lines[4..]].concat().join("\n");
+    let (code, text) = check("removed.jsonl", &removed)?;
+    assert!(code == Some(1) && text.contains("entry 3 is missing"), "{text}");
+    let (code, text) = check("short.jsonl", &lines[..lines.len() - 1].join("\n"))?;
+    assert!(code == Some(1) && text.contains("the log ends before it"), "{text}");
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! The state in trouble, and its way out: backups that are put back, files that others hold, damage.
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+use anyhow::{Context, Result};
+use reqwest::StatusCode;
+use rusqlite::Connection;
+use serde_json::Value;
+use tradewind_tests::{Daemon, binary, endpoints};
+
+use crate::{fetch, pids, web};
+
+fn restore(daemon: &Daemon, data: &Path, backup: &str, options: &[&str]) -> Result<Output> {
+    let mut command = Command::new(binary());
+    command.arg("--data").arg(data).arg("restore").arg(backup).args(options);
+    command.env("TRADEWIND_CONFIG", daemon.folder.path().join("config.toml")).env("TRADEWIND_PLUGINS", daemon.plugins());
+    Ok(command.output()?)
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test]
+async fn a_backup_is_put_back_and_what_runs_is_found_again() -> Result<()> {
+    let mut daemon = Daemon::local()?;
+    daemon.put("stay", &web("stay", 2, "still here")).await?;
+    let before = daemon.running("stay").await?;
+    let place = daemon.get("/v1/events").await?.as_array().and_then(|e| e.last()?["revision"].as_u64()).context("no events")?;
+
+    let path = daemon.folder.path().join("state.backup").display().to_string();
+    let writes = async {
+        for i in 0..20 {
+            daemon.put("busy", &web("busy", 1, &i.to_string())).await?;
+        }
+        anyhow::Ok(())
+    };
+    let backup = async {
+        let (url, http) = (daemon.url("/v1/backup"), daemon.http.clone());
+        let bytes = http.post(url).send().await?.error_for_status()?.bytes().await?;
+        anyhow::Ok(std::fs::write(&path, bytes)?)
+    };
+    let (written, made) = tokio::join!(writes, backup);
+    written?;
+    made?;
+    daemon.running("busy").await?;
+    let by_hand = daemon.folder.path().join("by-hand.backup").display().to_string();
+    assert!(daemon.run(&["backup", &by_hand])?.contains("the state at revision"));
+
+    let refused = restore(&daemon, &daemon.data(), &path, &["--force"])?;
+    assert!(!refused.status.success() && told(&refused).contains("in use by another daemon"), "{refused:?}");
+    daemon.kill()?;
+    let refused = restore(&daemon, &daemon.data(), &path, &[])?;
+    assert!(!refused.status.success() && told(&refused).contains("--force"), "{refused:?}");
+    let mut bytes = std::fs::read(&path)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let bad = daemon.folder.path().join("bad.backup").display().to_string();
+    std::fs::write(&bad, &bytes)?;
+    let refused = restore(&daemon, &daemon.data(), &bad, &["--force"])?;
+    assert!(!refused.status.success() && told(&refused).contains("damaged"), "{refused:?}");
+    std::fs::write(&bad, &bytes[..bytes.len() - 100])?;
+    assert!(!restore(&daemon, &daemon.data(), &bad, &["--force"])?.status.success(), "one that was cut off");
+
+    let done = restore(&daemon, &daemon.data(), &path, &["--force"])?;
+    assert!(done.status.success(), "{done:?}");
+    daemon.launch()?;
+    let after = daemon.running("stay").await?;
+    assert_eq!((pids(&after), endpoints(&after)), (pids(&before), endpoints(&before)), "found again, not started twice");
+    for endpoint in endpoints(&after) {
+        assert_eq!(fetch(&daemon.http, &endpoint).await?, "hello, still here\n");
+    }
+    let busy = daemon.running("busy").await?;
+    assert_eq!(pids(&busy).len(), 1, "{busy:#}");
+    let events = daemon.get("/v1/events?limit=1000").await?;
+    assert!(events.as_array().into_iter().flatten().any(|e| e["reason"] == "StateRestored"), "{events:#}");
+    let verified = daemon.run(&["audit", "verify"])?;
+    assert!(verified.contains("as they were recorded"), "{verified}");
+    let resumed = daemon.http.get(daemon.url("/v1/events?follow=true")).header("last-event-id", place.to_string()).send().await?;
+    assert_eq!(resumed.status(), StatusCode::GONE, "who followed before reads again");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_backup_fills_an_empty_folder() -> Result<()> {
+    let mut daemon = Daemon::local()?;
+    daemon.put("stay", &web("stay", 2, "still here")).await?;
+    let before = daemon.running("stay").await?;
+    let path = daemon.folder.path().join("state.backup").display().to_string();
+    daemon.run(&["backup", &path])?;
+    daemon.kill()?;
+    // All of it is lost: the state, the records of processes, the plugins.
+    std::fs::remove_dir_all(daemon.data())?;
+    std::fs::remove_dir_all(daemon.plugins())?;
+    let done = restore(&daemon, &daemon.data(), &path, &[])?;
+    assert!(done.status.success(), "{done:?}");
+    daemon.launch()?;
+    let after = daemon.running("stay").await?;
+    assert_eq!((pids(&after), endpoints(&after)), (pids(&before), endpoints(&before)), "found again, not started twice");
+    Ok(())
+}
+
+#[tokio::test]
+async fn while_the_state_takes_no_writes_reads_go_on_and_it_recovers() -> Result<()> {
+    let daemon = Daemon::local()?;
+    daemon.put("a", &web("a", 1, "x")).await?;
+    daemon.running("a").await?;
+    let other = Connection::open(daemon.data().join("state.db"))?;
+    other.execute_batch("BEGIN IMMEDIATE")?;
+    let request = daemon.http.put(daemon.url("/v1/deployments/b")).header("content-type", "application/yaml");
+    let answer = request.body(web("b", 1, "x")).send().await?;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers().contains_key("retry-after"));
+    let problem: Value = answer.json().await?;
+    assert_eq!(problem["type"], "urn:tradewind:problem:storage", "{problem:#}");
+    assert!(problem["causes"].to_string().contains("another program holds the file"), "{problem:#}");
+    assert_eq!(daemon.http.get(daemon.url("/readyz")).send().await?.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(daemon.get("/v1/deployments/a").await?["status"], "running");
+    other.execute_batch("ROLLBACK")?;
+    let ready = async {
+        while !daemon.http.get(daemon.url("/readyz")).send().await?.status().is_success() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(tradewind_tests::PATIENCE, ready).await.context("it did not get ready again")??;
+    daemon.put("b", &web("b", 1, "x")).await?;
+    daemon.running("b").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_damaged_state_is_refused_and_a_backup_is_the_way_out() -> Result<()> {
+    let mut daemon = Daemon::local()?;
+    daemon.put("stay", &web("stay", 1, "x")).await?;
+    let before = daemon.running("stay").await?;
+    let path = daemon.folder.path().join("state.backup").display().to_string();
+    daemon.run(&["backup", &path])?;
+    daemon.kill()?;
+    let file = daemon.data().join("state.db");
+    Connection::open(&file)?.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    let mut bytes = std::fs::read(&file)?;
+    bytes[4096..].fill(0xff);
+    std::fs::write(&file, bytes)?;
+    let error = format!("{:#}", daemon.launch().err().context("it started on a damaged state")?);
+    assert!(error.contains("state.db") && error.contains("damaged") && error.contains("tradewind restore"), "{error}");
+    assert!(restore(&daemon, &daemon.data(), &path, &["--force"])?.status.success());
+    daemon.launch()?;
+    assert_eq!(pids(&daemon.running("stay").await?), pids(&before));
+    Ok(())
+}
