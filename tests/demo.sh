@@ -13,7 +13,7 @@ data=$folder/data plugins=$folder/plugins
 mkdir -p "$data" "$plugins"
 # Nothing of the user's own configuration reaches the demo.
 export TRADEWIND_CONFIG=$folder/config.toml
-unset TRADEWIND_SERVER TRADEWIND_PLUGINS TRADEWIND_DATA TRADEWIND_LISTEN TRADEWIND_SECRETS
+unset TRADEWIND_SERVER TRADEWIND_TOKEN TRADEWIND_PLUGINS TRADEWIND_DATA TRADEWIND_LISTEN TRADEWIND_SECRETS
 : >"$TRADEWIND_CONFIG"
 daemon=
 

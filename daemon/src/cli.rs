@@ -3,6 +3,7 @@
 
 mod args;
 mod commands;
+mod connection;
 mod error;
 mod output;
 mod progress;
@@ -15,12 +16,9 @@ use clap::Parser;
 pub use args::Cli;
 pub use error::Error;
 
-use crate::{
-    client::Client,
-    config::{Effective, Overrides},
-    runtime_file,
-};
+use crate::{client::Client, config::Overrides};
 use args::{Audit, Command, Globals};
+use connection::Connection;
 use output::Output;
 
 /// What client commands work with.
@@ -56,6 +54,7 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Audit(Audit::Verify { file: Some(file), expect }) => {
             return commands::audit::verify_file(&Output::new(globals.output), &file, expect).map(ExitCode::from);
         }
+        Command::Token(args::Token::ResetAdmin) => return commands::tokens::reset(&globals).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => return commands::completions(shell).map(|()| ExitCode::SUCCESS),
         Command::Plugin(args) => match commands::author::run(&globals, args)? {
             commands::author::Next::Done => return Ok(ExitCode::SUCCESS),
@@ -71,16 +70,8 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
 
 /// The daemon that was named, else the one that left its address in the data folder, else one at the configured address.
 fn client(globals: &Globals) -> Result<Client, Error> {
-    // An empty variable counts as absent.
-    if let Some(server) = globals.server.as_ref().filter(|s| !s.is_empty()) {
-        return Ok(Client::new(server)?);
-    }
-    let config = Effective::load(&overrides(globals, None), environment)?.config;
-    let server = match runtime_file::read(&config.data) {
-        Some(daemon) => daemon.address,
-        None => format!("http://{}", config.listen),
-    };
-    Ok(Client::new(&server)?)
+    let connection = Connection::find(globals)?;
+    Ok(Client::new(&connection.server, connection.token.as_ref())?)
 }
 
 fn overrides(globals: &Globals, serve: Option<&args::Serve>) -> Overrides {

@@ -6,9 +6,14 @@ use std::{path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
-use reqwest::{Method, RequestBuilder, Response, header};
+use reqwest::{
+    Method, RequestBuilder, Response,
+    header::{self, HeaderValue},
+    redirect::Policy,
+};
 use serde::de::DeserializeOwned;
-use url::Url;
+use tradewind_core::identity::Secret;
+use url::{Host, Url};
 
 use crate::problem::{Kind, Problem};
 
@@ -26,6 +31,8 @@ pub enum Error {
     Nonsense { server: Url, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("the server can't be \"{value}\": use a URL such as http://127.0.0.1:7180")]
     Server { value: String },
+    #[error("\"{server}\" is another machine, and a token is not sent to it in clear: use https")]
+    Clear { server: Url },
     #[error("the http client can't be made")]
     Build(#[source] reqwest::Error),
 }
@@ -42,6 +49,7 @@ pub struct Document {
 pub struct Client {
     server: Url,
     http: reqwest::Client,
+    token: Option<HeaderValue>,
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,13 +60,25 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 impl Client {
     /// # Errors
-    /// A server that is not an HTTP URL.
-    pub fn new(server: &str) -> Result<Self, Error> {
+    /// A server that is not an HTTP URL, or a token that would travel in clear.
+    pub fn new(server: &str, token: Option<&Secret>) -> Result<Self, Error> {
         let url = Url::parse(server).ok().filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
         let server = url.ok_or_else(|| Error::Server { value: server.to_owned() })?;
         // The API is on this machine: a proxy from the environment must not come between.
-        let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).build().map_err(Error::Build)?;
-        Ok(Self { server, http })
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .build()
+            .map_err(Error::Build)?;
+        if token.is_some() && server.scheme() == "http" && !is_this_machine(&server) {
+            return Err(Error::Clear { server });
+        }
+        let token = token.and_then(|t| HeaderValue::try_from(format!("Bearer {}", t.expose())).ok()).map(|mut value| {
+            value.set_sensitive(true);
+            value
+        });
+        Ok(Self { server, http, token })
     }
 
     /// A JSON answer.
@@ -103,7 +123,11 @@ impl Client {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
-        self.http.request(method, url)
+        let request = self.http.request(method, url);
+        match &self.token {
+            Some(token) => request.header(header::AUTHORIZATION, token.clone()),
+            None => request,
+        }
     }
 
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
@@ -132,6 +156,15 @@ impl Client {
 
     fn nonsense(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::Nonsense { server: self.server.clone(), source: source.into() }
+    }
+}
+
+fn is_this_machine(server: &Url) -> bool {
+    match server.host() {
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
     }
 }
 

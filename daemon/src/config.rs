@@ -106,6 +106,10 @@ pub struct Api {
     pub concurrent: u32,
     /// Open event streams at once.
     pub streams: u32,
+    /// Requests per second of one token, and of one address for what needs no token.
+    pub rate: u32,
+    /// How many of them may come at once.
+    pub burst: u32,
     /// How long requests in progress may go on after the daemon was told to stop.
     pub drain: Millis,
 }
@@ -153,6 +157,8 @@ impl Config {
                 body_timeout: Millis::from_secs(10),
                 concurrent: 512,
                 streams: 256,
+                rate: 5_000,
+                burst: 10_000,
                 drain: Millis::from_secs(10),
             },
             log: Log { level: "info".to_owned(), format: LogFormat::Text },
@@ -187,6 +193,8 @@ impl Config {
             ("api.body-timeout", self.api.body_timeout.0),
             ("api.concurrent", u64::from(self.api.concurrent)),
             ("api.streams", u64::from(self.api.streams)),
+            ("api.rate", u64::from(self.api.rate)),
+            ("api.burst", u64::from(self.api.burst)),
         ] {
             if number == 0 {
                 return refuse(setting, "0".to_owned(), "it must be above 0");

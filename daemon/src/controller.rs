@@ -25,6 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
     capability::Clock,
     failure::Failure,
+    identity::Scope,
     names::{AllocationId, DeploymentName, InstanceName, Namespace, TaskName},
     plugin::Plugins,
     record::{ALLOCATIONS, AllocationRecord, DEPLOYMENTS, DeploymentKey, DeploymentRecord, Stage},
@@ -65,8 +66,10 @@ pub struct LogsRequest {
 }
 
 /// Which events.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct EventFilter {
+    /// Only of these namespaces. Events that belong to none are for who reaches all.
+    pub scope: Scope,
     pub namespace: Option<Namespace>,
     pub deployment: Option<DeploymentName>,
     pub plugin: Option<InstanceName>,

@@ -1,6 +1,7 @@
 //! The HTTP API: one file per resource. Handlers translate between requests and handles; they must not touch the engine, a cloud or
 //! the database.
 
+mod access;
 mod assessments;
 mod audit;
 mod auth;
@@ -23,6 +24,7 @@ mod request_id;
 mod schema;
 mod server;
 mod sse;
+mod tokens;
 
 use std::{any::Any, sync::Arc};
 
@@ -42,7 +44,7 @@ use axum::{
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{config::Config, controller, readiness::Readiness};
+use crate::{config::Config, controller, identity, readiness::Readiness};
 
 pub use error::Error;
 pub use plugins::{Plugins, Rollback};
@@ -59,6 +61,7 @@ pub struct Inner {
     pub controller: controller::Handle,
     pub plugins: tradewind_wasm::Handle,
     pub backup: crate::backup::Handle,
+    pub identities: identity::Handle,
     pub config: Config,
     pub readiness: Readiness,
     /// Cancelled when the daemon begins to stop: streams end then.
@@ -80,6 +83,7 @@ impl App {
         controller: controller::Handle,
         plugins: tradewind_wasm::Handle,
         backup: crate::backup::Handle,
+        identities: identity::Handle,
         config: Config,
         readiness: Readiness,
         stopping: CancellationToken,
@@ -87,7 +91,7 @@ impl App {
         let requests = guard::Slots::new("api.concurrent", config.api.concurrent);
         let streams = guard::Slots::new("api.streams", config.api.streams);
         let metrics = metrics::Metrics::default();
-        Self { inner: Arc::new(Inner { controller, plugins, backup, config, readiness, stopping, metrics, requests, streams }) }
+        Self { inner: Arc::new(Inner { controller, plugins, backup, identities, config, readiness, stopping, metrics, requests, streams }) }
     }
 }
 
@@ -124,6 +128,9 @@ fn routes() -> ApiRouter<App> {
         .api_route("/v1/audit", get_with(audit::list, audit::list_docs))
         .api_route("/v1/audit/head", get_with(audit::head, audit::head_docs))
         .api_route("/v1/audit/verify", post_with(audit::verify, audit::verify_docs))
+        .api_route("/v1/tokens", get_with(tokens::list, tokens::list_docs).merge(post_with(tokens::create, tokens::create_docs)))
+        .api_route("/v1/tokens/{name}", delete_with(tokens::revoke, tokens::revoke_docs))
+        .api_route("/v1/whoami", get_with(tokens::whoami, tokens::whoami_docs))
         .api_route("/v1/schema/manifest", get_with(schema::manifest, schema::docs))
         .api_route("/v1/config", get_with(config::get, config::docs))
         .api_route("/healthz", get_with(health::alive, health::alive_docs))
@@ -140,11 +147,13 @@ pub fn router(app: App) -> Router {
 }
 
 fn finish(router: Router<App>, app: App, api: &OpenApi) -> Router {
+    let gate = auth::Gate { app: app.clone(), table: Arc::new(access::Table::of(api)) };
     router
         .fallback(no_route)
-        .method_not_allowed_fallback(no_method)
         .layer(openapi::extension(api))
         .layer(middleware::from_fn_with_state(app.clone(), guard::slot))
+        .layer(middleware::from_fn_with_state(app.clone(), extract::limit_size))
+        .layer(middleware::from_fn_with_state(gate, auth::admit))
         .layer(middleware::from_fn(guard::local_only))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(app.clone(), metrics::observe))
@@ -154,10 +163,6 @@ fn finish(router: Router<App>, app: App, api: &OpenApi) -> Router {
 
 async fn no_route(method: Method, uri: Uri) -> Error {
     Error::NoRoute { method: method.to_string(), path: uri.path().to_owned() }
-}
-
-async fn no_method(method: Method, uri: Uri) -> Error {
-    Error::Method { method: method.to_string(), path: uri.path().to_owned() }
 }
 
 fn panicked(payload: Box<dyn Any + Send + 'static>) -> Response {

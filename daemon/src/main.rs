@@ -7,6 +7,7 @@ mod client;
 mod config;
 mod controller;
 mod http;
+mod identity;
 mod problem;
 mod readiness;
 mod request;

@@ -23,6 +23,10 @@ pub enum Kind {
     Conflict,
     #[serde(rename = "urn:tradewind:problem:forbidden")]
     Forbidden,
+    #[serde(rename = "urn:tradewind:problem:unauthenticated")]
+    Unauthenticated,
+    #[serde(rename = "urn:tradewind:problem:too-many-requests")]
+    TooManyRequests,
     #[serde(rename = "urn:tradewind:problem:plugin-failed")]
     PluginFailed,
     #[serde(rename = "urn:tradewind:problem:unavailable")]
@@ -74,6 +78,8 @@ impl Kind {
             Self::GenerationMismatch => "Another change came first",
             Self::Conflict => "Not possible at the moment",
             Self::Forbidden => "Refused",
+            Self::Unauthenticated => "No valid token",
+            Self::TooManyRequests => "Too many requests",
             Self::PluginFailed => "A plugin call failed",
             Self::Unavailable => "The daemon can't answer now",
             Self::Storage => "The state takes no writes",

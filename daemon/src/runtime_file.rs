@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -28,6 +29,15 @@ fn path(data: &Path) -> PathBuf {
 /// What the running daemon left there, if anything. A file that can't be read counts as none.
 pub fn read(data: &Path) -> Option<Daemon> {
     serde_json::from_slice(&fs::read(path(data)).ok()?).ok()
+}
+
+impl Daemon {
+    /// Whether the process that wrote the file still runs, and is of the file's owner: somebody else may listen at its address by now.
+    pub fn is_running(&self, data: &Path) -> bool {
+        let owner = |path: &Path| fs::metadata(path).map(|m| m.uid()).ok();
+        let process = owner(Path::new(&format!("/proc/{}", self.pid)));
+        process.is_some() && process == owner(&path(data))
+    }
 }
 
 impl RuntimeFile {

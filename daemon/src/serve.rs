@@ -13,7 +13,7 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_cloud::{SystemClock, process};
 use tradewind_core::{capability::Clock, store::Store};
 use tradewind_store::Database;
@@ -24,6 +24,7 @@ use crate::{
     config::{self, Config, Effective, Overrides},
     controller,
     http::{self, App, Listener},
+    identity,
     readiness::Readiness,
     runtime_file::{Daemon, RuntimeFile},
 };
@@ -51,6 +52,8 @@ pub enum Error {
     Plugins(#[from] tradewind_wasm::Error),
     #[error("the controller can't start")]
     Controller(#[source] Box<controller::Error>),
+    #[error("tokens can't be had")]
+    Identity(#[from] identity::Error),
     #[error("the runtime can't be started")]
     Runtime(#[source] io::Error),
     #[error("signals can't be received")]
@@ -68,6 +71,9 @@ pub struct Parts {
     pub plugins: tradewind_wasm::Host,
     pub controller: controller::Controller,
     pub backup: backup::Handle,
+    pub identities: identity::Handle,
+    tidying: TaskTracker,
+    stop: CancellationToken,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -99,6 +105,7 @@ async fn daemon(config: Config) -> Result<(), Error> {
         parts.controller.handle(),
         parts.plugins.handle(),
         parts.backup.clone(),
+        parts.identities.clone(),
         config.clone(),
         readiness.clone(),
         stopping.clone(),
@@ -143,6 +150,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let folder = config.data.join("processes");
     let processes = process::Supervisor::start(process::Options { folder, secrets: Some(config.secrets.clone()) }).await?;
+    let identities = identity::start(identity_options(config), Arc::new(store.clone()), clock.clone()).await?;
     let user_agent = concat!("tradewind/", env!("CARGO_PKG_VERSION")).to_owned();
     let outbound = tradewind_cloud::http::Client::new(&tradewind_cloud::http::Options { user_agent })?;
     let capabilities =
@@ -158,7 +166,10 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     let controller = controller::start(controller_options(config), surroundings).await.map_err(|e| Error::Controller(Box::new(e)))?;
     tokio::spawn(plugin_events::record(plugins.handle(), controller.handle()));
     let backup = backup::Handle::new(store.clone(), folders(config));
-    Ok(Parts { store, processes, plugins, controller, backup })
+    let (tidying, stop) = (TaskTracker::new(), CancellationToken::new());
+    tidying.spawn(identities.clone().tidy(stop.clone()));
+    tidying.close();
+    Ok(Parts { store, processes, plugins, controller, backup, identities, tidying, stop })
 }
 
 /// What a backup is made of, and goes back to.
@@ -171,6 +182,8 @@ pub async fn drain(parts: Parts) {
     parts.controller.shutdown().await;
     parts.plugins.handle().shutdown().await;
     parts.processes.shutdown().await;
+    parts.stop.cancel();
+    parts.tidying.wait().await;
     if let Err(error) = parts.store.close().await {
         tracing::warn!(%error, "the state was not closed cleanly; nothing that was answered is lost");
     }
@@ -185,6 +198,10 @@ fn plugin_options(config: &Config) -> tradewind_wasm::Options {
     options.memory_ceiling = config.calls.memory_ceiling;
     options.slot_wait = config.calls.slot_wait.std();
     options
+}
+
+fn identity_options(config: &Config) -> identity::Options {
+    identity::Options { data: config.data.clone(), rate: config.api.rate, burst: config.api.burst }
 }
 
 fn controller_options(config: &Config) -> controller::Options {

@@ -7,6 +7,7 @@ mod authors;
 mod budgets;
 mod faults;
 mod history;
+mod identity;
 mod jobs;
 mod reload;
 mod restart;

@@ -25,6 +25,15 @@ pub struct Daemon {
     pub http: reqwest::Client,
 }
 
+/// A client that sends this token with every request.
+pub fn client(token: Option<&str>) -> Result<reqwest::Client> {
+    let mut headers = reqwest::header::HeaderMap::new();
+    if let Some(token) = token {
+        headers.insert(reqwest::header::AUTHORIZATION, format!("Bearer {token}").parse()?);
+    }
+    Ok(reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).default_headers(headers).build()?)
+}
+
 /// The folder of what `make` has built.
 pub fn target() -> PathBuf {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
@@ -70,12 +79,7 @@ impl Daemon {
         }
         // Both crates that bring TLS are served by one provider; whoever comes first installs it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut daemon = Self {
-            child: None,
-            folder,
-            address: String::new(),
-            http: reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build()?,
-        };
+        let mut daemon = Self { child: None, folder, address: String::new(), http: client(None)? };
         daemon.launch()?;
         Ok(daemon)
     }
@@ -113,6 +117,7 @@ impl Daemon {
             let told = std::fs::read(self.data().join("daemon.json")).ok().and_then(|b| serde_json::from_slice::<Value>(&b).ok());
             if let Some(told) = told.filter(|t| t["pid"].as_u64() == Some(u64::from(pid))) {
                 self.address = told["address"].as_str().unwrap_or_default().to_owned();
+                self.http = client(Some(&self.admin_token()?))?;
                 self.child = Some(child);
                 return Ok(());
             }
@@ -126,6 +131,11 @@ impl Daemon {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// The first token, out of its file.
+    pub fn admin_token(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.data().join("admin.token"))?.trim().to_owned())
     }
 
     /// Kills the daemon as a power cut would, leaving what it runs.
@@ -146,8 +156,11 @@ impl Daemon {
         let mut command = Command::new(binary());
         command
             .args(["--server", &self.address])
+            .arg("--data")
+            .arg(self.data())
             .args(arguments)
             .stdin(Stdio::null())
+            .env_remove("TRADEWIND_TOKEN")
             .env("TRADEWIND_CONFIG", self.folder.path().join("config.toml"));
         Ok(command.output()?)
     }

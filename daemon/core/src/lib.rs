@@ -8,6 +8,7 @@ pub mod cost;
 pub mod difference;
 pub mod failure;
 pub mod grant;
+pub mod identity;
 pub mod ledger;
 pub mod manifest;
 pub mod names;

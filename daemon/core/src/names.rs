@@ -121,6 +121,9 @@ name!(/** The identifier of an event. */ EventId, "event id", is_dns_label, DNS_
 name!(/** The identifier of a request to the API: the client's choice, or the daemon's. */ RequestId, "request id", is_token, TOKEN, "^[-_.A-Za-z0-9]{1,64}$");
 name!(/** The identifier of a recorded decision. */ DecisionId, "decision id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
 
+name!(/** The name of a token; events name it as `token:NAME`. */ TokenName, "token name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
+name!(/** The identifier of a token, never used again. */ TokenId, "token id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
+
 impl Namespace {
     /// The namespace of a manifest that names none.
     pub fn default_namespace() -> Self {
@@ -147,6 +150,19 @@ impl RequestId {
     }
 }
 
+impl TokenName {
+    /// The name of the first token.
+    pub fn admin() -> Self {
+        Self("admin".to_owned())
+    }
+}
+
+impl TokenId {
+    pub fn new(ulid: ulid::Ulid) -> Self {
+        Self(format!("t-{}", ulid.to_string().to_lowercase()))
+    }
+}
+
 impl DecisionId {
     pub fn new(ulid: ulid::Ulid) -> Self {
         Self(format!("d-{}", ulid.to_string().to_lowercase()))
@@ -163,8 +179,12 @@ impl Actor {
     pub const CONTROLLER: Self = Self(Cow::Borrowed("controller"));
     /// The plugin folder: what changes there is not asked for through the API.
     pub const PLUGINS: Self = Self(Cow::Borrowed("plugins"));
-    /// Somebody who needs no token to be let in.
-    pub const USER: Self = Self(Cow::Borrowed("user"));
+    /// Somebody who has the data folder in hand, and needs no token.
+    pub const LOCAL: Self = Self(Cow::Borrowed("local"));
+
+    pub fn token(name: &TokenName) -> Self {
+        Self(Cow::Owned(format!("token:{name}")))
+    }
 
     pub fn as_str(&self) -> &str {
         &self.0
@@ -242,6 +262,10 @@ impl Digest {
     /// The first 12 hexadecimal digits, for tables and logs.
     pub fn short(&self) -> String {
         self.to_string().chars().skip("sha256:".len()).take(12).collect()
+    }
+
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// All 64 hexadecimal digits, for file names.

@@ -1,6 +1,7 @@
 //! What the HTTP API shows: the daemon renders these, the command line reads them back. Wire types only.
 
 mod event;
+mod identity;
 mod namespace;
 
 use schemars::JsonSchema;
@@ -17,6 +18,7 @@ use crate::{
 };
 
 pub use event::{Cause, Cursor, Event, Severity};
+pub use identity::{TokenCreated, TokenRequest, TokenView, WhoAmI};
 pub use namespace::{HeldBack, HeldKind, HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView, SpendView, UsageView};
 
 /// Where a deployment, or one of its tasks, stands.

@@ -98,8 +98,11 @@ async fn mark_restored(state: &Path, index: &Index) -> Result<(), Error> {
     let message = format!("the state of {} is in force again", index.created_at);
     let id = EventId::new(Ulid::r#gen());
     let key = format!("{EVENTS}{id}");
-    let event =
-        Event { id: Some(id), at, ..Event::new(Severity::Warning, "StateRestored", &Actor::USER, message).changing(None, Some(&restored)) };
+    let event = Event {
+        id: Some(id),
+        at,
+        ..Event::new(Severity::Warning, "StateRestored", &Actor::LOCAL, message).changing(None, Some(&restored))
+    };
     let encode = |e: serde_json::Error| Error::Io { action: "written", path: state.to_owned(), source: e.into() };
     let bytes = serde_json::to_vec(&event).map_err(encode)?;
     let txn = Txn::new().put(RESTORED, serde_json::to_vec(&restored).map_err(encode)?).put(key, bytes.clone()).audit(bytes);

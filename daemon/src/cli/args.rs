@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tradewind_core::{names::Digest, units::Millis};
+use tradewind_core::{identity::Role, names::Digest, units::Millis};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -11,6 +11,7 @@ Exit codes:
   1  failed          5  another change came first
   2  wrong usage     6  the daemon can't be reached
   3  not found       7  not done within the time allowed
+                     8  no token, or one that may not do this
 `plan --exit-code` ends with 2 when something would change.";
 
 /// State what should run; Tradewind decides where, makes it so, and can say why.
@@ -29,6 +30,10 @@ pub struct Globals {
     /// The daemon's URL. Default: the one that runs with the same data folder
     #[arg(long, global = true, env = "TRADEWIND_SERVER", value_name = "URL")]
     pub server: Option<String>,
+    /// A file with the token to send. Default: the variable TRADEWIND_TOKEN, else the admin token in the data folder, which goes to the
+    /// daemon of that folder alone
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// The namespace. Default: `default`; lists show all
     #[arg(short, long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
@@ -110,6 +115,11 @@ pub enum Command {
     /// Namespaces: budgets, quotas, and what has been spent
     #[command(subcommand)]
     Namespace(NamespaceCommand),
+    /// Tokens: who may do what
+    #[command(subcommand)]
+    Token(Token),
+    /// Show what the token in use may do
+    Whoami,
     /// The settings: what is in force, where each came from
     Config(Config),
     /// Print the JSON Schema of the manifest
@@ -225,6 +235,33 @@ pub enum Audit {
 pub enum Decision {
     /// Show a decision: what was chosen, what was not, and why
     Show { id: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Make a token and print its text, which is shown this once
+    Create(TokenCreate),
+    /// List the tokens, those that have ended included
+    List,
+    /// Revoke a token: requests with it are refused from now on, and streams that it has opened end
+    Revoke { name: String },
+    /// Make the admin token anew in the data folder, while the daemon is stopped; the one before it ends
+    ResetAdmin,
+}
+
+#[derive(Debug, Args)]
+pub struct TokenCreate {
+    /// Shown as token:NAME in events
+    pub name: String,
+    /// viewer reads; operator also changes deployments; approver also lets plans go ahead; admin does everything
+    #[arg(long, default_value_t = Role::Viewer)]
+    pub role: Role,
+    /// A namespace that it reaches; may be given several times. Default: the one of --namespace, else all
+    #[arg(long = "reach", value_name = "NAMESPACE")]
+    pub reach: Vec<String>,
+    /// How long it is valid, such as 30d. Default: until it is revoked
+    #[arg(long, value_name = "DURATION")]
+    pub expires: Option<Millis>,
 }
 
 #[derive(Debug, Subcommand)]

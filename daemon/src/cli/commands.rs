@@ -13,6 +13,7 @@ mod offers;
 mod plan;
 mod plugins;
 mod stream;
+pub mod tokens;
 mod wait;
 
 use std::{
@@ -50,6 +51,8 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
         Command::Decision(super::args::Decision::Show { id }) => decisions::show(context, &id).await?,
         Command::Plugin(args) => plugins::run(context, args).await?,
         Command::Namespace(args) => namespaces::run(context, args).await?,
+        Command::Token(args) => tokens::run(context, args).await?,
+        Command::Whoami => tokens::whoami(context).await?,
         Command::Schema => {
             let schema: serde_json::Value = context.client.get(&["v1", "schema", "manifest"], &[]).await?;
             context.output.text(&serde_json::to_string_pretty(&schema).map_err(|e| Error::Encode { form: "JSON", source: e.into() })?)?;

@@ -43,6 +43,10 @@ pub enum Error {
     Inspect { path: PathBuf, source: tradewind_wasm::InspectError },
     #[error("{what} \"{value}\" can't be used: {rule}")]
     Argument { what: &'static str, value: String, rule: String },
+    #[error(transparent)]
+    Identity(#[from] crate::identity::Error),
+    #[error("the variable {variable} can't be used")]
+    Token { variable: &'static str, source: tradewind_core::identity::Malformed },
     #[error("the stream broke off: {message}")]
     Stream { message: String },
     #[error("the result can't be printed")]
@@ -57,8 +61,8 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Print(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,
-            Self::Argument { .. } => 2,
-            Self::Client(client::Error::Server { .. }) => 2,
+            Self::Argument { .. } | Self::Token { .. } => 2,
+            Self::Client(client::Error::Server { .. } | client::Error::Clear { .. }) => 2,
             Self::Client(client::Error::Unreachable { .. }) => 6,
             Self::Client(client::Error::Refused(problem)) | Self::File { problem, .. } => problem_code(problem),
             Self::TimedOut { .. } => 7,
@@ -92,6 +96,10 @@ impl Error {
 
     fn remedy(&self) -> Option<String> {
         match self {
+            Self::Client(client::Error::Refused(problem)) if problem.kind == Kind::Unauthenticated => Some(
+                "name a token with --token-file or TRADEWIND_TOKEN, or the data folder of a daemon on this machine with --data".to_owned(),
+            ),
+            Self::Identity(crate::identity::Error::Open(_)) => Some("stop the daemon first".to_owned()),
             Self::Client(client::Error::Unreachable { .. }) => {
                 Some("start it with `tradewind serve`, or name another with --server or TRADEWIND_SERVER".to_owned())
             }
@@ -132,6 +140,7 @@ fn problem_code(problem: &Problem) -> u8 {
         (Kind::InvalidManifest, _) => 4,
         (Kind::GenerationMismatch | Kind::Conflict, _) => 5,
         (Kind::PluginFailed, 422) => 4,
+        (Kind::Unauthenticated | Kind::Forbidden, _) => 8,
         _ => 1,
     }
 }
@@ -166,6 +175,8 @@ mod tests {
             (Kind::GenerationMismatch, 412, 5),
             (Kind::Conflict, 409, 5),
             (Kind::Internal, 500, 1),
+            (Kind::Unauthenticated, 401, 8),
+            (Kind::Forbidden, 403, 8),
         ] {
             assert_eq!(refused(kind, status).exit_code(), code, "{kind:?}");
         }

@@ -8,6 +8,7 @@ pub mod offers;
 pub mod plan;
 pub mod plugin;
 pub mod stream;
+pub mod token;
 
 use tradewind_core::{
     units::{Bytes, Millis},

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::{StreamExt, stream::BoxStream};
 use tradewind_core::{
     assess,
+    identity::Scope,
     manifest::{Manifest, resolve},
     names::{Actor, DecisionId, DeploymentName, InstanceName, Namespace},
     placement::Want,
@@ -292,11 +293,16 @@ impl Handle {
         Ok(OffersView { offers: offers.collect(), failures })
     }
 
-    /// Newest first, at most `limit`. With a deployment: only those that concern it.
+    /// Newest first, at most `limit`, as far as they are about the scope. With a deployment: only those that concern it.
     ///
     /// # Errors
     /// The state can't be read.
-    pub async fn decisions(&self, deployment: Option<(&Namespace, &DeploymentName)>, limit: usize) -> Result<Vec<DecisionView>, Error> {
+    pub async fn decisions(
+        &self,
+        scope: &Scope,
+        deployment: Option<(&Namespace, &DeploymentName)>,
+        limit: usize,
+    ) -> Result<Vec<DecisionView>, Error> {
         let concerns =
             |d: &DecisionView| deployment.is_none_or(|(ns, name)| d.tasks.iter().any(|t| t.namespace == *ns && t.deployment == *name));
         let mut found = Vec::new();
@@ -306,7 +312,7 @@ impl Handle {
             }
             let decision: DecisionView = decode(stored)?;
             if concerns(&decision) {
-                found.push(decision);
+                found.extend(within(decision, scope));
             }
         }
         Ok(found)
@@ -314,11 +320,10 @@ impl Handle {
 
     /// # Errors
     /// `NotFound`, or the state can't be read.
-    pub async fn decision(&self, id: &DecisionId) -> Result<DecisionView, Error> {
-        match self.shared.store.get(&format!("{DECISIONS}{id}")).await? {
-            Some(stored) => Ok(decode(&stored)?),
-            None => Err(Error::NotFound { what: "decision", name: id.to_string() }),
-        }
+    pub async fn decision(&self, scope: &Scope, id: &DecisionId) -> Result<DecisionView, Error> {
+        let stored = self.shared.store.get(&format!("{DECISIONS}{id}")).await?;
+        let found = stored.map(|stored| decode(&stored)).transpose()?.and_then(|decision| within(decision, scope));
+        found.ok_or_else(|| Error::NotFound { what: "decision", name: id.to_string() })
     }
 
     /// Kept events in the order in which they were recorded, the last `limit` of them, and the revision behind which more can come.
@@ -388,12 +393,22 @@ fn decode_event(stored: &Record) -> Result<Event, store::Error> {
     Ok(Event { revision: stored.revision, id, ..decode(stored)? })
 }
 
+/// What of a decision is about the scope; none when nothing is.
+fn within(mut decision: DecisionView, scope: &Scope) -> Option<DecisionView> {
+    if scope.is_all() {
+        return Some(decision);
+    }
+    decision.tasks.retain(|t| scope.admits(&t.namespace));
+    (!decision.tasks.is_empty()).then_some(decision)
+}
+
 impl EventFilter {
     fn admits(&self, event: &Event) -> bool {
         fn same<T: PartialEq>(wanted: &Option<T>, actual: &Option<T>) -> bool {
             wanted.is_none() || wanted == actual
         }
-        same(&self.namespace, &event.namespace) && same(&self.deployment, &event.deployment) && same(&self.plugin, &event.plugin)
+        let reached = event.namespace.as_ref().map_or(self.scope.is_all(), |n| self.scope.admits(n));
+        reached && same(&self.namespace, &event.namespace) && same(&self.deployment, &event.deployment) && same(&self.plugin, &event.plugin)
     }
 }
 

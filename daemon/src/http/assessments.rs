@@ -2,9 +2,13 @@
 
 use aide::transform::TransformOperation;
 use axum::{Json, extract::State};
-use tradewind_core::assess::Report;
+use tradewind_core::{assess::Report, identity::Role};
 
-use super::{App, Error, extract::ManifestBody};
+use super::{
+    App, Error,
+    access::{Reach, needs},
+    extract::ManifestBody,
+};
 
 pub async fn create(State(app): State<App>, ManifestBody(manifest): ManifestBody) -> Result<Json<Report>, Error> {
     Ok(Json(app.controller.assess(manifest).await?))
@@ -12,6 +16,7 @@ pub async fn create(State(app): State<App>, ManifestBody(manifest): ManifestBody
 
 pub fn docs(op: TransformOperation) -> TransformOperation {
     op.id("assess")
+        .with(needs(Role::Viewer, Reach::Manifest))
         .tag("placement")
         .summary("Assess all offers for a manifest")
         .description("Shows the terms of C = c·R·T for every candidate. Changes nothing and keeps nothing.")

@@ -6,11 +6,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tradewind_core::{
     audit::{Bounds, Page, Verdict},
+    identity::Role,
     names::Digest,
 };
 
 use super::{
     App, Error,
+    access::{Reach, needs},
     extract::{OptionalJson, Query},
 };
 
@@ -40,6 +42,7 @@ pub async fn list(State(app): State<App>, Query(query): Query<AuditQuery>) -> Re
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {
     op.id("listAudit")
+        .with(needs(Role::Viewer, Reach::All))
         .tag("audit")
         .summary("Read the audit log")
         .description("An entry's hash is the SHA-256 of the hash before it, its number, its revision and the bytes of its event.")
@@ -52,6 +55,7 @@ pub async fn head(State(app): State<App>) -> Result<Json<Bounds>, Error> {
 
 pub fn head_docs(op: TransformOperation) -> TransformOperation {
     op.id("getAuditHead")
+        .with(needs(Role::Viewer, Reach::All))
         .tag("audit")
         .summary("Number and hash of the last entry")
         .description("Noted elsewhere, it shows later that the log's end was not cut off.")
@@ -64,5 +68,9 @@ pub async fn verify(State(app): State<App>, OptionalJson(check): OptionalJson<Au
 }
 
 pub fn verify_docs(op: TransformOperation) -> TransformOperation {
-    op.id("verifyAudit").tag("audit").summary("Check the chain of the whole audit log").default_response::<Error>()
+    op.id("verifyAudit")
+        .with(needs(Role::Viewer, Reach::All))
+        .tag("audit")
+        .summary("Check the chain of the whole audit log")
+        .default_response::<Error>()
 }

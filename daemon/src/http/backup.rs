@@ -8,9 +8,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use tokio_util::io::ReaderStream;
-use tradewind_core::view::{Event, Severity};
+use tradewind_core::{
+    identity::Role,
+    view::{Event, Severity},
+};
 
-use super::{App, Error, auth::Caller};
+use super::{
+    App, Error,
+    access::{Reach, needs},
+    auth::Caller,
+};
 
 const CONTENT_TYPE: &str = "application/vnd.tradewind.backup";
 
@@ -25,6 +32,7 @@ pub async fn create(State(app): State<App>, caller: Caller) -> Result<Response, 
 
 pub fn docs(op: TransformOperation) -> TransformOperation {
     op.id("createBackup")
+        .with(needs(Role::Admin, Reach::All))
         .tag("meta")
         .summary("Download a backup")
         .description(

@@ -3,7 +3,12 @@
 use aide::transform::TransformOperation;
 use axum::{Json, extract::State};
 
-use super::App;
+use tradewind_core::identity::Role;
+
+use super::{
+    App,
+    access::{Reach, needs},
+};
 use crate::config::Config;
 
 pub async fn get(State(app): State<App>) -> Json<Config> {
@@ -11,5 +16,5 @@ pub async fn get(State(app): State<App>) -> Json<Config> {
 }
 
 pub fn docs(op: TransformOperation) -> TransformOperation {
-    op.id("getConfig").tag("meta").summary("The settings in force")
+    op.id("getConfig").with(needs(Role::Viewer, Reach::All)).tag("meta").summary("The settings in force")
 }

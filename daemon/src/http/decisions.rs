@@ -5,12 +5,15 @@ use axum::{Json, extract::State};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tradewind_core::{
+    identity::Role,
     names::{DecisionId, DeploymentName, Namespace},
     view::DecisionView,
 };
 
 use super::{
     App, Error,
+    access::{Reach, needs},
+    auth::Caller,
     extract::{Path, Query},
 };
 
@@ -34,20 +37,20 @@ pub struct Id {
     id: DecisionId,
 }
 
-pub async fn list(State(app): State<App>, Query(query): Query<DecisionsQuery>) -> Result<Json<Vec<DecisionView>>, Error> {
+pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<DecisionsQuery>) -> Result<Json<Vec<DecisionView>>, Error> {
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT).min(MOST);
     let deployment = query.deployment.as_ref().map(|name| (&query.namespace, name));
-    Ok(Json(app.controller.decisions(deployment, limit).await?))
+    Ok(Json(app.controller.decisions(caller.scope(), deployment, limit).await?))
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {
-    op.id("listDecisions").tag("placement").summary("List decisions, the newest first")
+    op.id("listDecisions").with(needs(Role::Viewer, Reach::Filtered)).tag("placement").summary("List decisions, the newest first")
 }
 
-pub async fn get(State(app): State<App>, Path(Id { id }): Path<Id>) -> Result<Json<DecisionView>, Error> {
-    Ok(Json(app.controller.decision(&id).await?))
+pub async fn get(State(app): State<App>, caller: Caller, Path(Id { id }): Path<Id>) -> Result<Json<DecisionView>, Error> {
+    Ok(Json(app.controller.decision(caller.scope(), &id).await?))
 }
 
 pub fn get_docs(op: TransformOperation) -> TransformOperation {
-    op.id("getDecision").tag("placement").summary("Read a decision")
+    op.id("getDecision").with(needs(Role::Viewer, Reach::Filtered)).tag("placement").summary("Read a decision")
 }

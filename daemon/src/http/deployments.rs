@@ -11,12 +11,14 @@ use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tradewind_core::{
+    identity::Role,
     names::{DeploymentName, Namespace},
     view::{Accepted, DeploymentSummary, DeploymentView, Outcome, PlanView},
 };
 
 use super::{
     App, Error,
+    access::{Reach, needs},
     auth::Caller,
     extract::{Condition, ManifestBody, Path, Query, Streaming},
     sse::{self, Message},
@@ -30,7 +32,7 @@ pub struct Name {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
-    /// Only this namespace. Default: all.
+    /// Only this namespace. Default: all that the token reaches.
     namespace: Option<Namespace>,
 }
 
@@ -53,12 +55,18 @@ pub struct GetQuery {
     follow: bool,
 }
 
-pub async fn list(State(app): State<App>, Query(query): Query<ListQuery>) -> Json<Vec<DeploymentSummary>> {
-    Json(app.controller.list(query.namespace.as_ref()))
+pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<ListQuery>) -> Json<Vec<DeploymentSummary>> {
+    let mut list = app.controller.list(query.namespace.as_ref());
+    list.retain(|d| caller.scope().admits(&d.namespace));
+    Json(list)
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {
-    op.id("listDeployments").tag("deployments").summary("List deployments").default_response::<Error>()
+    op.id("listDeployments")
+        .with(needs(Role::Viewer, Reach::Filtered))
+        .tag("deployments")
+        .summary("List deployments")
+        .default_response::<Error>()
 }
 
 pub async fn get(
@@ -77,6 +85,7 @@ pub async fn get(
 
 pub fn get_docs(op: TransformOperation) -> TransformOperation {
     op.id("getDeployment")
+        .with(needs(Role::Viewer, Reach::Query))
         .tag("deployments")
         .summary("Read or follow a deployment")
         .description("The `ETag` is the generation: send it back as `If-Match` to write only if nothing has changed.")
@@ -152,6 +161,7 @@ pub async fn put(
 
 pub fn put_docs(op: TransformOperation) -> TransformOperation {
     op.id("putDeployment")
+        .with(needs(Role::Operator, Reach::Manifest))
         .tag("deployments")
         .summary("Create or change a deployment")
         .description(
@@ -176,6 +186,7 @@ pub async fn delete(
 
 pub fn delete_docs(op: TransformOperation) -> TransformOperation {
     op.id("deleteDeployment")
+        .with(needs(Role::Operator, Reach::Query))
         .tag("deployments")
         .summary("Delete a deployment")
         .description("It is gone once reading it answers 404: everything that runs for it is removed first.")
@@ -196,6 +207,7 @@ pub async fn plan(
 
 pub fn plan_docs(op: TransformOperation) -> TransformOperation {
     op.id("planDeployment")
+        .with(needs(Role::Viewer, Reach::Manifest))
         .tag("deployments")
         .summary("What a manifest would change, where, what it costs and why")
         .description("Changes nothing. The body is the manifest; its name must be the one in the path.")

@@ -5,12 +5,14 @@ use std::error::Error as _;
 use aide::OperationOutput;
 use axum::{
     body::Body,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use tradewind_core::{
     failure::{Failure, FailureKind},
+    identity::Role,
     manifest::{self, Invalid},
+    names::TokenName,
     store,
     units::Millis,
 };
@@ -18,6 +20,7 @@ use tradewind_wasm::{ReconcileError, RollbackError};
 
 use crate::{
     backup, controller,
+    identity::{self, Refusal},
     problem::{CONTENT_TYPE, Kind, Problem},
     request,
 };
@@ -28,7 +31,7 @@ pub enum Error {
     #[error("there is no {method} {path} in this API")]
     NoRoute { method: String, path: String },
     #[error("{path} does not answer {method}")]
-    Method { method: String, path: String },
+    Method { method: String, path: String, allowed: Vec<Method> },
     #[error(transparent)]
     Manifest(#[from] Invalid),
     #[error("the manifest is named \"{manifest}\" and was sent to \"{path}\": they must agree")]
@@ -51,6 +54,20 @@ pub enum Error {
     Host { host: String },
     #[error("requests from pages of \"{origin}\" are not answered")]
     Origin { origin: String },
+    #[error(transparent)]
+    Unauthenticated(Refusal),
+    #[error("this takes the role \"{needed}\", and your token has the role \"{held}\"")]
+    Role { held: Role, needed: Role },
+    #[error("the token \"{token}\" does not reach the namespace \"{namespace}\"")]
+    Namespace { token: TokenName, namespace: String },
+    #[error("nothing says who may do this, so nobody may: a defect of the daemon")]
+    Undeclared,
+    #[error("too many requests: the setting \"{setting}\" says how many are answered per second")]
+    TooMany { setting: &'static str, after: Millis },
+    #[error("too many requests without a valid token came from this address")]
+    Refused { after: Millis },
+    #[error(transparent)]
+    Identity(#[from] identity::Error),
     #[error("too many requests at once: the setting \"{setting}\" allows {limit}")]
     Busy { setting: &'static str, limit: u32 },
     #[error("there is no {what} \"{name}\"")]
@@ -102,6 +119,13 @@ impl Error {
         match self {
             Self::NoRoute { .. } => Shape::new(StatusCode::NOT_FOUND, Kind::NotFound).remedy("GET /openapi.json lists what there is"),
             Self::Method { .. } => Shape::new(StatusCode::METHOD_NOT_ALLOWED, Kind::InvalidRequest),
+            Self::Unauthenticated(_) => Shape::new(StatusCode::UNAUTHORIZED, Kind::Unauthenticated)
+                .remedy("the first token is in the file admin.token in the daemon's data folder; `tradewind token create` makes others"),
+            Self::Role { .. } | Self::Namespace { .. } | Self::Undeclared => Shape::new(StatusCode::FORBIDDEN, Kind::Forbidden),
+            Self::TooMany { after, .. } | Self::Refused { after } => {
+                Shape { retry_after: Some(*after), ..Shape::new(StatusCode::TOO_MANY_REQUESTS, Kind::TooManyRequests) }
+            }
+            Self::Identity(e) => identity_shape(e),
             Self::Manifest(invalid) => Shape::new(manifest_status(invalid), Kind::InvalidManifest),
             Self::NameMismatch { .. } => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidManifest),
             Self::Parameters { .. } | Self::Header { .. } | Self::Body { .. } | Self::Broken(_) => {
@@ -121,6 +145,24 @@ impl Error {
             Self::Backup(e) if matches!(e.as_ref(), backup::Error::Busy) => Shape::new(StatusCode::CONFLICT, Kind::Conflict),
             Self::Backup(_) => Shape::later(Kind::Storage),
             Self::Encode(_) | Self::Panic => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
+        }
+    }
+
+    /// What the status calls for besides.
+    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            Self::Unauthenticated(Refusal::Missing) => {
+                Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tradewind\"")))
+            }
+            Self::Unauthenticated(_) => {
+                let value = HeaderValue::from_static("Bearer realm=\"tradewind\", error=\"invalid_token\"");
+                Some((header::WWW_AUTHENTICATE, value))
+            }
+            Self::Method { allowed, .. } => {
+                let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+                Some((header::ALLOW, HeaderValue::try_from(names.join(", ")).ok()?))
+            }
+            _ => None,
         }
     }
 
@@ -178,6 +220,20 @@ fn controller_shape(error: &controller::Error) -> Shape {
         C::Invalid { .. } => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidManifest),
         C::Plugin(failure) => plugin_shape(failure),
         C::Store(e) => store_shape(e),
+    }
+}
+
+fn identity_shape(error: &identity::Error) -> Shape {
+    use identity::Error as I;
+    match error {
+        I::NotFound { .. } => Shape::new(StatusCode::NOT_FOUND, Kind::NotFound),
+        I::Exists { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("revoke it, or choose another name"),
+        I::Last { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict)
+            .remedy("make another admin token for all namespaces first, or make this one anew with `tradewind token reset-admin`"),
+        I::Stillborn => Shape::new(StatusCode::BAD_REQUEST, Kind::InvalidRequest),
+        I::Escalation(_) => Shape::new(StatusCode::FORBIDDEN, Kind::Forbidden),
+        I::Store(e) => store_shape(e),
+        I::Open(_) | I::Entropy | I::File { .. } | I::NoToken { .. } => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
     }
 }
 
@@ -261,6 +317,9 @@ impl IntoResponse for Error {
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = shape.status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        if let Some((name, value)) = self.header() {
+            response.headers_mut().insert(name, value);
+        }
         if let Some(after) = shape.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.0.div_ceil(1000).max(1)));
         }

@@ -10,12 +10,15 @@ use futures::{StreamExt, stream};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tradewind_core::{
+    identity::Role,
     names::{DeploymentName, InstanceName, Namespace},
     view::{Cursor, Event},
 };
 
 use super::{
     App, Error,
+    access::{Reach, needs},
+    auth::Caller,
     deployments::Name,
     extract::{Path, Query, Streaming},
     sse::{self, Message},
@@ -68,27 +71,34 @@ struct Wanted {
     follow: bool,
 }
 
-pub async fn all(State(app): State<App>, Query(q): Query<EventsQuery>, streaming: Streaming) -> Result<Response, Error> {
-    let filter = EventFilter { namespace: q.namespace, deployment: q.deployment, plugin: q.plugin };
+pub async fn all(State(app): State<App>, caller: Caller, Query(q): Query<EventsQuery>, streaming: Streaming) -> Result<Response, Error> {
+    let filter = EventFilter { scope: caller.scope().clone(), namespace: q.namespace, deployment: q.deployment, plugin: q.plugin };
     answer(app, wanted(filter, q.limit, q.after, q.follow, streaming)?).await
 }
 
 pub fn all_docs(op: TransformOperation) -> TransformOperation {
-    op.id("listEvents").tag("events").summary("List or follow events").response::<200, Json<Vec<Event>>>().default_response::<Error>()
+    op.id("listEvents")
+        .with(needs(Role::Viewer, Reach::Filtered))
+        .tag("events")
+        .summary("List or follow events")
+        .response::<200, Json<Vec<Event>>>()
+        .default_response::<Error>()
 }
 
 pub async fn of_deployment(
     State(app): State<App>,
+    caller: Caller,
     Path(Name { name }): Path<Name>,
     Query(q): Query<DeploymentEventsQuery>,
     streaming: Streaming,
 ) -> Result<Response, Error> {
-    let filter = EventFilter { namespace: Some(q.namespace), deployment: Some(name), plugin: None };
+    let filter = EventFilter { scope: caller.scope().clone(), namespace: Some(q.namespace), deployment: Some(name), plugin: None };
     answer(app, wanted(filter, q.limit, q.after, q.follow, streaming)?).await
 }
 
 pub fn of_deployment_docs(op: TransformOperation) -> TransformOperation {
     op.id("listDeploymentEvents")
+        .with(needs(Role::Viewer, Reach::Query))
         .tag("deployments")
         .summary("List or follow a deployment's events")
         .description("Those of deployments that are gone stay readable as long as they are kept.")
@@ -137,16 +147,19 @@ async fn follow(app: App, wanted: Wanted) -> Result<Response, Error> {
 
 #[cfg(test)]
 mod tests {
+    use tradewind_core::identity::Scope;
+
     use super::*;
     use tradewind_core::store::Revision;
 
     #[test]
     fn a_stream_resumes_behind_the_last_event_seen() {
+        let filter = EventFilter { scope: Scope::All, namespace: None, deployment: None, plugin: None };
         let at = |revision| Cursor::after(Revision(revision));
         let asked = |id: Option<&str>, after: Option<u64>| {
             let after = after.map(at);
             let streaming = Streaming { accepted: true, last_event_id: id.map(str::to_owned) };
-            wanted(EventFilter::default(), None, after, false, streaming)
+            wanted(filter.clone(), None, after, false, streaming)
         };
         let got = asked(Some("7"), Some(3)).unwrap();
         assert_eq!((got.after, got.follow, got.limit), (Some(at(7)), true, DEFAULT_LIMIT));

@@ -5,8 +5,10 @@ use std::time::Duration;
 use aide::OperationInput;
 use axum::{
     body::{BodyDataStream, Bytes},
-    extract::{FromRequest, FromRequestParts, Request},
+    extract::{FromRequest, FromRequestParts, Request, State},
     http::{HeaderMap, header, request::Parts},
+    middleware::Next,
+    response::Response,
 };
 use futures::StreamExt;
 use schemars::JsonSchema;
@@ -16,7 +18,7 @@ use tradewind_core::{
     units::Millis,
 };
 
-use super::{App, Error};
+use super::{App, Error, auth::Caller};
 
 /// Path parameters.
 #[derive(Debug)]
@@ -26,13 +28,17 @@ pub struct Path<T>(pub T);
 #[derive(Debug)]
 pub struct Query<T>(pub T);
 
-/// A manifest in YAML or JSON, read and checked.
+/// A manifest in YAML or JSON, read and checked, of a namespace that the caller reaches.
 #[derive(Debug)]
 pub struct ManifestBody(pub Manifest);
 
 /// The document of a namespace in YAML or JSON, read and checked.
 #[derive(Debug)]
 pub struct NamespaceBody(pub namespace::Document);
+
+/// A JSON body.
+#[derive(Debug)]
+pub struct JsonBody<T>(pub T);
 
 /// A JSON body; an empty one counts as absent.
 #[derive(Debug)]
@@ -95,8 +101,11 @@ impl FromRequest<App> for ManifestBody {
     type Rejection = Error;
     async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
         let format = manifest_format(request.headers())?;
+        let caller = request.extensions().get::<Caller>().cloned().ok_or(Error::Undeclared)?;
         let bytes = read_body(request, app).await?;
-        Ok(Self(manifest::parse(&bytes, format)?))
+        let manifest = manifest::parse(&bytes, format)?;
+        caller.check(&manifest.metadata.namespace)?;
+        Ok(Self(manifest))
     }
 }
 
@@ -144,6 +153,20 @@ impl<T: DeserializeOwned> FromRequest<App> for OptionalJson<T> {
             Some(other) => return Err(Error::MediaType { given: other.to_owned(), wanted: "application/json" }),
         }
         serde_json::from_slice(&bytes).map(Some).map(Self).map_err(|e| Error::Body { message: e.to_string() })
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
+    type Rejection = Error;
+    async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
+        let OptionalJson(body) = OptionalJson::from_request(request, app).await?;
+        body.map(Self).ok_or_else(|| Error::Body { message: "there is none: send JSON".to_owned() })
+    }
+}
+
+impl<T: JsonSchema> OperationInput for JsonBody<T> {
+    fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+        axum::Json::<T>::operation_input(ctx, operation);
     }
 }
 
@@ -212,11 +235,25 @@ fn manifest_format(headers: &HeaderMap) -> Result<Format, Error> {
     }
 }
 
+/// Refuses what says that it is too large, on every route; what does not say is cut off where it is read.
+pub async fn limit_size(State(app): State<App>, request: Request, next: Next) -> Result<Response, Error> {
+    if declared_size(request.headers()).is_some_and(|n| n > app.config.api.max_body.0) {
+        // Reading it refuses it.
+        read_body(request, &app).await?;
+        return Err(Error::TooLarge { max: app.config.api.max_body.0 });
+    }
+    Ok(next.run(request).await)
+}
+
+fn declared_size(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// The whole body, within the limits of size and time.
 async fn read_body(request: Request, app: &App) -> Result<Bytes, Error> {
     let limits = &app.config.api;
     let max = limits.max_body.0;
-    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+    let declared = declared_size(request.headers());
     let time = Duration::from_millis(limits.body_timeout.0);
     let mut body = request.into_body().into_data_stream();
     let read = tokio::time::timeout(time, async {

@@ -5,7 +5,7 @@ use axum::{Json, extract::State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{App, Error};
+use super::{App, Error, access};
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "DaemonHealth")]
@@ -24,7 +24,7 @@ pub async fn alive() -> Json<Health> {
 }
 
 pub fn alive_docs(op: TransformOperation) -> TransformOperation {
-    op.id("getHealth").tag("meta").summary("Answers as long as the daemon lives")
+    op.id("getHealth").with(access::open).tag("meta").summary("Answers as long as the daemon lives")
 }
 
 pub async fn ready(State(app): State<App>) -> Result<Json<Health>, Error> {
@@ -32,5 +32,5 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Health>, Error> {
 }
 
 pub fn ready_docs(op: TransformOperation) -> TransformOperation {
-    op.id("getReadiness").tag("meta").summary("503 until the state and the plugins are loaded, and again while stopping")
+    op.id("getReadiness").with(access::open).tag("meta").summary("503 until the state and the plugins are loaded, and again while stopping")
 }

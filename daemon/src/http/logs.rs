@@ -12,6 +12,7 @@ use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tradewind_core::{
+    identity::Role,
     names::{DeploymentName, Namespace, TaskName},
     view::{LogsView, TaskLogLine},
     workload::LogQuery,
@@ -19,6 +20,7 @@ use tradewind_core::{
 
 use super::{
     App, Error,
+    access::{Reach, needs},
     deployments::Name,
     extract::{Path, Query, Streaming},
     sse::{self, Message},
@@ -67,6 +69,7 @@ pub async fn get(
 
 pub fn docs(op: TransformOperation) -> TransformOperation {
     op.id("getLogs")
+        .with(needs(Role::Viewer, Reach::Query))
         .tag("deployments")
         .summary("Read or follow the output of a deployment")
         .response::<200, Json<LogsView>>()

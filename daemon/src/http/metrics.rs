@@ -16,7 +16,12 @@ use prometheus_client::{
 };
 use tradewind_core::units::MicroUsd;
 
-use super::{App, Error};
+use tradewind_core::identity::Role;
+
+use super::{
+    App, Error,
+    access::{Reach, needs},
+};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Seconds.
@@ -93,7 +98,11 @@ pub async fn get(State(app): State<App>) -> Result<Response, Error> {
 }
 
 pub fn docs(op: TransformOperation) -> TransformOperation {
-    op.id("getMetrics").tag("meta").summary("Metrics in the OpenMetrics text format").response::<200, String>()
+    op.id("getMetrics")
+        .with(needs(Role::Viewer, Reach::All))
+        .tag("meta")
+        .summary("Metrics in the OpenMetrics text format")
+        .response::<200, String>()
 }
 
 fn render(app: &App, out: &mut String) -> std::fmt::Result {

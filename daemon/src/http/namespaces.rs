@@ -10,12 +10,14 @@ use axum::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tradewind_core::{
+    identity::Role,
     names::Namespace,
     view::{NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome},
 };
 
 use super::{
     App, Error,
+    access::{Reach, needs},
     auth::Caller,
     extract::{Condition, NamespaceBody, Path},
 };
@@ -25,12 +27,15 @@ pub struct Name {
     pub name: Namespace,
 }
 
-pub async fn list(State(app): State<App>) -> Json<Vec<NamespaceSummary>> {
-    Json(app.controller.namespaces())
+pub async fn list(State(app): State<App>, caller: Caller) -> Json<Vec<NamespaceSummary>> {
+    let mut list = app.controller.namespaces();
+    list.retain(|namespace| caller.scope().admits(&namespace.name));
+    Json(list)
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {
     op.id("listNamespaces")
+        .with(needs(Role::Viewer, Reach::Filtered))
         .tag("namespaces")
         .summary("List the namespaces")
         .description("Those with limits and those with deployments. Any other exists as well, without limits.")
@@ -46,6 +51,7 @@ pub async fn get(State(app): State<App>, Path(Name { name }): Path<Name>) -> Res
 
 pub fn get_docs(op: TransformOperation) -> TransformOperation {
     op.id("getNamespace")
+        .with(needs(Role::Viewer, Reach::Path))
         .tag("namespaces")
         .summary("Read a namespace: limits, usage, spending, and who is held back")
         .description("The `ETag` is the generation of its limits: send it back as `If-Match` to write only if nothing has changed.")
@@ -75,6 +81,7 @@ pub async fn put(
 
 pub fn put_docs(op: TransformOperation) -> TransformOperation {
     op.id("putNamespace")
+        .with(needs(Role::Admin, Reach::All))
         .tag("namespaces")
         .summary("Set the limits of a namespace")
         .description(
@@ -98,6 +105,7 @@ pub async fn delete(
 
 pub fn delete_docs(op: TransformOperation) -> TransformOperation {
     op.id("deleteNamespace")
+        .with(needs(Role::Admin, Reach::All))
         .tag("namespaces")
         .summary("Remove the limits of a namespace")
         .description("Refused while it has deployments. What it has spent is kept.")

@@ -4,9 +4,13 @@ use aide::transform::TransformOperation;
 use axum::{Json, extract::State};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tradewind_core::{names::InstanceName, view::OffersView};
+use tradewind_core::{identity::Role, names::InstanceName, view::OffersView};
 
-use super::{App, Error, extract::Query};
+use super::{
+    App, Error,
+    access::{Reach, needs},
+    extract::Query,
+};
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -20,5 +24,9 @@ pub async fn list(State(app): State<App>, Query(query): Query<OffersQuery>) -> R
 }
 
 pub fn docs(op: TransformOperation) -> TransformOperation {
-    op.id("listOffers").tag("placement").summary("List offers").description("Providers that gave none are listed with the reason.")
+    op.id("listOffers")
+        .with(needs(Role::Viewer, Reach::Any))
+        .tag("placement")
+        .summary("List offers")
+        .description("Providers that gave none are listed with the reason.")
 }

@@ -2,7 +2,7 @@
 
 use aide::{
     OperationInput,
-    openapi::{Info, License, OpenApi, Tag},
+    openapi::{Components, Info, License, OpenApi, ReferenceOr, SecurityScheme, Tag},
     transform::TransformOperation,
 };
 use axum::{
@@ -11,6 +11,8 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
+
+use super::access;
 
 /// The document's bytes, rendered once.
 #[derive(Clone)]
@@ -36,9 +38,27 @@ pub fn document() -> OpenApi {
             tag("plugins", "Providers and policies."),
             tag("events", "What has happened."),
             tag("audit", "What has happened, in a log that can be checked."),
+            tag("identity", "Tokens: who may do what."),
             tag("meta", "The daemon itself."),
         ],
+        components: Some(Components {
+            security_schemes: [(access::SCHEME.to_owned(), ReferenceOr::Item(scheme()))].into(),
+            ..Components::default()
+        }),
         ..OpenApi::default()
+    }
+}
+
+fn scheme() -> SecurityScheme {
+    SecurityScheme::Http {
+        scheme: "bearer".to_owned(),
+        bearer_format: Some("tw_…".to_owned()),
+        description: Some(
+            "A token. `x-tradewind-role` is the role that an operation needs (`none`: no token at all); `x-tradewind-namespace` tells \
+             where it says which namespace it is about."
+                .to_owned(),
+        ),
+        extensions: Default::default(),
     }
 }
 
@@ -55,5 +75,5 @@ pub async fn get(Extension(Document(bytes)): Extension<Document>) -> Response {
 }
 
 pub fn docs(op: TransformOperation) -> TransformOperation {
-    op.id("getOpenApi").tag("meta").summary("This document").response::<200, axum::Json<serde_json::Value>>()
+    op.id("getOpenApi").with(access::open).tag("meta").summary("This document").response::<200, axum::Json<serde_json::Value>>()
 }

@@ -4,11 +4,17 @@ use aide::transform::TransformOperation;
 use axum::{Json, extract::State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tradewind_core::names::{Digest, InstanceName};
+use tradewind_core::{
+    identity::Role,
+    names::{Digest, InstanceName},
+    view::{Event, Severity},
+};
 use tradewind_wasm::{PluginView, Problem, Report};
 
 use super::{
     App, Error,
+    access::{Reach, needs},
+    auth::Caller,
     extract::{OptionalJson, Path},
 };
 
@@ -41,7 +47,7 @@ pub async fn list(State(app): State<App>) -> Json<Plugins> {
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {
-    op.id("listPlugins").tag("plugins").summary("List plugin instances").default_response::<Error>()
+    op.id("listPlugins").with(needs(Role::Viewer, Reach::Any)).tag("plugins").summary("List plugin instances").default_response::<Error>()
 }
 
 pub async fn get(State(app): State<App>, Path(Instance { name }): Path<Instance>) -> Result<Json<PluginView>, Error> {
@@ -50,15 +56,26 @@ pub async fn get(State(app): State<App>, Path(Instance { name }): Path<Instance>
 }
 
 pub fn get_docs(op: TransformOperation) -> TransformOperation {
-    op.id("getPlugin").tag("plugins").summary("Read a plugin instance: its versions, grants, calls, and what was refused and why")
+    op.id("getPlugin")
+        .with(needs(Role::Viewer, Reach::Any))
+        .tag("plugins")
+        .summary("Read a plugin instance: its versions, grants, calls, and what was refused and why")
 }
 
-pub async fn reload(State(app): State<App>) -> Result<Json<Report>, Error> {
-    Ok(Json(app.plugins.reconcile().await?))
+pub async fn reload(State(app): State<App>, caller: Caller) -> Result<Json<Report>, Error> {
+    let report = app.plugins.reconcile().await?;
+    app.controller.note(asked(&caller, "PluginsReloaded", "the plugin folder was read again".to_owned(), None)).await;
+    Ok(Json(report))
+}
+
+/// Who asked for it. What became of the plugins is told by the plugin host.
+fn asked(caller: &Caller, reason: &str, message: String, plugin: Option<InstanceName>) -> Event {
+    Event { plugin, ..Event::new(Severity::Info, reason, &caller.actor, message) }
 }
 
 pub fn reload_docs(op: TransformOperation) -> TransformOperation {
     op.id("reloadPlugins")
+        .with(needs(Role::Admin, Reach::All))
         .tag("plugins")
         .summary("Compare the plugin folder with what is loaded, now")
         .description("Answers when everything that changed is active or refused.")
@@ -66,14 +83,19 @@ pub fn reload_docs(op: TransformOperation) -> TransformOperation {
 
 pub async fn rollback(
     State(app): State<App>,
+    caller: Caller,
     Path(Instance { name }): Path<Instance>,
     OptionalJson(body): OptionalJson<Rollback>,
 ) -> Result<Json<PluginView>, Error> {
-    Ok(Json(app.plugins.rollback(name, body.unwrap_or_default().digest).await?))
+    let view = app.plugins.rollback(name.clone(), body.unwrap_or_default().digest).await?;
+    let serves = view.identity.as_ref().map_or_else(|| "nothing serves".to_owned(), |i| format!("{i} serves"));
+    app.controller.note(asked(&caller, "PluginRolledBack", serves, Some(name))).await;
+    Ok(Json(view))
 }
 
 pub fn rollback_docs(op: TransformOperation) -> TransformOperation {
     op.id("rollbackPlugin")
+        .with(needs(Role::Admin, Reach::All))
         .tag("plugins")
         .summary("Go back to an earlier version of a plugin instance")
         .description("It serves, also after a restart, until the plugin folder changes.")

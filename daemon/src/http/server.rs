@@ -32,7 +32,8 @@ impl Listener {
 /// # Errors
 /// When the listener fails for good.
 pub async fn serve(listener: Listener, router: Router, stopping: CancellationToken, drain: Duration) -> io::Result<()> {
-    let graceful = axum::serve(listener.listener, router).with_graceful_shutdown(stopping.clone().cancelled_owned());
+    let graceful = axum::serve(listener.listener, router.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(stopping.clone().cancelled_owned());
     let bound = async {
         stopping.cancelled().await;
         tokio::time::sleep(drain).await;

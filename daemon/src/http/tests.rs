@@ -7,14 +7,18 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::Value;
 
 use super::*;
+use access::Reach;
+use tradewind_core::identity::Role;
+
 use crate::{
     config::{Effective, Overrides},
+    identity::ADMIN_FILE,
     problem::{CONTENT_TYPE, Kind, Problem},
     serve::{self, Parts},
 };
 
 /// Every route of the API: method and path. What is added to the router is added here.
-const ROUTES: [(&str, &str); 32] = [
+const ROUTES: [(&str, &str); 36] = [
     ("get", "/v1/deployments"),
     ("get", "/v1/deployments/{name}"),
     ("put", "/v1/deployments/{name}"),
@@ -39,6 +43,10 @@ const ROUTES: [(&str, &str); 32] = [
     ("get", "/v1/audit"),
     ("get", "/v1/audit/head"),
     ("post", "/v1/audit/verify"),
+    ("get", "/v1/tokens"),
+    ("post", "/v1/tokens"),
+    ("delete", "/v1/tokens/{name}"),
+    ("get", "/v1/whoami"),
     ("get", "/v1/schema/manifest"),
     ("get", "/v1/config"),
     ("get", "/healthz"),
@@ -78,17 +86,28 @@ impl Api {
         serve::make_folders(&config).unwrap();
         let parts = serve::start(&config).await.unwrap();
         let readiness = Readiness::starting();
-        let app =
-            App::new(parts.controller.handle(), parts.plugins.handle(), parts.backup.clone(), config, readiness, CancellationToken::new());
+        let app = App::new(
+            parts.controller.handle(),
+            parts.plugins.handle(),
+            parts.backup.clone(),
+            parts.identities.clone(),
+            config,
+            readiness,
+            CancellationToken::new(),
+        );
         // A handler with a defect, beside the real ones.
         let mut api = openapi::document();
-        let routes = routes().finish_api(&mut api).route("/v1/defect", get(defect));
+        let defect = get_with(defect, |op| op.with(access::needs(Role::Viewer, Reach::Any)));
+        let routes = routes().api_route("/v1/defect", defect).finish_api(&mut api).route("/v1/undeclared", get(whoever));
         let listener = Listener::bind(app.config.listen).await.unwrap();
         let base = format!("http://{}", listener.address());
         let server =
             tokio::spawn(super::serve(listener, finish(routes, app.clone(), &api), app.stopping.clone(), app.config.api.drain.std()));
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { base, http: reqwest::Client::builder().no_proxy().build().unwrap(), app, parts, server, _folder: folder }
+        let token = crate::identity::read_secret(&app.config.data.join(ADMIN_FILE)).unwrap();
+        let bearer = (header::AUTHORIZATION, format!("Bearer {}", token.expose()).parse().unwrap());
+        let http = reqwest::Client::builder().no_proxy().default_headers([bearer].into_iter().collect()).build().unwrap();
+        Self { base, http, app, parts, server, _folder: folder }
     }
 
     fn request(&self, method: &str, path: &str) -> RequestBuilder {
@@ -109,6 +128,10 @@ impl Api {
 
 async fn defect() -> &'static str {
     panic!("on purpose")
+}
+
+async fn whoever() -> &'static str {
+    "whoever asks"
 }
 
 async fn problem(request: RequestBuilder) -> (Problem, Response) {
@@ -133,7 +156,10 @@ async fn the_document_describes_exactly_what_is_there() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             described.insert((method.clone(), path.clone()));
-            assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "two operations with the id of {method} {path}");
+            assert!(
+                ids.insert(operation["operationId"].as_str().unwrap_or("defect").to_owned()),
+                "two operations with the id of {method} {path}"
+            );
             assert!(
                 operation["responses"].as_object().is_some_and(|r| r.keys().any(|k| k.starts_with('2'))),
                 "{method} {path}: {operation}"
@@ -144,6 +170,7 @@ async fn the_document_describes_exactly_what_is_there() {
             }
         }
     }
+    described.remove(&("get".to_owned(), "/v1/defect".to_owned()));
     let wanted: BTreeSet<_> = ROUTES.iter().filter(|(m, _)| *m != "head").map(|(m, p)| ((*m).to_owned(), (*p).to_owned())).collect();
     assert_eq!(described, wanted);
     // No reference leads nowhere.
@@ -195,6 +222,11 @@ async fn whatever_goes_wrong_is_told_as_a_problem() {
         (api.put("a", JOB).header(header::ORIGIN, "http://evil.example"), 403, Kind::Forbidden),
         (api.request("get", "/v1/deployments").header(header::HOST, "evil.example"), 403, Kind::Forbidden),
         (api.request("get", "/v1/defect"), 500, Kind::Internal),
+        (api.request("get", "/v1/undeclared"), 403, Kind::Forbidden),
+        (api.request("get", "/v1/deployments").header(header::AUTHORIZATION, "Bearer tw_x"), 401, Kind::Unauthenticated),
+        (api.request("get", "/v1/deployments").body("x".repeat(100_000)), 413, Kind::InvalidRequest),
+        (api.request("delete", "/v1/tokens/none"), 404, Kind::NotFound),
+        (api.request("delete", "/v1/tokens/admin"), 409, Kind::Conflict),
         (api.request("get", "/readyz"), 503, Kind::Unavailable),
     ];
     for (request, status, kind) in cases {
@@ -228,6 +260,14 @@ async fn a_deployment_is_written_once_per_change() {
     assert!(metrics.contains(line) && metrics.contains("tradewind_deployments{status=") && metrics.ends_with("# EOF\n"), "{metrics}");
     assert_eq!(api.request("delete", &location).header("if-match", "\"1\"").send().await.unwrap().status(), StatusCode::ACCEPTED);
     api.stop().await;
+}
+
+#[test]
+fn every_route_says_who_may_use_it() {
+    let mut api = openapi::document();
+    let _ = routes().finish_api(&mut api);
+    let undeclared = access::Table::of(&api).undeclared();
+    assert!(undeclared.is_empty(), "say it in their documentation with `access::needs`: {undeclared:?}");
 }
 
 /// Streams are bounded, and end when the daemon stops: they must not hold the drain up.

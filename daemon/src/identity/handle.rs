@@ -1,0 +1,153 @@
+//! What the rest of the daemon asks about tokens.
+
+use std::{net::IpAddr, sync::Arc};
+
+use tradewind_core::{
+    identity::{Power, Secret, TokenRecord, TokenState},
+    names::{TokenId, TokenName},
+    store,
+    units::{Instant, Millis},
+    view::{TokenCreated, TokenRequest, TokenView},
+};
+
+use super::{Error, Handle, Identity, Patience, Refusal, admin, state};
+
+/// What is recorded of the last use is at most this old.
+const COARSE: Millis = Millis::from_secs(3600);
+
+impl Handle {
+    /// Whose token this is. `presented`: what came behind `Bearer`.
+    ///
+    /// # Errors
+    /// It lets nobody in, and why.
+    pub fn authenticate(&self, presented: &str) -> Result<Arc<Identity>, Refusal> {
+        let secret: Secret = presented.parse().map_err(|_| Refusal::Unknown)?;
+        let now = self.shared.now();
+        self.shared.read().find(&secret.hash(), now)
+    }
+
+    /// Resolves soon after the identity's token has been revoked or has expired.
+    pub async fn ended(self, identity: Arc<Identity>) {
+        identity.ended(|| self.shared.now()).await;
+    }
+
+    /// Counts a request that needs no token.
+    ///
+    /// # Errors
+    /// The address has had its share for now.
+    pub fn anonymous(&self, address: IpAddr) -> Result<(), Patience> {
+        self.shared.limits.anonymous(address)
+    }
+
+    /// Counts a request that was refused for its token.
+    ///
+    /// # Errors
+    /// Too many of them came from this address.
+    pub fn refused(&self, address: IpAddr) -> Result<(), Patience> {
+        self.shared.limits.refused(address)
+    }
+
+    /// Makes a token. Its text is in the answer and nowhere else.
+    ///
+    /// # Errors
+    /// `Exists`, `Escalation`, `Stillborn`, or the state can't be written. Nothing has been changed then.
+    pub async fn create(&self, by: &Identity, request: TokenRequest) -> Result<TokenCreated, Error> {
+        let now = self.shared.now();
+        let TokenRequest { name, role, namespaces, expires_in } = request;
+        if expires_in == Some(Millis(0)) {
+            return Err(Error::Stillborn);
+        }
+        let power = Power { role, namespaces, expires_at: expires_in.map(|span| now.plus(span)) };
+        by.power().may_grant(&power)?;
+        let secret = admin::secret()?;
+        let record = TokenRecord {
+            v: 1,
+            id: TokenId::new(state::ulid(now)),
+            name,
+            power,
+            hash: secret.hash(),
+            created_at: now,
+            created_by: by.actor(),
+            revoked_at: None,
+        };
+        let before = self.replaceable(by, &record.name, now)?;
+        let event = state::event("TokenCreated", &by.actor(), before.as_ref().map(|old| old.record()), &record, now);
+        let written = state::put(self.shared.store.as_ref(), &record, before.map(|old| old.revision), event).await;
+        let revision = match written {
+            Err(store::Error::Conflict { .. }) => return Err(Error::Exists { name: record.name }),
+            written => written?,
+        };
+        let identity = Identity::new(record, revision, None, &self.shared.limits);
+        let token = identity.view(now);
+        self.shared.write().insert(identity);
+        Ok(TokenCreated { token, secret: secret.expose().to_owned() })
+    }
+
+    /// The name of a token that has ended may be used again. By whom else's, too: only by those who could have ended it.
+    fn replaceable(&self, by: &Identity, name: &TokenName, now: Instant) -> Result<Option<Arc<Identity>>, Error> {
+        let Some(old) = self.shared.read().named(name) else { return Ok(None) };
+        let mine = by.power().may_manage(old.power()).is_ok();
+        if old.state(now) == TokenState::Active || !mine {
+            return Err(Error::Exists { name: name.clone() });
+        }
+        Ok(Some(old))
+    }
+
+    /// The tokens that `by` may manage, those that have ended included, by name.
+    pub fn list(&self, by: &Identity) -> Vec<TokenView> {
+        let now = self.shared.now();
+        let table = self.shared.read();
+        let mut views: Vec<_> = table.all().filter(|t| by.power().may_manage(t.power()).is_ok()).map(|t| t.view(now)).collect();
+        views.sort_by(|a, b| a.name.cmp(&b.name));
+        views
+    }
+
+    /// Ends a token, for requests and for streams that are open. One that has ended stays as it is.
+    ///
+    /// # Errors
+    /// `NotFound` also for what `by` may not manage; `Last`; the state can't be written.
+    pub async fn revoke(&self, by: &Identity, name: &TokenName) -> Result<TokenView, Error> {
+        loop {
+            let now = self.shared.now();
+            let found = self.shared.read().named(name).filter(|t| by.power().may_manage(t.power()).is_ok());
+            let found = found.ok_or_else(|| Error::NotFound { name: name.clone() })?;
+            if found.state(now) == TokenState::Revoked {
+                return Ok(found.view(now));
+            }
+            self.keep_one(&found, now)?;
+            let record = TokenRecord { revoked_at: Some(now), ..found.record().clone() };
+            let event = state::event("TokenRevoked", &by.actor(), Some(found.record()), &record, now);
+            match state::put(self.shared.store.as_ref(), &record, Some(found.revision), event).await {
+                // Another write came first: see what it made of the token.
+                Err(store::Error::Conflict { .. }) => {}
+                written => {
+                    let identity = Identity::new(record, written?, found.used(), &self.shared.limits);
+                    let view = identity.view(now);
+                    self.shared.write().insert(identity);
+                    return Ok(view);
+                }
+            }
+        }
+    }
+
+    /// Nobody locks everybody out by mistake.
+    fn keep_one(&self, leaving: &Identity, now: Instant) -> Result<(), Error> {
+        let whole = |t: &Identity| t.state(now) == TokenState::Active && *t.power() == Power::whole();
+        let other = self.shared.read().all().any(|t| t.name() != leaving.name() && whole(t));
+        if other || !whole(leaving) { Ok(()) } else { Err(Error::Last { name: leaving.name().clone() }) }
+    }
+
+    pub(super) async fn record_uses(&self) -> Result<(), store::Error> {
+        let due: Vec<(TokenName, Instant)> = {
+            let table = self.shared.read();
+            let stale = |name: &TokenName, used: Instant| table.recorded.get(name).is_none_or(|at| used.since(*at) >= COARSE);
+            table.all().filter_map(|t| Some((t.name().clone(), t.used()?))).filter(|(name, used)| stale(name, *used)).collect()
+        };
+        if due.is_empty() {
+            return Ok(());
+        }
+        state::put_uses(self.shared.store.as_ref(), &due).await?;
+        self.shared.write().recorded.extend(due);
+        Ok(())
+    }
+}
