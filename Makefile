@@ -22,7 +22,7 @@ DAEMON := -p tradewind -p tradewind-plugin-sdk
 PLUGINS := $(T)/plugins
 STARTING := TRADEWIND_BIN=$(T)/debug/tradewind TRADEWIND_PLUGINS=$(PLUGINS)
 
-.PHONY: help setup build plugins demo test test-host test-plugins bench lint clean
+.PHONY: help setup build plugins demo test test-host test-plugins test-crash bench lint clean
 
 help: ## what there is
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)$$/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -49,6 +49,13 @@ test-host: plugins
 # The plugins' own logic, compiled for this machine: a folder of its own, since their profile and their features are theirs.
 test-plugins: setup
 	cd plugins && CARGO_TARGET_DIR=$(T)/plugins-native cargo test $(LOCKED) --workspace
+
+# How often, and how the dice fall: `make test-crash KILLS=50 SEED=7` does once more what a run has told its seed of.
+KILLS ?= 500
+SEED ?= $(shell date +%s)
+
+test-crash: plugins ## kills the daemon 500 times while deployments change and the cloud misbehaves
+	$(STARTING) TRADEWIND_CRASH_KILLS=$(KILLS) TRADEWIND_CRASH_SEED=$(SEED) cargo test $(LOCKED) --workspace --test e2e -- crash:: --nocapture
 
 bench: setup ## measures, prints a table, writes target/bench/results.json
 	cargo build $(LOCKED) --release $(DAEMON) -p tradewind-hello -p tradewind-tests --bins

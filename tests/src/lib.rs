@@ -101,15 +101,28 @@ impl Daemon {
         self.child.as_ref().map(Child::id)
     }
 
-    /// Starts the daemon on its folders, again if need be, and waits until it is ready.
-    pub fn launch(&mut self) -> Result<()> {
+    /// Starts the daemon and kills it after this time, ready or not.
+    pub fn stumble(&self, after: Duration) -> Result<()> {
+        let mut child = self.spawn()?;
+        std::thread::sleep(after);
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    fn spawn(&self) -> Result<Child> {
         let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log"))?;
         let mut command = Command::new(binary());
         command.arg("--data").arg(self.data()).arg("serve").args(["--listen", "127.0.0.1:0"]).arg("--plugins").arg(self.plugins());
         command.env("TRADEWIND_CONFIG", self.folder.path().join("config.toml"));
         std::fs::File::options().create(true).append(true).open(self.folder.path().join("config.toml"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let mut child = command.spawn().with_context(|| format!("{}: run `make build`", binary().display()))?;
+        command.spawn().with_context(|| format!("{}: run `make build`", binary().display()))
+    }
+
+    /// Starts the daemon on its folders, again if need be, and waits until it is ready.
+    pub fn launch(&mut self) -> Result<()> {
+        let mut child = self.spawn()?;
         let pid = child.id();
         let since = Instant::now();
         loop {

@@ -115,12 +115,12 @@ async fn found(record: &AllocationRecord, provider: &dyn Provider) -> Result<Opt
     Ok(owned.into_iter().find(|o| o.allocation == record.id).map(|o| o.state))
 }
 
-/// Whether a failed apply can't have had any effect.
+/// Whether a failed apply can't have had any effect. One that was throttled may have come half way.
 fn is_certain(failure: &Failure) -> bool {
     match failure.kind {
-        FailureKind::Invalid | FailureKind::Denied | FailureKind::OutOfCapacity | FailureKind::Quota | FailureKind::Throttled => true,
+        FailureKind::Invalid | FailureKind::Denied | FailureKind::OutOfCapacity | FailureKind::Quota => true,
         FailureKind::Unavailable => failure.code.as_deref() == Some("busy"),
-        FailureKind::NotFound | FailureKind::Internal => false,
+        FailureKind::Throttled | FailureKind::NotFound | FailureKind::Internal => false,
     }
 }
 

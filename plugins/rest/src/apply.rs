@@ -3,7 +3,7 @@
 //! The list of what exists may be behind, so it only ever saves work. What decides is the token: creating with one that was used answers the
 //! instance it has made, or that this one is gone. Only then is the next turn's token tried, so that nothing is made twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tradewind_plugin_sdk::{
     Error, ErrorKind,
@@ -157,15 +157,23 @@ impl<H: Http + Clock> Rest<H> {
         if !matches!(error.kind, ErrorKind::OutOfCapacity | ErrorKind::Quota | ErrorKind::Denied | ErrorKind::Invalid) {
             return error;
         }
-        let new = made.iter().filter(|member| prior.is_none_or(|prior| !prior.has(&member.id)));
-        let left = new.map(|member| self.client.delete(&wanted.region, &member.id)).find_map(Result::err);
-        match left {
-            None => error,
-            Some(failure) => {
+        match self.take_back(wanted, prior, made) {
+            Ok(()) => error,
+            Err(failure) => {
                 warn!("what was created can't be removed again: {failure}"; allocation = wanted.allocation);
                 Error::unavailable(format!("{error}; and what was created can't be removed again: {failure}"))
             }
         }
+    }
+
+    fn take_back(&self, wanted: &Wanted, prior: Option<&State>, made: &[Member]) -> Result<(), Error> {
+        let mut ids: BTreeSet<String> = made.iter().map(|member| member.id.clone()).collect();
+        match prior {
+            Some(prior) => ids.retain(|id| !prior.has(id)),
+            // An earlier attempt may have made what this one has not come to.
+            None => ids.extend(self.client.tagged(&wanted.region, ALLOCATION, &wanted.allocation)?.into_iter().map(|found| found.id)),
+        }
+        ids.iter().try_for_each(|id| self.client.delete(&wanted.region, id).map(drop))
     }
 }
 
