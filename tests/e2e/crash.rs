@@ -118,8 +118,9 @@ fn misbehave(cloud: &FixtureCloud, dice: &mut Dice) {
     let services: Vec<_> = cloud.live().into_iter().filter(|instance| instance.tag("tradewind.dev/task") != "once").collect();
     if dice.percent(30) && !services.is_empty() {
         let allocation = dice.of(&services).tag("tradewind.dev/allocation").to_owned();
-        let lost = services.iter().filter(|instance| instance.tag("tradewind.dev/allocation") == allocation);
-        lost.for_each(|instance| drop(cloud.disappear(&instance.id)));
+        for instance in services.iter().filter(|instance| instance.tag("tradewind.dev/allocation") == allocation) {
+            cloud.disappear(&instance.id);
+        }
     }
 }
 
