@@ -56,6 +56,12 @@ pub struct Controller {
     /// Whether a task of a higher priority takes places of other namespaces as well. Priorities are what each namespace makes of them,
     /// so the default is no.
     pub preempt_across_namespaces: bool,
+    /// The most of them in one region of a provider.
+    pub lane: u32,
+    /// Between two looks for what runs at a provider without a record here.
+    pub sweep_interval: Millis,
+    /// How long after a state was put back from a backup nothing is removed for having no record: the clouds may be ahead of it.
+    pub sweep_grace: Millis,
 }
 
 /// Limits of all plugin calls together. Those of one call are in its instance file.
@@ -148,6 +154,9 @@ impl Config {
                 observe_interval_changing: Millis(100),
                 concurrency: 64,
                 preempt_across_namespaces: false,
+                lane: 16,
+                sweep_interval: Millis::from_secs(300),
+                sweep_grace: Millis::from_secs(600),
             },
             calls: Calls { slots: 128, slot_wait: Millis::from_secs(5), memory_ceiling: Bytes(512 << 20) },
             reload: Reload { quiet: Millis(100), rescan: Millis::from_secs(30), max_size: Bytes(64 << 20) },
@@ -181,6 +190,8 @@ impl Config {
             ("calls.slots", u64::from(self.calls.slots)),
             ("calls.memory-ceiling", self.calls.memory_ceiling.0),
             ("controller.concurrency", u64::from(self.controller.concurrency)),
+            ("controller.lane", u64::from(self.controller.lane)),
+            ("controller.sweep-interval", self.controller.sweep_interval.0),
             ("controller.observe-interval", self.controller.observe_interval.0),
             ("controller.observe-interval-changing", self.controller.observe_interval_changing.0),
             ("reload.rescan", self.reload.rescan.0),

@@ -8,6 +8,7 @@ mod decide;
 mod handle;
 mod journal;
 mod landing;
+mod lanes;
 mod logs;
 mod namespaces;
 mod observe;
@@ -15,18 +16,20 @@ mod offers;
 mod preempt;
 mod reconcile;
 mod render;
+mod standing;
 mod state;
+mod sweep;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::stream::BoxStream;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
     capability::Clock,
     failure::Failure,
     identity::Scope,
-    names::{AllocationId, DeploymentName, InstanceName, Namespace, TaskName},
+    names::{AllocationId, DeploymentName, InstallationId, InstanceName, Namespace, TaskName},
     plugin::Plugins,
     record::{ALLOCATIONS, AllocationRecord, DEPLOYMENTS, DeploymentKey, DeploymentRecord, Stage},
     store::{self, Store},
@@ -92,6 +95,12 @@ pub struct Options {
     pub concurrency: usize,
     /// Whether a higher priority takes places of other namespaces as well.
     pub preempt_across_namespaces: bool,
+    /// The most of them in one region of a provider.
+    pub lane: usize,
+    /// Between two looks for what runs without a record.
+    pub sweep_interval: Millis,
+    /// How long after a state was put back from a backup nothing is removed for having no record.
+    pub sweep_grace: Millis,
     pub keep_decisions: usize,
     pub keep_events: usize,
     pub keep_audit: u64,
@@ -136,8 +145,10 @@ struct Shared {
     namespaces: Mutex<namespaces::Book>,
     standings: Mutex<preempt::Standings>,
     ids: Mutex<ulid::Generator>,
-    /// One for each provider call that changes something.
-    slots: Semaphore,
+    lanes: lanes::Lanes,
+    board: standing::Board,
+    sweeper: sweep::Sweeper,
+    installation: InstallationId,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -158,7 +169,10 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     let ids = journal::generator(store.as_ref()).await?;
     tracing::info!(deployments = world.deployments.len(), allocations = world.owners.len(), "state read");
     let shared = Arc::new(Shared {
-        slots: Semaphore::new(options.concurrency.max(1)),
+        lanes: lanes::Lanes::new(options.concurrency, options.lane),
+        board: standing::Board::new(),
+        sweeper: sweep::Sweeper::load(store.as_ref(), clock.now(), options.sweep_grace).await?,
+        installation: sweep::installation(store.as_ref(), || InstallationId::new(ulid::Ulid::r#gen())).await?,
         options,
         store,
         plugins,
@@ -175,10 +189,13 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         stop: CancellationToken::new(),
     });
     lock(&shared.world).mark_all();
+    shared.renew(&shared.plugins.snapshot());
     shared.tasks.spawn(shared.clone().schedule());
     shared.tasks.spawn(shared.clone().watch_allocations(hints));
     shared.tasks.spawn(shared.clone().tidy());
     shared.tasks.spawn(shared.clone().account());
+    shared.tasks.spawn(shared.clone().check_degraded());
+    shared.tasks.spawn(shared.clone().sweep());
     Ok(Controller { shared })
 }
 
@@ -214,7 +231,7 @@ impl Controller {
     /// Begins nothing new, and waits for what has been begun.
     pub async fn shutdown(self) {
         self.shared.stop.cancel();
-        self.shared.slots.close();
+        self.shared.lanes.close();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
     }

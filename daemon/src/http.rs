@@ -20,6 +20,7 @@ mod namespaces;
 mod offers;
 mod openapi;
 mod plugins;
+mod regions;
 mod request_id;
 mod schema;
 mod server;
@@ -47,7 +48,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{config::Config, controller, identity, readiness::Readiness};
 
 pub use error::Error;
-pub use plugins::{Plugins, Rollback};
+pub use plugins::{Plugin, Plugins, Rollback};
 pub use server::{Listener, serve};
 
 /// What the handlers work with. Cheap to clone.
@@ -116,6 +117,7 @@ fn routes() -> ApiRouter<App> {
                 .merge(delete_with(namespaces::delete, namespaces::delete_docs)),
         )
         .api_route("/v1/offers", get_with(offers::list, offers::docs))
+        .api_route("/v1/regions", get_with(regions::list, regions::docs))
         .api_route("/v1/assessments", post_with(assessments::create, assessments::docs))
         .api_route("/v1/decisions", get_with(decisions::list, decisions::list_docs))
         .api_route("/v1/decisions/{id}", get_with(decisions::get, decisions::get_docs))

@@ -12,6 +12,7 @@ mod history;
 mod identity;
 mod jobs;
 mod reload;
+mod resilience;
 mod restart;
 mod services;
 mod storage;

@@ -20,6 +20,7 @@ pub mod preempt;
 pub mod record;
 pub mod retry;
 pub mod rollout;
+pub mod standing;
 pub mod store;
 pub mod units;
 pub mod view;

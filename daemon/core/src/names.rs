@@ -119,6 +119,7 @@ name!(/** A region of a provider, in the provider's own spelling. */ Region, "re
 name!(/** The host-chosen name of an allocation. */ AllocationId, "allocation id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
 name!(/** The identifier of an event. */ EventId, "event id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
 name!(/** The identifier of a request to the API: the client's choice, or the daemon's. */ RequestId, "request id", is_token, TOKEN, "^[-_.A-Za-z0-9]{1,64}$");
+name!(/** The name of a daemon's state, drawn once: part of every allocation's id. */ InstallationId, "installation id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
 name!(/** The identifier of a recorded decision. */ DecisionId, "decision id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
 
 name!(/** The name of a token; events name it as `token:NAME`. */ TokenName, "token name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
@@ -131,10 +132,23 @@ impl Namespace {
     }
 }
 
+impl InstallationId {
+    /// The random end of a ULID: short enough for a tag, long enough to tell installations in one account apart.
+    pub fn new(ulid: ulid::Ulid) -> Self {
+        Self(ulid.to_string().to_lowercase().chars().skip(18).collect())
+    }
+}
+
 impl AllocationId {
     /// A new id. `ulid` supplies time order and uniqueness; the host draws it before any effect.
-    pub fn new(ulid: ulid::Ulid) -> Self {
-        Self(format!("a-{}", ulid.to_string().to_lowercase()))
+    pub fn new(installation: &InstallationId, ulid: ulid::Ulid) -> Self {
+        Self(format!("a-{installation}-{}", ulid.to_string().to_lowercase()))
+    }
+
+    /// Whether that installation has drawn it.
+    pub fn is_of(&self, installation: &InstallationId) -> bool {
+        let rest = self.0.strip_prefix("a-").and_then(|rest| rest.strip_prefix(installation.as_str()));
+        rest.is_some_and(|rest| rest.len() == 27 && rest.starts_with('-'))
     }
 }
 
@@ -336,6 +350,16 @@ mod tests {
         for bad in ["", "-a", "a-", "A", "a_b", "a b", "ä", &"x".repeat(64)] {
             assert!(bad.parse::<DeploymentName>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_allocation_is_of_the_installation_that_drew_it() {
+        let ulid = ulid::Ulid::from_parts(1, 2);
+        let (ours, other) = (InstallationId::new(ulid::Ulid::from_parts(1, 3)), InstallationId::new(ulid::Ulid::from_parts(1, 4)));
+        let id = AllocationId::new(&ours, ulid);
+        assert!(id.is_of(&ours) && !id.is_of(&other));
+        assert!(is_dns_label(id.as_str()), "{id}");
+        assert!(!AllocationId("a-01arz3ndektsv4rrffq69g5fav".to_owned()).is_of(&ours));
     }
 
     #[test]

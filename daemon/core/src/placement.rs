@@ -77,6 +77,9 @@ pub struct Candidates {
     pub offer: Vec<u32>,
     /// Micro-USD for one replica for the whole estimate.
     pub cost: Vec<u64>,
+    /// The same, weighed with how the place has been doing lately: what a policy sees as the cost. Empty: the cost itself.
+    #[serde(default)]
+    pub expected: Vec<u64>,
     /// Micro-USD for one replica and hour.
     pub hourly: Vec<u64>,
     /// R of C = c·R·T.

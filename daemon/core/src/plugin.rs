@@ -80,6 +80,8 @@ pub enum Destroyed {
 pub trait Provider: Send + Sync {
     fn identity(&self) -> &Identity;
     fn features(&self) -> Features;
+    /// Calls of this instance at once; further ones wait.
+    fn concurrency(&self) -> u32;
     async fn check(&self) -> Result<Vec<Condition>, Failure>;
     async fn offers(&self, query: &OffersQuery) -> Result<Vec<Offer>, Failure>;
     async fn apply(&self, allocation: &Allocation, prior: Option<&[u8]>) -> Result<Vec<u8>, Failure>;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::{
     ledger::{Ledger, Meter},
     manifest::{Manifest, Target, namespace},
-    names::{AllocationId, DecisionId, DeploymentName, Digest, InstanceName, Namespace, TaskName},
+    names::{AllocationId, DecisionId, DeploymentName, Digest, InstallationId, InstanceName, Namespace, TaskName},
     store::Revision,
     units::{Instant, MicroUsd},
     view::HeldBack,
@@ -34,6 +34,9 @@ pub struct Restored {
     pub created_at: Instant,
     pub revision: Revision,
 }
+pub const ORPHANS: &str = "orphans/";
+/// A key, not a prefix.
+pub const INSTALLATION: &str = "installation";
 
 /// A deployment's identity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -167,6 +170,50 @@ impl AllocationRecord {
             Phase::Succeeded | Phase::Failed | Phase::Gone => MicroUsd(0),
             _ => self.hourly.saturating_mul(u64::from(self.replicas)),
         }
+    }
+}
+
+/// Whose state this is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstallationRecord {
+    /// The document's version.
+    pub v: u32,
+    pub id: InstallationId,
+}
+
+/// Something at a cloud that no allocation's record tells of: to be removed there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrphanRecord {
+    /// The document's version.
+    pub v: u32,
+    pub provider: InstanceName,
+    pub allocation: AllocationId,
+    /// The provider's opaque bytes.
+    #[serde(with = "known_bytes")]
+    pub state: Vec<u8>,
+    /// What it is, for people.
+    pub description: String,
+    pub found_at: Instant,
+}
+
+impl OrphanRecord {
+    pub fn path(&self) -> String {
+        format!("{ORPHANS}{}/{}", self.provider, self.allocation)
+    }
+}
+
+/// Opaque bytes that are there, as base64 text.
+mod known_bytes {
+    use super::{Deserializer, Serializer, bytes};
+
+    pub(super) fn serialize<S: Serializer>(known: &[u8], s: S) -> Result<S::Ok, S::Error> {
+        bytes::serialize(&Some(known.to_vec()), s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u8>, D::Error> {
+        Ok(bytes::deserialize(d)?.unwrap_or_default())
     }
 }
 

@@ -3,6 +3,7 @@
 mod event;
 mod identity;
 mod namespace;
+mod regions;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ use crate::{
 pub use event::{Cause, Cursor, Event, Severity};
 pub use identity::{TokenCreated, TokenRequest, TokenView, WhoAmI};
 pub use namespace::{HeldBack, HeldKind, HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView, SpendView, UsageView};
+pub use regions::{CoolingView, DegradedView, RegionView, RegionsView};
 
 /// Where a deployment, or one of its tasks, stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

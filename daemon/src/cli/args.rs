@@ -93,6 +93,8 @@ pub enum Command {
         #[arg(long)]
         provider: Option<String>,
     },
+    /// List every provider's regions: how they have been doing, and which are left alone for now
+    Regions,
     /// Show what every cloud would cost for a manifest, and how it performs
     Assess {
         #[command(flatten)]

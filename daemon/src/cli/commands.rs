@@ -12,6 +12,7 @@ mod namespaces;
 mod offers;
 mod plan;
 mod plugins;
+mod regions;
 mod stream;
 pub mod tokens;
 mod wait;
@@ -46,6 +47,7 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
         Command::Audit(args) => return audit::run(context, args).await,
         Command::Backup { file } => backup::make(context, &file).await?,
         Command::Offers { provider } => offers::list(context, provider).await?,
+        Command::Regions => regions::list(context).await?,
         Command::Assess { files } => offers::assess(context, files).await?,
         Command::Decisions { deployment, limit } => decisions::list(context, deployment, limit).await?,
         Command::Decision(super::args::Decision::Show { id }) => decisions::show(context, &id).await?,

@@ -7,6 +7,7 @@ pub mod namespace;
 pub mod offers;
 pub mod plan;
 pub mod plugin;
+pub mod regions;
 pub mod stream;
 pub mod token;
 

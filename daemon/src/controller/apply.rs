@@ -3,16 +3,21 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant as Tick;
 use tradewind_core::{
     failure::{Failure, FailureKind},
     names::AllocationId,
     plugin::{Destroyed, Provider, Tracked},
     record::{AllocationRecord, DeploymentKey, Stage},
+    standing::Place,
     store::Error,
     workload::{Allocation, Labels, Phase},
 };
 
-use super::{Shared, landing::Ended, lock, state::Job};
+use super::{Shared, landing::Ended, lock, standing::place, state::Job, sweep::share};
+
+/// So many calls in a row without an answer, and nothing that exists: another place is looked for.
+const GIVE_UP_AFTER: u32 = 3;
 
 impl Shared {
     /// Begins the calls of these allocations, which are in flight already.
@@ -27,16 +32,22 @@ impl Shared {
     }
 
     async fn fly(&self, id: &AllocationId) -> Ended {
-        // A semaphore that is closed means that the controller stops: nothing new is begun.
-        let Ok(_slot) = self.slots.acquire().await else { return Ended::Done };
+        let Some(place) = lock(&self.world).live(id).map(|live| place(&live.record)) else { return Ended::Done };
+        let most = self.plugins.snapshot().providers.get(&place.provider).map_or(usize::MAX, |p| share(p.as_ref()));
+        // None: the controller stops, nothing new is begun.
+        let Some(_slot) = self.lanes.enter(&place, most).await else { return Ended::Done };
         let Some(job) = lock(&self.world).take_off(id) else { return Ended::Done };
-        let Some(provider) = self.plugins.snapshot().providers.get(&job.record.provider).cloned() else {
+        let Some(provider) = self.plugins.snapshot().providers.get(&place.provider).cloned() else {
             self.nothing_happened(&job);
             return Ended::Failed(Box::new(provider_missing(&job.record)));
         };
-        let result = match job.record.stage {
-            Stage::Removing => self.destroy(&job, provider.as_ref()).await,
-            _ => self.apply(&job, provider.as_ref()).await,
+        let removing = job.record.stage == Stage::Removing;
+        // Where nothing may exist, the provider is asked what it has before the region is: that may be all.
+        let admitted = if removing && job.record.state.is_none() { Ok(()) } else { self.board.admit(&place) };
+        let result = match admitted {
+            Err(until) => self.held_up(&job, &place, until).await,
+            Ok(()) if removing => self.destroy(&job, provider.as_ref()).await,
+            Ok(()) => self.apply(&job, provider.as_ref()).await,
         };
         result.unwrap_or_else(|error| {
             tracing::error!(allocation = %id, error = &error as &dyn std::error::Error, "the outcome could not be stored");
@@ -44,12 +55,22 @@ impl Shared {
         })
     }
 
+    /// No call goes there now. What has not begun to exist there need not wait: it is given up, and another place is looked for.
+    async fn held_up(&self, job: &Job, place: &Place, until: Tick) -> Result<Ended, Error> {
+        self.nothing_happened(job);
+        match self.board.shut(place) {
+            Some(cause) if job.record.stage == Stage::Intended && job.record.state.is_none() => self.give_up(job, &cause).await,
+            cause => Ok(Ended::Later(until, cause.map(Box::new))),
+        }
+    }
+
     async fn apply(&self, job: &Job, provider: &dyn Provider) -> Result<Ended, Error> {
-        let record = &job.record;
+        let (record, began) = (&job.record, Tick::now());
         let applied = match prior(job, provider).await {
             Ok(state) => provider.apply(&allocation(record), state.as_deref()).await,
             Err(failure) => Err(failure),
         };
+        self.judge(record, began, applied.as_ref().err()).await;
         let failure = match applied {
             Ok(state) => {
                 self.applied(job, state).await?;
@@ -60,13 +81,11 @@ impl Shared {
         if is_certain(&failure) {
             self.nothing_happened(job);
         }
-        let full = matches!(failure.kind, FailureKind::OutOfCapacity | FailureKind::Quota);
-        if full {
-            self.offers.cool(&record.provider, &record.offer.id, tokio::time::Instant::now());
+        if matches!(failure.kind, FailureKind::OutOfCapacity | FailureKind::Quota) {
             self.offers.forget(&record.provider);
         }
         match failure.kind {
-            _ if full && record.state.is_none() => self.give_up(job, &failure).await,
+            _ if record.state.is_none() && self.is_hopeless(job, &failure) => self.give_up(job, &failure).await,
             FailureKind::NotFound if record.state.is_some() => self.begin_anew(job).await,
             _ => {
                 self.report(job, "ApplyFailed", &failure).await;
@@ -75,15 +94,32 @@ impl Shared {
         }
     }
 
+    /// Whether what does not exist yet had better be tried elsewhere.
+    fn is_hopeless(&self, job: &Job, failure: &Failure) -> bool {
+        match failure.kind {
+            FailureKind::OutOfCapacity | FailureKind::Quota | FailureKind::Denied => true,
+            FailureKind::Unavailable | FailureKind::Internal => {
+                // A call that hung has cost more time than one that was refused.
+                let weight = if failure.code.as_deref() == Some("deadline-exceeded") { 2 } else { 1 };
+                job.failures.saturating_add(1).saturating_mul(weight) >= GIVE_UP_AFTER || self.board.shut(&place(&job.record)).is_some()
+            }
+            FailureKind::Invalid | FailureKind::Throttled | FailureKind::NotFound => false,
+        }
+    }
+
     async fn destroy(&self, job: &Job, provider: &dyn Provider) -> Result<Ended, Error> {
-        let record = &job.record;
+        let (record, began) = (&job.record, Tick::now());
         let state = match &record.state {
             Some(state) => Ok(Some(state.clone())),
             // An apply may have had its effect without its answer having been stored: ask the cloud what it has.
             None => found(record, provider).await,
         };
         let outcome = match state {
-            Ok(Some(state)) => provider.destroy(&Tracked { allocation: record.id.clone(), state }).await,
+            Ok(Some(state)) => {
+                let destroyed = provider.destroy(&Tracked { allocation: record.id.clone(), state }).await;
+                self.judge(record, began, destroyed.as_ref().err()).await;
+                destroyed
+            }
             Ok(None) => Ok(Destroyed::Gone),
             Err(failure) => Err(failure),
         };

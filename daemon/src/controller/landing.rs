@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant as Tick;
 use tradewind_core::{
-    failure::Failure,
+    failure::{Failure, FailureKind},
     ledger::{self, Meter},
     names::AllocationId,
     record::{AllocationRecord, DeploymentKey, Stage},
@@ -32,6 +32,8 @@ pub(super) enum Ended {
     Done,
     /// The removal has begun: ask again.
     Going,
+    /// No call was made: the place is left alone until then, and why if that is bad news.
+    Later(Tick, Option<Box<Failure>>),
     /// Nothing is left of what was applied before: it is made anew.
     Anew,
     Failed(Box<Failure>),
@@ -56,6 +58,10 @@ impl Shared {
                     Ended::Going if current => {
                         live.retry_at = Some(now + GOING.saturating_mul(1 << live.asked.min(8)).min(GOING_LONGEST));
                         live.asked = live.asked.saturating_add(1);
+                    }
+                    Ended::Later(until, cause) => {
+                        live.retry_at = Some(until);
+                        live.failure = cause.map(|c| *c);
                     }
                     Ended::Anew => live.retry_at = Some(now + retry::backoff(live.record.attempt, id.as_str()).std()),
                     Ended::Failed(failure) if current => {
@@ -104,14 +110,18 @@ impl Shared {
         Ok(())
     }
 
-    /// The offer can't supply it: the next decision chooses another. Where an earlier call may have made something, that goes first.
+    /// It is not to be had there: the next decision looks elsewhere. Where an earlier call may have made something, that is removed.
     pub(super) async fn give_up(&self, job: &Job, failure: &Failure) -> Result<Ended, Error> {
         let record = &job.record;
         let message = format!("{}: {}", record.offer.id, failure.message);
-        let told = allocation_event(Severity::Warning, "OutOfCapacity", record, message);
+        let reason = match failure.kind {
+            FailureKind::OutOfCapacity | FailureKind::Quota => "OutOfCapacity",
+            _ => "AllocationGivenUp",
+        };
+        let told = allocation_event(Severity::Warning, reason, record, message);
         let told = Box::new(told.because(Cause::Failure(failure.kind.to_string())));
         let still = |current: &AllocationRecord| Flight::of(current) == Flight::of(record);
-        if job.unsure {
+        if self.is_unsure(job) {
             self.note((*told).clone()).await;
             let remove =
                 |current: &AllocationRecord| Revised::Put(Box::new(AllocationRecord { stage: Stage::Removing, ..current.clone() }));
@@ -143,6 +153,10 @@ impl Shared {
         self.offers.forget(&record.provider);
         lock(&self.world).mark_waiting();
         Ok(Ended::Done)
+    }
+
+    fn is_unsure(&self, job: &Job) -> bool {
+        lock(&self.world).live(&job.record.id).is_some_and(|live| live.unsure)
     }
 
     /// The call that has just ended had no effect: what is known of the allocation is what was known before it.

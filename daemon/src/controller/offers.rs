@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use futures::future::join_all;
@@ -18,18 +17,15 @@ use tradewind_core::{
     placement::{PlacedOffer, Table},
     plugin::{Provider, Snapshot},
     record::Stage,
+    standing::{Place, Sheet},
     view::ProviderFailure,
 };
 
 use super::{Shared, lock, state::Reserved};
 
-/// How long an offer that has failed is left alone.
-const COOLING: Duration = Duration::from_secs(30);
-
 #[derive(Default)]
 pub(super) struct Book {
     quotes: Mutex<HashMap<InstanceName, Quote>>,
-    cooling: Mutex<BTreeMap<(InstanceName, Arc<str>), Tick>>,
     /// Questions that are under way, by the version that is asked.
     asking: Mutex<HashMap<(InstanceName, Version), Asking>>,
     /// When an answer was last found to be outdated.
@@ -62,11 +58,6 @@ fn version(provider: &dyn Provider) -> Version {
 }
 
 impl Book {
-    /// Leaves an offer alone for a while.
-    pub(super) fn cool(&self, provider: &InstanceName, offer: &str, now: Tick) {
-        lock(&self.cooling).insert((provider.clone(), Arc::from(offer)), now + COOLING);
-    }
-
     /// The next assessment asks this provider again.
     pub(super) fn forget(&self, provider: &InstanceName) {
         lock(&self.forgotten).insert(provider.clone(), Tick::now());
@@ -82,10 +73,19 @@ impl Book {
         lock(&self.quotes).get(&provider.identity().instance).filter(|q| q.version == version).cloned()
     }
 
-    fn cooling(&self, now: Tick) -> BTreeSet<(InstanceName, Arc<str>)> {
-        let mut cooling = lock(&self.cooling);
-        cooling.retain(|_, until| *until > now);
-        cooling.keys().cloned().collect()
+    /// Every place that something was offered at.
+    pub(super) fn places(&self) -> BTreeSet<Place> {
+        let quotes = lock(&self.quotes);
+        let offers = quotes.iter().flat_map(|(name, q)| q.answer.iter().flat_map(|list| list.iter()).map(move |o| (name, &o.region)));
+        let distinct: BTreeSet<_> = offers.collect();
+        distinct.into_iter().map(|(name, region)| Place { provider: name.clone(), region: region.to_string() }).collect()
+    }
+
+    /// Whether a place is where an offer is.
+    pub(super) fn is_of(&self, place: &Place, offer: &str) -> bool {
+        let quotes = lock(&self.quotes);
+        let mut offers = quotes.get(&place.provider).into_iter().flat_map(|q| q.answer.iter()).flat_map(|list| list.iter());
+        offers.any(|o| *o.id == *offer && *o.region == *place.region)
     }
 }
 
@@ -93,23 +93,23 @@ impl Shared {
     /// The table of every provider's offers, and the providers that gave none. Nobody waits for a provider that has answered not long
     /// ago, or whose last answer was a failure: it is asked again meanwhile. The others are waited for, but not long.
     pub(super) async fn assess(self: &Arc<Self>, snapshot: &Snapshot) -> (Table, Vec<ProviderFailure>) {
-        let now = Tick::now();
         let quotes = join_all(snapshot.providers.values().map(|provider| self.quote(provider))).await;
 
+        let sheet = self.board.sheet(self.clock.now());
         let mut offers = Vec::new();
         let mut failures = Vec::new();
         for ((name, _), quote) in snapshot.providers.iter().zip(quotes) {
             match quote.answer {
                 Ok(list) => {
                     let first = offers.len();
-                    offers.extend(list.iter().map(|offer| PlacedOffer { provider: name.clone(), offer: offer.clone() }));
+                    offers.extend(list.iter().map(|offer| PlacedOffer { provider: name.clone(), offer: known(offer, name, &sheet) }));
                     self.deduct(name, quote.asked, offers.get_mut(first..).unwrap_or_default());
                 }
                 Err(failure) => failures.push(ProviderFailure { provider: name.clone(), failure }),
             }
         }
         let features = snapshot.providers.iter().map(|(name, p)| (name.clone(), p.features())).collect();
-        (Table::new(Arc::new(offers), features, self.offers.cooling(now)), failures)
+        (Table::new(Arc::new(offers), features, sheet), failures)
     }
 
     async fn quote(self: &Arc<Self>, provider: &Arc<dyn Provider>) -> Quote {
@@ -222,4 +222,19 @@ impl Shared {
             }
         }
     }
+}
+
+/// An offer with what was measured of its place where the provider says nothing.
+fn known(offer: &Offer, provider: &InstanceName, sheet: &Sheet) -> Offer {
+    let mut offer = offer.clone();
+    let measured = sheet.measured(provider, &offer.region);
+    if offer.failure_rate.is_nan() && measured.failure_rate > 0.0 {
+        offer.failure_rate = measured.failure_rate;
+    }
+    if let Some(time) = measured.time_to_ready
+        && offer.time_to_ready.is_nan()
+    {
+        offer.time_to_ready = time.0 as f64;
+    }
+    offer
 }

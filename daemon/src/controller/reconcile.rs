@@ -54,7 +54,10 @@ impl Shared {
                 () = self.wake.notified() => {}
                 () = delayed => {}
                 changed = plugins.changed() => match changed {
-                    Ok(()) => lock(&self.world).mark_all(),
+                    Ok(()) => {
+                        self.renew(&self.plugins.snapshot());
+                        lock(&self.world).mark_all();
+                    }
                     Err(_) => self.stop.cancelled().await,
                 },
             }
@@ -195,7 +198,7 @@ impl Shared {
             match (step.action, existing, want) {
                 (ChangeAction::Create, _, Some(want)) => Some(AllocationRecord {
                     v: 1,
-                    id: AllocationId::new(self.ulid()),
+                    id: AllocationId::new(&self.installation, self.ulid()),
                     namespace: work.key.namespace.clone(),
                     deployment: work.key.name.clone(),
                     task: want.task.clone(),

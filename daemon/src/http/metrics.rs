@@ -14,7 +14,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use tradewind_core::units::MicroUsd;
+use tradewind_core::{standing::Circuit, units::MicroUsd};
 
 use tradewind_core::identity::Role;
 
@@ -53,6 +53,12 @@ struct ByNamespace {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByPlugin {
     plugin: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByPlace {
+    provider: String,
+    region: String,
 }
 
 /// What is counted between two questions.
@@ -105,6 +111,25 @@ pub fn docs(op: TransformOperation) -> TransformOperation {
         .response::<200, String>()
 }
 
+fn regions(app: &App, now: &mut Registry) {
+    let open = Family::<ByPlace, Gauge>::default();
+    let errors = Family::<ByPlace, Gauge<f64, AtomicU64>>::default();
+    let calls = Family::<ByPlace, Gauge>::default();
+    let waiting = Family::<ByPlace, Gauge>::default();
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    for region in app.controller.regions().regions {
+        let label = ByPlace { provider: region.provider.to_string(), region: region.region };
+        open.get_or_create(&label).set(i64::from(region.circuit != Circuit::Closed));
+        errors.get_or_create(&label).set(region.error_rate);
+        calls.get_or_create(&label).set(count(region.calls));
+        waiting.get_or_create(&label).set(count(region.waiting));
+    }
+    now.register("tradewind_region_circuit_open", "1 while calls to a region are held back", open);
+    now.register("tradewind_region_error_rate", "Share of recent calls without an answer, by region", errors);
+    now.register("tradewind_region_calls", "Calls under way that change something, by region", calls);
+    now.register("tradewind_region_calls_waiting", "Calls that wait for their turn, by region", waiting);
+}
+
 fn render(app: &App, out: &mut String) -> std::fmt::Result {
     text::encode_registry(out, &app.metrics.registry)?;
     // What others know is asked for anew each time, so that nothing stale is shown.
@@ -124,6 +149,7 @@ fn render(app: &App, out: &mut String) -> std::fmt::Result {
     }
     now.register("tradewind_plugin_calls", "Plugin calls by instance", calls);
     now.register("tradewind_plugin_call_failures", "Failed plugin calls by instance", failures);
+    regions(app, &mut now);
     text::encode_registry(out, &now)?;
     text::encode_eof(out)
 }

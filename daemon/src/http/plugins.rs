@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tradewind_core::{
     identity::Role,
     names::{Digest, InstanceName},
-    view::{Event, Severity},
+    view::{DegradedView, Event, Severity},
 };
 use tradewind_wasm::{PluginView, Problem, Report};
 
@@ -26,6 +26,17 @@ pub struct Plugins {
     /// Files in the plugin folder that can't belong to any instance, and why.
     #[serde(default)]
     pub problems: Vec<Problem>,
+}
+
+/// An instance, and whether it may be used.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Plugin {
+    #[serde(flatten)]
+    pub plugin: PluginView,
+    /// A provider that has refused its credentials or permissions: nothing new is placed with it until its check passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<DegradedView>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -50,8 +61,9 @@ pub fn list_docs(op: TransformOperation) -> TransformOperation {
     op.id("listPlugins").with(needs(Role::Viewer, Reach::Any)).tag("plugins").summary("List plugin instances").default_response::<Error>()
 }
 
-pub async fn get(State(app): State<App>, Path(Instance { name }): Path<Instance>) -> Result<Json<PluginView>, Error> {
-    let found = app.plugins.inspect(&name);
+pub async fn get(State(app): State<App>, Path(Instance { name }): Path<Instance>) -> Result<Json<Plugin>, Error> {
+    let degraded = app.controller.degraded(&name);
+    let found = app.plugins.inspect(&name).map(|plugin| Plugin { plugin, degraded });
     found.map(Json).ok_or_else(|| Error::NotFound { what: "plugin instance", name: name.to_string() })
 }
 

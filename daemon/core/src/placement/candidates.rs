@@ -12,7 +12,8 @@ use crate::{
     manifest::{Constraints, Resolved},
     names::{DeploymentName, InstanceName, Namespace, TaskName},
     plugin::Features,
-    units::{Bytes, MicroUsd, MilliCpu, Millis},
+    standing::{self, Measured, Sheet},
+    units::{Bytes, Instant, MicroUsd, MilliCpu, Millis},
     view::ExcludedView,
     workload::{Labels, Resources, Run, Workload},
 };
@@ -133,7 +134,28 @@ pub enum Exclusion {
     Accelerator(String),
     Price(MicroUsd),
     Capacity,
-    CoolingDown,
+    CoolingDown {
+        until: Instant,
+        cause: String,
+    },
+    /// The region has not answered lately.
+    CircuitOpen {
+        provider: InstanceName,
+        region: String,
+        until: Instant,
+        cause: String,
+    },
+    /// The region has said when to come again.
+    Throttled {
+        provider: InstanceName,
+        region: String,
+        until: Instant,
+    },
+    /// The provider has refused its credentials or permissions.
+    Degraded {
+        provider: InstanceName,
+        cause: String,
+    },
 }
 
 impl fmt::Display for Exclusion {
@@ -150,9 +172,18 @@ impl fmt::Display for Exclusion {
             Self::Accelerator(need) => write!(f, "no {need}"),
             Self::Price(max) => write!(f, "costs more than {max} per hour (placement.maxPrice)"),
             Self::Capacity => f.write_str("no capacity left"),
-            Self::CoolingDown => f.write_str("failed a moment ago and is left alone for a while"),
+            Self::CoolingDown { until, cause } => write!(f, "cooling down until {until} because of {cause}"),
+            Self::CircuitOpen { provider, region, until, cause } => {
+                write!(f, "the circuit to {} is open until {until}: {cause}", place(provider, region))
+            }
+            Self::Throttled { provider, region, until } => write!(f, "{} throttles until {until}", place(provider, region)),
+            Self::Degraded { provider, cause } => write!(f, "provider \"{provider}\" is degraded: {cause}"),
         }
     }
+}
+
+fn place(provider: &InstanceName, region: &str) -> String {
+    if region.is_empty() { format!("\"{provider}\"") } else { format!("\"{provider}/{region}\"") }
 }
 
 /// By what `Table::ranked` sorts.
@@ -166,16 +197,12 @@ pub enum RankBy {
 pub struct Table {
     offers: Arc<Vec<PlacedOffer>>,
     features: BTreeMap<InstanceName, Features>,
-    cooling: BTreeSet<(InstanceName, Arc<str>)>,
+    sheet: Sheet,
 }
 
 impl Table {
-    pub fn new(
-        offers: Arc<Vec<PlacedOffer>>,
-        features: BTreeMap<InstanceName, Features>,
-        cooling: BTreeSet<(InstanceName, Arc<str>)>,
-    ) -> Self {
-        Self { offers, features, cooling }
+    pub fn new(offers: Arc<Vec<PlacedOffer>>, features: BTreeMap<InstanceName, Features>, sheet: Sheet) -> Self {
+        Self { offers, features, sheet }
     }
 
     pub fn offers(&self) -> &[PlacedOffer] {
@@ -234,8 +261,13 @@ impl Table {
         let full = offer.capacity == 0
             || (offer.shared && (offer.free_cpu < u64::from(resources.cpu.0) || offer.free_memory < resources.memory.0));
         refuse_if(full, || Exclusion::Capacity)?;
-        let cooling = !self.cooling.is_empty() && self.cooling.contains(&(provider.clone(), offer.id.clone()));
-        refuse_if(cooling, || Exclusion::CoolingDown)
+        self.sheet.exclusion(provider, offer).map_or(Ok(()), Err)
+    }
+
+    /// What a cost comes to when what has been failing lately goes on failing. Exact where nothing has.
+    fn expected(&self, cost: MicroUsd, placed: &PlacedOffer) -> MicroUsd {
+        let measured = self.sheet.measured(&placed.provider, &placed.offer.region);
+        if measured == Measured::default() { cost } else { cost.scaled(standing::weight(&measured)) }
     }
 
     /// The least that a new replica costs per hour; none: nobody offers one now.
@@ -297,6 +329,7 @@ pub fn build(wants: &[Want], table: &Table, seed: u64) -> Request {
                 let terms = Terms::of(&want.need.resources, want.need.duration, &placed.offer);
                 candidates.offer.push(i);
                 candidates.cost.push(terms.cost.0);
+                candidates.expected.push(table.expected(terms.cost, placed).0);
                 candidates.hourly.push(terms.hourly.0);
                 candidates.units.push(terms.units);
                 candidates.hours.push(terms.hours);

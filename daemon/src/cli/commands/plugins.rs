@@ -7,7 +7,7 @@ use tradewind_wasm::{PluginView, Report};
 use crate::{
     cli::{Context, Error, args::Plugin, render},
     client::Body,
-    http::{Plugins, Rollback},
+    http::{self, Plugins, Rollback},
 };
 
 pub async fn run(context: &Context, args: Plugin) -> Result<(), Error> {
@@ -17,8 +17,8 @@ pub async fn run(context: &Context, args: Plugin) -> Result<(), Error> {
             context.output.show(&plugins, |out| render::plugin::list(out, &plugins))
         }
         Plugin::Inspect { what } => {
-            let view: PluginView = context.client.get(&["v1", "plugins", &what], &[]).await?;
-            context.output.show(&view, |out| render::plugin::one(out, &view))
+            let view: http::Plugin = context.client.get(&["v1", "plugins", &what], &[]).await?;
+            context.output.show(&view, |out| render::plugin::inspected(out, &view))
         }
         Plugin::Reload => {
             let report: Report = context.client.send(Method::POST, &["v1", "plugins", "reload"], &[], Body::Empty).await?;

@@ -2,9 +2,10 @@
 
 use tradewind_wasm::{FileInspection, PluginView, Report, State};
 
+use super::stream;
 use crate::{
     cli::output::{Mood, Mood::Plain, Output},
-    http::Plugins,
+    http::{Plugin, Plugins},
 };
 
 fn state(state: State) -> (&'static str, Mood) {
@@ -53,6 +54,11 @@ fn row(out: &Output, p: &PluginView) -> [comfy_table::Cell; 11] {
         out.cell(format!("{} µs", p.statistics.average_micros), Plain),
         out.cell(note, if current.is_some() { Mood::Bad } else { Plain }),
     ]
+}
+
+pub fn inspected(out: &Output, p: &Plugin) -> String {
+    let degraded = p.degraded.as_ref().map(|d| format!("degraded since {}: {}", d.since, stream::failure(&d.cause)));
+    [degraded, Some(one(out, &p.plugin))].into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
 pub fn one(out: &Output, p: &PluginView) -> String {

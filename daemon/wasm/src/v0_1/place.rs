@@ -117,7 +117,7 @@ pub(super) fn request(request: &Request, settings: &str, asked: wit::Columns, ca
         shapes,
         candidates: wit::Candidates {
             offer: c.offer.clone(),
-            cost: c.cost.clone(),
+            cost: if c.expected.is_empty() { c.cost.clone() } else { c.expected.clone() },
             hourly: if hourly { c.hourly.clone() } else { Vec::new() },
             units: if terms { c.units.clone() } else { Vec::new() },
             hours: if terms { c.hours.clone() } else { Vec::new() },

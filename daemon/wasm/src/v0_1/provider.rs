@@ -102,6 +102,10 @@ impl Provider for ProviderVersion {
         self.features
     }
 
+    fn concurrency(&self) -> u32 {
+        self.runner.limits.concurrency
+    }
+
     async fn check(&self) -> Result<Vec<Condition>, Failure> {
         let context = self.context();
         let conditions = call!(self, "check", |store, guest| guest.call_check(store, &context))?;

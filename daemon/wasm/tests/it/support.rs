@@ -180,6 +180,7 @@ pub(crate) fn request(candidates: u32) -> Request {
             start: vec![0, candidates],
             offer: (0..candidates).collect(),
             cost: (0..u64::from(candidates)).map(|i| i + 1).collect(),
+            expected: Vec::new(),
             hourly: vec![1; candidates as usize],
             units: vec![1.0; candidates as usize],
             hours: vec![1.0; candidates as usize],

@@ -1,0 +1,251 @@
+//! The standing of places as the controller keeps it: fed by every call, asked before every call, told as events, shown as regions.
+//! The rules are `core::standing`'s. What is known here is lost with the daemon, and learnt again by calling.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant as Tick};
+use tradewind_core::{
+    failure::Failure,
+    names::{Digest, InstanceName},
+    plugin::{Provider, Snapshot},
+    record::AllocationRecord,
+    standing::{self, Admission, Call, Change, Place, Sheet, Standings},
+    units::{Instant, Millis},
+    view::{Cause, CoolingView, DegradedView, Event, RegionView, RegionsView, Severity},
+};
+
+use super::{Handle, Shared, journal::CONTROLLER, lock};
+
+/// The longest that nobody looks whether a check is due.
+const LOOK: Duration = Duration::from_secs(3600);
+
+/// What is known of the places, and since when time is counted.
+pub(super) struct Board {
+    standings: Mutex<Standings>,
+    began: Tick,
+    /// A provider has become degraded.
+    degraded: Notify,
+    /// The versions that what is known is about.
+    versions: Mutex<BTreeMap<InstanceName, (Digest, Digest)>>,
+}
+
+impl Board {
+    pub(super) fn new() -> Self {
+        Self { standings: Mutex::default(), began: Tick::now(), degraded: Notify::new(), versions: Mutex::default() }
+    }
+
+    fn now(&self) -> Millis {
+        Millis(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn tick(&self, at: Millis) -> Tick {
+        self.began.checked_add(at.std()).unwrap_or_else(Tick::now)
+    }
+
+    /// Whether a call may go there; if not, when to ask again.
+    pub(super) fn admit(&self, place: &Place) -> Result<(), Tick> {
+        match lock(&self.standings).admit(place, self.now()) {
+            Admission::Go => Ok(()),
+            Admission::Wait(until) => Err(self.tick(until)),
+        }
+    }
+
+    /// The call that was admitted has not been made.
+    pub(super) fn unused(&self, place: &Place) {
+        lock(&self.standings).unused(place, self.now());
+    }
+
+    /// Why nothing new is to be begun at a place for now: it does not answer, or its provider refuses.
+    pub(super) fn shut(&self, place: &Place) -> Option<Failure> {
+        let standings = lock(&self.standings);
+        let degraded = standings.degraded().get(&place.provider).map(|d| d.cause.clone());
+        degraded.or_else(|| {
+            standings.shut(place, self.now())?;
+            standings.places().get(place).and_then(|s| s.cause.clone())
+        })
+    }
+
+    pub(super) fn sheet(&self, clock: Instant) -> Sheet {
+        lock(&self.standings).sheet(self.now(), clock)
+    }
+}
+
+/// Where an allocation is.
+pub(super) fn place(record: &AllocationRecord) -> Place {
+    Place { provider: record.provider.clone(), region: record.offer.region.clone() }
+}
+
+impl Shared {
+    /// Takes in how a call ended that changes something.
+    pub(super) async fn judge(&self, record: &AllocationRecord, began: Tick, failure: Option<&Failure>) {
+        let place = place(record);
+        // The daemon itself had no room for the call: that says nothing about the place.
+        if failure.is_some_and(|f| f.code.as_deref() == Some("busy")) {
+            return self.board.unused(&place);
+        }
+        let took = Millis(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let call = Call { place: &place, size: &record.offer.size, offer: &record.offer.id };
+        let change = lock(&self.board.standings).ended(&call, self.board.now(), took, failure);
+        if let Some(change) = change {
+            self.tell_of(change).await;
+        }
+    }
+
+    async fn tell_of(&self, change: Change) {
+        let named = |place: &Place| {
+            if place.region.is_empty() { place.provider.to_string() } else { format!("{}/{}", place.provider, place.region) }
+        };
+        let told = |severity, reason: &str, provider: &InstanceName, message: String| Event {
+            plugin: Some(provider.clone()),
+            ..Event::new(severity, reason, CONTROLLER, message)
+        };
+        let because = |event: Event, cause: &Failure| event.because(Cause::Failure(cause.kind.to_string()));
+        match change {
+            Change::Opened { place, cause } => {
+                let message = format!("nothing new goes to {} until it answers again: {}", named(&place), cause.message);
+                self.note(because(told(Severity::Warning, "CircuitOpened", &place.provider, message), &cause)).await;
+            }
+            Change::Closed { place } => {
+                self.note(told(Severity::Info, "CircuitClosed", &place.provider, format!("{} answers again", named(&place)))).await;
+                self.better();
+            }
+            Change::Degraded { provider, cause } => {
+                self.board.degraded.notify_one();
+                let remedy = cause.remedy.as_ref().map(|r| format!("; {r}")).unwrap_or_default();
+                let message = format!("nothing new is placed with \"{provider}\" until its check passes: {}{remedy}", cause.message);
+                self.note(because(told(Severity::Error, "ProviderDegraded", &provider, message), &cause)).await;
+            }
+        }
+    }
+
+    async fn tell_recovered(&self, provider: &InstanceName, why: &str) {
+        let message = format!("\"{provider}\" is used again: {why}");
+        let event = Event { plugin: Some(provider.clone()), ..Event::new(Severity::Info, "ProviderRecovered", CONTROLLER, message) };
+        self.note(event).await;
+        self.better();
+    }
+
+    /// Somewhere is better than before: who waits for a place looks again.
+    fn better(&self) {
+        lock(&self.world).mark_waiting();
+        self.wake.notify_one();
+    }
+
+    /// Another version or other settings: what was known of a provider may not hold any more.
+    pub(super) fn renew(self: &Arc<Self>, snapshot: &Snapshot) {
+        let versions = snapshot.providers.iter().map(|(name, p)| (name.clone(), (p.identity().component, p.identity().settings)));
+        let versions: BTreeMap<_, _> = versions.collect();
+        let before = std::mem::replace(&mut *lock(&self.board.versions), versions.clone());
+        for (name, _) in before.into_iter().filter(|(name, version)| versions.get(name) != Some(version)) {
+            if lock(&self.board.standings).forget(&name) {
+                let shared = self.clone();
+                self.tasks.spawn(async move { shared.tell_recovered(&name, "its component or its settings have changed").await });
+            }
+        }
+    }
+
+    /// Checks degraded providers until they are well. Runs until the controller stops.
+    pub(super) async fn check_degraded(self: Arc<Self>) {
+        loop {
+            let next = lock(&self.board.standings).degraded().values().map(|d| d.check_at).min();
+            let next = next.map_or_else(|| Tick::now() + LOOK, |at| self.board.tick(at));
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = self.board.degraded.notified() => continue,
+                () = tokio::time::sleep_until(next) => {}
+            }
+            let snapshot = self.plugins.snapshot();
+            let now = self.board.now();
+            let due: Vec<InstanceName> = {
+                let mut standings = lock(&self.board.standings);
+                let due = standings.degraded().iter().filter(|(_, d)| d.check_at <= now).map(|(name, _)| name.clone()).collect::<Vec<_>>();
+                due.iter().for_each(|name| standings.still_degraded(name, now));
+                due
+            };
+            for name in due {
+                let Some(provider) = snapshot.providers.get(&name).cloned() else { continue };
+                let shared = self.clone();
+                self.tasks.spawn(async move { shared.check(name, provider.as_ref()).await });
+            }
+        }
+    }
+
+    async fn check(&self, name: InstanceName, provider: &dyn Provider) {
+        match provider.check().await {
+            Ok(conditions) if conditions.iter().all(|c| c.met) => {
+                let recovered = lock(&self.board.standings).recovered(&name);
+                if recovered {
+                    self.tell_recovered(&name, "its check has passed").await;
+                }
+            }
+            Ok(conditions) => {
+                let unmet = conditions.iter().filter(|c| !c.met).map(|c| c.message.as_str()).collect::<Vec<_>>().join("; ");
+                tracing::warn!(provider = %name, unmet, "the provider is still degraded");
+            }
+            Err(failure) => {
+                tracing::warn!(provider = %name, kind = %failure.kind, message = failure.message, "the provider is still degraded");
+            }
+        }
+    }
+}
+
+impl Handle {
+    /// Whether a provider is degraded, and why.
+    pub fn degraded(&self, provider: &InstanceName) -> Option<DegradedView> {
+        self.regions().degraded.into_iter().find(|d| d.provider == *provider)
+    }
+
+    /// Every place that is known: how it stands and what is under way there.
+    pub fn regions(&self) -> RegionsView {
+        let board = &self.shared.board;
+        let (now, clock) = (board.now(), self.shared.clock.now());
+        let at = |then: Millis| Instant((clock.0.saturating_add(then.0)).saturating_sub(now.0));
+        let usage = self.shared.lanes.usage();
+        let standings = lock(&board.standings).clone();
+        let mut places: std::collections::BTreeSet<Place> = self.shared.offers.places();
+        places.extend(standings.places().keys().cloned());
+        places.extend(usage.keys().cloned());
+        let view = |place: Place| {
+            let known = standings.places().get(&place).cloned().unwrap_or_default();
+            let busy = usage.get(&place).copied().unwrap_or_default();
+            let throttled = known.throttled.filter(|until| now < *until).map(|until| CoolingView {
+                what: "everything".to_owned(),
+                until: at(until),
+                cause: known.cause.as_ref().map(|c| c.message.clone()).unwrap_or_default(),
+            });
+            let cooling = standings.cooling(&place.provider, now).filter_map(|(what, cooling)| {
+                let what = match what {
+                    standing::Cooled::Offer(offer) if self.shared.offers.is_of(&place, offer) => format!("offer {offer}"),
+                    standing::Cooled::Size { region, size } if *region == place.region => format!("size {size}"),
+                    _ => return None,
+                };
+                Some(CoolingView { what, until: at(cooling.until), cause: cooling.cause.clone() })
+            });
+            RegionView {
+                circuit: known.breaker.circuit(now),
+                since: known.breaker.opened().map(at),
+                until: known.breaker.until(now).map(at),
+                error_rate: known.rates.error_rate(now),
+                latency: known.rates.latency(now),
+                time_to_ready: known.rates.time_to_ready(now),
+                cause: known.cause.filter(|_| known.breaker.failures() > 0),
+                cooling: throttled.into_iter().chain(cooling).collect(),
+                calls: busy.calls,
+                waiting: busy.waiting,
+                provider: place.provider,
+                region: place.region,
+            }
+        };
+        let degraded = standings.degraded().iter().map(|(provider, d)| DegradedView {
+            provider: provider.clone(),
+            cause: d.cause.clone(),
+            since: at(d.since),
+            next_check: at(d.check_at),
+        });
+        RegionsView { regions: places.into_iter().map(view).collect(), degraded: degraded.collect() }
+    }
+}
