@@ -179,6 +179,9 @@ impl Segment {
 
 impl Ledger {
     pub fn add(&mut self, segment: &Segment) {
+        if segment.hourly == MicroUsd(0) || segment.to <= segment.from {
+            return;
+        }
         let mut month = Month::of(segment.from);
         while month.start() < segment.to {
             let part = segment.within(month);
@@ -313,6 +316,8 @@ mod tests {
         assert_eq!((of(&ledger, "2026-12"), of(&ledger, "2027-01")), (MicroUsd(1_500_000), MicroUsd(500_000)));
         assert_eq!(ledger.hour(at("2026-12-31T23:59:00Z")).whole(), MicroUsd(1_000_000));
         assert_eq!(ledger.hour(at("2027-01-01T00:10:00Z")).whole(), MicroUsd(500_000));
+        ledger.add(&segment(Instant(0), at("2027-01-01T00:30:00Z"), 0));
+        assert_eq!(ledger.months().count(), 2, "what costs nothing leaves no months behind");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Preemption: whose places a task of a higher priority takes when there is none for it. Pure and deterministic. Nobody gives way to an
 //! equal, so nobody takes turns: every step moves room to a strictly higher priority.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use crate::{
     names::{AllocationId, InstanceName},
@@ -58,10 +58,19 @@ struct Taking {
 /// Empty: there is no room to be had from lower priorities.
 pub fn victims(ask: &Ask, places: &[Place], tenants: &[Tenant]) -> Vec<(AllocationId, u32)> {
     let mut left = ask.replicas;
-    let mut open: Vec<&Place> = places.iter().collect();
+    let mut by_offer: BTreeMap<(&InstanceName, &str), Vec<&Tenant>> = BTreeMap::new();
+    for tenant in tenants.iter().filter(|t| t.priority < ask.priority && t.replicas > 0) {
+        by_offer.entry((&tenant.provider, &tenant.offer)).or_default().push(tenant);
+    }
+    by_offer.values_mut().for_each(|lower| lower.sort_by_key(|t| (t.priority, Reverse(t.since), &t.id)));
+    let with_tenants = |place: &'_ &Place| by_offer.contains_key(&(&place.provider, place.offer.as_str()));
+    let mut open: Vec<&Place> = places.iter().filter(with_tenants).collect();
     let mut given = Vec::new();
     while left > 0 {
-        let takings = open.iter().enumerate().filter_map(|(i, place)| take(ask, left, place, tenants).map(|t| (i, t)));
+        let takings = open.iter().enumerate().filter_map(|(i, &place)| {
+            let lower = by_offer.get(&(&place.provider, place.offer.as_str()))?;
+            take(ask, left, place, lower).map(|t| (i, t))
+        });
         let rank = |(i, t): &(usize, Taking)| (Reverse(t.room), t.priority, t.replicas, *i);
         let Some((i, best)) = takings.min_by_key(rank) else { break };
         left -= best.room.min(left);
@@ -71,12 +80,8 @@ pub fn victims(ask: &Ask, places: &[Place], tenants: &[Tenant]) -> Vec<(Allocati
     given
 }
 
-fn take(ask: &Ask, wanted: u32, place: &Place, tenants: &[Tenant]) -> Option<Taking> {
-    let mut lower: Vec<&Tenant> = tenants
-        .iter()
-        .filter(|t| t.provider == place.provider && t.offer == place.offer && t.priority < ask.priority && t.replicas > 0)
-        .collect();
-    lower.sort_by_key(|t| (t.priority, Reverse(t.since), &t.id));
+/// `lower`: those who may go, the first to go first.
+fn take(ask: &Ask, wanted: u32, place: &Place, lower: &[&Tenant]) -> Option<Taking> {
     let wanted = wanted.min(place.most);
     let (mut capacity, mut shared) = (place.capacity, place.shared);
     let room = |capacity: u32, shared: Option<(u64, u64)>| {
@@ -108,8 +113,6 @@ fn take(ask: &Ask, wanted: u32, place: &Place, tenants: &[Tenant]) -> Option<Tak
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
 
     use super::*;

@@ -261,7 +261,7 @@ impl Admission {
     pub(super) fn outgrown(&self) -> BTreeSet<DeploymentKey> {
         let mut keys = BTreeSet::new();
         for (namespace, session) in &self.namespaces {
-            let less = session.claims.iter().zip(&session.grants).filter(|(c, g)| g.replicas < c.replicas && c.wanted > 0);
+            let less = session.claims.iter().zip(&session.grants).filter(|(c, g)| g.replicas < c.replicas.min(c.wanted));
             keys.extend(less.map(|(c, _)| DeploymentKey { namespace: namespace.clone(), name: c.deployment.clone() }));
         }
         keys

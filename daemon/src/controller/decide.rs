@@ -116,8 +116,11 @@ impl Shared {
             admission = self.admit(works, Some(&table));
             let (less, held) = admission.apply(works);
             outcomes.extend(held.into_iter().map(|held| Outcome { unplaced: unplaced(&held), held, ..Outcome::default() }));
-            if let Some(first) = outcomes.first_mut() {
-                first.others = admission.outgrown();
+            // Those who have to make room do not hurry one another.
+            let outgrown = admission.outgrown();
+            let waits = works.iter().any(|w| !outgrown.contains(&w.key));
+            if let Some(first) = outcomes.first_mut().filter(|_| waits) {
+                first.others = outgrown;
             }
             (granted, failures, assessed) = (Some(less), missing, Some(table));
         }

@@ -108,8 +108,12 @@ impl Shared {
             return;
         }
         asks.sort_by_key(|(w, task, _)| (std::cmp::Reverse(task.priority), *w));
+        let highest = asks.iter().map(|(_, task, _)| task.priority).max().unwrap_or(i32::MIN);
+        let mut tenants = self.tenants(highest);
+        if tenants.is_empty() {
+            return;
+        }
         let table = taken_off(table, works, outcomes);
-        let mut tenants = self.tenants();
         for (w, task, replicas) in asks {
             let (Some(work), Some(outcome)) = (works.get(w), outcomes.get_mut(w)) else { continue };
             let resources = &task.workload.resources;
@@ -134,8 +138,8 @@ impl Shared {
         }
     }
 
-    /// Everything that runs and could give way, with its deployment.
-    fn tenants(&self) -> Vec<(DeploymentKey, Tenant)> {
+    /// Everything of a lower priority that runs, with its deployment.
+    fn tenants(&self, below: i32) -> Vec<(DeploymentKey, Tenant)> {
         let world = lock(&self.world);
         let mut tenants = Vec::new();
         for (key, entry) in &world.deployments {
@@ -143,7 +147,9 @@ impl Shared {
                 let record = &live.record;
                 let task = entry.resolved.iter().find(|t| t.name == record.task && t.target == record.target);
                 let ended = matches!(record.phase, Phase::Succeeded | Phase::Failed | Phase::Gone);
-                let Some(task) = task.filter(|t| !ended && plan::serves(record, &t.name, t.target.as_ref())) else { continue };
+                let Some(task) = task.filter(|t| t.priority < below && !ended && plan::serves(record, &t.name, t.target.as_ref())) else {
+                    continue;
+                };
                 let resources = &record.workload.resources;
                 tenants.push((
                     key.clone(),
