@@ -14,6 +14,7 @@ use crate::{
     backup,
     cli::{Context, Error, args::Globals, environment, output::Output},
     config::Effective,
+    identity::ADMIN_FILE,
     serve,
 };
 
@@ -47,6 +48,9 @@ pub fn restore(globals: &Globals, file: &Path, force: bool) -> Result<(), Error>
         let mut text = format!("the state of {} is in \"{}\"", report.created_at, report.data.display());
         for kept in &report.kept {
             text.push_str(&format!("\n{kept} was there already and stays as it is"));
+        }
+        if !report.data.join(ADMIN_FILE).exists() {
+            text.push_str("\nthe administrator's token is in no backup: `tradewind token reset-admin` makes a new one");
         }
         if let Some(aside) = &report.aside {
             text.push_str(&format!("\nwhat was there before is in \"{}\"", aside.display()));
