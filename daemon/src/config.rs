@@ -156,7 +156,7 @@ impl Config {
                 preempt_across_namespaces: false,
                 lane: 16,
                 sweep_interval: Millis::from_secs(300),
-                sweep_grace: Millis::from_secs(600),
+                sweep_grace: Millis::from_secs(3600),
             },
             calls: Calls { slots: 128, slot_wait: Millis::from_secs(5), memory_ceiling: Bytes(512 << 20) },
             reload: Reload { quiet: Millis(100), rescan: Millis::from_secs(30), max_size: Bytes(64 << 20) },
