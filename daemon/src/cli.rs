@@ -71,7 +71,7 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
 /// The daemon that was named, else the one that left its address in the data folder, else one at the configured address.
 fn client(globals: &Globals) -> Result<Client, Error> {
     let connection = Connection::find(globals)?;
-    Ok(Client::new(&connection.server, connection.token.as_ref())?)
+    Ok(Client::new(&connection.server, connection.token.as_ref(), &connection.trust)?)
 }
 
 fn overrides(globals: &Globals, serve: Option<&args::Serve>) -> Overrides {

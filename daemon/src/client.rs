@@ -1,6 +1,7 @@
 //! The client of the HTTP API: sends, receives, and turns every failure into one `Error`. It must not print.
 
 mod sse;
+mod trust;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -18,6 +19,7 @@ use url::{Host, Url};
 use crate::problem::{Kind, Problem};
 
 pub use sse::Event;
+pub use trust::Trust;
 
 /// A request that gave no answer to work with.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,10 @@ pub enum Error {
     Server { value: String },
     #[error("\"{server}\" is another machine, and a token is not sent to it in clear: use https")]
     Clear { server: Url },
+    #[error("\"{}\" holds no certificates to trust", path.display())]
+    Authority { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("no connection can be encrypted")]
+    Tls(#[source] rustls::Error),
     #[error("the http client can't be made")]
     Build(#[source] reqwest::Error),
 }
@@ -61,11 +67,12 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 impl Client {
     /// # Errors
     /// A server that is not an HTTP URL, or a token that would travel in clear.
-    pub fn new(server: &str, token: Option<&Secret>) -> Result<Self, Error> {
+    pub fn new(server: &str, token: Option<&Secret>, trust: &Trust) -> Result<Self, Error> {
         let url = Url::parse(server).ok().filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
         let server = url.ok_or_else(|| Error::Server { value: server.to_owned() })?;
         // The API is on this machine: a proxy from the environment must not come between.
-        let http = reqwest::Client::builder()
+        let http = trust
+            .apply(reqwest::Client::builder())?
             .no_proxy()
             .redirect(Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)

@@ -21,7 +21,7 @@ pub use load::{Effective, Error, Overrides, Source};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Config {
-    /// Where the API listens. Loopback only; port 0 lets the system choose.
+    /// Where the API listens. Addresses other than loopback need TLS; port 0 lets the system choose.
     pub listen: SocketAddr,
     /// The daemon's own folder: state, output of processes, compiled plugins.
     pub data: PathBuf,
@@ -36,6 +36,7 @@ pub struct Config {
     pub reload: Reload,
     pub keep: Keep,
     pub api: Api,
+    pub tls: Tls,
     pub log: Log,
 }
 
@@ -120,6 +121,26 @@ pub struct Api {
     pub drain: Millis,
 }
 
+/// How the API shows who it is, and keeps what is said to it to itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate and what it was signed by, in PEM form. It is read again when it changes. Empty: none.
+    pub certificate: PathBuf,
+    /// Its private key, in PEM form.
+    pub key: PathBuf,
+    /// True: a certificate is made at first start and kept in the data folder; clients pin it.
+    pub self_signed: bool,
+    /// Names and addresses for the certificate that is made, besides those of this machine's loopback and of `listen`.
+    pub names: Vec<String>,
+}
+
+impl Tls {
+    pub fn is_on(&self) -> bool {
+        self.self_signed || !self.certificate.as_os_str().is_empty()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Log {
@@ -170,6 +191,7 @@ impl Config {
                 burst: 10_000,
                 drain: Millis::from_secs(10),
             },
+            tls: Tls { certificate: PathBuf::new(), key: PathBuf::new(), self_signed: false, names: Vec::new() },
             log: Log { level: "info".to_owned(), format: LogFormat::Text },
         }
     }
@@ -177,8 +199,18 @@ impl Config {
     /// What no type can say.
     fn check(&self) -> Result<(), Error> {
         let refuse = |setting: &'static str, value: String, rule: &'static str| Err(Error::Refused { setting, value, rule });
-        if !self.listen.ip().is_loopback() {
-            let rule = "the API does not know identities yet, so it listens on loopback addresses only (127.0.0.1 or [::1])";
+        let is_set = |path: &PathBuf| !path.as_os_str().is_empty();
+        match (is_set(&self.tls.certificate), is_set(&self.tls.key)) {
+            (true, false) => return refuse("tls.key", String::new(), "name the file with the key of the certificate"),
+            (false, true) => return refuse("tls.certificate", String::new(), "name the file with the certificate of the key"),
+            (true, true) if self.tls.self_signed => {
+                return refuse("tls.self-signed", "true".to_owned(), "there is a certificate: leave out one of the two");
+            }
+            _ => {}
+        }
+        if !self.listen.ip().is_loopback() && !self.tls.is_on() {
+            let rule =
+                "addresses other than loopback (127.0.0.1 or [::1]) need TLS: set tls.certificate and tls.key, or tls.self-signed = true";
             return refuse("listen", self.listen.to_string(), rule);
         }
         for (setting, path) in [("data", &self.data), ("plugins", &self.plugins), ("secrets", &self.secrets)] {

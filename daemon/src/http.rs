@@ -156,7 +156,7 @@ fn finish(router: Router<App>, app: App, api: &OpenApi) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), guard::slot))
         .layer(middleware::from_fn_with_state(app.clone(), extract::limit_size))
         .layer(middleware::from_fn_with_state(gate, auth::admit))
-        .layer(middleware::from_fn(guard::local_only))
+        .layer(middleware::from_fn_with_state(app.clone(), guard::local_only))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(app.clone(), metrics::observe))
         .layer(middleware::from_fn(request_id::name))

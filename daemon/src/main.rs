@@ -13,6 +13,7 @@ mod readiness;
 mod request;
 mod runtime_file;
 mod serve;
+mod tls;
 
 use std::process::ExitCode;
 

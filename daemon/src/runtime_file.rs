@@ -7,11 +7,15 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tradewind_core::names::Digest;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Daemon {
-    /// The API's URL.
+    /// The API's URL, for clients on this machine.
     pub address: String,
+    /// SHA-256 of the certificate that it shows. Absent: it speaks plain HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Digest>,
     pub pid: u32,
     pub version: String,
 }
@@ -46,11 +50,18 @@ impl RuntimeFile {
     /// # Errors
     /// When the folder can't be written.
     pub fn write(data: &Path, daemon: &Daemon) -> io::Result<Self> {
-        let path = path(data);
+        let file = Self { path: path(data) };
+        file.rewrite(daemon)?;
+        Ok(file)
+    }
+
+    /// # Errors
+    /// When the folder can't be written.
+    pub fn rewrite(&self, daemon: &Daemon) -> io::Result<()> {
+        let path = &self.path;
         let fresh = path.with_extension("json.new");
         fs::write(&fresh, serde_json::to_vec_pretty(daemon)?)?;
-        fs::rename(&fresh, &path)?;
-        Ok(Self { path })
+        fs::rename(&fresh, path)
     }
 }
 
@@ -69,7 +80,7 @@ mod tests {
     #[test]
     fn it_exists_as_long_as_it_is_held() {
         let data = tempfile::tempdir().unwrap();
-        let daemon = Daemon { address: "http://127.0.0.1:1".into(), pid: 7, version: "0".into() };
+        let daemon = Daemon { address: "http://127.0.0.1:1".into(), fingerprint: None, pid: 7, version: "0".into() };
         assert_eq!(read(data.path()), None);
         let file = RuntimeFile::write(data.path(), &daemon).unwrap();
         assert_eq!(read(data.path()), Some(daemon));

@@ -7,6 +7,7 @@ mod storage;
 
 use std::{
     fs, io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,7 +16,7 @@ use std::{
 use futures::{StreamExt, stream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_cloud::{SystemClock, process};
-use tradewind_core::{capability::Clock, store::Store};
+use tradewind_core::{capability::Clock, names::Digest, store::Store};
 use tradewind_store::Database;
 
 use crate::{
@@ -27,6 +28,7 @@ use crate::{
     identity,
     readiness::Readiness,
     runtime_file::{Daemon, RuntimeFile},
+    tls,
 };
 
 /// The daemon could not start, or could not go on.
@@ -38,6 +40,8 @@ pub enum Error {
     Logging(#[from] logging::Error),
     #[error("the setting \"{setting}\" names a folder that can't be used: \"{}\"", path.display())]
     Folder { setting: &'static str, path: PathBuf, source: io::Error },
+    #[error("encryption is not possible")]
+    Tls(#[from] tls::Error),
     #[error("the address \"{address}\" of the setting \"listen\" can't be used")]
     Listen { address: std::net::SocketAddr, source: io::Error },
     #[error("the state can't be opened")]
@@ -96,7 +100,9 @@ async fn daemon(config: Config) -> Result<(), Error> {
     make_folders(&config)?;
     // Bound first: a second daemon at the same address fails before it touches anything.
     let listener = Listener::bind(config.listen).await.map_err(|source| Error::Listen { address: config.listen, source })?;
-    let address = format!("http://{}", listener.address());
+    let settings = config.clone();
+    let tls = tokio::task::spawn_blocking(move || tls::prepare(&settings)).await??;
+    let address = url(listener.address(), tls.is_some());
     let parts = start(&config).await?;
 
     let stopping = CancellationToken::new();
@@ -111,10 +117,13 @@ async fn daemon(config: Config) -> Result<(), Error> {
         stopping.clone(),
     );
     tokio::spawn(storage::watch(parts.store.clone(), readiness.clone(), stopping.clone()));
-    let mut api = tokio::spawn(http::serve(listener, http::router(app), stopping.clone(), config.api.drain.std()));
-    let daemon = Daemon { address: address.clone(), pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() };
-    let runtime_file =
-        RuntimeFile::write(&config.data, &daemon).map_err(|source| Error::Folder { setting: "data", path: config.data.clone(), source })?;
+    let config_tls = tls.as_ref().map(|t| t.config.clone());
+    let mut api = tokio::spawn(http::serve(listener, http::router(app), config_tls, stopping.clone(), config.api.drain.std()));
+    let fingerprint = tls.as_ref().map(|t| t.fingerprint);
+    let daemon = Daemon { address: address.clone(), fingerprint, pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() };
+    let runtime_file = RuntimeFile::write(&config.data, &daemon);
+    let runtime_file = Arc::new(runtime_file.map_err(|source| Error::Folder { setting: "data", path: config.data.clone(), source })?);
+    let following = tls.map(|tls| tokio::spawn(tls.follow(stopping.clone(), announce(runtime_file.clone(), daemon))));
     readiness.ready();
     let start_millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(%address, data = %config.data.display(), plugins = %config.plugins.display(), start_millis, "tradewind is ready on {address}");
@@ -129,6 +138,9 @@ async fn daemon(config: Config) -> Result<(), Error> {
     readiness.stopping();
     stopping.cancel();
     // Nobody shall find a daemon that answers no more.
+    if let Some(following) = following {
+        following.await?;
+    }
     drop(runtime_file);
     let served = match ended {
         Some(ended) => ended,
@@ -137,6 +149,23 @@ async fn daemon(config: Config) -> Result<(), Error> {
     drain(parts).await;
     tracing::info!("stopped");
     served?.map_err(Error::Api)
+}
+
+/// Where clients on this machine find it: who listens on every address does so on this machine's own.
+fn url(mut bound: SocketAddr, encrypted: bool) -> String {
+    if bound.ip().is_unspecified() {
+        bound.set_ip(if bound.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    format!("{}://{bound}", if encrypted { "https" } else { "http" })
+}
+
+/// Tells clients on this machine of a new certificate.
+fn announce(file: Arc<RuntimeFile>, daemon: Daemon) -> impl Fn(Digest) {
+    move |fingerprint| {
+        if let Err(error) = file.rewrite(&Daemon { fingerprint: Some(fingerprint), ..daemon.clone() }) {
+            tracing::warn!(%error, "clients on this machine can't be told of the new certificate");
+        }
+    }
 }
 
 /// Brings up everything below the API, each part on those before it.

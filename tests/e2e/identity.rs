@@ -300,3 +300,92 @@ async fn who_asks_too_often_is_told_to_wait() -> Result<()> {
     daemon.file("config.toml", "")?;
     Ok(())
 }
+
+/// A certificate of the daemon's own, pinned by the command line; another takes its place while it runs.
+#[tokio::test]
+async fn other_addresses_are_served_over_tls() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let config = folder.path().join("config.toml");
+    std::fs::write(&config, "[tls]\nself-signed = true\n")?;
+    let tradewind = |arguments: &[&str]| {
+        let mut command = Command::new(binary());
+        command.arg("--data").arg(&data).args(arguments).env("TRADEWIND_CONFIG", &config).env_remove("TRADEWIND_TOKEN");
+        command.env("TRADEWIND_PLUGINS", folder.path().join("plugins"));
+        command
+    };
+    let mut server = tradewind(&["serve", "--listen", "0.0.0.0:0"]).stderr(std::process::Stdio::null()).spawn()?;
+    let result = tls_story(&data, &tradewind);
+    server.kill()?;
+    server.wait()?;
+    result
+}
+
+fn tls_story(data: &std::path::Path, tradewind: &dyn Fn(&[&str]) -> Command) -> Result<()> {
+    let told = || -> Option<Value> { serde_json::from_slice(&std::fs::read(data.join("daemon.json")).ok()?).ok() };
+    let until = |what: &str, wanted: &dyn Fn() -> bool| -> Result<()> {
+        let since = Instant::now();
+        while !wanted() {
+            ensure!(since.elapsed() < PATIENCE, "not {what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    };
+    until("ready", &|| told().is_some())?;
+    let first = told().context("no daemon.json")?;
+    let (address, fingerprint) = (first["address"].as_str().unwrap_or_default(), first["fingerprint"].as_str().unwrap_or_default());
+    assert!(address.starts_with("https://127.0.0.1:"), "{first}");
+    assert_eq!(std::fs::metadata(data.join("tls/key.pem"))?.permissions().mode() & 0o777, 0o600);
+    let who = tradewind(&["whoami"]).output()?;
+    assert!(who.status.success(), "{who:?}");
+    // From elsewhere, with what was handed over: the token and the fingerprint.
+    let other = tempfile::tempdir()?;
+    let token = data.join("admin.token");
+    let from_elsewhere = |fingerprint: &str| {
+        let mut command = Command::new(binary());
+        command.arg("--data").arg(other.path()).args(["--server", address, "--fingerprint", fingerprint]).arg("--token-file").arg(&token);
+        command.arg("whoami").output()
+    };
+    assert!(from_elsewhere(fingerprint)?.status.success());
+    let wrong = format!("sha256:{}", "0".repeat(64));
+    assert_eq!(from_elsewhere(&wrong)?.status.code(), Some(6));
+    let unknown = Command::new(binary()).arg("--data").arg(other.path()).args(["--server", address, "get"]).output()?;
+    assert_eq!(unknown.status.code(), Some(6), "nobody vouches for it: {unknown:?}");
+    let by_authority = Command::new(binary())
+        .arg("--data")
+        .arg(other.path())
+        .args(["--server", address, "whoami", "--ca"])
+        .arg(data.join("tls/certificate.pem"))
+        .arg("--token-file")
+        .arg(&token)
+        .output()?;
+    assert!(by_authority.status.success(), "{by_authority:?}");
+
+    // Another certificate takes its place; files that do not belong together do not.
+    let second = tempfile::tempdir()?;
+    let key = data.join("tls/key.pem");
+    std::fs::write(second.path().join("config.toml"), "[tls]\nself-signed = true\n")?;
+    let mut maker = Command::new(binary())
+        .arg("--data")
+        .arg(second.path().join("data"))
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .env("TRADEWIND_CONFIG", second.path().join("config.toml"))
+        .env("TRADEWIND_PLUGINS", second.path().join("plugins"))
+        .stderr(std::process::Stdio::null())
+        .spawn()?;
+    let made = until("made", &|| second.path().join("data/daemon.json").exists());
+    maker.kill()?;
+    maker.wait()?;
+    made?;
+    let replace = |from: &str, to: &std::path::Path| -> Result<()> {
+        std::fs::copy(second.path().join("data/tls").join(from), data.join("tls/next"))?;
+        Ok(std::fs::rename(data.join("tls/next"), to)?)
+    };
+    replace("certificate.pem", &data.join("tls/certificate.pem"))?;
+    assert!(tradewind(&["whoami"]).output()?.status.success(), "the one before stays in force");
+    replace("key.pem", &key)?;
+    until("told of the new certificate", &|| told().is_some_and(|t| t["fingerprint"] != first["fingerprint"]))?;
+    assert!(tradewind(&["whoami"]).output()?.status.success());
+    assert_eq!(from_elsewhere(fingerprint)?.status.code(), Some(6), "the old one is not shown any more");
+    Ok(())
+}

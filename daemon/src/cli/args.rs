@@ -30,6 +30,12 @@ pub struct Globals {
     /// The daemon's URL. Default: the one that runs with the same data folder
     #[arg(long, global = true, env = "TRADEWIND_SERVER", value_name = "URL")]
     pub server: Option<String>,
+    /// The SHA-256 of the daemon's certificate, as `sha256:` and 64 digits: no other is accepted. Default: that of the data folder's daemon
+    #[arg(long, global = true, env = "TRADEWIND_FINGERPRINT", value_name = "DIGEST")]
+    pub fingerprint: Option<Digest>,
+    /// A file with the certificates, in PEM form, that the daemon's may be signed by. Default: those that this machine trusts
+    #[arg(long, global = true, env = "TRADEWIND_CA", value_name = "FILE", conflicts_with = "fingerprint")]
+    pub ca: Option<PathBuf>,
     /// A file with the token to send. Default: the variable TRADEWIND_TOKEN, else the admin token in the data folder, which goes to the
     /// daemon of that folder alone
     #[arg(long, global = true, value_name = "FILE")]

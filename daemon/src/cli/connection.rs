@@ -4,6 +4,7 @@ use tradewind_core::identity::Secret;
 
 use super::{Error, args::Globals, environment, overrides};
 use crate::{
+    client::Trust,
     config::Effective,
     identity::{self, ADMIN_FILE},
     runtime_file,
@@ -13,6 +14,7 @@ use crate::{
 pub struct Connection {
     pub server: String,
     pub token: Option<Secret>,
+    pub trust: Trust,
 }
 
 impl Connection {
@@ -35,9 +37,15 @@ impl Connection {
             (None, Some(_), Some(config)) => left_by_daemon(&config.data.join(ADMIN_FILE))?,
             _ => None,
         };
+        let trust = match (&globals.fingerprint, &globals.ca, local.as_ref().and_then(|daemon| daemon.fingerprint)) {
+            (Some(fingerprint), ..) => Trust::Pinned(*fingerprint),
+            (None, Some(file), _) => Trust::Authority(file.clone()),
+            (None, None, Some(own)) => Trust::Pinned(own),
+            (None, None, None) => Trust::System,
+        };
         let configured = || config.map(|c| format!("http://{}", c.listen)).unwrap_or_default();
         let server = local.map(|daemon| daemon.address).or(named).unwrap_or_else(configured);
-        Ok(Self { server, token })
+        Ok(Self { server, token, trust })
     }
 }
 

@@ -128,6 +128,11 @@ impl Effective {
         for (setting, folder) in [("data", &mut config.data), ("plugins", &mut config.plugins), ("secrets", &mut config.secrets)] {
             *folder = std::path::absolute(&*folder).map_err(|e| unusable(sources.get(setting).unwrap_or(&Source::Default), setting, &e))?;
         }
+        for (setting, file) in [("tls.certificate", &mut config.tls.certificate), ("tls.key", &mut config.tls.key)] {
+            if !file.as_os_str().is_empty() {
+                *file = std::path::absolute(&*file).map_err(|e| unusable(sources.get(setting).unwrap_or(&Source::Default), setting, &e))?;
+            }
+        }
         Ok(Self { config, sources })
     }
 
@@ -254,6 +259,8 @@ mod tests {
     fn what_can_not_be_used_is_refused_by_name() {
         let cases = [
             ("[controller]\noffer-ttl = \"1s\"", "no setting \"controller.offer-ttl\", did you mean \"controller.offers-ttl\""),
+            ("[tls]\ncertificate = \"/c.pem\"", "\"tls.key\" can't be \"\""),
+            ("[tls]\nself-signed = true\ncertificate = \"/c.pem\"\nkey = \"/k.pem\"", "\"tls.self-signed\" can't be \"true\""),
             ("colour = 1", "no setting \"colour\""),
             ("[controller]\noffers-ttl = \"soon\"", "\"controller.offers-ttl\" can't be used: \"soon\" is not a duration"),
             ("[calls]\nslots = -1", "\"calls.slots\" can't be used"),
@@ -270,11 +277,15 @@ mod tests {
     }
 
     #[test]
-    fn only_loopback_addresses_are_listened_on() {
+    fn other_addresses_than_loopback_need_tls() {
         for bad in ["0.0.0.0:7180", "[::]:7180", "192.168.1.2:1", "[::ffff:10.0.0.1]:1"] {
             let flags = Overrides { listen: Some(bad.to_owned()), ..Default::default() };
             let message = load("", &[], flags).unwrap_err().to_string();
             assert!(message.contains("\"listen\"") && message.contains("loopback") && message.contains(bad), "{message}");
+        }
+        for tls in ["self-signed = true", "certificate = \"/c.pem\"\nkey = \"/k.pem\""] {
+            let flags = Overrides { listen: Some("0.0.0.0:7180".to_owned()), ..Default::default() };
+            assert!(load(&format!("[tls]\n{tls}"), &[], flags).is_ok(), "{tls}");
         }
         for good in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:7180"] {
             let flags = Overrides { listen: Some(good.to_owned()), ..Default::default() };

@@ -1,6 +1,6 @@
 //! What every request must pass: it comes from this machine's own programs, not from a page in a browser, and there is room for it.
 //!
-//! The API has no identities yet. A page of any site could send a browser here, directly or by pointing its own name at 127.0.0.1
+//! Without TLS, a page of any site could send a browser here, directly or by pointing its own name at 127.0.0.1
 //! (DNS rebinding); both give themselves away by their `Host` or `Origin`.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -51,20 +51,28 @@ pub async fn slot(State(app): State<App>, request: Request, next: Next) -> Resul
 }
 
 /// Refuses what was not meant for a loopback address or comes from a foreign page.
-pub async fn local_only(request: Request, next: Next) -> Result<Response, Error> {
-    check(request.headers(), request.uri())?;
+pub async fn local_only(State(app): State<App>, request: Request, next: Next) -> Result<Response, Error> {
+    let transport = if app.config.tls.is_on() { Transport::Encrypted } else { Transport::Plain };
+    check(request.headers(), request.uri(), transport)?;
     Ok(next.run(request).await)
 }
 
-fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), Error> {
+/// Over what requests come. Whoever listens with TLS may have any name: there the certificate and the token guard alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    Plain,
+    Encrypted,
+}
+
+fn check(headers: &HeaderMap, uri: &Uri, transport: Transport) -> Result<(), Error> {
     let text = |name| headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
     // HTTP/2 has it in the URI.
     let host = text(header::HOST).or_else(|| uri.authority().map(ToString::to_string)).unwrap_or_default();
-    if !is_loopback(&host) {
+    if transport == Transport::Plain && !is_loopback(&host) {
         return Err(Error::Host { host });
     }
     match text(header::ORIGIN) {
-        Some(origin) if !same_origin(&origin, &host) => Err(Error::Origin { origin }),
+        Some(origin) if !same_origin(&origin, &host, transport) => Err(Error::Origin { origin }),
         _ => Ok(()),
     }
 }
@@ -90,8 +98,9 @@ fn is_port(text: &str) -> bool {
 }
 
 /// A page that this API itself served: the same host and port.
-fn same_origin(origin: &str, host: &str) -> bool {
-    origin.strip_prefix("http://").is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+fn same_origin(origin: &str, host: &str, transport: Transport) -> bool {
+    let scheme = if transport == Transport::Plain { "http://" } else { "https://" };
+    origin.strip_prefix(scheme).is_some_and(|authority| authority.eq_ignore_ascii_case(host))
 }
 
 #[cfg(test)]
@@ -124,7 +133,7 @@ mod tests {
     fn foreign_pages_do_not_pass() {
         let try_with = |origin: &str| {
             let headers = [(header::HOST, "127.0.0.1:7180"), (header::ORIGIN, origin)];
-            check(&headers.into_iter().map(|(n, v)| (n, v.parse().unwrap())).collect(), &Uri::from_static("/"))
+            check(&headers.into_iter().map(|(n, v)| (n, v.parse().unwrap())).collect(), &Uri::from_static("/"), Transport::Plain)
         };
         assert!(try_with("http://127.0.0.1:7180").is_ok());
         for bad in ["null", "https://evil.example", "http://127.0.0.1:3000", "http://localhost:7180", "https://127.0.0.1:7180"] {

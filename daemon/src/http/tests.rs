@@ -102,7 +102,7 @@ impl Api {
         let listener = Listener::bind(app.config.listen).await.unwrap();
         let base = format!("http://{}", listener.address());
         let server =
-            tokio::spawn(super::serve(listener, finish(routes, app.clone(), &api), app.stopping.clone(), app.config.api.drain.std()));
+            tokio::spawn(super::serve(listener, finish(routes, app.clone(), &api), None, app.stopping.clone(), app.config.api.drain.std()));
         let _ = rustls::crypto::ring::default_provider().install_default();
         let token = crate::identity::read_secret(&app.config.data.join(ADMIN_FILE)).unwrap();
         let bearer = (header::AUTHORIZATION, format!("Bearer {}", token.expose()).parse().unwrap());
