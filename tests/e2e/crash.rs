@@ -27,7 +27,7 @@ const QUIET: Duration = Duration::from_secs(120);
 const STEADY: Duration = Duration::from_millis(1500);
 const NAMES: [&str; 6] = ["ant", "bee", "cat", "dog", "elk", "fox"];
 const REGIONS: [&str; 3] = ["east", "north", "west"];
-const CONFIG: &str = "[controller]\nobserve-interval = \"300ms\"\noffers-ttl = \"1s\"\n";
+const CONFIG: &str = "[controller]\nobserve-interval = \"300ms\"\noffers-ttl = \"1s\"\nsweep-interval = \"1s\"\n";
 
 /// A generator of the test's own: the same numbers for the same seed, whatever library changes.
 #[derive(Clone)]
