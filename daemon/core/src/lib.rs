@@ -21,6 +21,7 @@ pub mod record;
 pub mod retry;
 pub mod rollout;
 pub mod standing;
+pub mod scaling;
 pub mod store;
 pub mod units;
 pub mod view;

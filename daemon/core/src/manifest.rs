@@ -8,6 +8,7 @@ mod parse;
 mod read;
 mod repeated;
 mod resolve;
+mod scale;
 mod schema;
 mod tree;
 mod update;
@@ -27,6 +28,7 @@ use crate::{
 pub use forms::{EnvSpec, GpuSpec, PortSpec};
 pub use parse::{Format, Invalid, Problem, parse};
 pub use resolve::{Constraints, Resolved, Target, resolve};
+pub use scale::{MetricTarget, ScaleSpec, ScaleTarget, Stabilization};
 pub use schema::json_schema;
 pub use update::{CanaryStepSpec, UpdateSpec};
 
@@ -226,6 +228,9 @@ macro_rules! task {
             /// Copies. Default 1.
             #[serde(default = "one")]
             pub replicas: u32,
+            /// Lets the number of copies follow the load. Default: it stays as it is written.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub scale: Option<ScaleSpec>,
             $($(#[$m])* pub $field: $ty,)*
         }
     };

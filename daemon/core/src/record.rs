@@ -7,6 +7,7 @@ use crate::{
     manifest::{Manifest, Target, namespace},
     names::{AllocationId, DecisionId, DeploymentName, Digest, InstallationId, InstanceName, Namespace, TaskName},
     store::Revision,
+    scaling::TaskScale,
     units::{Instant, MicroUsd},
     view::HeldBack,
     workload::{ChosenOffer, Phase, Workload},
@@ -71,6 +72,9 @@ pub struct DeploymentRecord {
     pub manifest: Manifest,
     /// Everything of it is to be removed, then the record itself.
     pub deleting: bool,
+    /// The numbers of copies of the tasks that follow their load.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scales: Vec<TaskScale>,
     pub created_at: Instant,
     pub updated_at: Instant,
 }

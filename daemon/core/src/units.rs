@@ -289,6 +289,10 @@ macro_rules! quantity {
     };
 }
 
+mod percent;
+
+pub use percent::Percent;
+
 impl MicroUsd {
     /// The form for programs: dollars without a sign, exact.
     fn plain(self) -> String {

@@ -35,9 +35,9 @@ pub(super) async fn sweep(shared: Arc<Shared>) {
 }
 
 fn look(slot: &Slot, measure: bool) {
-    let (pid, size, first) = {
+    let (pid, size, unknown) = {
         let state = slot.state();
-        (state.pid, state.record.prepared.log_size, state.looked.is_none())
+        (state.pid, state.record.prepared.log_size, state.usage.is_none())
     };
     if pid == 0 {
         return;
@@ -45,7 +45,7 @@ fn look(slot: &Slot, measure: bool) {
     if let Err(error) = output::trim(&slot.folder, size) {
         tracing::debug!(owner = %slot.owner, allocation = %slot.key.allocation, %error, "the output of a process can't be cut to size");
     }
-    if !measure && !first {
+    if !measure && !unknown {
         return;
     }
     let Some((memory, ticks)) = proc::tree_usage(pid) else { return };
@@ -54,11 +54,12 @@ fn look(slot: &Slot, measure: bool) {
     if state.pid != pid {
         return;
     }
-    let cpu = state.looked.map_or(0.0, |(before, at)| {
+    // Use is what was used between two looks: the first one alone says nothing.
+    if let Some((before, at)) = state.looked {
         let seconds = now.duration_since(at).as_secs_f64().max(0.001);
         // A child that ended takes its count away.
-        ticks.saturating_sub(before) as f64 / TICKS_PER_SECOND / seconds * 1000.0
-    });
-    state.usage = Some(Usage { cpu, memory: Bytes(memory), requests: 0.0 });
+        let cpu = ticks.saturating_sub(before) as f64 / TICKS_PER_SECOND / seconds * 1000.0;
+        state.usage = Some(Usage { cpu, memory: Bytes(memory), requests: 0.0 });
+    }
     state.looked = Some((ticks, now));
 }

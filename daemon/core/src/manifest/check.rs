@@ -5,11 +5,12 @@ mod health;
 mod namespace;
 mod place;
 mod resources;
+mod scale;
 mod task;
 mod update;
 
 use super::{
-    Manifest,
+    Manifest, ScaleSpec,
     tree::{Path, short},
 };
 use crate::workload::Labels;
@@ -90,18 +91,18 @@ fn total(found: &mut Found, manifest: &Manifest, at: Path) {
         let mut places = 0;
         let listed = spec.targets.iter().filter_map(|t| {
             let listed = t.services.iter().find(|s| s.name == *name);
-            (listed.is_some() || t.services.is_empty()).then(|| listed.and_then(|s| s.replicas).unwrap_or(service.replicas))
+            (listed.is_some() || t.services.is_empty()).then(|| most(listed.and_then(|s| s.replicas).unwrap_or(service.replicas), &service.scale))
         });
         for n in listed {
             places += 1;
             replicas = replicas.saturating_add(u64::from(n));
         }
         if places == 0 {
-            replicas = replicas.saturating_add(u64::from(service.replicas));
+            replicas = replicas.saturating_add(u64::from(most(service.replicas, &service.scale)));
         }
         content = content.saturating_add(task::service_content(service).saturating_mul(places.max(1)));
     }
-    replicas = spec.jobs.values().fold(replicas, |sum, job| sum.saturating_add(u64::from(job.replicas)));
+    replicas = spec.jobs.values().fold(replicas, |sum, job| sum.saturating_add(u64::from(most(job.replicas, &job.scale))));
     content = spec.jobs.values().fold(content, |sum, job| sum.saturating_add(task::job_content(job)));
     found.require(
         replicas <= MAX_TOTAL_REPLICAS,
@@ -113,6 +114,11 @@ fn total(found: &mut Found, manifest: &Manifest, at: Path) {
             "{content} bytes of environment, files and extensions, counted once for each target, are too many: at most {MAX_TOTAL_CONTENT}"
         )
     });
+}
+
+/// The most copies that there may be.
+fn most(replicas: u32, scale: &Option<ScaleSpec>) -> u32 {
+    scale.as_ref().map_or(replicas, |s| s.max)
 }
 
 fn labels(found: &mut Found, labels: &Labels, at: &Path) {

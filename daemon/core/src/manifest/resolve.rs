@@ -7,6 +7,7 @@ use crate::{
     names::{InstanceName, Region, TaskName},
     placement::Spread,
     rollout::{Strategy, Update},
+    scaling::Rule,
     units::{Bytes, MicroUsd, Millis},
     workload::{
         Accelerator, Check, ConfigFile, EnvValue, EnvVar, FileContent, Labels, Network, Port, Probe, Probes, Resources, Run, SecretRef,
@@ -21,6 +22,8 @@ pub struct Resolved {
     /// None: the policy chooses the places.
     pub target: Option<Target>,
     pub replicas: u32,
+    /// How the number of replicas follows the load, if it does.
+    pub scale: Option<Rule>,
     pub priority: i32,
     /// On the reference machine.
     pub duration: Millis,
@@ -74,6 +77,7 @@ pub fn resolve(manifest: &Manifest) -> Vec<Resolved> {
             name: name.clone(),
             target: None,
             replicas: service.replicas,
+            scale: service.scale.as_ref().map(|s| Rule::new(s, service.resources.cpu, false)),
             priority: service.priority.unwrap_or(spec.priority),
             duration: service.duration.unwrap_or(SERVICE_DURATION),
             workload: service_workload(service),
@@ -87,6 +91,7 @@ pub fn resolve(manifest: &Manifest) -> Vec<Resolved> {
             name: name.clone(),
             target: None,
             replicas: job.replicas,
+            scale: job.scale.as_ref().map(|s| Rule::new(s, job.resources.cpu, true)),
             priority: job.priority.unwrap_or(spec.priority),
             duration: job.duration.unwrap_or(JOB_DURATION),
             workload: job_workload(job),

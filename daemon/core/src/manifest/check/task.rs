@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use indexmap::IndexMap;
 
-use super::{Found, MAX_REPLICAS, health, labels, place, resources};
+use super::{Found, MAX_REPLICAS, health, labels, place, resources, scale};
 use crate::{
     manifest::{
         EnvSpec, FileSpec, Job, LimitsSpec, Placement, PortSpec, ResourcesSpec, SecretSpec, Service, StopSpec, VolumeSpec,
@@ -77,6 +77,9 @@ pub(super) fn service(found: &mut Found, service: &Service, at: &Path) {
         || at.clone().key("replicas"),
         || format!("{} replicas are too many: write 0 to {MAX_REPLICAS}", service.replicas),
     );
+    if let Some(spec) = &service.scale {
+        scale::service(found, spec, &at.clone().key("scale"));
+    }
     for (field, spec) in [("health", &service.health), ("liveness", &service.liveness)] {
         if let Some(spec) = spec {
             health::health(found, spec, &service.ports, &at.clone().key(field));
@@ -86,10 +89,15 @@ pub(super) fn service(found: &mut Found, service: &Service, at: &Path) {
 
 pub(super) fn job(found: &mut Found, job: &Job, at: &Path) {
     common(found, &common!(job), at);
+    if let Some(spec) = &job.scale {
+        scale::job(found, spec, &at.clone().key("scale"));
+    }
+    // A job that grows with its work may begin with none.
+    let least = u32::from(job.scale.as_ref().is_none_or(|s| s.min > 0));
     found.require(
-        (1..=MAX_REPLICAS).contains(&job.replicas),
+        (least..=MAX_REPLICAS).contains(&job.replicas),
         || at.clone().key("replicas"),
-        || format!("{} copies of a job are out of range: write 1 to {MAX_REPLICAS}", job.replicas),
+        || format!("{} copies of a job are out of range: write {least} to {MAX_REPLICAS}", job.replicas),
     );
     found.require(
         job.retries <= MAX_RETRIES,

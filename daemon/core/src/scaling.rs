@@ -1,0 +1,234 @@
+//! Scaling: how many copies of a task its load asks for. Pure: a rule, what is known of the load, what was advised before, and the time
+//! of a steady clock go in; a number and its reason come out. It must not know where readings come from or how copies are made.
+//!
+//! The formula is the one of Kubernetes' horizontal autoscaler (kubernetes.io, "Horizontal Pod Autoscaling", algorithm details): copies ×
+//! load ÷ target, rounded up, within a tolerance, smoothed over a window, and never less on missing data.
+
+mod load;
+mod window;
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    manifest::{self, Resolved, ScaleSpec, Target},
+    names::{MetricName, TaskName},
+    record::DeploymentRecord,
+    units::{Instant, MilliCpu, Millis, Percent},
+};
+
+pub use load::{Load, STALE, Told};
+use load::{Asked, Known};
+use window::Window;
+
+/// The names of the measures that have a target of their own.
+pub const CPU: &str = "cpu";
+pub const REQUESTS: &str = "requests";
+
+/// Growth is limited over this span.
+const STEP_PERIOD: Millis = Millis::from_secs(15);
+/// So many more are always allowed within it.
+const STEP_LEAST: u32 = 4;
+const IDLE: Millis = Millis::from_secs(600);
+
+/// A task's rule with every default filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    pub min: u32,
+    pub max: u32,
+    /// Millicores of one copy.
+    pub cpu: Option<f64>,
+    /// Per second and copy.
+    pub requests: Option<f64>,
+    /// For one copy.
+    pub metric: Option<(MetricName, f64)>,
+    pub up: Millis,
+    pub down: Millis,
+    pub idle: Millis,
+    /// Shares.
+    pub tolerance: f64,
+    pub step: f64,
+    /// Its copies end by themselves: none that works is taken away.
+    pub job: bool,
+}
+
+/// How many copies a task has by its load (or by hand), and since when. Part of the deployment's record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskScale {
+    pub task: TaskName,
+    pub target: Option<Target>,
+    pub replicas: u32,
+    pub at: Instant,
+    pub why: String,
+}
+
+/// What is to be done now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advice {
+    pub replicas: u32,
+    /// The load that asks for it.
+    pub why: String,
+    /// Time alone will change the advice after this.
+    pub again: Option<Millis>,
+}
+
+/// What has been advised before. It can be lost: the number of copies then stands for it.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    /// The highest of what was asked for lately, and the lowest.
+    high: Window,
+    low: Window,
+    /// When it grew, and from how many.
+    grown: VecDeque<(Millis, u32)>,
+    known: Known,
+    /// Since when there has been no load.
+    quiet: Option<Millis>,
+    /// Since when there have been no copies: what was told before does not wake it.
+    asleep: Option<Millis>,
+}
+
+// === impl Rule ===
+
+impl Rule {
+    pub fn new(spec: &ScaleSpec, cpu: MilliCpu, job: bool) -> Self {
+        let target = &spec.target;
+        Self {
+            min: spec.min,
+            max: spec.max,
+            cpu: target.cpu.map(|share| share.share() * f64::from(cpu.0)),
+            requests: target.requests,
+            metric: target.metric.as_ref().map(|m| (m.name.clone(), m.value)),
+            up: spec.stabilization.up,
+            down: spec.stabilization.down,
+            idle: spec.idle.unwrap_or(IDLE),
+            tolerance: spec.tolerance.unwrap_or(Percent(10)).share(),
+            step: spec.max_step.unwrap_or(Percent(100)).share(),
+            job,
+        }
+    }
+
+    pub fn clamp(&self, replicas: u32) -> u32 {
+        // `clamp` would panic on bounds that contradict each other.
+        replicas.min(self.max).max(self.min.min(self.max))
+    }
+
+    /// Whether a measure of this name is followed.
+    pub fn follows(&self, name: &MetricName) -> bool {
+        self.metric.as_ref().is_some_and(|(n, _)| n == name) || (self.requests.is_some() && name.as_str() == REQUESTS)
+    }
+}
+
+/// The tasks of a deployment, each with as many copies as its load asks for.
+pub fn resolve(record: &DeploymentRecord) -> Vec<Resolved> {
+    let mut tasks = manifest::resolve(&record.manifest);
+    for task in &mut tasks {
+        if let Some(rule) = &task.scale {
+            let scaled = find(&record.scales, task).map_or(task.replicas, |s| s.replicas);
+            task.replicas = rule.clamp(scaled);
+        }
+    }
+    tasks
+}
+
+/// The scale of a task, if it has been scaled.
+pub fn find<'a>(scales: &'a [TaskScale], task: &Resolved) -> Option<&'a TaskScale> {
+    scales.iter().find(|s| s.task == task.name && s.target == task.target)
+}
+
+// === impl Memory ===
+
+impl Memory {
+    /// The number of copies has been set by somebody: that counts as if the load had asked for it.
+    pub fn set(&mut self, replicas: u32, now: Millis) {
+        let known = self.known;
+        *self = Self { known, quiet: Some(now), asleep: (replicas == 0).then_some(now), ..Self::default() };
+        self.high.note(now, replicas, u32::ge);
+    }
+
+    /// How many copies there should be instead of `current`.
+    pub fn advise(&mut self, rule: &Rule, current: u32, load: &Load, now: Millis) -> Advice {
+        let current = rule.clamp(current);
+        if self.high.is_empty() {
+            // After a start nothing is known of the past but its outcome.
+            self.high.note(now, current, u32::ge);
+        }
+        if rule.job && current > 0 && load.ended && rule.min == 0 {
+            self.asleep = Some(now);
+            return Advice { replicas: 0, why: "its copies have done their work".to_owned(), again: None };
+        }
+        if current == 0 { _ = self.asleep.get_or_insert(now) } else { self.asleep = None }
+        let asked = self.known.ask(rule, current, load, now, self.asleep);
+        self.rest(&asked, now);
+        if self.may_sleep(rule, current, now) {
+            self.asleep = Some(now);
+            return Advice { replicas: 0, why: format!("there has been no load for {}", rule.idle), again: None };
+        }
+        if current == 0 && !asked.loaded {
+            return Advice { replicas: 0, why: "there is no load".to_owned(), again: None };
+        }
+        let steady = self.steady(rule, current, &asked, now);
+        let replicas = self.step(rule, current, steady, now);
+        let replicas = rule.clamp(if rule.job { replicas.max(current) } else { replicas.max(1) });
+        if replicas > current {
+            self.grown.push_back((now, current));
+        }
+        Advice { replicas, why: asked.why, again: self.again(rule, now) }
+    }
+
+    /// Notes whether there is load. What is not known is no rest.
+    fn rest(&mut self, asked: &Asked, now: Millis) {
+        if asked.quiet {
+            _ = self.quiet.get_or_insert(now);
+        } else {
+            self.quiet = None;
+        }
+    }
+
+    fn may_sleep(&self, rule: &Rule, current: u32, now: Millis) -> bool {
+        let rested = self.quiet.is_some_and(|since| since_then(now, since) >= rule.idle);
+        rule.min == 0 && !rule.job && current > 0 && rested
+    }
+
+    /// What the load has asked for throughout the windows.
+    fn steady(&mut self, rule: &Rule, current: u32, asked: &Asked, now: Millis) -> u32 {
+        let wanted = rule.clamp(asked.replicas);
+        self.high.note(now, wanted, u32::ge);
+        self.low.note(now, wanted, u32::le);
+        let highest = self.high.extreme(now, rule.down).unwrap_or(wanted);
+        let lowest = self.low.extreme(now, rule.up).unwrap_or(wanted);
+        if current == 0 { lowest.max(1) } else { current.max(lowest).min(highest.max(lowest)) }
+    }
+
+    /// Growth within what the period allows.
+    fn step(&mut self, rule: &Rule, current: u32, wanted: u32, now: Millis) -> u32 {
+        while self.grown.front().is_some_and(|(at, _)| since_then(now, *at) >= STEP_PERIOD) {
+            self.grown.pop_front();
+        }
+        if wanted <= current {
+            return wanted;
+        }
+        let base = self.grown.iter().map(|(_, before)| *before).min().unwrap_or(current).min(current);
+        let more = (f64::from(base) * rule.step).ceil() as u32;
+        wanted.min(base.saturating_add(more.max(STEP_LEAST))).max(current)
+    }
+
+    fn again(&self, rule: &Rule, now: Millis) -> Option<Millis> {
+        let idle = self.quiet.filter(|_| rule.min == 0).map(|since| left(now, since, rule.idle));
+        let grown = self.grown.front().map(|(at, _)| left(now, *at, STEP_PERIOD));
+        let windows = [self.high.leaves(now, rule.down), self.low.leaves(now, rule.up)];
+        [idle, grown].into_iter().chain(windows).flatten().min()
+    }
+}
+
+fn since_then(now: Millis, then: Millis) -> Millis {
+    Millis(now.0.saturating_sub(then.0))
+}
+
+fn left(now: Millis, since: Millis, span: Millis) -> Millis {
+    Millis(span.0.saturating_sub(since_then(now, since).0))
+}
+
+#[cfg(test)]
+mod tests;

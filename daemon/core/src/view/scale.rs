@@ -1,0 +1,95 @@
+//! Scaling and pushed measures, as the API takes and shows them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    manifest::Target,
+    names::{DeploymentName, MetricName, Namespace, TaskName},
+    units::Instant,
+};
+
+/// How a task's number of copies follows its load.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScaleView {
+    pub min: u32,
+    pub max: u32,
+    /// Why there are so many; absent: it has as many as it began with.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// When the number changed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<Instant>,
+}
+
+/// A task's number of copies and its bounds, in a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScaleBounds {
+    pub task: TaskName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    /// Now, or to begin with.
+    pub replicas: u32,
+    pub min: u32,
+    pub max: u32,
+}
+
+/// Measures of a deployment's tasks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Samples {
+    pub samples: Vec<Sample>,
+}
+
+/// One value of one measure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Sample {
+    pub task: TaskName,
+    /// The name in the task's `scale.target.metric`, or `requests`.
+    pub metric: MetricName,
+    /// Over all copies together.
+    pub value: f64,
+    /// When it was measured. Default: now. After two minutes it counts no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Instant>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SamplesAccepted {
+    /// How many count; others are older than what is known already.
+    pub accepted: u32,
+}
+
+/// The number of copies that a task shall have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ScaleBody {
+    pub task: TaskName,
+    /// At each target, if the deployment has targets.
+    pub replicas: u32,
+}
+
+/// What scaling or waking has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Scaled {
+    pub namespace: Namespace,
+    pub name: DeploymentName,
+    /// A task that does not follow its load is changed in its spec: the generation grows.
+    pub generation: u64,
+    pub tasks: Vec<ScaledTask>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScaledTask {
+    pub task: TaskName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    pub before: u32,
+    pub after: u32,
+}
