@@ -52,6 +52,8 @@ pub struct Controller {
     pub observe_interval: Millis,
     /// Between two looks at an allocation that is starting or stopping.
     pub observe_interval_changing: Millis,
+    /// Between two looks at the load of what follows it. Pushed measures are looked at when they come.
+    pub scale_interval: Millis,
     /// The most provider calls that change something, at once.
     pub concurrency: u32,
     /// Whether a task of a higher priority takes places of other namespaces as well. Priorities are what each namespace makes of them,
@@ -173,6 +175,7 @@ impl Config {
                 offers_patience: Millis::from_secs(2),
                 observe_interval: Millis::from_secs(5),
                 observe_interval_changing: Millis(100),
+                scale_interval: Millis::from_secs(5),
                 concurrency: 64,
                 preempt_across_namespaces: false,
                 lane: 16,
@@ -226,6 +229,7 @@ impl Config {
             ("controller.sweep-interval", self.controller.sweep_interval.0),
             ("controller.observe-interval", self.controller.observe_interval.0),
             ("controller.observe-interval-changing", self.controller.observe_interval_changing.0),
+            ("controller.scale-interval", self.controller.scale_interval.0),
             ("reload.rescan", self.reload.rescan.0),
             ("reload.max-size", self.reload.max_size.0),
             ("keep.events", u64::from(self.keep.events)),

@@ -16,6 +16,7 @@ mod offers;
 mod preempt;
 mod reconcile;
 mod render;
+mod scale;
 mod standing;
 mod state;
 mod sweep;
@@ -91,6 +92,8 @@ pub struct Options {
     pub observe_interval: Millis,
     /// How often what is on its way is looked at.
     pub observe_interval_changing: Millis,
+    /// How often it is asked how many copies the load wants.
+    pub scale_interval: Millis,
     /// The most provider calls that change something, at once.
     pub concurrency: usize,
     /// Whether a higher priority takes places of other namespaces as well.
@@ -144,6 +147,7 @@ struct Shared {
     /// Taken after `world` where both are.
     namespaces: Mutex<namespaces::Book>,
     standings: Mutex<preempt::Standings>,
+    scaler: scale::Scaler,
     ids: Mutex<ulid::Generator>,
     lanes: lanes::Lanes,
     board: standing::Board,
@@ -185,6 +189,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         namespaces: Mutex::new(namespaces),
         standings: Mutex::default(),
         ids: Mutex::new(ids),
+        scaler: scale::Scaler::default(),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     });
@@ -192,6 +197,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     shared.renew(&shared.plugins.snapshot());
     shared.tasks.spawn(shared.clone().schedule());
     shared.tasks.spawn(shared.clone().watch_allocations(hints));
+    shared.tasks.spawn(shared.clone().follow_load());
     shared.tasks.spawn(shared.clone().tidy());
     shared.tasks.spawn(shared.clone().account());
     shared.tasks.spawn(shared.clone().check_degraded());

@@ -22,6 +22,7 @@ mod openapi;
 mod plugins;
 mod regions;
 mod request_id;
+mod scale;
 mod schema;
 mod server;
 mod sse;
@@ -107,6 +108,9 @@ fn routes() -> ApiRouter<App> {
                 .merge(delete_with(deployments::delete, deployments::delete_docs)),
         )
         .api_route("/v1/deployments/{name}/plan", post_with(deployments::plan, deployments::plan_docs))
+        .api_route("/v1/deployments/{name}/metrics", post_with(scale::push, scale::push_docs))
+        .api_route("/v1/deployments/{name}/scale", post_with(scale::scale, scale::scale_docs))
+        .api_route("/v1/deployments/{name}/wake", post_with(scale::wake, scale::wake_docs))
         .api_route("/v1/deployments/{name}/logs", get_with(logs::get, logs::docs))
         .api_route("/v1/deployments/{name}/events", get_with(events::of_deployment, events::of_deployment_docs))
         .api_route("/v1/namespaces", get_with(namespaces::list, namespaces::list_docs))

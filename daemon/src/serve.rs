@@ -240,6 +240,7 @@ fn controller_options(config: &Config) -> controller::Options {
         offers_patience: config.controller.offers_patience,
         observe_interval: config.controller.observe_interval,
         observe_interval_changing: config.controller.observe_interval_changing,
+        scale_interval: config.controller.scale_interval,
         concurrency: config.controller.concurrency as usize,
         preempt_across_namespaces: config.controller.preempt_across_namespaces,
         lane: config.controller.lane as usize,

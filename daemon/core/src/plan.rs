@@ -73,6 +73,9 @@ pub fn serves(record: &AllocationRecord, task: &TaskName, target: Option<&Target
 
 /// Where a task runs now, when that is all it needs: no decision is owed then.
 pub fn settled(task: &Resolved, need: Digest, actual: &[AllocationRecord]) -> Option<Vec<Placement>> {
+    if task.replicas == 0 {
+        return Some(Vec::new());
+    }
     let mine: Vec<_> = actual.iter().filter(|r| serves(r, &task.name, task.target.as_ref())).collect();
     let replicas: u64 = mine.iter().map(|r| u64::from(r.replicas)).sum();
     let fits = replicas == u64::from(task.replicas) && mine.iter().all(|r| r.need == need && r.phase != Phase::Gone);

@@ -18,8 +18,8 @@ use crate::{
     units::{Instant, MilliCpu, Millis, Percent},
 };
 
-pub use load::{Load, STALE, Told};
 use load::{Asked, Known};
+pub use load::{Load, STALE, Told};
 use window::Window;
 
 /// The names of the measures that have a target of their own.
@@ -85,7 +85,7 @@ pub struct Memory {
     known: Known,
     /// Since when there has been no load.
     quiet: Option<Millis>,
-    /// Since when there have been no copies: what was told before does not wake it.
+    /// When it was left without copies: what was told before does not wake it.
     asleep: Option<Millis>,
 }
 
@@ -158,7 +158,9 @@ impl Memory {
             self.asleep = Some(now);
             return Advice { replicas: 0, why: "its copies have done their work".to_owned(), again: None };
         }
-        if current == 0 { _ = self.asleep.get_or_insert(now) } else { self.asleep = None }
+        if current > 0 {
+            self.asleep = None;
+        }
         let asked = self.known.ask(rule, current, load, now, self.asleep);
         self.rest(&asked, now);
         if self.may_sleep(rule, current, now) {

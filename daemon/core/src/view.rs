@@ -4,6 +4,7 @@ mod event;
 mod identity;
 mod namespace;
 mod regions;
+mod scale;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ pub use event::{Cause, Cursor, Event, Severity};
 pub use identity::{TokenCreated, TokenRequest, TokenView, WhoAmI};
 pub use namespace::{HeldBack, HeldKind, HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView, SpendView, UsageView};
 pub use regions::{CoolingView, DegradedView, RegionView, RegionsView};
+pub use scale::{Sample, Samples, SamplesAccepted, ScaleBody, ScaleBounds, ScaleView, Scaled, ScaledTask};
 
 /// Where a deployment, or one of its tasks, stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +37,8 @@ pub enum Status {
     Running,
     /// Some of it runs, some does not as it should.
     Degraded,
+    /// There is nothing to do, so none of it runs: load brings it back.
+    Idle,
     /// Every job has succeeded, and there are no services.
     Completed,
     /// It can't be made so without a change by someone; the message says which.
@@ -49,6 +53,7 @@ impl Status {
             Self::Progressing => "progressing",
             Self::Running => "running",
             Self::Degraded => "degraded",
+            Self::Idle => "idle",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Deleting => "deleting",
@@ -57,7 +62,7 @@ impl Status {
 
     /// Nothing more will happen until something changes.
     pub fn is_settled(self) -> bool {
-        matches!(self, Self::Running | Self::Completed | Self::Failed)
+        matches!(self, Self::Running | Self::Idle | Self::Completed | Self::Failed)
     }
 }
 
@@ -112,6 +117,9 @@ pub struct TaskView {
     pub status: Status,
     pub ready: u32,
     pub replicas: u32,
+    /// Present when its number of replicas follows its load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<ScaleView>,
     pub message: String,
     /// The last failure of a plugin call for this task, if it still matters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -215,6 +223,9 @@ pub struct PlanView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Identity>,
     pub changes: Vec<ChangeView>,
+    /// Tasks whose number of copies follows their load.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scales: Vec<ScaleBounds>,
     pub unplaced: Vec<UnplacedView>,
     pub hourly_before: MicroUsd,
     pub hourly_after: MicroUsd,

@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tradewind_core::{identity::Role, names::Digest, units::Millis};
+use tradewind_core::{
+    identity::Role,
+    names::{Digest, MetricName, NameError, TaskName},
+    units::Millis,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -77,6 +81,13 @@ pub enum Command {
     Describe { name: String },
     /// Delete a deployment and wait until it is gone
     Delete(Delete),
+    /// Set a task's number of replicas
+    Scale(Scale),
+    /// Give what has been scaled to zero a replica again
+    Wake(Wake),
+    /// Measures that tasks follow
+    #[command(subcommand)]
+    Metric(Metric),
     /// Print what a deployment's replicas wrote
     Logs(Logs),
     /// Print what has happened
@@ -183,6 +194,54 @@ pub struct Delete {
     /// How long to wait
     #[arg(long, default_value = "5m", value_name = "DURATION")]
     pub timeout: Millis,
+}
+
+#[derive(Debug, Args)]
+pub struct Scale {
+    pub name: String,
+    pub task: String,
+    /// How many, at each target
+    #[arg(long)]
+    pub replicas: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct Wake {
+    pub name: String,
+    /// Only this one. Default: every task without replicas
+    pub task: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Metric {
+    /// Say how much there is of something that a task follows
+    Push(MetricPush),
+}
+
+#[derive(Debug, Args)]
+pub struct MetricPush {
+    pub name: String,
+    pub task: TaskName,
+    /// Over all replicas together
+    #[arg(required = true, value_name = "METRIC=VALUE")]
+    pub values: Vec<MetricValue>,
+}
+
+#[derive(Debug, Clone)]
+pub struct MetricValue {
+    pub metric: MetricName,
+    pub value: f64,
+}
+
+impl std::str::FromStr for MetricValue {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        let (metric, value) =
+            s.split_once('=').ok_or_else(|| format!("\"{s}\" has no value: write METRIC=VALUE, such as queue-depth=12"))?;
+        let metric = metric.parse().map_err(|e: NameError| e.to_string())?;
+        let value = value.parse().map_err(|_| format!("\"{value}\" is not a number: write one such as 12 or 0.5"))?;
+        Ok(Self { metric, value })
+    }
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ mod offers;
 mod plan;
 mod plugins;
 mod regions;
+mod scale;
 mod stream;
 pub mod tokens;
 mod wait;
@@ -42,6 +43,9 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
         Command::Get { name: Some(name) } => deployments::get(context, &name).await?,
         Command::Describe { name } => deployments::describe(context, &name).await?,
         Command::Delete(args) => delete::run(context, args).await?,
+        Command::Scale(args) => scale::scale(context, args).await?,
+        Command::Wake(args) => scale::wake(context, args).await?,
+        Command::Metric(super::args::Metric::Push(args)) => scale::push(context, args).await?,
         Command::Logs(args) => stream::logs(context, args).await?,
         Command::Events(args) => stream::events(context, args).await?,
         Command::Audit(args) => return audit::run(context, args).await,

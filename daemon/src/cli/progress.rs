@@ -53,7 +53,7 @@ impl Progress {
                 }
                 Display::Live { all, bars } => {
                     let bar = bars.entry(key).or_insert_with(|| all.add(spinner()));
-                    if matches!(task.status, Status::Running | Status::Completed) {
+                    if matches!(task.status, Status::Running | Status::Idle | Status::Completed) {
                         bar.finish_with_message(line);
                     } else {
                         bar.set_message(line);

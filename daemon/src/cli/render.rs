@@ -21,7 +21,7 @@ use super::output::Mood;
 
 fn status_mood(status: Status) -> Mood {
     match status {
-        Status::Running | Status::Completed => Mood::Good,
+        Status::Running | Status::Idle | Status::Completed => Mood::Good,
         Status::Pending | Status::Progressing | Status::Deleting => Mood::Busy,
         Status::Degraded | Status::Failed => Mood::Bad,
     }

@@ -6,11 +6,12 @@ use futures::{StreamExt, stream::BoxStream};
 use tradewind_core::{
     assess,
     identity::Scope,
-    manifest::{Manifest, resolve},
+    manifest::Manifest,
     names::{Actor, DecisionId, DeploymentName, InstanceName, Namespace},
     placement::Want,
     plan,
     record::{DECISIONS, DeploymentKey, DeploymentRecord, EVENTS},
+    scaling,
     store::{self, Change, Expect, Record, Revision, Txn},
     units::MicroUsd,
     view::{
@@ -80,6 +81,7 @@ impl Handle {
                         generation: 1,
                         manifest: manifest.clone(),
                         deleting: false,
+                        scales: Vec::new(),
                         created_at: now,
                         updated_at: now,
                     };
@@ -182,9 +184,10 @@ impl Handle {
         let world = lock(&self.shared.world);
         let entry = world.deployments.get(&key);
         let now = self.shared.clock.now();
-        let resolved = Arc::new(resolve(&manifest));
         let generation = entry.map_or(0, |e| e.record.generation) + 1;
-        let record = DeploymentRecord { v: 1, generation, manifest, deleting: false, created_at: now, updated_at: now };
+        let scales = entry.map(|e| e.record.scales.clone()).unwrap_or_default();
+        let record = DeploymentRecord { v: 1, generation, manifest, deleting: false, scales, created_at: now, updated_at: now };
+        let resolved = Arc::new(scaling::resolve(&record));
         let revision = entry.map(|e| e.revision).unwrap_or_default();
         Work { actual: entry.map(Entry::actual).unwrap_or_default(), key, record: Arc::new(record), revision, resolved }
     }
@@ -223,6 +226,7 @@ impl Handle {
             name: work.key.name,
             policy: outcome.decision.as_ref().map(|d| d.policy.clone()),
             changes: steps.into_iter().map(change).collect(),
+            scales: work.resolved.iter().filter_map(render::bounds).collect(),
             unplaced: outcome.unplaced,
             hourly_before,
             hourly_after,

@@ -7,8 +7,9 @@ use tradewind_core::{
     manifest::Resolved,
     plugin::Snapshot,
     record::{AllocationRecord, DeploymentKey, Stage},
+    scaling,
     units::MicroUsd,
-    view::{AllocationView, DeploymentSummary, DeploymentView, Status, TaskView},
+    view::{AllocationView, DeploymentSummary, DeploymentView, ScaleBounds, ScaleView, Status, TaskView},
     workload::{Phase, Run},
 };
 
@@ -77,6 +78,8 @@ fn status(entry: &Entry, tasks: &[TaskView]) -> Status {
         Status::Progressing
     } else if any(Status::Running) {
         Status::Running
+    } else if any(Status::Idle) {
+        Status::Idle
     } else {
         Status::Completed
     }
@@ -107,6 +110,7 @@ fn tasks(entry: &Entry, snapshot: &Snapshot) -> Vec<TaskView> {
                 status: Status::Deleting,
                 ready: 0,
                 replicas: 0,
+                scale: None,
                 message: String::new(),
                 failure: live.failure.clone(),
                 allocations: vec![allocation_view(live, snapshot)],
@@ -115,6 +119,17 @@ fn tasks(entry: &Entry, snapshot: &Snapshot) -> Vec<TaskView> {
         }
     }
     views
+}
+
+fn scale(task: &Resolved, entry: &Entry) -> Option<ScaleView> {
+    let rule = task.scale.as_ref()?;
+    let known = scaling::find(&entry.record.scales, task);
+    Some(ScaleView { min: rule.min, max: rule.max, why: known.map(|s| s.why.clone()).unwrap_or_default(), changed_at: known.map(|s| s.at) })
+}
+
+pub(super) fn bounds(task: &Resolved) -> Option<ScaleBounds> {
+    let rule = task.scale.as_ref()?;
+    Some(ScaleBounds { task: task.name.clone(), target: task.target.clone(), replicas: task.replicas, min: rule.min, max: rule.max })
 }
 
 fn kind(run: &Run) -> &'static str {
@@ -135,7 +150,10 @@ fn task_view(task: &Resolved, entry: &Entry, snapshot: &Snapshot) -> TaskView {
     let job = matches!(task.workload.run, Run::Job { .. });
     let hopeless = failure.as_ref().is_some_and(|f| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied));
 
-    let status = if current().any(|l| bad(&l)) || (hopeless && ready < task.replicas) {
+    let asleep = task.replicas == 0 && task.scale.is_some();
+    let status = if asleep {
+        if mine.is_empty() { Status::Idle } else { Status::Progressing }
+    } else if current().any(|l| bad(&l)) || (hopeless && ready < task.replicas) {
         Status::Failed
     } else if ready == task.replicas && failure.is_none() && current().all(|l| l.is_ready()) {
         match (job, mine.iter().all(|l| !l.record.superseded)) {
@@ -161,6 +179,7 @@ fn task_view(task: &Resolved, entry: &Entry, snapshot: &Snapshot) -> TaskView {
         status,
         ready,
         replicas: task.replicas,
+        scale: scale(task, entry),
         message,
         failure,
         allocations: mine.iter().map(|l| allocation_view(l, snapshot)).collect(),

@@ -250,7 +250,7 @@ impl World {
 
 impl Entry {
     pub(super) fn new(record: DeploymentRecord, revision: Revision) -> Self {
-        let resolved = Arc::new(tradewind_core::manifest::resolve(&record.manifest));
+        let resolved = Arc::new(tradewind_core::scaling::resolve(&record));
         Self {
             record: Arc::new(record),
             revision,
@@ -267,12 +267,26 @@ impl Entry {
     }
 
     pub(super) fn replace(&mut self, record: DeploymentRecord, revision: Revision) {
-        self.resolved = Arc::new(tradewind_core::manifest::resolve(&record.manifest));
+        self.resolved = Arc::new(tradewind_core::scaling::resolve(&record));
         (self.record, self.revision, self.attempts) = (Arc::new(record), revision, 0);
         for live in self.allocations.values_mut() {
             (live.failure, live.failures, live.retry_at) = (None, 0, None);
         }
         self.failure = None;
+    }
+
+    /// Other numbers of replicas. What has failed before stands as it is.
+    pub(super) fn rescale(&mut self, record: DeploymentRecord, resolved: Vec<Resolved>, revision: Revision) {
+        // A later write may have been shown first.
+        if self.revision < revision {
+            (self.record, self.resolved, self.revision) = (Arc::new(record), Arc::new(resolved), revision);
+        }
+    }
+
+    /// A task's allocations, those that are going left out.
+    pub(super) fn current(&self, task: &Resolved) -> impl Iterator<Item = &Live> {
+        let serves = |r: &AllocationRecord| r.task == task.name && r.target == task.target && !r.superseded && r.stage != Stage::Removing;
+        self.allocations.values().filter(move |l| serves(&l.record))
     }
 
     pub(super) fn actual(&self) -> Vec<AllocationRecord> {
@@ -318,9 +332,12 @@ impl Live {
 
     /// Replicas that do what they are there for: a service's that serve, a job's that have succeeded.
     pub(super) fn ready(&self) -> u32 {
+        u32::try_from(self.ready_replicas().count()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn ready_replicas(&self) -> impl Iterator<Item = &Replica> {
         let replicas = self.observation.iter().flat_map(|o| &o.replicas);
-        let count = replicas.filter(|r| r.index < self.record.replicas && self.replica_ready(r)).count();
-        u32::try_from(count).unwrap_or(u32::MAX)
+        replicas.filter(|r| r.index < self.record.replicas && self.replica_ready(r))
     }
 
     fn replica_ready(&self, replica: &Replica) -> bool {

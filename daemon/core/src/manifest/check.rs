@@ -91,7 +91,8 @@ fn total(found: &mut Found, manifest: &Manifest, at: Path) {
         let mut places = 0;
         let listed = spec.targets.iter().filter_map(|t| {
             let listed = t.services.iter().find(|s| s.name == *name);
-            (listed.is_some() || t.services.is_empty()).then(|| most(listed.and_then(|s| s.replicas).unwrap_or(service.replicas), &service.scale))
+            (listed.is_some() || t.services.is_empty())
+                .then(|| most(listed.and_then(|s| s.replicas).unwrap_or(service.replicas), &service.scale))
         });
         for n in listed {
             places += 1;

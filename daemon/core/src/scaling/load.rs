@@ -65,14 +65,7 @@ impl Known {
         if let Some(target) = rule.requests {
             answers.push(match fresh(load.told_requests, now, asleep) {
                 Some(total) => pushed(REQUESTS, total, current, target, rule.tolerance),
-                None => observed(
-                    REQUESTS,
-                    " per second",
-                    &believed(&mut self.requests, &load.requests),
-                    current,
-                    target,
-                    rule.tolerance,
-                ),
+                None => observed(REQUESTS, " per second", &believed(&mut self.requests, &load.requests), current, target, rule.tolerance),
             });
         }
         if let Some((name, target)) = &rule.metric {
@@ -122,7 +115,12 @@ fn pushed(name: &str, total: f64, current: u32, target: f64, tolerance: f64) -> 
     let ratio = total / (f64::from(current) * target);
     let near = current > 0 && (ratio - 1.0).abs() <= tolerance;
     let replicas = if near { current } else { copies(total, target) };
-    Answer { replicas: Some(replicas), why: format!("{name} is {}, {} for each copy", short(total), short(target)), total: Some(total), wakes: true }
+    Answer {
+        replicas: Some(replicas),
+        why: format!("{name} is {}, {} for each copy", short(total), short(target)),
+        total: Some(total),
+        wakes: true,
+    }
 }
 
 /// The mean over the copies that are ready. Where some are not known, whatever makes the change smaller is assumed of them.

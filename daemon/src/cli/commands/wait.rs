@@ -118,7 +118,7 @@ fn judge(view: &DeploymentView, goal: Goal) -> Option<Result<(), Error>> {
     match summary.status {
         Status::Deleting => Some(Err(Error::Deleted { name: name() })),
         _ if view.observed_generation < generation => None,
-        Status::Running | Status::Completed => Some(Ok(())),
+        Status::Running | Status::Idle | Status::Completed => Some(Ok(())),
         Status::Failed => Some(Err(Error::Failed { name: name(), message: state(view) })),
         Status::Pending | Status::Progressing | Status::Degraded => None,
     }
@@ -127,7 +127,7 @@ fn judge(view: &DeploymentView, goal: Goal) -> Option<Result<(), Error>> {
 /// What is to be said of a deployment that is not as it should be.
 fn state(view: &DeploymentView) -> String {
     let mut parts = vec![view.summary.message.clone()];
-    for task in view.tasks.iter().filter(|t| !matches!(t.status, Status::Running | Status::Completed)) {
+    for task in view.tasks.iter().filter(|t| !matches!(t.status, Status::Running | Status::Idle | Status::Completed)) {
         let said = if task.message.is_empty() {
             task.failure.as_ref().map(|f| f.message.clone()).unwrap_or_default()
         } else {

@@ -92,6 +92,14 @@ fn replicas(out: &Output, tasks: &[TaskView]) -> String {
     out.table(["REPLICA", "PLACE", "ID", "PHASE", "HEALTH", "RESTARTS", "STARTED", "ENDPOINTS", "MESSAGE"], rows)
 }
 
+/// How a task follows its load.
+fn scale(task: &TaskView) -> Option<String> {
+    let scale = task.scale.as_ref()?;
+    let since = scale.changed_at.map(|at| format!(" since {at}")).unwrap_or_default();
+    let why = if scale.why.is_empty() { "as it began" } else { scale.why.as_str() };
+    Some(format!("{}: {} of {} to {}{since}: {why}", target(task), task.replicas, scale.min, scale.max))
+}
+
 /// The last word of `apply`: where it answers.
 pub fn outcome(view: &DeploymentView) -> String {
     let d = &view.summary;
@@ -131,6 +139,10 @@ pub fn describe(out: &Output, d: &Description) -> String {
     let replicas = replicas(out, &view.tasks);
     if !replicas.is_empty() {
         parts.push(format!("Replicas\n{replicas}"));
+    }
+    let scales: Vec<String> = view.tasks.iter().filter_map(scale).collect();
+    if !scales.is_empty() {
+        parts.push(format!("Scaling\n{}", scales.join("\n")));
     }
     for failure in view.tasks.iter().filter_map(|t| t.failure.as_ref().map(|f| (t, f))) {
         parts.push(format!("Last failure of {}\n{}", target(failure.0), stream::failure(failure.1)));

@@ -10,6 +10,10 @@ pub fn plan(out: &Output, plan: &PlanView) -> String {
     if !plan.changes.is_empty() {
         parts.push(out.table(["", "TASK", "PLACE", "SIZE", "REPLICAS", "PER HOUR", "WHY"], plan.changes.iter().map(|c| row(out, c))));
     }
+    for s in &plan.scales {
+        let place = s.target.as_ref().map(|t| format!(" at {t}")).unwrap_or_default();
+        parts.push(format!("{}{place} follows its load: {} now, {} to {}", s.task, s.replicas, s.min, s.max));
+    }
     for u in &plan.unplaced {
         parts.push(format!("not placed: {} of {}: {}", u.replicas, u.task, u.reason));
     }

@@ -52,29 +52,31 @@ fn common(found: &mut Found, spec: &ScaleSpec, at: &Path) {
         || at.clone().key("idle"),
         || "it never goes to zero, for \"min\" is above 0: write \"min: 0\", or leave \"idle\" out".to_owned(),
     );
-    for (field, value, least) in [
-        ("idle", spec.idle, Millis(1)),
-        ("up", Some(spec.stabilization.up), Millis(0)),
-        ("down", Some(spec.stabilization.down), Millis(0)),
-    ] {
+    for (field, value, least) in
+        [("idle", spec.idle, Millis(1)), ("up", Some(spec.stabilization.up), Millis(0)), ("down", Some(spec.stabilization.down), Millis(0))]
+    {
         let path = || if field == "idle" { at.clone().key(field) } else { at.clone().key("stabilization").key(field) };
         found.require(value.is_none_or(|v| (least..=DAY).contains(&v)), path, || {
             format!("{} is out of range: write {least} to {DAY}", value.unwrap_or_default())
         });
     }
     for (field, value, most) in [("tolerance", spec.tolerance, Percent(50)), ("maxStep", spec.max_step, Percent(1_000))] {
-        found.require(value.is_none_or(|v| v <= most), || at.clone().key(field), || {
-            format!("{} is out of range: write at most {most}", value.unwrap_or_default())
-        });
+        found.require(
+            value.is_none_or(|v| v <= most),
+            || at.clone().key(field),
+            || format!("{} is out of range: write at most {most}", value.unwrap_or_default()),
+        );
     }
     targets(found, spec, &at.clone().key("target"));
 }
 
 fn targets(found: &mut Found, spec: &ScaleSpec, at: &Path) {
     let cpu = spec.target.cpu;
-    found.require(cpu.is_none_or(|c| (1..=1_000).contains(&c.0)), || at.clone().key("cpu"), || {
-        format!("{} is out of range: write 1% to 1000%", cpu.unwrap_or_default())
-    });
+    found.require(
+        cpu.is_none_or(|c| (1..=1_000).contains(&c.0)),
+        || at.clone().key("cpu"),
+        || format!("{} is out of range: write 1% to 1000%", cpu.unwrap_or_default()),
+    );
     let number = |found: &mut Found, value: f64, path: Path| {
         found.require(value > 0.0 && value <= MOST, || path, || format!("{value} is out of range: write more than 0, up to {MOST}"));
     };
@@ -84,8 +86,10 @@ fn targets(found: &mut Found, spec: &ScaleSpec, at: &Path) {
     if let Some(MetricTarget { name, value }) = &spec.target.metric {
         let at = at.clone().key("metric");
         number(found, *value, at.clone().key("value"));
-        found.require(![CPU, REQUESTS].contains(&name.as_str()), || at.key("name"), || {
-            format!("\"{name}\" has a target of its own: give \"{name}\" beside \"metric\", or choose another name")
-        });
+        found.require(
+            ![CPU, REQUESTS].contains(&name.as_str()),
+            || at.key("name"),
+            || format!("\"{name}\" has a target of its own: give \"{name}\" beside \"metric\", or choose another name"),
+        );
     }
 }
