@@ -97,6 +97,8 @@ pub struct Reload {
 pub struct Keep {
     pub events: u32,
     pub decisions: u32,
+    /// Of each deployment. The current one and the last healthy one stay in any case.
+    pub revisions: u32,
     /// Entries of the audit log. It outlives the events it is made of.
     pub audit: u32,
     /// Changes of the state that followers can resume from.
@@ -184,7 +186,7 @@ impl Config {
             },
             calls: Calls { slots: 128, slot_wait: Millis::from_secs(5), memory_ceiling: Bytes(512 << 20) },
             reload: Reload { quiet: Millis(100), rescan: Millis::from_secs(30), max_size: Bytes(64 << 20) },
-            keep: Keep { events: 10_000, decisions: 1_000, audit: 500_000, changes: 10_000 },
+            keep: Keep { events: 10_000, decisions: 1_000, revisions: 10, audit: 500_000, changes: 10_000 },
             api: Api {
                 max_body: Bytes(4 << 20),
                 body_timeout: Millis::from_secs(10),
@@ -234,6 +236,7 @@ impl Config {
             ("reload.max-size", self.reload.max_size.0),
             ("keep.events", u64::from(self.keep.events)),
             ("keep.decisions", u64::from(self.keep.decisions)),
+            ("keep.revisions", u64::from(self.keep.revisions)),
             ("keep.audit", u64::from(self.keep.audit)),
             ("keep.changes", u64::from(self.keep.changes)),
             ("api.max-body", self.api.max_body.0),

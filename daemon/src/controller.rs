@@ -16,6 +16,8 @@ mod offers;
 mod preempt;
 mod reconcile;
 mod render;
+mod revisions;
+mod rollout;
 mod scale;
 mod standing;
 mod state;
@@ -105,6 +107,8 @@ pub struct Options {
     /// How long after a state was put back from a backup nothing is removed for having no record.
     pub sweep_grace: Millis,
     pub keep_decisions: usize,
+    /// Of each deployment.
+    pub keep_revisions: usize,
     pub keep_events: usize,
     pub keep_audit: u64,
 }

@@ -22,6 +22,7 @@ mod openapi;
 mod plugins;
 mod regions;
 mod request_id;
+mod revisions;
 mod scale;
 mod schema;
 mod server;
@@ -50,6 +51,7 @@ use crate::{config::Config, controller, identity, readiness::Readiness};
 
 pub use error::Error;
 pub use plugins::{Plugin, Plugins, Rollback};
+pub use revisions::RollbackTo;
 pub use server::{Listener, serve};
 
 /// What the handlers work with. Cheap to clone.
@@ -111,6 +113,11 @@ fn routes() -> ApiRouter<App> {
         .api_route("/v1/deployments/{name}/metrics", post_with(scale::push, scale::push_docs))
         .api_route("/v1/deployments/{name}/scale", post_with(scale::scale, scale::scale_docs))
         .api_route("/v1/deployments/{name}/wake", post_with(scale::wake, scale::wake_docs))
+        .api_route("/v1/deployments/{name}/revisions", get_with(revisions::list, revisions::list_docs))
+        .api_route("/v1/deployments/{name}/revisions/{generation}", get_with(revisions::get, revisions::get_docs))
+        .api_route("/v1/deployments/{name}/rollback", post_with(revisions::rollback, revisions::rollback_docs))
+        .api_route("/v1/deployments/{name}/promote", post_with(revisions::promote, revisions::promote_docs))
+        .api_route("/v1/deployments/{name}/abort", post_with(revisions::abort, revisions::abort_docs))
         .api_route("/v1/deployments/{name}/logs", get_with(logs::get, logs::docs))
         .api_route("/v1/deployments/{name}/events", get_with(events::of_deployment, events::of_deployment_docs))
         .api_route("/v1/namespaces", get_with(namespaces::list, namespaces::list_docs))

@@ -247,6 +247,7 @@ fn controller_options(config: &Config) -> controller::Options {
         sweep_interval: config.controller.sweep_interval,
         sweep_grace: config.controller.sweep_grace,
         keep_decisions: config.keep.decisions as usize,
+        keep_revisions: config.keep.revisions as usize,
         keep_events: config.keep.events as usize,
         keep_audit: u64::from(config.keep.audit),
     }

@@ -7,7 +7,7 @@ use crate::{
     record::{AllocationRecord, Stage},
     units::MicroUsd,
     view::ChangeAction,
-    workload::{ChosenOffer, Phase, Workload},
+    workload::{ChosenOffer, Phase, Port, Volume, VolumeSource, Workload},
 };
 
 /// Replicas of a task on an offer, as decided.
@@ -28,6 +28,8 @@ pub struct Desired {
     pub workload: Workload,
     pub need: Digest,
     pub placements: Vec<Placement>,
+    /// In all, those without a place included.
+    pub replicas: u32,
     /// None: nothing had to be decided.
     pub decision: Option<DecisionId>,
 }
@@ -77,7 +79,7 @@ pub fn settled(task: &Resolved, need: Digest, actual: &[AllocationRecord]) -> Op
         return Some(Vec::new());
     }
     let mine: Vec<_> = actual.iter().filter(|r| serves(r, &task.name, task.target.as_ref())).collect();
-    let replicas: u64 = mine.iter().map(|r| u64::from(r.replicas)).sum();
+    let replicas: u64 = mine.iter().map(|r| u64::from(r.goal())).sum();
     let fits = replicas == u64::from(task.replicas) && mine.iter().all(|r| r.need == need && r.phase != Phase::Gone);
     fits.then(|| mine.into_iter().map(placement_of).collect())
 }
@@ -92,7 +94,7 @@ pub fn current(task: &Resolved, actual: &[AllocationRecord]) -> Vec<Placement> {
 pub fn with_current(mut want: Want, task: &Resolved, actual: &[AllocationRecord]) -> Want {
     let mine = actual.iter().filter(|r| serves(r, &task.name, task.target.as_ref()) && r.phase != Phase::Gone);
     // An intended allocation has no effect yet, but its place is promised.
-    want.current = mine.map(|r| (r.provider.clone(), r.offer.id.clone(), r.replicas)).collect();
+    want.current = mine.map(|r| (r.provider.clone(), r.offer.id.clone(), r.goal().max(r.replicas))).collect();
     want
 }
 
@@ -111,7 +113,24 @@ pub fn stranded(task: &Resolved, actual: &[AllocationRecord], answers: impl Fn(&
 }
 
 fn placement_of(record: &AllocationRecord) -> Placement {
-    Placement { provider: record.provider.clone(), offer: record.offer.clone(), hourly: record.hourly, replicas: record.replicas }
+    Placement { provider: record.provider.clone(), offer: record.offer.clone(), hourly: record.hourly, replicas: record.goal() }
+}
+
+/// Whether two versions of a workload differ in more than what a provider changes about running replicas.
+pub fn needs_new_replicas(old: &Workload, new: &Workload) -> bool {
+    old != new && {
+        let mut same = old.clone();
+        (same.labels, same.scaling) = (new.labels.clone(), new.scaling.clone());
+        same != *new
+    }
+}
+
+/// Whether replicas of two versions can run side by side. Ports that are the machine's or the callers' own, and volumes that outlive a
+/// replica, belong to one at a time.
+pub fn overlaps(workload: &Workload) -> bool {
+    let own_port = |p: &Port| p.published.is_some() || (workload.image.is_none() && p.number != 0);
+    let own_volume = |v: &Volume| !v.read_only && matches!(v.source, VolumeSource::Persistent { .. });
+    !workload.ports.iter().any(own_port) && !workload.volumes.iter().any(own_volume)
 }
 
 /// The steps from `actual` to `desired`: what is made or changed first, in the order of the tasks, then what goes.
@@ -121,13 +140,20 @@ pub fn plan(desired: &[Desired], actual: &[AllocationRecord]) -> Vec<Step> {
     for (i, want) in desired.iter().enumerate() {
         for placement in &want.placements {
             let same_place = |r: &&AllocationRecord| {
-                serves(r, &want.task, want.target.as_ref())
+                r.task == want.task
+                    && r.target == want.target
+                    && r.stage != Stage::Removing
                     && r.provider == placement.provider
                     && r.offer.id == placement.offer.id
                     && r.phase != Phase::Gone
                     && !used.contains(&&r.id)
             };
-            let existing = actual.iter().find(same_place);
+            // What is of the wanted version takes over again, even when it has been given up before.
+            let fits = |r: &&AllocationRecord| r.need == want.need && !needs_new_replicas(&r.workload, &want.workload);
+            let here = || actual.iter().filter(same_place);
+            let serving = |r: &&AllocationRecord| serves(r, &want.task, want.target.as_ref());
+            let existing = here().find(|r| serving(r) && fits(r));
+            let existing = existing.or_else(|| here().find(|r| fits(r) && returns(r))).or_else(|| here().find(serving));
             let (action, why) = match existing {
                 None => (ChangeAction::Create, "nothing of it runs there".to_owned()),
                 Some(r) => change(r, want, placement),
@@ -161,11 +187,18 @@ pub fn plan(desired: &[Desired], actual: &[AllocationRecord]) -> Vec<Step> {
     steps
 }
 
+/// Whether what gives way could take over again: what works.
+fn returns(record: &AllocationRecord) -> bool {
+    record.superseded && matches!(record.phase, Phase::Running | Phase::Starting | Phase::Pending)
+}
+
 fn change(record: &AllocationRecord, want: &Desired, placement: &Placement) -> (ChangeAction, String) {
-    if record.workload != want.workload || record.need != want.need {
+    if record.superseded {
+        (ChangeAction::Update, "its replicas still run, and take over again".to_owned())
+    } else if record.workload != want.workload || record.need != want.need {
         (ChangeAction::Update, "its specification has changed".to_owned())
-    } else if record.replicas != placement.replicas {
-        (ChangeAction::Resize, format!("{} → {} replicas", record.replicas, placement.replicas))
+    } else if record.goal() != placement.replicas {
+        (ChangeAction::Resize, format!("{} → {} replicas", record.goal(), placement.replicas))
     } else {
         (ChangeAction::Keep, "it is as it should be".to_owned())
     }
@@ -221,6 +254,7 @@ mod tests {
             let make = |(i, (places, variant)): (usize, (std::collections::BTreeMap<usize, u32>, u8))| Desired {
                 task: format!("t{i}").parse().expect("name"),
                 target: None,
+                replicas: places.values().sum(),
                 workload: workload(variant),
                 need: Digest::of(&[variant]),
                 placements: places.into_iter().map(|(o, n)| placement(OFFERS[o], n)).collect(),
@@ -255,6 +289,10 @@ mod tests {
                 decision: None,
                 stage: Stage::Applied,
                 superseded: false,
+                wanted: None,
+                held: step.placement.replicas,
+                drain: None,
+                traffic: None,
                 attempt: 0,
                 state: None,
                 phase: Phase::Running,

@@ -6,6 +6,7 @@ use crate::{
     ledger::{Ledger, Meter},
     manifest::{Manifest, Target, namespace},
     names::{AllocationId, DecisionId, DeploymentName, Digest, InstallationId, InstanceName, Namespace, TaskName},
+    rollout::{Drain, Mark, Rollout},
     scaling::TaskScale,
     store::Revision,
     units::{Instant, MicroUsd},
@@ -16,6 +17,8 @@ use crate::{
 pub const DEPLOYMENTS: &str = "deployments/";
 pub const ALLOCATIONS: &str = "allocations/";
 pub const DECISIONS: &str = "decisions/";
+/// The manifests of revisions, by deployment and generation.
+pub const REVISIONS: &str = "revisions/";
 pub const EVENTS: &str = "events/";
 pub const NAMESPACES: &str = "namespaces/";
 /// Ended intervals of cost that are in no ledger yet.
@@ -54,6 +57,10 @@ impl DeploymentKey {
     pub fn held_path(&self) -> String {
         format!("{HELD}{}/{}", self.namespace, self.name)
     }
+
+    pub fn revision_path(&self, generation: u64) -> String {
+        format!("{REVISIONS}{}/{}/{generation:020}", self.namespace, self.name)
+    }
 }
 
 impl std::fmt::Display for DeploymentKey {
@@ -77,6 +84,22 @@ pub struct DeploymentRecord {
     pub scales: Vec<TaskScale>,
     pub created_at: Instant,
     pub updated_at: Instant,
+    /// How far the update to this generation is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// The revisions whose manifests are kept, oldest first, this one included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revisions: Vec<Mark>,
+}
+
+/// A revision's manifest. It never changes; what became of it is in its mark.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionRecord {
+    /// The document's version.
+    pub v: u32,
+    pub generation: u64,
+    pub manifest: Manifest,
 }
 
 /// The limits of a namespace.
@@ -114,7 +137,7 @@ pub struct HeldRecord {
 pub enum Stage {
     /// To be applied, for the first time or again.
     Intended,
-    /// The provider has accepted it as it is recorded.
+    /// The provider has accepted it as it is recorded, or there is nothing to accept yet: it has no replicas.
     Applied,
     /// To be destroyed.
     Removing,
@@ -146,6 +169,18 @@ pub struct AllocationRecord {
     /// Its replicas have been given another place; it goes once they are ready there.
     #[serde(default)]
     pub superseded: bool,
+    /// The replicas it shall have once all others have given way; absent: as many as it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<u32>,
+    /// The most replicas that may exist of it: those that its provider has accepted, or more.
+    #[serde(default)]
+    pub held: u32,
+    /// Replicas that are off the endpoints and end soon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
+    /// Thousandths of the task's traffic; absent: in proportion to its replicas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<u32>,
     /// Counts applies that differ in their parameters: part of the idempotency token.
     pub attempt: u32,
     /// The provider's opaque bytes.
@@ -166,6 +201,11 @@ impl AllocationRecord {
 
     pub fn key(&self) -> DeploymentKey {
         DeploymentKey { namespace: self.namespace.clone(), name: self.deployment.clone() }
+    }
+
+    /// Replicas in the end.
+    pub fn goal(&self) -> u32 {
+        self.wanted.unwrap_or(self.replicas)
     }
 
     /// Of all replicas, per hour. What has ended costs nothing.

@@ -1,5 +1,13 @@
-//! Updates: how the replicas of a new version take the place of the old ones.
+//! Updates: how the replicas of a new version take the place of the old ones. Pure: from what runs, what is wanted and the time to how many
+//! replicas each group shall have now. The same mechanism serves a new version, a new place and a replacement: a group that is not wanted
+//! any more gives way to those that are, replica by replica.
 
+mod engine;
 mod policy;
+mod state;
+#[cfg(test)]
+mod tests;
 
+pub use engine::{Drain, Group, Move, Moves, Task, Verdict, advance, prepared};
 pub use policy::{CanaryStep, Percent, Share, Strategy, Update};
+pub use state::{Cause, Mark, Outcome, Progress, Rollout, Standing, Status, Told};

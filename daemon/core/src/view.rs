@@ -4,6 +4,7 @@ mod event;
 mod identity;
 mod namespace;
 mod regions;
+mod revision;
 mod scale;
 
 use schemars::JsonSchema;
@@ -23,6 +24,7 @@ pub use event::{Cause, Cursor, Event, Severity};
 pub use identity::{TokenCreated, TokenRequest, TokenView, WhoAmI};
 pub use namespace::{HeldBack, HeldKind, HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView, SpendView, UsageView};
 pub use regions::{CoolingView, DegradedView, RegionView, RegionsView};
+pub use revision::{FieldChange, RevisionDiff, RevisionView, RolloutView};
 pub use scale::{Sample, Samples, SamplesAccepted, ScaleBody, ScaleBounds, ScaleView, Scaled, ScaledTask};
 
 /// Where a deployment, or one of its tasks, stands.
@@ -101,6 +103,9 @@ pub struct DeploymentView {
     /// The generation that `tasks` reflects.
     pub observed_generation: u64,
     pub updated_at: Instant,
+    /// The update to this generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutView>,
     pub tasks: Vec<TaskView>,
     /// What was asked for.
     pub manifest: Manifest,
@@ -149,6 +154,12 @@ pub struct AllocationView {
     pub message: String,
     /// To be removed once its replacement is ready.
     pub superseded: bool,
+    /// The revision it was made for.
+    #[serde(default)]
+    pub revision: u64,
+    /// Thousandths of the task's traffic; absent: in proportion to its replicas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<u32>,
     pub created_at: Instant,
 }
 

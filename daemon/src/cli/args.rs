@@ -79,6 +79,25 @@ pub enum Command {
     Get { name: Option<String> },
     /// Show a deployment in full: tasks, places, replicas, endpoints, the last decision, events
     Describe { name: String },
+    /// List a deployment's kept revisions: who made them, why, what became of them
+    Revisions { name: String },
+    /// Show what differs between two revisions
+    Diff {
+        name: String,
+        #[arg(long, value_name = "REVISION")]
+        from: u64,
+        #[arg(long, value_name = "REVISION")]
+        to: u64,
+    },
+    /// Return to an earlier revision and wait until it runs
+    Rollback(Rollback),
+    /// Let an update pass what it waits for
+    Promote { name: String },
+    /// Break an update off, and return to the last healthy revision
+    Abort { name: String },
+    /// Updates
+    #[command(subcommand)]
+    Rollout(Rollout),
     /// Delete a deployment and wait until it is gone
     Delete(Delete),
     /// Set a task's number of replicas
@@ -242,6 +261,26 @@ impl std::str::FromStr for MetricValue {
         let value = value.parse().map_err(|_| format!("\"{value}\" is not a number: write one such as 12 or 0.5"))?;
         Ok(Self { metric, value })
     }
+}
+
+#[derive(Debug, Args)]
+pub struct Rollback {
+    pub name: String,
+    /// A kept revision. Default: the last healthy one before the current
+    #[arg(long, value_name = "REVISION")]
+    pub to: Option<u64>,
+    /// Do not wait until it runs
+    #[arg(long)]
+    pub detach: bool,
+    /// How long to wait
+    #[arg(long, default_value = "5m", value_name = "DURATION")]
+    pub timeout: Millis,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Rollout {
+    /// Show where the update of a deployment stands
+    Status { name: String },
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ mod offers;
 mod plan;
 mod plugins;
 mod regions;
+mod revisions;
 mod scale;
 mod stream;
 pub mod tokens;
@@ -42,6 +43,12 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
         Command::Get { name: None } => deployments::list(context).await?,
         Command::Get { name: Some(name) } => deployments::get(context, &name).await?,
         Command::Describe { name } => deployments::describe(context, &name).await?,
+        Command::Revisions { name } => revisions::list(context, &name).await?,
+        Command::Diff { name, from, to } => revisions::diff(context, &name, from, to).await?,
+        Command::Rollback(args) => revisions::rollback(context, args).await?,
+        Command::Promote { name } => revisions::act(context, &name, "promote").await?,
+        Command::Abort { name } => revisions::act(context, &name, "abort").await?,
+        Command::Rollout(super::args::Rollout::Status { name }) => revisions::status(context, &name).await?,
         Command::Delete(args) => delete::run(context, args).await?,
         Command::Scale(args) => scale::scale(context, args).await?,
         Command::Wake(args) => scale::wake(context, args).await?,

@@ -8,6 +8,7 @@ pub mod offers;
 pub mod plan;
 pub mod plugin;
 pub mod regions;
+pub mod revision;
 pub mod stream;
 pub mod token;
 

@@ -187,7 +187,7 @@ pub(super) fn allocation(record: &AllocationRecord) -> Allocation {
         offer: record.offer.clone(),
         token: format!("{}-{}", record.id, record.attempt),
         tags: Labels::from(tags),
-        traffic: None,
+        traffic: record.traffic,
     }
 }
 

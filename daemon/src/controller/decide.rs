@@ -190,6 +190,7 @@ impl Shared {
                     target: task.target.clone(),
                     workload: task.workload.clone(),
                     need: plan::need_digest(&Need::of(task)),
+                    replicas: task.replicas,
                     placements,
                     decision,
                 });

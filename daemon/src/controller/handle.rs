@@ -25,6 +25,7 @@ use super::{
     decide::Work,
     journal::{decode, event},
     lock, render,
+    revisions::{Why, revise},
     state::Entry,
 };
 
@@ -42,11 +43,11 @@ fn facts(record: &DeploymentRecord) -> impl serde::Serialize + use<> {
     serde_json::json!({ "generation": record.generation, "deleting": record.deleting, "spec": record.manifest.spec })
 }
 
-fn not_found(key: &DeploymentKey) -> Error {
+pub(super) fn not_found(key: &DeploymentKey) -> Error {
     Error::NotFound { what: "deployment", name: key.to_string() }
 }
 
-fn check_generation(key: &DeploymentKey, wanted: Option<u64>, actual: u64) -> Result<(), Error> {
+pub(super) fn check_generation(key: &DeploymentKey, wanted: Option<u64>, actual: u64) -> Result<(), Error> {
     match wanted {
         Some(expected) if expected != actual => Err(Error::Generation { what: "deployment", name: key.to_string(), expected, actual }),
         _ => Ok(()),
@@ -60,6 +61,16 @@ impl Handle {
     /// # Errors
     /// `Generation`, `Deleting`, or the state can't be written. Nothing has been changed then.
     pub async fn put(&self, actor: &Actor, manifest: Manifest, if_generation: Option<u64>) -> Result<Accepted, Error> {
+        self.write_manifest(actor, manifest, if_generation, Why::put()).await
+    }
+
+    pub(super) async fn write_manifest(
+        &self,
+        actor: &Actor,
+        manifest: Manifest,
+        if_generation: Option<u64>,
+        why: Why,
+    ) -> Result<Accepted, Error> {
         let key = key_of(&manifest);
         loop {
             let before = lock(&self.shared.world).deployments.get(&key).map(|e| (e.record.clone(), e.revision));
@@ -73,7 +84,7 @@ impl Handle {
                 Some((r, revision)) => {
                     let record =
                         DeploymentRecord { generation: generation + 1, manifest: manifest.clone(), updated_at: now, ..(**r).clone() };
-                    (record, Expect::AtRevision { key: key.path(), revision: *revision }, Outcome::Updated, "DeploymentUpdated")
+                    (record, Expect::AtRevision { key: key.path(), revision: *revision }, Outcome::Updated, why.event())
                 }
                 None => {
                     let record = DeploymentRecord {
@@ -84,11 +95,16 @@ impl Handle {
                         scales: Vec::new(),
                         created_at: now,
                         updated_at: now,
+                        rollout: None,
+                        revisions: Vec::new(),
                     };
                     (record, Expect::Absent { key: key.path() }, Outcome::Created, "DeploymentCreated")
                 }
             };
-            match self.write(actor, &key, before.as_ref().map(|(r, _)| r.as_ref()), record, expect, reason).await {
+            let mut record = record;
+            let txn = revise(Txn::new().expect(expect), &mut record, &key, actor, &why, self.shared.options.keep_revisions, now)?;
+            let told = event(Severity::Info, reason, actor, &key, why.message(record.generation));
+            match self.write(&key, before.as_ref().map(|(r, _)| r.as_ref()), record, txn, told).await {
                 // Another write came first: see what it made of the condition.
                 Err(Error::Store(store::Error::Conflict { .. })) => {}
                 Err(error) => return Err(error),
@@ -121,7 +137,8 @@ impl Handle {
             let before = record;
             let record = DeploymentRecord { deleting: true, updated_at: self.shared.clock.now(), ..(*before).clone() };
             let expect = Expect::AtRevision { key: key.path(), revision };
-            match self.write(actor, &key, Some(&before), record, expect, "DeploymentDeleting").await {
+            let told = event(Severity::Info, "DeploymentDeleting", actor, &key, format!("generation {generation}"));
+            match self.write(&key, Some(&before), record, Txn::new().expect(expect), told).await {
                 Err(Error::Store(store::Error::Conflict { .. })) => {}
                 Err(error) => return Err(error),
                 Ok(_) => return Ok(accepted),
@@ -132,18 +149,15 @@ impl Handle {
     /// Commits a deployment's record with its event, and wakes the controller. Answers the generation.
     async fn write(
         &self,
-        actor: &Actor,
         key: &DeploymentKey,
         before: Option<&DeploymentRecord>,
         record: DeploymentRecord,
-        expect: Expect,
-        reason: &str,
+        txn: Txn,
+        told: Event,
     ) -> Result<u64, Error> {
         let generation = record.generation;
-        let txn = Shared::put_deployment(Txn::new().expect(expect), key, &record)?;
-        let message = format!("generation {generation}");
-        let told = event(Severity::Info, reason, actor, key, message).changing(before.map(facts).as_ref(), Some(&facts(&record)));
-        let txn = self.shared.tell(txn, told)?;
+        let txn = Shared::put_deployment(txn, key, &record)?;
+        let txn = self.shared.tell(txn, told.changing(before.map(facts).as_ref(), Some(&facts(&record))))?;
         let revision = self.shared.store.commit(txn).await?;
         {
             let mut world = lock(&self.shared.world);
@@ -159,6 +173,30 @@ impl Handle {
             if let Some(entry) = world.deployments.get(key) {
                 entry.changed.notify_waiters();
             }
+        }
+        self.shared.wake.notify_one();
+        Ok(generation)
+    }
+
+    /// Commits a record of the same generation: nothing that it asks for has changed.
+    pub(super) async fn write_same(
+        &self,
+        actor: &Actor,
+        key: &DeploymentKey,
+        record: DeploymentRecord,
+        expect: Expect,
+        reason: &str,
+    ) -> Result<u64, Error> {
+        let generation = record.generation;
+        let txn = Shared::put_deployment(Txn::new().expect(expect), key, &record)?;
+        let txn = self.shared.tell(txn, event(Severity::Info, reason, actor, key, format!("generation {generation}")))?;
+        let revision = self.shared.store.commit(txn).await?;
+        {
+            let mut world = lock(&self.shared.world);
+            if let Some(entry) = world.deployments.get_mut(key) {
+                entry.advance(record, revision);
+            }
+            world.mark(key);
         }
         self.shared.wake.notify_one();
         Ok(generation)
@@ -185,8 +223,17 @@ impl Handle {
         let entry = world.deployments.get(&key);
         let now = self.shared.clock.now();
         let generation = entry.map_or(0, |e| e.record.generation) + 1;
-        let scales = entry.map(|e| e.record.scales.clone()).unwrap_or_default();
-        let record = DeploymentRecord { v: 1, generation, manifest, deleting: false, scales, created_at: now, updated_at: now };
+        let record = DeploymentRecord {
+            v: 1,
+            generation,
+            manifest,
+            deleting: false,
+            scales: entry.map(|e| e.record.scales.clone()).unwrap_or_default(),
+            created_at: now,
+            updated_at: now,
+            rollout: None,
+            revisions: Vec::new(),
+        };
         let resolved = Arc::new(scaling::resolve(&record));
         let revision = entry.map(|e| e.revision).unwrap_or_default();
         Work { actual: entry.map(Entry::actual).unwrap_or_default(), key, record: Arc::new(record), revision, resolved }

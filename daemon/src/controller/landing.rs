@@ -87,7 +87,7 @@ impl Shared {
             let mut after = current.clone();
             after.state = Some(state.clone());
             if Flight::of(current) == Flight::of(record) {
-                after.stage = Stage::Applied;
+                (after.stage, after.held) = (Stage::Applied, record.replicas);
                 // What the provider said of the cost was said of what was there before.
                 after.meter = after.meter.map(|m| Meter { metered: None, ..m });
             }
@@ -102,7 +102,11 @@ impl Shared {
             }
             if let Some(live) = world.live_mut(&record.id) {
                 // What was seen before says nothing about what has been applied now.
-                (live.failure, live.failures, live.retry_at, live.observation, live.unsure) = (None, 0, None, None, false);
+                (live.failure, live.failures, live.retry_at, live.unsure) = (None, 0, None, false);
+                if !std::mem::take(&mut live.resized) {
+                    live.observation = None;
+                    live.ready_since.clear();
+                }
             }
         }
         self.look_at(&record.provider, [record.id.clone()]);
@@ -234,11 +238,12 @@ impl Shared {
 
     /// Removes a deployment of which nothing is left.
     pub(super) async fn finish_deletion(&self, key: &DeploymentKey) {
-        let revision = match lock(&self.world).deployments.get(key) {
-            Some(e) if e.record.deleting && e.allocations.is_empty() => e.revision,
+        let (revision, record) = match lock(&self.world).deployments.get(key) {
+            Some(e) if e.record.deleting && e.allocations.is_empty() => (e.revision, e.record.clone()),
             _ => return,
         };
         let txn = Txn::new().expect(Expect::AtRevision { key: key.path(), revision }).delete(key.path());
+        let txn = record.revisions.iter().fold(txn, |txn, kept| txn.delete(key.revision_path(kept.generation)));
         let told = self.tell(txn, event(Severity::Info, "DeploymentDeleted", CONTROLLER, key, "everything of it has been removed"));
         let committed = match told {
             Ok(txn) => self.store.commit(txn).await,

@@ -165,6 +165,7 @@ impl Shared {
 
     /// Takes observations in. Answers the allocations that are still on their way.
     async fn take_in(&self, observations: Vec<Observation>) -> BTreeSet<AllocationId> {
+        let now = self.clock.now();
         let mut on_their_way = BTreeSet::new();
         let mut changed: BTreeMap<AllocationId, AllocationRecord> = BTreeMap::new();
         let mut txn = Txn::new();
@@ -188,6 +189,7 @@ impl Shared {
                 let differs = live.observation.as_ref() != Some(&observation);
                 let message = observation.message.clone();
                 live.observation = Some(observation);
+                live.note_ready(now);
                 let became_ready = live.is_ready() && !was_ready;
                 let (id, key, revision) = (live.record.id.clone(), live.record.key(), live.revision);
                 let moved = live.record.phase != phase;

@@ -19,6 +19,7 @@ use tradewind_core::{
     record::Stage,
     standing::{Place, Sheet},
     view::ProviderFailure,
+    workload::Resources,
 };
 
 use super::{Shared, lock, state::Reserved};
@@ -66,6 +67,23 @@ impl Book {
 
     fn outdated(&self, quote: &Quote, provider: &InstanceName) -> bool {
         lock(&self.forgotten).get(provider).is_some_and(|at| *at > quote.asked)
+    }
+
+    /// Replicas that an offer could still take when it was last quoted. None: it is not known.
+    pub(super) fn room(&self, provider: &InstanceName, offer: &str, needs: &Resources) -> Option<u32> {
+        if lock(&self.cooling).get(&(provider.clone(), Arc::from(offer))).is_some_and(|until| *until > Tick::now()) {
+            return Some(0);
+        }
+        let quotes = lock(&self.quotes);
+        let answer = quotes.get(provider)?.answer.as_ref().ok()?;
+        let offer = answer.iter().find(|o| &*o.id == offer)?;
+        let share = |free: u64, need: u64| if free == u64::MAX { u64::MAX } else { free / need.max(1) };
+        let shared = if offer.shared {
+            share(offer.free_cpu, u64::from(needs.cpu.0)).min(share(offer.free_memory, needs.memory.0))
+        } else {
+            u64::MAX
+        };
+        Some(offer.capacity.min(u32::try_from(shared).unwrap_or(u32::MAX)))
     }
 
     fn quote(&self, provider: &dyn Provider) -> Option<Quote> {

@@ -218,6 +218,7 @@ impl Shared {
             after.stage = Stage::Removing;
         } else {
             after.replicas = before.replicas - give;
+            after.wanted = Some(before.goal().saturating_sub(give));
             (after.stage, after.attempt, after.phase) = (Stage::Intended, before.attempt + 1, Phase::Starting);
         }
         let has: u32 = plan::current(&task, &actual).iter().map(|p| p.replicas).sum();

@@ -20,6 +20,7 @@ use super::{
     decide::{Outcome, Work},
     journal::{CONTROLLER, allocation_event, changing, event, revision_event},
     lock,
+    rollout::Rolled,
     state::{Flight, Next, Reserved, World},
 };
 
@@ -90,6 +91,7 @@ impl Shared {
             Ok(due) => {
                 self.launch(&work.key, due);
                 self.take_places(&work.key, takings).await;
+                self.return_if_failed(&work);
                 if work.record.deleting {
                     self.finish_deletion(&work.key).await;
                 }
@@ -108,15 +110,23 @@ impl Shared {
         let Outcome { desired, unplaced, held, others, decision, failure, .. } = outcome;
         let failed = failure.is_some();
         let steps = if failed { Vec::new() } else { plan::plan(&desired, &work.actual) };
-        let records = self.records(work, &desired, &steps);
+        let mut records = self.records(work, &desired, &steps);
+        // Without a decision what is there stays as it is.
+        let rolled = if failed || work.record.deleting { Rolled::default() } else { self.roll(work, &desired, &mut records) };
         let changed: Vec<&AllocationRecord> = records.iter().filter(|r| differs(r, &work.actual)).collect();
 
         let mut txn = Txn::new();
-        if !changed.is_empty() {
+        if !changed.is_empty() || rolled.deployment.is_some() {
             // Of the spec that was decided about: an older decision never goes over a newer spec.
             txn = txn.expect(Expect::AtRevision { key: work.key.path(), revision: work.revision });
             if let Some(decision) = &decision {
                 txn = Self::put_decision(txn, decision)?;
+            }
+            if let Some(deployment) = &rolled.deployment {
+                txn = Self::put_deployment(txn, &work.key, deployment)?;
+            }
+            for event in rolled.told {
+                txn = self.tell(txn, event)?;
             }
             for record in changed {
                 txn = Self::put_allocation(txn, record)?;
@@ -158,6 +168,9 @@ impl Shared {
         }
         others.iter().filter(|key| **key != work.key).for_each(|key| world.mark(key));
         let Some(entry) = world.deployments.get_mut(&work.key) else { return Ok(Vec::new()) };
+        if let (Some(deployment), Some(revision)) = (rolled.deployment, revision) {
+            entry.advance(deployment, revision);
+        }
         if entry.failure != failure
             && let Some(failure) = &failure
         {
@@ -172,6 +185,9 @@ impl Shared {
             entry.planned = work.record.generation;
         }
         world.set_unplaced(&work.key, unplaced);
+        if let Some(at) = rolled.again {
+            world.mark_at(&work.key, Tick::now() + at.since(self.clock.now()).std());
+        }
         Ok(due(&mut world, &work.key))
     }
 
@@ -192,72 +208,63 @@ impl Shared {
             return work.actual.clone();
         }
         let by_id: BTreeMap<&AllocationId, &AllocationRecord> = work.actual.iter().map(|r| (&r.id, r)).collect();
+        let make = |step: &Step, want: &Desired| AllocationRecord {
+            v: 1,
+            id: AllocationId::new(&self.installation, self.ulid()),
+            namespace: work.key.namespace.clone(),
+            deployment: work.key.name.clone(),
+            task: want.task.clone(),
+            target: want.target.clone(),
+            provider: step.placement.provider.clone(),
+            offer: step.placement.offer.clone(),
+            hourly: step.placement.hourly,
+            replicas: step.placement.replicas,
+            generation: work.record.generation,
+            workload: want.workload.clone(),
+            need: want.need,
+            decision: want.decision.clone(),
+            stage: Stage::Intended,
+            superseded: false,
+            wanted: Some(step.placement.replicas),
+            held: 0,
+            drain: None,
+            traffic: None,
+            attempt: 0,
+            state: None,
+            phase: Phase::Pending,
+            created_at: now,
+            meter: Some(Meter::default()),
+        };
         let record = |step: &Step| {
             let existing = step.allocation.as_ref().and_then(|id| by_id.get(id)).map(|r| (*r).clone());
             let want = step.desired.and_then(|i| desired.get(i));
             match (step.action, existing, want) {
-                (ChangeAction::Create, _, Some(want)) => Some(AllocationRecord {
-                    v: 1,
-                    id: AllocationId::new(&self.installation, self.ulid()),
-                    namespace: work.key.namespace.clone(),
-                    deployment: work.key.name.clone(),
-                    task: want.task.clone(),
-                    target: want.target.clone(),
-                    provider: step.placement.provider.clone(),
-                    offer: step.placement.offer.clone(),
-                    hourly: step.placement.hourly,
-                    replicas: step.placement.replicas,
-                    generation: work.record.generation,
-                    workload: want.workload.clone(),
-                    need: want.need,
-                    decision: want.decision.clone(),
-                    stage: Stage::Intended,
-                    superseded: false,
-                    attempt: 0,
-                    state: None,
-                    phase: Phase::Pending,
-                    created_at: now,
-                    meter: Some(Meter::default()),
-                }),
+                (ChangeAction::Create, _, Some(want)) => vec![make(step, want)],
+                // Another version comes beside it, and takes its place replica by replica.
+                (ChangeAction::Update, Some(mut r), Some(want)) if plan::needs_new_replicas(&r.workload, &want.workload) => {
+                    r.superseded = true;
+                    vec![make(step, want), r]
+                }
                 (ChangeAction::Update | ChangeAction::Resize, Some(mut r), Some(want)) => {
                     (r.replicas, r.hourly, r.offer) = (step.placement.replicas, step.placement.hourly, step.placement.offer.clone());
                     (r.workload, r.need) = (want.workload.clone(), want.need);
                     r.decision = want.decision.clone().or(r.decision);
+                    (r.superseded, r.wanted) = (false, Some(step.placement.replicas));
                     (r.generation, r.stage, r.attempt, r.phase) = (work.record.generation, Stage::Intended, r.attempt + 1, Phase::Starting);
-                    Some(r)
+                    vec![r]
                 }
                 (ChangeAction::Destroy, Some(mut r), _) => {
-                    let replaced = desired.iter().any(|d| d.task == r.task && d.target == r.target && !d.placements.is_empty());
+                    let replaced = desired.iter().any(|d| d.task == r.task && d.target == r.target && d.replicas > 0);
                     match replaced && r.phase != Phase::Gone && r.stage != Stage::Removing {
                         true => r.superseded = true,
                         false => r.stage = Stage::Removing,
                     }
-                    Some(r)
+                    vec![r]
                 }
-                (_, existing, _) => existing,
+                (_, existing, _) => existing.into_iter().collect(),
             }
         };
-        let mut records: Vec<AllocationRecord> = steps.iter().filter_map(record).collect();
-        self.retire(work, &mut records);
-        records
-    }
-
-    /// What has been superseded goes once its replacement is ready.
-    fn retire(&self, work: &Work, records: &mut [AllocationRecord]) {
-        let world = lock(&self.world);
-        let Some(entry) = world.deployments.get(&work.key) else { return };
-        let ready = |r: &AllocationRecord| r.stage == Stage::Applied && entry.allocations.get(&r.id).is_some_and(|l| l.is_ready());
-        let waiting: Vec<_> = records
-            .iter()
-            .filter(|r| !r.superseded && r.stage != Stage::Removing && !ready(r))
-            .map(|r| (r.task.clone(), r.target.clone()))
-            .collect();
-        for r in records.iter_mut().filter(|r| r.superseded && r.stage != Stage::Removing) {
-            let dead = matches!(r.phase, Phase::Gone | Phase::Failed | Phase::Succeeded);
-            if dead || !waiting.iter().any(|(task, target)| *task == r.task && *target == r.target) {
-                r.stage = Stage::Removing;
-            }
-        }
+        steps.iter().flat_map(record).collect()
     }
 
     /// Notes what the steps promise, so that the next batch does not promise it again.

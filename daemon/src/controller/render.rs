@@ -7,9 +7,9 @@ use tradewind_core::{
     manifest::Resolved,
     plugin::Snapshot,
     record::{AllocationRecord, DeploymentKey, Stage},
-    scaling,
+    rollout, scaling,
     units::MicroUsd,
-    view::{AllocationView, DeploymentSummary, DeploymentView, ScaleBounds, ScaleView, Status, TaskView},
+    view::{AllocationView, DeploymentSummary, DeploymentView, RolloutView, ScaleBounds, ScaleView, Status, TaskView},
     workload::{Phase, Run},
 };
 
@@ -29,6 +29,7 @@ pub(super) fn deployment(key: &DeploymentKey, entry: &Entry, snapshot: &Snapshot
         summary: summarise(key, entry, &tasks),
         observed_generation: entry.planned,
         updated_at: entry.record.updated_at,
+        rollout: entry.record.rollout.as_ref().map(RolloutView::from),
         tasks,
         manifest: entry.record.manifest.clone(),
     }
@@ -68,13 +69,17 @@ fn status(entry: &Entry, tasks: &[TaskView]) -> Status {
         Status::Pending
     } else if entry.planned != entry.record.generation {
         if entry.allocations.is_empty() { Status::Pending } else { Status::Progressing }
-    } else if any(Status::Failed) {
+    } else if any(Status::Failed) || stands(entry, rollout::Status::Failed) {
         Status::Failed
     } else if any(Status::Degraded) || (any(Status::Pending) && any(Status::Running)) {
         Status::Degraded
     } else if any(Status::Pending) {
         Status::Pending
-    } else if any(Status::Progressing) || leftovers {
+    } else if any(Status::Progressing)
+        || leftovers
+        || stands(entry, rollout::Status::Progressing)
+        || stands(entry, rollout::Status::Waiting)
+    {
         Status::Progressing
     } else if any(Status::Running) {
         Status::Running
@@ -90,7 +95,23 @@ fn message(entry: &Entry, tasks: &[TaskView]) -> String {
         return failure.message.clone();
     }
     let told = tasks.iter().find(|t| !t.message.is_empty());
-    told.map(|t| format!("{}: {}", t.name, t.message)).unwrap_or_default()
+    told.map(|t| format!("{}: {}", t.name, t.message)).or_else(|| update(entry)).unwrap_or_default()
+}
+
+fn stands(entry: &Entry, status: rollout::Status) -> bool {
+    entry.record.rollout.as_ref().is_some_and(|r| r.status == status)
+}
+
+/// What is to be said of the update to this generation.
+fn update(entry: &Entry) -> Option<String> {
+    let rollout = entry.record.rollout.as_ref()?;
+    match rollout.status {
+        rollout::Status::Failed => Some(format!("the update has failed: {}", rollout.reason)),
+        rollout::Status::Waiting => Some("the canary has reached its step: promote or abort it, or wait for the step to end".to_owned()),
+        rollout::Status::Keeping => Some("the old set stays for a while, for an instant return".to_owned()),
+        rollout::Status::Done if !rollout.reason.is_empty() => Some(format!("rolled back: {}", rollout.reason)),
+        _ => None,
+    }
 }
 
 fn tasks(entry: &Entry, snapshot: &Snapshot) -> Vec<TaskView> {
@@ -142,7 +163,8 @@ fn kind(run: &Run) -> &'static str {
 fn task_view(task: &Resolved, entry: &Entry, snapshot: &Snapshot) -> TaskView {
     let mine: Vec<&Live> = entry.allocations.values().filter(|l| l.record.task == task.name && l.record.target == task.target).collect();
     let current = || mine.iter().filter(|l| !l.record.superseded && l.record.stage != Stage::Removing);
-    let ready = current().map(|l| l.ready()).sum::<u32>().min(task.replicas);
+    // Old replicas serve until new ones do.
+    let ready = mine.iter().filter(|l| l.record.stage != Stage::Removing).map(|l| l.ready()).sum::<u32>().min(task.replicas);
     let unplaced = entry.unplaced.iter().find(|u| u.task == task.name && entry.planned == entry.record.generation);
     let missing = |l: &&&Live| !snapshot.providers.contains_key(&l.record.provider);
     let failure = mine.iter().find_map(|l| l.failure.clone()).or_else(|| current().find(missing).map(|l| provider_missing(&l.record)));
@@ -156,7 +178,7 @@ fn task_view(task: &Resolved, entry: &Entry, snapshot: &Snapshot) -> TaskView {
     } else if current().any(|l| bad(&l)) || (hopeless && ready < task.replicas) {
         Status::Failed
     } else if ready == task.replicas && failure.is_none() && current().all(|l| l.is_ready()) {
-        match (job, mine.iter().all(|l| !l.record.superseded)) {
+        match (job, stands(entry, rollout::Status::Keeping) || mine.iter().all(|l| !l.record.superseded)) {
             (_, false) => Status::Progressing,
             (true, true) => Status::Completed,
             (false, true) => Status::Running,
@@ -192,7 +214,13 @@ fn allocation_view(live: &Live, snapshot: &Snapshot) -> AllocationView {
     let replicas = observation.as_ref().map(|o| o.replicas.clone()).unwrap_or_default();
     let mut endpoints = observation.as_ref().map(|o| o.endpoints.clone()).unwrap_or_default();
     if endpoints.is_empty() {
-        endpoints = replicas.iter().flat_map(|r| r.endpoints.clone()).collect();
+        let serving = record.drain.map_or(u32::MAX, |d| d.to);
+        let ready: Vec<u32> = live.ready_now().filter(|i| *i < serving).collect();
+        endpoints = replicas.iter().filter(|r| ready.contains(&r.index)).flat_map(|r| r.endpoints.clone()).collect();
+    }
+    // Nobody is sent where nothing serves, or is about to end.
+    if record.traffic == Some(0) || record.stage == Stage::Removing {
+        endpoints.clear();
     }
     let missing = !snapshot.providers.contains_key(&record.provider);
     let message = match failure {
@@ -216,6 +244,8 @@ fn allocation_view(live: &Live, snapshot: &Snapshot) -> AllocationView {
         replica_status: replicas,
         message,
         superseded: record.superseded,
+        revision: record.generation,
+        traffic: record.traffic,
         created_at: record.created_at,
     }
 }

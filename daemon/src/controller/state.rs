@@ -13,6 +13,7 @@ use tradewind_core::{
     names::{AllocationId, InstanceName},
     record::{AllocationRecord, DeploymentKey, DeploymentRecord, Stage},
     store::Revision,
+    units::Instant,
     view::{HeldBack, UnplacedView},
     workload::{Health, Observation, Phase, Replica, Run},
 };
@@ -58,6 +59,11 @@ pub(super) struct Live {
     pub(super) record: AllocationRecord,
     pub(super) revision: Revision,
     pub(super) observation: Option<Observation>,
+    /// Since when which replica has been ready, and which ever was.
+    pub(super) ready_since: BTreeMap<u32, Instant>,
+    pub(super) was_ready: BTreeSet<u32>,
+    /// Only its size or its traffic changes with the call: what is known of its replicas stays true.
+    pub(super) resized: bool,
     /// Of the last call for what is recorded now, and how many failed in a row.
     pub(super) failure: Option<Failure>,
     pub(super) failures: u32,
@@ -289,6 +295,13 @@ impl Entry {
         self.allocations.values().filter(move |l| serves(&l.record))
     }
 
+    /// A record of the same spec: its update came further.
+    pub(super) fn advance(&mut self, record: DeploymentRecord, revision: Revision) {
+        if self.revision < revision {
+            (self.record, self.revision) = (Arc::new(record), revision);
+        }
+    }
+
     pub(super) fn actual(&self) -> Vec<AllocationRecord> {
         self.allocations.values().map(|l| l.record.clone()).collect()
     }
@@ -306,11 +319,32 @@ impl Flight {
 
 impl Live {
     pub(super) fn new(record: AllocationRecord, revision: Revision) -> Self {
-        Self { record, revision, observation: None, failure: None, failures: 0, flight: None, retry_at: None, asked: 0, unsure: false }
+        Self {
+            record,
+            revision,
+            observation: None,
+            ready_since: BTreeMap::new(),
+            was_ready: BTreeSet::new(),
+            resized: false,
+            failure: None,
+            failures: 0,
+            flight: None,
+            retry_at: None,
+            asked: 0,
+            unsure: false,
+        }
     }
 
     /// Another record of the same allocation. What failed before says nothing about what is intended now.
     fn replace(&mut self, record: AllocationRecord, revision: Revision) {
+        if record.workload != self.record.workload {
+            (self.ready_since, self.was_ready) = (BTreeMap::new(), BTreeSet::new());
+        }
+        self.ready_since.retain(|index, _| *index < record.replicas);
+        if record.attempt != self.record.attempt {
+            let same = record.workload == self.record.workload && record.state.is_some();
+            self.resized = same && (record.replicas, record.traffic) != (self.record.replicas, self.record.traffic);
+        }
         if (record.attempt, record.stage) != (self.record.attempt, self.record.stage) {
             (self.failure, self.failures, self.retry_at, self.asked) = (None, 0, None, 0);
         }
@@ -338,6 +372,11 @@ impl Live {
     pub(super) fn ready_replicas(&self) -> impl Iterator<Item = &Replica> {
         let replicas = self.observation.iter().flat_map(|o| &o.replicas);
         replicas.filter(|r| r.index < self.record.replicas && self.replica_ready(r))
+    }
+
+    /// The indices of those.
+    pub(super) fn ready_now(&self) -> impl Iterator<Item = u32> + '_ {
+        self.ready_replicas().map(|r| r.index)
     }
 
     fn replica_ready(&self, replica: &Replica) -> bool {

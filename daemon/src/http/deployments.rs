@@ -214,7 +214,7 @@ pub fn plan_docs(op: TransformOperation) -> TransformOperation {
 }
 
 /// The generation that the controller shall insist on.
-fn expected(app: &App, condition: Condition, namespace: &Namespace, name: &DeploymentName) -> Result<Option<u64>, Error> {
+pub(super) fn expected(app: &App, condition: Condition, namespace: &Namespace, name: &DeploymentName) -> Result<Option<u64>, Error> {
     match condition {
         Condition::None => Ok(None),
         Condition::Generation(n) => Ok(Some(n)),
@@ -226,7 +226,7 @@ fn expected(app: &App, condition: Condition, namespace: &Namespace, name: &Deplo
     }
 }
 
-fn accepted_response(accepted: Accepted) -> Result<Response, Error> {
+pub(super) fn accepted_response(accepted: Accepted) -> Result<Response, Error> {
     let status = if accepted.outcome == Outcome::Unchanged { StatusCode::OK } else { StatusCode::ACCEPTED };
     let location = format!("/v1/deployments/{}?namespace={}", accepted.name, accepted.namespace);
     let header = |name: HeaderName, text: String| HeaderValue::try_from(text).map(|v| (name, v)).map_err(|e| Error::Encode(e.into()));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::time::{Instant, sleep, timeout_at};
 use tradewind_core::{
+    rollout::{self, Cause},
     units::Millis,
     view::{DeploymentView, Status},
 };
@@ -118,10 +119,22 @@ fn judge(view: &DeploymentView, goal: Goal) -> Option<Result<(), Error>> {
     match summary.status {
         Status::Deleting => Some(Err(Error::Deleted { name: name() })),
         _ if view.observed_generation < generation => None,
+        _ if returned(view, generation) => Some(Err(Error::Failed { name: name(), message: state(view) })),
+        // It waits for someone: there is nothing to wait for here.
+        Status::Progressing if waits(view) => Some(Ok(())),
         Status::Running | Status::Idle | Status::Completed => Some(Ok(())),
         Status::Failed => Some(Err(Error::Failed { name: name(), message: state(view) })),
         Status::Pending | Status::Progressing | Status::Degraded => None,
     }
+}
+
+/// Whether a failed update has made way for what was healthy before it.
+fn returned(view: &DeploymentView, generation: u64) -> bool {
+    view.rollout.as_ref().is_some_and(|r| r.generation > generation && r.cause == Cause::Failure)
+}
+
+fn waits(view: &DeploymentView) -> bool {
+    view.rollout.as_ref().is_some_and(|r| r.status == rollout::Status::Waiting)
 }
 
 /// What is to be said of a deployment that is not as it should be.

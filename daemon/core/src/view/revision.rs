@@ -1,0 +1,75 @@
+//! Revisions and updates, as the API shows them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    manifest::Manifest,
+    rollout::{Cause, Mark, Rollout, Status},
+    units::Instant,
+};
+
+/// A revision whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionView {
+    #[serde(flatten)]
+    pub mark: Mark,
+    pub manifest: Manifest,
+    /// When it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff: Option<RevisionDiff>,
+}
+
+/// From another revision to this one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionDiff {
+    pub against: u64,
+    /// As a unified diff of the manifests as JSON.
+    pub text: String,
+    pub fields: Vec<FieldChange>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldChange {
+    pub path: String,
+    /// Absent: it was not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Value>,
+}
+
+/// Where the update to the current generation stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutView {
+    pub generation: u64,
+    pub status: Status,
+    pub cause: Cause,
+    /// The healthy revision that a failure returns to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
+    pub started_at: Instant,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The canary step it is at, from 0.
+    pub step: u32,
+}
+
+impl From<&Rollout> for RolloutView {
+    fn from(r: &Rollout) -> Self {
+        Self {
+            generation: r.generation,
+            status: r.status,
+            cause: r.cause,
+            from: r.from,
+            started_at: r.started_at,
+            reason: r.reason.clone(),
+            step: r.tasks.iter().map(|t| t.step).min().unwrap_or(0),
+        }
+    }
+}

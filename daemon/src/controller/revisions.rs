@@ -1,0 +1,269 @@
+//! Revisions: every accepted manifest is kept for a while, with who wrote it and what became of it, and can be returned to. Returning is a
+//! change like any other: it makes a new generation.
+
+use std::collections::BTreeMap;
+
+use tradewind_core::{
+    manifest::Manifest,
+    names::{Actor, DeploymentName, Namespace},
+    record::{DeploymentKey, DeploymentRecord, RevisionRecord},
+    rollout::{Cause, Mark, Outcome, Rollout, Status},
+    store::{self, Expect, Txn},
+    units::Instant,
+    view::{Accepted, FieldChange, Outcome as Written, RevisionDiff, RevisionView},
+};
+
+use super::{Error, Handle, handle, journal, lock};
+
+impl Handle {
+    /// The kept revisions of a deployment, newest first.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn revisions(&self, namespace: &Namespace, name: &DeploymentName) -> Result<Vec<Mark>, Error> {
+        let (_, record) = self.found(namespace, name)?;
+        Ok(record.revisions.iter().rev().cloned().collect())
+    }
+
+    /// One revision, with its manifest; `against` another one, with what differs.
+    ///
+    /// # Errors
+    /// `NotFound` for a revision that is not kept (any more).
+    pub async fn revision(
+        &self,
+        namespace: &Namespace,
+        name: &DeploymentName,
+        n: u64,
+        against: Option<u64>,
+    ) -> Result<RevisionView, Error> {
+        let (key, record) = self.found(namespace, name)?;
+        let Some(mark) = record.revisions.iter().find(|m| m.generation == n).cloned() else { return Err(missing(&key, n)) };
+        let manifest = self.manifest_of(&key, n).await?;
+        let diff = match against {
+            Some(other) => Some(difference(other, &self.manifest_of(&key, other).await?, n, &manifest)),
+            None => None,
+        };
+        Ok(RevisionView { mark, manifest, diff })
+    }
+
+    /// Returns to an earlier revision; none: the last healthy one before the current.
+    ///
+    /// # Errors
+    /// `NotFound` without such a revision, `Generation`, `Deleting`, or the state can't be written.
+    pub async fn rollback(
+        &self,
+        actor: &Actor,
+        namespace: &Namespace,
+        name: &DeploymentName,
+        to: Option<u64>,
+        if_generation: Option<u64>,
+    ) -> Result<Accepted, Error> {
+        let (key, _) = self.found(namespace, name)?;
+        self.return_to(actor, &key, to, if_generation, Cause::Rollback, "").await
+    }
+
+    /// Breaks the update off that is under way, and returns to what was healthy before it.
+    ///
+    /// # Errors
+    /// `Invalid` when none is under way, and those of `rollback`.
+    pub async fn abort(
+        &self,
+        actor: &Actor,
+        namespace: &Namespace,
+        name: &DeploymentName,
+        if_generation: Option<u64>,
+    ) -> Result<Accepted, Error> {
+        let (key, record) = self.found(namespace, name)?;
+        let under_way = record.rollout.as_ref().filter(|r| r.status != Status::Done);
+        let Some(from) = under_way.and_then(|r| r.from) else { return Err(nothing(&key, "abort")) };
+        self.return_to(actor, &key, Some(from), if_generation, Cause::Abort, "").await
+    }
+
+    /// Lets an update pass what it waits for: a canary's step, or the time for which blue-green keeps the old set.
+    ///
+    /// # Errors
+    /// `Invalid` when it waits for nothing, `NotFound`, `Generation`, or the state can't be written.
+    pub async fn promote(
+        &self,
+        actor: &Actor,
+        namespace: &Namespace,
+        name: &DeploymentName,
+        if_generation: Option<u64>,
+    ) -> Result<Accepted, Error> {
+        loop {
+            let (key, record, revision) = self.found_at(namespace, name)?;
+            handle::check_generation(&key, if_generation, record.generation)?;
+            let waits = |r: &&Rollout| matches!(r.status, Status::Waiting | Status::Keeping);
+            let Some(rollout) = record.rollout.as_ref().filter(waits) else { return Err(nothing(&key, "promote")) };
+            let mut after = (*record).clone();
+            let step = rollout.tasks.iter().map(|t| t.step).min().unwrap_or(0);
+            after.rollout = Some(Rollout { promoted: rollout.promoted.max(step) + 1, ..rollout.clone() });
+            let expect = Expect::AtRevision { key: key.path(), revision };
+            match self.write_same(actor, &key, after, expect, "RolloutPromoted").await {
+                Err(Error::Store(store::Error::Conflict { .. })) => tokio::task::yield_now().await,
+                Err(error) => return Err(error),
+                Ok(generation) => {
+                    let (namespace, name) = (key.namespace, key.name);
+                    return Ok(Accepted { namespace, name, generation, outcome: Written::Updated });
+                }
+            }
+        }
+    }
+
+    pub(super) async fn return_to(
+        &self,
+        actor: &Actor,
+        key: &DeploymentKey,
+        to: Option<u64>,
+        if_generation: Option<u64>,
+        cause: Cause,
+        why: &str,
+    ) -> Result<Accepted, Error> {
+        let (_, record) = self.found(&key.namespace, &key.name)?;
+        let healthy = |m: &&Mark| m.generation < record.generation && m.outcome == Outcome::Healthy;
+        let last = record.revisions.iter().rev().find(healthy).map(|m| m.generation);
+        let Some(to) = to.or(last) else {
+            return Err(Error::NotFound { what: "healthy revision before the current of", name: key.to_string() });
+        };
+        let manifest = self.manifest_of(key, to).await?;
+        let generation = if_generation.or(Some(record.generation));
+        self.write_manifest(actor, manifest, generation, Why { cause, of: Some(to), reason: why.to_owned() }).await
+    }
+
+    async fn manifest_of(&self, key: &DeploymentKey, n: u64) -> Result<Manifest, Error> {
+        match self.shared.store.get(&key.revision_path(n)).await? {
+            Some(stored) => Ok(journal::decode::<RevisionRecord>(&stored)?.manifest),
+            None => Err(missing(key, n)),
+        }
+    }
+
+    fn found(&self, namespace: &Namespace, name: &DeploymentName) -> Result<(DeploymentKey, std::sync::Arc<DeploymentRecord>), Error> {
+        self.found_at(namespace, name).map(|(key, record, _)| (key, record))
+    }
+
+    fn found_at(
+        &self,
+        namespace: &Namespace,
+        name: &DeploymentName,
+    ) -> Result<(DeploymentKey, std::sync::Arc<DeploymentRecord>, store::Revision), Error> {
+        let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
+        let found = lock(&self.shared.world).deployments.get(&key).map(|e| (e.record.clone(), e.revision));
+        let Some((record, revision)) = found else { return Err(handle::not_found(&key)) };
+        Ok((key, record, revision))
+    }
+}
+
+/// Why a manifest is written.
+#[derive(Debug, Clone)]
+pub(super) struct Why {
+    pub(super) cause: Cause,
+    pub(super) of: Option<u64>,
+    pub(super) reason: String,
+}
+
+impl Why {
+    pub(super) fn put() -> Self {
+        Self { cause: Cause::Put, of: None, reason: String::new() }
+    }
+
+    /// The name of the event.
+    pub(super) fn event(&self) -> &'static str {
+        match self.cause {
+            Cause::Put => "DeploymentUpdated",
+            Cause::Rollback | Cause::Abort | Cause::Failure => "RolledBack",
+        }
+    }
+
+    /// What the event says.
+    pub(super) fn message(&self, generation: u64) -> String {
+        match (self.of, self.cause) {
+            (None, _) => format!("generation {generation}"),
+            (Some(of), Cause::Failure) => format!("generation {generation} is as {of}: {}", self.reason),
+            (Some(of), Cause::Abort) => format!("generation {generation} is as {of}: the update was broken off"),
+            (Some(of), _) => format!("generation {generation} is as {of}"),
+        }
+    }
+}
+
+/// Gives a record its new revision: the mark, the update to it, and the manifest. What is beyond `keep` goes, but never the last healthy one.
+pub(super) fn revise(
+    mut txn: Txn,
+    record: &mut DeploymentRecord,
+    key: &DeploymentKey,
+    actor: &Actor,
+    why: &Why,
+    keep: usize,
+    now: Instant,
+) -> Result<Txn, store::Error> {
+    for mark in record.revisions.iter_mut().filter(|m| m.outcome == Outcome::RollingOut) {
+        mark.outcome = Outcome::Superseded;
+    }
+    let healthy = record.revisions.iter().rev().find(|m| m.outcome == Outcome::Healthy).map(|m| m.generation);
+    record.revisions.push(Mark {
+        generation: record.generation,
+        at: now,
+        actor: actor.to_string(),
+        cause: why.cause,
+        of: why.of,
+        outcome: Outcome::RollingOut,
+        reason: why.reason.clone(),
+    });
+    record.rollout = Some(Rollout { reason: why.reason.clone(), ..Rollout::new(record.generation, healthy, why.cause, now) });
+    let mut surplus = record.revisions.len().saturating_sub(keep.max(1));
+    let current = record.generation;
+    let mut gone = Vec::new();
+    record.revisions.retain(|m| {
+        let goes = surplus > 0 && m.generation != current && Some(m.generation) != healthy;
+        if goes {
+            surplus -= 1;
+            gone.push(m.generation);
+        }
+        !goes
+    });
+    for generation in gone {
+        txn = txn.delete(key.revision_path(generation));
+    }
+    let kept = RevisionRecord { v: 1, generation: current, manifest: record.manifest.clone() };
+    Ok(txn.put(key.revision_path(current), journal::encode(&kept)?))
+}
+
+fn missing(key: &DeploymentKey, n: u64) -> Error {
+    Error::NotFound { what: "kept revision", name: format!("{key}/{n}") }
+}
+
+fn nothing(key: &DeploymentKey, what: &str) -> Error {
+    Error::Invalid { path: "name".to_owned(), message: format!("there is nothing to {what}: no update of \"{key}\" waits for it") }
+}
+
+/// What differs between two manifests: as text, and field by field.
+fn difference(from: u64, old: &Manifest, to: u64, new: &Manifest) -> RevisionDiff {
+    let tree = |m: &Manifest| serde_json::to_value(m).unwrap_or_default();
+    let text = |v: &serde_json::Value| serde_json::to_string_pretty(v).unwrap_or_default() + "\n";
+    let (old, new) = (tree(old), tree(new));
+    let (before, after) = (text(&old), text(&new));
+    let diff = similar::TextDiff::from_lines(&before, &after);
+    let unified = diff.unified_diff().header(&format!("revision {from}"), &format!("revision {to}")).to_string();
+    let (mut left, mut right) = (BTreeMap::new(), BTreeMap::new());
+    leaves(&old, String::new(), &mut left);
+    leaves(&new, String::new(), &mut right);
+    let paths: std::collections::BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+    let changes = paths.into_iter().filter(|p| left.get(*p) != right.get(*p));
+    let fields = changes.map(|p| FieldChange { path: p.clone(), before: left.get(p).cloned(), after: right.get(p).cloned() }).collect();
+    RevisionDiff { against: from, text: unified, fields }
+}
+
+fn leaves(value: &serde_json::Value, at: String, out: &mut BTreeMap<String, serde_json::Value>) {
+    match value {
+        serde_json::Value::Object(map) if !map.is_empty() => {
+            for (key, inner) in map {
+                leaves(inner, if at.is_empty() { key.clone() } else { format!("{at}.{key}") }, out);
+            }
+        }
+        serde_json::Value::Array(list) if !list.is_empty() => {
+            list.iter().enumerate().for_each(|(i, inner)| leaves(inner, format!("{at}[{i}]"), out));
+        }
+        scalar => {
+            out.insert(at, scalar.clone());
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `/v1/deployments/{name}/revisions`, and what is done with them: roll back, promote, abort.
+
+use aide::transform::TransformOperation;
+use axum::{Json, extract::State, response::Response};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tradewind_core::{
+    names::{DeploymentName, Namespace},
+    rollout::Mark,
+    view::{Accepted, RevisionView},
+};
+
+use super::{
+    App, Error,
+    auth::Caller,
+    deployments::{InNamespace, Name, accepted_response, expected},
+    extract::{Condition, OptionalJson, Path, Query},
+};
+
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct Numbered {
+    pub name: DeploymentName,
+    pub generation: u64,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Against {
+    /// Default: `default`.
+    #[serde(default = "Namespace::default_namespace")]
+    namespace: Namespace,
+    /// Another revision: the answer says what differs from it.
+    #[serde(default)]
+    against: Option<u64>,
+}
+
+/// Where to go back to.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackTo {
+    /// A kept revision. Default: the last healthy one before the current.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<u64>,
+}
+
+pub async fn list(
+    State(app): State<App>,
+    Path(Name { name }): Path<Name>,
+    Query(query): Query<InNamespace>,
+) -> Result<Json<Vec<Mark>>, Error> {
+    Ok(Json(app.controller.revisions(&query.namespace, &name)?))
+}
+
+pub fn list_docs(op: TransformOperation) -> TransformOperation {
+    op.id("listRevisions")
+        .tag("deployments")
+        .summary("List a deployment's kept revisions, newest first")
+        .description("Each with who made it, why, and what became of it.")
+}
+
+pub async fn get(
+    State(app): State<App>,
+    Path(Numbered { name, generation }): Path<Numbered>,
+    Query(query): Query<Against>,
+) -> Result<Json<RevisionView>, Error> {
+    Ok(Json(app.controller.revision(&query.namespace, &name, generation, query.against).await?))
+}
+
+pub fn get_docs(op: TransformOperation) -> TransformOperation {
+    op.id("getRevision").tag("deployments").summary("Read a revision's manifest, and what differs from another one")
+}
+
+pub async fn rollback(
+    State(app): State<App>,
+    caller: Caller,
+    Path(Name { name }): Path<Name>,
+    Query(query): Query<InNamespace>,
+    condition: Condition,
+    OptionalJson(body): OptionalJson<RollbackTo>,
+) -> Result<Response, Error> {
+    let generation = expected(&app, condition, &query.namespace, &name)?;
+    let to = body.unwrap_or_default().to;
+    accepted_response(app.controller.rollback(&caller.actor, &query.namespace, &name, to, generation).await?)
+}
+
+pub fn rollback_docs(op: TransformOperation) -> TransformOperation {
+    op.id("rollbackDeployment")
+        .tag("deployments")
+        .summary("Return to an earlier revision")
+        .description("Makes a new generation with that revision's manifest. Without a body: the last healthy revision before the current.")
+        .response::<202, Json<Accepted>>()
+        .response::<200, Json<Accepted>>()
+        .default_response::<Error>()
+}
+
+pub async fn promote(
+    State(app): State<App>,
+    caller: Caller,
+    Path(Name { name }): Path<Name>,
+    Query(query): Query<InNamespace>,
+    condition: Condition,
+) -> Result<Response, Error> {
+    let generation = expected(&app, condition, &query.namespace, &name)?;
+    accepted_response(app.controller.promote(&caller.actor, &query.namespace, &name, generation).await?)
+}
+
+pub fn promote_docs(op: TransformOperation) -> TransformOperation {
+    op.id("promoteDeployment")
+        .tag("deployments")
+        .summary("Let an update pass what it waits for")
+        .description("A canary goes on to its next step; blue-green gives up the old set before its time.")
+        .response::<202, Json<Accepted>>()
+        .default_response::<Error>()
+}
+
+pub async fn abort(
+    State(app): State<App>,
+    caller: Caller,
+    Path(Name { name }): Path<Name>,
+    Query(query): Query<InNamespace>,
+    condition: Condition,
+) -> Result<Response, Error> {
+    let generation = expected(&app, condition, &query.namespace, &name)?;
+    accepted_response(app.controller.abort(&caller.actor, &query.namespace, &name, generation).await?)
+}
+
+pub fn abort_docs(op: TransformOperation) -> TransformOperation {
+    op.id("abortDeployment")
+        .tag("deployments")
+        .summary("Break an update off, and return to the last healthy revision")
+        .response::<202, Json<Accepted>>()
+        .default_response::<Error>()
+}
