@@ -5,6 +5,7 @@ use axum::{Json, extract::State, response::Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
+    identity::Role,
     names::{DeploymentName, Namespace},
     rollout::Mark,
     view::{Accepted, RevisionView},
@@ -12,6 +13,7 @@ use tradewind_core::{
 
 use super::{
     App, Error,
+    access::{Reach, needs},
     auth::Caller,
     deployments::{InNamespace, Name, accepted_response, expected},
     extract::{Condition, OptionalJson, Path, Query},
@@ -53,6 +55,7 @@ pub async fn list(
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {
     op.id("listRevisions")
+        .with(needs(Role::Viewer, Reach::Query))
         .tag("deployments")
         .summary("List a deployment's kept revisions, newest first")
         .description("Each with who made it, why, and what became of it.")
@@ -67,7 +70,10 @@ pub async fn get(
 }
 
 pub fn get_docs(op: TransformOperation) -> TransformOperation {
-    op.id("getRevision").tag("deployments").summary("Read a revision's manifest, and what differs from another one")
+    op.id("getRevision")
+        .with(needs(Role::Viewer, Reach::Query))
+        .tag("deployments")
+        .summary("Read a revision's manifest, and what differs from another one")
 }
 
 pub async fn rollback(
@@ -85,6 +91,7 @@ pub async fn rollback(
 
 pub fn rollback_docs(op: TransformOperation) -> TransformOperation {
     op.id("rollbackDeployment")
+        .with(needs(Role::Operator, Reach::Query))
         .tag("deployments")
         .summary("Return to an earlier revision")
         .description("Makes a new generation with that revision's manifest. Without a body: the last healthy revision before the current.")
@@ -106,6 +113,7 @@ pub async fn promote(
 
 pub fn promote_docs(op: TransformOperation) -> TransformOperation {
     op.id("promoteDeployment")
+        .with(needs(Role::Operator, Reach::Query))
         .tag("deployments")
         .summary("Let an update pass what it waits for")
         .description("A canary goes on to its next step; blue-green gives up the old set before its time.")
@@ -126,6 +134,7 @@ pub async fn abort(
 
 pub fn abort_docs(op: TransformOperation) -> TransformOperation {
     op.id("abortDeployment")
+        .with(needs(Role::Operator, Reach::Query))
         .tag("deployments")
         .summary("Break an update off, and return to the last healthy revision")
         .response::<202, Json<Accepted>>()
