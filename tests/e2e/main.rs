@@ -14,6 +14,7 @@ mod jobs;
 mod reload;
 mod resilience;
 mod restart;
+mod rollout;
 mod scale;
 mod services;
 mod storage;

@@ -139,7 +139,7 @@ impl Shared {
                     }
                 } else {
                     let place = format!("{}/{}", record.provider, record.offer.region);
-                    let message = format!("{} × {} placed on {place} ({})", record.replicas, record.task, record.offer.id);
+                    let message = format!("{} × {} placed on {place} ({})", record.goal(), record.task, record.offer.id);
                     let mut placed = changing(allocation_event(Severity::Info, "AllocationPlaced", record, message), None, Some(record));
                     placed.cause = record.decision.clone().map(Cause::Decision);
                     txn = self.tell(txn, placed)?;
