@@ -71,9 +71,6 @@ impl Book {
 
     /// Replicas that an offer could still take when it was last quoted. None: it is not known.
     pub(super) fn room(&self, provider: &InstanceName, offer: &str, needs: &Resources) -> Option<u32> {
-        if lock(&self.cooling).get(&(provider.clone(), Arc::from(offer))).is_some_and(|until| *until > Tick::now()) {
-            return Some(0);
-        }
         let quotes = lock(&self.quotes);
         let answer = quotes.get(provider)?.answer.as_ref().ok()?;
         let offer = answer.iter().find(|o| &*o.id == offer)?;
