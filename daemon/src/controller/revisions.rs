@@ -202,7 +202,7 @@ pub(super) fn revise(
     record.revisions.push(Mark {
         generation: record.generation,
         at: now,
-        actor: actor.to_string(),
+        actor: actor.as_str().to_owned(),
         cause: why.cause,
         of: why.of,
         outcome: Outcome::RollingOut,

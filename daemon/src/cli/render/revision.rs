@@ -32,7 +32,7 @@ pub fn status(out: &Output, view: &DeploymentView) -> String {
         text = format!("{text} ({})", view.summary.message);
     }
     let rows = view.tasks.iter().flat_map(|t| {
-        t.allocations.iter().map(|a| {
+        t.allocations.iter().map(move |a| {
             [
                 out.cell(&t.name, Plain),
                 out.cell(a.revision, Plain),
