@@ -165,7 +165,6 @@ impl Shared {
 
     /// Takes observations in. Answers the allocations that are still on their way.
     async fn take_in(&self, observations: Vec<Observation>) -> BTreeSet<AllocationId> {
-        let now = self.clock.now();
         let mut on_their_way = BTreeSet::new();
         let mut changed: BTreeMap<AllocationId, AllocationRecord> = BTreeMap::new();
         let mut txn = Txn::new();

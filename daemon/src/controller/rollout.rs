@@ -95,12 +95,12 @@ impl Shared {
                 .min();
             out.again = [out.again, moves.again, crowded, ready_at].into_iter().flatten().min();
         }
-        self.judge(work, rollout, &told, now, &mut out);
+        self.weigh(work, rollout, &told, now, &mut out);
         out
     }
 
     /// Takes in where the update stands by now.
-    fn judge(&self, work: &Work, mut rollout: Rollout, told: &[Told], now: Instant, out: &mut Rolled) {
+    fn weigh(&self, work: &Work, mut rollout: Rollout, told: &[Told], now: Instant, out: &mut Rolled) {
         let (standing, again) = rollout.judge(told, now);
         out.again = [out.again, again].into_iter().flatten().min();
         let mut record = (*work.record).clone();
