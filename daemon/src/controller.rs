@@ -4,12 +4,16 @@
 mod apply;
 mod audit;
 mod budget;
+mod checks;
 mod decide;
 mod handle;
+mod health;
+mod hedge;
 mod journal;
 mod landing;
 mod lanes;
 mod logs;
+mod lost;
 mod namespaces;
 mod observe;
 mod offers;
@@ -29,7 +33,7 @@ use futures::stream::BoxStream;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
-    capability::Clock,
+    capability::{Clock, Prober},
     failure::Failure,
     identity::Scope,
     names::{AllocationId, DeploymentName, InstallationId, InstanceName, Namespace, TaskName},
@@ -123,6 +127,7 @@ pub struct Surroundings {
     /// Changes with every change of the set of plugins.
     pub plugin_changes: watch::Receiver<u64>,
     pub clock: Arc<dyn Clock>,
+    pub prober: Arc<dyn Prober>,
     pub hints: Hints,
 }
 
@@ -143,6 +148,8 @@ struct Shared {
     plugins: Arc<dyn Plugins>,
     plugin_changes: watch::Receiver<u64>,
     clock: Arc<dyn Clock>,
+    prober: Arc<dyn Prober>,
+    checking: checks::Checking,
     world: Mutex<World>,
     /// There may be something to decide.
     wake: Notify,
@@ -152,6 +159,7 @@ struct Shared {
     namespaces: Mutex<namespaces::Book>,
     standings: Mutex<preempt::Standings>,
     scaler: scale::Scaler,
+    silent: lost::Silent,
     ids: Mutex<ulid::Generator>,
     lanes: lanes::Lanes,
     board: standing::Board,
@@ -171,7 +179,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// # Errors
 /// The state can't be read, or has a document that this version does not understand.
 pub async fn start(options: Options, surroundings: Surroundings) -> Result<Controller, Error> {
-    let Surroundings { store, plugins, plugin_changes, clock, hints } = surroundings;
+    let Surroundings { store, plugins, plugin_changes, clock, prober, hints } = surroundings;
     let mut world = load(store.as_ref()).await?;
     let namespaces = namespaces::Book::load(store.as_ref(), &mut world).await?;
     let ids = journal::generator(store.as_ref()).await?;
@@ -186,6 +194,8 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         plugins,
         plugin_changes,
         clock,
+        prober,
+        checking: checks::Checking::default(),
         world: Mutex::new(world),
         wake: Notify::new(),
         watchlist: observe::Watchlist::default(),
@@ -194,10 +204,15 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         standings: Mutex::default(),
         ids: Mutex::new(ids),
         scaler: scale::Scaler::default(),
+        silent: lost::Silent::default(),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     });
-    lock(&shared.world).mark_all();
+    {
+        let mut world = lock(&shared.world);
+        shared.silent.resume(&world);
+        world.mark_all();
+    }
     shared.renew(&shared.plugins.snapshot());
     shared.tasks.spawn(shared.clone().schedule());
     shared.tasks.spawn(shared.clone().watch_allocations(hints));

@@ -190,6 +190,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
         plugins: Arc::new(plugins.clone()),
         plugin_changes: plugins.handle().subscribe(),
         clock,
+        prober: Arc::new(tradewind_cloud::probe::Checks::default()),
         hints: hints(&processes),
     };
     let controller = controller::start(controller_options(config), surroundings).await.map_err(|e| Error::Controller(Box::new(e)))?;

@@ -8,6 +8,8 @@ mod budgets;
 mod crash;
 mod faults;
 mod fixture;
+mod health;
+mod hedge;
 mod history;
 mod identity;
 mod jobs;

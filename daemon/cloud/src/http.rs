@@ -20,6 +20,7 @@ use tradewind_core::{
 };
 use url::{Host, Url};
 
+pub(crate) use self::address::is_private;
 use self::allow::Pattern;
 
 const LONGEST_URL: usize = 16 << 10;

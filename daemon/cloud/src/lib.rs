@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod http;
+pub mod probe;
 pub mod process;
 
 pub use clock::SystemClock;

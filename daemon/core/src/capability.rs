@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     failure::Failure,
-    grant::{HttpGrant, ProcessGrant},
+    grant::{HttpGrant, ProbeGrant, ProcessGrant},
     names::{AllocationId, InstanceName},
     units::{Instant, Millis},
-    workload::{ConfigFile, Endpoint, EnvVar, Health, LogChunk, LogQuery, Phase, Port, Probe, Resources, Usage},
+    workload::{Check, ConfigFile, Endpoint, EnvVar, Health, LogChunk, LogQuery, Phase, Port, Probe, Resources, Usage},
 };
 
 /// Names a process: one replica of an allocation of a plugin instance.
@@ -108,6 +108,21 @@ pub struct HttpResponse {
 #[async_trait]
 pub trait Http: Send + Sync {
     async fn send(&self, owner: &InstanceName, grant: &HttpGrant, request: HttpRequest) -> Result<HttpResponse, Failure>;
+}
+
+/// Why a check of an endpoint did not succeed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Unwell {
+    /// It can't be made: nothing is known of the endpoint.
+    NotGranted(Box<Failure>),
+    /// It was made, with this reason for its failure.
+    Failing(String),
+}
+
+/// Checks of endpoints that plugins report, made by the daemon itself where the cloud does not know how a replica is.
+#[async_trait]
+pub trait Prober: Send + Sync {
+    async fn probe(&self, grant: Option<&ProbeGrant>, endpoint: &Endpoint, check: &Check, timeout: Millis) -> Result<(), Unwell>;
 }
 
 /// The host's clocks. Everything that needs time gets it from here, so that tests can hold it still.

@@ -10,6 +10,8 @@ use crate::units::{Bytes, Millis};
 pub struct Grants {
     pub process: Option<ProcessGrant>,
     pub http: Option<HttpGrant>,
+    /// Not lent to the plugin: what the daemon itself may do with the addresses that it reports.
+    pub probe: Option<ProbeGrant>,
 }
 
 /// Processes on the daemon's machine, run as the daemon's user.
@@ -94,6 +96,15 @@ impl HttpGrant {
     fn default_timeout() -> Millis {
         Millis::from_secs(30)
     }
+}
+
+/// Health checks that the daemon makes of the endpoints this instance reports, where its cloud does not know how a replica is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ProbeGrant {
+    /// `*` for all public addresses; `vm.example.com` or `*.example.com` for public ones of these names; `10.0.0.0/8` or an address for
+    /// exactly those, private ones included. Link-local and metadata addresses never.
+    pub hosts: Vec<String>,
 }
 
 /// A credential that the host injects. Its value comes from the daemon's surroundings and stays there.

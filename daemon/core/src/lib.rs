@@ -8,6 +8,8 @@ pub mod cost;
 pub mod difference;
 pub mod failure;
 pub mod grant;
+pub mod health;
+pub mod hedge;
 pub mod identity;
 pub mod ledger;
 pub mod manifest;

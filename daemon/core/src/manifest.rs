@@ -6,6 +6,7 @@ mod json;
 pub mod namespace;
 mod parse;
 mod read;
+mod recovery;
 mod repeated;
 mod resolve;
 mod scale;
@@ -27,6 +28,7 @@ use crate::{
 
 pub use forms::{EnvSpec, GpuSpec, PortSpec};
 pub use parse::{Format, Invalid, Problem, parse};
+pub use recovery::{HedgeSpec, PortionSpec, RecoverySpec};
 pub use resolve::{Constraints, Resolved, Target, resolve};
 pub use scale::{MetricTarget, ScaleSpec, ScaleTarget, Stabilization};
 pub use schema::json_schema;
@@ -92,6 +94,12 @@ pub struct Spec {
     /// Tasks that run to their end, by name.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub jobs: IndexMap<TaskName, Job>,
+    /// How what fails is brought back, for every task.
+    #[serde(default, skip_serializing_if = "RecoverySpec::is_empty")]
+    pub recovery: RecoverySpec,
+    /// For every service: new replicas are asked for in several places at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<HedgeSpec>,
     /// Places where listed services must run, each in full. Without targets the policy chooses the places. Jobs are never pinned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<TargetSpec>,
@@ -216,6 +224,9 @@ macro_rules! task {
             /// Constraints of this task, on top of the deployment's.
             #[serde(default, skip_serializing_if = "Placement::is_empty")]
             pub placement: Placement,
+            /// How it is brought back when it fails. What is left out is the deployment's.
+            #[serde(default, skip_serializing_if = "RecoverySpec::is_empty")]
+            pub recovery: RecoverySpec,
             /// How it is asked to end. Default: TERM, and KILL after 10s.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub stop: Option<StopSpec>,
@@ -248,6 +259,9 @@ task! {
         /// How a new version takes the place of the old one, where it differs from the deployment's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         update: Option<UpdateSpec>,
+        /// New replicas are asked for in several places at once. Default: the deployment's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hedge: Option<HedgeSpec>,
     }
 }
 

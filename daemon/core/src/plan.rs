@@ -1,6 +1,7 @@
 //! The plan: desired minus actual. Pure; the same code serves a dry run and the controller.
 
 use crate::{
+    hedge::Rival,
     manifest::{Resolved, Target},
     names::{AllocationId, DecisionId, Digest, InstanceName, TaskName},
     placement::{Need, Want},
@@ -30,6 +31,8 @@ pub struct Desired {
     pub placements: Vec<Placement>,
     /// In all, those without a place included.
     pub replicas: u32,
+    /// Where else it could be asked for, best first; for tasks that hedge.
+    pub rivals: Vec<Rival>,
     /// None: nothing had to be decided.
     pub decision: Option<DecisionId>,
 }
@@ -189,7 +192,8 @@ pub fn plan(desired: &[Desired], actual: &[AllocationRecord]) -> Vec<Step> {
 
 /// Whether what gives way could take over again: what works.
 fn returns(record: &AllocationRecord) -> bool {
-    record.superseded && matches!(record.phase, Phase::Running | Phase::Starting | Phase::Pending)
+    let sound = !record.lost && record.recovery.here == 0;
+    record.superseded && sound && matches!(record.phase, Phase::Running | Phase::Starting | Phase::Pending)
 }
 
 fn change(record: &AllocationRecord, want: &Desired, placement: &Placement) -> (ChangeAction, String) {
@@ -257,6 +261,7 @@ mod tests {
                 replicas: places.values().sum(),
                 workload: workload(variant),
                 need: Digest::of(&[variant]),
+                rivals: Vec::new(),
                 placements: places.into_iter().map(|(o, n)| placement(OFFERS[o], n)).collect(),
                 decision: None,
             };
@@ -298,6 +303,9 @@ mod tests {
                 phase: Phase::Running,
                 created_at: Instant(0),
                 meter: None,
+                recovery: Default::default(),
+                lost: false,
+                hedge: None,
             });
         }
         after

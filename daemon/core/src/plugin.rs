@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     failure::Failure,
+    grant::ProbeGrant,
     names::{AllocationId, Digest, InstanceName},
     offer::{Offer, OffersQuery},
     placement,
@@ -49,6 +50,8 @@ pub struct Features {
     pub secrets: bool,
     pub files: bool,
     pub resize: bool,
+    /// Checks that are commands, run beside the workload. Known by the host: they need processes.
+    pub command_checks: bool,
     pub logs: bool,
 }
 
@@ -82,6 +85,8 @@ pub trait Provider: Send + Sync {
     fn features(&self) -> Features;
     /// Calls of this instance at once; further ones wait.
     fn concurrency(&self) -> u32;
+    /// What the daemon may check of what this provider reports.
+    fn probe_grant(&self) -> Option<&ProbeGrant>;
     async fn check(&self) -> Result<Vec<Condition>, Failure>;
     async fn offers(&self, query: &OffersQuery) -> Result<Vec<Offer>, Failure>;
     async fn apply(&self, allocation: &Allocation, prior: Option<&[u8]>) -> Result<Vec<u8>, Failure>;

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
+    health::Recovery,
+    hedge::Hedge,
     ledger::{Ledger, Meter},
     manifest::{Manifest, Target, namespace},
     names::{AllocationId, DecisionId, DeploymentName, Digest, InstallationId, InstanceName, Namespace, TaskName},
@@ -192,6 +194,15 @@ pub struct AllocationRecord {
     /// What it costs, for the namespace's ledger. None: written before there were meters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meter: Option<Meter>,
+    /// Failures so far, and when it is tried again.
+    #[serde(default, skip_serializing_if = "Recovery::is_empty")]
+    pub recovery: Recovery,
+    /// Its place has been silent for too long: other replicas take over, and this one goes when its place answers again.
+    #[serde(default)]
+    pub lost: bool,
+    /// Asked for beside others, of which one will stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<Hedge>,
 }
 
 impl AllocationRecord {

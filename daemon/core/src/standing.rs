@@ -169,6 +169,11 @@ impl Standings {
         self.places.entry(place.clone()).or_default().rates.ready(now, took);
     }
 
+    /// Leaves an offer alone for a while for a reason that is known elsewhere.
+    pub fn leave(&mut self, provider: &InstanceName, offer: &str, cause: &Failure, now: Millis) {
+        self.cool(provider, Cooled::Offer(offer.to_owned()), cause, now);
+    }
+
     fn cool(&mut self, provider: &InstanceName, what: Cooled, failure: &Failure, now: Millis) {
         let cooling = self.cooling.entry((provider.clone(), what));
         let cooling = cooling.or_insert_with(|| Cooling { until: now, cause: String::new(), times: 0 });

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     failure::Failure,
+    health::Recovery,
     manifest::{Manifest, Target},
     names::{AllocationId, DecisionId, DeploymentName, Digest, InstanceName, Namespace, TaskName},
     offer::{Offer, PriceUnit},
@@ -160,6 +161,15 @@ pub struct AllocationView {
     /// Thousandths of the task's traffic; absent: in proportion to its replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<u32>,
+    /// Its place does not answer: others take over.
+    #[serde(default)]
+    pub lost: bool,
+    /// Asked for beside others, of which the first that is ready stays.
+    #[serde(default)]
+    pub hedged: bool,
+    /// Failures so far, and when it is tried again.
+    #[serde(default, skip_serializing_if = "Recovery::is_empty")]
+    pub recovery: Recovery,
     pub created_at: Instant,
 }
 

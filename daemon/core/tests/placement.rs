@@ -34,6 +34,7 @@ fn table(offers: Vec<PlacedOffer>) -> Table {
         secrets: true,
         files: true,
         resize: true,
+        command_checks: true,
         logs: true,
     };
     let features: BTreeMap<_, _> = offers.iter().map(|o| (o.provider.clone(), all)).collect();

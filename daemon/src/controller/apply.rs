@@ -14,7 +14,7 @@ use tradewind_core::{
     workload::{Allocation, Labels, Phase},
 };
 
-use super::{Shared, landing::Ended, lock, standing::place, state::Job, sweep::share};
+use super::{Shared, landing::Ended, lock, lost::lane, standing::place, state::Job, sweep::share};
 
 /// So many calls in a row without an answer, and nothing that exists: another place is looked for.
 const GIVE_UP_AFTER: u32 = 3;
@@ -73,11 +73,13 @@ impl Shared {
         self.judge(record, began, applied.as_ref().err()).await;
         let failure = match applied {
             Ok(state) => {
+                self.heard(&lane(record)).await;
                 self.applied(job, state).await?;
                 return Ok(Ended::Done);
             }
             Err(failure) => failure,
         };
+        self.unheard(&lane(record), &failure);
         if is_certain(&failure) {
             self.nothing_happened(job);
         }
@@ -123,6 +125,10 @@ impl Shared {
             Ok(None) => Ok(Destroyed::Gone),
             Err(failure) => Err(failure),
         };
+        match &outcome {
+            Ok(_) => self.heard(&lane(record)).await,
+            Err(failure) => self.unheard(&lane(record), failure),
+        }
         match outcome {
             Ok(Destroyed::Going) => Ok(Ended::Going),
             Ok(Destroyed::Gone) => self.gone(job).await,

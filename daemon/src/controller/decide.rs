@@ -9,8 +9,10 @@ use std::{
 use tradewind_core::{
     budget::Verdict as Judgement,
     failure::Failure,
+    hedge::Rival,
     manifest::Resolved,
     names::{DecisionId, Digest, InstanceName},
+    offer::Offer,
     placement::{self, Answer, Need, Placed, PlacedOffer, Request, Table, Want},
     plan::{self, Desired, Placement},
     plugin::{Identity, Policy, Snapshot},
@@ -28,6 +30,9 @@ use super::{
     preempt::Taking,
 };
 
+/// How many candidates a hedge chooses from.
+const MOST_RIVALS: usize = 64;
+
 /// A deployment to decide about.
 #[derive(Clone)]
 pub(super) struct Work {
@@ -36,7 +41,10 @@ pub(super) struct Work {
     /// Of the stored record: a decision holds for this one only.
     pub(super) revision: Revision,
     pub(super) resolved: Arc<Vec<Resolved>>,
+    /// What counts: of an open hedge only its first.
     pub(super) actual: Vec<AllocationRecord>,
+    /// Everything there is of it.
+    pub(super) all: Vec<AllocationRecord>,
 }
 
 /// What has been decided about it.
@@ -71,6 +79,7 @@ struct Open {
 /// A decision as the rest of the batch needs it.
 struct Decided {
     placements: Vec<Placement>,
+    rivals: Vec<Rival>,
     reason: TaskReason,
     unplaced: Option<UnplacedView>,
     estimated: MicroUsd,
@@ -138,7 +147,8 @@ impl Shared {
                     settled.insert((w, t), placements);
                 } else {
                     let want = Want::of(&work.key.namespace, &work.key.name, task);
-                    let want = plan::with_current(want, task, &work.actual);
+                    let mut want = plan::with_current(want, task, &work.actual);
+                    want.hedged = task.hedge.is_some();
                     open.entry(policy.clone()).or_default().push(Open { work: w, task: t, want, stay: Vec::new() });
                 }
             }
@@ -172,15 +182,15 @@ impl Shared {
         for (w, (work, outcome)) in works.iter().zip(&mut outcomes).enumerate() {
             let decision = outcome.decision.as_ref().map(|d| d.id.clone());
             for (t, task) in work.resolved.iter().enumerate() {
-                let (placements, decision) = match (settled.remove(&(w, t)), decided.remove(&(w, t))) {
-                    (Some(placements), _) => (placements, None),
+                let (placements, rivals, decision) = match (settled.remove(&(w, t)), decided.remove(&(w, t))) {
+                    (Some(placements), _) => (placements, Vec::new(), None),
                     (None, Some(d)) => {
                         outcome.unplaced.extend(d.unplaced);
                         outcome.estimated = outcome.estimated.saturating_add(d.estimated);
                         if let Some(decision) = &mut outcome.decision {
                             decision.tasks.push(d.reason);
                         }
-                        (d.placements, decision.clone())
+                        (d.placements, d.rivals, decision.clone())
                     }
                     // The policy failed: what runs stays as it is.
                     (None, None) => continue,
@@ -192,6 +202,7 @@ impl Shared {
                     need: plan::need_digest(&Need::of(task)),
                     replicas: task.replicas,
                     placements,
+                    rivals,
                     decision,
                 });
             }
@@ -345,21 +356,45 @@ fn decided(i: usize, want: &Want, request: &Request, placed: &Placed, answer: &A
         estimated = estimated.saturating_add(amount(&request.candidates.cost).saturating_mul(u64::from(choice.replicas)));
         placements.push(Placement {
             provider: provider.clone(),
-            offer: ChosenOffer {
-                id: offer.id.to_string(),
-                region: offer.region.to_string(),
-                zone: offer.zone.to_string(),
-                size: offer.size.to_string(),
-                spot: offer.spot,
-                price: offer.price,
-                labels: offer.labels.clone(),
-            },
+            offer: bound_to(offer),
             hourly: amount(&request.candidates.hourly),
             replicas: choice.replicas,
         });
     }
     let unplaced = placed.unplaced.clone().map(|(replicas, reason)| UnplacedView { task: want.task.clone(), replicas, reason });
-    Decided { placements, reason: placement::reason(i, want, request, placed, &answer.scores, excluded), unplaced, estimated }
+    let rivals = if want.hedged { rivals(request, range, answer) } else { Vec::new() };
+    Decided { placements, rivals, reason: placement::reason(i, want, request, placed, &answer.scores, excluded), unplaced, estimated }
+}
+
+fn bound_to(offer: &Offer) -> ChosenOffer {
+    ChosenOffer {
+        id: offer.id.to_string(),
+        region: offer.region.to_string(),
+        zone: offer.zone.to_string(),
+        size: offer.size.to_string(),
+        spot: offer.spot,
+        price: offer.price,
+        labels: offer.labels.clone(),
+    }
+}
+
+/// The best candidates of a task: by the policy's score where it gives one, else by cost.
+fn rivals(request: &Request, range: std::ops::Range<usize>, answer: &Answer) -> Vec<Rival> {
+    let columns = &request.candidates;
+    let cost = |row: usize| columns.cost.get(row).copied().unwrap_or(u64::MAX);
+    let score = |row: usize| answer.scores.get(row).copied().filter(|s| !s.is_nan());
+    let mut rows: Vec<usize> = range.collect();
+    rows.sort_by(|a, b| match (score(*a), score(*b)) {
+        (Some(x), Some(y)) => x.total_cmp(&y).then(cost(*a).cmp(&cost(*b))),
+        _ => cost(*a).cmp(&cost(*b)),
+    });
+    let rival = |row: usize| {
+        let PlacedOffer { provider, offer } = request.offers.get(*columns.offer.get(row)? as usize)?;
+        let hourly = MicroUsd(columns.hourly.get(row).copied().unwrap_or(0));
+        let placement = Placement { provider: provider.clone(), offer: bound_to(offer), hourly, replicas: 0 };
+        Some(Rival { placement, setup: offer.setup_price })
+    };
+    rows.into_iter().filter_map(rival).take(MOST_RIVALS).collect()
 }
 
 /// What the policy has chosen, with what was not open to it.

@@ -23,6 +23,7 @@ use tradewind_core::{
 use super::{
     Error, EventFilter, Handle, Shared,
     decide::Work,
+    hedge,
     journal::{decode, event},
     lock, render,
     revisions::{Why, revise},
@@ -236,7 +237,8 @@ impl Handle {
         };
         let resolved = Arc::new(scaling::resolve(&record));
         let revision = entry.map(|e| e.revision).unwrap_or_default();
-        Work { actual: entry.map(Entry::actual).unwrap_or_default(), key, record: Arc::new(record), revision, resolved }
+        let all = entry.map(Entry::actual).unwrap_or_default();
+        Work { actual: hedge::visible(&all), all, key, record: Arc::new(record), revision, resolved }
     }
 
     /// What `put` would lead to. Changes nothing.

@@ -92,7 +92,7 @@ pub(super) fn revision_event(before: &AllocationRecord, after: &AllocationRecord
     let reason = match (before, after) {
         (b, a) if a.stage == Stage::Removing && b.stage != Stage::Removing => "AllocationRemoving",
         (b, a) if a.stage == Stage::Applied && b.stage != Stage::Applied => "AllocationApplied",
-        (b, a) if b.state.is_some() && a.state.is_none() => "AllocationLost",
+        (b, a) if b.state.is_some() && a.state.is_none() => "AllocationVanished",
         (b, a) if a.superseded && !b.superseded => "AllocationSuperseded",
         (b, a) if b.replicas != a.replicas => "AllocationResized",
         (b, a) if b.attempt != a.attempt || b.workload != a.workload || b.stage != a.stage => "AllocationUpdated",

@@ -18,10 +18,12 @@ use tradewind_core::{
     workload::{Observation, Phase},
 };
 
-use super::{Hints, Shared, apply::is_final, journal::allocation_event, lock};
+use super::{Hints, Shared, apply::is_final, journal::allocation_event, lock, lost::Lane, state::World};
 
 /// The most allocations in one call.
 const BATCH: usize = 500;
+/// How soon a region that has not answered is asked again.
+const SILENT: Duration = Duration::from_millis(500);
 
 /// What shall be looked at, and when.
 #[derive(Default)]
@@ -39,39 +41,47 @@ struct Turn {
     soon_at: Option<Tick>,
     /// When everything was looked at last.
     swept: Option<Tick>,
-    running: bool,
+    /// Regions with a look under way: a region that hangs holds no other.
+    running: BTreeSet<String>,
 }
 
-/// A provider's next call.
+/// One region's next call.
 struct Due {
-    provider: InstanceName,
-    /// None: everything.
-    only: Option<BTreeSet<AllocationId>>,
+    lane: Lane,
+    only: Vec<Tracked>,
 }
 
 impl Watchlist {
-    fn due(&self, snapshot: &Snapshot, now: Tick, interval: Duration) -> Vec<Due> {
+    fn due(&self, world: &World, snapshot: &Snapshot, now: Tick, interval: Duration) -> Vec<Due> {
         let mut turns = lock(&self.providers);
         // A provider that comes back begins with a look at everything.
-        turns.retain(|provider, turn| turn.running || snapshot.providers.contains_key(provider));
+        turns.retain(|provider, turn| !turn.running.is_empty() || snapshot.providers.contains_key(provider));
         let mut due = Vec::new();
         for provider in snapshot.providers.keys() {
             let turn = turns.entry(provider.clone()).or_default();
-            if turn.running {
-                continue;
-            }
-            let sweep = turn.swept.is_none_or(|at| now.duration_since(at) >= interval);
             if turn.soon_at.is_some_and(|at| at <= now) {
                 turn.pending.append(&mut turn.soon);
                 turn.soon_at = None;
             }
+            let sweep = turn.swept.is_none_or(|at| now.duration_since(at) >= interval);
             if sweep {
-                turn.pending.clear();
                 turn.swept = Some(now);
+                turn.pending.extend(world.lives_of(provider).map(|l| l.record.id.clone()));
             }
-            if sweep || !turn.pending.is_empty() {
-                turn.running = true;
-                due.push(Due { provider: provider.clone(), only: (!sweep).then(|| std::mem::take(&mut turn.pending)) });
+            let mut lanes: BTreeMap<&str, Vec<Tracked>> = BTreeMap::new();
+            let mut later = BTreeSet::new();
+            for id in std::mem::take(&mut turn.pending) {
+                let Some((region, tracked)) = world.live(&id).and_then(|l| tracked(&l.record, provider)) else { continue };
+                if turn.running.contains(region) {
+                    later.insert(id);
+                } else {
+                    lanes.entry(region).or_default().push(tracked);
+                }
+            }
+            turn.pending = later;
+            for (region, only) in lanes {
+                turn.running.insert(region.to_owned());
+                due.push(Due { lane: (provider.clone(), region.to_owned()), only });
             }
         }
         due
@@ -79,20 +89,34 @@ impl Watchlist {
 
     fn next(&self, now: Tick, interval: Duration) -> Tick {
         let turns = lock(&self.providers);
-        let idle = turns.values().filter(|t| !t.running);
-        let times = idle.flat_map(|t| [t.soon_at, t.swept.map(|at| at + interval)]);
+        let times = turns.values().flat_map(|t| [t.soon_at, t.swept.map(|at| at + interval)]);
         times.flatten().min().unwrap_or(now + interval)
     }
 
-    fn finish(&self, provider: &InstanceName, on_their_way: BTreeSet<AllocationId>, again: Tick) {
+    /// Something may have changed that decides when to look next.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    fn finish(&self, (provider, region): &Lane, again: BTreeSet<AllocationId>, at: Tick) {
         if let Some(turn) = lock(&self.providers).get_mut(provider) {
-            turn.running = false;
-            if !on_their_way.is_empty() {
-                turn.soon.extend(on_their_way);
-                turn.soon_at.get_or_insert(again);
+            turn.running.remove(region);
+            if !again.is_empty() {
+                turn.soon.extend(again);
+                turn.soon_at.get_or_insert(at);
             }
         }
         self.wake.notify_one();
+    }
+}
+
+/// What the provider has accepted and nobody is changing at the moment.
+fn tracked<'a>(record: &'a AllocationRecord, provider: &InstanceName) -> Option<(&'a str, Tracked)> {
+    match (&record.state, record.stage) {
+        (Some(state), Stage::Applied) if record.provider == *provider => {
+            Some((&record.offer.region, Tracked { allocation: record.id.clone(), state: state.clone() }))
+        }
+        _ => None,
     }
 }
 
@@ -110,16 +134,19 @@ impl Shared {
         while !self.stop.is_cancelled() {
             let now = Tick::now();
             let snapshot = self.plugins.snapshot();
-            for due in self.watchlist.due(&snapshot, now, interval) {
-                if let Some(provider) = snapshot.providers.get(&due.provider).cloned() {
+            let due = self.watchlist.due(&lock(&self.world), &snapshot, now, interval);
+            for due in due {
+                if let Some(provider) = snapshot.providers.get(&due.lane.0).cloned() {
                     let shared = self.clone();
                     self.tasks.spawn(async move { shared.observe(due, provider).await });
                 }
             }
+            let lost_at = self.take_for_lost(now).await;
+            let next = self.watchlist.next(now, interval);
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 () = self.watchlist.wake.notified() => {}
-                () = tokio::time::sleep_until(self.watchlist.next(now, interval)) => {}
+                () = tokio::time::sleep_until(lost_at.map_or(next, |at| at.min(next))) => {}
                 hint = hints.next(), if hints_open => match hint {
                     Some((provider, id)) => self.look_at(&provider, [id]),
                     None => hints_open = false,
@@ -129,42 +156,35 @@ impl Shared {
     }
 
     async fn observe(self: Arc<Self>, due: Due, provider: Arc<dyn Provider>) {
-        let tracked = self.tracked(&due);
-        let mut on_their_way = BTreeSet::new();
-        for batch in tracked.chunks(BATCH) {
+        let (mut again, mut silent) = (BTreeSet::new(), false);
+        for batch in due.only.chunks(BATCH) {
+            let asked: BTreeSet<&AllocationId> = batch.iter().map(|t| &t.allocation).collect();
             match provider.observe(batch).await {
                 Ok(observations) => {
-                    let asked: BTreeSet<&AllocationId> = batch.iter().map(|t| &t.allocation).collect();
+                    self.heard(&due.lane).await;
                     let valid = observations.into_iter().filter(|o| asked.contains(&o.allocation)).collect();
-                    on_their_way.append(&mut self.take_in(valid).await);
+                    again.append(&mut self.take_in(valid).await);
+                    again.append(&mut self.heal(&asked).await);
                 }
                 Err(failure) => {
                     tracing::warn!(
-                        provider = %provider.identity(), kind = %failure.kind, code = failure.code, message = failure.message,
-                        "the provider could not be observed"
+                        provider = %provider.identity(), region = due.lane.1, kind = %failure.kind, code = failure.code,
+                        message = failure.message, "the region could not be observed"
                     );
+                    self.unheard(&due.lane, &failure);
+                    silent = true;
+                    // Its answer decides whether its replicas are lost: it is asked again soon.
+                    again.extend(asked.into_iter().cloned());
                 }
             }
         }
-        let again = Tick::now() + self.options.observe_interval_changing.std();
-        self.watchlist.finish(&due.provider, on_their_way, again);
-    }
-
-    /// What the provider has accepted and nobody is changing at the moment.
-    fn tracked(&self, due: &Due) -> Vec<Tracked> {
-        let world = lock(&self.world);
-        let tracked = |r: &AllocationRecord| match (&r.state, r.stage) {
-            (Some(state), Stage::Applied) if r.provider == due.provider => Some(Tracked { allocation: r.id.clone(), state: state.clone() }),
-            _ => None,
-        };
-        match &due.only {
-            Some(ids) => ids.iter().filter_map(|id| world.live(id).and_then(|l| tracked(&l.record))).collect(),
-            None => world.lives_of(&due.provider).filter_map(|l| tracked(&l.record)).collect(),
-        }
+        let changing = self.options.observe_interval_changing.std();
+        let pause = if silent { changing.max(SILENT) } else { changing };
+        self.watchlist.finish(&due.lane, again, Tick::now() + pause);
     }
 
     /// Takes observations in. Answers the allocations that are still on their way.
-    async fn take_in(&self, observations: Vec<Observation>) -> BTreeSet<AllocationId> {
+    async fn take_in(self: &Arc<Self>, observations: Vec<Observation>) -> BTreeSet<AllocationId> {
         let mut on_their_way = BTreeSet::new();
         let mut changed: BTreeMap<AllocationId, AllocationRecord> = BTreeMap::new();
         let mut txn = Txn::new();
@@ -185,10 +205,11 @@ impl Shared {
                 if let Some(state) = &observation.state {
                     after.state = Some(state.clone());
                 }
-                let differs = live.observation.as_ref() != Some(&observation);
                 let message = observation.message.clone();
-                live.observation = Some(observation);
+                let seen_before = live.observation.replace(observation);
+                self.overlay(live);
                 live.note_ready(now);
+                let differs = live.observation != seen_before;
                 let became_ready = live.is_ready() && !was_ready;
                 let (id, key, revision) = (live.record.id.clone(), live.record.key(), live.revision);
                 let moved = live.record.phase != phase;

@@ -14,7 +14,7 @@ use tradewind_core::{
     failure::Failure,
     names::{AllocationId, Digest, InstanceName},
     offer::{Offer, OffersQuery},
-    placement::{PlacedOffer, Table},
+    placement::{Exclusion, PlacedOffer, Table},
     plugin::{Provider, Snapshot},
     record::Stage,
     standing::{Place, Sheet},
@@ -110,7 +110,10 @@ impl Shared {
     pub(super) async fn assess(self: &Arc<Self>, snapshot: &Snapshot) -> (Table, Vec<ProviderFailure>) {
         let quotes = join_all(snapshot.providers.values().map(|provider| self.quote(provider))).await;
 
-        let sheet = self.board.sheet(self.clock.now());
+        let mut sheet = self.board.sheet(self.clock.now());
+        for (provider, region) in self.silent.lost() {
+            sheet.exclude(&provider, &region, Exclusion::Lost(provider.clone(), region.clone()));
+        }
         let mut offers = Vec::new();
         let mut failures = Vec::new();
         for ((name, _), quote) in snapshot.providers.iter().zip(quotes) {

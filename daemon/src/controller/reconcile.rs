@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::future::join_all;
 use tokio::time::Instant as Tick;
 use tradewind_core::{
+    health::Recovery,
     ledger::Meter,
     names::AllocationId,
     plan::{self, Desired, Step},
@@ -18,6 +19,7 @@ use tradewind_core::{
 use super::{
     Shared,
     decide::{Outcome, Work},
+    hedge,
     journal::{CONTROLLER, allocation_event, changing, event, revision_event},
     lock,
     rollout::Rolled,
@@ -74,7 +76,9 @@ impl Shared {
             for key in keys {
                 let Some(entry) = world.deployments.get(&key) else { continue };
                 let (record, revision, resolved) = (entry.record.clone(), entry.revision, entry.resolved.clone());
-                let work = Work { key, record, revision, resolved, actual: entry.actual() };
+                let all = entry.actual();
+                let actual = if record.deleting { all.clone() } else { hedge::visible(&all) };
+                let work = Work { key, record, revision, resolved, actual, all };
                 if work.record.deleting { going.push(work) } else { works.push(work) }
             }
         }
@@ -110,10 +114,12 @@ impl Shared {
         let Outcome { desired, unplaced, held, others, decision, failure, .. } = outcome;
         let failed = failure.is_some();
         let steps = if failed { Vec::new() } else { plan::plan(&desired, &work.actual) };
+        let mut told = Vec::new();
         let mut records = self.records(work, &desired, &steps);
         // Without a decision what is there stays as it is.
         let rolled = if failed || work.record.deleting { Rolled::default() } else { self.roll(work, &desired, &mut records) };
-        let changed: Vec<&AllocationRecord> = records.iter().filter(|r| differs(r, &work.actual)).collect();
+        self.hedge(work, &desired, &mut records, &mut told);
+        let changed: Vec<&AllocationRecord> = records.iter().filter(|r| differs(r, &work.all)).collect();
 
         let mut txn = Txn::new();
         if !changed.is_empty() || rolled.deployment.is_some() {
@@ -130,7 +136,7 @@ impl Shared {
             }
             for record in changed {
                 txn = Self::put_allocation(txn, record)?;
-                if let Some(before) = work.actual.iter().find(|r| r.id == record.id) {
+                if let Some(before) = work.all.iter().find(|r| r.id == record.id) {
                     txn = txn.expect(self.unchanged(before)?);
                     if let Some(mut told) = revision_event(before, record) {
                         let decided = record.decision.clone().filter(|id| decision.as_ref().is_some_and(|d| d.id == *id));
@@ -146,6 +152,9 @@ impl Shared {
                 }
             }
         }
+        for event in told {
+            txn = self.tell(txn, event)?;
+        }
         if !failed {
             txn = self.put_held(txn, &work.key, &held)?;
         }
@@ -160,9 +169,9 @@ impl Shared {
         let revision = if txn.writes.is_empty() { None } else { Some(self.store.commit(txn).await?) };
 
         let mut world = lock(&self.world);
-        self.reserve(&mut world, &work.actual, &records);
+        self.reserve(&mut world, &work.all, &records);
         if let Some(revision) = revision {
-            for record in records.iter().filter(|r| differs(r, &work.actual)) {
+            for record in records.iter().filter(|r| differs(r, &work.all)) {
                 world.insert_allocation(record.clone(), revision);
             }
         }
@@ -185,7 +194,7 @@ impl Shared {
             entry.planned = work.record.generation;
         }
         world.set_unplaced(&work.key, unplaced);
-        if let Some(at) = rolled.again {
+        if let Some(at) = rolled.again.into_iter().chain(hedge::next_end(&records)).min() {
             world.mark_at(&work.key, Tick::now() + at.since(self.clock.now()).std());
         }
         Ok(due(&mut world, &work.key))
@@ -234,6 +243,9 @@ impl Shared {
             phase: Phase::Pending,
             created_at: now,
             meter: Some(Meter::default()),
+            recovery: inherited(work, want),
+            lost: false,
+            hedge: None,
         };
         let record = |step: &Step| {
             let existing = step.allocation.as_ref().and_then(|id| by_id.get(id)).map(|r| (*r).clone());
@@ -283,6 +295,13 @@ impl Shared {
             }
         }
     }
+}
+
+/// What the replicas of a task that go have been through: those in their stead go on from there.
+fn inherited(work: &Work, want: &Desired) -> Recovery {
+    let going =
+        |r: &&AllocationRecord| r.task == want.task && r.target == want.target && (r.superseded || r.phase == Phase::Gone) && !r.lost;
+    Recovery::inherited(work.all.iter().filter(going).map(|r| &r.recovery))
 }
 
 fn differs(record: &AllocationRecord, actual: &[AllocationRecord]) -> bool {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use tradewind_core::{
     failure::FailureKind,
+    hedge,
     manifest::Resolved,
     plugin::Snapshot,
     record::{AllocationRecord, DeploymentKey, Stage},
@@ -162,14 +163,18 @@ fn kind(run: &Run) -> &'static str {
 
 fn task_view(task: &Resolved, entry: &Entry, snapshot: &Snapshot) -> TaskView {
     let mine: Vec<&Live> = entry.allocations.values().filter(|l| l.record.task == task.name && l.record.target == task.target).collect();
-    let current = || mine.iter().filter(|l| !l.record.superseded && l.record.stage != Stage::Removing);
+    let records = || mine.iter().map(|l| &l.record);
+    let counts = |l: &&&Live| !l.record.superseded && l.record.stage != Stage::Removing && !hedge::stands_behind(&l.record, records());
+    let current = || mine.iter().filter(counts);
     // Old replicas serve until new ones do.
-    let ready = mine.iter().filter(|l| l.record.stage != Stage::Removing).map(|l| l.ready()).sum::<u32>().min(task.replicas);
+    let serving = mine.iter().filter(|l| l.record.stage != Stage::Removing && !hedge::stands_behind(&l.record, records()));
+    let ready = serving.map(|l| l.ready()).sum::<u32>().min(task.replicas);
     let unplaced = entry.unplaced.iter().find(|u| u.task == task.name && entry.planned == entry.record.generation);
     let missing = |l: &&&Live| !snapshot.providers.contains_key(&l.record.provider);
     let failure = mine.iter().find_map(|l| l.failure.clone()).or_else(|| current().find(missing).map(|l| provider_missing(&l.record)));
-    let bad = |l: &&&Live| l.record.phase == Phase::Failed;
     let job = matches!(task.workload.run, Run::Job { .. });
+    // A service that fails is brought back.
+    let bad = |l: &&&Live| job && l.record.phase == Phase::Failed;
     let hopeless = failure.as_ref().is_some_and(|f| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied));
 
     let asleep = task.replicas == 0 && task.scale.is_some();
@@ -192,7 +197,7 @@ fn task_view(task: &Resolved, entry: &Entry, snapshot: &Snapshot) -> TaskView {
     let message = match (&failure, unplaced) {
         (Some(f), _) => f.message.clone(),
         (None, Some(u)) => format!("{} replicas have no place: {}", u.replicas, u.reason),
-        (None, None) => told.unwrap_or_default(),
+        (None, None) => current().find(|l| l.record.recovery.next.is_some()).map(|l| failing(&l.record)).or(told).unwrap_or_default(),
     };
     TaskView {
         name: task.name.clone(),
@@ -209,9 +214,18 @@ fn task_view(task: &Resolved, entry: &Entry, snapshot: &Snapshot) -> TaskView {
     }
 }
 
+fn failing(record: &AllocationRecord) -> String {
+    let recovery = &record.recovery;
+    let what = if recovery.failures > 1 { format!("crash loop, failed {} times in a row", recovery.failures) } else { "failed".to_owned() };
+    let next = recovery.next.map(|at| format!(", tried again at {at}")).unwrap_or_default();
+    format!("{what}{next}: {}", recovery.reason)
+}
+
 fn allocation_view(live: &Live, snapshot: &Snapshot) -> AllocationView {
     let Live { record, observation, failure, .. } = live;
     let replicas = observation.as_ref().map(|o| o.replicas.clone()).unwrap_or_default();
+    // Where nothing answers nothing is ready, whatever was seen there before.
+    let observation = observation.as_ref().filter(|_| !record.lost);
     let mut endpoints = observation.as_ref().map(|o| o.endpoints.clone()).unwrap_or_default();
     if endpoints.is_empty() {
         let serving = record.drain.map_or(u32::MAX, |d| d.to);
@@ -226,6 +240,7 @@ fn allocation_view(live: &Live, snapshot: &Snapshot) -> AllocationView {
     let message = match failure {
         _ if missing => provider_missing(record).message,
         Some(failure) => failure.message.clone(),
+        None if record.recovery.next.is_some() => failing(record),
         None => observation.as_ref().map(|o| o.message.clone()).unwrap_or_default(),
     };
     AllocationView {
@@ -246,6 +261,9 @@ fn allocation_view(live: &Live, snapshot: &Snapshot) -> AllocationView {
         superseded: record.superseded,
         revision: record.generation,
         traffic: record.traffic,
+        lost: record.lost,
+        hedged: record.hedge.is_some(),
+        recovery: record.recovery.clone(),
         created_at: record.created_at,
     }
 }

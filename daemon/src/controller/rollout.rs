@@ -79,9 +79,14 @@ impl Shared {
                     .filter_map(|&i| records.get(i))
                     .find_map(|r| entry.allocations.get(&r.id).filter(|_| stays(r)).and_then(sick)),
             });
+            let prepared = rollout::prepared(&input);
             for (&i, to) in mine.iter().zip(&moves.groups) {
                 if let Some(record) = records.get_mut(i) {
                     settle(record, work.actual.iter().find(|r| r.id == record.id), *to);
+                    // What was lost serves nobody: it stays on record until others have taken over.
+                    if record.superseded && record.lost && prepared {
+                        record.stage = Stage::Removing;
+                    }
                 }
             }
             if moves.crowded {
@@ -239,7 +244,7 @@ fn group(
         known: live.is_some_and(|l| l.observation.is_some()),
         traffic: before.and_then(|b| b.traffic),
         removing: record.stage == Stage::Removing,
-        lost: false,
+        lost: record.lost,
         place,
     }
 }

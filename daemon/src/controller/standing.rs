@@ -69,6 +69,11 @@ impl Board {
         })
     }
 
+    /// Leaves an offer alone for a while, because of what became of something there.
+    pub(super) fn leave(&self, record: &AllocationRecord, cause: &str) {
+        lock(&self.standings).leave(&record.provider, &record.offer.id, &Failure::unavailable(cause), self.now());
+    }
+
     pub(super) fn sheet(&self, clock: Instant) -> Sheet {
         lock(&self.standings).sheet(self.now(), clock)
     }

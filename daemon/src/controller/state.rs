@@ -64,6 +64,8 @@ pub(super) struct Live {
     pub(super) was_ready: BTreeSet<u32>,
     /// Only its size or its traffic changes with the call: what is known of its replicas stays true.
     pub(super) resized: bool,
+    /// Replicas whose liveness check fails, with the reason.
+    pub(super) lifeless: Vec<(u32, String)>,
     /// Of the last call for what is recorded now, and how many failed in a row.
     pub(super) failure: Option<Failure>,
     pub(super) failures: u32,
@@ -326,6 +328,7 @@ impl Live {
             ready_since: BTreeMap::new(),
             was_ready: BTreeSet::new(),
             resized: false,
+            lifeless: Vec::new(),
             failure: None,
             failures: 0,
             flight: None,
@@ -370,7 +373,8 @@ impl Live {
     }
 
     pub(super) fn ready_replicas(&self) -> impl Iterator<Item = &Replica> {
-        let replicas = self.observation.iter().flat_map(|o| &o.replicas);
+        // What was seen there before says nothing about now.
+        let replicas = self.observation.iter().filter(|_| !self.record.lost).flat_map(|o| &o.replicas);
         replicas.filter(|r| r.index < self.record.replicas && self.replica_ready(r))
     }
 

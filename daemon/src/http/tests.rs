@@ -18,12 +18,21 @@ use crate::{
 };
 
 /// Every route of the API: method and path. What is added to the router is added here.
-const ROUTES: [(&str, &str); 36] = [
+const ROUTES: [(&str, &str); 45] = [
     ("get", "/v1/deployments"),
     ("get", "/v1/deployments/{name}"),
     ("put", "/v1/deployments/{name}"),
     ("delete", "/v1/deployments/{name}"),
     ("post", "/v1/deployments/{name}/plan"),
+    ("get", "/v1/deployments/{name}/revisions"),
+    ("get", "/v1/deployments/{name}/revisions/{generation}"),
+    ("post", "/v1/deployments/{name}/rollback"),
+    ("post", "/v1/deployments/{name}/promote"),
+    ("post", "/v1/deployments/{name}/abort"),
+    ("post", "/v1/deployments/{name}/metrics"),
+    ("post", "/v1/deployments/{name}/scale"),
+    ("post", "/v1/deployments/{name}/wake"),
+    ("get", "/v1/regions"),
     ("get", "/v1/deployments/{name}/logs"),
     ("get", "/v1/deployments/{name}/events"),
     ("get", "/v1/namespaces"),
@@ -179,7 +188,8 @@ async fn the_document_describes_exactly_what_is_there() {
         assert!(document.pointer(reference).is_some(), "{reference}");
     }
     for (method, path) in ROUTES {
-        let answer = api.request(method, &path.replace("{name}", "a").replace("{id}", "d-1")).send().await.unwrap();
+        let answer =
+            api.request(method, &path.replace("{name}", "a").replace("{id}", "d-1").replace("{generation}", "1")).send().await.unwrap();
         let (status, body) = (answer.status(), answer.text().await.unwrap());
         assert_ne!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
         assert!(!body.contains("in this API"), "{method} {path}: {body}");

@@ -159,5 +159,8 @@ fn granted(version: &Version) -> Vec<String> {
     if grants.http.is_some() {
         names.push("http".to_owned());
     }
+    if grants.probe.is_some() {
+        names.push("probe".to_owned());
+    }
     names
 }

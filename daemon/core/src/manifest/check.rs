@@ -4,6 +4,7 @@
 mod health;
 mod namespace;
 mod place;
+mod recovery;
 mod resources;
 mod scale;
 mod task;
@@ -54,6 +55,10 @@ pub(super) fn check(manifest: &Manifest) -> Vec<(Path, String)> {
 
     if let Some(update) = &spec.update {
         update::update(&mut found, None, update, &spec_at.clone().key("update"));
+    }
+    recovery::recovery(&mut found, &spec.recovery, &spec_at.clone().key("recovery"));
+    if let Some(hedge) = &spec.hedge {
+        recovery::hedge(&mut found, hedge, &spec_at.clone().key("hedge"));
     }
 
     let tasks = spec.services.len() + spec.jobs.len();

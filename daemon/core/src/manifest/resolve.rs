@@ -2,8 +2,10 @@
 
 use super::{
     EnvSpec, GpuSpec, HealthSpec, Job, LimitsSpec, Manifest, Placement, PortSpec, ResourcesSpec, Service, StopSpec, UpdateSpec, VolumeSpec,
+    recovery,
 };
 use crate::{
+    health, hedge,
     names::{InstanceName, Region, TaskName},
     placement::Spread,
     rollout::{Strategy, Update},
@@ -31,6 +33,10 @@ pub struct Resolved {
     pub constraints: Constraints,
     /// How a new version of it takes the place of the old one. Jobs are always recreated.
     pub update: Update,
+    /// How it is brought back.
+    pub recovery: health::Policy,
+    /// None: one place is asked.
+    pub hedge: Option<hedge::Policy>,
 }
 
 /// The place that a target pins a task to.
@@ -83,6 +89,8 @@ pub fn resolve(manifest: &Manifest) -> Vec<Resolved> {
             workload: service_workload(service),
             constraints: constraints(&spec.placement, &service.placement),
             update: UpdateSpec::resolve(spec.update.as_ref(), service.update.as_ref()),
+            recovery: recovery::recovery(&spec.recovery, &service.recovery, &Run::Service),
+            hedge: recovery::hedge(spec.hedge.as_ref(), service.hedge.as_ref()),
         };
         out.extend(at_targets(manifest, base));
     }
@@ -94,6 +102,8 @@ pub fn resolve(manifest: &Manifest) -> Vec<Resolved> {
             scale: job.scale.as_ref().map(|s| Rule::new(s, job.resources.cpu, true)),
             priority: job.priority.unwrap_or(spec.priority),
             duration: job.duration.unwrap_or(JOB_DURATION),
+            recovery: recovery::recovery(&spec.recovery, &job.recovery, &job_run(job)),
+            hedge: None,
             workload: job_workload(job),
             constraints: constraints(&spec.placement, &job.placement),
             update: Update { strategy: Strategy::Recreate, drain: Millis(0), ..Update::default() },
@@ -182,7 +192,11 @@ fn service_workload(service: &Service) -> Workload {
 }
 
 fn job_workload(job: &Job) -> Workload {
-    workload!(job, Run::Job { retries: job.retries, deadline: job.deadline }, Probes::default())
+    workload!(job, job_run(job), Probes::default())
+}
+
+fn job_run(job: &Job) -> Run {
+    Run::Job { retries: job.retries, deadline: job.deadline }
 }
 
 fn secret(s: &super::SecretSpec) -> SecretRef {

@@ -33,6 +33,8 @@ pub struct Want {
     pub current: Vec<(InstanceName, String, u32)>,
     /// The most per hour in all; `MicroUsd::MAX`: no limit.
     pub max_hourly: MicroUsd,
+    /// Its alternatives are wanted with the answer.
+    pub hedged: bool,
 }
 
 impl Want {
@@ -47,6 +49,7 @@ impl Want {
             labels: task.workload.labels.clone(),
             current: Vec::new(),
             max_hourly: MicroUsd::MAX,
+            hedged: false,
         }
     }
 }
@@ -84,14 +87,17 @@ pub struct Requires {
     networks: bool,
     secrets: bool,
     files: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    command_checks: bool,
 }
 
 impl Requires {
     pub fn of(workload: &Workload) -> Self {
-        use crate::workload::{EnvValue, FileContent};
+        use crate::workload::{Check, EnvValue, FileContent};
         let job = matches!(workload.run, Run::Job { .. });
         let secret_env = workload.env.iter().any(|e| matches!(e.value, EnvValue::Secret(_)));
         let secret_file = workload.files.iter().any(|f| matches!(f.content, FileContent::Secret(_)));
+        let checks = [&workload.probes.startup, &workload.probes.readiness, &workload.probes.liveness];
         Self {
             images: workload.image.is_some(),
             commands: workload.image.is_none(),
@@ -101,6 +107,7 @@ impl Requires {
             networks: !workload.networks.is_empty(),
             secrets: secret_env || secret_file,
             files: !workload.files.is_empty(),
+            command_checks: checks.into_iter().flatten().any(|p| matches!(p.check, Check::Command { .. })),
         }
     }
 
@@ -115,6 +122,7 @@ impl Requires {
             (self.networks, has.networks, "networks"),
             (self.secrets, has.secrets, "secrets"),
             (self.files, has.files, "files"),
+            (self.command_checks, has.command_checks, "health checks that are commands"),
         ];
         pairs.into_iter().find(|(want, has, _)| *want && !*has).map(|(_, _, name)| name)
     }
@@ -134,6 +142,8 @@ pub enum Exclusion {
     Accelerator(String),
     Price(MicroUsd),
     Capacity,
+    /// The region has been silent for so long that what ran there counts as lost.
+    Lost(InstanceName, String),
     CoolingDown {
         until: Instant,
         cause: String,
@@ -172,6 +182,9 @@ impl fmt::Display for Exclusion {
             Self::Accelerator(need) => write!(f, "no {need}"),
             Self::Price(max) => write!(f, "costs more than {max} per hour (placement.maxPrice)"),
             Self::Capacity => f.write_str("no capacity left"),
+            Self::Lost(provider, region) => {
+                write!(f, "region \"{region}\" of provider \"{provider}\" counts as lost until it answers again")
+            }
             Self::CoolingDown { until, cause } => write!(f, "cooling down until {until} because of {cause}"),
             Self::CircuitOpen { provider, region, until, cause } => {
                 write!(f, "the circuit to {} is open until {until}: {cause}", place(provider, region))

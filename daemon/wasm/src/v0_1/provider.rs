@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use tradewind_core::{
     failure::Failure,
+    grant::ProbeGrant,
     offer::{Offer, OffersQuery},
     plugin::{Destroyed, Features, Identity, Owned, Provider, Tracked},
     workload::{Allocation, Condition, LogChunk, LogQuery, Observation},
@@ -86,6 +87,7 @@ pub(super) async fn describe(runner: &Runner, pre: &ProviderPre<Call>) -> Result
         files: has(wit::Features::FILES),
         resize: has(wit::Features::RESIZE),
         logs: has(wit::Features::LOGS),
+        command_checks: runner.lent.grants.process.is_some(),
     };
     let wanted = info.capabilities.into_iter().map(|w| Wanted { name: w.name, why: w.why }).collect();
     About::checked(Kind::Provider, (info.name, info.version, info.summary, info.settings_schema), wanted, features)
@@ -98,6 +100,9 @@ impl Provider for ProviderVersion {
         &self.runner.identity
     }
 
+    fn probe_grant(&self) -> Option<&ProbeGrant> {
+        self.runner.lent.grants.probe.as_ref()
+    }
     fn features(&self) -> Features {
         self.features
     }

@@ -61,6 +61,7 @@ pub(crate) fn batch(tasks: u32, shapes: u32, offers: u32) -> Result<Request> {
             labels: Labels::new(),
             current: Vec::new(),
             max_hourly: MicroUsd::MAX,
+            hedged: false,
         });
     }
     let request = build(&wants, &table, 1);

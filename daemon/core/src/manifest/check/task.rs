@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use indexmap::IndexMap;
 
-use super::{Found, MAX_REPLICAS, health, labels, place, resources, scale};
+use super::{Found, MAX_REPLICAS, health, labels, place, recovery, resources, scale};
 use crate::{
     manifest::{
-        EnvSpec, FileSpec, Job, LimitsSpec, Placement, PortSpec, ResourcesSpec, SecretSpec, Service, StopSpec, VolumeSpec,
+        EnvSpec, FileSpec, Job, LimitsSpec, Placement, PortSpec, RecoverySpec, ResourcesSpec, SecretSpec, Service, StopSpec, VolumeSpec,
         tree::{Path, short},
     },
     names::PortName,
@@ -40,6 +40,7 @@ struct Common<'a> {
     limits: Option<&'a LimitsSpec>,
     duration: Option<Millis>,
     placement: &'a Placement,
+    recovery: &'a RecoverySpec,
     stop: Option<&'a StopSpec>,
     labels: &'a Labels,
     extensions: &'a IndexMap<String, serde_json::Value>,
@@ -63,6 +64,7 @@ macro_rules! common {
             limits: task.limits.as_ref(),
             duration: task.duration,
             placement: &task.placement,
+            recovery: &task.recovery,
             stop: task.stop.as_ref(),
             labels: &task.labels,
             extensions: &task.extensions,
@@ -84,6 +86,9 @@ pub(super) fn service(found: &mut Found, service: &Service, at: &Path) {
         if let Some(spec) = spec {
             health::health(found, spec, &service.ports, &at.clone().key(field));
         }
+    }
+    if let Some(hedge) = &service.hedge {
+        recovery::hedge(found, hedge, &at.clone().key("hedge"));
     }
 }
 
@@ -120,6 +125,7 @@ fn common(found: &mut Found, task: &Common<'_>, at: &Path) {
     }
     span(found, task.duration, || at.clone().key("duration"));
     place::placement(found, task.placement, &at.clone().key("placement"));
+    recovery::recovery(found, task.recovery, &at.clone().key("recovery"));
     if let Some(stop) = task.stop {
         self::stop(found, stop, &at.clone().key("stop"));
     }

@@ -1,0 +1,447 @@
+//! What becomes of an allocation that is not well: try again in its place after a pause, replace it elsewhere, or take it for lost.
+//! Pure: the controller brings what was observed and what is on record, and carries out what is answered. It knows no provider.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    units::{Instant, Millis},
+    workload::{Observation, Phase, Probe, Run},
+};
+
+/// How a task is brought back, with every default filled in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// The pause before the first attempt; it doubles with every failure.
+    pub first: Millis,
+    pub longest: Millis,
+    /// What has been well for so long begins anew.
+    pub reset: Millis,
+    /// So many failures in a row in one place and another place is sought.
+    pub replace_after: u32,
+    /// The most replicas that are replaced elsewhere at once.
+    pub max_concurrent: Portion,
+    /// For how long a place may be silent until its replicas count as lost. None: for ever.
+    pub failover: Option<Millis>,
+}
+
+impl Policy {
+    /// What holds for a task that says nothing.
+    pub fn default_for(run: &Run) -> Self {
+        let failover = match run {
+            Run::Service => Some(Millis::from_secs(120)),
+            // A job that is only out of sight would run twice.
+            Run::Job { .. } => None,
+        };
+        Self {
+            first: Millis::from_secs(1),
+            longest: Millis::from_secs(300),
+            reset: Millis::from_secs(600),
+            replace_after: 3,
+            max_concurrent: Portion::Percent(25),
+            failover,
+        }
+    }
+
+    /// The pause after so many failures in a row.
+    pub fn pause(&self, failures: u32) -> Millis {
+        let doubled = self.first.0.saturating_mul(1u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX));
+        Millis(doubled.min(self.longest.0))
+    }
+}
+
+/// A number of replicas, or a share of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Portion {
+    Count(u32),
+    Percent(u32),
+}
+
+impl Portion {
+    /// At least one: a bound that lets nothing through would be a stop for ever.
+    pub fn of(self, replicas: u32) -> u32 {
+        match self {
+            Self::Count(n) => n.max(1),
+            Self::Percent(p) => u32::try_from(u64::from(replicas) * u64::from(p) / 100).unwrap_or(u32::MAX).max(1),
+        }
+    }
+}
+
+/// The memory of failures, kept with the allocation's record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Recovery {
+    /// Failures in a row, those in earlier places of the same replicas included.
+    pub failures: u32,
+    /// Those in this place.
+    pub here: u32,
+    /// When it is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<Instant>,
+    /// Since when it has been well after a failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub well_since: Option<Instant>,
+    /// What the last failure was.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+impl Recovery {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// For what takes the place of these: the pauses go on growing, the count in the place begins anew.
+    pub fn inherited<'a>(from: impl Iterator<Item = &'a Recovery>) -> Self {
+        let worst = from.max_by_key(|r| r.failures);
+        worst.map_or_else(Self::default, |r| Self { failures: r.failures, reason: r.reason.clone(), ..Self::default() })
+    }
+}
+
+/// How an allocation is, all replicas taken together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// All replicas do what they are there for.
+    Well,
+    /// Not ready yet, or not any more; nothing of it is dead.
+    Coming,
+    /// Some are dead, and the provider makes them again when it is asked.
+    Dead { replicas: u32, reason: String },
+    /// Some run without being alive: asking again would change nothing.
+    Stuck { replicas: u32, reason: String },
+}
+
+impl Condition {
+    /// From what the provider says, and the replicas whose liveness check has failed.
+    pub fn of(run: &Run, wanted: u32, ready: u32, seen: &Observation, lifeless: &[(u32, String)]) -> Self {
+        let service = matches!(run, Run::Service);
+        let dead = |phase: Phase| match phase {
+            Phase::Failed | Phase::Succeeded => service,
+            Phase::Gone => true,
+            _ => false,
+        };
+        let mine = || seen.replicas.iter().filter(|r| r.index < wanted);
+        let ended: Vec<_> = mine().filter(|r| dead(r.phase)).collect();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        if let Some(first) = ended.first() {
+            let what = match (first.message.is_empty(), first.exit_code) {
+                (false, _) => first.message.clone(),
+                (true, Some(code)) => format!("ended with status {code}"),
+                (true, None) => format!("it is {}", first.phase),
+            };
+            return Self::Dead { replicas: count(ended.len()), reason: format!("replica {}: {what}", first.index) };
+        }
+        // Gone as a whole is the plan's business: it decides anew.
+        if service && matches!(seen.phase, Phase::Failed | Phase::Succeeded) && mine().next().is_none() {
+            let reason = if seen.message.is_empty() { format!("it is {}", seen.phase) } else { seen.message.clone() };
+            return Self::Dead { replicas: wanted, reason };
+        }
+        let stuck: Vec<_> = lifeless.iter().filter(|(i, _)| mine().any(|r| r.index == *i && r.phase == Phase::Running)).collect();
+        match stuck.first() {
+            Some((index, why)) => Self::Stuck { replicas: count(stuck.len()), reason: format!("replica {index}: {why}") },
+            None if ready >= wanted => Self::Well,
+            None => Self::Coming,
+        }
+    }
+}
+
+/// What is to be done about an allocation. The recovery is to be stored with it, where it differs from what is on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    Nothing,
+    /// Nothing before this; then another look.
+    Wait(Instant),
+    /// Ask the provider again, as a new attempt: it makes what is missing.
+    Again,
+    /// Other replicas take over, elsewhere if there is an elsewhere. This one goes when they are ready.
+    Replace,
+}
+
+/// Decides about one allocation that the provider has accepted.
+pub fn recover(policy: &Policy, kept: &Recovery, condition: &Condition, now: Instant) -> (Recovery, Action) {
+    let mut next = kept.clone();
+    match condition {
+        Condition::Well => {
+            next.next = None;
+            match next.well_since {
+                _ if next.failures == 0 => (Recovery::default(), Action::Nothing),
+                // A clock that was set back begins the time anew.
+                Some(since) if since <= now && now.since(since) >= policy.reset => (Recovery::default(), Action::Nothing),
+                Some(since) if since <= now => (next, Action::Wait(since.plus(policy.reset))),
+                _ => {
+                    next.well_since = Some(now);
+                    (next, Action::Wait(now.plus(policy.reset)))
+                }
+            }
+        }
+        Condition::Coming => {
+            (next.well_since, next.next) = (None, None);
+            (next, Action::Nothing)
+        }
+        Condition::Dead { reason, .. } => match kept.next {
+            None => fail(policy, next, reason, now),
+            // A clock that was set back must not make the pause longer than any pause is.
+            Some(at) if at > now && at <= now.plus(policy.longest) => (next, Action::Wait(at)),
+            Some(_) => {
+                next.next = None;
+                (next, Action::Again)
+            }
+        },
+        Condition::Stuck { reason, .. } => {
+            if kept.reason != *reason {
+                (next.failures, next.here) = (next.failures.saturating_add(1), next.here.saturating_add(1));
+                next.reason.clone_from(reason);
+            }
+            (next.well_since, next.next) = (None, None);
+            (next, Action::Replace)
+        }
+    }
+}
+
+fn fail(policy: &Policy, mut next: Recovery, reason: &str, now: Instant) -> (Recovery, Action) {
+    (next.failures, next.here) = (next.failures.saturating_add(1), next.here.saturating_add(1));
+    (next.well_since, next.reason) = (None, reason.to_owned());
+    let at = now.plus(policy.pause(next.failures));
+    next.next = Some(at);
+    let action = if policy.replace_after > 0 && next.here >= policy.replace_after { Action::Replace } else { Action::Wait(at) };
+    (next, action)
+}
+
+/// Which of a task's allocations that ask to be replaced may be: (replicas, already being replaced). As many replicas as the bound allows
+/// are under way at once. An allocation is replaced as a whole, so one that is larger than the bound goes alone.
+pub fn admitted(bound: u32, under_way: u32, asking: &[u32]) -> Vec<bool> {
+    let mut busy = under_way;
+    let admit = |replicas: &u32| {
+        let fits = busy == 0 || busy.saturating_add(*replicas) <= bound;
+        if fits {
+            busy = busy.saturating_add((*replicas).max(1));
+        }
+        fits
+    };
+    asking.iter().map(admit).collect()
+}
+
+/// Whether what is in a silent place is lost. The silence is measured by a clock that nobody sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silence {
+    /// It answers, or its silence means nothing for this task.
+    Fine,
+    /// It counts as lost after this.
+    LostIn(Millis),
+    Lost,
+}
+
+pub fn silence(policy: &Policy, silent_for: Option<Millis>) -> Silence {
+    match (silent_for, policy.failover) {
+        (Some(silent), Some(limit)) if silent >= limit => Silence::Lost,
+        (Some(silent), Some(limit)) => Silence::LostIn(Millis(limit.0 - silent.0)),
+        _ => Silence::Fine,
+    }
+}
+
+/// Consecutive outcomes of a check against its thresholds.
+#[derive(Debug)]
+pub struct Tally {
+    healthy_after: u32,
+    unhealthy_after: u32,
+    successes: u32,
+    failures: u32,
+    /// The verdict given last.
+    good: Option<bool>,
+    seen_good: bool,
+}
+
+impl Tally {
+    pub fn of(probe: &Probe) -> Self {
+        let (healthy_after, unhealthy_after) = (probe.healthy_after.max(1), probe.unhealthy_after.max(1));
+        Self { healthy_after, unhealthy_after, successes: 0, failures: 0, good: None, seen_good: false }
+    }
+
+    pub fn seen_good(&self) -> bool {
+        self.seen_good
+    }
+
+    /// Whether the verdict changes.
+    pub fn success(&mut self) -> bool {
+        self.failures = 0;
+        self.successes = self.successes.saturating_add(1);
+        let changed = self.successes >= self.healthy_after && self.good != Some(true);
+        if changed {
+            self.good = Some(true);
+            self.seen_good = true;
+        }
+        changed
+    }
+
+    /// Whether the verdict changes.
+    pub fn failure(&mut self) -> bool {
+        self.successes = 0;
+        self.failures = self.failures.saturating_add(1);
+        let changed = self.failures >= self.unhealthy_after && self.good != Some(false);
+        if changed {
+            self.good = Some(false);
+        }
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::workload::{Health, Replica};
+
+    fn policy() -> Policy {
+        Policy::default_for(&Run::Service)
+    }
+
+    fn dead(reason: &str) -> Condition {
+        Condition::Dead { replicas: 1, reason: reason.to_owned() }
+    }
+
+    #[test]
+    fn a_crash_loop_pauses_longer_and_longer_then_moves_and_is_forgiven() {
+        let policy = policy();
+        let mut now = Instant(1_000_000);
+        let mut kept = Recovery::default();
+        for pause in [1, 2] {
+            let (noted, action) = recover(&policy, &kept, &dead("exit 1"), now);
+            assert_eq!(action, Action::Wait(now.plus(Millis::from_secs(pause))));
+            // The same look again changes nothing.
+            assert_eq!(recover(&policy, &noted, &dead("exit 1"), now), (noted.clone(), action));
+            now = now.plus(Millis::from_secs(pause));
+            let (tried, action) = recover(&policy, &noted, &dead("exit 1"), now);
+            assert_eq!((action, tried.next), (Action::Again, None));
+            kept = tried;
+        }
+        let (third, action) = recover(&policy, &kept, &dead("exit 1"), now);
+        assert_eq!((action, third.failures, third.here), (Action::Replace, 3, 3));
+        let heir = Recovery::inherited([&third].into_iter());
+        assert_eq!((heir.failures, heir.here, policy.pause(heir.failures + 1)), (3, 0, Millis::from_secs(8)));
+        assert_eq!(policy.pause(40), policy.longest);
+
+        let (well, action) = recover(&policy, &heir, &Condition::Well, now);
+        assert_eq!(action, Action::Wait(now.plus(policy.reset)));
+        assert_eq!(recover(&policy, &well, &Condition::Well, now.plus(policy.reset)), (Recovery::default(), Action::Nothing));
+        let (again, _) = recover(&policy, &well, &Condition::Coming, now);
+        assert_eq!(again.well_since, None, "the time of being well is not interrupted");
+    }
+
+    #[test]
+    fn a_clock_set_back_neither_forgives_nor_waits_for_ever() {
+        let policy = policy();
+        let later = Instant(1_000_000_000);
+        let (kept, _) = recover(&policy, &Recovery::default(), &dead("x"), later);
+        assert_eq!(recover(&policy, &kept, &dead("x"), Instant(1_000)).1, Action::Again);
+        let well = Recovery { failures: 1, well_since: Some(later), ..Recovery::default() };
+        assert_eq!(recover(&policy, &well, &Condition::Well, Instant(1_000)).0.well_since, Some(Instant(1_000)));
+    }
+
+    #[test]
+    fn conditions() {
+        let replica = |index: u32, phase: Phase| Replica {
+            index,
+            id: String::new(),
+            phase,
+            health: Health::Unknown,
+            endpoints: Vec::new(),
+            message: String::new(),
+            restarts: 0,
+            started_at: None,
+            ended_at: None,
+            exit_code: None,
+            usage: None,
+        };
+        let seen = |phase: Phase, replicas: &[Phase]| Observation {
+            allocation: "a".parse().expect("an id"),
+            phase,
+            endpoints: Vec::new(),
+            replicas: (0..).zip(replicas).map(|(i, p)| replica(i, *p)).collect(),
+            message: String::new(),
+            conditions: Vec::new(),
+            state: None,
+            metered_cost: None,
+        };
+        use Phase::{Failed, Gone, Running, Starting, Succeeded};
+        let (service, job) = (Run::Service, Run::Job { retries: 0, deadline: None });
+        let lifeless = [(0, "no answer".to_owned())];
+        let of = |run: &Run, ready, phase, replicas: &[Phase], lifeless: &[(u32, String)]| match Condition::of(
+            run,
+            2,
+            ready,
+            &seen(phase, replicas),
+            lifeless,
+        ) {
+            Condition::Well => "well".to_owned(),
+            Condition::Coming => "coming".to_owned(),
+            Condition::Dead { replicas, .. } => format!("dead {replicas}"),
+            Condition::Stuck { replicas, .. } => format!("stuck {replicas}"),
+        };
+        assert_eq!(of(&service, 2, Running, &[Running, Running], &[]), "well");
+        assert_eq!(of(&service, 1, Running, &[Running, Running], &[]), "coming", "not ready is not dead");
+        assert_eq!(of(&service, 1, Running, &[Running, Starting], &[]), "coming");
+        assert_eq!(of(&service, 1, Running, &[Running, Gone], &[]), "dead 1");
+        assert_eq!(of(&service, 0, Running, &[Failed, Succeeded], &[]), "dead 2", "a service that ends has failed");
+        assert_eq!(of(&service, 2, Running, &[Running, Running, Gone], &[]), "well", "replicas beyond those wanted are nobody's");
+        assert_eq!(of(&service, 0, Failed, &[], &[]), "dead 2");
+        assert_eq!(of(&service, 2, Running, &[Running, Running], &lifeless), "stuck 1");
+        assert_eq!(of(&service, 0, Running, &[Starting, Running], &lifeless), "coming", "a new incarnation gets its time");
+        assert_eq!(of(&job, 1, Failed, &[Succeeded, Failed], &[]), "coming", "a job's failures are its retries' business");
+        assert_eq!(of(&job, 0, Running, &[Running, Gone], &[]), "dead 1");
+    }
+
+    #[test]
+    fn verdicts_change_at_the_thresholds_only() {
+        let check = crate::workload::Check::Tcp { port: String::new() };
+        let times = Millis(0);
+        let probe = Probe { check, initial_delay: times, interval: times, timeout: times, healthy_after: 2, unhealthy_after: 3 };
+        let mut tally = Tally::of(&probe);
+        let outcomes =
+            [(true, false), (false, false), (true, false), (true, true), (true, false), (false, false), (false, false), (false, true)];
+        for (i, (good, changes)) in outcomes.into_iter().enumerate() {
+            assert_eq!(if good { tally.success() } else { tally.failure() }, changes, "outcome {i}");
+        }
+    }
+
+    #[test]
+    fn silence_is_lost_only_where_it_may_be() {
+        let (service, job) = (policy(), Policy::default_for(&Run::Job { retries: 0, deadline: None }));
+        assert_eq!(silence(&service, None), Silence::Fine);
+        assert_eq!(silence(&service, Some(Millis::from_secs(20))), Silence::LostIn(Millis::from_secs(100)));
+        assert_eq!(silence(&service, Some(Millis::from_secs(120))), Silence::Lost);
+        assert_eq!(silence(&job, Some(Millis::from_secs(9_000))), Silence::Fine);
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_than_the_bound_is_replaced_at_once(
+            replicas in 1u32..200, percent in 0u32..=100, under_way in 0u32..50, asking in proptest::collection::vec(1u32..20, 0..30),
+        ) {
+            let bound = Portion::Percent(percent).of(replicas);
+            let admitted = admitted(bound, under_way, &asking);
+            let chosen: Vec<u32> = asking.iter().zip(&admitted).filter(|(_, yes)| **yes).map(|(n, _)| *n).collect();
+            let total = under_way + chosen.iter().sum::<u32>();
+            let alone = under_way == 0 && chosen.len() == 1;
+            prop_assert!(chosen.is_empty() || total <= bound || alone);
+            prop_assert!(under_way > 0 || asking.is_empty() || !chosen.is_empty(), "something always moves on");
+        }
+
+        #[test]
+        fn a_look_that_finds_nothing_new_changes_nothing(failures in 0u32..50, at in 0u64..10_000_000, state in 0u8..4) {
+            let policy = policy();
+            let condition = match state {
+                0 => Condition::Well,
+                1 => Condition::Coming,
+                2 => dead("x"),
+                _ => Condition::Stuck { replicas: 1, reason: "x".to_owned() },
+            };
+            let kept = Recovery { failures, here: failures, ..Recovery::default() };
+            let (first, action) = recover(&policy, &kept, &condition, Instant(at));
+            let (second, again) = recover(&policy, &first, &condition, Instant(at));
+            prop_assert_eq!(&first, &second);
+            // Being replaced is asked for until it happens; a pause that has begun is waited for.
+            prop_assert!(action == again || (action == Action::Replace && matches!(again, Action::Wait(_))));
+        }
+    }
+}

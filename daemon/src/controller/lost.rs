@@ -1,0 +1,223 @@
+//! Regions that do not answer: for how long each has been silent, what counts as lost there, and what follows when it answers again.
+//! It decides nothing about places: it marks what is lost as superseded, and the next decision finds it another place.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+};
+
+use tokio::time::Instant as Tick;
+use tradewind_core::{
+    failure::{Failure, FailureKind},
+    health::{self, Silence},
+    names::{AllocationId, InstanceName},
+    record::{AllocationRecord, Stage},
+    store::{Error, Expect, Txn},
+    units::Millis,
+    view::{Event, Severity},
+};
+
+use super::{
+    Shared,
+    journal::{CONTROLLER, allocation_event, changing},
+    lock,
+    state::World,
+};
+
+/// A provider instance and one of its regions.
+pub(super) type Lane = (InstanceName, String);
+
+/// The most allocations in one commit.
+const BATCH: usize = 200;
+
+/// The regions that do not answer at the moment.
+#[derive(Default)]
+pub(super) struct Silent(Mutex<BTreeMap<Lane, Quiet>>);
+
+/// A region's silence. Measured by a clock that nobody sets; a restarted daemon begins to count anew.
+struct Quiet {
+    since: Tick,
+    cause: String,
+    /// Something there counts as lost.
+    lost: bool,
+}
+
+impl Silent {
+    /// The regions in which something is lost: nothing new goes there.
+    pub(super) fn lost(&self) -> BTreeSet<Lane> {
+        lock(&self.0).iter().filter(|(_, q)| q.lost).map(|(lane, _)| lane.clone()).collect()
+    }
+
+    /// What was lost before the daemon was restarted still is.
+    pub(super) fn resume(&self, world: &World) {
+        let mut silent = lock(&self.0);
+        for live in world.deployments.values().flat_map(|e| e.allocations.values()).filter(|l| l.record.lost) {
+            let quiet = Quiet { since: Tick::now(), cause: "it was lost before the daemon was restarted".to_owned(), lost: true };
+            silent.entry(lane(&live.record)).or_insert(quiet);
+        }
+    }
+}
+
+pub(super) fn lane(record: &AllocationRecord) -> Lane {
+    (record.provider.clone(), record.offer.region.clone())
+}
+
+fn shown((provider, region): &Lane) -> String {
+    if region.is_empty() { provider.to_string() } else { format!("{provider}/{region}") }
+}
+
+impl Shared {
+    /// A call there has failed. Only silence counts: a refusal is an answer.
+    pub(super) fn unheard(&self, lane: &Lane, failure: &Failure) {
+        if failure.kind == FailureKind::Unavailable {
+            let quiet = || Quiet { since: Tick::now(), cause: failure.message.clone(), lost: false };
+            lock(&self.silent.0).entry(lane.clone()).or_insert_with(quiet);
+            self.watchlist.wake();
+        }
+    }
+
+    /// A call there has succeeded.
+    pub(super) async fn heard(&self, lane: &Lane) {
+        let was_lost = lock(&self.silent.0).remove(lane).is_some_and(|q| q.lost);
+        if was_lost {
+            let back = |world: &World, record: &AllocationRecord| {
+                let mut after = record.clone();
+                after.lost = false;
+                // Where nothing has taken over, it does so itself; else it goes once what has taken over is ready.
+                after.superseded = world.deployments.get(&record.key()).is_some_and(|e| {
+                    let others = e.allocations.values().map(|l| &l.record);
+                    others.into_iter().any(|r| {
+                        r.id != record.id
+                            && r.task == record.task
+                            && r.target == record.target
+                            && !r.superseded
+                            && r.stage != Stage::Removing
+                    })
+                });
+                (record.lost && record.stage != Stage::Removing).then_some((after, None))
+            };
+            self.revise_lane(lane, back).await;
+            let message = format!("{} answers again", shown(lane));
+            self.note(lane_event(Severity::Info, "RegionBack", lane, message)).await;
+        }
+    }
+
+    /// Takes what has been silent for too long for lost. Answers when to look again.
+    pub(super) async fn take_for_lost(&self, now: Tick) -> Option<Tick> {
+        let silent: Vec<(Lane, Tick)> = lock(&self.silent.0).iter().map(|(lane, q)| (lane.clone(), q.since)).collect();
+        let mut next: Option<Tick> = None;
+        for (lane, since) in silent {
+            let silent_for = Millis::from(now.duration_since(since));
+            let mut soonest: Option<Millis> = None;
+            let lost = {
+                let world = lock(&self.world);
+                let mut lost = BTreeSet::new();
+                for live in world.lives_of(&lane.0).filter(|l| l.record.offer.region == lane.1) {
+                    match self.silence_of(&world, &live.record, silent_for) {
+                        Silence::Fine => {}
+                        Silence::LostIn(left) => soonest = Some(soonest.map_or(left, |s| s.min(left))),
+                        Silence::Lost => drop(lost.insert(live.record.id.clone())),
+                    }
+                }
+                lost
+            };
+            if let Some(left) = soonest {
+                let at = now + left.std();
+                next = Some(next.map_or(at, |n| n.min(at)));
+            }
+            if !lost.is_empty() {
+                self.lose(&lane, &lost, silent_for).await;
+            }
+        }
+        next
+    }
+
+    /// What this silence means for one allocation. A hedged one has rivals that answer for it.
+    fn silence_of(&self, world: &World, record: &AllocationRecord, silent_for: Millis) -> Silence {
+        if record.lost || record.stage == Stage::Removing || record.hedge.is_some() {
+            return Silence::Fine;
+        }
+        let Some(entry) = world.deployments.get(&record.key()) else { return Silence::Fine };
+        let task = entry.resolved.iter().find(|t| t.name == record.task && t.target == record.target);
+        task.map_or(Silence::Fine, |t| health::silence(&t.recovery, Some(silent_for)))
+    }
+
+    async fn lose(&self, lane: &Lane, ids: &BTreeSet<AllocationId>, silent_for: Millis) {
+        let first = lock(&self.silent.0).get_mut(lane).map(|q| (!std::mem::replace(&mut q.lost, true), q.cause.clone()));
+        let Some((first, cause)) = first else { return };
+        if first {
+            let message = format!("{} has not answered for {silent_for}: {cause}", shown(lane));
+            tracing::warn!(provider = %lane.0, region = lane.1, %silent_for, cause, "the region counts as lost");
+            self.note(lane_event(Severity::Error, "RegionLost", lane, message)).await;
+        }
+        self.revise_lane(lane, |_, record| {
+            let message = format!("{} × {} on {}: other replicas take over elsewhere", record.replicas, record.task, shown(lane));
+            let told = allocation_event(Severity::Warning, "AllocationLost", record, message);
+            let after = AllocationRecord { lost: true, superseded: true, ..record.clone() };
+            ids.contains(&record.id).then_some((after, Some(told)))
+        })
+        .await;
+    }
+
+    /// Changes the records of a region, each as it is by then. What another write has changed meanwhile is found at the next look.
+    async fn revise_lane(&self, lane: &Lane, change: impl Fn(&World, &AllocationRecord) -> Option<(AllocationRecord, Option<Event>)>) {
+        let changes: Vec<_> = {
+            let mut world = lock(&self.world);
+            let ids: Vec<AllocationId> =
+                world.lives_of(&lane.0).filter(|l| l.record.offer.region == lane.1).map(|l| l.record.id.clone()).collect();
+            for id in &ids {
+                // What waits there to be tried again is tried now.
+                let key = world.live_mut(id).map(|live| {
+                    live.retry_at = None;
+                    live.record.key()
+                });
+                key.iter().for_each(|key| world.mark(key));
+            }
+            let lives = ids.iter().filter_map(|id| world.live(id));
+            lives.filter_map(|l| change(&world, &l.record).map(|(after, told)| (after, told, l.revision))).collect()
+        };
+        for batch in changes.chunks(BATCH) {
+            if let Err(error) = self.commit_changes(batch).await
+                && !matches!(error, Error::Conflict { .. })
+            {
+                tracing::error!(error = &error as &dyn std::error::Error, "what became of a region could not be stored");
+            }
+        }
+        self.wake.notify_one();
+    }
+
+    /// Stores changed records with their events, then shows them.
+    pub(super) async fn commit_changes(
+        &self,
+        changes: &[(AllocationRecord, Option<Event>, tradewind_core::store::Revision)],
+    ) -> Result<(), Error> {
+        let mut txn = Txn::new();
+        for (after, told, revision) in changes {
+            txn = txn.expect(Expect::AtRevision { key: after.path(), revision: *revision });
+            txn = Self::put_allocation(txn, after)?;
+            if let Some(told) = told {
+                let before = lock(&self.world).live(&after.id).map(|l| l.record.clone());
+                txn = self.tell(txn, changing(told.clone(), before.as_ref(), Some(after)))?;
+            }
+        }
+        let revision = self.store.commit(txn).await?;
+        let mut world = lock(&self.world);
+        for (after, ..) in changes {
+            let key = after.key();
+            // Gone while the commit was under way: it stays gone.
+            if world.owners.contains_key(&after.id) {
+                world.insert_allocation(after.clone(), revision);
+            }
+            world.mark(&key);
+            if let Some(entry) = world.deployments.get(&key) {
+                entry.changed.notify_waiters();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An event about a region.
+fn lane_event(severity: Severity, reason: &str, lane: &Lane, message: String) -> Event {
+    Event { plugin: Some(lane.0.clone()), ..Event::new(severity, reason, CONTROLLER, message) }
+}
