@@ -77,8 +77,8 @@ impl Scaler {
         self.begun.elapsed().into()
     }
 
-    /// Those with news, and the time of the next by time alone.
-    fn due(&self, now: Tick) -> (Vec<DeploymentKey>, Option<Tick>) {
+    /// Those with news, and those of which time alone changes something.
+    fn due(&self, now: Tick) -> Vec<DeploymentKey> {
         let mut deployments = lock(&self.deployments);
         let mut due = Vec::new();
         for (key, known) in deployments.iter_mut() {
@@ -87,7 +87,12 @@ impl Scaler {
                 due.push(key.clone());
             }
         }
-        (due, deployments.values().filter_map(|k| k.again).min())
+        due
+    }
+
+    /// When time alone changes something next.
+    fn next(&self) -> Option<Tick> {
+        lock(&self.deployments).values().filter_map(|k| k.again).min()
     }
 
     /// What changes for a deployment, and what is remembered of it.
@@ -141,7 +146,7 @@ impl Shared {
         let mut swept = Tick::now();
         while !self.stop.is_cancelled() {
             let now = Tick::now();
-            let (mut due, next) = self.scaler.due(now);
+            let mut due = self.scaler.due(now);
             if now.duration_since(swept) >= interval {
                 swept = now;
                 due = self.scaled_deployments();
@@ -149,7 +154,7 @@ impl Shared {
             for key in due {
                 self.scale_one(&key).await;
             }
-            let next = next.map_or(swept + interval, |at| at.min(swept + interval));
+            let next = self.scaler.next().map_or(swept + interval, |at| at.min(swept + interval));
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 () = self.scaler.wake.notified() => {}
