@@ -166,8 +166,9 @@ fn task_view(task: &Resolved, entry: &Entry, snapshot: &Snapshot) -> TaskView {
     let records = || mine.iter().map(|l| &l.record);
     let counts = |l: &&&Live| !l.record.superseded && l.record.stage != Stage::Removing && !hedge::stands_behind(&l.record, records());
     let current = || mine.iter().filter(counts);
-    // Old replicas serve until new ones do.
-    let serving = mine.iter().filter(|l| l.record.stage != Stage::Removing && !hedge::stands_behind(&l.record, records()));
+    // Old replicas serve until new ones do; where nothing answers nothing serves.
+    let serving =
+        mine.iter().filter(|l| l.record.stage != Stage::Removing && !l.record.lost && !hedge::stands_behind(&l.record, records()));
     let ready = serving.map(|l| l.ready()).sum::<u32>().min(task.replicas);
     let unplaced = entry.unplaced.iter().find(|u| u.task == task.name && entry.planned == entry.record.generation);
     let missing = |l: &&&Live| !snapshot.providers.contains_key(&l.record.provider);
