@@ -174,7 +174,7 @@ async fn a_command_check_needs_a_provider_that_can_run_it() -> Result<()> {
     daemon.put("app", &app("", ", health: {command: [check]}")).await?;
     let reason = |d: &Value| d["message"].as_str().unwrap_or_default().contains("no place");
     daemon.until("app", "without a place", reason).await?;
-    let explained = daemon.get("/v1/deployments/app/explain").await?.to_string();
-    ensure!(explained.contains("health checks that are commands"), "{explained}");
+    let plan = daemon.run(&["-o", "json", "plan", "-f", &daemon.file("app.yaml", &app("", ", health: {command: [check]}"))?])?;
+    ensure!(plan.contains("health checks that are commands"), "{plan}");
     Ok(())
 }

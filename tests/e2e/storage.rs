@@ -31,6 +31,7 @@ async fn a_backup_is_put_back_and_what_runs_is_found_again() -> Result<()> {
     let before = daemon.running("stay").await?;
     let place = daemon.get("/v1/events").await?.as_array().and_then(|e| e.last()?["revision"].as_u64()).context("no events")?;
 
+    daemon.put("busy", &web("busy", 1, "at first")).await?;
     let path = daemon.folder.path().join("state.backup").display().to_string();
     let writes = async {
         for i in 0..20 {

@@ -13,12 +13,20 @@ use tradewind_core::{
     names::{AllocationId, InstanceName},
     plugin::{Provider, Snapshot, Tracked},
     record::{AllocationRecord, Stage},
+    rollout,
     store::{Error, Expect, Txn},
     view::Severity,
     workload::{Observation, Phase},
 };
 
-use super::{Hints, Shared, apply::is_final, journal::allocation_event, lock, lost::Lane, state::World};
+use super::{
+    Hints, Shared,
+    apply::is_final,
+    journal::allocation_event,
+    lock,
+    lost::Lane,
+    state::{Entry, World},
+};
 
 /// The most allocations in one call.
 const BATCH: usize = 500;
@@ -232,7 +240,9 @@ impl Shared {
                 if !is_final(phase) && !live.is_ready() {
                     on_their_way.insert(id);
                 }
-                if moved || became_ready {
+                // An update is judged by more than phases: restarts and health that comes and goes.
+                let updating = |e: &Entry| e.record.rollout.as_ref().is_some_and(|r| r.status == rollout::Status::Progressing);
+                if moved || became_ready || (differs && world.deployments.get(&key).is_some_and(updating)) {
                     world.mark(&key);
                 }
                 if differs && let Some(entry) = world.deployments.get(&key) {
