@@ -11,12 +11,13 @@ mod reload;
 mod report;
 mod samples;
 mod services;
+mod state;
 
 use anyhow::{Result, ensure};
 
 use report::Report;
 
-const PARTS: [&str; 5] = ["policy", "load", "reload", "daemon", "services"];
+const PARTS: [&str; 7] = ["policy", "load", "reload", "daemon", "services", "writes", "large"];
 
 fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
@@ -44,6 +45,12 @@ fn main() -> Result<()> {
         }
         if wanted("services") {
             services::measure(&mut report).await?;
+        }
+        if wanted("writes") {
+            state::writes(&mut report).await?;
+        }
+        if wanted("large") {
+            state::large(&mut report).await?;
         }
         anyhow::Ok(())
     });
