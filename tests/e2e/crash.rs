@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tradewind_tests::{
     Daemon,
-    fixture::{Config, Fault, FixtureCloud, Kind, Lag, Operation},
+    fixture::{Config, Fault, FixtureCloud, Instance, Kind, Lag, Operation},
 };
 
 use self::model::{Known, Spec, compare};
@@ -90,6 +90,8 @@ fn misbehave(cloud: &FixtureCloud, dice: &mut Dice) {
         Fault::new(Kind::OutOfCapacity).on(Operation::Create),
         Fault::new(Kind::Quota).on(Operation::Create),
         Fault::new(Kind::Hang).on(Operation::Create),
+        Fault::new(Kind::Stuck).on(Operation::Create),
+        Fault::new(Kind::Denied).on(Operation::Create).times(1),
         Fault::new(Kind::LostAfter).on(Operation::Delete),
         Fault::new(Kind::LostBefore).on(Operation::Delete),
         Fault::new(Kind::Unavailable).on(Operation::Offers),
@@ -114,11 +116,12 @@ fn misbehave(cloud: &FixtureCloud, dice: &mut Dice) {
     if dice.percent(20) {
         cloud.price(dice.of(&REGIONS), "small", 30_000 + dice.below(60_000));
     }
-    // Everything of a service at one place disappears.
+    // Instances disappear by themselves: one, or everything of a service at one place.
     let services: Vec<_> = cloud.live().into_iter().filter(|instance| instance.tag("tradewind.dev/task") != "once").collect();
-    if dice.percent(30) && !services.is_empty() {
-        let allocation = dice.of(&services).tag("tradewind.dev/allocation").to_owned();
-        for instance in services.iter().filter(|instance| instance.tag("tradewind.dev/allocation") == allocation) {
+    if dice.percent(40) && !services.is_empty() {
+        let (one, whole) = (dice.of(&services), dice.percent(50));
+        let of = |instance: &Instance| instance.tag("tradewind.dev/allocation").to_owned();
+        for instance in services.iter().filter(|i| i.id == one.id || (whole && of(i) == of(&one))) {
             cloud.disappear(&instance.id);
         }
     }
@@ -222,9 +225,13 @@ async fn however_often_it_is_killed_nothing_is_lost_doubled_or_forgotten() -> Re
     }
     calm(&cloud);
     let outcome = quiet(&daemon, &cloud, &known).await;
-    let told = model::summary(&cloud.ledger());
-    println!("seed {seed}: {killed} kills, {} acknowledged writes, {told}", known.acknowledged);
-    let outcome = outcome.and_then(|()| daemon.run(&["audit", "verify"]).map(drop));
+    let ledger = cloud.ledger();
+    println!("seed {seed}: {killed} kills, {} acknowledged writes, {} instances in all", known.acknowledged, ledger.len());
+    let outcome = outcome.and_then(|()| {
+        let double = model::longest_double(&ledger);
+        ensure!(double == 0, "a replica had two instances for {double} ms");
+        daemon.run(&["audit", "verify"]).map(drop)
+    });
     outcome.map_err(|error| error.context(format!("seed {seed} after {killed} kills; the end of the log:\n{}", tail(&daemon.log()))))
 }
 

@@ -230,6 +230,16 @@ impl Meter {
         }
     }
 
+    /// What the record costs per hour as it is.
+    fn rate(&self, record: &AllocationRecord) -> MicroUsd {
+        match record.stage {
+            _ if record.state.is_none() => MicroUsd(0),
+            Stage::Applied if has_ended(record) => MicroUsd(0),
+            Stage::Applied => self.metered.unwrap_or_else(|| record.hourly_total()),
+            Stage::Intended | Stage::Removing => self.hourly,
+        }
+    }
+
     /// What is running up, as an interval that ends now.
     pub fn running(record: &AllocationRecord, now: Instant) -> Segment {
         let meter = Self::of(record);
@@ -242,13 +252,7 @@ impl Meter {
 #[must_use]
 pub fn turn(record: &mut AllocationRecord, now: Instant) -> Option<Segment> {
     let meter = Meter::of(record);
-    let ended = matches!(record.phase, Phase::Succeeded | Phase::Failed | Phase::Gone);
-    let hourly = match record.stage {
-        _ if record.state.is_none() => MicroUsd(0),
-        Stage::Applied if ended => MicroUsd(0),
-        Stage::Applied => meter.metered.unwrap_or_else(|| record.hourly_total()),
-        Stage::Intended | Stage::Removing => meter.hourly,
-    };
+    let hourly = meter.rate(record);
     if hourly == meter.hourly && record.meter.is_some() {
         return None;
     }
@@ -260,14 +264,27 @@ pub fn turn(record: &mut AllocationRecord, now: Instant) -> Option<Segment> {
 /// The same for a record that has been observed, with what the provider says of its cost, if it does.
 #[must_use]
 pub fn observed(record: &mut AllocationRecord, metered: Option<MicroUsd>, now: Instant) -> Option<Segment> {
-    let ended = matches!(record.phase, Phase::Succeeded | Phase::Failed | Phase::Gone);
-    let expected = record.hourly_total();
-    let mut meter = Meter::of(record);
-    if !ended {
-        meter.metered = metered.filter(|m| *m != expected);
-        record.meter = Some(meter);
+    if !has_ended(record) {
+        let metered = unexpected(record, metered);
+        record.meter = Some(Meter { metered, ..Meter::of(record) });
     }
     turn(record, now)
+}
+
+/// Whether `observed` would leave the record as it is.
+#[must_use]
+pub fn is_settled(record: &AllocationRecord, metered: Option<MicroUsd>) -> bool {
+    let same = |meter: Meter| has_ended(record) || meter.metered == unexpected(record, metered);
+    record.meter.is_some_and(|meter| same(meter) && meter.rate(record) == meter.hourly)
+}
+
+fn has_ended(record: &AllocationRecord) -> bool {
+    matches!(record.phase, Phase::Succeeded | Phase::Failed | Phase::Gone)
+}
+
+/// What a provider says of the cost, where it is not what was agreed.
+fn unexpected(record: &AllocationRecord, metered: Option<MicroUsd>) -> Option<MicroUsd> {
+    metered.filter(|m| *m != record.hourly_total())
 }
 
 /// The last interval of a record that is about to be deleted.

@@ -88,6 +88,16 @@ impl Txn {
         self
     }
 
+    /// Both, in this order.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.expects.extend(other.expects);
+        self.writes.extend(other.writes);
+        self.audit.extend(other.audit);
+        self.cut = self.cut.max(other.cut);
+        self
+    }
+
     /// Whether it would change nothing.
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty() && self.audit.is_empty() && self.cut.is_none()

@@ -65,6 +65,10 @@ impl Shared {
         let seen = live.observation.as_ref()?;
         let condition = Condition::of(&record.workload.run, record.replicas, live.ready(), seen, &live.lifeless);
         let (recovery, action) = health::recover(&task.recovery, &record.recovery, &condition, now);
+        let dead = matches!(condition, Condition::Dead { .. } | Condition::Stuck { .. });
+        if action == Action::Nothing && recovery == record.recovery {
+            return Some((None, dead));
+        }
         let mut after = AllocationRecord { recovery, ..record.clone() };
         let event = match &action {
             Action::Nothing => None,
@@ -86,7 +90,6 @@ impl Shared {
                 }
             }
         };
-        let dead = matches!(condition, Condition::Dead { .. } | Condition::Stuck { .. });
         let change = (after != *record).then_some((after, event, live.revision));
         Some((change, dead))
     }

@@ -15,17 +15,19 @@ use tradewind_core::{
     record::{AllocationRecord, Stage},
     rollout,
     store::{Error, Expect, Txn},
-    view::Severity,
+    units::Instant,
+    view::{Cause, Event, Severity},
     workload::{Observation, Phase},
 };
 
 use super::{
     Hints, Shared,
     apply::is_final,
-    journal::allocation_event,
+    journal::{allocation_event, changing},
     lock,
     lost::Lane,
-    state::{Entry, World},
+    namespaces::Charge,
+    state::{Entry, Live, World},
 };
 
 /// The most allocations in one call.
@@ -191,102 +193,106 @@ impl Shared {
         self.watchlist.finish(&due.lane, again, Tick::now() + pause);
     }
 
-    /// Takes observations in. Answers the allocations that are still on their way.
+    /// Takes observations in: at once where they change nothing on record, else when it is on record, so that nobody sees what no event tells.
+    /// Answers the allocations that are to be looked at again soon.
     async fn take_in(self: &Arc<Self>, observations: Vec<Observation>) -> BTreeSet<AllocationId> {
-        let mut on_their_way = BTreeSet::new();
-        let mut changed: BTreeMap<AllocationId, AllocationRecord> = BTreeMap::new();
-        let mut txn = Txn::new();
-        let (mut charges, now) = (Vec::new(), self.clock.now());
+        let (mut again, mut news) = (BTreeSet::new(), Vec::new());
+        let (mut txn, mut charges, now) = (Txn::new(), Vec::new(), self.clock.now());
         {
             let mut world = lock(&self.world);
             for observation in observations {
-                let Some(live) = world.live_mut(&observation.allocation) else { continue };
-                if live.record.stage != Stage::Applied {
+                let Some(live) = world.live(&observation.allocation).filter(|l| l.record.stage == Stage::Applied) else { continue };
+                if live.record.phase == observation.phase
+                    && observation.state.is_none()
+                    && ledger::is_settled(&live.record, observation.metered_cost)
+                {
+                    again.extend(self.show(&mut world, observation, false));
                     continue;
                 }
-                let was_ready = live.is_ready();
-                let phase = observation.phase;
-                let mut after = live.record.clone();
-                after.phase = phase;
-                let segment = ledger::observed(&mut after, observation.metered_cost, now);
-                let news = live.record.phase != phase || observation.state.is_some() || live.record.meter != after.meter;
-                if let Some(state) = &observation.state {
-                    after.state = Some(state.clone());
-                }
-                let message = observation.message.clone();
-                let seen_before = live.observation.replace(observation);
-                self.overlay(live);
-                live.note_ready(now);
-                let differs = live.observation != seen_before;
-                let became_ready = live.is_ready() && !was_ready;
-                let (id, key, revision) = (live.record.id.clone(), live.record.key(), live.revision);
-                let moved = live.record.phase != phase;
-                if news {
-                    txn = txn.expect(Expect::AtRevision { key: after.path(), revision });
-                    let told = Self::put_allocation(std::mem::take(&mut txn), &after);
-                    let told = told.and_then(|t| {
-                        let (t, charge) = self.charge(t, &id, segment)?;
+                match self.record(live, &observation, now) {
+                    Ok((told, after, charge)) => {
+                        txn = std::mem::take(&mut txn).and(told);
                         charges.extend(charge);
-                        Ok(t)
-                    });
-                    let told = told.and_then(|t| if moved { self.tell(t, phase_event(&after, &message)) } else { Ok(t) });
-                    match told {
-                        Ok(t) => txn = t,
-                        Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "an observation could not be encoded"),
+                        news.push((after, observation));
                     }
-                    changed.insert(id.clone(), after);
-                }
-                // The phase on record decides whether it is on its way; the new one is not on record yet.
-                if !is_final(phase) && !live.is_ready() {
-                    on_their_way.insert(id);
-                }
-                // An update is judged by more than phases: restarts and health that comes and goes.
-                let updating = |e: &Entry| e.record.rollout.as_ref().is_some_and(|r| r.status == rollout::Status::Progressing);
-                if moved || became_ready || (differs && world.deployments.get(&key).is_some_and(updating)) {
-                    world.mark(&key);
-                }
-                if differs && let Some(entry) = world.deployments.get(&key) {
-                    entry.changed.notify_waiters();
+                    Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "an observation could not be encoded"),
                 }
             }
         }
-        if !changed.is_empty() && self.record_phases(txn, changed, &mut on_their_way).await {
+        if !news.is_empty() {
+            let committed = self.store.commit(txn).await;
+            let mut world = lock(&self.world);
+            match committed {
+                Ok(revision) => {
+                    for (after, observation) in news {
+                        let moved = world.live(&after.id).is_some_and(|l| l.record.phase != after.phase);
+                        // Gone while the commit was under way: it stays gone.
+                        if world.owners.contains_key(&after.id) {
+                            world.mark(&after.key());
+                            world.insert_allocation(after, revision);
+                        }
+                        again.extend(self.show(&mut world, observation, moved));
+                    }
+                }
+                // What has been written meanwhile may say something else about it.
+                Err(Error::Conflict { .. }) => again.extend(news.into_iter().map(|(after, _)| after.id)),
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "observations could not be stored");
+                    for (after, observation) in news {
+                        again.insert(after.id);
+                        self.show(&mut world, observation, true);
+                    }
+                    charges.clear();
+                }
+            }
+            drop(world);
             self.charged(charges);
         }
         self.wake.notify_one();
-        on_their_way
+        again
     }
 
-    /// True when they are on record.
-    async fn record_phases(&self, txn: Txn, changed: BTreeMap<AllocationId, AllocationRecord>, again: &mut BTreeSet<AllocationId>) -> bool {
-        match self.store.commit(txn).await {
-            Ok(revision) => {
-                let mut world = lock(&self.world);
-                for (id, after) in changed {
-                    let key = after.key();
-                    // Gone while the commit was under way: it stays gone.
-                    if world.owners.contains_key(&id) {
-                        world.insert_allocation(after, revision);
-                        world.mark(&key);
-                    }
-                    if let Some(entry) = world.deployments.get(&key) {
-                        entry.changed.notify_waiters();
-                    }
-                }
-                true
-            }
-            Err(error) => {
-                if !matches!(error, Error::Conflict { .. }) {
-                    tracing::error!(error = &error as &dyn std::error::Error, "observations could not be stored");
-                }
-                again.extend(changed.into_keys());
-                false
-            }
+    /// The record as an observation makes it, and the transaction that puts it there.
+    fn record(&self, live: &Live, observation: &Observation, now: Instant) -> Result<(Txn, AllocationRecord, Option<Charge>), Error> {
+        let mut after = live.record.clone();
+        after.phase = observation.phase;
+        let segment = ledger::observed(&mut after, observation.metered_cost, now);
+        if let Some(state) = &observation.state {
+            after.state = Some(state.clone());
         }
+        let txn = Txn::new().expect(Expect::AtRevision { key: after.path(), revision: live.revision });
+        let (mut txn, charge) = self.charge(Self::put_allocation(txn, &after)?, &after.id, segment)?;
+        if live.record.phase != after.phase {
+            txn = self.tell(txn, phase_event(&live.record, &after, &observation.message))?;
+        }
+        Ok((txn, after, charge))
+    }
+
+    /// Shows an observation to the rest of the daemon. Answers the allocation if it is still on its way.
+    fn show(self: &Arc<Self>, world: &mut World, observation: Observation, moved: bool) -> Option<AllocationId> {
+        let now = self.clock.now();
+        let live = world.live_mut(&observation.allocation).filter(|l| l.record.stage == Stage::Applied)?;
+        let (phase, was_ready) = (observation.phase, live.is_ready());
+        let seen_before = live.observation.replace(observation);
+        self.overlay(live);
+        live.note_ready(now);
+        let (differs, ready) = (live.observation != seen_before, live.is_ready());
+        let (id, key) = (live.record.id.clone(), live.record.key());
+        // An update is judged by more than phases: restarts and health that comes and goes.
+        let updating = |e: &Entry| e.record.rollout.as_ref().is_some_and(|r| r.status == rollout::Status::Progressing);
+        if moved || (ready && !was_ready) || (differs && world.deployments.get(&key).is_some_and(updating)) {
+            world.mark(&key);
+        }
+        if (moved || differs)
+            && let Some(entry) = world.deployments.get(&key)
+        {
+            entry.changed.notify_waiters();
+        }
+        (!is_final(phase) && !ready).then_some(id)
     }
 }
 
-fn phase_event(record: &AllocationRecord, message: &str) -> tradewind_core::view::Event {
+fn phase_event(before: &AllocationRecord, record: &AllocationRecord, message: &str) -> Event {
     let (severity, reason) = match record.phase {
         Phase::Pending | Phase::Starting => (Severity::Info, "AllocationStarting"),
         Phase::Running => (Severity::Info, "AllocationRunning"),
@@ -297,5 +303,7 @@ fn phase_event(record: &AllocationRecord, message: &str) -> tradewind_core::view
     };
     let place = format!("{} × {} on {}/{}", record.replicas, record.task, record.provider, record.offer.region);
     let message = if message.is_empty() { place } else { format!("{place}: {message}") };
-    allocation_event(severity, reason, record, message)
+    let mut told = changing(allocation_event(severity, reason, record, message), Some(before), Some(record));
+    told.cause = Some(Cause::Observation(format!("{} says that it is {}", record.provider, record.phase)));
+    told
 }

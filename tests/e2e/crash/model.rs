@@ -151,14 +151,13 @@ fn compare_instances(
     Ok(())
 }
 
-/// The history in a line: how many instances there were, and for how long at most one replica of an allocation had two.
-pub(super) fn summary(ledger: &[Instance]) -> String {
+/// For how long, in milliseconds, a replica of an allocation has had two instances at most.
+pub(super) fn longest_double(ledger: &[Instance]) -> u64 {
     let mut by_place: BTreeMap<(&str, &str), Vec<&Instance>> = BTreeMap::new();
     for instance in ledger {
         by_place.entry((instance.tag("tradewind.dev/allocation"), instance.tag("tradewind.dev/replica"))).or_default().push(instance);
     }
     let end = |instance: &Instance| instance.deleted_at.unwrap_or(u64::MAX);
     let overlap = |pair: &[&Instance]| end(pair[0]).min(end(pair[1])).saturating_sub(pair[1].created_at);
-    let longest = by_place.values().flat_map(|all| all.windows(2).map(overlap)).max().unwrap_or(0);
-    format!("{} instances in all, the longest double {longest} ms", ledger.len())
+    by_place.values().flat_map(|all| all.windows(2).map(overlap)).max().unwrap_or(0)
 }

@@ -15,6 +15,10 @@ pub(crate) const CLOUDS: [(&str, &str); 2] = [
     ("west", "component = \"simulated.wasm\"\n[settings.regions.west.sizes.large]\ncpu = 8\nmemory = \"32Gi\"\nprice = \"0.90\"\n"),
 ];
 
+/// One with room for all.
+pub(crate) const ROOMY: &str = "component = \"simulated.wasm\"\n[settings.regions.east.sizes.small]\ncpu = 4\nmemory = \"16Gi\"\n\
+    price = \"0.10\"\ncapacity = 1000000\n";
+
 async fn start(place: &Place, plugins: usize, samples: &mut Samples) -> Result<()> {
     let since = std::time::Instant::now();
     let host = place.start().await?;

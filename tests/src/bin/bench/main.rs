@@ -2,7 +2,9 @@
 //! What is compared with something is compared in the same run on the same machine, except with other systems, whose figures name
 //! their source. `bench NAME…` runs only those parts.
 
+mod client;
 mod daemon;
+mod failover;
 mod host;
 mod load;
 mod native;
@@ -17,7 +19,7 @@ use anyhow::{Result, ensure};
 
 use report::Report;
 
-const PARTS: [&str; 7] = ["policy", "load", "reload", "daemon", "services", "writes", "large"];
+const PARTS: [&str; 8] = ["policy", "load", "reload", "daemon", "services", "writes", "large", "failover"];
 
 fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
@@ -51,6 +53,9 @@ fn main() -> Result<()> {
         }
         if wanted("large") {
             state::large(&mut report).await?;
+        }
+        if wanted("failover") {
+            failover::measure(&mut report).await?;
         }
         anyhow::Ok(())
     });

@@ -1,4 +1,4 @@
-//! Many small services at once on this machine: from the request that submits each until it runs.
+//! Many small services at once, as processes of this machine and on a simulated cloud: from the request that submits each until it runs.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,11 +7,14 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
+use reqwest::Client;
 use serde::Deserialize;
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 use tradewind_tests::Daemon;
 
 use crate::{
+    client::{client, put},
+    load::ROOMY,
     report::{Baseline, Report, Unit},
     samples::Samples,
 };
@@ -23,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const NOMAD: &str = "Nomad 1.1, 50 raw_exec jobs, the best measured on a 2-core machine like this";
 const NOMAD_RATE: f64 = 57.0;
 const NOMAD_MEDIAN: Duration = Duration::from_millis(1_000);
+const C1M: &str = "Nomad's C1M challenge, containers per second";
+const C1M_RATE: f64 = 3_750.0;
 
 #[derive(Deserialize)]
 struct Event {
@@ -31,10 +36,28 @@ struct Event {
     deployment: String,
 }
 
-fn manifest(name: &str) -> String {
+/// So many services at once, so many times.
+#[derive(Clone, Copy)]
+struct Load {
+    what: &'static str,
+    start: fn() -> Result<Daemon>,
+    count: u32,
+    replicas: u32,
+    rounds: u32,
+    /// Of how many replicas per second, and whose figure that is.
+    rate: (&'static str, f64),
+    median: Option<(&'static str, Duration)>,
+}
+
+/// Nothing but the daemon itself is at work there: time alone makes replicas ready.
+fn simulated() -> Result<Daemon> {
+    Daemon::start(&["cheapest", "simulated"], &[("cloud", ROOMY)])
+}
+
+fn manifest(name: &str, replicas: u32) -> String {
     format!(
         "{{\"apiVersion\":\"tradewind.dev/v1\",\"kind\":\"CloudDeployment\",\"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"services\":\
-         {{\"sleep\":{{\"command\":[\"sleep\",\"600\"],\"resources\":{{\"cpu\":\"1m\",\"memory\":\"1Mi\"}}}}}}}}}}"
+         {{\"sleep\":{{\"command\":[\"sleep\",\"600\"],\"replicas\":{replicas},\"resources\":{{\"cpu\":\"1m\",\"memory\":\"1Mi\"}}}}}}}}}}"
     )
 }
 
@@ -78,17 +101,13 @@ struct Run {
     each: Vec<Duration>,
 }
 
-async fn submit(daemon: &Daemon, names: &[String]) -> Result<Run> {
+async fn submit(daemon: &Daemon, client: &Client, names: &[String], replicas: u32) -> Result<Run> {
     let listening = listen(daemon, names.iter().cloned().collect()).await?;
     let first = Instant::now();
     let submitted: HashMap<String, Instant> = stream::iter(names)
         .map(|name| async move {
-            let request = daemon.http.put(daemon.url(&format!("/v1/deployments/{name}"))).header("content-type", "application/json");
-            let body = manifest(name);
             let at = Instant::now();
-            let response = request.body(body).send().await?;
-            ensure!(response.status().is_success(), "PUT {name}: {}", response.text().await?);
-            response.bytes().await?;
+            put(client, daemon, name, manifest(name, replicas)).await?;
             anyhow::Ok((name.clone(), at))
         })
         .buffer_unordered(CLIENTS)
@@ -120,32 +139,60 @@ async fn delete(daemon: &Daemon, names: &[String]) -> Result<Duration> {
 }
 
 pub(crate) async fn measure(report: &mut Report) -> Result<()> {
-    for (count, rounds) in [(50, 5), (1_000, 1)] {
+    let process = Load {
+        what: "process services",
+        start: Daemon::local,
+        count: 50,
+        replicas: 1,
+        rounds: 5,
+        rate: (NOMAD, NOMAD_RATE),
+        median: Some((NOMAD, NOMAD_MEDIAN)),
+    };
+    let cloud = Load {
+        what: "services on a simulated cloud",
+        start: simulated,
+        count: 5_000,
+        rounds: 1,
+        rate: (C1M, C1M_RATE),
+        median: None,
+        ..process
+    };
+    let wide = Load { what: "services of 500 replicas on a simulated cloud", count: 200, replicas: 500, ..cloud };
+    for load in [Load { count: 1_000, rounds: 1, ..process }, process, cloud, wide] {
         // Starting and stopping a daemon blocks.
-        let daemon = tokio::task::spawn_blocking(Daemon::local).await??;
-        let measured = run(&daemon, report, count, rounds).await;
+        let daemon = tokio::task::spawn_blocking(load.start).await??;
+        let measured = run(&daemon, report, &load).await;
         tokio::task::spawn_blocking(move || drop(daemon)).await?;
         measured?;
     }
     Ok(())
 }
 
-/// So many services at once, so many times, each time until all of them are gone again.
-async fn run(daemon: &Daemon, report: &mut Report, count: u32, rounds: u32) -> Result<()> {
+/// Each time until all of them are gone again.
+async fn run(daemon: &Daemon, report: &mut Report, load: &Load) -> Result<()> {
+    let Load { what, count, replicas, rounds, .. } = *load;
+    let client = client(daemon)?;
     let (mut each, mut whole, mut accepted, mut deleted) = (Samples::default(), Samples::default(), Samples::default(), Samples::default());
     for round in 0..rounds {
         let names: Vec<String> = (0..count).map(|i| format!("sleep-{round}-{i}")).collect();
-        let run = submit(daemon, &names).await?;
+        let run = submit(daemon, &client, &names, replicas).await?;
         run.each.into_iter().for_each(|d| each.add(d));
         whole.add(run.whole);
         accepted.add(run.accepted);
         deleted.add(delete(daemon, &names).await?);
     }
     let rate = |time: Duration| f64::from(count) / time.as_secs_f64();
-    let name = format!("{count} process services");
-    let nomad = Baseline { name: NOMAD.to_owned(), value: NOMAD_RATE };
-    report.value(format!("{name}, submitted → running, rate"), rate(whole.median()), "1/s", Some(nomad));
-    report.time_against(format!("{name}, submitted → running, p50"), Unit::Millis, each.median(), NOMAD, NOMAD_MEDIAN);
+    let name = format!("{count} {what}");
+    let per_replica = rate(whole.median()) * f64::from(replicas);
+    let of = if replicas == 1 { "rate" } else { "replicas' rate" };
+    let baseline = Baseline { name: load.rate.0.to_owned(), value: load.rate.1 };
+    report.value(format!("{name}, submitted → running, {of}"), per_replica, "1/s", Some(baseline));
+    match load.median {
+        Some((whose, median)) => {
+            report.time_against(format!("{name}, submitted → running, p50"), Unit::Millis, each.median(), whose, median)
+        }
+        None => report.time(format!("{name}, submitted → running, p50"), Unit::Millis, each.median()),
+    }
     report.time(format!("{name}, submitted → running, p95"), Unit::Millis, each.p95());
     report.value(format!("{name}, accepted, rate"), rate(accepted.median()), "1/s", None);
     report.value(format!("{name}, deleted → gone, rate"), rate(deleted.median()), "1/s", None);

@@ -12,6 +12,8 @@ use rusqlite::{Connection, params};
 use tradewind_tests::Daemon;
 
 use crate::{
+    client::{client, put},
+    load::ROOMY,
     report::{Baseline, Report, Unit},
     samples::Samples,
 };
@@ -22,8 +24,6 @@ const FEW: usize = 10;
 /// How long a settled daemon is watched.
 const WATCHED: Duration = Duration::from_secs(20);
 const CHANGES: usize = 20;
-/// A cloud with room for all.
-const CLOUD: &str = "component = \"simulated.wasm\"\n[settings.regions.east.sizes.small]\ncpu = 4\nmemory = \"16Gi\"\nprice = \"0.10\"\ncapacity = 1000000\n";
 
 fn manifest(name: &str, services: &[&str]) -> String {
     let service = |s: &&str| format!("\"{s}\":{{\"command\":[\"serve\"],\"resources\":{{\"cpu\":\"100m\",\"memory\":\"64Mi\"}}}}");
@@ -37,18 +37,17 @@ pub(crate) async fn writes(report: &mut Report) -> Result<()> {
     let (rate, synced) = raw(&tempfile::tempdir()?)?;
     for clients in [1, 16, 64] {
         let daemon = Daemon::start(&[], &[])?;
+        let client = client(&daemon)?;
         let count = if clients == 1 { WRITES / 4 } else { WRITES };
         let since = Instant::now();
         let mut samples = Samples::default();
         let times: Vec<Duration> = stream::iter(0..count)
             .map(|n| {
                 let name = format!("w-{n}");
-                let request = daemon.http.put(daemon.url(&format!("/v1/deployments/{name}"))).header("content-type", "application/json");
-                let body = manifest(&name, &["web"]);
+                let (body, client, daemon) = (manifest(&name, &["web"]), &client, &daemon);
                 async move {
                     let at = Instant::now();
-                    let response = request.body(body).send().await?;
-                    ensure!(response.status().is_success(), "PUT {name}: {}", response.text().await?);
+                    put(client, daemon, &name, body).await?;
                     anyhow::Ok(at.elapsed())
                 }
             })
@@ -112,7 +111,7 @@ pub(crate) async fn large(report: &mut Report) -> Result<()> {
 
 /// A stopped daemon with so many deployments of three services each: one was deployed, the others are copies of its records.
 async fn grown(count: usize) -> Result<Daemon> {
-    let mut daemon = Daemon::start(&["cheapest", "simulated"], &[("cloud", CLOUD)])?;
+    let mut daemon = Daemon::start(&["cheapest", "simulated"], &[("cloud", ROOMY)])?;
     daemon.put("seed-00000", &manifest("seed-00000", &["a", "b", "c"])).await?;
     daemon.running("seed-00000").await?;
     daemon.kill()?;
