@@ -26,6 +26,8 @@ mod scale;
 mod standing;
 mod state;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

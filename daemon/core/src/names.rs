@@ -1,9 +1,10 @@
-//! Names and identifiers, checked once where they enter. Inside, none of them is a bare string.
+//! Names and identifiers, checked once where they enter. Inside, none of them is a bare string, and a copy costs nothing.
 
 use std::{
     borrow::{Borrow, Cow},
     fmt,
     str::FromStr,
+    sync::Arc,
 };
 
 use schemars::JsonSchema;
@@ -41,9 +42,15 @@ fn is_token(s: &str) -> bool {
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal, $check:ident, $rule:ident, $pattern:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(Arc<str>);
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
 
         impl $name {
             pub fn as_str(&self) -> &str {
@@ -61,13 +68,13 @@ macro_rules! name {
         impl TryFrom<String> for $name {
             type Error = NameError;
             fn try_from(value: String) -> Result<Self, NameError> {
-                if $check(&value) { Ok(Self(value)) } else { Err(NameError { what: $what, value: cap(value), rule: $rule }) }
+                if $check(&value) { Ok(Self(value.into())) } else { Err(NameError { what: $what, value: cap(value), rule: $rule }) }
             }
         }
 
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
 
@@ -129,21 +136,21 @@ name!(/** The identifier of a token, never used again. */ TokenId, "token id", i
 impl Namespace {
     /// The namespace of a manifest that names none.
     pub fn default_namespace() -> Self {
-        Self("default".to_owned())
+        Self("default".into())
     }
 }
 
 impl InstallationId {
     /// The random end of a ULID: short enough for a tag, long enough to tell installations in one account apart.
     pub fn new(ulid: ulid::Ulid) -> Self {
-        Self(ulid.to_string().to_lowercase().chars().skip(18).collect())
+        Self(ulid.to_string().to_lowercase().chars().skip(18).collect::<String>().into())
     }
 }
 
 impl AllocationId {
     /// A new id. `ulid` supplies time order and uniqueness; the host draws it before any effect.
     pub fn new(installation: &InstallationId, ulid: ulid::Ulid) -> Self {
-        Self(format!("a-{installation}-{}", ulid.to_string().to_lowercase()))
+        Self(format!("a-{installation}-{}", ulid.to_string().to_lowercase()).into())
     }
 
     /// Whether that installation has drawn it.
@@ -155,32 +162,32 @@ impl AllocationId {
 
 impl EventId {
     pub fn new(ulid: ulid::Ulid) -> Self {
-        Self(ulid.to_string().to_lowercase())
+        Self(ulid.to_string().to_lowercase().into())
     }
 }
 
 impl RequestId {
     pub fn new(ulid: ulid::Ulid) -> Self {
-        Self(format!("r-{}", ulid.to_string().to_lowercase()))
+        Self(format!("r-{}", ulid.to_string().to_lowercase()).into())
     }
 }
 
 impl TokenName {
     /// The name of the first token.
     pub fn admin() -> Self {
-        Self("admin".to_owned())
+        Self("admin".into())
     }
 }
 
 impl TokenId {
     pub fn new(ulid: ulid::Ulid) -> Self {
-        Self(format!("t-{}", ulid.to_string().to_lowercase()))
+        Self(format!("t-{}", ulid.to_string().to_lowercase()).into())
     }
 }
 
 impl DecisionId {
     pub fn new(ulid: ulid::Ulid) -> Self {
-        Self(format!("d-{}", ulid.to_string().to_lowercase()))
+        Self(format!("d-{}", ulid.to_string().to_lowercase()).into())
     }
 }
 
@@ -360,7 +367,7 @@ mod tests {
         let id = AllocationId::new(&ours, ulid);
         assert!(id.is_of(&ours) && !id.is_of(&other));
         assert!(is_dns_label(id.as_str()), "{id}");
-        assert!(!AllocationId("a-01arz3ndektsv4rrffq69g5fav".to_owned()).is_of(&ours));
+        assert!(!AllocationId("a-01arz3ndektsv4rrffq69g5fav".into()).is_of(&ours));
     }
 
     #[test]

@@ -57,9 +57,9 @@ impl Shared {
 
     /// What is to be stored about one allocation, and whether it is to be looked at again soon.
     fn diagnose(&self, world: &World, id: &AllocationId, before: &[Change], now: Instant) -> Option<(Option<Change>, bool)> {
-        let live = world.live(id)?;
+        let entry = world.deployments.get(world.owners.get(id)?)?;
+        let live = entry.allocations.get(id)?;
         let record = &live.record;
-        let entry = world.deployments.get(&record.key())?;
         let settled = record.stage == Stage::Applied && !record.superseded && !entry.record.deleting;
         let task = entry.resolved.iter().find(|t| t.name == record.task && t.target == record.target).filter(|_| settled)?;
         let seen = live.observation.as_ref()?;

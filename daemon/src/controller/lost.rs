@@ -78,25 +78,12 @@ impl Shared {
 
     /// A call there has succeeded.
     pub(super) async fn heard(&self, lane: &Lane) {
-        let was_lost = lock(&self.silent.0).remove(lane).is_some_and(|q| q.lost);
-        if was_lost {
-            let back = |world: &World, record: &AllocationRecord| {
-                let mut after = record.clone();
-                after.lost = false;
-                // Where nothing has taken over, it does so itself; else it goes once what has taken over is ready.
-                after.superseded = world.deployments.get(&record.key()).is_some_and(|e| {
-                    let others = e.allocations.values().map(|l| &l.record);
-                    others.into_iter().any(|r| {
-                        r.id != record.id
-                            && r.task == record.task
-                            && r.target == record.target
-                            && !r.superseded
-                            && r.stage != Stage::Removing
-                    })
-                });
-                (record.lost && record.stage != Stage::Removing).then_some((after, None))
-            };
-            self.revise_lane(lane, back).await;
+        let was_lost = lock(&self.silent.0).get(lane).is_some_and(|q| q.lost);
+        if was_lost && !self.revise_lane(lane, returned).await {
+            // It stays lost until that is on record.
+            return;
+        }
+        if lock(&self.silent.0).remove(lane).is_some_and(|q| q.lost) {
             let message = format!("{} answers again", shown(lane));
             self.note(lane_event(Severity::Info, "RegionBack", lane, message)).await;
         }
@@ -159,8 +146,13 @@ impl Shared {
         .await;
     }
 
-    /// Changes the records of a region, each as it is by then. What another write has changed meanwhile is found at the next look.
-    async fn revise_lane(&self, lane: &Lane, change: impl Fn(&World, &AllocationRecord) -> Option<(AllocationRecord, Option<Event>)>) {
+    /// Changes the records of a region, each as it is by then. False: not all of it is on record, because another write came first or because
+    /// there can be none at the moment. The next look finds what is left.
+    async fn revise_lane(
+        &self,
+        lane: &Lane,
+        change: impl Fn(&World, &AllocationRecord) -> Option<(AllocationRecord, Option<Event>)>,
+    ) -> bool {
         let changes: Vec<_> = {
             let mut world = lock(&self.world);
             let ids: Vec<AllocationId> =
@@ -176,14 +168,17 @@ impl Shared {
             let lives = ids.iter().filter_map(|id| world.live(id));
             lives.filter_map(|l| change(&world, &l.record).map(|(after, told)| (after, told, l.revision))).collect()
         };
+        let mut whole = true;
         for batch in changes.chunks(BATCH) {
-            if let Err(error) = self.commit_changes(batch).await
-                && !matches!(error, Error::Conflict { .. })
-            {
-                tracing::error!(error = &error as &dyn std::error::Error, "what became of a region could not be stored");
+            if let Err(error) = self.commit_changes(batch).await {
+                whole = false;
+                if !matches!(error, Error::Conflict { .. }) {
+                    tracing::error!(error = &error as &dyn std::error::Error, "what became of a region could not be stored");
+                }
             }
         }
         self.wake.notify_one();
+        whole
     }
 
     /// Stores changed records with their events, then shows them.
@@ -215,6 +210,20 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// A record of a region that answers again.
+fn returned(world: &World, record: &AllocationRecord) -> Option<(AllocationRecord, Option<Event>)> {
+    let mut after = record.clone();
+    after.lost = false;
+    // Where nothing has taken over, it does so itself; else it goes once what has taken over is ready.
+    after.superseded = world.deployments.get(&record.key()).is_some_and(|e| {
+        let others = e.allocations.values().map(|l| &l.record);
+        others
+            .into_iter()
+            .any(|r| r.id != record.id && r.task == record.task && r.target == record.target && !r.superseded && r.stage != Stage::Removing)
+    });
+    (record.lost && record.stage != Stage::Removing).then_some((after, None))
 }
 
 /// An event about a region.

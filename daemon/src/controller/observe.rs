@@ -12,9 +12,9 @@ use tradewind_core::{
     ledger,
     names::{AllocationId, InstanceName},
     plugin::{Provider, Snapshot, Tracked},
-    record::{AllocationRecord, Stage},
+    record::{AllocationRecord, DeploymentKey, Stage},
     rollout,
-    store::{Error, Expect, Txn},
+    store::{Error, Expect, Revision, Txn},
     units::Instant,
     view::{Cause, Event, Severity},
     workload::{Observation, Phase},
@@ -27,7 +27,7 @@ use super::{
     lock,
     lost::Lane,
     namespaces::Charge,
-    state::{Entry, Live, World},
+    state::{Live, World},
 };
 
 /// The most allocations in one call.
@@ -62,7 +62,7 @@ struct Due {
 }
 
 impl Watchlist {
-    fn due(&self, world: &World, snapshot: &Snapshot, now: Tick, interval: Duration) -> Vec<Due> {
+    fn due<'w>(&self, world: &'w World, snapshot: &Snapshot, now: Tick, interval: Duration) -> Vec<Due> {
         let mut turns = lock(&self.providers);
         // A provider that comes back begins with a look at everything.
         turns.retain(|provider, turn| !turn.running.is_empty() || snapshot.providers.contains_key(provider));
@@ -73,20 +73,22 @@ impl Watchlist {
                 turn.pending.append(&mut turn.soon);
                 turn.soon_at = None;
             }
-            let sweep = turn.swept.is_none_or(|at| now.duration_since(at) >= interval);
-            if sweep {
-                turn.swept = Some(now);
-                turn.pending.extend(world.lives_of(provider).map(|l| l.record.id.clone()));
-            }
             let mut lanes: BTreeMap<&str, Vec<Tracked>> = BTreeMap::new();
             let mut later = BTreeSet::new();
-            for id in std::mem::take(&mut turn.pending) {
-                let Some((region, tracked)) = world.live(&id).and_then(|l| tracked(&l.record, provider)) else { continue };
+            let take = |live: &'w Live| {
+                let Some((region, tracked)) = tracked(&live.record, provider) else { return };
                 if turn.running.contains(region) {
-                    later.insert(id);
+                    later.insert(tracked.allocation);
                 } else {
                     lanes.entry(region).or_default().push(tracked);
                 }
+            };
+            let pending = std::mem::take(&mut turn.pending);
+            if turn.swept.is_none_or(|at| now.duration_since(at) >= interval) {
+                turn.swept = Some(now);
+                world.deployments.values().flat_map(|e| e.allocations.values()).for_each(take);
+            } else {
+                pending.iter().filter_map(|id| world.live(id)).for_each(take);
             }
             turn.pending = later;
             for (region, only) in lanes {
@@ -193,7 +195,7 @@ impl Shared {
         self.watchlist.finish(&due.lane, again, Tick::now() + pause);
     }
 
-    /// Takes observations in: at once where they change nothing on record, else when it is on record, so that nobody sees what no event tells.
+    /// Takes observations in: shows them, then puts on record what they change there. Who is told of a change finds it shown.
     /// Answers the allocations that are to be looked at again soon.
     async fn take_in(self: &Arc<Self>, observations: Vec<Observation>) -> BTreeSet<AllocationId> {
         let (mut again, mut news) = (BTreeSet::new(), Vec::new());
@@ -201,55 +203,60 @@ impl Shared {
         {
             let mut world = lock(&self.world);
             for observation in observations {
-                let Some(live) = world.live(&observation.allocation).filter(|l| l.record.stage == Stage::Applied) else { continue };
-                if live.record.phase == observation.phase
-                    && observation.state.is_none()
-                    && ledger::is_settled(&live.record, observation.metered_cost)
-                {
-                    again.extend(self.show(&mut world, observation, false));
-                    continue;
-                }
-                match self.record(live, &observation, now) {
-                    Ok((told, after, charge)) => {
-                        txn = std::mem::take(&mut txn).and(told);
-                        charges.extend(charge);
-                        news.push((after, observation));
+                let Some(live) = world.live_mut(&observation.allocation).filter(|l| l.record.stage == Stage::Applied) else { continue };
+                let moved = live.record.phase != observation.phase;
+                if moved || observation.state.is_some() || !ledger::is_settled(&live.record, observation.metered_cost) {
+                    match self.record(live, &observation, now) {
+                        Ok((told, after, charge)) => {
+                            txn = std::mem::take(&mut txn).and(told);
+                            charges.extend(charge);
+                            news.push(after);
+                        }
+                        Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "an observation could not be encoded"),
                     }
-                    Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "an observation could not be encoded"),
+                }
+                let seen = self.see(live, observation, now);
+                let (id, key) = (live.record.id.clone(), live.record.key());
+                if seen.under_way {
+                    again.insert(id);
+                }
+                if moved || seen.differs || seen.became_ready {
+                    world.seen(&key, moved || seen.became_ready);
                 }
             }
         }
         if !news.is_empty() {
-            let committed = self.store.commit(txn).await;
-            let mut world = lock(&self.world);
-            match committed {
+            match self.store.commit(txn).await {
                 Ok(revision) => {
-                    for (after, observation) in news {
-                        let moved = world.live(&after.id).is_some_and(|l| l.record.phase != after.phase);
-                        // Gone while the commit was under way: it stays gone.
-                        if world.owners.contains_key(&after.id) {
-                            world.mark(&after.key());
-                            world.insert_allocation(after, revision);
-                        }
-                        again.extend(self.show(&mut world, observation, moved));
-                    }
+                    self.charged(charges);
+                    self.shown(news, revision);
                 }
-                // What has been written meanwhile may say something else about it.
-                Err(Error::Conflict { .. }) => again.extend(news.into_iter().map(|(after, _)| after.id)),
                 Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "observations could not be stored");
-                    for (after, observation) in news {
-                        again.insert(after.id);
-                        self.show(&mut world, observation, true);
+                    if !matches!(error, Error::Conflict { .. }) {
+                        tracing::error!(error = &error as &dyn std::error::Error, "observations could not be stored");
                     }
-                    charges.clear();
+                    again.extend(news.into_iter().map(|after| after.id));
                 }
             }
-            drop(world);
-            self.charged(charges);
         }
         self.wake.notify_one();
         again
+    }
+
+    /// Shows records that are committed.
+    fn shown(&self, news: Vec<AllocationRecord>, revision: Revision) {
+        let mut world = lock(&self.world);
+        for after in news {
+            let key = after.key();
+            // Gone while the commit was under way: it stays gone.
+            if world.owners.contains_key(&after.id) {
+                world.insert_allocation(after, revision);
+                world.mark(&key);
+            }
+            if let Some(entry) = world.deployments.get(&key) {
+                entry.changed.notify_waiters();
+            }
+        }
     }
 
     /// The record as an observation makes it, and the transaction that puts it there.
@@ -268,27 +275,35 @@ impl Shared {
         Ok((txn, after, charge))
     }
 
-    /// Shows an observation to the rest of the daemon. Answers the allocation if it is still on its way.
-    fn show(self: &Arc<Self>, world: &mut World, observation: Observation, moved: bool) -> Option<AllocationId> {
-        let now = self.clock.now();
-        let live = world.live_mut(&observation.allocation).filter(|l| l.record.stage == Stage::Applied)?;
+    /// Takes one observation in.
+    fn see(self: &Arc<Self>, live: &mut Live, observation: Observation, now: Instant) -> Seen {
         let (phase, was_ready) = (observation.phase, live.is_ready());
-        let seen_before = live.observation.replace(observation);
+        let before = live.observation.replace(observation);
         self.overlay(live);
         live.note_ready(now);
-        let (differs, ready) = (live.observation != seen_before, live.is_ready());
-        let (id, key) = (live.record.id.clone(), live.record.key());
+        let ready = live.is_ready();
+        Seen { differs: live.observation != before, became_ready: ready && !was_ready, under_way: !is_final(phase) && !ready }
+    }
+}
+
+/// What a look at an allocation has shown.
+struct Seen {
+    /// It is not as it was at the last look.
+    differs: bool,
+    became_ready: bool,
+    /// To be looked at again soon.
+    under_way: bool,
+}
+
+impl World {
+    /// Something of a deployment is not as it was. What `matters` is to be decided about in any case.
+    fn seen(&mut self, key: &DeploymentKey, matters: bool) {
+        let Some(entry) = self.deployments.get(key) else { return };
+        entry.changed.notify_waiters();
         // An update is judged by more than phases: restarts and health that comes and goes.
-        let updating = |e: &Entry| e.record.rollout.as_ref().is_some_and(|r| r.status == rollout::Status::Progressing);
-        if moved || (ready && !was_ready) || (differs && world.deployments.get(&key).is_some_and(updating)) {
-            world.mark(&key);
+        if matters || entry.record.rollout.as_ref().is_some_and(|r| r.status == rollout::Status::Progressing) {
+            self.mark(key);
         }
-        if (moved || differs)
-            && let Some(entry) = world.deployments.get(&key)
-        {
-            entry.changed.notify_waiters();
-        }
-        (!is_final(phase) && !ready).then_some(id)
     }
 }
 

@@ -151,13 +151,12 @@ fn compare_instances(
     Ok(())
 }
 
-/// For how long, in milliseconds, a replica of an allocation has had two instances at most.
-pub(super) fn longest_double(ledger: &[Instance]) -> u64 {
+/// Two instances that a replica of an allocation has had at once. What a cloud has created by half names no replica: it is nobody's.
+pub(super) fn double(ledger: &[Instance]) -> Option<String> {
     let mut by_place: BTreeMap<(&str, &str), Vec<&Instance>> = BTreeMap::new();
-    for instance in ledger {
+    for instance in ledger.iter().filter(|i| !i.tag("tradewind.dev/replica").is_empty()) {
         by_place.entry((instance.tag("tradewind.dev/allocation"), instance.tag("tradewind.dev/replica"))).or_default().push(instance);
     }
-    let end = |instance: &Instance| instance.deleted_at.unwrap_or(u64::MAX);
-    let overlap = |pair: &[&Instance]| end(pair[0]).min(end(pair[1])).saturating_sub(pair[1].created_at);
-    by_place.values().flat_map(|all| all.windows(2).map(overlap)).max().unwrap_or(0)
+    let overlap = |pair: &&[&Instance]| pair[0].deleted_at.is_none_or(|end| end > pair[1].created_at);
+    by_place.values().flat_map(|all| all.windows(2)).find(overlap).map(|pair| format!("{pair:#?}"))
 }

@@ -1,0 +1,269 @@
+//! The law of the controller: from whatever was left behind, it reaches what is wanted within a bounded number of calls once faults stop, and
+//! then leaves it alone. Time is tokio's own, held still and moved on by whoever waits.
+
+mod cloud;
+mod memory;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use proptest::prelude::*;
+use tradewind_core::{
+    capability::{Clock, Prober, Unwell},
+    failure::FailureKind,
+    grant::ProbeGrant,
+    manifest::{self, Format},
+    names::{Actor, AllocationId},
+    record::{ALLOCATIONS, AllocationRecord, Stage},
+    store::Store,
+    units::{Instant, Millis},
+    workload::{Check, Endpoint, Phase},
+};
+
+use self::{
+    cloud::{Both, Cloud, Fault, Ran},
+    memory::Memory,
+};
+use super::{Controller, Options, Surroundings, journal, start};
+
+/// No call of the fake cloud takes time, so that everything that takes this long is a pause of the controller's own: the longest back-off,
+/// cool-down and sweep follow one another within it.
+const LONG: Duration = Duration::from_secs(3_600);
+const NAMES: [&str; 3] = ["ant", "bee", "cat"];
+
+struct Virtual(tokio::time::Instant);
+
+impl Clock for Virtual {
+    fn now(&self) -> Instant {
+        Instant(1_790_000_000_000 + Millis::from(self.0.elapsed()).0)
+    }
+}
+
+struct Content;
+
+#[async_trait]
+impl Prober for Content {
+    async fn probe(&self, _: Option<&ProbeGrant>, _: &Endpoint, _: &Check, _: Millis) -> Result<(), Unwell> {
+        Ok(())
+    }
+}
+
+fn options() -> Options {
+    Options {
+        default_policy: "cheapest".parse().expect("a name"),
+        offers_ttl: Millis(30_000),
+        offers_patience: Millis(1_000),
+        observe_interval: Millis(5_000),
+        observe_interval_changing: Millis(200),
+        scale_interval: Millis(15_000),
+        concurrency: 16,
+        preempt_across_namespaces: false,
+        lane: 8,
+        sweep_interval: Millis(60_000),
+        sweep_grace: Millis(60_000),
+        keep_decisions: 100,
+        keep_revisions: 10,
+        keep_events: 100,
+        keep_audit: 100,
+    }
+}
+
+/// What a deployment asks for.
+#[derive(Debug, Clone)]
+struct Spec {
+    version: u8,
+    web: u32,
+    job: bool,
+    /// The strategy of its updates.
+    strategy: &'static str,
+    hedged: bool,
+}
+
+fn spec() -> impl Strategy<Value = Spec> {
+    let strategies = prop_oneof![Just("rolling"), Just("recreate"), Just("blue-green")];
+    let all = (any::<u8>(), 0u32..4, any::<bool>(), strategies, any::<bool>());
+    all.prop_map(|(version, web, job, strategy, hedged)| Spec { version, web, job, strategy, hedged })
+}
+
+impl Spec {
+    fn manifest(&self, name: &str) -> String {
+        let hedge = if self.hedged { "hedge: {offers: 2, within: 1m}, " } else { "" };
+        let job = if self.job { ", jobs: {once: {command: [run], resources: {cpu: 1, memory: 1Gi}}}" } else { "" };
+        format!(
+            "{{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {{name: {name}}}, spec: {{{hedge}update: {{strategy: {}}}, \
+             services: {{web: {{command: [run], env: {{VERSION: v{}}}, replicas: {}, resources: {{cpu: 1, memory: 1Gi}}}}}}{job}}}}}",
+            self.strategy, self.version, self.web
+        )
+    }
+}
+
+/// Something that was left behind, of the n-th allocation.
+#[derive(Debug, Clone, Copy)]
+enum Leftover {
+    /// It runs without a record.
+    Orphan,
+    /// It is on record and does not run.
+    Vanished,
+    /// Another record of the same task.
+    Twin,
+    /// A call had begun, and its end is not known.
+    Begun,
+    /// A removal had begun.
+    Removing,
+    Superseded,
+    Lost,
+    /// A resize to so many replicas had begun.
+    Resized(u32),
+    /// The first call had begun: it may run, and nothing is known of it.
+    Stateless,
+}
+
+fn leftover() -> impl Strategy<Value = (usize, Leftover)> {
+    let kinds = prop_oneof![
+        Just(Leftover::Orphan),
+        Just(Leftover::Vanished),
+        Just(Leftover::Twin),
+        Just(Leftover::Begun),
+        Just(Leftover::Removing),
+        Just(Leftover::Superseded),
+        Just(Leftover::Lost),
+        (1u32..6).prop_map(Leftover::Resized),
+        Just(Leftover::Stateless),
+    ];
+    (0usize..16, kinds)
+}
+
+fn fault() -> impl Strategy<Value = Option<Fault>> {
+    let kinds = prop_oneof![
+        Just(FailureKind::Denied),
+        Just(FailureKind::OutOfCapacity),
+        Just(FailureKind::Quota),
+        Just(FailureKind::Throttled),
+        Just(FailureKind::Unavailable),
+    ];
+    prop_oneof![Just(None), kinds.prop_map(|kind| Some(Fault::Before(kind))), Just(Some(Fault::After))]
+}
+
+async fn controller(
+    store: &Arc<Memory>,
+    cloud: &Cloud,
+    since: tokio::time::Instant,
+    plugin_changes: &tokio::sync::watch::Sender<u64>,
+) -> Controller {
+    let surroundings = Surroundings {
+        store: store.clone(),
+        plugins: Arc::new(Both::of(cloud)),
+        plugin_changes: plugin_changes.subscribe(),
+        clock: Arc::new(Virtual(since)),
+        prober: Arc::new(Content),
+        hints: futures::stream::pending().boxed(),
+    };
+    start(options(), surroundings).await.expect("a state that can be read")
+}
+
+async fn put(controller: &Controller, name: &str, spec: &Spec) {
+    let manifest = manifest::parse(spec.manifest(name).as_bytes(), Format::Yaml).expect("a manifest");
+    controller.handle().put(&Actor::LOCAL, manifest, None).await.expect("it is stored");
+}
+
+/// Leaves something behind of one of the allocations on record.
+async fn leave(store: &Memory, cloud: &Cloud, at: usize, what: Leftover) {
+    let records = store.list(ALLOCATIONS).await.expect("a list").records;
+    let Some(stored) = records.get(at % records.len().max(1)) else { return };
+    let mut record: AllocationRecord = journal::decode(stored).expect("a record");
+    match what {
+        Leftover::Orphan => return store.set(record.path(), None),
+        Leftover::Vanished => return cloud.with(|known| drop(known.runs.remove(&record.id))),
+        Leftover::Twin => {
+            let id = record.id.as_str();
+            let last = if id.ends_with('0') { "1" } else { "0" };
+            record.id = format!("{}{last}", &id[..id.len() - 1]).parse::<AllocationId>().expect("an id");
+        }
+        Leftover::Begun => (record.stage, record.attempt) = (Stage::Intended, record.attempt + 1),
+        Leftover::Removing => record.stage = Stage::Removing,
+        Leftover::Superseded => record.superseded = true,
+        Leftover::Lost => record.lost = true,
+        Leftover::Resized(replicas) => {
+            record.held = record.held.max(replicas);
+            (record.replicas, record.wanted, record.stage, record.attempt) = (replicas, None, Stage::Intended, record.attempt + 1);
+        }
+        Leftover::Stateless => (record.stage, record.state, record.phase) = (Stage::Intended, None, Phase::Pending),
+    }
+    store.set(record.path(), Some(serde_json::to_vec(&record).expect("JSON")));
+}
+
+/// Replicas of each service that run, by their version.
+fn serving(cloud: &Cloud) -> BTreeMap<(String, String), u32> {
+    let mut all = BTreeMap::new();
+    for ran in cloud.with(|known| known.runs.values().cloned().collect::<Vec<Ran>>()) {
+        if ran.task == "web" {
+            *all.entry((ran.deployment, ran.version)).or_default() += ran.replicas;
+        }
+    }
+    all
+}
+
+fn wanted(specs: &BTreeMap<&str, Spec>) -> BTreeMap<(String, String), u32> {
+    let one = |(name, spec): (&&str, &Spec)| (((*name).to_owned(), format!("v{}", spec.version)), spec.web);
+    specs.iter().map(one).filter(|(_, replicas)| *replicas > 0).collect()
+}
+
+/// Two lives of the daemon, with leftovers in between, and with faults in the second.
+async fn live(first: Vec<Spec>, leftovers: Vec<(usize, Leftover)>, second: Vec<Option<Spec>>, faults: Vec<Option<Fault>>) {
+    let (store, cloud, since) = (Arc::new(Memory::default()), Cloud::new(), tokio::time::Instant::now());
+    let (plugin_changes, _) = tokio::sync::watch::channel(0);
+    let mut specs: BTreeMap<&str, Spec> = NAMES.into_iter().zip(first).collect();
+    let before = controller(&store, &cloud, since, &plugin_changes).await;
+    for (name, spec) in &specs {
+        put(&before, name, spec).await;
+    }
+    tokio::time::sleep(LONG).await;
+    assert_eq!(serving(&cloud), wanted(&specs), "without any fault");
+    before.shutdown().await;
+
+    for (at, what) in leftovers {
+        leave(&store, &cloud, at, what).await;
+    }
+    cloud.with(|known| (known.faults, known.calls) = (faults.into(), 0));
+    let troubles = cloud.with(|known| known.faults.len());
+    let after = controller(&store, &cloud, since, &plugin_changes).await;
+    for (name, change) in NAMES.into_iter().zip(second) {
+        match (change, specs.contains_key(name)) {
+            (Some(spec), _) => {
+                put(&after, name, &spec).await;
+                specs.insert(name, spec);
+            }
+            (None, true) => {
+                let namespace = "default".parse().expect("a name");
+                after.handle().delete(&Actor::LOCAL, &namespace, &name.parse().expect("a name"), None).await.expect("it is there");
+                specs.remove(name);
+            }
+            (None, false) => {}
+        }
+    }
+    tokio::time::sleep(LONG).await;
+    let left = |cloud: &Cloud| cloud.with(|known| format!("{:#?}", known.runs));
+    assert_eq!(serving(&cloud), wanted(&specs), "{}", left(&cloud));
+    let calls = cloud.with(|known| known.calls);
+    assert!(calls as usize <= 60 + 2 * troubles, "{calls} calls");
+
+    tokio::time::sleep(LONG).await;
+    assert_eq!(cloud.with(|known| known.calls), calls, "what is as it shall be is left alone: {}", left(&cloud));
+    after.shutdown().await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn from_whatever_was_left_behind_the_goal_is_reached_and_then_left_alone(
+        first in prop::collection::vec(spec(), 0..=3),
+        leftovers in prop::collection::vec(leftover(), 0..6),
+        second in prop::collection::vec(prop::option::of(spec()), 0..=3),
+        faults in prop::collection::vec(fault(), 0..12),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        runtime.block_on(live(first, leftovers, second, faults));
+    }
+}
