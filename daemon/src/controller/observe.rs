@@ -32,6 +32,9 @@ use super::{
 
 /// The most allocations in one call.
 const BATCH: usize = 500;
+/// The most allocations that are looked at per second only because time has passed: what a look costs bounds what thousands of them cost, here
+/// and at the clouds.
+const LOOKS_PER_SECOND: u64 = 3_000;
 /// How soon a region that has not answered is asked again.
 const SILENT: Duration = Duration::from_millis(500);
 
@@ -122,6 +125,11 @@ impl Watchlist {
     }
 }
 
+/// How long a look at so many allocations takes at least.
+fn spread_over(allocations: usize) -> Duration {
+    Duration::from_millis(u64::try_from(allocations).unwrap_or(u64::MAX).saturating_mul(1_000) / LOOKS_PER_SECOND)
+}
+
 /// What the provider has accepted and nobody is changing at the moment.
 fn tracked<'a>(record: &'a AllocationRecord, provider: &InstanceName) -> Option<(&'a str, Tracked)> {
     match (&record.state, record.stage) {
@@ -141,12 +149,15 @@ impl Shared {
 
     /// Runs until the controller stops.
     pub(super) async fn watch_allocations(self: Arc<Self>, mut hints: Hints) {
-        let interval = self.options.observe_interval.std();
         let mut hints_open = true;
         while !self.stop.is_cancelled() {
             let now = Tick::now();
             let snapshot = self.plugins.snapshot();
-            let due = self.watchlist.due(&lock(&self.world), &snapshot, now, interval);
+            let (due, interval) = {
+                let world = lock(&self.world);
+                let interval = self.options.observe_interval.std().max(spread_over(world.owners.len()));
+                (self.watchlist.due(&world, &snapshot, now, interval), interval)
+            };
             for due in due {
                 if let Some(provider) = snapshot.providers.get(&due.lane.0).cloned() {
                     let shared = self.clone();

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::Client;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 use tradewind_tests::Daemon;
 
@@ -118,10 +119,9 @@ async fn submit(daemon: &Daemon, client: &Client, names: &[String], replicas: u3
         Ok(running) => running??,
         Err(_) => bail!("not all of {} services run after {PATIENCE:?}:\n{}", names.len(), daemon.log()),
     };
-    let listed = daemon.get("/v1/deployments").await?;
-    let items = listed.as_array().context("the deployments are no list")?;
-    let odd = items.iter().find(|d| d["status"] != "running");
-    ensure!(items.len() == names.len() && odd.is_none(), "{} of {} are there, and one is {odd:?}", items.len(), names.len());
+    // An update counts as done a moment after its replicas are ready.
+    let all_run = |all: &Value| all.as_array().is_some_and(|all| all.len() == names.len() && all.iter().all(|d| d["status"] == "running"));
+    daemon.until_at("/v1/deployments", "as it shall be", all_run).await?;
     let last = running.values().max().context("no service runs")?;
     let each = names.iter().filter_map(|name| Some(running.get(name)?.duration_since(*submitted.get(name)?))).collect();
     Ok(Run { whole: last.duration_since(first), accepted, each })
