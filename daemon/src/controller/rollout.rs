@@ -284,7 +284,8 @@ fn sick(live: &Live) -> Option<String> {
     if let Some(failure) = live.failure.as_ref().filter(|f| f.kind == FailureKind::Invalid) {
         return Some(format!("{} on {}/{place}: {}", record.task, record.provider, failure.message));
     }
-    if record.phase == Phase::Failed && record.stage == Stage::Applied {
+    // Once may be the cloud's fault: it is tried again first.
+    if record.phase == Phase::Failed && record.stage == Stage::Applied && record.recovery.failures > 1 {
         return Some(format!("{} on {}/{place} has failed", record.task, record.provider));
     }
     let replicas = live.observation.iter().flat_map(|o| &o.replicas);

@@ -43,6 +43,8 @@ impl Spec {
 #[derive(Debug, Default)]
 pub(super) struct Known {
     possible: BTreeMap<&'static str, Vec<Option<Spec>>>,
+    /// All that was ever sent.
+    sent: BTreeMap<&'static str, Vec<Spec>>,
     pub(super) acknowledged: u64,
 }
 
@@ -52,12 +54,23 @@ impl Known {
     }
 
     pub(super) fn acknowledged(&mut self, name: &'static str, spec: Option<Spec>) {
+        self.sent.entry(name).or_default().extend(spec.clone());
         *self.of(name) = vec![spec];
         self.acknowledged += 1;
     }
 
     pub(super) fn unknown(&mut self, name: &'static str, spec: Option<Spec>) {
+        self.sent.entry(name).or_default().extend(spec.clone());
         self.of(name).push(spec);
+    }
+
+    /// What a deployment may be by its own account: what was written last or, where its update has failed, what it was before.
+    fn meant(&self, name: &'static str, view: &Value) -> Vec<Spec> {
+        let mut all: Vec<Spec> = self.possible.get(name).into_iter().flatten().flatten().cloned().collect();
+        if view["rollout"]["cause"] == "failure" {
+            all.extend(self.sent.get(name).into_iter().flatten().cloned());
+        }
+        all
     }
 
     /// It does not exist: only right if it may have been deleted, or never was.
@@ -92,7 +105,8 @@ pub(super) fn compare(known: &Known, seen: &BTreeMap<&'static str, Option<Value>
         if view["status"] == "deleting" && possible.contains(&None) {
             return Err(format!("\"{name}\" is still being deleted"));
         }
-        let Some(meant) = possible.iter().flatten().find(|spec| spec.version.to_string() == version) else {
+        let allowed = known.meant(name, view);
+        let Some(meant) = allowed.iter().find(|spec| spec.version.to_string() == version) else {
             return Err(format!("\"{name}\" is version {version}, but may only be {possible:?}"));
         };
         if view["observedGeneration"] != view["generation"] {
