@@ -3,6 +3,7 @@
 
 mod candidates;
 mod reasons;
+pub mod recorded;
 mod validate;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::{
 
 pub use candidates::{Exclusion, Need, RankBy, Requires, Table, Want, build};
 pub use reasons::reason;
+pub use recorded::Recorded;
 pub use validate::{Choice, Placed, Refusal, validate};
 
 /// Over what a task's replicas shall be spread.
