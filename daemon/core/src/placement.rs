@@ -1,6 +1,7 @@
 //! Placement: hard constraints make candidates, one policy call chooses among them, and the answer is checked before it counts.
 //! Pure: no clock, no I/O. The policy itself is a plugin behind `plugin::Policy`.
 
+mod builtin;
 mod candidates;
 mod reasons;
 pub mod recorded;
@@ -17,6 +18,7 @@ use crate::{
     workload::{Labels, Resources},
 };
 
+pub use builtin::{BuiltIn, by_cost};
 pub use candidates::{Exclusion, Need, RankBy, Requires, Table, Want, build};
 pub use reasons::reason;
 pub use recorded::Recorded;

@@ -34,10 +34,18 @@ pub enum Expect {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
-    Put { key: String, value: Vec<u8> },
+    Put {
+        key: String,
+        value: Vec<u8>,
+    },
     /// Like `Put`, but nobody follows it: large values are not written a second time for those who watch.
-    Archive { key: String, value: Vec<u8> },
-    Delete { key: String },
+    Archive {
+        key: String,
+        value: Vec<u8>,
+    },
+    Delete {
+        key: String,
+    },
 }
 
 /// All of it or nothing.

@@ -195,17 +195,7 @@ struct Reply<'a> {
 const QUALITIES: usize = 9;
 
 fn qualities(o: &Offer) -> [f64; QUALITIES] {
-    [
-        o.performance,
-        o.availability,
-        o.latency,
-        o.bandwidth,
-        o.interruption_rate,
-        o.failure_rate,
-        o.time_to_ready,
-        o.load,
-        o.carbon,
-    ]
+    [o.performance, o.availability, o.latency, o.bandwidth, o.interruption_rate, o.failure_rate, o.time_to_ready, o.load, o.carbon]
 }
 
 /// Texts by number, each once.
