@@ -45,10 +45,9 @@ use tradewind_core::{
     workload::LogQuery,
 };
 
-use crate::config::{PolicyFallback, StaleQuotes};
 use state::{Entry, World};
 
-
+use crate::config::{PolicyFallback, StaleQuotes};
 
 /// Why a request to the controller failed.
 #[derive(Debug, thiserror::Error)]

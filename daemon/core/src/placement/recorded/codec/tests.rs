@@ -1,6 +1,15 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
-use super::*;
+use super::{read::measure_of, *};
+use crate::{
+    names::Digest,
+    placement::{Request, recorded::Excluded},
+    plugin::Identity,
+    units::{Bytes, Instant, MicroUsd, MilliCpu, Millis},
+    workload::Accelerator,
+};
 
 const NAMES: [&str; 4] = ["a", "web", "eu-north-1", "some-longer-name"];
 
