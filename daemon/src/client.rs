@@ -99,6 +99,7 @@ impl Client {
         let request = match body {
             Body::Empty => request,
             Body::Json(value) => request.json(&value),
+            Body::Component(bytes) => request.header(header::CONTENT_TYPE, "application/wasm").body(bytes),
             Body::Manifest(document) => request.header(header::CONTENT_TYPE, document.content_type()).body(document.bytes),
         };
         self.json(request).await
@@ -180,6 +181,8 @@ fn is_this_machine(server: &Url) -> bool {
 pub enum Body {
     Empty,
     Json(serde_json::Value),
+    /// A plugin's component.
+    Component(Bytes),
     Manifest(Document),
 }
 

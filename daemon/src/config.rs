@@ -65,6 +65,30 @@ pub struct Controller {
     pub sweep_interval: Millis,
     /// How long after a state was put back from a backup nothing is removed for having no record: the clouds may be ahead of it.
     pub sweep_grace: Millis,
+    /// Who decides when a policy fails or its answer is refused.
+    pub policy_fallback: PolicyFallback,
+    /// How long a provider's quote is good for, from when it says that it was made.
+    pub quote_ttl: Millis,
+    /// What happens to offers whose quotes are older.
+    pub stale_quotes: StaleQuotes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicyFallback {
+    /// Nobody: what runs stays, and the policy is asked again later.
+    Fail,
+    /// The daemon's own order by cost, told as such.
+    BuiltIn,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StaleQuotes {
+    /// Nothing new is placed there.
+    Refuse,
+    /// They are used, and the decision says so.
+    Mark,
 }
 
 /// Limits of all plugin calls together. Those of one call are in its instance file.
@@ -97,6 +121,10 @@ pub struct Reload {
 pub struct Keep {
     pub events: u32,
     pub decisions: u32,
+    /// How long the exact inputs of decisions are kept, for replay and explain; never longer than the decisions.
+    pub decision_inputs_age: Millis,
+    /// The most that they take, packed; the oldest go first.
+    pub decision_inputs_size: Bytes,
     /// Of each deployment. The current one and the last healthy one stay in any case.
     pub revisions: u32,
     /// Entries of the audit log. It outlives the events it is made of.
@@ -183,10 +211,21 @@ impl Config {
                 lane: 16,
                 sweep_interval: Millis::from_secs(300),
                 sweep_grace: Millis::from_secs(3600),
+                policy_fallback: PolicyFallback::Fail,
+                quote_ttl: Millis::from_secs(24 * 3600),
+                stale_quotes: StaleQuotes::Mark,
             },
             calls: Calls { slots: 128, slot_wait: Millis::from_secs(5), memory_ceiling: Bytes(512 << 20) },
             reload: Reload { quiet: Millis(100), rescan: Millis::from_secs(30), max_size: Bytes(64 << 20) },
-            keep: Keep { events: 10_000, decisions: 1_000, revisions: 10, audit: 500_000, changes: 10_000 },
+            keep: Keep {
+                events: 10_000,
+                decisions: 1_000,
+                decision_inputs_age: Millis::from_secs(7 * 24 * 3600),
+                decision_inputs_size: Bytes(256 << 20),
+                revisions: 10,
+                audit: 500_000,
+                changes: 10_000,
+            },
             api: Api {
                 max_body: Bytes(4 << 20),
                 body_timeout: Millis::from_secs(10),
@@ -229,6 +268,7 @@ impl Config {
             ("controller.concurrency", u64::from(self.controller.concurrency)),
             ("controller.lane", u64::from(self.controller.lane)),
             ("controller.sweep-interval", self.controller.sweep_interval.0),
+            ("controller.quote-ttl", self.controller.quote_ttl.0),
             ("controller.observe-interval", self.controller.observe_interval.0),
             ("controller.observe-interval-changing", self.controller.observe_interval_changing.0),
             ("controller.scale-interval", self.controller.scale_interval.0),

@@ -19,6 +19,7 @@ mod observe;
 mod offers;
 mod preempt;
 mod reconcile;
+mod records;
 mod render;
 mod revisions;
 mod rollout;
@@ -38,15 +39,17 @@ use tradewind_core::{
     capability::{Clock, Prober},
     failure::Failure,
     identity::Scope,
-    names::{AllocationId, DeploymentName, InstallationId, InstanceName, Namespace, TaskName},
+    names::{AllocationId, DecisionId, DeploymentName, InstallationId, InstanceName, Namespace, TaskName},
     plugin::Plugins,
     record::{ALLOCATIONS, AllocationRecord, DEPLOYMENTS, DeploymentKey, DeploymentRecord, Stage},
     store::{self, Store},
-    units::Millis,
+    units::{Bytes, Millis},
     workload::LogQuery,
 };
 
 use state::{Entry, World};
+
+use crate::config::{PolicyFallback, StaleQuotes};
 
 /// Why a request to the controller failed.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +60,8 @@ pub enum Error {
     Generation { what: &'static str, name: String, expected: u64, actual: u64 },
     #[error("namespace \"{name}\" has deployments ({deployments}): its limits can be removed when they are gone")]
     InUse { name: String, deployments: usize },
+    #[error("the inputs of decision \"{id}\" are not kept (any more)")]
+    InputsGone { id: DecisionId },
     #[error("deployment \"{name}\" is being deleted")]
     Deleting { name: String },
     /// A name in the request that this daemon does not know: the field's path, the message.
@@ -113,6 +118,14 @@ pub struct Options {
     /// How long after a state was put back from a backup nothing is removed for having no record.
     pub sweep_grace: Millis,
     pub keep_decisions: usize,
+    /// How long the inputs of decisions are kept, and how much of them: bytes, as packed.
+    pub keep_inputs_age: Millis,
+    pub keep_inputs_size: Bytes,
+    /// What happens when a policy fails, or its answer is refused.
+    pub policy_fallback: PolicyFallback,
+    /// How long a quote is good for, and what happens to one that is older.
+    pub quote_ttl: Millis,
+    pub stale_quotes: StaleQuotes,
     /// Of each deployment.
     pub keep_revisions: usize,
     pub keep_events: usize,

@@ -11,6 +11,7 @@ mod decisions;
 mod deployments;
 mod error;
 mod events;
+mod explain;
 mod extract;
 mod guard;
 mod health;
@@ -21,6 +22,7 @@ mod offers;
 mod openapi;
 mod plugins;
 mod regions;
+mod replay;
 mod request_id;
 mod revisions;
 mod scale;
@@ -110,6 +112,7 @@ fn routes() -> ApiRouter<App> {
                 .merge(delete_with(deployments::delete, deployments::delete_docs)),
         )
         .api_route("/v1/deployments/{name}/plan", post_with(deployments::plan, deployments::plan_docs))
+        .api_route("/v1/deployments/{name}/explain", get_with(explain::get, explain::docs))
         .api_route("/v1/deployments/{name}/metrics", post_with(scale::push, scale::push_docs))
         .api_route("/v1/deployments/{name}/scale", post_with(scale::scale, scale::scale_docs))
         .api_route("/v1/deployments/{name}/wake", post_with(scale::wake, scale::wake_docs))
@@ -132,6 +135,7 @@ fn routes() -> ApiRouter<App> {
         .api_route("/v1/assessments", post_with(assessments::create, assessments::docs))
         .api_route("/v1/decisions", get_with(decisions::list, decisions::list_docs))
         .api_route("/v1/decisions/{id}", get_with(decisions::get, decisions::get_docs))
+        .api_route("/v1/decisions/{id}/replay", post_with(replay::create, replay::docs))
         .api_route("/v1/plugins", get_with(plugins::list, plugins::list_docs))
         .api_route("/v1/plugins/reload", post_with(plugins::reload, plugins::reload_docs))
         .api_route("/v1/plugins/{name}", get_with(plugins::get, plugins::get_docs))

@@ -6,6 +6,7 @@ mod assessment;
 mod authors;
 mod budgets;
 mod crash;
+mod decisions;
 mod faults;
 mod fixture;
 mod health;

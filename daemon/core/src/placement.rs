@@ -1,8 +1,10 @@
 //! Placement: hard constraints make candidates, one policy call chooses among them, and the answer is checked before it counts.
 //! Pure: no clock, no I/O. The policy itself is a plugin behind `plugin::Policy`.
 
+mod builtin;
 mod candidates;
 mod reasons;
+pub mod recorded;
 mod validate;
 
 use std::sync::Arc;
@@ -16,8 +18,10 @@ use crate::{
     workload::{Labels, Resources},
 };
 
+pub use builtin::{BuiltIn, by_cost};
 pub use candidates::{Exclusion, Need, RankBy, Requires, Table, Want, build};
 pub use reasons::reason;
+pub use recorded::Recorded;
 pub use validate::{Choice, Placed, Refusal, validate};
 
 /// Over what a task's replicas shall be spread.

@@ -19,6 +19,10 @@ use crate::{
 pub const DEPLOYMENTS: &str = "deployments/";
 pub const ALLOCATIONS: &str = "allocations/";
 pub const DECISIONS: &str = "decisions/";
+/// The exact inputs and answers of policy calls, by the first of the decisions that came of each.
+pub const INPUTS: &str = "inputs/";
+/// How large each of those is: what is needed to let go of them without reading them.
+pub const INPUT_SIZES: &str = "input-sizes/";
 /// The manifests of revisions, by deployment and generation.
 pub const REVISIONS: &str = "revisions/";
 pub const EVENTS: &str = "events/";
@@ -226,6 +230,15 @@ impl AllocationRecord {
             _ => self.hourly.saturating_mul(u64::from(self.replicas)),
         }
     }
+}
+
+/// A kept policy call's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InputSize {
+    pub at: Instant,
+    /// Bytes.
+    pub size: u64,
 }
 
 /// Whose state this is.

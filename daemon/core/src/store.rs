@@ -34,8 +34,18 @@ pub enum Expect {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
-    Put { key: String, value: Vec<u8> },
-    Delete { key: String },
+    Put {
+        key: String,
+        value: Vec<u8>,
+    },
+    /// Like `Put`, but nobody follows it: large values are not written a second time for those who watch.
+    Archive {
+        key: String,
+        value: Vec<u8>,
+    },
+    Delete {
+        key: String,
+    },
 }
 
 /// All of it or nothing.
@@ -63,6 +73,13 @@ impl Txn {
     #[must_use]
     pub fn put(mut self, key: impl Into<String>, value: Vec<u8>) -> Self {
         self.writes.push(Write::Put { key: key.into(), value });
+        self
+    }
+
+    /// Writes what `watch` need not tell of.
+    #[must_use]
+    pub fn archive(mut self, key: impl Into<String>, value: Vec<u8>) -> Self {
+        self.writes.push(Write::Archive { key: key.into(), value });
         self
     }
 

@@ -1,9 +1,11 @@
 //! What the HTTP API shows: the daemon renders these, the command line reads them back. Wire types only.
 
 mod event;
+mod explain;
 mod identity;
 mod namespace;
 mod regions;
+mod replay;
 mod revision;
 mod scale;
 
@@ -22,9 +24,11 @@ use crate::{
 };
 
 pub use event::{Cause, Cursor, Event, Severity};
+pub use explain::{CandidateView, ExcludedOffer, ExplainView, Flip, OfferPlace, TaskExplanation};
 pub use identity::{TokenCreated, TokenRequest, TokenView, WhoAmI};
 pub use namespace::{HeldBack, HeldKind, HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView, SpendView, UsageView};
 pub use regions::{CoolingView, DegradedView, RegionView, RegionsView};
+pub use replay::{ReplayView, ReplayedPlace, TaskDifference};
 pub use revision::{FieldChange, RevisionDiff, RevisionView, RolloutView};
 pub use scale::{Sample, Samples, SamplesAccepted, ScaleBody, ScaleBounds, ScaleView, Scaled, ScaledTask};
 
@@ -296,6 +300,29 @@ pub struct RankedOffer {
     /// The policy's score; lower is better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
+    /// Absent: decided before quotes were kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<QuoteView>,
+}
+
+/// Where a price came from, and how old it was when it counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QuoteView {
+    pub source: String,
+    pub quoted_at: Instant,
+    /// When the decision was made.
+    pub age: Millis,
+    /// Older than `controller.quote-ttl`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
+}
+
+impl QuoteView {
+    pub fn of(offer: &Offer, at: Instant, ttl: Millis) -> Self {
+        let age = at.since(offer.quoted_at);
+        Self { source: offer.source.to_string(), quoted_at: offer.quoted_at, age, stale: age > ttl }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -322,6 +349,12 @@ pub struct DecisionView {
     pub note: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lower_bound: Option<MicroUsd>,
+    /// Under which the exact inputs are kept, together with those of the other deployments of the batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<DecisionId>,
+    /// Why the policy that was asked did not decide, and the built-in order did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
     pub tasks: Vec<TaskReason>,
 }
 

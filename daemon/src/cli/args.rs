@@ -147,6 +147,21 @@ pub enum Command {
     /// Decisions one by one
     #[command(subcommand)]
     Decision(Decision),
+    /// Have a decision made once more by the policy that made it, and compare the answers bit for bit: ends with 1 when they differ
+    Replay {
+        id: String,
+        /// Another policy's component instead: shows what it would choose and what that would cost
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+    },
+    /// Show why a deployment runs where it runs: every candidate's score and cost, what excluded the others, and at which price or capacity
+    /// the answer would be another
+    Explain {
+        name: String,
+        /// At most so many candidates, and so many excluded offers, of each task
+        #[arg(long, default_value_t = 20)]
+        rows: usize,
+    },
     /// Providers and policies: list, inspect, reload, roll back, write, build
     #[command(subcommand)]
     Plugin(Plugin),

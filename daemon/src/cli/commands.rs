@@ -62,6 +62,8 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
         Command::Assess { files } => offers::assess(context, files).await?,
         Command::Decisions { deployment, limit } => decisions::list(context, deployment, limit).await?,
         Command::Decision(super::args::Decision::Show { id }) => decisions::show(context, &id).await?,
+        Command::Replay { id, policy } => decisions::replay(context, &id, policy).await?,
+        Command::Explain { name, rows } => decisions::explain(context, &name, rows).await?,
         Command::Plugin(args) => plugins::run(context, args).await?,
         Command::Namespace(args) => namespaces::run(context, args).await?,
         Command::Token(args) => tokens::run(context, args).await?,

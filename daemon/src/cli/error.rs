@@ -47,6 +47,8 @@ pub enum Error {
     Identity(#[from] crate::identity::Error),
     #[error("the variable {variable} can't be used")]
     Token { variable: &'static str, source: tradewind_core::identity::Malformed },
+    #[error("decision \"{id}\" does not replay: {difference}")]
+    Differs { id: String, difference: String },
     #[error("the stream broke off: {message}")]
     Stream { message: String },
     #[error("the result can't be printed")]

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod decision;
 pub mod deployment;
+pub mod explain;
 pub mod namespace;
 pub mod offers;
 pub mod plan;

@@ -13,13 +13,16 @@ use tradewind_core::{
     manifest::Resolved,
     names::{DecisionId, Digest, InstanceName},
     offer::Offer,
-    placement::{self, Answer, Need, Placed, PlacedOffer, Request, Table, Want},
+    placement::{
+        self, Answer, BuiltIn, Need, Placed, PlacedOffer, Recorded, Request, Table, Want,
+        recorded::{Excluded, ShapeLimits},
+    },
     plan::{self, Desired, Placement},
-    plugin::{Identity, Policy, Snapshot},
+    plugin::{Policy, Snapshot},
     record::{AllocationRecord, DeploymentKey, DeploymentRecord},
     store::Revision,
     units::MicroUsd,
-    view::{DecisionView, ExcludedView, HeldBack, ProviderFailure, TaskReason, UnplacedView},
+    view::{DecisionView, ExcludedView, HeldBack, ProviderFailure, QuoteView, TaskReason, UnplacedView},
     workload::ChosenOffer,
 };
 
@@ -28,7 +31,9 @@ use super::{
     budget::{Admission, Chosen},
     lock,
     preempt::Taking,
+    records::Inputs,
 };
+use crate::config::PolicyFallback;
 
 /// How many candidates a hedge chooses from.
 const MOST_RIVALS: usize = 64;
@@ -60,6 +65,8 @@ pub(super) struct Outcome {
     /// Places of lower priorities that it takes.
     pub(super) takings: Vec<Taking>,
     pub(super) decision: Option<DecisionView>,
+    /// The policy call that the decision came of.
+    pub(super) inputs: Option<Arc<Inputs>>,
     /// For the tasks' whole estimated durations, of what has been decided.
     pub(super) estimated: MicroUsd,
     /// Nothing could be decided: `desired` is not to be used.
@@ -87,12 +94,12 @@ struct Decided {
 
 /// What one policy said about its part of the batch.
 struct Verdict {
-    policy: Identity,
-    request: Digest,
-    seed: u64,
+    recorded: Recorded,
+    digest: Digest,
     took_micros: u64,
     note: String,
-    lower_bound: Option<MicroUsd>,
+    /// Why it was not the policy that was asked.
+    fallback: Option<String>,
     decided: Vec<Decided>,
 }
 
@@ -238,21 +245,30 @@ impl Shared {
                 }
             }
             Ok(verdict) => {
-                let at = self.clock.now();
                 let batch = u32::try_from(open.len()).unwrap_or(u32::MAX);
-                for (o, mut d) in open.into_iter().zip(verdict.decided) {
+                let Verdict { recorded, digest, took_micros, note, fallback, decided: all } = verdict;
+                let (policy, at, seed, lower_bound) =
+                    (recorded.policy.clone(), recorded.at, recorded.request.seed, recorded.answer.lower_bound);
+                // The first decision's id names the inputs of all.
+                let first = DecisionId::new(self.ulid());
+                let mut id = Some(first.clone());
+                let inputs = Arc::new(Inputs::new(first, recorded));
+                for (o, mut d) in open.into_iter().zip(all) {
                     d.placements.extend(o.stay);
                     if let Some(outcome) = outcomes.get_mut(o.work) {
+                        outcome.inputs = Some(inputs.clone());
                         outcome.decision.get_or_insert_with(|| DecisionView {
-                            id: DecisionId::new(self.ulid()),
+                            id: id.take().unwrap_or_else(|| DecisionId::new(self.ulid())),
                             at,
-                            policy: verdict.policy.clone(),
-                            request: verdict.request,
-                            seed: verdict.seed,
-                            took_micros: verdict.took_micros,
+                            policy: policy.clone(),
+                            request: digest,
+                            seed,
+                            took_micros,
                             batch,
-                            note: verdict.note.clone(),
-                            lower_bound: verdict.lower_bound,
+                            note: note.clone(),
+                            lower_bound,
+                            inputs: Some(inputs.id.clone()),
+                            fallback: fallback.clone(),
                             tasks: Vec::new(),
                         });
                     }
@@ -312,9 +328,22 @@ impl Shared {
         Ok(verdict)
     }
 
-    /// One policy call. Nothing of the answer is used before it has been checked.
+    /// One policy call, or the built-in order where the policy fails and that is what the settings say.
     async fn consult(&self, policy: &dyn Policy, open: &[Open], table: &Table) -> Result<Verdict, Failure> {
-        let seed = self.ulid().random() as u64;
+        match self.ask_policy(policy, open, table).await {
+            Err(failure) if self.options.policy_fallback == PolicyFallback::BuiltIn => {
+                tracing::warn!(policy = %policy.identity(), message = failure.message, "the policy failed: the built-in order decides");
+                let mut verdict = self.ask_policy(&BuiltIn::new()?, open, table).await?;
+                verdict.fallback = Some(format!("{}: {}", policy.identity(), failure.message));
+                Ok(verdict)
+            }
+            verdict => verdict,
+        }
+    }
+
+    /// Nothing of the answer is used before it has been checked.
+    async fn ask_policy(&self, policy: &dyn Policy, open: &[Open], table: &Table) -> Result<Verdict, Failure> {
+        let (seed, at) = (self.ulid().random() as u64, self.clock.now());
         let wants: Vec<Want> = open.iter().map(|o| o.want.clone()).collect();
         let request = placement::build(&wants, table, seed);
         let started = Watch::now();
@@ -325,25 +354,41 @@ impl Shared {
             Failure::internal(message).code("bad-answer").from_plugin(policy.identity())
         })?;
         tracing::debug!(policy = %policy.identity(), tasks = wants.len(), offers = request.offers.len(), took_micros, "decided");
-        let mut excluded: HashMap<u32, Vec<ExcludedView>> = HashMap::new();
-        let decided = wants.iter().zip(&placed).enumerate().map(|(i, (want, placed))| {
-            let shape = request.tasks.get(i).map_or(0, |t| t.shape);
-            let excluded = excluded.entry(shape).or_insert_with(|| table.excluded(want)).clone();
-            decided(i, want, &request, placed, &answer, excluded)
-        });
+        let quote = |offer: &Offer| QuoteView::of(offer, at, self.options.quote_ttl);
+        let mut limits: Vec<Option<ShapeLimits>> = vec![None; request.shapes.len()];
+        let mut all = Vec::with_capacity(wants.len());
+        for (i, (want, placed)) in wants.iter().zip(&placed).enumerate() {
+            let shape = request.tasks.get(i).map_or(0, |t| t.shape as usize);
+            let known = limits.get_mut(shape).map(|l| &*l.get_or_insert_with(|| table.limits(want)));
+            let excluded = known.map(|l| l.excluded.iter().map(Excluded::view).collect()).unwrap_or_default();
+            all.push(decided(i, want, &request, placed, &answer, excluded, &quote));
+        }
         Ok(Verdict {
-            decided: decided.collect(),
-            policy: policy.identity().clone(),
-            request: request_digest(&request),
-            seed,
+            decided: all,
+            digest: request_digest(&request),
             took_micros,
             note: answer.note.chars().take(500).collect(),
-            lower_bound: answer.lower_bound,
+            fallback: None,
+            recorded: Recorded {
+                at,
+                policy: policy.identity().clone(),
+                limits: limits.into_iter().map(Option::unwrap_or_default).collect(),
+                request,
+                answer,
+            },
         })
     }
 }
 
-fn decided(i: usize, want: &Want, request: &Request, placed: &Placed, answer: &Answer, excluded: Vec<ExcludedView>) -> Decided {
+fn decided(
+    i: usize,
+    want: &Want,
+    request: &Request,
+    placed: &Placed,
+    answer: &Answer,
+    excluded: Vec<ExcludedView>,
+    quote: &impl Fn(&Offer) -> QuoteView,
+) -> Decided {
     let range = request.tasks.get(i).map_or(0..0, |t| request.candidates.of(t.shape));
     let mut placements = Vec::new();
     let mut estimated = MicroUsd(0);
@@ -363,7 +408,8 @@ fn decided(i: usize, want: &Want, request: &Request, placed: &Placed, answer: &A
     }
     let unplaced = placed.unplaced.clone().map(|(replicas, reason)| UnplacedView { task: want.task.clone(), replicas, reason });
     let rivals = if want.hedged { rivals(request, range, answer) } else { Vec::new() };
-    Decided { placements, rivals, reason: placement::reason(i, want, request, placed, &answer.scores, excluded), unplaced, estimated }
+    let reason = placement::reason(i, want, request, placed, &answer.scores, excluded, quote);
+    Decided { placements, rivals, reason, unplaced, estimated }
 }
 
 fn bound_to(offer: &Offer) -> ChosenOffer {

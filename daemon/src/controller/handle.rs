@@ -478,6 +478,9 @@ impl Shared {
                     tracing::warn!(prefix, error = &error as &dyn std::error::Error, "old records could not be removed");
                 }
             }
+            if let Err(error) = self.trim_inputs().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "old inputs of decisions could not be removed");
+            }
             if let Err(error) = self.trim_audit(self.options.keep_audit).await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the audit log could not be trimmed");
             }

@@ -23,6 +23,7 @@ use tradewind_core::{
 };
 
 use super::{Shared, lock, state::Reserved};
+use crate::config::StaleQuotes;
 
 #[derive(Default)]
 pub(super) struct Book {
@@ -127,7 +128,12 @@ impl Shared {
             }
         }
         let features = snapshot.providers.iter().map(|(name, p)| (name.clone(), p.features())).collect();
-        (Table::new(Arc::new(offers), features, sheet), failures)
+        let table = Table::new(Arc::new(offers), features, sheet);
+        let table = match self.options.stale_quotes {
+            StaleQuotes::Refuse => table.refusing_quotes(self.clock.now(), self.options.quote_ttl),
+            StaleQuotes::Mark => table,
+        };
+        (table, failures)
     }
 
     async fn quote(self: &Arc<Self>, provider: &Arc<dyn Provider>) -> Quote {

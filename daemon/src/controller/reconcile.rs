@@ -111,7 +111,7 @@ impl Shared {
     /// Commits the intent of every step, then shows it to the rest of the daemon. Nothing has had an effect before this returns.
     /// Answers the allocations whose calls are due; they count as in flight.
     async fn intend(&self, work: &Work, outcome: Outcome) -> Result<Vec<AllocationId>, Error> {
-        let Outcome { desired, unplaced, held, others, decision, failure, .. } = outcome;
+        let Outcome { desired, unplaced, held, others, decision, inputs, failure, .. } = outcome;
         let failed = failure.is_some();
         let steps = if failed { Vec::new() } else { plan::plan(&desired, &work.actual) };
         let mut told = Vec::new();
@@ -121,12 +121,18 @@ impl Shared {
         self.hedge(work, &desired, &mut records, &mut told);
         let changed: Vec<&AllocationRecord> = records.iter().filter(|r| differs(r, &work.all)).collect();
 
+        let changed_nothing = changed.is_empty() && rolled.deployment.is_none();
         let mut txn = Txn::new();
-        if !changed.is_empty() || rolled.deployment.is_some() {
+        if !changed_nothing {
             // Of the spec that was decided about: an older decision never goes over a newer spec.
             txn = txn.expect(Expect::AtRevision { key: work.key.path(), revision: work.revision });
             if let Some(decision) = &decision {
                 txn = Self::put_decision(txn, decision)?;
+                if let Some(why) = &decision.fallback {
+                    let fell =
+                        event(Severity::Warning, "PolicyFellBack", CONTROLLER, &work.key, format!("the built-in order decided: {why}"));
+                    txn = self.tell(txn, fell.because(Cause::Decision(decision.id.clone())))?;
+                }
             }
             if let Some(deployment) = &rolled.deployment {
                 txn = Self::put_deployment(txn, &work.key, deployment)?;
@@ -166,7 +172,17 @@ impl Shared {
                 txn = self.tell(txn, event(Severity::Warning, "Unplaced", CONTROLLER, &work.key, message))?;
             }
         }
-        let revision = if txn.writes.is_empty() { None } else { Some(self.store.commit(txn).await?) };
+        let decided = !changed_nothing && decision.is_some();
+        let revision = match inputs.as_ref().filter(|_| decided) {
+            _ if txn.writes.is_empty() => None,
+            None => Some(self.store.commit(txn).await?),
+            Some(inputs) => {
+                let (txn, storing) = inputs.join(txn).await?;
+                let revision = self.store.commit(txn).await?;
+                storing.done();
+                Some(revision)
+            }
+        };
 
         let mut world = lock(&self.world);
         self.reserve(&mut world, &work.all, &records);

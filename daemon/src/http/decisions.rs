@@ -34,7 +34,7 @@ pub struct DecisionsQuery {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Id {
-    id: DecisionId,
+    pub id: DecisionId,
 }
 
 pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<DecisionsQuery>) -> Result<Json<Vec<DecisionView>>, Error> {

@@ -12,11 +12,11 @@ use tradewind_core::{
     failure::{Failure, FailureKind},
     identity::Role,
     manifest::{self, Invalid},
-    names::TokenName,
+    names::{DecisionId, TokenName},
     store,
     units::Millis,
 };
-use tradewind_wasm::{ReconcileError, RollbackError};
+use tradewind_wasm::{RecallError, ReconcileError, RollbackError};
 
 use crate::{
     backup, controller,
@@ -60,6 +60,10 @@ pub enum Error {
     Role { held: Role, needed: Role },
     #[error("the token \"{token}\" does not reach the namespace \"{namespace}\"")]
     Namespace { token: TokenName, namespace: String },
+    #[error(
+        "decision \"{id}\" is about other namespaces too, which the token \"{token}\" does not reach: another policy can't be tried on it"
+    )]
+    OthersToo { token: TokenName, id: DecisionId },
     #[error("nothing says who may do this, so nobody may: a defect of the daemon")]
     Undeclared,
     #[error("too many requests: the setting \"{setting}\" says how many are answered per second")]
@@ -80,6 +84,8 @@ pub enum Error {
     Controller(Box<controller::Error>),
     #[error(transparent)]
     Rollback(#[from] RollbackError),
+    #[error(transparent)]
+    Recall(#[from] RecallError),
     #[error(transparent)]
     Reconcile(#[from] ReconcileError),
     #[error(transparent)]
@@ -121,7 +127,9 @@ impl Error {
             Self::Method { .. } => Shape::new(StatusCode::METHOD_NOT_ALLOWED, Kind::InvalidRequest),
             Self::Unauthenticated(_) => Shape::new(StatusCode::UNAUTHORIZED, Kind::Unauthenticated)
                 .remedy("the first token is in the file admin.token in the daemon's data folder; `tradewind token create` makes others"),
-            Self::Role { .. } | Self::Namespace { .. } | Self::Undeclared => Shape::new(StatusCode::FORBIDDEN, Kind::Forbidden),
+            Self::Role { .. } | Self::Namespace { .. } | Self::OthersToo { .. } | Self::Undeclared => {
+                Shape::new(StatusCode::FORBIDDEN, Kind::Forbidden)
+            }
             Self::TooMany { after, .. } | Self::Refused { after } => {
                 Shape { retry_after: Some(*after), ..Shape::new(StatusCode::TOO_MANY_REQUESTS, Kind::TooManyRequests) }
             }
@@ -140,6 +148,7 @@ impl Error {
             Self::Exists => superseded(),
             Self::Controller(e) => controller_shape(e),
             Self::Rollback(e) => rollback_shape(e),
+            Self::Recall(e) => recall_shape(e),
             Self::Reconcile(ReconcileError::Folder { .. }) => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
             Self::Reconcile(ReconcileError::Stopped) => Shape::later(Kind::Unavailable),
             Self::Backup(e) if matches!(e.as_ref(), backup::Error::Busy) => Shape::new(StatusCode::CONFLICT, Kind::Conflict),
@@ -216,6 +225,8 @@ fn controller_shape(error: &controller::Error) -> Shape {
         C::NotFound { .. } => Shape::new(StatusCode::NOT_FOUND, Kind::NotFound),
         C::Generation { .. } => superseded(),
         C::InUse { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("delete its deployments first"),
+        C::InputsGone { .. } => Shape::new(StatusCode::GONE, Kind::NotFound)
+            .remedy("keep.decision-inputs-age and keep.decision-inputs-size say how long inputs are kept"),
         C::Deleting { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("wait until it is gone, then create it again"),
         C::Invalid { .. } => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidManifest),
         C::Plugin(failure) => plugin_shape(failure),
@@ -258,6 +269,17 @@ fn store_shape(error: &store::Error) -> Shape {
         store::Error::Unwritable { trouble, .. } => Shape::later(Kind::Storage).remedy(trouble.remedy()),
         store::Error::Closed => Shape::later(Kind::Unavailable),
         store::Error::Backend { .. } => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
+    }
+}
+
+fn recall_shape(error: &RecallError) -> Shape {
+    match error {
+        RecallError::NotKept { .. } => Shape::new(StatusCode::GONE, Kind::NotFound)
+            .remedy("`tradewind plugin inspect NAME` shows the versions that are kept; or bring the component along: --policy FILE"),
+        RecallError::Load { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict),
+        RecallError::Refused { .. } | RecallError::NotAPolicy { .. } => {
+            Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidRequest).remedy("`tradewind plugin inspect FILE.wasm` tells more")
+        }
     }
 }
 

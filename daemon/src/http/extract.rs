@@ -44,6 +44,10 @@ pub struct JsonBody<T>(pub T);
 #[derive(Debug)]
 pub struct OptionalJson<T>(pub Option<T>);
 
+/// A WebAssembly component; an empty body counts as absent.
+#[derive(Debug)]
+pub struct ComponentBody(pub Option<Bytes>);
+
 /// `If-Match` and `If-None-Match`, reduced to what the controller understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
@@ -153,6 +157,31 @@ impl<T: DeserializeOwned> FromRequest<App> for OptionalJson<T> {
             Some(other) => return Err(Error::MediaType { given: other.to_owned(), wanted: "application/json" }),
         }
         serde_json::from_slice(&bytes).map(Some).map(Self).map_err(|e| Error::Body { message: e.to_string() })
+    }
+}
+
+impl FromRequest<App> for ComponentBody {
+    type Rejection = Error;
+    async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
+        let given = media_type(request.headers());
+        let bytes = read_body(request, app).await?;
+        match given.as_deref() {
+            _ if bytes.is_empty() => Ok(Self(None)),
+            Some("application/wasm") => Ok(Self(Some(bytes))),
+            other => Err(Error::MediaType { given: other.unwrap_or("none").to_owned(), wanted: "application/wasm" }),
+        }
+    }
+}
+
+impl OperationInput for ComponentBody {
+    fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+        Bytes::operation_input(ctx, operation);
+        if let Some(aide::openapi::ReferenceOr::Item(body)) = &mut operation.request_body {
+            body.required = false;
+            if let Some(plain) = body.content.shift_remove("application/octet-stream") {
+                body.content.insert("application/wasm".to_owned(), plain);
+            }
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Every route of the API: method and path. What is added to the router is added here.
-const ROUTES: [(&str, &str); 45] = [
+const ROUTES: [(&str, &str); 47] = [
     ("get", "/v1/deployments"),
     ("get", "/v1/deployments/{name}"),
     ("put", "/v1/deployments/{name}"),
@@ -43,6 +43,8 @@ const ROUTES: [(&str, &str); 45] = [
     ("post", "/v1/assessments"),
     ("get", "/v1/decisions"),
     ("get", "/v1/decisions/{id}"),
+    ("post", "/v1/decisions/{id}/replay"),
+    ("get", "/v1/deployments/{name}/explain"),
     ("get", "/v1/plugins"),
     ("post", "/v1/plugins/reload"),
     ("get", "/v1/plugins/{name}"),

@@ -120,20 +120,26 @@ pub(crate) fn apply(connection: &Connection, revision: u64, writes: &[Write]) ->
         let position = Position::of(revision, place).0;
         match write {
             Write::Put { key, value } => {
-                connection
-                    .prepare_cached(
-                        "INSERT INTO kv (key, value, revision) VALUES (?1, ?2, ?3)
-                         ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision",
-                    )?
-                    .execute(params![key, value, signed(revision)])?;
+                put(connection, key, value, revision)?;
                 log.execute(params![position, key, value])?;
             }
+            Write::Archive { key, value } => put(connection, key, value, revision)?,
             Write::Delete { key } => {
                 connection.prepare_cached("DELETE FROM kv WHERE key = ?1")?.execute([key])?;
                 log.execute(params![position, key, None::<Vec<u8>>])?;
             }
         }
     }
+    Ok(())
+}
+
+fn put(connection: &Connection, key: &str, value: &[u8], revision: u64) -> Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO kv (key, value, revision) VALUES (?1, ?2, ?3)
+             ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision",
+        )?
+        .execute(params![key, value, signed(revision)])?;
     Ok(())
 }
 

@@ -38,9 +38,10 @@ impl Committed {
     pub(crate) fn new(revision: u64, writes: Vec<Write>) -> Self {
         let changes: Vec<Change> = writes
             .into_iter()
-            .map(|write| match write {
-                Write::Put { key, value } => Change { revision: Revision(revision), key, value: Some(value) },
-                Write::Delete { key } => Change { revision: Revision(revision), key, value: None },
+            .filter_map(|write| match write {
+                Write::Put { key, value } => Some(Change { revision: Revision(revision), key, value: Some(value) }),
+                Write::Archive { .. } => None,
+                Write::Delete { key } => Some(Change { revision: Revision(revision), key, value: None }),
             })
             .collect();
         let bytes = changes.iter().map(|change| change.key.len() + change.value.as_ref().map_or(0, Vec::len)).sum();

@@ -376,7 +376,7 @@ fn unwritable(path: &Path, error: &rusqlite::Error, source: impl Into<Box<dyn st
 
 fn size(txn: &Txn) -> Amount {
     let bytes = txn.writes.iter().map(|write| match write {
-        Write::Put { key, value } => key.len() + value.len(),
+        Write::Put { key, value } | Write::Archive { key, value } => key.len() + value.len(),
         Write::Delete { key } => key.len(),
     });
     let told = txn.audit.iter().map(Vec::len);

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Semaphore, mpsc, oneshot, watch},
     time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout},
 };
 use tradewind_core::{
@@ -95,7 +95,10 @@ pub struct Host {
 pub struct Handle {
     commands: mpsc::Sender<Command>,
     registry: Arc<Registry>,
-    loader: Arc<Loader>,
+    pub(crate) loader: Arc<Loader>,
+    pub(crate) ledger: Ledger,
+    /// Turns of those that load what never serves.
+    pub(crate) looks: Arc<Semaphore>,
 }
 
 enum Command {
@@ -154,7 +157,7 @@ impl Host {
             folder: options.folder.clone(),
             size_cap: options.size_cap.0,
             loader: loader.clone(),
-            ledger,
+            ledger: ledger.clone(),
             registry: registry.clone(),
             slots: std::collections::BTreeMap::new(),
             problems: Vec::new(),
@@ -165,7 +168,7 @@ impl Host {
         let looked = writer.reconcile(Cause::Hint).await.map_err(|source| Error::Folder { path: options.folder.clone(), source })?;
         let (sender, commands) = mpsc::channel(16);
         tokio::spawn(Service { writer, commands, watch, options }.run(looked.unsettled));
-        Ok(Self { handle: Handle { commands: sender, registry, loader } })
+        Ok(Self { handle: Handle { commands: sender, registry, loader, ledger, looks: Arc::new(Semaphore::new(1)) } })
     }
 
     pub fn handle(&self) -> Handle {
@@ -175,7 +178,13 @@ impl Host {
 
 impl Plugins for Host {
     fn snapshot(&self) -> Arc<Snapshot> {
-        self.handle.registry.snapshot()
+        self.handle.snapshot()
+    }
+}
+
+impl Plugins for Handle {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.registry.snapshot()
     }
 }
 

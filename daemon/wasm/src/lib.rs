@@ -16,6 +16,7 @@ mod ledger;
 mod lent;
 mod limits;
 mod load;
+mod recall;
 mod registry;
 mod state;
 mod v0_1;
@@ -32,4 +33,5 @@ pub use host::{Error, FileInspection, Handle, Host, InspectError, Options, Recon
 pub use lent::Capabilities;
 pub use limits::Limits;
 pub use load::Error as LoadError;
+pub use recall::RecallError;
 pub use view::{PluginView, Problem, Refused, Rejection, Report, Served, State};

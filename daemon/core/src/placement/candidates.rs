@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{Candidates, PlacedOffer, Request, Shape, Spread, Task};
+use super::{
+    Candidates, PlacedOffer, Request, Shape, Spread, Task,
+    recorded::{Excluded, Measure, ShapeLimits},
+};
 use crate::{
     cost::Terms,
     manifest::{Constraints, Resolved},
@@ -142,6 +145,8 @@ pub enum Exclusion {
     Accelerator(String),
     Price(MicroUsd),
     Capacity,
+    /// The price was quoted longer ago than quotes are good for.
+    Stale(Millis),
     /// The region has been silent for so long that what ran there counts as lost.
     Lost(InstanceName, String),
     CoolingDown {
@@ -182,6 +187,7 @@ impl fmt::Display for Exclusion {
             Self::Accelerator(need) => write!(f, "no {need}"),
             Self::Price(max) => write!(f, "costs more than {max} per hour (placement.maxPrice)"),
             Self::Capacity => f.write_str("no capacity left"),
+            Self::Stale(ttl) => write!(f, "the quote is older than {ttl} (controller.quote-ttl)"),
             Self::Lost(provider, region) => {
                 write!(f, "region \"{region}\" of provider \"{provider}\" counts as lost until it answers again")
             }
@@ -191,6 +197,24 @@ impl fmt::Display for Exclusion {
             }
             Self::Throttled { provider, region, until } => write!(f, "{} throttles until {until}", place(provider, region)),
             Self::Degraded { provider, cause } => write!(f, "provider \"{provider}\" is degraded: {cause}"),
+        }
+    }
+}
+
+impl Exclusion {
+    /// Which property of the offer it is about.
+    pub fn measure(&self) -> Measure {
+        match self {
+            Self::Provider(_) => Measure::Provider,
+            Self::Region => Measure::Region,
+            Self::Cpu(_) => Measure::Cpu,
+            Self::Memory(_) => Measure::Memory,
+            Self::Disk(_) => Measure::Disk,
+            Self::Accelerator(_) => Measure::Accelerator,
+            Self::Price(_) => Measure::Hourly,
+            Self::Capacity => Measure::Capacity,
+            Self::Stale(_) => Measure::Quote,
+            _ => Measure::Nothing,
         }
     }
 }
@@ -211,11 +235,19 @@ pub struct Table {
     offers: Arc<Vec<PlacedOffer>>,
     features: BTreeMap<InstanceName, Features>,
     sheet: Sheet,
+    /// Now, and how old a quote may be for a new place.
+    quotes: Option<(Instant, Millis)>,
 }
 
 impl Table {
     pub fn new(offers: Arc<Vec<PlacedOffer>>, features: BTreeMap<InstanceName, Features>, sheet: Sheet) -> Self {
-        Self { offers, features, sheet }
+        Self { offers, features, sheet, quotes: None }
+    }
+
+    /// The same table, in which nothing new is placed at a price that was quoted longer ago than this.
+    #[must_use]
+    pub fn refusing_quotes(self, now: Instant, older_than: Millis) -> Self {
+        Self { quotes: Some((now, older_than)), ..self }
     }
 
     pub fn offers(&self) -> &[PlacedOffer] {
@@ -274,6 +306,11 @@ impl Table {
         let full = offer.capacity == 0
             || (offer.shared && (offer.free_cpu < u64::from(resources.cpu.0) || offer.free_memory < resources.memory.0));
         refuse_if(full, || Exclusion::Capacity)?;
+        if let Some((now, ttl)) = self.quotes
+            && now.since(offer.quoted_at) > ttl
+        {
+            return Err(Exclusion::Stale(ttl));
+        }
         self.sheet.exclusion(provider, offer).map_or(Ok(()), Err)
     }
 
@@ -312,15 +349,21 @@ impl Table {
 
     /// What excluded the offers that are no candidates, most frequent first.
     pub fn excluded(&self, want: &Want) -> Vec<ExcludedView> {
-        let mut counts: BTreeMap<Exclusion, u32> = BTreeMap::new();
-        for placed in self.offers.iter() {
+        self.limits(want).excluded.iter().map(Excluded::view).collect()
+    }
+
+    /// What is not shown to a policy of the want's constraints, and which offers they excluded, most frequent first.
+    pub fn limits(&self, want: &Want) -> ShapeLimits {
+        let mut by_reason: BTreeMap<Exclusion, Vec<u32>> = BTreeMap::new();
+        for (i, placed) in (0u32..).zip(self.offers.iter()) {
             if let Err(why) = self.admits(&want.need, placed, Self::holds(want, placed)) {
-                *counts.entry(why).or_default() += 1;
+                by_reason.entry(why).or_default().push(i);
             }
         }
-        let mut views: Vec<_> = counts.into_iter().map(|(why, offers)| ExcludedView { reason: why.to_string(), offers }).collect();
-        views.sort_by_key(|v| std::cmp::Reverse(v.offers));
-        views
+        let one = |(why, offers): (Exclusion, Vec<u32>)| Excluded { reason: why.to_string(), measure: why.measure(), offers };
+        let mut excluded: Vec<_> = by_reason.into_iter().map(one).collect();
+        excluded.sort_by_key(|e| std::cmp::Reverse(e.offers.len()));
+        ShapeLimits { max_hourly: want.need.constraints.max_price, excluded }
     }
 }
 

@@ -2,15 +2,24 @@
 
 use super::{Placed, PlacedOffer, Request, Want};
 use crate::{
+    offer::Offer,
     units::MicroUsd,
-    view::{ExcludedView, RankedOffer, TaskReason},
+    view::{ExcludedView, QuoteView, RankedOffer, TaskReason},
 };
 
 const ALTERNATIVES: usize = 5;
 
 /// The story of task `i` of a request and its accepted answer. `scores` is parallel to the candidates, or empty; `excluded` is the
-/// table's word on the task's shape.
-pub fn reason(i: usize, want: &Want, request: &Request, placed: &Placed, scores: &[f64], excluded: Vec<ExcludedView>) -> TaskReason {
+/// table's word on the task's shape; `quote` tells of an offer's price where it came from.
+pub fn reason(
+    i: usize,
+    want: &Want,
+    request: &Request,
+    placed: &Placed,
+    scores: &[f64],
+    excluded: Vec<ExcludedView>,
+    quote: impl Fn(&Offer) -> QuoteView,
+) -> TaskReason {
     let range = request.tasks.get(i).map_or(0..0, |t| request.candidates.of(t.shape));
     let candidates = u32::try_from(range.len()).unwrap_or(u32::MAX);
     let replicas_on = |row: usize| {
@@ -33,14 +42,14 @@ pub fn reason(i: usize, want: &Want, request: &Request, placed: &Placed, scores:
         deployment: want.deployment.clone(),
         task: want.task.clone(),
         candidates,
-        chosen: chosen.into_iter().filter_map(|row| ranked(row, request, scores, replicas_on(row).unwrap_or(0))).collect(),
-        alternatives: rest.into_iter().filter_map(|row| ranked(row, request, scores, 0)).collect(),
+        chosen: chosen.into_iter().filter_map(|row| ranked(row, request, scores, replicas_on(row).unwrap_or(0), &quote)).collect(),
+        alternatives: rest.into_iter().filter_map(|row| ranked(row, request, scores, 0, &quote)).collect(),
         excluded,
         unplaced: placed.unplaced.as_ref().map(|(n, why)| format!("{n} of {} replicas: {why}", want.replicas)),
     }
 }
 
-fn ranked(row: usize, request: &Request, scores: &[f64], replicas: u32) -> Option<RankedOffer> {
+fn ranked(row: usize, request: &Request, scores: &[f64], replicas: u32, quote: &impl Fn(&Offer) -> QuoteView) -> Option<RankedOffer> {
     let offer = *request.candidates.offer.get(row)?;
     let PlacedOffer { provider, offer: o } = request.offers.get(offer as usize)?;
     Some(RankedOffer {
@@ -52,5 +61,6 @@ fn ranked(row: usize, request: &Request, scores: &[f64], replicas: u32) -> Optio
         cost: MicroUsd(request.candidates.cost.get(row).copied()?),
         hourly: MicroUsd(request.candidates.hourly.get(row).copied()?),
         score: scores.get(row).copied(),
+        quote: Some(quote(o)),
     })
 }

@@ -1,8 +1,14 @@
-//! `decisions` and `decision show`.
+//! `decisions`, `decision show`, `replay` and `explain`.
 
-use tradewind_core::view::DecisionView;
+use std::path::PathBuf;
 
-use crate::cli::{Context, Error, render};
+use reqwest::Method;
+use tradewind_core::view::{DecisionView, ExplainView, ReplayView};
+
+use crate::{
+    cli::{Context, Error, render},
+    client::Body,
+};
 
 pub async fn list(context: &Context, deployment: Option<String>, limit: usize) -> Result<(), Error> {
     let mut query = vec![("limit", limit.to_string())];
@@ -17,4 +23,26 @@ pub async fn list(context: &Context, deployment: Option<String>, limit: usize) -
 pub async fn show(context: &Context, id: &str) -> Result<(), Error> {
     let decision: DecisionView = context.client.get(&["v1", "decisions", id], &[]).await?;
     context.output.show(&decision, |out| render::decision::one(out, &decision))
+}
+
+/// The version that decided must answer the same; another one may not, and is compared.
+pub async fn replay(context: &Context, id: &str, policy: Option<PathBuf>) -> Result<(), Error> {
+    let body = match policy {
+        None => Body::Empty,
+        Some(path) => Body::Component(std::fs::read(&path).map_err(|source| Error::Read { path, source })?.into()),
+    };
+    let replay: ReplayView = context.client.send(Method::POST, &["v1", "decisions", id, "replay"], &[], body).await?;
+    context.output.show(&replay, |out| render::explain::replay(out, &replay))?;
+    if replay.same_policy && !replay.identical {
+        let difference = replay.first_difference.unwrap_or_else(|| "the answers differ".to_owned());
+        return Err(Error::Differs { id: id.to_owned(), difference });
+    }
+    Ok(())
+}
+
+pub async fn explain(context: &Context, name: &str, rows: usize) -> Result<(), Error> {
+    let mut query = vec![("rows", rows.to_string())];
+    query.extend(context.namespace());
+    let view: ExplainView = context.client.get(&["v1", "deployments", name, "explain"], &query).await?;
+    context.output.show(&view, |out| render::explain::explain(out, &view))
 }

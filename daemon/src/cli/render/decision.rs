@@ -1,8 +1,8 @@
 //! Decisions: who decided what, against which alternatives, and what was excluded.
 
-use tradewind_core::view::{DecisionView, ExcludedView, RankedOffer, TaskReason};
+use tradewind_core::view::{DecisionView, ExcludedView, QuoteView, RankedOffer, TaskReason};
 
-use super::{known, place};
+use super::{age, known, place};
 use crate::cli::output::{Mood::*, Output};
 
 pub fn list(out: &Output, items: &[DecisionView]) -> String {
@@ -39,6 +39,7 @@ pub fn head(d: &DecisionView) -> String {
         format!("request {}, seed {}, {} tasks in the batch, {} µs", d.request.short(), d.seed, d.batch, d.took_micros),
     ];
     lines.extend(d.lower_bound.map(|bound| format!("proven lower bound {bound}")));
+    lines.extend(d.fallback.as_ref().map(|why| format!("the built-in order decided, because of {why}")));
     if !d.note.is_empty() {
         lines.push(d.note.clone());
     }
@@ -51,7 +52,7 @@ pub fn reason(out: &Output, task: &TaskReason) -> String {
     let rows: Vec<_> = chosen.chain(task.alternatives.iter().map(|o| (false, o))).map(|(is, offer)| row(out, is, offer)).collect();
     let mut lines = vec![format!("{}: {} candidates", task.task, task.candidates)];
     if !rows.is_empty() {
-        lines.push(out.table(["", "PLACE", "SIZE", "OFFER", "REPLICAS", "C", "PER HOUR", "SCORE"], rows));
+        lines.push(out.table(["", "PLACE", "SIZE", "OFFER", "REPLICAS", "C", "PER HOUR", "SCORE", "QUOTED"], rows));
     }
     if let Some(unplaced) = &task.unplaced {
         lines.push(format!("not placed: {unplaced}"));
@@ -60,7 +61,7 @@ pub fn reason(out: &Output, task: &TaskReason) -> String {
     lines.join("\n")
 }
 
-fn row(out: &Output, chosen: bool, o: &RankedOffer) -> [comfy_table::Cell; 8] {
+fn row(out: &Output, chosen: bool, o: &RankedOffer) -> [comfy_table::Cell; 9] {
     let mood = if chosen { Good } else { Plain };
     [
         out.cell(if chosen { "*" } else { "" }, mood),
@@ -71,7 +72,13 @@ fn row(out: &Output, chosen: bool, o: &RankedOffer) -> [comfy_table::Cell; 8] {
         out.cell(o.cost, Plain),
         out.cell(o.hourly, Plain),
         out.cell(known(o.score), Plain),
+        out.cell(o.quote.as_ref().map_or_else(|| "-".to_owned(), quoted), Plain),
     ]
+}
+
+fn quoted(quote: &QuoteView) -> String {
+    let stale = if quote.stale { " (stale)" } else { "" };
+    format!("{}{stale}", age(quote.age))
 }
 
 pub fn excluded(items: &[ExcludedView]) -> Option<String> {

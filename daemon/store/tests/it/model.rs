@@ -62,6 +62,11 @@ impl Model {
         for write in &txn.writes {
             let (key, value) = match write {
                 Write::Put { key, value } => (key.clone(), Some(value.clone())),
+                // It is there to be read, and nobody is told of it.
+                Write::Archive { key, value } => {
+                    self.records.insert(key.clone(), Record { key: key.clone(), value: value.clone(), revision });
+                    continue;
+                }
                 Write::Delete { key } => (key.clone(), None),
             };
             match &value {
@@ -86,6 +91,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let write = prop_oneof![
         3 => (key(), prop::collection::vec(any::<u8>(), 0..5)).prop_map(|(key, value)| Write::Put { key: key.to_owned(), value }),
+        1 => (key(), prop::collection::vec(any::<u8>(), 0..5)).prop_map(|(key, value)| Write::Archive { key: key.to_owned(), value }),
         1 => key().prop_map(|key| Write::Delete { key: key.to_owned() }),
     ];
     let step = prop_oneof![

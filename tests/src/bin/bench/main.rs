@@ -9,6 +9,7 @@ mod host;
 mod load;
 mod native;
 mod policy;
+mod records;
 mod reload;
 mod report;
 mod samples;
@@ -19,7 +20,7 @@ use anyhow::{Result, ensure};
 
 use report::Report;
 
-const PARTS: [&str; 8] = ["policy", "load", "reload", "daemon", "services", "writes", "large", "failover"];
+const PARTS: [&str; 9] = ["policy", "records", "load", "reload", "daemon", "services", "writes", "large", "failover"];
 
 fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
@@ -35,6 +36,9 @@ fn main() -> Result<()> {
     let measured = runtime.block_on(async {
         if wanted("policy") {
             policy::measure(&mut report).await?;
+        }
+        if wanted("records") {
+            records::measure(&mut report)?;
         }
         if wanted("load") {
             load::measure(&mut report).await?;
