@@ -193,7 +193,7 @@ pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCA
 
 impl Config {
     /// The defaults, all in one place. `data` depends on the machine, so the caller brings it.
-    fn defaults(data: PathBuf, policy: InstanceName) -> Self {
+    pub fn defaults(data: PathBuf, policy: InstanceName) -> Self {
         Self {
             listen: DEFAULT_LISTEN,
             plugins: data.join("plugins"),

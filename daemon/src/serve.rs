@@ -234,7 +234,7 @@ fn identity_options(config: &Config) -> identity::Options {
     identity::Options { data: config.data.clone(), rate: config.api.rate, burst: config.api.burst }
 }
 
-fn controller_options(config: &Config) -> controller::Options {
+pub fn controller_options(config: &Config) -> controller::Options {
     controller::Options {
         default_policy: config.policy.clone(),
         offers_ttl: config.controller.offers_ttl,

@@ -26,6 +26,7 @@ use self::{
     memory::Memory,
 };
 use super::{Controller, Options, Surroundings, journal, start};
+use crate::{config::Config, serve::controller_options};
 
 /// No call of the fake cloud takes time, so that everything that takes this long is a pause of the controller's own: the longest back-off,
 /// cool-down and sweep follow one another within it.
@@ -49,24 +50,10 @@ impl Prober for Content {
     }
 }
 
+/// The daemon's own, for the fake policy.
 fn options() -> Options {
-    Options {
-        default_policy: "cheapest".parse().expect("a name"),
-        offers_ttl: Millis(30_000),
-        offers_patience: Millis(1_000),
-        observe_interval: Millis(5_000),
-        observe_interval_changing: Millis(200),
-        scale_interval: Millis(15_000),
-        concurrency: 16,
-        preempt_across_namespaces: false,
-        lane: 8,
-        sweep_interval: Millis(60_000),
-        sweep_grace: Millis(60_000),
-        keep_decisions: 100,
-        keep_revisions: 10,
-        keep_events: 100,
-        keep_audit: 100,
-    }
+    let config = Config::defaults("data".into(), "cheapest".parse().expect("a name"));
+    Options { sweep_grace: Millis(60_000), ..controller_options(&config) }
 }
 
 /// What a deployment asks for.

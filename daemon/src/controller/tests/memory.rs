@@ -70,7 +70,9 @@ impl Store for Memory {
             kept.revision += 1;
             for write in txn.writes {
                 match write {
-                    Write::Put { key, value } => drop(kept.records.insert(key, (value, Revision(kept.revision)))),
+                    Write::Put { key, value } | Write::Archive { key, value } => {
+                        drop(kept.records.insert(key, (value, Revision(kept.revision))))
+                    }
                     Write::Delete { key } => drop(kept.records.remove(&key)),
                 }
             }

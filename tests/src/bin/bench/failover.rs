@@ -59,8 +59,9 @@ async fn served_from_the_west(daemon: &Daemon) -> Result<()> {
 }
 
 fn in_the_west(deployment: &Value) -> bool {
-    let allocations = deployment["tasks"][0]["allocations"].as_array();
-    allocations.is_some_and(|all| all.iter().any(|a| a["region"] == "west" && a["ready"] == 2))
+    let allocations = deployment.pointer("/tasks/0/allocations").and_then(Value::as_array);
+    let of = |allocation: &Value, key: &str| allocation.get(key).cloned().unwrap_or_default();
+    allocations.is_some_and(|all| all.iter().any(|a| of(a, "region") == "west" && of(a, "ready") == 2))
 }
 
 pub(crate) async fn measure(report: &mut Report) -> Result<()> {
