@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     units::{Instant, Millis},
-    workload::{Observation, Phase, Probe, Run},
+    workload::{Observation, Phase, Probe, Replica, Run},
 };
 
 /// How a task is brought back, with every default filled in.
@@ -115,13 +115,15 @@ impl Condition {
     /// From what the provider says, and the replicas whose liveness check has failed.
     pub fn of(run: &Run, wanted: u32, ready: u32, seen: &Observation, lifeless: &[(u32, String)]) -> Self {
         let service = matches!(run, Run::Service);
-        let dead = |phase: Phase| match phase {
-            Phase::Failed | Phase::Succeeded => service,
+        let dead = |r: &&Replica| match r.phase {
+            // What a job's replica has begun is not begun again; one that never came to run has done nothing.
+            Phase::Failed => service || (r.started_at.is_none() && r.exit_code.is_none()),
+            Phase::Succeeded => service,
             Phase::Gone => true,
             _ => false,
         };
         let mine = || seen.replicas.iter().filter(|r| r.index < wanted);
-        let ended: Vec<_> = mine().filter(|r| dead(r.phase)).collect();
+        let ended: Vec<_> = mine().filter(dead).collect();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         if let Some(first) = ended.first() {
             let what = match (first.message.is_empty(), first.exit_code) {
@@ -290,7 +292,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::workload::{Health, Replica};
+    use crate::workload::Health;
 
     fn policy() -> Policy {
         Policy::default_for(&Run::Service)
@@ -350,7 +352,7 @@ mod tests {
             restarts: 0,
             started_at: None,
             ended_at: None,
-            exit_code: None,
+            exit_code: (phase == Phase::Failed).then_some(1),
             usage: None,
         };
         let seen = |phase: Phase, replicas: &[Phase]| Observation {
@@ -389,6 +391,9 @@ mod tests {
         assert_eq!(of(&service, 0, Running, &[Starting, Running], &lifeless), "coming", "a new incarnation gets its time");
         assert_eq!(of(&job, 1, Failed, &[Succeeded, Failed], &[]), "coming", "a job's failures are its retries' business");
         assert_eq!(of(&job, 0, Running, &[Running, Gone], &[]), "dead 1");
+        let mut never = seen(Failed, &[Failed]);
+        never.replicas[0].exit_code = None;
+        assert!(matches!(Condition::of(&job, 1, 0, &never, &[]), Condition::Dead { .. }), "what never ran may run again");
     }
 
     #[test]
