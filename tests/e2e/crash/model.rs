@@ -165,12 +165,16 @@ fn compare_instances(
     Ok(())
 }
 
-/// Two instances that a replica of an allocation has had at once. What a cloud has created by half names no replica: it is nobody's.
-pub(super) fn double(ledger: &[Instance]) -> Option<String> {
+/// The history in a line: how many instances there were, and how often and how long a replica has had two. That happens for a moment where a
+/// call's end is not known, the cloud's lists lag behind it, and another attempt begins meanwhile. What a cloud has created by half names no replica.
+pub(super) fn summary(ledger: &[Instance]) -> String {
     let mut by_place: BTreeMap<(&str, &str), Vec<&Instance>> = BTreeMap::new();
     for instance in ledger.iter().filter(|i| !i.tag("tradewind.dev/replica").is_empty()) {
         by_place.entry((instance.tag("tradewind.dev/allocation"), instance.tag("tradewind.dev/replica"))).or_default().push(instance);
     }
-    let overlap = |pair: &&[&Instance]| pair[0].deleted_at.is_none_or(|end| end > pair[1].created_at);
-    by_place.values().flat_map(|all| all.windows(2)).find(overlap).map(|pair| format!("{pair:#?}"))
+    let end = |instance: &Instance| instance.deleted_at.unwrap_or(u64::MAX);
+    let overlap = |pair: &[&Instance]| end(pair[0]).min(end(pair[1])).saturating_sub(pair[1].created_at);
+    let doubles: Vec<u64> = by_place.values().flat_map(|all| all.windows(2).map(overlap)).filter(|ms| *ms > 0).collect();
+    let longest = doubles.iter().max().unwrap_or(&0);
+    format!("{} instances in all, {} of them beside another for a moment, {longest} ms at most", ledger.len(), doubles.len())
 }
