@@ -182,9 +182,11 @@ async fn a_policy_that_breaks_a_rule_is_refused_with_its_row_and_may_have_a_stan
         let text = format!("component = \"hostile-policy.wasm\"\n[settings]\nmode = \"{mode}\"\n");
         std::fs::write(daemon.plugins().join(format!("{mode}.toml")), text)?;
     }
-    let active =
-        |all: &Value, mode: &str| all.as_array().is_some_and(|all| all.iter().any(|p| p["name"] == mode && p["state"] == "active"));
-    daemon.until_at("/v1/plugins", "loaded", |all| modes.iter().all(|(mode, _)| active(all, mode))).await?;
+    let active = |seen: &Value, mode: &str| {
+        let all = seen["plugins"].as_array();
+        all.is_some_and(|all| all.iter().any(|p| p["instance"] == mode && p["state"] == "active"))
+    };
+    daemon.until_at("/v1/plugins", "loaded", |seen| modes.iter().all(|(mode, _)| active(seen, mode))).await?;
     daemon.put("first", &app("first", "policy: too-many,")).await?;
     let waiting = daemon.until("first", "refused", |d| !d["message"].as_str().unwrap_or_default().is_empty()).await?;
     assert!(waiting["message"].as_str().is_some_and(|m| m.contains("row 0")), "nobody decides by default: {waiting:#}");
