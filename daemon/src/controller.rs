@@ -249,6 +249,11 @@ async fn load(store: &dyn Store) -> Result<World, Error> {
     }
     for stored in store.list(ALLOCATIONS).await?.records {
         let record: AllocationRecord = journal::decode(&stored)?;
+        if let Some(other) = world.owners.get(&record.id) {
+            let other = AllocationRecord { namespace: other.namespace.clone(), deployment: other.name.clone(), ..record }.path();
+            let source = format!("its allocation is on record a second time, at \"{other}\": remove the one that does not run").into();
+            return Err(Error::Store(store::Error::Backend { action: "used", path: stored.key, source }));
+        }
         world.insert_allocation(record, stored.revision);
     }
     for entry in world.deployments.values_mut() {

@@ -23,13 +23,15 @@ use super::{
     journal::{CONTROLLER, allocation_event, changing, event, revision_event},
     lock,
     rollout::Rolled,
-    state::{Flight, Next, Reserved, World},
+    state::{Entry, Flight, Next, Reserved, World},
 };
 
 /// How often a place is looked for when there was none.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How soon a decision is made anew when another write came first.
 const AFTER_CONFLICT: Duration = Duration::from_millis(2);
+/// It doubles so many times when other writes keep coming first: to a second.
+const AFTER_CONFLICT_DOUBLES: u32 = 9;
 /// How soon an intent that could not be stored is decided about again.
 const STORE_AGAIN: Duration = Duration::from_secs(5);
 
@@ -100,7 +102,11 @@ impl Shared {
                     self.finish_deletion(&work.key).await;
                 }
             }
-            Err(Error::Conflict { .. }) => lock(&self.world).mark_at(&work.key, Tick::now() + AFTER_CONFLICT),
+            Err(Error::Conflict { .. }) => {
+                let mut world = lock(&self.world);
+                let conflicts = world.deployments.get_mut(&work.key).map_or(0, Entry::conflicted);
+                world.mark_at(&work.key, Tick::now() + AFTER_CONFLICT * (1 << conflicts.min(AFTER_CONFLICT_DOUBLES)));
+            }
             Err(error) => {
                 tracing::error!(deployment = %work.key, error = &error as &dyn std::error::Error, "the intent could not be stored");
                 lock(&self.world).mark_at(&work.key, Tick::now() + STORE_AGAIN);
@@ -205,6 +211,7 @@ impl Shared {
             entry.held = held;
         }
         entry.failure = failure;
+        entry.conflicts = 0;
         entry.attempts = if failed { entry.attempts.saturating_add(1) } else { 0 };
         if !failed {
             entry.planned = work.record.generation;

@@ -49,6 +49,8 @@ pub(super) struct Entry {
     pub(super) failure: Option<Failure>,
     /// Attempts to decide in a row that failed.
     pub(super) attempts: u32,
+    /// Intents in a row that another write came before.
+    pub(super) conflicts: u32,
     /// When it becomes dirty by itself.
     again: Option<Tick>,
     pub(super) changed: Arc<Notify>,
@@ -269,6 +271,7 @@ impl Entry {
             held: Vec::new(),
             failure: None,
             attempts: 0,
+            conflicts: 0,
             again: None,
             changed: Arc::new(Notify::new()),
         }
@@ -281,6 +284,13 @@ impl Entry {
             (live.failure, live.failures, live.retry_at) = (None, 0, None);
         }
         self.failure = None;
+    }
+
+    /// Another write came before its intent. Answers how many times in a row that was so before.
+    pub(super) fn conflicted(&mut self) -> u32 {
+        let before = self.conflicts;
+        self.conflicts = before.saturating_add(1);
+        before
     }
 
     /// Other numbers of replicas. What has failed before stands as it is.
