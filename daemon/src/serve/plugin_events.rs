@@ -70,7 +70,8 @@ fn events(view: &PluginView, before: Option<&Told>, now: &Told) -> Vec<Event> {
 fn canary_events(view: &PluginView, before: Option<&Told>, now: &Told) -> Vec<Event> {
     let mut events = Vec::new();
     if let Some(canary) = &view.canary
-        && before.is_none_or(|b| b.canary != now.canary)
+        // One that was there when the daemon started was told of before.
+        && before.is_some_and(|b| b.canary != now.canary)
     {
         let message = format!("version {} ({}) gets {} of its calls", canary.version, canary.component.short(), canary.terms.share);
         events.push(Event { actor: canary.by.clone(), ..event(view, Severity::Info, "CanaryStarted", message) });

@@ -332,14 +332,14 @@ impl Writer {
     pub(crate) async fn judge_canary(&mut self, instance: &InstanceName) {
         let Some(canary) = self.contents.canaries.get(instance).cloned() else { return };
         if !canary.split.is_open() {
-            if canary.split.holds() == 0 {
-                self.contents.canaries.remove(instance);
-                self.publish(Change::Served);
-                self.forget_canary(instance).await;
-            } else if !self.contents.ends.contains_key(instance) {
+            if !canary.split.record().returning {
                 // Its last call has closed it.
                 let reason = canary.split.reason();
                 self.end_canary(instance, &canary, reason, None).await;
+            } else if canary.split.holds() == 0 {
+                self.contents.canaries.remove(instance);
+                self.publish(Change::Served);
+                self.forget_canary(instance).await;
             }
             return;
         }
