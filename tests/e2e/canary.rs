@@ -137,29 +137,34 @@ async fn a_broken_provider_returns_by_itself_and_everything_runs_in_the_end() ->
 
 #[tokio::test]
 async fn what_a_new_provider_has_made_goes_back_to_the_old_one() -> Result<()> {
-    let mut daemon = cloud()?;
-    let next = variant(&daemon, "simulated")?;
-    canary(&daemon, &["start", "cloud", &next, "--share", "50%", "--for", "1h"])?;
+    let mut daemon = Daemon::local()?;
+    let next = variant(&daemon, "process")?;
+    canary(&daemon, &["start", "local", &next, "--share", "50%", "--for", "1h"])?;
+    let sleeper = |n: usize| manifest(&format!("app-{n}")).replace("[serve]", "[sleep, \"3600\"]");
     for n in 0..12 {
-        daemon.put(&format!("app-{n}"), &manifest(&format!("app-{n}"))).await?;
+        daemon.put(&format!("app-{n}"), &sleeper(n)).await?;
         daemon.running(&format!("app-{n}")).await?;
     }
-    let during = canary(&daemon, &["status", "cloud"])?;
-    assert!(during["canary"]["holds"].as_u64() > Some(0) && during["canary"]["new"]["apply"]["calls"].as_u64() > Some(0), "{during:#}");
+    let during = canary(&daemon, &["status", "local"])?;
+    let applied = during["canary"]["new"]["apply"]["calls"].as_u64();
+    assert!(during["canary"]["holds"].as_u64() > Some(0) && applied > Some(0) && applied < Some(12), "{during:#}");
     // It goes on where it was after a power cut.
     daemon.kill()?;
     daemon.launch()?;
-    let after = canary(&daemon, &["status", "cloud"])?;
+    let after = canary(&daemon, &["status", "local"])?;
     assert_eq!((&after["canary"]["holds"], &after["canary"]["state"]), (&during["canary"]["holds"], &"running".into()), "{after:#}");
 
-    let aborted = canary(&daemon, &["abort", "cloud"])?;
+    let aborted = canary(&daemon, &["abort", "local"])?;
     assert_eq!(aborted["last"]["by"], "token:admin", "{aborted:#}");
     // Nothing of it is left once the old version has found all of it.
-    daemon.until_at("/v1/plugins/cloud/canary", "gone", |c| c["canary"].is_null()).await?;
+    daemon.until_at("/v1/plugins/local/canary", "gone", |c| c["canary"].is_null()).await?;
     for n in 0..12 {
         let running = daemon.running(&format!("app-{n}")).await?;
-        assert_eq!(running["places"][0], "cloud/east", "{running:#}");
+        assert!(running["tasks"][0]["allocations"].as_array().is_some_and(|all| all.len() == 1), "none was made anew: {running:#}");
     }
+    let placed = daemon.get("/v1/events?limit=500").await?;
+    let placed = placed.as_array().map_or(0, |all| all.iter().filter(|e| e["reason"] == "AllocationPlaced").count());
+    assert_eq!(placed, 12);
     Ok(())
 }
 

@@ -154,7 +154,7 @@ async fn what_would_be_refused_as_a_plugin_is_no_shadow_either() -> Result<()> {
     refused(&provider, &["--settings", &grants], "grants")?;
     refused(&policy, &["--name", "cheapest"], "taken by a plugin instance")?;
     let settings = daemon.file("settings.toml", "[settings]\nspeed = 1\n")?;
-    refused(&policy, &["--settings", &settings], "speed")?;
+    refused(&policy, &["--settings", &settings], "settings: ")?;
     assert_eq!(daemon.get("/v1/shadows").await?, Value::Array(Vec::new()));
     Ok(())
 }

@@ -395,12 +395,14 @@ impl Writer {
         let (_, outcome, kept) = run(self.loader.clone(), job).await;
         let version = outcome.map_err(|e| CanaryError::Load(Box::new(e)))?;
         self.contents.canaries.remove(instance);
-        let end = CanaryEnd { at: self.now(), component: target.0, promoted: true, reason, by };
-        self.contents.ends.insert(instance.clone(), end);
         if let Some(slot) = self.contents.slots.get_mut(instance) {
             slot.history.pin = slot.folder.filter(|folder| *folder != target).map(|refused| Pin { refused, target });
         }
         self.activate(instance, version, kept).await;
+        // Told when it is on disk, not before.
+        let end = CanaryEnd { at: self.now(), component: target.0, promoted: true, reason, by };
+        self.contents.ends.insert(instance.clone(), end);
+        self.publish(Change::Views);
         self.forget_canary(instance).await;
         Ok(())
     }
