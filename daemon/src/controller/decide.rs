@@ -334,7 +334,9 @@ impl Shared {
             match self.ask_policy(new.as_ref(), open, table).await {
                 Ok(verdict) => return Ok(verdict),
                 // A version on trial: no decision shall suffer for it.
-                Err(failure) => tracing::warn!(policy = %new.identity(), message = failure.message, "the canary failed: the old version decides"),
+                Err(failure) => {
+                    tracing::warn!(policy = %new.identity(), message = failure.message, "the canary failed: the old version decides")
+                }
             }
         }
         match self.ask_policy(policy, open, table).await {
