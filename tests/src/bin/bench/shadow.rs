@@ -31,7 +31,7 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
         daemon.run(&["policy", "shadow", "start", &fastest])?;
         round(&client, &daemon, &format!("b{n}"), &mut with).await?;
         let last: Value = serde_json::from_str(&daemon.run(&["-o", "json", "policy", "shadow", "stop", "fastest"])?)?;
-        seen += last["report"]["seen"].as_u64().unwrap_or_default();
+        seen += last.pointer("/report/seen").and_then(serde_json::Value::as_u64).unwrap_or_default();
     }
     ensure!(seen > 0, "the shadow has seen nothing");
     let name = "deployment, PUT → placed, with a shadow policy, median";
@@ -54,7 +54,7 @@ async fn round(client: &Client, daemon: &Daemon, prefix: &str, samples: &mut Sam
         let url = daemon.url(&format!("/v1/deployments/{name}"));
         loop {
             let shown: Value = client.get(&url).send().await?.json().await?;
-            if shown["places"].as_array().is_some_and(|places| !places.is_empty()) {
+            if shown.get("places").and_then(serde_json::Value::as_array).is_some_and(|places| !places.is_empty()) {
                 break;
             }
             ensure!(since.elapsed() < PATIENCE, "{name} has no place: {shown:#}");
