@@ -24,6 +24,7 @@ mod render;
 mod revisions;
 mod rollout;
 mod scale;
+mod shadow;
 mod standing;
 mod state;
 mod sweep;
@@ -174,6 +175,7 @@ struct Shared {
     namespaces: Mutex<namespaces::Book>,
     standings: Mutex<preempt::Standings>,
     scaler: scale::Scaler,
+    shadows: shadow::Shadows,
     silent: lost::Silent,
     ids: Mutex<ulid::Generator>,
     lanes: lanes::Lanes,
@@ -219,6 +221,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         standings: Mutex::default(),
         ids: Mutex::new(ids),
         scaler: scale::Scaler::default(),
+        shadows: shadow::Shadows::default(),
         silent: lost::Silent::default(),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),

@@ -6,6 +6,7 @@ mod assessments;
 mod audit;
 mod auth;
 mod backup;
+mod canary;
 mod config;
 mod decisions;
 mod deployments;
@@ -28,6 +29,7 @@ mod revisions;
 mod scale;
 mod schema;
 mod server;
+mod shadows;
 mod sse;
 mod tokens;
 
@@ -51,10 +53,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{config::Config, controller, identity, readiness::Readiness};
 
+pub use canary::{Canary, Start as CanaryStart};
 pub use error::Error;
 pub use plugins::{Plugin, Plugins, Rollback};
 pub use revisions::RollbackTo;
 pub use server::{Listener, serve};
+pub use shadows::{ShadowPolicy, Start as ShadowStart};
 
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone)]
@@ -140,6 +144,16 @@ fn routes() -> ApiRouter<App> {
         .api_route("/v1/plugins/reload", post_with(plugins::reload, plugins::reload_docs))
         .api_route("/v1/plugins/{name}", get_with(plugins::get, plugins::get_docs))
         .api_route("/v1/plugins/{name}/rollback", post_with(plugins::rollback, plugins::rollback_docs))
+        .api_route(
+            "/v1/plugins/{name}/canary",
+            get_with(canary::get, canary::get_docs)
+                .merge(post_with(canary::start, canary::start_docs))
+                .merge(delete_with(canary::abort, canary::abort_docs)),
+        )
+        .api_route("/v1/plugins/{name}/canary/promote", post_with(canary::promote, canary::promote_docs))
+        .api_route("/v1/shadows", get_with(shadows::list, shadows::list_docs).merge(post_with(shadows::start, shadows::start_docs)))
+        .api_route("/v1/shadows/{name}", get_with(shadows::get, shadows::get_docs).merge(delete_with(shadows::stop, shadows::stop_docs)))
+        .api_route("/v1/shadows/{name}/promote", post_with(shadows::promote, shadows::promote_docs))
         .api_route("/v1/events", get_with(events::all, events::all_docs))
         .api_route("/v1/backup", post_with(backup::create, backup::docs))
         .api_route("/v1/audit", get_with(audit::list, audit::list_docs))

@@ -5,6 +5,7 @@ mod api;
 mod assessment;
 mod authors;
 mod budgets;
+mod canary;
 mod crash;
 mod decisions;
 mod faults;
@@ -20,6 +21,7 @@ mod restart;
 mod rollout;
 mod scale;
 mod services;
+mod shadow;
 mod storage;
 
 use anyhow::Result;

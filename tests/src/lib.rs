@@ -56,6 +56,20 @@ pub fn component(name: &str) -> PathBuf {
     folder.join(format!("{name}.wasm"))
 }
 
+/// A component that misbehaves as its settings say, built when first asked for.
+pub fn hostile(name: &str) -> Result<PathBuf> {
+    static BUILT: std::sync::Mutex<bool> = std::sync::Mutex::new(false);
+    let out = target().join("hostile-guests");
+    let mut built = BUILT.lock().map_err(|_| anyhow::anyhow!("the guests could not be built"))?;
+    if !*built {
+        let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests");
+        let output = Command::new(binary()).args(["plugin", "build"]).arg(guests).arg("--out").arg(&out).output()?;
+        ensure!(output.status.success(), "the hostile guests: {}", String::from_utf8_lossy(&output.stderr));
+        *built = true;
+    }
+    Ok(out.join(format!("{name}.wasm")))
+}
+
 /// The policy and the provider of processes on this machine: what most tests need.
 pub const LOCAL: &str = r#"
 component = "process.wasm"
@@ -149,6 +163,16 @@ impl Daemon {
     /// The first token, out of its file.
     pub fn admin_token(&self) -> Result<String> {
         Ok(std::fs::read_to_string(self.data().join("admin.token"))?.trim().to_owned())
+    }
+
+    /// Stops the daemon as its supervisor would, and waits until it has ended.
+    pub fn stop(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
+            ensure!(told.success(), "the daemon can't be told to stop");
+            child.wait()?;
+        }
+        Ok(())
     }
 
     /// Kills the daemon as a power cut would, leaving what it runs.

@@ -3,6 +3,7 @@
 pub mod assess;
 pub mod audit;
 pub mod budget;
+pub mod canary;
 pub mod capability;
 pub mod cost;
 pub mod difference;
@@ -25,6 +26,7 @@ pub mod replay;
 pub mod retry;
 pub mod rollout;
 pub mod scaling;
+pub mod shadow;
 pub mod standing;
 pub mod store;
 pub mod units;

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     failure::Failure,
     grant::ProbeGrant,
-    names::{AllocationId, Digest, InstanceName},
+    names::{AllocationId, Digest, InstanceName, Namespace},
     offer::{Offer, OffersQuery},
     placement,
+    units::Instant,
     workload::{Allocation, Condition, LogChunk, LogQuery, Observation},
 };
 
@@ -100,8 +101,21 @@ pub trait Provider: Send + Sync {
 #[async_trait]
 pub trait Policy: Send + Sync {
     fn identity(&self) -> &Identity;
+    /// The other version that this decision is drawn to; what it can't decide, this one does. None: this one decides.
+    fn drawn(&self, _decision: &[u8]) -> Option<Arc<dyn Policy>> {
+        None
+    }
     /// The answer is raw: `placement::validate` decides whether it is acceptable.
     async fn place(&self, request: &placement::Request) -> Result<placement::Answer, Failure>;
+}
+
+/// A policy that is asked about every decision of a namespace, without effect.
+#[derive(Clone)]
+pub struct Shadow {
+    pub namespace: Namespace,
+    /// Tells it from an earlier one of the same name.
+    pub since: Instant,
+    pub policy: Arc<dyn Policy>,
 }
 
 /// One coherent set of plugins. A step of the controller holds one and sees no other.
@@ -111,6 +125,8 @@ pub struct Snapshot {
     pub version: u64,
     pub providers: BTreeMap<InstanceName, Arc<dyn Provider>>,
     pub policies: BTreeMap<InstanceName, Arc<dyn Policy>>,
+    /// By their own names: no decision uses them.
+    pub shadows: BTreeMap<InstanceName, Shadow>,
 }
 
 /// Where snapshots come from.

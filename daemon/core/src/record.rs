@@ -10,6 +10,7 @@ use crate::{
     names::{AllocationId, DecisionId, DeploymentName, Digest, InstallationId, InstanceName, Namespace, TaskName},
     rollout::{Drain, Mark, Rollout},
     scaling::TaskScale,
+    shadow::Tally,
     store::Revision,
     units::{Instant, MicroUsd},
     view::HeldBack,
@@ -30,6 +31,8 @@ pub const NAMESPACES: &str = "namespaces/";
 /// Ended intervals of cost that are in no ledger yet.
 pub const SEGMENTS: &str = "segments/";
 pub const LEDGERS: &str = "ledgers/";
+/// What has come of shadow policies, by name.
+pub const SHADOWS: &str = "shadows/";
 /// What holds deployments back.
 pub const HELD: &str = "held/";
 /// Where a state that was put back from a backup says so.
@@ -135,6 +138,17 @@ pub struct HeldRecord {
     /// The document's version.
     pub v: u32,
     pub tasks: Vec<HeldBack>,
+}
+
+/// What has come of a shadow policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShadowRecord {
+    /// The document's version.
+    pub v: u32,
+    /// When it was started: an earlier one of its name has left nothing to it.
+    pub since: Instant,
+    pub tally: Tally,
 }
 
 /// How far an allocation is. Written before the effect it announces.

@@ -1,5 +1,8 @@
 //! What can be typed.
 
+mod canary;
+mod policy;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -8,6 +11,9 @@ use tradewind_core::{
     names::{Digest, MetricName, NameError, TaskName},
     units::Millis,
 };
+
+pub use canary::{Canary, CanaryStart};
+pub use policy::{Policy, Shadow, ShadowName, ShadowStart};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -165,6 +171,9 @@ pub enum Command {
     /// Providers and policies: list, inspect, reload, roll back, write, build
     #[command(subcommand)]
     Plugin(Plugin),
+    /// Policies on trial
+    #[command(subcommand)]
+    Policy(Policy),
     /// Namespaces: budgets, quotas, and what has been spent
     #[command(subcommand)]
     Namespace(NamespaceCommand),
@@ -404,6 +413,9 @@ pub enum Plugin {
         #[arg(long, value_name = "DIGEST")]
         to: Option<String>,
     },
+    /// A new version of an instance on a share of its calls
+    #[command(subcommand)]
+    Canary(Canary),
     /// Compile plugins and make components of them
     Build {
         /// The folders of the plugins

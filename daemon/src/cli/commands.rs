@@ -4,6 +4,7 @@ pub mod apply;
 pub mod audit;
 pub mod author;
 pub mod backup;
+mod canary;
 pub mod config;
 mod decisions;
 mod delete;
@@ -15,6 +16,7 @@ mod plugins;
 mod regions;
 mod revisions;
 mod scale;
+mod shadows;
 mod stream;
 pub mod tokens;
 mod wait;
@@ -65,6 +67,7 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
         Command::Replay { id, policy } => decisions::replay(context, &id, policy).await?,
         Command::Explain { name, rows } => decisions::explain(context, &name, rows).await?,
         Command::Plugin(args) => plugins::run(context, args).await?,
+        Command::Policy(super::args::Policy::Shadow(args)) => shadows::run(context, args).await?,
         Command::Namespace(args) => namespaces::run(context, args).await?,
         Command::Token(args) => tokens::run(context, args).await?,
         Command::Whoami => tokens::whoami(context).await?,

@@ -1,6 +1,7 @@
 //! Views as text for people. Pure: values in, text out.
 
 pub mod audit;
+pub mod canary;
 pub mod decision;
 pub mod deployment;
 pub mod explain;
@@ -10,6 +11,7 @@ pub mod plan;
 pub mod plugin;
 pub mod regions;
 pub mod revision;
+pub mod shadow;
 pub mod stream;
 pub mod token;
 

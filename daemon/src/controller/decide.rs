@@ -330,6 +330,15 @@ impl Shared {
 
     /// One policy call, or the built-in order where the policy fails and that is what the settings say.
     async fn consult(&self, policy: &dyn Policy, open: &[Open], table: &Table) -> Result<Verdict, Failure> {
+        if let Some(new) = policy.drawn(&self.ulid().to_bytes()) {
+            match self.ask_policy(new.as_ref(), open, table).await {
+                Ok(verdict) => return Ok(verdict),
+                // A version on trial: no decision shall suffer for it.
+                Err(failure) => {
+                    tracing::warn!(policy = %new.identity(), message = failure.message, "the canary failed: the old version decides")
+                }
+            }
+        }
         match self.ask_policy(policy, open, table).await {
             Err(failure) if self.options.policy_fallback == PolicyFallback::BuiltIn => {
                 tracing::warn!(policy = %policy.identity(), message = failure.message, "the policy failed: the built-in order decides");

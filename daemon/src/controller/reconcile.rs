@@ -23,6 +23,7 @@ use super::{
     journal::{CONTROLLER, allocation_event, changing, event, revision_event},
     lock,
     rollout::Rolled,
+    shadow,
     state::{Entry, Flight, Next, Reserved, World},
 };
 
@@ -87,7 +88,9 @@ impl Shared {
         // Removal owes no decision and waits for none.
         join_all(going.into_iter().map(|work| self.settle(work, Outcome::default()))).await;
         let (outcomes, _) = self.decide(&snapshot, &works).await;
+        let heard = shadow::heard(&snapshot, &works, &outcomes);
         join_all(works.into_iter().zip(outcomes).map(|(work, outcome)| self.settle(work, outcome))).await;
+        self.tell_shadows(&snapshot, heard);
     }
 
     /// Stores what has been decided for one deployment, then starts the calls that are due.

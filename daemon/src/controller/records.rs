@@ -43,6 +43,10 @@ impl Inputs {
         Self { id, recorded, stored: tokio::sync::Mutex::new(false) }
     }
 
+    pub(super) fn recorded(&self) -> &Recorded {
+        &self.recorded
+    }
+
     /// Adds the inputs to a transaction, unless another one has stored them: of a batch's decisions the first to be stored does, and
     /// the others wait for that. Whoever gets `Storing` says when it is done; dropped before, the next one stores them.
     pub(super) async fn join<'a>(self: &'a Arc<Self>, txn: Txn) -> Result<(Txn, Storing<'a>), store::Error> {

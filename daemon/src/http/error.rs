@@ -16,7 +16,7 @@ use tradewind_core::{
     store,
     units::Millis,
 };
-use tradewind_wasm::{RecallError, ReconcileError, RollbackError};
+use tradewind_wasm::{CanaryError, RecallError, ReconcileError, RollbackError, ShadowError};
 
 use crate::{
     backup, controller,
@@ -87,6 +87,10 @@ pub enum Error {
     #[error(transparent)]
     Recall(#[from] RecallError),
     #[error(transparent)]
+    Canary(#[from] CanaryError),
+    #[error(transparent)]
+    Shadow(#[from] ShadowError),
+    #[error(transparent)]
     Reconcile(#[from] ReconcileError),
     #[error(transparent)]
     Backup(Box<backup::Error>),
@@ -149,6 +153,8 @@ impl Error {
             Self::Controller(e) => controller_shape(e),
             Self::Rollback(e) => rollback_shape(e),
             Self::Recall(e) => recall_shape(e),
+            Self::Canary(e) => canary_shape(e),
+            Self::Shadow(e) => shadow_shape(e),
             Self::Reconcile(ReconcileError::Folder { .. }) => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
             Self::Reconcile(ReconcileError::Stopped) => Shape::later(Kind::Unavailable),
             Self::Backup(e) if matches!(e.as_ref(), backup::Error::Busy) => Shape::new(StatusCode::CONFLICT, Kind::Conflict),
@@ -291,6 +297,36 @@ fn rollback_shape(error: &RollbackError) -> Shape {
         RollbackError::NoEarlier { .. } | RollbackError::Load { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict),
         RollbackError::Unreadable { .. } => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
         RollbackError::Stopped => Shape::later(Kind::Unavailable),
+    }
+}
+
+fn canary_shape(error: &CanaryError) -> Shape {
+    use CanaryError as C;
+    match error {
+        C::UnknownInstance { .. } | C::None { .. } => Shape::new(StatusCode::NOT_FOUND, Kind::NotFound),
+        C::Busy { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("promote or abort it, and wait until it holds nothing"),
+        C::Same | C::Other { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict),
+        C::Terms(_) | C::File(_) | C::Load(_) => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidRequest),
+        C::Ledger(_) => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
+        C::Stopped => Shape::later(Kind::Unavailable),
+    }
+}
+
+fn shadow_shape(error: &ShadowError) -> Shape {
+    use ShadowError as S;
+    match error {
+        S::Unknown { .. } => {
+            Shape::new(StatusCode::NOT_FOUND, Kind::NotFound).remedy("`tradewind policy shadow list` shows those there are")
+        }
+        S::Taken { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("choose another with --name"),
+        S::TooMany => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("stop one of them first"),
+        S::Settings { .. } | S::NotPolicy | S::Load(_) | S::Refused { .. } => {
+            Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidRequest)
+        }
+        S::Folder { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict)
+            .remedy("put the component into the plugin folder yourself, and name it in the namespace's spec.policy"),
+        S::Ledger(_) => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
+        S::Stopped => Shape::later(Kind::Unavailable),
     }
 }
 

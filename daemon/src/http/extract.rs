@@ -5,11 +5,12 @@ use std::time::Duration;
 use aide::OperationInput;
 use axum::{
     body::{BodyDataStream, Bytes},
-    extract::{FromRequest, FromRequestParts, Request, State},
+    extract::{FromRequest, FromRequestParts, MatchedPath, Request, State},
     http::{HeaderMap, header, request::Parts},
     middleware::Next,
     response::Response,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -40,6 +41,10 @@ pub struct NamespaceBody(pub namespace::Document);
 #[derive(Debug)]
 pub struct JsonBody<T>(pub T);
 
+/// A JSON body that carries a plugin's component. Its routes are named in `UPLOADS`.
+#[derive(Debug)]
+pub struct Upload<T>(pub T);
+
 /// A JSON body; an empty one counts as absent.
 #[derive(Debug)]
 pub struct OptionalJson<T>(pub Option<T>);
@@ -67,6 +72,10 @@ pub struct Streaming {
 
 /// The most bytes that are read of a body that is too large.
 const DISCARDED: usize = 64 << 20;
+/// Routes whose bodies may be as large as a component.
+const UPLOADS: [&str; 3] = ["/v1/shadows", "/v1/plugins/{name}/canary", "/v1/decisions/{id}/replay"];
+/// For what comes with a component.
+const BESIDE: u64 = 2 << 20;
 const MANIFEST_TYPES: &str = "application/yaml or application/json";
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
@@ -193,6 +202,19 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     }
 }
 
+impl<T: DeserializeOwned> FromRequest<App> for Upload<T> {
+    type Rejection = Error;
+    async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
+        JsonBody::from_request(request, app).await.map(|JsonBody(body)| Self(body))
+    }
+}
+
+impl<T: JsonSchema> OperationInput for Upload<T> {
+    fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+        axum::Json::<T>::operation_input(ctx, operation);
+    }
+}
+
 impl<T: JsonSchema> OperationInput for JsonBody<T> {
     fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
         axum::Json::<T>::operation_input(ctx, operation);
@@ -266,12 +288,35 @@ fn manifest_format(headers: &HeaderMap) -> Result<Format, Error> {
 
 /// Refuses what says that it is too large, on every route; what does not say is cut off where it is read.
 pub async fn limit_size(State(app): State<App>, request: Request, next: Next) -> Result<Response, Error> {
-    if declared_size(request.headers()).is_some_and(|n| n > app.config.api.max_body.0) {
+    let max = most(&request, &app);
+    if declared_size(request.headers()).is_some_and(|n| n > max) {
         // Reading it refuses it.
         read_body(request, &app).await?;
-        return Err(Error::TooLarge { max: app.config.api.max_body.0 });
+        return Err(Error::TooLarge { max });
     }
     Ok(next.run(request).await)
+}
+
+/// A component out of its text in base64.
+///
+/// # Errors
+/// It is none, or larger than the daemon takes.
+pub fn component(app: &App, text: &str) -> Result<Vec<u8>, Error> {
+    let bytes = STANDARD.decode(text).map_err(|e| Error::Body { message: format!("component is no base64: {e}") })?;
+    let max = app.config.reload.max_size;
+    if bytes.len() as u64 > max.0 {
+        let message = format!("component has {} bytes: the setting \"reload.max-size\" allows {max}", bytes.len());
+        return Err(Error::Body { message });
+    }
+    Ok(bytes)
+}
+
+/// The largest body of a route: a component's bytes are text in it, a third longer.
+fn most(request: &Request, app: &App) -> u64 {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let limit = app.config.api.max_body.0;
+    let upload = app.config.reload.max_size.0.div_ceil(3).saturating_mul(4).saturating_add(BESIDE);
+    if route.is_some_and(|r| UPLOADS.contains(&r)) { limit.max(upload) } else { limit }
 }
 
 fn declared_size(headers: &HeaderMap) -> Option<u64> {
@@ -281,7 +326,7 @@ fn declared_size(headers: &HeaderMap) -> Option<u64> {
 /// The whole body, within the limits of size and time.
 async fn read_body(request: Request, app: &App) -> Result<Bytes, Error> {
     let limits = &app.config.api;
-    let max = limits.max_body.0;
+    let max = most(&request, app);
     let declared = declared_size(request.headers());
     let time = Duration::from_millis(limits.body_timeout.0);
     let mut body = request.into_body().into_data_stream();

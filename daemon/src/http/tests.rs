@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Every route of the API: method and path. What is added to the router is added here.
-const ROUTES: [(&str, &str); 47] = [
+const ROUTES: [(&str, &str); 56] = [
     ("get", "/v1/deployments"),
     ("get", "/v1/deployments/{name}"),
     ("put", "/v1/deployments/{name}"),
@@ -49,6 +49,15 @@ const ROUTES: [(&str, &str); 47] = [
     ("post", "/v1/plugins/reload"),
     ("get", "/v1/plugins/{name}"),
     ("post", "/v1/plugins/{name}/rollback"),
+    ("get", "/v1/plugins/{name}/canary"),
+    ("post", "/v1/plugins/{name}/canary"),
+    ("delete", "/v1/plugins/{name}/canary"),
+    ("post", "/v1/plugins/{name}/canary/promote"),
+    ("get", "/v1/shadows"),
+    ("post", "/v1/shadows"),
+    ("get", "/v1/shadows/{name}"),
+    ("delete", "/v1/shadows/{name}"),
+    ("post", "/v1/shadows/{name}/promote"),
     ("get", "/v1/events"),
     ("post", "/v1/backup"),
     ("get", "/v1/audit"),

@@ -16,6 +16,8 @@ use crate::controller;
 struct Told {
     serves: Option<(Digest, Digest)>,
     rejected: Option<Instant>,
+    canary: Option<Instant>,
+    canary_ended: Option<Instant>,
 }
 
 /// Runs until the plugin host ends.
@@ -38,7 +40,12 @@ pub(super) async fn record(plugins: tradewind_wasm::Handle, controller: controll
 }
 
 fn told(view: &PluginView) -> Told {
-    Told { serves: view.identity.as_ref().map(|i| (i.component, i.settings)), rejected: view.last_rejection.as_ref().map(|r| r.at) }
+    Told {
+        serves: view.identity.as_ref().map(|i| (i.component, i.settings)),
+        rejected: view.last_rejection.as_ref().map(|r| r.at),
+        canary: view.canary.as_ref().map(|c| c.since),
+        canary_ended: view.last_canary.as_ref().map(|c| c.at),
+    }
 }
 
 fn events(view: &PluginView, before: Option<&Told>, now: &Told) -> Vec<Event> {
@@ -54,6 +61,27 @@ fn events(view: &PluginView, before: Option<&Told>, now: &Told) -> Vec<Event> {
         && before.is_none_or(|b| b.rejected != now.rejected)
     {
         events.push(event(view, Severity::Error, "PluginRejected", rejection.reason.clone()));
+    }
+    events.extend(canary_events(view, before, now));
+    events
+}
+
+/// What is asked for has its asker's name; what happens by itself has the plugin host's.
+fn canary_events(view: &PluginView, before: Option<&Told>, now: &Told) -> Vec<Event> {
+    let mut events = Vec::new();
+    if let Some(canary) = &view.canary
+        // One that was there when the daemon started was told of before.
+        && before.is_some_and(|b| b.canary != now.canary)
+    {
+        let message = format!("version {} ({}) gets {} of its calls", canary.version, canary.component.short(), canary.terms.share);
+        events.push(Event { actor: canary.by.clone(), ..event(view, Severity::Info, "CanaryStarted", message) });
+    }
+    if let Some(end) = &view.last_canary
+        && before.is_none_or(|b| b.canary_ended != now.canary_ended)
+    {
+        let (severity, reason) = if end.promoted { (Severity::Info, "CanaryPromoted") } else { (Severity::Warning, "CanaryReturned") };
+        let told = event(view, severity, reason, format!("{}: {}", end.component.short(), end.reason));
+        events.push(Event { actor: end.by.clone().unwrap_or(Actor::PLUGINS), ..told });
     }
     events
 }

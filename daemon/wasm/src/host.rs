@@ -7,17 +7,19 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout},
 };
 use tradewind_core::{
-    names::{Digest, InstanceName},
+    names::{Actor, Digest, InstanceName},
     plugin::{Plugins, Snapshot},
     units::Bytes,
 };
 
 use crate::{
+    canary::{CanaryError, CanaryStart},
     engine::{self, Engine},
     ledger::Ledger,
     lent::Capabilities,
     load::{self, Loader},
-    registry::Registry,
+    registry::{Contents, Registry},
+    shadow::{self, ShadowError, ShadowStart, ShadowView},
     view::{PluginView, Problem, Report},
     watch::Watch,
     writer::{Cause, Writer},
@@ -104,13 +106,36 @@ pub struct Handle {
 enum Command {
     Reconcile(oneshot::Sender<Result<Report, ReconcileError>>),
     RollBack(InstanceName, Option<Digest>, oneshot::Sender<Result<PluginView, RollbackError>>),
+    TakeShadow(Box<shadow::Proven>, oneshot::Sender<Result<ShadowView, ShadowError>>),
+    DropShadow(InstanceName, oneshot::Sender<Result<ShadowView, ShadowError>>),
+    InstallShadow(InstanceName, oneshot::Sender<Result<PluginView, ShadowError>>),
+    StartCanary(Box<CanaryStart>, oneshot::Sender<Result<PluginView, CanaryError>>),
+    PromoteCanary(InstanceName, Actor, oneshot::Sender<Result<PluginView, CanaryError>>),
+    AbortCanary(InstanceName, Actor, oneshot::Sender<Result<PluginView, CanaryError>>),
     Shutdown(oneshot::Sender<()>),
+}
+
+/// The host answers no more.
+struct Stopped;
+
+impl From<Stopped> for ShadowError {
+    fn from(Stopped: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl From<Stopped> for CanaryError {
+    fn from(Stopped: Stopped) -> Self {
+        Self::Stopped
+    }
 }
 
 /// The task that owns the writer.
 struct Service {
     writer: Writer,
     commands: mpsc::Receiver<Command>,
+    /// Canaries that may have to end.
+    told: mpsc::UnboundedReceiver<InstanceName>,
     watch: Watch,
     options: Options,
 }
@@ -153,21 +178,24 @@ impl Host {
         };
         let loader = Arc::new(Loader::new(engine, capabilities, options.slot_wait));
         let registry = Arc::new(Registry::new());
+        let (verdicts, told) = mpsc::unbounded_channel();
         let mut writer = Writer {
             folder: options.folder.clone(),
             size_cap: options.size_cap.0,
             loader: loader.clone(),
             ledger: ledger.clone(),
             registry: registry.clone(),
-            slots: std::collections::BTreeMap::new(),
-            problems: Vec::new(),
+            contents: Contents::default(),
+            verdicts,
         };
         writer.remember().map_err(|source| Error::StateFolder { path: options.state_folder.clone(), source })?;
         // Watched before the first look, so that no change falls between them.
         let watch = Watch::start(&options.folder);
         let looked = writer.reconcile(Cause::Hint).await.map_err(|source| Error::Folder { path: options.folder.clone(), source })?;
+        writer.resume_shadows().await;
+        writer.resume_canaries().await;
         let (sender, commands) = mpsc::channel(16);
-        tokio::spawn(Service { writer, commands, watch, options }.run(looked.unsettled));
+        tokio::spawn(Service { writer, commands, told, watch, options }.run(looked.unsettled));
         Ok(Self { handle: Handle { commands: sender, registry, loader, ledger, looks: Arc::new(Semaphore::new(1)) } })
     }
 
@@ -218,16 +246,18 @@ impl Handle {
 
     /// Every instance that is or was in the folder, by name.
     pub fn list(&self) -> Vec<PluginView> {
-        self.registry.load().slots.iter().map(|(name, slot)| slot.view(name)).collect()
+        let published = self.registry.load();
+        let contents = &published.contents;
+        contents.slots.keys().filter_map(|name| contents.view(name)).collect()
     }
 
     pub fn inspect(&self, instance: &InstanceName) -> Option<PluginView> {
-        self.registry.load().slots.get(instance).map(|slot| slot.view(instance))
+        self.registry.load().contents.view(instance)
     }
 
     /// Files that can't belong to any instance.
     pub fn problems(&self) -> Vec<Problem> {
-        self.registry.load().problems.clone()
+        self.registry.load().contents.problems.clone()
     }
 
     /// Goes back to the version with this component digest, or to the one before. It serves, also after a restart, until the folder holds
@@ -239,6 +269,72 @@ impl Handle {
         let (answer, answered) = oneshot::channel();
         self.commands.send(Command::RollBack(instance, version, answer)).await.map_err(|_| RollbackError::Stopped)?;
         answered.await.map_err(|_| RollbackError::Stopped)?
+    }
+
+    /// Loads a policy through the gates of a plugin and keeps it beside the registry, also over a restart. No decision uses it.
+    ///
+    /// # Errors
+    /// Why it may not be one; nothing has changed then.
+    pub async fn start_shadow(&self, start: ShadowStart) -> Result<ShadowView, ShadowError> {
+        // Outside the writer: what takes long to compile holds nothing up.
+        let proven = shadow::prove(&self.loader, start).await?;
+        self.ask(|answer| Command::TakeShadow(Box::new(proven), answer)).await?
+    }
+
+    /// Forgets a shadow policy. Calls on it that run go on.
+    ///
+    /// # Errors
+    /// There is none of this name, or it can't be forgotten on disk.
+    pub async fn drop_shadow(&self, name: InstanceName) -> Result<ShadowView, ShadowError> {
+        self.ask(|answer| Command::DropShadow(name, answer)).await?
+    }
+
+    /// Puts a shadow policy's files into the plugin folder and looks at it, as if an operator had. The shadow stays until it is dropped.
+    /// Once more is the same.
+    ///
+    /// # Errors
+    /// The name is taken, the folder can't be written, or it is refused; what has been put there is gone again then.
+    pub async fn install_shadow(&self, name: InstanceName) -> Result<PluginView, ShadowError> {
+        self.ask(|answer| Command::InstallShadow(name, answer)).await?
+    }
+
+    /// Every shadow policy, by name.
+    pub fn shadows(&self) -> Vec<ShadowView> {
+        self.registry.load().contents.shadows.values().map(shadow::Trial::view).collect()
+    }
+
+    pub fn shadow(&self, name: &InstanceName) -> Option<ShadowView> {
+        self.registry.load().contents.shadows.get(name).map(shadow::Trial::view)
+    }
+
+    /// Loads a new version through the gates of a plugin and gives it a share of the instance's calls, until it returns or is promoted.
+    ///
+    /// # Errors
+    /// Why it may not be one; nothing has changed then.
+    pub async fn start_canary(&self, start: CanaryStart) -> Result<PluginView, CanaryError> {
+        self.ask(|answer| Command::StartCanary(Box::new(start), answer)).await?
+    }
+
+    /// Ends a canary well: it serves until the plugin folder changes, as after a roll-back.
+    ///
+    /// # Errors
+    /// There is none that runs, or it does not load any more.
+    pub async fn promote_canary(&self, instance: InstanceName, by: Actor) -> Result<PluginView, CanaryError> {
+        self.ask(|answer| Command::PromoteCanary(instance, by, answer)).await?
+    }
+
+    /// Goes back to the old version.
+    ///
+    /// # Errors
+    /// There is none that runs.
+    pub async fn abort_canary(&self, instance: InstanceName, by: Actor) -> Result<PluginView, CanaryError> {
+        self.ask(|answer| Command::AbortCanary(instance, by, answer)).await?
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(command(answer)).await.map_err(|_| Stopped)?;
+        answered.await.map_err(|_| Stopped)
     }
 
     /// Wakes after every look that changed something; the value is the snapshot's version.
@@ -286,6 +382,24 @@ impl Service {
                         // The asker may have gone.
                         let _gone = answer.send(self.writer.roll_back(&instance, version).await);
                     }
+                    Some(Command::TakeShadow(proven, answer)) => {
+                        let _gone = answer.send(self.writer.take_shadow(*proven).await);
+                    }
+                    Some(Command::DropShadow(name, answer)) => {
+                        let _gone = answer.send(self.writer.drop_shadow(&name).await);
+                    }
+                    Some(Command::InstallShadow(name, answer)) => {
+                        let _gone = answer.send(self.writer.install_shadow(&name).await);
+                    }
+                    Some(Command::StartCanary(start, answer)) => {
+                        let _gone = answer.send(self.writer.start_canary(*start).await);
+                    }
+                    Some(Command::PromoteCanary(instance, by, answer)) => {
+                        let _gone = answer.send(self.writer.promote_canary(&instance, by).await);
+                    }
+                    Some(Command::AbortCanary(instance, by, answer)) => {
+                        let _gone = answer.send(self.writer.abort_canary(&instance, by).await);
+                    }
                     Some(Command::Shutdown(answer)) => {
                         self.finish().await;
                         let _gone = answer.send(());
@@ -293,6 +407,7 @@ impl Service {
                     }
                     None => return self.finish().await,
                 },
+                Some(instance) = self.told.recv() => self.writer.judge_canary(&instance).await,
                 Some(()) = self.watch.hints.recv() => {
                     let last = *latest.get_or_insert_with(|| Instant::now() + 10 * self.options.quiet_period);
                     due = Some(self.soon().min(last));

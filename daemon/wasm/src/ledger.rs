@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tradewind_core::{
     names::{Digest, InstanceName},
     units::Instant,
@@ -88,6 +88,13 @@ impl History {
     }
 }
 
+/// What every trial has: the bytes that it refers to.
+#[derive(Deserialize)]
+struct Referred {
+    component: Digest,
+    settings: Digest,
+}
+
 /// The folder that holds all of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Ledger {
@@ -99,7 +106,7 @@ impl Ledger {
     /// When the folder can't be made.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         let folder = crate::engine::private_folder(folder)?;
-        for part in ["components", "settings", "history"] {
+        for part in ["components", "settings", "history", "trials"] {
             fs::create_dir_all(folder.join(part))?;
         }
         Ok(Self { folder })
@@ -138,8 +145,10 @@ impl Ledger {
     pub(crate) fn sweep(&self) -> io::Result<()> {
         let histories = self.histories()?;
         let entries = || histories.iter().flat_map(|(_, h)| &h.entries);
-        let components: BTreeSet<PathBuf> = entries().map(|e| self.component_path(e.component)).collect();
-        let settings: BTreeSet<PathBuf> = entries().map(|e| self.settings_path(e.settings)).collect();
+        let trials: Vec<Pair> = self.trials::<Referred>("")?.into_iter().map(|t| (t.component, t.settings)).collect();
+        let used = || entries().map(Entry::pair).chain(trials.iter().copied());
+        let components: BTreeSet<PathBuf> = used().map(|(component, _)| self.component_path(component)).collect();
+        let settings: BTreeSet<PathBuf> = used().map(|(_, settings)| self.settings_path(settings)).collect();
         for (part, used) in [("components", components), ("settings", settings)] {
             for entry in fs::read_dir(self.folder.join(part))? {
                 let path = entry?.path();
@@ -149,6 +158,44 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// Remembers a version that is tried beside those that serve. The bytes first.
+    pub(crate) fn keep_trial<T: Serialize>(&self, name: &str, trial: &T, bytes: Option<(Pair, &[u8], &[u8])>) -> io::Result<()> {
+        if let Some(((component, settings), component_bytes, text)) = bytes {
+            self.put(&self.component_path(component), component_bytes)?;
+            self.put(&self.settings_path(settings), text)?;
+        }
+        write(&self.trial_path(name), &serde_json::to_vec_pretty(trial).map_err(io::Error::other)?)
+    }
+
+    /// # Errors
+    /// When it can't be removed. Its bytes go with the next sweep.
+    pub(crate) fn forget_trial(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.trial_path(name)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    /// The trials whose names begin so; one that can't be read is told and passed over.
+    pub(crate) fn trials<T: DeserializeOwned>(&self, prefix: &str) -> io::Result<Vec<T>> {
+        let mut all = Vec::new();
+        for entry in fs::read_dir(self.folder.join("trials"))? {
+            let path = entry?.path();
+            let wanted = path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(prefix) && n.ends_with(".json"));
+            if wanted {
+                match serde_json::from_slice(&fs::read(&path)?) {
+                    Ok(trial) => all.push(trial),
+                    Err(error) => tracing::error!(path = %path.display(), %error, "a plugin on trial can't be read"),
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn trial_path(&self, name: &str) -> PathBuf {
+        self.folder.join("trials").join(format!("{name}.json"))
     }
 
     /// Component and instance file of a kept version, checked against their digests.
@@ -174,7 +221,7 @@ impl Ledger {
 }
 
 /// Whole or not at all, also after a crash.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = fs::File::create(&new)?;
     file.write_all(bytes)?;

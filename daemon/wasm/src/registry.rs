@@ -11,7 +11,9 @@ use tradewind_core::{
 
 use crate::{
     call::Stats,
+    canary::{Canary, CanaryEnd},
     ledger::{History, Pair},
+    shadow::Trial,
     v0_1::Callable,
     version::{Census, Version},
     view::{PluginView, Problem, Rejection, Served, State},
@@ -36,7 +38,17 @@ pub(crate) struct Slot {
 #[derive(Default)]
 pub(crate) struct Published {
     pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) contents: Contents,
+}
+
+/// What the writer knows.
+#[derive(Default, Clone)]
+pub(crate) struct Contents {
     pub(crate) slots: BTreeMap<InstanceName, Slot>,
+    pub(crate) shadows: BTreeMap<InstanceName, Trial>,
+    pub(crate) canaries: BTreeMap<InstanceName, Canary>,
+    /// How the last canaries ended.
+    pub(crate) ends: BTreeMap<InstanceName, CanaryEnd>,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -60,14 +72,14 @@ impl Registry {
     }
 
     /// Only the one writer calls this. The snapshot's version grows when what serves has changed; subscribers wake in any case.
-    pub(crate) fn publish(&self, slots: BTreeMap<InstanceName, Slot>, problems: Vec<Problem>, served_changed: Change) {
+    pub(crate) fn publish(&self, contents: Contents, served_changed: Change) {
         let old = self.published.load();
         let snapshot = match served_changed {
             Change::Views => old.snapshot.clone(),
-            Change::Served => Arc::new(snapshot(old.snapshot.version + 1, &slots)),
+            Change::Served => Arc::new(snapshot(old.snapshot.version + 1, &contents)),
         };
         let version = snapshot.version;
-        self.published.store(Arc::new(Published { snapshot, slots, problems }));
+        self.published.store(Arc::new(Published { snapshot, contents }));
         self.changes.send_replace(version);
     }
 }
@@ -86,20 +98,33 @@ impl Plugins for Registry {
     }
 }
 
-fn snapshot(version: u64, slots: &BTreeMap<InstanceName, Slot>) -> Snapshot {
+fn snapshot(version: u64, contents: &Contents) -> Snapshot {
     let mut snapshot = Snapshot { version, ..Snapshot::default() };
-    for (name, slot) in slots {
-        match slot.active.as_ref().map(|v| &v.callable) {
-            Some(Callable::Provider(p)) => {
-                snapshot.providers.insert(name.clone(), p.clone());
+    for (name, slot) in &contents.slots {
+        let Some(active) = slot.active.as_deref() else { continue };
+        let canary = contents.canaries.get(name);
+        match &active.callable {
+            Callable::Provider(p) => {
+                let both = canary.and_then(|c| c.provider(active));
+                snapshot.providers.insert(name.clone(), both.unwrap_or_else(|| p.clone()));
             }
-            Some(Callable::Policy(p)) => {
-                snapshot.policies.insert(name.clone(), p.clone());
+            Callable::Policy(p) => {
+                let both = canary.and_then(|c| c.policy(active));
+                snapshot.policies.insert(name.clone(), both.unwrap_or_else(|| p.clone()));
             }
-            None => {}
         }
     }
+    snapshot.shadows.extend(contents.shadows.iter().filter_map(|(name, trial)| Some((name.clone(), trial.callable()?))));
     snapshot
+}
+
+impl Contents {
+    /// None: there is and was no such instance.
+    pub(crate) fn view(&self, instance: &InstanceName) -> Option<PluginView> {
+        let canary = self.canaries.get(instance).map(Canary::view);
+        let last_canary = self.ends.get(instance).cloned();
+        self.slots.get(instance).map(|slot| PluginView { canary, last_canary, ..slot.view(instance) })
+    }
 }
 
 impl Slot {
@@ -108,7 +133,7 @@ impl Slot {
         self.active.as_ref().map(|v| (v.identity.component, v.identity.settings))
     }
 
-    pub(crate) fn view(&self, instance: &InstanceName) -> PluginView {
+    fn view(&self, instance: &InstanceName) -> PluginView {
         let active = self.active.as_deref();
         let refused_now = self.rejection.as_ref().is_some_and(|r| r.current);
         let state = match active {
@@ -131,6 +156,8 @@ impl Slot {
             settings_schema: about.map(|a| a.settings_schema.clone()),
             history: self.served(),
             last_rejection: self.rejection.clone(),
+            canary: None,
+            last_canary: None,
             statistics: self.stats.read(),
         }
     }

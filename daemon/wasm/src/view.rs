@@ -11,6 +11,7 @@ use tradewind_core::{
 use crate::{
     about::{Kind, Wanted},
     call::CallStatistics,
+    canary::{CanaryEnd, CanaryView},
     limits::Limits,
 };
 
@@ -87,6 +88,12 @@ pub struct PluginView {
     pub history: Vec<Served>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_rejection: Option<Rejection>,
+    /// A new version that is tried on a share of the calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryView>,
+    /// How the last one ended, since the daemon started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_canary: Option<CanaryEnd>,
     #[serde(default)]
     pub statistics: CallStatistics,
 }

@@ -10,12 +10,13 @@ use tradewind_core::{
 };
 
 use crate::{
+    canary::Verdicts,
     folder::{self, Component, Found, Scan},
     host::RollbackError,
     instance_file::InstanceFile,
     ledger::{Entry, Ledger, Pair, Pin},
     load::{self, Candidate, Loader},
-    registry::{Change, Registry, Slot},
+    registry::{Change, Contents, Registry, Slot},
     version::Version,
     view::{PluginView, Problem, Refused, Rejection, Report},
 };
@@ -35,8 +36,8 @@ pub(crate) struct Writer {
     pub(crate) loader: Arc<Loader>,
     pub(crate) ledger: Ledger,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) slots: BTreeMap<InstanceName, Slot>,
-    pub(crate) problems: Vec<Problem>,
+    pub(crate) contents: Contents,
+    pub(crate) verdicts: Verdicts,
 }
 
 /// The outcome of one look.
@@ -47,7 +48,7 @@ pub(crate) struct Looked {
 }
 
 /// Something to load, with the bytes that are to be kept if it proves good.
-struct Job {
+pub(crate) struct Job {
     candidate: Candidate,
     text: Vec<u8>,
     why: Why,
@@ -61,10 +62,10 @@ enum Why {
     LastGood,
 }
 
-type Loaded = (InstanceName, Result<Version, load::Error>, Kept);
+pub(crate) type Loaded = (InstanceName, Result<Version, load::Error>, Kept);
 
 /// What is kept of a version that proves good.
-struct Kept {
+pub(crate) struct Kept {
     component: Arc<[u8]>,
     text: Vec<u8>,
     file: String,
@@ -76,12 +77,16 @@ impl Writer {
     /// Reads the histories of earlier runs.
     pub(crate) fn remember(&mut self) -> io::Result<()> {
         for (instance, history) in self.ledger.histories()? {
-            self.slots.insert(instance, Slot { history, ..Slot::default() });
+            self.contents.slots.insert(instance, Slot { history, ..Slot::default() });
         }
         Ok(())
     }
 
-    fn now(&self) -> Instant {
+    pub(crate) fn publish(&self, change: Change) {
+        self.registry.publish(self.contents.clone(), change);
+    }
+
+    pub(crate) fn now(&self) -> Instant {
         self.loader.capabilities.clock.now()
     }
 
@@ -92,7 +97,7 @@ impl Writer {
         let Scan { instances, problems } = spawn_blocking(move || folder::scan(&folder, cap)).await.map_err(io::Error::other)??;
         let mut report = Report::default();
         let mut unsettled = false;
-        self.problems = problems.into_iter().map(|(file, reason)| Problem { file, reason }).collect();
+        self.contents.problems = problems.into_iter().map(|(file, reason)| Problem { file, reason }).collect();
 
         self.drain_missing(&instances, &mut report).await;
         let mut jobs = Vec::new();
@@ -106,9 +111,9 @@ impl Writer {
             }
         }
         self.load_all(jobs, &mut report).await;
-        self.registry.publish(self.slots.clone(), self.problems.clone(), Change::Views);
+        self.publish(Change::Views);
         report.version = self.registry.load().snapshot.version;
-        report.problems = self.problems.clone();
+        report.problems = self.contents.problems.clone();
         Ok(Looked { report, unsettled })
     }
 
@@ -145,16 +150,16 @@ impl Writer {
 
     /// The version that served when the daemon last stopped, if nothing serves now.
     fn last_good(&self, instance: &InstanceName) -> Option<Pair> {
-        let slot = self.slots.get(instance)?;
+        let slot = self.contents.slots.get(instance)?;
         let last = slot.history.entries.last()?;
         (slot.active.is_none() && last.until.is_none()).then(|| last.pair())
     }
 
     async fn drain_missing(&mut self, found: &BTreeMap<InstanceName, Found>, report: &mut Report) {
-        let gone: Vec<InstanceName> = self.slots.keys().filter(|name| !found.contains_key(*name)).cloned().collect();
+        let gone: Vec<InstanceName> = self.contents.slots.keys().filter(|name| !found.contains_key(*name)).cloned().collect();
         for instance in gone {
             self.drain(&instance, report).await;
-            if let Some(slot) = self.slots.get_mut(&instance) {
+            if let Some(slot) = self.contents.slots.get_mut(&instance) {
                 slot.folder = None;
                 if let Some(rejection) = &mut slot.rejection {
                     rejection.current = false;
@@ -166,7 +171,7 @@ impl Writer {
     /// Takes an instance out of the registry. Calls that hold its version go on.
     async fn drain(&mut self, instance: &InstanceName, report: &mut Report) {
         let now = self.now();
-        let Some(slot) = self.slots.get_mut(instance) else { return };
+        let Some(slot) = self.contents.slots.get_mut(instance) else { return };
         let open = slot.history.entries.last().is_some_and(|e| e.until.is_none());
         if open {
             slot.history.end(now);
@@ -177,15 +182,16 @@ impl Writer {
                 tracing::error!(%instance, %error, "the plugin's history can't be written");
             }
         }
-        if self.slots.get_mut(instance).is_some_and(|slot| slot.active.take().is_some()) {
+        if self.contents.slots.get_mut(instance).is_some_and(|slot| slot.active.take().is_some()) {
             tracing::info!(%instance, "plugin removed; calls that run go on");
             report.removed.push(instance.clone());
-            self.registry.publish(self.slots.clone(), self.problems.clone(), Change::Served);
+            self.publish(Change::Served);
+            self.overtake_canary(instance).await;
         }
     }
 
     async fn examine(&mut self, instance: InstanceName, found: Found, cause: Cause, report: &mut Report) -> Examined {
-        let slot = self.slots.entry(instance.clone()).or_default();
+        let slot = self.contents.slots.entry(instance.clone()).or_default();
         let (bytes, digest) = match found.component {
             Component::Read { bytes, digest } => (bytes, digest),
             Component::Unsettled => return Examined::Unsettled,
@@ -243,10 +249,10 @@ impl Writer {
         }
     }
 
-    async fn recalled(&mut self, instance: &InstanceName, pair: Pair) -> io::Result<Box<Job>> {
+    pub(crate) async fn recalled(&mut self, instance: &InstanceName, pair: Pair) -> io::Result<Box<Job>> {
         let ledger = self.ledger.clone();
         let (component, text) = spawn_blocking(move || ledger.bytes(pair)).await.map_err(io::Error::other)??;
-        let slot = self.slots.entry(instance.clone()).or_default();
+        let slot = self.contents.slots.entry(instance.clone()).or_default();
         let entry = slot.history.entries.iter().rev().find(|e| e.pair() == pair);
         let name = entry.map_or_else(|| format!("{instance}.wasm"), |e| e.file.clone());
         let file = if text.is_empty() { InstanceFile::bare(&name) } else { InstanceFile::parse(&text).map_err(io::Error::other)? };
@@ -254,9 +260,9 @@ impl Writer {
         Ok(Box::new(Job { candidate, text, why: Why::LastGood }))
     }
 
-    async fn activate(&mut self, instance: &InstanceName, version: Version, kept: Kept) {
+    pub(crate) async fn activate(&mut self, instance: &InstanceName, version: Version, kept: Kept) {
         let now = self.now();
-        let slot = self.slots.entry(instance.clone()).or_default();
+        let slot = self.contents.slots.entry(instance.clone()).or_default();
         let id = version.identity.clone();
         slot.gate = Some((version.limits.concurrency, version.callable.gate()));
         slot.active = Some(Arc::new(version));
@@ -277,7 +283,7 @@ impl Writer {
         });
         tracing::info!(%instance, plugin = id.plugin, version = id.version, digest = id.component.short(), "plugin active");
         let (ledger, name, history) = (self.ledger.clone(), instance.clone(), slot.history.clone());
-        self.registry.publish(self.slots.clone(), self.problems.clone(), Change::Served);
+        self.publish(Change::Served);
         let written = spawn_blocking(move || {
             ledger.keep(&name, &history, Some((&kept.component, &kept.text)))?;
             ledger.sweep()
@@ -285,12 +291,13 @@ impl Writer {
         if let Err(error) = written.await.map_err(io::Error::other).and_then(|r| r) {
             tracing::error!(%instance, %error, "the plugin's history can't be written: a roll-back to this version may fail");
         }
+        self.overtake_canary(instance).await;
     }
 
     /// Remembers a refusal. What serves goes on.
     fn reject(&mut self, instance: &InstanceName, component: Option<Digest>, settings: Digest, reason: String, report: &mut Report) {
         let at = self.now();
-        let slot = self.slots.entry(instance.clone()).or_default();
+        let slot = self.contents.slots.entry(instance.clone()).or_default();
         let rejection = Rejection { component, settings, reason: reason.clone(), at, current: true };
         let known = slot
             .rejection
@@ -311,7 +318,7 @@ impl Writer {
     /// When there is nothing to go back to, or it does not load any more.
     pub(crate) async fn roll_back(&mut self, instance: &InstanceName, wanted: Option<Digest>) -> Result<PluginView, RollbackError> {
         let unknown = || RollbackError::UnknownInstance { instance: instance.clone() };
-        let slot = self.slots.get(instance).ok_or_else(unknown)?;
+        let slot = self.contents.slots.get(instance).ok_or_else(unknown)?;
         let refused = slot.folder.ok_or_else(unknown)?;
         let current = slot.serving();
         let target = slot.history.before(current, wanted).map(Entry::pair).ok_or_else(|| match wanted {
@@ -326,13 +333,13 @@ impl Writer {
         let (_, outcome, kept) = run(self.loader.clone(), job).await;
         let version =
             outcome.map_err(|source| RollbackError::Load { instance: instance.clone(), digest: target.0, source: Box::new(source) })?;
-        let slot = self.slots.entry(instance.clone()).or_default();
+        let slot = self.contents.slots.entry(instance.clone()).or_default();
         slot.history.pin = (refused != target).then_some(Pin { refused, target });
         if let Some(entry) = slot.history.entries.last_mut().filter(|e| Some(e.pair()) == current) {
             entry.rolled_back = true;
         }
         self.activate(instance, version, kept).await;
-        self.slots.get(instance).map(|slot| slot.view(instance)).ok_or_else(unknown)
+        self.contents.view(instance).ok_or_else(unknown)
     }
 }
 
@@ -361,7 +368,7 @@ fn candidate(slot: &Slot, instance: InstanceName, file: InstanceFile, settings: 
     }
 }
 
-async fn run(loader: Arc<Loader>, job: Box<Job>) -> Loaded {
+pub(crate) async fn run(loader: Arc<Loader>, job: Box<Job>) -> Loaded {
     let Job { candidate, text, why } = *job;
     let instance = candidate.instance.clone();
     let kept = Kept {

@@ -33,6 +33,7 @@ pub async fn run(context: &Context, args: Plugin) -> Result<(), Error> {
             let view: PluginView = context.client.send(Method::POST, &path, &[], Body::Json(body)).await?;
             context.output.show(&view, |out| render::plugin::one(out, &view))
         }
+        Plugin::Canary(args) => super::canary::run(context, args).await,
         // `author::run` has done these: they need no daemon.
         Plugin::Build { .. } | Plugin::New { .. } => Ok(()),
     }

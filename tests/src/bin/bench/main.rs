@@ -14,13 +14,14 @@ mod reload;
 mod report;
 mod samples;
 mod services;
+mod shadow;
 mod state;
 
 use anyhow::{Result, ensure};
 
 use report::Report;
 
-const PARTS: [&str; 9] = ["policy", "records", "load", "reload", "daemon", "services", "writes", "large", "failover"];
+const PARTS: [&str; 10] = ["policy", "records", "load", "reload", "daemon", "services", "writes", "large", "failover", "shadow"];
 
 fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
@@ -60,6 +61,9 @@ fn main() -> Result<()> {
         }
         if wanted("failover") {
             failover::measure(&mut report).await?;
+        }
+        if wanted("shadow") {
+            shadow::measure(&mut report).await?;
         }
         anyhow::Ok(())
     });
