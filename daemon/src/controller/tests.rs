@@ -2,6 +2,7 @@
 //! then leaves it alone. Time is tokio's own, held still and moved on by whoever waits.
 
 mod cloud;
+mod kept;
 mod memory;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -138,6 +139,16 @@ async fn controller(
     since: tokio::time::Instant,
     plugin_changes: &tokio::sync::watch::Sender<u64>,
 ) -> Result<Controller, Error> {
+    begin(options(), store, cloud, since, plugin_changes).await
+}
+
+async fn begin(
+    options: Options,
+    store: &Arc<Memory>,
+    cloud: &Cloud,
+    since: tokio::time::Instant,
+    plugin_changes: &tokio::sync::watch::Sender<u64>,
+) -> Result<Controller, Error> {
     let surroundings = Surroundings {
         store: store.clone(),
         plugins: Arc::new(Both::of(cloud)),
@@ -146,7 +157,7 @@ async fn controller(
         prober: Arc::new(Content),
         hints: futures::stream::pending().boxed(),
     };
-    start(options(), surroundings).await
+    start(options, surroundings).await
 }
 
 async fn put(controller: &Controller, name: &str, spec: &Spec) {
