@@ -1,5 +1,6 @@
 //! Policies: the trait, its one-function form [`Score`], and the adapter to the contract.
 
+mod affinity;
 mod answer;
 mod ledger;
 mod order;
@@ -13,8 +14,8 @@ use serde::de::DeserializeOwned;
 pub use self::{
     answer::Answer,
     ledger::Ledger,
-    ranking::{Ranking, Score},
-    view::{Candidate, Current, Offer, Request, Shape, Spread, Task},
+    ranking::{Placing, Ranking, Score},
+    view::{Candidate, Current, Domain, Group, Offer, Request, Shape, Spread, Task},
 };
 use crate::{Error, bindings::policy::exports::tradewind::plugin::scheduling_policy as wire, log, settings};
 

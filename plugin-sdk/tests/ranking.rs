@@ -52,7 +52,7 @@ fn the_best_come_first_and_capacity_is_kept() {
     let placed = place(&offers.clone().task(TaskSpec::new("low", 3)).task(TaskSpec::new("high", 3).priority(5)));
     assert_eq!(placed.choices["high"], on(&[("b", 2), ("c", 1)]));
     assert_eq!(placed.choices["low"], on(&[("c", 1), ("a", 2)]));
-    assert_eq!(placed.answer.scores, [0.3, 0.1, 0.2, 0.3, 0.1, 0.2]);
+    assert_eq!(placed.answer.scores, [0.3, 0.1, 0.2], "one score for each candidate of the one shape");
 
     let placed = place(&offers.task(TaskSpec::new("big", 20)));
     assert_eq!(placed.unplaced["big"], (6, "6 of 20 replicas: no candidate has capacity left".to_owned()));
@@ -118,6 +118,27 @@ fn candidates_may_be_refused_and_nothing_is_said_twice() {
     assert_eq!(refused.field.as_deref(), Some("settings"));
 }
 
+#[test]
+fn affinity_holds_and_the_strictest_kind_counts() {
+    let batch = Batch::new()
+        .offer(OfferSpec::new("a", 0.1).place("eu", "a").capacity(3))
+        .offer(OfferSpec::new("b", 0.2).place("eu", "b").capacity(9))
+        .offer(OfferSpec::new("c", 0.3).place("us", "c").capacity(9));
+    let friends = batch
+        .clone()
+        .task(TaskSpec::new("web", 2).affinity("pair", Spread::Region))
+        .task(TaskSpec::new("cache", 2).affinity("pair", Spread::Zone));
+    let placed = place(&friends);
+    assert_eq!((&placed.choices["web"], &placed.choices["cache"]), (&on(&[("a", 2)]), &on(&[("a", 1)])), "the narrower kind counts");
+    assert!(placed.unplaced["cache"].1.contains("affinity"), "{:?}", placed.unplaced);
+
+    let rivals = batch
+        .task(TaskSpec::new("one", 1).anti_affinity("alone", Spread::Zone))
+        .task(TaskSpec::new("two", 1).anti_affinity("alone", Spread::Region));
+    let placed = place(&rivals);
+    assert_eq!((&placed.choices["one"], &placed.choices["two"]), (&on(&[("a", 1)]), &on(&[("c", 1)])), "the wider kind counts");
+}
+
 /// Any request: no limit is broken (`Batch` checks), and a replica is left over only where nothing has room for it.
 #[test]
 fn random_requests_break_no_limit() {
@@ -145,9 +166,11 @@ fn random_requests_break_no_limit() {
             if random(2) == 0 {
                 task = task.runs_on(&format!("o{}", random(offers)), 1 + random(3) as u32);
             }
-            match random(4) {
+            match random(6) {
                 0 => task = task.spread(Spread::Zone, 1 + random(3) as u32),
                 1 => task = task.max_hourly(random(100) as f64 / 100.0),
+                2 => task = task.affinity("with", Spread::Zone),
+                3 => task = task.anti_affinity("without", Spread::Zone),
                 _ => unlimited.push(format!("t{i}")),
             }
             batch = batch.task(task);

@@ -1,4 +1,4 @@
-//! The hard limits of a batch, kept as choices are made: capacity, the free room of shared offers, spread and the limit per hour.
+//! The hard limits of a batch, kept as choices are made: capacity, the free room of shared offers, spread, affinity and the limit per hour.
 //!
 //! The rules are the host's: what runs on an offer already keeps its place without needing new capacity; only additions need some.
 
@@ -7,7 +7,7 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-use super::{Answer, Candidate, Request, Spread, Task};
+use super::{Answer, Candidate, Domain, Request, Spread, Task, affinity::Affinity};
 
 /// Keeps count of what is taken, and writes the answer.
 ///
@@ -27,6 +27,7 @@ pub struct Ledger<'a> {
     request: &'a Request,
     taken: HashMap<u32, Taken, BuildHasherDefault<IndexHasher>>,
     tasks: Vec<Placed>,
+    affinity: Affinity<'a>,
     /// Whether shared room is bounded at all: saves two look-ups for each candidate when it is not.
     bounded_room: bool,
 }
@@ -45,15 +46,21 @@ struct Placed {
     replicas: u32,
     hourly: u64,
     choices: Vec<(u32, u32)>,
-    domains: Vec<((u32, u32, u32), u32)>,
+    /// How many are in each domain that some limit is about.
+    domains: Vec<(Domain, u32)>,
+    /// The policy's own limit.
+    own: Option<(Spread, u32)>,
     limit: Limits,
+    reason: Option<String>,
 }
 
 /// What stood in the way of more.
 #[derive(Clone, Copy, Default)]
 struct Limits {
     capacity: bool,
-    spread: bool,
+    /// The most in one domain, and its kind.
+    spread: Option<(Spread, u32)>,
+    affinity: bool,
     hourly: bool,
 }
 
@@ -62,7 +69,45 @@ impl<'a> Ledger<'a> {
     pub fn new(request: &'a Request) -> Self {
         let offers = &request.wire.offers;
         let bounded_room = !offers.free_cpu.is_empty() || !offers.free_memory.is_empty();
-        Self { request, taken: HashMap::default(), tasks: vec![Placed::default(); request.tasks().len()], bounded_room }
+        let tasks = vec![Placed::default(); request.tasks().len()];
+        Self { request, taken: HashMap::default(), tasks, affinity: Affinity::of(request), bounded_room }
+    }
+
+    /// At most so many replicas of a task in one domain, as the policy wants it, on top of what the task itself wants. Say it before the
+    /// task's first replica is placed.
+    pub fn limit(&mut self, task: Task<'_>, over: Spread, most: u32) {
+        if let Some(placed) = self.tasks.get_mut(task.index() as usize) {
+            placed.own = Some((over, most));
+        }
+    }
+
+    /// Ends the policy's own limit of a task.
+    pub fn lift(&mut self, task: Task<'_>) {
+        if let Some(placed) = self.tasks.get_mut(task.index() as usize) {
+            placed.own = None;
+        }
+    }
+
+    /// What replicas of a task without a place are told, instead of the limit that stood in the way.
+    pub fn explain(&mut self, task: Task<'_>, reason: impl Into<String>) {
+        if let Some(placed) = self.tasks.get_mut(task.index() as usize) {
+            placed.reason = Some(reason.into());
+        }
+    }
+
+    /// The kind of domain that all tasks of this one's affinity must share: the narrowest that any of them names.
+    pub fn together(&self, task: Task<'a>) -> Option<Spread> {
+        self.affinity.together(task)
+    }
+
+    /// The kind of domain that no two tasks of this one's anti-affinity may share: the widest that any of them names.
+    pub fn apart(&self, task: Task<'a>) -> Option<Spread> {
+        self.affinity.apart(task)
+    }
+
+    /// Where a task's replicas have been placed: offer and replicas.
+    pub fn choices(&self, task: Task<'_>) -> impl Iterator<Item = (u32, u32)> {
+        self.tasks.get(task.index() as usize).into_iter().flat_map(|placed| placed.choices.iter().copied())
     }
 
     /// Replicas of this task that still have no place.
@@ -93,13 +138,20 @@ impl<'a> Ledger<'a> {
         let offer = candidate.offer();
         let held = task.held(offer.index());
         let free = self.free(task, candidate);
+        let admitted = self.affinity.admits(task, offer);
         let Some(placed) = self.tasks.get_mut(task.index() as usize) else { return 0 };
+        if !admitted {
+            placed.limit.affinity = true;
+            return 0;
+        }
         let kept = held.saturating_sub(placed.on(offer.index()));
         let mut room = missing.min(free.saturating_add(kept));
         placed.limit.capacity |= room < missing;
-        if task.spread_max() != u32::MAX && room > 0 {
-            let allowed = task.spread_max().saturating_sub(placed.in_domain(offer.domain(task.spread())));
-            placed.limit.spread |= allowed < room;
+        for (over, most) in placed.spreads(task).into_iter().flatten() {
+            let allowed = most.saturating_sub(placed.in_domain(offer.domain(over)));
+            if allowed < room {
+                placed.limit.spread = Some((over, most));
+            }
             room = room.min(allowed);
         }
         if task.max_hourly() != u64::MAX && candidate.hourly() > 0 && room > 0 {
@@ -123,13 +175,14 @@ impl<'a> Ledger<'a> {
         }
         placed.replicas += placing;
         placed.hourly = placed.hourly.saturating_add(candidate.hourly().saturating_mul(u64::from(placing)));
-        if task.spread() != Spread::None {
-            let domain = offer.domain(task.spread());
+        for (over, _) in placed.spreads(task).into_iter().flatten() {
+            let domain = offer.domain(over);
             match placed.domains.iter_mut().find(|(known, _)| *known == domain) {
                 Some((_, count)) => *count += placing,
                 None => placed.domains.push((domain, placing)),
             }
         }
+        self.affinity.placed(task, offer);
         let added = (before + placing).saturating_sub(held) - before.saturating_sub(held);
         if added > 0 {
             let taken = self.taken.entry(offer.index()).or_default();
@@ -143,7 +196,7 @@ impl<'a> Ledger<'a> {
     /// Says that every candidate was tried: those that are known to be full need not be asked one by one.
     pub(super) fn note_shortage(&mut self, task: Task<'_>) {
         if let Some(placed) = self.tasks.get_mut(task.index() as usize) {
-            placed.limit.capacity |= !placed.limit.spread && !placed.limit.hourly;
+            placed.limit.capacity |= placed.limit.spread.is_none() && !placed.limit.hourly && !placed.limit.affinity;
         }
     }
 
@@ -168,28 +221,42 @@ impl Placed {
         self.choices.iter().find(|(index, _)| *index == offer).map_or(0, |(_, replicas)| *replicas)
     }
 
-    fn in_domain(&self, domain: (u32, u32, u32)) -> u32 {
+    /// The task's limit and the policy's own, each once.
+    fn spreads(&self, task: Task<'_>) -> [Option<(Spread, u32)>; 2] {
+        let wanted = Some((task.spread(), task.spread_max())).filter(|(_, most)| *most != u32::MAX);
+        match (wanted, self.own) {
+            (Some((over, most)), Some((kind, own))) if over == kind => [Some((over, most.min(own))), None],
+            pair => pair.into(),
+        }
+    }
+
+    fn in_domain(&self, domain: Domain) -> u32 {
         self.domains.iter().find(|(known, _)| *known == domain).map_or(0, |(_, count)| *count)
     }
 
     fn why(&self, task: Task<'_>) -> String {
+        if let Some(reason) = &self.reason {
+            return reason.clone();
+        }
         if task.candidates().len() == 0 {
             return "no offer satisfies every constraint".to_owned();
         }
-        let domain = match task.spread() {
-            Spread::Provider => "provider",
-            Spread::Region => "region",
-            _ => "zone",
-        };
         match self.limit {
             Limits { hourly: true, .. } => format!("the limit of ${:.2} per hour allows no more", task.max_hourly() as f64 / 1e6),
-            Limits { spread: true, capacity: true, .. } => {
-                format!("no candidate has capacity left where at most {} may run per {domain}", task.spread_max())
+            Limits { affinity: true, .. } => format!("affinity allows no other place, and {}", self.full()),
+            Limits { spread: Some((over, most)), capacity: true, .. } => {
+                format!("no candidate has capacity left where at most {most} may run per {}", over.word())
             }
-            Limits { spread: true, .. } => format!("at most {} may run per {domain}, and there are no more of them", task.spread_max()),
+            Limits { spread: Some((over, most)), .. } => {
+                format!("at most {most} may run per {}, and there are no more of them", over.word())
+            }
             Limits { capacity: true, .. } => "no candidate has capacity left".to_owned(),
             _ => "the policy found no candidate good enough".to_owned(),
         }
+    }
+
+    fn full(&self) -> &'static str {
+        if self.limit.capacity { "where it allows one no candidate has capacity left" } else { "none that it allows is a candidate" }
     }
 }
 

@@ -66,55 +66,102 @@ impl Ranking {
 
     /// Places every task on its best candidates, highest priority first.
     pub fn place(self, request: &Request) -> Answer {
-        let mut ledger = Ledger::new(request);
-        let mut orders: Vec<Order> = request.shapes().map(|shape| Order::new(shape.rows())).collect();
+        let mut placing = self.start(request);
         for task in request.tasks_by_priority() {
-            if self.sticky {
-                self.keep(&mut ledger, task);
-            }
-            if let Some(order) = orders.get_mut(task.shape().index() as usize) {
-                self.fill(request, &mut ledger, order, task);
-            }
+            placing.keep(task, u32::MAX, |_| true);
+            placing.fill(task, u32::MAX, |_| true);
         }
-        let mut answer = ledger.finish();
-        answer.scores = self.scores;
-        answer
+        placing.finish()
+    }
+
+    /// Begins to place by this ranking, for policies with rules of their own about how many go where.
+    pub fn start(self, request: &Request) -> Placing<'_> {
+        let orders = request.shapes().map(|shape| Order::new(shape.rows())).collect();
+        Placing { request, ranking: self, ledger: Ledger::new(request), orders }
     }
 
     fn score(&self, row: u32) -> f64 {
         self.scores.get(row as usize).copied().unwrap_or(NEVER)
     }
+}
 
-    /// Leaves replicas where they run, the best places first: when a task shrinks, the worst go.
-    fn keep(&self, ledger: &mut Ledger<'_>, task: Task<'_>) {
-        let mut current: Vec<(f64, Candidate<'_>, u32)> = task
+/// A batch that is being placed by a [`Ranking`], step by step.
+///
+/// ```no_run
+/// # use tradewind_plugin_sdk::policy::{Answer, Ranking, Request};
+/// # fn f(request: &Request) -> Answer {
+/// let mut placing = Ranking::by(request, |candidate| candidate.cost_usd()).start(request);
+/// for task in request.tasks_by_priority() {
+///     placing.keep(task, u32::MAX, |_| true);                          // what runs stays
+///     placing.fill(task, 2, |candidate| !candidate.offer().spot());    // up to two more here
+///     placing.fill(task, u32::MAX, |_| true);                          // the rest wherever it is best
+/// }
+/// placing.finish()
+/// # }
+/// ```
+pub struct Placing<'a> {
+    request: &'a Request,
+    ranking: Ranking,
+    /// What has been placed so far.
+    pub ledger: Ledger<'a>,
+    orders: Vec<Order>,
+}
+
+impl<'a> Placing<'a> {
+    /// Leaves up to so many replicas where they run, the best places first: when a task shrinks, the worst go. Nothing stays when the
+    /// ranking is not sticky. Returns how many stay.
+    pub fn keep(&mut self, task: Task<'a>, most: u32, allowed: impl Fn(Candidate<'a>) -> bool) -> u32 {
+        if !self.ranking.sticky {
+            return 0;
+        }
+        let placed: Vec<(u32, u32)> = self.ledger.choices(task).collect();
+        let mut current: Vec<(f64, Candidate<'a>, u32)> = task
             .current()
             .filter_map(|current| task.shape().candidate(current.offer().index()).map(|candidate| (candidate, current.replicas)))
-            .map(|(candidate, replicas)| (self.score(candidate.row()), candidate, replicas))
+            .filter(|(candidate, _)| allowed(*candidate))
+            .map(|(candidate, replicas)| {
+                let kept = placed.iter().find(|(offer, _)| *offer == candidate.offer().index()).map_or(0, |(_, kept)| *kept);
+                (self.ranking.score(candidate.row()), candidate, replicas.saturating_sub(kept))
+            })
             .filter(|(score, ..)| *score < NEVER)
             .collect();
         current.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.row().cmp(&b.1.row())));
+        let mut left = most;
         for (_, candidate, replicas) in current {
-            ledger.place(task, candidate, replicas);
+            left -= self.ledger.place(task, candidate, replicas.min(left));
         }
+        most - left
     }
 
-    fn fill(&self, request: &Request, ledger: &mut Ledger<'_>, order: &mut Order, task: Task<'_>) {
+    /// Places up to so many more replicas on the best candidates that are allowed. Returns how many.
+    pub fn fill(&mut self, task: Task<'a>, most: u32, allowed: impl Fn(Candidate<'a>) -> bool) -> u32 {
+        let Some(order) = self.orders.get_mut(task.shape().index() as usize) else { return 0 };
         // Without capacity of its own, a place the task holds may still be had: only then must full candidates be looked at again.
         let mut place = if task.current().next().is_some() { 0 } else { order.first_with_room() };
-        while ledger.missing(task) > 0 {
-            let Some(candidate) = order.get(place, &self.scores).and_then(|row| request.candidate(row)) else { break };
-            if self.score(candidate.row()) >= NEVER {
+        let mut left = most;
+        while left > 0 && self.ledger.missing(task) > 0 {
+            let Some(candidate) = order.get(place, &self.ranking.scores).and_then(|row| self.request.candidate(row)) else { break };
+            if self.ranking.score(candidate.row()) >= NEVER {
                 break;
             }
-            ledger.place(task, candidate, u32::MAX);
-            if ledger.free(task, candidate) == 0 {
+            if allowed(candidate) {
+                left -= self.ledger.place(task, candidate, left);
+            }
+            if self.ledger.free(task, candidate) == 0 {
                 order.fill(place);
             }
             place += 1;
         }
-        if ledger.missing(task) > 0 && place > 0 {
-            ledger.note_shortage(task);
+        if left > 0 && place > 0 && self.ledger.missing(task) > 0 {
+            self.ledger.note_shortage(task);
         }
+        most - left
+    }
+
+    /// The answer, with the ranking's scores.
+    pub fn finish(self) -> Answer {
+        let mut answer = self.ledger.finish();
+        answer.scores = self.ranking.scores;
+        answer
     }
 }

@@ -49,7 +49,7 @@ pub struct Current<'a> {
 }
 
 /// Over what a task's replicas shall be spread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Spread {
     /// Over nothing.
     #[default]
@@ -60,6 +60,24 @@ pub enum Spread {
     Region,
     /// Over providers.
     Provider,
+}
+
+/// A zone, region or provider. Equal names of different providers, or of different regions, are different domains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Domain {
+    over: Spread,
+    provider: u32,
+    region: u32,
+    zone: u32,
+}
+
+/// A word that tasks have in common, and the kind of the domain that they shall share, or shall not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Group<'a> {
+    /// Tasks with the same word belong together.
+    pub word: &'a str,
+    /// The kind of the domain; never [`Spread::None`].
+    pub over: Spread,
 }
 
 fn at<T: Copy>(column: &[T], index: u32, default: T) -> T {
@@ -167,12 +185,7 @@ impl<'a> Task<'a> {
     }
     /// Over what its replicas shall be spread.
     pub fn spread(self) -> Spread {
-        match at(&self.request.wire.tasks.spread, self.index, 0) {
-            1 => Spread::Zone,
-            2 => Spread::Region,
-            3 => Spread::Provider,
-            _ => Spread::None,
-        }
+        Spread::of(at(&self.request.wire.tasks.spread, self.index, 0))
     }
     /// The most replicas in one domain of the spread. A hard limit. `u32::MAX`: none.
     pub fn spread_max(self) -> u32 {
@@ -181,6 +194,28 @@ impl<'a> Task<'a> {
     /// The most it may cost per hour in all, in micro-USD. A hard limit. `u64::MAX`: none.
     pub fn max_hourly(self) -> u64 {
         at(&self.request.wire.tasks.max_hourly, self.index, u64::MAX)
+    }
+    /// Tasks with the same word share a domain. A hard limit.
+    pub fn affinity(self) -> Option<Group<'a>> {
+        let tasks = &self.request.wire.tasks;
+        self.group(&tasks.affinity, &tasks.affinity_domain)
+    }
+    /// Tasks with the same word share no domain. A hard limit.
+    pub fn anti_affinity(self) -> Option<Group<'a>> {
+        let tasks = &self.request.wire.tasks;
+        self.group(&tasks.anti_affinity, &tasks.anti_affinity_domain)
+    }
+    fn group(self, words: &[u32], over: &[u8]) -> Option<Group<'a>> {
+        let group = Group { word: self.request.text(words, self.index), over: Spread::of(at(over, self.index, 0)) };
+        (!group.word.is_empty() && group.over != Spread::None).then_some(group)
+    }
+    /// What moving one running replica costs, in micro-USD.
+    pub fn migration_cost(self) -> u64 {
+        at(&self.request.wire.tasks.migration_cost, self.index, 0)
+    }
+    /// Requests per second that it is expected to serve in all. NaN: unknown.
+    pub fn request_rate(self) -> f64 {
+        at(&self.request.wire.tasks.request_rate, self.index, f64::NAN)
     }
     /// Where it runs now.
     pub fn current(self) -> impl Iterator<Item = Current<'a>> {
@@ -413,16 +448,37 @@ impl<'a> Offer<'a> {
         let metric = self.request.wire.offers.metrics.iter().find(|metric| metric.name == name);
         metric.map_or(f64::NAN, |metric| at(&metric.values, self.index, f64::NAN))
     }
-    /// The domain it belongs to for a spread: provider, region and zone as string numbers, as far as they count.
-    pub(crate) fn domain(self, spread: Spread) -> (u32, u32, u32) {
+    /// The domain of this kind that it belongs to. Columns `PROVIDER`, `REGION` and `ZONE`, as far as the kind needs them; the host adds
+    /// them where a task's spread needs them.
+    pub fn domain(self, over: Spread) -> Domain {
         let wire = &self.request.wire;
-        let provider = at(&wire.provider_of, self.index, 0);
-        let region = at(&wire.offers.region, self.index, 0);
-        match spread {
-            Spread::None => (0, 0, 0),
-            Spread::Provider => (provider, 0, 0),
-            Spread::Region => (provider, region, 0),
-            Spread::Zone => (provider, region, at(&wire.offers.zone, self.index, 0)),
+        let whole = |column: &[u32], counts: bool| if counts { at(column, self.index, 0) } else { 0 };
+        Domain {
+            over,
+            provider: whole(&wire.provider_of, over != Spread::None),
+            region: whole(&wire.offers.region, matches!(over, Spread::Region | Spread::Zone)),
+            zone: whole(&wire.offers.zone, over == Spread::Zone),
+        }
+    }
+}
+
+impl Spread {
+    fn of(number: u8) -> Self {
+        match number {
+            1 => Self::Zone,
+            2 => Self::Region,
+            3 => Self::Provider,
+            _ => Self::None,
+        }
+    }
+
+    /// What one of these domains is called.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "place",
+            Self::Zone => "zone",
+            Self::Region => "region",
+            Self::Provider => "provider",
         }
     }
 }

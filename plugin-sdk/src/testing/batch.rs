@@ -31,6 +31,10 @@ pub struct TaskSpec {
     max_hourly: u64,
     current: Vec<(String, u32)>,
     only: Option<Vec<String>>,
+    affinity: (String, Spread),
+    anti_affinity: (String, Spread),
+    migration_cost: u64,
+    request_rate: f64,
 }
 
 /// Offers and tasks of one decision.
@@ -103,6 +107,10 @@ impl TaskSpec {
             max_hourly: u64::MAX,
             current: Vec::new(),
             only: None,
+            affinity: (String::new(), Spread::None),
+            anti_affinity: (String::new(), Spread::None),
+            migration_cost: 0,
+            request_rate: f64::NAN,
         }
     }
 
@@ -153,6 +161,44 @@ impl TaskSpec {
     pub fn only(mut self, offers: &[&str]) -> Self {
         self.only = Some(offers.iter().map(|offer| (*offer).to_owned()).collect());
         self
+    }
+
+    /// Shares such a domain with every task of the same word.
+    #[must_use]
+    pub fn affinity(mut self, word: &str, over: Spread) -> Self {
+        self.affinity = (word.to_owned(), over);
+        self
+    }
+
+    /// Shares no such domain with any task of the same word.
+    #[must_use]
+    pub fn anti_affinity(mut self, word: &str, over: Spread) -> Self {
+        self.anti_affinity = (word.to_owned(), over);
+        self
+    }
+
+    /// What moving one running replica costs, in US dollars.
+    #[must_use]
+    pub fn migration_cost(mut self, usd: f64) -> Self {
+        self.migration_cost = (usd * 1e6).round() as u64;
+        self
+    }
+
+    /// Requests per second that it is expected to serve in all.
+    #[must_use]
+    pub fn request_rate(mut self, rate: f64) -> Self {
+        self.request_rate = rate;
+        self
+    }
+}
+
+impl TaskSpec {
+    fn same_shape(&self, other: &Self) -> bool {
+        (self.cpu, self.memory, self.hours.to_bits(), &self.only) == (other.cpu, other.memory, other.hours.to_bits(), &other.only)
+    }
+
+    fn has_domains(&self) -> bool {
+        [self.spread, self.affinity.1, self.anti_affinity.1].iter().any(|over| *over != Spread::None)
     }
 }
 
@@ -262,30 +308,19 @@ impl Batch {
         let mut candidates =
             wire::Candidates { offer: Vec::new(), cost: Vec::new(), hourly: Vec::new(), units: Vec::new(), hours: Vec::new() };
         let terms = wanted.contains(Columns::TERMS) || self.tasks.iter().any(|task| task.max_hourly != u64::MAX);
-        for (index, task) in self.tasks.iter().enumerate() {
-            for (offer, spec) in self.offers.iter().enumerate().filter(|(_, spec)| self.fits(task, &spec.offer)) {
-                let (cost, hourly, units, hours) = Self::cost(task, &spec.offer);
-                candidates.offer.push(offer as u32);
-                candidates.cost.push(cost);
-                if terms {
-                    candidates.hourly.push(hourly);
-                }
-                if wanted.contains(Columns::TERMS) {
-                    candidates.units.push(units);
-                    candidates.hours.push(hours);
-                }
-            }
-            shapes.cpu.push(task.cpu);
-            shapes.memory.push(task.memory);
-            shapes.disk.push(0);
-            shapes.accelerator.push(0);
-            shapes.accelerator_count.push(0);
-            shapes.duration.push((task.hours * 3_600_000.0) as u64);
-            shapes.candidate_start.push(candidates.offer.len() as u32);
+        let mut known: Vec<(&TaskSpec, u32)> = Vec::new();
+        for task in &self.tasks {
+            let shape = known.iter().find(|(other, _)| other.same_shape(task)).map(|(_, shape)| *shape);
+            let shape = shape.unwrap_or_else(|| {
+                let shape = shapes.cpu.len() as u32;
+                known.push((task, shape));
+                self.shape(task, wanted.contains(Columns::TERMS), terms, &mut shapes, &mut candidates);
+                shape
+            });
             tasks.namespace.push(strings.index("default"));
             tasks.deployment.push(strings.index("test"));
             tasks.name.push(strings.index(&task.name));
-            tasks.shape.push(index as u32);
+            tasks.shape.push(shape);
             tasks.replicas.push(task.replicas);
             tasks.priority.push(task.priority);
             tasks.job.push(0);
@@ -297,8 +332,14 @@ impl Batch {
                 tasks.current_replicas.extend(self.index(offer).map(|_| *replicas));
             }
             tasks.current_start.push(tasks.current_offer.len() as u32);
+            tasks.affinity.push(strings.index(&task.affinity.0));
+            tasks.affinity_domain.push(task.affinity.1 as u8);
+            tasks.anti_affinity.push(strings.index(&task.anti_affinity.0));
+            tasks.anti_affinity_domain.push(task.anti_affinity.1 as u8);
+            tasks.migration_cost.push(task.migration_cost);
+            tasks.request_rate.push(task.request_rate);
         }
-        let spreads = self.tasks.iter().any(|task| task.spread != Spread::None);
+        let spreads = self.tasks.iter().any(TaskSpec::has_domains);
         let wanted = if spreads { wanted | Columns::PROVIDER | Columns::REGION | Columns::ZONE } else { wanted };
         let mut offers = columns(self.offers.iter().map(|spec| spec.offer.clone()).collect());
         let base = strings.append(std::mem::take(&mut offers.strings));
@@ -314,6 +355,29 @@ impl Batch {
             offers,
             provider_of: if wanted.contains(Columns::PROVIDER) { provider_of } else { Vec::new() },
         }
+    }
+
+    /// Adds a shape and its candidates.
+    fn shape(&self, task: &TaskSpec, terms: bool, hourly: bool, shapes: &mut wire::Shapes, candidates: &mut wire::Candidates) {
+        for (offer, spec) in self.offers.iter().enumerate().filter(|(_, spec)| self.fits(task, &spec.offer)) {
+            let (cost, per_hour, units, hours) = Self::cost(task, &spec.offer);
+            candidates.offer.push(offer as u32);
+            candidates.cost.push(cost);
+            if hourly {
+                candidates.hourly.push(per_hour);
+            }
+            if terms {
+                candidates.units.push(units);
+                candidates.hours.push(hours);
+            }
+        }
+        shapes.cpu.push(task.cpu);
+        shapes.memory.push(task.memory);
+        shapes.disk.push(0);
+        shapes.accelerator.push(0);
+        shapes.accelerator_count.push(0);
+        shapes.duration.push((task.hours * 3_600_000.0) as u64);
+        shapes.candidate_start.push(candidates.offer.len() as u32);
     }
 
     fn named(&self, answer: Answer) -> Placement {
@@ -356,17 +420,44 @@ impl Batch {
             *got = (got.0 + replicas, got.1 + Self::cost(wanted, &spec.offer).1 * u64::from(replicas));
             require(got.0 <= wanted.replicas, "more replicas than wanted");
             require(got.1 <= wanted.max_hourly, "the limit per hour is exceeded");
-            let domain = match wanted.spread {
-                Spread::None => continue,
-                Spread::Provider => spec.provider.clone(),
-                Spread::Region => format!("{}/{}", spec.provider, spec.offer.region),
-                Spread::Zone => format!("{}/{}/{}", spec.provider, spec.offer.region, spec.offer.zone),
-            };
-            let count = of_domain.entry((task, domain)).or_default();
+            let count = of_domain.entry((task, spec.domain(wanted.spread))).or_default();
             *count += replicas;
             require(*count <= wanted.spread_max, "too many replicas in one domain");
         }
+        self.check_affinity(answer);
         require(answer.scores.iter().all(|score| !score.is_nan()), "a score is not a number");
+    }
+}
+
+impl Batch {
+    /// Every pair of choices, by itself.
+    fn check_affinity(&self, answer: &Answer) {
+        let choices: Vec<(u32, &TaskSpec, &OfferSpec)> = answer
+            .choices()
+            .filter_map(|(task, offer, _)| Some((task, self.tasks.get(task as usize)?, self.offers.get(offer as usize)?)))
+            .collect();
+        for (task, a, on) in &choices {
+            for (other, b, beside) in &choices {
+                let same = |over: Spread| on.domain(over) == beside.domain(over);
+                if !a.affinity.0.is_empty() && a.affinity.0 == b.affinity.0 {
+                    require(same(a.affinity.1), "tasks of one affinity are in two domains");
+                }
+                if task != other && !a.anti_affinity.0.is_empty() && a.anti_affinity.0 == b.anti_affinity.0 {
+                    require(!same(a.anti_affinity.1), "tasks of one anti-affinity share a domain");
+                }
+            }
+        }
+    }
+}
+
+impl OfferSpec {
+    fn domain(&self, over: Spread) -> String {
+        match over {
+            Spread::None => String::new(),
+            Spread::Provider => self.provider.clone(),
+            Spread::Region => format!("{}/{}", self.provider, self.offer.region),
+            Spread::Zone => format!("{}/{}/{}", self.provider, self.offer.region, self.offer.zone),
+        }
     }
 }
 
