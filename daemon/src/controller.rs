@@ -1,6 +1,7 @@
 //! The controller: compares what is desired with what is, and closes the gap. Level-triggered; events are only hints.
 //! Everybody else talks to it through its `Handle`.
 
+mod affinity;
 mod apply;
 mod audit;
 mod budget;

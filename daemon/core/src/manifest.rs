@@ -1,5 +1,6 @@
 //! The manifest: what a user writes. Wire types only; `resolve` turns one into workloads and needs.
 
+mod affinity;
 mod check;
 mod forms;
 mod json;
@@ -26,6 +27,7 @@ use crate::{
     workload::{Exposure, Labels, Protocol},
 };
 
+pub use affinity::{AffinityDomain, AffinitySpec};
 pub use forms::{EnvSpec, GpuSpec, PortSpec};
 pub use parse::{Format, Invalid, Problem, parse};
 pub use recovery::{HedgeSpec, PortionSpec, RecoverySpec};
@@ -152,6 +154,12 @@ pub struct Placement {
     /// How replicas are spread, so that one failure does not take all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spread: Option<SpreadSpec>,
+    /// Tasks of the namespace with the same word run in one domain, all their replicas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<AffinitySpec>,
+    /// Tasks of the namespace with the same word share no domain. Replicas of one task may: `spread` is for those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anti_affinity: Option<AffinitySpec>,
     /// Labels that the offer must carry.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
@@ -239,6 +247,9 @@ macro_rules! task {
             /// Copies. Default 1.
             #[serde(default = "one")]
             pub replicas: u32,
+            /// What moving one running copy costs, in US dollars: work that is lost, data that is copied. Default 0.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub migration_cost: Option<MicroUsd>,
             /// Lets the number of copies follow the load. Default: it stays as it is written.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub scale: Option<ScaleSpec>,
@@ -262,6 +273,12 @@ task! {
         /// New replicas are asked for in several places at once. Default: the deployment's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hedge: Option<HedgeSpec>,
+        /// What one copy is expected to send out of its region per hour, such as 2Gi.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        egress: Option<Bytes>,
+        /// Requests per second that all copies together are expected to serve.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_rate: Option<f64>,
     }
 }
 
@@ -271,7 +288,7 @@ task! {
         /// How often a failed copy is started again. Default 0.
         #[serde(default)]
         retries: u32,
-        /// The longest a copy may run.
+        /// The longest a copy may run. Where `duration` is given, places on which it would take longer are not used.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         deadline: Option<Millis>,
     }

@@ -124,6 +124,7 @@ name!(/** The name of a plugin instance: a provider or policy as the operator co
 name!(/** The name of a port inside a workload. */ PortName, "port name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
 name!(/** A region of a provider, in the provider's own spelling. */ Region, "region", is_free_name, FREE_NAME, "^[-_.:/A-Za-z0-9]{1,128}$");
 name!(/** The name of a measure that is pushed for a task. */ MetricName, "metric name", is_free_name, FREE_NAME, "^[-_.:/A-Za-z0-9]{1,128}$");
+name!(/** What tasks that belong together, or apart, have in common. */ AffinityWord, "affinity word", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
 name!(/** The host-chosen name of an allocation. */ AllocationId, "allocation id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
 name!(/** The identifier of an event. */ EventId, "event id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
 name!(/** The identifier of a request to the API: the client's choice, or the daemon's. */ RequestId, "request id", is_token, TOKEN, "^[-_.A-Za-z0-9]{1,64}$");

@@ -1,6 +1,7 @@
 //! Placement: hard constraints make candidates, one policy call chooses among them, and the answer is checked before it counts.
 //! Pure: no clock, no I/O. The policy itself is a plugin behind `plugin::Policy`.
 
+mod affinity;
 mod builtin;
 mod candidates;
 mod reasons;
@@ -14,10 +15,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     names::{DeploymentName, InstanceName, Namespace, TaskName},
     offer::Offer,
-    units::{MicroUsd, Millis},
+    units::{Bytes, MicroUsd, Millis},
     workload::{Labels, Resources},
 };
 
+pub use affinity::{Bounds, Domain, Group, Neighbour, bind, is_bound};
 pub use builtin::{BuiltIn, by_cost};
 pub use candidates::{Exclusion, Need, RankBy, Requires, Table, Want, build};
 pub use reasons::reason;
@@ -33,6 +35,35 @@ pub enum Spread {
     Zone,
     Region,
     Provider,
+}
+
+impl Spread {
+    /// Of what kind one domain is.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "place",
+            Self::Zone => "zone",
+            Self::Region => "region",
+            Self::Provider => "provider",
+        }
+    }
+}
+
+/// What a task's owner expects of it. No constraint: policies may weigh it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Expected {
+    /// What moving one running replica costs.
+    pub migration_cost: MicroUsd,
+    /// Sent out of its region by one replica per hour.
+    pub egress: Bytes,
+    /// Requests per second in all; none: unknown.
+    pub request_rate: Option<f64>,
+}
+
+impl Expected {
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// An offer and the provider instance that made it.
@@ -62,6 +93,16 @@ pub struct Task {
     /// Where it runs now: (index into the offers, replicas).
     pub current: Vec<(u32, u32)>,
     pub labels: Labels,
+    /// Its word is unique over all namespaces, as is that of the anti-affinity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Group>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anti_affinity: Option<Group>,
+    /// From now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Millis>,
+    #[serde(default, skip_serializing_if = "Expected::is_nothing")]
+    pub expected: Expected,
 }
 
 /// Tasks that need the same share one shape.

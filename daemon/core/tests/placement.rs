@@ -3,11 +3,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use proptest::prelude::*;
 use tradewind_core::{
-    manifest::{self, Format},
+    manifest::{self, Constraints, Format},
     names::InstanceName,
     offer::{Offer, PriceUnit},
-    placement::{self, Answer, PlacedOffer, RankBy, Refusal, Request, Table, Want},
+    placement::{self, Answer, Domain, Group, Neighbour, PlacedOffer, RankBy, Refusal, Request, Spread, Table, Want},
     plugin::Features,
     units::{Bytes, GIB, MicroUsd, MilliCpu},
 };
@@ -152,4 +153,162 @@ fn each_broken_rule_is_refused_with_its_row() {
     ));
     // The 32-bit sums of an evil answer must not wrap round.
     assert!(matches!(refused(answer(&[(0, 0, u32::MAX), (0, 1, u32::MAX)])), Refusal::TooMany { row: 0, .. }));
+}
+
+/// Two providers with two regions each, and two zones in each of those.
+fn places() -> Vec<PlacedOffer> {
+    let mut offers = Vec::new();
+    for (n, (provider, region, zone)) in
+        ["a", "b"].iter().flat_map(|p| ["r1", "r2"].map(|r| ["z1", "z2"].map(|z| (*p, r, z)))).flatten().enumerate()
+    {
+        let mut placed = offer(provider, &format!("{region}-{zone}"), region, 1000, 1 + n as u64);
+        placed.offer.zone = Arc::from(zone);
+        offers.push(placed);
+    }
+    offers
+}
+
+fn domain_of(over: Spread, placed: &PlacedOffer) -> (String, String, String) {
+    let keep = |from: Spread, text: &str| if over <= from { text.to_owned() } else { String::new() };
+    (placed.provider.to_string(), keep(Spread::Region, &placed.offer.region), keep(Spread::Zone, &placed.offer.zone))
+}
+
+fn bound(task: &str, affinity: Option<(&str, Spread)>, apart: Option<(&str, Spread)>) -> Want {
+    let group = |(word, over): (&str, Spread)| Group { word: word.to_owned(), over };
+    let mut want = want("replicas: 3");
+    want.task = task.parse().unwrap();
+    (want.need.constraints.affinity, want.need.constraints.anti_affinity) = (affinity.map(group), apart.map(group));
+    want
+}
+
+#[test]
+fn answers_that_break_affinity_are_refused_with_the_row() {
+    let together = |over| Some(("db", over));
+    let request = placement::build(
+        &[bound("one", together(Spread::Region), None), bound("two", together(Spread::Zone), None), bound("free", None, None)],
+        &table(places()),
+        0,
+    );
+    let told = |rows: &[(u32, u32, u32)]| placement::validate(&request, &answer(rows)).map_err(|e| e.to_string());
+    assert!(told(&[(0, 0, 3), (1, 0, 3), (2, 5, 3)]).is_ok());
+    let refused = told(&[(0, 0, 3), (1, 1, 3)]).unwrap_err();
+    assert_eq!(
+        refused, "row 1: task 1 (\"two\") is not in the zone of the other tasks with affinity \"default/db\"",
+        "the narrowest counts"
+    );
+    assert!(told(&[(0, 0, 1), (0, 1, 2)]).is_err(), "the replicas of one task share the domain as well");
+
+    let apart = |over| Some(("db", over));
+    let request =
+        placement::build(&[bound("one", None, apart(Spread::Zone)), bound("two", None, apart(Spread::Region))], &table(places()), 0);
+    let told = |rows: &[(u32, u32, u32)]| placement::validate(&request, &answer(rows)).map_err(|e| e.to_string());
+    assert!(told(&[(0, 0, 2), (0, 1, 1), (1, 2, 3)]).is_ok(), "replicas of one task may share a domain");
+    let refused = told(&[(0, 0, 3), (1, 1, 3)]).unwrap_err();
+    assert!(refused.contains("row 1: task 1 (\"two\") is in a region of task 0"), "the widest counts: {refused}");
+}
+
+#[test]
+fn what_runs_already_leaves_only_the_places_that_affinity_admits() {
+    let table = table(places());
+    let there = |want: &Want, over: Spread, apart: bool, place: usize| {
+        let mut constraints = want.need.constraints.clone();
+        let group = Some(Group { word: "db".to_owned(), over });
+        (constraints.affinity, constraints.anti_affinity) = if apart { (None, group) } else { (group, None) };
+        let PlacedOffer { provider, offer } = &table.offers()[place];
+        (constraints, vec![Domain::new(provider, &offer.region, &offer.zone)])
+    };
+    let candidates = |mut want: Want, constraints: Constraints, places: Vec<Domain>, part_of: Option<usize>| {
+        let namespace = want.namespace.clone();
+        let neighbour = Neighbour { namespace: &namespace, constraints: &constraints, places, part_of };
+        placement::bind(std::slice::from_mut(&mut want), &[neighbour]);
+        let mut offers = table.ranked(&want, RankBy::Cost);
+        offers.sort_unstable();
+        (offers, table.excluded(&want))
+    };
+    let one = bound("one", Some(("db", Spread::Region)), None);
+    let (constraints, places) = there(&one, Spread::Region, false, 2);
+    let (offers, excluded) = candidates(one.clone(), constraints, places, None);
+    assert_eq!(offers, [2, 3]);
+    assert_eq!(excluded[0].reason, "not in the region where the other tasks with affinity \"db\" are (placement.affinity)");
+
+    let one = bound("one", None, Some(("db", Spread::Zone)));
+    let (constraints, places) = there(&one, Spread::Region, true, 2);
+    let (offers, excluded) = candidates(one.clone(), constraints.clone(), places.clone(), None);
+    assert_eq!((offers, excluded[0].offers), (vec![0, 1, 4, 5, 6, 7], 2), "the widest counts");
+    assert_eq!(candidates(one.clone(), constraints.clone(), places.clone(), Some(0)).0.len(), 8, "its own replicas keep it from nothing");
+    let elsewhere = Want { namespace: "other".parse().unwrap(), ..one };
+    let neighbour = Neighbour { namespace: &"default".parse().unwrap(), constraints: &constraints, places, part_of: None };
+    let mut wants = [elsewhere];
+    placement::bind(&mut wants, &[neighbour]);
+    assert_eq!(table.ranked(&wants[0], RankBy::Cost).len(), 8, "words bind within a namespace");
+}
+
+#[test]
+fn a_job_goes_only_where_it_ends_in_time() {
+    let mut fast = offer("a", "fast", "r1", 1000, 9);
+    fast.offer.performance = 2.0;
+    let table = table(vec![offer("a", "slow", "r1", 1000, 1), fast]);
+    let text = |job: &str| {
+        format!(
+            "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: j}}\nspec:\n  jobs:\n    j: {{command: [run], {job}}}\n"
+        )
+    };
+    let candidates = |job: &str| {
+        let manifest = manifest::parse(text(job).as_bytes(), Format::Yaml).unwrap();
+        let want = Want::of(&manifest.metadata.namespace, &manifest.metadata.name, &manifest::resolve(&manifest)[0]);
+        (table.ranked(&want, RankBy::Cost), table.excluded(&want))
+    };
+    let (offers, excluded) = candidates("duration: 2h, deadline: 1h");
+    assert_eq!((offers, excluded[0].reason.as_str()), (vec![1], "takes longer than 1h there (deadline)"));
+    assert_eq!(candidates("duration: 2h, deadline: 2h").0, [0, 1]);
+    assert_eq!(candidates("deadline: 5m").0, [0, 1], "an estimate that nobody made excludes nothing");
+}
+
+proptest! {
+    /// Whatever a policy answers: what is accepted breaks no hard constraint. The rules are written down here a second time, and plainly.
+    #[test]
+    fn no_accepted_answer_breaks_a_hard_constraint(
+        tasks in proptest::collection::vec((1u32..5, 0usize..4, 0usize..4, 1usize..4, 1usize..4), 1..5),
+        rows in proptest::collection::vec((0u32..5, 0u32..8, 1u32..4), 0..7),
+    ) {
+        const KINDS: [Spread; 4] = [Spread::None, Spread::Zone, Spread::Region, Spread::Provider];
+        let wants: Vec<Want> = tasks.iter().enumerate().map(|(i, (replicas, spread, words, near, far))| {
+            let near = (words & 1 != 0).then_some(("near", KINDS[*near]));
+            let far = (words & 2 != 0).then_some(("far", KINDS[*far]));
+            let mut want = bound(&format!("t{i}"), near, far);
+            (want.replicas, want.need.constraints.spread, want.need.constraints.spread_max) = (*replicas, KINDS[*spread], Some(2));
+            want
+        }).collect();
+        let request = placement::build(&wants, &table(places()), 0);
+        let answer = answer(&rows);
+        let Ok(placed) = placement::validate(&request, &answer) else { return Ok(()) };
+        let all: Vec<(usize, &PlacedOffer, u32)> = placed.iter().enumerate()
+            .flat_map(|(t, p)| p.choices.iter().map(move |c| (t, c.offer, c.replicas)))
+            .map(|(t, o, n)| (t, &request.offers[o as usize], n)).collect();
+        for (t, want) in wants.iter().enumerate() {
+            let mine = || all.iter().filter(|(of, ..)| *of == t);
+            prop_assert!(mine().map(|(.., n)| n).sum::<u32>() <= want.replicas);
+            let constraints = &want.need.constraints;
+            for (_, place, _) in mine() {
+                if constraints.spread != Spread::None {
+                    let here = domain_of(constraints.spread, place);
+                    let there: u32 = mine().filter(|(_, p, _)| domain_of(constraints.spread, p) == here).map(|(.., n)| n).sum();
+                    prop_assert!(there <= 2);
+                }
+                for (other, theirs, _) in &all {
+                    let others = &wants[*other].need.constraints;
+                    if let (Some(group), Some(_)) = (&constraints.affinity, &others.affinity) {
+                        prop_assert_eq!(domain_of(group.over, place), domain_of(group.over, theirs));
+                    }
+                    if let (Some(group), Some(_), true) = (&constraints.anti_affinity, &others.anti_affinity, *other != t) {
+                        prop_assert_ne!(domain_of(group.over, place), domain_of(group.over, theirs));
+                    }
+                }
+            }
+        }
+        for (i, placed) in request.offers.iter().enumerate() {
+            let used: u32 = all.iter().filter(|(_, p, _)| p.offer.id == placed.offer.id && p.provider == placed.provider).map(|(.., n)| n).sum();
+            prop_assert!(used <= placed.offer.capacity, "offer {}", i);
+        }
+    }
 }

@@ -74,18 +74,18 @@ pub(super) struct Outcome {
 }
 
 /// One task that needs a decision.
-struct Open {
+pub(super) struct Open {
     /// Index into the works, and into the work's tasks.
-    work: usize,
-    task: usize,
-    want: Want,
+    pub(super) work: usize,
+    pub(super) task: usize,
+    pub(super) want: Want,
     /// Places that are not open to the policy, because their provider is silent.
-    stay: Vec<Placement>,
+    pub(super) stay: Vec<Placement>,
 }
 
 /// A decision as the rest of the batch needs it.
-struct Decided {
-    placements: Vec<Placement>,
+pub(super) struct Decided {
+    pub(super) placements: Vec<Placement>,
     rivals: Vec<Rival>,
     reason: TaskReason,
     unplaced: Option<UnplacedView>,
@@ -155,7 +155,8 @@ impl Shared {
                 } else {
                     let want = Want::of(&work.key.namespace, &work.key.name, task);
                     let mut want = plan::with_current(want, task, &work.actual);
-                    want.hedged = task.hedge.is_some();
+                    // Whoever is bound to others is asked for where they are alone.
+                    want.hedged = task.hedge.is_some() && !placement::is_bound(&task.constraints);
                     open.entry(policy.clone()).or_default().push(Open { work: w, task: t, want, stay: Vec::new() });
                 }
             }
@@ -179,6 +180,7 @@ impl Shared {
                     one.want.current.retain(|(provider, _, _)| answers(provider));
                     one.want.replicas -= one.stay.iter().map(|p| p.replicas).sum::<u32>().min(one.want.replicas);
                 }
+                self.bind(works, &mut tasks, &decided);
                 let call = Call { snapshot, policy: &policy, works, table: &table };
                 self.decide_with(call, tasks, &mut admission, &mut outcomes, &mut decided).await;
             }

@@ -70,6 +70,7 @@ pub(super) fn check(manifest: &Manifest) -> Vec<(Path, String)> {
     for (name, service) in &spec.services {
         let at = spec_at.clone().key("services").key(name.as_str());
         task::service(&mut found, service, &at);
+        place::together(&mut found, &spec.placement, &service.placement, &at.clone().key("placement"));
         if let Some(own) = &service.update {
             update::update(&mut found, spec.update.as_ref(), own, &at.key("update"));
         }
@@ -82,6 +83,7 @@ pub(super) fn check(manifest: &Manifest) -> Vec<(Path, String)> {
             || format!("\"{name}\" is the name of a service as well: names are unique among all tasks of a deployment"),
         );
         task::job(&mut found, job, &at);
+        place::together(&mut found, &spec.placement, &job.placement, &at.key("placement"));
     }
     place::targets(&mut found, spec, &spec_at);
     total(&mut found, manifest, spec_at);

@@ -1,13 +1,13 @@
 //! From a valid manifest to what the scheduler and the providers need: workloads with every default filled in.
 
 use super::{
-    EnvSpec, GpuSpec, HealthSpec, Job, LimitsSpec, Manifest, Placement, PortSpec, ResourcesSpec, Service, StopSpec, UpdateSpec, VolumeSpec,
-    recovery,
+    AffinitySpec, EnvSpec, GpuSpec, HealthSpec, Job, LimitsSpec, Manifest, Placement, PortSpec, ResourcesSpec, Service, StopSpec,
+    UpdateSpec, VolumeSpec, recovery,
 };
 use crate::{
     health, hedge,
     names::{InstanceName, Region, TaskName},
-    placement::Spread,
+    placement::{Expected, Group, Spread},
     rollout::{Strategy, Update},
     scaling::Rule,
     units::{Bytes, MicroUsd, Millis},
@@ -37,6 +37,7 @@ pub struct Resolved {
     pub recovery: health::Policy,
     /// None: one place is asked.
     pub hedge: Option<hedge::Policy>,
+    pub expected: Expected,
 }
 
 /// The place that a target pins a task to.
@@ -68,6 +69,15 @@ pub struct Constraints {
     pub spread: Spread,
     pub spread_max: Option<u32>,
     pub labels: Labels,
+    /// Tasks that share a domain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Group>,
+    /// Tasks that share no domain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anti_affinity: Option<Group>,
+    /// The longest that a job whose duration is stated may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Millis>,
 }
 
 /// 730 hours: a month.
@@ -91,6 +101,11 @@ pub fn resolve(manifest: &Manifest) -> Vec<Resolved> {
             update: UpdateSpec::resolve(spec.update.as_ref(), service.update.as_ref()),
             recovery: recovery::recovery(&spec.recovery, &service.recovery, &Run::Service),
             hedge: recovery::hedge(spec.hedge.as_ref(), service.hedge.as_ref()),
+            expected: Expected {
+                migration_cost: service.migration_cost.unwrap_or_default(),
+                egress: service.egress.unwrap_or_default(),
+                request_rate: service.request_rate,
+            },
         };
         out.extend(at_targets(manifest, base));
     }
@@ -105,7 +120,9 @@ pub fn resolve(manifest: &Manifest) -> Vec<Resolved> {
             recovery: recovery::recovery(&spec.recovery, &job.recovery, &job_run(job)),
             hedge: None,
             workload: job_workload(job),
-            constraints: constraints(&spec.placement, &job.placement),
+            // An estimate that nobody has made excludes nothing.
+            constraints: Constraints { deadline: job.duration.and(job.deadline), ..constraints(&spec.placement, &job.placement) },
+            expected: Expected { migration_cost: job.migration_cost.unwrap_or_default(), ..Expected::default() },
             update: Update { strategy: Strategy::Recreate, drain: Millis(0), ..Update::default() },
         });
     }
@@ -150,6 +167,9 @@ fn constraints(all: &Placement, own: &Placement) -> Constraints {
         spread: spread.map_or(Spread::None, |s| s.over),
         spread_max: spread.and_then(|s| s.max),
         labels,
+        affinity: own.affinity.as_ref().or(all.affinity.as_ref()).map(AffinitySpec::group),
+        anti_affinity: own.anti_affinity.as_ref().or(all.anti_affinity.as_ref()).map(AffinitySpec::group),
+        deadline: None,
     }
 }
 

@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::{
-    Candidates, PlacedOffer, Request, Shape, Spread, Task,
+    Bounds, Candidates, Expected, Group, PlacedOffer, Request, Shape, Spread, Task,
+    affinity::domain,
     recorded::{Excluded, Measure, ShapeLimits},
 };
 use crate::{
@@ -38,6 +39,9 @@ pub struct Want {
     pub max_hourly: MicroUsd,
     /// Its alternatives are wanted with the answer.
     pub hedged: bool,
+    /// Where tasks are that it is bound to.
+    pub bounds: Bounds,
+    pub expected: Expected,
 }
 
 impl Want {
@@ -53,6 +57,8 @@ impl Want {
             current: Vec::new(),
             max_hourly: MicroUsd::MAX,
             hedged: false,
+            bounds: Bounds::default(),
+            expected: task.expected,
         }
     }
 }
@@ -144,6 +150,12 @@ pub enum Exclusion {
     Disk(Bytes),
     Accelerator(String),
     Price(MicroUsd),
+    /// A job of this estimate would take longer there than it may.
+    Deadline(Millis),
+    /// Those of the same word are elsewhere.
+    Affinity(String, Spread),
+    /// Another of the same word is there.
+    AntiAffinity(String, Spread),
     Capacity,
     /// The price was quoted longer ago than quotes are good for.
     Stale(Millis),
@@ -186,6 +198,13 @@ impl fmt::Display for Exclusion {
             Self::Disk(need) => write!(f, "less disk than {need}"),
             Self::Accelerator(need) => write!(f, "no {need}"),
             Self::Price(max) => write!(f, "costs more than {max} per hour (placement.maxPrice)"),
+            Self::Deadline(most) => write!(f, "takes longer than {most} there (deadline)"),
+            Self::Affinity(word, over) => {
+                write!(f, "not in the {} where the other tasks with affinity \"{word}\" are (placement.affinity)", over.word())
+            }
+            Self::AntiAffinity(word, over) => {
+                write!(f, "another task with the anti-affinity \"{word}\" is in the {} (placement.antiAffinity)", over.word())
+            }
             Self::Capacity => f.write_str("no capacity left"),
             Self::Stale(ttl) => write!(f, "the quote is older than {ttl} (controller.quote-ttl)"),
             Self::Lost(provider, region) => {
@@ -300,6 +319,12 @@ impl Table {
         {
             return Err(Exclusion::Price(*max));
         }
+        // T of C = c·R·T.
+        if let Some(most) = need.constraints.deadline
+            && need.duration.0 as f64 / offer.performance > most.0 as f64
+        {
+            return Err(Exclusion::Deadline(most));
+        }
         if held {
             return Ok(());
         }
@@ -330,9 +355,22 @@ impl Table {
         want.current.iter().any(|(p, id, _)| *p == placed.provider && **id == *placed.offer.id)
     }
 
+    /// Whether a task may go there: its need, and what it is bound to.
+    fn takes(&self, want: &Want, placed: &PlacedOffer) -> Result<(), Exclusion> {
+        let Constraints { affinity, anti_affinity, .. } = &want.need.constraints;
+        let elsewhere = affinity.as_ref().filter(|group| !want.bounds.admits_together(group, placed));
+        let occupied = anti_affinity.as_ref().filter(|group| !want.bounds.admits_apart(group, placed));
+        if let Some(Group { word, over }) = elsewhere {
+            return Err(Exclusion::Affinity(word.clone(), *over));
+        }
+        if let Some(Group { word, over }) = occupied {
+            return Err(Exclusion::AntiAffinity(word.clone(), *over));
+        }
+        self.admits(&want.need, placed, Self::holds(want, placed))
+    }
+
     fn admitted<'a>(&'a self, want: &'a Want) -> impl Iterator<Item = (u32, &'a PlacedOffer)> {
-        let admits = move |placed: &PlacedOffer| self.admits(&want.need, placed, Self::holds(want, placed)).is_ok();
-        (0u32..).zip(self.offers.iter()).filter(move |(_, placed)| admits(placed))
+        (0u32..).zip(self.offers.iter()).filter(move |(_, placed)| self.takes(want, placed).is_ok())
     }
 
     /// The candidates of one task, best first.
@@ -356,7 +394,7 @@ impl Table {
     pub fn limits(&self, want: &Want) -> ShapeLimits {
         let mut by_reason: BTreeMap<Exclusion, Vec<u32>> = BTreeMap::new();
         for (i, placed) in (0u32..).zip(self.offers.iter()) {
-            if let Err(why) = self.admits(&want.need, placed, Self::holds(want, placed)) {
+            if let Err(why) = self.takes(want, placed) {
                 by_reason.entry(why).or_default().push(i);
             }
         }
@@ -373,13 +411,13 @@ pub fn build(wants: &[Want], table: &Table, seed: u64) -> Request {
     let mut candidates = Candidates { start: vec![0], ..Default::default() };
     let mut domains: Vec<u32> = Vec::new();
     // A task that holds an offer may keep it where a new one could not begin, so what is held is part of the shape.
-    type Key<'a> = (&'a Need, Vec<(&'a InstanceName, &'a str)>);
+    type Key<'a> = (&'a Need, Vec<(&'a InstanceName, &'a str)>, &'a Bounds);
     let mut known: HashMap<Key<'_>, u32> = HashMap::new();
     let mut by_id: Option<HashMap<(&str, &str), u32>> = None;
     let mut tasks = Vec::with_capacity(wants.len());
     for want in wants {
         let held = want.current.iter().map(|(p, id, _)| (p, id.as_str())).collect();
-        let shape = *known.entry((&want.need, held)).or_insert_with(|| {
+        let shape = *known.entry((&want.need, held, &want.bounds)).or_insert_with(|| {
             let mut seen: BTreeSet<(&str, &str, &str)> = BTreeSet::new();
             for (i, placed) in table.admitted(want) {
                 let terms = Terms::of(&want.need.resources, want.need.duration, &placed.offer);
@@ -421,6 +459,10 @@ pub fn build(wants: &[Want], table: &Table, seed: u64) -> Request {
             max_hourly: want.max_hourly,
             current: current.collect(),
             labels: want.labels.clone(),
+            affinity: in_namespace(want, &want.need.constraints.affinity),
+            anti_affinity: in_namespace(want, &want.need.constraints.anti_affinity),
+            deadline: want.need.constraints.deadline,
+            expected: want.expected,
         });
     }
     Request { seed, tasks, shapes, candidates, offers: table.offers.clone() }
@@ -430,15 +472,9 @@ fn offers_by_id(table: &Table) -> HashMap<(&str, &str), u32> {
     (0u32..).zip(table.offers()).map(|(i, p)| ((p.provider.as_str(), &*p.offer.id), i)).collect()
 }
 
-/// The spread domain of an offer. Equal names of different providers, or of different regions, are different domains.
-pub(super) fn domain(spread: Spread, placed: &PlacedOffer) -> (&str, &str, &str) {
-    let provider = placed.provider.as_str();
-    match spread {
-        Spread::None => ("", "", ""),
-        Spread::Provider => (provider, "", ""),
-        Spread::Region => (provider, &placed.offer.region, ""),
-        Spread::Zone => (provider, &placed.offer.region, &placed.offer.zone),
-    }
+/// A word binds tasks of one namespace: a policy, which sees all, is told so.
+fn in_namespace(want: &Want, group: &Option<Group>) -> Option<Group> {
+    group.as_ref().map(|g| Group { word: format!("{}/{}", want.namespace, g.word), over: g.over })
 }
 
 /// Counts stay far below `u32::MAX`: the host caps offers and tasks.

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Answer, Request, candidates::domain};
+use super::{
+    Answer, Request, Spread,
+    affinity::{Ties, domain},
+};
 
 /// Replicas of a task on an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +48,10 @@ pub enum Refusal {
     Spread { row: usize, task: u32, name: String, given: u64, max: u32 },
     #[error("row {row}: task {task} (\"{name}\") costs more per hour than its limit")]
     Hourly { row: usize, task: u32, name: String },
+    #[error("row {row}: task {task} (\"{name}\") is not in the {over} of the other tasks with affinity \"{word}\"", over = over.word())]
+    Affinity { row: usize, task: u32, name: String, over: Spread, word: String },
+    #[error("row {row}: task {task} (\"{name}\") is in a {over} of task {other}, which has the anti-affinity \"{word}\" as well", over = over.word())]
+    AntiAffinity { row: usize, task: u32, name: String, over: Spread, word: String, other: u32 },
     #[error("scores has {given} rows, there are {wanted} candidates: give all or none")]
     Scores { given: usize, wanted: usize },
     #[error("scores row {row} is not a number")]
@@ -72,6 +79,7 @@ pub fn validate(request: &Request, answer: &Answer) -> Result<Vec<Placed>, Refus
     let mut hourly: BTreeMap<u32, u64> = BTreeMap::new();
     let mut domains: HashMap<(u32, (&str, &str, &str)), u64> = HashMap::new();
     let mut used: HashMap<u32, Used> = HashMap::new();
+    let mut ties = Ties::of(request);
 
     let rows = answer.task.iter().zip(&answer.offer).zip(&answer.replicas).map(|((t, o), r)| (*t, *o, *r));
     for (row, (task, offer, replicas)) in rows.enumerate() {
@@ -134,6 +142,8 @@ pub fn validate(request: &Request, answer: &Answer) -> Result<Vec<Placed>, Refus
                 return Err(Refusal::Spread { row, task, name: name(), given: *count, max: wanted.spread_max });
             }
         }
+
+        ties.take(row, task, wanted, place)?;
 
         let rate = request.candidates.hourly.get(range.start + at).copied().unwrap_or(0);
         let sum = hourly.entry(task).or_default();

@@ -6,8 +6,8 @@ use std::{
 };
 
 use tradewind_core::{
-    placement::{Answer, PlacedOffer, Request, Spread},
-    units::MicroUsd,
+    placement::{Answer, Group, PlacedOffer, Request, Spread, Task},
+    units::{Bytes, MicroUsd},
 };
 
 use super::{
@@ -89,8 +89,9 @@ impl Cache {
 /// What the policy asked for and what the batch needs besides.
 fn wanted(request: &Request, asked: wit::Columns) -> wit::Columns {
     let mut wants = asked;
-    for task in &request.tasks {
-        match task.spread {
+    let groups = |t: &Task| [&t.affinity, &t.anti_affinity].map(|group| group.as_ref().map_or(Spread::None, |g| g.over));
+    for domain in request.tasks.iter().flat_map(|t| groups(t).into_iter().chain([t.spread])) {
+        match domain {
             Spread::None => {}
             Spread::Provider => wants |= wit::Columns::PROVIDER,
             Spread::Region => wants |= wit::Columns::PROVIDER | wit::Columns::REGION,
@@ -178,15 +179,7 @@ fn tasks<'a>(request: &'a Request, strings: &mut Late<'a>) -> wit::Tasks {
         replicas: all.iter().map(|t| t.replicas).collect(),
         priority: all.iter().map(|t| t.priority).collect(),
         job: all.iter().map(|t| u8::from(t.job)).collect(),
-        spread: all
-            .iter()
-            .map(|t| match t.spread {
-                Spread::None => 0,
-                Spread::Zone => 1,
-                Spread::Region => 2,
-                Spread::Provider => 3,
-            })
-            .collect(),
+        spread: all.iter().map(|t| kind(t.spread)).collect(),
         spread_max: all.iter().map(|t| t.spread_max).collect(),
         max_hourly: all.iter().map(|t| t.max_hourly.0).collect(),
         current_start,
@@ -194,15 +187,36 @@ fn tasks<'a>(request: &'a Request, strings: &mut Late<'a>) -> wit::Tasks {
         current_replicas,
         label_start,
         labels,
-        // No manifest says anything about these yet.
-        affinity: Vec::new(),
-        affinity_domain: Vec::new(),
-        anti_affinity: Vec::new(),
-        anti_affinity_domain: Vec::new(),
-        deadline: Vec::new(),
-        migration_cost: Vec::new(),
-        egress: Vec::new(),
-        request_rate: Vec::new(),
+        affinity: used(all, |t| t.affinity.is_some(), |t| word(&t.affinity, strings)),
+        affinity_domain: used(all, |t| t.affinity.is_some(), |t| domain(&t.affinity)),
+        anti_affinity: used(all, |t| t.anti_affinity.is_some(), |t| word(&t.anti_affinity, strings)),
+        anti_affinity_domain: used(all, |t| t.anti_affinity.is_some(), |t| domain(&t.anti_affinity)),
+        deadline: used(all, |t| t.deadline.is_some(), |t| t.deadline.map_or(u64::MAX, |d| d.0)),
+        migration_cost: used(all, |t| t.expected.migration_cost != MicroUsd(0), |t| t.expected.migration_cost.0),
+        egress: used(all, |t| t.expected.egress != Bytes(0), |t| t.expected.egress.0),
+        request_rate: used(all, |t| t.expected.request_rate.is_some(), |t| t.expected.request_rate.unwrap_or(f64::NAN)),
+    }
+}
+
+/// A column that is empty when no task of the batch has anything to say there.
+fn used<'a, T>(tasks: &'a [Task], says: impl Fn(&Task) -> bool, value: impl FnMut(&'a Task) -> T) -> Vec<T> {
+    if tasks.iter().any(says) { tasks.iter().map(value).collect() } else { Vec::new() }
+}
+
+fn word<'a>(group: &'a Option<Group>, strings: &mut Late<'a>) -> u32 {
+    group.as_ref().map_or(0, |g| strings.add(&g.word))
+}
+
+fn domain(group: &Option<Group>) -> u8 {
+    group.as_ref().map_or(0, |g| kind(g.over))
+}
+
+fn kind(over: Spread) -> u8 {
+    match over {
+        Spread::None => 0,
+        Spread::Zone => 1,
+        Spread::Region => 2,
+        Spread::Provider => 3,
     }
 }
 

@@ -171,6 +171,10 @@ pub(crate) fn request(candidates: u32) -> Request {
             max_hourly: MicroUsd::MAX,
             current: Vec::new(),
             labels: Labels::new(),
+            affinity: None,
+            anti_affinity: None,
+            deadline: None,
+            expected: Default::default(),
         }],
         shapes: vec![Shape {
             resources: Resources { cpu: MilliCpu(500), memory: Bytes(1 << 20), ..Resources::default() },

@@ -62,6 +62,8 @@ pub(crate) fn batch(tasks: u32, shapes: u32, offers: u32) -> Result<Request> {
             current: Vec::new(),
             max_hourly: MicroUsd::MAX,
             hedged: false,
+            bounds: Default::default(),
+            expected: Default::default(),
         });
     }
     let request = build(&wants, &table, 1);

@@ -25,6 +25,33 @@ pub(super) fn placement(found: &mut Found, placement: &Placement, at: &Path) {
     labels(found, &placement.labels, &at.clone().key("labels"));
 }
 
+/// What the deployment's placement and the task's own come to together.
+pub(super) fn together(found: &mut Found, all: &Placement, own: &Placement, at: &Path) {
+    let affinity = own.affinity.as_ref().or(all.affinity.as_ref());
+    let apart = own.anti_affinity.as_ref().or(all.anti_affinity.as_ref());
+    let spread = own.spread.as_ref().or(all.spread.as_ref()).map_or(Spread::None, |s| s.over);
+    let Some(affinity) = affinity else { return };
+    let over = affinity.domain.over();
+    found.require(
+        spread == Spread::None || spread < over,
+        || at.clone().key("affinity").key("domain"),
+        || {
+            let (one, many) = (over.word(), spread.word());
+            format!("all replicas share one {one}, and \"spread\" wants several of a {many}: name a wider domain here, or leave one of the two out")
+        },
+    );
+    found.require(
+        apart.is_none_or(|apart| apart.with != affinity.with),
+        || at.clone().key("antiAffinity").key("with"),
+        || {
+            format!(
+                "\"{}\" is the word of the affinity as well, and tasks can't share a domain and share none: use two words",
+                affinity.with
+            )
+        },
+    );
+}
+
 /// Targets pin services. A job is never pinned: the policy places it wherever its own placement allows.
 pub(super) fn targets(found: &mut Found, spec: &Spec, spec_at: &Path) {
     if spec.targets.is_empty() {
