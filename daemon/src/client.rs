@@ -95,14 +95,23 @@ impl Client {
 
     /// Sends a body (or none) and reads a JSON answer.
     pub async fn send<T: DeserializeOwned>(&self, method: Method, path: &[&str], query: &[(&str, String)], body: Body) -> Result<T, Error> {
+        self.json(self.carrying(method, path, query, body)).await
+    }
+
+    /// Sends a body (or none) and reads an answer that is text.
+    pub async fn text(&self, method: Method, path: &[&str], query: &[(&str, String)], body: Body) -> Result<String, Error> {
+        let response = self.answer(self.carrying(method, path, query, body).timeout(ANSWER_TIMEOUT)).await?;
+        response.text().await.map_err(|e| self.unreachable(e))
+    }
+
+    fn carrying(&self, method: Method, path: &[&str], query: &[(&str, String)], body: Body) -> RequestBuilder {
         let request = self.request(method, path).query(query);
-        let request = match body {
+        match body {
             Body::Empty => request,
             Body::Json(value) => request.json(&value),
             Body::Component(bytes) => request.header(header::CONTENT_TYPE, "application/wasm").body(bytes),
             Body::Manifest(document) => request.header(header::CONTENT_TYPE, document.content_type()).body(document.bytes),
-        };
-        self.json(request).await
+        }
     }
 
     /// Opens a stream of server-sent events.

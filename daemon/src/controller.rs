@@ -3,6 +3,7 @@
 
 mod affinity;
 mod apply;
+mod assess;
 mod audit;
 mod budget;
 mod checks;
@@ -19,6 +20,7 @@ mod namespaces;
 mod observe;
 mod offers;
 mod preempt;
+mod quality;
 mod reconcile;
 mod records;
 mod render;
@@ -178,6 +180,7 @@ struct Shared {
     scaler: scale::Scaler,
     shadows: shadow::Shadows,
     silent: lost::Silent,
+    meters: quality::Meters,
     ids: Mutex<ulid::Generator>,
     lanes: lanes::Lanes,
     board: standing::Board,
@@ -201,6 +204,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     let mut world = load(store.as_ref()).await?;
     let namespaces = namespaces::Book::load(store.as_ref(), &mut world).await?;
     let ids = journal::generator(store.as_ref()).await?;
+    let meters = quality::Meters::load(store.as_ref(), clock.now()).await?;
     tracing::info!(deployments = world.deployments.len(), allocations = world.owners.len(), "state read");
     let shared = Arc::new(Shared {
         lanes: lanes::Lanes::new(options.concurrency, options.lane),
@@ -224,6 +228,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         scaler: scale::Scaler::default(),
         shadows: shadow::Shadows::default(),
         silent: lost::Silent::default(),
+        meters,
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     });
@@ -240,6 +245,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     shared.tasks.spawn(shared.clone().account());
     shared.tasks.spawn(shared.clone().check_degraded());
     shared.tasks.spawn(shared.clone().sweep());
+    shared.tasks.spawn(shared.clone().keep_measures());
     Ok(Controller { shared })
 }
 

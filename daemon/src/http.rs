@@ -136,7 +136,10 @@ fn routes() -> ApiRouter<App> {
         )
         .api_route("/v1/offers", get_with(offers::list, offers::docs))
         .api_route("/v1/regions", get_with(regions::list, regions::docs))
-        .api_route("/v1/assessments", post_with(assessments::create, assessments::docs))
+        .api_route(
+            "/v1/assessments",
+            post_with(assessments::create, assessments::docs).merge(get_with(assessments::of_shape, assessments::of_shape_docs)),
+        )
         .api_route("/v1/decisions", get_with(decisions::list, decisions::list_docs))
         .api_route("/v1/decisions/{id}", get_with(decisions::get, decisions::get_docs))
         .api_route("/v1/decisions/{id}/replay", post_with(replay::create, replay::docs))

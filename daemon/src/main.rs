@@ -10,6 +10,7 @@ mod http;
 mod identity;
 mod problem;
 mod readiness;
+mod report;
 mod request;
 mod runtime_file;
 mod serve;

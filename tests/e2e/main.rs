@@ -6,6 +6,7 @@ mod assessment;
 mod authors;
 mod budgets;
 mod canary;
+mod constraints;
 mod crash;
 mod decisions;
 mod faults;

@@ -1,5 +1,11 @@
 //! Assessment: what every cloud would cost and how it performs, before anything is decided. Shows the terms of C = c·R·T, not only the result.
 
+mod benefit;
+mod quality;
+mod shape;
+
+use std::collections::HashMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -8,9 +14,14 @@ use crate::{
     names::{InstanceName, TaskName},
     offer::{Offer, PriceUnit},
     placement::{PlacedOffer, RankBy, Table, Want},
+    quality::Measures,
     units::{Bytes, Instant, MicroUsd, MilliCpu, Millis},
     view::{ExcludedView, ProviderFailure},
 };
+
+pub use benefit::{Alternative, Benefit, Bill, Difference, More};
+pub use quality::{Basis, Figure, MeasuredFigure, QualityReport, Quoted, fill};
+pub use shape::Shape;
 
 /// The report for a manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +47,8 @@ pub struct TaskReport {
     pub excluded: Vec<ExcludedView>,
     /// What the policy would choose now.
     pub choice: Vec<ChoiceReport>,
+    /// What that costs, and what the alternatives would.
+    pub benefit: Benefit,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unplaced: Option<String>,
 }
@@ -76,6 +89,11 @@ pub struct OfferReport {
     pub cost: MicroUsd,
     /// Per hour.
     pub hourly: MicroUsd,
+    /// What is expected to leave the region, per hour.
+    #[serde(default)]
+    pub egress_hourly: MicroUsd,
+    /// All replicas of the task, were they here.
+    pub total: Bill,
     /// R and C with R = cores.
     pub by_cpu: Model,
     /// R and C with R = cores × GiB.
@@ -90,6 +108,11 @@ pub struct OfferReport {
     /// Milliseconds. Absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_ready: Option<f64>,
+    /// The share of starts that fail. Absent: unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_rate: Option<f64>,
+    /// These figures as quoted and as measured.
+    pub quality: QualityReport,
     /// Grams of CO₂ equivalent per kWh. Absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carbon: Option<f64>,
@@ -111,15 +134,26 @@ pub struct Model {
     pub cost: MicroUsd,
 }
 
+/// What is known besides what policies see.
+#[derive(Debug)]
+pub struct Background<'a> {
+    /// Offers as their providers quoted them: by provider and id.
+    pub quotes: &'a HashMap<(InstanceName, String), Offer>,
+    pub measures: &'a Measures,
+    pub now: Instant,
+}
+
 /// The report of one task: its candidates from `table`, cheapest first.
-pub fn task(want: &Want, table: &Table, now: Instant) -> (Vec<OfferReport>, Vec<ExcludedView>) {
-    let ranked = table.ranked(want, RankBy::Cost);
-    let offers = ranked.into_iter().filter_map(|i| table.offers().get(i as usize)).map(|placed| offer(want, placed, now)).collect();
+pub fn task(want: &Want, table: &Table, background: &Background<'_>) -> (Vec<OfferReport>, Vec<ExcludedView>) {
+    let ranked = table.ranked(want, RankBy::Cost).into_iter().filter_map(|i| table.offers().get(i as usize));
+    let offers = ranked.map(|placed| offer(want, placed, background)).collect();
     (offers, table.excluded(want))
 }
 
-fn offer(want: &Want, placed: &PlacedOffer, now: Instant) -> OfferReport {
-    let offer = &placed.offer;
+fn offer(want: &Want, placed: &PlacedOffer, background: &Background<'_>) -> OfferReport {
+    let (offer, now) = (&placed.offer, background.now);
+    let quote = background.quotes.get(&(placed.provider.clone(), offer.id.to_string()));
+    let measured = background.measures.of(&placed.provider, &offer.region, &offer.size);
     let terms = Terms::of(&want.need.resources, want.need.duration, offer);
     let (cpu, memory) = cost::paid_size(&want.need.resources, offer);
     let model = |unit: PriceUnit| {
@@ -128,7 +162,7 @@ fn offer(want: &Want, placed: &PlacedOffer, now: Instant) -> OfferReport {
     };
     let known = |v: f64| v.is_finite().then_some(v);
     let Offer { ref region, ref zone, ref size, ref id, ref source, .. } = *offer;
-    OfferReport {
+    let mut report = OfferReport {
         provider: placed.provider.clone(),
         region: region.to_string(),
         zone: zone.to_string(),
@@ -143,15 +177,21 @@ fn offer(want: &Want, placed: &PlacedOffer, now: Instant) -> OfferReport {
         units: terms.units,
         cost: terms.cost,
         hourly: terms.hourly,
+        egress_hourly: offer.egress_price.scaled(want.expected.egress.gib()),
+        total: Bill::default(),
         by_cpu: model(PriceUnit::Cpu),
         by_cpu_memory: model(PriceUnit::CpuMemory),
         performance: offer.performance,
         availability: known(offer.availability),
         latency: known(offer.latency),
         time_to_ready: known(offer.time_to_ready),
+        failure_rate: known(offer.failure_rate),
+        quality: QualityReport::of(offer, quote, measured, now),
         carbon: known(offer.carbon),
         capacity: (offer.capacity != u32::MAX).then_some(offer.capacity),
         source: source.to_string(),
         age: now.since(offer.quoted_at),
-    }
+    };
+    report.total = Bill::of(&report, want.replicas);
+    report
 }

@@ -21,6 +21,7 @@ pub mod placement;
 pub mod plan;
 pub mod plugin;
 pub mod preempt;
+pub mod quality;
 pub mod record;
 pub mod replay;
 pub mod retry;

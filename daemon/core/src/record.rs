@@ -35,6 +35,8 @@ pub const LEDGERS: &str = "ledgers/";
 pub const SHADOWS: &str = "shadows/";
 /// What holds deployments back.
 pub const HELD: &str = "held/";
+/// What was measured of what was bought, by provider.
+pub const MEASURES: &str = "measures/";
 /// Where a state that was put back from a backup says so.
 pub const RESTORED: &str = "meta/restored";
 

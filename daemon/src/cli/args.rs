@@ -71,6 +71,8 @@ pub enum Form {
     /// For programs
     Json,
     Yaml,
+    /// A page with charts (`assess` only)
+    Html,
 }
 
 #[derive(Debug, Subcommand)]
@@ -137,11 +139,8 @@ pub enum Command {
     },
     /// List every provider's regions: how they have been doing, and which are left alone for now
     Regions,
-    /// Show what every cloud would cost for a manifest, and how it performs
-    Assess {
-        #[command(flatten)]
-        files: Files,
-    },
+    /// Show what every cloud would cost for a manifest or for a shape, and how it performs
+    Assess(Assess),
     /// List decisions, the newest first
     Decisions {
         /// Only those that concern it
@@ -205,6 +204,38 @@ pub struct Files {
     /// A manifest in YAML or JSON; `-` reads standard input. May be given several times
     #[arg(short, long = "file", required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct Assess {
+    /// A manifest in YAML or JSON; `-` reads standard input. May be given several times
+    #[arg(short, long = "file", value_name = "FILE", required_unless_present = "cpu", conflicts_with_all = ["cpu", "memory"])]
+    pub files: Vec<PathBuf>,
+    /// Without a manifest: the cores of one replica, such as 2 or 500m
+    #[arg(long, requires = "memory")]
+    pub cpu: Option<String>,
+    /// The memory of one replica, such as 4Gi
+    #[arg(long, requires = "cpu")]
+    pub memory: Option<String>,
+    /// The kind of accelerator. Default: any
+    #[arg(long, requires = "cpu", value_name = "KIND")]
+    pub accelerator: Option<String>,
+    /// Accelerators of one replica
+    #[arg(long, requires = "cpu", value_name = "NUMBER")]
+    pub accelerators: Option<u32>,
+    /// Default 1
+    #[arg(long, requires = "cpu")]
+    pub replicas: Option<u32>,
+    /// How long it is to run. Default: a month of 730 hours
+    #[arg(long, requires = "cpu")]
+    pub hours: Option<f64>,
+    /// What one replica sends out of its region per hour, such as 2Gi
+    #[arg(long, requires = "cpu", value_name = "SIZE")]
+    pub egress: Option<String>,
+    /// Count offers that may be taken back at any time
+    #[arg(long, requires = "cpu")]
+    pub spot: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! One file per command, or per family of small ones. Each asks the API and prints the answer.
 
 pub mod apply;
+mod assess;
 pub mod audit;
 pub mod author;
 pub mod backup;
@@ -61,7 +62,7 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
         Command::Backup { file } => backup::make(context, &file).await?,
         Command::Offers { provider } => offers::list(context, provider).await?,
         Command::Regions => regions::list(context).await?,
-        Command::Assess { files } => offers::assess(context, files).await?,
+        Command::Assess(args) => assess::run(context, args).await?,
         Command::Decisions { deployment, limit } => decisions::list(context, deployment, limit).await?,
         Command::Decision(super::args::Decision::Show { id }) => decisions::show(context, &id).await?,
         Command::Replay { id, policy } => decisions::replay(context, &id, policy).await?,

@@ -34,6 +34,7 @@ impl Output {
     /// Prints for programs if that was asked for, else what `human` makes.
     pub fn show<T: Serialize>(&self, value: &T, human: impl FnOnce(&Self) -> String) -> Result<(), Error> {
         match self.form {
+            Form::Html => Err(no_html()),
             Form::Table => self.text(&human(self)),
             Form::Json => {
                 let text = serde_json::to_string_pretty(value).map_err(|e| Error::Encode { form: "JSON", source: e.into() })?;
@@ -57,6 +58,7 @@ impl Output {
     /// One item of an endless list: a line for people, a JSON line or a YAML document for programs.
     pub fn item<T: Serialize>(&self, value: &T, human: impl FnOnce(&Self) -> String) -> Result<(), Error> {
         match self.form {
+            Form::Html => Err(no_html()),
             Form::Table => self.text(&human(self)),
             Form::Json => self.text(&serde_json::to_string(value).map_err(|e| Error::Encode { form: "JSON", source: e.into() })?),
             Form::Yaml => {
@@ -64,6 +66,10 @@ impl Output {
                 self.text(&format!("---\n{text}"))
             }
         }
+    }
+
+    pub fn form(&self) -> Form {
+        self.form
     }
 
     pub fn is_for_people(&self) -> bool {
@@ -112,4 +118,9 @@ impl Output {
             Mood::Plain => cell,
         }
     }
+}
+
+fn no_html() -> Error {
+    let rule = "only `assess` prints a page: use table, json or yaml".to_owned();
+    Error::Argument { what: "--output", value: "html".to_owned(), rule }
 }

@@ -1,5 +1,6 @@
 //! Views as text for people. Pure: values in, text out.
 
+pub mod assess;
 pub mod audit;
 pub mod canary;
 pub mod decision;

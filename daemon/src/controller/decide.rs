@@ -120,6 +120,17 @@ impl Shared {
         own.or_else(of_namespace).unwrap_or_else(|| self.options.default_policy.clone())
     }
 
+    /// Where a policy that is not there is asked for, when that is not the deployment itself.
+    fn named_by(&self, policy: &InstanceName, works: &[Work]) -> String {
+        let asks = works.iter().find(|w| self.policy_of(w) == *policy).filter(|w| w.record.manifest.spec.policy.is_none());
+        let of_namespace = asks.filter(|w| lock(&self.namespaces).policy(&w.key.namespace).is_some());
+        match (of_namespace, asks) {
+            (Some(work), _) => format!(", which namespace \"{}\" names", work.key.namespace),
+            (None, Some(_)) => ", which the daemon's setting \"policy\" names".to_owned(),
+            (None, None) => String::new(),
+        }
+    }
+
     /// Decides about a batch. The outcomes are in the order of the works. Providers that gave no offers come with them.
     pub(super) async fn decide(self: &Arc<Self>, snapshot: &Snapshot, works: &[Work]) -> (Vec<Outcome>, Vec<ProviderFailure>) {
         let mut failures = Vec::new();
@@ -234,7 +245,7 @@ impl Shared {
         let Call { snapshot, policy, works, table } = call;
         let verdict = match snapshot.policies.get(policy) {
             Some(policy) => self.within_budget(policy.as_ref(), works, &mut open, table, admission, outcomes).await,
-            None => Err(Failure::unavailable(format!("there is no policy \"{policy}\""))
+            None => Err(Failure::unavailable(format!("there is no policy \"{policy}\"{}", self.named_by(policy, works)))
                 .code("policy-missing")
                 .remedy("put its component into the plugin folder, or name another policy in spec.policy")),
         };

@@ -4,11 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
 use tradewind_core::{
-    assess,
     identity::Scope,
     manifest::Manifest,
     names::{Actor, DecisionId, DeploymentName, InstanceName, Namespace},
-    placement::Want,
     plan,
     record::{DECISIONS, DeploymentKey, DeploymentRecord, EVENTS},
     scaling,
@@ -218,7 +216,7 @@ impl Handle {
         world.deployments.get(&key).map(|entry| render::deployment(&key, entry, &snapshot))
     }
 
-    fn work(&self, manifest: Manifest) -> Work {
+    pub(super) fn work(&self, manifest: Manifest) -> Work {
         let key = key_of(&manifest);
         let world = lock(&self.shared.world);
         let entry = world.deployments.get(&key);
@@ -282,51 +280,6 @@ impl Handle {
             estimated_cost: outcome.estimated,
             reasons: outcome.decision.map(|d| d.tasks).unwrap_or_default(),
         })
-    }
-
-    /// What every cloud offers for the manifest's tasks, with every term of the cost, and what the policy would choose.
-    ///
-    /// # Errors
-    /// `Plugin` when the policy fails.
-    pub async fn assess(&self, manifest: Manifest) -> Result<assess::Report, Error> {
-        let mut work = self.work(manifest);
-        // An assessment is about what is on sale, not about what runs.
-        work.actual.clear();
-        let snapshot = self.shared.plugins.snapshot();
-        let (mut outcomes, failures) = self.shared.decide(&snapshot, std::slice::from_ref(&work)).await;
-        let outcome = outcomes.pop().unwrap_or_default();
-        if let Some(failure) = outcome.failure {
-            return Err(Error::Plugin(failure));
-        }
-        let (table, _) = self.shared.assess(&snapshot).await;
-        let at = self.shared.clock.now();
-        let policy = outcome.decision.as_ref().map(|d| d.policy.instance.clone());
-        let tasks = work.resolved.iter().zip(&outcome.desired).map(|(task, desired)| {
-            let want = Want::of(&work.key.namespace, &work.key.name, task);
-            let (offers, excluded) = assess::task(&want, &table, at);
-            let choice = desired.placements.iter().filter_map(|p| {
-                Some(assess::ChoiceReport {
-                    provider: p.provider.clone(),
-                    region: p.offer.region.clone(),
-                    size: p.offer.size.clone(),
-                    offer: p.offer.id.clone(),
-                    replicas: p.replicas,
-                    policy: policy.clone()?,
-                })
-            });
-            assess::TaskReport {
-                task: task.name.clone(),
-                replicas: task.replicas,
-                cpu: task.workload.resources.cpu,
-                memory: task.workload.resources.memory,
-                duration: task.duration,
-                offers,
-                excluded,
-                choice: choice.collect(),
-                unplaced: outcome.unplaced.iter().find(|u| u.task == task.name).map(|u| format!("{} replicas: {}", u.replicas, u.reason)),
-            }
-        });
-        Ok(assess::Report { at, tasks: tasks.collect(), failures })
     }
 
     /// None: of every provider.

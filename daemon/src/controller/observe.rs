@@ -292,6 +292,7 @@ impl Shared {
         let before = live.observation.replace(observation);
         self.overlay(live);
         live.note_ready(now);
+        self.meters.looked(live, now, self.options.observe_interval);
         let ready = live.is_ready();
         Seen { differs: live.observation != before, became_ready: ready && !was_ready, under_way: !is_final(phase) && !ready }
     }

@@ -11,11 +11,13 @@ use tokio::{
     time::{Instant as Tick, timeout_at},
 };
 use tradewind_core::{
+    assess,
     failure::Failure,
     names::{AllocationId, Digest, InstanceName},
     offer::{Offer, OffersQuery},
     placement::{Exclusion, PlacedOffer, Table},
     plugin::{Provider, Snapshot},
+    quality::Measures,
     record::Stage,
     standing::{Place, Sheet},
     view::ProviderFailure,
@@ -89,6 +91,13 @@ impl Book {
         lock(&self.quotes).get(&provider.identity().instance).filter(|q| q.version == version).cloned()
     }
 
+    /// Every offer as it was quoted, by provider and id.
+    pub(super) fn quoted(&self) -> HashMap<(InstanceName, String), Offer> {
+        let quotes = lock(&self.quotes);
+        let offers = quotes.iter().flat_map(|(name, q)| q.answer.iter().flat_map(|list| list.iter()).map(move |o| (name, o)));
+        offers.map(|(name, offer)| ((name.clone(), offer.id.to_string()), offer.clone())).collect()
+    }
+
     /// Every place that something was offered at.
     pub(super) fn places(&self) -> BTreeSet<Place> {
         let quotes = lock(&self.quotes);
@@ -115,13 +124,16 @@ impl Shared {
         for (provider, region) in self.silent.lost() {
             sheet.exclude(&provider, &region, Exclusion::Lost(provider.clone(), region.clone()));
         }
+        let measures = self.meters.measures();
         let mut offers = Vec::new();
         let mut failures = Vec::new();
         for ((name, _), quote) in snapshot.providers.iter().zip(quotes) {
             match quote.answer {
                 Ok(list) => {
                     let first = offers.len();
-                    offers.extend(list.iter().map(|offer| PlacedOffer { provider: name.clone(), offer: known(offer, name, &sheet) }));
+                    offers.extend(
+                        list.iter().map(|offer| PlacedOffer { provider: name.clone(), offer: known(offer, name, &sheet, &measures) }),
+                    );
                     self.deduct(name, quote.asked, offers.get_mut(first..).unwrap_or_default());
                 }
                 Err(failure) => failures.push(ProviderFailure { provider: name.clone(), failure }),
@@ -248,8 +260,8 @@ impl Shared {
     }
 }
 
-/// An offer with what was measured of its place where the provider says nothing.
-fn known(offer: &Offer, provider: &InstanceName, sheet: &Sheet) -> Offer {
+/// An offer with what was measured of its place where the provider says nothing. What the last minutes say goes before what months do.
+fn known(offer: &Offer, provider: &InstanceName, sheet: &Sheet, measures: &Measures) -> Offer {
     let mut offer = offer.clone();
     let measured = sheet.measured(provider, &offer.region);
     if offer.failure_rate.is_nan() && measured.failure_rate > 0.0 {
@@ -259,6 +271,9 @@ fn known(offer: &Offer, provider: &InstanceName, sheet: &Sheet) -> Offer {
         && offer.time_to_ready.is_nan()
     {
         offer.time_to_ready = time.0 as f64;
+    }
+    if let Some(measured) = measures.of(provider, &offer.region, &offer.size) {
+        assess::fill(&mut offer, measured);
     }
     offer
 }

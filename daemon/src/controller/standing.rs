@@ -92,6 +92,7 @@ impl Shared {
         if failure.is_some_and(|f| f.code.as_deref() == Some("busy")) {
             return self.board.unused(&place);
         }
+        self.meters.started(record, failure, self.clock.now());
         let took = Millis(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
         let call = Call { place: &place, size: &record.offer.size, offer: &record.offer.id };
         let change = lock(&self.board.standings).ended(&call, self.board.now(), took, failure);

@@ -18,6 +18,8 @@ use tradewind_core::{
     workload::{Health, Observation, Phase, Replica, Run},
 };
 
+use super::quality::Seen;
+
 #[derive(Default)]
 pub(super) struct World {
     pub(super) deployments: BTreeMap<DeploymentKey, Entry>,
@@ -64,6 +66,8 @@ pub(super) struct Live {
     /// Since when which replica has been ready, and which ever was.
     pub(super) ready_since: BTreeMap<u32, Instant>,
     pub(super) was_ready: BTreeSet<u32>,
+    /// As it was when it was last measured.
+    pub(super) seen: Seen,
     /// Only its size or its traffic changes with the call: what is known of its replicas stays true.
     pub(super) resized: bool,
     /// Replicas whose liveness check fails, with the reason.
@@ -337,6 +341,7 @@ impl Live {
             observation: None,
             ready_since: BTreeMap::new(),
             was_ready: BTreeSet::new(),
+            seen: Seen::default(),
             resized: false,
             lifeless: Vec::new(),
             failure: None,

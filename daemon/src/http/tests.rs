@@ -41,6 +41,7 @@ const ROUTES: [(&str, &str); 56] = [
     ("delete", "/v1/namespaces/{name}"),
     ("get", "/v1/offers"),
     ("post", "/v1/assessments"),
+    ("get", "/v1/assessments"),
     ("get", "/v1/decisions"),
     ("get", "/v1/decisions/{id}"),
     ("post", "/v1/decisions/{id}/replay"),

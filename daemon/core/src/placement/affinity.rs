@@ -175,12 +175,18 @@ impl<'a> Ties<'a> {
         ties
     }
 
-    /// Takes a row of the answer.
+    /// Takes a row of the answer. One that is refused leaves no trace.
     ///
     /// # Errors
     /// It breaks what an earlier row has bound it to.
     pub(super) fn take(&mut self, row: usize, index: u32, task: &'a Task, place: &'a PlacedOffer) -> Result<(), Refusal> {
         let name = || task.name.to_string();
+        let apart = task.anti_affinity.as_ref().and_then(|group| Some((group, *self.apart.get(group.word.as_str())?)));
+        if let Some((group, over)) = apart
+            && let Some(other) = self.owners.get(&(group.word.as_str(), domain(over, place))).copied().filter(|owner| *owner != index)
+        {
+            return Err(Refusal::AntiAffinity { row, task: index, name: name(), over, word: group.word.clone(), other });
+        }
         if let Some(group) = &task.affinity
             && let Some((over, known)) = self.together.get_mut(group.word.as_str())
         {
@@ -189,13 +195,8 @@ impl<'a> Ties<'a> {
                 return Err(Refusal::Affinity { row, task: index, name: name(), over: *over, word: group.word.clone() });
             }
         }
-        if let Some(group) = &task.anti_affinity
-            && let Some(over) = self.apart.get(group.word.as_str()).copied()
-        {
-            let owner = *self.owners.entry((&group.word, domain(over, place))).or_insert(index);
-            if owner != index {
-                return Err(Refusal::AntiAffinity { row, task: index, name: name(), over, word: group.word.clone(), other: owner });
-            }
+        if let Some((group, over)) = apart {
+            self.owners.insert((&group.word, domain(over, place)), index);
         }
         Ok(())
     }

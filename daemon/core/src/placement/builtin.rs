@@ -5,7 +5,10 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 
-use super::{Answer, PlacedOffer, Request, Task, candidates::domain};
+use super::{
+    Answer, PlacedOffer, Request, Task,
+    affinity::{Ties, domain},
+};
 use crate::{
     failure::Failure,
     names::{Digest, InstanceName},
@@ -60,10 +63,11 @@ pub fn by_cost(request: &Request) -> Answer {
     let mut order: Vec<(usize, &Task)> = request.tasks.iter().enumerate().collect();
     order.sort_by_key(|(i, task)| (std::cmp::Reverse(task.priority), *i));
     let mut used: HashMap<u32, Used> = HashMap::new();
+    let mut ties = Ties::of(request);
     let mut answer = Answer { scores: cost.iter().map(|c| MicroUsd(*c).usd()).collect(), ..Answer::default() };
     for (i, task) in order {
         let row_task = u32::try_from(i).unwrap_or(u32::MAX);
-        let left = place(request, task, cost, &mut used, |offer, replicas| {
+        let left = place(request, (row_task, task), cost, (&mut used, &mut ties), |offer, replicas| {
             answer.task.push(row_task);
             answer.offer.push(offer);
             answer.replicas.push(replicas);
@@ -82,7 +86,13 @@ fn weighed(request: &Request) -> &[u64] {
 }
 
 /// Answers the replicas without a place.
-fn place(request: &Request, task: &Task, cost: &[u64], used: &mut HashMap<u32, Used>, mut give: impl FnMut(u32, u32)) -> u32 {
+fn place<'a>(
+    request: &'a Request,
+    (index, task): (u32, &'a Task),
+    cost: &[u64],
+    (used, ties): (&mut HashMap<u32, Used>, &mut Ties<'a>),
+    mut give: impl FnMut(u32, u32),
+) -> u32 {
     let columns = &request.candidates;
     let held = |offer: u32| task.current.iter().filter(|(o, _)| *o == offer).map(|(_, n)| *n).sum::<u32>();
     let mut rows: Vec<(bool, u64, u32, usize)> = columns
@@ -105,7 +115,7 @@ fn place(request: &Request, task: &Task, cost: &[u64], used: &mut HashMap<u32, U
         let room = [u64::from(held(offer)).saturating_add(room(request, task, placed, used)), within_hourly];
         let most = room.into_iter().fold(u64::from(task.spread_max.saturating_sub(*in_domain).min(left)), u64::min);
         let replicas = u32::try_from(most).unwrap_or(u32::MAX);
-        if replicas == 0 {
+        if replicas == 0 || ties.take(0, index, task, placed).is_err() {
             continue;
         }
         give(offer, replicas);

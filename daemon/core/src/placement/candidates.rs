@@ -109,7 +109,7 @@ impl Requires {
         let checks = [&workload.probes.startup, &workload.probes.readiness, &workload.probes.liveness];
         Self {
             images: workload.image.is_some(),
-            commands: workload.image.is_none(),
+            commands: workload.image.is_none() && !workload.command.is_empty(),
             services: !job,
             jobs: job,
             volumes: !workload.volumes.is_empty(),

@@ -1,6 +1,7 @@
 //! The kept form of a policy call: four bytes that name it, a version, then columns of plain numbers in postcard, packed by LZ4. Texts are
-//! stored once. A version that this code does not know is refused: nothing is guessed. Here are the form and the writing; `read` is the way back.
+//! stored once. Behind them, since version 2: what only some tasks have. A version that this code does not know is refused: nothing is guessed. Here are the form and the writing; `read` is the way back.
 
+mod bound;
 mod read;
 
 use std::{
@@ -19,7 +20,7 @@ use crate::{
 
 const MAGIC: [u8; 4] = *b"TWDR";
 /// Of the form. A change of what is written is another version.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// The most bytes that a record may unpack to.
 const LARGEST: usize = 1 << 30;
 
@@ -28,7 +29,7 @@ const LARGEST: usize = 1 << 30;
 pub enum Error {
     #[error("it is no record of a decision")]
     Foreign,
-    #[error("it is a record of version {found}, and this daemon reads version {VERSION}")]
+    #[error("it is a record of version {found}, and this daemon reads versions up to {VERSION}")]
     Version { found: u16 },
     #[error("the record is damaged: {0}")]
     Damaged(String),
@@ -45,7 +46,8 @@ fn damaged(what: impl std::fmt::Display) -> Error {
 /// # Errors
 /// A call too large to be kept.
 pub fn encode(recorded: &Recorded) -> Result<Vec<u8>, Error> {
-    let packed = postcard::to_allocvec(&Wire::of(recorded)).map_err(damaged)?;
+    let mut packed = postcard::to_allocvec(&Wire::of(recorded)).map_err(damaged)?;
+    packed.extend(postcard::to_allocvec(&bound::rows(&recorded.request.tasks)).map_err(damaged)?);
     if packed.len() > LARGEST {
         return Err(Error::TooLarge { size: packed.len() });
     }
@@ -62,7 +64,7 @@ pub fn decode(bytes: &[u8]) -> Result<Recorded, Error> {
     let rest = bytes.strip_prefix(&MAGIC).ok_or(Error::Foreign)?;
     let (version, packed) = rest.split_first_chunk::<2>().ok_or(Error::Foreign)?;
     let found = u16::from_le_bytes(*version);
-    if found != VERSION {
+    if !(1..=VERSION).contains(&found) {
         return Err(Error::Version { found });
     }
     let size = packed.first_chunk::<4>().map_or(0, |n| u32::from_le_bytes(*n) as usize);
@@ -70,7 +72,11 @@ pub fn decode(bytes: &[u8]) -> Result<Recorded, Error> {
         return Err(damaged(format!("it claims to unpack to {size} bytes")));
     }
     let unpacked = lz4_flex::block::decompress_size_prepended(packed).map_err(damaged)?;
-    read::<Wire<'_>>(&unpacked)?.recorded()
+    let (wire, rest) = postcard::take_from_bytes::<Wire<'_>>(&unpacked).map_err(damaged)?;
+    let rows: Vec<bound::Row> = if found > 1 { read(rest)? } else { read::<()>(rest).map(|()| Vec::new())? };
+    let mut recorded = wire.recorded()?;
+    bound::put(rows, &mut recorded.request.tasks)?;
+    Ok(recorded)
 }
 
 /// An answer's bytes: equal answers, bit for bit, have equal bytes.
@@ -250,6 +256,15 @@ fn pairs<'a>(labels: &'a BTreeMap<String, String>, texts: &mut Texts<'a>) -> Vec
     labels.iter().map(|(k, v)| (texts.add(k), texts.add(v))).collect()
 }
 
+fn spread_code(spread: Spread) -> u8 {
+    match spread {
+        Spread::None => 0,
+        Spread::Zone => 1,
+        Spread::Region => 2,
+        Spread::Provider => 3,
+    }
+}
+
 impl TaskRow {
     fn of<'a>(task: &'a Task, texts: &mut Texts<'a>) -> Self {
         Self {
@@ -260,12 +275,7 @@ impl TaskRow {
             replicas: task.replicas,
             priority: task.priority,
             job: task.job,
-            spread: match task.spread {
-                Spread::None => 0,
-                Spread::Zone => 1,
-                Spread::Region => 2,
-                Spread::Provider => 3,
-            },
+            spread: spread_code(task.spread),
             spread_max: task.spread_max,
             max_hourly: task.max_hourly.0,
             current: task.current.clone(),

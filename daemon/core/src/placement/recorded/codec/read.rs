@@ -7,7 +7,7 @@ use crate::{
     names::{Digest, NameError},
     offer::{Offer, PriceUnit},
     placement::{
-        Answer, Candidates, PlacedOffer, Recorded, Request, Shape, Spread, Task,
+        Answer, Candidates, Expected, PlacedOffer, Recorded, Request, Shape, Spread, Task,
         recorded::{Excluded, Measure, ShapeLimits},
     },
     plugin::Identity,
@@ -63,6 +63,11 @@ fn sums(differences: Vec<u32>) -> Vec<u32> {
     differences.into_iter().map(add).collect()
 }
 
+pub(super) fn spread_of(code: u8) -> Result<Spread, Error> {
+    let all = [Spread::None, Spread::Zone, Spread::Region, Spread::Provider];
+    all.get(code as usize).copied().ok_or_else(|| damaged(format!("{code} is no spread")))
+}
+
 impl TaskRow {
     fn task(self, texts: &[Arc<str>]) -> Result<Task, Error> {
         Ok(Task {
@@ -73,17 +78,16 @@ impl TaskRow {
             replicas: self.replicas,
             priority: self.priority,
             job: self.job,
-            spread: match self.spread {
-                0 => Spread::None,
-                1 => Spread::Zone,
-                2 => Spread::Region,
-                3 => Spread::Provider,
-                other => return Err(damaged(format!("{other} is no spread"))),
-            },
+            spread: spread_of(self.spread)?,
             spread_max: self.spread_max,
             max_hourly: MicroUsd(self.max_hourly),
             current: self.current,
             labels: map(texts, self.labels)?,
+            // Kept behind the rest.
+            affinity: None,
+            anti_affinity: None,
+            deadline: None,
+            expected: Expected::default(),
         })
     }
 }

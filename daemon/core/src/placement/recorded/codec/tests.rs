@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{read::measure_of, *};
 use crate::{
     names::Digest,
-    placement::{Request, recorded::Excluded},
+    placement::{Expected, Group, Request, recorded::Excluded},
     plugin::Identity,
     units::{Bytes, Instant, MicroUsd, MilliCpu, Millis},
     workload::Accelerator,
@@ -38,11 +38,17 @@ prop_compose! {
     }
 }
 
+fn group(kind: usize) -> Option<Group> {
+    let over = *[Spread::None, Spread::Zone, Spread::Region, Spread::Provider].get(kind)?;
+    (over != Spread::None).then(|| Group { word: format!("default/{kind}"), over })
+}
+
 prop_compose! {
     fn tasks()(
         (name, shape, replicas, priority) in (0..4usize, any::<u32>(), any::<u32>(), any::<i32>()),
         (spread, job, hourly) in (0..4usize, any::<bool>(), any::<u64>()),
         current in prop::collection::vec(any::<(u32, u32)>(), 0..3),
+        (near, far, deadline, rate) in (0..4usize, 0..4usize, any::<Option<u64>>(), any::<Option<u32>>()),
     ) -> Task {
         let name = NAMES[name];
         Task {
@@ -58,6 +64,10 @@ prop_compose! {
             max_hourly: MicroUsd(hourly),
             current,
             labels: [(name.to_owned(), String::new())].into(),
+            affinity: group(near),
+            anti_affinity: group(far),
+            deadline: deadline.map(Millis),
+            expected: Expected { migration_cost: MicroUsd(hourly / 2), egress: Bytes(u64::from(replicas)), request_rate: rate.map(f64::from) },
         }
     }
 }

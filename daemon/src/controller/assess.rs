@@ -1,0 +1,87 @@
+//! Assessments: what every cloud offers for tasks, how it performs, and what the policy would choose. Changes nothing and keeps nothing.
+
+use tradewind_core::{
+    assess::{self, Background, Benefit, ChoiceReport, Report, Shape, TaskReport},
+    manifest::{Manifest, Resolved},
+    names::Namespace,
+    placement::Want,
+    plan::Desired,
+};
+
+use super::{
+    Error, Handle,
+    decide::{Outcome, Work},
+};
+
+impl Handle {
+    /// What every cloud offers for the manifest's tasks, with every term of the cost, and what the policy would choose.
+    ///
+    /// # Errors
+    /// `Plugin` when the policy fails.
+    pub async fn assess(&self, manifest: Manifest) -> Result<Report, Error> {
+        self.report(self.work(manifest)).await
+    }
+
+    /// The same for one shape, as if a service of it were to run in this namespace.
+    ///
+    /// # Errors
+    /// `Plugin` when the policy fails.
+    pub async fn assess_shape(&self, namespace: &Namespace, shape: &Shape) -> Result<Report, Error> {
+        let invalid = |e: serde_json::Error| Error::Invalid { path: "shape".to_owned(), message: e.to_string() };
+        self.assess(shape.manifest(namespace).map_err(invalid)?).await
+    }
+
+    async fn report(&self, mut work: Work) -> Result<Report, Error> {
+        // An assessment is about what is on sale, not about what runs.
+        work.actual.clear();
+        let shared = &self.shared;
+        let snapshot = shared.plugins.snapshot();
+        let (mut outcomes, failures) = shared.decide(&snapshot, std::slice::from_ref(&work)).await;
+        let mut outcome = outcomes.pop().unwrap_or_default();
+        if let Some(failure) = outcome.failure.take() {
+            return Err(Error::Plugin(failure));
+        }
+        let (table, _) = shared.assess(&snapshot).await;
+        let (quotes, measures) = (shared.offers.quoted(), shared.meters.measures());
+        let background = Background { quotes: &quotes, measures: &measures, now: shared.clock.now() };
+        let tasks = work.resolved.iter().zip(&outcome.desired).map(|(task, desired)| {
+            let want = Want::of(&work.key.namespace, &work.key.name, task);
+            let (offers, excluded) = assess::task(&want, &table, &background);
+            report(task, desired, &outcome, offers, excluded)
+        });
+        Ok(Report { at: background.now, tasks: tasks.collect(), failures })
+    }
+}
+
+fn report(
+    task: &Resolved,
+    desired: &Desired,
+    outcome: &Outcome,
+    offers: Vec<assess::OfferReport>,
+    excluded: Vec<tradewind_core::view::ExcludedView>,
+) -> TaskReport {
+    let policy = outcome.decision.as_ref().map(|d| d.policy.instance.clone());
+    let choice = desired.placements.iter().filter_map(|p| {
+        Some(ChoiceReport {
+            provider: p.provider.clone(),
+            region: p.offer.region.clone(),
+            size: p.offer.size.clone(),
+            offer: p.offer.id.clone(),
+            replicas: p.replicas,
+            policy: policy.clone()?,
+        })
+    });
+    let choice: Vec<ChoiceReport> = choice.collect();
+    TaskReport {
+        task: task.name.clone(),
+        replicas: task.replicas,
+        cpu: task.workload.resources.cpu,
+        memory: task.workload.resources.memory,
+        duration: task.duration,
+        benefit: Benefit::of(&offers, &choice, task.replicas),
+        offers,
+        excluded,
+        choice,
+        unplaced: outcome.unplaced.iter().find(|u| u.task == task.name).map(|u| format!("{} replicas: {}", u.replicas, u.reason)),
+    }
+}
