@@ -158,7 +158,7 @@ async fn what_was_measured_is_reported_beside_the_quotes_and_survives_a_restart(
         (&json!("quoted"), &json!(7000.0), &json!(7000.0)),
         "{ready:#}"
     );
-    assert!(ready["measured"]["p95"].as_f64().is_some_and(|p| p < 7000.0), "{ready:#}");
+    assert!(ready["measured"]["value"].as_f64().is_some_and(|p| p >= 7000.0), "it takes as long as it quotes: {ready:#}");
     let table = daemon.run(&["assess", "--cpu", "1", "--memory", "1Gi"])?;
     assert!(table.contains("7000 quoted") && table.contains("measured 2x"), "{table}");
     Ok(())

@@ -184,16 +184,6 @@ impl Daemon {
         Ok(())
     }
 
-    /// Asks the daemon to end, and waits until it has.
-    pub fn stop(&mut self) -> Result<()> {
-        if let Some(mut child) = self.child.take() {
-            let asked = Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
-            ensure!(asked.success(), "the signal could not be sent: {asked}");
-            child.wait()?;
-        }
-        Ok(())
-    }
-
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Every route of the API: method and path. What is added to the router is added here.
-const ROUTES: [(&str, &str); 56] = [
+const ROUTES: [(&str, &str); 57] = [
     ("get", "/v1/deployments"),
     ("get", "/v1/deployments/{name}"),
     ("put", "/v1/deployments/{name}"),

@@ -163,7 +163,7 @@ proptest! {
 fn other_versions_and_other_files_are_refused_by_name() {
     let mut old = MAGIC.to_vec();
     old.extend([0, 0, 1, 2, 3]);
-    assert_eq!(decode(&old).unwrap_err().to_string(), "it is a record of version 0, and this daemon reads version 1");
+    assert_eq!(decode(&old).unwrap_err().to_string(), "it is a record of version 0, and this daemon reads versions up to 2");
     assert!(matches!(decode(b"{\"v\":1}"), Err(Error::Foreign)));
     let mut bomb = MAGIC.to_vec();
     bomb.extend(VERSION.to_le_bytes());
