@@ -117,8 +117,8 @@ fn cost_chart(task: &TaskReport) -> Markup {
 
 /// One chart for each figure that is known of some offer.
 fn quality_charts(task: &TaskReport) -> Markup {
-    type Pick = fn(&OfferReport) -> &Figure;
-    let charts: [(&str, Pick, fn(f64) -> String); 5] = [
+    type Chart = (&'static str, fn(&OfferReport) -> &Figure, fn(f64) -> String);
+    let charts: [Chart; 5] = [
         ("Availability (higher is better)", |o| &o.quality.availability, percent),
         ("Failed starts (lower is better)", |o| &o.quality.failure_rate, percent),
         ("Time to ready (lower is better)", |o| &o.quality.time_to_ready, millis),

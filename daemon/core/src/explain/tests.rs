@@ -52,6 +52,10 @@ fn recorded(offers: &[(u64, u32, &str)], tasks: &[(u32, i32, u32)]) -> Recorded 
         max_hourly: MicroUsd::MAX,
         current: Vec::new(),
         labels: Labels::new(),
+        affinity: None,
+        anti_affinity: None,
+        deadline: None,
+        expected: Default::default(),
     };
     let hourly: Vec<u64> = offers.iter().map(|p| p.offer.price.0).collect();
     let cost: Vec<u64> = hourly.iter().map(|h| h * 2).collect();

@@ -82,7 +82,7 @@ fn widen<'a>(over: Spread, (provider, region, zone): (&'a str, &'a str, &'a str)
 }
 
 /// The domain of an offer.
-pub(super) fn domain(over: Spread, placed: &PlacedOffer) -> (&str, &str, &str) {
+pub(super) fn domain(over: Spread, placed: &PlacedOffer) -> Names<'_> {
     widen(over, (placed.provider.as_str(), &placed.offer.region, &placed.offer.zone))
 }
 
@@ -152,11 +152,14 @@ impl Circle {
     }
 }
 
+/// Provider, region and zone, as far as a kind of domain tells places apart.
+type Names<'a> = (&'a str, &'a str, &'a str);
+
 /// The words of a batch, and what an answer has done to them so far.
 pub(super) struct Ties<'a> {
-    together: BTreeMap<&'a str, (Spread, Option<(&'a str, &'a str, &'a str)>)>,
+    together: BTreeMap<&'a str, (Spread, Option<Names<'a>>)>,
     apart: BTreeMap<&'a str, Spread>,
-    owners: HashMap<(&'a str, (&'a str, &'a str, &'a str)), u32>,
+    owners: HashMap<(&'a str, Names<'a>), u32>,
 }
 
 impl<'a> Ties<'a> {

@@ -23,6 +23,10 @@ fn task(namespace: &str, deployment: &str, shape: u32) -> Task {
         max_hourly: MicroUsd::MAX,
         current: Vec::new(),
         labels: Default::default(),
+        affinity: None,
+        anti_affinity: None,
+        deadline: None,
+        expected: Default::default(),
     }
 }
 

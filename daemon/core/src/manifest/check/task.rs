@@ -87,11 +87,10 @@ pub(super) fn service(found: &mut Found, service: &Service, at: &Path) {
             health::health(found, spec, &service.ports, &at.clone().key(field));
         }
     }
-    found.require(
-        service.request_rate.is_none_or(|rate| rate.is_finite() && rate > 0.0),
-        || at.clone().key("requestRate"),
-        || "not a rate: write requests per second above 0, such as 250, or leave it out".to_owned(),
-    );
+    if let Some(rate) = service.request_rate.filter(|rate| !rate.is_finite() || *rate <= 0.0) {
+        let message = || format!("{rate} is not a rate: write requests per second above 0, such as 250, or leave it out");
+        found.require(false, || at.clone().key("requestRate"), message);
+    }
     if let Some(hedge) = &service.hedge {
         recovery::hedge(found, hedge, &at.clone().key("hedge"));
     }

@@ -44,11 +44,8 @@ pub(super) fn put(rows: Vec<Row>, tasks: &mut [Task]) -> Result<(), Error> {
         let task = tasks.get_mut(row.task as usize).ok_or_else(|| damaged(format!("it has no task {}", row.task)))?;
         (task.affinity, task.anti_affinity) = (group(row.affinity)?, group(row.anti_affinity)?);
         task.deadline = row.deadline.map(Millis);
-        task.expected = Expected {
-            migration_cost: MicroUsd(row.migration_cost),
-            egress: Bytes(row.egress),
-            request_rate: row.request_rate,
-        };
+        task.expected =
+            Expected { migration_cost: MicroUsd(row.migration_cost), egress: Bytes(row.egress), request_rate: row.request_rate };
     }
     Ok(())
 }
