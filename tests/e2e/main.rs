@@ -16,6 +16,7 @@ mod hedge;
 mod history;
 mod identity;
 mod jobs;
+mod policies;
 mod reload;
 mod resilience;
 mod restart;

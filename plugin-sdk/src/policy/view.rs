@@ -130,6 +130,11 @@ impl Request {
         ((row as usize) < self.wire.candidates.offer.len()).then_some(Candidate { request: self, row })
     }
 
+    /// An offer by its index.
+    pub fn offer(&self, index: u32) -> Offer<'_> {
+        Offer { request: self, index }
+    }
+
     /// A number that differs between decisions.
     pub fn seed(&self) -> u64 {
         self.wire.seed
