@@ -2,6 +2,7 @@
 //! Pure: no clock, no I/O. The policy itself is a plugin behind `plugin::Policy`.
 
 mod builtin;
+mod bound;
 mod candidates;
 mod reasons;
 pub mod recorded;
@@ -19,6 +20,7 @@ use crate::{
 };
 
 pub use builtin::{BuiltIn, by_cost};
+pub use bound::{BoundSource, Certificate, certify};
 pub use candidates::{Exclusion, Need, RankBy, Requires, Table, Want, build};
 pub use reasons::reason;
 pub use recorded::Recorded;
