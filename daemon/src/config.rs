@@ -11,6 +11,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
+    manifest::namespace::Approval,
     names::InstanceName,
     units::{Bytes, Millis},
 };
@@ -34,6 +35,7 @@ pub struct Config {
     pub controller: Controller,
     pub calls: Calls,
     pub reload: Reload,
+    pub plans: Plans,
     pub keep: Keep,
     pub api: Api,
     pub tls: Tls,
@@ -113,6 +115,16 @@ pub struct Reload {
     pub rescan: Millis,
     /// The largest component that is read.
     pub max_size: Bytes,
+}
+
+/// Stored plans.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Plans {
+    /// Whether deployments of namespaces that do not say change through approved plans only: `none` or `required`.
+    pub approval: Approval,
+    /// How long a plan can be applied, unless its author says otherwise.
+    pub expiry: Millis,
 }
 
 /// How much of the past is kept.
@@ -226,6 +238,7 @@ impl Config {
                 audit: 500_000,
                 changes: 10_000,
             },
+            plans: Plans { approval: Approval::None, expiry: Millis::from_secs(24 * 3600) },
             api: Api {
                 max_body: Bytes(4 << 20),
                 body_timeout: Millis::from_secs(10),
@@ -274,6 +287,7 @@ impl Config {
             ("controller.scale-interval", self.controller.scale_interval.0),
             ("reload.rescan", self.reload.rescan.0),
             ("reload.max-size", self.reload.max_size.0),
+            ("plans.expiry", self.plans.expiry.0),
             ("keep.events", u64::from(self.keep.events)),
             ("keep.decisions", u64::from(self.keep.decisions)),
             ("keep.revisions", u64::from(self.keep.revisions)),

@@ -17,6 +17,7 @@ mod lost;
 mod namespaces;
 mod observe;
 mod offers;
+mod plans;
 mod preempt;
 mod reconcile;
 mod records;
@@ -40,6 +41,7 @@ use tradewind_core::{
     capability::{Clock, Prober},
     failure::Failure,
     identity::Scope,
+    manifest::namespace::Approval,
     names::{AllocationId, DecisionId, DeploymentName, InstallationId, InstanceName, Namespace, TaskName},
     plugin::Plugins,
     record::{ALLOCATIONS, AllocationRecord, DEPLOYMENTS, DeploymentKey, DeploymentRecord, Stage},
@@ -48,6 +50,7 @@ use tradewind_core::{
     workload::LogQuery,
 };
 
+pub use plans::{Draft, Error as PlanError};
 use state::{Entry, World};
 
 use crate::config::{PolicyFallback, StaleQuotes};
@@ -68,6 +71,8 @@ pub enum Error {
     /// A name in the request that this daemon does not know: the field's path, the message.
     #[error("{message}")]
     Invalid { path: String, message: String },
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     #[error("the plugin call failed")]
     Plugin(#[source] Failure),
     #[error("the state could not be read or written")]
@@ -118,6 +123,10 @@ pub struct Options {
     pub sweep_interval: Millis,
     /// How long after a state was put back from a backup nothing is removed for having no record.
     pub sweep_grace: Millis,
+    /// Who has to agree to changes in namespaces that do not say.
+    pub approval: Approval,
+    /// How long a stored plan can be applied, unless its author says otherwise.
+    pub plan_expiry: Millis,
     pub keep_decisions: usize,
     /// How long the inputs of decisions are kept, and how much of them: bytes, as packed.
     pub keep_inputs_age: Millis,

@@ -247,6 +247,8 @@ pub fn controller_options(config: &Config) -> controller::Options {
         lane: config.controller.lane as usize,
         sweep_interval: config.controller.sweep_interval,
         sweep_grace: config.controller.sweep_grace,
+        approval: config.plans.approval,
+        plan_expiry: config.plans.expiry,
         keep_decisions: config.keep.decisions as usize,
         keep_inputs_age: config.keep.decision_inputs_age,
         keep_inputs_size: config.keep.decision_inputs_size,

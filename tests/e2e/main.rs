@@ -15,6 +15,7 @@ mod hedge;
 mod history;
 mod identity;
 mod jobs;
+mod plans;
 mod reload;
 mod resilience;
 mod restart;

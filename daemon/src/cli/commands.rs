@@ -12,6 +12,7 @@ mod deployments;
 mod namespaces;
 mod offers;
 mod plan;
+mod plans;
 mod plugins;
 mod regions;
 mod revisions;
@@ -42,6 +43,7 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
     match command {
         Command::Apply(args) => apply::run(context, args).await?,
         Command::Plan(args) => return plan::run(context, args).await,
+        Command::Plans => plans::list(context).await?,
         Command::Get { name: None } => deployments::list(context).await?,
         Command::Get { name: Some(name) } => deployments::get(context, &name).await?,
         Command::Describe { name } => deployments::describe(context, &name).await?,

@@ -8,6 +8,7 @@ pub mod explain;
 pub mod namespace;
 pub mod offers;
 pub mod plan;
+pub mod plans;
 pub mod plugin;
 pub mod regions;
 pub mod revision;

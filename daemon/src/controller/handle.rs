@@ -10,6 +10,7 @@ use tradewind_core::{
     names::{Actor, DecisionId, DeploymentName, InstanceName, Namespace},
     placement::Want,
     plan,
+    plugin::Snapshot,
     record::{DECISIONS, DeploymentKey, DeploymentRecord, EVENTS},
     scaling,
     store::{self, Change, Expect, Record, Revision, Txn},
@@ -22,7 +23,7 @@ use tradewind_core::{
 
 use super::{
     Error, EventFilter, Handle, Shared,
-    decide::Work,
+    decide::{Outcome as Decided, Work},
     hedge,
     journal::{decode, event},
     lock, render,
@@ -60,8 +61,10 @@ impl Handle {
     /// `if_generation`: 0 wants it absent, n wants it at generation n.
     ///
     /// # Errors
-    /// `Generation`, `Deleting`, or the state can't be written. Nothing has been changed then.
+    /// `Generation`, `Deleting`, `Plan` where only approved plans change something, or the state can't be written. Nothing has been
+    /// changed then.
     pub async fn put(&self, actor: &Actor, manifest: Manifest, if_generation: Option<u64>) -> Result<Accepted, Error> {
+        self.may_put(&manifest)?;
         self.write_manifest(actor, manifest, if_generation, Why::put()).await
     }
 
@@ -81,7 +84,7 @@ impl Handle {
             let accepted = |generation, outcome| Accepted { namespace: key.namespace.clone(), name: key.name.clone(), generation, outcome };
             let (record, expect, outcome, reason) = match &before {
                 Some((r, _)) if r.deleting => return Err(Error::Deleting { name: key.to_string() }),
-                Some((r, _)) if r.manifest == manifest => return Ok(accepted(generation, Outcome::Unchanged)),
+                Some((r, _)) if r.manifest == manifest && why.plan.is_none() => return Ok(accepted(generation, Outcome::Unchanged)),
                 Some((r, revision)) => {
                     let record =
                         DeploymentRecord { generation: generation + 1, manifest: manifest.clone(), updated_at: now, ..(**r).clone() };
@@ -98,16 +101,20 @@ impl Handle {
                         updated_at: now,
                         rollout: None,
                         revisions: Vec::new(),
+                        adopt: None,
                     };
                     (record, Expect::Absent { key: key.path() }, Outcome::Created, "DeploymentCreated")
                 }
             };
             let mut record = record;
-            let txn = revise(Txn::new().expect(expect), &mut record, &key, actor, &why, self.shared.options.keep_revisions, now)?;
+            let (also, adopt) = why.plan.clone().unzip();
+            record.adopt = adopt;
+            let txn =
+                revise(also.unwrap_or_default().expect(expect), &mut record, &key, actor, &why, self.shared.options.keep_revisions, now)?;
             let told = event(Severity::Info, reason, actor, &key, why.message(record.generation));
             match self.write(&key, before.as_ref().map(|(r, _)| r.as_ref()), record, txn, told).await {
                 // Another write came first: see what it made of the condition.
-                Err(Error::Store(store::Error::Conflict { .. })) => {}
+                Err(Error::Store(store::Error::Conflict { key: at })) if at == key.path() => {}
                 Err(error) => return Err(error),
                 Ok(generation) => return Ok(accepted(generation, outcome)),
             }
@@ -218,7 +225,7 @@ impl Handle {
         world.deployments.get(&key).map(|entry| render::deployment(&key, entry, &snapshot))
     }
 
-    fn work(&self, manifest: Manifest) -> Work {
+    pub(super) fn work(&self, manifest: Manifest) -> Work {
         let key = key_of(&manifest);
         let world = lock(&self.shared.world);
         let entry = world.deployments.get(&key);
@@ -234,6 +241,7 @@ impl Handle {
             updated_at: now,
             rollout: None,
             revisions: Vec::new(),
+            adopt: None,
         };
         let resolved = Arc::new(scaling::resolve(&record));
         let revision = entry.map(|e| e.revision).unwrap_or_default();
@@ -246,9 +254,13 @@ impl Handle {
     /// # Errors
     /// `Plugin` when nothing can be decided.
     pub async fn plan(&self, manifest: Manifest) -> Result<PlanView, Error> {
-        let work = self.work(manifest);
         let snapshot = self.shared.plugins.snapshot();
-        let (mut outcomes, _) = self.shared.decide(&snapshot, std::slice::from_ref(&work)).await;
+        self.draft(&snapshot, &self.work(manifest)).await.map(|(_, view)| view)
+    }
+
+    /// What would be decided about a work, and how that looks.
+    pub(super) async fn draft(&self, snapshot: &Snapshot, work: &Work) -> Result<(Decided, PlanView), Error> {
+        let (mut outcomes, _) = self.shared.decide(snapshot, std::slice::from_ref(work)).await;
         let outcome = outcomes.pop().unwrap_or_default();
         if let Some(failure) = outcome.failure {
             return Err(Error::Plugin(failure));
@@ -270,18 +282,20 @@ impl Handle {
             offer: s.placement.offer.id,
             why: s.why,
         };
-        Ok(PlanView {
-            namespace: work.key.namespace,
-            name: work.key.name,
+        let view = PlanView {
+            namespace: work.key.namespace.clone(),
+            name: work.key.name.clone(),
             policy: outcome.decision.as_ref().map(|d| d.policy.clone()),
             changes: steps.into_iter().map(change).collect(),
             scales: work.resolved.iter().filter_map(render::bounds).collect(),
-            unplaced: outcome.unplaced,
+            unplaced: outcome.unplaced.clone(),
             hourly_before,
             hourly_after,
             estimated_cost: outcome.estimated,
-            reasons: outcome.decision.map(|d| d.tasks).unwrap_or_default(),
-        })
+            certificate: outcome.decision.as_ref().and_then(|d| d.certificate),
+            reasons: outcome.decision.as_ref().map(|d| d.tasks.clone()).unwrap_or_default(),
+        };
+        Ok((outcome, view))
     }
 
     /// What every cloud offers for the manifest's tasks, with every term of the cost, and what the policy would choose.
@@ -473,6 +487,7 @@ impl Shared {
                 () = self.stop.cancelled() => return,
                 () = tokio::time::sleep(TIDY) => {}
             }
+            self.forget_plans().await;
             for (prefix, keep) in [(DECISIONS, self.options.keep_decisions), (EVENTS, self.options.keep_events)] {
                 if let Err(error) = self.trim(prefix, keep).await {
                     tracing::warn!(prefix, error = &error as &dyn std::error::Error, "old records could not be removed");

@@ -9,7 +9,7 @@ use std::{
 use tradewind_core::{
     budget::{Limits, Usage, forecast},
     ledger::{Amount, Ledger, Meter, Month, Segment},
-    manifest::namespace::Document,
+    manifest::namespace::{Approval, Document},
     names::{Actor, AllocationId, InstanceName, Namespace},
     record::{AllocationRecord, DeploymentKey, HELD, HeldRecord, LEDGERS, LedgerRecord, NAMESPACES, NamespaceRecord, SEGMENTS},
     store::{self, Expect, Revision, Store, Txn},
@@ -109,6 +109,11 @@ impl Book {
     /// The policy of deployments that name none.
     pub(super) fn policy(&self, namespace: &Namespace) -> Option<&InstanceName> {
         self.limits.get(namespace).and_then(|(r, _)| r.manifest.spec.policy.as_ref())
+    }
+
+    /// Who has to agree to changes there. None: it does not say.
+    pub(super) fn approval(&self, namespace: &Namespace) -> Option<Approval> {
+        self.limits.get(namespace).and_then(|(r, _)| r.manifest.spec.approval)
     }
 
     pub(super) fn limited(&self) -> Vec<Namespace> {

@@ -126,8 +126,12 @@ impl Shared {
         let mut told = Vec::new();
         let mut records = self.records(work, &desired, &steps);
         // Without a decision what is there stays as it is.
-        let rolled = if failed || work.record.deleting { Rolled::default() } else { self.roll(work, &desired, &mut records) };
+        let mut rolled = if failed || work.record.deleting { Rolled::default() } else { self.roll(work, &desired, &mut records) };
         self.hedge(work, &desired, &mut records, &mut told);
+        if work.record.adopt.is_some() && !failed {
+            // It has been taken over with this intent.
+            rolled.deployment.get_or_insert_with(|| (*work.record).clone()).adopt = None;
+        }
         let changed: Vec<&AllocationRecord> = records.iter().filter(|r| differs(r, &work.all)).collect();
 
         let changed_nothing = changed.is_empty() && rolled.deployment.is_none();

@@ -61,6 +61,20 @@ pub struct Spec {
     /// The policy instance of deployments that name none. Default: the daemon's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<InstanceName>,
+    /// Whether deployments change through approved plans only. Default: the daemon's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+}
+
+/// Who has to agree before a deployment changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Approval {
+    /// Nobody: manifests are applied as they come.
+    #[default]
+    None,
+    /// Somebody other than the author of its stored plan.
+    Required,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
