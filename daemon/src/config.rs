@@ -36,6 +36,7 @@ pub struct Config {
     pub calls: Calls,
     pub reload: Reload,
     pub plans: Plans,
+    pub replacement: Replacement,
     pub keep: Keep,
     pub api: Api,
     pub tls: Tls,
@@ -125,6 +126,16 @@ pub struct Plans {
     pub approval: Approval,
     /// How long a plan can be applied, unless its author says otherwise.
     pub expiry: Millis,
+}
+
+/// Moving what has opted in to where it costs less.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Replacement {
+    /// Between two looks at the prices of what runs.
+    pub interval: Millis,
+    /// The most replicas of one namespace that move within an hour.
+    pub max_moves: u32,
 }
 
 /// How much of the past is kept.
@@ -239,6 +250,7 @@ impl Config {
                 changes: 10_000,
             },
             plans: Plans { approval: Approval::None, expiry: Millis::from_secs(24 * 3600) },
+            replacement: Replacement { interval: Millis::from_secs(60), max_moves: 20 },
             api: Api {
                 max_body: Bytes(4 << 20),
                 body_timeout: Millis::from_secs(10),
@@ -288,6 +300,8 @@ impl Config {
             ("reload.rescan", self.reload.rescan.0),
             ("reload.max-size", self.reload.max_size.0),
             ("plans.expiry", self.plans.expiry.0),
+            ("replacement.interval", self.replacement.interval.0),
+            ("replacement.max-moves", u64::from(self.replacement.max_moves)),
             ("keep.events", u64::from(self.keep.events)),
             ("keep.decisions", u64::from(self.keep.decisions)),
             ("keep.revisions", u64::from(self.keep.revisions)),

@@ -22,6 +22,7 @@ mod preempt;
 mod reconcile;
 mod records;
 mod render;
+mod replace;
 mod revisions;
 mod rollout;
 mod scale;
@@ -127,6 +128,10 @@ pub struct Options {
     pub approval: Approval,
     /// How long a stored plan can be applied, unless its author says otherwise.
     pub plan_expiry: Millis,
+    /// Between two looks at whether what runs would cost less elsewhere.
+    pub replacement_interval: Millis,
+    /// The most replicas of a namespace that move for that within an hour.
+    pub replacement_max_moves: u32,
     pub keep_decisions: usize,
     /// How long the inputs of decisions are kept, and how much of them: bytes, as packed.
     pub keep_inputs_age: Millis,
@@ -248,6 +253,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     shared.tasks.spawn(shared.clone().account());
     shared.tasks.spawn(shared.clone().check_degraded());
     shared.tasks.spawn(shared.clone().sweep());
+    shared.tasks.spawn(shared.clone().follow_prices());
     Ok(Controller { shared })
 }
 

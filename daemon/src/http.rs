@@ -24,6 +24,7 @@ mod openapi;
 mod plans;
 mod plugins;
 mod regions;
+mod replacements;
 mod replay;
 mod request_id;
 mod revisions;
@@ -138,6 +139,7 @@ fn routes() -> ApiRouter<App> {
         )
         .api_route("/v1/offers", get_with(offers::list, offers::docs))
         .api_route("/v1/regions", get_with(regions::list, regions::docs))
+        .api_route("/v1/replacements", get_with(replacements::list, replacements::docs))
         .api_route("/v1/assessments", post_with(assessments::create, assessments::docs))
         .api_route("/v1/decisions", get_with(decisions::list, decisions::list_docs))
         .api_route("/v1/decisions/{id}", get_with(decisions::get, decisions::get_docs))

@@ -249,6 +249,8 @@ pub fn controller_options(config: &Config) -> controller::Options {
         sweep_grace: config.controller.sweep_grace,
         approval: config.plans.approval,
         plan_expiry: config.plans.expiry,
+        replacement_interval: config.replacement.interval,
+        replacement_max_moves: config.replacement.max_moves,
         keep_decisions: config.keep.decisions as usize,
         keep_inputs_age: config.keep.decision_inputs_age,
         keep_inputs_size: config.keep.decision_inputs_size,

@@ -17,6 +17,7 @@ mod identity;
 mod jobs;
 mod plans;
 mod reload;
+mod replacement;
 mod resilience;
 mod restart;
 mod rollout;

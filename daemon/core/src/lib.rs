@@ -22,6 +22,7 @@ pub mod plan;
 pub mod plugin;
 pub mod preempt;
 pub mod record;
+pub mod replacement;
 pub mod replay;
 pub mod retry;
 pub mod rollout;

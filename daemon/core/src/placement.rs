@@ -1,8 +1,8 @@
 //! Placement: hard constraints make candidates, one policy call chooses among them, and the answer is checked before it counts.
 //! Pure: no clock, no I/O. The policy itself is a plugin behind `plugin::Policy`.
 
-mod builtin;
 mod bound;
+mod builtin;
 mod candidates;
 mod reasons;
 pub mod recorded;
@@ -19,8 +19,8 @@ use crate::{
     workload::{Labels, Resources},
 };
 
-pub use builtin::{BuiltIn, by_cost};
 pub use bound::{BoundSource, Certificate, certify};
+pub use builtin::{BuiltIn, by_cost};
 pub use candidates::{Exclusion, Need, RankBy, Requires, Table, Want, build};
 pub use reasons::reason;
 pub use recorded::Recorded;

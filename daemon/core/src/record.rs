@@ -9,6 +9,7 @@ use crate::{
     manifest::{Manifest, Target, namespace},
     names::{AllocationId, DecisionId, DeploymentName, Digest, InstallationId, InstanceName, Namespace, TaskName},
     plan::stored::Adoption,
+    replacement::Moved,
     rollout::{Drain, Mark, Rollout},
     scaling::TaskScale,
     shadow::Tally,
@@ -103,6 +104,9 @@ pub struct DeploymentRecord {
     /// Places that have been decided elsewhere, to be taken over by the next step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopt: Option<Adoption>,
+    /// Replicas that moved to where they cost less, within the last hour.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<Moved>,
 }
 
 /// A revision's manifest. It never changes; what became of it is in its mark.

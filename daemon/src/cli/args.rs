@@ -139,6 +139,9 @@ pub enum Command {
     },
     /// List every provider's regions: how they have been doing, and which are left alone for now
     Regions,
+    /// Moving to where it costs less
+    #[command(subcommand)]
+    Replacement(Replacement),
     /// Show what every cloud would cost for a manifest, and how it performs
     Assess {
         #[command(flatten)]
@@ -411,6 +414,12 @@ pub enum Audit {
     },
     /// Print the whole log as JSON lines that can be checked without the daemon
     Export,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Replacement {
+    /// Show what would move to where it costs less by now, and why the rest stays
+    Report,
 }
 
 #[derive(Debug, Subcommand)]

@@ -15,6 +15,7 @@ mod plan;
 mod plans;
 mod plugins;
 mod regions;
+mod replacement;
 mod revisions;
 mod scale;
 mod shadows;
@@ -62,6 +63,7 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
         Command::Audit(args) => return audit::run(context, args).await,
         Command::Backup { file } => backup::make(context, &file).await?,
         Command::Offers { provider } => offers::list(context, provider).await?,
+        Command::Replacement(super::args::Replacement::Report) => replacement::report(context).await?,
         Command::Regions => regions::list(context).await?,
         Command::Assess { files } => offers::assess(context, files).await?,
         Command::Decisions { deployment, limit } => decisions::list(context, deployment, limit).await?,

@@ -11,6 +11,7 @@ pub mod plan;
 pub mod plans;
 pub mod plugin;
 pub mod regions;
+pub mod replacement;
 pub mod revision;
 pub mod shadow;
 pub mod stream;

@@ -102,6 +102,7 @@ impl Handle {
                         rollout: None,
                         revisions: Vec::new(),
                         adopt: None,
+                        moves: Vec::new(),
                     };
                     (record, Expect::Absent { key: key.path() }, Outcome::Created, "DeploymentCreated")
                 }
@@ -242,6 +243,7 @@ impl Handle {
             rollout: None,
             revisions: Vec::new(),
             adopt: None,
+            moves: entry.map(|e| e.record.moves.clone()).unwrap_or_default(),
         };
         let resolved = Arc::new(scaling::resolve(&record));
         let revision = entry.map(|e| e.revision).unwrap_or_default();
@@ -466,6 +468,10 @@ fn within(mut decision: DecisionView, scope: &Scope) -> Option<DecisionView> {
         return Some(decision);
     }
     decision.tasks.retain(|t| scope.admits(&t.namespace));
+    // What the batch costs in all may tell of others.
+    if decision.tasks.len() < decision.batch as usize {
+        (decision.lower_bound, decision.certificate) = (None, None);
+    }
     (!decision.tasks.is_empty()).then_some(decision)
 }
 

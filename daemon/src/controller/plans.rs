@@ -17,7 +17,7 @@ use tradewind_core::{
     record::DeploymentKey,
     store::{self, Expect, Revision, Txn},
     units::{Bytes, Instant, MilliCpu, Millis},
-    view::{Accepted, Event, PlanDiff, PlanStatus, PlanSummary, ProviderFailure, Severity, StoredPlanView},
+    view::{Accepted, DecisionView, Event, PlanDiff, PlanStatus, PlanSummary, ProviderFailure, Severity, StoredPlanView},
 };
 
 use super::{
@@ -94,7 +94,8 @@ impl Handle {
             applied: None,
             manifest: work.record.manifest.clone(),
             basis: basis(&work, &outcome.desired, &snapshot, &table, view.policy.clone()),
-            adoption: Adoption::of(&outcome.desired, outcome.decision),
+            // A plan outlives the inputs of its decision.
+            adoption: Adoption::of(&outcome.desired, outcome.decision.map(|d| DecisionView { inputs: None, ..d })),
             plan: view,
         };
         let path = PlanRecord::path(&work.key.namespace, &record.id);

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Every route of the API: method and path. What is added to the router is added here.
-const ROUTES: [(&str, &str); 63] = [
+const ROUTES: [(&str, &str); 64] = [
     ("get", "/v1/deployments"),
     ("get", "/v1/deployments/{name}"),
     ("put", "/v1/deployments/{name}"),
@@ -39,6 +39,7 @@ const ROUTES: [(&str, &str); 63] = [
     ("get", "/v1/namespaces/{name}"),
     ("put", "/v1/namespaces/{name}"),
     ("delete", "/v1/namespaces/{name}"),
+    ("get", "/v1/replacements"),
     ("get", "/v1/offers"),
     ("post", "/v1/assessments"),
     ("get", "/v1/decisions"),
