@@ -195,7 +195,7 @@ impl DecisionId {
 
 impl PlanId {
     pub fn new(ulid: ulid::Ulid) -> Self {
-        Self(format!("p-{}", ulid.to_string().to_lowercase()))
+        Self(format!("p-{}", ulid.to_string().to_lowercase()).into())
     }
 }
 
