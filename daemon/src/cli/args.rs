@@ -241,6 +241,9 @@ pub struct Plan {
     /// Store the plan, under this name or a drawn one, so that others can see and approve it
     #[arg(long, value_name = "NAME", num_args = 0..=1)]
     pub out: Option<Option<String>>,
+    /// Plan to delete the deployments that the manifests name
+    #[arg(long, requires = "out")]
+    pub delete: bool,
     /// How long the stored plan can be applied, such as 2h. Default: the setting `plans.expiry`
     #[arg(long, value_name = "DURATION", requires = "out")]
     pub expires: Option<Millis>,

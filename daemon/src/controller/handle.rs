@@ -26,7 +26,7 @@ use super::{
     decide::{Outcome as Decided, Work},
     hedge,
     journal::{decode, event},
-    lock, render,
+    lock, plans, render,
     revisions::{Why, revise},
     state::Entry,
 };
@@ -36,7 +36,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How often what is kept is brought down to its limit.
 const TIDY: Duration = Duration::from_secs(60);
 
-fn key_of(manifest: &Manifest) -> DeploymentKey {
+pub(super) fn key_of(manifest: &Manifest) -> DeploymentKey {
     DeploymentKey { namespace: manifest.metadata.namespace.clone(), name: manifest.metadata.name.clone() }
 }
 
@@ -64,7 +64,11 @@ impl Handle {
     /// `Generation`, `Deleting`, `Plan` where only approved plans change something, or the state can't be written. Nothing has been
     /// changed then.
     pub async fn put(&self, actor: &Actor, manifest: Manifest, if_generation: Option<u64>) -> Result<Accepted, Error> {
-        self.may_put(&manifest)?;
+        let key = key_of(&manifest);
+        let same = lock(&self.shared.world).deployments.get(&key).is_some_and(|e| e.record.manifest == manifest);
+        if !same {
+            self.may_change(&key.namespace, plans::TO_PUT)?;
+        }
         self.write_manifest(actor, manifest, if_generation, Why::put()).await
     }
 
@@ -125,7 +129,7 @@ impl Handle {
     /// Begins the removal of everything that belongs to the deployment.
     ///
     /// # Errors
-    /// `NotFound`, `Generation`, or the state can't be written.
+    /// `NotFound`, `Generation`, `Plan` where only approved plans change something, or the state can't be written.
     pub async fn delete(
         &self,
         actor: &Actor,
@@ -134,21 +138,37 @@ impl Handle {
         if_generation: Option<u64>,
     ) -> Result<Accepted, Error> {
         let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
+        let stands = lock(&self.shared.world).deployments.get(&key).is_some_and(|e| !e.record.deleting);
+        if stands {
+            self.may_change(namespace, plans::TO_DELETE)?;
+        }
+        self.remove(actor, &key, if_generation, Txn::new()).await
+    }
+
+    /// `also`: what is to be stored with it.
+    pub(super) async fn remove(
+        &self,
+        actor: &Actor,
+        key: &DeploymentKey,
+        if_generation: Option<u64>,
+        also: Txn,
+    ) -> Result<Accepted, Error> {
         loop {
-            let before = lock(&self.shared.world).deployments.get(&key).map(|e| (e.record.clone(), e.revision));
-            let Some((record, revision)) = before else { return Err(not_found(&key)) };
-            check_generation(&key, if_generation, record.generation)?;
+            let before = lock(&self.shared.world).deployments.get(key).map(|e| (e.record.clone(), e.revision));
+            let Some((record, revision)) = before else { return Err(not_found(key)) };
+            check_generation(key, if_generation, record.generation)?;
             let generation = record.generation;
-            let accepted = Accepted { namespace: namespace.clone(), name: name.clone(), generation, outcome: Outcome::Deleting };
+            let accepted =
+                Accepted { namespace: key.namespace.clone(), name: key.name.clone(), generation, outcome: Outcome::Deleting };
             if record.deleting {
                 return Ok(accepted);
             }
             let before = record;
             let record = DeploymentRecord { deleting: true, updated_at: self.shared.clock.now(), ..(*before).clone() };
             let expect = Expect::AtRevision { key: key.path(), revision };
-            let told = event(Severity::Info, "DeploymentDeleting", actor, &key, format!("generation {generation}"));
-            match self.write(&key, Some(&before), record, Txn::new().expect(expect), told).await {
-                Err(Error::Store(store::Error::Conflict { .. })) => {}
+            let told = event(Severity::Info, "DeploymentDeleting", actor, key, format!("generation {generation}"));
+            match self.write(key, Some(&before), record, also.clone().expect(expect), told).await {
+                Err(Error::Store(store::Error::Conflict { key: at })) if at == key.path() => {}
                 Err(error) => return Err(error),
                 Ok(_) => return Ok(accepted),
             }
@@ -262,8 +282,12 @@ impl Handle {
 
     /// What would be decided about a work, and how that looks.
     pub(super) async fn draft(&self, snapshot: &Snapshot, work: &Work) -> Result<(Decided, PlanView), Error> {
-        let (mut outcomes, _) = self.shared.decide(snapshot, std::slice::from_ref(work)).await;
-        let outcome = outcomes.pop().unwrap_or_default();
+        // What goes needs no decision.
+        let outcome = if work.record.deleting {
+            Decided::default()
+        } else {
+            self.shared.decide(snapshot, std::slice::from_ref(work)).await.0.pop().unwrap_or_default()
+        };
         if let Some(failure) = outcome.failure {
             return Err(Error::Plugin(failure));
         }

@@ -1,7 +1,7 @@
 //! Stored plans: a dry run that is kept with what it was made from, shown to others, approved by somebody else, and carried out as it is or
 //! not at all. The places of an applied plan go into the deployment's record, from which the next step takes them over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tradewind_core::{
     budget::Verdict,
@@ -14,16 +14,17 @@ use tradewind_core::{
         stored::{Adds, Adoption, Applied, Basis, PLANS, PlanRecord, Present, Quote, Review, Running},
     },
     plugin::Snapshot,
-    record::DeploymentKey,
+    record::{DeploymentKey, DeploymentRecord},
     store::{self, Expect, Revision, Txn},
     units::{Bytes, Instant, MilliCpu, Millis},
-    view::{Accepted, DecisionView, Event, PlanDiff, PlanStatus, PlanSummary, ProviderFailure, Severity, StoredPlanView},
+    view::{Accepted, Event, PlanDiff, PlanStatus, PlanSummary, ProviderFailure, Severity, StoredPlanView},
 };
 
 use super::{
     Handle, Shared,
     budget::Chosen,
     decide::Work,
+    handle::{key_of, not_found},
     journal::{decode, encode, event},
     lock,
     revisions::{Why, compare},
@@ -31,6 +32,12 @@ use super::{
 
 /// How long plans that can't be applied any more stay readable.
 const KEPT: Millis = Millis(30 * 24 * 3_600_000);
+
+/// How the plan is stored that changes by hand need where approval is required.
+pub(super) const TO_PUT: &str = "`tradewind plan -f FILE --out NAME` stores a plan";
+pub(super) const TO_SCALE: &str = "with the number changed in its manifest, `tradewind plan -f FILE --out NAME` stores a plan";
+pub(super) const TO_RETURN: &str = "with the earlier manifest, `tradewind plan -f FILE --out NAME` stores a plan";
+pub(super) const TO_DELETE: &str = "`tradewind plan -f FILE --delete --out NAME` stores a plan";
 
 /// Why something about a plan is refused.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +54,9 @@ pub enum Error {
     Status { id: PlanId, status: PlanStatus, action: &'static str },
     #[error("plan \"{id}\" needs an approval: namespace \"{namespace}\" requires it")]
     Unapproved { id: PlanId, namespace: Namespace },
+    /// `way`: how such a plan is stored.
     #[error("deployments of namespace \"{namespace}\" change through approved plans only")]
-    ApprovalRequired { namespace: Namespace },
+    ApprovalRequired { namespace: Namespace, way: &'static str },
     #[error("plan \"{id}\" does not hold any more: {}", moved.join("; "))]
     Moved { id: PlanId, moved: Vec<String> },
 }
@@ -57,6 +65,8 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Draft {
     pub manifest: Manifest,
+    /// Its deployment is to be deleted; the manifest only names it.
+    pub deletes: bool,
     /// None: it is drawn.
     pub id: Option<PlanId>,
     /// None: as the daemon is set.
@@ -64,19 +74,20 @@ pub struct Draft {
 }
 
 impl Handle {
-    /// Plans what the manifest would lead to with quotes asked for anew, and stores it.
+    /// Plans what the manifest would lead to with quotes asked for anew, and stores it with what its decision was made from.
     ///
     /// # Errors
-    /// `Plugin` when nothing can be decided, `Plan` when a task would have no place or the name is taken.
+    /// `Plugin` when nothing can be decided, `Plan` when a task would have no place or the name is taken, `NotFound` when there is nothing
+    /// to delete.
     pub async fn store_plan(&self, actor: &Actor, draft: Draft) -> Result<StoredPlanView, super::Error> {
-        let Draft { manifest, id, expires_in } = draft;
+        let Draft { manifest, deletes, id, expires_in } = draft;
         let expires_in = expires_in.unwrap_or(self.shared.options.plan_expiry);
         if expires_in.0 == 0 {
             return Err(Error::Stillborn.into());
         }
         let snapshot = self.shared.plugins.snapshot();
         self.shared.forget_quotes(&snapshot);
-        let work = self.work(manifest);
+        let work = if deletes { self.going(&manifest)? } else { self.work(manifest) };
         let (outcome, view) = self.draft(&snapshot, &work).await?;
         if !view.unplaced.is_empty() {
             let missing = view.unplaced.iter().map(|u| format!("{} of {}: {}", u.replicas, u.task, u.reason));
@@ -90,18 +101,18 @@ impl Handle {
             author: actor.clone(),
             created_at: now,
             expires_at: now.plus(expires_in),
+            deletes,
             review: None,
             applied: None,
             manifest: work.record.manifest.clone(),
             basis: basis(&work, &outcome.desired, &snapshot, &table, view.policy.clone()),
-            // A plan outlives the inputs of its decision.
-            adoption: Adoption::of(&outcome.desired, outcome.decision.map(|d| DecisionView { inputs: None, ..d })),
+            adoption: Adoption::of(&outcome.desired, outcome.decision),
             plan: view,
         };
         let path = PlanRecord::path(&work.key.namespace, &record.id);
         let txn = Txn::new().expect(Expect::Absent { key: path.clone() }).put(path, encode(&record)?);
         let told = plan_event(&record, "PlanCreated", actor, "").changing(None, Some(&facts(&record, now)));
-        match self.shared.store.commit(self.shared.tell(txn, told)?).await {
+        match self.shared.commit_with(self.shared.tell(txn, told)?, outcome.inputs.as_ref()).await {
             Err(store::Error::Conflict { .. }) => Err(Error::Exists { id: record.id }.into()),
             Err(error) => Err(error.into()),
             Ok(_) => Ok(self.shared.plan_view(record)),
@@ -191,13 +202,18 @@ impl Handle {
             self.shared.note(Event { severity: Severity::Warning, ..told }).await;
             return Err(Error::Moved { id: id.clone(), moved }.into());
         }
-        let generation = before.basis.generation + 1;
+        let generation = before.basis.generation + u64::from(!before.deletes);
         let record = PlanRecord { applied: Some(Applied { by: actor.clone(), at: now, generation }), ..before.clone() };
-        let told = plan_event(&record, "PlanApplied", actor, &format!("generation {generation}"));
+        let what = if before.deletes { "its deployment is deleted".to_owned() } else { format!("generation {generation}") };
+        let told = plan_event(&record, "PlanApplied", actor, &what);
         let told = told.changing(Some(&facts(&before, now)), Some(&facts(&record, now)));
         let path = PlanRecord::path(namespace, id);
         let txn = Txn::new().expect(Expect::AtRevision { key: path.clone(), revision }).put(path, encode(&record)?);
-        let why = Why { reason: format!("plan {id}"), plan: Some((self.shared.tell(txn, told)?, before.adoption)), ..Why::put() };
+        let txn = self.shared.tell(txn, told)?;
+        if before.deletes {
+            return self.remove(actor, &key_of(&before.manifest), Some(before.basis.generation), txn).await;
+        }
+        let why = Why { reason: format!("plan {id}"), plan: Some((txn, before.adoption)), ..Why::put() };
         self.write_manifest(actor, before.manifest, Some(before.basis.generation), why).await
     }
 
@@ -212,15 +228,26 @@ impl Handle {
         Ok(self.shared.plan_view(record))
     }
 
-    /// Whether a manifest may be written as it is, without a plan.
-    pub(super) fn may_put(&self, manifest: &Manifest) -> Result<(), super::Error> {
-        let (namespace, name) = (manifest.metadata.namespace.clone(), manifest.metadata.name.clone());
-        if self.shared.approval(&namespace) == Approval::None {
-            return Ok(());
+    /// Whether a deployment may be changed by hand without a plan. `way`: how the plan would be stored.
+    ///
+    /// # Errors
+    /// `Plan` where approval is required.
+    pub(super) fn may_change(&self, namespace: &Namespace, way: &'static str) -> Result<(), super::Error> {
+        match self.shared.approval(namespace) {
+            Approval::None => Ok(()),
+            Approval::Required => Err(Error::ApprovalRequired { namespace: namespace.clone(), way }.into()),
         }
-        let key = DeploymentKey { namespace, name };
-        let same = lock(&self.shared.world).deployments.get(&key).is_some_and(|e| e.record.manifest == *manifest);
-        if same { Ok(()) } else { Err(Error::ApprovalRequired { namespace: key.namespace }.into()) }
+    }
+
+    /// A deployment of which nothing is wanted any more.
+    fn going(&self, manifest: &Manifest) -> Result<Work, super::Error> {
+        let key = key_of(manifest);
+        let world = lock(&self.shared.world);
+        let entry = world.deployments.get(&key).ok_or_else(|| not_found(&key))?;
+        // The basis is what it has, as for a new manifest.
+        let record = DeploymentRecord { deleting: true, generation: entry.record.generation + 1, ..(*entry.record).clone() };
+        let all = entry.actual();
+        Ok(Work { key, record: record.into(), revision: entry.revision, resolved: Vec::new().into(), actual: all.clone(), all })
     }
 
     async fn found_plan(&self, namespace: &Namespace, id: &PlanId) -> Result<(PlanRecord, Revision), super::Error> {
@@ -234,7 +261,10 @@ impl Handle {
         let snapshot = self.shared.plugins.snapshot();
         self.shared.forget_quotes(&snapshot);
         let (table, failures) = self.shared.assess(&snapshot).await;
-        let work = self.work(record.manifest.clone());
+        let work = match record.deletes.then(|| self.going(&record.manifest)) {
+            Some(Ok(work)) => work,
+            _ => self.work(record.manifest.clone()),
+        };
         let present = present(&work, &snapshot, &table, failures);
         let mut moved = record.basis.moved(&present);
         moved.extend(closed(record, &work, &table, &moved));
@@ -269,6 +299,7 @@ impl Shared {
             id: record.id.clone(),
             namespace: metadata.namespace.clone(),
             deployment: metadata.name.clone(),
+            deletes: record.deletes,
             status: record.status(self.clock.now()),
             approval_required: self.approval(&metadata.namespace) == Approval::Required,
             author: record.author.clone(),
@@ -313,6 +344,18 @@ impl Shared {
         refused.collect()
     }
 
+    /// Names of the inputs of decisions that plans can still lead to.
+    pub(super) async fn planned_inputs(&self, now: Instant) -> Result<BTreeSet<String>, store::Error> {
+        let mut planned = BTreeSet::new();
+        for stored in self.store.list(PLANS).await?.records {
+            let record: PlanRecord = decode(&stored)?;
+            let open = matches!(record.status(now), PlanStatus::Pending | PlanStatus::Approved);
+            let inputs = record.adoption.decision.and_then(|d| d.inputs).filter(|_| open);
+            planned.extend(inputs.map(|id| id.to_string()));
+        }
+        Ok(planned)
+    }
+
     /// Removes plans that have been of no use for long.
     pub(super) async fn forget_plans(&self) {
         let old = async {
@@ -354,7 +397,7 @@ fn basis(work: &Work, desired: &[Desired], snapshot: &Snapshot, table: &Table, p
         let placed = table.offers().iter().find(|p| p.provider.as_str() == provider && *p.offer.id == *offer)?;
         Some(Quote::new(placed, adds))
     };
-    let used: std::collections::BTreeSet<_> = desired.iter().flat_map(|d| &d.placements).map(|p| &p.provider).collect();
+    let used: BTreeSet<_> = desired.iter().flat_map(|d| &d.placements).map(|p| &p.provider).collect();
     let stored = work.record.generation.saturating_sub(1);
     Basis {
         generation: stored,
@@ -399,8 +442,9 @@ fn closed(record: &PlanRecord, work: &Work, table: &Table, known: &[String]) -> 
 
 /// What two plans are compared by.
 fn tree(record: &PlanRecord) -> serde_json::Value {
-    let PlanRecord { manifest, basis, plan, .. } = record;
+    let PlanRecord { manifest, deletes, basis, plan, .. } = record;
     serde_json::json!({
+        "deletes": deletes,
         "manifest": manifest, "generation": basis.generation, "policy": basis.policy, "providers": basis.providers, "quotes": basis.quotes,
         "changes": plan.changes, "hourlyBefore": plan.hourly_before, "hourlyAfter": plan.hourly_after, "estimatedCost": plan.estimated_cost,
         "certificate": plan.certificate,
@@ -410,7 +454,7 @@ fn tree(record: &PlanRecord) -> serde_json::Value {
 /// What an event shows of a plan.
 fn facts(record: &PlanRecord, now: Instant) -> impl serde::Serialize + use<> {
     serde_json::json!({
-        "plan": record.id, "status": record.status(now), "author": record.author, "expiresAt": record.expires_at,
+        "plan": record.id, "deletes": record.deletes, "status": record.status(now), "author": record.author, "expiresAt": record.expires_at,
         "hourlyAfter": record.plan.hourly_after, "review": record.review, "applied": record.applied,
     })
 }

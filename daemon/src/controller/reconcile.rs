@@ -186,15 +186,9 @@ impl Shared {
             }
         }
         let decided = !changed_nothing && decision.is_some();
-        let revision = match inputs.as_ref().filter(|_| decided) {
-            _ if txn.writes.is_empty() => None,
-            None => Some(self.store.commit(txn).await?),
-            Some(inputs) => {
-                let (txn, storing) = inputs.join(txn).await?;
-                let revision = self.store.commit(txn).await?;
-                storing.done();
-                Some(revision)
-            }
+        let revision = match txn.writes.is_empty() {
+            true => None,
+            false => Some(self.commit_with(txn, inputs.as_ref().filter(|_| decided)).await?),
         };
 
         let mut world = lock(&self.world);

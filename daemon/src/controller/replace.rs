@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tradewind_core::{
     cost::Terms,
-    manifest::Resolved,
+    manifest::{ReplacementSpec, Resolved},
     names::Namespace,
     placement::Table,
     plan::{
@@ -49,7 +49,7 @@ impl Handle {
     /// What would move by the quotes of now, and why the rest stays. Changes nothing.
     pub async fn replacements(&self) -> ReplacementsView {
         let snapshot = self.shared.plugins.snapshot();
-        let survey = self.shared.survey(&snapshot, |_| true).await;
+        let survey = self.shared.survey(&snapshot, |_, _| true).await;
         ReplacementsView { at: self.shared.clock.now(), services: survey.candidates.into_iter().map(|c| c.view).collect() }
     }
 }
@@ -63,7 +63,7 @@ impl Shared {
                 () = tokio::time::sleep(self.options.replacement_interval.std()) => {}
             }
             let snapshot = self.plugins.snapshot();
-            let survey = self.survey(&snapshot, |record| record.manifest.spec.replacement.is_some()).await;
+            let survey = self.survey(&snapshot, |key, record| self.rule_of(key, record).is_some()).await;
             // One service of a deployment at a time: the others' turn comes when it has moved.
             let mut moved = std::collections::BTreeSet::new();
             for candidate in survey.candidates.iter().filter(|c| c.view.moves) {
@@ -82,8 +82,15 @@ impl Shared {
         }
     }
 
+    /// When a deployment's services move: as it says itself, else as its namespace does. None: never.
+    fn rule_of(&self, key: &DeploymentKey, record: &DeploymentRecord) -> Option<Rule> {
+        let own = record.manifest.spec.replacement.as_ref().map(ReplacementSpec::rule);
+        let of_namespace = || lock(&self.namespaces).replacement(&key.namespace).map(ReplacementSpec::rule);
+        own.or_else(of_namespace).filter(|rule| rule.max_moves > 0)
+    }
+
     /// Has the policy place everything that is settled and wanted as if it ran nowhere, and weighs the difference.
-    async fn survey(self: &Arc<Self>, snapshot: &Snapshot, wanted: impl Fn(&DeploymentRecord) -> bool) -> Survey {
+    async fn survey(self: &Arc<Self>, snapshot: &Snapshot, wanted: impl Fn(&DeploymentKey, &DeploymentRecord) -> bool) -> Survey {
         let mut works: Vec<Work> = Vec::new();
         let mut lately: BTreeMap<Namespace, u32> = BTreeMap::new();
         let now = self.clock.now();
@@ -91,12 +98,13 @@ impl Shared {
             let world = lock(&self.world);
             for (key, entry) in &world.deployments {
                 *lately.entry(key.namespace.clone()).or_default() += replacement::lately(&entry.record.moves, now);
-                if wanted(&entry.record) && is_settled(entry) {
+                if is_settled(entry) {
                     let (record, revision, resolved, all) = (entry.record.clone(), entry.revision, entry.resolved.clone(), entry.actual());
                     works.push(Work { key: key.clone(), record, revision, resolved, actual: Vec::new(), all });
                 }
             }
         }
+        works.retain(|w| wanted(&w.key, &w.record));
         if works.is_empty() {
             return Survey { works, outcomes: Vec::new(), candidates: Vec::new() };
         }
@@ -125,8 +133,8 @@ impl Shared {
         lately_in_namespace: u32,
         now: Instant,
     ) -> Candidate {
-        let spec = work.record.manifest.spec.replacement.as_ref();
-        let rule = spec.map_or_else(Rule::default, |s| s.rule());
+        let asked = self.rule_of(&work.key, &work.record);
+        let rule = asked.unwrap_or_default();
         let here = plan::current(task, &work.all);
         let desired = outcome.desired.iter().find(|d| d.task == task.name && d.target == task.target);
         let there = desired.map(|d| d.placements.clone()).unwrap_or_default();
@@ -144,7 +152,7 @@ impl Shared {
             lately_in_namespace,
         };
         let judged = match () {
-            () if spec.is_none() => Err("it has not opted in (spec.replacement)".to_owned()),
+            () if asked.is_none() => Err("it has not opted in (spec.replacement)".to_owned()),
             () if outcome.failure.is_some() => Err("the policy could not decide".to_owned()),
             () if there.iter().map(|p| p.replicas).sum::<u32>() < task.replicas => {
                 Err("there is not room for all of its replicas elsewhere".to_owned())
@@ -219,15 +227,7 @@ impl Shared {
         if let Some(decision) = record.adopt.as_ref().and_then(|a| a.decision.as_ref()) {
             txn = Self::put_decision(txn, decision)?;
         }
-        let revision = match &outcome.inputs {
-            None => self.store.commit(txn).await?,
-            Some(inputs) => {
-                let (txn, storing) = inputs.join(txn).await?;
-                let revision = self.store.commit(txn).await?;
-                storing.done();
-                revision
-            }
-        };
+        let revision = self.commit_with(txn, outcome.inputs.as_ref()).await?;
         self.show_advanced(&work.key, record, revision);
         Ok(())
     }

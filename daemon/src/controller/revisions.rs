@@ -14,7 +14,7 @@ use tradewind_core::{
     view::{Accepted, FieldChange, Outcome as Written, RevisionDiff, RevisionView},
 };
 
-use super::{Error, Handle, handle, journal, lock};
+use super::{Error, Handle, handle, journal, lock, plans};
 
 impl Handle {
     /// The kept revisions of a deployment, newest first.
@@ -60,6 +60,7 @@ impl Handle {
         if_generation: Option<u64>,
     ) -> Result<Accepted, Error> {
         let (key, _) = self.found(namespace, name)?;
+        self.may_change(namespace, plans::TO_RETURN)?;
         self.return_to(actor, &key, to, if_generation, Cause::Rollback, "").await
     }
 

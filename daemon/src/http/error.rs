@@ -248,10 +248,8 @@ fn plan_shape(error: &controller::PlanError) -> Shape {
         P::Own { .. } => {
             Shape::new(StatusCode::FORBIDDEN, Kind::Forbidden).remedy("somebody else with the role approver has to approve it")
         }
-        P::ApprovalRequired { .. } => conflict().remedy(
-            "`tradewind plan -f FILE --out NAME` stores a plan, somebody else says `tradewind plan approve NAME`, then \
-             `tradewind plan apply NAME` carries it out",
-        ),
+        P::ApprovalRequired { way, .. } => conflict()
+            .remedy(format!("{way}, somebody else says `tradewind plan approve NAME`, then `tradewind plan apply NAME` carries it out")),
         P::Exists { .. } => conflict().remedy("choose another name, or delete that plan with `tradewind plan delete NAME`"),
         P::Moved { .. } | P::Status { .. } | P::Incomplete { .. } => conflict().remedy("plan again"),
         P::Unapproved { .. } => conflict().remedy("somebody else has to say `tradewind plan approve NAME`"),

@@ -42,6 +42,9 @@ pub struct ListQuery {
 pub struct CreateQuery {
     /// Its name in its namespace. Default: it is drawn.
     name: Option<PlanId>,
+    /// Plan to delete the deployment that the manifest names.
+    #[serde(default)]
+    delete: bool,
     /// How long it can be applied, such as `2h`. Default: the setting `plans.expiry`.
     expires_in: Option<Millis>,
 }
@@ -78,7 +81,7 @@ pub async fn create(
     Query(query): Query<CreateQuery>,
     ManifestBody(manifest): ManifestBody,
 ) -> Result<Response, Error> {
-    let draft = Draft { manifest, id: query.name, expires_in: query.expires_in };
+    let draft = Draft { manifest, deletes: query.delete, id: query.name, expires_in: query.expires_in };
     let plan = app.controller.store_plan(&caller.actor, draft).await?;
     let location = format!("/v1/plans/{}?namespace={}", plan.summary.id, plan.summary.namespace);
     let location = HeaderValue::try_from(location).map_err(|e| Error::Encode(e.into()))?;

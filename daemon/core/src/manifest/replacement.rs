@@ -8,7 +8,7 @@ use crate::{
     units::{MicroUsd, Millis, Percent},
 };
 
-/// Lets services move when prices have, if that is worth it. Absent: they stay where they are.
+/// Lets services move when prices have, if that is worth it. Absent: as their namespace says, by default they stay where they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReplacementSpec {
@@ -27,7 +27,7 @@ pub struct ReplacementSpec {
     /// How long a service stays where it was placed. Default 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cooldown: Option<Millis>,
-    /// The most replicas of the deployment that move within an hour. Default 10.
+    /// The most replicas of the deployment that move within an hour; 0: none do, whatever the namespace says. Default 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_moves: Option<u32>,
 }

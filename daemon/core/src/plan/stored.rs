@@ -30,6 +30,9 @@ pub struct PlanRecord {
     pub author: Actor,
     pub created_at: Instant,
     pub expires_at: Instant,
+    /// It deletes the deployment; `manifest` is what it had.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deletes: bool,
     /// The last word on it; none: nobody has said anything yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<Review>,

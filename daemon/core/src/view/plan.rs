@@ -49,6 +49,9 @@ pub struct PlanSummary {
     pub id: PlanId,
     pub namespace: Namespace,
     pub deployment: DeploymentName,
+    /// Whether it deletes the deployment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deletes: bool,
     pub status: PlanStatus,
     /// Whether it can't be applied before somebody has approved it.
     pub approval_required: bool,

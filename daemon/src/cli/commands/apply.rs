@@ -39,9 +39,11 @@ pub(super) async fn follow(context: &Context, accepted: &[Accepted], detach: boo
         if context.output.is_for_people() {
             eprintln!("{}", line(one));
         }
-        views.extend(
-            wait::until(context, one.namespace.as_str(), one.name.as_str(), Goal::Running { generation: one.generation }, timeout).await?,
-        );
+        let goal = match one.outcome {
+            Outcome::Deleting => Goal::Gone,
+            _ => Goal::Running { generation: one.generation },
+        };
+        views.extend(wait::until(context, one.namespace.as_str(), one.name.as_str(), goal, timeout).await?);
     }
     context.output.show_all(&views, |_| views.iter().map(render::deployment::outcome).collect::<Vec<_>>().join("\n"))
 }

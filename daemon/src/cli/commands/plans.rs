@@ -46,6 +46,7 @@ pub async fn store(context: &Context, args: Plan) -> Result<(), Error> {
     let name = args.out.flatten();
     let mut query: Vec<(&str, String)> = name.into_iter().map(|name| ("name", name)).collect();
     query.extend(args.expires.map(|expires| ("expiresIn", expires.to_string())));
+    query.extend(args.delete.then(|| ("delete", "true".to_owned())));
     let mut plans: Vec<StoredPlanView> = Vec::new();
     for document in read(&args.files.files)? {
         let file = document.file.clone();

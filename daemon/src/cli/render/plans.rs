@@ -31,7 +31,8 @@ pub fn list(out: &Output, plans: &[PlanSummary]) -> String {
 
 pub fn one(out: &Output, view: &StoredPlanView) -> String {
     let s = &view.summary;
-    let mut parts = vec![format!("plan \"{}\" by {} at {}: {}, expires at {}", s.id, s.author, s.created_at, s.status, s.expires_at)];
+    let what = if s.deletes { "plan to delete, " } else { "plan " };
+    let mut parts = vec![format!("{what}\"{}\" by {} at {}: {}, expires at {}", s.id, s.author, s.created_at, s.status, s.expires_at)];
     if let Some(review) = &view.review {
         let word = if review.approved { "approved" } else { "rejected" };
         let comment = if review.comment.is_empty() { String::new() } else { format!(": {}", review.comment) };
