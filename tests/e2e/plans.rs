@@ -95,6 +95,11 @@ async fn a_plan_is_approved_by_somebody_else_and_refused_when_a_price_moved() ->
     assert_eq!(places(&running), [("east".to_owned(), 2)], "{running:#}");
     let decision = plan["plan"]["reasons"][0]["chosen"][0]["region"].clone();
     assert_eq!(decision, "east");
+    // The decision of then is the decision of now, and can be replayed.
+    let decisions = daemon.get("/v1/decisions?deployment=app").await?;
+    let id = decisions[0]["id"].as_str().context("no decision")?;
+    ensure!(decisions.as_array().is_some_and(|all| all.len() == 1), "{decisions:#}");
+    assert!(daemon.run(&["replay", id])?.contains("identical, bit for bit"));
     let (_, again) = act(&daemon, &author, "first", "apply").await?;
     assert!(again["detail"].as_str().is_some_and(|d| d.contains("is applied")), "{again:#}");
 
@@ -104,6 +109,26 @@ async fn a_plan_is_approved_by_somebody_else_and_refused_when_a_price_moved() ->
     act(&daemon, &approver, "own", "approve").await?;
     let (_, moved) = act(&daemon, &daemon.http, "own", "apply").await?;
     assert!(moved["detail"].as_str().is_some_and(|d| d.contains("the deployment exists by now, at generation 1")), "{moved:#}");
+
+    // Nothing else goes past it either: neither a number, nor an earlier revision, nor the end.
+    let by_hand = [
+        (Method::POST, "/v1/deployments/app/scale", json!({"task": "web", "replicas": 3}), "with the number changed"),
+        (Method::POST, "/v1/deployments/app/rollback", json!({"to": 1}), "with the earlier manifest"),
+        (Method::DELETE, "/v1/deployments/app", json!({}), "--delete --out"),
+    ];
+    for (method, path, body, way) in by_hand {
+        let response = daemon.http.request(method, daemon.url(path)).json(&body).send().await?;
+        let (status, refused) = (response.status(), response.json::<Value>().await?);
+        assert_eq!(status, StatusCode::CONFLICT, "{path}: {refused:#}");
+        assert!(refused["remedy"].as_str().is_some_and(|r| r.contains(way) && r.contains("plan approve")), "{path}: {refused:#}");
+    }
+    let (status, end) = send(&daemon, &author, Method::POST, "/v1/plans?name=end&delete=true", app(2)).await?;
+    assert_eq!((status, &end["deletes"], &end["plan"]["hourlyAfter"]), (StatusCode::CREATED, &json!(true), &json!("0.00")), "{end:#}");
+    act(&daemon, &approver, "end", "approve").await?;
+    let (status, going) = act(&daemon, &author, "end", "apply").await?;
+    assert_eq!((status, &going["outcome"]), (StatusCode::ACCEPTED, &json!("deleting")), "{going:#}");
+    daemon.gone("app").await?;
+    ensure!(cloud.live_of("app").is_empty(), "{:?}", cloud.ledger());
 
     let events = daemon.get("/v1/events?limit=500").await?;
     let by = |reason: &str| events.as_array().into_iter().flatten().find(|e| e["reason"] == reason).map(|e| e["actor"].clone());

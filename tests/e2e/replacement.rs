@@ -83,6 +83,7 @@ async fn a_price_drop_beyond_the_hysteresis_moves_what_serves_without_a_failed_r
     ensure!(begun.len() == 1 && begun[0]["cause"]["kind"] == "decision", "{events:#}");
     let decision = daemon.get(&format!("/v1/decisions/{}", begun[0]["cause"]["id"].as_str().unwrap_or_default())).await?;
     ensure!(decision["tasks"][0]["chosen"][0]["region"] == "west", "{decision:#}");
+    ensure!(daemon.run(&["replay", decision["id"].as_str().unwrap_or_default()])?.contains("identical, bit for bit"));
     ensure!(daemon.run(&["replacement", "report"])?.contains("it is where the policy would place it"));
     Ok(())
 }
@@ -108,5 +109,26 @@ async fn moves_keep_to_the_disruption_budget_and_outlive_a_restart() -> Result<(
     daemon.launch()?;
     report(&daemon, left, "out of budget after a restart", stays(budget)).await?;
     ensure!(cloud.live_of(left).iter().all(|i| i.region == "east"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_namespace_lets_its_services_move_unless_they_say_no() -> Result<()> {
+    let cloud = FixtureCloud::start(Config::default())?;
+    let mut daemon = Daemon::start(&["cheapest", "rest"], &[("cloud", &cloud.instance())])?;
+    watchful(&mut daemon, 20)?;
+    let namespace = "apiVersion: tradewind.dev/v1\nkind: Namespace\nmetadata: {name: default}\nspec: {replacement: {cooldown: 0s}}\n";
+    let request = daemon.http.put(daemon.url("/v1/namespaces/default")).header("content-type", "application/yaml");
+    request.body(namespace).send().await?.error_for_status()?;
+    daemon.put("free", &app("free", "")).await?;
+    daemon.put("bound", &app("bound", "replacement: {maxMoves: 0},")).await?;
+    for name in ["free", "bound"] {
+        daemon.running(name).await?;
+    }
+    cloud.price("west", "small", 20_000);
+    daemon.until("free", "moved", |d| d["places"] == json!(["cloud/west"]) && d["status"] == "running").await?;
+    let bound = report(&daemon, "bound", "opted out", stays("maxMoves: 0")).await?;
+    ensure!(bound["savingPerHour"] == "0.06", "{bound:#}");
+    ensure!(cloud.live_of("bound").iter().all(|i| i.region == "east"));
     Ok(())
 }

@@ -158,8 +158,7 @@ impl Handle {
             let Some((record, revision)) = before else { return Err(not_found(key)) };
             check_generation(key, if_generation, record.generation)?;
             let generation = record.generation;
-            let accepted =
-                Accepted { namespace: key.namespace.clone(), name: key.name.clone(), generation, outcome: Outcome::Deleting };
+            let accepted = Accepted { namespace: key.namespace.clone(), name: key.name.clone(), generation, outcome: Outcome::Deleting };
             if record.deleting {
                 return Ok(accepted);
             }

@@ -152,7 +152,7 @@ impl Shared {
             lately_in_namespace,
         };
         let judged = match () {
-            () if asked.is_none() => Err("it has not opted in (spec.replacement)".to_owned()),
+            () if asked.is_none() => Err("it has not opted in (spec.replacement, and not with maxMoves: 0)".to_owned()),
             () if outcome.failure.is_some() => Err("the policy could not decide".to_owned()),
             () if there.iter().map(|p| p.replicas).sum::<u32>() < task.replicas => {
                 Err("there is not room for all of its replicas elsewhere".to_owned())
