@@ -11,6 +11,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
+    manifest::namespace::Approval,
     names::InstanceName,
     units::{Bytes, Millis},
 };
@@ -34,6 +35,8 @@ pub struct Config {
     pub controller: Controller,
     pub calls: Calls,
     pub reload: Reload,
+    pub plans: Plans,
+    pub replacement: Replacement,
     pub keep: Keep,
     pub api: Api,
     pub tls: Tls,
@@ -113,6 +116,26 @@ pub struct Reload {
     pub rescan: Millis,
     /// The largest component that is read.
     pub max_size: Bytes,
+}
+
+/// Stored plans.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Plans {
+    /// Whether deployments of namespaces that do not say change through approved plans only: `none` or `required`.
+    pub approval: Approval,
+    /// How long a plan can be applied, unless its author says otherwise.
+    pub expiry: Millis,
+}
+
+/// Moving what has opted in to where it costs less.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Replacement {
+    /// Between two looks at the prices of what runs.
+    pub interval: Millis,
+    /// The most replicas of one namespace that move within an hour.
+    pub max_moves: u32,
 }
 
 /// How much of the past is kept.
@@ -226,6 +249,8 @@ impl Config {
                 audit: 500_000,
                 changes: 10_000,
             },
+            plans: Plans { approval: Approval::None, expiry: Millis::from_secs(24 * 3600) },
+            replacement: Replacement { interval: Millis::from_secs(60), max_moves: 20 },
             api: Api {
                 max_body: Bytes(4 << 20),
                 body_timeout: Millis::from_secs(10),
@@ -274,6 +299,9 @@ impl Config {
             ("controller.scale-interval", self.controller.scale_interval.0),
             ("reload.rescan", self.reload.rescan.0),
             ("reload.max-size", self.reload.max_size.0),
+            ("plans.expiry", self.plans.expiry.0),
+            ("replacement.interval", self.replacement.interval.0),
+            ("replacement.max-moves", u64::from(self.replacement.max_moves)),
             ("keep.events", u64::from(self.keep.events)),
             ("keep.decisions", u64::from(self.keep.decisions)),
             ("keep.revisions", u64::from(self.keep.revisions)),

@@ -19,11 +19,13 @@ mod lost;
 mod namespaces;
 mod observe;
 mod offers;
+mod plans;
 mod preempt;
 mod quality;
 mod reconcile;
 mod records;
 mod render;
+mod replace;
 mod revisions;
 mod rollout;
 mod scale;
@@ -43,6 +45,7 @@ use tradewind_core::{
     capability::{Clock, Prober},
     failure::Failure,
     identity::Scope,
+    manifest::namespace::Approval,
     names::{AllocationId, DecisionId, DeploymentName, InstallationId, InstanceName, Namespace, TaskName},
     plugin::Plugins,
     record::{ALLOCATIONS, AllocationRecord, DEPLOYMENTS, DeploymentKey, DeploymentRecord, Stage},
@@ -51,6 +54,7 @@ use tradewind_core::{
     workload::LogQuery,
 };
 
+pub use plans::{Draft, Error as PlanError};
 use state::{Entry, World};
 
 use crate::config::{PolicyFallback, StaleQuotes};
@@ -71,6 +75,8 @@ pub enum Error {
     /// A name in the request that this daemon does not know: the field's path, the message.
     #[error("{message}")]
     Invalid { path: String, message: String },
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     #[error("the plugin call failed")]
     Plugin(#[source] Failure),
     #[error("the state could not be read or written")]
@@ -121,6 +127,14 @@ pub struct Options {
     pub sweep_interval: Millis,
     /// How long after a state was put back from a backup nothing is removed for having no record.
     pub sweep_grace: Millis,
+    /// Who has to agree to changes in namespaces that do not say.
+    pub approval: Approval,
+    /// How long a stored plan can be applied, unless its author says otherwise.
+    pub plan_expiry: Millis,
+    /// Between two looks at whether what runs would cost less elsewhere.
+    pub replacement_interval: Millis,
+    /// The most replicas of a namespace that move for that within an hour.
+    pub replacement_max_moves: u32,
     pub keep_decisions: usize,
     /// How long the inputs of decisions are kept, and how much of them: bytes, as packed.
     pub keep_inputs_age: Millis,
@@ -246,6 +260,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     shared.tasks.spawn(shared.clone().check_degraded());
     shared.tasks.spawn(shared.clone().sweep());
     shared.tasks.spawn(shared.clone().keep_measures());
+    shared.tasks.spawn(shared.clone().follow_prices());
     Ok(Controller { shared })
 }
 

@@ -21,8 +21,10 @@ mod metrics;
 mod namespaces;
 mod offers;
 mod openapi;
+mod plans;
 mod plugins;
 mod regions;
+mod replacements;
 mod replay;
 mod request_id;
 mod revisions;
@@ -55,6 +57,7 @@ use crate::{config::Config, controller, identity, readiness::Readiness};
 
 pub use canary::{Canary, Start as CanaryStart};
 pub use error::Error;
+pub use plans::Comment;
 pub use plugins::{Plugin, Plugins, Rollback};
 pub use revisions::RollbackTo;
 pub use server::{Listener, serve};
@@ -140,9 +143,15 @@ fn routes() -> ApiRouter<App> {
             "/v1/assessments",
             post_with(assessments::create, assessments::docs).merge(get_with(assessments::of_shape, assessments::of_shape_docs)),
         )
+        .api_route("/v1/replacements", get_with(replacements::list, replacements::docs))
         .api_route("/v1/decisions", get_with(decisions::list, decisions::list_docs))
         .api_route("/v1/decisions/{id}", get_with(decisions::get, decisions::get_docs))
         .api_route("/v1/decisions/{id}/replay", post_with(replay::create, replay::docs))
+        .api_route("/v1/plans", get_with(plans::list, plans::list_docs).merge(post_with(plans::create, plans::create_docs)))
+        .api_route("/v1/plans/{id}", get_with(plans::get, plans::get_docs).merge(delete_with(plans::delete, plans::delete_docs)))
+        .api_route("/v1/plans/{id}/approve", post_with(plans::approve, plans::approve_docs))
+        .api_route("/v1/plans/{id}/reject", post_with(plans::reject, plans::reject_docs))
+        .api_route("/v1/plans/{id}/apply", post_with(plans::apply, plans::apply_docs))
         .api_route("/v1/plugins", get_with(plugins::list, plugins::list_docs))
         .api_route("/v1/plugins/reload", post_with(plugins::reload, plugins::reload_docs))
         .api_route("/v1/plugins/{name}", get_with(plugins::get, plugins::get_docs))

@@ -23,6 +23,7 @@ pub mod plugin;
 pub mod preempt;
 pub mod quality;
 pub mod record;
+pub mod replacement;
 pub mod replay;
 pub mod retry;
 pub mod rollout;

@@ -9,6 +9,7 @@ mod parse;
 mod read;
 mod recovery;
 mod repeated;
+mod replacement;
 mod resolve;
 mod scale;
 mod schema;
@@ -31,6 +32,7 @@ pub use affinity::{AffinityDomain, AffinitySpec};
 pub use forms::{EnvSpec, GpuSpec, PortSpec};
 pub use parse::{Format, Invalid, Problem, parse};
 pub use recovery::{HedgeSpec, PortionSpec, RecoverySpec};
+pub use replacement::ReplacementSpec;
 pub use resolve::{Constraints, Resolved, Target, resolve};
 pub use scale::{MetricTarget, ScaleSpec, ScaleTarget, Stabilization};
 pub use schema::json_schema;
@@ -102,6 +104,9 @@ pub struct Spec {
     /// For every service: new replicas are asked for in several places at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hedge: Option<HedgeSpec>,
+    /// Lets services move to where they cost less, if that is worth it. Absent: they stay where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replacement: Option<ReplacementSpec>,
     /// Places where listed services must run, each in full. Without targets the policy chooses the places. Jobs are never pinned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<TargetSpec>,

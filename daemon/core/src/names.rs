@@ -131,6 +131,8 @@ name!(/** The identifier of a request to the API: the client's choice, or the da
 name!(/** The name of a daemon's state, drawn once: part of every allocation's id. */ InstallationId, "installation id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
 name!(/** The identifier of a recorded decision. */ DecisionId, "decision id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
 
+name!(/** The name of a stored plan: its author's choice, or drawn. */ PlanId, "plan's name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
+
 name!(/** The name of a token; events name it as `token:NAME`. */ TokenName, "token name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
 name!(/** The identifier of a token, never used again. */ TokenId, "token id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
 
@@ -189,6 +191,12 @@ impl TokenId {
 impl DecisionId {
     pub fn new(ulid: ulid::Ulid) -> Self {
         Self(format!("d-{}", ulid.to_string().to_lowercase()).into())
+    }
+}
+
+impl PlanId {
+    pub fn new(ulid: ulid::Ulid) -> Self {
+        Self(format!("p-{}", ulid.to_string().to_lowercase()).into())
     }
 }
 

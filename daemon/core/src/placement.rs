@@ -2,6 +2,7 @@
 //! Pure: no clock, no I/O. The policy itself is a plugin behind `plugin::Policy`.
 
 mod affinity;
+mod bound;
 mod builtin;
 mod candidates;
 mod reasons;
@@ -20,6 +21,7 @@ use crate::{
 };
 
 pub use affinity::{Bounds, Domain, Group, Neighbour, bind, is_bound};
+pub use bound::{BoundSource, Certificate, certify};
 pub use builtin::{BuiltIn, by_cost};
 pub use candidates::{Exclusion, Need, RankBy, Requires, Table, Want, build};
 pub use reasons::reason;

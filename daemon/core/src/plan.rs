@@ -1,5 +1,9 @@
 //! The plan: desired minus actual. Pure; the same code serves a dry run and the controller.
 
+pub mod stored;
+
+use serde::{Deserialize, Serialize};
+
 use crate::{
     hedge::Rival,
     manifest::{Resolved, Target},
@@ -12,7 +16,8 @@ use crate::{
 };
 
 /// Replicas of a task on an offer, as decided.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Placement {
     pub provider: InstanceName,
     pub offer: ChosenOffer,

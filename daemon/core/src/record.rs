@@ -8,6 +8,8 @@ use crate::{
     ledger::{Ledger, Meter},
     manifest::{Manifest, Target, namespace},
     names::{AllocationId, DecisionId, DeploymentName, Digest, InstallationId, InstanceName, Namespace, TaskName},
+    plan::stored::Adoption,
+    replacement::Moved,
     rollout::{Drain, Mark, Rollout},
     scaling::TaskScale,
     shadow::Tally,
@@ -101,6 +103,12 @@ pub struct DeploymentRecord {
     /// The revisions whose manifests are kept, oldest first, this one included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revisions: Vec<Mark>,
+    /// Places that have been decided elsewhere, to be taken over by the next step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<Adoption>,
+    /// Replicas that moved to where they cost less, within the last hour.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<Moved>,
 }
 
 /// A revision's manifest. It never changes; what became of it is in its mark.

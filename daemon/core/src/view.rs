@@ -4,7 +4,9 @@ mod event;
 mod explain;
 mod identity;
 mod namespace;
+mod plan;
 mod regions;
+mod replacement;
 mod replay;
 mod revision;
 mod scale;
@@ -18,6 +20,7 @@ use crate::{
     manifest::{Manifest, Target},
     names::{AllocationId, DecisionId, DeploymentName, Digest, InstanceName, Namespace, TaskName},
     offer::{Offer, PriceUnit},
+    placement::Certificate,
     plugin::Identity,
     units::{Bytes, Instant, MicroUsd, MilliCpu, Millis},
     workload::{Endpoint, Labels, LogLine, Phase, Replica},
@@ -27,7 +30,9 @@ pub use event::{Cause, Cursor, Event, Severity};
 pub use explain::{CandidateView, ExcludedOffer, ExplainView, Flip, OfferPlace, TaskExplanation};
 pub use identity::{TokenCreated, TokenRequest, TokenView, WhoAmI};
 pub use namespace::{HeldBack, HeldKind, HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView, SpendView, UsageView};
+pub use plan::{PlanDiff, PlanStatus, PlanSummary, StoredPlanView};
 pub use regions::{CoolingView, DegradedView, RegionView, RegionsView};
+pub use replacement::{ReplacementView, ReplacementsView};
 pub use replay::{ReplayView, ReplayedPlace, TaskDifference};
 pub use revision::{FieldChange, RevisionDiff, RevisionView, RolloutView};
 pub use scale::{Sample, Samples, SamplesAccepted, ScaleBody, ScaleBounds, ScaleView, Scaled, ScaledTask};
@@ -256,6 +261,9 @@ pub struct PlanView {
     pub hourly_after: MicroUsd,
     /// For the tasks' whole estimated durations.
     pub estimated_cost: MicroUsd,
+    /// How far what was decided is from the least possible. Absent when nothing had to be decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
     /// Per task: the choice against the next best, and what excluded the rest.
     pub reasons: Vec<TaskReason>,
 }
@@ -347,6 +355,7 @@ pub struct DecisionView {
     /// Tasks in the whole batch.
     pub batch: u32,
     pub note: String,
+    /// As the policy states it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lower_bound: Option<MicroUsd>,
     /// Under which the exact inputs are kept, together with those of the other deployments of the batch.
@@ -355,6 +364,9 @@ pub struct DecisionView {
     /// Why the policy that was asked did not decide, and the built-in order did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
+    /// How far the whole batch's choices are from the least possible. Absent when nothing was placed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
     pub tasks: Vec<TaskReason>,
 }
 

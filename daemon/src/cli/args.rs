@@ -81,8 +81,10 @@ pub enum Command {
     Serve(Serve),
     /// Create or change deployments from manifests and wait until they run
     Apply(Apply),
-    /// Show what applying a manifest would change, where, what it costs and why
+    /// Show what applying a manifest would change, where, what it costs and why; store, compare, approve and apply such plans
     Plan(Plan),
+    /// List stored plans
+    Plans,
     /// List deployments, or show one
     Get { name: Option<String> },
     /// Show a deployment in full: tasks, places, replicas, endpoints, the last decision, events
@@ -139,6 +141,9 @@ pub enum Command {
     },
     /// List every provider's regions: how they have been doing, and which are left alone for now
     Regions,
+    /// Moving to where it costs less
+    #[command(subcommand)]
+    Replacement(Replacement),
     /// Show what every cloud would cost for a manifest or for a shape, and how it performs
     Assess(Assess),
     /// List decisions, the newest first
@@ -240,8 +245,12 @@ pub struct Assess {
 
 #[derive(Debug, Args)]
 pub struct Apply {
-    #[command(flatten)]
-    pub files: Files,
+    /// A manifest in YAML or JSON; `-` reads standard input. May be given several times
+    #[arg(short, long = "file", required_unless_present = "plan", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// A stored plan instead, as `plan apply` does
+    #[arg(long, value_name = "NAME", conflicts_with = "files")]
+    pub plan: Option<String>,
     /// Do not wait until it runs
     #[arg(long)]
     pub detach: bool,
@@ -251,12 +260,61 @@ pub struct Apply {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Plan {
+    #[command(subcommand)]
+    pub command: Option<PlanCommand>,
     #[command(flatten)]
     pub files: Files,
     /// End with 2 when something would change
     #[arg(long)]
     pub exit_code: bool,
+    /// Store the plan, under this name or a drawn one, so that others can see and approve it
+    #[arg(long, value_name = "NAME", num_args = 0..=1)]
+    pub out: Option<Option<String>>,
+    /// Plan to delete the deployments that the manifests name
+    #[arg(long, requires = "out")]
+    pub delete: bool,
+    /// How long the stored plan can be applied, such as 2h. Default: the setting `plans.expiry`
+    #[arg(long, value_name = "DURATION", requires = "out")]
+    pub expires: Option<Millis>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PlanCommand {
+    /// List stored plans
+    List,
+    /// Show a stored plan
+    Show { id: String },
+    /// Show what differs between two stored plans
+    Diff { from: String, to: String },
+    /// Let somebody else's plan go ahead
+    Approve(PlanReview),
+    /// Refuse a plan for good
+    Reject(PlanReview),
+    /// Carry a plan out as it is and wait until it runs; refused when anything that it was made from has moved
+    Apply(PlanApply),
+    /// Delete a stored plan
+    Delete { id: String },
+}
+
+#[derive(Debug, Args)]
+pub struct PlanReview {
+    pub id: String,
+    /// Why
+    #[arg(short, long, default_value = "")]
+    pub message: String,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanApply {
+    pub id: String,
+    /// Do not wait until it runs
+    #[arg(long)]
+    pub detach: bool,
+    /// How long to wait
+    #[arg(long, default_value = "5m", value_name = "DURATION")]
+    pub timeout: Millis,
 }
 
 #[derive(Debug, Args)]
@@ -393,6 +451,12 @@ pub enum Audit {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum Replacement {
+    /// Show what would move to where it costs less by now, and why the rest stays
+    Report,
+}
+
+#[derive(Debug, Subcommand)]
 pub enum Decision {
     /// Show a decision: what was chosen, what was not, and why
     Show { id: String },
@@ -513,10 +577,24 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_is_made_stored_or_handled() {
+        let plan = |words: &[&str]| match Cli::try_parse_from([&["tradewind", "plan"], words].concat()).map(|cli| cli.command) {
+            Ok(Command::Plan(plan)) => Ok(plan),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.kind()),
+        };
+        assert_eq!(plan(&["-f", "a", "--out"]).unwrap().out, Some(None));
+        assert_eq!(plan(&["-f", "a", "--out", "b"]).unwrap().out, Some(Some("b".to_owned())));
+        assert!(matches!(plan(&["show", "x"]).unwrap().command, Some(PlanCommand::Show { .. })));
+        assert_eq!(plan(&[]).unwrap_err(), clap::error::ErrorKind::MissingRequiredArgument);
+        assert_eq!(plan(&["-f", "a", "--expires", "2h"]).unwrap_err(), clap::error::ErrorKind::MissingRequiredArgument);
+    }
+
+    #[test]
     fn global_options_go_anywhere() {
         let cli = Cli::parse_from(["tradewind", "apply", "-f", "a.yaml", "-f", "-", "-n", "team", "-o", "json", "--timeout", "1m 30s"]);
         assert_eq!((cli.globals.namespace.as_deref(), cli.globals.output), (Some("team"), Form::Json));
         let Command::Apply(apply) = cli.command else { panic!("not apply") };
-        assert_eq!((apply.files.files.len(), apply.timeout, apply.detach), (2, Millis::from_secs(90), false));
+        assert_eq!((apply.files.len(), apply.timeout, apply.detach), (2, Millis::from_secs(90), false));
     }
 }

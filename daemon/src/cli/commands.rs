@@ -13,8 +13,10 @@ mod deployments;
 mod namespaces;
 mod offers;
 mod plan;
+mod plans;
 mod plugins;
 mod regions;
+mod replacement;
 mod revisions;
 mod scale;
 mod shadows;
@@ -43,6 +45,7 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
     match command {
         Command::Apply(args) => apply::run(context, args).await?,
         Command::Plan(args) => return plan::run(context, args).await,
+        Command::Plans => plans::list(context).await?,
         Command::Get { name: None } => deployments::list(context).await?,
         Command::Get { name: Some(name) } => deployments::get(context, &name).await?,
         Command::Describe { name } => deployments::describe(context, &name).await?,
@@ -61,6 +64,7 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
         Command::Audit(args) => return audit::run(context, args).await,
         Command::Backup { file } => backup::make(context, &file).await?,
         Command::Offers { provider } => offers::list(context, provider).await?,
+        Command::Replacement(super::args::Replacement::Report) => replacement::report(context).await?,
         Command::Regions => regions::list(context).await?,
         Command::Assess(args) => assess::run(context, args).await?,
         Command::Decisions { deployment, limit } => decisions::list(context, deployment, limit).await?,

@@ -14,10 +14,10 @@ use tradewind_core::{
     names::{DecisionId, Digest, InstanceName},
     offer::Offer,
     placement::{
-        self, Answer, BuiltIn, Need, Placed, PlacedOffer, Recorded, Request, Table, Want,
+        self, Answer, BuiltIn, Certificate, Need, Placed, PlacedOffer, Recorded, Request, Table, Want,
         recorded::{Excluded, ShapeLimits},
     },
-    plan::{self, Desired, Placement},
+    plan::{self, Desired, Placement, stored::Adoption},
     plugin::{Policy, Snapshot},
     record::{AllocationRecord, DeploymentKey, DeploymentRecord},
     store::Revision,
@@ -50,6 +50,13 @@ pub(super) struct Work {
     pub(super) actual: Vec<AllocationRecord>,
     /// Everything there is of it.
     pub(super) all: Vec<AllocationRecord>,
+}
+
+impl Work {
+    /// The places that it takes over instead of having them chosen, as far as they are still what it wants.
+    fn adoption(&self) -> Option<&Adoption> {
+        self.record.adopt.as_ref().filter(|a| a.covers(&self.resolved))
+    }
 }
 
 /// What has been decided about it.
@@ -100,6 +107,7 @@ struct Verdict {
     note: String,
     /// Why it was not the policy that was asked.
     fallback: Option<String>,
+    certificate: Option<Certificate>,
     decided: Vec<Decided>,
 }
 
@@ -153,16 +161,20 @@ impl Shared {
         }
         let works = granted.as_deref().unwrap_or(works);
         outcomes.resize_with(works.len(), Outcome::default);
-        let mut settled: HashMap<(usize, usize), Vec<Placement>> = HashMap::new();
+        let mut settled: HashMap<(usize, usize), (Vec<Placement>, Option<DecisionId>)> = HashMap::new();
         let mut open: BTreeMap<InstanceName, Vec<Open>> = BTreeMap::new();
         for (w, work) in works.iter().enumerate() {
             let policy = self.policy_of(work);
+            let adoption = work.adoption();
+            outcomes.get_mut(w).into_iter().for_each(|o| o.decision = adoption.and_then(|a| a.decision.clone()));
             for (t, task) in work.resolved.iter().enumerate() {
                 let need = plan::need_digest(&Need::of(task));
-                if task.replicas == 0 {
-                    settled.insert((w, t), Vec::new());
+                if let Some(adopted) = adoption.and_then(|a| a.places(task)) {
+                    settled.insert((w, t), adopted);
+                } else if task.replicas == 0 {
+                    settled.insert((w, t), Default::default());
                 } else if let Some(placements) = plan::settled(task, need, &work.actual) {
-                    settled.insert((w, t), placements);
+                    settled.insert((w, t), (placements, None));
                 } else {
                     let want = Want::of(&work.key.namespace, &work.key.name, task);
                     let mut want = plan::with_current(want, task, &work.actual);
@@ -203,7 +215,7 @@ impl Shared {
             let decision = outcome.decision.as_ref().map(|d| d.id.clone());
             for (t, task) in work.resolved.iter().enumerate() {
                 let (placements, rivals, decision) = match (settled.remove(&(w, t)), decided.remove(&(w, t))) {
-                    (Some(placements), _) => (placements, Vec::new(), None),
+                    (Some((placements, decision)), _) => (placements, Vec::new(), decision),
                     (None, Some(d)) => {
                         outcome.unplaced.extend(d.unplaced);
                         outcome.estimated = outcome.estimated.saturating_add(d.estimated);
@@ -259,7 +271,7 @@ impl Shared {
             }
             Ok(verdict) => {
                 let batch = u32::try_from(open.len()).unwrap_or(u32::MAX);
-                let Verdict { recorded, digest, took_micros, note, fallback, decided: all } = verdict;
+                let Verdict { recorded, digest, took_micros, note, fallback, certificate, decided: all } = verdict;
                 let (policy, at, seed, lower_bound) =
                     (recorded.policy.clone(), recorded.at, recorded.request.seed, recorded.answer.lower_bound);
                 // The first decision's id names the inputs of all.
@@ -282,6 +294,7 @@ impl Shared {
                             lower_bound,
                             inputs: Some(inputs.id.clone()),
                             fallback: fallback.clone(),
+                            certificate,
                             tasks: Vec::new(),
                         });
                     }
@@ -391,6 +404,7 @@ impl Shared {
             took_micros,
             note: answer.note.chars().take(500).collect(),
             fallback: None,
+            certificate: placement::certify(&request, &placed, answer.lower_bound),
             recorded: Recorded {
                 at,
                 policy: policy.identity().clone(),

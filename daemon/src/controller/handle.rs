@@ -8,6 +8,7 @@ use tradewind_core::{
     manifest::Manifest,
     names::{Actor, DecisionId, DeploymentName, InstanceName, Namespace},
     plan,
+    plugin::Snapshot,
     record::{DECISIONS, DeploymentKey, DeploymentRecord, EVENTS},
     scaling,
     store::{self, Change, Expect, Record, Revision, Txn},
@@ -20,10 +21,10 @@ use tradewind_core::{
 
 use super::{
     Error, EventFilter, Handle, Shared,
-    decide::Work,
+    decide::{Outcome as Decided, Work},
     hedge,
     journal::{decode, event},
-    lock, render,
+    lock, plans, render,
     revisions::{Why, revise},
     state::Entry,
 };
@@ -33,7 +34,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How often what is kept is brought down to its limit.
 const TIDY: Duration = Duration::from_secs(60);
 
-fn key_of(manifest: &Manifest) -> DeploymentKey {
+pub(super) fn key_of(manifest: &Manifest) -> DeploymentKey {
     DeploymentKey { namespace: manifest.metadata.namespace.clone(), name: manifest.metadata.name.clone() }
 }
 
@@ -58,8 +59,14 @@ impl Handle {
     /// `if_generation`: 0 wants it absent, n wants it at generation n.
     ///
     /// # Errors
-    /// `Generation`, `Deleting`, or the state can't be written. Nothing has been changed then.
+    /// `Generation`, `Deleting`, `Plan` where only approved plans change something, or the state can't be written. Nothing has been
+    /// changed then.
     pub async fn put(&self, actor: &Actor, manifest: Manifest, if_generation: Option<u64>) -> Result<Accepted, Error> {
+        let key = key_of(&manifest);
+        let same = lock(&self.shared.world).deployments.get(&key).is_some_and(|e| e.record.manifest == manifest);
+        if !same {
+            self.may_change(&key.namespace, plans::TO_PUT)?;
+        }
         self.write_manifest(actor, manifest, if_generation, Why::put()).await
     }
 
@@ -79,7 +86,7 @@ impl Handle {
             let accepted = |generation, outcome| Accepted { namespace: key.namespace.clone(), name: key.name.clone(), generation, outcome };
             let (record, expect, outcome, reason) = match &before {
                 Some((r, _)) if r.deleting => return Err(Error::Deleting { name: key.to_string() }),
-                Some((r, _)) if r.manifest == manifest => return Ok(accepted(generation, Outcome::Unchanged)),
+                Some((r, _)) if r.manifest == manifest && why.plan.is_none() => return Ok(accepted(generation, Outcome::Unchanged)),
                 Some((r, revision)) => {
                     let record =
                         DeploymentRecord { generation: generation + 1, manifest: manifest.clone(), updated_at: now, ..(**r).clone() };
@@ -96,16 +103,21 @@ impl Handle {
                         updated_at: now,
                         rollout: None,
                         revisions: Vec::new(),
+                        adopt: None,
+                        moves: Vec::new(),
                     };
                     (record, Expect::Absent { key: key.path() }, Outcome::Created, "DeploymentCreated")
                 }
             };
             let mut record = record;
-            let txn = revise(Txn::new().expect(expect), &mut record, &key, actor, &why, self.shared.options.keep_revisions, now)?;
+            let (also, adopt) = why.plan.clone().unzip();
+            record.adopt = adopt;
+            let txn =
+                revise(also.unwrap_or_default().expect(expect), &mut record, &key, actor, &why, self.shared.options.keep_revisions, now)?;
             let told = event(Severity::Info, reason, actor, &key, why.message(record.generation));
             match self.write(&key, before.as_ref().map(|(r, _)| r.as_ref()), record, txn, told).await {
                 // Another write came first: see what it made of the condition.
-                Err(Error::Store(store::Error::Conflict { .. })) => {}
+                Err(Error::Store(store::Error::Conflict { key: at })) if at == key.path() => {}
                 Err(error) => return Err(error),
                 Ok(generation) => return Ok(accepted(generation, outcome)),
             }
@@ -115,7 +127,7 @@ impl Handle {
     /// Begins the removal of everything that belongs to the deployment.
     ///
     /// # Errors
-    /// `NotFound`, `Generation`, or the state can't be written.
+    /// `NotFound`, `Generation`, `Plan` where only approved plans change something, or the state can't be written.
     pub async fn delete(
         &self,
         actor: &Actor,
@@ -124,21 +136,36 @@ impl Handle {
         if_generation: Option<u64>,
     ) -> Result<Accepted, Error> {
         let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
+        let stands = lock(&self.shared.world).deployments.get(&key).is_some_and(|e| !e.record.deleting);
+        if stands {
+            self.may_change(namespace, plans::TO_DELETE)?;
+        }
+        self.remove(actor, &key, if_generation, Txn::new()).await
+    }
+
+    /// `also`: what is to be stored with it.
+    pub(super) async fn remove(
+        &self,
+        actor: &Actor,
+        key: &DeploymentKey,
+        if_generation: Option<u64>,
+        also: Txn,
+    ) -> Result<Accepted, Error> {
         loop {
-            let before = lock(&self.shared.world).deployments.get(&key).map(|e| (e.record.clone(), e.revision));
-            let Some((record, revision)) = before else { return Err(not_found(&key)) };
-            check_generation(&key, if_generation, record.generation)?;
+            let before = lock(&self.shared.world).deployments.get(key).map(|e| (e.record.clone(), e.revision));
+            let Some((record, revision)) = before else { return Err(not_found(key)) };
+            check_generation(key, if_generation, record.generation)?;
             let generation = record.generation;
-            let accepted = Accepted { namespace: namespace.clone(), name: name.clone(), generation, outcome: Outcome::Deleting };
+            let accepted = Accepted { namespace: key.namespace.clone(), name: key.name.clone(), generation, outcome: Outcome::Deleting };
             if record.deleting {
                 return Ok(accepted);
             }
             let before = record;
             let record = DeploymentRecord { deleting: true, updated_at: self.shared.clock.now(), ..(*before).clone() };
             let expect = Expect::AtRevision { key: key.path(), revision };
-            let told = event(Severity::Info, "DeploymentDeleting", actor, &key, format!("generation {generation}"));
-            match self.write(&key, Some(&before), record, Txn::new().expect(expect), told).await {
-                Err(Error::Store(store::Error::Conflict { .. })) => {}
+            let told = event(Severity::Info, "DeploymentDeleting", actor, key, format!("generation {generation}"));
+            match self.write(key, Some(&before), record, also.clone().expect(expect), told).await {
+                Err(Error::Store(store::Error::Conflict { key: at })) if at == key.path() => {}
                 Err(error) => return Err(error),
                 Ok(_) => return Ok(accepted),
             }
@@ -232,6 +259,8 @@ impl Handle {
             updated_at: now,
             rollout: None,
             revisions: Vec::new(),
+            adopt: None,
+            moves: entry.map(|e| e.record.moves.clone()).unwrap_or_default(),
         };
         let resolved = Arc::new(scaling::resolve(&record));
         let revision = entry.map(|e| e.revision).unwrap_or_default();
@@ -244,10 +273,18 @@ impl Handle {
     /// # Errors
     /// `Plugin` when nothing can be decided.
     pub async fn plan(&self, manifest: Manifest) -> Result<PlanView, Error> {
-        let work = self.work(manifest);
         let snapshot = self.shared.plugins.snapshot();
-        let (mut outcomes, _) = self.shared.decide(&snapshot, std::slice::from_ref(&work)).await;
-        let outcome = outcomes.pop().unwrap_or_default();
+        self.draft(&snapshot, &self.work(manifest)).await.map(|(_, view)| view)
+    }
+
+    /// What would be decided about a work, and how that looks.
+    pub(super) async fn draft(&self, snapshot: &Snapshot, work: &Work) -> Result<(Decided, PlanView), Error> {
+        // What goes needs no decision.
+        let outcome = if work.record.deleting {
+            Decided::default()
+        } else {
+            self.shared.decide(snapshot, std::slice::from_ref(work)).await.0.pop().unwrap_or_default()
+        };
         if let Some(failure) = outcome.failure {
             return Err(Error::Plugin(failure));
         }
@@ -268,18 +305,20 @@ impl Handle {
             offer: s.placement.offer.id,
             why: s.why,
         };
-        Ok(PlanView {
-            namespace: work.key.namespace,
-            name: work.key.name,
+        let view = PlanView {
+            namespace: work.key.namespace.clone(),
+            name: work.key.name.clone(),
             policy: outcome.decision.as_ref().map(|d| d.policy.clone()),
             changes: steps.into_iter().map(change).collect(),
             scales: work.resolved.iter().filter_map(render::bounds).collect(),
-            unplaced: outcome.unplaced,
+            unplaced: outcome.unplaced.clone(),
             hourly_before,
             hourly_after,
             estimated_cost: outcome.estimated,
-            reasons: outcome.decision.map(|d| d.tasks).unwrap_or_default(),
-        })
+            certificate: outcome.decision.as_ref().and_then(|d| d.certificate),
+            reasons: outcome.decision.as_ref().map(|d| d.tasks.clone()).unwrap_or_default(),
+        };
+        Ok((outcome, view))
     }
 
     /// None: of every provider.
@@ -405,6 +444,10 @@ fn within(mut decision: DecisionView, scope: &Scope) -> Option<DecisionView> {
         return Some(decision);
     }
     decision.tasks.retain(|t| scope.admits(&t.namespace));
+    // What the batch costs in all may tell of others.
+    if decision.tasks.len() < decision.batch as usize {
+        (decision.lower_bound, decision.certificate) = (None, None);
+    }
     (!decision.tasks.is_empty()).then_some(decision)
 }
 
@@ -426,6 +469,7 @@ impl Shared {
                 () = self.stop.cancelled() => return,
                 () = tokio::time::sleep(TIDY) => {}
             }
+            self.forget_plans().await;
             for (prefix, keep) in [(DECISIONS, self.options.keep_decisions), (EVENTS, self.options.keep_events)] {
                 if let Err(error) = self.trim(prefix, keep).await {
                     tracing::warn!(prefix, error = &error as &dyn std::error::Error, "old records could not be removed");

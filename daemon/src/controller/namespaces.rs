@@ -9,7 +9,10 @@ use std::{
 use tradewind_core::{
     budget::{Limits, Usage, forecast},
     ledger::{Amount, Ledger, Meter, Month, Segment},
-    manifest::namespace::Document,
+    manifest::{
+        ReplacementSpec,
+        namespace::{Approval, Document},
+    },
     names::{Actor, AllocationId, InstanceName, Namespace},
     record::{AllocationRecord, DeploymentKey, HELD, HeldRecord, LEDGERS, LedgerRecord, NAMESPACES, NamespaceRecord, SEGMENTS},
     store::{self, Expect, Revision, Store, Txn},
@@ -109,6 +112,16 @@ impl Book {
     /// The policy of deployments that name none.
     pub(super) fn policy(&self, namespace: &Namespace) -> Option<&InstanceName> {
         self.limits.get(namespace).and_then(|(r, _)| r.manifest.spec.policy.as_ref())
+    }
+
+    /// Who has to agree to changes there. None: it does not say.
+    pub(super) fn approval(&self, namespace: &Namespace) -> Option<Approval> {
+        self.limits.get(namespace).and_then(|(r, _)| r.manifest.spec.approval)
+    }
+
+    /// How deployments move that do not say themselves. None: they stay.
+    pub(super) fn replacement(&self, namespace: &Namespace) -> Option<&ReplacementSpec> {
+        self.limits.get(namespace).and_then(|(r, _)| r.manifest.spec.replacement.as_ref())
     }
 
     pub(super) fn limited(&self) -> Vec<Namespace> {

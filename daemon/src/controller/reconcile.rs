@@ -126,8 +126,12 @@ impl Shared {
         let mut told = Vec::new();
         let mut records = self.records(work, &desired, &steps);
         // Without a decision what is there stays as it is.
-        let rolled = if failed || work.record.deleting { Rolled::default() } else { self.roll(work, &desired, &mut records) };
+        let mut rolled = if failed || work.record.deleting { Rolled::default() } else { self.roll(work, &desired, &mut records) };
         self.hedge(work, &desired, &mut records, &mut told);
+        if work.record.adopt.is_some() && !failed {
+            // It has been taken over with this intent.
+            rolled.deployment.get_or_insert_with(|| (*work.record).clone()).adopt = None;
+        }
         let changed: Vec<&AllocationRecord> = records.iter().filter(|r| differs(r, &work.all)).collect();
 
         let changed_nothing = changed.is_empty() && rolled.deployment.is_none();
@@ -182,15 +186,9 @@ impl Shared {
             }
         }
         let decided = !changed_nothing && decision.is_some();
-        let revision = match inputs.as_ref().filter(|_| decided) {
-            _ if txn.writes.is_empty() => None,
-            None => Some(self.store.commit(txn).await?),
-            Some(inputs) => {
-                let (txn, storing) = inputs.join(txn).await?;
-                let revision = self.store.commit(txn).await?;
-                storing.done();
-                Some(revision)
-            }
+        let revision = match txn.writes.is_empty() {
+            true => None,
+            false => Some(self.commit_with(txn, inputs.as_ref().filter(|_| decided)).await?),
         };
 
         let mut world = lock(&self.world);

@@ -11,7 +11,7 @@ use tradewind_core::{
     plugin::{Identity, Policy},
     record::{DECISIONS, DeploymentKey, INPUT_SIZES, INPUTS, InputSize},
     replay,
-    store::{self, Txn},
+    store::{self, Revision, Txn},
     view::{DecisionView, ExplainView, ReplayView, TaskExplanation},
 };
 
@@ -196,6 +196,15 @@ impl Handle {
 }
 
 impl Shared {
+    /// Commits what a decision led to, with its inputs.
+    pub(super) async fn commit_with(&self, txn: Txn, inputs: Option<&Arc<Inputs>>) -> Result<Revision, store::Error> {
+        let Some(inputs) = inputs else { return self.store.commit(txn).await };
+        let (txn, storing) = inputs.join(txn).await?;
+        let revision = self.store.commit(txn).await?;
+        storing.done();
+        Ok(revision)
+    }
+
     async fn inputs(&self, decision: &DecisionView) -> Result<Recorded, Error> {
         let gone = || Error::InputsGone { id: decision.id.clone() };
         let key = format!("{INPUTS}{}", decision.inputs.as_ref().ok_or_else(gone)?);
@@ -205,7 +214,7 @@ impl Shared {
         Ok(decoded.map_err(|e| unreadable(e.into()))?)
     }
 
-    /// Keeps the inputs within their age and size, and with no decision that is not kept itself.
+    /// Keeps the inputs within their age and size, and with no decision that is not kept itself, unless a stored plan can still lead to it.
     pub(super) async fn trim_inputs(&self) -> Result<(), store::Error> {
         let sizes = self.store.list(INPUT_SIZES).await?.records;
         if sizes.is_empty() {
@@ -220,13 +229,14 @@ impl Shared {
             None => None,
         };
         let now = self.clock.now();
+        let planned = self.planned_inputs(now).await?;
         let mut left = self.options.keep_inputs_size.0;
         let mut txn = Txn::new();
         // Newest first: the older ones go when there is too much.
         for stored in sizes.iter().rev() {
             let id = stored.key.strip_prefix(INPUT_SIZES).unwrap_or_default();
             let InputSize { at, size } = decode(stored)?;
-            let referred = oldest.as_ref().is_some_and(|oldest| id >= oldest.as_str());
+            let referred = oldest.as_ref().is_some_and(|oldest| id >= oldest.as_str()) || planned.contains(id);
             let within = left.checked_sub(size);
             left = within.unwrap_or(0);
             if within.is_none() || !referred || now.since(at) > self.options.keep_inputs_age {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use tradewind_core::{
     manifest::Manifest,
     names::{Actor, DeploymentName, Namespace},
+    plan::stored::Adoption,
     record::{DeploymentKey, DeploymentRecord, RevisionRecord},
     rollout::{Cause, Mark, Outcome, Rollout, Status},
     store::{self, Expect, Txn},
@@ -13,7 +14,7 @@ use tradewind_core::{
     view::{Accepted, FieldChange, Outcome as Written, RevisionDiff, RevisionView},
 };
 
-use super::{Error, Handle, handle, journal, lock};
+use super::{Error, Handle, handle, journal, lock, plans};
 
 impl Handle {
     /// The kept revisions of a deployment, newest first.
@@ -59,6 +60,7 @@ impl Handle {
         if_generation: Option<u64>,
     ) -> Result<Accepted, Error> {
         let (key, _) = self.found(namespace, name)?;
+        self.may_change(namespace, plans::TO_RETURN)?;
         self.return_to(actor, &key, to, if_generation, Cause::Rollback, "").await
     }
 
@@ -127,7 +129,7 @@ impl Handle {
         };
         let manifest = self.manifest_of(key, to).await?;
         let generation = if_generation.or(Some(record.generation));
-        self.write_manifest(actor, manifest, generation, Why { cause, of: Some(to), reason: why.to_owned() }).await
+        self.write_manifest(actor, manifest, generation, Why { cause, of: Some(to), reason: why.to_owned(), plan: None }).await
     }
 
     async fn manifest_of(&self, key: &DeploymentKey, n: u64) -> Result<Manifest, Error> {
@@ -159,11 +161,13 @@ pub(super) struct Why {
     pub(super) cause: Cause,
     pub(super) of: Option<u64>,
     pub(super) reason: String,
+    /// The plan that it carries out: what is to be stored of it with the change, and the places that it has decided.
+    pub(super) plan: Option<(Txn, Adoption)>,
 }
 
 impl Why {
     pub(super) fn put() -> Self {
-        Self { cause: Cause::Put, of: None, reason: String::new() }
+        Self { cause: Cause::Put, of: None, reason: String::new(), plan: None }
     }
 
     /// The name of the event.
@@ -238,18 +242,24 @@ fn nothing(key: &DeploymentKey, what: &str) -> Error {
 /// What differs between two manifests: as text, and field by field.
 fn difference(from: u64, old: &Manifest, to: u64, new: &Manifest) -> RevisionDiff {
     let tree = |m: &Manifest| serde_json::to_value(m).unwrap_or_default();
+    let names = (format!("revision {from}"), format!("revision {to}"));
+    let (text, fields) = compare((&names.0, &tree(old)), (&names.1, &tree(new)));
+    RevisionDiff { against: from, text, fields }
+}
+
+/// What differs between two named trees: as a unified diff, and field by field.
+pub(super) fn compare((from, old): (&str, &serde_json::Value), (to, new): (&str, &serde_json::Value)) -> (String, Vec<FieldChange>) {
     let text = |v: &serde_json::Value| serde_json::to_string_pretty(v).unwrap_or_default() + "\n";
-    let (old, new) = (tree(old), tree(new));
-    let (before, after) = (text(&old), text(&new));
+    let (before, after) = (text(old), text(new));
     let diff = similar::TextDiff::from_lines(&before, &after);
-    let unified = diff.unified_diff().header(&format!("revision {from}"), &format!("revision {to}")).to_string();
+    let unified = diff.unified_diff().header(from, to).to_string();
     let (mut left, mut right) = (BTreeMap::new(), BTreeMap::new());
-    leaves(&old, String::new(), &mut left);
-    leaves(&new, String::new(), &mut right);
+    leaves(old, String::new(), &mut left);
+    leaves(new, String::new(), &mut right);
     let paths: std::collections::BTreeSet<&String> = left.keys().chain(right.keys()).collect();
     let changes = paths.into_iter().filter(|p| left.get(*p) != right.get(*p));
     let fields = changes.map(|p| FieldChange { path: p.clone(), before: left.get(p).cloned(), after: right.get(p).cloned() }).collect();
-    RevisionDiff { against: from, text: unified, fields }
+    (unified, fields)
 }
 
 fn leaves(value: &serde_json::Value, at: String, out: &mut BTreeMap<String, serde_json::Value>) {

@@ -235,8 +235,25 @@ fn controller_shape(error: &controller::Error) -> Shape {
             .remedy("keep.decision-inputs-age and keep.decision-inputs-size say how long inputs are kept"),
         C::Deleting { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("wait until it is gone, then create it again"),
         C::Invalid { .. } => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidManifest),
+        C::Plan(e) => plan_shape(e),
         C::Plugin(failure) => plugin_shape(failure),
         C::Store(e) => store_shape(e),
+    }
+}
+
+fn plan_shape(error: &controller::PlanError) -> Shape {
+    use controller::PlanError as P;
+    let conflict = || Shape::new(StatusCode::CONFLICT, Kind::Conflict);
+    match error {
+        P::Own { .. } => {
+            Shape::new(StatusCode::FORBIDDEN, Kind::Forbidden).remedy("somebody else with the role approver has to approve it")
+        }
+        P::ApprovalRequired { way, .. } => conflict()
+            .remedy(format!("{way}, somebody else says `tradewind plan approve NAME`, then `tradewind plan apply NAME` carries it out")),
+        P::Exists { .. } => conflict().remedy("choose another name, or delete that plan with `tradewind plan delete NAME`"),
+        P::Moved { .. } | P::Status { .. } | P::Incomplete { .. } => conflict().remedy("plan again"),
+        P::Unapproved { .. } => conflict().remedy("somebody else has to say `tradewind plan approve NAME`"),
+        P::Stillborn => Shape::new(StatusCode::BAD_REQUEST, Kind::InvalidRequest),
     }
 }
 

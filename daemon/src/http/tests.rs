@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Every route of the API: method and path. What is added to the router is added here.
-const ROUTES: [(&str, &str); 57] = [
+const ROUTES: [(&str, &str); 65] = [
     ("get", "/v1/deployments"),
     ("get", "/v1/deployments/{name}"),
     ("put", "/v1/deployments/{name}"),
@@ -39,6 +39,7 @@ const ROUTES: [(&str, &str); 57] = [
     ("get", "/v1/namespaces/{name}"),
     ("put", "/v1/namespaces/{name}"),
     ("delete", "/v1/namespaces/{name}"),
+    ("get", "/v1/replacements"),
     ("get", "/v1/offers"),
     ("post", "/v1/assessments"),
     ("get", "/v1/assessments"),
@@ -46,6 +47,13 @@ const ROUTES: [(&str, &str); 57] = [
     ("get", "/v1/decisions/{id}"),
     ("post", "/v1/decisions/{id}/replay"),
     ("get", "/v1/deployments/{name}/explain"),
+    ("get", "/v1/plans"),
+    ("post", "/v1/plans"),
+    ("get", "/v1/plans/{id}"),
+    ("delete", "/v1/plans/{id}"),
+    ("post", "/v1/plans/{id}/approve"),
+    ("post", "/v1/plans/{id}/reject"),
+    ("post", "/v1/plans/{id}/apply"),
     ("get", "/v1/plugins"),
     ("post", "/v1/plugins/reload"),
     ("get", "/v1/plugins/{name}"),

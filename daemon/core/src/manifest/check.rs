@@ -5,6 +5,7 @@ mod health;
 mod namespace;
 mod place;
 mod recovery;
+mod replacement;
 mod resources;
 mod scale;
 mod task;
@@ -59,6 +60,9 @@ pub(super) fn check(manifest: &Manifest) -> Vec<(Path, String)> {
     recovery::recovery(&mut found, &spec.recovery, &spec_at.clone().key("recovery"));
     if let Some(hedge) = &spec.hedge {
         recovery::hedge(&mut found, hedge, &spec_at.clone().key("hedge"));
+    }
+    if let Some(replacement) = &spec.replacement {
+        replacement::replacement(&mut found, replacement, &spec_at.clone().key("replacement"));
     }
 
     let tasks = spec.services.len() + spec.jobs.len();

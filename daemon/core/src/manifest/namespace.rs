@@ -9,7 +9,7 @@ use serde::{
     de::{self, SeqAccess, Visitor, value::StrDeserializer},
 };
 
-use super::{ApiVersion, Format, Invalid, check, parse::document};
+use super::{ApiVersion, Format, Invalid, ReplacementSpec, check, parse::document};
 use crate::{
     names::{InstanceName, Namespace},
     units::{Bytes, MicroUsd, MilliCpu},
@@ -61,6 +61,23 @@ pub struct Spec {
     /// The policy instance of deployments that name none. Default: the daemon's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<InstanceName>,
+    /// Whether deployments change through approved plans only. Default: the daemon's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+    /// How services of deployments that say nothing themselves move when prices do. Absent: they stay where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replacement: Option<ReplacementSpec>,
+}
+
+/// Who has to agree before a deployment changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Approval {
+    /// Nobody: manifests are applied as they come.
+    #[default]
+    None,
+    /// Somebody other than the author of its stored plan.
+    Required,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -229,6 +246,7 @@ mod tests {
             ("{budget: {hourly: 1, onExceeded: evikt}}", "spec.budget.onExceeded", "did you mean \"evict\""),
             ("{budget: {hourly: cheap}}", "spec.budget.hourly", "\"cheap\""),
             ("{quota: {cpus: 4}}", "spec.quota.cpus", "did you mean \"cpu\""),
+            ("{replacement: {minShare: 120%}}", "spec.replacement.minShare", "at most 100%"),
         ];
         for (spec, path, told) in cases {
             let problems = read(spec).expect_err(spec);

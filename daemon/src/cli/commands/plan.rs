@@ -3,7 +3,7 @@
 use reqwest::Method;
 use tradewind_core::view::{ChangeAction, PlanView};
 
-use super::{about, read};
+use super::{about, plans, read};
 use crate::{
     cli::{Context, Error, args::Plan, render},
     client::Body,
@@ -13,6 +13,12 @@ use crate::{
 const DIFFERENT: u8 = 2;
 
 pub async fn run(context: &Context, args: Plan) -> Result<u8, Error> {
+    if let Some(command) = args.command {
+        return plans::run(context, command).await.map(|()| 0);
+    }
+    if args.out.is_some() {
+        return plans::store(context, args).await.map(|()| 0);
+    }
     let mut plans: Vec<PlanView> = Vec::new();
     for document in read(&args.files.files)? {
         let (file, name) = (document.file.clone(), document.name());

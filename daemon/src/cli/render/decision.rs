@@ -38,8 +38,8 @@ pub fn head(d: &DecisionView) -> String {
         format!("policy {}", d.policy),
         format!("request {}, seed {}, {} tasks in the batch, {} µs", d.request.short(), d.seed, d.batch, d.took_micros),
     ];
-    lines.extend(d.lower_bound.map(|bound| format!("proven lower bound {bound}")));
     lines.extend(d.fallback.as_ref().map(|why| format!("the built-in order decided, because of {why}")));
+    lines.extend(d.certificate.map(|c| c.to_string()));
     if !d.note.is_empty() {
         lines.push(d.note.clone());
     }

@@ -21,6 +21,7 @@ pub fn plan(out: &Output, plan: &PlanView) -> String {
         "cost per hour {} -> {}, for the estimated durations {}",
         plan.hourly_before, plan.hourly_after, plan.estimated_cost
     ));
+    parts.extend(plan.certificate.map(|c| c.to_string()));
     if let Some(policy) = &plan.policy {
         parts.push(format!("decided by {policy}"));
     }

@@ -13,7 +13,7 @@ use tradewind_core::{
 };
 
 use super::Change;
-use crate::controller::{Error, Handle, lock};
+use crate::controller::{Error, Handle, lock, plans};
 
 /// The most values in one request.
 const MAX_SAMPLES: usize = 1_000;
@@ -65,9 +65,11 @@ impl Handle {
     /// in its spec.
     ///
     /// # Errors
-    /// `NotFound`, `Deleting`, `Invalid` (no such task, out of bounds), or the state can't be written.
+    /// `NotFound`, `Deleting`, `Invalid` (no such task, out of bounds), `Plan` where only approved plans change something, or the state can't
+    /// be written.
     pub async fn scale(&self, actor: &Actor, namespace: &Namespace, name: &DeploymentName, body: &ScaleBody) -> Result<Scaled, Error> {
         let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
+        self.may_change(namespace, plans::TO_SCALE)?;
         loop {
             let current = self.current(&key)?;
             let tasks = named(&current.tasks, &body.task, "task")?;

@@ -1,12 +1,15 @@
 //! The rules of a namespace's document.
 
-use super::{Found, Path, labels};
+use super::{Found, Path, labels, replacement::replacement};
 use crate::manifest::namespace::{Action, Document};
 
 /// Every rule that the document breaks, with the field at fault.
 pub(in crate::manifest) fn check(document: &Document) -> Vec<(Path, String)> {
     let mut found = Found::default();
     labels(&mut found, &document.metadata.labels, &Path::default().key("metadata").key("labels"));
+    if let Some(spec) = &document.spec.replacement {
+        replacement(&mut found, spec, &Path::default().key("spec").key("replacement"));
+    }
     let Some(budget) = &document.spec.budget else { return found.0 };
     let at = || Path::default().key("spec").key("budget");
     found.require(budget.hourly.is_some() || budget.monthly.is_some(), at, || {

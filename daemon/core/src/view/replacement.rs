@@ -1,0 +1,48 @@
+//! What would move to where it costs less, and why the rest stays, as the API shows it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    manifest::Target,
+    names::{DeploymentName, Namespace, TaskName},
+    units::{Instant, MicroUsd, Millis},
+};
+
+/// A look at everything that runs, by the quotes of now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplacementsView {
+    pub at: Instant,
+    pub services: Vec<ReplacementView>,
+}
+
+/// One service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplacementView {
+    pub namespace: Namespace,
+    pub deployment: DeploymentName,
+    pub task: TaskName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    /// As `2 × provider/region/size`.
+    pub from: Vec<String>,
+    /// Empty: the policy found no place.
+    pub to: Vec<String>,
+    /// Replicas that would change their place.
+    pub moving: u32,
+    /// Per hour, of all replicas, by the quotes of now. Absent: its place has no quote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hourly_now: Option<MicroUsd>,
+    pub hourly_then: MicroUsd,
+    pub saving_per_hour: MicroUsd,
+    /// Of all replicas that would move.
+    pub migration_cost: MicroUsd,
+    pub horizon: Millis,
+    /// Whether it moves at the next look.
+    pub moves: bool,
+    /// Why it stays; empty when it moves.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stays: String,
+}

@@ -1,0 +1,80 @@
+//! Stored plans: `plan --out`, `plans`, and `plan show | diff | approve | reject | apply | delete`.
+
+use reqwest::Method;
+use tradewind_core::view::{Accepted, PlanSummary, StoredPlanView};
+
+use super::{about, apply, read};
+use crate::{
+    cli::{
+        Context, Error,
+        args::{Plan, PlanCommand, PlanReview},
+        render,
+    },
+    client::Body,
+    http::Comment,
+};
+
+pub async fn run(context: &Context, command: PlanCommand) -> Result<(), Error> {
+    match command {
+        PlanCommand::List => list(context).await,
+        PlanCommand::Show { id } => {
+            let plan: StoredPlanView = context.client.get(&["v1", "plans", &id], &context.namespace()).await?;
+            context.output.show(&plan, |out| render::plans::one(out, &plan))
+        }
+        PlanCommand::Diff { from, to } => diff(context, from, &to).await,
+        PlanCommand::Approve(args) => review(context, args, "approve").await,
+        PlanCommand::Reject(args) => review(context, args, "reject").await,
+        PlanCommand::Apply(args) => {
+            let accepted = accept(context, &args.id).await?;
+            apply::follow(context, &[accepted], args.detach, args.timeout).await
+        }
+        PlanCommand::Delete { id } => {
+            let plan: StoredPlanView =
+                context.client.send(Method::DELETE, &["v1", "plans", &id], &context.namespace(), Body::Empty).await?;
+            context.output.show(&plan, |_| format!("plan \"{id}\" deleted"))
+        }
+    }
+}
+
+pub async fn list(context: &Context) -> Result<(), Error> {
+    let plans: Vec<PlanSummary> = context.client.get(&["v1", "plans"], &context.namespace()).await?;
+    context.output.show(&plans, |out| render::plans::list(out, &plans))
+}
+
+/// `plan -f FILE --out`: stores a plan of every file.
+pub async fn store(context: &Context, args: Plan) -> Result<(), Error> {
+    let name = args.out.flatten();
+    let mut query: Vec<(&str, String)> = name.into_iter().map(|name| ("name", name)).collect();
+    query.extend(args.expires.map(|expires| ("expiresIn", expires.to_string())));
+    query.extend(args.delete.then(|| ("delete", "true".to_owned())));
+    let mut plans: Vec<StoredPlanView> = Vec::new();
+    for document in read(&args.files.files)? {
+        let file = document.file.clone();
+        let sent = context.client.send(Method::POST, &["v1", "plans"], &query, Body::Manifest(document)).await;
+        plans.push(sent.map_err(about(file))?);
+    }
+    context.output.show_all(&plans, |out| plans.iter().map(|p| render::plans::one(out, p)).collect::<Vec<_>>().join("\n\n"))
+}
+
+/// Has a plan applied; it runs some time later.
+pub async fn accept(context: &Context, id: &str) -> Result<Accepted, Error> {
+    Ok(context.client.send(Method::POST, &["v1", "plans", id, "apply"], &context.namespace(), Body::Empty).await?)
+}
+
+async fn diff(context: &Context, from: String, to: &str) -> Result<(), Error> {
+    let mut query = context.namespace();
+    query.push(("against", from));
+    let plan: StoredPlanView = context.client.get(&["v1", "plans", to], &query).await?;
+    context.output.show(&plan.diff, |_| match &plan.diff {
+        Some(diff) if !diff.fields.is_empty() => diff.text.trim_end().to_owned(),
+        _ => "the plans do not differ".to_owned(),
+    })
+}
+
+async fn review(context: &Context, args: PlanReview, action: &str) -> Result<(), Error> {
+    let comment = Comment { comment: args.message };
+    let body = serde_json::to_value(comment).map_err(|e| Error::Encode { form: "JSON", source: e.into() })?;
+    let path = ["v1", "plans", args.id.as_str(), action];
+    let plan: StoredPlanView = context.client.send(Method::POST, &path, &context.namespace(), Body::Json(body)).await?;
+    context.output.show(&plan, |_| format!("plan \"{}\" is {}", plan.summary.id, plan.summary.status))
+}

@@ -1,0 +1,178 @@
+//! `/v1/plans`: store, list, read, compare, approve, reject, apply, delete.
+
+use aide::transform::TransformOperation;
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tradewind_core::{
+    identity::Role,
+    names::{Namespace, PlanId},
+    units::Millis,
+    view::{Accepted, PlanSummary, StoredPlanView},
+};
+
+use super::{
+    App, Error,
+    access::{Reach, needs},
+    auth::Caller,
+    deployments::{InNamespace, accepted_response},
+    extract::{ManifestBody, OptionalJson, Path, Query},
+};
+use crate::controller::Draft;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct Id {
+    pub id: PlanId,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// Only this namespace. Default: all that the token reaches.
+    namespace: Option<Namespace>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CreateQuery {
+    /// Its name in its namespace. Default: it is drawn.
+    name: Option<PlanId>,
+    /// Plan to delete the deployment that the manifest names.
+    #[serde(default)]
+    delete: bool,
+    /// How long it can be applied, such as `2h`. Default: the setting `plans.expiry`.
+    expires_in: Option<Millis>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Against {
+    /// Default: `default`.
+    #[serde(default = "Namespace::default_namespace")]
+    namespace: Namespace,
+    /// Another plan: the answer says what differs from it.
+    against: Option<PlanId>,
+}
+
+/// What a reviewer has to say.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Comment {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+}
+
+pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<ListQuery>) -> Result<Json<Vec<PlanSummary>>, Error> {
+    Ok(Json(app.controller.plans(caller.scope(), query.namespace.as_ref()).await?))
+}
+
+pub fn list_docs(op: TransformOperation) -> TransformOperation {
+    op.id("listPlans").with(needs(Role::Viewer, Reach::Filtered)).tag("plans").summary("List stored plans, the newest first")
+}
+
+pub async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<CreateQuery>,
+    ManifestBody(manifest): ManifestBody,
+) -> Result<Response, Error> {
+    let draft = Draft { manifest, deletes: query.delete, id: query.name, expires_in: query.expires_in };
+    let plan = app.controller.store_plan(&caller.actor, draft).await?;
+    let location = format!("/v1/plans/{}?namespace={}", plan.summary.id, plan.summary.namespace);
+    let location = HeaderValue::try_from(location).map_err(|e| Error::Encode(e.into()))?;
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(plan)).into_response())
+}
+
+pub fn create_docs(op: TransformOperation) -> TransformOperation {
+    op.id("createPlan")
+        .with(needs(Role::Operator, Reach::Manifest))
+        .tag("plans")
+        .summary("Plan what a manifest would lead to, and store the plan")
+        .description("It is bound to what it was made from: the deployment's generation and replicas, the plugins' digests, the quotes.")
+        .response::<201, Json<StoredPlanView>>()
+        .default_response::<Error>()
+}
+
+pub async fn get(State(app): State<App>, Path(Id { id }): Path<Id>, Query(query): Query<Against>) -> Result<Json<StoredPlanView>, Error> {
+    Ok(Json(app.controller.stored_plan(&query.namespace, &id, query.against.as_ref()).await?))
+}
+
+pub fn get_docs(op: TransformOperation) -> TransformOperation {
+    op.id("getPlan")
+        .with(needs(Role::Viewer, Reach::Query))
+        .tag("plans")
+        .summary("Read a stored plan, and what differs from another one")
+        .default_response::<Error>()
+}
+
+pub async fn approve(
+    State(app): State<App>,
+    caller: Caller,
+    Path(Id { id }): Path<Id>,
+    Query(query): Query<InNamespace>,
+    OptionalJson(body): OptionalJson<Comment>,
+) -> Result<Json<StoredPlanView>, Error> {
+    let comment = body.unwrap_or_default().comment;
+    Ok(Json(app.controller.review_plan(&caller.actor, &query.namespace, &id, true, comment).await?))
+}
+
+pub fn approve_docs(op: TransformOperation) -> TransformOperation {
+    op.id("approvePlan")
+        .with(needs(Role::Approver, Reach::Query))
+        .tag("plans")
+        .summary("Let somebody else's plan go ahead")
+        .description("Nobody approves a plan of their own.")
+        .default_response::<Error>()
+}
+
+pub async fn reject(
+    State(app): State<App>,
+    caller: Caller,
+    Path(Id { id }): Path<Id>,
+    Query(query): Query<InNamespace>,
+    OptionalJson(body): OptionalJson<Comment>,
+) -> Result<Json<StoredPlanView>, Error> {
+    let comment = body.unwrap_or_default().comment;
+    Ok(Json(app.controller.review_plan(&caller.actor, &query.namespace, &id, false, comment).await?))
+}
+
+pub fn reject_docs(op: TransformOperation) -> TransformOperation {
+    op.id("rejectPlan").with(needs(Role::Approver, Reach::Query)).tag("plans").summary("Refuse a plan for good").default_response::<Error>()
+}
+
+pub async fn apply(
+    State(app): State<App>,
+    caller: Caller,
+    Path(Id { id }): Path<Id>,
+    Query(query): Query<InNamespace>,
+) -> Result<Response, Error> {
+    accepted_response(app.controller.apply_plan(&caller.actor, &query.namespace, &id).await?)
+}
+
+pub fn apply_docs(op: TransformOperation) -> TransformOperation {
+    op.id("applyPlan")
+        .with(needs(Role::Operator, Reach::Query))
+        .tag("plans")
+        .summary("Carry a plan out as it is")
+        .description("Refused when anything that it was made from has moved, with the list of what has; nothing is changed then.")
+        .response::<202, Json<Accepted>>()
+        .default_response::<Error>()
+}
+
+pub async fn delete(
+    State(app): State<App>,
+    caller: Caller,
+    Path(Id { id }): Path<Id>,
+    Query(query): Query<InNamespace>,
+) -> Result<Json<StoredPlanView>, Error> {
+    Ok(Json(app.controller.delete_plan(&caller.actor, &query.namespace, &id).await?))
+}
+
+pub fn delete_docs(op: TransformOperation) -> TransformOperation {
+    op.id("deletePlan").with(needs(Role::Operator, Reach::Query)).tag("plans").summary("Delete a stored plan").default_response::<Error>()
+}
