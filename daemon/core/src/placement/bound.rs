@@ -14,7 +14,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Placed, Request, Spread, candidates::domain};
+use super::{Placed, Request, Spread, affinity::domain};
 use crate::units::MicroUsd;
 
 /// More arcs than these are not solved together: the bound stays valid, and may be lower.

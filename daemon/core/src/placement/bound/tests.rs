@@ -54,6 +54,10 @@ fn request(stocks: &[Stock], wishes: &[Wish]) -> Request {
             max_hourly: MicroUsd::MAX,
             current: if *held > 0 { vec![(0, *held)] } else { Vec::new() },
             labels: Labels::new(),
+            affinity: None,
+            anti_affinity: None,
+            deadline: None,
+            expected: Default::default(),
         });
     }
     request
