@@ -31,6 +31,7 @@ pub use affinity::{AffinityDomain, AffinitySpec};
 pub use forms::{EnvSpec, GpuSpec, PortSpec};
 pub use parse::{Format, Invalid, Problem, parse};
 pub use recovery::{HedgeSpec, PortionSpec, RecoverySpec};
+pub(crate) use resolve::SERVICE_DURATION;
 pub use resolve::{Constraints, Resolved, Target, resolve};
 pub use scale::{MetricTarget, ScaleSpec, ScaleTarget, Stabilization};
 pub use schema::json_schema;

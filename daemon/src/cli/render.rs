@@ -13,6 +13,7 @@ pub mod plugin;
 pub mod regions;
 pub mod revision;
 pub mod shadow;
+pub mod simulate;
 pub mod stream;
 pub mod token;
 
