@@ -219,7 +219,7 @@ mod tests {
         for (rows, parts) in [
             ("0,a,job,1,1,1Gi,,,1m\n0,b,task,1,1,1Gi,,,1m", ["line 3", "\"kind\"", "\"task\"", "job or service"]),
             ("soon,a,job,1,1,1Gi,,,1m", ["line 2", "\"at\"", "\"soon\"", "90s"]),
-            ("0,A_b,job,1,1,1Gi,,,1m", ["line 2", "\"name\"", "\"A_b\"", "a-z"]),
+            ("0,A_b,job,1,1,1Gi,,,1m", ["line 2", "\"name\"", "\"A_b\"", "lowercase"]),
             ("0,a,job,0,1,1Gi,,,1m", ["line 2", "\"replicas\"", "\"0\"", "from 1"]),
             ("0,a,job,1,x,1Gi,,,1m", ["line 2", "\"cpu\"", "\"x\"", "500m"]),
             ("0,a,job,1,1,1Xi,,,1m", ["line 2", "\"memory\"", "\"1Xi\"", "4Gi"]),

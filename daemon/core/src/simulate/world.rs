@@ -420,7 +420,9 @@ impl<'a> World<'a> {
             Kind::Job => None,
         };
         let (n, ran) = (u64::from(replicas), self.now - since);
-        self.ledger.series.note(self.now, |row| match why {
+        // What ends with a row has run in that row.
+        let at = if why == Stop::Ended { self.now.saturating_sub(1) } else { self.now };
+        self.ledger.series.note(at, |row| match why {
             Stop::Ended => row.ended += u32::from(all_done),
             Stop::Preempted => row.preempted += replicas,
             Stop::Interrupted => row.interrupted += replicas,
