@@ -121,7 +121,7 @@ fn what_is_wrong_with_an_input_is_named() -> Result<()> {
     for (trace, offers, policy, parts) in [
         (&trace, &offers, &policy, ["trace.csv", "line 2, column \"cpu\": \"many\""]),
         (&good, &bad_offers, &policy, ["bad.json", "offers[0]"]),
-        (&good, &offers, &provider, ["simulated.wasm", "not a policy"]),
+        (&good, &offers, &provider, ["simulated.wasm", "can't be used"]),
     ] {
         let output = folder.cli(&["simulate", "--trace", trace, "--offers", offers, "--policy", policy])?;
         let error = String::from_utf8_lossy(&output.stderr);

@@ -10,7 +10,6 @@ use tokio::time::Instant as Tick;
 use tradewind_core::{
     manifest::{Resolved, Target},
     names::{AllocationId, InstanceName, TaskName},
-    offer::Offer,
     placement::{Need, PlacedOffer, Spread, Table},
     plan::{self, Desired, Placement},
     preempt::{self, Ask, Place, Tenant},

@@ -16,7 +16,7 @@ use crate::{
     manifest::{Constraints, SERVICE_DURATION},
     names::InstanceName,
     offer::Offer,
-    placement::{Need, PlacedOffer, Requires, Table, Want},
+    placement::{Bounds, Expected, Need, PlacedOffer, Requires, Table, Want},
     standing::Sheet,
     units::{MicroUsd, Millis},
     workload::{Labels, Resources},
@@ -331,6 +331,8 @@ impl<'a> World<'a> {
             current,
             max_hourly: MicroUsd::MAX,
             hedged: false,
+            bounds: Bounds::default(),
+            expected: Expected::default(),
         })
     }
 
