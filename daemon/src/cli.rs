@@ -1,4 +1,4 @@
-//! The command line: what can be typed, and which command answers. Except for `serve`, `config` and the authoring commands, everything
+//! The command line: what can be typed, and which command answers. Except for `serve`, `config`, `simulate` and the authoring commands, everything
 //! is a client of the HTTP API and of nothing else.
 
 mod args;
@@ -56,6 +56,7 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         }
         Command::Token(args::Token::ResetAdmin) => return commands::tokens::reset(&globals).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => return commands::completions(shell).map(|()| ExitCode::SUCCESS),
+        Command::Simulate(args) => return commands::simulate::run(&globals, args).map(|()| ExitCode::SUCCESS),
         Command::Plugin(args) => match commands::author::run(&globals, args)? {
             commands::author::Next::Done => return Ok(ExitCode::SUCCESS),
             commands::author::Next::Ask(args) => Command::Plugin(args),

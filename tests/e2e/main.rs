@@ -26,6 +26,7 @@ mod rollout;
 mod scale;
 mod services;
 mod shadow;
+mod simulate;
 mod storage;
 
 use anyhow::Result;

@@ -21,14 +21,24 @@ pub struct Terms {
 
 impl Terms {
     pub fn of(need: &Resources, duration: Millis, offer: &Offer) -> Self {
-        let (cpu, memory) = paid_size(need, offer);
-        let units = units(offer.price_unit, cpu, memory);
+        let (units, hourly) = rate(need, offer);
         let hours = duration.hours() / offer.performance;
-        let hourly = offer.price.0 as f64 * units + offer.memory_price.0 as f64 * memory.gib();
         // One rounding for each result: the cost is not made from the rounded hourly amount.
         let cost = MicroUsd(1).scaled(hourly * hours).saturating_add(offer.setup_price);
         Self { units, hours, hourly: MicroUsd(1).scaled(hourly), cost }
     }
+}
+
+/// What one replica has cost after it has run for so long, without the set-up price: by the clock, not by the reference machine.
+pub fn run(need: &Resources, offer: &Offer, time: Millis) -> MicroUsd {
+    MicroUsd(1).scaled(rate(need, offer).1 * time.hours())
+}
+
+/// R, and micro-USD per hour before anything is rounded.
+fn rate(need: &Resources, offer: &Offer) -> (f64, f64) {
+    let (cpu, memory) = paid_size(need, offer);
+    let units = units(offer.price_unit, cpu, memory);
+    (units, offer.price.0 as f64 * units + offer.memory_price.0 as f64 * memory.gib())
 }
 
 /// What a replica pays for: its own share of a shared offer, else the whole instance.

@@ -33,6 +33,7 @@ pub use forms::{EnvSpec, GpuSpec, PortSpec};
 pub use parse::{Format, Invalid, Problem, parse};
 pub use recovery::{HedgeSpec, PortionSpec, RecoverySpec};
 pub use replacement::ReplacementSpec;
+pub(crate) use resolve::SERVICE_DURATION;
 pub use resolve::{Constraints, Resolved, Target, resolve};
 pub use scale::{MetricTarget, ScaleSpec, ScaleTarget, Stabilization};
 pub use schema::json_schema;

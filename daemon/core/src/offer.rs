@@ -119,6 +119,20 @@ impl Offer {
             metrics: Vec::new(),
         }
     }
+
+    /// Takes the room of so many replicas, each of so many millicores and bytes, off what is left. Limits that are not known stay unknown.
+    pub fn take(&mut self, replicas: u32, cpu: u64, memory: u64) {
+        let all = |each: u64| each.saturating_mul(u64::from(replicas));
+        if self.capacity != u32::MAX {
+            self.capacity = self.capacity.saturating_sub(replicas);
+        }
+        if self.free_cpu != u64::MAX {
+            self.free_cpu = self.free_cpu.saturating_sub(all(cpu));
+        }
+        if self.free_memory != u64::MAX {
+            self.free_memory = self.free_memory.saturating_sub(all(memory));
+        }
+    }
 }
 
 /// What offers are wanted for.

@@ -172,6 +172,8 @@ pub enum Command {
         #[arg(long, default_value_t = 20)]
         rows: usize,
     },
+    /// Run a trace of requests against recorded offers with a policy's component, without a daemon: cost, utilisation, queueing, preemptions
+    Simulate(Simulate),
     /// Providers and policies: list, inspect, reload, roll back, write, build
     #[command(subcommand)]
     Plugin(Plugin),
@@ -487,6 +489,77 @@ pub struct TokenCreate {
     /// How long it is valid, such as 30d. Default: until it is revoked
     #[arg(long, value_name = "DURATION")]
     pub expires: Option<Millis>,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Simulate {
+    #[command(subcommand)]
+    pub command: Option<SimulateCommand>,
+    #[command(flatten)]
+    pub run: SimulateRun,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SimulateCommand {
+    /// Make a trace of a table that others have published
+    Convert {
+        /// Where the table is from. alibaba-gpu-2020: `pai_task_table.csv` of cluster-trace-gpu-v2020; its times are those of starts, and
+        /// parts of GPUs become whole ones
+        #[arg(long, value_enum)]
+        from: TraceSource,
+        /// The table; `-` reads standard input
+        file: PathBuf,
+        /// Where the trace goes. Default: standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TraceSource {
+    #[value(name = "alibaba-gpu-2020")]
+    AlibabaGpu2020,
+}
+
+#[derive(Debug, Args)]
+pub struct SimulateRun {
+    /// The trace: CSV with the columns at, name, kind, cpu, memory, and replicas, accelerator, accelerators, duration, priority, namespace
+    #[arg(long, required = true, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// What `offers -o json` printed, or a list of such prints, each with `at`: the time from which it holds
+    #[arg(long, required = true, value_name = "FILE")]
+    pub offers: Option<PathBuf>,
+    /// The policy's component
+    #[arg(long, required = true, value_name = "FILE.wasm")]
+    pub policy: Option<PathBuf>,
+    /// The policy's instance file. Default: no settings and the usual limits
+    #[arg(long, value_name = "FILE.toml")]
+    pub settings: Option<PathBuf>,
+    /// Where the time series goes
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Where the chart goes
+    #[arg(long, value_name = "FILE.svg")]
+    pub chart: Option<PathBuf>,
+    /// How long a row of the time series is. Default: the finest with at most 1000 rows
+    #[arg(long, value_name = "DURATION")]
+    pub step: Option<Millis>,
+    /// When to stop. Default: with the last event
+    #[arg(long, value_name = "DURATION")]
+    pub until: Option<Millis>,
+    /// The most tasks in one policy call: the first by priority, then by arrival
+    #[arg(long, default_value_t = 1000, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub batch: u32,
+    /// Offers that may be taken back may be used
+    #[arg(long)]
+    pub spot: bool,
+    /// Priorities hold across namespaces, as with the setting `controller.preempt-across-namespaces`
+    #[arg(long)]
+    pub preempt_across_namespaces: bool,
+    /// The number that the first policy call is given to break ties with
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
 }
 
 #[derive(Debug, Subcommand)]

@@ -20,6 +20,7 @@ mod replacement;
 mod revisions;
 mod scale;
 mod shadows;
+pub mod simulate;
 mod stream;
 pub mod tokens;
 mod wait;
@@ -81,7 +82,7 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
             context.output.text(&serde_json::to_string_pretty(&schema).map_err(|e| Error::Encode { form: "JSON", source: e.into() })?)?;
         }
         // `cli::run` has answered these: they need no daemon.
-        Command::Serve(_) | Command::Config(_) | Command::Completions { .. } | Command::Restore { .. } => {}
+        Command::Serve(_) | Command::Config(_) | Command::Completions { .. } | Command::Restore { .. } | Command::Simulate(_) => {}
     }
     Ok(0)
 }

@@ -41,6 +41,11 @@ pub enum Error {
     Author(#[from] tradewind_author::Error),
     #[error("\"{}\" is no plugin that can be used", path.display())]
     Inspect { path: PathBuf, source: tradewind_wasm::InspectError },
+    /// A file that a simulation works with.
+    #[error("\"{}\" can't be used", path.display())]
+    Input { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("the simulation stopped")]
+    Simulation(#[from] tradewind_core::simulate::Error),
     #[error("{what} \"{value}\" can't be used: {rule}")]
     Argument { what: &'static str, value: String, rule: String },
     #[error(transparent)]

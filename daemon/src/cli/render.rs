@@ -15,6 +15,7 @@ pub mod regions;
 pub mod replacement;
 pub mod revision;
 pub mod shadow;
+pub mod simulate;
 pub mod stream;
 pub mod token;
 

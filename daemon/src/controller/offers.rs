@@ -246,15 +246,7 @@ impl Shared {
         }
         for PlacedOffer { offer, .. } in offers {
             for r in by_offer.get(&*offer.id).into_iter().flatten() {
-                if offer.capacity != u32::MAX {
-                    offer.capacity = offer.capacity.saturating_sub(r.replicas);
-                }
-                if offer.free_cpu != u64::MAX {
-                    offer.free_cpu = offer.free_cpu.saturating_sub(u64::from(r.cpu) * u64::from(r.replicas));
-                }
-                if offer.free_memory != u64::MAX {
-                    offer.free_memory = offer.free_memory.saturating_sub(r.memory.saturating_mul(u64::from(r.replicas)));
-                }
+                offer.take(r.replicas, u64::from(r.cpu), r.memory);
             }
         }
     }

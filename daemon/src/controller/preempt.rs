@@ -10,7 +10,6 @@ use tokio::time::Instant as Tick;
 use tradewind_core::{
     manifest::{Resolved, Target},
     names::{AllocationId, InstanceName, TaskName},
-    offer::Offer,
     placement::{Need, PlacedOffer, Spread, Table},
     plan::{self, Desired, Placement},
     preempt::{self, Ask, Place, Tenant},
@@ -83,7 +82,7 @@ impl Shared {
         table.map_offers(|placed| {
             let id = placed.offer.id.clone();
             for room in kept.iter().filter(|r| r.provider == placed.provider && *r.offer == *id) {
-                deduct(&mut placed.offer, room.replicas, room.cpu, room.memory);
+                placed.offer.take(room.replicas, room.cpu, room.memory);
             }
         })
     }
@@ -285,18 +284,6 @@ fn missing(task: &Resolved, desired: &[Desired]) -> u32 {
     mine.map_or(0, |_| task.replicas.saturating_sub(placed))
 }
 
-fn deduct(offer: &mut Offer, replicas: u32, cpu: u64, memory: u64) {
-    if offer.capacity != u32::MAX {
-        offer.capacity = offer.capacity.saturating_sub(replicas);
-    }
-    if offer.free_cpu != u64::MAX {
-        offer.free_cpu = offer.free_cpu.saturating_sub(cpu.saturating_mul(u64::from(replicas)));
-    }
-    if offer.free_memory != u64::MAX {
-        offer.free_memory = offer.free_memory.saturating_sub(memory.saturating_mul(u64::from(replicas)));
-    }
-}
-
 /// The table after what this batch has placed.
 fn taken_off(table: &Table, works: &[Work], outcomes: &[Outcome]) -> Table {
     let mut added: HashMap<(&InstanceName, &str), (u32, u64, u64)> = HashMap::new();
@@ -317,7 +304,7 @@ fn taken_off(table: &Table, works: &[Work], outcomes: &[Outcome]) -> Table {
     table.clone().map_offers(|placed| {
         let id = placed.offer.id.clone();
         if let Some((replicas, cpu, memory)) = added.get(&(&placed.provider, &*id)) {
-            deduct(&mut placed.offer, *replicas, *cpu, *memory);
+            placed.offer.take(*replicas, *cpu, *memory);
         }
     })
 }

@@ -6,6 +6,7 @@
 //! `cheapest.wasm` into the folder is enough.
 
 mod about;
+mod alone;
 mod audit;
 mod call;
 mod canary;
@@ -28,6 +29,7 @@ mod watch;
 mod writer;
 
 pub use about::{About, Kind, Wanted};
+pub use alone::{PolicyError, policy};
 pub use audit::Error as AuditError;
 pub use call::CallStatistics;
 pub use canary::{CanaryEnd, CanaryError, CanaryStart, CanaryState, CanaryView};

@@ -15,6 +15,7 @@ use crate::{
     cost::Terms,
     manifest::{Constraints, Resolved},
     names::{DeploymentName, InstanceName, Namespace, TaskName},
+    offer::Offer,
     plugin::Features,
     standing::{self, Measured, Sheet},
     units::{Bytes, Instant, MicroUsd, MilliCpu, Millis},
@@ -271,6 +272,11 @@ impl Table {
 
     pub fn offers(&self) -> &[PlacedOffer] {
         &self.offers
+    }
+
+    /// One offer, to be changed. Requests that were built before keep what they have.
+    pub fn offer_mut(&mut self, i: usize) -> Option<&mut Offer> {
+        Arc::make_mut(&mut self.offers).get_mut(i).map(|placed| &mut placed.offer)
     }
 
     /// The same table with its offers changed.

@@ -63,7 +63,7 @@ fn inspect(path: &Path) -> Result<FileInspection, Error> {
 }
 
 /// Compiled code is worth keeping between two looks at the same file.
-fn compile_cache() -> PathBuf {
+pub fn compile_cache() -> PathBuf {
     use etcetera::BaseStrategy;
     let usual = etcetera::choose_base_strategy().ok().map(|s| s.cache_dir().join("tradewind"));
     usual.unwrap_or_else(|| std::env::temp_dir().join("tradewind-cache"))
