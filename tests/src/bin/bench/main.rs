@@ -9,6 +9,7 @@ mod host;
 mod load;
 mod mechanisms;
 mod native;
+mod optimal;
 mod policy;
 mod records;
 mod reload;
@@ -22,7 +23,7 @@ use anyhow::{Result, ensure};
 
 use report::Report;
 
-const PARTS: [&str; 11] = ["policy", "mechanisms", "records", "load", "reload", "daemon", "services", "writes", "large", "failover", "shadow"];
+const PARTS: [&str; 12] = ["policy", "mechanisms", "optimal", "records", "load", "reload", "daemon", "services", "writes", "large", "failover", "shadow"];
 
 fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
@@ -47,8 +48,11 @@ fn main() -> Result<()> {
         if wanted("mechanisms") {
             mechanisms::measure(&mut report).await?;
         }
+        if wanted("optimal") {
+            optimal::measure(&mut report).await?;
+        }
         if wanted("records") {
-            records::measure(&mut report)?;
+            records::measure(&mut report).await?;
         }
         if wanted("load") {
             load::measure(&mut report).await?;

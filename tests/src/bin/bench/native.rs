@@ -49,6 +49,20 @@ pub(crate) fn request(request: &Request) -> PlaceRequest {
     PlaceRequest { strings, seed: request.seed, ..place }
 }
 
+/// With the places of the offers, as policies get it that care for domains.
+pub(crate) fn with_places(request: &Request) -> PlaceRequest {
+    let mut place = self::request(request);
+    let PlaceRequest { strings, offers, provider_of, .. } = &mut place;
+    let mut text = |text: &str| {
+        strings.push(text.to_owned());
+        strings.len() as u32 - 1
+    };
+    *provider_of = request.offers.iter().map(|o| text(o.provider.as_str())).collect();
+    offers.region = request.offers.iter().map(|o| text(&o.offer.region)).collect();
+    offers.zone = request.offers.iter().map(|o| text(&o.offer.zone)).collect();
+    place
+}
+
 /// Without tasks, shapes and offers.
 pub(crate) fn empty() -> PlaceRequest {
     let tasks = Tasks {
