@@ -7,7 +7,9 @@ mod daemon;
 mod failover;
 mod host;
 mod load;
+mod mechanisms;
 mod native;
+mod optimal;
 mod policy;
 mod records;
 mod reload;
@@ -21,10 +23,15 @@ use anyhow::{Result, ensure};
 
 use report::Report;
 
-const PARTS: [&str; 10] = ["policy", "records", "load", "reload", "daemon", "services", "writes", "large", "failover", "shadow"];
+const PARTS: [&str; 12] = ["policy", "mechanisms", "optimal", "records", "load", "reload", "daemon", "services", "writes", "large", "failover", "shadow"];
 
 fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
+    if let [server] = &asked[..]
+        && mechanisms::SERVERS.contains(&server.as_str())
+    {
+        return tokio::runtime::Runtime::new()?.block_on(mechanisms::serve(server));
+    }
     if let Some(unknown) = asked.iter().find(|part| !PARTS.contains(&part.as_str())) {
         anyhow::bail!("there is no part \"{unknown}\"; there are {}", PARTS.join(", "));
     }
@@ -38,8 +45,14 @@ fn main() -> Result<()> {
         if wanted("policy") {
             policy::measure(&mut report).await?;
         }
+        if wanted("mechanisms") {
+            mechanisms::measure(&mut report).await?;
+        }
+        if wanted("optimal") {
+            optimal::measure(&mut report).await?;
+        }
         if wanted("records") {
-            records::measure(&mut report)?;
+            records::measure(&mut report).await?;
         }
         if wanted("load") {
             load::measure(&mut report).await?;
