@@ -23,7 +23,8 @@ use anyhow::{Result, ensure};
 
 use report::Report;
 
-const PARTS: [&str; 12] = ["policy", "mechanisms", "optimal", "records", "load", "reload", "daemon", "services", "writes", "large", "failover", "shadow"];
+const PARTS: [&str; 12] =
+    ["policy", "mechanisms", "optimal", "records", "load", "reload", "daemon", "services", "writes", "large", "failover", "shadow"];
 
 fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).collect();

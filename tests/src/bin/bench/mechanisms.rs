@@ -116,11 +116,8 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     let host = place.start().await?;
     let cheapest = policy(&host, "cheapest")?;
     let (grpc, json) = (Server::start(grpc::SERVER)?, Server::start(json::SERVER)?);
-    let mut mechanisms = Mechanisms {
-        component: cheapest.as_ref(),
-        grpc: grpc::Client::connect(&grpc.at).await?,
-        json: json::Client::new(&json.at)?,
-    };
+    let mut mechanisms =
+        Mechanisms { component: cheapest.as_ref(), grpc: grpc::Client::connect(&grpc.at).await?, json: json::Client::new(&json.at)? };
     for (tasks, shapes, what) in [(1, 1, "1 task"), (1_000, 16, "1,000 tasks of 16 shapes")] {
         for (offers, times) in [(100, 500), (1_000, 200), (10_000, 50)] {
             let compared = mechanisms.compare(&batch(tasks, shapes, offers)?, times).await?;
@@ -138,7 +135,13 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
             ];
             for (mechanism, samples) in each {
                 report.time_against(format!("{name}: {mechanism}, median"), Unit::Micros, samples.median(), "component", own);
-                report.time_against(format!("{name}: {mechanism}, p99"), Unit::Micros, samples.p99(), "component", compared.component.p99());
+                report.time_against(
+                    format!("{name}: {mechanism}, p99"),
+                    Unit::Micros,
+                    samples.p99(),
+                    "component",
+                    compared.component.p99(),
+                );
             }
         }
     }

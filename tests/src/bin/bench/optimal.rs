@@ -36,8 +36,13 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
             let answer = optimal.place(&request).await?;
             component.add(since.elapsed());
             let own = native::with_places(&request);
-            let same = logic.time(|| <Exported<Optimal> as Guest>::place(own)).map_err(|fault| anyhow!("the policy refused the batch: {fault:?}"))?;
-            ensure!((&answer.task, &answer.offer, &answer.replicas) == (&same.task, &same.offer, &same.replicas), "they decide differently");
+            let same = logic
+                .time(|| <Exported<Optimal> as Guest>::place(own))
+                .map_err(|fault| anyhow!("the policy refused the batch: {fault:?}"))?;
+            ensure!(
+                (&answer.task, &answer.offer, &answer.replicas) == (&same.task, &same.offer, &same.replicas),
+                "they decide differently"
+            );
             last = Some(answer);
         }
         let answer = last.context("it was asked")?;

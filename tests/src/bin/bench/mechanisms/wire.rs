@@ -24,8 +24,8 @@ pub(super) struct Place {
     candidate_cost: Vec<u64>,
     #[prost(uint32, repeated, tag = "8")]
     capacity: Vec<u32>,
-    #[prost(uint32, repeated, tag = "9")]
-    free_cpu: Vec<u32>,
+    #[prost(uint64, repeated, tag = "9")]
+    free_cpu: Vec<u64>,
     #[prost(uint64, repeated, tag = "10")]
     free_memory: Vec<u64>,
 }
@@ -161,8 +161,7 @@ impl From<Place> for PlaceRequest {
         (to.current_start, to.label_start) = (tasks.current_start, tasks.label_start);
         let to = &mut request.shapes;
         (to.cpu, to.memory, to.disk, to.duration) = (shapes.cpu, shapes.memory, shapes.disk, shapes.duration);
-        (to.accelerator, to.accelerator_count, to.candidate_start) =
-            (shapes.accelerator, shapes.accelerator_count, shapes.candidate_start);
+        (to.accelerator, to.accelerator_count, to.candidate_start) = (shapes.accelerator, shapes.accelerator_count, shapes.candidate_start);
         (request.candidates.offer, request.candidates.cost) = (place.candidate_offer, place.candidate_cost);
         let to = &mut request.offers;
         (to.capacity, to.free_cpu, to.free_memory) = (place.capacity, place.free_cpu, place.free_memory);
