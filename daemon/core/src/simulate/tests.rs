@@ -131,10 +131,13 @@ fn an_answer_that_breaks_a_rule_ends_the_simulation() {
     assert_eq!((at, source.to_string()), (Millis(5 * MINUTE), "row 1: offer 0 (\"a\") is overfilled: 2 replicas, 1 are left".to_owned()));
 }
 
+/// Minute, whether a job, replicas, millicores, minutes, priority.
+type Asked = (u64, bool, u32, u32, Option<u64>, i32);
+
 #[derive(Debug, Clone)]
 struct Case {
     offers: Vec<(u32, bool, u64)>,
-    tasks: Vec<(u64, bool, u32, u32, Option<u64>, i32)>,
+    tasks: Vec<Asked>,
     change: Option<(u64, usize, u32)>,
     batch: usize,
 }
@@ -173,7 +176,7 @@ impl Case {
     }
 
     fn requests(&self) -> Vec<Request> {
-        let row = |(i, (at, job, replicas, cpu, duration, priority)): (usize, &(u64, bool, u32, u32, Option<u64>, i32))| {
+        let row = |(i, (at, job, replicas, cpu, duration, priority)): (usize, &Asked)| {
             let kind = if *job { "job" } else { "service" };
             let duration = if *job { Some(duration.unwrap_or(7)) } else { *duration };
             let duration = duration.map_or_else(String::new, |d| format!("{d}m"));
