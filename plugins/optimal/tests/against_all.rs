@@ -3,11 +3,17 @@
 
 use std::collections::BTreeSet;
 
+use balanced::Balanced;
+use cheapest::Cheapest;
+use fastest::Fastest;
 use optimal::Optimal;
+use spot::Spot;
 use tradewind_plugin_sdk::{
-    policy::Spread,
+    Policy,
+    policy::{Scored, Spread},
     testing::{Batch, OfferSpec, Placement, TaskSpec},
 };
+use weighted::Weighted;
 
 struct Random(u64);
 
@@ -180,5 +186,27 @@ fn no_answer_is_better() {
             let sticky = batch.place::<Optimal>("{}").unwrap();
             assert!(instance.judge(&instance.of(&sticky)).is_some_and(|judged| judged >= best), "round {round}");
         }
+    }
+}
+
+/// It breaks no limit, and the same request gets the same answer.
+fn holds<P: Policy>(name: &str, round: u32, instance: &Instance, batch: &Batch) {
+    let placed = batch.place::<P>("{}").unwrap();
+    assert!(instance.judge(&instance.of(&placed)).is_some(), "{name}, round {round}: {placed:#?}");
+    assert_eq!(batch.place::<P>("{}").unwrap().answer, placed.answer, "{name}, round {round}");
+}
+
+#[test]
+fn no_policy_breaks_a_limit() {
+    let mut random = Random(20_260_102);
+    for round in 0..3000 {
+        let instance = Instance::new(&mut random);
+        let batch = instance.batch();
+        holds::<Scored<Cheapest>>("cheapest", round, &instance, &batch);
+        holds::<Scored<Fastest>>("fastest", round, &instance, &batch);
+        holds::<Weighted>("weighted", round, &instance, &batch);
+        holds::<Balanced>("balanced", round, &instance, &batch);
+        holds::<spread::Spread>("spread", round, &instance, &batch);
+        holds::<Spot>("spot", round, &instance, &batch);
     }
 }
