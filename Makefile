@@ -14,9 +14,9 @@ export CARGO_BUILD_TARGET_DIR := $(T)
 # The versions in Cargo.lock, and no others. `make LOCKED= test` after a change of dependencies.
 LOCKED ?= --locked
 
-# Built together, these two need every dependency with the same features as the whole workspace's tests do. Without the SDK
-# cargo would compile the engine once for the daemon and once more for the tests.
-DAEMON := -p tradewind -p tradewind-plugin-sdk
+# As a part of the whole workspace, these two have every dependency with the same features as the tests do. By themselves cargo would compile
+# much of what they stand on, and the daemon, once more for the tests.
+DAEMON := --workspace --bin tradewind --bin hello
 
 # What the tests, the demo and the benches start. Only they get to see it: TRADEWIND_PLUGINS is a setting of the daemon, too.
 PLUGINS := $(T)/plugins
@@ -33,7 +33,7 @@ setup: ## checks for the compilers, installs what plugins are compiled with
 	@bash plugins/setup.sh
 
 build: setup ## the daemon, its command line and the service it shows itself with, for development
-	cargo build $(LOCKED) $(DAEMON) -p tradewind-hello
+	cargo build $(LOCKED) $(DAEMON)
 
 plugins: build ## the plugins of this repository, as components in target/plugins
 	$(T)/debug/tradewind plugin build plugins --out $(PLUGINS)
@@ -58,7 +58,7 @@ test-crash: plugins ## kills the daemon 500 times while deployments change and t
 	$(STARTING) TRADEWIND_CRASH_KILLS=$(KILLS) TRADEWIND_CRASH_SEED=$(SEED) cargo test $(LOCKED) --workspace --test e2e -- crash:: --nocapture
 
 bench: setup ## measures, prints a table, writes target/bench/results.json
-	cargo build $(LOCKED) --release $(DAEMON) -p tradewind-hello -p tradewind-tests --bins
+	cargo build $(LOCKED) --release --workspace --bins
 	$(T)/release/tradewind plugin build plugins --out $(PLUGINS)
 	@mkdir -p $(T)/bench
 	TRADEWIND_BIN=$(T)/release/tradewind TRADEWIND_PLUGINS=$(PLUGINS) TRADEWIND_BENCH_RESULTS=$(T)/bench/results.json $(T)/release/bench
