@@ -1,10 +1,11 @@
 //! The policy `optimal` on large batches: the component against the same solver compiled for this machine, and how far its answer is at most
 //! from the least possible cost.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use optimal::Optimal;
+use tradewind_core::placement::Request;
 use tradewind_plugin_sdk::{bindings::policy::exports::tradewind::plugin::scheduling_policy::Guest, policy::Exported};
 
 use crate::{
@@ -15,20 +16,38 @@ use crate::{
     samples::Samples,
 };
 
-const INSTANCE: &str = "component = \"optimal.wasm\"\n[limits]\ndeadline = \"5m\"\nmemory = \"1Gi\"\nhost-bytes = \"256Mi\"\n";
-const TIMES: usize = 5;
+const INSTANCE: &str = "component = \"optimal.wasm\"\n[limits]\ndeadline = \"5m\"\nmemory = \"512Mi\"\n";
+const TIMES: usize = 3;
+
+/// A batch that has to share: offers together hold about twice what is wanted, and where `shared`, every third is a machine whose processors and
+/// memory they divide up.
+fn contended(tasks: u32, shapes: u32, shared: bool) -> Result<Request> {
+    let mut request = batch(tasks, shapes, 500)?;
+    let most = 4 * (3 * tasks).div_ceil(500);
+    for (i, placed) in (0u32..).zip(Arc::make_mut(&mut request.offers)) {
+        let offer = &mut placed.offer;
+        offer.capacity = 1 + i * 7 % most;
+        if shared && i % 3 == 0 {
+            (offer.shared, offer.free_cpu) = (true, u64::from(offer.capacity) * 32_000);
+            offer.free_memory = u64::from(offer.capacity) * (128 << 30);
+        }
+    }
+    Ok(request)
+}
 
 pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     let place = Place::new(&["optimal"], &[("optimal", INSTANCE)]).await?;
     let host = place.start().await?;
     let optimal = policy(&host, "optimal")?;
-    for (what, tasks, shapes) in [
-        ("100 tasks of 8 shapes × 500 offers", 100, 8),
-        ("100 tasks of 100 shapes × 500 offers", 100, 100),
-        ("1,000 tasks of 16 shapes × 500 offers", 1_000, 16),
-        ("1,000 tasks of 1,000 shapes × 500 offers", 1_000, 1_000),
+    for (what, tasks, shapes, shared) in [
+        ("100 tasks of 8 shapes × 500 offers", 100, 8, false),
+        ("100 tasks of 100 shapes × 500 offers", 100, 100, false),
+        ("1,000 tasks of 16 shapes × 500 offers", 1_000, 16, false),
+        ("1,000 tasks of 1,000 shapes × 500 offers", 1_000, 1_000, false),
+        ("100 tasks of 100 shapes × 500 offers, a third shared machines", 100, 100, true),
+        ("1,000 tasks of 16 shapes × 500 offers, a third shared machines", 1_000, 16, true),
     ] {
-        let request = batch(tasks, shapes, 500)?;
+        let request = contended(tasks, shapes, shared)?;
         let (mut component, mut logic) = (Samples::default(), Samples::default());
         let mut last = None;
         for _ in 0..TIMES {

@@ -45,8 +45,8 @@ pub(crate) fn batch(tasks: u32, shapes: u32, offers: u32) -> Result<Request> {
     for i in 0..tasks {
         let shape = i % shapes;
         let resources = Resources {
-            cpu: MilliCpu(500 * (1 + shape)),
-            memory: Bytes(u64::from(1 + shape) * GIB),
+            cpu: MilliCpu(500 * (1 + shape % 100)),
+            memory: Bytes(u64::from(1 + shape % 249) * GIB),
             disk: Bytes(0),
             accelerators: Vec::new(),
         };
