@@ -58,6 +58,9 @@ impl Drop for Server {
     }
 }
 
+/// Calls of one mechanism before the next one's turn.
+const TURN: usize = 10;
+
 /// Of one size of batch.
 #[derive(Default)]
 struct Compared {
@@ -74,7 +77,7 @@ struct Mechanisms<'a> {
 }
 
 impl Mechanisms<'_> {
-    /// In turn, so that what else the machine does hits all alike.
+    /// By turns, so that what else the machine does hits all alike, and several calls each, so that none finds only the others' data in the caches.
     async fn compare(&mut self, request: &Request, times: usize) -> Result<Compared> {
         let chosen = self.component.place(request).await?;
         for other in [
@@ -86,25 +89,27 @@ impl Mechanisms<'_> {
             ensure!(same, "two mechanisms decide differently");
         }
         let mut compared = Compared::default();
-        for turn in 0..times + times / 10 {
-            let since = Instant::now();
-            drop(native::place(native::request(request))?);
-            let native = since.elapsed();
-            let since = Instant::now();
-            drop(self.component.place(request).await?);
-            let component = since.elapsed();
-            let since = Instant::now();
-            drop(self.grpc.place(native::request(request)).await?);
-            let grpc = since.elapsed();
-            let since = Instant::now();
-            drop(self.json.place(native::request(request)).await?);
-            let json = since.elapsed();
-            // The first tenth warms up.
-            if turn >= times / 10 {
-                compared.native.add(native);
-                compared.component.add(component);
-                compared.grpc.add(grpc);
-                compared.json.add(json);
+        for round in 0..=times.div_ceil(TURN) {
+            // The first round warms up.
+            let mut unused = Compared::default();
+            let Compared { native, component, grpc, json } = if round == 0 { &mut unused } else { &mut compared };
+            for _ in 0..TURN {
+                native.time(|| native::place(native::request(request)))?;
+            }
+            for _ in 0..TURN {
+                let since = Instant::now();
+                drop(self.component.place(request).await?);
+                component.add(since.elapsed());
+            }
+            for _ in 0..TURN {
+                let since = Instant::now();
+                drop(self.grpc.place(native::request(request)).await?);
+                grpc.add(since.elapsed());
+            }
+            for _ in 0..TURN {
+                let since = Instant::now();
+                drop(self.json.place(native::request(request)).await?);
+                json.add(since.elapsed());
             }
         }
         Ok(compared)
