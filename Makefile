@@ -22,7 +22,7 @@ DAEMON := --workspace --bin tradewind --bin hello
 PLUGINS := $(T)/plugins
 STARTING := TRADEWIND_BIN=$(T)/debug/tradewind TRADEWIND_PLUGINS=$(PLUGINS)
 
-.PHONY: help setup build plugins demo test test-host test-plugins test-crash bench lint clean
+.PHONY: help setup backends build plugins demo test test-host test-plugins test-crash bench lint clean
 
 help: ## what there is
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)$$/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,7 +43,11 @@ demo: plugins ## assess, deploy, swap a policy and delete again on a throwaway d
 
 test: test-host test-plugins ## everything that has to hold
 
-test-host: plugins
+# Each says for itself when this machine can't have it; its tests are left out then.
+backends: ## installs the container engine, the cluster and the cloud that tests run on
+	@for setup in tests/backends/*/setup.sh; do bash "$$setup"; done
+
+test-host: plugins backends
 	$(STARTING) cargo test $(LOCKED) --workspace
 
 # The plugins' own logic, compiled for this machine: a folder of its own, since their profile and their features are theirs.

@@ -4,6 +4,7 @@
 mod load;
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
@@ -11,6 +12,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
+    grant::CredentialSource,
     manifest::namespace::Approval,
     names::InstanceName,
     units::{Bytes, Millis},
@@ -30,6 +32,9 @@ pub struct Config {
     pub plugins: PathBuf,
     /// Secrets, one file each. Default: `secrets` in the data folder.
     pub secrets: PathBuf,
+    /// Where credentials come from, by the names that instance files use: `{ env = "VARIABLE" }`, `{ file = "/absolute/path" }` or
+    /// `{ command = ["program", "argument"] }`. Values are read when they are used, so a rotated one needs no restart.
+    pub credentials: BTreeMap<String, CredentialSource>,
     /// The policy instance that decides for deployments that name none.
     pub policy: InstanceName,
     pub controller: Controller,
@@ -222,6 +227,7 @@ impl Config {
             plugins: data.join("plugins"),
             secrets: data.join("secrets"),
             data,
+            credentials: BTreeMap::new(),
             policy,
             controller: Controller {
                 offers_ttl: Millis::from_secs(30),
@@ -286,6 +292,15 @@ impl Config {
             if path.as_os_str().is_empty() {
                 return refuse(setting, String::new(), "name a folder");
             }
+        }
+        for (name, source) in &self.credentials {
+            let rule = match source {
+                CredentialSource::Credential(_) => "name its env, file or command, not another credential",
+                CredentialSource::File(path) if !path.starts_with('/') => "name its file by an absolute path",
+                CredentialSource::Command(words) if words.is_empty() => "name the program",
+                _ => continue,
+            };
+            return refuse("credentials", name.clone(), rule);
         }
         for (setting, number) in [
             ("calls.slots", u64::from(self.calls.slots)),

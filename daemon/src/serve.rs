@@ -15,8 +15,12 @@ use std::{
 
 use futures::{StreamExt, stream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tradewind_aws::Accounts;
 use tradewind_cloud::{SystemClock, process};
+use tradewind_containers::Engines;
 use tradewind_core::{capability::Clock, names::Digest, store::Store};
+use tradewind_credentials::Credentials;
+use tradewind_kubernetes::Clusters;
 use tradewind_store::Database;
 
 use crate::{
@@ -181,9 +185,17 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     let processes = process::Supervisor::start(process::Options { folder, secrets: Some(config.secrets.clone()) }).await?;
     let identities = identity::start(identity_options(config), Arc::new(store.clone()), clock.clone()).await?;
     let user_agent = concat!("tradewind/", env!("CARGO_PKG_VERSION")).to_owned();
-    let outbound = tradewind_cloud::http::Client::new(&tradewind_cloud::http::Options { user_agent })?;
-    let capabilities =
-        tradewind_wasm::Capabilities { processes: Arc::new(processes.clone()), http: Arc::new(outbound), clock: clock.clone() };
+    let credentials = Credentials::new(config.credentials.clone());
+    let outbound = tradewind_cloud::http::Client::new(&tradewind_cloud::http::Options { user_agent }, credentials.clone())?;
+    let secrets = config.secrets.clone();
+    let capabilities = tradewind_wasm::Capabilities {
+        processes: Arc::new(processes.clone()),
+        http: Arc::new(outbound),
+        containers: Arc::new(Engines::new(tradewind_containers::Options { credentials: credentials.clone(), secrets: secrets.clone() })),
+        kubernetes: Arc::new(Clusters::new(tradewind_kubernetes::Options { credentials: credentials.clone(), secrets: secrets.clone() })),
+        aws: Arc::new(Accounts::new(tradewind_aws::Options { credentials, secrets })),
+        clock: clock.clone(),
+    };
     let plugins = tradewind_wasm::Host::start(plugin_options(config), capabilities).await?;
     let surroundings = controller::Surroundings {
         store: Arc::new(store.clone()) as Arc<dyn Store>,

@@ -3,8 +3,17 @@
 
 pub mod provider {
     wit_bindgen::generate!({
-        path: "../wit/v0.1",
-        world: "provider",
+        path: ["../wit/v0.1", "../wit/containers-v0.1", "../wit/kubernetes-v0.1", "../wit/aws-v0.1"],
+        inline: "
+            package tradewind:sdk;
+            world provider {
+                include tradewind:plugin/provider@0.1.0;
+                import tradewind:containers/engine@0.1.0;
+                import tradewind:kubernetes/cluster@0.1.0;
+                import tradewind:aws/ec2@0.1.0;
+            }
+        ",
+        world: "tradewind:sdk/provider",
         pub_export_macro: true,
         export_macro_name: "export_provider",
         default_bindings_module: "tradewind_plugin_sdk::bindings::provider",

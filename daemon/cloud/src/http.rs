@@ -18,6 +18,7 @@ use tradewind_core::{
     names::InstanceName,
     units::Bytes,
 };
+use tradewind_credentials::Credentials;
 use url::{Host, Url};
 
 pub(crate) use self::address::is_private;
@@ -61,6 +62,7 @@ struct Inner {
     public: reqwest::Client,
     /// For grants with them.
     any: reqwest::Client,
+    credentials: Credentials,
 }
 
 /// A request that has passed every check.
@@ -76,7 +78,7 @@ struct Checked {
 impl Client {
     /// # Errors
     /// TLS can't be set up, for example because the machine has no root certificates.
-    pub fn new(options: &Options) -> Result<Self, Error> {
+    pub fn new(options: &Options, credentials: Credentials) -> Result<Self, Error> {
         // Whoever was first has installed the same one or another one: any will do, none would panic at the first connection.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = || {
@@ -89,7 +91,7 @@ impl Client {
         };
         let public = builder().dns_resolver(resolve::PublicOnly).build().map_err(Error::SetUp)?;
         let any = builder().build().map_err(Error::SetUp)?;
-        Ok(Self(Arc::new(Inner { public, any })))
+        Ok(Self(Arc::new(Inner { public, any, credentials })))
     }
 }
 
@@ -118,7 +120,7 @@ impl Client {
     async fn exchange(self, checked: Checked, body: Vec<u8>) -> Result<HttpResponse, Failure> {
         let Checked { method, url, mut headers, credential, private_addresses, response_size } = checked;
         if let Some(credential) = &credential {
-            let (name, value) = credential::inject(credential).await?;
+            let (name, value) = credential::inject(&self.0.credentials, credential).await?;
             headers.insert(name, value);
         }
         let host = url.host_str().unwrap_or_default().to_owned();

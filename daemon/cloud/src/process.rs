@@ -14,7 +14,6 @@ mod output;
 mod ports;
 mod probe;
 mod proc;
-mod secrets;
 mod slot;
 mod sweep;
 

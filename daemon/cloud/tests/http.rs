@@ -39,7 +39,7 @@ impl Bench {
             .route("/teapot", get(|| async { (StatusCode::IM_A_TEAPOT, [("x-kind", "pot")], "short") }))
             .fallback(any(echo));
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let client = Client::new(&Options { user_agent: "tradewind-test".to_owned() }).unwrap();
+        let client = Client::new(&Options { user_agent: "tradewind-test".to_owned() }, Default::default()).unwrap();
         Self { client, port, server }
     }
 

@@ -1,6 +1,10 @@
 //! What the host lends to plugins, as ports. `tradewind-cloud` implements them; `tradewind-wasm` calls them with the grant of the
 //! instance that asks, and the implementation checks every argument against it.
 
+pub mod aws;
+pub mod containers;
+pub mod kubernetes;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +13,18 @@ use crate::{
     grant::{HttpGrant, ProbeGrant, ProcessGrant},
     names::{AllocationId, InstanceName},
     units::{Instant, Millis},
-    workload::{Check, ConfigFile, Endpoint, EnvVar, Health, LogChunk, LogQuery, Phase, Port, Probe, Resources, Usage},
+    workload::{Check, ConfigFile, Endpoint, EnvVar, Health, Labels, LogChunk, LogQuery, Phase, Port, Probe, Resources, Usage},
 };
+
+/// On whose behalf a plugin is called to make something so. The host knows it from the call itself, so a plugin can neither name nor forge
+/// it: what a capability creates bears these tags, and its idempotency tokens come from this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    pub allocation: AllocationId,
+    /// The same for repeated calls that mean the same effect.
+    pub token: String,
+    pub tags: Labels,
+}
 
 /// Names a process: one replica of an allocation of a plugin instance.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

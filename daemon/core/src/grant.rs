@@ -1,7 +1,13 @@
 //! Grants: the operator's permission for a plugin instance to use a capability, with limits. Nothing is open by default.
 
+mod aws;
+mod containers;
+mod kubernetes;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::{aws::AwsGrant, containers::ContainersGrant, kubernetes::KubernetesGrant};
 use crate::units::{Bytes, Millis};
 
 /// The capabilities lent to one plugin instance: the `[grants]` of its instance file.
@@ -10,6 +16,9 @@ use crate::units::{Bytes, Millis};
 pub struct Grants {
     pub process: Option<ProcessGrant>,
     pub http: Option<HttpGrant>,
+    pub containers: Option<ContainersGrant>,
+    pub kubernetes: Option<KubernetesGrant>,
+    pub aws: Option<AwsGrant>,
     /// Not lent to the plugin: what the daemon itself may do with the addresses that it reports.
     pub probe: Option<ProbeGrant>,
 }
@@ -120,13 +129,17 @@ pub struct CredentialGrant {
     pub inject: Injection,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum CredentialSource {
     /// An environment variable of the daemon.
     Env(String),
-    /// The first line of a file, read anew for each request.
+    /// The first line of a file, read anew each time.
     File(String),
+    /// The first line that a program prints, asked for again after five minutes. The program and its arguments; no shell.
+    Command(Vec<String>),
+    /// A credential of the daemon's own settings (`[credentials]`), by its name there.
+    Credential(String),
 }
 
 /// How a credential enters a request.

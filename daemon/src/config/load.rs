@@ -81,6 +81,9 @@ const ENVIRONMENT: [(&str, &str); 6] = [
     ("log.format", "TRADEWIND_LOG_FORMAT"),
 ];
 
+/// The section whose keys are the operator's own.
+const CREDENTIALS: &str = "credentials";
+
 impl Effective {
     /// Reads the configuration. `env` looks an environment variable up.
     ///
@@ -202,6 +205,12 @@ fn merge(base: &mut Table, layer: Table, prefix: &str, source: &Source, sources:
     for (key, value) in layer {
         let path = joined(prefix, &key);
         let known: Vec<String> = base.keys().cloned().collect();
+        // Its keys are names that the operator chooses.
+        if prefix == CREDENTIALS {
+            base.insert(key, value);
+            sources.insert(path, source.clone());
+            continue;
+        }
         match (base.get_mut(&key), value) {
             (None, _) => {
                 let near = known.iter().map(|k| (strsim::damerau_levenshtein(k, &key), k)).filter(|(d, _)| *d <= 3).min();

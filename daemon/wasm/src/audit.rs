@@ -3,7 +3,7 @@
 use tradewind_core::{grant::Grants, names::InstanceName};
 use wasmtime::component::{Component, types::ComponentItem};
 
-use crate::{about::Kind, v0_1};
+use crate::{about::Kind, clouds, v0_1};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -74,6 +74,12 @@ pub(crate) fn audit(imports: &[String], exports: &[String], instance: &InstanceN
             Some("process") => grants.process.is_some(),
             Some("http") => grants.http.is_some(),
             Some(_) => return Err(Error::Unknown { import: import.clone() }),
+            None if let Some(capability) = clouds::of(import) => {
+                if kind == Kind::Policy {
+                    return Err(Error::PolicyImport { import: import.clone() });
+                }
+                (capability.granted)(grants)
+            }
             None if is_wasi_0_2(import) => {
                 wasi = true;
                 true
@@ -81,11 +87,17 @@ pub(crate) fn audit(imports: &[String], exports: &[String], instance: &InstanceN
             None => return Err(Error::Unknown { import: import.clone() }),
         };
         if !granted {
-            let grant = v0_1::GRANTABLE.iter().find(|(name, _)| Some(*name) == ours).map_or("", |(_, grant)| grant);
+            let grant = grantable().find(|(name, _)| Some(*name) == ours || Some(*name) == clouds::of(import).map(|c| c.name));
+            let grant = grant.map_or("", |(_, grant)| grant);
             return Err(Error::Ungranted { import: import.clone(), instance: instance.clone(), grant });
         }
     }
     Ok(Audit { kind, wasi })
+}
+
+/// The capabilities that need a grant, and how a grant for each is written.
+fn grantable() -> impl Iterator<Item = (&'static str, &'static str)> {
+    v0_1::GRANTABLE.into_iter().chain(clouds::ALL.into_iter().map(|c| (c.name, c.grant)))
 }
 
 /// Interfaces that the empty WASI answers; `wasi:http` and others it has not.
@@ -119,6 +131,9 @@ mod tests {
         for (imports, export, part) in [
             (&["tradewind:plugin/http@0.1.0"], PROVIDER, "[grants.http]\nhosts ="),
             (&["tradewind:plugin/process@0.1.0"], PROVIDER, "x.toml"),
+            (&["tradewind:aws/ec2@0.1.0"], PROVIDER, "[grants.aws]\nregions ="),
+            (&["tradewind:aws/ec2@0.2.0"], PROVIDER, "does not offer"),
+            (&["tradewind:containers/engine@0.1.0"], POLICY, "must replay"),
             (&["tradewind:plugin/clock@0.1.0"], POLICY, "must replay"),
             (&["tradewind:plugin/http@0.2.0"], PROVIDER, "does not offer"),
             (&["wasi:http/outgoing-handler@0.2.0"], PROVIDER, "does not offer"),
@@ -132,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_shown_grants_are_valid() {
-        for (_, grant) in v0_1::GRANTABLE {
+        for (_, grant) in grantable() {
             let file = format!("component = \"a.wasm\"\n{grant}");
             crate::instance_file::InstanceFile::parse(file.as_bytes()).unwrap();
         }

@@ -5,9 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
 use tradewind_core::{
-    capability::{Clock, Http, HttpRequest, HttpResponse, Machine, ProcessKey, ProcessSpec, ProcessStatus, Processes},
+    capability::{
+        Clock, Http, HttpRequest, HttpResponse, Machine, ProcessKey, ProcessSpec, ProcessStatus, Processes,
+        aws::Aws,
+        containers::{Containers, EngineInfo},
+        kubernetes::Kubernetes,
+    },
     failure::Failure,
-    grant::{Grants, HttpGrant, ProcessGrant},
+    grant::{AwsGrant, ContainersGrant, Grants, HttpGrant, KubernetesGrant, ProcessGrant},
     names::{AllocationId, InstanceName},
     units::Instant,
     workload::{LogChunk, LogQuery},
@@ -18,6 +23,9 @@ use tradewind_core::{
 pub struct Capabilities {
     pub processes: Arc<dyn Processes>,
     pub http: Arc<dyn Http>,
+    pub containers: Arc<dyn Containers>,
+    pub kubernetes: Arc<dyn Kubernetes>,
+    pub aws: Arc<dyn Aws>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -48,15 +56,28 @@ impl Lent {
 // === for a look at a file ===
 
 impl Capabilities {
-    /// Capabilities that do nothing: every call is denied.
-    pub(crate) fn none() -> Self {
-        Self { processes: Arc::new(Nothing), http: Arc::new(Nothing), clock: Arc::new(Nothing) }
+    /// Capabilities that do nothing: every call is denied. The rest of what a test or a bench lends.
+    pub fn none() -> Self {
+        Self {
+            processes: Arc::new(Nothing),
+            http: Arc::new(Nothing),
+            containers: Arc::new(Nothing),
+            kubernetes: Arc::new(Nothing),
+            aws: Arc::new(Nothing),
+            clock: Arc::new(Nothing),
+        }
     }
 
     /// Lets every import link. Nothing is opened by it together with `none`.
     pub(crate) fn every_import() -> Grants {
-        let process = r#"{ "process": { "commands": [] }, "http": { "hosts": [] } }"#;
-        serde_json::from_str(process).unwrap_or_default()
+        let all = r#"{
+            "process": { "commands": [] },
+            "http": { "hosts": [] },
+            "containers": { "images": [] },
+            "kubernetes": { "namespaces": [] },
+            "aws": { "regions": [] }
+        }"#;
+        serde_json::from_str(all).unwrap_or_default()
     }
 }
 
@@ -91,6 +112,27 @@ impl Processes for Nothing {
 #[async_trait]
 impl Http for Nothing {
     async fn send(&self, _: &InstanceName, _: &HttpGrant, _: HttpRequest) -> Result<HttpResponse, Failure> {
+        denied()
+    }
+}
+
+#[async_trait]
+impl Containers for Nothing {
+    async fn info(&self, _: &InstanceName, _: &ContainersGrant) -> Result<EngineInfo, Failure> {
+        denied()
+    }
+}
+
+#[async_trait]
+impl Kubernetes for Nothing {
+    async fn version(&self, _: &InstanceName, _: &KubernetesGrant) -> Result<String, Failure> {
+        denied()
+    }
+}
+
+#[async_trait]
+impl Aws for Nothing {
+    async fn zones(&self, _: &InstanceName, _: &AwsGrant, _: &str) -> Result<Vec<String>, Failure> {
         denied()
     }
 }

@@ -10,6 +10,7 @@ mod alone;
 mod audit;
 mod call;
 mod canary;
+mod clouds;
 mod engine;
 mod folder;
 mod host;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tradewind_core::plugin::Identity;
+use tradewind_core::{capability::Attempt, plugin::Identity};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
@@ -19,6 +19,8 @@ pub(crate) struct Call {
     pub(crate) operation: &'static str,
     pub(crate) lent: Lent,
     pub(crate) limiter: Limiter,
+    /// What this call shall make so; none for calls that only look or take away.
+    pub(crate) attempt: Option<Attempt>,
     log_lines: u32,
     dropped_lines: u64,
     host_bytes: u64,
@@ -49,6 +51,7 @@ impl Call {
             operation,
             lent,
             limiter: Limiter::new(limits, ceilings),
+            attempt: None,
             log_lines: limits.log_lines,
             dropped_lines: 0,
             host_bytes: limits.host_bytes.0,

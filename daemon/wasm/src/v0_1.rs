@@ -1,7 +1,7 @@
 //! Contract 0.1: the only place that knows its generated types. It links what is granted, makes versions, and converts both ways.
 
-mod bindings;
-mod convert;
+pub(crate) mod bindings;
+pub(crate) mod convert;
 mod host;
 mod offers;
 mod place;
@@ -14,6 +14,7 @@ use wasmtime::component::{Component, Linker};
 use crate::{
     about::{About, Kind},
     call::Runner,
+    clouds,
     state::Call,
     version::Counted,
 };
@@ -57,6 +58,7 @@ pub(crate) fn link(engine: &wasmtime::Engine, component: &Component, kind: Kind,
         if grants.http.is_some() {
             host::link_http(&mut linker)?;
         }
+        clouds::link(&mut linker, grants)?;
     }
     if wasi {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;

@@ -17,8 +17,7 @@ use tradewind_core::{
     names::Digest,
     workload::{Check, ConfigFile, EnvValue, FileContent, Probe, Protocol},
 };
-
-use super::secrets;
+use tradewind_credentials::secrets;
 
 /// The signals a process may be asked to stop with. The wrapper survives them, so that it can still write the exit status down.
 const SIGNALS: [(&str, Signal); 8] = [
@@ -191,7 +190,7 @@ fn environment(grant: &ProcessGrant, spec: &ProcessSpec) -> Result<(), Failure> 
         }
         match &var.value {
             EnvValue::Text(text) => no_nul(text, &format!("{field}.value"))?,
-            EnvValue::Secret(secret) => secrets::check(&grant.secrets, secret, &field)?,
+            EnvValue::Secret(secret) => secrets::check(&grant.secrets, "process", secret, &field)?,
         }
     }
     Ok(())
@@ -251,7 +250,7 @@ fn config_file(grant: &ProcessGrant, file: &ConfigFile, field: &str) -> Result<(
     }
     match &file.content {
         FileContent::Data(_) => Ok(()),
-        FileContent::Secret(secret) => secrets::check(&grant.secrets, secret, field),
+        FileContent::Secret(secret) => secrets::check(&grant.secrets, "process", secret, field),
     }
 }
 

@@ -22,12 +22,12 @@ use tradewind_core::{
     failure::{Failure, FailureKind},
     workload::{ConfigFile, EnvValue, FileContent, Output},
 };
+use tradewind_credentials::secrets;
 
 use super::{
     check::{Prepared, port_variable},
     folder::{Folder, Record},
     proc::WRAPPER,
-    secrets,
 };
 
 /// Arguments: folder, run, limit in KiB (0: none), program and its arguments. It sets no variable, so none can reach the command.

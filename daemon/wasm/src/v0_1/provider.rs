@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use tradewind_core::{
+    capability::Attempt,
     failure::Failure,
     grant::ProbeGrant,
     offer::{Offer, OffersQuery},
@@ -132,8 +133,12 @@ impl Provider for ProviderVersion {
 
     async fn apply(&self, allocation: &Allocation, prior: Option<&[u8]>) -> Result<Vec<u8>, Failure> {
         let context = self.context();
+        let attempt = Attempt { allocation: allocation.id.clone(), token: allocation.token.clone(), tags: allocation.tags.clone() };
         let allocation = convert::allocation(allocation);
-        let state = call!(self, "apply", |store, guest| guest.call_apply(store, &context, &allocation, prior))?;
+        let state = call!(self, "apply", |store, guest| {
+            store.data_mut().attempt = Some(attempt);
+            guest.call_apply(store, &context, &allocation, prior)
+        })?;
         self.sane("apply", convert::state_from(state))
     }
 

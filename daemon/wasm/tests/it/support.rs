@@ -110,7 +110,8 @@ impl Bench {
         options.call_slots = 64;
         change(&mut options);
         let http = Arc::new(SlowHttp::default());
-        let capabilities = Capabilities { processes: Arc::new(NoProcesses), http: http.clone(), clock: Arc::new(TestClock) };
+        let capabilities =
+            Capabilities { processes: Arc::new(NoProcesses), http: http.clone(), clock: Arc::new(TestClock), ..Capabilities::none() };
         let host = Host::start(options, capabilities).await.unwrap();
         Self { handle: host.handle(), host, http, folders }
     }
@@ -196,7 +197,12 @@ pub(crate) fn request(candidates: u32) -> Request {
 // === capabilities ===
 
 pub(crate) fn capabilities() -> Capabilities {
-    Capabilities { processes: Arc::new(NoProcesses), http: Arc::new(SlowHttp::default()), clock: Arc::new(TestClock) }
+    Capabilities {
+        processes: Arc::new(NoProcesses),
+        http: Arc::new(SlowHttp::default()),
+        clock: Arc::new(TestClock),
+        ..Capabilities::none()
+    }
 }
 
 /// Answers when the test lets it, and counts.

@@ -1,5 +1,5 @@
-//! Secrets as files: `NAME`, or `NAME/KEY` for a reference with a key, in the daemon's secrets folder. Values leave this module only
-//! into a process's environment or files; they must never reach a message, a log or the record.
+//! Secrets as files: `NAME`, or `NAME/KEY` for a reference with a key, in the daemon's secrets folder. Values leave it only
+//! into what a capability starts; they must never reach a message, a log or the record.
 
 use std::{fs, io, path::Path};
 
@@ -12,7 +12,7 @@ use tradewind_core::{
 ///
 /// # Errors
 /// `denied` for a secret outside the grant, `invalid` for a name that is not a plain file name.
-pub(super) fn check(granted: &[String], secret: &SecretRef, field: &str) -> Result<(), Failure> {
+pub fn check(granted: &[String], capability: &str, secret: &SecretRef, field: &str) -> Result<(), Failure> {
     for name in std::iter::once(&secret.name).chain(&secret.key) {
         let plain = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
         if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.bytes().all(plain) {
@@ -24,7 +24,7 @@ pub(super) fn check(granted: &[String], secret: &SecretRef, field: &str) -> Resu
     if !granted.contains(&secret.name) {
         return Err(Failure::denied(format!("the secret \"{}\" is not granted", secret.name))
             .field(field)
-            .remedy(format!("add \"{}\" to secrets in [grants.process] of the instance file", secret.name)));
+            .remedy(format!("add \"{}\" to secrets in [grants.{capability}] of the instance file", secret.name)));
     }
     Ok(())
 }
@@ -33,7 +33,7 @@ pub(super) fn check(granted: &[String], secret: &SecretRef, field: &str) -> Resu
 ///
 /// # Errors
 /// `denied` when the file can't be read; the message names the secret and the reason, never a value.
-pub(super) fn read(folder: Option<&Path>, secret: &SecretRef, field: &str) -> Result<Vec<u8>, Failure> {
+pub fn read(folder: Option<&Path>, secret: &SecretRef, field: &str) -> Result<Vec<u8>, Failure> {
     let shown = secret.key.as_ref().map_or_else(|| secret.name.clone(), |k| format!("{}/{k}", secret.name));
     let Some(folder) = folder else {
         return Err(Failure::denied(format!("the secret \"{shown}\" can't be read: the daemon has no secrets folder")).field(field));
