@@ -304,15 +304,15 @@ impl Shared {
     /// Asks for those that have begun or ended since they were asked for last.
     async fn look_closer(&self, engine: &Docker, owner: &InstanceName, listed: impl Iterator<Item = &Listed>) {
         let now = self.clock.now();
-        let new: Vec<&Listed> = {
+        let new: Vec<String> = {
             let details = lock(&self.details);
             let known = details.get(owner);
             let known = |l: &Listed| known.and_then(|k| k.get(&l.id)).cloned().unwrap_or_default();
-            listed.filter(|l| !l.agrees(&known(l), now)).collect()
+            listed.filter(|l| !l.agrees(&known(l), now)).map(|l| l.id.clone()).collect()
         };
-        let asked = stream::iter(new).map(|l| async {
-            let inspected = engine.inspect_container(&l.id, None::<InspectContainerOptions>).await;
-            Some((l.id.clone(), Detail::read(&inspected.ok()?)))
+        let asked = stream::iter(new).map(|id| async {
+            let inspected = engine.inspect_container(&id, None::<InspectContainerOptions>).await.ok()?;
+            Some((id, Detail::read(&inspected)))
         });
         let found: Vec<_> = asked.buffer_unordered(QUESTIONS).filter_map(std::future::ready).collect().await;
         if !found.is_empty() {
