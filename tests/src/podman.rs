@@ -13,13 +13,14 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU8, Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::PATIENCE;
+/// The longest an engine takes to answer, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The image there is: a busybox with the user `app` (1000).
 pub const IMAGE: &str = "localhost/tradewind/busybox:1";
@@ -27,6 +28,22 @@ pub const IMAGE: &str = "localhost/tradewind/busybox:1";
 /// What of busybox the image has by name.
 const APPLETS: [&str; 16] =
     ["sh", "httpd", "sleep", "cat", "echo", "ls", "env", "kill", "true", "false", "id", "wget", "nslookup", "stat", "test", "head"];
+
+/// Fills a mount namespace: trees that each hold as many mounts as all before them together, smaller ones, then single mounts. Then it is podman.
+const FILL: &str = r#"
+mount --make-rprivate / && mount -t tmpfs filler "$1" && mkdir "$1/one" && mount -t tmpfs one "$1/one" || exit 1
+n=0
+while mkdir "$1/$n" && mount --rbind "$1" "$1/$n" 2>/dev/null; do n=$((n+1)); done
+while [ $n -ge 0 ]; do
+    mkdir "$1/more-$n"
+    mount --rbind "$1/$n" "$1/more-$n" 2>/dev/null
+    n=$((n-1))
+done
+i=0
+while mkdir "$1/last-$i" && mount --bind "$1/one" "$1/last-$i" 2>/dev/null; do i=$((i+1)); done
+shift
+exec podman "$@"
+"#;
 
 /// A podman service of the test's own. It is stopped, with everything it runs, when this is dropped.
 pub struct Podman {
@@ -77,8 +94,23 @@ impl Podman {
 
     /// Starts the service, again if need be, and waits until it answers.
     pub fn serve(&mut self) -> Result<()> {
+        self.serve_by(Command::new("podman"))
+    }
+
+    /// Starts the service anew where no mount has room any more: in a mount namespace of its own, filled up to the kernel's limit.
+    pub fn serve_without_room_for_mounts(&mut self) -> Result<()> {
+        self.interrupt()?;
+        let full = self.folder.path().join("full");
+        std::fs::create_dir_all(&full)?;
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", FILL, "fill"]).arg(full);
+        self.serve_by(command)
+    }
+
+    /// `start` runs podman with the arguments that it is given.
+    fn serve_by(&mut self, start: Command) -> Result<()> {
         let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log"))?;
-        let mut command = self.command();
+        let mut command = self.on_this_engine(start);
         command.args(["system", "service", "--time=0"]).arg(format!("unix://{}", self.socket().display()));
         // Nothing here could run the engine's checks by timers.
         command.env("DISABLE_HC_SYSTEMD", "true").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -91,7 +123,7 @@ impl Podman {
                 let _ = child.wait();
                 bail!("podman's service does not answer: {}", std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default());
             }
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(5));
         }
         self.service = Some(child);
         Ok(())
@@ -108,8 +140,11 @@ impl Podman {
     }
 
     fn command(&self) -> Command {
+        self.on_this_engine(Command::new("podman"))
+    }
+
+    fn on_this_engine(&self, mut command: Command) -> Command {
         let folder = |name: &str| self.folder.path().join(name);
-        let mut command = Command::new("podman");
         command.arg("--root").arg(folder("root")).arg("--runroot").arg(folder("run"));
         command.env("CONTAINERS_CONF", folder("containers.conf")).env_remove("CONTAINER_HOST");
         command

@@ -93,14 +93,14 @@ fn answered(status: u16, message: &str, doing: &str) -> Failure {
     Failure::new(kind, format!("{doing}: {message}")).code(format!("engine-{status}"))
 }
 
-/// A start that failed: who is at fault says the text, and where the kernel said no, the machine's figures say which limit was reached.
-pub(crate) async fn start(grant: &ContainersGrant, engine: &Docker, error: &Error) -> Failure {
-    const DOING: &str = "the container can't be started";
-    let failed = failure(grant, error, DOING);
+/// A container that can't be made or started: who is at fault says the text, and where the kernel said no, the machine's figures say which
+/// limit was reached.
+pub(crate) async fn start(grant: &ContainersGrant, engine: &Docker, error: &Error, doing: &str) -> Failure {
+    let failed = failure(grant, error, doing);
     let text = failed.message.to_lowercase();
     let said = |what: &[&str]| what.iter().any(|w| text.contains(w));
     if diagnose::is_symptom(&text) {
-        return limit(grant, engine, failed, DOING).await;
+        return limit(grant, engine, failed, doing).await;
     }
     if said(&["executable file not found", "command that was not found", "no such file or directory"]) && said(&["exec", "command"]) {
         return Failure { kind: FailureKind::Invalid, ..failed }.field("command").remedy("name a program that the image has");

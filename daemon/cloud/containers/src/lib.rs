@@ -61,6 +61,8 @@ use self::{
     status::{Detail, Listed, Seen},
 };
 
+/// What failed, for people.
+pub(crate) const STARTING: &str = "the container can't be started";
 /// How long `remove` waits for a container that stops at once, so that callers need not come back for it.
 const REMOVE_PATIENCE: Duration = Duration::from_millis(150);
 /// How long `ensure` waits for a container to start. An image may take minutes to be pulled: that goes on, and `status` tells.
@@ -348,7 +350,7 @@ impl Shared {
                 Next::Nothing => return self.answer(owner, grant, key, &there),
                 Next::Start => {
                     if let Err(error) = engine.start_container(&name, None::<StartContainerOptions>).await {
-                        return Err(errors::start(grant, engine, &error).await);
+                        return Err(errors::start(grant, engine, &error, STARTING).await);
                     }
                     return self.started(engine, owner, grant, key, &name).await;
                 }

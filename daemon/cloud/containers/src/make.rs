@@ -23,7 +23,7 @@ use tradewind_core::{
 };
 
 use crate::{
-    Shared,
+    STARTING, Shared,
     body::{self, Names},
     check::Prepared,
     errors,
@@ -79,7 +79,7 @@ impl Wanted {
                 Err(error) if errors::is_missing(&error) && is_of_image(&error) => {
                     return Err(image::missing(&spec.image, spec.pull == Pull::Never));
                 }
-                Err(error) => return Err(errors::failure(&self.grant, &error, "the container can't be made")),
+                Err(error) => return Err(errors::start(&self.grant, engine, &error, "the container can't be made").await),
             }
         };
         match self.finish(engine, &id, given, &names).await {
@@ -155,7 +155,7 @@ impl Wanted {
         }
         match engine.start_container(id, None::<StartContainerOptions>).await {
             Ok(()) => Ok(()),
-            Err(error) => Err(errors::start(&self.grant, engine, &error).await),
+            Err(error) => Err(errors::start(&self.grant, engine, &error, STARTING).await),
         }
     }
 

@@ -51,7 +51,12 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     let what = format!("{COUNT} containers on podman");
     let against = |name: &str, time| Some(Baseline { name: name.to_owned(), value: rate(time) });
     report.value(format!("{what}, submitted → running, rate"), rate(run.whole), "1/s", against("`podman run` in a loop", by_command));
-    report.value(format!("{what}, submitted → running, rate, again"), rate(run.whole), "1/s", against("create and start through its API in a loop", by_api));
+    report.value(
+        format!("{what}, submitted → running, rate, again"),
+        rate(run.whole),
+        "1/s",
+        against("create and start through its API in a loop", by_api),
+    );
     let swarm = Baseline { name: "Docker Swarm, 50 services, submits per second on a 2-core machine like this".to_owned(), value: 22.9 };
     report.value(format!("{what}, accepted, rate"), rate(run.accepted), "1/s", Some(swarm));
     report.time(format!("{what}, submitted → running, p50"), Unit::Millis, each.median());

@@ -24,8 +24,21 @@ use anyhow::{Result, ensure};
 
 use report::Report;
 
-const PARTS: [&str; 13] =
-    ["policy", "mechanisms", "optimal", "records", "load", "reload", "daemon", "services", "containers", "writes", "large", "failover", "shadow"];
+const PARTS: [&str; 13] = [
+    "policy",
+    "mechanisms",
+    "optimal",
+    "records",
+    "load",
+    "reload",
+    "daemon",
+    "services",
+    "containers",
+    "writes",
+    "large",
+    "failover",
+    "shadow",
+];
 
 fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
