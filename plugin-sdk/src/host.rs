@@ -1,12 +1,15 @@
 //! What the host lends to a provider. Each capability is a trait, so that logic written against it runs under `cargo test`;
 //! [`Host`] is the real thing. A capability that is not called is not imported, and what is not imported needs no grant.
 
+mod containers;
+
 use crate::{
     Error,
     bindings::provider::tradewind::plugin as wire,
     types::{LogChunk, LogQuery},
 };
 
+pub use containers::{ContainerKey, ContainerSpec, ContainerStatus, Containers, EngineInfo, Pull};
 pub use wire::{
     http::{Request as HttpRequest, Response as HttpResponse},
     process::{Key as ProcessKey, MachineInfo, ProcessStatus, Spec as ProcessSpec},

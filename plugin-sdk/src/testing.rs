@@ -1,14 +1,16 @@
 //! Runs a plugin's logic natively, under plain `cargo test`.
 //!
 //! For policies, [`Batch`] makes a request as the host would (only the columns that the policy asked for), calls it, and checks that the
-//! answer keeps every limit. For providers, [`allocation`] makes something to apply, and [`Clock`], [`Processes`] and [`Web`] stand for the
-//! host's capabilities, which exist only inside the daemon.
+//! answer keeps every limit. For providers, [`allocation`] makes something to apply, and [`Clock`], [`Processes`], [`Containers`] and [`Web`]
+//! stand for the host's capabilities, which exist only inside the daemon.
 
 mod batch;
+mod containers;
 mod doubles;
 mod web;
 
 pub use batch::{Batch, OfferSpec, Placement, TaskSpec};
+pub use containers::Containers;
 pub use doubles::{Clock, Processes};
 pub use web::Web;
 

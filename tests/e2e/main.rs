@@ -7,6 +7,7 @@ mod authors;
 mod budgets;
 mod canary;
 mod constraints;
+mod containers;
 mod crash;
 mod decisions;
 mod faults;

@@ -4,6 +4,7 @@
 //! plugins, WebAssembly, deployments or the store: it gets an instance's name, a grant and a request, and answers.
 
 pub mod clock;
+pub mod facts;
 pub mod http;
 pub mod probe;
 pub mod process;

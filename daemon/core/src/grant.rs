@@ -3,11 +3,12 @@
 mod aws;
 mod containers;
 mod kubernetes;
+pub mod pattern;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::{aws::AwsGrant, containers::ContainersGrant, kubernetes::KubernetesGrant};
+pub use self::{aws::AwsGrant, containers::{ContainersGrant, RegistryGrant}, kubernetes::KubernetesGrant};
 use crate::units::{Bytes, Millis};
 
 /// The capabilities lent to one plugin instance: the `[grants]` of its instance file.

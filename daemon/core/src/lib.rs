@@ -7,6 +7,7 @@ pub mod canary;
 pub mod capability;
 pub mod chart;
 pub mod cost;
+pub mod diagnose;
 pub mod difference;
 pub mod explain;
 pub mod failure;

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
 use tradewind_core::{
     capability::{
-        Clock, Http, HttpRequest, HttpResponse, Machine, ProcessKey, ProcessSpec, ProcessStatus, Processes,
+        Attempt, Clock, Http, HttpRequest, HttpResponse, Machine, ProcessKey, ProcessSpec, ProcessStatus, Processes,
         aws::Aws,
-        containers::{Containers, EngineInfo},
+        containers::{ContainerKey, ContainerSpec, ContainerStatus, Containers, EngineInfo},
         kubernetes::Kubernetes,
     },
     failure::Failure,
@@ -119,6 +119,28 @@ impl Http for Nothing {
 #[async_trait]
 impl Containers for Nothing {
     async fn info(&self, _: &InstanceName, _: &ContainersGrant) -> Result<EngineInfo, Failure> {
+        denied()
+    }
+    async fn ensure(
+        &self,
+        _: &InstanceName,
+        _: &ContainersGrant,
+        _: &Attempt,
+        _: ContainerKey,
+        _: ContainerSpec,
+    ) -> Result<ContainerStatus, Failure> {
+        denied()
+    }
+    async fn status(&self, _: &InstanceName, _: &ContainersGrant, _: &[ContainerKey]) -> Result<Vec<Option<ContainerStatus>>, Failure> {
+        denied()
+    }
+    async fn remove(&self, _: &InstanceName, _: &ContainersGrant, _: &ContainerKey) -> Result<bool, Failure> {
+        denied()
+    }
+    async fn owned(&self, _: &InstanceName, _: &ContainersGrant) -> Result<Vec<ContainerKey>, Failure> {
+        denied()
+    }
+    async fn logs(&self, _: &InstanceName, _: &ContainersGrant, _: &AllocationId, _: &LogQuery) -> Result<LogChunk, Failure> {
         denied()
     }
 }

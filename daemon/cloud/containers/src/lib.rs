@@ -1,15 +1,74 @@
-//! The container engine's side of its capability: the Docker Engine API on a Unix socket.
+//! The container engine's side of its capability: the Docker Engine API on a Unix socket, spoken by dockerd and podman.
+//!
+//! Containers are found by what stands on them: a name made of the instance, the allocation and the replica, and labels, one of which holds
+//! the digest of the spec. So nothing need be remembered, a killed daemon's successor finds each container again, and none is started twice.
+//! What bears no label of the asking instance is never touched.
 
-use std::path::PathBuf;
+mod body;
+mod check;
+mod connect;
+mod errors;
+mod given;
+mod image;
+mod labels;
+mod logs;
+mod make;
+mod promised;
+mod scope;
+mod status;
+mod tar;
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use bollard::{
+    Docker,
+    errors::Error,
+    models::ContainerInspectResponse,
+    query_parameters::{
+        InspectContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+        StopContainerOptionsBuilder,
+    },
+};
+use futures::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, Shared as Several},
+    stream,
+};
 use tradewind_core::{
-    capability::containers::{Containers, EngineInfo},
+    capability::{
+        Attempt, Clock,
+        containers::{ContainerKey, ContainerSpec, ContainerStatus, Containers, EngineInfo},
+    },
     failure::Failure,
     grant::ContainersGrant,
-    names::InstanceName,
+    names::{AllocationId, InstanceName},
+    units::Millis,
+    workload::{LogChunk, LogQuery},
 };
 use tradewind_credentials::Credentials;
+
+use self::{
+    check::Prepared,
+    labels::Note,
+    make::Wanted,
+    promised::{Promised, Share},
+    status::{Detail, Listed, Seen},
+};
+
+/// What failed, for people.
+pub(crate) const STARTING: &str = "the container can't be started";
+/// How long `remove` waits for a container that stops at once, so that callers need not come back for it.
+const REMOVE_PATIENCE: Duration = Duration::from_millis(150);
+/// How long `ensure` waits for a container to start. An image may take minutes to be pulled: that goes on, and `status` tells.
+const MAKE_PATIENCE: Duration = Duration::from_secs(5);
+/// How many containers are asked for at once.
+const QUESTIONS: usize = 8;
 
 /// What it works with.
 #[derive(Clone)]
@@ -21,19 +80,500 @@ pub struct Options {
 
 /// Serves the capability for every instance. Cheap to clone.
 #[derive(Clone)]
-pub struct Engines {
-    _options: Options,
+pub struct Engines(Arc<Shared>);
+
+/// Goes on when nobody waits for it.
+type Work<T> = Several<BoxFuture<'static, Result<T, Failure>>>;
+
+#[derive(Clone)]
+struct Making {
+    digest: String,
+    work: Work<String>,
 }
+
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    connections: connect::Connections,
+    pub(crate) networks: scope::Networks,
+    pub(crate) chosen: given::Chosen,
+    promised: Promised,
+    /// The machine of each socket.
+    machines: Mutex<HashMap<String, Share>>,
+    /// What was asked of single containers, by instance and id.
+    details: Mutex<HashMap<InstanceName, HashMap<String, Detail>>>,
+    /// Under way, by the container's name.
+    removals: Mutex<HashMap<String, Work<()>>>,
+    /// Under way, or failed when nobody waited any more, by the container's name.
+    makings: Mutex<HashMap<String, Making>>,
+    clock: tradewind_cloud::SystemClock,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// === impl Engines ===
 
 impl Engines {
     pub fn new(options: Options) -> Self {
-        Self { _options: options }
+        Self(Arc::new(Shared {
+            options,
+            connections: connect::Connections::default(),
+            networks: scope::Networks::default(),
+            chosen: given::Chosen::default(),
+            promised: Promised::default(),
+            machines: Mutex::default(),
+            details: Mutex::default(),
+            removals: Mutex::default(),
+            makings: Mutex::default(),
+            clock: tradewind_cloud::SystemClock,
+        }))
     }
 }
 
 #[async_trait]
 impl Containers for Engines {
-    async fn info(&self, _: &InstanceName, _: &ContainersGrant) -> Result<EngineInfo, Failure> {
-        Err(Failure::unavailable("under construction"))
+    async fn info(&self, owner: &InstanceName, grant: &ContainersGrant) -> Result<EngineInfo, Failure> {
+        let shared = &self.0;
+        let engine = shared.engine(grant).await?;
+        let asked = async { Ok((engine.version().await?, engine.info().await?)) };
+        let (version, info) = shared.heard(grant, asked.await, "the engine can't be asked for its machine")?;
+        let total = machine(&info);
+        lock(&shared.machines).insert(grant.socket.clone(), total);
+        shared.list(&engine, owner, grant).await?;
+        let (used, _) = shared.promised.sum(owner);
+        let total = limited(grant, total);
+        let is_podman = version.components.into_iter().flatten().any(|c| c.name.to_lowercase().contains("podman"));
+        Ok(EngineInfo {
+            name: if is_podman { "podman" } else { "docker" }.to_owned(),
+            version: version.version.unwrap_or_default(),
+            hostname: info.name.unwrap_or_default(),
+            os: info.os_type.unwrap_or_else(|| "linux".to_owned()),
+            arch: match info.architecture.unwrap_or_default().as_str() {
+                "amd64" => "x86_64".to_owned(),
+                "arm64" => "aarch64".to_owned(),
+                other => other.to_owned(),
+            },
+            cpu: total.cpu,
+            free_cpu: total.cpu.saturating_sub(used.cpu),
+            memory: total.memory,
+            free_memory: total.memory.saturating_sub(used.memory),
+        })
+    }
+
+    async fn ensure(
+        &self,
+        owner: &InstanceName,
+        grant: &ContainersGrant,
+        attempt: &Attempt,
+        key: ContainerKey,
+        spec: ContainerSpec,
+    ) -> Result<ContainerStatus, Failure> {
+        let checked = grant.clone();
+        let prepared = tokio::task::spawn_blocking(move || check::prepare(&checked, spec)).await;
+        let prepared = prepared.unwrap_or_else(|e| Err(Failure::internal(format!("the spec could not be checked: {e}"))))?;
+        let engine = self.0.engine(grant).await?;
+        self.0.ensure(&engine, owner, grant, attempt, &key, prepared).await
+    }
+
+    async fn status(
+        &self,
+        owner: &InstanceName,
+        grant: &ContainersGrant,
+        keys: &[ContainerKey],
+    ) -> Result<Vec<Option<ContainerStatus>>, Failure> {
+        let shared = &self.0;
+        let engine = shared.engine(grant).await?;
+        let mut listed: HashMap<ContainerKey, Listed> =
+            shared.list(&engine, owner, grant).await?.into_iter().map(|l| (l.key.clone(), l)).collect();
+        let wanted: Vec<Option<Listed>> = keys.iter().map(|key| listed.remove(key)).collect();
+        shared.look_closer(&engine, owner, wanted.iter().flatten()).await;
+        let (now, details) = (shared.clock.now(), lock(&shared.details).get(owner).cloned().unwrap_or_default());
+        let mut all = Vec::with_capacity(wanted.len());
+        for (key, one) in keys.iter().zip(wanted) {
+            let known = one.as_ref().and_then(|l| details.get(&l.id)).cloned().unwrap_or_default();
+            if one.is_none() {
+                all.push(shared.coming(owner, key));
+                continue;
+            }
+            if let Some(late) = one.as_ref().filter(|l| l.is_late(&known, now)) {
+                shared.end(&engine, late);
+            }
+            all.push(one.map(|l| l.status(grant, &known, now)));
+        }
+        Ok(all)
+    }
+
+    async fn remove(&self, owner: &InstanceName, grant: &ContainersGrant, key: &ContainerKey) -> Result<bool, Failure> {
+        let shared = &self.0;
+        let name = labels::container(owner, key);
+        if let Some(making) = lock(&shared.makings).get(&name).cloned()
+            && making.work.peek().is_none()
+        {
+            // It is removed once it is there.
+            return Ok(false);
+        }
+        lock(&shared.makings).remove(&name);
+        let under_way = lock(&shared.removals).get(&name).cloned();
+        let removal = match under_way {
+            Some(removal) => removal,
+            None => {
+                let engine = shared.engine(grant).await?;
+                match shared.inspect(&engine, grant, &name).await? {
+                    Some(there) if labels::is_of(owner, labels_of(&there)) => shared.begin_removal(engine, owner, grant, key, there),
+                    // What is not ours is nothing of ours.
+                    _ => {
+                        shared.promised.remove(owner, key);
+                        return Ok(true);
+                    }
+                }
+            }
+        };
+        match tokio::time::timeout(REMOVE_PATIENCE, removal).await {
+            Ok(result) => result.map(|()| true),
+            Err(_) => Ok(false),
+        }
+    }
+
+    async fn owned(&self, owner: &InstanceName, grant: &ContainersGrant) -> Result<Vec<ContainerKey>, Failure> {
+        let engine = self.0.engine(grant).await?;
+        let mut keys: Vec<ContainerKey> = self.0.list(&engine, owner, grant).await?.into_iter().map(|l| l.key).collect();
+        keys.sort();
+        Ok(keys)
+    }
+
+    async fn logs(
+        &self,
+        owner: &InstanceName,
+        grant: &ContainersGrant,
+        allocation: &AllocationId,
+        query: &LogQuery,
+    ) -> Result<LogChunk, Failure> {
+        let shared = &self.0;
+        let engine = shared.engine(grant).await?;
+        let listed = shared.list(&engine, owner, grant).await?.into_iter();
+        let mut listed: Vec<Listed> =
+            listed.filter(|l| l.key.allocation == *allocation && query.replica.is_none_or(|r| r == l.key.replica)).collect();
+        if listed.is_empty() {
+            return Err(Failure::not_found(format!("there is no container of the allocation \"{allocation}\"")));
+        }
+        listed.sort_by_key(|l| l.key.replica);
+        let source = |l: Listed| logs::Source { replica: l.key.replica, open: !(l.note.job && l.phase == Seen::Ended), id: l.id };
+        let sources: Vec<_> = listed.into_iter().map(source).collect();
+        shared.heard(grant, logs::read(&engine, &sources, query).await?, "the output can't be read")
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    async fn engine(&self, grant: &ContainersGrant) -> Result<Docker, Failure> {
+        self.connections.to(&grant.socket).await.map_err(|e| errors::failure(grant, &e, "the container engine can't be used"))
+    }
+
+    /// The engine's answer. One that was not reached may come back as another version.
+    fn heard<T>(&self, grant: &ContainersGrant, answer: Result<T, Error>, doing: &str) -> Result<T, Failure> {
+        answer.map_err(|error| {
+            if errors::is_silent(&error) {
+                self.connections.forget(&grant.socket);
+            }
+            errors::failure(grant, &error, doing)
+        })
+    }
+
+    /// Every container of an instance, by one question.
+    async fn list(&self, engine: &Docker, owner: &InstanceName, grant: &ContainersGrant) -> Result<Vec<Listed>, Failure> {
+        let ours = HashMap::from([("label".to_owned(), vec![format!("{}={owner}", labels::INSTANCE)])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&ours).build();
+        let listed = self.heard(grant, engine.list_containers(Some(options)).await, "the containers can't be listed")?;
+        let listed: Vec<Listed> = listed.into_iter().filter_map(Listed::read).collect();
+        self.promised.tell(owner, listed.iter().map(|l| (l.key.clone(), share(&l.note))));
+        if let Some(known) = lock(&self.details).get_mut(owner) {
+            let there: std::collections::HashSet<&str> = listed.iter().map(|l| l.id.as_str()).collect();
+            known.retain(|id, _| there.contains(id.as_str()));
+        }
+        Ok(listed)
+    }
+
+    async fn inspect(&self, engine: &Docker, grant: &ContainersGrant, name: &str) -> Result<Option<ContainerInspectResponse>, Failure> {
+        match engine.inspect_container(name, None::<InspectContainerOptions>).await {
+            Ok(there) => Ok(Some(there)),
+            Err(error) if errors::is_missing(&error) => Ok(None),
+            other => self.heard(grant, other.map(Some), "the container can't be looked up"),
+        }
+    }
+
+    /// Asks for those that have begun or ended since they were asked for last.
+    async fn look_closer(&self, engine: &Docker, owner: &InstanceName, listed: impl Iterator<Item = &Listed>) {
+        let now = self.clock.now();
+        let new: Vec<String> = {
+            let details = lock(&self.details);
+            let known = details.get(owner);
+            let known = |l: &Listed| known.and_then(|k| k.get(&l.id)).cloned().unwrap_or_default();
+            listed.filter(|l| !l.agrees(&known(l), now)).map(|l| l.id.clone()).collect()
+        };
+        let asked = stream::iter(new).map(|id| async {
+            let inspected = engine.inspect_container(&id, None::<InspectContainerOptions>).await.ok()?;
+            Some((id, Detail::read(&inspected)))
+        });
+        let found: Vec<_> = asked.buffer_unordered(QUESTIONS).filter_map(std::future::ready).collect().await;
+        if !found.is_empty() {
+            lock(&self.details).entry(owner.clone()).or_default().extend(found);
+        }
+    }
+
+    async fn ensure(
+        self: &Arc<Self>,
+        engine: &Docker,
+        owner: &InstanceName,
+        grant: &ContainersGrant,
+        attempt: &Attempt,
+        key: &ContainerKey,
+        prepared: Prepared,
+    ) -> Result<ContainerStatus, Failure> {
+        let name = labels::container(owner, key);
+        let under_way = lock(&self.makings).get(&name).cloned().filter(|m| m.work.peek().is_none());
+        if let Some(making) = under_way {
+            if making.digest == prepared.digest {
+                return self.wait_for(engine, owner, grant, key, &name, making).await;
+            }
+            // What is being made is made first, and replaced then.
+            if tokio::time::timeout(MAKE_PATIENCE, making.work).await.is_err() {
+                return Err(Failure::unavailable("an earlier version of the container is still being made"));
+            }
+        }
+        if let Some(there) = self.inspect(engine, grant, &name).await? {
+            if !labels::is_of(owner, labels_of(&there)) {
+                return Err(scope::foreign("container", &name));
+            }
+            match next(&there, &prepared, attempt) {
+                Next::Nothing => return self.answer(owner, grant, key, &there),
+                Next::Start => {
+                    if let Err(error) = engine.start_container(&name, None::<StartContainerOptions>).await {
+                        return Err(errors::start(grant, engine, &error, STARTING).await);
+                    }
+                    return self.started(engine, owner, grant, key, &name).await;
+                }
+                Next::Replace => {
+                    self.admit(engine, owner, grant, key, &prepared).await?;
+                    let taken = self.take_down(engine, owner, grant, key, &there).await;
+                    taken.inspect_err(|_| self.promised.settle(owner, key, false))?;
+                }
+            }
+        }
+        self.admit(engine, owner, grant, key, &prepared).await?;
+        let wanted = Wanted { owner: owner.clone(), grant: grant.clone(), attempt: attempt.clone(), key: key.clone(), prepared };
+        let making = self.begin_making(engine.clone(), name.clone(), wanted);
+        self.wait_for(engine, owner, grant, key, &name, making).await
+    }
+
+    async fn wait_for(
+        &self,
+        engine: &Docker,
+        owner: &InstanceName,
+        grant: &ContainersGrant,
+        key: &ContainerKey,
+        name: &str,
+        making: Making,
+    ) -> Result<ContainerStatus, Failure> {
+        match tokio::time::timeout(MAKE_PATIENCE, making.work).await {
+            Ok(result) => {
+                lock(&self.makings).remove(name);
+                self.started(engine, owner, grant, key, &result?).await
+            }
+            Err(_) => Ok(status::coming(key.clone(), None)),
+        }
+    }
+
+    fn begin_making(self: &Arc<Self>, engine: Docker, name: String, wanted: Wanted) -> Making {
+        let (shared, of, digest) = (self.clone(), name.clone(), wanted.prepared.digest.clone());
+        let (owner, key) = (wanted.owner.clone(), wanted.key.clone());
+        let work = async move {
+            let made = wanted.make(&shared, &engine).await;
+            shared.promised.settle(&owner, &key, made.is_ok());
+            if made.is_ok() {
+                lock(&shared.makings).remove(&of);
+            }
+            made
+        };
+        let making = Making { digest, work: work.boxed().shared() };
+        lock(&self.makings).insert(name, making.clone());
+        tokio::spawn(making.work.clone());
+        making
+    }
+
+    /// Promises the container what it asks for.
+    async fn admit(
+        &self,
+        engine: &Docker,
+        owner: &InstanceName,
+        grant: &ContainersGrant,
+        key: &ContainerKey,
+        prepared: &Prepared,
+    ) -> Result<(), Failure> {
+        if !self.promised.knows(owner) {
+            self.list(engine, owner, grant).await?;
+        }
+        let known = lock(&self.machines).get(&grant.socket).copied();
+        let total = match known {
+            Some(total) => total,
+            None => {
+                let total = machine(&self.heard(grant, engine.info().await, "the engine can't be asked for its machine")?);
+                lock(&self.machines).insert(grant.socket.clone(), total);
+                total
+            }
+        };
+        let resources = &prepared.spec.resources;
+        let share = Share { cpu: u64::from(resources.cpu.0), memory: resources.memory.0 };
+        self.promised.promise(owner, grant, limited(grant, total), key, share)
+    }
+
+    /// The status of what was just started.
+    async fn started(
+        &self,
+        engine: &Docker,
+        owner: &InstanceName,
+        grant: &ContainersGrant,
+        key: &ContainerKey,
+        id: &str,
+    ) -> Result<ContainerStatus, Failure> {
+        let there = self.inspect(engine, grant, id).await?;
+        let gone = || Failure::unavailable(format!("the container of the allocation \"{}\" has vanished", key.allocation));
+        self.answer(owner, grant, key, &there.ok_or_else(gone)?)
+    }
+
+    fn answer(
+        &self,
+        owner: &InstanceName,
+        grant: &ContainersGrant,
+        key: &ContainerKey,
+        there: &ContainerInspectResponse,
+    ) -> Result<ContainerStatus, Failure> {
+        let (detail, now) = (Detail::read(there), self.clock.now());
+        let listed = status::inspected(there).filter(|l| l.key == *key);
+        let listed = listed.ok_or_else(|| Failure::internal("the engine's answer lacks the container's labels"))?;
+        if listed.agrees(&detail, now) {
+            lock(&self.details).entry(owner.clone()).or_default().insert(listed.id.clone(), detail.clone());
+        }
+        Ok(listed.status(grant, &detail, now))
+    }
+
+    /// A container that is not there, but is being made, or could not be made when nobody waited any more.
+    fn coming(&self, owner: &InstanceName, key: &ContainerKey) -> Option<ContainerStatus> {
+        let making = lock(&self.makings).get(&labels::container(owner, key)).cloned()?;
+        match making.work.peek() {
+            Some(Ok(_)) => None,
+            Some(Err(failure)) => Some(status::coming(key.clone(), Some(failure))),
+            None => Some(status::coming(key.clone(), None)),
+        }
+    }
+
+    /// Ends a job that is past its deadline. Nobody waits for it: the next look tells.
+    fn end(&self, engine: &Docker, late: &Listed) {
+        let (engine, id, note) = (engine.clone(), late.id.clone(), late.note.clone());
+        tokio::spawn(async move {
+            if let Err(error) = stop(&engine, &id, &note).await {
+                tracing::warn!(container = %id, %error, "a job past its deadline can't be ended");
+            }
+        });
+    }
+
+    fn begin_removal(
+        self: &Arc<Self>,
+        engine: Docker,
+        owner: &InstanceName,
+        grant: &ContainersGrant,
+        key: &ContainerKey,
+        there: ContainerInspectResponse,
+    ) -> Work<()> {
+        let name = labels::container(owner, key);
+        let (shared, owner, grant, key, of) = (self.clone(), owner.clone(), grant.clone(), key.clone(), name.clone());
+        let removal = async move {
+            let result = shared.take_down(&engine, &owner, &grant, &key, &there).await;
+            lock(&shared.removals).remove(&of);
+            result
+        };
+        let removal = removal.boxed().shared();
+        let first = lock(&self.removals).entry(name).or_insert_with(|| removal.clone()).clone();
+        // It goes on when nobody waits for it.
+        tokio::spawn(first.clone());
+        first
+    }
+
+    /// Stops a container, removes it, and with it the networks that it was the last one in.
+    async fn take_down(
+        &self,
+        engine: &Docker,
+        owner: &InstanceName,
+        grant: &ContainersGrant,
+        key: &ContainerKey,
+        there: &ContainerInspectResponse,
+    ) -> Result<(), Failure> {
+        let note = labels::note(labels_of(there));
+        let Some(id) = &there.id else { return Err(Failure::internal("the engine's answer lacks the container's id")) };
+        self.heard(grant, stop(engine, id, &note).await, "the container can't be stopped")?;
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        match engine.remove_container(id, Some(options)).await {
+            Err(error) if errors::is_missing(&error) => {}
+            // Somebody else is removing it already.
+            Err(error) if errors::status(&error) == Some(409) => return Err(Failure::unavailable("the container is being removed")),
+            other => self.heard(grant, other, "the container can't be removed")?,
+        }
+        self.promised.remove(owner, key);
+        self.networks.leave(engine, owner, &note.networks).await;
+        Ok(())
+    }
+}
+
+async fn stop(engine: &Docker, id: &str, note: &Note) -> Result<(), Error> {
+    const MARGIN: Duration = Duration::from_secs(60);
+    let grace = i32::try_from(body::seconds(Millis(note.stop_grace))).unwrap_or(i32::MAX);
+    let patient = engine.clone().with_timeout(Duration::from_millis(note.stop_grace).saturating_add(MARGIN));
+    match patient.stop_container(id, Some(StopContainerOptionsBuilder::new().t(grace).build())).await {
+        // It does not run, or does not exist.
+        Err(error) if matches!(errors::status(&error), Some(304 | 404 | 409)) => Ok(()),
+        other => other,
+    }
+}
+
+fn labels_of(there: &ContainerInspectResponse) -> Option<&HashMap<String, String>> {
+    there.config.as_ref()?.labels.as_ref()
+}
+
+fn share(note: &Note) -> Share {
+    Share { cpu: note.cpu, memory: note.memory }
+}
+
+fn machine(info: &bollard::models::SystemInfo) -> Share {
+    let number = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
+    Share { cpu: number(info.ncpu).saturating_mul(1000), memory: number(info.mem_total) }
+}
+
+/// As much of the machine as the grant lends.
+fn limited(grant: &ContainersGrant, total: Share) -> Share {
+    Share { cpu: grant.cpu.map_or(total.cpu, |c| u64::from(c.0)), memory: grant.memory.map_or(total.memory, |m| m.0) }
+}
+
+/// What is to be done about a container that is there.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Nothing,
+    Start,
+    Replace,
+}
+
+fn next(there: &ContainerInspectResponse, prepared: &Prepared, attempt: &Attempt) -> Next {
+    let note = labels::note(labels_of(there));
+    let seen = status::inspected(there).map(|l| l.phase);
+    let failed = there.state.as_ref().and_then(|s| s.exit_code) != Some(0);
+    match seen {
+        _ if note.digest != prepared.digest => Next::Replace,
+        Some(Seen::Running | Seen::Restarting) => Next::Nothing,
+        Some(Seen::Created) => Next::Start,
+        // A job that has run is not run again, unless a new attempt is made of one that failed.
+        Some(Seen::Ended) if note.job && (!failed || note.token == attempt.token) => Next::Nothing,
+        // In the machine's own network the numbers that were chosen for it may be taken by now.
+        Some(Seen::Ended) if !note.job && !(note.host_network && !note.ports.is_empty()) => Next::Start,
+        _ => Next::Replace,
     }
 }

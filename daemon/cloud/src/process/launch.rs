@@ -19,6 +19,7 @@ use std::{
 
 use rustix::{io::Errno, process::Pid};
 use tradewind_core::{
+    diagnose::{Diagnosis, diagnose, is_symptom},
     failure::{Failure, FailureKind},
     workload::{ConfigFile, EnvValue, FileContent, Output},
 };
@@ -29,6 +30,7 @@ use super::{
     folder::{Folder, Record},
     proc::WRAPPER,
 };
+use crate::facts;
 
 /// Arguments: folder, run, limit in KiB (0: none), program and its arguments. It sets no variable, so none can reach the command.
 ///
@@ -161,9 +163,22 @@ fn write_file(prepared: &Prepared, directory: &Path, file: &ConfigFile, secrets:
     write().map_err(failed)
 }
 
+/// The limit of the machine behind an error, if there is one that explains it.
+fn limit_reached(error: &io::Error) -> Option<Diagnosis> {
+    let text = error.to_string();
+    if !is_symptom(&text) {
+        return None;
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    diagnose(&text, &facts::read(std::process::id(), &[Path::new("/"), &std::env::temp_dir(), &here]))
+}
+
 /// An error of the system as a failure with its cause and, where known, its remedy.
 pub(super) fn explain(error: &io::Error, what: &str) -> Failure {
     use FailureKind::{Denied, Invalid, OutOfCapacity, Unavailable};
+    if let Some(found) = limit_reached(error) {
+        return Failure::new(OutOfCapacity, format!("{what}: {}", found.cause)).code(found.code).remedy(found.remedy);
+    }
     let code = error.raw_os_error().map(Errno::from_raw_os_error);
     let (kind, cause, remedy) = match code {
         Some(Errno::NOENT) => (Invalid, "a folder of its path or /bin/sh does not exist", "check that the working folder still exists"),

@@ -1,6 +1,11 @@
 //! The grant of the capability `containers`.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
+
+use super::{CredentialSource, PortRange};
+use crate::units::{Bytes, MilliCpu};
 
 /// Containers of an engine that speaks the Docker Engine API (dockerd, podman).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -9,12 +14,65 @@ pub struct ContainersGrant {
     /// The engine's Unix socket, as an absolute path.
     #[serde(default = "ContainersGrant::default_socket")]
     pub socket: String,
-    /// Images that may be run: names, or patterns with `*` (`registry.example.com/team/*`). `["*"]` for any.
+    /// Images that may be run, as written in the workload: names, or patterns in which `*` stands for any characters of one segment between
+    /// slashes (`registry.example.com/team/*`). `["*"]` for any.
     pub images: Vec<String>,
+    /// Whether the engine may pull granted images from their registries. Default: only those that it has are run.
+    #[serde(default)]
+    pub pull: bool,
+    /// Credentials for registries that ask for one.
+    #[serde(default)]
+    pub registries: Vec<RegistryGrant>,
+    /// Secrets that may be passed to containers, by name: read from files of that name in the daemon's secrets folder.
+    #[serde(default)]
+    pub secrets: Vec<String>,
+    /// Numbers that ports may be published under, as inclusive ranges. Numbers chosen by the engine are always allowed.
+    #[serde(default)]
+    pub ports: Vec<PortRange>,
+    /// The machine's address that ports with the exposure `public` are published on. Default: none may be.
+    #[serde(default)]
+    pub public_address: Option<IpAddr>,
+    /// Whether containers may use the network of the engine's machine.
+    #[serde(default)]
+    pub host_network: bool,
+    /// Absolute folders of the engine's machine from which volumes may be taken.
+    #[serde(default)]
+    pub host_paths: Vec<String>,
+    /// Whether containers may have all rights on the engine's machine.
+    #[serde(default)]
+    pub privileged: bool,
+    /// Processor cores to promise in all, in millicores. Default: the machine's.
+    #[serde(default)]
+    pub cpu: Option<MilliCpu>,
+    /// Memory to promise in all. Default: the machine's.
+    #[serde(default)]
+    pub memory: Option<Bytes>,
+    /// The most containers at once.
+    #[serde(default = "ContainersGrant::default_containers")]
+    pub containers: u32,
+    /// Kept output per container.
+    #[serde(default = "ContainersGrant::default_log_size")]
+    pub log_size: Bytes,
+}
+
+/// What a registry asks for before it gives an image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RegistryGrant {
+    /// As images begin with it: `registry.example.com`, `registry.example.com:5000`.
+    pub host: String,
+    /// A value of the form `user:password`.
+    pub source: CredentialSource,
 }
 
 impl ContainersGrant {
     fn default_socket() -> String {
         "/var/run/docker.sock".to_owned()
+    }
+    fn default_containers() -> u32 {
+        1000
+    }
+    fn default_log_size() -> Bytes {
+        Bytes(8 << 20)
     }
 }

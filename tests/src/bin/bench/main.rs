@@ -3,6 +3,7 @@
 //! their source. `bench NAME…` runs only those parts.
 
 mod client;
+mod containers;
 mod daemon;
 mod failover;
 mod host;
@@ -23,8 +24,21 @@ use anyhow::{Result, ensure};
 
 use report::Report;
 
-const PARTS: [&str; 12] =
-    ["policy", "mechanisms", "optimal", "records", "load", "reload", "daemon", "services", "writes", "large", "failover", "shadow"];
+const PARTS: [&str; 13] = [
+    "policy",
+    "mechanisms",
+    "optimal",
+    "records",
+    "load",
+    "reload",
+    "daemon",
+    "services",
+    "containers",
+    "writes",
+    "large",
+    "failover",
+    "shadow",
+];
 
 fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
@@ -66,6 +80,9 @@ fn main() -> Result<()> {
         }
         if wanted("services") {
             services::measure(&mut report).await?;
+        }
+        if wanted("containers") {
+            containers::measure(&mut report).await?;
         }
         if wanted("writes") {
             state::writes(&mut report).await?;

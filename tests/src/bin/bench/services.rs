@@ -94,21 +94,23 @@ async fn listen(daemon: &Daemon, names: HashSet<String>) -> Result<JoinHandle<Re
     Ok(task)
 }
 
-struct Run {
+pub(crate) struct Run {
     /// From the first request until the last runs.
-    whole: Duration,
+    pub(crate) whole: Duration,
     /// From the first request until the last was accepted.
-    accepted: Duration,
-    each: Vec<Duration>,
+    pub(crate) accepted: Duration,
+    pub(crate) each: Vec<Duration>,
 }
 
-async fn submit(daemon: &Daemon, client: &Client, names: &[String], replicas: u32) -> Result<Run> {
+/// Submits deployments of these names, with the manifests that are made for them, and waits until all run.
+pub(crate) async fn submit(daemon: &Daemon, client: &Client, names: &[String], manifest: impl Fn(&str) -> String) -> Result<Run> {
     let listening = listen(daemon, names.iter().cloned().collect()).await?;
     let first = Instant::now();
     let submitted: HashMap<String, Instant> = stream::iter(names)
-        .map(|name| async move {
+        .map(|name| (name, manifest(name)))
+        .map(|(name, manifest)| async move {
             let at = Instant::now();
-            put(client, daemon, name, manifest(name, replicas)).await?;
+            put(client, daemon, name, manifest).await?;
             anyhow::Ok((name.clone(), at))
         })
         .buffer_unordered(CLIENTS)
@@ -128,7 +130,7 @@ async fn submit(daemon: &Daemon, client: &Client, names: &[String], replicas: u3
 }
 
 /// Deletes them all and waits until they are gone. How long it took.
-async fn delete(daemon: &Daemon, names: &[String]) -> Result<Duration> {
+pub(crate) async fn delete(daemon: &Daemon, names: &[String]) -> Result<Duration> {
     let since = Instant::now();
     stream::iter(names).map(|name| daemon.delete(name)).buffer_unordered(CLIENTS).try_collect::<()>().await?;
     while daemon.get("/v1/deployments").await?.as_array().is_some_and(|items| !items.is_empty()) {
@@ -175,7 +177,7 @@ async fn run(daemon: &Daemon, report: &mut Report, load: &Load) -> Result<()> {
     let (mut each, mut whole, mut accepted, mut deleted) = (Samples::default(), Samples::default(), Samples::default(), Samples::default());
     for round in 0..rounds {
         let names: Vec<String> = (0..count).map(|i| format!("sleep-{round}-{i}")).collect();
-        let run = submit(daemon, &client, &names, replicas).await?;
+        let run = submit(daemon, &client, &names, |name| manifest(name, replicas)).await?;
         run.each.into_iter().for_each(|d| each.add(d));
         whole.add(run.whole);
         accepted.add(run.accepted);

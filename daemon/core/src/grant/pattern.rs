@@ -1,0 +1,58 @@
+//! Patterns of names in grants.
+
+/// Whether a pattern means a name. A pattern without `*` means itself, `*` alone anything; elsewhere `*` stands for any characters of one
+/// segment between slashes.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    if pattern == "*" {
+        return true;
+    }
+    let (pattern, name): (Vec<&str>, Vec<&str>) = (pattern.split('/').collect(), name.split('/').collect());
+    pattern.len() == name.len() && pattern.iter().zip(&name).all(|(p, n)| segment_matches(p, n))
+}
+
+fn segment_matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.split_once(part) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_grant_what_they_say_and_no_more() {
+        for (pattern, name) in [
+            ("*", "/any/thing"),
+            ("python3", "python3"),
+            ("python*", "python3.11"),
+            ("/usr/bin/*", "/usr/bin/env"),
+            ("/opt/*/bin/run-*", "/opt/a/bin/run-me"),
+            ("*a*b*", "xxaxxbxx"),
+            ("registry.example.com/team/*", "registry.example.com/team/web:4.2"),
+        ] {
+            assert!(matches(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [
+            ("python3", "/tmp/python3"),
+            ("python3", "python"),
+            ("python*", "/tmp/python3"),
+            ("/usr/bin/*", "/usr/bin/x/y"),
+            ("/usr/bin/*", "env"),
+            ("a*a", "a"),
+            ("", "x"),
+            ("registry.example.com/team/*", "registry.example.com/other/web"),
+            ("registry.example.com/team/*", "evil.example.com/registry.example.com/team/web"),
+        ] {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! Through the `containers` provider on a real engine: services and jobs as containers, from the manifest to what the engine then has.
+
+use std::{os::unix::fs::PermissionsExt, time::Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use tradewind_tests::{
+    Daemon, LOCAL, PATIENCE, endpoints,
+    podman::{IMAGE, Podman},
+};
+
+use crate::{fetch, pids, web};
+
+/// A service that answers its greeting, as busybox serves it.
+fn page(name: &str, replicas: u32, greeting: &str, more: &str) -> String {
+    format!(
+        r#"
+apiVersion: tradewind.dev/v1
+kind: CloudDeployment
+metadata: {{name: {name}}}
+spec:
+  services:
+    web:
+      image: {IMAGE}
+      command: [sh, -c, 'echo "listening on port $PORT"; exec httpd -f -p $PORT -h /srv']
+      files:
+        - {{path: /srv/index.html, content: "{greeting}"}}
+        - {{path: /srv/health, content: ok}}
+      ports: {{http: {{protocol: http}}}}
+      health: {{http: /health, interval: 200ms}}
+      replicas: {replicas}
+      resources: {{cpu: 10m, memory: 32Mi}}
+      stop: {{signal: KILL, grace: 1s}}
+{more}
+"#
+    )
+}
+
+fn job(name: &str, script: &str, more: &str) -> String {
+    format!(
+        r#"
+apiVersion: tradewind.dev/v1
+kind: CloudDeployment
+metadata: {{name: {name}}}
+spec:
+  jobs:
+    work: {{image: "{IMAGE}", command: [sh, -c, "{script}"], resources: {{cpu: 10m, memory: 32Mi}}, stop: {{signal: KILL, grace: 1s}}{more}}}
+"#
+    )
+}
+
+fn start(engine: &Podman, grants: &str, settings: &str) -> Result<Daemon> {
+    Daemon::start(&["cheapest", "containers"], &[("box", &engine.instance(grants, settings))])
+}
+
+/// Waits until something holds of the engine.
+fn until(what: &str, holds: impl Fn() -> Result<bool>) -> Result<()> {
+    let since = Instant::now();
+    while !holds()? {
+        ensure!(since.elapsed() < PATIENCE, "not {what} after {PATIENCE:?}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn replica(deployment: &Value) -> &Value {
+    &deployment["tasks"][0]["allocations"][0]["replicaStatus"][0]
+}
+
+#[tokio::test]
+async fn a_service_answers_grows_shrinks_changes_and_goes() -> Result<()> {
+    let Some(engine) = Podman::start()? else { return Ok(()) };
+    let daemon = start(&engine, "", "")?;
+    daemon.put("shop", &page("shop", 2, "first", "")).await?;
+    let running = daemon.running("shop").await?;
+    let before = pids(&running);
+    assert_eq!((before.len(), engine.containers()?.len()), (2, 2), "{running:#}");
+    let addresses = endpoints(&running);
+    assert_eq!(addresses.len(), 2, "{running:#}");
+    for endpoint in &addresses {
+        assert_eq!(fetch(&daemon.http, endpoint).await?, "first");
+    }
+
+    daemon.put("shop", &page("shop", 3, "first", "")).await?;
+    let grown = daemon.until("shop", "three replicas", |d| d["status"] == "running" && d["ready"] == 3).await?;
+    assert!(before.iter().all(|id| pids(&grown).contains(id)), "growing leaves what runs alone");
+    daemon.put("shop", &page("shop", 1, "first", "")).await?;
+    daemon.until("shop", "one replica", |d| d["status"] == "running" && d["ready"] == 1 && pids(d).len() == 1).await?;
+    until("one container", || Ok(engine.containers()?.len() == 1))?;
+
+    daemon.put("shop", &page("shop", 1, "second", "")).await?;
+    let changed = daemon.until("shop", "changed", |d| d["status"] == "running" && d["observedGeneration"] == 4).await?;
+    assert_eq!(fetch(&daemon.http, &endpoints(&changed)[0]).await?, "second");
+    assert!(daemon.run(&["logs", "shop"])?.contains("listening on port 8080"));
+
+    let endpoint = endpoints(&changed).remove(0);
+    daemon.delete("shop").await?;
+    daemon.gone("shop").await?;
+    assert!(fetch(&daemon.http, &endpoint).await.is_err(), "nothing listens any more");
+    assert!(engine.containers()?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn jobs_run_to_their_end_once_or_fail_and_their_output_is_kept() -> Result<()> {
+    let Some(engine) = Podman::start()? else { return Ok(()) };
+    let mut daemon = start(&engine, "", "network = \"host\"\n")?;
+    daemon.put("once", &job("once", "echo to the log; echo to the other >&2", "")).await?;
+    let done = daemon.until("once", "completed", |d| d["status"] == "completed").await?;
+    assert_eq!(replica(&done)["exitCode"], 0, "{done:#}");
+    let logs = daemon.run(&["logs", "once"])?;
+    assert!(logs.contains("to the log") && logs.contains("to the other"), "{logs}");
+    let id = pids(&done);
+    daemon.kill()?;
+    daemon.launch()?;
+    let still = daemon.until("once", "still completed", |d| d["status"] == "completed").await?;
+    assert_eq!((pids(&still), engine.containers()?.len()), (id, 1), "a restart of the daemon runs nothing again");
+
+    daemon.put("bad", &job("bad", "echo try; exit 7", ", retries: 2")).await?;
+    let failed = daemon.until("bad", "failed", |d| d["status"] == "failed").await?;
+    assert_eq!(replica(&failed)["exitCode"], 7, "{failed:#}");
+    assert_eq!(daemon.run(&["logs", "bad"])?.matches("try").count(), 3, "the first attempt and two retries");
+
+    daemon.put("slow", &job("slow", "sleep 600", ", deadline: 1s")).await?;
+    let late = daemon.until("slow", "failed", |d| d["status"] == "failed").await?;
+    assert!(replica(&late)["message"].as_str().unwrap_or_default().contains("deadline"), "{late:#}");
+    until("the late job ended", || Ok(engine.list(&["ps", "--format", "{{.Names}}"])?.is_empty()))
+}
+
+/// A service that reads its secrets once and then serves what it was given.
+fn careful(name: &str, more: &str) -> String {
+    format!(
+        r#"
+apiVersion: tradewind.dev/v1
+kind: CloudDeployment
+metadata: {{name: {name}}}
+spec:
+  services:
+    db:
+      image: {IMAGE}
+      command: [sh, -c, 'cat /run/key; echo "the variable is $TOKEN"; stat -c "%a %u" /run/key; exec httpd -f -p 5000 -h /srv']
+      user: "1000"
+      env: {{TOKEN: {{secret: token}}}}
+      files:
+        - {{path: /run/key, secret: {{secret: key, key: pem}}, mode: "400"}}
+        - {{path: /srv/index.html, content: from the database}}
+      ports: {{db: 5000}}
+      resources: {{cpu: 10m, memory: 32Mi}}
+      stop: {{signal: KILL, grace: 1s}}
+{more}
+"#
+    )
+}
+
+#[tokio::test]
+async fn secrets_enter_as_files_and_variables_and_show_nowhere_else() -> Result<()> {
+    const VALUES: [&str; 2] = ["canary-4711-of-the-file", "canary-4712-of-the-variable"];
+    let Some(engine) = Podman::start()? else { return Ok(()) };
+    let daemon = start(&engine, "secrets = [\"key\", \"token\"]\n", "network = \"host\"\n")?;
+    let secrets = daemon.data().join("secrets");
+    std::fs::create_dir_all(secrets.join("key"))?;
+    std::fs::write(secrets.join("key/pem"), VALUES[0])?;
+    std::fs::write(secrets.join("token"), format!("{}\n", VALUES[1]))?;
+    std::fs::set_permissions(&secrets, std::fs::Permissions::from_mode(0o700))?;
+    // Only the one who asked for a fixed port in the machine's network needs it granted.
+    let denied = daemon.put("careful", &careful("careful", "")).await.map(|_| ());
+    denied?;
+    let refused = daemon.until("careful", "refused", |d| d["status"] == "failed").await?;
+    assert!(refused.to_string().contains("5000") && refused.to_string().contains("[grants.containers]"), "{refused:#}");
+    let settings = engine.instance("secrets = [\"key\", \"token\"]\n", "");
+    std::fs::write(daemon.plugins().join("box.toml"), settings)?;
+    daemon.put("other", &careful("other", "")).await?;
+    daemon.running("other").await?;
+    let logs = daemon.run(&["logs", "other"])?;
+    assert!(VALUES.iter().all(|v| logs.contains(v)) && logs.contains("400 1000"), "{logs}");
+
+    // The engine takes variables as they are; nothing of ours keeps either.
+    let told = format!(
+        "{}{}{}{}",
+        daemon.get("/v1/deployments/other").await?,
+        daemon.get("/v1/events?limit=1000").await?,
+        daemon.get("/v1/decisions").await?,
+        daemon.log()
+    );
+    for value in VALUES {
+        assert!(!told.contains(value), "{value} shows");
+        for entry in std::fs::read_dir(daemon.data())?.flatten().filter(|e| e.path().is_file()) {
+            let bytes = std::fs::read(entry.path())?;
+            assert!(!bytes.windows(value.len()).any(|w| w == value.as_bytes()), "{} holds {value}", entry.path().display());
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn networks_are_made_joined_and_removed_and_volumes_stay() -> Result<()> {
+    let Some(engine) = Podman::start()? else { return Ok(()) };
+    let daemon = start(&engine, "", "")?;
+    let manifest = format!(
+        r#"
+apiVersion: tradewind.dev/v1
+kind: CloudDeployment
+metadata: {{name: pair}}
+spec:
+  services:
+    db:
+      image: {IMAGE}
+      command: [sh, -c, 'echo kept >> /data/log; cp /data/log /srv/index.html || cat /data/log > /srv/index.html; exec httpd -f -p 5000 -h /srv']
+      networks: [back]
+      volumes: [{{path: /data, name: data, size: 1Mi}}, {{path: /scratch, size: 1Mi}}]
+      resources: {{cpu: 10m, memory: 32Mi}}
+      stop: {{signal: KILL, grace: 1s}}
+    web:
+      image: {IMAGE}
+      command: [sh, -c, 'until wget -q -O /srv/index.html http://db:5000/; do sleep 1; done; exec httpd -f -p $PORT -h /srv']
+      networks: [front, back]
+      ports: {{http: {{protocol: http}}}}
+      health: {{http: /, interval: 200ms}}
+      resources: {{cpu: 10m, memory: 32Mi}}
+      stop: {{signal: KILL, grace: 1s}}
+"#
+    );
+    daemon.put("pair", &manifest).await?;
+    let running = daemon.running("pair").await?;
+    assert_eq!(fetch(&daemon.http, &endpoints(&running)[0]).await?.trim(), "kept", "one finds the other by the name of its task");
+    let networks = || engine.list(&["network", "ls", "--format", "{{.Name}}", "--filter", "label=tradewind.dev/instance=box"]);
+    let mut names = networks()?;
+    names.sort();
+    assert_eq!(names, ["tradewind.box.default.pair.back", "tradewind.box.default.pair.front"]);
+    daemon.delete("pair").await?;
+    daemon.gone("pair").await?;
+    until("without networks", || Ok(networks()?.is_empty()))?;
+    let volumes = engine.list(&["volume", "ls", "--format", "{{.Name}}"])?;
+    assert_eq!(volumes, ["tradewind.box.default.pair.data"], "the scratch volume goes, the other stays");
+
+    daemon.put("pair", &manifest).await?;
+    let again = daemon.running("pair").await?;
+    assert_eq!(fetch(&daemon.http, &endpoints(&again)[0]).await?.trim(), "kept\nkept", "its volume is found again");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_dies_comes_back_what_vanishes_is_made_again_and_what_hogs_memory_is_told() -> Result<()> {
+    let Some(engine) = Podman::start()? else { return Ok(()) };
+    let daemon = start(&engine, "", "network = \"host\"\n")?;
+    daemon.put("phoenix", &page("phoenix", 1, "x", "")).await?;
+    let running = daemon.running("phoenix").await?;
+    let id = pids(&running).remove(0);
+    engine.podman(&["kill", "--signal", "KILL", &id])?;
+    let back = daemon
+        .until("phoenix", "back", |d| {
+            d["status"] == "running" && replica(d)["restarts"].as_u64() >= Some(1) || pids(d) != [id.clone()] && d["status"] == "running"
+        })
+        .await?;
+    fetch(&daemon.http, &endpoints(&back)[0]).await?;
+
+    let id = pids(&back).remove(0);
+    engine.podman(&["rm", "--force", "--time=0", &id])?;
+    daemon.until("phoenix", "made again", |d| d["status"] == "running" && !pids(d).is_empty() && pids(d) != [id.clone()]).await?;
+    assert_eq!(engine.containers()?.len(), 1);
+
+    daemon.put("hog", &job("hog", "head -c 200m /dev/zero | tail", "")).await?;
+    let failed = daemon.until("hog", "failed", |d| d["status"] == "failed").await?;
+    assert!(!replica(&failed)["message"].as_str().unwrap_or_default().is_empty(), "{failed:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_killed_daemon_finds_its_containers_again_and_starts_none_twice() -> Result<()> {
+    let Some(engine) = Podman::start()? else { return Ok(()) };
+    let mut daemon = start(&engine, "", "network = \"host\"\n")?;
+    daemon.put("stay", &page("stay", 2, "still here", "")).await?;
+    let before = daemon.running("stay").await?;
+    daemon.kill()?;
+    for endpoint in endpoints(&before) {
+        assert_eq!(fetch(&daemon.http, &endpoint).await?, "still here", "containers outlive the daemon");
+    }
+    daemon.launch()?;
+    let after = daemon.running("stay").await?;
+    assert_eq!((pids(&after), endpoints(&after)), (pids(&before), endpoints(&before)), "found again, not started twice");
+
+    // In the middle of starting.
+    for i in 0..4 {
+        daemon.put(&format!("burst-{i}"), &page(&format!("burst-{i}"), 1, "x", "")).await?;
+    }
+    daemon.kill()?;
+    daemon.launch()?;
+    for i in 0..4 {
+        daemon.running(&format!("burst-{i}")).await?;
+    }
+    assert_eq!(engine.containers()?.len(), 6, "none is doubled");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_engine_that_is_gone_is_told_with_its_remedy_and_others_go_on() -> Result<()> {
+    let Some(mut engine) = Podman::start()? else { return Ok(()) };
+    let instances = [("box", engine.instance("", "network = \"host\"\n")), ("local", LOCAL.to_owned())];
+    let instances: Vec<(&str, &str)> = instances.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let daemon = Daemon::start(&["cheapest", "containers", "process"], &instances)?;
+    daemon.put("shop", &page("shop", 1, "x", "")).await?;
+    let running = daemon.running("shop").await?;
+    engine.interrupt()?;
+    daemon.put("late", &page("late", 1, "x", "")).await?;
+    let told = |d: &Value| {
+        let text = d.to_string();
+        text.contains("does not answer at") && text.contains("start the engine")
+    };
+    daemon.until("late", "told what is wrong", told).await?;
+    let described = daemon.run(&["describe", "late"])?;
+    assert!(described.contains("does not answer at") && described.contains("start the engine"), "{described}");
+    daemon.put("beside", &web("beside", 1, "other providers go on")).await?;
+    daemon.running("beside").await?;
+    fetch(&daemon.http, &endpoints(&running)[0]).await?;
+
+    engine.serve()?;
+    daemon.running("late").await?;
+    daemon.until("shop", "as before", |d| d["status"] == "running" && pids(d) == pids(&running)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_can_not_run_says_why() -> Result<()> {
+    let Some(engine) = Podman::start()? else { return Ok(()) };
+    let daemon = start(&engine, "", "network = \"host\"\n")?;
+    let manifest = page("nope", 1, "x", "").replace(IMAGE, "localhost/no/such:1");
+    daemon.put("nope", &manifest).await?;
+    let failed = daemon.until("nope", "failed", |d| d["status"] == "failed").await?.to_string();
+    assert!(failed.contains("does not have the image \\\"localhost/no/such:1\\\""), "{failed}");
+
+    daemon.put("typo", &job("typo", "x", "").replace("[sh, -c, \"x\"]", "[/no/program]")).await?;
+    let failed = daemon.until("typo", "failed", |d| d["status"] == "failed").await?.to_string();
+    assert!(failed.contains("/no/program"), "{failed}");
+    assert!(engine.containers()?.is_empty(), "what did not start leaves nothing behind");
+    Ok(())
+}
+
+#[tokio::test]
+async fn containers_of_others_are_left_alone() -> Result<()> {
+    let Some(engine) = Podman::start()? else { return Ok(()) };
+    engine.podman(&["run", "--detach", "--network=host", "--name=theirs", IMAGE, "sleep", "1000"])?;
+    engine.podman(&[
+        "run",
+        "--detach",
+        "--network=host",
+        "--name=labelled",
+        "--label=tradewind.dev/instance=other",
+        IMAGE,
+        "sleep",
+        "1000",
+    ])?;
+    {
+        let daemon = start(&engine, "", "network = \"host\"\n")?;
+        daemon.put("mine", &page("mine", 1, "x", "")).await?;
+        daemon.running("mine").await?;
+        daemon.delete("mine").await?;
+        daemon.gone("mine").await?;
+    }
+    let mut left = engine.containers()?;
+    left.sort();
+    assert_eq!(left, ["labelled", "theirs"]);
+    Ok(())
+}

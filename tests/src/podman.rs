@@ -1,0 +1,235 @@
+//! A container engine of the test's own: podman with storage, networks, locks and socket in a folder that goes with it, and an image that is
+//! made here, for no registry need be reached.
+//!
+//! ```ignore
+//! let Some(engine) = Podman::start()? else { return Ok(()) };
+//! let daemon = Daemon::start(&["cheapest", "containers"], &[("box", &engine.instance("", ""))])?;
+//! ```
+//!
+//! Let the engine outlive the daemon (declare it first): the daemon removes what it runs when it is dropped.
+
+use std::{
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU8, Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+
+/// The longest an engine takes to answer, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The image there is: a busybox with the user `app` (1000).
+pub const IMAGE: &str = "localhost/tradewind/busybox:1";
+
+/// What of busybox the image has by name.
+const APPLETS: [&str; 16] =
+    ["sh", "httpd", "sleep", "cat", "echo", "ls", "env", "kill", "true", "false", "id", "wget", "nslookup", "stat", "test", "head"];
+
+/// Fills a mount namespace: trees that each hold as many mounts as all before them together, smaller ones, then single mounts. Then it is podman.
+const FILL: &str = r#"
+mount --make-rprivate / && mount -t tmpfs filler "$1" && mkdir "$1/one" && mount -t tmpfs one "$1/one" || exit 1
+n=0
+while mkdir "$1/$n" && mount --rbind "$1" "$1/$n" 2>/dev/null; do n=$((n+1)); done
+while [ $n -ge 0 ]; do
+    mkdir "$1/more-$n"
+    mount --rbind "$1/$n" "$1/more-$n" 2>/dev/null
+    n=$((n-1))
+done
+i=0
+while mkdir "$1/last-$i" && mount --bind "$1/one" "$1/last-$i" 2>/dev/null; do i=$((i+1)); done
+shift
+exec podman "$@"
+"#;
+
+/// A podman service of the test's own. It is stopped, with everything it runs, when this is dropped.
+pub struct Podman {
+    service: Option<Child>,
+    folder: TempDir,
+}
+
+impl Podman {
+    /// None, with a printed reason, where podman is not installed and need not be.
+    pub fn start() -> Result<Option<Self>> {
+        if let Some(missing) = ["podman", "runc", "busybox"].into_iter().find(|p| !is_installed(p)) {
+            ensure!(std::env::var("TRADEWIND_REQUIRE_BACKENDS").as_deref() != Ok("1"), "{missing} is not installed: run `make backends`");
+            eprintln!("skipped: {missing} is not installed; `make backends` installs it");
+            return Ok(None);
+        }
+        let mut engine = Self { service: None, folder: tempfile::Builder::new().prefix("tw-podman-").tempdir()? };
+        engine.configure()?;
+        import(&engine)?;
+        engine.serve()?;
+        Ok(Some(engine))
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("podman.sock")
+    }
+
+    /// An instance file for the provider `containers` that may run every image, with further lines for `[grants.containers]` and `[settings]`.
+    pub fn instance(&self, grants: &str, settings: &str) -> String {
+        instance(&self.socket(), grants, settings)
+    }
+
+    /// The engine's own command line, on this engine's storage.
+    pub fn podman(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.command().args(arguments).stdin(Stdio::null()).output()?;
+        ensure!(output.status.success(), "podman {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// What podman lists, one line each.
+    pub fn list(&self, arguments: &[&str]) -> Result<Vec<String>> {
+        Ok(self.podman(arguments)?.lines().filter(|l| !l.is_empty()).map(str::to_owned).collect())
+    }
+
+    /// Every container's name, running or not.
+    pub fn containers(&self) -> Result<Vec<String>> {
+        self.list(&["ps", "--all", "--format", "{{.Names}}"])
+    }
+
+    /// Starts the service, again if need be, and waits until it answers.
+    pub fn serve(&mut self) -> Result<()> {
+        self.serve_by(Command::new("podman"))
+    }
+
+    /// Starts the service anew where no mount has room any more: in a mount namespace of its own, filled up to the kernel's limit.
+    pub fn serve_without_room_for_mounts(&mut self) -> Result<()> {
+        self.interrupt()?;
+        let full = self.folder.path().join("full");
+        std::fs::create_dir_all(&full)?;
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", FILL, "fill"]).arg(full);
+        self.serve_by(command)
+    }
+
+    /// `start` runs podman with the arguments that it is given.
+    fn serve_by(&mut self, start: Command) -> Result<()> {
+        let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log"))?;
+        let mut command = self.on_this_engine(start);
+        command.args(["system", "service", "--time=0"]).arg(format!("unix://{}", self.socket().display()));
+        // Nothing here could run the engine's checks by timers.
+        command.env("DISABLE_HC_SYSTEMD", "true").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let mut child = command.spawn()?;
+        let since = Instant::now();
+        while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
+            let ended = child.try_wait()?;
+            if ended.is_some() || since.elapsed() > PATIENCE {
+                let _ = child.kill();
+                let _ = child.wait();
+                bail!("podman's service does not answer: {}", std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.service = Some(child);
+        Ok(())
+    }
+
+    /// Stops the service as a failure would. Its containers run on.
+    pub fn interrupt(&mut self) -> Result<()> {
+        if let Some(mut child) = self.service.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        let _ = std::fs::remove_file(self.socket());
+        Ok(())
+    }
+
+    fn command(&self) -> Command {
+        self.on_this_engine(Command::new("podman"))
+    }
+
+    fn on_this_engine(&self, mut command: Command) -> Command {
+        let folder = |name: &str| self.folder.path().join(name);
+        command.arg("--root").arg(folder("root")).arg("--runroot").arg(folder("run"));
+        command.env("CONTAINERS_CONF", folder("containers.conf")).env_remove("CONTAINER_HOST");
+        command
+    }
+
+    /// A configuration of its own: nothing is shared with the machine's engine, or with those of other tests.
+    fn configure(&self) -> Result<()> {
+        static NEXT: AtomicU8 = AtomicU8::new(0);
+        let folder = |name: &str| self.folder.path().join(name).display().to_string();
+        for name in ["networks", "tmp", "static"] {
+            std::fs::create_dir_all(folder(name))?;
+        }
+        // Other processes have other networks, too.
+        let second = 64 + (std::process::id() as u8).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 128;
+        let text = format!(
+            r#"
+[containers]
+default_ulimits = ["nofile=20000:20000", "nproc=20000:20000"]
+[network]
+network_config_dir = "{}"
+default_subnet = "10.{second}.0.0/24"
+default_subnet_pools = [{{"base" = "10.{second}.128.0/17", "size" = 24}}]
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+runtime = "runc"
+lock_type = "file"
+tmp_dir = "{}"
+static_dir = "{}"
+"#,
+            folder("networks"),
+            folder("tmp"),
+            folder("static")
+        );
+        Ok(std::fs::write(folder("containers.conf"), text)?)
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        for arguments in
+            [["rm", "--all", "--force", "--time=0"].as_slice(), &["network", "prune", "--force"], &["volume", "prune", "--force"]]
+        {
+            let _ = self.podman(arguments);
+        }
+        let _ = self.interrupt();
+        // The engine mounts its storage onto itself.
+        let _ = Command::new("umount").arg("--lazy").arg(self.folder.path().join("root/overlay")).stderr(Stdio::null()).status();
+    }
+}
+
+/// An instance file for the provider `containers` on any engine's socket.
+pub fn instance(socket: &Path, grants: &str, settings: &str) -> String {
+    format!(
+        "component = \"containers.wasm\"\n[grants.containers]\nsocket = \"{}\"\nimages = [\"*\"]\n{grants}\n[grants.probe]\nhosts = [\"127.0.0.0/8\"]\n[settings]\n{settings}\n",
+        socket.display()
+    )
+}
+
+pub(crate) fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]).any(|folder| folder.join(program).is_file())
+}
+
+/// The files of the image, as an archive.
+pub(crate) fn archive(folder: &Path) -> Result<PathBuf> {
+    let tree = folder.join("image");
+    for name in ["bin", "etc", "tmp", "srv", "proc"] {
+        std::fs::create_dir_all(tree.join(name))?;
+    }
+    let busybox = Command::new("sh").args(["-c", "command -v busybox"]).output()?;
+    std::fs::copy(String::from_utf8(busybox.stdout)?.trim(), tree.join("bin/busybox")).context("busybox")?;
+    for name in APPLETS {
+        symlink("busybox", tree.join("bin").join(name))?;
+    }
+    std::fs::write(tree.join("etc/passwd"), "root:x:0:0::/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n")?;
+    std::fs::write(tree.join("etc/group"), "root:x:0:\napp:x:1000:\n")?;
+    let archive = folder.join("image.tar");
+    let packed = Command::new("tar").arg("-C").arg(&tree).args(["--owner=0", "--group=0", "-cf"]).arg(&archive).arg(".").status()?;
+    ensure!(packed.success(), "the image can't be packed");
+    Ok(archive)
+}
+
+fn import(engine: &Podman) -> Result<()> {
+    let archive = archive(engine.folder.path())?;
+    engine.podman(&["import", &archive.display().to_string(), IMAGE])?;
+    Ok(())
+}
