@@ -1,12 +1,18 @@
 //! What the host lends to a provider. Each capability is a trait, so that logic written against it runs under `cargo test`;
 //! [`Host`] is the real thing. A capability that is not called is not imported, and what is not imported needs no grant.
 
+mod kubernetes;
+
 use crate::{
     Error,
     bindings::provider::tradewind::plugin as wire,
     types::{LogChunk, LogQuery},
 };
 
+pub use kubernetes::{
+    ClusterInfo, Deletion, Device, Kubernetes, LogLine as PodLogLine, ListQuery as KubernetesListQuery, LogPage as PodLogPage, LogQuery as PodLogQuery, Node,
+    OwnedObject, Page as KubernetesPage, Propagation, Reference, SecretItem, ServedKind,
+};
 pub use wire::{
     http::{Request as HttpRequest, Response as HttpResponse},
     process::{Key as ProcessKey, MachineInfo, ProcessStatus, Spec as ProcessSpec},

@@ -5,10 +5,12 @@
 //! host's capabilities, which exist only inside the daemon.
 
 mod batch;
+mod cluster;
 mod doubles;
 mod web;
 
 pub use batch::{Batch, OfferSpec, Placement, TaskSpec};
+pub use cluster::Cluster;
 pub use doubles::{Clock, Processes};
 pub use web::Web;
 

@@ -1,0 +1,1 @@
+//! Limits of grants, tried without a cluster.

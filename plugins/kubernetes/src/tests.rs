@@ -1,0 +1,1 @@
+//! The provider on a table that stands for the cluster.
