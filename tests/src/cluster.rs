@@ -199,13 +199,11 @@ impl Own {
         let (store, peers) = (free_port()?, free_port()?);
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         let mut etcd = Command::new("etcd");
-        etcd.arg("--data-dir").arg(folder.join("etcd")).args(["--unsafe-no-fsync", "--log-level", "error"]);
+        etcd.arg("--data-dir").arg(folder.join("etcd")).args(["--log-level", "error"]);
         etcd.args(["--listen-client-urls", &url(store), "--advertise-client-urls", &url(store)]);
         etcd.args(["--listen-peer-urls", &url(peers), "--initial-advertise-peer-urls", &url(peers)]);
         etcd.args(["--initial-cluster", &format!("default={}", url(peers))]);
-        // An old one does not know this option, and syncs.
-        let known = String::from_utf8_lossy(&Command::new("etcd").arg("--help").output()?.stdout).contains("unsafe-no-fsync");
-        let etcd = if known { spawn(folder, "etcd", &mut etcd)? } else { spawn(folder, "etcd", &mut without(etcd, "--unsafe-no-fsync"))? };
+        let etcd = spawn(folder, "etcd", &mut etcd)?;
         let port = free_port()?;
         std::fs::write(folder.join("kubeconfig"), kubeconfig(port))?;
         let mut own = Self { kubelet: None, manager: None, server: None, _etcd: etcd, programs, store, port };
@@ -257,13 +255,6 @@ impl Own {
         self.server = Some(running);
         Ok(())
     }
-}
-
-/// The same command without one of its arguments.
-fn without(command: Command, argument: &str) -> Command {
-    let mut other = Command::new(command.get_program());
-    other.args(command.get_args().filter(|a| *a != argument));
-    other
 }
 
 fn kubeconfig(port: u16) -> String {
