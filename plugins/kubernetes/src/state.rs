@@ -91,12 +91,6 @@ impl State {
         all.extend(self.beside.iter().map(|one| reference(one.kind(), one.name(allocation))));
         all
     }
-
-    pub(crate) fn replicas(&self) -> u32 {
-        match self.work {
-            Work::Service { replicas } | Work::Jobs { replicas } => replicas,
-        }
-    }
 }
 
 pub(crate) fn word(protocol: Protocol) -> &'static str {

@@ -188,6 +188,7 @@ fn a_job_is_one_object_for_each_replica() {
     assert_eq!(seen.message, "replica 1: BackoffLimitExceeded: too often");
     job.replicas = 1;
     let state = world.apply(&job, Some(&state));
+    world.cluster.lose("Pod", NS, "a-j-1-x");
     assert_eq!((world.cluster.names(), world.observe(&job, &state).phase), (vec!["Job/a-j-0".to_owned()], Phase::Succeeded));
 }
 

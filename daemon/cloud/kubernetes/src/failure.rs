@@ -68,7 +68,8 @@ fn cause(error: &kube::Error) -> String {
 
 /// An error and all that is behind it.
 fn chain(error: &kube::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
-    std::iter::successors(Some(error as &(dyn StdError + 'static)), |e| e.source())
+    let first: &(dyn StdError + 'static) = error;
+    std::iter::successors(Some(first), |error: &&'_ (dyn StdError + 'static)| (*error).source())
 }
 
 fn short(text: &str) -> String {
