@@ -6,6 +6,7 @@ mod client;
 mod daemon;
 mod failover;
 mod host;
+mod kubernetes;
 mod load;
 mod mechanisms;
 mod native;
@@ -23,8 +24,8 @@ use anyhow::{Result, ensure};
 
 use report::Report;
 
-const PARTS: [&str; 12] =
-    ["policy", "mechanisms", "optimal", "records", "load", "reload", "daemon", "services", "writes", "large", "failover", "shadow"];
+const PARTS: [&str; 13] =
+    ["policy", "mechanisms", "optimal", "records", "load", "reload", "daemon", "services", "writes", "large", "failover", "shadow", "kubernetes"];
 
 fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
@@ -75,6 +76,9 @@ fn main() -> Result<()> {
         }
         if wanted("failover") {
             failover::measure(&mut report).await?;
+        }
+        if wanted("kubernetes") {
+            kubernetes::measure(&mut report).await?;
         }
         if wanted("shadow") {
             shadow::measure(&mut report).await?;
