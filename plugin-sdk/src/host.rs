@@ -2,6 +2,7 @@
 //! [`Host`] is the real thing. A capability that is not called is not imported, and what is not imported needs no grant.
 
 mod containers;
+mod kubernetes;
 
 use crate::{
     Error,
@@ -10,6 +11,10 @@ use crate::{
 };
 
 pub use containers::{ContainerKey, ContainerSpec, ContainerStatus, Containers, EngineInfo, Pull};
+pub use kubernetes::{
+    ClusterInfo, Deletion, Device, Kubernetes, LogLine as PodLogLine, ListQuery as KubernetesListQuery, LogPage as PodLogPage, LogQuery as PodLogQuery, Node,
+    OwnedObject, Page as KubernetesPage, Propagation, Reference, SecretItem, ServedKind,
+};
 pub use wire::{
     http::{Request as HttpRequest, Response as HttpResponse},
     process::{Key as ProcessKey, MachineInfo, ProcessStatus, Spec as ProcessSpec},

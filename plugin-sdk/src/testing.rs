@@ -6,11 +6,13 @@
 
 mod batch;
 mod containers;
+mod cluster;
 mod doubles;
 mod web;
 
 pub use batch::{Batch, OfferSpec, Placement, TaskSpec};
 pub use containers::Containers;
+pub use cluster::Cluster;
 pub use doubles::{Clock, Processes};
 pub use web::Web;
 

@@ -17,6 +17,7 @@ mod hedge;
 mod history;
 mod identity;
 mod jobs;
+mod kubernetes;
 mod plans;
 mod policies;
 mod reload;

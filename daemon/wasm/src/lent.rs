@@ -9,7 +9,7 @@ use tradewind_core::{
         Attempt, Clock, Http, HttpRequest, HttpResponse, Machine, ProcessKey, ProcessSpec, ProcessStatus, Processes,
         aws::Aws,
         containers::{ContainerKey, ContainerSpec, ContainerStatus, Containers, EngineInfo},
-        kubernetes::Kubernetes,
+        kubernetes::{self, Kubernetes},
     },
     failure::Failure,
     grant::{AwsGrant, ContainersGrant, Grants, HttpGrant, KubernetesGrant, ProcessGrant},
@@ -147,7 +147,44 @@ impl Containers for Nothing {
 
 #[async_trait]
 impl Kubernetes for Nothing {
-    async fn version(&self, _: &InstanceName, _: &KubernetesGrant) -> Result<String, Failure> {
+    async fn info(&self, _: &KubernetesGrant) -> Result<kubernetes::ClusterInfo, Failure> {
+        denied()
+    }
+    async fn apply(&self, _: &kubernetes::Caller, _: &KubernetesGrant, _: Vec<String>) -> Result<Vec<String>, Failure> {
+        denied()
+    }
+    async fn apply_secret(
+        &self,
+        _: &kubernetes::Caller,
+        _: &KubernetesGrant,
+        _: &str,
+        _: &str,
+        _: Vec<kubernetes::SecretItem>,
+    ) -> Result<String, Failure> {
+        denied()
+    }
+    async fn get(&self, _: &kubernetes::Caller, _: &KubernetesGrant, _: &kubernetes::Reference) -> Result<Option<String>, Failure> {
+        denied()
+    }
+    async fn list(&self, _: &kubernetes::Caller, _: &KubernetesGrant, _: &kubernetes::ListQuery) -> Result<kubernetes::Page, Failure> {
+        denied()
+    }
+    async fn delete(
+        &self,
+        _: &kubernetes::Caller,
+        _: &KubernetesGrant,
+        _: Vec<kubernetes::Reference>,
+        _: kubernetes::Propagation,
+    ) -> Result<Vec<kubernetes::Deletion>, Failure> {
+        denied()
+    }
+    async fn owned(&self, _: &kubernetes::Caller, _: &KubernetesGrant) -> Result<Vec<kubernetes::OwnedObject>, Failure> {
+        denied()
+    }
+    async fn logs(&self, _: &kubernetes::Caller, _: &KubernetesGrant, _: &kubernetes::PodLogQuery) -> Result<kubernetes::PodLog, Failure> {
+        denied()
+    }
+    async fn nodes(&self, _: &KubernetesGrant, _: &[String]) -> Result<Vec<kubernetes::Node>, Failure> {
         denied()
     }
 }

@@ -1,10 +1,40 @@
-//! The cluster's side of the Kubernetes capability.
+//! The cluster's side of the Kubernetes capability: what a plugin asks is checked against its grant, marked as ours, and sent to the API server.
+//!
+//! It knows Kubernetes' API and no workload: what objects mean is for the plugin that writes them. Whatever bears no mark of the asking
+//! instance is neither shown nor touched, and no value of a secret leaves it but into the cluster.
+
+mod api;
+mod apply;
+mod check;
+mod connection;
+mod failure;
+mod kinds;
+mod logs;
+mod marks;
+mod nodes;
+mod pod;
+mod quantity;
+mod read;
+mod remove;
+mod secret;
+mod source;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use tradewind_core::{capability::kubernetes::Kubernetes, failure::Failure, grant::KubernetesGrant, names::InstanceName};
+use tradewind_core::{
+    capability::kubernetes::{
+        Caller, ClusterInfo, Deletion, Kubernetes, ListQuery, Node, OwnedObject, Page, PodLog, PodLogQuery, Propagation, Reference, SecretItem,
+    },
+    failure::Failure,
+    grant::KubernetesGrant,
+};
 use tradewind_credentials::Credentials;
+
+use self::{api::Cluster, connection::Connections};
 
 /// What it works with.
 #[derive(Clone)]
@@ -17,18 +47,61 @@ pub struct Options {
 /// Serves the capability for every instance. Cheap to clone.
 #[derive(Clone)]
 pub struct Clusters {
-    _options: Options,
+    connections: Connections,
+    secrets: PathBuf,
 }
 
 impl Clusters {
     pub fn new(options: Options) -> Self {
-        Self { _options: options }
+        Self { connections: Connections::new(options.credentials), secrets: options.secrets }
+    }
+
+    fn of<'a>(&'a self, grant: &'a KubernetesGrant) -> Cluster<'a> {
+        Cluster { connections: &self.connections, grant }
     }
 }
 
 #[async_trait]
 impl Kubernetes for Clusters {
-    async fn version(&self, _: &InstanceName, _: &KubernetesGrant) -> Result<String, Failure> {
-        Err(Failure::unavailable("under construction"))
+    async fn info(&self, grant: &KubernetesGrant) -> Result<ClusterInfo, Failure> {
+        read::info(&self.of(grant)).await
+    }
+    async fn apply(&self, caller: &Caller, grant: &KubernetesGrant, objects: Vec<String>) -> Result<Vec<String>, Failure> {
+        apply::objects(&self.of(grant), caller, &objects).await
+    }
+    async fn apply_secret(
+        &self,
+        caller: &Caller,
+        grant: &KubernetesGrant,
+        namespace: &str,
+        name: &str,
+        items: Vec<SecretItem>,
+    ) -> Result<String, Failure> {
+        let to = Reference { kind: kinds::SECRET.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() };
+        secret::apply(&self.of(grant), caller, &self.secrets, to, items).await
+    }
+    async fn get(&self, caller: &Caller, grant: &KubernetesGrant, object: &Reference) -> Result<Option<String>, Failure> {
+        read::get(&self.of(grant), caller, object).await
+    }
+    async fn list(&self, caller: &Caller, grant: &KubernetesGrant, query: &ListQuery) -> Result<Page, Failure> {
+        read::list(&self.of(grant), caller, query).await
+    }
+    async fn delete(
+        &self,
+        caller: &Caller,
+        grant: &KubernetesGrant,
+        objects: Vec<Reference>,
+        propagation: Propagation,
+    ) -> Result<Vec<Deletion>, Failure> {
+        remove::objects(&self.of(grant), caller, &objects, propagation).await
+    }
+    async fn owned(&self, caller: &Caller, grant: &KubernetesGrant) -> Result<Vec<OwnedObject>, Failure> {
+        read::owned(&self.of(grant), caller).await
+    }
+    async fn logs(&self, caller: &Caller, grant: &KubernetesGrant, query: &PodLogQuery) -> Result<PodLog, Failure> {
+        logs::read(&self.of(grant), caller, query).await
+    }
+    async fn nodes(&self, grant: &KubernetesGrant, annotations: &[String]) -> Result<Vec<Node>, Failure> {
+        nodes::all(&self.of(grant), annotations).await
     }
 }

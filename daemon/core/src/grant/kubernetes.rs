@@ -2,13 +2,72 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Objects of one Kubernetes cluster.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+use super::CredentialSource;
+use crate::units::Millis;
+
+/// Objects of one Kubernetes cluster. How the cluster is found is the first of these that is given: `kubeconfig`, `credential`,
+/// `in-cluster`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct KubernetesGrant {
+    /// The absolute path of a kubeconfig, read again whenever it changes.
+    #[serde(default)]
+    pub kubeconfig: Option<String>,
+    /// A credential whose text is a kubeconfig.
+    #[serde(default)]
+    pub credential: Option<CredentialSource>,
+    /// Whether the service account of the pod that the daemon runs in is used.
+    #[serde(default)]
+    pub in_cluster: bool,
     /// The context of the kubeconfig. Default: its current context.
     #[serde(default)]
     pub context: Option<String>,
+    /// Whether the kubeconfig may have the daemon run a program for its credentials (`exec`), as those of EKS, AKS and GKE do.
+    #[serde(default)]
+    pub exec: bool,
     /// Namespaces of the cluster whose objects may be read and written.
     pub namespaces: Vec<String>,
+    /// Kinds that may be read and written; `Kind.group` for those that are not among the usual ones.
+    #[serde(default = "KubernetesGrant::default_kinds")]
+    pub kinds: Vec<String>,
+    /// Kinds that may only be read. `Node` stands for what nodes have and what all pods together leave of it.
+    #[serde(default = "KubernetesGrant::default_read")]
+    pub read: Vec<String>,
+    /// Secrets that may be passed to workloads, by name: read from files of that name in the daemon's secrets folder.
+    #[serde(default)]
+    pub secrets: Vec<String>,
+    /// Secret objects of the cluster that pods may use though Tradewind has not made them: for pulling images.
+    #[serde(default)]
+    pub cluster_secrets: Vec<String>,
+    /// Service accounts that pods may run as, besides their namespace's default without its token.
+    #[serde(default)]
+    pub service_accounts: Vec<String>,
+    /// Whether pods may use the network of their node, and ports of it.
+    #[serde(default)]
+    pub host_network: bool,
+    /// Whether containers may be privileged, gain capabilities, or see other processes of the node.
+    #[serde(default)]
+    pub privileged: bool,
+    /// Absolute folders of nodes in which mounted paths may lie.
+    #[serde(default)]
+    pub host_paths: Vec<String>,
+    /// Whether fields that another field manager holds are taken from it.
+    #[serde(default)]
+    pub force_conflicts: bool,
+    /// The longest one request to the API server may take.
+    #[serde(default = "KubernetesGrant::default_timeout")]
+    pub timeout: Millis,
+}
+
+impl KubernetesGrant {
+    fn default_kinds() -> Vec<String> {
+        let kinds = ["Deployment", "Service", "Job", "Secret", "ConfigMap", "HorizontalPodAutoscaler", "PodDisruptionBudget"];
+        kinds.map(str::to_owned).to_vec()
+    }
+    fn default_read() -> Vec<String> {
+        ["Pod", "Node", "Event", "ReplicaSet"].map(str::to_owned).to_vec()
+    }
+    fn default_timeout() -> Millis {
+        Millis::from_secs(5)
+    }
 }

@@ -7,6 +7,7 @@ mod containers;
 mod daemon;
 mod failover;
 mod host;
+mod kubernetes;
 mod load;
 mod mechanisms;
 mod native;
@@ -24,7 +25,7 @@ use anyhow::{Result, ensure};
 
 use report::Report;
 
-const PARTS: [&str; 13] = [
+const PARTS: [&str; 14] = [
     "policy",
     "mechanisms",
     "optimal",
@@ -38,6 +39,7 @@ const PARTS: [&str; 13] = [
     "large",
     "failover",
     "shadow",
+    "kubernetes",
 ];
 
 fn main() -> Result<()> {
@@ -92,6 +94,9 @@ fn main() -> Result<()> {
         }
         if wanted("failover") {
             failover::measure(&mut report).await?;
+        }
+        if wanted("kubernetes") {
+            kubernetes::measure(&mut report).await?;
         }
         if wanted("shadow") {
             shadow::measure(&mut report).await?;

@@ -1,0 +1,96 @@
+//! What a pod says of the replica that it is.
+
+use tradewind_plugin_sdk::types::{Endpoint, Exposure, Health, Phase, Replica};
+
+use crate::{
+    seen::{ContainerStatus, Pod, Waiting, millis},
+    state::Wired,
+};
+
+/// A replica of which nothing is known yet.
+pub(crate) fn blank(index: u32, phase: Phase, message: impl Into<String>) -> Replica {
+    Replica {
+        index,
+        id: String::new(),
+        phase,
+        health: Health::Unknown,
+        endpoints: Vec::new(),
+        message: message.into(),
+        restarts: 0,
+        started_at: None,
+        ended_at: None,
+        exit_code: None,
+        usage: None,
+    }
+}
+
+pub(crate) fn replica(index: u32, pod: &Pod, ports: &[Wired]) -> Replica {
+    let container = pod.status.container_statuses.first();
+    let ended = container.and_then(|c| c.state.terminated.as_ref().or(c.last_state.terminated.as_ref()));
+    let (phase, message) = phase(pod, container);
+    let ready = is_ready(pod);
+    let health = match phase {
+        Phase::Running if ready => Health::Healthy,
+        Phase::Running => Health::Unhealthy,
+        _ => Health::Unknown,
+    };
+    let endpoint = |port: &Wired| Endpoint {
+        port: port.name.clone(),
+        protocol: port.protocol(),
+        host: pod.status.pod_ip.clone(),
+        number: port.number,
+        exposure: Exposure::Internal,
+    };
+    Replica {
+        id: pod.metadata.name.clone(),
+        health,
+        endpoints: if pod.status.pod_ip.is_empty() { Vec::new() } else { ports.iter().map(endpoint).collect() },
+        restarts: container.map_or(0, |c| c.restart_count),
+        started_at: pod.status.start_time.as_deref().and_then(millis),
+        ended_at: ended.filter(|_| is_over(phase)).and_then(|t| t.finished_at.as_deref()).and_then(millis),
+        exit_code: ended.map(|t| t.exit_code),
+        ..blank(index, phase, message)
+    }
+}
+
+fn is_over(phase: Phase) -> bool {
+    matches!(phase, Phase::Succeeded | Phase::Failed)
+}
+
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    pod.status.conditions.iter().any(|c| c.kind == "Ready" && c.status == "True")
+}
+
+fn phase(pod: &Pod, container: Option<&ContainerStatus>) -> (Phase, String) {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return (Phase::Stopping, "is being removed".to_owned());
+    }
+    let status = &pod.status;
+    let told = [&status.reason, &status.message].into_iter().filter(|text| !text.is_empty()).cloned().collect::<Vec<_>>().join(": ");
+    let waiting = container.and_then(|c| c.state.waiting.as_ref()).map(said).unwrap_or_default();
+    match status.phase.as_str() {
+        "Succeeded" => (Phase::Succeeded, String::new()),
+        "Failed" => {
+            let ended = container.and_then(|c| c.state.terminated.as_ref());
+            let code = ended.map(|t| format!("ended with status {} ({})", t.exit_code, t.reason)).unwrap_or_default();
+            (Phase::Failed, if told.is_empty() { code } else { told })
+        }
+        // A container that has ended and is to be started again does not run.
+        "Running" if waiting.is_empty() => (Phase::Running, String::new()),
+        _ => {
+            let unscheduled = status.conditions.iter().find(|c| c.kind == "PodScheduled" && c.status == "False");
+            let placed = unscheduled.map(|c| format!("{}: {}", c.reason, c.message)).unwrap_or_default();
+            let message = [waiting, placed, told].into_iter().find(|text| !text.is_empty()).unwrap_or_default();
+            (Phase::Starting, message)
+        }
+    }
+}
+
+/// Why a container waits. That it is being made is no reason.
+fn said(waiting: &Waiting) -> String {
+    match (waiting.reason.as_str(), waiting.message.as_str()) {
+        ("ContainerCreating" | "PodInitializing", _) => String::new(),
+        (reason, "") => reason.to_owned(),
+        (reason, message) => format!("{reason}: {message}"),
+    }
+}

@@ -1,0 +1,431 @@
+//! The provider on a table that stands for the cluster.
+
+use serde_json::{Value, json};
+use tradewind_plugin_sdk::{
+    Error, ErrorKind,
+    host::{Device, Node, PodLogLine, PodLogPage},
+    provider::{read_state, write_state},
+    testing::{self, Cluster, allocation, port, tracked},
+    types::{
+        Accelerator, Allocation, Check, ConfigFile, Destroyed, Entry, EnvValue, EnvVar, FileContent, Health, HttpCheck, Job, LogQuery, Observation,
+        OffersQuery, PersistentVolume, Phase, Probe, Run, Scaling, SecretRef, Tracked, Volume, VolumeSource,
+    },
+    units::GIB,
+};
+
+use super::*;
+
+const NS: &str = "default";
+
+struct World {
+    cluster: Cluster,
+    provider: super::Kubernetes<Cluster>,
+}
+
+fn world(settings: &str) -> World {
+    let cluster = Cluster::default();
+    let provider = super::Kubernetes::on(cluster.clone(), serde_json::from_str(settings).unwrap()).unwrap();
+    World { cluster, provider }
+}
+
+fn service(id: &str, replicas: u32) -> Allocation {
+    let mut wanted = allocation(id, "lab/lab-a/rack", replicas);
+    wanted.workload.image = Some("example.com/web:1".to_owned());
+    wanted.workload.command = Vec::new();
+    wanted.workload.ports = vec![port("http")];
+    wanted
+}
+
+impl World {
+    fn try_apply(&self, wanted: &Allocation, prior: Option<&State>) -> Result<State, Error> {
+        self.cluster.within(Some(wanted));
+        let state = self.provider.make_so(wanted, prior);
+        self.cluster.within(None);
+        state
+    }
+
+    fn apply(&self, wanted: &Allocation, prior: Option<&State>) -> State {
+        self.try_apply(wanted, prior).unwrap()
+    }
+
+    fn object(&self, kind: &str, name: &str) -> Value {
+        self.cluster.object(kind, NS, name).unwrap_or_default()
+    }
+
+    fn observe(&self, wanted: &Allocation, state: &State) -> Observation {
+        self.provider.look_at(&[tracked(wanted, &write_state(state).unwrap())]).unwrap().remove(0)
+    }
+
+    fn container(&self, name: &str) -> Value {
+        self.object("Deployment", name)["spec"]["template"]["spec"]["containers"][0].clone()
+    }
+
+    /// A pod of an allocation, as the cluster makes it.
+    fn pod(&self, name: &str, allocation: &str, status: Value, labels: Value) {
+        let mut all = json!({"tradewind.dev/instance": "under-test", "tradewind.dev/allocation": allocation});
+        all.as_object_mut().unwrap().extend(labels.as_object().unwrap().clone());
+        let metadata = json!({"labels": all, "creationTimestamp": format!("2026-01-01T00:00:0{}Z", name.len() % 10)});
+        self.cluster.put("Pod", NS, name, json!({"metadata": metadata, "status": status}));
+    }
+}
+
+fn running() -> Value {
+    json!({"phase": "Running", "podIP": "10.0.0.7", "conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [{"restartCount": 2}]})
+}
+
+#[test]
+fn a_service_is_a_deployment_with_a_service_and_a_budget_and_resizing_touches_replicas_alone() {
+    let world = world("{}");
+    let mut web = service("a-1", 3);
+    let state = world.apply(&web, None);
+    assert_eq!(world.cluster.names(), ["Deployment/a-1", "PodDisruptionBudget/a-1", "Service/a-1", "Service/a-1-public"]);
+    assert_eq!(world.cluster.calls(), ["apply 4"], "one batch");
+    let before = world.object("Deployment", "a-1");
+    assert_eq!((&before["spec"]["replicas"], &before["spec"]["selector"]["matchLabels"]), (&json!(3), &json!({"tradewind.dev/allocation": "a-1"})));
+    assert_eq!(world.object("Service", "a-1-public")["spec"]["type"], "LoadBalancer");
+    assert_eq!(world.object("Service", "a-1")["spec"]["ports"][0], json!({"name": "http", "port": 8080, "targetPort": 8080, "protocol": "TCP", "appProtocol": "http"}));
+    assert_eq!(world.apply(&web, Some(&state)), state, "the same once more");
+    assert_eq!(world.object("Deployment", "a-1"), before);
+    world.cluster.calls();
+
+    web.replicas = 1;
+    let state = world.apply(&web, Some(&state));
+    let after = world.object("Deployment", "a-1");
+    assert_eq!((&after["spec"]["replicas"], &after["spec"]["template"]), (&json!(1), &before["spec"]["template"]));
+    assert_eq!(world.cluster.names(), ["Deployment/a-1", "Service/a-1", "Service/a-1-public"], "one replica has no budget");
+    let gone = Tracked { allocation: "a-1".to_owned(), state: write_state(&state).unwrap() };
+    world.cluster.linger(true);
+    assert_eq!(world.provider.remove("a-1", &state).unwrap(), Destroyed::Going);
+    assert_eq!(world.provider.remove("a-1", &read_state(&gone.state).unwrap()).unwrap(), Destroyed::Gone);
+    assert_eq!(world.provider.remove("a-1", &state).unwrap(), Destroyed::Gone, "what does not exist is gone");
+    assert!(world.cluster.names().is_empty());
+}
+
+#[test]
+fn a_pod_has_what_the_workload_says() {
+    let world = world(r#"{"image-pull-secrets":["regcred"],"node-selector":{"pool":"blue"},"accelerators":{"nvidia-l4":{"resource":"nvidia.com/gpu","node-selector":{"gpu":"l4"},"memory":"24Gi"}}}"#);
+    let mut web = service("a-1", 1);
+    web.offer.labels = vec![Entry { key: names::ZONE.to_owned(), value: "lab-a".to_owned() }, Entry { key: "other".to_owned(), value: "x".to_owned() }];
+    let workload = &mut web.workload;
+    workload.arguments = vec!["--fast".to_owned()];
+    workload.user = "1000:2000".to_owned();
+    workload.resources = tradewind_plugin_sdk::types::Resources {
+        cpu: 250,
+        memory: GIB,
+        disk: 5,
+        accelerators: vec![Accelerator { kind: "nvidia-l4".to_owned(), count: 2, memory: GIB }],
+    };
+    workload.limits = Some(tradewind_plugin_sdk::types::Resources { cpu: 500, memory: 2 * GIB, disk: 0, accelerators: vec![] });
+    let secret = |key: Option<&str>| SecretRef { name: "db".to_owned(), key: key.map(str::to_owned) };
+    workload.env = vec![
+        EnvVar { name: "PLAIN".to_owned(), value: EnvValue::Text("x".to_owned()) },
+        EnvVar { name: "PASSWORD".to_owned(), value: EnvValue::Secret(secret(Some("password"))) },
+    ];
+    workload.files = vec![
+        ConfigFile { path: "/etc/app.toml".to_owned(), mode: 0o640, content: FileContent::Data(b"a = 1".to_vec()) },
+        ConfigFile { path: "/etc/key".to_owned(), mode: 0o400, content: FileContent::Secret(secret(None)) },
+    ];
+    workload.volumes = vec![
+        Volume { path: "/tmp".to_owned(), read_only: false, source: VolumeSource::Scratch(7) },
+        Volume {
+            path: "/data".to_owned(),
+            read_only: true,
+            source: VolumeSource::Persistent(PersistentVolume { name: "data".to_owned(), size: 9, class: "fast".to_owned() }),
+        },
+    ];
+    let http = HttpCheck { port: "http".to_owned(), path: "/health".to_owned(), headers: vec![], status_min: 200, status_max: 399 };
+    let probe = |check: Check| Probe { check, initial_delay: 0, interval: 1500, timeout: 200, healthy_after: 2, unhealthy_after: 3 };
+    workload.probes.readiness = Some(probe(Check::Http(http)));
+    workload.probes.liveness = Some(probe(Check::Tcp("http".to_owned())));
+    world.apply(&web, None);
+
+    let container = world.container("a-1");
+    assert_eq!(container["resources"]["requests"], json!({"cpu": "250m", "memory": GIB.to_string(), "ephemeral-storage": "5", "nvidia.com/gpu": "2"}));
+    assert_eq!(container["resources"]["limits"], json!({"cpu": "500m", "memory": (2 * GIB).to_string(), "nvidia.com/gpu": "2"}));
+    assert_eq!(container["securityContext"], json!({"runAsUser": 1000, "runAsGroup": 2000}));
+    assert_eq!(container["env"][1]["valueFrom"]["secretKeyRef"], json!({"name": "a-1", "key": "env-0"}));
+    assert_eq!(container["env"][2], json!({"name": "PORT", "value": "8080"}));
+    assert_eq!(container["env"][3], json!({"name": "PORT_HTTP", "value": "8080"}));
+    assert_eq!((&container["readinessProbe"]["periodSeconds"], &container["readinessProbe"]["successThreshold"]), (&json!(2), &json!(2)));
+    assert_eq!((&container["livenessProbe"]["tcpSocket"]["port"], &container["livenessProbe"]["successThreshold"]), (&json!(8080), &json!(1)));
+    let spec = world.object("Deployment", "a-1")["spec"]["template"]["spec"].clone();
+    assert_eq!(spec["nodeSelector"], json!({"pool": "blue", "gpu": "l4", "topology.kubernetes.io/zone": "lab-a"}));
+    assert_eq!((&spec["imagePullSecrets"], &spec["automountServiceAccountToken"]), (&json!([{"name": "regcred"}]), &json!(false)));
+    let mounts: Vec<_> = container["volumeMounts"].as_array().unwrap().iter().map(|m| m["mountPath"].as_str().unwrap()).collect();
+    assert_eq!(mounts, ["/etc/app.toml", "/etc/key", "/tmp", "/data"]);
+    let items = world.cluster.secret(NS, "a-1").unwrap();
+    assert_eq!(items.iter().map(|i| (i.key.as_str(), i.source.key.as_deref())).collect::<Vec<_>>(), [("env-0", Some("password")), ("file-1", None)]);
+    assert_eq!(world.object("ConfigMap", "a-1")["data"], json!({"file-0": "a = 1"}));
+    assert_eq!(world.object("PersistentVolumeClaim", "data")["spec"]["storageClassName"], "fast");
+
+    // Other contents, other pods: what is mounted by its path does not follow its source.
+    let print = |world: &World| world.object("Deployment", "a-1")["spec"]["template"]["metadata"]["annotations"][names::CONTENT].clone();
+    let before = print(&world);
+    web.workload.files[0].content = FileContent::Data(b"a = 2".to_vec());
+    world.apply(&web, None);
+    assert_ne!(print(&world), before);
+}
+
+#[test]
+fn a_job_is_one_object_for_each_replica() {
+    let world = world("{}");
+    let mut job = service("a-j", 2);
+    job.workload.run = Run::Job(Job { retries: 3, deadline: Some(1500) });
+    job.workload.ports = Vec::new();
+    let state = world.apply(&job, None);
+    assert_eq!(world.cluster.names(), ["Job/a-j-0", "Job/a-j-1"]);
+    let spec = world.object("Job", "a-j-1")["spec"].clone();
+    assert_eq!((&spec["backoffLimit"], &spec["activeDeadlineSeconds"], &spec["template"]["spec"]["restartPolicy"]), (&json!(3), &json!(2), &json!("Never")));
+    assert_eq!(world.observe(&job, &state).phase, Phase::Starting);
+    world.cluster.set("Job", NS, "a-j-0", "/status", json!({"conditions": [{"type": "Complete", "status": "True"}]}));
+    world.pod("a-j-1-x", "a-j", json!({"phase": "Failed", "containerStatuses": [{"state": {"terminated": {"exitCode": 3, "reason": "Error"}}}]}), json!({"job-name": "a-j-1"}));
+    let seen = world.observe(&job, &state);
+    assert_eq!((seen.phase, seen.replicas[0].phase, seen.replicas[1].phase), (Phase::Starting, Phase::Succeeded, Phase::Starting), "it may be started again");
+    let failed = json!({"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"});
+    world.cluster.set("Job", NS, "a-j-1", "/status", json!({"conditions": [failed], "failed": 4}));
+    let seen = world.observe(&job, &state);
+    assert_eq!((seen.phase, seen.replicas[1].exit_code, seen.replicas[1].restarts), (Phase::Failed, Some(3), 4));
+    assert_eq!(seen.message, "replica 1: BackoffLimitExceeded: too often");
+    job.replicas = 1;
+    let state = world.apply(&job, Some(&state));
+    world.cluster.lose("Pod", NS, "a-j-1-x");
+    assert_eq!((world.cluster.names(), world.observe(&job, &state).phase), (vec!["Job/a-j-0".to_owned()], Phase::Succeeded));
+}
+
+#[test]
+fn observations_tell_phases_addresses_and_causes() {
+    let world = world("{}");
+    let web = service("a-1", 2);
+    let state = world.apply(&web, None);
+    assert_eq!(world.observe(&web, &state).phase, Phase::Starting);
+    world.pod("p1", "a-1", running(), json!({}));
+    let waiting = json!({"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]});
+    world.pod("p2", "a-1", waiting, json!({}));
+    let seen = world.observe(&web, &state);
+    assert_eq!((seen.phase, seen.message.as_str()), (Phase::Starting, "replica 1: ImagePullBackOff: no such image"));
+    assert_eq!((seen.replicas[0].health, seen.replicas[0].restarts, seen.replicas[0].endpoints[0].host.as_str()), (Health::Healthy, 2, "10.0.0.7"));
+    assert!(seen.endpoints.is_empty() && seen.conditions.iter().any(|c| c.kind == "LoadBalancerReady" && !c.met), "no way in yet");
+    world.cluster.set("Service", NS, "a-1-public", "/status", json!({"loadBalancer": {"ingress": [{"hostname": "lb.example.com"}]}}));
+    let endpoint = world.observe(&web, &state).endpoints.remove(0);
+    assert_eq!((endpoint.host.as_str(), endpoint.number), ("lb.example.com", 8080));
+
+    let unplaced = json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]});
+    world.pod("p2", "a-1", unplaced, json!({}));
+    let seen = world.observe(&web, &state);
+    assert!(seen.conditions.iter().any(|c| c.kind == "Scheduled" && !c.met && c.message == "0/3 nodes"), "{seen:?}");
+
+    world.cluster.lose("Pod", NS, "p2");
+    let quota = json!({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "pods \"x\" is forbidden: exceeded quota: team"});
+    world.cluster.set("Deployment", NS, "a-1", "/status", json!({"conditions": [quota]}));
+    let seen = world.observe(&web, &state);
+    assert!(seen.message.contains("exceeded quota: team") && seen.conditions.iter().any(|c| c.kind == "WithinQuota" && !c.met), "{seen:?}");
+
+    // Where objects tell no reason, events do.
+    world.cluster.set("Deployment", NS, "a-1", "/status", json!({}));
+    let event = |name: &str, message: &str| json!({"involvedObject": {"name": name}, "reason": "FailedMount", "message": message, "lastTimestamp": "2026-01-01T00:00:00Z"});
+    world.cluster.put("Event", NS, "e1", event("a-1-abc", "no such volume"));
+    world.cluster.put("Event", NS, "e2", event("a-12", "another's"));
+    assert_eq!(world.observe(&web, &state).message, "FailedMount: no such volume");
+    world.cluster.lose("Deployment", NS, "a-1");
+    assert_eq!(world.observe(&web, &state).phase, Phase::Gone);
+}
+
+#[test]
+fn many_allocations_are_looked_at_with_one_list_of_each_kind() {
+    let world = world("{}");
+    let mut asked = Vec::new();
+    for i in 0..50 {
+        let web = service(&format!("a-{i}"), 1);
+        let state = world.apply(&web, None);
+        world.pod(&format!("a-{i}-x"), &web.id, running(), json!({}));
+        asked.push(tracked(&web, &write_state(&state).unwrap()));
+    }
+    world.cluster.calls();
+    let seen = world.provider.look_at(&asked).unwrap();
+    assert!(seen.len() == 50 && seen.iter().all(|one| one.phase == Phase::Running));
+    assert_eq!(world.cluster.calls(), ["list Deployment", "list Pod", "list Service"]);
+}
+
+#[test]
+fn autoscalers_keep_their_own_count() {
+    let world = world("{}");
+    let mut web = service("a-1", 2);
+    web.workload.scaling = Some(Scaling { min: 2, max: 5, metric: "cpu".to_owned(), target: 400.0 });
+    world.apply(&web, None);
+    assert_eq!(world.object("Deployment", "a-1")["spec"].get("replicas"), None);
+    let spec = world.object("HorizontalPodAutoscaler", "a-1")["spec"].clone();
+    assert_eq!((&spec["minReplicas"], &spec["maxReplicas"]), (&json!(2), &json!(5)));
+    assert_eq!(spec["metrics"][0]["resource"]["target"], json!({"type": "AverageValue", "averageValue": "400m"}));
+    web.workload.scaling = None;
+    web.workload.extensions = vec![Entry { key: "kubernetes".to_owned(), value: r#"{"autoscale":{"max":4,"memory":70}}"#.to_owned() }];
+    world.apply(&web, None);
+    let spec = world.object("HorizontalPodAutoscaler", "a-1")["spec"].clone();
+    assert_eq!((&spec["minReplicas"], &spec["metrics"][0]["resource"]["target"]["averageUtilization"]), (&json!(1), &json!(70)));
+}
+
+#[test]
+fn what_can_not_be_had_elsewhere_leaves_nothing_here() {
+    let world = world("{}");
+    world.cluster.refuse("apply", Error::quota("full"));
+    let mut web = service("a-1", 2);
+    web.workload.env = vec![EnvVar { name: "K".to_owned(), value: EnvValue::Secret(SecretRef { name: "k".to_owned(), key: None }) }];
+    // The first apply is that of the secret.
+    assert_eq!(world.try_apply(&web, None).unwrap_err().kind, ErrorKind::Quota);
+    assert!(world.cluster.names().is_empty());
+    // What somebody else has made under our name stays.
+    world.cluster.put("Service", NS, "a-1", json!({"mine": true}));
+    let error = world.try_apply(&web, None).unwrap_err();
+    assert_eq!(error.code.as_deref(), Some("not-ours"));
+    assert_eq!(world.cluster.names(), ["Service/a-1"]);
+    let error = Error::unavailable("no answer");
+    world.cluster.lose("Service", NS, "a-1");
+    world.cluster.refuse("delete", error);
+    let state = world.apply(&web, None);
+    assert!(world.provider.remove("a-1", &state).is_err());
+    assert_eq!(world.provider.remove("a-1", &state).unwrap(), Destroyed::Gone);
+}
+
+#[test]
+fn routes_share_the_traffic_and_go_with_the_last_allocation() {
+    let world = world(r#"{"istio": true}"#);
+    let mut old = service("a-1", 9);
+    old.traffic = Some(900);
+    let old_state = world.apply(&old, None);
+    let mesh = old_state.mesh.clone().unwrap();
+    let routes = || {
+        let routes = world.object("VirtualService", &mesh)["spec"]["http"][0]["route"].clone();
+        let one = |r: &Value| (r["destination"]["subset"].as_str().unwrap().to_owned(), r["weight"].as_u64().unwrap());
+        routes.as_array().unwrap().iter().map(one).collect::<Vec<_>>()
+    };
+    assert_eq!(routes(), [("a-1".to_owned(), 100)]);
+    let mut new = service("a-2", 1);
+    new.traffic = Some(100);
+    let new_state = world.apply(&new, None);
+    assert_eq!(routes(), [("a-1".to_owned(), 90), ("a-2".to_owned(), 10)]);
+    let subsets = world.object("DestinationRule", &mesh)["spec"]["subsets"].clone();
+    assert_eq!(subsets[1], json!({"name": "a-2", "labels": {"tradewind.dev/allocation": "a-2"}}));
+    assert_eq!(world.object("Service", &mesh)["spec"]["selector"]["tradewind.dev/task"], "web");
+    // Another deployment's are its own.
+    let mut other = service("a-3", 1);
+    other.deployment = "other".to_owned();
+    world.apply(&other, None);
+    assert_eq!(routes().len(), 2);
+
+    assert_eq!(world.provider.remove("a-1", &old_state).unwrap(), Destroyed::Gone);
+    assert_eq!(routes(), [("a-2".to_owned(), 100)]);
+    assert_eq!(world.provider.everything().unwrap().len(), 2, "what is shared belongs to nobody while somebody is there");
+    world.cluster.lose("Deployment", NS, "a-2");
+    let owned = world.provider.everything().unwrap();
+    let left: Vec<_> = owned.iter().map(|o| o.allocation.as_str()).collect();
+    assert_eq!(left, ["a-2", "a-3"]);
+    assert_eq!(world.provider.remove("a-2", &read_state(&owned[0].state).unwrap()).unwrap(), Destroyed::Gone);
+    assert_eq!(world.provider.remove("a-2", &new_state).unwrap(), Destroyed::Gone);
+    assert!(world.cluster.names().iter().all(|name| !name.contains(&mesh) && !name.contains("a-2")), "{:?}", world.cluster.names());
+}
+
+#[test]
+fn everything_is_found_again_and_can_be_removed() {
+    let world = world("{}");
+    let mut web = service("a-1", 2);
+    web.workload.files = vec![ConfigFile { path: "/f".to_owned(), mode: 0o644, content: FileContent::Data(vec![255]) }];
+    world.apply(&web, None);
+    let mut job = service("a-2", 3);
+    job.workload.run = Run::Job(Job { retries: 0, deadline: None });
+    world.apply(&job, None);
+    // Half of an attempt.
+    let lone = service("a-3", 1);
+    world.cluster.within(Some(&lone));
+    let _ = world.provider.cluster.apply(&[json!({"kind": "Service", "metadata": {"name": "a-3", "namespace": NS}})]);
+    world.cluster.within(None);
+    let owned = world.provider.everything().unwrap();
+    let told: Vec<_> = owned.iter().map(|o| (o.allocation.as_str(), o.description.as_str())).collect();
+    assert_eq!(told, [("a-1", "a service in the namespace default"), ("a-2", "3 job(s) in the namespace default"), ("a-3", "a service in the namespace default")]);
+    for one in owned {
+        assert_eq!(world.provider.remove(&one.allocation, &read_state(&one.state).unwrap()).unwrap(), Destroyed::Gone);
+    }
+    assert!(world.cluster.names().is_empty(), "{:?}", world.cluster.names());
+}
+
+fn node(name: &str, zone: &str, free_cpu: u64, price: Option<&str>) -> Node {
+    let label = |key: &str, value: &str| Entry { key: key.to_owned(), value: value.to_owned() };
+    Node {
+        name: name.to_owned(),
+        labels: vec![label(names::REGION, "eu"), label(names::ZONE, zone), label(names::SIZE, "m5"), label("gpu", "l4")],
+        annotations: price.map(|price| label("price", price)).into_iter().collect(),
+        usable: true,
+        cpu: 4000,
+        free_cpu,
+        memory: 16 * GIB,
+        free_memory: 8 * GIB,
+        disk: 1 << 40,
+        pods: 110,
+        free_pods: 100,
+        devices: vec![Device { resource: "nvidia.com/gpu".to_owned(), count: 4, free: 3 }],
+    }
+}
+
+#[test]
+fn offers_are_what_nodes_of_a_kind_have_left() {
+    let everything = OffersQuery { regions: vec![], shapes: vec![], spot: true, holding: vec![] };
+    let world = world(r#"{"cpu-price": "0.04", "memory-price": "0.01", "price-annotation": "price", "accelerators": {"l4": {"resource": "nvidia.com/gpu", "node-selector": {"gpu": "l4"}, "memory": "24Gi"}}}"#);
+    let mut broken = node("n4", "b", 4000, None);
+    broken.usable = false;
+    let mut spot = node("n5", "b", 4000, None);
+    spot.labels.push(Entry { key: "cloud.google.com/gke-spot".to_owned(), value: "true".to_owned() });
+    world.cluster.nodes_are(vec![node("n1", "a", 1000, None), node("n2", "a", 2500, None), node("n3", "b", 4000, Some("0.64")), broken, spot]);
+    let offers = world.provider.on_sale(&everything).unwrap();
+    let told: Vec<_> = offers.iter().map(|o| (o.id.as_str(), o.free_cpu, o.price, o.memory_price, o.spot)).collect();
+    // 4 × 0.04 + 16 × 0.01 = 0.32: the annotated node costs twice that.
+    assert_eq!(
+        told,
+        [("eu/a/m5", 3500, 40_000, 10_000, false), ("eu/b/m5/640000", 4000, 80_000, 20_000, false), ("eu/b/m5/spot", 4000, 40_000, 10_000, true)]
+    );
+    let first = &offers[0];
+    assert_eq!((first.accelerator.as_str(), first.accelerator_count, first.capacity, first.cpu), ("l4", 4, 6, 4000));
+    assert!(first.shared && first.labels.contains(&(names::ZONE.to_owned(), "a".to_owned())));
+    let query = OffersQuery { regions: vec!["us".to_owned()], ..everything };
+    assert!(world.provider.on_sale(&query).unwrap().is_empty());
+}
+
+#[test]
+fn logs_of_all_replicas_come_in_the_order_of_time_and_go_on() {
+    let world = world("{}");
+    let web = service("a-1", 2);
+    let state = world.apply(&web, None);
+    world.pod("p1", "a-1", running(), json!({}));
+    world.pod("p22", "a-1", running(), json!({}));
+    let line = |time: u64, text: &str| PodLogLine { time: Some(time), text: text.to_owned() };
+    world.cluster.wrote("p1", PodLogPage { lines: vec![line(1, "a"), line(3, "c")], next: "x".to_owned() });
+    world.cluster.wrote("p22", PodLogPage { lines: vec![line(2, "b")], next: "y".to_owned() });
+    let query = LogQuery { replica: None, tail: 2, after: None };
+    let chunk = world.provider.written("a-1", &state, &query).unwrap();
+    let told: Vec<_> = chunk.lines.iter().map(|l| (l.replica, l.text.as_str())).collect();
+    assert_eq!((told, chunk.next.as_deref()), (vec![(1, "b"), (0, "c")], Some(r#"{"p1":"x","p22":"y"}"#)));
+    let one = world.provider.written("a-1", &state, &LogQuery { replica: Some(1), tail: 9, after: chunk.next }).unwrap();
+    assert_eq!(one.lines.len(), 1);
+}
+
+#[test]
+fn what_a_cluster_can_not_do_is_refused_by_its_field() {
+    let world = world("{}");
+    type Change = fn(&mut Allocation);
+    let cases: [(Change, &str); 7] = [
+        (|a| a.workload.image = None, "workload.image"),
+        (|a| a.workload.user = "root".to_owned(), "workload.user"),
+        (|a| a.workload.stop_signal = "INT".to_owned(), "workload.stop_signal"),
+        (|a| a.workload.resources.accelerators = vec![Accelerator { kind: "tpu".to_owned(), count: 1, memory: 0 }], "workload.resources.accelerators[0]"),
+        (|a| a.workload.extensions = vec![Entry { key: "kubernetes".to_owned(), value: "{\"nope\":1}".to_owned() }], "workload.extensions.kubernetes"),
+        (|a| a.workload.files = vec![ConfigFile { path: "rel".to_owned(), mode: 0, content: FileContent::Data(vec![]) }], "workload.files[0].path"),
+        (|a| a.workload.scaling = Some(Scaling { min: 1, max: 2, metric: "requests".to_owned(), target: 1.0 }), "workload.scaling.metric"),
+    ];
+    for (change, field) in cases {
+        let mut web = service("a-1", 1);
+        change(&mut web);
+        let error = world.try_apply(&web, None).unwrap_err();
+        assert_eq!((error.kind, error.field.as_deref()), (ErrorKind::Invalid, Some(field)), "{error}");
+    }
+    assert!(world.cluster.names().is_empty());
+    let settings = serde_json::from_str(r#"{"public": "node-port"}"#).unwrap();
+    assert!(super::Kubernetes::on(Cluster::default(), settings).err().unwrap().message.contains("name one"));
+    assert!(testing::provider::<super::Kubernetes<Cluster>>("{\"x\":1}").is_err());
+}

@@ -1,0 +1,245 @@
+//! Through the provider `kubernetes` on a real API server with its controllers: the objects are there, and follow, and go. Nothing runs in the pods.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use tradewind_tests::{Daemon, cluster::Cluster};
+
+/// A secret that must appear in the cluster and nowhere else.
+const CANARY: &str = "canary-5f1d0c";
+const KINDS: [&str; 7] = ["deployment", "service", "job", "secret", "configmap", "hpa", "pdb"];
+
+fn daemon(cluster: &Cluster, settings: &str, grant: &str) -> Result<Daemon> {
+    Daemon::start(&["cheapest", "kubernetes"], &[("k8s", &cluster.instance(settings, grant))])
+}
+
+/// A manifest of one task called `web`.
+fn task(name: &str, update: &str, task: &str) -> String {
+    format!(
+        "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: {name}}}\nspec:\n  update: {update}\n  services:\n    web: {{image: example.com/web:1, {task}}}\n"
+    )
+}
+
+fn web(name: &str, further: &str) -> String {
+    let common = "ports: {http: {protocol: http, expose: public}}, health: {http: /health}, resources: {cpu: 100m, memory: 64Mi}";
+    task(name, "{}", &format!("{common}, {further}"))
+}
+
+/// The messages and failures of a deployment's tasks and allocations, in one text.
+fn told(deployment: &Value) -> String {
+    let tasks = deployment["tasks"].as_array().into_iter().flatten();
+    let texts = tasks.map(|task| {
+        let allocations = task["allocations"].as_array().into_iter().flatten();
+        let below: Vec<String> = allocations.map(|a| a["message"].to_string()).collect();
+        format!("{} {} {}", task["message"], task["failure"], below.join(" "))
+    });
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+fn uids(objects: &[Value]) -> Vec<String> {
+    let mut uids: Vec<String> = objects.iter().map(|o| o["metadata"]["uid"].as_str().unwrap_or_default().to_owned()).collect();
+    uids.sort();
+    uids
+}
+
+#[tokio::test]
+async fn a_service_is_deployed_resized_changed_and_removed_whole() -> Result<()> {
+    let Some(cluster) = Cluster::start()? else { return Ok(()) };
+    let daemon = daemon(&cluster, "", "secrets = [\"db\"]")?;
+    std::fs::create_dir_all(daemon.data().join("secrets/db"))?;
+    std::fs::write(daemon.data().join("secrets/db/password"), CANARY)?;
+    let further = |replicas: u32, version: u32| {
+        format!(
+            "replicas: {replicas}, env: {{VERSION: \"{version}\", PASSWORD: {{secret: db, key: password}}}}, \
+             files: [{{path: /etc/app.toml, content: \"a = 1\"}}], extensions: {{kubernetes: {{annotations: {{example.com/team: shop}}}}}}"
+        )
+    };
+    // What somebody else has is left alone.
+    cluster.apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: theirs, namespace: default}}")?;
+    daemon.put("shop", &web("shop", &further(2, 1))).await?;
+    let running = daemon.running("shop").await?;
+    assert_eq!((&running["places"], &running["ready"]), (&json!(["k8s/lab"]), &json!(2)), "{running:#}");
+    let deployments = cluster.ours("deployment", "default")?;
+    let [deployment] = &deployments[..] else { anyhow::bail!("{deployments:#?}") };
+    let labels = &deployment["metadata"]["labels"];
+    assert_eq!((&labels["tradewind.dev/instance"], &labels["tradewind.dev/deployment"], &labels["tradewind.dev/task"]), (&json!("k8s"), &json!("shop"), &json!("web")));
+    assert_eq!(labels["tradewind.dev/allocation"], deployment["metadata"]["name"]);
+    let manager = deployment["metadata"]["managedFields"].as_array().into_iter().flatten().any(|m| m["manager"] == "tradewind" && m["operation"] == "Apply");
+    assert!(manager, "{deployment:#}");
+    assert_eq!(cluster.ours("service", "default")?.len(), 2, "inside and outside");
+    assert_eq!((cluster.ours("pdb", "default")?.len(), cluster.ours("configmap", "default")?.len()), (1, 1));
+    let secrets = cluster.ours("secret", "default")?;
+    let value = secrets[0]["data"]["env-0"].as_str().unwrap_or_default();
+    assert_eq!(value, "Y2FuYXJ5LTVmMWQwYw==", "the value, in base64");
+
+    let before = uids(&cluster.ours("pod", "default")?);
+    daemon.put("shop", &web("shop", &further(3, 1))).await?;
+    daemon.until("shop", "grown", |d| d["ready"] == 3 && d["status"] == "running").await?;
+    let grown = uids(&cluster.ours("pod", "default")?);
+    assert!(grown.len() == 3 && before.iter().all(|uid| grown.contains(uid)), "what ran goes on: {before:?} {grown:?}");
+    daemon.put("shop", &web("shop", &further(3, 2))).await?;
+    daemon.until("shop", "changed", |d| d["status"] == "running" && d["generation"] == 3 && d["rollout"]["status"] == "done").await?;
+    let changed = cluster.until("pod", "default", "changed", |pods| pods.len() == 3)?;
+    assert!(changed.iter().all(|pod| pod["spec"]["containers"][0]["env"][0]["value"] == "2"), "{changed:#?}");
+
+    for shown in [daemon.get("/v1/deployments/shop").await?, daemon.get("/v1/events?limit=1000").await?] {
+        assert!(!shown.to_string().contains(CANARY));
+    }
+    assert!(!daemon.log().contains(CANARY));
+    daemon.delete("shop").await?;
+    daemon.gone("shop").await?;
+    for kind in KINDS {
+        let left = cluster.ours(kind, "default")?;
+        assert!(left.is_empty(), "{kind}: {left:#?}");
+    }
+    assert!(cluster.list("configmap", "default")?.iter().any(|o| o["metadata"]["name"] == "theirs"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn jobs_end_autoscalers_are_there_and_what_was_lost_is_swept() -> Result<()> {
+    let Some(cluster) = Cluster::start()? else { return Ok(()) };
+    let daemon = daemon(&cluster, "", "")?;
+    let job = "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {name: nightly}\nspec:\n  jobs:\n    once: {image: example.com/job:1, replicas: 2, retries: 1, deadline: 1h, resources: {cpu: 100m, memory: 64Mi}}\n";
+    daemon.put("nightly", job).await?;
+    let done = daemon.until("nightly", "done", |d| d["status"] == "succeeded").await?;
+    assert_eq!(cluster.ours("job", "default")?.len(), 2, "{done:#}");
+
+    daemon.put("shop", &web("shop", "replicas: 2, extensions: {kubernetes: {autoscale: {min: 2, max: 4, cpu: 70}}}")).await?;
+    daemon.running("shop").await?;
+    let scalers = cluster.ours("hpa", "default")?;
+    assert_eq!((&scalers[0]["spec"]["minReplicas"], &scalers[0]["spec"]["maxReplicas"]), (&json!(2), &json!(4)), "{scalers:#?}");
+    assert_eq!(cluster.ours("pdb", "default")?.len(), 1);
+
+    // Removed behind the daemon's back: it is made again.
+    let name = scalers[0]["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let before = uids(&cluster.ours("deployment", "default")?);
+    cluster.kubectl(&["delete", "deployment", &name, "-n", "default", "--wait=true"])?;
+    cluster.until("deployment", "default", "made again", |all| all.len() == 1 && uids(all) != before)?;
+    daemon.until("shop", "running again", |d| d["status"] == "running" && d["ready"] == 2).await?;
+
+    for name in ["nightly", "shop"] {
+        daemon.delete(name).await?;
+        daemon.gone(name).await?;
+    }
+    for kind in KINDS {
+        let left = cluster.ours(kind, "default")?;
+        assert!(left.is_empty(), "{kind}: {left:#?}");
+    }
+    Ok(())
+}
+
+/// The least that an API server needs to know of the mesh's kinds.
+fn mesh_kinds() -> String {
+    let kind = |kind: &str, plural: &str| {
+        format!(
+            "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: {plural}.networking.istio.io}}\nspec:\n  group: networking.istio.io\n  \
+             scope: Namespaced\n  names: {{kind: {kind}, plural: {plural}, singular: {}}}\n  versions:\n  - name: v1beta1\n    served: true\n    storage: true\n    \
+             schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}\n",
+            kind.to_lowercase()
+        )
+    };
+    format!("{}---\n{}", kind("VirtualService", "virtualservices"), kind("DestinationRule", "destinationrules"))
+}
+
+#[tokio::test]
+async fn a_canary_shifts_the_weights_of_the_mesh() -> Result<()> {
+    let Some(cluster) = Cluster::start()? else { return Ok(()) };
+    cluster.apply(&mesh_kinds())?;
+    cluster.kubectl(&["wait", "--for=condition=Established", "crd/virtualservices.networking.istio.io", "crd/destinationrules.networking.istio.io"])?;
+    let kinds = "kinds = [\"Deployment\", \"Service\", \"Secret\", \"ConfigMap\", \"PodDisruptionBudget\", \"VirtualService\", \"DestinationRule\"]";
+    let daemon = daemon(&cluster, "istio = true", kinds)?;
+    let version = |version: u32| {
+        let common = "ports: {http: {protocol: http}}, health: {http: /health}, resources: {cpu: 100m, memory: 64Mi}, replicas: 4";
+        task("shop", "{strategy: canary, drain: 100ms, steps: [{weight: 25%}]}", &format!("{common}, env: {{VERSION: \"{version}\"}}"))
+    };
+    let weights = |objects: &[Value]| -> Vec<u64> {
+        let routes = objects.iter().flat_map(|o| o["spec"]["http"][0]["route"].as_array().into_iter().flatten());
+        let mut weights: Vec<u64> = routes.filter_map(|route| route["weight"].as_u64()).collect();
+        weights.sort_unstable();
+        weights
+    };
+    daemon.put("shop", &version(1)).await?;
+    daemon.running("shop").await?;
+    cluster.until("virtualservice", "default", "one route", |all| weights(all) == [100])?;
+    daemon.put("shop", &version(2)).await?;
+    let shared = cluster.until("virtualservice", "default", "shared 75 to 25", |all| weights(all) == [25, 75])?;
+    let rules = cluster.ours("destinationrule", "default")?;
+    assert_eq!(rules[0]["spec"]["subsets"].as_array().map(Vec::len), Some(2), "{rules:#?} {shared:#?}");
+    daemon.until("shop", "held", |d| d["rollout"]["status"] == "holding" || d["rollout"]["verdict"]["holding"].is_object() || d["rollout"]["step"].is_number()).await?;
+    daemon.run(&["promote", "shop"])?;
+    daemon.until("shop", "whole", |d| d["status"] == "running" && d["rollout"]["status"] == "done").await?;
+    cluster.until("virtualservice", "default", "one route again", |all| weights(all) == [100])?;
+    daemon.delete("shop").await?;
+    daemon.gone("shop").await?;
+    for kind in ["virtualservice", "destinationrule", "service", "deployment"] {
+        assert!(cluster.ours(kind, "default")?.is_empty(), "{kind}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_wrong_in_the_cluster_is_told_with_its_remedy() -> Result<()> {
+    let Some(cluster) = Cluster::start()? else { return Ok(()) };
+    cluster.kubectl(&["create", "namespace", "team"])?;
+    cluster.apply("{apiVersion: v1, kind: ResourceQuota, metadata: {name: small, namespace: team}, spec: {hard: {pods: 1}}}")?;
+    let outside = cluster.instance("namespace = \"team\"", "");
+    let team = cluster.instance("namespace = \"team\"", "namespaces = [\"team\"]");
+    let instances = [("outside", outside.as_str()), ("team", team.as_str())];
+    let daemon = Daemon::start(&["cheapest", "kubernetes"], &instances)?;
+    let at = |name: &str, provider: &str, further: &str| web(name, &format!("placement: {{providers: [{provider}]}}, {further}"));
+
+    // A namespace that is not granted.
+    daemon.put("far", &at("far", "outside", "replicas: 1")).await?;
+    let refused = daemon.until("far", "refused", |d| told(d).contains("is not granted")).await?;
+    assert!(told(&refused).contains("the namespace \\\"team\\\" is not granted"), "{refused:#}");
+    assert!(cluster.ours("deployment", "team")?.is_empty());
+
+    // A quota: one pod, and no second one.
+    daemon.put("shop", &at("shop", "team", "replicas: 2")).await?;
+    let short = daemon.until("shop", "short of quota", |d| told(d).contains("exceeded quota")).await?;
+    assert_eq!(short["ready"], 1, "{short:#}");
+    cluster.kubectl(&["delete", "resourcequota", "small", "-n", "team"])?;
+    daemon.until("shop", "whole", |d| d["ready"] == 2).await?;
+
+    // An image that is not there, and a node that has no room.
+    daemon.put("lost", &at("lost", "team", "replicas: 1").replace("example.com/web:1", "missing/web:1")).await?;
+    daemon.until("lost", "without an image", |d| told(d).contains("ImagePullBackOff")).await?;
+
+    // A field that somebody else holds.
+    let name = cluster.ours("deployment", "team")?.iter().find(|d| d["metadata"]["labels"]["tradewind.dev/deployment"] == "shop").map(|d| d["metadata"]["name"].clone());
+    let name = name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default();
+    cluster.kubectl(&["scale", "deployment", &name, "-n", "team", "--replicas=3"])?;
+    daemon.put("shop", &at("shop", "team", "replicas: 4")).await?;
+    let held = daemon.until("shop", "in conflict", |d| told(d).contains("another manager holds a field")).await?;
+    assert!(told(&held).contains("force-conflicts = true"), "{held:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_away_holds_nobody_else_and_is_used_again_when_it_returns() -> Result<()> {
+    let Some(mut cluster) = Cluster::start()? else { return Ok(()) };
+    if !cluster.is_own() {
+        eprintln!("left out: the cluster that is named can't be stopped");
+        return Ok(());
+    }
+    let instance = cluster.instance("", "timeout = \"2s\"");
+    let local = tradewind_tests::LOCAL;
+    let daemon = Daemon::start(&["cheapest", "kubernetes", "process"], &[("k8s", &instance), ("local", local)])?;
+    daemon.put("shop", &web("shop", "placement: {providers: [k8s]}, replicas: 2")).await?;
+    daemon.running("shop").await?;
+    let before = uids(&cluster.ours("pod", "default")?);
+    cluster.stop_server();
+    daemon.put("shop", &web("shop", "placement: {providers: [k8s]}, replicas: 3")).await?;
+    let away = daemon.until("shop", "told of the silence", |d| told(d).contains("can't be reached")).await?;
+    assert!(told(&away).contains("connection refused"), "{away:#}");
+    let shown = daemon.run(&["describe", "shop"])?;
+    ensure!(shown.contains("can't be reached") && shown.contains("see that the API server runs"), "{shown}");
+    // Another provider is not held up.
+    daemon.put("here", &crate::web("here", 1, "hello")).await?;
+    daemon.running("here").await?;
+    cluster.start_server()?;
+    daemon.until("shop", "grown", |d| d["ready"] == 3 && d["status"] == "running").await?;
+    let after = uids(&cluster.ours("pod", "default")?);
+    assert!(before.iter().all(|uid| after.contains(uid)), "what ran went on: {before:?} {after:?}");
+    Ok(())
+}
