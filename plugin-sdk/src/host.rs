@@ -1,6 +1,8 @@
 //! What the host lends to a provider. Each capability is a trait, so that logic written against it runs under `cargo test`;
 //! [`Host`] is the real thing. A capability that is not called is not imported, and what is not imported needs no grant.
 
+pub mod aws;
+
 use crate::{
     Error,
     bindings::provider::tradewind::plugin as wire,

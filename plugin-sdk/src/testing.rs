@@ -4,6 +4,7 @@
 //! answer keeps every limit. For providers, [`allocation`] makes something to apply, and [`Clock`], [`Processes`] and [`Web`] stand for the
 //! host's capabilities, which exist only inside the daemon.
 
+pub mod aws;
 mod batch;
 mod doubles;
 mod web;
