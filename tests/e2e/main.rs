@@ -4,6 +4,7 @@
 mod api;
 mod assessment;
 mod authors;
+mod aws;
 mod budgets;
 mod canary;
 mod constraints;
