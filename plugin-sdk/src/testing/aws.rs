@@ -73,7 +73,7 @@ impl Account {
 
     /// Changes an instance, as the cloud would.
     pub fn set(&self, id: &str, change: impl FnOnce(&mut Instance)) {
-        self.with(|table| table.instances.iter_mut().filter(|(instance, _)| instance.id == id).take(1).for_each(|(i, _)| change(i)));
+        self.with(|table| table.instances.iter_mut().find(|(instance, _)| instance.id == id).map(|(instance, _)| change(instance)));
     }
 
     /// An instance ends by itself, for this reason.
@@ -92,10 +92,10 @@ fn is_live(instance: &Instance) -> bool {
 
 impl host::Clock for Account {
     fn now(&self) -> u64 {
-        self.with(|table| table.clock.now())
+        self.with(|table| host::Clock::now(&table.clock))
     }
     fn monotonic(&self) -> u64 {
-        self.with(|table| table.clock.monotonic())
+        self.with(|table| host::Clock::monotonic(&table.clock))
     }
 }
 
@@ -140,7 +140,7 @@ impl Aws for Account {
                 zone: request.zone.clone(),
                 public_address: format!("203.0.113.{number}"),
                 private_address: format!("10.0.0.{number}"),
-                launched_at: table.clock.now(),
+                launched_at: host::Clock::now(&table.clock),
                 spot: request.spot,
                 allocation: table.allocation.clone(),
                 replica: request.replica,

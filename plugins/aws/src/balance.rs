@@ -37,7 +37,7 @@ impl<H: Aws + Clock> Ec2<H> {
         let groups: Vec<Group> =
             wanted.routes.iter().map(|route| self.route(wanted, route, &made.id, &made.vpc)).collect::<Result<_, _>>()?;
         let balancer = Balancer { id: made.id, dns_name: made.dns_name, groups };
-        self.clear(&wanted.region, prior, &balancer)?;
+        self.clear_old(&wanted.region, prior, &balancer)?;
         Ok(Some(balancer))
     }
 
@@ -59,7 +59,7 @@ impl<H: Aws + Clock> Ec2<H> {
     }
 
     /// Removes the listeners and target groups that an earlier form had.
-    fn clear(&self, region: &str, prior: Option<&Balancer>, now: &Balancer) -> Result<(), Error> {
+    fn clear_old(&self, region: &str, prior: Option<&Balancer>, now: &Balancer) -> Result<(), Error> {
         let Some(prior) = prior.filter(|prior| prior.groups != now.groups) else { return Ok(()) };
         for listener in self.host.listeners(region, &now.id)? {
             if !now.groups.iter().any(|group| group.listens == listener.number) {

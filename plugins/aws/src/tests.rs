@@ -265,7 +265,7 @@ fn a_jobs_end_is_read_from_its_console_and_kept() {
         (seen, state.clone())
     };
     assert_eq!((look().0.phase, world.calls("console")), (Phase::Running, 0));
-    ["i-1", "i-2"].map(|id| world.account.end(id, "Client.InstanceInitiatedShutdown"));
+    ["i-1", "i-2"].iter().for_each(|id| world.account.end(id, "Client.InstanceInitiatedShutdown"));
     assert_eq!(look().0.phase, Phase::Running, "until it is known how they ended");
     world.account.with(|table| table.consoles.insert("i-1".to_owned(), format!("booting\n{}0\n", script::EXIT)));
     let (seen, _) = look();

@@ -3,7 +3,7 @@
 
 use tradewind_plugin_sdk::{
     Error,
-    host::aws::{HealthCheck, Piece, RunRequest},
+    host::aws::{HealthCheck, RunRequest},
     types::{Allocation, Check, Exposure, Port, Protocol, Run, VolumeSource, Workload},
 };
 
@@ -89,7 +89,7 @@ impl Wanted {
     }
 
     #[cfg(test)]
-    pub(crate) fn user_data(&self) -> &[Piece] {
+    pub(crate) fn user_data(&self) -> &[tradewind_plugin_sdk::host::aws::Piece] {
         &self.request.user_data
     }
 }
