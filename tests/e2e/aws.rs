@@ -12,6 +12,8 @@ use tradewind_tests::{
 
 const EAST: &str = "us-east-1";
 const WEST: &str = "us-west-2";
+/// The first choice of every policy.
+const CHEAP_EAST: &str = "prices.us-east-1 = { \"t3.small\" = \"0.001\" }";
 
 fn service(replicas: u32, version: u32, more: &str) -> String {
     format!(
@@ -33,7 +35,7 @@ spec:
 
 /// With a port that the public reaches.
 fn public(replicas: u32) -> String {
-    service(replicas, 1, "ports: {http: {protocol: http, number: 80, exposure: public}}\n      health: {http: /health}")
+    service(replicas, 1, "ports: {http: {protocol: http, port: 80, expose: public}}\n      health: {http: /health}")
 }
 
 fn private(replicas: u32) -> String {
@@ -140,7 +142,7 @@ async fn what_runs_goes_on_when_it_grows_and_a_job_tells_its_end() -> Result<()>
     daemon.running("shop").await?;
     assert!(daemon.run(&["logs", "shop"])?.contains("hello from the job"));
     cloud.end(&machine, "Client.InstanceInitiatedShutdown")?;
-    daemon.until("shop", "succeeded", |d| d["status"] == "succeeded").await?;
+    daemon.until("shop", "completed", |d| d["status"] == "completed").await?;
     Ok(())
 }
 
@@ -174,7 +176,7 @@ async fn lost_and_late_answers_and_lists_that_are_behind_make_no_doubles() -> Re
 async fn what_one_place_can_not_supply_comes_from_the_next_and_nothing_is_left_behind() -> Result<()> {
     for code in ["InsufficientInstanceCapacity", "InstanceLimitExceeded", "VcpuLimitExceeded"] {
         let Some(cloud) = AwsCloud::start()? else { return Ok(()) };
-        let both = cloud.instance(&[EAST, WEST], "instance-types = [\"t3.small\"]")?;
+        let both = cloud.instance(&[EAST, WEST], CHEAP_EAST)?;
         // The first replica is there already when the second can't be had, in every zone of the region.
         cloud.rule(Rule::on("RunInstances").within(EAST).after(1).refuse(code));
         let daemon = Daemon::start(&["cheapest", "aws"], &[("cloud", &both)])?;
@@ -192,7 +194,7 @@ async fn expired_credentials_degrade_one_provider_with_cause_and_remedy_until_th
     let daemon = Daemon::start(
         &["cheapest", "aws"],
         &[
-            ("cloud", &cloud.instance(&[EAST], "prices.us-east-1 = { \"t3.small\" = \"0.001\" }")?),
+            ("cloud", &cloud.instance(&[EAST], CHEAP_EAST)?),
             ("other", &other.instance(&[EAST], "")?),
         ],
     )?;

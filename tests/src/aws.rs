@@ -187,6 +187,11 @@ impl AwsCloud {
         self.proxy.with(|state| state.expired.push(key_id.to_owned()));
     }
 
+    /// It knows them again.
+    pub fn forgive(&self, key_id: &str) {
+        self.proxy.with(|state| state.expired.retain(|known| known != key_id));
+    }
+
     /// Instances that are made from now on are listed only after so long.
     pub fn lag(&self, lag: Duration) {
         self.proxy.with(|state| state.lag = lag);

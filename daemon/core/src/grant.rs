@@ -7,7 +7,7 @@ mod kubernetes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::{aws::AwsGrant, containers::ContainersGrant, kubernetes::KubernetesGrant};
+pub use self::{aws::{AwsChain, AwsCredentials, AwsGrant}, containers::ContainersGrant, kubernetes::KubernetesGrant};
 use crate::units::{Bytes, Millis};
 
 /// The capabilities lent to one plugin instance: the `[grants]` of its instance file.

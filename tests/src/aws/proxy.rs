@@ -280,6 +280,11 @@ async fn effect_of(state: &Mutex<State>, client: &reqwest::Client, call: &Call) 
             return Ok(reply(200, replayed(state, client, call, &answered).await?.into()));
         }
     }
+    if call.action == "CreateLoadBalancer"
+        && let Some(response) = same_name(state, client, call).await?
+    {
+        return Ok(response);
+    }
     if call.action == "TerminateInstances" {
         let hidden = call.parameters.iter().find(|(key, id)| key.starts_with("InstanceId.") && is_hidden(state, id));
         if let Some((_, id)) = hidden {
@@ -303,6 +308,10 @@ async fn effect_of(state: &Mutex<State>, client: &reqwest::Client, call: &Call) 
             }
             text
         }
+        "CreateLoadBalancer" => {
+            lock(state).tokens.insert(name_of(call), (call.parameters.clone(), body));
+            text
+        }
         "DescribeInstances" => listed(state, &text),
         "DescribeTargetHealth" => healthy(state, &text),
         "GetConsoleOutput" => console(state, call, &text),
@@ -316,6 +325,23 @@ async fn forward(state: &Mutex<State>, client: &reqwest::Client, call: &Call) ->
     let request = client.post(moto).header("authorization", &call.authorization);
     let response = request.header("content-type", "application/x-www-form-urlencoded").body(call.body.clone()).send().await?;
     Ok((response.status().as_u16(), response.bytes().await?))
+}
+
+/// What a load balancer's name stands for among the tokens.
+fn name_of(call: &Call) -> String {
+    format!("{} {}", call.region, call.parameter("Name").unwrap_or_default())
+}
+
+/// The answer for one that exists already: the same again, or a refusal when it shall be another.
+async fn same_name(state: &Mutex<State>, client: &reqwest::Client, call: &Call) -> Result<Option<Response>> {
+    let Some((parameters, answered)) = lock(state).tokens.get(&name_of(call)).cloned() else { return Ok(None) };
+    let body = format!("Action=DescribeLoadBalancers&Version=2015-12-01&Names.member.1={}", call.parameter("Name").unwrap_or_default());
+    let (status, _) = forward(state, client, &Call { body: body.into(), ..duplicate(call) }).await?;
+    Ok(match (status, parameters == call.parameters) {
+        (200, true) => Some(reply(200, answered)),
+        (200, false) => Some(call.refused(400, "DuplicateLoadBalancerName", "A load balancer with the same name already exists")),
+        _ => None,
+    })
 }
 
 /// The answer that a token has had, with what has become of its instance since.

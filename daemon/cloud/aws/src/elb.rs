@@ -210,15 +210,15 @@ impl Session<'_> {
 
     pub(crate) async fn health(&self, groups: &[String]) -> Result<Vec<TargetHealth>, Failure> {
         self.named(groups.iter().map(String::as_str), "target group", "target-groups")?;
-        let of_each = stream::iter(groups).map(|group| self.health_of(group)).buffered(AT_ONCE);
+        let of_each = stream::iter(groups.to_vec()).map(|group| self.health_of(group)).buffered(AT_ONCE);
         Ok(of_each.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
     }
 
-    async fn health_of(&self, group: &str) -> Result<Vec<TargetHealth>, Failure> {
-        match self.clients.elb.describe_target_health().target_group_arn(group).send().await {
+    async fn health_of(&self, group: String) -> Result<Vec<TargetHealth>, Failure> {
+        match self.clients.elb.describe_target_health().target_group_arn(&group).send().await {
             Err(error) if errors::is_missing(&error) => Ok(Vec::new()),
             Err(error) => Err(failure("elasticloadbalancing:DescribeTargetHealth", &error)),
-            Ok(answer) => Ok(answer.target_health_descriptions().iter().filter_map(|one| target_health(group, one)).collect()),
+            Ok(answer) => Ok(answer.target_health_descriptions().iter().filter_map(|one| target_health(&group, one)).collect()),
         }
     }
 
