@@ -11,6 +11,7 @@ pub mod provider {
                 import tradewind:containers/engine@0.1.0;
                 import tradewind:kubernetes/cluster@0.1.0;
                 import tradewind:aws/ec2@0.1.0;
+                import tradewind:aws/elb@0.1.0;
             }
         ",
         world: "tradewind:sdk/provider",

@@ -3,6 +3,7 @@
 
 mod containers;
 mod kubernetes;
+pub mod aws;
 
 use crate::{
     Error,

@@ -4,6 +4,7 @@
 //! answer keeps every limit. For providers, [`allocation`] makes something to apply, and [`Clock`], [`Processes`], [`Containers`] and [`Web`]
 //! stand for the host's capabilities, which exist only inside the daemon.
 
+pub mod aws;
 mod batch;
 mod containers;
 mod cluster;

@@ -4,6 +4,8 @@
 mod api;
 mod assessment;
 mod authors;
+mod aws;
+mod aws_account;
 mod budgets;
 mod canary;
 mod constraints;

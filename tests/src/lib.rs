@@ -3,6 +3,7 @@
 #![allow(clippy::indexing_slicing, reason = "JSON values answer null for what they lack, and this is test support")]
 
 pub mod cluster;
+pub mod aws;
 pub mod fixture;
 pub mod podman;
 

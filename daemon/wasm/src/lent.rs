@@ -12,7 +12,7 @@ use tradewind_core::{
         kubernetes::{self, Kubernetes},
     },
     failure::Failure,
-    grant::{AwsGrant, ContainersGrant, Grants, HttpGrant, KubernetesGrant, ProcessGrant},
+    grant::{ContainersGrant, Grants, HttpGrant, KubernetesGrant, ProcessGrant},
     names::{AllocationId, InstanceName},
     units::Instant,
     workload::{LogChunk, LogQuery},
@@ -75,15 +75,15 @@ impl Capabilities {
             "http": { "hosts": [] },
             "containers": { "images": [] },
             "kubernetes": { "namespaces": [] },
-            "aws": { "regions": [] }
+            "aws": { "regions": [], "credentials": "default" }
         }"#;
         serde_json::from_str(all).unwrap_or_default()
     }
 }
 
-struct Nothing;
+pub(crate) struct Nothing;
 
-fn denied<T>() -> Result<T, Failure> {
+pub(crate) fn denied<T>() -> Result<T, Failure> {
     Err(Failure::denied("nothing is lent while a file is inspected"))
 }
 
@@ -185,13 +185,6 @@ impl Kubernetes for Nothing {
         denied()
     }
     async fn nodes(&self, _: &KubernetesGrant, _: &[String]) -> Result<Vec<kubernetes::Node>, Failure> {
-        denied()
-    }
-}
-
-#[async_trait]
-impl Aws for Nothing {
-    async fn zones(&self, _: &InstanceName, _: &AwsGrant, _: &str) -> Result<Vec<String>, Failure> {
         denied()
     }
 }

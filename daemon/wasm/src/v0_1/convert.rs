@@ -399,7 +399,7 @@ pub(crate) fn log_query_from(q: wit::LogQuery) -> core::LogQuery {
     core::LogQuery { replica: q.replica, tail: q.tail, after: q.after }
 }
 
-fn secret_from(s: wit::SecretRef) -> core::SecretRef {
+pub(crate) fn secret_from(s: wit::SecretRef) -> core::SecretRef {
     core::SecretRef { name: s.name, key: s.key }
 }
 

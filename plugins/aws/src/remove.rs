@@ -1,0 +1,98 @@
+//! Removing an allocation, finding everything that is ours, and what consoles tell.
+
+use std::collections::BTreeMap;
+
+use tradewind_plugin_sdk::{
+    Error,
+    host::{
+        Clock,
+        aws::{Aws, Instance},
+    },
+    provider::write_state,
+    types::{Destroyed, LogChunk, LogLine, LogQuery, Output, OwnedAllocation},
+};
+
+use crate::{
+    Ec2,
+    apply::is_over,
+    state::{Balancer, Group, Member, State},
+};
+
+impl<H: Aws + Clock> Ec2<H> {
+    /// Terminates what is known and what is found, and removes the load balancer with all that belongs to it.
+    pub(crate) fn remove(&self, allocation: &str, state: &State) -> Result<Destroyed, Error> {
+        let listed = self.host.instances(&state.region, &[allocation.to_owned()])?;
+        let shown = |id: &str| listed.iter().any(|one| one.id == id);
+        let unlisted = state.members.iter().filter(|member| !shown(&member.id) && self.is_new(member)).map(|member| member.id.clone());
+        let ids: Vec<String> = listed.iter().filter(|one| !is_over(one)).map(|one| one.id.clone()).chain(unlisted).collect();
+        let mut outcome = Destroyed::Gone;
+        if state.balancer.is_some() {
+            outcome = self.remove_balancers(&state.region, allocation, state.balancer.as_ref())?;
+        }
+        if !ids.is_empty() {
+            self.host.terminate(&state.region, &ids)?;
+        }
+        let going = listed.iter().any(|one| one.state != tradewind_plugin_sdk::host::aws::InstanceState::Terminated);
+        Ok(if going || !ids.is_empty() { Destroyed::Going } else { outcome })
+    }
+
+    /// Everything that carries this plugin instance's tag. A region that does not answer is a failure: what is not in the answer would pass for
+    /// gone.
+    pub(crate) fn everything(&self) -> Result<Vec<OwnedAllocation>, Error> {
+        let mut owned = Vec::new();
+        for region in self.settings.regions.keys() {
+            let mut found: BTreeMap<String, (Vec<Instance>, Balancer)> = BTreeMap::new();
+            for instance in self.host.instances(region, &[])?.into_iter().filter(|one| !is_over(one)) {
+                found.entry(instance.allocation.clone()).or_default().0.push(instance);
+            }
+            if self.settings.load_balancer {
+                for balancer in self.host.load_balancers(region, &[])? {
+                    let known = &mut found.entry(balancer.allocation).or_default().1;
+                    (known.id, known.dns_name) = (balancer.id, balancer.dns_name);
+                }
+                for group in self.host.target_groups(region, &[])? {
+                    let known = &mut found.entry(group.allocation).or_default().1;
+                    known.groups.push(Group { id: group.id, port: group.port, number: group.number, listens: 0 });
+                }
+            }
+            for (allocation, (instances, balancer)) in found {
+                owned.push(self.owned_one(region, allocation, &instances, balancer)?);
+            }
+        }
+        Ok(owned)
+    }
+
+    fn owned_one(&self, region: &str, allocation: String, instances: &[Instance], balancer: Balancer) -> Result<OwnedAllocation, Error> {
+        let members = instances.iter().map(|one| Member::new(one.replica, &one.id, 0, self.host.now())).collect();
+        let balancer = Some(balancer).filter(|known| !known.id.is_empty() || !known.groups.is_empty());
+        let and = if balancer.is_some() { " and a load balancer" } else { "" };
+        let description = format!("{} instance(s){and} in {region}", instances.len());
+        let state = State {
+            version: 1,
+            region: region.to_owned(),
+            spec: instances.first().map(|one| one.spec.clone()).unwrap_or_default(),
+            replicas: instances.iter().map(|one| one.replica.saturating_add(1)).max().unwrap_or(0),
+            members,
+            balancer,
+            ..State::default()
+        };
+        Ok(OwnedAllocation { allocation, state: write_state(&state)?, description })
+    }
+
+    /// The consoles' last lines. EC2 keeps one text for each instance and tells no times, so there is nothing to go on after.
+    pub(crate) fn consoles(&self, state: &State, query: &LogQuery) -> Result<LogChunk, Error> {
+        let mut lines = Vec::new();
+        for member in state.members.iter().filter(|member| query.replica.is_none_or(|index| index == member.index)) {
+            let console = self.host.console(&state.region, &member.id)?;
+            let all: Vec<&str> = console.lines().collect();
+            let from = all.len().saturating_sub(query.tail as usize);
+            lines.extend(all.into_iter().skip(from).map(|text| LogLine {
+                replica: member.index,
+                output: Output::Combined,
+                time: None,
+                text: text.to_owned(),
+            }));
+        }
+        Ok(LogChunk { lines, next: None })
+    }
+}
