@@ -4,6 +4,7 @@
 mod api;
 mod assessment;
 mod authors;
+mod azure;
 mod budgets;
 mod canary;
 mod constraints;
@@ -11,6 +12,7 @@ mod crash;
 mod decisions;
 mod faults;
 mod fixture;
+mod gcp;
 mod health;
 mod hedge;
 mod history;

@@ -2,6 +2,7 @@
 //! It starts the real binary; it knows nothing of the daemon's inside.
 #![allow(clippy::indexing_slicing, reason = "JSON values answer null for what they lack, and this is test support")]
 
+pub mod clouds;
 pub mod fixture;
 
 use std::{
