@@ -19,7 +19,7 @@ use tradewind_aws::Accounts;
 use tradewind_cloud::{SystemClock, process};
 use tradewind_containers::Engines;
 use tradewind_core::{capability::Clock, names::Digest, store::Store};
-use tradewind_credentials::Credentials;
+use tradewind_credentials::{Credentials, Vault};
 use tradewind_kubernetes::Clusters;
 use tradewind_store::Database;
 
@@ -185,7 +185,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     let processes = process::Supervisor::start(process::Options { folder, secrets: Some(config.secrets.clone()) }).await?;
     let identities = identity::start(identity_options(config), Arc::new(store.clone()), clock.clone()).await?;
     let user_agent = concat!("tradewind/", env!("CARGO_PKG_VERSION")).to_owned();
-    let credentials = Credentials::new(config.credentials.clone());
+    let credentials = credentials(config);
     let secrets = config.secrets.clone();
     let outbound = tradewind_cloud::http::Options { user_agent, secrets: secrets.clone() };
     let outbound = tradewind_cloud::http::Client::new(&outbound, credentials.clone())?;
@@ -213,6 +213,16 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     tidying.spawn(identities.clone().tidy(stop.clone()));
     tidying.close();
     Ok(Parts { store, processes, plugins, controller, backup, identities, tidying, stop })
+}
+
+/// Where the daemon's credentials come from.
+pub fn credentials(config: &Config) -> Credentials {
+    Credentials::with_vault(config.credentials.clone(), vault(config))
+}
+
+/// The credentials that are stored on this machine.
+pub fn vault(config: &Config) -> Vault {
+    Vault::new(config.data.join("credentials"), config.seal_key.clone())
 }
 
 /// What a backup is made of, and goes back to.

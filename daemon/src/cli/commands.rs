@@ -7,6 +7,7 @@ pub mod author;
 pub mod backup;
 mod canary;
 pub mod config;
+pub mod credentials;
 mod decisions;
 mod delete;
 mod deployments;
@@ -82,7 +83,12 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
             context.output.text(&serde_json::to_string_pretty(&schema).map_err(|e| Error::Encode { form: "JSON", source: e.into() })?)?;
         }
         // `cli::run` has answered these: they need no daemon.
-        Command::Serve(_) | Command::Config(_) | Command::Completions { .. } | Command::Restore { .. } | Command::Simulate(_) => {}
+        Command::Serve(_)
+        | Command::Config(_)
+        | Command::Credential(_)
+        | Command::Completions { .. }
+        | Command::Restore { .. }
+        | Command::Simulate(_) => {}
     }
     Ok(0)
 }
