@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tradewind_plugin_sdk::{
     Error, api,
     fleet::{self, Described, Instance, Stage, Wired},

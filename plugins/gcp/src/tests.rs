@@ -47,8 +47,11 @@ impl Project {
         match (request.method.as_str(), parts.as_slice()) {
             ("GET", ["aggregated", "instances"]) => {
                 let skip = query.split_once("pageToken=").map_or(0, |(_, token)| token.parse::<usize>().unwrap());
-                let page: Vec<&Value> = self.machines.values().skip(skip).take(self.page).collect();
-                let next = (self.machines.len() > skip + self.page).then(|| (skip + self.page).to_string());
+                let filter = query.split_once("filter=labels.").unwrap().1.split('&').next().unwrap().replace("%3D", "=");
+                let (label, value) = filter.split_once('=').unwrap();
+                let all: Vec<&Value> = self.machines.values().filter(|machine| machine["labels"][label] == value).collect();
+                let page: Vec<&Value> = all.iter().skip(skip).take(self.page).copied().collect();
+                let next = (all.len() > skip + self.page).then(|| (skip + self.page).to_string());
                 reply(200, json!({"items": {"zones/z": {"instances": page}, "zones/y": {"warning": {}}}, "nextPageToken": next}))
             }
             ("POST", ["zones", zone, "instances"]) => {

@@ -5,13 +5,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 use tradewind_core::grant::GoogleServiceAccount;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Token endpoints that need not be named in a grant.
 const OWN: [&str; 3] =
     ["https://oauth2.googleapis.com/token", "https://www.googleapis.com/oauth2/v4/token", "https://accounts.google.com/o/oauth2/token"];
 /// As long as such an assertion may be good for.
 const LIFE: Duration = Duration::from_secs(3600);
+
+impl Drop for KeyFile {
+    fn drop(&mut self) {
+        self.private_key.zeroize();
+    }
+}
 
 /// A service account's key.
 pub(super) struct Key {
@@ -23,7 +29,7 @@ pub(super) struct Key {
 #[derive(Deserialize)]
 struct KeyFile {
     client_email: String,
-    private_key: Zeroizing<String>,
+    private_key: String,
     #[serde(default)]
     private_key_id: Option<String>,
     #[serde(default)]

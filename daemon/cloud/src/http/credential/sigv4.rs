@@ -35,8 +35,8 @@ pub(super) struct Keys {
 #[serde(rename_all = "PascalCase")]
 struct Printed {
     access_key_id: String,
-    secret_access_key: Zeroizing<String>,
-    session_token: Option<Zeroizing<String>>,
+    secret_access_key: String,
+    session_token: Option<String>,
 }
 
 impl Keys {
@@ -46,7 +46,8 @@ impl Keys {
             // The parser's own message may quote the text.
             let printed: Printed = serde_json::from_str(text)
                 .map_err(|_| "its value is no JSON with \"AccessKeyId\" and \"SecretAccessKey\"".to_owned())?;
-            return Ok(Self { id: printed.access_key_id, secret: printed.secret_access_key, session: printed.session_token });
+            let (secret, session) = (Zeroizing::new(printed.secret_access_key), printed.session_token.map(Zeroizing::new));
+            return Ok(Self { id: printed.access_key_id, secret, session });
         }
         let mut parts = text.lines().next().unwrap_or_default().splitn(3, ':').map(str::trim);
         match (parts.next(), parts.next()) {
