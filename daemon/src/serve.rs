@@ -186,8 +186,9 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     let identities = identity::start(identity_options(config), Arc::new(store.clone()), clock.clone()).await?;
     let user_agent = concat!("tradewind/", env!("CARGO_PKG_VERSION")).to_owned();
     let credentials = credentials(config);
-    let outbound = tradewind_cloud::http::Client::new(&tradewind_cloud::http::Options { user_agent }, credentials.clone())?;
     let secrets = config.secrets.clone();
+    let outbound = tradewind_cloud::http::Options { user_agent, secrets: secrets.clone() };
+    let outbound = tradewind_cloud::http::Client::new(&outbound, credentials.clone())?;
     let capabilities = tradewind_wasm::Capabilities {
         processes: Arc::new(processes.clone()),
         http: Arc::new(outbound),

@@ -10,9 +10,11 @@
 //!
 //! This crate hides the generated bindings; nothing in it may depend on the daemon.
 
+pub mod api;
 #[doc(hidden)]
 pub mod bindings;
 mod error;
+pub mod fleet;
 pub mod host;
 pub mod log;
 #[doc(hidden)]

@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod aws;
+pub mod clouds;
 pub mod fixture;
 pub mod podman;
 

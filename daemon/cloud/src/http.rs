@@ -1,15 +1,21 @@
 //! Outbound HTTP, behind the `Http` port: each request is held against its grant, then sent once, without redirects, proxies, cookies or
-//! retries. It must not know what a request is for. Credentials are injected here and appear nowhere else.
+//! retries. It must not know what a request is for. Credentials and secrets are put in here, and taken out of what comes back.
+//!
+//! One case is sent twice: an idempotent request (RFC 9110, section 9.2.2) whose kept token is answered 401 is sent again with a new one. A
+//! 401 says that nothing was done; but what is not idempotent would do harm where that was not true, so its guest gets the 401, and its next
+//! request the new token.
 
 mod address;
 mod allow;
 mod credential;
+mod redact;
 mod resolve;
+mod secrets;
 
-use std::{error::Error as _, net::IpAddr, sync::Arc};
+use std::{error::Error as _, net::IpAddr, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use reqwest::redirect;
 use tradewind_core::{
     capability::{Http, HttpRequest, HttpResponse},
@@ -22,7 +28,7 @@ use tradewind_credentials::Credentials;
 use url::{Host, Url};
 
 pub(crate) use self::address::is_private;
-use self::allow::Pattern;
+use self::{allow::Pattern, credential::Tokens, redact::Redaction};
 
 const LONGEST_URL: usize = 16 << 10;
 const MOST_HEADERS: usize = 128;
@@ -44,6 +50,8 @@ const RESERVED: [HeaderName; 9] = [
 pub struct Options {
     /// Sent where the guest sets none.
     pub user_agent: String,
+    /// Where the values of workloads' secrets are.
+    pub secrets: PathBuf,
 }
 
 /// Why a client can't be made.
@@ -63,16 +71,17 @@ struct Inner {
     /// For grants with them.
     any: reqwest::Client,
     credentials: Credentials,
+    tokens: Tokens,
+    secrets: PathBuf,
 }
 
-/// A request that has passed every check.
-struct Checked {
+/// A request that has passed every check. It holds secret values later: never print it.
+#[derive(Clone)]
+struct Outgoing {
     method: Method,
     url: Url,
     headers: HeaderMap,
-    credential: Option<CredentialGrant>,
-    private_addresses: bool,
-    response_size: Bytes,
+    body: Vec<u8>,
 }
 
 impl Client {
@@ -91,7 +100,20 @@ impl Client {
         };
         let public = builder().dns_resolver(resolve::PublicOnly).build().map_err(Error::SetUp)?;
         let any = builder().build().map_err(Error::SetUp)?;
-        Ok(Self(Arc::new(Inner { public, any, credentials })))
+        Ok(Self(Arc::new(Inner { public, any, credentials, tokens: Tokens::default(), secrets: options.secrets.clone() })))
+    }
+
+    fn credentials(&self) -> &Credentials {
+        &self.0.credentials
+    }
+
+    fn tokens(&self) -> &Tokens {
+        &self.0.tokens
+    }
+
+    /// The one that keeps to a grant's addresses.
+    fn of(&self, grant: &HttpGrant) -> &reqwest::Client {
+        if grant.private_addresses { &self.0.any } else { &self.0.public }
     }
 }
 
@@ -99,10 +121,10 @@ impl Client {
 impl Http for Client {
     async fn send(&self, owner: &InstanceName, grant: &HttpGrant, request: HttpRequest) -> Result<HttpResponse, Failure> {
         let limit = request.timeout.map_or(grant.timeout, |t| t.min(grant.timeout));
-        let checked = check(grant, &request)?;
-        let host = checked.url.host_str().unwrap_or_default().to_owned();
+        let (outgoing, credential) = check(grant, request)?;
+        let host = outgoing.url.host_str().unwrap_or_default().to_owned();
         // In a task of its own: a caller that gives up drops its wait, while the request, which may change something, goes on to its end.
-        let exchange = self.clone().exchange(checked, request.body);
+        let exchange = self.clone().exchange(owner.clone(), grant.clone(), credential, outgoing);
         let outcome = tokio::spawn(tokio::time::timeout(limit.std(), exchange)).await;
         let outcome = match outcome {
             Ok(Ok(outcome)) => outcome,
@@ -117,38 +139,97 @@ impl Http for Client {
 }
 
 impl Client {
-    async fn exchange(self, checked: Checked, body: Vec<u8>) -> Result<HttpResponse, Failure> {
-        let Checked { method, url, mut headers, credential, private_addresses, response_size } = checked;
-        if let Some(credential) = &credential {
-            let (name, value) = credential::inject(&self.0.credentials, credential).await?;
-            headers.insert(name, value);
+    async fn exchange(
+        self,
+        owner: InstanceName,
+        grant: HttpGrant,
+        credential: Option<CredentialGrant>,
+        outgoing: Outgoing,
+    ) -> Result<HttpResponse, Failure> {
+        let (outgoing, mut redaction) = self.with_secrets(&grant, outgoing).await?;
+        let Some(credential) = credential else { return self.once(&grant, outgoing, &redaction).await };
+        let mut authorized = outgoing.clone();
+        let kept = credential::authorize(&self, &owner, &grant, &credential, &mut authorized, &mut redaction).await?;
+        let response = self.once(&grant, authorized, &redaction).await?;
+        if response.status != StatusCode::UNAUTHORIZED.as_u16() {
+            return Ok(response);
+        }
+        self.tokens().forget(&owner, &credential);
+        self.credentials().forget();
+        if !kept || !outgoing.method.is_idempotent() {
+            return Ok(response);
+        }
+        let mut again = outgoing;
+        credential::authorize(&self, &owner, &grant, &credential, &mut again, &mut redaction).await?;
+        self.once(&grant, again, &redaction).await
+    }
+
+    /// Puts secrets into a body, and says what must not come back.
+    async fn with_secrets(&self, grant: &HttpGrant, outgoing: Outgoing) -> Result<(Outgoing, Redaction), Failure> {
+        let (folder, granted) = (self.0.secrets.clone(), grant.secrets.clone());
+        let work = move || {
+            let Outgoing { method, url, headers, body } = outgoing;
+            let body = secrets::fill(&folder, &granted, &headers, body)?;
+            Ok((Outgoing { method, url, headers, body }, secrets::known(&folder, &granted)))
+        };
+        let done = tokio::task::spawn_blocking(work).await;
+        done.unwrap_or_else(|error| Err(Failure::internal(format!("the request failed inside the daemon: {error}"))))
+    }
+
+    /// Sends a request, and takes out of the answer what must not come back.
+    async fn once(&self, grant: &HttpGrant, outgoing: Outgoing, redaction: &Redaction) -> Result<HttpResponse, Failure> {
+        let Outgoing { method, url, mut headers, body } = outgoing;
+        if !redaction.is_empty() {
+            // In a packed answer nothing could be found.
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         let host = url.host_str().unwrap_or_default().to_owned();
-        let client = if private_addresses { &self.0.any } else { &self.0.public };
-        let mut response = client.request(method, url).headers(headers).body(body).send().await.map_err(|e| explain(&e, &host))?;
-        let too_large = || {
-            Failure::denied(format!("the answer of \"{host}\" is larger than the {} bytes granted", response_size.0))
-                .code("response-too-large")
-                .remedy("raise response-size in [grants.http] of the instance file")
-        };
-        let most = usize::try_from(response_size.0).unwrap_or(usize::MAX);
-        let mut content = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(|e| explain(&e, &host))? {
-            if content.len().saturating_add(piece.len()) > most {
-                return Err(too_large());
-            }
-            content.extend_from_slice(&piece);
-        }
-        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let response = self.of(grant).request(method, url).headers(headers).body(body).send().await.map_err(|e| explain(&e, &host))?;
+        let packed = response.headers().get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity");
+        let status = response.status().as_u16();
+        let text = |value: &HeaderValue| redaction.hide_text(String::from_utf8_lossy(value.as_bytes()).into_owned());
         let headers = response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
-        Ok(HttpResponse { status: response.status().as_u16(), headers, body: content })
+        let body = read_body(response, grant.response_size, &host).await?;
+        if packed && !redaction.is_empty() && !body.is_empty() {
+            let message = format!("\"{host}\" has packed its answer though it was told not to: values that must not come back can't be looked for");
+            return Err(Failure::denied(message).code("packed-response"));
+        }
+        Ok(HttpResponse { status, headers, body: redaction.hide(body) })
     }
 }
 
+/// The body of an answer, if it is no larger than that.
+async fn read_body(mut response: reqwest::Response, most: Bytes, host: &str) -> Result<Vec<u8>, Failure> {
+    let largest = usize::try_from(most.0).unwrap_or(usize::MAX);
+    let mut content = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(|e| explain(&e, host))? {
+        if content.len().saturating_add(piece.len()) > largest {
+            return Err(Failure::denied(format!("the answer of \"{host}\" is larger than the {} bytes granted", most.0))
+                .code("response-too-large")
+                .remedy("raise response-size in [grants.http] of the instance file"));
+        }
+        content.extend_from_slice(&piece);
+    }
+    Ok(content)
+}
+
 /// Holds a request against its grant.
-fn check(grant: &HttpGrant, request: &HttpRequest) -> Result<Checked, Failure> {
+fn check(grant: &HttpGrant, request: HttpRequest) -> Result<(Outgoing, Option<CredentialGrant>), Failure> {
     let method = method(grant, &request.method)?;
     let url = parse_url(&request.url)?;
+    let (host, port, usual) = reachable(grant, &url)?;
+    if !grant.hosts.iter().any(|text| Pattern::parse(text).is_some_and(|p| p.allows(&host, port, usual))) {
+        return Err(Failure::denied(format!("the host \"{host}\" with port {port} is not granted"))
+            .field("url")
+            .remedy(format!("add \"{host}:{port}\" to hosts in [grants.http] of the instance file")));
+    }
+    let credential = request.credential.as_deref().map(|name| credential::find(grant, name, &host, port, usual)).transpose()?;
+    let headers = headers(grant, &request.headers, credential.is_some())?;
+    Ok((Outgoing { method, url, headers, body: request.body }, credential.cloned()))
+}
+
+/// Who an address leads to: host, port, and the scheme's own port. Names are looked up later, under the same rule.
+fn reachable(grant: &HttpGrant, url: &Url) -> Result<(Host<String>, u16, u16), Failure> {
     let usual = match url.scheme() {
         "https" => 443,
         "http" if grant.plain_http => 80,
@@ -163,11 +244,6 @@ fn check(grant: &HttpGrant, request: &HttpRequest) -> Result<Checked, Failure> {
         return Err(Failure::invalid("the address names no host").field("url"));
     };
     let host = allow::plain(host.to_owned());
-    if !grant.hosts.iter().any(|text| Pattern::parse(text).is_some_and(|p| p.allows(&host, port, usual))) {
-        return Err(Failure::denied(format!("the host \"{host}\" with port {port} is not granted"))
-            .field("url")
-            .remedy(format!("add \"{host}:{port}\" to hosts in [grants.http] of the instance file")));
-    }
     let literal = match &host {
         Host::Ipv4(v4) => Some(IpAddr::V4(*v4)),
         Host::Ipv6(v6) => Some(IpAddr::V6(*v6)),
@@ -176,16 +252,7 @@ fn check(grant: &HttpGrant, request: &HttpRequest) -> Result<Checked, Failure> {
     if !grant.private_addresses && literal.is_some_and(address::is_private) {
         return Err(private(&host.to_string()));
     }
-    let credential = request.credential.as_deref().map(|name| credential::find(grant, name, &host, port, usual)).transpose()?;
-    let headers = headers(grant, &request.headers, credential.is_some())?;
-    Ok(Checked {
-        method,
-        url,
-        headers,
-        credential: credential.cloned(),
-        private_addresses: grant.private_addresses,
-        response_size: grant.response_size,
-    })
+    Ok((host, port, usual))
 }
 
 fn method(grant: &HttpGrant, name: &str) -> Result<Method, Failure> {
@@ -233,8 +300,12 @@ fn headers(grant: &HttpGrant, given: &[(String, String)], with_credential: bool)
             Failure::invalid(format!("the value of the header \"{shown}\" has characters that no header may have"))
                 .field(format!("{field}.value"))
         })?;
-        let of_credential = grant.credentials.iter().filter_map(credential::header).any(|h| h == parsed)
+        let of_credential = grant.credentials.iter().any(|c| credential::owns(c, &parsed))
             || (with_credential && parsed == header::AUTHORIZATION);
+        if parsed == header::RANGE && !grant.secrets.is_empty() {
+            // Of half a value nobody could tell what it is.
+            return Err(Failure::denied("parts of answers can't be asked for where secrets are granted").field(format!("{field}.key")));
+        }
         if RESERVED.contains(&parsed) || parsed.as_str().starts_with("proxy-") || of_credential {
             let reason = if of_credential { "belongs to a credential: name the credential instead" } else { "is set by the host alone" };
             return Err(Failure::denied(format!("the header \"{shown}\" {reason}")).field(format!("{field}.key")));

@@ -1,6 +1,8 @@
 //! Outbound HTTP against a real server on loopback: what the grant allows, and every way around it that is known.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use std::sync::{Arc, Mutex};
+
 use axum::{
     Router,
     body::Body,
@@ -19,6 +21,8 @@ use tradewind_core::{
 struct Bench {
     client: Client,
     port: u16,
+    /// What the server got: an answer would not show it.
+    got: Arc<Mutex<Vec<String>>>,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -26,9 +30,13 @@ impl Bench {
     async fn new() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let echo = |method: Method, uri: Uri, headers: HeaderMap, body: String| async move {
+        let got = Arc::new(Mutex::new(Vec::new()));
+        let record = got.clone();
+        let echo = move |method: Method, uri: Uri, headers: HeaderMap, body: String| async move {
             let headers: Vec<String> = headers.iter().map(|(n, v)| format!("{n}={}", v.to_str().unwrap())).collect();
-            format!("{method} {uri} [{}] {body}", headers.join("|"))
+            let told = format!("{method} {uri} [{}] {body}", headers.join("|"));
+            record.lock().unwrap().push(told.clone());
+            told
         };
         let endless =
             || async { Body::from_stream(futures::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![0u8; 4096]))).into_response() };
@@ -39,8 +47,9 @@ impl Bench {
             .route("/teapot", get(|| async { (StatusCode::IM_A_TEAPOT, [("x-kind", "pot")], "short") }))
             .fallback(any(echo));
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let client = Client::new(&Options { user_agent: "tradewind-test".to_owned() }, Default::default()).unwrap();
-        Self { client, port, server }
+        let options = Options { user_agent: "tradewind-test".to_owned(), secrets: "/nowhere".into() };
+        let client = Client::new(&options, Default::default()).unwrap();
+        Self { client, port, got, server }
     }
 
     fn grant(&self) -> HttpGrant {
@@ -50,6 +59,7 @@ impl Bench {
             plain_http: true,
             private_addresses: true,
             credentials: Vec::new(),
+            secrets: Vec::new(),
             response_size: Bytes(1 << 20),
             timeout: Millis(10_000),
         }
@@ -199,7 +209,9 @@ async fn credentials_are_injected_for_their_hosts_and_shown_nowhere() {
     for (name, header) in [("bearer", "authorization=Bearer s3cret"), ("basic", "authorization=Basic czNjcmV0"), ("header", "x-key=s3cret")]
     {
         let answer = bench.send(&grant, named(name)).await.unwrap();
-        assert!(body(&answer).contains(header), "{}", body(&answer));
+        let got = bench.got.lock().unwrap().pop().unwrap();
+        assert!(got.contains(header), "{got}");
+        assert!(body(&answer).contains("[redacted]") && !body(&answer).contains("s3cret"), "an echo shows nothing: {}", body(&answer));
     }
     let answer = bench.send(&grant, bench.request("/")).await.unwrap();
     assert!(!body(&answer).contains("s3cret"), "not without being named");

@@ -2,6 +2,7 @@
 
 mod aws;
 mod containers;
+mod http;
 mod kubernetes;
 pub mod pattern;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     aws::{AwsChain, AwsCredentials, AwsGrant},
     containers::{ContainersGrant, RegistryGrant},
+    http::{AwsSigv4, CredentialGrant, GoogleServiceAccount, HttpGrant, Injection, Oauth2},
     kubernetes::KubernetesGrant,
 };
 use crate::units::{Bytes, Millis};
@@ -74,44 +76,6 @@ pub struct PortRange {
     pub to: u16,
 }
 
-/// Outbound HTTP to listed hosts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct HttpGrant {
-    /// `host` or `host:port`; `*.example.com` for all below it. Port 443 (80 for http) when none is given; `:*` for any port.
-    pub hosts: Vec<String>,
-    /// Default: GET, HEAD, POST, PUT, PATCH, DELETE.
-    #[serde(default = "HttpGrant::default_methods")]
-    pub methods: Vec<String>,
-    /// Whether `http` without TLS is allowed.
-    #[serde(default)]
-    pub plain_http: bool,
-    /// Whether hosts may resolve to loopback, private, link-local and metadata addresses.
-    #[serde(default)]
-    pub private_addresses: bool,
-    /// Credentials the guest may name.
-    #[serde(default)]
-    pub credentials: Vec<CredentialGrant>,
-    /// The most bytes of an answer's body.
-    #[serde(default = "HttpGrant::default_response_size")]
-    pub response_size: Bytes,
-    /// The longest one request may take.
-    #[serde(default = "HttpGrant::default_timeout")]
-    pub timeout: Millis,
-}
-
-impl HttpGrant {
-    fn default_methods() -> Vec<String> {
-        ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"].map(str::to_owned).to_vec()
-    }
-    fn default_response_size() -> Bytes {
-        Bytes(8 << 20)
-    }
-    fn default_timeout() -> Millis {
-        Millis::from_secs(30)
-    }
-}
-
 /// Health checks that the daemon makes of the endpoints this instance reports, where its cloud does not know how a replica is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -121,27 +85,15 @@ pub struct ProbeGrant {
     pub hosts: Vec<String>,
 }
 
-/// A credential that the host injects. Its value comes from the daemon's surroundings and stays there.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct CredentialGrant {
-    /// The name the guest uses.
-    pub name: String,
-    /// Only for these of the grant's hosts; empty: all of them.
-    #[serde(default)]
-    pub hosts: Vec<String>,
-    pub source: CredentialSource,
-    pub inject: Injection,
-}
-
+/// Where a credential's value comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum CredentialSource {
     /// An environment variable of the daemon.
     Env(String),
-    /// The first line of a file, read anew each time.
+    /// A file, read anew each time: its first line, or all of it where the credential is a document.
     File(String),
-    /// The first line that a program prints, asked for again after five minutes. The program and its arguments; no shell.
+    /// What a program prints, likewise, asked for again after five minutes or a refusal. The program and its arguments; no shell.
     Command(Vec<String>),
     /// A value that `tradewind credential seal` has stored in the data folder, by its name.
     Sealed(String),
@@ -160,16 +112,4 @@ impl std::fmt::Display for CredentialSource {
             Self::Credential(name) => write!(f, "credential {name}"),
         }
     }
-}
-
-/// How a credential enters a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Injection {
-    /// `Authorization: Bearer VALUE`.
-    Bearer,
-    /// `Authorization: Basic …`, the value being `user:password`.
-    Basic,
-    /// The value as this header.
-    Header(String),
 }

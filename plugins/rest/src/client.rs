@@ -1,13 +1,15 @@
-//! The cloud's API: requests, answers, pages. It knows the cloud's words and nothing of allocations.
+//! The cloud's API: requests, answers, pages. It knows the cloud's words; what allocations are is the fleet's business.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use tradewind_plugin_sdk::{
     Error, ErrorKind,
-    host::{Http, HttpRequest},
-    types::{Destroyed, Entry},
+    api::{Api, escaped},
+    fleet::{self, Described, Instance, New, Stage, Wired},
+    host::{Clock, Http},
+    types::{Allocation, ChosenOffer, Destroyed, EnvValue, EnvVar, Job, Port, Run, Workload},
 };
 
 use crate::{errors, settings::Settings};
@@ -16,38 +18,34 @@ use crate::{errors, settings::Settings};
 const PAGES: usize = 10_000;
 
 pub(crate) struct Client<H> {
-    host: H,
-    url: String,
-    credential: Option<String>,
-    timeout: u64,
+    api: Api<H>,
+    settings: Settings,
 }
 
 /// An instance as the cloud shows it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Instance {
-    pub(crate) id: String,
-    pub(crate) region: String,
-    pub(crate) state: Stage,
+struct Shown {
+    id: String,
+    state: Word,
     #[serde(default)]
-    pub(crate) tags: BTreeMap<String, String>,
+    tags: BTreeMap<String, String>,
     /// Micro-USD per hour.
+    price: Option<u64>,
+    created_at: u64,
+    started_at: Option<u64>,
+    ended_at: Option<u64>,
+    exit_code: Option<i32>,
     #[serde(default)]
-    pub(crate) price: u64,
-    pub(crate) created_at: u64,
-    pub(crate) started_at: Option<u64>,
-    pub(crate) ended_at: Option<u64>,
-    pub(crate) exit_code: Option<i32>,
-    #[serde(default)]
-    pub(crate) restarts: u32,
-    pub(crate) address: Option<String>,
-    pub(crate) port: Option<u16>,
+    restarts: u32,
+    address: Option<String>,
+    port: Option<u16>,
 }
 
 /// How far the cloud says an instance is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum Stage {
+enum Word {
     Creating,
     Running,
     Exited,
@@ -59,11 +57,11 @@ pub(crate) enum Stage {
 /// What shall be created.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct New<'a> {
-    pub(crate) token: &'a str,
-    pub(crate) size: &'a str,
-    pub(crate) tags: &'a [(String, String)],
-    pub(crate) workload: &'a Value,
+struct Creation<'a> {
+    token: &'a str,
+    size: &'a str,
+    tags: &'a [(String, String)],
+    workload: &'a Value,
 }
 
 /// What is on sale.
@@ -102,86 +100,114 @@ struct Regions {
 
 #[derive(Deserialize)]
 struct Page {
-    instances: Vec<Instance>,
+    instances: Vec<Shown>,
     next: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Deletion {
-    state: Stage,
+    state: Word,
 }
 
 impl<H: Http> Client<H> {
     pub(crate) fn new(host: H, settings: &Settings) -> Self {
-        let credential = Some(settings.credential.clone()).filter(|name| !name.is_empty());
-        Self { host, url: settings.url.clone(), credential, timeout: settings.timeout.millis() }
-    }
-
-    pub(crate) fn host(&self) -> &H {
-        &self.host
+        let api = Api::new(host, &settings.url, &settings.credential, settings.timeout.millis(), errors::refusal);
+        Self { api, settings: settings.clone() }
     }
 
     pub(crate) fn offers(&self) -> Result<Vec<ForSale>, Error> {
-        self.call::<Offers>("GET", "/v1/offers", None).map(|answer| answer.offers)
+        self.api.call::<Offers>("GET", "/v1/offers", None).map(|answer| answer.offers)
     }
 
     pub(crate) fn regions(&self) -> Result<Vec<Region>, Error> {
-        self.call::<Regions>("GET", "/v1/regions", None).map(|answer| answer.regions)
+        self.api.call::<Regions>("GET", "/v1/regions", None).map(|answer| answer.regions)
+    }
+}
+
+impl<H: Http + Clock> fleet::Cloud for Client<H> {
+    fn now(&self) -> u64 {
+        self.api.host().now()
     }
 
-    /// Creates an instance, or answers the one that this token has made.
-    pub(crate) fn create(&self, region: &str, new: &New<'_>) -> Result<Instance, Error> {
-        let body = serde_json::to_vec(new).map_err(|error| Error::internal(format!("the request can't be written: {error}")))?;
-        self.call("POST", &instances(region), Some(body))
+    fn place(&self, offer: &ChosenOffer) -> Result<String, Error> {
+        if offer.region.is_empty() || offer.size.is_empty() {
+            let message = format!("the offer {:?} is not one of this cloud: it names no region and size", offer.id);
+            return Err(Error::invalid(message).field("offer.id"));
+        }
+        Ok(offer.region.clone())
     }
 
-    /// Every instance with this tag that the cloud shows by now, page by page.
-    pub(crate) fn tagged(&self, region: &str, key: &str, value: &str) -> Result<Vec<Instance>, Error> {
-        let first = format!("{}?tag={}:{}", instances(region), escaped(key), escaped(value));
+    fn places(&self) -> Result<Vec<String>, Error> {
+        Ok(self.regions()?.into_iter().map(|region| region.name).filter(|name| self.settings.uses(name)).collect())
+    }
+
+    fn describe(&self, allocation: &Allocation) -> Result<Described, Error> {
+        let workload = &allocation.workload;
+        fleet::refuse(workload)?;
+        if workload.env.iter().any(|var: &EnvVar| matches!(var.value, EnvValue::Secret(_))) {
+            return Err(Error::invalid("this cloud has no secrets").field("workload.env"));
+        }
+        // The cloud chooses the ports' numbers.
+        Ok(Described { workload: described(workload), ports: workload.ports.iter().map(|port| Wired::of(port, 0)).collect() })
+    }
+
+    fn create(&self, new: &New<'_>) -> Result<Instance, Error> {
+        let creation = Creation { token: new.token, size: &new.allocation.offer.size, tags: new.tags, workload: new.workload };
+        let body = serde_json::to_value(creation).map_err(|error| Error::internal(format!("the request can't be written: {error}")))?;
+        self.api.call::<Shown>("POST", &instances(new.place), Some(&body)).map(Into::into)
+    }
+
+    fn tagged(&self, place: &str, (key, value): (&str, &str)) -> Result<Vec<Instance>, Error> {
+        let first = format!("{}?tag={}:{}", instances(place), escaped(key), escaped(value));
         let (mut found, mut next) = (Vec::new(), None);
         for _ in 0..PAGES {
             let path = next.map_or_else(|| first.clone(), |cursor: String| format!("{first}&page={}", escaped(&cursor)));
-            let page: Page = self.call("GET", &path, None)?;
-            found.extend(page.instances);
+            let page: Page = self.api.call("GET", &path, None)?;
+            found.extend(page.instances.into_iter().map(Instance::from));
             next = page.next;
             if next.is_none() {
                 return Ok(found);
             }
         }
-        Err(Error::internal(format!("a list of more than {PAGES} pages in {region:?}")))
+        Err(Error::internal(format!("a list of more than {PAGES} pages in {place:?}")))
     }
 
-    /// Adds the tags that a creation has failed to attach.
-    pub(crate) fn tag(&self, region: &str, id: &str, tags: &BTreeMap<&str, &str>) -> Result<Instance, Error> {
-        let body = serde_json::to_vec(tags).map_err(|error| Error::internal(format!("the request can't be written: {error}")))?;
-        self.call("PUT", &format!("{}/{}/tags", instances(region), escaped(id)), Some(body))
+    fn tag(&self, place: &str, id: &str, tags: &BTreeMap<&str, &str>) -> Result<(), Error> {
+        self.api.call::<Value>("PUT", &format!("{}/{}/tags", instances(place), escaped(id)), Some(&json!(tags))).map(drop)
     }
 
-    /// Deletes an instance. One that does not exist is gone.
-    pub(crate) fn delete(&self, region: &str, id: &str) -> Result<Destroyed, Error> {
-        match self.call::<Deletion>("DELETE", &format!("{}/{}", instances(region), escaped(id)), None) {
-            Ok(Deletion { state: Stage::Deleted | Stage::Lost }) => Ok(Destroyed::Gone),
+    fn delete(&self, place: &str, id: &str) -> Result<Destroyed, Error> {
+        match self.api.call::<Deletion>("DELETE", &format!("{}/{}", instances(place), escaped(id)), None) {
+            Ok(Deletion { state: Word::Deleted | Word::Lost }) => Ok(Destroyed::Gone),
             Ok(_) => Ok(Destroyed::Going),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(Destroyed::Gone),
             Err(error) => Err(error),
         }
     }
+}
 
-    fn call<T: DeserializeOwned>(&self, method: &str, path: &str, body: Option<Vec<u8>>) -> Result<T, Error> {
-        let json = Entry { key: "content-type".to_owned(), value: "application/json".to_owned() };
-        let response = self.host.send(&HttpRequest {
-            method: method.to_owned(),
-            url: format!("{}{path}", self.url),
-            headers: if body.is_some() { vec![json] } else { Vec::new() },
-            body: body.unwrap_or_default(),
-            credential: self.credential.clone(),
-            timeout: Some(self.timeout),
-        })?;
-        if !(200..300).contains(&response.status) {
-            return Err(errors::refusal(&response));
+impl From<Shown> for Instance {
+    fn from(shown: Shown) -> Self {
+        Self {
+            id: shown.id,
+            stage: match shown.state {
+                Word::Creating => Stage::Creating,
+                Word::Running => Stage::Running,
+                Word::Exited => Stage::Exited,
+                Word::Deleting => Stage::Deleting,
+                Word::Deleted | Word::Lost => Stage::Gone,
+            },
+            tags: shown.tags,
+            price: shown.price,
+            created_at: shown.created_at,
+            started_at: shown.started_at,
+            ended_at: shown.ended_at,
+            exit_code: shown.exit_code,
+            restarts: shown.restarts,
+            address: shown.address,
+            port: shown.port,
+            message: String::new(),
         }
-        serde_json::from_slice(&response.body)
-            .map_err(|error| Error::internal(format!("the answer to {method} {path:?} is not understood: {error}")))
     }
 }
 
@@ -189,15 +215,31 @@ fn instances(region: &str) -> String {
     format!("/v1/regions/{}/instances", escaped(region))
 }
 
-/// Percent-encoding of everything but what is safe everywhere.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
+/// What an instance shall run, in the cloud's words. Equal workloads give equal texts: the fingerprint is made of them.
+fn described(workload: &Workload) -> Value {
+    let mut env = Map::new();
+    for var in &workload.env {
+        if let EnvValue::Text(text) = &var.value {
+            env.insert(var.name.clone(), text.as_str().into());
         }
     }
-    out
+    let port = |port: &Port| json!({"name": port.name, "number": port.number});
+    let job = match &workload.run {
+        Run::Service => Value::Null,
+        Run::Job(Job { retries, deadline }) => json!({"retries": retries, "deadlineMs": deadline}),
+    };
+    json!({
+        "image": workload.image,
+        "command": workload.command,
+        "arguments": workload.arguments,
+        "workingDirectory": workload.working_directory,
+        "user": workload.user,
+        "env": env,
+        "ports": workload.ports.iter().map(port).collect::<Vec<_>>(),
+        "cpu": workload.resources.cpu,
+        "memory": workload.resources.memory,
+        "stopSignal": workload.stop_signal,
+        "stopGraceMs": workload.stop_grace,
+        "job": job,
+    })
 }

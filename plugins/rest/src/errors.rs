@@ -4,7 +4,11 @@
 //! else the status does. What to do about it is never decided here: the host acts on the case.
 
 use serde::Deserialize;
-use tradewind_plugin_sdk::{Error, ErrorKind, host::HttpResponse};
+use tradewind_plugin_sdk::{
+    Error, ErrorKind,
+    api::{kind_of_status, retry_after},
+    host::HttpResponse,
+};
 
 /// A refusal's body.
 #[derive(Debug, Default, Deserialize)]
@@ -16,17 +20,13 @@ struct Refusal {
     retry_after: Option<u64>,
 }
 
-/// What the token made does not exist any more.
-pub(crate) const TOKEN_SPENT: &str = "TokenSpent";
-/// The token was used with other parameters.
-pub(crate) const TOKEN_REUSED: &str = "TokenReused";
-
+/// A refusal. Its codes for tokens are those that the fleet waits for.
 pub(crate) fn refusal(response: &HttpResponse) -> Error {
     let told: Refusal = serde_json::from_slice(&response.body).unwrap_or_default();
     let kind = match told.code.as_str() {
         "OutOfCapacity" => ErrorKind::OutOfCapacity,
         "QuotaExceeded" => ErrorKind::Quota,
-        _ => by_status(response.status),
+        _ => kind_of_status(response.status),
     };
     let said = if told.message.is_empty() { "no reason given" } else { told.message.as_str() };
     let mut error = Error::new(kind, format!("the cloud answers {}: {said}", response.status));
@@ -42,26 +42,9 @@ pub(crate) fn refusal(response: &HttpResponse) -> Error {
     error
 }
 
-fn by_status(status: u16) -> ErrorKind {
-    match status {
-        400 | 405 | 413 | 422 => ErrorKind::Invalid,
-        401 | 403 => ErrorKind::Denied,
-        404 | 410 => ErrorKind::NotFound,
-        429 => ErrorKind::Throttled,
-        408 | 500..=599 => ErrorKind::Unavailable,
-        _ => ErrorKind::Internal,
-    }
-}
-
-/// The header, which counts in seconds.
-fn retry_after(response: &HttpResponse) -> Option<u64> {
-    let header = response.headers.iter().find(|header| header.key.eq_ignore_ascii_case("retry-after"))?;
-    header.value.trim().parse::<u64>().ok().map(|seconds| seconds.saturating_mul(1000))
-}
-
 #[cfg(test)]
 mod tests {
-    use tradewind_plugin_sdk::types::Entry;
+    use tradewind_plugin_sdk::{fleet::TOKEN_SPENT, types::Entry};
 
     use super::*;
 

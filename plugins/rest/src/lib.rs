@@ -1,28 +1,23 @@
 //! A provider: instances of a cloud with a REST API, through the `http` capability. The reference for authors: `README.md` tells what to
 //! change for another cloud.
 //!
-//! One file for each concern; this one only says who calls which. Every file but `client` and `errors` would do for any cloud whose
-//! unit is an instance.
+//! One file for each concern; this one only says who calls which. What makes instances of allocations is the SDK's [`Fleet`].
 
-mod apply;
 mod client;
 mod errors;
-mod observe;
 mod offers;
-mod remove;
 mod settings;
-mod state;
-mod wanted;
 
 use tradewind_plugin_sdk::{
     Context, Error, Features, Offer, Provider, ProviderInfo,
+    fleet::{Fleet, Pace, State},
     host::{Clock, Host, Http},
     provider::{read_state, write_state},
     register_provider,
     types::{Allocation, Condition, Destroyed, Observation, OffersQuery, OwnedAllocation, Tracked},
 };
 
-use self::{client::Client, state::State};
+use self::client::Client;
 pub use settings::Settings;
 
 /// The provider, on the host's capabilities or on a test's.
@@ -43,8 +38,9 @@ impl<H: Http + Clock> Rest<H> {
         Ok(Self { client: Client::new(host, &settings), instance: context.instance, settings })
     }
 
-    fn now(&self) -> u64 {
-        self.client.host().now()
+    fn fleet(&self) -> Fleet<'_, Client<H>> {
+        let pace = Pace { settle: self.settings.settle.millis(), create_timeout: self.settings.create_timeout.millis() };
+        Fleet::new(&self.client, &self.instance, pace)
     }
 }
 
@@ -71,16 +67,16 @@ impl<H: Http + Clock + Default> Provider for Rest<H> {
     }
     fn apply(&self, allocation: &Allocation, prior: Option<&[u8]>) -> Result<Vec<u8>, Error> {
         let prior: Option<State> = prior.map(read_state).transpose()?;
-        write_state(&self.make_so(allocation, prior)?)
+        write_state(&self.fleet().make_so(allocation, prior)?)
     }
     fn observe(&self, tracked: &[Tracked]) -> Result<Vec<Observation>, Error> {
-        self.look_at(tracked)
+        self.fleet().look_at(tracked)
     }
     fn destroy(&self, tracked: &Tracked) -> Result<Destroyed, Error> {
-        self.remove(&tracked.allocation, &read_state(&tracked.state)?)
+        self.fleet().remove(&tracked.allocation, &read_state(&tracked.state)?)
     }
     fn owned(&self) -> Result<Vec<OwnedAllocation>, Error> {
-        self.everything()
+        self.fleet().everything()
     }
 }
 

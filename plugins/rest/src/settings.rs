@@ -1,7 +1,7 @@
 //! The settings: where the cloud is, and how far it can be behind.
 
 use serde::Deserialize;
-use tradewind_plugin_sdk::{Error, units::Span};
+use tradewind_plugin_sdk::{Error, api, units::Span};
 
 pub(crate) const SCHEMA: &str = include_str!("settings.schema.json");
 
@@ -43,12 +43,7 @@ fn create_timeout() -> Span {
 
 impl Settings {
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let known = self.url.starts_with("https://") || self.url.starts_with("http://");
-        if !known || self.url.ends_with('/') {
-            let message = format!("the address {:?} is not of the form https://HOST without a slash at the end", self.url);
-            return Err(Error::invalid(message).field("settings.url"));
-        }
-        Ok(())
+        api::check_url(&self.url, "settings.url")
     }
 
     /// Whether a region may be used.

@@ -53,12 +53,12 @@ impl World {
     }
 
     fn apply(&self, wanted: &Allocation, prior: Option<&State>) -> Result<State, Error> {
-        self.rest().make_so(wanted, prior.cloned())
+        self.rest().fleet().make_so(wanted, prior.cloned())
     }
 
     fn observe(&self, wanted: &Allocation, state: &State) -> Observation {
         let tracked = testing::tracked(wanted, &write_state(state).unwrap());
-        self.rest().look_at(&[tracked]).unwrap().remove(0)
+        self.rest().fleet().look_at(&[tracked]).unwrap().remove(0)
     }
 
     fn phases(&self, wanted: &Allocation, state: &State) -> Vec<Phase> {
@@ -115,7 +115,7 @@ fn replicas_run_answer_grow_shrink_and_go() {
 
 impl Rest<Web> {
     fn destroy_tracked(&self, tracked: &Tracked) -> Destroyed {
-        self.remove(&tracked.allocation, &read_state(&tracked.state).unwrap()).unwrap()
+        self.fleet().remove(&tracked.allocation, &read_state(&tracked.state).unwrap()).unwrap()
     }
 }
 
@@ -161,14 +161,14 @@ fn what_has_vanished_is_made_anew_under_the_same_token_of_the_host_again_and_aga
     let web = wanted("a", 2);
     let mut state = world.apply(&web, None).unwrap();
     for round in 2..5 {
-        let id = state.member(1).unwrap().id.clone();
+        let id = state.members[1].id.clone();
         world.cloud.borrow_mut().disappear(&id);
         state = world.apply(&web, Some(&state)).unwrap();
-        assert_eq!(state.member(1).unwrap().token, format!("a-0-1-{round}"));
+        assert_eq!(state.members[1].token, format!("a-0-1-{round}"));
         assert_eq!(world.ids().len(), 2);
     }
     // And when the last state has been lost in a crash: no spent token makes it stop, none is used twice.
-    world.cloud.borrow_mut().disappear(&state.member(0).unwrap().id.clone());
+    world.cloud.borrow_mut().disappear(&state.members[0].id.clone());
     world.apply(&web, None).unwrap();
     assert_eq!(world.ids().len(), 2);
 }
@@ -225,7 +225,7 @@ fn everything_of_ours_is_found_again_and_can_be_removed() {
     let mut foreign = wanted("c", 1);
     foreign.tags.last_mut().unwrap().value = "other".to_owned();
     world.apply(&foreign, None).unwrap();
-    let owned = world.rest().everything().unwrap();
+    let owned = world.rest().fleet().everything().unwrap();
     let told: Vec<_> = owned.iter().map(|one| (one.allocation.as_str(), one.description.as_str())).collect();
     assert_eq!(told, [("a", "3 instance(s) in east"), ("b", "1 instance(s) in east")]);
     for one in owned {
@@ -234,7 +234,7 @@ fn everything_of_ours_is_found_again_and_can_be_removed() {
     }
     assert_eq!(world.ids(), ["i-000005"], "what carries another name is not ours");
     world.cloud.borrow_mut().set_region("west", false);
-    assert_eq!(world.rest().everything().unwrap_err().kind, ErrorKind::Unavailable);
+    assert_eq!(world.rest().fleet().everything().unwrap_err().kind, ErrorKind::Unavailable);
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn many_allocations_are_looked_at_with_one_list_for_each_region() {
     let all: Vec<_> = (0..20).map(|i| wanted(&format!("a{i}"), 1)).collect();
     let tracked: Vec<_> = all.iter().map(|one| testing::tracked(one, &write_state(&world.apply(one, None).unwrap()).unwrap())).collect();
     world.web.sent();
-    let seen = world.rest().look_at(&tracked).unwrap();
+    let seen = world.rest().fleet().look_at(&tracked).unwrap();
     assert!(seen.len() == 20 && seen.iter().all(|one| one.phase == Phase::Running));
     assert_eq!(world.web.sent().len(), 1);
 }

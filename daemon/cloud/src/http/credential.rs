@@ -1,17 +1,23 @@
-//! Credentials: found for a host, read from their source, put into a header. A value never leaves this module but in a header marked
-//! as sensitive; it must not reach a message or a log.
+//! Credentials: found for a host, read from their source, put into a request's headers as the grant says. Values leave this module in
+//! headers marked as sensitive and in the redaction of the answer; they must not reach a message or a log.
+
+mod assertion;
+mod endpoint;
+mod sigv4;
+mod tokens;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 use tradewind_core::{
     failure::Failure,
     grant::{CredentialGrant, HttpGrant, Injection},
+    names::InstanceName,
 };
-use tradewind_credentials::Credentials;
 use url::Host;
 use zeroize::Zeroizing;
 
-use super::allow::Pattern;
+pub(super) use self::tokens::Tokens;
+use super::{Client, Outgoing, allow::Pattern, redact::Redaction};
 
 /// The credential of that name, if it may go to that host.
 pub(super) fn find<'a>(
@@ -35,26 +41,73 @@ pub(super) fn find<'a>(
         .remedy("add the host to hosts of the credential in [grants.http] of the instance file"))
 }
 
-/// The header a credential travels in; none when the grant names one that can't be.
-pub(super) fn header(credential: &CredentialGrant) -> Option<HeaderName> {
+/// Whether a header belongs to a credential, so that no guest may set it.
+pub(super) fn owns(credential: &CredentialGrant, header: &HeaderName) -> bool {
     match &credential.inject {
-        Injection::Bearer | Injection::Basic => Some(AUTHORIZATION),
-        Injection::Header(name) => HeaderName::from_bytes(name.as_bytes()).ok(),
+        Injection::Header(name) => HeaderName::from_bytes(name.as_bytes()).is_ok_and(|own| own == header),
+        Injection::AwsSigv4(_) => *header == AUTHORIZATION || sigv4::HEADERS.contains(header),
+        Injection::Bearer | Injection::Basic | Injection::Oauth2(_) | Injection::GoogleServiceAccount(_) => *header == AUTHORIZATION,
     }
 }
 
-/// Reads the value and makes the header of it.
-pub(super) async fn inject(credentials: &Credentials, credential: &CredentialGrant) -> Result<(HeaderName, HeaderValue), Failure> {
-    let failed =
-        |reason: &str| Failure::denied(format!("the credential \"{}\" can't be used: {reason}", credential.name)).field("credential");
-    let name = header(credential).ok_or_else(|| failed("its grant names a header that is none"))?;
-    let value = credentials.line(&credential.name, &credential.source).await?;
-    let text = Zeroizing::new(match &credential.inject {
-        Injection::Bearer => format!("Bearer {}", value.expose()),
-        Injection::Basic => format!("Basic {}", BASE64_STANDARD.encode(value.expose())),
-        Injection::Header(_) => value.expose().to_owned(),
-    });
-    let mut value = HeaderValue::from_str(&text).map_err(|_| failed("its value has characters that no header may have"))?;
+/// Puts a credential into a request, and its values into the redaction. True when what it is made of was kept from an earlier request and
+/// may have been refused since.
+pub(super) async fn authorize(
+    client: &Client,
+    owner: &InstanceName,
+    grant: &HttpGrant,
+    credential: &CredentialGrant,
+    request: &mut Outgoing,
+    redaction: &mut Redaction,
+) -> Result<bool, Failure> {
+    let (name, source) = (&credential.name, &credential.source);
+    let one = |header: HeaderName, text: Zeroizing<String>| sensitive(credential, &text).map(|value| vec![(header, value)]);
+    let bearer = |token: &str| one(AUTHORIZATION, Zeroizing::new(format!("Bearer {token}")));
+    let mut kept = false;
+    let headers = match &credential.inject {
+        Injection::Bearer => {
+            let value = client.credentials().line(name, source).await?;
+            redaction.add(value.expose().as_bytes());
+            bearer(value.expose())?
+        }
+        Injection::Basic => {
+            let value = client.credentials().line(name, source).await?;
+            let password = value.expose().split_once(':').map_or("", |(_, password)| password);
+            [value.expose(), password].into_iter().for_each(|value| redaction.add(value.as_bytes()));
+            one(AUTHORIZATION, Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(value.expose()))))?
+        }
+        Injection::Header(header) => {
+            let header = HeaderName::from_bytes(header.as_bytes()).map_err(|_| failed(credential, "its grant names a header that is none"))?;
+            let value = client.credentials().line(name, source).await?;
+            redaction.add(value.expose().as_bytes());
+            one(header, Zeroizing::new(value.expose().to_owned()))?
+        }
+        Injection::AwsSigv4(scope) => {
+            let value = client.credentials().text(name, source).await?;
+            let keys = sigv4::Keys::parse(value.expose()).map_err(|reason| failed(credential, &reason))?;
+            [Some(&keys.secret), keys.session.as_ref()].into_iter().flatten().for_each(|value| redaction.add(value.as_bytes()));
+            sigv4::sign(&keys, scope, request).map_err(|reason| failed(credential, &reason))?
+        }
+        Injection::Oauth2(_) | Injection::GoogleServiceAccount(_) => {
+            let value = client.credentials().text(name, source).await?;
+            let (token, reused) = client.tokens().get(client, owner, grant, credential, &value).await?;
+            kept = reused;
+            [value.expose().trim_end(), token.expose()].into_iter().for_each(|value| redaction.add(value.as_bytes()));
+            bearer(token.expose())?
+        }
+    };
+    for (name, value) in headers {
+        request.headers.insert(name, value);
+    }
+    Ok(kept)
+}
+
+fn sensitive(credential: &CredentialGrant, text: &str) -> Result<HeaderValue, Failure> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| failed(credential, "its value has characters that no header may have"))?;
     value.set_sensitive(true);
-    Ok((name, value))
+    Ok(value)
+}
+
+fn failed(credential: &CredentialGrant, reason: &str) -> Failure {
+    Failure::denied(format!("the credential \"{}\" can't be used: {reason}", credential.name)).field("credential")
 }

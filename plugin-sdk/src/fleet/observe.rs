@@ -2,24 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use tradewind_plugin_sdk::{
+use super::{ALLOCATION, Cloud, Fleet, Instance, Member, PROVIDER, SPEC, Stage, State, replica};
+use crate::{
     Error,
-    host::{Clock, Http},
     provider::read_state,
     types::{Endpoint, Health, Observation, Phase, Replica, Tracked},
     warn,
 };
-
-use crate::{
-    Rest,
-    apply::replica,
-    client::{Instance, Stage},
-    state::{Member, State},
-    wanted::{ALLOCATION, PROVIDER},
-};
-
-/// Up to so many allocations of a region are listed one by one; for more, everything of ours there is listed.
-const FEW: usize = 4;
 
 /// An allocation to look at, with what the cloud shows of it.
 struct Seen<'a> {
@@ -28,20 +17,24 @@ struct Seen<'a> {
     instances: Vec<Instance>,
 }
 
-impl<H: Http + Clock> Rest<H> {
-    pub(crate) fn look_at(&self, tracked: &[Tracked]) -> Result<Vec<Observation>, Error> {
-        let mut by_region: BTreeMap<String, Vec<(&str, State)>> = BTreeMap::new();
+impl<C: Cloud> Fleet<'_, C> {
+    /// What became of these.
+    ///
+    /// # Errors
+    /// The cloud's, when it tells nothing of any of them.
+    pub fn look_at(&self, tracked: &[Tracked]) -> Result<Vec<Observation>, Error> {
+        let mut by_place: BTreeMap<String, Vec<(&str, State)>> = BTreeMap::new();
         for one in tracked {
             let state: State = read_state(&one.state)?;
-            by_region.entry(state.region.clone()).or_default().push((&one.allocation, state));
+            by_place.entry(state.place.clone()).or_default().push((&one.allocation, state));
         }
         let (mut observations, mut failure) = (Vec::new(), None);
-        for (region, asked) in by_region {
-            match self.list(&region, asked) {
+        for (place, asked) in by_place {
+            match self.list(&place, asked) {
                 Ok(seen) => observations.extend(seen.into_iter().map(|one| self.observation(one))),
-                // Of this region nothing is known; what is known of others is told.
+                // Of this place nothing is known; what is known of others is told.
                 Err(error) => {
-                    warn!("a region can't be looked at: {error}"; region = region);
+                    warn!("a place can't be looked at: {error}"; place = place);
                     failure.get_or_insert(error);
                 }
             }
@@ -52,15 +45,15 @@ impl<H: Http + Clock> Rest<H> {
         }
     }
 
-    fn list<'a>(&self, region: &str, asked: Vec<(&'a str, State)>) -> Result<Vec<Seen<'a>>, Error> {
+    fn list<'a>(&self, place: &str, asked: Vec<(&'a str, State)>) -> Result<Vec<Seen<'a>>, Error> {
         let mut found: HashMap<String, Vec<Instance>> = HashMap::new();
         let mut all = Vec::new();
-        if asked.len() <= FEW {
+        if asked.len() <= C::FEW {
             for (allocation, _) in &asked {
-                all.append(&mut self.client.tagged(region, ALLOCATION, allocation)?);
+                all.append(&mut self.cloud.tagged(place, (ALLOCATION, allocation))?);
             }
         } else {
-            all = self.client.tagged(region, PROVIDER, &self.instance)?;
+            all = self.cloud.tagged(place, (PROVIDER, self.instance))?;
         }
         for instance in all {
             if let Some(allocation) = instance.tags.get(ALLOCATION).cloned() {
@@ -86,7 +79,7 @@ impl<H: Http + Clock> Rest<H> {
             replicas,
             conditions: Vec::new(),
             state: None,
-            metered_cost: Some(chosen.iter().flatten().filter(|instance| exists(instance)).map(|instance| instance.price).sum()),
+            metered_cost: chosen.iter().flatten().filter(|instance| exists(instance)).map(|instance| instance.price).sum(),
         }
     }
 
@@ -106,8 +99,8 @@ impl<H: Http + Clock> Rest<H> {
         };
         for instance in instances.iter().filter(is_left) {
             // What can't be removed now is seen again the next time.
-            if let Err(error) = self.client.delete(&state.region, &instance.id) {
-                warn!("{:?} is left over and can't be removed: {error}", instance.id; region = state.region);
+            if let Err(error) = self.cloud.delete(&state.place, &instance.id) {
+                warn!("{:?} is left over and can't be removed: {error}", instance.id; place = state.place);
             }
         }
     }
@@ -126,7 +119,7 @@ impl<H: Http + Clock> Rest<H> {
             exit_code: None,
             usage: None,
         };
-        let new = |member: &&Member| self.now().saturating_sub(member.since) < self.settings.settle.millis();
+        let new = |member: &&Member| self.now().saturating_sub(member.since) < self.pace.settle;
         let Some(instance) = instance else {
             // The list is behind: what has just been made is not gone.
             return match state.member(index).filter(new) {
@@ -150,37 +143,40 @@ impl<H: Http + Clock> Rest<H> {
 
     fn phase(&self, instance: &Instance) -> (Phase, String) {
         let age = self.now().saturating_sub(instance.created_at);
-        match (instance.state, instance.exit_code) {
-            (Stage::Creating, _) if age >= self.settings.create_timeout.millis() => {
-                (Phase::Failed, format!("has been creating for {} s", age / 1000))
+        let told = |otherwise: &str| if instance.message.is_empty() { otherwise.to_owned() } else { instance.message.clone() };
+        match (instance.stage, instance.exit_code) {
+            (Stage::Creating, _) if age >= self.pace.create_timeout => {
+                (Phase::Failed, told(&format!("has been creating for {} s", age / 1000)))
             }
-            (Stage::Creating, _) => (Phase::Starting, String::new()),
-            (Stage::Running, _) => (Phase::Running, String::new()),
-            (Stage::Exited, Some(0)) => (Phase::Succeeded, String::new()),
-            (Stage::Exited, code) => (Phase::Failed, code.map_or("ended".to_owned(), |code| format!("ended with status {code}"))),
-            (Stage::Deleting, _) => (Phase::Stopping, "is being deleted".to_owned()),
-            (Stage::Deleted | Stage::Lost, _) => (Phase::Gone, "its instance does not exist any more".to_owned()),
+            (Stage::Creating, _) => (Phase::Starting, told("")),
+            (Stage::Running, _) => (Phase::Running, told("")),
+            (Stage::Exited, Some(0)) => (Phase::Succeeded, told("")),
+            (Stage::Exited, code) => (Phase::Failed, told(&code.map_or("ended".to_owned(), |code| format!("ended with status {code}")))),
+            (Stage::Failed, _) => (Phase::Failed, told("the cloud has given it up")),
+            (Stage::Deleting, _) => (Phase::Stopping, told("is being deleted")),
+            (Stage::Gone, _) => (Phase::Gone, "its instance does not exist any more".to_owned()),
         }
     }
 }
 
 fn exists(instance: &Instance) -> bool {
-    !matches!(instance.state, Stage::Deleting | Stage::Deleted | Stage::Lost)
+    !matches!(instance.stage, Stage::Deleting | Stage::Gone)
 }
 
 /// The instance of a replica: the one that is known, else one that an attempt has made whose outcome nobody has learnt.
 fn choose<'a>(state: &State, index: u32, instances: &'a [Instance]) -> Option<&'a Instance> {
     let known = state.member(index).and_then(|member| instances.iter().find(|instance| instance.id == member.id));
     let same = |instance: &&Instance| {
-        replica(instance) == Some(index) && exists(instance) && instance.tags.get(crate::wanted::SPEC) == Some(&state.spec)
+        replica(instance) == Some(index) && exists(instance) && instance.tags.get(SPEC) == Some(&state.spec)
     };
     known.or_else(|| instances.iter().filter(same).max_by_key(|instance| (instance.created_at, &instance.id)))
 }
 
 fn endpoints(state: &State, instance: &Instance) -> Vec<Endpoint> {
-    let (Some(host), Some(number)) = (&instance.address, instance.port) else { return Vec::new() };
-    let endpoint = |(port, protocol, exposure)| Endpoint { port, protocol, host: host.clone(), number, exposure };
-    state.ports.iter().map(|port| endpoint(port.told())).collect()
+    let Some(host) = &instance.address else { return Vec::new() };
+    let numbered = state.ports.iter().filter_map(|port| Some((port, port.number().or(instance.port)?)));
+    let endpoint = |(port, protocol, exposure), number| Endpoint { port, protocol, host: host.clone(), number, exposure };
+    numbered.map(|(port, number)| endpoint(port.told(), number)).collect()
 }
 
 /// The allocation's phase: gone when all are; while something starts or runs, that; at the end, success only when all succeeded.

@@ -5,58 +5,56 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tradewind_plugin_sdk::{
-    Error, ErrorKind,
-    host::{Clock, Http},
-    types::Allocation,
-    warn,
-};
-
-use crate::{
-    Rest,
-    client::{Instance, New, Stage},
-    errors::{TOKEN_REUSED, TOKEN_SPENT},
-    state::{Member, State},
-    wanted::{ALLOCATION, REPLICA, SPEC, Wanted},
-};
+use super::{ALLOCATION, Cloud, Fleet, Instance, Member, New, SPEC, Stage, State, TOKEN_REUSED, TOKEN_SPENT, replica, wanted::Wanted};
+use crate::{Error, ErrorKind, types::Allocation, warn};
 
 /// The most instances of one replica that one token of the host can lose: more would keep a call too long.
 const TURNS: u32 = 50;
 
-impl<H: Http + Clock> Rest<H> {
-    pub(crate) fn make_so(&self, allocation: &Allocation, prior: Option<State>) -> Result<State, Error> {
-        let wanted = Wanted::of(allocation)?;
+impl<C: Cloud> Fleet<'_, C> {
+    /// Makes an allocation so, and returns what to remember of it.
+    ///
+    /// # Errors
+    /// `invalid` for what the cloud can't do; the cloud's failures.
+    pub fn make_so(&self, allocation: &Allocation, prior: Option<State>) -> Result<State, Error> {
+        let wanted = Wanted::of(self.cloud, allocation)?;
         let prior = match prior {
-            Some(elsewhere) if elsewhere.region != wanted.region => {
-                self.remove(&wanted.allocation, &elsewhere)?;
+            Some(elsewhere) if elsewhere.place != wanted.place => {
+                self.remove(&allocation.id, &elsewhere)?;
                 None
             }
             other => other,
         };
-        let seen = self.client.tagged(&wanted.region, ALLOCATION, &wanted.allocation)?;
+        let seen = self.cloud.tagged(&wanted.place, (ALLOCATION, &wanted.allocation.id))?;
         let (mut kept, surplus) = self.sort(&wanted, prior.as_ref(), seen);
         // First away with what is old: what replaces it may need its room.
         for id in surplus {
-            self.client.delete(&wanted.region, &id)?;
+            self.cloud.delete(&wanted.place, &id)?;
         }
-        let mut members = Vec::new();
-        for index in 0..wanted.replicas {
+        let (mut members, mut made) = (Vec::new(), Vec::new());
+        for index in 0..wanted.allocation.replicas {
             let known = prior.as_ref().and_then(|prior| prior.member(index));
             let member = match kept.remove(&index) {
                 Some(instance) => self.complete(&wanted, index, instance).map(|instance| self.adopt(index, &instance, known)),
-                None => self.create(&wanted, index, prior.as_ref()),
+                None => self.create(&wanted, index, prior.as_ref()).map(|(member, instance)| {
+                    made.push(instance);
+                    member
+                }),
             };
             match member {
                 Ok(member) => members.push(member),
                 Err(error) => return Err(self.undo(&wanted, prior.as_ref(), &members, error)),
             }
         }
+        if let Err(error) = self.cloud.confirm(&wanted.place, &made) {
+            return Err(self.undo(&wanted, prior.as_ref(), &members, error));
+        }
         Ok(State {
             version: 1,
-            region: wanted.region,
+            place: wanted.place,
             spec: wanted.spec,
-            token: wanted.token,
-            replicas: wanted.replicas,
+            token: allocation.token.clone(),
+            replicas: allocation.replicas,
             members,
             ports: wanted.ports,
         })
@@ -68,7 +66,7 @@ impl<H: Http + Clock> Rest<H> {
         let (mut kept, mut surplus): (BTreeMap<u32, Instance>, Vec<String>) = (BTreeMap::new(), Vec::new());
         let known = |id: &str| prior.is_some_and(|prior| prior.has(id));
         for instance in seen {
-            let index = replica(&instance).filter(|index| *index < wanted.replicas);
+            let index = replica(&instance).filter(|index| *index < wanted.allocation.replicas);
             let fits = instance.tags.get(SPEC) == Some(&wanted.spec);
             let (Some(index), true, true) = (index, fits, self.is_sound(&instance)) else {
                 surplus.push(instance.id);
@@ -82,7 +80,7 @@ impl<H: Http + Clock> Rest<H> {
         }
         // What is known but not shown: of the same spec it is found again by its token, of another it goes.
         let old = |member: &&Member| {
-            let fits = prior.is_some_and(|prior| prior.spec == wanted.spec) && member.index < wanted.replicas;
+            let fits = prior.is_some_and(|prior| prior.spec == wanted.spec) && member.index < wanted.allocation.replicas;
             !fits && !surplus.contains(&member.id) && kept.get(&member.index).is_none_or(|instance| instance.id != member.id)
         };
         let hidden: Vec<String> = prior.iter().flat_map(|prior| &prior.members).filter(old).map(|member| member.id.clone()).collect();
@@ -92,10 +90,10 @@ impl<H: Http + Clock> Rest<H> {
 
     /// Whether an instance is, or may still become, what it shall be.
     fn is_sound(&self, instance: &Instance) -> bool {
-        match instance.state {
+        match instance.stage {
             Stage::Running | Stage::Exited => true,
-            Stage::Creating => self.now().saturating_sub(instance.created_at) < self.settings.create_timeout.millis(),
-            Stage::Deleting | Stage::Deleted | Stage::Lost => false,
+            Stage::Creating => self.now().saturating_sub(instance.created_at) < self.pace.create_timeout,
+            Stage::Failed | Stage::Deleting | Stage::Gone => false,
         }
     }
 
@@ -104,7 +102,10 @@ impl<H: Http + Clock> Rest<H> {
         let tags = wanted.tags(index);
         let missing: BTreeMap<&str, &str> =
             tags.iter().filter(|(key, value)| instance.tags.get(key) != Some(value)).map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        if missing.is_empty() { Ok(instance) } else { self.client.tag(&wanted.region, &instance.id, &missing) }
+        if !missing.is_empty() {
+            self.cloud.tag(&wanted.place, &instance.id, &missing)?;
+        }
+        Ok(instance)
     }
 
     /// Remembers an instance. What was known of it stays known.
@@ -120,28 +121,28 @@ impl<H: Http + Clock> Rest<H> {
     }
 
     /// Creates the instance of a replica, or finds the one that was created before.
-    fn create(&self, wanted: &Wanted, index: u32, prior: Option<&State>) -> Result<Member, Error> {
+    fn create(&self, wanted: &Wanted, index: u32, prior: Option<&State>) -> Result<(Member, Instance), Error> {
         let known = prior.filter(|prior| prior.spec == wanted.spec).and_then(|prior| prior.member(index));
-        let first = known.filter(|_| prior.is_some_and(|prior| prior.token == wanted.token)).map_or(1, |member| member.turn);
+        let first = known.filter(|_| prior.is_some_and(|prior| prior.token == wanted.allocation.token)).map_or(1, |member| member.turn);
         let of_turn = |turn: u32| match turn {
-            1 => format!("{}-{index}", wanted.token),
-            turn => format!("{}-{index}-{turn}", wanted.token),
+            1 => format!("{}-{index}", wanted.allocation.token),
+            turn => format!("{}-{index}-{turn}", wanted.allocation.token),
         };
         // The token that made what is known comes first: it may only not be shown yet.
         let again = known.filter(|member| !member.token.is_empty()).map(|member| (member.turn, member.token.clone()));
         let turns = (first..first.saturating_add(TURNS)).map(|turn| (turn, of_turn(turn)));
         let mut last = None;
         for (turn, token) in again.into_iter().chain(turns) {
-            let tags = wanted.tags(index);
-            let new = New { token: &token, size: &wanted.size, tags: &tags, workload: &wanted.workload };
-            match self.client.create(&wanted.region, &new) {
+            let (tags, name) = (wanted.tags(index), wanted.name(index));
+            let (place, allocation, workload) = (wanted.place.as_str(), wanted.allocation, &wanted.workload);
+            match self.cloud.create(&New { place, allocation, index, token: &token, name: &name, tags: &tags, workload }) {
                 Ok(instance) if !self.is_sound(&instance) => {
-                    self.client.delete(&wanted.region, &instance.id)?;
+                    self.cloud.delete(&wanted.place, &instance.id)?;
                 }
                 Ok(instance) => {
                     let instance = self.complete(wanted, index, instance)?;
-                    let (id, created_at) = (instance.id, instance.created_at);
-                    return Ok(Member { index, id, token, turn, created_at, since: self.now() });
+                    let (id, created_at) = (instance.id.clone(), instance.created_at);
+                    return Ok((Member { index, id, token, turn, created_at, since: self.now() }, instance));
                 }
                 Err(error) if matches!(error.code.as_deref(), Some(TOKEN_SPENT | TOKEN_REUSED)) => last = Some(error),
                 Err(error) => return Err(error),
@@ -160,7 +161,7 @@ impl<H: Http + Clock> Rest<H> {
         match self.take_back(wanted, prior, made) {
             Ok(()) => error,
             Err(failure) => {
-                warn!("what was created can't be removed again: {failure}"; allocation = wanted.allocation);
+                warn!("what was created can't be removed again: {failure}"; allocation = wanted.allocation.id);
                 Error::unavailable(format!("{error}; and what was created can't be removed again: {failure}"))
             }
         }
@@ -171,13 +172,8 @@ impl<H: Http + Clock> Rest<H> {
         match prior {
             Some(prior) => ids.retain(|id| !prior.has(id)),
             // An earlier attempt may have made what this one has not come to.
-            None => ids.extend(self.client.tagged(&wanted.region, ALLOCATION, &wanted.allocation)?.into_iter().map(|found| found.id)),
+            None => ids.extend(self.cloud.tagged(&wanted.place, (ALLOCATION, &wanted.allocation.id))?.into_iter().map(|found| found.id)),
         }
-        ids.iter().try_for_each(|id| self.client.delete(&wanted.region, id).map(drop))
+        ids.iter().try_for_each(|id| self.cloud.delete(&wanted.place, id).map(drop))
     }
-}
-
-/// Which replica an instance is.
-pub(crate) fn replica(instance: &Instance) -> Option<u32> {
-    instance.tags.get(REPLICA).and_then(|text| text.parse().ok())
 }

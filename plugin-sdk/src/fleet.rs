@@ -1,0 +1,187 @@
+//! Providers of clouds whose unit is an instance (a machine, a container group), one for each replica: everything about allocations that
+//! does not depend on the cloud. Implement [`Cloud`] with the cloud's own calls, and let a [`Fleet`] do the rest.
+//!
+//! * **Idempotent.** A token of the host means one attempt with one set of parameters; each replica has it with its number behind it, and a
+//!   name made of the allocation, the number and what shall run. A cloud gets both, and uses what it has. When it *says* that what a token
+//!   made is gone ([`TOKEN_SPENT`]), the next turn's token comes.
+//! * **Lists are behind.** They only save work: what is known and not listed counts as gone only when it has been known for a while.
+//! * **All or nothing.** After failures that send the host to another place, what this call has made is removed again.
+//!
+//! `plugins/rest` is its smallest user; `README.md` there tells the whole.
+
+mod apply;
+mod logs;
+mod observe;
+mod remove;
+mod state;
+mod wanted;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+pub use self::{
+    logs::{LogPiece, read_logs},
+    state::{Member, State, Wired},
+    wanted::{ALLOCATION, Described, PROVIDER, REPLICA, SPEC, environment, flat_tag, full_tag, numbered, refuse},
+};
+use crate::{
+    Error,
+    types::{Allocation, ChosenOffer, Destroyed},
+};
+
+/// The code of an error of [`Cloud::create`]: what the token made does not exist any more.
+pub const TOKEN_SPENT: &str = "TokenSpent";
+/// The code of an error of [`Cloud::create`]: the token was used with other parameters.
+pub const TOKEN_REUSED: &str = "TokenReused";
+
+/// An instance as a cloud shows it.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the fields are those of the contract's replica")]
+pub struct Instance {
+    /// By which it is deleted.
+    pub id: String,
+    pub stage: Stage,
+    pub tags: BTreeMap<String, String>,
+    /// Micro-USD per hour, where the cloud says.
+    pub price: Option<u64>,
+    /// Milliseconds since the epoch, by the cloud's clock.
+    pub created_at: u64,
+    pub started_at: Option<u64>,
+    pub ended_at: Option<u64>,
+    pub exit_code: Option<i32>,
+    pub restarts: u32,
+    pub address: Option<String>,
+    /// Where the cloud chooses one.
+    pub port: Option<u16>,
+    /// What a person should know of it.
+    pub message: String,
+}
+
+/// How far a cloud says an instance is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Stage {
+    Creating,
+    Running,
+    /// Its workload has ended, with this instance's `exit_code`.
+    Exited,
+    /// It never came to run, or the cloud has given it up.
+    Failed,
+    Deleting,
+    Gone,
+}
+
+/// What shall be created: one replica.
+pub struct New<'a> {
+    /// Where, as [`Cloud::place`] said.
+    pub place: &'a str,
+    /// The allocation's own; its token is not this replica's.
+    pub allocation: &'a Allocation,
+    /// Which replica.
+    pub index: u32,
+    /// The same for repeated creations of this replica in this attempt.
+    pub token: &'a str,
+    /// Lowercase, begins with a letter, at most 63 characters of `[a-z0-9-]`: the same for the same replica of the same workload.
+    pub name: &'a str,
+    /// In the order of their importance: those that find it again come first.
+    pub tags: &'a [(String, String)],
+    /// As [`Cloud::describe`] made it.
+    pub workload: &'a Value,
+}
+
+/// The calls of a cloud.
+pub trait Cloud {
+    /// Up to so many allocations of a place are listed one by one; for more, everything of ours there is listed.
+    const FEW: usize = 4;
+
+    /// Milliseconds since the epoch.
+    fn now(&self) -> u64;
+
+    /// The place in which the instances of an offer are listed: a region, or a whole account.
+    ///
+    /// # Errors
+    /// `invalid` for an offer that is not of this cloud.
+    fn place(&self, offer: &ChosenOffer) -> Result<String, Error>;
+
+    /// Every place that may be used.
+    ///
+    /// # Errors
+    /// The cloud's.
+    fn places(&self) -> Result<Vec<String>, Error>;
+
+    /// What an instance shall run, in the cloud's words. Equal workloads give equal values: what differs is replaced.
+    ///
+    /// # Errors
+    /// `invalid` for what the cloud can't do, naming the field.
+    fn describe(&self, allocation: &Allocation) -> Result<Described, Error>;
+
+    /// Creates an instance, or answers the one that this token or this name has made.
+    ///
+    /// # Errors
+    /// The cloud's; with the code [`TOKEN_SPENT`] or [`TOKEN_REUSED`] where the next turn's token is to be tried.
+    fn create(&self, new: &New<'_>) -> Result<Instance, Error>;
+
+    /// Waits for what a cloud tells only after it has accepted these: that it can't. Default: it tells at once.
+    ///
+    /// # Errors
+    /// The cloud's.
+    fn confirm(&self, place: &str, made: &[Instance]) -> Result<(), Error> {
+        let _ = (place, made);
+        Ok(())
+    }
+
+    /// Every instance with this tag that the cloud shows by now.
+    ///
+    /// # Errors
+    /// The cloud's.
+    fn tagged(&self, place: &str, tag: (&str, &str)) -> Result<Vec<Instance>, Error>;
+
+    /// Attaches tags that a creation has failed to attach. Default: nothing, for clouds where that can't happen.
+    ///
+    /// # Errors
+    /// The cloud's.
+    fn tag(&self, place: &str, id: &str, tags: &BTreeMap<&str, &str>) -> Result<(), Error> {
+        let _ = (place, id, tags);
+        Ok(())
+    }
+
+    /// Deletes an instance. One that does not exist is gone.
+    ///
+    /// # Errors
+    /// The cloud's.
+    fn delete(&self, place: &str, id: &str) -> Result<Destroyed, Error>;
+}
+
+/// How far a cloud can be behind.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Milliseconds for which what is new may be missing from lists.
+    pub settle: u64,
+    /// Milliseconds after which an instance that is still being created has failed.
+    pub create_timeout: u64,
+}
+
+/// The instances of one plugin instance.
+pub struct Fleet<'a, C> {
+    cloud: &'a C,
+    /// The plugin instance's name: what it owns is tagged with it.
+    instance: &'a str,
+    pace: Pace,
+}
+
+impl<'a, C: Cloud> Fleet<'a, C> {
+    /// On this cloud.
+    pub fn new(cloud: &'a C, instance: &'a str, pace: Pace) -> Self {
+        Self { cloud, instance, pace }
+    }
+
+    fn now(&self) -> u64 {
+        self.cloud.now()
+    }
+}
+
+/// Which replica an instance is.
+fn replica(instance: &Instance) -> Option<u32> {
+    instance.tags.get(REPLICA).and_then(|text| text.parse().ok())
+}

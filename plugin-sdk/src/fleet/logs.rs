@@ -1,0 +1,46 @@
+//! Output of several replicas as one: each has a cursor of its own, and they travel together.
+
+use std::collections::BTreeMap;
+
+use super::{Member, State};
+use crate::{
+    Error,
+    types::{LogChunk, LogLine, LogQuery, Output},
+};
+
+/// What one instance has written.
+pub struct LogPiece {
+    /// With the time of each where it is known, in milliseconds since the epoch.
+    pub lines: Vec<(Option<u64>, String)>,
+    /// Where to go on.
+    pub next: String,
+}
+
+/// Reads what the replicas of an allocation wrote. `read` is given an instance and where to go on, or none for the beginning.
+///
+/// # Errors
+/// Those of `read`; `invalid` for a cursor that is none.
+pub fn read_logs(
+    state: &State,
+    query: &LogQuery,
+    read: impl Fn(&Member, Option<&str>) -> Result<LogPiece, Error>,
+) -> Result<LogChunk, Error> {
+    let mut cursors: BTreeMap<String, String> = match &query.after {
+        Some(text) => {
+            serde_json::from_str(text).map_err(|_| Error::invalid(format!("{text:?} is not a cursor of this provider")).field("after"))?
+        }
+        None => BTreeMap::new(),
+    };
+    let mut lines = Vec::new();
+    for member in state.members.iter().filter(|member| query.replica.is_none_or(|replica| replica == member.index)) {
+        let piece = read(member, cursors.get(&member.id).map(String::as_str))?;
+        let tail = if cursors.contains_key(&member.id) { piece.lines.len() } else { query.tail as usize };
+        let skipped = piece.lines.len().saturating_sub(tail);
+        let line = |(time, text)| LogLine { replica: member.index, output: Output::Combined, time, text };
+        lines.extend(piece.lines.into_iter().skip(skipped).map(line));
+        cursors.insert(member.id.clone(), piece.next);
+    }
+    lines.sort_by_key(|line| line.time);
+    let next = serde_json::to_string(&cursors).map_err(|error| Error::internal(format!("the cursor can't be written: {error}")))?;
+    Ok(LogChunk { lines, next: Some(next) })
+}
