@@ -7,6 +7,7 @@ pub mod author;
 pub mod backup;
 mod canary;
 pub mod config;
+mod conformance;
 mod decisions;
 mod delete;
 mod deployments;
