@@ -15,5 +15,5 @@ mod suite;
 mod tasks;
 
 pub use report::{Checked, Outcome, Report};
-pub use suite::{Error, Options, names, run};
+pub use suite::{Error, Listed, Options, list, run};
 pub use tasks::Tasks;

@@ -73,6 +73,15 @@ pub(crate) fn behind(real: &Capabilities, script: &Arc<Script>) -> Capabilities 
     }
 }
 
+/// Removes, past the plugin, what is left of its instance. Answers how much that was.
+pub(crate) async fn sweep(real: &Capabilities, owner: &InstanceName) -> Result<usize, Failure> {
+    let keys = real.processes.owned(owner).await?;
+    for key in &keys {
+        real.processes.remove(owner, key).await?;
+    }
+    Ok(keys.len())
+}
+
 /// How many replicas of an allocation there really are, past the plugin. None where no capability can tell.
 pub(crate) async fn really(real: &Capabilities, owner: &InstanceName, allocation: &AllocationId) -> Option<usize> {
     let keys = real.processes.owned(owner).await.ok()?;

@@ -23,7 +23,7 @@ macro_rules! check {
 
 /// All of them. What a check needs stands before it.
 pub(crate) fn checks() -> Vec<Check<Subject>> {
-    let mut all = vec![
+    let mut all: Vec<Check<Subject>> = vec![
         check!("describe", "it tells the same of itself twice, and wants the capabilities that it imports", words::describe),
         check!("settings", "settings that its schema does not know are refused", words::settings),
         check!("check", "its place can be reached and used", words::check),

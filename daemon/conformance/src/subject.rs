@@ -94,6 +94,10 @@ impl Subject {
         self.loaded.capabilities.iter().any(|name| name != "clock")
     }
 
+    fn runs_processes(&self) -> bool {
+        self.loaded.capabilities.iter().any(|name| name == "process")
+    }
+
     // === what to make ===
 
     /// A new allocation of the service or the job, on the offer that suits it best. Nothing is made yet.
@@ -274,8 +278,7 @@ impl Subject {
 
     /// How many replicas there really are, where a capability can tell.
     pub(crate) async fn really(&self, allocation: &AllocationId) -> Option<usize> {
-        let tells = self.loaded.capabilities.iter().any(|name| name == "process");
-        if tells { ports::really(&self.real, self.piece.name(), allocation).await } else { None }
+        if self.runs_processes() { ports::really(&self.real, self.piece.name(), allocation).await } else { None }
     }
 
     // === the end ===
@@ -300,6 +303,25 @@ impl Subject {
                 }
             }
             Err(why) => left.push(why),
+        }
+        // The processes of this run are known without the plugin: none of them outlives it.
+        if self.runs_processes() {
+            let name = self.piece.name();
+            let mut waiting = Waiting::new(self.patience);
+            loop {
+                match ports::sweep(&self.real, name).await {
+                    Ok(0) => break,
+                    Ok(_) if waiting.goes_on().await => {}
+                    Ok(some) => {
+                        left.push(format!("{some} processes"));
+                        break;
+                    }
+                    Err(failure) => {
+                        left.push(tell(&failure));
+                        break;
+                    }
+                }
+            }
         }
         left
     }

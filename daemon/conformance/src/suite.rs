@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use tradewind_wasm::{Capabilities, Piece, Plugin, Workbench};
+use tradewind_wasm::{Capabilities, Kind, Piece, Plugin, Workbench};
 
 use crate::{
     check::{self, Told, passed},
@@ -48,11 +49,21 @@ impl Default for Options {
 
 const LOADS: (&str, &str) = ("loads", "the daemon would let it serve: imports, grants, limits, settings");
 
-/// Every check's name and what it asks: a provider's, then a policy's.
-pub fn names() -> [Vec<(&'static str, &'static str)>; 2] {
+/// A check as it is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    pub kind: Kind,
+    pub name: &'static str,
+    pub asks: &'static str,
+}
+
+/// Every check there is: a provider's, then a policy's.
+pub fn list() -> Vec<Listed> {
+    let of = |kind: Kind| move |(name, asks)| Listed { kind, name, asks };
     let provider = provider::checks().into_iter().map(|c| (c.name, c.asks));
     let policy = policy::checks().into_iter().map(|c| (c.name, c.asks));
-    [std::iter::once(LOADS).chain(provider).collect(), std::iter::once(LOADS).chain(policy).collect()]
+    let provider = std::iter::once(LOADS).chain(provider).map(of(Kind::Provider));
+    provider.chain(std::iter::once(LOADS).chain(policy).map(of(Kind::Policy))).collect()
 }
 
 /// Makes the checks, and removes what they have made, also when `stop` ends them early. `told` hears of each as soon as it is known.
@@ -67,7 +78,8 @@ pub async fn run(
     stop: &CancellationToken,
     told: Told<'_>,
 ) -> Result<Report, Error> {
-    let known = |name: &String| names().iter().flatten().any(|(known, _)| known == name);
+    let all = list();
+    let known = |name: &String| all.iter().any(|listed| listed.name == name);
     if let Some(unknown) = options.only.iter().find(|name| !known(name)) {
         return Err(Error::UnknownCheck(unknown.clone()));
     }

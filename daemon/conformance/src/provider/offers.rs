@@ -87,13 +87,14 @@ mod tests {
     fn what_can_not_be_right_is_named() {
         let good = Offer::new("a", MilliCpu(1000), Bytes(1 << 30), MicroUsd(1));
         assert_eq!(fault(&good), None);
-        for (change, part) in [
-            ((|o| o.cpu = MilliCpu(0)) as fn(&mut Offer), "of processor"),
+        let cases: [(fn(&mut Offer), &str); 5] = [
+            (|o| o.cpu = MilliCpu(0), "of processor"),
             (|o| o.free_cpu = 1, "not shared"),
             (|o| o.accelerator_count = 1, "no kind"),
             (|o| o.availability = 1.5, "availability of 1.5"),
             (|o| o.time_to_ready = -1.0, "time-to-ready of -1"),
-        ] {
+        ];
+        for (change, part) in cases {
             let mut bad = good.clone();
             change(&mut bad);
             assert!(fault(&bad).is_some_and(|f| f.contains(part)), "{part}");

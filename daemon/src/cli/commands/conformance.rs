@@ -9,7 +9,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 use tradewind_cloud::{SystemClock, process};
-use tradewind_conformance::{Options, Report, Tasks, names, run as check};
+use tradewind_conformance::{Options, Report, Tasks, list, run as check};
 use tradewind_core::{
     manifest::{self, Format},
     names::InstanceName,
@@ -33,8 +33,8 @@ use crate::{
 pub fn run(globals: &Globals, args: PluginTest) -> Result<bool, Error> {
     let output = Output::new(globals.output);
     let Some(component) = args.component.as_deref().filter(|_| !args.list) else {
-        let kinds = names();
-        output.show(&kinds, |out| render::conformance::list(out, &kinds))?;
+        let all = list();
+        output.show(&all, |out| render::conformance::list(out, &all))?;
         return Ok(true);
     };
     let piece = piece(component, args.instance.as_deref(), args.settings.as_deref())?;

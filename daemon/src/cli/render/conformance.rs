@@ -1,6 +1,6 @@
 //! What the conformance suite found.
 
-use tradewind_conformance::{Checked, Outcome, Report};
+use tradewind_conformance::{Checked, Listed, Outcome, Report};
 
 use crate::cli::output::{Mood, Mood::Plain, Output};
 
@@ -16,13 +16,9 @@ pub fn report(out: &Output, report: &Report) -> String {
     parts.join("\n")
 }
 
-pub fn list(out: &Output, kinds: &[Vec<(&'static str, &'static str)>; 2]) -> String {
-    let [provider, policy] = kinds;
-    let rows = provider.iter().map(|c| ("provider", c)).chain(policy.iter().map(|c| ("policy", c)));
-    out.table(
-        ["KIND", "CHECK", "ASKED"],
-        rows.map(|(kind, (name, asks))| [out.cell(kind, Plain), out.cell(name, Plain), out.cell(asks, Plain)]),
-    )
+pub fn list(out: &Output, all: &[Listed]) -> String {
+    let rows = all.iter().map(|listed| [out.cell(listed.kind, Plain), out.cell(listed.name, Plain), out.cell(listed.asks, Plain)]);
+    out.table(["KIND", "CHECK", "ASKED"], rows)
 }
 
 fn row(out: &Output, checked: &Checked) -> [comfy_table::Cell; 5] {
