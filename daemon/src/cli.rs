@@ -1,4 +1,4 @@
-//! The command line: what can be typed, and which command answers. Except for `serve`, `config`, `simulate` and the authoring commands, everything
+//! The command line: what can be typed, and which command answers. Except for `serve`, `config`, `credential`, `simulate` and the authoring commands, everything
 //! is a client of the HTTP API and of nothing else.
 
 mod args;
@@ -54,6 +54,7 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Audit(Audit::Verify { file: Some(file), expect }) => {
             return commands::audit::verify_file(&Output::new(globals.output), &file, expect).map(ExitCode::from);
         }
+        Command::Credential(args) => return commands::credentials::run(&globals, args).map(|()| ExitCode::SUCCESS),
         Command::Token(args::Token::ResetAdmin) => return commands::tokens::reset(&globals).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => return commands::completions(shell).map(|()| ExitCode::SUCCESS),
         Command::Simulate(args) => return commands::simulate::run(&globals, args).map(|()| ExitCode::SUCCESS),

@@ -33,8 +33,11 @@ pub struct Config {
     /// Secrets, one file each. Default: `secrets` in the data folder.
     pub secrets: PathBuf,
     /// Where credentials come from, by the names that instance files use: `{ env = "VARIABLE" }`, `{ file = "/absolute/path" }` or
-    /// `{ command = ["program", "argument"] }`. Values are read when they are used, so a rotated one needs no restart.
+    /// `{ command = ["program", "argument"] }`, or `{ sealed = "NAME" }` for what `tradewind credential seal` has stored. Values are read when they are used, so a rotated one needs no restart.
     pub credentials: BTreeMap<String, CredentialSource>,
+    /// The file with the key that stored credentials are sealed with; made when it is needed first. Default: `credentials.key` in the data
+    /// folder. Elsewhere, copies of that folder keep what is sealed to themselves.
+    pub seal_key: PathBuf,
     /// The policy instance that decides for deployments that name none.
     pub policy: InstanceName,
     pub controller: Controller,
@@ -226,6 +229,7 @@ impl Config {
             listen: DEFAULT_LISTEN,
             plugins: data.join("plugins"),
             secrets: data.join("secrets"),
+            seal_key: data.join("credentials.key"),
             data,
             credentials: BTreeMap::new(),
             policy,
@@ -288,7 +292,8 @@ impl Config {
                 "addresses other than loopback (127.0.0.1 or [::1]) need TLS: set tls.certificate and tls.key, or tls.self-signed = true";
             return refuse("listen", self.listen.to_string(), rule);
         }
-        for (setting, path) in [("data", &self.data), ("plugins", &self.plugins), ("secrets", &self.secrets)] {
+        for (setting, path) in [("data", &self.data), ("plugins", &self.plugins), ("secrets", &self.secrets), ("seal-key", &self.seal_key)]
+        {
             if path.as_os_str().is_empty() {
                 return refuse(setting, String::new(), "name a folder");
             }

@@ -19,7 +19,7 @@ use tradewind_aws::Accounts;
 use tradewind_cloud::{SystemClock, process};
 use tradewind_containers::Engines;
 use tradewind_core::{capability::Clock, names::Digest, store::Store};
-use tradewind_credentials::Credentials;
+use tradewind_credentials::{Credentials, Vault};
 use tradewind_kubernetes::Clusters;
 use tradewind_store::Database;
 
@@ -206,7 +206,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
 /// The outer side of every capability.
 pub fn lend(config: &Config, processes: &process::Supervisor, clock: Arc<dyn Clock>) -> Result<tradewind_wasm::Capabilities, Error> {
     let user_agent = concat!("tradewind/", env!("CARGO_PKG_VERSION")).to_owned();
-    let credentials = Credentials::new(config.credentials.clone());
+    let credentials = credentials(config);
     let outbound = tradewind_cloud::http::Client::new(&tradewind_cloud::http::Options { user_agent }, credentials.clone())?;
     let secrets = config.secrets.clone();
     Ok(tradewind_wasm::Capabilities {
@@ -217,6 +217,16 @@ pub fn lend(config: &Config, processes: &process::Supervisor, clock: Arc<dyn Clo
         aws: Arc::new(Accounts::new(tradewind_aws::Options { credentials, secrets })),
         clock,
     })
+}
+
+/// Where the daemon's credentials come from.
+pub fn credentials(config: &Config) -> Credentials {
+    Credentials::with_vault(config.credentials.clone(), vault(config))
+}
+
+/// The credentials that are stored on this machine.
+pub fn vault(config: &Config) -> Vault {
+    Vault::new(config.data.join("credentials"), config.seal_key.clone())
 }
 
 /// What a backup is made of, and goes back to.

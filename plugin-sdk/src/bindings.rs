@@ -14,6 +14,7 @@ pub mod provider {
             }
         ",
         world: "tradewind:sdk/provider",
+        generate_all,
         pub_export_macro: true,
         export_macro_name: "export_provider",
         default_bindings_module: "tradewind_plugin_sdk::bindings::provider",

@@ -138,8 +138,23 @@ pub enum CredentialSource {
     File(String),
     /// The first line that a program prints, asked for again after five minutes. The program and its arguments; no shell.
     Command(Vec<String>),
+    /// A value that `tradewind credential seal` has stored in the data folder, by its name.
+    Sealed(String),
     /// A credential of the daemon's own settings (`[credentials]`), by its name there.
     Credential(String),
+}
+
+impl std::fmt::Display for CredentialSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Env(variable) => write!(f, "environment variable {variable}"),
+            Self::File(path) => write!(f, "file {path}"),
+            // Its arguments may be nobody's business.
+            Self::Command(words) => write!(f, "program {}", words.first().map_or("", String::as_str)),
+            Self::Sealed(name) => write!(f, "sealed {name}"),
+            Self::Credential(name) => write!(f, "credential {name}"),
+        }
+    }
 }
 
 /// How a credential enters a request.

@@ -185,6 +185,9 @@ pub enum Command {
     /// Namespaces: budgets, quotas, and what has been spent
     #[command(subcommand)]
     Namespace(NamespaceCommand),
+    /// Credentials of the daemon: where they come from, and those that are stored sealed
+    #[command(subcommand)]
+    Credential(Credential),
     /// Tokens: who may do what
     #[command(subcommand)]
     Token(Token),
@@ -464,6 +467,20 @@ pub enum Replacement {
 pub enum Decision {
     /// Show a decision: what was chosen, what was not, and why
     Show { id: String },
+}
+
+/// Stored and configured credentials of this machine's daemon; their values are never shown.
+#[derive(Debug, Subcommand)]
+pub enum Credential {
+    /// List the credentials of the settings and the stored ones, and whether each can be read now
+    List,
+    /// Store a credential, sealed: its value is read from standard input. A running daemon uses it at once
+    Seal {
+        /// The name for `{ sealed = "NAME" }` in the settings or an instance file
+        name: String,
+    },
+    /// Forget a stored credential
+    Remove { name: String },
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,6 +8,7 @@ pub mod backup;
 mod canary;
 pub mod config;
 mod conformance;
+pub mod credentials;
 mod decisions;
 mod delete;
 mod deployments;
@@ -83,7 +84,12 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
             context.output.text(&serde_json::to_string_pretty(&schema).map_err(|e| Error::Encode { form: "JSON", source: e.into() })?)?;
         }
         // `cli::run` has answered these: they need no daemon.
-        Command::Serve(_) | Command::Config(_) | Command::Completions { .. } | Command::Restore { .. } | Command::Simulate(_) => {}
+        Command::Serve(_)
+        | Command::Config(_)
+        | Command::Credential(_)
+        | Command::Completions { .. }
+        | Command::Restore { .. }
+        | Command::Simulate(_) => {}
     }
     Ok(0)
 }

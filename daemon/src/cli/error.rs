@@ -34,6 +34,8 @@ pub enum Error {
     #[error(transparent)]
     Serve(Box<crate::serve::Error>),
     #[error(transparent)]
+    Vault(#[from] tradewind_credentials::VaultError),
+    #[error(transparent)]
     Backup(Box<crate::backup::Error>),
     #[error("\"{}\" can't be written", path.display())]
     Write { path: PathBuf, source: io::Error },
@@ -76,6 +78,7 @@ impl Error {
             Self::Client(client::Error::Refused(problem)) | Self::File { problem, .. } => problem_code(problem),
             Self::TimedOut { .. } => 7,
             Self::Deleted { .. } => 5,
+            Self::Vault(tradewind_credentials::VaultError::Missing { .. }) => 3,
             _ => 1,
         }
     }

@@ -128,7 +128,12 @@ impl Effective {
         })?;
         config.check()?;
         // Nothing may depend on the folder that a later part of the daemon happens to be in.
-        for (setting, folder) in [("data", &mut config.data), ("plugins", &mut config.plugins), ("secrets", &mut config.secrets)] {
+        for (setting, folder) in [
+            ("data", &mut config.data),
+            ("plugins", &mut config.plugins),
+            ("secrets", &mut config.secrets),
+            ("seal-key", &mut config.seal_key),
+        ] {
             *folder = std::path::absolute(&*folder).map_err(|e| unusable(sources.get(setting).unwrap_or(&Source::Default), setting, &e))?;
         }
         for (setting, file) in [("tls.certificate", &mut config.tls.certificate), ("tls.key", &mut config.tls.key)] {

@@ -7,6 +7,7 @@ pub mod secrets;
 
 mod command;
 mod secret;
+mod vault;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,6 +19,7 @@ use std::{
 use tradewind_core::{failure::Failure, grant::CredentialSource};
 
 pub use secret::Secret;
+pub use vault::{Error as VaultError, Vault};
 
 /// The longest value taken from a file or a program, in bytes.
 pub const LONGEST: u64 = 64 << 10;
@@ -31,6 +33,7 @@ pub struct Credentials(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     named: BTreeMap<String, CredentialSource>,
+    vault: Option<Vault>,
     /// What programs printed, and when.
     printed: Mutex<HashMap<Vec<String>, (Instant, Secret)>>,
 }
@@ -38,7 +41,12 @@ struct Inner {
 impl Credentials {
     /// With these, named as in the daemon's settings.
     pub fn new(named: BTreeMap<String, CredentialSource>) -> Self {
-        Self(Arc::new(Inner { named, printed: Mutex::default() }))
+        Self(Arc::new(Inner { named, ..Inner::default() }))
+    }
+
+    /// With these, and those that are sealed.
+    pub fn with_vault(named: BTreeMap<String, CredentialSource>, vault: Vault) -> Self {
+        Self(Arc::new(Inner { named, vault: Some(vault), ..Inner::default() }))
     }
 
     /// The value of one line: a token, a key, `user:password`. `name` is what messages call it.
@@ -74,6 +82,7 @@ impl Credentials {
             }
             CredentialSource::File(path) => read(Path::new(path)).await.map_err(|reason| failed(name, &format!("its file {reason}"))),
             CredentialSource::Command(words) => self.printed(name, words).await,
+            CredentialSource::Sealed(sealed) => self.open(name, sealed.clone()).await,
             // The settings are checked for this when they are read.
             CredentialSource::Credential(_) => Err(failed(name, "it names another credential")),
         }
@@ -82,6 +91,16 @@ impl Credentials {
     /// Forgets what programs printed: the next use asks them again. For those whose credential was refused.
     pub fn forget(&self) {
         self.0.printed.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    async fn open(&self, name: &str, sealed: String) -> Result<Secret, Failure> {
+        let Some(vault) = self.0.vault.clone() else { return Err(failed(name, "nothing is sealed here")) };
+        let opened = tokio::task::spawn_blocking(move || vault.open(&sealed)).await;
+        match opened {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(failed(name, &error.to_string()).remedy("store it with `tradewind credential seal NAME`")),
+            Err(_) => Err(failed(name, "opening it broke off")),
+        }
     }
 
     async fn printed(&self, name: &str, words: &[String]) -> Result<Secret, Failure> {
