@@ -5,11 +5,16 @@
 mod plants;
 mod search;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tradewind_tests::{Daemon, PATIENCE, hostile};
+use tradewind_tests::{Daemon, PATIENCE, binary, hostile};
 
 use self::{
     plants::{PLANTS, Planted, Site},
@@ -37,8 +42,23 @@ fn planted(site: &Site) -> Result<(Daemon, Vec<Planted>)> {
         daemon.environment.extend(one.environment.iter().cloned());
     }
     daemon.file("config.toml", &config)?;
+    for (name, value) in all.iter().flat_map(|one| &one.sealed) {
+        seal(&daemon, name, value)?;
+    }
     daemon.launch()?;
     Ok((daemon, all))
+}
+
+/// Stores a credential as an operator does.
+fn seal(daemon: &Daemon, name: &str, value: &str) -> Result<()> {
+    let mut command = Command::new(binary());
+    command.arg("--data").arg(daemon.data()).args(["credential", "seal", name]);
+    command.env("TRADEWIND_CONFIG", daemon.folder.path().join("config.toml")).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn()?;
+    child.stdin.take().context("no input")?.write_all(value.as_bytes())?;
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "\"{name}\" is not sealed");
+    Ok(())
 }
 
 /// Every text that a `GET` of the API answers, by its path. Parameters take every value that the lists show.
@@ -94,6 +114,7 @@ fn prints(daemon: &Daemon) -> Result<BTreeMap<String, String>> {
         "plugin list",
         "config",
         "token list",
+        "credential list",
         "assess --cpu 10m --memory 16Mi --replicas 1 --hours 1",
     ]
     .map(|line| line.split(' ').map(str::to_owned).collect())
@@ -195,7 +216,7 @@ async fn canaries_are_found_only_where_they_belong() -> Result<()> {
         }
     }
     ensure!(seen > 3, "the search of files sees nothing of what is there");
-    for part in ["data/state.db", "log", "kept.backup", "data/plugin-history/", "data/cache/"] {
+    for part in ["data/state.db", "data/credentials/", "log", "kept.backup", "data/plugin-history/", "data/cache/"] {
         ensure!(files.iter().any(|(path, content)| path.starts_with(part) && !content.is_empty()), "{part} was not searched");
     }
     let log = daemon.log();

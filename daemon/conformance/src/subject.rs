@@ -84,7 +84,7 @@ impl Subject {
         patience: Duration,
     ) -> Self {
         let tasks = tasks.unwrap_or_else(|| Tasks::usual(provider.features()));
-        let installation = InstallationId::new(ulid::Ulid::new());
+        let installation = InstallationId::new(ulid::Ulid::r#gen());
         let made = BTreeMap::new();
         Self { bench, piece, loaded, provider, script, real, lent, tasks, previous, patience, main: None, installation, made }
     }
@@ -110,7 +110,7 @@ impl Subject {
         let offer = self.offer(&task).await?;
         let name = |text: &str| text.parse().map_err(|_| format!("\"{text}\" is no name"));
         let (namespace, deployment): (Namespace, DeploymentName) = (name("conformance")?, "conformance".parse().map_err(|_| "no name")?);
-        let id = AllocationId::new(&self.installation, ulid::Ulid::new());
+        let id = AllocationId::new(&self.installation, ulid::Ulid::r#gen());
         let tag = |key: &str, value: &str| (format!("tradewind.dev/{key}"), value.to_owned());
         let tags = [
             tag("allocation", id.as_str()),

@@ -23,6 +23,8 @@ pub(super) struct Planted {
     pub(super) instances: Vec<(String, String)>,
     /// Lines of the daemon's `[credentials]`.
     pub(super) credentials: Vec<String>,
+    /// What `tradewind credential seal` is given, by its names.
+    pub(super) sealed: Vec<(String, String)>,
     /// Variables of the daemon.
     pub(super) environment: Vec<(String, String)>,
     /// Files of the daemon's secrets folder.
@@ -35,8 +37,17 @@ pub(super) struct Planted {
 }
 
 /// Every way.
-pub(super) const PLANTS: [fn(&Site) -> Result<Planted>; 8] =
-    [bearer_file, basic_env, header_command, bearer_named, error_of_the_plugin, crash_of_the_plugin, workload_variable, workload_file];
+pub(super) const PLANTS: [fn(&Site) -> Result<Planted>; 9] = [
+    bearer_file,
+    basic_env,
+    header_command,
+    bearer_named,
+    bearer_sealed,
+    error_of_the_plugin,
+    crash_of_the_plugin,
+    workload_variable,
+    workload_file,
+];
 
 /// What the canaries are tried on: a server that writes down what it receives, and a folder for files that hold credentials.
 pub(super) struct Site {
@@ -128,6 +139,7 @@ impl Planted {
             canary,
             instances: vec![instance],
             credentials: Vec::new(),
+            sealed: Vec::new(),
             environment: Vec::new(),
             secrets: Vec::new(),
             manifests: Vec::new(),
@@ -186,6 +198,14 @@ fn bearer_named(site: &Site) -> Result<Planted> {
     let instance = site.prying("bearer-named", &canary, "{ credential = \"canary\" }", "\"bearer\"", "answer");
     let arrived = site.received("bearer-named", "authorization", format!("Bearer {}", canary.value));
     Ok(Planted { credentials: vec![line], ..Planted::of(canary, instance, arrived) })
+}
+
+/// A credential that is stored sealed in the data folder.
+fn bearer_sealed(site: &Site) -> Result<Planted> {
+    let canary = Canary::new("bearer-sealed");
+    let instance = site.prying("bearer-sealed", &canary, "{ sealed = \"kept\" }", "\"bearer\"", "answer");
+    let arrived = site.received("bearer-sealed", "authorization", format!("Bearer {}", canary.value));
+    Ok(Planted { sealed: vec![("kept".to_owned(), canary.value.clone())], ..Planted::of(canary, instance, arrived) })
 }
 
 /// The plugin fails after it has used it, and tells all it knows.

@@ -77,7 +77,12 @@ fn want(random: &mut Random, n: u32, offers: &[PlacedOffer]) -> Option<Want> {
     };
     let duration = Millis::from_secs(3_600 * u64::from(1 + random.below(3)));
     let replicas = 1 + random.below(4);
-    let current = offers.iter().filter(|_| random.one_in(6)).map(|p| (p.provider.clone(), p.offer.id.to_string(), 1 + random.below(2)));
+    let mut current = Vec::new();
+    for placed in offers {
+        if random.one_in(6) {
+            current.push((placed.provider.clone(), placed.offer.id.to_string(), 1 + random.below(2)));
+        }
+    }
     Some(Want {
         namespace: "conformance".parse().ok()?,
         deployment: format!("d{}", n / 2).parse().ok()?,
@@ -86,7 +91,7 @@ fn want(random: &mut Random, n: u32, offers: &[PlacedOffer]) -> Option<Want> {
         replicas,
         priority: i32::try_from(random.below(3)).unwrap_or(0),
         labels: Labels::new(),
-        current: current.collect(),
+        current,
         max_hourly: if random.one_in(4) { MicroUsd(u64::from(random.below(300)) * 1_000) } else { MicroUsd::MAX },
         hedged: false,
         bounds: Default::default(),

@@ -117,7 +117,7 @@ async fn suite(config: &Config, piece: &Piece, options: Options) -> Result<Repor
 
 /// A folder of this run's own, for its processes.
 fn private_folder() -> Result<PathBuf, Error> {
-    let folder = std::env::temp_dir().join(format!("tradewind-test-{}", ulid::Ulid::new().to_string().to_lowercase()));
+    let folder = std::env::temp_dir().join(format!("tradewind-test-{}", ulid::Ulid::r#gen().to_string().to_lowercase()));
     let made = fs::DirBuilder::new().mode(0o700).create(&folder);
     made.map_err(|source| Error::Write { path: folder.clone(), source })?;
     Ok(folder)
