@@ -60,6 +60,7 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Simulate(args) => return commands::simulate::run(&globals, args).map(|()| ExitCode::SUCCESS),
         Command::Plugin(args) => match commands::author::run(&globals, args)? {
             commands::author::Next::Done => return Ok(ExitCode::SUCCESS),
+            commands::author::Next::Failed => return Ok(ExitCode::FAILURE),
             commands::author::Next::Ask(args) => Command::Plugin(args),
         },
         other => other,

@@ -2,7 +2,7 @@
 
 mod logging;
 mod plugin_events;
-mod signals;
+pub mod signals;
 mod storage;
 
 use std::{
@@ -184,19 +184,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     let folder = config.data.join("processes");
     let processes = process::Supervisor::start(process::Options { folder, secrets: Some(config.secrets.clone()) }).await?;
     let identities = identity::start(identity_options(config), Arc::new(store.clone()), clock.clone()).await?;
-    let user_agent = concat!("tradewind/", env!("CARGO_PKG_VERSION")).to_owned();
-    let credentials = credentials(config);
-    let secrets = config.secrets.clone();
-    let outbound = tradewind_cloud::http::Options { user_agent, secrets: secrets.clone() };
-    let outbound = tradewind_cloud::http::Client::new(&outbound, credentials.clone())?;
-    let capabilities = tradewind_wasm::Capabilities {
-        processes: Arc::new(processes.clone()),
-        http: Arc::new(outbound),
-        containers: Arc::new(Engines::new(tradewind_containers::Options { credentials: credentials.clone(), secrets: secrets.clone() })),
-        kubernetes: Arc::new(Clusters::new(tradewind_kubernetes::Options { credentials: credentials.clone(), secrets: secrets.clone() })),
-        aws: Arc::new(Accounts::new(tradewind_aws::Options { credentials, secrets })),
-        clock: clock.clone(),
-    };
+    let capabilities = lend(config, &processes, clock.clone())?;
     let plugins = tradewind_wasm::Host::start(plugin_options(config), capabilities).await?;
     let surroundings = controller::Surroundings {
         store: Arc::new(store.clone()) as Arc<dyn Store>,
@@ -213,6 +201,23 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     tidying.spawn(identities.clone().tidy(stop.clone()));
     tidying.close();
     Ok(Parts { store, processes, plugins, controller, backup, identities, tidying, stop })
+}
+
+/// The outer side of every capability.
+pub fn lend(config: &Config, processes: &process::Supervisor, clock: Arc<dyn Clock>) -> Result<tradewind_wasm::Capabilities, Error> {
+    let user_agent = concat!("tradewind/", env!("CARGO_PKG_VERSION")).to_owned();
+    let credentials = credentials(config);
+    let secrets = config.secrets.clone();
+    let outbound = tradewind_cloud::http::Options { user_agent, secrets: secrets.clone() };
+    let outbound = tradewind_cloud::http::Client::new(&outbound, credentials.clone())?;
+    Ok(tradewind_wasm::Capabilities {
+        processes: Arc::new(processes.clone()),
+        http: Arc::new(outbound),
+        containers: Arc::new(Engines::new(tradewind_containers::Options { credentials: credentials.clone(), secrets: secrets.clone() })),
+        kubernetes: Arc::new(Clusters::new(tradewind_kubernetes::Options { credentials: credentials.clone(), secrets: secrets.clone() })),
+        aws: Arc::new(Accounts::new(tradewind_aws::Options { credentials, secrets })),
+        clock,
+    })
 }
 
 /// Where the daemon's credentials come from.

@@ -1,9 +1,9 @@
 //! What the host lends to a provider. Each capability is a trait, so that logic written against it runs under `cargo test`;
 //! [`Host`] is the real thing. A capability that is not called is not imported, and what is not imported needs no grant.
 
+pub mod aws;
 mod containers;
 mod kubernetes;
-pub mod aws;
 
 use crate::{
     Error,
@@ -13,8 +13,8 @@ use crate::{
 
 pub use containers::{ContainerKey, ContainerSpec, ContainerStatus, Containers, EngineInfo, Pull};
 pub use kubernetes::{
-    ClusterInfo, Deletion, Device, Kubernetes, LogLine as PodLogLine, ListQuery as KubernetesListQuery, LogPage as PodLogPage, LogQuery as PodLogQuery, Node,
-    OwnedObject, Page as KubernetesPage, Propagation, Reference, SecretItem, ServedKind,
+    ClusterInfo, Deletion, Device, Kubernetes, ListQuery as KubernetesListQuery, LogLine as PodLogLine, LogPage as PodLogPage,
+    LogQuery as PodLogQuery, Node, OwnedObject, Page as KubernetesPage, Propagation, Reference, SecretItem, ServedKind,
 };
 pub use wire::{
     http::{Request as HttpRequest, Response as HttpResponse},

@@ -6,14 +6,14 @@
 
 pub mod aws;
 mod batch;
-mod containers;
 mod cluster;
+mod containers;
 mod doubles;
 mod web;
 
 pub use batch::{Batch, OfferSpec, Placement, TaskSpec};
-pub use containers::Containers;
 pub use cluster::Cluster;
+pub use containers::Containers;
 pub use doubles::{Clock, Processes};
 pub use web::Web;
 

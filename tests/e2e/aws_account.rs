@@ -156,11 +156,11 @@ async fn what_belongs_to_somebody_else_can_not_be_touched() -> Result<()> {
     assert_eq!(refused(world.accounts.delete_load_balancer(&other, EAST, &balancer.id).await), foreign);
     assert!(world.accounts.load_balancers(&other, EAST, &[]).await?.is_empty());
     // Its name is as one of ours, its tags are not.
-    world.cloud.api(EAST, "elasticloadbalancing", &[
-        ("Action", "RemoveTags"),
-        ("ResourceArns.member.1", balancer.id.as_str()),
-        ("TagKeys.member.1", "tradewind.dev/instance"),
-    ])?;
+    world.cloud.api(
+        EAST,
+        "elasticloadbalancing",
+        &[("Action", "RemoveTags"), ("ResourceArns.member.1", balancer.id.as_str()), ("TagKeys.member.1", "tradewind.dev/instance")],
+    )?;
     assert_eq!(refused(world.accounts.delete_load_balancer(&aws, EAST, &balancer.id).await), foreign);
     world.accounts.register(&aws, EAST, &group.id, &target(&mine.id)).await?;
     assert_eq!(world.accounts.health(&aws, EAST, &[group.id.clone()]).await?[0].instance, mine.id);
@@ -249,14 +249,17 @@ async fn failures_keep_awss_code_and_come_within_the_time_of_the_grant() -> Resu
         world.cloud.heal();
     }
     let told: Vec<(&str, &str)> = outcomes.iter().map(|(kind, code, _)| (*kind, code.as_str())).collect();
-    assert_eq!(told, [
-        ("out-of-capacity", "InsufficientInstanceCapacity"),
-        ("quota", "VcpuLimitExceeded"),
-        ("denied", "UnauthorizedOperation"),
-        ("invalid", "InvalidParameterValue"),
-        ("unavailable", "InternalError"),
-        ("unavailable", "timeout"),
-    ]);
+    assert_eq!(
+        told,
+        [
+            ("out-of-capacity", "InsufficientInstanceCapacity"),
+            ("quota", "VcpuLimitExceeded"),
+            ("denied", "UnauthorizedOperation"),
+            ("invalid", "InvalidParameterValue"),
+            ("unavailable", "InternalError"),
+            ("unavailable", "timeout"),
+        ]
+    );
     assert_eq!((outcomes[0].2, outcomes[4].2), (1, 3), "what is settled is not asked again, what may pass is");
     Ok(())
 }

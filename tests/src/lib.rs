@@ -2,9 +2,9 @@
 //! It starts the real binary; it knows nothing of the daemon's inside.
 #![allow(clippy::indexing_slicing, reason = "JSON values answer null for what they lack, and this is test support")]
 
-pub mod cluster;
 pub mod aws;
 pub mod clouds;
+pub mod cluster;
 pub mod fixture;
 pub mod podman;
 
@@ -27,6 +27,8 @@ pub struct Daemon {
     pub folder: TempDir,
     pub address: String,
     pub http: reqwest::Client,
+    /// Variables that it is started with, beside those of the test.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A client that sends this token with every request.
@@ -97,7 +99,7 @@ impl Daemon {
         }
         // Both crates that bring TLS are served by one provider; whoever comes first installs it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut daemon = Self { child: None, folder, address: String::new(), http: client(None)? };
+        let mut daemon = Self { child: None, folder, address: String::new(), http: client(None)?, environment: Vec::new() };
         daemon.launch()?;
         Ok(daemon)
     }
@@ -132,7 +134,7 @@ impl Daemon {
         let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log"))?;
         let mut command = Command::new(binary());
         command.arg("--data").arg(self.data()).arg("serve").args(["--listen", "127.0.0.1:0"]).arg("--plugins").arg(self.plugins());
-        command.env("TRADEWIND_CONFIG", self.folder.path().join("config.toml"));
+        command.env("TRADEWIND_CONFIG", self.folder.path().join("config.toml")).envs(self.environment.iter().cloned());
         std::fs::File::options().create(true).append(true).open(self.folder.path().join("config.toml"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         command.spawn().with_context(|| format!("{}: run `make build`", binary().display()))

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod canary;
+mod conformance;
 mod policy;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use tradewind_core::{
 };
 
 pub use canary::{Canary, CanaryStart};
+pub use conformance::PluginTest;
 pub use policy::{Policy, Shadow, ShadowName, ShadowStart};
 
 const EXIT_CODES: &str = "\
@@ -610,6 +612,8 @@ pub enum Plugin {
         #[arg(long, default_value = ".", value_name = "DIR")]
         out: PathBuf,
     },
+    /// Check that a component keeps to what the daemon asks of plugins. No daemon is needed; a provider does real things, and removes them
+    Test(PluginTest),
     /// Write a new plugin that works
     New {
         name: String,

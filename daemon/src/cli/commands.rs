@@ -7,6 +7,7 @@ pub mod author;
 pub mod backup;
 mod canary;
 pub mod config;
+mod conformance;
 pub mod credentials;
 mod decisions;
 mod delete;

@@ -46,6 +46,8 @@ pub enum Error {
     /// A file that a simulation works with.
     #[error("\"{}\" can't be used", path.display())]
     Input { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error(transparent)]
+    Conformance(#[from] tradewind_conformance::Error),
     #[error("the simulation stopped")]
     Simulation(#[from] tradewind_core::simulate::Error),
     #[error("{what} \"{value}\" can't be used: {rule}")]
@@ -70,7 +72,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Print(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,
-            Self::Argument { .. } | Self::Token { .. } => 2,
+            Self::Argument { .. } | Self::Token { .. } | Self::Conformance(_) => 2,
             Self::Client(client::Error::Server { .. } | client::Error::Clear { .. }) => 2,
             Self::Client(client::Error::Unreachable { .. }) => 6,
             Self::Client(client::Error::Refused(problem)) | Self::File { problem, .. } => problem_code(problem),

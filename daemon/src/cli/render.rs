@@ -3,6 +3,7 @@
 pub mod assess;
 pub mod audit;
 pub mod canary;
+pub mod conformance;
 pub mod decision;
 pub mod deployment;
 pub mod explain;

@@ -1,24 +1,29 @@
-//! A policy by itself, without a plugin folder or a daemon: under the same audit, limits and sandbox as one that serves.
+//! Plugins by themselves, without a plugin folder or a daemon: through the same gates, limits and sandbox as those that serve.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use serde_json::Value;
 use tradewind_core::{
+    grant::Grants,
     names::{Digest, InstanceName},
-    plugin::Policy,
-    units::Bytes,
+    plugin::{Policy, Provider},
+    units::{Bytes, Millis},
 };
 
 use crate::{
+    about::About,
+    audit,
     engine::{self, Engine},
     instance_file::InstanceFile,
     lent::Capabilities,
+    limits::Limits,
     load::{self, Candidate, Loader},
     v0_1::Callable,
     version::Census,
 };
 
 #[derive(Debug, thiserror::Error)]
-pub enum PolicyError {
+pub enum AloneError {
     #[error("{0}")]
     InstanceFile(String),
     #[error(transparent)]
@@ -27,6 +32,125 @@ pub enum PolicyError {
     Load(#[from] load::Error),
     #[error("it is a provider, not a policy")]
     NotAPolicy,
+}
+
+/// A component and how it is used: what an instance of the plugin folder is made of.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    name: InstanceName,
+    component: Arc<[u8]>,
+    file: InstanceFile,
+    settings_digest: Digest,
+}
+
+/// A plugin that has passed every gate.
+pub struct Loaded {
+    pub about: About,
+    /// Of the component's bytes.
+    pub digest: Digest,
+    /// The capabilities that it imports, by the names of their grants; `clock`, which needs none, is one of them.
+    pub capabilities: Vec<String>,
+    pub plugin: Plugin,
+}
+
+#[derive(Clone)]
+pub enum Plugin {
+    Provider(Arc<dyn Provider>),
+    Policy(Arc<dyn Policy>),
+}
+
+/// An engine, on which any number of plugins may be loaded. Cheap to clone.
+#[derive(Clone)]
+pub struct Workbench(Engine);
+
+// === impl Piece ===
+
+impl Piece {
+    /// # Errors
+    /// When the instance file can't be read. Without one the plugin gets no settings, no grants and the default limits.
+    pub fn new(name: InstanceName, component: Arc<[u8]>, instance_file: Option<&[u8]>) -> Result<Self, AloneError> {
+        let file = match instance_file {
+            Some(text) => InstanceFile::parse(text).map_err(|e| AloneError::InstanceFile(e.to_string()))?,
+            None => InstanceFile::bare(&format!("{name}.wasm")),
+        };
+        Ok(Self { name, component, file, settings_digest: Digest::of(instance_file.unwrap_or_default()) })
+    }
+
+    pub fn name(&self) -> &InstanceName {
+        &self.name
+    }
+
+    /// A JSON object.
+    pub fn settings(&self) -> &Value {
+        &self.file.settings
+    }
+
+    pub fn grants(&self) -> &Grants {
+        &self.file.grants
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.file.limits
+    }
+
+    /// The same with other settings.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Value) -> Self {
+        self.file.settings = settings;
+        self
+    }
+
+    /// The same with another time for each call.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Millis) -> Self {
+        self.file.limits.deadline = deadline;
+        self
+    }
+
+    /// Another component, used likewise.
+    #[must_use]
+    pub fn with_component(mut self, component: Arc<[u8]>) -> Self {
+        self.component = component;
+        self
+    }
+}
+
+// === impl Workbench ===
+
+impl Workbench {
+    /// # Errors
+    /// When the cache folder is unusable or the engine can't start.
+    pub async fn start(cache_folder: PathBuf) -> Result<Self, AloneError> {
+        let options =
+            engine::Options { cache_folder, memory_ceiling: Bytes(512 << 20), slots: 64, plugin_folder: PathBuf::from("/dev/null") };
+        Ok(Self(tokio::task::spawn_blocking(move || Engine::start(&options)).await.map_err(|_| load::Error::Aborted)??))
+    }
+
+    /// Loads a plugin. What it begins through these capabilities goes on when the plugin is dropped.
+    ///
+    /// # Errors
+    /// When the daemon would not let it serve either.
+    pub async fn load(&self, piece: &Piece, capabilities: Capabilities) -> Result<Loaded, AloneError> {
+        let loader = Loader::new(self.0.clone(), capabilities, Duration::from_secs(5));
+        let digest = Digest::of(&piece.component);
+        let candidate = Candidate {
+            instance: piece.name.clone(),
+            file: piece.file.clone(),
+            settings_digest: piece.settings_digest,
+            component_digest: digest,
+            component: piece.component.clone(),
+            stats: Arc::default(),
+            gate: None,
+            census: Census::default(),
+        };
+        let version = loader.load(candidate).await?;
+        let capabilities = loader.imports(digest).iter().filter_map(|import| audit::capability(import)).map(str::to_owned).collect();
+        let plugin = match version.callable {
+            Callable::Provider(provider) => Plugin::Provider(provider),
+            Callable::Policy(policy) => Plugin::Policy(policy),
+        };
+        Ok(Loaded { about: version.about, digest, capabilities, plugin })
+    }
 }
 
 /// Loads a policy out of a component's bytes and, if there is one, the content of its instance file.
@@ -38,26 +162,10 @@ pub async fn policy(
     component: Vec<u8>,
     instance_file: Option<&[u8]>,
     cache_folder: PathBuf,
-) -> Result<Arc<dyn Policy>, PolicyError> {
-    let file = match instance_file {
-        Some(text) => InstanceFile::parse(text).map_err(|e| PolicyError::InstanceFile(e.to_string()))?,
-        None => InstanceFile::bare(&format!("{name}.wasm")),
-    };
-    let options = engine::Options { cache_folder, memory_ceiling: Bytes(512 << 20), slots: 64, plugin_folder: PathBuf::from("/dev/null") };
-    let engine = tokio::task::spawn_blocking(move || Engine::start(&options)).await.map_err(|_| load::Error::Aborted)??;
-    let loader = Loader::new(engine, Capabilities::none(), Duration::from_secs(5));
-    let candidate = Candidate {
-        instance: name,
-        file,
-        settings_digest: Digest::of(instance_file.unwrap_or_default()),
-        component_digest: Digest::of(&component),
-        component: component.into(),
-        stats: Arc::default(),
-        gate: None,
-        census: Census::default(),
-    };
-    match loader.load(candidate).await?.callable {
-        Callable::Policy(policy) => Ok(policy),
-        Callable::Provider(_) => Err(PolicyError::NotAPolicy),
+) -> Result<Arc<dyn Policy>, AloneError> {
+    let piece = Piece::new(name, component.into(), instance_file)?;
+    match Workbench::start(cache_folder).await?.load(&piece, Capabilities::none()).await?.plugin {
+        Plugin::Policy(policy) => Ok(policy),
+        Plugin::Provider(_) => Err(AloneError::NotAPolicy),
     }
 }

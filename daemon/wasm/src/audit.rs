@@ -95,6 +95,12 @@ pub(crate) fn audit(imports: &[String], exports: &[String], instance: &InstanceN
     Ok(Audit { kind, wasi })
 }
 
+/// Which capability an import is, by the name of its grant; none for what every plugin has, and for WASI.
+pub(crate) fn capability(import: &str) -> Option<&str> {
+    let ours = import.strip_prefix(v0_1::PACKAGE).and_then(|rest| rest.strip_suffix(v0_1::VERSION)?.strip_suffix('@'));
+    ours.filter(|name| !matches!(*name, "types" | "log")).or_else(|| clouds::of(import).map(|c| c.name))
+}
+
 /// The capabilities that need a grant, and how a grant for each is written.
 fn grantable() -> impl Iterator<Item = (&'static str, &'static str)> {
     v0_1::GRANTABLE.into_iter().chain(clouds::ALL.into_iter().map(|c| (c.name, c.grant)))

@@ -30,7 +30,7 @@ mod watch;
 mod writer;
 
 pub use about::{About, Kind, Wanted};
-pub use alone::{PolicyError, policy};
+pub use alone::{AloneError, Loaded, Piece, Plugin, Workbench, policy};
 pub use audit::Error as AuditError;
 pub use call::CallStatistics;
 pub use canary::{CanaryEnd, CanaryError, CanaryStart, CanaryState, CanaryView};

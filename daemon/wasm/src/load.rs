@@ -186,6 +186,11 @@ impl Loader {
         self.lock().get(&digest).and_then(Weak::upgrade)
     }
 
+    /// What a component imports functions from; nothing of one that is not in use.
+    pub(crate) fn imports(&self, digest: Digest) -> Vec<String> {
+        self.known(digest).map(|code| code.imports.clone()).unwrap_or_default()
+    }
+
     /// Compiled components that are alive.
     pub(crate) fn live_components(&self) -> usize {
         self.lock().values().filter(|weak| weak.strong_count() > 0).count()

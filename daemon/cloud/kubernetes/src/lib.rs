@@ -27,7 +27,8 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use tradewind_core::{
     capability::kubernetes::{
-        Caller, ClusterInfo, Deletion, Kubernetes, ListQuery, Node, OwnedObject, Page, PodLog, PodLogQuery, Propagation, Reference, SecretItem,
+        Caller, ClusterInfo, Deletion, Kubernetes, ListQuery, Node, OwnedObject, Page, PodLog, PodLogQuery, Propagation, Reference,
+        SecretItem,
     },
     failure::Failure,
     grant::KubernetesGrant,

@@ -74,12 +74,16 @@ pub(crate) async fn list(cluster: &Cluster<'_>, caller: &Caller, query: &ListQue
     let kind = cluster.kind(&query.kind).await?;
     for (key, value) in &query.labels {
         if !is_selectable(key) || !marks::is_label(value) {
-            return Err(Failure::invalid(format!("\"{}={}\" is not a label", key.escape_debug(), value.escape_debug())).field("query.labels"));
+            return Err(
+                Failure::invalid(format!("\"{}={}\" is not a label", key.escape_debug(), value.escape_debug())).field("query.labels")
+            );
         }
     }
     for (key, value) in &query.fields {
         if !is_selectable(key) || value.contains([',', '=', '\\', '!']) {
-            return Err(Failure::invalid(format!("\"{}={}\" is not a field", key.escape_debug(), value.escape_debug())).field("query.fields"));
+            return Err(
+                Failure::invalid(format!("\"{}={}\" is not a field", key.escape_debug(), value.escape_debug())).field("query.fields")
+            );
         }
     }
     let selector = match query.kind.as_str() {

@@ -77,7 +77,8 @@ pub(super) async fn authorize(
             one(AUTHORIZATION, Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(value.expose()))))?
         }
         Injection::Header(header) => {
-            let header = HeaderName::from_bytes(header.as_bytes()).map_err(|_| failed(credential, "its grant names a header that is none"))?;
+            let header =
+                HeaderName::from_bytes(header.as_bytes()).map_err(|_| failed(credential, "its grant names a header that is none"))?;
             let value = client.credentials().line(name, source).await?;
             redaction.add(value.expose().as_bytes());
             one(header, Zeroizing::new(value.expose().to_owned()))?

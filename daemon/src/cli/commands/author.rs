@@ -1,4 +1,4 @@
-//! `plugin build`, `plugin new`, and `plugin inspect` of a file: an author's commands, which need no daemon.
+//! `plugin build`, `plugin new`, `plugin test`, and `plugin inspect` of a file: an author's commands, which need no daemon.
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +6,7 @@ use serde::Serialize;
 use tradewind_author::{BuildOptions, Built, Kind, SdkSource};
 use tradewind_wasm::FileInspection;
 
+use super::conformance;
 use crate::cli::{
     Error,
     args::{Globals, Plugin, PluginKind},
@@ -16,6 +17,8 @@ use crate::cli::{
 /// Whether the daemon must be asked.
 pub enum Next {
     Done,
+    /// Done, and it has been told that all is not well.
+    Failed,
     Ask(Plugin),
 }
 
@@ -35,6 +38,7 @@ pub fn run(globals: &Globals, args: Plugin) -> Result<Next, Error> {
     match args {
         Plugin::Build { folders, out } => build(&output, folders, &out)?,
         Plugin::New { name, kind, dir, sdk } => create(&output, &name, kind, &dir, sdk)?,
+        Plugin::Test(args) => return Ok(if conformance::run(globals, args)? { Next::Done } else { Next::Failed }),
         Plugin::Inspect { what } if what.ends_with(".wasm") => {
             let inspection = inspect(Path::new(&what))?;
             output.show(&inspection, |_| render::plugin::file(&inspection))?;

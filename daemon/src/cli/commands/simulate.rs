@@ -112,7 +112,7 @@ async fn load(path: &Path, settings: Option<&Path>) -> Result<Arc<dyn Policy>, E
     let name = name.map_err(|e| Error::Argument { what: "the policy's name", value: stem.to_owned(), rule: e.to_string() })?;
     let loaded = tradewind_wasm::policy(name, component, text.as_deref(), compile_cache()).await;
     loaded.map_err(|e| match (e, settings) {
-        (e @ tradewind_wasm::PolicyError::InstanceFile(_), Some(settings)) => unusable(settings)(e),
+        (e @ tradewind_wasm::AloneError::InstanceFile(_), Some(settings)) => unusable(settings)(e),
         (e, _) => unusable(path)(e),
     })
 }

@@ -1,0 +1,317 @@
+//! The conformance suite as a plugin's author runs it: every plugin of this repository passes, and each rule that a plugin breaks fails the
+//! check that asks for it.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tradewind_tests::{
+    PATIENCE, binary, component,
+    fixture::{Config, FixtureCloud},
+    hostile,
+};
+
+/// `tradewind plugin test` on a component, with an instance file of this name and text, in a folder of its own.
+struct Test {
+    folder: tempfile::TempDir,
+    component: PathBuf,
+    arguments: Vec<String>,
+}
+
+impl Test {
+    fn of(component: PathBuf) -> Result<Self> {
+        Ok(Self { folder: tempfile::tempdir()?, component, arguments: Vec::new() })
+    }
+
+    fn instance(mut self, name: &str, text: &str) -> Result<Self> {
+        let path = self.folder.path().join(format!("{name}.toml"));
+        std::fs::write(&path, text)?;
+        self.arguments.extend(["--instance".to_owned(), path.display().to_string()]);
+        Ok(self)
+    }
+
+    fn with(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|a| (*a).to_owned()));
+        self
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(binary());
+        // What a daemon of this machine may have left in its folder is not to be read.
+        command.arg("--data").arg(self.folder.path().join("data")).args(["-o", "json", "plugin", "test"]).arg(&self.component);
+        command.args(&self.arguments).env("TRADEWIND_CONFIG", self.folder.path().join("config.toml")).env("TMPDIR", self.folder.path());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self) -> Result<(Output, Value)> {
+        std::fs::File::options().create(true).append(true).open(self.folder.path().join("config.toml"))?;
+        let output = self.command().output()?;
+        let told = serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("{:?}: {}", self.arguments, String::from_utf8_lossy(&output.stderr)))?;
+        Ok((output, told))
+    }
+
+    /// Runs it, and lets nothing fail.
+    fn passes(&self) -> Result<Value> {
+        let (output, told) = self.run()?;
+        let failed = with(&told, "failed");
+        ensure!(output.status.success() && failed.is_empty(), "{}: {failed:?}\n{told:#}", self.component.display());
+        ensure!(with(&told, "passed").len() > 5, "next to nothing was tried: {told:#}");
+        Ok(told)
+    }
+}
+
+/// The names of the checks with this outcome.
+fn with(told: &Value, outcome: &str) -> BTreeSet<String> {
+    let checks = told["checks"].as_array().into_iter().flatten();
+    checks.filter(|c| c["outcome"] == outcome).map(|c| c["name"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+const PROCESS: &str = "component = \"process.wasm\"\n[grants.process]\ncommands = [\"*\"]\n";
+
+const TABLE: &str = r#"
+[settings.sizes.small]
+cpu = 2
+memory = "4Gi"
+price = "0.04"
+time-to-ready = "50ms"
+[settings.regions.eu-north-1]
+[settings.regions.us-east-1]
+"#;
+
+/// How a provider is tried: its instance file, the arguments beside it, and what has to be so afterwards.
+struct Tried {
+    instance: String,
+    arguments: Vec<String>,
+    /// Checks that do not apply to it. Any other that is skipped is a mistake.
+    skipped: &'static [&'static str],
+    /// Holds what it is tried on, and looks whether it was left as it was found.
+    afterwards: Box<dyn FnOnce() -> Result<()>>,
+}
+
+impl Tried {
+    fn on(instance: impl Into<String>) -> Self {
+        Self { instance: instance.into(), arguments: Vec::new(), skipped: &["previous"], afterwards: Box::new(|| Ok(())) }
+    }
+}
+
+/// Every provider, with how it is tried. One line each.
+const PROVIDERS: [(&str, fn() -> Result<Tried>); 4] =
+    [("process", process), ("simulated", simulated), ("simulated-live", simulated_live), ("rest", rest)];
+
+/// Faults at capabilities, and what only a provider that makes something can lose.
+const MAKES_NOTHING: &[&str] = &[
+    "previous",
+    "disappears",
+    "owned",
+    "fault-invalid",
+    "fault-denied",
+    "fault-out-of-capacity",
+    "fault-quota",
+    "fault-throttled",
+    "fault-unavailable",
+    "fault-not-found",
+    "fault-internal",
+    "fault-lost-answer",
+    "fault-hang",
+];
+
+fn process() -> Result<Tried> {
+    // Its own predecessor, until there is an older one.
+    let arguments = vec!["--previous".to_owned(), component("process").display().to_string()];
+    Ok(Tried { arguments, skipped: &[], ..Tried::on(PROCESS) })
+}
+
+fn simulated() -> Result<Tried> {
+    Ok(Tried {
+        skipped: MAKES_NOTHING,
+        ..Tried::on(format!("component = \"simulated.wasm\"\n[settings]\njob-duration = \"100ms\"\n{TABLE}"))
+    })
+}
+
+fn simulated_live() -> Result<Tried> {
+    Ok(Tried::on(format!("component = \"simulated-live.wasm\"\n{TABLE}\n[grants.process]\ncommands = [\"*\"]\n")))
+}
+
+/// Against the fixture cloud, whose ledger tells afterwards whether anything was made twice or left behind.
+fn rest() -> Result<Tried> {
+    let cloud = FixtureCloud::start(Config { boot_ms: 20, delete_ms: 20, job_ms: 100, ..Config::default() })?;
+    let instance = cloud.instance();
+    let afterwards = move || {
+        ensure!(!cloud.ledger().is_empty(), "nothing was made");
+        ensure!(cloud.live().is_empty(), "left behind: {:#?}", cloud.live());
+        Ok(())
+    };
+    Ok(Tried { skipped: &["previous", "logs"], afterwards: Box::new(afterwards), ..Tried::on(instance) })
+}
+
+#[test]
+fn every_provider_conforms() -> Result<()> {
+    for (name, tried) in PROVIDERS {
+        let Tried { instance, arguments, skipped, afterwards } = tried()?;
+        let test = Test::of(component(name))?.instance("tried", &instance)?;
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let told = test.with(&arguments).passes()?;
+        let expected: BTreeSet<String> = skipped.iter().map(|s| (*s).to_owned()).collect();
+        assert_eq!(with(&told, "skipped"), expected, "{name}: {told:#}");
+        afterwards().with_context(|| name.to_owned())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn every_policy_conforms() -> Result<()> {
+    for name in ["balanced", "cheapest", "fastest", "optimal", "spot", "spread", "weighted"] {
+        let told = Test::of(component(name))?.passes()?;
+        assert!(with(&told, "skipped").is_empty(), "{name}: {told:#}");
+    }
+    Ok(())
+}
+
+/// A provider that breaks a rule, and the check that has to find it.
+const WAYWARD: [(&str, &str); 25] = [
+    ("unusable", "check"),
+    ("offers-nothing", "offers"),
+    ("offers-change", "offers"),
+    ("impossible-offer", "offers"),
+    ("loses-regions", "offers-region"),
+    ("never-runs", "apply"),
+    ("restarts", "apply-again"),
+    ("doubles", "apply-unanswered"),
+    ("doubles", "fault-lost-answer"),
+    ("forgets", "observe"),
+    ("never-gone", "observe"),
+    ("logs-all", "logs"),
+    ("logs-mixed", "logs"),
+    ("resize-restarts", "resize-up"),
+    ("ignores-change", "update"),
+    ("trusts-state", "garbage"),
+    ("gone-without-looking", "garbage"),
+    ("gone-is-an-error", "disappears"),
+    ("owns-nothing", "owned"),
+    ("owns-uselessly", "owned"),
+    ("destroys-nothing", "destroy"),
+    ("destroys-once", "destroy-again"),
+    ("job-runs-on", "job"),
+    ("all-is-internal", "fault-denied"),
+    ("forgets-the-wait", "fault-throttled"),
+];
+
+fn wayward(mode: &str, arguments: &[&str]) -> Result<Test> {
+    let instance = format!("component = \"wayward-provider.wasm\"\n[settings]\nmode = \"{mode}\"\n[grants.process]\ncommands = [\"*\"]\n");
+    Ok(Test::of(hostile("wayward-provider")?)?.instance("tried", &instance)?.with(arguments))
+}
+
+#[test]
+fn a_provider_that_keeps_to_the_rules_breaks_none() -> Result<()> {
+    wayward("", &[])?.passes()?;
+    Ok(())
+}
+
+#[test]
+fn each_rule_that_a_provider_breaks_fails_its_check() -> Result<()> {
+    for (mode, check) in WAYWARD.into_iter().chain([("panics-on-failure", "fault-unavailable")]) {
+        let (output, told) = wayward(mode, &["--check", check, "--deadline", "2s"])?.run()?;
+        assert_eq!(with(&told, "failed"), BTreeSet::from([check.to_owned()]), "{mode}: {told:#}");
+        assert_eq!(output.status.code(), Some(1), "{mode}");
+    }
+    Ok(())
+}
+
+/// A copy of the component with other bytes.
+fn changed(folder: &Path, from: &[u8], to: &[u8]) -> Result<PathBuf> {
+    let mut bytes = std::fs::read(hostile("wayward-provider")?)?;
+    let at = bytes.windows(from.len()).position(|window| window == from).context("the bytes to change are not there")?;
+    bytes[at..at + from.len()].copy_from_slice(to);
+    let path = folder.join("changed.wasm");
+    std::fs::write(&path, bytes)?;
+    Ok(path)
+}
+
+#[test]
+fn what_a_plugin_says_of_itself_is_held_against_what_it_is() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    for (from, to, check, part) in [
+        ("describe:honest", "describe:fickle", "describe", "first, then"),
+        ("describe:honest", "describe:silent", "describe", "it imports \"process\" and does not say why"),
+        ("\"additionalProperties\":false", "\"additionalProperties\":true ", "settings", "passes unseen"),
+    ] {
+        let component = changed(folder.path(), from.as_bytes(), to.as_bytes())?;
+        let test = Test::of(component)?.instance("tried", &PROCESS.replace("process.wasm", "changed.wasm"))?;
+        let (_, told) = test.with(&["--check", check]).run()?;
+        let failed = told["checks"].as_array().into_iter().flatten().find(|c| c["outcome"] == "failed");
+        let failed = failed.with_context(|| format!("{to} passes: {told:#}"))?;
+        assert_eq!(failed["name"], check);
+        assert!(failed["reason"].as_str().unwrap_or_default().contains(part), "{failed:#}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_policy_that_breaks_a_rule_fails_its_check() -> Result<()> {
+    for (mode, check) in [
+        ("too-many", "limits"),
+        ("unknown-offer", "limits"),
+        ("nan", "limits"),
+        ("ragged", "no-tasks"),
+        ("panic", "deterministic"),
+        ("fault", "no-candidates"),
+        ("allocate", "large"),
+    ] {
+        let instance = format!("component = \"hostile-policy.wasm\"\n[settings]\nmode = \"{mode}\"\n[limits]\ndeadline = \"2s\"\n");
+        let test = Test::of(hostile("hostile-policy")?)?.instance("tried", &instance)?;
+        let (output, told) = test.with(&["--check", check]).run()?;
+        assert_eq!((with(&told, "failed"), output.status.code()), (BTreeSet::from([check.to_owned()]), Some(1)), "{mode}: {told:#}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_the_daemon_would_not_load_does_not_conform() -> Result<()> {
+    let (output, told) = Test::of(component("process"))?.run()?;
+    assert_eq!((with(&told, "failed"), output.status.code()), (BTreeSet::from(["loads".to_owned()]), Some(1)));
+    assert!(told["checks"][0]["reason"].as_str().unwrap_or_default().contains("[grants.process]"), "the grant that it lacks: {told:#}");
+    let unknown = Test::of(component("cheapest"))?.with(&["--check", "nonsense"]).command().output()?;
+    assert_eq!(unknown.status.code(), Some(2), "{}", String::from_utf8_lossy(&unknown.stderr));
+    Ok(())
+}
+
+/// Processes whose environment shows that they belong to this test.
+fn of_this_test(mark: &str) -> usize {
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    all.filter_map(|entry| std::fs::read(entry.path().join("environ")).ok())
+        .filter(|env| env.windows(mark.len()).any(|w| w == mark.as_bytes()))
+        .count()
+}
+
+#[test]
+fn an_interrupted_test_removes_what_it_has_made() -> Result<()> {
+    let mark = format!("CONFORMANCE_MARK=m{}", std::process::id());
+    let (name, value) = mark.split_once('=').context("a variable")?;
+    let folder = tempfile::tempdir()?;
+    let manifest = folder.path().join("manifest.yaml");
+    let text = format!(
+        "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: x}}\nspec:\n  services:\n    s:\n      command: [sleep, \"3600\"]\n      env: {{{name}: {value}}}\n"
+    );
+    std::fs::write(&manifest, text)?;
+    let test = wayward("never-runs", &["--allocation", &manifest.display().to_string(), "--check", "apply"])?;
+    std::fs::write(test.folder.path().join("config.toml"), "")?;
+    let child = test.command().stdout(Stdio::piped()).spawn()?;
+    let since = Instant::now();
+    while of_this_test(&mark) < 2 {
+        ensure!(since.elapsed() < PATIENCE, "nothing was started");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    ensure!(Command::new("kill").args(["-INT", &child.id().to_string()]).status()?.success(), "it can't be interrupted");
+    let output = child.wait_with_output()?;
+    let told: Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!((told["stopped"].as_bool(), output.status.code()), (Some(true), Some(1)), "{told:#}");
+    assert_eq!(of_this_test(&mark), 0, "what it made is still there");
+    Ok(())
+}
