@@ -59,7 +59,8 @@ impl Networks {
             let _turn = self.0.acquire().await;
             let inside = HashMap::from([("network".to_owned(), vec![name.clone()])]);
             let options = ListContainersOptionsBuilder::new().all(true).filters(&inside).build();
-            let empty = engine.list_containers(Some(options)).await.is_ok_and(|all| all.is_empty());
+            let inside = errors::settled(|| engine.list_containers(Some(options.clone()))).await;
+            let empty = inside.is_ok_and(|all| all.is_empty());
             let ours = || async { engine.inspect_network(name, None).await.is_ok_and(|n| labels::is_of(owner, n.labels.as_ref())) };
             if !empty || !ours().await {
                 continue;
