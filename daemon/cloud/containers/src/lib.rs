@@ -224,6 +224,7 @@ impl Containers for Engines {
                     // What is not ours is nothing of ours.
                     _ => {
                         shared.promised.remove(owner, key);
+                        shared.networks.sweep(&engine, owner).await;
                         return Ok(true);
                     }
                 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use bollard::{
     Docker,
     models::{NetworkCreateRequest, VolumeCreateRequest},
-    query_parameters::ListContainersOptionsBuilder,
+    query_parameters::{ListContainersOptionsBuilder, ListNetworksOptionsBuilder},
 };
 use tokio::sync::Semaphore;
 use tradewind_core::{capability::Attempt, failure::Failure, grant::ContainersGrant, names::InstanceName, workload::Network};
@@ -51,6 +51,14 @@ impl Networks {
             Err(error) if errors::is_taken(&error) => Ok(name),
             Err(error) => Err(errors::failure(grant, &error, &format!("the network \"{}\" can't be made", network.name)).field("networks")),
         }
+    }
+
+    /// Removes every network of an instance that no container is in: for when nobody is left to tell which those were.
+    pub(crate) async fn sweep(&self, engine: &Docker, owner: &InstanceName) {
+        let ours = HashMap::from([("label".to_owned(), vec![format!("{}={owner}", labels::INSTANCE)])]);
+        let listed = engine.list_networks(Some(ListNetworksOptionsBuilder::new().filters(&ours).build())).await;
+        let names: Vec<String> = listed.unwrap_or_default().into_iter().filter_map(|n| n.name).collect();
+        self.leave(engine, owner, &names).await;
     }
 
     /// Removes those of these networks that no container is in any more. What can't be removed now is left to the next one who leaves.
