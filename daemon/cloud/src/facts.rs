@@ -121,3 +121,52 @@ fn keys(user: u32) -> Option<Gauge> {
     let (used, most) = line.split_whitespace().nth(2)?.split_once('/')?;
     Some(Gauge { used: used.parse().ok()?, most: most.parse().ok()? })
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::process::Command;
+
+    use tradewind_core::diagnose::diagnose;
+
+    use super::*;
+
+    #[test]
+    fn this_process_and_its_machine_are_told_in_figures() {
+        let before = read(std::process::id(), &[Path::new("/"), Path::new("/no/such/folder")]);
+        let files: Vec<_> = (0..50).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+        let after = read(std::process::id(), &[]);
+        let used = |facts: &Facts| facts.open_files.unwrap().used;
+        assert!(used(&after) >= used(&before) + files.len() as u64 - 10, "{:?} {:?}", before.open_files, after.open_files);
+        assert_eq!(before.disks.len(), 1);
+        for gauge in [before.mounts, before.files, before.threads, before.pids, before.user_tasks] {
+            let gauge = gauge.unwrap();
+            assert!(gauge.used > 0 && gauge.used <= gauge.most, "{gauge}");
+        }
+        assert!(before.namespaces.iter().any(|n| n.kind == "mnt"));
+    }
+
+    /// Really provoked, in a user namespace of the test's own: the kernel says "no space left on device", and no disk is full.
+    #[test]
+    fn the_limit_on_namespaces_is_found_behind_no_space_left() {
+        const INSIDE: &str = "TRADEWIND_FACTS_INSIDE";
+        if std::env::var_os(INSIDE).is_some() {
+            let failed = Command::new("unshare").args(["--mount", "true"]).output().unwrap();
+            let error = String::from_utf8_lossy(&failed.stderr).into_owned();
+            assert!(error.contains("No space left on device"), "{error}");
+            let found = diagnose(&error, &read(std::process::id(), &[Path::new("/")])).unwrap();
+            assert_eq!((found.code, found.cause.contains("no more than 0 mnt namespaces")), ("namespace-limit", true), "{found:?}");
+            return;
+        }
+        let can = Command::new("unshare").args(["--user", "--map-root-user", "true"]).output();
+        if !can.is_ok_and(|o| o.status.success()) {
+            eprintln!("skipped: this machine lets nobody make user namespaces");
+            return;
+        }
+        let script = "echo 0 >/proc/sys/user/max_mnt_namespaces && exec \"$0\" the_limit_on_namespaces_is_found --nocapture";
+        let mut again = Command::new("unshare");
+        again.args(["--user", "--map-root-user", "sh", "-c", script]).arg(std::env::current_exe().unwrap()).env(INSIDE, "1");
+        let ran = again.output().unwrap();
+        let told = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && told.contains("1 passed"), "{told}\n{}", String::from_utf8_lossy(&ran.stderr));
+    }
+}

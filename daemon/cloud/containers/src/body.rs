@@ -7,6 +7,7 @@ use bollard::models::{
     RestartPolicy, RestartPolicyNameEnum,
 };
 use tradewind_core::{
+    capability::containers::ContainerSpec,
     grant::ContainersGrant,
     units::{Bytes, Millis},
     workload::{Check, Exposure, Probe, Protocol, Run, VolumeSource},
@@ -76,7 +77,7 @@ fn host(grant: &ContainersGrant, prepared: &Prepared, published: &[NotedPort], n
     HostConfig {
         network_mode: Some(network.to_owned()),
         port_bindings: Some(published.iter().map(|p| (exposed(p), Some(vec![binding(grant, prepared, p)]))).collect()),
-        restart_policy: Some(restart(&spec.run, spec.restarts)),
+        restart_policy: Some(restart(spec)),
         privileged: Some(spec.privileged),
         memory: spec.limits.as_ref().and_then(|l| own(l.memory)).or_else(|| own(spec.resources.memory)),
         cpu_shares: shares,
@@ -90,11 +91,16 @@ fn host(grant: &ContainersGrant, prepared: &Prepared, published: &[NotedPort], n
     }
 }
 
-fn restart(run: &Run, restarts: u32) -> RestartPolicy {
-    let most = match run {
-        Run::Service => restarts,
-        Run::Job { retries, .. } => *retries,
-    };
+/// How often the engine starts a container again when it fails.
+pub(crate) fn restarts(spec: &ContainerSpec) -> u32 {
+    match spec.run {
+        Run::Service => spec.restarts,
+        Run::Job { retries, .. } => retries,
+    }
+}
+
+fn restart(spec: &ContainerSpec) -> RestartPolicy {
+    let most = restarts(spec);
     if most == 0 {
         return RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None };
     }

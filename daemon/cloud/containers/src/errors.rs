@@ -1,7 +1,12 @@
 //! What went wrong between the daemon and an engine, as failures the daemon can act on: with the cause, and with what the operator can do.
 //! Texts of engines are untrusted: capped, on one line.
 
-use std::{error::Error as _, io, path::Path};
+use std::{
+    error::Error as _,
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use bollard::{Docker, errors::Error};
 use tradewind_cloud::facts;
@@ -34,6 +39,24 @@ pub(crate) fn says(error: &Error, what: &str) -> bool {
     error.to_string().to_lowercase().contains(what)
 }
 
+/// Asks again while a container is in a state that the API has no word for: podman has one for what has ended and is not tidied up yet, which
+/// takes a moment.
+pub(crate) async fn settled<T, F: Future<Output = Result<T, Error>>>(ask: impl Fn() -> F) -> Result<T, Error> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_secs(4);
+    let began = Instant::now();
+    loop {
+        match ask().await {
+            Err(error) if is_unsettled(&error) && began.elapsed() < LONGEST => tokio::time::sleep(PAUSE).await,
+            other => return other,
+        }
+    }
+}
+
+fn is_unsettled(error: &Error) -> bool {
+    matches!(error, Error::JsonDataError { message, .. } if message.contains("unknown variant"))
+}
+
 /// Whether the engine was not reached at all.
 pub(crate) fn is_silent(error: &Error) -> bool {
     status(error).is_none() && !matches!(error, Error::DockerStreamError { .. } | Error::JsonDataError { .. })
@@ -44,6 +67,7 @@ pub(crate) fn failure(grant: &ContainersGrant, error: &Error, doing: &str) -> Fa
     match error {
         Error::DockerResponseServerError { status_code, message } => answered(*status_code, &shorten(message), doing),
         Error::DockerStreamError { error } => answered(500, &shorten(error), doing),
+        error if is_unsettled(error) => Failure::unavailable(format!("{doing}: a container is between two states")),
         Error::JsonDataError { message, .. } => {
             Failure::internal(format!("{doing}: the engine's answer can't be understood: {}", shorten(message)))
         }

@@ -25,6 +25,8 @@ pub(crate) struct Note {
     /// Of the attempt that made it.
     pub(crate) token: String,
     pub(crate) job: bool,
+    /// How often the engine starts it again when it fails.
+    pub(crate) restarts: u32,
     /// Milliseconds.
     pub(crate) deadline: Option<u64>,
     pub(crate) stop_grace: u64,

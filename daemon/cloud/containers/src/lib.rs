@@ -224,6 +224,7 @@ impl Containers for Engines {
                     // What is not ours is nothing of ours.
                     _ => {
                         shared.promised.remove(owner, key);
+                        shared.networks.sweep(&engine, owner).await;
                         return Ok(true);
                     }
                 }
@@ -285,7 +286,8 @@ impl Shared {
     async fn list(&self, engine: &Docker, owner: &InstanceName, grant: &ContainersGrant) -> Result<Vec<Listed>, Failure> {
         let ours = HashMap::from([("label".to_owned(), vec![format!("{}={owner}", labels::INSTANCE)])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&ours).build();
-        let listed = self.heard(grant, engine.list_containers(Some(options)).await, "the containers can't be listed")?;
+        let listed = errors::settled(|| engine.list_containers(Some(options.clone()))).await;
+        let listed = self.heard(grant, listed, "the containers can't be listed")?;
         let listed: Vec<Listed> = listed.into_iter().filter_map(Listed::read).collect();
         self.promised.tell(owner, listed.iter().map(|l| (l.key.clone(), share(&l.note))));
         if let Some(known) = lock(&self.details).get_mut(owner) {
@@ -296,7 +298,7 @@ impl Shared {
     }
 
     async fn inspect(&self, engine: &Docker, grant: &ContainersGrant, name: &str) -> Result<Option<ContainerInspectResponse>, Failure> {
-        match engine.inspect_container(name, None::<InspectContainerOptions>).await {
+        match errors::settled(|| engine.inspect_container(name, None::<InspectContainerOptions>)).await {
             Ok(there) => Ok(Some(there)),
             Err(error) if errors::is_missing(&error) => Ok(None),
             other => self.heard(grant, other.map(Some), "the container can't be looked up"),
@@ -312,9 +314,9 @@ impl Shared {
             let known = |l: &Listed| known.and_then(|k| k.get(&l.id)).cloned().unwrap_or_default();
             listed.filter(|l| !l.agrees(&known(l), now)).map(|l| l.id.clone()).collect()
         };
-        let asked = stream::iter(new).map(|id| async {
-            let inspected = engine.inspect_container(&id, None::<InspectContainerOptions>).await.ok()?;
-            Some((id, Detail::read(&inspected)))
+        let asked = stream::iter(new).map(|id| async move {
+            let inspected = errors::settled(|| engine.inspect_container(&id, None::<InspectContainerOptions>)).await.ok();
+            inspected.map(|i| (id, Detail::read(&i)))
         });
         let found: Vec<_> = asked.buffer_unordered(QUESTIONS).filter_map(std::future::ready).collect().await;
         if !found.is_empty() {

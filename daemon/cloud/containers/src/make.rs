@@ -49,7 +49,11 @@ impl Wanted {
     /// Makes the container and starts it. Answers the engine's id.
     pub(crate) async fn make(self, shared: &Arc<Shared>, engine: &Docker) -> Result<String, Failure> {
         let (wanted, given) = self.given(shared.clone()).await?;
-        wanted.made(shared, engine, &given).await.map_err(|failure| given.redact(failure))
+        let made = wanted.made(shared, engine, &given).await;
+        if made.is_err() && !wanted.prepared.spec.networks.is_empty() {
+            shared.networks.sweep(engine, &wanted.owner).await;
+        }
+        made.map_err(|failure| given.redact(failure))
     }
 
     /// With what it is given, read off the async threads.
@@ -89,7 +93,6 @@ impl Wanted {
                 if let Err(error) = engine.remove_container(&id, Some(options)).await {
                     tracing::warn!(container = %id, %error, "a container that did not start stays behind");
                 }
-                shared.networks.leave(engine, &self.owner, &names.networks).await;
                 Err(failure)
             }
         }
@@ -124,6 +127,7 @@ impl Wanted {
             digest: self.prepared.digest.clone(),
             token: self.attempt.token.clone(),
             job: matches!(spec.run, Run::Job { .. }),
+            restarts: body::restarts(spec),
             deadline: deadline.map(|Millis(d)| d),
             stop_grace: spec.stop_grace.0,
             cpu: u64::from(spec.resources.cpu.0),

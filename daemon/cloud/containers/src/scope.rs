@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use bollard::{
     Docker,
     models::{NetworkCreateRequest, VolumeCreateRequest},
-    query_parameters::ListContainersOptionsBuilder,
+    query_parameters::{ListContainersOptionsBuilder, ListNetworksOptionsBuilder},
 };
 use tokio::sync::Semaphore;
 use tradewind_core::{capability::Attempt, failure::Failure, grant::ContainersGrant, names::InstanceName, workload::Network};
@@ -53,13 +53,22 @@ impl Networks {
         }
     }
 
+    /// Removes every network of an instance that no container is in: for when nobody is left to tell which those were.
+    pub(crate) async fn sweep(&self, engine: &Docker, owner: &InstanceName) {
+        let ours = HashMap::from([("label".to_owned(), vec![format!("{}={owner}", labels::INSTANCE)])]);
+        let listed = engine.list_networks(Some(ListNetworksOptionsBuilder::new().filters(&ours).build())).await;
+        let names: Vec<String> = listed.unwrap_or_default().into_iter().filter_map(|n| n.name).collect();
+        self.leave(engine, owner, &names).await;
+    }
+
     /// Removes those of these networks that no container is in any more. What can't be removed now is left to the next one who leaves.
     pub(crate) async fn leave(&self, engine: &Docker, owner: &InstanceName, names: &[String]) {
         for name in names {
             let _turn = self.0.acquire().await;
             let inside = HashMap::from([("network".to_owned(), vec![name.clone()])]);
             let options = ListContainersOptionsBuilder::new().all(true).filters(&inside).build();
-            let empty = engine.list_containers(Some(options)).await.is_ok_and(|all| all.is_empty());
+            let inside = errors::settled(|| engine.list_containers(Some(options.clone()))).await;
+            let empty = inside.is_ok_and(|all| all.is_empty());
             let ours = || async { engine.inspect_network(name, None).await.is_ok_and(|n| labels::is_of(owner, n.labels.as_ref())) };
             if !empty || !ours().await {
                 continue;

@@ -23,6 +23,9 @@ use crate::{
 /// How far the engine's clock and its rounding may put a time off.
 const SLACK: Millis = Millis(1_500);
 
+/// An engine that starts a failed container again has done so after this.
+const RESTART_PATIENCE: Millis = Millis(10_000);
+
 /// What was asked of one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Detail {
@@ -108,6 +111,12 @@ impl Listed {
         self.phase == Seen::Running && self.late_at(known).is_some_and(|at| at <= now)
     }
 
+    /// Whether the engine is about to start it again.
+    fn comes_back(&self, known: &Detail, now: Instant) -> bool {
+        let just = known.ended_at.is_some_and(|at| now.since(at) < RESTART_PATIENCE);
+        just && known.exit_code != Some(0) && known.restarts < self.note.restarts
+    }
+
     fn late_at(&self, known: &Detail) -> Option<Instant> {
         Some(known.started_at?.plus(Millis(self.note.deadline?)))
     }
@@ -122,6 +131,7 @@ impl Listed {
                 (Phase::Failed, format!("did not end within its deadline of {}", Millis(self.note.deadline.unwrap_or_default())))
             }
             Seen::Running => (Phase::Running, String::new()),
+            Seen::Ended if self.comes_back(known, now) => (Phase::Starting, format!("is started again after it {}", ended(known))),
             Seen::Ended if self.note.job && known.exit_code == Some(0) => (Phase::Succeeded, String::new()),
             Seen::Ended => (Phase::Failed, ended(known)),
         };
@@ -285,7 +295,11 @@ mod tests {
         let job = Note { job: true, deadline: Some(5_000), ..Note::default() };
         let ended =
             |code| Detail { exit_code: Some(code), started_at: Some(NOW), ended_at: Some(NOW.plus(Millis(10))), ..Detail::default() };
+        let retried = |restarts| (Note { restarts: 2, ..job.clone() }, Detail { restarts, ..ended(3) });
+        let (again, twice) = (retried(1), retried(2));
         for (state, note, known, phase, says) in [
+            (State::EXITED, again.0, again.1, Phase::Starting, "started again after it ended with 3"),
+            (State::EXITED, twice.0, twice.1, Phase::Failed, "ended with 3"),
             (State::CREATED, Note::default(), Detail::default(), Phase::Starting, ""),
             (State::RUNNING, Note::default(), Detail::default(), Phase::Running, ""),
             (State::EXITED, Note::default(), ended(0), Phase::Failed, "ended with 0"),

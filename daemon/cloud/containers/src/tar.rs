@@ -34,7 +34,10 @@ fn header(entry: &Entry<'_>) -> Option<[u8; BLOCK]> {
     let (prefix, name) = split(entry.path.trim_start_matches('/'))?;
     let (uid, gid) = entry.owner;
     let mut block = [0; BLOCK];
-    let mut put = |at: usize, bytes: &[u8]| Some(block.get_mut(at..at + bytes.len())?.copy_from_slice(bytes));
+    let mut put = |at: usize, bytes: &[u8]| {
+        block.get_mut(at..at + bytes.len())?.copy_from_slice(bytes);
+        Some(())
+    };
     put(0, name.as_bytes())?;
     put(100, format!("{:07o}", entry.mode).as_bytes())?;
     put(108, format!("{uid:07o}").as_bytes())?;

@@ -2,7 +2,7 @@
 
 /// The starter that end-to-end tests use, too.
 #[path = "../../../../tests/src/podman.rs"]
-#[allow(dead_code, reason = "part of it is for others")]
+#[allow(dead_code, unreachable_pub, reason = "part of it is for others")]
 mod podman;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
