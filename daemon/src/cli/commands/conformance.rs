@@ -9,7 +9,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 use tradewind_cloud::{SystemClock, process};
-use tradewind_conformance::{Options, Report, Tasks, list, run as check};
+use tradewind_conformance::{Checked, Options, Report, Tasks, list, run as check};
 use tradewind_core::{
     manifest::{self, Format},
     names::InstanceName,
@@ -97,16 +97,17 @@ async fn suite(config: &Config, piece: &Piece, options: Options) -> Result<Repor
     let capabilities = serve::lend(config, &processes, Arc::new(SystemClock)).map_err(serve)?;
     let bench = Workbench::start(compile_cache()).await.map_err(unusable(&compile_cache()))?;
     let stop = CancellationToken::new();
-    let told = tokio::spawn({
-        let stop = stop.clone();
-        async move {
-            let signal = signal.wait().await;
+    let mut ignored = |_: &Checked| {};
+    let checked = check(&bench, piece, capabilities, options, &stop, &mut ignored);
+    tokio::pin!(checked);
+    let report = tokio::select! {
+        report = &mut checked => report,
+        signal = signal.wait() => {
             eprintln!("{signal}: removing what was made; once more ends it at once");
             stop.cancel();
+            checked.await
         }
-    });
-    let report = check(&bench, piece, capabilities, options, &stop, &mut |_| {}).await?;
-    told.abort();
+    }?;
     processes.shutdown().await;
     if report.left.is_empty() {
         // What stays of it is output of processes that are gone.

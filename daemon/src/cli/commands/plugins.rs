@@ -35,6 +35,6 @@ pub async fn run(context: &Context, args: Plugin) -> Result<(), Error> {
         }
         Plugin::Canary(args) => super::canary::run(context, args).await,
         // `author::run` has done these: they need no daemon.
-        Plugin::Build { .. } | Plugin::New { .. } => Ok(()),
+        Plugin::Build { .. } | Plugin::New { .. } | Plugin::Test(_) => Ok(()),
     }
 }
