@@ -188,11 +188,12 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     let credentials = credentials(config);
     let outbound = tradewind_cloud::http::Client::new(&tradewind_cloud::http::Options { user_agent }, credentials.clone())?;
     let secrets = config.secrets.clone();
+    let clusters = Clusters::new(tradewind_kubernetes::Options { credentials: credentials.clone(), secrets: secrets.clone() });
     let capabilities = tradewind_wasm::Capabilities {
         processes: Arc::new(processes.clone()),
         http: Arc::new(outbound),
         containers: Arc::new(Engines::new(tradewind_containers::Options { credentials: credentials.clone(), secrets: secrets.clone() })),
-        kubernetes: Arc::new(Clusters::new(tradewind_kubernetes::Options { credentials: credentials.clone(), secrets: secrets.clone() })),
+        kubernetes: Arc::new(clusters.clone()),
         aws: Arc::new(Accounts::new(tradewind_aws::Options { credentials, secrets })),
         clock: clock.clone(),
     };
@@ -203,7 +204,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
         plugin_changes: plugins.handle().subscribe(),
         clock,
         prober: Arc::new(tradewind_cloud::probe::Checks::default()),
-        hints: hints(&processes),
+        hints: hints(&processes, &clusters),
     };
     let controller = controller::start(controller_options(config), surroundings).await.map_err(|e| Error::Controller(Box::new(e)))?;
     tokio::spawn(plugin_events::record(plugins.handle(), controller.handle()));
@@ -285,8 +286,8 @@ pub fn controller_options(config: &Config) -> controller::Options {
     }
 }
 
-/// The supervisor's changes as the controller wants them. Missed ones are found by its timer.
-fn hints(processes: &process::Supervisor) -> controller::Hints {
+/// The supervisor's and the clusters' changes as the controller wants them. Missed ones are found by its timer.
+fn hints(processes: &process::Supervisor, clusters: &Clusters) -> controller::Hints {
     let changes = stream::unfold(processes.changes(), |mut changes| async move { Some((changes.next().await?, changes)) });
     let of_allocations = changes.filter_map(|change| async move {
         match change {
@@ -294,7 +295,7 @@ fn hints(processes: &process::Supervisor) -> controller::Hints {
             process::Change::Missed => None,
         }
     });
-    of_allocations.boxed()
+    stream::select(of_allocations, clusters.changes()).boxed()
 }
 
 /// The data folder is for the daemon's user alone: it holds the output of processes.
