@@ -184,7 +184,8 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     let folder = config.data.join("processes");
     let processes = process::Supervisor::start(process::Options { folder, secrets: Some(config.secrets.clone()) }).await?;
     let identities = identity::start(identity_options(config), Arc::new(store.clone()), clock.clone()).await?;
-    let capabilities = lend(config, &processes, clock.clone())?;
+    let clusters = clusters(config);
+    let capabilities = lend(config, &processes, clusters.clone(), clock.clone())?;
     let plugins = tradewind_wasm::Host::start(plugin_options(config), capabilities).await?;
     let surroundings = controller::Surroundings {
         store: Arc::new(store.clone()) as Arc<dyn Store>,
@@ -192,7 +193,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
         plugin_changes: plugins.handle().subscribe(),
         clock,
         prober: Arc::new(tradewind_cloud::probe::Checks::default()),
-        hints: hints(&processes),
+        hints: hints(&processes, &clusters),
     };
     let controller = controller::start(controller_options(config), surroundings).await.map_err(|e| Error::Controller(Box::new(e)))?;
     tokio::spawn(plugin_events::record(plugins.handle(), controller.handle()));
@@ -204,7 +205,12 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
 }
 
 /// The outer side of every capability.
-pub fn lend(config: &Config, processes: &process::Supervisor, clock: Arc<dyn Clock>) -> Result<tradewind_wasm::Capabilities, Error> {
+pub fn lend(
+    config: &Config,
+    processes: &process::Supervisor,
+    clusters: Clusters,
+    clock: Arc<dyn Clock>,
+) -> Result<tradewind_wasm::Capabilities, Error> {
     let user_agent = concat!("tradewind/", env!("CARGO_PKG_VERSION")).to_owned();
     let credentials = credentials(config);
     let secrets = config.secrets.clone();
@@ -214,10 +220,15 @@ pub fn lend(config: &Config, processes: &process::Supervisor, clock: Arc<dyn Clo
         processes: Arc::new(processes.clone()),
         http: Arc::new(outbound),
         containers: Arc::new(Engines::new(tradewind_containers::Options { credentials: credentials.clone(), secrets: secrets.clone() })),
-        kubernetes: Arc::new(Clusters::new(tradewind_kubernetes::Options { credentials: credentials.clone(), secrets: secrets.clone() })),
+        kubernetes: Arc::new(clusters),
         aws: Arc::new(Accounts::new(tradewind_aws::Options { credentials, secrets })),
         clock,
     })
+}
+
+/// The clusters that instances name.
+pub fn clusters(config: &Config) -> Clusters {
+    Clusters::new(tradewind_kubernetes::Options { credentials: credentials(config), secrets: config.secrets.clone() })
 }
 
 /// Where the daemon's credentials come from.
@@ -291,8 +302,8 @@ pub fn controller_options(config: &Config) -> controller::Options {
     }
 }
 
-/// The supervisor's changes as the controller wants them. Missed ones are found by its timer.
-fn hints(processes: &process::Supervisor) -> controller::Hints {
+/// The supervisor's and the clusters' changes as the controller wants them. Missed ones are found by its timer.
+fn hints(processes: &process::Supervisor, clusters: &Clusters) -> controller::Hints {
     let changes = stream::unfold(processes.changes(), |mut changes| async move { Some((changes.next().await?, changes)) });
     let of_allocations = changes.filter_map(|change| async move {
         match change {
@@ -300,7 +311,7 @@ fn hints(processes: &process::Supervisor) -> controller::Hints {
             process::Change::Missed => None,
         }
     });
-    of_allocations.boxed()
+    stream::select(of_allocations, clusters.changes()).boxed()
 }
 
 /// The data folder is for the daemon's user alone: it holds the output of processes.

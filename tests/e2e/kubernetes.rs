@@ -108,7 +108,7 @@ async fn jobs_end_autoscalers_are_there_and_what_was_lost_is_swept() -> Result<(
     let daemon = daemon(&cluster, "", "")?;
     let job = "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {name: nightly}\nspec:\n  jobs:\n    once: {image: example.com/job:1, replicas: 2, retries: 1, deadline: 1h, resources: {cpu: 100m, memory: 64Mi}}\n";
     daemon.put("nightly", job).await?;
-    let done = daemon.until("nightly", "done", |d| d["status"] == "succeeded").await?;
+    let done = daemon.until("nightly", "completed", |d| d["status"] == "completed").await?;
     assert_eq!(cluster.ours("job", "default")?.len(), 2, "{done:#}");
 
     daemon.put("shop", &web("shop", "replicas: 2, extensions: {kubernetes: {autoscale: {min: 2, max: 4, cpu: 70}}}")).await?;
@@ -177,11 +177,7 @@ async fn a_canary_shifts_the_weights_of_the_mesh() -> Result<()> {
     let shared = cluster.until("virtualservice", "default", "shared 75 to 25", |all| weights(all) == [25, 75])?;
     let rules = cluster.ours("destinationrule", "default")?;
     assert_eq!(rules[0]["spec"]["subsets"].as_array().map(Vec::len), Some(2), "{rules:#?} {shared:#?}");
-    daemon
-        .until("shop", "held", |d| {
-            d["rollout"]["status"] == "holding" || d["rollout"]["verdict"]["holding"].is_object() || d["rollout"]["step"].is_number()
-        })
-        .await?;
+    daemon.until("shop", "waiting", |d| d["rollout"]["status"] == "waiting").await?;
     daemon.run(&["promote", "shop"])?;
     daemon.until("shop", "whole", |d| d["status"] == "running" && d["rollout"]["status"] == "done").await?;
     cluster.until("virtualservice", "default", "one route again", |all| weights(all) == [100])?;

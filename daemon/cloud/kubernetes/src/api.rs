@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use futures::Stream;
 use http::{Method, StatusCode};
-use kube::client::Body;
+use kube::{client::Body, core::WatchEvent};
 use serde::de::DeserializeOwned;
 use tradewind_core::{
     failure::{Failure, FailureKind},
@@ -112,6 +113,24 @@ impl Cluster<'_> {
                 self.once(&renewed, &request).await
             }
             other => other,
+        }
+    }
+
+    /// Follows a watch. Its beginning is bound by the grant's timeout, its length by what the request says.
+    ///
+    /// # Errors
+    /// As `send`, without a second attempt.
+    pub(crate) async fn events<T: Clone + DeserializeOwned + Send>(
+        &self,
+        request: &Request,
+    ) -> Result<impl Stream<Item = Result<WatchEvent<T>, kube::Error>> + Send + use<T>, Failure> {
+        let connection = self.connections.get(self.grant).await?;
+        let (head, _) = request.http()?.into_parts();
+        let begun = connection.client.request_events(http::Request::from_parts(head, Vec::new()));
+        match tokio::time::timeout(self.grant.timeout.std(), begun).await {
+            Ok(Ok(events)) => Ok(events),
+            Ok(Err(error)) => Err(failure::unanswered(&error, &request.what)),
+            Err(_) => Err(failure::late(self.grant.timeout, &request.what)),
         }
     }
 

@@ -18,13 +18,16 @@ mod read;
 mod remove;
 mod secret;
 mod source;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
+use futures::{Stream, stream};
+use tokio::sync::broadcast::error::RecvError;
 use tradewind_core::{
     capability::kubernetes::{
         Caller, ClusterInfo, Deletion, Kubernetes, ListQuery, Node, OwnedObject, Page, PodLog, PodLogQuery, Propagation, Reference,
@@ -35,7 +38,8 @@ use tradewind_core::{
 };
 use tradewind_credentials::Credentials;
 
-use self::{api::Cluster, connection::Connections};
+pub use self::watch::Change;
+use self::{api::Cluster, connection::Connections, watch::Watches};
 
 /// What it works with.
 #[derive(Clone)]
@@ -50,11 +54,25 @@ pub struct Options {
 pub struct Clusters {
     connections: Connections,
     secrets: PathBuf,
+    watches: Arc<Watches>,
 }
 
 impl Clusters {
     pub fn new(options: Options) -> Self {
-        Self { connections: Connections::new(options.credentials), secrets: options.secrets }
+        Self { connections: Connections::new(options.credentials), secrets: options.secrets, watches: Watches::new() }
+    }
+
+    /// Changes of pods from now on, of instances that have looked at pods. Some may be missing.
+    pub fn changes(&self) -> impl Stream<Item = Change> + Send + use<> {
+        stream::unfold(self.watches.subscribe(), |mut changes| async move {
+            loop {
+                match changes.recv().await {
+                    Ok(change) => return Some((change, changes)),
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        })
     }
 
     fn of<'a>(&'a self, grant: &'a KubernetesGrant) -> Cluster<'a> {
@@ -85,7 +103,12 @@ impl Kubernetes for Clusters {
         read::get(&self.of(grant), caller, object).await
     }
     async fn list(&self, caller: &Caller, grant: &KubernetesGrant, query: &ListQuery) -> Result<Page, Failure> {
-        read::list(&self.of(grant), caller, query).await
+        let page = read::list(&self.of(grant), caller, query).await?;
+        // Who looks at pods wants to know when they change.
+        if query.kind == "Pod" {
+            self.watches.over(&self.connections, &caller.owner, grant, &query.namespace);
+        }
+        Ok(page)
     }
     async fn delete(
         &self,

@@ -1,11 +1,7 @@
 //! The marks by which what is ours is known: labels that the host sets, whatever a plugin writes.
 
 use serde_json::{Map, Value};
-use tradewind_core::{
-    capability::{Attempt, kubernetes::Caller},
-    names::InstanceName,
-    workload::Labels,
-};
+use tradewind_core::{capability::Attempt, names::InstanceName, workload::Labels};
 
 pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub(crate) const INSTANCE: &str = "tradewind.dev/instance";
@@ -34,9 +30,9 @@ pub(crate) fn among(labels: &Labels) -> Labels {
     labels.iter().filter(|(key, _)| is_mark(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// Which objects a caller may see, as the API server's selector.
-pub(crate) fn selector(caller: &Caller, labels: &Labels) -> String {
-    let mut parts = vec![format!("{MANAGED_BY}=tradewind"), format!("{INSTANCE}={}", caller.owner)];
+/// Which objects an instance may see, as the API server's selector.
+pub(crate) fn selector(owner: &InstanceName, labels: &Labels) -> String {
+    let mut parts = vec![format!("{MANAGED_BY}=tradewind"), format!("{INSTANCE}={owner}")];
     parts.extend(labels.iter().filter(|(key, _)| *key != MANAGED_BY && *key != INSTANCE).map(|(key, value)| format!("{key}={value}")));
     parts.join(",")
 }

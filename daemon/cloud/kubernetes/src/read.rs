@@ -89,7 +89,7 @@ pub(crate) async fn list(cluster: &Cluster<'_>, caller: &Caller, query: &ListQue
     let selector = match query.kind.as_str() {
         // The cluster's controllers make them, without our marks.
         EVENT => query.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(","),
-        _ => marks::selector(caller, &query.labels),
+        _ => marks::selector(&caller.owner, &query.labels),
     };
     let limit = if query.limit == 0 { PAGE } else { query.limit.min(PAGE) };
     let what = format!("list {} in the namespace \"{}\"", query.kind, query.namespace);
@@ -125,7 +125,7 @@ pub(crate) async fn owned(cluster: &Cluster<'_>, caller: &Caller) -> Result<Vec<
         for namespace in &cluster.grant.namespaces {
             check::namespace(cluster.grant, namespace, "grants.kubernetes.namespaces")?;
             let request = Request::get(kind.path(namespace), format!("list {name} in the namespace \"{namespace}\""))
-                .with("labelSelector", marks::selector(caller, &Labels::new()))
+                .with("labelSelector", marks::selector(&caller.owner, &Labels::new()))
                 .accept(METADATA_LIST);
             let found: Vec<Existing> = pages(cluster, &request).await?;
             all.extend(found.into_iter().map(|Existing { metadata }| owned_object(name, metadata)));

@@ -94,7 +94,7 @@ async fn suite(config: &Config, piece: &Piece, options: Options) -> Result<Repor
     let folder = private_folder()?;
     let started = process::Supervisor::start(process::Options { folder: folder.clone(), secrets: Some(config.secrets.clone()) });
     let processes = started.await.map_err(|e| serve(e.into()))?;
-    let capabilities = serve::lend(config, &processes, Arc::new(SystemClock)).map_err(serve)?;
+    let capabilities = serve::lend(config, &processes, serve::clusters(config), Arc::new(SystemClock)).map_err(serve)?;
     let bench = Workbench::start(compile_cache()).await.map_err(unusable(&compile_cache()))?;
     let stop = CancellationToken::new();
     let mut ignored = |_: &Checked| {};
