@@ -14,7 +14,7 @@ pub use self::{
     http::{AwsSigv4, CredentialGrant, GoogleServiceAccount, HttpGrant, Injection, Oauth2},
     kubernetes::KubernetesGrant,
 };
-use crate::units::{Bytes, Millis};
+use crate::units::Bytes;
 
 /// The capabilities lent to one plugin instance: the `[grants]` of its instance file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -105,7 +105,7 @@ pub fn verify(secret: &str, service: &str, region: &str, request: &Received<'_>)
     // The object store takes the path as it came, all others encode it once more.
     let path = if service == "s3" { request.path.to_owned() } else { encode(request.path.as_bytes(), true) };
     let canonical = format!("{}\n{path}\n{}\n{headers}\n{signed}\n{digest}", request.method, canonical_query(request.query));
-    let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
+    let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&Sha256::digest(&canonical)));
     let key = [&date[..8], region, service, "aws4_request"]
         .iter()
         .fold(format!("AWS4{secret}").into_bytes(), |key, part| hmac(&key, part.as_bytes()));
