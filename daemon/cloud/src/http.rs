@@ -192,7 +192,8 @@ impl Client {
         let headers = response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
         let body = read_body(response, grant.response_size, &host).await?;
         if packed && !redaction.is_empty() && !body.is_empty() {
-            let message = format!("\"{host}\" has packed its answer though it was told not to: values that must not come back can't be looked for");
+            let message =
+                format!("\"{host}\" has packed its answer though it was told not to: values that must not come back can't be looked for");
             return Err(Failure::denied(message).code("packed-response"));
         }
         Ok(HttpResponse { status, headers, body: redaction.hide(body) })
@@ -301,8 +302,8 @@ fn headers(grant: &HttpGrant, given: &[(String, String)], with_credential: bool)
             Failure::invalid(format!("the value of the header \"{shown}\" has characters that no header may have"))
                 .field(format!("{field}.value"))
         })?;
-        let of_credential = grant.credentials.iter().any(|c| credential::owns(c, &parsed))
-            || (with_credential && parsed == header::AUTHORIZATION);
+        let of_credential =
+            grant.credentials.iter().any(|c| credential::owns(c, &parsed)) || (with_credential && parsed == header::AUTHORIZATION);
         if parsed == header::RANGE && !grant.secrets.is_empty() {
             // Of half a value nobody could tell what it is.
             return Err(Failure::denied("parts of answers can't be asked for where secrets are granted").field(format!("{field}.key")));

@@ -166,9 +166,7 @@ fn exists(instance: &Instance) -> bool {
 /// The instance of a replica: the one that is known, else one that an attempt has made whose outcome nobody has learnt.
 fn choose<'a>(state: &State, index: u32, instances: &'a [Instance]) -> Option<&'a Instance> {
     let known = state.member(index).and_then(|member| instances.iter().find(|instance| instance.id == member.id));
-    let same = |instance: &&Instance| {
-        replica(instance) == Some(index) && exists(instance) && instance.tags.get(SPEC) == Some(&state.spec)
-    };
+    let same = |instance: &&Instance| replica(instance) == Some(index) && exists(instance) && instance.tags.get(SPEC) == Some(&state.spec);
     known.or_else(|| instances.iter().filter(same).max_by_key(|instance| (instance.created_at, &instance.id)))
 }
 

@@ -43,12 +43,23 @@ fn kind(code: &str, status: u16) -> ErrorKind {
         "ContainerGroupQuotaReached" | "QuotaExceeded" | "ResourceQuotaExceeded" | "OperationNotAllowed" => ErrorKind::Quota,
         // A location that has no room says the service is not available, with 409.
         "ServiceUnavailable" if status == 409 => ErrorKind::OutOfCapacity,
-        "SkuNotAvailable" | "AllocationFailed" | "ZonalAllocationFailed" | "InsufficientCapacity" | "ResourceRequestsNotSupported"
+        "SkuNotAvailable"
+        | "AllocationFailed"
+        | "ZonalAllocationFailed"
+        | "InsufficientCapacity"
+        | "ResourceRequestsNotSupported"
         | "LocationNotAvailableForResourceType" => ErrorKind::OutOfCapacity,
         "TooManyRequests" | "SubscriptionRequestsThrottled" => ErrorKind::Throttled,
-        "AuthorizationFailed" | "LinkedAuthorizationFailed" | "InvalidAuthenticationToken" | "ExpiredAuthenticationToken"
-        | "AuthenticationFailed" | "MissingSubscriptionRegistration" | "SubscriptionNotFound" | "ReadOnlyDisabledSubscription"
-        | "RequestDisallowedByPolicy" | "ResourceGroupNotFound" => ErrorKind::Denied,
+        "AuthorizationFailed"
+        | "LinkedAuthorizationFailed"
+        | "InvalidAuthenticationToken"
+        | "ExpiredAuthenticationToken"
+        | "AuthenticationFailed"
+        | "MissingSubscriptionRegistration"
+        | "SubscriptionNotFound"
+        | "ReadOnlyDisabledSubscription"
+        | "RequestDisallowedByPolicy"
+        | "ResourceGroupNotFound" => ErrorKind::Denied,
         // It is on its way to another state: what is asked for can be had after that.
         "ContainerGroupTransitioning" | "Conflict" | "AnotherOperationInProgress" | "RegistryErrorResponse" => ErrorKind::Unavailable,
         "InaccessibleImage" => ErrorKind::Invalid,
@@ -59,7 +70,9 @@ fn kind(code: &str, status: u16) -> ErrorKind {
 
 fn remedy(code: &str, kind: ErrorKind) -> Option<&'static str> {
     Some(match code {
-        "MissingSubscriptionRegistration" => "register Microsoft.ContainerInstance in the subscription: az provider register -n Microsoft.ContainerInstance",
+        "MissingSubscriptionRegistration" => {
+            "register Microsoft.ContainerInstance in the subscription: az provider register -n Microsoft.ContainerInstance"
+        }
         "ResourceGroupNotFound" => "create the resource group of the settings, or name another",
         "SubscriptionNotFound" => "see that subscription in the settings is one of the credential's tenant",
         "RequestDisallowedByPolicy" => "a policy of the subscription forbids it: ask whoever set it",

@@ -112,7 +112,8 @@ pub(crate) fn described(settings: &Settings, allocation: &Allocation) -> Result<
     let (ports, restarts) = (fleet::numbered(&workload.ports)?, restart_policy(&workload.run));
     let command = command(workload)?;
     let shown = |port: &Port, number: u16| json!({"port": number, "protocol": if port.protocol == Protocol::Udp { "UDP" } else { "TCP" }});
-    let open: Vec<Value> = ports.iter().filter(|(port, _)| port.exposure != Exposure::Local).map(|(port, number)| shown(port, *number)).collect();
+    let open: Vec<Value> =
+        ports.iter().filter(|(port, _)| port.exposure != Exposure::Local).map(|(port, number)| shown(port, *number)).collect();
     let mut container = json!({
         "image": image,
         "environmentVariables": fleet::environment(workload, &ports)?.iter().map(variable).collect::<Vec<_>>(),
@@ -295,7 +296,9 @@ impl Group {
         match (self.properties.provisioning_state.as_str(), current.state.as_str()) {
             ("Deleting", _) => Stage::Deleting,
             (_, "Terminated") if job && self.properties.restart_policy == "Never" => Stage::Exited,
-            (_, "Terminated") if job && (failed || current.exit_code == Some(0) || group == "Failed" || group == "Stopped") => Stage::Exited,
+            (_, "Terminated") if job && (failed || current.exit_code == Some(0) || group == "Failed" || group == "Stopped") => {
+                Stage::Exited
+            }
             _ if failed => Stage::Exited,
             ("Failed", _) => Stage::Failed,
             (_, "Running") => Stage::Running,

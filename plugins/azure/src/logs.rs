@@ -30,7 +30,9 @@ impl<H: Http + Clock> Client<H> {
         let written = match self.get::<Written>(&path, &format!("&tail={tail}&timestamps=true")) {
             Ok(written) => written.content.unwrap_or_default(),
             // It has not begun, or is gone: nothing can be read, which is no failure.
-            Err(error) if error.kind == ErrorKind::NotFound || error.code.as_deref() == Some("ContainerGroupDeploymentNotReady") => String::new(),
+            Err(error) if error.kind == ErrorKind::NotFound || error.code.as_deref() == Some("ContainerGroupDeploymentNotReady") => {
+                String::new()
+            }
             Err(error) => return Err(error),
         };
         let lines = written.lines().filter_map(|line| line.split_once(' ')).filter(|(time, _)| *time > after);

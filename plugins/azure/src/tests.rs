@@ -209,10 +209,7 @@ fn what_this_cloud_can_not_do_is_refused_by_its_field() {
     };
     assert_eq!(refused(|web| web.workload.image = None), "workload.image");
     assert_eq!(refused(|web| web.workload.user = "1".to_owned()), "workload.user");
-    assert_eq!(
-        refused(|web| (web.workload.command, web.workload.arguments) = (vec![], vec!["x".to_owned()])),
-        "workload.arguments"
-    );
+    assert_eq!(refused(|web| (web.workload.command, web.workload.arguments) = (vec![], vec!["x".to_owned()])), "workload.arguments");
     assert_eq!(
         refused(|web| {
             web.workload.ports = vec![port("http")];
@@ -231,8 +228,7 @@ fn what_this_cloud_can_not_do_is_refused_by_its_field() {
         refused(|web| web.workload.env = vec![EnvVar { name: "A".to_owned(), value: EnvValue::Text("{{secret:x}}".to_owned()) }]),
         "workload.env[0]"
     );
-    let nowhere: Settings =
-        serde_json::from_value(json!({"subscription": "s", "resource-group": "shop", "locations": ["moon"]})).unwrap();
+    let nowhere: Settings = serde_json::from_value(json!({"subscription": "s", "resource-group": "shop", "locations": ["moon"]})).unwrap();
     assert!(nowhere.check().unwrap_err().remedy.unwrap().contains("[settings.prices.moon]"));
 }
 

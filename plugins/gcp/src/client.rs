@@ -99,7 +99,8 @@ impl<H: Http + Clock> Client<H> {
         if !machine.has_ended() {
             return Ok(machine.instance(None));
         }
-        let path = format!("{}/instances/{}/getGuestAttributes?queryPath={}", self.zone(machine.zone()), escaped(&machine.name), escaped(EXIT));
+        let path =
+            format!("{}/instances/{}/getGuestAttributes?queryPath={}", self.zone(machine.zone()), escaped(&machine.name), escaped(EXIT));
         let code = match self.get::<GuestAttributes>(&path) {
             Ok(found) => found.query_value.and_then(|value| value.items.first()?.value.trim().parse().ok()),
             // It was turned off by somebody else before it came to its end.

@@ -84,10 +84,24 @@ fn kind(code: &str) -> Option<ErrorKind> {
         "UNSUPPORTED_OPERATION" | "VM_MIN_COUNT_NOT_REACHED" => ErrorKind::OutOfCapacity,
         "quotaExceeded" | "QUOTA_EXCEEDED" | "limitExceeded" | "LIMIT_EXCEEDED" => ErrorKind::Quota,
         "rateLimitExceeded" | "userRateLimitExceeded" | "RATE_LIMIT_EXCEEDED" | "concurrentLimitExceeded" => ErrorKind::Throttled,
-        "accessNotConfigured" | "SERVICE_DISABLED" | "forbidden" | "authError" | "required" | "insufficientPermissions" | "PERMISSION_DENIED"
-        | "PERMISSIONS_ERROR" | "billingNotEnabled" | "UNAUTHENTICATED" => ErrorKind::Denied,
-        "resourceNotReady" | "RESOURCE_NOT_READY" | "resourceInUseByAnotherResource" | "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE"
-        | "operationInProgress" | "backendError" | "internalError" | "INTERNAL_ERROR" => ErrorKind::Unavailable,
+        "accessNotConfigured"
+        | "SERVICE_DISABLED"
+        | "forbidden"
+        | "authError"
+        | "required"
+        | "insufficientPermissions"
+        | "PERMISSION_DENIED"
+        | "PERMISSIONS_ERROR"
+        | "billingNotEnabled"
+        | "UNAUTHENTICATED" => ErrorKind::Denied,
+        "resourceNotReady"
+        | "RESOURCE_NOT_READY"
+        | "resourceInUseByAnotherResource"
+        | "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE"
+        | "operationInProgress"
+        | "backendError"
+        | "internalError"
+        | "INTERNAL_ERROR" => ErrorKind::Unavailable,
         "CONDITION_NOT_MET" | "INVALID_USAGE" | "INVALID_FIELD_VALUE" | "RESOURCE_NOT_FOUND" => ErrorKind::Invalid,
         _ => return None,
     })
@@ -95,7 +109,9 @@ fn kind(code: &str) -> Option<ErrorKind> {
 
 fn remedy(code: &str, kind: ErrorKind) -> Option<&'static str> {
     Some(match code {
-        "accessNotConfigured" | "SERVICE_DISABLED" => "enable the Compute Engine API in the project: gcloud services enable compute.googleapis.com",
+        "accessNotConfigured" | "SERVICE_DISABLED" => {
+            "enable the Compute Engine API in the project: gcloud services enable compute.googleapis.com"
+        }
         "billingNotEnabled" => "link the project to a billing account",
         _ if kind == ErrorKind::Quota => "ask for a higher quota in this region, or list more zones and sizes",
         _ if kind == ErrorKind::Denied => {

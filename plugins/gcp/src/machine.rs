@@ -158,7 +158,11 @@ impl Machine {
             restarts: 0,
             address: public.or_else(|| interface.and_then(|interface| interface.network_ip.clone())),
             port: None,
-            message: if stage == Stage::Failed { format!("its machine is {} in {}", self.status.to_lowercase(), region(self.zone())) } else { self.status_message.clone() },
+            message: if stage == Stage::Failed {
+                format!("its machine is {} in {}", self.status.to_lowercase(), region(self.zone()))
+            } else {
+                self.status_message.clone()
+            },
         }
     }
 }

@@ -26,7 +26,10 @@ pub(crate) fn startup(workload: &Workload, image: &str, env: &[(String, EnvValue
                 Some(millis) => format!("left=$(({} - SECONDS))\n  [ $left -gt 0 ] || break\n  timeout $left {run}", millis.div_ceil(1000)),
                 None => run,
             };
-            line(&mut script, format_args!("code=124\nfor attempt in $(seq 0 {retries}); do\n  {bounded}\n  code=$?\n  [ $code -eq 0 ] && break\ndone"));
+            line(
+                &mut script,
+                format_args!("code=124\nfor attempt in $(seq 0 {retries}); do\n  {bounded}\n  code=$?\n  [ $code -eq 0 ] && break\ndone"),
+            );
             let url = format!("http://metadata.google.internal/computeMetadata/v1/instance/guest-attributes/{EXIT}");
             line(&mut script, format_args!("curl -s -X PUT --data \"$code\" -H 'Metadata-Flavor: Google' {url}\npoweroff"));
         }
@@ -115,7 +118,11 @@ mod tests {
         let mut job = workload();
         job.run = Run::Job(Job { retries: 2, deadline: Some(90_000) });
         let failing = told(&startup(&job, "job:1", &[], &[]), "return 7");
-        assert_eq!((failing.matches("<run>").count(), failing.contains("within 90"), failing.contains("status 7")), (3, true, true), "{failing}");
+        assert_eq!(
+            (failing.matches("<run>").count(), failing.contains("within 90"), failing.contains("status 7")),
+            (3, true, true),
+            "{failing}"
+        );
         job.run = Run::Job(Job { retries: 2, deadline: None });
         let well = told(&startup(&job, "job:1", &[], &[]), "return 0");
         assert_eq!((well.matches("<run>").count(), well.contains("status 0")), (1, true), "{well}");

@@ -143,15 +143,17 @@ impl Rules for Arm {
                 let properties = json!({"provisioningState": "Succeeded"});
                 Reply::json(200, json!({"id": root, "name": GROUP, "location": "eastus", "properties": properties}))
             }
-            (method, ["providers", "Microsoft.ContainerInstance", "containerGroups", rest @ ..], Some("2023-05-01")) => match (method, rest) {
-                (&Method::GET, []) => self.list(asked, now),
-                (&Method::GET, [name]) => self.get(name, now),
-                (&Method::PUT, [name]) => self.put(name, asked, now),
-                (&Method::DELETE, [name]) => self.delete(name, now),
-                (&Method::POST, [name, "stop"]) => self.stop(name),
-                (&Method::GET, [name, "containers", "workload", "logs"]) => self.logs(name, asked),
-                _ => refused(405, "MethodNotAllowed", "The method is not allowed."),
-            },
+            (method, ["providers", "Microsoft.ContainerInstance", "containerGroups", rest @ ..], Some("2023-05-01")) => {
+                match (method, rest) {
+                    (&Method::GET, []) => self.list(asked, now),
+                    (&Method::GET, [name]) => self.get(name, now),
+                    (&Method::PUT, [name]) => self.put(name, asked, now),
+                    (&Method::DELETE, [name]) => self.delete(name, now),
+                    (&Method::POST, [name, "stop"]) => self.stop(name),
+                    (&Method::GET, [name, "containers", "workload", "logs"]) => self.logs(name, asked),
+                    _ => refused(405, "MethodNotAllowed", "The method is not allowed."),
+                }
+            }
             (_, _, None) => refused(400, "MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required."),
             _ => refused(400, "InvalidResourceType", "The resource type could not be found for this version."),
         }
@@ -211,11 +213,16 @@ impl Arm {
                 return refused(409, "ServiceUnavailable", "The requested resource is not available in the location at this moment.");
             }
             None if self.quota.is_some_and(|quota| self.groups.len() >= quota) => {
-                return refused(409, "ContainerGroupQuotaReached", "Resource type 'Microsoft.ContainerInstance/containerGroups' container group quota exceeded.");
+                return refused(
+                    409,
+                    "ContainerGroupQuotaReached",
+                    "Resource type 'Microsoft.ContainerInstance/containerGroups' container group quota exceeded.",
+                );
             }
             None => *self.created.entry(name.to_owned()).or_default() += 1,
         }
-        let group = ContainerGroup { body, created_at: now, deleted_at: None, exit_code: None, restarts: 0, stopped: false, logs: Vec::new() };
+        let group =
+            ContainerGroup { body, created_at: now, deleted_at: None, exit_code: None, restarts: 0, stopped: false, logs: Vec::new() };
         let shown = self.shown(name, &group, now, true);
         self.groups.insert(name.to_owned(), group);
         Reply::json(201, shown)
@@ -253,10 +260,18 @@ impl Arm {
     fn shown(&self, name: &str, group: &ContainerGroup, now: u64, whole: bool) -> Value {
         let mut shown = group.body.clone();
         shown["name"] = name.into();
-        shown["id"] = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.ContainerInstance/containerGroups/{name}").into();
+        shown["id"] =
+            format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.ContainerInstance/containerGroups/{name}")
+                .into();
         shown["type"] = "Microsoft.ContainerInstance/containerGroups".into();
         let up = now >= group.created_at + self.boot;
-        let state = if group.deleted_at.is_some() { "Deleting" } else if up { "Succeeded" } else { "Creating" };
+        let state = if group.deleted_at.is_some() {
+            "Deleting"
+        } else if up {
+            "Succeeded"
+        } else {
+            "Creating"
+        };
         shown["properties"]["provisioningState"] = state.into();
         if up && shown["properties"]["ipAddress"].is_object() {
             shown["properties"]["ipAddress"]["ip"] = "127.0.0.1".into();
@@ -271,7 +286,13 @@ impl Arm {
             }
         }
         if whole {
-            let state = if group.stopped { "Stopped" } else if up { "Running" } else { "Pending" };
+            let state = if group.stopped {
+                "Stopped"
+            } else if up {
+                "Running"
+            } else {
+                "Pending"
+            };
             shown["properties"]["instanceView"] = json!({"events": [], "state": state});
         }
         shown

@@ -271,13 +271,18 @@ impl Compute {
         }
         let name = body["name"].as_str().unwrap_or_default().to_owned();
         if self.machines.contains_key(&name) {
-            return refused(409, "alreadyExists", &format!("The resource 'projects/{PROJECT}/zones/{zone}/instances/{name}' already exists"));
+            return refused(
+                409,
+                "alreadyExists",
+                &format!("The resource 'projects/{PROJECT}/zones/{zone}/instances/{name}' already exists"),
+            );
         }
         if self.quota.is_some_and(|quota| self.machines.len() >= quota) {
             return refused(403, "quotaExceeded", "Quota 'CPUS' exceeded. Limit: 2.0 in region us-central1.");
         }
         let error = self.full.iter().any(|full| full == zone).then(|| {
-            let message = format!("The zone 'projects/{PROJECT}/zones/{zone}' does not have enough resources available to fulfill the request.");
+            let message =
+                format!("The zone 'projects/{PROJECT}/zones/{zone}' does not have enough resources available to fulfill the request.");
             ("ZONE_RESOURCE_POOL_EXHAUSTED", message)
         });
         if error.is_none() {

@@ -84,7 +84,8 @@ pub(super) async fn authorize(
             one(AUTHORIZATION, Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(value.expose()))))?
         }
         Injection::Header(header) => {
-            let header = HeaderName::from_bytes(header.as_bytes()).map_err(|_| failed(credential, "its grant names a header that is none"))?;
+            let header =
+                HeaderName::from_bytes(header.as_bytes()).map_err(|_| failed(credential, "its grant names a header that is none"))?;
             let value = client.credentials().line(name, source).await?;
             redaction.add(value.expose().as_bytes());
             one(header, Zeroizing::new(value.expose().to_owned()))?
@@ -99,7 +100,9 @@ pub(super) async fn authorize(
             let value = client.credentials().text(name, source).await?;
             let (token, kept) = client.tokens().get(client, owner, grant, credential, &value).await?;
             used = Some(Used { token: token.clone(), kept });
-            [value.expose().lines().next().unwrap_or_default(), token.expose()].into_iter().for_each(|value| redaction.add(value.as_bytes()));
+            [value.expose().lines().next().unwrap_or_default(), token.expose()]
+                .into_iter()
+                .for_each(|value| redaction.add(value.as_bytes()));
             bearer(token.expose())?
         }
     };

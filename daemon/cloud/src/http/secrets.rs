@@ -69,8 +69,11 @@ fn form(headers: &HeaderMap) -> Result<Form, Failure> {
     match kind.as_str() {
         "application/x-www-form-urlencoded" => Ok(Form::UrlEncoded),
         json if json == "application/json" || json.ends_with("+json") => Ok(Form::Json),
-        _ => Err(Failure::invalid(format!("secrets can't be put into a body of the type \"{}\": JSON and forms take them", kind.escape_debug()))
-            .field(FIELD)),
+        _ => Err(Failure::invalid(format!(
+            "secrets can't be put into a body of the type \"{}\": JSON and forms take them",
+            kind.escape_debug()
+        ))
+        .field(FIELD)),
     }
 }
 

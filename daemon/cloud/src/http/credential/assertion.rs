@@ -61,7 +61,8 @@ impl Key {
 
     /// A signed assertion that this account asks for a token. Takes milliseconds of processor time.
     pub(super) fn assertion(&self, scope: &str) -> Result<Zeroizing<String>, String> {
-        let key = EncodingKey::from_rsa_pem(self.file.private_key.as_bytes()).map_err(|_| "its private_key is no RSA key in PEM".to_owned())?;
+        let key =
+            EncodingKey::from_rsa_pem(self.file.private_key.as_bytes()).map_err(|_| "its private_key is no RSA key in PEM".to_owned())?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let claims = Claims {
             iss: &self.file.client_email,
@@ -71,6 +72,8 @@ impl Key {
             exp: now.saturating_add(LIFE).as_secs(),
         };
         let header = Header { kid: self.file.private_key_id.clone(), ..Header::new(Algorithm::RS256) };
-        jsonwebtoken::encode(&header, &claims, &key).map(Zeroizing::new).map_err(|_| "nothing can be signed with its private_key".to_owned())
+        jsonwebtoken::encode(&header, &claims, &key)
+            .map(Zeroizing::new)
+            .map_err(|_| "nothing can be signed with its private_key".to_owned())
     }
 }

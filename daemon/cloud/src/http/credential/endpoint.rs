@@ -52,13 +52,17 @@ pub(super) async fn ask(
     form: &[(&str, &str)],
     hidden: &str,
 ) -> Result<Token, Failure> {
-    let about = |failure: Failure| Failure { message: format!("the credential \"{}\" gets no token: {}", credential.name, failure.message), ..failure };
+    let about = |failure: Failure| Failure {
+        message: format!("the credential \"{}\" gets no token: {}", credential.name, failure.message),
+        ..failure
+    };
     let url = parse_url(url).map_err(about)?;
     reachable(grant, &url).map_err(about)?;
     let host = url.host_str().unwrap_or_default().to_owned();
     let given = form.iter().filter(|(_, value)| !value.is_empty());
     let body = Zeroizing::new(form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish());
-    let request = client.of(grant).post(url).header("content-type", "application/x-www-form-urlencoded").header("accept", "application/json");
+    let request =
+        client.of(grant).post(url).header("content-type", "application/x-www-form-urlencoded").header("accept", "application/json");
     let response = request.body(body.to_string()).send().await.map_err(|error| about(explain(&error, &host)))?;
     let (status, wait) = (response.status(), response.headers().get(RETRY_AFTER).cloned());
     let content = Zeroizing::new(read_body(response, LARGEST_ANSWER, &host).await.map_err(about)?);

@@ -44,8 +44,8 @@ impl Keys {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if text.trim_start().starts_with('{') {
             // The parser's own message may quote the text.
-            let printed: Printed = serde_json::from_str(text)
-                .map_err(|_| "its value is no JSON with \"AccessKeyId\" and \"SecretAccessKey\"".to_owned())?;
+            let printed: Printed =
+                serde_json::from_str(text).map_err(|_| "its value is no JSON with \"AccessKeyId\" and \"SecretAccessKey\"".to_owned())?;
             let (secret, session) = (Zeroizing::new(printed.secret_access_key), printed.session_token.map(Zeroizing::new));
             return Ok(Self { id: printed.access_key_id, secret, session });
         }
@@ -94,7 +94,11 @@ fn at(now: SystemTime, keys: &Keys, scope: &AwsSigv4, request: &Outgoing) -> Res
         value.set_sensitive(true);
         Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
     };
-    instructions.headers().map(header).collect::<Option<Vec<_>>>().ok_or_else(|| "its value has characters that no header may have".to_owned())
+    instructions
+        .headers()
+        .map(header)
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| "its value has characters that no header may have".to_owned())
 }
 
 #[cfg(test)]

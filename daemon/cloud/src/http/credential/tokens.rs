@@ -114,12 +114,8 @@ async fn fetch(client: &Client, grant: &HttpGrant, credential: &CredentialGrant,
     match &credential.inject {
         Injection::Oauth2(oauth) => {
             let secret = value.expose().lines().next().unwrap_or_default();
-            let form = [
-                ("grant_type", "client_credentials"),
-                ("client_id", &oauth.client_id),
-                ("client_secret", secret),
-                ("scope", &oauth.scope),
-            ];
+            let form =
+                [("grant_type", "client_credentials"), ("client_id", &oauth.client_id), ("client_secret", secret), ("scope", &oauth.scope)];
             endpoint::ask(client, grant, credential, &oauth.token_url, &form, secret).await
         }
         Injection::GoogleServiceAccount(account) => {
