@@ -208,9 +208,9 @@ async fn a_credential_of_the_daemons_settings_serves_and_its_value_shows_nowhere
     let view = daemon.until_at("/v1/plugins/cloud", "degraded", |v| !v["degraded"].is_null()).await?;
     let cause = view["degraded"]["cause"].to_string();
     assert!(cause.contains("no credential \\\"azure-prod\\\"") && cause.contains("[credentials]"), "{cause}");
-    for told in [daemon.run(&["describe", "shop"])?, daemon.run(&["plugin", "inspect", "cloud"])?] {
-        assert!(told.contains("azure-prod") && told.contains("[credentials]"), "{told}");
-    }
+    let (described, inspected) = (daemon.run(&["describe", "shop"])?, daemon.run(&["plugin", "inspect", "cloud"])?);
+    assert!(described.contains("no credential \"azure-prod\""), "{described}");
+    assert!(inspected.contains("azure-prod") && inspected.contains("[credentials]"), "{inspected}");
     daemon.stop()?;
     let file = daemon.file("client-secret", SECRET)?;
     daemon.file("config.toml", &format!("[credentials]\nazure-prod = {{ file = \"{file}\" }}\n"))?;

@@ -149,14 +149,15 @@ impl Client {
         let (outgoing, mut redaction) = self.with_secrets(&grant, outgoing).await?;
         let Some(credential) = credential else { return self.once(&grant, outgoing, &redaction).await };
         let mut authorized = outgoing.clone();
-        let kept = credential::authorize(&self, &owner, &grant, &credential, &mut authorized, &mut redaction).await?;
+        let used = credential::authorize(&self, &owner, &grant, &credential, &mut authorized, &mut redaction).await?;
         let response = self.once(&grant, authorized, &redaction).await?;
         if response.status != StatusCode::UNAUTHORIZED.as_u16() {
             return Ok(response);
         }
-        self.tokens().forget(&owner, &credential);
         self.credentials().forget();
-        if !kept || !outgoing.method.is_idempotent() {
+        let Some(used) = used else { return Ok(response) };
+        self.tokens().forget(&owner, &credential, &used.token);
+        if !used.kept || !outgoing.method.is_idempotent() {
             return Ok(response);
         }
         let mut again = outgoing;

@@ -13,6 +13,7 @@ use tradewind_core::{
     grant::{CredentialGrant, HttpGrant, Injection},
     names::InstanceName,
 };
+use tradewind_credentials::Secret;
 use url::Host;
 use zeroize::Zeroizing;
 
@@ -50,8 +51,14 @@ pub(super) fn owns(credential: &CredentialGrant, header: &HeaderName) -> bool {
     }
 }
 
-/// Puts a credential into a request, and its values into the redaction. True when what it is made of was kept from an earlier request and
-/// may have been refused since.
+/// The token that went into a request.
+pub(super) struct Used {
+    pub(super) token: Secret,
+    /// It was there before this request: it may have been taken back since, and another one be good.
+    pub(super) kept: bool,
+}
+
+/// Puts a credential into a request, and its values into the redaction. Tells of the token, where there is one.
 pub(super) async fn authorize(
     client: &Client,
     owner: &InstanceName,
@@ -59,11 +66,11 @@ pub(super) async fn authorize(
     credential: &CredentialGrant,
     request: &mut Outgoing,
     redaction: &mut Redaction,
-) -> Result<bool, Failure> {
+) -> Result<Option<Used>, Failure> {
     let (name, source) = (&credential.name, &credential.source);
     let one = |header: HeaderName, text: Zeroizing<String>| sensitive(credential, &text).map(|value| vec![(header, value)]);
     let bearer = |token: &str| one(AUTHORIZATION, Zeroizing::new(format!("Bearer {token}")));
-    let mut kept = false;
+    let mut used = None;
     let headers = match &credential.inject {
         Injection::Bearer => {
             let value = client.credentials().line(name, source).await?;
@@ -91,16 +98,18 @@ pub(super) async fn authorize(
         }
         Injection::Oauth2(_) | Injection::GoogleServiceAccount(_) => {
             let value = client.credentials().text(name, source).await?;
-            let (token, reused) = client.tokens().get(client, owner, grant, credential, &value).await?;
-            kept = reused;
-            [value.expose().trim_end(), token.expose()].into_iter().for_each(|value| redaction.add(value.as_bytes()));
+            let (token, kept) = client.tokens().get(client, owner, grant, credential, &value).await?;
+            used = Some(Used { token: token.clone(), kept });
+            [value.expose().lines().next().unwrap_or_default(), token.expose()]
+                .into_iter()
+                .for_each(|value| redaction.add(value.as_bytes()));
             bearer(token.expose())?
         }
     };
     for (name, value) in headers {
         request.headers.insert(name, value);
     }
-    Ok(kept)
+    Ok(used)
 }
 
 fn sensitive(credential: &CredentialGrant, text: &str) -> Result<HeaderValue, Failure> {

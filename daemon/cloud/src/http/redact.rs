@@ -38,32 +38,37 @@ impl Redaction {
         self.0.is_empty()
     }
 
-    /// The same bytes without the values.
+    /// The same bytes without the values, in one pass.
     pub(super) fn hide(&self, bytes: Vec<u8>) -> Vec<u8> {
-        self.0.iter().fold(bytes, |bytes, form| without(bytes, form))
+        let begins = |byte: &u8| self.0.iter().any(|form| form.first() == Some(byte));
+        let mut first = [false; 256];
+        (0..=u8::MAX).zip(&mut first).for_each(|(byte, is_first)| *is_first = begins(&byte));
+        let is_first = |byte: &u8| first.get(usize::from(*byte)).copied().unwrap_or_default();
+        let (rest, mut out) = (bytes.as_slice(), Vec::new());
+        let (mut kept, mut at) = (0, 0);
+        while let Some(ahead) = rest.get(at..).and_then(|tail| tail.iter().position(is_first)) {
+            at += ahead;
+            let tail = rest.get(at..).unwrap_or_default();
+            match self.0.iter().find(|form| tail.starts_with(form)) {
+                Some(form) => {
+                    out.extend_from_slice(rest.get(kept..at).unwrap_or_default());
+                    out.extend_from_slice(INSTEAD);
+                    at += form.len();
+                    kept = at;
+                }
+                None => at += 1,
+            }
+        }
+        if kept == 0 {
+            return bytes;
+        }
+        out.extend_from_slice(rest.get(kept..).unwrap_or_default());
+        out
     }
 
     pub(super) fn hide_text(&self, text: String) -> String {
         String::from_utf8_lossy(&self.hide(text.into_bytes())).into_owned()
     }
-}
-
-fn without(bytes: Vec<u8>, form: &[u8]) -> Vec<u8> {
-    let Some(first) = position(&bytes, form) else { return bytes };
-    let (mut out, mut rest, mut at) = (Vec::with_capacity(bytes.len()), bytes.as_slice(), Some(first));
-    while let Some(found) = at {
-        let (before, from) = rest.split_at(found);
-        out.extend_from_slice(before);
-        out.extend_from_slice(INSTEAD);
-        rest = from.get(form.len()..).unwrap_or_default();
-        at = position(rest, form);
-    }
-    out.extend_from_slice(rest);
-    out
-}
-
-fn position(bytes: &[u8], form: &[u8]) -> Option<usize> {
-    bytes.windows(form.len()).position(|window| window == form)
 }
 
 /// A text as it stands between the quotes of a JSON string.

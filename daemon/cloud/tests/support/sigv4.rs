@@ -6,13 +6,13 @@ use axum::http::HeaderMap;
 use sha2::{Digest, Sha256};
 
 /// A request as it came in.
-pub struct Received<'a> {
-    pub method: &'a str,
+pub(crate) struct Received<'a> {
+    pub(crate) method: &'a str,
     /// As on the wire, without the query.
-    pub path: &'a str,
-    pub query: &'a str,
-    pub headers: &'a HeaderMap,
-    pub body: &'a [u8],
+    pub(crate) path: &'a str,
+    pub(crate) query: &'a str,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: &'a [u8],
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -74,7 +74,7 @@ fn canonical_query(query: &str) -> String {
 }
 
 /// Whether the request was signed with this key for this service and region.
-pub fn verify(secret: &str, service: &str, region: &str, request: &Received<'_>) -> Result<(), String> {
+pub(crate) fn verify(secret: &str, service: &str, region: &str, request: &Received<'_>) -> Result<(), String> {
     let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let authorization = header("authorization").ok_or("no authorization")?;
     let fields = authorization.strip_prefix("AWS4-HMAC-SHA256 ").ok_or("another algorithm")?;
@@ -105,7 +105,7 @@ pub fn verify(secret: &str, service: &str, region: &str, request: &Received<'_>)
     // The object store takes the path as it came, all others encode it once more.
     let path = if service == "s3" { request.path.to_owned() } else { encode(request.path.as_bytes(), true) };
     let canonical = format!("{}\n{path}\n{}\n{headers}\n{signed}\n{digest}", request.method, canonical_query(request.query));
-    let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
+    let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&Sha256::digest(&canonical)));
     let key = [&date[..8], region, service, "aws4_request"]
         .iter()
         .fold(format!("AWS4{secret}").into_bytes(), |key, part| hmac(&key, part.as_bytes()));

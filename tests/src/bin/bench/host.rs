@@ -36,10 +36,8 @@ impl Place {
             std::fs::write(plugins.join(format!("{name}.toml")), text)?;
         }
         let processes = process::Supervisor::start(process::Options { folder: folder.path().join("processes"), secrets: None }).await?;
-        let http = tradewind_cloud::http::Client::new(
-            &tradewind_cloud::http::Options { user_agent: "tradewind-bench".to_owned() },
-            Default::default(),
-        )?;
+        let options = tradewind_cloud::http::Options { user_agent: "tradewind-bench".to_owned(), secrets: folder.path().join("secrets") };
+        let http = tradewind_cloud::http::Client::new(&options, Default::default())?;
         let capabilities = Capabilities {
             processes: Arc::new(processes.clone()),
             http: Arc::new(http),

@@ -98,9 +98,14 @@ impl Tokens {
         (flight, false)
     }
 
-    /// Forgets a token that was refused.
-    pub(in super::super) fn forget(&self, owner: &InstanceName, credential: &CredentialGrant) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(owner.clone(), credential.name.clone()));
+    /// Forgets a token that was refused, unless another one has taken its place already.
+    pub(in super::super) fn forget(&self, owner: &InstanceName, credential: &CredentialGrant, refused: &Secret) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (owner.clone(), credential.name.clone());
+        let told = known.get(&key).and_then(|entry| entry.flight.peek().cloned());
+        if told.is_some_and(|told| told.is_ok_and(|token| token.value.expose() == refused.expose())) {
+            known.remove(&key);
+        }
     }
 }
 
