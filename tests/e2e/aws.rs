@@ -162,7 +162,11 @@ async fn lost_and_late_answers_and_lists_that_are_behind_make_no_doubles() -> Re
         let daemon = daemon(&cloud, "")?;
         daemon.put("shop", &private(3)).await?;
         daemon.running("shop").await?;
-        assert_eq!((replicas(&cloud.live(EAST)?), cloud.machines(EAST)?.len() - before), (["0", "1", "2"].map(str::to_owned).to_vec(), 3), "{what}");
+        assert_eq!(
+            (replicas(&cloud.live(EAST)?), cloud.machines(EAST)?.len() - before),
+            (["0", "1", "2"].map(str::to_owned).to_vec(), 3),
+            "{what}"
+        );
         cloud.lag(Duration::ZERO);
         cloud.heal();
         daemon.delete("shop").await?;
@@ -191,13 +195,8 @@ async fn what_one_place_can_not_supply_comes_from_the_next_and_nothing_is_left_b
 #[tokio::test]
 async fn expired_credentials_degrade_one_provider_with_cause_and_remedy_until_they_are_rotated() -> Result<()> {
     let (Some(cloud), Some(other)) = (AwsCloud::start()?, AwsCloud::start()?) else { return Ok(()) };
-    let daemon = Daemon::start(
-        &["cheapest", "aws"],
-        &[
-            ("cloud", &cloud.instance(&[EAST], CHEAP_EAST)?),
-            ("other", &other.instance(&[EAST], "")?),
-        ],
-    )?;
+    let daemon =
+        Daemon::start(&["cheapest", "aws"], &[("cloud", &cloud.instance(&[EAST], CHEAP_EAST)?), ("other", &other.instance(&[EAST], "")?)])?;
     daemon.put("shop", &private(1)).await?;
     assert_eq!(daemon.running("shop").await?["places"], json!(["cloud/us-east-1"]));
     cloud.expire(KEYS.split(':').next().unwrap_or_default());
@@ -221,7 +220,7 @@ async fn what_is_refused_for_good_says_why_in_describe() -> Result<()> {
     cloud.rule(Rule::on("RunInstances").refuse_saying(400, "InvalidParameterValue", message));
     let mut daemon = daemon(&cloud, "instance-types = [\"t3.small\"]")?;
     daemon.put("shop", &private(1)).await?;
-    let shows = |daemon: &Daemon, what: &str| Ok(daemon.run(&["describe", "shop"])?.contains(what));
+    let shows = |daemon: &Daemon, what: &str| anyhow::Ok(daemon.run(&["describe", "shop"])?.contains(what));
     until("the cause", || shows(&daemon, message)).await?;
     assert!(cloud.live(EAST)?.is_empty());
     daemon.stop()?;

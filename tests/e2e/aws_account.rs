@@ -97,8 +97,8 @@ async fn one_call_makes_one_instance_however_often_it_is_made_and_secrets_reach_
     assert_eq!(world.cloud.machines(EAST)?.len(), 1);
     let parameters = [("Action", "DescribeInstanceAttribute"), ("InstanceId", made.id.as_str()), ("Attribute", "userData")];
     let data = world.cloud.api(EAST, "ec2", &parameters)?;
-    // DB='it'\''s secret'
-    assert!(data.contains("REI9J2l0J1wnJ3Mgc2VjcmV0Jw=="), "{data}");
+    // The whole script, with DB='it'\''s secret' as its second line.
+    assert!(data.contains("IyEvYmluL3NoCkRCPSdpdCdcJydzIHNlY3JldCc="), "{data}");
     assert!(!format!("{made:?}").contains("secret"));
 
     world.accounts.terminate(&aws, EAST, &[made.id.clone()]).await?;
@@ -156,11 +156,11 @@ async fn what_belongs_to_somebody_else_can_not_be_touched() -> Result<()> {
     assert_eq!(refused(world.accounts.delete_load_balancer(&other, EAST, &balancer.id).await), foreign);
     assert!(world.accounts.load_balancers(&other, EAST, &[]).await?.is_empty());
     // Its name is as one of ours, its tags are not.
-    world.cloud.api(EAST, "elasticloadbalancing", &[
-        ("Action", "RemoveTags"),
-        ("ResourceArns.member.1", balancer.id.as_str()),
-        ("TagKeys.member.1", "tradewind.dev/instance"),
-    ])?;
+    world.cloud.api(
+        EAST,
+        "elasticloadbalancing",
+        &[("Action", "RemoveTags"), ("ResourceArns.member.1", balancer.id.as_str()), ("TagKeys.member.1", "tradewind.dev/instance")],
+    )?;
     assert_eq!(refused(world.accounts.delete_load_balancer(&aws, EAST, &balancer.id).await), foreign);
     world.accounts.register(&aws, EAST, &group.id, &target(&mine.id)).await?;
     assert_eq!(world.accounts.health(&aws, EAST, &[group.id.clone()]).await?[0].instance, mine.id);
@@ -249,14 +249,17 @@ async fn failures_keep_awss_code_and_come_within_the_time_of_the_grant() -> Resu
         world.cloud.heal();
     }
     let told: Vec<(&str, &str)> = outcomes.iter().map(|(kind, code, _)| (*kind, code.as_str())).collect();
-    assert_eq!(told, [
-        ("out-of-capacity", "InsufficientInstanceCapacity"),
-        ("quota", "VcpuLimitExceeded"),
-        ("denied", "UnauthorizedOperation"),
-        ("invalid", "InvalidParameterValue"),
-        ("unavailable", "InternalError"),
-        ("unavailable", "timeout"),
-    ]);
+    assert_eq!(
+        told,
+        [
+            ("out-of-capacity", "InsufficientInstanceCapacity"),
+            ("quota", "VcpuLimitExceeded"),
+            ("denied", "UnauthorizedOperation"),
+            ("invalid", "InvalidParameterValue"),
+            ("unavailable", "InternalError"),
+            ("unavailable", "timeout"),
+        ]
+    );
     assert_eq!((outcomes[0].2, outcomes[4].2), (1, 3), "what is settled is not asked again, what may pass is");
     Ok(())
 }
