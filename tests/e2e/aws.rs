@@ -220,7 +220,7 @@ async fn what_is_refused_for_good_says_why_in_describe() -> Result<()> {
     cloud.rule(Rule::on("RunInstances").refuse_saying(400, "InvalidParameterValue", message));
     let mut daemon = daemon(&cloud, "instance-types = [\"t3.small\"]")?;
     daemon.put("shop", &private(1)).await?;
-    let shows = |daemon: &Daemon, what: &str| Ok(daemon.run(&["describe", "shop"])?.contains(what));
+    let shows = |daemon: &Daemon, what: &str| anyhow::Ok(daemon.run(&["describe", "shop"])?.contains(what));
     until("the cause", || shows(&daemon, message)).await?;
     assert!(cloud.live(EAST)?.is_empty());
     daemon.stop()?;

@@ -97,8 +97,8 @@ async fn one_call_makes_one_instance_however_often_it_is_made_and_secrets_reach_
     assert_eq!(world.cloud.machines(EAST)?.len(), 1);
     let parameters = [("Action", "DescribeInstanceAttribute"), ("InstanceId", made.id.as_str()), ("Attribute", "userData")];
     let data = world.cloud.api(EAST, "ec2", &parameters)?;
-    // DB='it'\''s secret'
-    assert!(data.contains("REI9J2l0J1wnJ3Mgc2VjcmV0Jw=="), "{data}");
+    // The whole script, with DB='it'\''s secret' as its second line.
+    assert!(data.contains("IyEvYmluL3NoCkRCPSdpdCdcJydzIHNlY3JldCc="), "{data}");
     assert!(!format!("{made:?}").contains("secret"));
 
     world.accounts.terminate(&aws, EAST, &[made.id.clone()]).await?;
