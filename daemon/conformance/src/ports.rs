@@ -5,13 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tradewind_core::{
     capability::{
-        Http, HttpRequest, HttpResponse, Machine, ProcessKey, ProcessSpec, ProcessStatus, Processes,
-        aws::Aws,
-        containers::{Containers, EngineInfo},
-        kubernetes::Kubernetes,
+        Attempt, Http, HttpRequest, HttpResponse, Machine, ProcessKey, ProcessSpec, ProcessStatus, Processes,
+        aws::{self, Asker, Aws},
+        containers::{ContainerKey, ContainerSpec, ContainerStatus, Containers, EngineInfo},
+        kubernetes::{self, Caller, Kubernetes},
     },
     failure::Failure,
-    grant::{AwsGrant, ContainersGrant, HttpGrant, KubernetesGrant, ProcessGrant},
+    grant::{ContainersGrant, HttpGrant, KubernetesGrant, ProcessGrant},
     names::{AllocationId, InstanceName},
     workload::{LogChunk, LogQuery},
 };
@@ -51,14 +51,46 @@ scripted!(Http {
 
 scripted!(Containers {
     async fn info(&self, owner: &InstanceName, grant: &ContainersGrant) -> EngineInfo;
+    async fn ensure(&self, owner: &InstanceName, grant: &ContainersGrant, attempt: &Attempt, key: ContainerKey, spec: ContainerSpec) -> ContainerStatus;
+    async fn status(&self, owner: &InstanceName, grant: &ContainersGrant, keys: &[ContainerKey]) -> Vec<Option<ContainerStatus>>;
+    async fn remove(&self, owner: &InstanceName, grant: &ContainersGrant, key: &ContainerKey) -> bool;
+    async fn owned(&self, owner: &InstanceName, grant: &ContainersGrant) -> Vec<ContainerKey>;
+    async fn logs(&self, owner: &InstanceName, grant: &ContainersGrant, allocation: &AllocationId, query: &LogQuery) -> LogChunk;
 });
 
 scripted!(Kubernetes {
-    async fn version(&self, owner: &InstanceName, grant: &KubernetesGrant) -> String;
+    async fn info(&self, grant: &KubernetesGrant) -> kubernetes::ClusterInfo;
+    async fn apply(&self, caller: &Caller, grant: &KubernetesGrant, objects: Vec<String>) -> Vec<String>;
+    async fn apply_secret(&self, caller: &Caller, grant: &KubernetesGrant, namespace: &str, name: &str, items: Vec<kubernetes::SecretItem>) -> String;
+    async fn get(&self, caller: &Caller, grant: &KubernetesGrant, object: &kubernetes::Reference) -> Option<String>;
+    async fn list(&self, caller: &Caller, grant: &KubernetesGrant, query: &kubernetes::ListQuery) -> kubernetes::Page;
+    async fn delete(&self, caller: &Caller, grant: &KubernetesGrant, objects: Vec<kubernetes::Reference>, propagation: kubernetes::Propagation) -> Vec<kubernetes::Deletion>;
+    async fn owned(&self, caller: &Caller, grant: &KubernetesGrant) -> Vec<kubernetes::OwnedObject>;
+    async fn logs(&self, caller: &Caller, grant: &KubernetesGrant, query: &kubernetes::PodLogQuery) -> kubernetes::PodLog;
+    async fn nodes(&self, grant: &KubernetesGrant, annotations: &[String]) -> Vec<kubernetes::Node>;
 });
 
 scripted!(Aws {
-    async fn zones(&self, owner: &InstanceName, grant: &AwsGrant, region: &str) -> Vec<String>;
+    async fn zones(&self, asker: &Asker, region: &str) -> Vec<String>;
+    async fn instance_types(&self, asker: &Asker, region: &str, types: &[String]) -> Vec<aws::InstanceType>;
+    async fn spot_prices(&self, asker: &Asker, region: &str, types: &[String]) -> Vec<aws::SpotPrice>;
+    async fn images(&self, asker: &Asker, region: &str, ids: &[String]) -> Vec<aws::Image>;
+    async fn run(&self, asker: &Asker, attempt: &Attempt, request: &aws::RunRequest) -> aws::Instance;
+    async fn instances(&self, asker: &Asker, region: &str, allocations: &[String]) -> Vec<aws::Instance>;
+    async fn terminate(&self, asker: &Asker, region: &str, ids: &[String]) -> ();
+    async fn console(&self, asker: &Asker, region: &str, id: &str) -> String;
+    async fn create_load_balancer(&self, asker: &Asker, attempt: &Attempt, request: &aws::LoadBalancerRequest) -> aws::LoadBalancer;
+    async fn create_target_group(&self, asker: &Asker, attempt: &Attempt, request: &aws::TargetGroupRequest) -> aws::TargetGroup;
+    async fn create_listener(&self, asker: &Asker, attempt: &Attempt, request: &aws::ListenerRequest) -> aws::Listener;
+    async fn load_balancers(&self, asker: &Asker, region: &str, allocations: &[String]) -> Vec<aws::LoadBalancer>;
+    async fn target_groups(&self, asker: &Asker, region: &str, allocations: &[String]) -> Vec<aws::TargetGroup>;
+    async fn listeners(&self, asker: &Asker, region: &str, load_balancer: &str) -> Vec<aws::Listener>;
+    async fn register(&self, asker: &Asker, region: &str, target_group: &str, targets: &[aws::Target]) -> ();
+    async fn deregister(&self, asker: &Asker, region: &str, target_group: &str, targets: &[aws::Target]) -> ();
+    async fn health(&self, asker: &Asker, region: &str, target_groups: &[String]) -> Vec<aws::TargetHealth>;
+    async fn delete_listener(&self, asker: &Asker, region: &str, id: &str) -> bool;
+    async fn delete_load_balancer(&self, asker: &Asker, region: &str, id: &str) -> bool;
+    async fn delete_target_group(&self, asker: &Asker, region: &str, id: &str) -> bool;
 });
 
 /// The same capabilities behind a script. Clocks don't fail.
