@@ -1,4 +1,5 @@
 //! The capability on a real engine, without plugins: what the grant refuses, what the engine then has, and what is said when something is wrong.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that can't go on fails")]
 
 /// The starter that end-to-end tests use, too.
 #[path = "../../../../tests/src/podman.rs"]
