@@ -8,7 +8,11 @@ pub mod pattern;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::{aws::AwsGrant, containers::{ContainersGrant, RegistryGrant}, kubernetes::KubernetesGrant};
+pub use self::{
+    aws::AwsGrant,
+    containers::{ContainersGrant, RegistryGrant},
+    kubernetes::KubernetesGrant,
+};
 use crate::units::{Bytes, Millis};
 
 /// The capabilities lent to one plugin instance: the `[grants]` of its instance file.
