@@ -575,7 +575,7 @@ fn next(there: &ContainerInspectResponse, prepared: &Prepared, attempt: &Attempt
         // A job that has run is not run again, unless a new attempt is made of one that failed.
         Some(Seen::Ended) if note.job && (!failed || note.token == attempt.token) => Next::Nothing,
         // In the machine's own network the numbers that were chosen for it may be taken by now.
-        Some(Seen::Ended) if !note.job && !(note.host_network && !note.ports.is_empty()) => Next::Start,
+        Some(Seen::Ended) if !note.job && (!note.host_network || note.ports.is_empty()) => Next::Start,
         _ => Next::Replace,
     }
 }

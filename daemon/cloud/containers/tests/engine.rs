@@ -1,4 +1,5 @@
 //! The capability on a real engine, without plugins: what the grant refuses, what the engine then has, and what is said when something is wrong.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that can't go on fails")]
 
 /// The starter that end-to-end tests use, too.
 #[path = "../../../../tests/src/podman.rs"]
@@ -367,6 +368,70 @@ async fn no_more_is_promised_than_granted_and_what_can_not_start_leaves_nothing(
     left.sort();
     assert_eq!(left, ["tradewind.box.a1.0", "tradewind.box.a2.0", "tradewind.box.taken.0"]);
     Ok(())
+}
+
+#[tokio::test]
+async fn containers_meet_in_their_networks_answer_on_published_ports_and_keep_their_volumes() -> Result<()> {
+    let Some(engine) = Podman::start()? else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    let (engines, grant) = (engines(folder.path()), grant(&engine.socket(), "{}"));
+    let of_task = |allocation: &str, task: &str| {
+        let mut attempt = attempt(allocation, 0);
+        attempt.tags.insert("tradewind.dev/task".to_owned(), task.to_owned());
+        attempt
+    };
+    let network = |name: &str| Network { name: name.to_owned(), internal: false, options: BTreeMap::new() };
+    let persistent = VolumeSource::Persistent { name: "data".to_owned(), size: Bytes(1 << 20), class: String::new() };
+    let volume = |path: &str, source| Volume { path: path.to_owned(), read_only: false, source };
+    let db = ContainerSpec {
+        command: shell("echo kept >> /data/log; exec httpd -f -p 5000 -h /data"),
+        host_network: false,
+        networks: vec![network("back")],
+        volumes: vec![volume("/data", persistent), volume("/scratch", VolumeSource::Scratch { size: Bytes(0) })],
+        ..spec()
+    };
+    let web = ContainerSpec {
+        command: shell("until wget -q -O /srv/index.html http://db:5000/log; do sleep 0.2; done; exec httpd -f -p $PORT -h /srv"),
+        host_network: false,
+        networks: vec![network("front"), network("back")],
+        ports: vec![Port { name: "http".to_owned(), number: 0, published: None, protocol: Protocol::Http, exposure: Exposure::Internal }],
+        ..spec()
+    };
+    for round in 1..=2 {
+        engines.ensure(&owner(), &grant, &of_task("a1", "db"), key("a1", 0), db.clone()).await?;
+        engines.ensure(&owner(), &grant, &of_task("a2", "web"), key("a2", 0), web.clone()).await?;
+        let seen = until(&engines, &grant, "a2", |s| s.phase == Phase::Running && !s.endpoints.is_empty()).await?;
+        let endpoint = &seen.endpoints[0];
+        assert_eq!((endpoint.port.as_str(), endpoint.host.as_str()), ("http", "127.0.0.1"));
+        let end = std::time::Instant::now() + Duration::from_secs(60);
+        let body = loop {
+            match get(&endpoint.host, endpoint.number) {
+                Ok(body) => break body,
+                Err(error) => ensure!(std::time::Instant::now() < end, "{error:#}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        assert_eq!(body.matches("kept").count(), round, "{body}");
+        let list = |kind: &str| engine.list(&[kind, "ls", "--format", "{{.Name}}", "--filter", "label=tradewind.dev/instance=box"]);
+        let mut networks = list("network")?;
+        networks.sort();
+        assert_eq!(networks, ["tradewind.box.default.shop.back", "tradewind.box.default.shop.front"]);
+        remove(&engines, &grant, "a1").await?;
+        remove(&engines, &grant, "a2").await?;
+        assert!(list("network")?.is_empty(), "networks go with the last container in them");
+        assert_eq!(engine.list(&["volume", "ls", "--format", "{{.Name}}"])?, ["tradewind.box.default.shop.data"]);
+    }
+    Ok(())
+}
+
+fn get(host: &str, number: u16) -> Result<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect((host, number))?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+    Ok(answer)
 }
 
 /// The kernel's "no space left on device" while gigabytes are free: the service lives in a mount namespace that is full.

@@ -190,7 +190,9 @@ pub(super) fn explain(error: &io::Error, what: &str) -> Failure {
             "raise the limit on processes (ulimit -u, or pids.max of the control group)",
         ),
         Some(Errno::NOMEM) => (OutOfCapacity, "the machine is out of memory", "stop something, or lower the grant's memory"),
-        Some(Errno::NOSPC | Errno::DQUOT) => (OutOfCapacity, "the disk is full", "free space where the daemon keeps its state"),
+        Some(Errno::NOSPC | Errno::DQUOT) => {
+            (OutOfCapacity, "the disk or a quota of it is full", "free space where the daemon keeps its state")
+        }
         Some(Errno::TOOBIG) => (Invalid, "its arguments and environment are too large", "pass large values as files"),
         Some(Errno::MFILE | Errno::NFILE) => {
             (Unavailable, "too many files are open", "raise the limit on open files (ulimit -n) for the daemon")
