@@ -6,7 +6,7 @@ use tradewind_plugin_sdk::{
     Error,
     host::{
         Clock,
-        aws::{Aws, Instance},
+        aws::{Aws, Instance, InstanceState, LoadBalancer},
     },
     provider::write_state,
     types::{Destroyed, LogChunk, LogLine, LogQuery, Output, OwnedAllocation},
@@ -32,7 +32,7 @@ impl<H: Aws + Clock> Ec2<H> {
         if !ids.is_empty() {
             self.host.terminate(&state.region, &ids)?;
         }
-        let going = listed.iter().any(|one| one.state != tradewind_plugin_sdk::host::aws::InstanceState::Terminated);
+        let going = listed.iter().any(|one| one.state != InstanceState::Terminated);
         Ok(if going || !ids.is_empty() { Destroyed::Going } else { outcome })
     }
 
@@ -45,8 +45,8 @@ impl<H: Aws + Clock> Ec2<H> {
             for instance in self.host.instances(region, &[])?.into_iter().filter(|one| !is_over(one)) {
                 found.entry(instance.allocation.clone()).or_default().0.push(instance);
             }
-            if self.settings.load_balancer {
-                for balancer in self.host.load_balancers(region, &[])? {
+            if let Some(balancers) = self.balancers(region)? {
+                for balancer in balancers {
                     let known = &mut found.entry(balancer.allocation).or_default().1;
                     (known.id, known.dns_name) = (balancer.id, balancer.dns_name);
                 }
@@ -60,6 +60,17 @@ impl<H: Aws + Clock> Ec2<H> {
             }
         }
         Ok(owned)
+    }
+
+    /// None where there can't be any: they are not wanted, or not granted.
+    fn balancers(&self, region: &str) -> Result<Option<Vec<LoadBalancer>>, Error> {
+        if !self.settings.load_balancer {
+            return Ok(None);
+        }
+        match self.host.load_balancers(region, &[]) {
+            Err(error) if error.field.as_deref() == Some("load-balancers") => Ok(None),
+            found => found.map(Some),
+        }
     }
 
     fn owned_one(&self, region: &str, allocation: String, instances: &[Instance], balancer: Balancer) -> Result<OwnedAllocation, Error> {
