@@ -10,8 +10,8 @@ use crate::{
 };
 
 pub use kubernetes::{
-    ClusterInfo, Deletion, Device, Kubernetes, LogLine as PodLogLine, ListQuery as KubernetesListQuery, LogPage as PodLogPage, LogQuery as PodLogQuery, Node,
-    OwnedObject, Page as KubernetesPage, Propagation, Reference, SecretItem, ServedKind,
+    ClusterInfo, Deletion, Device, Kubernetes, ListQuery as KubernetesListQuery, LogLine as PodLogLine, LogPage as PodLogPage,
+    LogQuery as PodLogQuery, Node, OwnedObject, Page as KubernetesPage, Propagation, Reference, SecretItem, ServedKind,
 };
 pub use wire::{
     http::{Request as HttpRequest, Response as HttpResponse},

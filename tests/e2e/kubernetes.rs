@@ -61,9 +61,16 @@ async fn a_service_is_deployed_resized_changed_and_removed_whole() -> Result<()>
     let deployments = cluster.ours("deployment", "default")?;
     let [deployment] = &deployments[..] else { anyhow::bail!("{deployments:#?}") };
     let labels = &deployment["metadata"]["labels"];
-    assert_eq!((&labels["tradewind.dev/instance"], &labels["tradewind.dev/deployment"], &labels["tradewind.dev/task"]), (&json!("k8s"), &json!("shop"), &json!("web")));
+    assert_eq!(
+        (&labels["tradewind.dev/instance"], &labels["tradewind.dev/deployment"], &labels["tradewind.dev/task"]),
+        (&json!("k8s"), &json!("shop"), &json!("web"))
+    );
     assert_eq!(labels["tradewind.dev/allocation"], deployment["metadata"]["name"]);
-    let manager = deployment["metadata"]["managedFields"].as_array().into_iter().flatten().any(|m| m["manager"] == "tradewind" && m["operation"] == "Apply");
+    let manager = deployment["metadata"]["managedFields"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|m| m["manager"] == "tradewind" && m["operation"] == "Apply");
     assert!(manager, "{deployment:#}");
     assert_eq!(cluster.ours("service", "default")?.len(), 2, "inside and outside");
     assert_eq!((cluster.ours("pdb", "default")?.len(), cluster.ours("configmap", "default")?.len()), (1, 1));
@@ -145,7 +152,12 @@ fn mesh_kinds() -> String {
 async fn a_canary_shifts_the_weights_of_the_mesh() -> Result<()> {
     let Some(cluster) = Cluster::start()? else { return Ok(()) };
     cluster.apply(&mesh_kinds())?;
-    cluster.kubectl(&["wait", "--for=condition=Established", "crd/virtualservices.networking.istio.io", "crd/destinationrules.networking.istio.io"])?;
+    cluster.kubectl(&[
+        "wait",
+        "--for=condition=Established",
+        "crd/virtualservices.networking.istio.io",
+        "crd/destinationrules.networking.istio.io",
+    ])?;
     let kinds = "kinds = [\"Deployment\", \"Service\", \"Secret\", \"ConfigMap\", \"PodDisruptionBudget\", \"VirtualService\", \"DestinationRule\"]";
     let daemon = daemon(&cluster, "istio = true", kinds)?;
     let version = |version: u32| {
@@ -206,7 +218,11 @@ async fn what_is_wrong_in_the_cluster_is_told_with_its_remedy() -> Result<()> {
     daemon.until("lost", "without an image", |d| told(d).contains("ImagePullBackOff")).await?;
 
     // A field that somebody else holds.
-    let name = cluster.ours("deployment", "team")?.iter().find(|d| d["metadata"]["labels"]["tradewind.dev/deployment"] == "shop").map(|d| d["metadata"]["name"].clone());
+    let name = cluster
+        .ours("deployment", "team")?
+        .iter()
+        .find(|d| d["metadata"]["labels"]["tradewind.dev/deployment"] == "shop")
+        .map(|d| d["metadata"]["name"].clone());
     let name = name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default();
     cluster.kubectl(&["scale", "deployment", &name, "-n", "team", "--replicas=3"])?;
     daemon.put("shop", &at("shop", "team", "replicas: 4")).await?;

@@ -1,13 +1,10 @@
 //! Objects of a Kubernetes cluster, as the host lends them.
 
-use crate::{
-    Error,
-    bindings::provider::tradewind::kubernetes::cluster as wire,
-    host::Host,
-};
+use crate::{Error, bindings::provider::tradewind::kubernetes::cluster as wire, host::Host};
 
 pub use wire::{
-    ClusterInfo, Deletion, Device, ListQuery, LogLine, LogPage, LogQuery, Node, OwnedObject, Page, Propagation, Reference, SecretItem, ServedKind,
+    ClusterInfo, Deletion, Device, ListQuery, LogLine, LogPage, LogQuery, Node, OwnedObject, Page, Propagation, Reference, SecretItem,
+    ServedKind,
 };
 
 /// Objects of a cluster. Needs the grant `kubernetes`. `wit/kubernetes-v0.1/cluster.wit` tells the details.

@@ -73,7 +73,14 @@ impl<H: Capability> Kubernetes<H> {
             condition("ClusterReachable", true, "Ready", format!("the API server is of version {}", info.version)),
             match granted {
                 true => condition("NamespaceGranted", true, "Granted", format!("everything goes into the namespace \"{namespace}\"")),
-                false => condition("NamespaceGranted", false, "NotGranted", format!("the namespace \"{namespace}\" of the settings is not granted: add it to namespaces in [grants.kubernetes] of the instance file")),
+                false => condition(
+                    "NamespaceGranted",
+                    false,
+                    "NotGranted",
+                    format!(
+                        "the namespace \"{namespace}\" of the settings is not granted: add it to namespaces in [grants.kubernetes] of the instance file"
+                    ),
+                ),
             },
         ];
         if self.settings.istio {
@@ -81,7 +88,10 @@ impl<H: Capability> Kubernetes<H> {
                 ["VirtualService", "DestinationRule"].into_iter().filter(|kind| !info.kinds.iter().any(|k| k.kind == *kind)).collect();
             let message = match missing.as_slice() {
                 [] => "the mesh takes routes".to_owned(),
-                missing => format!("{} is not granted, or not installed: add it to kinds in [grants.kubernetes] of the instance file", missing.join(" and ")),
+                missing => format!(
+                    "{} is not granted, or not installed: add it to kinds in [grants.kubernetes] of the instance file",
+                    missing.join(" and ")
+                ),
             };
             conditions.push(condition("MeshReady", missing.is_empty(), if missing.is_empty() { "Ready" } else { "KindMissing" }, message));
         }

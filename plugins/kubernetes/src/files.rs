@@ -41,8 +41,10 @@ impl Content {
             content.env.push(value);
         }
         for (i, file) in workload.files.iter().enumerate() {
-            let path = absolute(&file.path, workload.working_directory.as_deref())
-                .ok_or_else(|| Error::invalid(format!("{:?} is relative, and there is no working folder", file.path)).field(format!("workload.files[{i}].path")))?;
+            let path = absolute(&file.path, workload.working_directory.as_deref()).ok_or_else(|| {
+                Error::invalid(format!("{:?} is relative, and there is no working folder", file.path))
+                    .field(format!("workload.files[{i}].path"))
+            })?;
             let key = format!("file-{i}");
             let item = json!({"key": key, "path": key, "mode": file.mode & 0o777});
             let volume = match &file.content {

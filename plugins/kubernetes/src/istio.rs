@@ -119,14 +119,13 @@ impl<H: Capability> Kubernetes<H> {
     fn reroute(&self, namespace: &str, mesh: &str, shares: &[Share]) -> Result<(), Error> {
         let named = |kind: &str| Reference { kind: kind.to_owned(), namespace: namespace.to_owned(), name: mesh.to_owned() };
         let Some(text) = self.cluster.host.get(&named("VirtualService"))? else { return Ok(()) };
-        let mut now: Value = serde_json::from_str(&text).map_err(|error| Error::internal(format!("routes that are not understood: {error}")))?;
+        let mut now: Value =
+            serde_json::from_str(&text).map_err(|error| Error::internal(format!("routes that are not understood: {error}")))?;
         let weights = weights(shares);
         for list in ["/spec/http", "/spec/tcp"] {
             for one in now.pointer_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
                 let port = one.pointer("/match/0/port").cloned().unwrap_or_default();
-                let to = |(share, weight): (&Share, &u64)| {
-                    json!({"destination": {"host": mesh, "subset": share.allocation, "port": {"number": port}}, "weight": weight})
-                };
+                let to = |(share, weight): (&Share, &u64)| json!({"destination": {"host": mesh, "subset": share.allocation, "port": {"number": port}}, "weight": weight});
                 let routes: Vec<Value> = shares.iter().zip(&weights).map(to).collect();
                 if let Some(one) = one.as_object_mut() {
                     one.insert("route".to_owned(), json!(routes));
@@ -167,10 +166,8 @@ fn weights(shares: &[Share]) -> Vec<u64> {
     let told: u64 = shares.iter().filter_map(|share| share.told).sum();
     let rest = 1000u64.saturating_sub(told);
     let untold: u64 = shares.iter().filter(|share| share.told.is_none()).map(|share| share.replicas).sum();
-    let mut parts: Vec<u64> = shares
-        .iter()
-        .map(|share| share.told.unwrap_or_else(|| (rest * share.replicas).checked_div(untold).unwrap_or(0)))
-        .collect();
+    let mut parts: Vec<u64> =
+        shares.iter().map(|share| share.told.unwrap_or_else(|| (rest * share.replicas).checked_div(untold).unwrap_or(0))).collect();
     if parts.iter().all(|part| *part == 0) {
         parts = vec![1; shares.len()];
     }

@@ -41,7 +41,12 @@ impl<H: Capability> Kubernetes<H> {
                 Err(error) if error.kind == ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            lines.extend(page.lines.into_iter().map(|line| LogLine { replica, output: Output::Combined, time: line.time, text: line.text }));
+            lines.extend(page.lines.into_iter().map(|line| LogLine {
+                replica,
+                output: Output::Combined,
+                time: line.time,
+                text: line.text,
+            }));
             cursors.insert(pod.metadata.name.clone(), page.next);
         }
         // Lines without a time stay behind the one before them.

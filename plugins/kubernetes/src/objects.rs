@@ -103,12 +103,8 @@ fn service(wanted: &Wanted<'_>, name: &str, kind: &str, which: impl Fn(&Wired) -
     let exposed = wanted.allocation.workload.ports.iter().zip(&wanted.ports);
     let exposed = exposed.filter(|(port, _)| port.exposure != tradewind_plugin_sdk::types::Exposure::Local).map(|(_, wired)| wired);
     let ports: Vec<Value> = exposed.filter(|wired| which(wired)).map(|wired| service_port(wired, kind)).collect();
-    let mut service = object(
-        wanted,
-        "Service",
-        name,
-        json!({"type": kind, "selector": {names::ALLOCATION: wanted.allocation.id}, "ports": ports}),
-    );
+    let mut service =
+        object(wanted, "Service", name, json!({"type": kind, "selector": {names::ALLOCATION: wanted.allocation.id}, "ports": ports}));
     let annotations = &wanted.extension.annotations;
     if let Some(metadata) = service.get_mut("metadata").and_then(Value::as_object_mut).filter(|_| !annotations.is_empty()) {
         metadata.insert("annotations".to_owned(), json!(annotations));
@@ -161,9 +157,7 @@ fn claims(wanted: &Wanted<'_>) -> Vec<Value> {
 
 /// The autoscaler, and the most replicas that it makes.
 fn scaler(wanted: &Wanted<'_>) -> Result<Option<(Value, u32)>, Error> {
-    let utilised = |name: &str, percent: u32| {
-        json!({"type": "Resource", "resource": {"name": name, "target": {"type": "Utilization", "averageUtilization": percent}}})
-    };
+    let utilised = |name: &str, percent: u32| json!({"type": "Resource", "resource": {"name": name, "target": {"type": "Utilization", "averageUtilization": percent}}});
     let (min, max, metrics) = match (&wanted.allocation.workload.scaling, &wanted.extension.autoscale) {
         _ if wanted.is_job() => return Ok(None),
         (Some(scaling), _) => {

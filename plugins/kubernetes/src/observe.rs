@@ -193,7 +193,10 @@ fn service(allocation: &str, replicas: u32, state: &State, seen: &Seen, pods: &[
         && status.updated_replicas >= deployment.spec.replicas
         && status.replicas == status.updated_replicas
         && status.available_replicas >= status.updated_replicas;
-    let count = format!("{} of {} replicas are of the latest version, {} available", status.updated_replicas, deployment.spec.replicas, status.available_replicas);
+    let count = format!(
+        "{} of {} replicas are of the latest version, {} available",
+        status.updated_replicas, deployment.spec.replicas, status.available_replicas
+    );
     let mut conditions = vec![condition("RolloutComplete", rolled, if rolled { "Complete" } else { "Progressing" }, count)];
     conditions.extend(quota(&message));
     conditions.extend(all.iter().find_map(unscheduled));

@@ -42,9 +42,7 @@ impl<H: Capability> Kubernetes<H> {
                 groups.entry(self.group(&node)).or_default().push(node);
             }
         }
-        let wanted = |offer: &Offer| {
-            (query.regions.is_empty() || query.regions.contains(&offer.region)) && (query.spot || !offer.spot)
-        };
+        let wanted = |offer: &Offer| (query.regions.is_empty() || query.regions.contains(&offer.region)) && (query.spot || !offer.spot);
         Ok(groups.iter().map(|(group, nodes)| self.offer(group, nodes)).filter(wanted).collect())
     }
 

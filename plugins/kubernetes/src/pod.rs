@@ -69,9 +69,7 @@ fn container(wanted: &Wanted<'_>) -> Result<Value, Error> {
     set("ports", json!(wanted.ports.iter().map(port).collect::<Vec<_>>()));
     set("resources", resources(wanted));
     let mut mounts = wanted.content.mounts.clone();
-    let mount = |(i, volume): (usize, &tradewind_plugin_sdk::types::Volume)| {
-        json!({"name": format!("volume-{i}"), "mountPath": volume.path, "readOnly": volume.read_only})
-    };
+    let mount = |(i, volume): (usize, &tradewind_plugin_sdk::types::Volume)| json!({"name": format!("volume-{i}"), "mountPath": volume.path, "readOnly": volume.read_only});
     mounts.extend(workload.volumes.iter().enumerate().map(mount));
     set("volumeMounts", json!(mounts));
     set("securityContext", user(&workload.user));
@@ -128,7 +126,8 @@ fn resources(wanted: &Wanted<'_>) -> Value {
     };
     let mut requests = amounts(&workload.resources);
     // Memory can't be taken back, so what is asked for is also the most. Processors are shared by what is asked for.
-    let mut limits = workload.limits.as_ref().map_or_else(|| amounts(&Resources { cpu: 0, disk: 0, ..workload.resources.clone() }), amounts);
+    let mut limits =
+        workload.limits.as_ref().map_or_else(|| amounts(&Resources { cpu: 0, disk: 0, ..workload.resources.clone() }), amounts);
     for (resource, count) in &wanted.devices {
         requests.insert(resource.clone(), json!(count.to_string()));
         limits.insert(resource.clone(), json!(count.to_string()));
@@ -154,7 +153,8 @@ fn probe(probe: &Probe, key: &str, ports: &[Wired]) -> Result<Value, Error> {
     let (how, check) = match &probe.check {
         Check::Http(http) => {
             if (http.status_min, http.status_max) != (200, 399) {
-                let message = format!("a cluster takes the statuses 200 to 399 for healthy, not {} to {}", http.status_min, http.status_max);
+                let message =
+                    format!("a cluster takes the statuses 200 to 399 for healthy, not {} to {}", http.status_min, http.status_max);
                 return Err(Error::invalid(message).field(field));
             }
             let headers: Vec<Value> = http.headers.iter().map(|h| json!({"name": h.key, "value": h.value})).collect();

@@ -7,8 +7,8 @@ use tradewind_plugin_sdk::{
     provider::{read_state, write_state},
     testing::{self, Cluster, allocation, port, tracked},
     types::{
-        Accelerator, Allocation, Check, ConfigFile, Destroyed, Entry, EnvValue, EnvVar, FileContent, Health, HttpCheck, Job, LogQuery, Observation,
-        OffersQuery, PersistentVolume, Phase, Probe, Run, Scaling, SecretRef, Tracked, Volume, VolumeSource,
+        Accelerator, Allocation, Check, ConfigFile, Destroyed, Entry, EnvValue, EnvVar, FileContent, Health, HttpCheck, Job, LogQuery,
+        Observation, OffersQuery, PersistentVolume, Phase, Probe, Run, Scaling, SecretRef, Tracked, Volume, VolumeSource,
     },
     units::GIB,
 };
@@ -81,9 +81,15 @@ fn a_service_is_a_deployment_with_a_service_and_a_budget_and_resizing_touches_re
     assert_eq!(world.cluster.names(), ["Deployment/a-1", "PodDisruptionBudget/a-1", "Service/a-1", "Service/a-1-public"]);
     assert_eq!(world.cluster.calls(), ["apply 4"], "one batch");
     let before = world.object("Deployment", "a-1");
-    assert_eq!((&before["spec"]["replicas"], &before["spec"]["selector"]["matchLabels"]), (&json!(3), &json!({"tradewind.dev/allocation": "a-1"})));
+    assert_eq!(
+        (&before["spec"]["replicas"], &before["spec"]["selector"]["matchLabels"]),
+        (&json!(3), &json!({"tradewind.dev/allocation": "a-1"}))
+    );
     assert_eq!(world.object("Service", "a-1-public")["spec"]["type"], "LoadBalancer");
-    assert_eq!(world.object("Service", "a-1")["spec"]["ports"][0], json!({"name": "http", "port": 8080, "targetPort": 8080, "protocol": "TCP", "appProtocol": "http"}));
+    assert_eq!(
+        world.object("Service", "a-1")["spec"]["ports"][0],
+        json!({"name": "http", "port": 8080, "targetPort": 8080, "protocol": "TCP", "appProtocol": "http"})
+    );
     assert_eq!(world.apply(&web, Some(&state)), state, "the same once more");
     assert_eq!(world.object("Deployment", "a-1"), before);
     world.cluster.calls();
@@ -103,9 +109,12 @@ fn a_service_is_a_deployment_with_a_service_and_a_budget_and_resizing_touches_re
 
 #[test]
 fn a_pod_has_what_the_workload_says() {
-    let world = world(r#"{"image-pull-secrets":["regcred"],"node-selector":{"pool":"blue"},"accelerators":{"nvidia-l4":{"resource":"nvidia.com/gpu","node-selector":{"gpu":"l4"},"memory":"24Gi"}}}"#);
+    let world = world(
+        r#"{"image-pull-secrets":["regcred"],"node-selector":{"pool":"blue"},"accelerators":{"nvidia-l4":{"resource":"nvidia.com/gpu","node-selector":{"gpu":"l4"},"memory":"24Gi"}}}"#,
+    );
     let mut web = service("a-1", 1);
-    web.offer.labels = vec![Entry { key: names::ZONE.to_owned(), value: "lab-a".to_owned() }, Entry { key: "other".to_owned(), value: "x".to_owned() }];
+    web.offer.labels =
+        vec![Entry { key: names::ZONE.to_owned(), value: "lab-a".to_owned() }, Entry { key: "other".to_owned(), value: "x".to_owned() }];
     let workload = &mut web.workload;
     workload.arguments = vec!["--fast".to_owned()];
     workload.user = "1000:2000".to_owned();
@@ -140,21 +149,30 @@ fn a_pod_has_what_the_workload_says() {
     world.apply(&web, None);
 
     let container = world.container("a-1");
-    assert_eq!(container["resources"]["requests"], json!({"cpu": "250m", "memory": GIB.to_string(), "ephemeral-storage": "5", "nvidia.com/gpu": "2"}));
+    assert_eq!(
+        container["resources"]["requests"],
+        json!({"cpu": "250m", "memory": GIB.to_string(), "ephemeral-storage": "5", "nvidia.com/gpu": "2"})
+    );
     assert_eq!(container["resources"]["limits"], json!({"cpu": "500m", "memory": (2 * GIB).to_string(), "nvidia.com/gpu": "2"}));
     assert_eq!(container["securityContext"], json!({"runAsUser": 1000, "runAsGroup": 2000}));
     assert_eq!(container["env"][1]["valueFrom"]["secretKeyRef"], json!({"name": "a-1", "key": "env-0"}));
     assert_eq!(container["env"][2], json!({"name": "PORT", "value": "8080"}));
     assert_eq!(container["env"][3], json!({"name": "PORT_HTTP", "value": "8080"}));
     assert_eq!((&container["readinessProbe"]["periodSeconds"], &container["readinessProbe"]["successThreshold"]), (&json!(2), &json!(2)));
-    assert_eq!((&container["livenessProbe"]["tcpSocket"]["port"], &container["livenessProbe"]["successThreshold"]), (&json!(8080), &json!(1)));
+    assert_eq!(
+        (&container["livenessProbe"]["tcpSocket"]["port"], &container["livenessProbe"]["successThreshold"]),
+        (&json!(8080), &json!(1))
+    );
     let spec = world.object("Deployment", "a-1")["spec"]["template"]["spec"].clone();
     assert_eq!(spec["nodeSelector"], json!({"pool": "blue", "gpu": "l4", "topology.kubernetes.io/zone": "lab-a"}));
     assert_eq!((&spec["imagePullSecrets"], &spec["automountServiceAccountToken"]), (&json!([{"name": "regcred"}]), &json!(false)));
     let mounts: Vec<_> = container["volumeMounts"].as_array().unwrap().iter().map(|m| m["mountPath"].as_str().unwrap()).collect();
     assert_eq!(mounts, ["/etc/app.toml", "/etc/key", "/tmp", "/data"]);
     let items = world.cluster.secret(NS, "a-1").unwrap();
-    assert_eq!(items.iter().map(|i| (i.key.as_str(), i.source.key.as_deref())).collect::<Vec<_>>(), [("env-0", Some("password")), ("file-1", None)]);
+    assert_eq!(
+        items.iter().map(|i| (i.key.as_str(), i.source.key.as_deref())).collect::<Vec<_>>(),
+        [("env-0", Some("password")), ("file-1", None)]
+    );
     assert_eq!(world.object("ConfigMap", "a-1")["data"], json!({"file-0": "a = 1"}));
     assert_eq!(world.object("PersistentVolumeClaim", "data")["spec"]["storageClassName"], "fast");
 
@@ -175,12 +193,24 @@ fn a_job_is_one_object_for_each_replica() {
     let state = world.apply(&job, None);
     assert_eq!(world.cluster.names(), ["Job/a-j-0", "Job/a-j-1"]);
     let spec = world.object("Job", "a-j-1")["spec"].clone();
-    assert_eq!((&spec["backoffLimit"], &spec["activeDeadlineSeconds"], &spec["template"]["spec"]["restartPolicy"]), (&json!(3), &json!(2), &json!("Never")));
+    assert_eq!(
+        (&spec["backoffLimit"], &spec["activeDeadlineSeconds"], &spec["template"]["spec"]["restartPolicy"]),
+        (&json!(3), &json!(2), &json!("Never"))
+    );
     assert_eq!(world.observe(&job, &state).phase, Phase::Starting);
     world.cluster.set("Job", NS, "a-j-0", "/status", json!({"conditions": [{"type": "Complete", "status": "True"}]}));
-    world.pod("a-j-1-x", "a-j", json!({"phase": "Failed", "containerStatuses": [{"state": {"terminated": {"exitCode": 3, "reason": "Error"}}}]}), json!({"job-name": "a-j-1"}));
+    world.pod(
+        "a-j-1-x",
+        "a-j",
+        json!({"phase": "Failed", "containerStatuses": [{"state": {"terminated": {"exitCode": 3, "reason": "Error"}}}]}),
+        json!({"job-name": "a-j-1"}),
+    );
     let seen = world.observe(&job, &state);
-    assert_eq!((seen.phase, seen.replicas[0].phase, seen.replicas[1].phase), (Phase::Starting, Phase::Succeeded, Phase::Starting), "it may be started again");
+    assert_eq!(
+        (seen.phase, seen.replicas[0].phase, seen.replicas[1].phase),
+        (Phase::Starting, Phase::Succeeded, Phase::Starting),
+        "it may be started again"
+    );
     let failed = json!({"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"});
     world.cluster.set("Job", NS, "a-j-1", "/status", json!({"conditions": [failed], "failed": 4}));
     let seen = world.observe(&job, &state);
@@ -203,7 +233,10 @@ fn observations_tell_phases_addresses_and_causes() {
     world.pod("p2", "a-1", waiting, json!({}));
     let seen = world.observe(&web, &state);
     assert_eq!((seen.phase, seen.message.as_str()), (Phase::Starting, "replica 1: ImagePullBackOff: no such image"));
-    assert_eq!((seen.replicas[0].health, seen.replicas[0].restarts, seen.replicas[0].endpoints[0].host.as_str()), (Health::Healthy, 2, "10.0.0.7"));
+    assert_eq!(
+        (seen.replicas[0].health, seen.replicas[0].restarts, seen.replicas[0].endpoints[0].host.as_str()),
+        (Health::Healthy, 2, "10.0.0.7")
+    );
     assert!(seen.endpoints.is_empty() && seen.conditions.iter().any(|c| c.kind == "LoadBalancerReady" && !c.met), "no way in yet");
     world.cluster.set("Service", NS, "a-1-public", "/status", json!({"loadBalancer": {"ingress": [{"hostname": "lb.example.com"}]}}));
     let endpoint = world.observe(&web, &state).endpoints.remove(0);
@@ -339,7 +372,14 @@ fn everything_is_found_again_and_can_be_removed() {
     world.cluster.within(None);
     let owned = world.provider.everything().unwrap();
     let told: Vec<_> = owned.iter().map(|o| (o.allocation.as_str(), o.description.as_str())).collect();
-    assert_eq!(told, [("a-1", "a service in the namespace default"), ("a-2", "3 job(s) in the namespace default"), ("a-3", "a service in the namespace default")]);
+    assert_eq!(
+        told,
+        [
+            ("a-1", "a service in the namespace default"),
+            ("a-2", "3 job(s) in the namespace default"),
+            ("a-3", "a service in the namespace default")
+        ]
+    );
     for one in owned {
         assert_eq!(world.provider.remove(&one.allocation, &read_state(&one.state).unwrap()).unwrap(), Destroyed::Gone);
     }
@@ -367,18 +407,30 @@ fn node(name: &str, zone: &str, free_cpu: u64, price: Option<&str>) -> Node {
 #[test]
 fn offers_are_what_nodes_of_a_kind_have_left() {
     let everything = OffersQuery { regions: vec![], shapes: vec![], spot: true, holding: vec![] };
-    let world = world(r#"{"cpu-price": "0.04", "memory-price": "0.01", "price-annotation": "price", "accelerators": {"l4": {"resource": "nvidia.com/gpu", "node-selector": {"gpu": "l4"}, "memory": "24Gi"}}}"#);
+    let world = world(
+        r#"{"cpu-price": "0.04", "memory-price": "0.01", "price-annotation": "price", "accelerators": {"l4": {"resource": "nvidia.com/gpu", "node-selector": {"gpu": "l4"}, "memory": "24Gi"}}}"#,
+    );
     let mut broken = node("n4", "b", 4000, None);
     broken.usable = false;
     let mut spot = node("n5", "b", 4000, None);
     spot.labels.push(Entry { key: "cloud.google.com/gke-spot".to_owned(), value: "true".to_owned() });
-    world.cluster.nodes_are(vec![node("n1", "a", 1000, None), node("n2", "a", 2500, None), node("n3", "b", 4000, Some("0.64")), broken, spot]);
+    world.cluster.nodes_are(vec![
+        node("n1", "a", 1000, None),
+        node("n2", "a", 2500, None),
+        node("n3", "b", 4000, Some("0.64")),
+        broken,
+        spot,
+    ]);
     let offers = world.provider.on_sale(&everything).unwrap();
     let told: Vec<_> = offers.iter().map(|o| (o.id.as_str(), o.free_cpu, o.price, o.memory_price, o.spot)).collect();
     // 4 × 0.04 + 16 × 0.01 = 0.32: the annotated node costs twice that.
     assert_eq!(
         told,
-        [("eu/a/m5", 3500, 40_000, 10_000, false), ("eu/b/m5/640000", 4000, 80_000, 20_000, false), ("eu/b/m5/spot", 4000, 40_000, 10_000, true)]
+        [
+            ("eu/a/m5", 3500, 40_000, 10_000, false),
+            ("eu/b/m5/640000", 4000, 80_000, 20_000, false),
+            ("eu/b/m5/spot", 4000, 40_000, 10_000, true)
+        ]
     );
     let first = &offers[0];
     assert_eq!((first.accelerator.as_str(), first.accelerator_count, first.capacity, first.cpu), ("l4", 4, 6, 4000));
@@ -413,9 +465,18 @@ fn what_a_cluster_can_not_do_is_refused_by_its_field() {
         (|a| a.workload.image = None, "workload.image"),
         (|a| a.workload.user = "root".to_owned(), "workload.user"),
         (|a| a.workload.stop_signal = "INT".to_owned(), "workload.stop_signal"),
-        (|a| a.workload.resources.accelerators = vec![Accelerator { kind: "tpu".to_owned(), count: 1, memory: 0 }], "workload.resources.accelerators[0]"),
-        (|a| a.workload.extensions = vec![Entry { key: "kubernetes".to_owned(), value: "{\"nope\":1}".to_owned() }], "workload.extensions.kubernetes"),
-        (|a| a.workload.files = vec![ConfigFile { path: "rel".to_owned(), mode: 0, content: FileContent::Data(vec![]) }], "workload.files[0].path"),
+        (
+            |a| a.workload.resources.accelerators = vec![Accelerator { kind: "tpu".to_owned(), count: 1, memory: 0 }],
+            "workload.resources.accelerators[0]",
+        ),
+        (
+            |a| a.workload.extensions = vec![Entry { key: "kubernetes".to_owned(), value: "{\"nope\":1}".to_owned() }],
+            "workload.extensions.kubernetes",
+        ),
+        (
+            |a| a.workload.files = vec![ConfigFile { path: "rel".to_owned(), mode: 0, content: FileContent::Data(vec![]) }],
+            "workload.files[0].path",
+        ),
         (|a| a.workload.scaling = Some(Scaling { min: 1, max: 2, metric: "requests".to_owned(), target: 1.0 }), "workload.scaling.metric"),
     ];
     for (change, field) in cases {

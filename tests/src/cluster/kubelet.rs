@@ -177,9 +177,7 @@ fn selects(pod: &Value, node: &Value) -> bool {
 /// The status of a pod whose container has begun, or can't.
 fn begun(pod: &Value) -> Value {
     let container = &pod["spec"]["containers"][0];
-    let status = |ready: bool, state: Value| {
-        json!([{"name": container["name"], "image": container["image"], "imageID": "", "ready": ready, "restartCount": 0, "state": state}])
-    };
+    let status = |ready: bool, state: Value| json!([{"name": container["name"], "image": container["image"], "imageID": "", "ready": ready, "restartCount": 0, "state": state}]);
     if container["image"].as_str().is_some_and(|image| image.starts_with("missing/")) {
         let why = json!({"reason": "ImagePullBackOff", "message": "Back-off pulling image"});
         return json!({"phase": "Pending", "containerStatuses": status(false, json!({"waiting": why}))});

@@ -78,7 +78,11 @@ async fn check_one(cluster: &Cluster<'_>, caller: &Caller, text: &str, at: &str)
         return Err(Failure::denied("secrets are made of references, on the host's side").field("kind").code("secret"));
     }
     check::writable(cluster.grant, &name, "kind")?;
-    let to = Reference { kind: name, namespace: text(metadata.and_then(|m| m.get("namespace"))), name: text(metadata.and_then(|m| m.get("name"))) };
+    let to = Reference {
+        kind: name,
+        namespace: text(metadata.and_then(|m| m.get("namespace"))),
+        name: text(metadata.and_then(|m| m.get("name"))),
+    };
     check::namespace(cluster.grant, &to.namespace, "metadata.namespace")?;
     check::name(&to.name, "metadata.name")?;
     let allocation = caller.attempt.as_ref().map(|attempt| attempt.allocation.as_str());
@@ -87,7 +91,12 @@ async fn check_one(cluster: &Cluster<'_>, caller: &Caller, text: &str, at: &str)
     if api_version.is_empty() {
         object.insert("apiVersion".to_owned(), json!(kind.api_version()));
     } else if kind.api_version() != api_version {
-        let message = format!("\"{}\" is not the version in which the cluster has {}: write {}", api_version.escape_debug(), word, kind.api_version());
+        let message = format!(
+            "\"{}\" is not the version in which the cluster has {}: write {}",
+            api_version.escape_debug(),
+            word,
+            kind.api_version()
+        );
         return Err(Failure::invalid(message).field("apiVersion"));
     }
     Ok(Checked { to, kind, object })
@@ -123,16 +132,22 @@ pub(crate) async fn write(cluster: &Cluster<'_>, caller: &Caller, checked: Check
         (Some(attempt), _) => marks::of(&caller.owner, attempt),
         (None, Some(existing)) => marks::among(&existing.metadata.labels),
         (None, None) => {
-            return Err(Failure::denied(format!("{} \"{}\" does not exist, and only an apply makes new objects", to.kind, to.name)).code("no-attempt"));
+            return Err(Failure::denied(format!("{} \"{}\" does not exist, and only an apply makes new objects", to.kind, to.name))
+                .code("no-attempt"));
         }
     };
     let body = marked(object, &to, kind.word(), &marks, existing.as_ref().map(|e| e.metadata.uid.as_str()));
     let force = cluster.grant.force_conflicts;
     let request = Request::apply(path, what, body.to_string().into_bytes()).with("fieldManager", MANAGER).with("force", force);
-    let mut written: Value = cluster.send(request).await.map_err(|failure| without_namespace(failure, &to.namespace)).map_err(|failure| {
-        // There is no such object to write to: not the same as an object that is gone.
-        if failure.kind == FailureKind::NotFound { Failure { kind: FailureKind::Unavailable, ..failure } } else { failure }
-    })?.json()?;
+    let mut written: Value = cluster
+        .send(request)
+        .await
+        .map_err(|failure| without_namespace(failure, &to.namespace))
+        .map_err(|failure| {
+            // There is no such object to write to: not the same as an object that is gone.
+            if failure.kind == FailureKind::NotFound { Failure { kind: FailureKind::Unavailable, ..failure } } else { failure }
+        })?
+        .json()?;
     tidy(&mut written);
     Ok(written)
 }
@@ -150,10 +165,13 @@ pub(crate) fn is_ours(metadata: &Metadata, caller: &Caller, of: &Reference) -> R
         return Ok(());
     }
     let Reference { kind, namespace, name } = of;
-    Err(Failure::denied(format!("{kind} \"{name}\" in the namespace \"{namespace}\" was not made by the plugin instance \"{}\"", caller.owner))
-        .field("metadata.name")
-        .code("not-ours")
-        .remedy("objects of others are left alone: remove or rename it, or use another namespace"))
+    Err(Failure::denied(format!(
+        "{kind} \"{name}\" in the namespace \"{namespace}\" was not made by the plugin instance \"{}\"",
+        caller.owner
+    ))
+    .field("metadata.name")
+    .code("not-ours")
+    .remedy("objects of others are left alone: remove or rename it, or use another namespace"))
 }
 
 /// The object as it is sent: its own contents, and of its metadata what a plugin may choose.

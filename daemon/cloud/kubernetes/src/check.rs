@@ -17,7 +17,11 @@ pub(crate) fn namespace(grant: &KubernetesGrant, namespace: &str, field: &str) -
         return Ok(());
     }
     let shown = namespace.escape_debug();
-    Err(refused(format!("the namespace \"{shown}\" is not granted"), field, &format!("\"{shown}\" to namespaces, that is namespaces = [\"{shown}\"],")))
+    Err(refused(
+        format!("the namespace \"{shown}\" is not granted"),
+        field,
+        &format!("\"{shown}\" to namespaces, that is namespaces = [\"{shown}\"],"),
+    ))
 }
 
 /// # Errors
@@ -27,7 +31,11 @@ pub(crate) fn writable(grant: &KubernetesGrant, kind: &str, field: &str) -> Resu
         return Ok(());
     }
     let shown = kind.escape_debug();
-    Err(refused(format!("the kind \"{shown}\" is not granted for writing"), field, &format!("\"{shown}\" to kinds, that is kinds = [\"{shown}\", …],")))
+    Err(refused(
+        format!("the kind \"{shown}\" is not granted for writing"),
+        field,
+        &format!("\"{shown}\" to kinds, that is kinds = [\"{shown}\", …],"),
+    ))
 }
 
 /// # Errors
@@ -40,7 +48,11 @@ pub(crate) fn readable(grant: &KubernetesGrant, kind: &str, field: &str) -> Resu
         return Ok(());
     }
     let shown = kind.escape_debug();
-    Err(refused(format!("the kind \"{shown}\" is not granted for reading"), field, &format!("\"{shown}\" to read, that is read = [\"{shown}\", …],")))
+    Err(refused(
+        format!("the kind \"{shown}\" is not granted for reading"),
+        field,
+        &format!("\"{shown}\" to read, that is read = [\"{shown}\", …],"),
+    ))
 }
 
 /// # Errors

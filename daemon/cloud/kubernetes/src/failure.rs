@@ -107,9 +107,8 @@ pub(crate) fn refused(code: StatusCode, body: &[u8], retry_after: Option<Millis>
             .code(FIELD_CONFLICT)
             .remedy("have that manager give the field up, or add force-conflicts = true to [grants.kubernetes] of the instance file"),
         409 | 410 => of(FailureKind::Unavailable, format!("it has changed meanwhile, to {what}: {said}")),
-        429 => {
-            of(FailureKind::Throttled, format!("the api server asks for a pause before the next request to {what}")).retry_after(retry_after)
-        }
+        429 => of(FailureKind::Throttled, format!("the api server asks for a pause before the next request to {what}"))
+            .retry_after(retry_after),
         400 | 405 | 406 | 413 | 415 | 422 => of(FailureKind::Invalid, format!("the api server does not accept it to {what}: {said}")),
         500..=599 => of(FailureKind::Unavailable, format!("the api server fails to {what}: {said}")).retry_after(retry_after),
         _ => of(FailureKind::Internal, format!("an answer that is not understood to {what}: {said}")),

@@ -30,15 +30,16 @@ use futures::{Stream, stream};
 use tokio::sync::broadcast::error::RecvError;
 use tradewind_core::{
     capability::kubernetes::{
-        Caller, ClusterInfo, Deletion, Kubernetes, ListQuery, Node, OwnedObject, Page, PodLog, PodLogQuery, Propagation, Reference, SecretItem,
+        Caller, ClusterInfo, Deletion, Kubernetes, ListQuery, Node, OwnedObject, Page, PodLog, PodLogQuery, Propagation, Reference,
+        SecretItem,
     },
     failure::Failure,
     grant::KubernetesGrant,
 };
 use tradewind_credentials::Credentials;
 
-use self::{api::Cluster, connection::Connections, watch::Watches};
 pub use self::watch::Change;
+use self::{api::Cluster, connection::Connections, watch::Watches};
 
 /// What it works with.
 #[derive(Clone)]

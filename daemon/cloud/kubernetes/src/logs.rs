@@ -50,9 +50,8 @@ pub(crate) async fn read(cluster: &Cluster<'_>, caller: &Caller, query: &PodLogQ
     };
     is_ours(&pod.metadata, caller, &of)?;
     let path = format!("{}/{}/log", kind.path(&query.namespace), query.pod);
-    let mut request = Request::get(path, format!("read the log of the pod \"{}\"", query.pod))
-        .with("timestamps", true)
-        .with("limitBytes", LONGEST);
+    let mut request =
+        Request::get(path, format!("read the log of the pod \"{}\"", query.pod)).with("timestamps", true).with("limitBytes", LONGEST);
     if !query.container.is_empty() {
         request = request.with("container", &query.container);
     }

@@ -1,11 +1,7 @@
 //! The marks by which what is ours is known: labels that the host sets, whatever a plugin writes.
 
 use serde_json::{Map, Value};
-use tradewind_core::{
-    capability::Attempt,
-    names::InstanceName,
-    workload::Labels,
-};
+use tradewind_core::{capability::Attempt, names::InstanceName, workload::Labels};
 
 pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub(crate) const INSTANCE: &str = "tradewind.dev/instance";

@@ -96,7 +96,11 @@ struct Asked {
 /// `denied` when nodes are not granted, or the cluster does not let us see them.
 pub(crate) async fn all(cluster: &Cluster<'_>, annotations: &[String]) -> Result<Vec<Node>, Failure> {
     if !cluster.grant.read.iter().any(|kind| kind == NODE) {
-        return Err(check::refused("the capacity of nodes is not granted", "grants.kubernetes.read", "\"Node\" to read, that is read = [\"Node\", …],"));
+        return Err(check::refused(
+            "the capacity of nodes is not granted",
+            "grants.kubernetes.read",
+            "\"Node\" to read, that is read = [\"Node\", …],",
+        ));
     }
     let nodes: Vec<Seen> = pages(cluster, &Request::get("/api/v1/nodes".to_owned(), "list nodes")).await?;
     let running = "status.phase!=Succeeded,status.phase!=Failed,spec.nodeName!=";
@@ -116,7 +120,8 @@ pub(crate) async fn all(cluster: &Cluster<'_>, annotations: &[String]) -> Result
 fn told(node: Seen, taken: &HashMap<String, (u32, BTreeMap<String, u64>)>, annotations: &[String]) -> Node {
     let none = (0, BTreeMap::new());
     let (running, used) = taken.get(&node.metadata.name).unwrap_or(&none);
-    let has: BTreeMap<String, u64> = node.status.allocatable.iter().map(|(resource, text)| (resource.clone(), amount(resource, text))).collect();
+    let has: BTreeMap<String, u64> =
+        node.status.allocatable.iter().map(|(resource, text)| (resource.clone(), amount(resource, text))).collect();
     let all = |resource: &str| has.get(resource).copied().unwrap_or(0);
     let free = |resource: &str| all(resource).saturating_sub(used.get(resource).copied().unwrap_or(0));
     let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);

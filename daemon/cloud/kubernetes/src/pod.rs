@@ -72,7 +72,11 @@ impl Pods<'_> {
         if spec.get("automountServiceAccountToken") != Some(&Value::Bool(false)) && self.grant.service_accounts.is_empty() {
             let line = "service-accounts = [\"default\"]";
             let key = join(at, "automountServiceAccountToken");
-            return Err(refused("pods with a token of the API server are not granted: write automountServiceAccountToken: false", key, line));
+            return Err(refused(
+                "pods with a token of the API server are not granted: write automountServiceAccountToken: false",
+                key,
+                line,
+            ));
         }
         for (i, volume) in list(spec, "volumes") {
             self.volume(volume, &format!("{}[{i}]", join(at, "volumes")))?;

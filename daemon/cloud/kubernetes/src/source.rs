@@ -20,10 +20,9 @@ pub(crate) async fn text(credentials: &Credentials, grant: &KubernetesGrant) -> 
         (None, Some(source)) => source.clone(),
         (None, None) if grant.in_cluster => return Ok(None),
         (None, None) => {
-            return Err(Failure::denied("the grant names no cluster")
-                .field("grants.kubernetes")
-                .code("no-cluster")
-                .remedy("add kubeconfig = \"/absolute/path\" (or credential, or in-cluster = true) to [grants.kubernetes] of the instance file"));
+            return Err(Failure::denied("the grant names no cluster").field("grants.kubernetes").code("no-cluster").remedy(
+                "add kubeconfig = \"/absolute/path\" (or credential, or in-cluster = true) to [grants.kubernetes] of the instance file",
+            ));
         }
     };
     credentials.text("kubeconfig", &source).await.map(Some)
@@ -69,10 +68,13 @@ async fn from_text(text: &Secret, grant: &KubernetesGrant) -> Result<Config, Fai
         exec.or_else(|| auth.auth_provider.as_ref().and_then(|provider| provider.config.get("cmd-path").cloned()))
     });
     if let Some(program) = program.filter(|_| !grant.exec) {
-        return Err(Failure::denied(format!("the context \"{context}\" runs the program \"{}\" for its credentials", program.escape_debug()))
-            .field("grants.kubernetes.exec")
-            .code("not-granted")
-            .remedy("add exec = true to [grants.kubernetes] of the instance file"));
+        return Err(Failure::denied(format!(
+            "the context \"{context}\" runs the program \"{}\" for its credentials",
+            program.escape_debug()
+        ))
+        .field("grants.kubernetes.exec")
+        .code("not-granted")
+        .remedy("add exec = true to [grants.kubernetes] of the instance file"));
     }
     if let Some(folder) = grant.kubeconfig.as_deref().and_then(|path| Path::new(path).parent()) {
         resolve(&mut kubeconfig, folder);

@@ -38,7 +38,8 @@ fn world() -> World {
 
 impl World {
     fn grant(&self, further: Value) -> KubernetesGrant {
-        let mut grant = json!({"kubeconfig": self.folder.path().join("kubeconfig"), "namespaces": ["team"], "secrets": ["db"], "timeout": "1s"});
+        let mut grant =
+            json!({"kubeconfig": self.folder.path().join("kubeconfig"), "namespaces": ["team"], "secrets": ["db"], "timeout": "1s"});
         grant.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
         serde_json::from_value(grant).unwrap()
     }
@@ -76,25 +77,100 @@ async fn pods_may_not_reach_beyond_themselves_unless_granted() {
         (deployment(json!({"hostNetwork": "yes"})), "hostNetwork", "host-network = true", json!({"host-network": true})),
         (deployment(json!({"hostPID": true})), "hostPID", "privileged = true", json!({"privileged": true})),
         (deployment(json!({"hostIPC": true})), "hostIPC", "privileged = true", json!({"privileged": true})),
-        (container(json!({"ports": [{"containerPort": 1, "hostPort": 80}]})), "containers[0].ports[0].hostPort", "host-network = true", json!({"host-network": true})),
-        (container(json!({"securityContext": {"privileged": true}})), "containers[0].securityContext.privileged", "privileged = true", json!({"privileged": true})),
-        (container(json!({"securityContext": {"allowPrivilegeEscalation": true}})), "containers[0].securityContext.allowPrivilegeEscalation", "privileged = true", json!({"privileged": true})),
-        (container(json!({"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}})), "containers[0].securityContext.capabilities.add", "privileged = true", json!({"privileged": true})),
-        (container(json!({"securityContext": {"seccompProfile": {"type": "Unconfined"}}})), "containers[0].securityContext.seccompProfile", "privileged = true", json!({"privileged": true})),
-        (deployment(json!({"securityContext": {"sysctls": [{"name": "a", "value": "b"}]}})), "securityContext.sysctls", "privileged = true", json!({"privileged": true})),
+        (
+            container(json!({"ports": [{"containerPort": 1, "hostPort": 80}]})),
+            "containers[0].ports[0].hostPort",
+            "host-network = true",
+            json!({"host-network": true}),
+        ),
+        (
+            container(json!({"securityContext": {"privileged": true}})),
+            "containers[0].securityContext.privileged",
+            "privileged = true",
+            json!({"privileged": true}),
+        ),
+        (
+            container(json!({"securityContext": {"allowPrivilegeEscalation": true}})),
+            "containers[0].securityContext.allowPrivilegeEscalation",
+            "privileged = true",
+            json!({"privileged": true}),
+        ),
+        (
+            container(json!({"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}})),
+            "containers[0].securityContext.capabilities.add",
+            "privileged = true",
+            json!({"privileged": true}),
+        ),
+        (
+            container(json!({"securityContext": {"seccompProfile": {"type": "Unconfined"}}})),
+            "containers[0].securityContext.seccompProfile",
+            "privileged = true",
+            json!({"privileged": true}),
+        ),
+        (
+            deployment(json!({"securityContext": {"sysctls": [{"name": "a", "value": "b"}]}})),
+            "securityContext.sysctls",
+            "privileged = true",
+            json!({"privileged": true}),
+        ),
         (paths("/etc"), "volumes[0].hostPath.path", "\"/etc\" to host-paths", json!({"host-paths": ["/etc"]})),
         (paths("/data/../etc"), "volumes[0].hostPath.path", "host-paths", Value::Null),
         (paths("/datax"), "volumes[0].hostPath.path", "host-paths", Value::Null),
-        (deployment(json!({"serviceAccountName": "admin"})), "serviceAccountName", "\"admin\" to service-accounts", json!({"service-accounts": ["admin"]})),
-        (deployment(json!({"automountServiceAccountToken": true})), "automountServiceAccountToken", "service-accounts", json!({"service-accounts": ["default"]})),
-        (deployment(json!({"volumes": [{"name": "v", "secret": {"secretName": "others"}}]})), "volumes[0].secret.secretName", "\"others\" to cluster-secrets", json!({"cluster-secrets": ["others"]})),
-        (deployment(json!({"volumes": [{"name": "v", "projected": {"sources": [{"secret": {"name": "others"}}]}}]})), "volumes[0].projected.sources[0].secret.name", "cluster-secrets", json!({"cluster-secrets": ["others"]})),
-        (deployment(json!({"volumes": [{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]})), "volumes[0].projected.sources[0].serviceAccountToken", "", Value::Null),
+        (
+            deployment(json!({"serviceAccountName": "admin"})),
+            "serviceAccountName",
+            "\"admin\" to service-accounts",
+            json!({"service-accounts": ["admin"]}),
+        ),
+        (
+            deployment(json!({"automountServiceAccountToken": true})),
+            "automountServiceAccountToken",
+            "service-accounts",
+            json!({"service-accounts": ["default"]}),
+        ),
+        (
+            deployment(json!({"volumes": [{"name": "v", "secret": {"secretName": "others"}}]})),
+            "volumes[0].secret.secretName",
+            "\"others\" to cluster-secrets",
+            json!({"cluster-secrets": ["others"]}),
+        ),
+        (
+            deployment(json!({"volumes": [{"name": "v", "projected": {"sources": [{"secret": {"name": "others"}}]}}]})),
+            "volumes[0].projected.sources[0].secret.name",
+            "cluster-secrets",
+            json!({"cluster-secrets": ["others"]}),
+        ),
+        (
+            deployment(json!({"volumes": [{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]})),
+            "volumes[0].projected.sources[0].serviceAccountToken",
+            "",
+            Value::Null,
+        ),
         (deployment(json!({"volumes": [{"name": "v", "nfs": {"server": "s", "path": "/"}}]})), "volumes[0].nfs", "", Value::Null),
-        (deployment(json!({"imagePullSecrets": [{"name": "others"}]})), "imagePullSecrets[0].name", "cluster-secrets", json!({"cluster-secrets": ["others"]})),
-        (container(json!({"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "others", "key": "k"}}}]})), "containers[0].env[0].valueFrom.secretKeyRef.name", "cluster-secrets", json!({"cluster-secrets": ["others"]})),
-        (container(json!({"envFrom": [{"secretRef": {"name": "others"}}]})), "containers[0].envFrom[0].secretRef.name", "cluster-secrets", json!({"cluster-secrets": ["others"]})),
-        (deployment(json!({"initContainers": [{"name": "i", "image": "x", "securityContext": {"privileged": true}}]})), "initContainers[0].securityContext.privileged", "privileged = true", json!({"privileged": true})),
+        (
+            deployment(json!({"imagePullSecrets": [{"name": "others"}]})),
+            "imagePullSecrets[0].name",
+            "cluster-secrets",
+            json!({"cluster-secrets": ["others"]}),
+        ),
+        (
+            container(json!({"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "others", "key": "k"}}}]})),
+            "containers[0].env[0].valueFrom.secretKeyRef.name",
+            "cluster-secrets",
+            json!({"cluster-secrets": ["others"]}),
+        ),
+        (
+            container(json!({"envFrom": [{"secretRef": {"name": "others"}}]})),
+            "containers[0].envFrom[0].secretRef.name",
+            "cluster-secrets",
+            json!({"cluster-secrets": ["others"]}),
+        ),
+        (
+            deployment(json!({"initContainers": [{"name": "i", "image": "x", "securityContext": {"privileged": true}}]})),
+            "initContainers[0].securityContext.privileged",
+            "privileged = true",
+            json!({"privileged": true}),
+        ),
     ];
     for (object, field, line, lifted) in cases {
         let failure = world.apply(json!({"host-paths": ["/data"]}), object.clone()).await;
@@ -114,7 +190,11 @@ async fn pods_may_not_reach_beyond_themselves_unless_granted() {
 fn a_pod_is_found_wherever_it_hides() {
     let grant: KubernetesGrant = serde_json::from_value(json!({"namespaces": []})).unwrap();
     let pod = json!({"hostNetwork": true, "containers": []});
-    for object in [json!({"spec": pod}), json!({"spec": {"jobTemplate": {"spec": {"template": {"spec": pod}}}}}), json!({"anything": [{"at": {"all": pod}}]})] {
+    for object in [
+        json!({"spec": pod}),
+        json!({"spec": {"jobTemplate": {"spec": {"template": {"spec": pod}}}}}),
+        json!({"anything": [{"at": {"all": pod}}]}),
+    ] {
         assert!(pod::check(&grant, &object, &|_| false).is_err(), "{object}");
     }
 }
@@ -143,9 +223,14 @@ async fn namespaces_kinds_and_names_outside_the_grant_are_refused() {
     assert_eq!(world.apply(json!({"namespaces": ["../x"]}), climbing).await.kind, FailureKind::Denied);
 
     let grant = world.grant(json!({}));
-    let reference = |kind: &str, namespace: &str| Reference { kind: kind.to_owned(), namespace: namespace.to_owned(), name: "x".to_owned() };
+    let reference =
+        |kind: &str, namespace: &str| Reference { kind: kind.to_owned(), namespace: namespace.to_owned(), name: "x".to_owned() };
     let list = |kind: &str, namespace: &str| ListQuery { kind: kind.to_owned(), namespace: namespace.to_owned(), ..ListQuery::default() };
-    is_refused(&world.clusters.get(&world.caller, &grant, &reference("Deployment", "other")).await.unwrap_err(), "object.namespace", "other");
+    is_refused(
+        &world.clusters.get(&world.caller, &grant, &reference("Deployment", "other")).await.unwrap_err(),
+        "object.namespace",
+        "other",
+    );
     is_refused(&world.clusters.list(&world.caller, &grant, &list("Pod", "other")).await.unwrap_err(), "query.namespace", "other");
     is_refused(&world.clusters.list(&world.caller, &grant, &list("Node", "team")).await.unwrap_err(), "query.kind", "Node");
     let delete = |object| world.clusters.delete(&world.caller, &grant, vec![object], Propagation::Foreground);
@@ -170,7 +255,12 @@ async fn secrets_are_never_read_and_only_granted_ones_are_passed() {
     let refusals = [
         world.clusters.get(&world.caller, &everything, &named).await.unwrap_err(),
         world.clusters.list(&world.caller, &everything, &list).await.unwrap_err(),
-        world.apply(json!({"kinds": ["Secret"]}), json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x", "namespace": "team"}})).await,
+        world
+            .apply(
+                json!({"kinds": ["Secret"]}),
+                json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x", "namespace": "team"}}),
+            )
+            .await,
     ];
     for failure in refusals {
         assert_eq!((failure.kind, failure.code.as_deref()), (FailureKind::Denied, Some("secret")), "{failure:?}");
@@ -221,7 +311,12 @@ async fn how_the_cluster_is_reached_is_granted_and_told_without_a_value() {
 fn refusals_of_the_api_server_become_kinds_with_remedies() {
     let answer = |code: u16, message: &str, reason: &str| {
         let body = json!({"kind": "Status", "message": message, "reason": reason, "details": {"causes": [{"field": "spec.x", "reason": "r", "message": "m"}]}});
-        failure::refused(http::StatusCode::from_u16(code).unwrap(), body.to_string().as_bytes(), Some(tradewind_core::units::Millis(7000)), "apply Deployment \"web\"")
+        failure::refused(
+            http::StatusCode::from_u16(code).unwrap(),
+            body.to_string().as_bytes(),
+            Some(tradewind_core::units::Millis(7000)),
+            "apply Deployment \"web\"",
+        )
     };
     let rbac = "deployments.apps is forbidden: User \"x\" cannot patch resource \"deployments\"";
     for (code, message, reason, kind, told) in [
@@ -230,7 +325,13 @@ fn refusals_of_the_api_server_become_kinds_with_remedies() {
         (403, "pods \"x\" is forbidden: exceeded quota: team", "Forbidden", FailureKind::Quota, "QuotaExceeded"),
         (403, "pods \"x\" is forbidden: maximum cpu usage per Container is 1", "Forbidden", FailureKind::Invalid, "Forbidden"),
         (404, "not found", "NotFound", FailureKind::NotFound, "NotFound"),
-        (409, "Apply failed with 1 conflict: conflict with \"kubectl\": .spec.replicas", "Conflict", FailureKind::Invalid, failure::FIELD_CONFLICT),
+        (
+            409,
+            "Apply failed with 1 conflict: conflict with \"kubectl\": .spec.replicas",
+            "Conflict",
+            FailureKind::Invalid,
+            failure::FIELD_CONFLICT,
+        ),
         (409, "the object has been modified", "Conflict", FailureKind::Unavailable, "Conflict"),
         (422, "Deployment is invalid", "Invalid", FailureKind::Invalid, "Invalid"),
         (429, "slow down", "TooManyRequests", FailureKind::Throttled, "TooManyRequests"),
@@ -252,7 +353,8 @@ fn refusals_of_the_api_server_become_kinds_with_remedies() {
 #[test]
 fn marks_are_the_hosts_whatever_is_written() {
     let marks = Labels::from([(marks::INSTANCE.to_owned(), "k8s".to_owned())]);
-    let mut labels = json!({"tradewind.dev/instance": "other", "tradewind.dev/forged": "x", "app.kubernetes.io/managed-by": "helm", "mine": "y"});
+    let mut labels =
+        json!({"tradewind.dev/instance": "other", "tradewind.dev/forged": "x", "app.kubernetes.io/managed-by": "helm", "mine": "y"});
     marks::put(labels.as_object_mut().unwrap(), &marks);
     assert_eq!(labels, json!({"tradewind.dev/instance": "k8s", "mine": "y"}));
 }

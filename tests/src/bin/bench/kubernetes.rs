@@ -36,7 +36,8 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
 fn manifest(name: &str, ports: bool) -> String {
     let ports = if ports { json!({"http": {"protocol": "http", "port": 8080}}) } else { json!({}) };
     let web = json!({"image": "example.com/web:1", "replicas": 1, "resources": {"cpu": "1m", "memory": "1Mi"}, "ports": ports});
-    json!({"apiVersion": "tradewind.dev/v1", "kind": "CloudDeployment", "metadata": {"name": name}, "spec": {"services": {"web": web}}}).to_string()
+    json!({"apiVersion": "tradewind.dev/v1", "kind": "CloudDeployment", "metadata": {"name": name}, "spec": {"services": {"web": web}}})
+        .to_string()
 }
 
 /// From the request that submits a deployment until the cluster has its objects, against the command line of Kubernetes with the same objects.

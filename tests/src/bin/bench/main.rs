@@ -24,8 +24,21 @@ use anyhow::{Result, ensure};
 
 use report::Report;
 
-const PARTS: [&str; 13] =
-    ["policy", "mechanisms", "optimal", "records", "load", "reload", "daemon", "services", "writes", "large", "failover", "shadow", "kubernetes"];
+const PARTS: [&str; 13] = [
+    "policy",
+    "mechanisms",
+    "optimal",
+    "records",
+    "load",
+    "reload",
+    "daemon",
+    "services",
+    "writes",
+    "large",
+    "failover",
+    "shadow",
+    "kubernetes",
+];
 
 fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
