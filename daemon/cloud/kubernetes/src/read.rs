@@ -32,8 +32,9 @@ struct Version {
 struct List<T> {
     #[serde(default)]
     metadata: ListMetadata,
-    #[serde(default = "Vec::new")]
-    items: Vec<T>,
+    /// An empty list may be written as none.
+    #[serde(default = "Option::default")]
+    items: Option<Vec<T>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -105,7 +106,7 @@ pub(crate) async fn list(cluster: &Cluster<'_>, caller: &Caller, query: &ListQue
         request = request.with("continue", after);
     }
     let list: List<Value> = cluster.send(request).await.map_err(|failure| without_namespace(failure, &query.namespace))?.json()?;
-    let tidied = list.items.into_iter().map(|mut object| {
+    let tidied = list.items.unwrap_or_default().into_iter().map(|mut object| {
         tidy(&mut object);
         object.to_string()
     });
@@ -149,8 +150,8 @@ pub(crate) async fn pages<T: for<'de> Deserialize<'de>>(cluster: &Cluster<'_>, f
     let (mut all, mut next) = (Vec::new(), String::new());
     for _ in 0..PAGES {
         let request = if next.is_empty() { first.clone() } else { first.clone().with("continue", &next) };
-        let mut list: List<T> = cluster.send(request).await?.json()?;
-        all.append(&mut list.items);
+        let list: List<T> = cluster.send(request).await?.json()?;
+        all.extend(list.items.unwrap_or_default());
         next = list.metadata.next;
         if next.is_empty() {
             return Ok(all);

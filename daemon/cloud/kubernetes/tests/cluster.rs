@@ -34,7 +34,11 @@ async fn objects_are_written_marked_found_and_removed_and_those_of_others_left_a
     let clusters = Clusters::new(Options { credentials: Credentials::default(), secrets: secrets.path().to_owned() });
     let grant: KubernetesGrant =
         serde_json::from_value(json!({"kubeconfig": kubeconfig, "namespaces": ["default", "nowhere"], "secrets": ["db"]})).unwrap();
-    let attempt = |id: &str| Attempt { allocation: id.parse().unwrap(), token: "t".to_owned(), tags: Labels::from([("tradewind.dev/task".to_owned(), "web".to_owned())]) };
+    let attempt = |id: &str| Attempt {
+        allocation: id.parse().unwrap(),
+        token: "t".to_owned(),
+        tags: Labels::from([("tradewind.dev/task".to_owned(), "web".to_owned())]),
+    };
     let ours = Caller { owner: "ours".parse().unwrap(), attempt: Some(attempt(ALLOCATION)) };
     let theirs = Caller { owner: "theirs".parse().unwrap(), attempt: Some(attempt(ALLOCATION)) };
     let reference = |kind: &str, name: &str| Reference { kind: kind.to_owned(), namespace: "default".to_owned(), name: name.to_owned() };
@@ -48,7 +52,10 @@ async fn objects_are_written_marked_found_and_removed_and_those_of_others_left_a
     let written = clusters.apply(&ours, &grant, vec![deployment(ALLOCATION, 2)]).await.unwrap();
     let object: Value = serde_json::from_str(&written[0]).unwrap();
     let marks = &object["metadata"]["labels"];
-    assert_eq!((&marks["tradewind.dev/instance"], &marks["tradewind.dev/allocation"], &marks["tradewind.dev/task"]), (&json!("ours"), &json!(ALLOCATION), &json!("web")));
+    assert_eq!(
+        (&marks["tradewind.dev/instance"], &marks["tradewind.dev/allocation"], &marks["tradewind.dev/task"]),
+        (&json!("ours"), &json!(ALLOCATION), &json!("web"))
+    );
     assert_eq!(object["spec"]["template"]["metadata"]["labels"]["tradewind.dev/instance"], "ours");
     assert_eq!(object["metadata"].get("managedFields"), None);
     let again = clusters.apply(&ours, &grant, vec![deployment(ALLOCATION, 3)]).await.unwrap();
