@@ -310,8 +310,8 @@ impl Group {
     }
 
     fn message(&self, stage: Stage, view: &View, last: &Current) -> String {
-        let events = view.events.iter().chain(self.properties.instance_view.iter().flat_map(|group| &group.events));
-        let warning = events.filter(|event| event.kind == "Warning").last();
+        let mut events = view.events.iter().chain(self.properties.instance_view.iter().flat_map(|group| &group.events));
+        let warning = events.rfind(|event| event.kind == "Warning");
         match (stage, warning) {
             (Stage::Creating | Stage::Failed, Some(event)) => format!("{}: {}", event.name, event.message),
             (Stage::Exited, _) if last.exit_code != Some(0) && !last.detail_status.is_empty() => {

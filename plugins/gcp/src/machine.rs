@@ -130,7 +130,7 @@ impl Machine {
     }
 
     pub(crate) fn is_going(&self) -> bool {
-        self.status == "STOPPING" && !self.labels.get(RUN).is_some_and(|run| run == JOB)
+        self.status == "STOPPING" && self.labels.get(RUN).is_none_or(|run| run != JOB)
     }
 
     pub(crate) fn instance(&self, exit_code: Option<i32>) -> Instance {
