@@ -126,6 +126,14 @@ impl Failure {
         self
     }
 
+    /// The message, and what the operator can do.
+    pub fn told(&self) -> String {
+        match &self.remedy {
+            Some(remedy) => format!("{}; {remedy}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
     #[must_use]
     pub fn from_plugin(mut self, plugin: &Identity) -> Self {
         self.plugin = Some(plugin.clone());

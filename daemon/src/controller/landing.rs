@@ -117,7 +117,7 @@ impl Shared {
     /// It is not to be had there: the next decision looks elsewhere. Where an earlier call may have made something, that is removed.
     pub(super) async fn give_up(&self, job: &Job, failure: &Failure) -> Result<Ended, Error> {
         let record = &job.record;
-        let message = format!("{}: {}", record.offer.id, failure.message);
+        let message = format!("{}: {}", record.offer.id, failure.told());
         let reason = match failure.kind {
             FailureKind::OutOfCapacity | FailureKind::Quota => "OutOfCapacity",
             _ => "AllocationGivenUp",
@@ -178,7 +178,7 @@ impl Shared {
             kind = %failure.kind, code = failure.code, message = failure.message, "{reason}"
         );
         if job.failures == 0 {
-            let message = format!("{}: {}", failure.kind, failure.message);
+            let message = format!("{}: {}", failure.kind, failure.told());
             self.note(allocation_event(Severity::Error, reason, record, message)).await;
         }
     }

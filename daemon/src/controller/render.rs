@@ -93,7 +93,7 @@ fn status(entry: &Entry, tasks: &[TaskView]) -> Status {
 
 fn message(entry: &Entry, tasks: &[TaskView]) -> String {
     if let Some(failure) = &entry.failure {
-        return failure.message.clone();
+        return failure.told();
     }
     let told = tasks.iter().find(|t| !t.message.is_empty());
     told.map(|t| format!("{}: {}", t.name, t.message)).or_else(|| update(entry)).unwrap_or_default()
@@ -240,7 +240,7 @@ fn allocation_view(live: &Live, snapshot: &Snapshot) -> AllocationView {
     let missing = !snapshot.providers.contains_key(&record.provider);
     let message = match failure {
         _ if missing => provider_missing(record).message,
-        Some(failure) => failure.message.clone(),
+        Some(failure) => failure.told(),
         None if record.recovery.next.is_some() => failing(record),
         None => observation.as_ref().map(|o| o.message.clone()).unwrap_or_default(),
     };

@@ -112,7 +112,7 @@ impl Shared {
         let because = |event: Event, cause: &Failure| event.because(Cause::Failure(cause.kind.to_string()));
         match change {
             Change::Opened { place, cause } => {
-                let message = format!("nothing new goes to {} until it answers again: {}", named(&place), cause.message);
+                let message = format!("nothing new goes to {} until it answers again: {}", named(&place), cause.told());
                 self.note(because(told(Severity::Warning, "CircuitOpened", &place.provider, message), &cause)).await;
             }
             Change::Closed { place } => {
@@ -121,8 +121,7 @@ impl Shared {
             }
             Change::Degraded { provider, cause } => {
                 self.board.degraded.notify_one();
-                let remedy = cause.remedy.as_ref().map(|r| format!("; {r}")).unwrap_or_default();
-                let message = format!("nothing new is placed with \"{provider}\" until its check passes: {}{remedy}", cause.message);
+                let message = format!("nothing new is placed with \"{provider}\" until its check passes: {}", cause.told());
                 self.note(because(told(Severity::Error, "ProviderDegraded", &provider, message), &cause)).await;
             }
         }

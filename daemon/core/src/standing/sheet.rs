@@ -111,7 +111,7 @@ impl Standings {
             }
         }
         for (name, degraded) in &self.degraded {
-            let excluded = Exclusion::Degraded { provider: name.clone(), cause: degraded.cause.message.clone() };
+            let excluded = Exclusion::Degraded { provider: name.clone(), cause: degraded.cause.told() };
             sheet.providers.entry(name.clone()).or_default().excluded = Some(excluded);
         }
         sheet
