@@ -31,7 +31,9 @@ struct Test {
 
 impl Test {
     fn of(component: PathBuf) -> Result<Self> {
-        Ok(Self { folder: tempfile::tempdir()?, component, arguments: Vec::new() })
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("config.toml"), "")?;
+        Ok(Self { folder, component, arguments: Vec::new() })
     }
 
     fn instance(mut self, name: &str, text: &str) -> Result<Self> {
@@ -56,7 +58,6 @@ impl Test {
     }
 
     fn run(&self) -> Result<(Output, Value)> {
-        std::fs::File::options().create(true).append(true).open(self.folder.path().join("config.toml"))?;
         let output = self.command().output()?;
         let told = serde_json::from_slice(&output.stdout)
             .with_context(|| format!("{:?}: {}", self.arguments, String::from_utf8_lossy(&output.stderr)))?;

@@ -94,6 +94,8 @@ impl AwsCloud {
     /// # Errors
     /// When it can't be started.
     pub fn start() -> Result<Option<Self>> {
+        // Whoever is first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let Some(moto) = Moto::start()? else { return Ok(None) };
         let proxy = Proxy::start(&moto.address)?;
         let folder = tempfile::tempdir()?;

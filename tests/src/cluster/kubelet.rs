@@ -39,10 +39,19 @@ impl Kubelet {
         let api = Api { http, server: server.to_owned() };
         let stop = Arc::new(AtomicBool::new(false));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(api.register())?;
         let stopped = stop.clone();
-        // A thread of its own: tests block theirs.
-        let thread = std::thread::spawn(move || runtime.block_on(api.play(&stopped)));
+        let (told, registered) = std::sync::mpsc::channel();
+        // A thread of its own: tests block theirs, and may run a runtime on it.
+        let thread = std::thread::spawn(move || {
+            runtime.block_on(async {
+                let outcome = api.register().await;
+                let works = outcome.is_ok();
+                if told.send(outcome).is_ok() && works {
+                    api.play(&stopped).await;
+                }
+            });
+        });
+        registered.recv()??;
         Ok(Self { stop, thread: Some(thread) })
     }
 }
