@@ -178,7 +178,11 @@ fn rest() -> Result<Option<Tried>> {
 
 /// A workload with an image, for clouds that run nothing else.
 fn image() -> Vec<String> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/conformance/image.yaml");
+    allocation("image.yaml")
+}
+
+fn allocation(name: &str) -> Vec<String> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/conformance").join(name);
     vec!["--allocation".to_owned(), manifest.display().to_string()]
 }
 
@@ -201,7 +205,7 @@ fn kubernetes() -> Result<Option<Tried>> {
         }
         Ok(())
     };
-    Ok(Some(Tried { arguments: image(), afterwards: Box::new(afterwards), ..Tried::on(instance) }))
+    Ok(Some(Tried { arguments: allocation("pods.yaml"), afterwards: Box::new(afterwards), ..Tried::on(instance) }))
 }
 
 fn aws() -> Result<Option<Tried>> {

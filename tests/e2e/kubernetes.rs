@@ -54,7 +54,7 @@ async fn a_service_is_deployed_resized_changed_and_removed_whole() -> Result<()>
         )
     };
     // What somebody else has is left alone.
-    cluster.apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: theirs, namespace: default}}")?;
+    cluster.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: theirs, namespace: default}\n")?;
     daemon.put("shop", &web("shop", &further(2, 1))).await?;
     let running = daemon.running("shop").await?;
     assert_eq!((&running["places"], &running["ready"]), (&json!(["k8s/lab"]), &json!(2)), "{running:#}");
@@ -193,7 +193,7 @@ async fn a_canary_shifts_the_weights_of_the_mesh() -> Result<()> {
 async fn what_is_wrong_in_the_cluster_is_told_with_its_remedy() -> Result<()> {
     let Some(cluster) = Cluster::start()? else { return Ok(()) };
     cluster.kubectl(&["create", "namespace", "team"])?;
-    cluster.apply("{apiVersion: v1, kind: ResourceQuota, metadata: {name: small, namespace: team}, spec: {hard: {pods: 1}}}")?;
+    cluster.apply("apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: small, namespace: team}\nspec: {hard: {pods: 1}}\n")?;
     let outside = cluster.instance("namespace = \"team\"", "");
     let team = cluster.instance("namespace = \"team\"", "namespaces = [\"team\"]");
     let instances = [("outside", outside.as_str()), ("team", team.as_str())];

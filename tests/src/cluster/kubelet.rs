@@ -15,6 +15,8 @@ use anyhow::{Result, ensure};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
+use crate::PATIENCE;
+
 const NODE: &str = "node-1";
 const CORES: u64 = 16;
 const GIBS: u64 = 64;
@@ -95,7 +97,21 @@ impl Api {
         });
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": labels, "annotations": {"example.com/price": "1.6"}}});
         self.call(Method::POST, "/api/v1/nodes", "application/json", Some(node)).await?;
-        self.beat().await
+        self.beat().await?;
+        self.untainted().await
+    }
+
+    /// Waits until the controllers have seen that the node is ready: until then it bears a taint, and takes no pods.
+    async fn untainted(&self) -> Result<()> {
+        let since = Instant::now();
+        loop {
+            let node = self.call(Method::GET, &format!("/api/v1/nodes/{NODE}"), "", None).await?;
+            if node["spec"]["taints"].as_array().is_none_or(Vec::is_empty) {
+                return Ok(());
+            }
+            ensure!(since.elapsed() < PATIENCE, "the node takes no pods after {PATIENCE:?}: {}", node["spec"]["taints"]);
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// Says that the node is well.
