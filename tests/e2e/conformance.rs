@@ -210,6 +210,7 @@ fn kubernetes() -> Result<Option<Tried>> {
 
 fn aws() -> Result<Option<Tried>> {
     let Some(cloud) = AwsCloud::start()? else { return Ok(None) };
+    cloud.work(Duration::from_millis(100));
     let instance = cloud.instance(&["us-east-1"], "")?;
     let afterwards = move || {
         ensure!(cloud.live("us-east-1")?.is_empty(), "instances are left behind");
@@ -220,6 +221,7 @@ fn aws() -> Result<Option<Tried>> {
 
 fn azure() -> Result<Option<Tried>> {
     let cloud = Azure::start()?;
+    cloud.served.with(|arm| arm.work = Some(100));
     let instance = cloud.instance(&[]);
     let afterwards = move || {
         ensure!(cloud.live().is_empty(), "container groups are left behind");
@@ -230,6 +232,7 @@ fn azure() -> Result<Option<Tried>> {
 
 fn gcp() -> Result<Option<Tried>> {
     let cloud = Gcp::start()?;
+    cloud.served.with(|compute| compute.work = Some(100));
     let instance = cloud.instance(&[]);
     let afterwards = move || {
         ensure!(cloud.live().is_empty(), "instances are left behind");

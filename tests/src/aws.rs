@@ -209,6 +209,11 @@ impl AwsCloud {
         self.proxy.with(|state| state.consoles.insert(id.to_owned(), text.to_owned()));
     }
 
+    /// Jobs end well by themselves from now on, after so long.
+    pub fn work(&self, work: Duration) {
+        self.proxy.with(|state| state.work = Some(work));
+    }
+
     /// How often an action was called since the last `forget_calls`.
     pub fn calls(&self, action: &str) -> u64 {
         self.proxy.with(|state| state.calls.get(action).copied().unwrap_or(0))

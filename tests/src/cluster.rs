@@ -214,7 +214,7 @@ impl Own {
         manager.args(["--concurrent-deployment-syncs=10", "--concurrent-replicaset-syncs=10", "--concurrent-gc-syncs=20"]);
         manager.args(["--kube-api-qps=500", "--kube-api-burst=1000", "--horizontal-pod-autoscaler-sync-period=5s"]);
         own.manager = Some(spawn(folder, "manager", &mut manager)?);
-        own.kubelet = Some(Kubelet::start(&format!("https://127.0.0.1:{port}"), TOKEN)?);
+        own.kubelet = Some(Kubelet::start(&format!("https://127.0.0.1:{port}"), TOKEN, folder)?);
         Ok(own)
     }
 

@@ -96,7 +96,12 @@ mod tests {
     async fn the_nth_call_goes_wrong_and_no_other() {
         let script = Script::default();
         let effects = std::cell::Cell::new(0);
-        let call = || script.pass("call", async { Ok::<_, Failure>(effects.set(effects.get() + 1)) });
+        let call = || {
+            script.pass("call", async {
+                effects.set(effects.get() + 1);
+                Ok::<_, Failure>(())
+            })
+        };
         for (mishap, effect) in
             [(Mishap::Fails(FailureKind::Throttled), 0), (Mishap::LosesTheAnswer, 1), (Mishap::Hangs(Duration::ZERO), 0)]
         {

@@ -260,9 +260,12 @@ mod tests {
     const MOUNT: &str = "runc create failed: unable to start container process: error during container init: error mounting \"proc\" to rootfs at \
                          \"/proc\": mount proc:/proc: No space left on device";
 
+    /// What is said, what is out of line, and the cause to find.
+    type Case = (&'static str, fn(&mut Facts), &'static str);
+
     #[test]
     fn a_symptom_and_one_figure_out_of_line_give_the_cause() {
-        let cases: [(&str, fn(&mut Facts), &str); 14] = [
+        let cases: [Case; 14] = [
             (MOUNT, |f| f.mounts = gauge(99_970, 100_000), "mount-limit"),
             (MOUNT, |f| f.disks[0].free = 4096, "disk-full"),
             (MOUNT, |f| f.disks[0].free_inodes = Some(0), "no-inodes"),

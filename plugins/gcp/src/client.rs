@@ -156,7 +156,13 @@ impl<H: Http + Clock> fleet::Cloud for Client<H> {
         let path = format!("{}/instances?requestId={}", self.zone(zone), uuid(new.token));
         let operation = match self.api.call::<Operation>("POST", &path, Some(&body)) {
             Ok(operation) => operation,
-            Err(error) if error.code.as_deref() == Some(ALREADY_EXISTS) => return self.existing(&id),
+            Err(error) if error.code.as_deref() == Some(ALREADY_EXISTS) => {
+                return self.existing(&id).map_err(|error| match error.kind {
+                    // It was being deleted, and went between the two requests: its name is free again.
+                    ErrorKind::NotFound => Error::unavailable(format!("the instance {:?} has only just gone", new.name)),
+                    _ => error,
+                });
+            }
             // Not the instance is missing, but what it is to be made of.
             Err(error) if error.kind == ErrorKind::NotFound => return Err(Error { kind: ErrorKind::Invalid, ..error }.field("settings")),
             Err(error) => return Err(error),

@@ -52,6 +52,10 @@ pub(super) struct State {
     pub(super) consoles: HashMap<String, String>,
     /// Why instances have gone.
     pub(super) reasons: HashMap<String, String>,
+    /// How long a job works until it ends well by itself. None: until a test says how it ends.
+    pub(super) work: Option<Duration>,
+    /// When jobs end by themselves, by instance, and in which region.
+    ending: HashMap<String, (Instant, String)>,
     pub(super) calls: BTreeMap<String, u64>,
     /// By client token: the parameters, and the answer.
     tokens: HashMap<String, (Vec<(String, String)>, Bytes)>,
@@ -291,6 +295,9 @@ async fn effect_of(state: &Mutex<State>, client: &reqwest::Client, call: &Call) 
             return Ok(call.refused(400, "InvalidInstanceID.NotFound", &format!("The instance ID '{id}' does not exist")));
         }
     }
+    if call.action == "DescribeInstances" {
+        end_jobs(state, client, call).await?;
+    }
     let (status, body) = forward(state, client, call).await?;
     if status != 200 {
         return Ok(reply(status, body));
@@ -300,7 +307,11 @@ async fn effect_of(state: &Mutex<State>, client: &reqwest::Client, call: &Call) 
         "RunInstances" => {
             let mut state = lock(state);
             let shown_at = Instant::now() + state.lag;
+            let is_job = call.parameter("InstanceInitiatedShutdownBehavior") == Some("terminate");
             for instance in xml::items(&text, "instancesSet") {
+                if let Some(work) = state.work.filter(|_| is_job) {
+                    state.ending.insert(xml::text(&instance, "instanceId"), (Instant::now() + work, call.region.clone()));
+                }
                 state.hidden.insert(xml::text(&instance, "instanceId"), shown_at);
             }
             if let Some(token) = call.parameter("ClientToken") {
@@ -354,6 +365,24 @@ async fn replayed(state: &Mutex<State>, client: &reqwest::Client, call: &Call, a
     let now = xml::inside(&String::from_utf8(now.to_vec())?, "instanceState");
     let before = xml::inside(&text, "instanceState");
     Ok(text.replace(&before, if now.is_empty() { &before } else { &now }))
+}
+
+/// Ends those that have worked long enough as their script does: it tells the status, and turns the instance off.
+async fn end_jobs(state: &Mutex<State>, client: &reqwest::Client, call: &Call) -> Result<()> {
+    let due = {
+        let (mut state, now) = (lock(state), Instant::now());
+        let due: Vec<String> = state.ending.extract_if(|_, (at, region)| *at <= now && *region == call.region).map(|(id, _)| id).collect();
+        for id in &due {
+            state.consoles.insert(id.clone(), "tradewind.dev/exit=0\n".to_owned());
+            state.reasons.insert(id.clone(), "Client.InstanceInitiatedShutdown".to_owned());
+        }
+        due
+    };
+    for id in due {
+        let body = format!("Action=TerminateInstances&Version=2016-11-15&InstanceId.1={id}");
+        forward(state, client, &Call { body: body.into(), ..duplicate(call) }).await?;
+    }
+    Ok(())
 }
 
 fn duplicate(call: &Call) -> Call {

@@ -47,6 +47,8 @@ pub struct Compute {
     /// Milliseconds.
     pub boot: u64,
     pub removal: u64,
+    /// How long a job works until it ends well by itself, in milliseconds. None: until a test says how it ends.
+    pub work: Option<u64>,
     pub quota: Option<usize>,
     /// Zones without room.
     pub full: Vec<String>,
@@ -113,6 +115,7 @@ impl Gcp {
             created: BTreeMap::new(),
             boot: 50,
             removal: 50,
+            work: None,
             quota: None,
             full: Vec::new(),
         })?;
@@ -229,6 +232,13 @@ impl Compute {
     fn advance(&mut self, now: u64) {
         let removal = self.removal;
         self.machines.retain(|_, machine| machine.deleted_at.is_none_or(|at| now < at + removal));
+        let Some(work) = self.work else { return };
+        // Those whose script turns them off.
+        for machine in self.machines.values_mut().filter(|machine| machine.script().contains("poweroff")) {
+            if now >= machine.created_at + self.boot + work {
+                machine.ended.get_or_insert(0);
+            }
+        }
     }
 
     fn list(&self, asked: &Asked, now: u64) -> Reply {

@@ -1,8 +1,11 @@
 //! Plays the kubelet and the scheduler of a cluster without machines: a node that is ready, pods that are bound to it where it has room, run as soon
-//! as they are bound, end when they are jobs', and go when they are told to. An image that begins with `missing/` can't be pulled.
+//! as they are bound, write a line, end when they are jobs', and go when they are told to. An image that begins with `missing/` can't be pulled.
+
+mod logs;
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -33,12 +36,14 @@ pub(super) struct Kubelet {
 }
 
 impl Kubelet {
-    pub(super) fn start(server: &str, token: &str) -> Result<Self> {
+    /// `folder` is where it keeps its certificate.
+    pub(super) fn start(server: &str, token: &str, folder: &Path) -> Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut headers = reqwest::header::HeaderMap::new();
         headers.insert(reqwest::header::AUTHORIZATION, format!("Bearer {token}").parse()?);
         let http = Client::builder().no_proxy().danger_accept_invalid_certs(true).default_headers(headers).build()?;
-        let api = Api { http, server: server.to_owned() };
+        let logs = logs::Logs::of(folder)?;
+        let api = Api { http, server: server.to_owned(), port: logs.port()? };
         let stop = Arc::new(AtomicBool::new(false));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stopped = stop.clone();
@@ -46,6 +51,7 @@ impl Kubelet {
         // A thread of its own: tests block theirs, and may run a runtime on it.
         let thread = std::thread::spawn(move || {
             runtime.block_on(async {
+                let _served = tokio::spawn(logs.serve());
                 let outcome = api.register().await;
                 let works = outcome.is_ok();
                 if told.send(outcome).is_ok() && works {
@@ -70,6 +76,8 @@ impl Drop for Kubelet {
 struct Api {
     http: Client,
     server: String,
+    /// Where the API server asks for what pods have written.
+    port: u16,
 }
 
 impl Api {
@@ -118,7 +126,11 @@ impl Api {
     async fn beat(&self) -> Result<()> {
         let has = json!({"cpu": CORES.to_string(), "memory": format!("{GIBS}Gi"), "pods": PODS.to_string(), "ephemeral-storage": "100Gi"});
         let well = json!({"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now(), "message": "played"});
-        let status = json!({"status": {"capacity": has, "allocatable": has, "conditions": [well]}});
+        let status = json!({"status": {
+            "capacity": has, "allocatable": has, "conditions": [well],
+            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": self.port}},
+        }});
         self.patch(&format!("/api/v1/nodes/{NODE}/status"), status).await.map(drop)
     }
 

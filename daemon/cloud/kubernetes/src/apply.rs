@@ -199,10 +199,9 @@ fn marked(mut object: Map<String, Value>, to: &Reference, word: &str, marks: &La
         let mut whole = Value::Object(object);
         if let Some(Value::Object(template)) = whole.pointer_mut(template) {
             let metadata = template.entry("metadata").or_insert_with(|| json!({}));
-            if let Some(labels) = metadata.as_object_mut().map(|m| m.entry("labels").or_insert_with(|| json!({}))) {
-                if let Some(labels) = labels.as_object_mut() {
-                    marks::put(labels, marks);
-                }
+            let labels = metadata.as_object_mut().map(|m| m.entry("labels").or_insert_with(|| json!({})));
+            if let Some(labels) = labels.and_then(Value::as_object_mut) {
+                marks::put(labels, marks);
             }
         }
         object = if let Value::Object(object) = whole { object } else { Map::new() };

@@ -27,7 +27,7 @@ pub(crate) async fn objects(
         check::namespace(cluster.grant, &object.namespace, &format!("objects[{i}].namespace"))?;
         check::name(&object.name, &format!("objects[{i}].name"))?;
     }
-    let removals = objects.to_vec().into_iter().map(|object| async move { one(cluster, caller, &object, propagation).await });
+    let removals = objects.iter().cloned().map(|object| async move { one(cluster, caller, &object, propagation).await });
     let ends: Vec<Result<Deletion, Failure>> = stream::iter(removals).buffered(AT_ONCE).collect().await;
     ends.into_iter().collect()
 }

@@ -44,7 +44,7 @@ fn fault(offer: &Offer) -> Option<String> {
         return Some(format!("offer \"{id}\" has {} accelerators of no kind", offer.accelerator_count));
     }
     let share =
-        |name: &str, value: f64| (value < 0.0 || value > 1.0).then(|| format!("offer \"{id}\" has a {name} of {value}: use 0 to 1"));
+        |name: &str, value: f64| (!value.is_nan() && !(0.0..=1.0).contains(&value)).then(|| format!("offer \"{id}\" has a {name} of {value}: use 0 to 1"));
     let length = |name: &str, value: f64| (value < 0.0).then(|| format!("offer \"{id}\" has a {name} of {value}"));
     share("availability", offer.availability)
         .or_else(|| share("failure-rate", offer.failure_rate))
@@ -83,11 +83,14 @@ mod tests {
 
     use super::*;
 
+    /// What makes a good offer wrong, and a word of what is said of it.
+    type Case = (fn(&mut Offer), &'static str);
+
     #[test]
     fn what_can_not_be_right_is_named() {
         let good = Offer::new("a", MilliCpu(1000), Bytes(1 << 30), MicroUsd(1));
         assert_eq!(fault(&good), None);
-        let cases: [(fn(&mut Offer), &str); 5] = [
+        let cases: [Case; 5] = [
             (|o| o.cpu = MilliCpu(0), "of processor"),
             (|o| o.free_cpu = 1, "not shared"),
             (|o| o.accelerator_count = 1, "no kind"),
