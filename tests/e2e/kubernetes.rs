@@ -68,7 +68,8 @@ async fn a_service_is_deployed_resized_changed_and_removed_whole() -> Result<()>
     assert_eq!(labels["tradewind.dev/allocation"], deployment["metadata"]["name"]);
     // Its command line leaves out who manages what.
     let name = labels["tradewind.dev/allocation"].as_str().unwrap_or_default();
-    let whole: Value = serde_json::from_str(&cluster.kubectl(&["get", "--raw", &format!("/apis/apps/v1/namespaces/default/deployments/{name}")])?)?;
+    let whole: Value =
+        serde_json::from_str(&cluster.kubectl(&["get", "--raw", &format!("/apis/apps/v1/namespaces/default/deployments/{name}")])?)?;
     let mut managers = whole["metadata"]["managedFields"].as_array().into_iter().flatten();
     let manager = managers.any(|m| m["manager"] == "tradewind" && m["operation"] == "Apply");
     assert!(manager, "{whole:#}");
