@@ -202,9 +202,9 @@ async fn what_is_wrong_in_the_cluster_is_told_with_its_remedy() -> Result<()> {
     let at = |name: &str, provider: &str, further: &str| web(name, &format!("placement: {{providers: [{provider}]}}, {further}"));
 
     // A namespace that is not granted: the provider says so, and gets nothing.
+    daemon.put("far", &at("far", "outside", "replicas: 1")).await?;
     let refused = daemon.until_at("/v1/plugins/outside", "degraded", |p| !p["degraded"].is_null()).await?["degraded"].to_string();
     assert!(refused.contains("the namespace \\\"team\\\" of the settings is not granted: add it to namespaces"), "{refused}");
-    daemon.put("far", &at("far", "outside", "replicas: 1")).await?;
     daemon.until("far", "without a place", |d| told(d).contains("have no place")).await?;
     assert!(cluster.ours("deployment", "team")?.is_empty());
 
