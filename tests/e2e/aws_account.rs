@@ -101,7 +101,7 @@ async fn one_call_makes_one_instance_however_often_it_is_made_and_secrets_reach_
     assert!(data.contains("IyEvYmluL3NoCkRCPSdpdCdcJydzIHNlY3JldCc="), "{data}");
     assert!(!format!("{made:?}").contains("secret"));
 
-    world.accounts.terminate(&aws, EAST, &[made.id.clone()]).await?;
+    world.accounts.terminate(&aws, EAST, std::slice::from_ref(&made.id)).await?;
     let dead = world.accounts.run(&aws, &attempt("t")?, &request).await?;
     assert_eq!((dead.id, dead.state), (made.id.clone(), InstanceState::Terminated), "a token stands for one instance, dead or alive");
     let next = world.accounts.run(&aws, &attempt("t")?, &RunRequest { ordinal: 1, ..request.clone() }).await?;
@@ -151,7 +151,7 @@ async fn what_belongs_to_somebody_else_can_not_be_touched() -> Result<()> {
     let target = |id: &str| [Target { instance: id.to_owned(), number: 80 }];
     assert_eq!(refused(world.accounts.register(&other, EAST, &group.id, &target(&mine.id)).await), foreign);
     assert_eq!(refused(world.accounts.register(&aws, EAST, &group.id, &target(&stranger)).await), foreign);
-    assert_eq!(refused(world.accounts.health(&other, EAST, &[group.id.clone()]).await), foreign);
+    assert_eq!(refused(world.accounts.health(&other, EAST, std::slice::from_ref(&group.id)).await), foreign);
     assert_eq!(refused(world.accounts.delete_target_group(&other, EAST, &group.id).await), foreign);
     assert_eq!(refused(world.accounts.delete_load_balancer(&other, EAST, &balancer.id).await), foreign);
     assert!(world.accounts.load_balancers(&other, EAST, &[]).await?.is_empty());
@@ -163,7 +163,7 @@ async fn what_belongs_to_somebody_else_can_not_be_touched() -> Result<()> {
     )?;
     assert_eq!(refused(world.accounts.delete_load_balancer(&aws, EAST, &balancer.id).await), foreign);
     world.accounts.register(&aws, EAST, &group.id, &target(&mine.id)).await?;
-    assert_eq!(world.accounts.health(&aws, EAST, &[group.id.clone()]).await?[0].instance, mine.id);
+    assert_eq!(world.accounts.health(&aws, EAST, std::slice::from_ref(&group.id)).await?[0].instance, mine.id);
     assert!(world.accounts.delete_target_group(&aws, EAST, &group.id).await?);
     assert!(world.accounts.delete_target_group(&aws, EAST, &group.id).await?, "twice is as good as once");
     Ok(())

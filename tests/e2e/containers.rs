@@ -251,9 +251,7 @@ async fn what_dies_comes_back_what_vanishes_is_made_again_and_what_hogs_memory_i
     let id = pids(&running).remove(0);
     engine.podman(&["kill", "--signal", "KILL", &id])?;
     let back = daemon
-        .until("phoenix", "back", |d| {
-            d["status"] == "running" && replica(d)["restarts"].as_u64() >= Some(1) || pids(d) != [id.clone()] && d["status"] == "running"
-        })
+        .until("phoenix", "back", |d| d["status"] == "running" && (pids(d) != [id.clone()] || replica(d)["restarts"].as_u64() >= Some(1)))
         .await?;
     fetch(&daemon.http, &endpoints(&back)[0]).await?;
 

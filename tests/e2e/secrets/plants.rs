@@ -16,6 +16,9 @@ use tradewind_tests::Daemon;
 
 use super::search::Canary;
 
+/// Whether a canary has come to where it belongs.
+pub(super) type Arrived = Box<dyn Fn(&Daemon) -> Result<bool>>;
+
 /// A canary, all that has to be written for it, and how one sees that it arrived at the place that it is meant for.
 pub(super) struct Planted {
     pub(super) canary: Canary,
@@ -33,7 +36,7 @@ pub(super) struct Planted {
     pub(super) manifests: Vec<(&'static str, String)>,
     /// What these deployments have to come to: a status, or a text that is told of them.
     pub(super) become_: Vec<(&'static str, &'static str)>,
-    pub(super) arrived: Box<dyn Fn(&Daemon) -> Result<bool>>,
+    pub(super) arrived: Arrived,
 }
 
 /// Every way.
@@ -114,7 +117,7 @@ inject = {inject}
     }
 
     /// Whether the server has received a header with this value, both where it answered and where it refused.
-    fn received(&self, instance: &str, header: &'static str, value: String) -> Box<dyn Fn(&Daemon) -> Result<bool>> {
+    fn received(&self, instance: &str, header: &'static str, value: String) -> Arrived {
         let (received, instance) = (self.received.clone(), instance.to_owned());
         Box::new(move |_| {
             let received = received.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,7 +137,7 @@ impl Drop for Site {
 }
 
 impl Planted {
-    fn of(canary: Canary, instance: (String, String), arrived: Box<dyn Fn(&Daemon) -> Result<bool>>) -> Self {
+    fn of(canary: Canary, instance: (String, String), arrived: Arrived) -> Self {
         Self {
             canary,
             instances: vec![instance],

@@ -43,8 +43,9 @@ fn fault(offer: &Offer) -> Option<String> {
     if offer.accelerator_count > 0 && offer.accelerator.is_empty() {
         return Some(format!("offer \"{id}\" has {} accelerators of no kind", offer.accelerator_count));
     }
-    let share =
-        |name: &str, value: f64| (!value.is_nan() && !(0.0..=1.0).contains(&value)).then(|| format!("offer \"{id}\" has a {name} of {value}: use 0 to 1"));
+    let share = |name: &str, value: f64| {
+        (!value.is_nan() && !(0.0..=1.0).contains(&value)).then(|| format!("offer \"{id}\" has a {name} of {value}: use 0 to 1"))
+    };
     let length = |name: &str, value: f64| (value < 0.0).then(|| format!("offer \"{id}\" has a {name} of {value}"));
     share("availability", offer.availability)
         .or_else(|| share("failure-rate", offer.failure_rate))

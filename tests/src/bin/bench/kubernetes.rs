@@ -1,5 +1,6 @@
 //! A real API server: what a deployment through the daemon costs against `kubectl apply` of the same objects, and how many requests a look at many
 //! allocations takes. Needs the cluster of `tests/backends/kubernetes/setup.sh`; without it there is nothing to report.
+#![allow(clippy::indexing_slicing, reason = "JSON values answer null for what they lack")]
 
 use std::{
     collections::HashMap,
