@@ -66,9 +66,9 @@ impl<H: Aws + Clock> Ec2<H> {
                 self.host.delete_listener(region, &listener.id)?;
             }
         }
-        let old = prior.groups.iter().filter(|group| !now.groups.iter().any(|other| other.id == group.id));
+        let mut old = prior.groups.iter().filter(|group| !now.groups.iter().any(|other| other.id == group.id));
         // One that is still held goes with the allocation.
-        old.map(|group| self.host.delete_target_group(region, &group.id).map(drop)).collect()
+        old.try_for_each(|group| self.host.delete_target_group(region, &group.id).map(drop))
     }
 
     /// Removes what is known and what is found: an attempt may have made more than it could tell.

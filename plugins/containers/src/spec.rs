@@ -28,7 +28,7 @@ pub(crate) fn spec(workload: &Workload, settings: &Settings) -> Result<Container
     Ok(ContainerSpec {
         image,
         pull: settings.pull.into(),
-        run: workload.run.clone(),
+        run: workload.run,
         restarts: settings.restarts.unwrap_or(RESTARTS),
         command: workload.command.clone(),
         arguments: workload.arguments.clone(),
