@@ -162,6 +162,8 @@ pub struct Keep {
     pub audit: u32,
     /// Changes of the state that followers can resume from.
     pub changes: u32,
+    /// Core dumps of plugins that trapped, in the folder `core-dumps` of the data folder, for those who write plugins. 0: none are written.
+    pub core_dumps: u32,
 }
 
 /// Limits of the HTTP API.
@@ -258,6 +260,7 @@ impl Config {
                 revisions: 10,
                 audit: 500_000,
                 changes: 10_000,
+                core_dumps: 0,
             },
             plans: Plans { approval: Approval::None, expiry: Millis::from_secs(24 * 3600) },
             replacement: Replacement { interval: Millis::from_secs(60), max_moves: 20 },

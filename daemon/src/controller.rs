@@ -24,6 +24,7 @@ mod preempt;
 mod quality;
 mod reconcile;
 mod records;
+mod refusals;
 mod render;
 mod replace;
 mod revisions;

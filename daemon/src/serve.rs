@@ -266,6 +266,7 @@ fn plugin_options(config: &Config) -> tradewind_wasm::Options {
     options.call_slots = config.calls.slots;
     options.memory_ceiling = config.calls.memory_ceiling;
     options.slot_wait = config.calls.slot_wait.std();
+    options.core_dumps = config.keep.core_dumps as usize;
     options
 }
 

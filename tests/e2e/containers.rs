@@ -168,12 +168,19 @@ async fn secrets_enter_as_files_and_variables_and_show_nowhere_else() -> Result<
     std::fs::set_permissions(&secrets, std::fs::Permissions::from_mode(0o700))?;
     // In the machine's network the number 5000 is the machine's, which is not granted; in one of its own it is the container's.
     daemon.put("careful", &careful("careful", "")).await?;
-    let refused = daemon.until_at("/v1/plugins/box", "degraded", |p| !p["degraded"].is_null()).await?["degraded"].to_string();
-    assert!(refused.contains("5000") && refused.contains("[grants.containers]"), "{refused}");
+    until("refused with its remedy", || {
+        let told = daemon.run(&["describe", "careful"])?;
+        Ok(told.contains("the port \"5000\" is not granted") && told.contains("to ports in [grants.containers]"))
+    })?;
+    assert!(daemon.get("/v1/plugins/box").await?["degraded"].is_null(), "others are not affected");
+    daemon.put("free", &page("free", 1, "x", "")).await?;
+    daemon.running("free").await?;
+    daemon.delete("free").await?;
     let settings = engine.instance(GRANTED, "");
     std::fs::write(daemon.plugins().join("box.toml"), settings)?;
     daemon.put("other", &careful("other", "")).await?;
     daemon.running("other").await?;
+    daemon.running("careful").await?;
     let logs = daemon.run(&["logs", "other"])?;
     assert!(VALUES.iter().all(|v| logs.contains(v)) && logs.contains("400 1000"), "{logs}");
 

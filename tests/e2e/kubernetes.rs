@@ -202,9 +202,8 @@ async fn a_namespace_that_is_not_granted_is_told_with_its_remedy() -> Result<()>
     let outside = cluster.instance("namespace = \"team\"", "");
     let daemon = Daemon::start(&["cheapest", "kubernetes"], &[("outside", outside.as_str())])?;
     daemon.put("far", &at("far", "outside", "replicas: 1")).await?;
-    let refused = daemon.until_at("/v1/plugins/outside", "degraded", |p| !p["degraded"].is_null()).await?["degraded"].to_string();
-    assert!(refused.contains("team") && refused.contains("not granted") && refused.contains("namespaces"), "{refused}");
-    daemon.until("far", "without a place", |d| told(d).contains("have no place")).await?;
+    let remedy = "the namespace \\\"team\\\" is not granted; add \\\"team\\\" to namespaces";
+    daemon.until("far", "refused with its remedy", |d| d.to_string().contains(remedy)).await?;
     assert!(cluster.ours("deployment", "team")?.is_empty());
     Ok(())
 }
@@ -229,6 +228,22 @@ async fn an_image_that_is_not_there_is_told() -> Result<()> {
     let daemon = Daemon::start(&["cheapest", "kubernetes"], &[("k8s", instance.as_str())])?;
     daemon.put("lost", &at("lost", "k8s", "replicas: 1").replace("example.com/web:1", "missing/web:1")).await?;
     daemon.until("lost", "without an image", |d| told(d).contains("ImagePullBackOff")).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_field_that_somebody_else_holds_is_told_with_its_remedy() -> Result<()> {
+    let Some(cluster) = Cluster::start()? else { return Ok(()) };
+    let instance = cluster.instance("", "");
+    let daemon = Daemon::start(&["cheapest", "kubernetes"], &[("k8s", instance.as_str())])?;
+    daemon.put("shop", &at("shop", "k8s", "replicas: 2")).await?;
+    daemon.running("shop").await?;
+    let deployments = cluster.ours("deployment", "default")?;
+    let name = deployments[0]["metadata"]["name"].as_str().unwrap_or_default();
+    cluster.kubectl(&["patch", "deployment", name, "--patch", r#"{"spec": {"replicas": 3}}"#])?;
+    daemon.put("shop", &at("shop", "k8s", "replicas: 4")).await?;
+    let held = daemon.until("shop", "in conflict", |d| told(d).contains("another manager holds a field")).await?;
+    assert!(told(&held).contains("force-conflicts = true"), "{held:#}");
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod constraints;
 mod containers;
 mod crash;
 mod decisions;
+mod docker;
 mod everywhere;
 mod faults;
 mod fixture;

@@ -143,7 +143,10 @@ async fn a_refused_credential_degrades_the_provider_until_its_check_passes() -> 
     daemon.put("app", &app("app", 1, "")).await?;
     let view = daemon.until_at("/v1/plugins/cloud", "degraded", |v| !v["degraded"].is_null()).await?;
     assert_eq!(view["degraded"]["cause"]["kind"], "denied", "{view:#}");
-    daemon.until("app", "without a place", |d| d["status"] == "pending").await?;
+    daemon.until("app", "without a place", |d| d["status"] == "pending" && d.to_string().contains("is degraded")).await?;
+    let told = daemon.run(&["describe", "app"])?;
+    let cause = view["degraded"]["cause"]["message"].as_str().unwrap_or_default();
+    assert!(told.contains("provider \"cloud\" is degraded: ") && told.contains(cause), "{told}");
     cloud.heal();
     daemon.running("app").await?;
     daemon.until_at("/v1/plugins/cloud", "well", |v| v["degraded"].is_null()).await?;

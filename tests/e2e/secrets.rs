@@ -2,6 +2,7 @@
 //! looked for in everything that the daemon writes, answers and lends, in every spelling that they might take. Each canary has to be seen
 //! once, at the place that it is meant for: a search that could find nothing would prove nothing.
 
+mod clouds;
 mod plants;
 mod search;
 
@@ -14,7 +15,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tradewind_tests::{Daemon, PATIENCE, binary, hostile};
+use tradewind_tests::{Daemon, PATIENCE, binary, component, hostile};
 
 use self::{
     plants::{PLANTS, Planted, Site},
@@ -26,13 +27,17 @@ const TALKATIVE: &str = "trace,cranelift_codegen=info,regalloc2=info,wasmtime=in
 
 /// A daemon with all canaries planted, at the most talkative level of its log.
 fn planted(site: &Site) -> Result<(Daemon, Vec<Planted>)> {
-    let all = PLANTS.iter().map(|plant| plant(site)).collect::<Result<Vec<_>>>()?;
+    let mut all = PLANTS.iter().map(|plant| plant(site)).collect::<Result<Vec<_>>>()?;
+    all.extend(clouds::plant()?);
     let mut daemon = Daemon::start(&["cheapest", "process"], &[])?;
     daemon.stop()?;
     std::fs::copy(hostile("prying-provider")?, daemon.plugins().join("prying-provider.wasm"))?;
+    for name in clouds::COMPONENTS {
+        std::fs::copy(component(name), daemon.plugins().join(format!("{name}.wasm")))?;
+    }
     let secrets = daemon.data().join("secrets");
     std::fs::create_dir_all(&secrets)?;
-    let mut config = "[log]\nlevel = \"{TALKATIVE}\"\n[controller]\nsweep-interval = \"500ms\"\noffers-ttl = \"200ms\"\n[credentials]\n"
+    let mut config = "[log]\nlevel = \"{TALKATIVE}\"\n[keep]\ncore-dumps = 1000\n[controller]\nsweep-interval = \"500ms\"\noffers-ttl = \"200ms\"\n[credentials]\n"
         .replace("{TALKATIVE}", TALKATIVE);
     for one in &all {
         for (name, text) in &one.instances {
@@ -128,7 +133,7 @@ fn prints(daemon: &Daemon) -> Result<BTreeMap<String, String>> {
     .map(|line| line.split(' ').map(str::to_owned).collect())
     .to_vec();
     all.push(vec!["backup".to_owned(), backup]);
-    for name in ["keeper", "crasher", "refused", "tempted"] {
+    for name in ["keeper", "crasher", "refused", "tempted", "boxed", "clustered", "accounted"] {
         all.extend([vec!["describe".to_owned(), name.to_owned()], vec!["logs".to_owned(), name.to_owned()]]);
     }
     for entry in std::fs::read_dir(daemon.plugins())? {
@@ -172,7 +177,10 @@ async fn used(daemon: &Daemon, all: &[Planted]) -> Result<()> {
 #[tokio::test]
 async fn canaries_are_found_only_where_they_belong() -> Result<()> {
     let site = Site::open()?;
-    let (mut daemon, all) = planted(&site)?;
+    // What is planted holds the clouds, which have to outlive the daemon: it is dropped last.
+    let all;
+    let mut daemon;
+    (daemon, all) = planted(&site)?;
     used(&daemon, &all).await?;
     let canaries: Vec<&Canary> = all.iter().map(|one| &one.canary).collect();
 
@@ -212,17 +220,25 @@ async fn canaries_are_found_only_where_they_belong() -> Result<()> {
         path.starts_with("data/secrets/")
             || (path.starts_with("data/processes/") && (path.ends_with("/work/token") || path.contains("/stdout")))
     };
-    let mut seen = 0;
+    let planted = |path: &str| path.starts_with("data/core-dumps/") && path.contains("-dump-control-");
+    let (mut seen, mut dumped) = (0, 0);
     for (path, content) in &files {
         let canaries = found(content, &canaries);
         if belongs(path) {
             seen += canaries.len();
+        } else if planted(path) {
+            dumped += canaries.len();
         } else {
             assert_eq!(canaries, [] as [String; 0], "{path}");
         }
     }
     ensure!(seen > 3, "the search of files sees nothing of what is there");
-    for part in ["data/state.db", "data/credentials/", "log", "kept.backup", "data/plugin-history/", "data/cache/"] {
+    ensure!(dumped > 0, "what was planted in memory is not found in its core dump");
+    ensure!(
+        files.iter().any(|(path, _)| path.starts_with("data/core-dumps/") && path.contains("-then-traps-")),
+        "no dump of who knows nothing"
+    );
+    for part in ["data/state.db", "data/credentials/", "log", "kept.backup", "data/plugin-history/", "data/cache/", "data/core-dumps/"] {
         ensure!(files.iter().any(|(path, content)| path.starts_with(part) && !content.is_empty()), "{part} was not searched");
     }
     let log = daemon.log();

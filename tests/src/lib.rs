@@ -5,6 +5,7 @@
 pub mod aws;
 pub mod clouds;
 pub mod cluster;
+pub mod docker;
 pub mod fixture;
 pub mod podman;
 

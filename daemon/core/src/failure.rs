@@ -29,6 +29,13 @@ pub enum FailureKind {
     Internal,
 }
 
+/// The code of a refusal by a grant: the instance file does not allow what was asked.
+pub const NOT_GRANTED: &str = "not-granted";
+/// The code of a secret that can't be read.
+pub const SECRET: &str = "secret";
+/// The code of an image that its registry does not hand out.
+pub const REGISTRY: &str = "registry";
+
 /// A failed call. `Display` gives the message alone; the plugin and the rest are fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
@@ -90,6 +97,11 @@ impl Failure {
         Self::new(FailureKind::Denied, message)
     }
 
+    /// A grant does not allow what this field asks for.
+    pub fn not_granted(message: impl Into<String>, field: impl Into<String>) -> Self {
+        Self::denied(message).field(field).code(NOT_GRANTED)
+    }
+
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(FailureKind::Unavailable, message)
     }
@@ -124,6 +136,11 @@ impl Failure {
     pub fn retry_after(mut self, after: Option<Millis>) -> Self {
         self.retry_after = after;
         self
+    }
+
+    /// Whether what was asked for is refused, rather than who asks: the same provider may do what others ask of it.
+    pub fn refuses_the_request(&self) -> bool {
+        self.kind == FailureKind::Denied && self.field.is_some() && matches!(self.code.as_deref(), Some(NOT_GRANTED | SECRET | REGISTRY))
     }
 
     /// The message, and what the operator can do.

@@ -51,7 +51,7 @@ pub struct Features {
     pub secrets: bool,
     pub files: bool,
     pub resize: bool,
-    /// Checks that are commands, run beside the workload. Known by the host: they need processes.
+    /// Checks that are commands, run beside the workload. Known by the host, by the capability that runs them.
     pub command_checks: bool,
     pub logs: bool,
 }

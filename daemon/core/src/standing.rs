@@ -153,6 +153,7 @@ impl Standings {
                 self.cool(&call.place.provider, what, failure, now);
                 closed
             }
+            FailureKind::Denied if failure.refuses_the_request() => closed,
             FailureKind::Denied => self.degrade(&call.place.provider, failure, now).or(closed),
             _ => closed,
         }

@@ -58,9 +58,9 @@ impl Shared {
         let subjects = subjects(live);
         let id = live.record.id.clone();
         let mut checking = lock(&self.checking.0);
+        live.lifeless = lifeless_there(live);
         if subjects.is_empty() {
             checking.remove(&id);
-            live.lifeless.clear();
             return;
         }
         let watched = checking.entry(id.clone()).or_default();
@@ -80,7 +80,6 @@ impl Shared {
                 watched.push(Watched { subject, good: None, reason: String::new(), _end: end.drop_guard() });
             }
         }
-        live.lifeless.clear();
         let Some(seen) = &mut live.observation else { return };
         for w in watched.iter() {
             let replica = seen.replicas.iter_mut().find(|r| r.index == w.subject.index);
@@ -150,6 +149,20 @@ impl Shared {
             self.look_at(provider, [id.clone()]);
         }
     }
+}
+
+/// Running replicas that a command at the provider has found alive once, and does no more. Providers tell one health: it is about being alive
+/// where no other check is made of being ready.
+fn lifeless_there(live: &Live) -> Vec<(u32, String)> {
+    let (record, Some(seen)) = (&live.record, &live.observation) else { return Vec::new() };
+    let probes = &record.workload.probes;
+    let Some(alive) = probes.liveness.as_ref().filter(|p| matches!(p.check, Check::Command { .. })) else { return Vec::new() };
+    if record.workload.run != Run::Service || probes.readiness.as_ref().is_some_and(|ready| ready.check != alive.check) {
+        return Vec::new();
+    }
+    let dead = |r: &&Replica| r.phase == Phase::Running && r.health == Health::Unhealthy && live.was_ready.contains(&r.index);
+    let told = |r: &Replica| if r.message.is_empty() { "its liveness check fails".to_owned() } else { r.message.clone() };
+    seen.replicas.iter().filter(dead).map(|r| (r.index, told(r))).collect()
 }
 
 /// What is to be checked of an allocation: running replicas of services whose health the provider does not know.

@@ -37,6 +37,8 @@ use crate::config::PolicyFallback;
 
 /// How many candidates a hedge chooses from.
 const MOST_RIVALS: usize = 64;
+/// How many reasons are told of a task that has no candidate.
+const MOST_CAUSES: usize = 3;
 
 /// A deployment to decide about.
 #[derive(Clone)]
@@ -118,6 +120,8 @@ struct Call<'a> {
     policy: &'a InstanceName,
     works: &'a [Work],
     table: &'a Table,
+    /// Providers that gave no offers.
+    silent: &'a [ProviderFailure],
 }
 
 impl Shared {
@@ -178,6 +182,7 @@ impl Shared {
                 } else {
                     let want = Want::of(&work.key.namespace, &work.key.name, task);
                     let mut want = plan::with_current(want, task, &work.actual);
+                    want.need.refused = self.refusals(&work.key, task, snapshot);
                     // Whoever is bound to others is asked for where they are alone.
                     want.hedged = task.hedge.is_some() && !placement::is_bound(&task.constraints);
                     open.entry(policy.clone()).or_default().push(Open { work: w, task: t, want, stay: Vec::new() });
@@ -204,7 +209,7 @@ impl Shared {
                     one.want.replicas -= one.stay.iter().map(|p| p.replicas).sum::<u32>().min(one.want.replicas);
                 }
                 self.bind(works, &mut tasks, &decided);
-                let call = Call { snapshot, policy: &policy, works, table: &table };
+                let call = Call { snapshot, policy: &policy, works, table: &table, silent: &failures };
                 self.decide_with(call, tasks, &mut admission, &mut outcomes, &mut decided).await;
             }
             assessed = Some(table);
@@ -254,7 +259,7 @@ impl Shared {
         outcomes: &mut [Outcome],
         decided: &mut HashMap<(usize, usize), Decided>,
     ) {
-        let Call { snapshot, policy, works, table } = call;
+        let Call { snapshot, policy, works, table, silent } = call;
         let verdict = match snapshot.policies.get(policy) {
             Some(policy) => self.within_budget(policy.as_ref(), works, &mut open, table, admission, outcomes).await,
             None => Err(Failure::unavailable(format!("there is no policy \"{policy}\"{}", self.named_by(policy, works)))
@@ -280,6 +285,13 @@ impl Shared {
                 let inputs = Arc::new(Inputs::new(first, recorded));
                 for (o, mut d) in open.into_iter().zip(all) {
                     d.placements.extend(o.stay);
+                    // Without a candidate it is not the policy that knows why.
+                    if d.reason.candidates == 0
+                        && let Some(unplaced) = &mut d.unplaced
+                    {
+                        unplaced.reason = without_candidate(&o.want, table, silent);
+                        d.reason.unplaced = Some(format!("{} of {} replicas: {}", unplaced.replicas, o.want.replicas, unplaced.reason));
+                    }
                     if let Some(outcome) = outcomes.get_mut(o.work) {
                         outcome.inputs = Some(inputs.clone());
                         outcome.decision.get_or_insert_with(|| DecisionView {
@@ -446,6 +458,23 @@ fn decided(
     let rivals = if want.hedged { rivals(request, range, answer) } else { Vec::new() };
     let reason = placement::reason(i, want, request, placed, &answer.scores, excluded, quote);
     Decided { placements, rivals, reason, unplaced, estimated }
+}
+
+/// Why a task has no candidate at all.
+fn without_candidate(want: &Want, table: &Table, silent: &[ProviderFailure]) -> String {
+    let asked = |p: &&ProviderFailure| {
+        let named = &want.need.constraints.providers;
+        named.is_empty() || named.contains(&p.provider)
+    };
+    let silent = silent.iter().filter(asked).map(|p| format!("provider \"{}\" gives no offers: {}", p.provider, p.failure.told()));
+    let mut why: Vec<String> = silent.collect();
+    why.extend(table.hindrances(want));
+    let more = why.len().saturating_sub(MOST_CAUSES);
+    why.truncate(MOST_CAUSES);
+    if more > 0 {
+        why.push(format!("and {more} more"));
+    }
+    if why.is_empty() { "there are no offers".to_owned() } else { format!("no offer satisfies every constraint: {}", why.join("; ")) }
 }
 
 fn bound_to(offer: &Offer) -> ChosenOffer {

@@ -117,6 +117,9 @@ impl Shared {
     /// It is not to be had there: the next decision looks elsewhere. Where an earlier call may have made something, that is removed.
     pub(super) async fn give_up(&self, job: &Job, failure: &Failure) -> Result<Ended, Error> {
         let record = &job.record;
+        if failure.refuses_the_request() {
+            self.refused(record, failure);
+        }
         let message = format!("{}: {}", record.offer.id, failure.told());
         let reason = match failure.kind {
             FailureKind::OutOfCapacity | FailureKind::Quota => "OutOfCapacity",

@@ -37,7 +37,7 @@ pub(super) struct Book {
 }
 
 /// Of the component and its settings: another version is asked anew.
-type Version = (Digest, Digest);
+pub(super) type Version = (Digest, Digest);
 
 /// A question under way.
 #[derive(Clone)]
@@ -56,7 +56,7 @@ struct Quote {
     answer: Result<Arc<Vec<Offer>>, Failure>,
 }
 
-fn version(provider: &dyn Provider) -> Version {
+pub(super) fn version(provider: &dyn Provider) -> Version {
     let identity = provider.identity();
     (identity.component, identity.settings)
 }

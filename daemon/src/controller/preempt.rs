@@ -113,6 +113,7 @@ impl Shared {
             return;
         }
         let table = taken_off(table, works, outcomes);
+        let snapshot = self.plugins.snapshot();
         for (w, task, replicas) in asks {
             let (Some(work), Some(outcome)) = (works.get(w), outcomes.get_mut(w)) else { continue };
             let resources = &task.workload.resources;
@@ -120,7 +121,8 @@ impl Shared {
             let allowed =
                 |(key, _): &&(DeploymentKey, Tenant)| self.options.preempt_across_namespaces || key.namespace == work.key.namespace;
             let eligible: Vec<Tenant> = tenants.iter().filter(allowed).map(|(_, t)| t.clone()).collect();
-            let victims = preempt::victims(&ask, &places(task, &outcome.desired, &table), &eligible);
+            let need = Need { refused: self.refusals(&work.key, task, &snapshot), ..Need::of(task) };
+            let victims = preempt::victims(&ask, &places(task, &need, &outcome.desired, &table), &eligible);
             if victims.is_empty() {
                 continue;
             }
@@ -310,12 +312,11 @@ fn taken_off(table: &Table, works: &[Work], outcomes: &[Outcome]) -> Table {
 }
 
 /// The offers that would serve a task, were they not full.
-fn places(task: &Resolved, desired: &[Desired], table: &Table) -> Vec<Place> {
-    let need = Need::of(task);
+fn places(task: &Resolved, need: &Need, desired: &[Desired], table: &Table) -> Vec<Place> {
     let mine: Vec<&Placement> =
         desired.iter().filter(|d| d.task == task.name && d.target == task.target).flat_map(|d| &d.placements).collect();
     let spread = task.constraints.spread;
-    let admitted: Vec<&PlacedOffer> = table.offers().iter().filter(|p| table.admits(&need, p, true).is_ok()).collect();
+    let admitted: Vec<&PlacedOffer> = table.offers().iter().filter(|p| table.admits(need, p, true).is_ok()).collect();
     let domains: std::collections::BTreeSet<_> =
         admitted.iter().map(|p| domain(spread, &p.provider, &p.offer.region, &p.offer.zone)).collect();
     let even = task.replicas.div_ceil(u32::try_from(domains.len()).unwrap_or(u32::MAX).max(1));

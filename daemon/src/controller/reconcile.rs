@@ -22,6 +22,7 @@ use super::{
     hedge,
     journal::{CONTROLLER, allocation_event, changing, event, revision_event},
     lock,
+    render::replicas_have,
     rollout::Rolled,
     shadow,
     state::{Entry, Flight, Next, Reserved, World},
@@ -181,7 +182,7 @@ impl Shared {
         for task in unplaced.iter().filter(|u| !held.iter().any(|h| h.task == u.task)) {
             let known = lock(&self.world).deployments.get(&work.key).is_some_and(|e| e.unplaced.contains(task));
             if !known {
-                let message = format!("{} replicas of {} have no place: {}", task.replicas, task.task, task.reason);
+                let message = format!("{}: {} no place: {}", task.task, replicas_have(task.replicas), task.reason);
                 txn = self.tell(txn, event(Severity::Warning, "Unplaced", CONTROLLER, &work.key, message))?;
             }
         }

@@ -197,7 +197,7 @@ fn task_view(task: &Resolved, entry: &Entry, snapshot: &Snapshot) -> TaskView {
     let told = current().find_map(|l| l.observation.as_ref().map(|o| o.message.clone()).filter(|m| !m.is_empty() && !l.is_ready()));
     let message = match (&failure, unplaced) {
         (Some(f), _) => f.message.clone(),
-        (None, Some(u)) => format!("{} replicas have no place: {}", u.replicas, u.reason),
+        (None, Some(u)) => format!("{} no place: {}", replicas_have(u.replicas), u.reason),
         (None, None) => current().find(|l| l.record.recovery.next.is_some()).map(|l| failing(&l.record)).or(told).unwrap_or_default(),
     };
     TaskView {
@@ -267,4 +267,9 @@ fn allocation_view(live: &Live, snapshot: &Snapshot) -> AllocationView {
         recovery: record.recovery.clone(),
         created_at: record.created_at,
     }
+}
+
+/// `1 replica has`, `3 replicas have`.
+pub(super) fn replicas_have(count: u32) -> String {
+    if count == 1 { "1 replica has".to_owned() } else { format!("{count} replicas have") }
 }

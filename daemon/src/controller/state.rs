@@ -18,7 +18,7 @@ use tradewind_core::{
     workload::{Health, Observation, Phase, Replica, Run},
 };
 
-use super::quality::Seen;
+use super::{quality::Seen, refusals::Refusal};
 
 #[derive(Default)]
 pub(super) struct World {
@@ -53,6 +53,7 @@ pub(super) struct Entry {
     pub(super) attempts: u32,
     /// Intents in a row that another write came before.
     pub(super) conflicts: u32,
+    pub(super) refusals: Vec<Refusal>,
     /// When it becomes dirty by itself.
     again: Option<Tick>,
     pub(super) changed: Arc<Notify>,
@@ -276,6 +277,7 @@ impl Entry {
             failure: None,
             attempts: 0,
             conflicts: 0,
+            refusals: Vec::new(),
             again: None,
             changed: Arc::new(Notify::new()),
         }

@@ -2,7 +2,8 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::{EnvFilter, fmt, util::TryInitError};
+use tracing::{Level, Metadata};
+use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt, layer::SubscriberExt, util::TryInitError};
 
 use crate::config::{Log, LogFormat};
 
@@ -21,11 +22,16 @@ pub fn start(log: &Log) -> Result<(), Error> {
     let filter = EnvFilter::try_new(&log.level)?;
     let builder = fmt().with_env_filter(filter).with_writer(io::stderr);
     match log.format {
-        LogFormat::Json => builder.json().flatten_event(true).finish().try_init()?,
+        LogFormat::Json => builder.json().flatten_event(true).finish().with(filter_fn(is_harmless)).try_init()?,
         LogFormat::Text => {
             let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-            builder.with_ansi(colours).finish().try_init()?;
+            builder.with_ansi(colours).finish().with(filter_fn(is_harmless)).try_init()?;
         }
     }
     Ok(())
+}
+
+/// Whatever level is asked for: below `info` the client of container engines writes down what it sends, secrets of workloads among it.
+fn is_harmless(what: &Metadata<'_>) -> bool {
+    *what.level() <= Level::INFO || !what.target().starts_with("bollard")
 }

@@ -148,7 +148,7 @@ impl Runner {
 
 impl Open<'_> {
     /// Ends the call: drops the store, counts, and tells a failure.
-    pub(crate) fn close<T>(self, outcome: Result<wasmtime::Result<T>, Elapsed>) -> Result<T, Failure> {
+    pub(crate) fn close<T>(mut self, outcome: Result<wasmtime::Result<T>, Elapsed>) -> Result<T, Failure> {
         let stats = &self.runner.stats;
         stats.calls.fetch_add(1, Relaxed);
         stats.micros.fetch_add(u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX), Relaxed);
@@ -173,7 +173,10 @@ impl Open<'_> {
         .code("deadline-exceeded")
     }
 
-    fn broken(&self, error: &wasmtime::Error) -> Failure {
+    fn broken(&mut self, error: &wasmtime::Error) -> Failure {
+        if let Some(dumps) = &self.runner.engine.core_dumps {
+            dumps.write(error, &mut self.store, &self.runner.identity.instance, self.operation);
+        }
         let Self { runner, operation, store, .. } = self;
         let name = &runner.identity.instance;
         let limits = &runner.limits;

@@ -12,7 +12,10 @@ use tokio::sync::Semaphore;
 use tradewind_core::units::Bytes;
 use wasmtime::{Cache, CacheConfig, Config, Enabled, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::limits::{Ceilings, PARTS};
+use crate::{
+    coredump::CoreDumps,
+    limits::{Ceilings, PARTS},
+};
 
 /// How long a guest computes before it yields to others.
 const TICK: Duration = Duration::from_millis(10);
@@ -33,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) slots: u32,
     /// Absolute; the cache must not lie in it.
     pub(crate) plugin_folder: PathBuf,
+    /// Where core dumps of plugins that trapped go, and how many are kept; none: none are written.
+    pub(crate) core_dumps: Option<(PathBuf, usize)>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +46,8 @@ pub enum Error {
     CacheFolder { path: PathBuf, source: std::io::Error },
     #[error("cache-folder \"{path}\" must not lie in the plugin folder")]
     CacheInPlugins { path: PathBuf },
+    #[error("the folder for core dumps \"{path}\" can't be used")]
+    CoreDumps { path: PathBuf, source: std::io::Error },
     #[error("the component engine can't be started")]
     Engine { source: anyhow::Error },
     #[error("the engine's clock thread can't be started")]
@@ -54,6 +61,7 @@ pub(crate) struct Engine {
     /// A call takes as many as its component has memories (or tables), so the pool can't run out.
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) ceilings: Ceilings,
+    pub(crate) core_dumps: Option<Arc<CoreDumps>>,
 }
 
 impl Engine {
@@ -65,6 +73,10 @@ impl Engine {
         if cache_folder.starts_with(&options.plugin_folder) {
             return Err(Error::CacheInPlugins { path: cache_folder });
         }
+        let dumps = |(folder, keep): &(PathBuf, usize)| {
+            CoreDumps::open(folder, *keep).map(Arc::new).map_err(|source| Error::CoreDumps { path: folder.clone(), source })
+        };
+        let core_dumps = options.core_dumps.as_ref().map(dumps).transpose()?;
         let config = config(options, &cache_folder).map_err(|e| Error::Engine { source: e.into() })?;
         let wasmtime = wasmtime::Engine::new(&config).map_err(|e| Error::Engine { source: e.into() })?;
         let weak = wasmtime.weak();
@@ -73,7 +85,7 @@ impl Engine {
             .spawn(move || tick(&weak))
             .map_err(|source| Error::Ticker { source })?;
         let ceilings = Ceilings { memory: options.memory_ceiling, slots: options.slots, table_elements: TABLE_ELEMENTS };
-        Ok(Self { wasmtime, slots: Arc::new(Semaphore::new(options.slots as usize)), ceilings })
+        Ok(Self { wasmtime, slots: Arc::new(Semaphore::new(options.slots as usize)), ceilings, core_dumps })
     }
 }
 
@@ -117,6 +129,7 @@ fn config(options: &Options, cache_folder: &Path) -> wasmtime::Result<Config> {
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .cache(Some(Cache::new(cache)?))
         .epoch_interruption(true)
+        .coredump_on_trap(options.core_dumps.is_some())
         .max_wasm_stack(1 << 20)
         .async_stack_size(2 << 20)
         // Decisions replay bit for bit.

@@ -48,6 +48,8 @@ pub struct Options {
     pub slot_wait: Duration,
     /// How long a shutdown waits for effects that plugins began. Default 10 s.
     pub drain_timeout: Duration,
+    /// How many core dumps of plugins that trapped are kept, in the folder `core-dumps` beside the state folder. Default 0: none are written.
+    pub core_dumps: usize,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -156,6 +158,7 @@ impl Options {
             memory_ceiling: Bytes(512 << 20),
             slot_wait: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(10),
+            core_dumps: 0,
         }
     }
 }
@@ -223,6 +226,7 @@ fn open(options: &Options) -> Result<(Engine, Ledger), Error> {
         memory_ceiling: options.memory_ceiling,
         slots: options.call_slots,
         plugin_folder: folder.clone(),
+        core_dumps: (options.core_dumps > 0).then(|| (options.state_folder.with_file_name("core-dumps"), options.core_dumps)),
     })?;
     let ledger = Ledger::open(&options.state_folder).map_err(|source| Error::StateFolder { path: options.state_folder.clone(), source })?;
     if ledger.folder().starts_with(&folder) {
@@ -481,7 +485,13 @@ pub enum InspectError {
 /// When it is no plugin of this contract.
 pub async fn inspect_file(bytes: Vec<u8>, cache_folder: PathBuf) -> Result<FileInspection, InspectError> {
     let size = Bytes(bytes.len() as u64);
-    let options = engine::Options { cache_folder, memory_ceiling: Bytes(512 << 20), slots: 64, plugin_folder: PathBuf::from("/dev/null") };
+    let options = engine::Options {
+        cache_folder,
+        memory_ceiling: Bytes(512 << 20),
+        slots: 64,
+        plugin_folder: PathBuf::from("/dev/null"),
+        core_dumps: None,
+    };
     let engine = tokio::task::spawn_blocking(move || Engine::start(&options)).await.map_err(|_| load::Error::Aborted)??;
     let digest = Digest::of(&bytes);
     let (imports, exports, about) = load::inspect(engine, bytes.into(), digest).await?;

@@ -11,6 +11,7 @@ mod audit;
 mod call;
 mod canary;
 mod clouds;
+mod coredump;
 mod engine;
 mod folder;
 mod host;

@@ -1,5 +1,5 @@
 //! Where canaries are planted: one function for each way in which a secret reaches the daemon. A further capability gets a further line in
-//! `PLANTS`.
+//! `PLANTS`; those that go to clouds are in `clouds`.
 
 use std::{
     path::PathBuf,
@@ -93,7 +93,7 @@ impl Site {
         let port = self.port;
         let patterns: Vec<Vec<u8>> = canary.patterns().iter().map(|p| p.iter().map(|b| b ^ MASK).collect()).collect();
         // One is enough to see that the search finds what is there.
-        let patterns = if then == "plant" { patterns.into_iter().take(1).collect() } else { patterns };
+        let patterns = if then.starts_with("plant") { patterns.into_iter().take(1).collect() } else { patterns };
         let text = format!(
             r#"component = "prying-provider.wasm"
 [settings]
@@ -137,7 +137,7 @@ impl Drop for Site {
 }
 
 impl Planted {
-    fn of(canary: Canary, instance: (String, String), arrived: Arrived) -> Self {
+    pub(super) fn of(canary: Canary, instance: (String, String), arrived: Arrived) -> Self {
         Self {
             canary,
             instances: vec![instance],
@@ -216,9 +216,12 @@ fn error_of_the_plugin(site: &Site) -> Result<Planted> {
     breaks(site, Canary::new("then-fails"), "fail")
 }
 
-/// The plugin breaks off after it has used it.
+/// The plugin breaks off after it has used it. Beside it one that has put the pattern into its memory before.
 fn crash_of_the_plugin(site: &Site) -> Result<Planted> {
-    breaks(site, Canary::new("then-traps"), "trap")
+    let mut planted = breaks(site, Canary::new("then-traps"), "trap")?;
+    let source = format!("{{ file = \"{}\" }}", site.file("then-traps", &planted.canary.value)?.display());
+    planted.instances.push(site.prying("dump-control", &planted.canary, &source, "\"bearer\"", "plant-and-trap"));
+    Ok(planted)
 }
 
 fn breaks(site: &Site, canary: Canary, then: &str) -> Result<Planted> {
@@ -233,7 +236,7 @@ fn breaks(site: &Site, canary: Canary, then: &str) -> Result<Planted> {
 
 const LOCAL: &str = "component = \"process.wasm\"\n[grants.process]\ncommands = [\"*\"]\nsecrets = [\"variable\", \"file\"]\n";
 
-fn manifest(name: &str, spec: &str) -> String {
+pub(super) fn manifest(name: &str, spec: &str) -> String {
     format!("apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: {name}}}\nspec:\n{spec}")
 }
 

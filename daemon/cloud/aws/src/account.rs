@@ -111,7 +111,7 @@ impl Directory {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(self.http.clone())
             .region(Region::new(region.to_owned()))
-            .retry_config(RetryConfig::adaptive().with_max_attempts(TRIES))
+            .retry_config(retries(whole))
             .timeout_config(timeouts.build());
         if let Ok(name) = AppName::new("tradewind") {
             loader = loader.app_name(name);
@@ -121,6 +121,12 @@ impl Directory {
             None => loader,
         }
     }
+}
+
+/// The pauses between tries are random up to a bound that doubles with each: all of them together leave most of an operation's time for answers.
+fn retries(whole: Duration) -> RetryConfig {
+    let first = (whole / 10).min(Duration::from_secs(1));
+    RetryConfig::adaptive().with_max_attempts(TRIES).with_initial_backoff(first).with_max_backoff(first * 4)
 }
 
 /// Of everything in a grant that clients are made of.

@@ -57,7 +57,7 @@ pub(crate) fn prepare(grant: &ContainersGrant, spec: ContainerSpec) -> Result<Pr
 
 /// A refusal with the line that would lift it.
 fn denied(message: impl Into<String>, field: &str, line: String) -> Failure {
-    Failure::denied(message).field(field).remedy(format!("{line} in [grants.containers] of the instance file"))
+    Failure::not_granted(message, field).remedy(format!("{line} in [grants.containers] of the instance file"))
 }
 
 fn image(grant: &ContainersGrant, spec: &ContainerSpec) -> Result<(), Failure> {

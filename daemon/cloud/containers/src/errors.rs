@@ -12,7 +12,7 @@ use bollard::{Docker, errors::Error};
 use tradewind_cloud::facts;
 use tradewind_core::{
     diagnose,
-    failure::{Failure, FailureKind},
+    failure::{Failure, FailureKind, REGISTRY},
     grant::ContainersGrant,
 };
 
@@ -176,7 +176,7 @@ pub(crate) fn pull(grant: &ContainersGrant, error: &Error, image: &str) -> Failu
     let failed = failed.field("image");
     if said(&["unauthorized", "authentication required", "access denied", "access to the resource is denied", "incorrect username"]) {
         let remedy = "add the registry and its credential to registries in [grants.containers] of the instance file";
-        Failure { kind: FailureKind::Denied, ..failed }.remedy(remedy)
+        Failure { kind: FailureKind::Denied, ..failed }.code(REGISTRY).remedy(remedy)
     } else if said(&["manifest unknown", "name unknown", "not found", "invalid reference", "repository does not exist"]) {
         Failure { kind: FailureKind::Invalid, ..failed }.remedy("correct the image's name or tag")
     } else if said(&["no space left"]) {

@@ -95,7 +95,9 @@ impl Reader {
         let output = if matches!(chunk, LogOutput::StdErr { .. }) { Output::Stderr } else { Output::Stdout };
         let [out, err] = &mut self.rest;
         let rest = if output == Output::Stderr { err } else { out };
-        rest.extend_from_slice(&chunk.into_bytes());
+        let piece = chunk.into_bytes();
+        // What was written in pieces has a time before each of them: a line has the first one's.
+        rest.extend_from_slice(if rest.is_empty() { &piece } else { untimed(&piece) });
         let mut whole: Vec<Vec<u8>> = Vec::new();
         while let Some(end) = rest.iter().position(|b| *b == b'\n') {
             whole.push(rest.drain(..=end).collect());
@@ -119,6 +121,13 @@ impl Reader {
             self.lines.push((output, time.parse().ok(), text));
         }
     }
+}
+
+/// A piece without the time that the engine put before it.
+fn untimed(piece: &[u8]) -> &[u8] {
+    let space = piece.iter().position(|b| *b == b' ');
+    let timed = space.filter(|at| piece.get(..*at).and_then(|time| std::str::from_utf8(time).ok()?.parse::<Instant>().ok()).is_some());
+    timed.and_then(|at| piece.get(at + 1..)).unwrap_or(piece)
 }
 
 fn write(cursor: &Cursor) -> String {
@@ -160,6 +169,14 @@ mod tests {
         assert_eq!(texts(&second), ["two", "three"]);
         let third = read_all(second.last, &chunks);
         assert!(texts(&third).is_empty());
+    }
+
+    #[test]
+    fn a_line_that_was_written_in_pieces_has_one_time() {
+        let chunks = ["2026-11-26T11:52:23Z half a", "2026-11-26T11:52:24Z  line\n", "2026-11-26T11:52:25Z another\n"];
+        let reader = read_all(Default::default(), &chunks);
+        let texts: Vec<&str> = reader.lines.iter().map(|(_, _, text)| text.as_str()).collect();
+        assert_eq!(texts, ["half a line", "another"]);
     }
 
     #[test]

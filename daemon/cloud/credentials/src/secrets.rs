@@ -4,7 +4,7 @@
 use std::{fs, io, path::Path};
 
 use tradewind_core::{
-    failure::{Failure, FailureKind},
+    failure::{Failure, FailureKind, SECRET},
     workload::SecretRef,
 };
 
@@ -22,8 +22,7 @@ pub fn check(granted: &[String], capability: &str, secret: &SecretRef, field: &s
         }
     }
     if !granted.contains(&secret.name) {
-        return Err(Failure::denied(format!("the secret \"{}\" is not granted", secret.name))
-            .field(field)
+        return Err(Failure::not_granted(format!("the secret \"{}\" is not granted", secret.name), field)
             .remedy(format!("add \"{}\" to secrets in [grants.{capability}] of the instance file", secret.name)));
     }
     Ok(())
@@ -36,7 +35,8 @@ pub fn check(granted: &[String], capability: &str, secret: &SecretRef, field: &s
 pub fn read(folder: Option<&Path>, secret: &SecretRef, field: &str) -> Result<Vec<u8>, Failure> {
     let shown = secret.key.as_ref().map_or_else(|| secret.name.clone(), |k| format!("{}/{k}", secret.name));
     let Some(folder) = folder else {
-        return Err(Failure::denied(format!("the secret \"{shown}\" can't be read: the daemon has no secrets folder")).field(field));
+        let message = format!("the secret \"{shown}\" can't be read: the daemon has no secrets folder");
+        return Err(Failure::denied(message).field(field).code(SECRET).remedy("name one in the setting \"secrets\""));
     };
     let mut path = folder.join(&secret.name);
     path.extend(&secret.key);
@@ -50,6 +50,7 @@ pub fn read(folder: Option<&Path>, secret: &SecretRef, field: &str) -> Result<Ve
         };
         Failure::new(kind, format!("the secret \"{shown}\" can't be read: {cause}"))
             .field(field)
+            .code(SECRET)
             .remedy(format!("put its value into the file \"{shown}\" of the daemon's secrets folder"))
     })
 }

@@ -6,7 +6,7 @@ use crate::kinds::{self, NODE, SECRET};
 
 /// A refusal, with the line of the instance file that would lift it.
 pub(crate) fn refused(message: impl Into<String>, field: impl Into<String>, line: &str) -> Failure {
-    Failure::denied(message).field(field).code("not-granted").remedy(format!("add {line} to [grants.kubernetes] of the instance file"))
+    Failure::not_granted(message, field).remedy(format!("add {line} to [grants.kubernetes] of the instance file"))
 }
 
 /// # Errors

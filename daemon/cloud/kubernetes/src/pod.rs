@@ -201,5 +201,5 @@ impl Pods<'_> {
 
 fn foreign(source: &str, at: &str) -> Failure {
     let message = format!("volumes from \"{}\" can't be granted", source.escape_debug());
-    Failure::denied(message).field(at).code("not-granted").remedy("use a PersistentVolumeClaim")
+    Failure::not_granted(message, at).remedy("use a PersistentVolumeClaim")
 }

@@ -73,7 +73,7 @@ async fn from_text(text: &Secret, grant: &KubernetesGrant) -> Result<Config, Fai
             program.escape_debug()
         ))
         .field("grants.kubernetes.exec")
-        .code("not-granted")
+        .code("exec")
         .remedy("add exec = true to [grants.kubernetes] of the instance file"));
     }
     if let Some(folder) = grant.kubeconfig.as_deref().and_then(|path| Path::new(path).parent()) {

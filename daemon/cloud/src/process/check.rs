@@ -104,8 +104,7 @@ pub(super) fn program(grant: &ProcessGrant, command: &[String], search: &str, fi
         return Err(Failure::invalid(message).field(first));
     }
     if !grant.commands.iter().any(|pattern| pattern::matches(pattern, name)) {
-        return Err(Failure::denied(format!("the program \"{shown}\" is not granted"))
-            .field(first)
+        return Err(Failure::not_granted(format!("the program \"{shown}\" is not granted"), first)
             .remedy(format!("add \"{shown}\" to commands in [grants.process] of the instance file")));
     }
     let executable = |p: &Path| fs::metadata(p).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
@@ -132,8 +131,7 @@ fn working_directory(folders: &[PathBuf], wanted: &str) -> Result<PathBuf, Failu
         return Err(Failure::invalid(format!("the working folder \"{shown}\" is not an absolute path")).field(field));
     }
     let denied = || {
-        Failure::denied(format!("the working folder \"{shown}\" is not inside a granted folder"))
-            .field(field)
+        Failure::not_granted(format!("the working folder \"{shown}\" is not inside a granted folder"), field)
             .remedy("add it, or a folder above it, to directories in [grants.process] of the instance file")
     };
     // Whether a folder outside the grant exists is none of the guest's business.
@@ -187,7 +185,8 @@ fn ports(grant: &ProcessGrant, spec: &ProcessSpec) -> Result<(), Failure> {
             fixed_port(port.number, port.published).map_err(|message| Failure::invalid(message).field(format!("{field}.published")))?;
         let Some(number) = fixed else { continue };
         if !grant.ports.iter().any(|r| (r.from..=r.to).contains(&number)) {
-            return Err(Failure::denied(format!("the port \"{number}\" is not granted")).field(format!("{field}.number")).remedy(format!(
+            let refused = Failure::not_granted(format!("the port \"{number}\" is not granted"), format!("{field}.number"));
+            return Err(refused.remedy(format!(
                 "use 0 for a port chosen by the host, or add {number} to ports in [grants.process] of the instance file"
             )));
         }

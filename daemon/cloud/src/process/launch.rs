@@ -131,8 +131,7 @@ fn write_file(prepared: &Prepared, directory: &Path, file: &ConfigFile, secrets:
     let shown = file.path.escape_debug();
     let failed = |e: io::Error| explain(&e, &format!("the file \"{shown}\" can't be written")).field(format!("{field}.path"));
     let denied = || {
-        Failure::denied(format!("the file \"{shown}\" is not inside a granted folder"))
-            .field(format!("{field}.path"))
+        Failure::not_granted(format!("the file \"{shown}\" is not inside a granted folder"), format!("{field}.path"))
             .remedy("give a path relative to the working folder, or add its folder to directories in [grants.process] of the instance file")
     };
     let relative = Path::new(&file.path).is_relative();

@@ -72,6 +72,9 @@ pub struct Need {
     pub constraints: Constraints,
     pub features: Requires,
     pub job: bool,
+    /// Providers that have refused to run it, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<InstanceName, String>,
 }
 
 impl Need {
@@ -82,6 +85,7 @@ impl Need {
             constraints: task.constraints.clone(),
             features: Requires::of(&task.workload),
             job: matches!(task.workload.run, Run::Job { .. }),
+            refused: BTreeMap::new(),
         }
     }
 }
@@ -184,6 +188,11 @@ pub enum Exclusion {
         provider: InstanceName,
         cause: String,
     },
+    /// The provider's grant does not allow what is to run.
+    Refused {
+        provider: InstanceName,
+        cause: String,
+    },
 }
 
 impl fmt::Display for Exclusion {
@@ -217,11 +226,22 @@ impl fmt::Display for Exclusion {
             }
             Self::Throttled { provider, region, until } => write!(f, "{} throttles until {until}", place(provider, region)),
             Self::Degraded { provider, cause } => write!(f, "provider \"{provider}\" is degraded: {cause}"),
+            Self::Refused { provider, cause } => write!(f, "provider \"{provider}\" refuses it: {cause}"),
         }
     }
 }
 
 impl Exclusion {
+    /// The text without times, which differ from one look to the next.
+    fn lasting(&self) -> String {
+        match self {
+            Self::CoolingDown { cause, .. } => format!("cooling down because of {cause}"),
+            Self::CircuitOpen { provider, region, cause, .. } => format!("the circuit to {} is open: {cause}", place(provider, region)),
+            Self::Throttled { provider, region, .. } => format!("{} throttles", place(provider, region)),
+            other => other.to_string(),
+        }
+    }
+
     /// Which property of the offer it is about.
     pub fn measure(&self) -> Measure {
         match self {
@@ -298,6 +318,9 @@ impl Table {
         }
         if let Some(what) = need.features.missing(self.features.get(provider).copied().unwrap_or_default()) {
             return Err(Exclusion::Feature(provider.clone(), what));
+        }
+        if let Some(cause) = need.refused.get(provider) {
+            return Err(Exclusion::Refused { provider: provider.clone(), cause: cause.clone() });
         }
         refuse_if(!regions.is_empty() && !regions.iter().any(|r| r.as_str() == &*offer.region), || Exclusion::Region)?;
         if let Some((key, value)) = labels.iter().find(|(k, v)| offer.labels.get(*k) != Some(v)) {
@@ -394,6 +417,17 @@ impl Table {
     /// What excluded the offers that are no candidates, most frequent first.
     pub fn excluded(&self, want: &Want) -> Vec<ExcludedView> {
         self.limits(want).excluded.iter().map(Excluded::view).collect()
+    }
+
+    /// What excludes offers from a task, most frequent first, as it is told over and over: equal as long as nothing changes.
+    pub fn hindrances(&self, want: &Want) -> Vec<String> {
+        let mut by_reason: BTreeMap<String, usize> = BTreeMap::new();
+        for why in self.offers.iter().filter_map(|placed| self.takes(want, placed).err()) {
+            *by_reason.entry(why.lasting()).or_default() += 1;
+        }
+        let mut reasons: Vec<(String, usize)> = by_reason.into_iter().collect();
+        reasons.sort_by_key(|(_, offers)| std::cmp::Reverse(*offers));
+        reasons.into_iter().map(|(why, _)| why).collect()
     }
 
     /// What is not shown to a policy of the want's constraints, and which offers they excluded, most frequent first.

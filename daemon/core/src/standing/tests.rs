@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    failure::NOT_GRANTED,
     offer::Offer,
     placement::Exclusion,
     units::{Bytes, Instant, MicroUsd, MilliCpu},
@@ -105,6 +106,18 @@ fn a_denied_provider_is_checked_ever_less_often_until_it_recovers() {
     assert_eq!(gaps, [5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000]);
     assert!(standings.recovered(&name) && !standings.recovered(&name));
     assert!(ids(&standings, now.0).is_empty());
+}
+
+#[test]
+fn what_a_grant_refuses_to_one_says_nothing_of_the_provider() {
+    let mut standings = Standings::default();
+    let refused = Failure::not_granted("the image \"x\" is not granted", "image");
+    assert!(refused.refuses_the_request());
+    assert_eq!(end(&mut standings, "r1", "s", 0, Some(refused)), None);
+    assert!(ids(&standings, 0).is_empty() && standings.degraded().is_empty());
+    // A capability that is not granted at all is of no use to anybody.
+    let nothing = Failure::denied("the capability \"containers\" is not granted").code(NOT_GRANTED);
+    assert!(matches!(end(&mut standings, "r1", "s", 0, Some(nothing)), Some(Change::Degraded { .. })));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tradewind_core::{
     capability::Attempt,
     failure::Failure,
-    grant::ProbeGrant,
+    grant::{Grants, ProbeGrant},
     offer::{Offer, OffersQuery},
     plugin::{Destroyed, Features, Identity, Owned, Provider, Tracked},
     workload::{Allocation, Condition, LogChunk, LogQuery, Observation},
@@ -88,11 +88,16 @@ pub(super) async fn describe(runner: &Runner, pre: &ProviderPre<Call>) -> Result
         files: has(wit::Features::FILES),
         resize: has(wit::Features::RESIZE),
         logs: has(wit::Features::LOGS),
-        command_checks: runner.lent.grants.process.is_some(),
+        command_checks: runs_checks(&runner.lent.grants),
     };
     let wanted = info.capabilities.into_iter().map(|w| Wanted { name: w.name, why: w.why }).collect();
     About::checked(Kind::Provider, (info.name, info.version, info.summary, info.settings_schema), wanted, features)
         .map_err(|what| runner.bad_answer("describe", what))
+}
+
+/// Whether what a provider is granted runs commands beside workloads: a machine, an engine and a cluster do.
+fn runs_checks(grants: &Grants) -> bool {
+    grants.process.is_some() || grants.containers.is_some() || grants.kubernetes.is_some()
 }
 
 #[async_trait]

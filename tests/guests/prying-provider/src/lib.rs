@@ -20,7 +20,7 @@ const SCHEMA: &str = r#"{
         "credential": {"type": "string"},
         "patterns": {"type": "array", "items": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}}},
         "mask": {"type": "integer", "minimum": 0, "maximum": 255},
-        "then": {"enum": ["answer", "plant", "fail", "trap"]}
+        "then": {"enum": ["answer", "plant", "fail", "trap", "plant-and-trap"]}
     }
 }"#;
 
@@ -33,7 +33,7 @@ struct Settings {
     /// What to search for: each byte with the mask upon it.
     patterns: Vec<Vec<u8>>,
     mask: u8,
-    /// `answer`, `plant` (put the patterns into memory first: then they have to be found), `fail` or `trap`.
+    /// `answer`, `plant` (put the patterns into memory first: then they have to be found), `fail`, `trap` or `plant-and-trap`.
     then: String,
 }
 
@@ -108,17 +108,17 @@ impl Provider for Prying {
         let heard = self.hear();
         error!("heard: {heard}");
         let planted: Vec<u8> = match self.0.then.as_str() {
-            "plant" => self.0.patterns.iter().flatten().map(|masked| masked ^ self.0.mask).collect(),
+            "plant" | "plant-and-trap" => self.0.patterns.iter().flatten().map(|masked| masked ^ self.0.mask).collect(),
             _ => Vec::new(),
         };
         black_box(&planted);
         let (found, of) = self.search();
-        black_box(&planted);
         match self.0.then.as_str() {
             "fail" => return Err(Error::denied(format!("refused: {heard}")).code("refused").remedy(heard)),
-            "trap" => panic!("broken off: {heard}"),
+            "trap" | "plant-and-trap" => panic!("broken off: {heard}"),
             _ => {}
         }
+        black_box(&planted);
         let mut offer = Offer::new(format!("found-{found}"), Cpu(1000), Size(1 << 30), Money(1));
         offer.labels = vec![("heard".to_owned(), heard), ("searched".to_owned(), of.to_string())];
         Ok(vec![offer])

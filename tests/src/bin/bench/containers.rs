@@ -38,7 +38,7 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
         anyhow::Ok((engine, alone))
     })
     .await??;
-    let instance = engine.instance("", "network = \"host\"\n");
+    let instance = engine.instance("host-network = true\n", "network = \"host\"\n");
     let daemon = tokio::task::spawn_blocking(move || Daemon::start(&["cheapest", "containers"], &[("box", &instance)])).await??;
     let names: Vec<String> = (0..COUNT).map(|i| format!("sleep-{i}")).collect();
     let run = submit(&daemon, &client(&daemon)?, &names, manifest).await?;

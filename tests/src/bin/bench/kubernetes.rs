@@ -81,7 +81,7 @@ async fn accepted(client: &Client, daemon: &Daemon, name: &str) -> Result<String
 
 /// The objects of an allocation under another name, as somebody would write them.
 fn copies(cluster: &Cluster, allocation: &str, name: &str) -> Result<String> {
-    let mut texts = Vec::new();
+    let mut items = Vec::new();
     for kind in ["deployment", "service"] {
         for mut object in cluster.ours(kind, "default")?.into_iter().filter(|o| o["metadata"]["name"] == allocation) {
             let labels = object["metadata"]["labels"].clone();
@@ -93,11 +93,11 @@ fn copies(cluster: &Cluster, allocation: &str, name: &str) -> Result<String> {
                 spec.retain(|key, _| matches!(key.as_str(), "type" | "selector" | "ports"));
             }
             // Under another manager's label, so that nobody takes them for ours.
-            texts.push(object.to_string().replace(allocation, name).replace("\"tradewind\"", "\"bench\""));
+            items.push(object.to_string().replace(allocation, name).replace("\"tradewind\"", "\"bench\""));
         }
     }
-    ensure!(texts.len() == 2, "{} objects of {allocation}", texts.len());
-    Ok(texts.join("\n---\n"))
+    ensure!(items.len() == 2, "{} objects of {allocation}", items.len());
+    Ok(format!(r#"{{"apiVersion":"v1","kind":"List","items":[{}]}}"#, items.join(",")))
 }
 
 /// How many requests a look at so many allocations takes, when nothing happens.
