@@ -7,7 +7,7 @@ use tradewind_core::{
     grant::Grants,
     names::{Digest, InstanceName},
     plugin::{Policy, Provider},
-    units::{Bytes, Millis},
+    units::Millis,
 };
 
 use crate::{
@@ -121,13 +121,7 @@ impl Workbench {
     /// # Errors
     /// When the cache folder is unusable or the engine can't start.
     pub async fn start(cache_folder: PathBuf) -> Result<Self, AloneError> {
-        let options = engine::Options {
-            cache_folder,
-            memory_ceiling: Bytes(512 << 20),
-            slots: 64,
-            plugin_folder: PathBuf::from("/dev/null"),
-            core_dumps: None,
-        };
+        let options = engine::Options::outside(cache_folder);
         Ok(Self(tokio::task::spawn_blocking(move || Engine::start(&options)).await.map_err(|_| load::Error::Aborted)??))
     }
 

@@ -40,6 +40,13 @@ pub(crate) struct Options {
     pub(crate) core_dumps: Option<(PathBuf, usize)>,
 }
 
+impl Options {
+    /// For components that lie in no plugin folder.
+    pub(crate) fn outside(cache_folder: PathBuf) -> Self {
+        Self { cache_folder, memory_ceiling: Bytes(512 << 20), slots: 64, plugin_folder: PathBuf::from("/dev/null"), core_dumps: None }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cache-folder \"{path}\" can't be used")]

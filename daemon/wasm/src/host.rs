@@ -485,13 +485,7 @@ pub enum InspectError {
 /// When it is no plugin of this contract.
 pub async fn inspect_file(bytes: Vec<u8>, cache_folder: PathBuf) -> Result<FileInspection, InspectError> {
     let size = Bytes(bytes.len() as u64);
-    let options = engine::Options {
-        cache_folder,
-        memory_ceiling: Bytes(512 << 20),
-        slots: 64,
-        plugin_folder: PathBuf::from("/dev/null"),
-        core_dumps: None,
-    };
+    let options = engine::Options::outside(cache_folder);
     let engine = tokio::task::spawn_blocking(move || Engine::start(&options)).await.map_err(|_| load::Error::Aborted)??;
     let digest = Digest::of(&bytes);
     let (imports, exports, about) = load::inspect(engine, bytes.into(), digest).await?;

@@ -17,6 +17,7 @@ mod promised;
 mod scope;
 mod status;
 mod tar;
+mod work;
 
 use std::{
     collections::HashMap,
@@ -30,16 +31,9 @@ use bollard::{
     Docker,
     errors::Error,
     models::ContainerInspectResponse,
-    query_parameters::{
-        InspectContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
-        StopContainerOptionsBuilder,
-    },
+    query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder},
 };
-use futures::{
-    FutureExt, StreamExt,
-    future::{BoxFuture, Shared as Several},
-    stream,
-};
+use futures::{StreamExt, stream};
 use tradewind_core::{
     capability::{
         Attempt, Clock,
@@ -48,25 +42,21 @@ use tradewind_core::{
     failure::Failure,
     grant::ContainersGrant,
     names::{AllocationId, InstanceName},
-    units::Millis,
     workload::{LogChunk, LogQuery},
 };
 use tradewind_credentials::Credentials;
 
 use self::{
-    check::Prepared,
     labels::Note,
-    make::Wanted,
-    promised::{Promised, Share},
+    promised::{Promised, Share, limited, machine},
     status::{Detail, Listed, Seen},
+    work::{Making, Work},
 };
 
 /// What failed, for people.
 pub(crate) const STARTING: &str = "the container can't be started";
 /// How long `remove` waits for a container that stops at once, so that callers need not come back for it.
 const REMOVE_PATIENCE: Duration = Duration::from_millis(150);
-/// How long `ensure` waits for a container to start. An image may take minutes to be pulled: that goes on, and `status` tells.
-const MAKE_PATIENCE: Duration = Duration::from_secs(5);
 /// How many containers are asked for at once.
 const QUESTIONS: usize = 8;
 
@@ -81,15 +71,6 @@ pub struct Options {
 /// Serves the capability for every instance. Cheap to clone.
 #[derive(Clone)]
 pub struct Engines(Arc<Shared>);
-
-/// Goes on when nobody waits for it.
-type Work<T> = Several<BoxFuture<'static, Result<T, Failure>>>;
-
-#[derive(Clone)]
-struct Making {
-    digest: String,
-    work: Work<String>,
-}
 
 pub(crate) struct Shared {
     pub(crate) options: Options,
@@ -208,7 +189,7 @@ impl Containers for Engines {
         let shared = &self.0;
         let name = labels::container(owner, key);
         if let Some(making) = lock(&shared.makings).get(&name).cloned()
-            && making.work.peek().is_none()
+            && making.is_under_way()
         {
             // It is removed once it is there.
             return Ok(false);
@@ -324,126 +305,6 @@ impl Shared {
         }
     }
 
-    async fn ensure(
-        self: &Arc<Self>,
-        engine: &Docker,
-        owner: &InstanceName,
-        grant: &ContainersGrant,
-        attempt: &Attempt,
-        key: &ContainerKey,
-        prepared: Prepared,
-    ) -> Result<ContainerStatus, Failure> {
-        let name = labels::container(owner, key);
-        let under_way = lock(&self.makings).get(&name).cloned().filter(|m| m.work.peek().is_none());
-        if let Some(making) = under_way {
-            if making.digest == prepared.digest {
-                return self.wait_for(engine, owner, grant, key, &name, making).await;
-            }
-            // What is being made is made first, and replaced then.
-            if tokio::time::timeout(MAKE_PATIENCE, making.work).await.is_err() {
-                return Err(Failure::unavailable("an earlier version of the container is still being made"));
-            }
-        }
-        if let Some(there) = self.inspect(engine, grant, &name).await? {
-            if !labels::is_of(owner, labels_of(&there)) {
-                return Err(scope::foreign("container", &name));
-            }
-            match next(&there, &prepared, attempt) {
-                Next::Nothing => return self.answer(owner, grant, key, &there),
-                Next::Start => {
-                    if let Err(error) = engine.start_container(&name, None::<StartContainerOptions>).await {
-                        return Err(errors::start(grant, engine, &error, STARTING).await);
-                    }
-                    return self.started(engine, owner, grant, key, &name).await;
-                }
-                Next::Replace => {
-                    self.admit(engine, owner, grant, key, &prepared).await?;
-                    let taken = self.take_down(engine, owner, grant, key, &there).await;
-                    taken.inspect_err(|_| self.promised.settle(owner, key, false))?;
-                }
-            }
-        }
-        self.admit(engine, owner, grant, key, &prepared).await?;
-        let wanted = Wanted { owner: owner.clone(), grant: grant.clone(), attempt: attempt.clone(), key: key.clone(), prepared };
-        let making = self.begin_making(engine.clone(), name.clone(), wanted);
-        self.wait_for(engine, owner, grant, key, &name, making).await
-    }
-
-    async fn wait_for(
-        &self,
-        engine: &Docker,
-        owner: &InstanceName,
-        grant: &ContainersGrant,
-        key: &ContainerKey,
-        name: &str,
-        making: Making,
-    ) -> Result<ContainerStatus, Failure> {
-        match tokio::time::timeout(MAKE_PATIENCE, making.work).await {
-            Ok(result) => {
-                lock(&self.makings).remove(name);
-                self.started(engine, owner, grant, key, &result?).await
-            }
-            Err(_) => Ok(status::coming(key.clone(), None)),
-        }
-    }
-
-    fn begin_making(self: &Arc<Self>, engine: Docker, name: String, wanted: Wanted) -> Making {
-        let (shared, of, digest) = (self.clone(), name.clone(), wanted.prepared.digest.clone());
-        let (owner, key) = (wanted.owner.clone(), wanted.key.clone());
-        let work = async move {
-            let made = wanted.make(&shared, &engine).await;
-            shared.promised.settle(&owner, &key, made.is_ok());
-            if made.is_ok() {
-                lock(&shared.makings).remove(&of);
-            }
-            made
-        };
-        let making = Making { digest, work: work.boxed().shared() };
-        lock(&self.makings).insert(name, making.clone());
-        tokio::spawn(making.work.clone());
-        making
-    }
-
-    /// Promises the container what it asks for.
-    async fn admit(
-        &self,
-        engine: &Docker,
-        owner: &InstanceName,
-        grant: &ContainersGrant,
-        key: &ContainerKey,
-        prepared: &Prepared,
-    ) -> Result<(), Failure> {
-        if !self.promised.knows(owner) {
-            self.list(engine, owner, grant).await?;
-        }
-        let known = lock(&self.machines).get(&grant.socket).copied();
-        let total = match known {
-            Some(total) => total,
-            None => {
-                let total = machine(&self.heard(grant, engine.info().await, "the engine can't be asked for its machine")?);
-                lock(&self.machines).insert(grant.socket.clone(), total);
-                total
-            }
-        };
-        let resources = &prepared.spec.resources;
-        let share = Share { cpu: u64::from(resources.cpu.0), memory: resources.memory.0 };
-        self.promised.promise(owner, grant, limited(grant, total), key, share)
-    }
-
-    /// The status of what was just started.
-    async fn started(
-        &self,
-        engine: &Docker,
-        owner: &InstanceName,
-        grant: &ContainersGrant,
-        key: &ContainerKey,
-        id: &str,
-    ) -> Result<ContainerStatus, Failure> {
-        let there = self.inspect(engine, grant, id).await?;
-        let gone = || Failure::unavailable(format!("the container of the allocation \"{}\" has vanished", key.allocation));
-        self.answer(owner, grant, key, &there.ok_or_else(gone)?)
-    }
-
     fn answer(
         &self,
         owner: &InstanceName,
@@ -459,83 +320,6 @@ impl Shared {
         }
         Ok(listed.status(grant, &detail, now))
     }
-
-    /// A container that is not there, but is being made, or could not be made when nobody waited any more.
-    fn coming(&self, owner: &InstanceName, key: &ContainerKey) -> Option<ContainerStatus> {
-        let making = lock(&self.makings).get(&labels::container(owner, key)).cloned()?;
-        match making.work.peek() {
-            Some(Ok(_)) => None,
-            Some(Err(failure)) => Some(status::coming(key.clone(), Some(failure))),
-            None => Some(status::coming(key.clone(), None)),
-        }
-    }
-
-    /// Ends a job that is past its deadline. Nobody waits for it: the next look tells.
-    fn end(&self, engine: &Docker, late: &Listed) {
-        let (engine, id, note) = (engine.clone(), late.id.clone(), late.note.clone());
-        tokio::spawn(async move {
-            if let Err(error) = stop(&engine, &id, &note).await {
-                tracing::warn!(container = %id, %error, "a job past its deadline can't be ended");
-            }
-        });
-    }
-
-    fn begin_removal(
-        self: &Arc<Self>,
-        engine: Docker,
-        owner: &InstanceName,
-        grant: &ContainersGrant,
-        key: &ContainerKey,
-        there: ContainerInspectResponse,
-    ) -> Work<()> {
-        let name = labels::container(owner, key);
-        let (shared, owner, grant, key, of) = (self.clone(), owner.clone(), grant.clone(), key.clone(), name.clone());
-        let removal = async move {
-            let result = shared.take_down(&engine, &owner, &grant, &key, &there).await;
-            lock(&shared.removals).remove(&of);
-            result
-        };
-        let removal = removal.boxed().shared();
-        let first = lock(&self.removals).entry(name).or_insert_with(|| removal.clone()).clone();
-        // It goes on when nobody waits for it.
-        tokio::spawn(first.clone());
-        first
-    }
-
-    /// Stops a container, removes it, and with it the networks that it was the last one in.
-    async fn take_down(
-        &self,
-        engine: &Docker,
-        owner: &InstanceName,
-        grant: &ContainersGrant,
-        key: &ContainerKey,
-        there: &ContainerInspectResponse,
-    ) -> Result<(), Failure> {
-        let note = labels::note(labels_of(there));
-        let Some(id) = &there.id else { return Err(Failure::internal("the engine's answer lacks the container's id")) };
-        self.heard(grant, stop(engine, id, &note).await, "the container can't be stopped")?;
-        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-        match engine.remove_container(id, Some(options)).await {
-            Err(error) if errors::is_missing(&error) => {}
-            // Somebody else is removing it already.
-            Err(error) if errors::status(&error) == Some(409) => return Err(Failure::unavailable("the container is being removed")),
-            other => self.heard(grant, other, "the container can't be removed")?,
-        }
-        self.promised.remove(owner, key);
-        self.networks.leave(engine, owner, &note.networks).await;
-        Ok(())
-    }
-}
-
-async fn stop(engine: &Docker, id: &str, note: &Note) -> Result<(), Error> {
-    const MARGIN: Duration = Duration::from_secs(60);
-    let grace = i32::try_from(body::seconds(Millis(note.stop_grace))).unwrap_or(i32::MAX);
-    let patient = engine.clone().with_timeout(Duration::from_millis(note.stop_grace).saturating_add(MARGIN));
-    match patient.stop_container(id, Some(StopContainerOptionsBuilder::new().t(grace).build())).await {
-        // It does not run, or does not exist.
-        Err(error) if matches!(errors::status(&error), Some(304 | 404 | 409)) => Ok(()),
-        other => other,
-    }
 }
 
 fn labels_of(there: &ContainerInspectResponse) -> Option<&HashMap<String, String>> {
@@ -544,38 +328,4 @@ fn labels_of(there: &ContainerInspectResponse) -> Option<&HashMap<String, String
 
 fn share(note: &Note) -> Share {
     Share { cpu: note.cpu, memory: note.memory }
-}
-
-fn machine(info: &bollard::models::SystemInfo) -> Share {
-    let number = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
-    Share { cpu: number(info.ncpu).saturating_mul(1000), memory: number(info.mem_total) }
-}
-
-/// As much of the machine as the grant lends.
-fn limited(grant: &ContainersGrant, total: Share) -> Share {
-    Share { cpu: grant.cpu.map_or(total.cpu, |c| u64::from(c.0)), memory: grant.memory.map_or(total.memory, |m| m.0) }
-}
-
-/// What is to be done about a container that is there.
-#[derive(Debug, PartialEq, Eq)]
-enum Next {
-    Nothing,
-    Start,
-    Replace,
-}
-
-fn next(there: &ContainerInspectResponse, prepared: &Prepared, attempt: &Attempt) -> Next {
-    let note = labels::note(labels_of(there));
-    let seen = status::inspected(there).map(|l| l.phase);
-    let failed = there.state.as_ref().and_then(|s| s.exit_code) != Some(0);
-    match seen {
-        _ if note.digest != prepared.digest => Next::Replace,
-        Some(Seen::Running | Seen::Restarting) => Next::Nothing,
-        Some(Seen::Created) => Next::Start,
-        // A job that has run is not run again, unless a new attempt is made of one that failed.
-        Some(Seen::Ended) if note.job && (!failed || note.token == attempt.token) => Next::Nothing,
-        // In the machine's own network the numbers that were chosen for it may be taken by now.
-        Some(Seen::Ended) if !note.job && (!note.host_network || note.ports.is_empty()) => Next::Start,
-        _ => Next::Replace,
-    }
 }

@@ -110,6 +110,17 @@ impl Own {
     }
 }
 
+/// All of a machine.
+pub(crate) fn machine(info: &bollard::models::SystemInfo) -> Share {
+    let number = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
+    Share { cpu: number(info.ncpu).saturating_mul(1000), memory: number(info.mem_total) }
+}
+
+/// As much of the machine as the grant lends.
+pub(crate) fn limited(grant: &ContainersGrant, total: Share) -> Share {
+    Share { cpu: grant.cpu.map_or(total.cpu, |c| u64::from(c.0)), memory: grant.memory.map_or(total.memory, |m| m.0) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

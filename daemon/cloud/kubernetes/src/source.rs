@@ -73,7 +73,7 @@ async fn from_text(text: &Secret, grant: &KubernetesGrant) -> Result<Config, Fai
             program.escape_debug()
         ))
         .field("grants.kubernetes.exec")
-        .code("exec")
+        .code("not-granted")
         .remedy("add exec = true to [grants.kubernetes] of the instance file"));
     }
     if let Some(folder) = grant.kubeconfig.as_deref().and_then(|path| Path::new(path).parent()) {
