@@ -9,35 +9,13 @@ use tradewind_tests::{
     clouds::{Reply, Trouble, files_with, gcp::Gcp},
 };
 
-const PASSWORD: &str = "canary \"pass\\word\" of the database";
+use crate::shop::{self, PASSWORD, manifest, replicas};
+
 /// In base64, as a shell takes it.
 const ENCODED: &str = "Y2FuYXJ5ICJwYXNzXHdvcmQiIG9mIHRoZSBkYXRhYmFzZQ==";
 
-fn manifest(replicas: u32, version: u32) -> String {
-    format!(
-        r#"
-apiVersion: tradewind.dev/v1
-kind: CloudDeployment
-metadata: {{name: shop}}
-spec:
-  services:
-    web:
-      image: registry.example.com/shop:{version}
-      command: [shop, serve]
-      env: {{VERSION: "{version}", PASSWORD: {{secret: db, key: password}}}}
-      ports: {{http: {{protocol: http, port: 8080, expose: public}}}}
-      replicas: {replicas}
-      resources: {{cpu: 500m, memory: 1Gi}}
-"#
-    )
-}
-
 fn start(cloud: &Gcp) -> Result<Daemon> {
-    let daemon = Daemon::start(&["cheapest", "gcp"], &[("cloud", &cloud.instance(&["db"]))])?;
-    let secrets = daemon.data().join("secrets/db");
-    std::fs::create_dir_all(&secrets)?;
-    std::fs::write(secrets.join("password"), PASSWORD)?;
-    Ok(daemon)
+    shop::start("gcp", &cloud.instance(&["db"]))
 }
 
 /// Which replicas of which version exist, in order. Doubles would show.
@@ -47,10 +25,6 @@ fn held(cloud: &Gcp) -> Vec<(String, String)> {
     let mut held: Vec<_> = cloud.live().values().map(|m| (label(m), version(m.script()))).collect();
     held.sort();
     held
-}
-
-fn replicas(count: u32, version: u32) -> Vec<(String, String)> {
-    (0..count).map(|index| (index.to_string(), version.to_string())).collect()
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ mod scale;
 mod secrets;
 mod services;
 mod shadow;
+mod shop;
 mod simulate;
 mod storage;
 

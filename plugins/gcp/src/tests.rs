@@ -21,6 +21,8 @@ struct Project {
     machines: BTreeMap<String, Value>,
     asked: BTreeMap<String, Value>,
     full: bool,
+    /// Names of instances that are being deleted are taken, though there is nothing of that name to see.
+    deleting: bool,
     page: usize,
 }
 
@@ -61,7 +63,7 @@ impl Project {
                     return reply(200, operation.clone());
                 }
                 let name = body["name"].as_str().unwrap().to_owned();
-                if self.machines.contains_key(&name) {
+                if self.deleting || self.machines.contains_key(&name) {
                     return refused(409, "alreadyExists");
                 }
                 let error = json!({"errors": [{"code": "ZONE_RESOURCE_POOL_EXHAUSTED", "message": "no room"}]});
@@ -112,6 +114,17 @@ fn wanted(id: &str, replicas: u32) -> Allocation {
     let tag = |key: &str, value: &str| Entry { key: format!("tradewind.dev/{key}"), value: value.to_owned() };
     wanted.tags = vec![tag("allocation", id), tag("provider", "cloud")];
     wanted
+}
+
+#[test]
+fn a_name_that_is_not_free_yet_is_asked_for_again() {
+    let world = world();
+    world.project.borrow_mut().deleting = true;
+    let error = world.apply(&wanted("a", 1), None).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error:?}");
+    world.project.borrow_mut().deleting = false;
+    world.apply(&wanted("a", 1), None).unwrap();
+    assert_eq!(world.project.borrow().machines.len(), 1);
 }
 
 #[test]
