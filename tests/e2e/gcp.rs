@@ -9,7 +9,7 @@ use tradewind_tests::{
     clouds::{Reply, Trouble, files_with, gcp::Gcp},
 };
 
-use crate::shop::{self, PASSWORD, manifest, replicas};
+use crate::shop::{self, manifest, replicas};
 
 /// In base64, as a shell takes it.
 const ENCODED: &str = "Y2FuYXJ5ICJwYXNzXHdvcmQiIG9mIHRoZSBkYXRhYmFzZQ==";
