@@ -344,6 +344,32 @@ async fn what_can_not_run_says_why() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_serves_goes_on_when_a_new_version_is_refused() -> Result<()> {
+    let Some(engine) = Podman::start()? else { return Ok(()) };
+    let narrow = engine.instance(HOST.0, HOST.1).replace("images = [\"*\"]", &format!("images = [\"{IMAGE}\"]"));
+    let daemon = Daemon::start(&["cheapest", "containers"], &[("box", &narrow)])?;
+    daemon.put("shop", &page("shop", 2, "first", "")).await?;
+    let before = pids(&daemon.running("shop").await?);
+    let second = page("shop", 2, "second", "").replace(IMAGE, "localhost/tradewind/other:1");
+    for update in ["rolling", "blue-green"] {
+        daemon.put("shop", &second.replace("spec:", &format!("spec:\n  update: {{strategy: {update}}}"))).await?;
+        let told = daemon
+            .until("shop", "refused with its remedy", |d| {
+                d["generation"] == d["observedGeneration"] && d.to_string().contains("add \\\"localhost/tradewind/other:1\\\" to images")
+            })
+            .await?;
+        assert_eq!(engine.containers()?.len(), 2, "{update}: {told:#}");
+        let now = daemon.get("/v1/deployments/shop").await?;
+        for endpoint in endpoints(&now) {
+            assert_eq!(fetch(&daemon.http, &endpoint).await?, "first", "{update}: {now:#}");
+        }
+        assert_eq!(pids(&now), before, "{update}: {now:#}");
+    }
+    assert!(daemon.get("/v1/plugins/box").await?["degraded"].is_null());
+    Ok(())
+}
+
+#[tokio::test]
 async fn containers_of_others_are_left_alone() -> Result<()> {
     let Some(engine) = Podman::start()? else { return Ok(()) };
     engine.podman(&["run", "--detach", "--network=host", "--name=theirs", IMAGE, "sleep", "1000"])?;

@@ -147,6 +147,8 @@ impl Podman {
         let folder = |name: &str| self.folder.path().join(name);
         command.arg("--root").arg(folder("root")).arg("--runroot").arg(folder("run"));
         command.env("CONTAINERS_CONF", folder("containers.conf")).env_remove("CONTAINER_HOST");
+        // What watches over containers leaves a note where it was started when one of them runs out of memory.
+        command.current_dir(self.folder.path());
         command
     }
 
