@@ -10,7 +10,7 @@ missing() {
     for program in "${programs[@]}"; do command -v "$program" >/dev/null || return 0; done
     # Wherever the distribution puts them.
     for helper in netavark aardvark-dns; do
-        find /usr/lib/podman /usr/libexec/podman -name "$helper" 2>/dev/null | grep -q . || return 0
+        [ -n "$(find /usr/lib/podman /usr/libexec/podman -name "$helper" 2>/dev/null || true)" ] || return 0
     done
     return 1
 }
