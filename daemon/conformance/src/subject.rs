@@ -281,6 +281,17 @@ impl Subject {
         if self.runs_processes() { ports::really(&self.real, self.piece.name(), allocation).await } else { None }
     }
 
+    /// How many there really are, if that is not so many. What is being stopped gets its time.
+    pub(crate) async fn really_other_than(&self, allocation: &AllocationId, replicas: u32) -> Option<usize> {
+        let mut waiting = Waiting::new(STOPPING);
+        loop {
+            let real = self.really(allocation).await.filter(|real| *real != replicas as usize)?;
+            if !waiting.goes_on().await {
+                return Some(real);
+            }
+        }
+    }
+
     // === the end ===
 
     /// Removes everything that was made, by every state that is known of it. Answers what could not be removed.
@@ -326,6 +337,9 @@ impl Subject {
         left
     }
 }
+
+/// How long what a provider has ended may still be seen.
+const STOPPING: Duration = Duration::from_secs(5);
 
 /// A time that runs out, in growing steps.
 pub(crate) struct Waiting {

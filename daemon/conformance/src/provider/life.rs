@@ -84,11 +84,9 @@ async fn no_more(subject: &Subject, held: &Held) -> Result<(), String> {
     if listed > 1 {
         return Err(format!("owned lists \"{}\" {listed} times", held.allocation.id));
     }
-    match subject.really(&held.allocation.id).await {
-        Some(real) if real != held.allocation.replicas as usize => {
-            Err(format!("{} replicas are told of, and there are {real}", held.allocation.replicas))
-        }
-        _ => Ok(()),
+    match subject.really_other_than(&held.allocation.id, held.allocation.replicas).await {
+        Some(real) => Err(format!("{} replicas are told of, and there are {real}", held.allocation.replicas)),
+        None => Ok(()),
     }
 }
 
