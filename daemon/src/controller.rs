@@ -7,6 +7,7 @@ mod assess;
 mod audit;
 mod budget;
 mod checks;
+mod consult;
 mod decide;
 mod handle;
 mod health;

@@ -5,6 +5,7 @@ mod affinity;
 mod bound;
 mod builtin;
 mod candidates;
+mod exclusion;
 mod reasons;
 pub mod recorded;
 mod validate;
@@ -23,7 +24,8 @@ use crate::{
 pub use affinity::{Bounds, Domain, Group, Neighbour, bind, is_bound};
 pub use bound::{BoundSource, Certificate, certify};
 pub use builtin::{BuiltIn, by_cost};
-pub use candidates::{Exclusion, Need, RankBy, Requires, Table, Want, build};
+pub use candidates::{Need, RankBy, Requires, Table, Want, build};
+pub use exclusion::Exclusion;
 pub use reasons::reason;
 pub use recorded::Recorded;
 pub use validate::{Choice, Placed, Refusal, validate};

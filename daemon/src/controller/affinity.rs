@@ -13,7 +13,8 @@ use tradewind_core::{
 
 use super::{
     Shared,
-    decide::{Decided, Open, Work},
+    consult::Decided,
+    decide::{Open, Work},
     lock,
 };
 

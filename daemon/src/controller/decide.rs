@@ -3,40 +3,31 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
-    time::Instant as Watch,
 };
 
 use tradewind_core::{
     budget::Verdict as Judgement,
     failure::Failure,
-    hedge::Rival,
     manifest::Resolved,
-    names::{DecisionId, Digest, InstanceName},
-    offer::Offer,
-    placement::{
-        self, Answer, BuiltIn, Certificate, Need, Placed, PlacedOffer, Recorded, Request, Table, Want,
-        recorded::{Excluded, ShapeLimits},
-    },
+    names::{DecisionId, InstanceName},
+    placement::{self, Need, Table, Want},
     plan::{self, Desired, Placement, stored::Adoption},
     plugin::{Policy, Snapshot},
     record::{AllocationRecord, DeploymentKey, DeploymentRecord},
     store::Revision,
     units::MicroUsd,
-    view::{DecisionView, ExcludedView, HeldBack, ProviderFailure, QuoteView, TaskReason, UnplacedView},
-    workload::ChosenOffer,
+    view::{DecisionView, HeldBack, ProviderFailure, UnplacedView},
 };
 
 use super::{
     Shared,
     budget::{Admission, Chosen},
+    consult::{Decided, Verdict},
     lock,
     preempt::Taking,
     records::Inputs,
 };
-use crate::config::PolicyFallback;
 
-/// How many candidates a hedge chooses from.
-const MOST_RIVALS: usize = 64;
 /// How many reasons are told of a task that has no candidate.
 const MOST_CAUSES: usize = 3;
 
@@ -90,27 +81,6 @@ pub(super) struct Open {
     pub(super) want: Want,
     /// Places that are not open to the policy, because their provider is silent.
     pub(super) stay: Vec<Placement>,
-}
-
-/// A decision as the rest of the batch needs it.
-pub(super) struct Decided {
-    pub(super) placements: Vec<Placement>,
-    rivals: Vec<Rival>,
-    reason: TaskReason,
-    unplaced: Option<UnplacedView>,
-    estimated: MicroUsd,
-}
-
-/// What one policy said about its part of the batch.
-struct Verdict {
-    recorded: Recorded,
-    digest: Digest,
-    took_micros: u64,
-    note: String,
-    /// Why it was not the policy that was asked.
-    fallback: Option<String>,
-    certificate: Option<Certificate>,
-    decided: Vec<Decided>,
 }
 
 /// What one policy's part of the batch is decided with.
@@ -365,99 +335,6 @@ impl Shared {
         }
         Ok(verdict)
     }
-
-    /// One policy call, or the built-in order where the policy fails and that is what the settings say.
-    async fn consult(&self, policy: &dyn Policy, open: &[Open], table: &Table) -> Result<Verdict, Failure> {
-        if let Some(new) = policy.drawn(&self.ulid().to_bytes()) {
-            match self.ask_policy(new.as_ref(), open, table).await {
-                Ok(verdict) => return Ok(verdict),
-                // A version on trial: no decision shall suffer for it.
-                Err(failure) => {
-                    tracing::warn!(policy = %new.identity(), message = failure.message, "the canary failed: the old version decides")
-                }
-            }
-        }
-        match self.ask_policy(policy, open, table).await {
-            Err(failure) if self.options.policy_fallback == PolicyFallback::BuiltIn => {
-                tracing::warn!(policy = %policy.identity(), message = failure.message, "the policy failed: the built-in order decides");
-                let mut verdict = self.ask_policy(&BuiltIn::new()?, open, table).await?;
-                verdict.fallback = Some(format!("{}: {}", policy.identity(), failure.message));
-                Ok(verdict)
-            }
-            verdict => verdict,
-        }
-    }
-
-    /// Nothing of the answer is used before it has been checked.
-    async fn ask_policy(&self, policy: &dyn Policy, open: &[Open], table: &Table) -> Result<Verdict, Failure> {
-        let (seed, at) = (self.ulid().random() as u64, self.clock.now());
-        let wants: Vec<Want> = open.iter().map(|o| o.want.clone()).collect();
-        let request = placement::build(&wants, table, seed);
-        let started = Watch::now();
-        let answer = policy.place(&request).await?;
-        let took_micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let placed = placement::validate(&request, &answer).map_err(|refusal| {
-            let message = format!("the policy's answer is refused: {refusal}");
-            Failure::internal(message).code("bad-answer").from_plugin(policy.identity())
-        })?;
-        tracing::debug!(policy = %policy.identity(), tasks = wants.len(), offers = request.offers.len(), took_micros, "decided");
-        let quote = |offer: &Offer| QuoteView::of(offer, at, self.options.quote_ttl);
-        let mut limits: Vec<Option<ShapeLimits>> = vec![None; request.shapes.len()];
-        let mut all = Vec::with_capacity(wants.len());
-        for (i, (want, placed)) in wants.iter().zip(&placed).enumerate() {
-            let shape = request.tasks.get(i).map_or(0, |t| t.shape as usize);
-            let known = limits.get_mut(shape).map(|l| &*l.get_or_insert_with(|| table.limits(want)));
-            let excluded = known.map(|l| l.excluded.iter().map(Excluded::view).collect()).unwrap_or_default();
-            all.push(decided(i, want, &request, placed, &answer, excluded, &quote));
-        }
-        Ok(Verdict {
-            decided: all,
-            digest: request_digest(&request),
-            took_micros,
-            note: answer.note.chars().take(500).collect(),
-            fallback: None,
-            certificate: placement::certify(&request, &placed, answer.lower_bound),
-            recorded: Recorded {
-                at,
-                policy: policy.identity().clone(),
-                limits: limits.into_iter().map(Option::unwrap_or_default).collect(),
-                request,
-                answer,
-            },
-        })
-    }
-}
-
-fn decided(
-    i: usize,
-    want: &Want,
-    request: &Request,
-    placed: &Placed,
-    answer: &Answer,
-    excluded: Vec<ExcludedView>,
-    quote: &impl Fn(&Offer) -> QuoteView,
-) -> Decided {
-    let range = request.tasks.get(i).map_or(0..0, |t| request.candidates.of(t.shape));
-    let mut placements = Vec::new();
-    let mut estimated = MicroUsd(0);
-    for choice in &placed.choices {
-        let column = request.candidates.offer.get(range.clone()).unwrap_or_default();
-        let Ok(at) = column.binary_search(&choice.offer) else { continue };
-        let row = range.start + at;
-        let amount = |column: &[u64]| MicroUsd(column.get(row).copied().unwrap_or(0));
-        let Some(PlacedOffer { provider, offer }) = request.offers.get(choice.offer as usize) else { continue };
-        estimated = estimated.saturating_add(amount(&request.candidates.cost).saturating_mul(u64::from(choice.replicas)));
-        placements.push(Placement {
-            provider: provider.clone(),
-            offer: bound_to(offer),
-            hourly: amount(&request.candidates.hourly),
-            replicas: choice.replicas,
-        });
-    }
-    let unplaced = placed.unplaced.clone().map(|(replicas, reason)| UnplacedView { task: want.task.clone(), replicas, reason });
-    let rivals = if want.hedged { rivals(request, range, answer) } else { Vec::new() };
-    let reason = placement::reason(i, want, request, placed, &answer.scores, excluded, quote);
-    Decided { placements, rivals, reason, unplaced, estimated }
 }
 
 /// Why a task has no candidate at all.
@@ -475,37 +352,6 @@ fn without_candidate(want: &Want, table: &Table, silent: &[ProviderFailure]) -> 
         why.push(format!("and {more} more"));
     }
     if why.is_empty() { "there are no offers".to_owned() } else { format!("no offer satisfies every constraint: {}", why.join("; ")) }
-}
-
-fn bound_to(offer: &Offer) -> ChosenOffer {
-    ChosenOffer {
-        id: offer.id.to_string(),
-        region: offer.region.to_string(),
-        zone: offer.zone.to_string(),
-        size: offer.size.to_string(),
-        spot: offer.spot,
-        price: offer.price,
-        labels: offer.labels.clone(),
-    }
-}
-
-/// The best candidates of a task: by the policy's score where it gives one, else by cost.
-fn rivals(request: &Request, range: std::ops::Range<usize>, answer: &Answer) -> Vec<Rival> {
-    let columns = &request.candidates;
-    let cost = |row: usize| columns.cost.get(row).copied().unwrap_or(u64::MAX);
-    let score = |row: usize| answer.scores.get(row).copied().filter(|s| !s.is_nan());
-    let mut rows: Vec<usize> = range.collect();
-    rows.sort_by(|a, b| match (score(*a), score(*b)) {
-        (Some(x), Some(y)) => x.total_cmp(&y).then(cost(*a).cmp(&cost(*b))),
-        _ => cost(*a).cmp(&cost(*b)),
-    });
-    let rival = |row: usize| {
-        let PlacedOffer { provider, offer } = request.offers.get(*columns.offer.get(row)? as usize)?;
-        let hourly = MicroUsd(columns.hourly.get(row).copied().unwrap_or(0));
-        let placement = Placement { provider: provider.clone(), offer: bound_to(offer), hourly, replicas: 0 };
-        Some(Rival { placement, setup: offer.setup_price })
-    };
-    rows.into_iter().filter_map(rival).take(MOST_RIVALS).collect()
 }
 
 /// What the policy has chosen, with what was not open to it.
@@ -526,12 +372,4 @@ fn unplaced(held: &[HeldBack]) -> Vec<UnplacedView> {
         reason: format!("{}: {}", h.kind.as_str(), h.reason),
     };
     held.iter().map(one).collect()
-}
-
-/// Names a request: equal requests have equal digests.
-fn request_digest(request: &Request) -> Digest {
-    let tasks = serde_json::to_vec(&(request.seed, &request.tasks, &request.shapes)).unwrap_or_default();
-    let offers: Vec<u8> = request.candidates.offer.iter().flat_map(|n| n.to_le_bytes()).collect();
-    let costs: Vec<u8> = request.candidates.cost.iter().flat_map(|n| n.to_le_bytes()).collect();
-    Digest::of_parts(&[&tasks, &offers, &costs])
 }

@@ -5,7 +5,10 @@ mod aws;
 mod containers;
 mod kubernetes;
 
-use tradewind_core::{failure::Failure, grant::Grants};
+use tradewind_core::{
+    failure::{Failure, NOT_GRANTED},
+    grant::Grants,
+};
 use wasmtime::component::Linker;
 
 use crate::{
@@ -49,5 +52,5 @@ fn answer<T>(result: Result<T, Failure>) -> Answer<T> {
 
 /// The linker only holds granted capabilities; this answers if it ever held more.
 fn ungranted(capability: &str) -> Failure {
-    Failure::denied(format!("the capability \"{capability}\" is not granted")).code("not-granted")
+    Failure::denied(format!("the capability \"{capability}\" is not granted")).code(NOT_GRANTED)
 }

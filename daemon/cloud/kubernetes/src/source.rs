@@ -68,13 +68,10 @@ async fn from_text(text: &Secret, grant: &KubernetesGrant) -> Result<Config, Fai
         exec.or_else(|| auth.auth_provider.as_ref().and_then(|provider| provider.config.get("cmd-path").cloned()))
     });
     if let Some(program) = program.filter(|_| !grant.exec) {
-        return Err(Failure::denied(format!(
-            "the context \"{context}\" runs the program \"{}\" for its credentials",
-            program.escape_debug()
-        ))
-        .field("grants.kubernetes.exec")
-        .code("not-granted")
-        .remedy("add exec = true to [grants.kubernetes] of the instance file"));
+        let message = format!("the context \"{context}\" runs the program \"{}\" for its credentials", program.escape_debug());
+        return Err(
+            Failure::not_granted(message, "grants.kubernetes.exec").remedy("add exec = true to [grants.kubernetes] of the instance file")
+        );
     }
     if let Some(folder) = grant.kubeconfig.as_deref().and_then(|path| Path::new(path).parent()) {
         resolve(&mut kubeconfig, folder);

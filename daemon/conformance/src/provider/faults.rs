@@ -171,9 +171,9 @@ async fn once(subject: &Subject, held: &Held) -> Result<(), String> {
     if listed > 1 {
         return Err(format!("owned lists it {listed} times"));
     }
-    match subject.really_other_than(id, REPLICAS).await {
-        Some(real) => Err(format!("{REPLICAS} replicas were asked for, and there are {real}")),
-        None => Ok(()),
+    match subject.really(id).await {
+        Some(real) if real != REPLICAS as usize => Err(format!("{REPLICAS} replicas were asked for, and there are {real}")),
+        _ => Ok(()),
     }
 }
 

@@ -38,6 +38,10 @@ mod tests {
             ("/opt/*/bin/run-*", "/opt/a/bin/run-me"),
             ("*a*b*", "xxaxxbxx"),
             ("registry.example.com/team/*", "registry.example.com/team/web:4.2"),
+            ("t3.*", "t3.micro"),
+            ("*.large", "m5.large"),
+            ("m*.2x*", "m6i.2xlarge"),
+            ("*", ""),
         ] {
             assert!(matches(pattern, name), "{pattern} {name}");
         }
@@ -49,6 +53,9 @@ mod tests {
             ("/usr/bin/*", "env"),
             ("a*a", "a"),
             ("", "x"),
+            ("t3.*", "t3a.micro"),
+            ("*.large", "m5.xlarge"),
+            ("ami-1", "ami-12"),
             ("registry.example.com/team/*", "registry.example.com/other/web"),
             ("registry.example.com/team/*", "evil.example.com/registry.example.com/team/web"),
         ] {

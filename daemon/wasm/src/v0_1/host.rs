@@ -2,7 +2,7 @@
 
 use tradewind_core::{
     capability::{HttpRequest, ProcessKey, ProcessSpec, ProcessStatus},
-    failure::Failure,
+    failure::{Failure, NOT_GRANTED},
     names::AllocationId,
     units::Millis,
 };
@@ -39,7 +39,7 @@ fn answer<T>(result: Result<T, Failure>) -> Answer<T> {
 
 /// The linker only holds granted capabilities; this answers if it ever held more.
 fn ungranted(capability: &str) -> Failure {
-    Failure::denied(format!("the capability \"{capability}\" is not granted")).code("not-granted")
+    Failure::denied(format!("the capability \"{capability}\" is not granted")).code(NOT_GRANTED)
 }
 
 impl wit::Host for Call {}
