@@ -281,14 +281,11 @@ impl Subject {
         if self.runs_processes() { ports::really(&self.real, self.piece.name(), allocation).await } else { None }
     }
 
-    /// How many there really are, if that is not so many. What is being stopped gets its time.
-    pub(crate) async fn really_other_than(&self, allocation: &AllocationId, replicas: u32) -> Option<usize> {
+    /// Gives what a change has stopped the time that it may still be seen.
+    pub(crate) async fn stopped(&self, held: &Held) {
         let mut waiting = Waiting::new(STOPPING);
-        loop {
-            let real = self.really(allocation).await.filter(|real| *real != replicas as usize)?;
-            if !waiting.goes_on().await {
-                return Some(real);
-            }
+        while self.really(&held.allocation.id).await.is_some_and(|real| real > held.allocation.replicas as usize) && waiting.goes_on().await
+        {
         }
     }
 
@@ -338,7 +335,7 @@ impl Subject {
     }
 }
 
-/// How long what a provider has ended may still be seen.
+/// How long what a provider has told to stop may still be seen.
 const STOPPING: Duration = Duration::from_secs(5);
 
 /// A time that runs out, in growing steps.

@@ -84,9 +84,11 @@ async fn no_more(subject: &Subject, held: &Held) -> Result<(), String> {
     if listed > 1 {
         return Err(format!("owned lists \"{}\" {listed} times", held.allocation.id));
     }
-    match subject.really_other_than(&held.allocation.id, held.allocation.replicas).await {
-        Some(real) => Err(format!("{} replicas are told of, and there are {real}", held.allocation.replicas)),
-        None => Ok(()),
+    match subject.really(&held.allocation.id).await {
+        Some(real) if real != held.allocation.replicas as usize => {
+            Err(format!("{} replicas are told of, and there are {real}", held.allocation.replicas))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -177,6 +179,7 @@ async fn resize(subject: &mut Subject, replicas: u32) -> Verdict {
     next(&mut held, |allocation| allocation.replicas = replicas);
     let prior = held.state.clone();
     let after = ids(&change(subject, &mut held, prior).await?);
+    subject.stopped(&held).await;
     no_more(subject, &held).await?;
     if !subject.provider.features().resize {
         return passed(format!("{replicas} replicas; it does not say that the others go on"));
@@ -214,6 +217,7 @@ pub(super) async fn update(subject: &mut Subject) -> Verdict {
     let seen = subject.until(&provider, &mut held, "running with the new workload, its replicas begun anew", changed).await;
     subject.main = Some(held.clone());
     let seen = seen?;
+    subject.stopped(&held).await;
     no_more(subject, &held).await?;
     if subject.tasks.speak && subject.provider.features().logs && subject.makes_things() {
         says(subject, &held, "conformance 2").await?;
