@@ -130,6 +130,13 @@ spec:
 YAML
 }
 manifest web 3 ', spread: {over: provider, max: 1}' >"$folder/web.yaml"
+tw assess -f "$folder/web.yaml"
+# A month on each place, by the clock: south is four times as fast as north, and more than twice as dear.
+report=$(json assess -f "$folder/web.yaml")
+for part in '"provider":"north"' '"provider":"south"'; do [[ $report == *"$part"* ]] || fail "the assessment lacks $part"; done
+for bill in north:58.40 south:131.40 machine:4.38; do
+  [[ $(offer "${bill%%:*}") == *"\"hours\":730.0"*"\"cost\":\"${bill##*:}\""* ]] || fail "a month on ${bill%%:*} should cost \$${bill##*:}"
+done
 tw plan -f "$folder/web.yaml"
 tw apply -f "$folder/web.yaml"
 tw get

@@ -22,7 +22,7 @@ pub mod log;
 pub mod memory;
 pub mod policy;
 pub mod provider;
-mod settings;
+pub mod settings;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 pub mod types;

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-pub use self::offers::Offer;
+pub use self::offers::{NO_PRICE, Offer};
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::offers::{Strings, columns};
 use crate::{

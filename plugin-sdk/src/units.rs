@@ -47,11 +47,22 @@ impl Span {
 impl FromStr for Money {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
+        let refuse = |why: &str| format!("{text:?} is not an amount of money: {why}");
         let number = text.trim().trim_start_matches('$').trim_end_matches("USD").trim();
-        let value = scaled(number, 1e6).filter(|value| (value - value.round()).abs() < 1e-3);
-        value
-            .map(|value| Self(value.round() as u64))
-            .ok_or_else(|| format!("{text:?} is not an amount of money: write US dollars such as 0.25"))
+        if number.contains(['e', 'E']) && number.parse::<f64>().is_ok() {
+            return Err(refuse("scientific notation is not read, write US dollars such as 0.25"));
+        }
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) {
+            return Err(refuse("write US dollars such as 0.25"));
+        }
+        let fraction = fraction.trim_end_matches('0');
+        if fraction.len() > 6 {
+            return Err(refuse("it has more than six decimals, and 0.000001 US dollars is the least that is counted"));
+        }
+        let micro = || format!("{whole}{fraction:0<6}").parse::<u64>().ok();
+        micro().map(Self).ok_or_else(|| refuse("it is too large"))
     }
 }
 
@@ -112,6 +123,15 @@ fn scaled(number: &str, factor: f64) -> Option<f64> {
     (value < u64::MAX as f64).then_some(value)
 }
 
+/// A number as people would write it: what sums of binary fractions leave behind (0.1 + 0.2) is no further decimal.
+fn written(number: f64) -> String {
+    let short = format!("{number:.9}");
+    match short.parse::<f64>() {
+        Ok(near) if (near - number).abs() <= number.abs() * 1e-12 => short,
+        _ => number.to_string(),
+    }
+}
+
 macro_rules! deserialize {
     ($($type:ident: $what:literal),+) => { $(
         impl<'de> Deserialize<'de> for $type {
@@ -128,8 +148,11 @@ macro_rules! deserialize {
                     fn visit_u64<E: de::Error>(self, number: u64) -> Result<$type, E> {
                         self.visit_str(&number.to_string())
                     }
-                    fn visit_f64<E: de::Error>(self, number: f64) -> Result<$type, E> {
+                    fn visit_i64<E: de::Error>(self, number: i64) -> Result<$type, E> {
                         self.visit_str(&number.to_string())
+                    }
+                    fn visit_f64<E: de::Error>(self, number: f64) -> Result<$type, E> {
+                        self.visit_str(&written(number))
                     }
                 }
                 deserializer.deserialize_any(Visitor)
@@ -148,6 +171,30 @@ deserialize!(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_price_that_can_not_be_counted_is_refused_with_the_reason() {
+        let read = |json: &str| serde_json::from_str::<Money>(json);
+        for (text, micro) in [("\"0.0416000000\"", 41_600), ("\"0.000001\"", 1), ("0.10", 100_000), ("1e-6", 1), ("1e2", 100_000_000)] {
+            assert_eq!(read(text).ok(), Some(Money(micro)), "{text}");
+        }
+        for (text, reason) in [
+            ("\"0.00580695\"", "more than six decimals"),
+            ("0.00580695", "more than six decimals"),
+            ("1e-7", "more than six decimals"),
+            ("1e-30", "more than six decimals"),
+            ("\"1e-7\"", "scientific notation"),
+            ("\"2E3\"", "scientific notation"),
+            ("\"zero\"", "such as 0.25"),
+            ("\"1,5\"", "such as 0.25"),
+            ("\".\"", "such as 0.25"),
+            ("-1", "such as 0.25"),
+            ("\"18446744073709.551616\"", "too large"),
+        ] {
+            let told = read(text).unwrap_err().to_string();
+            assert!(told.contains("is not an amount of money") && told.contains(reason), "{text}: {told}");
+        }
+    }
 
     #[test]
     fn quantities_read_as_in_manifests() {
@@ -174,6 +221,7 @@ mod tests {
             .iter()
             .for_each(|(text, value)| assert_eq!(span(text), *value));
         assert_eq!(serde_json::from_str::<Money>("0.1").unwrap(), Money(100_000));
+        assert_eq!(serde_json::from_str::<Money>("0.30000000000000004").unwrap(), Money(300_000));
         assert_eq!(serde_json::from_str::<Size>("1048576").unwrap(), Size(1_048_576));
     }
 }

@@ -73,14 +73,14 @@ async fn a_shadow_tells_what_it_would_have_done_and_becomes_the_policy() -> Resu
     assert_eq!(deploy(&daemon, "other", "three").await?, "cheap/east");
     let path = "/v1/shadows/quick?namespace=team";
     let report = heard(&daemon, path, 2).await?["report"].take();
-    // 0.90 instead of 0.10 per hour; an hour of work takes half an hour there, and two here.
+    // 0.90 instead of 0.10 per hour, and an hour of a service is an hour on both.
     let n = report["compared"].as_i64().unwrap_or_default();
     assert_eq!((&report["seen"], &report["differing"], n >= 2), (&n.into(), &n.into(), true), "{report:#}");
     assert_eq!(report["hourlyDifferenceMicroUsd"], 800_000 * n, "{report:#}");
-    assert_eq!(report["estimatedDifferenceMicroUsd"], 250_000 * n, "{report:#}");
+    assert_eq!(report["estimatedDifferenceMicroUsd"], 800_000 * n, "{report:#}");
     let example = &report["examples"][0];
     assert_eq!((&example["live"][0]["provider"], &example["shadow"][0]["provider"]), (&"cheap".into(), &"fast".into()), "{report:#}");
-    assert_eq!((&example["liveCost"]["hourly"], &example["shadowCost"]["estimated"]), (&"0.10".into(), &"0.45".into()), "{report:#}");
+    assert_eq!((&example["liveCost"]["hourly"], &example["shadowCost"]["estimated"]), (&"0.10".into(), &"0.90".into()), "{report:#}");
     let decision = daemon.get(&format!("/v1/decisions/{}", example["decision"].as_str().unwrap_or_default())).await?;
     assert_eq!(decision["tasks"][0]["deployment"], example["deployment"], "{decision:#}");
     assert!(report["examples"].as_array().is_some_and(|all| all.iter().all(|e| e["deployment"] != "three")), "{report:#}");

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cost::{self, Terms},
+    cost,
     names::{InstanceName, TaskName},
     offer::{Offer, PriceUnit},
     placement::{PlacedOffer, RankBy, Table, Want},
@@ -40,7 +40,7 @@ pub struct TaskReport {
     pub replicas: u32,
     pub cpu: MilliCpu,
     pub memory: Bytes,
-    /// On the reference machine.
+    /// A job's on the reference machine, a service's by the clock.
     pub duration: Millis,
     /// Cheapest first.
     pub offers: Vec<OfferReport>,
@@ -82,7 +82,7 @@ pub struct OfferReport {
     pub unit_price: MicroUsd,
     /// What a unit is for this offer.
     pub price_unit: PriceUnit,
-    /// T in hours: the duration divided by the performance.
+    /// T in hours: of a job the duration divided by the performance, of a service the duration by the clock.
     pub hours: f64,
     /// The model in force: R by the offer's own unit, and C = c·R·T with it. This is what policies see.
     pub units: f64,
@@ -154,7 +154,7 @@ fn offer(want: &Want, placed: &PlacedOffer, background: &Background<'_>) -> Offe
     let (offer, now) = (&placed.offer, background.now);
     let quote = background.quotes.get(&(placed.provider.clone(), offer.id.to_string()));
     let measured = background.measures.of(&placed.provider, &offer.region, &offer.size);
-    let terms = Terms::of(&want.need.resources, want.need.duration, offer);
+    let terms = want.need.terms(offer);
     let (cpu, memory) = cost::paid_size(&want.need.resources, offer);
     let model = |unit: PriceUnit| {
         let units = cost::units(unit, cpu, memory);

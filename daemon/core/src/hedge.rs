@@ -163,7 +163,7 @@ mod tests {
             price: MicroUsd(hourly),
             labels: Default::default(),
         };
-        Placement { provider: provider.parse().expect("a name"), offer, hourly: MicroUsd(hourly), replicas: 2 }
+        Placement { provider: provider.parse().expect("a name"), offer, hourly: MicroUsd(hourly), replicas: 2, takes: None }
     }
 
     fn names(places: &[Placement]) -> Vec<String> {

@@ -229,7 +229,8 @@ macro_rules! task {
             /// Hard limits where they differ from the resources.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub limits: Option<LimitsSpec>,
-            /// How long it is expected to run, for the estimate of the cost. Default: a month (730 h) for services, an hour for jobs.
+            /// How long it is expected to run, for the estimate of the cost: a service by the clock, a job on the reference machine, so that
+            /// faster ones need less. Default: a month (730 h) for services, an hour for jobs.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub duration: Option<Millis>,
             /// Higher goes first. Default: the deployment's.

@@ -9,6 +9,9 @@ use crate::{
     workload::{Labels, Resources},
 };
 
+/// The source of an offer for which its provider has been told no price. It counts as $0.00; decisions say so.
+pub const NO_PRICE: &str = "no price set";
+
 /// How a price becomes a cost: cost = price × units × hours (C = c·R·T).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -80,6 +83,11 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// Whether its provider has been told no price: it counts as $0.00, whatever it really costs.
+    pub fn has_no_price(&self) -> bool {
+        self.price.0 == 0 && self.memory_price.0 == 0 && *self.source == *NO_PRICE
+    }
+
     /// An offer of which only the essentials are known.
     pub fn new(id: &str, cpu: MilliCpu, memory: Bytes, price: MicroUsd) -> Self {
         let none: Arc<str> = Arc::from("");

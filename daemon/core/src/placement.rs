@@ -113,7 +113,7 @@ pub struct Task {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shape {
     pub resources: Resources,
-    /// On the reference machine.
+    /// A job's on the reference machine, a service's by the clock.
     pub duration: Millis,
 }
 
@@ -133,7 +133,7 @@ pub struct Candidates {
     pub hourly: Vec<u64>,
     /// R of C = c·R·T.
     pub units: Vec<f64>,
-    /// T of C = c·R·T.
+    /// T of C = c·R·T: of a job the duration divided by the offer's performance, of a service the duration.
     pub hours: Vec<f64>,
 }
 

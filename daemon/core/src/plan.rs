@@ -10,7 +10,7 @@ use crate::{
     names::{AllocationId, DecisionId, Digest, InstanceName, TaskName},
     placement::{Need, Want},
     record::{AllocationRecord, Stage},
-    units::MicroUsd,
+    units::{MicroUsd, Millis},
     view::ChangeAction,
     workload::{ChosenOffer, Phase, Port, Volume, VolumeSource, Workload},
 };
@@ -24,6 +24,9 @@ pub struct Placement {
     /// Of one replica, per hour.
     pub hourly: MicroUsd,
     pub replicas: u32,
+    /// How long a job's replica is expected to take there. None: a service, or placed before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes: Option<Millis>,
 }
 
 /// What one task of a deployment shall be.
@@ -121,7 +124,13 @@ pub fn stranded(task: &Resolved, actual: &[AllocationRecord], answers: impl Fn(&
 }
 
 fn placement_of(record: &AllocationRecord) -> Placement {
-    Placement { provider: record.provider.clone(), offer: record.offer.clone(), hourly: record.hourly, replicas: record.goal() }
+    Placement {
+        provider: record.provider.clone(),
+        offer: record.offer.clone(),
+        hourly: record.hourly,
+        replicas: record.goal(),
+        takes: record.takes,
+    }
 }
 
 /// Whether two versions of a workload differ in more than what a provider changes about running replicas.
@@ -254,7 +263,7 @@ mod tests {
             price: MicroUsd(1),
             labels: Default::default(),
         };
-        Placement { provider: "p".parse().expect("name"), offer, hourly: MicroUsd(7), replicas }
+        Placement { provider: "p".parse().expect("name"), offer, hourly: MicroUsd(7), replicas, takes: None }
     }
 
     fn desired() -> impl Strategy<Value = Vec<Desired>> {
@@ -292,6 +301,7 @@ mod tests {
                 provider: step.placement.provider.clone(),
                 offer: step.placement.offer.clone(),
                 hourly: step.placement.hourly,
+                takes: None,
                 replicas: step.placement.replicas,
                 generation: 1,
                 workload: want.workload.clone(),

@@ -14,7 +14,7 @@ use crate::{
     scaling::TaskScale,
     shadow::Tally,
     store::Revision,
-    units::{Instant, MicroUsd},
+    units::{Instant, MicroUsd, Millis},
     view::HeldBack,
     workload::{ChosenOffer, Phase, Workload},
 };
@@ -188,6 +188,9 @@ pub struct AllocationRecord {
     pub offer: ChosenOffer,
     /// Of one replica.
     pub hourly: MicroUsd,
+    /// How long a job's replica is expected to take there. None: a service, or placed before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes: Option<Millis>,
     pub replicas: u32,
     /// The deployment's generation that last changed it.
     pub generation: u64,

@@ -74,15 +74,22 @@ impl fmt::Display for MicroUsd {
 
 impl FromStr for MicroUsd {
     type Err = UnitError;
-    /// `0.5`, `$0.5`, `0.5 USD`: at most six decimals, so that nothing is rounded away.
+    /// `0.5`, `$0.5`, `0.5 USD`: at most six decimals besides zeros, so that nothing is rounded away.
     fn from_str(s: &str) -> Result<Self, UnitError> {
         let bad =
             || UnitError { what: "an amount of money", value: s.to_owned(), hint: "US dollars with up to six decimals, such as 0.25" };
         let t = s.trim().trim_start_matches('$').trim_end_matches("USD").trim_end_matches("usd").trim();
         let (whole, frac) = t.split_once('.').unwrap_or((t, ""));
         let all_digits = |p: &str| p.bytes().all(|c| c.is_ascii_digit());
-        if (whole.is_empty() && frac.is_empty()) || frac.len() > 6 || !all_digits(whole) || !all_digits(frac) {
+        if t.contains(['e', 'E']) && t.parse::<f64>().is_ok() {
+            return Err(UnitError { hint: "US dollars as a plain number such as 0.25, not in scientific notation", ..bad() });
+        }
+        if (whole.is_empty() && frac.is_empty()) || !all_digits(whole) || !all_digits(frac) {
             return Err(bad());
+        }
+        let frac = frac.trim_end_matches('0');
+        if frac.len() > 6 {
+            return Err(UnitError { hint: "no more than six decimals, since 0.000001 US dollars is the least that is counted", ..bad() });
         }
         let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| bad())? };
         let frac: u64 = format!("{frac:0<6}").parse().map_err(|_| bad())?;
@@ -362,6 +369,15 @@ mod tests {
         }
         for bad in ["", "-1", "1.0001", "NaN", "inf", "99999999999"] {
             assert!(bad.parse::<MilliCpu>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_amount_that_can_not_be_counted_says_why() {
+        assert_eq!("0.0416000000".parse(), Ok(MicroUsd(41_600)));
+        for (bad, why) in [("0.00580695", "more than six decimals"), ("1e-7", "scientific notation"), ("zero", "such as 0.25")] {
+            let told = bad.parse::<MicroUsd>().map_err(|e| e.to_string());
+            assert!(told.as_ref().is_err_and(|told| told.contains(why)), "{bad}: {told:?}");
         }
     }
 

@@ -69,7 +69,7 @@ impl Shared {
             let Some(limits) = lock(&self.namespaces).limits(name, now, records) else { continue };
             let mut price = |task: &Resolved| {
                 let table = table?;
-                *cheapest.entry(Need::of(task)).or_insert_with_key(|need| table.cheapest(need))
+                *cheapest.entry(Need::of(task)).or_insert_with_key(|need| Price::least(table, need, |takes| task_lasts(task, takes, now)))
             };
             let mut claims = Vec::new();
             for work in works.iter().filter(|w| w.key.namespace == *name) {
@@ -154,21 +154,21 @@ impl Claimant<'_> {
         &self,
         actual: &[AllocationRecord],
         now: Instant,
-        price: &mut impl FnMut(&Resolved) -> Option<MicroUsd>,
+        price: &mut impl FnMut(&Resolved) -> Option<Price>,
         claims: &mut Vec<Claim>,
     ) {
         for task in self.resolved.iter().filter(|_| !self.gone) {
             let of_task = |r: &&AllocationRecord| r.task == task.name && r.target == task.target;
             let serving = |r: &&AllocationRecord| plan::serves(r, &task.name, task.target.as_ref()) && r.phase != Phase::Gone;
             let record_lasts = |r: &AllocationRecord| match r.workload.run {
-                Run::Job { .. } => job_lasts(task.duration, now.since(r.created_at), now),
+                Run::Job { .. } => job_lasts(r.takes.unwrap_or(task.duration), now.since(r.created_at), now),
                 Run::Service => Month::left(now),
             };
             let used = |r: &AllocationRecord| usage(r, record_lasts(r));
             let replicas = actual.iter().filter(serving).map(|r| r.replicas).sum();
             let held = actual.iter().filter(serving).map(used).fold(Usage::default(), Usage::plus);
             let leaving = actual.iter().filter(|r| of_task(r) && !serving(r)).map(used).fold(Usage::default(), Usage::plus);
-            let each = if task.replicas > replicas { price(task).map(|hourly| each(task, hourly, now)) } else { Some(Usage::default()) };
+            let each = if task.replicas > replicas { price(task).map(|price| each(task, price)) } else { Some(Usage::default()) };
             claims.push(Claim {
                 deployment: self.key.name.clone(),
                 task: task.name.clone(),
@@ -219,11 +219,26 @@ fn least(task: &Resolved) -> u32 {
     }
 }
 
-fn each(task: &Resolved, hourly: MicroUsd, now: Instant) -> Usage {
+/// The least that one more replica would cost: per hour, and within the month. The two may be those of different offers.
+#[derive(Clone, Copy)]
+struct Price {
+    hourly: MicroUsd,
+    monthly: MicroUsd,
+}
+
+impl Price {
+    /// `lasts` says how much of the month is left to what is paid for so long. None: nobody offers one now.
+    fn least(table: &Table, need: &Need, lasts: impl Fn(Millis) -> Millis) -> Option<Self> {
+        let all = table.prices(need).map(|(hourly, takes)| Self { hourly, monthly: budget::forecast(hourly, lasts(takes)) });
+        all.reduce(|a, b| Self { hourly: a.hourly.min(b.hourly), monthly: a.monthly.min(b.monthly) })
+    }
+}
+
+fn each(task: &Resolved, price: Price) -> Usage {
     let resources = &task.workload.resources;
     Usage {
-        hourly: hourly.0,
-        monthly: budget::forecast(hourly, task_lasts(task, now)).0,
+        hourly: price.hourly.0,
+        monthly: price.monthly.0,
         cpu: u64::from(resources.cpu.0),
         memory: resources.memory.0,
         accelerators: resources.accelerators.iter().map(|a| u64::from(a.count)).sum(),
@@ -232,10 +247,10 @@ fn each(task: &Resolved, hourly: MicroUsd, now: Instant) -> Usage {
     }
 }
 
-/// How much of the month a task that begins now takes.
-fn task_lasts(task: &Resolved, now: Instant) -> Millis {
+/// How much of the month a task takes that begins now where it is paid for so long.
+fn task_lasts(task: &Resolved, takes: Millis, now: Instant) -> Millis {
     match task.workload.run {
-        Run::Job { .. } => job_lasts(task.duration, Millis(0), now),
+        Run::Job { .. } => job_lasts(takes, Millis(0), now),
         Run::Service => Month::left(now),
     }
 }
@@ -325,12 +340,13 @@ impl Session {
 
     fn offered(&self, chosen: &Chosen<'_>, last_word: bool) -> Option<Offered> {
         let claim = self.position(chosen.key, chosen.task)?;
-        let hourly = chosen.placements.iter().map(|p| p.hourly.saturating_mul(u64::from(p.replicas)));
+        let all = || chosen.placements.iter().map(|p| (p, p.hourly.saturating_mul(u64::from(p.replicas))));
+        let lasts = |p: &Placement| task_lasts(chosen.task, p.takes.unwrap_or(chosen.task.duration), self.now);
         Some(Offered {
             claim,
             replicas: chosen.placements.iter().map(|p| p.replicas).sum(),
-            hourly: hourly.fold(MicroUsd(0), MicroUsd::saturating_add),
-            lasts: task_lasts(chosen.task, self.now),
+            hourly: all().map(|(_, hourly)| hourly).fold(MicroUsd(0), MicroUsd::saturating_add),
+            lasts: mean(all().map(|(p, hourly)| (hourly, lasts(p)))),
             allocations: u32::try_from(chosen.placements.len()).unwrap_or(u32::MAX),
             last_word,
         })
@@ -350,5 +366,33 @@ impl Session {
             claim.replicas = offered.replicas;
         }
         grant.replicas = claim.replicas;
+    }
+}
+
+/// How long places last, each weighed with what it costs per hour: the sum of all costs is the hourly one for so long.
+fn mean(places: impl Iterator<Item = (MicroUsd, Millis)>) -> Millis {
+    let (mut cost, mut weight, mut longest) = (0u128, 0u128, Millis(0));
+    for (hourly, lasts) in places {
+        cost = cost.saturating_add(u128::from(hourly.0) * u128::from(lasts.0));
+        weight += u128::from(hourly.0);
+        longest = longest.max(lasts);
+    }
+    match cost.checked_div(weight) {
+        Some(mean) => Millis(u64::try_from(mean).unwrap_or(u64::MAX)),
+        None => longest,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_that_last_differently_are_forecast_as_one() {
+        let hour = |n: u64| Millis(n * 3_600_000);
+        let places = [(MicroUsd(300), hour(2)), (MicroUsd(100), hour(6))];
+        let lasts = mean(places.into_iter());
+        assert_eq!((lasts, budget::forecast(MicroUsd(400), lasts)), (hour(3), MicroUsd(300 * 2 + 100 * 6)));
+        assert_eq!(mean([(MicroUsd(0), hour(1)), (MicroUsd(0), hour(5))].into_iter()), hour(5), "what costs nothing lasts, too");
     }
 }

@@ -13,7 +13,7 @@ use tradewind_core::{
     },
     plan::Placement,
     plugin::Policy,
-    units::MicroUsd,
+    units::{MicroUsd, Millis},
     view::{ExcludedView, QuoteView, TaskReason, UnplacedView},
     workload::ChosenOffer,
 };
@@ -131,12 +131,18 @@ fn decided(
             offer: bound_to(offer),
             hourly: amount(&request.candidates.hourly),
             replicas: choice.replicas,
+            takes: takes(want, offer),
         });
     }
     let unplaced = placed.unplaced.clone().map(|(replicas, reason)| UnplacedView { task: want.task.clone(), replicas, reason });
-    let rivals = if want.hedged { rivals(request, range, answer) } else { Vec::new() };
+    let rivals = if want.hedged { rivals(want, request, range, answer) } else { Vec::new() };
     let reason = placement::reason(i, want, request, placed, &answer.scores, excluded, quote);
     Decided { placements, rivals, reason, unplaced, estimated }
+}
+
+/// T of a job; a service goes on.
+fn takes(want: &Want, offer: &Offer) -> Option<Millis> {
+    want.need.job.then(|| want.need.time().on(offer))
 }
 
 fn bound_to(offer: &Offer) -> ChosenOffer {
@@ -152,7 +158,7 @@ fn bound_to(offer: &Offer) -> ChosenOffer {
 }
 
 /// The best candidates of a task: by the policy's score where it gives one, else by cost.
-fn rivals(request: &Request, range: std::ops::Range<usize>, answer: &Answer) -> Vec<Rival> {
+fn rivals(want: &Want, request: &Request, range: std::ops::Range<usize>, answer: &Answer) -> Vec<Rival> {
     let columns = &request.candidates;
     let cost = |row: usize| columns.cost.get(row).copied().unwrap_or(u64::MAX);
     let score = |row: usize| answer.scores.get(row).copied().filter(|s| !s.is_nan());
@@ -164,7 +170,7 @@ fn rivals(request: &Request, range: std::ops::Range<usize>, answer: &Answer) -> 
     let rival = |row: usize| {
         let PlacedOffer { provider, offer } = request.offers.get(*columns.offer.get(row)? as usize)?;
         let hourly = MicroUsd(columns.hourly.get(row).copied().unwrap_or(0));
-        let placement = Placement { provider: provider.clone(), offer: bound_to(offer), hourly, replicas: 0 };
+        let placement = Placement { provider: provider.clone(), offer: bound_to(offer), hourly, replicas: 0, takes: takes(want, offer) };
         Some(Rival { placement, setup: offer.setup_price })
     };
     rows.into_iter().filter_map(rival).take(MOST_RIVALS).collect()

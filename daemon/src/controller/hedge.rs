@@ -36,8 +36,13 @@ impl Shared {
             let policy = work.resolved.iter().find(|t| same(&t.name, &t.target)).and_then(|t| t.hedge);
             let want = desired.iter().find(|d| same(&d.task, &d.target));
             let (Some(policy), Some(want)) = (policy, want) else { continue };
-            let here =
-                Placement { provider: first.provider.clone(), offer: first.offer.clone(), hourly: first.hourly, replicas: first.replicas };
+            let here = Placement {
+                provider: first.provider.clone(),
+                offer: first.offer.clone(),
+                hourly: first.hourly,
+                replicas: first.replicas,
+                takes: first.takes,
+            };
             let chosen = hedge::choose(&policy, &here, &want.rivals);
             if let Some(dear) = chosen.too_dear.first() {
                 let message = format!(
@@ -56,6 +61,7 @@ impl Shared {
                     provider: placement.provider,
                     offer: placement.offer,
                     hourly: placement.hourly,
+                    takes: placement.takes,
                     hedge: Some(member(rank)),
                     ..first.clone()
                 });

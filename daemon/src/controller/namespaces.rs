@@ -158,7 +158,7 @@ pub(super) fn lasts(entry: &Entry, record: &AllocationRecord, now: Instant) -> M
     let task = entry.resolved.iter().find(|t| t.name == record.task && t.target == record.target);
     let job = matches!(record.workload.run, tradewind_core::workload::Run::Job { .. });
     match task.filter(|_| job) {
-        Some(task) => job_lasts(task.duration, now.since(record.created_at), now),
+        Some(task) => job_lasts(record.takes.unwrap_or(task.duration), now.since(record.created_at), now),
         None => Month::left(now),
     }
 }

@@ -252,6 +252,7 @@ impl Shared {
             provider: step.placement.provider.clone(),
             offer: step.placement.offer.clone(),
             hourly: step.placement.hourly,
+            takes: step.placement.takes,
             replicas: step.placement.replicas,
             generation: work.record.generation,
             workload: want.workload.clone(),
@@ -284,7 +285,7 @@ impl Shared {
                 }
                 (ChangeAction::Update | ChangeAction::Resize, Some(mut r), Some(want)) => {
                     (r.replicas, r.hourly, r.offer) = (step.placement.replicas, step.placement.hourly, step.placement.offer.clone());
-                    (r.workload, r.need) = (want.workload.clone(), want.need);
+                    (r.workload, r.need, r.takes) = (want.workload.clone(), want.need, step.placement.takes);
                     r.decision = want.decision.clone().or(r.decision);
                     (r.superseded, r.wanted) = (false, Some(step.placement.replicas));
                     (r.generation, r.stage, r.attempt, r.phase) = (work.record.generation, Stage::Intended, r.attempt + 1, Phase::Starting);

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tradewind_core::{
-    cost::Terms,
+    cost,
     manifest::{ReplacementSpec, Resolved},
     names::Namespace,
     placement::Table,
@@ -266,7 +266,7 @@ fn total(p: &Placement) -> MicroUsd {
 /// What replicas cost per hour where they are, by the quote of now. None: there is none.
 fn quoted(task: &Resolved, at: &Placement, table: &Table) -> Option<Money> {
     let placed = table.offers().iter().find(|p| p.provider == at.provider && *p.offer.id == *at.offer.id)?;
-    let hourly = Terms::of(&task.workload.resources, task.duration, &placed.offer).hourly;
+    let hourly = cost::hourly(&task.workload.resources, &placed.offer);
     Some(Money(hourly.saturating_mul(u64::from(at.replicas))))
 }
 

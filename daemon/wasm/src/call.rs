@@ -29,6 +29,7 @@ use crate::{
 };
 
 /// Runs the calls of one version.
+#[derive(Clone)]
 pub(crate) struct Runner {
     pub(crate) identity: Arc<Identity>,
     pub(crate) engine: Engine,

@@ -1,5 +1,5 @@
-//! From bytes to a version that may serve: compile, audit, check resources, link, ask who it is, check the settings. A plugin that fails
-//! anywhere on the way never serves.
+//! From bytes to a version that may serve: compile, audit, check resources, link, ask who it is, check the settings by its schema, hand them
+//! to it. A plugin that fails anywhere on the way never serves.
 
 use std::{
     collections::HashMap,
@@ -10,9 +10,11 @@ use std::{
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tradewind_core::{
-    failure::Failure,
+    failure::{Failure, FailureKind},
     names::{Digest, InstanceName},
-    plugin::Identity,
+    placement::{Candidates, Request},
+    plugin::{Identity, Policy as _, Provider as _},
+    units::Millis,
 };
 use wasmtime::component::Component;
 
@@ -115,6 +117,7 @@ impl Loader {
         let (about, described) = v0_1::describe(linked, &runner).await.map_err(|f| Error::Describe(Box::new(f)))?;
         let text = settings.to_string();
         let about = check_settings(about, settings).await?;
+        try_settings(&described, &runner, &text, &about).await?;
 
         let identity = Identity { plugin: about.name.clone(), version: about.version.clone(), ..(*runner.identity).clone() };
         runner.identity = Arc::new(identity);
@@ -224,6 +227,42 @@ fn recognise(bytes: &[u8]) -> Result<(), Error> {
         _ => "it does not begin as one".to_owned(),
     };
     Err(Error::NotComponent { why })
+}
+
+/// The most that the trial of the settings may take. What needs longer is not judged by it.
+const TRIAL: Millis = Millis(2_000);
+
+/// Hands the settings to the plugin once, in a call that is about nothing: it observes no allocation, or places no task. A schema can't tell
+/// whether a text is a price; the plugin can. Whatever else goes wrong in it is no matter of the settings, and shows in calls that are about
+/// something. It counts in no statistics.
+async fn try_settings(described: &v0_1::Described, runner: &Runner, settings: &str, about: &About) -> Result<(), Error> {
+    let mut runner = runner.clone();
+    (runner.stats, runner.gate) = (Arc::default(), Arc::new(Semaphore::new(1)));
+    runner.engine.core_dumps = None;
+    runner.limits.deadline = runner.limits.deadline.min(TRIAL);
+    let counted = Census::default().count(&Census::default());
+    let failure = match v0_1::callable(described.clone(), runner, settings.to_owned(), about, counted) {
+        v0_1::Callable::Provider(provider) => provider.observe(&[]).await.err(),
+        v0_1::Callable::Policy(policy) => policy.place(&nothing()).await.err(),
+    };
+    let Some(failure) = failure else { return Ok(()) };
+    if failure.code.as_deref() == Some("busy") {
+        return Err(Error::Describe(Box::new(failure)));
+    }
+    let path = failure.field.as_deref().and_then(|field| field.strip_prefix("settings")).filter(|p| p.is_empty() || p.starts_with('.'));
+    match path.filter(|_| failure.kind == FailureKind::Invalid) {
+        Some(path) => {
+            let remedy = failure.remedy.as_deref().map(|remedy| format!(": {remedy}")).unwrap_or_default();
+            Err(Error::Settings { path: path.to_owned(), why: format!("{}{remedy}", failure.message) })
+        }
+        None => Ok(()),
+    }
+}
+
+/// A batch without tasks.
+fn nothing() -> Request {
+    let candidates = Candidates { start: vec![0], ..Candidates::default() };
+    Request { seed: 0, tasks: Vec::new(), shapes: Vec::new(), candidates, offers: Arc::default() }
 }
 
 /// Off the async threads: a schema from a plugin may be costly.

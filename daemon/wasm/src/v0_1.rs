@@ -29,6 +29,7 @@ pub(crate) enum Linked {
 }
 
 /// A plugin that has said who it is.
+#[derive(Clone)]
 pub(crate) enum Described {
     Provider(bindings::provider::ProviderPre<Call>),
     Policy(bindings::policy::PolicyPre<Call>, bindings::policy::exports::tradewind::plugin::scheduling_policy::Columns),

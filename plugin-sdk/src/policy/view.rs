@@ -274,7 +274,7 @@ impl<'a> Shape<'a> {
     pub fn accelerator_count(self) -> u32 {
         at(&self.request.wire.shapes.accelerator_count, self.index, 0)
     }
-    /// The estimated duration on the reference machine, in milliseconds.
+    /// The estimated duration in milliseconds: a job's on the reference machine, a service's by the clock.
     pub fn duration(self) -> u64 {
         at(&self.request.wire.shapes.duration, self.index, 0)
     }
@@ -324,7 +324,8 @@ impl<'a> Candidate<'a> {
     pub fn units(self) -> f64 {
         at(&self.request.wire.candidates.units, self.row, 0.0)
     }
-    /// Hours that one replica takes here, the T of C = c·R·T. Column `TERMS`.
+    /// Hours for which one replica is paid here, the T of C = c·R·T: of a job the duration divided by the offer's performance, of a service
+    /// the duration itself. Column `TERMS`.
     pub fn hours(self) -> f64 {
         at(&self.request.wire.candidates.hours, self.row, 0.0)
     }
@@ -403,7 +404,7 @@ impl<'a> Offer<'a> {
         free_cpu: u64 = u64::MAX;
         /// Bytes still free in a shared offer. Always there.
         free_memory: u64 = u64::MAX;
-        /// Relative to the reference machine. Column `PERFORMANCE`.
+        /// Relative to the reference machine. It shortens jobs; of services it is a quality, and no cost. Column `PERFORMANCE`.
         performance: f64 = 1.0;
         /// 0 … 1. Column `AVAILABILITY`.
         availability: f64 = f64::NAN;

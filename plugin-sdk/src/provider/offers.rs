@@ -8,6 +8,9 @@ use crate::{
     units::{Cpu, Money, Size},
 };
 
+/// The source of an offer whose price nobody has set: it counts as $0.00, and the host says so wherever it tells a cost.
+pub const NO_PRICE: &str = "no price set";
+
 /// One thing that can be had. Begin with [`Offer::new`] and set what is known; the rest keeps the contract's defaults.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "the fields are those of the contract, where each is described")]

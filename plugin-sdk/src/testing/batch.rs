@@ -25,6 +25,7 @@ pub struct TaskSpec {
     cpu: u32,
     memory: u64,
     hours: f64,
+    job: bool,
     priority: i32,
     spread: Spread,
     spread_max: u32,
@@ -93,7 +94,7 @@ impl OfferSpec {
 }
 
 impl TaskSpec {
-    /// So many replicas.
+    /// A service of so many replicas.
     pub fn new(name: &str, replicas: u32) -> Self {
         Self {
             name: name.to_owned(),
@@ -101,6 +102,7 @@ impl TaskSpec {
             cpu: 1000,
             memory: GIB,
             hours: 1.0,
+            job: false,
             priority: 0,
             spread: Spread::None,
             spread_max: u32::MAX,
@@ -121,7 +123,14 @@ impl TaskSpec {
         self
     }
 
-    /// The estimated duration on the reference machine.
+    /// It runs to its end: its duration is that on the reference machine, and faster offers shorten it.
+    #[must_use]
+    pub fn job(mut self) -> Self {
+        self.job = true;
+        self
+    }
+
+    /// The estimated duration: a job's on the reference machine, a service's by the clock.
     #[must_use]
     pub fn hours(mut self, hours: f64) -> Self {
         self.hours = hours;
@@ -194,7 +203,8 @@ impl TaskSpec {
 
 impl TaskSpec {
     fn same_shape(&self, other: &Self) -> bool {
-        (self.cpu, self.memory, self.hours.to_bits(), &self.only) == (other.cpu, other.memory, other.hours.to_bits(), &other.only)
+        (self.cpu, self.memory, self.hours.to_bits(), self.job, &self.only)
+            == (other.cpu, other.memory, other.hours.to_bits(), other.job, &other.only)
     }
 
     fn has_domains(&self) -> bool {
@@ -264,7 +274,7 @@ impl Batch {
             PriceUnit::Cpu => cores,
             PriceUnit::CpuMemory => cores * gib,
         };
-        let hours = task.hours / offer.performance;
+        let hours = if task.job { task.hours / offer.performance } else { task.hours };
         let hourly = offer.price as f64 * units + offer.memory_price as f64 * gib;
         ((hourly * hours).round() as u64 + offer.setup_price, hourly.round() as u64, units, hours)
     }
@@ -323,7 +333,7 @@ impl Batch {
             tasks.shape.push(shape);
             tasks.replicas.push(task.replicas);
             tasks.priority.push(task.priority);
-            tasks.job.push(0);
+            tasks.job.push(u8::from(task.job));
             tasks.spread.push(task.spread as u8);
             tasks.spread_max.push(task.spread_max);
             tasks.max_hourly.push(task.max_hourly);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use tradewind_plugin_sdk::{
-    Error, api,
+    Error, api, settings,
     units::{Cpu, GIB, Money, Size, Span},
 };
 
@@ -89,6 +89,7 @@ fn create_timeout() -> Span {
 impl Settings {
     pub(crate) fn check(&self) -> Result<(), Error> {
         api::check_url(&self.url, "settings.url")?;
+        settings::each_once(&self.locations, "settings.locations")?;
         self.quotes().map(drop)
     }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tradewind_plugin_sdk::{
     Context, Error, Features, Offer, Provider, ProviderInfo,
     host::{ContainerKey, Containers, EngineInfo, Host},
-    provider::{read_state, write_state},
+    provider::{NO_PRICE, read_state, write_state},
     register_provider,
     types::{Allocation, Condition, Destroyed, LogChunk, LogQuery, Observation, OffersQuery, OwnedAllocation, PriceUnit, Tracked},
     units::{Cpu, Size},
@@ -55,19 +55,20 @@ impl<C: Containers> Engine<C> {
         let engine = self.host.info()?;
         let Settings { region, zone, cpu_price, memory_price, performance, availability, latency, carbon, labels, .. } = &self.settings;
         let cpu = Cpu(u32::try_from(engine.cpu).unwrap_or(u32::MAX));
-        let mut offer = Offer::new("engine", cpu, Size(engine.memory), *cpu_price);
+        let mut offer = Offer::new("engine", cpu, Size(engine.memory), cpu_price.unwrap_or_default());
         region.as_deref().unwrap_or("local").clone_into(&mut offer.region);
         zone.clone_into(&mut offer.zone);
         offer.size = format!("{}-{}", engine.os, engine.arch);
         offer.price_unit = PriceUnit::Cpu;
-        offer.memory_price = memory_price.0;
+        offer.memory_price = memory_price.unwrap_or_default().0;
         offer.shared = true;
         (offer.free_cpu, offer.free_memory) = (engine.free_cpu, engine.free_memory);
         offer.performance = performance.unwrap_or(1.0);
         offer.availability = availability.unwrap_or(f64::NAN);
         offer.latency = latency.unwrap_or(f64::NAN);
         offer.carbon = carbon.unwrap_or(f64::NAN);
-        "settings".clone_into(&mut offer.source);
+        let priced = cpu_price.is_some() || memory_price.is_some();
+        offer.source = if priced { "settings" } else { NO_PRICE }.to_owned();
         let EngineInfo { name, os, arch, hostname, .. } = engine;
         let known = [("os", os), ("arch", arch), ("hostname", hostname), ("engine", name)];
         offer.labels =

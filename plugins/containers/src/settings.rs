@@ -12,10 +12,10 @@ pub struct Settings {
     /// Default: "local".
     pub region: Option<String>,
     pub zone: String,
-    /// Per core and hour.
-    pub cpu_price: Money,
+    /// Per core and hour. Neither this nor the next: nobody has set a price.
+    pub cpu_price: Option<Money>,
     /// Per GiB of memory and hour.
-    pub memory_price: Money,
+    pub memory_price: Option<Money>,
     /// Relative to the reference machine. Default 1.
     pub performance: Option<f64>,
     pub availability: Option<f64>,

@@ -30,6 +30,9 @@ fn the_machine_is_one_shared_offer_with_the_settings_prices() {
     let [offer] = &offers[..] else { panic!("one offer") };
     assert_eq!((offer.id.as_str(), offer.region.as_str(), offer.price, offer.memory_price), ("engine", "home", 40_000, 5_000));
     assert!(offer.shared && offer.price_unit == PriceUnit::Cpu && offer.free_cpu == 4000);
+    let source = |settings: &str| on(&Table::default(), settings).machine().unwrap().source;
+    assert_eq!((offer.source.as_str(), source("{}").as_str()), ("settings", NO_PRICE));
+    assert_eq!(source(r#"{"cpu-price": 0}"#), "settings", "free of charge because somebody says so");
     assert!(
         offer.labels.contains(&("os".to_owned(), "mine".to_owned())) && offer.labels.contains(&("engine".to_owned(), "podman".to_owned()))
     );

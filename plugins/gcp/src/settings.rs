@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use tradewind_plugin_sdk::{
-    Error, api,
+    Error, api, settings,
     units::{Cpu, GIB, Money, Size, Span},
 };
 
@@ -129,6 +129,7 @@ pub(crate) fn region(zone: &str) -> &str {
 impl Settings {
     pub(crate) fn check(&self) -> Result<(), Error> {
         api::check_url(&self.url, "settings.url")?;
+        settings::each_once(&self.zones, "settings.zones")?;
         let quotes = self.quotes()?;
         match self.zones.iter().find(|zone| quotes.iter().all(|quote| quote.zone != **zone)) {
             Some(zone) => Err(Error::invalid(format!("no price is known in {zone:?}"))

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use tradewind_plugin_sdk::{
     Error, Offer,
     host::{Kubernetes as Capability, Node},
+    provider::NO_PRICE,
     types::{OffersQuery, PriceUnit},
     units::{Cpu, GIB, Money, Size},
 };
 
-use crate::{Kubernetes, names};
+use crate::{Kubernetes, Settings, names};
 
 /// Labels by which clouds tell nodes that may be taken back, and their value then.
 const SPOT: [(&str, &str); 4] = [
@@ -59,7 +60,7 @@ impl<H: Capability> Kubernetes<H> {
             size: text(names::SIZE),
             spot: SPOT.iter().any(|(key, value)| label(node, key).is_some_and(|v| v == value)),
             accelerator: kinds.iter().find(|(_, one)| has(one)).map(|(kind, _)| kind.clone()).unwrap_or_default(),
-            price: node.annotations.iter().find(|a| a.key == self.settings.price_annotation).and_then(|a| a.value.parse().ok()),
+            price: annotated(node, &self.settings.price_annotation).and_then(|price| price.parse().ok()),
         }
     }
 
@@ -68,7 +69,7 @@ impl<H: Capability> Kubernetes<H> {
         let most = |of: fn(&Node) -> u64| nodes.iter().map(of).max().unwrap_or(0);
         let sum = |of: fn(&Node) -> u64| nodes.iter().map(of).fold(0u64, u64::saturating_add);
         let (cpu, memory) = (u32::try_from(most(|n| n.cpu)).unwrap_or(u32::MAX), most(|n| n.memory));
-        let (cpu_price, memory_price, source) = self.price(group, cpu, memory);
+        let (cpu_price, memory_price, source) = self.price(group, nodes, cpu, memory);
         let size = if group.size.is_empty() { "node" } else { &group.size };
         let kind = if group.spot { "/spot" } else { "" };
         let cost = group.price.map(|price| format!("/{}", price.0)).unwrap_or_default();
@@ -99,10 +100,18 @@ impl<H: Capability> Kubernetes<H> {
     }
 
     /// Per core and per GiB. A node's price is shared out as the settings' prices stand to each other.
-    fn price(&self, group: &Group, cpu: u32, memory: u64) -> (Money, Money, String) {
-        let (per_core, per_gib) = (self.settings.cpu_price, self.settings.memory_price);
-        let Some(node) = group.price else { return (per_core, per_gib, "settings".to_owned()) };
-        let source = format!("annotation {}", self.settings.price_annotation);
+    fn price(&self, group: &Group, nodes: &[Node], cpu: u32, memory: u64) -> (Money, Money, String) {
+        let Settings { cpu_price, memory_price, price_annotation, .. } = &self.settings;
+        let (per_core, per_gib) = (cpu_price.unwrap_or_default(), memory_price.unwrap_or_default());
+        let Some(node) = group.price else {
+            let source = match nodes.iter().find_map(|node| annotated(node, price_annotation)?.parse::<Money>().err()) {
+                _ if cpu_price.is_none() && memory_price.is_none() => NO_PRICE.to_owned(),
+                Some(unreadable) => format!("settings, for the annotation {price_annotation}: {unreadable}"),
+                None => "settings".to_owned(),
+            };
+            return (per_core, per_gib, source);
+        };
+        let source = format!("annotation {price_annotation}");
         let (cores, gibs) = (f64::from(cpu) / 1000.0, memory as f64 / GIB as f64);
         let listed = cores * per_core.0 as f64 + gibs * per_gib.0 as f64;
         if listed > 0.0 {
@@ -112,6 +121,10 @@ impl<H: Capability> Kubernetes<H> {
         }
         (Money((node.0 as f64 / cores.max(0.001)).round() as u64), Money(0), source)
     }
+}
+
+fn annotated<'n>(node: &'n Node, key: &str) -> Option<&'n String> {
+    node.annotations.iter().find(|a| a.key == key).map(|a| &a.value)
 }
 
 fn label<'n>(node: &'n Node, key: &str) -> Option<&'n String> {

@@ -18,10 +18,10 @@ pub struct Settings {
     pub(crate) namespace: String,
     /// The region, where nodes bear no label that tells it.
     pub(crate) region: String,
-    /// Per core and hour.
-    pub(crate) cpu_price: Money,
+    /// Per core and hour. Neither this nor the next, and no annotation: nobody has set a price.
+    pub(crate) cpu_price: Option<Money>,
     /// Per GiB of memory and hour.
-    pub(crate) memory_price: Money,
+    pub(crate) memory_price: Option<Money>,
     /// An annotation of nodes with their price in USD per hour, instead of the two above; "" for none.
     pub(crate) price_annotation: String,
     /// Kinds of accelerators, by the name that manifests use.
@@ -72,8 +72,8 @@ impl Default for Settings {
         Self {
             namespace: "default".to_owned(),
             region: "cluster".to_owned(),
-            cpu_price: Money::default(),
-            memory_price: Money::default(),
+            cpu_price: None,
+            memory_price: None,
             price_annotation: String::new(),
             accelerators: BTreeMap::new(),
             node_selector: BTreeMap::new(),

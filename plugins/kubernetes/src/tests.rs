@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tradewind_plugin_sdk::{
     Error, ErrorKind,
     host::{Device, Node, PodLogLine, PodLogPage},
-    provider::{read_state, write_state},
+    provider::{NO_PRICE, read_state, write_state},
     testing::{self, Cluster, allocation, port, tracked},
     types::{
         Accelerator, Allocation, Check, ConfigFile, Destroyed, Entry, EnvValue, EnvVar, FileContent, Health, HttpCheck, Job, LogQuery,
@@ -437,6 +437,25 @@ fn offers_are_what_nodes_of_a_kind_have_left() {
     assert!(first.shared && first.labels.contains(&(names::ZONE.to_owned(), "a".to_owned())));
     let query = OffersQuery { regions: vec!["us".to_owned()], ..everything };
     assert!(world.provider.on_sale(&query).unwrap().is_empty());
+}
+
+#[test]
+fn a_node_without_a_price_says_so_and_one_that_can_not_be_read_is_named() {
+    let everything = OffersQuery { regions: vec![], shapes: vec![], spot: true, holding: vec![] };
+    let sources = |settings: &str, price: Option<&str>| {
+        let world = world(settings);
+        world.cluster.nodes_are(vec![node("n1", "a", 1000, None), node("n2", "a", 1000, price)]);
+        world.provider.on_sale(&everything).unwrap().into_iter().map(|offer| (offer.price, offer.source)).collect::<Vec<_>>()
+    };
+    let none = (0, NO_PRICE.to_owned());
+    assert_eq!(sources("{}", None), [none.clone()]);
+    assert_eq!(sources(r#"{"price-annotation": "price"}"#, Some("a lot")), [none.clone()]);
+    assert_eq!(sources(r#"{"price-annotation": "price"}"#, Some("0.4")), [none, (100_000, "annotation price".to_owned())]);
+    assert_eq!(sources(r#"{"cpu-price": 0}"#, None), [(0, "settings".to_owned())]);
+    let [(price, source)] = &sources(r#"{"cpu-price": "0.04", "price-annotation": "price"}"#, Some("a lot"))[..] else {
+        panic!("one offer")
+    };
+    assert!(*price == 40_000 && source.starts_with("settings, for the annotation price: \"a lot\" is not an amount of money"), "{source}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn batch(tasks: u64, offers: u64, sizes: u64, shared: bool) -> Batch {
     }
     for i in 0..tasks {
         let size = i % sizes;
-        let task = TaskSpec::new(&format!("t{i}"), 1 + random(&mut state, 4) as u32);
+        let task = TaskSpec::new(&format!("t{i}"), 1 + random(&mut state, 4) as u32).job();
         batch = batch.task(task.needs(250 + 50 * (size % 61) as u32, (256 + 64 * (size % 53)) << 20).hours(1.0 + (size % 37) as f64));
     }
     batch

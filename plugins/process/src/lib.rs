@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tradewind_plugin_sdk::{
     Context, Error, Features, Offer, Provider, ProviderInfo,
     host::{Host, Processes},
-    provider::{read_state, write_state},
+    provider::{NO_PRICE, read_state, write_state},
     register_provider,
     types::{Allocation, Condition, Destroyed, LogChunk, LogQuery, Observation, OffersQuery, OwnedAllocation, PriceUnit, Tracked},
     units::{Cpu, Money, Size},
@@ -22,10 +22,10 @@ pub struct Settings {
     /// Default: "local".
     region: Option<String>,
     zone: String,
-    /// Per core and hour.
-    cpu_price: Money,
+    /// Per core and hour. Neither this nor the next: nobody has set a price.
+    cpu_price: Option<Money>,
     /// Per GiB of memory and hour.
-    memory_price: Money,
+    memory_price: Option<Money>,
     /// Relative to the reference machine. Default 1.
     performance: Option<f64>,
     availability: Option<f64>,
@@ -54,12 +54,12 @@ impl<P: Processes> Process<P> {
         let machine = self.runner.host().machine()?;
         let Settings { region, zone, cpu_price, memory_price, performance, availability, latency, carbon, labels } = &self.settings;
         let cpu = Cpu(u32::try_from(machine.cpu).unwrap_or(u32::MAX));
-        let mut offer = Offer::new("local", cpu, Size(machine.memory), *cpu_price);
+        let mut offer = Offer::new("local", cpu, Size(machine.memory), cpu_price.unwrap_or_default());
         region.as_deref().unwrap_or("local").clone_into(&mut offer.region);
         zone.clone_into(&mut offer.zone);
         offer.size = format!("{}-{}", machine.os, machine.arch);
         offer.price_unit = PriceUnit::Cpu;
-        offer.memory_price = memory_price.0;
+        offer.memory_price = memory_price.unwrap_or_default().0;
         offer.shared = true;
         (offer.free_cpu, offer.free_memory) = (machine.free_cpu, machine.free_memory);
         offer.performance = performance.unwrap_or(1.0);
@@ -67,7 +67,8 @@ impl<P: Processes> Process<P> {
         offer.latency = latency.unwrap_or(f64::NAN);
         offer.carbon = carbon.unwrap_or(f64::NAN);
         offer.load = machine.load.clamp(0.0, 1.0);
-        "settings".clone_into(&mut offer.source);
+        let priced = cpu_price.is_some() || memory_price.is_some();
+        offer.source = if priced { "settings" } else { NO_PRICE }.to_owned();
         let known = [("os", machine.os), ("arch", machine.arch), ("hostname", machine.hostname)];
         offer.labels =
             known.into_iter().filter(|(key, _)| !labels.contains_key(*key)).map(|(key, value)| (key.to_owned(), value)).collect();
@@ -148,6 +149,10 @@ mod tests {
         assert_eq!((offer.id.as_str(), offer.region.as_str(), offer.price, offer.memory_price), ("local", "home", 40_000, 5_000));
         assert!(offer.shared && offer.price_unit == PriceUnit::Cpu && offer.free_cpu == 4000);
         assert!(offer.labels.contains(&("os".to_owned(), "mine".to_owned())) && offer.labels.len() == 4);
+        let source = |settings: &str| on(&Table::default(), settings).machine().unwrap().source;
+        assert_eq!((offer.source.as_str(), source("{}").as_str()), ("settings", NO_PRICE));
+        assert_eq!(source(r#"{"cpu-price": 0}"#), "settings", "free of charge because somebody says so");
+        assert_eq!(source(r#"{"memory-price": "0.01"}"#), "settings");
     }
 
     #[test]

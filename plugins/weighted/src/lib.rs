@@ -65,7 +65,7 @@ const SCHEMA: &str = r##"{
       "description": "How much each criterion counts beside the others; 0: not at all.",
       "properties": {
         "cost": {"$ref": "#/$defs/weight", "default": 1, "description": "Cost of one replica for its whole duration (C); less is better."},
-        "time": {"$ref": "#/$defs/weight", "default": 1, "description": "Hours that it takes (T); fewer are better."},
+        "time": {"$ref": "#/$defs/weight", "default": 1, "description": "Hours that a job takes (T); fewer are better. A service takes as long everywhere."},
         "resources": {"$ref": "#/$defs/weight", "default": 1, "description": "Resource units that it takes up (R); fewer are better."},
         "performance": {"$ref": "#/$defs/weight", "default": 0, "description": "Speed; more is better."},
         "availability": {"$ref": "#/$defs/weight", "default": 0, "description": "Share of time that it is there; more is better."},
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_worked_example_chooses_google_cloud() {
-        let placed = clouds().task(TaskSpec::new("work", 1)).place::<Weighted>("{}").unwrap();
+        let placed = clouds().task(TaskSpec::new("work", 1).job()).place::<Weighted>("{}").unwrap();
         assert_eq!(placed.choices["work"]["google"], 1);
         let expected = [1.0 / 3.0, (0.5 + 1.0) / 3.0, 0.0];
         placed.answer.scores.iter().zip(expected).for_each(|(score, expected)| assert!((score - expected).abs() < 1e-12, "{score}"));
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn weights_decide_and_what_is_unknown_counts_as_the_worst() {
-        let batch = clouds().offer(OfferSpec::new("near", 9.0).with(|offer| offer.latency = 3.0)).task(TaskSpec::new("work", 1));
+        let batch = clouds().offer(OfferSpec::new("near", 9.0).with(|offer| offer.latency = 3.0)).task(TaskSpec::new("work", 1).job());
         let near = batch.place::<Weighted>(r#"{"weights": {"latency": 100}}"#).unwrap();
         assert_eq!(near.choices["work"]["near"], 1);
         let error = batch.place::<Weighted>(r#"{"weights": {"cost": -1}}"#).unwrap_err();

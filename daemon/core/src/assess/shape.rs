@@ -16,7 +16,7 @@ pub struct Shape {
     pub memory: Bytes,
     pub accelerator: Option<Accelerator>,
     pub replicas: u32,
-    /// On the reference machine.
+    /// By the clock.
     pub duration: Millis,
     /// Whether offers that may be taken back at any time count.
     pub spot: bool,

@@ -53,7 +53,9 @@ fn rebuilt(recorded: &Recorded, changed: u32, offer: &Offer) -> Candidates {
             let (cost, expected) = (at(&old.cost), old.expected.get(row).copied().unwrap_or_else(|| at(&old.cost)));
             let mut terms = (cost, expected, at(&old.hourly));
             if index == changed {
-                let fresh = Terms::of(&shape.resources, shape.duration, offer);
+                // T does not follow the price: it is the kept one, whatever T meant when the decision was made.
+                let hours = old.hours.get(row).copied().filter(|h| h.is_finite()).unwrap_or_else(|| shape.duration.hours());
+                let fresh = Terms::over(&shape.resources, hours, offer);
                 let barred = max.is_some_and(|max| fresh.hourly > max) || (offer.capacity == 0 && !held());
                 if barred {
                     continue;

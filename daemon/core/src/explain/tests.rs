@@ -124,6 +124,20 @@ fn a_limit_on_the_price_flips_before_the_next_best_does() {
     assert!(told.flips.iter().any(|f| matches!(f, Flip::Dearer { flips_at: Some(MicroUsd(150_001)), .. })), "{told:?}");
 }
 
+/// Decisions made when services were divided by the performance are explained as they were made.
+#[test]
+fn a_flip_is_searched_with_the_hours_that_the_decision_counted() {
+    let mut kept = recorded(&[(100_000, 5, "a"), (150_000, 5, "a")], &[(1, 0, u32::MAX)]);
+    Arc::make_mut(&mut kept.request.offers)[1].offer.performance = 2.0;
+    let columns = &mut kept.request.candidates;
+    (columns.hours[1], columns.cost[1], columns.expected[1]) = (1.0, 150_000, 150_000);
+    kept.answer = by_cost(&kept.request);
+    let told = told(&kept, 1000);
+    assert_eq!((told.candidates[0].place.offer.as_str(), told.candidates[0].replicas), ("o1", 1));
+    // For one hour it is as dear as the other for two at $0.20, where the first of the two wins.
+    assert!(told.flips.iter().any(|f| matches!(f, Flip::Dearer { flips_at: Some(MicroUsd(200_000)), .. })), "{told:?}");
+}
+
 #[test]
 fn what_excluded_an_offer_is_told_with_both_values() {
     let mut recorded = recorded(&[(100_000, 5, "a"), (250_000, 5, "b")], &[(1, 0, u32::MAX)]);

@@ -27,7 +27,7 @@ pub struct Resolved {
     /// How the number of replicas follows the load, if it does.
     pub scale: Option<Rule>,
     pub priority: i32,
-    /// On the reference machine.
+    /// A job's on the reference machine, a service's by the clock.
     pub duration: Millis,
     pub workload: Workload,
     pub constraints: Constraints,

@@ -53,17 +53,35 @@ pub struct Certificate {
     /// The cost less the bound: at most so much could have been saved.
     pub gap: MicroUsd,
     pub source: BoundSource,
+    /// Replicas in places for which no price is set: they count as $0.00, whatever they really cost.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unpriced: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl std::fmt::Display for Certificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { cost, lower_bound, gap, source } = self;
+        let Self { cost, lower_bound, gap, source, unpriced } = self;
         let source = source.as_str();
         if gap.0 == 0 {
-            return write!(f, "cost {cost} is the least possible: lower bound {lower_bound}, {source}");
+            write!(f, "cost {cost} is the least possible: lower bound {lower_bound}, {source}")?;
+            return no_price(f, *unpriced);
         }
         let share = if lower_bound.0 == 0 { String::new() } else { format!(" ({:.1}%)", gap.0 as f64 / lower_bound.0 as f64 * 100.0) };
-        write!(f, "cost {cost}, lower bound {lower_bound} ({source}): at most {gap}{share} above the least possible")
+        write!(f, "cost {cost}, lower bound {lower_bound} ({source}): at most {gap}{share} above the least possible")?;
+        no_price(f, *unpriced)
+    }
+}
+
+fn no_price(f: &mut std::fmt::Formatter<'_>, replicas: u64) -> std::fmt::Result {
+    match replicas {
+        0 => Ok(()),
+        1 => f.write_str("; no price is set for the place of 1 replica, which counts as $0.00"),
+        n => write!(f, "; no price is set for the places of {n} replicas, which count as $0.00"),
     }
 }
 
@@ -117,7 +135,14 @@ pub fn certify(request: &Request, placed: &[Placed], claimed: Option<MicroUsd>) 
         Some(claim) if claim >= bound && claim <= cost => (claim, BoundSource::Policy),
         _ => (bound, source),
     };
-    Some(Certificate { cost, lower_bound, gap: MicroUsd(cost.0.saturating_sub(lower_bound.0)), source })
+    let gap = MicroUsd(cost.0.saturating_sub(lower_bound.0));
+    Some(Certificate { cost, lower_bound, gap, source, unpriced: unpriced(request, placed) })
+}
+
+fn unpriced(request: &Request, placed: &[Placed]) -> u64 {
+    let choices = placed.iter().flat_map(|p| &p.choices);
+    let free = choices.filter(|c| request.offers.get(c.offer as usize).is_some_and(|p| p.offer.has_no_price()));
+    free.map(|c| u64::from(c.replicas)).sum()
 }
 
 fn cost(request: &Request, placed: &[Placed]) -> Option<MicroUsd> {

@@ -11,7 +11,7 @@ use super::{
     recorded::{Excluded, ShapeLimits},
 };
 use crate::{
-    cost::Terms,
+    cost::{self, Terms, Time},
     manifest::{Constraints, Resolved},
     names::{DeploymentName, InstanceName, Namespace, TaskName},
     offer::Offer,
@@ -67,6 +67,7 @@ impl Want {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Need {
     pub resources: Resources,
+    /// A job's on the reference machine, a service's by the clock.
     pub duration: Millis,
     pub constraints: Constraints,
     pub features: Requires,
@@ -86,6 +87,16 @@ impl Need {
             job: matches!(task.workload.run, Run::Job { .. }),
             refused: BTreeMap::new(),
         }
+    }
+
+    /// What the duration means.
+    pub fn time(&self) -> Time {
+        if self.job { Time::Work(self.duration) } else { Time::Wall(self.duration) }
+    }
+
+    /// What one replica costs on an offer.
+    pub fn terms(&self, offer: &Offer) -> Terms {
+        Terms::of(&self.resources, self.time(), offer)
     }
 }
 
@@ -222,13 +233,12 @@ impl Table {
             }
         }
         if let Some(max) = max_price
-            && Terms::of(resources, need.duration, offer).hourly > *max
+            && cost::hourly(resources, offer) > *max
         {
             return Err(Exclusion::Price(*max));
         }
-        // T of C = c·R·T.
         if let Some(most) = need.constraints.deadline
-            && need.duration.0 as f64 / offer.performance > most.0 as f64
+            && need.time().on(offer) > most
         {
             return Err(Exclusion::Deadline(most));
         }
@@ -252,10 +262,10 @@ impl Table {
         if measured == Measured::default() { cost } else { cost.scaled(standing::weight(&measured)) }
     }
 
-    /// The least that a new replica costs per hour; none: nobody offers one now.
-    pub fn cheapest(&self, need: &Need) -> Option<MicroUsd> {
+    /// What a new replica costs per hour at each offer that it may use now, and how long it is paid for there (T).
+    pub fn prices<'a>(&'a self, need: &'a Need) -> impl Iterator<Item = (MicroUsd, Millis)> + 'a {
         let admitted = self.offers.iter().filter(|placed| self.admits(need, placed, false).is_ok());
-        admitted.map(|placed| Terms::of(&need.resources, need.duration, &placed.offer).hourly).min()
+        admitted.map(|placed| (cost::hourly(&need.resources, &placed.offer), need.time().on(&placed.offer)))
     }
 
     fn holds(want: &Want, placed: &PlacedOffer) -> bool {
@@ -285,7 +295,7 @@ impl Table {
         let mut rows: Vec<(MicroUsd, u32)> = self
             .admitted(want)
             .map(|(i, placed)| match by {
-                RankBy::Cost => (Terms::of(&want.need.resources, want.need.duration, &placed.offer).cost, i),
+                RankBy::Cost => (want.need.terms(&placed.offer).cost, i),
             })
             .collect();
         rows.sort_unstable();
@@ -338,7 +348,7 @@ pub fn build(wants: &[Want], table: &Table, seed: u64) -> Request {
         let shape = *known.entry((&want.need, held, &want.bounds)).or_insert_with(|| {
             let mut seen: BTreeSet<(&str, &str, &str)> = BTreeSet::new();
             for (i, placed) in table.admitted(want) {
-                let terms = Terms::of(&want.need.resources, want.need.duration, &placed.offer);
+                let terms = want.need.terms(&placed.offer);
                 candidates.offer.push(i);
                 candidates.cost.push(terms.cost.0);
                 candidates.expected.push(table.expected(terms.cost, placed).0);

@@ -5,7 +5,7 @@ mod codec;
 
 use super::{Answer, PlacedOffer, Request, Shape};
 use crate::{
-    cost::Terms,
+    cost,
     plugin::Identity,
     units::{Instant, MicroUsd, Millis},
     view::ExcludedView,
@@ -80,7 +80,7 @@ impl Measure {
             Self::Disk => offer.disk.to_string(),
             Self::Accelerator if offer.accelerator_count == 0 => "none".to_owned(),
             Self::Accelerator => format!("{} × {}", offer.accelerator_count, offer.accelerator),
-            Self::Hourly => Terms::of(&shape.resources, shape.duration, offer).hourly.to_string(),
+            Self::Hourly => cost::hourly(&shape.resources, offer).to_string(),
             Self::Capacity if offer.shared => format!("{} millicores, {} bytes", free(offer.free_cpu), free(offer.free_memory)),
             Self::Capacity => format!("{} replicas", offer.capacity),
             Self::Quote => {

@@ -13,6 +13,7 @@ use super::{
     trace::{Kind, Request},
 };
 use crate::{
+    cost::Time,
     manifest::{Constraints, SERVICE_DURATION},
     names::InstanceName,
     offer::Offer,
@@ -351,7 +352,8 @@ impl<'a> World<'a> {
     pub(super) fn start(&mut self, i: usize, offer: usize, replicas: u32) {
         let (Some(request), Some(task)) = (self.requests.get(i), self.tasks.get_mut(i)) else { return };
         let Some(placed) = self.free.offers().get(offer) else { return };
-        let (performance, setup) = (placed.offer.performance, placed.offer.setup_price);
+        let setup = placed.offer.setup_price;
+        let takes = |duration: Millis| Time::Work(duration).on(&placed.offer).0.max(1);
         let mut lots: BTreeMap<Option<Millis>, u32> = BTreeMap::new();
         let mut left = replicas;
         while let Some(piece) = task.pieces.front_mut().filter(|_| left > 0) {
@@ -366,8 +368,7 @@ impl<'a> World<'a> {
         let done = task.pieces.is_empty();
         for (left, replicas) in lots {
             let time = match request.kind {
-                // The reference machine's time, on this one.
-                Kind::Job => request.duration.map(|d| (d.0 as f64 / performance).round().max(1.0) as u64),
+                Kind::Job => request.duration.map(takes),
                 Kind::Service => left.map(|l| l.0),
             };
             let id = self.next_id;

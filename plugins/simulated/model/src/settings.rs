@@ -1,11 +1,11 @@
 //! The settings: a table of regions and sizes, in layers, and what shall go wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tradewind_plugin_sdk::{
-    Error, Offer,
+    Error, Offer, settings,
     types::PriceUnit,
     units::{Cpu, Money, Size, Span},
 };
@@ -104,6 +104,11 @@ impl Settings {
                 offers.extend(made);
             }
         }
+        let mut ids = BTreeSet::new();
+        if let Some(twice) = offers.iter().find(|offer| !ids.insert(offer.id.as_str())) {
+            let message = format!("the offer {:?} is there twice: name each zone once", twice.id);
+            return Err(Error::invalid(message).field(format!("settings.regions.{}", twice.region)));
+        }
         Ok(offers)
     }
 
@@ -112,8 +117,10 @@ impl Settings {
         let mut layered = Map::new();
         let layers = [Some(&self.defaults), self.sizes.get(size), Some(&region.offer), region.sizes.get(size)];
         layers.into_iter().flatten().for_each(|layer| overlay(&mut layered, layer));
-        let entry: Entry = serde_json::from_value(Value::Object(layered))
-            .map_err(|error| Error::invalid(format!("size {size:?} in region {name:?}: {error}")).field(field.clone()))?;
+        let entry: Entry = settings::section(&Value::Object(layered), &field).map_err(|mut error| {
+            error.message = format!("size {size:?} in region {name:?}: {}", error.message);
+            error
+        })?;
         let positive = |value: Option<f64>| value.is_none_or(|value| value.is_finite() && value > 0.0);
         if !positive(entry.performance) || !positive(region.price_factor) {
             return Err(
@@ -209,6 +216,11 @@ mod tests {
         assert_eq!(error.field.as_deref(), Some("settings.regions.eu.sizes.s"));
         assert!(error.message.contains("missing field `price`"), "{error}");
         let error = read(r#"{"regions": {"eu": {"sizes": {"s": {"cpu": 1, "memory": "1Gi", "price": 1, "prize": 2}}}}}"#);
-        assert!(error.message.contains("prize"), "{error}");
+        assert!(error.message.contains("prize") && error.field.as_deref() == Some("settings.regions.eu.sizes.s.prize"), "{error:?}");
+        let error = read(r#"{"sizes": {"s": {"cpu": 1, "memory": "1Gi", "price": "zero"}}, "regions": {"eu": {}}}"#);
+        let told = "size \"s\" in region \"eu\": \"zero\" is not an amount of money: write US dollars such as 0.25";
+        assert_eq!((error.message.as_str(), error.field.as_deref()), (told, Some("settings.regions.eu.sizes.s.price")));
+        let error = read(r#"{"sizes": {"s": {"cpu": 1, "memory": "1Gi", "price": 1}}, "regions": {"eu": {"zones": ["a", "a"]}}}"#);
+        assert!(error.message.contains("\"eu/a/s\" is there twice"), "{error}");
     }
 }

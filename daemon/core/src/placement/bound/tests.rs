@@ -97,15 +97,34 @@ fn the_worked_example_of_two_nodes_is_certified() {
     let request = request(&[(0, 10, None), (0, 20, None)], &[(20, 1, 0, None, vec![100_000, 200_000])]);
     let choices = vec![Choice { offer: 0, replicas: 10 }, Choice { offer: 1, replicas: 10 }];
     let best = certify(&request, &[Placed { choices, unplaced: None }], None).expect("placed");
-    let exact =
-        Certificate { cost: MicroUsd(3_000_000), lower_bound: MicroUsd(3_000_000), gap: MicroUsd(0), source: BoundSource::Transportation };
-    assert_eq!(best, exact);
+    let three = MicroUsd(3_000_000);
+    let source = BoundSource::Transportation;
+    assert_eq!(best, Certificate { cost: three, lower_bound: three, gap: MicroUsd(0), source, unpriced: 0 });
     // In proportion to the prices it costs more, and the gap says how much.
     let choices = vec![Choice { offer: 0, replicas: 7 }, Choice { offer: 1, replicas: 13 }];
     let worse = certify(&request, &[Placed { choices, unplaced: None }], None).expect("placed");
     assert_eq!((worse.lower_bound, worse.gap), (MicroUsd(3_000_000), MicroUsd(300_000)));
     assert!(worse.to_string().contains("at most $0.30 (10.0%) above"), "{worse}");
     assert_eq!(certify(&request, &[Placed::default()], None), None);
+}
+
+#[test]
+fn what_has_no_price_does_not_cost_nothing_in_silence() {
+    let mut request = request(&[(0, u32::MAX, None), (0, u32::MAX, None)], &[(3, 1, 0, None, vec![0, 7])]);
+    let told = |request: &Request, offer: u32, replicas: u32| {
+        let placed = [Placed { choices: vec![Choice { offer, replicas }], unplaced: None }];
+        certify(request, &placed, None).expect("placed").to_string()
+    };
+    let free = "cost $0.00 is the least possible: lower bound $0.00, computed as a transportation problem";
+    let mut offers = request.offers.to_vec();
+    (offers[0].offer.price, offers[0].offer.source) = (MicroUsd(0), "settings".into());
+    request.offers = Shared::new(offers.clone());
+    assert_eq!(told(&request, 0, 3), free, "somebody has said that it costs nothing");
+    offers[0].offer.source = crate::offer::NO_PRICE.into();
+    request.offers = Shared::new(offers);
+    assert_eq!(told(&request, 0, 3), format!("{free}; no price is set for the places of 3 replicas, which count as $0.00"));
+    assert!(told(&request, 0, 1).ends_with("; no price is set for the place of 1 replica, which counts as $0.00"));
+    assert!(!told(&request, 1, 3).contains("no price"), "nothing of it is there");
 }
 
 #[test]
