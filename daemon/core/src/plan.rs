@@ -141,6 +141,16 @@ pub fn overlaps(workload: &Workload) -> bool {
     !workload.ports.iter().any(own_port) && !workload.volumes.iter().any(own_volume)
 }
 
+/// The numbers of ports that a workload wants of the machine it runs on. A machine has each once: a plain command listens on it itself, and an
+/// image's port is published on it.
+pub fn machine_ports(workload: &Workload) -> Vec<u16> {
+    let number = |p: &Port| match (p.published.unwrap_or(0), workload.image.is_none()) {
+        (0, true) => p.number,
+        (published, _) => published,
+    };
+    workload.ports.iter().map(number).filter(|n| *n != 0).collect()
+}
+
 /// The steps from `actual` to `desired`: what is made or changed first, in the order of the tasks, then what goes.
 pub fn plan(desired: &[Desired], actual: &[AllocationRecord]) -> Vec<Step> {
     let mut used: Vec<&AllocationId> = Vec::new();

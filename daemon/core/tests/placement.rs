@@ -36,6 +36,7 @@ fn table(offers: Vec<PlacedOffer>) -> Table {
         files: true,
         resize: true,
         command_checks: true,
+        one_machine: false,
         logs: true,
     };
     let features: BTreeMap<_, _> = offers.iter().map(|o| (o.provider.clone(), all)).collect();

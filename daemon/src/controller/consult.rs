@@ -133,7 +133,8 @@ fn decided(
             replicas: choice.replicas,
         });
     }
-    let unplaced = placed.unplaced.clone().map(|(replicas, reason)| UnplacedView { task: want.task.clone(), replicas, reason });
+    let unplaced =
+        placed.unplaced.clone().map(|(replicas, reason)| UnplacedView { task: want.task.clone(), replicas, reason, never: false });
     let rivals = if want.hedged { rivals(request, range, answer) } else { Vec::new() };
     let reason = placement::reason(i, want, request, placed, &answer.scores, excluded, quote);
     Decided { placements, rivals, reason, unplaced, estimated }
