@@ -326,6 +326,18 @@ mod tests {
         after
     }
 
+    #[test]
+    fn a_machine_s_ports_are_those_that_somebody_fixed() {
+        let of = |more: &str| {
+            let manifest = format!(
+                r#"{{"apiVersion":"tradewind.dev/v1","kind":"CloudDeployment","metadata":{{"name":"x"}},"spec":{{"services":{{"t":{{{more}}}}}}}}}"#
+            );
+            machine_ports(&crate::manifest::resolve(&serde_json::from_str(&manifest).expect("a manifest")).remove(0).workload)
+        };
+        assert_eq!(of(r#""command":["x"],"ports":{"a":{"port":80},"b":{"protocol":"http"}}"#), [80]);
+        assert_eq!(of(r#""image":"x","ports":{"a":{"port":80},"b":{"port":81,"published":8081}}"#), [8081], "an image's own are its own");
+    }
+
     proptest! {
         #[test]
         fn planning_what_is_already_so_changes_nothing(first in desired(), second in desired()) {
