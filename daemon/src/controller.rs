@@ -21,15 +21,18 @@ mod namespaces;
 mod observe;
 mod offers;
 mod plans;
+mod ports;
 mod preempt;
 mod quality;
 mod reconcile;
+mod reconsider;
 mod records;
 mod refusals;
 mod render;
 mod replace;
 mod revisions;
 mod rollout;
+mod room;
 mod scale;
 mod shadow;
 mod standing;
@@ -37,6 +40,7 @@ mod state;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -201,6 +205,8 @@ struct Shared {
     lanes: lanes::Lanes,
     board: standing::Board,
     sweeper: sweep::Sweeper,
+    /// A provider has answered: what was decided without it is looked at once more.
+    hasty: Notify,
     installation: InstallationId,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -244,6 +250,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         scaler: scale::Scaler::default(),
         shadows: shadow::Shadows::default(),
         silent: lost::Silent::default(),
+        hasty: Notify::new(),
         meters,
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
@@ -263,6 +270,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     shared.tasks.spawn(shared.clone().sweep());
     shared.tasks.spawn(shared.clone().keep_measures());
     shared.tasks.spawn(shared.clone().follow_prices());
+    shared.tasks.spawn(shared.clone().reconsider());
     Ok(Controller { shared })
 }
 

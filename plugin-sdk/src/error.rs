@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::{bindings::provider::tradewind::plugin::types as wire, units::Span};
 
+/// The code of [`Error::unsupported`].
+pub const UNSUPPORTED: &str = "unsupported";
+
 /// Why a call failed. The host acts on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -53,6 +56,12 @@ impl Error {
     /// The input can never work as it is.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid, message)
+    }
+
+    /// This provider can't run what is asked for, though another may: "not here". The host sends the task elsewhere, and tells the reason
+    /// like that of any excluded offer. Name what can't be had with [`Error::field`]. Where nobody can ever run it, say [`Error::invalid`].
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        Self::invalid(message).code(UNSUPPORTED)
     }
 
     /// A credential or permission is missing.

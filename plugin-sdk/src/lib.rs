@@ -28,6 +28,6 @@ pub mod testing;
 pub mod types;
 pub mod units;
 
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, UNSUPPORTED};
 pub use policy::{Answer, Columns, Ledger, Policy, PolicyInfo, Ranking, Request, Score};
 pub use provider::{Context, Features, Offer, Provider, ProviderInfo};

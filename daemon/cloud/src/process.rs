@@ -35,7 +35,7 @@ use tokio_util::{
 };
 use tradewind_core::{
     capability::{Machine, ProcessKey, ProcessSpec, ProcessStatus, Processes},
-    failure::{Failure, FailureKind},
+    failure::{Failure, FailureKind, GRANT_EXHAUSTED, PORT_TAKEN, SLOTS_EXHAUSTED},
     grant::ProcessGrant,
     names::{AllocationId, InstanceName},
     workload::{LogChunk, LogQuery, Phase},
@@ -323,6 +323,21 @@ impl Shared {
                     }
                 };
                 if wanted == Some(prepared.digest) {
+                    if !slot.is_active() || slot.promised() == prepared.promise() {
+                        return Ok(slot.status());
+                    }
+                    // It runs on as it is; only what it was placed with has changed.
+                    admit(grant, promised(Some(own), Some(&key)), &prepared)?;
+                    slot.promise(&prepared);
+                    {
+                        let mut state = slot.state();
+                        match &mut state.record.wanted {
+                            Wanted::Replace(next) => next.promised = prepared.promised,
+                            Wanted::Run | Wanted::Remove => state.record.prepared.promised = prepared.promised,
+                        }
+                    }
+                    drop(table);
+                    slot.save().map_err(|e| launch::explain(&e, "what is promised to it can't be stored"))?;
                     return Ok(slot.status());
                 }
                 admit(grant, promised(Some(own), Some(&key)), &prepared)?;
@@ -397,7 +412,8 @@ impl Shared {
                     }
                     (Some(number), _) => {
                         let message = format!("the port \"{number}\" is already given to another process");
-                        return Err(Failure::new(FailureKind::OutOfCapacity, message).field(format!("ports[{i}].number")));
+                        let taken = Failure::new(FailureKind::OutOfCapacity, message).code(PORT_TAKEN);
+                        return Err(taken.field(format!("ports[{i}].number")));
                     }
                     (None, None) => {
                         let number = self.ports.choose().map_err(|e| launch::explain(&e, "no free port can be found"))?;
@@ -459,17 +475,18 @@ fn admit(grant: &ProcessGrant, (cpu, memory, count): (u64, u64, u64), prepared: 
     let full = |what: &str, wanted: u64, free: u64, setting: &str| {
         let message = format!("the grant has no room for this process: it asks for {wanted} {what}, and {free} are free");
         let remedy = format!("raise {setting} in [grants.process] of the instance file, or run less here");
-        Err(Failure::new(FailureKind::OutOfCapacity, message).code("grant-exhausted").remedy(remedy))
+        Err(Failure::new(FailureKind::OutOfCapacity, message).code(GRANT_EXHAUSTED).remedy(remedy))
     };
     if count >= u64::from(grant.processes) {
-        return full("process slots", 1, 0, "processes");
+        return full("process slots", 1, 0, "processes").map_err(|failure| failure.code(SLOTS_EXHAUSTED));
     }
     let (all_cpu, all_memory) = totals(grant);
-    if prepared.cpu() > 0 && cpu.saturating_add(prepared.cpu()) > all_cpu {
-        return full("millicores", prepared.cpu(), all_cpu.saturating_sub(cpu), "cpu");
+    let (wanted_cpu, wanted_memory) = prepared.promise();
+    if wanted_cpu > 0 && cpu.saturating_add(wanted_cpu) > all_cpu {
+        return full("millicores", wanted_cpu, all_cpu.saturating_sub(cpu), "cpu");
     }
-    if prepared.memory() > 0 && memory.saturating_add(prepared.memory()) > all_memory {
-        return full("bytes of memory", prepared.memory(), all_memory.saturating_sub(memory), "memory");
+    if wanted_memory > 0 && memory.saturating_add(wanted_memory) > all_memory {
+        return full("bytes of memory", wanted_memory, all_memory.saturating_sub(memory), "memory");
     }
     Ok(())
 }

@@ -143,6 +143,7 @@ fn command(words: &[&str]) -> ProcessSpec {
         ports: Vec::new(),
         files: Vec::new(),
         limits: None,
+        promised: None,
         readiness: None,
         liveness: None,
         restarts: 0,
@@ -318,6 +319,27 @@ async fn promises_are_counted_and_given_back() {
     assert_eq!(bench.ensure(&key("c"), sized(0)).await.unwrap_err().kind, FailureKind::OutOfCapacity);
     bench.gone(&key("a")).await;
     bench.ensure(&key("c"), sized(600)).await.unwrap();
+    bench.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_was_placed_with_is_promised_and_not_its_limits() {
+    let mut bench = Bench::new().await;
+    bench.grant.cpu = Some(MilliCpu(1000));
+    let sized = |promised, limit| {
+        let of = |cpu| Some(Resources { cpu: MilliCpu(cpu), ..Resources::default() });
+        ProcessSpec { limits: of(limit), promised: of(promised), ..command(&["sleep", "300"]) }
+    };
+    let free = async |bench: &Bench| bench.supervisor.machine(&bench.owner, &bench.grant).await.unwrap().free_cpu;
+    let a = bench.ensure(&key("a"), sized(100, 2000)).await.unwrap();
+    assert_eq!(free(&bench).await, 900);
+    // It runs on when only that changes.
+    assert_eq!(bench.ensure(&key("a"), sized(700, 2000)).await.unwrap().pid, a.pid);
+    assert_eq!(free(&bench).await, 300);
+    assert!(bench.ensure(&key("a"), sized(1100, 2000)).await.unwrap_err().message.contains("1100 millicores"));
+    assert_eq!(bench.ensure(&key("b"), sized(301, 301)).await.unwrap_err().code.as_deref(), Some("grant-exhausted"));
+    bench.restart().await;
+    assert_eq!(free(&bench).await, 300, "also after a restart");
     bench.clear().await;
 }
 

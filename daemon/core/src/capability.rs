@@ -24,6 +24,8 @@ pub struct Attempt {
     /// The same for repeated calls that mean the same effect.
     pub token: String,
     pub tags: Labels,
+    /// What each replica was placed with. Admission counts this, as the placement did; hard limits may be higher.
+    pub resources: Resources,
 }
 
 /// Names a process: one replica of an allocation of a plugin instance.
@@ -42,6 +44,9 @@ pub struct ProcessSpec {
     pub ports: Vec<Port>,
     pub files: Vec<ConfigFile>,
     pub limits: Option<Resources>,
+    /// What is promised to it; none: its limits. Known by the host, so it is no part of the contract's spec and of its digest.
+    #[serde(skip)]
+    pub promised: Option<Resources>,
     pub readiness: Option<Probe>,
     pub liveness: Option<Probe>,
     pub restarts: u32,

@@ -66,6 +66,23 @@ pub struct Diagnosis {
     pub remedy: String,
 }
 
+/// The codes of every limit that can be told.
+pub const CODES: [&str; 13] = [
+    "disk-full",
+    "no-inodes",
+    "mount-limit",
+    "namespace-limit",
+    "watch-limit",
+    "inotify-limit",
+    "file-limit",
+    "open-file-limit",
+    "group-task-limit",
+    "thread-limit",
+    "pid-limit",
+    "user-task-limit",
+    "key-limit",
+];
+
 /// What the error says happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Symptom {
@@ -290,6 +307,7 @@ mod tests {
             change(&mut facts);
             let diagnosis = diagnose(error, &facts);
             assert_eq!(diagnosis.as_ref().map(|d| d.code), Some(code), "{error}: {diagnosis:?}");
+            assert!(CODES.contains(&code), "{code}");
         }
     }
 

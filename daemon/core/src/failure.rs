@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{plugin::Identity, units::Millis};
+use crate::{diagnose, plugin::Identity, units::Millis};
 
 /// The contract's error cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +35,17 @@ pub const NOT_GRANTED: &str = "not-granted";
 pub const SECRET: &str = "secret";
 /// The code of an image that its registry does not hand out.
 pub const REGISTRY: &str = "registry";
+
+/// The code of a workload that this provider can't run, though another may. The host sends the task elsewhere.
+pub const UNSUPPORTED: &str = "unsupported";
+/// The code of a port whose number somebody else has on that machine.
+pub const PORT_TAKEN: &str = "port-taken";
+/// The code of a request for more than what a grant has left.
+pub const GRANT_EXHAUSTED: &str = "grant-exhausted";
+/// The code of a grant that allows no further process or container, however small.
+pub const SLOTS_EXHAUSTED: &str = "slots-exhausted";
+/// The code of a provider that has been asked for its offers and has not answered yet.
+pub const NO_ANSWER_YET: &str = "no-answer-yet";
 
 /// A failed call. `Display` gives the message alone; the plugin and the rest are fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
@@ -140,7 +151,26 @@ impl Failure {
 
     /// Whether what was asked for is refused, rather than who asks: the same provider may do what others ask of it.
     pub fn refuses_the_request(&self) -> bool {
-        self.kind == FailureKind::Denied && self.field.is_some() && matches!(self.code.as_deref(), Some(NOT_GRANTED | SECRET | REGISTRY))
+        let denied = self.kind == FailureKind::Denied
+            && self.field.is_some()
+            && matches!(self.code.as_deref(), Some(NOT_GRANTED | SECRET | REGISTRY));
+        denied || self.is_unsupported()
+    }
+
+    /// Whether the provider can never run what was asked for, though another may.
+    pub fn is_unsupported(&self) -> bool {
+        self.kind == FailureKind::Invalid && self.code.as_deref() == Some(UNSUPPORTED)
+    }
+
+    /// Whether there is no room for this request, while a smaller or another one may still fit. `shared`: replicas of all sizes share the
+    /// offer. A limit of the machine itself, such as a full disk, is everybody's.
+    pub fn lacks_room_for_the_request(&self, shared: bool) -> bool {
+        let full = matches!(self.kind, FailureKind::OutOfCapacity | FailureKind::Quota);
+        full && match self.code.as_deref() {
+            Some(PORT_TAKEN | GRANT_EXHAUSTED) => true,
+            Some(code) => shared && !is_of_the_machine(code),
+            None => shared,
+        }
     }
 
     /// The message, and what the operator can do.
@@ -155,5 +185,46 @@ impl Failure {
     pub fn from_plugin(mut self, plugin: &Identity) -> Self {
         self.plugin = Some(plugin.clone());
         self
+    }
+}
+
+/// Whether a code names a limit that whoever comes next meets as well.
+fn is_of_the_machine(code: &str) -> bool {
+    code == SLOTS_EXHAUSTED || code.starts_with("errno-") || diagnose::CODES.contains(&code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lack_of_room_is_the_request_s_unless_the_machine_s_own_limit_is_reached() {
+        let full = |code: Option<&str>| {
+            let failure = Failure::new(FailureKind::OutOfCapacity, "full");
+            code.map_or(failure.clone(), |code| failure.code(code))
+        };
+        // (code, of a shared offer, of an instance type)
+        let cases = [
+            (None, true, false),
+            (Some(PORT_TAKEN), true, true),
+            (Some(GRANT_EXHAUSTED), true, true),
+            (Some("QuotaExceeded"), true, false),
+            (Some("InsufficientInstanceCapacity"), true, false),
+            (Some(SLOTS_EXHAUSTED), false, false),
+            (Some("disk-full"), false, false),
+            (Some("errno-11"), false, false),
+        ];
+        for (code, shared, instance) in cases {
+            let told = (full(code).lacks_room_for_the_request(true), full(code).lacks_room_for_the_request(false));
+            assert_eq!(told, (shared, instance), "{code:?}");
+        }
+        assert!(!Failure::unavailable("no route").code(PORT_TAKEN).lacks_room_for_the_request(true));
+    }
+
+    #[test]
+    fn what_a_provider_can_not_run_is_refused_to_the_request_alone() {
+        assert!(Failure::invalid("this provider has no ports").code(UNSUPPORTED).refuses_the_request());
+        assert!(!Failure::invalid("the command is empty").field("command").refuses_the_request());
+        assert!(!Failure::unavailable("not now").code(UNSUPPORTED).refuses_the_request());
     }
 }

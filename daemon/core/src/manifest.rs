@@ -390,7 +390,8 @@ impl Default for ResourcesSpec {
     }
 }
 
-/// Hard limits of one copy. What is absent is limited to what `resources` asks for.
+/// Hard limits of one copy. What is absent is limited to what `resources` asks for. They claim no room: places are found, and room is promised,
+/// by `resources`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LimitsSpec {

@@ -24,7 +24,7 @@ use crate::{
 pub use affinity::{Bounds, Domain, Group, Neighbour, bind, is_bound};
 pub use bound::{BoundSource, Certificate, certify};
 pub use builtin::{BuiltIn, by_cost};
-pub use candidates::{Need, RankBy, Requires, Table, Want, build};
+pub use candidates::{Closed, Need, RankBy, Requires, Spot, Table, Want, build};
 pub use exclusion::Exclusion;
 pub use reasons::reason;
 pub use recorded::Recorded;

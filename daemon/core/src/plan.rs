@@ -150,6 +150,16 @@ pub fn overlaps(workload: &Workload) -> bool {
     !workload.ports.iter().any(own_port) && !workload.volumes.iter().any(own_volume)
 }
 
+/// The numbers of ports that a workload wants of the machine it runs on. A machine has each once: a plain command listens on it itself, and an
+/// image's port is published on it.
+pub fn machine_ports(workload: &Workload) -> Vec<u16> {
+    let number = |p: &Port| match (p.published.unwrap_or(0), workload.image.is_none()) {
+        (0, true) => p.number,
+        (published, _) => published,
+    };
+    workload.ports.iter().map(number).filter(|n| *n != 0).collect()
+}
+
 /// The steps from `actual` to `desired`: what is made or changed first, in the order of the tasks, then what goes.
 pub fn plan(desired: &[Desired], actual: &[AllocationRecord]) -> Vec<Step> {
     let mut used: Vec<&AllocationId> = Vec::new();
@@ -324,6 +334,18 @@ mod tests {
             });
         }
         after
+    }
+
+    #[test]
+    fn a_machine_s_ports_are_those_that_somebody_fixed() {
+        let of = |more: &str| {
+            let manifest = format!(
+                r#"{{"apiVersion":"tradewind.dev/v1","kind":"CloudDeployment","metadata":{{"name":"x"}},"spec":{{"services":{{"t":{{{more}}}}}}}}}"#
+            );
+            machine_ports(&crate::manifest::resolve(&serde_json::from_str(&manifest).expect("a manifest")).remove(0).workload)
+        };
+        assert_eq!(of(r#""command":["x"],"ports":{"a":{"port":80},"b":{"protocol":"http"}}"#), [80]);
+        assert_eq!(of(r#""image":"x","ports":{"a":{"port":80},"b":{"port":81,"published":8081}}"#), [8081], "an image's own are its own");
     }
 
     proptest! {

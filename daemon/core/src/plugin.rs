@@ -53,6 +53,8 @@ pub struct Features {
     pub resize: bool,
     /// Checks that are commands, run beside the workload. Known by the host, by the capability that runs them.
     pub command_checks: bool,
+    /// Replicas share the ports of one machine. Known by the host, by the capability that runs them.
+    pub one_machine: bool,
     pub logs: bool,
 }
 

@@ -43,6 +43,8 @@ pub struct Call<'a> {
     pub place: &'a Place,
     pub size: &'a str,
     pub offer: &'a str,
+    /// Replicas of all sizes share the offer.
+    pub shared: bool,
 }
 
 /// What is left alone for a while.
@@ -143,6 +145,8 @@ impl Standings {
                 standing.cause = Some(failure.clone());
                 closed
             }
+            // A smaller request, or one for other ports, may go on.
+            _ if failure.lacks_room_for_the_request(call.shared) => closed,
             FailureKind::OutOfCapacity => {
                 self.cool(&call.place.provider, Cooled::Offer(call.offer.to_owned()), failure, now);
                 closed

@@ -264,6 +264,9 @@ pub struct PlanView {
     /// How far what was decided is from the least possible. Absent when nothing had to be decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Certificate>,
+    /// Providers that had not answered yet when it was decided: their offers were not among those compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unanswered: Vec<InstanceName>,
     /// Per task: the choice against the next best, and what excluded the rest.
     pub reasons: Vec<TaskReason>,
 }
@@ -274,6 +277,9 @@ pub struct UnplacedView {
     pub task: TaskName,
     pub replicas: u32,
     pub reason: String,
+    /// No provider that is there can ever take them as they are asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub never: bool,
 }
 
 /// Why a task went where it went.
@@ -367,6 +373,9 @@ pub struct DecisionView {
     /// How far the whole batch's choices are from the least possible. Absent when nothing was placed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Certificate>,
+    /// Providers that had not answered yet: their offers were not among those compared. Services are looked at once more when they answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unanswered: Vec<InstanceName>,
     pub tasks: Vec<TaskReason>,
 }
 

@@ -8,7 +8,7 @@ use tradewind_core::{
     manifest::{self, Constraints, Format},
     names::InstanceName,
     offer::{Offer, PriceUnit},
-    placement::{self, Answer, Domain, Group, Neighbour, PlacedOffer, RankBy, Refusal, Request, Spread, Table, Want},
+    placement::{self, Answer, Closed, Domain, Group, Neighbour, PlacedOffer, RankBy, Refusal, Request, Spot, Spread, Table, Want},
     plugin::Features,
     units::{Bytes, GIB, MicroUsd, MilliCpu},
 };
@@ -36,6 +36,7 @@ fn table(offers: Vec<PlacedOffer>) -> Table {
         files: true,
         resize: true,
         command_checks: true,
+        one_machine: false,
         logs: true,
     };
     let features: BTreeMap<_, _> = offers.iter().map(|o| (o.provider.clone(), all)).collect();
@@ -94,6 +95,33 @@ fn a_task_keeps_a_full_offer_that_it_holds_and_equal_needs_share_a_shape() {
     assert_eq!(request.tasks.iter().map(|t| t.shape).collect::<Vec<_>>(), [0, 0, 1]);
     assert_eq!(request.candidates.offer, [1, 0, 1]);
     assert_eq!(request.tasks[2].current, [(0, 1)]);
+}
+
+#[test]
+fn what_is_closed_to_one_task_is_open_to_others_and_never_is_told_from_not_now() {
+    let table = table(vec![offer("a", "x", "r1", 1000, 1), offer("b", "y", "r1", 2000, 2)]);
+    let spot = |provider: &str, offer: Option<&str>| (name(provider), offer.map(str::to_owned));
+    let refused = |lasting| Closed::Refused { cause: "not here".to_owned(), lasting };
+    let ids = |want: &Want| table.ranked(want, RankBy::Cost);
+    let mut one = want("resources: {cpu: 500m}");
+    one.need.closed.insert(spot("a", Some("x")), Closed::Port { number: 80, own: false });
+    assert_eq!((ids(&one), ids(&want("resources: {cpu: 500m}"))), (vec![1], vec![0, 1]));
+    assert!(table.hindrances(&one)[0].contains("the port \"80\" is taken on the machine of \"a\""));
+    // Who runs there keeps its place.
+    one.current = vec![(name("a"), "x".to_owned(), 1)];
+    assert_eq!(ids(&one), [0, 1]);
+
+    let never = |cpu: &str, closed: &[(Spot, Closed)]| {
+        let mut want = want(&format!("resources: {{cpu: {cpu}}}"));
+        want.need.closed.extend(closed.iter().cloned());
+        table.never_fits(&want)
+    };
+    assert!(never("3", &[]) && !never("2", &[]));
+    let both = |lasting| [(spot("a", None), refused(lasting)), (spot("b", None), refused(lasting))];
+    assert!(never("1", &both(true)) && !never("1", &both(false)));
+    assert!(never("2", &[(spot("b", Some("y")), Closed::Port { number: 80, own: true })]), "it has no other machine");
+    assert!(!never("2", &[(spot("b", Some("y")), Closed::Port { number: 80, own: false })]), "the port may be free one day");
+    assert!(!Table::default().never_fits(&want("resources: {cpu: 3}")), "nothing is offered yet");
 }
 
 #[test]

@@ -24,7 +24,7 @@ Exit codes:
   2  wrong usage     6  the daemon can't be reached
   3  not found       7  not done within the time allowed
                      8  no token, or one that may not do this
-`plan --exit-code` ends with 2 when something would change.";
+`plan` ends with 4 when something can never be placed, and `plan --exit-code` with 2 when something would change.";
 
 /// State what should run; Tradewind decides where, makes it so, and can say why.
 #[derive(Debug, Parser)]

@@ -83,29 +83,32 @@ impl Shared {
         if is_certain(&failure) {
             self.nothing_happened(job);
         }
-        if matches!(failure.kind, FailureKind::OutOfCapacity | FailureKind::Quota) {
-            self.offers.forget(&record.provider);
-        }
-        match failure.kind {
+        let full = matches!(failure.kind, FailureKind::OutOfCapacity | FailureKind::Quota);
+        let ended = match failure.kind {
             _ if record.state.is_none() && self.is_hopeless(job, &failure) => self.give_up(job, &failure).await,
             FailureKind::NotFound if record.state.is_some() => self.begin_anew(job).await,
             _ => {
                 self.report(job, "ApplyFailed", &failure).await;
                 Ok(Ended::Failed(Box::new(failure)))
             }
+        };
+        if full {
+            self.offers.forget(&record.provider);
         }
+        ended
     }
 
     /// Whether what does not exist yet had better be tried elsewhere.
     fn is_hopeless(&self, job: &Job, failure: &Failure) -> bool {
         match failure.kind {
             FailureKind::OutOfCapacity | FailureKind::Quota | FailureKind::Denied => true,
+            FailureKind::Invalid => failure.is_unsupported(),
             FailureKind::Unavailable | FailureKind::Internal => {
                 // A call that hung has cost more time than one that was refused.
                 let weight = if failure.code.as_deref() == Some("deadline-exceeded") { 2 } else { 1 };
                 job.failures.saturating_add(1).saturating_mul(weight) >= GIVE_UP_AFTER || self.board.shut(&place(&job.record)).is_some()
             }
-            FailureKind::Invalid | FailureKind::Throttled | FailureKind::NotFound => false,
+            FailureKind::Throttled | FailureKind::NotFound => false,
         }
     }
 

@@ -134,7 +134,8 @@ fn decided(
             takes: takes(want, offer),
         });
     }
-    let unplaced = placed.unplaced.clone().map(|(replicas, reason)| UnplacedView { task: want.task.clone(), replicas, reason });
+    let unplaced =
+        placed.unplaced.clone().map(|(replicas, reason)| UnplacedView { task: want.task.clone(), replicas, reason, never: false });
     let rivals = if want.hedged { rivals(want, request, range, answer) } else { Vec::new() };
     let reason = placement::reason(i, want, request, placed, &answer.scores, excluded, quote);
     Decided { placements, rivals, reason, unplaced, estimated }

@@ -1,13 +1,13 @@
 //! Deciding: one policy call for a whole batch of deployments, and what it means for each of them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
 use tradewind_core::{
     budget::Verdict as Judgement,
-    failure::Failure,
+    failure::{Failure, NO_ANSWER_YET},
     manifest::Resolved,
     names::{DecisionId, InstanceName},
     placement::{self, Need, Table, Want},
@@ -15,8 +15,8 @@ use tradewind_core::{
     plugin::{Policy, Snapshot},
     record::{AllocationRecord, DeploymentKey, DeploymentRecord},
     store::Revision,
-    units::MicroUsd,
-    view::{DecisionView, HeldBack, ProviderFailure, UnplacedView},
+    units::{Instant, MicroUsd},
+    view::{DecisionView, HeldBack, ProviderFailure, RankedOffer, UnplacedView},
 };
 
 use super::{
@@ -26,6 +26,8 @@ use super::{
     lock,
     preempt::Taking,
     records::Inputs,
+    room::{self, Added},
+    turn::{Turn, in_turn},
 };
 
 /// How many reasons are told of a task that has no candidate.
@@ -81,6 +83,8 @@ pub(super) struct Open {
     pub(super) want: Want,
     /// Places that are not open to the policy, because their provider is silent.
     pub(super) stay: Vec<Placement>,
+    /// Replicas that have their place, and share it with no other of the task: they need its ports.
+    pub(super) apart: Vec<(RankedOffer, Placement)>,
 }
 
 /// What one policy's part of the batch is decided with.
@@ -136,7 +140,7 @@ impl Shared {
         let works = granted.as_deref().unwrap_or(works);
         outcomes.resize_with(works.len(), Outcome::default);
         let mut settled: HashMap<(usize, usize), (Vec<Placement>, Option<DecisionId>)> = HashMap::new();
-        let mut open: BTreeMap<InstanceName, Vec<Open>> = BTreeMap::new();
+        let mut open: Vec<(InstanceName, Open)> = Vec::new();
         for (w, work) in works.iter().enumerate() {
             let policy = self.policy_of(work);
             let adoption = work.adoption();
@@ -152,10 +156,10 @@ impl Shared {
                 } else {
                     let want = Want::of(&work.key.namespace, &work.key.name, task);
                     let mut want = plan::with_current(want, task, &work.actual);
-                    want.need.refused = self.refusals(&work.key, task, snapshot);
+                    want.need.closed = self.closed(work, task, snapshot);
                     // Whoever is bound to others is asked for where they are alone.
                     want.hedged = task.hedge.is_some() && !placement::is_bound(&task.constraints);
-                    open.entry(policy.clone()).or_default().push(Open { work: w, task: t, want, stay: Vec::new() });
+                    open.push((policy.clone(), Open { work: w, task: t, want, stay: Vec::new(), apart: Vec::new() }));
                 }
             }
         }
@@ -171,7 +175,8 @@ impl Shared {
                 }
             };
             let answers = |p: &InstanceName| snapshot.providers.contains_key(p) && !failures.iter().any(|f| f.provider == *p);
-            for (policy, mut tasks) in open {
+            for (policy, mut tasks) in in_turn(open, |o| turn(o, works)) {
+                let table = room::less(&table, placed(works, &decided));
                 for one in &mut tasks {
                     let Some((work, task)) = works.get(one.work).and_then(|w| w.resolved.get(one.task).map(|t| (w, t))) else { continue };
                     one.stay = plan::stranded(task, &work.actual, answers);
@@ -231,7 +236,7 @@ impl Shared {
     ) {
         let Call { snapshot, policy, works, table, silent } = call;
         let verdict = match snapshot.policies.get(policy) {
-            Some(policy) => self.within_budget(policy.as_ref(), works, &mut open, table, admission, outcomes).await,
+            Some(policy) => self.within_budget(policy.as_ref(), call, &mut open, admission, outcomes).await,
             None => Err(Failure::unavailable(format!("there is no policy \"{policy}\"{}", self.named_by(policy, works)))
                 .code("policy-missing")
                 .remedy("put its component into the plugin folder, or name another policy in spec.policy")),
@@ -254,14 +259,23 @@ impl Shared {
                 let mut id = Some(first.clone());
                 let inputs = Arc::new(Inputs::new(first, recorded));
                 for (o, mut d) in open.into_iter().zip(all) {
-                    d.placements.extend(o.stay);
                     // Without a candidate it is not the policy that knows why.
                     if d.reason.candidates == 0
                         && let Some(unplaced) = &mut d.unplaced
                     {
+                        let all = o.want.replicas + u32::try_from(o.apart.len()).unwrap_or(u32::MAX);
                         unplaced.reason = without_candidate(&o.want, table, silent);
-                        d.reason.unplaced = Some(format!("{} of {} replicas: {}", unplaced.replicas, o.want.replicas, unplaced.reason));
+                        unplaced.never = all_told(&o.want, snapshot, silent) && table.never_fits(&o.want);
+                        d.reason.unplaced = Some(format!("{} of {all} replicas: {}", unplaced.replicas, unplaced.reason));
                     }
+                    d.reason.candidates = d.reason.candidates.saturating_add(u32::try_from(o.apart.len()).unwrap_or(u32::MAX));
+                    d.placements.extend(o.stay);
+                    d.placements.extend(o.apart.into_iter().map(|(_, placement)| placement));
+                    let late: Vec<InstanceName> = silent
+                        .iter()
+                        .filter(|p| p.failure.code.as_deref() == Some(NO_ANSWER_YET) && is_asked(&o.want, &p.provider))
+                        .map(|p| p.provider.clone())
+                        .collect();
                     if let Some(outcome) = outcomes.get_mut(o.work) {
                         outcome.inputs = Some(inputs.clone());
                         outcome.decision.get_or_insert_with(|| DecisionView {
@@ -277,8 +291,13 @@ impl Shared {
                             inputs: Some(inputs.id.clone()),
                             fallback: fallback.clone(),
                             certificate,
+                            unanswered: Vec::new(),
                             tasks: Vec::new(),
                         });
+                        let unanswered = outcome.decision.iter_mut().map(|d| &mut d.unanswered);
+                        for known in unanswered {
+                            known.extend(late.iter().filter(|p| !known.contains(p)).cloned().collect::<Vec<_>>());
+                        }
                     }
                     decided.insert((o.work, o.task), d);
                 }
@@ -291,13 +310,13 @@ impl Shared {
     async fn within_budget(
         &self,
         policy: &dyn Policy,
-        works: &[Work],
+        call: Call<'_>,
         open: &mut [Open],
-        table: &Table,
         admission: &mut Admission,
         outcomes: &mut [Outcome],
     ) -> Result<Verdict, Failure> {
-        let mut verdict = self.consult(policy, open, table).await?;
+        let Call { snapshot, works, table, .. } = call;
+        let mut verdict = self.consult_apart(policy, snapshot, works, open, table).await?;
         let mut judged = admission.judge(&chosen(works, open, &verdict), false);
         if judged.iter().any(|j| matches!(j, Judgement::AtMost(_))) {
             for ((o, d), j) in open.iter_mut().zip(&verdict.decided).zip(&judged) {
@@ -316,7 +335,7 @@ impl Shared {
                     Judgement::Fits | Judgement::Refused(_) => stays.fold(MicroUsd(0), MicroUsd::saturating_add),
                 };
             }
-            verdict = self.consult(policy, open, table).await?;
+            verdict = self.consult_apart(policy, snapshot, works, open, table).await?;
             verdict.note = format!("{} (told to step down)", verdict.note).trim().to_owned();
             judged = admission.judge(&chosen(works, open, &verdict), true);
         }
@@ -325,9 +344,14 @@ impl Shared {
             let Some((work, task)) = works.get(o.work).and_then(|w| w.resolved.get(o.task).map(|t| (w, t))) else { continue };
             d.placements = plan::current(task, &work.actual);
             o.stay.clear();
+            o.apart.clear();
             let has: u32 = d.placements.iter().map(|p| p.replicas).sum();
-            d.unplaced =
-                Some(UnplacedView { task: task.name.clone(), replicas: task.replicas.saturating_sub(has), reason: reason.clone() });
+            d.unplaced = Some(UnplacedView {
+                task: task.name.clone(),
+                replicas: task.replicas.saturating_sub(has),
+                reason: reason.clone(),
+                never: false,
+            });
             if let Some(outcome) = outcomes.get_mut(o.work) {
                 outcome.held.retain(|h| h.task != task.name || h.target != task.target);
                 outcome.held.extend(admission.refused(&work.key, task, has, &reason));
@@ -337,13 +361,40 @@ impl Shared {
     }
 }
 
+fn turn(open: &Open, works: &[Work]) -> Turn {
+    let created_at = works.get(open.work).map_or(Instant(0), |w| w.record.created_at);
+    Turn { priority: open.want.priority, created_at, work: open.work, task: open.task }
+}
+
+/// What has been decided, as it takes room.
+fn placed<'a>(works: &'a [Work], decided: &'a HashMap<(usize, usize), Decided>) -> impl Iterator<Item = Added<'a>> {
+    decided.iter().flat_map(|((w, t), d)| {
+        let found = works.get(*w).and_then(|work| work.resolved.get(*t).map(|task| (work, task)));
+        d.placements.iter().filter_map(move |placement| {
+            let (work, task) = found?;
+            Some(Added { work, task: &task.name, target: task.target.as_ref(), resources: &task.workload.resources, placement })
+        })
+    })
+}
+
+/// Whether a provider's offers would count for a task.
+fn is_asked(want: &Want, provider: &InstanceName) -> bool {
+    let named = &want.need.constraints.providers;
+    named.is_empty() || named.contains(provider)
+}
+
+/// Whether every provider that a task could go to is there and has told its offers.
+fn all_told(want: &Want, snapshot: &Snapshot, silent: &[ProviderFailure]) -> bool {
+    let named = &want.need.constraints.providers;
+    named.iter().all(|p| snapshot.providers.contains_key(p)) && !silent.iter().any(|p| is_asked(want, &p.provider))
+}
+
 /// Why a task has no candidate at all.
 fn without_candidate(want: &Want, table: &Table, silent: &[ProviderFailure]) -> String {
-    let asked = |p: &&ProviderFailure| {
-        let named = &want.need.constraints.providers;
-        named.is_empty() || named.contains(&p.provider)
-    };
-    let silent = silent.iter().filter(asked).map(|p| format!("provider \"{}\" gives no offers: {}", p.provider, p.failure.told()));
+    let silent = silent
+        .iter()
+        .filter(|p| is_asked(want, &p.provider))
+        .map(|p| format!("provider \"{}\" gives no offers: {}", p.provider, p.failure.told()));
     let mut why: Vec<String> = silent.collect();
     why.extend(table.hindrances(want));
     let more = why.len().saturating_sub(MOST_CAUSES);
@@ -358,7 +409,7 @@ fn without_candidate(want: &Want, table: &Table, silent: &[ProviderFailure]) -> 
 fn chosen<'a>(works: &'a [Work], open: &'a [Open], verdict: &'a Verdict) -> Vec<Chosen<'a>> {
     let one = |(o, d): (&'a Open, &'a Decided)| {
         let work = works.get(o.work)?;
-        let placements = d.placements.iter().chain(&o.stay).collect();
+        let placements = d.placements.iter().chain(&o.stay).chain(o.apart.iter().map(|(_, placement)| placement)).collect();
         Some(Chosen { key: &work.key, task: work.resolved.get(o.task)?, placements })
     };
     open.iter().zip(&verdict.decided).filter_map(one).collect()
@@ -370,6 +421,7 @@ fn unplaced(held: &[HeldBack]) -> Vec<UnplacedView> {
         task: h.task.clone(),
         replicas: h.wanted.saturating_sub(h.replicas),
         reason: format!("{}: {}", h.kind.as_str(), h.reason),
+        never: false,
     };
     held.iter().map(one).collect()
 }

@@ -255,7 +255,7 @@ impl Handle {
             manifest,
             deleting: false,
             scales: entry.map(|e| e.record.scales.clone()).unwrap_or_default(),
-            created_at: now,
+            created_at: entry.map_or(now, |e| e.record.created_at),
             updated_at: now,
             rollout: None,
             revisions: Vec::new(),
@@ -316,6 +316,7 @@ impl Handle {
             hourly_after,
             estimated_cost: outcome.estimated,
             certificate: outcome.decision.as_ref().and_then(|d| d.certificate),
+            unanswered: outcome.decision.as_ref().map(|d| d.unanswered.clone()).unwrap_or_default(),
             reasons: outcome.decision.as_ref().map(|d| d.tasks.clone()).unwrap_or_default(),
         };
         Ok((outcome, view))

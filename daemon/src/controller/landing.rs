@@ -117,7 +117,8 @@ impl Shared {
     /// It is not to be had there: the next decision looks elsewhere. Where an earlier call may have made something, that is removed.
     pub(super) async fn give_up(&self, job: &Job, failure: &Failure) -> Result<Ended, Error> {
         let record = &job.record;
-        if failure.refuses_the_request() {
+        let shared = self.offers.is_shared(&record.provider, &record.offer.id);
+        if failure.refuses_the_request() || failure.lacks_room_for_the_request(shared) {
             self.refused(record, failure);
         }
         let message = format!("{}: {}", record.offer.id, failure.told());
@@ -158,7 +159,7 @@ impl Shared {
         let told = Box::new(journal::changing(told, Some(record), None));
         self.revise(&record.id, |current| (current.stage == Stage::Removing).then(|| Revised::Deleted(told.clone()))).await?;
         self.offers.forget(&record.provider);
-        lock(&self.world).mark_waiting();
+        lock(&self.world).room_freed(&record.provider);
         Ok(Ended::Done)
     }
 

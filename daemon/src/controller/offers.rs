@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use futures::future::join_all;
@@ -12,7 +13,7 @@ use tokio::{
 };
 use tradewind_core::{
     assess,
-    failure::Failure,
+    failure::{Failure, NO_ANSWER_YET},
     names::{AllocationId, Digest, InstanceName},
     offer::{Offer, OffersQuery},
     placement::{Exclusion, PlacedOffer, Table},
@@ -20,6 +21,7 @@ use tradewind_core::{
     quality::Measures,
     record::Stage,
     standing::{Place, Sheet},
+    units::Millis,
     view::ProviderFailure,
     workload::Resources,
 };
@@ -56,6 +58,22 @@ struct Quote {
     answer: Result<Arc<Vec<Offer>>, Failure>,
 }
 
+impl Quote {
+    /// Whether nobody waits for a newer one. One that is out of date is asked for beside.
+    fn is_usable(&self, ttl: Duration) -> bool {
+        let age = self.answered.elapsed();
+        age < ttl || self.answer.is_err() || age < 2 * ttl
+    }
+
+    /// Whether more is free than an earlier answer told.
+    fn has_more_room_than(&self, before: &Quote) -> bool {
+        let (Ok(new), Ok(old)) = (&self.answer, &before.answer) else { return false };
+        let old: HashMap<&str, &Offer> = old.iter().map(|o| (&*o.id, o)).collect();
+        new.iter()
+            .any(|o| old.get(&*o.id).is_none_or(|b| o.capacity > b.capacity || o.free_cpu > b.free_cpu || o.free_memory > b.free_memory))
+    }
+}
+
 pub(super) fn version(provider: &dyn Provider) -> Version {
     let identity = provider.identity();
     (identity.component, identity.settings)
@@ -84,6 +102,24 @@ impl Book {
             u64::MAX
         };
         Some(offer.capacity.min(u32::try_from(shared).unwrap_or(u32::MAX)))
+    }
+
+    /// Whether replicas of all sizes share an offer, as it was quoted last.
+    pub(super) fn is_shared(&self, provider: &InstanceName, offer: &str) -> bool {
+        let quotes = lock(&self.quotes);
+        let mut offers = quotes.get(provider).into_iter().flat_map(|q| q.answer.iter()).flat_map(|list| list.iter());
+        offers.any(|o| o.shared && *o.id == *offer)
+    }
+
+    /// The providers whose offers are known.
+    pub(super) fn answered(&self) -> BTreeSet<InstanceName> {
+        lock(&self.quotes).iter().filter(|(_, q)| q.answer.is_ok()).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether an assessment would wait for an answer now, which may tell of room that nobody has seen yet.
+    pub(super) fn asks_anew(&self, snapshot: &Snapshot, ttl: Millis) -> bool {
+        let ttl = ttl.std();
+        snapshot.providers.values().any(|provider| self.quote(provider.as_ref()).is_none_or(|q| !q.is_usable(ttl)))
     }
 
     fn quote(&self, provider: &dyn Provider) -> Option<Quote> {
@@ -155,7 +191,7 @@ impl Shared {
             if age < ttl {
                 return quote;
             }
-            if quote.answer.is_err() || age < 2 * ttl {
+            if quote.is_usable(ttl) {
                 self.ask(provider);
                 return quote;
             }
@@ -168,7 +204,7 @@ impl Shared {
         answered.unwrap_or_else(|| {
             let identity = provider.identity();
             let message = format!("provider \"{}\" has not answered within controller.offers-patience of {patience}", identity.instance);
-            let failure = Failure::unavailable(message).code("no-answer-yet").from_plugin(identity);
+            let failure = Failure::unavailable(message).code(NO_ANSWER_YET).from_plugin(identity);
             Quote { version: version(provider.as_ref()), asked: asking.since, answered: Tick::now(), answer: Err(failure) }
         })
     }
@@ -183,17 +219,20 @@ impl Shared {
         };
         let (shared, provider, since) = (self.clone(), provider.clone(), asking.since);
         self.tasks.spawn(async move {
-            let failed_before = shared.offers.quote(provider.as_ref()).is_some_and(|q| q.answer.is_err());
+            let before = shared.offers.quote(provider.as_ref());
+            let failed_before = before.as_ref().is_some_and(|q| q.answer.is_err());
             let mut quote = shared.inquire(provider.as_ref(), since).await;
             // What was freed or used up meanwhile is not in the answer. Once is enough where that happens all the time.
             if quote.answer.is_ok() && shared.offers.outdated(&quote, &key.0) {
                 quote = shared.inquire(provider.as_ref(), Tick::now()).await;
             }
             let late = quote.answered.duration_since(since) >= shared.options.offers_patience.std();
-            let news = quote.answer.is_ok() && (late || failed_before);
+            let more = before.is_some_and(|before| quote.has_more_room_than(&before));
+            let news = quote.answer.is_ok() && (late || failed_before || more);
             lock(&shared.offers.quotes).insert(key.0.clone(), quote);
             lock(&shared.offers.asking).remove(&key);
             drop(answered);
+            shared.hasty.notify_one();
             if news {
                 lock(&shared.world).mark_waiting();
                 shared.wake.notify_one();

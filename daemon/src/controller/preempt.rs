@@ -10,7 +10,7 @@ use tokio::time::Instant as Tick;
 use tradewind_core::{
     manifest::{Resolved, Target},
     names::{AllocationId, InstanceName, TaskName},
-    placement::{Need, PlacedOffer, Spread, Table},
+    placement::{Closed, Need, PlacedOffer, Spread, Table},
     plan::{self, Desired, Placement},
     preempt::{self, Ask, Place, Tenant},
     record::{AllocationRecord, DeploymentKey, Stage},
@@ -23,6 +23,7 @@ use super::{
     Shared,
     decide::{Outcome, Work},
     journal, lock,
+    room::{self, Added},
 };
 
 /// How long freed room is kept for the task that it was freed for; doubled each time that it did not help.
@@ -106,7 +107,8 @@ impl Shared {
         if asks.is_empty() {
             return;
         }
-        asks.sort_by_key(|(w, task, _)| (std::cmp::Reverse(task.priority), *w));
+        let age = |w: usize| works.get(w).map(|work| work.record.created_at);
+        asks.sort_by_key(|(w, task, _)| (std::cmp::Reverse(task.priority), age(*w), *w));
         let highest = asks.iter().map(|(_, task, _)| task.priority).max().unwrap_or(i32::MIN);
         let mut tenants = self.tenants(highest);
         if tenants.is_empty() {
@@ -121,7 +123,14 @@ impl Shared {
             let allowed =
                 |(key, _): &&(DeploymentKey, Tenant)| self.options.preempt_across_namespaces || key.namespace == work.key.namespace;
             let eligible: Vec<Tenant> = tenants.iter().filter(allowed).map(|(_, t)| t.clone()).collect();
-            let need = Need { refused: self.refusals(&work.key, task, &snapshot), ..Need::of(task) };
+            let mut need = Need { closed: self.closed(work, task, &snapshot), ..Need::of(task) };
+            // Of the ports of a machine no preemption makes more.
+            if let Some(number) = plan::machine_ports(&task.workload).first().copied() {
+                let mine = outcome.desired.iter().filter(|d| d.task == task.name && d.target == task.target).flat_map(|d| &d.placements);
+                let machine = |p: &&Placement| snapshot.providers.get(&p.provider).is_some_and(|known| known.features().one_machine);
+                let spots = mine.filter(machine).map(|p| (p.provider.clone(), Some(p.offer.id.clone())));
+                need.closed.extend(spots.map(|spot| (spot, Closed::Port { number, own: true })));
+            }
             let victims = preempt::victims(&ask, &places(task, &need, &outcome.desired, &table), &eligible);
             if victims.is_empty() {
                 continue;
@@ -288,27 +297,12 @@ fn missing(task: &Resolved, desired: &[Desired]) -> u32 {
 
 /// The table after what this batch has placed.
 fn taken_off(table: &Table, works: &[Work], outcomes: &[Outcome]) -> Table {
-    let mut added: HashMap<(&InstanceName, &str), (u32, u64, u64)> = HashMap::new();
-    for (work, outcome) in works.iter().zip(outcomes) {
-        for desired in &outcome.desired {
-            for p in &desired.placements {
-                let there = |r: &&AllocationRecord| {
-                    r.provider == p.provider && r.offer.id == p.offer.id && plan::serves(r, &desired.task, desired.target.as_ref())
-                };
-                let held: u32 = work.actual.iter().filter(there).map(|r| r.replicas).sum();
-                let resources = &desired.workload.resources;
-                let sum = added.entry((&p.provider, &p.offer.id)).or_default();
-                sum.0 += p.replicas.saturating_sub(held);
-                (sum.1, sum.2) = (u64::from(resources.cpu.0), resources.memory.0);
-            }
-        }
-    }
-    table.clone().map_offers(|placed| {
-        let id = placed.offer.id.clone();
-        if let Some((replicas, cpu, memory)) = added.get(&(&placed.provider, &*id)) {
-            placed.offer.take(*replicas, *cpu, *memory);
-        }
-    })
+    let all = works.iter().zip(outcomes).flat_map(|(work, outcome)| outcome.desired.iter().map(move |desired| (work, desired)));
+    let added = all.flat_map(|(work, d)| {
+        let (task, target, resources) = (&d.task, d.target.as_ref(), &d.workload.resources);
+        d.placements.iter().map(move |placement| Added { work, task, target, resources, placement })
+    });
+    room::less(table, added)
 }
 
 /// The offers that would serve a task, were they not full.
@@ -316,7 +310,8 @@ fn places(task: &Resolved, need: &Need, desired: &[Desired], table: &Table) -> V
     let mine: Vec<&Placement> =
         desired.iter().filter(|d| d.task == task.name && d.target == task.target).flat_map(|d| &d.placements).collect();
     let spread = task.constraints.spread;
-    let admitted: Vec<&PlacedOffer> = table.offers().iter().filter(|p| table.admits(need, p, true).is_ok()).collect();
+    let port = |p: &PlacedOffer| matches!(need.closed.get(&(p.provider.clone(), Some(p.offer.id.to_string()))), Some(Closed::Port { .. }));
+    let admitted: Vec<&PlacedOffer> = table.offers().iter().filter(|p| table.admits(need, p, true).is_ok() && !port(p)).collect();
     let domains: std::collections::BTreeSet<_> =
         admitted.iter().map(|p| domain(spread, &p.provider, &p.offer.region, &p.offer.zone)).collect();
     let even = task.replicas.div_ceil(u32::try_from(domains.len()).unwrap_or(u32::MAX).max(1));

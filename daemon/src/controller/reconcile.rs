@@ -22,6 +22,7 @@ use super::{
     hedge,
     journal::{CONTROLLER, allocation_event, changing, event, revision_event},
     lock,
+    reconsider::Hasty,
     render::replicas_have,
     rollout::Rolled,
     shadow,
@@ -75,9 +76,12 @@ impl Shared {
     async fn step(self: &Arc<Self>, keys: Vec<DeploymentKey>) {
         let snapshot = self.plugins.snapshot();
         let (mut works, mut going) = (Vec::new(), Vec::new());
+        let asks_anew = self.offers.asks_anew(&snapshot, self.options.offers_ttl);
         {
             let world = lock(&self.world);
-            for key in keys {
+            // Room that nobody has seen yet goes to those who have waited for it, not to who comes by now.
+            let before = if asks_anew { world.others_waiting(&keys) } else { Vec::new() };
+            for key in keys.into_iter().chain(before) {
                 let Some(entry) = world.deployments.get(&key) else { continue };
                 let (record, revision, resolved) = (entry.record.clone(), entry.revision, entry.resolved.clone());
                 let all = entry.actual();
@@ -86,6 +90,8 @@ impl Shared {
                 if work.record.deleting { going.push(work) } else { works.push(work) }
             }
         }
+        // The oldest first, also after a restart. Priorities go before age within the decision.
+        works.sort_by(|a: &Work, b: &Work| (a.record.created_at, &a.key).cmp(&(b.record.created_at, &b.key)));
         // Removal owes no decision and waits for none.
         join_all(going.into_iter().map(|work| self.settle(work, Outcome::default()))).await;
         let (outcomes, _) = self.decide(&snapshot, &works).await;
@@ -217,6 +223,9 @@ impl Shared {
         entry.attempts = if failed { entry.attempts.saturating_add(1) } else { 0 };
         if !failed {
             entry.planned = work.record.generation;
+        }
+        if decided {
+            entry.hasty = decision.as_ref().and_then(|d| Hasty::of(d, work.record.generation));
         }
         world.set_unplaced(&work.key, unplaced);
         if let Some(at) = rolled.again.into_iter().chain(hedge::next_end(&records)).min() {

@@ -1,6 +1,6 @@
-//! What a provider has refused to run: a workload that its grant does not allow, or whose secret can't be read. That says nothing of the
-//! provider, so others' tasks go there as before; this one goes elsewhere, and is tried again after a while or once the provider has changed.
-//! Kept in memory only: after a restart the provider refuses once more.
+//! What was refused to one task: a workload that a provider's grant does not allow, that the provider can't run, or that does not fit where it
+//! was to go. That says nothing of the place, so others' tasks go there as before; this one goes elsewhere, and is tried again after a while,
+//! once something has been freed there, or once the provider has changed. Kept in memory only: after a restart the provider refuses once more.
 
 use std::collections::BTreeMap;
 
@@ -9,61 +9,122 @@ use tradewind_core::{
     failure::Failure,
     manifest::Resolved,
     names::InstanceName,
+    placement::{Closed, Spot},
+    plan,
     plugin::Snapshot,
-    record::{AllocationRecord, DeploymentKey},
+    record::AllocationRecord,
     units::Millis,
     workload::Workload,
 };
 
 use super::{
-    Shared, lock,
+    Shared,
+    decide::Work,
+    lock,
     offers::{Version, version},
+    state::World,
 };
 
-/// How long a refusal holds: the first time, and at the longest. It doubles while it is repeated.
-const FIRST: Millis = Millis(30_000);
-const LONGEST: Millis = Millis(1_800_000);
+/// How long a provider's refusal holds: the first time, and at the longest. It doubles while it is repeated.
+const REFUSED: (Millis, Millis) = (Millis(30_000), Millis(1_800_000));
+/// The same where there was no room for the task.
+const NO_ROOM: (Millis, Millis) = (Millis(5_000), Millis(60_000));
 
 pub(super) struct Refusal {
     provider: InstanceName,
+    /// The one offer that has no room. None: the provider refuses the workload wherever it is.
+    offer: Option<String>,
     version: Option<Version>,
     workload: Workload,
     cause: String,
+    /// The provider can never run it.
+    lasting: bool,
     until: Tick,
     times: u32,
 }
 
+impl Refusal {
+    fn closes(&self) -> (Spot, Closed) {
+        let why = Closed::Refused { cause: self.cause.clone(), lasting: self.lasting };
+        ((self.provider.clone(), self.offer.clone()), why)
+    }
+}
+
 impl Shared {
-    /// Takes in that a provider refuses what an allocation is for.
+    /// Takes in that what an allocation is for is refused, by its provider or at its offer alone.
     pub(super) fn refused(&self, record: &AllocationRecord, failure: &Failure) {
         let version = self.plugins.snapshot().providers.get(&record.provider).map(|p| version(p.as_ref()));
+        let whole = failure.refuses_the_request();
+        let (first, longest) = if whole { REFUSED } else { NO_ROOM };
+        let offer = (!whole).then(|| record.offer.id.clone());
         let mut world = lock(&self.world);
         let Some(entry) = world.deployments.get_mut(&record.key()) else { return };
-        let same = |r: &Refusal| r.provider == record.provider && r.workload == record.workload;
+        let same = |r: &Refusal| r.provider == record.provider && r.offer == offer && r.workload == record.workload;
         let times = entry.refusals.iter().find(|r| same(r)).map_or(0, |r| r.times + 1);
-        let span = Millis(FIRST.0.saturating_mul(1 << times.min(16)).min(LONGEST.0));
+        let span = Millis(first.0.saturating_mul(1 << times.min(16)).min(longest.0));
         let until = Tick::now() + span.std();
         // Of what the deployment does not want any more nothing need be known.
         let wanted = entry.resolved.clone();
         entry.refusals.retain(|r| !same(r) && wanted.iter().any(|task| task.workload == r.workload));
         entry.refusals.push(Refusal {
             provider: record.provider.clone(),
+            offer,
             version,
             workload: record.workload.clone(),
             cause: failure.told(),
+            lasting: failure.is_unsupported(),
             until,
             times,
         });
         world.mark_at(&record.key(), until);
     }
 
-    /// Where a task need not be tried now, and why.
-    pub(super) fn refusals(&self, key: &DeploymentKey, task: &Resolved, snapshot: &Snapshot) -> BTreeMap<InstanceName, String> {
+    /// Where a task can't go now, though others may: it was refused there, or a port that it wants is taken.
+    pub(super) fn closed(&self, work: &Work, task: &Resolved, snapshot: &Snapshot) -> BTreeMap<Spot, Closed> {
         let now = Tick::now();
         let world = lock(&self.world);
-        let all = world.deployments.get(key).into_iter().flat_map(|entry| &entry.refusals);
+        let all = world.deployments.get(&work.key).into_iter().flat_map(|entry| &entry.refusals);
         let current = |r: &&Refusal| snapshot.providers.get(&r.provider).map(|p| version(p.as_ref())) == r.version;
         let holds = all.filter(|r| now < r.until && r.workload == task.workload).filter(current);
-        holds.map(|r| (r.provider.clone(), r.cause.clone())).collect()
+        let mut closed: BTreeMap<Spot, Closed> = holds.map(Refusal::closes).collect();
+        let ports = plan::machine_ports(&task.workload);
+        if !ports.is_empty() {
+            for (provider, number) in taken(&world, work, task, &ports, snapshot) {
+                closed.entry(provider).or_insert(Closed::Port { number, own: false });
+            }
+        }
+        closed
     }
+}
+
+impl World {
+    /// Something has been freed at a provider: what had no room there is tried again.
+    pub(super) fn room_freed(&mut self, provider: &InstanceName) {
+        let now = Tick::now();
+        for refusal in self.deployments.values_mut().flat_map(|entry| &mut entry.refusals) {
+            if refusal.offer.is_some() && refusal.provider == *provider {
+                refusal.until = now;
+            }
+        }
+        self.mark_waiting();
+    }
+}
+
+/// Which of these ports others have on the machines of this set.
+fn taken(world: &World, work: &Work, task: &Resolved, ports: &[u16], snapshot: &Snapshot) -> Vec<(Spot, u16)> {
+    let mut found = Vec::new();
+    for (name, _) in snapshot.providers.iter().filter(|(_, p)| p.features().one_machine) {
+        for live in world.lives_of(name) {
+            let record = &live.record;
+            // What the same deployment does not want any more makes way by itself.
+            let own = record.key() == work.key
+                && (record.task == task.name && record.target == task.target
+                    || !work.resolved.iter().any(|t| t.name == record.task && t.target == record.target));
+            let theirs = plan::machine_ports(&record.workload);
+            if let Some(number) = ports.iter().find(|n| !own && record.replicas > 0 && theirs.contains(n)) {
+                found.push(((name.clone(), Some(record.offer.id.clone())), *number));
+            }
+        }
+    }
+    found
 }

@@ -176,7 +176,8 @@ fn task_view(task: &Resolved, entry: &Entry, snapshot: &Snapshot) -> TaskView {
     let job = matches!(task.workload.run, Run::Job { .. });
     // A service that fails is brought back.
     let bad = |l: &&&Live| job && l.record.phase == Phase::Failed;
-    let hopeless = failure.as_ref().is_some_and(|f| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied));
+    let refused = failure.as_ref().is_some_and(|f| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied));
+    let hopeless = refused || unplaced.is_some_and(|u| u.never);
 
     let asleep = task.replicas == 0 && task.scale.is_some();
     let status = if asleep {

@@ -31,18 +31,18 @@ use super::{
 };
 
 /// A service that could move.
-struct Candidate {
+pub(super) struct Candidate {
     /// Index into the works.
-    work: usize,
-    to: Vec<Placement>,
-    view: ReplacementView,
+    pub(super) work: usize,
+    pub(super) to: Vec<Placement>,
+    pub(super) view: ReplacementView,
 }
 
 /// A look at everything.
-struct Survey {
-    works: Vec<Work>,
-    outcomes: Vec<Outcome>,
-    candidates: Vec<Candidate>,
+pub(super) struct Survey {
+    pub(super) works: Vec<Work>,
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) candidates: Vec<Candidate>,
 }
 
 impl Handle {
@@ -71,7 +71,8 @@ impl Shared {
                 if !moved.insert(candidate.work) || !self.within_namespace(&work.key.namespace, candidate.view.moving) {
                     continue;
                 }
-                match self.begin_move(work, outcome, candidate).await {
+                let why = |v: &ReplacementView| format!("it saves {} per hour, and moving costs {}", v.saving_per_hour, v.migration_cost);
+                match self.begin_moves(work, outcome, &[candidate], why).await {
                     // Another write came first: it is looked at again.
                     Ok(()) | Err(store::Error::Conflict { .. }) => {}
                     Err(error) => {
@@ -90,7 +91,11 @@ impl Shared {
     }
 
     /// Has the policy place everything that is settled and wanted as if it ran nowhere, and weighs the difference.
-    async fn survey(self: &Arc<Self>, snapshot: &Snapshot, wanted: impl Fn(&DeploymentKey, &DeploymentRecord) -> bool) -> Survey {
+    pub(super) async fn survey(
+        self: &Arc<Self>,
+        snapshot: &Snapshot,
+        wanted: impl Fn(&DeploymentKey, &DeploymentRecord) -> bool,
+    ) -> Survey {
         let mut works: Vec<Work> = Vec::new();
         let mut lately: BTreeMap<Namespace, u32> = BTreeMap::new();
         let now = self.clock.now();
@@ -187,43 +192,44 @@ impl Shared {
         lately.saturating_add(moving) <= self.options.replacement_max_moves
     }
 
-    /// Stores the places that the next step takes over.
-    async fn begin_move(&self, work: &Work, outcome: &Outcome, candidate: &Candidate) -> Result<(), store::Error> {
-        let view = &candidate.view;
+    /// Stores the places that the next step takes over. `why`: what the event of each move says.
+    pub(super) async fn begin_moves(
+        &self,
+        work: &Work,
+        outcome: &Outcome,
+        candidates: &[&Candidate],
+        why: impl Fn(&ReplacementView) -> String,
+    ) -> Result<(), store::Error> {
         let now = self.clock.now();
-        let moves = |t: &Resolved| t.name == view.task && t.target == view.target;
+        let moving = |t: &Resolved| candidates.iter().find(|c| t.name == c.view.task && t.target == c.view.target);
         let adopted = |t: &Resolved| AdoptedTask {
             task: t.name.clone(),
             target: t.target.clone(),
             replicas: t.replicas,
-            placements: if moves(t) { candidate.to.clone() } else { plan::current(t, &work.all) },
-            decided: moves(t),
+            placements: moving(t).map_or_else(|| plan::current(t, &work.all), |c| c.to.clone()),
+            decided: moving(t).is_some(),
         };
         let decision = outcome.decision.clone().map(|mut decision| {
-            decision.tasks.retain(|t| t.task == view.task);
+            decision.tasks.retain(|t| candidates.iter().any(|c| t.task == c.view.task));
             decision
         });
         let cause = decision.as_ref().map(|d| Cause::Decision(d.id.clone()));
         let mut record = (*work.record).clone();
         record.adopt = Some(Adoption { decision, tasks: work.resolved.iter().map(adopted).collect() });
         record.moves.retain(|m| now.since(m.at) < replacement::HOUR);
-        record.moves.push(Moved { at: now, task: view.task.clone(), replicas: view.moving });
-        let message = format!(
-            "{} moves from {} to {}: it saves {} per hour, and moving costs {}",
-            view.task,
-            view.from.join(", "),
-            view.to.join(", "),
-            view.saving_per_hour,
-            view.migration_cost
-        );
-        let mut told = event(Severity::Info, "ReplacementBegun", CONTROLLER, &work.key, message).changing(
-            Some(&serde_json::json!({ "places": view.from, "hourly": view.hourly_now })),
-            Some(&serde_json::json!({ "places": view.to, "hourly": view.hourly_then })),
-        );
-        (told.cause, told.task) = (cause, Some(view.task.clone()));
         let expect = Expect::AtRevision { key: work.key.path(), revision: work.revision };
-        let txn = Self::put_deployment(Txn::new().expect(expect), &work.key, &record)?;
-        let mut txn = self.tell(txn, told)?;
+        let mut txn = Txn::new().expect(expect);
+        for Candidate { view, .. } in candidates {
+            record.moves.push(Moved { at: now, task: view.task.clone(), replicas: view.moving });
+            let message = format!("{} moves from {} to {}: {}", view.task, view.from.join(", "), view.to.join(", "), why(view));
+            let mut told = event(Severity::Info, "ReplacementBegun", CONTROLLER, &work.key, message).changing(
+                Some(&serde_json::json!({ "places": view.from, "hourly": view.hourly_now })),
+                Some(&serde_json::json!({ "places": view.to, "hourly": view.hourly_then })),
+            );
+            (told.cause, told.task) = (cause.clone(), Some(view.task.clone()));
+            txn = self.tell(txn, told)?;
+        }
+        txn = Self::put_deployment(txn, &work.key, &record)?;
         if let Some(decision) = record.adopt.as_ref().and_then(|a| a.decision.as_ref()) {
             txn = Self::put_decision(txn, decision)?;
         }
@@ -244,7 +250,7 @@ impl Shared {
 }
 
 /// Whether nothing of a deployment is on its way anywhere.
-fn is_settled(entry: &Entry) -> bool {
+pub(super) fn is_settled(entry: &Entry) -> bool {
     let record = &entry.record;
     let done = record.rollout.as_ref().is_none_or(|r| r.status == Status::Done);
     let still = !record.deleting && record.adopt.is_none() && entry.planned == record.generation && entry.failure.is_none();

@@ -94,7 +94,8 @@ impl Shared {
         }
         self.meters.started(record, failure, self.clock.now());
         let took = Millis(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
-        let call = Call { place: &place, size: &record.offer.size, offer: &record.offer.id };
+        let shared = self.offers.is_shared(&record.provider, &record.offer.id);
+        let call = Call { place: &place, size: &record.offer.size, offer: &record.offer.id, shared };
         let change = lock(&self.board.standings).ended(&call, self.board.now(), took, failure);
         if let Some(change) = change {
             self.tell_of(change).await;

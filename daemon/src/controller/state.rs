@@ -18,7 +18,7 @@ use tradewind_core::{
     workload::{Health, Observation, Phase, Replica, Run},
 };
 
-use super::{quality::Seen, refusals::Refusal};
+use super::{quality::Seen, reconsider::Hasty, refusals::Refusal};
 
 #[derive(Default)]
 pub(super) struct World {
@@ -54,6 +54,8 @@ pub(super) struct Entry {
     /// Intents in a row that another write came before.
     pub(super) conflicts: u32,
     pub(super) refusals: Vec<Refusal>,
+    /// Its last decision was made while a provider had not answered yet.
+    pub(super) hasty: Option<Hasty>,
     /// When it becomes dirty by itself.
     again: Option<Tick>,
     pub(super) changed: Arc<Notify>,
@@ -146,6 +148,12 @@ impl World {
     /// Deployments that wait for a place: what has just been freed may serve them.
     pub(super) fn mark_waiting(&mut self) {
         self.dirty.extend(self.waiting.iter().cloned());
+    }
+
+    /// Those that wait for a place, these left out.
+    pub(super) fn others_waiting(&self, keys: &[DeploymentKey]) -> Vec<DeploymentKey> {
+        let those: BTreeSet<&DeploymentKey> = keys.iter().collect();
+        self.waiting.iter().filter(|key| !those.contains(key)).cloned().collect()
     }
 
     /// The earliest time counts when there are several.
@@ -278,6 +286,7 @@ impl Entry {
             attempts: 0,
             conflicts: 0,
             refusals: Vec::new(),
+            hasty: None,
             again: None,
             changed: Arc::new(Notify::new()),
         }

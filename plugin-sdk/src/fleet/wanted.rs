@@ -82,10 +82,11 @@ pub fn full_tag(key: &str) -> String {
     key.strip_prefix(FLAT).map_or_else(|| key.to_owned(), |name| format!("{HOSTS}{name}"))
 }
 
-/// Refuses, by its field, what a cloud of plain instances has not: volumes, networks, files, scaling of its own, accelerators.
+/// Refuses, by its field, what a cloud of plain instances has not: volumes, networks, files, scaling of its own, accelerators. The task goes
+/// elsewhere then.
 ///
 /// # Errors
-/// `invalid`.
+/// [`Error::unsupported`].
 pub fn refuse(workload: &Workload) -> Result<(), Error> {
     let refused = [
         (!workload.volumes.is_empty(), "workload.volumes", "volumes"),
@@ -95,7 +96,7 @@ pub fn refuse(workload: &Workload) -> Result<(), Error> {
         (!workload.resources.accelerators.is_empty(), "workload.resources.accelerators", "accelerators"),
     ];
     match refused.into_iter().find(|(present, ..)| *present) {
-        Some((_, field, what)) => Err(Error::invalid(format!("this provider has no {what}")).field(field)),
+        Some((_, field, what)) => Err(Error::unsupported(format!("this provider has no {what}")).field(field)),
         None => Ok(()),
     }
 }
@@ -103,7 +104,7 @@ pub fn refuse(workload: &Workload) -> Result<(), Error> {
 /// The ports with their numbers, for instances with an address of their own: those without one get 8080 and what follows.
 ///
 /// # Errors
-/// `invalid` for a published port that differs: there is nothing that could map it.
+/// [`Error::unsupported`] for a published port that differs: there is nothing that could map it.
 pub fn numbered(ports: &[Port]) -> Result<Vec<(&Port, u16)>, Error> {
     let mut taken: BTreeSet<u16> = ports.iter().map(|port| port.number).collect();
     let mut out = Vec::with_capacity(ports.len());
@@ -111,7 +112,7 @@ pub fn numbered(ports: &[Port]) -> Result<Vec<(&Port, u16)>, Error> {
         let wanted = if port.number == 0 { port.published.unwrap_or(0) } else { port.number };
         if port.published.is_some_and(|published| published != wanted) {
             let message = format!("the port {:?} can't be published under another number than its own", port.name);
-            return Err(Error::invalid(message).field(format!("workload.ports[{i}].published")));
+            return Err(Error::unsupported(message).field(format!("workload.ports[{i}].published")));
         }
         let number = if wanted == 0 { (FIRST_PORT..).find(|number| !taken.contains(number)).unwrap_or(FIRST_PORT) } else { wanted };
         taken.insert(number);

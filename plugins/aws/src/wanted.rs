@@ -110,11 +110,16 @@ fn refuse(workload: &Workload) -> Result<(), Error> {
         first || !name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')
     };
     let odd_signal = workload.stop_signal.is_empty() || !workload.stop_signal.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'+');
-    let refused = [
+    let elsewhere = [
         (workload.volumes.iter().any(|v| !scratch(&v.source)), "volumes", "instances have no volumes that outlive them"),
         (!workload.volumes.is_empty(), "volumes", "instances have their own disk: ask for it by resources.disk"),
         (!workload.networks.is_empty(), "networks", "instances are in the subnets of the settings"),
         (workload.scaling.is_some(), "scaling", "this provider does not scale by itself"),
+    ];
+    if let Some((_, field, why)) = elsewhere.into_iter().find(|(present, ..)| *present) {
+        return Err(Error::unsupported(why).field(format!("workload.{field}")));
+    }
+    let refused = [
         (workload.image.is_none() && workload.command.is_empty(), "command", "there is neither an image nor a command to run"),
         (workload.env.iter().any(|var| odd_name(&var.name)), "env", "a variable's name has other characters than letters, digits and _"),
         (

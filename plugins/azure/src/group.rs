@@ -102,11 +102,11 @@ pub(crate) fn described(settings: &Settings, allocation: &Allocation) -> Result<
     let workload = &allocation.workload;
     fleet::refuse(workload)?;
     let Some(image) = workload.image.as_deref() else {
-        return Err(Error::invalid("container instances run images, not plain commands").field("workload.image"));
+        return Err(Error::unsupported("container instances run images, not plain commands").field("workload.image"));
     };
     for (given, field) in [(workload.working_directory.is_some(), "working-directory"), (!workload.user.is_empty(), "user")] {
         if given {
-            return Err(Error::invalid("container instances take it from the image alone").field(format!("workload.{field}")));
+            return Err(Error::unsupported("container instances take it from the image alone").field(format!("workload.{field}")));
         }
     }
     let (ports, restarts) = (fleet::numbered(&workload.ports)?, restart_policy(&workload.run));
@@ -171,7 +171,7 @@ fn restart_policy(run: &Run) -> &'static str {
 fn command(workload: &Workload) -> Result<Option<Value>, Error> {
     if workload.command.is_empty() && !workload.arguments.is_empty() {
         let message = "container instances can't give arguments to the image's own entry point: write the whole command";
-        return Err(Error::invalid(message).field("workload.arguments"));
+        return Err(Error::unsupported(message).field("workload.arguments"));
     }
     Ok(Some(&workload.command).filter(|command| !command.is_empty()).map(|command| json!(command)))
 }
@@ -181,10 +181,10 @@ fn address_type(settings: &Settings, workload: &Workload) -> Result<&'static str
     match (settings.subnet.is_empty(), public) {
         (true, true) => Ok("Public"),
         (false, false) => Ok("Private"),
-        (true, false) => Err(Error::invalid("an internal port needs a network")
+        (true, false) => Err(Error::unsupported("an internal port needs a network")
             .field("workload.ports")
             .remedy("set subnet in [settings] of the instance file, or make the port public")),
-        (false, true) => Err(Error::invalid("container groups in a subnet have no public address")
+        (false, true) => Err(Error::unsupported("container groups in a subnet have no public address")
             .field("workload.ports")
             .remedy("use an instance without subnet for what is public, or make the port internal")),
     }
@@ -225,7 +225,7 @@ fn probed(probe: &Probe, ports: &[(&Port, u16)], field: &str) -> Result<Value, E
         }
         Check::Command(command) => ("exec", json!({"command": command})),
         Check::Tcp(_) => {
-            return Err(Error::invalid("container instances check by HTTP or a command").field(format!("workload.probes.{field}")));
+            return Err(Error::unsupported("container instances check by HTTP or a command").field(format!("workload.probes.{field}")));
         }
     };
     if let Some(value) = value.as_object_mut() {

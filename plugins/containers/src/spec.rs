@@ -13,9 +13,9 @@ const RESTARTS: u32 = 3;
 /// How a workload runs as a container.
 ///
 /// # Errors
-/// `invalid`, with the field, for what a container of an engine can't have.
+/// [`Error::unsupported`], with the field, for what a container of an engine can't have.
 pub(crate) fn spec(workload: &Workload, settings: &Settings) -> Result<ContainerSpec, Error> {
-    let refuse = |field: &str, why: &str| Err(Error::invalid(why).field(format!("workload.{field}")));
+    let refuse = |field: &str, why: &str| Err(Error::unsupported(why).field(format!("workload.{field}")));
     let Some(image) = workload.image.clone() else {
         return refuse("image", "this provider runs container images, and the workload names none");
     };
@@ -60,7 +60,7 @@ fn health(workload: &Workload) -> Result<Option<Probe>, Error> {
     let first = commands.next();
     let others = |probe: &Probe| first.is_some_and(|first| first.check != probe.check);
     if commands.any(others) {
-        let error = Error::invalid("an engine checks a container by one command only, and the probes have several");
+        let error = Error::unsupported("an engine checks a container by one command only, and the probes have several");
         return Err(error.field("workload.probes"));
     }
     Ok(first.cloned())

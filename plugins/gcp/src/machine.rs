@@ -61,11 +61,11 @@ pub(crate) fn described(settings: &Settings, allocation: &Allocation) -> Result<
     let (workload, zone) = (&allocation.workload, &allocation.offer.zone);
     fleet::refuse(workload)?;
     let Some(image) = workload.image.as_deref() else {
-        return Err(Error::invalid("instances run images, not plain commands").field("workload.image"));
+        return Err(Error::unsupported("instances run images, not plain commands").field("workload.image"));
     };
     let ports = fleet::numbered(&workload.ports)?;
     if !settings.external_address && workload.ports.iter().any(|port| port.exposure == Exposure::Public) {
-        return Err(Error::invalid("instances without an external address have no public ports")
+        return Err(Error::unsupported("instances without an external address have no public ports")
             .field("workload.ports")
             .remedy("set external-address in [settings] of the instance file, or make the port internal"));
     }

@@ -166,7 +166,7 @@ fn scaler(wanted: &Wanted<'_>) -> Result<Option<(Value, u32)>, Error> {
                 "memory" => format!("{}", scaling.target.round()),
                 other => {
                     let message = format!("a cluster's autoscaler does not know {other:?}: it knows cpu and memory");
-                    return Err(Error::invalid(message).field("workload.scaling.metric"));
+                    return Err(Error::unsupported(message).field("workload.scaling.metric"));
                 }
             };
             let target = json!({"type": "AverageValue", "averageValue": value});

@@ -155,7 +155,7 @@ fn probe(probe: &Probe, key: &str, ports: &[Wired]) -> Result<Value, Error> {
             if (http.status_min, http.status_max) != (200, 399) {
                 let message =
                     format!("a cluster takes the statuses 200 to 399 for healthy, not {} to {}", http.status_min, http.status_max);
-                return Err(Error::invalid(message).field(field));
+                return Err(Error::unsupported(message).field(field));
             }
             let headers: Vec<Value> = http.headers.iter().map(|h| json!({"name": h.key, "value": h.value})).collect();
             ("httpGet", json!({"port": number(&http.port)?, "path": http.path, "httpHeaders": headers}))

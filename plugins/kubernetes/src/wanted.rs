@@ -44,7 +44,7 @@ impl<'a> Wanted<'a> {
                 (wanted.kind.is_empty() || *kind == wanted.kind) && one.memory.0 >= wanted.memory
             };
             let Some((_, known)) = settings.accelerators.iter().find(|(kind, one)| fits(kind, one)) else {
-                return Err(Error::invalid(format!("the accelerator {:?} is not one of the settings'", wanted.kind))
+                return Err(Error::unsupported(format!("the accelerator {:?} is not one of the settings'", wanted.kind))
                     .field(format!("workload.resources.accelerators[{i}]"))
                     .remedy("name it in [settings.accelerators] of the instance file"));
             };
@@ -96,13 +96,13 @@ fn refuse(workload: &Workload) -> Result<(), Error> {
         (workload.stop_signal != "TERM" && !workload.stop_signal.is_empty(), "workload.stop_signal", "stop signals but that of the image"),
     ];
     if let Some((_, field, what)) = refused.into_iter().find(|(present, ..)| *present) {
-        return Err(Error::invalid(format!("a cluster has no {what}")).field(field));
+        return Err(Error::unsupported(format!("a cluster has no {what}")).field(field));
     }
     let user = &workload.user;
     let numbers = user.split(':').all(|part| part.parse::<u32>().is_ok()) && user.split(':').count() <= 2;
     if !user.is_empty() && !numbers {
         let message = format!("the user {user:?} is not understood: a cluster takes numbers such as 1000 or 1000:1000");
-        return Err(Error::invalid(message).field("workload.user"));
+        return Err(Error::unsupported(message).field("workload.user"));
     }
     for (i, volume) in workload.volumes.iter().enumerate() {
         if let VolumeSource::Persistent(persistent) = &volume.source {

@@ -145,7 +145,7 @@ impl<H: Http + Clock> fleet::Cloud for Client<H> {
         let workload = &allocation.workload;
         fleet::refuse(workload)?;
         if workload.env.iter().any(|var: &EnvVar| matches!(var.value, EnvValue::Secret(_))) {
-            return Err(Error::invalid("this cloud has no secrets").field("workload.env"));
+            return Err(Error::unsupported("this cloud has no secrets").field("workload.env"));
         }
         // The cloud chooses the ports' numbers.
         Ok(Described { workload: described(workload), ports: workload.ports.iter().map(|port| Wired::of(port, 0)).collect() })

@@ -12,7 +12,7 @@ use bollard::{Docker, errors::Error};
 use tradewind_cloud::facts;
 use tradewind_core::{
     diagnose,
-    failure::{Failure, FailureKind, REGISTRY},
+    failure::{Failure, FailureKind, PORT_TAKEN, REGISTRY},
     grant::ContainersGrant,
 };
 
@@ -134,7 +134,7 @@ pub(crate) async fn start(grant: &ContainersGrant, engine: &Docker, error: &Erro
     }
     if said(&["port is already allocated", "address already in use", "ports are not available"]) {
         let remedy = "leave the number to the engine, or stop what listens on it";
-        return Failure { kind: FailureKind::OutOfCapacity, ..failed }.field("ports").remedy(remedy);
+        return Failure { kind: FailureKind::OutOfCapacity, ..failed }.code(PORT_TAKEN).field("ports").remedy(remedy);
     }
     failed
 }
@@ -180,7 +180,7 @@ pub(crate) fn pull(grant: &ContainersGrant, error: &Error, image: &str) -> Failu
     } else if said(&["manifest unknown", "name unknown", "not found", "invalid reference", "repository does not exist"]) {
         Failure { kind: FailureKind::Invalid, ..failed }.remedy("correct the image's name or tag")
     } else if said(&["no space left"]) {
-        Failure { kind: FailureKind::OutOfCapacity, ..failed }.remedy("free space where the engine keeps its images")
+        Failure { kind: FailureKind::OutOfCapacity, ..failed }.code("disk-full").remedy("free space where the engine keeps its images")
     } else {
         Failure { kind: FailureKind::Unavailable, ..failed }.remedy("check that the engine reaches the image's registry")
     }

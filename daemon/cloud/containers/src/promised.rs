@@ -8,7 +8,7 @@ use std::{
 
 use tradewind_core::{
     capability::containers::ContainerKey,
-    failure::{Failure, FailureKind},
+    failure::{Failure, FailureKind, GRANT_EXHAUSTED, SLOTS_EXHAUSTED},
     grant::ContainersGrant,
     names::InstanceName,
 };
@@ -67,10 +67,11 @@ impl Promised {
         let (others, count) = own.sum(Some(key));
         let lacks = |what: &str, wanted: u64, left: u64, setting: &str| {
             Err(Failure::new(FailureKind::OutOfCapacity, format!("{wanted} {what} do not fit: {left} are left"))
+                .code(GRANT_EXHAUSTED)
                 .remedy(format!("raise {setting} in [grants.containers] of the instance file, or stop something")))
         };
         if count >= grant.containers as usize {
-            return lacks("containers", 1, 0, "containers");
+            return lacks("containers", 1, 0, "containers").map_err(|failure| failure.code(SLOTS_EXHAUSTED));
         }
         let (cpu, memory) = (total.cpu.saturating_sub(others.cpu), total.memory.saturating_sub(others.memory));
         if share.cpu > cpu {
@@ -138,6 +139,7 @@ mod tests {
         promise(0, 600, 50).unwrap();
         promise(0, 600, 50).unwrap();
         let refused = promise(1, 500, 10).unwrap_err();
+        assert!(refused.lacks_room_for_the_request(true), "less would fit");
         assert_eq!((refused.kind, refused.message.as_str()), (FailureKind::OutOfCapacity, "500 millicores do not fit: 400 are left"));
         promised.tell(&owner, []);
         assert!(promise(1, 500, 10).is_err(), "what is being made counts before it is listed");
@@ -145,7 +147,8 @@ mod tests {
         assert!(promise(1, 100, 60).unwrap_err().message.contains("bytes of memory"));
         promise(1, 400, 50).unwrap();
         promise(2, 0, 0).unwrap();
-        assert!(promise(3, 0, 0).unwrap_err().message.contains("containers"));
+        let slots = promise(3, 0, 0).unwrap_err();
+        assert!(slots.message.contains("containers") && !slots.lacks_room_for_the_request(true), "whoever comes next has no slot either");
         promised.settle(&owner, &key(1), false);
         promised.remove(&owner, &key(0));
         promise(3, 1000, 100).unwrap();

@@ -15,7 +15,7 @@ use tradewind_core::{
     failure::Failure,
     grant::{ProcessGrant, pattern},
     names::Digest,
-    workload::{Check, ConfigFile, EnvValue, FileContent, Probe, Protocol},
+    workload::{Check, ConfigFile, EnvValue, FileContent, Probe, Protocol, Resources},
 };
 use tradewind_credentials::secrets;
 
@@ -36,6 +36,9 @@ const SIGNALS: [(&str, Signal); 8] = [
 pub(super) struct Prepared {
     pub(super) digest: Digest,
     pub(super) spec: ProcessSpec,
+    /// What is promised to it; none: its limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) promised: Option<Resources>,
     /// The program's absolute path.
     pub(super) program: PathBuf,
     /// Absolute, without symbolic links; none for the private folder.
@@ -51,20 +54,22 @@ impl Prepared {
         signal(&self.spec.stop_signal).unwrap_or(Signal::TERM)
     }
 
-    /// Promised millicores.
-    pub(super) fn cpu(&self) -> u64 {
-        self.spec.limits.as_ref().map_or(0, |l| u64::from(l.cpu.0))
+    /// Promised millicores and bytes.
+    pub(super) fn promise(&self) -> (u64, u64) {
+        let promised = self.promised.as_ref().or(self.spec.limits.as_ref());
+        promised.map_or((0, 0), |r| (u64::from(r.cpu.0), r.memory.0))
     }
 
-    /// Promised bytes.
-    pub(super) fn memory(&self) -> u64 {
+    /// The most bytes that it may fill; 0: any number.
+    pub(super) fn memory_limit(&self) -> u64 {
         self.spec.limits.as_ref().map_or(0, |l| l.memory.0)
     }
 }
 
 /// # Errors
 /// `invalid` for what can never work, `denied` for what the grant does not allow; both name the field.
-pub(super) fn prepare(grant: &ProcessGrant, spec: ProcessSpec, search: &str) -> Result<Prepared, Failure> {
+pub(super) fn prepare(grant: &ProcessGrant, mut spec: ProcessSpec, search: &str) -> Result<Prepared, Failure> {
+    let promised = spec.promised.take();
     let text = serde_json::to_vec(&spec).map_err(|e| Failure::internal(format!("the spec can't be written down: {e}")))?;
     let digest = Digest::of(&text);
     let program = program(grant, &spec.command, search, "command")?;
@@ -85,7 +90,7 @@ pub(super) fn prepare(grant: &ProcessGrant, spec: ProcessSpec, search: &str) -> 
         let message = format!("\"{}\" is not a signal to stop with: use one of {known}", spec.stop_signal.escape_debug());
         return Err(Failure::invalid(message).field("stop-signal"));
     }
-    Ok(Prepared { digest, program, directory, folders, log_size: grant.log_size.0, spec })
+    Ok(Prepared { digest, promised, program, directory, folders, log_size: grant.log_size.0, spec })
 }
 
 /// Finds the program of a command and checks that it may be run.

@@ -249,6 +249,7 @@ mod tests {
             ports: Vec::new(),
             files: Vec::new(),
             limits: None,
+            promised: None,
             readiness: None,
             liveness: None,
             restarts: 0,
@@ -257,7 +258,8 @@ mod tests {
             stop_signal: String::new(),
             stop_grace: Millis(0),
         };
-        Record::new(Prepared { digest: Digest::of(b""), spec, program: "/x".into(), directory: None, folders: Vec::new(), log_size: 0 })
+        let digest = Digest::of(b"");
+        Record::new(Prepared { digest, spec, promised: None, program: "/x".into(), directory: None, folders: Vec::new(), log_size: 0 })
     }
 
     #[test]

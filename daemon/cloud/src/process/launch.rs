@@ -106,7 +106,7 @@ pub(super) fn launch(folder: &Folder, record: &Record, around: &Surroundings, se
             .args(["-c", SCRIPT, WRAPPER])
             .arg(folder.path())
             .arg(record.run.to_string())
-            .arg(prepared.memory().div_ceil(1024).to_string())
+            .arg(prepared.memory_limit().div_ceil(1024).to_string())
             .arg(&prepared.program)
             .args(arguments)
             .env_clear()

@@ -59,7 +59,8 @@ impl Slot {
             None => (Phase::Starting, String::new()),
         };
         let active = AtomicBool::new(finally.is_none());
-        let (cpu, memory) = (AtomicU64::new(record.prepared.cpu()), AtomicU64::new(record.prepared.memory()));
+        let (cpu, memory) = record.prepared.promise();
+        let (cpu, memory) = (AtomicU64::new(cpu), AtomicU64::new(memory));
         let state = State { record, phase, health: Health::Unknown, message, pid: 0, usage: None, looked: None };
         Self {
             owner,
@@ -97,8 +98,9 @@ impl Slot {
     }
 
     pub(super) fn promise(&self, prepared: &Prepared) {
-        self.cpu.store(prepared.cpu(), Ordering::Release);
-        self.memory.store(prepared.memory(), Ordering::Release);
+        let (cpu, memory) = prepared.promise();
+        self.cpu.store(cpu, Ordering::Release);
+        self.memory.store(memory, Ordering::Release);
         self.active.store(true, Ordering::Release);
     }
 

@@ -87,7 +87,7 @@ fn want(random: &mut Random, n: u32, offers: &[PlacedOffer]) -> Option<Want> {
         namespace: "conformance".parse().ok()?,
         deployment: format!("d{}", n / 2).parse().ok()?,
         task: format!("t{n}").parse().ok()?,
-        need: Need { resources, duration, constraints, features: Requires::default(), job: random.one_in(3), refused: Default::default() },
+        need: Need { resources, duration, constraints, features: Requires::default(), job: random.one_in(3), closed: Default::default() },
         replicas,
         priority: i32::try_from(random.below(3)).unwrap_or(0),
         labels: Labels::new(),

@@ -72,9 +72,21 @@ pub struct Need {
     pub constraints: Constraints,
     pub features: Requires,
     pub job: bool,
-    /// Providers that have refused to run it, and why.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub refused: BTreeMap<InstanceName, String>,
+    /// Where it can't go for now: a provider, or one offer of it.
+    #[serde(skip)]
+    pub closed: BTreeMap<Spot, Closed>,
+}
+
+/// A provider, or one of its offers by its id.
+pub type Spot = (InstanceName, Option<String>);
+
+/// Why one task can't go somewhere that is open to others.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Closed {
+    /// The provider has refused it. `lasting`: it can never run it.
+    Refused { cause: String, lasting: bool },
+    /// A port of the machine that the task wants is somebody's. `own`: another replica of the task has it.
+    Port { number: u16, own: bool },
 }
 
 impl Need {
@@ -85,7 +97,23 @@ impl Need {
             constraints: task.constraints.clone(),
             features: Requires::of(&task.workload),
             job: matches!(task.workload.run, Run::Job { .. }),
-            refused: BTreeMap::new(),
+            closed: BTreeMap::new(),
+        }
+    }
+}
+
+impl Need {
+    fn closed_at(&self, provider: &InstanceName, offer: Option<&str>) -> Option<&Closed> {
+        self.closed.iter().find(|((p, o), _)| p == provider && o.as_deref() == offer).map(|(_, why)| why)
+    }
+}
+
+impl Closed {
+    fn exclusion(&self, provider: &InstanceName) -> Exclusion {
+        let provider = provider.clone();
+        match self {
+            Self::Refused { cause, lasting } => Exclusion::Refused { provider, cause: cause.clone(), lasting: *lasting },
+            Self::Port { number, own } => Exclusion::Port { provider, number: *number, own: *own },
         }
     }
 
@@ -208,8 +236,8 @@ impl Table {
         if let Some(what) = need.features.missing(self.features.get(provider).copied().unwrap_or_default()) {
             return Err(Exclusion::Feature(provider.clone(), what));
         }
-        if let Some(cause) = need.refused.get(provider) {
-            return Err(Exclusion::Refused { provider: provider.clone(), cause: cause.clone() });
+        if let Some(why) = need.closed_at(provider, None) {
+            return Err(why.exclusion(provider));
         }
         refuse_if(!regions.is_empty() && !regions.iter().any(|r| r.as_str() == &*offer.region), || Exclusion::Region)?;
         if let Some((key, value)) = labels.iter().find(|(k, v)| offer.labels.get(*k) != Some(v)) {
@@ -244,6 +272,9 @@ impl Table {
         }
         if held {
             return Ok(());
+        }
+        if let Some(why) = need.closed_at(provider, Some(&offer.id)) {
+            return Err(why.exclusion(provider));
         }
         let full = offer.capacity == 0
             || (offer.shared && (offer.free_cpu < u64::from(resources.cpu.0) || offer.free_memory < resources.memory.0));
@@ -316,6 +347,12 @@ impl Table {
         let mut reasons: Vec<(String, usize)> = by_reason.into_iter().collect();
         reasons.sort_by_key(|(_, offers)| std::cmp::Reverse(*offers));
         reasons.into_iter().map(|(why, _)| why).collect()
+    }
+
+    /// Whether no offer can ever take it as it is: each is excluded by what it is, not by what is left of it or how its place does. False
+    /// where nothing is offered.
+    pub fn never_fits(&self, want: &Want) -> bool {
+        !self.offers.is_empty() && self.offers.iter().all(|placed| self.takes(want, placed).is_err_and(|why| why.is_lasting()))
     }
 
     /// What is not shown to a policy of the want's constraints, and which offers they excluded, most frequent first.

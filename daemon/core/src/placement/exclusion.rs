@@ -54,10 +54,17 @@ pub enum Exclusion {
         provider: InstanceName,
         cause: String,
     },
-    /// The provider's grant does not allow what is to run.
+    /// The provider has refused what is to run, or has no room for it. `lasting`: it can never run it.
     Refused {
         provider: InstanceName,
         cause: String,
+        lasting: bool,
+    },
+    /// A port of the provider's machine is taken. `own`: by another replica of the same task.
+    Port {
+        provider: InstanceName,
+        number: u16,
+        own: bool,
     },
 }
 
@@ -92,7 +99,11 @@ impl fmt::Display for Exclusion {
             }
             Self::Throttled { provider, region, until } => write!(f, "{} throttles until {until}", place(provider, region)),
             Self::Degraded { provider, cause } => write!(f, "provider \"{provider}\" is degraded: {cause}"),
-            Self::Refused { provider, cause } => write!(f, "provider \"{provider}\" refuses it: {cause}"),
+            Self::Refused { provider, cause, .. } => write!(f, "provider \"{provider}\" refuses it: {cause}"),
+            Self::Port { provider, number, own: false } => write!(f, "the port \"{number}\" is taken on the machine of \"{provider}\""),
+            Self::Port { provider, number, own: true } => {
+                write!(f, "the machine of \"{provider}\" has the port \"{number}\" once, and another replica of the task has it")
+            }
         }
     }
 }
@@ -105,6 +116,35 @@ impl Exclusion {
             Self::CircuitOpen { provider, region, cause, .. } => format!("the circuit to {} is open: {cause}", place(provider, region)),
             Self::Throttled { provider, region, .. } => format!("{} throttles", place(provider, region)),
             other => other.to_string(),
+        }
+    }
+
+    /// Whether it holds as long as the manifest and the provider stay as they are.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Provider(_)
+            | Self::Feature(..)
+            | Self::Region
+            | Self::Label(..)
+            | Self::Spot
+            | Self::Cpu(_)
+            | Self::Memory(_)
+            | Self::Disk(_)
+            | Self::Accelerator(_)
+            | Self::Deadline(_) => true,
+            Self::Refused { lasting, .. } => *lasting,
+            Self::Port { own, .. } => *own,
+            // Prices, neighbours, what is left and how a place does change by themselves.
+            Self::Price(_)
+            | Self::Affinity(..)
+            | Self::AntiAffinity(..)
+            | Self::Capacity
+            | Self::Stale(_)
+            | Self::Lost(..)
+            | Self::CoolingDown { .. }
+            | Self::CircuitOpen { .. }
+            | Self::Throttled { .. }
+            | Self::Degraded { .. } => false,
         }
     }
 

@@ -566,7 +566,7 @@ fn need(request: &Request, options: &Options) -> Need {
         constraints: Constraints { spot: options.spot, ..Constraints::default() },
         features: Requires::default(),
         job: request.kind == Kind::Job,
-        refused: BTreeMap::new(),
+        closed: BTreeMap::new(),
     }
 }
 

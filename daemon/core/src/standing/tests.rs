@@ -22,7 +22,7 @@ fn offer(region: &str, size: &str) -> Offer {
 
 fn end(standings: &mut Standings, region: &str, size: &str, now: u64, failure: Option<Failure>) -> Option<Change> {
     let (place, id) = (place(region), format!("{region}/{size}"));
-    let call = Call { place: &place, size, offer: &id };
+    let call = Call { place: &place, size, offer: &id, shared: size == "pool" };
     standings.ended(&call, Millis(now), Millis(100), failure.as_ref())
 }
 
@@ -118,6 +118,20 @@ fn what_a_grant_refuses_to_one_says_nothing_of_the_provider() {
     // A capability that is not granted at all is of no use to anybody.
     let nothing = Failure::denied("the capability \"containers\" is not granted").code(NOT_GRANTED);
     assert!(matches!(end(&mut standings, "r1", "s", 0, Some(nothing)), Some(Change::Degraded { .. })));
+}
+
+#[test]
+fn what_is_too_large_for_a_shared_offer_shuts_it_to_nobody_else() {
+    let mut standings = Standings::default();
+    let full = |code: &str| Some(Failure::new(FailureKind::OutOfCapacity, "full").code(code));
+    for code in ["port-taken", "grant-exhausted", "full"] {
+        assert_eq!(end(&mut standings, "r1", "pool", 0, full(code)), None);
+    }
+    end(&mut standings, "r1", "s", 0, full("port-taken"));
+    assert_eq!(standings.cooling(&place("").provider, Millis(1)).count(), 0);
+    // A full disk is everybody's.
+    end(&mut standings, "r1", "pool", 0, full("disk-full"));
+    assert_eq!(standings.cooling(&place("").provider, Millis(1)).count(), 1);
 }
 
 #[test]

@@ -11,6 +11,8 @@ use crate::{
 
 /// The exit code that stands for differences.
 const DIFFERENT: u8 = 2;
+/// The exit code of a manifest that asks for what no provider can ever give.
+const NEVER: u8 = 4;
 
 pub async fn run(context: &Context, args: Plan) -> Result<u8, Error> {
     if let Some(command) = args.command {
@@ -26,6 +28,9 @@ pub async fn run(context: &Context, args: Plan) -> Result<u8, Error> {
         plans.push(context.client.send(Method::POST, &path, &[], Body::Manifest(document)).await.map_err(about(file))?);
     }
     context.output.show_all(&plans, |out| plans.iter().map(|p| render::plan::plan(out, p)).collect::<Vec<_>>().join("\n\n"))?;
+    if plans.iter().any(|p| p.unplaced.iter().any(|u| u.never)) {
+        return Ok(NEVER);
+    }
     let different = plans.iter().any(|p| !p.unplaced.is_empty() || p.changes.iter().any(|c| c.action != ChangeAction::Keep));
     Ok(if args.exit_code && different { DIFFERENT } else { 0 })
 }

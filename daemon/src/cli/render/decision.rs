@@ -1,6 +1,9 @@
 //! Decisions: who decided what, against which alternatives, and what was excluded.
 
-use tradewind_core::view::{DecisionView, ExcludedView, QuoteView, RankedOffer, TaskReason};
+use tradewind_core::{
+    names::InstanceName,
+    view::{DecisionView, ExcludedView, QuoteView, RankedOffer, TaskReason},
+};
 
 use super::{age, known, place};
 use crate::cli::output::{Mood::*, Output};
@@ -40,10 +43,24 @@ pub fn head(d: &DecisionView) -> String {
     ];
     lines.extend(d.fallback.as_ref().map(|why| format!("the built-in order decided, because of {why}")));
     lines.extend(d.certificate.map(|c| c.to_string()));
+    lines.extend(unanswered(&d.unanswered));
     if !d.note.is_empty() {
         lines.push(d.note.clone());
     }
     lines.join("\n")
+}
+
+/// Whose offers a decision was made without, because they had not answered yet.
+pub fn unanswered(providers: &[InstanceName]) -> Option<String> {
+    let names: Vec<String> = providers.iter().map(|p| format!("\"{p}\"")).collect();
+    let told = match names.as_slice() {
+        [] => return None,
+        [one] => format!("provider {one} had"),
+        several => format!("providers {} had", several.join(", ")),
+    };
+    Some(format!(
+        "decided while {told} not answered yet (controller.offers-patience); what is new is looked at once more when that is there"
+    ))
 }
 
 /// The offers of one task, the choice marked, and what excluded the others.

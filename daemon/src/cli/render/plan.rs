@@ -15,8 +15,10 @@ pub fn plan(out: &Output, plan: &PlanView) -> String {
         parts.push(format!("{}{place} follows its load: {} now, {} to {}", s.task, s.replicas, s.min, s.max));
     }
     for u in &plan.unplaced {
-        parts.push(format!("not placed: {} of {}: {}", u.replicas, u.task, u.reason));
+        let how = if u.never { "can never be placed" } else { "not placed" };
+        parts.push(format!("{how}: {} of {}: {}", u.replicas, u.task, u.reason));
     }
+    parts.extend(decision::unanswered(&plan.unanswered));
     parts.push(format!(
         "cost per hour {} -> {}, for the estimated durations {}",
         plan.hourly_before, plan.hourly_after, plan.estimated_cost
@@ -34,7 +36,13 @@ fn summary(plan: &PlanView) -> String {
     let actions = [ChangeAction::Create, ChangeAction::Resize, ChangeAction::Update, ChangeAction::Destroy];
     let texts: Vec<String> =
         actions.into_iter().map(|a| (a, count(a))).filter(|(_, n)| *n > 0).map(|(a, n)| format!("{n} to {}", a.as_str())).collect();
-    if texts.is_empty() { "nothing would change".to_owned() } else { texts.join(", ") }
+    let without: u32 = plan.unplaced.iter().map(|u| u.replicas).sum();
+    match (texts.is_empty(), without) {
+        (true, 0) => "nothing would change".to_owned(),
+        (true, _) => format!("{without} without a place"),
+        (false, 0) => texts.join(", "),
+        (false, _) => format!("{}, {without} without a place", texts.join(", ")),
+    }
 }
 
 fn row(out: &Output, c: &ChangeView) -> [comfy_table::Cell; 7] {

@@ -89,6 +89,7 @@ pub(super) async fn describe(runner: &Runner, pre: &ProviderPre<Call>) -> Result
         resize: has(wit::Features::RESIZE),
         logs: has(wit::Features::LOGS),
         command_checks: runs_checks(&runner.lent.grants),
+        one_machine: is_one_machine(&runner.lent.grants),
     };
     let wanted = info.capabilities.into_iter().map(|w| Wanted { name: w.name, why: w.why }).collect();
     About::checked(Kind::Provider, (info.name, info.version, info.summary, info.settings_schema), wanted, features)
@@ -98,6 +99,11 @@ pub(super) async fn describe(runner: &Runner, pre: &ProviderPre<Call>) -> Result
 /// Whether what a provider is granted runs commands beside workloads: a machine, an engine and a cluster do.
 fn runs_checks(grants: &Grants) -> bool {
     grants.process.is_some() || grants.containers.is_some() || grants.kubernetes.is_some()
+}
+
+/// Whether all of a provider's replicas run on one machine: processes do, and the containers of an engine.
+fn is_one_machine(grants: &Grants) -> bool {
+    grants.process.is_some() || grants.containers.is_some()
 }
 
 #[async_trait]
@@ -138,7 +144,12 @@ impl Provider for ProviderVersion {
 
     async fn apply(&self, allocation: &Allocation, prior: Option<&[u8]>) -> Result<Vec<u8>, Failure> {
         let context = self.context();
-        let attempt = Attempt { allocation: allocation.id.clone(), token: allocation.token.clone(), tags: allocation.tags.clone() };
+        let attempt = Attempt {
+            allocation: allocation.id.clone(),
+            token: allocation.token.clone(),
+            tags: allocation.tags.clone(),
+            resources: allocation.workload.resources.clone(),
+        };
         let allocation = convert::allocation(allocation);
         let state = call!(self, "apply", |store, guest| {
             store.data_mut().attempt = Some(attempt);

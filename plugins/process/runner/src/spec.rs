@@ -9,14 +9,14 @@ use tradewind_plugin_sdk::{
 /// How a workload runs as a process: services start again whatever ends them, jobs as often as their retries allow.
 ///
 /// # Errors
-/// `invalid`, with the field, for what a plain process can't have.
+/// [`Error::unsupported`], with the field, for what a plain process can't have; `invalid` without a command.
 pub fn spec(workload: &Workload) -> Result<ProcessSpec, Error> {
-    let refuse = |field: &str, why: &str| Err(Error::invalid(why).field(format!("workload.{field}")));
+    let refuse = |field: &str, why: &str| Err(Error::unsupported(why).field(format!("workload.{field}")));
     if workload.image.is_some() {
         return refuse("image", "this provider runs commands, not container images");
     }
     if workload.command.is_empty() {
-        return refuse("command", "there is no command to run");
+        return Err(Error::invalid("there is no command to run").field("workload.command"));
     }
     if !workload.user.is_empty() {
         return refuse("user", "processes run as the daemon's own user");

@@ -61,7 +61,7 @@ pub(crate) fn batch(tasks: u32, shapes: u32, offers: u32) -> Result<Request> {
                 constraints: Default::default(),
                 features: Requires::default(),
                 job: true,
-                refused: Default::default(),
+                closed: Default::default(),
             },
             replicas: 1 + i % 5,
             priority: i32::try_from(i % 10)?,

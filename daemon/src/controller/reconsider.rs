@@ -1,0 +1,129 @@
+//! What was decided while a provider had not answered yet is looked at once more when it has: a service that the policy would have given to
+//! that provider moves there while it is new. Jobs stay, and what keeps data in a volume. Kept in memory: a restart forgets what was hasty.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use tokio::time::Instant as Tick;
+use tradewind_core::{
+    names::InstanceName,
+    record::DeploymentKey,
+    store,
+    view::DecisionView,
+    workload::{VolumeSource, Workload},
+};
+
+use super::{
+    Shared, lock,
+    replace::{Candidate, Survey, is_settled},
+    state::Entry,
+};
+
+/// How often it is looked whether what was placed hastily runs by now.
+const LOOK: Duration = Duration::from_millis(200);
+/// What was placed longer ago has become expensive to move.
+const NEW_FOR: Duration = Duration::from_secs(600);
+
+/// A decision that some providers were missing from.
+pub(super) struct Hasty {
+    unanswered: BTreeSet<InstanceName>,
+    /// Of the deployment, when it was decided.
+    generation: u64,
+    since: Tick,
+}
+
+impl Hasty {
+    /// None: every provider had answered.
+    pub(super) fn of(decision: &DecisionView, generation: u64) -> Option<Self> {
+        let unanswered: BTreeSet<InstanceName> = decision.unanswered.iter().cloned().collect();
+        (!unanswered.is_empty()).then(|| Self { unanswered, generation, since: Tick::now() })
+    }
+}
+
+impl Shared {
+    /// Runs until the controller stops.
+    pub(super) async fn reconsider(self: std::sync::Arc<Self>) {
+        loop {
+            let any = lock(&self.world).deployments.values().any(|e| e.hasty.is_some());
+            let look = async {
+                match any {
+                    true => tokio::time::sleep(LOOK).await,
+                    false => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = self.hasty.notified() => {}
+                () = look => {}
+            }
+            let snapshot = self.plugins.snapshot();
+            let answered = self.offers.answered();
+            let known = |p: &InstanceName| answered.contains(p) || !snapshot.providers.contains_key(p);
+            let mut due: BTreeMap<DeploymentKey, BTreeSet<InstanceName>> = BTreeMap::new();
+            for (key, entry) in &mut lock(&self.world).deployments {
+                let late = take_answered(entry, known);
+                if !late.is_empty() {
+                    due.insert(key.clone(), late);
+                }
+            }
+            if due.is_empty() {
+                continue;
+            }
+            let survey = self.survey(&snapshot, |key, _| due.contains_key(key)).await;
+            for (work, moves) in better(&survey, &due) {
+                let (Some(of), Some(outcome)) = (survey.works.get(work), survey.outcomes.get(work)) else { continue };
+                let why = "it was placed while a provider had not answered yet";
+                match self.begin_moves(of, outcome, &moves, |_| why.to_owned()).await {
+                    // Another write came first, and brings a decision of its own.
+                    Ok(()) | Err(store::Error::Conflict { .. }) => {}
+                    Err(error) => {
+                        tracing::warn!(deployment = %of.key, error = &error as &dyn std::error::Error, "a move could not be begun");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Those of a hasty decision's missing providers that have answered by now, once the deployment runs. They are not waited for again.
+fn take_answered(entry: &mut Entry, known: impl Fn(&InstanceName) -> bool) -> BTreeSet<InstanceName> {
+    let settled = is_settled(entry);
+    let (generation, deleting) = (entry.record.generation, entry.record.deleting);
+    let Some(hasty) = &mut entry.hasty else { return BTreeSet::new() };
+    if deleting || hasty.generation != generation || hasty.since.elapsed() > NEW_FOR {
+        entry.hasty = None;
+        return BTreeSet::new();
+    }
+    if !settled {
+        return BTreeSet::new();
+    }
+    let late: BTreeSet<InstanceName> = hasty.unanswered.iter().filter(|p| known(p)).cloned().collect();
+    hasty.unanswered.retain(|p| !late.contains(p));
+    if hasty.unanswered.is_empty() {
+        entry.hasty = None;
+    }
+    late
+}
+
+/// The services that go to a provider that was missing, by their work.
+fn better<'a>(survey: &'a Survey, due: &BTreeMap<DeploymentKey, BTreeSet<InstanceName>>) -> BTreeMap<usize, Vec<&'a Candidate>> {
+    let mut moves: BTreeMap<usize, Vec<&Candidate>> = BTreeMap::new();
+    for candidate in &survey.candidates {
+        let (Some(work), Some(outcome)) = (survey.works.get(candidate.work), survey.outcomes.get(candidate.work)) else { continue };
+        let Some(task) = work.resolved.iter().find(|t| t.name == candidate.view.task && t.target == candidate.view.target) else {
+            continue;
+        };
+        let whole = candidate.to.iter().map(|p| p.replicas).sum::<u32>() == task.replicas && outcome.failure.is_none();
+        let late = due.get(&work.key).is_some_and(|late| candidate.to.iter().any(|p| late.contains(&p.provider)));
+        if candidate.view.moving > 0 && whole && late && !keeps_data(&task.workload) {
+            moves.entry(candidate.work).or_default().push(candidate);
+        }
+    }
+    moves
+}
+
+fn keeps_data(workload: &Workload) -> bool {
+    workload.volumes.iter().any(|v| !v.read_only && matches!(v.source, VolumeSource::Persistent { .. } | VolumeSource::HostPath { .. }))
+}
