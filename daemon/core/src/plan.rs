@@ -40,6 +40,8 @@ pub struct Desired {
     pub rivals: Vec<Rival>,
     /// None: nothing had to be decided.
     pub decision: Option<DecisionId>,
+    /// Allocations of earlier generations belong to earlier runs of it.
+    pub since: u64,
 }
 
 /// One allocation's way from what it is to what it shall be.
@@ -81,12 +83,17 @@ pub fn serves(record: &AllocationRecord, task: &TaskName, target: Option<&Target
     record.stage != Stage::Removing && !record.superseded && record.task == *task && record.target.as_ref() == target
 }
 
+/// Whether an allocation stands for a task as it is wanted now: of a job that runs again, what belongs to the new run alone.
+pub fn stands_for(record: &AllocationRecord, task: &Resolved) -> bool {
+    serves(record, &task.name, task.target.as_ref()) && record.generation >= task.since
+}
+
 /// Where a task runs now, when that is all it needs: no decision is owed then.
 pub fn settled(task: &Resolved, need: Digest, actual: &[AllocationRecord]) -> Option<Vec<Placement>> {
     if task.replicas == 0 {
         return Some(Vec::new());
     }
-    let mine: Vec<_> = actual.iter().filter(|r| serves(r, &task.name, task.target.as_ref())).collect();
+    let mine: Vec<_> = actual.iter().filter(|r| stands_for(r, task)).collect();
     let replicas: u64 = mine.iter().map(|r| u64::from(r.goal())).sum();
     let fits = replicas == u64::from(task.replicas) && mine.iter().all(|r| r.need == need && r.phase != Phase::Gone);
     fits.then(|| mine.into_iter().map(placement_of).collect())
@@ -94,13 +101,13 @@ pub fn settled(task: &Resolved, need: Digest, actual: &[AllocationRecord]) -> Op
 
 /// Where a task runs now, enough or not.
 pub fn current(task: &Resolved, actual: &[AllocationRecord]) -> Vec<Placement> {
-    let mine = actual.iter().filter(|r| serves(r, &task.name, task.target.as_ref()) && r.phase != Phase::Gone);
+    let mine = actual.iter().filter(|r| stands_for(r, task) && r.phase != Phase::Gone);
     mine.map(placement_of).collect()
 }
 
 /// What the policy shall take into account of where a task runs now.
 pub fn with_current(mut want: Want, task: &Resolved, actual: &[AllocationRecord]) -> Want {
-    let mine = actual.iter().filter(|r| serves(r, &task.name, task.target.as_ref()) && r.phase != Phase::Gone);
+    let mine = actual.iter().filter(|r| stands_for(r, task) && r.phase != Phase::Gone);
     // An intended allocation has no effect yet, but its place is promised.
     want.current = mine.map(|r| (r.provider.clone(), r.offer.id.clone(), r.goal().max(r.replicas))).collect();
     want
@@ -109,7 +116,7 @@ pub fn with_current(mut want: Want, task: &Resolved, actual: &[AllocationRecord]
 /// Places of a task whose provider gives no offers at the moment. They stay as they are: silence is no reason to move.
 pub fn stranded(task: &Resolved, actual: &[AllocationRecord], answers: impl Fn(&InstanceName) -> bool) -> Vec<Placement> {
     let allowed = |p: &InstanceName| task.constraints.providers.is_empty() || task.constraints.providers.contains(p);
-    let mine = actual.iter().filter(|r| serves(r, &task.name, task.target.as_ref()) && r.phase != Phase::Gone);
+    let mine = actual.iter().filter(|r| stands_for(r, task) && r.phase != Phase::Gone);
     let mut left = task.replicas;
     let silent = mine.filter(|r| !answers(&r.provider) && allowed(&r.provider)).map(placement_of);
     let kept = silent.map(|mut p| {
@@ -150,6 +157,7 @@ pub fn plan(desired: &[Desired], actual: &[AllocationRecord]) -> Vec<Step> {
             let same_place = |r: &&AllocationRecord| {
                 r.task == want.task
                     && r.target == want.target
+                    && r.generation >= want.since
                     && r.stage != Stage::Removing
                     && r.provider == placement.provider
                     && r.offer.id == placement.offer.id
@@ -217,6 +225,7 @@ fn why_gone(record: &AllocationRecord, desired: &[Desired]) -> String {
     match desired.iter().find(|d| d.task == record.task && d.target == record.target) {
         _ if record.phase == Phase::Gone => "it has disappeared at the provider".to_owned(),
         _ if record.stage == Stage::Removing => "it is being removed".to_owned(),
+        Some(d) if record.generation < d.since => "it runs again from the beginning".to_owned(),
         Some(d) if d.placements.is_empty() => "no replica of it is wanted, or none has a place".to_owned(),
         Some(_) => "its replicas go elsewhere".to_owned(),
         None => "its task is not in the manifest any more".to_owned(),
@@ -269,6 +278,7 @@ mod tests {
                 rivals: Vec::new(),
                 placements: places.into_iter().map(|(o, n)| placement(OFFERS[o], n)).collect(),
                 decision: None,
+                since: 0,
             };
             tasks.into_iter().enumerate().map(make).collect()
         })
