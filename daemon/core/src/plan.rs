@@ -326,6 +326,30 @@ mod tests {
         after
     }
 
+    #[test]
+    fn what_runs_again_is_made_anew_and_what_ran_before_goes() {
+        let want = Desired {
+            task: "t0".parse().expect("name"),
+            target: None,
+            replicas: 2,
+            workload: workload(1),
+            need: Digest::of(&[1]),
+            rivals: Vec::new(),
+            placements: vec![placement("a", 2)],
+            decision: None,
+            since: 0,
+        };
+        let ran = carry_out(std::slice::from_ref(&want), Vec::new(), &mut 0);
+        let actions = |want: &Desired, actual: &[AllocationRecord]| {
+            plan(std::slice::from_ref(want), actual).into_iter().map(|step| step.action).collect::<Vec<_>>()
+        };
+        assert_eq!(actions(&want, &ran), [ChangeAction::Keep]);
+        let again = Desired { since: 2, ..want };
+        assert_eq!(actions(&again, &ran), [ChangeAction::Create, ChangeAction::Destroy]);
+        let runs: Vec<AllocationRecord> = ran.into_iter().map(|r| AllocationRecord { generation: 2, ..r }).collect();
+        assert_eq!(actions(&again, &runs), [ChangeAction::Keep]);
+    }
+
     proptest! {
         #[test]
         fn planning_what_is_already_so_changes_nothing(first in desired(), second in desired()) {

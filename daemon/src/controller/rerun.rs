@@ -2,6 +2,7 @@
 //! touch services, nor what still runs.
 
 use tradewind_core::{
+    failure::FailureKind,
     manifest::Resolved,
     names::{Actor, DeploymentName, Namespace, TaskName},
     plan,
@@ -93,6 +94,10 @@ fn has_ended(entry: &Entry, job: &Resolved) -> bool {
 }
 
 fn is_over(live: &Live) -> bool {
+    // What its provider refuses for good never began.
+    if live.failure.as_ref().is_some_and(|f| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied)) {
+        return true;
+    }
     let replicas = live.observation.iter().flat_map(|o| &o.replicas).filter(|r| r.index < live.record.replicas);
     let works = |phase: Phase| matches!(phase, Phase::Pending | Phase::Starting | Phase::Running | Phase::Stopping);
     matches!(live.record.phase, Phase::Succeeded | Phase::Failed) && !replicas.into_iter().any(|r| works(r.phase))
