@@ -6,6 +6,7 @@
 
 mod archive;
 mod contents;
+mod origin;
 mod restore;
 
 use std::{
@@ -23,13 +24,15 @@ use tradewind_core::{
     audit::{self, Fault},
     capability::Clock,
     names::Digest,
+    record::Origin,
     store::Revision,
     units::Instant,
 };
 use tradewind_store::Database;
 
 use archive::FORMAT;
-pub use restore::{restore, unfinished};
+pub use origin::{Sole, admit, shown};
+pub use restore::{Choices, confirm, restore, unfinished};
 
 /// What is backed up from where, and put back to.
 #[derive(Debug, Clone)]
@@ -63,6 +66,9 @@ pub struct Index {
     pub version: String,
     pub created_at: Instant,
     pub revision: Revision,
+    /// The daemon that made it. Absent: made by a version that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// Where its audit log ends.
     pub audit: audit::Head,
     pub files: Vec<Member>,
@@ -98,8 +104,36 @@ pub enum Error {
     Audit { path: PathBuf, source: Fault },
     #[error("the folder \"{}\" has a state already: name another with --data, or set that state aside with --force", data.display())]
     Occupied { data: PathBuf },
+    #[error("the state in \"{}\" is that of the daemon of {origin}, which may still run: two daemons of one state work against each other", data.display())]
+    Unconfirmed { data: PathBuf, origin: String },
+    #[error("the daemon whose state this is runs on this machine, on the folder \"{}\" ({owner})", data.display())]
+    Alive { data: PathBuf, owner: String },
+    #[error("another daemon of this installation runs on this machine, with process id {pid}")]
+    Second { pid: i32 },
+    #[error("the state in \"{}\" was taken over by the daemon of \"{}\"", data.display(), by.display())]
+    TakenOver { data: PathBuf, by: PathBuf },
+    #[error("the folder \"{}\" holds no state that was restored", data.display())]
+    NotRestored { data: PathBuf },
     #[error("work on the backup broke off")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl Error {
+    /// What can be done about it.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Unconfirmed { .. } => Some(
+                "if that daemon has ended for good, say so with `tradewind restore --confirm`: what runs is adopted at the next start. \
+                 As long as it may run, this state must not be served",
+            ),
+            Self::Alive { .. } | Self::Second { .. } => Some("stop that daemon first, for good: one of the two has to go"),
+            Self::TakenOver { .. } => Some(
+                "use that daemon. If it has gone for good, remove the file \"taken-over\" in this folder, and what it has started since is not known here",
+            ),
+            Self::NotRestored { .. } => Some("name the backup: `tradewind restore FILE`"),
+            _ => None,
+        }
+    }
 }
 
 impl From<tradewind_store::Error> for Error {
@@ -147,6 +181,7 @@ impl Handle {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 created_at: SystemClock.now(),
                 revision: snapshot.revision,
+                origin: Some(origin::here(&folders.data)),
                 audit: snapshot.audit,
                 files: Vec::new(),
             };

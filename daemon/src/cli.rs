@@ -48,8 +48,8 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
             return served.map(|()| ExitCode::SUCCESS).map_err(|e| Error::Serve(Box::new(e)));
         }
         Command::Config(args) => return commands::config::run(&globals, args).map(|()| ExitCode::SUCCESS),
-        Command::Restore { file, force } => {
-            return commands::backup::restore(&globals, &file, force).map(|()| ExitCode::SUCCESS);
+        Command::Restore { file, force, confirm } => {
+            return commands::backup::restore(&globals, file.as_deref(), force, confirm).map(|()| ExitCode::SUCCESS);
         }
         Command::Audit(Audit::Verify { file: Some(file), expect }) => {
             return commands::audit::verify_file(&Output::new(globals.output), &file, expect).map(ExitCode::from);

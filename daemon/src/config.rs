@@ -150,11 +150,18 @@ pub struct Replacement {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Keep {
+    /// The last of all events.
     pub events: u32,
+    /// Beyond those, the last of each deployment, of what else belongs to a namespace, of each plugin and of the daemon.
+    pub deployment_events: u32,
+    /// The last of all decisions.
     pub decisions: u32,
-    /// How long the exact inputs of decisions are kept, for replay and explain; never longer than the decisions.
+    /// Beyond those, the last of each deployment. Those that something still runs on stay in any case.
+    pub deployment_decisions: u32,
+    /// How long the exact inputs of decisions are kept, for replay and explain. Those of decisions that something still runs on stay
+    /// as long as that.
     pub decision_inputs_age: Millis,
-    /// The most that they take, packed; the oldest go first.
+    /// The most that they take, packed; the oldest go first, those that something still runs on never.
     pub decision_inputs_size: Bytes,
     /// Of each deployment. The current one and the last healthy one stay in any case.
     pub revisions: u32,
@@ -254,7 +261,9 @@ impl Config {
             reload: Reload { quiet: Millis(100), rescan: Millis::from_secs(30), max_size: Bytes(64 << 20) },
             keep: Keep {
                 events: 10_000,
+                deployment_events: 50,
                 decisions: 1_000,
+                deployment_decisions: 10,
                 decision_inputs_age: Millis::from_secs(7 * 24 * 3600),
                 decision_inputs_size: Bytes(256 << 20),
                 revisions: 10,

@@ -30,6 +30,8 @@ mod records;
 mod refusals;
 mod render;
 mod replace;
+mod rerun;
+mod retention;
 mod revisions;
 mod rollout;
 mod room;
@@ -78,6 +80,8 @@ pub enum Error {
     InputsGone { id: DecisionId },
     #[error("deployment \"{name}\" is being deleted")]
     Deleting { name: String },
+    #[error("job \"{name}\" has not ended: it runs, or waits for its turn")]
+    NotEnded { name: String },
     /// A name in the request that this daemon does not know: the field's path, the message.
     #[error("{message}")]
     Invalid { path: String, message: String },
@@ -153,6 +157,9 @@ pub struct Options {
     /// Of each deployment.
     pub keep_revisions: usize,
     pub keep_events: usize,
+    /// Of each deployment, whatever others do.
+    pub keep_own_events: usize,
+    pub keep_own_decisions: usize,
     pub keep_audit: u64,
 }
 
@@ -232,7 +239,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         lanes: lanes::Lanes::new(options.concurrency, options.lane),
         board: standing::Board::new(),
         sweeper: sweep::Sweeper::load(store.as_ref(), clock.now(), options.sweep_grace).await?,
-        installation: sweep::installation(store.as_ref(), || InstallationId::new(ulid::Ulid::r#gen())).await?,
+        installation: installation(store.as_ref()).await?,
         options,
         store,
         plugins,
@@ -272,6 +279,14 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     shared.tasks.spawn(shared.clone().follow_prices());
     shared.tasks.spawn(shared.clone().reconsider());
     Ok(Controller { shared })
+}
+
+/// The name of the installation that a state belongs to: drawn at the first start, then the same for ever.
+///
+/// # Errors
+/// The state can't be read or written.
+pub async fn installation(store: &dyn Store) -> Result<InstallationId, Error> {
+    Ok(sweep::installation(store, || InstallationId::new(ulid::Ulid::r#gen())).await?)
 }
 
 async fn load(store: &dyn Store) -> Result<World, Error> {

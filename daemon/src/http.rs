@@ -27,6 +27,7 @@ mod regions;
 mod replacements;
 mod replay;
 mod request_id;
+mod rerun;
 mod revisions;
 mod scale;
 mod schema;
@@ -122,6 +123,7 @@ fn routes() -> ApiRouter<App> {
         .api_route("/v1/deployments/{name}/explain", get_with(explain::get, explain::docs))
         .api_route("/v1/deployments/{name}/metrics", post_with(scale::push, scale::push_docs))
         .api_route("/v1/deployments/{name}/scale", post_with(scale::scale, scale::scale_docs))
+        .api_route("/v1/deployments/{name}/run", post_with(rerun::create, rerun::docs))
         .api_route("/v1/deployments/{name}/wake", post_with(scale::wake, scale::wake_docs))
         .api_route("/v1/deployments/{name}/revisions", get_with(revisions::list, revisions::list_docs))
         .api_route("/v1/deployments/{name}/revisions/{generation}", get_with(revisions::get, revisions::get_docs))

@@ -23,7 +23,7 @@ use serde_json::Value;
 pub use self::{
     logs::{LogPiece, read_logs},
     state::{Member, State, Wired},
-    wanted::{ALLOCATION, Described, PROVIDER, REPLICA, SPEC, environment, flat_tag, full_tag, numbered, refuse},
+    wanted::{ALLOCATION, Described, PROVIDER, REPLICA, SPEC, environment, fits, flat_tag, full_tag, numbered, refuse},
 };
 use crate::{
     Error,

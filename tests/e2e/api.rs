@@ -177,3 +177,170 @@ async fn the_published_documents_are_there() -> Result<()> {
     }
     Ok(())
 }
+
+/// A service of the simulated cloud; the metadata beside its name as they are given.
+fn sim(name: &str, more: &str) -> String {
+    format!(
+        "{{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {{name: {name}{more}}}, spec: {{services: {{w: {{command: [serve]}}}}}}}}"
+    )
+}
+
+fn simulated() -> Result<Daemon> {
+    let cloud = "component = \"simulated.wasm\"\n[settings.regions.r.sizes.s]\ncpu = 4\nmemory = \"16Gi\"\nprice = \"0.10\"\n";
+    Daemon::start(&["cheapest", "simulated"], &[("cloud", cloud)])
+}
+
+fn told(output: &std::process::Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[tokio::test]
+async fn a_manifest_goes_into_the_namespace_that_is_asked_for() -> Result<()> {
+    let daemon = simulated()?;
+    let yaml = |method: reqwest::Method, path: &str, body: String| {
+        let request = daemon.http.request(method, daemon.url(path)).header("content-type", "application/yaml").body(body);
+        async move {
+            let response = request.send().await?;
+            let status = response.status();
+            anyhow::Ok((status, response.json::<Value>().await?))
+        }
+    };
+    let routes = [
+        (reqwest::Method::PUT, "/v1/deployments/web"),
+        (reqwest::Method::POST, "/v1/deployments/web/plan"),
+        (reqwest::Method::POST, "/v1/plans"),
+        (reqwest::Method::POST, "/v1/assessments"),
+    ];
+    for (method, path) in routes {
+        let (status, answer) = yaml(method.clone(), &format!("{path}?namespace=team"), sim("web", ", namespace: default")).await?;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{path}: {answer:#}");
+        let problem = &answer["problems"][0];
+        assert_eq!(problem["path"], "metadata.namespace", "{path}");
+        assert!(
+            ["\"default\"", "\"team\""].iter().all(|name| problem["message"].to_string().replace('\\', "").contains(name)),
+            "{problem}"
+        );
+        let (status, answer) = yaml(method.clone(), &format!("{path}?namespace=team"), sim("web", "")).await?;
+        assert!(status.is_success(), "{path}: {answer:#}");
+        if path != "/v1/assessments" {
+            assert_eq!(answer["namespace"], "team", "{path}: {answer:#}");
+        }
+        let (status, answer) = yaml(method, &format!("{path}?namspace=team"), sim("web", "")).await?;
+        assert!(status == StatusCode::BAD_REQUEST && answer["detail"].to_string().contains("namspace"), "{path}: {answer:#}");
+    }
+    // Those without any parameter refuse strangers as well.
+    let (status, _) = yaml(reqwest::Method::PUT, "/v1/namespaces/x?namespace=y", "{}".to_owned()).await?;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(daemon.get("/v1/deployments?namespace=default").await?, Value::Array(Vec::new()));
+
+    let plain = daemon.file("plain.yaml", &sim("shop", ""))?;
+    let blue = daemon.file("blue.yaml", &sim("shop", ", namespace: blue"))?;
+    daemon.run(&["-n", "red", "apply", "-f", &plain])?;
+    assert_eq!(daemon.get("/v1/deployments/shop?namespace=red").await?["namespace"], "red");
+    assert!(daemon.run(&["-n", "red", "plan", "-f", &plain, "--exit-code"]).is_ok(), "nothing would change there");
+    let stored: Value = serde_json::from_str(&daemon.run(&["-n", "red", "-o", "json", "plan", "-f", &plain, "--out", "p"])?)?;
+    assert_eq!(stored["namespace"], "red", "{stored:#}");
+    for command in [&["apply"][..], &["plan"], &["plan", "--out", "q"], &["assess"]] {
+        let (code, _, err) = told(&daemon.cli(&[&["-n", "red"], command, &["-f", &blue]].concat())?);
+        assert!(code == Some(4) && err.contains("\"blue\"") && err.contains("\"red\""), "{command:?}: {code:?}: {err}");
+    }
+    daemon.run(&["-n", "blue", "apply", "-f", &blue])?;
+    for namespace in ["red", "blue"] {
+        let decisions: Value = serde_json::from_str(&daemon.run(&["-n", namespace, "-o", "json", "decisions"])?)?;
+        let tasks = || decisions.as_array().into_iter().flatten().flat_map(|d| d["tasks"].as_array().into_iter().flatten());
+        assert!(tasks().count() > 0 && tasks().all(|t| t["namespace"] == namespace), "{decisions:#}");
+    }
+    let limits = daemon.file("limits.yaml", "{apiVersion: tradewind.dev/v1, kind: Namespace, metadata: {name: blue}}")?;
+    let (code, _, err) = told(&daemon.cli(&["-n", "red", "namespace", "set", "-f", &limits])?);
+    assert!(code == Some(2) && err.contains("blue") && err.contains("red"), "{err}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn several_files_are_checked_before_the_first_is_written() -> Result<()> {
+    let daemon = simulated()?;
+    let file = |name: &str| daemon.file(&format!("{name}.yaml"), &sim(name, ""));
+    let (a, b) = (file("good-a")?, file("good-b")?);
+    let bad = daemon.file("bad.yaml", &sim("bad", "").replace("command", "comand"))?;
+    let all = ["-f", &a, "-f", &bad, "-f", &b];
+    for command in ["apply", "plan", "assess"] {
+        let (code, out, err) = told(&daemon.cli(&[&[command][..], &all].concat())?);
+        assert_eq!(code, Some(4), "{command}: {out}{err}");
+        assert!(err.contains("bad.yaml") && err.contains("did you mean \"command\""), "{command}: {err}");
+        let lines: Vec<&str> = out.lines().collect();
+        assert_eq!(lines.len(), 3, "{command}: {out}");
+        assert!(lines[0].contains("good-a.yaml") && lines[1].contains("bad.yaml: refused") && lines[2].contains("good-b.yaml"), "{out}");
+        let (code, out, _) = told(&daemon.cli(&[&["-o", "json", command][..], &all].concat())?);
+        let sheet: Value = serde_json::from_str(&out)?;
+        let outcomes: Vec<&str> = sheet["files"].as_array().into_iter().flatten().filter_map(|f| f["outcome"].as_str()).collect();
+        let rest = match command {
+            "apply" => "not-tried",
+            "plan" => "planned",
+            _ => "assessed",
+        };
+        assert_eq!((code, outcomes), (Some(4), vec![rest, "refused", rest]), "{sheet:#}");
+        assert!(sheet["files"][1]["error"]["problems"][0]["path"].as_str().is_some_and(|p| p.contains("comand")), "{sheet:#}");
+    }
+    assert_eq!(daemon.get("/v1/deployments").await?, Value::Array(Vec::new()), "nothing was written");
+
+    let missing = daemon.folder.path().join("missing.yaml").display().to_string();
+    let (code, out, err) = told(&daemon.cli(&["apply", "-f", &a, "-f", &missing])?);
+    assert!(code == Some(1) && out.contains("good-a.yaml: not tried") && out.contains("missing.yaml: unreadable"), "{code:?}: {out}{err}");
+    let (code, _, err) = told(&daemon.cli(&["apply", "-f", &a, "-f", &a])?);
+    assert!(code == Some(2) && err.contains("already"), "twice the same: {err}");
+    let (code, out, err) = told(&daemon.cli(&["plan", "--out", "two", "-f", &a, "-f", &b])?);
+    assert!(code == Some(2) && err.contains("one manifest"), "{out}{err}");
+    let (code, out, err) = told(&daemon.cli(&["plan", "--out", "-f", &a, "-f", &bad])?);
+    assert!(code == Some(4) && out.contains("bad.yaml: refused"), "{out}{err}");
+    assert_eq!(daemon.get("/v1/plans").await?, Value::Array(Vec::new()), "no plan was stored");
+
+    let limits = |name: &str, more: &str| {
+        let text = format!("{{apiVersion: tradewind.dev/v1, kind: Namespace, metadata: {{name: {name}}}, spec: {{{more}}}}}");
+        daemon.file(&format!("ns-{name}.yaml"), &text)
+    };
+    let (one, two) = (limits("default", "quota: {deployments: 1}")?, limits("other", "quota: {deplyments: 1}")?);
+    let (code, out, err) = told(&daemon.cli(&["namespace", "set", "-f", &one, "-f", &two])?);
+    assert!(code == Some(4) && out.contains("ns-default.yaml: default not tried") && out.contains("ns-other.yaml: refused"), "{out}{err}");
+    assert_eq!(daemon.get("/v1/namespaces").await?, Value::Array(Vec::new()), "nothing was set");
+    daemon.run(&["namespace", "set", "-f", &one])?;
+
+    // What is over the quota waits: each file has its line when the time is over.
+    let c = file("good-c")?;
+    let (code, out, err) = told(&daemon.cli(&["apply", "-f", &a, "-f", &b, "-f", &c, "--timeout", "3s"])?);
+    assert_eq!(code, Some(7), "{out}{err}");
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.len(), 3, "{out}");
+    assert!(lines[0].contains("default/good-a created (generation 1), running"), "{out}");
+    for line in &lines[1..] {
+        assert!(line.contains("created (generation 1)") && line.contains("is not running after 3s"), "{out}");
+    }
+    Ok(())
+}
+
+/// The limits are the kernel's, on every provider alike.
+#[tokio::test]
+async fn an_environment_that_is_too_large_is_refused_with_its_field_and_size() -> Result<()> {
+    let daemon = simulated()?;
+    let with = |more: String| sim("x", "").replace("command: [serve]", &more);
+    let large = "x".repeat(140_000);
+    let many: Vec<String> = (0..30).map(|i| format!("\"{i}{}\"", "x".repeat(40_000))).collect();
+    let cases = [
+        (format!("command: [serve], env: {{SMALL: a, BIG: {large}}}"), "spec.services.w.env.BIG", "140004 bytes"),
+        (format!("command: [serve, {large}]"), "spec.services.w.command[1]", "140000 bytes"),
+        (format!("command: [serve, {}]", many.join(", ")), "spec.services.w", "1200"),
+        (format!("command: [serve], health: {{command: [check, {large}]}}"), "spec.services.w.health.command[1]", "140000 bytes"),
+    ];
+    for (more, path, size) in cases {
+        for (method, route) in [(reqwest::Method::PUT, "/v1/deployments/x"), (reqwest::Method::POST, "/v1/deployments/x/plan")] {
+            let request = daemon.http.request(method, daemon.url(route)).header("content-type", "application/yaml");
+            let response = request.body(with(more.clone())).send().await?;
+            assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY, "{path}");
+            let problem = &response.json::<Value>().await?["problems"][0];
+            assert_eq!(problem["path"], path, "{problem}");
+            assert!(problem["message"].as_str().is_some_and(|m| m.contains(size)), "{problem}");
+        }
+    }
+    daemon.put("x", &with(format!("command: [serve], env: {{BIG: {}}}", "x".repeat(131_067)))).await?;
+    Ok(())
+}

@@ -127,3 +127,52 @@ async fn the_audit_log_can_be_checked_with_and_without_the_daemon() -> Result<()
     assert!(code == Some(1) && text.contains("the log ends before it"), "{text}");
     Ok(())
 }
+
+/// Of every deployment the last events and decisions stay, and what something runs on in any case, with all that explains it.
+#[tokio::test]
+async fn a_bulk_of_one_erases_nothing_of_another() -> Result<()> {
+    let mut daemon = Daemon::local()?;
+    daemon.stop()?;
+    let keep = "[keep]\nevents = 20\ndeployment-events = 5\ndecisions = 3\ndeployment-decisions = 1\n";
+    std::fs::write(daemon.folder.path().join("config.toml"), keep)?;
+    daemon.launch()?;
+    daemon.put("web", &web("web", 1, "mine")).await?;
+    daemon.running("web").await?;
+    let decided: Value = serde_json::from_str(&daemon.run(&["-o", "json", "decisions", "web"])?)?;
+    let id = decided[0]["id"].as_str().context("no decision")?.to_owned();
+    let bulk = |i: usize| {
+        format!(
+            "{{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {{name: b{i}, namespace: bulk}}, spec: {{jobs: {{j: \
+             {{command: [/bin/true], resources: {{cpu: 10m, memory: 16Mi}}}}}}}}}}"
+        )
+    };
+    for i in 0..12 {
+        daemon.put(&format!("b{i}"), &bulk(i)).await?;
+        daemon.until_at(&format!("/v1/deployments/b{i}?namespace=bulk"), "done", |d| d["status"] == "completed").await?;
+    }
+    for i in 0..12 {
+        daemon.http.delete(daemon.url(&format!("/v1/deployments/b{i}?namespace=bulk"))).send().await?.error_for_status()?;
+    }
+    daemon.until_at("/v1/deployments?namespace=bulk", "gone", |all| all.as_array().is_some_and(Vec::is_empty)).await?;
+    // What is too much goes at the start.
+    daemon.stop()?;
+    daemon.launch()?;
+    // The last of all, those of the deployment, of two plugins and of the daemon.
+    let few = |events: &Value| events.as_array().is_some_and(|events| events.len() <= 20 + 4 * 5);
+    daemon.until_at("/v1/events?limit=10000", "brought down to its limit", few).await?;
+    let few = |decisions: &Value| decisions.as_array().is_some_and(|decisions| decisions.len() <= 3 + 1);
+    daemon.until_at("/v1/decisions?limit=1000", "brought down to its limit", few).await?;
+    let count = async |path: &str| anyhow::Ok(daemon.get(path).await?.as_array().map_or(0, Vec::len));
+
+    assert!(count("/v1/deployments/web/events").await? >= 5, "its last events");
+    let events = daemon.run(&["events", "web"])?;
+    assert!(events.contains("RolloutDone"), "{events}");
+    let described = daemon.run(&["describe", "web"])?;
+    assert!(described.contains(&id), "the decision that it runs on: {described}");
+    let explained = daemon.run(&["explain", "web"])?;
+    assert!(explained.contains("local"), "{explained}");
+    daemon.run(&["replay", &id])?;
+    let decided: Value = serde_json::from_str(&daemon.run(&["-o", "json", "decisions", "web"])?)?;
+    assert_eq!(decided[0]["id"], id.as_str(), "{decided:#}");
+    Ok(())
+}

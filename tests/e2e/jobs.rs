@@ -55,3 +55,67 @@ async fn a_job_past_its_deadline_is_ended() -> Result<()> {
     daemon.until("slow", "failed", |d| d["status"] == "failed").await?;
     Ok(())
 }
+
+/// A service and a job that fails until a file is there. Every run leaves a line.
+fn fragile(name: &str, trace: &str, good: &str) -> String {
+    format!(
+        "{{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {{name: {name}}}, spec: {{\
+           services: {{idle: {{command: [/bin/sh, -c, exec sleep 600], resources: {{cpu: 10m, memory: 32Mi}}}}}}, \
+           jobs: {{work: {{command: [/bin/sh, -c, \"echo ran >> {trace}; test -e {good}\"], resources: {{cpu: 10m, memory: 32Mi}}}}}}}}}}"
+    )
+}
+
+#[tokio::test]
+async fn a_job_that_has_ended_is_run_again() -> Result<()> {
+    let mut daemon = Daemon::local()?;
+    let place = |name: &str| daemon.folder.path().join(name).display().to_string();
+    let (trace, good) = (place("trace"), place("good"));
+    let file = daemon.file("again.yaml", &fragile("again", &trace, &good))?;
+    assert_eq!(daemon.cli(&["apply", "-f", &file])?.status.code(), Some(1));
+    let service = pids_of(&daemon.get("/v1/deployments/again").await?, "idle");
+
+    let again = daemon.cli(&["run", "again"])?;
+    assert_eq!(again.status.code(), Some(1), "it fails again: {}", String::from_utf8_lossy(&again.stderr));
+    assert_eq!(std::fs::read_to_string(&trace)?, "ran\nran\n");
+    std::fs::write(&good, "")?;
+    let done = daemon.run(&["run", "again", "work", "--timeout", "30s"])?;
+    assert!(done.contains("again"), "{done}");
+    let now = daemon.get("/v1/deployments/again").await?;
+    assert_eq!((now["generation"].as_u64(), now["status"].as_str()), (Some(3), Some("running")), "{now:#}");
+    assert_eq!(std::fs::read_to_string(&trace)?, "ran\nran\nran\n", "once for each time that it was asked for");
+    assert_eq!(pids_of(&now, "idle"), service, "the service beside it stays as it was");
+
+    daemon.kill()?;
+    daemon.launch()?;
+    daemon.until("again", "still done", |d| d["status"] == "running").await?;
+    assert_eq!(std::fs::read_to_string(&trace)?, "ran\nran\nran\n", "a restart of the daemon runs nothing again");
+    let revisions = daemon.get("/v1/deployments/again/revisions").await?;
+    assert_eq!((&revisions[0]["cause"], &revisions[1]["cause"], &revisions[2]["cause"]), (&"rerun".into(), &"rerun".into(), &"put".into()));
+    assert!(daemon.run(&["events", "again"])?.contains("JobRerun"));
+
+    // What is no job, what there is not, and what still runs.
+    assert_eq!(daemon.cli(&["run", "again", "idle"])?.status.code(), Some(4), "a service runs all the time");
+    assert_eq!(daemon.cli(&["run", "again", "none"])?.status.code(), Some(3));
+    assert_eq!(daemon.cli(&["run", "none"])?.status.code(), Some(3));
+    daemon.put("busy", &job("busy", "sleep 600", "")).await?;
+    daemon.until("busy", "at work", |d| d["tasks"][0]["allocations"][0]["replicaStatus"][0]["phase"] == "running").await?;
+    let busy = daemon.cli(&["run", "busy"])?;
+    assert_eq!(busy.status.code(), Some(5), "{}", String::from_utf8_lossy(&busy.stderr));
+    assert!(String::from_utf8_lossy(&busy.stderr).contains("has not ended"), "{busy:?}");
+    let url = daemon.url("/v1/deployments/again/run?task=work");
+    let stale = daemon.http.post(&url).header("if-match", "\"2\"").send().await?;
+    assert_eq!(stale.status(), reqwest::StatusCode::PRECONDITION_FAILED);
+    let answer: serde_json::Value = daemon.http.post(&url).send().await?.error_for_status()?.json().await?;
+    assert_eq!(answer["generation"], 4, "{answer:#}");
+    let ended = |d: &serde_json::Value| d["status"] == "running" && d["observedGeneration"] == 4;
+    daemon.until("again", "done once more", ended).await?;
+    assert_eq!(std::fs::read_to_string(&trace)?.lines().count(), 4);
+    Ok(())
+}
+
+fn pids_of(deployment: &serde_json::Value, task: &str) -> Vec<String> {
+    let tasks = deployment["tasks"].as_array().into_iter().flatten().filter(|t| t["name"] == task);
+    let replicas = tasks.flat_map(|t| t["allocations"].as_array().into_iter().flatten());
+    let replicas = replicas.flat_map(|a| a["replicaStatus"].as_array().into_iter().flatten());
+    replicas.map(|r| r["id"].to_string()).collect()
+}

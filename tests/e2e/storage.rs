@@ -157,3 +157,63 @@ async fn a_damaged_state_is_refused_and_a_backup_is_the_way_out() -> Result<()> 
     assert_eq!(pids(&daemon.running("stay").await?), pids(&before));
     Ok(())
 }
+
+const CLOUD: &str = "component = \"simulated.wasm\"\n[settings.regions.r.sizes.s]\ncpu = 4\nmemory = \"16Gi\"\nprice = \"0.10\"\n";
+
+/// Two daemons of one state would undo each other's work: the second one is stopped before it does anything.
+#[tokio::test]
+async fn a_restored_copy_beside_a_living_original_is_stopped() -> Result<()> {
+    let simulated = || Daemon::start(&["cheapest", "simulated"], &[("cloud", CLOUD)]);
+    let mut original = simulated()?;
+    let manifest =
+        "{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {name: stay}, spec: {services: {w: {command: [serve]}}}}";
+    original.put("stay", manifest).await?;
+    original.running("stay").await?;
+    let path = original.folder.path().join("state.backup").display().to_string();
+    original.run(&["backup", &path])?;
+
+    // A copy of the folder itself.
+    let mut copied = simulated()?;
+    copied.kill()?;
+    std::fs::remove_dir_all(copied.data())?;
+    let copy = Command::new("cp").arg("-a").arg(original.data()).arg(copied.data()).status()?;
+    assert!(copy.success());
+    let error = format!("{:#}", copied.launch().err().context("a copy started beside the original")?);
+    assert!(error.contains("another daemon of this installation runs"), "{error}");
+    std::fs::remove_dir_all(copied.data())?;
+
+    let mut other = copied;
+    let done = restore(&other, &other.data(), &path, &[])?;
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success() && said.contains("restore --confirm"), "{done:?}");
+    let data = other.data();
+    let tradewind = |arguments: &[&str]| anyhow::Ok(Command::new(binary()).arg("--data").arg(&data).args(arguments).output()?);
+    let alive = format!("{:#}", other.launch().err().context("it started beside the original")?);
+    assert!(alive.contains("runs on this machine, on the folder"), "{alive}");
+    let refused = tradewind(&["restore", "--confirm"])?;
+    assert!(!refused.status.success() && told(&refused).contains("runs on this machine"), "{refused:?}");
+    assert_eq!(original.get("/v1/deployments/stay").await?["status"], "running", "nothing has happened to it");
+
+    // It has ended; whether for good, somebody has to say.
+    original.kill()?;
+    let unconfirmed = format!("{:#}", other.launch().err().context("it started though nobody has said that the other is gone")?);
+    assert!(unconfirmed.contains("which may still run") && unconfirmed.contains("restore --confirm"), "{unconfirmed}");
+    let confirmed = tradewind(&["restore", "--confirm"])?;
+    assert!(confirmed.status.success(), "{confirmed:?}");
+    assert!(tradewind(&["restore", "--confirm"])?.status.success(), "said twice");
+    assert!(tradewind(&["token", "reset-admin"])?.status.success());
+    other.launch()?;
+    other.running("stay").await?;
+    let events = other.get("/v1/events?limit=1000").await?;
+    let reasons: Vec<&str> = events.as_array().into_iter().flatten().filter_map(|e| e["reason"].as_str()).collect();
+    assert!(reasons.contains(&"StateRestored") && reasons.contains(&"RestoreConfirmed"), "{reasons:?}");
+    let late = format!("{:#}", original.launch().err().context("the original came back")?);
+    assert!(late.contains("was taken over by"), "{late}");
+
+    // Put back into its own folder, the state is the original again.
+    other.stop()?;
+    assert!(restore(&original, &original.data(), &path, &["--force"])?.status.success());
+    original.launch()?;
+    original.running("stay").await?;
+    Ok(())
+}

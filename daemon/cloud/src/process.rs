@@ -14,6 +14,7 @@ mod output;
 mod ports;
 mod probe;
 mod proc;
+mod size;
 mod slot;
 mod sweep;
 

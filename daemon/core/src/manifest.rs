@@ -30,7 +30,7 @@ use crate::{
 
 pub use affinity::{AffinityDomain, AffinitySpec};
 pub use forms::{EnvSpec, GpuSpec, PortSpec};
-pub use parse::{Format, Invalid, Problem, parse};
+pub use parse::{Format, Invalid, Problem, parse, parse_in};
 pub use recovery::{HedgeSpec, PortionSpec, RecoverySpec};
 pub use replacement::ReplacementSpec;
 pub(crate) use resolve::SERVICE_DURATION;

@@ -43,6 +43,8 @@ pub struct Desired {
     pub rivals: Vec<Rival>,
     /// None: nothing had to be decided.
     pub decision: Option<DecisionId>,
+    /// Allocations of earlier generations belong to earlier runs of it.
+    pub since: u64,
 }
 
 /// One allocation's way from what it is to what it shall be.
@@ -84,12 +86,17 @@ pub fn serves(record: &AllocationRecord, task: &TaskName, target: Option<&Target
     record.stage != Stage::Removing && !record.superseded && record.task == *task && record.target.as_ref() == target
 }
 
+/// Whether an allocation stands for a task as it is wanted now: of a job that runs again, what belongs to the new run alone.
+pub fn stands_for(record: &AllocationRecord, task: &Resolved) -> bool {
+    serves(record, &task.name, task.target.as_ref()) && record.generation >= task.since
+}
+
 /// Where a task runs now, when that is all it needs: no decision is owed then.
 pub fn settled(task: &Resolved, need: Digest, actual: &[AllocationRecord]) -> Option<Vec<Placement>> {
     if task.replicas == 0 {
         return Some(Vec::new());
     }
-    let mine: Vec<_> = actual.iter().filter(|r| serves(r, &task.name, task.target.as_ref())).collect();
+    let mine: Vec<_> = actual.iter().filter(|r| stands_for(r, task)).collect();
     let replicas: u64 = mine.iter().map(|r| u64::from(r.goal())).sum();
     let fits = replicas == u64::from(task.replicas) && mine.iter().all(|r| r.need == need && r.phase != Phase::Gone);
     fits.then(|| mine.into_iter().map(placement_of).collect())
@@ -97,13 +104,13 @@ pub fn settled(task: &Resolved, need: Digest, actual: &[AllocationRecord]) -> Op
 
 /// Where a task runs now, enough or not.
 pub fn current(task: &Resolved, actual: &[AllocationRecord]) -> Vec<Placement> {
-    let mine = actual.iter().filter(|r| serves(r, &task.name, task.target.as_ref()) && r.phase != Phase::Gone);
+    let mine = actual.iter().filter(|r| stands_for(r, task) && r.phase != Phase::Gone);
     mine.map(placement_of).collect()
 }
 
 /// What the policy shall take into account of where a task runs now.
 pub fn with_current(mut want: Want, task: &Resolved, actual: &[AllocationRecord]) -> Want {
-    let mine = actual.iter().filter(|r| serves(r, &task.name, task.target.as_ref()) && r.phase != Phase::Gone);
+    let mine = actual.iter().filter(|r| stands_for(r, task) && r.phase != Phase::Gone);
     // An intended allocation has no effect yet, but its place is promised.
     want.current = mine.map(|r| (r.provider.clone(), r.offer.id.clone(), r.goal().max(r.replicas))).collect();
     want
@@ -112,7 +119,7 @@ pub fn with_current(mut want: Want, task: &Resolved, actual: &[AllocationRecord]
 /// Places of a task whose provider gives no offers at the moment. They stay as they are: silence is no reason to move.
 pub fn stranded(task: &Resolved, actual: &[AllocationRecord], answers: impl Fn(&InstanceName) -> bool) -> Vec<Placement> {
     let allowed = |p: &InstanceName| task.constraints.providers.is_empty() || task.constraints.providers.contains(p);
-    let mine = actual.iter().filter(|r| serves(r, &task.name, task.target.as_ref()) && r.phase != Phase::Gone);
+    let mine = actual.iter().filter(|r| stands_for(r, task) && r.phase != Phase::Gone);
     let mut left = task.replicas;
     let silent = mine.filter(|r| !answers(&r.provider) && allowed(&r.provider)).map(placement_of);
     let kept = silent.map(|mut p| {
@@ -169,6 +176,7 @@ pub fn plan(desired: &[Desired], actual: &[AllocationRecord]) -> Vec<Step> {
             let same_place = |r: &&AllocationRecord| {
                 r.task == want.task
                     && r.target == want.target
+                    && r.generation >= want.since
                     && r.stage != Stage::Removing
                     && r.provider == placement.provider
                     && r.offer.id == placement.offer.id
@@ -236,6 +244,7 @@ fn why_gone(record: &AllocationRecord, desired: &[Desired]) -> String {
     match desired.iter().find(|d| d.task == record.task && d.target == record.target) {
         _ if record.phase == Phase::Gone => "it has disappeared at the provider".to_owned(),
         _ if record.stage == Stage::Removing => "it is being removed".to_owned(),
+        Some(d) if record.generation < d.since => "it runs again from the beginning".to_owned(),
         Some(d) if d.placements.is_empty() => "no replica of it is wanted, or none has a place".to_owned(),
         Some(_) => "its replicas go elsewhere".to_owned(),
         None => "its task is not in the manifest any more".to_owned(),
@@ -288,6 +297,7 @@ mod tests {
                 rivals: Vec::new(),
                 placements: places.into_iter().map(|(o, n)| placement(OFFERS[o], n)).collect(),
                 decision: None,
+                since: 0,
             };
             tasks.into_iter().enumerate().map(make).collect()
         })
@@ -346,6 +356,30 @@ mod tests {
         };
         assert_eq!(of(r#""command":["x"],"ports":{"a":{"port":80},"b":{"protocol":"http"}}"#), [80]);
         assert_eq!(of(r#""image":"x","ports":{"a":{"port":80},"b":{"port":81,"published":8081}}"#), [8081], "an image's own are its own");
+    }
+
+    #[test]
+    fn what_runs_again_is_made_anew_and_what_ran_before_goes() {
+        let want = Desired {
+            task: "t0".parse().expect("name"),
+            target: None,
+            replicas: 2,
+            workload: workload(1),
+            need: Digest::of(&[1]),
+            rivals: Vec::new(),
+            placements: vec![placement("a", 2)],
+            decision: None,
+            since: 0,
+        };
+        let ran = carry_out(std::slice::from_ref(&want), Vec::new(), &mut 0);
+        let actions = |want: &Desired, actual: &[AllocationRecord]| {
+            plan(std::slice::from_ref(want), actual).into_iter().map(|step| step.action).collect::<Vec<_>>()
+        };
+        assert_eq!(actions(&want, &ran), [ChangeAction::Keep]);
+        let again = Desired { since: 2, ..want };
+        assert_eq!(actions(&again, &ran), [ChangeAction::Create, ChangeAction::Destroy]);
+        let runs: Vec<AllocationRecord> = ran.into_iter().map(|r| AllocationRecord { generation: 2, ..r }).collect();
+        assert_eq!(actions(&again, &runs), [ChangeAction::Keep]);
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! What the state holds: versioned documents and the keys they live under.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
@@ -43,13 +44,31 @@ pub const MEASURES: &str = "measures/";
 pub const RESTORED: &str = "meta/restored";
 
 /// When a state was put back, and what it was then. The clouds may be ahead of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Restored {
     pub at: Instant,
     /// When the backup was made.
     pub created_at: Instant,
     pub revision: Revision,
+    /// The daemon that made the backup, where this state may be a second one beside it. No daemon starts on it before somebody has
+    /// said that the other one has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Origin>,
+}
+
+/// Where a daemon keeps its state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "BackupOrigin")]
+#[serde(rename_all = "camelCase")]
+pub struct Origin {
+    /// The machine's name, for people.
+    pub host: String,
+    /// The digest of the machine's own identifier. Absent: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Digest>,
+    /// The data folder's absolute path.
+    pub data: std::path::PathBuf,
 }
 pub const ORPHANS: &str = "orphans/";
 /// A key, not a prefix.
@@ -109,6 +128,17 @@ pub struct DeploymentRecord {
     /// Replicas that moved to where they cost less, within the last hour.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moves: Vec<Moved>,
+    /// Jobs that were asked to run again, each with the generation of its last run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reruns: Vec<Rerun>,
+}
+
+/// A job's last run: allocations of earlier generations belong to earlier runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rerun {
+    pub task: TaskName,
+    pub generation: u64,
 }
 
 /// A revision's manifest. It never changes; what became of it is in its mark.

@@ -120,10 +120,11 @@ impl Rule {
     }
 }
 
-/// The tasks of a deployment, each with as many copies as its load asks for.
+/// The tasks of a deployment, each with as many copies as its load asks for, and jobs with the run that counts.
 pub fn resolve(record: &DeploymentRecord) -> Vec<Resolved> {
     let mut tasks = manifest::resolve(&record.manifest);
     for task in &mut tasks {
+        task.since = record.reruns.iter().find(|r| r.task == task.name).map_or(0, |r| r.generation);
         if let Some(rule) = &task.scale {
             let scaled = find(&record.scales, task).map_or(task.replicas, |s| s.replicas);
             task.replicas = rule.clamp(scaled);

@@ -218,3 +218,32 @@ fn hostile_texts_are_refused() {
         .join()
         .unwrap();
 }
+
+/// A manifest that is sent to a namespace belongs to it, unless it says otherwise: then it is refused where it says so.
+#[test]
+fn a_manifest_names_its_namespace_or_takes_the_one_it_is_sent_to() {
+    let yaml = |metadata: &str| {
+        format!("apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {metadata}\nspec: {{services: {{w: {{command: [a]}}}}}}\n")
+    };
+    let json = |metadata: &str| {
+        format!(
+            r#"{{"apiVersion": "tradewind.dev/v1", "kind": "CloudDeployment", "metadata": {metadata}, "spec": {{"services": {{"w": {{"command": ["a"]}}}}}}}}"#
+        )
+    };
+    let red = "red".parse().unwrap();
+    let sent = |text: String, format| manifest::parse_in(text.as_bytes(), format, &red);
+    for (text, format) in
+        [(yaml("{name: x}"), Format::Yaml), (yaml("{name: x, namespace: red}"), Format::Yaml), (json(r#"{"name": "x"}"#), Format::Json)]
+    {
+        assert_eq!(sent(text, format).unwrap().metadata.namespace, red);
+    }
+    for (text, format) in
+        [(yaml("{name: x, namespace: default}"), Format::Yaml), (json(r#"{"name": "x", "namespace": "blue"}"#), Format::Json)]
+    {
+        let problem = sent(text, format).unwrap_err().problems.remove(0);
+        assert_eq!(problem.path, "metadata.namespace");
+        assert!(problem.message.contains("\"red\"") && problem.line.is_some(), "{problem:?}");
+    }
+    let both = sent(yaml("{name: x, namespace: blue}").replace("command: [a]", "replicas: 20000"), Format::Yaml).unwrap_err();
+    assert!(both.problems.len() > 1, "every problem at once: {both:?}");
+}

@@ -11,7 +11,7 @@ use tradewind_cloud::SystemClock;
 use tradewind_core::{
     capability::Clock,
     names::{Actor, EventId},
-    record::{EVENTS, RESTORED, Restored},
+    record::{EVENTS, Origin, RESTORED, Restored},
     store::{Store, Txn},
     units::Instant,
     view::{Event, Severity},
@@ -23,6 +23,7 @@ use super::{
     Draft, Error, Folders, Index,
     archive::{self, Archive},
     contents::{self, Part},
+    origin,
 };
 
 /// Is there as long as a restore has begun and not ended.
@@ -41,6 +42,18 @@ pub struct Report {
     /// Where the state that was there before is now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aside: Option<PathBuf>,
+    /// The daemon that made the backup, where nobody has said yet that it has ended: none starts on this state before that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Origin>,
+}
+
+/// What whoever restores has decided.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Choices {
+    /// A state that is there is set aside.
+    pub replace: bool,
+    /// The daemon that made the backup has ended for good.
+    pub confirmed: bool,
 }
 
 /// Whether a restore into this folder broke off.
@@ -48,23 +61,68 @@ pub fn unfinished(data: &Path) -> bool {
     data.join(MARK).exists()
 }
 
-/// Checks the backup and puts it in place. `replace`: a state that is there is set aside.
+/// Checks the backup and puts it in place.
 ///
 /// # Errors
-/// The backup can't be used, a daemon has the state, there is a state already, or a file can't be written.
-pub async fn restore(backup: &Path, folders: &Folders, replace: bool) -> Result<Report, Error> {
+/// The backup can't be used, a daemon has the state, there is a state already, or a file can't be written; with `confirmed` also when the
+/// daemon that made the backup is known to run.
+pub async fn restore(backup: &Path, folders: &Folders, choices: Choices) -> Result<Report, Error> {
     let state = folders.state();
     make(&folders.data)?;
     // Held to the end: no daemon starts meanwhile.
     let _lock = tradewind_store::Lock::take(&state)?;
-    if state.exists() && !replace {
+    let replaces = state.exists();
+    if replaces && !choices.replace {
         return Err(Error::Occupied { data: folders.data.clone() });
     }
     let mut archive = archive::open(backup)?;
+    let other = other(&archive.index, folders, replaces);
+    let (beside, ended) = if choices.confirmed { (None, other) } else { (other, None) };
+    ended.iter().try_for_each(origin::has_ended)?;
     let draft = Draft::new(&folders.data)?;
     unpack(&mut archive, backup, &draft)?;
-    mark_restored(&draft.path("state.db"), &archive.index).await?;
-    put_in_place(&archive.index, folders, &draft)
+    mark_restored(&draft.path("state.db"), &archive.index, beside.clone()).await?;
+    let report = put_in_place(&archive.index, folders, &draft)?;
+    origin::revive(&folders.data)?;
+    ended.iter().try_for_each(|origin| origin::retire(origin, &folders.data, SystemClock.now()))?;
+    Ok(Report { beside, ..report })
+}
+
+/// The daemon that made the backup, where it is not the one of this folder: that one has ended, since its state could be taken.
+fn other(index: &Index, folders: &Folders, replaces: bool) -> Option<Origin> {
+    match &index.origin {
+        Some(origin) => (*origin != origin::here(&folders.data)).then(|| origin.clone()),
+        // Made by a version that did not say: what is replaced is taken for what was backed up.
+        None => (!replaces).then(Origin::default),
+    }
+}
+
+/// Takes down that the daemon which made the backup has ended for good, after a restore. Answers which one, or none when that was said before.
+///
+/// # Errors
+/// A daemon has the state, nothing was restored, the other daemon is known to run, or the state can't be written.
+pub async fn confirm(folders: &Folders) -> Result<Option<String>, Error> {
+    let state = folders.state();
+    let missing = || Error::NotRestored { data: folders.data.clone() };
+    if !state.exists() {
+        return Err(missing());
+    }
+    let database = tokio::task::spawn_blocking(move || Database::open(Options::new(state))).await??;
+    let restored = origin::restored(&database).await?.ok_or_else(missing)?;
+    let Some(origin) = restored.beside.clone() else {
+        database.close().await?;
+        return Ok(None);
+    };
+    origin::has_ended(&origin)?;
+    let at = SystemClock.now();
+    origin::retire(&origin, &folders.data, at)?;
+    let after = Restored { beside: None, ..restored.clone() };
+    let shown = origin::shown(&origin);
+    let message = format!("the daemon of {shown} has ended for good");
+    let told = Event::new(Severity::Warning, "RestoreConfirmed", &Actor::LOCAL, message).changing(Some(&restored), Some(&after));
+    database.commit(record(&folders.state(), Txn::new(), &after, told, at)?).await?;
+    database.close().await?;
+    Ok(Some(shown))
 }
 
 /// Everything into the draft's folder, and the state checked.
@@ -89,25 +147,26 @@ fn unpack(archive: &mut Archive, backup: &Path, draft: &Draft) -> Result<(), Err
 }
 
 /// The state itself says that it was restored, and when.
-async fn mark_restored(state: &Path, index: &Index) -> Result<(), Error> {
+async fn mark_restored(state: &Path, index: &Index, beside: Option<Origin>) -> Result<(), Error> {
     tradewind_store::renumber(state)?;
     let path = state.to_owned();
     let database = tokio::task::spawn_blocking(move || Database::open(Options::new(path))).await??;
     let at = SystemClock.now();
-    let restored = Restored { at, created_at: index.created_at, revision: index.revision };
+    let restored = Restored { at, created_at: index.created_at, revision: index.revision, beside };
     let message = format!("the state of {} is in force again", index.created_at);
+    let told = Event::new(Severity::Warning, "StateRestored", &Actor::LOCAL, message).changing(None, Some(&restored));
+    database.commit(record(state, Txn::new(), &restored, told, at)?).await?;
+    Ok(database.close().await?)
+}
+
+/// Adds what a state says of its being restored, with the event that tells of it.
+fn record(state: &Path, txn: Txn, restored: &Restored, told: Event, at: Instant) -> Result<Txn, Error> {
     let id = EventId::new(Ulid::r#gen());
     let key = format!("{EVENTS}{id}");
-    let event = Event {
-        id: Some(id),
-        at,
-        ..Event::new(Severity::Warning, "StateRestored", &Actor::LOCAL, message).changing(None, Some(&restored))
-    };
+    let event = Event { id: Some(id), at, ..told };
     let encode = |e: serde_json::Error| Error::Io { action: "written", path: state.to_owned(), source: e.into() };
     let bytes = serde_json::to_vec(&event).map_err(encode)?;
-    let txn = Txn::new().put(RESTORED, serde_json::to_vec(&restored).map_err(encode)?).put(key, bytes.clone()).audit(bytes);
-    database.commit(txn).await?;
-    Ok(database.close().await?)
+    Ok(txn.put(RESTORED, serde_json::to_vec(restored).map_err(encode)?).put(key, bytes.clone()).audit(bytes))
 }
 
 fn put_in_place(index: &Index, folders: &Folders, draft: &Draft) -> Result<Report, Error> {
@@ -134,7 +193,8 @@ fn put_in_place(index: &Index, folders: &Folders, draft: &Draft) -> Result<Repor
     fs::remove_file(&mark).map_err(|source| Error::Io { action: "removed", path: mark, source })?;
     sync(&folders.data)?;
     let Index { created_at, version, files, .. } = index;
-    Ok(Report { created_at: *created_at, version: version.clone(), data: folders.data.clone(), files: files.len(), kept, aside })
+    let (created_at, version, data, files) = (*created_at, version.clone(), folders.data.clone(), files.len());
+    Ok(Report { created_at, version, data, files, kept, aside, beside: None })
 }
 
 /// Moves a state that is there, and what belongs to it alone, into a folder of its own.

@@ -130,11 +130,18 @@ pub enum Command {
     Backup { file: PathBuf },
     /// Put a backup back into the data folder; no daemon may run on it
     Restore {
-        file: PathBuf,
+        #[arg(required_unless_present = "confirm")]
+        file: Option<PathBuf>,
         /// Set a state that is there aside
-        #[arg(long)]
+        #[arg(long, requires = "file")]
         force: bool,
+        /// Say that the daemon which made the backup has ended for good. Without it, no daemon starts on a state that was restored
+        /// elsewhere. Without FILE: for what was restored before
+        #[arg(long)]
+        confirm: bool,
     },
+    /// Run a job again that has ended, and wait until it has ended again
+    Run(Run),
     /// List what the providers can supply now
     Offers {
         /// Only this provider instance's
@@ -342,6 +349,19 @@ pub struct Scale {
     /// How many, at each target
     #[arg(long)]
     pub replicas: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    pub name: String,
+    /// Only this job. Default: every job of the deployment
+    pub task: Option<String>,
+    /// Do not wait until it has ended
+    #[arg(long)]
+    pub detach: bool,
+    /// How long to wait
+    #[arg(long, default_value = "5m", value_name = "DURATION")]
+    pub timeout: Millis,
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,7 @@ pub mod credentials;
 mod decisions;
 mod delete;
 mod deployments;
+mod files;
 mod namespaces;
 mod offers;
 mod plan;
@@ -60,6 +61,7 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
         Command::Rollout(super::args::Rollout::Status { name }) => revisions::status(context, &name).await?,
         Command::Delete(args) => delete::run(context, args).await?,
         Command::Scale(args) => scale::scale(context, args).await?,
+        Command::Run(args) => apply::again(context, args).await?,
         Command::Wake(args) => scale::wake(context, args).await?,
         Command::Metric(super::args::Metric::Push(args)) => scale::push(context, args).await?,
         Command::Logs(args) => stream::logs(context, args).await?,
@@ -111,11 +113,6 @@ impl Context {
     fn namespace_or_default(&self) -> String {
         self.namespace.clone().unwrap_or_else(|| Namespace::default_namespace().to_string())
     }
-}
-
-/// Reads every file before anything is sent.
-fn read(files: &[PathBuf]) -> Result<Vec<Document>, Error> {
-    files.iter().map(|file| read_one(file)).collect()
 }
 
 fn read_one(file: &Path) -> Result<Document, Error> {

@@ -21,6 +21,9 @@ pub enum Error {
     /// The daemon refused a file.
     #[error("\"{}\" was refused: {}", file.display(), problem.detail)]
     File { file: PathBuf, problem: Box<Problem> },
+    /// Several files at once, of which some failed.
+    #[error("{summary}")]
+    Several { summary: String, errors: Vec<Error> },
     #[error("\"{}\" can't be read", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("deployment \"{name}\" failed: {message}")]
@@ -72,6 +75,11 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Print(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Several { errors, .. } => {
+                let codes: Vec<u8> = errors.iter().map(Self::exit_code).collect();
+                let first = codes.first().copied().unwrap_or(1);
+                if codes.contains(&4) { 4 } else { first }
+            }
             Self::Argument { .. } | Self::Token { .. } | Self::Conformance(_) => 2,
             Self::Client(client::Error::Server { .. } | client::Error::Clear { .. }) => 2,
             Self::Client(client::Error::Unreachable { .. }) => 6,
@@ -87,6 +95,9 @@ impl Error {
     pub fn print(&self) {
         if matches!(self, Self::Print(e) if e.kind() == io::ErrorKind::BrokenPipe) {
             return;
+        }
+        if let Self::Several { errors, .. } = self {
+            errors.iter().for_each(Self::print);
         }
         let mut text = format!("error: {self}\n");
         match self {
@@ -111,6 +122,11 @@ impl Error {
             Self::Client(client::Error::Refused(problem)) if problem.kind == Kind::Unauthenticated => Some(
                 "name a token with --token-file or TRADEWIND_TOKEN, or the data folder of a daemon on this machine with --data".to_owned(),
             ),
+            Self::Backup(e) => e.remedy().map(str::to_owned),
+            Self::Serve(e) => match e.as_ref() {
+                crate::serve::Error::Second(e) => e.remedy().map(str::to_owned),
+                _ => None,
+            },
             Self::Identity(crate::identity::Error::Open(_)) => Some("stop the daemon first".to_owned()),
             Self::Client(client::Error::Unreachable { .. }) => {
                 Some("start it with `tradewind serve`, or name another with --server or TRADEWIND_SERVER".to_owned())

@@ -159,7 +159,7 @@ impl Claimant<'_> {
     ) {
         for task in self.resolved.iter().filter(|_| !self.gone) {
             let of_task = |r: &&AllocationRecord| r.task == task.name && r.target == task.target;
-            let serving = |r: &&AllocationRecord| plan::serves(r, &task.name, task.target.as_ref()) && r.phase != Phase::Gone;
+            let serving = |r: &&AllocationRecord| plan::stands_for(r, task) && r.phase != Phase::Gone;
             let record_lasts = |r: &AllocationRecord| match r.workload.run {
                 Run::Job { .. } => job_lasts(r.takes.unwrap_or(task.duration), now.since(r.created_at), now),
                 Run::Service => Month::left(now),

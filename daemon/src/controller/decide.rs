@@ -216,6 +216,7 @@ impl Shared {
                     placements,
                     rivals,
                     decision,
+                    since: task.since,
                 });
             }
             outcome.held.extend(self.still_preempted(work, outcome));

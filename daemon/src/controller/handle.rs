@@ -24,15 +24,13 @@ use super::{
     decide::{Outcome as Decided, Work},
     hedge,
     journal::{decode, event},
-    lock, plans, render,
+    lock, plans, render, rerun,
     revisions::{Why, revise},
     state::Entry,
 };
 
 /// A follower that has missed a change looks again after this.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often what is kept is brought down to its limit.
-const TIDY: Duration = Duration::from_secs(60);
 
 pub(super) fn key_of(manifest: &Manifest) -> DeploymentKey {
     DeploymentKey { namespace: manifest.metadata.namespace.clone(), name: manifest.metadata.name.clone() }
@@ -62,12 +60,30 @@ impl Handle {
     /// `Generation`, `Deleting`, `Plan` where only approved plans change something, or the state can't be written. Nothing has been
     /// changed then.
     pub async fn put(&self, actor: &Actor, manifest: Manifest, if_generation: Option<u64>) -> Result<Accepted, Error> {
-        let key = key_of(&manifest);
-        let same = lock(&self.shared.world).deployments.get(&key).is_some_and(|e| e.record.manifest == manifest);
+        self.try_put(&manifest, if_generation)?;
+        self.write_manifest(actor, manifest, if_generation, Why::put()).await
+    }
+
+    /// What `put` would answer now. Changes nothing.
+    ///
+    /// # Errors
+    /// Those of `put`, but for a state that can't be written.
+    pub fn try_put(&self, manifest: &Manifest, if_generation: Option<u64>) -> Result<Accepted, Error> {
+        let key = key_of(manifest);
+        let before = lock(&self.shared.world).deployments.get(&key).map(|e| e.record.clone());
+        let same = before.as_ref().is_some_and(|r| r.manifest == *manifest);
         if !same {
             self.may_change(&key.namespace, plans::TO_PUT)?;
         }
-        self.write_manifest(actor, manifest, if_generation, Why::put()).await
+        let generation = before.as_ref().map_or(0, |r| r.generation);
+        check_generation(&key, if_generation, generation)?;
+        let (generation, outcome) = match &before {
+            Some(r) if r.deleting => return Err(Error::Deleting { name: key.to_string() }),
+            Some(_) if same => (generation, Outcome::Unchanged),
+            Some(_) => (generation + 1, Outcome::Updated),
+            None => (1, Outcome::Created),
+        };
+        Ok(Accepted { namespace: key.namespace, name: key.name, generation, outcome })
     }
 
     pub(super) async fn write_manifest(
@@ -86,7 +102,9 @@ impl Handle {
             let accepted = |generation, outcome| Accepted { namespace: key.namespace.clone(), name: key.name.clone(), generation, outcome };
             let (record, expect, outcome, reason) = match &before {
                 Some((r, _)) if r.deleting => return Err(Error::Deleting { name: key.to_string() }),
-                Some((r, _)) if r.manifest == manifest && why.plan.is_none() => return Ok(accepted(generation, Outcome::Unchanged)),
+                Some((r, _)) if r.manifest == manifest && why.changes_nothing_else() => {
+                    return Ok(accepted(generation, Outcome::Unchanged));
+                }
                 Some((r, revision)) => {
                     let record =
                         DeploymentRecord { generation: generation + 1, manifest: manifest.clone(), updated_at: now, ..(**r).clone() };
@@ -105,6 +123,7 @@ impl Handle {
                         revisions: Vec::new(),
                         adopt: None,
                         moves: Vec::new(),
+                        reruns: Vec::new(),
                     };
                     (record, Expect::Absent { key: key.path() }, Outcome::Created, "DeploymentCreated")
                 }
@@ -112,6 +131,7 @@ impl Handle {
             let mut record = record;
             let (also, adopt) = why.plan.clone().unzip();
             record.adopt = adopt;
+            rerun::note(&mut record, &why.reruns);
             let txn =
                 revise(also.unwrap_or_default().expect(expect), &mut record, &key, actor, &why, self.shared.options.keep_revisions, now)?;
             let told = event(Severity::Info, reason, actor, &key, why.message(record.generation));
@@ -261,6 +281,7 @@ impl Handle {
             revisions: Vec::new(),
             adopt: None,
             moves: entry.map(|e| e.record.moves.clone()).unwrap_or_default(),
+            reruns: entry.map(|e| e.record.reruns.clone()).unwrap_or_default(),
         };
         let resolved = Arc::new(scaling::resolve(&record));
         let revision = entry.map(|e| e.revision).unwrap_or_default();
@@ -339,18 +360,20 @@ impl Handle {
         Ok(OffersView { offers: offers.collect(), failures })
     }
 
-    /// Newest first, at most `limit`, as far as they are about the scope. With a deployment: only those that concern it.
+    /// Newest first, at most `limit`, as far as they are about the scope. With a namespace, and a deployment of it: only those that
+    /// concern it.
     ///
     /// # Errors
     /// The state can't be read.
     pub async fn decisions(
         &self,
         scope: &Scope,
-        deployment: Option<(&Namespace, &DeploymentName)>,
+        of: Option<(&Namespace, Option<&DeploymentName>)>,
         limit: usize,
     ) -> Result<Vec<DecisionView>, Error> {
-        let concerns =
-            |d: &DecisionView| deployment.is_none_or(|(ns, name)| d.tasks.iter().any(|t| t.namespace == *ns && t.deployment == *name));
+        let concerns = |d: &DecisionView| {
+            of.is_none_or(|(ns, name)| d.tasks.iter().any(|t| t.namespace == *ns && name.is_none_or(|name| t.deployment == *name)))
+        };
         let mut found = Vec::new();
         for stored in self.shared.store.list(DECISIONS).await?.records.iter().rev() {
             if found.len() >= limit {
@@ -459,39 +482,5 @@ impl EventFilter {
         }
         let reached = event.namespace.as_ref().map_or(self.scope.is_all(), |n| self.scope.admits(n));
         reached && same(&self.namespace, &event.namespace) && same(&self.deployment, &event.deployment) && same(&self.plugin, &event.plugin)
-    }
-}
-
-impl Shared {
-    /// Keeps decisions and events within their limit.
-    pub(super) async fn tidy(self: Arc<Self>) {
-        loop {
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                () = tokio::time::sleep(TIDY) => {}
-            }
-            self.forget_plans().await;
-            for (prefix, keep) in [(DECISIONS, self.options.keep_decisions), (EVENTS, self.options.keep_events)] {
-                if let Err(error) = self.trim(prefix, keep).await {
-                    tracing::warn!(prefix, error = &error as &dyn std::error::Error, "old records could not be removed");
-                }
-            }
-            if let Err(error) = self.trim_inputs().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "old inputs of decisions could not be removed");
-            }
-            if let Err(error) = self.trim_audit(self.options.keep_audit).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the audit log could not be trimmed");
-            }
-        }
-    }
-
-    async fn trim(&self, prefix: &str, keep: usize) -> Result<(), store::Error> {
-        let records = self.store.list(prefix).await?.records;
-        let surplus = records.len().saturating_sub(keep);
-        let txn = records.into_iter().take(surplus).fold(Txn::new(), |txn, r| txn.delete(r.key));
-        if !txn.writes.is_empty() {
-            self.store.commit(txn).await?;
-        }
-        Ok(())
     }
 }

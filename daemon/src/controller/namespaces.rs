@@ -297,12 +297,14 @@ impl Handle {
     pub async fn put_namespace(&self, actor: &Actor, manifest: Document, if_generation: Option<u64>) -> Result<NamespaceOutcome, Error> {
         let name = manifest.metadata.name.clone();
         loop {
+            if let NamespaceOutcome { outcome: Outcome::Unchanged, generation, .. } = self.try_put_namespace(&manifest, if_generation)? {
+                return Ok(NamespaceOutcome { name, generation, outcome: Outcome::Unchanged });
+            }
             let before = lock(&self.shared.namespaces).limits.get(&name).cloned();
             let generation = before.as_ref().map_or(0, |(r, _)| r.generation);
             check_generation(&name, if_generation, generation)?;
             let done = |generation, outcome| NamespaceOutcome { name: name.clone(), generation, outcome };
             let (outcome, expect) = match &before {
-                Some((r, _)) if r.manifest == manifest => return Ok(done(generation, Outcome::Unchanged)),
                 Some((_, revision)) => (Outcome::Updated, Expect::AtRevision { key: path(&name), revision: *revision }),
                 None => (Outcome::Created, Expect::Absent { key: path(&name) }),
             };
@@ -320,6 +322,23 @@ impl Handle {
                 }
             }
         }
+    }
+
+    /// What `put_namespace` would answer now. Changes nothing.
+    ///
+    /// # Errors
+    /// `Generation`.
+    pub fn try_put_namespace(&self, manifest: &Document, if_generation: Option<u64>) -> Result<NamespaceOutcome, Error> {
+        let name = manifest.metadata.name.clone();
+        let before = lock(&self.shared.namespaces).limits.get(&name).map(|(record, _)| record.clone());
+        let generation = before.as_ref().map_or(0, |r| r.generation);
+        check_generation(&name, if_generation, generation)?;
+        let (generation, outcome) = match before {
+            Some(r) if r.manifest == *manifest => (generation, Outcome::Unchanged),
+            Some(_) => (generation + 1, Outcome::Updated),
+            None => (1, Outcome::Created),
+        };
+        Ok(NamespaceOutcome { name, generation, outcome })
     }
 
     /// Removes the limits of a namespace that has no deployments.

@@ -37,6 +37,8 @@ const KEPT: Millis = Millis(30 * 24 * 3_600_000);
 pub(super) const TO_PUT: &str = "`tradewind plan -f FILE --out NAME` stores a plan";
 pub(super) const TO_SCALE: &str = "with the number changed in its manifest, `tradewind plan -f FILE --out NAME` stores a plan";
 pub(super) const TO_RETURN: &str = "with the earlier manifest, `tradewind plan -f FILE --out NAME` stores a plan";
+pub(super) const TO_RUN: &str =
+    "with something of the job changed in its manifest, such as a variable, `tradewind plan -f FILE --out NAME` stores a plan";
 pub(super) const TO_DELETE: &str = "`tradewind plan -f FILE --delete --out NAME` stores a plan";
 
 /// Why something about a plan is refused.

@@ -9,18 +9,13 @@ use tradewind_core::{
     names::{DecisionId, DeploymentName, Namespace, TaskName},
     placement::{Recorded, Task, recorded},
     plugin::{Identity, Policy},
-    record::{DECISIONS, DeploymentKey, INPUT_SIZES, INPUTS, InputSize},
+    record::{DeploymentKey, INPUT_SIZES, INPUTS, InputSize},
     replay,
     store::{self, Revision, Txn},
     view::{DecisionView, ExplainView, ReplayView, TaskExplanation},
 };
 
-use super::{
-    Error, Handle, Shared,
-    handle::not_found,
-    journal::{decode, encode},
-    lock,
-};
+use super::{Error, Handle, Shared, handle::not_found, journal::encode, lock};
 
 /// Larger ones are not kept: a transaction has to end.
 const MOST_BYTES: usize = 32 << 20;
@@ -138,7 +133,7 @@ impl Handle {
     pub async fn accounts(&self, scope: &Scope, namespace: &Namespace, name: &DeploymentName) -> Result<Vec<Account>, Error> {
         let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
         let resolved = lock(&self.shared.world).deployments.get(&key).map(|e| e.resolved.clone()).ok_or_else(|| not_found(&key))?;
-        let decisions = self.decisions(scope, Some((namespace, name)), usize::MAX).await?;
+        let decisions = self.decisions(scope, Some((namespace, Some(name))), usize::MAX).await?;
         let mut accounts: Vec<Account> = Vec::new();
         let mut gone = None;
         for task in resolved.iter().filter(|t| t.replicas > 0) {
@@ -212,40 +207,5 @@ impl Shared {
         let unreadable = |source| store::Error::Backend { action: "understood", path: key.clone(), source };
         let decoded = spawn_blocking(move || recorded::decode(&stored.value)).await.map_err(|e| unreadable(e.into()))?;
         Ok(decoded.map_err(|e| unreadable(e.into()))?)
-    }
-
-    /// Keeps the inputs within their age and size, and with no decision that is not kept itself, unless a stored plan can still lead to it.
-    pub(super) async fn trim_inputs(&self) -> Result<(), store::Error> {
-        let sizes = self.store.list(INPUT_SIZES).await?.records;
-        if sizes.is_empty() {
-            return Ok(());
-        }
-        let decisions = self.store.list(DECISIONS).await?.records;
-        let oldest = match decisions.first() {
-            Some(stored) => {
-                let decision: DecisionView = decode(stored)?;
-                Some(decision.inputs.unwrap_or(decision.id))
-            }
-            None => None,
-        };
-        let now = self.clock.now();
-        let planned = self.planned_inputs(now).await?;
-        let mut left = self.options.keep_inputs_size.0;
-        let mut txn = Txn::new();
-        // Newest first: the older ones go when there is too much.
-        for stored in sizes.iter().rev() {
-            let id = stored.key.strip_prefix(INPUT_SIZES).unwrap_or_default();
-            let InputSize { at, size } = decode(stored)?;
-            let referred = oldest.as_ref().is_some_and(|oldest| id >= oldest.as_str()) || planned.contains(id);
-            let within = left.checked_sub(size);
-            left = within.unwrap_or(0);
-            if within.is_none() || !referred || now.since(at) > self.options.keep_inputs_age {
-                txn = txn.delete(stored.key.clone()).delete(format!("{INPUTS}{id}"));
-            }
-        }
-        if !txn.writes.is_empty() {
-            self.store.commit(txn).await?;
-        }
-        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tradewind_core::{
     manifest::Manifest,
-    names::{Actor, DeploymentName, Namespace},
+    names::{Actor, DeploymentName, Namespace, TaskName},
     plan::stored::Adoption,
     record::{DeploymentKey, DeploymentRecord, RevisionRecord},
     rollout::{Cause, Mark, Outcome, Rollout, Status},
@@ -129,7 +129,7 @@ impl Handle {
         };
         let manifest = self.manifest_of(key, to).await?;
         let generation = if_generation.or(Some(record.generation));
-        self.write_manifest(actor, manifest, generation, Why { cause, of: Some(to), reason: why.to_owned(), plan: None }).await
+        self.write_manifest(actor, manifest, generation, Why { cause, of: Some(to), reason: why.to_owned(), ..Why::put() }).await
     }
 
     async fn manifest_of(&self, key: &DeploymentKey, n: u64) -> Result<Manifest, Error> {
@@ -163,11 +163,13 @@ pub(super) struct Why {
     pub(super) reason: String,
     /// The plan that it carries out: what is to be stored of it with the change, and the places that it has decided.
     pub(super) plan: Option<(Txn, Adoption)>,
+    /// Jobs that begin anew.
+    pub(super) reruns: Vec<TaskName>,
 }
 
 impl Why {
     pub(super) fn put() -> Self {
-        Self { cause: Cause::Put, of: None, reason: String::new(), plan: None }
+        Self { cause: Cause::Put, of: None, reason: String::new(), plan: None, reruns: Vec::new() }
     }
 
     /// The name of the event.
@@ -175,12 +177,19 @@ impl Why {
         match self.cause {
             Cause::Put => "DeploymentUpdated",
             Cause::Rollback | Cause::Abort | Cause::Failure => "RolledBack",
+            Cause::Rerun => "JobRerun",
         }
+    }
+
+    /// Whether an equal manifest means that nothing is asked for.
+    pub(super) fn changes_nothing_else(&self) -> bool {
+        self.plan.is_none() && self.reruns.is_empty()
     }
 
     /// What the event says.
     pub(super) fn message(&self, generation: u64) -> String {
         match (self.of, self.cause) {
+            (None, Cause::Rerun) => format!("generation {generation} runs {} again", self.reason),
             (None, _) => format!("generation {generation}"),
             (Some(of), Cause::Failure) => format!("generation {generation} is as {of}: {}", self.reason),
             (Some(of), Cause::Abort) => format!("generation {generation} is as {of}: the update was broken off"),

@@ -1,9 +1,12 @@
 //! What each route demands of a token: a role, and the namespaces it is about. Declared with the route's documentation, from which the
 //! table is made, so that the document and what is enforced can't differ. What declares nothing is refused.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use aide::{openapi::OpenApi, transform::TransformOperation};
+use aide::{
+    openapi::{OpenApi, Operation, Parameter},
+    transform::TransformOperation,
+};
 use axum::http::Method;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tradewind_core::identity::Role;
@@ -26,7 +29,7 @@ pub enum Reach {
     Query,
     /// In the path: its part `{namespace}`, or `{name}` where namespaces are what it names.
     Path,
-    /// In the manifest that it carries.
+    /// In the manifest that it carries, else in the parameter `namespace`.
     Manifest,
     /// In the parameter `namespace`; absent, the answer holds what the token reaches.
     Filtered,
@@ -60,7 +63,14 @@ pub enum Verdict {
 /// The rules of all routes.
 #[derive(Debug, Default)]
 pub struct Table {
-    routes: HashMap<String, BTreeMap<String, Option<Rule>>>,
+    routes: HashMap<String, BTreeMap<String, Route>>,
+}
+
+#[derive(Debug)]
+struct Route {
+    rule: Option<Rule>,
+    /// The names of the query's parameters.
+    parameters: BTreeSet<String>,
 }
 
 /// For a route's documentation: what it needs.
@@ -86,8 +96,8 @@ impl Table {
         let paths = api.paths.iter().flat_map(|p| p.paths.iter());
         for (path, item) in paths.filter_map(|(path, item)| Some((path, item.as_item()?))) {
             for (method, operation) in item.iter() {
-                let rule = rule(|name| operation.extensions.get(name));
-                table.routes.entry(path.clone()).or_default().insert(method.to_uppercase(), rule);
+                let route = Route { rule: rule(|name| operation.extensions.get(name)), parameters: parameters(operation) };
+                table.routes.entry(path.clone()).or_default().insert(method.to_uppercase(), route);
             }
         }
         table
@@ -96,21 +106,41 @@ impl Table {
     /// `path`: the route's, with the names of its parameters.
     pub fn judge(&self, path: &str, method: &Method) -> Verdict {
         let Some(methods) = self.routes.get(path) else { return Verdict::Undeclared };
-        // The router answers HEAD by what answers GET.
-        let name = if *method == Method::HEAD { Method::GET.as_str() } else { method.as_str() };
-        match methods.get(name) {
-            Some(Some(rule)) => Verdict::Rule(*rule),
+        match methods.get(answering(method)).map(|route| route.rule) {
+            Some(Some(rule)) => Verdict::Rule(rule),
             Some(None) => Verdict::Undeclared,
             None => Verdict::Method(methods.keys().filter_map(|m| m.parse().ok()).collect()),
         }
     }
 
+    /// The first parameter of a query that the route does not declare, with those that it does.
+    pub fn stranger<'a>(&self, path: &str, method: &Method, query: &'a str) -> Option<(std::borrow::Cow<'a, str>, Vec<&str>)> {
+        let known = &self.routes.get(path)?.get(answering(method))?.parameters;
+        let mut names = url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+        let stranger = names.find(|name| !known.contains(name.as_ref()))?;
+        Some((stranger, known.iter().map(String::as_str).collect()))
+    }
+
     /// Routes that declare nothing: method and path.
     #[cfg(test)]
     pub fn undeclared(&self) -> Vec<(String, String)> {
-        let all = self.routes.iter().flat_map(|(path, methods)| methods.iter().map(move |(method, rule)| (method, path, rule)));
-        all.filter(|(.., rule)| rule.is_none()).map(|(method, path, _)| (method.clone(), path.clone())).collect()
+        let all = self.routes.iter().flat_map(|(path, methods)| methods.iter().map(move |(method, route)| (method, path, route)));
+        all.filter(|(.., route)| route.rule.is_none()).map(|(method, path, _)| (method.clone(), path.clone())).collect()
     }
+}
+
+/// The router answers HEAD by what answers GET.
+fn answering(method: &Method) -> &str {
+    if *method == Method::HEAD { Method::GET.as_str() } else { method.as_str() }
+}
+
+fn parameters(operation: &Operation) -> BTreeSet<String> {
+    let declared = operation.parameters.iter().filter_map(|p| p.as_item());
+    let of_query = declared.filter_map(|p| match p {
+        Parameter::Query { parameter_data, .. } => Some(parameter_data.name.clone()),
+        _ => None,
+    });
+    of_query.collect()
 }
 
 fn rule<'a>(extension: impl Fn(&str) -> Option<&'a serde_json::Value>) -> Option<Rule> {

@@ -41,6 +41,9 @@ enum Format {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FormatQuery {
+    /// The namespace of a manifest that names none. Default: `default`. One that names another is refused.
+    #[serde(rename = "namespace")]
+    _namespace: Option<Namespace>,
     /// Default: what `Accept` asks for, else JSON.
     format: Option<Format>,
 }

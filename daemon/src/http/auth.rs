@@ -98,8 +98,17 @@ pub async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Re
     identity.take_turn().map_err(|p| too_many("api.rate", p))?;
     let caller = Caller::new(identity.clone());
     let request = permit(needs, &caller, request).await?;
+    expected_parameters(&gate.table, &request)?;
     let response = next.run(request).await;
     Ok(bounded(response, identities.clone().ended(identity)))
+}
+
+/// A parameter that a route does not know would be ignored, and somebody believe that it counts.
+fn expected_parameters(table: &Table, request: &Request) -> Result<(), Error> {
+    let (Some(path), Some(query)) = (request.extensions().get::<MatchedPath>(), request.uri().query()) else { return Ok(()) };
+    let Some((stranger, known)) = table.stranger(path.as_str(), request.method(), query) else { return Ok(()) };
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Err(Error::Parameters { message: format!("\"{stranger}\" is not known here: this route takes {known}") })
 }
 
 fn too_many(setting: &'static str, Patience(after): Patience) -> Error {
@@ -154,7 +163,7 @@ async fn permit(needs: Needs, caller: &Caller, request: Request) -> Result<Reque
 }
 
 /// Every namespace that the query names: the handler may take any of them.
-fn named(uri: &Uri) -> Result<Vec<Namespace>, Error> {
+pub(super) fn named(uri: &Uri) -> Result<Vec<Namespace>, Error> {
     let pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     pairs.filter(|(name, _)| name == "namespace").map(|(_, value)| namespace(value.into_owned())).collect()
 }

@@ -23,9 +23,8 @@ const MOST: usize = 1_000;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecisionsQuery {
-    /// Of `deployment`. Default: `default`.
-    #[serde(default = "Namespace::default_namespace")]
-    namespace: Namespace,
+    /// Only decisions that concern it. Default: all that the token reaches; of `deployment`: `default`.
+    namespace: Option<Namespace>,
     /// Only decisions that concern it.
     deployment: Option<DeploymentName>,
     /// At most so many, the newest first. Default 50, at most 1000.
@@ -39,8 +38,9 @@ pub struct Id {
 
 pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<DecisionsQuery>) -> Result<Json<Vec<DecisionView>>, Error> {
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT).min(MOST);
-    let deployment = query.deployment.as_ref().map(|name| (&query.namespace, name));
-    Ok(Json(app.controller.decisions(caller.scope(), deployment, limit).await?))
+    let namespace = query.namespace.or_else(|| query.deployment.as_ref().map(|_| Namespace::default_namespace()));
+    let of = namespace.as_ref().map(|namespace| (namespace, query.deployment.as_ref()));
+    Ok(Json(app.controller.decisions(caller.scope(), of, limit).await?))
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {

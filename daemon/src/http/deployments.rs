@@ -33,7 +33,7 @@ pub struct Name {
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
     /// Only this namespace. Default: all that the token reaches.
-    namespace: Option<Namespace>,
+    pub namespace: Option<Namespace>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -53,6 +53,26 @@ pub struct GetQuery {
     /// True: server-sent events named `deployment`, one for each change, until it is `gone`. The header `Accept: text/event-stream` does the same.
     #[serde(default)]
     follow: bool,
+}
+
+/// Where a manifest goes that is sent along.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForManifest {
+    /// The namespace of a manifest that names none. Default: `default`. One that names another is refused.
+    #[serde(rename = "namespace")]
+    _namespace: Option<Namespace>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PutDeploymentQuery {
+    /// The namespace of a manifest that names none. Default: `default`. One that names another is refused.
+    #[serde(rename = "namespace")]
+    _namespace: Option<Namespace>,
+    /// True: everything is checked, and nothing is changed.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<ListQuery>) -> Json<Vec<DeploymentSummary>> {
@@ -143,6 +163,7 @@ const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(500);
 pub async fn put(
     State(app): State<App>,
     Path(Name { name }): Path<Name>,
+    Query(query): Query<PutDeploymentQuery>,
     caller: Caller,
     condition: Condition,
     ManifestBody(manifest): ManifestBody,
@@ -151,11 +172,17 @@ pub async fn put(
         return Err(Error::NameMismatch { manifest: manifest.metadata.name.to_string(), path: name.to_string() });
     }
     let generation = expected(&app, condition, &manifest.metadata.namespace, &name)?;
-    let put = app.controller.put(&caller.actor, manifest, generation).await;
+    let put = match query.dry_run {
+        true => app.controller.try_put(&manifest, generation),
+        false => app.controller.put(&caller.actor, manifest, generation).await,
+    };
     let accepted = put.map_err(|e| match (condition, e) {
         (Condition::Generation(0), crate::controller::Error::Generation { .. }) => Error::Exists,
         (_, e) => e.into(),
     })?;
+    if query.dry_run {
+        return Ok(Json(accepted).into_response());
+    }
     accepted_response(accepted)
 }
 
@@ -166,7 +193,8 @@ pub fn put_docs(op: TransformOperation) -> TransformOperation {
         .summary("Create or change a deployment")
         .description(
             "The body is the manifest; its name must be the one in the path. `If-Match: GENERATION` guards against changes by others, \
-             `If-None-Match: *` against overwriting. An equal manifest changes nothing and answers 200.",
+             `If-None-Match: *` against overwriting. An equal manifest changes nothing and answers 200, and so does a dry run, with \
+             the outcome that there would be.",
         )
         .response::<202, Json<Accepted>>()
         .response::<200, Json<Accepted>>()
@@ -197,6 +225,7 @@ pub fn delete_docs(op: TransformOperation) -> TransformOperation {
 pub async fn plan(
     State(app): State<App>,
     Path(Name { name }): Path<Name>,
+    Query(_): Query<ForManifest>,
     ManifestBody(manifest): ManifestBody,
 ) -> Result<Json<PlanView>, Error> {
     if manifest.metadata.name != name {

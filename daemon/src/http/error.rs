@@ -233,6 +233,9 @@ fn controller_shape(error: &controller::Error) -> Shape {
         C::InUse { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("delete its deployments first"),
         C::InputsGone { .. } => Shape::new(StatusCode::GONE, Kind::NotFound)
             .remedy("keep.decision-inputs-age and keep.decision-inputs-size say how long inputs are kept"),
+        C::NotEnded { .. } => {
+            Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("wait until it has ended, or name another job of the deployment")
+        }
         C::Deleting { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("wait until it is gone, then create it again"),
         C::Invalid { .. } => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidManifest),
         C::Plan(e) => plan_shape(e),

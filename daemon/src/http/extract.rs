@@ -19,7 +19,10 @@ use tradewind_core::{
     units::Millis,
 };
 
-use super::{App, Error, auth::Caller};
+use super::{
+    App, Error,
+    auth::{self, Caller},
+};
 
 /// Path parameters.
 #[derive(Debug)]
@@ -29,7 +32,8 @@ pub struct Path<T>(pub T);
 #[derive(Debug)]
 pub struct Query<T>(pub T);
 
-/// A manifest in YAML or JSON, read and checked, of a namespace that the caller reaches.
+/// A manifest in YAML or JSON, read and checked, of a namespace that the caller reaches: the one that it names, else that of the parameter
+/// `namespace`, else `default`. The query of its route has to declare that parameter.
 #[derive(Debug)]
 pub struct ManifestBody(pub Manifest);
 
@@ -115,8 +119,16 @@ impl FromRequest<App> for ManifestBody {
     async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
         let format = manifest_format(request.headers())?;
         let caller = request.extensions().get::<Caller>().cloned().ok_or(Error::Undeclared)?;
+        let mut namespaces = auth::named(request.uri())?;
+        let namespace = namespaces.pop();
+        if let (Some(one), Some(other)) = (namespaces.first(), &namespace) {
+            return Err(Error::Parameters { message: format!("the namespace is given twice: \"{one}\" and \"{other}\"") });
+        }
         let bytes = read_body(request, app).await?;
-        let manifest = manifest::parse(&bytes, format)?;
+        let manifest = match &namespace {
+            Some(namespace) => manifest::parse_in(&bytes, format, namespace)?,
+            None => manifest::parse(&bytes, format)?,
+        };
         caller.check(&manifest.metadata.namespace)?;
         Ok(Self(manifest))
     }

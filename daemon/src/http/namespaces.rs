@@ -19,7 +19,8 @@ use super::{
     App, Error,
     access::{Reach, needs},
     auth::Caller,
-    extract::{Condition, NamespaceBody, Path},
+    deployments::ListQuery,
+    extract::{Condition, NamespaceBody, Path, Query},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -27,9 +28,17 @@ pub struct Name {
     pub name: Namespace,
 }
 
-pub async fn list(State(app): State<App>, caller: Caller) -> Json<Vec<NamespaceSummary>> {
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PutNamespaceQuery {
+    /// True: everything is checked, and nothing is changed.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<ListQuery>) -> Json<Vec<NamespaceSummary>> {
     let mut list = app.controller.namespaces();
-    list.retain(|namespace| caller.scope().admits(&namespace.name));
+    list.retain(|of| caller.scope().admits(&of.name) && query.namespace.as_ref().is_none_or(|name| *name == of.name));
     Json(list)
 }
 
@@ -62,6 +71,7 @@ pub fn get_docs(op: TransformOperation) -> TransformOperation {
 pub async fn put(
     State(app): State<App>,
     Path(Name { name }): Path<Name>,
+    Query(query): Query<PutNamespaceQuery>,
     caller: Caller,
     condition: Condition,
     NamespaceBody(manifest): NamespaceBody,
@@ -70,12 +80,16 @@ pub async fn put(
         return Err(Error::NameMismatch { manifest: manifest.metadata.name.to_string(), path: name.to_string() });
     }
     let generation = expected(&app, condition, &name)?;
-    let put = app.controller.put_namespace(&caller.actor, manifest, generation).await;
+    let put = match query.dry_run {
+        true => app.controller.try_put_namespace(&manifest, generation),
+        false => app.controller.put_namespace(&caller.actor, manifest, generation).await,
+    };
     let outcome = put.map_err(|e| match (condition, e) {
         (Condition::Generation(0), crate::controller::Error::Generation { .. }) => Error::Exists,
         (_, e) => e.into(),
     })?;
-    let status = if outcome.outcome == Outcome::Created { StatusCode::CREATED } else { StatusCode::OK };
+    let created = outcome.outcome == Outcome::Created && !query.dry_run;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, [(header::ETAG, tag(outcome.generation)?)], Json(outcome)).into_response())
 }
 

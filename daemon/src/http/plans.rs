@@ -40,6 +40,9 @@ pub struct ListQuery {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateQuery {
+    /// The namespace of a manifest that names none. Default: `default`. One that names another is refused.
+    #[serde(rename = "namespace")]
+    _namespace: Option<Namespace>,
     /// Its name in its namespace. Default: it is drawn.
     name: Option<PlanId>,
     /// Plan to delete the deployment that the manifest names.

@@ -19,7 +19,8 @@ use super::{
     App, Error,
     access::{Reach, needs},
     auth::Caller,
-    extract::{JsonBody, Path},
+    deployments::ListQuery,
+    extract::{JsonBody, Path, Query},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -27,8 +28,10 @@ pub struct Name {
     name: TokenName,
 }
 
-pub async fn list(State(app): State<App>, caller: Caller) -> Json<Vec<TokenView>> {
-    Json(app.identities.list(&caller.identity))
+pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<ListQuery>) -> Json<Vec<TokenView>> {
+    let mut list = app.identities.list(&caller.identity);
+    list.retain(|token| query.namespace.as_ref().is_none_or(|name| token.namespaces.admits(name)));
+    Json(list)
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {

@@ -27,6 +27,15 @@ impl Lock {
     pub fn take(path: &Path) -> Result<Self, Error> {
         lock(path)
     }
+
+    /// Which process has a state, as far as that can be told. None: nobody has it. Nothing is made or kept.
+    pub fn owner(path: &Path) -> Option<String> {
+        let mut file = File::open(suffixed(path, ".lock")).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(owner(&mut file)),
+            _ => None,
+        }
+    }
 }
 
 impl Drop for Lock {

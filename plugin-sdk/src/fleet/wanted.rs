@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Cloud, Wired};
 use crate::{
     Error, api,
-    types::{Allocation, EnvValue, EnvVar, Port, Workload},
+    types::{Allocation, EnvValue, EnvVar, FileContent, Port, Workload},
 };
 
 /// The host's tags by which everything is found again.
@@ -99,6 +99,31 @@ pub fn refuse(workload: &Workload) -> Result<(), Error> {
         Some((_, field, what)) => Err(Error::unsupported(format!("this provider has no {what}")).field(field)),
         None => Ok(()),
     }
+}
+
+/// Refuses a workload by its largest part when what an instance is told of it is too long. `told`: what that is called, such as "the user
+/// data"; `size` and `most` in bytes.
+///
+/// # Errors
+/// `invalid` with the field and its size.
+pub fn fits(workload: &Workload, told: &str, size: usize, most: usize) -> Result<(), Error> {
+    if size <= most {
+        return Ok(());
+    }
+    let env = workload.env.iter().enumerate().filter_map(|(i, var)| match &var.value {
+        EnvValue::Text(text) => Some((text.len(), format!("workload.env[{i}].value"), format!("the variable {:?}", var.name))),
+        EnvValue::Secret(_) => None,
+    });
+    let files = workload.files.iter().enumerate().filter_map(|(i, file)| match &file.content {
+        FileContent::Data(data) => Some((data.len(), format!("workload.files[{i}].content"), format!("the file {:?}", file.path))),
+        FileContent::Secret(_) => None,
+    });
+    let words = [("command", &workload.command), ("arguments", &workload.arguments)]
+        .map(|(field, words)| (words.iter().map(String::len).sum::<usize>(), format!("workload.{field}"), format!("the {field}")));
+    let largest = env.chain(files).chain(words).max_by_key(|(size, ..)| *size);
+    let (part, field, what) = largest.unwrap_or_else(|| (0, "workload".to_owned(), "the workload".to_owned()));
+    let message = format!("{told} of an instance would have {size} bytes, and at most {most} are taken: {what} has {part} of them");
+    Err(Error::invalid(message).field(field).remedy("put large content into the image, or have the program fetch it"))
 }
 
 /// The ports with their numbers, for instances with an address of their own: those without one get 8080 and what follows.

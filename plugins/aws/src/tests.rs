@@ -4,7 +4,7 @@ use tradewind_plugin_sdk::{
     ErrorKind,
     host::aws::{Gpu, InstanceState, InstanceType, SpotPrice, TargetState},
     testing::{self, Clock, allocation, aws::Account, tracked},
-    types::{Entry, Exposure, Health, Job, Phase, Run},
+    types::{Entry, EnvValue, EnvVar, Exposure, Health, Job, Phase, Run},
     units::GIB,
 };
 
@@ -330,4 +330,16 @@ fn what_instances_can_not_do_is_refused_by_its_field() {
         assert_eq!((error.kind, error.field.as_deref()), (ErrorKind::Invalid, Some(field)));
     }
     assert!(!Wanted::of(&wanted(), &settings("{}")).unwrap().user_data().is_empty());
+}
+
+#[test]
+fn what_is_too_large_for_user_data_is_refused_by_its_largest_part() {
+    let mut large = wanted();
+    let var = |name: &str, size: usize| EnvVar { name: name.to_owned(), value: EnvValue::Text("x".repeat(size)) };
+    large.workload.env = vec![var("SMALL", 10), var("BIG", 16_000)];
+    let error = Wanted::of(&large, &settings("{}")).err().unwrap();
+    assert_eq!((error.kind, error.field.as_deref()), (ErrorKind::Invalid, Some("workload.env[1].value")));
+    assert!(error.message.contains("\"BIG\" has 16000") && error.message.contains("16384"), "{}", error.message);
+    large.workload.env = vec![var("SMALL", 10), var("BIG", 8_000)];
+    assert!(Wanted::of(&large, &settings("{}")).is_ok());
 }

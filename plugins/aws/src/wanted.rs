@@ -2,8 +2,8 @@
 //! new. What instances can't do is refused by its field, never left out.
 
 use tradewind_plugin_sdk::{
-    Error,
-    host::aws::{HealthCheck, RunRequest},
+    Error, fleet,
+    host::aws::{HealthCheck, Piece, RunRequest},
     types::{Allocation, Check, Exposure, Port, Protocol, Run, VolumeSource, Workload},
 };
 
@@ -15,6 +15,8 @@ use crate::{
 
 /// Where ports begin that the provider numbers.
 const FIRST_PORT: u16 = 8080;
+/// What EC2 takes as user data, before it is encoded. Secrets are counted by the host, which alone knows them.
+const USER_DATA: usize = 16 << 10;
 
 pub(crate) struct Wanted {
     pub(crate) allocation: String,
@@ -48,6 +50,8 @@ impl Wanted {
         let place = settings.place(&offer.region)?;
         let ports = numbered(&workload.ports);
         let user_data = script::user_data(workload, &ports);
+        let size = user_data.iter().map(|piece| if let Piece::Text(text) = piece { text.len() } else { 0 }).sum();
+        fleet::fits(workload, "the user data", size, USER_DATA)?;
         // Not of images and groups: what the operator changes there is for what comes next, and replaces nothing that runs.
         let spec = fingerprint(&format!("{} {} {user_data:?}", offer.size, offer.spot));
         let job = matches!(workload.run, Run::Job(_));
@@ -89,7 +93,7 @@ impl Wanted {
     }
 
     #[cfg(test)]
-    pub(crate) fn user_data(&self) -> &[tradewind_plugin_sdk::host::aws::Piece] {
+    pub(crate) fn user_data(&self) -> &[Piece] {
         &self.request.user_data
     }
 }

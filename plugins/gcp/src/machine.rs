@@ -21,6 +21,8 @@ use crate::{
 /// Our own label: jobs end by turning their machine off.
 const RUN: &str = "tradewind-run";
 const JOB: &str = "job";
+/// The most bytes of one value of an instance's metadata.
+const METADATA: usize = 256 << 10;
 
 /// As the API shows it.
 #[derive(Debug, Deserialize)]
@@ -71,6 +73,7 @@ pub(crate) fn described(settings: &Settings, allocation: &Allocation) -> Result<
     }
     let env = fleet::environment(workload, &ports)?;
     let script = script::startup(workload, image, &env, &ports);
+    fleet::fits(workload, "the startup script", script.len(), METADATA)?;
     let disk = workload.resources.disk.div_ceil(GIB).saturating_add(DISK);
     let mut interface = json!({"network": format!("projects/{}/{}", settings.project, settings.network)});
     if let Some(interface) = interface.as_object_mut() {

@@ -219,6 +219,11 @@ fn what_this_cloud_can_not_do_is_refused_by_its_field() {
     web.workload.image = None;
     let error = world.gcp().client.describe(&web).map(|_| ()).unwrap_err();
     assert_eq!((error.kind, error.field.as_deref()), (ErrorKind::Invalid, Some("workload.image")));
+    let mut large = wanted("a", 1);
+    large.workload.command = vec!["run".to_owned(), "x".repeat(300_000)];
+    let error = world.gcp().client.describe(&large).map(|_| ()).unwrap_err();
+    assert_eq!((error.kind, error.field.as_deref()), (ErrorKind::Invalid, Some("workload.command")));
+    assert!(error.message.contains("262144"), "{}", error.message);
     web.offer.zone = "mars-north1-a".to_owned();
     assert_eq!(world.gcp().client.place(&web.offer).unwrap_err().field.as_deref(), Some("offer.zone"));
     assert!(world.web.sent().is_empty());

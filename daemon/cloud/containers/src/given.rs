@@ -36,6 +36,8 @@ pub(crate) struct File {
 
 /// Ports of a container in a network of its own that ask for no number get one from here on.
 const FIRST_PORT: u16 = 8080;
+/// The most that Linux passes to a program as one variable with its name: 128 KiB with the NUL behind it.
+const LONGEST: usize = (128 << 10) - 1;
 
 /// Numbers of the machine's ports that were chosen lately: their containers may not listen yet.
 #[derive(Default)]
@@ -91,6 +93,12 @@ pub(crate) fn give(spec: &ContainerSpec, folder: &Path, chosen: &Chosen) -> Resu
                 value
             }
         };
+        let size = var.name.len() + 1 + value.len();
+        if size > LONGEST {
+            let message =
+                format!("the variable \"{}\" has {size} bytes with its name, and at most {LONGEST} are passed to a program", var.name);
+            return Err(Failure::invalid(message).field(format!("env.{}", var.name)).remedy("pass a large value as a file"));
+        }
         given.env.push(format!("{}={value}", var.name));
     }
     for (i, file) in spec.files.iter().enumerate() {

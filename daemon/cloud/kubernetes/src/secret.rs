@@ -16,6 +16,9 @@ use crate::{
     kinds::SECRET,
 };
 
+/// The most bytes of data that an API server takes in one Secret.
+const LARGEST: usize = 1 << 20;
+
 /// Makes the secret object so. Answers its version in the cluster.
 ///
 /// # Errors
@@ -61,8 +64,17 @@ pub(crate) async fn apply(
 
 fn values(folder: &Path, items: &[SecretItem]) -> Result<Map<String, Value>, Failure> {
     let mut data = Map::new();
+    let mut total = 0;
     for (i, item) in items.iter().enumerate() {
         let value = secrets::read(Some(folder), &item.source, &format!("items[{i}].source"))?;
+        total += value.len();
+        if total > LARGEST {
+            let message = format!(
+                "the secrets of the workload have {total} bytes up to \"{}\", and a cluster takes {LARGEST} of one object",
+                item.source.name
+            );
+            return Err(Failure::invalid(message).field(format!("items[{i}].source")));
+        }
         data.insert(item.key.clone(), json!(base64(&value)));
     }
     Ok(data)

@@ -19,6 +19,8 @@ use tradewind_core::{
 };
 use tradewind_credentials::secrets;
 
+use super::size;
+
 /// The signals a process may be asked to stop with. The wrapper survives them, so that it can still write the exit status down.
 const SIGNALS: [(&str, Signal); 8] = [
     ("TERM", Signal::TERM),
@@ -76,6 +78,9 @@ pub(super) fn prepare(grant: &ProcessGrant, mut spec: ProcessSpec, search: &str)
     let folders: Vec<PathBuf> = grant.directories.iter().filter_map(|d| fs::canonicalize(d).ok()).collect();
     let directory = spec.working_directory.as_deref().map(|d| working_directory(&folders, d)).transpose()?;
     environment(grant, &spec)?;
+    // Secrets are read at each start, and counted then.
+    let texts = spec.env.iter().map(|var| (var.name.as_str(), if let EnvValue::Text(text) = &var.value { text.len() } else { 0 }));
+    size::fits(texts, &spec.command)?;
     ports(grant, &spec)?;
     for (i, file) in spec.files.iter().enumerate() {
         config_file(grant, file, &format!("files[{i}]"))?;
@@ -101,6 +106,7 @@ pub(super) fn program(grant: &ProcessGrant, command: &[String], search: &str, fi
     };
     for (i, argument) in command.iter().enumerate() {
         no_nul(argument, &format!("{field}[{i}]"))?;
+        size::argument(argument, &format!("{field}[{i}]"))?;
     }
     let path = Path::new(name);
     let shown = name.escape_debug();

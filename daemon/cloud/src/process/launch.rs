@@ -29,6 +29,7 @@ use super::{
     check::{Prepared, port_variable},
     folder::{Folder, Record},
     proc::WRAPPER,
+    size,
 };
 use crate::facts;
 
@@ -85,6 +86,7 @@ pub(super) fn surroundings(folder: &Folder, record: &Record, secrets: Option<&Pa
         };
         env.push((var.name.clone(), value));
     }
+    size::fits(env.iter().map(|(name, value)| (name.as_str(), value.len())), &spec.command)?;
     let directory = record.prepared.directory.clone().unwrap_or_else(|| folder.work());
     Ok(Surroundings { env, directory })
 }

@@ -8,6 +8,7 @@ use super::{
     tree::{Node, Path, Position},
     yaml,
 };
+use crate::names::Namespace;
 
 /// The text's notation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,28 @@ pub fn parse(text: &[u8], format: Format) -> Result<Manifest, Invalid> {
     document(text, format, check::check)
 }
 
+/// The same for a manifest that is sent to a namespace: one that names no namespace belongs to that one.
+///
+/// # Errors
+/// `Invalid` as for `parse`, and for a manifest that names another namespace.
+pub fn parse_in(text: &[u8], format: Format, namespace: &Namespace) -> Result<Manifest, Invalid> {
+    let tree = whole_tree(text, format)?;
+    let named = tree.get("metadata").is_some_and(|metadata| metadata.get("namespace").is_some());
+    let mut manifest: Manifest = checked(&tree, |manifest: &Manifest| {
+        let mut broken = check::check(manifest);
+        let own = &manifest.metadata.namespace;
+        if named && own != namespace {
+            let message = format!("the manifest names the namespace \"{own}\" and was sent to \"{namespace}\": name one of the two");
+            broken.push((Path::default().key("metadata").key("namespace"), message));
+        }
+        broken
+    })?;
+    if !named {
+        manifest.metadata.namespace = namespace.clone();
+    }
+    Ok(manifest)
+}
+
 /// The same for any kind of document; `check` tells the rules that it breaks.
 ///
 /// # Errors
@@ -63,18 +86,25 @@ pub(super) fn document<T: DeserializeOwned>(
     format: Format,
     check: impl FnOnce(&T) -> Vec<(Path, String)>,
 ) -> Result<T, Invalid> {
+    checked(&whole_tree(text, format)?, check)
+}
+
+/// The text as a tree in which no key repeats.
+fn whole_tree(text: &[u8], format: Format) -> Result<Node, Invalid> {
     let text = utf8(text).map_err(one)?;
     let tree = tree(text, format).map_err(one)?;
     let repeated = repeated::find(&tree, format);
-    if !repeated.is_empty() {
-        return Err(Invalid { problems: repeated });
-    }
-    let read = typed(&tree)?;
+    if repeated.is_empty() { Ok(tree) } else { Err(Invalid { problems: repeated }) }
+}
+
+/// The tree as a document that breaks no rule.
+fn checked<T: DeserializeOwned>(tree: &Node, check: impl FnOnce(&T) -> Vec<(Path, String)>) -> Result<T, Invalid> {
+    let read = typed(tree)?;
     let broken = check(&read);
     if broken.is_empty() {
         return Ok(read);
     }
-    let mut problems: Vec<Problem> = broken.into_iter().map(|(path, message)| located(&tree, &path, message)).collect();
+    let mut problems: Vec<Problem> = broken.into_iter().map(|(path, message)| located(tree, &path, message)).collect();
     problems.sort_by_key(|p| (p.line, p.column));
     problems.truncate(MOST);
     Err(Invalid { problems })

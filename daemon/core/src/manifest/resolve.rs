@@ -38,6 +38,8 @@ pub struct Resolved {
     /// None: one place is asked.
     pub hedge: Option<hedge::Policy>,
     pub expected: Expected,
+    /// Allocations of earlier generations belong to earlier runs of it, and count for nothing. 0: all count.
+    pub since: u64,
 }
 
 /// The place that a target pins a task to.
@@ -106,6 +108,7 @@ pub fn resolve(manifest: &Manifest) -> Vec<Resolved> {
                 egress: service.egress.unwrap_or_default(),
                 request_rate: service.request_rate,
             },
+            since: 0,
         };
         out.extend(at_targets(manifest, base));
     }
@@ -124,6 +127,7 @@ pub fn resolve(manifest: &Manifest) -> Vec<Resolved> {
             constraints: Constraints { deadline: job.duration.and(job.deadline), ..constraints(&spec.placement, &job.placement) },
             expected: Expected { migration_cost: job.migration_cost.unwrap_or_default(), ..Expected::default() },
             update: Update { strategy: Strategy::Recreate, drain: Millis(0), ..Update::default() },
+            since: 0,
         });
     }
     out

@@ -23,6 +23,8 @@ pub enum Cause {
     Abort,
     /// The update to another revision failed.
     Failure,
+    /// Someone asked for a job that had ended to run again.
+    Rerun,
 }
 
 /// What became of a revision.
@@ -175,7 +177,7 @@ impl Rollout {
 
     /// It goes back to what has been: without stages.
     pub fn is_back(&self) -> bool {
-        self.cause != Cause::Put
+        matches!(self.cause, Cause::Rollback | Cause::Abort | Cause::Failure)
     }
 
     /// Takes a look at all tasks in. Answers what has changed by it, and when to look again.

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use tradewind_core::assess::Report;
 
-use super::{about, read};
+use super::{about, files};
 use crate::{
     cli::{
         Context, Error,
@@ -30,9 +30,10 @@ async fn pages(context: &Context, args: Assess) -> Result<(), Error> {
         return Err(Error::Argument { what: "--file", value, rule: "a page is about one manifest: give one".to_owned() });
     }
     let query = [("format", "html".to_owned())];
-    let page = match read(&args.files)?.pop() {
+    let page = match files::read(context, &args.files)?.pop() {
         Some(document) => {
             let file = document.file.clone();
+            let query = [context.namespace(), query.to_vec()].concat();
             context.client.text(Method::POST, &PATH, &query, Body::Manifest(document)).await.map_err(about(file))?
         }
         None => context.client.text(Method::GET, &PATH, &[shape(context, &args), query.to_vec()].concat(), Body::Empty).await?,
@@ -44,12 +45,10 @@ async fn reports(context: &Context, args: &Assess) -> Result<Vec<Report>, Error>
     if args.files.is_empty() {
         return Ok(vec![context.client.get(&PATH, &shape(context, args)).await?]);
     }
-    let mut reports = Vec::new();
-    for document in read(&args.files)? {
-        let file = document.file.clone();
-        reports.push(context.client.send(Method::POST, &PATH, &[], Body::Manifest(document)).await.map_err(about(file))?);
-    }
-    Ok(reports)
+    let documents = files::read(context, &args.files)?;
+    let query = context.namespace();
+    let ask = async |document| context.client.send(Method::POST, &PATH, &query, Body::Manifest(document)).await;
+    files::ask(context, documents, "assessed", ask).await
 }
 
 /// The daemon judges the values.

@@ -39,12 +39,24 @@ pub async fn make(context: &Context, file: &Path) -> Result<(), Error> {
     })
 }
 
-pub fn restore(globals: &Globals, file: &Path, force: bool) -> Result<(), Error> {
+/// Without a file: only says that the daemon which made the restored backup has ended.
+pub fn restore(globals: &Globals, file: Option<&Path>, replace: bool, confirmed: bool) -> Result<(), Error> {
     let config = Effective::load(&super::super::overrides(globals, None), environment)?.config;
+    let folders = serve::folders(&config);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
-    let restored = runtime.block_on(backup::restore(file, &serve::folders(&config), force));
-    let report = restored.map_err(|e| Error::Backup(Box::new(e)))?;
-    Output::new(globals.output).show(&report, |_| {
+    let failed = |e| Error::Backup(Box::new(e));
+    let output = Output::new(globals.output);
+    let Some(file) = file else {
+        let confirmed = runtime.block_on(backup::confirm(&folders)).map_err(failed)?;
+        let value = serde_json::json!({ "data": folders.data, "ended": confirmed });
+        return output.show(&value, |_| match confirmed {
+            Some(origin) => format!("the daemon of {origin} has ended for good: `tradewind serve` adopts what runs"),
+            None => "that was said before: `tradewind serve` adopts what runs".to_owned(),
+        });
+    };
+    let restored = runtime.block_on(backup::restore(file, &folders, backup::Choices { replace, confirmed }));
+    let report = restored.map_err(failed)?;
+    output.show(&report, |_| {
         let mut text = format!("the state of {} is in \"{}\"", report.created_at, report.data.display());
         for kept in &report.kept {
             text.push_str(&format!("\n{kept} was there already and stays as it is"));
@@ -55,6 +67,14 @@ pub fn restore(globals: &Globals, file: &Path, force: bool) -> Result<(), Error>
         if let Some(aside) = &report.aside {
             text.push_str(&format!("\nwhat was there before is in \"{}\"", aside.display()));
         }
+        text.push_str(&match &report.beside {
+            Some(origin) => format!(
+                "\nit was made by the daemon of {}. Once that has ended for good: `tradewind restore --confirm`, then `tradewind serve` \
+                 adopts what runs",
+                backup::shown(origin)
+            ),
+            None => "\n`tradewind serve` adopts what runs".to_owned(),
+        });
         text
     })
 }

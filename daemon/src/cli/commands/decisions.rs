@@ -12,10 +12,8 @@ use crate::{
 
 pub async fn list(context: &Context, deployment: Option<String>, limit: usize) -> Result<(), Error> {
     let mut query = vec![("limit", limit.to_string())];
-    if let Some(deployment) = deployment {
-        query.push(("deployment", deployment));
-        query.extend(context.namespace());
-    }
+    query.extend(context.namespace());
+    query.extend(deployment.map(|deployment| ("deployment", deployment)));
     let list: Vec<DecisionView> = context.client.get(&["v1", "decisions"], &query).await?;
     context.output.show(&list, |out| render::decision::list(out, &list))
 }

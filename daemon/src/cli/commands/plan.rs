@@ -3,10 +3,10 @@
 use reqwest::Method;
 use tradewind_core::view::{ChangeAction, PlanView};
 
-use super::{about, plans, read};
+use super::{files, plans};
 use crate::{
     cli::{Context, Error, args::Plan, render},
-    client::Body,
+    client::{self, Body, Document},
 };
 
 /// The exit code that stands for differences.
@@ -21,16 +21,19 @@ pub async fn run(context: &Context, args: Plan) -> Result<u8, Error> {
     if args.out.is_some() {
         return plans::store(context, args).await.map(|()| 0);
     }
-    let mut plans: Vec<PlanView> = Vec::new();
-    for document in read(&args.files.files)? {
-        let (file, name) = (document.file.clone(), document.name());
-        let path = ["v1", "deployments", name.as_str(), "plan"];
-        plans.push(context.client.send(Method::POST, &path, &[], Body::Manifest(document)).await.map_err(about(file))?);
-    }
+    let documents = files::read(context, &args.files.files)?;
+    let plans = files::ask(context, documents, "planned", async |document| draft(context, document).await).await?;
     context.output.show_all(&plans, |out| plans.iter().map(|p| render::plan::plan(out, p)).collect::<Vec<_>>().join("\n\n"))?;
     if plans.iter().any(|p| p.unplaced.iter().any(|u| u.never)) {
         return Ok(NEVER);
     }
     let different = plans.iter().any(|p| !p.unplaced.is_empty() || p.changes.iter().any(|c| c.action != ChangeAction::Keep));
     Ok(if args.exit_code && different { DIFFERENT } else { 0 })
+}
+
+/// What applying a manifest would change.
+pub(super) async fn draft(context: &Context, document: Document) -> Result<PlanView, client::Error> {
+    let name = document.name();
+    let path = ["v1", "deployments", name.as_str(), "plan"];
+    context.client.send(Method::POST, &path, &context.namespace(), Body::Manifest(document)).await
 }

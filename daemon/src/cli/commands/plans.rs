@@ -1,9 +1,13 @@
 //! Stored plans: `plan --out`, `plans`, and `plan show | diff | approve | reject | apply | delete`.
 
 use reqwest::Method;
-use tradewind_core::view::{Accepted, PlanSummary, StoredPlanView};
+use tradewind_core::view::{Accepted, PlanSummary, PlanView, StoredPlanView};
 
-use super::{about, apply, read};
+use super::{
+    apply,
+    files::{self, Line, Receipt},
+    plan,
+};
 use crate::{
     cli::{
         Context, Error,
@@ -26,7 +30,7 @@ pub async fn run(context: &Context, command: PlanCommand) -> Result<(), Error> {
         PlanCommand::Reject(args) => review(context, args, "reject").await,
         PlanCommand::Apply(args) => {
             let accepted = accept(context, &args.id).await?;
-            apply::follow(context, &[accepted], args.detach, args.timeout).await
+            apply::follow(context, &[(args.id, accepted)], args.detach, args.timeout).await
         }
         PlanCommand::Delete { id } => {
             let plan: StoredPlanView =
@@ -41,18 +45,21 @@ pub async fn list(context: &Context) -> Result<(), Error> {
     context.output.show(&plans, |out| render::plans::list(out, &plans))
 }
 
-/// `plan -f FILE --out`: stores a plan of every file.
+/// `plan -f FILE --out`: stores a plan of every file, after a look at all of them.
 pub async fn store(context: &Context, args: Plan) -> Result<(), Error> {
     let name = args.out.flatten();
-    let mut query: Vec<(&str, String)> = name.into_iter().map(|name| ("name", name)).collect();
+    if let Some(name) = name.as_ref().filter(|_| args.files.files.len() > 1) {
+        let rule = "a stored plan is about one manifest: give one file, or leave the name out to have one drawn for each".to_owned();
+        return Err(Error::Argument { what: "--out", value: name.clone(), rule });
+    }
+    let mut query = context.namespace();
+    query.extend(name.map(|name| ("name", name)));
     query.extend(args.expires.map(|expires| ("expiresIn", expires.to_string())));
     query.extend(args.delete.then(|| ("delete", "true".to_owned())));
-    let mut plans: Vec<StoredPlanView> = Vec::new();
-    for document in read(&args.files.files)? {
-        let file = document.file.clone();
-        let sent = context.client.send(Method::POST, &["v1", "plans"], &query, Body::Manifest(document)).await;
-        plans.push(sent.map_err(about(file))?);
-    }
+    let documents = files::read(context, &args.files.files)?;
+    files::check(context, &documents, async |document| plan::draft(context, document).await).await?;
+    let send = async |document| context.client.send(Method::POST, &["v1", "plans"], &query, Body::Manifest(document)).await;
+    let plans: Vec<StoredPlanView> = files::carry_out(context, documents, send).await?;
     context.output.show_all(&plans, |out| plans.iter().map(|p| render::plans::one(out, p)).collect::<Vec<_>>().join("\n\n"))
 }
 
@@ -77,4 +84,18 @@ async fn review(context: &Context, args: PlanReview, action: &str) -> Result<(),
     let path = ["v1", "plans", args.id.as_str(), action];
     let plan: StoredPlanView = context.client.send(Method::POST, &path, &context.namespace(), Body::Json(body)).await?;
     context.output.show(&plan, |_| format!("plan \"{}\" is {}", plan.summary.id, plan.summary.status))
+}
+
+impl Receipt for PlanView {
+    fn line(&self) -> Line {
+        Line { outcome: "planned", namespace: Some(self.namespace.to_string()), name: Some(self.name.to_string()), ..Line::default() }
+    }
+}
+
+impl Receipt for StoredPlanView {
+    fn line(&self) -> Line {
+        let (namespace, status) = (self.summary.namespace.to_string(), format!("plan {}", self.summary.id));
+        let name = self.summary.deployment.to_string();
+        Line { outcome: "stored", namespace: Some(namespace), name: Some(name), status: Some(status), ..Line::default() }
+    }
 }

@@ -1,12 +1,13 @@
-//! Kept policy calls: one for all decisions that came of it, and let go by age and by size.
+//! Kept policy calls: one for all decisions that came of it, and let go by age and by size once nothing stands on them.
 
 use std::{sync::Arc, time::Duration};
 
 use tradewind_core::{
-    record::{DECISIONS, INPUT_SIZES, INPUTS},
+    names::{Actor, Namespace},
+    record::{DECISIONS, EVENTS, INPUT_SIZES, INPUTS},
     store::Store,
     units::{Bytes, Millis},
-    view::DecisionView,
+    view::{DecisionView, Event},
 };
 
 use super::{Cloud, Controller, LONG, Memory, Options, Spec, begin, journal, options, put};
@@ -60,8 +61,45 @@ async fn they_are_let_go_when_they_are_old() {
     tokio::time::sleep(LONG / 2).await;
     assert_eq!(scene.count(INPUTS).await, 2, "both are young");
     tokio::time::sleep(LONG * 3).await;
+    assert_eq!(scene.count(INPUTS).await, 2, "what runs stands on them, however old they are");
+    remove(&controller, "ant").await;
+    tokio::time::sleep(LONG).await;
     assert_eq!((scene.count(INPUTS).await, scene.count(INPUT_SIZES).await, scene.count(DECISIONS).await), (1, 1, 2));
     controller.shutdown().await;
+}
+
+/// What one deployment does erases nothing that another stands on.
+#[tokio::test(start_paused = true)]
+async fn a_bulk_of_others_erases_nothing_that_stands() {
+    let scene = Scene::new();
+    let few =
+        Options { keep_decisions: 1, keep_own_decisions: 1, keep_events: 1, keep_own_events: 3, keep_inputs_size: Bytes(1), ..options() };
+    let controller = scene.controller(few).await;
+    put(&controller, "ant", &WEB).await;
+    tokio::time::sleep(LONG).await;
+    let mine = decisions(&scene).await.pop().expect("a decision");
+    for replicas in [1, 2, 1, 2, 1, 2, 1] {
+        put(&controller, "bee", &Spec { web: replicas, version: replicas as u8, ..WEB }).await;
+        tokio::time::sleep(LONG).await;
+    }
+    let left = decisions(&scene).await;
+    assert!(left.iter().any(|d| d.id == mine.id) && left.len() <= 3, "{} are left", left.len());
+    assert!(scene.store.get(&format!("{INPUTS}{}", mine.inputs.expect("inputs"))).await.expect("a read").is_some(), "to be replayed");
+    let events = scene.store.list(EVENTS).await.expect("a list").records;
+    let events: Vec<Event> = events.iter().map(|e| journal::decode(e).expect("an event")).collect();
+    let of = |name: &str| events.iter().filter(|e| e.deployment.as_ref().is_some_and(|d| d.as_str() == name)).count();
+    assert_eq!((of("ant"), of("bee")), (3, 3), "{events:#?}");
+    controller.shutdown().await;
+}
+
+async fn decisions(scene: &Scene) -> Vec<DecisionView> {
+    let stored = scene.store.list(DECISIONS).await.expect("a list").records;
+    stored.iter().map(|d| journal::decode(d).expect("a decision")).collect()
+}
+
+async fn remove(controller: &Controller, name: &str) {
+    let (namespace, name) = (Namespace::default_namespace(), name.parse().expect("a name"));
+    controller.handle().delete(&Actor::LOCAL, &namespace, &name, None).await.expect("a deployment");
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,6 +110,10 @@ async fn the_older_ones_are_let_go_when_they_are_too_large_together() {
         put(&first, name, &WEB).await;
         tokio::time::sleep(LONG).await;
     }
+    for name in ["ant", "bee", "cat"] {
+        remove(&first, name).await;
+    }
+    tokio::time::sleep(LONG).await;
     first.shutdown().await;
     let sizes = scene.store.list(INPUTS).await.expect("a list").records;
     let [_, bee, cat] = &sizes[..] else { panic!("{} are kept", sizes.len()) };

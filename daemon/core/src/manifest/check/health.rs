@@ -35,6 +35,7 @@ pub(super) fn health(found: &mut Found, spec: &HealthSpec, ports: &indexmap::Ind
         || at.clone().key("command"),
         || "not a command: begin with a program's name, and use no NUL".to_owned(),
     );
+    super::task::sizes(found, &spec.command, &at.clone().key("command"));
     port(found, spec, ports, at);
     times(found, spec, at);
 }

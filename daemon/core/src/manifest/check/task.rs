@@ -22,6 +22,10 @@ const MAX_DURATION: Millis = Millis(100 * 31_557_600_000);
 const MAX_GRACE: Millis = Millis(86_400_000);
 /// The most that a task's environment, files and extensions hold together.
 const MAX_CONTENT: usize = 1 << 20;
+/// The most that Linux passes to a program as one argument, or as one variable with its name: 128 KiB with the NUL behind it.
+const MAX_STRING: usize = (128 << 10) - 1;
+/// The most that a program's arguments and variables take together: half of what Linux passes on with the usual limit of the stack.
+const MAX_START: usize = 1 << 20;
 const SIGNALS: [&str; 7] = ["TERM", "INT", "QUIT", "HUP", "KILL", "USR1", "USR2"];
 
 /// What both kinds of task have.
@@ -165,16 +169,37 @@ fn run(found: &mut Found, task: &Common<'_>, at: &Path) {
         || "the program's name is empty: write a name or a path".to_owned(),
     );
     for (field, words) in [("command", task.command), ("args", task.args)] {
-        if let Some(i) = words.iter().position(|w| w.contains('\0')) {
-            found.add(at.clone().key(field).index(i), "an argument can't contain NUL");
-        }
+        self::words(found, words, &at.clone().key(field));
     }
+    let variable = |(name, value): (&String, &EnvSpec)| name.len() + 2 + if let EnvSpec::Text(text) = value { text.len() } else { 0 };
+    // Each with the NUL behind it, and a pointer to it.
+    let total: usize = task.command.iter().chain(task.args).map(|w| w.len() + 1).chain(task.env.iter().map(variable)).map(|n| n + 8).sum();
+    found.require(total <= MAX_START, || at.clone(), || {
+        format!("the arguments and the environment take {total} bytes: at most {MAX_START} are passed to a program; give large values as \"files\"")
+    });
     for (field, value) in [("workingDirectory", task.working_directory), ("user", task.user)] {
         found.require(
             value.is_none_or(|v| !v.is_empty() && !v.contains('\0')),
             || at.clone().key(field),
             || "empty, or with a NUL inside: write a value or leave it out".to_owned(),
         );
+    }
+}
+
+/// A program and its arguments.
+pub(super) fn words(found: &mut Found, words: &[String], at: &Path) {
+    if let Some(i) = words.iter().position(|w| w.contains('\0')) {
+        found.add(at.clone().index(i), "an argument can't contain NUL");
+    }
+    sizes(found, words, at);
+}
+
+/// None is longer than what is passed on.
+pub(super) fn sizes(found: &mut Found, words: &[String], at: &Path) {
+    for (i, word) in words.iter().enumerate().filter(|(_, word)| word.len() > MAX_STRING) {
+        let message =
+            format!("{} bytes are too many for one argument: at most {MAX_STRING}; give a large value as one of the \"files\"", word.len());
+        found.add(at.clone().index(i), message);
     }
 }
 
@@ -185,7 +210,13 @@ fn env(found: &mut Found, env: &IndexMap<String, EnvSpec>, at: &Path) {
             format!("\"{}\" can't be the name of an environment variable: it is empty or contains \"=\" or NUL", short(name))
         });
         match value {
-            EnvSpec::Text(text) => found.require(!text.contains('\0'), at, || "an environment variable can't contain NUL".to_owned()),
+            EnvSpec::Text(text) => {
+                found.require(!text.contains('\0'), at, || "an environment variable can't contain NUL".to_owned());
+                let size = name.len() + 1 + text.len();
+                found.require(size <= MAX_STRING, at, || {
+                    format!("{size} bytes are too many for a variable with its name: at most {MAX_STRING}; give a large value as one of the \"files\"")
+                });
+            }
             EnvSpec::Secret(secret) => self::secret(found, secret, &at()),
         }
     }
