@@ -35,6 +35,10 @@ pub const NOT_GRANTED: &str = "not-granted";
 pub const SECRET: &str = "secret";
 /// The code of an image that its registry does not hand out.
 pub const REGISTRY: &str = "registry";
+/// The code of something of the name that a workload asks for and that is somebody else's.
+pub const NOT_OURS: &str = "not-ours";
+/// The code of a failure that one workload's own contents bring about: the place has answered, and works for others.
+pub const WORKLOAD: &str = "workload";
 
 /// A failed call. `Display` gives the message alone; the plugin and the rest are fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
@@ -140,7 +144,14 @@ impl Failure {
 
     /// Whether what was asked for is refused, rather than who asks: the same provider may do what others ask of it.
     pub fn refuses_the_request(&self) -> bool {
-        self.kind == FailureKind::Denied && self.field.is_some() && matches!(self.code.as_deref(), Some(NOT_GRANTED | SECRET | REGISTRY))
+        self.kind == FailureKind::Denied
+            && self.field.is_some()
+            && matches!(self.code.as_deref(), Some(NOT_GRANTED | SECRET | REGISTRY | NOT_OURS))
+    }
+
+    /// Whether it says something of the one workload alone, and nothing of the place: it keeps that task away, and nobody else.
+    pub fn concerns_the_workload(&self) -> bool {
+        self.refuses_the_request() || self.code.as_deref() == Some(WORKLOAD)
     }
 
     /// The message, and what the operator can do.
