@@ -12,6 +12,7 @@ mod decide;
 mod handle;
 mod health;
 mod hedge;
+mod images;
 mod journal;
 mod landing;
 mod lanes;
@@ -207,6 +208,8 @@ struct Shared {
     scaler: scale::Scaler,
     shadows: shadow::Shadows,
     silent: lost::Silent,
+    /// The turn of who writes what the images of deployments are.
+    images: tokio::sync::Mutex<()>,
     meters: quality::Meters,
     ids: Mutex<ulid::Generator>,
     lanes: lanes::Lanes,
@@ -232,6 +235,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     let Surroundings { store, plugins, plugin_changes, clock, prober, hints } = surroundings;
     let mut world = load(store.as_ref()).await?;
     let namespaces = namespaces::Book::load(store.as_ref(), &mut world).await?;
+    images::load(store.as_ref(), &mut world).await?;
     let ids = journal::generator(store.as_ref()).await?;
     let meters = quality::Meters::load(store.as_ref(), clock.now()).await?;
     tracing::info!(deployments = world.deployments.len(), allocations = world.owners.len(), "state read");
@@ -258,6 +262,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         shadows: shadow::Shadows::default(),
         silent: lost::Silent::default(),
         hasty: Notify::new(),
+        images: tokio::sync::Mutex::default(),
         meters,
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),

@@ -139,6 +139,21 @@ pub fn read_state<T: DeserializeOwned>(state: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(state).map_err(|error| Error::internal(format!("the stored state can't be read: {error}")))
 }
 
+/// The condition by which an allocation tells which images its replicas run: one reference with its digest
+/// (`docker.io/library/nginx:1.29@sha256:…`) for each replica; empty ones are left out. The host keeps the first that it learns of a workload,
+/// and asks for every later replica by that digest. None: nothing is known.
+pub fn images<'a>(references: impl IntoIterator<Item = &'a str>) -> Option<Condition> {
+    let mut told: Vec<&str> = Vec::new();
+    for reference in references.into_iter().filter(|reference| !reference.is_empty()) {
+        if !told.contains(&reference) {
+            told.push(reference);
+        }
+    }
+    let reason = if told.len() == 1 { "Resolved" } else { "Mixed" };
+    let condition = |message| Condition { kind: "ImageResolved".to_owned(), met: told.len() == 1, reason: reason.to_owned(), message };
+    (!told.is_empty()).then(|| condition(told.join(" ")))
+}
+
 /// What the register macro exports. Not for authors.
 #[doc(hidden)]
 pub struct Exported<P>(PhantomData<P>);

@@ -195,3 +195,19 @@ async fn a_higher_priority_takes_the_place_of_a_lower_one_when_the_cloud_is_full
     assert_eq!(daemon.get("/v1/namespaces/default").await?["heldBack"], json!([]));
     Ok(())
 }
+
+#[tokio::test]
+async fn who_takes_a_place_from_another_namespace_is_not_named_there() -> Result<()> {
+    let daemon = Daemon::start(&["cheapest", "simulated"], &[("cloud", &format!("{CLOUD}capacity = 1\n"))])?;
+    daemon.put("low", &service("low", 0, 1)).await?;
+    daemon.running("low").await?;
+    let high = service("hidden", 5, 1);
+    let other = high.replace("{name: hidden}", "{name: hidden, namespace: rivals}");
+    ensure!(high != other, "{high}");
+    daemon.put("hidden?namespace=rivals", &other).await?;
+    let held = |n: &Value| n["heldBack"][0]["kind"] == "preempted";
+    let held = daemon.until_at("/v1/namespaces/default", "making room", held).await?;
+    let told = format!("{held}{}", daemon.run(&["describe", "low"])?);
+    assert!(told.contains("another namespace (priority 5)") && !told.contains("hidden") && !told.contains("rivals"), "{told}");
+    Ok(())
+}

@@ -395,3 +395,134 @@ async fn containers_of_others_are_left_alone() -> Result<()> {
     assert_eq!(left, ["labelled", "theirs"]);
     Ok(())
 }
+
+/// Gives the tag another image: one that says which it is.
+fn tag(engine: &Podman, version: &str) -> Result<()> {
+    let image = format!("ENV VERSION={version}");
+    engine.podman(&["create", &format!("--name=base-{version}"), IMAGE, "true"])?;
+    engine.podman(&["commit", "--quiet", "--change", &image, &format!("base-{version}"), "localhost/tradewind/tagged:1"])?;
+    engine.podman(&["rm", &format!("base-{version}")]).map(drop)
+}
+
+#[tokio::test]
+async fn one_revision_runs_one_image_whatever_its_tag_names_by_then() -> Result<()> {
+    let Some(engine) = Podman::start()? else { return Ok(()) };
+    let mut daemon = start(&engine, HOST.0, HOST.1)?;
+    let tagged = |replicas: u32, mode: &str| {
+        format!(
+            "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: tagged}}\nspec:\n  services:\n    w:\n      \
+             image: localhost/tradewind/tagged:1\n      command: [sh, -c, 'echo \"{mode} $VERSION\"; exec sleep 600']\n      replicas: {replicas}\n      \
+             resources: {{cpu: 10m, memory: 32Mi}}\n      stop: {{signal: KILL, grace: 1s}}\n"
+        )
+    };
+    let images = || engine.list(&["ps", "--format", "{{.ImageID}}", "--no-trunc"]);
+    let alike = |wanted: usize| -> Result<bool> {
+        let mut all = images()?;
+        let count = all.len();
+        all.dedup();
+        Ok(count == wanted && all.len() == 1)
+    };
+    tag(&engine, "v1")?;
+    daemon.put("tagged", &tagged(2, "first")).await?;
+    daemon.running("tagged").await?;
+    let first = images()?.remove(0);
+    let known = |d: &Value| !d["tasks"][0]["allocations"][0]["images"].as_array().is_none_or(Vec::is_empty);
+    daemon.until("tagged", "known by its image", known).await?;
+    let described = daemon.run(&["describe", "tagged"])?;
+    assert!(described.contains(&format!("localhost/tradewind/tagged:1 (id:{}", &first[..12])), "{described}");
+
+    tag(&engine, "v2")?;
+    let before = pids(&daemon.running("tagged").await?);
+    daemon.run(&["scale", "tagged", "w", "--replicas", "3"])?;
+    let grown = daemon.until("tagged", "three", |d| d["status"] == "running" && d["ready"] == 3).await?;
+    assert!(before.iter().all(|id| pids(&grown).contains(id)), "growing leaves what runs alone");
+    assert!(alike(3)?, "a later replica: {:?}", images()?);
+    // A new daemon knows it still; what vanishes is made again of the same.
+    daemon.kill()?;
+    daemon.launch()?;
+    daemon.until("tagged", "known by its image", known).await?;
+    engine.podman(&["rm", "--force", "--time=0", &before[0]])?;
+    daemon.until("tagged", "whole", |d| d["status"] == "running" && d["ready"] == 3 && !pids(d).contains(&before[0])).await?;
+    assert!(alike(3)?, "healing: {:?}", images()?);
+    assert_eq!(daemon.run(&["logs", "tagged"])?.matches("first v2").count(), 0);
+
+    // Another revision finds what the tag names now; the way back finds what it named then.
+    daemon.put("tagged", &tagged(3, "second")).await?;
+    let second = |d: &Value| {
+        d["status"] == "running" && d["ready"] == 3 && d["rollout"]["status"] == "done" && d["generation"] == d["observedGeneration"]
+    };
+    daemon.until("tagged", "the second", second).await?;
+    until("of the second image alone", || Ok(alike(3)? && images()?[0] != first))?;
+    daemon.run(&["rollback", "tagged"])?;
+    daemon.until("tagged", "the first again", |d| second(d) && d["revisions"] != Value::Bool(true)).await?;
+    until("of the first image alone", || Ok(alike(3)? && images()?[0] == first))
+}
+
+#[tokio::test]
+async fn names_at_their_limits_and_what_an_engine_refuses_of_one_workload_keep_nobody_else_away() -> Result<()> {
+    let Some(engine) = Podman::start()? else { return Ok(()) };
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    let number = taken.local_addr()?.port();
+    let grants = format!("pull = true\nports = [{{from = {number}, to = {number}}}]\n");
+    let daemon = start(&engine, &grants, "")?;
+    let (name, network) = ("n".repeat(63), "w".repeat(128));
+    let longest = format!(
+        "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: {name}, namespace: {name}}}\nspec:\n  services:\n    w: {{image: \"{IMAGE}\", \
+         command: [sleep, \"600\"], networks: [{network}], volumes: [{{path: /data, name: {network}, size: 1Mi}}], resources: {{cpu: 10m, memory: 16Mi}}, \
+         stop: {{signal: KILL, grace: 1s}}}}\n"
+    );
+    let path = format!("{name}?namespace={name}");
+    daemon.put(&path, &longest).await?;
+    daemon.until(&path, "running", |d| d["status"] == "running").await?;
+
+    // What the engine can't start of this one: a port that a stranger holds, a user that the image has not.
+    let small = |name: &str, more: &str| {
+        format!(
+            "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: {name}, namespace: team-of-{name}}}\nspec:\n  services:\n    w: {{image: \"{IMAGE}\", \
+             command: [sleep, \"600\"], resources: {{cpu: 10m, memory: 16Mi}}, stop: {{signal: KILL, grace: 1s}}{more}}}\n"
+        )
+    };
+    let at = |name: &str| format!("{name}?namespace=team-of-{name}");
+    daemon.put(&at("rival"), &small("rival", &format!(", ports: {{http: {{port: 8080, published: {number}}}}}"))).await?;
+    daemon.put(&at("stranger"), &small("stranger", ", user: no-such-user-anywhere")).await?;
+    // A registry that nobody runs, and a volume of somebody else's.
+    daemon.put(&at("puller"), &small("puller", "").replace(IMAGE, "127.0.0.1:9/no/such:1")).await?;
+    engine.podman(&["volume", "create", "tradewind.box.team-of-owner.owner.data"])?;
+    daemon.put(&at("owner"), &small("owner", ", volumes: [{path: /data, name: data, size: 1Mi}]")).await?;
+    for (name, why) in [
+        ("rival", "address already in use"),
+        ("stranger", "unable to find user"),
+        ("puller", "can't be pulled"),
+        ("owner", "is not this instance's"),
+    ] {
+        daemon.until(&at(name), why, |d| d.to_string().contains(why)).await?;
+    }
+    daemon.put(&at("bystander"), &small("bystander", "")).await?;
+    daemon.until(&at("bystander"), "running", |d| d["status"] == "running").await?;
+    let regions = daemon.get("/v1/regions").await?;
+    assert_eq!(regions["regions"][0]["circuit"], "closed", "{regions:#}");
+    let shown = format!("{regions}{}", daemon.run(&["regions"])?);
+    for private in ["rival", "stranger", "no-such", "puller", "owner", name.as_str()] {
+        assert!(!shown.contains(private), "{private} shows in {shown}");
+    }
+    assert_eq!(regions["regions"][0]["cooling"], serde_json::json!([]), "{regions:#}");
+    assert!(daemon.get("/v1/plugins/box").await?["degraded"].is_null());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_variable_loses_one_line_end_of_its_secret_and_a_file_none() -> Result<()> {
+    let Some(engine) = Podman::start()? else { return Ok(()) };
+    let daemon = start(&engine, &format!("{}secrets = [\"db\"]\n", HOST.0), HOST.1)?;
+    std::fs::create_dir_all(daemon.data().join("secrets"))?;
+    std::fs::write(daemon.data().join("secrets/db"), "s3cret\n\r\n")?;
+    let script = "echo begin; echo \\\"<$P>\\\"; echo file; cat /etc/db; echo end";
+    let manifest = job("lines", script, ", env: {P: {secret: db}}, files: [{path: /etc/db, secret: {secret: db}}]");
+    daemon.put("lines", &manifest).await?;
+    daemon.until("lines", "completed", |d| d["status"] == "completed").await?;
+    let logs = daemon.run(&["logs", "lines"])?;
+    let lines: Vec<&str> = logs.lines().map(|l| l.rsplit_once("] ").map_or(l, |(_, text)| text).trim_end_matches('\r')).collect();
+    let text = lines.join("\n");
+    assert!(text.contains("<s3cret\n>") && text.contains("s3cret\n\nend"), "{text}");
+    Ok(())
+}

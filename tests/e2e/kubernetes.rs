@@ -275,3 +275,78 @@ async fn an_api_server_that_is_away_holds_nobody_else_and_is_used_again_when_it_
     assert!(before.iter().all(|uid| after.contains(uid)), "what ran went on: {before:?} {after:?}");
     Ok(())
 }
+
+#[tokio::test]
+async fn what_a_workload_gets_on_a_cluster_is_what_was_written() -> Result<()> {
+    const KINDS: &str = "kinds = [\"Deployment\", \"Service\", \"Secret\", \"ConfigMap\", \"PersistentVolumeClaim\"]\nsecrets = [\"db\"]";
+    let Some(cluster) = Cluster::start()? else { return Ok(()) };
+    let daemon = daemon(&cluster, "", KINDS)?;
+    std::fs::create_dir_all(daemon.data().join("secrets"))?;
+    std::fs::write(daemon.data().join("secrets/db"), "two\nlines\n\r\n")?;
+    let shop = |namespace: &str, size: &str| {
+        let given = "command: [sh, -c, \"echo $$ $(WHO) $HOME\"], env: {WHO: me, P: \"a$$b$(WHO)c\", S: {secret: db}}, \
+                     files: [{path: /etc/db, secret: {secret: db}}]";
+        task(
+            "shop",
+            "{}",
+            &format!("{given}, volumes: [{{path: /data, name: Web_Data..1, size: {size}}}], resources: {{cpu: 10m, memory: 8Mi}}"),
+        )
+        .replace("{name: shop}", &format!("{{name: shop, namespace: {namespace}}}"))
+    };
+    for namespace in ["red", "blue"] {
+        daemon.put(&format!("shop?namespace={namespace}"), &shop(namespace, "1Gi")).await?;
+    }
+    let deployments = cluster.until("deployment", "default", "two", |all| all.len() == 2)?;
+    let pod = |deployment: &Value| deployment["spec"]["template"]["spec"].clone();
+    let mut claims: Vec<String> = Vec::new();
+    for deployment in &deployments {
+        let (container, volumes) = (pod(deployment)["containers"][0].clone(), pod(deployment)["volumes"].clone());
+        // A kubelet makes of it what was written.
+        assert_eq!(container["command"], json!(["sh", "-c", "echo $$$ $$(WHO) $HOME"]));
+        assert_eq!(container["env"][1]["value"], "a$$$b$$(WHO)c");
+        let claim = volumes.as_array().into_iter().flatten().find_map(|v| v["persistentVolumeClaim"]["claimName"].as_str());
+        claims.extend(claim.map(str::to_owned));
+    }
+    let secrets = cluster.ours("secret", "default")?;
+    assert_eq!(secrets[0]["data"], json!({"env-0": "dHdvCmxpbmVzCg==", "file-0": "dHdvCmxpbmVzCg0K"}), "a variable loses one line end");
+
+    let made = cluster.ours("persistentvolumeclaim", "default")?;
+    let owners: std::collections::BTreeSet<_> =
+        made.iter().map(|c| c["metadata"]["labels"]["tradewind.dev/namespace"].to_string()).collect();
+    assert_eq!((made.len(), owners.len(), claims.len()), (2, 2, 2), "{made:#?}");
+    assert_ne!(claims[0], claims[1]);
+    daemon.put("shop?namespace=red", &shop("red", "2Gi")).await?;
+    let told = daemon.until("shop?namespace=red", "told of its claim", |d| told(d).contains("does not let it grow to 2Gi")).await?;
+    assert!(
+        self::told(&told).contains("the volume \\\"Web_Data..1\\\" was made for 1Gi") && !self::told(&told).contains("immutable"),
+        "{told:#}"
+    );
+    daemon.put("shop?namespace=red", &shop("red", "512Mi")).await?;
+    daemon.until("shop?namespace=red", "running", |d| d["status"] == "running" && d["observedGeneration"] == d["generation"]).await?;
+
+    let without = shop("red", "1Gi").replace(", size: 1Gi", "");
+    let refused = daemon.put("shop?namespace=red", &without).await.err().map(|e| e.to_string()).unwrap_or_default();
+    assert!(refused.contains("volumes[0]") && refused.contains("has no size"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_proxy_is_taken_from_the_environment_and_a_kubeconfigs_is_refused_by_its_name() -> Result<()> {
+    let Some(cluster) = Cluster::start()? else { return Ok(()) };
+    let text = std::fs::read_to_string(cluster.kubeconfig())?;
+    let led = tempfile::NamedTempFile::new()?;
+    std::fs::write(led.path(), text.replace("{server:", "{proxy-url: \"http://127.0.0.1:9\", server:"))?;
+    let straight = cluster.instance("", "");
+    let led_away = straight.replace(&cluster.kubeconfig().display().to_string(), &led.path().display().to_string());
+    let mut daemon = Daemon::start(&["cheapest", "kubernetes"], &[("k8s", &straight), ("led", &led_away)])?;
+    daemon.kill()?;
+    // Nobody listens there, and not even the second one is a proxy's address.
+    let proxies = [("HTTPS_PROXY", "http://127.0.0.1:9"), ("https_proxy", "::no proxy::"), ("ALL_PROXY", "http://127.0.0.1:9")];
+    daemon.environment.extend(proxies.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    daemon.launch()?;
+    daemon.put("shop", &at("shop", "k8s", "replicas: 1")).await?;
+    daemon.running("shop").await?;
+    let told = daemon.run(&["offers"])?;
+    ensure!(told.contains("proxy-url") && !told.contains("certificates or keys"), "{told}");
+    Ok(())
+}

@@ -87,3 +87,62 @@ async fn a_command_that_can_not_start_says_so() -> Result<()> {
     assert!(failed["message"].as_str().unwrap_or_default().contains("/no/such/program"), "{failed:#}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_port_variable_of_the_users_own_agrees_with_its_port_or_is_refused() -> Result<()> {
+    let daemon = Daemon::local()?;
+    let manifest = |env: &str, ports: &str| {
+        format!(
+            "{{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {{name: told}}, spec: {{services: {{web: {{command: [sleep, \"600\"], env: {{{env}}}, ports: {{{ports}}}}}}}}}}}"
+        )
+    };
+    for (env, ports, says) in [
+        ("PORT: 8080", "http: {protocol: http}", "the provider chooses the number of the port \\\"http\\\""),
+        ("PORT_WEB_UI: 8080", "http: 0, web-ui: 0", "web-ui: {port: 8080}"),
+        ("PORT: {secret: port}", "http: 0", "leave PORT out"),
+        ("PORT: 8081", "http: 8080", "which is 8080"),
+    ] {
+        let refused = daemon.put("told", &manifest(env, ports)).await.err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(refused.contains("env.PORT") && refused.contains(says), "{env} {ports}: {refused}");
+    }
+    // What is no port's is the user's.
+    daemon.put("told", &manifest("PORT: 5432, PORT_RANGE: 1-9", "")).await?;
+    daemon.running("told").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_variable_loses_one_line_end_of_its_secret_and_a_file_none() -> Result<()> {
+    let local = "component = \"process.wasm\"\n[grants.process]\ncommands = [\"*\"]\nsecrets = [\"db\"]\n";
+    let daemon = Daemon::start(&["cheapest", "process"], &[("local", local)])?;
+    std::fs::create_dir_all(daemon.data().join("secrets"))?;
+    std::fs::write(daemon.data().join("secrets/db"), "s3cret\n\r\n")?;
+    let script = "printf %s \\\"$P\\\" | od -An -c; od -An -c <db.txt";
+    let manifest = format!(
+        "{{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {{name: lines}}, spec: {{jobs: {{once: {{command: [sh, -c, \"{script}\"], \
+         env: {{P: {{secret: db}}}}, files: [{{path: db.txt, secret: {{secret: db}}}}]}}}}}}}}"
+    );
+    daemon.put("lines", &manifest).await?;
+    daemon.until("lines", "completed", |d| d["status"] == "completed").await?;
+    let logs = daemon.run(&["logs", "lines"])?.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(logs.contains("s 3 c r e t \\n") && logs.matches("\\r").count() == 1, "{logs}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_folder_that_one_task_can_not_write_degrades_nothing() -> Result<()> {
+    let local = "component = \"process.wasm\"\n[grants.process]\ncommands = [\"*\"]\ndirectories = [\"/sys/kernel\"]\n";
+    let daemon = Daemon::start(&["cheapest", "process"], &[("local", local)])?;
+    let manifest = |name: &str, files: &str| {
+        format!(
+            "{{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {{name: {name}}}, spec: {{services: {{web: {{command: [sleep, \"600\"], files: [{files}]}}}}}}}}"
+        )
+    };
+    // The kernel lets nobody make files there, whoever it is.
+    daemon.put("barred", &manifest("barred", "{path: /sys/kernel/tradewind, content: x}")).await?;
+    daemon.until("barred", "told why", |d| d.to_string().contains("can't be written")).await?;
+    assert!(daemon.get("/v1/plugins/local").await?["degraded"].is_null());
+    daemon.put("beside", &manifest("beside", "")).await?;
+    daemon.running("beside").await?;
+    Ok(())
+}

@@ -35,6 +35,10 @@ pub const NOT_GRANTED: &str = "not-granted";
 pub const SECRET: &str = "secret";
 /// The code of an image that its registry does not hand out.
 pub const REGISTRY: &str = "registry";
+/// The code of something of the name that a workload asks for and that is somebody else's.
+pub const NOT_OURS: &str = "not-ours";
+/// The code of a failure that one workload's own contents bring about: the place has answered, and works for others.
+pub const WORKLOAD: &str = "workload";
 
 /// The code of a workload that this provider can't run, though another may. The host sends the task elsewhere.
 pub const UNSUPPORTED: &str = "unsupported";
@@ -153,7 +157,7 @@ impl Failure {
     pub fn refuses_the_request(&self) -> bool {
         let denied = self.kind == FailureKind::Denied
             && self.field.is_some()
-            && matches!(self.code.as_deref(), Some(NOT_GRANTED | SECRET | REGISTRY));
+            && matches!(self.code.as_deref(), Some(NOT_GRANTED | SECRET | REGISTRY | NOT_OURS));
         denied || self.is_unsupported()
     }
 
@@ -171,6 +175,11 @@ impl Failure {
             Some(code) => shared && !is_of_the_machine(code),
             None => shared,
         }
+    }
+
+    /// Whether it says something of the one workload alone, and nothing of the place: it keeps that task away, and nobody else.
+    pub fn concerns_the_workload(&self) -> bool {
+        self.refuses_the_request() || self.code.as_deref() == Some(WORKLOAD)
     }
 
     /// The message, and what the operator can do.

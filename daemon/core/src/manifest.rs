@@ -209,7 +209,8 @@ macro_rules! task {
             /// The user it runs as: a name or a number, with a group after a colon. Default: the image's own.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub user: Option<String>,
-            /// Environment variables: a text, or `{secret: NAME, key: KEY}`.
+            /// Environment variables: a text, or `{secret: NAME, key: KEY}`. A variable gets a secret's value without one line end (`\n` or
+            /// `\r\n`) at its end. `PORT`, and `PORT_<NAME>` of a port, are the provider's: a text may only repeat the port's own number.
             #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
             pub env: IndexMap<String, EnvSpec>,
             /// Ports by name: a number, or `{port, published, protocol, expose}`. Port 0 or `{}` lets the provider choose.
@@ -221,7 +222,7 @@ macro_rules! task {
             /// Networks to join, by name.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub networks: Vec<String>,
-            /// Files to put in place before it starts.
+            /// Files to put in place before it starts. A secret's value is written as it is, its last line end included.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub files: Vec<FileSpec>,
             #[serde(default)]
@@ -338,13 +339,13 @@ pub struct VolumeSpec {
     /// Whether writing is refused. Default: no.
     #[serde(default)]
     pub read_only: bool,
-    /// A named volume that outlives the replica; absent: scratch space.
+    /// A named volume of this deployment that outlives the replica, with its size; absent: scratch space.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// A path of the machine. Needs a grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_path: Option<String>,
-    /// The least it must hold.
+    /// The least it must hold. A named volume needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Bytes>,
     /// The class of storage, in the provider's words. Only for a named volume.
@@ -355,7 +356,7 @@ pub struct VolumeSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FileSpec {
-    /// Where the file appears: absolute, or relative to the working folder.
+    /// Where the file appears: absolute, or relative to the working folder. Not inside a volume that is named or a path of the machine.
     pub path: String,
     /// The content as text. Give this or a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]

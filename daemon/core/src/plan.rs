@@ -341,6 +341,7 @@ mod tests {
                 recovery: Default::default(),
                 lost: false,
                 hedge: None,
+                pinned: false,
             });
         }
         after

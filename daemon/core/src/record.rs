@@ -38,6 +38,8 @@ pub const LEDGERS: &str = "ledgers/";
 pub const SHADOWS: &str = "shadows/";
 /// What holds deployments back.
 pub const HELD: &str = "held/";
+/// What the images of deployments' workloads were when they first started.
+pub const IMAGES: &str = "images/";
 /// What was measured of what was bought, by provider.
 pub const MEASURES: &str = "measures/";
 /// Where a state that was put back from a backup says so.
@@ -88,6 +90,10 @@ impl DeploymentKey {
 
     pub fn held_path(&self) -> String {
         format!("{HELD}{}/{}", self.namespace, self.name)
+    }
+
+    pub fn images_path(&self) -> String {
+        format!("{IMAGES}{}/{}", self.namespace, self.name)
     }
 
     pub fn revision_path(&self, generation: u64) -> String {
@@ -264,6 +270,9 @@ pub struct AllocationRecord {
     /// Asked for beside others, of which one will stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hedge: Option<Hedge>,
+    /// Its provider was given the image by its digest.
+    #[serde(default)]
+    pub pinned: bool,
 }
 
 impl AllocationRecord {

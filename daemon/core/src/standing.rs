@@ -126,7 +126,7 @@ impl Standings {
     /// Takes in how a call ended that changes something.
     pub fn ended(&mut self, call: &Call<'_>, now: Millis, took: Millis, failure: Option<&Failure>) -> Option<Change> {
         let standing = self.places.entry(call.place.clone()).or_default();
-        let answered = !failure.is_some_and(|f| is_no_answer(f.kind));
+        let answered = !failure.is_some_and(is_silence);
         standing.rates.call(now, answered, took);
         let Some(failure) = failure else {
             standing.throttled = None;
@@ -139,6 +139,7 @@ impl Standings {
         }
         let closed = standing.breaker.answered().then(|| Change::Closed { place: call.place.clone() });
         match failure.kind {
+            _ if failure.concerns_the_workload() => closed,
             FailureKind::Throttled => {
                 let told = failure.retry_after.unwrap_or(THROTTLED).min(THROTTLED_LONGEST);
                 standing.throttled = Some(later(now, told).max(standing.throttled.unwrap_or_default()));
@@ -157,7 +158,6 @@ impl Standings {
                 self.cool(&call.place.provider, what, failure, now);
                 closed
             }
-            FailureKind::Denied if failure.refuses_the_request() => closed,
             FailureKind::Denied => self.degrade(&call.place.provider, failure, now).or(closed),
             _ => closed,
         }
@@ -166,7 +166,7 @@ impl Standings {
     /// Takes in how a call ended that only looks: it weighs, but opens and closes nothing.
     pub fn looked(&mut self, place: &Place, now: Millis, took: Millis, failure: Option<&Failure>) {
         let standing = self.places.entry(place.clone()).or_default();
-        standing.rates.call(now, !failure.is_some_and(|f| is_no_answer(f.kind)), took);
+        standing.rates.call(now, !failure.is_some_and(is_silence), took);
     }
 
     /// Something became ready there so long after it had been accepted.
@@ -240,6 +240,11 @@ impl Standings {
 /// Failures that say that a place does not work, rather than that it refuses.
 pub fn is_no_answer(kind: FailureKind) -> bool {
     matches!(kind, FailureKind::Unavailable | FailureKind::Internal)
+}
+
+/// A failure that says so of the place, and not of what was asked of it.
+fn is_silence(failure: &Failure) -> bool {
+    is_no_answer(failure.kind) && !failure.concerns_the_workload()
 }
 
 fn later(now: Millis, span: Millis) -> Millis {

@@ -179,6 +179,9 @@ pub struct AllocationView {
     /// Failures so far, and when it is tried again.
     #[serde(default, skip_serializing_if = "Recovery::is_empty")]
     pub recovery: Recovery,
+    /// The images that its replicas run, each with its digest, as far as the provider tells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
     pub created_at: Instant,
 }
 

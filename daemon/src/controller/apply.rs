@@ -14,7 +14,15 @@ use tradewind_core::{
     workload::{Allocation, Labels, Phase},
 };
 
-use super::{Shared, landing::Ended, lock, lost::lane, standing::place, state::Job, sweep::share};
+use super::{
+    Shared,
+    landing::Ended,
+    lock,
+    lost::lane,
+    standing::{for_everybody, place},
+    state::Job,
+    sweep::share,
+};
 
 /// So many calls in a row without an answer, and nothing that exists: another place is looked for.
 const GIVE_UP_AFTER: u32 = 3;
@@ -66,20 +74,23 @@ impl Shared {
 
     async fn apply(&self, job: &Job, provider: &dyn Provider) -> Result<Ended, Error> {
         let (record, began) = (&job.record, Tick::now());
+        let pin = self.pin(record);
+        let mut wanted = allocation(record);
+        wanted.workload.image = pin.clone().or(wanted.workload.image);
         let applied = match prior(job, provider).await {
-            Ok(state) => provider.apply(&allocation(record), state.as_deref()).await,
+            Ok(state) => provider.apply(&wanted, state.as_deref()).await,
             Err(failure) => Err(failure),
         };
         self.judge(record, began, applied.as_ref().err()).await;
         let failure = match applied {
             Ok(state) => {
                 self.heard(&lane(record)).await;
-                self.applied(job, state).await?;
+                self.applied(job, state, pin.is_some()).await?;
                 return Ok(Ended::Done);
             }
             Err(failure) => failure,
         };
-        self.unheard(&lane(record), &failure);
+        self.unheard(&lane(record), &for_everybody(record, &failure));
         if is_certain(&failure) {
             self.nothing_happened(job);
         }
@@ -130,7 +141,7 @@ impl Shared {
         };
         match &outcome {
             Ok(_) => self.heard(&lane(record)).await,
-            Err(failure) => self.unheard(&lane(record), failure),
+            Err(failure) => self.unheard(&lane(record), &for_everybody(record, failure)),
         }
         match outcome {
             Ok(Destroyed::Going) => Ok(Ended::Going),

@@ -81,11 +81,12 @@ impl Shared {
     }
 
     /// The provider has accepted it.
-    pub(super) async fn applied(&self, job: &Job, state: Vec<u8>) -> Result<(), Error> {
+    pub(super) async fn applied(&self, job: &Job, state: Vec<u8>, pinned: bool) -> Result<(), Error> {
         let record = &job.record;
         self.revise(&record.id, |current| {
             let mut after = current.clone();
             after.state = Some(state.clone());
+            after.pinned |= pinned;
             if Flight::of(current) == Flight::of(record) {
                 (after.stage, after.held) = (Stage::Applied, record.replicas);
                 // What the provider said of the cost was said of what was there before.
@@ -118,7 +119,7 @@ impl Shared {
     pub(super) async fn give_up(&self, job: &Job, failure: &Failure) -> Result<Ended, Error> {
         let record = &job.record;
         let shared = self.offers.is_shared(&record.provider, &record.offer.id);
-        if failure.refuses_the_request() || failure.lacks_room_for_the_request(shared) {
+        if failure.concerns_the_workload() || failure.lacks_room_for_the_request(shared) {
             self.refused(record, failure);
         }
         let message = format!("{}: {}", record.offer.id, failure.told());
@@ -149,6 +150,22 @@ impl Shared {
         self.revise(&job.record.id, |current| (Flight::of(current) == Flight::of(&job.record)).then(|| anew(current))).await?;
         self.nothing_happened(job);
         Ok(Ended::Anew)
+    }
+
+    /// Its replicas run several images: it is applied once more, with the one that is kept.
+    pub(super) async fn make_alike(&self, id: &AllocationId) -> Result<(), Error> {
+        let again = |current: &AllocationRecord| {
+            let attempt = current.attempt + 1;
+            Revised::Put(Box::new(AllocationRecord { stage: Stage::Intended, attempt, ..current.clone() }))
+        };
+        self.revise(id, |current| (current.stage == Stage::Applied).then(|| again(current))).await?;
+        let mut world = lock(&self.world);
+        if let Some(key) = world.owners.get(id).cloned() {
+            world.mark(&key);
+        }
+        drop(world);
+        self.wake.notify_one();
+        Ok(())
     }
 
     /// Nothing is left of it at the cloud.
@@ -247,7 +264,7 @@ impl Shared {
             _ => return,
         };
         let txn = Txn::new().expect(Expect::AtRevision { key: key.path(), revision }).delete(key.path());
-        let txn = record.revisions.iter().fold(txn, |txn, kept| txn.delete(key.revision_path(kept.generation)));
+        let txn = record.revisions.iter().fold(txn, |txn, kept| txn.delete(key.revision_path(kept.generation))).delete(key.images_path());
         let told = self.tell(txn, event(Severity::Info, "DeploymentDeleted", CONTROLLER, key, "everything of it has been removed"));
         let committed = match told {
             Ok(txn) => self.store.commit(txn).await,

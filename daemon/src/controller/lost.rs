@@ -69,7 +69,7 @@ fn shown((provider, region): &Lane) -> String {
 impl Shared {
     /// A call there has failed. Only silence counts: a refusal is an answer.
     pub(super) fn unheard(&self, lane: &Lane, failure: &Failure) {
-        if failure.kind == FailureKind::Unavailable {
+        if failure.kind == FailureKind::Unavailable && !failure.concerns_the_workload() {
             let quiet = || Quiet { since: Tick::now(), cause: failure.message.clone(), lost: false };
             lock(&self.silent.0).entry(lane.clone()).or_insert_with(quiet);
             self.watchlist.wake();

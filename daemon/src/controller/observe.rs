@@ -9,7 +9,7 @@ use std::{
 use futures::StreamExt;
 use tokio::{sync::Notify, time::Instant as Tick};
 use tradewind_core::{
-    ledger,
+    image, ledger,
     names::{AllocationId, InstanceName},
     plugin::{Provider, Snapshot, Tracked},
     record::{AllocationRecord, DeploymentKey, Stage},
@@ -209,7 +209,7 @@ impl Shared {
     /// Takes observations in: shows them, then puts on record what they change there. Who is told of a change finds it shown.
     /// Answers the allocations that are to be looked at again soon.
     async fn take_in(self: &Arc<Self>, observations: Vec<Observation>) -> BTreeSet<AllocationId> {
-        let (mut again, mut news) = (BTreeSet::new(), Vec::new());
+        let (mut again, mut news, mut images) = (BTreeSet::new(), Vec::new(), Vec::new());
         let (mut txn, mut charges, now) = (Txn::new(), Vec::new(), self.clock.now());
         {
             let mut world = lock(&self.world);
@@ -225,6 +225,11 @@ impl Shared {
                         }
                         Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "an observation could not be encoded"),
                     }
+                }
+                let runs = image::told(&observation.conditions);
+                if !runs.is_empty() && live.images != runs {
+                    live.images = runs;
+                    images.push(live.record.id.clone());
                 }
                 let seen = self.see(live, observation, now);
                 let (id, key) = (live.record.id.clone(), live.record.key());
@@ -250,6 +255,7 @@ impl Shared {
                 }
             }
         }
+        self.learn_images(images).await;
         self.wake.notify_one();
         again
     }

@@ -232,7 +232,11 @@ impl Shared {
             (after.stage, after.attempt, after.phase) = (Stage::Intended, before.attempt + 1, Phase::Starting);
         }
         let has: u32 = plan::current(&task, &actual).iter().map(|p| p.replicas).sum();
-        let name = format!("{} of \"{by}\" (priority {})", taking.task, taking.priority);
+        // Whose it is in another namespace is no business of this one.
+        let name = match by.namespace == before.namespace {
+            true => format!("{} of \"{by}\" (priority {})", taking.task, taking.priority),
+            false => format!("a task of another namespace (priority {})", taking.priority),
+        };
         held.retain(|h| h.task != task.name || h.target != task.target);
         held.push(HeldBack {
             task: task.name.clone(),

@@ -281,6 +281,7 @@ impl Shared {
             recovery: inherited(work, want),
             lost: false,
             hedge: None,
+            pinned: false,
         };
         let record = |step: &Step| {
             let existing = step.allocation.as_ref().and_then(|id| by_id.get(id)).map(|r| (*r).clone());

@@ -54,7 +54,7 @@ impl Shared {
     /// Takes in that what an allocation is for is refused, by its provider or at its offer alone.
     pub(super) fn refused(&self, record: &AllocationRecord, failure: &Failure) {
         let version = self.plugins.snapshot().providers.get(&record.provider).map(|p| version(p.as_ref()));
-        let whole = failure.refuses_the_request();
+        let whole = failure.concerns_the_workload();
         let (first, longest) = if whole { REFUSED } else { NO_ROOM };
         let offer = (!whole).then(|| record.offer.id.clone());
         let mut world = lock(&self.world);

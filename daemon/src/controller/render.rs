@@ -266,6 +266,7 @@ fn allocation_view(live: &Live, snapshot: &Snapshot) -> AllocationView {
         lost: record.lost,
         hedged: record.hedge.is_some(),
         recovery: record.recovery.clone(),
+        images: live.images.iter().map(|(name, digest)| format!("{name}@{digest}")).collect(),
         created_at: record.created_at,
     }
 }

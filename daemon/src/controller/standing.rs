@@ -10,12 +10,13 @@ use std::{
 use tokio::{sync::Notify, time::Instant as Tick};
 use tradewind_core::{
     failure::Failure,
-    names::{Digest, InstanceName},
+    names::{Digest, InstanceName, Namespace},
     plugin::{Provider, Snapshot},
     record::AllocationRecord,
     standing::{self, Admission, Call, Change, Place, Sheet, Standings},
     units::{Instant, Millis},
     view::{Cause, CoolingView, DegradedView, Event, RegionView, RegionsView, Severity},
+    workload::VolumeSource,
 };
 
 use super::{Handle, Shared, journal::CONTROLLER, lock};
@@ -84,6 +85,57 @@ pub(super) fn place(record: &AllocationRecord) -> Place {
     Place { provider: record.provider.clone(), region: record.offer.region.clone() }
 }
 
+/// A call's failure as everybody may read it: what tells of the workload that the call was for stays with that workload.
+pub(super) fn for_everybody(record: &AllocationRecord, failure: &Failure) -> Failure {
+    let private = private(record);
+    let tells = |text: &str| private.iter().any(|word| mentions(text, word));
+    let message = if tells(&failure.message) {
+        let code = failure.code.as_ref().map_or_else(String::new, |code| format!(" ({code})"));
+        format!("a call for one of its tasks has failed{code}")
+    } else {
+        failure.message.clone()
+    };
+    Failure { message, remedy: failure.remedy.clone().filter(|text| !tells(text)), ..failure.clone() }
+}
+
+/// The words of a workload that are nobody else's business.
+fn private(record: &AllocationRecord) -> Vec<&str> {
+    let workload = &record.workload;
+    let own = [record.deployment.as_str(), record.task.as_str(), &workload.user];
+    let mut words: Vec<&str> = own.into_iter().chain(workload.image.as_deref()).chain(workload.working_directory.as_deref()).collect();
+    if record.namespace != Namespace::default_namespace() {
+        words.push(record.namespace.as_str());
+    }
+    words.extend(workload.command.iter().chain(&workload.arguments).map(String::as_str));
+    words.extend(workload.networks.iter().map(|n| n.name.as_str()));
+    words.extend(workload.ports.iter().map(|p| p.name.as_str()));
+    words.extend(workload.files.iter().map(|f| f.path.as_str()));
+    for volume in &workload.volumes {
+        words.push(&volume.path);
+        match &volume.source {
+            VolumeSource::Persistent { name, .. } => words.push(name),
+            VolumeSource::HostPath { path } => words.push(path),
+            VolumeSource::Scratch { .. } => {}
+        }
+    }
+    words.extend(workload.env.iter().map(|v| v.name.as_str()));
+    words.extend(workload.labels.values().map(String::as_str));
+    words
+}
+
+/// Whether a text holds a word as a whole one: in quotes, or long enough to be no word of ours by chance, and a part of no other word.
+fn mentions(text: &str, word: &str) -> bool {
+    const BY_CHANCE: usize = 3;
+    let joins = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    !word.trim().is_empty()
+        && text.match_indices(word).any(|(at, _)| {
+            let before = text.get(..at).and_then(|t| t.chars().next_back());
+            let after = text.get(at + word.len()..).and_then(|t| t.chars().next());
+            let quoted = before == Some('"') && after == Some('"');
+            quoted || word.len() > BY_CHANCE && !before.is_some_and(joins) && !after.is_some_and(joins)
+        })
+}
+
 impl Shared {
     /// Takes in how a call ended that changes something.
     pub(super) async fn judge(&self, record: &AllocationRecord, began: Tick, failure: Option<&Failure>) {
@@ -93,6 +145,9 @@ impl Shared {
             return self.board.unused(&place);
         }
         self.meters.started(record, failure, self.clock.now());
+        // What is known of a place is shown to everybody.
+        let failure = failure.map(|f| for_everybody(record, f));
+        let failure = failure.as_ref();
         let took = Millis(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
         let shared = self.offers.is_shared(&record.provider, &record.offer.id);
         let call = Call { place: &place, size: &record.offer.size, offer: &record.offer.id, shared };
@@ -253,5 +308,25 @@ impl Handle {
             next_check: at(d.check_at),
         });
         RegionsView { regions: places.into_iter().map(view).collect(), degraded: degraded.collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_told_from_a_part_of_another() {
+        for (text, word, wanted) in [
+            ("the network \"www\" can't be made", "www", true),
+            ("open /run/tradewind.box.red.shop.www.json: file name too long", "shop", true),
+            ("open /run/tradewind.box.red.shop.www.json: file name too long", "red", false),
+            ("the container engine does not answer at \"/run/x.sock\": nobody listens", "web", false),
+            ("webserver, my-web, web_1", "web", false),
+            ("can't reach it", "", false),
+            ("can't reach it", " ", false),
+        ] {
+            assert_eq!(mentions(text, word), wanted, "{word} in {text}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant as Tick};
 use tradewind_core::{
     failure::{Failure, FailureKind},
+    image::{Exact, Pins},
     manifest::Resolved,
     names::{AllocationId, InstanceName},
     record::{AllocationRecord, DeploymentKey, DeploymentRecord, Stage},
@@ -56,6 +57,8 @@ pub(super) struct Entry {
     pub(super) refusals: Vec<Refusal>,
     /// Its last decision was made while a provider had not answered yet.
     pub(super) hasty: Option<Hasty>,
+    /// What the images of its workloads were when they first started.
+    pub(super) images: Pins,
     /// When it becomes dirty by itself.
     again: Option<Tick>,
     pub(super) changed: Arc<Notify>,
@@ -73,6 +76,8 @@ pub(super) struct Live {
     pub(super) seen: Seen,
     /// Only its size or its traffic changes with the call: what is known of its replicas stays true.
     pub(super) resized: bool,
+    /// The images that run, by their names, as the provider told last.
+    pub(super) images: Vec<(String, Exact)>,
     /// Replicas whose liveness check fails, with the reason.
     pub(super) lifeless: Vec<(u32, String)>,
     /// Of the last call for what is recorded now, and how many failed in a row.
@@ -287,6 +292,7 @@ impl Entry {
             conflicts: 0,
             refusals: Vec::new(),
             hasty: None,
+            images: Pins::default(),
             again: None,
             changed: Arc::new(Notify::new()),
         }
@@ -354,6 +360,7 @@ impl Live {
             was_ready: BTreeSet::new(),
             seen: Seen::default(),
             resized: false,
+            images: Vec::new(),
             lifeless: Vec::new(),
             failure: None,
             failures: 0,
@@ -368,6 +375,7 @@ impl Live {
     fn replace(&mut self, record: AllocationRecord, revision: Revision) {
         if record.workload != self.record.workload {
             (self.ready_since, self.was_ready) = (BTreeMap::new(), BTreeSet::new());
+            self.images.clear();
         }
         self.ready_since.retain(|index, _| *index < record.replicas);
         if record.attempt != self.record.attempt {

@@ -112,6 +112,7 @@ impl host::Containers for Containers {
             ended_at: None,
             exit_code: None,
             message: String::new(),
+            image: String::new(),
         };
         table.containers.insert(name, Entry { spec: spec.clone(), status: status.clone(), stopping: false });
         Ok(status)

@@ -106,7 +106,7 @@ fn once(script: &mut Script, workload: &Workload, ports: &[Wired]) {
         script.text(&format!("    export {}=", var.name));
         match &var.value {
             EnvValue::Text(text) => script.text(&quote(text)),
-            EnvValue::Secret(secret) => script.0.push(Piece::Secret(secret.clone())),
+            EnvValue::Secret(secret) => script.0.push(Piece::SecretVariable(secret.clone())),
         }
         script.line("");
         names.push(var.name.clone());
@@ -217,7 +217,7 @@ mod tests {
     fn text(pieces: &[Piece]) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Text(text) => text.clone(),
-            Piece::Secret(secret) => format!("'the {} '\\''s value'", secret.name),
+            Piece::Secret(secret) | Piece::SecretVariable(secret) => format!("'the {} '\\''s value'", secret.name),
         };
         pieces.iter().map(piece).collect()
     }
@@ -245,6 +245,15 @@ mod tests {
         let ports = [Wired::new(&testing::port("web-1"), 8080)];
         let script = text(&user_data(&workload, &ports));
         assert_eq!(run(&script, "once", ""), "a 'b' \"$c\"\nd|the db 's value|8080|8080|it's|$HOME `id`\n");
+        workload.files = vec![ConfigFile {
+            path: "/key".to_owned(),
+            mode: 0o400,
+            content: FileContent::Secret(SecretRef { name: "db".to_owned(), key: None }),
+        }];
+        let pieces = user_data(&workload, &ports);
+        let of = |is: fn(&Piece) -> bool| pieces.iter().filter(|p| is(p)).count();
+        let both = (of(|p| matches!(p, Piece::Secret(_))), of(|p| matches!(p, Piece::SecretVariable(_))));
+        assert_eq!(both, (1, 1), "a file gets the value as it is, a variable without its line end");
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use tradewind_plugin_sdk::{
     host::ContainerStatus,
+    provider::images,
     types::{Health, Observation, Phase, Replica},
 };
 
 pub(crate) fn observation(allocation: &str, replicas: u32, statuses: Vec<Option<ContainerStatus>>) -> Observation {
+    let runs = statuses.iter().flatten().filter(|s| !matches!(s.phase, Phase::Stopping | Phase::Gone)).map(|s| s.image.as_str());
+    let conditions = images(runs).into_iter().collect();
     let mut seen: Vec<Replica> = (0..).zip(statuses).map(|(index, status)| replica(index, status)).collect();
     // An answer that is too short would otherwise pass for fewer replicas.
     seen.extend((seen.len() as u32..replicas).map(|index| replica(index, None)));
@@ -16,7 +19,7 @@ pub(crate) fn observation(allocation: &str, replicas: u32, statuses: Vec<Option<
         endpoints: Vec::new(),
         message: first_trouble.map_or_else(String::new, |replica| format!("replica {}: {}", replica.index, replica.message)),
         replicas: seen,
-        conditions: Vec::new(),
+        conditions,
         state: None,
         metered_cost: None,
     }

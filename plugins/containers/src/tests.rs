@@ -77,6 +77,20 @@ fn one_question_tells_of_all_allocations() {
 }
 
 #[test]
+fn what_a_tag_named_is_told_once_for_all_that_run_it() {
+    let table = Table::default();
+    let provider = on(&table, "{}");
+    let web = image("a1", 3);
+    let state = provider.apply(&web, None).unwrap();
+    let told = || provider.observe(&[tracked(&web, &state)]).unwrap().remove(0).conditions;
+    assert!(told().is_empty(), "an engine that does not tell");
+    (0..3).for_each(|replica| table.set("a1", replica, |status| status.image = "web:1@sha256:aa".to_owned()));
+    assert_eq!((told()[0].met, told()[0].message.as_str()), (true, "web:1@sha256:aa"));
+    table.set("a1", 2, |status| status.image = "web:1@sha256:bb".to_owned());
+    assert_eq!((told()[0].met, told()[0].message.as_str()), (false, "web:1@sha256:aa web:1@sha256:bb"));
+}
+
+#[test]
 fn settings_and_the_workload_make_the_container() {
     let table = Table::default();
     let mut wanted = image("s", 1);

@@ -18,6 +18,13 @@ pub(crate) fn startup(workload: &Workload, image: &str, env: &[(String, EnvValue
         let protocol = if port.protocol == Protocol::Udp { "udp" } else { "tcp" };
         line(&mut script, format_args!("iptables -w -A INPUT -p {protocol} --dport {number} -j ACCEPT"));
     }
+    for (i, (_, value)) in env.iter().enumerate() {
+        if let EnvValue::Secret(SecretRef { name, key }) = value {
+            let key = key.as_ref().map_or_else(String::new, |key| format!("/{key}"));
+            // What a shell reads from a command loses its line ends: the full stop keeps those of the value.
+            line(&mut script, format_args!("secret_{i}=\"$(base64 -d <<<'{{{{secret:{name}{key}|base64}}}}'; echo .)\""));
+        }
+    }
     let run = run(workload, image, env);
     match &workload.run {
         Run::Service => line(&mut script, format_args!("while :; do\n  {run}\n  echo \"ended with status $?\"\n  sleep 1\ndone")),
@@ -47,13 +54,10 @@ fn run(workload: &Workload, image: &str, env: &[(String, EnvValue)]) -> String {
     if !workload.user.is_empty() {
         words.push(format!("--user {}", quoted(&workload.user)));
     }
-    for (name, value) in env {
+    for (i, (name, value)) in env.iter().enumerate() {
         words.push(match value {
             EnvValue::Text(text) => format!("--env {}", quoted(&format!("{name}={text}"))),
-            EnvValue::Secret(SecretRef { name: secret, key }) => {
-                let key = key.as_ref().map_or_else(String::new, |key| format!("/{key}"));
-                format!("--env {}\"$(base64 -d <<<'{{{{secret:{secret}{key}|base64}}}}')\"", quoted(&format!("{name}=")))
-            }
+            EnvValue::Secret(_) => format!("--env {}\"${{secret_{i}%.}}\"", quoted(&format!("{name}="))),
         });
     }
     // A command stands in the place of the image's entry point; arguments go to it.
@@ -107,6 +111,8 @@ mod tests {
         assert!(script.contains("--registries='europe-docker.pkg.dev'"), "{script}");
         // As the host fills it: "it's; $secret".
         let filled = script.replace("{{secret:db/password|base64}}", "aXQnczsgJHNlY3JldA==").replace("docker-credential-gcr", "true");
+        let of_lines = filled.replace("aXQnczsgJHNlY3JldA==", "dHdvCmxpbmVzCg==");
+        assert!(told(&of_lines, "return 3").contains("<B=two\nlines\n>"), "as the host gives it, line ends and all");
         let told = told(&filled, "return 3");
         assert!(told.contains("<--env><A=a b\n\"c\" 'd' $e><--env><B=it's; $secret>"), "{told}");
         assert!(told.contains("<--entrypoint></bin/app><europe-docker.pkg.dev/p/r/i:1><it's $HOME; `x`>"), "{told}");

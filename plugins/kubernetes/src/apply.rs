@@ -3,19 +3,31 @@
 use tradewind_plugin_sdk::{
     Error, ErrorKind,
     host::{Kubernetes as Capability, Propagation, Reference},
-    types::{Allocation, Condition},
+    types::{Allocation, Condition, VolumeSource},
+    units::Size,
     warn,
 };
 
-use crate::{Kubernetes, istio::Change, objects, state::State, wanted::Wanted};
+use crate::{
+    Kubernetes,
+    cluster::parse,
+    istio::Change,
+    names, objects,
+    pods::image,
+    seen::{Claim as Seen, Pod},
+    state::State,
+    wanted::{Claim, Wanted},
+};
 
 impl<H: Capability> Kubernetes<H> {
     pub(crate) fn make_so(&self, allocation: &Allocation, prior: Option<&State>) -> Result<State, Error> {
-        let wanted = Wanted::of(allocation, &self.settings)?;
+        let mut wanted = Wanted::of(allocation, &self.settings)?;
+        self.find_claims(&mut wanted)?;
+        self.find_image(&mut wanted, prior)?;
         let made = self.write(&wanted);
         let state = match made {
             Ok(state) => state,
-            Err(error) => return Err(self.undo(&wanted, prior, error)),
+            Err(error) => return Err(self.undo(&wanted, prior, of_volume(&wanted, error))),
         };
         let stale: Vec<Reference> = prior.map(|prior| prior.objects(&allocation.id)).unwrap_or_default();
         let kept = state.objects(&allocation.id);
@@ -29,6 +41,57 @@ impl<H: Capability> Kubernetes<H> {
             self.route(&self.settings.namespace, mesh, &Change::Leaves(&allocation.id))?;
         }
         Ok(state)
+    }
+
+    /// Pods that were made by a tag stay when the tag's digest is asked for, as long as all of them run that: another name of the same image
+    /// would make every pod anew.
+    fn find_image(&self, wanted: &mut Wanted<'_>, prior: Option<&State>) -> Result<(), Error> {
+        let Some(prior) = prior else { return Ok(()) };
+        let by_tag = wanted.image.split_once('@').is_some_and(|(tag, _)| tag == prior.image);
+        if !by_tag {
+            return Ok(());
+        }
+        let of = [(names::ALLOCATION, wanted.allocation.id.as_str())];
+        let pods: Vec<Pod> = self.cluster.list("Pod", &self.settings.namespace, &of)?;
+        let alike = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).filter_map(image).all(|runs| runs == wanted.image);
+        if alike {
+            wanted.image.clone_from(&prior.image);
+        }
+        Ok(())
+    }
+
+    /// Looks for the claims of named volumes. Earlier versions named a claim as its volume, whosever that was: one that is this deployment's
+    /// stays in use.
+    fn find_claims(&self, wanted: &mut Wanted<'_>) -> Result<(), Error> {
+        let allocation = wanted.allocation;
+        for (volume, claim) in allocation.workload.volumes.iter().zip(&mut wanted.claims) {
+            let (VolumeSource::Persistent(volume), Some(claim)) = (&volume.source, claim) else { continue };
+            if claim.size == 0 {
+                continue;
+            }
+            if let Some(there) = self.claim(&claim.name)? {
+                claim.had = size(&there);
+                continue;
+            }
+            let is = |label: &str, value: &str, claim: &Seen| claim.metadata.labels.get(label).is_some_and(|v| v == value);
+            let own = |c: &Seen| is(names::NAMESPACE, &allocation.namespace, c) && is(names::DEPLOYMENT, &allocation.deployment, c);
+            let early = if names::is_name(&volume.name) { self.claim(&volume.name)?.filter(own) } else { None };
+            if let Some(early) = early {
+                (claim.name, claim.had) = (volume.name.clone(), size(&early));
+            }
+        }
+        Ok(())
+    }
+
+    /// A claim of this instance. One of others is none, and what is not granted is told when it is written.
+    fn claim(&self, name: &str) -> Result<Option<Seen>, Error> {
+        let reference =
+            Reference { kind: "PersistentVolumeClaim".to_owned(), namespace: self.settings.namespace.clone(), name: name.to_owned() };
+        match self.cluster.host.get(&reference) {
+            Ok(found) => found.as_deref().map(parse).transpose(),
+            Err(error) if error.kind == ErrorKind::Denied => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn write(&self, wanted: &Wanted<'_>) -> Result<State, Error> {
@@ -97,6 +160,39 @@ impl<H: Capability> Kubernetes<H> {
         }
         Ok(conditions)
     }
+}
+
+fn size(claim: &Seen) -> Option<u64> {
+    claim.spec.resources.requests.get("storage")?.parse::<Size>().ok().map(|size| size.0)
+}
+
+/// A size as people write it.
+fn shown(bytes: u64) -> String {
+    let units = [("Ti", 1_u64 << 40), ("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)];
+    let unit = units.into_iter().find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
+    unit.map_or_else(|| bytes.to_string(), |(name, unit)| format!("{}{name}", bytes / unit))
+}
+
+/// A claim that is there and can't be as it is wanted: told by its volume, not by the API server's account of the object.
+fn of_volume(wanted: &Wanted<'_>, error: Error) -> Error {
+    if error.kind != ErrorKind::Invalid {
+        return error;
+    }
+    let volumes = wanted.allocation.workload.volumes.iter().zip(&wanted.claims).enumerate();
+    for (i, (volume, claim)) in volumes {
+        let (VolumeSource::Persistent(volume), Some(Claim { name, size, had: Some(had) })) = (&volume.source, claim) else { continue };
+        if !error.message.contains(&format!("PersistentVolumeClaim \"{name}\"")) {
+            continue;
+        }
+        let told = if size > had {
+            format!("the volume {:?} was made for {} and the cluster does not let it grow to {}", volume.name, shown(*had), shown(*size))
+        } else {
+            format!("the volume {:?} is there with another class, and the cluster does not let it change", volume.name)
+        };
+        let remedy = format!("write \"size: {}\" and the class that it was made with, or give the volume another name", shown(*had));
+        return Error::invalid(told).field(format!("workload.volumes[{i}].source.size")).remedy(remedy);
+    }
+    error
 }
 
 pub(crate) fn condition(kind: &str, met: bool, reason: &str, message: impl Into<String>) -> Condition {

@@ -69,6 +69,6 @@ fn entries(pairs: &[(&str, &str)]) -> Vec<Entry> {
     pairs.iter().map(|(key, value)| Entry { key: (*key).to_owned(), value: (*value).to_owned() }).collect()
 }
 
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     serde_json::from_str(text).map_err(|error| Error::internal(format!("the cluster answered what is not understood: {error}")))
 }

@@ -32,9 +32,9 @@ impl Content {
         let mut content = Self::default();
         for var in &workload.env {
             let value = match &var.value {
-                EnvValue::Text(text) => json!({"name": var.name, "value": text}),
+                EnvValue::Text(text) => json!({"name": var.name, "value": names::literal(text)}),
                 EnvValue::Secret(source) => {
-                    let key = content.secret(&format!("env-{}", content.secrets.len()), source);
+                    let key = content.secret(&format!("env-{}", content.secrets.len()), source, true);
                     json!({"name": var.name, "valueFrom": {"secretKeyRef": {"name": allocation, "key": key}}})
                 }
             };
@@ -57,7 +57,7 @@ impl Content {
                     CONFIG
                 }
                 FileContent::Secret(source) => {
-                    content.secret(&key, source);
+                    content.secret(&key, source, false);
                     content.secret_items.push(item);
                     SECRETS
                 }
@@ -67,8 +67,8 @@ impl Content {
         Ok(content)
     }
 
-    fn secret(&mut self, key: &str, source: &SecretRef) -> String {
-        self.secrets.push(SecretItem { key: key.to_owned(), source: source.clone() });
+    fn secret(&mut self, key: &str, source: &SecretRef, variable: bool) -> String {
+        self.secrets.push(SecretItem { key: key.to_owned(), source: source.clone(), variable });
         key.to_owned()
     }
 

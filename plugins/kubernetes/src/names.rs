@@ -17,6 +17,19 @@ pub(crate) const SIZE: &str = "node.kubernetes.io/instance-type";
 /// The longest name of a service.
 const LONGEST: usize = 63;
 
+/// A text of which a kubelet makes the given one: it reads `$$` as `$`, and `$(NAME)` as a variable's value, in commands and in variables.
+pub(crate) fn literal(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(one) = rest.next() {
+        out.push(one);
+        if one == '$' && matches!(rest.peek(), Some('$' | '(')) {
+            out.push('$');
+        }
+    }
+    out
+}
+
 pub(crate) fn job(allocation: &str, index: u32) -> String {
     format!("{allocation}-{index}")
 }
@@ -42,6 +55,20 @@ pub(crate) fn shared(namespace: &str, deployment: &str, task: &str) -> String {
     let room = LONGEST - short.len() - 3;
     let head: String = full.chars().take(room).collect();
     format!("t-{}-{short}", head.trim_end_matches('-'))
+}
+
+/// The claim of a deployment's volume: readable as far as there is room, and never that of another deployment.
+pub(crate) fn claim(namespace: &str, deployment: &str, volume: &str) -> String {
+    let print = fingerprint(&format!("{namespace}/{deployment}/{volume}"));
+    let plain = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' };
+    let head: String = format!("{deployment}-{}", volume.to_ascii_lowercase()).chars().map(plain).take(LONGEST - print.len() - 3).collect();
+    format!("v-{}-{print}", head.trim_matches('-'))
+}
+
+/// Whether a text can be the name of an object.
+pub(crate) fn is_name(name: &str) -> bool {
+    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    matches!(name.len(), 1..=LONGEST) && name.bytes().all(plain) && !name.starts_with('-') && !name.ends_with('-')
 }
 
 /// FNV-1a: the same on every machine and in every version, which the standard library's hashes don't promise.
@@ -73,6 +100,61 @@ fn is_value(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a kubelet makes of a text in which these variables are known: its `expand`, retold.
+    fn expanded(text: &str, value: impl Fn(&str) -> Option<&'static str>) -> String {
+        let (mut out, mut rest) = (String::new(), text);
+        while let Some((before, after)) = rest.split_once('$') {
+            out.push_str(before);
+            rest = match (after.strip_prefix('$'), after.strip_prefix('(').and_then(|a| a.split_once(')'))) {
+                (Some(after), _) => {
+                    out.push('$');
+                    after
+                }
+                (None, Some((name, after))) => {
+                    out.push_str(&value(name).map_or_else(|| format!("$({name})"), str::to_owned));
+                    after
+                }
+                (None, None) => {
+                    out.push('$');
+                    after
+                }
+            };
+        }
+        out + rest
+    }
+
+    #[test]
+    fn a_kubelet_hands_on_what_was_written() {
+        let known = |name: &str| (name == "WHO").then_some("me");
+        assert_eq!(expanded("$$ $(WHO) $(NO) $x", known), "$ me $(NO) $x");
+        for text in
+            ["", "$", "$$", "$$$", "$(WHO)", "$$(WHO)", "$$$(WHO)", "echo $$ $(WHO) $(date) $HOME ${x} $(", "a$$b$(WHO)c", "$($(WHO))"]
+        {
+            assert_eq!(expanded(&literal(text), known), text);
+        }
+        assert_eq!(literal("exec httpd -p $PORT ${x}"), "exec httpd -p $PORT ${x}");
+    }
+
+    #[test]
+    fn claims_are_of_one_deployment_and_any_volume_has_one() {
+        let (long, volume) = ("a".repeat(63), "V".repeat(128));
+        let names = [
+            claim("red", "shop", "data"),
+            claim("blue", "shop", "data"),
+            claim("red", "shop-data", "data"),
+            claim("red", "shop", "Data"),
+            claim("red", "shop", "a..b"),
+            claim("red", "shop", "Web_Data"),
+            claim(&long, &long, &volume),
+            claim(&long, &long, &volume[1..]),
+        ];
+        for (i, name) in names.iter().enumerate() {
+            assert!(is_name(name), "{name}");
+            assert!(names.iter().skip(i + 1).all(|other| other != name), "{name}");
+        }
+        assert!(names[0].starts_with("v-shop-data-"), "{}", names[0]);
+    }
 
     #[test]
     fn shared_names_are_services_names_and_differ_by_task() {

@@ -11,7 +11,7 @@ use crate::{
     names, pod,
     settings::Public,
     state::{Beside, State, Wired, Work},
-    wanted::Wanted,
+    wanted::{Claim, Wanted},
 };
 
 /// The objects, and the state that remembers them.
@@ -65,6 +65,7 @@ pub(crate) fn of(wanted: &Wanted<'_>, secret_version: &str) -> Result<(Vec<Value
         ports: if wanted.is_reached() { wanted.ports.clone() } else { Vec::new() },
         autoscaled: most,
         mesh,
+        image: wanted.image.clone(),
     };
     Ok((objects, state))
 }
@@ -139,20 +140,22 @@ fn config(wanted: &Wanted<'_>) -> Value {
     json!({"kind": "ConfigMap", "metadata": metadata, "data": wanted.content.data, "binaryData": wanted.content.binary})
 }
 
-/// Named volumes outlive their deployment: they are made when they are not there, and never removed.
+/// Named volumes outlive their deployment: they are made when they are not there, and never removed. One that holds more than it must stays so.
 fn claims(wanted: &Wanted<'_>) -> Vec<Value> {
-    let persistent = wanted.allocation.workload.volumes.iter().filter_map(|volume| match &volume.source {
-        VolumeSource::Persistent(persistent) if persistent.size > 0 => Some(persistent),
+    let each = wanted.allocation.workload.volumes.iter().zip(&wanted.claims);
+    let made = each.filter_map(|(volume, claim)| match (&volume.source, claim) {
+        (VolumeSource::Persistent(volume), Some(claim)) if claim.size > 0 => Some((volume, claim)),
         _ => None,
     });
-    let claim = |volume: &tradewind_plugin_sdk::types::PersistentVolume| {
-        let mut spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": volume.size.to_string()}}});
+    let object = |(volume, claim): (&tradewind_plugin_sdk::types::PersistentVolume, &Claim)| {
+        let size = claim.had.map_or(claim.size, |had| had.max(claim.size));
+        let mut spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size.to_string()}}});
         if let Some(spec) = spec.as_object_mut().filter(|_| !volume.class.is_empty()) {
             spec.insert("storageClassName".to_owned(), json!(volume.class));
         }
-        object(wanted, "PersistentVolumeClaim", &volume.name, spec)
+        object(wanted, "PersistentVolumeClaim", &claim.name, spec)
     };
-    persistent.map(claim).collect()
+    made.map(object).collect()
 }
 
 /// The autoscaler, and the most replicas that it makes.

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use tradewind_plugin_sdk::{
     Error,
     host::Kubernetes as Capability,
-    provider::read_state,
+    provider::{images, read_state},
     types::{Condition, Endpoint, Exposure, Health, Observation, Phase, Replica, Tracked},
 };
 
@@ -200,6 +200,10 @@ fn service(allocation: &str, replicas: u32, state: &State, seen: &Seen, pods: &[
     let mut conditions = vec![condition("RolloutComplete", rolled, if rolled { "Complete" } else { "Progressing" }, count)];
     conditions.extend(quota(&message));
     conditions.extend(all.iter().find_map(unscheduled));
+    // Until all are of the latest version, the pods of an earlier one would be told as its image.
+    if rolled {
+        conditions.extend(images(there.iter().copied().filter_map(pods::image).collect::<Vec<_>>().iter().map(String::as_str)));
+    }
     let phase = if deployment.metadata.deletion_timestamp.is_some() { Phase::Stopping } else { phase(&all) };
     (all, conditions, message, phase)
 }
@@ -226,7 +230,8 @@ fn jobs(allocation: &str, replicas: u32, seen: &Seen, pods: &[Pod]) -> Told {
             }
         })
         .collect();
-    let conditions = told.iter().find_map(unscheduled).into_iter().collect();
+    let mut conditions: Vec<Condition> = told.iter().find_map(unscheduled).into_iter().collect();
+    conditions.extend(images(pods.iter().filter_map(pods::image).collect::<Vec<_>>().iter().map(String::as_str)));
     let phase = phase(&told);
     (told, conditions, String::new(), phase)
 }

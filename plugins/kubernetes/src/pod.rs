@@ -6,7 +6,11 @@ use tradewind_plugin_sdk::{
     types::{Check, Probe, Resources, Run, VolumeSource},
 };
 
-use crate::{names, state::Wired, wanted::Wanted};
+use crate::{
+    names,
+    state::Wired,
+    wanted::{Claim, Wanted},
+};
 
 /// The name of its container.
 pub(crate) const CONTAINER: &str = "main";
@@ -36,17 +40,21 @@ pub(crate) fn template(wanted: &Wanted<'_>, secret_version: &str) -> Result<Valu
     let pull: Vec<Value> = wanted.settings.image_pull_secrets.iter().map(|name| json!({"name": name})).collect();
     set("imagePullSecrets", json!(pull));
     let mut volumes = wanted.content.volumes(&wanted.allocation.id);
-    volumes.extend(workload.volumes.iter().enumerate().map(|(i, volume)| self::volume(i, &volume.source)));
+    let claims = wanted.claims.iter().map(Option::as_ref);
+    volumes.extend(workload.volumes.iter().zip(claims).enumerate().map(|(i, (volume, claim))| self::volume(i, &volume.source, claim)));
     set("volumes", json!(volumes));
     Ok(json!({"metadata": {"labels": labels, "annotations": annotations}, "spec": spec}))
 }
 
-fn volume(i: usize, source: &VolumeSource) -> Value {
+fn volume(i: usize, source: &VolumeSource, claim: Option<&Claim>) -> Value {
     let name = format!("volume-{i}");
     match source {
         VolumeSource::Scratch(0) => json!({"name": name, "emptyDir": {}}),
         VolumeSource::Scratch(size) => json!({"name": name, "emptyDir": {"sizeLimit": size.to_string()}}),
-        VolumeSource::Persistent(persistent) => json!({"name": name, "persistentVolumeClaim": {"claimName": persistent.name}}),
+        VolumeSource::Persistent(persistent) => {
+            let claim = claim.map_or(&persistent.name, |claim| &claim.name);
+            json!({"name": name, "persistentVolumeClaim": {"claimName": claim}})
+        }
         VolumeSource::HostPath(path) => json!({"name": name, "hostPath": {"path": path}}),
     }
 }
@@ -61,9 +69,9 @@ fn container(wanted: &Wanted<'_>) -> Result<Value, Error> {
         }
     };
     set("name", json!(CONTAINER));
-    set("image", json!(workload.image));
-    set("command", json!(workload.command));
-    set("args", json!(workload.arguments));
+    set("image", json!(wanted.image));
+    set("command", literal(&workload.command));
+    set("args", literal(&workload.arguments));
     set("workingDir", json!(workload.working_directory));
     set("env", json!(env(wanted)));
     set("ports", json!(wanted.ports.iter().map(port).collect::<Vec<_>>()));
@@ -99,6 +107,11 @@ fn env(wanted: &Wanted<'_>) -> Vec<Value> {
         chosen(format!("PORT_{}", port.name.to_uppercase().replace('-', "_")), wired.number);
     }
     env
+}
+
+/// Words that reach the program unchanged.
+fn literal(words: &[String]) -> Value {
+    words.iter().map(|word| names::literal(word)).collect()
 }
 
 fn port(wired: &Wired) -> Value {
@@ -161,7 +174,7 @@ fn probe(probe: &Probe, key: &str, ports: &[Wired]) -> Result<Value, Error> {
             ("httpGet", json!({"port": number(&http.port)?, "path": http.path, "httpHeaders": headers}))
         }
         Check::Tcp(port) => ("tcpSocket", json!({"port": number(port)?})),
-        Check::Command(words) => ("exec", json!({"command": words})),
+        Check::Command(words) => ("exec", json!({"command": literal(words)})),
     };
     let seconds = |millis: u64| millis.div_ceil(1000);
     Ok(json!({

@@ -53,6 +53,16 @@ pub(crate) fn replica(index: u32, pod: &Pod, ports: &[Wired]) -> Replica {
     }
 }
 
+/// The image that a pod runs, with its digest, once its node has told. Nodes that have it from no registry tell an id of their own, by which no
+/// other node finds it.
+pub(crate) fn image(pod: &Pod) -> Option<String> {
+    let asked = pod.spec.containers.first()?.image.split('@').next()?;
+    let id = &pod.status.container_statuses.first()?.image_id;
+    let (repository, digest) = id.rsplit_once('@')?;
+    let known = !repository.is_empty() && digest.starts_with("sha256:");
+    (known && !asked.is_empty()).then(|| format!("{asked}@{digest}"))
+}
+
 fn is_over(phase: Phase) -> bool {
     matches!(phase, Phase::Succeeded | Phase::Failed)
 }

@@ -76,7 +76,7 @@ fn found(allocation: &str, objects: &[OwnedObject], working: &[String]) -> Optio
         return None;
     }
     let mesh = left.or_else(|| own.and_then(shared_name).filter(|name| objects_share(objects, name)));
-    Some(State { version: 1, namespace, work, beside, ports: Vec::new(), autoscaled: None, mesh })
+    Some(State { version: 1, namespace, work, beside, ports: Vec::new(), autoscaled: None, mesh, image: String::new() })
 }
 
 fn objects_share(objects: &[OwnedObject], name: &str) -> bool {

@@ -69,7 +69,20 @@ pub(crate) struct JobStatus {
 #[serde(default)]
 pub(crate) struct Pod {
     pub(crate) metadata: Metadata,
+    pub(crate) spec: PodSpec,
     pub(crate) status: PodStatus,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct PodSpec {
+    pub(crate) containers: Vec<Container>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Container {
+    pub(crate) image: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -88,6 +101,8 @@ pub(crate) struct PodStatus {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ContainerStatus {
+    #[serde(rename = "imageID")]
+    pub(crate) image_id: String,
     pub(crate) restart_count: u32,
     pub(crate) state: ContainerState,
     pub(crate) last_state: ContainerState,
@@ -113,6 +128,25 @@ pub(crate) struct Terminated {
     pub(crate) exit_code: i32,
     pub(crate) reason: String,
     pub(crate) finished_at: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Claim {
+    pub(crate) metadata: Metadata,
+    pub(crate) spec: ClaimSpec,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ClaimSpec {
+    pub(crate) resources: ClaimResources,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ClaimResources {
+    pub(crate) requests: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

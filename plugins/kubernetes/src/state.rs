@@ -19,6 +19,8 @@ pub(crate) struct State {
     pub(crate) autoscaled: Option<u32>,
     /// The name of what the allocations of its task share in the mesh.
     pub(crate) mesh: Option<String>,
+    /// The image that its pods are made of.
+    pub(crate) image: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -174,7 +174,9 @@ fn a_pod_has_what_the_workload_says() {
         [("env-0", Some("password")), ("file-1", None)]
     );
     assert_eq!(world.object("ConfigMap", "a-1")["data"], json!({"file-0": "a = 1"}));
-    assert_eq!(world.object("PersistentVolumeClaim", "data")["spec"]["storageClassName"], "fast");
+    let claim = names::claim(&web.namespace, &web.deployment, "data");
+    assert_eq!(world.object("PersistentVolumeClaim", &claim)["spec"]["storageClassName"], "fast");
+    assert_eq!(items.iter().map(|i| i.variable).collect::<Vec<_>>(), [true, false], "a variable loses its line end");
 
     // Other contents, other pods: what is mounted by its path does not follow its source.
     let print = |world: &World| world.object("Deployment", "a-1")["spec"]["template"]["metadata"]["annotations"][names::CONTENT].clone();
@@ -182,6 +184,137 @@ fn a_pod_has_what_the_workload_says() {
     web.workload.files[0].content = FileContent::Data(b"a = 2".to_vec());
     world.apply(&web, None);
     assert_ne!(print(&world), before);
+}
+
+/// An allocation with one named volume.
+fn keeping(id: &str, namespace: &str, deployment: &str, volume: &str, size: u64) -> Allocation {
+    let mut wanted = service(id, 1);
+    (wanted.namespace, wanted.deployment) = (namespace.to_owned(), deployment.to_owned());
+    let source = VolumeSource::Persistent(PersistentVolume { name: volume.to_owned(), size, class: String::new() });
+    wanted.workload.volumes = vec![Volume { path: "/data".to_owned(), read_only: false, source }];
+    wanted
+}
+
+impl World {
+    /// The claim of an allocation's volume.
+    fn claim(&self, id: &str) -> String {
+        let volume = self.object("Deployment", id)["spec"]["template"]["spec"]["volumes"][0].clone();
+        volume["persistentVolumeClaim"]["claimName"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+#[test]
+fn volumes_of_two_deployments_never_meet_and_an_earlier_claim_stays_in_use() {
+    let world = world("{}");
+    for (id, namespace, deployment) in [("a-1", "red", "shop"), ("a-2", "blue", "shop"), ("a-3", "red", "other")] {
+        world.apply(&keeping(id, namespace, deployment, "data", GIB), None);
+    }
+    world.apply(&keeping("a-4", "red", "shop", "Web_Data..1", GIB), None);
+    let claims: std::collections::BTreeSet<String> = ["a-1", "a-2", "a-3", "a-4"].map(|id| world.claim(id)).into();
+    assert_eq!(claims.len(), 4, "{claims:?}");
+    assert!(claims.iter().all(|claim| !world.object("PersistentVolumeClaim", claim).is_null()));
+    world.apply(&keeping("a-5", "red", "shop", "data", GIB), None);
+    assert_eq!(world.claim("a-5"), world.claim("a-1"), "the same deployment's next allocation finds it again");
+
+    // As an earlier version has left it, of whoever came last.
+    let labels = json!({"tradewind.dev/instance": "under-test", "tradewind.dev/namespace": "red", "tradewind.dev/deployment": "old"});
+    let spec = json!({"resources": {"requests": {"storage": "2Gi"}}});
+    world.cluster.put("PersistentVolumeClaim", NS, "early", json!({"metadata": {"labels": labels}, "spec": spec}));
+    world.apply(&keeping("a-6", "red", "old", "early", GIB), None);
+    world.apply(&keeping("a-7", "blue", "old", "early", GIB), None);
+    assert_eq!(world.claim("a-6"), "early");
+    assert_ne!(world.claim("a-7"), "early");
+    let kept = world.object("PersistentVolumeClaim", "early")["spec"]["resources"]["requests"]["storage"].clone();
+    assert_eq!(kept, json!((2 * GIB).to_string()), "what holds more than it must stays as it is");
+    // Somebody else's, which this instance may not even look at.
+    world.cluster.put("PersistentVolumeClaim", NS, "theirs", json!({}));
+    world.apply(&keeping("a-8", "red", "old", "theirs", GIB), None);
+    assert_ne!(world.claim("a-8"), "theirs");
+}
+
+#[test]
+fn a_claim_that_does_not_grow_is_told_by_its_volume() {
+    let world = world("{}");
+    world.apply(&keeping("a-1", "red", "shop", "data", GIB), None);
+    let said = format!(
+        "the api server does not accept it to apply PersistentVolumeClaim \"{}\" in the namespace \"default\": spec: Forbidden: spec is immutable after creation except …",
+        world.claim("a-1")
+    );
+    world.cluster.refuse("apply", Error::invalid(said).field("spec"));
+    let error = world.try_apply(&keeping("a-1", "red", "shop", "data", 2 * GIB), Some(&State::default())).unwrap_err();
+    assert_eq!(error.message, "the volume \"data\" was made for 1Gi and the cluster does not let it grow to 2Gi");
+    assert_eq!(error.field.as_deref(), Some("workload.volumes[0].source.size"));
+    assert!(error.remedy.unwrap().contains("size: 1Gi"));
+    world.cluster.refuse("apply", Error::invalid("something else"));
+    assert_eq!(world.try_apply(&keeping("a-1", "red", "shop", "data", GIB), None).unwrap_err().message, "something else");
+}
+
+#[test]
+fn dollars_reach_the_program_as_they_were_written() {
+    let world = world("{}");
+    let mut web = service("a-1", 1);
+    let words = || vec!["sh".to_owned(), "-c".to_owned(), "echo $$ $(WHO) $HOME".to_owned()];
+    let probe =
+        Probe { check: Check::Command(words()), initial_delay: 0, interval: 1000, timeout: 1000, healthy_after: 1, unhealthy_after: 3 };
+    let workload = &mut web.workload;
+    (workload.command, workload.arguments) = (words(), words());
+    workload.env = vec![EnvVar { name: "P".to_owned(), value: EnvValue::Text("a$$b$(WHO)c$".to_owned()) }];
+    (workload.probes.startup, workload.probes.readiness, workload.probes.liveness) =
+        (Some(probe.clone()), Some(probe.clone()), Some(probe));
+    world.apply(&web, None);
+    let container = world.container("a-1");
+    let literal = json!(["sh", "-c", "echo $$$ $$(WHO) $HOME"]);
+    for given in [
+        &container["command"],
+        &container["args"],
+        &container["startupProbe"]["exec"]["command"],
+        &container["readinessProbe"]["exec"]["command"],
+        &container["livenessProbe"]["exec"]["command"],
+    ] {
+        assert_eq!(given, &literal);
+    }
+    assert_eq!(container["env"][0]["value"], "a$$$b$$(WHO)c$");
+    let mut job = web.clone();
+    (job.id, job.workload.run, job.workload.probes) =
+        ("a-j".to_owned(), Run::Job(Job { retries: 0, deadline: None }), service("x", 1).workload.probes);
+    world.apply(&job, None);
+    assert_eq!(world.object("Job", "a-j-0")["spec"]["template"]["spec"]["containers"][0]["command"], literal);
+}
+
+#[test]
+fn what_a_tag_named_first_is_told_and_asked_for_and_pods_that_run_it_stay() {
+    const FIRST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    let world = world("{}");
+    let mut web = service("a-1", 2);
+    let state = world.apply(&web, None);
+    let pod = |name: &str, digest: &str| {
+        let status = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [{"imageID": format!("docker-pullable://example.com/web@{digest}")}]});
+        world.pod(name, "a-1", status, json!({}));
+        world.cluster.set("Pod", NS, name, "/spec", json!({"containers": [{"image": "example.com/web:1"}]}));
+    };
+    pod("p1", FIRST);
+    pod("p22", FIRST);
+    let told =
+        |state: &State| world.observe(&web, state).conditions.into_iter().find(|c| c.kind == "ImageResolved").map(|c| (c.met, c.message));
+    world.cluster.set("Deployment", NS, "a-1", "/status", json!({"updatedReplicas": 0, "replicas": 2}));
+    world.cluster.set("Deployment", NS, "a-1", "/spec", world.object("Deployment", "a-1")["spec"].clone());
+    assert_eq!(told(&state), None, "the pods may be of an earlier version");
+    world.cluster.set("Deployment", NS, "a-1", "/status", json!({"updatedReplicas": 2, "replicas": 2, "availableReplicas": 2}));
+    assert_eq!(told(&state), Some((true, format!("example.com/web:1@{FIRST}"))));
+
+    let pinned = format!("example.com/web:1@{FIRST}");
+    web.workload.image = Some(pinned.clone());
+    let state = world.apply(&web, Some(&state));
+    assert_eq!(world.container("a-1")["image"], "example.com/web:1", "another name would make every pod anew");
+    let other = format!("sha256:{}", "b".repeat(64));
+    pod("p333", &other);
+    world.apply(&web, Some(&state));
+    assert_eq!(world.container("a-1")["image"], pinned.as_str(), "what differs is made alike");
+    // What is made elsewhere begins with it.
+    (web.id, web.replicas) = ("a-2".to_owned(), 1);
+    world.apply(&web, None);
+    assert_eq!(world.container("a-2")["image"], pinned.as_str());
 }
 
 #[test]

@@ -25,6 +25,20 @@ pub(crate) struct Wanted<'a> {
     pub(crate) nodes: BTreeMap<String, String>,
     /// Countable devices for each replica, by resource.
     pub(crate) devices: BTreeMap<String, u32>,
+    /// The claim of each volume that has one.
+    pub(crate) claims: Vec<Option<Claim>>,
+    /// The image that its pods are made of.
+    pub(crate) image: String,
+}
+
+/// The claim of a named volume.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Claim {
+    pub(crate) name: String,
+    /// What it asks for; 0: the claim is somebody's, and only used.
+    pub(crate) size: u64,
+    /// What it is known to have asked for before, if it is there already.
+    pub(crate) had: Option<u64>,
 }
 
 impl<'a> Wanted<'a> {
@@ -51,7 +65,9 @@ impl<'a> Wanted<'a> {
             *devices.entry(known.resource.clone()).or_insert(0) += wanted.count;
             nodes.extend(known.node_selector.clone());
         }
-        Ok(Self { allocation, settings, extension, content, ports: ports(workload), nodes, devices })
+        let claims = workload.volumes.iter().map(|volume| claim(allocation, &volume.source)).collect();
+        let image = workload.image.clone().unwrap_or_default();
+        Ok(Self { allocation, settings, extension, content, ports: ports(workload), nodes, devices, claims, image })
     }
 
     pub(crate) fn is_job(&self) -> bool {
@@ -89,6 +105,18 @@ fn ports(workload: &Workload) -> Vec<Wired> {
     wired
 }
 
+/// A volume without a size is a claim that is there: manifests have none any more, and those that are stored go on.
+fn claim(allocation: &Allocation, source: &VolumeSource) -> Option<Claim> {
+    match source {
+        VolumeSource::Persistent(volume) if volume.size == 0 => Some(Claim { name: volume.name.clone(), size: 0, had: None }),
+        VolumeSource::Persistent(volume) => {
+            let name = names::claim(&allocation.namespace, &allocation.deployment, &volume.name);
+            Some(Claim { name, size: volume.size, had: None })
+        }
+        VolumeSource::Scratch(_) | VolumeSource::HostPath(_) => None,
+    }
+}
+
 fn refuse(workload: &Workload) -> Result<(), Error> {
     let refused = [
         (workload.image.is_none(), "workload.image", "nothing to run but an image: a plain command has none"),
@@ -105,13 +133,14 @@ fn refuse(workload: &Workload) -> Result<(), Error> {
         return Err(Error::unsupported(message).field("workload.user"));
     }
     for (i, volume) in workload.volumes.iter().enumerate() {
-        if let VolumeSource::Persistent(persistent) = &volume.source {
-            let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-            let name = &persistent.name;
-            if name.is_empty() || name.len() > 63 || !name.bytes().all(plain) || name.starts_with('-') || name.ends_with('-') {
-                let message = format!("{name:?} is not a claim's name: use lowercase letters, digits and -");
-                return Err(Error::invalid(message).field(format!("workload.volumes[{i}].source.name")));
-            }
+        let unfit = |v: &&tradewind_plugin_sdk::types::PersistentVolume| v.size == 0 && !names::is_name(&v.name);
+        if let VolumeSource::Persistent(persistent) = &volume.source
+            && let Some(unfit) = Some(persistent).filter(unfit)
+        {
+            let message = format!("the volume {:?} has no size, and is not the name of a claim that could be there", unfit.name);
+            return Err(Error::invalid(message)
+                .field(format!("workload.volumes[{i}].source.size"))
+                .remedy("write the least that it must hold, such as 1Gi"));
         }
     }
     Ok(())

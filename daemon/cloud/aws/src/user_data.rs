@@ -18,13 +18,14 @@ pub(crate) fn encoded(pieces: &[Piece], folder: &Path) -> Result<String, Failure
     for piece in pieces {
         match piece {
             Piece::Text(text) => data.extend_from_slice(text.as_bytes()),
-            Piece::Secret(secret) => {
+            Piece::Secret(secret) | Piece::SecretVariable(secret) => {
                 let value = secrets::read(Some(folder), secret, "user-data")?;
                 if value.contains(&0) {
                     let message = format!("the secret \"{}\" holds a zero byte, which no word of a shell can", secret.name);
                     return Err(Failure::invalid(message).field("user-data"));
                 }
-                quote(&value, &mut data);
+                let whole = matches!(piece, Piece::Secret(_));
+                quote(if whole { &value } else { secrets::variable(&value) }, &mut data);
             }
         }
     }
@@ -63,6 +64,14 @@ mod tests {
         let script = String::from_utf8(base64::decode(encoded(&pieces, folder.path()).unwrap()).unwrap()).unwrap();
         let output = std::process::Command::new("sh").arg("-c").arg(script).output().unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), value);
+
+        std::fs::write(folder.path().join("lines"), "two\nlines\n\r\n").unwrap();
+        let of = |piece: fn(SecretRef) -> Piece| {
+            let pieces = [Piece::Text("printf %s ".to_owned()), piece(SecretRef { name: "lines".to_owned(), key: None })];
+            String::from_utf8(base64::decode(encoded(&pieces, folder.path()).unwrap()).unwrap()).unwrap()
+        };
+        assert_eq!(of(Piece::Secret), "printf %s 'two\nlines\n\r\n'", "a file is as it is");
+        assert_eq!(of(Piece::SecretVariable), "printf %s 'two\nlines\n'", "a variable loses one line end");
 
         std::fs::write(folder.path().join("binary"), [1, 0, 2]).unwrap();
         assert_eq!(encoded(&[secret("binary")], folder.path()).unwrap_err().kind, FailureKind::Invalid);

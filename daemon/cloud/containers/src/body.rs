@@ -37,7 +37,6 @@ pub(crate) fn body(
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let published = if spec.host_network { &[][..] } else { &given.ports[..] };
     ContainerCreateBody {
-        image: Some(spec.image.clone()),
         entrypoint: some(&spec.command),
         cmd: some(&spec.arguments),
         working_dir: spec.working_directory.clone(),

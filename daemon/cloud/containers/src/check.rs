@@ -22,6 +22,10 @@ use crate::{labels, tar};
 pub(crate) struct Prepared {
     pub(crate) spec: ContainerSpec,
     pub(crate) digest: String,
+    /// Of the same spec with its image named without a digest: the containers of one revision differ in that.
+    pub(crate) unpinned: String,
+    /// Whether the image is granted with the digest that it is named with. Else it is to be shown to be what its name without it means.
+    pub(crate) by_digest: bool,
     /// For each volume that is a path of the machine, where that really is.
     pub(crate) host_paths: Vec<Option<PathBuf>>,
 }
@@ -30,7 +34,7 @@ pub(crate) struct Prepared {
 /// `invalid` for what can never work, `denied` for what the grant does not allow; both name the field.
 pub(crate) fn prepare(grant: &ContainersGrant, spec: ContainerSpec) -> Result<Prepared, Failure> {
     let text = serde_json::to_vec(&spec).map_err(|e| Failure::internal(format!("the spec can't be written down: {e}")))?;
-    image(grant, &spec)?;
+    let by_digest = image(grant, &spec)?;
     words(&spec)?;
     environment(grant, &spec)?;
     ports(grant, &spec)?;
@@ -52,7 +56,16 @@ pub(crate) fn prepare(grant: &ContainersGrant, spec: ContainerSpec) -> Result<Pr
         let message = format!("the label \"{}\" begins like the host's own", key.escape_debug());
         return Err(Failure::invalid(message).field("labels"));
     }
-    Ok(Prepared { digest: Digest::of(&text).to_string(), spec, host_paths })
+    let digest = Digest::of(&text).to_string();
+    let unpinned = match tradewind_core::image::split(&spec.image) {
+        (_, None) => digest.clone(),
+        (name, Some(_)) => {
+            let unpinned = ContainerSpec { image: name.to_owned(), ..spec.clone() };
+            let text = serde_json::to_vec(&unpinned).map_err(|e| Failure::internal(format!("the spec can't be written down: {e}")))?;
+            Digest::of(&text).to_string()
+        }
+    };
+    Ok(Prepared { digest, unpinned, by_digest, spec, host_paths })
 }
 
 /// A refusal with the line that would lift it.
@@ -60,19 +73,23 @@ fn denied(message: impl Into<String>, field: &str, line: String) -> Failure {
     Failure::not_granted(message, field).remedy(format!("{line} in [grants.containers] of the instance file"))
 }
 
-fn image(grant: &ContainersGrant, spec: &ContainerSpec) -> Result<(), Failure> {
+/// Whether the image is granted as it is named; false: only as it is named without its digest.
+fn image(grant: &ContainersGrant, spec: &ContainerSpec) -> Result<bool, Failure> {
     let (image, shown) = (&spec.image, spec.image.escape_debug());
     let plain = |c: u8| c.is_ascii_alphanumeric() || b"-_.:/@".contains(&c);
     if image.is_empty() || image.len() > 512 || !image.bytes().all(plain) || !image.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return Err(Failure::invalid(format!("\"{shown}\" is not an image's name")).field("image"));
     }
-    if !grant.images.iter().any(|p| pattern::matches(p, image)) {
+    let granted = |image: &str| grant.images.iter().any(|p| pattern::matches(p, image));
+    let (name, digest) = tradewind_core::image::split(image);
+    let by_digest = granted(image);
+    if !by_digest && !(digest.is_some() && granted(name)) {
         return Err(denied(format!("the image \"{shown}\" is not granted"), "image", format!("add \"{shown}\" to images")));
     }
     if spec.pull == Pull::Always && !grant.pull {
         return Err(denied("pulling images is not granted", "pull", "set pull = true".to_owned()));
     }
-    Ok(())
+    Ok(by_digest)
 }
 
 /// Texts that go to the engine as they are.

@@ -12,7 +12,7 @@ use bollard::{Docker, errors::Error};
 use tradewind_cloud::facts;
 use tradewind_core::{
     diagnose,
-    failure::{Failure, FailureKind, PORT_TAKEN, REGISTRY},
+    failure::{Failure, FailureKind, PORT_TAKEN, REGISTRY, WORKLOAD},
     grant::ContainersGrant,
 };
 
@@ -117,10 +117,38 @@ fn answered(status: u16, message: &str, doing: &str) -> Failure {
     Failure::new(kind, format!("{doing}: {message}")).code(format!("engine-{status}"))
 }
 
+/// What an engine says when it, or its machine, is in trouble. Whatever else it says of a container's parts is about that container.
+const TROUBLE: [&str; 15] = [
+    "no space left",
+    "read-only file system",
+    "too many open files",
+    "cannot allocate memory",
+    "resource temporarily unavailable",
+    "database is locked",
+    "database disk image",
+    "timed out",
+    "timeout",
+    "deadline exceeded",
+    "connection re",
+    "broken pipe",
+    "input/output error",
+    "shutting down",
+    "context canceled",
+];
+
+/// A failure of what is made for one workload: its container, networks, volumes, files. An engine that answers works, so what it can't make
+/// of this workload is this workload's, unless the engine says that it is in trouble itself.
+pub(crate) fn made_for(grant: &ContainersGrant, error: &Error, doing: &str) -> Failure {
+    let failed = failure(grant, error, doing);
+    let text = failed.message.to_lowercase();
+    let answered = status(error).is_some_and(|s| s >= 500) || matches!(error, Error::DockerStreamError { .. });
+    if answered && !diagnose::is_symptom(&text) && !TROUBLE.iter().any(|t| text.contains(t)) { failed.code(WORKLOAD) } else { failed }
+}
+
 /// A container that can't be made or started: who is at fault says the text, and where the kernel said no, the machine's figures say which
 /// limit was reached.
 pub(crate) async fn start(grant: &ContainersGrant, engine: &Docker, error: &Error, doing: &str) -> Failure {
-    let failed = failure(grant, error, doing);
+    let failed = made_for(grant, error, doing);
     let text = failed.message.to_lowercase();
     let said = |what: &[&str]| what.iter().any(|w| text.contains(w));
     if diagnose::is_symptom(&text) {
@@ -182,7 +210,8 @@ pub(crate) fn pull(grant: &ContainersGrant, error: &Error, image: &str) -> Failu
     } else if said(&["no space left"]) {
         Failure { kind: FailureKind::OutOfCapacity, ..failed }.code("disk-full").remedy("free space where the engine keeps its images")
     } else {
-        Failure { kind: FailureKind::Unavailable, ..failed }.remedy("check that the engine reaches the image's registry")
+        // The engine has answered: it is this image's registry that has not.
+        Failure { kind: FailureKind::Unavailable, ..failed }.code(WORKLOAD).remedy("check that the engine reaches the image's registry")
     }
 }
 

@@ -84,8 +84,8 @@ pub(crate) fn give(spec: &ContainerSpec, folder: &Path, chosen: &Chosen) -> Resu
                 let field = format!("env[{i}]");
                 let unfit =
                     || Failure::invalid(format!("the value of the secret \"{}\" is no text: pass it as a file", secret.name)).field(&field);
-                let value = String::from_utf8(secrets::read(Some(folder), secret, &field)?).map_err(|_| unfit())?;
-                let value = value.strip_suffix('\n').unwrap_or(&value).to_owned();
+                let value = Zeroizing::new(secrets::read(Some(folder), secret, &field)?);
+                let value = std::str::from_utf8(secrets::variable(&value)).map_err(|_| unfit())?.to_owned();
                 if value.contains('\0') {
                     return Err(unfit());
                 }

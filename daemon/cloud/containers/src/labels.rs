@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
     capability::{Attempt, containers::ContainerKey},
-    names::InstanceName,
+    names::{Digest, InstanceName},
     workload::{Exposure, Labels, Protocol},
 };
 
@@ -37,6 +37,8 @@ pub(crate) struct Note {
     pub(crate) ports: Vec<NotedPort>,
     /// The engine's names.
     pub(crate) networks: Vec<String>,
+    /// The image that it was made from, with its digest; empty: not known.
+    pub(crate) image: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +58,22 @@ pub(crate) fn container(owner: &InstanceName, key: &ContainerKey) -> String {
 /// The engine's name for what belongs to the deployment that a call is for: its networks and its persistent volumes.
 pub(crate) fn scoped(owner: &InstanceName, attempt: &Attempt, name: &str) -> String {
     let tag = |key: &str| attempt.tags.get(&format!("{PREFIX}{key}")).map_or("", String::as_str);
-    format!("tradewind.{owner}.{}.{}.{name}", tag("namespace"), tag("deployment"))
+    short(format!("tradewind.{owner}.{}.{}.{name}", tag("namespace"), tag("deployment")))
+}
+
+/// Engines keep things in files of their names, with an ending such as `.json`, and file systems take 255 bytes.
+const LONGEST: usize = 250;
+/// Hexadecimal digits.
+const PRINT: usize = 24;
+
+/// A longer name is cut, and ends with a digest of the whole one, so that no two are the same.
+fn short(name: String) -> String {
+    if name.len() <= LONGEST {
+        return name;
+    }
+    let print: String = Digest::of(name.as_bytes()).hex().chars().take(PRINT).collect();
+    let head: String = name.chars().take(LONGEST - PRINT - 1).collect();
+    format!("{head}-{print}")
 }
 
 /// The name under which containers of a network find this one: its task's.
@@ -101,4 +118,21 @@ pub(crate) fn key(labels: &HashMap<String, String>) -> Option<ContainerKey> {
 
 pub(crate) fn note(labels: Option<&HashMap<String, String>>) -> Note {
     labels.and_then(|l| l.get(NOTE)).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_at_their_limits_are_cut_and_stay_different() {
+        let (owner, long) = ("i".repeat(63).parse().unwrap(), "n".repeat(63));
+        let tags = ["namespace", "deployment"].map(|key| (format!("{PREFIX}{key}"), long.clone()));
+        let attempt = Attempt { allocation: "a-1".parse().unwrap(), token: String::new(), tags: tags.into_iter().collect() };
+        let names: Vec<String> =
+            ["w".repeat(128), format!("{}x", "w".repeat(127)), "w".to_owned()].map(|n| scoped(&owner, &attempt, &n)).into();
+        assert!(names.iter().all(|n| n.len() <= LONGEST), "{names:?}");
+        assert!(names[0] != names[1] && names[0].starts_with("tradewind.iii") && names[2].ends_with(".w"), "{names:?}");
+        assert_eq!(names[0], scoped(&owner, &attempt, &"w".repeat(128)), "always the same");
+    }
 }

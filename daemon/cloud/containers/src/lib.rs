@@ -78,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) networks: scope::Networks,
     pub(crate) chosen: given::Chosen,
     promised: Promised,
+    /// The ids of images that containers were made of, by who made them and the exact reference.
+    pub(crate) images: Mutex<HashMap<(InstanceName, String), String>>,
     /// The machine of each socket.
     machines: Mutex<HashMap<String, Share>>,
     /// What was asked of single containers, by instance and id.
@@ -89,7 +91,7 @@ pub(crate) struct Shared {
     clock: tradewind_cloud::SystemClock,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -103,6 +105,7 @@ impl Engines {
             networks: scope::Networks::default(),
             chosen: given::Chosen::default(),
             promised: Promised::default(),
+            images: Mutex::default(),
             machines: Mutex::default(),
             details: Mutex::default(),
             removals: Mutex::default(),
@@ -264,7 +267,7 @@ impl Shared {
     }
 
     /// Every container of an instance, by one question.
-    async fn list(&self, engine: &Docker, owner: &InstanceName, grant: &ContainersGrant) -> Result<Vec<Listed>, Failure> {
+    pub(crate) async fn list(&self, engine: &Docker, owner: &InstanceName, grant: &ContainersGrant) -> Result<Vec<Listed>, Failure> {
         let ours = HashMap::from([("label".to_owned(), vec![format!("{}={owner}", labels::INSTANCE)])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&ours).build();
         let listed = errors::settled(|| engine.list_containers(Some(options.clone()))).await;

@@ -28,7 +28,7 @@ use crate::{
     check::Prepared,
     errors,
     given::{self, Given},
-    image,
+    image::{self, Found},
     labels::{self, Note},
     scope, tar,
 };
@@ -67,14 +67,20 @@ impl Wanted {
 
     async fn made(&self, shared: &Shared, engine: &Docker, given: &Given) -> Result<String, Failure> {
         let spec = &self.prepared.spec;
-        if spec.pull == Pull::Always {
+        // What a digest names never changes.
+        if spec.pull == Pull::Always && tradewind_core::image::split(&spec.image).1.is_none() {
             image::pull(engine, &self.grant, &shared.options.credentials, &spec.image).await?;
         }
         let mut attempts = 0;
         let (id, names) = loop {
             attempts += 1;
             let names = self.names(shared, engine).await?;
-            match self.create(engine, self.body(given, &names)).await {
+            let found = image::find(shared, engine, &self.owner, &self.grant, &self.prepared).await?;
+            if found.is_none() && attempts < ATTEMPTS && self.may_pull() {
+                image::pull(engine, &self.grant, &shared.options.credentials, &spec.image).await?;
+                continue;
+            }
+            match self.create(engine, self.body(given, &names, found)).await {
                 Ok(id) => break (id, names),
                 Err(error) if errors::is_missing(&error) && attempts < ATTEMPTS && !is_of_image(&error) => {}
                 Err(error) if errors::is_missing(&error) && attempts < ATTEMPTS && self.may_pull() => {
@@ -117,7 +123,7 @@ impl Wanted {
         Ok(names)
     }
 
-    fn body(&self, given: &Given, names: &Names) -> ContainerCreateBody {
+    fn body(&self, given: &Given, names: &Names, found: Option<Found>) -> ContainerCreateBody {
         let spec = &self.prepared.spec;
         let deadline = match spec.run {
             Run::Service => None,
@@ -135,9 +141,11 @@ impl Wanted {
             host_network: spec.host_network,
             ports: given.ports.clone(),
             networks: names.networks.clone(),
+            image: found.as_ref().map(|f| f.reference.clone()).unwrap_or_default(),
         };
+        let image = found.map_or_else(|| spec.image.clone(), |f| f.named);
         let labels = labels::of_container(&self.owner, &self.attempt, &self.key, &spec.labels, &note);
-        body::body(&self.grant, &self.prepared, given, names, labels)
+        ContainerCreateBody { image: Some(image), ..body::body(&self.grant, &self.prepared, given, names, labels) }
     }
 
     async fn create(&self, engine: &Docker, body: ContainerCreateBody) -> Result<String, Error> {
@@ -149,13 +157,13 @@ impl Wanted {
         for network in names.networks.iter().skip(1) {
             let request = NetworkConnectRequest { container: id.to_owned(), endpoint_config: Some(body::endpoint(names.alias.as_ref())) };
             let joined = engine.connect_network(network, request).await;
-            joined.map_err(|e| errors::failure(&self.grant, &e, &format!("the container can't join the network \"{network}\"")))?;
+            joined.map_err(|e| errors::made_for(&self.grant, &e, &format!("the container can't join the network \"{network}\"")))?;
         }
         if !given.files.is_empty() {
             let archive = self.archive(engine, given).await?;
             let options = UploadToContainerOptionsBuilder::new().path("/").build();
             let uploaded = engine.upload_to_container(id, Some(options), body_full(archive.into())).await;
-            uploaded.map_err(|e| errors::failure(&self.grant, &e, "the container's files can't be written").field("files"))?;
+            uploaded.map_err(|e| errors::made_for(&self.grant, &e, "the container's files can't be written").field("files"))?;
         }
         match engine.start_container(id, None::<StartContainerOptions>).await {
             Ok(()) => Ok(()),
@@ -177,6 +185,17 @@ impl Wanted {
         let paths: Vec<String> = given.files.iter().map(|f| Path::new("/").join(&folder).join(&f.path).display().to_string()).collect();
         if let Some(path) = paths.iter().find(|p| !tar::fits(p)) {
             return Err(Failure::invalid(format!("the path \"{}\" is too long", path.escape_debug())).field("files"));
+        }
+        // Absolute paths are held against the volumes where the manifest is read; of others the folder is known only here.
+        let kept = |path: &str| {
+            let mut volumes = self.prepared.spec.volumes.iter().filter(|v| !matches!(v.source, VolumeSource::Scratch { .. }));
+            volumes.find(|v| Path::new(path).starts_with(&v.path))
+        };
+        let within = given.files.iter().zip(&paths).filter(|(file, _)| Path::new(&file.path).is_relative());
+        if let Some((path, volume)) = within.filter_map(|(_, path)| kept(path).map(|volume| (path, volume))).next() {
+            let message =
+                format!("the file \"{}\" is in the volume at \"{}\", which keeps what it holds", path.escape_debug(), volume.path);
+            return Err(Failure::invalid(message).field("files").remedy("write the file outside of that volume"));
         }
         let owner = numbers(&self.prepared.spec.user);
         let entries: Vec<_> = given

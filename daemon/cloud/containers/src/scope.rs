@@ -9,7 +9,13 @@ use bollard::{
     query_parameters::{ListContainersOptionsBuilder, ListNetworksOptionsBuilder},
 };
 use tokio::sync::Semaphore;
-use tradewind_core::{capability::Attempt, failure::Failure, grant::ContainersGrant, names::InstanceName, workload::Network};
+use tradewind_core::{
+    capability::Attempt,
+    failure::{Failure, NOT_OURS},
+    grant::ContainersGrant,
+    names::InstanceName,
+    workload::Network,
+};
 
 use crate::{errors, labels};
 
@@ -49,7 +55,9 @@ impl Networks {
         match engine.create_network(request).await {
             Ok(_) => Ok(name),
             Err(error) if errors::is_taken(&error) => Ok(name),
-            Err(error) => Err(errors::failure(grant, &error, &format!("the network \"{}\" can't be made", network.name)).field("networks")),
+            Err(error) => {
+                Err(errors::made_for(grant, &error, &format!("the network \"{}\" can't be made", network.name)).field("networks"))
+            }
         }
     }
 
@@ -88,17 +96,15 @@ pub(crate) async fn volume(
     attempt: &Attempt,
     name: &str,
 ) -> Result<String, Failure> {
-    let name = labels::scoped(owner, attempt, name);
+    let (told, name) = (name, labels::scoped(owner, attempt, name));
     let request = VolumeCreateRequest { name: Some(name.clone()), labels: Some(labels::of_scope(owner, attempt)), ..Default::default() };
     // An engine that has a volume of that name answers with it.
     let made = engine.create_volume(request).await;
-    let made = made.map_err(|e| errors::failure(grant, &e, &format!("the volume \"{name}\" can't be made")).field("volumes"))?;
+    let made = made.map_err(|e| errors::made_for(grant, &e, &format!("the volume \"{told}\" can't be made")).field("volumes"))?;
     if labels::is_of(owner, Some(&made.labels)) { Ok(name) } else { Err(foreign("volume", &name).field("volumes")) }
 }
 
 /// Something of our name without our label: somebody else's, not to be touched.
 pub(crate) fn foreign(what: &str, name: &str) -> Failure {
-    Failure::denied(format!("the {what} \"{name}\" is not this instance's"))
-        .code("not-ours")
-        .remedy(format!("rename or remove that {what}"))
+    Failure::denied(format!("the {what} \"{name}\" is not this instance's")).code(NOT_OURS).remedy(format!("rename or remove that {what}"))
 }

@@ -49,6 +49,8 @@ pub(crate) struct Listed {
     /// The shortest time since it began or ended; none where the list tells it too coarsely.
     since: Option<Millis>,
     ports: Vec<Published>,
+    /// The engine's id of the image that it was made from.
+    pub(crate) image_id: Option<String>,
 }
 
 /// A port on the engine's machine.
@@ -87,7 +89,8 @@ impl Listed {
             let host = p.ip.filter(|ip| !ip.is_empty()).unwrap_or_else(|| "127.0.0.1".to_owned());
             Some(Published { inside: p.private_port, number: p.public_port?, host, udp: p.typ == Some(PortSummaryTypeEnum::UDP) })
         });
-        Some(Self { id: summary.id?, key, note, phase, health: health(&text), since: age(&text), ports: ports.collect() })
+        let (health, since) = (health(&text), age(&text));
+        Some(Self { id: summary.id?, key, note, phase, health, since, ports: ports.collect(), image_id: summary.image_id })
     }
 
     /// Whether what was asked of it before still holds.
@@ -138,6 +141,7 @@ impl Listed {
         let running = self.phase == Seen::Running;
         ContainerStatus {
             endpoints: if running { self.endpoints(grant) } else { Vec::new() },
+            image: self.note.image,
             key: self.key,
             id: self.id,
             phase,
@@ -178,6 +182,7 @@ pub(crate) fn coming(key: ContainerKey, failure: Option<&Failure>) -> ContainerS
         ended_at: None,
         exit_code: None,
         message: failure.map_or_else(|| "is being made: its image may have to be pulled".to_owned(), |f| f.message.clone()),
+        image: String::new(),
     }
 }
 
@@ -265,6 +270,7 @@ pub(crate) fn inspected(of: &ContainerInspectResponse) -> Option<Listed> {
         health,
         since: None,
         ports: ports.collect(),
+        image_id: of.image.clone(),
     })
 }
 

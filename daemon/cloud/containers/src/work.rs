@@ -260,12 +260,17 @@ enum Next {
     Replace,
 }
 
+/// Whether a container was made from this spec. One that was made by a tag stays when it is asked for by the digest that the tag had then.
+fn is_made_of(note: &Note, prepared: &Prepared) -> bool {
+    note.digest == prepared.digest || note.digest == prepared.unpinned && note.image == prepared.spec.image
+}
+
 fn next(there: &ContainerInspectResponse, prepared: &Prepared, attempt: &Attempt) -> Next {
     let note = labels::note(labels_of(there));
     let seen = status::inspected(there).map(|l| l.phase);
     let failed = there.state.as_ref().and_then(|s| s.exit_code) != Some(0);
     match seen {
-        _ if note.digest != prepared.digest => Next::Replace,
+        _ if !is_made_of(&note, prepared) => Next::Replace,
         Some(Seen::Running | Seen::Restarting) => Next::Nothing,
         Some(Seen::Created) => Next::Start,
         // A job that has run is not run again, unless a new attempt is made of one that failed.

@@ -28,6 +28,12 @@ pub fn check(granted: &[String], capability: &str, secret: &SecretRef, field: &s
     Ok(())
 }
 
+/// What a variable gets of a secret's value: all but one line end, `\n` or `\r\n`, which editors and `echo` put behind it. A file gets the
+/// value as it is.
+pub fn variable(value: &[u8]) -> &[u8] {
+    value.strip_suffix(b"\r\n").or_else(|| value.strip_suffix(b"\n")).unwrap_or(value)
+}
+
 /// Reads a secret's value as it is in its file. Blocks.
 ///
 /// # Errors
@@ -53,4 +59,16 @@ pub fn read(folder: Option<&Path>, secret: &SecretRef, field: &str) -> Result<Ve
             .code(SECRET)
             .remedy(format!("put its value into the file \"{shown}\" of the daemon's secrets folder"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_variable_loses_one_line_end() {
+        for (value, wanted) in
+            [("", ""), ("a", "a"), ("a\n", "a"), ("a\r\n", "a"), ("a\nb\n\n", "a\nb\n"), ("a\r", "a\r"), ("\n", ""), (" a ", " a ")]
+        {
+            assert_eq!(super::variable(value.as_bytes()), wanted.as_bytes(), "{value:?}");
+        }
+    }
 }

@@ -5,14 +5,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tradewind_core::{
     capability::kubernetes::{Caller, Reference},
-    failure::{Failure, FailureKind},
+    failure::{Failure, FailureKind, NOT_OURS},
     workload::Labels,
 };
 
 use crate::{
     api::{Cluster, MANAGER, METADATA, Request, without_namespace},
     check,
-    kinds::{Kind, SECRET, found},
+    kinds::{CLAIM, Kind, SECRET, found},
     marks, pod,
 };
 
@@ -127,6 +127,7 @@ pub(crate) async fn write(cluster: &Cluster<'_>, caller: &Caller, checked: Check
     let existing = existing(cluster, &kind, &to).await?;
     if let Some(existing) = &existing {
         is_ours(&existing.metadata, caller, &to)?;
+        is_its_own(&existing.metadata, caller, &to)?;
     }
     let marks = match (&caller.attempt, &existing) {
         (Some(attempt), _) => marks::of(&caller.owner, attempt),
@@ -170,8 +171,24 @@ pub(crate) fn is_ours(metadata: &Metadata, caller: &Caller, of: &Reference) -> R
         caller.owner
     ))
     .field("metadata.name")
-    .code("not-ours")
+    .code(NOT_OURS)
     .remedy("objects of others are left alone: remove or rename it, or use another namespace"))
+}
+
+/// A claim holds data, and so stays one deployment's.
+///
+/// # Errors
+/// `denied` for a claim of another one.
+fn is_its_own(metadata: &Metadata, caller: &Caller, of: &Reference) -> Result<(), Failure> {
+    let Some(attempt) = caller.attempt.as_ref().filter(|_| of.kind == CLAIM) else { return Ok(()) };
+    let same = |key: &str| attempt.tags.get(key).is_none_or(|tag| metadata.labels.get(key).is_none_or(|label| label == tag));
+    if [marks::NAMESPACE, marks::DEPLOYMENT].into_iter().all(same) {
+        return Ok(());
+    }
+    Err(Failure::denied(format!("{CLAIM} \"{}\" in the namespace \"{}\" is another deployment's", of.name, of.namespace))
+        .field("metadata.name")
+        .code(NOT_OURS)
+        .remedy("give the volume another name"))
 }
 
 /// The object as it is sent: its own contents, and of its metadata what a plugin may choose.

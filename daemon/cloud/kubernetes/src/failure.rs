@@ -17,11 +17,31 @@ const LONGEST: usize = 1_000;
 
 /// A client that can't be made.
 pub(crate) fn unconnected(error: &kube::Error) -> Failure {
+    let cause = match error {
+        kube::Error::Auth(auth) => return credential(auth),
+        kube::Error::RustlsTls(tls) => tls_cause(tls),
+        kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
+            "it leads through a proxy, and the daemon uses none"
+        }
+        kube::Error::TlsRequired => "its server asks for TLS, which can't be set up",
+        kube::Error::HttpError(_) => "the server's address in it is not understood",
+        kube::Error::InferConfig(_) => "it does not say where the cluster is",
+        _ => "a client for its server can't be made",
+    };
+    Failure::denied(format!("the kubeconfig can't be used: {cause}")).field("grants.kubernetes.kubeconfig").code("kubeconfig")
+}
+
+/// The texts of these errors may quote what was in the kubeconfig.
+fn tls_cause(error: &kube::client::RustlsTlsError) -> &'static str {
+    use kube::client::RustlsTlsError as Tls;
     match error {
-        kube::Error::Auth(auth) => credential(auth),
-        _ => Failure::denied("the kubeconfig can't be used: its certificates or keys are not understood")
-            .field("grants.kubernetes.kubeconfig")
-            .code("kubeconfig"),
+        Tls::InvalidIdentityPem(_) => "its client certificate or key is not in PEM",
+        Tls::MissingPrivateKey => "its client certificate has no private key",
+        Tls::MissingCertificate => "its client key has no certificate",
+        Tls::InvalidPrivateKey(_) => "its client key does not go with its certificate, or is of a kind that is not understood",
+        Tls::AddRootCertificate(_) => "the certificate authority in it is not understood",
+        Tls::NoValidNativeRootCA(_) => "it names no certificate authority, and the machine's own can't be read",
+        _ => "its certificates or keys are not understood",
     }
 }
 

@@ -13,6 +13,8 @@ use tradewind_core::failure::{Failure, FailureKind};
 use crate::api::{Cluster, Request};
 
 pub(crate) const SECRET: &str = "Secret";
+/// Holds data beyond the life of what uses it.
+pub(crate) const CLAIM: &str = "PersistentVolumeClaim";
 pub(crate) const NODE: &str = "Node";
 pub(crate) const EVENT: &str = "Event";
 

@@ -6,6 +6,8 @@ use tradewind_core::{capability::Attempt, names::InstanceName, workload::Labels}
 pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub(crate) const INSTANCE: &str = "tradewind.dev/instance";
 pub(crate) const ALLOCATION: &str = "tradewind.dev/allocation";
+pub(crate) const NAMESPACE: &str = "tradewind.dev/namespace";
+pub(crate) const DEPLOYMENT: &str = "tradewind.dev/deployment";
 /// Labels that begin so are the host's alone.
 const OURS: &str = "tradewind.dev/";
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use tradewind_core::{
     capability::kubernetes::{Caller, Reference, SecretItem},
-    failure::Failure,
+    failure::{Failure, NOT_OURS},
 };
 use tradewind_credentials::secrets;
 
@@ -38,7 +38,7 @@ pub(crate) async fn apply(
     };
     if !apply::is_own(&to.name, attempt.allocation.as_str()) {
         let message = format!("the secret object \"{}\" is not this allocation's: begin its name with \"{}\"", to.name, attempt.allocation);
-        return Err(Failure::denied(message).field("name").code("not-ours"));
+        return Err(Failure::denied(message).field("name").code(NOT_OURS));
     }
     for (i, item) in items.iter().enumerate() {
         let plain = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
@@ -75,7 +75,7 @@ fn values(folder: &Path, items: &[SecretItem]) -> Result<Map<String, Value>, Fai
             );
             return Err(Failure::invalid(message).field(format!("items[{i}].source")));
         }
-        data.insert(item.key.clone(), json!(base64(&value)));
+        data.insert(item.key.clone(), json!(base64(if item.variable { secrets::variable(&value) } else { &value })));
     }
     Ok(data)
 }

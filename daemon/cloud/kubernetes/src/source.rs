@@ -45,6 +45,8 @@ pub(crate) async fn config(text: Option<&Secret>, grant: &KubernetesGrant) -> Re
     (config.connect_timeout, config.read_timeout, config.write_timeout) = (timeout, None, timeout);
     // The controller decides what is tried again, and when.
     config.default_retry = false;
+    // No client of the daemon takes a proxy from its environment.
+    config.proxy_url = None;
     Ok(config)
 }
 
@@ -54,13 +56,22 @@ async fn from_text(text: &Secret, grant: &KubernetesGrant) -> Result<Config, Fai
     let Some(context) = context else {
         return Err(unreadable("it has no current context").remedy("add context = \"NAME\" to [grants.kubernetes] of the instance file"));
     };
-    let known = kubeconfig.contexts.iter().find(|named| named.name == context).and_then(|named| named.context.as_ref());
+    let known = kubeconfig.contexts.iter().find(|named| named.name == context).and_then(|named| named.context.clone());
     let Some(known) = known else {
         let names: Vec<&str> = kubeconfig.contexts.iter().map(|named| named.name.as_str()).collect();
         return Err(unreadable(&format!("it has no context \"{}\"", context.escape_debug()))
             .field("grants.kubernetes.context")
             .remedy(format!("it has these: {}", names.join(", "))));
     };
+    let cluster = kubeconfig.clusters.iter().find(|named| named.name == known.cluster).and_then(|named| named.cluster.as_ref());
+    if cluster.and_then(|cluster| cluster.proxy_url.as_ref()).is_some_and(|proxy| !proxy.is_empty()) {
+        return Err(unreadable("the cluster of its context names a proxy-url, and the daemon uses no proxy")
+            .remedy("remove proxy-url from the kubeconfig, and give the cluster a server address that the daemon reaches by itself"));
+    }
+    // A client that is told no proxy takes the environment's. This one is told one, which `config` takes from it again.
+    for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+        cluster.proxy_url = Some("http://none.invalid".to_owned());
+    }
     let user = known.user.clone().unwrap_or_default();
     let auth = kubeconfig.auth_infos.iter().find(|named| named.name == user).and_then(|named| named.auth_info.as_ref());
     let program = auth.and_then(|auth| {

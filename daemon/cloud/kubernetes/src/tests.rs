@@ -266,7 +266,8 @@ async fn secrets_are_never_read_and_only_granted_ones_are_passed() {
     for failure in refusals {
         assert_eq!((failure.kind, failure.code.as_deref()), (FailureKind::Denied, Some("secret")), "{failure:?}");
     }
-    let item = |name: &str| vec![SecretItem { key: "k".to_owned(), source: SecretRef { name: name.to_owned(), key: None } }];
+    let item =
+        |name: &str| vec![SecretItem { key: "k".to_owned(), source: SecretRef { name: name.to_owned(), key: None }, variable: true }];
     let grant = world.grant(json!({}));
     let apply = |name: &'static str, items| world.clusters.apply_secret(&world.caller, &grant, "team", name, items);
     let failure = apply(ALLOCATION, item("other")).await.unwrap_err();

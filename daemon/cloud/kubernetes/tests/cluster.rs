@@ -81,7 +81,7 @@ async fn objects_are_written_marked_found_and_removed_and_those_of_others_left_a
     assert_eq!(invalid.kind, FailureKind::Invalid, "{invalid:?}");
     assert!(invalid.field.as_deref().is_some_and(|field| field.contains("containers[0].name")), "{invalid:?}");
 
-    let item = SecretItem { key: "k".to_owned(), source: SecretRef { name: "db".to_owned(), key: None } };
+    let item = SecretItem { key: "k".to_owned(), source: SecretRef { name: "db".to_owned(), key: None }, variable: true };
     let first = clusters.apply_secret(&ours, &grant, "default", ALLOCATION, vec![item.clone()]).await.unwrap();
     let same = clusters.apply_secret(&ours, &grant, "default", ALLOCATION, vec![item.clone()]).await.unwrap();
     std::fs::write(secrets.path().join("db"), "canary-32").unwrap();

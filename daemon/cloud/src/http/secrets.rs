@@ -1,4 +1,5 @@
-//! Workloads' secrets in bodies: `{{secret:NAME}}` and `{{secret:NAME/KEY}}` become the value, with `|base64` behind the name its base64.
+//! Workloads' secrets in bodies: `{{secret:NAME}}` and `{{secret:NAME/KEY}}` become the value as a variable gets it, without one line end.
+//! `|base64` behind the name makes its base64, `|file` the value as it is in its file, `|file|base64` the base64 of that.
 //! A value is escaped as the body's type asks for, so that it stays the one text that it stands in.
 
 use std::{fs, path::Path};
@@ -28,7 +29,8 @@ pub(super) fn known(folder: &Path, granted: &[String]) -> Redaction {
     let mut redaction = Redaction::default();
     let mut add = |path: &Path| {
         if let Ok(value) = fs::read(path).map(Zeroizing::new) {
-            redaction.add(value.strip_suffix(b"\n").unwrap_or(&value));
+            redaction.add(secrets::variable(&value));
+            redaction.add(&value);
         }
     };
     for name in granted.iter().filter(|name| !name.contains('/') && !name.starts_with('.')) {
@@ -79,14 +81,14 @@ fn form(headers: &HeaderMap) -> Result<Form, Failure> {
 
 fn value(folder: &Path, granted: &[String], told: &str, form: Form) -> Result<Zeroizing<String>, Failure> {
     let (name, encoded) = told.strip_suffix("|base64").map_or((told, false), |name| (name, true));
+    let (name, whole) = name.strip_suffix("|file").map_or((name, false), |name| (name, true));
     let (name, key) = name.split_once('/').map_or((name, None), |(name, key)| (name, Some(key.to_owned())));
     let secret = SecretRef { name: name.to_owned(), key };
     secrets::check(granted, "http", &secret, FIELD)?;
     let value = Zeroizing::new(secrets::read(Some(folder), &secret, FIELD)?);
-    // Editors end files with a line break that is no part of the value.
-    let value = value.strip_suffix(b"\n").unwrap_or(&value);
+    let value = if whole { &value } else { secrets::variable(&value) };
     let refused = |reason: String| Failure::invalid(format!("the secret \"{}\" {reason}", secret.name)).field(FIELD);
-    if value.len() < SHORTEST {
+    if (1..SHORTEST).contains(&value.len()) {
         return Err(refused(format!("is shorter than {SHORTEST} bytes: it could not be told from other text in answers")));
     }
     let text = match (encoded, std::str::from_utf8(value)) {
@@ -116,7 +118,7 @@ mod tests {
         file("binary", &[0xff; 8]);
         file("short", b"12345");
         file("other", b"not granted");
-        let granted = ["plain", "db", "binary", "short", "absent"].map(str::to_owned);
+        let granted = ["plain", "db", "binary", "short", "absent", "crlf", "empty"].map(str::to_owned);
         let filled = |kind: &'static str, body: &str| {
             let headers = HeaderMap::from_iter([(CONTENT_TYPE, http::HeaderValue::from_static(kind))]);
             fill(folder.path(), &granted, &headers, body.as_bytes().to_vec()).map(|bytes| String::from_utf8(bytes).unwrap())
@@ -126,6 +128,12 @@ mod tests {
         assert_eq!((&read["a"], &read["b"]), (&"line \"one\"\n\\".into(), &"xa&b=c d!y".into()));
         assert_eq!(filled("application/x-www-form-urlencoded", "p={{secret:db/password}}&q=1").unwrap(), "p=a%26b%3Dc+d%21&q=1");
         assert_eq!(filled("application/merge-patch+json", r#""{{secret:binary|base64}}""#).unwrap(), r#""//////////8=""#);
+        file("crlf", b"two\nlines\n\r\n");
+        file("empty", b"\n");
+        let form = |body: &str| filled("application/x-www-form-urlencoded", body).unwrap();
+        assert_eq!(form("{{secret:crlf}}"), "two%0Alines%0A", "a variable loses one line end");
+        assert_eq!(form("{{secret:crlf|file}}"), "two%0Alines%0A%0D%0A", "a file is as it is");
+        assert_eq!(form("a={{secret:empty}}&b={{secret:empty|file|base64}}"), "a=&b=Cg%3D%3D", "nothing can be empty");
         assert_eq!(filled("text/plain", "no {{names}} here").unwrap(), "no {{names}} here");
         for (kind, body, failure, word) in [
             ("text/plain", "{{secret:plain}}", FailureKind::Invalid, "text/plain"),

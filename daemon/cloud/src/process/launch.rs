@@ -20,7 +20,7 @@ use std::{
 use rustix::{io::Errno, process::Pid};
 use tradewind_core::{
     diagnose::{Diagnosis, diagnose, is_symptom},
-    failure::{Failure, FailureKind},
+    failure::{Failure, FailureKind, WORKLOAD},
     workload::{ConfigFile, EnvValue, FileContent, Output},
 };
 use tradewind_credentials::secrets;
@@ -73,10 +73,7 @@ pub(super) fn surroundings(folder: &Folder, record: &Record, secrets: Option<&Pa
             EnvValue::Text(text) => text.clone().into(),
             EnvValue::Secret(secret) => {
                 let field = format!("env[{i}]");
-                let mut value = secrets::read(secrets, secret, &field)?;
-                if value.last() == Some(&b'\n') {
-                    value.pop();
-                }
+                let value = secrets::variable(&secrets::read(secrets, secret, &field)?).to_vec();
                 if value.contains(&0) {
                     let message = format!("the value of the secret \"{}\" contains a NUL byte: pass it as a file", secret.name);
                     return Err(Failure::invalid(message).field(field));
@@ -122,7 +119,7 @@ pub(super) fn launch(folder: &Folder, record: &Record, around: &Surroundings, se
         // The handle goes, the process stays: it is waited for by its id, like those of an earlier daemon.
         Ok(Pid::from_child(&child))
     };
-    start().map_err(|e| explain(&e, "the process can't be started"))
+    start().map_err(|e| of_workload(explain(&e, "the process can't be started"), prepared.directory.is_some()))
 }
 
 fn write_file(prepared: &Prepared, directory: &Path, file: &ConfigFile, secrets: Option<&Path>, field: &str) -> Result<(), Failure> {
@@ -131,7 +128,11 @@ fn write_file(prepared: &Prepared, directory: &Path, file: &ConfigFile, secrets:
         FileContent::Secret(secret) => std::borrow::Cow::Owned(secrets::read(secrets, secret, field)?),
     };
     let shown = file.path.escape_debug();
-    let failed = |e: io::Error| explain(&e, &format!("the file \"{shown}\" can't be written")).field(format!("{field}.path"));
+    let own = prepared.directory.is_some() || Path::new(&file.path).is_absolute();
+    let failed = |e: io::Error| {
+        let failed = explain(&e, &format!("the file \"{shown}\" can't be written"));
+        of_workload(failed, own).field(format!("{field}.path"))
+    };
     let denied = || {
         Failure::not_granted(format!("the file \"{shown}\" is not inside a granted folder"), format!("{field}.path"))
             .remedy("give a path relative to the working folder, or add its folder to directories in [grants.process] of the instance file")
@@ -172,6 +173,11 @@ fn limit_reached(error: &io::Error) -> Option<Diagnosis> {
     }
     let here = std::env::current_dir().unwrap_or_default();
     diagnose(&text, &facts::read(std::process::id(), &[Path::new("/"), &std::env::temp_dir(), &here]))
+}
+
+/// A refusal of the system's about a folder that the workload names says nothing of the machine.
+fn of_workload(failure: Failure, own_folder: bool) -> Failure {
+    if own_folder && failure.kind == FailureKind::Denied { failure.code(WORKLOAD) } else { failure }
 }
 
 /// An error of the system as a failure with its cause and, where known, its remedy.

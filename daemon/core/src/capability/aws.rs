@@ -52,6 +52,8 @@ pub struct Image {
 pub enum Piece {
     Text(String),
     Secret(SecretRef),
+    /// The value without one line end, for a variable.
+    SecretVariable(SecretRef),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

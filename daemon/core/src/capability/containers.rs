@@ -86,6 +86,8 @@ pub struct ContainerStatus {
     pub ended_at: Option<Instant>,
     pub exit_code: Option<i32>,
     pub message: String,
+    /// The image that it was made from, with its digest; empty: not known.
+    pub image: String,
 }
 
 /// Containers of an engine. The implementation checks every argument against the grant and owns every effect: dropping a future drops the

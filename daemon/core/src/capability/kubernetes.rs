@@ -75,6 +75,8 @@ pub struct OwnedObject {
 pub struct SecretItem {
     pub key: String,
     pub source: SecretRef,
+    /// It is for a variable, which gets the value without one line end.
+    pub variable: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use tradewind_core::view::{AllocationView, DeploymentSummary, DeploymentView, TaskView};
+use tradewind_core::{
+    image::split,
+    view::{AllocationView, DeploymentSummary, DeploymentView, TaskView},
+};
 
 use super::{decision, endpoint, phase_mood, place, status_mood, stream};
 use crate::cli::{
@@ -158,6 +161,21 @@ pub fn describe(out: &Output, d: &Description) -> String {
     parts.join("\n\n")
 }
 
+/// An image with the digest that its replicas run, or with all of them where they differ.
+fn with_digest(image: &str, task: &TaskView) -> String {
+    let runs = task.allocations.iter().filter(|a| !a.superseded).flat_map(|a| &a.images);
+    let mut digests: Vec<String> = Vec::new();
+    for digest in runs.map(|r| split(r)).filter(|(name, _)| *name == split(image).0).filter_map(|(_, digest)| digest) {
+        if !digests.contains(&digest.short()) {
+            digests.push(digest.short());
+        }
+    }
+    match digests.is_empty() || image.contains('@') {
+        true => image.to_owned(),
+        false => format!("{image} ({})", digests.join(", ")),
+    }
+}
+
 fn tasks(out: &Output, view: &DeploymentView) -> String {
     let spec = &view.manifest.spec;
     let rows = view.tasks.iter().map(|t| {
@@ -165,7 +183,7 @@ fn tasks(out: &Output, view: &DeploymentView) -> String {
         let job = || spec.jobs.get(t.name.as_str()).map(|j| (&j.resources, &j.image, &j.command));
         let (needs, runs) = match service.or_else(job) {
             Some((r, image, command)) => {
-                let runs = image.clone().unwrap_or_else(|| command.join(" "));
+                let runs = image.as_ref().map_or_else(|| command.join(" "), |image| with_digest(image, t));
                 (format!("{} cpu, {}", r.cpu, r.memory), runs)
             }
             None => ("-".to_owned(), "-".to_owned()),

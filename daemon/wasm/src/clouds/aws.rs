@@ -219,6 +219,7 @@ fn run_from(r: ec2::RunRequest) -> core::RunRequest {
     let piece = |piece: ec2::Piece| match piece {
         ec2::Piece::Text(text) => core::Piece::Text(text),
         ec2::Piece::Secret(secret) => core::Piece::Secret(convert::secret_from(secret)),
+        ec2::Piece::SecretVariable(secret) => core::Piece::SecretVariable(convert::secret_from(secret)),
     };
     core::RunRequest {
         region: r.region,

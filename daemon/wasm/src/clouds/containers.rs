@@ -131,6 +131,7 @@ fn status(s: ContainerStatus) -> engine::ContainerStatus {
         ended_at: s.ended_at.map(|t| t.0),
         exit_code: s.exit_code,
         message: s.message,
+        image: s.image,
     }
 }
 

@@ -113,7 +113,11 @@ impl cluster::Host for Call {
     async fn apply_secret(&mut self, namespace: String, name: String, items: Vec<cluster::SecretItem>) -> Answer<String> {
         self.charge(items.iter().map(|item| item.key.len() + item.source.name.len()).sum())?;
         let (caller, grant) = lent!(self);
-        let item = |i: cluster::SecretItem| core::SecretItem { key: i.key, source: SecretRef { name: i.source.name, key: i.source.key } };
+        let item = |i: cluster::SecretItem| core::SecretItem {
+            key: i.key,
+            source: SecretRef { name: i.source.name, key: i.source.key },
+            variable: i.variable,
+        };
         let items = items.into_iter().map(item).collect();
         let kubernetes = self.lent.capabilities.kubernetes.clone();
         let effect = async move { kubernetes.apply_secret(&caller, &grant, &namespace, &name, items).await };

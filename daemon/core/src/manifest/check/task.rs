@@ -1,6 +1,6 @@
 //! One service or job.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, path};
 
 use indexmap::IndexMap;
 
@@ -127,6 +127,8 @@ fn common(found: &mut Found, task: &Common<'_>, at: &Path) {
     volumes(found, task.volumes, &at.clone().key("volumes"));
     networks(found, task.networks, &at.clone().key("networks"));
     files(found, task.files, &at.clone().key("files"));
+    told_ports(found, task, &at.clone().key("env"));
+    hidden_files(found, task, &at.clone().key("files"));
     resources::resources(found, task.resources, &at.clone().key("resources"));
     if let Some(limits) = task.limits {
         resources::limits(found, limits, task.resources, &at.clone().key("limits"));
@@ -222,6 +224,53 @@ fn env(found: &mut Found, env: &IndexMap<String, EnvSpec>, at: &Path) {
     }
 }
 
+/// `PORT`, and `PORT_<NAME>` of each port, tell the program where to listen. They are the provider's: a text may say the same, and nothing else.
+fn told_ports(found: &mut Found, task: &Common<'_>, at: &Path) {
+    for (i, (port, spec)) in task.ports.iter().enumerate() {
+        let number = match spec {
+            PortSpec::Number(n) => *n,
+            PortSpec::Long(l) => l.port,
+        };
+        let own = format!("PORT_{}", port.as_str().to_ascii_uppercase().replace('-', "_"));
+        for variable in (i == 0).then(|| "PORT".to_owned()).into_iter().chain([own]) {
+            let Some(value) = task.env.get(&variable) else { continue };
+            let text = if let EnvSpec::Text(text) = value { text.as_str() } else { "" };
+            let wanted = text.parse::<u16>().ok().filter(|n| *n > 0).unwrap_or(8_080);
+            found.require(
+                number != 0 && text == number.to_string(),
+                || at.clone().key(&variable),
+                || match number {
+                    0 => format!(
+                        "the provider chooses the number of the port \"{port}\" and sets {variable} to it: give the port its number with \"ports: {{{port}: {{port: {wanted}}}}}\", or leave {variable} out"
+                    ),
+                    number => format!("{variable} tells the program the number of the port \"{port}\", which is {number}: write {number}, or leave {variable} out"),
+                },
+            );
+        }
+    }
+}
+
+/// A file in a volume that outlives its replica is written once at some providers, and over the volume's own at others.
+fn hidden_files(found: &mut Found, task: &Common<'_>, at: &Path) {
+    let kept = |volume: &VolumeSpec| volume.name.is_some() || volume.host_path.is_some();
+    for (i, file) in task.files.iter().enumerate() {
+        let folder = task.working_directory.unwrap_or_default();
+        let whole = path::Path::new(folder).join(&file.path);
+        let around =
+            task.volumes.iter().filter(|v| whole.starts_with(&v.path)).max_by_key(|v| path::Path::new(&v.path).components().count());
+        let Some(volume) = around.filter(|v| kept(v)) else { continue };
+        let at = at.clone().index(i).key("path");
+        found.add(
+            at,
+            format!(
+                "\"{}\" is in the volume at \"{}\", which keeps what it holds, so that a changed content would not arrive: write the file outside of that volume",
+                short(&file.path),
+                short(&volume.path)
+            ),
+        );
+    }
+}
+
 fn secret(found: &mut Found, spec: &SecretSpec, at: &Path) {
     let good = |s: &str| !s.is_empty() && s.len() <= 253 && !s.chars().any(|c| c.is_whitespace() || c.is_control());
     found.require(
@@ -289,6 +338,11 @@ fn volumes(found: &mut Found, volumes: &[VolumeSpec], at: &Path) {
         );
         if let Some(name) = &volume.name {
             found.require(is_name(name), || at.clone().key("name"), || not_a_name("volume", name));
+            found.require(
+                volume.size.is_some() || volume.host_path.is_some(),
+                || at.clone().key("size"),
+                || format!("the volume \"{}\" has no size: write the least that it must hold, such as 1Gi", short(name)),
+            );
         }
         if let Some(path) = &volume.host_path {
             found.require(
