@@ -143,6 +143,8 @@ async fn what_a_new_provider_has_made_goes_back_to_the_old_one() -> Result<()> {
     let sleeper = |n: usize| manifest(&format!("app-{n}")).replace("[serve]", "[sleep, \"3600\"]");
     for n in 0..12 {
         daemon.put(&format!("app-{n}"), &sleeper(n)).await?;
+    }
+    for n in 0..12 {
         daemon.running(&format!("app-{n}")).await?;
     }
     let during = canary(&daemon, &["status", "local"])?;

@@ -15,6 +15,7 @@ pub mod grant;
 pub mod health;
 pub mod hedge;
 pub mod identity;
+pub mod job;
 pub mod ledger;
 pub mod manifest;
 pub mod names;

@@ -1,10 +1,13 @@
 //! What the state holds: versioned documents and the keys they live under.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     health::Recovery,
     hedge::Hedge,
+    job::End,
     ledger::{Ledger, Meter},
     manifest::{Manifest, Target, namespace},
     names::{AllocationId, DecisionId, DeploymentName, Digest, InstallationId, InstanceName, Namespace, TaskName},
@@ -231,6 +234,9 @@ pub struct AllocationRecord {
     /// Asked for beside others, of which one will stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hedge: Option<Hedge>,
+    /// Of a job: its replicas that have ended for good, by index. Final, whatever the provider says later.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ended: BTreeMap<u32, End>,
 }
 
 impl AllocationRecord {

@@ -8,6 +8,7 @@ use std::{
 use tradewind_core::{
     budget::Verdict as Judgement,
     failure::Failure,
+    job,
     manifest::Resolved,
     names::{DecisionId, InstanceName},
     placement::{self, Need, Table, Want},
@@ -153,6 +154,7 @@ impl Shared {
                     let want = Want::of(&work.key.namespace, &work.key.name, task);
                     let mut want = plan::with_current(want, task, &work.actual);
                     want.need.refused = self.refusals(&work.key, task, snapshot);
+                    want.need.left = self.left(&work.key, task);
                     // Whoever is bound to others is asked for where they are alone.
                     want.hedged = task.hedge.is_some() && !placement::is_bound(&task.constraints);
                     open.entry(policy.clone()).or_default().push(Open { work: w, task: t, want, stay: Vec::new() });
@@ -334,6 +336,15 @@ impl Shared {
             }
         }
         Ok(verdict)
+    }
+}
+
+/// Tasks and what is there of them, without the jobs that have ended where these are not exactly what is wanted: those are out of every
+/// decision's hands.
+pub(super) fn without_ended(resolved: Arc<Vec<Resolved>>, actual: Vec<AllocationRecord>) -> (Arc<Vec<Resolved>>, Vec<AllocationRecord>) {
+    match job::set_aside(&resolved, &actual) {
+        Some((tasks, rest)) => (Arc::new(tasks), rest),
+        None => (resolved, actual),
     }
 }
 

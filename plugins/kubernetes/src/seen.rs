@@ -69,7 +69,20 @@ pub(crate) struct JobStatus {
 #[serde(default)]
 pub(crate) struct Pod {
     pub(crate) metadata: Metadata,
+    pub(crate) spec: PodSpec,
     pub(crate) status: PodStatus,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct PodSpec {
+    pub(crate) containers: Vec<ContainerSpec>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ContainerSpec {
+    pub(crate) readiness_probe: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -96,8 +109,15 @@ pub(crate) struct ContainerStatus {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ContainerState {
+    pub(crate) running: Option<Running>,
     pub(crate) waiting: Option<Waiting>,
     pub(crate) terminated: Option<Terminated>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Running {
+    pub(crate) started_at: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -74,6 +74,9 @@ pub struct Need {
     /// Providers that have refused to run it, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<InstanceName, String>,
+    /// Offers that it is kept away from because of what became of it there, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub left: BTreeMap<InstanceName, BTreeMap<String, String>>,
 }
 
 impl Need {
@@ -85,6 +88,7 @@ impl Need {
             features: Requires::of(&task.workload),
             job: matches!(task.workload.run, Run::Job { .. }),
             refused: BTreeMap::new(),
+            left: BTreeMap::new(),
         }
     }
 }
@@ -199,6 +203,9 @@ impl Table {
         }
         if let Some(cause) = need.refused.get(provider) {
             return Err(Exclusion::Refused { provider: provider.clone(), cause: cause.clone() });
+        }
+        if let Some(cause) = need.left.get(provider).and_then(|offers| offers.get(&*offer.id)) {
+            return Err(Exclusion::Left { cause: cause.clone() });
         }
         refuse_if(!regions.is_empty() && !regions.iter().any(|r| r.as_str() == &*offer.region), || Exclusion::Region)?;
         if let Some((key, value)) = labels.iter().find(|(k, v)| offer.labels.get(*k) != Some(v)) {

@@ -59,6 +59,10 @@ pub enum Exclusion {
         provider: InstanceName,
         cause: String,
     },
+    /// It has failed there too often.
+    Left {
+        cause: String,
+    },
 }
 
 impl fmt::Display for Exclusion {
@@ -92,6 +96,7 @@ impl fmt::Display for Exclusion {
             }
             Self::Throttled { provider, region, until } => write!(f, "{} throttles until {until}", place(provider, region)),
             Self::Degraded { provider, cause } => write!(f, "provider \"{provider}\" is degraded: {cause}"),
+            Self::Left { cause } => write!(f, "it has failed there too often: {cause}"),
             Self::Refused { provider, cause } => write!(f, "provider \"{provider}\" refuses it: {cause}"),
         }
     }

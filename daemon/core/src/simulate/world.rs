@@ -566,6 +566,7 @@ fn need(request: &Request, options: &Options) -> Need {
         features: Requires::default(),
         job: request.kind == Kind::Job,
         refused: BTreeMap::new(),
+        left: BTreeMap::new(),
     }
 }
 
