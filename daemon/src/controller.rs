@@ -51,7 +51,7 @@ use futures::stream::BoxStream;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
-    capability::{Clock, Prober},
+    capability::{Clock, Paces, Prober},
     failure::Failure,
     identity::Scope,
     manifest::namespace::Approval,
@@ -175,6 +175,8 @@ pub struct Surroundings {
     pub plugin_changes: watch::Receiver<u64>,
     pub clock: Arc<dyn Clock>,
     pub prober: Arc<dyn Prober>,
+    /// Whoever starts replicas again by itself.
+    pub paces: Arc<dyn Paces>,
     pub hints: Hints,
 }
 
@@ -196,6 +198,7 @@ struct Shared {
     plugin_changes: watch::Receiver<u64>,
     clock: Arc<dyn Clock>,
     prober: Arc<dyn Prober>,
+    paces: Arc<dyn Paces>,
     checking: checks::Checking,
     world: Mutex<World>,
     /// There may be something to decide.
@@ -232,7 +235,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// # Errors
 /// The state can't be read, or has a document that this version does not understand.
 pub async fn start(options: Options, surroundings: Surroundings) -> Result<Controller, Error> {
-    let Surroundings { store, plugins, plugin_changes, clock, prober, hints } = surroundings;
+    let Surroundings { store, plugins, plugin_changes, clock, prober, paces, hints } = surroundings;
     let mut world = load(store.as_ref()).await?;
     let namespaces = namespaces::Book::load(store.as_ref(), &mut world).await?;
     images::load(store.as_ref(), &mut world).await?;
@@ -250,6 +253,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         plugin_changes,
         clock,
         prober,
+        paces,
         checking: checks::Checking::default(),
         world: Mutex::new(world),
         wake: Notify::new(),
@@ -272,6 +276,8 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         shared.silent.resume(&world);
         world.mark_all();
     }
+    let known: Vec<DeploymentKey> = lock(&shared.world).deployments.keys().cloned().collect();
+    known.iter().for_each(|key| shared.tell_paces(key));
     shared.renew(&shared.plugins.snapshot());
     shared.tasks.spawn(shared.clone().schedule());
     shared.tasks.spawn(shared.clone().watch_allocations(hints));

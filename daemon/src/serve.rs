@@ -199,6 +199,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
         plugin_changes: plugins.handle().subscribe(),
         clock,
         prober: Arc::new(tradewind_cloud::probe::Checks::default()),
+        paces: Arc::new(processes.clone()),
         hints: hints(&processes, &clusters),
     };
     let controller = controller::start(controller_options(config), surroundings).await.map_err(|e| Error::Controller(Box::new(e)))?;

@@ -146,12 +146,16 @@ async fn what_a_new_provider_has_made_goes_back_to_the_old_one() -> Result<()> {
     let mut deployed = 0;
     let during = loop {
         ensure!(deployed < 64, "one version has made all of them");
-        daemon.put(&format!("app-{deployed}"), &sleeper(deployed)).await?;
-        daemon.running(&format!("app-{deployed}")).await?;
-        deployed += 1;
+        for n in deployed..deployed + 8 {
+            daemon.put(&format!("app-{n}"), &sleeper(n)).await?;
+        }
+        for n in deployed..deployed + 8 {
+            daemon.running(&format!("app-{n}")).await?;
+        }
+        deployed += 8;
         let during = canary(&daemon, &["status", "local"])?;
         let applied = during["canary"]["new"]["apply"]["calls"].as_u64().unwrap_or(0) as usize;
-        if deployed >= 4 && (1..deployed).contains(&applied) {
+        if (1..deployed).contains(&applied) {
             assert!(during["canary"]["holds"].as_u64() > Some(0), "{during:#}");
             break during;
         }

@@ -261,7 +261,7 @@ fn every_policy_conforms() -> Result<()> {
 }
 
 /// A provider that breaks a rule, and the check that has to find it.
-const WAYWARD: [(&str, &str); 25] = [
+const WAYWARD: [(&str, &str); 26] = [
     ("unusable", "check"),
     ("offers-nothing", "offers"),
     ("offers-change", "offers"),
@@ -285,6 +285,7 @@ const WAYWARD: [(&str, &str); 25] = [
     ("destroys-nothing", "destroy"),
     ("destroys-once", "destroy-again"),
     ("job-runs-on", "job"),
+    ("job-runs-again", "job-again"),
     ("all-is-internal", "fault-denied"),
     ("forgets-the-wait", "fault-throttled"),
 ];

@@ -257,9 +257,9 @@ async fn what_dies_comes_back_what_vanishes_is_made_again_and_what_hogs_memory_i
     let running = daemon.running("phoenix").await?;
     let id = pids(&running).remove(0);
     engine.podman(&["kill", "--signal", "KILL", &id])?;
-    let back = daemon
-        .until("phoenix", "back", |d| d["status"] == "running" && (pids(d) != [id.clone()] || replica(d)["restarts"].as_u64() >= Some(1)))
-        .await?;
+    let began = replica(&running)["startedAt"].clone();
+    let back = daemon.until("phoenix", "back", |d| d["status"] == "running" && replica(d)["startedAt"] != began).await?;
+    assert_eq!(back["tasks"][0]["allocations"][0]["recovery"]["failures"], 1, "it is counted: {back:#}");
     fetch(&daemon.http, &endpoints(&back)[0]).await?;
 
     let id = pids(&back).remove(0);

@@ -41,6 +41,7 @@ mod shadow;
 mod shop;
 mod simulate;
 mod storage;
+mod updates;
 
 use anyhow::Result;
 use serde_json::Value;

@@ -29,15 +29,19 @@ use std::{
 
 use async_trait::async_trait;
 use rustix::fs::FlockOperation;
-use tokio::{runtime::Handle, sync::broadcast};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, broadcast},
+};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
 };
 use tradewind_core::{
-    capability::{Machine, ProcessKey, ProcessSpec, ProcessStatus, Processes},
+    capability::{Machine, Paces, ProcessKey, ProcessSpec, ProcessStatus, Processes},
     failure::{Failure, FailureKind, GRANT_EXHAUSTED, PORT_TAKEN, SLOTS_EXHAUSTED},
     grant::ProcessGrant,
+    health::Pace,
     names::{AllocationId, InstanceName},
     workload::{LogChunk, LogQuery, Phase},
 };
@@ -105,6 +109,10 @@ pub(crate) struct Shared {
     table: Mutex<HashMap<InstanceName, HashMap<ProcessKey, Arc<Slot>>>>,
     ports: ports::Ports,
     changes: broadcast::Sender<(InstanceName, AllocationId)>,
+    /// How long to wait before the processes of an allocation are started again, where the controller has said so.
+    paces: Mutex<HashMap<AllocationId, Pace>>,
+    /// Wakes those that wait without having been told.
+    paced: Notify,
     closing: CancellationToken,
     keepers: TaskTracker,
     /// Locked as long as this supervisor is responsible for the folder.
@@ -168,6 +176,20 @@ impl Supervisor {
         self.shared.keepers.wait().await;
         if let Err(error) = rustix::fs::flock(&self.shared.lock, FlockOperation::Unlock) {
             tracing::debug!(error = %io::Error::from(error), "the lock of the process folder can't be given up");
+        }
+    }
+}
+
+impl Paces for Supervisor {
+    fn set(&self, allocation: &AllocationId, pace: Option<Pace>) {
+        let mut paces = self.shared.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = match pace {
+            Some(pace) => paces.insert(allocation.clone(), pace).is_none(),
+            None => paces.remove(allocation).is_none(),
+        };
+        drop(paces);
+        if new {
+            self.shared.paced.notify_waiters();
         }
     }
 }
@@ -289,6 +311,11 @@ impl Shared {
     /// Tells subscribers to look at this process; nobody may be listening.
     fn tell(&self, slot: &Slot) {
         let _ = self.changes.send((slot.owner.clone(), slot.key.allocation.clone()));
+    }
+
+    /// None: nobody has said how long to wait.
+    fn pace(&self, allocation: &AllocationId) -> Option<Pace> {
+        self.paces.lock().unwrap_or_else(PoisonError::into_inner).get(allocation).cloned()
     }
 
     fn keep(self: &Arc<Self>, slot: Arc<Slot>, stage: Stage) {

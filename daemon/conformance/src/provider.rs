@@ -43,6 +43,7 @@ pub(crate) fn checks() -> Vec<Check<Subject>> {
         check!("destroy", "it is gone in time", ["apply"], removal::destroy),
         check!("destroy-again", "what does not exist is gone", ["apply", "destroy"], removal::again),
         check!("job", "a job runs to its end", life::job),
+        check!("job-again", "a job that has ended is not run again by the same once more", life::job_again),
         check!("previous", "the state of the version before is read: seen, resized, removed", life::previous),
     ];
     all.extend(faults::checks());

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     failure::Failure,
     grant::{HttpGrant, ProbeGrant, ProcessGrant},
+    health::Pace,
     names::{AllocationId, InstanceName},
     units::{Instant, Millis},
     workload::{Check, ConfigFile, Endpoint, EnvVar, Health, Labels, LogChunk, LogQuery, Phase, Port, Probe, Resources, Usage},
@@ -142,6 +143,12 @@ pub enum Unwell {
 #[async_trait]
 pub trait Prober: Send + Sync {
     async fn probe(&self, grant: Option<&ProbeGrant>, endpoint: &Endpoint, check: &Check, timeout: Millis) -> Result<(), Unwell>;
+}
+
+/// Whoever starts replicas again by itself, told how long to wait before it: the contract's specs say nothing of that.
+pub trait Paces: Send + Sync {
+    /// None: the allocation is gone.
+    fn set(&self, allocation: &AllocationId, pace: Option<Pace>);
 }
 
 /// The host's clocks. Everything that needs time gets it from here, so that tests can hold it still.

@@ -1,6 +1,8 @@
 //! What becomes of an allocation that is not well: try again in its place after a pause, replace it elsewhere, or take it for lost.
 //! Pure: the controller brings what was observed and what is on record, and carries out what is answered. It knows no provider.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +10,16 @@ use crate::{
     units::{Instant, Millis},
     workload::{Observation, Phase, Probe, Replica, Run},
 };
+
+/// How long a replica that nothing checks must have run before it counts as ready.
+pub const SETTLING: Millis = Millis(1_000);
+/// It doubles so many times with the failures in a row of that replica: to 32 s.
+const SETTLING_DOUBLES: u32 = 5;
+
+/// How long a replica without a check of its own must run before it counts as ready, after so many failures in a row.
+pub fn settling(failures: u32) -> Millis {
+    Millis(SETTLING.0 << failures.min(SETTLING_DOUBLES))
+}
 
 /// How a task is brought back, with every default filled in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +57,46 @@ impl Policy {
 
     /// The pause after so many failures in a row.
     pub fn pause(&self, failures: u32) -> Millis {
-        let doubled = self.first.0.saturating_mul(1u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX));
-        Millis(doubled.min(self.longest.0))
+        pause(self.first, self.longest, failures)
+    }
+}
+
+fn pause(first: Millis, longest: Millis, failures: u32) -> Millis {
+    let doubled = first.0.saturating_mul(1u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX));
+    Millis(doubled.min(longest.0))
+}
+
+/// The pauses between the attempts of one allocation's replicas, for whoever starts them again by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pace {
+    pub first: Millis,
+    pub longest: Millis,
+    /// After running for so long the failures are forgotten.
+    pub reset: Millis,
+    /// Failures in a row before it came to where it is.
+    pub inherited: u32,
+    /// Failures in a row of each replica there, as far as they have been counted.
+    pub here: BTreeMap<u32, u32>,
+}
+
+impl Pace {
+    /// Of an allocation, by its task's policy and by what it has been through.
+    pub fn of(policy: &Policy, recovery: &Recovery) -> Self {
+        Self {
+            first: policy.first,
+            longest: policy.longest,
+            reset: policy.reset,
+            inherited: recovery.failures.saturating_sub(recovery.here),
+            here: recovery.restarts.iter().map(|(index, r)| (*index, r.row)).filter(|(_, row)| *row > 0).collect(),
+        }
+    }
+
+    /// The pause of a replica that has ended, by the failures in a row that its keeper has seen, this one included.
+    pub fn pause(&self, replica: u32, seen: u32) -> Millis {
+        let counted = self.here.get(&replica).copied().unwrap_or(0);
+        // The present failure may have been counted already.
+        let row = seen.max(if seen <= 1 { counted.saturating_add(1) } else { counted });
+        pause(self.first, self.longest, self.inherited.saturating_add(row))
     }
 }
 
@@ -84,9 +134,71 @@ pub struct Recovery {
     /// What the last failure was.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// Of replicas that their provider has started again by itself: by index.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub restarts: BTreeMap<u32, Restarts>,
+}
+
+/// How often a replica's provider has started it again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Restarts {
+    /// As the provider counts them: those that have been taken in.
+    pub seen: u32,
+    /// In a row.
+    pub row: u32,
 }
 
 impl Recovery {
+    /// Failures in a row of one replica that its provider has started again.
+    pub fn row(&self, replica: u32) -> u32 {
+        self.restarts.get(&replica).map_or(0, |r| r.row)
+    }
+
+    /// All is forgiven: what the providers have counted so far stays counted.
+    fn forgiven(&self) -> Self {
+        let restarts = self.restarts.iter().filter(|(_, r)| r.seen > 0).map(|(i, r)| (*i, Restarts { seen: r.seen, row: 0 }));
+        Self { restarts: restarts.collect(), ..Self::default() }
+    }
+
+    /// Takes in how often the provider has started replicas again by itself. A failure of several replicas at once is one. True when there
+    /// is a new one.
+    fn count(&mut self, run: &Run, wanted: u32, seen: &Observation, ready: impl Fn(u32) -> bool) -> bool {
+        let worst = |all: &BTreeMap<u32, Restarts>| all.values().map(|r| r.row).max().unwrap_or(0);
+        let before = worst(&self.restarts);
+        self.restarts.retain(|index, _| *index < wanted);
+        let mut last = None;
+        for replica in seen.replicas.iter().filter(|r| r.index < wanted) {
+            // What has ended and waits for its next start has failed already, though it has not been started again yet.
+            let waits = matches!(replica.phase, Phase::Pending | Phase::Starting) && replica.ended_at.is_some();
+            let told = replica.restarts.saturating_add(u32::from(waits));
+            let known = self.restarts.get(&replica.index).copied();
+            let mut next = match known {
+                Some(known) => known,
+                None if told == 0 => continue,
+                // What is well when it is first seen is not in a row of failures.
+                None => Restarts { seen: if ready(replica.index) { told } else { told.saturating_sub(1) }, row: 0 },
+            };
+            if told > next.seen {
+                next = Restarts { seen: told, row: next.row.saturating_add(told - next.seen) };
+                last = Some(replica);
+            } else if told == 0 {
+                // Another one in its stead.
+                next.seen = 0;
+            }
+            self.restarts.insert(replica.index, next);
+        }
+        let new = worst(&self.restarts).saturating_sub(before);
+        let Some(replica) = last.filter(|_| new > 0) else { return false };
+        self.failures = self.failures.saturating_add(new);
+        if matches!(run, Run::Service) {
+            self.here = self.here.saturating_add(new);
+        }
+        self.well_since = None;
+        self.reason = format!("replica {}: {}", replica.index, how_it_ended(replica));
+        true
+    }
+
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -126,12 +238,7 @@ impl Condition {
         let ended: Vec<_> = mine().filter(dead).collect();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         if let Some(first) = ended.first() {
-            let what = match (first.message.is_empty(), first.exit_code) {
-                (false, _) => first.message.clone(),
-                (true, Some(code)) => format!("ended with status {code}"),
-                (true, None) => format!("it is {}", first.phase),
-            };
-            return Self::Dead { replicas: count(ended.len()), reason: format!("replica {}: {what}", first.index) };
+            return Self::Dead { replicas: count(ended.len()), reason: format!("replica {}: {}", first.index, how_it_ended(first)) };
         }
         // Gone as a whole is the plan's business: it decides anew.
         if service && matches!(seen.phase, Phase::Failed | Phase::Succeeded) && mine().next().is_none() {
@@ -147,6 +254,15 @@ impl Condition {
     }
 }
 
+fn how_it_ended(replica: &Replica) -> String {
+    match (replica.message.is_empty(), replica.exit_code) {
+        (false, _) => replica.message.clone(),
+        (true, Some(code)) => format!("ended with status {code}"),
+        (true, None) if replica.phase == Phase::Running => "ended, and was started again by its provider".to_owned(),
+        (true, None) => format!("it is {}", replica.phase),
+    }
+}
+
 /// What is to be done about an allocation. The recovery is to be stored with it, where it differs from what is on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -159,6 +275,35 @@ pub enum Action {
     Replace,
 }
 
+/// What a look at an allocation that the provider has accepted has shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    pub run: &'a Run,
+    /// Replicas that it shall have.
+    pub wanted: u32,
+    pub seen: &'a Observation,
+}
+
+/// Takes a look in: what the provider has started again by itself since the last one counts like what it has left dead.
+pub fn look(
+    policy: &Policy,
+    kept: &Recovery,
+    look: Look<'_>,
+    condition: &Condition,
+    ready: impl Fn(u32) -> bool,
+    now: Instant,
+) -> (Recovery, Action) {
+    let mut counted = kept.clone();
+    let new = counted.count(look.run, look.wanted, look.seen, ready);
+    let (next, action) = recover(policy, &counted, condition, now);
+    let too_often = policy.replace_after > 0 && next.here >= policy.replace_after;
+    match action {
+        // Its provider goes on trying there by itself; whether another place is better is for this one to say.
+        Action::Nothing | Action::Wait(_) if new && too_often && matches!(look.run, Run::Service) => (next, Action::Replace),
+        other => (next, other),
+    }
+}
+
 /// Decides about one allocation that the provider has accepted.
 pub fn recover(policy: &Policy, kept: &Recovery, condition: &Condition, now: Instant) -> (Recovery, Action) {
     let mut next = kept.clone();
@@ -166,9 +311,9 @@ pub fn recover(policy: &Policy, kept: &Recovery, condition: &Condition, now: Ins
         Condition::Well => {
             next.next = None;
             match next.well_since {
-                _ if next.failures == 0 => (Recovery::default(), Action::Nothing),
+                _ if next.failures == 0 => (next.forgiven(), Action::Nothing),
                 // A clock that was set back begins the time anew.
-                Some(since) if since <= now && now.since(since) >= policy.reset => (Recovery::default(), Action::Nothing),
+                Some(since) if since <= now && now.since(since) >= policy.reset => (next.forgiven(), Action::Nothing),
                 Some(since) if since <= now => (next, Action::Wait(since.plus(policy.reset))),
                 _ => {
                     next.well_since = Some(now);
@@ -407,6 +552,79 @@ mod tests {
         for (i, (good, changes)) in outcomes.into_iter().enumerate() {
             assert_eq!(if good { tally.success() } else { tally.failure() }, changes, "outcome {i}");
         }
+    }
+
+    #[test]
+    fn what_a_provider_starts_again_by_itself_counts_once_per_round() {
+        let policy = policy();
+        let (run, now) = (Run::Service, Instant(1_000_000));
+        let replica = |index: u32, phase: Phase, restarts: u32, waits: bool| Replica {
+            index,
+            id: String::new(),
+            phase,
+            health: Health::Unknown,
+            endpoints: Vec::new(),
+            message: if waits { "ended with status 3; starts again in 1s".to_owned() } else { String::new() },
+            restarts,
+            started_at: None,
+            ended_at: waits.then_some(now),
+            exit_code: None,
+            usage: None,
+        };
+        let seen = |replicas: Vec<Replica>| Observation {
+            allocation: "a".parse().expect("an id"),
+            phase: Phase::Running,
+            endpoints: Vec::new(),
+            replicas,
+            message: String::new(),
+            conditions: Vec::new(),
+            state: None,
+            metered_cost: None,
+        };
+        let look_at = |kept: &Recovery, run: &Run, replicas: Vec<Replica>, ready: bool| {
+            let (seen, wanted) = (seen(replicas), 2);
+            let condition = if ready { Condition::Well } else { Condition::Coming };
+            look(&policy, kept, Look { run, wanted, seen: &seen }, &condition, |_| ready, now)
+        };
+        use Phase::{Running, Starting};
+        let both = |restarts: u32, phase: Phase, waits: bool| vec![replica(0, phase, restarts, waits), replica(1, phase, restarts, waits)];
+        let (fresh, _) = look_at(&Recovery::default(), &run, both(0, Running, false), true);
+        assert!(fresh.is_empty(), "{fresh:?}");
+        // It has ended, and waits: that is known before it is started again, and is not counted twice.
+        let (first, action) = look_at(&fresh, &run, both(0, Starting, true), false);
+        assert_eq!((first.failures, first.here, first.row(1), action.clone()), (1, 1, 1, Action::Nothing), "two at once are one failure");
+        assert_eq!(look_at(&first, &run, both(0, Starting, true), false), (first.clone(), action), "nothing new");
+        let (again, _) = look_at(&first, &run, both(1, Running, false), false);
+        assert_eq!((again.failures, again.row(0)), (1, 1), "the same failure");
+        let (third, action) = look_at(&again, &run, both(3, Running, false), false);
+        assert_eq!((third.failures, action), (3, Action::Replace));
+        assert!(third.reason.contains("started again by its provider"), "{}", third.reason);
+        // Being well for long enough forgives it, and what was counted is not counted again.
+        let well = Recovery { well_since: Some(Instant(now.0 - policy.reset.0)), ..third.clone() };
+        let (forgiven, _) = look_at(&well, &run, both(3, Running, false), true);
+        assert_eq!((forgiven.failures, forgiven.row(0), forgiven.restarts[&0].seen), (0, 0, 3));
+        assert_eq!(look_at(&forgiven, &run, both(4, Running, false), false).0.failures, 1);
+        // Another one in its stead begins with none.
+        let (other, _) = look_at(&third, &run, both(0, Running, false), false);
+        assert_eq!((other.failures, other.restarts[&0].seen), (3, 0));
+        // What was there before anybody counted is taken as it is.
+        assert_eq!(look_at(&Recovery::default(), &run, both(100, Running, false), true).0.failures, 0);
+        // The retries of a job are its own: they are told, and move it nowhere.
+        let job = Run::Job { retries: 9, deadline: None };
+        let (retried, action) = look_at(&fresh, &job, both(5, Running, false), false);
+        let (more, _) = look_at(&retried, &job, both(7, Running, false), false);
+        assert_eq!((retried.here, more.failures - retried.failures, action), (0, 2, Action::Nothing));
+    }
+
+    #[test]
+    fn the_pauses_of_a_keeper_go_on_where_they_were() {
+        let recovery = Recovery { failures: 5, here: 2, restarts: [(0, Restarts { seen: 9, row: 2 })].into(), ..Recovery::default() };
+        let pace = Pace::of(&Policy { first: Millis(10), longest: Millis(1_000), ..policy() }, &recovery);
+        let of = |replica, seen| pace.pause(replica, seen).0;
+        assert_eq!((pace.inherited, of(0, 2), of(0, 3)), (3, 10 << 4, 10 << 5));
+        assert_eq!(of(0, 1), 10 << 5, "a restarted keeper goes on from what is on record");
+        assert_eq!((of(1, 1), of(1, 40)), (10 << 3, 1_000), "another replica has its own row");
+        assert_eq!((settling(0), settling(2), settling(90)), (Millis(1_000), Millis(4_000), Millis(32_000)));
     }
 
     #[test]

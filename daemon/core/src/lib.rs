@@ -16,6 +16,7 @@ pub mod health;
 pub mod hedge;
 pub mod identity;
 pub mod image;
+pub mod job;
 pub mod ledger;
 pub mod manifest;
 pub mod names;

@@ -269,7 +269,7 @@ macro_rules! task {
 task! {
     /// A long-running task.
     Service {
-        /// Decides whether a replica counts as ready.
+        /// Decides whether a replica counts as ready. Default: it does once it has run for a second, and longer after failures in a row.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         health: Option<HealthSpec>,
         /// Decides whether a replica is restarted. Default: health alone never restarts one.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     hedge::Rival,
+    job,
     manifest::{Resolved, Target},
     names::{AllocationId, DecisionId, Digest, InstanceName, TaskName},
     placement::{Need, Want},
@@ -99,7 +100,29 @@ pub fn settled(task: &Resolved, need: Digest, actual: &[AllocationRecord]) -> Op
     let mine: Vec<_> = actual.iter().filter(|r| stands_for(r, task)).collect();
     let replicas: u64 = mine.iter().map(|r| u64::from(r.goal())).sum();
     let fits = replicas == u64::from(task.replicas) && mine.iter().all(|r| r.need == need && r.phase != Phase::Gone);
-    fits.then(|| mine.into_iter().map(placement_of).collect())
+    let back = || returning(task, need, actual).map(|all| all.into_iter().map(placement_of).collect());
+    // What still runs of the wanted version goes before what has been begun in its stead.
+    let begun = || mine.iter().any(|r| !needs_new_replicas(&r.workload, &task.workload));
+    match back() {
+        Some(there) if !begun() => Some(there),
+        _ => fits.then(|| mine.iter().map(|r| placement_of(r)).collect()),
+    }
+}
+
+/// What gives way to another version and is what is wanted again, if it is all of it: it needs no place, since it has one.
+fn returning<'a>(task: &Resolved, need: Digest, actual: &'a [AllocationRecord]) -> Option<Vec<&'a AllocationRecord>> {
+    let is_back = |r: &&AllocationRecord| takes_over(r, task, need);
+    let all: Vec<_> = actual.iter().filter(is_back).collect();
+    let replicas: u64 = all.iter().map(|r| u64::from(r.goal())).sum();
+    let distinct =
+        all.iter().enumerate().all(|(i, a)| !all.iter().skip(i + 1).any(|b| a.provider == b.provider && a.offer.id == b.offer.id));
+    (replicas == u64::from(task.replicas) && distinct).then_some(all)
+}
+
+/// Whether what gives way could be taken back for a task as it is wanted now.
+fn takes_over(record: &AllocationRecord, task: &Resolved, need: Digest) -> bool {
+    let same = record.task == task.name && record.target == task.target && record.stage != Stage::Removing;
+    same && record.need == need && !needs_new_replicas(&record.workload, &task.workload) && returns(record)
 }
 
 /// Where a task runs now, enough or not.
@@ -113,6 +136,14 @@ pub fn with_current(mut want: Want, task: &Resolved, actual: &[AllocationRecord]
     let mine = actual.iter().filter(|r| stands_for(r, task) && r.phase != Phase::Gone);
     // An intended allocation has no effect yet, but its place is promised.
     want.current = mine.map(|r| (r.provider.clone(), r.offer.id.clone(), r.goal().max(r.replicas))).collect();
+    // What gives way holds room for its return.
+    let need = need_digest(&Need::of(task));
+    for back in actual.iter().filter(|r| takes_over(r, task, need)) {
+        match want.current.iter_mut().find(|(provider, offer, _)| *provider == back.provider && *offer == back.offer.id) {
+            Some((_, _, replicas)) => *replicas = (*replicas).max(back.replicas),
+            None => want.current.push((back.provider.clone(), back.offer.id.clone(), back.replicas)),
+        }
+    }
     want
 }
 
@@ -222,10 +253,11 @@ pub fn plan(desired: &[Desired], actual: &[AllocationRecord]) -> Vec<Step> {
     steps
 }
 
-/// Whether what gives way could take over again: what works.
+/// Whether what gives way could take over again: what works, and jobs that have ended.
 fn returns(record: &AllocationRecord) -> bool {
     let sound = !record.lost && record.recovery.here == 0;
-    record.superseded && sound && matches!(record.phase, Phase::Running | Phase::Starting | Phase::Pending)
+    let works = matches!(record.phase, Phase::Running | Phase::Starting | Phase::Pending);
+    record.superseded && ((sound && works) || job::is_over(record))
 }
 
 fn change(record: &AllocationRecord, want: &Desired, placement: &Placement) -> (ChangeAction, String) {
@@ -342,6 +374,7 @@ mod tests {
                 lost: false,
                 hedge: None,
                 pinned: false,
+                ended: Default::default(),
             });
         }
         after

@@ -1,11 +1,14 @@
 //! What the state holds: versioned documents and the keys they live under.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     health::Recovery,
     hedge::Hedge,
+    job::End,
     ledger::{Ledger, Meter},
     manifest::{Manifest, Target, namespace},
     names::{AllocationId, DecisionId, DeploymentName, Digest, InstallationId, InstanceName, Namespace, TaskName},
@@ -273,6 +276,9 @@ pub struct AllocationRecord {
     /// Its provider was given the image by its digest.
     #[serde(default)]
     pub pinned: bool,
+    /// Of a job: its replicas that have ended for good, by index. Final, whatever the provider says later.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ended: BTreeMap<u32, End>,
 }
 
 impl AllocationRecord {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant as Tick;
 use tradewind_core::{
     failure::{Failure, FailureKind},
+    job,
     names::AllocationId,
     plugin::{Destroyed, Provider, Tracked},
     record::{AllocationRecord, DeploymentKey, Stage},
@@ -50,6 +51,9 @@ impl Shared {
             return Ended::Failed(Box::new(provider_missing(&job.record)));
         };
         let removing = job.record.stage == Stage::Removing;
+        if !removing && job::is_over(&job.record) {
+            return self.over(&job).await.unwrap_or(Ended::Done);
+        }
         // Where nothing may exist, the provider is asked what it has before the region is: that may be all.
         let admitted = if removing && job.record.state.is_none() { Ok(()) } else { self.board.admit(&place) };
         let result = match admitted {

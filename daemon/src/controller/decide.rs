@@ -8,6 +8,7 @@ use std::{
 use tradewind_core::{
     budget::Verdict as Judgement,
     failure::{Failure, NO_ANSWER_YET},
+    job,
     manifest::Resolved,
     names::{DecisionId, InstanceName},
     placement::{self, Need, Table, Want},
@@ -157,6 +158,7 @@ impl Shared {
                     let want = Want::of(&work.key.namespace, &work.key.name, task);
                     let mut want = plan::with_current(want, task, &work.actual);
                     want.need.closed = self.closed(work, task, snapshot);
+                    want.need.left = self.left(&work.key, task);
                     // Whoever is bound to others is asked for where they are alone.
                     want.hedged = task.hedge.is_some() && !placement::is_bound(&task.constraints);
                     open.push((policy.clone(), Open { work: w, task: t, want, stay: Vec::new(), apart: Vec::new() }));
@@ -388,6 +390,15 @@ fn is_asked(want: &Want, provider: &InstanceName) -> bool {
 fn all_told(want: &Want, snapshot: &Snapshot, silent: &[ProviderFailure]) -> bool {
     let named = &want.need.constraints.providers;
     named.iter().all(|p| snapshot.providers.contains_key(p)) && !silent.iter().any(|p| is_asked(want, &p.provider))
+}
+
+/// Tasks and what is there of them, without the jobs that have ended where these are not exactly what is wanted: those are out of every
+/// decision's hands.
+pub(super) fn without_ended(resolved: Arc<Vec<Resolved>>, actual: Vec<AllocationRecord>) -> (Arc<Vec<Resolved>>, Vec<AllocationRecord>) {
+    match job::set_aside(&resolved, &actual) {
+        Some((tasks, rest)) => (Arc::new(tasks), rest),
+        None => (resolved, actual),
+    }
 }
 
 /// Why a task has no candidate at all.

@@ -21,7 +21,7 @@ use tradewind_core::{
 
 use super::{
     Error, EventFilter, Handle, Shared,
-    decide::{Outcome as Decided, Work},
+    decide::{Outcome as Decided, Work, without_ended},
     hedge,
     journal::{decode, event},
     lock, plans, render, rerun,
@@ -286,7 +286,8 @@ impl Handle {
         let resolved = Arc::new(scaling::resolve(&record));
         let revision = entry.map(|e| e.revision).unwrap_or_default();
         let all = entry.map(Entry::actual).unwrap_or_default();
-        Work { actual: hedge::visible(&all), all, key, record: Arc::new(record), revision, resolved }
+        let (resolved, actual) = without_ended(resolved, hedge::visible(&all));
+        Work { actual, all, key, record: Arc::new(record), revision, resolved }
     }
 
     /// What `put` would lead to. Changes nothing.

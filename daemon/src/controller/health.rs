@@ -1,14 +1,21 @@
 //! Bringing back what fails: holds each observed allocation against its task's recovery policy and stores what follows from it: a new
 //! attempt after a pause, or other replicas in its stead. The rules are `core::health`'s; the calls are `apply`'s.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use tokio::time::Instant as Tick;
 use tradewind_core::{
-    health::{self, Action, Condition},
-    names::AllocationId,
-    record::{AllocationRecord, Stage},
+    health::{self, Action, Condition, Look, Pace, Recovery},
+    manifest::{Resolved, Target},
+    names::{AllocationId, InstanceName, TaskName},
+    placement::{RankBy, Want},
+    record::{AllocationRecord, DeploymentKey, Stage},
+    rollout::{Rollout, Status},
     store::{Error, Revision},
-    units::Instant,
+    units::{Instant, Millis},
     view::{Event, Severity},
 };
 
@@ -19,20 +26,43 @@ use super::{
     state::{Entry, Live, World},
 };
 
+/// How long a task is kept away from an offer where it has failed too often: the first time, and at the longest. It doubles while it goes on.
+const LEFT: Millis = Millis(30_000);
+const LEFT_LONGEST: Millis = Millis(1_800_000);
+
+/// An offer where a task has failed too often. That says nothing of the offer, so others' tasks go there as before. Kept in memory only.
+pub(super) struct Left {
+    task: TaskName,
+    target: Option<Target>,
+    provider: InstanceName,
+    offer: String,
+    cause: String,
+    until: Tick,
+    times: u32,
+}
+
+/// What a look at an allocation means for it.
+struct Judged {
+    recovery: Recovery,
+    action: Action,
+    condition: Condition,
+}
+
 /// A record as it shall be, what is told of it, and the revision it was judged at.
 type Change = (AllocationRecord, Option<Event>, Revision);
 
 impl Shared {
     /// Judges these allocations as they were just observed. Answers those that are to be looked at again soon.
-    pub(super) async fn heal(&self, ids: &BTreeSet<&AllocationId>) -> BTreeSet<AllocationId> {
+    pub(super) async fn heal(self: &Arc<Self>, ids: &BTreeSet<&AllocationId>) -> BTreeSet<AllocationId> {
         let now = self.clock.now();
+        let elsewhere = self.have_elsewhere(ids, now).await;
         let mut again = BTreeSet::new();
         let changes: Vec<Change> = {
             let world = lock(&self.world);
             let mut changes = Vec::new();
             // What is already on its way in this round counts against the bound of the next.
             for id in ids {
-                let Some(judged) = self.diagnose(&world, id, &changes, now) else { continue };
+                let Some(judged) = self.diagnose(&world, id, &changes, &elsewhere, now) else { continue };
                 let (change, soon) = judged;
                 if soon {
                     again.insert((*id).clone());
@@ -43,7 +73,7 @@ impl Shared {
         };
         for change in changes {
             match self.commit_changes(std::slice::from_ref(&change)).await {
-                Ok(()) if change.0.superseded => self.board.leave(&change.0, "what ran there has failed too often"),
+                Ok(()) if change.0.superseded && elsewhere.contains(&change.0.id) => self.leave(&change.0),
                 Ok(()) => {}
                 Err(Error::Conflict { .. }) => drop(again.insert(change.0.id)),
                 Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "a failure could not be stored"),
@@ -55,28 +85,112 @@ impl Shared {
         again
     }
 
+    /// Those of these that ask for other replicas in their stead, and for which there is another place than the one where they are.
+    async fn have_elsewhere(self: &Arc<Self>, ids: &BTreeSet<&AllocationId>, now: Instant) -> BTreeSet<AllocationId> {
+        let asking: Vec<(AllocationRecord, Resolved)> = {
+            let world = lock(&self.world);
+            let asks = |id: &&&AllocationId| {
+                let (entry, live, task) = subject(&world, id)?;
+                let judged = judge(live, task, now)?;
+                let bound = task.recovery.max_concurrent.of(task.replicas);
+                let admitted = health::admitted(bound, under_way(entry, &live.record), &[live.record.replicas]) == [true];
+                (judged.action == Action::Replace && admitted).then(|| (live.record.clone(), task.clone()))
+            };
+            ids.iter().filter_map(|id| asks(&id)).collect()
+        };
+        if asking.is_empty() {
+            return BTreeSet::new();
+        }
+        let snapshot = self.plugins.snapshot();
+        let (table, _) = self.assess(&snapshot).await;
+        let other = |(record, task): &&(AllocationRecord, Resolved)| {
+            let mut want = Want::of(&record.namespace, &record.deployment, task);
+            want.need.refused = self.refusals(&record.key(), task, &snapshot);
+            want.need.left = self.left(&record.key(), task);
+            let ranked = table.ranked(&want, RankBy::Cost);
+            let mut places = ranked.iter().filter_map(|i| table.offers().get(*i as usize));
+            places.any(|p| p.provider != record.provider || *p.offer.id != *record.offer.id)
+        };
+        asking.iter().filter(other).map(|(record, _)| record.id.clone()).collect()
+    }
+
+    /// Keeps a task away from an offer where it has failed too often.
+    fn leave(&self, record: &AllocationRecord) {
+        let mut world = lock(&self.world);
+        let Some(entry) = world.deployments.get_mut(&record.key()) else { return };
+        let same =
+            |l: &Left| (&l.task, &l.target, &l.provider, &l.offer) == (&record.task, &record.target, &record.provider, &record.offer.id);
+        let times = entry.left.iter().find(|l| same(l)).map_or(0, |l| l.times + 1);
+        let until = Tick::now() + Millis(LEFT.0.saturating_mul(1 << times.min(16)).min(LEFT_LONGEST.0)).std();
+        entry.left.retain(|l| !same(l));
+        entry.left.push(Left {
+            task: record.task.clone(),
+            target: record.target.clone(),
+            provider: record.provider.clone(),
+            offer: record.offer.id.clone(),
+            cause: record.recovery.reason.clone(),
+            until,
+            times,
+        });
+        world.mark_at(&record.key(), until);
+    }
+
+    /// The offers that a task is kept away from, and why.
+    pub(super) fn left(&self, key: &DeploymentKey, task: &Resolved) -> BTreeMap<InstanceName, BTreeMap<String, String>> {
+        let now = Tick::now();
+        let world = lock(&self.world);
+        let all = world.deployments.get(key).into_iter().flat_map(|entry| &entry.left);
+        let mut left: BTreeMap<InstanceName, BTreeMap<String, String>> = BTreeMap::new();
+        for one in all.filter(|l| l.task == task.name && l.target == task.target && now < l.until) {
+            left.entry(one.provider.clone()).or_default().insert(one.offer.clone(), one.cause.clone());
+        }
+        left
+    }
+
+    /// Tells those that start replicas again by themselves how long to wait before it.
+    pub(super) fn tell_paces(&self, key: &DeploymentKey) {
+        let world = lock(&self.world);
+        let Some(entry) = world.deployments.get(key) else { return };
+        for live in entry.allocations.values() {
+            let record = &live.record;
+            let task = entry.resolved.iter().find(|t| t.name == record.task && t.target == record.target);
+            if let Some(task) = task {
+                self.paces.set(&record.id, Some(Pace::of(&task.recovery, &record.recovery)));
+            }
+        }
+    }
+
     /// What is to be stored about one allocation, and whether it is to be looked at again soon.
-    fn diagnose(&self, world: &World, id: &AllocationId, before: &[Change], now: Instant) -> Option<(Option<Change>, bool)> {
-        let entry = world.deployments.get(world.owners.get(id)?)?;
-        let live = entry.allocations.get(id)?;
+    fn diagnose(
+        &self,
+        world: &World,
+        id: &AllocationId,
+        before: &[Change],
+        elsewhere: &BTreeSet<AllocationId>,
+        now: Instant,
+    ) -> Option<(Option<Change>, bool)> {
+        let (entry, live, task) = subject(world, id)?;
         let record = &live.record;
-        let settled = record.stage == Stage::Applied && !record.superseded && !entry.record.deleting;
-        let task = entry.resolved.iter().find(|t| t.name == record.task && t.target == record.target).filter(|_| settled)?;
-        let seen = live.observation.as_ref()?;
-        let condition = Condition::of(&record.workload.run, record.replicas, live.ready(), seen, &live.lifeless);
-        let (recovery, action) = health::recover(&task.recovery, &record.recovery, &condition, now);
+        let Judged { recovery, action, condition } = judge(live, task, now)?;
         let dead = matches!(condition, Condition::Dead { .. } | Condition::Stuck { .. });
         if action == Action::Nothing && recovery == record.recovery {
             return Some((None, dead));
         }
         let mut after = AllocationRecord { recovery, ..record.clone() };
         let event = match &action {
-            Action::Nothing => None,
-            Action::Wait(_) if after.recovery.failures > record.recovery.failures => Some(failing(&after)),
-            Action::Wait(_) => None,
+            Action::Nothing | Action::Wait(_) if after.recovery.failures > record.recovery.failures => Some(failing(&after)),
+            Action::Nothing | Action::Wait(_) => None,
             Action::Again => {
                 (after.stage, after.attempt) = (Stage::Intended, record.attempt + 1);
                 Some(allocation_event(Severity::Info, "AllocationRetried", record, place(record, &after.recovery.reason)))
+            }
+            // A new version that fails is its update's business: it goes back.
+            Action::Replace if !matches!(condition, Condition::Stuck { .. } | Condition::Dead { .. }) && updates(entry, record) => {
+                (after.recovery.failures > record.recovery.failures).then(|| failing(&after))
+            }
+            // What is not alive is made anew even where it is; what is started again there goes on there when there is no other place.
+            Action::Replace if !matches!(condition, Condition::Stuck { .. }) && !elsewhere.contains(id) => {
+                (after.recovery.failures > record.recovery.failures).then(|| failing(&after))
             }
             Action::Replace => {
                 let bound = task.recovery.max_concurrent.of(task.replicas);
@@ -93,6 +207,32 @@ impl Shared {
         let change = (after != *record).then_some((after, event, live.revision));
         Some((change, dead))
     }
+}
+
+/// An allocation that is judged by its health, with its deployment and its task.
+fn subject<'w>(world: &'w World, id: &AllocationId) -> Option<(&'w Entry, &'w Live, &'w Resolved)> {
+    let entry = world.deployments.get(world.owners.get(id)?)?;
+    let live = entry.allocations.get(id)?;
+    let record = &live.record;
+    let settled = record.stage == Stage::Applied && !record.superseded && !entry.record.deleting;
+    let task = entry.resolved.iter().find(|t| t.name == record.task && t.target == record.target).filter(|_| settled)?;
+    Some((entry, live, task))
+}
+
+/// Whether an allocation is of a version that has not become whole yet, and that would make way for an earlier one.
+fn updates(entry: &Entry, record: &AllocationRecord) -> bool {
+    let of = |r: &Rollout| r.status != Status::Done && r.from.is_some() && !r.is_back() && r.generation == record.generation;
+    entry.record.rollout.as_ref().is_some_and(of)
+}
+
+fn judge(live: &Live, task: &Resolved, now: Instant) -> Option<Judged> {
+    let (record, seen) = (&live.record, live.observation.as_ref()?);
+    let run = &record.workload.run;
+    let condition = Condition::of(run, record.replicas, live.ready(), seen, &live.lifeless);
+    let look = Look { run, wanted: record.replicas, seen };
+    let ready = |index: u32| live.ready_now().any(|r| r == index);
+    let (recovery, action) = health::look(&task.recovery, &record.recovery, look, &condition, ready, now);
+    Some(Judged { recovery, action, condition })
 }
 
 /// Replicas of the same task that are being replaced because of their health.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use tradewind_core::{
-    hedge::{self, Hedge, Member, Verdict},
+    hedge::{self, Hedge, Member, Rival, Verdict},
     manifest::Target,
     names::{AllocationId, TaskName},
     plan::{Desired, Placement},
@@ -13,7 +13,7 @@ use tradewind_core::{
     view::{Event, Severity},
 };
 
-use super::{Shared, decide::Work, journal::allocation_event, lock};
+use super::{Shared, decide::Work, journal::allocation_event, lock, offers::Room};
 
 impl Shared {
     /// Brings hedging into what is intended: the rivals of what has just been placed, and the end of the groups whose time has come.
@@ -43,7 +43,8 @@ impl Shared {
                 replicas: first.replicas,
                 takes: first.takes,
             };
-            let chosen = hedge::choose(&policy, &here, &want.rivals);
+            let roomy: Vec<Rival> = want.rivals.iter().filter(|r| self.has_room(first, r)).cloned().collect();
+            let chosen = hedge::choose(&policy, &here, &roomy);
             if let Some(dear) = chosen.too_dear.first() {
                 let message = format!(
                     "{} × {} not asked for on {}/{} as well: the spend cap of the hedge leaves no room for it",
@@ -67,8 +68,17 @@ impl Shared {
                 });
             }
             first.hedge = Some(member(0));
+            // What this group asks for is not there for the next one.
+            self.reserve(&mut lock(&self.world), &[], &rivals);
         }
         records.append(&mut rivals);
+    }
+
+    /// Whether a place has room for all replicas of an allocation beside what it has promised.
+    fn has_room(&self, first: &AllocationRecord, rival: &Rival) -> bool {
+        let there = AllocationRecord { provider: rival.placement.provider.clone(), offer: rival.placement.offer.clone(), ..first.clone() };
+        let room = self.offers.room(&lock(&self.world), &there, &first.workload.resources);
+        matches!(room, Room::Replicas(free) if free >= first.replicas)
     }
 
     /// Ends the groups whose time has come: the first that is ready stays, the others go.

@@ -83,6 +83,7 @@ impl Shared {
     /// The provider has accepted it.
     pub(super) async fn applied(&self, job: &Job, state: Vec<u8>, pinned: bool) -> Result<(), Error> {
         let record = &job.record;
+        let less = record.held > record.replicas;
         self.revise(&record.id, |current| {
             let mut after = current.clone();
             after.state = Some(state.clone());
@@ -97,9 +98,10 @@ impl Shared {
         .await?;
         {
             let mut world = lock(&self.world);
-            let promise = (record.id.clone(), record.attempt);
-            if let Some(reserved) = world.reserved.get_mut(&record.provider).and_then(|r| r.get_mut(&promise)) {
-                reserved.settled = Some(Tick::now());
+            // The promises of attempts that it went over are kept with it.
+            let promises = world.reserved.get_mut(&record.provider).into_iter().flatten();
+            for (_, reserved) in promises.filter(|((id, attempt), _)| *id == record.id && *attempt <= record.attempt) {
+                reserved.settled.get_or_insert(Tick::now());
             }
             if let Some(live) = world.live_mut(&record.id) {
                 // What was seen before says nothing about what has been applied now.
@@ -107,10 +109,15 @@ impl Shared {
                 if !std::mem::take(&mut live.resized) {
                     live.observation = None;
                     live.ready_since.clear();
+                    live.running.clear();
+                    live.settled.clear();
                 }
             }
         }
         self.look_at(&record.provider, [record.id.clone()]);
+        if less {
+            self.offers.forget(&record.provider);
+        }
         self.room_made(&record.provider);
         Ok(())
     }
@@ -141,9 +148,26 @@ impl Shared {
         Ok(Ended::Done)
     }
 
+    /// Everything of a job has ended: there is nothing to be asked for.
+    pub(super) async fn over(&self, job: &Job) -> Result<Ended, Error> {
+        self.nothing_happened(job);
+        let settled = |current: &AllocationRecord| {
+            let phase = tradewind_core::job::outcome(current);
+            Revised::Put(Box::new(AllocationRecord { stage: Stage::Applied, held: current.replicas, phase, ..current.clone() }))
+        };
+        self.revise(&job.record.id, |current| (Flight::of(current) == Flight::of(&job.record)).then(|| settled(current))).await?;
+        Ok(Ended::Done)
+    }
+
     /// What the provider remembered of it does not exist any more: the next attempt creates it.
     pub(super) async fn begin_anew(&self, job: &Job) -> Result<Ended, Error> {
         let anew = |current: &AllocationRecord| {
+            if !current.ended.is_empty() {
+                // What has ended is not run again: the others are made elsewhere.
+                let mut closed = current.clone();
+                tradewind_core::job::close(&mut closed);
+                return Revised::Put(Box::new(closed));
+            }
             let attempt = current.attempt + 1;
             Revised::Put(Box::new(AllocationRecord { state: None, attempt, phase: Phase::Pending, ..current.clone() }))
         };
@@ -234,7 +258,10 @@ impl Shared {
             }
             match (committed, revised) {
                 (Ok(revision), Revised::Put(after)) => lock(&self.world).insert_allocation(*after, revision),
-                (Ok(_), Revised::Deleted(_)) => lock(&self.world).remove_allocation(id),
+                (Ok(_), Revised::Deleted(_)) => {
+                    self.paces.set(id, None);
+                    lock(&self.world).remove_allocation(id);
+                }
                 (Err(Error::Conflict { .. }), _) => {
                     self.catch_up(id, &current.path()).await?;
                     continue;

@@ -10,6 +10,7 @@ use tokio::time::Instant as Tick;
 use tradewind_core::{
     failure::{Failure, FailureKind},
     health::{self, Silence},
+    job,
     names::{AllocationId, InstanceName},
     record::{AllocationRecord, Stage},
     store::{Error, Expect, Txn},
@@ -51,7 +52,7 @@ impl Silent {
     /// What was lost before the daemon was restarted still is.
     pub(super) fn resume(&self, world: &World) {
         let mut silent = lock(&self.0);
-        for live in world.deployments.values().flat_map(|e| e.allocations.values()).filter(|l| l.record.lost) {
+        for live in world.deployments.values().flat_map(|e| e.allocations.values()).filter(|l| l.record.lost && !job::is_over(&l.record)) {
             let quiet = Quiet { since: Tick::now(), cause: "it was lost before the daemon was restarted".to_owned(), lost: true };
             silent.entry(lane(&live.record)).or_insert(quiet);
         }
@@ -121,7 +122,7 @@ impl Shared {
 
     /// What this silence means for one allocation. A hedged one has rivals that answer for it.
     fn silence_of(&self, world: &World, record: &AllocationRecord, silent_for: Millis) -> Silence {
-        if record.lost || record.stage == Stage::Removing || record.hedge.is_some() {
+        if record.lost || record.stage == Stage::Removing || record.hedge.is_some() || job::is_over(record) {
             return Silence::Fine;
         }
         let Some(entry) = world.deployments.get(&record.key()) else { return Silence::Fine };

@@ -9,7 +9,7 @@ use std::{
 use futures::StreamExt;
 use tokio::{sync::Notify, time::Instant as Tick};
 use tradewind_core::{
-    image, ledger,
+    image, job, ledger,
     names::{AllocationId, InstanceName},
     plugin::{Provider, Snapshot, Tracked},
     record::{AllocationRecord, DeploymentKey, Stage},
@@ -17,7 +17,7 @@ use tradewind_core::{
     store::{Error, Expect, Revision, Txn},
     units::Instant,
     view::{Cause, Event, Severity},
-    workload::{Observation, Phase},
+    workload::{Observation, Phase, Run},
 };
 
 use super::{
@@ -133,6 +133,8 @@ fn spread_over(allocations: usize) -> Duration {
 /// What the provider has accepted and nobody is changing at the moment.
 fn tracked<'a>(record: &'a AllocationRecord, provider: &InstanceName) -> Option<(&'a str, Tracked)> {
     match (&record.state, record.stage) {
+        // What has ended is known for good.
+        (Some(_), Stage::Applied) if !record.ended.is_empty() && job::is_over(record) => None,
         (Some(state), Stage::Applied) if record.provider == *provider => {
             Some((&record.offer.region, Tracked { allocation: record.id.clone(), state: state.clone() }))
         }
@@ -213,11 +215,14 @@ impl Shared {
         let (mut txn, mut charges, now) = (Txn::new(), Vec::new(), self.clock.now());
         {
             let mut world = lock(&self.world);
-            for observation in observations {
+            for mut observation in observations {
                 let Some(live) = world.live_mut(&observation.allocation).filter(|l| l.record.stage == Stage::Applied) else { continue };
+                let mut after = matches!(live.record.workload.run, Run::Job { .. }).then(|| live.record.clone());
+                let concluded = after.as_mut().map(|job| job::conclude(job, &mut observation)).unwrap_or_default();
+                live.forgotten = concluded.forgotten;
                 let moved = live.record.phase != observation.phase;
-                if moved || observation.state.is_some() || !ledger::is_settled(&live.record, observation.metered_cost) {
-                    match self.record(live, &observation, now) {
+                if moved || concluded.more || observation.state.is_some() || !ledger::is_settled(&live.record, observation.metered_cost) {
+                    match self.record(live, after.unwrap_or_else(|| live.record.clone()), &observation, now) {
                         Ok((told, after, charge)) => {
                             txn = std::mem::take(&mut txn).and(told);
                             charges.extend(charge);
@@ -277,8 +282,13 @@ impl Shared {
     }
 
     /// The record as an observation makes it, and the transaction that puts it there.
-    fn record(&self, live: &Live, observation: &Observation, now: Instant) -> Result<(Txn, AllocationRecord, Option<Charge>), Error> {
-        let mut after = live.record.clone();
+    fn record(
+        &self,
+        live: &Live,
+        mut after: AllocationRecord,
+        observation: &Observation,
+        now: Instant,
+    ) -> Result<(Txn, AllocationRecord, Option<Charge>), Error> {
         after.phase = observation.phase;
         let segment = ledger::observed(&mut after, observation.metered_cost, now);
         if let Some(state) = &observation.state {
@@ -297,6 +307,7 @@ impl Shared {
         let (phase, was_ready) = (observation.phase, live.is_ready());
         let before = live.observation.replace(observation);
         self.overlay(live);
+        live.note_running(now);
         live.note_ready(now);
         self.meters.looked(live, now, self.options.observe_interval);
         let ready = live.is_ready();

@@ -19,19 +19,29 @@ use tradewind_core::{
     placement::{Exclusion, PlacedOffer, Table},
     plugin::{Provider, Snapshot},
     quality::Measures,
-    record::Stage,
+    record::{AllocationRecord, DeploymentKey, Stage},
     standing::{Place, Sheet},
     units::Millis,
     view::ProviderFailure,
     workload::Resources,
 };
 
-use super::{Shared, lock, state::Reserved};
+use super::{
+    Shared, lock,
+    state::{Reserved, World},
+};
 use crate::config::StaleQuotes;
+
+/// How soon a provider that had no room is asked again.
+pub(super) const ROOM_AGAIN: Millis = Millis(2_000);
 
 #[derive(Default)]
 pub(super) struct Book {
     quotes: Mutex<HashMap<InstanceName, Quote>>,
+    /// The last answer of each that was none of a failure, outdated ones too.
+    last: Mutex<HashMap<InstanceName, Quote>>,
+    /// Who wants to know when a provider has answered anew.
+    curious: Mutex<HashMap<InstanceName, BTreeSet<DeploymentKey>>>,
     /// Questions that are under way, by the version that is asked.
     asking: Mutex<HashMap<(InstanceName, Version), Asking>>,
     /// When an answer was last found to be outdated.
@@ -40,6 +50,14 @@ pub(super) struct Book {
 
 /// Of the component and its settings: another version is asked anew.
 pub(super) type Version = (Digest, Digest);
+
+/// What is known of the room at an offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    Replicas(u32),
+    /// What was quoted does not hold any more: its provider has to be asked.
+    Unknown,
+}
 
 /// A question under way.
 #[derive(Clone)]
@@ -90,18 +108,53 @@ impl Book {
         lock(&self.forgotten).get(provider).is_some_and(|at| *at > quote.asked)
     }
 
-    /// Replicas that an offer could still take when it was last quoted. None: it is not known.
-    pub(super) fn room(&self, provider: &InstanceName, offer: &str, needs: &Resources) -> Option<u32> {
-        let quotes = lock(&self.quotes);
-        let answer = quotes.get(provider)?.answer.as_ref().ok()?;
-        let offer = answer.iter().find(|o| &*o.id == offer)?;
+    /// Replicas of a task that an offer can still take: as quoted, less what has been promised since, and less what other tasks will need
+    /// there before they are whole.
+    pub(super) fn room(&self, world: &World, of: &AllocationRecord, needs: &Resources) -> Room {
+        let quote = lock(&self.quotes).get(&of.provider).filter(|q| q.answer.is_ok() && !self.outdated(q, &of.provider)).cloned();
+        let current = quote.is_some();
+        let Some(quote) = quote.or_else(|| lock(&self.last).get(&of.provider).cloned()) else { return Room::Unknown };
+        let offers = quote.answer.iter().flat_map(|list| list.iter());
+        // What is not offered any more is for its provider to give or to refuse.
+        let Some(mut offer) = offers.into_iter().find(|o| *o.id == *of.offer.id).cloned() else {
+            return if current { Room::Replicas(u32::MAX) } else { Room::Unknown };
+        };
+        if offer.capacity == u32::MAX && !offer.shared {
+            return Room::Replicas(u32::MAX);
+        }
+        if !current && lock(&self.quotes).get(&of.provider).is_none_or(|q| q.answer.is_ok()) {
+            return Room::Unknown;
+        }
+        let reserved = world.reserved.get(&of.provider).into_iter().flat_map(HashMap::values);
+        for r in reserved.filter(|r| r.offer == of.offer.id && r.settled.is_none_or(|at| at > quote.asked)) {
+            offer.take(r.replicas, u64::from(r.cpu), r.memory);
+        }
+        for (key, replicas, each) in world.owed(&of.provider, &of.offer.id) {
+            if key != (&of.namespace, &of.deployment, &of.task, of.target.as_ref()) {
+                offer.take(replicas, u64::from(each.cpu.0), each.memory.0);
+            }
+        }
         let share = |free: u64, need: u64| if free == u64::MAX { u64::MAX } else { free / need.max(1) };
         let shared = if offer.shared {
             share(offer.free_cpu, u64::from(needs.cpu.0)).min(share(offer.free_memory, needs.memory.0))
         } else {
             u64::MAX
         };
-        Some(offer.capacity.min(u32::try_from(shared).unwrap_or(u32::MAX)))
+        Room::Replicas(offer.capacity.min(u32::try_from(shared).unwrap_or(u32::MAX)))
+    }
+
+    /// How long ago a provider was asked for what is known of it now. None: nothing is.
+    fn age(&self, provider: &InstanceName) -> Option<Duration> {
+        lock(&self.quotes).get(provider).filter(|q| !self.outdated(q, provider)).map(|q| q.asked.elapsed())
+    }
+
+    /// Takes an answer in. Answers who wanted to know.
+    fn record_answer(&self, provider: &InstanceName, quote: Quote) -> BTreeSet<DeploymentKey> {
+        if quote.answer.is_ok() {
+            lock(&self.last).insert(provider.clone(), quote.clone());
+        }
+        lock(&self.quotes).insert(provider.clone(), quote);
+        lock(&self.curious).remove(provider).unwrap_or_default()
     }
 
     /// Whether replicas of all sizes share an offer, as it was quoted last.
@@ -229,16 +282,32 @@ impl Shared {
             let late = quote.answered.duration_since(since) >= shared.options.offers_patience.std();
             let more = before.is_some_and(|before| quote.has_more_room_than(&before));
             let news = quote.answer.is_ok() && (late || failed_before || more);
-            lock(&shared.offers.quotes).insert(key.0.clone(), quote);
+            let curious = shared.offers.record_answer(&key.0, quote);
             lock(&shared.offers.asking).remove(&key);
             drop(answered);
             shared.hasty.notify_one();
-            if news {
-                lock(&shared.world).mark_waiting();
+            if news || !curious.is_empty() {
+                let mut world = lock(&shared.world);
+                curious.iter().for_each(|key| world.mark(key));
+                if news {
+                    world.mark_waiting();
+                }
+                drop(world);
                 shared.wake.notify_one();
             }
         });
         asking
+    }
+
+    /// Asks a provider how much room it has, unless it has just said so. The deployment is looked at again when it answers.
+    pub(super) fn ask_for_room(self: &Arc<Self>, key: &DeploymentKey, name: &InstanceName) {
+        if self.offers.age(name).is_some_and(|age| age < ROOM_AGAIN.std()) {
+            return;
+        }
+        if let Some(provider) = self.plugins.snapshot().providers.get(name) {
+            lock(&self.offers.curious).entry(name.clone()).or_default().insert(key.clone());
+            self.ask(provider);
+        }
     }
 
     async fn inquire(&self, provider: &dyn Provider, asked: Tick) -> Quote {
@@ -265,7 +334,8 @@ impl Shared {
             let ended = record.stage == Stage::Applied && !live.in_transition() && !live.is_ready();
             if !ended {
                 let unsettled = unsettled.get(&record.id).copied().unwrap_or(0);
-                *held.entry(&record.offer.id).or_default() += record.replicas.saturating_sub(unsettled);
+                // What has been told to go is there until its provider says that it is not.
+                *held.entry(&record.offer.id).or_default() += record.replicas.max(record.held).saturating_sub(unsettled);
             }
         }
         held.into_iter().map(|(offer, replicas)| (offer.to_owned(), replicas)).collect()
@@ -274,18 +344,23 @@ impl Shared {
     /// Takes off what has been promised since the quote was asked for.
     fn deduct(&self, provider: &InstanceName, asked: Tick, offers: &mut [PlacedOffer]) {
         let mut world = lock(&self.world);
-        let Some(reserved) = world.reserved.get_mut(provider) else { return };
-        reserved.retain(|_, r| r.settled.is_none_or(|at| at > asked));
-        if reserved.is_empty() {
-            return;
+        if let Some(reserved) = world.reserved.get_mut(provider) {
+            reserved.retain(|_, r| r.settled.is_none_or(|at| at > asked));
         }
         let mut by_offer: HashMap<&str, Vec<&Reserved>> = HashMap::new();
-        for r in reserved.values() {
+        for r in world.reserved.get(provider).into_iter().flat_map(HashMap::values) {
             by_offer.entry(&r.offer).or_default().push(r);
         }
+        let owing = world.owing(provider);
         for PlacedOffer { offer, .. } in offers {
             for r in by_offer.get(&*offer.id).into_iter().flatten() {
                 offer.take(r.replicas, u64::from(r.cpu), r.memory);
+            }
+            if owing.contains(&*offer.id) {
+                let id = offer.id.to_string();
+                for (_, replicas, each) in world.owed(provider, &id) {
+                    offer.take(replicas, u64::from(each.cpu.0), each.memory.0);
+                }
             }
         }
     }

@@ -1,30 +1,35 @@
 //! One step of the controller: take what may differ from what is wanted, decide, plan, store the intent, and have it carried out.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::future::join_all;
 use tokio::time::Instant as Tick;
 use tradewind_core::{
     health::Recovery,
+    job,
     ledger::Meter,
     names::AllocationId,
     plan::{self, Desired, Step},
     record::{AllocationRecord, DeploymentKey, Stage},
     retry,
     store::{Error, Expect, Txn},
-    view::{Cause, ChangeAction, Severity},
-    workload::Phase,
+    view::{Cause, ChangeAction, Severity, UnplacedView},
+    workload::{Phase, Run},
 };
 
 use super::{
     Shared,
-    decide::{Outcome, Work},
+    decide::{Outcome, Work, without_ended},
     hedge,
     journal::{CONTROLLER, allocation_event, changing, event, revision_event},
     lock,
     reconsider::Hasty,
     render::replicas_have,
-    rollout::Rolled,
+    rollout::{self, Rolled},
     shadow,
     state::{Entry, Flight, Next, Reserved, World},
 };
@@ -85,7 +90,8 @@ impl Shared {
                 let Some(entry) = world.deployments.get(&key) else { continue };
                 let (record, revision, resolved) = (entry.record.clone(), entry.revision, entry.resolved.clone());
                 let all = entry.actual();
-                let actual = if record.deleting { all.clone() } else { hedge::visible(&all) };
+                let (resolved, actual) =
+                    if record.deleting { (resolved, all.clone()) } else { without_ended(resolved, hedge::visible(&all)) };
                 let work = Work { key, record, revision, resolved, actual, all };
                 if work.record.deleting { going.push(work) } else { works.push(work) }
             }
@@ -107,7 +113,8 @@ impl Shared {
             Ok(due) => {
                 self.launch(&work.key, due);
                 self.take_places(&work.key, takings).await;
-                self.return_if_failed(&work);
+                self.return_if_failed(&work.key);
+                self.tell_paces(&work.key);
                 if work.record.deleting {
                     self.finish_deletion(&work.key).await;
                 }
@@ -126,15 +133,19 @@ impl Shared {
 
     /// Commits the intent of every step, then shows it to the rest of the daemon. Nothing has had an effect before this returns.
     /// Answers the allocations whose calls are due; they count as in flight.
-    async fn intend(&self, work: &Work, outcome: Outcome) -> Result<Vec<AllocationId>, Error> {
-        let Outcome { desired, unplaced, held, others, decision, inputs, failure, .. } = outcome;
+    async fn intend(self: &Arc<Self>, work: &Work, outcome: Outcome) -> Result<Vec<AllocationId>, Error> {
+        let Outcome { desired, mut unplaced, held, others, decision, inputs, failure, .. } = outcome;
         let failed = failure.is_some();
         let steps = if failed { Vec::new() } else { plan::plan(&desired, &work.actual) };
         let mut told = Vec::new();
         let mut records = self.records(work, &desired, &steps);
+        name_the_way(work, &mut unplaced);
         // Without a decision what is there stays as it is.
-        let mut rolled = if failed || work.record.deleting { Rolled::default() } else { self.roll(work, &desired, &mut records) };
+        let stays = failed || work.record.deleting;
+        let mut rolled = if stays { Rolled::default() } else { self.roll(work, &desired, &unplaced, &mut records) };
         self.hedge(work, &desired, &mut records, &mut told);
+        // Promised from here on: whoever asks for room while this is being stored finds it taken.
+        self.reserve(&mut lock(&self.world), &work.all, &records);
         if work.record.adopt.is_some() && !failed {
             // It has been taken over with this intent.
             rolled.deployment.get_or_insert_with(|| (*work.record).clone()).adopt = None;
@@ -163,7 +174,7 @@ impl Shared {
             for record in changed {
                 txn = Self::put_allocation(txn, record)?;
                 if let Some(before) = work.all.iter().find(|r| r.id == record.id) {
-                    txn = txn.expect(self.unchanged(before)?);
+                    txn = txn.expect(self.unchanged(before).inspect_err(|_| lock(&self.world).unreserve(&work.all, &records))?);
                     if let Some(mut told) = revision_event(before, record) {
                         let decided = record.decision.clone().filter(|id| decision.as_ref().is_some_and(|d| d.id == *id));
                         told.cause = Some(decided.map_or(Cause::Generation(work.record.generation), Cause::Decision));
@@ -195,11 +206,16 @@ impl Shared {
         let decided = !changed_nothing && decision.is_some();
         let revision = match txn.writes.is_empty() {
             true => None,
-            false => Some(self.commit_with(txn, inputs.as_ref().filter(|_| decided)).await?),
+            false => match self.commit_with(txn, inputs.as_ref().filter(|_| decided)).await {
+                Ok(revision) => Some(revision),
+                Err(error) => {
+                    lock(&self.world).unreserve(&work.all, &records);
+                    return Err(error);
+                }
+            },
         };
 
         let mut world = lock(&self.world);
-        self.reserve(&mut world, &work.all, &records);
         if let Some(revision) = revision {
             for record in records.iter().filter(|r| differs(r, &work.all)) {
                 world.insert_allocation(record.clone(), revision);
@@ -216,7 +232,7 @@ impl Shared {
             tracing::warn!(deployment = %work.key, kind = %failure.kind, message = failure.message, "no decision");
         }
         if !failed {
-            entry.held = held;
+            (entry.held, entry.crowded) = (held, rolled.crowded);
         }
         entry.failure = failure;
         entry.conflicts = 0;
@@ -282,6 +298,12 @@ impl Shared {
             lost: false,
             hedge: None,
             pinned: false,
+            ended: BTreeMap::new(),
+        };
+        let forgetful: BTreeSet<AllocationId> = {
+            let world = lock(&self.world);
+            let forgotten = |r: &&AllocationRecord| world.live(&r.id).is_some_and(|l| l.forgotten);
+            work.actual.iter().filter(forgotten).map(|r| r.id.clone()).collect()
         };
         let record = |step: &Step| {
             let existing = step.allocation.as_ref().and_then(|id| by_id.get(id)).map(|r| (*r).clone());
@@ -293,6 +315,14 @@ impl Shared {
                     r.superseded = true;
                     vec![make(step, want), r]
                 }
+                // Of a job that is over there is nothing to be asked for.
+                (ChangeAction::Update | ChangeAction::Resize, Some(mut r), Some(want)) if job::is_over(&r) => {
+                    (r.workload, r.need, r.generation) = (want.workload.clone(), want.need, work.record.generation);
+                    (r.superseded, r.wanted) = (false, Some(r.replicas));
+                    vec![r]
+                }
+                // Asked again, its provider would run those again that have ended: the rest of them ends first.
+                (ChangeAction::Update | ChangeAction::Resize, Some(r), Some(_)) if forgetful.contains(&r.id) => vec![r],
                 (ChangeAction::Update | ChangeAction::Resize, Some(mut r), Some(want)) => {
                     (r.replicas, r.hourly, r.offer) = (step.placement.replicas, step.placement.hourly, step.placement.offer.clone());
                     (r.workload, r.need, r.takes) = (want.workload.clone(), want.need, step.placement.takes);
@@ -316,8 +346,12 @@ impl Shared {
     }
 
     /// Notes what the steps promise, so that the next batch does not promise it again.
-    fn reserve(&self, world: &mut World, before: &[AllocationRecord], after: &[AllocationRecord]) {
+    pub(super) fn reserve(&self, world: &mut World, before: &[AllocationRecord], after: &[AllocationRecord]) {
         for record in after.iter().filter(|r| r.stage == Stage::Intended) {
+            // Accepted meanwhile.
+            if world.live(&record.id).is_some_and(|l| l.record.attempt == record.attempt && l.record.stage != Stage::Intended) {
+                continue;
+            }
             let held = before.iter().find(|r| r.id == record.id).map_or(0, |r| if r.state.is_some() { r.replicas } else { 0 });
             let reserved = Reserved {
                 offer: record.offer.id.clone(),
@@ -327,7 +361,8 @@ impl Shared {
                 settled: None,
             };
             if reserved.replicas > 0 {
-                world.reserved.entry(record.provider.clone()).or_default().insert((record.id.clone(), record.attempt), reserved);
+                let reservations = world.reserved.entry(record.provider.clone()).or_default();
+                reservations.entry((record.id.clone(), record.attempt)).or_insert(reserved);
             }
         }
     }
@@ -338,6 +373,20 @@ fn inherited(work: &Work, want: &Desired) -> Recovery {
     let going =
         |r: &&AllocationRecord| r.task == want.task && r.target == want.target && (r.superseded || r.phase == Phase::Gone) && !r.lost;
     Recovery::inherited(work.all.iter().filter(going).map(|r| &r.recovery))
+}
+
+/// Says of a task whose new version has no place what would give it one: what runs of the old one keeps its own until then.
+fn name_the_way(work: &Work, unplaced: &mut [UnplacedView]) {
+    for one in unplaced {
+        let Some(task) = work.resolved.iter().find(|t| t.name == one.task) else { continue };
+        let runs = |r: &&AllocationRecord| r.replicas > 0 && !r.lost && r.recovery.here == 0 && r.phase != Phase::Gone;
+        let other = |r: &&AllocationRecord| r.superseded || plan::needs_new_replicas(&r.workload, &task.workload);
+        let mut mine = work.all.iter().filter(|r| r.task == task.name && r.target == task.target);
+        let gives_way = mine.any(|r| runs(&r) && other(&r));
+        if let Some(way) = rollout::way(task).filter(|_| gives_way && task.workload.run == Run::Service) {
+            one.reason = format!("{}; {way}", one.reason);
+        }
+    }
 }
 
 fn differs(record: &AllocationRecord, actual: &[AllocationRecord]) -> bool {

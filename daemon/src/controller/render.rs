@@ -95,6 +95,10 @@ fn message(entry: &Entry, tasks: &[TaskView]) -> String {
     if let Some(failure) = &entry.failure {
         return failure.told();
     }
+    let fails = |r: &rollout::Rollout| r.status == rollout::Status::Failed || (r.cause == rollout::Cause::Failure && !r.is_done());
+    if entry.record.rollout.as_ref().is_some_and(fails) {
+        return update(entry).unwrap_or_default();
+    }
     let told = tasks.iter().find(|t| !t.message.is_empty());
     told.map(|t| format!("{}: {}", t.name, t.message)).or_else(|| update(entry)).unwrap_or_default()
 }
@@ -111,6 +115,7 @@ fn update(entry: &Entry) -> Option<String> {
         rollout::Status::Waiting => Some("the canary has reached its step: promote or abort it, or wait for the step to end".to_owned()),
         rollout::Status::Keeping => Some("the old set stays for a while, for an instant return".to_owned()),
         rollout::Status::Done if !rollout.reason.is_empty() => Some(format!("rolled back: {}", rollout.reason)),
+        rollout::Status::Progressing if rollout.cause == rollout::Cause::Failure => Some(format!("goes back: {}", rollout.reason)),
         _ => None,
     }
 }
@@ -199,7 +204,12 @@ fn task_view(task: &Resolved, entry: &Entry, snapshot: &Snapshot) -> TaskView {
     let message = match (&failure, unplaced) {
         (Some(f), _) => f.message.clone(),
         (None, Some(u)) => format!("{} no place: {}", replicas_have(u.replicas), u.reason),
-        (None, None) => current().find(|l| l.record.recovery.next.is_some()).map(|l| failing(&l.record)).or(told).unwrap_or_default(),
+        (None, None) => {
+            let crowded = entry.crowded.iter().find(|(name, target, _)| *name == task.name && *target == task.target);
+            let crowded = crowded.filter(|_| entry.planned == entry.record.generation).map(|(_, _, why)| why.clone());
+            let failing = current().find(|l| l.record.recovery.next.is_some()).map(|l| failing(&l.record));
+            failing.or(crowded).or(told).unwrap_or_default()
+        }
     };
     TaskView {
         name: task.name.clone(),

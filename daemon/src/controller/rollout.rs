@@ -11,10 +11,10 @@ use tradewind_core::{
     manifest::{Resolved, Target},
     names::{InstanceName, TaskName},
     plan::{self, Desired},
-    record::{AllocationRecord, DeploymentRecord, Stage},
+    record::{AllocationRecord, DeploymentKey, DeploymentRecord, Stage},
     rollout::{self, Cause, Group, Outcome, Progress, Rollout, Standing, Status, Task, Told},
     units::{Instant, Millis},
-    view::{Event, Severity},
+    view::{Event, Severity, UnplacedView},
     workload::{Health, Phase, Run},
 };
 
@@ -23,13 +23,12 @@ use super::{
     decide::Work,
     journal::{CONTROLLER, event},
     lock,
-    state::{Entry, Live},
+    offers::{ROOM_AGAIN, Room},
+    state::{Live, World},
 };
 
 /// Restarts of a replica that is not ready, after which its version counts as broken.
 const RESTARTS: u32 = 3;
-/// How soon room is looked for again.
-const ROOM_AGAIN: Millis = Millis(2_000);
 
 /// What a look at a deployment's updates led to.
 #[derive(Default)]
@@ -38,16 +37,26 @@ pub(super) struct Rolled {
     pub(super) deployment: Option<DeploymentRecord>,
     pub(super) again: Option<Instant>,
     pub(super) told: Vec<Event>,
+    /// Tasks whose new replicas find no room beside those that run, and what to do about it.
+    pub(super) crowded: Vec<(TaskName, Option<Target>, String)>,
 }
 
 type Key = (TaskName, Option<Target>);
 
 impl Shared {
     /// Turns the records as planned into what shall be of them now: as many replicas as each task's update allows at the moment.
-    pub(super) fn roll(&self, work: &Work, desired: &[Desired], records: &mut [AllocationRecord]) -> Rolled {
+    pub(super) fn roll(
+        self: &Arc<Self>,
+        work: &Work,
+        desired: &[Desired],
+        unplaced: &[UnplacedView],
+        records: &mut [AllocationRecord],
+    ) -> Rolled {
         let now = self.clock.now();
-        let world = lock(&self.world);
-        let Some(entry) = world.deployments.get(&work.key) else { return Rolled::default() };
+        let mut world = lock(&self.world);
+        if !world.deployments.contains_key(&work.key) {
+            return Rolled::default();
+        }
         let mut rollout = work.record.rollout.clone().unwrap_or_else(|| {
             // Written before there were updates: what runs is taken as it is.
             let mut rollout = Rollout::new(work.record.generation, None, Cause::Put, now);
@@ -56,29 +65,30 @@ impl Shared {
         });
         let mut out = Rolled::default();
         let mut told = Vec::new();
+        let mut asked: BTreeSet<InstanceName> = BTreeSet::new();
         let tasks: Vec<(&Resolved, Vec<usize>)> = work.resolved.iter().map(|t| (t, mine(t, records))).collect();
         let prepared = |(task, mine): &(&Resolved, Vec<usize>)| {
             task.update.strategy != rollout::Strategy::BlueGreen
-                || rollout::prepared(&self.task(entry, work, task, mine, records, &rollout, now))
+                || rollout::prepared(&self.task(&world, work, task, mine, records, &rollout, now).0)
         };
         let switch = tasks.iter().all(prepared);
         for (task, mine) in &tasks {
-            let mut input = self.task(entry, work, task, mine, records, &rollout, now);
+            let (mut input, unknown) = self.task(&world, work, task, mine, records, &rollout, now);
             input.switch = switch;
             // No more than limits allow it.
             let allowed = desired.iter().find(|d| d.task == task.name && d.target == task.target).map(|d| d.replicas);
             input.replicas = allowed.unwrap_or(task.replicas);
             let progress = progress(&mut rollout, task, now);
             let moves = rollout::advance(&input, progress, now);
+            let lacks = (moves.crowded && unknown.is_empty()).then(|| no_room(task));
             told.push(Told {
                 verdict: moves.verdict.clone(),
                 moved: progress.moved,
                 deadline: task.update.deadline,
-                sick: mine
-                    .iter()
-                    .filter_map(|&i| records.get(i))
-                    .find_map(|r| entry.allocations.get(&r.id).filter(|_| stays(r)).and_then(sick)),
+                sick: mine.iter().filter_map(|&i| records.get(i)).find_map(|r| world.live(&r.id).filter(|_| stays(r)).and_then(sick)),
+                lacks: lacks.clone().or_else(|| unplaced.iter().find(|u| u.task == task.name).map(|u| u.reason.clone())),
             });
+            out.crowded.extend(lacks.map(|why| (task.name.clone(), task.target.clone(), why)));
             let prepared = rollout::prepared(&input);
             for (&i, to) in mine.iter().zip(&moves.groups) {
                 if let Some(record) = records.get_mut(i) {
@@ -89,17 +99,20 @@ impl Shared {
                     }
                 }
             }
+            // What this task takes is not there for the next one.
+            let taken: Vec<AllocationRecord> = mine.iter().filter_map(|&i| records.get(i).cloned()).collect();
+            self.reserve(&mut world, &work.all, &taken);
             if moves.crowded {
-                mine.iter().filter_map(|&i| records.get(i)).for_each(|r| self.offers.forget(&r.provider));
+                let places: BTreeSet<&InstanceName> = taken.iter().filter(|r| stays(r)).map(|r| &r.provider).collect();
+                asked.extend(places.into_iter().cloned());
             }
             let crowded = moves.crowded.then(|| now.plus(ROOM_AGAIN));
-            let ready_at = mine
-                .iter()
-                .filter_map(|&i| entry.allocations.get(&records.get(i)?.id))
-                .filter_map(|l| l.ready_at(task.update.min_ready, now))
-                .min();
+            let ready_at =
+                mine.iter().filter_map(|&i| world.live(&records.get(i)?.id)).filter_map(|l| l.ready_at(task.update.min_ready, now)).min();
             out.again = [out.again, moves.again, crowded, ready_at].into_iter().flatten().min();
         }
+        drop(world);
+        asked.iter().for_each(|provider| self.ask_for_room(&work.key, provider));
         self.weigh(work, rollout, &told, now, &mut out);
         out
     }
@@ -143,14 +156,15 @@ impl Shared {
     #[expect(clippy::too_many_arguments, reason = "everything that an update depends on, gathered once")]
     fn task<'a>(
         &self,
-        entry: &Entry,
+        world: &World,
         work: &Work,
         task: &'a Resolved,
         mine: &[usize],
         records: &[AllocationRecord],
         rollout: &Rollout,
         now: Instant,
-    ) -> Task<'a> {
+    ) -> (Task<'a>, BTreeSet<InstanceName>) {
+        let mut unknown = BTreeSet::new();
         let mut places: Vec<(&InstanceName, &str)> = Vec::new();
         let mut room = BTreeMap::new();
         let mut groups = Vec::new();
@@ -161,17 +175,24 @@ impl Shared {
             if place == places.len() {
                 places.push(offer);
                 // What has just been decided has its place; an update takes what is left beside what runs.
-                if gives_way && let Some(free) = self.offers.room(&record.provider, &record.offer.id, &task.workload.resources) {
+                if gives_way {
+                    let free = match self.offers.room(world, record, &task.workload.resources) {
+                        Room::Replicas(free) => free,
+                        Room::Unknown => {
+                            unknown.insert(record.provider.clone());
+                            0
+                        }
+                    };
                     room.insert(place, free);
                 }
             }
-            groups.push(group(record, work.actual.iter().find(|r| r.id == record.id), entry.allocations.get(&record.id), task, place, now));
+            groups.push(group(record, work.actual.iter().find(|r| r.id == record.id), world.live(&record.id), task, place, now));
         }
         let overlaps = records
             .iter()
             .filter(|r| mine.iter().any(|&i| records.get(i).is_some_and(|m| m.id == r.id)))
             .all(|r| plan::overlaps(&r.workload));
-        Task {
+        let task = Task {
             replicas: task.replicas,
             update: &task.update,
             overlaps: overlaps && plan::overlaps(&task.workload),
@@ -181,17 +202,21 @@ impl Shared {
             room,
             promoted: rollout.promoted,
             switch: false,
-        }
+        };
+        (task, unknown)
     }
 
     /// Returns to the last healthy revision what has failed and shall not stay so. It is done again after a crash until it is on record.
-    pub(super) fn return_if_failed(self: &Arc<Self>, work: &Work) {
-        let Some((rollout, to)) = work.record.rollout.as_ref().and_then(|r| Some((r, r.from?))) else { return };
-        let wanted = work.resolved.iter().any(|t| t.update.rollback && t.workload.run == Run::Service);
-        if rollout.status != Status::Failed || rollout.is_back() || !wanted || work.record.deleting {
+    pub(super) fn return_if_failed(self: &Arc<Self>, key: &DeploymentKey) {
+        // As it is on record by now: the step that has just been stored may have been the one that failed.
+        let known = lock(&self.world).deployments.get(key).map(|e| (e.record.clone(), e.resolved.clone()));
+        let Some((record, resolved)) = known else { return };
+        let Some((rollout, to)) = record.rollout.as_ref().and_then(|r| Some((r, r.from?))) else { return };
+        let wanted = resolved.iter().any(|t| t.update.rollback && t.workload.run == Run::Service);
+        if rollout.status != Status::Failed || rollout.is_back() || !wanted || record.deleting {
             return;
         }
-        let (shared, key, generation) = (self.clone(), work.key.clone(), work.record.generation);
+        let (shared, key, generation) = (self.clone(), key.clone(), record.generation);
         let why = rollout.reason.clone();
         self.tasks.spawn(async move {
             let handle = super::Handle { shared };
@@ -200,6 +225,22 @@ impl Shared {
             }
         });
     }
+}
+
+/// What would let an update go on that finds no room for replicas beside those that run. None: it needs none.
+pub(super) fn way(task: &Resolved) -> Option<&'static str> {
+    let (surge, _) = task.update.bounds(task.replicas);
+    let beside = surge > 0 || matches!(task.update.strategy, rollout::Strategy::Canary | rollout::Strategy::BlueGreen);
+    let wants = task.update.strategy != rollout::Strategy::Recreate && beside;
+    wants.then_some(
+        "its update wants room for another replica beside those that run: make room, or set update.maxSurge: 0 and update.maxUnavailable: 1, \
+         or update.strategy: recreate",
+    )
+}
+
+fn no_room(task: &Resolved) -> String {
+    let why = way(task).map(|way| format!("; {way}")).unwrap_or_default();
+    format!("there is no room for another replica where it goes{why}")
 }
 
 fn mine(task: &Resolved, records: &[AllocationRecord]) -> Vec<usize> {

@@ -9,17 +9,19 @@ use std::{
 use tokio::{sync::Notify, time::Instant as Tick};
 use tradewind_core::{
     failure::{Failure, FailureKind},
+    health,
     image::{Exact, Pins},
-    manifest::Resolved,
-    names::{AllocationId, InstanceName},
+    job,
+    manifest::{Resolved, Target},
+    names::{AllocationId, DeploymentName, InstanceName, Namespace, TaskName},
     record::{AllocationRecord, DeploymentKey, DeploymentRecord, Stage},
     store::Revision,
     units::Instant,
     view::{HeldBack, UnplacedView},
-    workload::{Health, Observation, Phase, Replica, Run},
+    workload::{Health, Observation, Phase, Replica, Resources, Run},
 };
 
-use super::{quality::Seen, reconsider::Hasty, refusals::Refusal};
+use super::{health::Left, quality::Seen, reconsider::Hasty, refusals::Refusal};
 
 #[derive(Default)]
 pub(super) struct World {
@@ -46,6 +48,8 @@ pub(super) struct Entry {
     /// The generation that has been decided and planned.
     pub(super) planned: u64,
     pub(super) unplaced: Vec<UnplacedView>,
+    /// Tasks whose update finds no room beside what runs, and what to do about it.
+    pub(super) crowded: Vec<(TaskName, Option<Target>, String)>,
     /// Tasks that have fewer replicas than they want, because of limits or of others.
     pub(super) held: Vec<HeldBack>,
     /// Why the last attempt to decide failed.
@@ -59,6 +63,8 @@ pub(super) struct Entry {
     pub(super) hasty: Option<Hasty>,
     /// What the images of its workloads were when they first started.
     pub(super) images: Pins,
+    /// Offers where its tasks have failed too often.
+    pub(super) left: Vec<Left>,
     /// When it becomes dirty by itself.
     again: Option<Tick>,
     pub(super) changed: Arc<Notify>,
@@ -69,12 +75,18 @@ pub(super) struct Live {
     pub(super) record: AllocationRecord,
     pub(super) revision: Revision,
     pub(super) observation: Option<Observation>,
+    /// Of a job: its provider does not know of all replicas any more that have ended.
+    pub(super) forgotten: bool,
+    /// The replicas that run, since when they have been seen to.
+    pub(super) running: BTreeMap<u32, Began>,
+    /// Those that have run for long enough to count as ready where nothing checks them.
+    pub(super) settled: BTreeSet<u32>,
     /// Since when which replica has been ready, and which ever was.
     pub(super) ready_since: BTreeMap<u32, Instant>,
     pub(super) was_ready: BTreeSet<u32>,
     /// As it was when it was last measured.
     pub(super) seen: Seen,
-    /// Only its size or its traffic changes with the call: what is known of its replicas stays true.
+    /// The call changes its size or its traffic at most, or makes what is missing: what is known of its replicas stays true.
     pub(super) resized: bool,
     /// The images that run, by their names, as the provider told last.
     pub(super) images: Vec<(String, Exact)>,
@@ -91,6 +103,15 @@ pub(super) struct Live {
     pub(super) asked: u32,
     /// Something may exist of it that its state does not tell: a call began whose end is not known.
     pub(super) unsure: bool,
+}
+
+/// One life of a replica, and when it was first seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Began {
+    id: String,
+    restarts: u32,
+    started_at: Option<Instant>,
+    seen: Instant,
 }
 
 /// What a call that is under way was begun with. The record may have moved on since.
@@ -115,6 +136,17 @@ pub(super) enum Next {
     Call,
     /// A call, but not before this.
     Later(Tick),
+}
+
+/// A task of a deployment.
+pub(super) type Whose<'a> = (&'a Namespace, &'a DeploymentName, &'a TaskName, Option<&'a Target>);
+
+pub(super) fn whose(record: &AllocationRecord) -> Whose<'_> {
+    (&record.namespace, &record.deployment, &record.task, record.target.as_ref())
+}
+
+fn grows(record: &AllocationRecord) -> bool {
+    !record.superseded && !record.lost && record.stage != Stage::Removing && record.goal() > record.replicas
 }
 
 /// A promise against an offer's quoted capacity.
@@ -202,6 +234,33 @@ impl World {
         self.by_provider.get(provider).into_iter().flatten().filter_map(|id| self.live(id))
     }
 
+    /// Takes back what records that could not be stored had promised.
+    pub(super) fn unreserve(&mut self, before: &[AllocationRecord], after: &[AllocationRecord]) {
+        for record in after {
+            let new = !before.iter().any(|r| r.id == record.id && r.attempt == record.attempt);
+            if new && let Some(reserved) = self.reserved.get_mut(&record.provider) {
+                reserved.remove(&(record.id.clone(), record.attempt));
+            }
+        }
+    }
+
+    /// Offers of a provider at which something is to grow.
+    pub(super) fn owing(&self, provider: &InstanceName) -> BTreeSet<String> {
+        self.lives_of(provider).filter(|l| grows(&l.record)).map(|l| l.record.offer.id.clone()).collect()
+    }
+
+    /// What tasks will still need at an offer before they are whole: whose, how many replicas, and of what size. What gives way there makes
+    /// room for its successor first.
+    pub(super) fn owed<'w>(&'w self, provider: &'w InstanceName, offer: &'w str) -> impl Iterator<Item = (Whose<'w>, u32, &'w Resources)> {
+        let there = move || self.lives_of(provider).map(|l| &l.record).filter(move |r| r.offer.id == offer);
+        let growing = there().filter(|r| grows(r));
+        growing.filter_map(move |r| {
+            let gives_way = there().filter(|old| old.superseded && whose(old) == whose(r)).map(|old| old.replicas.max(old.held));
+            let left = r.goal().saturating_sub(r.replicas.max(r.held)).saturating_sub(gives_way.sum());
+            (left > 0).then(|| (whose(r), left, &r.workload.resources))
+        })
+    }
+
     pub(super) fn live(&self, id: &AllocationId) -> Option<&Live> {
         self.deployments.get(self.owners.get(id)?)?.allocations.get(id)
     }
@@ -286,6 +345,7 @@ impl Entry {
             allocations: BTreeMap::new(),
             planned: 0,
             unplaced: Vec::new(),
+            crowded: Vec::new(),
             held: Vec::new(),
             failure: None,
             attempts: 0,
@@ -293,6 +353,7 @@ impl Entry {
             refusals: Vec::new(),
             hasty: None,
             images: Pins::default(),
+            left: Vec::new(),
             again: None,
             changed: Arc::new(Notify::new()),
         }
@@ -353,9 +414,12 @@ impl Flight {
 impl Live {
     pub(super) fn new(record: AllocationRecord, revision: Revision) -> Self {
         Self {
+            observation: job::observation(&record),
             record,
             revision,
-            observation: None,
+            forgotten: false,
+            running: BTreeMap::new(),
+            settled: BTreeSet::new(),
             ready_since: BTreeMap::new(),
             was_ready: BTreeSet::new(),
             seen: Seen::default(),
@@ -379,11 +443,14 @@ impl Live {
         }
         self.ready_since.retain(|index, _| *index < record.replicas);
         if record.attempt != self.record.attempt {
-            let same = record.workload == self.record.workload && record.state.is_some();
-            self.resized = same && (record.replicas, record.traffic) != (self.record.replicas, self.record.traffic);
+            self.resized = record.workload == self.record.workload && record.state.is_some();
         }
         if (record.attempt, record.stage) != (self.record.attempt, self.record.stage) {
             (self.failure, self.failures, self.retry_at, self.asked) = (None, 0, None, 0);
+        }
+        if self.observation.is_none() {
+            // Of what has ended nobody is asked any more.
+            self.observation = job::observation(&record);
         }
         (self.record, self.revision) = (record, revision);
     }
@@ -408,7 +475,8 @@ impl Live {
 
     pub(super) fn ready_replicas(&self) -> impl Iterator<Item = &Replica> {
         // What was seen there before says nothing about now.
-        let replicas = self.observation.iter().filter(|_| !self.record.lost).flat_map(|o| &o.replicas);
+        let known = !self.record.lost || job::is_over(&self.record);
+        let replicas = self.observation.iter().filter(move |_| known).flat_map(|o| &o.replicas);
         replicas.filter(|r| r.index < self.record.replicas && self.replica_ready(r))
     }
 
@@ -422,10 +490,37 @@ impl Live {
             Run::Job { .. } => replica.phase == Phase::Succeeded,
             Run::Service => {
                 let probed = self.record.workload.probes.readiness.is_some();
-                let healthy = if probed { replica.health == Health::Healthy } else { replica.health != Health::Unhealthy };
+                let healthy = match replica.health {
+                    Health::Healthy => true,
+                    Health::Unhealthy => false,
+                    // Nobody looks whether it is well: it is taken to be when it has lived for a while.
+                    Health::Unknown => !probed && self.settled.contains(&replica.index),
+                };
                 replica.phase == Phase::Running && healthy
             }
         }
+    }
+
+    /// Notes which replicas run, and for how long, after a look at them. By the provider's own clock where it tells when they began: what was
+    /// there before this daemon is not new.
+    pub(super) fn note_running(&mut self, now: Instant) {
+        let mut running = BTreeMap::new();
+        let mut settled = BTreeSet::new();
+        for replica in self.observation.iter().flat_map(|o| &o.replicas).filter(|r| r.phase == Phase::Running) {
+            let same = |b: &&Began| (&b.id, b.restarts, b.started_at) == (&replica.id, replica.restarts, replica.started_at);
+            let began = self.running.get(&replica.index).filter(same).cloned();
+            if began.is_none() {
+                self.ready_since.remove(&replica.index);
+            }
+            let new = || Began { id: replica.id.clone(), restarts: replica.restarts, started_at: replica.started_at, seen: now };
+            let began = began.unwrap_or_else(new);
+            let since = replica.started_at.map_or(began.seen, |told| told.min(began.seen));
+            if now.since(since) >= health::settling(self.record.recovery.row(replica.index)) {
+                settled.insert(replica.index);
+            }
+            running.insert(replica.index, began);
+        }
+        (self.running, self.settled) = (running, settled);
     }
 
     /// All of it is as recorded, and does what it is there for.

@@ -4,6 +4,7 @@
 mod cloud;
 mod kept;
 mod memory;
+mod updates;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -11,9 +12,10 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use proptest::prelude::*;
 use tradewind_core::{
-    capability::{Clock, Prober, Unwell},
+    capability::{Clock, Paces, Prober, Unwell},
     failure::FailureKind,
     grant::ProbeGrant,
+    health::Pace,
     manifest::{self, Format},
     names::{Actor, AllocationId},
     record::{ALLOCATIONS, AllocationRecord, Stage},
@@ -49,6 +51,10 @@ impl Prober for Content {
     async fn probe(&self, _: Option<&ProbeGrant>, _: &Endpoint, _: &Check, _: Millis) -> Result<(), Unwell> {
         Ok(())
     }
+}
+
+impl Paces for Content {
+    fn set(&self, _: &AllocationId, _: Option<Pace>) {}
 }
 
 /// The daemon's own, for the fake policy.
@@ -155,6 +161,7 @@ async fn begin(
         plugin_changes: plugin_changes.subscribe(),
         clock: Arc::new(Virtual(since)),
         prober: Arc::new(Content),
+        paces: Arc::new(Content),
         hints: futures::stream::pending().boxed(),
     };
     start(options, surroundings).await

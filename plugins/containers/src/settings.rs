@@ -25,8 +25,8 @@ pub struct Settings {
     pub labels: BTreeMap<String, String>,
     pub network: Network,
     pub pull: Pull,
-    /// Default 3.
-    pub restarts: Option<u32>,
+    /// Default 0: the daemon starts failed services again, by their recovery.
+    pub restarts: u32,
 }
 
 /// The network of containers that name none.

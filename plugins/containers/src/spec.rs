@@ -8,8 +8,6 @@ use tradewind_plugin_sdk::{
 
 use crate::settings::{Network, Settings};
 
-const RESTARTS: u32 = 3;
-
 /// How a workload runs as a container.
 ///
 /// # Errors
@@ -29,7 +27,7 @@ pub(crate) fn spec(workload: &Workload, settings: &Settings) -> Result<Container
         image,
         pull: settings.pull.into(),
         run: workload.run,
-        restarts: settings.restarts.unwrap_or(RESTARTS),
+        restarts: settings.restarts,
         command: workload.command.clone(),
         arguments: workload.arguments.clone(),
         working_directory: workload.working_directory.clone(),

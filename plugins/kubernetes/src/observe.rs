@@ -255,7 +255,8 @@ fn job_replica(index: u32, job: &Job, pods: &[Pod]) -> Replica {
     Replica {
         phase,
         message,
-        restarts: job.status.failed,
+        // The attempt that failed for good was not tried again.
+        restarts: job.status.failed.saturating_sub(u32::from(phase == Phase::Failed)),
         started_at: job.status.start_time.as_deref().and_then(millis).or(pod.started_at),
         ended_at: job.status.completion_time.as_deref().and_then(millis).or(pod.ended_at),
         ..pod

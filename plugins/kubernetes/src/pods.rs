@@ -27,9 +27,13 @@ pub(crate) fn blank(index: u32, phase: Phase, message: impl Into<String>) -> Rep
 pub(crate) fn replica(index: u32, pod: &Pod, ports: &[Wired]) -> Replica {
     let container = pod.status.container_statuses.first();
     let ended = container.and_then(|c| c.state.terminated.as_ref().or(c.last_state.terminated.as_ref()));
+    let running = container.and_then(|c| c.state.running.as_ref()).and_then(|r| r.started_at.as_deref());
     let (phase, message) = phase(pod, container);
     let ready = is_ready(pod);
+    // A pod without a readiness probe is ready from its first instant: that says nothing.
+    let probed = pod.spec.containers.first().is_some_and(|c| c.readiness_probe.is_some());
     let health = match phase {
+        Phase::Running if ready && !probed => Health::Unknown,
         Phase::Running if ready => Health::Healthy,
         Phase::Running => Health::Unhealthy,
         _ => Health::Unknown,
@@ -46,8 +50,9 @@ pub(crate) fn replica(index: u32, pod: &Pod, ports: &[Wired]) -> Replica {
         health,
         endpoints: if pod.status.pod_ip.is_empty() { Vec::new() } else { ports.iter().map(endpoint).collect() },
         restarts: container.map_or(0, |c| c.restart_count),
-        started_at: pod.status.start_time.as_deref().and_then(millis),
-        ended_at: ended.filter(|_| is_over(phase)).and_then(|t| t.finished_at.as_deref()).and_then(millis),
+        // Of this run: the pod's own time is that of its first.
+        started_at: running.or(pod.status.start_time.as_deref()).and_then(millis),
+        ended_at: ended.filter(|_| phase != Phase::Running).and_then(|t| t.finished_at.as_deref()).and_then(millis),
         exit_code: ended.map(|t| t.exit_code),
         ..blank(index, phase, message)
     }
@@ -63,10 +68,6 @@ pub(crate) fn image(pod: &Pod) -> Option<String> {
     (known && !asked.is_empty()).then(|| format!("{asked}@{digest}"))
 }
 
-fn is_over(phase: Phase) -> bool {
-    matches!(phase, Phase::Succeeded | Phase::Failed)
-}
-
 pub(crate) fn is_ready(pod: &Pod) -> bool {
     pod.status.conditions.iter().any(|c| c.kind == "Ready" && c.status == "True")
 }
@@ -78,15 +79,19 @@ fn phase(pod: &Pod, container: Option<&ContainerStatus>) -> (Phase, String) {
     let status = &pod.status;
     let told = [&status.reason, &status.message].into_iter().filter(|text| !text.is_empty()).cloned().collect::<Vec<_>>().join(": ");
     let waiting = container.and_then(|c| c.state.waiting.as_ref()).map(said).unwrap_or_default();
+    let ended = container.and_then(|c| c.state.terminated.as_ref());
     match status.phase.as_str() {
         "Succeeded" => (Phase::Succeeded, String::new()),
         "Failed" => {
-            let ended = container.and_then(|c| c.state.terminated.as_ref());
             let code = ended.map(|t| format!("ended with status {} ({})", t.exit_code, t.reason)).unwrap_or_default();
             (Phase::Failed, if told.is_empty() { code } else { told })
         }
         // A container that has ended and is to be started again does not run.
-        "Running" if waiting.is_empty() => (Phase::Running, String::new()),
+        "Running" if waiting.is_empty() && ended.is_none() => (Phase::Running, String::new()),
+        "Running" if waiting.is_empty() => {
+            let said = ended.map(|t| format!("ended with status {}; is started again", t.exit_code));
+            (Phase::Starting, said.unwrap_or_default())
+        }
         _ => {
             let unscheduled = status.conditions.iter().find(|c| c.kind == "PodScheduled" && c.status == "False");
             let placed = unscheduled.map(|c| format!("{}: {}", c.reason, c.message)).unwrap_or_default();

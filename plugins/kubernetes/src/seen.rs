@@ -76,13 +76,14 @@ pub(crate) struct Pod {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct PodSpec {
-    pub(crate) containers: Vec<Container>,
+    pub(crate) containers: Vec<ContainerSpec>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Container {
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ContainerSpec {
     pub(crate) image: String,
+    pub(crate) readiness_probe: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -111,8 +112,15 @@ pub(crate) struct ContainerStatus {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ContainerState {
+    pub(crate) running: Option<Running>,
     pub(crate) waiting: Option<Waiting>,
     pub(crate) terminated: Option<Terminated>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Running {
+    pub(crate) started_at: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -347,7 +347,11 @@ fn a_job_is_one_object_for_each_replica() {
     let failed = json!({"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"});
     world.cluster.set("Job", NS, "a-j-1", "/status", json!({"conditions": [failed], "failed": 4}));
     let seen = world.observe(&job, &state);
-    assert_eq!((seen.phase, seen.replicas[1].exit_code, seen.replicas[1].restarts), (Phase::Failed, Some(3), 4));
+    assert_eq!(
+        (seen.phase, seen.replicas[1].exit_code, seen.replicas[1].restarts),
+        (Phase::Failed, Some(3), 3),
+        "the last attempt was not tried again"
+    );
     assert_eq!(seen.message, "replica 1: BackoffLimitExceeded: too often");
     job.replicas = 1;
     let state = world.apply(&job, Some(&state));
@@ -368,7 +372,8 @@ fn observations_tell_phases_addresses_and_causes() {
     assert_eq!((seen.phase, seen.message.as_str()), (Phase::Starting, "replica 1: ImagePullBackOff: no such image"));
     assert_eq!(
         (seen.replicas[0].health, seen.replicas[0].restarts, seen.replicas[0].endpoints[0].host.as_str()),
-        (Health::Healthy, 2, "10.0.0.7")
+        (Health::Unknown, 2, "10.0.0.7"),
+        "no probe says that it is well"
     );
     assert!(seen.endpoints.is_empty() && seen.conditions.iter().any(|c| c.kind == "LoadBalancerReady" && !c.met), "no way in yet");
     world.cluster.set("Service", NS, "a-1-public", "/status", json!({"loadBalancer": {"ingress": [{"hostname": "lb.example.com"}]}}));

@@ -11,7 +11,10 @@ use std::{
 };
 
 use rustix::fs::FlockOperation;
-use tokio::{runtime::Handle, sync::broadcast};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, broadcast},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -80,6 +83,8 @@ pub(super) fn open(options: Options, runtime: Handle) -> Result<(Shared, Recorde
         table: Mutex::default(),
         ports: ports::Ports::default(),
         changes: broadcast::channel(CHANGES_KEPT).0,
+        paces: Mutex::default(),
+        paced: Notify::new(),
         closing: CancellationToken::new(),
         keepers: TaskTracker::new(),
         lock,

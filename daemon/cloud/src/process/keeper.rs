@@ -1,7 +1,7 @@
 //! The life of one process: start, tend, stop, start again, forget. One task per process; nobody else changes its stage.
 //! It must not know grants: what it starts has been checked.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rustix::process::Signal;
 use tokio::{
@@ -11,6 +11,7 @@ use tokio::{
 };
 use tradewind_core::{
     failure::Failure,
+    health::Pace,
     units::Millis,
     workload::{Health, Phase},
 };
@@ -26,10 +27,13 @@ use super::{
 };
 use crate::clock::instant;
 
-const FIRST_DELAY: Duration = Duration::from_secs(1);
-const LONGEST_DELAY: Duration = Duration::from_secs(30);
-/// A run that lasted so long starts the back-off anew.
+/// How soon a process is started again of which nobody has said how long to wait: the first time, and at the longest.
+const FIRST_DELAY: Millis = Millis::from_secs(1);
+const LONGEST_DELAY: Millis = Millis::from_secs(30);
+/// A run of such a process that lasted so long starts the back-off anew.
 const SETTLED: Millis = Millis::from_secs(60);
+/// How soon a folder is taken away again that could not be.
+const FORGET_AGAIN: Duration = Duration::from_secs(30);
 /// How long a killed process may take to disappear before the keeper says so.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -38,12 +42,39 @@ pub(super) enum Stage {
     /// To be started now.
     Start,
     Up(Up),
-    /// Ended, to be started again then.
-    Wait(Instant),
+    /// Ended, to be started again after a pause.
+    Wait(Pause),
     /// Ended for good, or unable to start: until something else is wanted.
     Down,
     /// Nothing runs: take up what is wanted.
     Change,
+}
+
+/// The time between two runs.
+pub(super) struct Pause {
+    ended: Instant,
+    span: Millis,
+    /// Runs in a row that have ended, this one included.
+    row: u32,
+    /// By what the controller says; else it is asked for again when it does.
+    told: bool,
+}
+
+impl Pause {
+    fn new(shared: &Shared, slot: &Slot, row: u32) -> Self {
+        Self { ended: Instant::now(), span: Millis(0), row, told: false }.told(shared, slot)
+    }
+
+    fn told(self, shared: &Shared, slot: &Slot) -> Self {
+        let pace = shared.pace(&slot.key.allocation);
+        let own = Pace { first: FIRST_DELAY, longest: LONGEST_DELAY, reset: SETTLED, inherited: 0, here: BTreeMap::new() };
+        let span = pace.as_ref().unwrap_or(&own).pause(slot.key.replica, self.row);
+        Self { span, told: pace.is_some(), ..self }
+    }
+
+    fn end(&self) -> Instant {
+        self.ended + self.span.std()
+    }
 }
 
 /// A run that goes on.
@@ -71,23 +102,27 @@ struct End {
 
 /// Keeps one process until it is removed or the supervisor closes.
 pub(super) async fn keep(shared: Arc<Shared>, slot: Arc<Slot>, mut stage: Stage) {
-    let mut delay = FIRST_DELAY;
+    let mut row = 0;
     loop {
         stage = match stage {
             Stage::Start => match start(&shared, &slot).await {
                 Some(stage) => stage,
                 None => return,
             },
-            Stage::Up(up) => match tend(&shared, &slot, up, &mut delay).await {
+            Stage::Up(up) => match tend(&shared, &slot, up, &mut row).await {
                 Some(stage) => stage,
                 None => return,
             },
-            Stage::Wait(until) => {
+            Stage::Wait(pause) => {
+                row = row.max(pause.row);
+                let paced = shared.paced.notified();
+                let pause = if pause.told { pause } else { pause.told(&shared, &slot) };
                 tokio::select! {
                     biased;
                     () = shared.closing.cancelled() => return,
                     () = changed(&slot) => Stage::Change,
-                    () = sleep_until(until) => {
+                    () = paced, if !pause.told => Stage::Wait(pause.told(&shared, &slot)),
+                    () = sleep_until(pause.end()) => {
                         slot.state().record.restarts += 1;
                         Stage::Start
                     }
@@ -101,7 +136,7 @@ pub(super) async fn keep(shared: Arc<Shared>, slot: Arc<Slot>, mut stage: Stage)
                 }
             }
             Stage::Change => {
-                delay = FIRST_DELAY;
+                row = 0;
                 match change(&shared, &slot).await {
                     Some(stage) => stage,
                     None => return,
@@ -177,7 +212,7 @@ async fn start(shared: &Arc<Shared>, slot: &Arc<Slot>) -> Option<Stage> {
 }
 
 /// Watches a run until it ends, must be ended, or the supervisor closes (none).
-async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, delay: &mut Duration) -> Option<Stage> {
+async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, row: &mut u32) -> Option<Stage> {
     let (spec, started, signal) = {
         let state = slot.state();
         (state.record.prepared.spec.clone(), state.record.started_at, state.record.prepared.signal())
@@ -241,7 +276,7 @@ async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, delay: &mut Du
         slot.state().pid = 0;
         return Some(Stage::Change);
     }
-    Some(after(shared, slot, end, delay).await)
+    Some(after(shared, slot, end, row).await)
 }
 
 /// Asks the group to stop, then kills it. False when the supervisor closes meanwhile: the process is left as it is.
@@ -320,31 +355,29 @@ fn judge(slot: &Slot, verdict: Verdict, liveness_only: bool) -> Option<Event> {
 }
 
 /// Decides what follows the end of a run that was wanted.
-async fn after(shared: &Arc<Shared>, slot: &Arc<Slot>, end: End, delay: &mut Duration) -> Stage {
+async fn after(shared: &Arc<Shared>, slot: &Arc<Slot>, end: End, row: &mut u32) -> Stage {
     let now = instant(std::time::SystemTime::now());
     let (ended, lasted) = {
         let state = slot.state();
         (verdict(&state.record, end, now), state.record.started_at.map_or(Millis(0), |s| now.since(s)))
     };
-    if lasted >= SETTLED {
-        *delay = FIRST_DELAY;
-    }
+    let reset = shared.pace(&slot.key.allocation).map_or(SETTLED, |pace| pace.reset);
+    *row = if lasted >= reset { 1 } else { row.saturating_add(1) };
     let finally = ended.finally;
-    let pause = *delay;
     let message = ended.message.clone();
     settle(slot, ended).await;
     if finally {
         shared.tell(slot);
         return Stage::Down;
     }
+    let pause = Pause::new(shared, slot, *row);
     {
         let mut state = slot.state();
         state.phase = Phase::Starting;
-        state.message = format!("{message}; starts again in {} s", pause.as_secs());
+        state.message = format!("{message}; starts again in {}", pause.span);
     }
     shared.tell(slot);
-    *delay = (pause * 2).min(LONGEST_DELAY);
-    Stage::Wait(Instant::now() + pause)
+    Stage::Wait(pause)
 }
 
 fn verdict(record: &super::folder::Record, end: End, at: tradewind_core::units::Instant) -> Ended {
@@ -394,7 +427,7 @@ async fn settle(slot: &Arc<Slot>, ended: Ended) {
 
 /// What a run that ended while nobody watched leads to.
 pub(super) async fn found_ended(shared: &Arc<Shared>, slot: &Arc<Slot>, code: Option<i32>) -> Stage {
-    after(shared, slot, End { code, cause: None }, &mut FIRST_DELAY.clone()).await
+    after(shared, slot, End { code, cause: None }, &mut 0).await
 }
 
 /// With nothing running: takes up the new spec, or forgets the process (none).
@@ -437,7 +470,7 @@ async fn change(shared: &Arc<Shared>, slot: &Arc<Slot>) -> Option<Stage> {
         Ok(Err(error)) => {
             tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, %error, "the folder of a removed process can't be taken away");
             slot.state().message = "its folder can't be removed".to_owned();
-            sleep(LONGEST_DELAY).await;
+            sleep(FORGET_AGAIN).await;
             Some(Stage::Change)
         }
         Err(_) => None,

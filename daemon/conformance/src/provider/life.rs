@@ -263,6 +263,32 @@ pub(super) async fn job(subject: &mut Subject) -> Verdict {
     passed("")
 }
 
+pub(super) async fn job_again(subject: &mut Subject) -> Verdict {
+    if !subject.provider.features().jobs {
+        return skipped("it runs no jobs");
+    }
+    if subject.tasks.job.is_none() && subject.tasks.service.is_some() {
+        return skipped("the manifest has no job");
+    }
+    let provider = subject.provider.clone();
+    let allocation = subject.allocation(What::Job, 1).await?;
+    let mut held = subject.settle(&provider, &allocation, None).await?;
+    let first = subject.until(&provider, &mut held, "succeeded", |seen| seen.phase == Phase::Succeeded).await?;
+    let prior = held.state.clone();
+    held = subject.settle(&provider, &held.allocation.clone(), prior.as_deref()).await?;
+    let later = subject.look(&provider, &mut held).await.map_err(|f| tell(&f))?;
+    let life = |seen: &Observation| seen.replicas.first().map(|r| (r.started_at, r.restarts));
+    match later.phase {
+        // The host keeps what it has ended with.
+        Phase::Gone => {}
+        Phase::Succeeded if life(&first) == life(&later) => {}
+        Phase::Succeeded => return Err(format!("it had succeeded, and has been run again: {:?}, then {:?}", life(&first), life(&later))),
+        _ => return Err(format!("it had succeeded, and after the same once more {}", describe(&later))),
+    }
+    subject.destroy(&provider, &held.tracked()).await?;
+    passed("")
+}
+
 pub(super) async fn previous(subject: &mut Subject) -> Verdict {
     let Some(component) = subject.previous.clone() else {
         return skipped("no earlier version was named with --previous");

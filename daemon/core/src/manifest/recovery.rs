@@ -13,6 +13,7 @@ use crate::{
 };
 
 /// How replicas that fail, or whose place does not answer any more, are brought back. Each field that a task leaves out is the deployment's.
+/// Replicas that their provider starts again by itself count too; the pauses are then the provider's where it can't be told them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RecoverySpec {

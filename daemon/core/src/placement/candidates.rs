@@ -75,6 +75,9 @@ pub struct Need {
     /// Where it can't go for now: a provider, or one offer of it.
     #[serde(skip)]
     pub closed: BTreeMap<Spot, Closed>,
+    /// Offers that it is kept away from because of what became of it there, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub left: BTreeMap<InstanceName, BTreeMap<String, String>>,
 }
 
 /// A provider, or one of its offers by its id.
@@ -98,6 +101,7 @@ impl Need {
             features: Requires::of(&task.workload),
             job: matches!(task.workload.run, Run::Job { .. }),
             closed: BTreeMap::new(),
+            left: BTreeMap::new(),
         }
     }
 }
@@ -238,6 +242,9 @@ impl Table {
         }
         if let Some(why) = need.closed_at(provider, None) {
             return Err(why.exclusion(provider));
+        }
+        if let Some(cause) = need.left.get(provider).and_then(|offers| offers.get(&*offer.id)) {
+            return Err(Exclusion::Left { cause: cause.clone() });
         }
         refuse_if(!regions.is_empty() && !regions.iter().any(|r| r.as_str() == &*offer.region), || Exclusion::Region)?;
         if let Some((key, value)) = labels.iter().find(|(k, v)| offer.labels.get(*k) != Some(v)) {

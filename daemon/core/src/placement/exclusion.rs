@@ -66,6 +66,10 @@ pub enum Exclusion {
         number: u16,
         own: bool,
     },
+    /// It has failed there too often.
+    Left {
+        cause: String,
+    },
 }
 
 impl fmt::Display for Exclusion {
@@ -99,6 +103,7 @@ impl fmt::Display for Exclusion {
             }
             Self::Throttled { provider, region, until } => write!(f, "{} throttles until {until}", place(provider, region)),
             Self::Degraded { provider, cause } => write!(f, "provider \"{provider}\" is degraded: {cause}"),
+            Self::Left { cause } => write!(f, "it has failed there too often: {cause}"),
             Self::Refused { provider, cause, .. } => write!(f, "provider \"{provider}\" refuses it: {cause}"),
             Self::Port { provider, number, own: false } => write!(f, "the port \"{number}\" is taken on the machine of \"{provider}\""),
             Self::Port { provider, number, own: true } => {

@@ -144,6 +144,8 @@ pub fn prepared(task: &Task<'_>) -> bool {
 pub fn advance(task: &Task<'_>, progress: &mut Progress, now: Instant) -> Moves {
     let mut groups = task.groups.clone();
     let mut again = None;
+    let standing = bounds(task, strategy(task, &groups), &groups, progress, now);
+    give_back(&mut groups, &standing);
     for group in &mut groups {
         finish_drain(group, task.update.drain, now, &mut again);
     }
@@ -153,6 +155,11 @@ pub fn advance(task: &Task<'_>, progress: &mut Progress, now: Instant) -> Moves 
     let before = groups.clone();
     let crowded = grow(task, &mut groups, &bounds);
     shrink(task, &mut groups, &bounds, now);
+    if crowded && task.back && task.service && groups == before {
+        // Neither version can come back whole beside the other: the one that failed makes room.
+        let one_less = Bounds { available: bounds.available.saturating_sub(1), ..bounds };
+        shrink(task, &mut groups, &one_less, now);
+    }
     if groups == before {
         unstick(&mut groups, &bounds, task);
     }
@@ -178,6 +185,21 @@ fn strategy(task: &Task<'_>, groups: &[Group]) -> Strategy {
         _ if !task.overlaps || !task.service => Strategy::Recreate,
         Strategy::Canary if task.back => Strategy::Rolling,
         other => other,
+    }
+}
+
+/// What was taken for replicas that are ready no more goes on, as far as it still runs.
+fn give_back(groups: &mut [Group], bounds: &Bounds) {
+    let available: u32 = groups.iter().map(Group::ready).fold(0, u32::saturating_add);
+    let mut lacking = bounds.available.saturating_sub(available);
+    for group in groups.iter_mut().filter(|g| g.goes()) {
+        let Some(drain) = group.drain else { continue };
+        let mut to = drain.to;
+        while to < group.replicas && lacking > 0 {
+            lacking = lacking.saturating_sub(u32::from(group.ready.contains(&to)));
+            to += 1;
+        }
+        group.drain = (to < group.replicas).then_some(Drain { to, ..drain });
     }
 }
 

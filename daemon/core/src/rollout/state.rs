@@ -158,6 +158,8 @@ pub struct Told {
     pub deadline: Millis,
     /// What is wrong with its new replicas, if something is.
     pub sick: Option<String>,
+    /// What keeps it from going on, if that is known.
+    pub lacks: Option<String>,
 }
 
 /// What a look at all tasks led to.
@@ -180,6 +182,10 @@ impl Rollout {
         matches!(self.cause, Cause::Rollback | Cause::Abort | Cause::Failure)
     }
 
+    pub fn is_done(&self) -> bool {
+        self.status == Status::Done
+    }
+
     /// Takes a look at all tasks in. Answers what has changed by it, and when to look again.
     pub fn judge(&mut self, tasks: &[Told], now: Instant) -> (Standing, Option<Instant>) {
         if self.status == Status::Done {
@@ -196,7 +202,8 @@ impl Rollout {
         }
         if let Some(task) = late {
             if end(task) <= now && self.status != Status::Failed {
-                let reason = format!("no progress within {}", task.deadline);
+                let why = task.lacks.as_ref().map(|lacks| format!(": {lacks}")).unwrap_or_default();
+                let reason = format!("no progress within {}{why}", task.deadline);
                 (self.status, self.reason) = (Status::Failed, reason.clone());
                 return (Standing::Failed(reason), None);
             }

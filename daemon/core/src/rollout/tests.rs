@@ -255,6 +255,37 @@ fn a_dead_replica_of_the_old_version_does_not_block_the_one_that_mends_it() {
     assert!(w.settle_new(60), "{:?}", w.groups);
 }
 
+#[test]
+fn what_was_taken_for_a_replica_that_has_died_goes_on_as_long_as_it_runs() {
+    let mut w = World::updating(2, 2, Update { drain: Millis(10), ..Update::default() });
+    w.look();
+    w.carry_out(1);
+    w.groups[1].ready = [0].into();
+    w.look();
+    assert_eq!(w.groups[0].drain, Some(Drain { to: 1, since: Instant(0) }));
+    w.groups[1].ready.clear();
+    w.now = Instant(5);
+    w.look();
+    assert_eq!((w.groups[0].replicas, w.groups[0].drain), (2, None), "it is given back");
+    w.now = Instant(30);
+    w.look();
+    assert_eq!(w.groups[0].replicas, 2);
+}
+
+#[test]
+fn a_return_without_room_takes_from_the_version_that_failed() {
+    let w = World::updating(4, 2, Update { drain: Millis(0), ..Update::default() });
+    let mut task = w.task();
+    (task.groups[1].replicas, task.groups[1].held, task.groups[1].ready) = (2, 2, (0..2).collect());
+    task.room.insert(0, 0);
+    let mut progress = w.progress.clone();
+    let stuck = advance(&task, &mut progress.clone(), w.now);
+    assert_eq!((stuck.groups[0].replicas, stuck.groups[1].replicas, stuck.crowded), (2, 2, true), "forward, nothing is taken away");
+    task.back = true;
+    let moves = advance(&task, &mut progress, w.now);
+    assert_eq!((moves.groups[0].replicas, moves.groups[1].replicas), (1, 2));
+}
+
 impl World {
     /// Only new replicas become ready.
     fn settle_new(&mut self, most: usize) -> bool {
@@ -269,8 +300,13 @@ impl World {
 
 #[test]
 fn an_update_without_progress_fails_and_a_sick_one_at_once() {
-    let told =
-        |verdict, moved, sick: Option<&str>| Told { verdict, moved: Instant(moved), deadline: Millis(10), sick: sick.map(str::to_owned) };
+    let told = |verdict, moved, sick: Option<&str>| Told {
+        verdict,
+        moved: Instant(moved),
+        deadline: Millis(10),
+        sick: sick.map(str::to_owned),
+        lacks: None,
+    };
     let mut rollout = Rollout::new(2, Some(1), Cause::Put, Instant(0));
     assert_eq!(rollout.judge(&[told(Verdict::Progressing, 0, None)], Instant(5)), (Standing::Same, Some(Instant(10))));
     let held = told(Verdict::Holding { step: 0, until: None }, 0, None);

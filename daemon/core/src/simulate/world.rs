@@ -567,6 +567,7 @@ fn need(request: &Request, options: &Options) -> Need {
         features: Requires::default(),
         job: request.kind == Kind::Job,
         closed: BTreeMap::new(),
+        left: BTreeMap::new(),
     }
 }
 

@@ -34,10 +34,22 @@ pub(super) struct Ran {
     /// The value of the variable VERSION.
     pub(super) version: String,
     job: bool,
+    offer: String,
 }
 
 #[derive(Default)]
 pub(super) struct Known {
+    /// Replicas that its only offer takes in all; none: it has two without a limit.
+    pub(super) capacity: Option<u32>,
+    /// The most replicas that there were at once.
+    pub(super) peak: u32,
+    /// This version of a service ends again and again, as if its provider started it again by itself.
+    pub(super) broken: Option<String>,
+    /// How often each has been started again by then.
+    pub(super) restarts: BTreeMap<AllocationId, u32>,
+    /// Whether it says how well replicas are.
+    pub(super) silent_on_health: bool,
+
     pub(super) runs: BTreeMap<AllocationId, Ran>,
     /// One for each of the next calls that change something; none: it goes well.
     pub(super) faults: VecDeque<Option<Fault>>,
@@ -80,6 +92,7 @@ impl Cloud {
                 return Err(Failure::new(kind, "told to fail"));
             }
             let done = effect(known);
+            known.peak = known.peak.max(known.runs.values().map(|ran| ran.replicas).sum());
             if fault == Some(Fault::After) { Err(Failure::unavailable("the answer is lost")) } else { Ok(done) }
         })
     }
@@ -113,6 +126,11 @@ impl Provider for Cloud {
             offer.region = region.into();
             offer
         };
+        let (capacity, taken) = self.with(|known| (known.capacity, known.runs.values().map(|ran| ran.replicas).sum::<u32>()));
+        if let Some(capacity) = capacity {
+            let limited = Offer { capacity: capacity.saturating_sub(taken), ..offer("east", 100_000) };
+            return Ok(vec![limited]);
+        }
         Ok(vec![offer("east", 100_000), offer("west", 120_000)])
     }
 
@@ -125,24 +143,33 @@ impl Provider for Cloud {
             replicas: allocation.replicas,
             version: if let Some(EnvValue::Text(text)) = version { text.clone() } else { String::new() },
             job: matches!(allocation.workload.run, Run::Job { .. }),
+            offer: allocation.offer.id.clone(),
         };
         self.change(|known| known.runs.insert(allocation.id.clone(), ran))?;
         Ok(allocation.id.as_str().as_bytes().to_vec())
     }
 
     async fn observe(&self, tracked: &[Tracked]) -> Result<Vec<Observation>, Failure> {
-        let one = |known: &Known, tracked: &Tracked| {
+        let one = |known: &mut Known, tracked: &Tracked| {
             let ran = known.runs.get(&tracked.allocation);
+            let broken = ran.is_some_and(|ran| known.broken.as_ref() == Some(&ran.version) && ran.offer.starts_with("east"));
+            if broken {
+                *known.restarts.entry(tracked.allocation.clone()).or_default() += 1;
+            }
+            let restarts = known.restarts.get(&tracked.allocation).copied().unwrap_or(0);
+            let health = if known.silent_on_health { Health::Unknown } else { Health::Healthy };
+            // What is started again all the time has always begun a moment ago.
+            let started_at = (!known.silent_on_health && !broken).then_some(Instant(0));
             let phase = ran.map_or(Phase::Gone, |ran| if ran.job { Phase::Succeeded } else { Phase::Running });
             let replica = |index| Replica {
                 index,
                 id: format!("{}-{index}", tracked.allocation),
                 phase,
-                health: Health::Healthy,
+                health: if broken { Health::Unknown } else { health },
                 endpoints: Vec::new(),
                 message: String::new(),
-                restarts: 0,
-                started_at: Some(Instant(0)),
+                restarts,
+                started_at,
                 ended_at: None,
                 exit_code: None,
                 usage: None,

@@ -74,6 +74,7 @@ impl Wayward {
             Some(prior) if self.is("resize-restarts") && prior.replicas != allocation.replicas => {
                 self.remove_all(&allocation.id, prior.replicas)?;
             }
+            Some(prior) if self.is("job-runs-again") && prior.job => self.remove_all(&allocation.id, prior.replicas)?,
             Some(prior) if self.is("ignores-change") && prior.replicas == allocation.replicas => return Ok(prior.clone()),
             None if self.is("doubles") && self.exists(&allocation.id)? => {
                 Host.ensure(&self.key(&allocation.id, 100), &process_runner::spec(&allocation.workload)?)?;

@@ -62,6 +62,7 @@ pub(crate) fn batch(tasks: u32, shapes: u32, offers: u32) -> Result<Request> {
                 features: Requires::default(),
                 job: true,
                 closed: Default::default(),
+                left: Default::default(),
             },
             replicas: 1 + i % 5,
             priority: i32::try_from(i % 10)?,

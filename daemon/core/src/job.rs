@@ -1,0 +1,353 @@
+//! The ends of jobs. What a replica of a job was once seen to end with is final: its cloud may forget it, and it is not run again for that.
+//! Pure: the controller brings records and observations. It knows no provider.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    manifest::Resolved,
+    placement::Need,
+    plan,
+    record::{AllocationRecord, Stage},
+    units::Instant,
+    workload::{Health, Observation, Phase, Replica, Run},
+};
+
+/// How a replica of a job has ended for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct End {
+    pub succeeded: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Instant>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Instant>,
+    #[serde(default)]
+    pub restarts: u32,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// What an observation means for a job's record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Concluded {
+    /// More replicas have ended than are on record.
+    pub more: bool,
+    /// The provider does not know all of those any more that have ended: applied again, it would run them again.
+    pub forgotten: bool,
+    /// Nothing is left there but what has ended: the others are to be made elsewhere.
+    pub closes: bool,
+}
+
+impl End {
+    fn of(replica: &Replica) -> Option<Self> {
+        let succeeded = match replica.phase {
+            Phase::Succeeded => true,
+            // What never came to run has not ended.
+            Phase::Failed if replica.started_at.is_some() || replica.exit_code.is_some() => false,
+            _ => return None,
+        };
+        Some(Self {
+            succeeded,
+            exit_code: replica.exit_code,
+            started_at: replica.started_at,
+            ended_at: replica.ended_at,
+            restarts: replica.restarts,
+            message: replica.message.clone(),
+        })
+    }
+
+    fn blank(succeeded: bool) -> Self {
+        Self { succeeded, exit_code: None, started_at: None, ended_at: None, restarts: 0, message: String::new() }
+    }
+
+    fn phase(&self) -> Phase {
+        if self.succeeded { Phase::Succeeded } else { Phase::Failed }
+    }
+
+    fn replica(&self, index: u32) -> Replica {
+        Replica {
+            index,
+            id: String::new(),
+            phase: self.phase(),
+            health: Health::Unknown,
+            endpoints: Vec::new(),
+            message: self.message.clone(),
+            restarts: self.restarts,
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            exit_code: self.exit_code,
+            usage: None,
+        }
+    }
+}
+
+/// Whether every replica of a job has ended for good: nothing of it is ever asked for again.
+pub fn is_over(record: &AllocationRecord) -> bool {
+    let is_job = matches!(record.workload.run, Run::Job { .. });
+    let written = record.replicas > 0 && (0..record.replicas).all(|index| record.ended.contains_key(&index));
+    // Written before ends were on record.
+    let before = record.ended.is_empty() && record.stage == Stage::Applied && record.phase == Phase::Succeeded;
+    is_job && (written || before)
+}
+
+/// The phase of a job of which everything has ended.
+pub fn outcome(record: &AllocationRecord) -> Phase {
+    if record.ended.values().all(|end| end.succeeded) { Phase::Succeeded } else { Phase::Failed }
+}
+
+/// What is known of a job that is over, without asking anybody. None where it was over before ends were on record.
+pub fn observation(record: &AllocationRecord) -> Option<Observation> {
+    let replicas: Vec<Replica> = record.ended.iter().filter(|(i, _)| **i < record.replicas).map(|(i, end)| end.replica(*i)).collect();
+    let trouble = replicas.iter().find(|r| r.phase == Phase::Failed && !r.message.is_empty());
+    let message = trouble.map_or_else(String::new, |r| format!("replica {}: {}", r.index, r.message));
+    (is_over(record) && !replicas.is_empty()).then(|| Observation {
+        allocation: record.id.clone(),
+        phase: outcome(record),
+        endpoints: Vec::new(),
+        replicas,
+        message,
+        conditions: Vec::new(),
+        state: None,
+        metered_cost: None,
+    })
+}
+
+/// Brings what a provider says together with what is final: takes new ends into the record, and shows those that are there as they were.
+pub fn conclude(record: &mut AllocationRecord, seen: &mut Observation) -> Concluded {
+    if !matches!(record.workload.run, Run::Job { .. }) {
+        return Concluded::default();
+    }
+    let before = record.ended.len();
+    if is_over(record) && record.ended.is_empty() {
+        record.ended = (0..record.replicas).map(|index| (index, End::blank(true))).collect();
+    }
+    let known = |ended: &BTreeMap<u32, End>, index: u32| ended.contains_key(&index);
+    let told = |index: u32| seen.replicas.iter().find(|r| r.index == index);
+    let is_gone = |index: u32| match told(index) {
+        Some(replica) => replica.phase == Phase::Gone,
+        None => seen.phase == Phase::Gone || !seen.replicas.is_empty(),
+    };
+    let forgotten = record.ended.keys().any(|index| is_gone(*index));
+    // A provider may tell of the whole only.
+    if seen.phase == Phase::Succeeded && seen.replicas.is_empty() {
+        for index in 0..record.replicas {
+            record.ended.entry(index).or_insert_with(|| End::blank(true));
+        }
+    }
+    for replica in seen.replicas.iter().filter(|r| r.index < record.replicas) {
+        if !known(&record.ended, replica.index)
+            && let Some(end) = End::of(replica)
+        {
+            record.ended.insert(replica.index, end);
+        }
+    }
+    let open: Vec<u32> = (0..record.replicas).filter(|index| !known(&record.ended, *index)).collect();
+    let closes = forgotten && !open.is_empty() && open.iter().all(|index| is_gone(*index));
+    for (index, end) in &record.ended {
+        match seen.replicas.iter_mut().find(|r| r.index == *index) {
+            Some(replica) if replica.phase == end.phase() => {}
+            Some(replica) => *replica = end.replica(*index),
+            None => seen.replicas.push(end.replica(*index)),
+        }
+    }
+    seen.replicas.sort_by_key(|r| r.index);
+    if closes {
+        close(record);
+    }
+    if is_over(record) {
+        seen.phase = outcome(record);
+        seen.replicas = record.ended.iter().map(|(index, end)| end_or_told(seen, *index, end)).collect();
+        if seen.phase == Phase::Succeeded || forgotten {
+            let kept = observation(record);
+            seen.message = kept.map(|o| o.message).unwrap_or_default();
+        }
+    }
+    Concluded { more: record.ended.len() != before || closes, forgotten, closes }
+}
+
+/// A replica as its provider tells of it where that agrees with its end.
+fn end_or_told(seen: &Observation, index: u32, end: &End) -> Replica {
+    let told = seen.replicas.iter().find(|r| r.index == index && r.phase == end.phase());
+    told.cloned().unwrap_or_else(|| end.replica(index))
+}
+
+/// Leaves what has ended alone for good: nothing else is of this record any more.
+pub fn close(record: &mut AllocationRecord) {
+    let ended = std::mem::take(&mut record.ended);
+    record.ended = (0u32..).zip(ended.into_values()).collect();
+    record.replicas = u32::try_from(record.ended.len()).unwrap_or(u32::MAX);
+    (record.wanted, record.held, record.stage) = (Some(record.replicas), record.replicas, Stage::Applied);
+    record.phase = outcome(record);
+}
+
+/// What is left to be planned when that which has ended is left alone: where fewer or more of a job have ended than it wants in all, those
+/// records are out of the plan's hands, and its task wants the others only.
+pub fn set_aside(resolved: &[Resolved], actual: &[AllocationRecord]) -> Option<(Vec<Resolved>, Vec<AllocationRecord>)> {
+    let mut tasks = resolved.to_vec();
+    let mut aside = Vec::new();
+    for task in tasks.iter_mut().filter(|t| t.replicas > 0 && matches!(t.workload.run, Run::Job { .. })) {
+        let need = plan::need_digest(&Need::of(task));
+        let over = |r: &&AllocationRecord| {
+            let same = r.need == need && !plan::needs_new_replicas(&r.workload, &task.workload);
+            plan::serves(r, &task.name, task.target.as_ref()) && is_over(r) && same
+        };
+        let done: Vec<_> = actual.iter().filter(over).collect();
+        let replicas: u32 = done.iter().map(|r| r.replicas).sum();
+        if !done.is_empty() && replicas != task.replicas {
+            task.replicas = task.replicas.saturating_sub(replicas);
+            aside.extend(done.into_iter().map(|r| r.id.clone()));
+        }
+    }
+    let rest = || actual.iter().filter(|r| !aside.contains(&r.id)).cloned().collect();
+    (!aside.is_empty()).then(|| (tasks, rest()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        manifest,
+        units::MicroUsd,
+        workload::{ChosenOffer, Workload},
+    };
+
+    fn task(replicas: u32) -> Resolved {
+        let text = format!(
+            r#"{{"apiVersion":"tradewind.dev/v1","kind":"CloudDeployment","metadata":{{"name":"x"}},
+               "spec":{{"jobs":{{"j":{{"command":["run"],"replicas":{replicas}}}}}}}}}"#
+        );
+        manifest::resolve(&serde_json::from_str(&text).expect("a manifest")).remove(0)
+    }
+
+    fn record(workload: Workload, replicas: u32) -> AllocationRecord {
+        let task = task(replicas);
+        let offer = ChosenOffer {
+            id: "o".to_owned(),
+            region: String::new(),
+            zone: String::new(),
+            size: String::new(),
+            spot: false,
+            price: MicroUsd(1),
+            labels: Default::default(),
+        };
+        AllocationRecord {
+            v: 1,
+            id: "a-1".parse().expect("an id"),
+            namespace: crate::names::Namespace::default_namespace(),
+            deployment: "x".parse().expect("a name"),
+            task: task.name.clone(),
+            target: None,
+            provider: "p".parse().expect("a name"),
+            offer,
+            hourly: MicroUsd(1),
+            replicas,
+            generation: 1,
+            workload,
+            need: plan::need_digest(&Need::of(&task)),
+            decision: None,
+            stage: Stage::Applied,
+            superseded: false,
+            wanted: None,
+            held: replicas,
+            drain: None,
+            traffic: None,
+            attempt: 0,
+            state: Some(Vec::new()),
+            phase: Phase::Running,
+            created_at: Instant(0),
+            meter: None,
+            recovery: Default::default(),
+            lost: false,
+            hedge: None,
+            ended: BTreeMap::new(),
+        }
+    }
+
+    fn seen(whole: Phase, phases: &[Phase]) -> Observation {
+        let replica = |(index, phase): (u32, &Phase)| Replica {
+            started_at: (*phase == Phase::Succeeded || *phase == Phase::Failed).then_some(Instant(5)),
+            phase: *phase,
+            exit_code: (*phase == Phase::Failed).then_some(3),
+            ..End::blank(true).replica(index)
+        };
+        Observation {
+            allocation: "a-1".parse().expect("an id"),
+            phase: whole,
+            endpoints: Vec::new(),
+            replicas: (0..).zip(phases).map(replica).collect(),
+            message: String::new(),
+            conditions: Vec::new(),
+            state: None,
+            metered_cost: None,
+        }
+    }
+
+    use Phase::{Failed, Gone, Running, Starting, Succeeded};
+
+    #[test]
+    fn an_end_is_final_whatever_the_cloud_says_later() {
+        for end in [Succeeded, Failed] {
+            let mut job = record(task(1).workload, 1);
+            assert_eq!(conclude(&mut job, &mut seen(Running, &[Running])), Concluded::default());
+            assert!(conclude(&mut job, &mut seen(end, &[end])).more && is_over(&job));
+            for later in [seen(Gone, &[Gone]), seen(Gone, &[]), seen(Running, &[Running]), seen(Starting, &[Starting])] {
+                let mut later = later;
+                let concluded = conclude(&mut job, &mut later);
+                assert_eq!((later.phase, later.replicas[0].phase, later.replicas.len()), (end, end, 1));
+                assert!(!concluded.more && !concluded.closes, "nothing new is to be stored");
+            }
+            assert_eq!(observation(&job).map(|o| (o.phase, o.replicas[0].started_at)), Some((end, Some(Instant(5)))));
+        }
+    }
+
+    #[test]
+    fn what_never_ran_has_not_ended_and_what_is_gone_before_its_end_is_made_again() {
+        let mut job = record(task(1).workload, 1);
+        let mut never = seen(Failed, &[Failed]);
+        (never.replicas[0].started_at, never.replicas[0].exit_code) = (None, None);
+        assert_eq!(conclude(&mut job, &mut never), Concluded::default());
+        let mut gone = seen(Gone, &[Gone]);
+        assert_eq!((conclude(&mut job, &mut gone), gone.phase), (Concluded::default(), Gone));
+        // Of a service nothing is final.
+        let mut service = record(task(1).workload, 1);
+        service.workload.run = Run::Service;
+        assert_eq!(conclude(&mut service, &mut seen(Succeeded, &[Succeeded])), Concluded::default());
+    }
+
+    #[test]
+    fn a_job_that_was_over_before_ends_were_on_record_stays_so() {
+        let mut job = AllocationRecord { phase: Succeeded, ..record(task(2).workload, 2) };
+        assert!(is_over(&job) && observation(&job).is_none());
+        let mut gone = seen(Gone, &[]);
+        assert!(conclude(&mut job, &mut gone).more);
+        assert_eq!((gone.phase, job.ended.len()), (Succeeded, 2));
+    }
+
+    #[test]
+    fn the_rest_of_a_job_that_its_cloud_has_half_forgotten_is_made_elsewhere() {
+        let three = task(3);
+        let mut job = record(three.workload.clone(), 3);
+        conclude(&mut job, &mut seen(Running, &[Running, Succeeded, Running]));
+        // While others run, it is left as it is.
+        let concluded = conclude(&mut job, &mut seen(Running, &[Running, Gone, Gone]));
+        assert!(concluded.forgotten && !concluded.closes);
+        // Known ones can be asked for again: their cloud keeps them.
+        assert!(!conclude(&mut job, &mut seen(Failed, &[Gone, Succeeded, Gone])).closes);
+        let mut gone = seen(Gone, &[]);
+        assert!(conclude(&mut job, &mut gone).closes);
+        assert_eq!((job.replicas, job.goal(), gone.phase, is_over(&job)), (1, 1, Succeeded, true));
+        let (tasks, rest) = set_aside(std::slice::from_ref(&three), std::slice::from_ref(&job)).expect("one of three");
+        assert_eq!((tasks[0].replicas, rest.len()), (2, 0));
+        // Where all of it has ended there is nothing to do, and another version is another job.
+        let whole = record(task(1).workload, 1);
+        let whole = AllocationRecord { ended: [(0, End::blank(true))].into(), ..whole };
+        assert_eq!(set_aside(&[task(1)], std::slice::from_ref(&whole)), None);
+        let mut other = task(2);
+        other.workload.command.push("more".to_owned());
+        assert_eq!(set_aside(&[other], &[whole]), None);
+    }
+}

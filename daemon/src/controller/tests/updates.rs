@@ -1,0 +1,176 @@
+//! Updates where room is scarce, replicas that end again and again, and jobs that their cloud forgets.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use proptest::prelude::*;
+use tradewind_core::{
+    names::{DeploymentName, Namespace},
+    rollout,
+    view::{DeploymentView, Status},
+};
+
+use super::{Cloud, Controller, Fault, LONG, Memory, Spec, begin, fault, options, put, serving};
+
+struct Scene {
+    store: Arc<Memory>,
+    cloud: Cloud,
+    since: tokio::time::Instant,
+    plugin_changes: tokio::sync::watch::Sender<u64>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (plugin_changes, _) = tokio::sync::watch::channel(0);
+        Self { store: Arc::default(), cloud: Cloud::new(), since: tokio::time::Instant::now(), plugin_changes }
+    }
+
+    async fn controller(&self) -> Controller {
+        begin(options(), &self.store, &self.cloud, self.since, &self.plugin_changes).await.expect("a state that can be read")
+    }
+}
+
+fn seen(controller: &Controller) -> DeploymentView {
+    let (namespace, name): (Namespace, DeploymentName) = ("default".parse().expect("a name"), "ant".parse().expect("a name"));
+    controller.handle().get(&namespace, &name).expect("it is there")
+}
+
+fn web(version: u8, replicas: u32, strategy: &'static str) -> Spec {
+    Spec { version, web: replicas, job: false, strategy, hedged: false }
+}
+
+fn versions(cloud: &Cloud) -> BTreeMap<String, u32> {
+    serving(cloud).into_iter().map(|((_, version), replicas)| (version, replicas)).collect()
+}
+
+/// With room for the update it ends with the new version, without it with the old one; either way whole, and never beyond the capacity.
+async fn update(strategy: &'static str, replicas: u32, spare: u32, faults: Vec<Option<Fault>>) {
+    let scene = Scene::new();
+    scene.cloud.with(|known| known.capacity = Some(replicas + spare));
+    let controller = scene.controller().await;
+    put(&controller, "ant", &web(1, replicas, strategy)).await;
+    tokio::time::sleep(LONG).await;
+    assert_eq!(versions(&scene.cloud), BTreeMap::from([("v1".to_owned(), replicas)]), "at first");
+    scene.cloud.with(|known| known.faults = faults.into());
+    put(&controller, "ant", &web(2, replicas, strategy)).await;
+    tokio::time::sleep(LONG).await;
+    let fits = match strategy {
+        "recreate" => true,
+        "blue-green" => spare >= replicas,
+        _ => spare >= 1,
+    };
+    let (ends, view) = (versions(&scene.cloud), seen(&controller));
+    let told = || format!("{strategy} {replicas} + {spare}: {ends:?} {:?}", view.rollout);
+    assert!(scene.cloud.with(|known| known.peak) <= replicas + spare, "beyond the capacity: {}", told());
+    assert_eq!(ends.values().sum::<u32>(), replicas, "{}", told());
+    assert_eq!(ends.len(), 1, "{}", told());
+    assert!(view.rollout.as_ref().is_some_and(|r| r.status == rollout::Status::Done), "no way back: {}", told());
+    if !fits {
+        assert!(ends.contains_key("v1"), "{}", told());
+        let reason = view.rollout.map(|r| r.reason).unwrap_or_default();
+        assert!(reason.contains("maxSurge: 0") && reason.contains("recreate"), "it names the way: {reason}");
+    }
+    controller.shutdown().await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_update_exceeds_the_capacity_and_each_has_a_way_back(
+        strategy in prop_oneof![Just("rolling"), Just("recreate"), Just("blue-green")],
+        replicas in 1u32..5,
+        spare in 0u32..3,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        runtime.block_on(update(strategy, replicas, spare, Vec::new()));
+    }
+
+    #[test]
+    fn neither_does_one_that_is_disturbed(
+        replicas in 1u32..4,
+        faults in prop::collection::vec(fault(), 0..6),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        runtime.block_on(update("rolling", replicas, 1, faults));
+    }
+}
+
+/// What its provider starts again and again is failing, and goes where it does not fail. Others' tasks go there as before.
+#[tokio::test(start_paused = true)]
+async fn what_ends_again_and_again_in_one_place_goes_to_another() {
+    let scene = Scene::new();
+    scene.cloud.with(|known| known.broken = Some("v1".to_owned()));
+    let controller = scene.controller().await;
+    put(&controller, "ant", &web(1, 1, "rolling")).await;
+    tokio::time::sleep(LONG).await;
+    let view = seen(&controller);
+    let places: Vec<_> = view.tasks.iter().flat_map(|t| &t.allocations).map(|a| (a.region.as_str(), a.ready)).collect();
+    assert_eq!((places, view.summary.status), (vec![("west", 1)], Status::Running), "{:#?}", view.tasks);
+    put(&controller, "bee", &web(2, 1, "rolling")).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let bee = controller.handle().get(&"default".parse().expect("a name"), &"bee".parse().expect("a name")).expect("it is there");
+    let regions: Vec<_> = bee.tasks.iter().flat_map(|t| &t.allocations).map(|a| a.region.as_str()).collect();
+    assert_eq!(regions, ["east"], "the place serves others as before");
+    controller.shutdown().await;
+}
+
+/// A version that ends again and again takes no good replica away, and the return begins with the failure.
+#[tokio::test(start_paused = true)]
+async fn a_crash_loop_takes_nothing_away_and_returns_at_once() {
+    let scene = Scene::new();
+    scene.cloud.with(|known| (known.broken, known.silent_on_health) = (Some("v2".to_owned()), true));
+    let controller = scene.controller().await;
+    put(&controller, "ant", &web(1, 4, "rolling")).await;
+    tokio::time::sleep(LONG).await;
+    assert_eq!(seen(&controller).summary.status, Status::Running);
+    put(&controller, "ant", &web(2, 4, "rolling")).await;
+    let began = tokio::time::Instant::now();
+    while seen(&controller).summary.generation < 3 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let good = versions(&scene.cloud).get("v1").copied().unwrap_or(0);
+        assert_eq!(good, 4, "a good replica has gone for one that does not live");
+        assert_ne!(seen(&controller).summary.status, Status::Running, "it does not live");
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", seen(&controller).rollout);
+    }
+    tokio::time::sleep(LONG).await;
+    assert_eq!(versions(&scene.cloud), BTreeMap::from([("v1".to_owned(), 4)]));
+    controller.shutdown().await;
+}
+
+/// Where nothing says how well a replica is, it is ready once it has lived for a moment, and not before.
+#[tokio::test(start_paused = true)]
+async fn what_nobody_checks_is_ready_when_it_has_lived_for_a_moment() {
+    let scene = Scene::new();
+    scene.cloud.with(|known| known.silent_on_health = true);
+    let controller = scene.controller().await;
+    put(&controller, "ant", &web(1, 1, "rolling")).await;
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert_eq!(seen(&controller).summary.ready, 0);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let view = seen(&controller);
+    assert_eq!((view.summary.ready, view.summary.status), (1, Status::Running));
+    controller.shutdown().await;
+}
+
+/// What a job has ended with is final: its cloud may forget it, the daemon may be restarted.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_has_ended_is_not_run_again_because_its_cloud_forgot_it() {
+    let scene = Scene::new();
+    let controller = scene.controller().await;
+    put(&controller, "ant", &Spec { job: true, ..web(1, 0, "rolling") }).await;
+    tokio::time::sleep(LONG).await;
+    assert_eq!(seen(&controller).summary.status, Status::Completed);
+    let calls = scene.cloud.with(|known| {
+        known.runs.clear();
+        known.calls
+    });
+    tokio::time::sleep(LONG).await;
+    controller.shutdown().await;
+    let controller = scene.controller().await;
+    tokio::time::sleep(LONG).await;
+    let view = seen(&controller);
+    let restored: Vec<_> = view.tasks.iter().map(|t| (t.ready, t.status)).collect();
+    assert_eq!(scene.cloud.with(|known| known.calls), calls, "nothing was asked for");
+    assert!(restored.contains(&(1, Status::Completed)), "{view:#?}");
+    controller.shutdown().await;
+}
