@@ -67,6 +67,7 @@ impl Want {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Need {
     pub resources: Resources,
+    #[serde(serialize_with = "crate::units::hashed::duration")]
     pub duration: Millis,
     pub constraints: Constraints,
     pub features: Requires,
