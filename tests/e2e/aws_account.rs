@@ -59,7 +59,7 @@ impl World {
 }
 
 fn attempt(token: &str) -> Result<Attempt> {
-    Ok(Attempt { allocation: AllocationId::try_from("a1".to_owned())?, token: token.to_owned(), tags: Labels::new() })
+    Ok(Attempt { allocation: AllocationId::try_from("a1".to_owned())?, token: token.to_owned(), tags: Labels::new(), startup: None })
 }
 
 fn request() -> RunRequest {

@@ -24,6 +24,8 @@ pub struct Attempt {
     /// The same for repeated calls that mean the same effect.
     pub token: String,
     pub tags: Labels,
+    /// The allocation's startup check: contract 0.1 has no field for it in a process's spec, so it comes this way.
+    pub startup: Option<Probe>,
 }
 
 /// Names a process: one replica of an allocation of a plugin instance.
@@ -33,7 +35,7 @@ pub struct ProcessKey {
     pub replica: u32,
 }
 
-/// The contract's `process.spec`.
+/// The contract's `process.spec`, and what the host adds to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProcessSpec {
     pub command: Vec<String>,
@@ -42,6 +44,9 @@ pub struct ProcessSpec {
     pub ports: Vec<Port>,
     pub files: Vec<ConfigFile>,
     pub limits: Option<Resources>,
+    /// The host's addition. Absent from the stored form of specs without it, whose digests are those of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub startup: Option<Probe>,
     pub readiness: Option<Probe>,
     pub liveness: Option<Probe>,
     pub restarts: u32,

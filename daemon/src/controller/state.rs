@@ -18,7 +18,7 @@ use tradewind_core::{
     workload::{Health, Observation, Phase, Replica, Run},
 };
 
-use super::{quality::Seen, refusals::Refusal};
+use super::{checks::Incarnation, quality::Seen, refusals::Refusal};
 
 #[derive(Default)]
 pub(super) struct World {
@@ -73,6 +73,8 @@ pub(super) struct Live {
     pub(super) resized: bool,
     /// Replicas whose liveness check fails, with the reason.
     pub(super) lifeless: Vec<(u32, String)>,
+    /// The replicas that run, as far as checks at the provider need to know of them.
+    pub(super) incarnations: Vec<Incarnation>,
     /// Of the last call for what is recorded now, and how many failed in a row.
     pub(super) failure: Option<Failure>,
     pub(super) failures: u32,
@@ -346,6 +348,7 @@ impl Live {
             seen: Seen::default(),
             resized: false,
             lifeless: Vec::new(),
+            incarnations: Vec::new(),
             failure: None,
             failures: 0,
             flight: None,
@@ -404,7 +407,8 @@ impl Live {
         match self.record.workload.run {
             Run::Job { .. } => replica.phase == Phase::Succeeded,
             Run::Service => {
-                let probed = self.record.workload.probes.readiness.is_some();
+                let probes = &self.record.workload.probes;
+                let probed = probes.readiness.is_some() || probes.startup.is_some();
                 let healthy = if probed { replica.health == Health::Healthy } else { replica.health != Health::Unhealthy };
                 replica.phase == Phase::Running && healthy
             }

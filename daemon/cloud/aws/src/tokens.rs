@@ -70,7 +70,7 @@ mod tests {
 
     fn attempt(token: &str) -> Attempt {
         let allocation = AllocationId::try_from("a1".to_owned()).unwrap();
-        Attempt { allocation, token: token.to_owned(), tags: Labels::from([("team".to_owned(), "x".to_owned())]) }
+        Attempt { allocation, token: token.to_owned(), tags: Labels::from([("team".to_owned(), "x".to_owned())]), startup: None }
     }
 
     fn request() -> RunRequest {

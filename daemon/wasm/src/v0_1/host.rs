@@ -104,6 +104,7 @@ fn spec_from(s: process::Spec) -> ProcessSpec {
         ports: s.ports.into_iter().map(convert::port_from).collect(),
         files: s.files.into_iter().map(convert::file_from).collect(),
         limits: s.limits.map(convert::resources_from),
+        startup: None,
         readiness: s.readiness.map(convert::probe_from),
         liveness: s.liveness.map(convert::probe_from),
         restarts: s.restarts,
@@ -137,12 +138,14 @@ fn weight(spec: &ProcessSpec) -> usize {
 
 impl process::Host for Call {
     async fn ensure(&mut self, key: process::Key, spec: process::Spec) -> Answer<process::ProcessStatus> {
-        let spec = spec_from(spec);
+        let mut spec = spec_from(spec);
         self.charge(weight(&spec))?;
         let key = match key_from(key) {
             Ok(key) => key,
             Err(failure) => return answer(Err(failure)),
         };
+        // The contract's spec can't say it; the host knows for which allocation it is called.
+        spec.startup = self.attempt.as_ref().filter(|a| a.allocation == key.allocation).and_then(|a| a.startup.clone());
         let Some(grant) = self.lent.grants.process.clone() else { return answer(Err(ungranted("process"))) };
         let (owner, processes) = (self.lent.owner.clone(), self.lent.capabilities.processes.clone());
         let result = self.lent.effect(async move { processes.ensure(&owner, &grant, key, spec).await }).await;

@@ -138,7 +138,12 @@ impl Provider for ProviderVersion {
 
     async fn apply(&self, allocation: &Allocation, prior: Option<&[u8]>) -> Result<Vec<u8>, Failure> {
         let context = self.context();
-        let attempt = Attempt { allocation: allocation.id.clone(), token: allocation.token.clone(), tags: allocation.tags.clone() };
+        let attempt = Attempt {
+            allocation: allocation.id.clone(),
+            token: allocation.token.clone(),
+            tags: allocation.tags.clone(),
+            startup: allocation.workload.probes.startup.clone(),
+        };
         let allocation = convert::allocation(allocation);
         let state = call!(self, "apply", |store, guest| {
             store.data_mut().attempt = Some(attempt);
