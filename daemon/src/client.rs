@@ -13,7 +13,7 @@ use reqwest::{
     redirect::Policy,
 };
 use serde::de::DeserializeOwned;
-use tradewind_core::identity::Secret;
+use tradewind_core::{identity::Secret, manifest};
 use url::{Host, Url};
 
 use crate::problem::{Kind, Problem};
@@ -197,16 +197,6 @@ pub enum Body {
 
 // === impl Document ===
 
-#[derive(serde::Deserialize)]
-struct Named {
-    metadata: Metadata,
-}
-
-#[derive(serde::Deserialize)]
-struct Metadata {
-    name: String,
-}
-
 impl Document {
     fn is_json(&self) -> bool {
         self.file.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"))
@@ -219,11 +209,9 @@ impl Document {
     /// The name that belongs into the request's path. The daemon alone judges the document, so one without a readable name is sent under
     /// a stand-in, and what comes back says what is wrong with it.
     pub fn name(&self) -> String {
-        let text = String::from_utf8_lossy(&self.bytes);
-        let named: Option<Named> = if self.is_json() { serde_json::from_str(&text).ok() } else { serde_saphyr::from_str(&text).ok() };
-        named
-            .map(|n| n.metadata.name)
-            .filter(|n| n.parse::<tradewind_core::names::DeploymentName>().is_ok())
+        let format = if self.is_json() { manifest::Format::Json } else { manifest::Format::Yaml };
+        manifest::name(&self.bytes, format)
+            .filter(|name| name.parse::<tradewind_core::names::DeploymentName>().is_ok())
             .unwrap_or_else(|| "manifest".to_owned())
     }
 }

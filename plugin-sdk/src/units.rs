@@ -69,7 +69,7 @@ impl FromStr for Money {
 impl FromStr for Cpu {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let trimmed = text.trim();
+        let trimmed = unpadded(text)?;
         let value = trimmed.strip_suffix('m').map_or_else(|| scaled(trimmed, 1000.0), |milli| scaled(milli, 1.0));
         let value = value.filter(|value| *value <= f64::from(u32::MAX));
         value
@@ -92,7 +92,7 @@ const SIZE_UNITS: [(&str, f64); 8] = [
 impl FromStr for Size {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        suffixed(text.trim().trim_end_matches('B'), &SIZE_UNITS, 1.0)
+        suffixed(unpadded(text)?.trim_end_matches('B'), &SIZE_UNITS, 1.0)
             .map(Self)
             .ok_or_else(|| format!("{text:?} is not a size: write a number with a unit, such as 512Mi or 4Gi"))
     }
@@ -103,10 +103,22 @@ const SPAN_UNITS: [(&str, f64); 5] = [("ms", 1.0), ("s", 1000.0), ("m", 60_000.0
 impl FromStr for Span {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim_end().ends_with('M') {
+            return Err(format!(
+                "{text:?} is not a length of time: write m for minutes, such as 30m (M is months, which have no fixed length)"
+            ));
+        }
         suffixed(text.trim(), &SPAN_UNITS, 1000.0)
             .map(Self)
             .ok_or_else(|| format!("{text:?} is not a length of time: write a number with a unit, such as 30s or 5m"))
     }
+}
+
+/// The text without spaces around it, unless its number has leading zeros: `010` is ten to some and eight to others.
+fn unpadded(text: &str) -> Result<&str, String> {
+    let trimmed = text.trim();
+    let padded = trimmed.strip_prefix('0').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    if padded { Err(format!("{text:?} has leading zeros: write it without them")) } else { Ok(trimmed) }
 }
 
 /// A number with one of the units, the first that fits, or none.
@@ -209,15 +221,15 @@ mod tests {
         ];
         table.iter().for_each(|(text, value)| assert_eq!(money(text), *value, "{text}"));
         let cpu = |text: &str| text.parse::<Cpu>().map(|value| value.0).ok();
-        [("2", Some(2000)), ("0.5", Some(500)), ("250m", Some(250)), ("x", None)]
+        [("2", Some(2000)), ("0.5", Some(500)), ("250m", Some(250)), ("x", None), ("010", None), ("010m", None)]
             .iter()
             .for_each(|(text, value)| assert_eq!(cpu(text), *value));
         let size = |text: &str| text.parse::<Size>().map(|value| value.0).ok();
-        [("4Gi", Some(4 * GIB)), ("1.5G", Some(1_500_000_000)), ("512", Some(512)), ("1e3", None), ("99999999Ti", None)]
+        [("4Gi", Some(4 * GIB)), ("1.5G", Some(1_500_000_000)), ("512", Some(512)), ("1e3", None), ("99999999Ti", None), ("064Mi", None)]
             .iter()
             .for_each(|(text, value)| assert_eq!(size(text), *value, "{text}"));
         let span = |text: &str| text.parse::<Span>().map(|value| value.0).ok();
-        [("250ms", Some(250)), ("5m", Some(300_000)), ("2", Some(2000)), ("5x", None)]
+        [("250ms", Some(250)), ("5m", Some(300_000)), ("2", Some(2000)), ("5x", None), ("30M", None)]
             .iter()
             .for_each(|(text, value)| assert_eq!(span(text), *value));
         assert_eq!(serde_json::from_str::<Money>("0.1").unwrap(), Money(100_000));

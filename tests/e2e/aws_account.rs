@@ -64,6 +64,7 @@ fn attempt(token: &str) -> Result<Attempt> {
         token: token.to_owned(),
         tags: Labels::new(),
         resources: Default::default(),
+        startup: None,
     })
 }
 

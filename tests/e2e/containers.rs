@@ -526,3 +526,16 @@ async fn a_variable_loses_one_line_end_of_its_secret_and_a_file_none() -> Result
     assert!(text.contains("<s3cret\n>") && text.contains("s3cret\n\nend"), "{text}");
     Ok(())
 }
+
+/// The engine starts a job again by itself: its deadline is of all attempts together.
+#[tokio::test]
+async fn a_deadline_is_of_all_attempts_together() -> Result<()> {
+    let Some(engine) = Podman::start()? else { return Ok(()) };
+    let daemon = start(&engine, HOST.0, HOST.1)?;
+    daemon.put("slow", &job("slow", "echo try; sleep 0.5; exit 3", ", retries: 1000, deadline: 2s")).await?;
+    let failed = daemon.until("slow", "failed", |d| d["status"] == "failed").await?;
+    let message = replica(&failed)["message"].as_str().unwrap_or_default();
+    ensure!(message.contains("deadline of 2s"), "{failed:#}");
+    ensure!(daemon.run(&["logs", "slow"])?.matches("try").count() > 1, "it was tried again meanwhile");
+    Ok(())
+}

@@ -23,7 +23,12 @@ async fn a_service_is_checked_by_its_command_replaced_when_it_is_ill_and_removed
     let daemon = Daemon::start(&["cheapest", "containers"], &[("box", &engine.instance("", ""))])?;
     let check = "      liveness: {command: [test, -f, /tmp/well], interval: 300ms, unhealthyAfter: 2}\n";
     daemon.put("shop", &service("shop", IMAGE, &format!("{check}      replicas: 2\n"))).await?;
-    let running = daemon.running("shop").await?;
+    // Its death counts from the first time that it was found alive.
+    let healthy = |d: &serde_json::Value| {
+        let all = d["tasks"][0]["allocations"][0]["replicaStatus"].as_array().cloned().unwrap_or_default();
+        all.len() == 2 && all.iter().all(|r| r["health"] == "healthy")
+    };
+    let running = daemon.until("shop", "found alive", |d| d["status"] == "running" && healthy(d)).await?;
     let before = pids(&running);
     ensure!(before.len() == 2 && daemon.run(&["logs", "shop"])?.contains("up"), "{running:#}");
 

@@ -156,6 +156,80 @@ async fn the_daemon_checks_what_the_cloud_does_not_know_and_replaces_what_is_dea
     Ok(())
 }
 
+/// While an instance boots its answers are set, so that it answers badly from its first moment on.
+async fn until_booting(cloud: &FixtureCloud, wanted: usize, status: u16) -> Result<Vec<String>> {
+    let since = Instant::now();
+    loop {
+        let ids: Vec<String> = cloud.live().into_iter().map(|i| i.id).collect();
+        if ids.len() == wanted {
+            for id in &ids {
+                cloud.status(id, status);
+            }
+            return Ok(ids);
+        }
+        ensure!(since.elapsed() < PATIENCE, "{} instances instead of {wanted}", ids.len());
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_daemons_own_checks_give_a_slow_start_its_time() -> Result<()> {
+    for startup in ["", ", startup: {http: /, interval: 100ms}"] {
+        let cloud = FixtureCloud::start(Config { boot_ms: 400, ..Config::default().with_regions(&["east", "west"]) })?;
+        let granted = format!("{}[grants.probe]\nhosts = [\"127.0.0.1\"]\n", cloud.instance());
+        let mut daemon = Daemon::start(&["cheapest", "rest"], &[("cloud", &granted)])?;
+        quick(&mut daemon)?;
+        let checks = ", liveness: {http: /, interval: 100ms, unhealthyAfter: 2}, health: {http: /, interval: 100ms, unhealthyAfter: 2}";
+        daemon.put("app", &app("", &format!("{checks}{startup}"))).await?;
+        let first = until_booting(&cloud, 2, 503).await?;
+        // It has been looked at for long enough to be called unwell, and lives on.
+        let unwell = |d: &Value| {
+            let replicas =
+                places(d, "east").iter().flat_map(|a| a["replicaStatus"].as_array().cloned().unwrap_or_default()).collect::<Vec<_>>();
+            replicas.len() == 2 && replicas.iter().all(|r| r["phase"] == "running" && r["health"] != "healthy")
+        };
+        daemon.until("app", "running and not well", unwell).await?;
+        let looked = cloud.calls(tradewind_tests::fixture::Operation::List);
+        let since = Instant::now();
+        while cloud.calls(tradewind_tests::fixture::Operation::List) < looked + 8 {
+            ensure!(since.elapsed() < PATIENCE, "{}", daemon.log());
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        for id in &first {
+            cloud.status(id, 200);
+        }
+        daemon.running("app").await?;
+        ensure!(cloud.ledger().len() == 2, "a slow start was ended: {:?}", cloud.ledger());
+
+        cloud.status(&first[0], 500);
+        let since = Instant::now();
+        while cloud.live().iter().any(|i| i.id == first[0]) {
+            ensure!(since.elapsed() < PATIENCE, "what does not live any more is still there:\n{}", daemon.log());
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_never_starts_is_replaced_and_told_how_to_get_more_time() -> Result<()> {
+    let cloud = FixtureCloud::start(Config { boot_ms: 400, ..Config::default().with_regions(&["east", "west"]) })?;
+    let granted = format!("{}[grants.probe]\nhosts = [\"127.0.0.1\"]\n", cloud.instance());
+    let mut daemon = Daemon::start(&["cheapest", "rest"], &[("cloud", &granted)])?;
+    quick(&mut daemon)?;
+    daemon.put("app", &app("", ", startup: {http: /, interval: 100ms, unhealthyAfter: 2}")).await?;
+    let first = until_booting(&cloud, 2, 503).await?;
+    let since = Instant::now();
+    while first.iter().all(|id| cloud.live().iter().any(|i| i.id == *id)) {
+        ensure!(since.elapsed() < PATIENCE, "what does not start is still there:\n{}", daemon.log());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let events = daemon.get("/v1/deployments/app/events").await?.to_string();
+    ensure!(events.contains("AllocationReplaced") && events.contains("startup.unhealthyAfter"), "{events}");
+    daemon.running("app").await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_check_without_its_grant_says_what_to_write() -> Result<()> {
     let cloud = FixtureCloud::start(Config::default())?;

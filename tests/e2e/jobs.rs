@@ -119,3 +119,79 @@ fn pids_of(deployment: &serde_json::Value, task: &str) -> Vec<String> {
     let replicas = replicas.flat_map(|a| a["replicaStatus"].as_array().into_iter().flatten());
     replicas.map(|r| r["id"].to_string()).collect()
 }
+
+#[tokio::test]
+async fn a_deadline_is_of_all_attempts_together_and_apply_says_so() -> Result<()> {
+    let daemon = Daemon::local()?;
+    let text = job("slow", "exit 3", ", retries: 50, deadline: 2500ms");
+    let output = daemon.cli(&["apply", "-f", &daemon.file("slow.yaml", &text)?])?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("its deadline of 2s 500ms leaves no time"), "{told}");
+    Ok(())
+}
+
+/// What ends a machine ends the process together with what watches over it: no status is left of either.
+#[tokio::test]
+async fn a_job_that_is_lost_with_its_machine_is_run_again_without_a_retry() -> Result<()> {
+    let mut daemon = Daemon::local()?;
+    let (gate, trace) = (daemon.folder.path().join("gate"), daemon.folder.path().join("trace"));
+    let script = format!("echo ran >> {}; until [ -e {} ]; do sleep 0.05; done", trace.display(), gate.display());
+    daemon.put("kept", &job("kept", &script, "")).await?;
+    let runs = |d: &serde_json::Value| crate::pids(d).iter().any(|pid| !pid.is_empty());
+    let running = daemon.until("kept", "running", runs).await?;
+    daemon.kill()?;
+    let group: u32 = crate::pids(&running)[0].parse()?;
+    let killed = std::process::Command::new("/bin/sh").args(["-c", &format!("kill -9 -- -{group}")]).status()?;
+    assert!(killed.success());
+    daemon.launch()?;
+    daemon.until("kept", "running again", |d| runs(d) && crate::pids(d) != crate::pids(&running)).await?;
+    std::fs::write(&gate, "")?;
+    daemon.until("kept", "completed", |d| d["status"] == "completed").await?;
+    assert_eq!(std::fs::read_to_string(&trace)?, "ran\nran\n");
+    Ok(())
+}
+
+/// Through the command line and through the API: no digit is lost, and no number is taken for another.
+#[tokio::test]
+async fn numbers_and_durations_mean_what_is_written() -> Result<()> {
+    let daemon = Daemon::local()?;
+    let shell = r#"["/bin/sh", "-c", "echo $A $B $C"]"#;
+    let json = format!(
+        r#"{{"apiVersion": "tradewind.dev/v1", "kind": "CloudDeployment", "metadata": {{"name": "digits"}},
+            "spec": {{"jobs": {{"work": {{"command": {shell}, "env": {{"A": 123456789012345678901, "B": 1.10, "C": 1e400}}}}}}}}}}"#
+    );
+    daemon.run(&["apply", "-f", &daemon.file("digits.json", &json)?])?;
+    assert!(daemon.run(&["logs", "digits"])?.contains("123456789012345678901 1.10 1e400"));
+    let infinite = job("infinite", "echo $A $B $C", ", env: {A: .inf, B: .nan, C: 1e400}");
+    daemon.run(&["apply", "-f", &daemon.file("infinite.yaml", &infinite)?])?;
+    assert!(daemon.run(&["logs", "infinite"])?.contains(".inf .nan 1e400"));
+
+    for (more, field, says) in [
+        (", deadline: 30M", "spec.jobs.work.deadline", "m for minutes, such as 30m"),
+        (", recovery: {failover: 2M}", "spec.jobs.work.recovery.failover", "m for minutes"),
+        (", duration: 2years", "spec.jobs.work.duration", "days, such as 90d"),
+        (", retries: 010", "spec.jobs.work.retries", "write 10"),
+        (", labels: {a: .inf}", "spec.jobs.work.labels.a", "write"),
+        (", priority: .inf", "spec.jobs.work.priority", "finite"),
+    ] {
+        let output = daemon.cli(&["apply", "-f", &daemon.file("odd.yaml", &job("odd", "true", more))?])?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{more}: {told}");
+        assert!(told.contains(field) && told.contains(says), "{more}: {told}");
+    }
+    // Every other way in.
+    let text = daemon.file("digits.json", &json)?;
+    for command in [
+        &["apply", "-f", &text, "--timeout", "2M"][..],
+        &["token", "create", "x", "--expires", "30M"],
+        &["token", "create", "x", "--expires", "2years"],
+        &["plan", "-f", &text, "--out", "p", "--expires", "1M"],
+    ] {
+        let output = daemon.cli(command)?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {told}");
+        assert!(told.contains("m for minutes") || told.contains("90d"), "{command:?}: {told}");
+    }
+    Ok(())
+}

@@ -146,3 +146,34 @@ async fn a_folder_that_one_task_can_not_write_degrades_nothing() -> Result<()> {
     daemon.running("beside").await?;
     Ok(())
 }
+
+/// The program listens after a second and a half: far later than three checks of a tenth of a second.
+#[tokio::test]
+async fn a_slow_start_becomes_healthy_without_being_ended_for_it() -> Result<()> {
+    let daemon = Daemon::local()?;
+    let slow = |name: &str, more: &str| {
+        let hello = tradewind_tests::hello().display().to_string();
+        format!(
+            "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: {name}}}\nspec:\n  services:\n    web:\n      \
+             command: [sh, -c, \"sleep 1.5; exec {hello}\"]\n      ports: {{http: {{protocol: http}}}}\n      \
+             resources: {{cpu: 10m, memory: 64Mi}}\n      health: {{http: /health, interval: 100ms}}\n      \
+             liveness: {{http: /health, interval: 100ms, unhealthyAfter: 2}}\n{more}"
+        )
+    };
+    daemon.put("plain", &slow("plain", "")).await?;
+    daemon.put("asked", &slow("asked", "      startup: {tcp: true, interval: 100ms}\n")).await?;
+    daemon.put("never", &slow("never", "      startup: {tcp: true, interval: 100ms, unhealthyAfter: 2}\n")).await?;
+    for name in ["plain", "asked"] {
+        let running = daemon.running(name).await?;
+        let replica = &running["tasks"][0]["allocations"][0]["replicaStatus"][0];
+        assert_eq!((&replica["restarts"], &replica["health"]), (&0.into(), &"healthy".into()), "{running:#}");
+    }
+    let message = |d: &serde_json::Value| d["tasks"][0]["allocations"][0]["replicaStatus"][0]["message"].to_string();
+    daemon.until("never", "ended with the way out", |d| message(d).contains("startup.unhealthyAfter")).await?;
+
+    // What has lived is ended when it does so no more.
+    let running = daemon.running("plain").await?;
+    fetch(&daemon.http, &format!("{}/sick", endpoints(&running)[0])).await?;
+    daemon.until("plain", "ended", |d| message(d).contains("liveness probe failed")).await?;
+    Ok(())
+}

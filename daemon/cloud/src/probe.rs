@@ -4,7 +4,10 @@
 
 mod allow;
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tokio::{
@@ -22,6 +25,11 @@ use tradewind_core::{
 
 /// The most checks under way at once.
 const AT_ONCE: usize = 128;
+/// Who asks, for the logs of those who are asked.
+const AGENT: &str = concat!("tradewind-probe/", env!("CARGO_PKG_VERSION"));
+/// So much of an answer is read after its status, and for so long, so that the other side can end it in order.
+const MOST_READ: u64 = 64 << 10;
+const READ_FOR: Duration = Duration::from_secs(2);
 
 /// Makes the checks of all instances.
 pub struct Checks {
@@ -44,7 +52,7 @@ impl Prober for Checks {
         let made = async {
             let address = resolve(grant, endpoint).await?;
             match check {
-                Check::Tcp { .. } => connect(address).await.map(drop).map_err(Unwell::Failing),
+                Check::Tcp { .. } => tcp(address).await.map_err(Unwell::Failing),
                 Check::Http { .. } if endpoint.protocol == Protocol::Https => {
                     let message = format!("\"{host}\" speaks https, which the daemon's own checks don't: use a tcp check");
                     Err(impossible(message))
@@ -94,24 +102,45 @@ fn plain(address: IpAddr) -> IpAddr {
 }
 
 /// Whether a port accepts connections.
-pub(crate) async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
+pub(crate) async fn tcp(address: SocketAddr) -> Result<(), String> {
+    let mut stream = connect(address).await?;
+    // What fails from here on has been answered already.
+    let _ = stream.shutdown().await;
+    part(stream);
+    Ok(())
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
     let number = address.port();
     TcpStream::connect(address).await.map_err(|e| format!("port {number} does not accept connections: {e}"))
 }
 
-/// Whether a GET is answered with a status in the range. Nothing but the status is read.
+/// Reads what the other side still sends, then closes. Closing with bytes unread would reset the connection, which servers log as an error and
+/// count against their callers. It happens beside the verdict, which needs none of it.
+fn part(stream: TcpStream) {
+    tokio::spawn(async move {
+        let mut rest = stream.take(MOST_READ);
+        let _ = tokio::time::timeout(READ_FOR, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+    });
+}
+
+/// Whether a GET is answered with a status in the range. The rest of the answer is read and thrown away.
 pub(crate) async fn http(address: SocketAddr, host: &str, path: &str, headers: &Labels, range: (u16, u16)) -> Result<(), String> {
     let mut stream = connect(address).await?;
-    let mut request = format!("GET {path} HTTP/1.1\r\nConnection: close\r\nUser-Agent: tradewind-probe\r\n");
-    if !headers.keys().any(|k| k.eq_ignore_ascii_case("host")) {
-        request.push_str(&format!("Host: {host}\r\n"));
+    let mut request = format!("GET {path} HTTP/1.1\r\nConnection: close\r\n");
+    for (name, value) in [("Host", host), ("User-Agent", AGENT), ("Accept", "*/*")] {
+        if !headers.keys().any(|k| k.eq_ignore_ascii_case(name)) {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
     }
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
     request.push_str("\r\n");
     stream.write_all(request.as_bytes()).await.map_err(|e| format!("the request failed: {e}"))?;
-    let status = status(&mut stream).await?;
+    let status = status(&mut stream).await;
+    part(stream);
+    let status = status?;
     if (range.0..=range.1).contains(&status) { Ok(()) } else { Err(format!("the answer has status {status}")) }
 }
 

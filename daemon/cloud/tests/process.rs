@@ -144,6 +144,7 @@ fn command(words: &[&str]) -> ProcessSpec {
         files: Vec::new(),
         limits: None,
         promised: None,
+        startup: None,
         readiness: None,
         liveness: None,
         restarts: 0,
@@ -540,6 +541,124 @@ async fn probes_decide_health_and_life() {
     assert!(status.message.contains("liveness"), "{}", status.message);
     bench.clear().await;
     server.abort();
+}
+
+/// Waits until a file has at least so many lines.
+async fn until_lines(path: &Path, least: usize) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while std::fs::read_to_string(path).unwrap_or_default().lines().count() < least {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("{} never had {least} lines", path.display()));
+}
+
+fn script(text: &str) -> Check {
+    Check::Command { command: vec!["sh".to_owned(), "-c".to_owned(), text.to_owned()] }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_start_is_not_ended_by_its_liveness_probe() {
+    let mut bench = Bench::new().await;
+    let slow = key("slow");
+    let work = bench.folder.path().join("processes/local/slow/0/work");
+    let mut spec = command(&["sleep", "300"]);
+    spec.restarts = 5;
+    spec.liveness = Some(probe(script("echo x >> looked; [ -e fine ]")));
+    bench.ensure(&slow, spec).await.unwrap();
+    // Three times as often as it may fail once it has been alive.
+    until_lines(&work.join("looked"), 6).await;
+    std::fs::write(work.join("fine"), "").unwrap();
+    let status = bench.until(&slow, |s| s.health == Health::Healthy).await;
+    assert_eq!((status.phase, status.restarts), (Phase::Running, 0), "{status:?}");
+    // From its first success on, its failures count.
+    std::fs::remove_file(work.join("fine")).unwrap();
+    let status = bench.until(&slow, |s| s.message.contains("liveness")).await;
+    assert!(!status.message.contains("initialDelay"), "{}", status.message);
+    bench.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_probes_wait_for_the_startup_probe_and_its_failures_end_the_run() {
+    let mut bench = Bench::new().await;
+    let slow = key("slow");
+    let work = bench.folder.path().join("processes/local/slow/0/work");
+    let mut spec = command(&["sleep", "300"]);
+    spec.startup = Some(Probe { unhealthy_after: 1_000, ..probe(script("echo x >> looked; [ -e started ]")) });
+    spec.readiness = Some(probe(script("echo x >> asked")));
+    spec.liveness = Some(probe(script("echo x >> lived; [ -e fine ]")));
+    bench.ensure(&slow, spec.clone()).await.unwrap();
+    until_lines(&work.join("looked"), 4).await;
+    let status = bench.status(&slow).await.unwrap();
+    assert_eq!((status.phase, status.health), (Phase::Starting, Health::Unknown), "{status:?}");
+    assert!(!work.join("asked").exists() && !work.join("lived").exists());
+    std::fs::write(work.join("fine"), "").unwrap();
+    std::fs::write(work.join("started"), "").unwrap();
+    bench.until(&slow, |s| s.health == Health::Healthy && s.phase == Phase::Running).await;
+    until_lines(&work.join("lived"), 1).await;
+    let looked = std::fs::read_to_string(work.join("looked")).unwrap();
+    until_lines(&work.join("asked"), 3).await;
+    assert_eq!(std::fs::read_to_string(work.join("looked")).unwrap(), looked, "what has started is not asked again whether it has");
+
+    // Without a check of being ready, having started is enough.
+    let (alone, never) = (key("alone"), key("never"));
+    let started = ProcessSpec { readiness: None, liveness: None, startup: Some(probe(script("[ -e up ]"))), ..spec };
+    let up = ProcessSpec { command: sh("touch up; exec sleep 300").command, ..started.clone() };
+    bench.ensure(&alone, up).await.unwrap();
+    bench.until(&alone, |s| s.health == Health::Healthy && s.phase == Phase::Running).await;
+    bench.ensure(&never, started).await.unwrap();
+    let status = bench.ended(&never).await;
+    assert_eq!(status.phase, Phase::Failed);
+    assert!(status.message.contains("startup probe failed") && status.message.contains("startup.unhealthyAfter"), "{}", status.message);
+    bench.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_is_of_all_attempts_together() {
+    let mut bench = Bench::new().await;
+    let (again, long) = (key("again"), key("long"));
+    let mut spec = sh("echo try; exit 3");
+    (spec.restarts, spec.deadline) = (50, Some(Millis(2_500)));
+    bench.ensure(&again, spec).await.unwrap();
+    let mut spec = command(&["sleep", "300"]);
+    (spec.restarts, spec.deadline) = (50, Some(Millis(150)));
+    bench.ensure(&long, spec).await.unwrap();
+    let status = bench.ended(&long).await;
+    assert_eq!((status.phase, status.restarts), (Phase::Failed, 0), "what is past its deadline is not started again: {status:?}");
+    assert!(status.message.contains("deadline"), "{}", status.message);
+    let status = bench.ended(&again).await;
+    // At once and after a second: the next pause of two seconds would lead past the deadline.
+    assert_eq!((status.phase, bench.output(&again).await.len()), (Phase::Failed, 2), "{status:?}");
+    assert!(status.message.contains("deadline of 2s 500ms leaves no time"), "{}", status.message);
+    bench.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_loss_of_a_run_is_told_as_such_and_is_no_failed_attempt() {
+    let mut bench = Bench::new().await;
+    let id = key("lost");
+    let work = bench.folder.path().join("processes/local/lost/0/work");
+    let mut spec = sh("echo ran; until [ -e gate ]; do sleep 0.02; done");
+    spec.restarts = 0;
+    let kill = |status: &ProcessStatus| {
+        let group = rustix::process::Pid::from_raw(i32::try_from(status.pid).unwrap()).unwrap();
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+    };
+    // As at the end of a machine: the wrapper goes with the process, once under a supervisor and once between two.
+    kill(&bench.ensure(&id, spec).await.unwrap());
+    let status = bench.until(&id, |s| s.message.contains("starts again")).await;
+    assert!(status.message.starts_with("lost: ") && status.exit_code.is_none(), "{status:?}");
+    let second = bench.until(&id, |s| s.phase == Phase::Running && s.restarts == 1).await;
+    bench.supervisor.shutdown().await;
+    kill(&second);
+    bench.supervisor = Supervisor::start(options(bench.folder.path())).await.unwrap();
+    bench.changes = bench.supervisor.changes();
+    let third = bench.until(&id, |s| s.phase == Phase::Running && s.restarts == 2).await;
+    std::fs::write(work.join("gate"), "").unwrap();
+    let status = bench.ended(&id).await;
+    assert_eq!((status.phase, status.exit_code), (Phase::Succeeded, Some(0)), "{third:?} {status:?}");
+    assert_eq!(bench.output(&id).await, ["ran", "ran", "ran"]);
+    bench.clear().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,6 +27,8 @@ pub struct Attempt {
     pub tags: Labels,
     /// What each replica was placed with. Admission counts this, as the placement did; hard limits may be higher.
     pub resources: Resources,
+    /// The allocation's startup check: contract 0.1 has no field for it in a process's spec, so it comes this way.
+    pub startup: Option<Probe>,
 }
 
 /// Names a process: one replica of an allocation of a plugin instance.
@@ -36,7 +38,7 @@ pub struct ProcessKey {
     pub replica: u32,
 }
 
-/// The contract's `process.spec`.
+/// The contract's `process.spec`, and what the host adds to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProcessSpec {
     pub command: Vec<String>,
@@ -48,6 +50,9 @@ pub struct ProcessSpec {
     /// What is promised to it; none: its limits. Known by the host, so it is no part of the contract's spec and of its digest.
     #[serde(skip)]
     pub promised: Option<Resources>,
+    /// The host's addition. Absent from the stored form of specs without it, whose digests are those of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub startup: Option<Probe>,
     pub readiness: Option<Probe>,
     pub liveness: Option<Probe>,
     pub restarts: u32,

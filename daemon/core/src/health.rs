@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     units::{Instant, Millis},
-    workload::{Observation, Phase, Probe, Replica, Run},
+    workload::{Observation, Phase, Probe, Probes, Replica, Run},
 };
 
 /// How long a replica that nothing checks must have run before it counts as ready.
@@ -386,6 +386,27 @@ pub fn silence(policy: &Policy, silent_for: Option<Millis>) -> Silence {
     }
 }
 
+/// For how long a liveness check that nothing has answered yet says nothing, from its first look on: what starts slowly is not dead.
+pub const START_BOUND: Millis = Millis::from_secs(300);
+
+/// Whether the failures of a liveness check count. `started`: a startup or health check, or this one, has succeeded since the replica began.
+pub fn liveness_counts(started: bool, checked_for: Millis) -> bool {
+    started || checked_for >= START_BOUND
+}
+
+/// For how long a replica may start: as long as its startup check may fail, or as a liveness check waits.
+pub fn start_bound(probes: &Probes) -> Millis {
+    let all = |p: &Probe| Millis(p.interval.0.saturating_mul(u64::from(p.unhealthy_after.max(1))).saturating_add(p.initial_delay.0));
+    let waits = probes.liveness.as_ref().map_or(Millis(0), |p| p.initial_delay);
+    probes.startup.as_ref().map_or(Millis(START_BOUND.0.saturating_add(waits.0)), all)
+}
+
+/// What gives a slow start its time, for the message about a replica that was ended before it had started.
+pub const SLOW_START: &str = "if it only starts slowly, give it a \"startup\" check, or its \"liveness\" check a longer \"initialDelay\"";
+
+/// The same where there is a startup check.
+pub const SLOWER_START: &str = "if it only starts slowly, raise \"startup.unhealthyAfter\"";
+
 /// Consecutive outcomes of a check against its thresholds.
 #[derive(Debug)]
 pub struct Tally {
@@ -625,6 +646,25 @@ mod tests {
         assert_eq!(of(0, 1), 10 << 5, "a restarted keeper goes on from what is on record");
         assert_eq!((of(1, 1), of(1, 40)), (10 << 3, 1_000), "another replica has its own row");
         assert_eq!((settling(0), settling(2), settling(90)), (Millis(1_000), Millis(4_000), Millis(32_000)));
+    }
+
+    #[test]
+    fn liveness_counts_from_the_first_success_or_after_its_bound() {
+        let just = Millis(START_BOUND.0 - 1);
+        assert!(!liveness_counts(false, Millis(0)) && !liveness_counts(false, just));
+        assert!(liveness_counts(false, START_BOUND) && liveness_counts(true, Millis(0)));
+        let probe = |delay, interval, unhealthy_after| Probe {
+            check: crate::workload::Check::Tcp { port: String::new() },
+            initial_delay: Millis(delay),
+            interval: Millis(interval),
+            timeout: Millis(1),
+            healthy_after: 1,
+            unhealthy_after,
+        };
+        let mut probes = Probes { liveness: Some(probe(1_000, 100, 3)), ..Probes::default() };
+        assert_eq!(start_bound(&probes), Millis(START_BOUND.0 + 1_000));
+        probes.startup = Some(probe(500, 2_000, 10));
+        assert_eq!(start_bound(&probes), Millis(20_500));
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::{
 
 pub use affinity::{AffinityDomain, AffinitySpec};
 pub use forms::{EnvSpec, GpuSpec, PortSpec};
-pub use parse::{Format, Invalid, Problem, parse, parse_in};
+pub use parse::{Format, Invalid, Problem, name, parse, parse_in};
 pub use recovery::{HedgeSpec, PortionSpec, RecoverySpec};
 pub use replacement::ReplacementSpec;
 pub(crate) use resolve::SERVICE_DURATION;
@@ -207,7 +207,8 @@ macro_rules! task {
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub working_directory: Option<String>,
             /// The user it runs as: a name or a number, with a group after a colon. Default: the image's own.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "forms::user")]
+            #[schemars(schema_with = "forms::user_schema")]
             pub user: Option<String>,
             /// Environment variables: a text, or `{secret: NAME, key: KEY}`. A variable gets a secret's value without one line end (`\n` or
             /// `\r\n`) at its end. `PORT`, and `PORT_<NAME>` of a port, are the provider's: a text may only repeat the port's own number.
@@ -272,9 +273,15 @@ task! {
         /// Decides whether a replica counts as ready. Default: it does once it has run for a second, and longer after failures in a row.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         health: Option<HealthSpec>,
-        /// Decides whether a replica is restarted. Default: health alone never restarts one.
+        /// Decides whether a replica is restarted. Its failures count from the first success: of `startup`, of `health`, or of itself. A replica
+        /// that has none of these is restarted once it has failed for five minutes, counted from the check's first look. Default: health alone
+        /// never restarts one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         liveness: Option<HealthSpec>,
+        /// For a slow start: until it succeeds, `health` and `liveness` wait. A replica for which it has failed `unhealthyAfter` times is
+        /// restarted; the default is as many checks as five minutes hold.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        startup: Option<HealthSpec>,
         /// How a new version takes the place of the old one, where it differs from the deployment's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         update: Option<UpdateSpec>,
@@ -293,10 +300,13 @@ task! {
 task! {
     /// A task that runs to its end. Each copy must succeed.
     Job {
-        /// How often a failed copy is started again. Default 0.
+        /// How often a failed copy is started again. A copy that is lost with its machine has not failed: it is made again, with all its retries
+        /// and its whole deadline. Default 0.
         #[serde(default)]
         retries: u32,
-        /// The longest a copy may run. Where `duration` is given, places on which it would take longer are not used.
+        /// The longest a copy may take from its first start to its end, all its attempts and the pauses between them together. A copy past it
+        /// is ended and has failed, whatever retries are left. Where `duration` is given, places on which one attempt would take longer are
+        /// not used.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         deadline: Option<Millis>,
     }
@@ -364,8 +374,9 @@ pub struct FileSpec {
     /// The content as a secret. Give this or a content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretSpec>,
-    /// POSIX permission bits in octal. Default "644".
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// POSIX permission bits, one to four octal digits: "644" in quotes, or 0644 or 0o644. Default "644".
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "forms::mode")]
+    #[schemars(schema_with = "forms::mode_schema")]
     pub mode: Option<String>,
 }
 
@@ -434,7 +445,7 @@ pub struct HealthSpec {
     /// The port's name. Default: the first port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<PortName>,
-    /// Default 0s.
+    /// How long after the start the first check comes. Default 0s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_delay: Option<Millis>,
     /// Default 5s (the first check comes at once and repeats quickly until it succeeds).
@@ -446,7 +457,7 @@ pub struct HealthSpec {
     /// Consecutive successes until healthy. Default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthy_after: Option<u32>,
-    /// Consecutive failures until unhealthy. Default 3.
+    /// Consecutive failures until unhealthy. Default 3; of `startup`, as many as five minutes hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unhealthy_after: Option<u32>,
 }

@@ -36,6 +36,7 @@ pub struct Instant(pub u64);
 
 pub const GIB: u64 = 1 << 30;
 const HOUR_MS: f64 = 3_600_000.0;
+const DAY_MS: u64 = 86_400_000;
 
 // === impl MicroUsd ===
 
@@ -118,10 +119,12 @@ impl FromStr for MilliCpu {
         let bad =
             || UnitError { what: "a processor share", value: s.to_owned(), hint: "cores such as 2 or 0.5, or thousandths such as 500m" };
         let t = s.trim();
-        if let Some(m) = t.strip_suffix('m') {
-            return m.parse().map(Self).map_err(|_| bad());
+        let number = t.strip_suffix('m').unwrap_or(t);
+        unpadded(number).map_err(|hint| UnitError { hint, ..bad() })?;
+        if number.len() < t.len() {
+            return number.parse().map(Self).map_err(|_| bad());
         }
-        let cores: f64 = t.parse().map_err(|_| bad())?;
+        let cores: f64 = Some(t).filter(|t| is_decimal(t)).and_then(|t| t.parse().ok()).ok_or_else(bad)?;
         let milli = (cores * 1000.0).round();
         if !(0.0..=f64::from(u32::MAX)).contains(&milli) || (milli - cores * 1000.0).abs() > 1e-6 {
             return Err(bad());
@@ -164,11 +167,16 @@ impl FromStr for Bytes {
     /// `512Mi`, `4Gi`, `1.5G`, `4GiB`, or plain bytes.
     fn from_str(s: &str) -> Result<Self, UnitError> {
         let bad = || UnitError { what: "a size", value: s.to_owned(), hint: "a number with a unit, such as 512Mi or 4Gi" };
-        let t = s.trim().trim_end_matches('B').trim();
+        let t = s.trim();
+        let t = t.strip_suffix('B').unwrap_or(t).trim();
         let t = t.strip_suffix('k').map_or_else(|| t.to_owned(), |n| format!("{n}K"));
         let (number, factor) =
             SIZE_UNITS.iter().find_map(|(unit, n)| t.strip_suffix(unit).map(|rest| (rest, *n))).unwrap_or((t.as_str(), 1));
         let number = number.trim();
+        unpadded(number).map_err(|hint| UnitError { hint, ..bad() })?;
+        if !is_decimal(number) {
+            return Err(bad());
+        }
         if let Ok(n) = number.parse::<u64>() {
             return n.checked_mul(factor).map(Self).ok_or_else(bad);
         }
@@ -201,21 +209,63 @@ impl From<Duration> for Millis {
 }
 
 impl fmt::Display for Millis {
+    /// Days are the largest unit: months and years have no fixed length, and are not read back.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&humantime::format_duration(self.std()).to_string())
+        let (days, rest) = (self.0 / DAY_MS, Duration::from_millis(self.0 % DAY_MS));
+        let rest = (days == 0 || !rest.is_zero()).then(|| humantime::format_duration(rest).to_string());
+        let days = (days > 0).then(|| format!("{days}day{}", if days == 1 { "" } else { "s" }));
+        f.pad(&[days, rest].into_iter().flatten().collect::<Vec<_>>().join(" "))
     }
 }
 
 impl FromStr for Millis {
     type Err = UnitError;
-    /// `90s`, `1h 30m`, `250ms`.
+    /// `90s`, `1h 30m`, `1.5h`, `250ms`: units up to weeks. Months and years are refused: `30M` is hardly ever meant for thirty months.
     fn from_str(s: &str) -> Result<Self, UnitError> {
-        humantime::parse_duration(s.trim()).map(Self::from).map_err(|_| UnitError {
-            what: "a duration",
-            value: s.to_owned(),
-            hint: "a number with a unit, such as 30s or 1h 30m",
-        })
+        let bad = |hint| UnitError { what: "a duration", value: s.to_owned(), hint };
+        for unit in s.split(|c: char| !c.is_alphabetic()) {
+            match unit {
+                "M" => return Err(bad("m for minutes, such as 30m (M is months, which have no fixed length)")),
+                "month" | "months" | "y" | "yr" | "yrs" | "year" | "years" => {
+                    return Err(bad("days, such as 90d (months and years have no fixed length)"));
+                }
+                _ => {}
+            }
+        }
+        let read = Some(s).filter(|s| is_spaced(s)).and_then(|s| humantime::parse_duration(s.trim()).ok());
+        read.map(Self::from).ok_or_else(|| bad("a number with a unit, such as 30s or 1h 30m"))
     }
+}
+
+/// The text of a plain decimal number: digits, and a fraction or none.
+fn is_decimal(text: &str) -> bool {
+    let (whole, fraction) = text.split_once('.').map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
+    let digits = |part: &str| part.bytes().all(|c| c.is_ascii_digit());
+    digits(whole) && fraction.is_none_or(|f| !f.is_empty() && digits(f)) && !(whole.is_empty() && fraction.is_none())
+}
+
+/// `010` is ten to some and eight to others.
+fn unpadded(number: &str) -> Result<(), &'static str> {
+    if is_padded(number) { Err("it without leading zeros") } else { Ok(()) }
+}
+
+/// Whether a number is written with leading zeros: `010`, `-007`, but not `0` and `0.5`.
+pub(crate) fn is_padded(number: &str) -> bool {
+    let digits = number.strip_prefix(['-', '+']).unwrap_or(number);
+    digits.strip_prefix('0').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// Whether the spaces of a duration part its numbers and units, and no number from itself.
+fn is_spaced(text: &str) -> bool {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.windows(2).all(|pair| match pair {
+        [before, after] => !(before.ends_with(is_of_number) && after.starts_with(is_of_number)),
+        _ => true,
+    })
+}
+
+fn is_of_number(c: char) -> bool {
+    c.is_ascii_digit() || c == '.'
 }
 
 // === impl Instant ===
@@ -273,16 +323,81 @@ impl<T: FromStr<Err = UnitError>> de::Visitor<'_> for Visit<T> {
     }
 }
 
+/// Asks a manifest's tree for a duration as a person writes it; other deserializers answer as they always do.
+pub(crate) const DURATION: &str = "tradewind::Duration";
+
+/// Durations, from a person's text or from a stored one.
+struct VisitMillis;
+
+impl<'de> de::Visitor<'de> for VisitMillis {
+    type Value = Millis;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration as text with its unit, such as 30s or 1h 30m")
+    }
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, d: D) -> Result<Millis, D::Error> {
+        d.deserialize_any(self)
+    }
+    fn visit_str<E: de::Error>(self, v: &str) -> Result<Millis, E> {
+        v.parse().or_else(|e| stored_duration(v).ok_or_else(|| E::custom(e)))
+    }
+    fn visit_u64<E: de::Error>(self, v: u64) -> Result<Millis, E> {
+        v.to_string().parse().map_err(E::custom)
+    }
+    fn visit_i64<E: de::Error>(self, v: i64) -> Result<Millis, E> {
+        v.to_string().parse().map_err(E::custom)
+    }
+    fn visit_f64<E: de::Error>(self, v: f64) -> Result<Millis, E> {
+        v.to_string().parse().map_err(E::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Millis {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_newtype_struct(DURATION, VisitMillis)
+    }
+}
+
+/// A duration in months and years, exactly as version 0.1 of the daemon printed it into the documents that it stored.
+fn stored_duration(text: &str) -> Option<Millis> {
+    let read = humantime::parse_duration(text).ok()?;
+    (humantime::format_duration(read).to_string() == text).then(|| read.into())
+}
+
+/// For what is hashed: the form of version 0.1, so that what was hashed then has its hash now.
+pub(crate) mod hashed {
+    use serde::Serializer;
+
+    use super::Millis;
+
+    pub(crate) fn duration<S: Serializer>(span: &Millis, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&humantime::format_duration(span.std()))
+    }
+
+    pub(crate) fn optional<S: Serializer>(span: &Option<Millis>, s: S) -> Result<S::Ok, S::Error> {
+        match span {
+            Some(span) => duration(span, s),
+            None => s.serialize_none(),
+        }
+    }
+}
+
+macro_rules! readable {
+    ($($name:ident),+) => { $(
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                d.deserialize_any(Visit(std::marker::PhantomData))
+            }
+        }
+    )+ };
+}
+
+readable!(MicroUsd, MilliCpu, Bytes, Instant);
+
 macro_rules! quantity {
     ($name:ident, $title:literal, $types:tt, $example:literal) => {
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
                 s.collect_str(&self.plain())
-            }
-        }
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                d.deserialize_any(Visit(std::marker::PhantomData))
             }
         }
         impl JsonSchema for $name {
@@ -335,7 +450,7 @@ quantity!(
     ["string", "integer"],
     "512Mi"
 );
-quantity!(Millis, "A duration with its unit.", ["string"], "1h 30m");
+quantity!(Millis, "A duration with its unit: ms, s, m (minutes), h, d, w.", ["string"], "1h 30m");
 quantity!(Instant, "A point in time, RFC 3339.", ["string"], "2026-11-21T08:00:00Z");
 
 #[cfg(test)]
@@ -360,14 +475,61 @@ mod tests {
     }
 
     #[test]
+    fn months_are_not_minutes_and_what_was_stored_in_months_is_still_read() {
+        for (text, says) in [
+            ("30M", "m for minutes, such as 30m"),
+            ("1h 30M", "M is months"),
+            ("1.5M", "M is months"),
+            ("2months", "days, such as 90d"),
+            ("1y", "days, such as 90d"),
+            ("2years 6months", "days, such as 90d"),
+            ("5S", "a number with a unit"),
+            ("1 0s", "a number with a unit"),
+            ("1. 5h", "a number with a unit"),
+            ("90", "a number with a unit"),
+            ("", "a number with a unit"),
+        ] {
+            let told = text.parse::<Millis>().unwrap_err().to_string();
+            assert!(told.contains(says) && told.contains(text), "{text}: {told}");
+        }
+        for (text, millis) in [("1.5h", 5_400_000), ("0.5s", 500), ("1h 30m", 5_400_000), ("1 h30m", 5_400_000), ("2w", 1_209_600_000)] {
+            assert_eq!(text.parse(), Ok(Millis(millis)), "{text}");
+        }
+        // As a document of version 0.1 has it, and as it is written now.
+        let span = Millis(78_883_200_000 + 1_000);
+        let stored = humantime::format_duration(span.std()).to_string();
+        assert!(stored.contains("year"), "{stored}");
+        assert_eq!(serde_json::from_value::<Millis>(stored.into()).unwrap(), span);
+        assert_eq!(serde_json::to_value(span).unwrap(), "913days 1s");
+        assert!(serde_json::from_value::<Millis>("30M".into()).is_err());
+        for n in [0, 1, 86_400_000, 2_630_016_000, 31_557_600_000, u64::from(u32::MAX) * 1_000_003] {
+            assert_eq!(Millis(n).to_string().parse(), Ok(Millis(n)));
+            let short = n < 2_630_016_000;
+            assert_eq!(Millis(n).to_string() == humantime::format_duration(Millis(n).std()).to_string(), short, "{n}");
+        }
+    }
+
+    #[test]
+    fn numbers_with_leading_zeros_are_refused() {
+        for text in ["01", "010m", "00.5", "-01"] {
+            assert!(text.parse::<MilliCpu>().is_err(), "{text}");
+        }
+        for text in ["064Mi", "01", "00", "007.5Gi"] {
+            assert!(text.parse::<Bytes>().is_err(), "{text}");
+        }
+        assert!("010m".parse::<MilliCpu>().unwrap_err().to_string().contains("without leading zeros"));
+        assert_eq!(("0".parse(), "0.5".parse(), ".5".parse()), (Ok(MilliCpu(0)), Ok(MilliCpu(500)), Ok(MilliCpu(500))));
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for bad in ["", "-1", "1e9", "0.1234567", "$", "1,5", "18446744073710"] {
             assert!(bad.parse::<MicroUsd>().is_err(), "{bad}");
         }
-        for bad in ["", "-1", "1Xi", "99999999Ti", "NaN", "inf"] {
+        for bad in ["", "-1", "1Xi", "99999999Ti", "NaN", "inf", "1e3", "5BB", "+5", "5."] {
             assert!(bad.parse::<Bytes>().is_err(), "{bad}");
         }
-        for bad in ["", "-1", "1.0001", "NaN", "inf", "99999999999"] {
+        for bad in ["", "-1", "1.0001", "NaN", "inf", "99999999999", "1e3", "+2", "+2m"] {
             assert!(bad.parse::<MilliCpu>().is_err(), "{bad}");
         }
     }

@@ -110,6 +110,140 @@ fn numbers_in_the_environment_stay_as_they_were_written() {
     assert_eq!(text("DEBUG"), "Text(\"false\")");
 }
 
+/// The text of an environment variable, however its number is written and in whichever notation.
+#[test]
+fn every_digit_of_a_number_in_the_environment_reaches_the_program() {
+    for number in [
+        "123456789012345678901",
+        "18446744073709551615",
+        "18446744073709551616",
+        "9007199254740993",
+        "1.10",
+        "1e3",
+        "1E+2",
+        "1e400",
+        "-0",
+        "0.1000",
+        "-12345678901234567890123",
+    ] {
+        let json = format!(
+            r#"{{"apiVersion": "tradewind.dev/v1", "kind": "CloudDeployment", "metadata": {{"name": "n"}},
+                "spec": {{"jobs": {{"j": {{"command": ["env"], "env": {{"A": {number} }}}}}}}}}}"#
+        );
+        let yaml = format!(
+            "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: n}}\nspec: {{jobs: {{j: {{command: [env], env: {{A: {number}}}}}}}}}"
+        );
+        for (text, format) in [(json, Format::Json), (yaml, Format::Yaml)] {
+            let manifest = manifest::parse(text.as_bytes(), format).unwrap_or_else(|e| panic!("{text}: {}", told(&e)));
+            let env = format!("{:?}", resolve(&manifest)[0].workload.env[0].value);
+            assert_eq!(env, format!("Text({number:?})"), "{format:?}");
+            assert_eq!(manifest::name(text.as_bytes(), format).as_deref(), Some("n"));
+        }
+    }
+    for word in [".inf", "-.inf", ".nan", "012345678901", "0x1F", "1_000"] {
+        let text = format!(
+            "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: n}}\nspec: {{jobs: {{j: {{command: [env], env: {{A: {word}}}}}}}}}"
+        );
+        let manifest = manifest::parse(text.as_bytes(), Format::Yaml).unwrap_or_else(|e| panic!("{text}: {}", told(&e)));
+        assert_eq!(format!("{:?}", resolve(&manifest)[0].workload.env[0].value), format!("Text({word:?})"));
+        assert_eq!(manifest::name(text.as_bytes(), Format::Yaml).as_deref(), Some("n"), "{word}");
+    }
+    assert_eq!(manifest::name(b"metadata: {name: other}\nspec: [", Format::Yaml), None);
+    assert_eq!(manifest::name(b"kind: [no, manifest]\nmetadata: {name: other}", Format::Yaml).as_deref(), Some("other"));
+}
+
+/// What the daemon takes, an editor with its schema takes; and the other way round as far as a schema can tell.
+#[test]
+fn the_schema_accepts_what_the_daemon_accepts() {
+    let schema = jsonschema::validator_for(&json_schema()).unwrap();
+    let verdicts = |field: &str, value: &str| {
+        let (job, service) = match field {
+            "deadline" | "duration" | "retries" | "user" => (format!(", \"{field}\": {value}"), String::new()),
+            "cpu" | "memory" => {
+                (format!(", \"resources\": {{\"{field}\": {value}}}, \"limits\": {{\"cpu\": 9999999, \"memory\": \"1Ti\"}}"), String::new())
+            }
+            "mode" => (format!(", \"files\": [{{\"path\": \"a\", \"content\": \"\", \"mode\": {value}}}]"), String::new()),
+            "maxPrice" => (format!(", \"placement\": {{\"maxPrice\": {value}}}"), String::new()),
+            "env" => (format!(", \"env\": {{\"A\": {value}}}"), String::new()),
+            "interval" => (String::new(), format!(", \"startup\": {{\"command\": [\"up\"], \"interval\": {value}}}")),
+            other => panic!("{other}"),
+        };
+        let text = format!(
+            "{{\"apiVersion\": \"tradewind.dev/v1\", \"kind\": \"CloudDeployment\", \"metadata\": {{\"name\": \"n\"}}, \"spec\": {{\
+             \"services\": {{\"s\": {{\"command\": [\"x\"]{service}}}}}, \"jobs\": {{\"j\": {{\"command\": [\"x\"]{job}}}}}}}}}"
+        );
+        let daemon = manifest::parse(text.as_bytes(), Format::Json);
+        (daemon.is_ok(), schema.is_valid(&serde_json::from_str(&text).unwrap()), text)
+    };
+    let table: [(&str, &[&str], &[&str]); 10] = [
+        (
+            "deadline",
+            &["1.5h", "0.5s", "90s", "1h 30m", "1h30m", "250ms", "2w", "3 days", " 5 min ", "1day 1h", "36500d"],
+            &["30M", "1month", "2 years", "1y", "90", "5S", "-5s", "", "1 0s", ".5h", "PT5M", "1h 30", "5.s"],
+        ),
+        ("duration", &["1.5h", "1us", "1h 0.5m"], &["20M", "1months", "1 year 2h"]),
+        ("interval", &["500ms", "0.5s", "2s"], &["1M", "1yr"]),
+        ("cpu", &["2", "0.5", ".5", "500m", "0.250", "0.1250", " 1 "], &["01", "010m", "1e3", "+2", "0.0001", "5.", "m", "-1", "1,5"]),
+        (
+            "memory",
+            &["512Mi", "1.5Gi", "64M", "64k", "64KB", "1 GiB", "1073741824", ".5Gi"],
+            &["064Mi", "1ki", "1e9", "5BB", "-1", "Mi", "5."],
+        ),
+        ("maxPrice", &["0.25", "$0.25", "0.25 USD", ".5", "1."], &["0.1234567", "one", "-1"]),
+        ("mode", &["644", "0644", "0o644", "7", "0o7777"], &["888", "00644", "0x1a4", "rw", "", "-1"]),
+        ("user", &["1000", "www-data", "1000:1000"], &[]),
+        ("env", &["", "x"], &[]),
+        ("retries", &[], &["3"]),
+    ];
+    for (field, good, bad) in table {
+        let quoted = |text: &&str| format!("\"{text}\"");
+        for value in good.iter().map(quoted) {
+            let (daemon, schema, text) = verdicts(field, &value);
+            assert!(daemon && schema, "daemon {daemon}, schema {schema}: {text}");
+        }
+        for value in bad.iter().map(quoted) {
+            let (daemon, schema, text) = verdicts(field, &value);
+            assert!(!daemon && !schema, "daemon {daemon}, schema {schema}: {text}");
+        }
+    }
+    // Numbers as numbers. A schema takes some that the daemon refuses; none the other way round.
+    for (field, value, daemon, schema) in [
+        ("cpu", "2", true, true),
+        ("cpu", "0.5", true, true),
+        ("memory", "1073741824", true, true),
+        ("maxPrice", "0.25", true, true),
+        ("user", "1000", true, true),
+        ("user", "1.5", false, false),
+        ("mode", "420", false, true),
+        ("env", "123456789012345678901", true, true),
+        ("env", "1.10", true, true),
+        ("env", "true", true, true),
+        ("retries", "3", true, true),
+        ("retries", "3.5", false, false),
+        ("deadline", "90", false, false),
+    ] {
+        let told = verdicts(field, value);
+        assert_eq!((told.0, told.1), (daemon, schema), "{}", told.2);
+    }
+}
+
+/// Modes and users as people write them in YAML.
+#[test]
+fn octal_modes_and_numeric_users_have_one_meaning() {
+    let written = |mode: &str, user: &str| {
+        let text = format!(
+            "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: n}}\nspec: {{jobs: {{j: {{image: i, user: {user}, files: [{{path: a, content: x, mode: {mode}}}]}}}}}}"
+        );
+        let workload =
+            resolve(&manifest::parse(text.as_bytes(), Format::Yaml).unwrap_or_else(|e| panic!("{text}: {}", told(&e))))[0].workload.clone();
+        (workload.files[0].mode, workload.user)
+    };
+    for mode in ["0644", "0o644", "\"644\"", "\"0644\"", "\"0o644\""] {
+        assert_eq!(written(mode, "1000"), (0o644, "1000".to_owned()), "{mode}");
+    }
+    assert_eq!(written("0600", "\"www-data:33\"").1, "www-data:33");
+}
+
 #[test]
 fn three_clouds_resolve_to_three_places() {
     let places: Vec<String> = resolve(&good("three-clouds.yaml")).iter().map(|r| r.target.as_ref().unwrap().to_string()).collect();

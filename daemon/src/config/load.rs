@@ -8,7 +8,7 @@ use std::{
 
 use etcetera::BaseStrategy;
 use toml::{Table, Value};
-use tradewind_core::names::InstanceName;
+use tradewind_core::{names::InstanceName, units::Millis};
 
 use super::Config;
 
@@ -228,12 +228,21 @@ fn merge(base: &mut Table, layer: Table, prefix: &str, source: &Source, sources:
             }
             (Some(_), Value::Table(_)) => return Err(unusable(source, &path, &"it is one value, not a section")),
             (Some(slot), value) => {
+                // Read as a person writes it: what is stored is read more generously.
+                if let (Some(_), Some(text)) = (duration(slot), value.as_str()) {
+                    text.parse::<Millis>().map_err(|e| unusable(source, &path, &e))?;
+                }
                 *slot = value;
                 sources.insert(path, source.clone());
             }
         }
     }
     Ok(())
+}
+
+/// A setting that is a duration by default is one.
+fn duration(value: &Value) -> Option<Millis> {
+    value.as_str()?.parse().ok()
 }
 
 fn unusable(origin: &Source, setting: &str, message: &dyn fmt::Display) -> Error {
@@ -243,8 +252,6 @@ fn unusable(origin: &Source, setting: &str, message: &dyn fmt::Display) -> Error
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tradewind_core::units::Millis;
-
     fn load(text: &str, env: &[(&str, &str)], overrides: Overrides) -> Result<Effective, Error> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
@@ -277,6 +284,11 @@ mod tests {
             ("[tls]\nself-signed = true\ncertificate = \"/c.pem\"\nkey = \"/k.pem\"", "\"tls.self-signed\" can't be \"true\""),
             ("colour = 1", "no setting \"colour\""),
             ("[controller]\noffers-ttl = \"soon\"", "\"controller.offers-ttl\" can't be used: \"soon\" is not a duration"),
+            (
+                "[controller]\noffers-ttl = \"30M\"",
+                "\"controller.offers-ttl\" can't be used: \"30M\" is not a duration: write m for minutes",
+            ),
+            ("[plans]\nexpiry = \"1month\"", "\"plans.expiry\" can't be used: \"1month\" is not a duration: write days"),
             ("[calls]\nslots = -1", "\"calls.slots\" can't be used"),
             ("[api]\nstreams = 0", "\"api.streams\" can't be \"0\""),
             ("controller = 3", "\"controller\" can't be used: it is a section"),

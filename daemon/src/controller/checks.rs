@@ -11,7 +11,7 @@ use std::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tradewind_core::{
     capability::Unwell,
-    health::Tally,
+    health::{SLOW_START, SLOWER_START, Tally, liveness_counts, start_bound},
     names::{AllocationId, InstanceName},
     workload::{Check, Endpoint, Health, Phase, Probe, Replica, Run},
 };
@@ -22,9 +22,12 @@ use super::{Shared, lock, state::Live};
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Keeps an interval of 0 from becoming a busy loop.
 const SHORTEST: Duration = Duration::from_millis(100);
+/// How long after a start's time a provider that restarts by itself may take to do so.
+const RESTART_PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Kind {
+    Startup,
     Readiness,
     Liveness,
 }
@@ -37,8 +40,20 @@ pub(super) struct Checking(Mutex<HashMap<AllocationId, Vec<Watched>>>);
 struct Watched {
     subject: Subject,
     good: Option<bool>,
+    seen_good: bool,
     reason: String,
     _end: DropGuard,
+}
+
+/// One run of a replica that a command at the provider checks.
+pub(super) struct Incarnation {
+    index: u32,
+    id: String,
+    restarts: u32,
+    /// Since when it has been seen to run.
+    since: tokio::time::Instant,
+    /// The provider has found it healthy.
+    well: bool,
 }
 
 /// What is checked: another incarnation or another place is another subject.
@@ -50,6 +65,13 @@ struct Subject {
     kind: Kind,
     endpoint: Endpoint,
     probe: Probe,
+}
+
+impl Subject {
+    /// Whether both are checks of one incarnation of a replica.
+    fn is_of(&self, other: &Self) -> bool {
+        self.index == other.index && self.id == other.id
+    }
 }
 
 impl Shared {
@@ -66,6 +88,11 @@ impl Shared {
         let watched = checking.entry(id.clone()).or_default();
         watched.retain(|w| subjects.contains(&w.subject));
         for subject in subjects {
+            // Until a replica has started, the other checks wait.
+            let begun = |w: &Watched| w.subject.kind != Kind::Startup || !w.subject.is_of(&subject) || w.good == Some(true);
+            if subject.kind != Kind::Startup && !watched.iter().all(begun) {
+                continue;
+            }
             if !watched.iter().any(|w| w.subject == subject) {
                 let end = CancellationToken::new();
                 let (shared, id, provider) = (self.clone(), id.clone(), live.record.provider.clone());
@@ -77,21 +104,24 @@ impl Shared {
                         () = shared.probe(&provider, &id, &checked) => {}
                     }
                 });
-                watched.push(Watched { subject, good: None, reason: String::new(), _end: end.drop_guard() });
+                watched.push(Watched { subject, good: None, seen_good: false, reason: String::new(), _end: end.drop_guard() });
             }
         }
+        let probed = live.record.workload.probes.readiness.is_some();
         let Some(seen) = &mut live.observation else { return };
         for w in watched.iter() {
             let replica = seen.replicas.iter_mut().find(|r| r.index == w.subject.index);
             match (w.subject.kind, w.good, replica) {
-                (Kind::Liveness, Some(false), _) => live.lifeless.push((w.subject.index, w.reason.clone())),
+                (Kind::Liveness | Kind::Startup, Some(false), _) => live.lifeless.push((w.subject.index, w.reason.clone())),
+                // Where no check is made of being ready, having started is all there is to know.
+                (Kind::Startup, Some(true), Some(replica)) if !probed => replica.health = Health::Healthy,
                 (Kind::Readiness, Some(good), Some(replica)) => {
                     replica.health = if good { Health::Healthy } else { Health::Unhealthy };
                     if !good {
                         replica.message.clone_from(&w.reason);
                     }
                 }
-                (Kind::Readiness, None, Some(replica)) if !w.reason.is_empty() => replica.message.clone_from(&w.reason),
+                (Kind::Readiness | Kind::Startup, None, Some(replica)) if !w.reason.is_empty() => replica.message.clone_from(&w.reason),
                 _ => {}
             }
         }
@@ -102,8 +132,14 @@ impl Shared {
         let Subject { endpoint, probe, .. } = subject;
         let interval = probe.interval.std().max(SHORTEST);
         let mut tally = Tally::of(probe);
+        // Whether any check of this replica has succeeded.
+        let started = || {
+            let checking = lock(&self.checking.0);
+            checking.get(id).is_some_and(|all| all.iter().any(|w| w.subject.is_of(subject) && w.seen_good))
+        };
         let (mut pause, mut counted) = (FIRST_PAUSE, tokio::time::Instant::now());
         tokio::time::sleep(probe.initial_delay.std()).await;
+        let began = tokio::time::Instant::now();
         while lock(&self.world).live(id).is_some() {
             let Some(plugin) = self.plugins.snapshot().providers.get(provider).cloned() else {
                 tokio::time::sleep(interval).await;
@@ -117,6 +153,9 @@ impl Shared {
                     tokio::time::sleep(interval).await;
                     continue;
                 }
+                Err(Unwell::Failing(_)) if subject.kind == Kind::Liveness && !liveness_counts(started(), began.elapsed().into()) => {
+                    (false, String::new())
+                }
                 // Of the quick checks at the start only one per interval counts, or a slow start would look like a failure.
                 Err(Unwell::Failing(reason)) if tally.seen_good() || counted.elapsed() >= interval => {
                     counted = tokio::time::Instant::now();
@@ -125,10 +164,16 @@ impl Shared {
                 Err(Unwell::Failing(reason)) => (false, reason),
             };
             if changed {
-                // A liveness check that never succeeded says nothing: what has not been alive is on its way.
                 let good = reason.is_empty();
-                if good || subject.kind == Kind::Readiness || tally.seen_good() {
-                    self.verdict(provider, id, subject, Some(good), reason);
+                let told = match subject.kind {
+                    _ if good => reason,
+                    Kind::Startup => format!("its startup check fails: {reason}; {SLOWER_START}"),
+                    Kind::Liveness if !started() => format!("its liveness check fails: {reason}; {SLOW_START}"),
+                    Kind::Readiness | Kind::Liveness => reason,
+                };
+                self.verdict(provider, id, subject, Some(good), told);
+                if good && subject.kind == Kind::Startup {
+                    return;
                 }
             }
             tokio::time::sleep(if tally.seen_good() { interval } else { pause }).await;
@@ -145,24 +190,43 @@ impl Shared {
             && (w.good, &w.reason) != (good, &reason)
         {
             (w.good, w.reason) = (good, reason);
+            w.seen_good |= good == Some(true);
             drop(checking);
             self.look_at(provider, [id.clone()]);
         }
     }
 }
 
-/// Running replicas that a command at the provider has found alive once, and does no more. Providers tell one health: it is about being alive
-/// where no other check is made of being ready.
-fn lifeless_there(live: &Live) -> Vec<(u32, String)> {
+/// Running replicas that a command at the provider has found alive once, and does no more, or has not found alive in the time that a start may
+/// take. Providers tell one health: it is about being alive where no other check is made of being ready.
+fn lifeless_there(live: &mut Live) -> Vec<(u32, String)> {
     let (record, Some(seen)) = (&live.record, &live.observation) else { return Vec::new() };
     let probes = &record.workload.probes;
-    let Some(alive) = probes.liveness.as_ref().filter(|p| matches!(p.check, Check::Command { .. })) else { return Vec::new() };
+    let command = |p: &&Probe| matches!(p.check, Check::Command { .. });
+    let Some(alive) = probes.liveness.as_ref().or(probes.startup.as_ref()).filter(command) else { return Vec::new() };
     if record.workload.run != Run::Service || probes.readiness.as_ref().is_some_and(|ready| ready.check != alive.check) {
         return Vec::new();
     }
-    let dead = |r: &&Replica| r.phase == Phase::Running && r.health == Health::Unhealthy && live.was_ready.contains(&r.index);
-    let told = |r: &Replica| if r.message.is_empty() { "its liveness check fails".to_owned() } else { r.message.clone() };
-    seen.replicas.iter().filter(dead).map(|r| (r.index, told(r))).collect()
+    let (now, known) = (tokio::time::Instant::now(), std::mem::take(&mut live.incarnations));
+    let again = |r: &Replica| {
+        let before = known.iter().find(|i| (i.index, i.id.as_str(), i.restarts) == (r.index, r.id.as_str(), r.restarts));
+        let well = r.health == Health::Healthy || before.is_some_and(|i| i.well);
+        Incarnation { index: r.index, id: r.id.clone(), restarts: r.restarts, since: before.map_or(now, |i| i.since), well }
+    };
+    // A provider that restarts by itself has done so by then.
+    let patience = start_bound(probes).std() + record.workload.stop_grace.std() + RESTART_PATIENCE;
+    let mut lifeless = Vec::new();
+    for replica in seen.replicas.iter().filter(|r| r.phase == Phase::Running) {
+        let this = again(replica);
+        let dead = if this.well { probes.liveness.is_some() } else { now.duration_since(this.since) >= patience };
+        if dead && replica.health == Health::Unhealthy {
+            let why = if replica.message.is_empty() { "its liveness check fails" } else { &replica.message };
+            let way = if probes.startup.is_some() { SLOWER_START } else { SLOW_START };
+            lifeless.push((this.index, if this.well { why.to_owned() } else { format!("{why}; {way}") }));
+        }
+        live.incarnations.push(this);
+    }
+    lifeless
 }
 
 /// What is to be checked of an allocation: running replicas of services whose health the provider does not know.
@@ -172,7 +236,7 @@ fn subjects(live: &Live) -> Vec<Subject> {
         return Vec::new();
     }
     let probes = &record.workload.probes;
-    let wanted = [(Kind::Readiness, &probes.readiness), (Kind::Liveness, &probes.liveness)];
+    let wanted = [(Kind::Startup, &probes.startup), (Kind::Readiness, &probes.readiness), (Kind::Liveness, &probes.liveness)];
     let wanted: Vec<_> = wanted.into_iter().filter_map(|(kind, probe)| probe.as_ref().map(|p| (kind, p))).collect();
     let unknown = |r: &&Replica| r.index < record.replicas && r.phase == Phase::Running && r.health == Health::Unknown;
     let of = |replica: &Replica| -> Vec<Subject> {

@@ -21,7 +21,7 @@ use tradewind_core::{
     workload::{Health, Observation, Phase, Replica, Resources, Run},
 };
 
-use super::{health::Left, quality::Seen, reconsider::Hasty, refusals::Refusal};
+use super::{checks::Incarnation, health::Left, quality::Seen, reconsider::Hasty, refusals::Refusal};
 
 #[derive(Default)]
 pub(super) struct World {
@@ -92,6 +92,8 @@ pub(super) struct Live {
     pub(super) images: Vec<(String, Exact)>,
     /// Replicas whose liveness check fails, with the reason.
     pub(super) lifeless: Vec<(u32, String)>,
+    /// The replicas that run, as far as checks at the provider need to know of them.
+    pub(super) incarnations: Vec<Incarnation>,
     /// Of the last call for what is recorded now, and how many failed in a row.
     pub(super) failure: Option<Failure>,
     pub(super) failures: u32,
@@ -426,6 +428,7 @@ impl Live {
             resized: false,
             images: Vec::new(),
             lifeless: Vec::new(),
+            incarnations: Vec::new(),
             failure: None,
             failures: 0,
             flight: None,
@@ -489,7 +492,8 @@ impl Live {
         match self.record.workload.run {
             Run::Job { .. } => replica.phase == Phase::Succeeded,
             Run::Service => {
-                let probed = self.record.workload.probes.readiness.is_some();
+                let probes = &self.record.workload.probes;
+                let probed = probes.readiness.is_some() || probes.startup.is_some();
                 let healthy = match replica.health {
                     Health::Healthy => true,
                     Health::Unhealthy => false,

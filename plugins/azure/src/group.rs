@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tradewind_plugin_sdk::{
     Error, api,
     fleet::{self, Described, Instance, Stage, Wired},
-    types::{Allocation, Check, EnvValue, Exposure, Job, Port, Probe, Protocol, Run, SecretRef, Workload},
+    types::{Allocation, Check, EnvValue, Exposure, Job, Port, Probe, Probes, Protocol, Run, SecretRef, Workload},
     units::GIB,
 };
 
@@ -17,6 +17,8 @@ use crate::settings::Settings;
 
 /// The one container of a group.
 pub(crate) const CONTAINER: &str = "workload";
+/// Milliseconds that a start may take where no startup check says otherwise: the manifest's five minutes.
+const START_BOUND: u64 = 300_000;
 /// Our own tags: what the list needs to know of a job.
 const RETRIES: &str = "tradewind-retries";
 const DEADLINE: &str = "tradewind-deadline";
@@ -121,10 +123,15 @@ pub(crate) fn described(settings: &Settings, allocation: &Allocation) -> Result<
         "resources": {"requests": requests(workload)},
     });
     let probe = |probe: &Option<Probe>, field: &str| probe.as_ref().map(|one| probed(one, &ports, field)).transpose();
+    // A container that has not started up is not ready either, so one check can stand for the other.
+    let (ready, field) = match &workload.probes.readiness {
+        None => (&workload.probes.startup, "startup"),
+        readiness => (readiness, "readiness"),
+    };
     let optional = [
         ("command", command),
-        ("readinessProbe", probe(&workload.probes.readiness, "readiness")?),
-        ("livenessProbe", probe(&workload.probes.liveness, "liveness")?),
+        ("readinessProbe", probe(ready, field)?),
+        ("livenessProbe", probe(&liveness(&workload.probes), "liveness")?),
     ];
     for (key, value) in optional {
         if let (Some(value), Some(container)) = (value, container.as_object_mut()) {
@@ -208,6 +215,17 @@ fn requests(workload: &Workload) -> Value {
     json!({"cpu": cpu, "memoryInGB": memory})
 }
 
+/// The platform knows no startup check and ends what a liveness check finds dead from its first look on: so that comes when the start has had
+/// its time.
+fn liveness(probes: &Probes) -> Option<Probe> {
+    let mut liveness = probes.liveness.clone()?;
+    let start = probes.startup.as_ref().map_or(START_BOUND, |startup| {
+        startup.initial_delay.saturating_add(startup.interval.saturating_mul(u64::from(startup.unhealthy_after.max(1))))
+    });
+    liveness.initial_delay = liveness.initial_delay.saturating_add(start);
+    Some(liveness)
+}
+
 fn probed(probe: &Probe, ports: &[(&Port, u16)], field: &str) -> Result<Value, Error> {
     let number = |name: &str| ports.iter().find(|(port, _)| port.name == name).map(|(_, number)| *number);
     let seconds = |millis: u64| millis.div_ceil(1000).max(1);
@@ -248,10 +266,15 @@ impl Group {
 
     /// Whether it is a job that has used up its retries or its time and would still go on.
     pub(crate) fn is_overdue(&self, now: u64) -> bool {
-        let Some(current) = self.view().current_state.filter(|current| current.state == "Running") else { return false };
+        let view = self.view();
+        let Some(current) = view.current_state.filter(|current| matches!(current.state.as_str(), "Running" | "Waiting")) else {
+            return false;
+        };
         let started = current.start_time.as_deref().and_then(api::instant);
-        let late = self.number(DEADLINE).zip(started).is_some_and(|(deadline, started)| now > started.saturating_add(deadline));
-        late || self.has_failed_for_good()
+        // The deadline is of all attempts together, and the platform tells the start of the latest two only.
+        let first = if view.restart_count == 0 { started } else { self.number(CREATED).or(started) };
+        let late = self.number(DEADLINE).zip(first).is_some_and(|(deadline, first)| now > first.saturating_add(deadline));
+        late || (current.state == "Running" && self.has_failed_for_good())
     }
 
     /// It has been started again more often than asked for.

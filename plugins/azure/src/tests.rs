@@ -197,6 +197,53 @@ fn what_the_api_shows_of_a_group_is_understood() {
 }
 
 #[test]
+fn a_deadline_is_of_all_attempts_together() {
+    let group = |state: &str, restarts: u32| -> Group {
+        let view = json!({"restartCount": restarts, "currentState": {"state": state, "startTime": "1970-01-01T00:00:50Z"}});
+        serde_json::from_value(json!({
+            "name": "g",
+            "tags": {"tradewind-retries": "9", "tradewind-deadline": "60000", "tradewind-created": "1000"},
+            "properties": {"restartPolicy": "OnFailure", "containers": [{"properties": {"instanceView": view}}]},
+        }))
+        .unwrap()
+    };
+    for (state, restarts, now, overdue) in [
+        ("Running", 0, 109_000, false),
+        ("Running", 0, 111_000, true),
+        ("Running", 3, 60_000, false),
+        ("Running", 3, 62_000, true),
+        ("Waiting", 3, 62_000, true),
+        ("Terminated", 3, 62_000, false),
+    ] {
+        assert_eq!(group(state, restarts).is_overdue(now), overdue, "{state} {restarts} {now}");
+    }
+}
+
+#[test]
+fn a_slow_start_has_its_time_before_the_platform_looks_whether_it_lives() {
+    let world = world();
+    let probe = |path: &str, interval: u64, failures: u32| {
+        let http = HttpCheck { port: "http".to_owned(), path: path.to_owned(), headers: vec![], status_min: 200, status_max: 399 };
+        Some(Probe { check: Check::Http(http), initial_delay: 1000, interval, timeout: 500, healthy_after: 1, unhealthy_after: failures })
+    };
+    let mut web = wanted("a", 1);
+    web.workload.probes.liveness = probe("/alive", 1000, 3);
+    world.apply(&web, None).unwrap();
+    let container = |of: &str| {
+        let table = world.table.borrow();
+        let group = table.values().find(|group| group["tags"]["tradewind-allocation"] == of).unwrap();
+        group["properties"]["containers"][0]["properties"].clone()
+    };
+    assert_eq!(container("a")["livenessProbe"]["initialDelaySeconds"], json!(301));
+    let mut slow = wanted("b", 1);
+    slow.workload.probes.liveness = probe("/alive", 1000, 3);
+    slow.workload.probes.startup = probe("/started", 2000, 60);
+    world.apply(&slow, None).unwrap();
+    assert_eq!(container("b")["livenessProbe"]["initialDelaySeconds"], json!(122));
+    assert_eq!(container("b")["readinessProbe"]["httpGet"]["path"], json!("/started"));
+}
+
+#[test]
 fn what_this_cloud_can_not_do_is_refused_by_its_field() {
     let world = world();
     let azure = world.azure();

@@ -4,6 +4,8 @@ use tradewind_plugin_sdk::{Error, host::Kubernetes as Capability};
 
 use crate::{Kubernetes, seen::Event};
 
+const SLOWER_START: &str = "; if it only starts slowly, give it a \"startup\" check, or raise \"startup.unhealthyAfter\"";
+
 /// The warnings of one namespace.
 #[derive(Default)]
 pub(crate) struct Warnings(Vec<Event>);
@@ -19,6 +21,11 @@ impl<H: Capability> Kubernetes<H> {
     }
 }
 
+/// What helps a slow start.
+fn way_out(message: &str) -> &'static str {
+    if message.contains("Startup probe failed") { SLOWER_START } else { "" }
+}
+
 impl Warnings {
     /// The last one about an object of an allocation, or about what has been made of it: all of them begin with its name.
     pub(crate) fn of(&self, allocation: &str) -> Option<String> {
@@ -26,6 +33,6 @@ impl Warnings {
             event.involved_object.name.strip_prefix(allocation).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
         let last = self.0.iter().filter(about).max_by(|a, b| a.last_timestamp.cmp(&b.last_timestamp));
-        last.map(|event| format!("{}: {}", event.reason, event.message))
+        last.map(|event| format!("{}: {}{}", event.reason, event.message, way_out(&event.message)))
     }
 }

@@ -14,6 +14,10 @@ use crate::{
 
 /// The name of its container.
 pub(crate) const CONTAINER: &str = "main";
+/// Seconds that a start may take where no startup check says otherwise: the manifest's five minutes.
+const START_BOUND: u64 = 300;
+/// Seconds: the longest pause between looks at a start.
+const QUICK: u64 = 5;
 
 /// The template of a Deployment or a Job.
 pub(crate) fn template(wanted: &Wanted<'_>, secret_version: &str) -> Result<Value, Error> {
@@ -82,7 +86,8 @@ fn container(wanted: &Wanted<'_>) -> Result<Value, Error> {
     set("volumeMounts", json!(mounts));
     set("securityContext", user(&workload.user));
     let probes = &workload.probes;
-    for (key, asked) in [("startupProbe", &probes.startup), ("readinessProbe", &probes.readiness), ("livenessProbe", &probes.liveness)] {
+    let startup = probes.startup.clone().or_else(|| probes.liveness.as_ref().map(first_success));
+    for (key, asked) in [("startupProbe", &startup), ("readinessProbe", &probes.readiness), ("livenessProbe", &probes.liveness)] {
         if let Some(asked) = asked {
             set(key, probe(asked, key, &wanted.ports)?);
         }
@@ -155,6 +160,13 @@ fn user(user: &str) -> Value {
         (Some(user), None) => json!({"runAsUser": user}),
         _ => Value::Null,
     }
+}
+
+/// The startup probe of a task that has none: its liveness probe counts from its own first success, or after the time that a start may take.
+fn first_success(liveness: &Probe) -> Probe {
+    let seconds = liveness.interval.div_ceil(1000).clamp(1, QUICK);
+    let failures = u32::try_from(START_BOUND.div_ceil(seconds)).unwrap_or(u32::MAX);
+    Probe { interval: seconds * 1000, unhealthy_after: failures, ..liveness.clone() }
 }
 
 fn probe(probe: &Probe, key: &str, ports: &[Wired]) -> Result<Value, Error> {

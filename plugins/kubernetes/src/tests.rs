@@ -163,6 +163,22 @@ fn a_pod_has_what_the_workload_says() {
         (&container["livenessProbe"]["tcpSocket"]["port"], &container["livenessProbe"]["successThreshold"]),
         (&json!(8080), &json!(1))
     );
+    // Nothing is said of a start: the liveness probe counts from its first success, or after five minutes.
+    let startup = |container: &Value| {
+        let probe = &container["startupProbe"];
+        (probe["tcpSocket"]["port"].clone(), probe["periodSeconds"].clone(), probe["failureThreshold"].clone())
+    };
+    assert_eq!(startup(&container), (json!(8080), json!(2), json!(150)));
+    let mut slow = service("a-2", 1);
+    slow.workload.probes.startup = Some(Probe { unhealthy_after: 40, ..probe(Check::Command(vec!["up".to_owned()])) });
+    slow.workload.probes.liveness = Some(probe(Check::Command(vec!["alive".to_owned()])));
+    world.apply(&slow, None);
+    let container_2 = world.container("a-2");
+    assert_eq!(container_2["startupProbe"]["exec"]["command"], json!(["up"]));
+    assert_eq!(
+        (&container_2["startupProbe"]["failureThreshold"], &container_2["livenessProbe"]["failureThreshold"]),
+        (&json!(40), &json!(3))
+    );
     let spec = world.object("Deployment", "a-1")["spec"]["template"]["spec"].clone();
     assert_eq!(spec["nodeSelector"], json!({"pool": "blue", "gpu": "l4", "topology.kubernetes.io/zone": "lab-a"}));
     assert_eq!((&spec["imagePullSecrets"], &spec["automountServiceAccountToken"]), (&json!([{"name": "regcred"}]), &json!(false)));

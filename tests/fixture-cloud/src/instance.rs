@@ -102,20 +102,27 @@ impl Instance {
         (self.state == State::Creating && !self.stuck) || self.state == State::Deleting || (self.state == State::Running && job)
     }
 
-    /// A job runs for `RUN_MS` and ends with `EXIT_CODE`, both taken from its environment; a failed one starts again as often as it may.
+    /// A job runs for `RUN_MS` and ends with `EXIT_CODE`, both taken from its environment; a failed one starts again as often as it may, within the
+    /// deadline that all its attempts have together.
     fn run_job(&mut self, now: u64, times: Times) {
         let from_env = |name: &str| self.workload.pointer(&format!("/env/{name}")).and_then(Value::as_str).map(str::to_owned);
         let run: u64 = from_env("RUN_MS").and_then(|t| t.parse().ok()).unwrap_or(times.job);
         let code: i32 = from_env("EXIT_CODE").and_then(|t| t.parse().ok()).unwrap_or(0);
         let retries = self.workload.pointer("/job/retries").and_then(Value::as_u64).unwrap_or(0);
         let deadline = self.workload.pointer("/job/deadlineMs").and_then(Value::as_u64).unwrap_or(u64::MAX);
-        let (run, code) = if deadline < run { (deadline, 124) } else { (run, code) };
-        while let Some(since) = self.running_at.filter(|since| now >= since.saturating_add(run)) {
-            if code != 0 && u64::from(self.restarts) < retries {
+        let latest = (self.created_at + times.boot).saturating_add(deadline);
+        while let Some(since) = self.running_at {
+            let whole = since.saturating_add(run);
+            let late = whole > latest;
+            let (end, code) = if late { (latest, 124) } else { (whole, code) };
+            if now < end {
+                return;
+            }
+            if code != 0 && !late && u64::from(self.restarts) < retries {
                 self.restarts += 1;
                 self.running_at = Some(since.saturating_add(run.max(1)));
             } else {
-                (self.state, self.exit_code, self.ended_at) = (State::Exited, Some(code), Some(since.saturating_add(run)));
+                (self.state, self.exit_code, self.ended_at) = (State::Exited, Some(code), Some(end));
                 return;
             }
         }

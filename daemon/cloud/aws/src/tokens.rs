@@ -75,6 +75,7 @@ mod tests {
             token: token.to_owned(),
             tags: Labels::from([("team".to_owned(), "x".to_owned())]),
             resources: Default::default(),
+            startup: None,
         }
     }
 

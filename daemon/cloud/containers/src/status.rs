@@ -31,6 +31,8 @@ const RESTART_PATIENCE: Millis = Millis(10_000);
 pub(crate) struct Detail {
     pub(crate) running: bool,
     pub(crate) restarts: u32,
+    pub(crate) created_at: Option<Instant>,
+    /// The latest start: the engine may have started it again.
     pub(crate) started_at: Option<Instant>,
     pub(crate) ended_at: Option<Instant>,
     pub(crate) exit_code: Option<i32>,
@@ -120,8 +122,10 @@ impl Listed {
         just && known.exit_code != Some(0) && known.restarts < self.note.restarts
     }
 
+    /// When its deadline is: of all its attempts together. It is created right before its first start.
     fn late_at(&self, known: &Detail) -> Option<Instant> {
-        Some(known.started_at?.plus(Millis(self.note.deadline?)))
+        let first = if known.restarts == 0 { known.started_at } else { known.created_at.or(known.started_at) };
+        Some(first?.plus(Millis(self.note.deadline?)))
     }
 
     pub(crate) fn status(self, grant: &ContainersGrant, known: &Detail, now: Instant) -> ContainerStatus {
@@ -228,6 +232,7 @@ impl Detail {
         Self {
             running,
             restarts: inspected.restart_count.and_then(|n| u32::try_from(n).ok()).unwrap_or_default(),
+            created_at: inspected.created.as_ref().and_then(|t| t.to_string().parse::<Instant>().ok()).filter(|t| t.0 > 0),
             started_at: time(&state.started_at),
             ended_at: time(&state.finished_at).filter(|_| !running),
             exit_code: state.exit_code.and_then(|c| i32::try_from(c).ok()).filter(|_| !running),
@@ -303,6 +308,10 @@ mod tests {
             |code| Detail { exit_code: Some(code), started_at: Some(NOW), ended_at: Some(NOW.plus(Millis(10))), ..Detail::default() };
         let retried = |restarts| (Note { restarts: 2, ..job.clone() }, Detail { restarts, ..ended(3) });
         let (again, twice) = (retried(1), retried(2));
+        // Each attempt is within the deadline; all of them together are not.
+        let anew =
+            Detail { restarts: 2, created_at: Some(Instant(NOW.0 - 6_000)), started_at: Some(Instant(NOW.0 - 10)), ..Detail::default() };
+        let thrice = (Note { restarts: 10, ..job.clone() }, anew);
         for (state, note, known, phase, says) in [
             (State::EXITED, again.0, again.1, Phase::Starting, "started again after it ended with 3"),
             (State::EXITED, twice.0, twice.1, Phase::Failed, "ended with 3"),
@@ -315,6 +324,7 @@ mod tests {
             (State::EXITED, job.clone(), Detail { out_of_memory: true, ..ended(137) }, Phase::Failed, "memory"),
             (State::EXITED, job.clone(), Detail { ended_at: Some(NOW.plus(Millis(5_001))), ..ended(0) }, Phase::Failed, "deadline of 5s"),
             (State::RUNNING, job, Detail { started_at: Some(Instant(NOW.0 - 5_000)), ..Detail::default() }, Phase::Failed, "deadline"),
+            (State::RUNNING, thrice.0, thrice.1, Phase::Failed, "deadline"),
             (State::REMOVING, Note::default(), Detail::default(), Phase::Stopping, ""),
         ] {
             let status = listed(state, "", note).status(&grant(), &known, NOW);

@@ -32,8 +32,13 @@ fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("kubeconfig"), NOWHERE).unwrap();
     let clusters = Clusters::new(Options { credentials: Credentials::default(), secrets: folder.path().to_owned() });
-    let attempt =
-        Attempt { allocation: ALLOCATION.parse().unwrap(), token: "t".to_owned(), tags: Labels::new(), resources: Default::default() };
+    let attempt = Attempt {
+        allocation: ALLOCATION.parse().unwrap(),
+        token: "t".to_owned(),
+        tags: Labels::new(),
+        resources: Default::default(),
+        startup: None,
+    };
     World { clusters, folder, caller: Caller { owner: "k8s".parse().unwrap(), attempt: Some(attempt) } }
 }
 

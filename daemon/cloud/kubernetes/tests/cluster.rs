@@ -39,6 +39,7 @@ async fn objects_are_written_marked_found_and_removed_and_those_of_others_left_a
         token: "t".to_owned(),
         tags: Labels::from([("tradewind.dev/task".to_owned(), "web".to_owned())]),
         resources: Default::default(),
+        startup: None,
     };
     let ours = Caller { owner: "ours".parse().unwrap(), attempt: Some(attempt(ALLOCATION)) };
     let theirs = Caller { owner: "theirs".parse().unwrap(), attempt: Some(attempt(ALLOCATION)) };

@@ -85,7 +85,7 @@ pub(super) fn prepare(grant: &ProcessGrant, mut spec: ProcessSpec, search: &str)
     for (i, file) in spec.files.iter().enumerate() {
         config_file(grant, file, &format!("files[{i}]"))?;
     }
-    for (name, probe) in [("readiness", &spec.readiness), ("liveness", &spec.liveness)] {
+    for (name, probe) in [("startup", &spec.startup), ("readiness", &spec.readiness), ("liveness", &spec.liveness)] {
         if let Some(probe) = probe {
             check_probe(grant, &spec, probe, search, name)?;
         }

@@ -38,6 +38,15 @@ pub(super) struct Record {
     /// The wrapper of this run, once it is known.
     pub(super) process: Option<Identity>,
     pub(super) started_at: Option<Instant>,
+    /// When the first run began that counts against the deadline.
+    #[serde(default)]
+    pub(super) first_started_at: Option<Instant>,
+    /// How often it was lost: its wrapper was killed, or the machine was restarted.
+    #[serde(default)]
+    pub(super) losses: u32,
+    /// Of the restarts, those that no failure has brought about and those before them.
+    #[serde(default)]
+    pub(super) forgiven: u32,
     /// How the latest run that ended did so.
     pub(super) ended: Option<Ended>,
 }
@@ -61,6 +70,9 @@ pub(super) struct Ended {
     pub(super) finally: bool,
     /// It ended as it should.
     pub(super) well: bool,
+    /// Nothing tells how it ended, and that is no failure of its own.
+    #[serde(default)]
+    pub(super) lost: bool,
 }
 
 // === impl Record ===
@@ -76,6 +88,9 @@ impl Record {
             restarts: 0,
             process: None,
             started_at: None,
+            first_started_at: None,
+            losses: 0,
+            forgiven: 0,
             ended: None,
         }
     }
@@ -250,6 +265,7 @@ mod tests {
             files: Vec::new(),
             limits: None,
             promised: None,
+            startup: None,
             readiness: None,
             liveness: None,
             restarts: 0,

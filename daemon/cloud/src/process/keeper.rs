@@ -10,18 +10,19 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tradewind_core::{
+    capability::ProcessSpec,
     failure::Failure,
-    health::Pace,
-    units::Millis,
+    health::{Pace, SLOWER_START},
+    units::{Instant as Moment, Millis},
     workload::{Health, Phase},
 };
 
 use super::{
     Shared,
     exit::Leader,
-    folder::{Ended, Wanted, discard},
+    folder::{Ended, Record, Wanted, discard},
     launch::{self, Surroundings},
-    probe::{self, Kind, Target, Verdict},
+    probe::{self, Kind, Life, Target, Verdict},
     proc,
     slot::Slot,
 };
@@ -34,6 +35,8 @@ const LONGEST_DELAY: Millis = Millis::from_secs(30);
 const SETTLED: Millis = Millis::from_secs(60);
 /// How soon a folder is taken away again that could not be.
 const FORGET_AGAIN: Duration = Duration::from_secs(30);
+/// So often a process is made again because it was lost; after that, a loss counts like a failure.
+const LOSSES: u32 = 5;
 /// How long a killed process may take to disappear before the keeper says so.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -90,6 +93,7 @@ enum Event {
     Changed,
     TooLong,
     Unwell(String),
+    NotStarted(String),
     Closing,
 }
 
@@ -98,6 +102,10 @@ struct End {
     code: Option<i32>,
     /// Why it was ended, when it did not end by itself.
     cause: Option<String>,
+    /// Nothing tells how it ended: its wrapper was killed, or the machine was restarted.
+    lost: bool,
+    /// It was ended because its deadline had passed.
+    late: bool,
 }
 
 /// Keeps one process until it is removed or the supervisor closes.
@@ -168,7 +176,9 @@ pub(super) fn start_now(shared: &Shared, slot: &Slot) -> Result<Up, Failure> {
     {
         let mut state = slot.state();
         state.record.process = Some(proc::identity(pid, &shared.boot));
-        state.record.started_at = Some(instant(std::time::SystemTime::now()));
+        let now = instant(std::time::SystemTime::now());
+        state.record.started_at = Some(now);
+        state.record.first_started_at.get_or_insert(now);
         up(&mut state, pid.as_raw_nonzero().get());
     }
     if let Err(error) = slot.save() {
@@ -185,7 +195,9 @@ pub(super) fn up(state: &mut super::slot::State, pid: i32) {
     state.usage = None;
     state.looked = None;
     state.message.clear();
-    state.phase = if state.record.prepared.spec.readiness.is_some() { Phase::Starting } else { Phase::Running };
+    let spec = &state.record.prepared.spec;
+    let checked = spec.startup.is_some() || spec.readiness.is_some();
+    state.phase = if checked { Phase::Starting } else { Phase::Running };
 }
 
 async fn start(shared: &Arc<Shared>, slot: &Arc<Slot>) -> Option<Stage> {
@@ -202,6 +214,7 @@ async fn start(shared: &Arc<Shared>, slot: &Arc<Slot>) -> Option<Stage> {
                 message: failure.message,
                 finally: true,
                 well: false,
+                lost: false,
             };
             settle(slot, end).await;
             Stage::Down
@@ -215,7 +228,9 @@ async fn start(shared: &Arc<Shared>, slot: &Arc<Slot>) -> Option<Stage> {
 async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, row: &mut u32) -> Option<Stage> {
     let (spec, started, signal) = {
         let state = slot.state();
-        (state.record.prepared.spec.clone(), state.record.started_at, state.record.prepared.signal())
+        let record = &state.record;
+        // Records of earlier versions tell the latest start alone.
+        (record.prepared.spec.clone(), record.first_started_at.or(record.started_at), record.prepared.signal())
     };
     let mut probes = JoinSet::new();
     let mut verdicts = watch(shared, slot, &mut up, &mut probes).await;
@@ -238,7 +253,7 @@ async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, row: &mut u32)
                 () = changed(slot) => break Event::Changed,
                 () = &mut too_long => break Event::TooLong,
                 Some(verdict) = verdicts.recv() => {
-                    if let Some(event) = judge(slot, verdict, spec.readiness.is_none()) {
+                    if let Some(event) = judge(slot, verdict, &spec) {
                         break event;
                     }
                     shared.tell(slot);
@@ -247,12 +262,14 @@ async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, row: &mut u32)
         }
     };
     drop(probes);
+    let late = matches!(event, Event::TooLong);
     let cause = match event {
         Event::Closing => return None,
         Event::Exited => None,
         Event::Changed => Some(String::new()),
         Event::TooLong => Some(format!("ended after its deadline of {}", spec.deadline.unwrap_or_default())),
         Event::Unwell(reason) => Some(format!("ended because its liveness probe failed: {reason}")),
+        Event::NotStarted(reason) => Some(format!("ended because its startup probe failed: {reason}; {SLOWER_START}")),
     };
     if let Some(cause) = &cause {
         {
@@ -269,7 +286,9 @@ async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, row: &mut u32)
     let of = slot.clone();
     let end = tokio::task::spawn_blocking(move || {
         let killed = up.leader.reap();
-        End { code: of.folder.exit(run).map(|(code, _)| code).or(killed), cause }
+        let written = of.folder.exit(run).map(|(code, _)| code);
+        let lost = written.is_none() && cause.is_none();
+        End { code: written.or(killed).filter(|_| !lost), cause, lost, late }
     });
     let end = end.await.ok()?;
     if !matches!(slot.state().record.wanted, Wanted::Run) {
@@ -303,7 +322,7 @@ async fn watch(shared: &Arc<Shared>, slot: &Arc<Slot>, up: &mut Up, probes: &mut
     let (send, verdicts) = mpsc::unbounded_channel();
     let record = slot.state().record.clone();
     let spec = &record.prepared.spec;
-    let wanted = [(Kind::Readiness, &spec.readiness), (Kind::Liveness, &spec.liveness)];
+    let wanted = [(Kind::Startup, &spec.startup), (Kind::Readiness, &spec.readiness), (Kind::Liveness, &spec.liveness)];
     if wanted.iter().all(|(_, probe)| probe.is_none()) {
         return verdicts;
     }
@@ -323,7 +342,8 @@ async fn watch(shared: &Arc<Shared>, slot: &Arc<Slot>, up: &mut Up, probes: &mut
             return verdicts;
         }
     };
-    let target = Arc::new(Target { ports: record.ports.clone(), around, search: shared.search.clone() });
+    let life = Life::new(spec.startup.is_some());
+    let target = Arc::new(Target { ports: record.ports.clone(), around, search: shared.search.clone(), life });
     for (kind, probe) in wanted {
         if let Some(probe) = probe {
             probes.spawn(probe::watch(kind, probe.clone(), target.clone(), send.clone()));
@@ -333,10 +353,11 @@ async fn watch(shared: &Arc<Shared>, slot: &Arc<Slot>, up: &mut Up, probes: &mut
 }
 
 /// Takes a verdict down; some verdicts end the run.
-fn judge(slot: &Slot, verdict: Verdict, liveness_only: bool) -> Option<Event> {
+fn judge(slot: &Slot, verdict: Verdict, spec: &ProcessSpec) -> Option<Event> {
     let mut state = slot.state();
     match verdict {
-        Verdict::Good(Kind::Liveness) if !liveness_only => {}
+        // Where a check of being ready is made, that one alone says so.
+        Verdict::Good(Kind::Liveness | Kind::Startup) if spec.readiness.is_some() => {}
         Verdict::Good(_) => {
             state.health = Health::Healthy;
             state.phase = Phase::Running;
@@ -350,6 +371,10 @@ fn judge(slot: &Slot, verdict: Verdict, liveness_only: bool) -> Option<Event> {
             state.health = Health::Unhealthy;
             return Some(Event::Unwell(reason));
         }
+        Verdict::Bad(Kind::Startup, reason) => {
+            state.health = Health::Unhealthy;
+            return Some(Event::NotStarted(reason));
+        }
     }
     None
 }
@@ -357,12 +382,24 @@ fn judge(slot: &Slot, verdict: Verdict, liveness_only: bool) -> Option<Event> {
 /// Decides what follows the end of a run that was wanted.
 async fn after(shared: &Arc<Shared>, slot: &Arc<Slot>, end: End, row: &mut u32) -> Stage {
     let now = instant(std::time::SystemTime::now());
-    let (ended, lasted) = {
-        let state = slot.state();
-        (verdict(&state.record, end, now), state.record.started_at.map_or(Millis(0), |s| now.since(s)))
-    };
+    let lasted = slot.state().record.started_at.map_or(Millis(0), |s| now.since(s));
     let reset = shared.pace(&slot.key.allocation).map_or(SETTLED, |pace| pace.reset);
     *row = if lasted >= reset { 1 } else { row.saturating_add(1) };
+    let pause = Pause::new(shared, slot, *row);
+    let ended = {
+        let mut state = slot.state();
+        if end.lost {
+            state.record.losses = state.record.losses.saturating_add(1);
+        }
+        let again_at = now.plus(pause.span);
+        let ended = verdict(&state.record, end, now, again_at);
+        if ended.lost && !ended.finally {
+            // It begins anew, as it would on another machine.
+            state.record.forgiven = state.record.restarts.saturating_add(1);
+            state.record.first_started_at = None;
+        }
+        ended
+    };
     let finally = ended.finally;
     let message = ended.message.clone();
     settle(slot, ended).await;
@@ -370,7 +407,6 @@ async fn after(shared: &Arc<Shared>, slot: &Arc<Slot>, end: End, row: &mut u32) 
         shared.tell(slot);
         return Stage::Down;
     }
-    let pause = Pause::new(shared, slot, *row);
     {
         let mut state = slot.state();
         state.phase = Phase::Starting;
@@ -380,12 +416,18 @@ async fn after(shared: &Arc<Shared>, slot: &Arc<Slot>, end: End, row: &mut u32) 
     Stage::Wait(pause)
 }
 
-fn verdict(record: &super::folder::Record, end: End, at: tradewind_core::units::Instant) -> Ended {
+/// What the end of a run means. `again_at`: when the next one would begin.
+fn verdict(record: &Record, end: End, at: Moment, again_at: Moment) -> Ended {
     let spec = &record.prepared.spec;
     let well = end.code == Some(0) && end.cause.is_none();
-    let again = record.restarts < spec.restarts && (spec.restart_always || !well);
+    let lost = end.lost && record.losses <= LOSSES;
+    let failures = record.restarts.saturating_sub(record.forgiven);
+    let left = failures < spec.restarts;
+    let over = record.first_started_at.zip(spec.deadline).is_some_and(|(first, deadline)| again_at >= first.plus(deadline));
+    let again = lost || (left && !over && !end.late && (spec.restart_always || !well));
     let mut message = match (end.cause, end.code) {
         (Some(cause), _) => cause,
+        (None, _) if end.lost => "lost: it was killed together with its wrapper, or the machine was restarted".to_owned(),
         (None, Some(0)) => "ended".to_owned(),
         (None, Some(125)) => "its limits could not be set: see its output".to_owned(),
         (None, Some(126 | 127)) => "its program could not be run: see its output".to_owned(),
@@ -395,10 +437,17 @@ fn verdict(record: &super::folder::Record, end: End, at: tradewind_core::units::
     };
     // Something that shall always run and has no start left has not done what it should.
     let failed = !well || (spec.restart_always && !again);
-    if failed && !again && spec.restarts > 0 {
-        message.push_str(", with no restarts left");
+    if failed && !again && !end.late {
+        if left && over {
+            message.push_str(&format!(", and its deadline of {} leaves no time for another start", spec.deadline.unwrap_or_default()));
+        } else if spec.restarts > 0 {
+            message.push_str(", with no restarts left");
+        }
     }
-    Ended { run: record.run, at, code: end.code, message, finally: !again, well: !failed }
+    if failed && !again && end.lost {
+        message.push_str(&format!(" ({} times)", record.losses));
+    }
+    Ended { run: record.run, at, code: end.code, message, finally: !again, well: !failed, lost }
 }
 
 /// Takes down and stores how a run ended.
@@ -427,7 +476,7 @@ async fn settle(slot: &Arc<Slot>, ended: Ended) {
 
 /// What a run that ended while nobody watched leads to.
 pub(super) async fn found_ended(shared: &Arc<Shared>, slot: &Arc<Slot>, code: Option<i32>) -> Stage {
-    after(shared, slot, End { code, cause: None }, &mut 0).await
+    after(shared, slot, End { code, cause: None, lost: code.is_none(), late: false }, &mut 0).await
 }
 
 /// With nothing running: takes up the new spec, or forgets the process (none).
@@ -446,6 +495,7 @@ async fn change(shared: &Arc<Shared>, slot: &Arc<Slot>) -> Option<Stage> {
             slot.promise(&next);
             state.record.prepared = next;
             state.record.restarts = 0;
+            (state.record.losses, state.record.forgiven, state.record.first_started_at) = (0, 0, None);
             state.record.ended = None;
             state.phase = Phase::Starting;
             state.message.clear();
@@ -485,5 +535,83 @@ async fn changed(slot: &Slot) {
             return;
         }
         woken.await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tradewind_core::names::Digest;
+
+    use super::*;
+    use crate::process::check::Prepared;
+
+    const NOW: Moment = Moment(1_000_000);
+
+    fn record(restarts: u32, deadline: Option<u64>) -> Record {
+        let spec = ProcessSpec {
+            command: vec!["x".to_owned()],
+            env: Vec::new(),
+            working_directory: None,
+            ports: Vec::new(),
+            files: Vec::new(),
+            limits: None,
+            startup: None,
+            readiness: None,
+            liveness: None,
+            restarts,
+            restart_always: false,
+            deadline: deadline.map(Millis),
+            stop_signal: String::new(),
+            stop_grace: Millis(0),
+        };
+        Record::new(Prepared { digest: Digest::of(b""), spec, program: "/x".into(), directory: None, folders: Vec::new(), log_size: 0 })
+    }
+
+    fn ended(record: &Record, code: Option<i32>) -> Ended {
+        let end = End { code, cause: None, lost: code.is_none(), late: false };
+        verdict(record, end, NOW, NOW.plus(Millis::from_secs(1)))
+    }
+
+    #[test]
+    fn failures_use_retries_up_and_losses_do_not() {
+        let mut record = record(2, None);
+        for (restarts, forgiven, code, finally) in [
+            (0, 0, Some(3), false),
+            (2, 0, Some(3), true),
+            (2, 0, None, false),
+            // Lost after two failures: all retries are there again.
+            (3, 3, Some(3), false),
+            (4, 3, Some(3), false),
+            (5, 3, Some(3), true),
+            (1, 0, Some(0), true),
+        ] {
+            (record.restarts, record.forgiven, record.losses) = (restarts, forgiven, 1);
+            let ended = ended(&record, code);
+            assert_eq!((ended.finally, ended.well), (finally, code == Some(0)), "{restarts} {forgiven} {code:?} {}", ended.message);
+        }
+    }
+
+    #[test]
+    fn what_is_lost_again_and_again_fails_in_the_end() {
+        let mut record = record(0, None);
+        for losses in 1..=LOSSES {
+            record.losses = losses;
+            assert!(!ended(&record, None).finally, "{losses}");
+        }
+        record.losses = LOSSES + 1;
+        let last = ended(&record, None);
+        assert!(last.finally && !last.well && !last.lost && last.message.contains("(6 times)"), "{}", last.message);
+    }
+
+    #[test]
+    fn no_attempt_begins_past_the_deadline() {
+        let mut record = record(9, Some(10_000));
+        for (since, finally) in [(1_000, false), (8_999, false), (9_000, true), (20_000, true)] {
+            record.first_started_at = Some(Moment(NOW.0 - since));
+            assert_eq!(ended(&record, Some(1)).finally, finally, "{since}");
+        }
+        let late = End { code: Some(143), cause: Some("ended after its deadline of 10s".to_owned()), lost: false, late: true };
+        record.first_started_at = Some(Moment(NOW.0 - 1));
+        assert!(verdict(&record, late, NOW, NOW.plus(Millis(1))).finally);
     }
 }

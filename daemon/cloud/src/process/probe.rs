@@ -3,13 +3,17 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     process::Stdio,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tradewind_core::{
-    health::Tally,
+    health::{SLOW_START, Tally, liveness_counts},
     workload::{Check, Probe},
 };
 
@@ -24,6 +28,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    Startup,
     Readiness,
     Liveness,
 }
@@ -42,13 +47,36 @@ pub(super) struct Target {
     pub(super) around: Surroundings,
     /// The program of a command check, found beforehand.
     pub(super) search: String,
+    pub(super) life: Life,
+}
+
+/// How far the start of a run is, as its checks tell one another.
+pub(super) struct Life {
+    /// Cancelled once the other checks need not wait for the startup check any more.
+    begun: CancellationToken,
+    /// A check has succeeded.
+    seen: AtomicBool,
+}
+
+impl Life {
+    pub(super) fn new(waits_for_startup: bool) -> Self {
+        let begun = CancellationToken::new();
+        if !waits_for_startup {
+            begun.cancel();
+        }
+        Self { begun, seen: AtomicBool::new(false) }
+    }
 }
 
 /// Runs until nobody listens to the verdicts.
 pub(super) async fn watch(kind: Kind, probe: Probe, target: Arc<Target>, verdicts: mpsc::UnboundedSender<Verdict>) {
     let interval = probe.interval.std().max(SHORTEST_INTERVAL);
     let limit = if probe.timeout.0 == 0 { DEFAULT_TIMEOUT } else { probe.timeout.std() };
+    if kind != Kind::Startup {
+        target.life.begun.cancelled().await;
+    }
     tokio::time::sleep(probe.initial_delay.std()).await;
+    let began = Instant::now();
     let mut tally = Tally::of(&probe);
     let mut pause = FIRST_PAUSE;
     let mut counted = Instant::now();
@@ -57,8 +85,14 @@ pub(super) async fn watch(kind: Kind, probe: Probe, target: Arc<Target>, verdict
             Ok(outcome) => outcome,
             Err(_) => Err(format!("no answer within {} ms", limit.as_millis())),
         };
+        let started = target.life.seen.load(Ordering::Acquire);
+        let counts = kind != Kind::Liveness || liveness_counts(started, began.elapsed().into());
         let changed = match &outcome {
-            Ok(()) => tally.success(),
+            Ok(()) => {
+                target.life.seen.store(true, Ordering::Release);
+                tally.success()
+            }
+            Err(_) if !counts => false,
             // Of the quick checks at the start only one per interval counts, or a slow start would look like a failure.
             Err(_) if tally.seen_good() || counted.elapsed() >= interval => {
                 counted = Instant::now();
@@ -69,9 +103,15 @@ pub(super) async fn watch(kind: Kind, probe: Probe, target: Arc<Target>, verdict
         if changed {
             let verdict = match outcome {
                 Ok(()) => Verdict::Good(kind),
+                Err(reason) if kind == Kind::Liveness && !started => Verdict::Bad(kind, format!("{reason}; {SLOW_START}")),
                 Err(reason) => Verdict::Bad(kind, reason),
             };
+            let begun = kind == Kind::Startup && matches!(verdict, Verdict::Good(_));
             if verdicts.send(verdict).is_err() {
+                return;
+            }
+            if begun {
+                target.life.begun.cancel();
                 return;
             }
         }
@@ -82,7 +122,7 @@ pub(super) async fn watch(kind: Kind, probe: Probe, target: Arc<Target>, verdict
 
 async fn check(check: &Check, target: &Target) -> Result<(), String> {
     match check {
-        Check::Tcp { port } => probe::connect(address(port, target)?).await.map(|_| ()),
+        Check::Tcp { port } => probe::tcp(address(port, target)?).await,
         Check::Http { port, path, headers, status_min, status_max } => {
             probe::http(address(port, target)?, "127.0.0.1", path, headers, (*status_min, *status_max)).await
         }

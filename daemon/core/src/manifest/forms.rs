@@ -9,7 +9,10 @@ use serde::{
     de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{PortLong, SecretSpec, read::AS_WRITTEN};
+use super::{
+    PortLong, SecretSpec,
+    read::{AS_WRITTEN, DIGITS, OCTAL},
+};
 use crate::workload::Accelerator;
 
 /// A value, or a reference to a secret. Numbers and flags become texts, as they were written.
@@ -85,6 +88,56 @@ impl JsonSchema for EnvSpec {
             "anyOf": [{ "type": ["string", "number", "boolean"] }, g.subschema_for::<SecretSpec>()],
         })
     }
+}
+
+// === texts that are often written as numbers ===
+
+/// A text, or a number as it was written.
+struct Written(&'static str);
+
+impl<'de> Visitor<'de> for Written {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, d: D) -> Result<Option<String>, D::Error> {
+        d.deserialize_any(self)
+    }
+    fn visit_str<E: de::Error>(self, v: &str) -> Result<Option<String>, E> {
+        Ok(Some(v.to_owned()))
+    }
+    fn visit_unit<E: de::Error>(self) -> Result<Option<String>, E> {
+        Ok(None)
+    }
+    fn visit_none<E: de::Error>(self) -> Result<Option<String>, E> {
+        Ok(None)
+    }
+}
+
+/// `user: 1000` is the text `1000`.
+pub(super) fn user<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
+    d.deserialize_newtype_struct(DIGITS, Written("text or a whole number"))
+}
+
+/// `mode: 0644`, `mode: 0o644` and `mode: "644"` are the same octal digits. `mode: 644` is not: other tools read it as decimal.
+pub(super) fn mode<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
+    d.deserialize_newtype_struct(OCTAL, Written("octal digits as text, such as \"644\""))
+}
+
+/// The permission bits that a mode means, if it is one.
+pub(super) fn octal(mode: &str) -> Option<u32> {
+    let digits = mode.strip_prefix("0o").unwrap_or(mode);
+    let good = matches!(digits.len(), 1..=4) && digits.bytes().all(|c| matches!(c, b'0'..=b'7'));
+    u32::from_str_radix(digits, 8).ok().filter(|_| good)
+}
+
+pub(super) fn user_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["string", "integer", "null"] })
+}
+
+pub(super) fn mode_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["string", "integer", "null"], "pattern": "^(0o)?[0-7]{1,4}$" })
 }
 
 // === PortSpec and GpuSpec ===

@@ -1,8 +1,7 @@
-//! JSON text to a tree: serde_json reads the values, and a second look at the (then valid) text finds where each one stands.
+//! JSON text to a tree. serde_json says whether the text is JSON; a reader of valid JSON then makes the tree, since serde_json knows neither
+//! where a value stands nor how a number was written.
 
-use std::{cell::Cell, fmt};
-
-use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
 
 use super::{
     parse::Problem,
@@ -14,187 +13,146 @@ use super::{
 /// # Errors
 /// What is not JSON, or the bound that the text exceeds.
 pub(super) fn read(text: &str) -> Result<Node, Problem> {
-    let budget = Budget { nodes: Cell::new(0), depth: Cell::new(0) };
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let tree = Seed(&budget).deserialize(&mut reader).and_then(|tree| reader.end().map(|()| tree));
-    let mut tree = tree.map_err(|e| {
+    serde_json::from_str::<IgnoredAny>(text).map_err(|e| {
         // serde_json ends its text with the position, which has fields of its own here.
-        let message = e.to_string();
-        let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
-        let message = if e.is_data() {
-            message
-        } else if message.contains("recursion limit") {
-            too_deep()
-        } else {
-            format!("not valid JSON: {message}")
-        };
-        let known = e.line() > 0;
-        Problem { path: String::new(), message, line: known.then_some(e.line() as u64), column: known.then_some(e.column() as u64) }
+        let at = (e.line() > 0).then_some(Position { line: e.line() as u64, column: e.column() as u64 });
+        not_json(&e, at)
     })?;
-    let mut places = Places { chars: text.chars(), line: 1, column: 0, last: None };
-    place(&mut tree, &mut places);
-    Ok(tree)
+    Reader { text, at: 0, line: 1, column: 1, nodes: 0 }.value(1)
 }
 
-fn too_deep() -> String {
-    format!("nested more than {MAX_DEPTH} levels deep: a manifest needs about ten")
+fn not_json(error: &serde_json::Error, at: Option<Position>) -> Problem {
+    let message = error.to_string();
+    problem(format!("not valid JSON: {}", message.split(" at line ").next().unwrap_or(&message)), at)
 }
 
-struct Budget {
-    nodes: Cell<usize>,
-    depth: Cell<usize>,
+fn problem(message: String, at: Option<Position>) -> Problem {
+    Problem { path: String::new(), message, line: at.map(|p| p.line), column: at.map(|p| p.column) }
 }
 
-struct Seed<'a>(&'a Budget);
-
-impl<'de> DeserializeSeed<'de> for Seed<'_> {
-    type Value = Node;
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        self.0.nodes.set(self.0.nodes.get() + 1);
-        if self.0.nodes.get() > MAX_NODES {
-            return Err(de::Error::custom(format!("more than {MAX_NODES} values: split the deployment")));
-        }
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl Seed<'_> {
-    fn deeper<E: de::Error>(&self) -> Result<(), E> {
-        self.0.depth.set(self.0.depth.get() + 1);
-        if self.0.depth.get() > MAX_DEPTH { Err(E::custom(too_deep())) } else { Ok(()) }
-    }
-
-    fn back(&self) {
-        self.0.depth.set(self.0.depth.get().saturating_sub(1));
-    }
-}
-
-fn number(value: NumberValue, written: impl fmt::Display) -> Node {
-    Node::new(Value::Number(Number { value, written: written.to_string() }), None)
-}
-
-impl<'de> Visitor<'de> for Seed<'_> {
-    type Value = Node;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-    fn visit_unit<E>(self) -> Result<Node, E> {
-        Ok(Node::new(Value::Null, None))
-    }
-    fn visit_bool<E>(self, v: bool) -> Result<Node, E> {
-        Ok(Node::new(Value::Bool(v), None))
-    }
-    fn visit_u64<E>(self, v: u64) -> Result<Node, E> {
-        Ok(number(NumberValue::Unsigned(v), v))
-    }
-    fn visit_i64<E>(self, v: i64) -> Result<Node, E> {
-        Ok(number(NumberValue::Signed(v), v))
-    }
-    fn visit_f64<E>(self, v: f64) -> Result<Node, E> {
-        Ok(number(NumberValue::Float(v), v))
-    }
-    fn visit_str<E>(self, v: &str) -> Result<Node, E> {
-        Ok(Node::new(Value::Text(v.to_owned()), None))
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
-        self.deeper()?;
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(Seed(self.0))? {
-            items.push(item);
-        }
-        self.back();
-        Ok(Node::new(Value::List(items), None))
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-        self.deeper()?;
-        let mut entries = Vec::new();
-        while let Some(key) = map.next_key::<String>()? {
-            let value = map.next_value_seed(Seed(self.0))?;
-            entries.push(Entry { key, key_at: None, value });
-        }
-        self.back();
-        Ok(Node::new(Value::Map(entries), None))
-    }
-}
-
-/// Where the keys and values of a valid JSON text begin, in the order of the text.
-struct Places<'a> {
-    chars: std::str::Chars<'a>,
+/// Reads a text that is valid JSON.
+struct Reader<'a> {
+    text: &'a str,
+    /// The next byte.
+    at: usize,
+    /// Where the next character stands.
     line: u64,
     column: u64,
-    /// A character that ended a number or a word and belongs to what follows.
-    last: Option<char>,
+    nodes: usize,
 }
 
-impl Places<'_> {
+impl<'a> Reader<'a> {
+    fn peek(&self) -> Option<char> {
+        self.text.get(self.at..)?.chars().next()
+    }
+
     fn step(&mut self) -> Option<char> {
-        let c = self.chars.next()?;
+        let c = self.peek()?;
+        self.at += c.len_utf8();
         if c == '\n' {
-            self.line += 1;
-            self.column = 0;
+            (self.line, self.column) = (self.line + 1, 1);
         } else {
             self.column += 1;
         }
         Some(c)
     }
 
-    fn skip_text(&mut self) {
-        while let Some(c) = self.step() {
-            match c {
-                '"' => return,
-                '\\' => {
-                    self.step();
-                }
-                _ => {}
-            }
+    /// Skips what stands between values, the given mark included, and says where the next one begins.
+    fn skip(&mut self, mark: char) -> Position {
+        while self.peek().is_some_and(|c| c.is_whitespace() || c == mark) {
+            self.step();
         }
+        Position { line: self.line, column: self.column }
     }
-}
 
-impl Iterator for Places<'_> {
-    type Item = Position;
-    fn next(&mut self) -> Option<Position> {
+    /// The text between the present place and the next.
+    fn take(&mut self, mut goes_on: impl FnMut(char) -> bool) -> &'a str {
+        let from = self.at;
+        while self.peek().is_some_and(&mut goes_on) {
+            self.step();
+        }
+        self.text.get(from..self.at).unwrap_or_default()
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Node, Problem> {
+        let at = self.skip(',');
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return Err(problem(format!("more than {MAX_NODES} values: split the deployment"), Some(at)));
+        }
+        let nested = matches!(self.peek(), Some('{' | '['));
+        if nested && depth > MAX_DEPTH {
+            return Err(problem(format!("nested more than {MAX_DEPTH} levels deep: a manifest needs about ten"), Some(at)));
+        }
+        let value = match self.peek() {
+            Some('{') => self.map(depth)?,
+            Some('[') => self.list(depth)?,
+            Some('"') => Value::Text(self.string(at)?),
+            _ => match self.take(|c| !matches!(c, ',' | ']' | '}') && !c.is_whitespace()) {
+                "null" => Value::Null,
+                "true" => Value::Bool(true),
+                "false" => Value::Bool(false),
+                written => Value::Number(number(written)),
+            },
+        };
+        Ok(Node::new(value, Some(at)))
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Value, Problem> {
+        self.step();
+        let mut items = Vec::new();
         loop {
-            let c = match self.last.take() {
-                Some(c) => c,
-                None => self.step()?,
-            };
-            let here = Position { line: self.line, column: self.column };
-            match c {
-                '{' | '[' => return Some(here),
-                '"' => {
-                    self.skip_text();
-                    return Some(here);
-                }
-                '}' | ']' | ',' | ':' => {}
-                c if c.is_whitespace() => {}
-                _ => {
-                    while let Some(c) = self.step() {
-                        if matches!(c, '}' | ']' | ',') || c.is_whitespace() {
-                            self.last = Some(c);
-                            break;
-                        }
-                    }
-                    return Some(here);
-                }
+            self.skip(',');
+            if self.ends(']') {
+                return Ok(Value::List(items));
             }
+            items.push(self.value(depth + 1)?);
         }
+    }
+
+    fn map(&mut self, depth: usize) -> Result<Value, Problem> {
+        self.step();
+        let mut entries = Vec::new();
+        loop {
+            let key_at = self.skip(',');
+            if self.ends('}') {
+                return Ok(Value::Map(entries));
+            }
+            let key = self.string(key_at)?;
+            self.skip(':');
+            entries.push(Entry { key, key_at: Some(key_at), value: self.value(depth + 1)? });
+        }
+    }
+
+    /// Whether the list or mapping ends here; its end is passed then. The end of the text counts, so that no text is read for ever.
+    fn ends(&mut self, mark: char) -> bool {
+        let ends = self.peek().is_none_or(|c| c == mark);
+        if ends {
+            self.step();
+        }
+        ends
+    }
+
+    fn string(&mut self, at: Position) -> Result<String, Problem> {
+        let from = self.at;
+        self.step();
+        let (mut escaped, mut open) = (false, true);
+        self.take(|c| {
+            let goes_on = open;
+            open = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+            goes_on
+        });
+        // Escapes are serde_json's business: one of half a character is found here.
+        serde_json::from_str(self.text.get(from..self.at).unwrap_or_default()).map_err(|e| not_json(&e, Some(at)))
     }
 }
 
-fn place(node: &mut Node, places: &mut Places<'_>) {
-    node.at = places.next();
-    match &mut node.value {
-        Value::List(items) => items.iter_mut().for_each(|item| place(item, places)),
-        Value::Map(entries) => {
-            for entry in entries {
-                entry.key_at = places.next();
-                place(&mut entry.value, places);
-            }
-        }
-        _ => {}
-    }
+fn number(written: &str) -> Number {
+    let value = written.parse().map(NumberValue::Unsigned);
+    let value = value.or_else(|_| written.parse().map(NumberValue::Signed));
+    let value = value.or_else(|_| written.parse().map(NumberValue::Float)).unwrap_or(NumberValue::Float(f64::NAN));
+    Number { value, written: written.to_owned() }
 }
 
 #[cfg(test)]
@@ -210,5 +168,34 @@ mod tests {
         assert_eq!(at(items[1].get("b\"").unwrap()), Some((1, 19)));
         let c = &tree.entries()[1];
         assert_eq!((c.key_at.map(|p| (p.line, p.column)), at(&c.value)), (Some((2, 2)), Some((2, 7))));
+    }
+    #[test]
+    fn numbers_keep_their_digits_and_texts_their_characters() {
+        let tree = read("{\"n\": [123456789012345678901, 1.10, 1e400, -0, 18446744073709551615], \"t\": \"a\\\"]\\u00e9\\ud83d\\ude00\", \"e\": \"\\\\\", \"l\": [ ], \"m\": {}}").unwrap();
+        let Value::List(items) = &tree.get("n").unwrap().value else { panic!("a list") };
+        let written: Vec<_> = items.iter().map(|n| if let Value::Number(n) = &n.value { n.written.as_str() } else { "" }).collect();
+        assert_eq!(written, ["123456789012345678901", "1.10", "1e400", "-0", "18446744073709551615"]);
+        assert_eq!(tree.get("t").unwrap().value, Value::Text("a\"]é😀".to_owned()));
+        assert_eq!(tree.get("e").unwrap().value, Value::Text("\\".to_owned()));
+        assert_eq!(tree.get("l").unwrap().value, Value::List(Vec::new()));
+        assert_eq!(tree.get("m").unwrap().value, Value::Map(Vec::new()));
+    }
+
+    #[test]
+    fn what_is_not_json_or_too_deep_is_refused_with_its_place() {
+        for (text, says) in [
+            ("{\"a\": 01}", "not valid JSON"),
+            ("{\"a\": [1,]}", "not valid JSON"),
+            ("{\"a\": 1} x", "not valid JSON"),
+            ("{\"a\":\n \"\\ud800\"}", "not valid JSON"),
+            ("{\"a\": .inf}", "not valid JSON"),
+        ] {
+            let told = read(text).unwrap_err();
+            assert!(told.message.contains(says) && told.line.is_some(), "{text}: {told:?}");
+        }
+        let deep = format!("{}1{}", "[".repeat(MAX_DEPTH + 1), "]".repeat(MAX_DEPTH + 1));
+        let told = read(&deep).unwrap_err();
+        assert_eq!((told.line, told.column), (Some(1), Some(MAX_DEPTH as u64 + 1)), "{told:?}");
+        assert!(read(&deep[1..deep.len() - 1]).is_ok());
     }
 }

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Manifest, check, json, read, repeated,
-    tree::{Node, Path, Position},
+    tree::{Node, Path, Position, Value},
     yaml,
 };
 use crate::names::Namespace;
@@ -75,6 +75,15 @@ pub fn parse_in(text: &[u8], format: Format, namespace: &Namespace) -> Result<Ma
         manifest.metadata.namespace = namespace.clone();
     }
     Ok(manifest)
+}
+
+/// The name that a document gives itself, whatever else is right or wrong with it. None where it can't be read or gives none.
+pub fn name(text: &[u8], format: Format) -> Option<String> {
+    let tree = tree(utf8(text).ok()?, format).ok()?;
+    match &tree.get("metadata")?.get("name")?.value {
+        Value::Text(name) => Some(name.clone()),
+        _ => None,
+    }
 }
 
 /// The same for any kind of document; `check` tells the rules that it breaks.

@@ -7,10 +7,15 @@ use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 
-use super::tree::{Node, NumberValue, Path, Step, Value, short};
+use super::tree::{Node, Number, NumberValue, Path, Step, Value, short};
+use crate::units::{DURATION, Millis, is_padded};
 
 /// Asks a tree for a scalar as it was written; other deserializers answer as they always do.
 pub(super) const AS_WRITTEN: &str = "tradewind::AsWritten";
+/// The same for a text of digits, which may be written as a whole number.
+pub(super) const DIGITS: &str = "tradewind::Digits";
+/// The same for octal digits, which may be written as a number that shows that it is one: `0644` or `0o644`.
+pub(super) const OCTAL: &str = "tradewind::Octal";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Error {
@@ -146,6 +151,27 @@ fn not_text(node: &Node) -> Error {
     Error::new(format!("found {}, expected text{hint}", node.describe()))
 }
 
+/// A number where any number may stand: none that is read in two ways, that is infinite, or that would lose digits.
+fn number(n: &Number) -> Result<NumberValue, Error> {
+    let shown = short(&n.written);
+    if is_padded(&n.written) {
+        let plain = n.written.trim_start_matches('0');
+        let plain = if plain.starts_with(|c: char| c.is_ascii_digit()) { plain.to_owned() } else { format!("0{plain}") };
+        return Err(Error::new(format!(
+            "found the number {shown}, expected one without leading zeros, which some tools take for octal: write {}",
+            short(&plain)
+        )));
+    }
+    let NumberValue::Float(value) = n.value else { return Ok(n.value) };
+    if !value.is_finite() {
+        return Err(Error::new(format!("found {shown}, expected a finite number")));
+    }
+    if n.written.trim_start_matches(['-', '+']).bytes().all(|c| c.is_ascii_digit()) {
+        return Err(Error::new(format!("the number {shown} can't be kept exactly: write at most {}, or a text in quotes", u64::MAX)));
+    }
+    Ok(n.value)
+}
+
 // === a node as a deserializer ===
 
 impl<'de> Deserializer<'de> for &'de Node {
@@ -155,7 +181,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         match &self.value {
             Value::Null => visitor.visit_unit(),
             Value::Bool(b) => visitor.visit_bool(*b),
-            Value::Number(n) => match n.value {
+            Value::Number(n) => match number(n)? {
                 NumberValue::Unsigned(v) => visitor.visit_u64(v),
                 NumberValue::Signed(v) => visitor.visit_i64(v),
                 NumberValue::Float(v) => visitor.visit_f64(v),
@@ -182,9 +208,23 @@ impl<'de> Deserializer<'de> for &'de Node {
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
-        match &self.value {
-            Value::Number(n) if name == AS_WRITTEN => visitor.visit_borrowed_str(&n.written),
-            _ if name == AS_WRITTEN => self.deserialize_any(visitor),
+        match (name, &self.value) {
+            (AS_WRITTEN, Value::Number(n)) => visitor.visit_borrowed_str(&n.written),
+            (DIGITS, Value::Number(n)) if n.written.bytes().all(|c| c.is_ascii_digit()) && !is_padded(&n.written) => {
+                visitor.visit_borrowed_str(&n.written)
+            }
+            (OCTAL, Value::Number(n)) if n.written.len() > 1 && n.written.starts_with('0') => visitor.visit_borrowed_str(&n.written),
+            (OCTAL, Value::Number(n)) => {
+                let message = format!("found {}, expected octal digits: write 0644 or \"{1}\"", self.describe(), short(&n.written));
+                Err(Error::new(message))
+            }
+            (DIGITS, Value::Number(_) | Value::Bool(_)) | (OCTAL, Value::Bool(_)) => Err(not_text(self)),
+            (DURATION, Value::Text(text)) => {
+                // What is stored may be in months; what a person writes may not.
+                text.parse::<Millis>().map_err(|e| Error::new(e.to_string()))?;
+                self.deserialize_any(visitor)
+            }
+            (AS_WRITTEN | DIGITS | OCTAL | DURATION, _) => self.deserialize_any(visitor),
             _ => visitor.visit_newtype_struct(self),
         }
     }

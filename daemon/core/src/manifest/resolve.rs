@@ -78,7 +78,7 @@ pub struct Constraints {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub anti_affinity: Option<Group>,
     /// The longest that a job whose duration is stated may take.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "crate::units::hashed::optional")]
     pub deadline: Option<Millis>,
 }
 
@@ -208,7 +208,7 @@ macro_rules! workload {
 fn service_workload(service: &Service) -> Workload {
     let first_port = service.ports.keys().next().map(|p| p.as_str().to_owned()).unwrap_or_default();
     let probes = Probes {
-        startup: None,
+        startup: service.startup.as_ref().map(|h| startup(h, &first_port)),
         readiness: service.health.as_ref().map(|h| probe(h, &first_port)),
         liveness: service.liveness.as_ref().map(|h| probe(h, &first_port)),
     };
@@ -258,7 +258,7 @@ fn file(spec: &super::FileSpec) -> ConfigFile {
         None => FileContent::Data(spec.content.clone().unwrap_or_default().into_bytes()),
     };
     // `parse` has refused a mode that is not octal.
-    let mode = spec.mode.as_deref().and_then(|m| u32::from_str_radix(m, 8).ok()).unwrap_or(0o644);
+    let mode = spec.mode.as_deref().and_then(super::forms::octal).unwrap_or(0o644);
     ConfigFile { path: spec.path.clone(), mode, content }
 }
 
@@ -285,6 +285,13 @@ fn limits(limits: &LimitsSpec, needs: &ResourcesSpec) -> Resources {
 fn signal(stop: &StopSpec) -> String {
     let name = stop.signal.as_deref().unwrap_or("TERM");
     name.strip_prefix("SIG").unwrap_or(name).to_owned()
+}
+
+/// A start may take as long as a liveness check waits for it, unless the check says how often it may fail.
+fn startup(spec: &HealthSpec, first_port: &str) -> Probe {
+    let probe = probe(spec, first_port);
+    let most = health::START_BOUND.0.div_ceil(probe.interval.0.max(1)).max(1);
+    Probe { unhealthy_after: spec.unhealthy_after.unwrap_or(u32::try_from(most).unwrap_or(u32::MAX)), ..probe }
 }
 
 fn probe(spec: &HealthSpec, first_port: &str) -> Probe {

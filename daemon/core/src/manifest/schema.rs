@@ -9,12 +9,12 @@ const ID: &str = "https://tradewind.dev/schemas/v1/cloud-deployment.json";
 
 /// How quantities are written as text, by the name of their definition.
 const PATTERNS: [(&str, &str); 4] = [
-    ("MilliCpu", r"^\s*([0-9]+(\.[0-9]{1,3})?|[0-9]+m)\s*$"),
-    ("Bytes", r"^\s*[0-9]+(\.[0-9]+)?\s*([KMGTk]i?)?B?\s*$"),
+    ("MilliCpu", r"^\s*((0|[1-9][0-9]*)?\.[0-9]{1,3}0*|(0|[1-9][0-9]*)m?)\s*$"),
+    ("Bytes", r"^\s*((0|[1-9][0-9]*)?\.[0-9]+|0|[1-9][0-9]*)\s*([KMGT]i?|k)?\s*B?\s*$"),
     ("MicroUsd", r"^\s*\$?\s*([0-9]+(\.[0-9]{0,6})?|\.[0-9]{1,6})\s*(USD|usd)?\s*$"),
     (
         "Millis",
-        r"^\s*([0-9]+\s*(nanos|nsec|ns|micros|usec|us|millis|msec|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|wks?|w|months?|M|years?|yrs?|y)\s*)+$",
+        r"^\s*([0-9]+(\.[0-9]+)?\s*(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|wks?|w)\s*)+$",
     ),
 ];
 

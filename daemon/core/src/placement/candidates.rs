@@ -68,6 +68,7 @@ impl Want {
 pub struct Need {
     pub resources: Resources,
     /// A job's on the reference machine, a service's by the clock.
+    #[serde(serialize_with = "crate::units::hashed::duration")]
     pub duration: Millis,
     pub constraints: Constraints,
     pub features: Requires,

@@ -1,6 +1,6 @@
 //! Shares in whole percent.
 
-use super::{Deserialize, Deserializer, FromStr, JsonSchema, Serialize, Serializer, UnitError, Visit, fmt};
+use super::{Deserialize, Deserializer, FromStr, JsonSchema, Serialize, Serializer, UnitError, Visit, fmt, unpadded};
 
 /// A share in whole percent; it may be above a hundred.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,11 +29,13 @@ impl FromStr for Percent {
     fn from_str(s: &str) -> Result<Self, UnitError> {
         let bad = || UnitError { what: "a share", value: s.to_owned(), hint: "whole percent with the sign, such as 70%" };
         let digits = s.trim().strip_suffix('%').ok_or_else(bad)?.trim_end();
+        unpadded(digits).map_err(|hint| UnitError { hint, ..bad() })?;
         let plain = !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit());
         if plain { digits.parse().map(Self).map_err(|_| bad()) } else { Err(bad()) }
     }
 }
 
+readable!(Percent);
 quantity!(Percent, "A share in whole percent, with the sign.", ["string"], "70%");
 
 #[cfg(test)]

@@ -105,6 +105,7 @@ fn spec_from(s: process::Spec) -> ProcessSpec {
         files: s.files.into_iter().map(convert::file_from).collect(),
         limits: s.limits.map(convert::resources_from),
         promised: None,
+        startup: None,
         readiness: s.readiness.map(convert::probe_from),
         liveness: s.liveness.map(convert::probe_from),
         restarts: s.restarts,
@@ -144,7 +145,11 @@ impl process::Host for Call {
             Ok(key) => key,
             Err(failure) => return answer(Err(failure)),
         };
-        spec.promised = self.attempt.as_ref().filter(|a| a.allocation == key.allocation).map(|a| a.resources.clone());
+        // The contract's spec can't say it; the host knows for which allocation it is called.
+        if let Some(attempt) = self.attempt.as_ref().filter(|a| a.allocation == key.allocation) {
+            spec.promised = Some(attempt.resources.clone());
+            spec.startup = attempt.startup.clone();
+        }
         let Some(grant) = self.lent.grants.process.clone() else { return answer(Err(ungranted("process"))) };
         let (owner, processes) = (self.lent.owner.clone(), self.lent.capabilities.processes.clone());
         let result = self.lent.effect(async move { processes.ensure(&owner, &grant, key, spec).await }).await;

@@ -149,6 +149,7 @@ impl Provider for ProviderVersion {
             token: allocation.token.clone(),
             tags: allocation.tags.clone(),
             resources: allocation.workload.resources.clone(),
+            startup: allocation.workload.probes.startup.clone(),
         };
         let allocation = convert::allocation(allocation);
         let state = call!(self, "apply", |store, guest| {

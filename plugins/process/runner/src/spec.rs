@@ -41,8 +41,8 @@ pub fn spec(workload: &Workload) -> Result<ProcessSpec, Error> {
         ports: workload.ports.clone(),
         files: workload.files.clone(),
         limits: Some(workload.limits.clone().unwrap_or_else(|| workload.resources.clone())),
-        // A process that has not started up is not ready either, so one probe can stand for the other.
-        readiness: workload.probes.readiness.clone().or_else(|| workload.probes.startup.clone()),
+        // The contract's spec has no startup probe: the host takes it from the allocation that it is called for.
+        readiness: workload.probes.readiness.clone(),
         liveness: workload.probes.liveness.clone(),
         restarts,
         restart_always,

@@ -137,6 +137,19 @@ fn jobs_run_start_again_and_end_and_everything_costs() {
 }
 
 #[test]
+fn a_jobs_deadline_is_of_all_its_attempts_together() {
+    let mut cloud = Cloud::new(Config { boot_ms: 100, ..Config::default() });
+    let job = json!({"job": {"retries": 9, "deadlineMs": 2_500}, "env": {"RUN_MS": "1000", "EXIT_CODE": "3"}});
+    reply(&mut cloud, 0, "POST", EAST, json!({"token": "late", "size": "small", "tags": [], "workload": job}));
+    let mut seen = |now| {
+        cloud.advance(now);
+        cloud.ledger().map(|i| (i.state, i.exit_code, i.restarts)).next().unwrap()
+    };
+    assert_eq!(seen(2_599), (State::Running, None, 2));
+    assert_eq!(seen(9_000), (State::Exited, Some(124), 2));
+}
+
+#[test]
 fn who_does_not_say_the_token_gets_nothing_and_the_control_api_asks_for_none() {
     let mut cloud = Cloud::new(Config::default());
     let request = |method: &str, target: &str, body: &str| Request {

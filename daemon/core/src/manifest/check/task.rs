@@ -8,6 +8,7 @@ use super::{Found, MAX_REPLICAS, health, labels, place, recovery, resources, sca
 use crate::{
     manifest::{
         EnvSpec, FileSpec, Job, LimitsSpec, Placement, PortSpec, RecoverySpec, ResourcesSpec, SecretSpec, Service, StopSpec, VolumeSpec,
+        forms,
         tree::{Path, short},
     },
     names::PortName,
@@ -86,7 +87,7 @@ pub(super) fn service(found: &mut Found, service: &Service, at: &Path) {
     if let Some(spec) = &service.scale {
         scale::service(found, spec, &at.clone().key("scale"));
     }
-    for (field, spec) in [("health", &service.health), ("liveness", &service.liveness)] {
+    for (field, spec) in [("startup", &service.startup), ("health", &service.health), ("liveness", &service.liveness)] {
         if let Some(spec) = spec {
             health::health(found, spec, &service.ports, &at.clone().key(field));
         }
@@ -409,9 +410,8 @@ fn files(found: &mut Found, files: &[FileSpec], at: &Path) {
             secret(found, spec, &at.clone().key("secret"));
         }
         if let Some(mode) = &file.mode {
-            let good = matches!(mode.len(), 1..=4) && mode.bytes().all(|c| matches!(c, b'0'..=b'7'));
             found.require(
-                good,
+                forms::octal(mode).is_some(),
                 || at.clone().key("mode"),
                 || format!("\"{}\" are not permission bits: write one to four octal digits, such as \"644\"", short(mode)),
             );
