@@ -9,7 +9,7 @@ mod output;
 mod progress;
 mod render;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 
@@ -26,7 +26,19 @@ struct Context {
     client: Client,
     namespace: Option<String>,
     output: Output,
+    /// To find the daemon again.
+    globals: Globals,
 }
+
+impl Context {
+    /// A client for the daemon that can be found now: one that was started anew may listen at another address.
+    fn found_again(&self) -> Result<Client, Error> {
+        client(&self.globals)
+    }
+}
+
+/// How long an error of a daemon whose standard error is stuck may take to be printed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Parses the arguments, runs the command, and prints what went wrong, once.
 pub fn main() -> ExitCode {
@@ -34,8 +46,19 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
-            error.print();
-            ExitCode::from(error.exit_code())
+            let code = ExitCode::from(error.exit_code());
+            if matches!(error, Error::Serve(_)) {
+                // Nobody may read what a daemon says.
+                let (told, heard) = std::sync::mpsc::channel();
+                std::thread::spawn(move || {
+                    error.print();
+                    told.send(())
+                });
+                let _late = heard.recv_timeout(LAST_WORDS);
+            } else {
+                error.print();
+            }
+            code
         }
     }
 }
@@ -65,7 +88,8 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         },
         other => other,
     };
-    let context = Context { client: client(&globals)?, namespace: globals.namespace.clone(), output: Output::new(globals.output) };
+    let output = Output::new(globals.output);
+    let context = Context { client: client(&globals)?, namespace: globals.namespace.clone(), output, globals };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
     let code = runtime.block_on(commands::run(&context, command))?;
     Ok(ExitCode::from(code))

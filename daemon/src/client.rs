@@ -6,7 +6,7 @@ mod trust;
 use std::{path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use reqwest::{
     Method, RequestBuilder, Response,
     header::{self, HeaderValue},
@@ -59,6 +59,8 @@ pub struct Client {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than the daemon's streams are ever silent.
+const SILENCE: Duration = Duration::from_secs(45);
 /// Plans and assessments wait for clouds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -124,7 +126,12 @@ impl Client {
         let response = self.answer(request).await?;
         let server = self.server.clone();
         let bytes = response.bytes_stream().map_err(move |source| Error::Unreachable { server: server.clone(), source });
-        Ok(sse::events(bytes).boxed())
+        // A daemon that lives says so every few seconds: a connection that is silent is cut, though nobody has said it.
+        let heard = stream::unfold(bytes.boxed(), |mut bytes| async move {
+            let next = tokio::time::timeout(SILENCE, bytes.next()).await.ok().flatten()?;
+            Some((next, bytes))
+        });
+        Ok(sse::events(heard).boxed())
     }
 
     /// Sends a request whose answer is bytes, as they come.

@@ -60,6 +60,7 @@ use tradewind_core::{
     record::{ALLOCATIONS, AllocationRecord, DEPLOYMENTS, DeploymentKey, DeploymentRecord, Stage},
     store::{self, Store},
     units::{Bytes, Millis},
+    vital,
     workload::LogQuery,
 };
 
@@ -279,16 +280,16 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     let known: Vec<DeploymentKey> = lock(&shared.world).deployments.keys().cloned().collect();
     known.iter().for_each(|key| shared.tell_paces(key));
     shared.renew(&shared.plugins.snapshot());
-    shared.tasks.spawn(shared.clone().schedule());
-    shared.tasks.spawn(shared.clone().watch_allocations(hints));
-    shared.tasks.spawn(shared.clone().follow_load());
-    shared.tasks.spawn(shared.clone().tidy());
-    shared.tasks.spawn(shared.clone().account());
-    shared.tasks.spawn(shared.clone().check_degraded());
-    shared.tasks.spawn(shared.clone().sweep());
-    shared.tasks.spawn(shared.clone().keep_measures());
-    shared.tasks.spawn(shared.clone().follow_prices());
-    shared.tasks.spawn(shared.clone().reconsider());
+    shared.tasks.spawn(vital::part("scheduler", shared.clone().schedule()));
+    shared.tasks.spawn(vital::part("observer", shared.clone().watch_allocations(hints)));
+    shared.tasks.spawn(vital::part("autoscaler", shared.clone().follow_load()));
+    shared.tasks.spawn(vital::part("retention", shared.clone().tidy()));
+    shared.tasks.spawn(vital::part("ledger", shared.clone().account()));
+    shared.tasks.spawn(vital::part("provider checks", shared.clone().check_degraded()));
+    shared.tasks.spawn(vital::part("orphan sweep", shared.clone().sweep()));
+    shared.tasks.spawn(vital::part("measurements", shared.clone().keep_measures()));
+    shared.tasks.spawn(vital::part("rebalancer", shared.clone().follow_prices()));
+    shared.tasks.spawn(vital::part("reconsideration", shared.clone().reconsider()));
     Ok(Controller { shared })
 }
 

@@ -25,6 +25,11 @@ impl Readiness {
         self.set(Err("the daemon is stopping"));
     }
 
+    /// Something that it can't do its work without has failed.
+    pub fn failed(&self) {
+        self.set(Err("a part of the daemon has failed: it ends"));
+    }
+
     /// Why the state takes no writes, if it takes none.
     pub fn storage(&self, trouble: Option<&'static str>) {
         self.storage.send_modify(|s| *s = trouble);

@@ -1,7 +1,8 @@
 //! The daemon, told in order: settings → state → machine → plugins → controller → API → ready → drain.
 
-mod logging;
+pub mod logging;
 mod plugin_events;
+mod reload;
 pub mod signals;
 mod storage;
 
@@ -11,14 +12,16 @@ use std::{
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use futures::{StreamExt, stream};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_aws::Accounts;
 use tradewind_cloud::{SystemClock, process};
 use tradewind_containers::Engines;
-use tradewind_core::{capability::Clock, names::Digest, store::Store};
+use tradewind_core::{capability::Clock, names::Digest, store::Store, vital};
 use tradewind_credentials::{Credentials, Vault};
 use tradewind_kubernetes::Clusters;
 use tradewind_store::Database;
@@ -72,7 +75,12 @@ pub enum Error {
     Task(#[from] tokio::task::JoinError),
     #[error("the api stopped")]
     Api(#[source] io::Error),
+    #[error("a part of the daemon failed: the {part} (its panic is in the log)")]
+    Failed { part: &'static str },
 }
+
+/// How long a daemon that has lost a part tries to end in good order.
+const LAST_TRY: Duration = Duration::from_secs(15);
 
 /// Everything that runs below the API.
 pub struct Parts {
@@ -97,13 +105,29 @@ pub fn run(overrides: &Overrides) -> Result<(), Error> {
     for (setting, source) in effective.sources.iter().filter(|(_, s)| **s != config::Source::Default) {
         tracing::debug!(setting, %source, "setting");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
-    runtime.block_on(daemon(effective.config))
+    let ended = run_with(overrides, effective.config);
+    logging::flush();
+    ended
 }
 
-async fn daemon(config: Config) -> Result<(), Error> {
+fn run_with(overrides: &Overrides, config: Config) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    let ended = runtime.block_on(daemon(config, overrides));
+    if matches!(ended, Err(Error::Failed { .. })) {
+        // What is stuck must not keep the process, which somebody will start again.
+        runtime.shutdown_timeout(Duration::ZERO);
+    }
+    ended
+}
+
+async fn daemon(config: Config, overrides: &Overrides) -> Result<(), Error> {
     let started = std::time::Instant::now();
     let stop = signals::listen().map_err(Error::Signals)?;
+    let reloads = signals::reloads().map_err(Error::Signals)?;
+    let (failed, mut failure) = watch::channel(None);
+    vital::listen(move |part| {
+        failed.send_replace(Some(part));
+    });
     make_folders(&config)?;
     // Bound first: a second daemon at the same address fails before it touches anything.
     let listener = Listener::bind(config.listen).await.map_err(|source| Error::Listen { address: config.listen, source })?;
@@ -123,14 +147,18 @@ async fn daemon(config: Config) -> Result<(), Error> {
         readiness.clone(),
         stopping.clone(),
     );
-    tokio::spawn(storage::watch(parts.store.clone(), readiness.clone(), stopping.clone()));
+    tokio::spawn(vital::part("watch of the storage", storage::watch(parts.store.clone(), readiness.clone(), stopping.clone())));
+    tokio::spawn(vital::part("reload", reload::follow(reloads, overrides.clone(), config.clone(), parts.plugins.handle())));
     let config_tls = tls.as_ref().map(|t| t.config.clone());
     let mut api = tokio::spawn(http::serve(listener, http::router(app), config_tls, stopping.clone(), config.api.drain.std()));
     let fingerprint = tls.as_ref().map(|t| t.fingerprint);
     let daemon = Daemon { address: address.clone(), fingerprint, pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let runtime_file = RuntimeFile::write(&config.data, &daemon);
     let runtime_file = Arc::new(runtime_file.map_err(|source| Error::Folder { setting: "data", path: config.data.clone(), source })?);
-    let following = tls.map(|tls| tokio::spawn(tls.follow(stopping.clone(), announce(runtime_file.clone(), daemon))));
+    let following = tls.map(|tls| {
+        let follow = tls.follow(stopping.clone(), announce(runtime_file.clone(), daemon));
+        tokio::spawn(vital::part("watch of the certificate", follow))
+    });
     readiness.ready();
     let start_millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(%address, data = %config.data.display(), plugins = %config.plugins.display(), start_millis, "tradewind is ready on {address}");
@@ -141,6 +169,20 @@ async fn daemon(config: Config) -> Result<(), Error> {
             None
         }
         ended = &mut api => Some(ended),
+        Ok(part) = failure.wait_for(Option::is_some) => {
+            let part = part.unwrap_or_default();
+            readiness.failed();
+            tracing::error!(part, "a part of the daemon failed: it ends, and what runs for deployments goes on");
+            let ending = async {
+                stopping.cancel();
+                drop(runtime_file);
+                drain(parts).await;
+            };
+            if tokio::time::timeout(LAST_TRY, ending).await.is_err() {
+                tracing::warn!(part, "the daemon ends without having ended its parts");
+            }
+            return Err(Error::Failed { part });
+        }
     };
     readiness.stopping();
     stopping.cancel();
@@ -203,10 +245,10 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
         hints: hints(&processes, &clusters),
     };
     let controller = controller::start(controller_options(config), surroundings).await.map_err(|e| Error::Controller(Box::new(e)))?;
-    tokio::spawn(plugin_events::record(plugins.handle(), controller.handle()));
+    tokio::spawn(vital::part("record of plugins", plugin_events::record(plugins.handle(), controller.handle())));
     let backup = backup::Handle::new(store.clone(), folders(config));
     let (tidying, stop) = (TaskTracker::new(), CancellationToken::new());
-    tidying.spawn(identities.clone().tidy(stop.clone()));
+    tidying.spawn(vital::part("retention of identities", identities.clone().tidy(stop.clone())));
     tidying.close();
     Ok(Parts { store, sole, processes, plugins, controller, backup, identities, tidying, stop })
 }

@@ -6,7 +6,7 @@ mod time;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use self::time::instant;
+pub use self::time::{instant, nanoseconds};
 use crate::{
     Error, ErrorKind,
     host::{Http, HttpRequest, HttpResponse},

@@ -25,6 +25,7 @@ mod history;
 mod identity;
 mod jobs;
 mod kubernetes;
+mod output;
 mod placing;
 mod plans;
 mod policies;

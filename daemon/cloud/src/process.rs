@@ -38,11 +38,12 @@ use tokio_util::{
     task::TaskTracker,
 };
 use tradewind_core::{
-    capability::{Machine, Paces, ProcessKey, ProcessSpec, ProcessStatus, Processes},
+    capability::{Clock, Machine, Paces, ProcessKey, ProcessSpec, ProcessStatus, Processes},
     failure::{Failure, FailureKind, GRANT_EXHAUSTED, PORT_TAKEN, SLOTS_EXHAUSTED},
     grant::ProcessGrant,
     health::Pace,
     names::{AllocationId, InstanceName},
+    vital,
     workload::{LogChunk, LogQuery, Phase},
 };
 
@@ -159,7 +160,7 @@ impl Supervisor {
             };
             shared.keep(slot, stage);
         }
-        shared.keepers.spawn_on(sweep::sweep(shared.clone()), &shared.runtime);
+        shared.keepers.spawn_on(vital::part("process sweep", sweep::sweep(shared.clone())), &shared.runtime);
         let last = Arc::new(shared.closing.clone().drop_guard());
         Ok(Self { shared, _last: last })
     }
@@ -259,7 +260,7 @@ impl Processes for Supervisor {
         blocking(move || {
             let open = |s: &Slot| !matches!(s.status().phase, Phase::Succeeded | Phase::Failed);
             let source = |s: &Arc<Slot>| output::Source { replica: s.key.replica, folder: s.folder.clone(), open: open(s) };
-            output::read(&slots.iter().map(source).collect::<Vec<_>>(), &query)
+            output::read(&slots.iter().map(source).collect::<Vec<_>>(), &query, crate::SystemClock.now())
         })
         .await
     }
@@ -319,7 +320,7 @@ impl Shared {
     }
 
     fn keep(self: &Arc<Self>, slot: Arc<Slot>, stage: Stage) {
-        self.keepers.spawn_on(keeper::keep(self.clone(), slot, stage), &self.runtime);
+        self.keepers.spawn_on(vital::part("keeper of a process", keeper::keep(self.clone(), slot, stage)), &self.runtime);
     }
 
     /// Millicores, bytes and processes promised to an instance, one process left out.

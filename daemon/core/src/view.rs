@@ -609,6 +609,9 @@ pub struct LogsView {
     /// Hand it back as `after` to go on; absent when no more can come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// One answer did not hold everything that has been written: ask again behind `next` at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -353,7 +353,7 @@ pub struct Observation {
     pub metered_cost: Option<MicroUsd>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Output {
     Stdout,
@@ -377,6 +377,12 @@ pub struct LogLine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Instant>,
     pub text: String,
+    /// It goes on from the piece before it of the same stream.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continues: bool,
+    /// It does not end here: the rest comes as a line that `continues` it, or has not been written yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -426,7 +426,7 @@ pub enum Rollout {
 #[derive(Debug, Args)]
 pub struct Logs {
     pub name: String,
-    /// Go on until nothing more can come
+    /// Go on until the deployment is gone, over restarts of the daemon and cut connections
     #[arg(short, long)]
     pub follow: bool,
     /// Only this task's

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::future::join_all;
 use tradewind_core::{
+    failure::FailureKind,
     names::{AllocationId, DeploymentName, Namespace, TaskName},
     plugin::Tracked,
     record::DeploymentKey,
@@ -13,6 +14,10 @@ use tradewind_core::{
 };
 
 use super::{Error, Handle, LogsRequest, lock};
+
+/// An answer of this size may be a provider's most: more may have been written. No provider's most is less.
+const MANY_LINES: usize = 1_000;
+const MANY_BYTES: usize = 16 << 10;
 
 /// The cursor of each allocation. What has none has nothing more to say, or has not been asked yet.
 type Cursors = BTreeMap<AllocationId, Option<String>>;
@@ -25,6 +30,7 @@ impl Handle {
     pub async fn logs(&self, namespace: &Namespace, name: &DeploymentName, request: LogsRequest) -> Result<LogsView, Error> {
         let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
         let LogsRequest { task, query } = request;
+        let follows = query.after.is_some();
         let mut cursors = query.after.as_deref().map(decode).transpose()?.unwrap_or_default();
         let sources = self.sources(&key, task.as_ref())?;
         let snapshot = self.shared.plugins.snapshot();
@@ -53,6 +59,8 @@ impl Handle {
                     let named = |line| TaskLogLine { task: task.clone(), allocation: allocation.clone(), line };
                     lines.extend(chunk.lines.into_iter().map(named));
                 }
+                // It went, or has not begun, while somebody follows.
+                Err(f) if follows && f.kind == FailureKind::NotFound => {}
                 Err(f) => failure = Some(f),
             }
         }
@@ -60,8 +68,10 @@ impl Handle {
             Some(failure) if lines.is_empty() => return Err(Error::Plugin(failure)),
             _ => lines.sort_by_key(|l| l.line.time),
         }
+        let bytes = lines.iter().map(|l| l.line.text.len()).sum::<usize>();
+        let more = lines.len() >= MANY_LINES || bytes >= MANY_BYTES;
         // New allocations may appear as long as the deployment exists, so there is always a way to go on.
-        Ok(LogsView { lines, next: Some(encode(&cursors)) })
+        Ok(LogsView { lines, next: Some(encode(&cursors)), more })
     }
 
     fn sources(

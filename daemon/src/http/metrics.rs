@@ -150,6 +150,9 @@ fn render(app: &App, out: &mut String) -> std::fmt::Result {
     now.register("tradewind_plugin_calls", "Plugin calls by instance", calls);
     now.register("tradewind_plugin_call_failures", "Failed plugin calls by instance", failures);
     regions(app, &mut now);
+    let dropped = Counter::<u64>::default();
+    dropped.inc_by(crate::serve::logging::dropped());
+    now.register("tradewind_log_lines_dropped", "Lines of the daemon's log that standard error did not take", dropped);
     text::encode_registry(out, &now)?;
     text::encode_eof(out)
 }

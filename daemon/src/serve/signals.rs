@@ -1,11 +1,17 @@
-//! The signals that stop the daemon: the first one politely, a second one at once.
+//! The signals that a process of ours obeys: the first of those that stop it politely, a second one at once; SIGHUP, which reloads.
 
-use std::io;
+use std::{
+    future::poll_fn,
+    io,
+    task::{Context, Poll},
+};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
+
+use super::logging;
 
 /// Resolves with the first signal's name.
 pub struct Stop(watch::Receiver<Option<&'static str>>);
@@ -13,10 +19,28 @@ pub struct Stop(watch::Receiver<Option<&'static str>>);
 /// The exit code of a stop that was not waited for.
 const AT_ONCE: i32 = 130;
 
+/// For the daemon. A terminal that closes does not stop it: SIGHUP has a meaning of its own.
+///
 /// # Errors
 /// When the system does not let signals be received.
 pub fn listen() -> io::Result<Stop> {
-    let mut signals = Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+    stop_at(Signals::new(&STOPPING)?)
+}
+
+/// For a command that cleans up behind itself: SIGHUP stops it, too.
+///
+/// # Errors
+/// When the system does not let signals be received.
+pub fn listen_in_terminal() -> io::Result<Stop> {
+    let [terminate, interrupt, quit] = STOPPING;
+    stop_at(Signals::new(&[terminate, interrupt, quit, (HANGUP, "SIGHUP")])?)
+}
+
+const HANGUP: SignalKind = SignalKind::hangup();
+const STOPPING: [(SignalKind, &str); 3] =
+    [(SignalKind::terminate(), "SIGTERM"), (SignalKind::interrupt(), "SIGINT"), (SignalKind::quit(), "SIGQUIT")];
+
+fn stop_at(mut signals: Signals) -> io::Result<Stop> {
     let (sender, receiver) = watch::channel(None);
     tokio::spawn(async move {
         let first = signals.next().await;
@@ -24,22 +48,51 @@ pub fn listen() -> io::Result<Stop> {
         let _ = sender.send(Some(first));
         let second = signals.next().await;
         tracing::warn!(signal = second, "stopping at once");
+        logging::flush();
         std::process::exit(AT_ONCE);
     });
     Ok(Stop(receiver))
 }
 
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+/// SIGHUP, each time that it comes. SIGUSR1 and SIGUSR2, which would end the process, have no effect from now on.
+///
+/// # Errors
+/// When the system does not let signals be received.
+pub fn reloads() -> io::Result<Reloads> {
+    for user_defined in [SignalKind::user_defined1(), SignalKind::user_defined2()] {
+        // What is received by nobody is ignored; the system's way to end the process is off.
+        drop(signal(user_defined)?);
+    }
+    Ok(Reloads(signal(HANGUP)?))
 }
 
+pub struct Reloads(Signal);
+
+impl Reloads {
+    /// None when no more can come.
+    pub async fn next(&mut self) -> Option<()> {
+        self.0.recv().await
+    }
+}
+
+struct Signals(Vec<(Signal, &'static str)>);
+
 impl Signals {
+    fn new(kinds: &[(SignalKind, &'static str)]) -> io::Result<Self> {
+        kinds.iter().map(|(kind, name)| Ok((signal(*kind)?, *name))).collect::<io::Result<_>>().map(Self)
+    }
+
     async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+        poll_fn(|context| self.poll(context)).await
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<&'static str> {
+        for (signal, name) in &mut self.0 {
+            if let Poll::Ready(Some(())) = signal.poll_recv(context) {
+                return Poll::Ready(*name);
+            }
         }
+        Poll::Pending
     }
 }
 

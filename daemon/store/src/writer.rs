@@ -116,7 +116,11 @@ impl Writer {
 
     pub(crate) fn start(self, jobs: mpsc::Receiver<Job>) -> Result<Thread, Error> {
         let builder = std::thread::Builder::new().name("state-writer".to_owned());
-        let handle = builder.spawn(move || self.run(jobs)).map_err(|source| Error::Thread { source })?;
+        let work = move || {
+            let _guard = tradewind_core::vital::guard("state writer");
+            self.run(jobs);
+        };
+        let handle = builder.spawn(work).map_err(|source| Error::Thread { source })?;
         Ok(Thread(Some(handle)))
     }
 

@@ -9,10 +9,11 @@ use std::{
 };
 
 use tokio::sync::Semaphore;
-use tradewind_core::units::Bytes;
-use wasmtime::{Cache, CacheConfig, Config, Enabled, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
+use tradewind_core::{names::Digest, units::Bytes, vital};
+use wasmtime::{Config, Enabled, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, component::Component};
 
 use crate::{
+    cache::Code,
     coredump::CoreDumps,
     limits::{Ceilings, PARTS},
 };
@@ -65,6 +66,8 @@ pub enum Error {
 #[derive(Clone)]
 pub(crate) struct Engine {
     pub(crate) wasmtime: wasmtime::Engine,
+    /// None: compiled code is not kept.
+    code: Option<Arc<Code>>,
     /// A call takes as many as its component has memories (or tables), so the pool can't run out.
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) ceilings: Ceilings,
@@ -84,15 +87,32 @@ impl Engine {
             CoreDumps::open(folder, *keep).map(Arc::new).map_err(|source| Error::CoreDumps { path: folder.clone(), source })
         };
         let core_dumps = options.core_dumps.as_ref().map(dumps).transpose()?;
-        let config = config(options, &cache_folder).map_err(|e| Error::Engine { source: e.into() })?;
+        let code = Code::open(&cache_folder).map_err(|e| Error::Engine { source: e.into() })?;
+        let config = config(options, code.as_ref());
         let wasmtime = wasmtime::Engine::new(&config).map_err(|e| Error::Engine { source: e.into() })?;
         let weak = wasmtime.weak();
         std::thread::Builder::new()
             .name("plugin-clock".to_owned())
-            .spawn(move || tick(&weak))
+            .spawn(move || {
+                let _guard = vital::guard("plugin clock");
+                tick(&weak);
+            })
             .map_err(|source| Error::Ticker { source })?;
         let ceilings = Ceilings { memory: options.memory_ceiling, slots: options.slots, table_elements: TABLE_ELEMENTS };
-        Ok(Self { wasmtime, slots: Arc::new(Semaphore::new(options.slots as usize)), ceilings, core_dumps })
+        Ok(Self { wasmtime, code: code.map(Arc::new), slots: Arc::new(Semaphore::new(options.slots as usize)), ceilings, core_dumps })
+    }
+}
+
+impl Engine {
+    /// Compiles a component, or takes its code from the cache. Blocks.
+    ///
+    /// # Errors
+    /// When the bytes can't be compiled.
+    pub(crate) fn component(&self, digest: Digest, bytes: &[u8]) -> wasmtime::Result<Component> {
+        match &self.code {
+            Some(code) => code.component(&self.wasmtime, digest, bytes),
+            None => Component::from_binary(&self.wasmtime, bytes),
+        }
     }
 }
 
@@ -105,7 +125,7 @@ fn tick(engine: &EngineWeak) {
     }
 }
 
-fn config(options: &Options, cache_folder: &Path) -> wasmtime::Result<Config> {
+fn config(options: &Options, code: Option<&Code>) -> Config {
     let slots = options.slots;
     let resident = if PoolingAllocationConfig::is_pagemap_scan_available() { RESIDENT } else { RESIDENT_BLIND };
     let mut pool = PoolingAllocationConfig::new();
@@ -128,13 +148,10 @@ fn config(options: &Options, cache_folder: &Path) -> wasmtime::Result<Config> {
         .table_keep_resident(64 << 10)
         .async_stack_keep_resident(64 << 10);
 
-    let mut cache = CacheConfig::new();
-    cache.with_directory(cache_folder);
-
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .cache(Some(Cache::new(cache)?))
+        .cache(code.map(Code::cache))
         .epoch_interruption(true)
         .coredump_on_trap(options.core_dumps.is_some())
         .max_wasm_stack(1 << 20)
@@ -142,7 +159,7 @@ fn config(options: &Options, cache_folder: &Path) -> wasmtime::Result<Config> {
         // Decisions replay bit for bit.
         .relaxed_simd_deterministic(true)
         .cranelift_nan_canonicalization(true);
-    Ok(config)
+    config
 }
 
 /// Makes the folder if need be, closes it to others, and names it absolutely.

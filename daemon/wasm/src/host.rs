@@ -10,6 +10,7 @@ use tradewind_core::{
     names::{Actor, Digest, InstanceName},
     plugin::{Plugins, Snapshot},
     units::Bytes,
+    vital,
 };
 
 use crate::{
@@ -24,6 +25,9 @@ use crate::{
     watch::Watch,
     writer::{Cause, Writer},
 };
+
+/// How often is asked whether the folder's name means another folder.
+const PULSE: Duration = Duration::from_millis(250);
 
 /// How the host runs. Every folder is made if it is missing, except the plugin folder.
 #[derive(Debug, Clone)]
@@ -198,7 +202,7 @@ impl Host {
         writer.resume_shadows().await;
         writer.resume_canaries().await;
         let (sender, commands) = mpsc::channel(16);
-        tokio::spawn(Service { writer, commands, told, watch, options }.run(looked.unsettled));
+        tokio::spawn(vital::part("plugin writer", Service { writer, commands, told, watch, options }.run(looked.unsettled)));
         Ok(Self { handle: Handle { commands: sender, registry, loader, ledger, looks: Arc::new(Semaphore::new(1)) } })
     }
 
@@ -372,6 +376,8 @@ impl Service {
     async fn run(mut self, unsettled: bool) {
         let mut timer = interval_at(Instant::now() + self.options.rescan_interval, self.options.rescan_interval);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pulse = interval_at(Instant::now() + PULSE, PULSE);
+        pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut due = unsettled.then(|| self.soon());
         // Steady writing must not put a look off for ever.
         let mut latest: Option<Instant> = None;
@@ -422,6 +428,9 @@ impl Service {
                 }
                 _ = timer.tick() => {
                     due = self.look().await.then(|| self.soon()).or(due);
+                }
+                _ = pulse.tick() => if self.watch.follow().await {
+                    due = Some(self.soon());
                 }
             }
         }

@@ -8,6 +8,7 @@
 mod about;
 mod alone;
 mod audit;
+mod cache;
 mod call;
 mod canary;
 mod clouds;

@@ -176,8 +176,8 @@ impl Loader {
         if let Some(code) = self.known(digest) {
             return Ok(code);
         }
-        let engine = self.engine.wasmtime.clone();
-        let code = tokio::task::spawn_blocking(move || compile(&engine, &bytes)).await.map_err(|_| Error::Aborted)??;
+        let engine = self.engine.clone();
+        let code = tokio::task::spawn_blocking(move || compile(&engine, digest, &bytes)).await.map_err(|_| Error::Aborted)??;
         let code = Arc::new(code);
         let mut compiled = self.lock();
         compiled.retain(|_, weak| weak.strong_count() > 0);
@@ -209,10 +209,10 @@ impl Loader {
 
 /// # Errors
 /// When the bytes are no component, or use what this engine has not.
-pub(crate) fn compile(engine: &wasmtime::Engine, bytes: &[u8]) -> Result<Compiled, Error> {
+fn compile(engine: &Engine, digest: Digest, bytes: &[u8]) -> Result<Compiled, Error> {
     recognise(bytes)?;
-    let component = Component::from_binary(engine, bytes).map_err(|e| Error::Compile { why: chain(&e) })?;
-    let (imports, exports) = audit::interfaces(engine, &component);
+    let component = engine.component(digest, bytes).map_err(|e| Error::Compile { why: chain(&e) })?;
+    let (imports, exports) = audit::interfaces(&engine.wasmtime, &component);
     let needs = component.resources_required();
     let weight = needs.map_or(1, |n| n.num_memories.max(n.num_tables).max(1));
     Ok(Compiled { component, imports, exports, weight })

@@ -1,6 +1,15 @@
-//! Hints that the folder may have changed. Watches the folder, never a file; an event says only "look".
+//! Hints that the folder may have changed. Watches the folder, never a file; an event says only "look". The name may come to mean another
+//! folder (a link that is turned, a folder that is replaced or mounted over): then that one is watched.
 
-use std::path::Path;
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::AccessKind};
 use tokio::sync::mpsc;
@@ -8,27 +17,74 @@ use tokio::sync::mpsc;
 /// Hints stop when it is dropped.
 pub(crate) struct Watch {
     pub(crate) hints: mpsc::Receiver<()>,
+    folder: PathBuf,
+    watched: Option<Identity>,
+    /// The folder that was watched has gone, whatever bears its name now.
+    gone: Arc<AtomicBool>,
     /// None: the system gives no events, only the timer finds changes.
-    _watcher: Option<RecommendedWatcher>,
+    watcher: Option<RecommendedWatcher>,
     /// Keeps `hints` open when there is no watcher.
-    _sender: mpsc::Sender<()>,
+    sender: mpsc::Sender<()>,
+}
+
+/// What tells folders of one name apart. Numbers of inodes are given again; then the time of birth differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    born: Option<SystemTime>,
+}
+
+impl Identity {
+    fn of(folder: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(folder).ok().filter(std::fs::Metadata::is_dir)?;
+        Some(Self { device: metadata.dev(), inode: metadata.ino(), born: metadata.created().ok() })
+    }
 }
 
 impl Watch {
     pub(crate) fn start(folder: &Path) -> Self {
         let (sender, hints) = mpsc::channel(1);
-        let send = sender.clone();
+        let mut watch = Self { hints, folder: folder.to_owned(), watched: None, gone: Arc::default(), watcher: None, sender };
+        watch.watched = Identity::of(folder);
+        watch.begin();
+        watch
+    }
+
+    /// Whether the name means another folder than the one that is watched. Then that one is watched from now on, if there is one.
+    pub(crate) async fn follow(&mut self) -> bool {
+        let folder = self.folder.clone();
+        // A file system that does not answer must hold up nothing else.
+        let Ok(now) = tokio::task::spawn_blocking(move || Identity::of(&folder)).await else { return false };
+        if now == self.watched && !self.gone.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        self.watched = now;
+        self.watcher = None;
+        if now.is_some() {
+            tracing::info!(folder = %self.folder.display(), "the plugin folder is another one now: it is watched anew");
+            self.begin();
+        }
+        true
+    }
+
+    fn begin(&mut self) {
+        let (send, folder) = (self.sender.clone(), self.folder.clone());
+        let gone = Arc::new(AtomicBool::new(false));
+        self.gone = gone.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if event.as_ref().is_ok_and(|e| matches!(e.kind, EventKind::Remove(_)) && e.paths.contains(&folder)) {
+                gone.store(true, Ordering::Relaxed);
+            }
             // An error may mean lost events: look then, too. A full channel already holds a hint.
             if event.is_err() || event.is_ok_and(|e| tells_a_change(e.kind)) {
                 let _full = send.try_send(());
             }
         })
-        .and_then(|mut watcher| watcher.watch(folder, RecursiveMode::NonRecursive).map(|()| watcher));
-        let watcher = watcher
+        .and_then(|mut watcher| watcher.watch(&self.folder, RecursiveMode::NonRecursive).map(|()| watcher));
+        self.watcher = watcher
             .inspect_err(|error| tracing::warn!(%error, "the plugin folder can't be watched: changes are found by the timer alone"))
             .ok();
-        Self { hints, _watcher: watcher, _sender: sender }
     }
 }
 

@@ -1,5 +1,12 @@
 //! Points in time as clouds write them.
 
+/// The same point in nanoseconds, of which a cloud may tell more than [`instant`] keeps: two lines of one millisecond have an order.
+pub fn nanoseconds(text: &str) -> Option<u64> {
+    let digits: String = text.get(19..)?.strip_prefix('.').unwrap_or_default().chars().take_while(char::is_ascii_digit).collect();
+    let fraction: u64 = format!("{digits:0<9}").get(..9)?.parse().ok()?;
+    (instant(text)? / 1000).checked_mul(1_000_000_000)?.checked_add(fraction)
+}
+
 /// Milliseconds since the Unix epoch of a time such as `2026-03-01T12:30:00.5Z` or `2026-03-01T04:30:00-08:00` (RFC 3339); none for what is
 /// no such text or lies before 1970.
 pub fn instant(text: &str) -> Option<u64> {

@@ -8,6 +8,13 @@ use crate::{
     types::{LogChunk, LogLine, LogQuery, Output},
 };
 
+/// The text of a part of a line. `continues`: it goes on from the part before. `partial`: it does not end here. The daemon shows people an
+/// ellipsis there, and programs a field.
+pub fn part(text: &str, continues: bool, partial: bool) -> String {
+    let (begin, end) = (if continues { "\u{2060}…" } else { "" }, if partial { "…\u{2060}" } else { "" });
+    format!("{begin}{text}{end}")
+}
+
 /// What one instance has written.
 pub struct LogPiece {
     /// With the time of each where it is known, in milliseconds since the epoch.

@@ -88,7 +88,7 @@ impl<H: Http + Clock> Client<H> {
         Ok(group.instance(self.now()))
     }
 
-    fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.api.host().now()
     }
 }

@@ -1,9 +1,10 @@
-//! What containers wrote. The API knows no cursor, but puts the time before each line when asked: what is later than the last one is new.
+//! What containers wrote. The API knows no cursor, but puts the time before each line when asked: what is behind the
+//! last one is new.
 
 use serde::Deserialize;
 use tradewind_plugin_sdk::{
     Error, ErrorKind, api,
-    fleet::{LogPiece, Member, State, read_logs},
+    fleet::{LogPiece, Member, State, part, read_logs},
     host::{Clock, Http},
     types::{LogChunk, LogQuery},
 };
@@ -13,6 +14,20 @@ use crate::{client::Client, group::CONTAINER};
 /// The API gives no more than the last 4 MB.
 const TAIL: u32 = 10_000;
 
+/// How long a line without an end is waited for, in milliseconds.
+const UNFINISHED: u64 = 1_000;
+
+/// Where to go on: in front of a line, or inside it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    /// The line's time, in nanoseconds since the epoch.
+    at: u64,
+    /// Lines of that time that were told.
+    told: usize,
+    /// Bytes of the line behind them that were told.
+    offset: usize,
+}
+
 #[derive(Deserialize)]
 struct Written {
     #[serde(default)]
@@ -21,11 +36,17 @@ struct Written {
 
 impl<H: Http + Clock> Client<H> {
     pub(crate) fn logs(&self, state: &State, query: &LogQuery) -> Result<LogChunk, Error> {
-        read_logs(state, query, |member, after| self.piece(member, after.unwrap_or_default(), query.tail))
+        read_logs(state, query, |member, after| self.piece(member, after, query.tail))
     }
 
-    fn piece(&self, member: &Member, after: &str, tail: u32) -> Result<LogPiece, Error> {
-        let tail = if after.is_empty() { tail.clamp(1, TAIL) } else { TAIL };
+    fn piece(&self, member: &Member, after: Option<&str>, tail: u32) -> Result<LogPiece, Error> {
+        let after = match after {
+            Some(text) => Some(
+                Place::parse(text).ok_or_else(|| Error::invalid(format!("{text:?} is not a cursor of this provider")).field("after"))?,
+            ),
+            None => None,
+        };
+        let tail = if after.is_none() { tail.clamp(1, TAIL) } else { TAIL };
         let path = format!("{}/containers/{CONTAINER}/logs", self.path(&member.id));
         let written = match self.get::<Written>(&path, &format!("&tail={tail}&timestamps=true")) {
             Ok(written) => written.content.unwrap_or_default(),
@@ -35,12 +56,79 @@ impl<H: Http + Clock> Client<H> {
             }
             Err(error) => return Err(error),
         };
-        let lines = written.lines().filter_map(|line| line.split_once(' ')).filter(|(time, _)| *time > after);
-        let (mut told, mut next) = (Vec::new(), after);
-        for (time, text) in lines {
-            told.push((api::instant(time), text.to_owned()));
-            next = next.max(time);
+        Ok(read(&written, after, self.now()))
+    }
+}
+
+/// The lines behind this place. One without an end is given at once to who does not follow, and else when it is a while old; what is added
+/// to it continues it.
+fn read(written: &str, after: Option<Place>, now: u64) -> LogPiece {
+    let (mut lines, mut next, mut here) = (Vec::new(), after.unwrap_or_default(), Place::default());
+    for line in written.split_inclusive('\n') {
+        let (line, ended) = line.strip_suffix('\n').map_or((line, false), |line| (line, true));
+        let (stamp, text) = line.split_once(' ').unwrap_or((line, ""));
+        let Some(at) = api::nanoseconds(stamp) else {
+            // It belongs to the line before.
+            lines.push((None, line.to_owned()));
+            continue;
+        };
+        here = if at == here.at { Place { told: here.told + 1, ..here } } else { Place { at, ..Place::default() } };
+        let place = (here.at, here.told);
+        if after.is_some_and(|after| place < (after.at, after.told)) {
+            continue;
         }
-        Ok(LogPiece { lines: told, next: next.to_owned() })
+        let offset = after.filter(|after| place == (after.at, after.told)).map_or(0, |after| after.offset);
+        let due = ended || after.is_none() || now.abs_diff(at / 1_000_000) >= UNFINISHED;
+        let rest = text.get(offset..).unwrap_or_default();
+        if due && (offset == 0 || !rest.is_empty()) {
+            lines.push((Some(at / 1_000_000), part(rest, offset > 0, false)));
+        }
+        if ended {
+            next = Place { told: here.told + 1, ..here };
+        } else if due {
+            next = Place { offset: text.len(), ..here };
+        }
+    }
+    LogPiece { lines, next: next.to_string() }
+}
+
+impl Place {
+    fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.split('+');
+        let (at, told, offset) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        let end = numbers.next().is_none();
+        end.then_some(Self { at: at.parse().ok()?, told: told.parse().ok()?, offset: offset.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}+{}+{}", self.at, self.told, self.offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_lost_between_two_looks() {
+        let seen = |written: &str, after: Option<&str>, now| {
+            let piece = read(written, after.map(|text| Place::parse(text).unwrap()), now);
+            (piece.lines.into_iter().map(|(_, text)| text).collect::<Vec<_>>(), piece.next)
+        };
+        let second = 1_767_225_601_000;
+        let first = "2026-01-01T00:00:01Z one\n2026-01-01T00:00:01Z two\n";
+        let (texts, next) = seen("2026-01-01T00:00:01Z one\n", None, second);
+        assert_eq!(texts, ["one"]);
+        let (texts, next) = seen(first, Some(&next), second);
+        assert_eq!(texts, ["two"], "of the same moment");
+        let unfinished = format!("{first}2026-01-01T00:00:02.5Z password:");
+        assert!(seen(&unfinished, Some(&next), second + 2_000).0.is_empty());
+        let (texts, next) = seen(&unfinished, Some(&next), second + 2_500);
+        assert_eq!(texts, ["password:"]);
+        let (texts, next) = seen(&format!("{unfinished} x\n"), Some(&next), second);
+        assert_eq!(texts, [part(" x", true, false)]);
+        assert!(seen(&format!("{unfinished} x\n"), Some(&next), second).0.is_empty());
     }
 }

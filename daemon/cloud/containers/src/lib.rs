@@ -245,7 +245,7 @@ impl Containers for Engines {
         listed.sort_by_key(|l| l.key.replica);
         let source = |l: Listed| logs::Source { replica: l.key.replica, open: !(l.note.job && l.phase == Seen::Ended), id: l.id };
         let sources: Vec<_> = listed.into_iter().map(source).collect();
-        shared.heard(grant, logs::read(&engine, &sources, query).await?, "the output can't be read")
+        shared.heard(grant, logs::read(&engine, &sources, query, self.0.clock.now()).await?, "the output can't be read")
     }
 }
 

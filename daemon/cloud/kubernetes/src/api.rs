@@ -45,7 +45,7 @@ pub(crate) struct Request {
 }
 
 pub(crate) struct Answer {
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Request {
@@ -92,10 +92,6 @@ impl Answer {
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         serde_json::from_slice(&self.body)
             .map_err(|error| Failure::internal(format!("the api server answered what is not understood: {error}")).code("bad-answer"))
-    }
-
-    pub(crate) fn text(self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 

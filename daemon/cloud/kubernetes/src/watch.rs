@@ -64,7 +64,8 @@ impl Watches {
         let watched = Watched { owner: owner.clone(), namespace: namespace.to_owned(), grant: format!("{grant:?}") };
         let known = self.table().insert(watched.clone(), Instant::now());
         if known.is_none() {
-            tokio::spawn(follow(Arc::downgrade(self), connections.clone(), grant.clone(), watched));
+            let follow = follow(Arc::downgrade(self), connections.clone(), grant.clone(), watched);
+            tokio::spawn(tradewind_core::vital::part("watch of pods", follow));
         }
     }
 

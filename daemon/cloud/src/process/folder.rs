@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -156,9 +156,16 @@ impl Folder {
         whole.filter_map(|line| serde_json::from_slice::<Record>(line).ok()).find(|record| record.format == FORMAT)
     }
 
-    /// Opens an output file for appending. It is shared with the process and outlives this daemon.
+    /// Opens an output file for appending. It is shared with the process and outlives this daemon. Last words of an earlier run that lack
+    /// their newline get it, so that those of the next run are not glued to them.
     pub(super) fn open_output(&self, output: Output) -> io::Result<File> {
-        OpenOptions::new().append(true).create(true).mode(0o600).open(self.output(output))
+        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(self.output(output))?;
+        let length = file.metadata()?.len();
+        let mut last = [b'\n'];
+        if length > 0 && File::open(self.output(output))?.read_at(&mut last, length - 1)? == 1 && last != [b'\n'] {
+            file.write_all(b"\n")?;
+        }
+        Ok(file)
     }
 
     /// The wrapper's id as it wrote it itself.

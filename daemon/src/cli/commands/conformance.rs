@@ -90,7 +90,7 @@ fn tasks(path: &Path) -> Result<Tasks, Error> {
 
 async fn suite(config: &Config, piece: &Piece, options: Options) -> Result<Report, Error> {
     let serve = |error| Error::Serve(Box::new(error));
-    let signal = serve::signals::listen().map_err(|e| serve(serve::Error::Signals(e)))?;
+    let signal = serve::signals::listen_in_terminal().map_err(|e| serve(serve::Error::Signals(e)))?;
     let folder = private_folder()?;
     let started = process::Supervisor::start(process::Options { folder: folder.clone(), secrets: Some(config.secrets.clone()) });
     let processes = started.await.map_err(|e| serve(e.into()))?;

@@ -1,6 +1,10 @@
 //! `logs` and `events`: once, or followed until the end or until the reader has enough.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+    time::{Duration, Instant},
+};
 
 use futures::StreamExt;
 use serde::{Serialize, de::DeserializeOwned};
@@ -8,11 +12,15 @@ use tradewind_core::view::{Event, LogsView, TaskLogLine};
 
 use crate::{
     cli::{Context, Error, args, render},
-    client,
+    client::{self, Client},
     problem::{Kind, Problem},
 };
 
 const RETRY: Duration = Duration::from_millis(500);
+/// How long the logs of a daemon that has gone are waited for: whoever pipes them wants an end some time.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The most bytes that are read of logs that are not followed.
+const MOST: usize = 64 << 20;
 
 pub async fn logs(context: &Context, args: args::Logs) -> Result<(), Error> {
     let path = ["v1", "deployments", args.name.as_str(), "logs"];
@@ -20,12 +28,33 @@ pub async fn logs(context: &Context, args: args::Logs) -> Result<(), Error> {
     query.push(("tail", args.tail.to_string()));
     query.extend(args.task.map(|t| ("task", t)));
     query.extend(args.replica.map(|r| ("replica", r.to_string())));
-    let line = |line: &TaskLogLine| render::stream::log_line(line);
     if args.follow {
-        return follow(context, &path, query, Resume::No, line).await;
+        let line = |line: &TaskLogLine| render::stream::log_line(line);
+        return follow(context, &path, query, Following::Logs, line).await;
     }
-    let view: LogsView = context.client.get(&path, &query).await?;
-    context.output.show(&view, |_| view.lines.iter().map(line).collect::<Vec<_>>().join("\n"))
+    let view = whole(context, &path, query, args.tail as usize).await?;
+    context.output.show(&view, |_| render::stream::log_lines(&view.lines))
+}
+
+/// The last lines, however many answers they take. Lines that are written meanwhile end it as soon as there are as many as were asked for.
+async fn whole(context: &Context, path: &[&str], mut query: Vec<(&'static str, String)>, tail: usize) -> Result<LogsView, Error> {
+    let mut view: LogsView = context.client.get(path, &query).await?;
+    let bytes = |lines: &[TaskLogLine]| lines.iter().map(|l| l.line.text.len()).sum::<usize>();
+    let mut size = bytes(&view.lines);
+    while let Some(next) = view.next.clone().filter(|_| view.more && size < MOST) {
+        let of: BTreeSet<_> = view.lines.iter().map(|l| &l.allocation).collect();
+        if view.lines.iter().filter(|l| !l.line.partial).count() >= tail.saturating_mul(of.len()) {
+            break;
+        }
+        query.retain(|(name, _)| *name != "after");
+        query.push(("after", next));
+        let page: LogsView = context.client.get(path, &query).await?;
+        size += bytes(&page.lines);
+        view.lines.extend(page.lines);
+        (view.next, view.more) = (page.next, page.more);
+    }
+    view.lines.sort_by_key(|l| l.line.time);
+    Ok(view)
 }
 
 pub async fn events(context: &Context, args: args::Events) -> Result<(), Error> {
@@ -36,59 +65,107 @@ pub async fn events(context: &Context, args: args::Events) -> Result<(), Error> 
         None => vec!["v1", "events"],
     };
     if args.follow {
-        return follow(context, &path, query, Resume::Yes, |e: &Event| render::stream::event(e)).await;
+        return follow(context, &path, query, Following::Events, |e: &Event| render::stream::event(e)).await;
     }
     let list: Vec<Event> = context.client.get(&path, &query).await?;
     context.output.show(&list, |_| list.iter().map(render::stream::event).collect::<Vec<_>>().join("\n"))
 }
 
-/// Whether a stream that broke goes on behind the last item seen.
+/// What is followed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Resume {
-    Yes,
-    No,
+enum Following {
+    /// Ends with its deployment, and when the daemon stays away.
+    Logs,
+    /// Never ends by itself.
+    Events,
 }
 
+impl Following {
+    /// Whether a failure to open the stream again is worth another attempt.
+    fn waits(self, error: &client::Error, lost: Instant) -> bool {
+        let passes = match error {
+            client::Error::Unreachable { .. } => true,
+            client::Error::Refused(problem) => problem.kind == Kind::Unavailable,
+            _ => false,
+        };
+        passes && (self == Self::Events || lost.elapsed() < PATIENCE)
+    }
+}
+
+/// A stream that breaks is opened again behind the last place that the daemon named.
 async fn follow<T: Serialize + DeserializeOwned>(
     context: &Context,
     path: &[&str],
     mut query: Vec<(&'static str, String)>,
-    resume: Resume,
+    following: Following,
     line: impl Fn(&T) -> String,
 ) -> Result<(), Error> {
     let mut opened = false;
+    // Items behind that place, which come once more.
+    let mut unplaced: Vec<String> = Vec::new();
     loop {
-        let mut stream = match context.client.follow(path, &query).await {
-            Ok(stream) => stream,
-            // It was there: the daemon restarts.
-            Err(client::Error::Unreachable { .. }) if opened => {
-                tokio::time::sleep(RETRY).await;
-                continue;
-            }
-            Err(e) => return Err(e.into()),
-        };
-        opened = resume == Resume::Yes;
+        let Some(mut stream) = open(context, path, &query, following, opened).await? else { return Ok(()) };
+        opened = true;
+        let mut known = std::mem::take(&mut unplaced);
         while let Some(Ok(event)) = stream.next().await {
             if event.name == "error" {
                 match serde_json::from_str::<Problem>(&event.data) {
                     // The daemon is going: another will answer.
-                    Ok(problem) if problem.kind == Kind::Unavailable && resume == Resume::Yes => break,
+                    Ok(problem) if problem.kind == Kind::Unavailable => break,
                     Ok(problem) => return Err(client::Error::Refused(Box::new(problem)).into()),
                     Err(_) => return Err(Error::Stream { message: event.data }),
                 }
             }
-            if let Some(id) = &event.id {
-                query.retain(|(name, _)| *name != "after");
-                query.push(("after", id.clone()));
+            if let Some(at) = known.iter().position(|data| *data == event.data) {
+                known.remove(at);
+            } else {
+                match serde_json::from_str::<T>(&event.data) {
+                    Ok(item) => context.output.item(&item, |_| line(&item))?,
+                    Err(e) => return Err(Error::Stream { message: e.to_string() }),
+                }
             }
-            match serde_json::from_str::<T>(&event.data) {
-                Ok(item) => context.output.item(&item, |_| line(&item))?,
-                Err(e) => return Err(Error::Stream { message: e.to_string() }),
+            match event.id {
+                Some(id) => {
+                    query.retain(|(name, _)| *name != "after");
+                    query.push(("after", id));
+                    unplaced.clear();
+                    known.clear();
+                }
+                None => unplaced.push(event.data),
             }
-        }
-        if resume == Resume::No {
-            return Ok(());
         }
         tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// None when what was followed has come to its end meanwhile.
+async fn open(
+    context: &Context,
+    path: &[&str],
+    query: &[(&'static str, String)],
+    following: Following,
+    opened: bool,
+) -> Result<Option<impl futures::Stream<Item = Result<client::Event, client::Error>> + Unpin + use<>>, Error> {
+    let lost = Instant::now();
+    let mut other: Option<Client> = None;
+    let mut told = false;
+    loop {
+        let error = match other.as_ref().unwrap_or(&context.client).follow(path, query).await {
+            Ok(stream) => return Ok(Some(stream)),
+            Err(error) => error,
+        };
+        if opened && following == Following::Logs && error.is_not_found() {
+            return Ok(None);
+        }
+        if !opened || !following.waits(&error, lost) {
+            return Err(error.into());
+        }
+        if !told {
+            told = true;
+            // Where it can't be told, nobody looks.
+            let _ = writeln!(io::stderr(), "{error}: what is followed goes on as soon as it can");
+        }
+        tokio::time::sleep(RETRY).await;
+        other = context.found_again().ok().or(other);
     }
 }

@@ -1,9 +1,12 @@
 //! Lines: of logs, of events, of failures. Texts of workloads and plugins are untrusted: control characters are shown, not obeyed.
 
+use std::collections::HashSet;
+
 use tradewind_core::{
     failure::Failure,
+    output,
     view::{Event, Severity, TaskLogLine},
-    workload::Output,
+    workload::{LogLine, Output},
 };
 
 /// Keeps a text from moving the cursor or hiding what comes after it.
@@ -12,8 +15,27 @@ fn tame(text: &str) -> String {
 }
 
 pub fn log_line(line: &TaskLogLine) -> String {
+    let LogLine { continues, partial, ref text, .. } = line.line;
+    // The end of a line whose text was shown before.
+    if continues && !partial && text.is_empty() {
+        return String::new();
+    }
     let stream = if line.line.output == Output::Stderr { "!" } else { "|" };
-    format!("{}/{} {stream} {}", line.task, line.line.replica, tame(&line.line.text))
+    format!("{}/{} {stream} {}", line.task, line.line.replica, tame(&output::shown(&line.line)))
+}
+
+/// All lines of an answer. One that is unfinished and stays so is shown as it is: nothing was cut.
+pub fn log_lines(lines: &[TaskLogLine]) -> String {
+    let mut going_on = HashSet::new();
+    let mut shown: Vec<String> = Vec::with_capacity(lines.len());
+    for line in lines.iter().rev() {
+        let stream = (&line.allocation, line.line.replica, line.line.output);
+        let goes_on = if line.line.continues { !going_on.insert(stream) } else { going_on.remove(&stream) };
+        let line = TaskLogLine { line: LogLine { partial: line.line.partial && goes_on, ..line.line.clone() }, ..line.clone() };
+        shown.extend(Some(log_line(&line)).filter(|text| !text.is_empty()));
+    }
+    shown.reverse();
+    shown.join("\n")
 }
 
 pub fn event(event: &Event) -> String {
@@ -48,6 +70,24 @@ pub fn failure(failure: &Failure) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_cut_is_marked_and_an_unfinished_line_is_shown_as_it_is() {
+        let line = |output, text: &str, continues, partial| TaskLogLine {
+            task: "w".parse().unwrap(),
+            allocation: "a".parse().unwrap(),
+            line: LogLine { replica: 0, output, time: None, text: text.into(), continues, partial },
+        };
+        let lines = [
+            line(Output::Stdout, "long ", false, true),
+            line(Output::Stderr, "oops", false, false),
+            line(Output::Stdout, "longer ", true, true),
+            line(Output::Stdout, "", true, false),
+            line(Output::Stdout, "password: ", false, true),
+        ];
+        assert_eq!(log_lines(&lines), "w/0 | long …\nw/0 ! oops\nw/0 | …longer …\nw/0 | password: ");
+        assert_eq!(log_line(&lines[4]), "w/0 | password: …", "who follows sees that more may come");
+    }
 
     #[test]
     fn untrusted_text_can_not_steer_the_terminal() {

@@ -4,6 +4,7 @@
 use tradewind_core::{
     failure::{Failure, FailureKind},
     names::AllocationId,
+    output,
     units::{Bytes, Instant, MicroUsd, MilliCpu, Millis},
     workload as core,
 };
@@ -247,7 +248,7 @@ pub(crate) fn log_chunk(chunk: core::LogChunk) -> wit::LogChunk {
             core::Output::Combined => wit::Output::Combined,
         },
         time: l.time.map(|t| t.0),
-        text: l.text,
+        text: if l.continues || l.partial { output::marked(&l.text, l.continues, l.partial) } else { l.text },
     };
     wit::LogChunk { lines: chunk.lines.into_iter().map(line).collect(), next: chunk.next }
 }
@@ -382,15 +383,20 @@ pub(crate) fn observation_from(o: wit::Observation) -> Result<core::Observation,
 }
 
 pub(crate) fn log_chunk_from(chunk: wit::LogChunk) -> core::LogChunk {
-    let line = |l: wit::LogLine| core::LogLine {
-        replica: l.replica,
-        output: match l.output {
-            wit::Output::Stdout => core::Output::Stdout,
-            wit::Output::Stderr => core::Output::Stderr,
-            wit::Output::Combined => core::Output::Combined,
-        },
-        time: l.time.map(Instant),
-        text: l.text,
+    let line = |l: wit::LogLine| {
+        let (continues, partial, text) = output::unmarked(l.text);
+        core::LogLine {
+            replica: l.replica,
+            output: match l.output {
+                wit::Output::Stdout => core::Output::Stdout,
+                wit::Output::Stderr => core::Output::Stderr,
+                wit::Output::Combined => core::Output::Combined,
+            },
+            time: l.time.map(Instant),
+            text,
+            continues,
+            partial,
+        }
     };
     core::LogChunk { lines: chunk.lines.into_iter().map(line).collect(), next: chunk.next }
 }

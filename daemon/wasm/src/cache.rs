@@ -1,0 +1,233 @@
+//! Compiled code on disk, and what is known of it. The engine takes whatever lies in its cache for machine code of its own: so a digest of each
+//! entry is kept beside it, by the component that it was made of, and no entry is left to the engine that is not what was written.
+//!
+//! It guards against damage and mix-ups (a bad disk, a restore of single files); who may write the folder can change digests as well.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+use tradewind_core::names::Digest;
+use wasmtime::{Cache, CacheConfig, component::Component};
+
+/// Where the engine keeps its entries; and where earlier versions of the daemon let it keep them, which nobody vouches for.
+const CODE: &str = "code";
+const FORMERLY: &str = "modules";
+/// One file for each component.
+const ENTRIES: &str = "entries";
+
+pub(crate) struct Code {
+    folder: PathBuf,
+    cache: Cache,
+    /// Held while something is compiled that is not in the cache, so that its entries are known from others.
+    compiling: Mutex<()>,
+}
+
+/// The entries of one component. An entry's name is a digest of the component and of everything about the engine that matters.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    component: Digest,
+    /// By path below the folder of code.
+    entries: BTreeMap<String, Digest>,
+}
+
+impl Code {
+    /// None when what lies in the folder can neither be vouched for nor removed: then nothing of it may be used.
+    ///
+    /// # Errors
+    /// When the engine can't have a cache there.
+    pub(crate) fn open(folder: &Path) -> wasmtime::Result<Option<Self>> {
+        let mut config = CacheConfig::new();
+        config
+            .with_directory(folder.join(CODE))
+            // Packing an entry anew would change it behind our back.
+            .with_optimized_compression_usage_counter_threshold(u64::MAX);
+        // A folder that can't be written may still hold good entries.
+        let made = fs::create_dir_all(folder.join(ENTRIES));
+        let code = Self { folder: folder.to_owned(), cache: Cache::new(config)?, compiling: Mutex::default() };
+        let swept = made.or_else(|error| if folder.join(ENTRIES).is_dir() { Ok(()) } else { Err(error) }).and_then(|()| code.sweep());
+        if let Err(error) = swept {
+            tracing::warn!(folder = %folder.display(), %error, "compiled code can't be kept: plugins are compiled at each start");
+            return Ok(None);
+        }
+        let formerly = folder.join(FORMERLY);
+        if formerly.is_dir()
+            && let Err(error) = fs::remove_dir_all(&formerly)
+        {
+            tracing::debug!(folder = %formerly.display(), %error, "the former compile cache can't be removed");
+        }
+        Ok(Some(code))
+    }
+
+    pub(crate) fn cache(&self) -> Cache {
+        self.cache.clone()
+    }
+
+    /// Compiles, or takes from the cache what is still what was put there. Blocks.
+    ///
+    /// # Errors
+    /// When the bytes can't be compiled, or an entry that is damaged can't be removed.
+    pub(crate) fn component(&self, engine: &wasmtime::Engine, digest: Digest, bytes: &[u8]) -> wasmtime::Result<Component> {
+        let misses = self.cache.cache_misses();
+        let held = (!self.is_sound(digest)?).then(|| self.compiling.lock().unwrap_or_else(PoisonError::into_inner));
+        if held.is_some() {
+            self.sweep()?;
+        }
+        let before = self.present();
+        let component = Component::from_binary(engine, bytes)?;
+        if self.cache.cache_misses() != misses {
+            let new = self.present().difference(&before).cloned().collect();
+            if let Err(error) = self.vouch(digest, new) {
+                tracing::debug!(%error, "compiled code can't be vouched for: it will be compiled anew");
+            }
+        }
+        Ok(component)
+    }
+
+    /// Whether there is an entry of this component. Those that are not what was written are removed.
+    fn is_sound(&self, component: Digest) -> io::Result<bool> {
+        let mut sound = false;
+        for (name, digest) in self.known(component).unwrap_or_default() {
+            let path = self.folder.join(CODE).join(&name);
+            match fs::read(&path) {
+                Ok(bytes) if Digest::of(&bytes) == digest => sound = true,
+                Ok(_) => {
+                    tracing::warn!(entry = name, %component, "compiled code on disk is damaged: the plugin is compiled anew");
+                    remove(&path)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // Nor can the engine read it.
+                Err(error) => tracing::warn!(entry = name, %error, "compiled code on disk can't be read: the plugin is compiled anew"),
+            }
+        }
+        Ok(sound)
+    }
+
+    /// Removes what nothing vouches for.
+    fn sweep(&self) -> io::Result<()> {
+        let mut known = BTreeSet::new();
+        for file in fs::read_dir(self.folder.join(ENTRIES))? {
+            let name = file?.file_name();
+            let component = name.to_str().and_then(|name| name.strip_suffix(".json")).and_then(|hex| hex.parse().ok());
+            known.extend(component.and_then(|c| self.known(c)).unwrap_or_default().into_keys());
+        }
+        for name in self.present().difference(&known) {
+            tracing::info!(entry = name, "compiled code that nothing vouches for is removed");
+            remove(&self.folder.join(CODE).join(name))?;
+        }
+        Ok(())
+    }
+
+    /// The engine's entries, without its notes about them, which have an extension.
+    fn present(&self) -> BTreeSet<String> {
+        fn collect(root: &Path, folder: &Path, names: &mut BTreeSet<String>) {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    collect(root, &path, names);
+                } else if path.extension().is_none() {
+                    names.extend(path.strip_prefix(root).ok().and_then(|name| name.to_str()).map(str::to_owned));
+                }
+            }
+        }
+        let (root, mut names) = (self.folder.join(CODE), BTreeSet::new());
+        collect(&root, &root, &mut names);
+        names
+    }
+
+    fn path(&self, component: Digest) -> PathBuf {
+        self.folder.join(ENTRIES).join(format!("{}.json", component.hex()))
+    }
+
+    /// None for what can't be read, or is another component's.
+    fn known(&self, component: Digest) -> Option<BTreeMap<String, Digest>> {
+        let known: Known = serde_json::from_slice(&fs::read(self.path(component)).ok()?).ok()?;
+        (known.component == component).then_some(known.entries)
+    }
+
+    /// Adds new entries to those of a component.
+    fn vouch(&self, component: Digest, new: BTreeSet<String>) -> io::Result<()> {
+        let code = self.folder.join(CODE);
+        let mut entries = self.known(component).unwrap_or_default();
+        entries.retain(|name, _| code.join(name).exists());
+        for name in new {
+            let digest = Digest::of(&fs::read(code.join(&name))?);
+            entries.insert(name, digest);
+        }
+        let path = self.path(component);
+        let fresh = path.with_extension(format!("{}.new", std::process::id()));
+        fs::write(&fresh, serde_json::to_vec(&Known { component, entries })?)?;
+        fs::rename(&fresh, path)
+    }
+}
+
+/// Another process may share the folder, and have done it.
+fn remove(path: &Path) -> io::Result<()> {
+    fs::remove_file(path).or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A component without anything in it, apart from a name that tells one from another.
+    fn component(name: &str) -> Vec<u8> {
+        let mut bytes = b"\0asm\x0d\0\x01\0\0".to_vec();
+        bytes.extend([u8::try_from(name.len() + 1).unwrap(), u8::try_from(name.len()).unwrap()]);
+        bytes.extend_from_slice(name.as_bytes());
+        bytes
+    }
+
+    struct Bench {
+        code: Code,
+        engine: wasmtime::Engine,
+    }
+
+    impl Bench {
+        fn open(folder: &Path) -> Self {
+            let code = Code::open(folder).unwrap().unwrap();
+            let engine = wasmtime::Engine::new(wasmtime::Config::new().cache(Some(code.cache()))).unwrap();
+            Self { code, engine }
+        }
+
+        /// Whether it came from the cache.
+        fn hits(&self, name: &str) -> bool {
+            let (before, bytes) = (self.code.cache.cache_hits(), component(name));
+            self.code.component(&self.engine, Digest::of(&bytes), &bytes).unwrap();
+            self.code.cache.cache_hits() > before
+        }
+
+        fn entry(&self, name: &str) -> PathBuf {
+            let known = self.code.known(Digest::of(&component(name))).unwrap();
+            self.code.folder.join(CODE).join(known.keys().next().unwrap())
+        }
+    }
+
+    #[test]
+    fn an_entry_is_used_only_as_long_as_it_is_what_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let bench = Bench::open(folder.path());
+        assert!(!bench.hits("a") && bench.hits("a") && !bench.hits("b") && bench.hits("b"));
+        let bench = Bench::open(folder.path());
+        assert!(bench.hits("a") && bench.hits("b"), "over a restart");
+
+        fs::write(bench.entry("a"), b"damaged").unwrap();
+        assert!(!bench.hits("a") && bench.hits("a"), "while it runs");
+
+        let (a, b, aside) = (bench.entry("a"), bench.entry("b"), folder.path().join("aside"));
+        for (from, to) in [(&a, &aside), (&b, &a), (&aside, &b)] {
+            fs::rename(from, to).unwrap();
+        }
+        assert!(!bench.hits("a") && !bench.hits("b") && bench.hits("a") && bench.hits("b"), "swapped");
+
+        let (of_a, of_b) = (bench.code.path(Digest::of(&component("a"))), bench.code.path(Digest::of(&component("b"))));
+        fs::rename(&of_a, &of_b).unwrap();
+        let bench = Bench::open(folder.path());
+        assert!(!bench.hits("a") && !bench.hits("b"), "nobody vouches for what is another's");
+    }
+}
