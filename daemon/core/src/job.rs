@@ -244,6 +244,7 @@ mod tests {
             provider: "p".parse().expect("a name"),
             offer,
             hourly: MicroUsd(1),
+            takes: None,
             replicas,
             generation: 1,
             workload,
@@ -263,6 +264,7 @@ mod tests {
             recovery: Default::default(),
             lost: false,
             hedge: None,
+            pinned: false,
             ended: BTreeMap::new(),
         }
     }

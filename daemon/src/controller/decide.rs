@@ -157,7 +157,7 @@ impl Shared {
                 } else {
                     let want = Want::of(&work.key.namespace, &work.key.name, task);
                     let mut want = plan::with_current(want, task, &work.actual);
-                    want.need.closed = self.closed(work, task, snapshot);
+                    want.need.closed = self.closed(&work.key, &work.resolved, task, snapshot);
                     want.need.left = self.left(&work.key, task);
                     // Whoever is bound to others is asked for where they are alone.
                     want.hedged = task.hedge.is_some() && !placement::is_bound(&task.constraints);

@@ -87,14 +87,14 @@ impl Shared {
 
     /// Those of these that ask for other replicas in their stead, and for which there is another place than the one where they are.
     async fn have_elsewhere(self: &Arc<Self>, ids: &BTreeSet<&AllocationId>, now: Instant) -> BTreeSet<AllocationId> {
-        let asking: Vec<(AllocationRecord, Resolved)> = {
+        let asking: Vec<(AllocationRecord, Resolved, Arc<Vec<Resolved>>)> = {
             let world = lock(&self.world);
             let asks = |id: &&&AllocationId| {
                 let (entry, live, task) = subject(&world, id)?;
                 let judged = judge(live, task, now)?;
                 let bound = task.recovery.max_concurrent.of(task.replicas);
                 let admitted = health::admitted(bound, under_way(entry, &live.record), &[live.record.replicas]) == [true];
-                (judged.action == Action::Replace && admitted).then(|| (live.record.clone(), task.clone()))
+                (judged.action == Action::Replace && admitted).then(|| (live.record.clone(), task.clone(), entry.resolved.clone()))
             };
             ids.iter().filter_map(|id| asks(&id)).collect()
         };
@@ -103,15 +103,15 @@ impl Shared {
         }
         let snapshot = self.plugins.snapshot();
         let (table, _) = self.assess(&snapshot).await;
-        let other = |(record, task): &&(AllocationRecord, Resolved)| {
+        let other = |(record, task, resolved): &&(AllocationRecord, Resolved, Arc<Vec<Resolved>>)| {
             let mut want = Want::of(&record.namespace, &record.deployment, task);
-            want.need.refused = self.refusals(&record.key(), task, &snapshot);
+            want.need.closed = self.closed(&record.key(), resolved, task, &snapshot);
             want.need.left = self.left(&record.key(), task);
             let ranked = table.ranked(&want, RankBy::Cost);
             let mut places = ranked.iter().filter_map(|i| table.offers().get(*i as usize));
             places.any(|p| p.provider != record.provider || *p.offer.id != *record.offer.id)
         };
-        asking.iter().filter(other).map(|(record, _)| record.id.clone()).collect()
+        asking.iter().filter(other).map(|(record, ..)| record.id.clone()).collect()
     }
 
     /// Keeps a task away from an offer where it has failed too often.

@@ -123,7 +123,7 @@ impl Shared {
             let allowed =
                 |(key, _): &&(DeploymentKey, Tenant)| self.options.preempt_across_namespaces || key.namespace == work.key.namespace;
             let eligible: Vec<Tenant> = tenants.iter().filter(allowed).map(|(_, t)| t.clone()).collect();
-            let mut need = Need { closed: self.closed(work, task, &snapshot), ..Need::of(task) };
+            let mut need = Need { closed: self.closed(&work.key, &work.resolved, task, &snapshot), ..Need::of(task) };
             // Of the ports of a machine no preemption makes more.
             if let Some(number) = plan::machine_ports(&task.workload).first().copied() {
                 let mine = outcome.desired.iter().filter(|d| d.task == task.name && d.target == task.target).flat_map(|d| &d.placements);

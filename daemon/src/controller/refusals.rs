@@ -12,15 +12,13 @@ use tradewind_core::{
     placement::{Closed, Spot},
     plan,
     plugin::Snapshot,
-    record::AllocationRecord,
+    record::{AllocationRecord, DeploymentKey},
     units::Millis,
     workload::Workload,
 };
 
 use super::{
-    Shared,
-    decide::Work,
-    lock,
+    Shared, lock,
     offers::{Version, version},
     state::World,
 };
@@ -80,16 +78,23 @@ impl Shared {
     }
 
     /// Where a task can't go now, though others may: it was refused there, or a port that it wants is taken.
-    pub(super) fn closed(&self, work: &Work, task: &Resolved, snapshot: &Snapshot) -> BTreeMap<Spot, Closed> {
+    pub(super) fn closed(
+        &self,
+        key: &DeploymentKey,
+        resolved: &[Resolved],
+        task: &Resolved,
+        snapshot: &Snapshot,
+    ) -> BTreeMap<Spot, Closed> {
         let now = Tick::now();
         let world = lock(&self.world);
-        let all = world.deployments.get(&work.key).into_iter().flat_map(|entry| &entry.refusals);
+        let Some(entry) = world.deployments.get(key) else { return BTreeMap::new() };
+        let all = entry.refusals.iter();
         let current = |r: &&Refusal| snapshot.providers.get(&r.provider).map(|p| version(p.as_ref())) == r.version;
         let holds = all.filter(|r| now < r.until && r.workload == task.workload).filter(current);
         let mut closed: BTreeMap<Spot, Closed> = holds.map(Refusal::closes).collect();
         let ports = plan::machine_ports(&task.workload);
         if !ports.is_empty() {
-            for (provider, number) in taken(&world, work, task, &ports, snapshot) {
+            for (provider, number) in taken(&world, key, resolved, task, &ports, snapshot) {
                 closed.entry(provider).or_insert(Closed::Port { number, own: false });
             }
         }
@@ -111,15 +116,22 @@ impl World {
 }
 
 /// Which of these ports others have on the machines of this set.
-fn taken(world: &World, work: &Work, task: &Resolved, ports: &[u16], snapshot: &Snapshot) -> Vec<(Spot, u16)> {
+fn taken(
+    world: &World,
+    key: &DeploymentKey,
+    resolved: &[Resolved],
+    task: &Resolved,
+    ports: &[u16],
+    snapshot: &Snapshot,
+) -> Vec<(Spot, u16)> {
     let mut found = Vec::new();
     for (name, _) in snapshot.providers.iter().filter(|(_, p)| p.features().one_machine) {
         for live in world.lives_of(name) {
             let record = &live.record;
             // What the same deployment does not want any more makes way by itself.
-            let own = record.key() == work.key
+            let own = record.key() == *key
                 && (record.task == task.name && record.target == task.target
-                    || !work.resolved.iter().any(|t| t.name == record.task && t.target == record.target));
+                    || !resolved.iter().any(|t| t.name == record.task && t.target == record.target));
             let theirs = plan::machine_ports(&record.workload);
             if let Some(number) = ports.iter().find(|n| !own && record.replicas > 0 && theirs.contains(n)) {
                 found.push(((name.clone(), Some(record.offer.id.clone())), *number));

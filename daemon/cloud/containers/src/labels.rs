@@ -128,7 +128,13 @@ mod tests {
     fn names_at_their_limits_are_cut_and_stay_different() {
         let (owner, long) = ("i".repeat(63).parse().unwrap(), "n".repeat(63));
         let tags = ["namespace", "deployment"].map(|key| (format!("{PREFIX}{key}"), long.clone()));
-        let attempt = Attempt { allocation: "a-1".parse().unwrap(), token: String::new(), tags: tags.into_iter().collect() };
+        let attempt = Attempt {
+            allocation: "a-1".parse().unwrap(),
+            token: String::new(),
+            tags: tags.into_iter().collect(),
+            resources: Default::default(),
+            startup: None,
+        };
         let names: Vec<String> =
             ["w".repeat(128), format!("{}x", "w".repeat(127)), "w".to_owned()].map(|n| scoped(&owner, &attempt, &n)).into();
         assert!(names.iter().all(|n| n.len() <= LONGEST), "{names:?}");

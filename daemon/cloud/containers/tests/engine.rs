@@ -50,7 +50,13 @@ fn key(allocation: &str, replica: u32) -> ContainerKey {
 fn attempt(allocation: &str, number: u32) -> Attempt {
     let tags = [("allocation", allocation), ("namespace", "default"), ("deployment", "shop"), ("task", "web"), ("provider", "box")];
     let tags: BTreeMap<String, String> = tags.iter().map(|(k, v)| (format!("tradewind.dev/{k}"), (*v).to_owned())).collect();
-    Attempt { allocation: allocation.parse().unwrap(), token: format!("{allocation}-{number}"), tags, resources: Resources::default(), startup: None }
+    Attempt {
+        allocation: allocation.parse().unwrap(),
+        token: format!("{allocation}-{number}"),
+        tags,
+        resources: Resources::default(),
+        startup: None,
+    }
 }
 
 /// A service in the machine's network that sleeps.

@@ -555,6 +555,7 @@ mod tests {
             ports: Vec::new(),
             files: Vec::new(),
             limits: None,
+            promised: None,
             startup: None,
             readiness: None,
             liveness: None,
@@ -564,7 +565,15 @@ mod tests {
             stop_signal: String::new(),
             stop_grace: Millis(0),
         };
-        Record::new(Prepared { digest: Digest::of(b""), spec, program: "/x".into(), directory: None, folders: Vec::new(), log_size: 0 })
+        Record::new(Prepared {
+            digest: Digest::of(b""),
+            promised: None,
+            spec,
+            program: "/x".into(),
+            directory: None,
+            folders: Vec::new(),
+            log_size: 0,
+        })
     }
 
     fn ended(record: &Record, code: Option<i32>) -> Ended {

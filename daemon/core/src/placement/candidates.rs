@@ -108,6 +108,16 @@ impl Need {
 }
 
 impl Need {
+    /// What the duration means.
+    pub fn time(&self) -> Time {
+        if self.job { Time::Work(self.duration) } else { Time::Wall(self.duration) }
+    }
+
+    /// What one replica costs on an offer.
+    pub fn terms(&self, offer: &Offer) -> Terms {
+        Terms::of(&self.resources, self.time(), offer)
+    }
+
     fn closed_at(&self, provider: &InstanceName, offer: Option<&str>) -> Option<&Closed> {
         self.closed.iter().find(|((p, o), _)| p == provider && o.as_deref() == offer).map(|(_, why)| why)
     }
@@ -120,16 +130,6 @@ impl Closed {
             Self::Refused { cause, lasting } => Exclusion::Refused { provider, cause: cause.clone(), lasting: *lasting },
             Self::Port { number, own } => Exclusion::Port { provider, number: *number, own: *own },
         }
-    }
-
-    /// What the duration means.
-    pub fn time(&self) -> Time {
-        if self.job { Time::Work(self.duration) } else { Time::Wall(self.duration) }
-    }
-
-    /// What one replica costs on an offer.
-    pub fn terms(&self, offer: &Offer) -> Terms {
-        Terms::of(&self.resources, self.time(), offer)
     }
 }
 

@@ -146,6 +146,7 @@ impl Exclusion {
             | Self::Capacity
             | Self::Stale(_)
             | Self::Lost(..)
+            | Self::Left { .. }
             | Self::CoolingDown { .. }
             | Self::CircuitOpen { .. }
             | Self::Throttled { .. }
