@@ -166,6 +166,22 @@ async fn who_has_waited_longest_goes_first_also_after_a_restart() -> Result<()> 
 }
 
 #[tokio::test]
+async fn two_policies_do_not_give_one_place_to_both() -> Result<()> {
+    let daemon = Daemon::start(&["cheapest", "fastest", "simulated"], &[])?;
+    // The older one's policy comes later in the alphabet.
+    for (name, policy) in [("older", "fastest"), ("newer", "cheapest")] {
+        daemon.put(name, &app(name, "").replace("spec: {", &format!("spec: {{policy: {policy}, "))).await?;
+        daemon.until(name, "waiting", |d| message(d).contains("there are no offers")).await?;
+    }
+    // Both are decided at once.
+    std::fs::write(daemon.plugins().join("sim.toml"), cloud("0.04", "capacity = 1\n"))?;
+    daemon.running("older").await?;
+    let left = daemon.until("newer", "without room", |d| message(d).contains("no capacity left")).await?;
+    ensure!(left["status"] == "pending" && left["places"] == json!([]), "{left:#}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_one_provider_can_not_run_goes_to_another() -> Result<()> {
     let daemon = Daemon::start(&["cheapest", "process", "simulated"], &[("local", &machine(1))])?;
     // Processes have no other user: only that provider knows it.
