@@ -233,7 +233,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         lanes: lanes::Lanes::new(options.concurrency, options.lane),
         board: standing::Board::new(),
         sweeper: sweep::Sweeper::load(store.as_ref(), clock.now(), options.sweep_grace).await?,
-        installation: installation(store.as_ref()).await?,
+        installation: sweep::installation(store.as_ref(), || InstallationId::new(ulid::Ulid::r#gen())).await?,
         options,
         store,
         plugins,
@@ -271,14 +271,6 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     shared.tasks.spawn(shared.clone().keep_measures());
     shared.tasks.spawn(shared.clone().follow_prices());
     Ok(Controller { shared })
-}
-
-/// The name of the installation that a state belongs to: drawn at the first start, then the same for ever.
-///
-/// # Errors
-/// The state can't be read or written.
-pub async fn installation(store: &dyn Store) -> Result<InstallationId, Error> {
-    Ok(sweep::installation(store, || InstallationId::new(ulid::Ulid::r#gen())).await?)
 }
 
 async fn load(store: &dyn Store) -> Result<World, Error> {
