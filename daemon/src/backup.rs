@@ -31,7 +31,7 @@ use tradewind_core::{
 use tradewind_store::Database;
 
 use archive::FORMAT;
-pub use origin::{Sole, admit, shown};
+pub use origin::{admit, shown};
 pub use restore::{Choices, confirm, restore, unfinished};
 
 /// What is backed up from where, and put back to.
@@ -108,8 +108,6 @@ pub enum Error {
     Unconfirmed { data: PathBuf, origin: String },
     #[error("the daemon whose state this is runs on this machine, on the folder \"{}\" ({owner})", data.display())]
     Alive { data: PathBuf, owner: String },
-    #[error("another daemon of this installation runs on this machine, with process id {pid}")]
-    Second { pid: i32 },
     #[error("the state in \"{}\" was taken over by the daemon of \"{}\"", data.display(), by.display())]
     TakenOver { data: PathBuf, by: PathBuf },
     #[error("the folder \"{}\" holds no state that was restored", data.display())]
@@ -126,7 +124,7 @@ impl Error {
                 "if that daemon has ended for good, say so with `tradewind restore --confirm`: what runs is adopted at the next start. \
                  As long as it may run, this state must not be served",
             ),
-            Self::Alive { .. } | Self::Second { .. } => Some("stop that daemon first, for good: one of the two has to go"),
+            Self::Alive { .. } => Some("stop that daemon first, for good: one of the two has to go"),
             Self::TakenOver { .. } => Some(
                 "use that daemon. If it has gone for good, remove the file \"taken-over\" in this folder, and what it has started since is not known here",
             ),

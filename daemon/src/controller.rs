@@ -247,7 +247,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         lanes: lanes::Lanes::new(options.concurrency, options.lane),
         board: standing::Board::new(),
         sweeper: sweep::Sweeper::load(store.as_ref(), clock.now(), options.sweep_grace).await?,
-        installation: installation(store.as_ref()).await?,
+        installation: sweep::installation(store.as_ref(), || InstallationId::new(ulid::Ulid::r#gen())).await?,
         options,
         store,
         plugins,
@@ -291,14 +291,6 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     shared.tasks.spawn(vital::part("rebalancer", shared.clone().follow_prices()));
     shared.tasks.spawn(vital::part("reconsideration", shared.clone().reconsider()));
     Ok(Controller { shared })
-}
-
-/// The name of the installation that a state belongs to: drawn at the first start, then the same for ever.
-///
-/// # Errors
-/// The state can't be read or written.
-pub async fn installation(store: &dyn Store) -> Result<InstallationId, Error> {
-    Ok(sweep::installation(store, || InstallationId::new(ulid::Ulid::r#gen())).await?)
 }
 
 async fn load(store: &dyn Store) -> Result<World, Error> {

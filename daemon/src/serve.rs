@@ -85,7 +85,6 @@ const LAST_TRY: Duration = Duration::from_secs(15);
 /// Everything that runs below the API.
 pub struct Parts {
     store: Database,
-    sole: backup::Sole,
     processes: process::Supervisor,
     pub plugins: tradewind_wasm::Host,
     pub controller: controller::Controller,
@@ -225,9 +224,8 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     let mut options = tradewind_store::Options::new(config.data.join("state.db"));
     options.keep_changes = u64::from(config.keep.changes);
     let store = tokio::task::spawn_blocking(move || Database::open(options)).await??;
-    let installation = controller::installation(&store).await.map_err(|e| Error::Controller(Box::new(e)))?;
     // Before the first effect: what runs for this state is not touched by two.
-    let sole = backup::admit(&config.data, &store, &installation).await.map_err(|e| Error::Second(Box::new(e)))?;
+    backup::admit(&config.data, &store).await.map_err(|e| Error::Second(Box::new(e)))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let folder = config.data.join("processes");
     let processes = process::Supervisor::start(process::Options { folder, secrets: Some(config.secrets.clone()) }).await?;
@@ -250,7 +248,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     let (tidying, stop) = (TaskTracker::new(), CancellationToken::new());
     tidying.spawn(vital::part("retention of identities", identities.clone().tidy(stop.clone())));
     tidying.close();
-    Ok(Parts { store, sole, processes, plugins, controller, backup, identities, tidying, stop })
+    Ok(Parts { store, processes, plugins, controller, backup, identities, tidying, stop })
 }
 
 /// The outer side of every capability.
@@ -305,7 +303,6 @@ pub async fn drain(parts: Parts) {
     if let Err(error) = parts.store.close().await {
         tracing::warn!(%error, "the state was not closed cleanly; nothing that was answered is lost");
     }
-    drop(parts.sole);
 }
 
 fn plugin_options(config: &Config) -> tradewind_wasm::Options {

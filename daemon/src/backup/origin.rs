@@ -1,5 +1,5 @@
-//! Which daemon a state belongs to, and whether another one works with the same state: two masters of one installation undo each other's
-//! work at every cloud. On one machine that is found out; of other machines somebody has to say it.
+//! Which daemon a state belongs to, and whether that one may still run: two masters of one installation undo each other's work at every
+//! cloud. On one machine that is found out; of other machines somebody has to say it.
 
 use std::{
     fs, io,
@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
-    names::{Digest, InstallationId},
+    names::Digest,
     record::{Origin, RESTORED, Restored},
     store::Store,
     units::Instant,
@@ -26,13 +26,6 @@ const TAKEN_OVER: &str = "taken-over";
 struct TakenOver {
     by: PathBuf,
     at: Instant,
-}
-
-/// Held by the one daemon of an installation on this machine. The kernel lets go of it when the process ends, however it ends.
-#[derive(Debug, Default)]
-pub struct Sole {
-    #[cfg(target_os = "linux")]
-    _name: Option<std::os::unix::net::UnixListener>,
 }
 
 /// The daemon that works on this folder on this machine.
@@ -85,11 +78,11 @@ pub(super) fn revive(data: &Path) -> Result<(), Error> {
     }
 }
 
-/// Lets a daemon begin on its state, if it can't be a second one beside another.
+/// Lets a daemon begin on its state, if that was not restored beside another daemon, or taken over by one.
 ///
 /// # Errors
-/// `Alive` or `Second` when another one runs, `Unconfirmed` when that is not known, `TakenOver`, or the state can't be read.
-pub async fn admit(data: &Path, store: &dyn Store, installation: &InstallationId) -> Result<Sole, Error> {
+/// `Alive` when the other one runs, `Unconfirmed` when that is not known, `TakenOver`, or the state can't be read.
+pub async fn admit(data: &Path, store: &dyn Store) -> Result<(), Error> {
     let taken = fs::read(data.join(TAKEN_OVER)).ok().and_then(|text| serde_json::from_slice::<TakenOver>(&text).ok());
     if let Some(TakenOver { by, .. }) = taken {
         return Err(Error::TakenOver { data: data.to_owned(), by });
@@ -98,7 +91,7 @@ pub async fn admit(data: &Path, store: &dyn Store, installation: &InstallationId
         has_ended(&origin)?;
         return Err(Error::Unconfirmed { data: data.to_owned(), origin: shown(&origin) });
     }
-    sole(data, installation).await
+    Ok(())
 }
 
 /// What a state says of its being restored.
@@ -109,69 +102,9 @@ pub(super) async fn restored(store: &dyn Store) -> Result<Option<Restored>, Erro
     Ok(Some(serde_json::from_slice(&stored.value).map_err(unreadable)?))
 }
 
-/// A name that only one process on this machine can have.
-#[cfg(target_os = "linux")]
-async fn sole(data: &Path, installation: &InstallationId) -> Result<Sole, Error> {
-    use std::os::{
-        linux::net::SocketAddrExt,
-        unix::{
-            fs::MetadataExt,
-            net::{SocketAddr, UnixListener, UnixStream},
-        },
-    };
-    let failed = |source| Error::Io { action: "made the only one of its installation", path: data.to_owned(), source };
-    let name = SocketAddr::from_abstract_name(format!("tradewind/installation/{installation}")).map_err(failed)?;
-    match UnixListener::bind_addr(&name) {
-        Ok(listener) => return Ok(Sole { _name: Some(listener) }),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-        Err(error) => {
-            tracing::warn!(%error, "whether another daemon of this installation runs can't be found out");
-            return Ok(Sole::default());
-        }
-    }
-    let asked = UnixStream::connect_addr(&name).and_then(|stream| {
-        stream.set_nonblocking(true)?;
-        tokio::net::UnixStream::from_std(stream)?.peer_cred()
-    });
-    let mine = fs::metadata(data).map(|m| m.uid()).map_err(failed)?;
-    match asked {
-        Ok(holder) if holder.uid() == mine => Err(Error::Second { pid: holder.pid().unwrap_or_default() }),
-        // Anybody can take the name: only a daemon of the same user could have this state.
-        Ok(holder) => {
-            tracing::warn!(uid = holder.uid(), "another user's process has the name of this installation: it is passed over");
-            Ok(Sole::default())
-        }
-        // It has just ended, or is ending.
-        Err(_) => match UnixListener::bind_addr(&name) {
-            Ok(listener) => Ok(Sole { _name: Some(listener) }),
-            Err(_) => Err(Error::Second { pid: 0 }),
-        },
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-async fn sole(_: &Path, _: &InstallationId) -> Result<Sole, Error> {
-    Ok(Sole::default())
-}
-
 #[cfg(test)]
 mod tests {
-    use ulid::Ulid;
-
     use super::*;
-
-    #[cfg(target_os = "linux")]
-    #[tokio::test]
-    async fn an_installation_has_one_daemon_on_a_machine() {
-        let data = tempfile::tempdir().unwrap();
-        let (one, other) = (InstallationId::new(Ulid::r#gen()), InstallationId::new(Ulid::r#gen()));
-        let first = sole(data.path(), &one).await.unwrap();
-        let second = sole(data.path(), &one).await;
-        assert!(matches!(second, Err(Error::Second { pid }) if pid == std::process::id() as i32), "{second:?}");
-        assert!(sole(data.path(), &other).await.is_ok(), "others have names of their own");
-        drop(first);
-        assert!(sole(data.path(), &one).await.is_ok());
-    }
 
     #[test]
     fn a_folder_that_was_taken_over_says_by_which() {
