@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use tradewind_tests::{
-    Daemon,
+    Daemon, PATIENCE,
     docker::{Docker, REGISTRY_LOGIN},
     podman::IMAGE,
 };
@@ -74,5 +74,41 @@ async fn an_image_is_pulled_by_the_credential_of_its_registry_and_who_has_none_i
 
     daemon.put("typo", &service("typo", &image.replace("web:1", "web:2"), "")).await?;
     daemon.until("typo", "told", |d| d.to_string().contains("correct the image's name or tag")).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_tag_named_first_is_pulled_by_its_digest_once_the_tag_has_moved_on() -> Result<()> {
+    let Some(engine) = Docker::start()? else { return Ok(()) };
+    let registry = engine.registry("team/web:1")?;
+    let image = format!("{}/team/web:1", registry.address);
+    let login = engine.file("login", REGISTRY_LOGIN)?;
+    let source = format!("{{ host = \"{}\", source = {{ file = \"{login}\" }} }}", registry.address);
+    let instance = engine.instance(&format!("pull = true\nregistries = [{source}]\n"), "");
+    let daemon = Daemon::start(&["cheapest", "containers"], &[("box", &instance)])?;
+    let replicas = |n: u32| service("moved", &image, &format!("      replicas: {n}\n"));
+    daemon.put("moved", &replicas(1)).await?;
+    let running = daemon.running("moved").await?;
+    let first = engine.docker(&["inspect", "--format", "{{.Image}}", &pids(&running)[0]])?;
+    let known = |d: &serde_json::Value| d["tasks"][0]["allocations"][0]["images"][0].as_str().is_some_and(|i| i.contains("@sha256:"));
+    daemon.until("moved", "known by its digest", known).await?;
+
+    // The tag moves on, here and in the registry, and nothing is left of what it named.
+    engine.docker(&["commit", "--change", "ENV VERSION=2", &pids(&running)[0], &image])?;
+    let (user, password) = REGISTRY_LOGIN.split_once(':').unwrap_or_default();
+    engine.docker(&["login", "--username", user, "--password", password, &registry.address])?;
+    engine.docker(&["push", &image])?;
+    engine.docker(&["logout", &registry.address])?;
+    daemon.put("moved", &replicas(0)).await?;
+    daemon.until("moved", "without replicas", |d| d["ready"] == 0 && pids(d).is_empty()).await?;
+    let since = std::time::Instant::now();
+    while !engine.docker(&["ps", "--all", "--quiet"])?.is_empty() {
+        ensure!(since.elapsed() < PATIENCE, "containers are left");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    engine.docker(&["rmi", "--force", &first])?;
+    daemon.put("moved", &replicas(1)).await?;
+    let again = daemon.until("moved", "running again", |d| d["status"] == "running" && d["ready"] == 1).await?;
+    ensure!(engine.docker(&["inspect", "--format", "{{.Image}}", &pids(&again)[0]])? == first, "{again:#}");
     Ok(())
 }

@@ -87,8 +87,9 @@ pub(super) fn place(record: &AllocationRecord) -> Place {
 
 /// A call's failure as everybody may read it: what tells of the workload that the call was for stays with that workload.
 pub(super) fn for_everybody(record: &AllocationRecord, failure: &Failure) -> Failure {
-    let private = private(record);
-    let tells = |text: &str| private.iter().any(|word| mentions(text, word));
+    let (names, words) = private(record);
+    let tells =
+        |text: &str| names.iter().any(|name| mentions(text, name)) || words.iter().any(|word| text.contains(&format!("\"{word}\"")));
     let message = if tells(&failure.message) {
         let code = failure.code.as_ref().map_or_else(String::new, |code| format!(" ({code})"));
         format!("a call for one of its tasks has failed{code}")
@@ -98,41 +99,43 @@ pub(super) fn for_everybody(record: &AllocationRecord, failure: &Failure) -> Fai
     Failure { message, remedy: failure.remedy.clone().filter(|text| !tells(text)), ..failure.clone() }
 }
 
-/// The words of a workload that are nobody else's business.
-fn private(record: &AllocationRecord) -> Vec<&str> {
+/// What of a workload is nobody else's business: names, which are known wherever they stand, and words, which are known by their quotes.
+fn private(record: &AllocationRecord) -> (Vec<&str>, Vec<&str>) {
     let workload = &record.workload;
-    let own = [record.deployment.as_str(), record.task.as_str(), &workload.user];
-    let mut words: Vec<&str> = own.into_iter().chain(workload.image.as_deref()).chain(workload.working_directory.as_deref()).collect();
+    let mut names = vec![record.deployment.as_str(), record.task.as_str()];
     if record.namespace != Namespace::default_namespace() {
-        words.push(record.namespace.as_str());
+        names.push(record.namespace.as_str());
     }
-    words.extend(workload.command.iter().chain(&workload.arguments).map(String::as_str));
-    words.extend(workload.networks.iter().map(|n| n.name.as_str()));
-    words.extend(workload.ports.iter().map(|p| p.name.as_str()));
-    words.extend(workload.files.iter().map(|f| f.path.as_str()));
+    names.extend(workload.image.as_deref().into_iter().chain(workload.working_directory.as_deref()));
+    names.extend(workload.networks.iter().map(|n| n.name.as_str()));
+    names.extend(workload.files.iter().map(|f| f.path.as_str()));
     for volume in &workload.volumes {
-        words.push(&volume.path);
+        names.push(&volume.path);
         match &volume.source {
-            VolumeSource::Persistent { name, .. } => words.push(name),
-            VolumeSource::HostPath { path } => words.push(path),
+            VolumeSource::Persistent { name, .. } => names.push(name),
+            VolumeSource::HostPath { path } => names.push(path),
             VolumeSource::Scratch { .. } => {}
         }
     }
+    let mut words: Vec<&str> = workload.command.iter().chain(&workload.arguments).map(String::as_str).collect();
+    words.push(&workload.user);
+    words.extend(workload.ports.iter().map(|p| p.name.as_str()));
     words.extend(workload.env.iter().map(|v| v.name.as_str()));
     words.extend(workload.labels.values().map(String::as_str));
-    words
+    words.retain(|word| !word.trim().is_empty());
+    (names, words)
 }
 
-/// Whether a text holds a word as a whole one: in quotes, or long enough to be no word of ours by chance, and a part of no other word.
-fn mentions(text: &str, word: &str) -> bool {
+/// Whether a text holds a name as a whole word: in quotes, or long enough to be no word of ours by chance.
+fn mentions(text: &str, name: &str) -> bool {
     const BY_CHANCE: usize = 3;
     let joins = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
-    !word.trim().is_empty()
-        && text.match_indices(word).any(|(at, _)| {
+    !name.trim().is_empty()
+        && text.match_indices(name).any(|(at, _)| {
             let before = text.get(..at).and_then(|t| t.chars().next_back());
-            let after = text.get(at + word.len()..).and_then(|t| t.chars().next());
+            let after = text.get(at + name.len()..).and_then(|t| t.chars().next());
             let quoted = before == Some('"') && after == Some('"');
-            quoted || word.len() > BY_CHANCE && !before.is_some_and(joins) && !after.is_some_and(joins)
+            quoted || name.len() > BY_CHANCE && !before.is_some_and(joins) && !after.is_some_and(joins)
         })
 }
 

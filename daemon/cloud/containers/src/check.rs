@@ -83,7 +83,7 @@ fn image(grant: &ContainersGrant, spec: &ContainerSpec) -> Result<bool, Failure>
     let granted = |image: &str| grant.images.iter().any(|p| pattern::matches(p, image));
     let (name, digest) = tradewind_core::image::split(image);
     let by_digest = granted(image);
-    if !by_digest && !(digest.is_some() && granted(name)) {
+    if !(by_digest || digest.is_some() && granted(name)) {
         return Err(denied(format!("the image \"{shown}\" is not granted"), "image", format!("add \"{shown}\" to images")));
     }
     if spec.pull == Pull::Always && !grant.pull {

@@ -87,8 +87,10 @@ pub(crate) async fn find(
 
 /// What others know the image by. One that came from no registry has its id, which this engine alone knows.
 fn exact_of(name: &str, there: &ImageInspect) -> Option<Exact> {
-    let of_registry = there.repo_digests.iter().flatten().find_map(|reference| split(reference).1);
-    let of_registry = of_registry.filter(|_| registry(name) != "localhost");
+    let known = || there.repo_digests.iter().flatten().map(|reference| split(reference));
+    // An image may be in several repositories, each with a digest of its own.
+    let own = known().find(|(repository, _)| repository.ends_with(repository_of(name))).or_else(|| known().next());
+    let of_registry = own.and_then(|(_, exact)| exact).filter(|_| registry(name) != "localhost");
     of_registry.or_else(|| there.id.as_deref()?.parse().ok().map(Exact::Id))
 }
 
@@ -102,9 +104,14 @@ fn is(there: &ImageInspect, exact: &Exact) -> bool {
 /// `NAME@DIGEST`: engines take a digest alone, and not all take a tag beside it.
 fn by_digest(image: &str) -> String {
     let (name, Some(digest @ Exact::Digest(_))) = split(image) else { return image.to_owned() };
+    format!("{}@{digest}", repository_of(name))
+}
+
+/// A name without its tag.
+fn repository_of(name: &str) -> &str {
     let last = name.rfind('/').map_or(0, |at| at + 1);
     let tag = name.get(last..).and_then(|part| part.find(':')).map_or(name.len(), |at| last + at);
-    format!("{}@{digest}", name.get(..tag).unwrap_or(name))
+    name.get(..tag).unwrap_or(name)
 }
 
 /// What is said of an image that the engine lacks and may not, or shall not, pull.
@@ -190,6 +197,9 @@ mod tests {
         let (id, digest) = (Digest::of(b"id"), Digest::of(b"digest"));
         let local = ImageInspect { id: Some(id.to_string()), ..Default::default() };
         let pulled = ImageInspect { repo_digests: Some(vec![format!("a/b@{digest}")]), ..local.clone() };
+        let other = format!("docker.io/library/c@{}", Digest::of(b"other"));
+        let both = ImageInspect { repo_digests: Some(vec![other, format!("docker.io/a/b@{digest}")]), ..local.clone() };
+        assert_eq!(exact_of("a/b:1", &both), Some(Exact::Digest(digest)), "that of its own repository");
         let podman = ImageInspect { id: Some(id.hex()), repo_digests: Some(vec![format!("localhost/b@{digest}")]), ..Default::default() };
         assert_eq!(exact_of("a/b:1", &local), Some(Exact::Id(id)));
         assert_eq!(exact_of("a/b:1", &pulled), Some(Exact::Digest(digest)));

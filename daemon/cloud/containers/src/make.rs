@@ -72,7 +72,7 @@ impl Wanted {
             image::pull(engine, &self.grant, &shared.options.credentials, &spec.image).await?;
         }
         let mut attempts = 0;
-        let (id, names) = loop {
+        let (id, names, image) = loop {
             attempts += 1;
             let names = self.names(shared, engine).await?;
             let found = image::find(shared, engine, &self.owner, &self.grant, &self.prepared).await?;
@@ -80,8 +80,9 @@ impl Wanted {
                 image::pull(engine, &self.grant, &shared.options.credentials, &spec.image).await?;
                 continue;
             }
+            let image = found.as_ref().map_or_else(|| spec.image.clone(), |f| f.named.clone());
             match self.create(engine, self.body(given, &names, found)).await {
-                Ok(id) => break (id, names),
+                Ok(id) => break (id, names, image),
                 Err(error) if errors::is_missing(&error) && attempts < ATTEMPTS && !is_of_image(&error) => {}
                 Err(error) if errors::is_missing(&error) && attempts < ATTEMPTS && self.may_pull() => {
                     image::pull(engine, &self.grant, &shared.options.credentials, &spec.image).await?;
@@ -92,7 +93,7 @@ impl Wanted {
                 Err(error) => return Err(errors::start(&self.grant, engine, &error, "the container can't be made").await),
             }
         };
-        match self.finish(engine, &id, given, &names).await {
+        match self.finish(engine, &id, given, &names, &image).await {
             Ok(()) => Ok(id),
             Err(failure) => {
                 let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
@@ -153,14 +154,14 @@ impl Wanted {
         Ok(engine.create_container(Some(options), body).await?.id)
     }
 
-    async fn finish(&self, engine: &Docker, id: &str, given: &Given, names: &Names) -> Result<(), Failure> {
+    async fn finish(&self, engine: &Docker, id: &str, given: &Given, names: &Names, image: &str) -> Result<(), Failure> {
         for network in names.networks.iter().skip(1) {
             let request = NetworkConnectRequest { container: id.to_owned(), endpoint_config: Some(body::endpoint(names.alias.as_ref())) };
             let joined = engine.connect_network(network, request).await;
             joined.map_err(|e| errors::made_for(&self.grant, &e, &format!("the container can't join the network \"{network}\"")))?;
         }
         if !given.files.is_empty() {
-            let archive = self.archive(engine, given).await?;
+            let archive = self.archive(engine, given, image).await?;
             let options = UploadToContainerOptionsBuilder::new().path("/").build();
             let uploaded = engine.upload_to_container(id, Some(options), body_full(archive.into())).await;
             uploaded.map_err(|e| errors::made_for(&self.grant, &e, "the container's files can't be written").field("files"))?;
@@ -171,13 +172,13 @@ impl Wanted {
         }
     }
 
-    async fn archive(&self, engine: &Docker, given: &Given) -> Result<Vec<u8>, Failure> {
+    async fn archive(&self, engine: &Docker, given: &Given, image: &str) -> Result<Vec<u8>, Failure> {
         let relative = given.files.iter().any(|f| Path::new(&f.path).is_relative());
         let folder = match (&self.prepared.spec.working_directory, relative) {
             (Some(folder), _) => folder.clone(),
             (None, false) => String::new(),
             (None, true) => {
-                let image = engine.inspect_image(&self.prepared.spec.image).await;
+                let image = engine.inspect_image(image).await;
                 let image = image.map_err(|e| errors::failure(&self.grant, &e, "the image can't be looked up"))?;
                 image.config.and_then(|c| c.working_dir).unwrap_or_default()
             }

@@ -260,9 +260,10 @@ enum Next {
     Replace,
 }
 
-/// Whether a container was made from this spec. One that was made by a tag stays when it is asked for by the digest that the tag had then.
+/// Whether a container was made from this spec. One that was made by a tag stays when it is asked for by the digest that the tag had then, and
+/// so does one of an earlier version, of which that is not known.
 fn is_made_of(note: &Note, prepared: &Prepared) -> bool {
-    note.digest == prepared.digest || note.digest == prepared.unpinned && note.image == prepared.spec.image
+    note.digest == prepared.digest || note.digest == prepared.unpinned && (note.image.is_empty() || note.image == prepared.spec.image)
 }
 
 fn next(there: &ContainerInspectResponse, prepared: &Prepared, attempt: &Attempt) -> Next {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tradewind_core::{
     capability::kubernetes::{Caller, Reference},
-    failure::{Failure, FailureKind, NOT_OURS},
+    failure::{Failure, FailureKind, NOT_OURS, WORKLOAD},
     workload::Labels,
 };
 
@@ -124,7 +124,7 @@ pub(crate) async fn write(cluster: &Cluster<'_>, caller: &Caller, checked: Check
     let Checked { to, kind, object } = checked;
     let what = format!("{} {} \"{}\" in the namespace \"{}\"", "apply", to.kind, to.name, to.namespace);
     let path = format!("{}/{}", kind.path(&to.namespace), to.name);
-    let existing = existing(cluster, &kind, &to).await?;
+    let existing = existing(cluster, &kind, &to).await.map_err(|failure| of_kind(&to.kind, failure))?;
     if let Some(existing) = &existing {
         is_ours(&existing.metadata, caller, &to)?;
         is_its_own(&existing.metadata, caller, &to)?;
@@ -143,7 +143,7 @@ pub(crate) async fn write(cluster: &Cluster<'_>, caller: &Caller, checked: Check
     let mut written: Value = cluster
         .send(request)
         .await
-        .map_err(|failure| without_namespace(failure, &to.namespace))
+        .map_err(|failure| of_kind(&to.kind, without_namespace(failure, &to.namespace)))
         .map_err(|failure| {
             // There is no such object to write to: not the same as an object that is gone.
             if failure.kind == FailureKind::NotFound { Failure { kind: FailureKind::Unavailable, ..failure } } else { failure }
@@ -175,11 +175,20 @@ pub(crate) fn is_ours(metadata: &Metadata, caller: &Caller, of: &Reference) -> R
     .remedy("objects of others are left alone: remove or rename it, or use another namespace"))
 }
 
+/// What every workload is made of: a user who may not write these is of no use to anybody.
+const EVERYBODYS: [&str; 2] = ["Deployment", "Job"];
+
+/// A right that the kubeconfig's user lacks on a kind that only some workloads have keeps those away, and nobody else.
+pub(crate) fn of_kind(kind: &str, failure: Failure) -> Failure {
+    let lacks = failure.kind == FailureKind::Denied && failure.code.as_deref() == Some("Forbidden");
+    if lacks && !EVERYBODYS.contains(&kind) { failure.field("kind").code(WORKLOAD) } else { failure }
+}
+
 /// A claim holds data, and so stays one deployment's.
 ///
 /// # Errors
 /// `denied` for a claim of another one.
-fn is_its_own(metadata: &Metadata, caller: &Caller, of: &Reference) -> Result<(), Failure> {
+pub(crate) fn is_its_own(metadata: &Metadata, caller: &Caller, of: &Reference) -> Result<(), Failure> {
     let Some(attempt) = caller.attempt.as_ref().filter(|_| of.kind == CLAIM) else { return Ok(()) };
     let same = |key: &str| attempt.tags.get(key).is_none_or(|tag| metadata.labels.get(key).is_none_or(|label| label == tag));
     if [marks::NAMESPACE, marks::DEPLOYMENT].into_iter().all(same) {

@@ -365,3 +365,51 @@ fn marks_are_the_hosts_whatever_is_written() {
     marks::put(labels.as_object_mut().unwrap(), &marks);
     assert_eq!(labels, json!({"tradewind.dev/instance": "k8s", "mine": "y"}));
 }
+
+#[tokio::test]
+async fn a_kubeconfig_that_leads_through_a_proxy_is_refused_by_that() {
+    let world = world();
+    let led = NOWHERE.replace("{server:", "{proxy-url: 'http://127.0.0.1:2', server:");
+    std::fs::write(world.folder.path().join("kubeconfig"), led).unwrap();
+    let refused = world.clusters.info(&world.grant(json!({}))).await.unwrap_err();
+    assert_eq!((refused.kind, refused.field.as_deref()), (FailureKind::Denied, Some("grants.kubernetes.kubeconfig")), "{refused:?}");
+    assert!(refused.message.contains("proxy-url") && refused.remedy.is_some(), "{refused:?}");
+}
+
+#[test]
+fn a_right_that_some_workloads_need_keeps_those_away_alone() {
+    let status = json!({"message": "persistentvolumeclaims is forbidden: User \"x\" cannot create resource", "reason": "Forbidden"});
+    let refused = || failure::refused(http::StatusCode::FORBIDDEN, status.to_string().as_bytes(), None, "apply it");
+    for (kind, alone) in [("PersistentVolumeClaim", true), ("HorizontalPodAutoscaler", true), ("Deployment", false), ("Job", false)] {
+        assert_eq!(crate::apply::of_kind(kind, refused()).concerns_the_workload(), alone, "{kind}");
+    }
+}
+
+#[test]
+fn what_keeps_a_client_from_being_made_is_told_as_it_is() {
+    let proxy = kube::Error::ProxyProtocolUnsupported { proxy_url: Box::new("http://127.0.0.1:2".parse().unwrap()) };
+    for (error, says) in [
+        (proxy, "proxy"),
+        (kube::Error::RustlsTls(kube::client::RustlsTlsError::MissingPrivateKey), "no private key"),
+        (kube::Error::TlsRequired, "TLS"),
+    ] {
+        let told = failure::unconnected(&error);
+        assert!(told.message.contains(says) && !told.message.contains("are not understood"), "{told:?}");
+    }
+}
+
+#[test]
+fn a_claim_of_another_deployment_is_refused_and_its_owner_is_not_named() {
+    let mut caller = world().caller;
+    let tag = |key: &str, value: &str| (format!("tradewind.dev/{key}"), value.to_owned());
+    caller.attempt.as_mut().unwrap().tags = Labels::from([tag("namespace", "blue"), tag("deployment", "shop")]);
+    let of = |kind: &str| Reference { kind: kind.to_owned(), namespace: "team".to_owned(), name: "data".to_owned() };
+    let is_its_own = |namespace: &str, kind: &str| {
+        let labels = json!({"tradewind.dev/namespace": namespace, "tradewind.dev/deployment": "shop"});
+        let metadata = serde_json::from_value(json!({"labels": labels})).unwrap();
+        crate::apply::is_its_own(&metadata, &caller, &of(kind))
+    };
+    assert!(is_its_own("blue", "PersistentVolumeClaim").is_ok() && is_its_own("crimson", "Service").is_ok());
+    let refused = is_its_own("crimson", "PersistentVolumeClaim").unwrap_err();
+    assert!(refused.concerns_the_workload() && !refused.told().contains("crimson"), "{refused:?}");
+}
