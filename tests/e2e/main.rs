@@ -42,6 +42,7 @@ mod shadow;
 mod shop;
 mod simulate;
 mod storage;
+mod upgrade;
 mod updates;
 
 use anyhow::Result;

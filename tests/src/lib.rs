@@ -98,6 +98,11 @@ impl Daemon {
         for (name, text) in instances {
             std::fs::write(plugins.join(format!("{name}.toml")), text)?;
         }
+        Self::on(folder)
+    }
+
+    /// Starts a daemon on a folder that has `plugins` and `data` in it, and perhaps `config.toml`.
+    pub fn on(folder: TempDir) -> Result<Self> {
         // Both crates that bring TLS are served by one provider; whoever comes first installs it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut daemon = Self { child: None, folder, address: String::new(), http: client(None)?, environment: Vec::new() };
