@@ -73,7 +73,7 @@ kind = "unavailable"
 TOML
 serve() {
   rm -f "$folder/state/data/daemon.json"
-  tw serve --listen 127.0.0.1:0 --plugins "$plugins" >"$folder/log" 2>&1 &
+  "$bin" --data "$folder/state/data" serve --listen 127.0.0.1:0 --plugins "$plugins" >"$folder/log" 2>&1 &
   daemon=$!
   for _ in $(seq 300); do [ -e "$folder/state/data/daemon.json" ] && return; sleep 0.2; done
 }
