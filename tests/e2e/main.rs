@@ -42,8 +42,8 @@ mod shadow;
 mod shop;
 mod simulate;
 mod storage;
-mod upgrade;
 mod updates;
+mod upgrade;
 
 use anyhow::Result;
 use serde_json::Value;

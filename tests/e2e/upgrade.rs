@@ -50,12 +50,19 @@ async fn a_state_of_0_1_opens_whole_and_goes_on() -> Result<()> {
             }
         }
     }
-    for (name, status) in [("steady", "running"), ("done", "completed"), ("broken", "failed"), ("later", "running"), ("hedged", "running")] {
+    for (name, status) in [
+        ("steady", "running"),
+        ("done", "completed"),
+        ("broken", "failed"),
+        ("later", "running"),
+        ("hedged", "running"),
+        ("sleeper", "running"),
+    ] {
         daemon.until(name, status, |d| d["status"] == status).await?;
     }
     // Nothing is placed anew: neither what runs nor what has ended.
     let then = by_name(&shown(&daemon, "deployments")?);
-    for name in ["steady", "done", "broken", "long", "later", "hedged", "follower", "moving"] {
+    for name in ["steady", "done", "broken", "long", "later", "hedged", "follower", "moving", "sleeper"] {
         let now = daemon.get(&format!("/v1/deployments/{name}")).await?;
         let then = then.get(&format!("default/{name}")).context(name)?;
         assert_eq!(allocations(&now), allocations(then), "{name}: {now:#}");
