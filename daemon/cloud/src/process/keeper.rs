@@ -10,15 +10,17 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tradewind_core::{
-    failure::Failure,
-    units::Millis,
+    exhausted::BUSY,
+    failure::{Failure, FailureKind},
+    units::{Bytes, Millis},
     workload::{Health, Phase},
 };
 
 use super::{
-    Shared,
+    Shared, TAKEN,
     exit::Leader,
     folder::{Ended, Wanted, discard},
+    groups,
     launch::{self, Surroundings},
     probe::{self, Kind, Target, Verdict},
     proc,
@@ -40,6 +42,8 @@ pub(super) enum Stage {
     Up(Up),
     /// Ended, to be started again then.
     Wait(Instant),
+    /// Not started for a reason that says nothing about it: to be tried again then.
+    Again(Instant),
     /// Ended for good, or unable to start: until something else is wanted.
     Down,
     /// Nothing runs: take up what is wanted.
@@ -59,6 +63,8 @@ enum Event {
     Changed,
     TooLong,
     Unwell(String),
+    /// It has filled so much.
+    Outgrown(Bytes),
     Closing,
 }
 
@@ -67,6 +73,8 @@ struct End {
     code: Option<i32>,
     /// Why it was ended, when it did not end by itself.
     cause: Option<String>,
+    /// How many processes it left outside its group. They have been ended.
+    left: usize,
 }
 
 /// Keeps one process until it is removed or the supervisor closes.
@@ -74,7 +82,7 @@ pub(super) async fn keep(shared: Arc<Shared>, slot: Arc<Slot>, mut stage: Stage)
     let mut delay = FIRST_DELAY;
     loop {
         stage = match stage {
-            Stage::Start => match start(&shared, &slot).await {
+            Stage::Start => match start(&shared, &slot, &mut delay).await {
                 Some(stage) => stage,
                 None => return,
             },
@@ -91,6 +99,14 @@ pub(super) async fn keep(shared: Arc<Shared>, slot: Arc<Slot>, mut stage: Stage)
                         slot.state().record.restarts += 1;
                         Stage::Start
                     }
+                }
+            }
+            Stage::Again(until) => {
+                tokio::select! {
+                    biased;
+                    () = shared.closing.cancelled() => return,
+                    () = changed(&slot) => Stage::Change,
+                    () = sleep_until(until) => Stage::Start,
                 }
             }
             Stage::Down => {
@@ -114,29 +130,33 @@ pub(super) async fn keep(shared: Arc<Shared>, slot: Arc<Slot>, mut stage: Stage)
 /// Starts a run. Blocks. The start is stored before it happens.
 pub(super) fn start_now(shared: &Shared, slot: &Slot) -> Result<Up, Failure> {
     let unwritten = |e: std::io::Error| launch::explain(&e, "the process's folder can't be written");
-    shared.assign_ports(slot)?;
+    let moved = shared.assign_ports(slot)?;
     slot.folder.create().map_err(unwritten)?;
     let record = {
         let mut state = slot.state();
         state.record.run += 1;
         state.record.process = None;
+        state.record.home = None;
+        let name = format!("{}-{}", state.record.mark, state.record.run);
+        state.record.group = shared.groups.as_ref().and_then(|groups| groups.make(&name, state.record.prepared.memory()));
         state.record.clone()
     };
-    slot.save().map_err(unwritten)?;
+    shared.reserve.spend(|| slot.save()).map_err(unwritten)?;
     if record.run > 1 {
         slot.folder.clear_run(record.run - 1);
     }
     let secrets = shared.options.secrets.as_deref();
     let around = launch::surroundings(&slot.folder, &record, secrets, &shared.search)?;
-    let pid = launch::launch(&slot.folder, &record, &around, secrets)?;
+    let pid = launch::launch(&slot.folder, &record, &around, secrets, &shared.reserve)?;
     let leader = Leader::new(pid);
     {
         let mut state = slot.state();
         state.record.process = Some(proc::identity(pid, &shared.boot));
         state.record.started_at = Some(instant(std::time::SystemTime::now()));
         up(&mut state, pid.as_raw_nonzero().get());
+        state.message = moved;
     }
-    if let Err(error) = slot.save() {
+    if let Err(error) = shared.reserve.spend(|| slot.save()) {
         // It runs, and its wrapper has written its id: nothing is lost but the time of the start.
         tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, %error, "the record of a started process can't be written");
     }
@@ -149,15 +169,43 @@ pub(super) fn up(state: &mut super::slot::State, pid: i32) {
     state.health = Health::Unknown;
     state.usage = None;
     state.looked = None;
+    state.filled = None;
+    state.members.clear();
     state.message.clear();
     state.phase = if state.record.prepared.spec.readiness.is_some() { Phase::Starting } else { Phase::Running };
 }
 
-async fn start(shared: &Arc<Shared>, slot: &Arc<Slot>) -> Option<Stage> {
+/// The start is owed: it did not happen for a reason that says nothing about the process.
+pub(super) fn not_yet(shared: &Shared, slot: &Slot, failure: &Failure) -> Stage {
+    if failure.code.as_deref() == Some(BUSY) {
+        shared.exhausted("a process can't be started");
+    }
+    let mut state = slot.state();
+    state.phase = Phase::Starting;
+    state.message = format!("{}; tried again", failure.message);
+    Stage::Again(Instant::now() + failure.retry_after.map_or(FIRST_DELAY, Millis::std))
+}
+
+/// Whether what stands in the way of a start may go by itself: a port that somebody has, a disk that is full.
+fn may_pass(failure: &Failure) -> bool {
+    matches!(failure.kind, FailureKind::OutOfCapacity | FailureKind::Unavailable) || failure.code.as_deref() == Some(TAKEN)
+}
+
+async fn start(shared: &Arc<Shared>, slot: &Arc<Slot>, delay: &mut Duration) -> Option<Stage> {
     let (inner, of) = (shared.clone(), slot.clone());
     let outcome = tokio::task::spawn_blocking(move || start_now(&inner, &of)).await.ok()?;
     let stage = match outcome {
         Ok(up) => Stage::Up(up),
+        Err(failure) if launch::is_passing(&failure) => not_yet(shared, slot, &failure),
+        Err(failure) if may_pass(&failure) && slot.has_starts_left() => {
+            tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, replica = slot.key.replica, error = %failure, "a process can't be started");
+            let pause = *delay;
+            *delay = (pause * 2).min(LONGEST_DELAY);
+            let mut state = slot.state();
+            state.phase = Phase::Starting;
+            state.message = format!("{}; tried again in {} s", failure.message, pause.as_secs());
+            Stage::Wait(Instant::now() + pause)
+        }
         Err(failure) => {
             tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, replica = slot.key.replica, error = %failure, "a process can't be started");
             let end = Ended {
@@ -168,7 +216,7 @@ async fn start(shared: &Arc<Shared>, slot: &Arc<Slot>) -> Option<Stage> {
                 finally: true,
                 well: false,
             };
-            settle(slot, end).await;
+            settle(shared, slot, end).await;
             Stage::Down
         }
     };
@@ -194,7 +242,8 @@ async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, delay: &mut Du
             }
         };
         let ended = up.leader.ended();
-        tokio::pin!(too_long, ended);
+        let outgrown = outgrown(slot);
+        tokio::pin!(too_long, ended, outgrown);
         loop {
             tokio::select! {
                 biased;
@@ -202,6 +251,7 @@ async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, delay: &mut Du
                 () = &mut ended => break Event::Exited,
                 () = changed(slot) => break Event::Changed,
                 () = &mut too_long => break Event::TooLong,
+                filled = &mut outgrown => break Event::Outgrown(filled),
                 Some(verdict) = verdicts.recv() => {
                     if let Some(event) = judge(slot, verdict, spec.readiness.is_none()) {
                         break event;
@@ -212,12 +262,14 @@ async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, delay: &mut Du
         }
     };
     drop(probes);
+    let at_once = matches!(event, Event::Outgrown(_));
     let cause = match event {
         Event::Closing => return None,
         Event::Exited => None,
         Event::Changed => Some(String::new()),
         Event::TooLong => Some(format!("ended after its deadline of {}", spec.deadline.unwrap_or_default())),
         Event::Unwell(reason) => Some(format!("ended because its liveness probe failed: {reason}")),
+        Event::Outgrown(filled) => Some(outgrew(slot, Some(filled))),
     };
     if let Some(cause) = &cause {
         {
@@ -226,17 +278,14 @@ async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, delay: &mut Du
             state.message.clone_from(cause);
         }
         shared.tell(slot);
-        if !stop(shared, &up.leader, signal, spec.stop_grace).await {
+        // More memory than it may have is taken at once, as the kernel would.
+        let (signal, grace) = if at_once { (Signal::KILL, Millis(0)) } else { (signal, spec.stop_grace) };
+        if !stop(shared, slot, &up.leader, signal, grace).await {
             return None;
         }
     }
-    let run = slot.state().record.run;
-    let of = slot.clone();
-    let end = tokio::task::spawn_blocking(move || {
-        let killed = up.leader.reap();
-        End { code: of.folder.exit(run).map(|(code, _)| code).or(killed), cause }
-    });
-    let end = end.await.ok()?;
+    let (inner, of) = (shared.clone(), slot.clone());
+    let end = tokio::task::spawn_blocking(move || collect(&inner, &of, up.leader, cause)).await.ok()??;
     if !matches!(slot.state().record.wanted, Wanted::Run) {
         slot.state().pid = 0;
         return Some(Stage::Change);
@@ -244,14 +293,68 @@ async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, delay: &mut Du
     Some(after(shared, slot, end, delay).await)
 }
 
-/// Asks the group to stop, then kills it. False when the supervisor closes meanwhile: the process is left as it is.
-async fn stop(shared: &Shared, leader: &Leader, signal: Signal, grace: Millis) -> bool {
+/// After the end of the wrapper: ends what is left of the run, and finds out how it ended. None when the supervisor closes meanwhile. Blocks.
+fn collect(shared: &Shared, slot: &Slot, leader: Leader, mut cause: Option<String>) -> Option<End> {
+    let (who, run) = (slot.who(), slot.state().record.run);
+    leader.signal(Signal::KILL);
+    if cause.is_none() && who.group.as_deref().is_some_and(groups::ended_for_memory) {
+        cause = Some(outgrew(slot, None));
+    }
+    let left = match shared.insist("what a process has left can't be looked for", || shared.end_leftovers(&who))? {
+        Ok(left) => left,
+        Err(error) => {
+            tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, %error, "what a process has left can't be looked for");
+            0
+        }
+    };
+    if left > 0 {
+        tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, replica = slot.key.replica, left, "processes that a replica left running were ended");
+    }
+    let killed = leader.reap();
+    let written = shared.insist("the status of a process can't be read", || slot.exit(run))?;
+    Some(End { code: written.ok().flatten().or(killed), cause, left })
+}
+
+/// Why a run was ended that has filled more memory than it may.
+fn outgrew(slot: &Slot, filled: Option<Bytes>) -> String {
+    let limit = Bytes(slot.state().record.prepared.memory());
+    let filled = filled.map_or_else(String::new, |filled| format!(": it filled {} MiB", filled.0 >> 20));
+    format!("ended because it outgrew its memory limit of {limit}{filled}; raise resources.memory, or limits.memory where it is given")
+}
+
+/// Returns what the run has filled, once that is more than it may.
+async fn outgrown(slot: &Slot) -> Bytes {
+    loop {
+        let woken = slot.outgrown.notified();
+        if let Some(filled) = slot.state().filled {
+            return filled;
+        }
+        woken.await;
+    }
+}
+
+/// How many of a run's processes its group's signals do not reach; they get this one.
+async fn outside(shared: &Arc<Shared>, slot: &Arc<Slot>, signal: Option<Signal>) -> usize {
+    let (inner, who) = (shared.clone(), slot.who());
+    tokio::task::spawn_blocking(move || inner.signal_outside(&who, signal)).await.unwrap_or(0)
+}
+
+/// Asks the group, and what has left it, to stop, then kills it. False when the supervisor closes meanwhile: the process is left as it is.
+async fn stop(shared: &Arc<Shared>, slot: &Arc<Slot>, leader: &Leader, signal: Signal, grace: Millis) -> bool {
+    const LOOK: Duration = Duration::from_millis(50);
     leader.signal(signal);
+    let all_gone = async {
+        let mut left = outside(shared, slot, Some(signal)).await;
+        leader.ended().await;
+        while left > 0 {
+            sleep(LOOK).await;
+            left = outside(shared, slot, None).await;
+        }
+    };
     tokio::select! {
         biased;
-        () = leader.ended() => return true,
         () = shared.closing.cancelled() => return false,
-        () = sleep(grace.std()) => {}
+        _ = timeout(grace.std(), all_gone) => {}
     }
     leader.signal(Signal::KILL);
     while timeout(KILL_PATIENCE, leader.ended()).await.is_err() {
@@ -288,7 +391,8 @@ async fn watch(shared: &Arc<Shared>, slot: &Arc<Slot>, up: &mut Up, probes: &mut
             return verdicts;
         }
     };
-    let target = Arc::new(Target { ports: record.ports.clone(), around, search: shared.search.clone() });
+    let (ports, search, mark) = (record.ports.clone(), shared.search.clone(), record.run_mark());
+    let target = Arc::new(Target::new(ports, around, search, (shared.clone(), slot.who(), mark)));
     for (kind, probe) in wanted {
         if let Some(probe) = probe {
             probes.spawn(probe::watch(kind, probe.clone(), target.clone(), send.clone()));
@@ -332,7 +436,7 @@ async fn after(shared: &Arc<Shared>, slot: &Arc<Slot>, end: End, delay: &mut Dur
     let finally = ended.finally;
     let pause = *delay;
     let message = ended.message.clone();
-    settle(slot, ended).await;
+    settle(shared, slot, ended).await;
     if finally {
         shared.tell(slot);
         return Stage::Down;
@@ -360,6 +464,11 @@ fn verdict(record: &super::folder::Record, end: End, at: tradewind_core::units::
         (None, Some(code)) => format!("ended with status {code}"),
         (None, None) => "ended without a status: it was killed, or the machine was restarted".to_owned(),
     };
+    match end.left {
+        0 => {}
+        1 => message.push_str("; a process that it left running was ended"),
+        left => message.push_str(&format!("; {left} processes that it left running were ended")),
+    }
     // Something that shall always run and has no start left has not done what it should.
     let failed = !well || (spec.restart_always && !again);
     if failed && !again && spec.restarts > 0 {
@@ -369,7 +478,7 @@ fn verdict(record: &super::folder::Record, end: End, at: tradewind_core::units::
 }
 
 /// Takes down and stores how a run ended.
-async fn settle(slot: &Arc<Slot>, ended: Ended) {
+async fn settle(shared: &Arc<Shared>, slot: &Arc<Slot>, ended: Ended) {
     {
         let mut state = slot.state();
         state.pid = 0;
@@ -380,21 +489,22 @@ async fn settle(slot: &Arc<Slot>, ended: Ended) {
         }
         state.message.clone_from(&ended.message);
         state.record.process = None;
+        state.record.group = None;
         state.record.ended = Some(ended);
     }
-    let (of, size) = (slot.clone(), slot.state().record.prepared.log_size);
+    let (inner, of, size) = (shared.clone(), slot.clone(), slot.state().record.prepared.log_size);
     let stored = tokio::task::spawn_blocking(move || {
-        let _ = super::output::trim(&of.folder, size);
-        of.save()
+        let _ = super::output::trim(&of.outputs(), size);
+        inner.insist("the end of a process can't be stored", || of.save())
     });
-    if let Ok(Err(error)) = stored.await {
+    if let Ok(Some(Err(error))) = stored.await {
         tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, %error, "the end of a process can't be stored");
     }
 }
 
 /// What a run that ended while nobody watched leads to.
-pub(super) async fn found_ended(shared: &Arc<Shared>, slot: &Arc<Slot>, code: Option<i32>) -> Stage {
-    after(shared, slot, End { code, cause: None }, &mut FIRST_DELAY.clone()).await
+pub(super) async fn found_ended(shared: &Arc<Shared>, slot: &Arc<Slot>, code: Option<i32>, left: usize) -> Stage {
+    after(shared, slot, End { code, cause: None, left }, &mut FIRST_DELAY.clone()).await
 }
 
 /// With nothing running: takes up the new spec, or forgets the process (none).
