@@ -27,6 +27,7 @@ mod jobs;
 mod kubernetes;
 mod plans;
 mod policies;
+mod processes;
 mod reload;
 mod replacement;
 mod resilience;
