@@ -107,6 +107,7 @@ fn overrides(globals: &Globals, serve: Option<&args::Serve>) -> Overrides {
         data: globals.data.clone(),
         listen: serve.and_then(|s| s.listen.clone()),
         plugins: serve.and_then(|s| s.plugins.clone()),
+        moved: serve.is_some_and(|s| s.moved),
     }
 }
 

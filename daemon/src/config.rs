@@ -49,6 +49,9 @@ pub struct Config {
     pub api: Api,
     pub tls: Tls,
     pub log: Log,
+    /// The data folder may have been at another path. No setting: only the command line says so, once.
+    #[serde(skip)]
+    pub moved: bool,
 }
 
 /// How the controller works.
@@ -183,7 +186,7 @@ pub struct Api {
     pub body_timeout: Millis,
     /// Requests worked on at once; more wait, and are refused when they wait too long.
     pub concurrent: u32,
-    /// Open event streams at once.
+    /// Open event streams at once; at most a quarter of the files that the daemon may have open.
     pub streams: u32,
     /// Requests per second of one token, and of one address for what needs no token.
     pub rate: u32,
@@ -284,6 +287,7 @@ impl Config {
             },
             tls: Tls { certificate: PathBuf::new(), key: PathBuf::new(), self_signed: false, names: Vec::new() },
             log: Log { level: "info".to_owned(), format: LogFormat::Text },
+            moved: false,
         }
     }
 

@@ -231,6 +231,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The name of the installation that a state belongs to: drawn when it is asked for first.
+///
+/// # Errors
+/// The state can't be read or written.
+pub async fn installation(store: &dyn Store) -> Result<InstallationId, Error> {
+    Ok(sweep::installation(store, || InstallationId::new(ulid::Ulid::r#gen())).await?)
+}
+
 /// Reads the state, takes up what was left, and begins.
 ///
 /// # Errors
@@ -247,7 +255,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         lanes: lanes::Lanes::new(options.concurrency, options.lane),
         board: standing::Board::new(),
         sweeper: sweep::Sweeper::load(store.as_ref(), clock.now(), options.sweep_grace).await?,
-        installation: sweep::installation(store.as_ref(), || InstallationId::new(ulid::Ulid::r#gen())).await?,
+        installation: installation(store.as_ref()).await?,
         options,
         store,
         plugins,

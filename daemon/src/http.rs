@@ -103,10 +103,16 @@ impl App {
         stopping: CancellationToken,
     ) -> Self {
         let requests = guard::Slots::new("api.concurrent", config.api.concurrent);
-        let streams = guard::Slots::new("api.streams", config.api.streams);
+        let streams = guard::Slots::new("api.streams", config.api.streams.min(streams_at_most()));
         let metrics = metrics::Metrics::default();
         Self { inner: Arc::new(Inner { controller, plugins, backup, identities, config, readiness, stopping, metrics, requests, streams }) }
     }
+}
+
+/// Event streams hold a descriptor each: most of them are left to everything else, the operator's own requests included.
+fn streams_at_most() -> u32 {
+    let open_files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    open_files.map_or(u32::MAX, |files| u32::try_from(files / 4).unwrap_or(u32::MAX).max(1))
 }
 
 /// Every route, documented.

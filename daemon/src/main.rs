@@ -8,6 +8,7 @@ mod config;
 mod controller;
 mod http;
 mod identity;
+mod installation;
 mod problem;
 mod readiness;
 mod report;

@@ -16,12 +16,18 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_aws::Accounts;
 use tradewind_cloud::{SystemClock, process};
 use tradewind_containers::Engines;
-use tradewind_core::{capability::Clock, names::Digest, store::Store, vital};
+use tradewind_core::{
+    capability::Clock,
+    names::{Actor, Digest},
+    store::Store,
+    view::{Event, Severity},
+    vital,
+};
 use tradewind_credentials::{Credentials, Vault};
 use tradewind_kubernetes::Clusters;
 use tradewind_store::Database;
@@ -32,7 +38,7 @@ use crate::{
     config::{self, Config, Effective, Overrides},
     controller,
     http::{self, App, Listener},
-    identity,
+    identity, installation,
     readiness::Readiness,
     runtime_file::{Daemon, RuntimeFile},
     tls,
@@ -57,6 +63,8 @@ pub enum Error {
     Second(#[source] Box<backup::Error>),
     #[error("a restore into \"{}\" did not end: run `tradewind restore FILE --force` again", data.display())]
     HalfRestored { data: PathBuf },
+    #[error("the data folder can't be used")]
+    Installation(#[from] installation::Error),
     #[error("processes can't be supervised")]
     Processes(#[from] process::Error),
     #[error("outbound requests are not possible")]
@@ -90,6 +98,8 @@ pub struct Parts {
     pub controller: controller::Controller,
     pub backup: backup::Handle,
     pub identities: identity::Handle,
+    /// No other daemon of this machine works with a copy of the state meanwhile.
+    _claim: installation::Claim,
     tidying: TaskTracker,
     stop: CancellationToken,
 }
@@ -104,6 +114,9 @@ pub fn run(overrides: &Overrides) -> Result<(), Error> {
     for (setting, source) in effective.sources.iter().filter(|(_, s)| **s != config::Source::Default) {
         tracing::debug!(setting, %source, "setting");
     }
+    let open_files = process::raise_open_files();
+    tracing::debug!(open_files, "the most files open at once");
+    adopt_orphans();
     let ended = run_with(overrides, effective.config);
     logging::flush();
     ended
@@ -117,6 +130,14 @@ fn run_with(overrides: &Overrides, config: Config) -> Result<(), Error> {
         runtime.shutdown_timeout(Duration::ZERO);
     }
     ended
+}
+
+/// What a replica's processes leave comes to this daemon, not to the machine's first process: it is collected here, and known.
+fn adopt_orphans() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
+        tracing::debug!(error = %io::Error::from(error), "orphans of processes go to the machine's first process");
+    }
 }
 
 async fn daemon(config: Config, overrides: &Overrides) -> Result<(), Error> {
@@ -227,8 +248,13 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     // Before the first effect: what runs for this state is not touched by two.
     backup::admit(&config.data, &store).await.map_err(|e| Error::Second(Box::new(e)))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let installation = controller::installation(&store).await.map_err(|e| Error::Controller(Box::new(e)))?;
+    // Before anything is started or ended: the original of a copy may be at work.
+    let claim = installation::claim(&installation, config.data.clone()).await?;
     let folder = config.data.join("processes");
-    let processes = process::Supervisor::start(process::Options { folder, secrets: Some(config.secrets.clone()) }).await?;
+    let processes =
+        process::Supervisor::start(process::Options { moved: config.moved, ..process::Options::new(folder, Some(config.secrets.clone())) })
+            .await?;
     let identities = identity::start(identity_options(config), Arc::new(store.clone()), clock.clone()).await?;
     let clusters = clusters(config);
     let capabilities = lend(config, &processes, clusters.clone(), clock.clone())?;
@@ -244,11 +270,28 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     };
     let controller = controller::start(controller_options(config), surroundings).await.map_err(|e| Error::Controller(Box::new(e)))?;
     tokio::spawn(vital::part("record of plugins", plugin_events::record(plugins.handle(), controller.handle())));
+    if let Some(notices) = processes.notices() {
+        tokio::spawn(vital::part("record of notices", record_notices(notices, controller.handle())));
+    }
     let backup = backup::Handle::new(store.clone(), folders(config));
     let (tidying, stop) = (TaskTracker::new(), CancellationToken::new());
     tidying.spawn(vital::part("retention of identities", identities.clone().tidy(stop.clone())));
     tidying.close();
-    Ok(Parts { store, processes, plugins, controller, backup, identities, tidying, stop })
+    Ok(Parts { store, processes, plugins, controller, backup, identities, _claim: claim, tidying, stop })
+}
+
+/// Tells in the event log what the supervisor of processes has to say. Runs until it ends.
+async fn record_notices(mut notices: mpsc::Receiver<process::Notice>, controller: controller::Handle) {
+    while let Some(notice) = notices.recv().await {
+        match notice {
+            process::Notice::Exhausted(message) => {
+                controller.note(Event::new(Severity::Error, "DaemonExhausted", &Actor::CONTROLLER, message)).await;
+            }
+            process::Notice::PortMoved { allocation, replica, message } => {
+                controller.note_of(&allocation, Severity::Warning, "PortMoved", format!("replica {replica}: {message}")).await;
+            }
+        }
+    }
 }
 
 /// The outer side of every capability.

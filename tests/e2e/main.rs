@@ -30,6 +30,7 @@ mod placing;
 mod plans;
 mod policies;
 mod price;
+mod processes;
 mod reload;
 mod replacement;
 mod resilience;

@@ -19,6 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use reqwest::redirect;
 use tradewind_core::{
     capability::{Http, HttpRequest, HttpResponse},
+    exhausted,
     failure::{Failure, FailureKind},
     grant::{CredentialGrant, HttpGrant},
     names::InstanceName,
@@ -326,6 +327,9 @@ fn private(host: &str) -> Failure {
 
 /// A failed exchange as a failure. The address stays out of it: its query may hold what is nobody's business.
 fn explain(error: &reqwest::Error, host: &str) -> Failure {
+    if let Some(own) = exhausted::out_of_files(error, &format!("\"{host}\" can't be asked")) {
+        return own;
+    }
     let mut source = error.source();
     let mut last = None;
     while let Some(inner) = source {

@@ -5,17 +5,23 @@
 //! so a daemon may end at any moment, by any means: the next one finds each process by its folder and starts none twice.
 
 mod adopt;
+mod census;
 mod check;
 mod exit;
 mod folder;
+mod groups;
 mod keeper;
 mod launch;
+mod leftovers;
 mod output;
+mod owner;
 mod ports;
 mod probe;
 mod proc;
+mod reserve;
 mod size;
 mod slot;
+mod sockets;
 mod sweep;
 
 use std::{
@@ -24,14 +30,14 @@ use std::{
     io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use rustix::fs::FlockOperation;
 use tokio::{
     runtime::Handle,
-    sync::{Notify, broadcast},
+    sync::{Notify, broadcast, mpsc},
 };
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -39,6 +45,7 @@ use tokio_util::{
 };
 use tradewind_core::{
     capability::{Clock, Machine, Paces, ProcessKey, ProcessSpec, ProcessStatus, Processes},
+    exhausted::BUSY,
     failure::{Failure, FailureKind, GRANT_EXHAUSTED, PORT_TAKEN, SLOTS_EXHAUSTED},
     grant::ProcessGrant,
     health::Pace,
@@ -49,15 +56,24 @@ use tradewind_core::{
 
 use self::{
     adopt::{Found, open},
+    census::Census,
     check::Prepared,
     folder::{Folder, Record, Wanted},
+    groups::Groups,
     keeper::Stage,
+    reserve::Reserve,
     slot::Slot,
+};
+pub use self::{
+    reserve::raise_open_files,
+    sockets::{Holder, free as free_port, holder as port_holder},
 };
 
 /// How long `remove` waits for a process that stops at once, so that callers need not come back for it.
 const REMOVE_PATIENCE: Duration = Duration::from_millis(100);
 const CHANGES_KEPT: usize = 4096;
+/// Notices that nobody takes are dropped beyond this.
+const NOTICES_KEPT: usize = 256;
 
 /// What a supervisor is given.
 #[derive(Debug, Clone)]
@@ -66,6 +82,17 @@ pub struct Options {
     pub folder: PathBuf,
     /// Holds secrets as files; none: no secret can be passed.
     pub secrets: Option<PathBuf>,
+    /// Take the folder over although it was used at another path last: it was moved, or it is a copy whose original is used no more.
+    pub moved: bool,
+    /// Make control groups where the system lets this daemon do so.
+    pub groups: bool,
+}
+
+impl Options {
+    /// As a daemon has them.
+    pub fn new(folder: PathBuf, secrets: Option<PathBuf>) -> Self {
+        Self { folder, secrets, moved: false, groups: true }
+    }
 }
 
 /// Why a supervisor can't start.
@@ -75,6 +102,12 @@ pub enum Error {
     Relative(PathBuf),
     #[error("the folder for processes \"{}\" is in use by another daemon", .0.display())]
     InUse(PathBuf),
+    #[error(
+        "the data folder \"{}\" was at \"{}\" when it was used last, and {runs}: start once with --moved if it was moved there, or if it takes \
+         over from an original that is used no more; do not start a copy of what is still used",
+        to.display(), from.display()
+    )]
+    Moved { from: PathBuf, to: PathBuf, runs: String },
     #[error("the folder for processes \"{}\" can't be used", folder.display())]
     Folder { folder: PathBuf, source: io::Error },
 }
@@ -88,6 +121,15 @@ pub enum Change {
     },
     /// Changes were missed: look at everything.
     Missed,
+}
+
+/// Something that people should know of, in words for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// The daemon itself can't work as it should. Told once while it lasts.
+    Exhausted(String),
+    /// A port of a replica has another number than before.
+    PortMoved { allocation: AllocationId, replica: u32, message: String },
 }
 
 /// A subscription to changes.
@@ -114,6 +156,13 @@ pub(crate) struct Shared {
     paces: Mutex<HashMap<AllocationId, Pace>>,
     /// Wakes those that wait without having been told.
     paced: Notify,
+    /// What people should know of; it waits for whoever takes it.
+    notices: mpsc::Sender<Notice>,
+    untaken: Mutex<Option<mpsc::Receiver<Notice>>>,
+    /// The latest look at all processes, and when it began.
+    census: Mutex<(Option<Instant>, Arc<Census>)>,
+    groups: Option<Groups>,
+    reserve: Reserve,
     closing: CancellationToken,
     keepers: TaskTracker,
     /// Locked as long as this supervisor is responsible for the folder.
@@ -156,7 +205,7 @@ impl Supervisor {
                 Found::Running(up) => Stage::Up(up),
                 Found::ToStart => Stage::Start,
                 Found::Over => Stage::Down,
-                Found::Ended(code) => keeper::found_ended(&shared, &slot, code).await,
+                Found::Ended(code, left) => keeper::found_ended(&shared, &slot, code, left).await,
             };
             shared.keep(slot, stage);
         }
@@ -168,6 +217,11 @@ impl Supervisor {
     /// Subscribes to changes of phase or health from now on.
     pub fn changes(&self) -> Changes {
         Changes(self.shared.changes.subscribe())
+    }
+
+    /// What people should know of, from the start on. Only the first who asks gets it; it ends with the supervisor.
+    pub fn notices(&self) -> Option<mpsc::Receiver<Notice>> {
+        self.shared.untaken.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Stops supervising and gives the folder up. The processes go on.
@@ -219,7 +273,7 @@ impl Processes for Supervisor {
 
     async fn remove(&self, owner: &InstanceName, key: &ProcessKey) -> Result<bool, Failure> {
         let Some(slot) = self.shared.slot(owner, key) else { return Ok(true) };
-        let of = slot.clone();
+        let (inner, of) = (self.shared.clone(), slot.clone());
         blocking(move || {
             {
                 let mut state = of.state();
@@ -227,7 +281,7 @@ impl Processes for Supervisor {
                 state.phase = Phase::Stopping;
             }
             // Stored first, so that a daemon that dies now leaves the removal to the next one.
-            let stored = of.save();
+            let stored = inner.reserve.spend(|| of.save());
             of.wake.notify_one();
             match stored {
                 Ok(()) => Ok(()),
@@ -259,7 +313,7 @@ impl Processes for Supervisor {
         let query = query.clone();
         blocking(move || {
             let open = |s: &Slot| !matches!(s.status().phase, Phase::Succeeded | Phase::Failed);
-            let source = |s: &Arc<Slot>| output::Source { replica: s.key.replica, folder: s.folder.clone(), open: open(s) };
+            let source = |s: &Arc<Slot>| output::Source { replica: s.key.replica, folder: s.outputs(), open: open(s) };
             output::read(&slots.iter().map(source).collect::<Vec<_>>(), &query, crate::SystemClock.now())
         })
         .await
@@ -392,6 +446,14 @@ impl Shared {
                 self.keep(slot, Stage::Up(up));
                 Ok(status)
             }
+            // The daemon's own trouble is no failure of what was asked for: the start is owed.
+            Err(failure) if failure.code.as_deref() == Some(BUSY) => {
+                let stage = keeper::not_yet(self, &slot, &failure);
+                let status = slot.status();
+                self.tell(&slot);
+                self.keep(slot, stage);
+                Ok(status)
+            }
             Err(failure) => {
                 {
                     let mut state = slot.state();
@@ -415,25 +477,39 @@ impl Shared {
     }
 
     fn replace(&self, slot: &Slot) -> Result<ProcessStatus, Failure> {
-        let stored = slot.save();
+        let stored = self.reserve.spend(|| slot.save());
         let status = slot.status();
         slot.wake.notify_one();
         stored.map(|()| status).map_err(|e| launch::explain(&e, "the new version can't be stored"))
     }
 
-    /// Gives every port of a process its number. Numbers chosen before are kept; those no longer asked for are released. Blocks shortly.
-    fn assign_ports(&self, slot: &Slot) -> Result<(), Failure> {
+    /// Gives every port of a process its number, right before a start. A number that somebody else has by now is refused where it is fixed;
+    /// where it was chosen, another is. Numbers no longer asked for are released. Answers what has become of numbers chosen before, in words
+    /// for people; empty when they are as they were. Blocks shortly.
+    fn assign_ports(&self, slot: &Slot) -> Result<String, Failure> {
         let (spec, old) = {
             let state = slot.state();
             (state.record.prepared.spec.clone(), state.record.ports.clone())
         };
         let mut taken = Vec::new();
+        let mut moved = String::new();
+        let unlooked = |e: io::Error| launch::explain(&e, "the process's ports can't be looked at");
         let mut assign = || -> Result<std::collections::BTreeMap<String, u16>, Failure> {
             let mut new = std::collections::BTreeMap::new();
             for (i, port) in spec.ports.iter().enumerate() {
                 let fixed = check::fixed_port(port.number, port.published).map_err(Failure::invalid)?;
                 let number = match (fixed, old.get(&port.name)) {
-                    (None, Some(before)) => *before,
+                    (None, Some(before)) => match ports::Ports::holder(*before, port.protocol).map_err(unlooked)? {
+                        None => *before,
+                        Some(holder) => {
+                            let number = self.ports.choose().map_err(|e| launch::explain(&e, "no free port can be found"))?;
+                            taken.push(number);
+                            let other = format!("its port \"{}\" is {number} now: {before} was taken by {}", port.name, name(holder));
+                            tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, replica = slot.key.replica, "{other}");
+                            moved = other;
+                            number
+                        }
+                    },
                     (Some(number), _) if old.values().any(|o| *o == number) => number,
                     (Some(number), _) if self.ports.take(number) => {
                         taken.push(number);
@@ -450,15 +526,26 @@ impl Shared {
                         number
                     }
                 };
+                if let Some(holder) = fixed.map(|fixed| ports::Ports::holder(fixed, port.protocol)).transpose().map_err(unlooked)?.flatten()
+                {
+                    let message = format!("port {number} is taken by {}", name(holder));
+                    let remedy = "stop what listens there, or leave the number to the daemon: give the port none";
+                    let refused = Failure::new(FailureKind::OutOfCapacity, message).code(PORT_TAKEN).remedy(remedy);
+                    return Err(refused.field(format!("ports[{i}].number")));
+                }
                 new.insert(port.name.clone(), number);
             }
             Ok(new)
         };
         match assign() {
             Ok(new) => {
+                if !moved.is_empty() {
+                    let (allocation, replica) = (slot.key.allocation.clone(), slot.key.replica);
+                    let _ = self.notices.try_send(Notice::PortMoved { allocation, replica, message: moved.clone() });
+                }
                 old.values().filter(|o| !new.values().any(|n| n == *o)).for_each(|o| self.ports.release(*o));
                 slot.state().record.ports = new;
-                Ok(())
+                Ok(moved)
             }
             Err(failure) => {
                 taken.into_iter().for_each(|t| self.ports.release(t));
@@ -489,6 +576,14 @@ impl Shared {
         state.pid = 0;
         state.record.ports.values().for_each(|p| self.ports.release(*p));
         Ok(Some(retired))
+    }
+}
+
+/// Who has a port that a process shall have, for people.
+fn name(holder: Holder) -> String {
+    match holder.pid {
+        Some(pid) => format!("something that Tradewind did not start (pid {pid})"),
+        None => "something that Tradewind did not start".to_owned(),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use tokio::runtime::Runtime;
-use tradewind_cloud::process::{Change, Changes, Error, Options, Supervisor};
+use tradewind_cloud::process::{Change, Changes, Error, Notice, Options, Supervisor};
 use tradewind_core::{
     capability::{ProcessKey, ProcessSpec, ProcessStatus, Processes},
     failure::FailureKind,
@@ -30,6 +30,10 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
+        Self::with(options).await
+    }
+
+    async fn with(options: impl Fn(&Path) -> Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let supervisor = Supervisor::start(options(folder.path())).await.unwrap();
         let changes = supervisor.changes();
@@ -115,7 +119,8 @@ impl Drop for Bench {
 }
 
 fn options(folder: &Path) -> Options {
-    Options { folder: folder.join("processes"), secrets: Some(folder.join("secrets")) }
+    // Control groups have tests of their own: the others show that nothing depends on them.
+    Options { groups: false, ..Options::new(folder.join("processes"), Some(folder.join("secrets"))) }
 }
 
 fn grant() -> ProcessGrant {
@@ -210,6 +215,9 @@ async fn only_what_was_given_reaches_the_process() {
     let mut lines = bench.output(&id).await;
     // The inner shell adds its own working folder.
     lines.retain(|l| !l.starts_with("PATH=") && !l.starts_with("PWD=") && !l.starts_with("_="));
+    // What belongs to the replica is known by this, whatever becomes of it.
+    assert_eq!(lines.iter().filter(|l| l.starts_with("TRADEWIND_RUN=")).count(), 1, "{lines:?}");
+    lines.retain(|l| !l.starts_with("TRADEWIND_RUN="));
     let mut expected = vec![
         format!("PORT={ui}"),
         format!("PORT_ADMIN={admin}"),
@@ -274,6 +282,12 @@ async fn what_is_not_granted_is_refused_by_name() {
         ("port twice", with(&|s| s.ports = vec![port("a", 0), port("a", 0)]), Invalid, "ports[1].name"),
         ("signal", with(&|s| s.stop_signal = "STOP".to_owned()), Invalid, "stop-signal"),
         ("name", with(&|s| s.env = vec![EnvVar { name: "A=B".to_owned(), value: EnvValue::Text(String::new()) }]), Invalid, "env[0].name"),
+        (
+            "mark",
+            with(&|s| s.env = vec![EnvVar { name: "TRADEWIND_RUN".to_owned(), value: EnvValue::Text("mine".to_owned()) }]),
+            Invalid,
+            "env[0].name",
+        ),
         ("secret", with(&|s| s.env = vec![secret("other", None)]), Denied, "env[0]"),
         ("secret path", with(&|s| s.env = vec![secret("key", Some("../x"))]), Invalid, "env[0]"),
         ("secret absent", with(&|s| s.env = vec![secret("key", None)]), Denied, "env[0]"),
@@ -488,46 +502,86 @@ async fn stubborn_processes_are_killed_with_all_they_started() {
     bench.clear().await;
 }
 
+/// Fills so many bytes, says so, and holds them.
+fn filling(bytes: usize) -> String {
+    format!("x=0123456789abcdef; while [ ${{#x}} -lt {bytes} ]; do x=$x$x; done; echo filled; while :; do sleep 0.2; done")
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_memory_limit_holds() {
+async fn a_memory_limit_holds_for_all_processes_together_and_for_what_they_fill() {
     let mut bench = Bench::new().await;
-    let id = key("hungry");
-    let mut spec = sh("x=0123456789abcdef; while [ ${#x} -lt 67108864 ]; do x=$x$x; done; echo fits");
-    bench.ensure(&key("free"), spec.clone()).await.unwrap();
-    spec.limits = Some(Resources { memory: Bytes(16 << 20), ..Resources::default() });
-    bench.ensure(&id, spec).await.unwrap();
-    assert_eq!(bench.ended(&key("free")).await.phase, Phase::Succeeded);
-    assert_eq!(bench.ended(&id).await.phase, Phase::Failed);
-    assert!(!bench.output(&id).await.contains(&"fits".to_owned()));
+    let limited = |script: &str, memory: u64| {
+        let mut spec = sh(script);
+        spec.limits = Some(Resources { memory: Bytes(memory << 20), ..Resources::default() });
+        spec
+    };
+    // One alone, and several that are small each.
+    let (one, several, modest) = (key("one"), key("several"), key("modest"));
+    bench.ensure(&one, limited(&filling(64 << 20), 16)).await.unwrap();
+    let four = format!("for i in 1 2 3 4; do ({}) & done; wait", filling(8 << 20));
+    bench.ensure(&several, limited(&four, 30)).await.unwrap();
+    bench.ensure(&modest, limited(&filling(8 << 20), 64)).await.unwrap();
+    for (id, limit) in [(&one, "16Mi"), (&several, "30Mi")] {
+        let status = bench.ended(id).await;
+        assert_eq!((status.phase, status.exit_code), (Phase::Failed, Some(137)), "{status:?}");
+        let told = format!("outgrew its memory limit of {limit}: it filled");
+        assert!(status.message.contains(&told) && status.message.contains("resources.memory"), "{}", status.message);
+    }
+    let filled = async {
+        while bench.output(&modest).await != ["filled"] {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, filled).await.unwrap();
+    let status = bench.status(&modest).await.unwrap();
+    assert_eq!((status.phase, status.restarts), (Phase::Running, 0), "{status:?}");
     bench.clear().await;
+}
+
+/// Not a test by itself: others start this program again as a process that serves. It answers 503 as long as there is a file `sick`.
+#[test]
+fn a_server_for_the_other_tests() {
+    let Some(folder) = std::env::var_os("TEST_SERVES") else { return };
+    let port = std::env::var("PORT").unwrap();
+    let listener = std::net::TcpListener::bind(format!("127.0.0.1:{port}")).unwrap();
+    for stream in listener.incoming() {
+        let mut stream = stream.unwrap();
+        // A check that only connects sends nothing.
+        let _ = std::io::Read::read(&mut stream, &mut [0; 1024]);
+        let status = if Path::new(&folder).join("sick").exists() { "503 Service Unavailable" } else { "200 OK" };
+        let _ = std::io::Write::write_all(&mut stream, format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes());
+    }
+}
+
+impl Bench {
+    /// A process that serves on the port it is given.
+    fn server(&mut self) -> ProcessSpec {
+        let program = std::env::current_exe().unwrap().display().to_string();
+        self.grant.commands.push(program.clone());
+        let mut spec = command(&[&program, "--exact", "a_server_for_the_other_tests", "--nocapture"]);
+        let folder = self.folder.path().display().to_string();
+        spec.env = vec![EnvVar { name: "TEST_SERVES".to_owned(), value: EnvValue::Text(folder) }];
+        spec.ports = vec![port("http", 0)];
+        let http =
+            Check::Http { port: "http".to_owned(), path: "/health".to_owned(), headers: BTreeMap::new(), status_min: 200, status_max: 299 };
+        spec.readiness = Some(probe(http));
+        spec
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_decide_health_and_life() {
     let mut bench = Bench::new().await;
-    // The server stands for what the process would serve: it answers on the port that the process is given.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let number = listener.local_addr().unwrap().port();
-    bench.grant.ports = vec![PortRange { from: number, to: number }];
-    let (say, healthy) = tokio::sync::watch::channel(true);
-    let answer = move || {
-        let status = if *healthy.borrow() { 200 } else { 503 };
-        async move { axum::http::StatusCode::from_u16(status).unwrap() }
-    };
-    let server = tokio::spawn(async move { axum::serve(listener, axum::Router::new().route("/health", axum::routing::get(answer))).await });
-    let http =
-        Check::Http { port: "http".to_owned(), path: "/health".to_owned(), headers: BTreeMap::new(), status_min: 200, status_max: 299 };
+    let spec = bench.server();
     let ready = key("ready");
-    let mut spec = command(&["sleep", "300"]);
-    spec.ports = vec![port("http", number)];
-    spec.readiness = Some(probe(http));
     let first = bench.ensure(&ready, spec).await.unwrap();
     assert_eq!((first.phase, first.health), (Phase::Starting, Health::Unknown));
     bench.until(&ready, |s| s.health == Health::Healthy && s.phase == Phase::Running).await;
-    say.send(false).unwrap();
+    let mark = bench.folder.path().join("sick");
+    std::fs::write(&mark, "").unwrap();
     let status = bench.until(&ready, |s| s.health == Health::Unhealthy).await;
     assert!(status.message.contains("503"), "{}", status.message);
-    say.send(true).unwrap();
+    std::fs::remove_file(&mark).unwrap();
     bench.until(&ready, |s| s.health == Health::Healthy).await;
 
     let sick = key("sick");
@@ -539,6 +593,31 @@ async fn probes_decide_health_and_life() {
     let status = bench.ended(&sick).await;
     assert_eq!(status.phase, Phase::Failed);
     assert!(status.message.contains("liveness"), "{}", status.message);
+    bench.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_elses_answer_makes_nothing_ready() {
+    let mut bench = Bench::new().await;
+    let (http, tcp, own) = (key("http"), key("tcp"), key("own"));
+    let mut spec = bench.server();
+    bench.ensure(&own, spec.clone()).await.unwrap();
+    bench.until(&own, |s| s.health == Health::Healthy).await;
+    // These never listen; this test does so in their place.
+    spec.command = vec!["sleep".to_owned(), "300".to_owned()];
+    let number = bench.ensure(&http, spec.clone()).await.unwrap().endpoints[0].number;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", number)).await.unwrap();
+    let server =
+        tokio::spawn(async move { axum::serve(listener, axum::Router::new().route("/health", axum::routing::get(|| async {}))).await });
+    spec.readiness = Some(probe(Check::Tcp { port: "http".to_owned() }));
+    let other = bench.ensure(&tcp, spec).await.unwrap().endpoints[0].number;
+    let _stranger = std::net::TcpListener::bind(("0.0.0.0", other)).unwrap();
+    let this = std::process::id();
+    for id in [&http, &tcp] {
+        let status = bench.until(id, |s| s.health == Health::Unhealthy).await;
+        let told = format!("not of this replica (pid {this})");
+        assert!(status.phase == Phase::Starting && status.message.contains(&told), "{status:?}");
+    }
     bench.clear().await;
     server.abort();
 }
@@ -659,6 +738,223 @@ async fn the_loss_of_a_run_is_told_as_such_and_is_no_failed_attempt() {
     assert_eq!((status.phase, status.exit_code), (Phase::Succeeded, Some(0)), "{third:?} {status:?}");
     assert_eq!(bench.output(&id).await, ["ran", "ran", "ran"]);
     bench.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fixed_port_that_somebody_has_is_refused_and_a_chosen_one_chosen_anew() {
+    let mut bench = Bench::new().await;
+    let stranger = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let number = stranger.local_addr().unwrap().port();
+    bench.grant.ports = vec![PortRange { from: number, to: number }];
+    let mut spec = bench.server();
+    (spec.restarts, spec.restart_always) = (u32::MAX, true);
+    let (fixed, chosen) = (key("fixed"), key("chosen"));
+    let mut with_number = spec.clone();
+    with_number.ports = vec![port("http", number)];
+    let failure = bench.ensure(&fixed, with_number.clone()).await.unwrap_err();
+    let told = format!("port {number} is taken by something that Tradewind did not start (pid {})", std::process::id());
+    assert_eq!((failure.message.as_str(), failure.code.as_deref()), (told.as_str(), Some("port-taken")));
+    assert_eq!(failure.field.as_deref(), Some("ports[0].number"));
+    drop(stranger);
+    bench.ensure(&fixed, with_number).await.unwrap();
+    let up = bench.until(&fixed, |s| s.health == Health::Healthy).await;
+
+    // It ends, and somebody is faster than its next start: that is told, and tried again until the number is free.
+    bench.supervisor.shutdown().await;
+    kill_group(up.pid);
+    let stranger = take(number).await;
+    bench.restart().await;
+    let status = bench.until(&fixed, |s| s.message.contains("is taken by")).await;
+    assert_eq!((status.phase, status.pid), (Phase::Starting, 0), "{status:?}");
+    drop(stranger);
+    bench.until(&fixed, |s| s.health == Health::Healthy).await;
+
+    // A chosen number is let go, and the process told the new one.
+    let before = bench.ensure(&chosen, spec).await.unwrap();
+    bench.until(&chosen, |s| s.health == Health::Healthy).await;
+    let old = before.endpoints[0].number;
+    bench.supervisor.shutdown().await;
+    kill_group(before.pid);
+    let _stranger = take(old).await;
+    bench.restart().await;
+    let mut notices = bench.supervisor.notices().unwrap();
+    let after = bench.until(&chosen, |s| s.health == Health::Healthy).await;
+    assert_ne!(after.endpoints[0].number, old);
+    let Notice::PortMoved { allocation, message, .. } = notices.recv().await.unwrap() else { panic!("another notice") };
+    assert_eq!(allocation, chosen.allocation);
+    assert!(message.contains(&format!("{old} was taken by")), "{message}");
+    bench.clear().await;
+}
+
+/// Ends a wrapper and all of its group, as a reboot does.
+fn kill_group(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process_group(pid, rustix::process::Signal::KILL).unwrap();
+    // The wrapper is a child of this test: the next supervisor is another process's, and would not find it.
+    let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+}
+
+/// Listens on a number as soon as it is free.
+async fn take(number: u16) -> std::net::TcpListener {
+    let taken = async {
+        loop {
+            match std::net::TcpListener::bind(("127.0.0.1", number)) {
+                Ok(listener) => return listener,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, taken).await.unwrap()
+}
+
+/// The processes that this file tells of: each line is an id.
+fn noted(path: &Path) -> Vec<u32> {
+    std::fs::read_to_string(path).unwrap_or_default().lines().filter_map(|l| l.trim().parse().ok()).collect()
+}
+
+async fn all_ended(pids: Vec<u32>) {
+    assert!(!pids.is_empty());
+    let ended = async {
+        while pids.iter().any(|pid| alive(*pid)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.unwrap_or_else(|_| panic!("some of {pids:?} still run"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_leaves_its_group_ends_with_its_replica() {
+    // Once known by marks alone, once by control groups as well where this machine has some.
+    for groups in [false, true] {
+        let mut bench = Bench::with(|folder| Options { groups, ..options(folder) }).await;
+        let at = |name: &str| bench.folder.path().join(name);
+        let (job, service, crashing, checked) = (key("job"), key("service"), key("crashing"), key("checked"));
+        let escape = |name: &str| {
+            // A session of its own, its parent gone, its output elsewhere.
+            format!("setsid -f sh -c 'echo $$ >>{}; exec sleep 301' >/dev/null 2>&1; ", at(name).display())
+        };
+        let escaped = |name: &str| {
+            let path = at(name);
+            async move {
+                let there = async {
+                    while noted(&path).is_empty() {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                };
+                tokio::time::timeout(PATIENCE, there).await.unwrap();
+                noted(&path)
+            }
+        };
+        bench
+            .ensure(&job, sh(&(escape("of-job") + &format!("until [ -s {} ]; do sleep 0.01; done; exit 0", at("of-job").display()))))
+            .await
+            .unwrap();
+        bench.ensure(&service, sh(&(escape("of-service") + "exec sleep 300"))).await.unwrap();
+        let mut spec = sh(&(escape("of-crashing") + &format!("until [ -s {} ]; do sleep 0.01; done; exit 3", at("of-crashing").display())));
+        (spec.restarts, spec.restart_always) = (u32::MAX, true);
+        bench.ensure(&crashing, spec).await.unwrap();
+        let mut spec = command(&["sleep", "300"]);
+        let script = escape("of-check") + &format!("until [ -s {} ]; do sleep 0.01; done", at("of-check").display());
+        spec.readiness = Some(probe(Check::Command { command: vec!["sh".to_owned(), "-c".to_owned(), script] }));
+        bench.ensure(&checked, spec).await.unwrap();
+
+        let (of_job, of_service, of_crashing, of_check) =
+            (escaped("of-job"), escaped("of-service"), escaped("of-crashing"), escaped("of-check"));
+        let status = bench.ended(&job).await;
+        assert_eq!((status.phase, status.message.as_str()), (Phase::Succeeded, "ended; a process that it left running was ended"));
+        all_ended(of_job.await).await;
+        // Each restart ends what the one before has left.
+        bench.until(&crashing, |s| s.restarts > 0).await;
+        let first = of_crashing.await[..1].to_vec();
+        all_ended(first).await;
+        // What a check has started ends with the check: the process itself goes on.
+        bench.until(&checked, |s| s.health == Health::Healthy).await;
+        let first = of_check.await[..1].to_vec();
+        all_ended(first).await;
+        let of_service = of_service.await;
+        assert!(alive(of_service[0]), "it lives as long as its replica does");
+        // The next daemon knows it as well.
+        bench.supervisor.shutdown().await;
+        bench.supervisor = Supervisor::start(Options { groups, ..options(bench.folder.path()) }).await.unwrap();
+        bench.changes = bench.supervisor.changes();
+        assert!(alive(of_service[0]));
+        bench.gone(&service).await;
+        all_ended(of_service).await;
+        bench.clear().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_elsewhere_by_now_is_taken_over_only_when_told_and_nothing_starts_twice() {
+    let mut bench = Bench::new().await;
+    let (old, new) = (bench.folder.path().join("old"), bench.folder.path().join("new"));
+    let (starts, gate) = (bench.folder.path().join("starts"), bench.folder.path().join("gate"));
+    let start = async |folder: &Path, moved| Supervisor::start(Options { moved, ..options(folder) }).await;
+    for copied in [false, true] {
+        std::fs::create_dir(&old).unwrap();
+        bench.supervisor.shutdown().await;
+        bench.supervisor = start(&old, false).await.unwrap();
+        let (service, job) = (key("service"), key("job"));
+        bench.ensure(&service, sh(&format!("echo x >>{}; exec sleep 300", starts.display()))).await.unwrap();
+        let wait = format!("until [ -e {} ]; do sleep 0.02; done; echo done; exit 7", gate.display());
+        bench.ensure(&job, sh(&wait)).await.unwrap();
+        let started = async {
+            while !starts.exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, started).await.unwrap();
+        let before = bench.status(&service).await.unwrap();
+        let in_use = |error: Result<Supervisor, Error>| matches!(error, Err(Error::InUse(_)));
+        let carry = |from: &Path, to: &Path, how: &[&str]| {
+            assert!(std::process::Command::new(how[0]).args(&how[1..]).arg(from).arg(to).status().unwrap().success());
+        };
+        if copied {
+            carry(&old, &new, &["cp", "-a"]);
+            assert!(in_use(start(&new, true).await), "the original is at work");
+            bench.supervisor.shutdown().await;
+        } else {
+            bench.supervisor.shutdown().await;
+            carry(&old, &new, &["mv"]);
+        }
+        let refused = start(&new, false).await.err().unwrap().to_string();
+        for part in ["/new\" was at", "/old\" when it was used last", "2 replicas of it run", &before.pid.to_string(), "--moved"] {
+            assert!(refused.contains(part), "{part}: {refused}");
+        }
+        bench.supervisor = start(&new, true).await.unwrap();
+        bench.changes = bench.supervisor.changes();
+        let after = bench.status(&service).await.unwrap();
+        assert_eq!((after.pid, after.phase, after.started_at), (before.pid, Phase::Running, before.started_at));
+        // The status of what ends now is found, wherever it is written.
+        std::fs::write(&gate, "").unwrap();
+        assert_eq!(bench.ended(&job).await.exit_code, Some(7));
+        assert_eq!(bench.output(&job).await, ["done"]);
+        assert_eq!(std::fs::read_to_string(&starts).unwrap(), "x\n", "nothing is started twice");
+        if copied {
+            bench.supervisor.shutdown().await;
+            let refused = start(&old, false).await.err().unwrap().to_string();
+            assert!(refused.contains("/new\" when it was used last"), "the original knows who has taken over: {refused}");
+            bench.supervisor = start(&new, false).await.unwrap();
+            bench.changes = bench.supervisor.changes();
+        }
+        for id in [service, job] {
+            bench.gone(&id).await;
+        }
+        assert!(!alive(before.pid));
+        bench.supervisor.shutdown().await;
+        for path in [&old, &new] {
+            let _ = std::fs::remove_dir_all(path);
+        }
+        std::fs::remove_file(&starts).unwrap();
+        std::fs::remove_file(&gate).unwrap();
+    }
+    // A link, or the same folder mounted twice, is no other folder.
+    std::fs::create_dir(&old).unwrap();
+    std::os::unix::fs::symlink(&old, &new).unwrap();
+    for path in [&old, &new] {
+        bench.supervisor = start(path, false).await.unwrap();
+        bench.supervisor.shutdown().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

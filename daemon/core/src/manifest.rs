@@ -410,7 +410,7 @@ pub struct LimitsSpec {
     /// Processor cores, at least what is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<MilliCpu>,
-    /// Memory, at least what is asked for. A copy that takes more is ended.
+    /// Memory, at least what is asked for. What all processes of a copy fill counts; a copy that takes more is ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Bytes>,
     /// Local disk, such as 10Gi.

@@ -17,7 +17,7 @@ pub(super) fn list(folders: &Folders) -> Result<Vec<(String, PathBuf)>, Error> {
     walk(&folders.plugins, PLUGINS, 0, &mut found, &|name| !name.starts_with('.') && (name.ends_with(".wasm") || name.ends_with(".toml")))?;
     walk(&folders.data.join(HISTORY), HISTORY, 4, &mut found, &|_| true)?;
     // What a process wrote is no part of the state, and neither is what it works on.
-    let of_process = |name: &str| name != ".lock" && !name.starts_with("stdout") && !name.starts_with("stderr");
+    let of_process = |name: &str| !name.starts_with('.') && !name.starts_with("stdout") && !name.starts_with("stderr");
     walk(&folders.data.join(PROCESSES), PROCESSES, 3, &mut found, &of_process)?;
     Ok(found)
 }

@@ -228,7 +228,7 @@ fn relocate(from: &Path, to: &Path) -> Result<(), Error> {
 }
 
 fn is_filled(folder: &Path) -> bool {
-    fs::read_dir(folder).is_ok_and(|mut entries| entries.any(|e| e.is_ok_and(|e| e.file_name() != ".lock")))
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.any(|e| e.is_ok_and(|e| !e.file_name().to_string_lossy().starts_with('.'))))
 }
 
 fn make(folder: &Path) -> Result<(), Error> {

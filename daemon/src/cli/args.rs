@@ -216,6 +216,9 @@ pub struct Serve {
     /// The plugin folder (the setting `plugins`); also TRADEWIND_PLUGINS
     #[arg(long, value_name = "DIR")]
     pub plugins: Option<PathBuf>,
+    /// The data folder was moved here, or is a copy that takes over from an original that is used no more: adopt what runs
+    #[arg(long)]
+    pub moved: bool,
 }
 
 #[derive(Debug, Args)]

@@ -62,6 +62,8 @@ pub struct Overrides {
     pub listen: Option<String>,
     pub data: Option<PathBuf>,
     pub plugins: Option<PathBuf>,
+    /// The data folder may have been at another path.
+    pub moved: bool,
 }
 
 /// The settings in force, and each one's source by its dotted name.
@@ -103,7 +105,9 @@ impl Effective {
             ("plugins", "--plugins", overrides.plugins.as_ref().map(text)),
         ];
         layers.extend(flags.into_iter().filter_map(|(setting, flag, v)| v.map(|v| (Source::Flag(flag), nested(setting, v)))));
-        Self::from_layers(layers)
+        let mut effective = Self::from_layers(layers)?;
+        effective.config.moved = overrides.moved;
+        Ok(effective)
     }
 
     fn from_layers(layers: Vec<(Source, Table)>) -> Result<Self, Error> {

@@ -6,7 +6,7 @@ use futures::{StreamExt, stream::BoxStream};
 use tradewind_core::{
     identity::Scope,
     manifest::Manifest,
-    names::{Actor, DecisionId, DeploymentName, InstanceName, Namespace},
+    names::{Actor, AllocationId, DecisionId, DeploymentName, InstanceName, Namespace},
     plan,
     plugin::Snapshot,
     record::{DECISIONS, DeploymentKey, DeploymentRecord, EVENTS},
@@ -23,7 +23,7 @@ use super::{
     Error, EventFilter, Handle, Shared,
     decide::{Outcome as Decided, Work, without_ended},
     hedge,
-    journal::{decode, event},
+    journal::{allocation_event, decode, event},
     lock, plans, render, rerun,
     revisions::{Why, revise},
     state::Entry,
@@ -454,6 +454,17 @@ impl Handle {
     /// Records something that happened outside the controller.
     pub async fn note(&self, event: Event) {
         self.shared.note(event).await;
+    }
+
+    /// Records something that has happened to an allocation. One that is gone by now is nobody's any more.
+    pub async fn note_of(&self, allocation: &AllocationId, severity: Severity, reason: &str, message: String) {
+        let event = {
+            let world = lock(&self.shared.world);
+            world.live(allocation).map(|live| allocation_event(severity, reason, &live.record, message))
+        };
+        if let Some(event) = event {
+            self.shared.note(event).await;
+        }
     }
 }
 

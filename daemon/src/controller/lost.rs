@@ -8,6 +8,7 @@ use std::{
 
 use tokio::time::Instant as Tick;
 use tradewind_core::{
+    exhausted,
     failure::{Failure, FailureKind},
     health::{self, Silence},
     job,
@@ -68,9 +69,10 @@ fn shown((provider, region): &Lane) -> String {
 }
 
 impl Shared {
-    /// A call there has failed. Only silence counts: a refusal is an answer.
+    /// A call there has failed. Only silence counts: a refusal is an answer, and a daemon that could not call has heard nothing either way.
     pub(super) fn unheard(&self, lane: &Lane, failure: &Failure) {
-        if failure.kind == FailureKind::Unavailable && !failure.concerns_the_workload() {
+        let own = failure.code.as_deref() == Some(exhausted::BUSY);
+        if failure.kind == FailureKind::Unavailable && !failure.concerns_the_workload() && !own {
             let quiet = || Quiet { since: Tick::now(), cause: failure.message.clone(), lost: false };
             lock(&self.silent.0).entry(lane.clone()).or_insert_with(quiet);
             self.watchlist.wake();

@@ -1,6 +1,6 @@
 //! An HTTP service for the demo and the tests. It listens on `PORT` and answers with what it was given:
 //! `/` a greeting, `/health` 200 until `/sick` was asked for, `/env/NAME` a variable, `/file/PATH` a file's content,
-//! `/exit/CODE` ends it, `/eat/MIB` takes memory.
+//! `/exit/CODE` ends it, `/eat/MIB` takes memory, `/keep/MIB` for good.
 
 use std::{
     env,
@@ -77,6 +77,12 @@ fn route(path: &str, sick: &AtomicBool) -> (&'static str, String) {
             // Touched, so that it counts.
             let memory = vec![1u8; mib << 20];
             ("200 OK", format!("{}\n", memory.iter().map(|b| usize::from(*b)).sum::<usize>()))
+        }
+        "keep" => {
+            let mib: usize = rest.parse().unwrap_or(1);
+            // Touched, and never given back.
+            std::mem::forget(vec![1u8; mib << 20]);
+            ("200 OK", "kept\n".to_owned())
         }
         _ => ("404 Not Found", "no such path\n".to_owned()),
     }

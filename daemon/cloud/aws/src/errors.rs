@@ -6,6 +6,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tradewind_core::{
+    exhausted,
     failure::{Failure, FailureKind},
     units::Millis,
 };
@@ -167,6 +168,9 @@ fn field(code: &str, message: &str) -> Option<&'static str> {
 
 /// It never got to AWS. A failure of our own, in whatever it is wrapped, is told as it is.
 fn unsent(operation: &str, error: &(dyn StdError + 'static)) -> Failure {
+    if let Some(own) = exhausted::out_of_files(error, operation) {
+        return own;
+    }
     let (mut next, mut credentials, mut last) = (error.source(), false, String::new());
     while let Some(cause) = next {
         if let Some(ours) = cause.downcast_ref::<Failure>() {

@@ -11,7 +11,7 @@ use std::{
 use bollard::{Docker, errors::Error};
 use tradewind_cloud::facts;
 use tradewind_core::{
-    diagnose,
+    diagnose, exhausted,
     failure::{Failure, FailureKind, PORT_TAKEN, REGISTRY, WORKLOAD},
     grant::ContainersGrant,
 };
@@ -86,6 +86,9 @@ fn unreached(grant: &ContainersGrant, error: &Error) -> Failure {
     }
     if let Error::RequestTimeoutError = error {
         return silent("it took too long").code("engine-slow");
+    }
+    if let Some(own) = exhausted::out_of_files(error, "the container engine can't be asked") {
+        return own;
     }
     let mut cause = error.source();
     let mut kind = None;

@@ -4,15 +4,15 @@
 use std::{
     collections::VecDeque,
     io,
-    net::TcpListener,
     path::Path,
     sync::{Mutex, PoisonError},
 };
 
+use tradewind_cloud::process;
 use tradewind_core::{
     capability::containers::ContainerSpec,
     failure::{Failure, FailureKind},
-    workload::{ConfigFile, EnvValue, FileContent},
+    workload::{ConfigFile, EnvValue, FileContent, Protocol},
 };
 use tradewind_credentials::{Secret, secrets};
 use zeroize::Zeroizing;
@@ -50,7 +50,7 @@ impl Chosen {
     /// One that nobody listens on now. Blocks shortly.
     fn choose(&self) -> io::Result<u16> {
         for _ in 0..ATTEMPTS {
-            let number = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+            let number = process::free_port()?;
             let mut chosen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if !chosen.contains(&number) {
                 chosen.push_back(number);
@@ -128,6 +128,15 @@ fn content(file: &ConfigFile, folder: &Path, field: &str) -> Result<Zeroizing<Ve
     }))
 }
 
+/// In the machine's network an engine starts a container whose number somebody has: it would fail, or somebody else would answer for it.
+fn not_taken(number: u16, protocol: Protocol) -> Result<(), Failure> {
+    let Ok(Some(holder)) = process::port_holder(number, protocol) else { return Ok(()) };
+    let pid = holder.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+    let message = format!("port {number} is taken by something that Tradewind did not start{pid}");
+    let remedy = "stop what listens there, or leave the number to the daemon: give the port none";
+    Err(Failure::new(FailureKind::OutOfCapacity, message).code("port-taken").remedy(remedy))
+}
+
 /// In a network of its own a container may have any number; in the machine's it must be one that nobody has.
 fn ports(spec: &ContainerSpec, chosen: &Chosen) -> Result<Vec<NotedPort>, Failure> {
     let mut next = FIRST_PORT;
@@ -147,6 +156,9 @@ fn ports(spec: &ContainerSpec, chosen: &Chosen) -> Result<Vec<NotedPort>, Failur
             }
             (number, _) => number,
         };
+        if spec.host_network && (port.number, port.published.unwrap_or_default()) != (0, 0) {
+            not_taken(number, port.protocol).map_err(|failure| failure.field("ports"))?;
+        }
         noted.push(NotedPort { name: port.name.clone(), number, protocol: port.protocol, exposure: port.exposure });
     }
     Ok(noted)

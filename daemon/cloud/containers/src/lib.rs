@@ -42,7 +42,7 @@ use tradewind_core::{
     failure::Failure,
     grant::ContainersGrant,
     names::{AllocationId, InstanceName},
-    workload::{LogChunk, LogQuery},
+    workload::{LogChunk, LogQuery, Phase},
 };
 use tradewind_credentials::Credentials;
 
@@ -183,7 +183,14 @@ impl Containers for Engines {
             if let Some(late) = one.as_ref().filter(|l| l.is_late(&known, now)) {
                 shared.end(&engine, late);
             }
-            all.push(one.map(|l| l.status(grant, &known, now)));
+            let shut_out = match &one {
+                Some(listed) => work::shut_out(&listed.note, listed.phase).await,
+                None => None,
+            };
+            all.push(one.map(|l| l.status(grant, &known, now)).map(|status| match shut_out {
+                Some(message) => ContainerStatus { phase: Phase::Failed, message, ..status },
+                None => status,
+            }));
         }
         Ok(all)
     }

@@ -12,6 +12,7 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Shared as Several},
 };
+use tradewind_cloud::process;
 use tradewind_core::{
     capability::{
         Attempt,
@@ -78,7 +79,12 @@ impl Shared {
             if !labels::is_of(owner, labels_of(&there)) {
                 return Err(scope::foreign("container", &name));
             }
-            match next(&there, &prepared, attempt) {
+            let (note, phase) = (labels::note(labels_of(&there)), status::inspected(&there).map(|l| l.phase));
+            let next = match phase {
+                Some(phase) if shut_out(&note, phase).await.is_some() => Next::Replace,
+                _ => next(&there, &prepared, attempt),
+            };
+            match next {
                 Next::Nothing => return self.answer(owner, grant, key, &there),
                 Next::Start => {
                     if let Err(error) = engine.start_container(&name, None::<StartContainerOptions>).await {
@@ -239,6 +245,22 @@ impl Shared {
         self.networks.leave(engine, owner, &note.networks).await;
         Ok(())
     }
+}
+
+/// Why a container in the machine's own network can't come up again: somebody else has one of its numbers by now. Made anew it gets another.
+pub(super) async fn shut_out(note: &Note, phase: Seen) -> Option<String> {
+    if !note.host_network || note.job || !matches!(phase, Seen::Restarting | Seen::Ended) {
+        return None;
+    }
+    let ports = note.ports.clone();
+    let looked = tokio::task::spawn_blocking(move || {
+        ports.into_iter().find_map(|port| {
+            let holder = process::port_holder(port.number, port.protocol).ok()??;
+            let pid = holder.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+            Some(format!("its port {} is taken by something that Tradewind did not start{pid}", port.number))
+        })
+    });
+    looked.await.ok().flatten()
 }
 
 async fn stop(engine: &Docker, id: &str, note: &Note) -> Result<(), Error> {

@@ -6,6 +6,7 @@ use std::error::Error as StdError;
 use http::StatusCode;
 use kube::core::Status;
 use tradewind_core::{
+    exhausted,
     failure::{Failure, FailureKind},
     units::Millis,
 };
@@ -63,6 +64,9 @@ fn credential(error: &kube::client::AuthError) -> Failure {
 pub(crate) fn unanswered(error: &kube::Error, what: &str) -> Failure {
     if let Some(auth) = chain(error).find_map(|e| e.downcast_ref()) {
         return credential(auth);
+    }
+    if let Some(own) = exhausted::out_of_files(error, &format!("the api server can't be asked to {what}")) {
+        return own;
     }
     Failure::unavailable(format!("the api server can't be reached to {what}: {}", cause(error)))
         .code("unreachable")

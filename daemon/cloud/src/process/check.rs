@@ -19,7 +19,7 @@ use tradewind_core::{
 };
 use tradewind_credentials::secrets;
 
-use super::size;
+use super::{census::MARK, size};
 
 /// The signals a process may be asked to stop with. The wrapper survives them, so that it can still write the exit status down.
 const SIGNALS: [(&str, Signal); 8] = [
@@ -172,6 +172,10 @@ fn environment(grant: &ProcessGrant, spec: &ProcessSpec) -> Result<(), Failure> 
         if var.name.is_empty() || !identifier {
             let message =
                 format!("\"{}\" is not a variable's name: use letters, digits and _ not beginning with a digit", var.name.escape_debug());
+            return Err(Failure::invalid(message).field(format!("{field}.name")));
+        }
+        if var.name == MARK {
+            let message = format!("the variable \"{MARK}\" is the daemon's: it marks what belongs to a replica; use another name");
             return Err(Failure::invalid(message).field(format!("{field}.name")));
         }
         match &var.value {

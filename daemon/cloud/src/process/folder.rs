@@ -12,8 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tradewind_core::{capability::ProcessKey, names::InstanceName, units::Instant, workload::Output};
 
-use super::{check::Prepared, proc::Identity};
-use crate::clock::instant;
+use super::{check::Prepared, proc::Identity, reserve};
 
 const FORMAT: u32 = 1;
 const RECORD: &str = "process.jsonl";
@@ -49,6 +48,15 @@ pub(super) struct Record {
     pub(super) forgiven: u32,
     /// How the latest run that ended did so.
     pub(super) ended: Option<Ended>,
+    /// What marks every process of every run. Empty in the record of a version before marks.
+    #[serde(default)]
+    pub(super) mark: String,
+    /// The control group of this run, where it has one.
+    #[serde(default)]
+    pub(super) group: Option<PathBuf>,
+    /// Where this run was started, when the folder was elsewhere then: it writes its output and its status there.
+    #[serde(default)]
+    pub(super) home: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -92,8 +100,23 @@ impl Record {
             losses: 0,
             forgiven: 0,
             ended: None,
+            mark: fresh_mark(),
+            group: None,
+            home: None,
         }
     }
+
+    /// The mark of this run.
+    pub(super) fn run_mark(&self) -> String {
+        format!("{}.{}", self.mark, self.run)
+    }
+}
+
+/// Nobody else has it: the system draws it.
+pub(super) fn fresh_mark() -> String {
+    let drawn = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
+    let drawn: String = drawn.chars().filter(char::is_ascii_hexdigit).collect();
+    if drawn.len() == 32 { drawn } else { String::new() }
 }
 
 // === impl Folder ===
@@ -101,6 +124,11 @@ impl Record {
 impl Folder {
     pub(super) fn new(root: &Path, owner: &InstanceName, key: &ProcessKey) -> Self {
         Self(root.join(owner.as_str()).join(key.allocation.as_str()).join(key.replica.to_string()))
+    }
+
+    /// The folder of a run that was started elsewhere.
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self(path)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -173,12 +201,16 @@ impl Folder {
         finished_line(&self.run_file(run), 0)?.parse().ok()
     }
 
-    /// The exit status of a run and when it was written.
-    pub(super) fn exit(&self, run: u32) -> Option<(i32, Instant)> {
-        let path = self.run_file(run);
-        let code = finished_line(&path, 1)?.parse().ok()?;
-        let at = fs::metadata(&path).and_then(|m| m.modified()).map(instant).unwrap_or_default();
-        Some((code, at))
+    /// The exit status of a run; none where none was written.
+    ///
+    /// # Errors
+    /// The daemon has no descriptor left to look.
+    pub(super) fn read_exit(&self, run: u32) -> io::Result<Option<i32>> {
+        match fs::read_to_string(self.run_file(run)) {
+            Ok(text) => Ok(nth_line(&text, 1).and_then(|line| line.parse().ok())),
+            Err(error) if reserve::is_own(&error) => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Removes what the wrapper of an earlier run left.
@@ -254,7 +286,11 @@ fn subfolders(path: &Path) -> io::Result<Vec<(String, PathBuf)>> {
 
 /// A line that its writer has finished: without its newline it does not count.
 fn finished_line(path: &Path, index: usize) -> Option<String> {
-    fs::read_to_string(path).ok()?.split_inclusive('\n').nth(index)?.strip_suffix('\n').map(str::to_owned)
+    nth_line(&fs::read_to_string(path).ok()?, index).map(str::to_owned)
+}
+
+fn nth_line(text: &str, index: usize) -> Option<&str> {
+    text.split_inclusive('\n').nth(index)?.strip_suffix('\n')
 }
 
 #[cfg(test)]

@@ -11,9 +11,10 @@ use tokio::{
 };
 use tradewind_core::{
     capability::ProcessSpec,
-    failure::Failure,
+    exhausted::BUSY,
+    failure::{Failure, FailureKind, PORT_TAKEN},
     health::{Pace, SLOWER_START},
-    units::{Instant as Moment, Millis},
+    units::{Bytes, Instant as Moment, Millis},
     workload::{Health, Phase},
 };
 
@@ -21,6 +22,7 @@ use super::{
     Shared,
     exit::Leader,
     folder::{Ended, Record, Wanted, discard},
+    groups,
     launch::{self, Surroundings},
     probe::{self, Kind, Life, Target, Verdict},
     proc,
@@ -47,6 +49,8 @@ pub(super) enum Stage {
     Up(Up),
     /// Ended, to be started again after a pause.
     Wait(Pause),
+    /// Not started for a reason that says nothing about it: to be tried again then.
+    Again(Instant),
     /// Ended for good, or unable to start: until something else is wanted.
     Down,
     /// Nothing runs: take up what is wanted.
@@ -94,6 +98,8 @@ enum Event {
     TooLong,
     Unwell(String),
     NotStarted(String),
+    /// It has filled so much.
+    Outgrown(Bytes),
     Closing,
 }
 
@@ -106,6 +112,8 @@ struct End {
     lost: bool,
     /// It was ended because its deadline had passed.
     late: bool,
+    /// How many processes it left outside its group. They have been ended.
+    left: usize,
 }
 
 /// Keeps one process until it is removed or the supervisor closes.
@@ -113,7 +121,7 @@ pub(super) async fn keep(shared: Arc<Shared>, slot: Arc<Slot>, mut stage: Stage)
     let mut row = 0;
     loop {
         stage = match stage {
-            Stage::Start => match start(&shared, &slot).await {
+            Stage::Start => match start(&shared, &slot, &mut row).await {
                 Some(stage) => stage,
                 None => return,
             },
@@ -134,6 +142,14 @@ pub(super) async fn keep(shared: Arc<Shared>, slot: Arc<Slot>, mut stage: Stage)
                         slot.state().record.restarts += 1;
                         Stage::Start
                     }
+                }
+            }
+            Stage::Again(until) => {
+                tokio::select! {
+                    biased;
+                    () = shared.closing.cancelled() => return,
+                    () = changed(&slot) => Stage::Change,
+                    () = sleep_until(until) => Stage::Start,
                 }
             }
             Stage::Down => {
@@ -157,21 +173,24 @@ pub(super) async fn keep(shared: Arc<Shared>, slot: Arc<Slot>, mut stage: Stage)
 /// Starts a run. Blocks. The start is stored before it happens.
 pub(super) fn start_now(shared: &Shared, slot: &Slot) -> Result<Up, Failure> {
     let unwritten = |e: std::io::Error| launch::explain(&e, "the process's folder can't be written");
-    shared.assign_ports(slot)?;
+    let moved = shared.assign_ports(slot)?;
     slot.folder.create().map_err(unwritten)?;
     let record = {
         let mut state = slot.state();
         state.record.run += 1;
         state.record.process = None;
+        state.record.home = None;
+        let name = format!("{}-{}", state.record.mark, state.record.run);
+        state.record.group = shared.groups.as_ref().and_then(|groups| groups.make(&name, state.record.prepared.memory_limit()));
         state.record.clone()
     };
-    slot.save().map_err(unwritten)?;
+    shared.reserve.spend(|| slot.save()).map_err(unwritten)?;
     if record.run > 1 {
         slot.folder.clear_run(record.run - 1);
     }
     let secrets = shared.options.secrets.as_deref();
     let around = launch::surroundings(&slot.folder, &record, secrets, &shared.search)?;
-    let pid = launch::launch(&slot.folder, &record, &around, secrets)?;
+    let pid = launch::launch(&slot.folder, &record, &around, secrets, &shared.reserve)?;
     let leader = Leader::new(pid);
     {
         let mut state = slot.state();
@@ -180,8 +199,9 @@ pub(super) fn start_now(shared: &Shared, slot: &Slot) -> Result<Up, Failure> {
         state.record.started_at = Some(now);
         state.record.first_started_at.get_or_insert(now);
         up(&mut state, pid.as_raw_nonzero().get());
+        state.message = moved;
     }
-    if let Err(error) = slot.save() {
+    if let Err(error) = shared.reserve.spend(|| slot.save()) {
         // It runs, and its wrapper has written its id: nothing is lost but the time of the start.
         tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, %error, "the record of a started process can't be written");
     }
@@ -194,17 +214,45 @@ pub(super) fn up(state: &mut super::slot::State, pid: i32) {
     state.health = Health::Unknown;
     state.usage = None;
     state.looked = None;
+    state.filled = None;
+    state.members.clear();
     state.message.clear();
     let spec = &state.record.prepared.spec;
     let checked = spec.startup.is_some() || spec.readiness.is_some();
     state.phase = if checked { Phase::Starting } else { Phase::Running };
 }
 
-async fn start(shared: &Arc<Shared>, slot: &Arc<Slot>) -> Option<Stage> {
+/// The start is owed: it did not happen for a reason that says nothing about the process.
+pub(super) fn not_yet(shared: &Shared, slot: &Slot, failure: &Failure) -> Stage {
+    if failure.code.as_deref() == Some(BUSY) {
+        shared.exhausted("a process can't be started");
+    }
+    let mut state = slot.state();
+    state.phase = Phase::Starting;
+    state.message = format!("{}; tried again", failure.message);
+    Stage::Again(Instant::now() + failure.retry_after.unwrap_or(FIRST_DELAY).std())
+}
+
+/// Whether what stands in the way of a start may go by itself: a port that somebody has, a disk that is full.
+fn may_pass(failure: &Failure) -> bool {
+    matches!(failure.kind, FailureKind::OutOfCapacity | FailureKind::Unavailable) || failure.code.as_deref() == Some(PORT_TAKEN)
+}
+
+async fn start(shared: &Arc<Shared>, slot: &Arc<Slot>, row: &mut u32) -> Option<Stage> {
     let (inner, of) = (shared.clone(), slot.clone());
     let outcome = tokio::task::spawn_blocking(move || start_now(&inner, &of)).await.ok()?;
     let stage = match outcome {
         Ok(up) => Stage::Up(up),
+        Err(failure) if launch::is_passing(&failure) => not_yet(shared, slot, &failure),
+        Err(failure) if may_pass(&failure) && slot.has_starts_left() => {
+            tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, replica = slot.key.replica, error = %failure, "a process can't be started");
+            *row = row.saturating_add(1);
+            let pause = Pause::new(shared, slot, *row);
+            let mut state = slot.state();
+            state.phase = Phase::Starting;
+            state.message = format!("{}; tried again in {}", failure.message, pause.span);
+            Stage::Wait(pause)
+        }
         Err(failure) => {
             tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, replica = slot.key.replica, error = %failure, "a process can't be started");
             let end = Ended {
@@ -216,7 +264,7 @@ async fn start(shared: &Arc<Shared>, slot: &Arc<Slot>) -> Option<Stage> {
                 well: false,
                 lost: false,
             };
-            settle(slot, end).await;
+            settle(shared, slot, end).await;
             Stage::Down
         }
     };
@@ -244,7 +292,8 @@ async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, row: &mut u32)
             }
         };
         let ended = up.leader.ended();
-        tokio::pin!(too_long, ended);
+        let outgrown = outgrown(slot);
+        tokio::pin!(too_long, ended, outgrown);
         loop {
             tokio::select! {
                 biased;
@@ -252,6 +301,7 @@ async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, row: &mut u32)
                 () = &mut ended => break Event::Exited,
                 () = changed(slot) => break Event::Changed,
                 () = &mut too_long => break Event::TooLong,
+                filled = &mut outgrown => break Event::Outgrown(filled),
                 Some(verdict) = verdicts.recv() => {
                     if let Some(event) = judge(slot, verdict, &spec) {
                         break event;
@@ -263,6 +313,7 @@ async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, row: &mut u32)
     };
     drop(probes);
     let late = matches!(event, Event::TooLong);
+    let at_once = matches!(event, Event::Outgrown(_));
     let cause = match event {
         Event::Closing => return None,
         Event::Exited => None,
@@ -270,6 +321,7 @@ async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, row: &mut u32)
         Event::TooLong => Some(format!("ended after its deadline of {}", spec.deadline.unwrap_or_default())),
         Event::Unwell(reason) => Some(format!("ended because its liveness probe failed: {reason}")),
         Event::NotStarted(reason) => Some(format!("ended because its startup probe failed: {reason}; {SLOWER_START}")),
+        Event::Outgrown(filled) => Some(outgrew(slot, Some(filled))),
     };
     if let Some(cause) = &cause {
         {
@@ -278,19 +330,14 @@ async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, row: &mut u32)
             state.message.clone_from(cause);
         }
         shared.tell(slot);
-        if !stop(shared, &up.leader, signal, spec.stop_grace).await {
+        // More memory than it may have is taken at once, as the kernel would.
+        let (signal, grace) = if at_once { (Signal::KILL, Millis(0)) } else { (signal, spec.stop_grace) };
+        if !stop(shared, slot, &up.leader, signal, grace).await {
             return None;
         }
     }
-    let run = slot.state().record.run;
-    let of = slot.clone();
-    let end = tokio::task::spawn_blocking(move || {
-        let killed = up.leader.reap();
-        let written = of.folder.exit(run).map(|(code, _)| code);
-        let lost = written.is_none() && cause.is_none();
-        End { code: written.or(killed).filter(|_| !lost), cause, lost, late }
-    });
-    let end = end.await.ok()?;
+    let (inner, of) = (shared.clone(), slot.clone());
+    let end = tokio::task::spawn_blocking(move || collect(&inner, &of, up.leader, (cause, late))).await.ok()??;
     if !matches!(slot.state().record.wanted, Wanted::Run) {
         slot.state().pid = 0;
         return Some(Stage::Change);
@@ -298,14 +345,69 @@ async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, row: &mut u32)
     Some(after(shared, slot, end, row).await)
 }
 
-/// Asks the group to stop, then kills it. False when the supervisor closes meanwhile: the process is left as it is.
-async fn stop(shared: &Shared, leader: &Leader, signal: Signal, grace: Millis) -> bool {
+/// After the end of the wrapper: ends what is left of the run, and finds out how it ended. None when the supervisor closes meanwhile. Blocks.
+fn collect(shared: &Shared, slot: &Slot, leader: Leader, (mut cause, late): (Option<String>, bool)) -> Option<End> {
+    let (who, run) = (slot.who(), slot.state().record.run);
+    leader.signal(Signal::KILL);
+    if cause.is_none() && who.group.as_deref().is_some_and(groups::ended_for_memory) {
+        cause = Some(outgrew(slot, None));
+    }
+    let left = match shared.insist("what a process has left can't be looked for", || shared.end_leftovers(&who))? {
+        Ok(left) => left,
+        Err(error) => {
+            tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, %error, "what a process has left can't be looked for");
+            0
+        }
+    };
+    if left > 0 {
+        tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, replica = slot.key.replica, left, "processes that a replica left running were ended");
+    }
+    let killed = leader.reap();
+    let written = shared.insist("the status of a process can't be read", || slot.exit(run))?.ok().flatten();
+    let lost = written.is_none() && cause.is_none();
+    Some(End { code: written.or(killed).filter(|_| !lost), cause, lost, late, left })
+}
+
+/// Why a run was ended that has filled more memory than it may.
+fn outgrew(slot: &Slot, filled: Option<Bytes>) -> String {
+    let limit = Bytes(slot.state().record.prepared.memory_limit());
+    let filled = filled.map_or_else(String::new, |filled| format!(": it filled {} MiB", filled.0 >> 20));
+    format!("ended because it outgrew its memory limit of {limit}{filled}; raise resources.memory, or limits.memory where it is given")
+}
+
+/// Returns what the run has filled, once that is more than it may.
+async fn outgrown(slot: &Slot) -> Bytes {
+    loop {
+        let woken = slot.outgrown.notified();
+        if let Some(filled) = slot.state().filled {
+            return filled;
+        }
+        woken.await;
+    }
+}
+
+/// How many of a run's processes its group's signals do not reach; they get this one.
+async fn outside(shared: &Arc<Shared>, slot: &Arc<Slot>, signal: Option<Signal>) -> usize {
+    let (inner, who) = (shared.clone(), slot.who());
+    tokio::task::spawn_blocking(move || inner.signal_outside(&who, signal)).await.unwrap_or(0)
+}
+
+/// Asks the group, and what has left it, to stop, then kills it. False when the supervisor closes meanwhile: the process is left as it is.
+async fn stop(shared: &Arc<Shared>, slot: &Arc<Slot>, leader: &Leader, signal: Signal, grace: Millis) -> bool {
+    const LOOK: Duration = Duration::from_millis(50);
     leader.signal(signal);
+    let all_gone = async {
+        let mut left = outside(shared, slot, Some(signal)).await;
+        leader.ended().await;
+        while left > 0 {
+            sleep(LOOK).await;
+            left = outside(shared, slot, None).await;
+        }
+    };
     tokio::select! {
         biased;
-        () = leader.ended() => return true,
         () = shared.closing.cancelled() => return false,
-        () = sleep(grace.std()) => {}
+        _ = timeout(grace.std(), all_gone) => {}
     }
     leader.signal(Signal::KILL);
     while timeout(KILL_PATIENCE, leader.ended()).await.is_err() {
@@ -343,7 +445,8 @@ async fn watch(shared: &Arc<Shared>, slot: &Arc<Slot>, up: &mut Up, probes: &mut
         }
     };
     let life = Life::new(spec.startup.is_some());
-    let target = Arc::new(Target { ports: record.ports.clone(), around, search: shared.search.clone(), life });
+    let (ports, search, mark) = (record.ports.clone(), shared.search.clone(), record.run_mark());
+    let target = Arc::new(Target::new(ports, around, search, life, (shared.clone(), slot.who(), mark)));
     for (kind, probe) in wanted {
         if let Some(probe) = probe {
             probes.spawn(probe::watch(kind, probe.clone(), target.clone(), send.clone()));
@@ -402,7 +505,7 @@ async fn after(shared: &Arc<Shared>, slot: &Arc<Slot>, end: End, row: &mut u32) 
     };
     let finally = ended.finally;
     let message = ended.message.clone();
-    settle(slot, ended).await;
+    settle(shared, slot, ended).await;
     if finally {
         shared.tell(slot);
         return Stage::Down;
@@ -435,6 +538,11 @@ fn verdict(record: &Record, end: End, at: Moment, again_at: Moment) -> Ended {
         (None, Some(code)) => format!("ended with status {code}"),
         (None, None) => "ended without a status: it was killed, or the machine was restarted".to_owned(),
     };
+    match end.left {
+        0 => {}
+        1 => message.push_str("; a process that it left running was ended"),
+        left => message.push_str(&format!("; {left} processes that it left running were ended")),
+    }
     // Something that shall always run and has no start left has not done what it should.
     let failed = !well || (spec.restart_always && !again);
     if failed && !again && !end.late {
@@ -451,7 +559,7 @@ fn verdict(record: &Record, end: End, at: Moment, again_at: Moment) -> Ended {
 }
 
 /// Takes down and stores how a run ended.
-async fn settle(slot: &Arc<Slot>, ended: Ended) {
+async fn settle(shared: &Arc<Shared>, slot: &Arc<Slot>, ended: Ended) {
     {
         let mut state = slot.state();
         state.pid = 0;
@@ -462,21 +570,22 @@ async fn settle(slot: &Arc<Slot>, ended: Ended) {
         }
         state.message.clone_from(&ended.message);
         state.record.process = None;
+        state.record.group = None;
         state.record.ended = Some(ended);
     }
-    let (of, size) = (slot.clone(), slot.state().record.prepared.log_size);
+    let (inner, of, size) = (shared.clone(), slot.clone(), slot.state().record.prepared.log_size);
     let stored = tokio::task::spawn_blocking(move || {
-        let _ = super::output::trim(&of.folder, size);
-        of.save()
+        let _ = super::output::trim(&of.outputs(), size);
+        inner.insist("the end of a process can't be stored", || of.save())
     });
-    if let Ok(Err(error)) = stored.await {
+    if let Ok(Some(Err(error))) = stored.await {
         tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, %error, "the end of a process can't be stored");
     }
 }
 
 /// What a run that ended while nobody watched leads to.
-pub(super) async fn found_ended(shared: &Arc<Shared>, slot: &Arc<Slot>, code: Option<i32>) -> Stage {
-    after(shared, slot, End { code, cause: None, lost: code.is_none(), late: false }, &mut 0).await
+pub(super) async fn found_ended(shared: &Arc<Shared>, slot: &Arc<Slot>, code: Option<i32>, left: usize) -> Stage {
+    after(shared, slot, End { code, cause: None, lost: code.is_none(), late: false, left }, &mut 0).await
 }
 
 /// With nothing running: takes up the new spec, or forgets the process (none).

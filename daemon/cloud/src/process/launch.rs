@@ -15,40 +15,55 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use rustix::{io::Errno, process::Pid};
 use tradewind_core::{
     diagnose::{Diagnosis, diagnose, is_symptom},
+    exhausted::BUSY,
     failure::{Failure, FailureKind, WORKLOAD},
+    units::Millis,
     workload::{ConfigFile, EnvValue, FileContent, Output},
 };
 use tradewind_credentials::secrets;
 
 use super::{
+    census,
     check::{Prepared, port_variable},
     folder::{Folder, Record},
     proc::WRAPPER,
+    reserve::{self, Reserve},
     size,
 };
 use crate::facts;
 
-/// Arguments: folder, run, limit in KiB (0: none), program and its arguments. It sets no variable, so none can reach the command.
+/// Arguments: folder, run, limit on open files (0: as it is), control group (empty: none), program and its arguments. It sets no variable, so
+/// none can reach the command. The file is opened once: it is found again when the folder has been moved meanwhile.
 ///
-/// The limit is `-d`, the size of writable private memory: what a process really fills. `-v` would count address space, of which
-/// runtimes such as Go, Java and WebAssembly engines reserve many times what they use.
-const SCRIPT: &str = r#"echo "$$" >"$1/run-$2"
+/// Memory is limited by the control group, or by the sweep that looks at what all processes of the replica fill. A limit of the kernel's on a
+/// single process would count what it reserves: stacks of threads, and the heaps of runtimes such as Go, Java and WebAssembly engines.
+const SCRIPT: &str = r#"exec 9>"$1/run-$2"
+echo "$$" >&9
 trap : HUP INT QUIT ALRM TERM USR1 USR2
+[ -z "$4" ] || echo 0 2>/dev/null >"$4/cgroup.procs"
 (
-  [ "$3" = 0 ] || ulimit -d "$3" || exit 125
-  shift 3
+  exec 9>&-
+  [ "$3" = 0 ] || ulimit -S -n "$3" || exit 125
+  shift 4
   unset PWD OLDPWD SHLVL
   exec "$@"
 )
-set -- "$1" "$2" "$?"
-echo "$3" >>"$1/run-$2"
-exit "$3"
+set -- "$?"
+echo "$1" >&9
+exit "$1"
 "#;
+
+/// How often, and after which pause, a start is tried that the machine has no process or memory for at the moment.
+const ATTEMPTS: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(100);
+/// When the daemon tries again by itself what it could not do for want of descriptors, processes or memory.
+const AGAIN: Millis = Millis(1_000);
 
 /// What a run and its probes are given. It holds secret values: never print it.
 pub(super) struct Surroundings {
@@ -83,6 +98,9 @@ pub(super) fn surroundings(folder: &Folder, record: &Record, secrets: Option<&Pa
         };
         env.push((var.name.clone(), value));
     }
+    if !record.mark.is_empty() {
+        env.push((census::MARK.to_owned(), record.run_mark().into()));
+    }
     size::fits(env.iter().map(|(name, value)| (name.as_str(), value.len())), &spec.command)?;
     let directory = record.prepared.directory.clone().unwrap_or_else(|| folder.work());
     Ok(Surroundings { env, directory })
@@ -92,7 +110,13 @@ pub(super) fn surroundings(folder: &Folder, record: &Record, secrets: Option<&Pa
 ///
 /// # Errors
 /// What stands in the way, with its remedy where one is known. Nothing runs then.
-pub(super) fn launch(folder: &Folder, record: &Record, around: &Surroundings, secrets: Option<&Path>) -> Result<Pid, Failure> {
+pub(super) fn launch(
+    folder: &Folder,
+    record: &Record,
+    around: &Surroundings,
+    secrets: Option<&Path>,
+    reserve: &Reserve,
+) -> Result<Pid, Failure> {
     let prepared = &record.prepared;
     for (i, file) in prepared.spec.files.iter().enumerate() {
         write_file(prepared, &around.directory, file, secrets, &format!("files[{i}]"))?;
@@ -105,7 +129,8 @@ pub(super) fn launch(folder: &Folder, record: &Record, around: &Surroundings, se
             .args(["-c", SCRIPT, WRAPPER])
             .arg(folder.path())
             .arg(record.run.to_string())
-            .arg(prepared.memory_limit().div_ceil(1024).to_string())
+            .arg(reserve::first_open_files().unwrap_or(0).to_string())
+            .arg(record.group.as_deref().unwrap_or(Path::new("")))
             .arg(&prepared.program)
             .args(arguments)
             .env_clear()
@@ -119,7 +144,24 @@ pub(super) fn launch(folder: &Folder, record: &Record, around: &Surroundings, se
         // The handle goes, the process stays: it is waited for by its id, like those of an earlier daemon.
         Ok(Pid::from_child(&child))
     };
-    start().map_err(|e| of_workload(explain(&e, "the process can't be started"), prepared.directory.is_some()))
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match reserve.spend(start) {
+            Err(error) if attempts < ATTEMPTS && is_machines(&error) => std::thread::sleep(PAUSE),
+            other => return other.map_err(|e| of_workload(explain(&e, "the process can't be started"), prepared.directory.is_some())),
+        }
+    }
+}
+
+/// Whether the machine had no process or no memory to give at the moment.
+fn is_machines(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::AGAIN | Errno::NOMEM))
+}
+
+/// Whether a failure says nothing about the process: the daemon had no descriptor for it, or the machine no process and no memory.
+pub(super) fn is_passing(failure: &Failure) -> bool {
+    failure.retry_after.is_some()
 }
 
 fn write_file(prepared: &Prepared, directory: &Path, file: &ConfigFile, secrets: Option<&Path>, field: &str) -> Result<(), Failure> {
@@ -182,9 +224,16 @@ fn of_workload(failure: Failure, own_folder: bool) -> Failure {
 
 /// An error of the system as a failure with its cause and, where known, its remedy.
 pub(super) fn explain(error: &io::Error, what: &str) -> Failure {
-    use FailureKind::{Denied, Invalid, OutOfCapacity, Unavailable};
+    use FailureKind::{Denied, Invalid, OutOfCapacity};
+    if reserve::is_own(error) {
+        return Failure::unavailable(format!("{what}: the daemon has too many files open"))
+            .code(BUSY)
+            .remedy("raise the limit on open files (ulimit -n) for the daemon")
+            .retry_after(Some(AGAIN));
+    }
+    let again = is_machines(error).then_some(AGAIN);
     if let Some(found) = limit_reached(error) {
-        return Failure::new(OutOfCapacity, format!("{what}: {}", found.cause)).code(found.code).remedy(found.remedy);
+        return Failure::new(OutOfCapacity, format!("{what}: {}", found.cause)).code(found.code).remedy(found.remedy).retry_after(again);
     }
     let code = error.raw_os_error().map(Errno::from_raw_os_error);
     let (kind, cause, remedy) = match code {
@@ -201,9 +250,6 @@ pub(super) fn explain(error: &io::Error, what: &str) -> Failure {
             (OutOfCapacity, "the disk or a quota of it is full", "free space where the daemon keeps its state")
         }
         Some(Errno::TOOBIG) => (Invalid, "its arguments and environment are too large", "pass large values as files"),
-        Some(Errno::MFILE | Errno::NFILE) => {
-            (Unavailable, "too many files are open", "raise the limit on open files (ulimit -n) for the daemon")
-        }
         Some(Errno::ROFS) => (Denied, "the file system is read-only", "use a folder that can be written"),
         Some(Errno::NAMETOOLONG) => (Invalid, "a name is too long", "shorten it"),
         _ => {
@@ -211,7 +257,7 @@ pub(super) fn explain(error: &io::Error, what: &str) -> Failure {
             return Failure::unavailable(format!("{what}: {cause}"));
         }
     };
-    let failure = Failure::new(kind, format!("{what}: {cause}")).remedy(remedy);
+    let failure = Failure::new(kind, format!("{what}: {cause}")).remedy(remedy).retry_after(again);
     match error.raw_os_error() {
         Some(number) => failure.code(format!("errno-{number}")),
         None => failure,

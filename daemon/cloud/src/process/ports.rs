@@ -3,9 +3,13 @@
 use std::{
     collections::BTreeSet,
     io,
-    net::{Ipv4Addr, TcpListener},
     sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
+
+use tradewind_core::workload::Protocol;
+
+use super::sockets::{self, Holder};
 
 const ATTEMPTS: u32 = 64;
 
@@ -17,9 +21,7 @@ impl Ports {
     /// Takes a number that nobody listens on now. Blocks shortly.
     pub(super) fn choose(&self) -> io::Result<u16> {
         for _ in 0..ATTEMPTS {
-            // The system gives out numbers in a random order, so a number just freed is unlikely to be taken by somebody else
-            // before the process listens on it.
-            let number = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+            let number = sockets::free()?;
             if self.take(number) {
                 return Ok(number);
             }
@@ -30,6 +32,18 @@ impl Ports {
     /// Whether this number was still to be had.
     pub(super) fn take(&self, number: u16) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number)
+    }
+
+    /// Who keeps a process from listening on this number. A socket without a process is about to go, so it is waited for shortly. Blocks.
+    pub(super) fn holder(number: u16, protocol: Protocol) -> io::Result<Option<Holder>> {
+        const PATIENCE: Duration = Duration::from_millis(500);
+        let began = Instant::now();
+        loop {
+            match sockets::holder(number, protocol)? {
+                Some(Holder { pid: None }) if began.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(20)),
+                other => return Ok(other),
+            }
+        }
     }
 
     pub(super) fn release(&self, number: u16) {

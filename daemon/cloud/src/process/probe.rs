@@ -1,11 +1,12 @@
 //! Checks a running process again and again and reports when the verdict changes. What follows from a verdict is not its business.
 
 use std::{
+    collections::HashMap,
     net::{Ipv4Addr, SocketAddr},
     process::Stdio,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -17,7 +18,12 @@ use tradewind_core::{
     workload::{Check, Probe},
 };
 
-use super::launch::Surroundings;
+use super::{
+    Shared,
+    census::{MARK, Who},
+    launch::Surroundings,
+    reserve, sockets,
+};
 use crate::probe;
 
 /// The first checks follow each other quickly, so that a process that is ready soon is known to be so soon.
@@ -43,11 +49,19 @@ pub(super) enum Verdict {
 /// What the checks of one run need.
 pub(super) struct Target {
     /// Port numbers by name.
-    pub(super) ports: std::collections::BTreeMap<String, u16>,
-    pub(super) around: Surroundings,
+    ports: std::collections::BTreeMap<String, u16>,
+    around: Surroundings,
     /// The program of a command check, found beforehand.
-    pub(super) search: String,
-    pub(super) life: Life,
+    search: String,
+    shared: Arc<Shared>,
+    /// Whose answers count.
+    who: Who,
+    /// The mark of the run; every command check has one of its own.
+    mark: String,
+    commands: AtomicU64,
+    /// The descriptors with which the replica was seen to listen, by port number.
+    seen: Mutex<HashMap<u16, (String, u64)>>,
+    life: Life,
 }
 
 /// How far the start of a run is, as its checks tell one another.
@@ -68,6 +82,51 @@ impl Life {
     }
 }
 
+impl Target {
+    pub(super) fn new(
+        ports: std::collections::BTreeMap<String, u16>,
+        around: Surroundings,
+        search: String,
+        life: Life,
+        (shared, who, mark): (Arc<Shared>, Who, String),
+    ) -> Self {
+        Self { ports, around, search, shared, who, mark, commands: AtomicU64::new(0), seen: Mutex::default(), life }
+    }
+
+    fn next_mark(&self) -> String {
+        format!("{}.{}", self.mark, self.commands.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Whether it is the replica that answers on this port. Blocks.
+    fn listens(&self, number: u16) -> Result<(), String> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.get(&number).is_some_and(|(descriptor, socket)| sockets::is_still(descriptor, *socket)) {
+            return Ok(());
+        }
+        // Where the system does not tell, the answer is all there is.
+        let Ok(listening) = sockets::listening(number) else { return Ok(()) };
+        let Ok(census) = self.shared.census(Instant::now()) else { return Ok(()) };
+        let mut hidden = false;
+        for pid in census.members(&self.who).into_iter().chain([self.who.leader]) {
+            match sockets::held_by(pid, &listening) {
+                Ok(Some(held)) => {
+                    seen.insert(number, held);
+                    return Ok(());
+                }
+                Ok(None) => {}
+                Err(error) => hidden |= error.kind() == std::io::ErrorKind::PermissionDenied || reserve::is_own(&error),
+            }
+        }
+        match sockets::owner(&listening) {
+            Some(pid) => Err(format!("port {number} is answered by something that is not of this replica (pid {pid})")),
+            // What of it runs as another user shows nobody what it holds.
+            None if hidden => Ok(()),
+            None if listening.is_empty() => Err(format!("the replica does not listen on port {number}: something else answers there")),
+            None => Err(format!("port {number} is answered by something that is not of this replica")),
+        }
+    }
+}
+
 /// Runs until nobody listens to the verdicts.
 pub(super) async fn watch(kind: Kind, probe: Probe, target: Arc<Target>, verdicts: mpsc::UnboundedSender<Verdict>) {
     let interval = probe.interval.std().max(SHORTEST_INTERVAL);
@@ -81,7 +140,14 @@ pub(super) async fn watch(kind: Kind, probe: Probe, target: Arc<Target>, verdict
     let mut pause = FIRST_PAUSE;
     let mut counted = Instant::now();
     while !verdicts.is_closed() {
-        let outcome = match tokio::time::timeout(limit, check(&probe.check, &target)).await {
+        let mark = target.next_mark();
+        let made = tokio::time::timeout(limit, check(&probe.check, &target, &mark)).await;
+        if matches!(probe.check, Check::Command { .. }) {
+            let of = target.clone();
+            // What the command has started and left goes with it.
+            let _ = tokio::task::spawn_blocking(move || of.shared.end_marked(&mark)).await;
+        }
+        let outcome = match made {
             Ok(outcome) => outcome,
             Err(_) => Err(format!("no answer within {} ms", limit.as_millis())),
         };
@@ -91,6 +157,11 @@ pub(super) async fn watch(kind: Kind, probe: Probe, target: Arc<Target>, verdict
             Ok(()) => {
                 target.life.seen.store(true, Ordering::Release);
                 tally.success()
+            }
+            // A daemon without descriptors can't check anything: that says nothing about the process.
+            Err(_) if !reserve::has_room() => {
+                target.shared.exhausted("checks can't be made");
+                false
             }
             Err(_) if !counts => false,
             // Of the quick checks at the start only one per interval counts, or a slow start would look like a failure.
@@ -120,14 +191,23 @@ pub(super) async fn watch(kind: Kind, probe: Probe, target: Arc<Target>, verdict
     }
 }
 
-async fn check(check: &Check, target: &Target) -> Result<(), String> {
-    match check {
-        Check::Tcp { port } => probe::tcp(address(port, target)?).await,
-        Check::Http { port, path, headers, status_min, status_max } => {
-            probe::http(address(port, target)?, "127.0.0.1", path, headers, (*status_min, *status_max)).await
+async fn check(check: &Check, target: &Arc<Target>, mark: &str) -> Result<(), String> {
+    let number = match check {
+        Check::Tcp { port } => {
+            let address = address(port, target)?;
+            probe::tcp(address).await?;
+            address.port()
         }
-        Check::Command { command } => run(command, target).await,
-    }
+        Check::Http { port, path, headers, status_min, status_max } => {
+            let address = address(port, target)?;
+            probe::http(address, "127.0.0.1", path, headers, (*status_min, *status_max)).await?;
+            address.port()
+        }
+        Check::Command { command } => return run(command, target, mark).await,
+    };
+    // An answer counts only when it is the replica's own.
+    let of = target.clone();
+    tokio::task::spawn_blocking(move || of.listens(number)).await.unwrap_or(Ok(()))
 }
 
 fn address(port: &str, target: &Target) -> Result<SocketAddr, String> {
@@ -135,13 +215,14 @@ fn address(port: &str, target: &Target) -> Result<SocketAddr, String> {
     Ok((Ipv4Addr::LOCALHOST, number).into())
 }
 
-async fn run(command: &[String], target: &Target) -> Result<(), String> {
+async fn run(command: &[String], target: &Target, mark: &str) -> Result<(), String> {
     let Some((name, arguments)) = command.split_first() else { return Err("the command is empty".to_owned()) };
     let program = std::env::split_paths(&target.search).map(|d| d.join(name)).find(|p| p.is_file());
     let mut child = tokio::process::Command::new(program.unwrap_or_else(|| name.into()))
         .args(arguments)
         .env_clear()
         .envs(target.around.env.iter().map(|(k, v)| (k, v)))
+        .env(MARK, mark)
         .current_dir(&target.around.directory)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -14,12 +14,14 @@ use tokio_util::sync::CancellationToken;
 use tradewind_core::{
     capability::{ProcessKey, ProcessStatus},
     names::InstanceName,
+    units::Bytes,
     workload::{Endpoint, Health, Phase, Usage},
 };
 
 use super::{
+    census::Who,
     check::Prepared,
-    folder::{Folder, Record, Wanted},
+    folder::{Folder, Record, Wanted, fresh_mark},
 };
 
 pub(super) struct Slot {
@@ -31,6 +33,8 @@ pub(super) struct Slot {
     writing: Mutex<()>,
     /// Tells the keeper that what is wanted has changed.
     pub(super) wake: Notify,
+    /// Tells the keeper that the run has outgrown its memory.
+    pub(super) outgrown: Notify,
     /// Cancelled when nothing is left of the process.
     pub(super) gone: CancellationToken,
     active: AtomicBool,
@@ -48,6 +52,10 @@ pub(super) struct State {
     pub(super) usage: Option<Usage>,
     /// Processor ticks at the last look, and when that was.
     pub(super) looked: Option<(u64, std::time::Instant)>,
+    /// What the replica's processes were at the last census, the wrapper left out.
+    pub(super) members: Vec<i32>,
+    /// What they have filled together, when that was more than they may.
+    pub(super) filled: Option<Bytes>,
 }
 
 impl Slot {
@@ -61,7 +69,13 @@ impl Slot {
         let active = AtomicBool::new(finally.is_none());
         let (cpu, memory) = record.prepared.promise();
         let (cpu, memory) = (AtomicU64::new(cpu), AtomicU64::new(memory));
-        let state = State { record, phase, health: Health::Unknown, message, pid: 0, usage: None, looked: None };
+        let mut record = record;
+        if record.mark.is_empty() {
+            // Of a version before marks: its next run has one.
+            record.mark = fresh_mark();
+        }
+        let state =
+            State { record, phase, health: Health::Unknown, message, pid: 0, usage: None, looked: None, members: Vec::new(), filled: None };
         Self {
             owner,
             key,
@@ -69,6 +83,7 @@ impl Slot {
             state: Mutex::new(state),
             writing: Mutex::new(()),
             wake: Notify::new(),
+            outgrown: Notify::new(),
             gone: CancellationToken::new(),
             active,
             cpu,
@@ -86,6 +101,45 @@ impl Slot {
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let record = self.state().record.clone();
         self.folder.write(&record)
+    }
+
+    /// What the processes of the present run are known by.
+    pub(super) fn who(&self) -> Who {
+        let state = self.state();
+        let record = &state.record;
+        let process = record.process.as_ref();
+        Who {
+            leader: if state.pid == 0 { process.map_or(0, |p| p.pid) } else { state.pid },
+            start: process.map_or(0, |p| p.start),
+            mark: record.mark.clone(),
+            group: record.group.clone(),
+            folder: record.home.clone().unwrap_or_else(|| self.folder.path().to_owned()),
+        }
+    }
+
+    /// Where the present run writes: elsewhere, when it was started before its folder came here and that place still exists.
+    pub(super) fn outputs(&self) -> Folder {
+        let home = self.state().record.home.clone().filter(|home| home.is_dir());
+        home.map_or_else(|| self.folder.clone(), Folder::at)
+    }
+
+    /// The exit status of a run.
+    ///
+    /// # Errors
+    /// The daemon has no descriptor left to look.
+    pub(super) fn exit(&self, run: u32) -> io::Result<Option<i32>> {
+        let code = self.folder.read_exit(run)?;
+        if code.is_some() {
+            return Ok(code);
+        }
+        let home = self.state().record.home.clone();
+        home.map_or(Ok(None), |home| Folder::at(home).read_exit(run))
+    }
+
+    /// Whether it may be started once more.
+    pub(super) fn has_starts_left(&self) -> bool {
+        let state = self.state();
+        state.record.restarts.saturating_sub(state.record.forgiven) < state.record.prepared.spec.restarts
     }
 
     pub(super) fn is_active(&self) -> bool {

@@ -35,7 +35,7 @@ impl Place {
         for (name, text) in instances {
             std::fs::write(plugins.join(format!("{name}.toml")), text)?;
         }
-        let processes = process::Supervisor::start(process::Options { folder: folder.path().join("processes"), secrets: None }).await?;
+        let processes = process::Supervisor::start(process::Options::new(folder.path().join("processes"), None)).await?;
         let options = tradewind_cloud::http::Options { user_agent: "tradewind-bench".to_owned(), secrets: folder.path().join("secrets") };
         let http = tradewind_cloud::http::Client::new(&options, Default::default())?;
         let capabilities = Capabilities {
