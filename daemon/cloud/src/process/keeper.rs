@@ -686,7 +686,7 @@ mod tests {
     }
 
     fn ended(record: &Record, code: Option<i32>) -> Ended {
-        let end = End { code, cause: None, lost: code.is_none(), late: false };
+        let end = End { code, cause: None, lost: code.is_none(), late: false, left: 0 };
         verdict(record, end, NOW, NOW.plus(Millis::from_secs(1)))
     }
 
@@ -728,7 +728,7 @@ mod tests {
             record.first_started_at = Some(Moment(NOW.0 - since));
             assert_eq!(ended(&record, Some(1)).finally, finally, "{since}");
         }
-        let late = End { code: Some(143), cause: Some("ended after its deadline of 10s".to_owned()), lost: false, late: true };
+        let late = End { code: Some(143), cause: Some("ended after its deadline of 10s".to_owned()), lost: false, late: true, left: 0 };
         record.first_started_at = Some(Moment(NOW.0 - 1));
         assert!(verdict(&record, late, NOW, NOW.plus(Millis(1))).finally);
     }
