@@ -194,6 +194,10 @@ async fn what_one_provider_can_not_run_goes_to_another() -> Result<()> {
     daemon.until("absent", "refused", |d| d["status"] == "failed" && message(d).contains("is not in the daemon's PATH")).await?;
     daemon.put("plain", &app("plain", "")).await?;
     daemon.running("plain").await?;
+    // An update to what can run nowhere ends at once, and what was healthy stays.
+    daemon.put("plain", &app("plain", "user: \"1000\"")).await?;
+    let back = |d: &Value| d["status"] == "running" && d["generation"] == 3 && message(d).contains("rolled back");
+    daemon.until("plain", "as it was", back).await?;
 
     std::fs::write(daemon.plugins().join("sim.toml"), cloud("0.04", ""))?;
     ensure!(daemon.running("absent").await?["places"] == json!(["sim/r"]));
