@@ -539,3 +539,24 @@ async fn a_deadline_is_of_all_attempts_together() -> Result<()> {
     ensure!(daemon.run(&["logs", "slow"])?.matches("try").count() > 1, "it was tried again meanwhile");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_published_port_that_a_stranger_has_is_one_task_s_trouble() -> Result<()> {
+    let Some(engine) = Podman::start()? else { return Ok(()) };
+    let stranger = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    let port = stranger.local_addr()?.port();
+    let daemon = start(&engine, &format!("ports = [{{from = {port}, to = {port}}}]\n"), "")?;
+    let published = format!("ports: {{http: {{published: {port}, protocol: http}}}}");
+    daemon.put("shut", &page("shut", 1, "hello", "").replace("ports: {http: {protocol: http}}", &published)).await?;
+    let refused = |d: &Value| d["message"].as_str().is_some_and(|m| m.contains("provider \"box\" refuses it"));
+    daemon.until("shut", "refused", refused).await?;
+    daemon.put("open", &page("open", 1, "hello", "")).await?;
+    daemon.running("open").await?;
+    let regions = daemon.get("/v1/regions").await?;
+    ensure!(regions["regions"][0]["cooling"] == serde_json::json!([]), "{regions:#}");
+
+    // It is tried again after a pause of its own.
+    drop(stranger);
+    daemon.running("shut").await?;
+    Ok(())
+}

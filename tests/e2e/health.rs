@@ -248,7 +248,8 @@ async fn a_command_check_needs_a_provider_that_can_run_it() -> Result<()> {
     daemon.put("app", &app("", ", health: {command: [check]}")).await?;
     let reason = |d: &Value| d["message"].as_str().unwrap_or_default().contains("no place");
     daemon.until("app", "without a place", reason).await?;
-    let plan = daemon.run(&["-o", "json", "plan", "-f", &daemon.file("app.yaml", &app("", ", health: {command: [check]}"))?])?;
-    ensure!(plan.contains("health checks that are commands"), "{plan}");
+    let planned = daemon.cli(&["-o", "json", "plan", "-f", &daemon.file("app.yaml", &app("", ", health: {command: [check]}"))?])?;
+    let plan = String::from_utf8_lossy(&planned.stdout).into_owned();
+    ensure!(planned.status.code() == Some(4) && plan.contains("health checks that are commands"), "{plan}");
     Ok(())
 }

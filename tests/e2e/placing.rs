@@ -188,10 +188,19 @@ async fn what_one_provider_can_not_run_goes_to_another() -> Result<()> {
     daemon.put("other", &app("other", "user: \"1000\"")).await?;
     let why = "provider \"local\" refuses it: processes run as the daemon's own user";
     daemon.until("other", "refused everywhere", |d| d["status"] == "failed" && message(d).contains(why)).await?;
+    // A program that this machine does not have may be on another.
+    let absent = app("absent", "").replace(&hello().display().to_string(), "no-such-program");
+    daemon.put("absent", &absent).await?;
+    daemon.until("absent", "refused", |d| d["status"] == "failed" && message(d).contains("is not in the daemon's PATH")).await?;
     daemon.put("plain", &app("plain", "")).await?;
     daemon.running("plain").await?;
+    // An update to what can run nowhere ends at once, and what was healthy stays.
+    daemon.put("plain", &app("plain", "user: \"1000\"")).await?;
+    let back = |d: &Value| d["status"] == "running" && d["generation"] == 3 && message(d).contains("rolled back");
+    daemon.until("plain", "as it was", back).await?;
 
     std::fs::write(daemon.plugins().join("sim.toml"), cloud("0.04", ""))?;
+    ensure!(daemon.running("absent").await?["places"] == json!(["sim/r"]));
     ensure!(daemon.running("other").await?["places"] == json!(["sim/r"]));
     // Anew, with both of them there.
     daemon.put("again", &app("again", "user: \"1000\"")).await?;

@@ -243,7 +243,12 @@ impl Shared {
         if decided {
             entry.hasty = decision.as_ref().and_then(|d| Hasty::of(d, work.record.generation));
         }
+        // What can never be placed ends an update: the next look sees it.
+        let never = unplaced.iter().any(|u| u.never) && entry.unplaced != unplaced;
         world.set_unplaced(&work.key, unplaced);
+        if never {
+            world.mark(&work.key);
+        }
         if let Some(at) = rolled.again.into_iter().chain(hedge::next_end(&records)).min() {
             world.mark_at(&work.key, Tick::now() + at.since(self.clock.now()).std());
         }

@@ -85,7 +85,11 @@ impl Shared {
                 verdict: moves.verdict.clone(),
                 moved: progress.moved,
                 deadline: task.update.deadline,
-                sick: mine.iter().filter_map(|&i| records.get(i)).find_map(|r| world.live(&r.id).filter(|_| stays(r)).and_then(sick)),
+                sick: mine
+                    .iter()
+                    .filter_map(|&i| records.get(i))
+                    .find_map(|r| world.live(&r.id).filter(|_| stays(r)).and_then(sick))
+                    .or_else(|| homeless(world.deployments.get(&work.key)?, task, desired, mine.iter().filter_map(|&i| records.get(i)))),
                 lacks: lacks.clone().or_else(|| unplaced.iter().find(|u| u.task == task.name).map(|u| u.reason.clone())),
             });
             out.crowded.extend(lacks.map(|why| (task.name.clone(), task.target.clone(), why)));
@@ -314,6 +318,20 @@ fn settle(record: &mut AllocationRecord, before: Option<&AllocationRecord>, to: 
         (record.stage, record.attempt) = (Stage::Intended, before.attempt + 1);
         record.held = before.held.max(to.replicas);
     }
+}
+
+/// What keeps a version out of every place for good, while an older one still runs that the deployment can return to.
+fn homeless<'a>(
+    entry: &Entry,
+    task: &Resolved,
+    desired: &[Desired],
+    mut records: impl Iterator<Item = &'a AllocationRecord>,
+) -> Option<String> {
+    let wanted = desired.iter().find(|d| d.task == task.name && d.target == task.target)?;
+    let missing = wanted.placements.iter().map(|p| p.replicas).sum::<u32>() < wanted.replicas;
+    let old = records.any(|r| r.superseded && r.stage != Stage::Removing);
+    let never = entry.unplaced.iter().find(|u| u.task == task.name && u.never)?;
+    (missing && old && entry.planned == entry.record.generation).then(|| format!("{} has no place: {}", task.name, never.reason))
 }
 
 /// What is wrong with a group that shall stay, if its version is to blame.

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
     capability::ProcessSpec,
-    failure::Failure,
+    failure::{Failure, UNSUPPORTED},
     grant::{ProcessGrant, pattern},
     names::Digest,
     workload::{Check, ConfigFile, EnvValue, FileContent, Probe, Protocol, Resources},
@@ -118,19 +118,20 @@ pub(super) fn program(grant: &ProcessGrant, command: &[String], search: &str, fi
         return Err(Failure::not_granted(format!("the program \"{shown}\" is not granted"), first)
             .remedy(format!("add \"{shown}\" to commands in [grants.process] of the instance file")));
     }
+    // Another machine may have it.
+    let not_here = |why: String| Failure::invalid(why).code(UNSUPPORTED).field(first.clone());
     let executable = |p: &Path| fs::metadata(p).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
     if path.is_absolute() {
         return match fs::metadata(path) {
             Ok(_) if executable(path) => Ok(path.to_owned()),
-            Ok(_) => Err(Failure::invalid(format!("\"{shown}\" is not an executable file")).field(first)),
-            Err(e) => Err(Failure::invalid(format!("the program \"{shown}\" can't be used: {}", reason(&e))).field(first)),
+            Ok(_) => Err(not_here(format!("\"{shown}\" is not an executable file"))),
+            Err(e) => Err(not_here(format!("the program \"{shown}\" can't be used: {}", reason(&e)))),
         };
     }
     // The host's PATH, never the spec's: else a guest could put another program behind a granted name.
     let found = std::env::split_paths(search).filter(|d| d.is_absolute()).map(|d| d.join(name)).find(|p| executable(p));
     found.ok_or_else(|| {
-        Failure::invalid(format!("the program \"{shown}\" is not in the daemon's PATH"))
-            .field(first)
+        not_here(format!("the program \"{shown}\" is not in the daemon's PATH"))
             .remedy(format!("install \"{shown}\" on this machine, or give its absolute path"))
     })
 }
