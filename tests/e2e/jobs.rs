@@ -139,10 +139,10 @@ async fn a_job_that_is_lost_with_its_machine_is_run_again_without_a_retry() -> R
     let script = format!("echo ran >> {}; until [ -e {} ]; do sleep 0.05; done", trace.display(), gate.display());
     daemon.put("kept", &job("kept", &script, "")).await?;
     let runs = |d: &serde_json::Value| crate::pids(d).iter().any(|pid| !pid.is_empty());
-    let running = daemon.until("kept", "running", runs).await?;
+    let running = daemon.until("kept", "running", |d| runs(d) && std::fs::read_to_string(&trace).is_ok_and(|t| t == "ran\n")).await?;
     daemon.kill()?;
     let group: u32 = crate::pids(&running)[0].parse()?;
-    let killed = std::process::Command::new("/bin/sh").args(["-c", &format!("kill -9 -- -{group}")]).status()?;
+    let killed = std::process::Command::new("/bin/sh").args(["-c", &format!("kill -9 -{group}")]).status()?;
     assert!(killed.success());
     daemon.launch()?;
     daemon.until("kept", "running again", |d| runs(d) && crate::pids(d) != crate::pids(&running)).await?;

@@ -8,7 +8,7 @@ use tradewind_plugin_sdk::{
     fleet::{Cloud, Stage},
     host::{HttpRequest, HttpResponse},
     testing::{self, Clock, Web, allocation, port},
-    types::{Entry, EnvValue, EnvVar, Exposure, Job, Phase, Run, SecretRef},
+    types::{Check, Entry, EnvValue, EnvVar, Exposure, HttpCheck, Job, Phase, Probe, Run, SecretRef},
 };
 
 use super::{group::Group, *};

@@ -155,8 +155,10 @@ fn not_text(node: &Node) -> Error {
 fn number(n: &Number) -> Result<NumberValue, Error> {
     let shown = short(&n.written);
     if is_padded(&n.written) {
-        let plain = n.written.trim_start_matches('0');
-        let plain = if plain.starts_with(|c: char| c.is_ascii_digit()) { plain.to_owned() } else { format!("0{plain}") };
+        let (sign, digits) = n.written.split_at(n.written.len() - n.written.trim_start_matches(['-', '+']).len());
+        let plain = digits.trim_start_matches('0');
+        let zero = if plain.starts_with(|c: char| c.is_ascii_digit()) { "" } else { "0" };
+        let plain = format!("{sign}{zero}{plain}");
         return Err(Error::new(format!(
             "found the number {shown}, expected one without leading zeros, which some tools take for octal: write {}",
             short(&plain)

@@ -6,7 +6,7 @@ use crate::{
     units::Millis,
 };
 
-/// As it is written: `1year`.
+/// 365.25 days.
 const YEAR: Millis = Millis(31_557_600_000);
 
 pub(super) fn replacement(found: &mut Found, spec: &ReplacementSpec, at: &Path) {
