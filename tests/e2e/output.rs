@@ -223,8 +223,8 @@ async fn logs_are_followed_over_restarts_of_the_daemon_and_end_with_the_deployme
 
 /// What both engines must show of the same job and the same service.
 async fn an_engine_hides_nothing(daemon: &Daemon, unfinished: bool) -> Result<()> {
-    let script = "echo first; printf part; sleep 1; printf 'ial\\n'\nhead -c 40001 /dev/zero | tr '\\0' z; echo\n\
-                  printf x; yes é | head -n 1500000 | tr -d '\\n'; echo\necho last\nprintf 'FATAL: no newline'";
+    let script = "echo first; printf part; sleep 1; printf 'ial\\n'\nbusybox head -c 40001 /dev/zero | busybox tr '\\0' z; echo\n\
+                  printf x; busybox yes é | busybox head -n 1500000 | busybox tr -d '\\n'; echo\necho last\nprintf 'FATAL: no newline'";
     daemon.put("all", &workload("all", "job", IMAGE, script)).await?;
     daemon.until("all", "completed", |d| d["status"] == "completed").await?;
     let long = format!("x{}", "é".repeat(1_500_000));

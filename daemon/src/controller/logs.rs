@@ -17,7 +17,7 @@ use super::{Error, Handle, LogsRequest, lock};
 
 /// An answer of this size may be a provider's most: more may have been written. No provider's most is less.
 const MANY_LINES: usize = 1_000;
-const MANY_BYTES: usize = 16 << 10;
+const MANY_BYTES: usize = 4 << 10;
 
 /// The cursor of each allocation. What has none has nothing more to say, or has not been asked yet.
 type Cursors = BTreeMap<AllocationId, Option<String>>;

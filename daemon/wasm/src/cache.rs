@@ -42,17 +42,24 @@ impl Code {
     /// # Errors
     /// When the engine can't have a cache there.
     pub(crate) fn open(folder: &Path) -> wasmtime::Result<Option<Self>> {
-        let mut config = CacheConfig::new();
-        config
-            .with_directory(folder.join(CODE))
-            // Packing an entry anew would change it behind our back.
-            .with_optimized_compression_usage_counter_threshold(u64::MAX);
-        // A folder that can't be written may still hold good entries.
-        let made = fs::create_dir_all(folder.join(ENTRIES));
-        let code = Self { folder: folder.to_owned(), cache: Cache::new(config)?, compiling: Mutex::default() };
-        let swept = made.or_else(|error| if folder.join(ENTRIES).is_dir() { Ok(()) } else { Err(error) }).and_then(|()| code.sweep());
-        if let Err(error) = swept {
+        let useless = |error: io::Error| {
             tracing::warn!(folder = %folder.display(), %error, "compiled code can't be kept: plugins are compiled at each start");
+        };
+        for part in [CODE, ENTRIES].map(|part| folder.join(part)) {
+            // A folder that can't be written may still hold good entries.
+            if let Err(error) = fs::create_dir_all(&part)
+                && !part.is_dir()
+            {
+                useless(error);
+                return Ok(None);
+            }
+        }
+        let mut config = CacheConfig::new();
+        // Packing an entry anew would change it behind our back.
+        config.with_directory(folder.join(CODE)).with_optimized_compression_usage_counter_threshold(u64::MAX);
+        let code = Self { folder: folder.to_owned(), cache: Cache::new(config)?, compiling: Mutex::default() };
+        if let Err(error) = code.sweep() {
+            useless(error);
             return Ok(None);
         }
         let formerly = folder.join(FORMERLY);
@@ -229,5 +236,12 @@ mod tests {
         fs::rename(&of_a, &of_b).unwrap();
         let bench = Bench::open(folder.path());
         assert!(!bench.hits("a") && !bench.hits("b"), "nobody vouches for what is another's");
+    }
+
+    #[test]
+    fn a_folder_that_can_not_be_used_costs_the_cache_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(CODE), "no folder").unwrap();
+        assert!(Code::open(folder.path()).unwrap().is_none());
     }
 }

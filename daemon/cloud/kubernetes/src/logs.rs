@@ -191,6 +191,7 @@ fn told(body: &[u8], reading: Reading) -> PodLog {
         }
         let rest = text.get(offset..).unwrap_or_default();
         let millis = Instant(u64::try_from(time.as_millisecond()).unwrap_or(0));
+        let before = bytes;
         let mut give = |given: &[u8], partial| {
             let text = output::marked(&String::from_utf8_lossy(given), offset > 0, partial);
             bytes += given.len();
@@ -207,8 +208,8 @@ fn told(body: &[u8], reading: Reading) -> PodLog {
             cursor = Cursor { told: here.told + 1, ..here };
             continue;
         }
-        // The last line of the answer. One that is cut at the limit comes whole next time, if it is not the only one.
-        let due = if cut { cursor == after.unwrap_or_default() } else { after.is_none() || now.0.abs_diff(millis.0) >= output::UNFINISHED };
+        // The last line of the answer. One that is cut at the limit comes whole next time, unless most of the answer is its.
+        let due = if cut { before < LONGEST / 2 } else { after.is_none() || now.0.abs_diff(millis.0) >= output::UNFINISHED };
         let whole = output::whole_characters(rest);
         if due && whole > 0 {
             give(rest.get(..whole).unwrap_or_default(), true);
@@ -279,9 +280,7 @@ mod tests {
         let text = "2026-01-02T03:04:05Z a\n2026-01-02T03:04:05.2Z bé";
         let cut = |reading| Reading { cut: true, now: Instant(NOW.0 + 60_000), ..reading };
         let (seen, at) = read_as(text, None, cut);
-        assert_eq!(seen, ["a"]);
-        let (seen, at) = read_as(&text[23..], Some(&at), cut);
-        assert_eq!(seen, [output::marked("bé", false, true)]);
+        assert_eq!(seen, ["a".to_owned(), output::marked("bé", false, true)]);
         let (seen, _) = read("2026-01-02T03:04:05.2Z béc\n", Some(&at));
         assert_eq!(seen, [output::marked("c", true, false)]);
     }

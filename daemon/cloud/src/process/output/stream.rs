@@ -87,7 +87,7 @@ impl Stream {
     }
 
     /// The lines in the next `share` bytes. An unfinished line is given at once to who does not follow, and else when it has stayed so for a
-    /// while; a line that is longer than the share comes in pieces.
+    /// while; a line that would leave most of the share unused comes in pieces.
     pub(super) fn read(&mut self, share: u64, follows: bool, now: Instant) -> Vec<Piece> {
         let from = self.position.offset;
         let bytes = self.bytes(from, self.length.min(from.saturating_add(share)));
@@ -116,7 +116,7 @@ impl Stream {
         let waited = || !follows || waits.is_some_and(|since| now.0.abs_diff(since) >= UNFINISHED);
         if rest.is_empty() {
             waits = None;
-        } else if last_words || (!reached_end && whole == 0) || (reached_end && waited()) {
+        } else if last_words || (!reached_end && rest.len() > bytes.len() / 2) || (reached_end && waited()) {
             let (given, left) = rest.split_at(if last_words { rest.len() } else { whole_characters(rest) });
             if !given.is_empty() {
                 pieces.push(Piece { text: text(given), continues: inside, partial: !last_words });
