@@ -72,7 +72,8 @@ async fn a_job_that_has_ended_is_run_again() -> Result<()> {
     let (trace, good) = (place("trace"), place("good"));
     let file = daemon.file("again.yaml", &fragile("again", &trace, &good))?;
     assert_eq!(daemon.cli(&["apply", "-f", &file])?.status.code(), Some(1));
-    let service = pids_of(&daemon.get("/v1/deployments/again").await?, "idle");
+    let idle = |d: &serde_json::Value| d["tasks"].as_array().into_iter().flatten().any(|t| t["name"] == "idle" && t["status"] == "running");
+    let service = pids_of(&daemon.until("again", "at work beside", idle).await?, "idle");
 
     let again = daemon.cli(&["run", "again"])?;
     assert_eq!(again.status.code(), Some(1), "it fails again: {}", String::from_utf8_lossy(&again.stderr));
