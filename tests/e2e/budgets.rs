@@ -198,7 +198,10 @@ async fn a_higher_priority_takes_the_place_of_a_lower_one_when_the_cloud_is_full
 
 #[tokio::test]
 async fn who_takes_a_place_from_another_namespace_is_not_named_there() -> Result<()> {
-    let daemon = Daemon::start(&["cheapest", "simulated"], &[("cloud", &format!("{CLOUD}capacity = 1\n"))])?;
+    let mut daemon = Daemon::start(&["cheapest", "simulated"], &[("cloud", &format!("{CLOUD}capacity = 1\n"))])?;
+    daemon.stop()?;
+    std::fs::write(daemon.folder.path().join("config.toml"), "[controller]\npreempt-across-namespaces = true\n")?;
+    daemon.launch()?;
     daemon.put("low", &service("low", 0, 1)).await?;
     daemon.running("low").await?;
     let high = service("hidden", 5, 1);

@@ -24,7 +24,7 @@ use super::{
     journal::{CONTROLLER, event},
     lock,
     offers::{ROOM_AGAIN, Room},
-    state::{Live, World},
+    state::{Entry, Live, World},
 };
 
 /// Restarts of a replica that is not ready, after which its version counts as broken.

@@ -16,7 +16,7 @@ pub(super) fn read(text: &str) -> Result<Node, Problem> {
     serde_json::from_str::<IgnoredAny>(text).map_err(|e| {
         // serde_json ends its text with the position, which has fields of its own here.
         let at = (e.line() > 0).then_some(Position { line: e.line() as u64, column: e.column() as u64 });
-        not_json(&e, at)
+        too_deep(text).map_or_else(|| not_json(&e, at), |at| deep(Some(at)))
     })?;
     Reader { text, at: 0, line: 1, column: 1, nodes: 0 }.value(1)
 }
@@ -24,6 +24,28 @@ pub(super) fn read(text: &str) -> Result<Node, Problem> {
 fn not_json(error: &serde_json::Error, at: Option<Position>) -> Problem {
     let message = error.to_string();
     problem(format!("not valid JSON: {}", message.split(" at line ").next().unwrap_or(&message)), at)
+}
+
+fn deep(at: Option<Position>) -> Problem {
+    problem(format!("nested more than {MAX_DEPTH} levels deep: a manifest needs about ten"), at)
+}
+
+/// Where a text that need not be JSON is nested too deep.
+fn too_deep(text: &str) -> Option<Position> {
+    let (mut line, mut column, mut depth, mut quoted, mut escaped) = (1, 1, 0usize, false, false);
+    for c in text.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            '[' | '{' if !quoted && depth == MAX_DEPTH => return Some(Position { line, column }),
+            '[' | '{' if !quoted => depth += 1,
+            ']' | '}' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        (line, column) = if c == '\n' { (line + 1, 1) } else { (line, column + 1) };
+    }
+    None
 }
 
 fn problem(message: String, at: Option<Position>) -> Problem {
@@ -82,7 +104,7 @@ impl<'a> Reader<'a> {
         }
         let nested = matches!(self.peek(), Some('{' | '['));
         if nested && depth > MAX_DEPTH {
-            return Err(problem(format!("nested more than {MAX_DEPTH} levels deep: a manifest needs about ten"), Some(at)));
+            return Err(deep(Some(at)));
         }
         let value = match self.peek() {
             Some('{') => self.map(depth)?,
@@ -193,6 +215,8 @@ mod tests {
             let told = read(text).unwrap_err();
             assert!(told.message.contains(says) && told.line.is_some(), "{text}: {told:?}");
         }
+        let unended = read(&format!("{{\"a\": \"[\\\"[\", \"b\": {}", "[".repeat(100))).unwrap_err();
+        assert!(unended.message.contains("levels deep"), "{unended:?}");
         let deep = format!("{}1{}", "[".repeat(MAX_DEPTH + 1), "]".repeat(MAX_DEPTH + 1));
         let told = read(&deep).unwrap_err();
         assert_eq!((told.line, told.column), (Some(1), Some(MAX_DEPTH as u64 + 1)), "{told:?}");
