@@ -193,5 +193,7 @@ mod tests {
         assert_eq!(own.quotes().unwrap()[0].what.price.0, 9_500_000);
         let unknown = settings(r#"{"project":"p","zones":["mars-north1-a"]}"#).check().unwrap_err();
         assert!(unknown.field.as_deref() == Some("settings.zones") && unknown.remedy.is_some(), "{unknown:?}");
+        let twice = settings(r#"{"project":"p","zones":["us-central1-a","us-central1-a"]}"#).check().unwrap_err();
+        assert_eq!((twice.field.as_deref(), twice.message.as_str()), (Some("settings.zones"), "\"us-central1-a\" is named twice"));
     }
 }
