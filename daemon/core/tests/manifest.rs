@@ -160,7 +160,7 @@ fn the_schema_accepts_what_the_daemon_accepts() {
         let (job, service) = match field {
             "deadline" | "duration" | "retries" | "user" => (format!(", \"{field}\": {value}"), String::new()),
             "cpu" | "memory" => {
-                (format!(", \"resources\": {{\"{field}\": {value}}}, \"limits\": {{\"cpu\": 9999999, \"memory\": \"1Ti\"}}"), String::new())
+                (format!(", \"resources\": {{\"{field}\": {value}}}, \"limits\": {{\"cpu\": 4096, \"memory\": \"1Ti\"}}"), String::new())
             }
             "mode" => (format!(", \"files\": [{{\"path\": \"a\", \"content\": \"\", \"mode\": {value}}}]"), String::new()),
             "maxPrice" => (format!(", \"placement\": {{\"maxPrice\": {value}}}"), String::new()),
@@ -186,7 +186,7 @@ fn the_schema_accepts_what_the_daemon_accepts() {
         ("cpu", &["2", "0.5", ".5", "500m", "0.250", "0.1250", " 1 "], &["01", "010m", "1e3", "+2", "0.0001", "5.", "m", "-1", "1,5"]),
         (
             "memory",
-            &["512Mi", "1.5Gi", "64M", "64k", "64KB", "1 GiB", "1073741824", ".5Gi"],
+            &["512Mi", "1.5Gi", "64M", "64000k", "64000KB", "1 GiB", "1073741824", ".5Gi"],
             &["064Mi", "1ki", "1e9", "5BB", "-1", "Mi", "5."],
         ),
         ("maxPrice", &["0.25", "$0.25", "0.25 USD", ".5", "1."], &["0.1234567", "one", "-1"]),
