@@ -150,7 +150,8 @@ async fn what_calls_setsid_ends_with_its_replica() -> Result<()> {
     let spec = format!("jobs: {{j: {{command: [sh, -c, \"{}exit 0\"]}}}}", escape("job"));
     daemon.put("done", &manifest("done", &spec)).await?;
     let done = daemon.until("done", "completed", |d| d["status"] == "completed").await?;
-    let [left] = &noted(&job)[..] else { anyhow::bail!("not one: {:?}", noted(&job)) };
+    let of_job = noted(&job);
+    let [left] = &of_job[..] else { anyhow::bail!("not one: {of_job:?}") };
     assert!(!alive(left), "a job that has ended has ended");
     assert!(done.to_string().contains("a process that it left running was ended"), "{done:#}");
     // Every restart ends what the run before has left.
