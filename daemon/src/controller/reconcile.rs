@@ -240,8 +240,8 @@ impl Shared {
         if !failed {
             entry.planned = work.record.generation;
         }
-        if decided {
-            entry.hasty = decision.as_ref().and_then(|d| Hasty::of(d, work.record.generation));
+        if let Some(hasty) = decision.as_ref().filter(|_| decided).and_then(|d| Hasty::of(d, work.record.generation)) {
+            entry.hasty = Some(hasty);
         }
         // What can never be placed ends an update: the next look sees it.
         let never = unplaced.iter().any(|u| u.never) && entry.unplaced != unplaced;
