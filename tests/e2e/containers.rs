@@ -521,7 +521,7 @@ async fn a_variable_loses_one_line_end_of_its_secret_and_a_file_none() -> Result
     daemon.put("lines", &manifest).await?;
     daemon.until("lines", "completed", |d| d["status"] == "completed").await?;
     let logs = daemon.run(&["logs", "lines"])?;
-    let lines: Vec<&str> = logs.lines().map(|l| l.rsplit_once("] ").map_or(l, |(_, text)| text).trim_end_matches('\r')).collect();
+    let lines: Vec<&str> = logs.lines().map(|l| l.split_once(" | ").map_or(l, |(_, text)| text).trim_end_matches('\r')).collect();
     let text = lines.join("\n");
     assert!(text.contains("<s3cret\n>") && text.contains("s3cret\n\nend"), "{text}");
     Ok(())

@@ -19,6 +19,9 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub struct End {
     pub succeeded: bool,
+    /// The cloud's own name for the replica.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +55,7 @@ impl End {
         };
         Some(Self {
             succeeded,
+            id: replica.id.clone(),
             exit_code: replica.exit_code,
             started_at: replica.started_at,
             ended_at: replica.ended_at,
@@ -61,7 +65,7 @@ impl End {
     }
 
     fn blank(succeeded: bool) -> Self {
-        Self { succeeded, exit_code: None, started_at: None, ended_at: None, restarts: 0, message: String::new() }
+        Self { succeeded, id: String::new(), exit_code: None, started_at: None, ended_at: None, restarts: 0, message: String::new() }
     }
 
     fn phase(&self) -> Phase {
@@ -71,7 +75,7 @@ impl End {
     fn replica(&self, index: u32) -> Replica {
         Replica {
             index,
-            id: String::new(),
+            id: self.id.clone(),
             phase: self.phase(),
             health: Health::Unknown,
             endpoints: Vec::new(),
