@@ -15,13 +15,12 @@ const SMALL: &str = "component = \"process.wasm\"\n[grants.process]\ncommands = 
 /// One region with one place for each strategy.
 const SCARCE: &str = r#"
 component = "simulated.wasm"
-[settings]
-time-to-ready = "50ms"
 [settings.sizes.small]
 cpu = 2
 memory = "4Gi"
 price = "0.04"
 capacity = 1
+time-to-ready = "50ms"
 [settings.regions.rolling]
 [settings.regions.canary]
 [settings.regions.blue-green]
@@ -201,5 +200,28 @@ async fn a_job_that_has_ended_is_not_run_again_because_its_cloud_forgot_it() -> 
         ensure!(job(&seen)["status"] == "completed" && job(&seen)["ready"] == 1, "{seen:#}");
         ensure!(cloud.ledger().len() == made, "it has been run again: {:#?}", cloud.ledger());
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hedge_asks_only_where_there_is_room_for_all() -> Result<()> {
+    let size = |price: &str, capacity: u32| {
+        format!("cpu = 2\nmemory = \"4Gi\"\nprice = \"{price}\"\ncapacity = {capacity}\ntime-to-ready = \"1s\"\n")
+    };
+    let cloud = format!(
+        "component = \"simulated.wasm\"\n[settings.regions.one.sizes.small]\n{}\
+         [settings.regions.two.sizes.small]\n{}[settings.regions.three.sizes.small]\n{}",
+        size("0.04", 2),
+        size("0.05", 1),
+        size("0.06", 2)
+    );
+    let daemon = Daemon::start(&["cheapest", "simulated"], &[("cloud", &cloud)])?;
+    let task = "  hedge: {offers: 3}\n  services: {w: {command: [one], replicas: 2, resources: {cpu: 1}}}\n";
+    daemon.put("svc", &manifest("svc", task)).await?;
+    let asked = daemon.until("svc", "asked for", |d| d["tasks"][0]["allocations"].as_array().is_some_and(|a| a.len() > 1)).await?;
+    let regions = asked["tasks"][0]["allocations"].as_array().into_iter().flatten().map(|a| a["region"].as_str().unwrap_or_default());
+    let mut regions: Vec<&str> = regions.collect();
+    regions.sort_unstable();
+    ensure!(regions == ["one", "three"], "where there is room for one, two are asked for: {asked:#}");
     Ok(())
 }

@@ -109,9 +109,10 @@ impl Book {
     }
 
     /// Replicas of a task that an offer can still take: as quoted, less what has been promised since, and less what other tasks will need
-    /// there before they are whole.
-    pub(super) fn room(&self, world: &World, of: &AllocationRecord, needs: &Resources) -> Room {
-        let quote = lock(&self.quotes).get(&of.provider).filter(|q| q.answer.is_ok() && !self.outdated(q, &of.provider)).cloned();
+    /// there before they are whole. What was quoted longer ago than `fresh` does not count, but where there is no limit.
+    pub(super) fn room(&self, world: &World, of: &AllocationRecord, needs: &Resources, fresh: Millis) -> Room {
+        let holds = |q: &&Quote| q.answer.is_ok() && q.asked.elapsed() <= fresh.std() && !self.outdated(q, &of.provider);
+        let quote = lock(&self.quotes).get(&of.provider).filter(holds).cloned();
         let current = quote.is_some();
         let Some(quote) = quote.or_else(|| lock(&self.last).get(&of.provider).cloned()) else { return Room::Unknown };
         let offers = quote.answer.iter().flat_map(|list| list.iter());
@@ -126,7 +127,7 @@ impl Book {
             return Room::Unknown;
         }
         let reserved = world.reserved.get(&of.provider).into_iter().flat_map(HashMap::values);
-        for r in reserved.filter(|r| r.offer == of.offer.id && r.settled.is_none_or(|at| at > quote.asked)) {
+        for r in reserved.filter(|r| r.offer == of.offer.id && r.settled.is_none_or(|at| at >= quote.asked)) {
             offer.take(r.replicas, u64::from(r.cpu), r.memory);
         }
         for (key, replicas, each) in world.owed(&of.provider, &of.offer.id) {
@@ -345,7 +346,7 @@ impl Shared {
     fn deduct(&self, provider: &InstanceName, asked: Tick, offers: &mut [PlacedOffer]) {
         let mut world = lock(&self.world);
         if let Some(reserved) = world.reserved.get_mut(provider) {
-            reserved.retain(|_, r| r.settled.is_none_or(|at| at > asked));
+            reserved.retain(|_, r| r.settled.is_none_or(|at| at >= asked));
         }
         let mut by_offer: HashMap<&str, Vec<&Reserved>> = HashMap::new();
         for r in world.reserved.get(provider).into_iter().flat_map(HashMap::values) {

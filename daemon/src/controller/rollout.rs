@@ -19,7 +19,7 @@ use tradewind_core::{
 };
 
 use super::{
-    Shared,
+    Error, Shared,
     decide::Work,
     journal::{CONTROLLER, event},
     lock,
@@ -80,7 +80,16 @@ impl Shared {
             input.replicas = allowed.unwrap_or(task.replicas);
             let progress = progress(&mut rollout, task, now);
             let moves = rollout::advance(&input, progress, now);
-            let lacks = (moves.crowded && unknown.is_empty()).then(|| no_room(task));
+            let known = || {
+                let before = world.deployments.get(&work.key).into_iter().flat_map(|e| &e.crowded);
+                before.filter(|(name, target, _)| *name == task.name && *target == task.target).map(|(_, _, why)| why.clone()).next()
+            };
+            let lacks = match moves.crowded {
+                true if unknown.is_empty() => Some(no_room(task)),
+                // Its provider is being asked: what it lacked is what it lacks, as far as is known.
+                true => known(),
+                false => None,
+            };
             told.push(Told {
                 verdict: moves.verdict.clone(),
                 moved: progress.moved,
@@ -180,7 +189,7 @@ impl Shared {
                 places.push(offer);
                 // What has just been decided has its place; an update takes what is left beside what runs.
                 if gives_way {
-                    let free = match self.offers.room(world, record, &task.workload.resources) {
+                    let free = match self.offers.room(world, record, &task.workload.resources, self.options.offers_ttl) {
                         Room::Replicas(free) => free,
                         Room::Unknown => {
                             unknown.insert(record.provider.clone());
@@ -224,7 +233,9 @@ impl Shared {
         let why = rollout.reason.clone();
         self.tasks.spawn(async move {
             let handle = super::Handle { shared };
-            if let Err(error) = handle.return_to(CONTROLLER, &key, Some(to), Some(generation), Cause::Failure, &why).await {
+            let returned = handle.return_to(CONTROLLER, &key, Some(to), Some(generation), Cause::Failure, &why).await;
+            // Another step has done it already, or somebody has written something else.
+            if let Err(error) = returned.map(drop).or_else(|e| if matches!(e, Error::Generation { .. }) { Ok(()) } else { Err(e) }) {
                 tracing::warn!(deployment = %key, error = &error as &dyn std::error::Error, "the last healthy revision could not be restored");
             }
         });

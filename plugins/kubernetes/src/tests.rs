@@ -663,3 +663,22 @@ fn what_a_cluster_can_not_do_is_refused_by_its_field() {
     assert!(super::Kubernetes::on(Cluster::default(), settings).err().unwrap().message.contains("name one"));
     assert!(testing::provider::<super::Kubernetes<Cluster>>("{\"x\":1}").is_err());
 }
+
+#[test]
+fn a_container_that_has_ended_does_not_run_and_is_known_to_have_ended() {
+    let world = world("{}");
+    let web = service("a-1", 1);
+    let state = world.apply(&web, None);
+    let container = |state: serde_json::Value| json!({"restartCount": 3, "state": state, "lastState": {"terminated": {"exitCode": 3, "finishedAt": "2026-01-01T00:00:09Z"}}});
+    let status = |state: serde_json::Value| json!({"phase": "Running", "startTime": "2026-01-01T00:00:00Z", "containerStatuses": [container(state)]});
+    for (now, phase, ended, began) in [
+        (json!({"running": {"startedAt": "2026-01-01T00:00:10Z"}}), Phase::Running, false, 10),
+        (json!({"terminated": {"exitCode": 3, "finishedAt": "2026-01-01T00:00:09Z"}}), Phase::Starting, true, 0),
+        (json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}), Phase::Starting, true, 0),
+    ] {
+        world.pod("p1", "a-1", status(now.clone()), json!({}));
+        let seen = world.observe(&web, &state).replicas.remove(0);
+        let began_at = seen.started_at.map(|at| (at / 1000) % 60);
+        assert_eq!((seen.phase, seen.ended_at.is_some(), seen.restarts, began_at), (phase, ended, 3, Some(began)), "{now}");
+    }
+}

@@ -73,7 +73,7 @@ async fn update(strategy: &'static str, replicas: u32, spare: u32, faults: Vec<O
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_update_exceeds_the_capacity_and_each_has_a_way_back(
@@ -125,11 +125,14 @@ async fn a_crash_loop_takes_nothing_away_and_returns_at_once() {
     assert_eq!(seen(&controller).summary.status, Status::Running);
     put(&controller, "ant", &web(2, 4, "rolling")).await;
     let began = tokio::time::Instant::now();
-    while seen(&controller).summary.generation < 3 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let good = versions(&scene.cloud).get("v1").copied().unwrap_or(0);
+    loop {
+        let (view, good) = (seen(&controller), versions(&scene.cloud).get("v1").copied().unwrap_or(0));
         assert_eq!(good, 4, "a good replica has gone for one that does not live");
-        assert_ne!(seen(&controller).summary.status, Status::Running, "it does not live");
+        if view.summary.generation == 3 {
+            break;
+        }
+        assert_ne!(view.summary.status, Status::Running, "it does not live");
+        tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", seen(&controller).rollout);
     }
     tokio::time::sleep(LONG).await;
@@ -159,7 +162,11 @@ async fn a_job_that_has_ended_is_not_run_again_because_its_cloud_forgot_it() {
     let controller = scene.controller().await;
     put(&controller, "ant", &Spec { job: true, ..web(1, 0, "rolling") }).await;
     tokio::time::sleep(LONG).await;
-    assert_eq!(seen(&controller).summary.status, Status::Completed);
+    let job = |controller: &Controller| {
+        let view = seen(controller);
+        view.tasks.iter().find(|t| t.kind == "job").map(|t| (t.ready, t.status))
+    };
+    assert_eq!(job(&controller), Some((1, Status::Completed)));
     let calls = scene.cloud.with(|known| {
         known.runs.clear();
         known.calls
@@ -168,9 +175,7 @@ async fn a_job_that_has_ended_is_not_run_again_because_its_cloud_forgot_it() {
     controller.shutdown().await;
     let controller = scene.controller().await;
     tokio::time::sleep(LONG).await;
-    let view = seen(&controller);
-    let restored: Vec<_> = view.tasks.iter().map(|t| (t.ready, t.status)).collect();
     assert_eq!(scene.cloud.with(|known| known.calls), calls, "nothing was asked for");
-    assert!(restored.contains(&(1, Status::Completed)), "{view:#?}");
+    assert_eq!(job(&controller), Some((1, Status::Completed)));
     controller.shutdown().await;
 }
