@@ -187,9 +187,13 @@ Y
   until_is "seen-$n" running
 done
 mkdir "$folder/state/shown"
-for what in deployments namespaces tokens plans shadows decisions; do
-  curl -sf -H "authorization: Bearer $(cat "$folder/state/data/admin.token")" "$(sed -n 's/.*"address": *"\([^"]*\)".*/\1/p' "$folder/state/data/daemon.json")/v1/$what" >"$folder/state/shown/$what.json"
-done
+show() { # path, file
+  local address
+  address=$(sed -n 's/.*"address": *"\([^"]*\)".*/\1/p' "$folder/state/data/daemon.json")
+  curl -sf -H "authorization: Bearer $(cat "$folder/state/data/admin.token")" "$address/v1/$1" >"$folder/state/shown/$2.json"
+}
+for what in deployments namespaces tokens plans shadows decisions; do show "$what" "$what"; done
+for name in steady done broken long later hedged follower moving sleeper; do show "deployments/$name" "$name"; done
 tw plugin list >&2
 tw get >&2
 tw plans >&2
