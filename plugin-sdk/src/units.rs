@@ -139,7 +139,7 @@ fn scaled(number: &str, factor: f64) -> Option<f64> {
 fn written(number: f64) -> String {
     let short = format!("{number:.9}");
     match short.parse::<f64>() {
-        Ok(near) if (near - number).abs() <= number.abs() * 1e-12 => short,
+        Ok(near) if (near - number).abs() <= number.abs() * 1e-12 => short.trim_end_matches('0').trim_end_matches('.').to_owned(),
         _ => number.to_string(),
     }
 }

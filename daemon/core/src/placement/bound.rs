@@ -58,7 +58,6 @@ pub struct Certificate {
     pub unpriced: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn is_zero(n: &u64) -> bool {
     *n == 0
 }
