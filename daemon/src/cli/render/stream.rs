@@ -15,11 +15,6 @@ fn tame(text: &str) -> String {
 }
 
 pub fn log_line(line: &TaskLogLine) -> String {
-    let LogLine { continues, partial, ref text, .. } = line.line;
-    // The end of a line whose text was shown before.
-    if continues && !partial && text.is_empty() {
-        return String::new();
-    }
     let stream = if line.line.output == Output::Stderr { "!" } else { "|" };
     format!("{}/{} {stream} {}", line.task, line.line.replica, tame(&output::shown(&line.line)))
 }
@@ -28,11 +23,13 @@ pub fn log_line(line: &TaskLogLine) -> String {
 pub fn log_lines(lines: &[TaskLogLine]) -> String {
     let mut going_on = HashSet::new();
     let mut shown: Vec<String> = Vec::with_capacity(lines.len());
-    for line in lines.iter().rev() {
+    // The end of a line whose text was shown before.
+    let is_end = |line: &LogLine| line.continues && !line.partial && line.text.is_empty();
+    for line in lines.iter().rev().filter(|line| !is_end(&line.line)) {
         let stream = (&line.allocation, line.line.replica, line.line.output);
         let goes_on = if line.line.continues { !going_on.insert(stream) } else { going_on.remove(&stream) };
         let line = TaskLogLine { line: LogLine { partial: line.line.partial && goes_on, ..line.line.clone() }, ..line.clone() };
-        shown.extend(Some(log_line(&line)).filter(|text| !text.is_empty()));
+        shown.push(log_line(&line));
     }
     shown.reverse();
     shown.join("\n")
@@ -85,7 +82,7 @@ mod tests {
             line(Output::Stdout, "", true, false),
             line(Output::Stdout, "password: ", false, true),
         ];
-        assert_eq!(log_lines(&lines), "w/0 | long …\nw/0 ! oops\nw/0 | …longer …\nw/0 | password: ");
+        assert_eq!(log_lines(&lines), "w/0 | long …\nw/0 ! oops\nw/0 | …longer \nw/0 | password: ");
         assert_eq!(log_line(&lines[4]), "w/0 | password: …", "who follows sees that more may come");
     }
 
