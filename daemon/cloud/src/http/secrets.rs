@@ -86,9 +86,10 @@ fn value(folder: &Path, granted: &[String], told: &str, form: Form) -> Result<Ze
     let secret = SecretRef { name: name.to_owned(), key };
     secrets::check(granted, "http", &secret, FIELD)?;
     let value = Zeroizing::new(secrets::read(Some(folder), &secret, FIELD)?);
+    let told = secrets::variable(&value).len();
     let value = if whole { &value } else { secrets::variable(&value) };
     let refused = |reason: String| Failure::invalid(format!("the secret \"{}\" {reason}", secret.name)).field(FIELD);
-    if (1..SHORTEST).contains(&value.len()) {
+    if (1..SHORTEST).contains(&told) {
         return Err(refused(format!("is shorter than {SHORTEST} bytes: it could not be told from other text in answers")));
     }
     let text = match (encoded, std::str::from_utf8(value)) {
