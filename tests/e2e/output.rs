@@ -133,10 +133,11 @@ async fn who_follows_sees_a_progress_bar_that_never_ends_its_line() -> Result<()
     daemon.running("bar").await?;
     let followed = Following::start(&daemon, &["logs", "-f", "bar"])?;
     std::fs::write(&gate, "")?;
+    // How much of it is there at the first look is the machine's affair.
     let first = followed.next()?;
-    ensure!(first.starts_with("w/0 | \\r0%\\r1%") && first.ends_with('…'), "{first:?}");
+    ensure!(first.starts_with("w/0 | \\r0%") && first.ends_with('…'), "{first:?}");
     let second = followed.next()?;
-    ensure!(second.starts_with("w/0 | …") && second.ends_with('…'), "{second:?}");
+    ensure!(second.starts_with("w/0 | …") && second.contains('%') && second.ends_with('…'), "{second:?}");
     Ok(())
 }
 
