@@ -115,7 +115,7 @@ fn candidates_may_be_refused_and_nothing_is_said_twice() {
     assert_eq!(placed.unplaced["none"].1, "1 of 1 replicas: no offer satisfies every constraint");
     assert!(placed.answer.scores.iter().all(|score| score.is_finite()));
     let refused: Error = batch.rank::<ByCost>(r#"{"stikcy":true}"#).unwrap_err();
-    assert_eq!(refused.field.as_deref(), Some("settings"));
+    assert_eq!(refused.field.as_deref(), Some("settings.stikcy"));
 }
 
 #[test]

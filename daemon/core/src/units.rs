@@ -122,7 +122,7 @@ impl FromStr for MilliCpu {
         let number = t.strip_suffix('m').unwrap_or(t);
         unpadded(number).map_err(|hint| UnitError { hint, ..bad() })?;
         if number.len() < t.len() {
-            return number.parse().map(Self).map_err(|_| bad());
+            return number.parse().ok().filter(|_| is_decimal(number)).map(Self).ok_or_else(bad);
         }
         let cores: f64 = Some(t).filter(|t| is_decimal(t)).and_then(|t| t.parse().ok()).ok_or_else(bad)?;
         let milli = (cores * 1000.0).round();

@@ -213,6 +213,7 @@ impl Shared {
             back: rollout.is_back(),
             groups,
             room,
+            room_known: unknown.is_empty(),
             promoted: rollout.promoted,
             switch: false,
         };

@@ -80,6 +80,8 @@ pub struct Task<'a> {
     pub groups: Vec<Group>,
     /// Replicas that can still be started, by place.
     pub room: BTreeMap<usize, u32>,
+    /// Every place has told its room. One that has not been asked yet counts as full until it has answered.
+    pub room_known: bool,
     /// Canary steps that have been promoted.
     pub promoted: u32,
     /// Every blue-green task of the deployment is prepared.
@@ -155,7 +157,7 @@ pub fn advance(task: &Task<'_>, progress: &mut Progress, now: Instant) -> Moves 
     let before = groups.clone();
     let crowded = grow(task, &mut groups, &bounds);
     shrink(task, &mut groups, &bounds, now);
-    if crowded && task.back && task.service && groups == before {
+    if crowded && task.room_known && task.back && task.service && groups == before {
         // Neither version can come back whole beside the other: the one that failed makes room.
         let one_less = Bounds { available: bounds.available.saturating_sub(1), ..bounds };
         shrink(task, &mut groups, &one_less, now);

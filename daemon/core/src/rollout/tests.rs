@@ -52,6 +52,7 @@ impl World {
             overlaps: self.overlaps,
             service: true,
             back: false,
+            room_known: true,
             groups: self.groups.clone(),
             room: Default::default(),
             promoted: self.promoted,
@@ -281,7 +282,10 @@ fn a_return_without_room_takes_from_the_version_that_failed() {
     let mut progress = w.progress.clone();
     let stuck = advance(&task, &mut progress.clone(), w.now);
     assert_eq!((stuck.groups[0].replicas, stuck.groups[1].replicas, stuck.crowded), (2, 2, true), "forward, nothing is taken away");
-    task.back = true;
+    (task.back, task.room_known) = (true, false);
+    let asked = advance(&task, &mut progress.clone(), w.now);
+    assert_eq!((asked.groups[0].replicas, asked.groups[1].replicas), (2, 2), "first the room is asked for");
+    task.room_known = true;
     let moves = advance(&task, &mut progress, w.now);
     assert_eq!((moves.groups[0].replicas, moves.groups[1].replicas), (1, 2));
 }
