@@ -185,8 +185,8 @@ async fn canaries_are_found_only_where_they_belong() -> Result<()> {
     let canaries: Vec<&Canary> = all.iter().map(|one| &one.canary).collect();
 
     // What a guest that searched its whole memory has found.
-    let offers = daemon.get("/v1/offers").await?.to_string();
-    ensure!(offers.contains("\"found-0\""), "nobody has searched: {offers}");
+    let searched = |offers: &Value| offers.to_string().contains("\"found-0\"");
+    let offers = daemon.until_at("/v1/offers", "searched", searched).await?.to_string();
     ensure!(offers.contains("\"found-1\""), "what is planted in memory is not found: {offers}");
     let searched = daemon.get("/v1/offers").await?;
     let listed = searched.as_array().or(searched["offers"].as_array()).context("no offers")?;
