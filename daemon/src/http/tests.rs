@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Every route of the API: method and path. What is added to the router is added here.
-const ROUTES: [(&str, &str); 65] = [
+const ROUTES: [(&str, &str); 66] = [
     ("get", "/v1/deployments"),
     ("get", "/v1/deployments/{name}"),
     ("put", "/v1/deployments/{name}"),
@@ -27,6 +27,7 @@ const ROUTES: [(&str, &str); 65] = [
     ("get", "/v1/deployments/{name}/revisions"),
     ("get", "/v1/deployments/{name}/revisions/{generation}"),
     ("post", "/v1/deployments/{name}/rollback"),
+    ("post", "/v1/deployments/{name}/run"),
     ("post", "/v1/deployments/{name}/promote"),
     ("post", "/v1/deployments/{name}/abort"),
     ("post", "/v1/deployments/{name}/metrics"),

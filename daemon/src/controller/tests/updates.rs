@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 use tradewind_core::{
+    failure::FailureKind,
     names::{DeploymentName, Namespace},
     rollout,
     view::{DeploymentView, Status},
@@ -178,4 +179,10 @@ async fn a_job_that_has_ended_is_not_run_again_because_its_cloud_forgot_it() {
     assert_eq!(scene.cloud.with(|known| known.calls), calls, "nothing was asked for");
     assert_eq!(job(&controller), Some((1, Status::Completed)));
     controller.shutdown().await;
+}
+
+/// What gives way holds the room of what takes its place, also when that has been given up once.
+#[tokio::test(start_paused = true)]
+async fn an_update_whose_provider_refuses_once_goes_on() {
+    update("rolling", 2, 1, vec![Some(Fault::Before(FailureKind::Denied))]).await;
 }
