@@ -136,9 +136,9 @@ pub fn with_current(mut want: Want, task: &Resolved, actual: &[AllocationRecord]
     let mine = actual.iter().filter(|r| stands_for(r, task) && r.phase != Phase::Gone);
     // An intended allocation has no effect yet, but its place is promised.
     want.current = mine.map(|r| (r.provider.clone(), r.offer.id.clone(), r.goal().max(r.replicas))).collect();
-    // What gives way to this task holds room for it, as it did when the update was planned: for its return, and for what takes its place.
-    let gives_way = |r: &&AllocationRecord| r.task == task.name && r.target == task.target && r.stage != Stage::Removing && returns(r);
-    for back in actual.iter().filter(gives_way) {
+    // What gives way holds room for its return.
+    let need = need_digest(&Need::of(task));
+    for back in actual.iter().filter(|r| takes_over(r, task, need)) {
         match want.current.iter_mut().find(|(provider, offer, _)| *provider == back.provider && *offer == back.offer.id) {
             Some((_, _, replicas)) => *replicas = (*replicas).max(back.replicas),
             None => want.current.push((back.provider.clone(), back.offer.id.clone(), back.replicas)),

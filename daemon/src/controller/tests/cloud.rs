@@ -220,10 +220,15 @@ impl Policy for Cheapest {
             let cost = |row: &usize| request.candidates.cost.get(*row).copied();
             let best = rows.min_by_key(cost).and_then(|row| request.candidates.offer.get(row).copied());
             let held = task.current.first().map(|(offer, _)| *offer);
-            if let Some(offer) = held.or(best).filter(|_| task.replicas > 0) {
+            let Some(offer) = held.or(best) else { continue };
+            // What runs there already needs no room.
+            let stays: u32 = task.current.iter().filter(|(held, _)| *held == offer).map(|(_, replicas)| *replicas).sum();
+            let room = request.offers.get(offer as usize).map_or(0, |placed| placed.offer.capacity);
+            let replicas = task.replicas.min(room.saturating_add(stays));
+            if replicas > 0 {
                 answer.task.push(u32::try_from(at).unwrap_or(u32::MAX));
                 answer.offer.push(offer);
-                answer.replicas.push(task.replicas);
+                answer.replicas.push(replicas);
             }
         }
         Ok(answer)
