@@ -182,11 +182,19 @@ fn remove(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// A component without anything in it, apart from a name that tells one from another.
+    /// A component with one function, which returns a number that tells one name from another: their code differs.
     fn component(name: &str) -> Vec<u8> {
-        let mut bytes = b"\0asm\x0d\0\x01\0\0".to_vec();
-        bytes.extend([u8::try_from(name.len() + 1).unwrap(), u8::try_from(name.len()).unwrap()]);
-        bytes.extend_from_slice(name.as_bytes());
+        let number = name.as_bytes()[0] & 0x3f;
+        let mut module = b"\0asm\x01\0\0\0".to_vec();
+        module.extend([1, 5, 1, 0x60, 0, 1, 0x7f]);
+        module.extend([3, 2, 1, 0]);
+        module.extend([7, 5, 1, 1, b'f', 0, 0]);
+        module.extend([10, 6, 1, 4, 0, 0x41, number, 0x0b]);
+        let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
+        bytes.extend([1, u8::try_from(module.len()).unwrap()]);
+        bytes.extend(module);
+        // One instance of the module, without arguments.
+        bytes.extend([2, 4, 1, 0, 0, 0]);
         bytes
     }
 
