@@ -160,7 +160,21 @@ impl Podman {
             std::fs::create_dir_all(folder(name))?;
         }
         // Other processes have other networks, too.
-        let second = 64 + (std::process::id() as u8).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 128;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let second = 64 + (std::process::id() as u8).wrapping_add(number) % 128;
+        // And another bridge: the engine that removes the last container of one takes the bridge of its name away.
+        let network = serde_json::json!({
+            "name": "podman",
+            "id": format!("{:064x}", u64::from(std::process::id()) << 8 | u64::from(number)),
+            "driver": "bridge",
+            "network_interface": format!("tw{:x}n{number}", std::process::id()),
+            "subnets": [{"subnet": format!("10.{second}.0.0/24"), "gateway": format!("10.{second}.0.1")}],
+            "ipv6_enabled": false,
+            "internal": false,
+            "dns_enabled": false,
+            "ipam_options": {"driver": "host-local"},
+        });
+        std::fs::write(format!("{}/podman.json", folder("networks")), serde_json::to_vec(&network)?)?;
         let text = format!(
             r#"
 [containers]
