@@ -5,6 +5,7 @@
 pub mod aws;
 pub mod clouds;
 pub mod cluster;
+mod compiled;
 pub mod docker;
 pub mod fixture;
 pub mod podman;
@@ -148,6 +149,8 @@ impl Daemon {
 
     /// Starts the daemon on its folders, again if need be, and waits until it is ready.
     pub fn launch(&mut self) -> Result<()> {
+        // Without it the daemon compiles: no reason for a test to fail.
+        let _ = compiled::give(&self.plugins(), &self.data().join("cache"));
         let mut child = self.spawn()?;
         let pid = child.id();
         let since = Instant::now();
@@ -158,6 +161,7 @@ impl Daemon {
                 self.address = told["address"].as_str().unwrap_or_default().to_owned();
                 self.http = client(Some(&self.admin_token()?))?;
                 self.child = Some(child);
+                let _ = compiled::take(&self.plugins(), &self.data().join("cache"));
                 return Ok(());
             }
             if let Some(status) = child.try_wait()? {
