@@ -5,7 +5,9 @@
 //! Not in it: secrets, tokens in clear, TLS keys, the output and the working folders of processes, compiled plugins, the settings.
 
 mod archive;
+mod authority;
 mod contents;
+mod grants;
 mod origin;
 mod restore;
 
@@ -32,7 +34,7 @@ use tradewind_store::Database;
 
 use archive::FORMAT;
 pub use origin::{admit, shown};
-pub use restore::{Choices, confirm, restore, unfinished};
+pub use restore::{Choices, Report, confirm, prepare, unfinished};
 
 /// What is backed up from where, and put back to.
 #[derive(Debug, Clone)]
@@ -45,8 +47,17 @@ pub struct Folders {
 ///
 /// # Errors
 /// It is none, or was changed or cut off.
-pub fn check(path: &Path) -> Result<Index, Error> {
-    archive::open(path).map(|archive| archive.index)
+pub fn check(path: &Path) -> Result<Checked, Error> {
+    archive::open(path).map(|archive| Checked { digest: archive.digest, index: archive.index })
+}
+
+/// A backup that is as it was written.
+#[derive(Debug, Serialize)]
+pub struct Checked {
+    /// Of the whole file but its last line, which holds it. Who keeps it elsewhere knows the file again: `restore --expect`.
+    pub digest: Digest,
+    #[serde(flatten)]
+    pub index: Index,
 }
 
 impl Folders {
@@ -100,6 +111,12 @@ pub enum Error {
     Damaged { path: PathBuf, what: String },
     #[error("the backup \"{}\" has format {found}, this version reads {known}", path.display())]
     Format { path: PathBuf, found: u32, known: u32 },
+    #[error("the backup \"{}\" was made by version {found}, which is newer than this one, {}: restore it with that version", path.display(), env!("CARGO_PKG_VERSION"))]
+    Newer { path: PathBuf, found: String },
+    #[error("the backup \"{}\" has the digest {found}, and {expected} was expected: it is another file, or somebody has changed it", path.display())]
+    Unexpected { path: PathBuf, found: Digest, expected: Digest },
+    #[error("\"{key}\" in the state can't be understood")]
+    Document { key: String, source: serde_json::Error },
     #[error("the audit log in the backup \"{}\" is not what was recorded", path.display())]
     Audit { path: PathBuf, source: Fault },
     #[error("the folder \"{}\" has a state already: name another with --data, or set that state aside with --force", data.display())]

@@ -8,6 +8,7 @@ mod error;
 mod output;
 mod progress;
 mod render;
+mod tame;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -71,8 +72,9 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
             return served.map(|()| ExitCode::SUCCESS).map_err(|e| Error::Serve(Box::new(e)));
         }
         Command::Config(args) => return commands::config::run(&globals, args).map(|()| ExitCode::SUCCESS),
-        Command::Restore { file, force, confirm } => {
-            return commands::backup::restore(&globals, file.as_deref(), force, confirm).map(|()| ExitCode::SUCCESS);
+        Command::Restore { file, force: replace, confirm: confirmed, yes, expect, keep_tokens } => {
+            let choices = crate::backup::Choices { replace, confirmed, keep_tokens, expect };
+            return commands::backup::restore(&globals, file.as_deref(), choices, yes).map(|()| ExitCode::SUCCESS);
         }
         Command::Audit(Audit::Verify { file: Some(file), expect }) => {
             return commands::audit::verify_file(&Output::new(globals.output), &file, expect).map(ExitCode::from);

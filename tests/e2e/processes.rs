@@ -195,7 +195,7 @@ async fn a_copy_beside_its_living_original_is_stopped_and_a_moved_folder_is_take
     daemon.run(&["backup", &backup])?;
     let restored = daemon.folder.path().join("restored");
     let mut restore = Command::new(binary());
-    restore.arg("--data").arg(&restored).args(["restore", &backup]).env("TRADEWIND_PLUGINS", daemon.plugins());
+    restore.arg("--data").arg(&restored).args(["restore", &backup, "--yes"]).env("TRADEWIND_PLUGINS", daemon.plugins());
     // Whether it is refused here or at the start: it never acts.
     if restore.env("TRADEWIND_CONFIG", daemon.folder.path().join("config.toml")).output()?.status.success() {
         refused(&daemon, &restored, &[])?;

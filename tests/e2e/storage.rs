@@ -15,7 +15,7 @@ use crate::{fetch, pids, web};
 
 fn restore(daemon: &Daemon, data: &Path, backup: &str, options: &[&str]) -> Result<Output> {
     let mut command = Command::new(binary());
-    command.arg("--data").arg(data).arg("restore").arg(backup).args(options);
+    command.arg("--data").arg(data).arg("restore").arg(backup).args(options).stdin(std::process::Stdio::null());
     command.env("TRADEWIND_CONFIG", daemon.folder.path().join("config.toml")).env("TRADEWIND_PLUGINS", daemon.plugins());
     Ok(command.output()?)
 }
@@ -51,7 +51,7 @@ async fn a_backup_is_put_back_and_what_runs_is_found_again() -> Result<()> {
     let by_hand = daemon.folder.path().join("by-hand.backup").display().to_string();
     assert!(daemon.run(&["backup", &by_hand])?.contains("the state at revision"));
 
-    let refused = restore(&daemon, &daemon.data(), &path, &["--force"])?;
+    let refused = restore(&daemon, &daemon.data(), &path, &["--force", "--yes"])?;
     assert!(!refused.status.success() && told(&refused).contains("in use by another daemon"), "{refused:?}");
     daemon.kill()?;
     let refused = restore(&daemon, &daemon.data(), &path, &[])?;
@@ -61,12 +61,12 @@ async fn a_backup_is_put_back_and_what_runs_is_found_again() -> Result<()> {
     bytes[middle] ^= 1;
     let bad = daemon.folder.path().join("bad.backup").display().to_string();
     std::fs::write(&bad, &bytes)?;
-    let refused = restore(&daemon, &daemon.data(), &bad, &["--force"])?;
+    let refused = restore(&daemon, &daemon.data(), &bad, &["--force", "--yes"])?;
     assert!(!refused.status.success() && told(&refused).contains("damaged"), "{refused:?}");
     std::fs::write(&bad, &bytes[..bytes.len() - 100])?;
-    assert!(!restore(&daemon, &daemon.data(), &bad, &["--force"])?.status.success(), "one that was cut off");
+    assert!(!restore(&daemon, &daemon.data(), &bad, &["--force", "--yes"])?.status.success(), "one that was cut off");
 
-    let done = restore(&daemon, &daemon.data(), &path, &["--force"])?;
+    let done = restore(&daemon, &daemon.data(), &path, &["--force", "--yes"])?;
     assert!(done.status.success(), "{done:?}");
     daemon.launch()?;
     let after = daemon.running("stay").await?;
@@ -96,7 +96,7 @@ async fn a_backup_fills_an_empty_folder() -> Result<()> {
     // All of it is lost: the state, the records of processes, the plugins.
     std::fs::remove_dir_all(daemon.data())?;
     std::fs::remove_dir_all(daemon.plugins())?;
-    let done = restore(&daemon, &daemon.data(), &path, &[])?;
+    let done = restore(&daemon, &daemon.data(), &path, &["--yes"])?;
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(done.status.success() && said.contains("token reset-admin"), "{done:?}");
     // Tokens are backed up as hashes only, so the administrator needs a new one.
@@ -152,13 +152,80 @@ async fn a_damaged_state_is_refused_and_a_backup_is_the_way_out() -> Result<()> 
     std::fs::write(&file, bytes)?;
     let error = format!("{:#}", daemon.launch().err().context("it started on a damaged state")?);
     assert!(error.contains("state.db") && error.contains("damaged") && error.contains("tradewind restore"), "{error}");
-    assert!(restore(&daemon, &daemon.data(), &path, &["--force"])?.status.success());
+    assert!(restore(&daemon, &daemon.data(), &path, &["--force", "--yes"])?.status.success());
     daemon.launch()?;
     assert_eq!(pids(&daemon.running("stay").await?), pids(&before));
     Ok(())
 }
 
 const CLOUD: &str = "component = \"simulated.wasm\"\n[settings.regions.r.sizes.s]\ncpu = 4\nmemory = \"16Gi\"\nprice = \"0.10\"\n";
+
+/// A token that was revoked after the backup stays so; a made-up or newer backup is refused; nobody restores without having seen what it brings.
+#[tokio::test]
+async fn a_restore_gives_nobody_back_what_was_taken_from_them() -> Result<()> {
+    let mut daemon = Daemon::local()?;
+    let token = |name: &str| {
+        let made = daemon.run(&["token", "create", name, "--role", "admin", "-n", "*"])?;
+        anyhow::Ok(made.lines().last().unwrap_or_default().to_owned())
+    };
+    let (leaver, stayer) = (token("leaver")?, token("stayer")?);
+    let path = daemon.folder.path().join("state.backup").display().to_string();
+    let said = daemon.run(&["backup", &path])?;
+    let digest = said.split_whitespace().find(|word| word.starts_with("sha256:")).context("no digest")?.trim_end_matches(':').to_owned();
+    daemon.run(&["token", "revoke", "leaver"])?;
+    let newer = token("newer")?;
+    daemon.kill()?;
+
+    let force = |options: &[&str]| restore(&daemon, &daemon.data(), &path, &[&["--force"], options].concat());
+    let other = format!("sha256:{}", "0".repeat(64));
+    let refused = force(&["--yes", "--expect", &other])?;
+    assert!(told(&refused).contains(&digest) && told(&refused).contains(&other), "{refused:?}");
+    let unasked = force(&[])?;
+    let list = told(&unasked);
+    assert_eq!(unasked.status.code(), Some(2), "{unasked:?}");
+    for shown in ["token \"stayer\": admin of *", "tokens that end: \"leaver\"", "read the list, then say it with --yes"] {
+        assert!(list.contains(shown), "{shown:?} is not in {list}");
+    }
+    let done = force(&["--yes", "--expect", &digest])?;
+    assert!(done.status.success(), "{done:?}");
+    daemon.launch()?;
+    let whoami = async |daemon: &Daemon, token: &str| {
+        let http = tradewind_tests::client(Some(token))?;
+        anyhow::Ok(http.get(daemon.url("/v1/whoami")).send().await?.status())
+    };
+    assert_eq!(whoami(&daemon, &leaver).await?, StatusCode::UNAUTHORIZED, "revoked is revoked");
+    assert_eq!(whoami(&daemon, &stayer).await?, StatusCode::OK);
+    assert_eq!(whoami(&daemon, &newer).await?, StatusCode::OK, "what came later was not taken back by anybody");
+    let events = daemon.get("/v1/events?limit=1000").await?;
+    let restored = events.as_array().into_iter().flatten().find(|e| e["reason"] == "StateRestored").context("no StateRestored")?;
+    assert!(restored["message"].as_str().is_some_and(|m| m.contains("whose audit log ended with entry")), "{restored:#}");
+
+    // Into an empty folder nobody knows what was revoked since: all tokens end, and the plugins come with what they may do.
+    daemon.kill()?;
+    std::fs::remove_dir_all(daemon.data())?;
+    std::fs::remove_dir_all(daemon.plugins())?;
+    let listed = told(&restore(&daemon, &daemon.data(), &path, &[])?);
+    for shown in ["plugins/local.toml is granted:", "commands = [\"*\"]", "tokens that end:"] {
+        assert!(listed.contains(shown), "{shown:?} is not in {listed}");
+    }
+    assert!(!daemon.data().join("state.db").exists() && !daemon.plugins().join("local.toml").exists(), "nothing was touched");
+    assert!(restore(&daemon, &daemon.data(), &path, &["--yes"])?.status.success());
+    let reset = Command::new(binary()).arg("--data").arg(daemon.data()).args(["token", "reset-admin"]).output()?;
+    assert!(reset.status.success(), "{reset:?}");
+    daemon.launch()?;
+    for ended in [&leaver, &stayer] {
+        assert_eq!(whoami(&daemon, ended).await?, StatusCode::UNAUTHORIZED);
+    }
+    // Unless somebody says otherwise.
+    daemon.kill()?;
+    std::fs::remove_dir_all(daemon.data())?;
+    assert!(restore(&daemon, &daemon.data(), &path, &["--yes", "--keep-tokens"])?.status.success());
+    let reset = Command::new(binary()).arg("--data").arg(daemon.data()).args(["token", "reset-admin"]).output()?;
+    assert!(reset.status.success(), "{reset:?}");
+    daemon.launch()?;
+    assert_eq!(whoami(&daemon, &stayer).await?, StatusCode::OK);
+    Ok(())
+}
 
 /// Two daemons of one state would undo each other's work: the second one is stopped before it does anything.
 #[tokio::test]
@@ -175,7 +242,7 @@ async fn a_restored_copy_beside_a_living_original_is_stopped() -> Result<()> {
     let mut other = simulated()?;
     other.kill()?;
     std::fs::remove_dir_all(other.data())?;
-    let done = restore(&other, &other.data(), &path, &[])?;
+    let done = restore(&other, &other.data(), &path, &["--yes"])?;
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(done.status.success() && said.contains("restore --confirm"), "{done:?}");
     let data = other.data();
@@ -204,7 +271,7 @@ async fn a_restored_copy_beside_a_living_original_is_stopped() -> Result<()> {
 
     // Put back into its own folder, the state is the original again.
     other.stop()?;
-    assert!(restore(&original, &original.data(), &path, &["--force"])?.status.success());
+    assert!(restore(&original, &original.data(), &path, &["--force", "--yes"])?.status.success());
     original.launch()?;
     original.running("stay").await?;
     Ok(())

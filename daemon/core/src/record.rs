@@ -60,6 +60,9 @@ pub struct Restored {
     /// said that the other one has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beside: Option<Origin>,
+    /// Where the audit log of the state ended that it took the place of. Absent: there was none, or it could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<crate::audit::Head>,
 }
 
 /// Where a daemon keeps its state.

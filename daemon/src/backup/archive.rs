@@ -72,6 +72,8 @@ pub(super) fn write(path: &Path, mut index: Index, sources: Vec<(String, PathBuf
 pub(super) struct Archive {
     path: PathBuf,
     file: File,
+    /// As its last line has it.
+    pub(super) digest: Digest,
     pub(super) index: Index,
 }
 
@@ -107,11 +109,22 @@ pub(super) fn open(path: &Path) -> Result<Archive, Error> {
     if index.format != FORMAT {
         return Err(Error::Format { path: path.to_owned(), found: index.format, known: FORMAT });
     }
+    if is_newer(&index.version, env!("CARGO_PKG_VERSION")) {
+        return Err(Error::Newer { path: path.to_owned(), found: index.version });
+    }
     let total = index.files.iter().try_fold(MAGIC.len() as u64, |sum, member| sum.checked_add(member.size));
     if total != Some(start) {
         return Err(Error::Damaged { path: path.to_owned(), what: "its index and its content do not fit together".to_owned() });
     }
-    Ok(Archive { path: path.to_owned(), file, index })
+    Ok(Archive { path: path.to_owned(), file, digest: wanted, index })
+}
+
+/// A version that can't be read is taken for a newer one's way to write it.
+fn is_newer(version: &str, than: &str) -> bool {
+    match (semver::Version::parse(version), semver::Version::parse(than)) {
+        (Ok(version), Ok(than)) => version > than,
+        _ => true,
+    }
 }
 
 impl Archive {

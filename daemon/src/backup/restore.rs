@@ -9,8 +9,9 @@ use std::{
 
 use tradewind_cloud::SystemClock;
 use tradewind_core::{
+    audit,
     capability::Clock,
-    names::{Actor, EventId},
+    names::{Actor, Digest, EventId, TokenName},
     record::{EVENTS, Origin, RESTORED, Restored},
     store::{Store, Txn},
     units::Instant,
@@ -20,23 +21,32 @@ use tradewind_store::{Database, Options};
 use ulid::Ulid;
 
 use super::{
-    Draft, Error, Folders, Index,
+    Draft, Error, Folders, Index, Member,
     archive::{self, Archive},
+    authority::{self, Active, Authority, Since},
     contents::{self, Part},
+    grants::{self, Instance},
     origin,
 };
+use crate::identity::ADMIN_FILE;
 
 /// Is there as long as a restore has begun and not ended.
 const MARK: &str = "restore-unfinished";
 
-/// What a restore has done.
+/// What a restore does, or has done.
 #[derive(Debug, Clone, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     pub created_at: Instant,
     pub version: String,
+    pub digest: Digest,
     pub data: PathBuf,
     pub files: usize,
+    /// Tokens that let somebody in, and those that did when the backup was made.
+    pub tokens: Vec<Active>,
+    pub ended_tokens: Vec<TokenName>,
+    /// The plugin instances that it brings, with what each is granted.
+    pub instances: Vec<Instance>,
     /// Plugin files that were there already and stay as they are.
     pub kept: Vec<String>,
     /// Where the state that was there before is now.
@@ -54,6 +64,22 @@ pub struct Choices {
     pub replace: bool,
     /// The daemon that made the backup has ended for good.
     pub confirmed: bool,
+    /// Tokens stay active where nothing says which were revoked since.
+    pub keep_tokens: bool,
+    /// The file has this digest, or nothing is done.
+    pub expect: Option<Digest>,
+}
+
+/// A backup that was checked and is ready to be put in place. Nothing has been touched yet; dropped, it leaves nothing behind.
+pub struct Prepared<'a> {
+    index: Index,
+    folders: &'a Folders,
+    report: Report,
+    /// The daemon that made the backup, which is known to have ended.
+    ended: Option<Origin>,
+    draft: Draft,
+    /// Held to the end: no daemon starts meanwhile.
+    _lock: tradewind_store::Lock,
 }
 
 /// Whether a restore into this folder broke off.
@@ -61,31 +87,98 @@ pub fn unfinished(data: &Path) -> bool {
     data.join(MARK).exists()
 }
 
-/// Checks the backup and puts it in place.
+/// Checks the backup, and makes of it, in a folder aside, what shall be put in place.
 ///
 /// # Errors
 /// The backup can't be used, a daemon has the state, there is a state already, or a file can't be written; with `confirmed` also when the
 /// daemon that made the backup is known to run.
-pub async fn restore(backup: &Path, folders: &Folders, choices: Choices) -> Result<Report, Error> {
+pub async fn prepare<'a>(backup: &Path, folders: &'a Folders, choices: Choices) -> Result<Prepared<'a>, Error> {
     let state = folders.state();
     make(&folders.data)?;
-    // Held to the end: no daemon starts meanwhile.
-    let _lock = tradewind_store::Lock::take(&state)?;
+    let lock = tradewind_store::Lock::take(&state)?;
     let replaces = state.exists();
     if replaces && !choices.replace {
         return Err(Error::Occupied { data: folders.data.clone() });
     }
     let mut archive = archive::open(backup)?;
+    if let Some(expected) = choices.expect.filter(|digest| *digest != archive.digest) {
+        return Err(Error::Unexpected { path: backup.to_owned(), found: archive.digest, expected });
+    }
     let other = other(&archive.index, folders, replaces);
     let (beside, ended) = if choices.confirmed { (None, other) } else { (other, None) };
     ended.iter().try_for_each(origin::has_ended)?;
     let draft = Draft::new(&folders.data)?;
     unpack(&mut archive, backup, &draft)?;
-    mark_restored(&draft.path("state.db"), &archive.index, beside.clone()).await?;
-    let report = put_in_place(&archive.index, folders, &draft)?;
-    origin::revive(&folders.data)?;
-    ended.iter().try_for_each(|origin| origin::retire(origin, &folders.data, SystemClock.now()))?;
-    Ok(Report { beside, ..report })
+    // A clock that was set back gives no token its time again.
+    let at = SystemClock.now().max(archive.index.created_at);
+    let (authority, replaced) = authority(&draft.path("state.db"), folders, choices, at)?;
+    mark_restored(&draft.path("state.db"), &archive.index, beside.clone(), replaced, authority.txn).await?;
+    let Archive { digest, index, .. } = archive;
+    let plugins = index.files.iter().filter(|member| matches!(contents::part(&member.path), Some((Part::Plugins, _))));
+    let (kept, brought): (Vec<_>, Vec<_>) = plugins.partition(|member| is_kept(member, folders));
+    let instances = brought.iter().filter_map(|member| grants::of_file(&member.path, &draft.path(&member.path))).collect();
+    let kept = kept.into_iter().map(|member| member.path.clone()).collect();
+    let report = Report {
+        created_at: index.created_at,
+        version: index.version.clone(),
+        digest,
+        data: folders.data.clone(),
+        files: index.files.len(),
+        tokens: authority.active,
+        ended_tokens: authority.ended,
+        instances,
+        kept,
+        aside: None,
+        beside,
+    };
+    Ok(Prepared { index, folders, report, ended, draft, _lock: lock })
+}
+
+impl Prepared<'_> {
+    /// What it will do, and bring into force.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Puts it in place.
+    ///
+    /// # Errors
+    /// A file can't be written. What was begun is finished by another restore; no daemon starts before.
+    pub fn put_in_place(self) -> Result<Report, Error> {
+        let aside = put_in_place(&self.index, self.folders, &self.draft)?;
+        origin::revive(&self.folders.data)?;
+        self.ended.iter().try_for_each(|origin| origin::retire(origin, &self.folders.data, SystemClock.now()))?;
+        Ok(Report { aside, ..self.report })
+    }
+}
+
+/// What the restored state must say of powers, and where the audit log of the state that it replaces ends.
+fn authority(state: &Path, folders: &Folders, choices: Choices, at: Instant) -> Result<(Authority, Option<audit::Head>), Error> {
+    let backup = authority::documents(tradewind_store::read(state, &authority::PREFIXES)?);
+    let present = folders.state();
+    let read = || {
+        let (snapshot, _) = tradewind_store::inspect(&present)?;
+        Ok::<_, tradewind_store::Error>((snapshot.audit, tradewind_store::read(&present, &authority::PREFIXES)?))
+    };
+    match present.exists().then(read) {
+        Some(Ok((head, records))) => {
+            let since = authority::documents(records);
+            Ok((authority::carry_over(&backup, &Since::State(&since), at)?, Some(head)))
+        }
+        unknown => {
+            if let Some(Err(error)) = unknown {
+                tracing::warn!(path = %present.display(), %error, "the state that is replaced can't be read: what it has revoked is not known");
+            }
+            let administrator = crate::identity::read_secret(&folders.data.join(ADMIN_FILE)).ok().map(|secret| secret.hash());
+            let since = Since::Unknown { administrator, keep_tokens: choices.keep_tokens };
+            Ok((authority::carry_over(&backup, &since, at)?, None))
+        }
+    }
+}
+
+/// Whether a plugin file of the backup gives way to one that is there: whoever has put it there meanwhile wants it there.
+fn is_kept(member: &Member, folders: &Folders) -> bool {
+    contents::part(&member.path).is_some_and(|(part, rest)| part == Part::Plugins && part.folder(folders).join(rest).exists())
 }
 
 /// The daemon that made the backup, where it is not the one of this folder: that one has ended, since its state could be taken.
@@ -147,15 +240,27 @@ fn unpack(archive: &mut Archive, backup: &Path, draft: &Draft) -> Result<(), Err
 }
 
 /// The state itself says that it was restored, and when.
-async fn mark_restored(state: &Path, index: &Index, beside: Option<Origin>) -> Result<(), Error> {
+async fn mark_restored(
+    state: &Path,
+    index: &Index,
+    beside: Option<Origin>,
+    replaced: Option<audit::Head>,
+    powers: Txn,
+) -> Result<(), Error> {
     tradewind_store::renumber(state)?;
     let path = state.to_owned();
     let database = tokio::task::spawn_blocking(move || Database::open(Options::new(path))).await??;
     let at = SystemClock.now();
-    let restored = Restored { at, created_at: index.created_at, revision: index.revision, beside };
-    let message = format!("the state of {} is in force again", index.created_at);
+    let restored = Restored { at, created_at: index.created_at, revision: index.revision, beside, replaced };
+    let message = match replaced {
+        Some(head) => format!(
+            "the state of {} is in force again, in place of one whose audit log ended with entry {} of hash {}",
+            index.created_at, head.seq, head.hash
+        ),
+        None => format!("the state of {} is in force again", index.created_at),
+    };
     let told = Event::new(Severity::Warning, "StateRestored", &Actor::LOCAL, message).changing(None, Some(&restored));
-    database.commit(record(state, Txn::new(), &restored, told, at)?).await?;
+    database.commit(record(state, powers, &restored, told, at)?).await?;
     Ok(database.close().await?)
 }
 
@@ -169,22 +274,21 @@ fn record(state: &Path, txn: Txn, restored: &Restored, told: Event, at: Instant)
     Ok(txn.put(RESTORED, serde_json::to_vec(restored).map_err(encode)?).put(key, bytes.clone()).audit(bytes))
 }
 
-fn put_in_place(index: &Index, folders: &Folders, draft: &Draft) -> Result<Report, Error> {
+/// Answers where the state is now that was there before.
+fn put_in_place(index: &Index, folders: &Folders, draft: &Draft) -> Result<Option<PathBuf>, Error> {
     let mark = folders.data.join(MARK);
     File::create(&mark).and_then(|f| f.sync_all()).map_err(|source| Error::Io { action: "made", path: mark.clone(), source })?;
     sync(&folders.data)?;
     let aside = set_aside(folders)?;
     // What runs is known by its folder: records that are there are newer than the backup's.
     let processes_stay = is_filled(&Part::Processes.folder(folders));
-    let mut kept = Vec::new();
     for member in &index.files {
         let Some((part, rest)) = contents::part(&member.path) else { continue };
         let target = part.folder(folders).join(rest);
         match part {
             Part::State => continue,
             Part::Processes if processes_stay => continue,
-            // Whoever has put a plugin there meanwhile wants it there.
-            Part::Plugins if target.exists() => kept.push(member.path.clone()),
+            Part::Plugins if is_kept(member, folders) => {}
             _ => relocate(&draft.path(&member.path), &target)?,
         }
     }
@@ -192,9 +296,7 @@ fn put_in_place(index: &Index, folders: &Folders, draft: &Draft) -> Result<Repor
     sync(&folders.data)?;
     fs::remove_file(&mark).map_err(|source| Error::Io { action: "removed", path: mark, source })?;
     sync(&folders.data)?;
-    let Index { created_at, version, files, .. } = index;
-    let (created_at, version, data, files) = (*created_at, version.clone(), folders.data.clone(), files.len());
-    Ok(Report { created_at, version, data, files, kept, aside, beside: None })
+    Ok(aside)
 }
 
 /// Moves a state that is there, and what belongs to it alone, into a folder of its own.

@@ -139,6 +139,15 @@ pub enum Command {
         /// elsewhere. Without FILE: for what was restored before
         #[arg(long)]
         confirm: bool,
+        /// Do it without asking: what comes into force is listed first, tokens and what plugins are granted
+        #[arg(long, short = 'y', requires = "file")]
+        yes: bool,
+        /// Only if the file has this digest, which `tradewind backup` has printed
+        #[arg(long, value_name = "DIGEST", requires = "file")]
+        expect: Option<Digest>,
+        /// Let the backup's tokens in where there is no state that says which were revoked since
+        #[arg(long, requires = "file")]
+        keep_tokens: bool,
     },
     /// Run a job again that has ended, and wait until it has ended again
     Run(Run),

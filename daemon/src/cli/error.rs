@@ -40,6 +40,13 @@ pub enum Error {
     Vault(#[from] tradewind_credentials::VaultError),
     #[error(transparent)]
     Backup(Box<crate::backup::Error>),
+    /// What needs somebody's word, with nobody at a terminal to give it.
+    #[error("nothing was put back: what would come into force is listed above, and nobody is there to ask")]
+    Unasked,
+    #[error("nothing was put back")]
+    Declined,
+    #[error("the answer can't be read")]
+    Answer(#[source] io::Error),
     #[error("\"{}\" can't be written", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -80,7 +87,7 @@ impl Error {
                 let first = codes.first().copied().unwrap_or(1);
                 if codes.contains(&4) { 4 } else { first }
             }
-            Self::Argument { .. } | Self::Token { .. } | Self::Conformance(_) => 2,
+            Self::Argument { .. } | Self::Token { .. } | Self::Conformance(_) | Self::Unasked => 2,
             Self::Client(client::Error::Server { .. } | client::Error::Clear { .. }) => 2,
             Self::Client(client::Error::Unreachable { .. }) => 6,
             Self::Client(client::Error::Refused(problem)) | Self::File { problem, .. } => problem_code(problem),
@@ -123,6 +130,7 @@ impl Error {
                 "name a token with --token-file or TRADEWIND_TOKEN, or the data folder of a daemon on this machine with --data".to_owned(),
             ),
             Self::Backup(e) => e.remedy().map(str::to_owned),
+            Self::Unasked => Some("read the list, then say it with --yes".to_owned()),
             Self::Serve(e) => match e.as_ref() {
                 crate::serve::Error::Second(e) => e.remedy().map(str::to_owned),
                 _ => None,

@@ -5,7 +5,11 @@ use std::io::{self, IsTerminal, Write};
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use super::{Error, args::Form};
+use super::{
+    Error,
+    args::Form,
+    tame::{tame_lines, tame_printed},
+};
 
 /// Where and how to print.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +39,7 @@ impl Output {
     pub fn show<T: Serialize>(&self, value: &T, human: impl FnOnce(&Self) -> String) -> Result<(), Error> {
         match self.form {
             Form::Html => Err(no_html()),
-            Form::Table => self.text(&human(self)),
+            Form::Table => self.text(&tame_printed(&human(self))),
             Form::Json => {
                 let text = serde_json::to_string_pretty(value).map_err(|e| Error::Encode { form: "JSON", source: e.into() })?;
                 self.text(&text)
@@ -59,7 +63,7 @@ impl Output {
     pub fn item<T: Serialize>(&self, value: &T, human: impl FnOnce(&Self) -> String) -> Result<(), Error> {
         match self.form {
             Form::Html => Err(no_html()),
-            Form::Table => self.text(&human(self)),
+            Form::Table => self.text(&tame_printed(&human(self))),
             Form::Json => self.text(&serde_json::to_string(value).map_err(|e| Error::Encode { form: "JSON", source: e.into() })?),
             Form::Yaml => {
                 let text = serde_saphyr::to_string(value).map_err(|e| Error::Encode { form: "YAML", source: e.into() })?;
@@ -110,7 +114,7 @@ impl Output {
     }
 
     pub fn cell(&self, text: impl ToString, mood: Mood) -> Cell {
-        let cell = Cell::new(text);
+        let cell = Cell::new(tame_lines(&text.to_string()));
         match mood {
             Mood::Good => cell.fg(Color::Green),
             Mood::Busy => cell.fg(Color::Yellow),

@@ -20,4 +20,4 @@ pub use database::Database;
 pub use error::Error;
 pub use file::Lock;
 pub use options::Options;
-pub use snapshot::{Snapshot, inspect, renumber};
+pub use snapshot::{Snapshot, inspect, read, renumber};

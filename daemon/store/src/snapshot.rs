@@ -8,7 +8,7 @@ use rusqlite::backup::Backup;
 use rusqlite::{Connection, OpenFlags};
 
 use tradewind_core::audit::{Head, Verdict};
-use tradewind_core::store::Revision;
+use tradewind_core::store::{Record, Revision};
 
 use crate::{Error, audit, file, schema, tables};
 
@@ -53,6 +53,21 @@ pub fn inspect(path: &Path) -> Result<(Snapshot, Verdict), Error> {
     let snapshot = describe(&connection).map_err(failed)?;
     let verdict = audit::verify(&connection, None).map_err(failed)?;
     Ok((snapshot, verdict))
+}
+
+/// Everything below these prefixes, of a state that no daemon works on. Nothing is written.
+///
+/// # Errors
+/// It can't be read: damaged, another program's, or a newer version's.
+pub fn read(path: &Path, prefixes: &[&str]) -> Result<Vec<Record>, Error> {
+    let failed = |source| file::failure("read", path, source);
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+    schema::identify_known(&connection, path)?;
+    let mut records = Vec::new();
+    for prefix in prefixes {
+        records.extend(tables::list(&connection, prefix).map_err(failed)?.records);
+    }
+    Ok(records)
 }
 
 /// Marks a copy that is about to be put in place: what was followed before can't be gone on with.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::Write,
+    io::{self, IsTerminal, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
 };
@@ -12,7 +12,7 @@ use reqwest::Method;
 
 use crate::{
     backup,
-    cli::{Context, Error, args::Globals, environment, output::Output},
+    cli::{Context, Error, args::Globals, environment, output::Output, tame::tame},
     config::Effective,
     identity::ADMIN_FILE,
     serve,
@@ -31,16 +31,23 @@ pub async fn make(context: &Context, file: &Path) -> Result<(), Error> {
         out.write_all(&chunk?).map_err(failed)?;
     }
     out.sync_all().map_err(failed)?;
-    let index = backup::check(part).map_err(|e| Error::Backup(Box::new(e)))?;
+    let checked = backup::check(part).map_err(|e| Error::Backup(Box::new(e)))?;
     fs::rename(part, file).map_err(failed)?;
-    context.output.show(&index, |_| {
+    context.output.show(&checked, |_| {
+        let backup::Checked { digest, index } = &checked;
         let bytes: u64 = index.files.iter().map(|f| f.size).sum();
-        format!("{}: the state at revision {}, {} files, {bytes} bytes", file.display(), index.revision.0, index.files.len())
+        format!(
+            "{}: the state at revision {}, {} files, {bytes} bytes\n{digest}: keep it elsewhere, `tradewind restore --expect` checks it",
+            file.display(),
+            index.revision.0,
+            index.files.len()
+        )
     })
 }
 
-/// Without a file: only says that the daemon which made the restored backup has ended.
-pub fn restore(globals: &Globals, file: Option<&Path>, replace: bool, confirmed: bool) -> Result<(), Error> {
+/// Shows what a backup would bring into force, asks, and puts it back. Without a file: only says that the daemon which made the restored backup
+/// has ended.
+pub fn restore(globals: &Globals, file: Option<&Path>, choices: backup::Choices, yes: bool) -> Result<(), Error> {
     let config = Effective::load(&super::super::overrides(globals, None), environment)?.config;
     let folders = serve::folders(&config);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
@@ -54,10 +61,14 @@ pub fn restore(globals: &Globals, file: Option<&Path>, replace: bool, confirmed:
             None => "that was said before: `tradewind serve` adopts what runs".to_owned(),
         });
     };
-    let restored = runtime.block_on(backup::restore(file, &folders, backup::Choices { replace, confirmed }));
-    let report = restored.map_err(failed)?;
+    let prepared = runtime.block_on(backup::prepare(file, &folders, choices)).map_err(failed)?;
+    if !yes {
+        ask(prepared.report())?;
+    }
+    let report = prepared.put_in_place().map_err(failed)?;
     output.show(&report, |_| {
-        let mut text = format!("the state of {} is in \"{}\"", report.created_at, report.data.display());
+        let mut text = if yes { powers(&report) } else { String::new() };
+        text.push_str(&format!("the state of {} is in \"{}\"", report.created_at, report.data.display()));
         for kept in &report.kept {
             text.push_str(&format!("\n{kept} was there already and stays as it is"));
         }
@@ -77,4 +88,38 @@ pub fn restore(globals: &Globals, file: Option<&Path>, replace: bool, confirmed:
         });
         text
     })
+}
+
+/// Shows on the error output what would come into force, and lets somebody at a terminal decide.
+fn ask(report: &backup::Report) -> Result<(), Error> {
+    let mut out = io::stderr();
+    let shown = write!(out, "{}", powers(report));
+    if !io::stdin().is_terminal() {
+        return Err(Error::Unasked);
+    }
+    let asked = shown.and_then(|()| write!(out, "put it back into \"{}\"? [y/N] ", report.data.display())).and_then(|()| out.flush());
+    let mut answer = String::new();
+    asked.and_then(|()| io::stdin().read_line(&mut answer)).map_err(Error::Answer)?;
+    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { Err(Error::Declined) }
+}
+
+/// Who may do what once the backup is in force, line by line.
+fn powers(report: &backup::Report) -> String {
+    let mut text = format!("the backup of {}, made by version {}, {}\n", report.created_at, report.version, report.digest);
+    for token in &report.tokens {
+        let end = token.expires_at.map_or_else(String::new, |at| format!(", until {at}"));
+        text.push_str(&format!("  token \"{}\": {} of {}{end}\n", token.name, token.role, token.namespaces));
+    }
+    if !report.ended_tokens.is_empty() {
+        let names: Vec<_> = report.ended_tokens.iter().map(|name| format!("\"{name}\"")).collect();
+        text.push_str(&format!("  tokens that end: {}\n", names.join(", ")));
+    }
+    for instance in &report.instances {
+        let granted = if instance.grants.is_empty() { " is granted nothing" } else { " is granted:" };
+        text.push_str(&format!("  {}{granted}\n", tame(&instance.file)));
+        for line in &instance.grants {
+            text.push_str(&format!("    {}\n", tame(line)));
+        }
+    }
+    text
 }
