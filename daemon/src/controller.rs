@@ -44,6 +44,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod undecided;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

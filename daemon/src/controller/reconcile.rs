@@ -140,9 +140,12 @@ impl Shared {
         let mut told = Vec::new();
         let mut records = self.records(work, &desired, &steps);
         name_the_way(work, &mut unplaced);
-        // Without a decision what is there stays as it is.
-        let stays = failed || work.record.deleting;
-        let mut rolled = if stays { Rolled::default() } else { self.roll(work, &desired, &unplaced, &mut records) };
+        let mut rolled = match &failure {
+            _ if work.record.deleting => Rolled::default(),
+            // Without a decision what is there stays as it is, and its update is judged all the same.
+            Some(failure) => self.judge_undecided(work, failure),
+            None => self.roll(work, &desired, &unplaced, &mut records),
+        };
         self.hedge(work, &desired, &mut records, &mut told);
         // Promised from here on: whoever asks for room while this is being stored finds it taken.
         self.reserve(&mut lock(&self.world), &work.all, &records);

@@ -49,6 +49,8 @@ pub(super) struct Known {
     pub(super) restarts: BTreeMap<AllocationId, u32>,
     /// Whether it says how well replicas are.
     pub(super) silent_on_health: bool,
+    /// The policy beside it can't decide.
+    pub(super) undecided: bool,
 
     pub(super) runs: BTreeMap<AllocationId, Ran>,
     /// One for each of the next calls that change something; none: it goes well.
@@ -205,7 +207,7 @@ impl Provider for Cloud {
 }
 
 /// Every task goes whole where it costs least; what runs stays.
-struct Cheapest(Identity);
+struct Cheapest(Identity, Cloud);
 
 #[async_trait]
 impl Policy for Cheapest {
@@ -214,6 +216,9 @@ impl Policy for Cheapest {
     }
 
     async fn place(&self, request: &Request) -> Result<Answer, Failure> {
+        if self.1.with(|known| known.undecided) {
+            return Err(Failure::internal("told not to decide"));
+        }
         let mut answer = Answer::default();
         for (at, task) in request.tasks.iter().enumerate() {
             let rows = request.candidates.of(task.shape);
@@ -243,7 +248,7 @@ impl Both {
         let name = |name: &str| name.parse::<InstanceName>().expect("a name");
         let mut snapshot = Snapshot { version: 1, ..Snapshot::default() };
         snapshot.providers.insert(name("cloud"), Arc::new(cloud.clone()));
-        snapshot.policies.insert(name("cheapest"), Arc::new(Cheapest(identity("cheapest"))));
+        snapshot.policies.insert(name("cheapest"), Arc::new(Cheapest(identity("cheapest"), cloud.clone())));
         Self(Arc::new(snapshot))
     }
 }

@@ -12,25 +12,25 @@ use tradewind_core::{
 
 use super::{Cloud, Controller, Fault, LONG, Memory, Spec, begin, fault, options, put, serving};
 
-struct Scene {
-    store: Arc<Memory>,
-    cloud: Cloud,
+pub(super) struct Scene {
+    pub(super) store: Arc<Memory>,
+    pub(super) cloud: Cloud,
     since: tokio::time::Instant,
     plugin_changes: tokio::sync::watch::Sender<u64>,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (plugin_changes, _) = tokio::sync::watch::channel(0);
         Self { store: Arc::default(), cloud: Cloud::new(), since: tokio::time::Instant::now(), plugin_changes }
     }
 
-    async fn controller(&self) -> Controller {
+    pub(super) async fn controller(&self) -> Controller {
         begin(options(), &self.store, &self.cloud, self.since, &self.plugin_changes).await.expect("a state that can be read")
     }
 }
 
-fn seen(controller: &Controller) -> DeploymentView {
+pub(super) fn seen(controller: &Controller) -> DeploymentView {
     let (namespace, name): (Namespace, DeploymentName) = ("default".parse().expect("a name"), "ant".parse().expect("a name"));
     controller.handle().get(&namespace, &name).expect("it is there")
 }
@@ -39,7 +39,7 @@ fn web(version: u8, replicas: u32, strategy: &'static str) -> Spec {
     Spec { version, web: replicas, job: false, strategy, hedged: false }
 }
 
-fn versions(cloud: &Cloud) -> BTreeMap<String, u32> {
+pub(super) fn versions(cloud: &Cloud) -> BTreeMap<String, u32> {
     serving(cloud).into_iter().map(|((_, version), replicas)| (version, replicas)).collect()
 }
 
