@@ -249,6 +249,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     let mut world = load(store.as_ref()).await?;
     let namespaces = namespaces::Book::load(store.as_ref(), &mut world).await?;
     images::load(store.as_ref(), &mut world).await?;
+    reconsider::resume(store.as_ref(), &mut world, clock.now()).await?;
     let ids = journal::generator(store.as_ref()).await?;
     let meters = quality::Meters::load(store.as_ref(), clock.now()).await?;
     tracing::info!(deployments = world.deployments.len(), allocations = world.owners.len(), "state read");
