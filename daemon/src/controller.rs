@@ -8,6 +8,7 @@ mod audit;
 mod budget;
 mod checks;
 mod consult;
+mod deadline;
 mod decide;
 mod handle;
 mod health;

@@ -2,6 +2,7 @@
 //! then leaves it alone. Time is tokio's own, held still and moved on by whoever waits.
 
 mod cloud;
+mod deadline;
 mod kept;
 mod memory;
 mod undecided;

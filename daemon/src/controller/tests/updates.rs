@@ -186,3 +186,22 @@ async fn a_job_that_has_ended_is_not_run_again_because_its_cloud_forgot_it() {
 async fn an_update_whose_provider_refuses_once_goes_on() {
     update("rolling", 2, 1, vec![Some(Fault::Before(FailureKind::Denied))]).await;
 }
+
+/// What was refused is not kept over a restart: it is asked for once more in each place, and why it waits is told again at once.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_told_again_at_once_after_a_restart() {
+    let scene = Scene::new();
+    scene.cloud.with(|known| known.refused = Some("v1".to_owned()));
+    let mut controller = scene.controller().await;
+    put(&controller, "ant", &web(1, 1, "rolling")).await;
+    for life in 0..3 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let view = seen(&controller);
+        let told = view.tasks.iter().map(|t| t.message.as_str()).collect::<Vec<_>>().join("; ");
+        assert!(told.contains("the grant does not allow it"), "life {life}: {:#?}", view.tasks);
+        assert_eq!(scene.cloud.with(|known| std::mem::take(&mut known.calls)), 1, "life {life}: its provider is asked once");
+        controller.shutdown().await;
+        controller = scene.controller().await;
+    }
+    controller.shutdown().await;
+}
