@@ -115,8 +115,8 @@ pub fn of_next_attempt(record: &AllocationRecord, seen: &Observation, now: Insta
 }
 
 fn runs(record: &AllocationRecord, seen: &Observation) -> bool {
-    let open = seen.replicas.iter().filter(|r| !record.ended.contains_key(&r.index));
-    open.into_iter().any(|r| matches!(r.phase, Phase::Pending | Phase::Starting | Phase::Running))
+    let mut open = seen.replicas.iter().filter(|r| !record.ended.contains_key(&r.index));
+    open.any(|r| matches!(r.phase, Phase::Pending | Phase::Starting | Phase::Running))
 }
 
 /// Ends what a record asks for: its deadline has passed before it could be made.
