@@ -8,6 +8,7 @@ mod audit;
 mod budget;
 mod checks;
 mod consult;
+mod deadline;
 mod decide;
 mod handle;
 mod health;
@@ -44,6 +45,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod undecided;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -248,6 +250,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     let mut world = load(store.as_ref()).await?;
     let namespaces = namespaces::Book::load(store.as_ref(), &mut world).await?;
     images::load(store.as_ref(), &mut world).await?;
+    reconsider::resume(store.as_ref(), &mut world, clock.now()).await?;
     let ids = journal::generator(store.as_ref()).await?;
     let meters = quality::Meters::load(store.as_ref(), clock.now()).await?;
     tracing::info!(deployments = world.deployments.len(), allocations = world.owners.len(), "state read");

@@ -5,6 +5,8 @@ mod plugin_events;
 mod reload;
 pub mod signals;
 mod storage;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fs, io,
@@ -15,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::BoxFuture, stream};
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_aws::Accounts;
@@ -90,6 +92,9 @@ pub enum Error {
 /// How long a daemon that has lost a part tries to end in good order.
 const LAST_TRY: Duration = Duration::from_secs(15);
 
+/// A part that the daemon does not go on without, by its name.
+type Essential = (&'static str, BoxFuture<'static, ()>);
+
 /// Everything that runs below the API.
 pub struct Parts {
     store: Database,
@@ -117,14 +122,15 @@ pub fn run(overrides: &Overrides) -> Result<(), Error> {
     let open_files = process::raise_open_files();
     tracing::debug!(open_files, "the most files open at once");
     adopt_orphans();
-    let ended = run_with(overrides, effective.config);
+    let ended = run_with(overrides, effective.config, Vec::new());
     logging::flush();
     ended
 }
 
-fn run_with(overrides: &Overrides, config: Config) -> Result<(), Error> {
+/// Runs the daemon with these parts beside its own. It waits for them at its end, as it does for its own.
+fn run_with(overrides: &Overrides, config: Config, beside: Vec<Essential>) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
-    let ended = runtime.block_on(daemon(config, overrides));
+    let ended = runtime.block_on(daemon(config, overrides, beside));
     if matches!(ended, Err(Error::Failed { .. })) {
         // What is stuck must not keep the process, which somebody will start again.
         runtime.shutdown_timeout(Duration::ZERO);
@@ -140,7 +146,7 @@ fn adopt_orphans() {
     }
 }
 
-async fn daemon(config: Config, overrides: &Overrides) -> Result<(), Error> {
+async fn daemon(config: Config, overrides: &Overrides, beside: Vec<Essential>) -> Result<(), Error> {
     let started = std::time::Instant::now();
     let stop = signals::listen().map_err(Error::Signals)?;
     let reloads = signals::reloads().map_err(Error::Signals)?;
@@ -169,6 +175,9 @@ async fn daemon(config: Config, overrides: &Overrides) -> Result<(), Error> {
     );
     tokio::spawn(vital::part("watch of the storage", storage::watch(parts.store.clone(), readiness.clone(), stopping.clone())));
     tokio::spawn(vital::part("reload", reload::follow(reloads, overrides.clone(), config.clone(), parts.plugins.handle())));
+    for (name, part) in beside {
+        parts.tidying.spawn(vital::part(name, part));
+    }
     let config_tls = tls.as_ref().map(|t| t.config.clone());
     let mut api = tokio::spawn(http::serve(listener, http::router(app), config_tls, stopping.clone(), config.api.drain.std()));
     let fingerprint = tls.as_ref().map(|t| t.fingerprint);
@@ -191,12 +200,13 @@ async fn daemon(config: Config, overrides: &Overrides) -> Result<(), Error> {
         ended = &mut api => Some(ended),
         Ok(part) = failure.wait_for(Option::is_some) => {
             let part = part.unwrap_or_default();
-            readiness.failed();
+            readiness.failed(part);
             tracing::error!(part, "a part of the daemon failed: it ends, and what runs for deployments goes on");
             let ending = async {
-                stopping.cancel();
                 drop(runtime_file);
+                // Until the rest has ended, the API tells what has failed.
                 drain(parts).await;
+                stopping.cancel();
             };
             if tokio::time::timeout(LAST_TRY, ending).await.is_err() {
                 tracing::warn!(part, "the daemon ends without having ended its parts");

@@ -1,7 +1,12 @@
 //! Jobs: run to their end, retried, failed, and not run twice.
 
-use anyhow::Result;
-use tradewind_tests::Daemon;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use tradewind_tests::{
+    Daemon, PATIENCE,
+    fixture::{Config, FixtureCloud},
+};
 
 fn job(name: &str, script: &str, more: &str) -> String {
     format!(
@@ -194,5 +199,28 @@ async fn numbers_and_durations_mean_what_is_written() -> Result<()> {
         assert_eq!(output.status.code(), Some(2), "{command:?}: {told}");
         assert!(told.contains("m for minutes") || told.contains("90d"), "{command:?}: {told}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deadline_goes_on_where_a_job_is_made_again() -> Result<()> {
+    let cloud = FixtureCloud::start(Config::default())?;
+    let mut daemon = Daemon::start(&["cheapest", "rest"], &[("cloud", &cloud.instance_with("settle = \"1ms\""))])?;
+    let job = "{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {name: slow}, spec: {jobs: {work: {image: work, env: {RUN_MS: \
+               \"600000\"}, deadline: 1m, resources: {cpu: 1, memory: 1Gi}}}}}";
+    daemon.put("slow", job).await?;
+    daemon.until("slow", "running", |d| d["tasks"][0]["allocations"][0]["phase"] == "running").await?;
+    daemon.kill()?;
+    for instance in cloud.live() {
+        ensure!(cloud.disappear(&instance.id));
+    }
+    daemon.launch()?;
+    let since = Instant::now();
+    while cloud.ledger().len() < 2 {
+        ensure!(since.elapsed() < PATIENCE, "it is not made again: {:?}\n{}", cloud.ledger(), daemon.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let given: Vec<u64> = cloud.ledger().iter().filter_map(|i| i.workload.pointer("/job/deadlineMs")?.as_u64()).collect();
+    ensure!(given.len() == 2 && given[0] == 60_000 && (1..60_000).contains(&given[1]), "{given:?}");
     Ok(())
 }

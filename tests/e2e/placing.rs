@@ -238,3 +238,34 @@ async fn what_was_placed_while_a_provider_was_late_is_looked_at_once_more() -> R
     ensure!(begun.len() == 1 && begun[0]["message"].as_str().is_some_and(|m| m.contains(why)), "{events:#}");
     Ok(())
 }
+
+#[tokio::test]
+async fn what_was_placed_while_a_provider_was_late_is_looked_at_once_more_after_a_restart() -> Result<()> {
+    let late = FixtureCloud::start(Config::default())?;
+    let instance = late.instance_with("timeout = \"60s\"");
+    let mut daemon = Daemon::start(&["cheapest", "rest", "simulated"], &[("late", &instance), ("dear", &cloud("0.90", ""))])?;
+    daemon.kill()?;
+    daemon.file("config.toml", "[controller]\noffers-patience = \"200ms\"\nobserve-interval-changing = \"50ms\"\n")?;
+    // It hangs in the first life and in the second, until it is healed.
+    late.fault(Fault::new(Kind::Hang).on(Operation::Offers));
+    daemon.launch()?;
+    daemon.put("shop", &app("shop", "replicas: 2")).await?;
+    let there = |d: &Value| d["places"] == json!(["dear/r"]) && d["status"] == "running";
+    daemon.until("shop", "at the dearer cloud", there).await?;
+    daemon.kill()?;
+    daemon.launch()?;
+    daemon.until("shop", "at the dearer cloud", there).await?;
+    let told = "decided while provider \"late\" had not answered yet (controller.offers-patience)";
+    let described = daemon.run(&["describe", "shop"])?;
+    ensure!(described.contains(told), "{described}");
+    late.heal();
+
+    let moved = daemon.until("shop", "moved", |d| d["places"] == json!(["late/east"]) && d["status"] == "running").await?;
+    ensure!(moved["generation"] == 1 && moved["ready"] == 2, "{moved:#}");
+    let described = daemon.run(&["describe", "shop"])?;
+    ensure!(!described.contains(told), "it stands on a decision with all providers: {described}");
+    let events = daemon.get("/v1/deployments/shop/events?limit=200").await?;
+    let begun = events.as_array().into_iter().flatten().filter(|e| e["reason"] == "ReplacementBegun").count();
+    ensure!(begun == 1, "{events:#}");
+    Ok(())
+}

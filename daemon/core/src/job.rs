@@ -1,6 +1,8 @@
 //! The ends of jobs. What a replica of a job was once seen to end with is final: its cloud may forget it, and it is not run again for that.
 //! Pure: the controller brings records and observations. It knows no provider.
 
+pub mod deadline;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -37,7 +39,7 @@ pub struct End {
 /// What an observation means for a job's record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Concluded {
-    /// More replicas have ended than are on record.
+    /// More replicas have ended than are on record, or its start has become known.
     pub more: bool,
     /// The provider does not know all of those any more that have ended: applied again, it would run them again.
     pub forgotten: bool,
@@ -120,11 +122,13 @@ pub fn observation(record: &AllocationRecord) -> Option<Observation> {
     })
 }
 
-/// Brings what a provider says together with what is final: takes new ends into the record, and shows those that are there as they were.
-pub fn conclude(record: &mut AllocationRecord, seen: &mut Observation) -> Concluded {
+/// Brings what a provider says together with what is final: takes its start and new ends into the record, and shows those that are there as
+/// they were.
+pub fn conclude(record: &mut AllocationRecord, seen: &mut Observation, now: Instant) -> Concluded {
     if !matches!(record.workload.run, Run::Job { .. }) {
         return Concluded::default();
     }
+    let begun = deadline::note_start(record, seen, now);
     let before = record.ended.len();
     if is_over(record) && record.ended.is_empty() {
         record.ended = (0..record.replicas).map(|index| (index, End::blank(true))).collect();
@@ -163,6 +167,10 @@ pub fn conclude(record: &mut AllocationRecord, seen: &mut Observation) -> Conclu
         close(record);
     }
     if is_over(record) {
+        if !closes {
+            // What has ended needs its start no more; what is made elsewhere does.
+            record.began = None;
+        }
         seen.phase = outcome(record);
         seen.replicas = record.ended.iter().map(|(index, end)| end_or_told(seen, *index, end)).collect();
         if seen.phase == Phase::Succeeded || forgotten {
@@ -170,7 +178,7 @@ pub fn conclude(record: &mut AllocationRecord, seen: &mut Observation) -> Conclu
             seen.message = kept.map(|o| o.message).unwrap_or_default();
         }
     }
-    Concluded { more: record.ended.len() != before || closes, forgotten, closes }
+    Concluded { more: record.ended.len() != before || closes || begun, forgotten, closes }
 }
 
 /// A replica as its provider tells of it where that agrees with its end.
@@ -218,6 +226,8 @@ mod tests {
         units::MicroUsd,
         workload::{ChosenOffer, Workload},
     };
+
+    const NOW: Instant = Instant(9);
 
     fn task(replicas: u32) -> Resolved {
         let text = format!(
@@ -270,6 +280,8 @@ mod tests {
             hedge: None,
             pinned: false,
             ended: BTreeMap::new(),
+            began: None,
+            deadline: None,
         }
     }
 
@@ -298,11 +310,11 @@ mod tests {
     fn an_end_is_final_whatever_the_cloud_says_later() {
         for end in [Succeeded, Failed] {
             let mut job = record(task(1).workload, 1);
-            assert_eq!(conclude(&mut job, &mut seen(Running, &[Running])), Concluded::default());
-            assert!(conclude(&mut job, &mut seen(end, &[end])).more && is_over(&job));
+            assert_eq!(conclude(&mut job, &mut seen(Running, &[Running]), NOW), Concluded::default());
+            assert!(conclude(&mut job, &mut seen(end, &[end]), NOW).more && is_over(&job));
             for later in [seen(Gone, &[Gone]), seen(Gone, &[]), seen(Running, &[Running]), seen(Starting, &[Starting])] {
                 let mut later = later;
-                let concluded = conclude(&mut job, &mut later);
+                let concluded = conclude(&mut job, &mut later, NOW);
                 assert_eq!((later.phase, later.replicas[0].phase, later.replicas.len()), (end, end, 1));
                 assert!(!concluded.more && !concluded.closes, "nothing new is to be stored");
             }
@@ -315,13 +327,13 @@ mod tests {
         let mut job = record(task(1).workload, 1);
         let mut never = seen(Failed, &[Failed]);
         (never.replicas[0].started_at, never.replicas[0].exit_code) = (None, None);
-        assert_eq!(conclude(&mut job, &mut never), Concluded::default());
+        assert_eq!(conclude(&mut job, &mut never, NOW), Concluded::default());
         let mut gone = seen(Gone, &[Gone]);
-        assert_eq!((conclude(&mut job, &mut gone), gone.phase), (Concluded::default(), Gone));
+        assert_eq!((conclude(&mut job, &mut gone, NOW), gone.phase), (Concluded::default(), Gone));
         // Of a service nothing is final.
         let mut service = record(task(1).workload, 1);
         service.workload.run = Run::Service;
-        assert_eq!(conclude(&mut service, &mut seen(Succeeded, &[Succeeded])), Concluded::default());
+        assert_eq!(conclude(&mut service, &mut seen(Succeeded, &[Succeeded]), NOW), Concluded::default());
     }
 
     #[test]
@@ -329,7 +341,7 @@ mod tests {
         let mut job = AllocationRecord { phase: Succeeded, ..record(task(2).workload, 2) };
         assert!(is_over(&job) && observation(&job).is_none());
         let mut gone = seen(Gone, &[]);
-        assert!(conclude(&mut job, &mut gone).more);
+        assert!(conclude(&mut job, &mut gone, NOW).more);
         assert_eq!((gone.phase, job.ended.len()), (Succeeded, 2));
     }
 
@@ -337,14 +349,14 @@ mod tests {
     fn the_rest_of_a_job_that_its_cloud_has_half_forgotten_is_made_elsewhere() {
         let three = task(3);
         let mut job = record(three.workload.clone(), 3);
-        conclude(&mut job, &mut seen(Running, &[Running, Succeeded, Running]));
+        conclude(&mut job, &mut seen(Running, &[Running, Succeeded, Running]), NOW);
         // While others run, it is left as it is.
-        let concluded = conclude(&mut job, &mut seen(Running, &[Running, Gone, Gone]));
+        let concluded = conclude(&mut job, &mut seen(Running, &[Running, Gone, Gone]), NOW);
         assert!(concluded.forgotten && !concluded.closes);
         // Known ones can be asked for again: their cloud keeps them.
-        assert!(!conclude(&mut job, &mut seen(Failed, &[Gone, Succeeded, Gone])).closes);
+        assert!(!conclude(&mut job, &mut seen(Failed, &[Gone, Succeeded, Gone]), NOW).closes);
         let mut gone = seen(Gone, &[]);
-        assert!(conclude(&mut job, &mut gone).closes);
+        assert!(conclude(&mut job, &mut gone, NOW).closes);
         assert_eq!((job.replicas, job.goal(), gone.phase, is_over(&job)), (1, 1, Succeeded, true));
         let (tasks, rest) = set_aside(std::slice::from_ref(&three), std::slice::from_ref(&job)).expect("one of three");
         assert_eq!((tasks[0].replicas, rest.len()), (2, 0));

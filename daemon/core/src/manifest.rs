@@ -300,12 +300,13 @@ task! {
 task! {
     /// A task that runs to its end. Each copy must succeed.
     Job {
-        /// How often a failed copy is started again. A copy that is lost with its machine has not failed: it is made again, with all its retries
-        /// and its whole deadline. Default 0.
+        /// How often a failed copy is started again. A copy that is lost with its machine has not failed: it is made again, with all its
+        /// retries. Default 0.
         #[serde(default)]
         retries: u32,
-        /// The longest a copy may take from its first start to its end, all its attempts and the pauses between them together. A copy past it
-        /// is ended and has failed, whatever retries are left. Where `duration` is given, places on which one attempt would take longer are
+        /// The longest a copy may take from its first start to its end, all its attempts and the pauses between them together. It goes on
+        /// while a copy that had begun is lost, waits for a place, or is made elsewhere; what waits for its first start has all of it. A copy
+        /// past it is ended and has failed, whatever retries are left. Where `duration` is given, places on which one attempt would take longer are
         /// not used.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         deadline: Option<Millis>,

@@ -161,7 +161,8 @@ pub fn stranded(task: &Resolved, actual: &[AllocationRecord], answers: impl Fn(&
     kept.filter(|p| p.replicas > 0).collect()
 }
 
-fn placement_of(record: &AllocationRecord) -> Placement {
+/// Where an allocation is.
+pub fn placement_of(record: &AllocationRecord) -> Placement {
     Placement {
         provider: record.provider.clone(),
         offer: record.offer.clone(),
@@ -375,6 +376,8 @@ mod tests {
                 hedge: None,
                 pinned: false,
                 ended: Default::default(),
+                began: None,
+                deadline: None,
             });
         }
         after

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::{
     health::Recovery,
     hedge::Hedge,
-    job::End,
+    job::{End, deadline::Begun},
     ledger::{Ledger, Meter},
     manifest::{Manifest, Target, namespace},
     names::{AllocationId, DecisionId, DeploymentName, Digest, InstallationId, InstanceName, Namespace, TaskName},
@@ -143,6 +143,9 @@ pub struct DeploymentRecord {
     /// Jobs that were asked to run again, each with the generation of its last run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reruns: Vec<Rerun>,
+    /// Jobs with a deadline whose replicas had begun in a place that they have lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub begun: Vec<Begun>,
 }
 
 /// A job's last run: allocations of earlier generations belong to earlier runs.
@@ -282,6 +285,13 @@ pub struct AllocationRecord {
     /// Of a job: its replicas that have ended for good, by index. Final, whatever the provider says later.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ended: BTreeMap<u32, End>,
+    /// Of a job with a deadline: when the first attempt of its replicas began, here or where they were before. None: nothing has begun, all has
+    /// ended, or it was written before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<Instant>,
+    /// What is left of a job's deadline for it here. None: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Millis>,
 }
 
 impl AllocationRecord {

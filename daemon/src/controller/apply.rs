@@ -12,7 +12,7 @@ use tradewind_core::{
     record::{AllocationRecord, DeploymentKey, Stage},
     standing::Place,
     store::Error,
-    workload::{Allocation, Labels, Phase},
+    workload::{Allocation, Labels, Phase, Run, Workload},
 };
 
 use super::{
@@ -207,12 +207,21 @@ pub(super) fn allocation(record: &AllocationRecord) -> Allocation {
         task: record.task.clone(),
         generation: record.generation,
         replicas: record.replicas,
-        workload: record.workload.clone(),
+        workload: within_deadline(record),
         offer: record.offer.clone(),
         token: format!("{}-{}", record.id, record.attempt),
         tags: Labels::from(tags),
         traffic: record.traffic,
     }
+}
+
+/// A job that is made anew has what is left of its deadline.
+fn within_deadline(record: &AllocationRecord) -> Workload {
+    let mut workload = record.workload.clone();
+    if let (Run::Job { deadline: Some(deadline), .. }, Some(left)) = (&mut workload.run, record.deadline) {
+        *deadline = left.min(*deadline);
+    }
+    workload
 }
 
 /// Whether a phase is an end that the provider will not change by itself.

@@ -124,6 +124,7 @@ impl Handle {
                         adopt: None,
                         moves: Vec::new(),
                         reruns: Vec::new(),
+                        begun: Vec::new(),
                     };
                     (record, Expect::Absent { key: key.path() }, Outcome::Created, "DeploymentCreated")
                 }
@@ -282,6 +283,7 @@ impl Handle {
             adopt: None,
             moves: entry.map(|e| e.record.moves.clone()).unwrap_or_default(),
             reruns: entry.map(|e| e.record.reruns.clone()).unwrap_or_default(),
+            begun: Vec::new(),
         };
         let resolved = Arc::new(scaling::resolve(&record));
         let revision = entry.map(|e| e.revision).unwrap_or_default();

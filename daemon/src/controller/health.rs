@@ -9,6 +9,7 @@ use std::{
 use tokio::time::Instant as Tick;
 use tradewind_core::{
     health::{self, Action, Condition, Look, Pace, Recovery},
+    job::deadline,
     manifest::{Resolved, Target},
     names::{AllocationId, InstanceName, TaskName},
     placement::{RankBy, Want},
@@ -182,6 +183,8 @@ impl Shared {
             Action::Nothing | Action::Wait(_) => None,
             Action::Again => {
                 (after.stage, after.attempt) = (Stage::Intended, record.attempt + 1);
+                let left = live.observation.as_ref().and_then(|seen| deadline::of_next_attempt(record, seen, now));
+                after.deadline = left.or(record.deadline);
                 Some(allocation_event(Severity::Info, "AllocationRetried", record, place(record, &after.recovery.reason)))
             }
             // A new version that fails is its update's business: it goes back.

@@ -16,7 +16,7 @@ use tradewind_core::{
 };
 
 use super::{
-    Shared,
+    Shared, deadline,
     journal::{self, CONTROLLER, allocation_event, event},
     lock,
     state::{Flight, Job},
@@ -161,6 +161,7 @@ impl Shared {
 
     /// What the provider remembered of it does not exist any more: the next attempt creates it.
     pub(super) async fn begin_anew(&self, job: &Job) -> Result<Ended, Error> {
+        let now = self.clock.now();
         let anew = |current: &AllocationRecord| {
             if !current.ended.is_empty() {
                 // What has ended is not run again: the others are made elsewhere.
@@ -169,7 +170,8 @@ impl Shared {
                 return Revised::Put(Box::new(closed));
             }
             let attempt = current.attempt + 1;
-            Revised::Put(Box::new(AllocationRecord { state: None, attempt, phase: Phase::Pending, ..current.clone() }))
+            let anew = AllocationRecord { state: None, attempt, phase: Phase::Pending, ..current.clone() };
+            Revised::Put(Box::new(deadline::anew(anew, now)))
         };
         self.revise(&job.record.id, |current| (Flight::of(current) == Flight::of(&job.record)).then(|| anew(current))).await?;
         self.nothing_happened(job);

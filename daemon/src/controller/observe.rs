@@ -218,7 +218,7 @@ impl Shared {
             for mut observation in observations {
                 let Some(live) = world.live_mut(&observation.allocation).filter(|l| l.record.stage == Stage::Applied) else { continue };
                 let mut after = matches!(live.record.workload.run, Run::Job { .. }).then(|| live.record.clone());
-                let concluded = after.as_mut().map(|job| job::conclude(job, &mut observation)).unwrap_or_default();
+                let concluded = after.as_mut().map(|job| job::conclude(job, &mut observation, now)).unwrap_or_default();
                 live.forgotten = concluded.forgotten;
                 let moved = live.record.phase != observation.phase;
                 if moved || concluded.more || observation.state.is_some() || !ledger::is_settled(&live.record, observation.metered_cost) {

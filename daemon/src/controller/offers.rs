@@ -300,6 +300,13 @@ impl Shared {
         asking
     }
 
+    /// Asks a provider that nobody has had an answer from, unless the question is under way already.
+    pub(super) fn ask_first(self: &Arc<Self>, provider: &Arc<dyn Provider>) {
+        if self.offers.quote(provider.as_ref()).is_none() {
+            self.ask(provider);
+        }
+    }
+
     /// Asks a provider how much room it has, unless it has just said so. The deployment is looked at again when it answers.
     pub(super) fn ask_for_room(self: &Arc<Self>, key: &DeploymentKey, name: &InstanceName) {
         if self.offers.age(name).is_some_and(|age| age < ROOM_AGAIN.std()) {

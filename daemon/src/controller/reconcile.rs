@@ -13,10 +13,11 @@ use tradewind_core::{
     job,
     ledger::Meter,
     names::AllocationId,
-    plan::{self, Desired, Step},
+    plan::{self, Desired, Placement, Step},
     record::{AllocationRecord, DeploymentKey, Stage},
     retry,
     store::{Error, Expect, Txn},
+    units::Instant,
     view::{Cause, ChangeAction, Severity, UnplacedView},
     workload::{Phase, Run},
 };
@@ -140,10 +141,16 @@ impl Shared {
         let mut told = Vec::new();
         let mut records = self.records(work, &desired, &steps);
         name_the_way(work, &mut unplaced);
-        // Without a decision what is there stays as it is.
-        let stays = failed || work.record.deleting;
-        let mut rolled = if stays { Rolled::default() } else { self.roll(work, &desired, &unplaced, &mut records) };
+        let mut rolled = match &failure {
+            _ if work.record.deleting => Rolled::default(),
+            // Without a decision what is there stays as it is, and its update is judged all the same.
+            Some(failure) => self.judge_undecided(work, failure),
+            None => self.roll(work, &desired, &unplaced, &mut records),
+        };
         self.hedge(work, &desired, &mut records, &mut told);
+        if !work.record.deleting {
+            self.hold_to_deadlines(work, &mut records, &mut rolled, &mut told);
+        }
         // Promised from here on: whoever asks for room while this is being stored finds it taken.
         self.reserve(&mut lock(&self.world), &work.all, &records);
         if work.record.adopt.is_some() && !failed {
@@ -272,39 +279,6 @@ impl Shared {
             return work.actual.clone();
         }
         let by_id: BTreeMap<&AllocationId, &AllocationRecord> = work.actual.iter().map(|r| (&r.id, r)).collect();
-        let make = |step: &Step, want: &Desired| AllocationRecord {
-            v: 1,
-            id: AllocationId::new(&self.installation, self.ulid()),
-            namespace: work.key.namespace.clone(),
-            deployment: work.key.name.clone(),
-            task: want.task.clone(),
-            target: want.target.clone(),
-            provider: step.placement.provider.clone(),
-            offer: step.placement.offer.clone(),
-            hourly: step.placement.hourly,
-            takes: step.placement.takes,
-            replicas: step.placement.replicas,
-            generation: work.record.generation,
-            workload: want.workload.clone(),
-            need: want.need,
-            decision: want.decision.clone(),
-            stage: Stage::Intended,
-            superseded: false,
-            wanted: Some(step.placement.replicas),
-            held: 0,
-            drain: None,
-            traffic: None,
-            attempt: 0,
-            state: None,
-            phase: Phase::Pending,
-            created_at: now,
-            meter: Some(Meter::default()),
-            recovery: inherited(work, want),
-            lost: false,
-            hedge: None,
-            pinned: false,
-            ended: BTreeMap::new(),
-        };
         let forgetful: BTreeSet<AllocationId> = {
             let world = lock(&self.world);
             let forgotten = |r: &&AllocationRecord| world.live(&r.id).is_some_and(|l| l.forgotten);
@@ -314,11 +288,11 @@ impl Shared {
             let existing = step.allocation.as_ref().and_then(|id| by_id.get(id)).map(|r| (*r).clone());
             let want = step.desired.and_then(|i| desired.get(i));
             match (step.action, existing, want) {
-                (ChangeAction::Create, _, Some(want)) => vec![make(step, want)],
+                (ChangeAction::Create, _, Some(want)) => vec![self.fresh(work, want, &step.placement, now)],
                 // Another version comes beside it, and takes its place replica by replica.
                 (ChangeAction::Update, Some(mut r), Some(want)) if plan::needs_new_replicas(&r.workload, &want.workload) => {
                     r.superseded = true;
-                    vec![make(step, want), r]
+                    vec![self.fresh(work, want, &step.placement, now), r]
                 }
                 // Of a job that is over there is nothing to be asked for.
                 (ChangeAction::Update | ChangeAction::Resize, Some(mut r), Some(want)) if job::is_over(&r) => {
@@ -348,6 +322,45 @@ impl Shared {
             }
         };
         steps.iter().flat_map(record).collect()
+    }
+
+    /// The record of replicas that are to be made in a place.
+    pub(super) fn fresh(&self, work: &Work, want: &Desired, placement: &Placement, now: Instant) -> AllocationRecord {
+        AllocationRecord {
+            v: 1,
+            id: AllocationId::new(&self.installation, self.ulid()),
+            namespace: work.key.namespace.clone(),
+            deployment: work.key.name.clone(),
+            task: want.task.clone(),
+            target: want.target.clone(),
+            provider: placement.provider.clone(),
+            offer: placement.offer.clone(),
+            hourly: placement.hourly,
+            takes: placement.takes,
+            replicas: placement.replicas,
+            generation: work.record.generation,
+            workload: want.workload.clone(),
+            need: want.need,
+            decision: want.decision.clone(),
+            stage: Stage::Intended,
+            superseded: false,
+            wanted: Some(placement.replicas),
+            held: 0,
+            drain: None,
+            traffic: None,
+            attempt: 0,
+            state: None,
+            phase: Phase::Pending,
+            created_at: now,
+            meter: Some(Meter::default()),
+            recovery: inherited(work, want),
+            lost: false,
+            hedge: None,
+            pinned: false,
+            ended: BTreeMap::new(),
+            began: None,
+            deadline: None,
+        }
     }
 
     /// Notes what the steps promise, so that the next batch does not promise it again.

@@ -1,48 +1,84 @@
 //! What was decided while a provider had not answered yet is looked at once more when it has: a service that the policy would have given to
-//! that provider moves there while it is new. Jobs stay, and what keeps data in a volume. Kept in memory: a restart forgets what was hasty.
+//! that provider moves there while it is new. Jobs stay, and what keeps data in a volume. After a restart the stored decisions tell what was hasty.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use tokio::time::Instant as Tick;
 use tradewind_core::{
-    names::InstanceName,
-    record::DeploymentKey,
-    store,
+    names::{DecisionId, InstanceName},
+    record::{AllocationRecord, DECISIONS, DeploymentKey, Stage},
+    store::{self, Store},
+    units::{Instant, Millis},
     view::DecisionView,
     workload::{VolumeSource, Workload},
 };
 
 use super::{
-    Shared, lock,
+    Shared, journal, lock,
     replace::{Candidate, Survey, is_settled},
-    state::Entry,
+    state::{Entry, World},
 };
 
 /// How often it is looked whether what was placed hastily runs by now.
 const LOOK: Duration = Duration::from_millis(200);
 /// What was placed longer ago has become expensive to move.
-const NEW_FOR: Duration = Duration::from_secs(600);
+const NEW_FOR: Millis = Millis(600_000);
 
 /// A decision that some providers were missing from.
 pub(super) struct Hasty {
     unanswered: BTreeSet<InstanceName>,
     /// Of the deployment, when it was decided.
     generation: u64,
-    since: Tick,
+    since: Instant,
 }
 
 impl Hasty {
     /// None: every provider had answered.
     pub(super) fn of(decision: &DecisionView, generation: u64) -> Option<Self> {
         let unanswered: BTreeSet<InstanceName> = decision.unanswered.iter().cloned().collect();
-        (!unanswered.is_empty()).then(|| Self { unanswered, generation, since: Tick::now() })
+        (!unanswered.is_empty()).then(|| Self { unanswered, generation, since: decision.at })
+    }
+
+    fn is_new(&self, now: Instant) -> bool {
+        now.since(self.since) < NEW_FOR
     }
 }
 
+/// Takes up after a restart what had been placed hastily a moment before: the decisions that allocations stand on say it.
+pub(super) async fn resume(store: &dyn Store, world: &mut World, now: Instant) -> Result<(), store::Error> {
+    for entry in world.deployments.values_mut() {
+        let generation = entry.record.generation;
+        let new = |r: &AllocationRecord| {
+            r.generation == generation && !r.superseded && r.stage != Stage::Removing && now.since(r.created_at) < NEW_FOR
+        };
+        let mut ids: Vec<DecisionId> =
+            entry.allocations.values().filter(|l| new(&l.record)).filter_map(|l| l.record.decision.clone()).collect();
+        ids.sort();
+        ids.dedup();
+        for id in ids {
+            let Some(stored) = store.get(&format!("{DECISIONS}{id}")).await? else { continue };
+            let hasty = Hasty::of(&journal::decode(&stored)?, generation).filter(|h| h.is_new(now));
+            entry.hasty = match (entry.hasty.take(), hasty) {
+                (Some(mut known), Some(more)) => {
+                    known.unanswered.extend(more.unanswered);
+                    known.since = known.since.max(more.since);
+                    Some(known)
+                }
+                (known, more) => known.or(more),
+            };
+        }
+    }
+    Ok(())
+}
+
 impl Shared {
+    /// The providers that are waited for.
+    fn missing(&self) -> BTreeSet<InstanceName> {
+        lock(&self.world).deployments.values().filter_map(|e| e.hasty.as_ref()).flat_map(|h| h.unanswered.clone()).collect()
+    }
+
     /// Runs until the controller stops.
     pub(super) async fn reconsider(self: std::sync::Arc<Self>) {
         loop {
@@ -59,11 +95,14 @@ impl Shared {
                 () = look => {}
             }
             let snapshot = self.plugins.snapshot();
+            // After a restart nobody else may have a question for them.
+            self.missing().iter().filter_map(|p| snapshot.providers.get(p)).for_each(|p| self.ask_first(p));
             let answered = self.offers.answered();
+            let now = self.clock.now();
             let known = |p: &InstanceName| answered.contains(p) || !snapshot.providers.contains_key(p);
             let mut due: BTreeMap<DeploymentKey, BTreeSet<InstanceName>> = BTreeMap::new();
             for (key, entry) in &mut lock(&self.world).deployments {
-                let late = take_answered(entry, known);
+                let late = take_answered(entry, now, known);
                 if !late.is_empty() {
                     due.insert(key.clone(), late);
                 }
@@ -88,11 +127,11 @@ impl Shared {
 }
 
 /// Those of a hasty decision's missing providers that have answered by now, once the deployment runs. They are not waited for again.
-fn take_answered(entry: &mut Entry, known: impl Fn(&InstanceName) -> bool) -> BTreeSet<InstanceName> {
+fn take_answered(entry: &mut Entry, now: Instant, known: impl Fn(&InstanceName) -> bool) -> BTreeSet<InstanceName> {
     let settled = is_settled(entry);
     let (generation, deleting) = (entry.record.generation, entry.record.deleting);
     let Some(hasty) = &mut entry.hasty else { return BTreeSet::new() };
-    if deleting || hasty.generation != generation || hasty.since.elapsed() > NEW_FOR {
+    if deleting || hasty.generation != generation || !hasty.is_new(now) {
         entry.hasty = None;
         return BTreeSet::new();
     }

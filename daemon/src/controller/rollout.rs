@@ -131,7 +131,7 @@ impl Shared {
     }
 
     /// Takes in where the update stands by now.
-    fn weigh(&self, work: &Work, mut rollout: Rollout, told: &[Told], now: Instant, out: &mut Rolled) {
+    pub(super) fn weigh(&self, work: &Work, mut rollout: Rollout, told: &[Told], now: Instant, out: &mut Rolled) {
         let (standing, again) = rollout.judge(told, now);
         out.again = [out.again, again].into_iter().flatten().min();
         let mut record = (*work.record).clone();
@@ -167,7 +167,7 @@ impl Shared {
     }
 
     #[expect(clippy::too_many_arguments, reason = "everything that an update depends on, gathered once")]
-    fn task<'a>(
+    pub(super) fn task<'a>(
         &self,
         world: &World,
         work: &Work,
@@ -259,16 +259,16 @@ fn no_room(task: &Resolved) -> String {
     format!("there is no room for another replica where it goes{why}")
 }
 
-fn mine(task: &Resolved, records: &[AllocationRecord]) -> Vec<usize> {
+pub(super) fn mine(task: &Resolved, records: &[AllocationRecord]) -> Vec<usize> {
     let mine = records.iter().enumerate().filter(|(_, r)| r.task == task.name && r.target == task.target);
     mine.map(|(i, _)| i).collect()
 }
 
-fn stays(record: &AllocationRecord) -> bool {
+pub(super) fn stays(record: &AllocationRecord) -> bool {
     !record.superseded && record.stage != Stage::Removing
 }
 
-fn progress<'a>(rollout: &'a mut Rollout, task: &Resolved, now: Instant) -> &'a mut Progress {
+pub(super) fn progress<'a>(rollout: &'a mut Rollout, task: &Resolved, now: Instant) -> &'a mut Progress {
     let key: Key = (task.name.clone(), task.target.clone());
     let at = rollout.tasks.iter().position(|p| (&p.task, &p.target) == (&key.0, &key.1));
     let at = at.unwrap_or_else(|| {
@@ -347,7 +347,7 @@ fn homeless<'a>(
 }
 
 /// What is wrong with a group that shall stay, if its version is to blame.
-fn sick(live: &Live) -> Option<String> {
+pub(super) fn sick(live: &Live) -> Option<String> {
     let (record, place) = (&live.record, live.record.offer.region.as_str());
     if record.workload.run != Run::Service || record.stage == Stage::Removing {
         return None;

@@ -2,8 +2,10 @@
 //! then leaves it alone. Time is tokio's own, held still and moved on by whoever waits.
 
 mod cloud;
+mod deadline;
 mod kept;
 mod memory;
+mod undecided;
 mod updates;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -168,7 +170,11 @@ async fn begin(
 }
 
 async fn put(controller: &Controller, name: &str, spec: &Spec) {
-    let manifest = manifest::parse(spec.manifest(name).as_bytes(), Format::Yaml).expect("a manifest");
+    put_text(controller, &spec.manifest(name)).await;
+}
+
+async fn put_text(controller: &Controller, text: &str) {
+    let manifest = manifest::parse(text.as_bytes(), Format::Yaml).expect("a manifest");
     controller.handle().put(&Actor::LOCAL, manifest, None).await.expect("it is stored");
 }
 

@@ -79,7 +79,7 @@ pub enum Error {
     #[error("it exists already")]
     Exists,
     #[error("not ready: {reason}")]
-    NotReady { reason: &'static str },
+    NotReady { reason: crate::readiness::Reason },
     #[error(transparent)]
     Controller(Box<controller::Error>),
     #[error(transparent)]

@@ -497,9 +497,8 @@ async fn after(shared: &Arc<Shared>, slot: &Arc<Slot>, end: End, row: &mut u32) 
         let again_at = now.plus(pause.span);
         let ended = verdict(&state.record, end, now, again_at);
         if ended.lost && !ended.finally {
-            // It begins anew, as it would on another machine.
+            // All its retries are there again, as they would be on another machine. Its deadline goes on.
             state.record.forgiven = state.record.restarts.saturating_add(1);
-            state.record.first_started_at = None;
         }
         ended
     };
@@ -527,7 +526,7 @@ fn verdict(record: &Record, end: End, at: Moment, again_at: Moment) -> Ended {
     let failures = record.restarts.saturating_sub(record.forgiven);
     let left = failures < spec.restarts;
     let over = record.first_started_at.zip(spec.deadline).is_some_and(|(first, deadline)| again_at >= first.plus(deadline));
-    let again = lost || (left && !over && !end.late && (spec.restart_always || !well));
+    let again = !over && (lost || (left && !end.late && (spec.restart_always || !well)));
     let mut message = match (end.cause, end.code) {
         (Some(cause), _) => cause,
         (None, _) if end.lost => "lost: it was killed together with its wrapper, or the machine was restarted".to_owned(),
@@ -546,13 +545,13 @@ fn verdict(record: &Record, end: End, at: Moment, again_at: Moment) -> Ended {
     // Something that shall always run and has no start left has not done what it should.
     let failed = !well || (spec.restart_always && !again);
     if failed && !again && !end.late {
-        if left && over {
+        if (left || lost) && over {
             message.push_str(&format!(", and its deadline of {} leaves no time for another start", spec.deadline.unwrap_or_default()));
         } else if spec.restarts > 0 {
             message.push_str(", with no restarts left");
         }
     }
-    if failed && !again && end.lost {
+    if failed && !again && end.lost && record.losses > LOSSES {
         message.push_str(&format!(" ({} times)", record.losses));
     }
     Ended { run: record.run, at, code: end.code, message, finally: !again, well: !failed, lost }
@@ -728,6 +727,14 @@ mod tests {
             record.first_started_at = Some(Moment(NOW.0 - since));
             assert_eq!(ended(&record, Some(1)).finally, finally, "{since}");
         }
+        // What was lost has its retries again, and no more time than before.
+        for (since, finally) in [(8_999, false), (9_000, true), (90_000, true)] {
+            record.first_started_at = Some(Moment(NOW.0 - since));
+            (record.restarts, record.losses) = (9, 1);
+            let ended = ended(&record, None);
+            assert_eq!((ended.finally, ended.message.contains("its deadline of 10s")), (finally, finally), "{since} {}", ended.message);
+        }
+        (record.restarts, record.losses) = (0, 0);
         let late = End { code: Some(143), cause: Some("ended after its deadline of 10s".to_owned()), lost: false, late: true, left: 0 };
         record.first_started_at = Some(Moment(NOW.0 - 1));
         assert!(verdict(&record, late, NOW, NOW.plus(Millis(1))).finally);

@@ -7,13 +7,13 @@ use std::{
 
 use async_trait::async_trait;
 use tradewind_core::{
-    failure::{Failure, FailureKind},
+    failure::{Failure, FailureKind, WORKLOAD},
     grant::ProbeGrant,
     names::{AllocationId, Digest, InstanceName},
     offer::{Offer, OffersQuery},
     placement::{Answer, Request},
     plugin::{Destroyed, Features, Identity, Owned, Plugins, Policy, Provider, Snapshot, Tracked},
-    units::{Bytes, Instant, MicroUsd, MilliCpu},
+    units::{Bytes, Instant, MicroUsd, MilliCpu, Millis},
     workload::{Allocation, Condition, EnvValue, Health, LogChunk, LogQuery, Observation, Phase, Replica, Run},
 };
 
@@ -34,6 +34,8 @@ pub(super) struct Ran {
     /// The value of the variable VERSION.
     pub(super) version: String,
     job: bool,
+    /// Of a job, as its provider was told.
+    pub(super) deadline: Option<Millis>,
     offer: String,
 }
 
@@ -49,6 +51,12 @@ pub(super) struct Known {
     pub(super) restarts: BTreeMap<AllocationId, u32>,
     /// Whether it says how well replicas are.
     pub(super) silent_on_health: bool,
+    /// This version of a service is refused, for what it is.
+    pub(super) refused: Option<String>,
+    /// Its jobs go on.
+    pub(super) endless: bool,
+    /// The policy beside it can't decide.
+    pub(super) undecided: bool,
 
     pub(super) runs: BTreeMap<AllocationId, Ran>,
     /// One for each of the next calls that change something; none: it goes well.
@@ -143,8 +151,13 @@ impl Provider for Cloud {
             replicas: allocation.replicas,
             version: if let Some(EnvValue::Text(text)) = version { text.clone() } else { String::new() },
             job: matches!(allocation.workload.run, Run::Job { .. }),
+            deadline: tradewind_core::job::deadline::of(&allocation.workload),
             offer: allocation.offer.id.clone(),
         };
+        if self.with(|known| known.refused.as_ref() == Some(&ran.version)) {
+            self.with(|known| known.calls += 1);
+            return Err(Failure::denied("the grant does not allow it").code(WORKLOAD));
+        }
         self.change(|known| known.runs.insert(allocation.id.clone(), ran))?;
         Ok(allocation.id.as_str().as_bytes().to_vec())
     }
@@ -160,7 +173,7 @@ impl Provider for Cloud {
             let health = if known.silent_on_health { Health::Unknown } else { Health::Healthy };
             // What is started again all the time has always begun a moment ago.
             let started_at = (!known.silent_on_health && !broken).then_some(Instant(0));
-            let phase = ran.map_or(Phase::Gone, |ran| if ran.job { Phase::Succeeded } else { Phase::Running });
+            let phase = ran.map_or(Phase::Gone, |ran| if ran.job && !known.endless { Phase::Succeeded } else { Phase::Running });
             let replica = |index| Replica {
                 index,
                 id: format!("{}-{index}", tracked.allocation),
@@ -205,7 +218,7 @@ impl Provider for Cloud {
 }
 
 /// Every task goes whole where it costs least; what runs stays.
-struct Cheapest(Identity);
+struct Cheapest(Identity, Cloud);
 
 #[async_trait]
 impl Policy for Cheapest {
@@ -214,6 +227,9 @@ impl Policy for Cheapest {
     }
 
     async fn place(&self, request: &Request) -> Result<Answer, Failure> {
+        if self.1.with(|known| known.undecided) {
+            return Err(Failure::internal("told not to decide"));
+        }
         let mut answer = Answer::default();
         for (at, task) in request.tasks.iter().enumerate() {
             let rows = request.candidates.of(task.shape);
@@ -243,7 +259,7 @@ impl Both {
         let name = |name: &str| name.parse::<InstanceName>().expect("a name");
         let mut snapshot = Snapshot { version: 1, ..Snapshot::default() };
         snapshot.providers.insert(name("cloud"), Arc::new(cloud.clone()));
-        snapshot.policies.insert(name("cheapest"), Arc::new(Cheapest(identity("cheapest"))));
+        snapshot.policies.insert(name("cheapest"), Arc::new(Cheapest(identity("cheapest"), cloud.clone())));
         Self(Arc::new(snapshot))
     }
 }

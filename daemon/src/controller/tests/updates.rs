@@ -12,25 +12,25 @@ use tradewind_core::{
 
 use super::{Cloud, Controller, Fault, LONG, Memory, Spec, begin, fault, options, put, serving};
 
-struct Scene {
-    store: Arc<Memory>,
-    cloud: Cloud,
+pub(super) struct Scene {
+    pub(super) store: Arc<Memory>,
+    pub(super) cloud: Cloud,
     since: tokio::time::Instant,
     plugin_changes: tokio::sync::watch::Sender<u64>,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (plugin_changes, _) = tokio::sync::watch::channel(0);
         Self { store: Arc::default(), cloud: Cloud::new(), since: tokio::time::Instant::now(), plugin_changes }
     }
 
-    async fn controller(&self) -> Controller {
+    pub(super) async fn controller(&self) -> Controller {
         begin(options(), &self.store, &self.cloud, self.since, &self.plugin_changes).await.expect("a state that can be read")
     }
 }
 
-fn seen(controller: &Controller) -> DeploymentView {
+pub(super) fn seen(controller: &Controller) -> DeploymentView {
     let (namespace, name): (Namespace, DeploymentName) = ("default".parse().expect("a name"), "ant".parse().expect("a name"));
     controller.handle().get(&namespace, &name).expect("it is there")
 }
@@ -39,7 +39,7 @@ fn web(version: u8, replicas: u32, strategy: &'static str) -> Spec {
     Spec { version, web: replicas, job: false, strategy, hedged: false }
 }
 
-fn versions(cloud: &Cloud) -> BTreeMap<String, u32> {
+pub(super) fn versions(cloud: &Cloud) -> BTreeMap<String, u32> {
     serving(cloud).into_iter().map(|((_, version), replicas)| (version, replicas)).collect()
 }
 
@@ -185,4 +185,23 @@ async fn a_job_that_has_ended_is_not_run_again_because_its_cloud_forgot_it() {
 #[tokio::test(start_paused = true)]
 async fn an_update_whose_provider_refuses_once_goes_on() {
     update("rolling", 2, 1, vec![Some(Fault::Before(FailureKind::Denied))]).await;
+}
+
+/// What was refused is not kept over a restart: it is asked for once more in each place, and why it waits is told again at once.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_told_again_at_once_after_a_restart() {
+    let scene = Scene::new();
+    scene.cloud.with(|known| known.refused = Some("v1".to_owned()));
+    let mut controller = scene.controller().await;
+    put(&controller, "ant", &web(1, 1, "rolling")).await;
+    for life in 0..3 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let view = seen(&controller);
+        let told = view.tasks.iter().map(|t| t.message.as_str()).collect::<Vec<_>>().join("; ");
+        assert!(told.contains("the grant does not allow it"), "life {life}: {:#?}", view.tasks);
+        assert_eq!(scene.cloud.with(|known| std::mem::take(&mut known.calls)), 1, "life {life}: its provider is asked once");
+        controller.shutdown().await;
+        controller = scene.controller().await;
+    }
+    controller.shutdown().await;
 }
