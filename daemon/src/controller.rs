@@ -51,7 +51,7 @@ use futures::stream::BoxStream;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
-    capability::{Clock, Paces, Prober},
+    capability::{Clock, Paces, Prober, Registries},
     failure::Failure,
     identity::Scope,
     manifest::namespace::Approval,
@@ -178,6 +178,7 @@ pub struct Surroundings {
     pub prober: Arc<dyn Prober>,
     /// Whoever starts replicas again by itself.
     pub paces: Arc<dyn Paces>,
+    pub registries: Arc<dyn Registries>,
     pub hints: Hints,
 }
 
@@ -200,6 +201,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     prober: Arc<dyn Prober>,
     paces: Arc<dyn Paces>,
+    registries: Arc<dyn Registries>,
     checking: checks::Checking,
     world: Mutex<World>,
     /// There may be something to decide.
@@ -244,7 +246,7 @@ pub async fn installation(store: &dyn Store) -> Result<InstallationId, Error> {
 /// # Errors
 /// The state can't be read, or has a document that this version does not understand.
 pub async fn start(options: Options, surroundings: Surroundings) -> Result<Controller, Error> {
-    let Surroundings { store, plugins, plugin_changes, clock, prober, paces, hints } = surroundings;
+    let Surroundings { store, plugins, plugin_changes, clock, prober, paces, registries, hints } = surroundings;
     let mut world = load(store.as_ref()).await?;
     let namespaces = namespaces::Book::load(store.as_ref(), &mut world).await?;
     images::load(store.as_ref(), &mut world).await?;
@@ -263,6 +265,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         clock,
         prober,
         paces,
+        registries,
         checking: checks::Checking::default(),
         world: Mutex::new(world),
         wake: Notify::new(),
