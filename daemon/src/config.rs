@@ -12,7 +12,8 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
-    grant::CredentialSource,
+    grant::{CredentialSource, RegistrySource},
+    image::Reference,
     manifest::namespace::Approval,
     names::InstanceName,
     units::{Bytes, Millis},
@@ -35,6 +36,10 @@ pub struct Config {
     /// Where credentials come from, by the names that instance files use: `{ env = "VARIABLE" }`, `{ file = "/absolute/path" }` or
     /// `{ command = ["program", "argument"] }`, or `{ sealed = "NAME" }` for what `tradewind credential seal` has stored. Values are read when they are used, so a rotated one needs no restart.
     pub credentials: BTreeMap<String, CredentialSource>,
+    /// Registries that are asked which image a tag names before its first replica is made: `host` as images begin with it (`docker.io` for
+    /// those that name none), and `source`, a value `user:password`, where it asks for a login. Default: none, and then only engines and
+    /// clusters tell what a tag named.
+    pub registries: Vec<RegistrySource>,
     /// The file with the key that stored credentials are sealed with; made when it is needed first. Default: `credentials.key` in the data
     /// folder. Elsewhere, copies of that folder keep what is sealed to themselves.
     pub seal_key: PathBuf,
@@ -244,6 +249,7 @@ impl Config {
             seal_key: data.join("credentials.key"),
             data,
             credentials: BTreeMap::new(),
+            registries: Vec::new(),
             policy,
             controller: Controller {
                 offers_ttl: Millis::from_secs(30),
@@ -322,6 +328,11 @@ impl Config {
                 _ => continue,
             };
             return refuse("credentials", name.clone(), rule);
+        }
+        for registry in &self.registries {
+            if Reference::parse(&format!("{}/image", registry.host)).is_none_or(|image| image.registry != registry.host) {
+                return refuse("registries", registry.host.clone(), "name the host as images begin with it: registry.example.com:5000");
+            }
         }
         for (setting, number) in [
             ("calls.slots", u64::from(self.calls.slots)),

@@ -53,7 +53,7 @@ use futures::stream::BoxStream;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
-    capability::{Clock, Paces, Prober},
+    capability::{Clock, Paces, Prober, Registries},
     failure::Failure,
     identity::Scope,
     manifest::namespace::Approval,
@@ -180,6 +180,7 @@ pub struct Surroundings {
     pub prober: Arc<dyn Prober>,
     /// Whoever starts replicas again by itself.
     pub paces: Arc<dyn Paces>,
+    pub registries: Arc<dyn Registries>,
     pub hints: Hints,
 }
 
@@ -202,6 +203,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     prober: Arc<dyn Prober>,
     paces: Arc<dyn Paces>,
+    registries: Arc<dyn Registries>,
     checking: checks::Checking,
     world: Mutex<World>,
     /// There may be something to decide.
@@ -246,7 +248,7 @@ pub async fn installation(store: &dyn Store) -> Result<InstallationId, Error> {
 /// # Errors
 /// The state can't be read, or has a document that this version does not understand.
 pub async fn start(options: Options, surroundings: Surroundings) -> Result<Controller, Error> {
-    let Surroundings { store, plugins, plugin_changes, clock, prober, paces, hints } = surroundings;
+    let Surroundings { store, plugins, plugin_changes, clock, prober, paces, registries, hints } = surroundings;
     let mut world = load(store.as_ref()).await?;
     let namespaces = namespaces::Book::load(store.as_ref(), &mut world).await?;
     images::load(store.as_ref(), &mut world).await?;
@@ -266,6 +268,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         clock,
         prober,
         paces,
+        registries,
         checking: checks::Checking::default(),
         world: Mutex::new(world),
         wake: Notify::new(),

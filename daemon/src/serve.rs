@@ -46,6 +46,9 @@ use crate::{
     tls,
 };
 
+/// How the daemon names itself to those that it asks.
+const USER_AGENT: &str = concat!("tradewind/", env!("CARGO_PKG_VERSION"));
+
 /// The daemon could not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -276,6 +279,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
         clock,
         prober: Arc::new(tradewind_cloud::probe::Checks::default()),
         paces: Arc::new(processes.clone()),
+        registries: Arc::new(tradewind_cloud::registry::Client::new(USER_AGENT, config.registries.clone(), credentials(config))?),
         hints: hints(&processes, &clusters),
     };
     let controller = controller::start(controller_options(config), surroundings).await.map_err(|e| Error::Controller(Box::new(e)))?;
@@ -311,10 +315,9 @@ pub fn lend(
     clusters: Clusters,
     clock: Arc<dyn Clock>,
 ) -> Result<tradewind_wasm::Capabilities, Error> {
-    let user_agent = concat!("tradewind/", env!("CARGO_PKG_VERSION")).to_owned();
     let credentials = credentials(config);
     let secrets = config.secrets.clone();
-    let outbound = tradewind_cloud::http::Options { user_agent, secrets: secrets.clone() };
+    let outbound = tradewind_cloud::http::Options { user_agent: USER_AGENT.to_owned(), secrets: secrets.clone() };
     let outbound = tradewind_cloud::http::Client::new(&outbound, credentials.clone())?;
     Ok(tradewind_wasm::Capabilities {
         processes: Arc::new(processes.clone()),

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 pub use self::{
-    logs::{LogPiece, part, read_logs},
+    logs::{LogPiece, gap, part, read_logs, read_pieces},
     state::{Member, State, Wired},
     wanted::{ALLOCATION, Described, PROVIDER, REPLICA, SPEC, environment, fits, flat_tag, full_tag, numbered, refuse},
 };

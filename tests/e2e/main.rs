@@ -23,6 +23,7 @@ mod health;
 mod hedge;
 mod history;
 mod identity;
+mod images;
 mod jobs;
 mod kubernetes;
 mod output;

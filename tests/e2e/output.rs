@@ -10,7 +10,11 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tradewind_tests::{
-    Daemon, PATIENCE, binary, component,
+    Daemon, PATIENCE,
+    aws::AwsCloud,
+    binary,
+    clouds::{azure::Azure, gcp::Gcp},
+    component,
     docker::Docker,
     podman::{IMAGE, Podman},
 };
@@ -504,4 +508,102 @@ async fn compiled_code_that_was_damaged_or_mixed_up_is_never_run() -> Result<()>
     daemon.launch()?;
     assert_eq!((served(&daemon)?, std::fs::metadata(&whole[0])?.modified()?), (right, before), "what is sound is used as it is");
     Ok(())
+}
+
+/// Follows what the only replica of `shop` writes.
+fn shop_of(daemon: &Daemon) -> Result<Following> {
+    Following::start(daemon, &["logs", "-f", "shop"])
+}
+
+fn sees(followed: &Following, wanted: &[&str]) -> Result<()> {
+    wanted.iter().try_for_each(|text| {
+        let line = followed.next()?;
+        ensure!(line == format!("web/0 | {text}"), "{line:?} instead of {text:?}");
+        Ok(())
+    })
+}
+
+const MISSING: &str = "…output is missing here…";
+
+#[tokio::test]
+async fn a_console_is_followed_though_it_is_a_snapshot_each_time() -> Result<()> {
+    let Some(cloud) = AwsCloud::start()? else { return Ok(()) };
+    let daemon = Daemon::start(&["cheapest", "aws"], &[("cloud", &cloud.instance(&["us-east-1"], "")?)])?;
+    let web = "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {name: shop}\nspec:\n  services:\n    \
+               web: {image: shop/web:1, resources: {cpu: 1, memory: 1Gi}}\n";
+    daemon.put("shop", web).await?;
+    daemon.running("shop").await?;
+    let machine = cloud.live("us-east-1")?.remove(0);
+    let mut console = String::from("booting\r\nopen\r\n");
+    cloud.console(&machine.id, &console);
+    let mut followed = shop_of(&daemon)?;
+    sees(&followed, &["booting", "open"])?;
+    for more in ["open\r\n", "asked", " once\r\n"] {
+        console += more;
+        cloud.console(&machine.id, &console);
+        match more {
+            "open\r\n" => sees(&followed, &["open"])?,
+            "asked" => sees(&followed, &["asked…"])?,
+            _ => sees(&followed, &["… once"])?,
+        }
+    }
+    // The console keeps 64 KiB: first a part of what was seen is still there, then nothing of it.
+    for (from, count) in [(0, 3_000), (3_000, 6_000)] {
+        (from..from + count).for_each(|n| console += &format!("line {n} of many\r\n"));
+        console.drain(..console.len().saturating_sub(64 << 10));
+        cloud.console(&machine.id, &console);
+        if from == 0 {
+            sees(&followed, &["line 0 of many"])?;
+        } else {
+            sees(&followed, &[MISSING])?;
+            ensure!(followed.next()?.starts_with("web/0 | …"), "the first line is cut");
+        }
+        while followed.next()? != format!("web/0 | line {} of many", from + count - 1) {}
+    }
+    console += "last\r\n";
+    cloud.console(&machine.id, &console);
+    sees(&followed, &["last"])?;
+    daemon.delete("shop").await?;
+    let (code, told) = followed.end()?;
+    ensure!(code == Some(0), "{code:?}: {told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_cloud_has_not_kept_of_followed_logs_is_marked() -> Result<()> {
+    let cloud = Gcp::start()?;
+    let daemon = crate::shop::start("gcp", &cloud.instance(&["db"]))?;
+    daemon.put("shop", &crate::shop::manifest(1, 1)).await?;
+    daemon.running("shop").await?;
+    let writes = |text: &str, forgotten: usize| {
+        cloud.served.with(|compute| {
+            compute.machines.values_mut().for_each(|machine| {
+                machine.serial += text;
+                machine.forgotten = forgotten;
+            });
+        });
+    };
+    writes("open\r\n", 0);
+    let followed = shop_of(&daemon)?;
+    sees(&followed, &["open"])?;
+    writes("first\r\nsecond\r\n", 15);
+    sees(&followed, &[MISSING, "…cond"])?;
+    writes("third\r\n", 15);
+    sees(&followed, &["third"])?;
+
+    let cloud = Azure::start()?;
+    let daemon = crate::shop::start("azure", &cloud.instance(&["db"]))?;
+    daemon.put("shop", &crate::shop::manifest(1, 1)).await?;
+    daemon.running("shop").await?;
+    let keeps = |logs: &[(&str, &str)]| {
+        let logs: Vec<_> = logs.iter().map(|(time, text)| (format!("2026-01-01T00:00:0{time}Z"), (*text).to_owned())).collect();
+        cloud.served.with(|arm| arm.groups.values_mut().for_each(|group| group.logs.clone_from(&logs)));
+    };
+    keeps(&[("1", "open")]);
+    let followed = shop_of(&daemon)?;
+    sees(&followed, &["open"])?;
+    keeps(&[("1", "open"), ("1", "first")]);
+    sees(&followed, &["first"])?;
+    keeps(&[("3", "third")]);
+    sees(&followed, &[MISSING, "third"])
 }

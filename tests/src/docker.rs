@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
+use tradewind_core::names::Digest;
 
 use crate::podman::{IMAGE, archive, instance, is_installed};
 
@@ -106,6 +107,45 @@ impl Docker {
 }
 
 impl Registry {
+    /// An empty one, without an engine. None, with a printed reason, where it is not to be had and need not be.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn empty() -> Result<Option<Self>> {
+        let name = "docker-registry";
+        if is_installed(name) || std::env::split_paths(&path()).any(|folder| folder.join(name).is_file()) {
+            return Self::start().map(Some);
+        }
+        ensure!(std::env::var("TRADEWIND_REQUIRE_BACKENDS").as_deref() != Ok("1"), "{name} is missing: run `make backends`");
+        eprintln!("skipped: {name} is missing; `make backends` fetches it");
+        Ok(None)
+    }
+
+    /// Puts an image under a tag, which is told apart from others by its comment alone. Answers its digest.
+    ///
+    /// # Errors
+    /// When the registry does not take it.
+    pub async fn put(&self, repository: &str, tag: &str, comment: &str) -> Result<String> {
+        let (user, password) = REGISTRY_LOGIN.split_once(':').context("no password")?;
+        let (client, base) = (crate::client(None)?, format!("http://{}/v2/{repository}", self.address));
+        let config = "{}";
+        let of_config = Digest::of(config.as_bytes());
+        let begun = client.post(format!("{base}/blobs/uploads/")).basic_auth(user, Some(password)).send().await?.error_for_status()?;
+        let place = begun.headers().get("location").context("no place for a blob")?.to_str()?.to_owned();
+        let mut place = reqwest::Url::parse(&base)?.join(&place)?;
+        place.query_pairs_mut().append_pair("digest", &of_config.to_string());
+        client.put(place).basic_auth(user, Some(password)).body(config).send().await?.error_for_status()?;
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{kind}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{of_config}","size":{}}},"layers":[],"annotations":{{"comment":"{comment}"}}}}"#,
+            config.len()
+        );
+        let digest = Digest::of(manifest.as_bytes()).to_string();
+        let put = client.put(format!("{base}/manifests/{tag}")).basic_auth(user, Some(password)).header("content-type", kind);
+        put.body(manifest).send().await?.error_for_status()?;
+        Ok(digest)
+    }
+
     fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let at = |name: &str| folder.path().join(name);

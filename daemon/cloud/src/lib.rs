@@ -8,5 +8,6 @@ pub mod facts;
 pub mod http;
 pub mod probe;
 pub mod process;
+pub mod registry;
 
 pub use clock::SystemClock;

@@ -12,7 +12,7 @@ use crate::{
     failure::Failure,
     grant::{HttpGrant, ProbeGrant, ProcessGrant},
     health::Pace,
-    names::{AllocationId, InstanceName},
+    names::{AllocationId, Digest, InstanceName},
     units::{Instant, Millis},
     workload::{Check, ConfigFile, Endpoint, EnvVar, Health, Labels, LogChunk, LogQuery, Phase, Port, Probe, Resources, Usage},
 };
@@ -154,6 +154,15 @@ pub trait Prober: Send + Sync {
 pub trait Paces: Send + Sync {
     /// None: the allocation is gone.
     fn set(&self, allocation: &AllocationId, pace: Option<Pace>);
+}
+
+/// Registries of images that the operator has named.
+#[async_trait]
+pub trait Registries: Send + Sync {
+    /// Whether an image's registry is one of them.
+    fn knows(&self, image: &str) -> bool;
+    /// What an image's tag names now.
+    async fn digest(&self, image: &str) -> Result<Digest, Failure>;
 }
 
 /// The host's clocks. Everything that needs time gets it from here, so that tests can hold it still.

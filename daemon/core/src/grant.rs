@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     aws::{AwsChain, AwsCredentials, AwsGrant},
-    containers::{ContainersGrant, RegistryGrant},
+    containers::{ContainersGrant, RegistryGrant, RegistrySource},
     http::{AwsSigv4, CredentialGrant, GoogleServiceAccount, HttpGrant, Injection, Oauth2},
     kubernetes::KubernetesGrant,
 };

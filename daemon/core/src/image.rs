@@ -16,6 +16,8 @@ pub const CONDITION: &str = "ImageResolved";
 /// Of one task. Each belongs to another workload or provider.
 const MOST: usize = 64;
 const ID: &str = "id:";
+/// The registry of images that name none.
+const HUB: &str = "docker.io";
 
 /// Exactly one image: what stands behind the `@` of a reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -47,6 +49,42 @@ pub struct Pins {
     /// The document's version.
     pub v: u32,
     pub pins: Vec<Pin>,
+}
+
+/// Where an image's tag is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// As images begin with it (`registry.example.com:5000`); `docker.io` for those that name none.
+    pub registry: String,
+    /// With the registry's own folder: `library/nginx`.
+    pub repository: String,
+    pub tag: String,
+}
+
+// === impl Reference ===
+
+impl Reference {
+    /// None for what names no tag's image: one that is exact already, and texts with characters that no name has.
+    pub fn parse(image: &str) -> Option<Self> {
+        let known = |c: char| c.is_ascii_alphanumeric() || "._-/:[]".contains(c);
+        let (registry, rest) = match image.split_once('/') {
+            Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => (host, rest),
+            _ => (HUB, image),
+        };
+        let (path, tag) = match rest.rsplit_once(':') {
+            Some((path, tag)) if !tag.contains('/') => (path, tag),
+            _ => (rest, "latest"),
+        };
+        let segments = || path.split('/');
+        let sound = image.chars().all(known) && !tag.is_empty() && segments().all(|part| !part.is_empty() && part != "." && part != "..");
+        let repository = if registry == HUB && !path.contains('/') { format!("library/{path}") } else { path.to_owned() };
+        sound.then(|| Self { registry: registry.to_owned(), repository, tag: tag.to_owned() })
+    }
+
+    /// Who answers for the registry.
+    pub fn api_host(&self) -> &str {
+        if self.registry == HUB { "registry-1.docker.io" } else { &self.registry }
+    }
 }
 
 // === impl Exact ===
@@ -138,6 +176,14 @@ pub fn pinned(reference: &str, image: &Exact) -> String {
     if reference.contains('@') { reference.to_owned() } else { format!("{reference}@{image}") }
 }
 
+/// What people are told where nothing holds later replicas to the image that a tag names now.
+pub fn loose(image: &str, provider: &InstanceName) -> String {
+    format!(
+        "the image \"{image}\" is not pinned on \"{provider}\": replicas made later may run another. \
+         Name it by its digest, or its registry in [[registries]] of the daemon's configuration"
+    )
+}
+
 /// What a provider tells of the images that run: their names, and which they are exactly.
 pub fn told(conditions: &[Condition]) -> Vec<(String, Exact)> {
     let message = conditions.iter().find(|c| c.kind == CONDITION).map(|c| c.message.as_str()).unwrap_or_default();
@@ -168,6 +214,19 @@ mod tests {
             }
         }
         assert!(digest(1).differs(&digest(2)) && !digest(1).differs(&digest(1)) && !digest(1).differs(&id(1)));
+    }
+
+    #[test]
+    fn a_reference_names_a_registry_a_repository_and_a_tag() {
+        let parts = |image: &str| Reference::parse(image).map(|r| (r.registry, r.repository, r.tag));
+        let some = |registry: &str, repository: &str, tag: &str| Some((registry.to_owned(), repository.to_owned(), tag.to_owned()));
+        assert_eq!(parts("nginx"), some("docker.io", "library/nginx", "latest"));
+        assert_eq!(parts("shop/web:1"), some("docker.io", "shop/web", "1"));
+        assert_eq!(parts("localhost/t:1"), some("localhost", "t", "1"));
+        assert_eq!(parts("registry.example.com:5000/a/b"), some("registry.example.com:5000", "a/b", "latest"));
+        for none in ["", "a b", "x@sha256:12", "a/../b", "a//b", "a:", "registry.example.com/", "a?b"] {
+            assert_eq!(parts(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Features {
     pub command_checks: bool,
     /// Replicas share the ports of one machine. Known by the host, by the capability that runs them.
     pub one_machine: bool,
+    /// What its replicas run is told by digest. Known by the host, by the capability that runs them.
+    pub tells_images: bool,
     pub logs: bool,
 }
 

@@ -182,6 +182,9 @@ pub struct AllocationView {
     /// The images that its replicas run, each with its digest, as far as the provider tells.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,
+    /// What may become wrong later without anybody's doing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     pub created_at: Instant,
 }
 
@@ -272,6 +275,9 @@ pub struct PlanView {
     pub unanswered: Vec<InstanceName>,
     /// Per task: the choice against the next best, and what excluded the rest.
     pub reasons: Vec<TaskReason>,
+    /// What may become wrong later without anybody's doing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -37,6 +37,7 @@ fn table(offers: Vec<PlacedOffer>) -> Table {
         resize: true,
         command_checks: true,
         one_machine: false,
+        tells_images: false,
         logs: true,
     };
     let features: BTreeMap<_, _> = offers.iter().map(|o| (o.provider.clone(), all)).collect();

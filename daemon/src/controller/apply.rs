@@ -78,6 +78,7 @@ impl Shared {
 
     async fn apply(&self, job: &Job, provider: &dyn Provider) -> Result<Ended, Error> {
         let (record, began) = (&job.record, Tick::now());
+        self.find_image(job).await;
         let pin = self.pin(record);
         let mut wanted = allocation(record);
         wanted.workload.image = pin.clone().or(wanted.workload.image);

@@ -329,6 +329,7 @@ impl Handle {
             offer: s.placement.offer.id,
             why: s.why,
         };
+        let warnings = self.shared.left_loose(&work.key, snapshot, &outcome.desired, &steps);
         let view = PlanView {
             namespace: work.key.namespace.clone(),
             name: work.key.name.clone(),
@@ -342,6 +343,7 @@ impl Handle {
             certificate: outcome.decision.as_ref().and_then(|d| d.certificate),
             unanswered: outcome.decision.as_ref().map(|d| d.unanswered.clone()).unwrap_or_default(),
             reasons: outcome.decision.as_ref().map(|d| d.tasks.clone()).unwrap_or_default(),
+            warnings,
         };
         Ok((outcome, view))
     }

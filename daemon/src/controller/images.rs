@@ -1,16 +1,26 @@
 //! One revision runs one image: what a tag named when a workload first started is kept, and every later replica of that workload is asked for
-//! by its digest, wherever it goes. Providers tell what runs; what is asked for is still theirs to find.
+//! by its digest, wherever it goes. The tag's registry tells, where the operator has named it, before the first replica is made; else
+//! providers tell what runs. What is asked for is still theirs to find.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tradewind_core::{
     image::{self, Exact, Pins},
     names::AllocationId,
+    plan::{Desired, Step},
+    plugin::Snapshot,
     record::{AllocationRecord, DeploymentKey, IMAGES},
     store::{self, Store, Txn},
+    view::Severity,
+    workload::Phase,
 };
 
-use super::{Shared, journal, lock, state::World};
+use super::{
+    Shared,
+    journal::{self, allocation_event},
+    lock,
+    state::{Entry, Job, Live, World},
+};
 
 /// Puts the kept pins into the deployments that are known.
 pub(super) async fn load(store: &dyn Store, world: &mut World) -> Result<(), store::Error> {
@@ -23,7 +33,79 @@ pub(super) async fn load(store: &dyn Store, world: &mut World) -> Result<(), sto
     Ok(())
 }
 
+/// Whether an allocation's later replicas may run another image than its first ones, and what people are told of it.
+pub(super) fn loose(entry: &Entry, live: &Live) -> Option<String> {
+    let record = &live.record;
+    let image = record.workload.image.as_deref().filter(|image| !image.contains('@'))?;
+    let runs = live.observation.is_some() && record.phase == Phase::Running && live.images.is_empty();
+    let known = record.pinned && entry.images.of(&record.task, &image::print(&record.workload), &record.provider).is_some();
+    (runs && !known).then(|| image::loose(image, &record.provider))
+}
+
 impl Shared {
+    /// What a plan's steps leave to what a tag will name.
+    pub(super) fn left_loose(&self, key: &DeploymentKey, snapshot: &Snapshot, desired: &[Desired], steps: &[Step]) -> Vec<String> {
+        let world = lock(&self.world);
+        let entry = world.deployments.get(key);
+        let loose = |step: &Step| {
+            let (want, provider) = (desired.get(step.desired?)?, &step.placement.provider);
+            let image = want.workload.image.as_deref().filter(|image| !image.contains('@'))?;
+            let tells = snapshot.providers.get(provider).is_none_or(|known| known.features().tells_images);
+            let existing = step.allocation.as_ref().and_then(|id| entry?.allocations.get(id)).map(|live| &live.record);
+            // What runs by its tag stays as it is.
+            let by_tag = existing.is_some_and(|record| record.state.is_some() && !record.pinned);
+            let known = || entry.is_some_and(|entry| entry.images.of(&step.task, &image::print(&want.workload), provider).is_some());
+            let pinned = !by_tag && (known() || self.registries.knows(image));
+            (!tells && !pinned).then(|| image::loose(image, provider))
+        };
+        let told: BTreeSet<String> = steps.iter().filter_map(loose).collect();
+        told.into_iter().collect()
+    }
+
+    /// Asks a workload's registry what its tag names, before its first replica is made. Where it can't tell, the tag is asked for as it is.
+    pub(super) async fn find_image(&self, job: &Job) {
+        let record = &job.record;
+        let tag = record.workload.image.as_deref().filter(|image| !image.contains('@') && self.registries.knows(image));
+        let Some(tag) = tag else { return };
+        // An attempt whose end is not known is repeated as it was.
+        if job.unsure || (record.state.is_some() && !record.pinned) || self.known_image(record).is_some() {
+            return;
+        }
+        match self.registries.digest(tag).await {
+            Ok(digest) => self.take_image(record, Exact::Digest(digest)).await,
+            Err(failure) => {
+                tracing::warn!(deployment = %record.key(), image = tag, %failure, "the registry does not tell what a tag names");
+                if job.failures == 0 {
+                    let message = format!("{}: {}", image::loose(tag, &record.provider), failure.told());
+                    self.note(allocation_event(Severity::Warning, "ImageNotPinned", record, message)).await;
+                }
+            }
+        }
+    }
+
+    fn known_image(&self, record: &AllocationRecord) -> Option<Exact> {
+        let world = lock(&self.world);
+        world.deployments.get(&record.key())?.images.of(&record.task, &image::print(&record.workload), &record.provider)
+    }
+
+    /// Keeps what a workload's image is, unless somebody has told it meanwhile.
+    async fn take_image(&self, record: &AllocationRecord, image: Exact) {
+        let _turn = self.images.lock().await;
+        let (key, workload) = (record.key(), image::print(&record.workload));
+        let pins = {
+            let mut world = lock(&self.world);
+            let Some(entry) = world.deployments.get_mut(&key) else { return };
+            if entry.images.of(&record.task, &workload, &record.provider).is_some() {
+                return;
+            }
+            entry.images.keep(record.task.clone(), workload, &record.provider, image);
+            entry.images.clone()
+        };
+        if let Err(error) = self.keep(&key, &pins).await {
+            tracing::error!(deployment = %key, error = &error as &dyn std::error::Error, "the images of a deployment could not be stored");
+        }
+    }
+
     /// The reference by which a provider is asked for an allocation's image; none: as the manifest has it. What runs under a tag at a provider
     /// that does not tell what it found there is left as it is: the same image by another name would be another workload to it.
     pub(super) fn pin(&self, record: &AllocationRecord) -> Option<String> {

@@ -16,6 +16,7 @@ use tradewind_core::{
 
 use super::{
     apply::provider_missing,
+    images,
     state::{Entry, Live},
 };
 
@@ -129,7 +130,7 @@ fn tasks(entry: &Entry, snapshot: &Snapshot) -> Vec<TaskView> {
             continue;
         }
         match views.iter_mut().find(|v| v.name == live.record.task && v.target == live.record.target) {
-            Some(view) => view.allocations.push(allocation_view(live, snapshot)),
+            Some(view) => view.allocations.push(allocation_view(live, entry, snapshot)),
             None => views.push(TaskView {
                 name: live.record.task.clone(),
                 kind: kind(&live.record.workload.run).to_owned(),
@@ -140,7 +141,7 @@ fn tasks(entry: &Entry, snapshot: &Snapshot) -> Vec<TaskView> {
                 scale: None,
                 message: String::new(),
                 failure: live.failure.clone(),
-                allocations: vec![allocation_view(live, snapshot)],
+                allocations: vec![allocation_view(live, entry, snapshot)],
                 decision: live.record.decision.clone(),
             }),
         }
@@ -221,7 +222,7 @@ fn task_view(task: &Resolved, entry: &Entry, snapshot: &Snapshot) -> TaskView {
         scale: scale(task, entry),
         message,
         failure,
-        allocations: mine.iter().map(|l| allocation_view(l, snapshot)).collect(),
+        allocations: mine.iter().map(|l| allocation_view(l, entry, snapshot)).collect(),
         decision: mine.iter().filter_map(|l| l.record.decision.clone()).max(),
     }
 }
@@ -233,7 +234,7 @@ fn failing(record: &AllocationRecord) -> String {
     format!("{what}{next}: {}", recovery.reason)
 }
 
-fn allocation_view(live: &Live, snapshot: &Snapshot) -> AllocationView {
+fn allocation_view(live: &Live, entry: &Entry, snapshot: &Snapshot) -> AllocationView {
     let Live { record, observation, failure, .. } = live;
     let replicas = observation.as_ref().map(|o| o.replicas.clone()).unwrap_or_default();
     // Where nothing answers nothing is ready, whatever was seen there before.
@@ -277,6 +278,7 @@ fn allocation_view(live: &Live, snapshot: &Snapshot) -> AllocationView {
         hedged: record.hedge.is_some(),
         recovery: record.recovery.clone(),
         images: live.images.iter().map(|(name, digest)| format!("{name}@{digest}")).collect(),
+        warnings: images::loose(entry, live).into_iter().collect(),
         created_at: record.created_at,
     }
 }

@@ -14,12 +14,12 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use proptest::prelude::*;
 use tradewind_core::{
-    capability::{Clock, Paces, Prober, Unwell},
-    failure::FailureKind,
+    capability::{Clock, Paces, Prober, Registries, Unwell},
+    failure::{Failure, FailureKind},
     grant::ProbeGrant,
     health::Pace,
     manifest::{self, Format},
-    names::{Actor, AllocationId},
+    names::{Actor, AllocationId, Digest},
     record::{ALLOCATIONS, AllocationRecord, Stage},
     store::Store,
     units::{Instant, Millis},
@@ -57,6 +57,16 @@ impl Prober for Content {
 
 impl Paces for Content {
     fn set(&self, _: &AllocationId, _: Option<Pace>) {}
+}
+
+#[async_trait]
+impl Registries for Content {
+    fn knows(&self, _: &str) -> bool {
+        false
+    }
+    async fn digest(&self, _: &str) -> Result<Digest, Failure> {
+        Err(Failure::unavailable("no registry is known"))
+    }
 }
 
 /// The daemon's own, for the fake policy.
@@ -164,6 +174,7 @@ async fn begin(
         clock: Arc::new(Virtual(since)),
         prober: Arc::new(Content),
         paces: Arc::new(Content),
+        registries: Arc::new(Content),
         hints: futures::stream::pending().boxed(),
     };
     start(options, surroundings).await

@@ -4,6 +4,7 @@
 
 mod apply;
 mod balance;
+mod console;
 mod observe;
 mod offers;
 mod prices;

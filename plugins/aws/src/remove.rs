@@ -1,4 +1,4 @@
-//! Removing an allocation, finding everything that is ours, and what consoles tell.
+//! Removing an allocation, and finding everything that is ours.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use tradewind_plugin_sdk::{
         aws::{Aws, Instance, InstanceState, LoadBalancer},
     },
     provider::write_state,
-    types::{Destroyed, LogChunk, LogLine, LogQuery, Output, OwnedAllocation},
+    types::{Destroyed, OwnedAllocation},
 };
 
 use crate::{
@@ -88,22 +88,5 @@ impl<H: Aws + Clock> Ec2<H> {
             ..State::default()
         };
         Ok(OwnedAllocation { allocation, state: write_state(&state)?, description })
-    }
-
-    /// The consoles' last lines. EC2 keeps one text for each instance and tells no times, so there is nothing to go on after.
-    pub(crate) fn consoles(&self, state: &State, query: &LogQuery) -> Result<LogChunk, Error> {
-        let mut lines = Vec::new();
-        for member in state.members.iter().filter(|member| query.replica.is_none_or(|index| index == member.index)) {
-            let console = self.host.console(&state.region, &member.id)?;
-            let all: Vec<&str> = console.lines().collect();
-            let from = all.len().saturating_sub(query.tail as usize);
-            lines.extend(all.into_iter().skip(from).map(|text| LogLine {
-                replica: member.index,
-                output: Output::Combined,
-                time: None,
-                text: text.to_owned(),
-            }));
-        }
-        Ok(LogChunk { lines, next: None })
     }
 }

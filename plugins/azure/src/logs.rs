@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use tradewind_plugin_sdk::{
     Error, ErrorKind, api,
-    fleet::{LogPiece, Member, State, part, read_logs},
+    fleet::{LogPiece, Member, State, gap, part, read_logs},
     host::{Clock, Http},
     types::{LogChunk, LogQuery},
 };
@@ -61,26 +61,33 @@ impl<H: Http + Clock> Client<H> {
 }
 
 /// The lines behind this place. One without an end is given at once to who does not follow, and else when it is a while old; what is added
-/// to it continues it.
+/// to it continues it. Where the last line that was told is not there any more, output is missing.
 fn read(written: &str, after: Option<Place>, now: u64) -> LogPiece {
     let (mut lines, mut next, mut here) = (Vec::new(), after.unwrap_or_default(), Place::default());
+    let lost = after.is_some_and(|after| !written.is_empty() && !after.is_kept(written));
+    lines.extend(lost.then(|| (None, gap())));
+    // Whether the line that a text without a time belongs to is given.
+    let mut given = after.is_none() || lost;
     for line in written.split_inclusive('\n') {
         let (line, ended) = line.strip_suffix('\n').map_or((line, false), |line| (line, true));
         let (stamp, text) = line.split_once(' ').unwrap_or((line, ""));
         let Some(at) = api::nanoseconds(stamp) else {
-            // It belongs to the line before.
-            lines.push((None, line.to_owned()));
+            if given {
+                lines.push((None, line.to_owned()));
+            }
             continue;
         };
         here = if at == here.at { Place { told: here.told + 1, ..here } } else { Place { at, ..Place::default() } };
         let place = (here.at, here.told);
-        if after.is_some_and(|after| place < (after.at, after.told)) {
+        given = !after.is_some_and(|after| place < (after.at, after.told));
+        if !given {
             continue;
         }
         let offset = after.filter(|after| place == (after.at, after.told)).map_or(0, |after| after.offset);
         let due = ended || after.is_none() || now.abs_diff(at / 1_000_000) >= UNFINISHED;
         let rest = text.get(offset..).unwrap_or_default();
-        if due && (offset == 0 || !rest.is_empty()) {
+        given = due && (offset == 0 || !rest.is_empty());
+        if given {
             lines.push((Some(at / 1_000_000), part(rest, offset > 0, false)));
         }
         if ended {
@@ -93,6 +100,12 @@ fn read(written: &str, after: Option<Place>, now: u64) -> LogPiece {
 }
 
 impl Place {
+    /// Whether this begins no later than the last line that was told. Nothing was told: nothing can be missing that the API has kept.
+    fn is_kept(self, written: &str) -> bool {
+        let stamps = written.lines().filter_map(|line| api::nanoseconds(line.split(' ').next().unwrap_or_default()));
+        self.at == 0 || stamps.into_iter().next().is_none_or(|first| first <= self.at)
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.split('+');
         let (at, told, offset) = (numbers.next()?, numbers.next()?, numbers.next()?);
@@ -130,5 +143,19 @@ mod tests {
         let (texts, next) = seen(&format!("{unfinished} x\n"), Some(&next), second);
         assert_eq!(texts, [part(" x", true, false)]);
         assert!(seen(&format!("{unfinished} x\n"), Some(&next), second).0.is_empty());
+    }
+
+    #[test]
+    fn what_the_platform_has_not_kept_is_marked() {
+        let seen = |written: &str, after: &str| {
+            let piece = read(written, Some(Place::parse(after).unwrap()), 1_767_225_700_000);
+            piece.lines.into_iter().map(|(_, text)| text).collect::<Vec<_>>()
+        };
+        let next = read("2026-01-01T00:00:01Z one\nand more\n", None, 1_767_225_601_000).next;
+        assert!(seen("2026-01-01T00:00:01Z one\nand more\n", &next).is_empty(), "what belongs to a line that was told is not told again");
+        assert_eq!(seen("2026-01-01T00:00:01Z one\nand more\n2026-01-01T00:00:03Z two\nthree\n", &next), ["two", "three"]);
+        assert_eq!(seen("2026-01-01T00:00:03Z two\n", &next), [gap(), "two".to_owned()]);
+        assert!(seen("", &next).is_empty(), "a container that is started again has written nothing yet");
+        assert_eq!(seen("2026-01-01T00:00:03Z two\n", "0+0+0"), ["two"]);
     }
 }

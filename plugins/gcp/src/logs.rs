@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use tradewind_plugin_sdk::{
     Error, ErrorKind,
-    fleet::{Cloud, LogPiece, Member, State, part, read_logs},
+    fleet::{Cloud, LogPiece, Member, State, gap, part, read_logs},
     host::{Clock, Http},
     types::{LogChunk, LogQuery},
 };
@@ -28,6 +28,9 @@ struct Place {
 struct Written {
     #[serde(default)]
     contents: String,
+    /// A number, as a text: where the contents begin, which is later than was asked for where the cloud has not kept it.
+    #[serde(default)]
+    start: String,
     /// A number, as a text.
     #[serde(default)]
     next: String,
@@ -71,8 +74,17 @@ impl Place {
     fn read(self, written: &Written, follows: bool, now: u64) -> LogPiece {
         let Self { offset, mut inside, waits } = self;
         let end = written.next.parse().unwrap_or(offset);
-        let (whole, rest) = written.contents.split_at(written.contents.rfind('\n').map_or(0, |at| at + 1));
+        let start = written.start.parse().unwrap_or(offset);
         let mut lines: Vec<(Option<u64>, String)> = Vec::new();
+        if end < offset {
+            // It has begun anew, and is read from its beginning the next time.
+            return LogPiece { lines: vec![(None, gap())], next: Self::default().to_string() };
+        }
+        if start > offset {
+            inside = true;
+            lines.extend(follows.then(|| (None, gap())));
+        }
+        let (whole, rest) = written.contents.split_at(written.contents.rfind('\n').map_or(0, |at| at + 1));
         for line in whole.lines() {
             lines.push((None, part(line.trim_end_matches('\r'), std::mem::take(&mut inside), false)));
         }
@@ -106,7 +118,7 @@ mod tests {
         let read = |cursor: &str, contents: &str, follows, now| {
             let place = Place::parse(cursor).unwrap();
             let next = (place.offset + contents.len() as u64).to_string();
-            let piece = place.read(&Written { contents: contents.to_owned(), next }, follows, now);
+            let piece = place.read(&Written { contents: contents.to_owned(), start: String::new(), next }, follows, now);
             (piece.lines.into_iter().map(|(_, text)| text).collect::<Vec<_>>(), piece.next)
         };
         let (seen, next) = read("0", "one\r\npassword: ", true, 1_000);
@@ -118,5 +130,19 @@ mod tests {
         assert_eq!(read(&next, "x\ntwo\n", true, 2_001), (vec![part("x", true, false), "two".to_owned()], "21".to_owned()));
         assert_eq!(read("0", "half", false, 0), (vec![part("half", false, true)], "4i".to_owned()), "who does not follow gets it at once");
         assert!(Place::parse("x").is_none());
+    }
+
+    #[test]
+    fn what_the_port_has_not_kept_is_marked() {
+        let read = |cursor: &str, start: &str, contents: &str, next: &str, follows| {
+            let written = Written { contents: contents.to_owned(), start: start.to_owned(), next: next.to_owned() };
+            let piece = Place::parse(cursor).unwrap().read(&written, follows, 1_000);
+            (piece.lines.into_iter().map(|(_, text)| text).collect::<Vec<_>>(), piece.next)
+        };
+        let cut = part("f a line", true, false);
+        assert_eq!(read("5", "9", "f a line\nnext\n", "23", true), (vec![gap(), cut.clone(), "next".to_owned()], "23".to_owned()));
+        assert_eq!(read("0", "9", "f a line\nnext\n", "23", false).0, [cut, "next".to_owned()], "a first look misses nothing");
+        assert_eq!(read("5", "5", "next\n", "10", true).0, ["next"]);
+        assert_eq!(read("50", "0", "", "10", true), (vec![gap()], "0".to_owned()), "another machine's port");
     }
 }

@@ -64,6 +64,8 @@ pub struct Machine {
     /// Turned off, with this exit status left behind.
     pub ended: Option<i32>,
     pub serial: String,
+    /// So many bytes of it are not kept any more.
+    pub forgotten: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -297,7 +299,15 @@ impl Compute {
         });
         if error.is_none() {
             *self.created.entry(name.clone()).or_default() += 1;
-            let machine = Machine { zone: zone.to_owned(), body, created_at: now, deleted_at: None, ended: None, serial: String::new() };
+            let machine = Machine {
+                zone: zone.to_owned(),
+                body,
+                created_at: now,
+                deleted_at: None,
+                ended: None,
+                serial: String::new(),
+                forgotten: 0,
+            };
             self.machines.insert(name, machine);
         }
         let operation = format!("operation-{}", self.operations.len() + 1);
@@ -352,7 +362,7 @@ impl Compute {
         if number("port") != Some(2) {
             return Reply::json(200, json!({"contents": "the machine's own console", "start": "0", "next": "25"}));
         }
-        let start = number("start").unwrap_or(0).min(machine.serial.len());
+        let start = number("start").unwrap_or(0).max(machine.forgotten).min(machine.serial.len());
         let contents = machine.serial.get(start..).unwrap_or_default();
         Reply::json(200, json!({"contents": contents, "start": start.to_string(), "next": machine.serial.len().to_string()}))
     }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{CredentialSource, PortRange};
@@ -63,6 +64,17 @@ pub struct RegistryGrant {
     pub host: String,
     /// A value of the form `user:password`.
     pub source: CredentialSource,
+}
+
+/// A registry that the daemon itself asks what tags name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RegistrySource {
+    /// As images begin with it: `registry.example.com`, `registry.example.com:5000`, `docker.io`.
+    pub host: String,
+    /// A value of the form `user:password`. Absent: it is asked without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<CredentialSource>,
 }
 
 impl ContainersGrant {

@@ -1,6 +1,6 @@
 //! Deployments: the list, one, one in full, and what `apply` ends with.
 
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 use tradewind_core::{
     image::split,
@@ -146,6 +146,10 @@ pub fn describe(out: &Output, d: &Description) -> String {
     let scales: Vec<String> = view.tasks.iter().filter_map(scale).collect();
     if !scales.is_empty() {
         parts.push(format!("Scaling\n{}", scales.join("\n")));
+    }
+    let warnings: BTreeSet<&str> = view.tasks.iter().flat_map(|t| &t.allocations).flat_map(|a| &a.warnings).map(String::as_str).collect();
+    if !warnings.is_empty() {
+        parts.push(format!("Warnings\n{}", warnings.into_iter().collect::<Vec<_>>().join("\n")));
     }
     for failure in view.tasks.iter().filter_map(|t| t.failure.as_ref().map(|f| (t, f))) {
         parts.push(format!("Last failure of {}\n{}", target(failure.0), stream::failure(failure.1)));

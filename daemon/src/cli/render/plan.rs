@@ -19,6 +19,7 @@ pub fn plan(out: &Output, plan: &PlanView) -> String {
         parts.push(format!("{how}: {} of {}: {}", u.replicas, u.task, u.reason));
     }
     parts.extend(decision::unanswered(&plan.unanswered));
+    parts.extend(plan.warnings.iter().map(|warning| format!("warning: {warning}")));
     parts.push(format!(
         "cost per hour {} -> {}, for the estimated durations {}",
         plan.hourly_before, plan.hourly_after, plan.estimated_cost

@@ -90,6 +90,7 @@ pub(super) async fn describe(runner: &Runner, pre: &ProviderPre<Call>) -> Result
         logs: has(wit::Features::LOGS),
         command_checks: runs_checks(&runner.lent.grants),
         one_machine: is_one_machine(&runner.lent.grants),
+        tells_images: tells_images(&runner.lent.grants),
     };
     let wanted = info.capabilities.into_iter().map(|w| Wanted { name: w.name, why: w.why }).collect();
     About::checked(Kind::Provider, (info.name, info.version, info.summary, info.settings_schema), wanted, features)
@@ -104,6 +105,11 @@ fn runs_checks(grants: &Grants) -> bool {
 /// Whether all of a provider's replicas run on one machine: processes do, and the containers of an engine.
 fn is_one_machine(grants: &Grants) -> bool {
     grants.process.is_some() || grants.containers.is_some()
+}
+
+/// Whether a provider learns which image runs: from an engine and from a cluster.
+fn tells_images(grants: &Grants) -> bool {
+    grants.containers.is_some() || grants.kubernetes.is_some()
 }
 
 #[async_trait]
