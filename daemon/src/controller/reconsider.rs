@@ -38,7 +38,7 @@ impl Hasty {
     /// None: every provider had answered.
     pub(super) fn of(decision: &DecisionView, generation: u64) -> Option<Self> {
         let unanswered: BTreeSet<InstanceName> = decision.unanswered.iter().cloned().collect();
-        (!unanswered.is_empty()).then(|| Self { unanswered, generation, since: decision.at })
+        (!unanswered.is_empty()).then_some(Self { unanswered, generation, since: decision.at })
     }
 
     fn is_new(&self, now: Instant) -> bool {
