@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use proptest::prelude::*;
 use tradewind_core::{
-    capability::{Clock, Paces, Prober, Unwell},
+    capability::{Clock, Paces, Probed, Prober, Unwell},
     failure::FailureKind,
     grant::ProbeGrant,
     health::Pace,
@@ -48,7 +48,7 @@ struct Content;
 
 #[async_trait]
 impl Prober for Content {
-    async fn probe(&self, _: Option<&ProbeGrant>, _: &Endpoint, _: &Check, _: Millis) -> Result<(), Unwell> {
+    async fn probe(&self, _: Probed<'_>, _: Option<&ProbeGrant>, _: &Endpoint, _: &Check, _: Millis) -> Result<(), Unwell> {
         Ok(())
     }
 }
