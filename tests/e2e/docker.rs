@@ -2,8 +2,9 @@
 
 use anyhow::{Result, ensure};
 use tradewind_tests::{
-    Daemon, PATIENCE, endpoints,
+    Daemon, PATIENCE,
     docker::{Docker, REGISTRY_LOGIN},
+    endpoints,
     podman::IMAGE,
 };
 
