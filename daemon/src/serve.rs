@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_aws::Accounts;
 use tradewind_cloud::{SystemClock, process};
-use tradewind_containers::Engines;
+use tradewind_containers::{Engines, PortMoved};
 use tradewind_core::{
     capability::Clock,
     names::{Actor, Digest},
@@ -270,14 +270,15 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
             .await?;
     let identities = identity::start(identity_options(config), Arc::new(store.clone()), clock.clone()).await?;
     let clusters = clusters(config);
-    let capabilities = lend(config, &processes, clusters.clone(), clock.clone())?;
+    let engines = engines(config);
+    let capabilities = lend(config, &processes, clusters.clone(), engines.clone(), clock.clone())?;
     let plugins = tradewind_wasm::Host::start(plugin_options(config), capabilities).await?;
     let surroundings = controller::Surroundings {
         store: Arc::new(store.clone()) as Arc<dyn Store>,
         plugins: Arc::new(plugins.clone()),
         plugin_changes: plugins.handle().subscribe(),
         clock,
-        prober: Arc::new(tradewind_cloud::probe::Checks::default()),
+        prober: Arc::new(tradewind_cloud::probe::Checks::new(Arc::new(engines.clone()))),
         paces: Arc::new(processes.clone()),
         registries: Arc::new(tradewind_cloud::registry::Client::new(USER_AGENT, config.registries.clone(), credentials(config))?),
         hints: hints(&processes, &clusters),
@@ -286,6 +287,9 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     tokio::spawn(vital::part("record of plugins", plugin_events::record(plugins.handle(), controller.handle())));
     if let Some(notices) = processes.notices() {
         tokio::spawn(vital::part("record of notices", record_notices(notices, controller.handle())));
+    }
+    if let Some(moved) = engines.notices() {
+        tokio::spawn(vital::part("record of moved ports", record_moved(moved, controller.handle())));
     }
     let backup = backup::Handle::new(store.clone(), folders(config));
     let (tidying, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -308,11 +312,19 @@ async fn record_notices(mut notices: mpsc::Receiver<process::Notice>, controller
     }
 }
 
+/// Tells in the event log which containers got other ports. Runs until the last engine goes.
+async fn record_moved(mut moved: mpsc::Receiver<PortMoved>, controller: controller::Handle) {
+    while let Some(PortMoved { allocation, replica, message }) = moved.recv().await {
+        controller.note_of(&allocation, Severity::Warning, "PortMoved", format!("replica {replica}: {message}")).await;
+    }
+}
+
 /// The outer side of every capability.
 pub fn lend(
     config: &Config,
     processes: &process::Supervisor,
     clusters: Clusters,
+    engines: Engines,
     clock: Arc<dyn Clock>,
 ) -> Result<tradewind_wasm::Capabilities, Error> {
     let credentials = credentials(config);
@@ -322,11 +334,16 @@ pub fn lend(
     Ok(tradewind_wasm::Capabilities {
         processes: Arc::new(processes.clone()),
         http: Arc::new(outbound),
-        containers: Arc::new(Engines::new(tradewind_containers::Options { credentials: credentials.clone(), secrets: secrets.clone() })),
+        containers: Arc::new(engines),
         kubernetes: Arc::new(clusters),
         aws: Arc::new(Accounts::new(tradewind_aws::Options { credentials, secrets })),
         clock,
     })
+}
+
+/// The container engines that instances name.
+pub fn engines(config: &Config) -> Engines {
+    Engines::new(tradewind_containers::Options { credentials: credentials(config), secrets: config.secrets.clone() })
 }
 
 /// The clusters that instances name.

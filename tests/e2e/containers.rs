@@ -527,6 +527,91 @@ async fn a_variable_loses_one_line_end_of_its_secret_and_a_file_none() -> Result
     Ok(())
 }
 
+/// The number in an endpoint's address.
+fn port(endpoint: &str) -> u16 {
+    endpoint.trim_end_matches('/').rsplit(':').next().and_then(|n| n.parse().ok()).unwrap_or_default()
+}
+
+/// As `page`, with a start that waits for a file of that name on the machine.
+fn reluctant(name: &str, go: &std::path::Path) -> String {
+    let volume = format!("      volumes: [{{path: /go, hostPath: {}}}]\n", go.display());
+    page(name, 1, "its own", &volume).replace("exec httpd", "until test -f /go/now; do sleep 0.1; done; exec httpd")
+}
+
+#[tokio::test]
+async fn in_the_machine_s_network_a_stranger_s_answer_makes_nothing_ready() -> Result<()> {
+    let Some(engine) = Podman::start()? else { return Ok(()) };
+    let go = tempfile::tempdir()?;
+    let grants = format!("{}host-paths = [\"{}\"]\n", HOST.0, go.path().display());
+    let daemon = start(&engine, &grants, HOST.1)?;
+    daemon.put("shop", &reluctant("shop", go.path())).await?;
+    let number = |d: &Value| replica(d)["endpoints"][0]["number"].as_u64().and_then(|n| u16::try_from(n).ok());
+    let begun = daemon.until("shop", "begun", |d| number(d).is_some()).await?;
+    // Somebody who answers all that is asked of him.
+    let stranger = tokio::net::TcpListener::bind(("127.0.0.1", number(&begun).unwrap_or_default())).await?;
+    let answering = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        while let Ok((mut stream, _)) = stranger.accept().await {
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").await;
+        }
+    });
+    let told = format!("answered by something that is not of this replica (pid {})", std::process::id());
+    let seen = daemon.until("shop", "told who answers", |d| d.to_string().contains(&told)).await?;
+    ensure!(seen["ready"] == 0 && seen["status"] != "running", "{seen:#}");
+    answering.abort();
+    let _ = answering.await;
+    std::fs::write(go.path().join("now"), "")?;
+    let running = daemon.running("shop").await?;
+    ensure!(fetch(&daemon.http, &endpoints(&running)[0]).await? == "its own", "{running:#}");
+    Ok(())
+}
+
+/// The engine keeps the number that it has picked: a stranger who has it by now would keep the container down for ever.
+#[tokio::test]
+async fn a_chosen_port_that_is_gone_at_a_later_start_is_chosen_anew() -> Result<()> {
+    let Some(engine) = Podman::start()? else { return Ok(()) };
+    let mut daemon = start(&engine, "", "")?;
+    daemon.put("shop", &page("shop", 1, "moved", "")).await?;
+    let before = daemon.running("shop").await?;
+    let (id, endpoint) = (pids(&before).remove(0), endpoints(&before).remove(0));
+    daemon.kill()?;
+    engine.podman(&["stop", "--time=0", &id])?;
+    let _stranger = std::net::TcpListener::bind(("127.0.0.1", port(&endpoint)))?;
+    daemon.launch()?;
+    let elsewhere = |d: &Value| d["status"] == "running" && endpoints(d).first().is_some_and(|e| *e != endpoint);
+    let after = daemon.until("shop", "running elsewhere", elsewhere).await?;
+    ensure!(fetch(&daemon.http, &endpoints(&after)[0]).await? == "moved", "{after:#}");
+    let events = daemon.get("/v1/events?limit=1000").await?.to_string();
+    ensure!(events.contains("PortMoved") && events.contains("another port is chosen"), "{events}");
+    ensure!(engine.containers()?.len() == 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_that_is_lost_with_its_machine_is_run_again_with_all_its_retries() -> Result<()> {
+    let Some(mut engine) = Podman::start()? else { return Ok(()) };
+    let go = tempfile::tempdir()?;
+    let grants = format!("{}host-paths = [\"{}\"]\n", HOST.0, go.path().display());
+    let daemon = start(&engine, &grants, HOST.1)?;
+    let volume = format!(", volumes: [{{path: /go, hostPath: {}}}]", go.path().display());
+    daemon.put("work", &job("work", "until test -f /go/now; do sleep 0.1; done", &volume)).await?;
+    daemon.put("shop", &page("shop", 1, "back", "")).await?;
+    let running = daemon.until("work", "running", |d| replica(d)["phase"] == "running").await?;
+    daemon.running("shop").await?;
+    engine.reboot()?;
+    let again = |d: &Value| replica(d)["phase"] == "running" && pids(d) != pids(&running);
+    daemon.until("work", "run again", again).await?;
+    std::fs::write(go.path().join("now"), "")?;
+    let done = daemon.until("work", "completed", |d| d["status"] == "completed").await?;
+    ensure!(replica(&done)["exitCode"] == 0, "{done:#}");
+    let events = daemon.get("/v1/events?limit=1000").await?.to_string();
+    ensure!(events.contains("lost: the machine or the engine was restarted"), "{events}");
+    let back = daemon.running("shop").await?;
+    ensure!(fetch(&daemon.http, &endpoints(&back)[0]).await? == "back", "{back:#}");
+    Ok(())
+}
+
 /// The engine starts a job again by itself: its deadline is of all attempts together.
 #[tokio::test]
 async fn a_deadline_is_of_all_attempts_together() -> Result<()> {

@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use tradewind_tests::{
     Daemon, PATIENCE,
     docker::{Docker, REGISTRY_LOGIN},
+    endpoints,
     podman::IMAGE,
 };
 
@@ -115,4 +116,50 @@ async fn what_a_tag_named_first_is_pulled_by_its_digest_once_the_tag_has_moved_o
     let again = daemon.until("moved", "running again", |d| d["status"] == "running" && d["ready"] == 1).await?;
     ensure!(engine.docker(&["inspect", "--format", "{{.Image}}", &pids(&again)[0]])? == first, "{again:#}");
     Ok(())
+}
+
+/// The engine takes its containers along when it goes: what ran has not failed, and a number that was chosen for it is chosen anew.
+#[tokio::test]
+async fn what_goes_with_the_engine_has_not_failed_and_a_chosen_port_that_is_gone_is_chosen_anew() -> Result<()> {
+    let Some(mut engine) = Docker::start()? else { return Ok(()) };
+    let go = tempfile::tempdir()?;
+    let grants = format!("host-paths = [\"{}\"]\n", go.path().display());
+    let daemon = Daemon::start(&["cheapest", "containers"], &[("box", &engine.instance(&grants, ""))])?;
+    let common = format!(
+        "image: {IMAGE}, resources: {{cpu: 10m, memory: 32Mi}}, stop: {{signal: KILL, grace: 1s}}, volumes: [{{path: /go, hostPath: {}}}]",
+        go.path().display()
+    );
+    let head = |name: &str, kind: &str| {
+        format!("apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: {name}}}\nspec:\n  {kind}:\n    one: {{{common}")
+    };
+    let job = head("work", "jobs") + ", command: [sh, -c, \"until test -f /go/now; do sleep 0.1; done\"]}\n";
+    let serves = ", ports: {http: {protocol: http}}, health: {http: /, interval: 200ms}, ";
+    let served = head("shop", "services") + serves + "command: [sh, -c, \"echo ok >/srv/index.html; exec httpd -f -p $PORT -h /srv\"]}\n";
+    daemon.put("work", &job).await?;
+    daemon.put("shop", &served).await?;
+    let began = daemon.until("work", "running", |d| d["tasks"][0]["allocations"][0]["phase"] == "running").await?;
+    let endpoint = endpoints(&daemon.running("shop").await?).remove(0);
+    let number: u16 = endpoint.rsplit(':').next().and_then(|n| n.parse().ok()).unwrap_or_default();
+    // It is bound as soon as the container lets it go.
+    let taking = tokio::spawn(async move {
+        loop {
+            match tokio::net::TcpListener::bind(("127.0.0.1", number)).await {
+                Ok(listener) => return listener,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    });
+    let engine = tokio::task::spawn_blocking(move || engine.restart().map(|()| engine)).await??;
+    let _stranger = taking.await?;
+    let again = |d: &serde_json::Value| d["tasks"][0]["allocations"][0]["phase"] == "running" && pids(d) != pids(&began);
+    daemon.until("work", "run again", again).await?;
+    std::fs::write(go.path().join("now"), "")?;
+    daemon.until("work", "completed", |d| d["status"] == "completed").await?;
+    let elsewhere = |d: &serde_json::Value| d["status"] == "running" && endpoints(d).first().is_some_and(|e| *e != endpoint);
+    let moved = daemon.until("shop", "running elsewhere", elsewhere).await?;
+    ensure!(crate::fetch(&daemon.http, &endpoints(&moved)[0]).await?.trim() == "ok", "{moved:#}");
+    let events = daemon.get("/v1/events?limit=1000").await?.to_string();
+    ensure!(events.contains("PortMoved") && events.contains("lost: the machine or the engine was restarted"), "{events}");
+    drop(daemon);
+    engine.docker(&["version"]).map(drop)
 }

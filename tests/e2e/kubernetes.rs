@@ -136,6 +136,32 @@ async fn jobs_end_autoscalers_are_there_and_what_was_lost_is_swept() -> Result<(
     Ok(())
 }
 
+#[tokio::test]
+async fn a_pod_that_was_evicted_or_went_with_its_node_is_no_attempt_of_its_job() -> Result<()> {
+    let Some(cluster) = Cluster::start()? else { return Ok(()) };
+    let daemon = daemon(&cluster, "", "")?;
+    let job = "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {name: nightly}\nspec:\n  jobs:\n    once: {image: waits/job:1, retries: 0, resources: {cpu: 100m, memory: 64Mi}}\n";
+    daemon.put("nightly", job).await?;
+    let live = |pods: &[Value]| pods.iter().find(|p| p["status"]["phase"] == "Running").map(|p| p["metadata"]["name"].to_string());
+    let name = |pods: &[Value]| live(pods).unwrap_or_default().trim_matches('"').to_owned();
+    let first = name(&cluster.until("pod", "default", "running", |pods| live(pods).is_some())?);
+    // By an eviction of the cluster's, and by a node that says only why.
+    let disrupted = json!([{"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}]);
+    let evicted = json!({"phase": "Failed", "reason": "Evicted", "message": "low on memory", "conditions": disrupted});
+    let mut pod = first;
+    for status in [evicted, json!({"phase": "Failed", "reason": "NodeShutdown", "message": "the node shuts down"})] {
+        let patch = json!({ "status": status }).to_string();
+        cluster.kubectl(&["patch", "pod", &pod, "-n", "default", "--subresource=status", "--type=merge", "-p", &patch])?;
+        let next = cluster.until("pod", "default", "made again", |pods| live(pods).is_some() && name(pods) != pod)?;
+        let shown = daemon.get("/v1/deployments/nightly").await?;
+        assert!(shown["status"] != "failed" && shown["status"] != "completed", "{shown:#}");
+        pod = name(&next);
+    }
+    cluster.kubectl(&["annotate", "pod", &pod, "-n", "default", "example.com/ends=yes"])?;
+    daemon.until("nightly", "completed", |d| d["status"] == "completed").await?;
+    Ok(())
+}
+
 /// The least that an API server needs to know of the mesh's kinds.
 fn mesh_kinds() -> String {
     let kind = |kind: &str, plural: &str| {

@@ -44,23 +44,33 @@ impl Docker {
             return Ok(None);
         }
         let folder = tempfile::Builder::new().prefix("tw-docker-").tempdir()?;
-        let at = |name: &str| folder.path().join(name);
-        let log = std::fs::File::create(at("log"))?;
-        let mut command = program("dockerd");
-        command.arg("--host").arg(format!("unix://{}", at("docker.sock").display())).arg("--data-root").arg(at("data"));
-        command.arg("--exec-root").arg(at("exec")).arg("--pidfile").arg(at("pid")).args(["--iptables=false", "--bridge=none"]);
-        let daemon = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
-        let mut engine = Self { daemon, folder };
-        let since = Instant::now();
-        while engine.docker(&["version"]).is_err() {
-            if engine.daemon.try_wait()?.is_some() || since.elapsed() > PATIENCE {
-                bail!("dockerd does not answer: {}", std::fs::read_to_string(engine.folder.path().join("log")).unwrap_or_default());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let mut engine = Self { daemon: serve(folder.path())?, folder };
+        engine.answers()?;
         let archive = archive(engine.folder.path())?;
         engine.docker(&["import", &archive.display().to_string(), IMAGE])?;
         Ok(Some(engine))
+    }
+
+    /// Stops the engine in order, which takes its containers along, and starts it anew.
+    ///
+    /// # Errors
+    /// When it does not answer again.
+    pub fn restart(&mut self) -> Result<()> {
+        Command::new("kill").arg(self.daemon.id().to_string()).status()?;
+        self.daemon.wait()?;
+        self.daemon = serve(self.folder.path())?;
+        self.answers()
+    }
+
+    fn answers(&mut self) -> Result<()> {
+        let since = Instant::now();
+        while self.docker(&["version"]).is_err() {
+            if self.daemon.try_wait()?.is_some() || since.elapsed() > PATIENCE {
+                bail!("dockerd does not answer: {}", std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -196,6 +206,16 @@ impl Drop for Registry {
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
+}
+
+/// Starts dockerd in a folder.
+fn serve(folder: &std::path::Path) -> Result<Child> {
+    let at = |name: &str| folder.join(name);
+    let log = std::fs::File::options().create(true).append(true).open(at("log"))?;
+    let mut command = program("dockerd");
+    command.arg("--host").arg(format!("unix://{}", at("docker.sock").display())).arg("--data-root").arg(at("data"));
+    command.arg("--exec-root").arg(at("exec")).arg("--pidfile").arg(at("pid")).args(["--iptables=false", "--bridge=none"]);
+    Ok(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?)
 }
 
 /// Where its programs are: installed, or unpacked by `make backends`.

@@ -139,6 +139,23 @@ impl Podman {
         Ok(())
     }
 
+    /// As after a loss of power: everything that runs is gone at once, and the next podman finds that the machine was started anew.
+    pub fn reboot(&mut self) -> Result<()> {
+        let running = self.list(&["ps", "--format", "{{.ID}} {{.Pid}}", "--no-trunc"])?;
+        self.interrupt()?;
+        for (id, pid) in running.iter().filter_map(|line| line.split_once(' ')) {
+            for keeper in keepers(id)?.iter().map(String::as_str).chain([pid]) {
+                let _ = Command::new("kill").args(["-KILL", keeper]).stderr(Stdio::null()).status();
+            }
+        }
+        // What goes with the machine's memory.
+        for gone in ["tmp/alive", "tmp/locks", "tmp/exits"] {
+            let path = self.folder.path().join(gone);
+            let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path));
+        }
+        self.serve()
+    }
+
     fn command(&self) -> Command {
         self.on_this_engine(Command::new("podman"))
     }
@@ -210,6 +227,19 @@ impl Drop for Podman {
         // The engine mounts its storage onto itself.
         let _ = Command::new("umount").arg("--lazy").arg(self.folder.path().join("root/overlay")).stderr(Stdio::null()).status();
     }
+}
+
+/// The processes that watch over a container.
+fn keepers(id: &str) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let words: Vec<_> = line.split(|b| *b == 0).collect();
+        if words.first().is_some_and(|w| w.ends_with(b"conmon")) && words.contains(&id.as_bytes()) {
+            found.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    Ok(found)
 }
 
 /// An instance file for the provider `containers` on any engine's socket.

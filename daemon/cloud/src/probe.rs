@@ -6,6 +6,7 @@ mod allow;
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,7 +17,7 @@ use tokio::{
     sync::Semaphore,
 };
 use tradewind_core::{
-    capability::{Prober, Unwell},
+    capability::{Listeners, Probed, Prober, Unwell},
     failure::Failure,
     grant::ProbeGrant,
     units::Millis,
@@ -34,17 +35,26 @@ const READ_FOR: Duration = Duration::from_secs(2);
 /// Makes the checks of all instances.
 pub struct Checks {
     slots: Semaphore,
+    /// An answer counts only when it is the replica's own.
+    listeners: Arc<dyn Listeners>,
 }
 
-impl Default for Checks {
-    fn default() -> Self {
-        Self { slots: Semaphore::new(AT_ONCE) }
+impl Checks {
+    pub fn new(listeners: Arc<dyn Listeners>) -> Self {
+        Self { slots: Semaphore::new(AT_ONCE), listeners }
     }
 }
 
 #[async_trait]
 impl Prober for Checks {
-    async fn probe(&self, grant: Option<&ProbeGrant>, endpoint: &Endpoint, check: &Check, timeout: Millis) -> Result<(), Unwell> {
+    async fn probe(
+        &self,
+        of: Probed<'_>,
+        grant: Option<&ProbeGrant>,
+        endpoint: &Endpoint,
+        check: &Check,
+        timeout: Millis,
+    ) -> Result<(), Unwell> {
         let host = endpoint.host.as_str();
         let Some(grant) = grant else { return Err(ungranted(host)) };
         // A closed semaphore would mean that nobody waits for the answer any more.
@@ -52,20 +62,21 @@ impl Prober for Checks {
         let made = async {
             let address = resolve(grant, endpoint).await?;
             match check {
-                Check::Tcp { .. } => tcp(address).await.map_err(Unwell::Failing),
+                Check::Tcp { .. } => tcp(address).await.map_err(Unwell::Failing)?,
                 Check::Http { .. } if endpoint.protocol == Protocol::Https => {
                     let message = format!("\"{host}\" speaks https, which the daemon's own checks don't: use a tcp check");
-                    Err(impossible(message))
+                    return Err(impossible(message));
                 }
                 Check::Http { path, headers, status_min, status_max, .. } => {
                     let name = if address.port() == 80 { host.to_owned() } else { format!("{host}:{}", address.port()) };
-                    http(address, &name, path, headers, (*status_min, *status_max)).await.map_err(Unwell::Failing)
+                    http(address, &name, path, headers, (*status_min, *status_max)).await.map_err(Unwell::Failing)?;
                 }
                 Check::Command { .. } => {
                     let message = "a command can't be run from outside: use an http or tcp check";
-                    Err(impossible(message))
+                    return Err(impossible(message));
                 }
             }
+            self.listeners.listens(of, address).await.map_err(Unwell::Failing)
         };
         match tokio::time::timeout(timeout.std(), made).await {
             Ok(outcome) => outcome,

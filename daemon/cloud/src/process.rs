@@ -7,6 +7,7 @@
 mod adopt;
 mod census;
 mod check;
+mod contained;
 mod exit;
 mod folder;
 mod groups;
@@ -65,6 +66,8 @@ use self::{
     slot::Slot,
 };
 pub use self::{
+    contained::Contained,
+    proc::{age, machine_age, program},
     reserve::raise_open_files,
     sockets::{Holder, free as free_port, holder as port_holder},
 };
@@ -229,6 +232,9 @@ impl Supervisor {
         self.shared.closing.cancel();
         self.shared.keepers.close();
         self.shared.keepers.wait().await;
+        if let Some(groups) = &self.shared.groups {
+            groups.leave();
+        }
         if let Err(error) = rustix::fs::flock(&self.shared.lock, FlockOperation::Unlock) {
             tracing::debug!(error = %io::Error::from(error), "the lock of the process folder can't be given up");
         }

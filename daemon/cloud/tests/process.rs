@@ -1,7 +1,11 @@
 //! Processes for real: `/bin/sh` and `sleep`, a supervisor on a folder of its own, and another one after it.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tokio::runtime::Runtime;
 use tradewind_cloud::process::{Change, Changes, Error, Notice, Options, Supervisor};
@@ -885,6 +889,45 @@ async fn what_leaves_its_group_ends_with_its_replica() {
         all_ended(of_service).await;
         bench.clear().await;
     }
+}
+
+/// The folder of the control group, version 2, that a process is in below the daemon's.
+fn group_of(pid: u32) -> Option<PathBuf> {
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
+    let folder = Path::new(mount.split(' ').nth(4)?).join(group);
+    (group.contains("tradewind-") && folder.is_dir()).then_some(folder)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_shows_no_sign_of_its_replica_ends_by_its_control_group_and_no_folder_is_left() {
+    let mut bench = Bench::with(|folder| Options { groups: true, ..options(folder) }).await;
+    let (service, note) = (key("service"), bench.folder.path().join("escaped"));
+    // Without its mark, its parent, its process group and the replica's output.
+    let escape =
+        format!("setsid -f env -i sh -c 'echo $$ >>{}; exec sleep 302' >/dev/null 2>&1 </dev/null; exec sleep 300", note.display());
+    bench.ensure(&service, sh(&escape)).await.unwrap();
+    let there = async {
+        while noted(&note).is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, there).await.unwrap();
+    let escaped = noted(&note);
+    let Some(group) = group_of(escaped[0]) else {
+        eprintln!("skipped: this machine has no control groups of version 2 in which groups can be made");
+        let _ = std::process::Command::new("kill").args(["-KILL", &escaped[0].to_string()]).status();
+        return bench.clear().await;
+    };
+    let members = std::fs::read_to_string(group.join("cgroup.procs")).unwrap();
+    assert!(members.lines().any(|pid| pid == escaped[0].to_string()), "{members}");
+    bench.gone(&service).await;
+    all_ended(escaped).await;
+    assert!(!group.exists());
+    bench.supervisor.shutdown().await;
+    assert!(!group.parent().unwrap().exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,8 @@ pub mod aws;
 pub mod containers;
 pub mod kubernetes;
 
+use std::net::SocketAddr;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -144,10 +146,35 @@ pub enum Unwell {
     Failing(String),
 }
 
+/// Whose endpoint is checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Probed<'a> {
+    pub provider: &'a InstanceName,
+    /// The cloud's own name for the replica.
+    pub replica: &'a str,
+}
+
 /// Checks of endpoints that plugins report, made by the daemon itself where the cloud does not know how a replica is.
 #[async_trait]
 pub trait Prober: Send + Sync {
-    async fn probe(&self, grant: Option<&ProbeGrant>, endpoint: &Endpoint, check: &Check, timeout: Millis) -> Result<(), Unwell>;
+    async fn probe(
+        &self,
+        of: Probed<'_>,
+        grant: Option<&ProbeGrant>,
+        endpoint: &Endpoint,
+        check: &Check,
+        timeout: Millis,
+    ) -> Result<(), Unwell>;
+}
+
+/// Who knows the processes of replicas that share this machine's network, where anybody may listen on a replica's number.
+#[async_trait]
+pub trait Listeners: Send + Sync {
+    /// Whether it is the replica that listens on TCP there. What can't be known counts as so.
+    ///
+    /// # Errors
+    /// Who listens instead, for people.
+    async fn listens(&self, of: Probed<'_>, address: SocketAddr) -> Result<(), String>;
 }
 
 /// Whoever starts replicas again by itself, told how long to wait before it: the contract's specs say nothing of that.

@@ -10,7 +10,7 @@ use std::{
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tradewind_core::{
-    capability::Unwell,
+    capability::{Probed, Unwell},
     health::{SLOW_START, SLOWER_START, Tally, liveness_counts, start_bound},
     names::{AllocationId, InstanceName},
     workload::{Check, Endpoint, Health, Phase, Probe, Replica, Run},
@@ -130,6 +130,7 @@ impl Shared {
     /// Checks one replica until nobody wants to know any more.
     async fn probe(&self, provider: &InstanceName, id: &AllocationId, subject: &Subject) {
         let Subject { endpoint, probe, .. } = subject;
+        let of = Probed { provider, replica: &subject.id };
         let interval = probe.interval.std().max(SHORTEST);
         let mut tally = Tally::of(probe);
         // Whether any check of this replica has succeeded.
@@ -145,7 +146,7 @@ impl Shared {
                 tokio::time::sleep(interval).await;
                 continue;
             };
-            let (changed, reason) = match self.prober.probe(plugin.probe_grant(), endpoint, &probe.check, probe.timeout).await {
+            let (changed, reason) = match self.prober.probe(of, plugin.probe_grant(), endpoint, &probe.check, probe.timeout).await {
                 Ok(()) => (tally.success(), String::new()),
                 Err(Unwell::NotGranted(failure)) => {
                     let remedy = failure.remedy.map(|r| format!(": {r}")).unwrap_or_default();

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use proptest::prelude::*;
 use tradewind_core::{
-    capability::{Clock, Paces, Prober, Registries, Unwell},
+    capability::{Clock, Paces, Probed, Prober, Registries, Unwell},
     failure::{Failure, FailureKind},
     grant::ProbeGrant,
     health::Pace,
@@ -50,7 +50,7 @@ struct Content;
 
 #[async_trait]
 impl Prober for Content {
-    async fn probe(&self, _: Option<&ProbeGrant>, _: &Endpoint, _: &Check, _: Millis) -> Result<(), Unwell> {
+    async fn probe(&self, _: Probed<'_>, _: Option<&ProbeGrant>, _: &Endpoint, _: &Check, _: Millis) -> Result<(), Unwell> {
         Ok(())
     }
 }

@@ -128,15 +128,17 @@ impl<C: Cloud> Fleet<'_, C> {
             };
         };
         let (phase, message) = self.phase(instance);
+        // What the cloud has given up has not come to an end: it is made again, a job as well.
+        let lost = instance.stage == Stage::Failed;
         Replica {
             id: instance.id.clone(),
             phase,
             endpoints: endpoints(state, instance),
             message,
             restarts: instance.restarts,
-            started_at: instance.started_at,
-            ended_at: instance.ended_at,
-            exit_code: instance.exit_code,
+            started_at: instance.started_at.filter(|_| !lost),
+            ended_at: instance.ended_at.filter(|_| !lost),
+            exit_code: instance.exit_code.filter(|_| !lost),
             ..blank
         }
     }

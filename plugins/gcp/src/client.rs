@@ -54,6 +54,23 @@ struct Operation {
     error: Option<Failed>,
 }
 
+/// The operations by which a machine is stopped from outside.
+const STOPPED: [&str; 4] =
+    ["compute.instances.preempted", "compute.instances.hostError", "compute.instances.terminateOnHostMaintenance", "stop"];
+
+#[derive(Deserialize)]
+struct Operations {
+    #[serde(default)]
+    items: Vec<Done>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Done {
+    #[serde(default)]
+    operation_type: String,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct GuestAttributes {
@@ -107,7 +124,21 @@ impl<H: Http + Clock> Client<H> {
             Err(error) if error.kind == ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
+        if code.is_none() && self.was_stopped(&machine)? {
+            return Ok(machine.lost());
+        }
         Ok(machine.instance(code))
+    }
+
+    /// Whether Google Cloud or a person has stopped a machine: it has not turned itself off.
+    fn was_stopped(&self, machine: &Machine) -> Result<bool, Error> {
+        let path = format!("{}/operations?filter={}", self.zone(machine.zone()), escaped(&format!("targetId={}", machine.number)));
+        match self.get::<Operations>(&path) {
+            Ok(done) => Ok(done.items.iter().any(|one| STOPPED.contains(&one.operation_type.as_str()))),
+            // Who may not look knows no more than that it has ended.
+            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Denied | ErrorKind::Invalid) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// An instance that exists. One that is going can't be made again before it is gone.

@@ -29,6 +29,9 @@ const METADATA: usize = 256 << 10;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Machine {
     pub(crate) name: String,
+    /// By which operations name it.
+    #[serde(rename = "id", default)]
+    pub(crate) number: String,
     /// A whole address, whose last part is the zone's name.
     zone: String,
     status: String,
@@ -134,6 +137,12 @@ impl Machine {
 
     pub(crate) fn is_going(&self) -> bool {
         self.status == "STOPPING" && self.labels.get(RUN).is_none_or(|run| run != JOB)
+    }
+
+    /// A job's machine that was stopped from outside before the job had ended.
+    pub(crate) fn lost(&self) -> Instance {
+        let message = "lost: its machine was stopped before it had ended".to_owned();
+        Instance { stage: Stage::Failed, message, ..self.instance(None) }
     }
 
     pub(crate) fn instance(&self, exit_code: Option<i32>) -> Instance {

@@ -23,6 +23,10 @@ struct Project {
     full: bool,
     /// Names of instances that are being deleted are taken, though there is nothing of that name to see.
     deleting: bool,
+    /// Jobs' machines have left no status.
+    silent: bool,
+    /// The operations that are on record of any machine.
+    stopped: Vec<&'static str>,
     page: usize,
 }
 
@@ -85,6 +89,11 @@ impl Project {
                 Some(_) => reply(200, json!({"name": "op", "status": "RUNNING"})),
                 None => refused(404, "notFound"),
             },
+            ("GET", ["zones", _, "operations"]) => {
+                assert_eq!(query, "filter=targetId%3D4711");
+                reply(200, json!({"items": self.stopped.iter().map(|kind| json!({"operationType": kind})).collect::<Vec<_>>()}))
+            }
+            ("GET", ["zones", _, "instances", _, "getGuestAttributes"]) if self.silent => refused(404, "notFound"),
             ("GET", ["zones", _, "instances", _, "getGuestAttributes"]) => {
                 reply(200, json!({"queryValue": {"items": [{"namespace": "tradewind", "key": "exit", "value": "5"}]}}))
             }
@@ -186,6 +195,36 @@ fn many_allocations_are_looked_at_with_one_list() {
     world.project.borrow_mut().page = 7;
     assert_eq!(world.gcp().fleet().look_at(&tracked).unwrap().len(), 20);
     assert_eq!(world.web.sent().len(), 3);
+}
+
+#[test]
+fn a_job_s_machine_that_was_stopped_from_outside_is_made_anew() {
+    let world = world();
+    let mut job = wanted("a", 1);
+    job.workload.run = tradewind_plugin_sdk::types::Run::Job(tradewind_plugin_sdk::types::Job { retries: 0, deadline: None });
+    job.workload.ports = Vec::new();
+    let state = world.apply(&job, None).unwrap();
+    let tracked = [testing::tracked(&job, &tradewind_plugin_sdk::provider::write_state(&state).unwrap())];
+    for machine in world.project.borrow_mut().machines.values_mut() {
+        machine["status"] = "TERMINATED".into();
+        machine["id"] = "4711".into();
+        machine["lastStartTimestamp"] = "2026-01-01T00:00:00.000Z".into();
+    }
+    world.project.borrow_mut().silent = true;
+    let observed = || world.gcp().fleet().look_at(&tracked).unwrap().remove(0).replicas.remove(0);
+    for (operations, lost) in [
+        (vec!["insert", "compute.instances.guestTerminate"], false),
+        (vec!["insert", "compute.instances.preempted"], true),
+        (vec!["stop"], true),
+    ] {
+        world.project.borrow_mut().stopped = operations;
+        let seen = observed();
+        // What has not begun and has no status is not an end.
+        assert_eq!((seen.phase, seen.started_at.is_none()), (Phase::Failed, lost), "{seen:?}");
+        assert_eq!(seen.message.starts_with("lost"), lost);
+    }
+    world.apply(&job, Some(&state)).unwrap();
+    assert_eq!(world.project.borrow().machines.values().next().unwrap()["status"], "RUNNING");
 }
 
 #[test]

@@ -13,8 +13,9 @@ use crate::{
     cluster::parse,
     istio::Change,
     names, objects,
+    observe::{is_failed, is_lost},
     pods::image,
-    seen::{Claim as Seen, Pod},
+    seen::{Claim as Seen, Job, Pod},
     state::State,
     wanted::{Claim, Wanted},
 };
@@ -24,6 +25,9 @@ impl<H: Capability> Kubernetes<H> {
         let mut wanted = Wanted::of(allocation, &self.settings)?;
         self.find_claims(&mut wanted)?;
         self.find_image(&mut wanted, prior)?;
+        if prior.is_some() && wanted.is_job() {
+            self.clear_lost(&allocation.id)?;
+        }
         let made = self.write(&wanted);
         let state = match made {
             Ok(state) => state,
@@ -58,6 +62,21 @@ impl<H: Capability> Kubernetes<H> {
             wanted.image.clone_from(&prior.image);
         }
         Ok(())
+    }
+
+    /// Removes the jobs that have failed because the cluster took their pod away: they are made anew, with all their retries.
+    fn clear_lost(&self, allocation: &str) -> Result<(), Error> {
+        let (namespace, of) = (&self.settings.namespace, [(names::ALLOCATION, allocation)]);
+        let jobs: Vec<Job> = self.cluster.list("Job", namespace, &of)?;
+        let failed: Vec<&Job> = jobs.iter().filter(|job| is_failed(job)).collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let pods: Vec<Pod> = self.cluster.list("Pod", namespace, &of)?;
+        let lost = failed.into_iter().filter(|job| is_lost(job, &pods));
+        let reference = |job: &Job| Reference { kind: "Job".to_owned(), namespace: namespace.clone(), name: job.metadata.name.clone() };
+        let lost: Vec<Reference> = lost.map(reference).collect();
+        if lost.is_empty() { Ok(()) } else { self.cluster.host.delete(&lost, Propagation::Background).map(drop) }
     }
 
     /// Looks for the claims of named volumes. Earlier versions named a claim as its volume, whosever that was: one that is this deployment's
@@ -100,9 +119,13 @@ impl<H: Capability> Kubernetes<H> {
             [] => String::new(),
             items => self.cluster.host.apply_secret(namespace, id, items)?,
         };
-        let (objects, state) = objects::of(wanted, &version)?;
-        self.cluster.apply(&objects)?;
-        Ok(state)
+        let (mut objects, state) = objects::of(wanted, &version)?;
+        loop {
+            match self.cluster.apply(&objects) {
+                Err(error) if objects::without_policy(&mut objects, &error) => {}
+                other => return other.map(|()| state),
+            }
+        }
     }
 
     /// When the host will try another place, it takes it that nothing is here: what this call has made goes again. What was there before

@@ -8,11 +8,27 @@ use tradewind_plugin_sdk::{
 
 use crate::{
     extension::Autoscale,
-    names, pod,
+    names, pod, pods,
     settings::Public,
     state::{Beside, State, Wired, Work},
     wanted::{Claim, Wanted},
 };
+
+/// A field of jobs that clusters before 1.26 don't know, and that can't be given to a job that is there.
+const FAILURE_POLICY: &str = "podFailurePolicy";
+
+/// Takes what jobs can't have out of the objects that the cluster has refused for it. False: it was not that.
+pub(crate) fn without_policy(objects: &mut [Value], error: &Error) -> bool {
+    if !error.message.contains(FAILURE_POLICY) {
+        return false;
+    }
+    let refused = |object: &&mut Value| {
+        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        object.get("kind").is_some_and(|kind| kind == "Job") && error.message.contains(&format!("\"{name}\""))
+    };
+    let taken = objects.iter_mut().filter(refused).filter_map(|o| o.get_mut("spec")?.as_object_mut()?.remove(FAILURE_POLICY));
+    taken.count() > 0
+}
 
 /// The objects, and the state that remembers them.
 pub(crate) fn of(wanted: &Wanted<'_>, secret_version: &str) -> Result<(Vec<Value>, State), Error> {
@@ -94,6 +110,11 @@ fn deployment(wanted: &Wanted<'_>, template: &Value, counted: bool) -> Value {
 /// One for each replica: it is started again as often as a replica may be, and another number of replicas touches none of the others.
 fn job(wanted: &Wanted<'_>, job: &Job, template: &Value, index: u32) -> Value {
     let mut spec = json!({"template": template, "backoffLimit": job.retries, "completions": 1, "parallelism": 1});
+    // A pod that the cluster has ended uses up no retry.
+    if let Some(spec) = spec.as_object_mut() {
+        let disrupted = json!([{"type": pods::DISRUPTED, "status": "True"}]);
+        spec.insert(FAILURE_POLICY.to_owned(), json!({"rules": [{"action": "Ignore", "onPodConditions": disrupted}]}));
+    }
     if let (Some(deadline), Some(spec)) = (job.deadline, spec.as_object_mut()) {
         spec.insert("activeDeadlineSeconds".to_owned(), json!(deadline.div_ceil(1000).max(1)));
     }

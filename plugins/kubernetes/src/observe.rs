@@ -237,12 +237,10 @@ fn jobs(allocation: &str, replicas: u32, seen: &Seen, pods: &[Pod]) -> Told {
 }
 
 fn job_replica(index: u32, job: &Job, pods: &[Pod]) -> Replica {
-    let of_job = |pod: &&Pod| {
-        let named = ["batch.kubernetes.io/job-name", "job-name"].into_iter().find_map(|key| pod.metadata.labels.get(key));
-        named == Some(&job.metadata.name)
-    };
-    let last = pods.iter().filter(of_job).max_by_key(|pod| (pod.metadata.creation_timestamp.clone(), pod.metadata.name.clone()));
-    let pod = last.map_or_else(|| blank(index, Phase::Starting, ""), |pod| replica(index, pod, &[]));
+    let pod = last(job, pods).map_or_else(|| blank(index, Phase::Starting, ""), |pod| replica(index, pod, &[]));
+    if is_lost(job, pods) {
+        return Replica { phase: Phase::Failed, restarts: 0, ..pod };
+    }
     let is = |kind: &str| job.status.conditions.iter().find(|c| c.kind == kind && c.status == "True");
     let (phase, message) = match (is("Complete"), is("Failed")) {
         (Some(_), _) => (Phase::Succeeded, String::new()),
@@ -261,6 +259,25 @@ fn job_replica(index: u32, job: &Job, pods: &[Pod]) -> Replica {
         ended_at: job.status.completion_time.as_deref().and_then(millis).or(pod.ended_at),
         ..pod
     }
+}
+
+/// The latest pod of a job.
+fn last<'a>(job: &Job, pods: &'a [Pod]) -> Option<&'a Pod> {
+    let of_job = |pod: &&Pod| {
+        let named = ["batch.kubernetes.io/job-name", "job-name"].into_iter().find_map(|key| pod.metadata.labels.get(key));
+        named == Some(&job.metadata.name)
+    };
+    pods.iter().filter(of_job).max_by_key(|pod| (pod.metadata.creation_timestamp.clone(), pod.metadata.name.clone()))
+}
+
+pub(crate) fn is_failed(job: &Job) -> bool {
+    job.status.conditions.iter().any(|c| c.kind == "Failed" && c.status == "True")
+}
+
+/// Whether a job has failed because the cluster took its last pod away: where its policy can't say that such a pod counts for nothing.
+pub(crate) fn is_lost(job: &Job, pods: &[Pod]) -> bool {
+    let used_up = |c: &crate::seen::Condition| c.kind == "Failed" && c.status == "True" && c.reason == "BackoffLimitExceeded";
+    job.status.conditions.iter().any(used_up) && last(job, pods).is_some_and(pods::is_lost)
 }
 
 fn unscheduled(replica: &Replica) -> Option<Condition> {

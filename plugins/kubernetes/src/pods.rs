@@ -24,6 +24,20 @@ pub(crate) fn blank(index: u32, phase: Phase, message: impl Into<String>) -> Rep
     }
 }
 
+/// The condition of a pod that the cluster ends, for reasons that are not the pod's.
+pub(crate) const DISRUPTED: &str = "DisruptionTarget";
+/// What clusters that don't set that condition give as the reason of such a pod, and what a node says that takes a bound pod not at all.
+const LOST: [&str; 8] =
+    ["Evicted", "NodeLost", "NodeShutdown", "Shutdown", "Terminated", "Preempting", "NodeAffinity", "UnexpectedAdmissionError"];
+
+/// Whether a pod has failed because the cluster took it away, not by what runs in it.
+pub(crate) fn is_lost(pod: &Pod) -> bool {
+    let status = &pod.status;
+    let disrupted = || status.conditions.iter().any(|c| c.kind == DISRUPTED && c.status == "True");
+    let refused = || status.reason.starts_with("OutOf");
+    status.phase == "Failed" && (disrupted() || refused() || LOST.contains(&status.reason.as_str()))
+}
+
 pub(crate) fn replica(index: u32, pod: &Pod, ports: &[Wired]) -> Replica {
     let container = pod.status.container_statuses.first();
     let ended = container.and_then(|c| c.state.terminated.as_ref().or(c.last_state.terminated.as_ref()));
@@ -38,6 +52,9 @@ pub(crate) fn replica(index: u32, pod: &Pod, ports: &[Wired]) -> Replica {
         Phase::Running => Health::Unhealthy,
         _ => Health::Unknown,
     };
+    // It has not come to an end: it is made again.
+    let lost = is_lost(pod);
+    let message = if lost { format!("lost: {message}") } else { message };
     let endpoint = |port: &Wired| Endpoint {
         port: port.name.clone(),
         protocol: port.protocol(),
@@ -51,9 +68,9 @@ pub(crate) fn replica(index: u32, pod: &Pod, ports: &[Wired]) -> Replica {
         endpoints: if pod.status.pod_ip.is_empty() { Vec::new() } else { ports.iter().map(endpoint).collect() },
         restarts: container.map_or(0, |c| c.restart_count),
         // Of this run: the pod's own time is that of its first.
-        started_at: running.or(pod.status.start_time.as_deref()).and_then(millis),
-        ended_at: ended.filter(|_| phase != Phase::Running).and_then(|t| t.finished_at.as_deref()).and_then(millis),
-        exit_code: ended.map(|t| t.exit_code),
+        started_at: running.or(pod.status.start_time.as_deref()).filter(|_| !lost).and_then(millis),
+        ended_at: ended.filter(|_| phase != Phase::Running && !lost).and_then(|t| t.finished_at.as_deref()).and_then(millis),
+        exit_code: ended.filter(|_| !lost).map(|t| t.exit_code),
         ..blank(index, phase, message)
     }
 }

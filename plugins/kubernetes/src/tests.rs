@@ -376,6 +376,46 @@ fn a_job_is_one_object_for_each_replica() {
 }
 
 #[test]
+fn a_pod_that_the_cluster_took_away_is_no_attempt_of_its_job() {
+    let world = world("{}");
+    let mut job = service("a-j", 1);
+    job.workload.run = Run::Job(Job { retries: 0, deadline: None });
+    job.workload.ports = Vec::new();
+    let mut state = world.apply(&job, None);
+    let policy = || world.object("Job", "a-j-0")["spec"]["podFailurePolicy"].clone();
+    let rule = json!({"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]});
+    assert_eq!(policy(), json!({"rules": [rule]}));
+    let died = json!([{"state": {"terminated": {"exitCode": 137, "reason": "Error", "finishedAt": "2026-01-01T00:00:00Z"}}}]);
+    let disrupted = json!([{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]);
+    let failed = json!({"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}], "failed": 1});
+    for (status, lost) in [
+        (json!({"phase": "Failed", "reason": "Evicted", "message": "low on memory", "containerStatuses": died}), true),
+        (json!({"phase": "Failed", "reason": "NodeShutdown"}), true),
+        (json!({"phase": "Failed", "reason": "OutOfcpu"}), true),
+        (json!({"phase": "Failed", "conditions": disrupted, "containerStatuses": died}), true),
+        (json!({"phase": "Failed", "containerStatuses": died}), false),
+        (json!({"phase": "Failed", "reason": "DeadlineExceeded", "containerStatuses": died}), false),
+    ] {
+        world.pod("p", "a-j", status.clone(), json!({"job-name": "a-j-0"}));
+        world.cluster.set("Job", NS, "a-j-0", "/status", json!({}));
+        let seen = world.observe(&job, &state).replicas.remove(0);
+        assert_eq!((seen.phase, seen.ended_at.is_none() || !lost), (Phase::Starting, true), "its job makes another: {status}");
+        // Where the policy can't say so, the job has failed.
+        world.cluster.set("Job", NS, "a-j-0", "/status", failed.clone());
+        let seen = world.observe(&job, &state).replicas.remove(0);
+        let no_end = seen.started_at.is_none() && seen.exit_code.is_none();
+        assert_eq!((seen.phase, no_end, seen.message.starts_with("lost")), (Phase::Failed, lost, lost), "{status} {seen:?}");
+        state = world.apply(&job, Some(&state));
+        let kept = world.object("Job", "a-j-0")["status"]["failed"] == 1;
+        assert_eq!(kept, !lost, "{status}");
+    }
+    world
+        .cluster
+        .refuse("apply", Error::invalid("does not accept it to apply Job \"a-j-0\": .spec.podFailurePolicy: field not declared in schema"));
+    world.apply(&job, Some(&state));
+}
+
+#[test]
 fn observations_tell_phases_addresses_and_causes() {
     let world = world("{}");
     let web = service("a-1", 2);

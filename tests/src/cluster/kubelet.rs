@@ -1,5 +1,6 @@
 //! Plays the kubelet and the scheduler of a cluster without machines: a node that is ready, pods that are bound to it where it has room, run as soon
-//! as they are bound, write a line, end when they are jobs', and go when they are told to. An image that begins with `missing/` can't be pulled.
+//! as they are bound, write a line, end when they are jobs', and go when they are told to. An image that begins with `missing/` can't be pulled; a job's
+//! that begins with `waits/` ends when its pod bears the annotation `example.com/ends`.
 
 mod logs;
 
@@ -170,7 +171,7 @@ impl Api {
                 }
             } else if pod["status"]["phase"] == "Pending" {
                 let _ = self.patch(&format!("{path}/status"), json!({"status": begun(pod)})).await;
-            } else if pod["status"]["phase"] == "Running" && pod["spec"]["restartPolicy"] == "Never" {
+            } else if pod["status"]["phase"] == "Running" && pod["spec"]["restartPolicy"] == "Never" && !waits(pod) {
                 let _ = self.patch(&format!("{path}/status"), json!({"status": ended(pod)})).await;
             }
         }
@@ -209,6 +210,11 @@ fn millicores(pod: &Value) -> u64 {
 fn selects(pod: &Value, node: &Value) -> bool {
     let wanted: BTreeMap<String, Value> = serde_json::from_value(pod["spec"]["nodeSelector"].clone()).unwrap_or_default();
     wanted.iter().all(|(key, value)| node["metadata"]["labels"][key] == *value)
+}
+
+fn waits(pod: &Value) -> bool {
+    let image = pod["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
+    image.starts_with("waits/") && pod["metadata"]["annotations"]["example.com/ends"].is_null()
 }
 
 /// The status of a pod whose container has begun, or can't.

@@ -6,6 +6,8 @@ use std::{
 };
 
 use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker, errors::Error};
+use tradewind_cloud::process;
+use tradewind_core::units::{Instant, Millis};
 
 /// Seconds until an engine that does not begin to answer counts as silent. Starting many containers at once makes engines slow.
 const PATIENCE: u64 = 120;
@@ -60,4 +62,16 @@ fn version(text: &str) -> Option<(usize, usize)> {
 pub(crate) async fn process(socket: &str) -> Option<u32> {
     let stream = tokio::net::UnixStream::connect(socket).await.ok()?;
     u32::try_from(stream.peer_cred().ok()?.pid()?).ok()
+}
+
+/// Since when what runs at an engine can have run without a break: dockerd takes its containers along when it goes, the others go with the
+/// machine alone. None: not known.
+pub(crate) async fn up_since(socket: &str, now: Instant) -> Option<Instant> {
+    let engine = self::process(socket).await.and_then(|pid| i32::try_from(pid).ok());
+    let looked = tokio::task::spawn_blocking(move || match engine {
+        Some(pid) if process::program(pid).as_deref() == Some("dockerd") => process::age(pid),
+        _ => process::machine_age(),
+    });
+    let age: Millis = looked.await.ok()??;
+    Some(Instant(now.0.saturating_sub(age.0)))
 }

@@ -21,6 +21,7 @@ mod work;
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -34,9 +35,11 @@ use bollard::{
     query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder},
 };
 use futures::{StreamExt, stream};
+use tokio::sync::mpsc;
+use tradewind_cloud::process::Contained;
 use tradewind_core::{
     capability::{
-        Attempt, Clock,
+        Attempt, Clock, Listeners, Probed,
         containers::{ContainerKey, ContainerSpec, ContainerStatus, Containers, EngineInfo},
     },
     failure::Failure,
@@ -59,6 +62,16 @@ pub(crate) const STARTING: &str = "the container can't be started";
 const REMOVE_PATIENCE: Duration = Duration::from_millis(150);
 /// How many containers are asked for at once.
 const QUESTIONS: usize = 8;
+/// Notices that nobody takes are dropped beyond this.
+const NOTICES_KEPT: usize = 256;
+
+/// A port that the engine or the daemon had chosen for a container was gone at a later start: it was let go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortMoved {
+    pub allocation: AllocationId,
+    pub replica: u32,
+    pub message: String,
+}
 
 /// What it works with.
 #[derive(Clone)]
@@ -88,6 +101,10 @@ pub(crate) struct Shared {
     removals: Mutex<HashMap<String, Work<()>>>,
     /// Under way, or failed when nobody waited any more, by the container's name.
     makings: Mutex<HashMap<String, Making>>,
+    /// Who listens for containers on this machine's network.
+    contained: Arc<Contained>,
+    notices: mpsc::Sender<PortMoved>,
+    untaken: Mutex<Option<mpsc::Receiver<PortMoved>>>,
     clock: tradewind_cloud::SystemClock,
 }
 
@@ -99,6 +116,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Engines {
     pub fn new(options: Options) -> Self {
+        let (notices, untaken) = mpsc::channel(NOTICES_KEPT);
         Self(Arc::new(Shared {
             options,
             connections: connect::Connections::default(),
@@ -110,8 +128,29 @@ impl Engines {
             details: Mutex::default(),
             removals: Mutex::default(),
             makings: Mutex::default(),
+            contained: Arc::default(),
+            notices,
+            untaken: Mutex::new(Some(untaken)),
             clock: tradewind_cloud::SystemClock,
         }))
+    }
+
+    /// What people should know of, from the start on. Only the first who asks gets it.
+    pub fn notices(&self) -> Option<mpsc::Receiver<PortMoved>> {
+        lock(&self.0.untaken).take()
+    }
+}
+
+#[async_trait]
+impl Listeners for Engines {
+    async fn listens(&self, of: Probed<'_>, address: SocketAddr) -> Result<(), String> {
+        // In a network of its own nobody else can have a container's number.
+        let shares = lock(&self.0.details).get(of.provider).and_then(|known| known.get(of.replica)).is_some_and(|d| d.host_network);
+        if !shares {
+            return Ok(());
+        }
+        let (contained, id) = (self.0.contained.clone(), of.replica.to_owned());
+        tokio::task::spawn_blocking(move || contained.listens(&id, address)).await.unwrap_or(Ok(()))
     }
 }
 
@@ -171,7 +210,7 @@ impl Containers for Engines {
         let mut listed: HashMap<ContainerKey, Listed> =
             shared.list(&engine, owner, grant).await?.into_iter().map(|l| (l.key.clone(), l)).collect();
         let wanted: Vec<Option<Listed>> = keys.iter().map(|key| listed.remove(key)).collect();
-        shared.look_closer(&engine, owner, wanted.iter().flatten()).await;
+        shared.look_closer(&engine, owner, grant, wanted.iter().flatten()).await;
         let (now, details) = (shared.clock.now(), lock(&shared.details).get(owner).cloned().unwrap_or_default());
         let mut all = Vec::with_capacity(wanted.len());
         for (key, one) in keys.iter().zip(wanted) {
@@ -184,7 +223,7 @@ impl Containers for Engines {
                 shared.end(&engine, late);
             }
             let shut_out = match &one {
-                Some(listed) => work::shut_out(&listed.note, listed.phase).await,
+                Some(listed) => work::shut_out(&listed.note, listed.phase, known.lost).await,
                 None => None,
             };
             all.push(one.map(|l| l.status(grant, &known, now)).map(|status| match shut_out {
@@ -297,7 +336,7 @@ impl Shared {
     }
 
     /// Asks for those that have begun or ended since they were asked for last.
-    async fn look_closer(&self, engine: &Docker, owner: &InstanceName, listed: impl Iterator<Item = &Listed>) {
+    async fn look_closer(&self, engine: &Docker, owner: &InstanceName, grant: &ContainersGrant, listed: impl Iterator<Item = &Listed>) {
         let now = self.clock.now();
         let new: Vec<String> = {
             let details = lock(&self.details);
@@ -305,24 +344,27 @@ impl Shared {
             let known = |l: &Listed| known.and_then(|k| k.get(&l.id)).cloned().unwrap_or_default();
             listed.filter(|l| !l.agrees(&known(l), now)).map(|l| l.id.clone()).collect()
         };
+        if new.is_empty() {
+            return;
+        }
+        let up_since = connect::up_since(&grant.socket, now).await;
         let asked = stream::iter(new).map(|id| async move {
             let inspected = errors::settled(|| engine.inspect_container(&id, None::<InspectContainerOptions>)).await.ok();
-            inspected.map(|i| (id, Detail::read(&i)))
+            inspected.map(|i| (id, Detail::read(&i, up_since)))
         });
         let found: Vec<_> = asked.buffer_unordered(QUESTIONS).filter_map(std::future::ready).collect().await;
-        if !found.is_empty() {
-            lock(&self.details).entry(owner.clone()).or_default().extend(found);
-        }
+        lock(&self.details).entry(owner.clone()).or_default().extend(found);
     }
 
-    fn answer(
+    async fn answer(
         &self,
         owner: &InstanceName,
         grant: &ContainersGrant,
         key: &ContainerKey,
         there: &ContainerInspectResponse,
     ) -> Result<ContainerStatus, Failure> {
-        let (detail, now) = (Detail::read(there), self.clock.now());
+        let now = self.clock.now();
+        let detail = Detail::read(there, connect::up_since(&grant.socket, now).await);
         let listed = status::inspected(there).filter(|l| l.key == *key);
         let listed = listed.ok_or_else(|| Failure::internal("the engine's answer lacks the container's labels"))?;
         if listed.agrees(&detail, now) {

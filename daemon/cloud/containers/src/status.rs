@@ -26,6 +26,14 @@ const SLACK: Millis = Millis(1_500);
 /// An engine that starts a failed container again has done so after this.
 const RESTART_PATIENCE: Millis = Millis(10_000);
 
+/// How a container ended that went with its machine or its engine: by a signal, or unseen.
+const KILLED: i32 = 137;
+const TERMINATED: i32 = 143;
+const UNKNOWN: i32 = 255;
+/// So long after its start an engine has seen what is left of its containers.
+const TAKEN_OVER: Millis = Millis(30_000);
+const LOST: &str = "lost: the machine or the engine was restarted";
+
 /// What was asked of one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Detail {
@@ -38,6 +46,10 @@ pub(crate) struct Detail {
     pub(crate) exit_code: Option<i32>,
     pub(crate) out_of_memory: bool,
     pub(crate) error: String,
+    /// It shares the network of the engine's machine.
+    pub(crate) host_network: bool,
+    /// It went with its machine or its engine, not by itself.
+    pub(crate) lost: bool,
 }
 
 /// What one entry of the list says.
@@ -99,9 +111,11 @@ impl Listed {
     pub(crate) fn agrees(&self, known: &Detail, now: Instant) -> bool {
         let (same, at) = match self.phase {
             Seen::Running => (known.running, known.started_at),
-            Seen::Ended => (!known.running && known.ended_at.is_some(), known.ended_at),
+            Seen::Ended => (!known.running && (known.ended_at.is_some() || known.lost), known.ended_at),
+            // Some engines say so of what ran until the machine was restarted.
+            Seen::Created => return known.created_at.is_some() && !known.running,
             // Nothing is asked of these.
-            Seen::Created | Seen::Restarting | Seen::Removing => return true,
+            Seen::Restarting | Seen::Removing => return true,
         };
         // It has been so for less than this: it was not so before.
         let newest = self.since.map(|since| Instant(now.0.saturating_sub(since.0).saturating_sub(SLACK.0)));
@@ -130,7 +144,9 @@ impl Listed {
 
     pub(crate) fn status(self, grant: &ContainersGrant, known: &Detail, now: Instant) -> ContainerStatus {
         let late = self.late_at(known).filter(|at| known.ended_at.unwrap_or(now) >= *at && self.phase != Seen::Created);
+        let lost = known.lost && matches!(self.phase, Seen::Created | Seen::Ended);
         let (phase, message) = match self.phase {
+            _ if lost => (Phase::Failed, LOST.to_owned()),
             Seen::Created => (Phase::Starting, String::new()),
             Seen::Restarting => (Phase::Starting, format!("is started again after it {}", ended(known))),
             Seen::Removing => (Phase::Stopping, String::new()),
@@ -151,9 +167,10 @@ impl Listed {
             phase,
             health: if running { self.health } else { Health::Unknown },
             restarts: known.restarts,
-            started_at: known.started_at,
-            ended_at: known.ended_at.filter(|_| !running),
-            exit_code: known.exit_code.filter(|_| self.phase == Seen::Ended),
+            // What is lost has not come to an end, so it is made again.
+            started_at: known.started_at.filter(|_| !lost),
+            ended_at: known.ended_at.filter(|_| !running && !lost),
+            exit_code: known.exit_code.filter(|_| self.phase == Seen::Ended && !lost),
             message,
         }
     }
@@ -190,6 +207,20 @@ pub(crate) fn coming(key: ContainerKey, failure: Option<&Failure>) -> ContainerS
     }
 }
 
+/// Whether a container went with its machine or its engine. Podman has then not seen it end, dockerd tells 255 and the time when it looked,
+/// and both end it by a signal where they have the time. `up_since`: since when what runs there can have run.
+fn is_lost(known: &Detail, up_since: Option<Instant>) -> bool {
+    let Some(started) = known.started_at.filter(|_| !known.running) else { return false };
+    let Some(ended) = known.ended_at.filter(|ended| ended.plus(SLACK) >= started) else { return true };
+    let Some(since) = up_since.filter(|_| !known.out_of_memory) else { return false };
+    let told = match known.exit_code {
+        Some(KILLED | TERMINATED) => true,
+        Some(UNKNOWN) => ended.plus(SLACK) >= since,
+        _ => false,
+    };
+    told && started < since && ended <= since.plus(TAKEN_OVER)
+}
+
 /// How it ended, for people.
 fn ended(known: &Detail) -> String {
     if known.out_of_memory {
@@ -224,12 +255,13 @@ fn age(status: &str) -> Option<Millis> {
 }
 
 impl Detail {
-    pub(crate) fn read(inspected: &ContainerInspectResponse) -> Self {
+    pub(crate) fn read(inspected: &ContainerInspectResponse, up_since: Option<Instant>) -> Self {
         let Some(state) = &inspected.state else { return Self::default() };
         // Engines write the year 1 for what has not happened.
         let time = |text: &Option<String>| text.as_deref().and_then(|t| t.parse::<Instant>().ok()).filter(|t| t.0 > 0);
         let running = state.running.unwrap_or_default();
-        Self {
+        let mode = inspected.host_config.as_ref().and_then(|h| h.network_mode.as_deref());
+        let detail = Self {
             running,
             restarts: inspected.restart_count.and_then(|n| u32::try_from(n).ok()).unwrap_or_default(),
             created_at: inspected.created.as_ref().and_then(|t| t.to_string().parse::<Instant>().ok()).filter(|t| t.0 > 0),
@@ -238,7 +270,11 @@ impl Detail {
             exit_code: state.exit_code.and_then(|c| i32::try_from(c).ok()).filter(|_| !running),
             out_of_memory: state.oom_killed.unwrap_or_default(),
             error: state.error.clone().unwrap_or_default().chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect(),
-        }
+            host_network: mode == Some("host"),
+            lost: false,
+        };
+        let restarting = state.restarting.unwrap_or_default();
+        Self { lost: !restarting && is_lost(&detail, up_since), ..detail }
     }
 }
 
@@ -330,6 +366,46 @@ mod tests {
             let status = listed(state, "", note).status(&grant(), &known, NOW);
             assert_eq!(status.phase, phase, "{state:?} {known:?}");
             assert!(status.message.contains(says) && status.message.is_empty() == says.is_empty(), "{}", status.message);
+        }
+    }
+
+    #[test]
+    fn what_went_with_its_machine_is_lost_and_what_ended_by_itself_is_not() {
+        let at = |seconds: u64| Instant(NOW.0 + seconds * 1_000);
+        let known = |ended: Option<u64>, code: i32| Detail {
+            started_at: Some(at(100)),
+            ended_at: ended.map(at),
+            exit_code: Some(code),
+            ..Detail::default()
+        };
+        // The engine, or its machine, is up since second 200.
+        for (known, lost) in [
+            (known(None, 0), true),
+            // The end is that of an earlier start.
+            (known(Some(90), 3), true),
+            (known(Some(202), 255), true),
+            (known(Some(198), 137), true),
+            (known(Some(190), 143), true),
+            (Detail { out_of_memory: true, ..known(Some(198), 137) }, false),
+            (known(Some(198), 0), false),
+            (known(Some(198), 3), false),
+            (known(Some(150), 255), false),
+            (known(Some(300), 137), false),
+            (Detail { started_at: Some(at(201)), ..known(Some(202), 137) }, false),
+            (Detail { running: true, ..known(None, 0) }, false),
+            (Detail { started_at: None, ..known(None, 0) }, false),
+        ] {
+            assert_eq!(is_lost(&known, Some(at(200))), lost, "{known:?}");
+        }
+        assert!(is_lost(&known(None, 0), None) && !is_lost(&known(Some(202), 255), None));
+        let job = Note { job: true, deadline: Some(1), ..Note::default() };
+        for (state, text) in [(State::CREATED, "Created"), (State::EXITED, "Exited (255) 3 hours ago")] {
+            let lost = Detail { lost: true, created_at: Some(at(99)), ..known(None, 0) };
+            let seen = listed(state, text, job.clone());
+            assert!(seen.agrees(&lost, at(300)) && !seen.agrees(&Detail { running: true, ..lost.clone() }, at(300)), "{text}");
+            let status = seen.status(&grant(), &lost, at(300));
+            assert_eq!((status.phase, status.started_at, status.exit_code), (Phase::Failed, None, None), "{text}: it is no end");
+            assert_eq!(status.message, LOST);
         }
     }
 

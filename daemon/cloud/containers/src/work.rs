@@ -15,25 +15,26 @@ use futures::{
 use tradewind_cloud::process;
 use tradewind_core::{
     capability::{
-        Attempt,
-        containers::{ContainerKey, ContainerStatus},
+        Attempt, Clock,
+        containers::{ContainerKey, ContainerSpec, ContainerStatus},
     },
-    failure::Failure,
+    failure::{Failure, PORT_TAKEN},
     grant::ContainersGrant,
     names::InstanceName,
     units::Millis,
+    workload::Port,
 };
 
 use crate::{
-    STARTING, Shared, body,
+    PortMoved, STARTING, Shared, body,
     check::Prepared,
-    errors,
+    connect, errors,
     labels::{self, Note},
     labels_of, lock,
     make::Wanted,
     promised::{Share, limited, machine},
     scope,
-    status::{self, Listed, Seen},
+    status::{self, Detail, Listed, Seen},
 };
 
 /// How long `ensure` waits for a container to start. An image may take minutes to be pulled: that goes on, and `status` tells.
@@ -80,23 +81,34 @@ impl Shared {
                 return Err(scope::foreign("container", &name));
             }
             let (note, phase) = (labels::note(labels_of(&there)), status::inspected(&there).map(|l| l.phase));
-            let next = match phase {
-                Some(phase) if shut_out(&note, phase).await.is_some() => Next::Replace,
-                _ => next(&there, &prepared, attempt),
+            let lost = Detail::read(&there, connect::up_since(&grant.socket, self.clock.now()).await).lost;
+            let mut gone = match phase {
+                Some(phase) => shut_out(&note, phase, lost).await,
+                None => None,
             };
-            match next {
-                Next::Nothing => return self.answer(owner, grant, key, &there),
-                Next::Start => {
-                    if let Err(error) = engine.start_container(&name, None::<StartContainerOptions>).await {
-                        return Err(errors::start(grant, engine, &error, STARTING).await);
+            let next = if gone.is_some() { Next::Replace } else { next(&there, &prepared, attempt, lost) };
+            if next == Next::Nothing {
+                return self.answer(owner, grant, key, &there).await;
+            }
+            if next == Next::Start {
+                match engine.start_container(&name, None::<StartContainerOptions>).await {
+                    Ok(()) => return self.started(engine, owner, grant, key, &name).await,
+                    Err(error) => {
+                        let failure = errors::start(grant, engine, &error, STARTING).await;
+                        // A number that was chosen for it is let go; one that was asked for can't be had.
+                        if failure.code.as_deref() != Some(PORT_TAKEN) || !chooses(&prepared.spec) {
+                            return Err(failure);
+                        }
+                        gone = Some(failure.message);
                     }
-                    return self.started(engine, owner, grant, key, &name).await;
                 }
-                Next::Replace => {
-                    self.admit(engine, owner, grant, key, &prepared).await?;
-                    let taken = self.take_down(engine, owner, grant, key, &there).await;
-                    taken.inspect_err(|_| self.promised.settle(owner, key, false))?;
-                }
+            }
+            self.admit(engine, owner, grant, key, &prepared).await?;
+            let taken = self.take_down(engine, owner, grant, key, &there).await;
+            taken.inspect_err(|_| self.promised.settle(owner, key, false))?;
+            if let Some(why) = gone.filter(|_| chooses(&prepared.spec)) {
+                let message = format!("{why}; another port is chosen");
+                let _ = self.notices.try_send(PortMoved { allocation: key.allocation.clone(), replica: key.replica, message });
             }
         }
         self.admit(engine, owner, grant, key, &prepared).await?;
@@ -177,7 +189,7 @@ impl Shared {
     ) -> Result<ContainerStatus, Failure> {
         let there = self.inspect(engine, grant, id).await?;
         let gone = || Failure::unavailable(format!("the container of the allocation \"{}\" has vanished", key.allocation));
-        self.answer(owner, grant, key, &there.ok_or_else(gone)?)
+        self.answer(owner, grant, key, &there.ok_or_else(gone)?).await
     }
 
     /// A container that is not there, but is being made, or could not be made when nobody waited any more.
@@ -248,8 +260,9 @@ impl Shared {
 }
 
 /// Why a container in the machine's own network can't come up again: somebody else has one of its numbers by now. Made anew it gets another.
-pub(super) async fn shut_out(note: &Note, phase: Seen) -> Option<String> {
-    if !note.host_network || note.job || !matches!(phase, Seen::Restarting | Seen::Ended) {
+pub(super) async fn shut_out(note: &Note, phase: Seen, lost: bool) -> Option<String> {
+    let over = matches!(phase, Seen::Restarting | Seen::Ended) && !note.job;
+    if !note.host_network || !(over || lost) {
         return None;
     }
     let ports = note.ports.clone();
@@ -288,13 +301,21 @@ fn is_made_of(note: &Note, prepared: &Prepared) -> bool {
     note.digest == prepared.digest || note.digest == prepared.unpinned && (note.image.is_empty() || note.image == prepared.spec.image)
 }
 
-fn next(there: &ContainerInspectResponse, prepared: &Prepared, attempt: &Attempt) -> Next {
+/// Whether a container has a port whose number on the machine nobody asked for.
+fn chooses(spec: &ContainerSpec) -> bool {
+    let asks = |port: &Port| port.published.is_some_and(|p| p != 0) || spec.host_network && port.number != 0;
+    spec.ports.iter().any(|port| !asks(port))
+}
+
+fn next(there: &ContainerInspectResponse, prepared: &Prepared, attempt: &Attempt, lost: bool) -> Next {
     let note = labels::note(labels_of(there));
     let seen = status::inspected(there).map(|l| l.phase);
     let failed = there.state.as_ref().and_then(|s| s.exit_code) != Some(0);
     match seen {
         _ if !is_made_of(&note, prepared) => Next::Replace,
         Some(Seen::Running | Seen::Restarting) => Next::Nothing,
+        // It begins anew, with all its retries and its time.
+        Some(Seen::Created | Seen::Ended) if lost && note.job => Next::Replace,
         Some(Seen::Created) => Next::Start,
         // A job that has run is not run again, unless a new attempt is made of one that failed.
         Some(Seen::Ended) if note.job && (!failed || note.token == attempt.token) => Next::Nothing,

@@ -56,12 +56,17 @@ impl Groups {
         Some(group)
     }
 
+    /// Leaves no folder behind where no run has a group any more.
+    pub(super) fn leave(&self) {
+        let _ = fs::remove_dir(&self.root);
+    }
+
     /// Removes what is empty.
     pub(super) fn tidy(&self) {
         for group in inside(&self.root) {
             remove(&group);
         }
-        let _ = fs::remove_dir(&self.root);
+        self.leave();
     }
 }
 
@@ -133,6 +138,36 @@ mod tests {
         assert_eq!(base(part, "1:name=systemd:/\n0::/box/in\n"), Some("/sys/fs/cgroup/in".into()));
         assert_eq!(base(part, "0::/elsewhere\n"), None);
         assert_eq!(base("1 1 0:1 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory", "4:memory:/x\n"), None);
+    }
+
+    /// On the kernel's own groups, with or without controllers.
+    #[test]
+    fn a_real_group_holds_what_its_processes_start_and_ends_it_at_once() {
+        let Some(groups) = Groups::find(&format!("tradewind-test-{}", std::process::id())) else {
+            eprintln!("skipped: this machine has no control groups of version 2 in which groups can be made");
+            return;
+        };
+        let group = groups.make("a-1", 0).unwrap();
+        let script = "echo $$ >\"$1/cgroup.procs\" || exit 9; setsid -f env -i sleep 600; exec sleep 600";
+        let mut shell = std::process::Command::new("sh");
+        let mut shell = shell.args(["-c", script, "sh"]).arg(&group).stdin(std::process::Stdio::null()).spawn().unwrap();
+        while members(&group).len() < 2 {
+            assert!(shell.try_wait().unwrap().is_none(), "it could not enter its group");
+            std::thread::yield_now();
+        }
+        groups.leave();
+        assert!(group.exists(), "what is in use stays");
+        assert!(kill(&group));
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&shell.wait().unwrap()), Some(9));
+        while !members(&group).is_empty() {
+            std::thread::yield_now();
+        }
+        // The kernel lets the last one go a moment after its number.
+        while group.exists() {
+            remove(&group);
+        }
+        groups.leave();
+        assert!(!groups.root.exists());
     }
 
     #[test]

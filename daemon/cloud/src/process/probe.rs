@@ -103,27 +103,10 @@ impl Target {
         if seen.get(&number).is_some_and(|(descriptor, socket)| sockets::is_still(descriptor, *socket)) {
             return Ok(());
         }
-        // Where the system does not tell, the answer is all there is.
-        let Ok(listening) = sockets::listening(number) else { return Ok(()) };
         let Ok(census) = self.shared.census(Instant::now()) else { return Ok(()) };
-        let mut hidden = false;
-        for pid in census.members(&self.who).into_iter().chain([self.who.leader]) {
-            match sockets::held_by(pid, &listening) {
-                Ok(Some(held)) => {
-                    seen.insert(number, held);
-                    return Ok(());
-                }
-                Ok(None) => {}
-                Err(error) => hidden |= error.kind() == std::io::ErrorKind::PermissionDenied || reserve::is_own(&error),
-            }
-        }
-        match sockets::owner(&listening) {
-            Some(pid) => Err(format!("port {number} is answered by something that is not of this replica (pid {pid})")),
-            // What of it runs as another user shows nobody what it holds.
-            None if hidden => Ok(()),
-            None if listening.is_empty() => Err(format!("the replica does not listen on port {number}: something else answers there")),
-            None => Err(format!("port {number} is answered by something that is not of this replica")),
-        }
+        let pids = census.members(&self.who).into_iter().chain([self.who.leader]);
+        seen.extend(sockets::answers(pids, (Ipv4Addr::LOCALHOST, number).into())?.map(|held| (number, held)));
+        Ok(())
     }
 }
 

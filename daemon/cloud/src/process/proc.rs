@@ -10,6 +10,7 @@ use std::{
 
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
+use tradewind_core::units::Millis;
 
 use super::{census, reserve};
 
@@ -193,6 +194,22 @@ pub(super) fn ticks_since_boot() -> u64 {
     let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
     let seconds = text.split(' ').next().and_then(|s| s.parse::<f64>().ok()).unwrap_or(0.0);
     (seconds * 100.0) as u64
+}
+
+/// For how long the machine has been up. None: the system does not tell.
+pub fn machine_age() -> Option<Millis> {
+    Some(ticks_since_boot()).filter(|ticks| *ticks > 0).map(|ticks| Millis(ticks * 10))
+}
+
+/// For how long a process of this machine has been there. None: there is none, or the system does not tell.
+pub fn age(pid: i32) -> Option<Millis> {
+    let start = stat(pid)?.start;
+    Some(Millis(ticks_since_boot().saturating_sub(start) * 10))
+}
+
+/// The name by which the kernel knows a process: at most 15 bytes.
+pub fn program(pid: i32) -> Option<String> {
+    Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim_end().to_owned())
 }
 
 fn kibibytes(text: &str) -> Option<u64> {

@@ -80,24 +80,52 @@ fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// The sockets that a connection to this port of 127.0.0.1 may reach, those of that very address before those of all addresses.
+/// The sockets that a connection to this address may reach, those of that very address before those of all addresses.
 ///
 /// # Errors
 /// The system does not tell.
-pub(super) fn listening(number: u16) -> io::Result<Vec<u64>> {
-    let all: Vec<Socket> = sockets(TCP)?.into_iter().filter(|s| s.port == number && s.listens).collect();
-    let exact: Vec<u64> = all.iter().filter(|s| s.address == IpAddr::V4(Ipv4Addr::LOCALHOST)).map(|s| s.inode).collect();
+pub(super) fn listening(at: SocketAddr) -> io::Result<Vec<u64>> {
+    let address = at.ip().to_canonical();
+    let all: Vec<Socket> = sockets(TCP)?.into_iter().filter(|s| s.port == at.port() && s.listens).collect();
+    let exact: Vec<u64> = all.iter().filter(|s| s.address == address).map(|s| s.inode).collect();
     if !exact.is_empty() {
         return Ok(exact);
     }
     Ok(all.iter().filter(|s| s.address.is_unspecified()).map(|s| s.inode).collect())
 }
 
+/// A descriptor with which one process holds a socket.
+pub(super) type Held = (String, u64);
+
+/// Which of these processes listens there, by its descriptor. None: the system does not tell. It never is somebody else who listens.
+///
+/// # Errors
+/// Who listens instead, for people.
+pub(super) fn answers(pids: impl Iterator<Item = i32>, at: SocketAddr) -> Result<Option<Held>, String> {
+    // Where the system does not tell, the answer is all there is.
+    let Ok(listening) = listening(at) else { return Ok(None) };
+    let (number, mut hidden) = (at.port(), false);
+    for pid in pids {
+        match held_by(pid, &listening) {
+            Ok(Some(held)) => return Ok(Some(held)),
+            Ok(None) => {}
+            Err(error) => hidden |= error.kind() == io::ErrorKind::PermissionDenied || reserve::is_own(&error),
+        }
+    }
+    match owner(&listening) {
+        Some(pid) => Err(format!("port {number} is answered by something that is not of this replica (pid {pid})")),
+        // What of it runs as another user shows nobody what it holds.
+        None if hidden => Ok(None),
+        None if listening.is_empty() => Err(format!("the replica does not listen on port {number}: something else answers there")),
+        None => Err(format!("port {number} is answered by something that is not of this replica")),
+    }
+}
+
 /// The descriptor with which a process holds one of these sockets.
 ///
 /// # Errors
 /// Its descriptors may not be looked at.
-pub(super) fn held_by(pid: i32, inodes: &[u64]) -> io::Result<Option<(String, u64)>> {
+fn held_by(pid: i32, inodes: &[u64]) -> io::Result<Option<Held>> {
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
         let entry = entry?;
         if let Some(inode) = inode(&entry.path()).filter(|i| inodes.contains(i)) {
@@ -118,7 +146,7 @@ fn inode(descriptor: &std::path::Path) -> Option<u64> {
 }
 
 /// Some process that holds one of these sockets.
-pub(super) fn owner(inodes: &[u64]) -> Option<i32> {
+fn owner(inodes: &[u64]) -> Option<i32> {
     if inodes.is_empty() {
         return None;
     }
@@ -174,12 +202,16 @@ mod tests {
             let Ok(listener) = TcpListener::bind(address) else { continue };
             let number = listener.local_addr().unwrap().port();
             assert_eq!(holder(number, Protocol::Http).unwrap(), Some(Holder { pid: Some(this) }), "{address}");
-            let inodes = listening(number).unwrap();
+            let at = SocketAddr::from((Ipv4Addr::LOCALHOST, number));
+            let inodes = listening(at).unwrap();
             let (descriptor, inode) = held_by(this, &inodes).unwrap().unwrap();
             assert!(is_still(&descriptor, inode));
+            assert_eq!(answers([this].into_iter(), at), Ok(Some((descriptor, inode))));
+            let told = answers(std::iter::empty(), at).unwrap_err();
+            assert!(told.contains(&format!("not of this replica (pid {this})")), "{told}");
             drop(listener);
             assert_eq!(holder(number, Protocol::Http).unwrap(), None, "{address}");
-            assert!(listening(number).unwrap().is_empty());
+            assert!(listening(at).unwrap().is_empty());
         }
         let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
         let number = datagrams.local_addr().unwrap().port();

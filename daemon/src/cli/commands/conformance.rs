@@ -94,7 +94,8 @@ async fn suite(config: &Config, piece: &Piece, options: Options) -> Result<Repor
     let folder = private_folder()?;
     let started = process::Supervisor::start(process::Options::new(folder.clone(), Some(config.secrets.clone())));
     let processes = started.await.map_err(|e| serve(e.into()))?;
-    let capabilities = serve::lend(config, &processes, serve::clusters(config), Arc::new(SystemClock)).map_err(serve)?;
+    let (clusters, engines) = (serve::clusters(config), serve::engines(config));
+    let capabilities = serve::lend(config, &processes, clusters, engines, Arc::new(SystemClock)).map_err(serve)?;
     let bench = Workbench::start(compile_cache()).await.map_err(unusable(&compile_cache()))?;
     let stop = CancellationToken::new();
     let mut ignored = |_: &Checked| {};
