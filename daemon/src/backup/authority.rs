@@ -127,7 +127,7 @@ mod tests {
 
     fn token(name: &str, id: u8, revoked_at: Option<u64>) -> (String, Vec<u8>) {
         let mut value = json!({
-            "v": 1, "id": format!("01ARZ3NDEKTSV4RRFFQ69G5FA{id}"), "name": name, "role": "admin", "namespaces": ["*"],
+            "v": 1, "id": format!("t-{id}"), "name": name, "role": "admin", "namespaces": ["*"],
             "hash": Digest::of(&[id]), "createdAt": Instant(1), "createdBy": "local",
         });
         if let Some(at) = revoked_at {
