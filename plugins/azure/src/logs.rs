@@ -79,7 +79,7 @@ fn read(written: &str, after: Option<Place>, now: u64) -> LogPiece {
         };
         here = if at == here.at { Place { told: here.told + 1, ..here } } else { Place { at, ..Place::default() } };
         let place = (here.at, here.told);
-        given = !after.is_some_and(|after| place < (after.at, after.told));
+        given = after.is_none_or(|after| place >= (after.at, after.told));
         if !given {
             continue;
         }
