@@ -2,7 +2,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use ring::{
+    rand::SystemRandom,
+    signature::{RSA_PKCS1_SHA256, RsaKeyPair},
+};
+use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
 use tradewind_core::grant::GoogleServiceAccount;
 use zeroize::{Zeroize, Zeroizing};
@@ -37,6 +42,14 @@ struct KeyFile {
 }
 
 #[derive(Serialize)]
+struct Header<'a> {
+    typ: &'a str,
+    alg: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kid: Option<&'a str>,
+}
+
+#[derive(Serialize)]
 struct Claims<'a> {
     iss: &'a str,
     scope: &'a str,
@@ -59,10 +72,10 @@ impl Key {
         Ok(Self { file, endpoint })
     }
 
-    /// A signed assertion that this account asks for a token. Takes milliseconds of processor time.
+    /// A signed assertion that this account asks for a token: a JSON web token of RS256 (RFC 7515, RFC 7518 section 3.3). Takes milliseconds of
+    /// processor time.
     pub(super) fn assertion(&self, scope: &str) -> Result<Zeroizing<String>, String> {
-        let key =
-            EncodingKey::from_rsa_pem(self.file.private_key.as_bytes()).map_err(|_| "its private_key is no RSA key in PEM".to_owned())?;
+        let key = rsa_key(&self.file.private_key).ok_or_else(|| "its private_key is no RSA key in PEM of 2048 bits or more".to_owned())?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let claims = Claims {
             iss: &self.file.client_email,
@@ -71,9 +84,21 @@ impl Key {
             iat: now.as_secs(),
             exp: now.saturating_add(LIFE).as_secs(),
         };
-        let header = Header { kid: self.file.private_key_id.clone(), ..Header::new(Algorithm::RS256) };
-        jsonwebtoken::encode(&header, &claims, &key)
-            .map(Zeroizing::new)
-            .map_err(|_| "nothing can be signed with its private_key".to_owned())
+        let header = Header { typ: "JWT", alg: "RS256", kid: self.file.private_key_id.as_deref() };
+        let failed = |_| "nothing can be signed with its private_key".to_owned();
+        let encoded = |json: Result<Vec<u8>, serde_json::Error>| json.map(|bytes| URL_SAFE_NO_PAD.encode(bytes)).map_err(|e| e.to_string());
+        let signed = format!("{}.{}", encoded(serde_json::to_vec(&header))?, encoded(serde_json::to_vec(&claims))?);
+        let mut signature = vec![0; key.public().modulus_len()];
+        key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).map_err(failed)?;
+        Ok(Zeroizing::new(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))))
+    }
+}
+
+/// Both forms that keys come in: Google's files have PKCS #8.
+fn rsa_key(pem: &str) -> Option<RsaKeyPair> {
+    match PrivateKeyDer::from_pem_slice(pem.as_bytes()).ok()? {
+        PrivateKeyDer::Pkcs8(key) => RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()).ok(),
+        PrivateKeyDer::Pkcs1(key) => RsaKeyPair::from_der(key.secret_pkcs1_der()).ok(),
+        _ => None,
     }
 }
