@@ -19,11 +19,20 @@ pub struct Limits {
     pub log_lines: u32,
     /// Of arguments and results of host calls together, and of one lifted answer. Default 16Mi.
     pub host_bytes: Bytes,
+    /// HTTP requests; further ones are denied. Default 1000.
+    pub http_requests: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { deadline: Millis::from_secs(10), memory: Bytes(64 << 20), concurrency: 32, log_lines: 100, host_bytes: Bytes(16 << 20) }
+        Self {
+            deadline: Millis::from_secs(10),
+            memory: Bytes(64 << 20),
+            concurrency: 32,
+            log_lines: 100,
+            host_bytes: Bytes(16 << 20),
+            http_requests: 1000,
+        }
     }
 }
 

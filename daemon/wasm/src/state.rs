@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tradewind_core::{capability::Attempt, plugin::Identity};
+use tradewind_core::{capability::Attempt, failure::Failure, plugin::Identity};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
@@ -24,6 +24,9 @@ pub(crate) struct Call {
     log_lines: u32,
     dropped_lines: u64,
     host_bytes: u64,
+    /// Left of those that one call may send.
+    http_requests: u32,
+    most_http_requests: u32,
     /// The last line at level error: a guest's panic, if it has a hook for that.
     last_error: Option<String>,
     wasi: Option<Box<(WasiCtx, ResourceTable)>>,
@@ -55,6 +58,8 @@ impl Call {
             log_lines: limits.log_lines,
             dropped_lines: 0,
             host_bytes: limits.host_bytes.0,
+            http_requests: limits.http_requests,
+            most_http_requests: limits.http_requests,
             last_error: None,
             wasi: None,
         }
@@ -69,6 +74,20 @@ impl Call {
             }
             None => Err(HostBytesExceeded),
         }
+    }
+
+    /// Takes one HTTP request from the call's budget: a call can't be made to flood a host that it may reach.
+    ///
+    /// # Errors
+    /// `denied` when it has sent all it may.
+    pub(crate) fn take_request(&mut self) -> Result<(), Failure> {
+        let Some(left) = self.http_requests.checked_sub(1) else {
+            let message = format!("the plugin has sent {} HTTP requests in one call, which is all it may", self.most_http_requests);
+            let remedy = "raise limits.http-requests in the instance file, if it needs more";
+            return Err(Failure::denied(message).code("http-requests-limit").remedy(remedy));
+        };
+        self.http_requests = left;
+        Ok(())
     }
 
     /// One line of the guest's log. Its text is untrusted: capped and escaped.

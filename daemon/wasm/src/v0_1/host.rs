@@ -213,6 +213,9 @@ impl http::Host for Call {
     async fn send(&mut self, request: http::Request) -> Answer<http::Response> {
         self.charge(request.url.len() + request.body.len())?;
         let Some(grant) = self.lent.grants.http.clone() else { return answer(Err(ungranted("http"))) };
+        if let Err(failure) = self.take_request() {
+            return answer(Err(failure));
+        }
         let request = HttpRequest {
             method: request.method,
             url: request.url,

@@ -160,6 +160,19 @@ async fn an_effect_outlives_the_call_that_began_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_sends_only_so_many_requests() {
+    let folders = Folders::new();
+    folders.put("hostile-provider.wasm", &guests().provider);
+    folders.put_provider("flood", "flood", "[limits]\nhttp-requests = 3\n");
+    let bench = Bench::start(folders).await;
+    bench.http.release.add_permits(100);
+    let failure = bench.provider("flood").offers(&OffersQuery::default()).await.unwrap_err();
+    assert_eq!((failure.kind, failure.code.as_deref()), (FailureKind::Denied, Some("http-requests-limit")), "{failure:?}");
+    assert!(failure.message.contains("3 HTTP requests in one call"), "{failure:?}");
+    assert_eq!(bench.http.completed.load(SeqCst), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_past_the_queue_are_told_that_it_is_busy() {
     let folders = Folders::new();
     folders.put("hostile-provider.wasm", &guests().provider);

@@ -70,6 +70,9 @@ impl Guest for Hostile {
             "slow-host" => {
                 send("GET", &settings.url)?;
             }
+            "flood" => loop {
+                send("GET", &settings.url)?;
+            },
             "short-column" => table.cpu = vec![1],
             "string-out-of-range" => table.region = vec![99, 1],
             "twice" => table.id = vec![1, 1],
