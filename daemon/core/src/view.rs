@@ -11,6 +11,8 @@ mod replay;
 mod revision;
 mod scale;
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -462,8 +464,32 @@ pub struct OfferView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carbon: Option<f64>,
     /// The provider's own measures, by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub metrics: Vec<(String, f64)>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "metrics")]
+    #[schemars(with = "BTreeMap<String, f64>")]
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// By name; or as pairs, as version 0.1 printed them for `simulate`.
+fn metrics<'de, D: serde::Deserializer<'de>>(from: D) -> Result<BTreeMap<String, f64>, D::Error> {
+    struct Either;
+
+    impl<'de> serde::de::Visitor<'de> for Either {
+        type Value = BTreeMap<String, f64>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("measures by name")
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            std::iter::from_fn(|| map.next_entry().transpose()).collect()
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut pairs: A) -> Result<Self::Value, A::Error> {
+            std::iter::from_fn(|| pairs.next_element().transpose()).collect()
+        }
+    }
+
+    from.deserialize_any(Either)
 }
 
 fn free(price: &MicroUsd) -> bool {
@@ -586,6 +612,8 @@ mod tests {
             let back: OfferView = serde_json::from_str(&text).expect("a view");
             // Unknown qualities are not equal to themselves.
             assert_eq!(format!("{:?}", back.offer()), format!("{offer:?}"));
+            let formerly = text.replace("{\"queue\":3.0}", "[[\"queue\",3.0]]");
+            assert_eq!(serde_json::from_str::<OfferView>(&formerly).expect("a view of 0.1").metrics, back.metrics);
         }
     }
 }
