@@ -169,8 +169,8 @@ async fn daemon(config: Config, overrides: &Overrides) -> Result<(), Error> {
     );
     tokio::spawn(vital::part("watch of the storage", storage::watch(parts.store.clone(), readiness.clone(), stopping.clone())));
     tokio::spawn(vital::part("reload", reload::follow(reloads, overrides.clone(), config.clone(), parts.plugins.handle())));
-    let config_tls = tls.as_ref().map(|t| t.config.clone());
-    let mut api = tokio::spawn(http::serve(listener, http::router(app), config_tls, stopping.clone(), config.api.drain.std()));
+    let certificate = tls.as_ref().map(|t| t.certificate.clone());
+    let mut api = tokio::spawn(http::serve(listener, http::router(app.clone()), certificate, app));
     let fingerprint = tls.as_ref().map(|t| t.fingerprint);
     let daemon = Daemon { address: address.clone(), fingerprint, pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let runtime_file = RuntimeFile::write(&config.data, &daemon);
