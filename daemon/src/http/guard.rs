@@ -64,28 +64,22 @@ impl Shares {
     pub async fn take(&self, identity: &Identity, patience: Duration) -> Result<Share, Error> {
         let until = Instant::now() + patience;
         let busy = Error::Busy { setting: self.setting, limit: self.limit };
-        let of_token = timeout_at(until, self.of_token(identity.name()).acquire_owned()).await;
-        let Ok(Ok(of_token)) = of_token else {
+        let Some(of_token) = acquire(self.of_token(identity.name()), until).await else {
             let &Self { setting, share, limit, .. } = self;
             return Err(if share < limit { Error::Share { setting, share, limit } } else { busy });
         };
-        let everybodys = self.open.clone().acquire_owned();
+        let everybodys = acquire(self.open.clone(), until);
         let of_all = if *identity.power() == Power::whole() {
-            timeout_at(until, async {
-                tokio::select! {
-                    biased;
-                    permit = everybodys => permit,
-                    permit = self.kept.clone().acquire_owned() => permit,
-                }
-            })
-            .await
+            tokio::select! {
+                biased;
+                Some(permit) = everybodys => Some(permit),
+                Some(permit) = acquire(self.kept.clone(), until) => Some(permit),
+                else => None,
+            }
         } else {
-            timeout_at(until, everybodys).await
+            everybodys.await
         };
-        match of_all {
-            Ok(Ok(of_all)) => Ok(Share { _of_token: Some(of_token), _of_all: Some(of_all) }),
-            _ => Err(busy),
-        }
+        of_all.map(|of_all| Share { _of_token: Some(of_token), _of_all: Some(of_all) }).ok_or(busy)
     }
 
     fn of_token(&self, name: &TokenName) -> Arc<Semaphore> {
@@ -99,6 +93,15 @@ impl Shares {
         }
         of_tokens.entry(name.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.share as usize))).clone()
     }
+}
+
+/// None when none gets free in time. Who comes first is served first.
+async fn acquire(semaphore: Arc<Semaphore>, until: Instant) -> Option<OwnedSemaphorePermit> {
+    // Most find one at once, and need no timer.
+    if let Ok(permit) = semaphore.clone().try_acquire_owned() {
+        return Some(permit);
+    }
+    timeout_at(until, semaphore.acquire_owned()).await.ok()?.ok()
 }
 
 /// Takes in a request's body, then holds one of the request slots until the response's head is there: a body that does not come keeps

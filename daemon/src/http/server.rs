@@ -144,7 +144,16 @@ async fn attend(stream: TcpStream, peer: SocketAddr, seat: &Seat, terms: &Terms)
         () = talk => {}
         late = pulse.overdue(&terms.patience) => tracing::debug!(%peer, late, "a connection was closed: its client let it wait"),
         () = seat.asked_to_leave() => tracing::debug!(%peer, setting = "api.connections", "a connection was closed for another one"),
+        () = dismissed(pulse, terms) => {}
         () = terms.cut.cancelled() => {}
+    }
+}
+
+/// Resolves when the daemon stops before the connection has asked anything: half a head must not hold the stop up.
+async fn dismissed(pulse: &Pulse, terms: &Terms) {
+    terms.stopping.cancelled().await;
+    if !pulse.expects_head() {
+        std::future::pending().await
     }
 }
 

@@ -170,6 +170,18 @@ async fn clients_that_let_a_connection_wait_lose_it() -> Result<()> {
 }
 
 #[tokio::test]
+async fn half_a_head_does_not_hold_up_the_stop() -> Result<()> {
+    let mut daemon = daemon("drain = \"60s\"\nheader-timeout = \"60s\"\n")?;
+    let half = send(&daemon, "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n")?;
+    let silent = connect(&daemon)?;
+    eventually("both are connected", || is_held(&daemon, &half) && is_held(&daemon, &silent)).await?;
+    let since = Instant::now();
+    daemon.stop()?;
+    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
+    Ok(())
+}
+
+#[tokio::test]
 async fn half_heads_behind_a_handshake_are_cut_as_well() -> Result<()> {
     let daemon = with_settings("[api]\nheader-timeout = \"500ms\"\n[tls]\nself-signed = true\n")?;
     assert_eq!(rest(&mut connect(&daemon)?)?, "", "a handshake that never begins");

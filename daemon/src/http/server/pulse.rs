@@ -73,6 +73,11 @@ impl Pulse {
         self.state().begin(Phase::Busy);
     }
 
+    /// Whether a handshake or a head is under way.
+    pub(super) fn expects_head(&self) -> bool {
+        self.state().phase == Phase::Head
+    }
+
     /// The share of the request in flight, until its answer has been written.
     pub fn hold(&self, share: Share) {
         self.state().share = Some(share);
