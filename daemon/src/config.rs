@@ -189,9 +189,20 @@ pub struct Api {
     pub max_body: Bytes,
     /// The longest that reading a request's body may take.
     pub body_timeout: Millis,
-    /// Requests worked on at once; more wait, and are refused when they wait too long.
+    /// Connections at once; at most a quarter of the files that the daemon may have open, and half of them from one address that is not this
+    /// machine's. When all are taken, the one that has waited longest for its client is closed for a new one.
+    pub connections: u32,
+    /// The longest that the head of a request may take, and the handshake before the first one.
+    pub header_timeout: Millis,
+    /// How long a connection is kept without a request.
+    pub idle_timeout: Millis,
+    /// How long a client may take nothing of an answer or of a stream.
+    pub write_timeout: Millis,
+    /// Requests worked on at once; more wait, and are refused when they wait too long. One token has at most an eighth of them, and an eighth
+    /// is kept for admins of all namespaces.
     pub concurrent: u32,
-    /// Open event streams at once; at most a quarter of the files that the daemon may have open.
+    /// Open event streams at once; at most half of the connections. One token has at most an eighth of them, and an eighth is kept for admins
+    /// of all namespaces.
     pub streams: u32,
     /// Requests per second of one token, and of one address for what needs no token.
     pub rate: u32,
@@ -285,6 +296,10 @@ impl Config {
             api: Api {
                 max_body: Bytes(4 << 20),
                 body_timeout: Millis::from_secs(10),
+                connections: 4096,
+                header_timeout: Millis::from_secs(10),
+                idle_timeout: Millis::from_secs(60),
+                write_timeout: Millis::from_secs(30),
                 concurrent: 512,
                 streams: 256,
                 rate: 5_000,
@@ -356,6 +371,10 @@ impl Config {
             ("keep.changes", u64::from(self.keep.changes)),
             ("api.max-body", self.api.max_body.0),
             ("api.body-timeout", self.api.body_timeout.0),
+            ("api.connections", u64::from(self.api.connections)),
+            ("api.header-timeout", self.api.header_timeout.0),
+            ("api.idle-timeout", self.api.idle_timeout.0),
+            ("api.write-timeout", self.api.write_timeout.0),
             ("api.concurrent", u64::from(self.api.concurrent)),
             ("api.streams", u64::from(self.api.streams)),
             ("api.rate", u64::from(self.api.rate)),

@@ -23,6 +23,7 @@ mod offers;
 mod openapi;
 mod plans;
 mod plugins;
+mod refusals;
 mod regions;
 mod replacements;
 mod replay;
@@ -81,8 +82,14 @@ pub struct Inner {
     /// Cancelled when the daemon begins to stop: streams end then.
     pub stopping: CancellationToken,
     metrics: metrics::Metrics,
-    requests: guard::Slots,
-    streams: guard::Slots,
+    refusals: refusals::Refusals,
+    /// Connections of the API.
+    crowd: Arc<server::Crowd>,
+    /// Requests of known senders, from their admission until their answer has been taken.
+    in_flight: guard::Shares,
+    /// Requests that are worked on.
+    requests: guard::Shares,
+    streams: guard::Shares,
 }
 
 impl std::ops::Deref for App {
@@ -102,15 +109,35 @@ impl App {
         readiness: Readiness,
         stopping: CancellationToken,
     ) -> Self {
-        let requests = guard::Slots::new("api.concurrent", config.api.concurrent);
-        let streams = guard::Slots::new("api.streams", config.api.streams.min(streams_at_most()));
-        let metrics = metrics::Metrics::default();
-        Self { inner: Arc::new(Inner { controller, plugins, backup, identities, config, readiness, stopping, metrics, requests, streams }) }
+        let connections = config.api.connections.min(connections_at_most());
+        // The others are left to those that ask for the first time, and to probes.
+        let in_flight = guard::Shares::new("api.connections", (connections - connections / 4).max(1));
+        let requests = guard::Shares::new("api.concurrent", config.api.concurrent);
+        let streams = guard::Shares::new("api.streams", config.api.streams.min((connections / 2).max(1)));
+        let crowd = Arc::new(server::Crowd::new(connections));
+        let refusals = refusals::Refusals::default();
+        let metrics = metrics::Metrics::new(&refusals);
+        let inner = Inner {
+            controller,
+            plugins,
+            backup,
+            identities,
+            config,
+            readiness,
+            stopping,
+            metrics,
+            refusals,
+            crowd,
+            in_flight,
+            requests,
+            streams,
+        };
+        Self { inner: Arc::new(inner) }
     }
 }
 
-/// Event streams hold a descriptor each: most of them are left to everything else, the operator's own requests included.
-fn streams_at_most() -> u32 {
+/// Connections hold a descriptor each: most descriptors are left to the controller and what it starts.
+fn connections_at_most() -> u32 {
     let open_files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     open_files.map_or(u32::MAX, |files| u32::try_from(files / 4).unwrap_or(u32::MAX).max(1))
 }

@@ -24,7 +24,7 @@ use tradewind_core::{
 };
 
 pub use admin::{ADMIN_FILE, read_secret, reset};
-pub use limits::Patience;
+pub use limits::{Patience, network};
 pub use table::Identity;
 
 use limits::Limits;
@@ -66,6 +66,19 @@ pub enum Refusal {
     Expired,
     #[error("the token has been revoked")]
     Revoked,
+}
+
+/// Nobody is let in: why, and whose token it was.
+pub struct Denied {
+    pub refusal: Refusal,
+    /// Known where the token is one that has ended.
+    pub identity: Option<Arc<Identity>>,
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, identity: None }
+    }
 }
 
 /// How tokens are kept and bounded.

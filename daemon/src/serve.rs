@@ -181,8 +181,8 @@ async fn daemon(config: Config, overrides: &Overrides, beside: Vec<Essential>) -
     for (name, part) in beside {
         parts.tidying.spawn(vital::part(name, part));
     }
-    let config_tls = tls.as_ref().map(|t| t.config.clone());
-    let mut api = tokio::spawn(http::serve(listener, http::router(app), config_tls, stopping.clone(), config.api.drain.std()));
+    let certificate = tls.as_ref().map(|t| t.certificate.clone());
+    let mut api = tokio::spawn(http::serve(listener, http::router(app.clone()), certificate, app));
     let fingerprint = tls.as_ref().map(|t| t.fingerprint);
     let daemon = Daemon { address: address.clone(), fingerprint, pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let runtime_file = RuntimeFile::write(&config.data, &daemon);

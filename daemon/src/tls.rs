@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use axum_server::tls_rustls::RustlsConfig;
+use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -46,12 +46,22 @@ struct Files {
 
 /// What a listener needs, and by what clients know it.
 pub struct Tls {
-    pub config: RustlsConfig,
+    pub certificate: Certificate,
     /// SHA-256 of the certificate.
     pub fingerprint: Digest,
     files: Files,
     /// Of what was read last, usable or not.
     seen: Digest,
+}
+
+/// What is in force at the moment. Cheap to clone.
+#[derive(Clone)]
+pub struct Certificate(Arc<ArcSwap<ServerConfig>>);
+
+impl Certificate {
+    pub fn current(&self) -> Arc<ServerConfig> {
+        self.0.load_full()
+    }
 }
 
 /// Between two looks at the files.
@@ -78,7 +88,8 @@ pub fn prepare(config: &Config) -> Result<Option<Tls>, Error> {
     let (certificate, key) = files.read()?;
     let (server, fingerprint) = files.understand(&certificate, &key)?;
     let seen = Digest::of_parts(&[&certificate, &key]);
-    Ok(Some(Tls { config: RustlsConfig::from_config(Arc::new(server)), fingerprint, files, seen }))
+    let certificate = Certificate(Arc::new(ArcSwap::from_pointee(server)));
+    Ok(Some(Tls { certificate, fingerprint, files, seen }))
 }
 
 impl Tls {
@@ -112,7 +123,7 @@ impl Tls {
         }
         self.seen = seen;
         let (server, fingerprint) = self.files.understand(&certificate, &key)?;
-        self.config.reload_from_config(Arc::new(server));
+        self.certificate.0.store(Arc::new(server));
         self.fingerprint = fingerprint;
         Ok(Some(fingerprint))
     }

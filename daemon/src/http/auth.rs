@@ -12,7 +12,7 @@ use axum::{
     extract::{ConnectInfo, FromRequestParts, MatchedPath, RawPathParams, Request, State},
     http::{HeaderMap, Uri, header, request::Parts},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use futures::StreamExt;
 use tradewind_core::{
@@ -23,8 +23,11 @@ use tradewind_core::{
 use super::{
     App, Error,
     access::{Needs, Reach, Rule, Table, Verdict},
+    guard::PATIENCE,
+    refusals::Reason,
+    server::Pulse,
 };
-use crate::identity::{Identity, Patience, Refusal};
+use crate::identity::{Denied, Identity, Patience, Refusal};
 
 /// The sender of a request that has passed the gate.
 #[derive(Clone)]
@@ -68,14 +71,23 @@ pub struct Gate {
     pub table: Arc<Table>,
 }
 
+/// Whose token a request came with that was refused. It travels with the response.
+#[derive(Clone)]
+pub struct Sender(pub Arc<Identity>);
+
+/// What a supervisor asks. Nobody's requests count against these, its own included: an answer costs no more than a refusal would.
+const PROBES: [&str; 2] = ["/healthz", "/readyz"];
+
 /// Lets a request through when its route allows it; counts it against its sender's share.
 pub async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Result<Response, Error> {
     let identities = &gate.app.identities;
     let address = address(&request);
-    let verdict = request.extensions().get::<MatchedPath>().map(|path| gate.table.judge(path.as_str(), request.method()));
+    let path = request.extensions().get::<MatchedPath>();
+    let verdict = path.map(|path| gate.table.judge(path.as_str(), request.method()));
     let needs = match verdict {
         Some(Verdict::Rule(Rule::Needs(needs))) => needs,
         Some(Verdict::Undeclared) => return Err(Error::Undeclared),
+        Some(Verdict::Rule(Rule::Open)) if path.is_some_and(|path| PROBES.contains(&path.as_str())) => return Ok(next.run(request).await),
         // What leads nowhere, or needs no token.
         None | Some(Verdict::Rule(Rule::Open) | Verdict::Method(_)) => {
             identities.anonymous(address).map_err(|p| too_many("api.rate", p))?;
@@ -88,19 +100,37 @@ pub async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Re
             };
         }
     };
-    let identity = match bearer(request.headers()).and_then(|token| identities.authenticate(token)) {
-        Ok(identity) => identity,
-        Err(refusal) => {
-            identities.refused(address).map_err(|Patience(after)| Error::Refused { after })?;
-            return Err(Error::Unauthenticated(refusal));
+    let found = bearer(request.headers()).map_err(Denied::from).and_then(|token| identities.authenticate(token));
+    let (answer, identity) = match found {
+        Ok(identity) => (pass(&gate, needs, identity.clone(), request, next).await, Some(identity)),
+        Err(Denied { refusal, identity }) => {
+            let allowed = identities.refused(address).map_err(|Patience(after)| Error::Refused { after });
+            (allowed.and(Err(Error::Unauthenticated(refusal))), identity)
         }
     };
+    let mut answer = answer.into_response();
+    if let Some(identity) = identity.filter(|_| answer.extensions().get::<Reason>().is_some()) {
+        answer.extensions_mut().insert(Sender(identity));
+    }
+    Ok(answer)
+}
+
+/// Lets the request of a known sender through, if it may.
+async fn pass(gate: &Gate, needs: Needs, identity: Arc<Identity>, request: Request, next: Next) -> Result<Response, Error> {
     identity.take_turn().map_err(|p| too_many("api.rate", p))?;
-    let caller = Caller::new(identity.clone());
-    let request = permit(needs, &caller, request).await?;
+    let request = permit(needs, &Caller::new(identity.clone()), request).await?;
     expected_parameters(&gate.table, &request)?;
+    let share = gate.app.in_flight.take(&identity, PATIENCE).await?;
+    // The connection keeps it until its client has taken the answer; what came otherwise, until there is one.
+    let _share = match request.extensions().get::<Arc<Pulse>>() {
+        Some(pulse) => {
+            pulse.hold(share);
+            None
+        }
+        None => Some(share),
+    };
     let response = next.run(request).await;
-    Ok(bounded(response, identities.clone().ended(identity)))
+    Ok(bounded(response, gate.app.identities.clone().ended(identity)))
 }
 
 /// A parameter that a route does not know would be ignored, and somebody believe that it counts.
@@ -116,7 +146,7 @@ fn too_many(setting: &'static str, Patience(after): Patience) -> Error {
 }
 
 /// Requests that came otherwise than over a listener of ours are all counted together.
-fn address(request: &Request) -> IpAddr {
+pub(super) fn address(request: &Request) -> IpAddr {
     request.extensions().get::<ConnectInfo<SocketAddr>>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip())
 }
 

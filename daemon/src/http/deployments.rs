@@ -93,11 +93,12 @@ pub async fn get(
     State(app): State<App>,
     Path(Name { name }): Path<Name>,
     Query(query): Query<GetQuery>,
+    caller: Caller,
     streaming: Streaming,
 ) -> Result<Response, Error> {
     let view = find(&app, &query.namespace, &name)?;
     if query.follow || streaming.accepted {
-        return follow(app, query.namespace, name, view).await;
+        return follow(app, &caller, query.namespace, name, view).await;
     }
     let tag = HeaderValue::try_from(format!("\"{}\"", view.summary.generation)).map_err(|e| Error::Encode(e.into()))?;
     Ok(([(header::ETAG, tag)], Json(view)).into_response())
@@ -118,7 +119,7 @@ fn find(app: &App, namespace: &Namespace, name: &DeploymentName) -> Result<Deplo
 }
 
 /// A view of each state that could be seen; states that pass too quickly are skipped.
-async fn follow(app: App, namespace: Namespace, name: DeploymentName, first: DeploymentView) -> Result<Response, Error> {
+async fn follow(app: App, caller: &Caller, namespace: Namespace, name: DeploymentName, first: DeploymentView) -> Result<Response, Error> {
     struct Following {
         app: App,
         namespace: Namespace,
@@ -155,7 +156,7 @@ async fn follow(app: App, namespace: Namespace, name: DeploymentName, first: Dep
             }
         }
     });
-    sse::response(&app, messages).await
+    sse::response(&app, &caller.identity, messages).await
 }
 
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(500);

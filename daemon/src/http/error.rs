@@ -18,6 +18,7 @@ use tradewind_core::{
 };
 use tradewind_wasm::{CanaryError, RecallError, ReconcileError, RollbackError, ShadowError};
 
+use super::refusals::Reason;
 use crate::{
     backup, controller,
     identity::{self, Refusal},
@@ -52,6 +53,8 @@ pub enum Error {
     Broken(#[source] axum::Error),
     #[error("requests to the host \"{host}\" are not answered: this API answers to loopback names and addresses only")]
     Host { host: String },
+    #[error("the request names two hosts, \"{host}\" and \"{other}\": send one")]
+    Hosts { host: String, other: String },
     #[error("requests from pages of \"{origin}\" are not answered")]
     Origin { origin: String },
     #[error(transparent)]
@@ -74,6 +77,8 @@ pub enum Error {
     Identity(#[from] identity::Error),
     #[error("too many requests at once: the setting \"{setting}\" allows {limit}")]
     Busy { setting: &'static str, limit: u32 },
+    #[error("too many requests of one token at once: the setting \"{setting}\" allows it {share} of {limit}")]
+    Share { setting: &'static str, share: u32, limit: u32 },
     #[error("there is no {what} \"{name}\"")]
     NotFound { what: &'static str, name: String },
     #[error("it exists already")]
@@ -140,7 +145,10 @@ impl Error {
             Self::Identity(e) => identity_shape(e),
             Self::Manifest(invalid) => Shape::new(manifest_status(invalid), Kind::InvalidManifest),
             Self::NameMismatch { .. } => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidManifest),
-            Self::Parameters { .. } | Self::Header { .. } | Self::Body { .. } | Self::Broken(_) => {
+            Self::Share { .. } => {
+                Shape { retry_after: Some(Millis::from_secs(1)), ..Shape::new(StatusCode::TOO_MANY_REQUESTS, Kind::TooManyRequests) }
+            }
+            Self::Parameters { .. } | Self::Header { .. } | Self::Body { .. } | Self::Broken(_) | Self::Hosts { .. } => {
                 Shape::new(StatusCode::BAD_REQUEST, Kind::InvalidRequest)
             }
             Self::MediaType { .. } => Shape::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::InvalidRequest),
@@ -161,6 +169,26 @@ impl Error {
             Self::Backup(_) => Shape::later(Kind::Storage),
             Self::Encode(_) | Self::Panic => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
         }
+    }
+
+    /// Under what it is counted and told, where it keeps somebody out.
+    fn refusal(&self) -> Option<Reason> {
+        Some(match self {
+            Self::Unauthenticated(Refusal::Missing) => Reason("token-missing"),
+            Self::Unauthenticated(Refusal::Unknown) => Reason("token-unknown"),
+            Self::Unauthenticated(Refusal::Expired) => Reason::EXPIRED,
+            Self::Unauthenticated(Refusal::Revoked) => Reason::REVOKED,
+            Self::Role { .. } => Reason::ROLE,
+            Self::Namespace { .. } | Self::OthersToo { .. } => Reason::NAMESPACE,
+            Self::Identity(identity::Error::Escalation(_)) => Reason::ESCALATION,
+            Self::Undeclared => Reason("undeclared"),
+            Self::Host { .. } | Self::Hosts { .. } => Reason("host"),
+            Self::Origin { .. } => Reason("origin"),
+            Self::TooMany { .. } | Self::Refused { .. } => Reason("rate"),
+            Self::Share { .. } => Reason("share"),
+            Self::Busy { .. } => Reason("busy"),
+            _ => return None,
+        })
     }
 
     /// What the status calls for besides.
@@ -393,6 +421,9 @@ impl IntoResponse for Error {
         // A struct of texts and numbers always has a JSON form.
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
+        if let Some(reason) = self.refusal() {
+            response.extensions_mut().insert(reason);
+        }
         *response.status_mut() = shape.status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         if let Some((name, value)) = self.header() {

@@ -73,7 +73,7 @@ struct Wanted {
 
 pub async fn all(State(app): State<App>, caller: Caller, Query(q): Query<EventsQuery>, streaming: Streaming) -> Result<Response, Error> {
     let filter = EventFilter { scope: caller.scope().clone(), namespace: q.namespace, deployment: q.deployment, plugin: q.plugin };
-    answer(app, wanted(filter, q.limit, q.after, q.follow, streaming)?).await
+    answer(app, &caller, wanted(filter, q.limit, q.after, q.follow, streaming)?).await
 }
 
 pub fn all_docs(op: TransformOperation) -> TransformOperation {
@@ -93,7 +93,7 @@ pub async fn of_deployment(
     streaming: Streaming,
 ) -> Result<Response, Error> {
     let filter = EventFilter { scope: caller.scope().clone(), namespace: Some(q.namespace), deployment: Some(name), plugin: None };
-    answer(app, wanted(filter, q.limit, q.after, q.follow, streaming)?).await
+    answer(app, &caller, wanted(filter, q.limit, q.after, q.follow, streaming)?).await
 }
 
 pub fn of_deployment_docs(op: TransformOperation) -> TransformOperation {
@@ -115,9 +115,9 @@ fn cursor(value: String) -> Result<Cursor, Error> {
     value.parse().map_err(|_| Error::Header { name: "Last-Event-ID", value, rule: "send the id of an event of the stream, or a revision" })
 }
 
-async fn answer(app: App, wanted: Wanted) -> Result<Response, Error> {
+async fn answer(app: App, caller: &Caller, wanted: Wanted) -> Result<Response, Error> {
     if wanted.follow {
-        return follow(app, wanted).await;
+        return follow(app, caller, wanted).await;
     }
     let limit = if wanted.after.is_some() { MOST } else { wanted.limit };
     let (mut items, _) = app.controller.events(&wanted.filter, limit).await?;
@@ -128,7 +128,7 @@ async fn answer(app: App, wanted: Wanted) -> Result<Response, Error> {
     Ok(Json(items).into_response())
 }
 
-async fn follow(app: App, wanted: Wanted) -> Result<Response, Error> {
+async fn follow(app: App, caller: &Caller, wanted: Wanted) -> Result<Response, Error> {
     let (kept, after) = match wanted.after {
         Some(after) => (Vec::new(), after),
         None => {
@@ -142,7 +142,7 @@ async fn follow(app: App, wanted: Wanted) -> Result<Response, Error> {
         let event = event?;
         Ok(Message { id: Some(event.cursor().to_string()), name: "event", data: event })
     });
-    sse::response(&app, messages).await
+    sse::response(&app, &caller.identity, messages).await
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use aide::OperationInput;
 use axum::{
-    body::{BodyDataStream, Bytes},
+    body::{Body, BodyDataStream, Bytes, HttpBody},
     extract::{FromRequest, FromRequestParts, MatchedPath, Request, State},
-    http::{HeaderMap, header, request::Parts},
+    http::{Extensions, HeaderMap, header, request::Parts},
     middleware::Next,
     response::Response,
 };
@@ -298,15 +298,31 @@ fn manifest_format(headers: &HeaderMap) -> Result<Format, Error> {
     }
 }
 
-/// Refuses what says that it is too large, on every route; what does not say is cut off where it is read.
+/// Refuses what says that it is too large, on every route; what does not say is cut off where it is read. Only what a known sender sends is
+/// read for that.
 pub async fn limit_size(State(app): State<App>, request: Request, next: Next) -> Result<Response, Error> {
-    let max = most(&request, &app);
+    let max = most(request.extensions(), &app);
     if declared_size(request.headers()).is_some_and(|n| n > max) {
-        // Reading it refuses it.
-        read_body(request, &app).await?;
+        if request.extensions().get::<Caller>().is_some() {
+            // Reading it refuses it.
+            read_body(request, &app).await?;
+        }
         return Err(Error::TooLarge { max });
     }
     Ok(next.run(request).await)
+}
+
+/// The request with its whole body.
+///
+/// # Errors
+/// It is too large, or does not come in time.
+pub async fn arrived(request: Request, app: &App) -> Result<Request, Error> {
+    if request.body().is_end_stream() {
+        return Ok(request);
+    }
+    let (parts, body) = request.into_parts();
+    let bytes = read(&parts.extensions, &parts.headers, body, app).await?;
+    Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
 /// A component out of its text in base64.
@@ -324,8 +340,8 @@ pub fn component(app: &App, text: &str) -> Result<Vec<u8>, Error> {
 }
 
 /// The largest body of a route: a component's bytes are text in it, a third longer.
-fn most(request: &Request, app: &App) -> u64 {
-    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+fn most(extensions: &Extensions, app: &App) -> u64 {
+    let route = extensions.get::<MatchedPath>().map(MatchedPath::as_str);
     let limit = app.config.api.max_body.0;
     let upload = app.config.reload.max_size.0.div_ceil(3).saturating_mul(4).saturating_add(BESIDE);
     if route.is_some_and(|r| UPLOADS.contains(&r)) { limit.max(upload) } else { limit }
@@ -337,11 +353,16 @@ fn declared_size(headers: &HeaderMap) -> Option<u64> {
 
 /// The whole body, within the limits of size and time.
 async fn read_body(request: Request, app: &App) -> Result<Bytes, Error> {
+    let (parts, body) = request.into_parts();
+    read(&parts.extensions, &parts.headers, body, app).await
+}
+
+async fn read(extensions: &Extensions, headers: &HeaderMap, body: Body, app: &App) -> Result<Bytes, Error> {
     let limits = &app.config.api;
-    let max = most(&request, app);
-    let declared = declared_size(request.headers());
+    let max = most(extensions, app);
+    let declared = declared_size(headers);
     let time = Duration::from_millis(limits.body_timeout.0);
-    let mut body = request.into_body().into_data_stream();
+    let mut body = body.into_data_stream();
     let read = tokio::time::timeout(time, async {
         let read = if declared.is_some_and(|n| n > max) { Err(Error::TooLarge { max }) } else { collect(&mut body, max).await };
         if matches!(read, Err(Error::TooLarge { .. })) {
@@ -388,7 +409,6 @@ async fn collect(stream: &mut BodyDataStream, max: u64) -> Result<Bytes, Error> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::body::Body;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect()

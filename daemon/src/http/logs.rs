@@ -21,6 +21,7 @@ use tradewind_core::{
 use super::{
     App, Error,
     access::{Reach, needs},
+    auth::Caller,
     deployments::Name,
     extract::{Path, Query, Streaming},
     sse::{self, Message},
@@ -53,6 +54,7 @@ pub struct LogsQuery {
 
 pub async fn get(
     State(app): State<App>,
+    caller: Caller,
     Path(Name { name }): Path<Name>,
     Query(query): Query<LogsQuery>,
     streaming: Streaming,
@@ -62,7 +64,8 @@ pub async fn get(
     let request = LogsRequest { task: query.task, query: LogQuery { replica: query.replica, tail, after } };
     let first = app.controller.logs(&query.namespace, &name, request.clone()).await?;
     if query.follow || streaming.accepted {
-        return follow(app, query.namespace, name, request, first).await;
+        let following = Following { app, namespace: query.namespace, name, request, lines: first.lines.into(), next: first.next };
+        return follow(&caller, following).await;
     }
     Ok(Json(first).into_response())
 }
@@ -85,8 +88,8 @@ struct Following {
     next: Option<String>,
 }
 
-async fn follow(app: App, namespace: Namespace, name: DeploymentName, request: LogsRequest, first: LogsView) -> Result<Response, Error> {
-    let start = Following { app: app.clone(), namespace, name, request, lines: first.lines.into(), next: first.next };
+async fn follow(caller: &Caller, start: Following) -> Result<Response, Error> {
+    let app = start.app.clone();
     let messages = stream::try_unfold(start, |mut at| async move {
         loop {
             if let Some(line) = at.lines.pop_front() {
@@ -109,5 +112,5 @@ async fn follow(app: App, namespace: Namespace, name: DeploymentName, request: L
             }
         }
     });
-    sse::response(&app, messages).await
+    sse::response(&app, &caller.identity, messages).await
 }

@@ -21,6 +21,8 @@ use tradewind_core::identity::Role;
 use super::{
     App, Error,
     access::{Reach, needs},
+    auth,
+    refusals::{self, Refusals},
 };
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -68,13 +70,14 @@ pub struct Metrics {
     seconds: Family<Route, Histogram, fn() -> Histogram>,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    pub fn new(refusals: &Refusals) -> Self {
         let mut registry = Registry::default();
         let requests = Family::default();
         let seconds = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
         registry.register("tradewind_http_requests", "HTTP requests by route and status", requests.clone());
         registry.register("tradewind_http_request_seconds", "Time until the head of the response, by route", seconds.clone());
+        registry.register("tradewind_http_refused", "Refused requests and connections by reason", refusals.counts.clone());
         Self { registry, requests, seconds }
     }
 }
@@ -87,11 +90,13 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
         _ => "other".to_owned(),
     };
     let path = request.uri().path().to_owned();
+    let address = auth::address(&request);
     let started = Instant::now();
     let response = next.run(request).await;
     let took = started.elapsed();
     let status = response.status().as_u16();
     tracing::debug!(%method, %path, status, took_micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "request answered");
+    refusals::trace(&app, &response, address, &method, &route);
     app.metrics.requests.get_or_create(&Outcome { method: method.clone(), route: route.clone(), status }).inc();
     app.metrics.seconds.get_or_create(&Route { method, route }).observe(took.as_secs_f64());
     response
@@ -150,6 +155,9 @@ fn render(app: &App, out: &mut String) -> std::fmt::Result {
     now.register("tradewind_plugin_calls", "Plugin calls by instance", calls);
     now.register("tradewind_plugin_call_failures", "Failed plugin calls by instance", failures);
     regions(app, &mut now);
+    let connections = Gauge::<i64>::default();
+    connections.set(i64::try_from(app.crowd.count()).unwrap_or(i64::MAX));
+    now.register("tradewind_http_connections", "Open connections of the API", connections);
     let dropped = Counter::<u64>::default();
     dropped.inc_by(crate::serve::logging::dropped());
     now.register("tradewind_log_lines_dropped", "Lines of the daemon's log that standard error did not take", dropped);

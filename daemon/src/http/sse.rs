@@ -10,6 +10,7 @@ use futures::{Stream, StreamExt};
 use serde::Serialize;
 
 use super::{App, Error};
+use crate::identity::Identity;
 
 /// One message: its id (to resume behind it), its name, its data.
 pub struct Message<T> {
@@ -24,13 +25,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Turns `messages` into the response. A failed source ends the stream with an event named `error` that carries the problem.
 ///
 /// # Errors
-/// `Busy` when too many streams are open.
-pub async fn response<T, S>(app: &App, messages: S) -> Result<Response, Error>
+/// `Share` or `Busy` when too many streams are open: of its token, or of all.
+pub async fn response<T, S>(app: &App, identity: &Identity, messages: S) -> Result<Response, Error>
 where
     T: Serialize + Send + 'static,
     S: Stream<Item = Result<Message<T>, Error>> + Send + 'static,
 {
-    let slot = app.streams.take(Duration::ZERO).await?;
+    let slot = app.streams.take(identity, Duration::ZERO).await?;
     let stopping = app.stopping.clone();
     let events = messages.take_until(stopping.cancelled_owned()).map(move |message| {
         // The slot lives as long as the stream.

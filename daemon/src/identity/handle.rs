@@ -10,7 +10,7 @@ use tradewind_core::{
     view::{TokenCreated, TokenRequest, TokenView},
 };
 
-use super::{Error, Handle, Identity, Patience, Refusal, admin, state};
+use super::{Denied, Error, Handle, Identity, Patience, Refusal, admin, state};
 
 /// What is recorded of the last use is at most this old.
 const COARSE: Millis = Millis::from_secs(3600);
@@ -20,7 +20,7 @@ impl Handle {
     ///
     /// # Errors
     /// It lets nobody in, and why.
-    pub fn authenticate(&self, presented: &str) -> Result<Arc<Identity>, Refusal> {
+    pub fn authenticate(&self, presented: &str) -> Result<Arc<Identity>, Denied> {
         let secret: Secret = presented.parse().map_err(|_| Refusal::Unknown)?;
         let now = self.shared.now();
         self.shared.read().find(&secret.hash(), now)
@@ -45,6 +45,21 @@ impl Handle {
     /// Too many of them came from this address.
     pub fn refused(&self, address: IpAddr) -> Result<(), Patience> {
         self.shared.limits.refused(address)
+    }
+
+    /// Records in the audit log what somebody tried with a token that does not allow it. It is bounded for each token: beyond, nothing is
+    /// recorded.
+    pub fn record_refusal(&self, identity: &Identity, what: &str) {
+        if !identity.may_be_recorded() {
+            return;
+        }
+        let event = state::refusal(identity.name(), &identity.actor(), what, self.shared.now());
+        let store = self.shared.store.clone();
+        tokio::spawn(async move {
+            if let Err(error) = state::audit(store.as_ref(), event).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a refused request could not be recorded");
+            }
+        });
     }
 
     /// Makes a token. Its text is in the answer and nowhere else.

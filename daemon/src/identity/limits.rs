@@ -27,6 +27,8 @@ pub(super) struct Limits {
 /// Of one address: enough for a person with a wrong token in the environment, too few for a program that guesses.
 const REFUSED_BURST: u32 = 100;
 const REFUSED_RATE: u32 = 10;
+/// Of one token: the first ones, then one a minute.
+const RECORDED_BURST: u32 = 10;
 
 impl Limits {
     pub(super) fn new(rate: u32, burst: u32) -> Self {
@@ -36,6 +38,12 @@ impl Limits {
 
     pub(super) fn of_token(&self) -> DefaultDirectRateLimiter {
         RateLimiter::direct(self.of_token)
+    }
+
+    /// How often what a token tried without being allowed to is recorded. It bounds what one token takes of the audit log.
+    pub(super) fn of_refusals() -> DefaultDirectRateLimiter {
+        let burst = NonZeroU32::new(RECORDED_BURST).unwrap_or(NonZeroU32::MIN);
+        RateLimiter::direct(Quota::per_minute(NonZeroU32::MIN).allow_burst(burst))
     }
 
     pub(super) fn anonymous(&self, address: IpAddr) -> Result<(), Patience> {
@@ -61,7 +69,7 @@ fn quota(rate: u32, burst: u32) -> Quota {
 }
 
 /// Whoever has one IPv6 address has the rest of its network, too.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
         v4 @ IpAddr::V4(_) => v4,

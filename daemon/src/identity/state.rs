@@ -84,6 +84,17 @@ pub(super) fn event(reason: &str, actor: &Actor, before: Option<&TokenRecord>, a
     Event { at, id: Some(EventId::new(ulid(at))), cause: request::current().map(Cause::Request), ..event }
 }
 
+/// What is told of a request that a known token does not allow.
+pub(super) fn refusal(token: &TokenName, actor: &Actor, what: &str, at: Instant) -> Event {
+    let event = Event::new(Severity::Warning, "RequestRefused", actor, format!("token \"{token}\": {what}"));
+    Event { at, id: Some(EventId::new(ulid(at))), cause: request::current().map(Cause::Request), ..event }
+}
+
+/// Records an event in the audit log alone: it pushes no other one out of the events that are kept.
+pub(super) async fn audit(store: &dyn Store, event: Event) -> Result<(), Error> {
+    store.commit(Txn::new().audit(encode(&event)?)).await.map(drop)
+}
+
 pub(super) fn ulid(at: Instant) -> Ulid {
     let since_epoch = std::time::Duration::from_millis(at.0);
     Ulid::from_datetime(std::time::UNIX_EPOCH.checked_add(since_epoch).unwrap_or(std::time::UNIX_EPOCH))

@@ -20,7 +20,7 @@ use tradewind_core::{
 };
 
 use super::{
-    Refusal,
+    Denied, Refusal,
     limits::{Limits, Patience},
     state::Kept,
 };
@@ -33,6 +33,7 @@ pub struct Identity {
     ended: CancellationToken,
     used: AtomicU64,
     limit: DefaultDirectRateLimiter,
+    recorded: DefaultDirectRateLimiter,
 }
 
 /// Two looks at the clock of a stream that outlives its token are at most this far apart.
@@ -44,7 +45,8 @@ impl Identity {
         if record.revoked_at.is_some() {
             ended.cancel();
         }
-        Self { record, revision, ended, used: AtomicU64::new(used.map_or(0, |at| at.0)), limit: limits.of_token() }
+        let used = AtomicU64::new(used.map_or(0, |at| at.0));
+        Self { record, revision, ended, used, limit: limits.of_token(), recorded: Limits::of_refusals() }
     }
 
     pub fn actor(&self) -> Actor {
@@ -80,6 +82,11 @@ impl Identity {
     /// How long to wait, when it has had its share for now.
     pub fn take_turn(&self) -> Result<(), Patience> {
         self.limit.check().map_err(Patience::from)
+    }
+
+    /// Whether one more of its refusals may be recorded.
+    pub(super) fn may_be_recorded(&self) -> bool {
+        self.recorded.check().is_ok()
     }
 
     /// Resolves soon after the token has been revoked or has expired.
@@ -145,17 +152,17 @@ impl Table {
 
     /// # Errors
     /// Why nobody is let in with it.
-    pub(super) fn find(&self, hash: &Digest, now: Instant) -> Result<Arc<Identity>, Refusal> {
+    pub(super) fn find(&self, hash: &Digest, now: Instant) -> Result<Arc<Identity>, Denied> {
         let found = self.by_hash.get(hash).ok_or(Refusal::Unknown)?;
         match found.state(now) {
             TokenState::Active => {
                 found.touch(now);
                 Ok(found.clone())
             }
-            TokenState::Revoked => Err(Refusal::Revoked),
+            TokenState::Revoked => Err(Denied { refusal: Refusal::Revoked, identity: Some(found.clone()) }),
             TokenState::Expired => {
                 found.ended.cancel();
-                Err(Refusal::Expired)
+                Err(Denied { refusal: Refusal::Expired, identity: Some(found.clone()) })
             }
         }
     }

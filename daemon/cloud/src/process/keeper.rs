@@ -363,7 +363,7 @@ fn collect(shared: &Shared, slot: &Slot, leader: Leader, (mut cause, late): (Opt
         tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, replica = slot.key.replica, left, "processes that a replica left running were ended");
     }
     let killed = leader.reap();
-    let written = shared.insist("the status of a process can't be read", || slot.exit(run))?.ok().flatten();
+    let written = shared.insist("the status of a process can't be read", || shared.reserve.spend(|| slot.exit(run)))?.ok().flatten();
     let lost = written.is_none() && cause.is_none();
     Some(End { code: written.or(killed).filter(|_| !lost), cause, lost, late, left })
 }
@@ -575,7 +575,7 @@ async fn settle(shared: &Arc<Shared>, slot: &Arc<Slot>, ended: Ended) {
     let (inner, of, size) = (shared.clone(), slot.clone(), slot.state().record.prepared.log_size);
     let stored = tokio::task::spawn_blocking(move || {
         let _ = super::output::trim(&of.outputs(), size);
-        inner.insist("the end of a process can't be stored", || of.save())
+        inner.insist("the end of a process can't be stored", || inner.reserve.spend(|| of.save()))
     });
     if let Ok(Some(Err(error))) = stored.await {
         tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, %error, "the end of a process can't be stored");

@@ -26,14 +26,17 @@ impl Shared {
     /// # Errors
     /// The processes can't be listed.
     pub(super) fn census(&self, not_before: Instant) -> io::Result<Arc<Census>> {
-        let mut last = self.last_census();
-        if last.0.is_some_and(|at| at >= not_before) {
-            return Ok(last.1.clone());
-        }
-        let began = Instant::now();
-        let census = Arc::new(self.reserve.spend(|| Census::take(&last.1))?);
-        *last = (Some(began), census.clone());
-        Ok(census)
+        // The reserve first, then the census: in the other order, two who look at once would wait for each other.
+        self.reserve.spend(|| {
+            let mut last = self.last_census();
+            if last.0.is_some_and(|at| at >= not_before) {
+                return Ok(last.1.clone());
+            }
+            let began = Instant::now();
+            let census = Arc::new(Census::take(&last.1)?);
+            *last = (Some(began), census.clone());
+            Ok(census)
+        })
     }
 
     fn last_census(&self) -> MutexGuard<'_, (Option<Instant>, Arc<Census>)> {
@@ -110,11 +113,12 @@ impl Shared {
         }
     }
 
-    /// Does something until the daemon has the descriptors for it. None when it is shutting down meanwhile.
+    /// Does something until the daemon has the descriptors for it. None when it is shutting down meanwhile. It spends no reserve: what is done
+    /// may do so, and nobody spends it twice at a time.
     pub(super) fn insist<T>(&self, what: &str, mut work: impl FnMut() -> io::Result<T>) -> Option<io::Result<T>> {
         const PAUSE: Duration = Duration::from_millis(250);
         loop {
-            match self.reserve.spend(&mut work) {
+            match work() {
                 Err(error) if reserve::is_own(&error) => self.exhausted(what),
                 other => return Some(other),
             }

@@ -40,7 +40,8 @@ impl Reserve {
         reserve
     }
 
-    /// Does something that needs descriptors, with those kept back when there are no others. It is done a second time then.
+    /// Does something that needs descriptors, with those kept back when there are no others. It is done a second time then, and must not
+    /// spend them itself: it would wait for itself.
     pub(super) fn spend<T>(&self, mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         match work() {
             Err(error) if is_own(&error) => {}

@@ -85,7 +85,7 @@ impl Following {
     fn waits(self, error: &client::Error, lost: Instant) -> bool {
         let passes = match error {
             client::Error::Unreachable { .. } => true,
-            client::Error::Refused(problem) => problem.kind == Kind::Unavailable,
+            client::Error::Refused(problem) => matches!(problem.kind, Kind::Unavailable | Kind::TooManyRequests),
             _ => false,
         };
         passes && (self == Self::Events || lost.elapsed() < PATIENCE)
