@@ -23,6 +23,7 @@ use tradewind_cloud::{SystemClock, process};
 use tradewind_containers::Engines;
 use tradewind_core::{
     capability::Clock,
+    grant::CredentialSource,
     names::{Actor, Digest},
     store::Store,
     view::{Event, Severity},
@@ -237,6 +238,10 @@ fn announce(file: Arc<RuntimeFile>, daemon: Daemon) -> impl Fn(Digest) {
     }
 }
 
+/// Where programs keep credentials in the home folder of a user.
+const HOME_CREDENTIALS: [&str; 9] =
+    [".aws", ".azure", ".config/gcloud", ".config/tradewind", ".docker", ".gnupg", ".kube", ".netrc", ".ssh"];
+
 /// Brings up everything below the API, each part on those before it.
 pub async fn start(config: &Config) -> Result<Parts, Error> {
     if backup::unfinished(&config.data) {
@@ -251,10 +256,8 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     let installation = controller::installation(&store).await.map_err(|e| Error::Controller(Box::new(e)))?;
     // Before anything is started or ended: the original of a copy may be at work.
     let claim = installation::claim(&installation, config.data.clone()).await?;
-    let folder = config.data.join("processes");
-    let processes =
-        process::Supervisor::start(process::Options { moved: config.moved, ..process::Options::new(folder, Some(config.secrets.clone())) })
-            .await?;
+    let options = process::Options { moved: config.moved, ..process_options(config, config.data.join("processes")) };
+    let processes = process::Supervisor::start(options).await?;
     let identities = identity::start(identity_options(config), Arc::new(store.clone()), clock.clone()).await?;
     let clusters = clusters(config);
     let capabilities = lend(config, &processes, clusters.clone(), clock.clone())?;
@@ -292,6 +295,20 @@ async fn record_notices(mut notices: mpsc::Receiver<process::Notice>, controller
             }
         }
     }
+}
+
+/// What processes are supervised with in this folder, and what of the daemon's they never reach.
+pub fn process_options(config: &Config, folder: PathBuf) -> process::Options {
+    let mut hidden = vec![config.data.clone(), config.plugins.clone(), config.secrets.clone(), config.seal_key.clone()];
+    hidden.extend(config.file.clone());
+    hidden.extend(Some(config.tls.key.clone()).filter(|key| !key.as_os_str().is_empty()));
+    let files = config.credentials.values().filter_map(|source| if let CredentialSource::File(path) = source { Some(path) } else { None });
+    hidden.extend(files.map(PathBuf::from));
+    // What the clients of clouds find by themselves.
+    if let Ok(user) = etcetera::home_dir() {
+        hidden.extend(HOME_CREDENTIALS.iter().map(|name| user.join(name)));
+    }
+    process::Options { hidden, data: Some(config.data.clone()), ..process::Options::new(folder, Some(config.secrets.clone())) }
 }
 
 /// The outer side of every capability.

@@ -3,6 +3,7 @@
 
 mod api;
 mod assessment;
+mod attacks;
 mod authors;
 mod aws;
 mod aws_account;

@@ -1,0 +1,3 @@
+//! Attacks, each as its attacker would make it: none may pass. `daemon/docs/security.md` names the actor of each.
+
+mod process;
