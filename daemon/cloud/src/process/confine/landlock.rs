@@ -33,12 +33,13 @@ pub(super) fn is_there() -> bool {
 pub(super) fn apply(plan: &Plan) -> io::Result<()> {
     let scope = if plan.signals { Scope::AbstractUnixSocket.into() } else { Scope::from_all(ABI::V6) };
     let created = Ruleset::default().handle_access(AccessFs::from_all(RIGHTS)).and_then(|r| r.scope(scope)).and_then(Ruleset::create);
-    let mut rules = Rules { created: created.map_err(plain)?, hidden: plan.hidden.clone() };
+    let mut rules = Rules { created: created.map_err(plain)?, hidden: plan.hidden.clone(), apart: plan.writable.clone() };
     let root = rustix::process::geteuid().is_root() && plan.ids.is_none();
     if root {
         rules.hidden.push(PathBuf::from("/dev"));
     }
     rules.walk(Path::new("/"), reading())?;
+    rules.apart.clear();
     for folder in &plan.writable {
         rules.walk(folder, writing())?;
     }
@@ -71,6 +72,8 @@ fn writing() -> BitFlags<AccessFs> {
 struct Rules {
     created: RulesetCreated,
     hidden: Vec<PathBuf>,
+    /// Left out for now: they get more than the rest.
+    apart: Vec<PathBuf>,
 }
 
 impl Rules {
@@ -86,7 +89,7 @@ impl Rules {
     }
 
     fn enter(&mut self, path: &Path, at: OwnedFd, access: BitFlags<AccessFs>) -> io::Result<()> {
-        if self.hidden.iter().any(|h| path == h) {
+        if self.hidden.iter().chain(&self.apart).any(|p| path == p) {
             return Ok(());
         }
         if !self.hidden.iter().any(|h| h.starts_with(path)) {

@@ -144,6 +144,7 @@ mod tests {
             fs::set_permissions(at(folder), fs::Permissions::from_mode(bits)).unwrap();
         }
         fs::write(at("data/key"), "x").unwrap();
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let closed = open_way(&at("data"), &at("data/processes/a")).unwrap_err().to_string();
         assert!(closed.contains(&root.path().display().to_string()), "{closed}");
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o711)).unwrap();
