@@ -57,6 +57,9 @@ pub struct Config {
     /// The data folder may have been at another path. No setting: only the command line says so, once.
     #[serde(skip)]
     pub moved: bool,
+    /// The configuration file, where there is one.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
 }
 
 /// How the controller works.
@@ -309,6 +312,7 @@ impl Config {
             tls: Tls { certificate: PathBuf::new(), key: PathBuf::new(), self_signed: false, names: Vec::new() },
             log: Log { level: "info".to_owned(), format: LogFormat::Text },
             moved: false,
+            file: None,
         }
     }
 

@@ -25,6 +25,7 @@ use tradewind_cloud::{SystemClock, process};
 use tradewind_containers::{Engines, PortMoved};
 use tradewind_core::{
     capability::Clock,
+    grant::CredentialSource,
     names::{Actor, Digest},
     store::Store,
     view::{Event, Severity},
@@ -250,6 +251,10 @@ fn announce(file: Arc<RuntimeFile>, daemon: Daemon) -> impl Fn(Digest) {
     }
 }
 
+/// Where programs keep credentials in the home folder of a user.
+const HOME_CREDENTIALS: [&str; 9] =
+    [".aws", ".azure", ".config/gcloud", ".config/tradewind", ".docker", ".gnupg", ".kube", ".netrc", ".ssh"];
+
 /// Brings up everything below the API, each part on those before it.
 pub async fn start(config: &Config) -> Result<Parts, Error> {
     if backup::unfinished(&config.data) {
@@ -264,10 +269,8 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     let installation = controller::installation(&store).await.map_err(|e| Error::Controller(Box::new(e)))?;
     // Before anything is started or ended: the original of a copy may be at work.
     let claim = installation::claim(&installation, config.data.clone()).await?;
-    let folder = config.data.join("processes");
-    let processes =
-        process::Supervisor::start(process::Options { moved: config.moved, ..process::Options::new(folder, Some(config.secrets.clone())) })
-            .await?;
+    let options = process::Options { moved: config.moved, ..process_options(config, config.data.join("processes")) };
+    let processes = process::Supervisor::start(options).await?;
     let identities = identity::start(identity_options(config), Arc::new(store.clone()), clock.clone()).await?;
     let clusters = clusters(config);
     let engines = engines(config);
@@ -317,6 +320,21 @@ async fn record_moved(mut moved: mpsc::Receiver<PortMoved>, controller: controll
     while let Some(PortMoved { allocation, replica, message }) = moved.recv().await {
         controller.note_of(&allocation, Severity::Warning, "PortMoved", format!("replica {replica}: {message}")).await;
     }
+}
+
+/// What processes are supervised with in this folder, and what of the daemon's they never reach.
+pub fn process_options(config: &Config, folder: PathBuf) -> process::Options {
+    let mut hidden = vec![config.data.clone(), config.plugins.clone(), config.secrets.clone(), config.seal_key.clone()];
+    hidden.extend(config.file.clone());
+    hidden.extend(Some(config.tls.key.clone()).filter(|key| !key.as_os_str().is_empty()));
+    let sources = config.credentials.values().chain(config.registries.iter().filter_map(|one| one.source.as_ref()));
+    let files = sources.filter_map(|source| if let CredentialSource::File(path) = source { Some(path) } else { None });
+    hidden.extend(files.map(PathBuf::from));
+    // What the clients of clouds find by themselves.
+    if let Ok(user) = etcetera::home_dir() {
+        hidden.extend(HOME_CREDENTIALS.iter().map(|name| user.join(name)));
+    }
+    process::Options { hidden, data: Some(config.data.clone()), ..process::Options::new(folder, Some(config.secrets.clone())) }
 }
 
 /// The outer side of every capability.

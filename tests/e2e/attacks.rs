@@ -1,3 +1,4 @@
-//! Attacks on a running daemon, each as its reproduction: none of them passes.
+//! Attacks on a running daemon, each as its attacker would make it: none may pass. `daemon/docs/security.md` names the actor of each.
 
 mod connections;
+mod process;

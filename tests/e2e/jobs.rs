@@ -24,7 +24,7 @@ spec:
 #[tokio::test]
 async fn a_job_runs_to_its_end_once() -> Result<()> {
     let mut daemon = Daemon::local()?;
-    let trace = daemon.folder.path().join("trace");
+    let trace = daemon.shared().join("trace");
     let script = format!("echo ran >> {}; echo to the log", trace.display());
     daemon.put("once", &job("once", &script, "")).await?;
     let done = daemon.until("once", "completed", |d| d["status"] == "completed").await?;
@@ -42,7 +42,7 @@ async fn a_job_runs_to_its_end_once() -> Result<()> {
 #[tokio::test]
 async fn a_job_that_fails_is_retried_and_then_failed() -> Result<()> {
     let daemon = Daemon::local()?;
-    let trace = daemon.folder.path().join("trace");
+    let trace = daemon.shared().join("trace");
     let script = format!("echo try >> {}; exit 7", trace.display());
     daemon.put("bad", &job("bad", &script, ", retries: 1")).await?;
     let failed = daemon.until("bad", "failed", |d| d["status"] == "failed").await?;
@@ -73,7 +73,7 @@ fn fragile(name: &str, trace: &str, good: &str) -> String {
 #[tokio::test]
 async fn a_job_that_has_ended_is_run_again() -> Result<()> {
     let mut daemon = Daemon::local()?;
-    let place = |name: &str| daemon.folder.path().join(name).display().to_string();
+    let place = |name: &str| daemon.shared().join(name).display().to_string();
     let (trace, good) = (place("trace"), place("good"));
     let file = daemon.file("again.yaml", &fragile("again", &trace, &good))?;
     assert_eq!(daemon.cli(&["apply", "-f", &file])?.status.code(), Some(1));
@@ -141,7 +141,7 @@ async fn a_deadline_is_of_all_attempts_together_and_apply_says_so() -> Result<()
 #[tokio::test]
 async fn a_job_that_is_lost_with_its_machine_is_run_again_without_a_retry() -> Result<()> {
     let mut daemon = Daemon::local()?;
-    let (gate, trace) = (daemon.folder.path().join("gate"), daemon.folder.path().join("trace"));
+    let (gate, trace) = (daemon.folder.path().join("gate"), daemon.shared().join("trace"));
     let script = format!("echo ran >> {}; until [ -e {} ]; do sleep 0.05; done", trace.display(), gate.display());
     daemon.put("kept", &job("kept", &script, "")).await?;
     let runs = |d: &serde_json::Value| crate::pids(d).iter().any(|pid| !pid.is_empty());

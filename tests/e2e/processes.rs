@@ -64,7 +64,7 @@ async fn a_strangers_port_is_refused_by_name_and_a_strangers_answer_makes_nothin
     drop(stranger);
 
     // A number that was chosen, and a program that never listens on it: this test does.
-    let given = daemon.folder.path().join("port");
+    let given = daemon.shared().join("port");
     let script = format!("echo $PORT >{}; exec sleep 600", given.display());
     let silent = format!(
         "services: {{web: {{command: [sh, -c, \"{script}\"], ports: {{http: {{protocol: http}}}}, health: {{tcp: true, interval: 200ms}}}}}}"
@@ -140,7 +140,7 @@ async fn threads_are_no_memory_and_all_processes_of_a_replica_count() -> Result<
 #[tokio::test]
 async fn what_calls_setsid_ends_with_its_replica() -> Result<()> {
     let mut daemon = Daemon::local()?;
-    let at = |name: &str| daemon.folder.path().join(name);
+    let at = |name: &str| daemon.shared().join(name);
     let escape = |name: &str| {
         format!("setsid -f sh -c 'echo $$ >>{0}; exec sleep 601'; until [ -s {0} ]; do sleep 0.05; done; ", at(name).display())
     };

@@ -106,6 +106,7 @@ impl Daemon {
     pub fn on(folder: TempDir) -> Result<Self> {
         // Both crates that bring TLS are served by one provider; whoever comes first installs it.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        std::fs::create_dir_all(folder.path().join("shared"))?;
         let mut daemon = Self { child: None, folder, address: String::new(), http: client(None)?, environment: Vec::new() };
         daemon.launch()?;
         Ok(daemon)
@@ -122,6 +123,11 @@ impl Daemon {
 
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// A folder that is there from the start and holds nothing of the daemon's: processes may write to it.
+    pub fn shared(&self) -> PathBuf {
+        self.folder.path().join("shared")
     }
 
     pub fn pid(&self) -> Option<u32> {

@@ -7,6 +7,7 @@
 mod adopt;
 mod census;
 mod check;
+mod confine;
 mod contained;
 mod exit;
 mod folder;
@@ -24,9 +25,10 @@ mod size;
 mod slot;
 mod sockets;
 mod sweep;
+mod variables;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs::File,
     io,
     path::PathBuf,
@@ -58,7 +60,8 @@ use tradewind_core::{
 use self::{
     adopt::{Found, open},
     census::Census,
-    check::Prepared,
+    check::{Host, Prepared},
+    confine::Plan,
     folder::{Folder, Record, Wanted},
     groups::Groups,
     keeper::Stage,
@@ -85,6 +88,10 @@ pub struct Options {
     pub folder: PathBuf,
     /// Holds secrets as files; none: no secret can be passed.
     pub secrets: Option<PathBuf>,
+    /// The daemon's other files and folders: out of reach for processes, as `folder` is but for each one's own part of it.
+    pub hidden: Vec<PathBuf>,
+    /// What holds `folder` and is opened where processes have a user of their own: it may be passed then, and all else in it is closed.
+    pub data: Option<PathBuf>,
     /// Take the folder over although it was used at another path last: it was moved, or it is a copy whose original is used no more.
     pub moved: bool,
     /// Make control groups where the system lets this daemon do so.
@@ -94,7 +101,7 @@ pub struct Options {
 impl Options {
     /// As a daemon has them.
     pub fn new(folder: PathBuf, secrets: Option<PathBuf>) -> Self {
-        Self { folder, secrets, moved: false, groups: true }
+        Self { folder, secrets, hidden: Vec::new(), data: None, moved: false, groups: true }
     }
 }
 
@@ -165,6 +172,8 @@ pub(crate) struct Shared {
     /// The latest look at all processes, and when it began.
     census: Mutex<(Option<Instant>, Arc<Census>)>,
     groups: Option<Groups>,
+    /// Whether the kernel has Landlock.
+    landlock: bool,
     reserve: Reserve,
     closing: CancellationToken,
     keepers: TaskTracker,
@@ -398,7 +407,9 @@ impl Shared {
         if self.closing.is_cancelled() {
             return Err(Failure::unavailable("the daemon is shutting down"));
         }
-        let prepared = check::prepare(grant, spec, &self.search)?;
+        let hidden = confine::real(&self.hidden());
+        let host = Host { search: &self.search, hidden: &hidden, landlock: self.landlock };
+        let prepared = check::prepare(grant, spec, host)?;
         let slot = {
             let mut table = self.table();
             let own = table.entry(owner.clone()).or_default();
@@ -412,7 +423,12 @@ impl Shared {
                     }
                 };
                 if wanted == Some(prepared.digest) {
+                    let regranted = slot.regrant(&prepared);
                     if !slot.is_active() || slot.promised() == prepared.promise() {
+                        drop(table);
+                        if regranted {
+                            slot.save().map_err(|e| launch::explain(&e, "what it may reach can't be stored"))?;
+                        }
                         return Ok(slot.status());
                     }
                     // It runs on as it is; only what it was placed with has changed.
@@ -558,6 +574,50 @@ impl Shared {
                 Err(failure)
             }
         }
+    }
+
+    /// What is the daemon's own.
+    fn hidden(&self) -> Vec<PathBuf> {
+        self.options.hidden.iter().chain([&self.options.folder]).chain(&self.options.secrets).cloned().collect()
+    }
+
+    /// Lets a process of another user reach its folder.
+    fn open_way(&self, folder: &Folder) -> io::Result<()> {
+        let base = self.options.data.as_ref().filter(|data| self.options.folder.starts_with(data)).unwrap_or(&self.options.folder);
+        confine::open_way(base, folder.path())
+    }
+
+    /// What a process may reach.
+    fn plan(&self, folder: &Folder, record: &Record) -> Plan {
+        let confine = &record.prepared.confine;
+        let own = folder.open_files(record.run).into_iter().chain([folder.work()]).collect();
+        Plan::new(confine, confine.ids(record.uid), &self.hidden(), &record.prepared.folders, own)
+    }
+
+    /// The number of the user that is a process's own, where its grant has a range of them: the one that it has had, else one that no other
+    /// process has.
+    fn own_user(&self, slot: &Slot) -> Result<Option<u32>, Failure> {
+        let (range, before) = {
+            let state = slot.state();
+            (state.record.prepared.confine.users(), state.record.uid)
+        };
+        let Some(range) = range else { return Ok(None) };
+        let numbers = range.from..=range.to;
+        if before.is_some_and(|uid| numbers.contains(&uid)) {
+            return Ok(before);
+        }
+        // Chosen and noted under one lock: no two get the same.
+        let table = self.table();
+        let others: Vec<Arc<Slot>> =
+            table.values().flat_map(HashMap::values).filter(|s| !std::ptr::eq(s.as_ref(), slot)).cloned().collect();
+        let taken: BTreeSet<u32> = others.iter().filter_map(|s| s.state().record.uid).collect();
+        let free = numbers.into_iter().find(|uid| !taken.contains(uid)).ok_or_else(|| {
+            let message = format!("each of the users {} to {} of the grant has a process already", range.from, range.to);
+            let remedy = "give more users in [grants.process] of the instance file, or run less here";
+            Failure::new(FailureKind::OutOfCapacity, message).code(GRANT_EXHAUSTED).remedy(remedy)
+        })?;
+        slot.state().record.uid = Some(free);
+        Ok(Some(free))
     }
 
     /// Takes a process out of the table and its folder out of sight, unless it is wanted again by now (none). Blocks shortly.

@@ -39,9 +39,15 @@ impl Bench {
 
     async fn with(options: impl Fn(&Path) -> Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("shared")).unwrap();
         let supervisor = Supervisor::start(options(folder.path())).await.unwrap();
         let changes = supervisor.changes();
         Self { supervisor, changes, owner: "local".parse().unwrap(), grant: grant(), folder }
+    }
+
+    /// Something in a folder that processes may write to.
+    fn shared(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join("shared").join(name)
     }
 
     /// Lets the supervisor go as a stopping daemon would, and starts the next one.
@@ -128,16 +134,7 @@ fn options(folder: &Path) -> Options {
 }
 
 fn grant() -> ProcessGrant {
-    ProcessGrant {
-        commands: vec!["sh".to_owned(), "sleep".to_owned(), "no-such-program".to_owned(), "/usr/bin/*".to_owned()],
-        directories: Vec::new(),
-        ports: Vec::new(),
-        cpu: None,
-        memory: None,
-        processes: 100,
-        log_size: Bytes(8 << 20),
-        secrets: vec!["key".to_owned()],
-    }
+    ProcessGrant { processes: 100, secrets: vec!["key".to_owned()], ..ProcessGrant::of(&["sh", "sleep", "no-such-program", "/usr/bin/*"]) }
 }
 
 fn key(name: &str) -> ProcessKey {
@@ -365,8 +362,8 @@ async fn what_it_was_placed_with_is_promised_and_not_its_limits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_supervisor_finds_everything_and_starts_nothing_twice() {
     let mut bench = Bench::new().await;
-    let gate = bench.folder.path().join("gate");
-    let starts = bench.folder.path().join("starts");
+    let gate = bench.shared("gate");
+    let starts = bench.shared("starts");
     let service = sh(&format!("echo x >>{}; exec sleep 300", starts.display()));
     let job = sh(&format!("until [ -e {} ]; do sleep 0.02; done; exit 7", gate.display()));
     let (of_service, of_job, over) = (key("service"), key("job"), key("over"));
@@ -834,7 +831,7 @@ async fn what_leaves_its_group_ends_with_its_replica() {
     // Once known by marks alone, once by control groups as well where this machine has some.
     for groups in [false, true] {
         let mut bench = Bench::with(|folder| Options { groups, ..options(folder) }).await;
-        let at = |name: &str| bench.folder.path().join(name);
+        let at = |name: &str| bench.shared(name);
         let (job, service, crashing, checked) = (key("job"), key("service"), key("crashing"), key("checked"));
         let escape = |name: &str| {
             // A session of its own, its parent gone, its output elsewhere.
@@ -934,7 +931,7 @@ async fn what_shows_no_sign_of_its_replica_ends_by_its_control_group_and_no_fold
 async fn a_folder_that_is_elsewhere_by_now_is_taken_over_only_when_told_and_nothing_starts_twice() {
     let mut bench = Bench::new().await;
     let (old, new) = (bench.folder.path().join("old"), bench.folder.path().join("new"));
-    let (starts, gate) = (bench.folder.path().join("starts"), bench.folder.path().join("gate"));
+    let (starts, gate) = (bench.shared("starts"), bench.shared("gate"));
     let start = async |folder: &Path, moved| Supervisor::start(Options { moved, ..options(folder) }).await;
     for copied in [false, true] {
         std::fs::create_dir(&old).unwrap();
@@ -1008,7 +1005,7 @@ async fn a_cursor_gives_every_line_once_and_survives_a_restart() {
     let mut bench = Bench::new().await;
     let allocation = key("talk").allocation;
     let at = |replica| ProcessKey { allocation: allocation.clone(), replica };
-    let gate = bench.folder.path().join("gate");
+    let gate = bench.shared("gate");
     let script = format!("for i in 1 2 3; do echo $i; done; until [ -e {} ]; do sleep 0.02; done; echo 4 >&2; printf 5", gate.display());
     for replica in [0, 1] {
         bench.ensure(&at(replica), sh(&script)).await.unwrap();

@@ -5,6 +5,7 @@ mod containers;
 mod http;
 mod kubernetes;
 pub mod pattern;
+mod process;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,8 @@ pub use self::{
     containers::{ContainersGrant, RegistryGrant, RegistrySource},
     http::{AwsSigv4, CredentialGrant, GoogleServiceAccount, HttpGrant, Injection, Oauth2},
     kubernetes::KubernetesGrant,
+    process::{ProcessGrant, TEMPORARY, UserRange},
 };
-use crate::units::Bytes;
 
 /// The capabilities lent to one plugin instance: the `[grants]` of its instance file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -28,44 +29,6 @@ pub struct Grants {
     pub aws: Option<AwsGrant>,
     /// Not lent to the plugin: what the daemon itself may do with the addresses that it reports.
     pub probe: Option<ProbeGrant>,
-}
-
-/// Processes on the daemon's machine, run as the daemon's user.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct ProcessGrant {
-    /// Programs that may be run, as written in the workload: a name, an absolute path, or a pattern with `*` (`/usr/bin/*`). `["*"]` for any.
-    pub commands: Vec<String>,
-    /// Absolute folders in which a working folder may lie. Empty: only the private one.
-    #[serde(default)]
-    pub directories: Vec<String>,
-    /// Fixed port numbers that may be asked for, as inclusive ranges. Host-chosen ports are always allowed.
-    #[serde(default)]
-    pub ports: Vec<PortRange>,
-    /// Processor cores to promise in all, in millicores. Default: the machine's.
-    #[serde(default)]
-    pub cpu: Option<crate::units::MilliCpu>,
-    /// Memory to promise in all. Default: the machine's.
-    #[serde(default)]
-    pub memory: Option<Bytes>,
-    /// The most processes at once.
-    #[serde(default = "ProcessGrant::default_processes")]
-    pub processes: u32,
-    /// Kept output per process; the oldest half goes when it is full.
-    #[serde(default = "ProcessGrant::default_log_size")]
-    pub log_size: Bytes,
-    /// Secrets that may be passed to processes, by name: read from files of that name in the daemon's secrets folder.
-    #[serde(default)]
-    pub secrets: Vec<String>,
-}
-
-impl ProcessGrant {
-    fn default_processes() -> u32 {
-        2000
-    }
-    fn default_log_size() -> Bytes {
-        Bytes(8 << 20)
-    }
 }
 
 /// An inclusive range of port numbers.

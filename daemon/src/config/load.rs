@@ -94,6 +94,7 @@ impl Effective {
     pub fn load(overrides: &Overrides, env: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let file = read_file(overrides, &env)?;
         let mut layers = Vec::new();
+        let path = file.as_ref().and_then(|(source, _)| if let Source::File(path) = source { Some(path.clone()) } else { None });
         layers.extend(file);
         for (setting, variable) in ENVIRONMENT {
             layers.extend(env(variable).map(|v| (Source::Environment(variable), nested(setting, v))));
@@ -107,6 +108,7 @@ impl Effective {
         layers.extend(flags.into_iter().filter_map(|(setting, flag, v)| v.map(|v| (Source::Flag(flag), nested(setting, v)))));
         let mut effective = Self::from_layers(layers)?;
         effective.config.moved = overrides.moved;
+        effective.config.file = path.and_then(|path| std::path::absolute(path).ok());
         Ok(effective)
     }
 

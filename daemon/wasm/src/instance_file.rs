@@ -19,6 +19,8 @@ pub(crate) enum Error {
     Component(String),
     #[error("settings.{path} is not a number that JSON can hold")]
     Number { path: String },
+    #[error("{0}")]
+    Grant(String),
 }
 
 /// One configured use of a component.
@@ -63,6 +65,9 @@ impl InstanceFile {
         let plain = !document.component.contains(['/', '\\']) && !document.component.starts_with('.');
         if !plain || !document.component.ends_with(".wasm") {
             return Err(Error::Component(document.component));
+        }
+        if let Some(process) = &document.grants.process {
+            process.check(&std::env::var("PATH").unwrap_or_default()).map_err(Error::Grant)?;
         }
         let settings = json(toml::Value::Table(document.settings), &mut Vec::new())?;
         Ok(Self { component: document.component, settings, limits: document.limits, grants: document.grants })

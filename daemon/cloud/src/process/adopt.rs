@@ -24,6 +24,7 @@ use tradewind_core::names::Digest;
 use super::{
     CHANGES_KEPT, Error, NOTICES_KEPT, Options, Shared,
     census::Who,
+    confine,
     exit::{self, Leader},
     folder,
     groups::Groups,
@@ -62,7 +63,8 @@ pub(super) fn open(options: Options, runtime: Handle) -> Result<(Shared, Recorde
         Err(error) => return Err(failed(error.into())),
     }
     // Wrappers carry their folder's path: it must read the same whichever way the daemon was told.
-    let options = Options { folder: std::fs::canonicalize(&options.folder).map_err(failed)?, ..options };
+    let above = options.data.as_ref().and_then(|data| std::fs::canonicalize(data).ok());
+    let options = Options { folder: std::fs::canonicalize(&options.folder).map_err(failed)?, data: above, ..options };
     let failed = |source: io::Error| Error::Folder { folder: options.folder.clone(), source };
     let boot = proc::boot_id();
     let mut slots = Vec::new();
@@ -108,12 +110,24 @@ pub(super) fn open(options: Options, runtime: Handle) -> Result<(Shared, Recorde
         census: Mutex::default(),
         groups: options.groups.then(|| Groups::find(&format!("tradewind-{name}"))).flatten(),
         reserve: Reserve::new(),
+        landlock: confine::has_landlock(),
         options,
     };
+    if !shared.landlock {
+        tracing::warn!(
+            "this kernel has no Landlock: processes of workloads may reach what their user may, the daemon's own files included"
+        );
+    }
     let failed = |source: io::Error| Error::Folder { folder: shared.options.folder.clone(), source };
     let wrappers = shared.reserve.spend(proc::wrappers).map_err(failed)?;
     let mut found = Vec::new();
     for slot in slots {
+        let record = slot.state().record.clone();
+        if record.prepared.confine.ids(record.uid).is_some()
+            && let Err(error) = shared.open_way(&slot.folder)
+        {
+            tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, %error, "a process of another user can't reach its folder");
+        }
         let state = find(&shared, &slot, &wrappers).map_err(failed)?;
         found.push((slot, state));
     }

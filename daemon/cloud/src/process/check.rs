@@ -13,13 +13,18 @@ use serde::{Deserialize, Serialize};
 use tradewind_core::{
     capability::ProcessSpec,
     failure::{Failure, UNSUPPORTED},
-    grant::{ProcessGrant, pattern},
+    grant::{ProcessGrant, TEMPORARY, pattern},
     names::Digest,
     workload::{Check, ConfigFile, EnvValue, FileContent, Probe, Protocol, Resources},
 };
 use tradewind_credentials::secrets;
 
-use super::{census::MARK, size};
+use super::{
+    census::MARK,
+    confine::{self, Confine},
+    size,
+    variables::{self, CARRIED},
+};
 
 /// The signals a process may be asked to stop with. The wrapper survives them, so that it can still write the exit status down.
 const SIGNALS: [(&str, Signal); 8] = [
@@ -49,6 +54,20 @@ pub(super) struct Prepared {
     pub(super) folders: Vec<PathBuf>,
     /// Bytes of kept output.
     pub(super) log_size: u64,
+    /// What it may reach. In the record of a version before: what the daemon's user may, but for what is the daemon's own.
+    #[serde(default)]
+    pub(super) confine: Confine,
+}
+
+/// What a spec is held against, beside its grant.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Host<'a> {
+    /// The `PATH` in which programs are found.
+    pub(super) search: &'a str,
+    /// What is the daemon's own, without symbolic links: nothing there is a folder or a program of a workload.
+    pub(super) hidden: &'a [PathBuf],
+    /// Whether the kernel has Landlock.
+    pub(super) landlock: bool,
 }
 
 impl Prepared {
@@ -70,12 +89,13 @@ impl Prepared {
 
 /// # Errors
 /// `invalid` for what can never work, `denied` for what the grant does not allow; both name the field.
-pub(super) fn prepare(grant: &ProcessGrant, mut spec: ProcessSpec, search: &str) -> Result<Prepared, Failure> {
+pub(super) fn prepare(grant: &ProcessGrant, mut spec: ProcessSpec, host: Host<'_>) -> Result<Prepared, Failure> {
+    let confine = Confine::of(grant, host.landlock)?;
     let promised = spec.promised.take();
     let text = serde_json::to_vec(&spec).map_err(|e| Failure::internal(format!("the spec can't be written down: {e}")))?;
     let digest = Digest::of(&text);
-    let program = program(grant, &spec.command, search, "command")?;
-    let folders: Vec<PathBuf> = grant.directories.iter().filter_map(|d| fs::canonicalize(d).ok()).collect();
+    let program = program(grant, &spec.command, host, "command")?;
+    let folders = folders(grant, host);
     let directory = spec.working_directory.as_deref().map(|d| working_directory(&folders, d)).transpose()?;
     environment(grant, &spec)?;
     // Secrets are read at each start, and counted then.
@@ -87,7 +107,7 @@ pub(super) fn prepare(grant: &ProcessGrant, mut spec: ProcessSpec, search: &str)
     }
     for (name, probe) in [("startup", &spec.startup), ("readiness", &spec.readiness), ("liveness", &spec.liveness)] {
         if let Some(probe) = probe {
-            check_probe(grant, &spec, probe, search, name)?;
+            check_probe(grant, &spec, probe, host, name)?;
         }
     }
     if signal(&spec.stop_signal).is_none() {
@@ -95,11 +115,11 @@ pub(super) fn prepare(grant: &ProcessGrant, mut spec: ProcessSpec, search: &str)
         let message = format!("\"{}\" is not a signal to stop with: use one of {known}", spec.stop_signal.escape_debug());
         return Err(Failure::invalid(message).field("stop-signal"));
     }
-    Ok(Prepared { digest, promised, program, directory, folders, log_size: grant.log_size.0, spec })
+    Ok(Prepared { digest, promised, program, directory, folders, log_size: grant.log_size.0, confine, spec })
 }
 
 /// Finds the program of a command and checks that it may be run.
-pub(super) fn program(grant: &ProcessGrant, command: &[String], search: &str, field: &str) -> Result<PathBuf, Failure> {
+pub(super) fn program(grant: &ProcessGrant, command: &[String], host: Host<'_>, field: &str) -> Result<PathBuf, Failure> {
     let first = format!("{field}[0]");
     let Some(name) = command.first().filter(|c| !c.is_empty()) else {
         return Err(Failure::invalid("the command is empty: give a program and its arguments").field(field));
@@ -121,19 +141,64 @@ pub(super) fn program(grant: &ProcessGrant, command: &[String], search: &str, fi
     // Another machine may have it.
     let not_here = |why: String| Failure::invalid(why).code(UNSUPPORTED).field(first.clone());
     let executable = |p: &Path| fs::metadata(p).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
-    if path.is_absolute() {
-        return match fs::metadata(path) {
-            Ok(_) if executable(path) => Ok(path.to_owned()),
-            Ok(_) => Err(not_here(format!("\"{shown}\" is not an executable file"))),
-            Err(e) => Err(not_here(format!("the program \"{shown}\" can't be used: {}", reason(&e)))),
-        };
+    let found = if path.is_absolute() {
+        match fs::metadata(path) {
+            Ok(_) if executable(path) => path.to_owned(),
+            Ok(_) => return Err(not_here(format!("\"{shown}\" is not an executable file"))),
+            Err(e) => return Err(not_here(format!("the program \"{shown}\" can't be used: {}", reason(&e)))),
+        }
+    } else {
+        // The host's PATH, never the spec's: else a guest could put another program behind a granted name.
+        let all = std::env::split_paths(host.search).filter(|d| d.is_absolute()).map(|d| d.join(name));
+        let found = all.into_iter().find(|p| executable(p));
+        found.ok_or_else(|| {
+            not_here(format!("the program \"{shown}\" is not in the daemon's PATH"))
+                .remedy(format!("install \"{shown}\" on this machine, or give its absolute path"))
+        })?
+    };
+    if grant.is_any() { Ok(found) } else { resolved(grant, name, found, host, &first) }
+}
+
+/// The path to run a granted program by: where its links lead, when a pattern and not its very name grants it.
+fn resolved(grant: &ProcessGrant, name: &str, found: PathBuf, host: Host<'_>, field: &str) -> Result<PathBuf, Failure> {
+    let shown = name.escape_debug();
+    let real = fs::canonicalize(&found)
+        .map_err(|e| Failure::invalid(format!("the program \"{shown}\" can't be used: {}", reason(&e))).code(UNSUPPORTED).field(field))?;
+    let temporary: Vec<PathBuf> = TEMPORARY.iter().map(PathBuf::from).collect();
+    let written = |path: &Path| confine::is_below(path, &folders(grant, host)) || confine::is_below(path, &temporary);
+    if [&found, &real].iter().any(|path| written(path) || confine::is_below(path, host.hidden)) {
+        let message = format!("the program \"{shown}\" lies in a folder that workloads write to, so that what they write would be granted");
+        let remedy = "install it in another folder, or grant any program: commands = [\"*\"]";
+        return Err(Failure::not_granted(message, field).remedy(remedy));
     }
-    // The host's PATH, never the spec's: else a guest could put another program behind a granted name.
-    let found = std::env::split_paths(search).filter(|d| d.is_absolute()).map(|d| d.join(name)).find(|p| executable(p));
-    found.ok_or_else(|| {
-        not_here(format!("the program \"{shown}\" is not in the daemon's PATH"))
-            .remedy(format!("install \"{shown}\" on this machine, or give its absolute path"))
-    })
+    if grant.commands.iter().any(|command| command == name) {
+        return Ok(found);
+    }
+    if !grant.commands.iter().any(|pattern| means(pattern, name, &real)) {
+        let message = format!("the program \"{shown}\" is a link to \"{}\", which no pattern grants", real.display());
+        let remedy = format!("add \"{shown}\" itself, or what it leads to, to commands in [grants.process] of the instance file");
+        return Err(Failure::not_granted(message, field).remedy(remedy));
+    }
+    // Some programs, such as busybox, act by the name that they are called by.
+    Ok(if real.file_name() == found.file_name() { real } else { found })
+}
+
+/// Whether a pattern grants what a name has led to.
+fn means(pattern: &str, name: &str, real: &Path) -> bool {
+    let matches = |pattern: &str| real.to_str().is_some_and(|real| pattern::matches(pattern, real));
+    let Some((folder, file)) = pattern.rsplit_once('/') else {
+        let last = real.file_name().and_then(|n| n.to_str());
+        return !name.contains('/') && last.is_some_and(|last| pattern::matches(pattern, last));
+    };
+    // A folder of the pattern may be a link itself, as `/bin` is.
+    let folder = if folder.contains('*') { None } else { fs::canonicalize(folder).ok() };
+    matches(pattern) || folder.is_some_and(|f| matches(&format!("{}/{file}", f.display())))
+}
+
+/// The granted folders, without symbolic links. None lies where the daemon keeps what is its own.
+fn folders(grant: &ProcessGrant, host: Host<'_>) -> Vec<PathBuf> {
+    let real = grant.directories.iter().filter_map(|d| fs::canonicalize(d).ok());
+    real.filter(|d| grant.unconfined || !confine::is_below(d, host.hidden)).collect()
 }
 
 fn working_directory(folders: &[PathBuf], wanted: &str) -> Result<PathBuf, Failure> {
@@ -179,6 +244,12 @@ fn environment(grant: &ProcessGrant, spec: &ProcessSpec) -> Result<(), Failure> 
             let message = format!("the variable \"{MARK}\" is the daemon's: it marks what belongs to a replica; use another name");
             return Err(Failure::invalid(message).field(format!("{field}.name")));
         }
+        if var.name.starts_with(CARRIED) {
+            let message =
+                format!("the variable \"{}\" is the daemon's: names that begin with {CARRIED} carry others; use another name", var.name);
+            return Err(Failure::invalid(message).field(format!("{field}.name")));
+        }
+        variables::check(grant, &var.name, &format!("{field}.name"), spec.env.iter().map(|v| v.name.as_str()))?;
         match &var.value {
             EnvValue::Text(text) => no_nul(text, &format!("{field}.value"))?,
             EnvValue::Secret(secret) => secrets::check(&grant.secrets, "process", secret, &field)?,
@@ -246,7 +317,7 @@ fn config_file(grant: &ProcessGrant, file: &ConfigFile, field: &str) -> Result<(
     }
 }
 
-fn check_probe(grant: &ProcessGrant, spec: &ProcessSpec, probe: &Probe, search: &str, field: &str) -> Result<(), Failure> {
+fn check_probe(grant: &ProcessGrant, spec: &ProcessSpec, probe: &Probe, host: Host<'_>, field: &str) -> Result<(), Failure> {
     let port = |name: &str| {
         spec.ports.iter().find(|p| p.name == name).ok_or_else(|| {
             let message = format!("the probe names the port \"{}\", which the process does not have", name.escape_debug());
@@ -255,7 +326,7 @@ fn check_probe(grant: &ProcessGrant, spec: &ProcessSpec, probe: &Probe, search: 
     };
     match &probe.check {
         Check::Tcp { port: name } => port(name).map(|_| ()),
-        Check::Command { command } => program(grant, command, search, &format!("{field}.check.command")).map(|_| ()),
+        Check::Command { command } => program(grant, command, host, &format!("{field}.check.command")).map(|_| ()),
         Check::Http { port: name, path, headers, status_min, status_max } => {
             if port(name)?.protocol == Protocol::Https {
                 let message = format!("the port \"{name}\" speaks https, which a probe can't check: use a tcp or command check");

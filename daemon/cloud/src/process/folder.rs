@@ -12,7 +12,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tradewind_core::{capability::ProcessKey, names::InstanceName, units::Instant, workload::Output};
 
-use super::{check::Prepared, proc::Identity, reserve};
+use super::{
+    check::Prepared,
+    confine::{self, Ids},
+    proc::Identity,
+    reserve,
+};
 
 const FORMAT: u32 = 1;
 const RECORD: &str = "process.jsonl";
@@ -57,6 +62,9 @@ pub(super) struct Record {
     /// Where this run was started, when the folder was elsewhere then: it writes its output and its status there.
     #[serde(default)]
     pub(super) home: Option<PathBuf>,
+    /// The number of the user that is its own, where the grant has a range of them.
+    #[serde(default)]
+    pub(super) uid: Option<u32>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -103,6 +111,7 @@ impl Record {
             mark: fresh_mark(),
             group: None,
             home: None,
+            uid: None,
         }
     }
 
@@ -194,6 +203,21 @@ impl Folder {
             file.write_all(b"\n")?;
         }
         Ok(file)
+    }
+
+    /// What a process may read and write of its folder, beside the working folder: its output, and where its wrapper writes.
+    pub(super) fn open_files(&self, run: u32) -> [PathBuf; 3] {
+        [self.output(Output::Stdout), self.output(Output::Stderr), self.run_file(run)]
+    }
+
+    /// The wrapper finds the file that it writes to: it may not be allowed to make one.
+    pub(super) fn make_run_file(&self, run: u32) -> io::Result<()> {
+        OpenOptions::new().append(true).create(true).mode(0o600).open(self.run_file(run)).map(|_| ())
+    }
+
+    /// Gives to a user what a process may read and write of its folder.
+    pub(super) fn give(&self, run: u32, ids: Ids) -> io::Result<()> {
+        self.open_files(run).iter().chain([&self.work()]).try_for_each(|path| confine::give(path, ids))
     }
 
     /// The wrapper's id as it wrote it itself.
@@ -318,7 +342,16 @@ mod tests {
             stop_grace: Millis(0),
         };
         let digest = Digest::of(b"");
-        Record::new(Prepared { digest, spec, promised: None, program: "/x".into(), directory: None, folders: Vec::new(), log_size: 0 })
+        Record::new(Prepared {
+            digest,
+            spec,
+            promised: None,
+            program: "/x".into(),
+            directory: None,
+            folders: Vec::new(),
+            log_size: 0,
+            confine: Default::default(),
+        })
     }
 
     #[test]

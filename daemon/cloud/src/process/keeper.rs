@@ -20,6 +20,7 @@ use tradewind_core::{
 
 use super::{
     Shared,
+    confine::Plan,
     exit::Leader,
     folder::{Ended, Record, Wanted, discard},
     groups,
@@ -174,12 +175,14 @@ pub(super) async fn keep(shared: Arc<Shared>, slot: Arc<Slot>, mut stage: Stage)
 pub(super) fn start_now(shared: &Shared, slot: &Slot) -> Result<Up, Failure> {
     let unwritten = |e: std::io::Error| launch::explain(&e, "the process's folder can't be written");
     let moved = shared.assign_ports(slot)?;
+    let uid = shared.own_user(slot)?;
     slot.folder.create().map_err(unwritten)?;
     let record = {
         let mut state = slot.state();
         state.record.run += 1;
         state.record.process = None;
         state.record.home = None;
+        state.record.uid = uid;
         let name = format!("{}-{}", state.record.mark, state.record.run);
         state.record.group = shared.groups.as_ref().and_then(|groups| groups.make(&name, state.record.prepared.memory_limit()));
         state.record.clone()
@@ -190,7 +193,11 @@ pub(super) fn start_now(shared: &Shared, slot: &Slot) -> Result<Up, Failure> {
     }
     let secrets = shared.options.secrets.as_deref();
     let around = launch::surroundings(&slot.folder, &record, secrets, &shared.search)?;
-    let pid = launch::launch(&slot.folder, &record, &around, secrets, &shared.reserve)?;
+    let plan = shared.plan(&slot.folder, &record);
+    if plan.ids.is_some() {
+        shared.open_way(&slot.folder).map_err(unwritten)?;
+    }
+    let pid = launch::launch(&slot.folder, &record, &around, &plan, secrets, &shared.reserve)?;
     let leader = Leader::new(pid);
     {
         let mut state = slot.state();
@@ -446,7 +453,9 @@ async fn watch(shared: &Arc<Shared>, slot: &Arc<Slot>, up: &mut Up, probes: &mut
     };
     let life = Life::new(spec.startup.is_some());
     let (ports, search, mark) = (record.ports.clone(), shared.search.clone(), record.run_mark());
-    let target = Arc::new(Target::new(ports, around, search, life, (shared.clone(), slot.who(), mark)));
+    // A check may signal what it checks, which was not started with it.
+    let plan = Plan { signals: true, ..shared.plan(&slot.folder, &record) };
+    let target = Arc::new(Target::new(ports, around, search, life, plan, (shared.clone(), slot.who(), mark)));
     for (kind, probe) in wanted {
         if let Some(probe) = probe {
             probes.spawn(probe::watch(kind, probe.clone(), target.clone(), send.clone()));
@@ -681,6 +690,7 @@ mod tests {
             directory: None,
             folders: Vec::new(),
             log_size: 0,
+            confine: Default::default(),
         })
     }
 

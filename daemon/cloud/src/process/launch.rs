@@ -6,6 +6,8 @@
 //! keep it alive until the status is written. Both are lines of one file and count only with their newline, so a half-written one is none.
 
 use std::{
+    borrow::Cow,
+    ffi::OsString,
     fs::{self, DirBuilder, OpenOptions},
     io::{self, Write},
     os::unix::{
@@ -31,26 +33,34 @@ use tradewind_credentials::secrets;
 use super::{
     census,
     check::{Prepared, port_variable},
+    confine::{self, Ids, Plan},
     folder::{Folder, Record},
     proc::WRAPPER,
     reserve::{self, Reserve},
     size,
+    variables::{self, CARRIED},
 };
 use crate::facts;
 
-/// Arguments: folder, run, limit on open files (0: as it is), control group (empty: none), program and its arguments. It sets no variable, so
-/// none can reach the command. The file is opened once: it is found again when the folder has been moved meanwhile.
+/// Arguments: folder, run, limit on open files (0: as it is), whether its input is the control group to enter, what sets the variables that
+/// it must not have itself, program and its arguments. It sets no variable of its own, so none can reach the command. The file is opened once:
+/// it is found again when the folder has been moved meanwhile.
+///
+/// It is confined like the command, from before its start. Variables that would change how the wrapper itself is loaded or interpreted reach it
+/// under other names and get their own by the last step.
 ///
 /// Memory is limited by the control group, or by the sweep that looks at what all processes of the replica fill. A limit of the kernel's on a
 /// single process would count what it reserves: stacks of threads, and the heaps of runtimes such as Go, Java and WebAssembly engines.
 const SCRIPT: &str = r#"exec 9>"$1/run-$2"
 echo "$$" >&9
 trap : HUP INT QUIT ALRM TERM USR1 USR2
-[ -z "$4" ] || echo 0 2>/dev/null >"$4/cgroup.procs"
+[ -z "$4" ] || echo 0 2>/dev/null >&0
+exec </dev/null
 (
   exec 9>&-
   [ "$3" = 0 ] || ulimit -S -n "$3" || exit 125
-  shift 4
+  eval "$5"
+  shift 5
   unset PWD OLDPWD SHLVL
   exec "$@"
 )
@@ -67,7 +77,7 @@ const AGAIN: Millis = Millis(1_000);
 
 /// What a run and its probes are given. It holds secret values: never print it.
 pub(super) struct Surroundings {
-    pub(super) env: Vec<(String, std::ffi::OsString)>,
+    pub(super) env: Vec<(String, OsString)>,
     pub(super) directory: PathBuf,
 }
 
@@ -93,7 +103,7 @@ pub(super) fn surroundings(folder: &Folder, record: &Record, secrets: Option<&Pa
                     let message = format!("the value of the secret \"{}\" contains a NUL byte: pass it as a file", secret.name);
                     return Err(Failure::invalid(message).field(field));
                 }
-                std::ffi::OsString::from_vec(value)
+                OsString::from_vec(value)
             }
         };
         env.push((var.name.clone(), value));
@@ -114,44 +124,82 @@ pub(super) fn launch(
     folder: &Folder,
     record: &Record,
     around: &Surroundings,
+    plan: &Plan,
     secrets: Option<&Path>,
     reserve: &Reserve,
 ) -> Result<Pid, Failure> {
     let prepared = &record.prepared;
-    for (i, file) in prepared.spec.files.iter().enumerate() {
-        write_file(prepared, &around.directory, file, secrets, &format!("files[{i}]"))?;
-    }
+    // Secrets are out of reach for what is confined.
+    let contents = prepared.spec.files.iter().enumerate().map(|(i, file)| content(file, secrets, &format!("files[{i}]")));
+    let contents = contents.collect::<Result<Vec<_>, _>>()?;
     let (Some(_), arguments) = (prepared.spec.command.first(), prepared.spec.command.get(1..).unwrap_or_default()) else {
         return Err(Failure::invalid("the command is empty").field("command"));
     };
-    let start = || -> io::Result<Pid> {
-        let child = Command::new("/bin/sh")
+    let (environment, set) = carried(&around.env);
+    let start = || -> io::Result<Result<Pid, Failure>> {
+        folder.make_run_file(record.run)?;
+        let (stdout, stderr) = (folder.open_output(Output::Stdout)?, folder.open_output(Output::Stderr)?);
+        if let Some(ids) = plan.ids {
+            folder.give(record.run, ids)?;
+        }
+        // Opened here: the process itself may not be allowed to.
+        let group = record.group.as_ref().and_then(|group| OpenOptions::new().write(true).open(group.join("cgroup.procs")).ok());
+        let mut command = Command::new("/bin/sh");
+        command
             .args(["-c", SCRIPT, WRAPPER])
             .arg(folder.path())
             .arg(record.run.to_string())
             .arg(reserve::first_open_files().unwrap_or(0).to_string())
-            .arg(record.group.as_deref().unwrap_or(Path::new("")))
+            .arg(if group.is_some() { "group" } else { "" })
+            .arg(&set)
             .arg(&prepared.program)
             .args(arguments)
             .env_clear()
-            .envs(around.env.iter().map(|(k, v)| (k, v)))
+            .envs(environment.iter().map(|(k, v)| (k, v)))
             .current_dir(&around.directory)
-            .stdin(Stdio::null())
-            .stdout(folder.open_output(Output::Stdout)?)
-            .stderr(folder.open_output(Output::Stderr)?)
-            .process_group(0)
-            .spawn()?;
-        // The handle goes, the process stays: it is waited for by its id, like those of an earlier daemon.
-        Ok(Pid::from_child(&child))
+            .stdin(group.map_or_else(Stdio::null, Stdio::from))
+            .stdout(stdout)
+            .stderr(stderr)
+            .process_group(0);
+        if let Some(ids) = plan.ids {
+            command.gid(ids.gid).uid(ids.uid);
+        }
+        confine::run(plan, || {
+            for (i, (file, content)) in prepared.spec.files.iter().zip(&contents).enumerate() {
+                if let Err(failure) = write_file(prepared, &around.directory, (file, content), plan.ids, &format!("files[{i}]")) {
+                    return Ok(Err(failure));
+                }
+            }
+            // The handle goes, the process stays: it is waited for by its id, like those of an earlier daemon.
+            command.spawn().map(|child| Ok(Pid::from_child(&child)))
+        })
     };
     let mut attempts = 0;
     loop {
         attempts += 1;
         match reserve.spend(start) {
             Err(error) if attempts < ATTEMPTS && is_machines(&error) => std::thread::sleep(PAUSE),
-            other => return other.map_err(|e| of_workload(explain(&e, "the process can't be started"), prepared.directory.is_some())),
+            Ok(started) => return started,
+            Err(e) => return Err(of_workload(explain(&e, "the process can't be started"), prepared.directory.is_some())),
         }
     }
+}
+
+/// The wrapper's variables, and the script that gives the command the others. The first of `env` is the daemon's own `PATH`.
+fn carried(env: &[(String, OsString)]) -> (Vec<(String, OsString)>, String) {
+    let (mut own, mut set) = (Vec::new(), String::new());
+    for (i, (name, value)) in env.iter().enumerate() {
+        if i == 0 || !variables::is_loaders(name) {
+            own.push((name.clone(), value.clone()));
+            continue;
+        }
+        let carrier = format!("{CARRIED}{i}");
+        let mut text = OsString::from(format!("{name}="));
+        text.push(value);
+        set.push_str(&format!("command export \"${carrier}\"; unset {carrier}\n"));
+        own.push((carrier, text));
+    }
+    (own, set)
 }
 
 /// Whether the machine had no process or no memory to give at the moment.
@@ -164,11 +212,21 @@ pub(super) fn is_passing(failure: &Failure) -> bool {
     failure.retry_after.is_some()
 }
 
-fn write_file(prepared: &Prepared, directory: &Path, file: &ConfigFile, secrets: Option<&Path>, field: &str) -> Result<(), Failure> {
-    let content = match &file.content {
-        FileContent::Data(data) => std::borrow::Cow::Borrowed(data),
-        FileContent::Secret(secret) => std::borrow::Cow::Owned(secrets::read(secrets, secret, field)?),
-    };
+fn content<'a>(file: &'a ConfigFile, secrets: Option<&Path>, field: &str) -> Result<Cow<'a, [u8]>, Failure> {
+    match &file.content {
+        FileContent::Data(data) => Ok(Cow::Borrowed(data)),
+        FileContent::Secret(secret) => secrets::read(secrets, secret, field).map(|read| Cow::Owned(read.to_vec())),
+    }
+}
+
+/// On a confined thread: what is swapped between a check and a write leads nowhere else.
+fn write_file(
+    prepared: &Prepared,
+    directory: &Path,
+    (file, content): (&ConfigFile, &[u8]),
+    owner: Option<Ids>,
+    field: &str,
+) -> Result<(), Failure> {
     let shown = file.path.escape_debug();
     let own = prepared.directory.is_some() || Path::new(&file.path).is_absolute();
     let failed = |e: io::Error| {
@@ -191,7 +249,7 @@ fn write_file(prepared: &Prepared, directory: &Path, file: &ConfigFile, secrets:
     if !inside(&existing) {
         return Err(denied());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
+    make_folders(parent, owner).map_err(failed)?;
     let parent = fs::canonicalize(parent).map_err(failed)?;
     if !inside(&parent) {
         return Err(denied());
@@ -200,11 +258,29 @@ fn write_file(prepared: &Prepared, directory: &Path, file: &ConfigFile, secrets:
     let write = || -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
         let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        out.write_all(&content)?;
+        out.write_all(content)?;
+        if let Some(ids) = owner {
+            confine::give(&temporary, ids)?;
+        }
         out.set_permissions(fs::Permissions::from_mode(file.mode))?;
         fs::rename(&temporary, parent.join(name))
     };
     write().map_err(failed)
+}
+
+/// Makes a folder and those above it that are missing.
+fn make_folders(folder: &Path, owner: Option<Ids>) -> io::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|at| !at.exists()).collect();
+    for at in missing.into_iter().rev() {
+        match DirBuilder::new().mode(0o700).create(at) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        if let Some(ids) = owner {
+            confine::give(at, ids)?;
+        }
+    }
+    Ok(())
 }
 
 /// The limit of the machine behind an error, if there is one that explains it.

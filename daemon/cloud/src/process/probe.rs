@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 use tradewind_core::{
     health::{SLOW_START, Tally, liveness_counts},
@@ -21,6 +21,7 @@ use tradewind_core::{
 use super::{
     Shared,
     census::{MARK, Who},
+    confine::{self, Plan},
     launch::Surroundings,
     reserve, sockets,
 };
@@ -51,8 +52,10 @@ pub(super) struct Target {
     /// Port numbers by name.
     ports: std::collections::BTreeMap<String, u16>,
     around: Surroundings,
-    /// The program of a command check, found beforehand.
+    /// The `PATH` in which the program of a command check is found.
     search: String,
+    /// What a command check may reach: what its process may.
+    plan: Plan,
     shared: Arc<Shared>,
     /// Whose answers count.
     who: Who,
@@ -88,9 +91,10 @@ impl Target {
         around: Surroundings,
         search: String,
         life: Life,
+        plan: Plan,
         (shared, who, mark): (Arc<Shared>, Who, String),
     ) -> Self {
-        Self { ports, around, search, shared, who, mark, commands: AtomicU64::new(0), seen: Mutex::default(), life }
+        Self { ports, around, search, plan, shared, who, mark, commands: AtomicU64::new(0), seen: Mutex::default(), life }
     }
 
     fn next_mark(&self) -> String {
@@ -198,10 +202,13 @@ fn address(port: &str, target: &Target) -> Result<SocketAddr, String> {
     Ok((Ipv4Addr::LOCALHOST, number).into())
 }
 
-async fn run(command: &[String], target: &Target, mark: &str) -> Result<(), String> {
+async fn run(command: &[String], target: &Arc<Target>, mark: &str) -> Result<(), String> {
     let Some((name, arguments)) = command.split_first() else { return Err("the command is empty".to_owned()) };
+    // A path stays what it is.
     let program = std::env::split_paths(&target.search).map(|d| d.join(name)).find(|p| p.is_file());
-    let mut child = tokio::process::Command::new(program.unwrap_or_else(|| name.into()))
+    let Some(program) = program else { return Err(format!("the program \"{}\" is not there", name.escape_debug())) };
+    let mut command = tokio::process::Command::new(program);
+    command
         .args(arguments)
         .env_clear()
         .envs(target.around.env.iter().map(|(k, v)| (k, v)))
@@ -210,9 +217,20 @@ async fn run(command: &[String], target: &Target, mark: &str) -> Result<(), Stri
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|e| format!("the check can't be started: {e}"))?;
+        .kill_on_drop(true);
+    if let Some(ids) = target.plan.ids {
+        command.gid(ids.gid).uid(ids.uid);
+    }
+    let (runtime, of) = (Handle::current(), target.clone());
+    let spawned = tokio::task::spawn_blocking(move || {
+        confine::run(&of.plan, || {
+            let _inside = runtime.enter();
+            command.spawn()
+        })
+    });
+    // When nobody waits any more, the check ends with the handle that this answers.
+    let spawned = spawned.await.unwrap_or_else(|e| Err(std::io::Error::other(e)));
+    let mut child = spawned.map_err(|e| format!("the check can't be started: {e}"))?;
     let status = child.wait().await.map_err(|e| format!("the check can't be waited for: {e}"))?;
     if status.success() { Ok(()) } else { Err(format!("the check ended with {status}")) }
 }

@@ -136,6 +136,22 @@ impl Slot {
         home.map_or(Ok(None), |home| Folder::at(home).read_exit(run))
     }
 
+    /// Takes over what the grant allows by now: it counts from the next start on. Whether anything has changed.
+    pub(super) fn regrant(&self, now: &Prepared) -> bool {
+        let mut state = self.state();
+        let prepared = match &mut state.record.wanted {
+            Wanted::Replace(next) => next.as_mut(),
+            Wanted::Run | Wanted::Remove => &mut state.record.prepared,
+        };
+        let changed = prepared.confine != now.confine || prepared.folders != now.folders || prepared.program != now.program;
+        if changed {
+            prepared.confine.clone_from(&now.confine);
+            prepared.folders.clone_from(&now.folders);
+            prepared.program.clone_from(&now.program);
+        }
+        changed
+    }
+
     /// Whether it may be started once more.
     pub(super) fn has_starts_left(&self) -> bool {
         let state = self.state();

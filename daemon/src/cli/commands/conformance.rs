@@ -92,7 +92,7 @@ async fn suite(config: &Config, piece: &Piece, options: Options) -> Result<Repor
     let serve = |error| Error::Serve(Box::new(error));
     let signal = serve::signals::listen_in_terminal().map_err(|e| serve(serve::Error::Signals(e)))?;
     let folder = private_folder()?;
-    let started = process::Supervisor::start(process::Options::new(folder.clone(), Some(config.secrets.clone())));
+    let started = process::Supervisor::start(process::Options { data: None, ..serve::process_options(config, folder.clone()) });
     let processes = started.await.map_err(|e| serve(e.into()))?;
     let (clusters, engines) = (serve::clusters(config), serve::engines(config));
     let capabilities = serve::lend(config, &processes, clusters, engines, Arc::new(SystemClock)).map_err(serve)?;
