@@ -200,6 +200,12 @@ impl Rollout {
             (self.status, self.reason) = (Status::Failed, reason.clone());
             return (Standing::Failed(reason), None);
         }
+        if late.is_some() && matches!(before, Status::Waiting | Status::Keeping) {
+            // It had come as far as it may for a time that nobody bounds: what happens from now on is judged from now on.
+            self.tasks.iter_mut().for_each(|task| task.moved = now);
+            self.status = Status::Progressing;
+            return (Standing::Changed, tasks.iter().filter(|t| t.verdict == Verdict::Progressing).map(|t| now.plus(t.deadline)).min());
+        }
         if let Some(task) = late {
             if end(task) <= now && self.status != Status::Failed {
                 let why = task.lacks.as_ref().map(|lacks| format!(": {lacks}")).unwrap_or_default();

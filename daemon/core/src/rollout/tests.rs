@@ -319,6 +319,15 @@ fn an_update_without_progress_fails_and_a_sick_one_at_once() {
     assert_eq!(sick.judge(&[held, told(Verdict::Done, 0, Some("web: it ends again and again"))], Instant(50)).0, {
         Standing::Failed("web: it ends again and again".to_owned())
     });
-    assert!(matches!(rollout.judge(&[told(Verdict::Progressing, 45, None)], Instant(55)).0, Standing::Failed(_)));
+    rollout.tasks = vec![Progress::new("web".parse().expect("a name"), None, Instant(0))];
+    let lost = told(Verdict::Progressing, 0, None);
+    assert_eq!(
+        rollout.judge(std::slice::from_ref(&lost), Instant(55)),
+        (Standing::Changed, Some(Instant(65))),
+        "the hold takes no time from it"
+    );
+    assert_eq!(rollout.tasks[0].moved, Instant(55));
+    assert_eq!(rollout.judge(&[told(Verdict::Progressing, 55, None)], Instant(64)), (Standing::Same, Some(Instant(65))));
+    assert!(matches!(rollout.judge(&[told(Verdict::Progressing, 55, None)], Instant(65)).0, Standing::Failed(_)));
     assert_eq!(rollout.judge(&[told(Verdict::Done, 45, None)], Instant(60)).0, Standing::Healthy, "late, but whole");
 }
