@@ -901,7 +901,7 @@ fn group_of(pid: u32) -> Option<PathBuf> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_shows_no_sign_of_its_replica_ends_by_its_control_group_and_no_folder_is_left() {
     let mut bench = Bench::with(|folder| Options { groups: true, ..options(folder) }).await;
-    let (service, note) = (key("service"), bench.folder.path().join("escaped"));
+    let (service, note) = (key("service"), bench.shared("escaped"));
     // Without its mark, its parent, its process group and the replica's output.
     let escape =
         format!("setsid -f env -i sh -c 'echo $$ >>{}; exec sleep 302' >/dev/null 2>&1 </dev/null; exec sleep 300", note.display());
