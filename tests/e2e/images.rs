@@ -13,7 +13,6 @@ use tradewind_tests::{
     aws::AwsCloud,
     clouds::{azure::Azure, gcp::Gcp},
     cluster::Cluster,
-    component,
     docker::{REGISTRY_LOGIN, Registry},
 };
 
@@ -74,16 +73,7 @@ fn manifest(image: &str, replicas: u32, version: u32) -> String {
 
 /// A daemon with the plugin's instance `cloud` and these settings.
 fn start(plugin: &str, cloud: &Cloud, config: &str) -> Result<Daemon> {
-    let folder = tempfile::tempdir()?;
-    let plugins = folder.path().join("plugins");
-    std::fs::create_dir_all(&plugins)?;
-    std::fs::create_dir_all(folder.path().join("data"))?;
-    for name in ["cheapest", plugin] {
-        std::fs::copy(component(name), plugins.join(format!("{name}.wasm")))?;
-    }
-    std::fs::write(plugins.join("cloud.toml"), cloud.instance()?)?;
-    std::fs::write(folder.path().join("config.toml"), config)?;
-    Daemon::on(folder)
+    Daemon::configured(&["cheapest", plugin], &[("cloud", &cloud.instance()?)], config)
 }
 
 /// Settings with a registry, whose login is kept in the folder.

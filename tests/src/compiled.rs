@@ -29,16 +29,19 @@ fn kept(plugins: &Path) -> io::Result<PathBuf> {
     Ok(target().join("compiled").join(built.to_string()).join(Digest::of(components.concat().as_bytes()).hex()))
 }
 
-/// Gives a daemon that has no cache folder yet what an earlier one compiled of the same components.
-pub(crate) fn give(plugins: &Path, cache: &Path) -> io::Result<()> {
+/// Gives a daemon that has no cache folder yet what an earlier one compiled of the same components. Answers where to keep what it compiles
+/// where none has.
+pub(crate) fn give(plugins: &Path, cache: &Path) -> io::Result<Option<PathBuf>> {
+    if cache.exists() {
+        return Ok(None);
+    }
     let kept = kept(plugins)?;
-    if cache.exists() || !kept.exists() { Ok(()) } else { copy(&kept, cache) }
+    if kept.exists() { copy(&kept, cache).map(|()| None) } else { Ok(Some(kept)) }
 }
 
-/// Keeps what a daemon has compiled, unless that is kept already.
-pub(crate) fn take(plugins: &Path, cache: &Path) -> io::Result<()> {
-    let kept = kept(plugins)?;
-    let Some(folder) = kept.parent().filter(|_| !kept.exists() && cache.exists()) else { return Ok(()) };
+/// Keeps what a daemon has compiled.
+pub(crate) fn take(kept: &Path, cache: &Path) -> io::Result<()> {
+    let Some(folder) = kept.parent() else { return Ok(()) };
     if !folder.exists() {
         // What an earlier build has compiled is of use to nobody.
         let _ = folder.parent().map(fs::remove_dir_all);

@@ -88,6 +88,11 @@ commands = ["*"]
 impl Daemon {
     /// Starts a daemon with these plugins: components to copy, and instance files by name.
     pub fn start(components: &[&str], instances: &[(&str, &str)]) -> Result<Self> {
+        Self::configured(components, instances, "")
+    }
+
+    /// The same with these settings.
+    pub fn configured(components: &[&str], instances: &[(&str, &str)], settings: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let plugins = folder.path().join("plugins");
         std::fs::create_dir_all(&plugins)?;
@@ -99,6 +104,7 @@ impl Daemon {
         for (name, text) in instances {
             std::fs::write(plugins.join(format!("{name}.toml")), text)?;
         }
+        std::fs::write(folder.path().join("config.toml"), settings)?;
         Self::on(folder)
     }
 
@@ -156,7 +162,8 @@ impl Daemon {
     /// Starts the daemon on its folders, again if need be, and waits until it is ready.
     pub fn launch(&mut self) -> Result<()> {
         // Without it the daemon compiles: no reason for a test to fail.
-        let _ = compiled::give(&self.plugins(), &self.data().join("cache"));
+        let cache = self.data().join("cache");
+        let kept = compiled::give(&self.plugins(), &cache).unwrap_or_default();
         let mut child = self.spawn()?;
         let pid = child.id();
         let since = Instant::now();
@@ -167,7 +174,7 @@ impl Daemon {
                 self.address = told["address"].as_str().unwrap_or_default().to_owned();
                 self.http = client(Some(&self.admin_token()?))?;
                 self.child = Some(child);
-                let _ = compiled::take(&self.plugins(), &self.data().join("cache"));
+                let _ = kept.map(|kept| compiled::take(&kept, &cache));
                 return Ok(());
             }
             if let Some(status) = child.try_wait()? {

@@ -42,9 +42,9 @@ pub(super) struct Authority {
 }
 
 /// What is known of the time after the backup.
-pub(super) enum Since<'a> {
+pub(super) enum Since {
     /// The state that is replaced.
-    State(&'a Documents),
+    State(Documents),
     /// Nothing. Tokens end, but for that of the administrator of this folder, unless somebody keeps them.
     Unknown { administrator: Option<Digest>, keep_tokens: bool },
 }
@@ -57,7 +57,7 @@ pub(super) fn documents(records: Vec<Record>) -> Documents {
 ///
 /// # Errors
 /// A token's document can't be understood.
-pub(super) fn carry_over(backup: &Documents, since: &Since<'_>, now: Instant) -> Result<Authority, Error> {
+pub(super) fn carry_over(backup: &Documents, since: &Since, now: Instant) -> Result<Authority, Error> {
     let mut authority = Authority::default();
     let mut tokens = tokens(backup)?;
     let before: Vec<TokenName> = tokens.values().filter(|t| t.state(now) == TokenState::Active).map(|t| t.name.clone()).collect();
@@ -179,7 +179,7 @@ mod tests {
             text("plans/a/1", "rejected"),
             text("plans/a/3", "of later"),
         ]);
-        let authority = carry_over(&backup, &Since::State(&present), Instant(9)).unwrap();
+        let authority = carry_over(&backup, &Since::State(present), Instant(9)).unwrap();
         assert_eq!(names(&authority), (vec!["kept", "new"], vec!["forgotten", "leaver"]));
         let state = after(&backup, &authority.txn);
         let show = |key: &str| state.get(key).map(|v| String::from_utf8_lossy(v).into_owned());

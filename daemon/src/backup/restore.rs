@@ -45,10 +45,13 @@ pub struct Report {
     /// Tokens that let somebody in, and those that did when the backup was made.
     pub tokens: Vec<Active>,
     pub ended_tokens: Vec<TokenName>,
-    /// The plugin instances that it brings, with what each is granted.
+    /// The plugin instances of the backup, with what each is granted: by the backup, or by the file that was there already.
     pub instances: Vec<Instance>,
     /// Plugin files that were there already and stay as they are.
     pub kept: Vec<String>,
+    /// Why the state that is replaced can't be read: what it has revoked is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
     /// Where the state that was there before is now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aside: Option<PathBuf>,
@@ -111,13 +114,16 @@ pub async fn prepare<'a>(backup: &Path, folders: &'a Folders, choices: Choices) 
     unpack(&mut archive, backup, &draft)?;
     // A clock that was set back gives no token its time again.
     let at = SystemClock.now().max(archive.index.created_at);
-    let (authority, replaced) = authority(&draft.path("state.db"), folders, choices, at)?;
-    mark_restored(&draft.path("state.db"), &archive.index, beside.clone(), replaced, authority.txn).await?;
+    let Replaced { authority, head, unreadable } = replaced(&draft.path("state.db"), folders, choices, at)?;
+    mark_restored(&draft.path("state.db"), &archive.index, beside.clone(), head, authority.txn).await?;
     let Archive { digest, index, .. } = archive;
     let plugins = index.files.iter().filter(|member| matches!(contents::part(&member.path), Some((Part::Plugins, _))));
-    let (kept, brought): (Vec<_>, Vec<_>) = plugins.partition(|member| is_kept(member, folders));
-    let instances = brought.iter().filter_map(|member| grants::of_file(&member.path, &draft.path(&member.path))).collect();
-    let kept = kept.into_iter().map(|member| member.path.clone()).collect();
+    let (mut instances, mut kept) = (Vec::new(), Vec::new());
+    for member in plugins {
+        let there = already_there(member, folders);
+        instances.extend(grants::of_file(&member.path, there.as_deref().unwrap_or(&draft.path(&member.path))));
+        kept.extend(there.map(|_| member.path.clone()));
+    }
     let report = Report {
         created_at: index.created_at,
         version: index.version.clone(),
@@ -128,6 +134,7 @@ pub async fn prepare<'a>(backup: &Path, folders: &'a Folders, choices: Choices) 
         ended_tokens: authority.ended,
         instances,
         kept,
+        unreadable,
         aside: None,
         beside,
     };
@@ -152,33 +159,37 @@ impl Prepared<'_> {
     }
 }
 
-/// What the restored state must say of powers, and where the audit log of the state that it replaces ends.
-fn authority(state: &Path, folders: &Folders, choices: Choices, at: Instant) -> Result<(Authority, Option<audit::Head>), Error> {
+/// What is made of the state that is replaced.
+struct Replaced {
+    authority: Authority,
+    /// Where its audit log ends.
+    head: Option<audit::Head>,
+    unreadable: Option<String>,
+}
+
+/// What the restored state must say of powers, by the state that it replaces.
+fn replaced(state: &Path, folders: &Folders, choices: Choices, at: Instant) -> Result<Replaced, Error> {
     let backup = authority::documents(tradewind_store::read(state, &authority::PREFIXES)?);
     let present = folders.state();
     let read = || {
         let (snapshot, _) = tradewind_store::inspect(&present)?;
         Ok::<_, tradewind_store::Error>((snapshot.audit, tradewind_store::read(&present, &authority::PREFIXES)?))
     };
-    match present.exists().then(read) {
-        Some(Ok((head, records))) => {
-            let since = authority::documents(records);
-            Ok((authority::carry_over(&backup, &Since::State(&since), at)?, Some(head)))
-        }
+    let (head, since, unreadable) = match present.exists().then(read) {
+        Some(Ok((head, records))) => (Some(head), Since::State(authority::documents(records)), None),
         unknown => {
-            if let Some(Err(error)) = unknown {
-                tracing::warn!(path = %present.display(), %error, "the state that is replaced can't be read: what it has revoked is not known");
-            }
             let administrator = crate::identity::read_secret(&folders.data.join(ADMIN_FILE)).ok().map(|secret| secret.hash());
             let since = Since::Unknown { administrator, keep_tokens: choices.keep_tokens };
-            Ok((authority::carry_over(&backup, &since, at)?, None))
+            (None, since, unknown.and_then(Result::err).map(|error| error.to_string()))
         }
-    }
+    };
+    Ok(Replaced { authority: authority::carry_over(&backup, &since, at)?, head, unreadable })
 }
 
-/// Whether a plugin file of the backup gives way to one that is there: whoever has put it there meanwhile wants it there.
-fn is_kept(member: &Member, folders: &Folders) -> bool {
-    contents::part(&member.path).is_some_and(|(part, rest)| part == Part::Plugins && part.folder(folders).join(rest).exists())
+/// The plugin file that a member of the backup gives way to: whoever has put it there meanwhile wants it there.
+fn already_there(member: &Member, folders: &Folders) -> Option<PathBuf> {
+    let (part, rest) = contents::part(&member.path)?;
+    Some(part.folder(folders).join(rest)).filter(|path| part == Part::Plugins && path.exists())
 }
 
 /// The daemon that made the backup, where it is not the one of this folder: that one has ended, since its state could be taken.
@@ -288,7 +299,7 @@ fn put_in_place(index: &Index, folders: &Folders, draft: &Draft) -> Result<Optio
         match part {
             Part::State => continue,
             Part::Processes if processes_stay => continue,
-            Part::Plugins if is_kept(member, folders) => {}
+            Part::Plugins if already_there(member, folders).is_some() => {}
             _ => relocate(&draft.path(&member.path), &target)?,
         }
     }

@@ -8,6 +8,7 @@ use std::{
 
 use tradewind_core::units::Millis;
 
+use super::tame::tame_lines;
 use crate::{
     client,
     problem::{Kind, Problem},
@@ -121,7 +122,7 @@ impl Error {
             push(&mut text, &format!("  help: {remedy}"));
         }
         // Nothing is left to tell it to when this fails too.
-        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = io::stderr().write_all(tame_lines(&text).as_bytes());
     }
 
     fn remedy(&self) -> Option<String> {

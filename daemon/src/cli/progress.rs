@@ -9,6 +9,8 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tradewind_core::view::{DeploymentView, Status, TaskView};
 
+use super::tame::tame;
+
 /// Shows states on standard error.
 pub struct Progress {
     display: Display,
@@ -42,7 +44,7 @@ impl Progress {
     pub fn show(&mut self, view: &DeploymentView) {
         for task in &view.tasks {
             let key = format!("{}/{}", view.summary.name, label(task));
-            let line = line(task);
+            let line = tame(&line(task));
             match &mut self.display {
                 Display::Silent => {}
                 Display::Lines(last) => {

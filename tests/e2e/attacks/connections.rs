@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use reqwest::{Client, Response, StatusCode};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, pki_types::CertificateDer};
 use serde_json::{Value, json};
-use tradewind_tests::{Daemon, LOCAL, client, component};
+use tradewind_tests::{Daemon, LOCAL, client};
 
 use crate::{pids, web};
 
@@ -26,16 +26,7 @@ fn daemon(api: &str) -> Result<Daemon> {
 }
 
 fn with_settings(settings: &str) -> Result<Daemon> {
-    let folder = tempfile::tempdir()?;
-    let plugins = folder.path().join("plugins");
-    std::fs::create_dir_all(&plugins)?;
-    std::fs::create_dir_all(folder.path().join("data"))?;
-    for name in ["cheapest", "process"] {
-        std::fs::copy(component(name), plugins.join(format!("{name}.wasm")))?;
-    }
-    std::fs::write(plugins.join("local.toml"), LOCAL)?;
-    std::fs::write(folder.path().join("config.toml"), settings)?;
-    Daemon::on(folder)
+    Daemon::configured(&["cheapest", "process"], &[("local", LOCAL)], settings)
 }
 
 fn connect(daemon: &Daemon) -> Result<TcpStream> {

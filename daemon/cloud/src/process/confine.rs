@@ -50,6 +50,10 @@ impl Confine {
         let root = rustix::process::geteuid().is_root();
         let setting = if grant.users.is_some() { "users" } else { "user" };
         let user = grant.user.as_deref().map(user::find).transpose()?;
+        if user.is_some_and(|u| u.uid == 0) {
+            let message = format!("the user \"{}\" of the grant is root", grant.user.as_deref().unwrap_or_default().escape_debug());
+            return Err(Failure::not_granted(message, "user").remedy("give a user without rights of its own, or leave user out"));
+        }
         let own = user.is_some_and(|u| u.uid == rustix::process::geteuid().as_raw());
         if (grant.users.is_some() || (user.is_some() && !own)) && !root {
             let message = format!("the grant has {setting}, and a daemon that is not root can't run processes as another user");
@@ -155,6 +159,14 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    /// By its number: names of the same user say it as well.
+    #[test]
+    fn root_is_no_user_of_processes() {
+        let grant = ProcessGrant { user: Some("root".to_owned()), ..ProcessGrant::of(&["*"]) };
+        let refused = Confine::of(&grant, true).unwrap_err();
+        assert!(refused.message.contains("\"root\" of the grant is root"), "{refused:?}");
+    }
 
     #[test]
     fn a_confined_thread_reads_all_but_what_is_hidden_and_writes_its_own() {

@@ -106,6 +106,9 @@ fn ask(report: &backup::Report) -> Result<(), Error> {
 /// Who may do what once the backup is in force, line by line.
 fn powers(report: &backup::Report) -> String {
     let mut text = format!("the backup of {}, made by version {}, {}\n", report.created_at, report.version, report.digest);
+    if let Some(error) = &report.unreadable {
+        text.push_str(&format!("  the state that is there can't be read, so what it has revoked is not known: {}\n", tame(error)));
+    }
     for token in &report.tokens {
         let end = token.expires_at.map_or_else(String::new, |at| format!(", until {at}"));
         text.push_str(&format!("  token \"{}\": {} of {}{end}\n", token.name, token.role, token.namespaces));

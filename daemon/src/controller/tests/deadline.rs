@@ -52,6 +52,16 @@ fn assert_expired(controller: &Controller) {
     assert!(told.contains("its deadline of 1h has passed"), "{told}");
 }
 
+/// Also after a restart, and without any further call but one: `calls` had been made.
+async fn stays_expired(scene: &Scene, calls: u32) {
+    let controller = scene.controller().await;
+    tokio::time::sleep(60 * MINUTE).await;
+    assert_expired(&controller);
+    assert!(scene.cloud.with(|known| known.runs.is_empty()), "it is not made again");
+    assert!(scene.cloud.with(|known| known.calls) <= calls + 1, "at most what was lost is removed");
+    controller.shutdown().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_made_elsewhere_has_what_is_left_and_fails_when_nothing_is() {
     let scene = Scene::new();
@@ -79,12 +89,7 @@ async fn what_is_made_elsewhere_has_what_is_left_and_fails_when_nothing_is() {
     tokio::time::sleep(5 * MINUTE).await;
     assert_expired(&controller);
     controller.shutdown().await;
-    let controller = scene.controller().await;
-    tokio::time::sleep(60 * MINUTE).await;
-    assert_expired(&controller);
-    assert!(scene.cloud.with(|known| known.runs.is_empty()), "it is not made again");
-    assert!(scene.cloud.with(|known| known.calls) <= calls + 1, "at most what was lost is removed");
-    controller.shutdown().await;
+    stays_expired(&scene, calls).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,12 +103,7 @@ async fn what_is_lost_past_it_is_not_made_again() {
     lose(&scene);
     tokio::time::sleep(11 * MINUTE).await;
     let calls = scene.cloud.with(|known| known.calls);
-    let controller = scene.controller().await;
-    tokio::time::sleep(60 * MINUTE).await;
-    assert_expired(&controller);
-    assert!(scene.cloud.with(|known| known.runs.is_empty()), "it is not made again");
-    assert!(scene.cloud.with(|known| known.calls) <= calls + 1, "at most what was lost is removed");
-    controller.shutdown().await;
+    stays_expired(&scene, calls).await;
 }
 
 #[tokio::test(start_paused = true)]
