@@ -44,7 +44,7 @@ fn uids(objects: &[Value]) -> Vec<String> {
 #[tokio::test]
 async fn a_service_is_deployed_resized_changed_and_removed_whole() -> Result<()> {
     let Some(cluster) = Cluster::start()? else { return Ok(()) };
-    let daemon = daemon(&cluster, "", "secrets = [\"db\"]")?;
+    let daemon = daemon(&cluster, "", "secrets = [\"db\"]\nannotations = [\"example.com/*\"]")?;
     std::fs::create_dir_all(daemon.data().join("secrets/db"))?;
     std::fs::write(daemon.data().join("secrets/db/password"), CANARY)?;
     let further = |replicas: u32, version: u32| {

@@ -205,22 +205,20 @@ fn volume(grant: &ContainersGrant, volume: &Volume, field: &str) -> Result<Optio
     }
 }
 
-/// Where a path of the machine really is. A symbolic link that leads out of the granted folders is no way out of them.
+/// Where a path of the machine really is. What is granted may itself be a link of who has granted it.
 fn host_path(grant: &ContainersGrant, path: &str, field: &str) -> Result<PathBuf, Failure> {
     inside(path, field)?;
     let shown = path.escape_debug();
     let refused = || {
-        let line = format!("add \"{shown}\", or a folder above it, to host-paths");
+        let line = format!("add \"{shown}\" to host-paths");
         denied(format!("the path \"{shown}\" of the machine is not granted"), field, line)
     };
     // Whether a path outside the grant exists is none of the guest's business.
-    if !grant.host_paths.iter().any(|granted| Path::new(path).starts_with(granted)) {
+    if !pattern::mounts(grant.host_paths.iter().map(String::as_str), path) {
         return Err(refused());
     }
-    let real = fs::canonicalize(path)
-        .map_err(|_| Failure::invalid(format!("the path \"{shown}\" of the machine does not exist, or can't be entered")).field(field))?;
-    let granted = grant.host_paths.iter().filter_map(|granted| fs::canonicalize(granted).ok());
-    if granted.into_iter().any(|granted| real.starts_with(granted)) { Ok(real) } else { Err(refused()) }
+    fs::canonicalize(path)
+        .map_err(|_| Failure::invalid(format!("the path \"{shown}\" of the machine does not exist, or can't be entered")).field(field))
 }
 
 fn networks(grant: &ContainersGrant, spec: &ContainerSpec) -> Result<(), Failure> {

@@ -180,6 +180,7 @@ async fn nothing_passes_a_limit_of_the_grant_and_each_refusal_names_what_would_l
         (open, Box::new(|s| s.volumes = volume(host_path(&inside))), "volumes[0].source", "host-paths"),
         (&paths, Box::new(|s| s.volumes = volume(host_path(&outside))), "volumes[0].source", "host-paths"),
         (&paths, Box::new(|s| s.volumes = volume(host_path(&inside.join("way-out")))), "volumes[0].source", "host-paths"),
+        (&paths, Box::new(|s| s.volumes = volume(host_path(&inside.join("deeper")))), "volumes[0].source", "host-paths"),
         (&paths, Box::new(|s| s.volumes = volume(host_path(Path::new("/")))), "volumes[0].source", "host-paths"),
     ];
     for (more, ask, field, line) in cases {
@@ -237,7 +238,7 @@ async fn nothing_passes_a_limit_of_the_grant_and_each_refusal_names_what_would_l
 
     // What is granted passes, and finds no engine.
     let mut asked = spec();
-    asked.volumes = volume(host_path(&inside.join("deeper")));
+    asked.volumes = volume(host_path(&inside));
     let failure = ensure_one(&engines, &narrow(&paths), "a1", asked).await.unwrap_err();
     assert_eq!((failure.kind, failure.code.as_deref()), (FailureKind::Unavailable, Some("engine-unreachable")), "{failure:?}");
     assert!(failure.remedy.unwrap_or_default().contains("none.sock"));

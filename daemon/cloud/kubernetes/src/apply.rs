@@ -99,6 +99,17 @@ async fn check_one(cluster: &Cluster<'_>, caller: &Caller, text: &str, at: &str)
         );
         return Err(Failure::invalid(message).field("apiVersion"));
     }
+    if let Some(target) = object.get("spec").and_then(|spec| spec.get("scaleTargetRef")) {
+        let target = Reference {
+            kind: text(target.get("kind")),
+            namespace: to.namespace.clone(),
+            name: text(target.get("name")),
+        };
+        check::writable(cluster.grant, &target.kind, "spec.scaleTargetRef.kind")?;
+        check::name(&target.name, "spec.scaleTargetRef.name")?;
+        let there = existing(cluster, &cluster.kind(&target.kind).await?, &target).await?;
+        there.map_or(Ok(()), |there| is_ours(&there.metadata, caller, &target).map_err(|f| f.field("spec.scaleTargetRef.name")))?;
+    }
     Ok(Checked { to, kind, object })
 }
 
@@ -219,6 +230,17 @@ fn marked(mut object: Map<String, Value>, to: &Reference, word: &str, marks: &La
         metadata.insert("uid".to_owned(), json!(uid));
     }
     object.remove("status");
+    // Whom they mean are this instance's own pods, whatever a plugin writes.
+    let among = match word {
+        "Service" => "selector",
+        "PodDisruptionBudget" => "selector.matchLabels",
+        _ => "",
+    };
+    let selector = among.split('.').fold(object.get_mut("spec"), |at, key| at.and_then(|at| at.get_mut(key)));
+    if let Some(selector) = selector.and_then(Value::as_object_mut).filter(|s| !s.is_empty()) {
+        let mine = marks.iter().filter(|(key, _)| [marks::MANAGED_BY, marks::INSTANCE].contains(&key.as_str()));
+        selector.extend(mine.map(|(key, value)| (key.clone(), json!(value))));
+    }
     object.insert("kind".to_owned(), json!(word));
     object.insert("metadata".to_owned(), Value::Object(metadata));
     for template in ["/spec/template", "/spec/jobTemplate", "/spec/jobTemplate/spec/template"] {

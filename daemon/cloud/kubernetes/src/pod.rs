@@ -1,20 +1,41 @@
-//! What the pods that an object would make may do to their node, and whose secrets they may use. Wherever in an object they are described.
+//! What an object and the pods that it would make may do to their node and their cluster, and whose secrets they may use. Wherever in an
+//! object they are described. The bounds are those of the Pod Security Standard "baseline", and further ones where a grant says more.
 
 use serde_json::{Map, Value};
-use tradewind_core::{failure::Failure, grant::KubernetesGrant};
+use tradewind_core::{
+    failure::Failure,
+    grant::{KubernetesGrant, pattern},
+};
 
 use crate::check::refused;
 
 /// Sources of volumes that reach nothing but the pod's own namespace and its node's scratch space.
 const HARMLESS: [&str; 4] = ["emptyDir", "configMap", "downwardAPI", "persistentVolumeClaim"];
 const CONTAINERS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
+const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startupProbe"];
+const HOOKS: [&str; 2] = ["postStart", "preStop"];
+/// Whoever may run as it needs no line for that: its token does.
+const DEFAULT_ACCOUNT: &str = "default";
+/// The host's own annotations begin so.
+const OURS: &str = "tradewind.dev/";
+/// By these annotations, of older clusters, a container goes without the runtime's protection.
+const PROTECTIONS: [&str; 3] = [
+    "container.apparmor.security.beta.kubernetes.io/",
+    "container.seccomp.security.alpha.kubernetes.io/",
+    "seccomp.security.alpha.kubernetes.io/",
+];
+const PROTECTED: [&str; 2] = ["runtime/default", "docker/default"];
 
-/// Checks every pod that an object describes.
+/// Checks an object, and every pod that it describes.
 ///
 /// # Errors
 /// `denied`, with the field, for what the grant does not allow. `own` says which secrets are those of the allocation.
 pub(crate) fn check(grant: &KubernetesGrant, object: &Value, own: &dyn Fn(&str) -> bool) -> Result<(), Failure> {
-    walk(&Pods { grant, own }, object, "")
+    let pods = Pods { grant, own };
+    if object.get("kind").and_then(Value::as_str) == Some("Service") {
+        pods.service(object.get("spec").and_then(Value::as_object))?;
+    }
+    walk(&pods, object, "")
 }
 
 struct Pods<'a> {
@@ -28,6 +49,9 @@ fn walk(pods: &Pods<'_>, value: &Value, at: &str) -> Result<(), Failure> {
             // Whatever has containers is a pod, in every kind that there is or may be.
             if CONTAINERS.iter().any(|list| fields.get(*list).is_some_and(Value::is_array)) {
                 pods.spec(fields, at)?;
+            }
+            if let Some(annotations) = fields.get("metadata").and_then(|m| m.get("annotations")).and_then(Value::as_object) {
+                pods.annotations(annotations, &join(at, "metadata.annotations"))?;
             }
             fields.iter().try_for_each(|(key, value)| walk(pods, value, &join(at, key)))
         }
@@ -50,6 +74,36 @@ fn list<'v>(fields: &'v Map<String, Value>, key: &str) -> impl Iterator<Item = (
 }
 
 impl Pods<'_> {
+    /// By annotations the add-ons of a cluster are told what to do: give a role of a cloud, join a network, put a container into a pod.
+    fn annotations(&self, annotations: &Map<String, Value>, at: &str) -> Result<(), Failure> {
+        for (key, value) in annotations {
+            let shown = key.escape_debug();
+            let protection = PROTECTIONS.iter().any(|prefix| key.starts_with(prefix));
+            if protection && !self.grant.privileged && !value.as_str().is_some_and(|v| PROTECTED.contains(&v)) {
+                let message = "containers without the runtime's protection are not granted";
+                return Err(refused(message, format!("{at}.{shown}"), "privileged = true"));
+            }
+            let is_free = !key.contains('/') || key.starts_with(OURS) || protection;
+            if !is_free && !self.grant.annotations.iter().any(|granted| pattern::matches(granted, key)) {
+                let line = format!("\"{shown}\" to annotations, that is annotations = [\"{shown}\"],");
+                return Err(refused(format!("the annotation \"{shown}\" is not granted"), format!("{at}.{shown}"), &line));
+            }
+        }
+        Ok(())
+    }
+
+    /// A service may not draw traffic of others to itself, nor lead who asks it elsewhere.
+    fn service(&self, spec: Option<&Map<String, Value>>) -> Result<(), Failure> {
+        let Some(spec) = spec.filter(|_| !self.grant.host_network) else { return Ok(()) };
+        for key in ["externalIPs", "externalName", "loadBalancerIP"] {
+            let is_there = spec.get(key).is_some_and(|v| !v.is_null() && v.as_array().is_none_or(|a| !a.is_empty()) && v != "");
+            if is_there {
+                return Err(refused(format!("services with {key} are not granted"), format!("spec.{key}"), "host-network = true"));
+            }
+        }
+        Ok(())
+    }
+
     fn spec(&self, spec: &Map<String, Value>, at: &str) -> Result<(), Failure> {
         let limit = |allowed: bool, key: &str, what: &str, line: &str| match allowed || !is_true(spec, key) {
             true => Ok(()),
@@ -61,19 +115,22 @@ impl Pods<'_> {
         if let Some(context) = spec.get("securityContext").and_then(Value::as_object) {
             self.security(context, &join(at, "securityContext"))?;
         }
+        let is_granted = |account: &str| self.grant.service_accounts.iter().any(|a| a == account);
+        let mut default = true;
         for key in ["serviceAccountName", "serviceAccount"] {
-            let Some(account) = spec.get(key).and_then(Value::as_str).filter(|a| !a.is_empty() && *a != "default") else { continue };
-            if !self.grant.service_accounts.iter().any(|a| a == account) {
+            let Some(account) = spec.get(key).and_then(Value::as_str).filter(|a| !a.is_empty() && *a != DEFAULT_ACCOUNT) else { continue };
+            default = false;
+            if !is_granted(account) {
                 let shown = account.escape_debug();
                 let line = format!("\"{shown}\" to service-accounts, that is service-accounts = [\"{shown}\"],");
                 return Err(refused(format!("the service account \"{shown}\" is not granted"), join(at, key), &line));
             }
         }
-        if spec.get("automountServiceAccountToken") != Some(&Value::Bool(false)) && self.grant.service_accounts.is_empty() {
+        if spec.get("automountServiceAccountToken") != Some(&Value::Bool(false)) && default && !is_granted(DEFAULT_ACCOUNT) {
             let line = "service-accounts = [\"default\"]";
             let key = join(at, "automountServiceAccountToken");
             return Err(refused(
-                "pods with a token of the API server are not granted: write automountServiceAccountToken: false",
+                "the default service account's token is not granted: write automountServiceAccountToken: false",
                 key,
                 line,
             ));
@@ -103,6 +160,13 @@ impl Pods<'_> {
                 return Err(refused("ports of the node are not granted", at, "host-network = true"));
             }
         }
+        let hooks = container.get("lifecycle");
+        for (actions, keys, at) in [
+            (Some(container), &PROBES[..], at.to_owned()),
+            (hooks.and_then(Value::as_object), &HOOKS[..], join(at, "lifecycle")),
+        ] {
+            keys.iter().try_for_each(|key| self.action(actions.and_then(|all| all.get(*key)), &join(&at, key)))?;
+        }
         for (i, var) in list(container, "env") {
             if let Some(from) = var.get("valueFrom").and_then(|from| from.get("secretKeyRef")) {
                 self.secret(from.get("name"), &format!("{}[{i}].valueFrom.secretKeyRef.name", join(at, "env")))?;
@@ -111,6 +175,18 @@ impl Pods<'_> {
         for (i, from) in list(container, "envFrom") {
             if let Some(from) = from.get("secretRef") {
                 self.secret(from.get("name"), &format!("{}[{i}].secretRef.name", join(at, "envFrom")))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a node does to look at a container: from its own network, it could ask anybody.
+    fn action(&self, action: Option<&Value>, at: &str) -> Result<(), Failure> {
+        for way in ["httpGet", "tcpSocket"] {
+            let host = action.and_then(|action| action.get(way)).and_then(|way| way.get("host"));
+            if host.is_some_and(|host| !host.is_null() && host != "") && !self.grant.host_network {
+                let message = "checks that the node makes of other hosts are not granted";
+                return Err(refused(message, format!("{at}.{way}.host"), "host-network = true"));
             }
         }
         Ok(())
@@ -176,11 +252,7 @@ impl Pods<'_> {
     fn host_path(&self, path: Option<&Value>, at: &str) -> Result<(), Failure> {
         let path = path.and_then(Value::as_str).unwrap_or_default();
         let plain = path.starts_with('/') && !path.split('/').any(|part| part == ".." || part == ".");
-        let below = |folder: &String| {
-            let folder = folder.trim_end_matches('/');
-            path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        if plain && self.grant.host_paths.iter().any(below) {
+        if plain && pattern::mounts(self.grant.host_paths.iter().map(String::as_str), path) {
             return Ok(());
         }
         let shown = path.escape_debug();

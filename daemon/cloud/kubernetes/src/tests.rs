@@ -135,6 +135,25 @@ async fn pods_may_not_reach_beyond_themselves_unless_granted() {
             json!({"service-accounts": ["default"]}),
         ),
         (
+            deployment(json!({"automountServiceAccountToken": null})),
+            "automountServiceAccountToken",
+            "service-accounts",
+            json!({"service-accounts": ["default"]}),
+        ),
+        (paths("/data/link"), "volumes[0].hostPath.path", "\"/data/link\" to host-paths", json!({"host-paths": ["/data/link"]})),
+        (
+            container(json!({"livenessProbe": {"httpGet": {"host": "169.254.169.254", "port": 80}}})),
+            "containers[0].livenessProbe.httpGet.host",
+            "host-network = true",
+            json!({"host-network": true}),
+        ),
+        (
+            container(json!({"lifecycle": {"postStart": {"tcpSocket": {"host": "10.0.0.1", "port": 80}}}})),
+            "containers[0].lifecycle.postStart.tcpSocket.host",
+            "host-network = true",
+            json!({"host-network": true}),
+        ),
+        (
             deployment(json!({"volumes": [{"name": "v", "secret": {"secretName": "others"}}]})),
             "volumes[0].secret.secretName",
             "\"others\" to cluster-secrets",
@@ -188,8 +207,43 @@ async fn pods_may_not_reach_beyond_themselves_unless_granted() {
             assert_eq!(failure.kind, FailureKind::Unavailable, "the line lifts it: {object}: {failure:?}");
         }
     }
+    let other = deployment(json!({"automountServiceAccountToken": true}));
+    let failure = world.apply(json!({"service-accounts": ["web"]}), other).await;
+    assert_eq!(failure.kind, FailureKind::Denied, "one account's line is not the default one's: {failure:?}");
     let own = container(json!({"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": ALLOCATION, "key": "k"}}}]}));
     assert_eq!(world.apply(json!({}), own).await.kind, FailureKind::Unavailable, "its own secrets are its own");
+}
+
+#[tokio::test]
+async fn annotations_and_services_reach_no_further_than_they_are_granted() {
+    let world = world();
+    let annotated = |key: &str, value: &str| {
+        let mut object = deployment(json!({}));
+        object["spec"]["template"]["metadata"] = json!({"annotations": {key: value}});
+        object
+    };
+    let (role, apparmor) = ("iam.amazonaws.com/role", "container.apparmor.security.beta.kubernetes.io/main");
+    let at = "objects[0].spec.template.metadata.annotations";
+    is_refused(&world.apply(json!({}), annotated(role, "admin")).await, &format!("{at}.{role}"), "annotations = [\"iam.amazonaws.com/role\"]");
+    let unconfined = annotated(apparmor, "unconfined");
+    is_refused(&world.apply(json!({"annotations": ["*"]}), unconfined).await, &format!("{at}.{apparmor}"), "privileged = true");
+    for (further, allowed) in [
+        (json!({"annotations": ["iam.amazonaws.com/*"]}), annotated(role, "reader")),
+        (json!({}), annotated("purpose", "shop")),
+        (json!({}), annotated("tradewind.dev/content", "x")),
+        (json!({}), annotated(apparmor, "runtime/default")),
+    ] {
+        assert_eq!(world.apply(further, allowed.clone()).await.kind, FailureKind::Unavailable, "{allowed}");
+    }
+    let service = |spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "team"}, "spec": spec});
+    for (field, spec) in [
+        ("externalIPs", json!({"selector": {"a": "b"}, "externalIPs": ["10.96.0.1"]})),
+        ("externalName", json!({"type": "ExternalName", "externalName": "db.other.svc"})),
+        ("loadBalancerIP", json!({"type": "LoadBalancer", "loadBalancerIP": "192.0.2.1"})),
+    ] {
+        is_refused(&world.apply(json!({}), service(spec.clone())).await, &format!("objects[0].spec.{field}"), "host-network = true");
+        assert_eq!(world.apply(json!({"host-network": true}), service(spec)).await.kind, FailureKind::Unavailable);
+    }
 }
 
 #[test]

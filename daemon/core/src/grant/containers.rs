@@ -36,7 +36,8 @@ pub struct ContainersGrant {
     /// Whether containers may use the network of the engine's machine.
     #[serde(default)]
     pub host_network: bool,
-    /// Absolute folders of the engine's machine from which volumes may be taken.
+    /// Paths of the engine's machine that may be mounted, as absolute patterns in which `*` stands for any characters of one segment between
+    /// slashes. Not what lies below them.
     #[serde(default)]
     pub host_paths: Vec<String>,
     /// Whether containers may have all rights on the engine's machine.

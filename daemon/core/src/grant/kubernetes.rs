@@ -39,18 +39,24 @@ pub struct KubernetesGrant {
     /// Secret objects of the cluster that pods may use though Tradewind has not made them: for pulling images.
     #[serde(default)]
     pub cluster_secrets: Vec<String>,
-    /// Service accounts that pods may run as, besides their namespace's default without its token.
+    /// Service accounts that pods may run as with their tokens, `default` included. Any pod may run as its namespace's default without its token.
     #[serde(default)]
     pub service_accounts: Vec<String>,
-    /// Whether pods may use the network of their node, and ports of it.
+    /// Whether pods may use the network of their node, and ports of it; whether checks may ask other hosts than the pod, and services take
+    /// addresses from outside or lead to other names.
     #[serde(default)]
     pub host_network: bool,
     /// Whether containers may be privileged, gain capabilities, or see other processes of the node.
     #[serde(default)]
     pub privileged: bool,
-    /// Absolute folders of nodes in which mounted paths may lie.
+    /// Paths of nodes that may be mounted, as absolute patterns in which `*` stands for any characters of one segment between slashes. Not what
+    /// lies below them.
     #[serde(default)]
     pub host_paths: Vec<String>,
+    /// Keys of annotations that objects may bear, as patterns (`prometheus.io/*`). Those without a prefix before a slash are always allowed:
+    /// by them nothing in a cluster acts.
+    #[serde(default)]
+    pub annotations: Vec<String>,
     /// Whether fields that another field manager holds are taken from it.
     #[serde(default)]
     pub force_conflicts: bool,

@@ -10,6 +10,23 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     pattern.len() == name.len() && pattern.iter().zip(&name).all(|(p, n)| segment_matches(p, n))
 }
 
+/// Whether a grant of paths lets a path be mounted. Each pattern means itself alone, not what lies below: who may write to a folder may put a
+/// link where a folder below it was, and the mount would follow the link. For the same reason a path is not granted where one above it is, too.
+/// `/` and `*` grant every path.
+pub fn mounts<'p>(patterns: impl Iterator<Item = &'p str> + Clone, path: &str) -> bool {
+    let is_granted = |path: &str| patterns.clone().any(|pattern| matches(untrailed(pattern), path));
+    if patterns.clone().any(|pattern| matches!(pattern, "/" | "*")) {
+        return true;
+    }
+    let path = untrailed(path);
+    let mut above = path.match_indices('/').filter_map(|(at, _)| path.get(..at)).filter(|above| !above.is_empty());
+    is_granted(path) && !above.any(is_granted)
+}
+
+fn untrailed(path: &str) -> &str {
+    if path.len() > 1 { path.trim_end_matches('/') } else { path }
+}
+
 fn segment_matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
@@ -60,6 +77,33 @@ mod tests {
             ("registry.example.com/team/*", "evil.example.com/registry.example.com/team/web"),
         ] {
             assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_path_may_be_mounted_where_nobody_may_write_above_it() {
+        let mounts = |patterns: &[&str], path: &str| super::mounts(patterns.iter().copied(), path);
+        for (patterns, path) in [
+            (&["/srv/data"][..], "/srv/data"),
+            (&["/srv/data/"], "/srv/data"),
+            (&["/srv/data"], "/srv/data/"),
+            (&["/srv/*"], "/srv/shop"),
+            (&["/"], "/srv/data"),
+            (&["/"], "/"),
+            (&["*"], "/any/thing"),
+        ] {
+            assert!(mounts(patterns, path), "{patterns:?} {path}");
+        }
+        for (patterns, path) in [
+            (&["/srv/data"][..], "/srv/data/link"),
+            (&["/srv/data"], "/srv"),
+            (&["/srv/data"], "/srv/datax"),
+            (&["/srv/*"], "/srv/shop/link"),
+            (&["/srv/*", "/srv/shop/link"], "/srv/shop/link"),
+            (&["/srv", "/srv/data"], "/srv/data"),
+            (&[], "/"),
+        ] {
+            assert!(!mounts(patterns, path), "{patterns:?} {path}");
         }
     }
 }
