@@ -199,4 +199,25 @@ mod tests {
         assert_eq!(writable, [true, false, true, false, false]);
         assert!(fs::read(at("data/other/file")).is_ok(), "the thread alone was confined");
     }
+
+    /// Without confinement the first is "no such device" where a test has no terminal.
+    #[test]
+    fn terminals_are_out_of_reach_unless_their_folder_is_granted() {
+        if !has_landlock() {
+            return;
+        }
+        let may = |folders: &[PathBuf]| {
+            let plan = Plan::new(&Confine::default(), None, &[], folders, Vec::new());
+            run(&plan, || {
+                let open = |path: &str| fs::OpenOptions::new().read(true).write(true).open(path).map(drop).map_err(|e| e.kind());
+                Ok((open("/dev/tty"), fs::read_dir("/dev/pts").map(drop).map_err(|e| e.kind()), open("/dev/null"), fs::read_dir("/dev/shm").map(drop)))
+            })
+            .unwrap()
+        };
+        let denied = Err(io::ErrorKind::PermissionDenied);
+        let (tty, pts, null, shm) = may(&[]);
+        assert_eq!((tty, pts, null), (denied, denied, Ok(())));
+        assert!(shm.is_ok());
+        assert_eq!(may(&["/dev/pts".into()]).1, Ok(()));
+    }
 }

@@ -19,10 +19,15 @@ use crate::process::reserve;
 
 /// The newest version whose rights are used; an older kernel keeps those it knows.
 const RIGHTS: ABI = ABI::V5;
+const DEV: &str = "/dev";
 /// Devices of root's that are the machine itself: memory, ports, disks.
 const MACHINE: [&str; 4] = ["mem", "kmem", "port", "kmsg"];
 /// Folders of `/dev` without disks.
-const DEVICES: [&str; 8] = ["pts", "shm", "mqueue", "dri", "net", "snd", "hugepages", "infiniband"];
+const DEVICES: [&str; 7] = ["shm", "mqueue", "dri", "net", "snd", "hugepages", "infiniband"];
+/// Terminals of people: who opens one reads what is typed there, and can type. `tty` is the one that the daemon was started at.
+const TERMINALS: &str = "pts";
+/// Beginnings of their names as devices; a number follows, or nothing.
+const SCREENS: [&str; 7] = ["tty", "ttyS", "console", "hvc", "vcs", "vcsa", "vcsu"];
 
 /// Asked on a thread of its own: it is confined afterwards.
 pub(super) fn is_there() -> bool {
@@ -35,19 +40,16 @@ pub(super) fn apply(plan: &Plan) -> io::Result<()> {
     let created = Ruleset::default().handle_access(AccessFs::from_all(RIGHTS)).and_then(|r| r.scope(scope)).and_then(Ruleset::create);
     let mut rules = Rules { created: created.map_err(plain)?, hidden: plan.hidden.clone(), apart: plan.writable.clone() };
     let root = rustix::process::geteuid().is_root() && plan.ids.is_none();
-    if root {
-        rules.hidden.push(PathBuf::from("/dev"));
-    }
+    rules.hidden.push(PathBuf::from(DEV));
     rules.walk(Path::new("/"), reading())?;
     rules.apart.clear();
+    rules.hidden.pop();
+    rules.devices(root)?;
     for folder in &plan.writable {
         rules.walk(folder, writing())?;
     }
-    if root {
-        rules.devices()?;
-    } else {
+    if !root {
         // Its user may write there what is its own.
-        rules.walk(Path::new("/dev"), writing())?;
         rules.walk(Path::new("/proc"), writing())?;
     }
     for path in &plan.own {
@@ -114,23 +116,27 @@ impl Rules {
         (&mut self.created).add_rule(PathBeneath::new(at, access)).map(|_| ()).map_err(plain)
     }
 
-    /// What root may use of `/dev`: nothing that is the machine's memory or a disk.
-    fn devices(&mut self) -> io::Result<()> {
-        let Some(at) = opened(openat(CWD, "/dev", LOOK, Mode::empty()))? else { return Ok(()) };
+    /// What may be used of `/dev`: no terminals, and for root nothing that is the machine's memory or a disk.
+    fn devices(&mut self, root: bool) -> io::Result<()> {
+        let Some(at) = opened(openat(CWD, DEV, LOOK, Mode::empty()))? else { return Ok(()) };
         for name in entries(&at)? {
             let Some(entry) = opened(openat(&at, name.as_slice(), LOOK, Mode::empty()))? else { continue };
             let named = |list: &[&str]| list.iter().any(|n| n.as_bytes() == name);
             let allowed = match FileType::from_raw_mode(fstat(&entry)?.st_mode) {
-                FileType::Directory => named(&DEVICES),
-                FileType::CharacterDevice => !named(&MACHINE),
-                _ => false,
+                FileType::Directory => named(&DEVICES) || !(root || named(&[TERMINALS])),
+                FileType::CharacterDevice => !is_screen(&name) && !(root && named(&MACHINE)),
+                _ => !root,
             };
             if allowed {
-                self.allow(entry, writing())?;
+                self.enter(&Path::new(DEV).join(std::ffi::OsStr::from_bytes(&name)), entry, writing())?;
             }
         }
         Ok(())
     }
+}
+
+fn is_screen(name: &[u8]) -> bool {
+    SCREENS.iter().any(|begin| name.strip_prefix(begin.as_bytes()).is_some_and(|rest| rest.iter().all(u8::is_ascii_digit)))
 }
 
 fn entries(at: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
