@@ -234,6 +234,23 @@ async fn a_namespace_that_is_not_granted_is_told_with_its_remedy() -> Result<()>
     Ok(())
 }
 
+/// By annotations add-ons of a cluster give pods rights: that is for who grants, not for who writes a manifest.
+#[tokio::test]
+async fn an_annotation_that_is_not_granted_keeps_its_own_task_away() -> Result<()> {
+    let Some(cluster) = Cluster::start()? else { return Ok(()) };
+    let instance = cluster.instance("", "");
+    let daemon = Daemon::start(&["cheapest", "kubernetes"], &[("k8s", instance.as_str())])?;
+    let annotated = "replicas: 1, extensions: {kubernetes: {annotations: {iam.amazonaws.com/role: admin}}}";
+    daemon.put("sly", &at("sly", "k8s", annotated)).await?;
+    let remedy = "the annotation \\\"iam.amazonaws.com/role\\\" is not granted; add \\\"iam.amazonaws.com/role\\\" to annotations";
+    daemon.until("sly", "refused with its remedy", |d| d.to_string().contains(remedy)).await?;
+    daemon.put("shop", &at("shop", "k8s", "replicas: 1")).await?;
+    daemon.running("shop").await?;
+    let names = cluster.ours("deployment", "default")?;
+    assert_eq!(names.len(), 1, "{names:#?}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_quota_is_told_and_what_it_held_back_goes_on_without_it() -> Result<()> {
     let Some(cluster) = Cluster::start()? else { return Ok(()) };
