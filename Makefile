@@ -22,7 +22,7 @@ DAEMON := --workspace --bin tradewind --bin hello
 PLUGINS := $(T)/plugins
 STARTING := TRADEWIND_BIN=$(T)/debug/tradewind TRADEWIND_PLUGINS=$(PLUGINS)
 
-.PHONY: help setup backends build plugins demo test test-host test-plugins test-crash bench lint clean
+.PHONY: help setup backends build plugins demo test test-host test-plugins test-crash bench lint deny clean
 
 help: ## what there is
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)$$/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -73,6 +73,9 @@ lint: ## format and clippy, warnings are errors
 	cd tests/guests && cargo fmt --all --check
 	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	cd plugins && CARGO_TARGET_DIR=$(T)/plugins-native cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+
+deny: ## licences and sources of what is linked, and what must not be (.deny.toml)
+	bash tests/deny/check.sh
 
 clean: ## removes all that was built
 	cargo clean
