@@ -72,6 +72,8 @@ pub(crate) struct Compiler {
 /// The most that is read of what such a process says.
 const LONGEST_ANSWER: u64 = 1 << 20;
 const LONGEST_WORDS: u64 = 4 << 10;
+/// What the library, the compiler and the system say when there is no memory left.
+const OUT_OF_MEMORY: [&str; 3] = ["memory allocation", "out of memory", "Cannot allocate memory"];
 /// More threads than this would cost memory and gain little.
 const THREADS: usize = 8;
 
@@ -124,9 +126,7 @@ impl Compiler {
         let words = crate::state::tame(String::from_utf8_lossy(&said.words).trim());
         match said.status.signal() {
             Some(signal) if signal == Signal::XCPU.as_raw() => Err(Error::Processor { what, most: self.bounds.processor }),
-            _ if words.contains("memory allocation") || words.contains("Cannot allocate memory") => {
-                Err(Error::Memory { what, most: self.bounds.memory })
-            }
+            _ if OUT_OF_MEMORY.iter().any(|said| words.contains(said)) => Err(Error::Memory { what, most: self.bounds.memory }),
             _ => Err(Error::Broken { what, status: said.status, words }),
         }
     }
