@@ -38,6 +38,9 @@ impl Context {
     }
 }
 
+/// The command of processes that compile for another one of this program.
+pub const COMPILE: &str = "compile-component";
+
 /// How long an error of a daemon whose standard error is stuck may take to be printed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -71,6 +74,7 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
             let served = crate::serve::run(&overrides(&globals, Some(&args)));
             return served.map(|()| ExitCode::SUCCESS).map_err(|e| Error::Serve(Box::new(e)));
         }
+        Command::CompileComponent => return Ok(tradewind_wasm::compile_child()),
         Command::Config(args) => return commands::config::run(&globals, args).map(|()| ExitCode::SUCCESS),
         Command::Restore { file, force: replace, confirm: confirmed, yes, expect, keep_tokens } => {
             let choices = crate::backup::Choices { replace, confirmed, keep_tokens, expect };

@@ -18,6 +18,7 @@ use tradewind_core::{
     names::InstanceName,
     units::{Bytes, Millis},
 };
+use tradewind_wasm::Bounds;
 
 pub use load::{Effective, Error, Overrides, Source};
 
@@ -48,6 +49,7 @@ pub struct Config {
     pub controller: Controller,
     pub calls: Calls,
     pub reload: Reload,
+    pub compile: Bounds,
     pub plans: Plans,
     pub replacement: Replacement,
     pub keep: Keep,
@@ -213,6 +215,16 @@ pub struct Api {
     pub burst: u32,
     /// How long requests in progress may go on after the daemon was told to stop.
     pub drain: Millis,
+    /// Who may send components for shadow policies and replays: `admin`, or `operator` for both. Canaries take an admin of all namespaces in
+    /// any case.
+    pub uploads: Uploads,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Uploads {
+    Admin,
+    Operator,
 }
 
 /// How the API shows who it is, and keeps what is said to it to itself.
@@ -253,6 +265,8 @@ pub enum LogFormat {
 /// The default address, where the command line looks for a daemon that left no other trace.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7180);
 
+const LEAST_TO_COMPILE: Bytes = Bytes(128 << 20);
+
 impl Config {
     /// The defaults, all in one place. `data` depends on the machine, so the caller brings it.
     pub fn defaults(data: PathBuf, policy: InstanceName) -> Self {
@@ -282,6 +296,7 @@ impl Config {
             },
             calls: Calls { slots: 128, slot_wait: Millis::from_secs(5), memory_ceiling: Bytes(512 << 20) },
             reload: Reload { quiet: Millis(100), rescan: Millis::from_secs(30), max_size: Bytes(64 << 20) },
+            compile: Bounds::default(),
             keep: Keep {
                 events: 10_000,
                 deployment_events: 50,
@@ -308,6 +323,7 @@ impl Config {
                 rate: 5_000,
                 burst: 10_000,
                 drain: Millis::from_secs(10),
+                uploads: Uploads::Admin,
             },
             tls: Tls { certificate: PathBuf::new(), key: PathBuf::new(), self_signed: false, names: Vec::new() },
             log: Log { level: "info".to_owned(), format: LogFormat::Text },
@@ -365,6 +381,9 @@ impl Config {
             ("controller.scale-interval", self.controller.scale_interval.0),
             ("reload.rescan", self.reload.rescan.0),
             ("reload.max-size", self.reload.max_size.0),
+            ("compile.deadline", self.compile.deadline.0),
+            ("compile.processor", self.compile.processor.0),
+            ("compile.concurrent", u64::from(self.compile.concurrent)),
             ("plans.expiry", self.plans.expiry.0),
             ("replacement.interval", self.replacement.interval.0),
             ("replacement.max-moves", u64::from(self.replacement.max_moves)),
@@ -390,6 +409,9 @@ impl Config {
         }
         if self.api.max_body.0 > 1 << 30 {
             return refuse("api.max-body", self.api.max_body.to_string(), "at most 1Gi");
+        }
+        if self.compile.memory < LEAST_TO_COMPILE {
+            return refuse("compile.memory", self.compile.memory.to_string(), "at least 128Mi: the compiler itself takes a part of it");
         }
         if self.calls.slots > 4096 {
             return refuse("calls.slots", self.calls.slots.to_string(), "at most 4096: address space is reserved for each");

@@ -90,6 +90,8 @@ pub struct Inner {
     /// Requests that are worked on.
     requests: guard::Shares,
     streams: guard::Shares,
+    /// Requests that bring a component.
+    uploads: guard::Shares,
 }
 
 impl std::ops::Deref for App {
@@ -114,6 +116,8 @@ impl App {
         let in_flight = guard::Shares::new("api.connections", (connections - connections / 4).max(1));
         let requests = guard::Shares::new("api.concurrent", config.api.concurrent);
         let streams = guard::Shares::new("api.streams", config.api.streams.min((connections / 2).max(1)));
+        // The others are left to the plugin folder.
+        let uploads = guard::Shares::new("compile.concurrent", config.compile.concurrent.div_ceil(2));
         let crowd = Arc::new(server::Crowd::new(connections));
         let refusals = refusals::Refusals::default();
         let metrics = metrics::Metrics::new(&refusals);
@@ -131,6 +135,7 @@ impl App {
             in_flight,
             requests,
             streams,
+            uploads,
         };
         Self { inner: Arc::new(inner) }
     }

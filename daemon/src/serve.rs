@@ -34,10 +34,11 @@ use tradewind_core::{
 use tradewind_credentials::{Credentials, Vault};
 use tradewind_kubernetes::Clusters;
 use tradewind_store::Database;
+use tradewind_wasm::{Bounds, Compiling, Program};
 
 use crate::{
     backup,
-    cli::environment,
+    cli::{COMPILE, environment},
     config::{self, Config, Effective, Overrides},
     controller,
     http::{self, App, Listener},
@@ -96,6 +97,12 @@ pub enum Error {
 /// How long a daemon that has lost a part tries to end in good order.
 const LAST_TRY: Duration = Duration::from_secs(15);
 
+/// How long ending all parts may take, beside the time that requests in progress have.
+const LONGEST_STOP: Duration = Duration::from_secs(60);
+
+/// How long threads that still work may take after the end of all parts, and a part that only reads.
+const LAST_WORK: Duration = Duration::from_secs(2);
+
 /// A part that the daemon does not go on without, by its name.
 type Essential = (&'static str, BoxFuture<'static, ()>);
 
@@ -135,10 +142,8 @@ pub fn run(overrides: &Overrides) -> Result<(), Error> {
 fn run_with(overrides: &Overrides, config: Config, beside: Vec<Essential>) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
     let ended = runtime.block_on(daemon(config, overrides, beside));
-    if matches!(ended, Err(Error::Failed { .. })) {
-        // What is stuck must not keep the process, which somebody will start again.
-        runtime.shutdown_timeout(Duration::ZERO);
-    }
+    // What is stuck must not keep the process: it has ended in order, or somebody will start it again.
+    runtime.shutdown_timeout(if matches!(ended, Err(Error::Failed { .. })) { Duration::ZERO } else { LAST_WORK });
     ended
 }
 
@@ -220,18 +225,36 @@ async fn daemon(config: Config, overrides: &Overrides, beside: Vec<Essential>) -
     };
     readiness.stopping();
     stopping.cancel();
-    // Nobody shall find a daemon that answers no more.
-    if let Some(following) = following {
-        following.await?;
-    }
-    drop(runtime_file);
-    let served = match ended {
-        Some(ended) => ended,
-        None => api.await,
+    let ending = async {
+        // Nobody shall find a daemon that answers no more.
+        if let Some(mut following) = following {
+            match tokio::time::timeout(LAST_WORK, &mut following).await {
+                Ok(ended) => ended?,
+                Err(_) => {
+                    tracing::warn!("the certificate's files can't be read to their end");
+                    following.abort();
+                }
+            }
+        }
+        drop(runtime_file);
+        let served = match ended {
+            Some(ended) => ended,
+            None => api.await,
+        };
+        drain(parts).await;
+        served?.map_err(Error::Api)
     };
-    drain(parts).await;
-    tracing::info!("stopped");
-    served?.map_err(Error::Api)
+    // What is stuck, on a file that nobody writes for instance, must not keep the daemon from ending.
+    match tokio::time::timeout(config.api.drain.std() + LONGEST_STOP, ending).await {
+        Ok(ended) => {
+            tracing::info!("stopped");
+            ended
+        }
+        Err(_) => {
+            tracing::warn!("stopped without having ended all parts; nothing that was answered is lost");
+            Ok(())
+        }
+    }
 }
 
 /// Where clients on this machine find it: who listens on every address does so on this machine's own.
@@ -405,7 +428,16 @@ fn plugin_options(config: &Config) -> tradewind_wasm::Options {
     options.memory_ceiling = config.calls.memory_ceiling;
     options.slot_wait = config.calls.slot_wait.std();
     options.core_dumps = config.keep.core_dumps as usize;
+    options.compiling = compiling(config.compile.clone());
     options
+}
+
+/// Components are compiled by a process of this program.
+pub fn compiling(bounds: Bounds) -> Compiling {
+    // The kernel's name for it leads to this very program, also after another one was put in its place.
+    let own = Path::new("/proc/self/exe");
+    let path = if own.exists() { Some(own.to_owned()) } else { std::env::current_exe().ok() };
+    Compiling { bounds, program: path.map(|path| Program { path, arguments: vec![COMPILE.into()] }) }
 }
 
 fn identity_options(config: &Config) -> identity::Options {

@@ -29,10 +29,11 @@ fn compare(id: &DecisionId, recorded: &Recorded, policy: &dyn Policy, answer: &A
         None if !scope.is_all() && !request.tasks.iter().all(mine) => "the answers differ".to_owned(),
         _ => d.text,
     });
+    let (before_rows, after_rows) = (Rows::of(request, &recorded.answer), Rows::of(request, answer));
     let mut tasks = Vec::new();
     let mut sums = [MicroUsd(0); 4];
     for (i, task) in (0u32..).zip(&request.tasks).filter(|(_, task)| mine(task)) {
-        let (was, is) = (places(request, &recorded.answer, i, task), places(request, answer, i, task));
+        let (was, is) = (places(request, before_rows.of_task(i), task), places(request, after_rows.of_task(i), task));
         for (places, sums) in [&was, &is].into_iter().zip(sums.chunks_mut(2)) {
             for (place, hourly) in places {
                 for (sum, amount) in sums.iter_mut().zip([place.cost, *hourly]) {
@@ -76,14 +77,31 @@ fn same(recorded: &crate::plugin::Identity, policy: &dyn Policy) -> bool {
     (recorded.component, recorded.settings) == (now.component, now.settings)
 }
 
-/// Where a task goes, by the offers' order: the order of the answer's rows says nothing about places.
-fn places(request: &Request, answer: &Answer, task: u32, of: &Task) -> Vec<(ReplayedPlace, MicroUsd)> {
-    let rows = answer.task.iter().zip(&answer.offer).zip(&answer.replicas).filter(|((t, _), _)| **t == task);
-    let mut chosen: Vec<(u32, u32)> = rows.map(|((_, offer), replicas)| (*offer, *replicas)).collect();
-    chosen.sort_unstable();
+/// An answer's rows, by task and then by offer: the order of the rows says nothing about places.
+struct Rows(Vec<Row>);
+
+impl Rows {
+    /// An acceptable answer has a row for each replica at most: of another one, no more is looked at.
+    fn of(request: &Request, answer: &Answer) -> Self {
+        let most = request.tasks.iter().fold(0usize, |sum, task| sum.saturating_add(task.replicas as usize));
+        let rows = answer.task.iter().zip(&answer.offer).zip(&answer.replicas).take(most);
+        let mut rows: Vec<Row> = rows.map(|((task, offer), replicas)| (*task, *offer, *replicas)).collect();
+        rows.sort_unstable();
+        Self(rows)
+    }
+
+    fn of_task(&self, task: u32) -> &[Row] {
+        let from = self.0.partition_point(|(t, ..)| *t < task);
+        let to = self.0.partition_point(|(t, ..)| *t <= task);
+        self.0.get(from..to).unwrap_or_default()
+    }
+}
+
+/// Where a task goes, by the offers' order.
+fn places(request: &Request, rows: &[Row], of: &Task) -> Vec<(ReplayedPlace, MicroUsd)> {
     let range = request.candidates.of(of.shape);
     let column = request.candidates.offer.get(range.clone()).unwrap_or_default();
-    let place = |(offer, replicas): (u32, u32)| {
+    let place = |&(_, offer, replicas): &Row| {
         let placed = request.offers.get(offer as usize)?;
         let row = column.binary_search(&offer).ok().map(|at| range.start + at);
         let amount = |column: &[u64]| MicroUsd(row.and_then(|row| column.get(row).copied()).unwrap_or(0));
@@ -96,7 +114,7 @@ fn places(request: &Request, answer: &Answer, task: u32, of: &Task) -> Vec<(Repl
         };
         Some((place, amount(&request.candidates.hourly)))
     };
-    chosen.into_iter().filter_map(place).collect()
+    rows.iter().filter_map(place).collect()
 }
 
 /// Where two answers part.

@@ -81,6 +81,9 @@ pub enum Form {
 pub enum Command {
     /// Run the daemon
     Serve(Serve),
+    /// Compile what comes on standard input, for another process of this program
+    #[command(hide = true)]
+    CompileComponent,
     /// Create or change deployments from manifests and wait until they run
     Apply(Apply),
     /// Show what applying a manifest would change, where, what it costs and why; store, compare, approve and apply such plans
@@ -178,7 +181,7 @@ pub enum Command {
     /// Have a decision made once more by the policy that made it, and compare the answers bit for bit: ends with 1 when they differ
     Replay {
         id: String,
-        /// Another policy's component instead: shows what it would choose and what that would cost
+        /// Another policy's component instead: shows what it would choose and what that would cost. Takes an admin, unless api.uploads lets operators
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
     },

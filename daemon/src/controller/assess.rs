@@ -13,6 +13,9 @@ use super::{
     decide::{Outcome, Work},
 };
 
+/// Tasks times offers: a report has a row for each.
+const MOST_ROWS: usize = 500_000;
+
 impl Handle {
     /// What every cloud offers for the manifest's tasks, with every term of the cost, and what the policy would choose.
     ///
@@ -44,12 +47,20 @@ impl Handle {
         let (table, _) = shared.assess(&snapshot).await;
         let (quotes, measures) = (shared.offers.quoted(), shared.meters.measures());
         let background = Background { quotes: &quotes, measures: &measures, now: shared.clock.now() };
-        let tasks = work.resolved.iter().zip(&outcome.desired).map(|(task, desired)| {
+        let (all, offers) = (work.resolved.len(), table.offers().len());
+        if all.saturating_mul(offers) > MOST_ROWS {
+            let message = format!("{all} tasks with {offers} offers each are too many to report on: assess at most {} at once", MOST_ROWS / offers);
+            return Err(Error::Invalid { path: "spec".to_owned(), message });
+        }
+        let mut tasks = Vec::with_capacity(all);
+        for (task, desired) in work.resolved.iter().zip(&outcome.desired) {
             let want = Want::of(&work.key.namespace, &work.key.name, task);
             let (offers, excluded) = assess::task(&want, &table, &background);
-            report(task, desired, &outcome, offers, excluded)
-        });
-        Ok(Report { at: background.now, tasks: tasks.collect(), failures })
+            tasks.push(report(task, desired, &outcome, offers, excluded));
+            // Others have their turn, and nothing goes on for a client that has left.
+            tokio::task::yield_now().await;
+        }
+        Ok(Report { at: background.now, tasks, failures })
     }
 }
 

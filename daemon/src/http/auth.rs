@@ -16,18 +16,22 @@ use axum::{
 };
 use futures::StreamExt;
 use tradewind_core::{
-    identity::Scope,
+    identity::{Role, Scope},
     names::{Actor, Namespace},
 };
 
 use super::{
     App, Error,
     access::{Needs, Reach, Rule, Table, Verdict},
+    extract,
     guard::PATIENCE,
     refusals::Reason,
     server::Pulse,
 };
-use crate::identity::{Denied, Identity, Patience, Refusal};
+use crate::{
+    config::Uploads,
+    identity::{Denied, Identity, Patience, Refusal},
+};
 
 /// The sender of a request that has passed the gate.
 #[derive(Clone)]
@@ -120,6 +124,10 @@ async fn pass(gate: &Gate, needs: Needs, identity: Arc<Identity>, request: Reque
     identity.take_turn().map_err(|p| too_many("api.rate", p))?;
     let request = permit(needs, &Caller::new(identity.clone()), request).await?;
     expected_parameters(&gate.table, &request)?;
+    let held = identity.role();
+    if extract::is_upload(&request) && gate.app.config.api.uploads == Uploads::Admin && !held.includes(Role::Admin) {
+        return Err(Error::Upload { held });
+    }
     let share = gate.app.in_flight.take(&identity, PATIENCE).await?;
     // The connection keeps it until its client has taken the answer; what came otherwise, until there is one.
     let _share = match request.extensions().get::<Arc<Pulse>>() {

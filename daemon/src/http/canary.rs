@@ -60,7 +60,7 @@ pub async fn start(
     Path(Instance { name }): Path<Instance>,
     Upload(Start { component: text, instance_file, terms }): Upload<Start>,
 ) -> Result<Response, Error> {
-    let component = component(&app, &text)?;
+    let component = component(&app, text).await?;
     let start = CanaryStart { instance: name, component, text: instance_file, terms, by: caller.actor };
     Ok((StatusCode::CREATED, Canary::of(app.plugins.start_canary(start).await?)).into_response())
 }

@@ -61,6 +61,8 @@ pub enum Error {
     Unauthenticated(Refusal),
     #[error("this takes the role \"{needed}\", and your token has the role \"{held}\"")]
     Role { held: Role, needed: Role },
+    #[error("the setting \"api.uploads\" lets the role \"admin\" send components, and your token has the role \"{held}\"")]
+    Upload { held: Role },
     #[error("the token \"{token}\" does not reach the namespace \"{namespace}\"")]
     Namespace { token: TokenName, namespace: String },
     #[error(
@@ -139,6 +141,10 @@ impl Error {
             Self::Role { .. } | Self::Namespace { .. } | Self::OthersToo { .. } | Self::Undeclared => {
                 Shape::new(StatusCode::FORBIDDEN, Kind::Forbidden)
             }
+            Self::Upload { .. } => Shape::new(StatusCode::FORBIDDEN, Kind::Forbidden).remedy(
+                "ask an admin to do it; or, where operators are trusted with what compiling takes, to set api.uploads = \"operator\" in the \
+                 daemon's configuration",
+            ),
             Self::TooMany { after, .. } | Self::Refused { after } => {
                 Shape { retry_after: Some(*after), ..Shape::new(StatusCode::TOO_MANY_REQUESTS, Kind::TooManyRequests) }
             }
@@ -178,7 +184,7 @@ impl Error {
             Self::Unauthenticated(Refusal::Unknown) => Reason("token-unknown"),
             Self::Unauthenticated(Refusal::Expired) => Reason::EXPIRED,
             Self::Unauthenticated(Refusal::Revoked) => Reason::REVOKED,
-            Self::Role { .. } => Reason::ROLE,
+            Self::Role { .. } | Self::Upload { .. } => Reason::ROLE,
             Self::Namespace { .. } | Self::OthersToo { .. } => Reason::NAMESPACE,
             Self::Identity(identity::Error::Escalation(_)) => Reason::ESCALATION,
             Self::Undeclared => Reason("undeclared"),

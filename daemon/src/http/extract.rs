@@ -6,7 +6,7 @@ use aide::OperationInput;
 use axum::{
     body::{Body, BodyDataStream, Bytes, HttpBody},
     extract::{FromRequest, FromRequestParts, MatchedPath, Request, State},
-    http::{Extensions, HeaderMap, header, request::Parts},
+    http::{Extensions, HeaderMap, Method, header, request::Parts},
     middleware::Next,
     response::Response,
 };
@@ -329,14 +329,22 @@ pub async fn arrived(request: Request, app: &App) -> Result<Request, Error> {
 ///
 /// # Errors
 /// It is none, or larger than the daemon takes.
-pub fn component(app: &App, text: &str) -> Result<Vec<u8>, Error> {
-    let bytes = STANDARD.decode(text).map_err(|e| Error::Body { message: format!("component is no base64: {e}") })?;
+pub async fn component(app: &App, text: String) -> Result<Vec<u8>, Error> {
+    // Some millions of letters: nothing for an async thread.
+    let decoded = tokio::task::spawn_blocking(move || STANDARD.decode(text)).await.map_err(|_| Error::Panic)?;
+    let bytes = decoded.map_err(|e| Error::Body { message: format!("component is no base64: {e}") })?;
     let max = app.config.reload.max_size;
     if bytes.len() as u64 > max.0 {
         let message = format!("component has {} bytes: the setting \"reload.max-size\" allows {max}", bytes.len());
         return Err(Error::Body { message });
     }
     Ok(bytes)
+}
+
+/// Whether a request brings a component along.
+pub fn is_upload(request: &Request) -> bool {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    *request.method() == Method::POST && route.is_some_and(|r| UPLOADS.contains(&r)) && !request.body().is_end_stream()
 }
 
 /// The largest body of a route: a component's bytes are text in it, a third longer.

@@ -105,10 +105,12 @@ async fn acquire(semaphore: Arc<Semaphore>, until: Instant) -> Option<OwnedSemap
 }
 
 /// Takes in a request's body, then holds one of the request slots until the response's head is there: a body that does not come keeps
-/// nobody else waiting. Probes and metrics pass without.
+/// nobody else waiting. Probes and metrics pass without. One that brings a component has a turn among those from before its body is there:
+/// they are large, and take long.
 pub async fn slot(State(app): State<App>, request: Request, next: Next) -> Result<Response, Error> {
     let caller = request.extensions().get::<Caller>().map(|caller| caller.identity.clone());
     let Some(identity) = caller.filter(|_| request.uri().path().starts_with("/v1/")) else { return Ok(next.run(request).await) };
+    let _turn = if extract::is_upload(&request) { Some(app.uploads.take(&identity, PATIENCE).await?) } else { None };
     let request = extract::arrived(request, &app).await?;
     let _slot = app.requests.take(&identity, PATIENCE).await?;
     Ok(next.run(request).await)

@@ -39,6 +39,6 @@ pub fn docs(op: TransformOperation) -> TransformOperation {
         .description(
             "By the version of the policy that made it, whose answer must be the same bit for bit: `identical` says so. Or by the component in \
              the body (`application/wasm`), which is run under the same limits and never serves: the answer tells what differs and what it \
-             would cost. Changes nothing.",
+             would cost. Bringing a component takes an admin unless the setting `api.uploads` lets operators do so. Changes nothing.",
         )
 }

@@ -116,7 +116,7 @@ pub async fn start(
     Query(Of { namespace }): Query<Of>,
     Upload(Start { name, component: text, settings }): Upload<Start>,
 ) -> Result<Response, Error> {
-    let component = component(&app, &text)?;
+    let component = component(&app, text).await?;
     let start = tradewind_wasm::ShadowStart { name, namespace, component, text: settings, by: caller.actor.clone() };
     let shadow = app.plugins.start_shadow(start).await?;
     let message = shadow.identity.as_ref().map(|i| format!("{i} sees its decisions without effect")).unwrap_or_default();
@@ -131,7 +131,8 @@ pub fn start_docs(op: TransformOperation) -> TransformOperation {
         .summary("Have a policy see a namespace's decisions without effect")
         .description(
             "It passes the gates of a plugin and runs under the same limits. It sees what the namespace's tasks were decided on, after \
-             that was decided, and survives a restart.",
+             that was decided, and survives a restart. The setting `api.uploads` says whether an operator may; by default an admin does it. One \
+             component of a token is compiled at a time.",
         )
         .response::<201, Json<ShadowPolicy>>()
         .default_response::<Error>()

@@ -13,6 +13,7 @@ use tradewind_core::{
 use crate::{
     about::About,
     audit,
+    compiler::Compiling,
     engine::{self, Engine},
     instance_file::InstanceFile,
     lent::Capabilities,
@@ -120,8 +121,8 @@ impl Piece {
 impl Workbench {
     /// # Errors
     /// When the cache folder is unusable or the engine can't start.
-    pub async fn start(cache_folder: PathBuf) -> Result<Self, AloneError> {
-        let options = engine::Options::outside(cache_folder);
+    pub async fn start(cache_folder: PathBuf, compiling: Compiling) -> Result<Self, AloneError> {
+        let options = engine::Options::outside(cache_folder, compiling);
         Ok(Self(tokio::task::spawn_blocking(move || Engine::start(&options)).await.map_err(|_| load::Error::Aborted)??))
     }
 
@@ -161,9 +162,10 @@ pub async fn policy(
     component: Vec<u8>,
     instance_file: Option<&[u8]>,
     cache_folder: PathBuf,
+    compiling: Compiling,
 ) -> Result<Arc<dyn Policy>, AloneError> {
     let piece = Piece::new(name, component.into(), instance_file)?;
-    match Workbench::start(cache_folder).await?.load(&piece, Capabilities::none()).await?.plugin {
+    match Workbench::start(cache_folder, compiling).await?.load(&piece, Capabilities::none()).await?.plugin {
         Plugin::Policy(policy) => Ok(policy),
         Plugin::Provider(_) => Err(AloneError::NotAPolicy),
     }

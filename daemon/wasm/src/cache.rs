@@ -5,14 +5,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
 use tradewind_core::names::Digest;
 use wasmtime::{Cache, CacheConfig, component::Component};
+
+use crate::compiler::Workshop;
 
 /// Where the engine keeps its entries; and where earlier versions of the daemon let it keep them, which nobody vouches for.
 const CODE: &str = "code";
@@ -33,7 +37,23 @@ pub(crate) struct Code {
 struct Known {
     component: Digest,
     /// By path below the folder of code.
-    entries: BTreeMap<String, Digest>,
+    entries: BTreeMap<String, Entry>,
+}
+
+/// A file of compiled code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    digest: Digest,
+    /// Which engines can use it.
+    engine: u64,
+}
+
+/// The same for engines that can use each other's code.
+fn key(engine: &wasmtime::Engine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Code {
@@ -62,6 +82,7 @@ impl Code {
             useless(error);
             return Ok(None);
         }
+        Workshop::tidy(folder);
         let formerly = folder.join(FORMERLY);
         if formerly.is_dir()
             && let Err(error) = fs::remove_dir_all(&formerly)
@@ -75,13 +96,21 @@ impl Code {
         self.cache.clone()
     }
 
+    /// Takes from the cache what is still what was put there. None: there is nothing that this engine can use. Blocks.
+    ///
+    /// # Errors
+    /// When an entry that is damaged can't be removed, or the engine does not take one.
+    pub(crate) fn find(&self, engine: &wasmtime::Engine, digest: Digest, bytes: &[u8]) -> wasmtime::Result<Option<Component>> {
+        if self.is_sound(digest, engine)? { Component::from_binary(engine, bytes).map(Some) } else { Ok(None) }
+    }
+
     /// Compiles, or takes from the cache what is still what was put there. Blocks.
     ///
     /// # Errors
     /// When the bytes can't be compiled, or an entry that is damaged can't be removed.
     pub(crate) fn component(&self, engine: &wasmtime::Engine, digest: Digest, bytes: &[u8]) -> wasmtime::Result<Component> {
         let misses = self.cache.cache_misses();
-        let held = (!self.is_sound(digest)?).then(|| self.compiling.lock().unwrap_or_else(PoisonError::into_inner));
+        let held = (!self.is_sound(digest, engine)?).then(|| self.hold());
         if held.is_some() {
             self.sweep()?;
         }
@@ -89,20 +118,50 @@ impl Code {
         let component = Component::from_binary(engine, bytes)?;
         if self.cache.cache_misses() != misses {
             let new = self.present().difference(&before).cloned().collect();
-            if let Err(error) = self.vouch(digest, new) {
+            if let Err(error) = self.vouch(digest, new, engine) {
                 tracing::debug!(%error, "compiled code can't be vouched for: it will be compiled anew");
             }
         }
         Ok(component)
     }
 
-    /// Whether there is an entry of this component. Those that are not what was written are removed.
-    fn is_sound(&self, component: Digest) -> io::Result<bool> {
+    /// Takes over what a process of ours has compiled for this engine in a folder of its own. Blocks.
+    ///
+    /// # Errors
+    /// When it can't be moved or vouched for.
+    pub(crate) fn take_over(&self, workshop: &Path, engine: &wasmtime::Engine, digest: Digest) -> io::Result<()> {
+        let _held = self.hold();
+        let from = workshop.join(CODE);
+        let made = files(&from);
+        for name in &made {
+            let to = self.folder.join(CODE).join(name);
+            if let Some(folder) = to.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            fs::rename(from.join(name), to)?;
+        }
+        self.vouch(digest, made, engine)
+    }
+
+    fn hold(&self) -> MutexGuard<'_, ()> {
+        self.compiling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a process of ours may put what it compiles.
+    ///
+    /// # Errors
+    /// When the folder can't be written.
+    pub(crate) fn workshop(&self) -> io::Result<Workshop> {
+        Workshop::open(&self.folder)
+    }
+
+    /// Whether there is an entry of this component for this engine. Those that are not what was written are removed.
+    fn is_sound(&self, component: Digest, engine: &wasmtime::Engine) -> io::Result<bool> {
         let mut sound = false;
-        for (name, digest) in self.known(component).unwrap_or_default() {
+        for (name, entry) in self.known(component).unwrap_or_default() {
             let path = self.folder.join(CODE).join(&name);
             match fs::read(&path) {
-                Ok(bytes) if Digest::of(&bytes) == digest => sound = true,
+                Ok(bytes) if Digest::of(&bytes) == entry.digest => sound |= entry.engine == key(engine),
                 Ok(_) => {
                     tracing::warn!(entry = name, %component, "compiled code on disk is damaged: the plugin is compiled anew");
                     remove(&path)?;
@@ -130,21 +189,8 @@ impl Code {
         Ok(())
     }
 
-    /// The engine's entries, without its notes about them, which have an extension.
     fn present(&self) -> BTreeSet<String> {
-        fn collect(root: &Path, folder: &Path, names: &mut BTreeSet<String>) {
-            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                let path = entry.path();
-                if path.is_dir() {
-                    collect(root, &path, names);
-                } else if path.extension().is_none() {
-                    names.extend(path.strip_prefix(root).ok().and_then(|name| name.to_str()).map(str::to_owned));
-                }
-            }
-        }
-        let (root, mut names) = (self.folder.join(CODE), BTreeSet::new());
-        collect(&root, &root, &mut names);
-        names
+        files(&self.folder.join(CODE))
     }
 
     fn path(&self, component: Digest) -> PathBuf {
@@ -152,25 +198,42 @@ impl Code {
     }
 
     /// None for what can't be read, or is another component's.
-    fn known(&self, component: Digest) -> Option<BTreeMap<String, Digest>> {
+    fn known(&self, component: Digest) -> Option<BTreeMap<String, Entry>> {
         let known: Known = serde_json::from_slice(&fs::read(self.path(component)).ok()?).ok()?;
         (known.component == component).then_some(known.entries)
     }
 
     /// Adds new entries to those of a component.
-    fn vouch(&self, component: Digest, new: BTreeSet<String>) -> io::Result<()> {
+    fn vouch(&self, component: Digest, new: BTreeSet<String>, engine: &wasmtime::Engine) -> io::Result<()> {
         let code = self.folder.join(CODE);
         let mut entries = self.known(component).unwrap_or_default();
         entries.retain(|name, _| code.join(name).exists());
         for name in new {
             let digest = Digest::of(&fs::read(code.join(&name))?);
-            entries.insert(name, digest);
+            entries.insert(name, Entry { digest, engine: key(engine) });
         }
         let path = self.path(component);
         let fresh = path.with_extension(format!("{}.new", std::process::id()));
         fs::write(&fresh, serde_json::to_vec(&Known { component, entries })?)?;
         fs::rename(&fresh, path)
     }
+}
+
+/// The engine's entries, by their paths below a folder, without its notes about them, which have an extension.
+fn files(root: &Path) -> BTreeSet<String> {
+    fn collect(root: &Path, folder: &Path, names: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                collect(root, &path, names);
+            } else if path.extension().is_none() {
+                names.extend(path.strip_prefix(root).ok().and_then(|name| name.to_str()).map(str::to_owned));
+            }
+        }
+    }
+    let mut names = BTreeSet::new();
+    collect(root, root, &mut names);
+    names
 }
 
 /// Another process may share the folder, and have done it.
@@ -244,6 +307,27 @@ mod tests {
         fs::rename(&of_a, &of_b).unwrap();
         let bench = Bench::open(folder.path());
         assert!(!bench.hits("a") && !bench.hits("b"), "nobody vouches for what is another's");
+    }
+
+    #[test]
+    fn what_another_process_has_compiled_is_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let bench = Bench::open(folder.path());
+        let bytes = component("a");
+        let digest = Digest::of(&bytes);
+        assert!(bench.code.find(&bench.engine, digest, &bytes).unwrap().is_none());
+        let workshop = bench.code.workshop().unwrap();
+        Bench::open(workshop.path()).hits("a");
+        bench.code.take_over(workshop.path(), &bench.engine, digest).unwrap();
+        let place = workshop.path().to_owned();
+        drop(workshop);
+        assert!(!place.exists());
+        assert!(bench.hits("a"));
+        assert!(bench.code.find(&bench.engine, digest, &bytes).unwrap().is_some());
+
+        let mut other = wasmtime::Config::new();
+        let other = wasmtime::Engine::new(other.cache(Some(bench.code.cache())).epoch_interruption(true)).unwrap();
+        assert!(bench.code.find(&other, digest, &bytes).unwrap().is_none(), "it is of no use to another engine");
     }
 
     #[test]

@@ -19,10 +19,11 @@ use tradewind_core::{
 
 use crate::{
     call::Stats,
+    host::Handle,
     instance_file::InstanceFile,
     ledger::{Pair, Pin},
-    load::{self, Candidate},
-    registry::{Change, Slot},
+    load::{self, Candidate, Loader},
+    registry::{Change, Contents, Slot},
     v0_1::Callable,
     version::Version,
     view::PluginView,
@@ -197,80 +198,115 @@ fn unfit(old: &Version, new: &Version) -> Option<String> {
     lost.map(|(name, _)| format!("it lacks the feature \"{name}\""))
 }
 
+/// One that has passed the gates.
+pub(crate) struct Proven {
+    record: Record,
+    component: Vec<u8>,
+    text: Vec<u8>,
+    version: Version,
+    /// What it is to be compared with.
+    serving: Pair,
+}
+
+/// The version that a canary would be compared with, and what it is made of.
+///
+/// # Errors
+/// There is none, or it has a canary already.
+fn compared_with(contents: &Contents, instance: &InstanceName) -> Result<(Arc<Version>, Pair), CanaryError> {
+    if let Some(canary) = contents.canaries.get(instance) {
+        let state = if canary.split.is_open() { "running" } else { "returning" };
+        return Err(CanaryError::Busy { instance: instance.clone(), state });
+    }
+    let slot = contents.slots.get(instance);
+    let serves = slot.and_then(|slot| slot.active.clone().zip(slot.serving()));
+    serves.ok_or_else(|| CanaryError::UnknownInstance { instance: instance.clone() })
+}
+
+/// Has it pass the gates of a plugin.
+///
+/// # Errors
+/// Why it may not be one.
+pub(crate) async fn prove(handle: &Handle, start: CanaryStart) -> Result<Proven, CanaryError> {
+    let CanaryStart { instance, component, text, terms, by } = start;
+    if let Some(fault) = terms.fault() {
+        return Err(CanaryError::Terms(fault));
+    }
+    let contents = handle.registry.load().contents.clone();
+    let (old, serving) = compared_with(&contents, &instance)?;
+    let text = match text {
+        Some(text) => text.into_bytes(),
+        None => {
+            let ledger = handle.ledger.clone();
+            let bytes = spawn_blocking(move || ledger.bytes(serving)).await.map_err(io::Error::other).and_then(|r| r);
+            bytes.map_err(CanaryError::Ledger)?.1
+        }
+    };
+    let record = Record {
+        instance: instance.clone(),
+        component: Digest::of(&component),
+        settings: Digest::of(&text),
+        terms,
+        by,
+        since: handle.loader.capabilities.clock.now(),
+        returning: false,
+        made: Made::default(),
+    };
+    if (record.component, record.settings) == serving {
+        return Err(CanaryError::Same);
+    }
+    let version = load(&handle.loader, &contents, &record, component.clone().into(), &text).await?;
+    match unfit(&old, &version) {
+        Some(why) => Err(CanaryError::Other { instance, why }),
+        None => Ok(Proven { record, component, text, version, serving }),
+    }
+}
+
+async fn load(
+    loader: &Loader,
+    contents: &Contents,
+    record: &Record,
+    component: Arc<[u8]>,
+    text: &[u8],
+) -> Result<Version, CanaryError> {
+    let instance = &record.instance;
+    let file = match text {
+        [] => InstanceFile::bare(&format!("{instance}.wasm")),
+        text => InstanceFile::parse(text).map_err(|e| CanaryError::File(e.to_string()))?,
+    };
+    // Counts and queue of its own: one that hangs must not take the old one's turns.
+    let candidate = Candidate {
+        instance: instance.clone(),
+        file,
+        settings_digest: record.settings,
+        component,
+        component_digest: record.component,
+        stats: Arc::<Stats>::default(),
+        gate: None,
+        census: contents.slots.get(instance).map(|slot| slot.census.clone()).unwrap_or_default(),
+    };
+    loader.load(candidate).await.map_err(|e| CanaryError::Load(Box::new(e)))
+}
+
 impl Writer {
     /// # Errors
     /// Why it may not be one; nothing has changed then.
-    pub(crate) async fn start_canary(&mut self, start: CanaryStart) -> Result<PluginView, CanaryError> {
-        let CanaryStart { instance, component, text, terms, by } = start;
-        if let Some(fault) = terms.fault() {
-            return Err(CanaryError::Terms(fault));
-        }
-        if let Some(canary) = self.contents.canaries.get(&instance) {
-            let state = if canary.split.is_open() { "running" } else { "returning" };
-            return Err(CanaryError::Busy { instance, state });
-        }
-        let unknown = || CanaryError::UnknownInstance { instance: instance.clone() };
-        let slot = self.contents.slots.get(&instance).ok_or_else(unknown)?;
-        let (old, serving) = slot.active.clone().zip(slot.serving()).ok_or_else(unknown)?;
-        let text = match text {
-            Some(text) => text.into_bytes(),
-            None => {
-                let ledger = self.ledger.clone();
-                spawn_blocking(move || ledger.bytes(serving))
-                    .await
-                    .map_err(io::Error::other)
-                    .and_then(|r| r)
-                    .map_err(CanaryError::Ledger)?
-                    .1
-            }
-        };
-        let record = Record {
-            instance: instance.clone(),
-            component: Digest::of(&component),
-            settings: Digest::of(&text),
-            terms,
-            by,
-            since: self.now(),
-            returning: false,
-            made: Made::default(),
-        };
-        if (record.component, record.settings) == serving {
-            return Err(CanaryError::Same);
-        }
-        let version = self.load_canary(&record, component.clone().into(), &text).await?;
-        if let Some(why) = unfit(&old, &version) {
+    pub(crate) async fn start_canary(&mut self, proven: Proven) -> Result<PluginView, CanaryError> {
+        let Proven { mut record, component, text, version, serving } = proven;
+        let instance = record.instance.clone();
+        if compared_with(&self.contents, &instance)?.1 != serving {
+            let why = "another version has taken its place meanwhile".to_owned();
             return Err(CanaryError::Other { instance, why });
         }
+        record.since = self.now();
         let (ledger, keep) = (self.ledger.clone(), record.clone());
         let written = spawn_blocking(move || {
             ledger.keep_trial(&file_name(&keep.instance), &keep, Some(((keep.component, keep.settings), &component, &text)))
         });
         written.await.map_err(io::Error::other).and_then(|r| r).map_err(CanaryError::Ledger)?;
-        tracing::info!(%instance, digest = record.component.short(), share = %terms.share, "canary started");
+        tracing::info!(%instance, digest = record.component.short(), share = %record.terms.share, "canary started");
         self.contents.ends.remove(&instance);
         self.watch_canary(record, version);
-        self.view_of(&instance).ok_or_else(unknown)
-    }
-
-    async fn load_canary(&self, record: &Record, component: Arc<[u8]>, text: &[u8]) -> Result<Version, CanaryError> {
-        let instance = &record.instance;
-        let slot = self.contents.slots.get(instance).cloned().unwrap_or_default();
-        let file = match text {
-            [] => InstanceFile::bare(&format!("{instance}.wasm")),
-            text => InstanceFile::parse(text).map_err(|e| CanaryError::File(e.to_string()))?,
-        };
-        // Counts and queue of its own: one that hangs must not take the old one's turns.
-        let candidate = Candidate {
-            instance: instance.clone(),
-            file,
-            settings_digest: record.settings,
-            component,
-            component_digest: record.component,
-            stats: Arc::<Stats>::default(),
-            gate: None,
-            census: slot.census,
-        };
-        self.loader.load(candidate).await.map_err(|e| CanaryError::Load(Box::new(e)))
+        self.view_of(&instance).ok_or(CanaryError::UnknownInstance { instance })
     }
 
     /// Shows it, and sees to it that it is judged when its time is over.
@@ -303,7 +339,7 @@ impl Writer {
             let loaded = match bytes {
                 // It has been promoted.
                 _ if serves => None,
-                Ok((component, text)) => Some(self.load_canary(&record, component.into(), &text).await),
+                Ok((component, text)) => Some(load(&self.loader, &self.contents, &record, component.into(), &text).await),
                 Err(error) => Some(Err(CanaryError::Ledger(error))),
             };
             match loaded {

@@ -13,7 +13,9 @@ use tradewind_core::{names::Digest, units::Bytes, vital};
 use wasmtime::{Config, Enabled, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, component::Component};
 
 use crate::{
+    bounds::Bounds,
     cache::Code,
+    compiler::{self, Answer, Compiler, Compiling, Task},
     coredump::CoreDumps,
     limits::{Ceilings, PARTS},
 };
@@ -39,12 +41,14 @@ pub(crate) struct Options {
     pub(crate) plugin_folder: PathBuf,
     /// Where core dumps of plugins that trapped go, and how many are kept; none: none are written.
     pub(crate) core_dumps: Option<(PathBuf, usize)>,
+    pub(crate) compiling: Compiling,
 }
 
 impl Options {
     /// For components that lie in no plugin folder.
-    pub(crate) fn outside(cache_folder: PathBuf) -> Self {
-        Self { cache_folder, memory_ceiling: Bytes(512 << 20), slots: 64, plugin_folder: PathBuf::from("/dev/null"), core_dumps: None }
+    pub(crate) fn outside(cache_folder: PathBuf, compiling: Compiling) -> Self {
+        let plugin_folder = PathBuf::from("/dev/null");
+        Self { cache_folder, memory_ceiling: Bytes(512 << 20), slots: 64, plugin_folder, core_dumps: None, compiling }
     }
 }
 
@@ -72,6 +76,11 @@ pub(crate) struct Engine {
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) ceilings: Ceilings,
     pub(crate) core_dumps: Option<Arc<CoreDumps>>,
+    pub(crate) bounds: Arc<Bounds>,
+    /// None: this process compiles.
+    pub(crate) compiler: Option<Compiler>,
+    /// Whether code is made for core dumps. It stays so where none are written.
+    dumps: bool,
 }
 
 impl Engine {
@@ -99,11 +108,56 @@ impl Engine {
             })
             .map_err(|source| Error::Ticker { source })?;
         let ceilings = Ceilings { memory: options.memory_ceiling, slots: options.slots, table_elements: TABLE_ELEMENTS };
-        Ok(Self { wasmtime, code: code.map(Arc::new), slots: Arc::new(Semaphore::new(options.slots as usize)), ceilings, core_dumps })
+        let Compiling { bounds, program } = options.compiling.clone();
+        Ok(Self {
+            wasmtime,
+            code: code.map(Arc::new),
+            slots: Arc::new(Semaphore::new(options.slots as usize)),
+            ceilings,
+            dumps: core_dumps.is_some(),
+            core_dumps,
+            compiler: program.map(|program| Compiler::new(program, bounds.clone())),
+            bounds: Arc::new(bounds),
+        })
     }
 }
 
 impl Engine {
+    /// A component whose code is in the cache. None: it is not. Blocks.
+    ///
+    /// # Errors
+    /// When an entry that is damaged can't be removed.
+    pub(crate) fn find(&self, digest: Digest, bytes: &[u8]) -> wasmtime::Result<Option<Component>> {
+        self.code.as_ref().map_or(Ok(None), |code| code.find(&self.wasmtime, digest, bytes))
+    }
+
+    /// Has a process compile a component, and puts the code into the cache. Where there is no cache, it is known afterwards that compiling
+    /// it takes no more than it may.
+    ///
+    /// # Errors
+    /// When it can't be compiled, or takes more than it may.
+    pub(crate) async fn compile_apart(&self, compiler: &Compiler, digest: Digest, bytes: &[u8]) -> Result<Answer, compiler::Error> {
+        let workshop = self.code.as_ref().and_then(|code| match code.workshop() {
+            Ok(workshop) => Some((code.clone(), workshop)),
+            Err(error) => {
+                tracing::warn!(%error, "compiled code can't be kept: a plugin is compiled twice");
+                None
+            }
+        });
+        let folder = workshop.as_ref().map(|(_, workshop)| workshop.path().to_owned());
+        let answer = compiler.order(Task::Compile { folder, core_dumps: self.dumps }, bytes).await?;
+        if answer == Answer::Done
+            && let Some((code, workshop)) = workshop
+        {
+            let engine = self.wasmtime.clone();
+            let taken = tokio::task::spawn_blocking(move || code.take_over(workshop.path(), &engine, digest)).await;
+            if let Err(error) = taken.map_err(std::io::Error::other).and_then(|taken| taken) {
+                tracing::warn!(%error, "compiled code can't be kept: a plugin is compiled twice");
+            }
+        }
+        Ok(answer)
+    }
+
     /// Compiles a component, or takes its code from the cache. Blocks.
     ///
     /// # Errors
@@ -148,12 +202,19 @@ fn config(options: &Options, code: Option<&Code>) -> Config {
         .table_keep_resident(64 << 10)
         .async_stack_keep_resident(64 << 10);
 
+    let mut config = compiler_config(options.core_dumps.is_some(), code);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// All that decides what code is made. Where memory comes from does not: a process that only compiles reserves none.
+pub(crate) fn compiler_config(core_dumps: bool, code: Option<&Code>) -> Config {
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .cache(code.map(Code::cache))
         .epoch_interruption(true)
-        .coredump_on_trap(options.core_dumps.is_some())
+        .coredump_on_trap(core_dumps)
+        .wasm_memory64(false)
         .max_wasm_stack(1 << 20)
         .async_stack_size(2 << 20)
         // Decisions replay bit for bit.

@@ -6,6 +6,7 @@ use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
     time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout},
 };
+use tokio_util::sync::CancellationToken;
 use tradewind_core::{
     names::{Actor, Digest, InstanceName},
     plugin::{Plugins, Snapshot},
@@ -14,7 +15,8 @@ use tradewind_core::{
 };
 
 use crate::{
-    canary::{CanaryError, CanaryStart},
+    canary::{self, CanaryError, CanaryStart},
+    compiler::Compiling,
     engine::{self, Engine},
     ledger::Ledger,
     lent::Capabilities,
@@ -54,6 +56,8 @@ pub struct Options {
     pub drain_timeout: Duration,
     /// How many core dumps of plugins that trapped are kept, in the folder `core-dumps` beside the state folder. Default 0: none are written.
     pub core_dumps: usize,
+    /// How components are compiled. Default: in this process, within the default bounds.
+    pub compiling: Compiling,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -102,11 +106,12 @@ pub struct Host {
 #[derive(Clone)]
 pub struct Handle {
     commands: mpsc::Sender<Command>,
-    registry: Arc<Registry>,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) loader: Arc<Loader>,
     pub(crate) ledger: Ledger,
     /// Turns of those that load what never serves.
     pub(crate) looks: Arc<Semaphore>,
+    ending: CancellationToken,
 }
 
 enum Command {
@@ -115,7 +120,7 @@ enum Command {
     TakeShadow(Box<shadow::Proven>, oneshot::Sender<Result<ShadowView, ShadowError>>),
     DropShadow(InstanceName, oneshot::Sender<Result<ShadowView, ShadowError>>),
     InstallShadow(InstanceName, oneshot::Sender<Result<PluginView, ShadowError>>),
-    StartCanary(Box<CanaryStart>, oneshot::Sender<Result<PluginView, CanaryError>>),
+    StartCanary(Box<canary::Proven>, oneshot::Sender<Result<PluginView, CanaryError>>),
     PromoteCanary(InstanceName, Actor, oneshot::Sender<Result<PluginView, CanaryError>>),
     AbortCanary(InstanceName, Actor, oneshot::Sender<Result<PluginView, CanaryError>>),
     Shutdown(oneshot::Sender<()>),
@@ -163,6 +168,7 @@ impl Options {
             slot_wait: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(10),
             core_dumps: 0,
+            compiling: Compiling::default(),
         }
     }
 }
@@ -186,6 +192,7 @@ impl Host {
         let loader = Arc::new(Loader::new(engine, capabilities, options.slot_wait));
         let registry = Arc::new(Registry::new());
         let (verdicts, told) = mpsc::unbounded_channel();
+        let ending = CancellationToken::new();
         let mut writer = Writer {
             folder: options.folder.clone(),
             size_cap: options.size_cap.0,
@@ -194,16 +201,17 @@ impl Host {
             registry: registry.clone(),
             contents: Contents::default(),
             verdicts,
+            ending: ending.clone(),
         };
         writer.remember().map_err(|source| Error::StateFolder { path: options.state_folder.clone(), source })?;
         // Watched before the first look, so that no change falls between them.
         let watch = Watch::start(&options.folder);
-        let looked = writer.reconcile(Cause::Hint).await.map_err(|source| Error::Folder { path: options.folder.clone(), source })?;
+        let looked = writer.reconcile(Cause::Start).await.map_err(|source| Error::Folder { path: options.folder.clone(), source })?;
         writer.resume_shadows().await;
         writer.resume_canaries().await;
         let (sender, commands) = mpsc::channel(16);
         tokio::spawn(vital::part("plugin writer", Service { writer, commands, told, watch, options }.run(looked.unsettled)));
-        Ok(Self { handle: Handle { commands: sender, registry, loader, ledger, looks: Arc::new(Semaphore::new(1)) } })
+        Ok(Self { handle: Handle { commands: sender, registry, loader, ledger, looks: Arc::new(Semaphore::new(1)), ending } })
     }
 
     pub fn handle(&self) -> Handle {
@@ -231,6 +239,7 @@ fn open(options: &Options) -> Result<(Engine, Ledger), Error> {
         slots: options.call_slots,
         plugin_folder: folder.clone(),
         core_dumps: (options.core_dumps > 0).then(|| (options.state_folder.with_file_name("core-dumps"), options.core_dumps)),
+        compiling: options.compiling.clone(),
     })?;
     let ledger = Ledger::open(&options.state_folder).map_err(|source| Error::StateFolder { path: options.state_folder.clone(), source })?;
     if ledger.folder().starts_with(&folder) {
@@ -320,7 +329,9 @@ impl Handle {
     /// # Errors
     /// Why it may not be one; nothing has changed then.
     pub async fn start_canary(&self, start: CanaryStart) -> Result<PluginView, CanaryError> {
-        self.ask(|answer| Command::StartCanary(Box::new(start), answer)).await?
+        // Outside the writer: what takes long to compile holds nothing up, and ends when nobody waits for it.
+        let proven = canary::prove(self, start).await?;
+        self.ask(|answer| Command::StartCanary(Box::new(proven), answer)).await?
     }
 
     /// Ends a canary well: it serves until the plugin folder changes, as after a roll-back.
@@ -362,6 +373,7 @@ impl Handle {
 
     /// Stops watching and waits for the effects that plugins began. What holds a snapshot can still call.
     pub async fn shutdown(&self) {
+        self.ending.cancel();
         let (answer, answered) = oneshot::channel();
         if self.commands.send(Command::Shutdown(answer)).await.is_ok() {
             // An error means that it has stopped already.
@@ -401,8 +413,8 @@ impl Service {
                     Some(Command::InstallShadow(name, answer)) => {
                         let _gone = answer.send(self.writer.install_shadow(&name).await);
                     }
-                    Some(Command::StartCanary(start, answer)) => {
-                        let _gone = answer.send(self.writer.start_canary(*start).await);
+                    Some(Command::StartCanary(proven, answer)) => {
+                        let _gone = answer.send(self.writer.start_canary(*proven).await);
                     }
                     Some(Command::PromoteCanary(instance, by, answer)) => {
                         let _gone = answer.send(self.writer.promote_canary(&instance, by).await);
@@ -492,9 +504,9 @@ pub enum InspectError {
 ///
 /// # Errors
 /// When it is no plugin of this contract.
-pub async fn inspect_file(bytes: Vec<u8>, cache_folder: PathBuf) -> Result<FileInspection, InspectError> {
+pub async fn inspect_file(bytes: Vec<u8>, cache_folder: PathBuf, compiling: Compiling) -> Result<FileInspection, InspectError> {
     let size = Bytes(bytes.len() as u64);
-    let options = engine::Options::outside(cache_folder);
+    let options = engine::Options::outside(cache_folder, compiling);
     let engine = tokio::task::spawn_blocking(move || Engine::start(&options)).await.map_err(|_| load::Error::Aborted)??;
     let digest = Digest::of(&bytes);
     let (imports, exports, about) = load::inspect(engine, bytes.into(), digest).await?;

@@ -1,9 +1,9 @@
-//! From bytes to a version that may serve: compile, audit, check resources, link, ask who it is, check the settings by its schema, hand them
-//! to it. A plugin that fails anywhere on the way never serves.
+//! From bytes to a version that may serve: look it over, audit, compile, check resources, link, ask who it is, check the settings by its
+//! schema, hand them to it. A plugin that fails anywhere on the way never serves.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tradewind_core::{
     failure::{Failure, FailureKind},
+    grant::Grants,
     names::{Digest, InstanceName},
     placement::{Candidates, Request},
     plugin::{Identity, Policy as _, Provider as _},
@@ -20,12 +21,13 @@ use wasmtime::component::Component;
 
 use crate::{
     about::About,
-    audit,
+    audit, bounds,
     call::{Runner, Stats},
+    compiler::{self, Answer, Task},
     engine::Engine,
     instance_file::InstanceFile,
     lent::{Capabilities, Lent},
-    v0_1,
+    schema, survey, v0_1,
     version::{Census, Version},
 };
 
@@ -37,6 +39,10 @@ pub enum Error {
     Compile { why: String },
     #[error(transparent)]
     Audit(#[from] audit::Error),
+    #[error(transparent)]
+    Bounds(#[from] bounds::Error),
+    #[error(transparent)]
+    Budget(#[from] compiler::Error),
     #[error("{0}")]
     Limits(String),
     #[error("it needs {needs}, {most}")]
@@ -84,6 +90,8 @@ pub(crate) struct Loader {
     pub(crate) patience: Duration,
     epoch: Instant,
     compiled: Mutex<HashMap<Digest, Weak<Compiled>>>,
+    /// Turns of those that want the same bytes compiled.
+    turns: Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 /// Machine code, freed with its last version.
@@ -105,6 +113,7 @@ impl Loader {
             patience,
             epoch: Instant::now(),
             compiled: Mutex::default(),
+            turns: Mutex::default(),
         }
     }
 
@@ -116,7 +125,7 @@ impl Loader {
         let (linked, mut runner) = self.prepare(candidate).await?;
         let (about, described) = v0_1::describe(linked, &runner).await.map_err(|f| Error::Describe(Box::new(f)))?;
         let text = settings.to_string();
-        let about = check_settings(about, settings).await?;
+        let about = self.check_settings(about, settings).await?;
         try_settings(&described, &runner, &text, &about).await?;
 
         let identity = Identity { plugin: about.name.clone(), version: about.version.clone(), ..(*runner.identity).clone() };
@@ -132,7 +141,7 @@ impl Loader {
         if let Some(fault) = file.limits.fault(&self.engine.ceilings) {
             return Err(Error::Limits(fault));
         }
-        let code = self.compile(component, component_digest).await?;
+        let code = self.compile(component, component_digest, &instance, &file.grants).await?;
         let found = audit::audit(&code.imports, &code.exports, &instance, &file.grants)?;
         if code.weight > self.engine.ceilings.slots {
             return Err(Error::Resources {
@@ -172,17 +181,70 @@ impl Loader {
         Ok((linked, runner))
     }
 
-    async fn compile(&self, bytes: Arc<[u8]>, digest: Digest) -> Result<Arc<Compiled>, Error> {
+    /// What nobody has compiled yet is looked over and audited first, then compiled by a process that has limits.
+    async fn compile(&self, bytes: Arc<[u8]>, digest: Digest, instance: &InstanceName, grants: &Grants) -> Result<Arc<Compiled>, Error> {
+        let turn = self.turn(digest);
+        let _turn = turn.lock().await;
         if let Some(code) = self.known(digest) {
             return Ok(code);
         }
-        let engine = self.engine.clone();
-        let code = tokio::task::spawn_blocking(move || compile(&engine, digest, &bytes)).await.map_err(|_| Error::Aborted)??;
-        let code = Arc::new(code);
+        recognise(&bytes)?;
+        let (engine, there) = (self.engine.clone(), bytes.clone());
+        let found = blocking(move || engine.find(digest, &there)).await?;
+        let component = match found.map_err(|e| Error::Compile { why: chain(&e) })? {
+            Some(component) => component,
+            None => self.compile_anew(bytes, digest, instance, grants).await?,
+        };
+        let code = Arc::new(Compiled::of(&self.engine, component));
         let mut compiled = self.lock();
         compiled.retain(|_, weak| weak.strong_count() > 0);
         compiled.insert(digest, Arc::downgrade(&code));
         Ok(code)
+    }
+
+    async fn compile_anew(&self, bytes: Arc<[u8]>, digest: Digest, instance: &InstanceName, grants: &Grants) -> Result<Component, Error> {
+        let (engine, there) = (self.engine.clone(), bytes.clone());
+        let outline = blocking(move || survey::survey(&there, &engine.bounds, &engine.ceilings)).await?.map_err(|e| match e {
+            survey::Error::Malformed(why) => Error::Compile { why: crate::state::tame(&why.to_string()) },
+            survey::Error::Bounds(why) => Error::Bounds(why),
+        })?;
+        audit::audit(&outline.imports, &outline.exports, instance, grants)?;
+        if let Some(compiler) = &self.engine.compiler {
+            let answer = self.engine.compile_apart(compiler, digest, &bytes).await?;
+            understood(answer)?;
+        }
+        // From the cache, or known to be no burden.
+        let engine = self.engine.clone();
+        let component = blocking(move || engine.component(digest, &bytes)).await?;
+        component.map_err(|e| Error::Compile { why: chain(&e) })
+    }
+
+    fn turn(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, weak| weak.strong_count() > 0);
+        if let Some(turn) = turns.get(&digest).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::default();
+        turns.insert(digest, Arc::downgrade(&turn));
+        turn
+    }
+
+    /// A schema comes from a plugin, and settings may from a stranger. What is not sure to be quick is compared by a process that has limits.
+    async fn check_settings(&self, about: About, settings: serde_json::Value) -> Result<About, Error> {
+        let alone = self.engine.compiler.is_none();
+        let (here, about, settings) = blocking(move || {
+            let schema = &about.settings_schema;
+            let here = (alone || schema::is_quick(schema, &settings)).then(|| schema::compare(schema, &settings));
+            (here, about, settings)
+        })
+        .await?;
+        let answer = match (here, &self.engine.compiler) {
+            (None, Some(compiler)) => compiler.order(Task::Settings { schema: about.settings_schema.clone(), settings }, &[]).await?,
+            (here, _) => here.unwrap_or(Answer::Done),
+        };
+        understood(answer)?;
+        Ok(about)
     }
 
     fn known(&self, digest: Digest) -> Option<Arc<Compiled>> {
@@ -207,15 +269,29 @@ impl Loader {
     }
 }
 
+impl Compiled {
+    fn of(engine: &Engine, component: Component) -> Self {
+        let (imports, exports) = audit::interfaces(&engine.wasmtime, &component);
+        let needs = component.resources_required();
+        let weight = needs.map_or(1, |n| n.num_memories.max(n.num_tables).max(1));
+        Self { component, imports, exports, weight }
+    }
+}
+
+/// Off the async threads: what takes long there holds others up.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Aborted)
+}
+
 /// # Errors
-/// When the bytes are no component, or use what this engine has not.
-fn compile(engine: &Engine, digest: Digest, bytes: &[u8]) -> Result<Compiled, Error> {
-    recognise(bytes)?;
-    let component = engine.component(digest, bytes).map_err(|e| Error::Compile { why: chain(&e) })?;
-    let (imports, exports) = audit::interfaces(&engine.wasmtime, &component);
-    let needs = component.resources_required();
-    let weight = needs.map_or(1, |n| n.num_memories.max(n.num_tables).max(1));
-    Ok(Compiled { component, imports, exports, weight })
+/// What a process has found wrong.
+fn understood(answer: Answer) -> Result<(), Error> {
+    match answer {
+        Answer::Done => Ok(()),
+        Answer::Compile(why) => Err(Error::Compile { why }),
+        Answer::Schema(why) => Err(Error::Schema(why)),
+        Answer::Settings { path, why } => Err(Error::Settings { path, why }),
+    }
 }
 
 /// Tells the common mistakes apart before the compiler speaks.
@@ -265,32 +341,8 @@ fn nothing() -> Request {
     Request { seed: 0, tasks: Vec::new(), shapes: Vec::new(), candidates, offers: Arc::default() }
 }
 
-/// Off the async threads: a schema from a plugin may be costly.
-async fn check_settings(about: About, settings: serde_json::Value) -> Result<About, Error> {
-    tokio::task::spawn_blocking(move || {
-        validate(&about.settings_schema, &settings)?;
-        Ok(about)
-    })
-    .await
-    .map_err(|_| Error::Aborted)?
-}
-
-fn validate(schema: &serde_json::Value, settings: &serde_json::Value) -> Result<(), Error> {
-    let validator = jsonschema::draft202012::options()
-        .with_pattern_options(jsonschema::PatternOptions::regex())
-        .build(schema)
-        .map_err(|e| Error::Schema(crate::state::tame(&e.to_string())))?;
-    match validator.iter_errors(settings).next() {
-        None => Ok(()),
-        Some(error) => {
-            let path = error.instance_path().as_str().replace('/', ".");
-            Err(Error::Settings { path, why: crate::state::tame(&error.to_string()) })
-        }
-    }
-}
-
 /// The whole chain in one line: the outermost alone says too little.
-fn chain(error: &wasmtime::Error) -> String {
+pub(crate) fn chain(error: &wasmtime::Error) -> String {
     let parts: Vec<String> = error.chain().map(|e| crate::state::tame(&e.to_string())).collect();
     parts.join(": ")
 }
@@ -301,11 +353,12 @@ fn chain(error: &wasmtime::Error) -> String {
 /// When it is no plugin of this contract.
 pub(crate) async fn inspect(engine: Engine, component: Arc<[u8]>, digest: Digest) -> Result<(Vec<String>, Vec<String>, About), Error> {
     let loader = Loader::new(engine, Capabilities::none(), Duration::from_secs(5));
-    let code = loader.compile(component.clone(), digest).await?;
+    let instance = InstanceName::try_from("inspected".to_owned()).map_err(|_| Error::Aborted)?;
     let mut file = InstanceFile::bare("inspected.wasm");
     file.grants = Capabilities::every_import();
+    let code = loader.compile(component.clone(), digest, &instance, &file.grants).await?;
     let candidate = Candidate {
-        instance: InstanceName::try_from("inspected".to_owned()).map_err(|_| Error::Aborted)?,
+        instance,
         file,
         settings_digest: Digest::of(b""),
         component,

@@ -1,9 +1,13 @@
 //! The registry's single writer: compares the folder with what serves, loads what changed, and publishes it once it is proven.
 
-use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
-use tokio::task::spawn_blocking;
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant as Tick, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
 use tradewind_core::{
     names::{Digest, InstanceName},
     units::Instant,
@@ -28,7 +32,12 @@ pub(crate) enum Cause {
     Hint,
     /// An operator asks: what was refused is tried again.
     Demand,
+    /// The host starts: what takes long to load is put off, so that it keeps nothing else from serving.
+    Start,
 }
+
+/// How long a start waits for plugins that load.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Writer {
     pub(crate) folder: PathBuf,
@@ -38,6 +47,8 @@ pub(crate) struct Writer {
     pub(crate) registry: Arc<Registry>,
     pub(crate) contents: Contents,
     pub(crate) verdicts: Verdicts,
+    /// Cancelled when the host is to stop: it does not wait for what loads.
+    pub(crate) ending: CancellationToken,
 }
 
 /// The outcome of one look.
@@ -110,19 +121,35 @@ impl Writer {
                 Examined::Recall(pair) => jobs.extend(self.recall(&instance, pair).await.map(|job| *job)),
             }
         }
-        self.load_all(jobs, &mut report).await;
+        let patience = (cause == Cause::Start).then(|| Tick::now() + PATIENCE);
+        unsettled |= !self.load_all(jobs, patience, &mut report).await;
         self.publish(Change::Views);
         report.version = self.registry.load().snapshot.version;
         report.problems = self.contents.problems.clone();
         Ok(Looked { report, unsettled })
     }
 
-    /// Loads side by side; each becomes active as soon as it has proved good.
-    async fn load_all(&mut self, mut jobs: Vec<Job>, report: &mut Report) {
+    /// Loads side by side; each becomes active as soon as it has proved good. False: some have been put off.
+    async fn load_all(&mut self, mut jobs: Vec<Job>, patience: Option<Tick>, report: &mut Report) -> bool {
         let mut again = Vec::new();
         while !jobs.is_empty() {
             let mut running: FuturesUnordered<_> = jobs.drain(..).map(|job| run(self.loader.clone(), Box::new(job))).collect();
-            while let Some((instance, outcome, kept)) = running.next().await {
+            loop {
+                let late = async {
+                    match patience {
+                        Some(patience) => sleep_until(patience).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                let next = tokio::select! {
+                    next = running.next() => next,
+                    () = self.ending.cancelled() => return false,
+                    () = late => {
+                        tracing::warn!(plugins = running.len(), "plugins take long to load: the daemon starts without them, and tries again");
+                        return false;
+                    }
+                };
+                let Some((instance, outcome, kept)) = next else { break };
                 match outcome {
                     Ok(version) => {
                         self.activate(&instance, version, kept).await;
@@ -146,6 +173,7 @@ impl Writer {
                 }
             }
         }
+        true
     }
 
     /// The version that served when the daemon last stopped, if nothing serves now.
@@ -227,7 +255,7 @@ impl Writer {
             return Examined::Same;
         }
         let known_bad = slot.rejection.as_ref().is_some_and(|r| r.current && r.component == Some(digest) && r.settings == found.settings);
-        if known_bad && cause == Cause::Hint {
+        if known_bad && cause != Cause::Demand {
             return Examined::Same;
         }
         let candidate = candidate(slot, instance, file, found.settings, bytes, digest);

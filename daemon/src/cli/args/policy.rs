@@ -13,7 +13,7 @@ pub enum Policy {
 
 #[derive(Debug, Subcommand)]
 pub enum Shadow {
-    /// Have a policy see every decision of a namespace, without effect
+    /// Have a policy see every decision of a namespace, without effect. Takes an admin, unless api.uploads lets operators
     Start(ShadowStart),
     /// List the shadow policies
     List {

@@ -4,14 +4,19 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tradewind_author::{BuildOptions, Built, Kind, SdkSource};
-use tradewind_wasm::FileInspection;
+use tradewind_wasm::{Compiling, FileInspection};
 
 use super::conformance;
-use crate::cli::{
-    Error,
-    args::{Globals, Plugin, PluginKind},
-    output::Output,
-    render,
+use crate::{
+    cli::{
+        Error,
+        args::{Globals, Plugin, PluginKind},
+        environment,
+        output::Output,
+        overrides, render,
+    },
+    config::Effective,
+    serve,
 };
 
 /// Whether the daemon must be asked.
@@ -40,7 +45,7 @@ pub fn run(globals: &Globals, args: Plugin) -> Result<Next, Error> {
         Plugin::New { name, kind, dir, sdk } => create(&output, &name, kind, &dir, sdk)?,
         Plugin::Test(args) => return Ok(if conformance::run(globals, args)? { Next::Done } else { Next::Failed }),
         Plugin::Inspect { what } if what.ends_with(".wasm") => {
-            let inspection = inspect(Path::new(&what))?;
+            let inspection = inspect(globals, Path::new(&what))?;
             output.show(&inspection, |_| render::plugin::file(&inspection))?;
         }
         other => return Ok(Next::Ask(other)),
@@ -58,12 +63,17 @@ fn build(output: &Output, folders: Vec<PathBuf>, out: &Path) -> Result<(), Error
     output.show(&components, |_| components.iter().map(Component::line).collect::<Vec<_>>().join("\n"))
 }
 
-fn inspect(path: &Path) -> Result<FileInspection, Error> {
+fn inspect(globals: &Globals, path: &Path) -> Result<FileInspection, Error> {
     let read = |source| Error::Read { path: path.to_owned(), source };
     let bytes = std::fs::read(path).map_err(read)?;
-    let cache = compile_cache();
+    let (cache, compiling) = (compile_cache(), compiling(globals)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
-    runtime.block_on(tradewind_wasm::inspect_file(bytes, cache)).map_err(|source| Error::Inspect { path: path.to_owned(), source })
+    runtime.block_on(tradewind_wasm::inspect_file(bytes, cache, compiling)).map_err(|source| Error::Inspect { path: path.to_owned(), source })
+}
+
+/// Files may be strangers': they are compiled as the daemon would.
+pub fn compiling(globals: &Globals) -> Result<Compiling, Error> {
+    Ok(serve::compiling(Effective::load(&overrides(globals, None), environment)?.config.compile))
 }
 
 /// Compiled code is worth keeping between two looks at the same file.

@@ -17,8 +17,9 @@ use tradewind_core::{
     plugin::{Identity, Policy},
     simulate::{self, Options, Outcome, Summary, alibaba, offers, trace},
 };
+use tradewind_wasm::Compiling;
 
-use super::author::compile_cache;
+use super::author::{compile_cache, compiling};
 use crate::cli::{
     Error,
     args::{Globals, Simulate, SimulateCommand, SimulateRun, TraceSource},
@@ -51,11 +52,11 @@ pub fn run(globals: &Globals, args: Simulate) -> Result<(), Error> {
     let output = Output::new(globals.output);
     match args.command {
         Some(SimulateCommand::Convert { from, file, out }) => convert(&output, from, &file, out),
-        None => simulate(&output, args.run),
+        None => simulate(globals, &output, args.run),
     }
 }
 
-fn simulate(output: &Output, args: SimulateRun) -> Result<(), Error> {
+fn simulate(globals: &Globals, output: &Output, args: SimulateRun) -> Result<(), Error> {
     // The argument parser has seen to it that these are there.
     let named = |file: Option<PathBuf>| file.unwrap_or_default();
     let (trace_file, offers_file, policy_file) = (named(args.trace), named(args.offers), named(args.policy));
@@ -70,7 +71,7 @@ fn simulate(output: &Output, args: SimulateRun) -> Result<(), Error> {
         step: args.step,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
-    let policy = runtime.block_on(load(&policy_file, args.settings.as_deref()))?;
+    let policy = runtime.block_on(load(&policy_file, args.settings.as_deref(), compiling(globals)?))?;
     let timed = Timed { policy, calls: Mutex::default() };
     let begun = Instant::now();
     let outcome = runtime.block_on(simulate::run(&requests, &sets, &timed, &options))?;
@@ -103,14 +104,14 @@ fn convert(output: &Output, from: TraceSource, file: &Path, out: Option<PathBuf>
     output.show(&done, |_| render::simulate::converted(&done))
 }
 
-async fn load(path: &Path, settings: Option<&Path>) -> Result<Arc<dyn Policy>, Error> {
+async fn load(path: &Path, settings: Option<&Path>, compiling: Compiling) -> Result<Arc<dyn Policy>, Error> {
     let component = bytes(path)?;
     let text = settings.map(bytes).transpose()?;
     // As in the plugin folder: an instance is called what its file is called.
     let stem = settings.unwrap_or(path).file_stem().and_then(|s| s.to_str()).unwrap_or_default();
     let name = stem.parse::<InstanceName>().or_else(|_| "policy".parse());
     let name = name.map_err(|e| Error::Argument { what: "the policy's name", value: stem.to_owned(), rule: e.to_string() })?;
-    let loaded = tradewind_wasm::policy(name, component, text.as_deref(), compile_cache()).await;
+    let loaded = tradewind_wasm::policy(name, component, text.as_deref(), compile_cache(), compiling).await;
     loaded.map_err(|e| match (e, settings) {
         (e @ tradewind_wasm::AloneError::InstanceFile(_), Some(settings)) => unusable(settings)(e),
         (e, _) => unusable(path)(e),

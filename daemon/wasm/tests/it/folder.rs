@@ -1,7 +1,7 @@
 //! What may not serve, and what the operator is told.
 
 use tradewind_core::{names::Digest, plugin::Plugins, units::Bytes};
-use tradewind_wasm::{Error, Host, Kind, Options, State, inspect_file};
+use tradewind_wasm::{Compiling, Error, Host, Kind, Options, State, inspect_file};
 
 use crate::support::{Bench, Folders, guests, request};
 
@@ -110,12 +110,12 @@ async fn bad_folders_are_named() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_can_be_inspected_without_a_daemon() {
     let cache = tempfile::tempdir().unwrap();
-    let seen = inspect_file(guests().provider.clone(), cache.path().join("cache")).await.unwrap();
+    let seen = inspect_file(guests().provider.clone(), cache.path().join("cache"), Compiling::default()).await.unwrap();
     assert_eq!((seen.about.kind, seen.about.name.as_str()), (Kind::Provider, "hostile-provider"));
     assert!(seen.imports.iter().any(|i| i == "tradewind:plugin/http@0.1.0"), "{:?}", seen.imports);
     assert_eq!(seen.about.capabilities[0].name, "http");
     assert_eq!(seen.digest, Digest::of(&guests().provider));
-    assert!(inspect_file(b"x".to_vec(), cache.path().join("cache")).await.is_err());
+    assert!(inspect_file(b"x".to_vec(), cache.path().join("cache"), Compiling::default()).await.is_err());
 }
 
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
