@@ -2,4 +2,5 @@
 
 mod connections;
 mod process;
+mod spaces;
 mod terminal;

@@ -7,6 +7,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout},
 };
 use tradewind_core::{
+    identity::Scope,
     names::{Actor, Digest, InstanceName},
     plugin::{Plugins, Snapshot},
     units::Bytes,
@@ -261,6 +262,17 @@ impl Handle {
 
     pub fn inspect(&self, instance: &InstanceName) -> Option<PluginView> {
         self.registry.load().contents.view(instance)
+    }
+
+    /// Every instance that whoever reaches these namespaces may know of.
+    pub fn list_for(&self, scope: &Scope) -> Vec<PluginView> {
+        let published = self.registry.load();
+        let contents = &published.contents;
+        contents.slots.keys().filter_map(|name| contents.view_for(name, scope)).collect()
+    }
+
+    pub fn inspect_for(&self, instance: &InstanceName, scope: &Scope) -> Option<PluginView> {
+        self.registry.load().contents.view_for(instance, scope)
     }
 
     /// Files that can't belong to any instance.

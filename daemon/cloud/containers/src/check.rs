@@ -73,6 +73,10 @@ fn denied(message: impl Into<String>, field: &str, line: String) -> Failure {
     Failure::not_granted(message, field).remedy(format!("{line} in [grants.containers] of the instance file"))
 }
 
+fn secrets_of(grant: &ContainersGrant) -> secrets::Granted<'_> {
+    secrets::Granted { capability: "containers", secrets: &grant.secrets, namespace: grant.namespace.as_ref() }
+}
+
 /// Whether the image is granted as it is named; false: only as it is named without its digest.
 fn image(grant: &ContainersGrant, spec: &ContainerSpec) -> Result<bool, Failure> {
     let (image, shown) = (&spec.image, spec.image.escape_debug());
@@ -136,7 +140,7 @@ fn environment(grant: &ContainersGrant, spec: &ContainerSpec) -> Result<(), Fail
                 return Err(Failure::invalid("the value contains a NUL character").field(format!("{field}.value")));
             }
             EnvValue::Text(_) => {}
-            EnvValue::Secret(secret) => secrets::check(&grant.secrets, "containers", secret, &field)?,
+            EnvValue::Secret(secret) => secrets::check(secrets_of(grant), secret, &field)?,
         }
     }
     Ok(())
@@ -214,12 +218,12 @@ fn host_path(grant: &ContainersGrant, path: &str, field: &str) -> Result<PathBuf
         denied(format!("the path \"{shown}\" of the machine is not granted"), field, line)
     };
     // Whether a path outside the grant exists is none of the guest's business.
-    if !grant.host_paths.iter().any(|granted| Path::new(path).starts_with(granted)) {
+    if !grant.host_paths.iter().any(|granted| Path::new(path).starts_with(&granted.name)) {
         return Err(refused());
     }
     let real = fs::canonicalize(path)
         .map_err(|_| Failure::invalid(format!("the path \"{shown}\" of the machine does not exist, or can't be entered")).field(field))?;
-    let granted = grant.host_paths.iter().filter_map(|granted| fs::canonicalize(granted).ok());
+    let granted = grant.host_paths.iter().filter_map(|granted| fs::canonicalize(&granted.name).ok());
     if granted.into_iter().any(|granted| real.starts_with(granted)) { Ok(real) } else { Err(refused()) }
 }
 
@@ -265,6 +269,6 @@ fn config_file(grant: &ContainersGrant, file: &ConfigFile, field: &str) -> Resul
     }
     match &file.content {
         FileContent::Data(_) => Ok(()),
-        FileContent::Secret(secret) => secrets::check(&grant.secrets, "containers", secret, field),
+        FileContent::Secret(secret) => secrets::check(secrets_of(grant), secret, field),
     }
 }

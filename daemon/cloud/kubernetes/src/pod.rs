@@ -1,7 +1,10 @@
 //! What the pods that an object would make may do to their node, and whose secrets they may use. Wherever in an object they are described.
 
 use serde_json::{Map, Value};
-use tradewind_core::{failure::Failure, grant::KubernetesGrant};
+use tradewind_core::{
+    failure::Failure,
+    grant::{Entry, KubernetesGrant},
+};
 
 use crate::check::refused;
 
@@ -176,7 +179,7 @@ impl Pods<'_> {
     fn host_path(&self, path: Option<&Value>, at: &str) -> Result<(), Failure> {
         let path = path.and_then(Value::as_str).unwrap_or_default();
         let plain = path.starts_with('/') && !path.split('/').any(|part| part == ".." || part == ".");
-        let below = |folder: &String| {
+        let below = |folder: &Entry| {
             let folder = folder.trim_end_matches('/');
             path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };

@@ -34,6 +34,7 @@ fn world() -> World {
     let clusters = Clusters::new(Options { credentials: Credentials::default(), secrets: folder.path().to_owned() });
     let attempt = Attempt {
         allocation: ALLOCATION.parse().unwrap(),
+        namespace: "default".parse().unwrap(),
         token: "t".to_owned(),
         tags: Labels::new(),
         resources: Default::default(),
