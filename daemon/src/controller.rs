@@ -39,6 +39,7 @@ mod rollout;
 mod room;
 mod scale;
 mod shadow;
+mod spaces;
 mod standing;
 mod state;
 mod sweep;

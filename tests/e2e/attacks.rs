@@ -3,4 +3,5 @@
 mod connections;
 mod guests;
 mod process;
+mod spaces;
 mod terminal;

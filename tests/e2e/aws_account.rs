@@ -61,6 +61,7 @@ impl World {
 fn attempt(token: &str) -> Result<Attempt> {
     Ok(Attempt {
         allocation: AllocationId::try_from("a1".to_owned())?,
+        namespace: "default".parse()?,
         token: token.to_owned(),
         tags: Labels::new(),
         resources: Default::default(),

@@ -168,10 +168,11 @@ impl Client {
 
     /// Puts secrets into a body, and says what must not come back.
     async fn with_secrets(&self, grant: &HttpGrant, outgoing: Outgoing) -> Result<(Outgoing, Redaction), Failure> {
-        let (folder, granted) = (self.0.secrets.clone(), grant.secrets.clone());
+        let (folder, granted, namespace) = (self.0.secrets.clone(), grant.secrets.clone(), grant.namespace.clone());
         let work = move || {
             let Outgoing { method, url, headers, body } = outgoing;
-            let body = secrets::fill(&folder, &granted, &headers, body)?;
+            let sent = secrets::Sent { granted: &granted, namespace: namespace.as_ref() };
+            let body = secrets::fill(&folder, sent, &headers, body)?;
             Ok((Outgoing { method, url, headers, body }, secrets::known(&folder, &granted)))
         };
         let done = tokio::task::spawn_blocking(work).await;

@@ -224,6 +224,7 @@ impl Bench {
             secrets: Vec::new(),
             response_size: Size(1 << 20),
             timeout: Millis(10_000),
+            namespace: None,
         }
     }
 
@@ -561,7 +562,7 @@ async fn no_value_shows_in_answers_failures_logs_or_debug_output() {
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let bench = Bench::new().await;
     bench.write("secrets/db/password", "canary \"database\" password\n");
-    let grant = HttpGrant { secrets: vec!["db".to_owned()], ..bench.grant() };
+    let grant = HttpGrant { secrets: vec!["db".into()], ..bench.grant() };
     let pem = key().to_pkcs8_pem(LineEnding::LF).unwrap();
     let private = pem.lines().nth(1).unwrap().to_owned();
     let mut shown = String::new();
@@ -611,7 +612,7 @@ async fn a_packed_answer_in_which_nothing_can_be_found_is_not_passed_on() {
     let failure = bench.ask(&grant, request.clone()).await.unwrap_err();
     assert_eq!((failure.kind, failure.code.as_deref()), (FailureKind::Denied, Some("packed-response")));
     assert_eq!(bench.ask(&grant, HttpRequest { credential: None, ..request }).await.unwrap().status, 200);
-    let secrets = HttpGrant { secrets: vec!["db".to_owned()], ..bench.grant() };
+    let secrets = HttpGrant { secrets: vec!["db".into()], ..bench.grant() };
     let mut part = bench.request("GET", "/", "oauth");
     part.headers = vec![("Range".to_owned(), "bytes=3-".to_owned())];
     assert_eq!(bench.ask(&secrets, part).await.unwrap_err().kind, FailureKind::Denied);

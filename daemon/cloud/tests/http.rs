@@ -62,6 +62,7 @@ impl Bench {
             secrets: Vec::new(),
             response_size: Bytes(1 << 20),
             timeout: Millis(10_000),
+            namespace: None,
         }
     }
 

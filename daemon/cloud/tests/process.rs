@@ -134,7 +134,7 @@ fn options(folder: &Path) -> Options {
 }
 
 fn grant() -> ProcessGrant {
-    ProcessGrant { processes: 100, secrets: vec!["key".to_owned()], ..ProcessGrant::of(&["sh", "sleep", "no-such-program", "/usr/bin/*"]) }
+    ProcessGrant { processes: 100, secrets: vec!["key".into()], ..ProcessGrant::of(&["sh", "sleep", "no-such-program", "/usr/bin/*"]) }
 }
 
 fn key(name: &str) -> ProcessKey {
@@ -245,8 +245,8 @@ async fn what_is_not_granted_is_refused_by_name() {
     std::fs::create_dir_all(root.join("open/inner")).unwrap();
     std::fs::create_dir(root.join("closed")).unwrap();
     std::os::unix::fs::symlink(root.join("closed"), root.join("open/link")).unwrap();
-    bench.grant.directories = vec![root.join("open").display().to_string()];
-    bench.grant.ports = vec![PortRange { from: 4000, to: 4001 }];
+    bench.grant.directories = vec![root.join("open").display().to_string().into()];
+    bench.grant.ports = vec![PortRange::new(4000, 4001)];
     bench.grant.cpu = Some(MilliCpu(1000));
     let inside = |path: &str| {
         let mut spec = sh("pwd");
@@ -558,7 +558,7 @@ impl Bench {
     /// A process that serves on the port it is given.
     fn server(&mut self) -> ProcessSpec {
         let program = std::env::current_exe().unwrap().display().to_string();
-        self.grant.commands.push(program.clone());
+        self.grant.commands.push(program.clone().into());
         let mut spec = command(&[&program, "--exact", "a_server_for_the_other_tests", "--nocapture"]);
         let folder = self.folder.path().display().to_string();
         spec.env = vec![EnvVar { name: "TEST_SERVES".to_owned(), value: EnvValue::Text(folder) }];
@@ -749,7 +749,7 @@ async fn a_fixed_port_that_somebody_has_is_refused_and_a_chosen_one_chosen_anew(
     let mut bench = Bench::new().await;
     let stranger = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
     let number = stranger.local_addr().unwrap().port();
-    bench.grant.ports = vec![PortRange { from: number, to: number }];
+    bench.grant.ports = vec![PortRange::new(number, number)];
     let mut spec = bench.server();
     (spec.restarts, spec.restart_always) = (u32::MAX, true);
     let (fixed, chosen) = (key("fixed"), key("chosen"));

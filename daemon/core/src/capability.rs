@@ -14,7 +14,7 @@ use crate::{
     failure::Failure,
     grant::{HttpGrant, ProbeGrant, ProcessGrant},
     health::Pace,
-    names::{AllocationId, Digest, InstanceName},
+    names::{AllocationId, Digest, InstanceName, Namespace},
     units::{Instant, Millis},
     workload::{Check, ConfigFile, Endpoint, EnvVar, Health, Labels, LogChunk, LogQuery, Phase, Port, Probe, Resources, Usage},
 };
@@ -24,6 +24,8 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     pub allocation: AllocationId,
+    /// Whose workload it is: the host's record says so, no plugin does.
+    pub namespace: Namespace,
     /// The same for repeated calls that mean the same effect.
     pub token: String,
     pub tags: Labels,

@@ -6,6 +6,9 @@ mod http;
 mod kubernetes;
 pub mod pattern;
 mod process;
+mod spaces;
+
+use std::{collections::BTreeMap, fmt};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +19,9 @@ pub use self::{
     http::{AwsSigv4, CredentialGrant, GoogleServiceAccount, HttpGrant, Injection, Oauth2},
     kubernetes::KubernetesGrant,
     process::{ProcessGrant, TEMPORARY, UserRange},
+    spaces::{EVERY, Entry, Spaces},
 };
+use crate::{identity::Scope, names::Namespace};
 
 /// The capabilities lent to one plugin instance: the `[grants]` of its instance file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -31,12 +36,135 @@ pub struct Grants {
     pub probe: Option<ProbeGrant>,
 }
 
+impl Grants {
+    /// Whether the grants keep what they say. `search`: the `PATH` in which programs are found.
+    ///
+    /// # Errors
+    /// A sentence that names the field, its value and what would be right.
+    pub fn check(&self, search: &str) -> Result<(), String> {
+        self.process.as_ref().map_or(Ok(()), |process| process.check(search))?;
+        let mounts = [
+            ("containers", self.containers.as_ref().map(|g| &g.host_paths)),
+            ("kubernetes", self.kubernetes.as_ref().map(|g| &g.host_paths)),
+        ];
+        for (capability, paths) in mounts {
+            let names = paths.into_iter().flatten().map(|entry| entry.name.as_str());
+            if let Some((above, below)) = pattern::nested(names) {
+                return Err(format!(
+                    "grants.{capability}.host-paths holds \"{}\" and, below it, \"{}\": whoever writes to the one could put a link in the place of the other; grant folders that lie beside each other",
+                    above.escape_debug(),
+                    below.escape_debug()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What workloads of one namespace may have of these; none: nobody knows for whom it is asked, and what is for some is left out.
+    pub fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
+        Self {
+            process: self.process.as_ref().map(|g| g.for_namespace(namespace)),
+            http: self.http.as_ref().map(|g| g.for_namespace(namespace)),
+            containers: self.containers.as_ref().map(|g| g.for_namespace(namespace)),
+            kubernetes: self.kubernetes.as_ref().map(|g| g.for_namespace(namespace)),
+            aws: self.aws.as_ref().map(|g| g.for_namespace(namespace)),
+            probe: self.probe.clone(),
+        }
+    }
+
+    /// What whoever reaches these namespaces may have workloads use, by capability and list. With all namespaces: everything, and for whom.
+    pub fn usable(&self, scope: &Scope) -> BTreeMap<String, Vec<String>> {
+        let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut add = |list: &str, spaces: &Spaces, what: &dyn fmt::Display| {
+            // Whom else it is for is for who reaches them all to know.
+            let whom = if scope.is_all() && !spaces.is_all() { format!(" (for {spaces})") } else { String::new() };
+            if scope.sees(spaces) {
+                found.entry(list.to_owned()).or_default().push(format!("{what}{whom}"));
+            }
+        };
+        for (list, entries) in self.lists() {
+            entries.iter().for_each(|entry| add(list, &entry.namespaces, &entry.name));
+        }
+        for (list, ranges) in
+            [("process.ports", self.process.as_ref().map(|g| &g.ports)), ("containers.ports", self.containers.as_ref().map(|g| &g.ports))]
+        {
+            ranges.into_iter().flatten().for_each(|range| add(list, &range.namespaces, &format_args!("{}-{}", range.from, range.to)));
+        }
+        found
+    }
+
+    fn lists(&self) -> Vec<(&'static str, &[Entry])> {
+        let mut lists: Vec<(&'static str, &[Entry])> = Vec::new();
+        if let Some(g) = &self.process {
+            lists.extend([
+                ("process.commands", g.commands.as_slice()),
+                ("process.directories", &g.directories),
+                ("process.secrets", &g.secrets),
+            ]);
+        }
+        if let Some(g) = &self.http {
+            lists.push(("http.secrets", &g.secrets));
+        }
+        if let Some(g) = &self.containers {
+            lists.extend([
+                ("containers.images", g.images.as_slice()),
+                ("containers.host-paths", &g.host_paths),
+                ("containers.secrets", &g.secrets),
+            ]);
+        }
+        if let Some(g) = &self.kubernetes {
+            lists.extend([
+                ("kubernetes.cluster-secrets", g.cluster_secrets.as_slice()),
+                ("kubernetes.host-paths", &g.host_paths),
+                ("kubernetes.secrets", &g.secrets),
+                ("kubernetes.service-accounts", &g.service_accounts),
+            ]);
+        }
+        if let Some(g) = &self.aws {
+            lists.extend([
+                ("aws.images", g.images.as_slice()),
+                ("aws.instance-profiles", &g.instance_profiles),
+                ("aws.instance-types", &g.instance_types),
+                ("aws.key-names", &g.key_names),
+                ("aws.secrets", &g.secrets),
+                ("aws.security-groups", &g.security_groups),
+                ("aws.subnets", &g.subnets),
+            ]);
+        }
+        lists
+    }
+
+    /// The secrets that are lent, with the capability that lends them.
+    pub fn secrets(&self) -> impl Iterator<Item = (&'static str, &Entry)> {
+        let process = self.process.iter().flat_map(|g| &g.secrets).map(|e| ("process", e));
+        let http = self.http.iter().flat_map(|g| &g.secrets).map(|e| ("http", e));
+        let containers = self.containers.iter().flat_map(|g| &g.secrets).map(|e| ("containers", e));
+        let kubernetes = self.kubernetes.iter().flat_map(|g| &g.secrets).map(|e| ("kubernetes", e));
+        let aws = self.aws.iter().flat_map(|g| &g.secrets).map(|e| ("aws", e));
+        process.chain(http).chain(containers).chain(kubernetes).chain(aws)
+    }
+}
+
 /// An inclusive range of port numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PortRange {
     pub from: u16,
     pub to: u16,
+    /// Whose workloads may have them. Default: those of every namespace.
+    #[serde(default, skip_serializing_if = "Spaces::is_all")]
+    pub namespaces: Spaces,
+}
+
+impl PortRange {
+    /// For every namespace.
+    pub fn new(from: u16, to: u16) -> Self {
+        Self { from, to, namespaces: Spaces::All }
+    }
+
+    fn for_namespace(ranges: &[Self], namespace: Option<&Namespace>) -> Vec<Self> {
+        ranges.iter().filter(|r| r.namespaces.admits_known(namespace)).cloned().collect()
+    }
 }
 
 /// Health checks that the daemon makes of the endpoints this instance reports, where its cloud does not know how a replica is.

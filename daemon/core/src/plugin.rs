@@ -1,14 +1,19 @@
 //! What the rest of the daemon knows of plugins: who they are and what they can do. How they run is `tradewind-wasm`'s business.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    failure::Failure,
-    grant::ProbeGrant,
+    failure::{Failure, NOT_GRANTED},
+    grant::{EVERY, ProbeGrant, Spaces},
+    identity::Scope,
     names::{AllocationId, Digest, InstanceName, Namespace},
     offer::{Offer, OffersQuery},
     placement,
@@ -90,6 +95,10 @@ pub trait Provider: Send + Sync {
     fn features(&self) -> Features;
     /// Calls of this instance at once; further ones wait.
     fn concurrency(&self) -> u32;
+    /// Whose deployments may be placed there.
+    fn namespaces(&self) -> &Spaces {
+        &EVERY
+    }
     /// What the daemon may check of what this provider reports.
     fn probe_grant(&self) -> Option<&ProbeGrant>;
     async fn check(&self) -> Result<Vec<Condition>, Failure>;
@@ -105,6 +114,10 @@ pub trait Provider: Send + Sync {
 #[async_trait]
 pub trait Policy: Send + Sync {
     fn identity(&self) -> &Identity;
+    /// Whose deployments may name it.
+    fn namespaces(&self) -> &Spaces {
+        &EVERY
+    }
     /// The other version that this decision is drawn to; what it can't decide, this one does. None: this one decides.
     fn drawn(&self, _decision: &[u8]) -> Option<Arc<dyn Policy>> {
         None
@@ -131,6 +144,55 @@ pub struct Snapshot {
     pub policies: BTreeMap<InstanceName, Arc<dyn Policy>>,
     /// By their own names: no decision uses them.
     pub shadows: BTreeMap<InstanceName, Shadow>,
+}
+
+impl Snapshot {
+    /// Whether every instance is open to every namespace, as it is where no instance file says anything else.
+    pub fn is_open(&self) -> bool {
+        self.providers.values().all(|p| p.namespaces().is_all()) && self.policies.values().all(|p| p.namespaces().is_all())
+    }
+
+    /// The same plugins without those that are closed to this namespace: for its deployments there are no others.
+    #[must_use]
+    pub fn open_to(&self, namespace: &Namespace) -> Self {
+        self.open_where(|spaces| spaces.admits(namespace))
+    }
+
+    /// The same plugins without these.
+    #[must_use]
+    pub fn without(&self, closed: &BTreeSet<InstanceName>) -> Self {
+        let mut rest = self.clone();
+        rest.providers.retain(|name, _| !closed.contains(name));
+        rest.policies.retain(|name, _| !closed.contains(name));
+        rest
+    }
+
+    /// Those that somebody may know of who reaches these namespaces.
+    #[must_use]
+    pub fn within(&self, scope: &Scope) -> Self {
+        self.open_where(|spaces| scope.sees(spaces))
+    }
+
+    fn open_where(&self, admits: impl Fn(&Spaces) -> bool) -> Self {
+        let mut open = self.clone();
+        open.providers.retain(|_, p| admits(p.namespaces()));
+        open.policies.retain(|_, p| admits(p.namespaces()));
+        open
+    }
+
+    /// The instances that are there and closed to this namespace.
+    pub fn closed_to(&self, namespace: &Namespace) -> BTreeSet<InstanceName> {
+        let providers = self.providers.iter().map(|(name, p)| (name, p.namespaces()));
+        let policies = self.policies.iter().map(|(name, p)| (name, p.namespaces()));
+        providers.chain(policies).filter(|(_, spaces)| !spaces.admits(namespace)).map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// What is answered where something would begin at an instance that is closed to its namespace.
+pub fn closed(instance: &InstanceName, namespace: &Namespace) -> Failure {
+    Failure::denied(format!("the plugin instance \"{instance}\" is not open to namespace \"{namespace}\""))
+        .code(NOT_GRANTED)
+        .remedy(format!("add \"{namespace}\" to namespaces in its instance file, or place it elsewhere"))
 }
 
 /// Where snapshots come from.

@@ -39,17 +39,21 @@ impl Handle {
         work.actual.clear();
         let shared = &self.shared;
         let snapshot = shared.plugins.snapshot();
-        let (mut outcomes, failures) = shared.decide(&snapshot, std::slice::from_ref(&work)).await;
+        let (mut outcomes, mut failures) = shared.decide(&snapshot, std::slice::from_ref(&work)).await;
         let mut outcome = outcomes.pop().unwrap_or_default();
         if let Some(failure) = outcome.failure.take() {
             return Err(Error::Plugin(failure));
         }
+        // Of what is closed to the namespace nothing is told.
+        let snapshot = snapshot.open_to(&work.key.namespace);
+        failures.retain(|f| snapshot.providers.contains_key(&f.provider));
         let (table, _) = shared.assess(&snapshot).await;
         let (quotes, measures) = (shared.offers.quoted(), shared.meters.measures());
         let background = Background { quotes: &quotes, measures: &measures, now: shared.clock.now() };
         let (all, offers) = (work.resolved.len(), table.offers().len());
         if all.saturating_mul(offers) > MOST_ROWS {
-            let message = format!("{all} tasks with {offers} offers each are too many to report on: assess at most {} at once", MOST_ROWS / offers);
+            let message =
+                format!("{all} tasks with {offers} offers each are too many to report on: assess at most {} at once", MOST_ROWS / offers);
             return Err(Error::Invalid { path: "spec".to_owned(), message });
         }
         let mut tasks = Vec::with_capacity(all);

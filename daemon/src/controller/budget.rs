@@ -58,7 +58,7 @@ impl Shared {
     }
 
     fn admit_in<'a>(&self, names: impl Iterator<Item = &'a Namespace>, works: &[Work], table: Option<&Table>) -> Admission {
-        let now = self.clock.now();
+        let (now, plugins) = (self.clock.now(), self.plugins.snapshot());
         let world = lock(&self.world);
         let batch: BTreeSet<&DeploymentKey> = works.iter().map(|w| &w.key).collect();
         let mut cheapest = HashMap::new();
@@ -67,9 +67,12 @@ impl Shared {
             let entries = || world.of_namespace(name);
             let records = entries().flat_map(|(_, e)| e.allocations.values()).map(|l| &l.record);
             let Some(limits) = lock(&self.namespaces).limits(name, now, records) else { continue };
+            let closed = plugins.closed_to(name);
+            let table = table.map(|table| table.without(&closed));
             let mut price = |task: &Resolved| {
-                let table = table?;
-                *cheapest.entry(Need::of(task)).or_insert_with_key(|need| Price::least(table, need, |takes| task_lasts(task, takes, now)))
+                let table = table.as_ref()?;
+                let known = cheapest.entry((closed.clone(), Need::of(task)));
+                *known.or_insert_with_key(|(_, need)| Price::least(table, need, |takes| task_lasts(task, takes, now)))
             };
             let mut claims = Vec::new();
             for work in works.iter().filter(|w| w.key.namespace == *name) {

@@ -10,7 +10,7 @@ use tradewind_core::{
     failure::{Failure, NO_ANSWER_YET},
     job,
     manifest::Resolved,
-    names::{DecisionId, InstanceName},
+    names::{DecisionId, InstanceName, Namespace},
     placement::{self, Need, Table, Want},
     plan::{self, Desired, Placement, stored::Adoption},
     plugin::{Policy, Snapshot},
@@ -28,7 +28,7 @@ use super::{
     preempt::Taking,
     records::Inputs,
     room::{self, Added},
-    turn::{Turn, in_turn},
+    turn::{Asked, Turn, in_turn},
 };
 
 /// How many reasons are told of a task that has no candidate.
@@ -97,6 +97,8 @@ struct Call<'a> {
     table: &'a Table,
     /// Providers that gave no offers.
     silent: &'a [ProviderFailure],
+    /// Instances that the tasks' namespaces know nothing of.
+    closed: &'a BTreeSet<InstanceName>,
 }
 
 impl Shared {
@@ -116,6 +118,13 @@ impl Shared {
             (None, Some(_)) => ", which the daemon's setting \"policy\" names".to_owned(),
             (None, None) => String::new(),
         }
+    }
+
+    /// For whom something is decided, to tell them.
+    fn whose(&self, works: &[Work], open: &[Open]) -> String {
+        let names: BTreeSet<&Namespace> = open.iter().filter_map(|o| works.get(o.work)).map(|w| &w.key.namespace).collect();
+        let names: Vec<String> = names.into_iter().map(|n| format!("\"{n}\"")).collect();
+        format!("namespace {}", names.join(", "))
     }
 
     /// Decides about a batch. The outcomes are in the order of the works. Providers that gave no offers come with them.
@@ -141,9 +150,11 @@ impl Shared {
         let works = granted.as_deref().unwrap_or(works);
         outcomes.resize_with(works.len(), Outcome::default);
         let mut settled: HashMap<(usize, usize), (Vec<Placement>, Option<DecisionId>)> = HashMap::new();
-        let mut open: Vec<(InstanceName, Open)> = Vec::new();
+        let mut open: Vec<(Asked, Open)> = Vec::new();
+        let mut reaches: HashMap<&Namespace, Arc<BTreeSet<InstanceName>>> = HashMap::new();
         for (w, work) in works.iter().enumerate() {
-            let policy = self.policy_of(work);
+            let closed = reaches.entry(&work.key.namespace).or_insert_with(|| Arc::new(snapshot.closed_to(&work.key.namespace))).clone();
+            let asked = Asked { policy: self.policy_of(work), closed };
             let adoption = work.adoption();
             outcomes.get_mut(w).into_iter().for_each(|o| o.decision = adoption.and_then(|a| a.decision.clone()));
             for (t, task) in work.resolved.iter().enumerate() {
@@ -152,7 +163,9 @@ impl Shared {
                     settled.insert((w, t), adopted);
                 } else if task.replicas == 0 {
                     settled.insert((w, t), Default::default());
-                } else if let Some(placements) = plan::settled(task, need, &work.actual) {
+                } else if !work.actual.iter().any(|r| leaves(r, task, &asked.closed))
+                    && let Some(placements) = plan::settled(task, need, &work.actual)
+                {
                     settled.insert((w, t), (placements, None));
                 } else {
                     let want = Want::of(&work.key.namespace, &work.key.name, task);
@@ -161,7 +174,7 @@ impl Shared {
                     want.need.left = self.left(&work.key, task);
                     // Whoever is bound to others is asked for where they are alone.
                     want.hedged = task.hedge.is_some() && !placement::is_bound(&task.constraints);
-                    open.push((policy.clone(), Open { work: w, task: t, want, stay: Vec::new(), apart: Vec::new() }));
+                    open.push((asked.clone(), Open { work: w, task: t, want, stay: Vec::new(), apart: Vec::new() }));
                 }
             }
         }
@@ -176,17 +189,20 @@ impl Shared {
                     self.without_kept(table, works)
                 }
             };
-            let answers = |p: &InstanceName| snapshot.providers.contains_key(p) && !failures.iter().any(|f| f.provider == *p);
-            for (policy, mut tasks) in in_turn(open, |o| turn(o, works)) {
-                let table = room::less(&table, placed(works, &decided));
+            for (Asked { policy, closed }, mut tasks) in in_turn(open, |o| turn(o, works)) {
+                let seen = snapshot.without(&closed);
+                let silent: Vec<ProviderFailure> = failures.iter().filter(|f| !closed.contains(&f.provider)).cloned().collect();
+                let answers = |p: &InstanceName| seen.providers.contains_key(p) && !silent.iter().any(|f| f.provider == *p);
+                let table = room::less(&table.without(&closed), placed(works, &decided));
                 for one in &mut tasks {
                     let Some((work, task)) = works.get(one.work).and_then(|w| w.resolved.get(one.task).map(|t| (w, t))) else { continue };
-                    one.stay = plan::stranded(task, &work.actual, answers);
+                    let kept: Vec<AllocationRecord> = work.actual.iter().filter(|r| !leaves(r, task, &closed)).cloned().collect();
+                    one.stay = plan::stranded(task, &kept, answers);
                     one.want.current.retain(|(provider, _, _)| answers(provider));
                     one.want.replicas -= one.stay.iter().map(|p| p.replicas).sum::<u32>().min(one.want.replicas);
                 }
                 self.bind(works, &mut tasks, &decided);
-                let call = Call { snapshot, policy: &policy, works, table: &table, silent: &failures };
+                let call = Call { snapshot: &seen, policy: &policy, works, table: &table, silent: &silent, closed: &closed };
                 self.decide_with(call, tasks, &mut admission, &mut outcomes, &mut decided).await;
             }
             assessed = Some(table);
@@ -224,7 +240,7 @@ impl Shared {
             outcome.held.extend(self.still_preempted(work, outcome));
         }
         if let Some(table) = assessed {
-            self.seek_room(works, &table, &mut outcomes);
+            self.seek_room(works, snapshot, &table, &mut outcomes);
         }
         (outcomes, failures)
     }
@@ -237,9 +253,16 @@ impl Shared {
         outcomes: &mut [Outcome],
         decided: &mut HashMap<(usize, usize), Decided>,
     ) {
-        let Call { snapshot, policy, works, table, silent } = call;
+        let Call { snapshot, policy, works, table, silent, closed } = call;
         let verdict = match snapshot.policies.get(policy) {
             Some(policy) => self.within_budget(policy.as_ref(), call, &mut open, admission, outcomes).await,
+            None if closed.contains(policy) => Err(Failure::unavailable(format!(
+                "there is no policy \"{policy}\" for {}{}",
+                self.whose(works, &open),
+                self.named_by(policy, works)
+            ))
+            .code("policy-missing")
+            .remedy("name another policy in spec.policy, or have an admin add the namespace to namespaces in its instance file")),
             None => Err(Failure::unavailable(format!("there is no policy \"{policy}\"{}", self.named_by(policy, works)))
                 .code("policy-missing")
                 .remedy("put its component into the plugin folder, or name another policy in spec.policy")),
@@ -267,8 +290,9 @@ impl Shared {
                         && let Some(unplaced) = &mut d.unplaced
                     {
                         let all = o.want.replicas + u32::try_from(o.apart.len()).unwrap_or(u32::MAX);
-                        unplaced.reason = without_candidate(&o.want, table, silent);
-                        unplaced.never = all_told(&o.want, snapshot, silent) && table.never_fits(&o.want);
+                        let refused = shut_out(&o.want, snapshot, closed);
+                        unplaced.never = refused.is_some() || all_told(&o.want, snapshot, silent) && table.never_fits(&o.want);
+                        unplaced.reason = refused.unwrap_or_else(|| without_candidate(&o.want, table, silent));
                         d.reason.unplaced = Some(format!("{} of {all} replicas: {}", unplaced.replicas, unplaced.reason));
                     }
                     d.reason.candidates = d.reason.candidates.saturating_add(u32::try_from(o.apart.len()).unwrap_or(u32::MAX));
@@ -378,6 +402,29 @@ fn placed<'a>(works: &'a [Work], decided: &'a HashMap<(usize, usize), Decided>) 
             Some(Added { work, task: &task.name, target: task.target.as_ref(), resources: &task.workload.resources, placement })
         })
     })
+}
+
+/// Whether something is at an instance that is closed to it by now, and does not stay there: what has not begun, and what another version is
+/// wanted of.
+fn leaves(record: &AllocationRecord, task: &Resolved, closed: &BTreeSet<InstanceName>) -> bool {
+    let counts = plan::serves(record, &task.name, task.target.as_ref()) && !record.superseded && record.goal() > 0;
+    let stays = record.state.is_some() && !plan::needs_new_replicas(&record.workload, &task.workload);
+    closed.contains(&record.provider) && counts && !stays
+}
+
+/// Why a task has no candidate when that is because of its namespace: no provider that it may name is open to it.
+fn shut_out(want: &Want, seen: &Snapshot, closed: &BTreeSet<InstanceName>) -> Option<String> {
+    let named = &want.need.constraints.providers;
+    let namespace = &want.namespace;
+    let remedy = "an admin adds it to namespaces in an instance file";
+    let names = || named.iter().map(|p| format!("\"{p}\"")).collect::<Vec<_>>().join(", ");
+    match named.is_empty() {
+        true => {
+            (seen.providers.is_empty() && !closed.is_empty()).then(|| format!("no provider is open to namespace \"{namespace}\": {remedy}"))
+        }
+        false => (named.iter().any(|p| closed.contains(p)) && !named.iter().any(|p| seen.providers.contains_key(p)))
+            .then(|| format!("of the placement's providers {} none is open to namespace \"{namespace}\": {remedy}", names())),
+    }
 }
 
 /// Whether a provider's offers would count for a task.

@@ -348,12 +348,12 @@ impl Handle {
         Ok((outcome, view))
     }
 
-    /// None: of every provider.
+    /// None: of every provider that is open to a namespace of the scope.
     ///
     /// # Errors
     /// `NotFound` for an unknown provider.
-    pub async fn offers(&self, provider: Option<&InstanceName>) -> Result<OffersView, Error> {
-        let snapshot = self.shared.plugins.snapshot();
+    pub async fn offers(&self, scope: &Scope, provider: Option<&InstanceName>) -> Result<OffersView, Error> {
+        let snapshot = self.shared.plugins.snapshot().within(scope);
         if let Some(name) = provider.filter(|name| !snapshot.providers.contains_key(*name)) {
             return Err(Error::NotFound { what: "provider", name: name.to_string() });
         }

@@ -260,7 +260,7 @@ impl Handle {
 
     /// Everything that has moved since a plan was made, its quotes asked for anew.
     async fn moved(&self, record: &PlanRecord) -> Vec<String> {
-        let snapshot = self.shared.plugins.snapshot();
+        let snapshot = self.shared.plugins.snapshot().open_to(&record.manifest.metadata.namespace);
         self.shared.forget_quotes(&snapshot);
         let (table, failures) = self.shared.assess(&snapshot).await;
         let work = match record.deletes.then(|| self.going(&record.manifest)) {

@@ -12,6 +12,7 @@ use tradewind_core::{
     names::{AllocationId, InstanceName, TaskName},
     placement::{Closed, Need, PlacedOffer, Spread, Table},
     plan::{self, Desired, Placement},
+    plugin::Snapshot,
     preempt::{self, Ask, Place, Tenant},
     record::{AllocationRecord, DeploymentKey, Stage},
     store::{Error, Expect, Txn},
@@ -90,7 +91,7 @@ impl Shared {
 
     /// Looks for places for those that have none, in the order of their priorities. What is found is carried out when the intent of the
     /// deployment is stored; a dry run shows it.
-    pub(super) fn seek_room(&self, works: &[Work], table: &Table, outcomes: &mut [Outcome]) {
+    pub(super) fn seek_room(&self, works: &[Work], snapshot: &Snapshot, table: &Table, outcomes: &mut [Outcome]) {
         let now = Tick::now();
         let mut asks: Vec<(usize, &Resolved, u32)> = Vec::new();
         for (w, (work, outcome)) in works.iter().zip(outcomes.iter()).enumerate().filter(|(_, (_, o))| o.failure.is_none()) {
@@ -115,7 +116,6 @@ impl Shared {
             return;
         }
         let table = taken_off(table, works, outcomes);
-        let snapshot = self.plugins.snapshot();
         for (w, task, replicas) in asks {
             let (Some(work), Some(outcome)) = (works.get(w), outcomes.get_mut(w)) else { continue };
             let resources = &task.workload.resources;
@@ -123,7 +123,7 @@ impl Shared {
             let allowed =
                 |(key, _): &&(DeploymentKey, Tenant)| self.options.preempt_across_namespaces || key.namespace == work.key.namespace;
             let eligible: Vec<Tenant> = tenants.iter().filter(allowed).map(|(_, t)| t.clone()).collect();
-            let mut need = Need { closed: self.closed(&work.key, &work.resolved, task, &snapshot), ..Need::of(task) };
+            let mut need = Need { closed: self.closed(&work.key, &work.resolved, task, snapshot), ..Need::of(task) };
             // Of the ports of a machine no preemption makes more.
             if let Some(number) = plan::machine_ports(&task.workload).first().copied() {
                 let mine = outcome.desired.iter().filter(|d| d.task == task.name && d.target == task.target).flat_map(|d| &d.placements);
@@ -131,7 +131,9 @@ impl Shared {
                 let spots = mine.filter(machine).map(|p| (p.provider.clone(), Some(p.offer.id.clone())));
                 need.closed.extend(spots.map(|spot| (spot, Closed::Port { number, own: true })));
             }
-            let victims = preempt::victims(&ask, &places(task, &need, &outcome.desired, &table), &eligible);
+            // Room at what is closed to it is none.
+            let open = table.without(&snapshot.closed_to(&work.key.namespace));
+            let victims = preempt::victims(&ask, &places(task, &need, &outcome.desired, &open), &eligible);
             if victims.is_empty() {
                 continue;
             }

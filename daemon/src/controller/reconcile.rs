@@ -48,6 +48,7 @@ impl Shared {
     /// Runs until the controller stops.
     pub(super) async fn schedule(self: Arc<Self>) {
         let mut plugins = self.plugin_changes.clone();
+        let mut before = self.plugins.snapshot();
         while !self.stop.is_cancelled() {
             loop {
                 let ready = lock(&self.world).take_ready(Tick::now());
@@ -69,7 +70,10 @@ impl Shared {
                 () = delayed => {}
                 changed = plugins.changed() => match changed {
                     Ok(()) => {
-                        self.renew(&self.plugins.snapshot());
+                        let now = self.plugins.snapshot();
+                        self.renew(&now);
+                        self.tell_closed(&before, &now).await;
+                        before = now;
                         lock(&self.world).mark_all();
                     }
                     Err(_) => self.stop.cancelled().await,

@@ -16,7 +16,7 @@ use tradewind_core::{
 
 use super::{
     apply::provider_missing,
-    images,
+    images, spaces,
     state::{Entry, Live},
 };
 
@@ -278,7 +278,7 @@ fn allocation_view(live: &Live, entry: &Entry, snapshot: &Snapshot) -> Allocatio
         hedged: record.hedge.is_some(),
         recovery: record.recovery.clone(),
         images: live.images.iter().map(|(name, digest)| format!("{name}@{digest}")).collect(),
-        warnings: images::loose(entry, live).into_iter().collect(),
+        warnings: images::loose(entry, live).into_iter().chain(spaces::closed_place(record, snapshot)).collect(),
         created_at: record.created_at,
     }
 }

@@ -10,6 +10,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant as Tick};
 use tradewind_core::{
     failure::Failure,
+    identity::Scope,
     names::{Digest, InstanceName, Namespace},
     plugin::{Provider, Snapshot},
     record::AllocationRecord,
@@ -260,11 +261,11 @@ impl Shared {
 impl Handle {
     /// Whether a provider is degraded, and why.
     pub fn degraded(&self, provider: &InstanceName) -> Option<DegradedView> {
-        self.regions().degraded.into_iter().find(|d| d.provider == *provider)
+        self.regions(&Scope::All).degraded.into_iter().find(|d| d.provider == *provider)
     }
 
-    /// Every place that is known: how it stands and what is under way there.
-    pub fn regions(&self) -> RegionsView {
+    /// Every place that is known and open to a namespace of the scope: how it stands and what is under way there.
+    pub fn regions(&self, scope: &Scope) -> RegionsView {
         let board = &self.shared.board;
         let (now, clock) = (board.now(), self.shared.clock.now());
         let at = |then: Millis| Instant((clock.0.saturating_add(then.0)).saturating_sub(now.0));
@@ -273,6 +274,12 @@ impl Handle {
         let mut places: std::collections::BTreeSet<Place> = self.shared.offers.places();
         places.extend(standings.places().keys().cloned());
         places.extend(usage.keys().cloned());
+        let snapshot = self.shared.plugins.snapshot();
+        let seen = |provider: &InstanceName| match snapshot.providers.get(provider) {
+            Some(known) => scope.sees(known.namespaces()),
+            None => scope.is_all(),
+        };
+        places.retain(|place| seen(&place.provider));
         let view = |place: Place| {
             let known = standings.places().get(&place).cloned().unwrap_or_default();
             let busy = usage.get(&place).copied().unwrap_or_default();
@@ -304,7 +311,7 @@ impl Handle {
                 region: place.region,
             }
         };
-        let degraded = standings.degraded().iter().map(|(provider, d)| DegradedView {
+        let degraded = standings.degraded().iter().filter(|(provider, _)| seen(provider)).map(|(provider, d)| DegradedView {
             provider: provider.clone(),
             cause: d.cause.clone(),
             since: at(d.since),

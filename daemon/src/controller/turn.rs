@@ -1,8 +1,20 @@
 //! Whose turn it is: what waits for a place is decided by priority, then age. Pure: it must not know what a task is.
 
-use std::{cmp::Reverse, collections::HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use tradewind_core::{names::InstanceName, units::Instant};
+
+/// Who decides, and among what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) policy: InstanceName,
+    /// Instances that are closed to the tasks' namespaces: whatever is decided knows nothing of them.
+    pub(super) closed: Arc<BTreeSet<InstanceName>>,
+}
 
 /// What the turn of a task goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +35,7 @@ impl Turn {
 
 /// What each policy is to decide, one call after the other, and within a call in turn. One call where all tasks have one policy. Else a policy
 /// whose deployments are more urgent goes first, whatever its name; a deployment is decided by one call, and its most urgent task speaks for it.
-pub(super) fn in_turn<T>(mut tasks: Vec<(InstanceName, T)>, turn: impl Fn(&T) -> Turn) -> Vec<(InstanceName, Vec<T>)> {
+pub(super) fn in_turn<T>(mut tasks: Vec<(Asked, T)>, turn: impl Fn(&T) -> Turn) -> Vec<(Asked, Vec<T>)> {
     tasks.sort_by_key(|(_, task)| turn(task).rank());
     let mut level: HashMap<usize, i32> = HashMap::new();
     for (_, task) in &tasks {
@@ -33,7 +45,7 @@ pub(super) fn in_turn<T>(mut tasks: Vec<(InstanceName, T)>, turn: impl Fn(&T) ->
     let of = |task: &T| level.get(&turn(task).work).copied();
     // Stable: within a level the order stands.
     tasks.sort_by_key(|(_, task)| Reverse(of(task)));
-    let mut calls: Vec<(Option<i32>, InstanceName, Vec<T>)> = Vec::new();
+    let mut calls: Vec<(Option<i32>, Asked, Vec<T>)> = Vec::new();
     for (policy, task) in tasks {
         let at = of(&task);
         match calls.iter_mut().find(|(known, name, _)| *known == at && *name == policy) {
@@ -41,7 +53,7 @@ pub(super) fn in_turn<T>(mut tasks: Vec<(InstanceName, T)>, turn: impl Fn(&T) ->
             None => calls.push((at, policy, vec![task])),
         }
     }
-    let mut joined: Vec<(InstanceName, Vec<T>)> = Vec::new();
+    let mut joined: Vec<(Asked, Vec<T>)> = Vec::new();
     for (_, policy, mut tasks) in calls {
         match joined.last_mut().filter(|(last, _)| *last == policy) {
             Some((_, known)) => known.append(&mut tasks),
@@ -64,8 +76,9 @@ mod tests {
             let (_, priority, created_at, work) = tasks[*i];
             Turn { priority, created_at: Instant(created_at), work, task: *i }
         };
-        let rows = tasks.iter().enumerate().map(|(i, (policy, ..))| (policy.parse().expect("a name"), i)).collect();
-        in_turn(rows, turn).into_iter().map(|(policy, tasks)| (policy.to_string(), tasks)).collect()
+        let asked = |policy: &str| Asked { policy: policy.parse().expect("a name"), closed: Arc::default() };
+        let rows = tasks.iter().enumerate().map(|(i, (policy, ..))| (asked(policy), i)).collect();
+        in_turn(rows, turn).into_iter().map(|(asked, tasks)| (asked.policy.to_string(), tasks)).collect()
     }
 
     #[test]

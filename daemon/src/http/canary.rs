@@ -78,8 +78,8 @@ pub fn start_docs(op: TransformOperation) -> TransformOperation {
         .default_response::<Error>()
 }
 
-pub async fn get(State(app): State<App>, Path(Instance { name }): Path<Instance>) -> Result<Json<Canary>, Error> {
-    let found = app.plugins.inspect(&name).map(Canary::of);
+pub async fn get(State(app): State<App>, caller: Caller, Path(Instance { name }): Path<Instance>) -> Result<Json<Canary>, Error> {
+    let found = app.plugins.inspect_for(&name, caller.scope()).map(Canary::of);
     found.ok_or_else(|| Error::NotFound { what: "plugin instance", name: name.to_string() })
 }
 

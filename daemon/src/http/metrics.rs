@@ -16,7 +16,7 @@ use prometheus_client::{
 };
 use tradewind_core::{standing::Circuit, units::MicroUsd};
 
-use tradewind_core::identity::Role;
+use tradewind_core::identity::{Role, Scope};
 
 use super::{
     App, Error,
@@ -122,7 +122,7 @@ fn regions(app: &App, now: &mut Registry) {
     let calls = Family::<ByPlace, Gauge>::default();
     let waiting = Family::<ByPlace, Gauge>::default();
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    for region in app.controller.regions().regions {
+    for region in app.controller.regions(&Scope::All).regions {
         let label = ByPlace { provider: region.provider.to_string(), region: region.region };
         open.get_or_create(&label).set(i64::from(region.circuit != Circuit::Closed));
         errors.get_or_create(&label).set(region.error_rate);

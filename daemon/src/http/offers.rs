@@ -9,6 +9,7 @@ use tradewind_core::{identity::Role, names::InstanceName, view::OffersView};
 use super::{
     App, Error,
     access::{Reach, needs},
+    auth::Caller,
     extract::Query,
 };
 
@@ -19,8 +20,8 @@ pub struct OffersQuery {
     provider: Option<InstanceName>,
 }
 
-pub async fn list(State(app): State<App>, Query(query): Query<OffersQuery>) -> Result<Json<OffersView>, Error> {
-    Ok(Json(app.controller.offers(query.provider.as_ref()).await?))
+pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<OffersQuery>) -> Result<Json<OffersView>, Error> {
+    Ok(Json(app.controller.offers(caller.scope(), query.provider.as_ref()).await?))
 }
 
 pub fn docs(op: TransformOperation) -> TransformOperation {
@@ -28,5 +29,5 @@ pub fn docs(op: TransformOperation) -> TransformOperation {
         .with(needs(Role::Viewer, Reach::Any))
         .tag("placement")
         .summary("List offers")
-        .description("Providers that gave none are listed with the reason.")
+        .description("Of the providers that are open to a namespace of the token. Those that gave none are listed with the reason.")
 }

@@ -53,17 +53,28 @@ pub struct Rollback {
     pub digest: Option<Digest>,
 }
 
-pub async fn list(State(app): State<App>) -> Json<Plugins> {
-    Json(Plugins { plugins: app.plugins.list(), problems: app.plugins.problems() })
+pub async fn list(State(app): State<App>, caller: Caller) -> Json<Plugins> {
+    let plugins = app.plugins.list_for(caller.scope()).into_iter().map(|view| shown(&caller, view)).collect();
+    let problems = if administers(&caller) { app.plugins.problems() } else { Vec::new() };
+    Json(Plugins { plugins, problems })
+}
+
+/// Grants, settings, earlier versions and refusals are for those who write instance files.
+fn administers(caller: &Caller) -> bool {
+    caller.scope().is_all() && caller.identity.role() == Role::Admin
+}
+
+fn shown(caller: &Caller, view: PluginView) -> PluginView {
+    if administers(caller) { view } else { view.outline() }
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {
     op.id("listPlugins").with(needs(Role::Viewer, Reach::Any)).tag("plugins").summary("List plugin instances").default_response::<Error>()
 }
 
-pub async fn get(State(app): State<App>, Path(Instance { name }): Path<Instance>) -> Result<Json<Plugin>, Error> {
+pub async fn get(State(app): State<App>, caller: Caller, Path(Instance { name }): Path<Instance>) -> Result<Json<Plugin>, Error> {
     let degraded = app.controller.degraded(&name);
-    let found = app.plugins.inspect(&name).map(|plugin| Plugin { plugin, degraded });
+    let found = app.plugins.inspect_for(&name, caller.scope()).map(|plugin| Plugin { plugin: shown(&caller, plugin), degraded });
     found.map(Json).ok_or_else(|| Error::NotFound { what: "plugin instance", name: name.to_string() })
 }
 
@@ -72,6 +83,10 @@ pub fn get_docs(op: TransformOperation) -> TransformOperation {
         .with(needs(Role::Viewer, Reach::Any))
         .tag("plugins")
         .summary("Read a plugin instance: its versions, grants, calls, and what was refused and why")
+        .description(
+            "Of those that are open to a namespace of the token. Whoever is no admin of all namespaces sees what it is, how it is, and what may \
+             be used of it.",
+        )
 }
 
 pub async fn reload(State(app): State<App>, caller: Caller) -> Result<Json<Report>, Error> {

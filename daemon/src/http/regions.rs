@@ -7,10 +7,11 @@ use tradewind_core::{identity::Role, view::RegionsView};
 use super::{
     App,
     access::{Reach, needs},
+    auth::Caller,
 };
 
-pub async fn list(State(app): State<App>) -> Json<RegionsView> {
-    Json(app.controller.regions())
+pub async fn list(State(app): State<App>, caller: Caller) -> Json<RegionsView> {
+    Json(app.controller.regions(caller.scope()))
 }
 
 pub fn docs(op: TransformOperation) -> TransformOperation {
@@ -18,5 +19,5 @@ pub fn docs(op: TransformOperation) -> TransformOperation {
         .with(needs(Role::Viewer, Reach::Any))
         .tag("placement")
         .summary("List regions and how they stand")
-        .description("Error rate and latency of recent calls, open circuits, what cools down, and providers that are degraded.")
+        .description("Of the providers that are open to a namespace of the token: error rate and latency of recent calls, open circuits, what cools down, and providers that are degraded.")
 }

@@ -8,6 +8,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tradewind_core::{
+    identity::Scope,
     names::{Actor, Digest, InstanceName},
     plugin::{Plugins, Snapshot},
     units::Bytes,
@@ -270,6 +271,17 @@ impl Handle {
 
     pub fn inspect(&self, instance: &InstanceName) -> Option<PluginView> {
         self.registry.load().contents.view(instance)
+    }
+
+    /// Every instance that whoever reaches these namespaces may know of.
+    pub fn list_for(&self, scope: &Scope) -> Vec<PluginView> {
+        let published = self.registry.load();
+        let contents = &published.contents;
+        contents.slots.keys().filter_map(|name| contents.view_for(name, scope)).collect()
+    }
+
+    pub fn inspect_for(&self, instance: &InstanceName, scope: &Scope) -> Option<PluginView> {
+        self.registry.load().contents.view_for(instance, scope)
     }
 
     /// Files that can't belong to any instance.

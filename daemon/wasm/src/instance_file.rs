@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-use tradewind_core::grant::Grants;
+use tradewind_core::grant::{Grants, Spaces};
 
 use crate::limits::Limits;
 
@@ -28,6 +28,8 @@ pub(crate) enum Error {
 pub(crate) struct InstanceFile {
     /// A file name in the plugin folder.
     pub(crate) component: String,
+    /// Whose deployments may be placed there, or may name the policy.
+    pub(crate) namespaces: Spaces,
     /// A JSON object.
     pub(crate) settings: Value,
     pub(crate) limits: Limits,
@@ -38,6 +40,8 @@ pub(crate) struct InstanceFile {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Document {
     component: String,
+    #[serde(default)]
+    namespaces: Spaces,
     #[serde(default)]
     settings: toml::Table,
     #[serde(default)]
@@ -51,6 +55,7 @@ impl InstanceFile {
     pub(crate) fn bare(component: &str) -> Self {
         Self {
             component: component.to_owned(),
+            namespaces: Spaces::All,
             settings: Value::Object(serde_json::Map::new()),
             limits: Limits::default(),
             grants: Grants::default(),
@@ -61,16 +66,15 @@ impl InstanceFile {
     /// When the text is no TOML of this shape; the message names the place and the field.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let text = std::str::from_utf8(bytes).map_err(|_| Error::NotText)?;
-        let document: Document = toml::from_str(text).map_err(|e| Error::Syntax(one_line(&e, text)))?;
+        let mut document: Document = toml::from_str(text).map_err(|e| Error::Syntax(one_line(&e, text)))?;
         let plain = !document.component.contains(['/', '\\']) && !document.component.starts_with('.');
         if !plain || !document.component.ends_with(".wasm") {
             return Err(Error::Component(document.component));
         }
-        if let Some(process) = &document.grants.process {
-            process.check(&std::env::var("PATH").unwrap_or_default()).map_err(Error::Grant)?;
-        }
-        let settings = json(toml::Value::Table(document.settings), &mut Vec::new())?;
-        Ok(Self { component: document.component, settings, limits: document.limits, grants: document.grants })
+        document.grants.check(&std::env::var("PATH").unwrap_or_default()).map_err(Error::Grant)?;
+        let settings = json(toml::Value::Table(std::mem::take(&mut document.settings)), &mut Vec::new())?;
+        let Document { component, namespaces, limits, grants, .. } = document;
+        Ok(Self { component, namespaces, settings, limits, grants })
     }
 }
 
@@ -122,6 +126,7 @@ mod tests {
         assert_eq!(file.settings, serde_json::json!({ "n": 1, "list": [{ "x": 1.5 }] }));
         assert_eq!(file.limits.deadline.0, 2000);
         assert_eq!(file.grants.process.unwrap().commands, ["sh"]);
+        assert!(file.namespaces.is_all());
     }
 
     #[test]
@@ -132,6 +137,8 @@ mod tests {
             ("component = \"../a.wasm\"", "../a.wasm"),
             ("component = \"a.wasm\"\n[limits]\ndeadline = \"soon\"", "soon"),
             ("component = \"a.wasm\"\n[grants]\nroot = true", "root"),
+            ("component = \"a.wasm\"\nnamespaces = []", "namespaces is empty"),
+            ("component = \"a.wasm\"\n[grants.process]\ncommands = [{ name = \"a\", namespaces = [\"No\"] }]", "holds \"No\""),
             ("component = \"a.wasm\"\n[settings]\nx = [nan]", "settings.x.0"),
             ("", "component"),
         ] {

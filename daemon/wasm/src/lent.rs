@@ -12,7 +12,7 @@ use tradewind_core::{
         kubernetes::{self, Kubernetes},
     },
     failure::Failure,
-    grant::{ContainersGrant, Grants, HttpGrant, KubernetesGrant, ProcessGrant},
+    grant::{ContainersGrant, Grants, HttpGrant, KubernetesGrant, ProcessGrant, Spaces},
     names::{AllocationId, InstanceName},
     units::Instant,
     workload::{LogChunk, LogQuery},
@@ -33,6 +33,8 @@ pub struct Capabilities {
 #[derive(Clone)]
 pub(crate) struct Lent {
     pub(crate) owner: InstanceName,
+    pub(crate) namespaces: Spaces,
+    /// What workloads of all namespaces may have: a call has the part of its own, from `Call::grants`.
     pub(crate) grants: Arc<Grants>,
     pub(crate) capabilities: Capabilities,
     pub(crate) effects: TaskTracker,

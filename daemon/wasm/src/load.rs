@@ -131,8 +131,9 @@ impl Loader {
         let identity = Identity { plugin: about.name.clone(), version: about.version.clone(), ..(*runner.identity).clone() };
         runner.identity = Arc::new(identity);
         let (identity, limits, grants) = (runner.identity.clone(), runner.limits.clone(), runner.lent.grants.clone());
+        let namespaces = runner.lent.namespaces.clone();
         let callable = v0_1::callable(described, runner, text, &about, self.census.count(&census));
-        Ok(Version { identity, about, limits, grants, callable })
+        Ok(Version { identity, about, limits, namespaces, grants, callable })
     }
 
     /// All that goes without running the plugin.
@@ -153,6 +154,7 @@ impl Loader {
             .map_err(|e| Error::Types { why: chain(&e) })?;
         let lent = Lent {
             owner: instance.clone(),
+            namespaces: file.namespaces,
             grants: Arc::new(file.grants),
             capabilities: self.capabilities.clone(),
             effects: self.effects.clone(),

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, watch};
 use tradewind_core::{
+    identity::Scope,
     names::InstanceName,
     plugin::{Plugins, Snapshot},
 };
@@ -119,6 +120,15 @@ fn snapshot(version: u64, contents: &Contents) -> Snapshot {
 }
 
 impl Contents {
+    /// The same, as whoever reaches these namespaces may know of it.
+    pub(crate) fn view_for(&self, instance: &InstanceName, scope: &Scope) -> Option<PluginView> {
+        let mut view = self.view(instance).filter(|view| view.is_seen_by(scope))?;
+        if let Some(active) = self.slots.get(instance).and_then(|slot| slot.active.as_deref()).filter(|_| !scope.is_all()) {
+            view.usable = active.grants.usable(scope);
+        }
+        Some(view)
+    }
+
     /// None: there is and was no such instance.
     pub(crate) fn view(&self, instance: &InstanceName) -> Option<PluginView> {
         let canary = self.canaries.get(instance).map(Canary::view);
@@ -151,6 +161,8 @@ impl Slot {
             identity: active.map(|v| (*v.identity).clone()),
             summary: about.map(|a| a.summary.clone()).unwrap_or_default(),
             capabilities: about.map(|a| a.capabilities.clone()).unwrap_or_default(),
+            namespaces: active.map(|v| v.namespaces.clone()).unwrap_or_default(),
+            usable: active.map(|v| v.grants.usable(&Scope::All)).unwrap_or_default(),
             grants: active.map(granted).unwrap_or_default(),
             limits: active.map(|v| v.limits.clone()),
             settings_schema: about.map(|a| a.settings_schema.clone()),
@@ -179,15 +191,13 @@ impl Slot {
 
 fn granted(version: &Version) -> Vec<String> {
     let grants = &version.grants;
-    let mut names = Vec::new();
-    if grants.process.is_some() {
-        names.push("process".to_owned());
-    }
-    if grants.http.is_some() {
-        names.push("http".to_owned());
-    }
-    if grants.probe.is_some() {
-        names.push("probe".to_owned());
-    }
-    names
+    let all = [
+        ("process", grants.process.is_some()),
+        ("http", grants.http.is_some()),
+        ("containers", grants.containers.is_some()),
+        ("kubernetes", grants.kubernetes.is_some()),
+        ("aws", grants.aws.is_some()),
+        ("probe", grants.probe.is_some()),
+    ];
+    all.into_iter().filter(|(_, granted)| *granted).map(|(name, _)| name.to_owned()).collect()
 }

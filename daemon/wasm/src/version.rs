@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-use tradewind_core::{grant::Grants, plugin::Identity};
+use tradewind_core::{
+    grant::{Grants, Spaces},
+    plugin::Identity,
+};
 
 use crate::{about::About, limits::Limits, v0_1::Callable};
 
@@ -21,6 +24,7 @@ pub(crate) struct Version {
     pub(crate) identity: Arc<Identity>,
     pub(crate) about: About,
     pub(crate) limits: Limits,
+    pub(crate) namespaces: Spaces,
     pub(crate) grants: Arc<Grants>,
     pub(crate) callable: Callable,
 }

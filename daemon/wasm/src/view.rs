@@ -1,8 +1,12 @@
 //! What an operator sees of a plugin instance.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
+    grant::Spaces,
+    identity::Scope,
     names::{Digest, InstanceName},
     plugin::Identity,
     units::Instant,
@@ -76,6 +80,12 @@ pub struct PluginView {
     pub summary: String,
     #[serde(default)]
     pub capabilities: Vec<Wanted>,
+    /// Whose deployments may use it.
+    #[serde(default, skip_serializing_if = "Spaces::is_all")]
+    pub namespaces: Spaces,
+    /// What workloads may be given there, as far as the token's namespaces have it: by capability and list of the grant.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub usable: BTreeMap<String, Vec<String>>,
     /// Names of the capabilities granted.
     #[serde(default)]
     pub grants: Vec<String>,
@@ -96,6 +106,38 @@ pub struct PluginView {
     pub last_canary: Option<CanaryEnd>,
     #[serde(default)]
     pub statistics: CallStatistics,
+}
+
+impl PluginView {
+    /// Whether somebody who reaches these namespaces may know of it. Of what serves nothing it is not known whose it is.
+    pub(crate) fn is_seen_by(&self, scope: &Scope) -> bool {
+        scope.is_all() || (self.identity.is_some() && scope.sees(&self.namespaces))
+    }
+
+    /// What there is to know for who does not administer it: what it is, how it is, and what may be used of it.
+    #[must_use]
+    pub fn outline(self) -> Self {
+        let Self { instance, state, pinned, kind, identity, summary, usable, .. } = self;
+        Self {
+            instance,
+            state,
+            pinned,
+            kind,
+            identity,
+            summary,
+            usable,
+            namespaces: Spaces::All,
+            capabilities: Vec::new(),
+            grants: Vec::new(),
+            limits: None,
+            settings_schema: None,
+            history: Vec::new(),
+            last_rejection: None,
+            canary: None,
+            last_canary: None,
+            statistics: CallStatistics::default(),
+        }
+    }
 }
 
 /// A file in the plugin folder that can't belong to any instance.

@@ -240,10 +240,7 @@ async fn a_client_that_leaves_takes_its_compiler_along_and_has_one_at_a_time() -
         assert_eq!(compilers(&daemon)?.len(), 1);
     }
     until("its compiler is gone", || Ok(compilers(&daemon)?.is_empty())).await?;
-    until("what it has made is gone", || {
-        Ok(std::fs::read_dir(daemon.data().join("cache/making")).map_or(0, Iterator::count) == 0)
-    })
-    .await
+    until("what it has made is gone", || Ok(std::fs::read_dir(daemon.data().join("cache/making")).map_or(0, Iterator::count) == 0)).await
 }
 
 #[tokio::test]

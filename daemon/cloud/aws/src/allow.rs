@@ -3,7 +3,7 @@
 use tradewind_core::{
     capability::aws::{LoadBalancerRequest, Piece, RunRequest},
     failure::Failure,
-    grant::{AwsGrant, pattern},
+    grant::{AwsGrant, Entry, pattern},
 };
 use tradewind_credentials::secrets;
 
@@ -44,7 +44,10 @@ pub(crate) fn run(grant: &AwsGrant, request: &RunRequest) -> Result<(), Failure>
     }
     request.user_data.iter().try_for_each(|piece| match piece {
         Piece::Text(_) => Ok(()),
-        Piece::Secret(secret) | Piece::SecretVariable(secret) => secrets::check(&grant.secrets, "aws", secret, "user-data"),
+        Piece::Secret(secret) | Piece::SecretVariable(secret) => {
+            let granted = secrets::Granted { capability: "aws", secrets: &grant.secrets, namespace: grant.namespace.as_ref() };
+            secrets::check(granted, secret, "user-data")
+        }
     })
 }
 
@@ -82,7 +85,7 @@ fn or_default(name: &str) -> &str {
     if name.is_empty() { DEFAULT } else { name }
 }
 
-fn listed(list: &[String], setting: &str, what: &str, value: &str, field: &str) -> Result<(), Failure> {
+fn listed(list: &[Entry], setting: &str, what: &str, value: &str, field: &str) -> Result<(), Failure> {
     if list.iter().any(|pattern| pattern::matches(pattern, value)) { Ok(()) } else { Err(refused(field, what, value, setting)) }
 }
 

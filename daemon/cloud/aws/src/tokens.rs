@@ -72,6 +72,7 @@ mod tests {
         let allocation = AllocationId::try_from("a1".to_owned()).unwrap();
         Attempt {
             allocation,
+            namespace: "default".parse().unwrap(),
             token: token.to_owned(),
             tags: Labels::from([("team".to_owned(), "x".to_owned())]),
             resources: Default::default(),

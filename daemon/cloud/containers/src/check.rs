@@ -73,6 +73,10 @@ fn denied(message: impl Into<String>, field: &str, line: String) -> Failure {
     Failure::not_granted(message, field).remedy(format!("{line} in [grants.containers] of the instance file"))
 }
 
+fn secrets_of(grant: &ContainersGrant) -> secrets::Granted<'_> {
+    secrets::Granted { capability: "containers", secrets: &grant.secrets, namespace: grant.namespace.as_ref() }
+}
+
 /// Whether the image is granted as it is named; false: only as it is named without its digest.
 fn image(grant: &ContainersGrant, spec: &ContainerSpec) -> Result<bool, Failure> {
     let (image, shown) = (&spec.image, spec.image.escape_debug());
@@ -136,7 +140,7 @@ fn environment(grant: &ContainersGrant, spec: &ContainerSpec) -> Result<(), Fail
                 return Err(Failure::invalid("the value contains a NUL character").field(format!("{field}.value")));
             }
             EnvValue::Text(_) => {}
-            EnvValue::Secret(secret) => secrets::check(&grant.secrets, "containers", secret, &field)?,
+            EnvValue::Secret(secret) => secrets::check(secrets_of(grant), secret, &field)?,
         }
     }
     Ok(())
@@ -214,7 +218,7 @@ fn host_path(grant: &ContainersGrant, path: &str, field: &str) -> Result<PathBuf
         denied(format!("the path \"{shown}\" of the machine is not granted"), field, line)
     };
     // Whether a path outside the grant exists is none of the guest's business.
-    if !pattern::mounts(grant.host_paths.iter().map(String::as_str), path) {
+    if !pattern::mounts(grant.host_paths.iter().map(|e| e.name.as_str()), path) {
         return Err(refused());
     }
     fs::canonicalize(path)
@@ -263,6 +267,6 @@ fn config_file(grant: &ContainersGrant, file: &ConfigFile, field: &str) -> Resul
     }
     match &file.content {
         FileContent::Data(_) => Ok(()),
-        FileContent::Secret(secret) => secrets::check(&grant.secrets, "containers", secret, field),
+        FileContent::Secret(secret) => secrets::check(secrets_of(grant), secret, field),
     }
 }

@@ -71,7 +71,7 @@ pub(crate) async fn find(
         }
         Exact::Id(id) => {
             let granted = |image: &String| grant.images.iter().any(|p| pattern::matches(p, image));
-            let all = grant.images.iter().any(|p| p == "*");
+            let all = grant.images.iter().any(|p| *p == "*");
             let there = look(&id.hex()).await?.filter(|there| is(there, &exact));
             if let Some(id) = there.filter(|t| all || t.repo_tags.iter().flatten().any(granted)).and_then(|there| there.id) {
                 return Ok(found(id));

@@ -130,6 +130,7 @@ mod tests {
         let tags = ["namespace", "deployment"].map(|key| (format!("{PREFIX}{key}"), long.clone()));
         let attempt = Attempt {
             allocation: "a-1".parse().unwrap(),
+            namespace: "default".parse().unwrap(),
             token: String::new(),
             tags: tags.into_iter().collect(),
             resources: Default::default(),

@@ -52,6 +52,7 @@ fn attempt(allocation: &str, number: u32) -> Attempt {
     let tags: BTreeMap<String, String> = tags.iter().map(|(k, v)| (format!("tradewind.dev/{k}"), (*v).to_owned())).collect();
     Attempt {
         allocation: allocation.parse().unwrap(),
+        namespace: "default".parse().unwrap(),
         token: format!("{allocation}-{number}"),
         tags,
         resources: Resources::default(),

@@ -1,18 +1,39 @@
-//! Secrets as files: `NAME`, or `NAME/KEY` for a reference with a key, in the daemon's secrets folder. Values leave it only
-//! into what a capability starts; they must never reach a message, a log or the record.
+//! Secrets as files: `NAME`, or `NAME/KEY` for a reference with a key, in the daemon's secrets folder. A namespace's own lie in
+//! `NAMESPACE/NAME` and go before. Values leave the folder only into what a capability starts; they must never reach a message, a log or
+//! the record.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::{Component, Path, PathBuf},
+};
 
+use rustix::{
+    fs::{Mode, OFlags, ResolveFlags, openat2},
+    io::Errno,
+};
 use tradewind_core::{
     failure::{Failure, FailureKind, SECRET},
+    grant::Entry,
+    names::Namespace,
     workload::SecretRef,
 };
+
+/// What a workload may have, as its grant says.
+#[derive(Debug, Clone, Copy)]
+pub struct Granted<'a> {
+    /// The capability that lends it.
+    pub capability: &'static str,
+    pub secrets: &'a [Entry],
+    /// Whose workload it is; none: it is not known.
+    pub namespace: Option<&'a Namespace>,
+}
 
 /// Checks that a reference is granted and that its names are plain file names.
 ///
 /// # Errors
 /// `denied` for a secret outside the grant, `invalid` for a name that is not a plain file name.
-pub fn check(granted: &[String], capability: &str, secret: &SecretRef, field: &str) -> Result<(), Failure> {
+pub fn check(granted: Granted<'_>, secret: &SecretRef, field: &str) -> Result<(), Failure> {
     for name in std::iter::once(&secret.name).chain(&secret.key) {
         let plain = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
         if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.bytes().all(plain) {
@@ -21,11 +42,14 @@ pub fn check(granted: &[String], capability: &str, secret: &SecretRef, field: &s
             return Err(Failure::invalid(message).field(field));
         }
     }
-    if !granted.contains(&secret.name) {
-        return Err(Failure::not_granted(format!("the secret \"{}\" is not granted", secret.name), field)
-            .remedy(format!("add \"{}\" to secrets in [grants.{capability}] of the instance file", secret.name)));
+    let Granted { capability, secrets, namespace } = granted;
+    if secrets.iter().any(|entry| entry.name == secret.name && entry.is_for(namespace)) {
+        return Ok(());
     }
-    Ok(())
+    // The same whether others have it or nobody.
+    let whose = namespace.map_or_else(String::new, |namespace| format!(" to namespace \"{namespace}\""));
+    Err(Failure::not_granted(format!("the secret \"{}\" is not granted{whose}", secret.name), field)
+        .remedy(format!("add \"{}\" to secrets in [grants.{capability}] of the instance file", secret.name)))
 }
 
 /// What a variable gets of a secret's value: all but one line end, `\n` or `\r\n`, which editors and `echo` put behind it. A file gets the
@@ -34,35 +58,128 @@ pub fn variable(value: &[u8]) -> &[u8] {
     value.strip_suffix(b"\r\n").or_else(|| value.strip_suffix(b"\n")).unwrap_or(value)
 }
 
-/// Reads a secret's value as it is in its file. Blocks.
+/// Reads a secret's value as it is in its file: the namespace's own where it has one of this name, else the common one. Blocks.
 ///
 /// # Errors
 /// `denied` when the file can't be read; the message names the secret and the reason, never a value.
-pub fn read(folder: Option<&Path>, secret: &SecretRef, field: &str) -> Result<Vec<u8>, Failure> {
+pub fn read(folder: Option<&Path>, namespace: Option<&Namespace>, secret: &SecretRef, field: &str) -> Result<Vec<u8>, Failure> {
     let shown = secret.key.as_ref().map_or_else(|| secret.name.clone(), |k| format!("{}/{k}", secret.name));
     let Some(folder) = folder else {
         let message = format!("the secret \"{shown}\" can't be read: the daemon has no secrets folder");
         return Err(Failure::denied(message).field(field).code(SECRET).remedy("name one in the setting \"secrets\""));
     };
-    let mut path = folder.join(&secret.name);
+    let mut path = PathBuf::from(&secret.name);
     path.extend(&secret.key);
-    fs::read(&path).map_err(|error| {
+    let own = namespace.map(|namespace| folder.join(namespace.as_str())).filter(|own| own.join(&secret.name).symlink_metadata().is_ok());
+    let value = match &own {
+        Some(own) => inside(own, &path),
+        None => fs::read(folder.join(&path)),
+    };
+    value.map_err(|error| {
         let (kind, cause) = match error.kind() {
             io::ErrorKind::NotFound => (FailureKind::Denied, "it does not exist"),
             io::ErrorKind::PermissionDenied => (FailureKind::Denied, "the daemon may not read it"),
             io::ErrorKind::IsADirectory => (FailureKind::Invalid, "it has keys: name one"),
             io::ErrorKind::NotADirectory => (FailureKind::Invalid, "it has no keys: name it without one"),
+            io::ErrorKind::CrossesDevices => (FailureKind::Denied, "a link leads out of its namespace's folder"),
             _ => (FailureKind::Unavailable, "reading it failed"),
         };
+        let whose = namespace.map_or_else(String::new, |namespace| format!(", or \"{namespace}/{shown}\" for this namespace alone,"));
         Failure::new(kind, format!("the secret \"{shown}\" can't be read: {cause}"))
             .field(field)
             .code(SECRET)
-            .remedy(format!("put its value into the file \"{shown}\" of the daemon's secrets folder"))
+            .remedy(format!("put its value into the file \"{shown}\"{whose} of the daemon's secrets folder"))
     })
+}
+
+/// Reads a file below a namespace's folder. Whoever fills that folder is not trusted with what lies beside it: no link leads out of it.
+fn inside(folder: &Path, path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    // The folder itself is no link either.
+    let folder = rustix::fs::open(folder, flags | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
+    let opened = openat2(&folder, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS);
+    let opened = match opened {
+        // A kernel before 5.6: no links at all.
+        Err(Errno::NOSYS) => {
+            let mut at = folder;
+            for part in path.components().filter(|part| matches!(part, Component::Normal(_))) {
+                at = rustix::fs::openat(&at, part.as_os_str(), flags | OFlags::NOFOLLOW, Mode::empty())?;
+            }
+            at
+        }
+        opened => opened?,
+    };
+    let mut value = Vec::new();
+    File::from(opened).read_to_end(&mut value)?;
+    Ok(value)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    fn of(name: &str) -> SecretRef {
+        let (name, key) = name.split_once('/').map_or((name, None), |(name, key)| (name, Some(key.to_owned())));
+        SecretRef { name: name.to_owned(), key }
+    }
+
+    #[test]
+    fn a_namespaces_own_secret_goes_before_the_common_one_and_is_nobody_elses() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for (path, value) in [("db", "common"), ("shop/db", "shop's"), ("shop/keys/a", "shop's a"), ("keys/a", "common a"), ("keys/b", "b")]
+        {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, value).unwrap();
+        }
+        let (shop, team): (Namespace, Namespace) = ("shop".parse().unwrap(), "team".parse().unwrap());
+        let read = |namespace, name: &str| super::read(Some(root), namespace, &of(name), "env").map(|v| String::from_utf8(v).unwrap());
+        assert_eq!(read(Some(&shop), "db").unwrap(), "shop's");
+        assert_eq!(read(Some(&team), "db").unwrap(), "common");
+        assert_eq!(read(None, "db").unwrap(), "common");
+        assert_eq!(read(Some(&shop), "keys/a").unwrap(), "shop's a");
+        assert_eq!(read(Some(&team), "keys/a").unwrap(), "common a");
+        assert!(read(Some(&shop), "keys/b").is_err(), "a secret is one namespace's as a whole");
+    }
+
+    #[test]
+    fn no_link_leads_out_of_a_namespaces_folder() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        fs::create_dir_all(root.join("shop/..data")).unwrap();
+        fs::create_dir(root.join("team")).unwrap();
+        fs::write(root.join("team/theirs"), "theirs").unwrap();
+        fs::write(root.join("shop/..data/token"), "mounted").unwrap();
+        symlink("..data/token", root.join("shop/token")).unwrap();
+        symlink("../team/theirs", root.join("shop/relative")).unwrap();
+        symlink(root.join("team/theirs"), root.join("shop/absolute")).unwrap();
+        symlink("team", root.join("mirror")).unwrap();
+        let read = |namespace: &str, name: &str| super::read(Some(root), Some(&namespace.parse().unwrap()), &of(name), "env");
+        assert_eq!(read("shop", "token").unwrap(), b"mounted", "as clusters mount secrets");
+        for (namespace, name) in [("shop", "relative"), ("shop", "absolute"), ("mirror", "theirs")] {
+            let failure = read(namespace, name).unwrap_err();
+            assert!(!failure.message.contains("theirs\" is"), "{failure:?}");
+        }
+        assert!(read("shop", "relative").unwrap_err().message.contains("out of its namespace"));
+    }
+
+    #[test]
+    fn a_refusal_tells_nobody_what_others_have() {
+        let secrets = [Entry { name: "stripe".into(), namespaces: serde_json::from_str(r#"["shop"]"#).unwrap() }, "db".into()];
+        let asked = |namespace: &str, name: &str| {
+            let namespace = namespace.parse().unwrap();
+            check(Granted { capability: "process", secrets: &secrets, namespace: Some(&namespace) }, &of(name), "env")
+        };
+        assert!(asked("shop", "stripe").is_ok() && asked("team", "db").is_ok());
+        let (others, nobodys) = (asked("team", "stripe").unwrap_err(), asked("team", "absent").unwrap_err());
+        assert_eq!(others.message.replace("stripe", "absent"), nobodys.message);
+        assert!(others.message.contains("\"team\""));
+        let unknown = Granted { capability: "process", secrets: &secrets, namespace: None };
+        assert!(check(unknown, &of("stripe"), "env").is_err() && check(unknown, &of("db"), "env").is_ok());
+    }
+
     #[test]
     fn a_variable_loses_one_line_end() {
         for (value, wanted) in

@@ -100,11 +100,7 @@ async fn check_one(cluster: &Cluster<'_>, caller: &Caller, text: &str, at: &str)
         return Err(Failure::invalid(message).field("apiVersion"));
     }
     if let Some(target) = object.get("spec").and_then(|spec| spec.get("scaleTargetRef")) {
-        let target = Reference {
-            kind: text(target.get("kind")),
-            namespace: to.namespace.clone(),
-            name: text(target.get("name")),
-        };
+        let target = Reference { kind: text(target.get("kind")), namespace: to.namespace.clone(), name: text(target.get("name")) };
         check::writable(cluster.grant, &target.kind, "spec.scaleTargetRef.kind")?;
         check::name(&target.name, "spec.scaleTargetRef.name")?;
         let there = existing(cluster, &cluster.kind(&target.kind).await?, &target).await?;

@@ -161,10 +161,9 @@ impl Pods<'_> {
             }
         }
         let hooks = container.get("lifecycle");
-        for (actions, keys, at) in [
-            (Some(container), &PROBES[..], at.to_owned()),
-            (hooks.and_then(Value::as_object), &HOOKS[..], join(at, "lifecycle")),
-        ] {
+        for (actions, keys, at) in
+            [(Some(container), &PROBES[..], at.to_owned()), (hooks.and_then(Value::as_object), &HOOKS[..], join(at, "lifecycle"))]
+        {
             keys.iter().try_for_each(|key| self.action(actions.and_then(|all| all.get(*key)), &join(&at, key)))?;
         }
         for (i, var) in list(container, "env") {
@@ -252,7 +251,7 @@ impl Pods<'_> {
     fn host_path(&self, path: Option<&Value>, at: &str) -> Result<(), Failure> {
         let path = path.and_then(Value::as_str).unwrap_or_default();
         let plain = path.starts_with('/') && !path.split('/').any(|part| part == ".." || part == ".");
-        if plain && pattern::mounts(self.grant.host_paths.iter().map(String::as_str), path) {
+        if plain && pattern::mounts(self.grant.host_paths.iter().map(|e| e.name.as_str()), path) {
             return Ok(());
         }
         let shown = path.escape_debug();

@@ -6,6 +6,8 @@ use serde_json::{Map, Value, json};
 use tradewind_core::{
     capability::kubernetes::{Caller, Reference, SecretItem},
     failure::{Failure, NOT_OURS},
+    grant::KubernetesGrant,
+    names::Namespace,
 };
 use tradewind_credentials::secrets;
 
@@ -46,10 +48,12 @@ pub(crate) async fn apply(
             let message = format!("\"{}\" is not a secret's key", item.key.escape_debug());
             return Err(Failure::invalid(message).field(format!("items[{i}].key")));
         }
-        secrets::check(&cluster.grant.secrets, "kubernetes", &item.source, &format!("items[{i}].source"))?;
+        let KubernetesGrant { secrets: granted, namespace, .. } = cluster.grant;
+        let granted = secrets::Granted { capability: "kubernetes", secrets: granted, namespace: namespace.as_ref() };
+        secrets::check(granted, &item.source, &format!("items[{i}].source"))?;
     }
-    let folder = folder.to_owned();
-    let read = tokio::task::spawn_blocking(move || values(&folder, &items)).await;
+    let (folder, namespace) = (folder.to_owned(), cluster.grant.namespace.clone());
+    let read = tokio::task::spawn_blocking(move || values(&folder, namespace.as_ref(), &items)).await;
     let data = read.map_err(|_| Failure::internal("reading secrets broke off"))??;
     let kind = cluster.kind(SECRET).await?;
     let object = Map::from_iter([
@@ -62,11 +66,11 @@ pub(crate) async fn apply(
     Ok(written.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().to_owned())
 }
 
-fn values(folder: &Path, items: &[SecretItem]) -> Result<Map<String, Value>, Failure> {
+fn values(folder: &Path, namespace: Option<&Namespace>, items: &[SecretItem]) -> Result<Map<String, Value>, Failure> {
     let mut data = Map::new();
     let mut total = 0;
     for (i, item) in items.iter().enumerate() {
-        let value = secrets::read(Some(folder), &item.source, &format!("items[{i}].source"))?;
+        let value = secrets::read(Some(folder), namespace, &item.source, &format!("items[{i}].source"))?;
         total += value.len();
         if total > LARGEST {
             let message = format!(

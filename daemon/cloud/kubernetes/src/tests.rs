@@ -34,6 +34,7 @@ fn world() -> World {
     let clusters = Clusters::new(Options { credentials: Credentials::default(), secrets: folder.path().to_owned() });
     let attempt = Attempt {
         allocation: ALLOCATION.parse().unwrap(),
+        namespace: "default".parse().unwrap(),
         token: "t".to_owned(),
         tags: Labels::new(),
         resources: Default::default(),
@@ -224,7 +225,11 @@ async fn annotations_and_services_reach_no_further_than_they_are_granted() {
     };
     let (role, apparmor) = ("iam.amazonaws.com/role", "container.apparmor.security.beta.kubernetes.io/main");
     let at = "objects[0].spec.template.metadata.annotations";
-    is_refused(&world.apply(json!({}), annotated(role, "admin")).await, &format!("{at}.{role}"), "annotations = [\"iam.amazonaws.com/role\"]");
+    is_refused(
+        &world.apply(json!({}), annotated(role, "admin")).await,
+        &format!("{at}.{role}"),
+        "annotations = [\"iam.amazonaws.com/role\"]",
+    );
     let unconfined = annotated(apparmor, "unconfined");
     is_refused(&world.apply(json!({"annotations": ["*"]}), unconfined).await, &format!("{at}.{apparmor}"), "privileged = true");
     for (further, allowed) in [
@@ -235,7 +240,8 @@ async fn annotations_and_services_reach_no_further_than_they_are_granted() {
     ] {
         assert_eq!(world.apply(further, allowed.clone()).await.kind, FailureKind::Unavailable, "{allowed}");
     }
-    let service = |spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "team"}, "spec": spec});
+    let service =
+        |spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "team"}, "spec": spec});
     for (field, spec) in [
         ("externalIPs", json!({"selector": {"a": "b"}, "externalIPs": ["10.96.0.1"]})),
         ("externalName", json!({"type": "ExternalName", "externalName": "db.other.svc"})),

@@ -36,6 +36,7 @@ async fn objects_are_written_marked_found_and_removed_and_those_of_others_left_a
         serde_json::from_value(json!({"kubeconfig": kubeconfig, "namespaces": ["default", "nowhere"], "secrets": ["db"]})).unwrap();
     let attempt = |id: &str| Attempt {
         allocation: id.parse().unwrap(),
+        namespace: "default".parse().unwrap(),
         token: "t".to_owned(),
         tags: Labels::from([("tradewind.dev/task".to_owned(), "web".to_owned())]),
         resources: Default::default(),

@@ -2,11 +2,14 @@
 //! `|base64` behind the name makes its base64, `|file` the value as it is in its file, `|file|base64` the base64 of that.
 //! A value is escaped as the body's type asks for, so that it stays the one text that it stands in.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, header::CONTENT_TYPE};
-use tradewind_core::{failure::Failure, workload::SecretRef};
+use tradewind_core::{failure::Failure, grant::Entry, names::Namespace, workload::SecretRef};
 use tradewind_credentials::secrets;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
@@ -24,8 +27,16 @@ enum Form {
     UrlEncoded,
 }
 
-/// The values of the granted secrets, so that none comes back: another request may have put them where this one looks. Blocks.
-pub(super) fn known(folder: &Path, granted: &[String]) -> Redaction {
+/// What a request may send: the secrets of the grant, as far as the namespace has them.
+#[derive(Clone, Copy)]
+pub(super) struct Sent<'a> {
+    pub(super) granted: &'a [Entry],
+    pub(super) namespace: Option<&'a Namespace>,
+}
+
+/// The values of the granted secrets, those of all namespaces, so that none comes back: another request may have put them where this one
+/// looks. Blocks.
+pub(super) fn known(folder: &Path, granted: &[Entry]) -> Redaction {
     let mut redaction = Redaction::default();
     let mut add = |path: &Path| {
         if let Ok(value) = fs::read(path).map(Zeroizing::new) {
@@ -33,11 +44,14 @@ pub(super) fn known(folder: &Path, granted: &[String]) -> Redaction {
             redaction.add(&value);
         }
     };
-    for name in granted.iter().filter(|name| !name.contains('/') && !name.starts_with('.')) {
-        let path = folder.join(name);
-        match fs::read_dir(&path) {
-            Ok(keys) => keys.flatten().for_each(|key| add(&key.path())),
-            Err(_) => add(&path),
+    let namespaces = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+    let folders: Vec<PathBuf> = std::iter::once(folder.to_owned()).chain(namespaces).collect();
+    for name in granted.iter().map(|entry| &entry.name).filter(|name| !name.contains('/') && !name.starts_with('.')) {
+        for path in folders.iter().map(|folder| folder.join(name)) {
+            match fs::read_dir(&path) {
+                Ok(keys) => keys.flatten().for_each(|key| add(&key.path())),
+                Err(_) => add(&path),
+            }
         }
     }
     redaction
@@ -47,7 +61,7 @@ pub(super) fn known(folder: &Path, granted: &[String]) -> Redaction {
 ///
 /// # Errors
 /// `denied` for what is not granted or can't be read, `invalid` for what can't be put into this body.
-pub(super) fn fill(folder: &Path, granted: &[String], headers: &HeaderMap, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
+pub(super) fn fill(folder: &Path, sent: Sent<'_>, headers: &HeaderMap, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
     let Ok(text) = std::str::from_utf8(&body) else { return Ok(body) };
     if !text.contains(OPEN) {
         return Ok(body);
@@ -58,7 +72,7 @@ pub(super) fn fill(folder: &Path, granted: &[String], headers: &HeaderMap, body:
         let unfinished = || Failure::invalid(format!("\"{OPEN}\" has no \"{CLOSE}\"")).field(FIELD);
         let (name, after) = from.split_once(CLOSE).ok_or_else(unfinished)?;
         out.push_str(before);
-        out.push_str(&value(folder, granted, name, form)?);
+        out.push_str(&value(folder, sent, name, form)?);
         rest = after;
     }
     out.push_str(rest);
@@ -79,13 +93,14 @@ fn form(headers: &HeaderMap) -> Result<Form, Failure> {
     }
 }
 
-fn value(folder: &Path, granted: &[String], told: &str, form: Form) -> Result<Zeroizing<String>, Failure> {
+fn value(folder: &Path, sent: Sent<'_>, told: &str, form: Form) -> Result<Zeroizing<String>, Failure> {
     let (name, encoded) = told.strip_suffix("|base64").map_or((told, false), |name| (name, true));
     let (name, whole) = name.strip_suffix("|file").map_or((name, false), |name| (name, true));
     let (name, key) = name.split_once('/').map_or((name, None), |(name, key)| (name, Some(key.to_owned())));
     let secret = SecretRef { name: name.to_owned(), key };
-    secrets::check(granted, "http", &secret, FIELD)?;
-    let value = Zeroizing::new(secrets::read(Some(folder), &secret, FIELD)?);
+    let Sent { granted, namespace } = sent;
+    secrets::check(secrets::Granted { capability: "http", secrets: granted, namespace }, &secret, FIELD)?;
+    let value = Zeroizing::new(secrets::read(Some(folder), namespace, &secret, FIELD)?);
     let told = secrets::variable(&value).len();
     let value = if whole { &value } else { secrets::variable(&value) };
     let refused = |reason: String| Failure::invalid(format!("the secret \"{}\" {reason}", secret.name)).field(FIELD);
@@ -119,10 +134,11 @@ mod tests {
         file("binary", &[0xff; 8]);
         file("short", b"12345");
         file("other", b"not granted");
-        let granted = ["plain", "db", "binary", "short", "absent", "crlf", "empty"].map(str::to_owned);
+        let granted = ["plain", "db", "binary", "short", "absent", "crlf", "empty"].map(Entry::from);
+        let sent = Sent { granted: &granted, namespace: None };
         let filled = |kind: &'static str, body: &str| {
             let headers = HeaderMap::from_iter([(CONTENT_TYPE, http::HeaderValue::from_static(kind))]);
-            fill(folder.path(), &granted, &headers, body.as_bytes().to_vec()).map(|bytes| String::from_utf8(bytes).unwrap())
+            fill(folder.path(), sent, &headers, body.as_bytes().to_vec()).map(|bytes| String::from_utf8(bytes).unwrap())
         };
         let json = filled("application/json; charset=utf-8", r#"{"a":"{{secret:plain}}","b":"x{{secret:db/password}}y"}"#).unwrap();
         let read: serde_json::Value = serde_json::from_str(&json).unwrap();

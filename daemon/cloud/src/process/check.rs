@@ -14,7 +14,7 @@ use tradewind_core::{
     capability::ProcessSpec,
     failure::{Failure, UNSUPPORTED},
     grant::{ProcessGrant, TEMPORARY, pattern},
-    names::Digest,
+    names::{Digest, Namespace},
     workload::{Check, ConfigFile, EnvValue, FileContent, Probe, Protocol, Resources},
 };
 use tradewind_credentials::secrets;
@@ -54,6 +54,9 @@ pub(super) struct Prepared {
     pub(super) folders: Vec<PathBuf>,
     /// Bytes of kept output.
     pub(super) log_size: u64,
+    /// Whose it is. In the record of a version before: nobody's, so that it has the common secrets alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) namespace: Option<Namespace>,
     /// What it may reach. In the record of a version before: what the daemon's user may, but for what is the daemon's own.
     #[serde(default)]
     pub(super) confine: Confine,
@@ -115,7 +118,17 @@ pub(super) fn prepare(grant: &ProcessGrant, mut spec: ProcessSpec, host: Host<'_
         let message = format!("\"{}\" is not a signal to stop with: use one of {known}", spec.stop_signal.escape_debug());
         return Err(Failure::invalid(message).field("stop-signal"));
     }
-    Ok(Prepared { digest, promised, program, directory, folders, log_size: grant.log_size.0, confine, spec })
+    Ok(Prepared {
+        digest,
+        promised,
+        program,
+        directory,
+        folders,
+        log_size: grant.log_size.0,
+        namespace: grant.namespace.clone(),
+        confine,
+        spec,
+    })
 }
 
 /// Finds the program of a command and checks that it may be run.
@@ -165,7 +178,8 @@ fn resolved(grant: &ProcessGrant, name: &str, found: PathBuf, host: Host<'_>, fi
     let real = fs::canonicalize(&found)
         .map_err(|e| Failure::invalid(format!("the program \"{shown}\" can't be used: {}", reason(&e))).code(UNSUPPORTED).field(field))?;
     let temporary: Vec<PathBuf> = TEMPORARY.iter().map(PathBuf::from).collect();
-    let written = |path: &Path| confine::is_below(path, &folders(grant, host)) || confine::is_below(path, &temporary);
+    let others: Vec<PathBuf> = grant.others_directories.iter().filter_map(|d| fs::canonicalize(&d.name).ok()).collect();
+    let written = |path: &Path| [&folders(grant, host), &others, &temporary].into_iter().any(|all| confine::is_below(path, all));
     if [&found, &real].iter().any(|path| written(path) || confine::is_below(path, host.hidden)) {
         let message = format!("the program \"{shown}\" lies in a folder that workloads write to, so that what they write would be granted");
         let remedy = "install it in another folder, or grant any program: commands = [\"*\"]";
@@ -197,7 +211,7 @@ fn means(pattern: &str, name: &str, real: &Path) -> bool {
 
 /// The granted folders, without symbolic links. None lies where the daemon keeps what is its own.
 fn folders(grant: &ProcessGrant, host: Host<'_>) -> Vec<PathBuf> {
-    let real = grant.directories.iter().filter_map(|d| fs::canonicalize(d).ok());
+    let real = grant.directories.iter().filter_map(|d| fs::canonicalize(&d.name).ok());
     real.filter(|d| grant.unconfined || !confine::is_below(d, host.hidden)).collect()
 }
 
@@ -252,10 +266,14 @@ fn environment(grant: &ProcessGrant, spec: &ProcessSpec) -> Result<(), Failure> 
         variables::check(grant, &var.name, &format!("{field}.name"), spec.env.iter().map(|v| v.name.as_str()))?;
         match &var.value {
             EnvValue::Text(text) => no_nul(text, &format!("{field}.value"))?,
-            EnvValue::Secret(secret) => secrets::check(&grant.secrets, "process", secret, &field)?,
+            EnvValue::Secret(secret) => secrets::check(secrets_of(grant), secret, &field)?,
         }
     }
     Ok(())
+}
+
+fn secrets_of(grant: &ProcessGrant) -> secrets::Granted<'_> {
+    secrets::Granted { capability: "process", secrets: &grant.secrets, namespace: grant.namespace.as_ref() }
 }
 
 fn ports(grant: &ProcessGrant, spec: &ProcessSpec) -> Result<(), Failure> {
@@ -313,7 +331,7 @@ fn config_file(grant: &ProcessGrant, file: &ConfigFile, field: &str) -> Result<(
     }
     match &file.content {
         FileContent::Data(_) => Ok(()),
-        FileContent::Secret(secret) => secrets::check(&grant.secrets, "process", secret, field),
+        FileContent::Secret(secret) => secrets::check(secrets_of(grant), secret, field),
     }
 }
 

@@ -210,7 +210,12 @@ mod tests {
             let plan = Plan::new(&Confine::default(), None, &[], folders, Vec::new());
             run(&plan, || {
                 let open = |path: &str| fs::OpenOptions::new().read(true).write(true).open(path).map(drop).map_err(|e| e.kind());
-                Ok((open("/dev/tty"), fs::read_dir("/dev/pts").map(drop).map_err(|e| e.kind()), open("/dev/null"), fs::read_dir("/dev/shm").map(drop)))
+                Ok((
+                    open("/dev/tty"),
+                    fs::read_dir("/dev/pts").map(drop).map_err(|e| e.kind()),
+                    open("/dev/null"),
+                    fs::read_dir("/dev/shm").map(drop),
+                ))
             })
             .unwrap()
         };

@@ -350,6 +350,7 @@ mod tests {
             directory: None,
             folders: Vec::new(),
             log_size: 0,
+            namespace: None,
             confine: Default::default(),
         })
     }

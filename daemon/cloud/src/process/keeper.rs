@@ -690,6 +690,7 @@ mod tests {
             directory: None,
             folders: Vec::new(),
             log_size: 0,
+            namespace: None,
             confine: Default::default(),
         })
     }

@@ -25,6 +25,7 @@ use tradewind_core::{
     diagnose::{Diagnosis, diagnose, is_symptom},
     exhausted::BUSY,
     failure::{Failure, FailureKind, WORKLOAD},
+    names::Namespace,
     units::Millis,
     workload::{ConfigFile, EnvValue, FileContent, Output},
 };
@@ -98,7 +99,7 @@ pub(super) fn surroundings(folder: &Folder, record: &Record, secrets: Option<&Pa
             EnvValue::Text(text) => text.clone().into(),
             EnvValue::Secret(secret) => {
                 let field = format!("env[{i}]");
-                let value = secrets::variable(&secrets::read(secrets, secret, &field)?).to_vec();
+                let value = secrets::variable(&secrets::read(secrets, record.prepared.namespace.as_ref(), secret, &field)?).to_vec();
                 if value.contains(&0) {
                     let message = format!("the value of the secret \"{}\" contains a NUL byte: pass it as a file", secret.name);
                     return Err(Failure::invalid(message).field(field));
@@ -130,7 +131,8 @@ pub(super) fn launch(
 ) -> Result<Pid, Failure> {
     let prepared = &record.prepared;
     // Secrets are out of reach for what is confined.
-    let contents = prepared.spec.files.iter().enumerate().map(|(i, file)| content(file, secrets, &format!("files[{i}]")));
+    let contents =
+        prepared.spec.files.iter().enumerate().map(|(i, file)| content(file, secrets, prepared.namespace.as_ref(), &format!("files[{i}]")));
     let contents = contents.collect::<Result<Vec<_>, _>>()?;
     let (Some(_), arguments) = (prepared.spec.command.first(), prepared.spec.command.get(1..).unwrap_or_default()) else {
         return Err(Failure::invalid("the command is empty").field("command"));
@@ -212,10 +214,10 @@ pub(super) fn is_passing(failure: &Failure) -> bool {
     failure.retry_after.is_some()
 }
 
-fn content<'a>(file: &'a ConfigFile, secrets: Option<&Path>, field: &str) -> Result<Cow<'a, [u8]>, Failure> {
+fn content<'a>(file: &'a ConfigFile, secrets: Option<&Path>, namespace: Option<&Namespace>, field: &str) -> Result<Cow<'a, [u8]>, Failure> {
     match &file.content {
         FileContent::Data(data) => Ok(Cow::Borrowed(data)),
-        FileContent::Secret(secret) => secrets::read(secrets, secret, field).map(|read| Cow::Owned(read.to_vec())),
+        FileContent::Secret(secret) => secrets::read(secrets, namespace, secret, field).map(|read| Cow::Owned(read.to_vec())),
     }
 }
 

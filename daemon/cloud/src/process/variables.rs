@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     fn grant(commands: &str, environment: Option<&[&str]>) -> ProcessGrant {
-        let environment = environment.map(|names| names.iter().map(|n| (*n).to_owned()).collect());
+        let environment = environment.map(|names| names.iter().map(|n| (*n).into()).collect());
         ProcessGrant { environment, ..ProcessGrant::of(&[commands]) }
     }
 

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::CredentialSource;
-use crate::units::Millis;
+use super::{CredentialSource, Entry, spaces::for_namespace};
+use crate::{names::Namespace, units::Millis};
 
 /// EC2 and Elastic Load Balancing in one account. In lists, `*` stands for any text; what no list names may not be used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,18 +21,18 @@ pub struct AwsGrant {
     pub endpoint: Option<String>,
     /// Instance types that may be run (`t3.*`).
     #[serde(default)]
-    pub instance_types: Vec<String>,
+    pub instance_types: Vec<Entry>,
     /// Images that may be run, by their ids.
     #[serde(default)]
-    pub images: Vec<String>,
+    pub images: Vec<Entry>,
     #[serde(default)]
-    pub subnets: Vec<String>,
+    pub subnets: Vec<Entry>,
     #[serde(default)]
-    pub security_groups: Vec<String>,
+    pub security_groups: Vec<Entry>,
     #[serde(default)]
-    pub key_names: Vec<String>,
+    pub key_names: Vec<Entry>,
     #[serde(default)]
-    pub instance_profiles: Vec<String>,
+    pub instance_profiles: Vec<Entry>,
     /// Whether load balancers may be made.
     #[serde(default)]
     pub load_balancers: bool,
@@ -41,13 +41,29 @@ pub struct AwsGrant {
     pub instances: u32,
     /// Secrets that may be passed to instances, by name: read from files of that name in the daemon's secrets folder.
     #[serde(default)]
-    pub secrets: Vec<String>,
+    pub secrets: Vec<Entry>,
     /// The longest one request may take, repetitions included. Keep it below `limits.deadline`.
     #[serde(default = "AwsGrant::default_timeout")]
     pub timeout: Millis,
+    /// For whose workloads these limits are.
+    #[serde(skip)]
+    pub namespace: Option<Namespace>,
 }
 
 impl AwsGrant {
+    pub(super) fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
+        Self {
+            instance_types: for_namespace(&self.instance_types, namespace),
+            images: for_namespace(&self.images, namespace),
+            subnets: for_namespace(&self.subnets, namespace),
+            security_groups: for_namespace(&self.security_groups, namespace),
+            key_names: for_namespace(&self.key_names, namespace),
+            instance_profiles: for_namespace(&self.instance_profiles, namespace),
+            secrets: for_namespace(&self.secrets, namespace),
+            namespace: namespace.cloned(),
+            ..self.clone()
+        }
+    }
     fn default_instances() -> u32 {
         20
     }

@@ -5,8 +5,11 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CredentialSource, PortRange};
-use crate::units::{Bytes, MilliCpu};
+use super::{CredentialSource, Entry, PortRange, Spaces, spaces::for_namespace};
+use crate::{
+    names::Namespace,
+    units::{Bytes, MilliCpu},
+};
 
 /// Containers of an engine that speaks the Docker Engine API (dockerd, podman).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,7 +20,7 @@ pub struct ContainersGrant {
     pub socket: String,
     /// Images that may be run, as written in the workload: names, or patterns in which `*` stands for any characters of one segment between
     /// slashes (`registry.example.com/team/*`). `["*"]` for any.
-    pub images: Vec<String>,
+    pub images: Vec<Entry>,
     /// Whether the engine may pull granted images from their registries. Default: only those that it has are run.
     #[serde(default)]
     pub pull: bool,
@@ -26,7 +29,7 @@ pub struct ContainersGrant {
     pub registries: Vec<RegistryGrant>,
     /// Secrets that may be passed to containers, by name: read from files of that name in the daemon's secrets folder.
     #[serde(default)]
-    pub secrets: Vec<String>,
+    pub secrets: Vec<Entry>,
     /// Numbers that ports may be published under, as inclusive ranges. Numbers chosen by the engine are always allowed.
     #[serde(default)]
     pub ports: Vec<PortRange>,
@@ -39,7 +42,7 @@ pub struct ContainersGrant {
     /// Paths of the engine's machine that may be mounted, as absolute patterns in which `*` stands for any characters of one segment between
     /// slashes. Not what lies below them.
     #[serde(default)]
-    pub host_paths: Vec<String>,
+    pub host_paths: Vec<Entry>,
     /// Whether containers may have all rights on the engine's machine.
     #[serde(default)]
     pub privileged: bool,
@@ -55,6 +58,9 @@ pub struct ContainersGrant {
     /// Kept output per container.
     #[serde(default = "ContainersGrant::default_log_size")]
     pub log_size: Bytes,
+    /// For whose workloads these limits are.
+    #[serde(skip)]
+    pub namespace: Option<Namespace>,
 }
 
 /// What a registry asks for before it gives an image.
@@ -65,6 +71,9 @@ pub struct RegistryGrant {
     pub host: String,
     /// A value of the form `user:password`.
     pub source: CredentialSource,
+    /// For whose workloads images are pulled with it. Default: those of every namespace.
+    #[serde(default, skip_serializing_if = "Spaces::is_all")]
+    pub namespaces: Spaces,
 }
 
 /// A registry that the daemon itself asks what tags name.
@@ -79,6 +88,18 @@ pub struct RegistrySource {
 }
 
 impl ContainersGrant {
+    pub(super) fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
+        Self {
+            images: for_namespace(&self.images, namespace),
+            registries: self.registries.iter().filter(|r| r.namespaces.admits_known(namespace)).cloned().collect(),
+            secrets: for_namespace(&self.secrets, namespace),
+            ports: PortRange::for_namespace(&self.ports, namespace),
+            host_paths: for_namespace(&self.host_paths, namespace),
+            namespace: namespace.cloned(),
+            ..self.clone()
+        }
+    }
+
     fn default_socket() -> String {
         "/var/run/docker.sock".to_owned()
     }

@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::CredentialSource;
-use crate::units::{Bytes, Millis};
+use super::{CredentialSource, Entry};
+use crate::{
+    names::Namespace,
+    units::{Bytes, Millis},
+};
 
 /// Outbound HTTP to listed hosts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,16 +29,24 @@ pub struct HttpGrant {
     /// Secrets whose values the host puts into bodies in place of `{{secret:NAME}}` and `{{secret:NAME/KEY}}`: read from files of that name
     /// in the daemon's secrets folder. They reach every host of this grant.
     #[serde(default)]
-    pub secrets: Vec<String>,
+    pub secrets: Vec<Entry>,
     /// The most bytes of an answer's body.
     #[serde(default = "HttpGrant::default_response_size")]
     pub response_size: Bytes,
     /// The longest one request may take.
     #[serde(default = "HttpGrant::default_timeout")]
     pub timeout: Millis,
+    /// For whose workloads a request is made.
+    #[serde(skip)]
+    pub namespace: Option<Namespace>,
 }
 
 impl HttpGrant {
+    /// The secrets stay whole, for the values of all are looked for in what comes back; which may be sent goes by the namespace.
+    pub(super) fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
+        Self { namespace: namespace.cloned(), ..self.clone() }
+    }
+
     fn default_methods() -> Vec<String> {
         ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"].map(str::to_owned).to_vec()
     }

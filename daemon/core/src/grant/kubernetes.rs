@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::CredentialSource;
-use crate::units::Millis;
+use super::{CredentialSource, Entry, spaces::for_namespace};
+use crate::{names::Namespace, units::Millis};
 
 /// Objects of one Kubernetes cluster. How the cluster is found is the first of these that is given: `kubeconfig`, `credential`,
 /// `in-cluster`.
@@ -35,13 +35,13 @@ pub struct KubernetesGrant {
     pub read: Vec<String>,
     /// Secrets that may be passed to workloads, by name: read from files of that name in the daemon's secrets folder.
     #[serde(default)]
-    pub secrets: Vec<String>,
+    pub secrets: Vec<Entry>,
     /// Secret objects of the cluster that pods may use though Tradewind has not made them: for pulling images.
     #[serde(default)]
-    pub cluster_secrets: Vec<String>,
+    pub cluster_secrets: Vec<Entry>,
     /// Service accounts that pods may run as with their tokens, `default` included. Any pod may run as its namespace's default without its token.
     #[serde(default)]
-    pub service_accounts: Vec<String>,
+    pub service_accounts: Vec<Entry>,
     /// Whether pods may use the network of their node, and ports of it; whether checks may ask other hosts than the pod, and services take
     /// addresses from outside or lead to other names.
     #[serde(default)]
@@ -52,20 +52,35 @@ pub struct KubernetesGrant {
     /// Paths of nodes that may be mounted, as absolute patterns in which `*` stands for any characters of one segment between slashes. Not what
     /// lies below them.
     #[serde(default)]
-    pub host_paths: Vec<String>,
+    pub host_paths: Vec<Entry>,
     /// Keys of annotations that objects may bear, as patterns (`prometheus.io/*`). Those without a prefix before a slash are always allowed:
     /// by them nothing in a cluster acts.
     #[serde(default)]
-    pub annotations: Vec<String>,
+    pub annotations: Vec<Entry>,
     /// Whether fields that another field manager holds are taken from it.
     #[serde(default)]
     pub force_conflicts: bool,
     /// The longest one request to the API server may take.
     #[serde(default = "KubernetesGrant::default_timeout")]
     pub timeout: Millis,
+    /// For whose workloads these limits are.
+    #[serde(skip)]
+    pub namespace: Option<Namespace>,
 }
 
 impl KubernetesGrant {
+    pub(super) fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
+        Self {
+            secrets: for_namespace(&self.secrets, namespace),
+            cluster_secrets: for_namespace(&self.cluster_secrets, namespace),
+            service_accounts: for_namespace(&self.service_accounts, namespace),
+            host_paths: for_namespace(&self.host_paths, namespace),
+            annotations: for_namespace(&self.annotations, namespace),
+            namespace: namespace.cloned(),
+            ..self.clone()
+        }
+    }
+
     fn default_kinds() -> Vec<String> {
         let kinds = ["Deployment", "Service", "Job", "Secret", "ConfigMap", "HorizontalPodAutoscaler", "PodDisruptionBudget"];
         kinds.map(str::to_owned).to_vec()

@@ -23,6 +23,19 @@ pub fn mounts<'p>(patterns: impl Iterator<Item = &'p str> + Clone, path: &str) -
     is_granted(path) && !above.any(is_granted)
 }
 
+/// Two of these patterns of paths of which the first may mean a folder above what the second means. `/` and `*`, which grant every path, are
+/// above none.
+pub fn nested<'p>(patterns: impl Iterator<Item = &'p str> + Clone) -> Option<(&'p str, &'p str)> {
+    let segments = |pattern: &'p str| untrailed(pattern).split('/').collect::<Vec<_>>();
+    let both = |a: &str, b: &str| segment_matches(a, b) || segment_matches(b, a) || (a.contains('*') && b.contains('*'));
+    let is_above = |above: &'p str, below: &'p str| {
+        let (above, below) = (segments(above), segments(below));
+        above.len() < below.len() && above.iter().zip(&below).all(|(a, b)| both(a, b))
+    };
+    let plain = patterns.filter(|pattern| !matches!(*pattern, "/" | "*"));
+    plain.clone().find_map(|above| plain.clone().find(|below| is_above(above, below)).map(|below| (above, below)))
+}
+
 fn untrailed(path: &str) -> &str {
     if path.len() > 1 { path.trim_end_matches('/') } else { path }
 }
@@ -104,6 +117,17 @@ mod tests {
             (&[], "/"),
         ] {
             assert!(!mounts(patterns, path), "{patterns:?} {path}");
+        }
+    }
+
+    #[test]
+    fn granted_paths_that_lie_below_each_other_are_found() {
+        let nested = |patterns: &[&'static str]| super::nested(patterns.to_vec().into_iter());
+        assert_eq!(nested(&["/srv/shop", "/srv"]), Some(("/srv", "/srv/shop")));
+        assert_eq!(nested(&["/srv/*/data", "/srv/shop"]), Some(("/srv/shop", "/srv/*/data")));
+        assert_eq!(nested(&["/srv/*", "/srv/shop/data"]), Some(("/srv/*", "/srv/shop/data")));
+        for apart in [&["/srv/a", "/srv/b"][..], &["/srv/a*", "/srv/b/c"], &["/", "/srv"], &["*", "/srv", "/var"], &["/srv", "/srvx/a"]] {
+            assert_eq!(nested(apart), None, "{apart:?}");
         }
     }
 }

@@ -4,8 +4,11 @@ use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{PortRange, pattern};
-use crate::units::{Bytes, MilliCpu};
+use super::{Entry, PortRange, pattern, spaces::for_namespace};
+use crate::{
+    names::Namespace,
+    units::{Bytes, MilliCpu},
+};
 
 /// Folders that every process may write to, whatever its grant says.
 pub const TEMPORARY: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
@@ -15,15 +18,15 @@ pub const TEMPORARY: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ProcessGrant {
     /// Programs that may be run, as written in the workload: a name, an absolute path, or a pattern with `*` (`/usr/bin/*`). `["*"]` for any.
-    pub commands: Vec<String>,
+    pub commands: Vec<Entry>,
     /// Absolute folders in which a working folder may lie and to which processes may write. Empty: only the private one and those for
     /// temporary files.
     #[serde(default)]
-    pub directories: Vec<String>,
+    pub directories: Vec<Entry>,
     /// Variables that a workload may set, as names or as patterns with `*` (`APP_*`). Absent: any where any program is granted, else any
     /// but those that change how a program is loaded or interpreted.
     #[serde(default)]
-    pub environment: Option<Vec<String>>,
+    pub environment: Option<Vec<Entry>>,
     /// The user that processes run as, by its name or number; the daemon must be root. Absent: the daemon's user.
     #[serde(default)]
     pub user: Option<String>,
@@ -50,7 +53,13 @@ pub struct ProcessGrant {
     pub log_size: Bytes,
     /// Secrets that may be passed to processes, by name: read from files of that name in the daemon's secrets folder.
     #[serde(default)]
-    pub secrets: Vec<String>,
+    pub secrets: Vec<Entry>,
+    /// For whose workloads these limits are.
+    #[serde(skip)]
+    pub namespace: Option<Namespace>,
+    /// Folders that workloads of other namespaces may write to.
+    #[serde(skip)]
+    pub others_directories: Vec<Entry>,
 }
 
 /// An inclusive range of user numbers.
@@ -65,7 +74,7 @@ impl ProcessGrant {
     /// A grant of these programs, with no limit of its own.
     pub fn of(commands: &[&str]) -> Self {
         Self {
-            commands: commands.iter().map(|c| (*c).to_owned()).collect(),
+            commands: commands.iter().map(|c| Entry::from(*c)).collect(),
             directories: Vec::new(),
             environment: None,
             user: None,
@@ -77,6 +86,21 @@ impl ProcessGrant {
             processes: Self::default_processes(),
             log_size: Self::default_log_size(),
             secrets: Vec::new(),
+            namespace: None,
+            others_directories: Vec::new(),
+        }
+    }
+
+    pub(super) fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
+        Self {
+            commands: for_namespace(&self.commands, namespace),
+            directories: for_namespace(&self.directories, namespace),
+            environment: self.environment.as_ref().map(|all| for_namespace(all, namespace)),
+            ports: PortRange::for_namespace(&self.ports, namespace),
+            secrets: for_namespace(&self.secrets, namespace),
+            namespace: namespace.cloned(),
+            others_directories: self.directories.iter().filter(|d| !d.is_for(namespace)).cloned().collect(),
+            ..self.clone()
         }
     }
 
@@ -88,9 +112,9 @@ impl ProcessGrant {
         Bytes(8 << 20)
     }
 
-    /// Whether any program may be run.
+    /// Whether any program may be run: by workloads of the namespace that the limits are for, or else of every namespace.
     pub fn is_any(&self) -> bool {
-        self.commands.iter().any(|c| c == "*")
+        self.commands.iter().any(|c| *c == "*" && c.is_for(self.namespace.as_ref()))
     }
 
     /// Whether the grant keeps what it says. `search`: the `PATH` in which programs are found.
@@ -125,12 +149,12 @@ impl ProcessGrant {
         }
         for directory in &self.directories {
             let written = segments(directory);
-            for command in &self.commands {
+            for command in self.commands.iter().filter(|c| **c != "*") {
                 let holds = |program: &str| covers(&written, &segments(program));
                 let found = if command.contains('/') {
                     holds(command)
                 } else {
-                    search.split(':').filter(|d| d.starts_with('/')).any(|folder| holds(&format!("{folder}/{command}")))
+                    search.split(':').filter(|d| d.starts_with('/')).any(|folder| holds(&format!("{folder}/{}", command.name)))
                 };
                 if found {
                     return Err(format!(
@@ -179,7 +203,7 @@ mod tests {
             ("sleep", "/srv", false),
             ("*", "/srv", false),
         ] {
-            let grant = ProcessGrant { directories: vec![directory.to_owned()], ..ProcessGrant::of(&[command]) };
+            let grant = ProcessGrant { directories: vec![directory.into()], ..ProcessGrant::of(&[command]) };
             let checked = grant.check(search);
             assert_eq!(checked.is_err(), refused, "{command} {directory}");
             assert!(checked.is_ok() || checked.is_err_and(|e| e.contains(directory) && e.contains(command)));
@@ -193,8 +217,8 @@ mod tests {
             change(&mut grant);
             grant.check("/bin")
         };
-        assert!(of(&|g| g.environment = Some(vec!["APP_*".to_owned(), "B".to_owned()])).is_ok());
-        assert!(of(&|g| g.environment = Some(vec!["A=B".to_owned()])).is_err_and(|e| e.contains("grants.process.environment")));
+        assert!(of(&|g| g.environment = Some(vec!["APP_*".into(), "B".into()])).is_ok());
+        assert!(of(&|g| g.environment = Some(vec!["A=B".into()])).is_err_and(|e| e.contains("grants.process.environment")));
         assert!(of(&|g| g.user = Some("root".to_owned())).is_err_and(|e| e.contains("grants.process.user")));
         assert!(of(&|g| g.user = Some("0".to_owned())).is_err());
         assert!(of(&|g| g.users = Some(UserRange { from: 9, to: 8 })).is_err_and(|e| e.contains("grants.process.users")));

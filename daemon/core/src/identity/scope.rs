@@ -5,7 +5,10 @@ use std::{borrow::Cow, collections::BTreeSet, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::names::{NameError, Namespace};
+use crate::{
+    grant::Spaces,
+    names::{NameError, Namespace},
+};
 
 /// Written as a list: `["*"]`, or names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +36,14 @@ impl Scope {
         match self {
             Self::All => true,
             Self::Only(names) => names.contains(namespace),
+        }
+    }
+
+    /// Whether something that is for these namespaces is of any use to who reaches these.
+    pub fn sees(&self, spaces: &Spaces) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.iter().any(|name| spaces.admits(name)),
         }
     }
 

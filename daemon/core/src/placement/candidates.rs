@@ -221,6 +221,16 @@ impl Table {
         Arc::make_mut(&mut self.offers).get_mut(i).map(|placed| &mut placed.offer)
     }
 
+    /// The same table without the offers of these providers.
+    #[must_use]
+    pub fn without(&self, providers: &BTreeSet<InstanceName>) -> Self {
+        if providers.is_empty() {
+            return self.clone();
+        }
+        let offers = self.offers.iter().filter(|placed| !providers.contains(&placed.provider)).cloned().collect();
+        Self { offers: Arc::new(offers), ..self.clone() }
+    }
+
     /// The same table with its offers changed.
     #[must_use]
     pub fn map_offers(self, change: impl FnMut(&mut PlacedOffer)) -> Self {

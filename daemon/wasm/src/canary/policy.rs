@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant as Watch};
 use async_trait::async_trait;
 use tradewind_core::{
     failure::Failure,
+    grant::Spaces,
     placement::{Answer, Request, validate},
     plugin::{Identity, Policy},
 };
@@ -32,6 +33,10 @@ pub(super) fn split(old: Arc<PolicyVersion>, new: Arc<PolicyVersion>, split: Arc
 impl Policy for SplitPolicy {
     fn identity(&self) -> &Identity {
         self.old.identity()
+    }
+
+    fn namespaces(&self) -> &Spaces {
+        self.old.namespaces()
     }
 
     fn drawn(&self, decision: &[u8]) -> Option<Arc<dyn Policy>> {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures::future::{BoxFuture, FutureExt};
 use tradewind_core::{
     failure::Failure,
-    grant::ProbeGrant,
+    grant::{ProbeGrant, Spaces},
     names::AllocationId,
     offer::{Offer, OffersQuery},
     plugin::{Destroyed, Features, Identity, Owned, Provider, Tracked},
@@ -121,6 +121,10 @@ impl SplitProvider {
 impl Provider for SplitProvider {
     fn identity(&self) -> &Identity {
         self.old.identity()
+    }
+
+    fn namespaces(&self) -> &Spaces {
+        self.old.namespaces()
     }
 
     fn features(&self) -> Features {

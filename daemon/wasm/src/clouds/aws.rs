@@ -14,7 +14,7 @@ use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::tradewind::aws::{ec2, elb};
 use super::{Answer, Capability, answer, ungranted};
-use crate::{lent::Lent, state::Call, v0_1::convert};
+use crate::{state::Call, v0_1::convert};
 
 mod bindings {
     #![allow(unreachable_pub, unused_variables, clippy::all, clippy::restriction, reason = "generated")]
@@ -38,9 +38,9 @@ pub(super) const CAPABILITY: Capability = Capability {
     },
 };
 
-fn asker(lent: &Lent) -> Result<Asker, Failure> {
-    let grant = lent.grants.aws.clone().ok_or_else(|| ungranted("aws"))?;
-    Ok(Asker { owner: lent.owner.clone(), grant })
+fn asker(call: &Call) -> Result<Asker, Failure> {
+    let grant = call.grants().aws.ok_or_else(|| ungranted("aws"))?;
+    Ok(Asker { owner: call.lent.owner.clone(), grant })
 }
 
 /// Things are only made for an allocation that is being applied.
@@ -51,28 +51,30 @@ fn attempt(call: &Call) -> Result<Attempt, Failure> {
 
 /// Asks, and waits in the call itself.
 macro_rules! look {
-    ($call:expr, |$aws:ident, $asker:ident| $work:expr) => {
-        match asker(&$call.lent) {
+    ($call:expr, |$aws:ident, $asker:ident| $work:expr) => {{
+        let lent = asker($call);
+        match lent {
             Ok($asker) => {
                 let ($aws, $asker) = (&$call.lent.capabilities.aws, &$asker);
                 $work.await
             }
             Err(failure) => Err(failure),
         }
-    };
+    }};
 }
 
 /// Changes something, in a task of the host.
 macro_rules! change {
-    ($call:expr, |$aws:ident, $asker:ident| $work:expr) => {
-        match asker(&$call.lent) {
+    ($call:expr, |$aws:ident, $asker:ident| $work:expr) => {{
+        let lent = asker($call);
+        match lent {
             Ok($asker) => {
                 let $aws = $call.lent.capabilities.aws.clone();
                 $call.lent.effect(async move { $work.await }).await
             }
             Err(failure) => Err(failure),
         }
-    };
+    }};
 }
 
 /// Makes something, in a task of the host, for the allocation that is being applied.

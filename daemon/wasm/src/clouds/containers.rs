@@ -12,7 +12,7 @@ use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::tradewind::containers::engine;
 use super::{Answer, Capability, answer, ungranted, wit};
-use crate::{lent::Lent, state::Call, v0_1::convert};
+use crate::{state::Call, v0_1::convert};
 
 mod bindings {
     #![allow(unreachable_pub, unused_variables, clippy::all, clippy::restriction, reason = "generated")]
@@ -34,14 +34,15 @@ pub(super) const CAPABILITY: Capability = Capability {
 };
 
 /// The grant, or what is answered without one.
-fn granted(lent: &Lent) -> Result<ContainersGrant, Failure> {
-    lent.grants.containers.clone().ok_or_else(|| ungranted("containers"))
+fn granted(call: &Call) -> Result<ContainersGrant, Failure> {
+    call.grants().containers.ok_or_else(|| ungranted("containers"))
 }
 
 impl engine::Host for Call {
     async fn info(&mut self) -> Answer<engine::EngineInfo> {
+        let lent = granted(self);
         let work = async {
-            let info = self.lent.capabilities.containers.info(&self.lent.owner, &granted(&self.lent)?).await?;
+            let info = self.lent.capabilities.containers.info(&self.lent.owner, &lent?).await?;
             Ok(engine::EngineInfo {
                 name: info.name,
                 version: info.version,
@@ -60,8 +61,9 @@ impl engine::Host for Call {
     async fn ensure(&mut self, key: engine::Key, spec: engine::Spec) -> Answer<engine::ContainerStatus> {
         let spec = spec_from(spec);
         self.charge(weight(&spec))?;
+        let lent = granted(self);
         let work = async {
-            let (key, grant) = (key_from(key)?, granted(&self.lent)?);
+            let (key, grant) = (key_from(key)?, lent?);
             let attempt = self.attempt.clone().filter(|a| a.allocation == key.allocation);
             let attempt = attempt.ok_or_else(|| {
                 Failure::denied(format!("this call is not for the allocation \"{}\"", key.allocation)).field("key.allocation")
@@ -73,16 +75,18 @@ impl engine::Host for Call {
     }
 
     async fn status(&mut self, keys: Vec<engine::Key>) -> Answer<Vec<Option<engine::ContainerStatus>>> {
+        let lent = granted(self);
         let work = async {
             let keys = keys.into_iter().map(key_from).collect::<Result<Vec<_>, _>>()?;
-            self.lent.capabilities.containers.status(&self.lent.owner, &granted(&self.lent)?, &keys).await
+            self.lent.capabilities.containers.status(&self.lent.owner, &lent?, &keys).await
         };
         answer(work.await.map(|all| all.into_iter().map(|s| s.map(status)).collect()))
     }
 
     async fn remove(&mut self, key: engine::Key) -> Answer<bool> {
+        let lent = granted(self);
         let work = async {
-            let (key, grant) = (key_from(key)?, granted(&self.lent)?);
+            let (key, grant) = (key_from(key)?, lent?);
             let (owner, containers) = (self.lent.owner.clone(), self.lent.capabilities.containers.clone());
             self.lent.effect(async move { containers.remove(&owner, &grant, &key).await }).await
         };
@@ -90,15 +94,17 @@ impl engine::Host for Call {
     }
 
     async fn owned(&mut self) -> Answer<Vec<engine::Key>> {
-        let work = async { self.lent.capabilities.containers.owned(&self.lent.owner, &granted(&self.lent)?).await };
+        let lent = granted(self);
+        let work = async { self.lent.capabilities.containers.owned(&self.lent.owner, &lent?).await };
         answer(work.await.map(|keys| keys.into_iter().map(key).collect()))
     }
 
     async fn logs(&mut self, allocation: String, query: engine::LogQuery) -> Answer<engine::LogChunk> {
+        let lent = granted(self);
         let work = async {
             let allocation = AllocationId::try_from(allocation).map_err(|e| convert::invalid("allocation", e))?;
             let query = convert::log_query_from(query);
-            self.lent.capabilities.containers.logs(&self.lent.owner, &granted(&self.lent)?, &allocation, &query).await
+            self.lent.capabilities.containers.logs(&self.lent.owner, &lent?, &allocation, &query).await
         };
         let result = work.await;
         if let Ok(chunk) = &result {

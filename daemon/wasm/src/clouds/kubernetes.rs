@@ -34,7 +34,7 @@ pub(super) const CAPABILITY: Capability = Capability {
 impl Call {
     /// On whose behalf, and within which limits.
     fn cluster(&self) -> Result<(core::Caller, KubernetesGrant), Failure> {
-        let grant = self.lent.grants.kubernetes.clone().ok_or_else(|| ungranted("kubernetes"))?;
+        let grant = self.grants().kubernetes.ok_or_else(|| ungranted("kubernetes"))?;
         Ok((core::Caller { owner: self.lent.owner.clone(), attempt: self.attempt.clone() }, grant))
     }
 

@@ -150,7 +150,7 @@ impl process::Host for Call {
             spec.promised = Some(attempt.resources.clone());
             spec.startup = attempt.startup.clone();
         }
-        let Some(grant) = self.lent.grants.process.clone() else { return answer(Err(ungranted("process"))) };
+        let Some(grant) = self.grants_of(&key.allocation).process else { return answer(Err(ungranted("process"))) };
         let (owner, processes) = (self.lent.owner.clone(), self.lent.capabilities.processes.clone());
         let result = self.lent.effect(async move { processes.ensure(&owner, &grant, key, spec).await }).await;
         answer(result.map(status))
@@ -192,7 +192,7 @@ impl process::Host for Call {
     }
 
     async fn machine(&mut self) -> Answer<process::MachineInfo> {
-        let Some(grant) = self.lent.grants.process.clone() else { return answer(Err(ungranted("process"))) };
+        let Some(grant) = self.grants().process else { return answer(Err(ungranted("process"))) };
         let result = self.lent.capabilities.processes.machine(&self.lent.owner, &grant).await;
         answer(result.map(|m| process::MachineInfo {
             hostname: m.hostname,
@@ -212,7 +212,7 @@ impl process::Host for Call {
 impl http::Host for Call {
     async fn send(&mut self, request: http::Request) -> Answer<http::Response> {
         self.charge(request.url.len() + request.body.len())?;
-        let Some(grant) = self.lent.grants.http.clone() else { return answer(Err(ungranted("http"))) };
+        let Some(grant) = self.grants().http else { return answer(Err(ungranted("http"))) };
         if let Err(failure) = self.take_request() {
             return answer(Err(failure));
         }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use tradewind_core::{
     failure::{Failure, FailureKind},
+    grant::Spaces,
     placement::{Answer, Request},
     plugin::{Features, Identity, Policy},
 };
@@ -46,6 +47,10 @@ pub(super) async fn describe(runner: &Runner, pre: &PolicyPre<Call>) -> Result<(
 impl Policy for PolicyVersion {
     fn identity(&self) -> &Identity {
         &self.runner.identity
+    }
+
+    fn namespaces(&self) -> &Spaces {
+        &self.runner.lent.namespaces
     }
 
     async fn place(&self, request: &Request) -> Result<Answer, Failure> {

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use tradewind_core::{
     capability::Attempt,
     failure::Failure,
-    grant::{Grants, ProbeGrant},
+    grant::{Grants, ProbeGrant, Spaces},
     offer::{Offer, OffersQuery},
-    plugin::{Destroyed, Features, Identity, Owned, Provider, Tracked},
+    plugin::{Destroyed, Features, Identity, Owned, Provider, Tracked, closed},
     workload::{Allocation, Condition, LogChunk, LogQuery, Observation},
 };
 
@@ -121,6 +121,10 @@ impl Provider for ProviderVersion {
     fn probe_grant(&self) -> Option<&ProbeGrant> {
         self.runner.lent.grants.probe.as_ref()
     }
+    fn namespaces(&self) -> &Spaces {
+        &self.runner.lent.namespaces
+    }
+
     fn features(&self) -> Features {
         self.features
     }
@@ -149,9 +153,14 @@ impl Provider for ProviderVersion {
     }
 
     async fn apply(&self, allocation: &Allocation, prior: Option<&[u8]>) -> Result<Vec<u8>, Failure> {
+        // What began before the instance was closed to its namespace goes on; nothing new begins.
+        if prior.is_none() && !self.namespaces().admits(&allocation.namespace) {
+            return Err(closed(&self.runner.identity.instance, &allocation.namespace));
+        }
         let context = self.context();
         let attempt = Attempt {
             allocation: allocation.id.clone(),
+            namespace: allocation.namespace.clone(),
             token: allocation.token.clone(),
             tags: allocation.tags.clone(),
             resources: allocation.workload.resources.clone(),
