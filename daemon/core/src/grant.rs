@@ -62,10 +62,9 @@ impl Grants {
         for (list, entries) in self.lists() {
             entries.iter().for_each(|entry| add(list, &entry.namespaces, &entry.name));
         }
-        for (list, ranges) in [
-            ("process.ports", self.process.as_ref().map(|g| &g.ports)),
-            ("containers.ports", self.containers.as_ref().map(|g| &g.ports)),
-        ] {
+        for (list, ranges) in
+            [("process.ports", self.process.as_ref().map(|g| &g.ports)), ("containers.ports", self.containers.as_ref().map(|g| &g.ports))]
+        {
             ranges.into_iter().flatten().for_each(|range| add(list, &range.namespaces, &format_args!("{}-{}", range.from, range.to)));
         }
         found
@@ -74,13 +73,21 @@ impl Grants {
     fn lists(&self) -> Vec<(&'static str, &[Entry])> {
         let mut lists: Vec<(&'static str, &[Entry])> = Vec::new();
         if let Some(g) = &self.process {
-            lists.extend([("process.commands", g.commands.as_slice()), ("process.directories", &g.directories), ("process.secrets", &g.secrets)]);
+            lists.extend([
+                ("process.commands", g.commands.as_slice()),
+                ("process.directories", &g.directories),
+                ("process.secrets", &g.secrets),
+            ]);
         }
         if let Some(g) = &self.http {
             lists.push(("http.secrets", &g.secrets));
         }
         if let Some(g) = &self.containers {
-            lists.extend([("containers.images", g.images.as_slice()), ("containers.host-paths", &g.host_paths), ("containers.secrets", &g.secrets)]);
+            lists.extend([
+                ("containers.images", g.images.as_slice()),
+                ("containers.host-paths", &g.host_paths),
+                ("containers.secrets", &g.secrets),
+            ]);
         }
         if let Some(g) = &self.kubernetes {
             lists.extend([

@@ -419,7 +419,9 @@ fn shut_out(want: &Want, seen: &Snapshot, closed: &BTreeSet<InstanceName>) -> Op
     let remedy = "an admin adds it to namespaces in an instance file";
     let names = || named.iter().map(|p| format!("\"{p}\"")).collect::<Vec<_>>().join(", ");
     match named.is_empty() {
-        true => (seen.providers.is_empty() && !closed.is_empty()).then(|| format!("no provider is open to namespace \"{namespace}\": {remedy}")),
+        true => {
+            (seen.providers.is_empty() && !closed.is_empty()).then(|| format!("no provider is open to namespace \"{namespace}\": {remedy}"))
+        }
         false => (named.iter().any(|p| closed.contains(p)) && !named.iter().any(|p| seen.providers.contains_key(p)))
             .then(|| format!("of the placement's providers {} none is open to namespace \"{namespace}\": {remedy}", names())),
     }

@@ -7,6 +7,8 @@ use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use tradewind_tests::{Daemon, client};
 
+use crate::pids;
+
 /// A token of one namespace.
 async fn token(daemon: &Daemon, name: &str, role: &str, namespace: &str) -> Result<Client> {
     let request = json!({"name": name, "role": role, "namespaces": [namespace]});
@@ -48,7 +50,9 @@ async fn output(daemon: &Daemon, namespace: &str, name: &str) -> Result<String> 
 /// Waits until a deployment of a namespace says why it does not run.
 async fn refused(daemon: &Daemon, namespace: &str, name: &str, words: &[&str]) -> Result<Value> {
     let path = format!("/v1/deployments/{name}?namespace={namespace}");
-    daemon.until_at(&path, "refused", |d| d["status"] == "failed" && words.iter().all(|word| d.to_string().contains(word))).await
+    let seen = daemon.until_at(&path, "refused", |d| words.iter().all(|word| d.to_string().contains(word))).await?;
+    ensure!(pids(&seen).iter().all(String::is_empty) && seen["status"] != "running", "it runs: {seen:#}");
+    Ok(seen)
 }
 
 fn secret(daemon: &Daemon, name: &str, value: &str) -> Result<()> {
@@ -80,22 +84,23 @@ secrets = [{ name = "db-password", namespaces = ["default", "shop"] }, { name = 
     let linked = json!({"jobs": {"j": {"command": ["printenv", "T"], "env": {"T": {"secret": "own"}}}}});
     put(&daemon, &team, "team-a", "links", &linked).await?;
     refused(&daemon, "team-a", "links", &["a link leads out of its namespace's folder"]).await?;
-    put(&daemon, &daemon.http, "team-b", "links", &json!({"jobs": {"j": {"command": ["printenv", "T"], "env": {"T": {"secret": "own"}}}}})).await?;
+    put(&daemon, &daemon.http, "team-b", "links", &json!({"jobs": {"j": {"command": ["printenv", "T"], "env": {"T": {"secret": "own"}}}}}))
+        .await?;
     refused(&daemon, "team-b", "links", &["secret \\\"own\\\" can't be read"]).await?;
     // Those who may have it do, each its own, in a variable and in a file.
     put(&daemon, &daemon.http, "default", "reads", &thief("local")).await?;
     ensure!(output(&daemon, "default", "reads").await?.contains("S3cr3t-of-default"));
-    let file = json!({"command": ["sh", "-c", "cat db; echo; printenv C"], "files": [{"path": "db", "secret": "db-password"}], "env": {"C": {"secret": "common"}}});
+    let file = json!({"command": ["sh", "-c", "cat db; echo; printenv C"], "files": [{"path": "db", "secret": {"name": "db-password"}}], "env": {"C": {"secret": "common"}}});
     put(&daemon, &daemon.http, "shop", "reads", &json!({"jobs": {"j": file}})).await?;
     let seen = output(&daemon, "shop", "reads").await?;
     ensure!(seen.contains("S3cr3t-of-shop") && seen.contains("for all"), "{seen}");
     Ok(())
 }
 
-fn closed_to_team() -> [(&'static str, &'static str); 2] {
+fn closed_to_team() -> [(&'static str, &'static str); 3] {
     let shop = "component = \"process.wasm\"\nnamespaces = [\"default\", \"shop-*\"]\n[grants.process]\ncommands = [\"*\"]\nsecrets = [\"db-password\"]\n";
     let policy = "component = \"cheapest.wasm\"\nnamespaces = [\"default\"]\n";
-    [("vault", shop), ("frugal", policy)]
+    [("vault", shop), ("frugal", policy), ("cheapest", "component = \"cheapest.wasm\"\n")]
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ pub(crate) fn run(grant: &AwsGrant, request: &RunRequest) -> Result<(), Failure>
         Piece::Secret(secret) | Piece::SecretVariable(secret) => {
             let granted = secrets::Granted { capability: "aws", secrets: &grant.secrets, namespace: grant.namespace.as_ref() };
             secrets::check(granted, secret, "user-data")
-        },
+        }
     })
 }
 

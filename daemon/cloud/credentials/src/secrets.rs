@@ -127,7 +127,8 @@ mod tests {
     fn a_namespaces_own_secret_goes_before_the_common_one_and_is_nobody_elses() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        for (path, value) in [("db", "common"), ("shop/db", "shop's"), ("shop/keys/a", "shop's a"), ("keys/a", "common a"), ("keys/b", "b")] {
+        for (path, value) in [("db", "common"), ("shop/db", "shop's"), ("shop/keys/a", "shop's a"), ("keys/a", "common a"), ("keys/b", "b")]
+        {
             let path = root.join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, value).unwrap();

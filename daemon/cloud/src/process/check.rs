@@ -118,7 +118,17 @@ pub(super) fn prepare(grant: &ProcessGrant, mut spec: ProcessSpec, host: Host<'_
         let message = format!("\"{}\" is not a signal to stop with: use one of {known}", spec.stop_signal.escape_debug());
         return Err(Failure::invalid(message).field("stop-signal"));
     }
-    Ok(Prepared { digest, promised, program, directory, folders, log_size: grant.log_size.0, namespace: grant.namespace.clone(), confine, spec })
+    Ok(Prepared {
+        digest,
+        promised,
+        program,
+        directory,
+        folders,
+        log_size: grant.log_size.0,
+        namespace: grant.namespace.clone(),
+        confine,
+        spec,
+    })
 }
 
 /// Finds the program of a command and checks that it may be run.

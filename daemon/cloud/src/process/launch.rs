@@ -131,7 +131,8 @@ pub(super) fn launch(
 ) -> Result<Pid, Failure> {
     let prepared = &record.prepared;
     // Secrets are out of reach for what is confined.
-    let contents = prepared.spec.files.iter().enumerate().map(|(i, file)| content(file, secrets, prepared.namespace.as_ref(), &format!("files[{i}]")));
+    let contents =
+        prepared.spec.files.iter().enumerate().map(|(i, file)| content(file, secrets, prepared.namespace.as_ref(), &format!("files[{i}]")));
     let contents = contents.collect::<Result<Vec<_>, _>>()?;
     let (Some(_), arguments) = (prepared.spec.command.first(), prepared.spec.command.get(1..).unwrap_or_default()) else {
         return Err(Failure::invalid("the command is empty").field("command"));
@@ -213,12 +214,7 @@ pub(super) fn is_passing(failure: &Failure) -> bool {
     failure.retry_after.is_some()
 }
 
-fn content<'a>(
-    file: &'a ConfigFile,
-    secrets: Option<&Path>,
-    namespace: Option<&Namespace>,
-    field: &str,
-) -> Result<Cow<'a, [u8]>, Failure> {
+fn content<'a>(file: &'a ConfigFile, secrets: Option<&Path>, namespace: Option<&Namespace>, field: &str) -> Result<Cow<'a, [u8]>, Failure> {
     match &file.content {
         FileContent::Data(data) => Ok(Cow::Borrowed(data)),
         FileContent::Secret(secret) => secrets::read(secrets, namespace, secret, field).map(|read| Cow::Owned(read.to_vec())),

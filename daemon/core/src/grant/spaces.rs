@@ -68,7 +68,9 @@ impl<'de> Deserialize<'de> for Spaces {
         if patterns.is_empty() {
             return Err(de::Error::custom("namespaces is empty: name those that it is for, or leave it out for all"));
         }
-        let fits = |p: &&String| !p.is_empty() && p.len() <= 63 && p.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-*".contains(&c));
+        let fits = |p: &&String| {
+            !p.is_empty() && p.len() <= 63 && p.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-*".contains(&c))
+        };
         if let Some(bad) = patterns.iter().find(|p| !fits(p)) {
             let shown = bad.escape_debug();
             return Err(de::Error::custom(format!(
