@@ -3,12 +3,14 @@
 pub mod logging;
 mod plugin_events;
 mod reload;
+mod secrets;
 pub mod signals;
 mod storage;
 #[cfg(test)]
 mod tests;
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -310,6 +312,8 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
         hints: hints(&processes, &clusters),
     };
     let controller = controller::start(controller_options(config), surroundings).await.map_err(|e| Error::Controller(Box::new(e)))?;
+    let known: BTreeSet<_> = controller.handle().namespaces().into_iter().map(|n| n.name).chain(identities.namespaces()).collect();
+    secrets::warn(&config.secrets, &known, &plugins.handle());
     tokio::spawn(vital::part("record of plugins", plugin_events::record(plugins.handle(), controller.handle())));
     if let Some(notices) = processes.notices() {
         tokio::spawn(vital::part("record of notices", record_notices(notices, controller.handle())));

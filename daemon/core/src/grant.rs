@@ -204,3 +204,56 @@ impl std::fmt::Display for CredentialSource {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_has_its_part_of_every_list_and_is_told_no_other() {
+        let grants: Grants = serde_json::from_str(
+            r#"{
+                "process": { "commands": ["sleep", {"name": "*", "namespaces": ["ops"]}], "directories": [{"name": "/srv/shop", "namespaces": ["shop"]}],
+                    "ports": [{"from": 1, "to": 2, "namespaces": ["shop"]}, {"from": 3, "to": 4}], "secrets": [{"name": "a", "namespaces": ["shop"]}] },
+                "containers": { "images": ["x"], "registries": [{"host": "r", "source": {"env": "R"}, "namespaces": ["shop"]}],
+                    "host-paths": [{"name": "/srv", "namespaces": ["ops"]}] },
+                "http": { "hosts": [], "secrets": ["b", {"name": "c", "namespaces": ["shop"]}] }
+            }"#,
+        )
+        .unwrap();
+        let of = |namespace: &str| grants.for_namespace(Some(&namespace.parse().unwrap()));
+        let process = |namespace: &str| of(namespace).process.unwrap();
+        assert!(process("ops").is_any() && !process("shop").is_any() && !grants.process.as_ref().unwrap().is_any());
+        assert_eq!((process("shop").ports.len(), process("team").ports.len()), (2, 1));
+        assert_eq!((process("shop").secrets.len(), process("team").secrets.len()), (1, 0));
+        let folders = |p: ProcessGrant| (p.directories.len(), p.others_directories.len());
+        assert_eq!((folders(process("shop")), folders(process("team"))), ((1, 0), (0, 1)));
+        let containers = |namespace: &str| of(namespace).containers.unwrap();
+        assert_eq!((containers("shop").registries.len(), containers("team").registries.len()), (1, 0));
+        assert_eq!((containers("ops").host_paths.len(), containers("team").host_paths.len()), (1, 0));
+        let http = of("team").http.unwrap();
+        assert_eq!(http.secrets.iter().filter(|s| s.is_for(http.namespace.as_ref())).count(), 1, "all are looked for, one is sent");
+        assert_eq!(grants.for_namespace(None).process.unwrap().commands, ["sleep"], "nobody in particular has what is for some");
+
+        let team = Scope::try_from(vec!["team".to_owned()]).unwrap();
+        let told = grants.usable(&team);
+        assert_eq!(
+            (told["process.commands"].as_slice(), told["http.secrets"].as_slice()),
+            (&["sleep".to_owned()][..], &["b".to_owned()][..])
+        );
+        assert!(!told.contains_key("process.directories") && !told.contains_key("containers.host-paths"), "{told:?}");
+        assert_eq!(grants.usable(&Scope::All)["process.directories"], ["/srv/shop (for shop)"]);
+        assert_eq!(told["process.ports"], ["3-4"]);
+    }
+
+    #[test]
+    fn one_namespaces_folder_holds_no_program_that_another_may_run() {
+        let grant = |commands: &str| -> ProcessGrant {
+            let text = format!(r#"{{"commands": [{commands}], "directories": [{{"name": "/srv/app", "namespaces": ["shop"]}}]}}"#);
+            serde_json::from_str(&text).unwrap()
+        };
+        let limited = r#"{"name": "*", "namespaces": ["shop"]}, "/srv/app/*""#;
+        assert!(grant(limited).check("/bin").is_err_and(|e| e.contains("/srv/app")), "any program for one is not any for all");
+        assert!(grant(r#"{"name": "*", "namespaces": ["shop"]}, "/srv/bin/*""#).check("/bin").is_ok());
+    }
+}

@@ -1,10 +1,10 @@
 //! What the rest of the daemon asks about tokens.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use tradewind_core::{
-    identity::{Power, Secret, TokenRecord, TokenState},
-    names::{TokenId, TokenName},
+    identity::{Power, Scope, Secret, TokenRecord, TokenState},
+    names::{Namespace, TokenId, TokenName},
     store,
     units::{Instant, Millis},
     view::{TokenCreated, TokenRequest, TokenView},
@@ -115,6 +115,15 @@ impl Handle {
         let mut views: Vec<_> = table.all().filter(|t| by.power().may_manage(t.power()).is_ok()).map(|t| t.view(now)).collect();
         views.sort_by(|a, b| a.name.cmp(&b.name));
         views
+    }
+
+    /// The namespaces that tokens name, those of tokens that have ended included.
+    pub fn namespaces(&self) -> BTreeSet<Namespace> {
+        let named = |scope: &Scope| match scope {
+            Scope::All => BTreeSet::new(),
+            Scope::Only(names) => names.clone(),
+        };
+        self.shared.read().all().flat_map(|token| named(&token.power().namespaces)).collect()
     }
 
     /// Ends a token, for requests and for streams that are open. One that has ended stays as it is.

@@ -284,6 +284,17 @@ impl Handle {
         self.registry.load().contents.view_for(instance, scope)
     }
 
+    /// By instance, the secrets that workloads of every namespace may have.
+    pub fn open_secrets(&self) -> Vec<(InstanceName, Vec<String>)> {
+        let published = self.registry.load();
+        let active = published.contents.slots.iter().filter_map(|(name, slot)| Some((name, slot.active.as_deref()?)));
+        let open = active.filter(|(_, version)| version.namespaces.is_all()).map(|(name, version)| {
+            let open = version.grants.secrets().filter(|(_, secret)| secret.namespaces.is_all());
+            (name.clone(), open.map(|(_, secret)| secret.name.clone()).collect())
+        });
+        open.collect()
+    }
+
     /// Files that can't belong to any instance.
     pub fn problems(&self) -> Vec<Problem> {
         self.registry.load().contents.problems.clone()

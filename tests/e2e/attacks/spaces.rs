@@ -1,11 +1,16 @@
 //! An operator of one namespace tries for what is another's: its secrets, its places, its volumes, and what there is to know of them.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{fs, os::unix::fs::symlink};
 
 use anyhow::{Context, Result, ensure};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-use tradewind_tests::{Daemon, client};
+use tradewind_tests::{
+    Daemon, client,
+    podman::{IMAGE, Podman},
+};
+
+use crate::pids;
 
 /// A token of one namespace.
 async fn token(daemon: &Daemon, name: &str, role: &str, namespace: &str) -> Result<Client> {
@@ -48,7 +53,9 @@ async fn output(daemon: &Daemon, namespace: &str, name: &str) -> Result<String> 
 /// Waits until a deployment of a namespace says why it does not run.
 async fn refused(daemon: &Daemon, namespace: &str, name: &str, words: &[&str]) -> Result<Value> {
     let path = format!("/v1/deployments/{name}?namespace={namespace}");
-    daemon.until_at(&path, "refused", |d| d["status"] == "failed" && words.iter().all(|word| d.to_string().contains(word))).await
+    let seen = daemon.until_at(&path, "refused", |d| words.iter().all(|word| d.to_string().contains(word))).await?;
+    ensure!(pids(&seen).iter().all(String::is_empty) && seen["status"] != "running", "it runs: {seen:#}");
+    Ok(seen)
 }
 
 fn secret(daemon: &Daemon, name: &str, value: &str) -> Result<()> {
@@ -86,17 +93,17 @@ secrets = [{ name = "db-password", namespaces = ["default", "shop"] }, { name = 
     // Those who may have it do, each its own, in a variable and in a file.
     put(&daemon, &daemon.http, "default", "reads", &thief("local")).await?;
     ensure!(output(&daemon, "default", "reads").await?.contains("S3cr3t-of-default"));
-    let file = json!({"command": ["sh", "-c", "cat db; echo; printenv C"], "files": [{"path": "db", "secret": "db-password"}], "env": {"C": {"secret": "common"}}});
+    let file = json!({"command": ["sh", "-c", "cat db; echo; printenv C"], "files": [{"path": "db", "secret": {"secret": "db-password"}}], "env": {"C": {"secret": "common"}}});
     put(&daemon, &daemon.http, "shop", "reads", &json!({"jobs": {"j": file}})).await?;
     let seen = output(&daemon, "shop", "reads").await?;
     ensure!(seen.contains("S3cr3t-of-shop") && seen.contains("for all"), "{seen}");
     Ok(())
 }
 
-fn closed_to_team() -> [(&'static str, &'static str); 2] {
+fn closed_to_team() -> [(&'static str, &'static str); 3] {
     let shop = "component = \"process.wasm\"\nnamespaces = [\"default\", \"shop-*\"]\n[grants.process]\ncommands = [\"*\"]\nsecrets = [\"db-password\"]\n";
     let policy = "component = \"cheapest.wasm\"\nnamespaces = [\"default\"]\n";
-    [("vault", shop), ("frugal", policy)]
+    [("vault", shop), ("frugal", policy), ("cheapest", "component = \"cheapest.wasm\"\n")]
 }
 
 #[tokio::test]
@@ -178,7 +185,7 @@ async fn programs_ports_and_folders_are_granted_to_namespaces() -> Result<()> {
     let shared = tempfile::Builder::new().prefix("spaces-").tempdir_in(tradewind_tests::target().canonicalize()?)?;
     let folder = shared.path().display();
     let grant = format!(
-        "component = \"process.wasm\"\n[grants.process]\ncommands = [\"sleep\", {{ name = \"sh\", namespaces = [\"shop\"] }}]\n\
+        "component = \"process.wasm\"\n[grants.process]\ncommands = [\"sleep\", \"cat\", {{ name = \"sh\", namespaces = [\"shop\"] }}]\n\
          directories = [{{ name = \"{folder}\", namespaces = [\"shop\"] }}]\nports = [{{ from = 4700, to = 4709, namespaces = [\"shop\"] }}]\n"
     );
     let daemon = Daemon::start(&["cheapest", "process"], &[("local", &grant)])?;
@@ -196,6 +203,57 @@ async fn programs_ports_and_folders_are_granted_to_namespaces() -> Result<()> {
         put(&daemon, &daemon.http, "shop", name, &json!({"services": {"w": service}})).await?;
         daemon.until_at(&format!("/v1/deployments/{name}?namespace=shop"), "running", |d| d["status"] == "running").await?;
     }
-    ensure!(Path::new(&folder.to_string()).is_dir());
+    // What lies in the other's folder is not even read.
+    fs::write(shared.path().join("note"), "S3cr3t-note")?;
+    let reads = json!({"jobs": {"j": {"command": ["cat", format!("{folder}/note")]}}});
+    for (namespace, reaches) in [("team", false), ("shop", true)] {
+        put(&daemon, &daemon.http, namespace, "reads", &reads).await?;
+        ensure!(output(&daemon, namespace, "reads").await?.contains("S3cr3t-note") == reaches, "{namespace}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn containers_of_two_namespaces_share_no_volume_network_image_port_or_folder() -> Result<()> {
+    let Some(engine) = Podman::start()? else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    fs::write(folder.path().join("note"), "S3cr3t-note")?;
+    let grants = format!(
+        "host-network = true\nsecrets = [\"db-password\"]\nhost-paths = [{{ name = \"{}\", namespaces = [\"shop\"] }}]\n\
+         ports = [{{ from = 4710, to = 4719, namespaces = [\"shop\"] }}]\n",
+        folder.path().display()
+    );
+    let instance = engine
+        .instance(&grants, "network = \"host\"\n")
+        .replace("images = [\"*\"]", &format!("images = [{{ name = \"{IMAGE}\", namespaces = [\"shop\", \"team\"] }}]"));
+    let daemon = Daemon::start(&["cheapest", "containers"], &[("box", &instance)])?;
+    secret(&daemon, "shop/db-password", "S3cr3t-of-shop")?;
+    secret(&daemon, "db-password", "common")?;
+    let stop = json!({"signal": "KILL", "grace": "1s"});
+    let job = |script: &str, more: Value| {
+        let mut job = json!({"image": IMAGE, "command": ["sh", "-c", script], "stop": stop, "env": {"T": {"secret": "db-password"}}});
+        more.as_object().into_iter().flatten().for_each(|(key, value)| job[key] = value.clone());
+        json!({"jobs": {"j": job}})
+    };
+    // The same deployment's and volume's names: each namespace has its own.
+    let data = json!({"volumes": [{"path": "/data", "name": "web-data", "size": "1Mi"}]});
+    put(&daemon, &daemon.http, "shop", "same", &job("echo $T >/data/mine; cat /data/mine", data.clone())).await?;
+    ensure!(output(&daemon, "shop", "same").await?.contains("S3cr3t-of-shop"));
+    put(&daemon, &daemon.http, "team", "same", &job("ls /data; cat /data/*; echo $T; exit 0", data)).await?;
+    let seen = output(&daemon, "team", "same").await?;
+    ensure!(seen.contains("common") && !seen.contains("S3cr3t") && !seen.contains("mine\n"), "{seen}");
+    let volumes = engine.list(&["volume", "ls", "--format", "{{.Name}}"])?;
+    ensure!(volumes == ["tradewind.box.shop.same.web-data", "tradewind.box.team.same.web-data"], "{volumes:?}");
+    let mounts = json!({"volumes": [{"path": "/go", "hostPath": folder.path()}]});
+    for (name, namespace, more, words) in [
+        ("image", "other", json!({}), "image \\\"localhost/tradewind/busybox:1\\\" is not granted"),
+        ("port", "team", json!({"ports": {"http": {"port": 4711}}}), "port \\\"4711\\\" is not granted"),
+        ("path", "team", mounts.clone(), "of the machine is not granted"),
+    ] {
+        put(&daemon, &daemon.http, namespace, name, &job("sleep 1", more)).await?;
+        refused(&daemon, namespace, name, &[words]).await?;
+    }
+    put(&daemon, &daemon.http, "shop", "path", &job("cat /go/note", mounts)).await?;
+    ensure!(output(&daemon, "shop", "path").await?.contains("S3cr3t-note"));
     Ok(())
 }

@@ -97,7 +97,7 @@ fn refused(field: &str, what: &str, value: &str, setting: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use tradewind_core::{failure::FailureKind, units::Bytes, workload::SecretRef};
+    use tradewind_core::{failure::FailureKind, grant::Grants, units::Bytes, workload::SecretRef};
 
     use super::*;
 
@@ -157,6 +157,32 @@ mod tests {
         let mut odd = request();
         odd.spec = "a b".to_owned();
         assert_eq!(run(&grant(), &odd).unwrap_err().kind, FailureKind::Invalid);
+    }
+
+    #[test]
+    fn what_is_for_one_namespace_is_refused_to_others() {
+        let whole = serde_json::to_value(grant()).unwrap();
+        for (list, field) in [
+            ("instance-types", "instance-type"),
+            ("images", "image"),
+            ("subnets", "subnet"),
+            ("security-groups", "security-groups"),
+            ("key-names", "key-name"),
+            ("instance-profiles", "instance-profile"),
+            ("secrets", "user-data"),
+        ] {
+            let mut limited = whole.clone();
+            limited[list] = serde_json::json!([{ "name": whole[list][0], "namespaces": ["shop"] }]);
+            let grants = Grants { aws: Some(serde_json::from_value(limited).unwrap()), ..Grants::default() };
+            let asked = |namespace: Option<&str>| {
+                let namespace = namespace.map(|n| n.parse().unwrap());
+                run(&grants.for_namespace(namespace.as_ref()).aws.unwrap(), &request())
+            };
+            asked(Some("shop")).unwrap();
+            for other in [Some("team"), None] {
+                assert_eq!(asked(other).unwrap_err().field.as_deref(), Some(field), "{list} {other:?}");
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tradewind_core::{
         kubernetes::{Caller, Kubernetes, ListQuery, PodLogQuery, Propagation, Reference, SecretItem},
     },
     failure::{Failure, FailureKind},
-    grant::KubernetesGrant,
+    grant::{Grants, KubernetesGrant},
     workload::{Labels, SecretRef},
 };
 use tradewind_credentials::Credentials;
@@ -66,6 +66,40 @@ fn container(fields: Value) -> Value {
     let mut container = json!({"name": "main", "image": "x"});
     container.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     deployment(json!({"containers": [container]}))
+}
+
+/// The same grant as workloads of a namespace have it.
+fn narrowed(grant: KubernetesGrant, namespace: &str) -> KubernetesGrant {
+    let grants = Grants { kubernetes: Some(grant), ..Grants::default() };
+    grants.for_namespace(Some(&namespace.parse().unwrap())).kubernetes.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_for_one_namespace_is_refused_to_others() {
+    let world = world();
+    let limited = |name: &str| json!([{ "name": name, "namespaces": ["shop"] }]);
+    let mounts = |source: Value| deployment(json!({"volumes": [source]}));
+    for (further, object, line) in [
+        (json!({"service-accounts": limited("web")}), deployment(json!({"serviceAccountName": "web"})), "service-accounts"),
+        (json!({"host-paths": limited("/srv")}), mounts(json!({"name": "v", "hostPath": {"path": "/srv/x"}})), "host-paths"),
+        (json!({"cluster-secrets": limited("pull")}), deployment(json!({"imagePullSecrets": [{"name": "pull"}]})), "cluster-secrets"),
+    ] {
+        let asked = async |namespace: &str| {
+            let grant = narrowed(world.grant(further.clone()), namespace);
+            world.clusters.apply(&world.caller, &grant, vec![object.to_string()]).await.unwrap_err()
+        };
+        let (theirs, own) = (asked("team").await, asked("shop").await);
+        assert!(theirs.remedy.as_ref().is_some_and(|remedy| remedy.contains(line)), "{theirs:?}");
+        assert_ne!(own.code.as_deref(), Some("not-granted"), "it gets as far as the cluster, which is nowhere: {own:?}");
+    }
+    std::fs::write(world.folder.path().join("db"), "value").unwrap();
+    let item = SecretItem { key: "k".to_owned(), source: SecretRef { name: "db".to_owned(), key: None }, variable: false };
+    let asked = async |namespace: &str| {
+        let grant = narrowed(world.grant(json!({"secrets": limited("db")})), namespace);
+        world.clusters.apply_secret(&world.caller, &grant, "team", &format!("{ALLOCATION}-env"), vec![item.clone()]).await.unwrap_err()
+    };
+    assert!(asked("team").await.message.contains("not granted to namespace \"team\""));
+    assert_ne!(asked("shop").await.code.as_deref(), Some("not-granted"));
 }
 
 fn is_refused(failure: &Failure, field: &str, line: &str) {

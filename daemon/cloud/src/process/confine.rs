@@ -21,7 +21,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
     failure::{Failure, UNSUPPORTED},
-    grant::{ProcessGrant, TEMPORARY, UserRange},
+    grant::{Entry, ProcessGrant, TEMPORARY, UserRange},
 };
 
 pub(super) use self::user::{Ids, give, open_way};
@@ -41,6 +41,9 @@ pub(super) struct Confine {
     /// It runs as a user of its own out of these.
     #[serde(default)]
     users: Option<UserRange>,
+    /// Folders that the grant opens to other namespaces alone, without symbolic links.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    others: Vec<PathBuf>,
 }
 
 impl Confine {
@@ -66,7 +69,7 @@ impl Confine {
             let remedy = "give user in [grants.process] of the instance file, or unconfined = true to accept it";
             return Err(Failure::not_granted(message, "command[0]").code(UNSUPPORTED).remedy(remedy));
         }
-        Ok(Self { unconfined: grant.unconfined, user: user.filter(|_| root && !own), users: grant.users })
+        Ok(Self { unconfined: grant.unconfined, user: user.filter(|_| root && !own), users: grant.users, others: others(grant) })
     }
 
     pub(super) fn users(&self) -> Option<UserRange> {
@@ -80,6 +83,13 @@ impl Confine {
             None => self.user,
         }
     }
+}
+
+/// What is for other namespaces alone is out of reach, unless a folder of its own lies in it.
+fn others(grant: &ProcessGrant) -> Vec<PathBuf> {
+    let real = |all: &[Entry]| all.iter().filter_map(|d| fs::canonicalize(&d.name).ok()).collect::<Vec<_>>();
+    let own = real(&grant.directories);
+    real(&grant.others_directories).into_iter().filter(|theirs| !own.iter().any(|own| own.starts_with(theirs))).collect()
 }
 
 /// What one process may reach. Paths are absolute.
@@ -100,7 +110,7 @@ pub(super) struct Plan {
 impl Plan {
     /// `hidden` is looked up anew: a folder may have been made since.
     pub(super) fn new(confine: &Confine, ids: Option<Ids>, hidden: &[PathBuf], folders: &[PathBuf], own: Vec<PathBuf>) -> Self {
-        let hidden = if confine.unconfined { Vec::new() } else { real(hidden) };
+        let hidden = if confine.unconfined { Vec::new() } else { [real(hidden), real(&confine.others)].concat() };
         let writable = TEMPORARY.iter().map(PathBuf::from).chain(folders.iter().cloned()).collect();
         Self { unconfined: confine.unconfined, hidden, writable, own, signals: false, ids }
     }

@@ -68,6 +68,10 @@ pub fn one(out: &Output, p: &PluginView) -> String {
         lines.push(format!("component {}", identity.component));
         lines.push(format!("settings  {}", identity.settings));
     }
+    if !p.namespaces.is_all() {
+        lines.push(format!("for namespaces {}", p.namespaces));
+    }
+    lines.extend(p.usable.iter().map(|(list, entries)| format!("{list}: {}", entries.join(", "))));
     for wanted in &p.capabilities {
         let granted = if p.grants.contains(&wanted.name) { "granted" } else { "not granted" };
         lines.push(format!("wants {} ({granted}): {}", wanted.name, wanted.why));
@@ -76,10 +80,12 @@ pub fn one(out: &Output, p: &PluginView) -> String {
         lines.push(format!("limits per call: {}, {} memory, {} at once", l.deadline, l.memory, l.concurrency));
     }
     let s = &p.statistics;
-    lines.push(format!(
+    // Nothing of it is told to who administers nothing.
+    let calls = format!(
         "{} calls, {} failures ({} traps, {} timeouts, {} busy), {} µs on average, {} memory at most",
         s.calls, s.failures, s.traps, s.timeouts, s.busy, s.average_micros, s.peak_memory
-    ));
+    );
+    lines.extend((p.limits.is_some() || p.identity.is_none()).then_some(calls));
     if let Some(r) = &p.last_rejection {
         let still = if r.current { "and still there" } else { "gone since" };
         let what = r.component.map_or_else(|| "a file".to_owned(), |c| c.short());
