@@ -114,7 +114,8 @@ impl Grants {
         }
         if let Some(g) = &self.kubernetes {
             lists.extend([
-                ("kubernetes.cluster-secrets", g.cluster_secrets.as_slice()),
+                ("kubernetes.annotations", g.annotations.as_slice()),
+                ("kubernetes.cluster-secrets", &g.cluster_secrets),
                 ("kubernetes.host-paths", &g.host_paths),
                 ("kubernetes.secrets", &g.secrets),
                 ("kubernetes.service-accounts", &g.service_accounts),
