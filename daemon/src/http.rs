@@ -235,6 +235,7 @@ fn finish(router: Router<App>, app: App, api: &OpenApi) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), guard::local_only))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(app.clone(), metrics::observe))
+        .layer(middleware::from_fn(guard::harden))
         .layer(middleware::from_fn(request_id::name))
         .with_state(app)
 }

@@ -22,6 +22,7 @@ use super::{
     App, Error,
     access::{Reach, needs},
     auth,
+    openapi::Raw,
     refusals::{self, Refusals},
 };
 
@@ -113,7 +114,7 @@ pub fn docs(op: TransformOperation) -> TransformOperation {
         .with(needs(Role::Viewer, Reach::All))
         .tag("meta")
         .summary("Metrics in the OpenMetrics text format")
-        .response::<200, String>()
+        .with(Raw::<true>::answer("application/openmetrics-text", "The metrics, up to `# EOF`."))
 }
 
 fn regions(app: &App, now: &mut Registry) {

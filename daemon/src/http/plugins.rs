@@ -58,7 +58,7 @@ pub async fn list(State(app): State<App>) -> Json<Plugins> {
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {
-    op.id("listPlugins").with(needs(Role::Viewer, Reach::Any)).tag("plugins").summary("List plugin instances").default_response::<Error>()
+    op.id("listPlugins").with(needs(Role::Viewer, Reach::Any)).tag("plugins").summary("List plugin instances")
 }
 
 pub async fn get(State(app): State<App>, Path(Instance { name }): Path<Instance>) -> Result<Json<Plugin>, Error> {

@@ -50,6 +50,7 @@ impl TokenView {
 /// A token to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(example = serde_json::json!({ "name": "ci", "role": "viewer", "namespaces": ["default"], "expiresIn": "1h" }))]
 pub struct TokenRequest {
     /// Shown as `token:NAME` in events. No other active token may have it.
     pub name: TokenName,
