@@ -124,6 +124,7 @@ impl Api {
             config,
             readiness,
             CancellationToken::new(),
+            None,
         );
         // A handler with a defect, beside the real ones.
         let mut api = openapi::document();
@@ -131,7 +132,7 @@ impl Api {
         let routes = routes().api_route("/v1/defect", defect).finish_api(&mut api).route("/v1/undeclared", get(whoever));
         let listener = Listener::bind(app.config.listen).await.unwrap();
         let base = format!("http://{}", listener.address());
-        let server = tokio::spawn(super::serve(listener, finish(routes, app.clone(), &api), None, app.clone()));
+        let server = tokio::spawn(super::serve(listener, finish(routes, app.clone(), &api), app.clone()));
         let _ = rustls::crypto::ring::default_provider().install_default();
         let token = crate::identity::read_secret(&app.config.data.join(ADMIN_FILE)).unwrap();
         let bearer = (header::AUTHORIZATION, format!("Bearer {}", token.expose()).parse().unwrap());

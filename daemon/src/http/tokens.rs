@@ -70,8 +70,9 @@ pub fn revoke_docs(op: TransformOperation) -> TransformOperation {
         .with(needs(Role::Admin, Reach::Filtered))
 }
 
-pub async fn whoami(caller: Caller) -> Json<WhoAmI> {
-    Json(caller.identity.whoami())
+pub async fn whoami(State(app): State<App>, caller: Caller) -> Json<WhoAmI> {
+    let certificate_ends = app.certificate.as_ref().map(|certificate| certificate.facts().ends);
+    Json(WhoAmI { certificate_ends, ..caller.identity.whoami() })
 }
 
 pub fn whoami_docs(op: TransformOperation) -> TransformOperation {

@@ -75,6 +75,9 @@ pub struct TokenCreated {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WhoAmI {
+    /// When the certificate ends that the daemon shows. Absent: it speaks plain HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_ends: Option<Instant>,
     /// As events name it.
     pub actor: Actor,
     pub role: Role,
