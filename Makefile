@@ -44,7 +44,7 @@ demo: plugins ## assess, deploy, swap a policy and delete again on a throwaway d
 test: test-host test-plugins ## everything that has to hold
 
 # Each says for itself when this machine can't have it; its tests are left out then.
-backends: ## installs the container engine, the cluster and the cloud that tests run on
+backends: ## installs the container engine, the cluster, the cloud and the tester of the API that tests run on
 	@for setup in tests/backends/*/setup.sh; do bash "$$setup"; done
 
 test-host: plugins backends

@@ -20,6 +20,8 @@ use tradewind_core::{
 };
 use tradewind_wasm::Bounds;
 
+use url::{Host, Url};
+
 pub use load::{Effective, Error, Overrides, Source};
 
 /// Every setting, with its effective value. The keys are those of the configuration file.
@@ -53,6 +55,7 @@ pub struct Config {
     pub plans: Plans,
     pub replacement: Replacement,
     pub keep: Keep,
+    pub audit: Audit,
     pub api: Api,
     pub tls: Tls,
     pub log: Log,
@@ -186,6 +189,36 @@ pub struct Keep {
     pub core_dumps: u32,
 }
 
+/// How heads of the audit log leave this machine. Whoever may rewrite the whole log can't take back what was told before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Audit {
+    /// Number and hash of the last entry go into the daemon's log, and to `webhook`: at start, once in this time, and at the end.
+    pub head_interval: Millis,
+    /// Where they are sent as JSON (`seq`, `hash`, `installation`, `at`) with POST, by https or to this machine. Empty: nowhere.
+    /// Whoever may read these settings sees it: what is secret belongs into `webhook-headers`.
+    #[serde(with = "optional_url")]
+    #[schemars(with = "String")]
+    pub webhook: Option<Url>,
+    /// A file with headers to send along, such as `Authorization: Bearer …`, one a line. Empty: none.
+    pub webhook_headers: PathBuf,
+}
+
+/// A URL, or an empty text where there is none.
+mod optional_url {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+    use url::Url;
+
+    pub fn serialize<S: Serializer>(url: &Option<Url>, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(url.as_ref().map_or("", Url::as_str))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Url>, D::Error> {
+        let text = String::deserialize(d)?;
+        if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(de::Error::custom) }
+    }
+}
+
 /// Limits of the HTTP API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -235,10 +268,12 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// Its private key, in PEM form.
     pub key: PathBuf,
-    /// True: a certificate is made at first start and kept in the data folder; clients pin it.
+    /// True: a key and a certificate are made at first start and kept in the data folder; clients pin the key.
     pub self_signed: bool,
-    /// Names and addresses for the certificate that is made, besides those of this machine's loopback and of `listen`.
+    /// Names and addresses for the certificate that is made, besides those of this machine and of `listen`.
     pub names: Vec<String>,
+    /// How long a certificate that is made is valid. It is made anew, with the same key, when a third of that is left.
+    pub lifetime: Millis,
 }
 
 impl Tls {
@@ -261,6 +296,21 @@ pub enum LogFormat {
     Text,
     Json,
 }
+
+/// What is sent there is read by nobody on the way.
+fn is_for_heads(url: &Url) -> bool {
+    let on_this_machine = match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    let plain = url.username().is_empty() && url.password().is_none();
+    plain && (url.scheme() == "https" && url.has_host() || url.scheme() == "http" && on_this_machine)
+}
+
+/// The longest life of a certificate that is made.
+const MOST_LIFETIME: Millis = Millis::from_secs(3650 * 24 * 3600);
 
 /// The default address, where the command line looks for a daemon that left no other trace.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7180);
@@ -309,6 +359,7 @@ impl Config {
                 changes: 10_000,
                 core_dumps: 0,
             },
+            audit: Audit { head_interval: Millis::from_secs(3600), webhook: None, webhook_headers: PathBuf::new() },
             plans: Plans { approval: Approval::None, expiry: Millis::from_secs(24 * 3600) },
             replacement: Replacement { interval: Millis::from_secs(60), max_moves: 20 },
             api: Api {
@@ -325,7 +376,13 @@ impl Config {
                 drain: Millis::from_secs(10),
                 uploads: Uploads::Admin,
             },
-            tls: Tls { certificate: PathBuf::new(), key: PathBuf::new(), self_signed: false, names: Vec::new() },
+            tls: Tls {
+                certificate: PathBuf::new(),
+                key: PathBuf::new(),
+                self_signed: false,
+                names: Vec::new(),
+                lifetime: Millis::from_secs(365 * 24 * 3600),
+            },
             log: Log { level: "info".to_owned(), format: LogFormat::Text },
             moved: false,
             file: None,
@@ -364,6 +421,11 @@ impl Config {
             };
             return refuse("credentials", name.clone(), rule);
         }
+        if let Some(url) = &self.audit.webhook
+            && !is_for_heads(url)
+        {
+            return refuse("audit.webhook", url.to_string(), "use https, or http to a loopback address, without a user in it");
+        }
         for registry in &self.registries {
             if Reference::parse(&format!("{}/image", registry.host)).is_none_or(|image| image.registry != registry.host) {
                 return refuse("registries", registry.host.clone(), "name the host as images begin with it: registry.example.com:5000");
@@ -392,6 +454,7 @@ impl Config {
             ("keep.revisions", u64::from(self.keep.revisions)),
             ("keep.audit", u64::from(self.keep.audit)),
             ("keep.changes", u64::from(self.keep.changes)),
+            ("audit.head-interval", self.audit.head_interval.0),
             ("api.max-body", self.api.max_body.0),
             ("api.body-timeout", self.api.body_timeout.0),
             ("api.connections", u64::from(self.api.connections)),
@@ -415,6 +478,9 @@ impl Config {
         }
         if self.calls.slots > 4096 {
             return refuse("calls.slots", self.calls.slots.to_string(), "at most 4096: address space is reserved for each");
+        }
+        if !(1_000..=MOST_LIFETIME.0).contains(&self.tls.lifetime.0) {
+            return refuse("tls.lifetime", self.tls.lifetime.to_string(), "1s to 3650days");
         }
         if let Err(e) = tracing_subscriber::EnvFilter::try_new(&self.log.level) {
             return Err(Error::LogLevel { value: self.log.level.clone(), source: e });

@@ -90,6 +90,8 @@ pub enum Error {
     /// A name in the request that this daemon does not know: the field's path, the message.
     #[error("{message}")]
     Invalid { path: String, message: String },
+    #[error("\"{given}\" is no place in these logs: use the `next` of an earlier answer")]
+    Cursor { given: String },
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error("the plugin call failed")]

@@ -55,7 +55,7 @@ use axum::{
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{config::Config, controller, identity, readiness::Readiness};
+use crate::{config::Config, controller, identity, readiness::Readiness, tls::Certificate};
 
 pub use canary::{Canary, Start as CanaryStart};
 pub use error::Error;
@@ -81,6 +81,8 @@ pub struct Inner {
     pub readiness: Readiness,
     /// Cancelled when the daemon begins to stop: streams end then.
     pub stopping: CancellationToken,
+    /// None: it speaks plain HTTP.
+    pub certificate: Option<Certificate>,
     metrics: metrics::Metrics,
     refusals: refusals::Refusals,
     /// Connections of the API.
@@ -110,6 +112,7 @@ impl App {
         config: Config,
         readiness: Readiness,
         stopping: CancellationToken,
+        certificate: Option<Certificate>,
     ) -> Self {
         let connections = config.api.connections.min(connections_at_most());
         // The others are left to those that ask for the first time, and to probes.
@@ -129,6 +132,7 @@ impl App {
             config,
             readiness,
             stopping,
+            certificate,
             metrics,
             refusals,
             crowd,
@@ -240,6 +244,7 @@ fn finish(router: Router<App>, app: App, api: &OpenApi) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), guard::local_only))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(app.clone(), metrics::observe))
+        .layer(middleware::from_fn(guard::harden))
         .layer(middleware::from_fn(request_id::name))
         .with_state(app)
 }

@@ -7,15 +7,18 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tradewind_core::names::Digest;
+use tradewind_core::{names::Digest, units::Instant};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Daemon {
     /// The API's URL, for clients on this machine.
     pub address: String,
-    /// SHA-256 of the certificate that it shows. Absent: it speaks plain HTTP.
+    /// SHA-256 of the public key of the certificate that it shows. Absent: it speaks plain HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Digest>,
+    /// When that certificate ends.
+    #[serde(default, rename = "certificateEnds", skip_serializing_if = "Option::is_none")]
+    pub certificate_ends: Option<Instant>,
     pub pid: u32,
     pub version: String,
 }
@@ -80,7 +83,8 @@ mod tests {
     #[test]
     fn it_exists_as_long_as_it_is_held() {
         let data = tempfile::tempdir().unwrap();
-        let daemon = Daemon { address: "http://127.0.0.1:1".into(), fingerprint: None, pid: 7, version: "0".into() };
+        let daemon =
+            Daemon { address: "http://127.0.0.1:1".into(), fingerprint: None, certificate_ends: None, pid: 7, version: "0".into() };
         assert_eq!(read(data.path()), None);
         let file = RuntimeFile::write(data.path(), &daemon).unwrap();
         assert_eq!(read(data.path()), Some(daemon));

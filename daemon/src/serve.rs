@@ -1,5 +1,6 @@
 //! The daemon, told in order: settings → state → machine → plugins → controller → API → ready → drain.
 
+mod heads;
 pub mod logging;
 mod plugin_events;
 mod reload;
@@ -28,7 +29,7 @@ use tradewind_containers::{Engines, PortMoved};
 use tradewind_core::{
     capability::Clock,
     grant::CredentialSource,
-    names::{Actor, Digest},
+    names::Actor,
     store::Store,
     view::{Event, Severity},
     vital,
@@ -76,6 +77,8 @@ pub enum Error {
     Installation(#[from] installation::Error),
     #[error("processes can't be supervised")]
     Processes(#[from] process::Error),
+    #[error("heads of the audit log can't be told")]
+    Heads(#[from] heads::Error),
     #[error("outbound requests are not possible")]
     Outbound(#[from] tradewind_cloud::http::Error),
     #[error("the plugin host can't start")]
@@ -116,6 +119,7 @@ pub struct Parts {
     pub controller: controller::Controller,
     pub backup: backup::Handle,
     pub identities: identity::Handle,
+    heads: Arc<heads::Heads>,
     /// No other daemon of this machine works with a copy of the state meanwhile.
     _claim: installation::Claim,
     tidying: TaskTracker,
@@ -135,6 +139,7 @@ pub fn run(overrides: &Overrides) -> Result<(), Error> {
     let open_files = process::raise_open_files();
     tracing::debug!(open_files, "the most files open at once");
     adopt_orphans();
+    keep_memory_private();
     let ended = run_with(overrides, effective.config, Vec::new());
     logging::flush();
     ended
@@ -157,6 +162,14 @@ fn adopt_orphans() {
     }
 }
 
+/// Secrets pass through this process: no other process of its user reads its memory, its environment or its descriptors, and none are dumped.
+fn keep_memory_private() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        tracing::warn!(error = %io::Error::from(error), "other processes of this user may read the daemon's memory");
+    }
+}
+
 async fn daemon(config: Config, overrides: &Overrides, beside: Vec<Essential>) -> Result<(), Error> {
     let started = std::time::Instant::now();
     let stop = signals::listen().map_err(Error::Signals)?;
@@ -169,7 +182,7 @@ async fn daemon(config: Config, overrides: &Overrides, beside: Vec<Essential>) -
     // Bound first: a second daemon at the same address fails before it touches anything.
     let listener = Listener::bind(config.listen).await.map_err(|source| Error::Listen { address: config.listen, source })?;
     let settings = config.clone();
-    let tls = tokio::task::spawn_blocking(move || tls::prepare(&settings)).await??;
+    let tls = tokio::task::spawn_blocking(move || tls::prepare(&settings, Arc::new(SystemClock))).await??;
     let address = url(listener.address(), tls.is_some());
     let parts = start(&config).await?;
 
@@ -183,24 +196,34 @@ async fn daemon(config: Config, overrides: &Overrides, beside: Vec<Essential>) -
         config.clone(),
         readiness.clone(),
         stopping.clone(),
+        tls.as_ref().map(|t| t.certificate.clone()),
     );
     tokio::spawn(vital::part("watch of the storage", storage::watch(parts.store.clone(), readiness.clone(), stopping.clone())));
     tokio::spawn(vital::part("reload", reload::follow(reloads, overrides.clone(), config.clone(), parts.plugins.handle())));
     for (name, part) in beside {
         parts.tidying.spawn(vital::part(name, part));
     }
-    let certificate = tls.as_ref().map(|t| t.certificate.clone());
-    let mut api = tokio::spawn(http::serve(listener, http::router(app.clone()), certificate, app));
-    let fingerprint = tls.as_ref().map(|t| t.fingerprint);
-    let daemon = Daemon { address: address.clone(), fingerprint, pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() };
+    let mut api = tokio::spawn(http::serve(listener, http::router(app.clone()), app));
+    let daemon = Daemon {
+        address: address.clone(),
+        fingerprint: None,
+        certificate_ends: None,
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let daemon = tls.as_ref().map_or(daemon.clone(), |tls| shown(&daemon, &tls.certificate.facts()));
     let runtime_file = RuntimeFile::write(&config.data, &daemon);
     let runtime_file = Arc::new(runtime_file.map_err(|source| Error::Folder { setting: "data", path: config.data.clone(), source })?);
+    let ready = daemon.clone();
     let following = tls.map(|tls| {
         let follow = tls.follow(stopping.clone(), announce(runtime_file.clone(), daemon));
         tokio::spawn(vital::part("watch of the certificate", follow))
     });
     readiness.ready();
     let start_millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    if let (Some(fingerprint), Some(ends)) = (ready.fingerprint, ready.certificate_ends) {
+        tracing::info!(%fingerprint, %ends, "clients may pin the certificate's key by its fingerprint");
+    }
     tracing::info!(%address, data = %config.data.display(), plugins = %config.plugins.display(), start_millis, "tradewind is ready on {address}");
 
     let ended = tokio::select! {
@@ -267,10 +290,15 @@ fn url(mut bound: SocketAddr, encrypted: bool) -> String {
     format!("{}://{bound}", if encrypted { "https" } else { "http" })
 }
 
+/// The same daemon with this certificate.
+fn shown(daemon: &Daemon, certificate: &tls::Facts) -> Daemon {
+    Daemon { fingerprint: Some(certificate.key), certificate_ends: Some(certificate.ends), ..daemon.clone() }
+}
+
 /// Tells clients on this machine of a new certificate.
-fn announce(file: Arc<RuntimeFile>, daemon: Daemon) -> impl Fn(Digest) {
-    move |fingerprint| {
-        if let Err(error) = file.rewrite(&Daemon { fingerprint: Some(fingerprint), ..daemon.clone() }) {
+fn announce(file: Arc<RuntimeFile>, daemon: Daemon) -> impl Fn(tls::Facts) {
+    move |certificate| {
+        if let Err(error) = file.rewrite(&shown(&daemon, &certificate)) {
             tracing::warn!(%error, "clients on this machine can't be told of the new certificate");
         }
     }
@@ -293,6 +321,8 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let installation = controller::installation(&store).await.map_err(|e| Error::Controller(Box::new(e)))?;
     // Before anything is started or ended: the original of a copy may be at work.
+    let heads = heads::Heads::new(&config.audit, Arc::new(store.clone()), clock.clone(), installation.clone())?;
+    let heads = Arc::new(heads);
     let claim = installation::claim(&installation, config.data.clone()).await?;
     let options = process::Options { moved: config.moved, ..process_options(config, config.data.join("processes")) };
     let processes = process::Supervisor::start(options).await?;
@@ -324,8 +354,9 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     let backup = backup::Handle::new(store.clone(), folders(config));
     let (tidying, stop) = (TaskTracker::new(), CancellationToken::new());
     tidying.spawn(vital::part("retention of identities", identities.clone().tidy(stop.clone())));
+    tidying.spawn(vital::part("heads of the audit log", heads.clone().run(stop.clone())));
     tidying.close();
-    Ok(Parts { store, processes, plugins, controller, backup, identities, _claim: claim, tidying, stop })
+    Ok(Parts { store, processes, plugins, controller, backup, identities, heads, _claim: claim, tidying, stop })
 }
 
 /// Tells in the event log what the supervisor of processes has to say. Runs until it ends.
@@ -353,6 +384,7 @@ async fn record_moved(mut moved: mpsc::Receiver<PortMoved>, controller: controll
 pub fn process_options(config: &Config, folder: PathBuf) -> process::Options {
     let mut hidden = vec![config.data.clone(), config.plugins.clone(), config.secrets.clone(), config.seal_key.clone()];
     hidden.extend(config.file.clone());
+    hidden.extend(Some(config.audit.webhook_headers.clone()).filter(|headers| !headers.as_os_str().is_empty()));
     hidden.extend(Some(config.tls.key.clone()).filter(|key| !key.as_os_str().is_empty()));
     let sources = config.credentials.values().chain(config.registries.iter().filter_map(|one| one.source.as_ref()));
     let files = sources.filter_map(|source| if let CredentialSource::File(path) = source { Some(path) } else { None });
@@ -418,6 +450,7 @@ pub async fn drain(parts: Parts) {
     parts.processes.shutdown().await;
     parts.stop.cancel();
     parts.tidying.wait().await;
+    parts.heads.tell_last().await;
     if let Err(error) = parts.store.close().await {
         tracing::warn!(%error, "the state was not closed cleanly; nothing that was answered is lost");
     }

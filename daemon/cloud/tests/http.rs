@@ -42,6 +42,8 @@ impl Bench {
             || async { Body::from_stream(futures::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![0u8; 4096]))).into_response() };
         let router = Router::new()
             .route("/redirect", get(|| async { Redirect::temporary("/echo") }))
+            .route("/elsewhere", get(|uri: Uri| async move { Redirect::temporary(uri.query().unwrap_or_default()) }))
+            .route("/packed", get(|| async { ([("content-encoding", "gzip")], PACKED.to_vec()) }))
             .route("/endless", get(endless))
             .route("/never", get(std::future::pending::<StatusCode>))
             .route("/teapot", get(|| async { (StatusCode::IM_A_TEAPOT, [("x-kind", "pot")], "short") }))
@@ -183,6 +185,83 @@ async fn there_is_no_way_around_the_grant() {
         assert_eq!(bench.send(&grant, with_method(never)).await.unwrap_err().kind, Denied, "{never}");
     }
     assert_eq!(bench.send(&everything, here("http://localhost:PORT/")).await.unwrap().status, 200);
+}
+
+/// A gzip of 23 bytes whose trailer promises 4 GiB.
+const PACKED: [u8; 23] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x4b, 0x4c, 4, 0, 0x43, 0xbe, 0xb7, 0xe8, 0xff, 0xff, 0xff, 0xff, 0];
+
+/// Names and forms by which a host that hands out credentials, or this machine, is written; all of them are in the grant.
+#[tokio::test]
+async fn no_form_of_an_address_leads_to_metadata_or_to_this_machine() {
+    let bench = Bench::new().await;
+    let forms = [
+        "169.254.169.254",
+        "2852039166",
+        "0xa9fea9fe",
+        "0xa9.0xfe.0xa9.0xfe",
+        "0251.0376.0251.0376",
+        "169.254.43518",
+        "\u{ff11}\u{ff16}\u{ff19}.254.169.254",
+        "169\u{3002}254\u{3002}169\u{3002}254",
+        "[::ffff:169.254.169.254]",
+        "[::ffff:a9fe:a9fe]",
+        "[::a9fe:a9fe]",
+        "[::ffff:0:a9fe:a9fe]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[64:ff9b:1::a9fe:a9fe]",
+        "[2002:a9fe:a9fe::]",
+        "[fd00:ec2::254]",
+        "[fd00:ec2:0:0::254]",
+        "[fe80::a9fe:a9fe]",
+        "100.100.100.200",
+        "192.0.0.192",
+        "127.0.0.1",
+        "127.127.127.127",
+        "017700000001",
+        "localhost",
+        "LOCALHOST.",
+        "[::]",
+        "0",
+        "255.255.255.255",
+        "224.0.0.1",
+    ];
+    let grant = HttpGrant {
+        hosts: forms.iter().map(|form| format!("{form}:*")).collect(),
+        private_addresses: false,
+        credentials: Vec::new(),
+        ..bench.grant()
+    };
+    for form in forms {
+        for scheme in ["http", "https"] {
+            let request = HttpRequest { url: format!("{scheme}://{form}:{}/latest/meta-data/", bench.port), ..bench.request("") };
+            let failure = bench.send(&grant, request).await.unwrap_err();
+            assert_eq!(
+                (failure.kind, failure.code.as_deref()),
+                (FailureKind::Denied, Some("private-address")),
+                "{scheme} {form}: {failure}"
+            );
+        }
+    }
+    assert_eq!(*bench.got.lock().unwrap(), Vec::<String>::new());
+}
+
+/// Where an answer sends its reader is the guest's to ask for, under the grant.
+#[tokio::test]
+async fn an_answer_leads_nowhere_and_is_not_unpacked() {
+    let (bench, other) = (Bench::new().await, Bench::new().await);
+    for target in
+        [format!("http://127.0.0.1:{}/", other.port), "http://169.254.169.254/latest/".to_owned(), "file:///etc/passwd".to_owned()]
+    {
+        let answer = bench.send(&bench.grant(), bench.request(&format!("/elsewhere?{target}"))).await.unwrap();
+        assert_eq!(answer.status, 307);
+        assert!(answer.headers.contains(&("location".to_owned(), target.clone())), "{answer:?}");
+    }
+    assert_eq!(*other.got.lock().unwrap(), Vec::<String>::new());
+    let asked = bench.request("/echo");
+    let answer = bench.send(&bench.grant(), asked).await.unwrap();
+    assert!(!body(&answer).contains("accept-encoding"), "nothing asks for packed answers: {}", body(&answer));
+    let packed = bench.send(&bench.grant(), bench.request("/packed")).await.unwrap();
+    assert_eq!((packed.status, packed.body.as_slice()), (200, &PACKED[..]));
 }
 
 #[tokio::test]

@@ -18,18 +18,22 @@ const NOISE: f64 = 2_000.0;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Terms {
     /// Of the calls: 1% to 99%.
+    #[schemars(extend("pattern" = r"^\s*[1-9][0-9]?\s*%\s*$"))]
     pub share: Percent,
-    /// How long it is watched before it is promoted. Default 10m.
+    /// How long it is watched before it is promoted: 1ms to 30days. Default 10m.
     #[serde(default = "ten_minutes")]
     pub lasts: Millis,
     /// How much more often than the old version it may fail, of its calls. Default 5%.
     #[serde(default = "five_percent")]
+    #[schemars(extend("pattern" = r"^\s*(100|[1-9]?[0-9])\s*%\s*$"))]
     pub max_error_rate: Percent,
     /// How long its calls may take, of the same calls of the old version. Default 200%: twice as long.
     #[serde(default = "twice")]
+    #[schemars(extend("pattern" = r"^\s*[1-9][0-9]{2,8}\s*%\s*$"))]
     pub max_slowdown: Percent,
     /// Calls without which nothing is concluded. Default 20.
     #[serde(default = "twenty")]
+    #[schemars(range(min = 1))]
     pub min_calls: u32,
 }
 

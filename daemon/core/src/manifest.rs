@@ -36,7 +36,7 @@ pub use replacement::ReplacementSpec;
 pub(crate) use resolve::SERVICE_DURATION;
 pub use resolve::{Constraints, Resolved, Target, resolve};
 pub use scale::{MetricTarget, ScaleSpec, ScaleTarget, Stabilization};
-pub use schema::json_schema;
+pub use schema::{bound_integers, json_schema};
 pub use update::{CanaryStepSpec, UpdateSpec};
 
 /// The only API version.
@@ -54,6 +54,7 @@ pub enum Kind {
 /// What should run. Tradewind decides where.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(example = schema::example())]
 pub struct Manifest {
     /// Always tradewind.dev/v1.
     pub api_version: ApiVersion,
@@ -80,6 +81,7 @@ pub struct Metadata {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("anyOf" = schema::something_to_run()))]
 pub struct Spec {
     /// The policy instance that decides. Default: the daemon's default policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]

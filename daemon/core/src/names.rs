@@ -40,7 +40,7 @@ fn is_token(s: &str) -> bool {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $check:ident, $rule:ident, $pattern:literal) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $check:ident, $rule:ident, $pattern:literal, $example:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
         #[serde(try_from = "String")]
@@ -101,7 +101,7 @@ macro_rules! name {
                 stringify!($name).into()
             }
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({ "type": "string", "pattern": $pattern, "description": concat!("A ", $what, ".") })
+                schemars::json_schema!({ "type": "string", "pattern": $pattern, "description": concat!("A ", $what, "."), "examples": [$example] })
             }
         }
     };
@@ -117,24 +117,24 @@ fn cap(mut value: String) -> String {
     value
 }
 
-name!(/** The name of a deployment, unique in its namespace. */ DeploymentName, "deployment name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
-name!(/** A namespace: the unit of budgets, quotas and roles. */ Namespace, "namespace", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
-name!(/** The name of a service or job inside a deployment. */ TaskName, "task name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
-name!(/** The name of a plugin instance: a provider or policy as the operator configured it. */ InstanceName, "plugin instance name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
-name!(/** The name of a port inside a workload. */ PortName, "port name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
-name!(/** A region of a provider, in the provider's own spelling. */ Region, "region", is_free_name, FREE_NAME, "^[-_.:/A-Za-z0-9]{1,128}$");
-name!(/** The name of a measure that is pushed for a task. */ MetricName, "metric name", is_free_name, FREE_NAME, "^[-_.:/A-Za-z0-9]{1,128}$");
-name!(/** What tasks that belong together, or apart, have in common. */ AffinityWord, "affinity word", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
-name!(/** The host-chosen name of an allocation. */ AllocationId, "allocation id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
-name!(/** The identifier of an event. */ EventId, "event id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
-name!(/** The identifier of a request to the API: the client's choice, or the daemon's. */ RequestId, "request id", is_token, TOKEN, "^[-_.A-Za-z0-9]{1,64}$");
-name!(/** The name of a daemon's state, drawn once: part of every allocation's id. */ InstallationId, "installation id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
-name!(/** The identifier of a recorded decision. */ DecisionId, "decision id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
+name!(/** The name of a deployment, unique in its namespace. */ DeploymentName, "deployment name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "web");
+name!(/** A namespace: the unit of budgets, quotas and roles. */ Namespace, "namespace", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "default");
+name!(/** The name of a service or job inside a deployment. */ TaskName, "task name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "web");
+name!(/** The name of a plugin instance: a provider or policy as the operator configured it. */ InstanceName, "plugin instance name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "local");
+name!(/** The name of a port inside a workload. */ PortName, "port name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "http");
+name!(/** A region of a provider, in the provider's own spelling. */ Region, "region", is_free_name, FREE_NAME, "^[-_.:/A-Za-z0-9]{1,128}$", "eu-central-1");
+name!(/** The name of a measure that is pushed for a task. */ MetricName, "metric name", is_free_name, FREE_NAME, "^[-_.:/A-Za-z0-9]{1,128}$", "queue-length");
+name!(/** What tasks that belong together, or apart, have in common. */ AffinityWord, "affinity word", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "database");
+name!(/** The host-chosen name of an allocation. */ AllocationId, "allocation id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "a-2v7k9wq3zr-01kb7v2m3n4p5q6r7s8t9v0w1x");
+name!(/** The identifier of an event. */ EventId, "event id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "01kb7v2m3n4p5q6r7s8t9v0w1x");
+name!(/** The identifier of a request to the API: the client's choice, or the daemon's. */ RequestId, "request id", is_token, TOKEN, "^[-_.A-Za-z0-9]{1,64}$", "r-01kb7v2m3n4p5q6r7s8t9v0w1x");
+name!(/** The name of a daemon's state, drawn once: part of every allocation's id. */ InstallationId, "installation id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "2v7k9wq3zr");
+name!(/** The identifier of a recorded decision. */ DecisionId, "decision id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "d-01kb7v2m3n4p5q6r7s8t9v0w1x");
 
-name!(/** The name of a stored plan: its author's choice, or drawn. */ PlanId, "plan's name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
+name!(/** The name of a stored plan: its author's choice, or drawn. */ PlanId, "plan's name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "friday");
 
-name!(/** The name of a token; events name it as `token:NAME`. */ TokenName, "token name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
-name!(/** The identifier of a token, never used again. */ TokenId, "token id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$");
+name!(/** The name of a token; events name it as `token:NAME`. */ TokenName, "token name", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "ci");
+name!(/** The identifier of a token, never used again. */ TokenId, "token id", is_dns_label, DNS_LABEL, "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "t-01kb7v2m3n4p5q6r7s8t9v0w1x");
 
 impl Namespace {
     /// The namespace of a manifest that names none.
@@ -351,7 +351,7 @@ impl JsonSchema for Digest {
         "Digest".into()
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" })
+        schemars::json_schema!({ "type": "string", "pattern": "^sha256:[0-9a-f]{64}$", "description": "A SHA-256." })
     }
 }
 

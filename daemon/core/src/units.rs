@@ -244,6 +244,13 @@ fn is_decimal(text: &str) -> bool {
     digits(whole) && fraction.is_none_or(|f| !f.is_empty() && digits(f)) && !(whole.is_empty() && fraction.is_none())
 }
 
+/// The integer that a number is, written with a fraction of zeros or not: `3.0` is one, as JSON Schema has it. None for what a float does not
+/// hold exactly.
+pub fn whole(value: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_991.0;
+    (value.fract() == 0.0 && value.abs() <= EXACT).then_some(value as i64)
+}
+
 /// `010` is ten to some and eight to others.
 fn unpadded(number: &str) -> Result<(), &'static str> {
     if is_padded(number) { Err("it without leading zeros") } else { Ok(()) }
@@ -394,7 +401,7 @@ macro_rules! readable {
 readable!(MicroUsd, MilliCpu, Bytes, Instant);
 
 macro_rules! quantity {
-    ($name:ident, $title:literal, $types:tt, $example:literal) => {
+    ($name:ident, $title:literal, $types:tt, $pattern:literal, $example:literal) => {
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
                 s.collect_str(&self.plain())
@@ -405,7 +412,10 @@ macro_rules! quantity {
                 stringify!($name).into()
             }
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({ "type": $types, "description": $title, "examples": [$example] })
+                // `minimum` is for those that are written as numbers, too.
+                schemars::json_schema!({
+                    "type": $types, "pattern": $pattern, "minimum": 0, "description": $title, "examples": [$example]
+                })
             }
         }
     };
@@ -442,16 +452,53 @@ impl Instant {
     }
 }
 
-quantity!(MicroUsd, "US dollars, exact to six decimals.", ["string", "number"], "0.25");
-quantity!(MilliCpu, "Processor cores, or thousandths with the suffix m.", ["string", "number"], "500m");
+quantity!(
+    MicroUsd,
+    "US dollars, exact to six decimals.",
+    ["string", "number"],
+    r"^\s*\$?\s*([0-9]+(\.[0-9]{0,6})?|\.[0-9]{1,6})\s*(USD|usd)?\s*$",
+    "0.25"
+);
+quantity!(
+    MilliCpu,
+    "Processor cores, or thousandths with the suffix m.",
+    ["string", "number"],
+    r"^\s*((0|[1-9][0-9]*)?\.[0-9]{1,3}0*|(0|[1-9][0-9]*)m?)\s*$",
+    "500m"
+);
 quantity!(
     Bytes,
     "Bytes, or a size with a unit: Ki, Mi, Gi, Ti (powers of 1024), K, M, G, T (powers of 1000).",
     ["string", "integer"],
+    r"^\s*((0|[1-9][0-9]*)?\.[0-9]+|0|[1-9][0-9]*)\s*([KMGT]i?|k)?\s*B?\s*$",
     "512Mi"
 );
-quantity!(Millis, "A duration with its unit: ms, s, m (minutes), h, d, w.", ["string"], "1h 30m");
-quantity!(Instant, "A point in time, RFC 3339.", ["string"], "2026-11-21T08:00:00Z");
+quantity!(
+    Millis,
+    "A duration with its unit: ms, s, m (minutes), h, d, w.",
+    ["string"],
+    r"^\s*([0-9]+(\.[0-9]+)?\s*(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|wks?|w)\s*)+$",
+    "1h 30m"
+);
+
+impl Serialize for Instant {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&self.plain())
+    }
+}
+
+impl JsonSchema for Instant {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Instant".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string", "format": "date-time", "description": "A point in time from 1970 on, UTC, RFC 3339.",
+            "pattern": r"^(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z$",
+            "examples": ["2026-11-21T08:00:00Z"],
+        })
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -42,7 +42,8 @@ pub struct Globals {
     /// The daemon's URL. Default: the one that runs with the same data folder
     #[arg(long, global = true, env = "TRADEWIND_SERVER", value_name = "URL")]
     pub server: Option<String>,
-    /// The SHA-256 of the daemon's certificate, as `sha256:` and 64 digits: no other is accepted. Default: that of the data folder's daemon
+    /// The SHA-256 of the public key of the daemon's certificate, as `sha256:` and 64 digits: no other is accepted. That of the certificate
+    /// itself is taken, too, as long as it is shown. Default: that of the data folder's daemon
     #[arg(long, global = true, env = "TRADEWIND_FINGERPRINT", value_name = "DIGEST")]
     pub fingerprint: Option<Digest>,
     /// A file with the certificates, in PEM form, that the daemon's may be signed by. Default: those that this machine trusts

@@ -12,6 +12,7 @@ use rustls::{
 use tradewind_core::names::Digest;
 
 use super::Error;
+use crate::tls;
 
 /// Whose certificates count.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub enum Trust {
     System,
     /// Those that the authorities in this file have signed.
     Authority(PathBuf),
-    /// The one with this SHA-256, whatever it says of itself.
+    /// The one whose public key has this SHA-256, whatever it says of itself; or the one that has this SHA-256 itself.
     Pinned(Digest),
 }
 
@@ -57,12 +58,16 @@ impl ServerCertVerifier for Pin {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        others: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if Digest::of(end_entity) == self.fingerprint {
+        let key = tls::key(end_entity).ok_or(rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
+        // Who pinned a certificate pinned its key: a daemon that was pinned before it had keys to pin sends that certificate along, and the
+        // handshake's signature proves that the key is still the same.
+        let pinned = |one: &CertificateDer<'_>| Digest::of(one) == self.fingerprint && tls::key(one) == Some(key);
+        if key == self.fingerprint || pinned(end_entity) || others.iter().any(pinned) {
             return Ok(ServerCertVerified::assertion());
         }
         Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))

@@ -26,7 +26,7 @@ impl Handle {
     /// Lines of a deployment's tasks, in the order of their times as far as they have any.
     ///
     /// # Errors
-    /// `NotFound`, `Invalid` for a cursor that is none, `Plugin` when no provider answers.
+    /// `NotFound`, `Cursor` for a cursor that is none, `Plugin` when no provider answers.
     pub async fn logs(&self, namespace: &Namespace, name: &DeploymentName, request: LogsRequest) -> Result<LogsView, Error> {
         let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
         let LogsRequest { task, query } = request;
@@ -61,6 +61,8 @@ impl Handle {
                 }
                 // It went, or has not begun, while somebody follows.
                 Err(f) if follows && f.kind == FailureKind::NotFound => {}
+                // The daemon vouches for its own part of a cursor, the provider for the rest.
+                Err(f) if follows && f.kind == FailureKind::Invalid => return Err(no_cursor(query.after.as_deref().unwrap_or_default())),
                 Err(f) => failure = Some(f),
             }
         }
@@ -100,8 +102,9 @@ fn encode(cursors: &Cursors) -> String {
 
 fn decode(text: &str) -> Result<Cursors, Error> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok();
-    bytes.and_then(|b| serde_json::from_slice(&b).ok()).ok_or_else(|| Error::Invalid {
-        path: "after".to_owned(),
-        message: format!("\"{}\" is not a cursor: use the `next` of an earlier answer", text.chars().take(40).collect::<String>()),
-    })
+    bytes.and_then(|b| serde_json::from_slice(&b).ok()).ok_or_else(|| no_cursor(text))
+}
+
+fn no_cursor(text: &str) -> Error {
+    Error::Cursor { given: text.chars().take(40).collect() }
 }

@@ -11,6 +11,8 @@ use axum::http::Method;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tradewind_core::identity::Role;
 
+use super::Error;
+
 /// The name of the security scheme in the document.
 pub const SCHEME: &str = "token";
 const ROLE: &str = "x-tradewind-role";
@@ -73,21 +75,21 @@ struct Route {
     parameters: BTreeSet<String>,
 }
 
-/// For a route's documentation: what it needs.
+/// For a route's documentation: what it needs, and how it fails.
 pub fn needs(role: Role, reach: Reach) -> impl FnOnce(TransformOperation) -> TransformOperation {
     move |op| {
         let mut op = op.security_requirement(SCHEME);
         let extensions = &mut op.inner_mut().extensions;
         extensions.insert(ROLE.to_owned(), role.as_str().into());
         extensions.insert(NAMESPACE.to_owned(), serde_json::to_value(reach).unwrap_or_default());
-        op
+        op.default_response::<Error>()
     }
 }
 
-/// For the documentation of a route that needs no token.
+/// For the documentation of a route that needs no token; it fails as all others do.
 pub fn open(mut op: TransformOperation) -> TransformOperation {
     op.inner_mut().extensions.insert(ROLE.to_owned(), OPEN.into());
-    op
+    op.default_response::<Error>()
 }
 
 impl Table {

@@ -21,6 +21,7 @@ use super::{
     App, Error,
     access::{Reach, needs},
     extract::{ManifestBody, Query},
+    openapi,
 };
 use crate::report;
 
@@ -55,16 +56,20 @@ pub struct ShapeQuery {
     #[serde(default = "Namespace::default_namespace")]
     namespace: Namespace,
     /// Cores of one replica: 2, 0.5 or 500m.
+    #[schemars(extend("not" = nothing()))]
     cpu: MilliCpu,
     /// Of one replica, such as 4Gi.
+    #[schemars(extend("not" = nothing()))]
     memory: Bytes,
     /// The kind of accelerator. Default: any.
     accelerator: Option<String>,
     /// Accelerators of one replica. Default: 1 where a kind is given, else none.
     accelerators: Option<u32>,
     /// Default 1.
+    #[schemars(range(min = 1, max = MAX_REPLICAS))]
     replicas: Option<u32>,
     /// How long it is to run. Default: a month of 730 hours.
+    #[schemars(range(max = MAX_HOURS), extend("exclusiveMinimum" = 0))]
     hours: Option<f64>,
     /// Whether offers that may be taken back at any time count. Default: no.
     #[serde(default)]
@@ -73,6 +78,11 @@ pub struct ShapeQuery {
     egress: Option<Bytes>,
     /// Default: what `Accept` asks for, else JSON.
     format: Option<Format>,
+}
+
+/// The schema of a quantity that is 0.
+fn nothing() -> serde_json::Value {
+    serde_json::json!({ "anyOf": [{ "const": 0 }, { "type": "string", "pattern": r"^[\s0.]*[a-zA-Z]*\s*$" }] })
 }
 
 impl ShapeQuery {
@@ -148,6 +158,7 @@ pub fn docs(op: TransformOperation) -> TransformOperation {
         .summary("Assess all offers for a manifest")
         .description(DESCRIPTION)
         .response::<200, Json<Report>>()
+        .with(openapi::or_text("text/html", "One page with charts that needs nothing else."))
 }
 
 pub fn of_shape_docs(op: TransformOperation) -> TransformOperation {
@@ -157,6 +168,7 @@ pub fn of_shape_docs(op: TransformOperation) -> TransformOperation {
         .summary("Assess all offers for a shape")
         .description(DESCRIPTION)
         .response::<200, Json<Report>>()
+        .with(openapi::or_text("text/html", "One page with charts that needs nothing else."))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use super::{
     App, Error,
     access::{Reach, needs},
     auth::Caller,
+    openapi::Raw,
 };
 
 const CONTENT_TYPE: &str = "application/vnd.tradewind.backup";
@@ -38,6 +39,5 @@ pub fn docs(op: TransformOperation) -> TransformOperation {
         .description(
             "Everything the daemon needs to go on, with a checksum. Not in it: secrets, tokens in clear, TLS keys, output of processes.",
         )
-        .response_with::<200, Vec<u8>, _>(|response| response.description("The backup's bytes."))
-        .default_response::<Error>()
+        .with(Raw::<false>::answer(CONTENT_TYPE, "The backup's bytes."))
 }

@@ -24,6 +24,7 @@ use super::{
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Start {
     /// The component's bytes in base64.
+    #[schemars(with = "super::openapi::Base64")]
     pub component: String,
     /// The whole instance file. Default: the one that serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,7 +76,6 @@ pub fn start_docs(op: TransformOperation) -> TransformOperation {
              promoted when its time is over and enough calls were seen.",
         )
         .response::<201, Json<Canary>>()
-        .default_response::<Error>()
 }
 
 pub async fn get(State(app): State<App>, caller: Caller, Path(Instance { name }): Path<Instance>) -> Result<Json<Canary>, Error> {
@@ -97,7 +97,6 @@ pub fn promote_docs(op: TransformOperation) -> TransformOperation {
         .tag("plugins")
         .summary("Let the canary take all calls now")
         .description("It serves, also after a restart, until the plugin folder changes.")
-        .default_response::<Error>()
 }
 
 pub async fn abort(State(app): State<App>, caller: Caller, Path(Instance { name }): Path<Instance>) -> Result<Json<Canary>, Error> {
@@ -110,5 +109,4 @@ pub fn abort_docs(op: TransformOperation) -> TransformOperation {
         .tag("plugins")
         .summary("Give all calls back to the old version")
         .description("What the new version of a provider has made goes back as soon as the old one finds it at the cloud.")
-        .default_response::<Error>()
 }

@@ -21,6 +21,7 @@ use super::{
     access::{Reach, needs},
     auth::Caller,
     extract::{Condition, ManifestBody, Path, Query, Streaming},
+    openapi,
     sse::{self, Message},
 };
 
@@ -82,11 +83,7 @@ pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<Li
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {
-    op.id("listDeployments")
-        .with(needs(Role::Viewer, Reach::Filtered))
-        .tag("deployments")
-        .summary("List deployments")
-        .default_response::<Error>()
+    op.id("listDeployments").with(needs(Role::Viewer, Reach::Filtered)).tag("deployments").summary("List deployments")
 }
 
 pub async fn get(
@@ -111,7 +108,7 @@ pub fn get_docs(op: TransformOperation) -> TransformOperation {
         .summary("Read or follow a deployment")
         .description("The `ETag` is the generation: send it back as `If-Match` to write only if nothing has changed.")
         .response::<200, Json<DeploymentView>>()
-        .default_response::<Error>()
+        .with(openapi::or_stream)
 }
 
 fn find(app: &App, namespace: &Namespace, name: &DeploymentName) -> Result<DeploymentView, Error> {
@@ -197,9 +194,7 @@ pub fn put_docs(op: TransformOperation) -> TransformOperation {
              `If-None-Match: *` against overwriting. An equal manifest changes nothing and answers 200, and so does a dry run, with \
              the outcome that there would be.",
         )
-        .response::<202, Json<Accepted>>()
-        .response::<200, Json<Accepted>>()
-        .default_response::<Error>()
+        .with(accepted)
 }
 
 pub async fn delete(
@@ -219,8 +214,7 @@ pub fn delete_docs(op: TransformOperation) -> TransformOperation {
         .tag("deployments")
         .summary("Delete a deployment")
         .description("It is gone once reading it answers 404: everything that runs for it is removed first.")
-        .response::<202, Json<Accepted>>()
-        .default_response::<Error>()
+        .with(accepted)
 }
 
 pub async fn plan(
@@ -254,6 +248,12 @@ pub(super) fn expected(app: &App, condition: Condition, namespace: &Namespace, n
             None => Err(crate::controller::Error::Generation { what: "deployment", name: name.to_string(), expected: 1, actual: 0 }.into()),
         },
     }
+}
+
+/// For the documentation of a route that answers with that.
+pub(super) fn accepted(op: TransformOperation) -> TransformOperation {
+    op.response_with::<202, Json<Accepted>, _>(|response| response.description("It was taken, and is being carried out."))
+        .response_with::<200, Json<Accepted>, _>(|response| response.description("There is nothing to be done."))
 }
 
 pub(super) fn accepted_response(accepted: Accepted) -> Result<Response, Error> {

@@ -45,6 +45,8 @@ pub enum Error {
     Body { message: String },
     #[error("bodies of the type \"{given}\" are not understood: send {wanted}")]
     MediaType { given: String, wanted: &'static str },
+    #[error("bodies that are packed (\"{given}\") are not taken: send them as they are")]
+    Coding { given: String },
     #[error("the body is larger than the setting \"api.max-body\" allows ({max} bytes)")]
     TooLarge { max: u64 },
     #[error("the body did not arrive within the time that the setting \"api.body-timeout\" allows ({after})")]
@@ -157,7 +159,7 @@ impl Error {
             Self::Parameters { .. } | Self::Header { .. } | Self::Body { .. } | Self::Broken(_) | Self::Hosts { .. } => {
                 Shape::new(StatusCode::BAD_REQUEST, Kind::InvalidRequest)
             }
-            Self::MediaType { .. } => Shape::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::InvalidRequest),
+            Self::MediaType { .. } | Self::Coding { .. } => Shape::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::InvalidRequest),
             Self::TooLarge { .. } => Shape::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::InvalidRequest),
             Self::Slow { .. } => Shape::new(StatusCode::REQUEST_TIMEOUT, Kind::InvalidRequest),
             Self::Host { .. } | Self::Origin { .. } => Shape::new(StatusCode::FORBIDDEN, Kind::Forbidden),
@@ -207,6 +209,7 @@ impl Error {
                 let value = HeaderValue::from_static("Bearer realm=\"tradewind\", error=\"invalid_token\"");
                 Some((header::WWW_AUTHENTICATE, value))
             }
+            Self::Coding { .. } => Some((header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
             Self::Method { allowed, .. } => {
                 let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
                 Some((header::ALLOW, HeaderValue::try_from(names.join(", ")).ok()?))
@@ -271,6 +274,7 @@ fn controller_shape(error: &controller::Error) -> Shape {
             Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("wait until it has ended, or name another job of the deployment")
         }
         C::Deleting { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("wait until it is gone, then create it again"),
+        C::Cursor { .. } => Shape::new(StatusCode::BAD_REQUEST, Kind::InvalidRequest),
         C::Invalid { .. } => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidManifest),
         C::Plan(e) => plan_shape(e),
         C::Plugin(failure) => plugin_shape(failure),
@@ -309,6 +313,10 @@ fn identity_shape(error: &identity::Error) -> Shape {
 }
 
 fn plugin_shape(failure: &Failure) -> Shape {
+    if failure.code.as_deref() == Some("policy-missing") {
+        // No call failed: what the manifest, or its namespace, names is not there.
+        return Shape { remedy: failure.remedy.clone(), ..Shape::new(StatusCode::CONFLICT, Kind::Conflict) };
+    }
     let status = match failure.kind {
         FailureKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
         FailureKind::NotFound => StatusCode::NOT_FOUND,
@@ -495,6 +503,10 @@ mod tests {
         assert_eq!((problem.kind, problem.status, problem.remedy.as_deref()), (Kind::PluginFailed, 503, Some("wait")));
         assert_eq!(headers[header::RETRY_AFTER], "3");
         assert_eq!(problem.causes, ["slow down"]);
+
+        let missing = Failure::unavailable("there is no policy \"x\"").code("policy-missing").remedy("name another");
+        let (problem, _) = render(controller::Error::Plugin(missing).into()).await;
+        assert_eq!((problem.kind, problem.status, problem.remedy.as_deref()), (Kind::Conflict, 409, Some("name another")));
     }
 
     #[tokio::test]
@@ -505,6 +517,7 @@ mod tests {
             (C::Generation { what: "deployment", name: "x".into(), expected: 1, actual: 2 }, 412, Kind::GenerationMismatch),
             (C::Deleting { name: "x".into() }, 409, Kind::Conflict),
             (C::Invalid { path: "spec.policy".into(), message: "no".into() }, 422, Kind::InvalidManifest),
+            (C::Cursor { given: "x".into() }, 400, Kind::InvalidRequest),
             (C::Store(store::Error::Compacted { asked: 1, oldest: 5 }), 410, Kind::NotFound),
         ];
         for (error, status, kind) in cases {

@@ -21,6 +21,7 @@ use super::{
     auth::Caller,
     deployments::Name,
     extract::{Path, Query, Streaming},
+    openapi,
     sse::{self, Message},
 };
 use crate::controller::EventFilter;
@@ -82,7 +83,7 @@ pub fn all_docs(op: TransformOperation) -> TransformOperation {
         .tag("events")
         .summary("List or follow events")
         .response::<200, Json<Vec<Event>>>()
-        .default_response::<Error>()
+        .with(openapi::or_stream)
 }
 
 pub async fn of_deployment(
@@ -103,7 +104,7 @@ pub fn of_deployment_docs(op: TransformOperation) -> TransformOperation {
         .summary("List or follow a deployment's events")
         .description("Those of deployments that are gone stay readable as long as they are kept.")
         .response::<200, Json<Vec<Event>>>()
-        .default_response::<Error>()
+        .with(openapi::or_stream)
 }
 
 fn wanted(filter: EventFilter, limit: Option<usize>, after: Option<Cursor>, follow: bool, streaming: Streaming) -> Result<Wanted, Error> {

@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use tradewind_core::{
     manifest::{self, Format, Manifest, namespace},
-    units::Millis,
+    units::{Millis, whole},
 };
 
 use super::{
@@ -177,8 +177,58 @@ impl<T: DeserializeOwned> FromRequest<App> for OptionalJson<T> {
             None | Some("application/json") => {}
             Some(other) => return Err(Error::MediaType { given: other.to_owned(), wanted: "application/json" }),
         }
-        serde_json::from_slice(&bytes).map(Some).map(Self).map_err(|e| Error::Body { message: e.to_string() })
+        parse(&bytes).map(Some).map(Self).map_err(|e| Error::Body { message: e.to_string() })
     }
+}
+
+/// JSON in which `3.0` and `3e0` are integers where integers are wanted, as JSON Schema has it.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    let first = match serde_json::from_slice(bytes) {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    match with_whole_numbers(bytes) {
+        Some(bytes) if first.is_data() => serde_json::from_slice(&bytes).map_err(|_| first),
+        _ => Err(first),
+    }
+}
+
+/// The same text, with numbers whose fraction is zero written as integers. None: there are none of them.
+fn with_whole_numbers(text: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let (mut rest, mut changed) = (text, false);
+    while let Some((&first, after)) = rest.split_first() {
+        let length = match first {
+            b'"' => string(after) + 1,
+            b'-' | b'0'..=b'9' => {
+                rest.iter().position(|c| !matches!(c, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')).unwrap_or(rest.len())
+            }
+            _ => 1,
+        };
+        let (token, behind) = rest.split_at_checked(length)?;
+        let fraction = first != b'"' && token.iter().any(|c| matches!(c, b'.' | b'e' | b'E'));
+        let number = std::str::from_utf8(token).ok().filter(|_| fraction && length > 1).and_then(|t| t.parse::<f64>().ok());
+        match number.and_then(whole) {
+            Some(whole) => {
+                out.extend_from_slice(whole.to_string().as_bytes());
+                changed = true;
+            }
+            None => out.extend_from_slice(token),
+        }
+        rest = behind;
+    }
+    changed.then_some(out)
+}
+
+/// How many bytes of it belong to a string that has begun, its end included.
+fn string(text: &[u8]) -> usize {
+    let mut escaped = false;
+    let end = text.iter().position(|c| {
+        let ends = *c == b'"' && !escaped;
+        escaped = *c == b'\\' && !escaped;
+        ends
+    });
+    end.map_or(text.len(), |end| end + 1)
 }
 
 impl FromRequest<App> for ComponentBody {
@@ -249,7 +299,32 @@ impl<S: Send + Sync> FromRequestParts<S> for Condition {
     }
 }
 
-impl OperationInput for Condition {}
+impl OperationInput for Condition {
+    fn operation_input(_: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+        let text = "The generation that it must be at, as a number with or without quotes; `*`: it must exist.";
+        describe_header(operation, "If-Match", text, r#"^(\*|[1-9][0-9]{0,18}|"[1-9][0-9]{0,18}")$"#);
+        describe_header(operation, "If-None-Match", "`*`: it must not exist yet.", r"^\*$");
+    }
+}
+
+/// A header that may be sent, and what it may hold.
+fn describe_header(operation: &mut aide::openapi::Operation, name: &str, description: &str, pattern: &str) {
+    use aide::openapi::{HeaderStyle, Parameter, ParameterData, ParameterSchemaOrContent, ReferenceOr, SchemaObject};
+    let schema = schemars::json_schema!({ "type": "string", "pattern": pattern });
+    let schema = SchemaObject { json_schema: schema, external_docs: None, example: None };
+    let parameter_data = ParameterData {
+        name: name.to_owned(),
+        description: Some(description.to_owned()),
+        required: false,
+        deprecated: None,
+        format: ParameterSchemaOrContent::Schema(schema),
+        example: None,
+        examples: Default::default(),
+        explode: None,
+        extensions: Default::default(),
+    };
+    operation.parameters.push(ReferenceOr::Item(Parameter::Header { parameter_data, style: HeaderStyle::Simple }));
+}
 
 impl Condition {
     fn from_headers(headers: &HeaderMap) -> Result<Self, Error> {
@@ -280,7 +355,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Streaming {
     }
 }
 
-impl OperationInput for Streaming {}
+impl OperationInput for Streaming {
+    fn operation_input(_: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+        let text = "The id of the last event of a stream that broke off: it goes on behind it.";
+        describe_header(operation, "Last-Event-ID", text, "^[-_A-Za-z0-9]+$");
+    }
+}
 
 /// The content type without its parameters, in lower case.
 fn media_type(headers: &HeaderMap) -> Option<String> {
@@ -298,7 +378,7 @@ fn manifest_format(headers: &HeaderMap) -> Result<Format, Error> {
     }
 }
 
-/// Refuses what says that it is too large, on every route; what does not say is cut off where it is read. Only what a known sender sends is
+/// Refuses what says that it is too large, or that it is packed, on every route; what does not say is cut off where it is read. Only what a known sender sends is
 /// read for that.
 pub async fn limit_size(State(app): State<App>, request: Request, next: Next) -> Result<Response, Error> {
     let max = most(request.extensions(), &app);
@@ -308,6 +388,12 @@ pub async fn limit_size(State(app): State<App>, request: Request, next: Next) ->
             read_body(request, &app).await?;
         }
         return Err(Error::TooLarge { max });
+    }
+    // Nothing here unpacks a body: it would have a second size, which nobody has looked at.
+    let codings = request.headers().get_all(header::CONTENT_ENCODING).iter();
+    if let Some(coding) = codings.map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned()).find(|v| !v.eq_ignore_ascii_case("identity"))
+    {
+        return Err(Error::Coding { given: coding });
     }
     Ok(next.run(request).await)
 }
@@ -445,6 +531,25 @@ mod tests {
         assert!(matches!(manifest_format(&HeaderMap::new()), Ok(Format::Yaml)));
         for other in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
             assert!(matches!(read(other), Err(Error::MediaType { .. })), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_number_without_a_fraction_is_an_integer() {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Body {
+            to: u64,
+            #[serde(default)]
+            text: String,
+        }
+        let read = |text: &str| parse::<Body>(text.as_bytes());
+        assert_eq!(read(r#"{"to": 386177.0}"#).unwrap().to, 386_177);
+        assert_eq!(read(r#"{"to": 1e3, "text": "a \\\" 2.0"}"#).unwrap(), Body { to: 1000, text: "a \\\" 2.0".into() });
+        for bad in
+            [r#"{"to": 1.5}"#, r#"{"to": -1.0}"#, r#"{"to": 1e300}"#, r#"{"to": "1.0"}"#, r#"{"to": 1.0, "to": 2.0}"#, r#"{"to": 1.0"#]
+        {
+            assert!(read(bad).is_err(), "{bad}");
         }
     }
 

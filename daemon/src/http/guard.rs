@@ -12,7 +12,7 @@ use std::{
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
     middleware::Next,
     response::Response,
 };
@@ -121,6 +121,21 @@ pub async fn local_only(State(app): State<App>, request: Request, next: Next) ->
     let transport = if app.config.tls.is_on() { Transport::Encrypted } else { Transport::Plain };
     check(request.headers(), request.uri(), transport)?;
     Ok(next.run(request).await)
+}
+
+/// Says of every answer that does not say otherwise: it is what its type says, nobody keeps it, and no page may load or frame anything with it.
+pub async fn harden(request: Request, next: Next) -> Response {
+    const HEADERS: [(HeaderName, &str); 4] = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    let mut response = next.run(request).await;
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
 }
 
 /// Over what requests come. Whoever listens with TLS may have any name: there the certificate and the token guard alone.

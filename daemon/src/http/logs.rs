@@ -24,6 +24,7 @@ use super::{
     auth::Caller,
     deployments::Name,
     extract::{Path, Query, Streaming},
+    openapi,
     sse::{self, Message},
 };
 use crate::controller::LogsRequest;
@@ -45,7 +46,8 @@ pub struct LogsQuery {
     replica: Option<u32>,
     /// The last so many lines, at most 10000. Default 100.
     tail: Option<u32>,
-    /// The cursor `next` of an earlier answer: go on behind it.
+    /// The cursor `next` of an earlier answer: go on behind it. It has no meaning but for the daemon.
+    #[schemars(extend("pattern" = "^[-_A-Za-z0-9]+$"))]
     after: Option<String>,
     /// True: server-sent events named `line`, until nothing more can come. `Accept: text/event-stream` does the same.
     #[serde(default)]
@@ -76,7 +78,7 @@ pub fn docs(op: TransformOperation) -> TransformOperation {
         .tag("deployments")
         .summary("Read or follow the output of a deployment")
         .response::<200, Json<LogsView>>()
-        .default_response::<Error>()
+        .with(openapi::or_stream)
 }
 
 struct Following {

@@ -22,6 +22,7 @@ use super::{
     App, Error,
     access::{Reach, needs},
     auth,
+    openapi::Raw,
     refusals::{self, Refusals},
 };
 
@@ -113,7 +114,7 @@ pub fn docs(op: TransformOperation) -> TransformOperation {
         .with(needs(Role::Viewer, Reach::All))
         .tag("meta")
         .summary("Metrics in the OpenMetrics text format")
-        .response::<200, String>()
+        .with(Raw::<true>::answer("application/openmetrics-text", "The metrics, up to `# EOF`."))
 }
 
 fn regions(app: &App, now: &mut Registry) {
@@ -158,6 +159,11 @@ fn render(app: &App, out: &mut String) -> std::fmt::Result {
     let connections = Gauge::<i64>::default();
     connections.set(i64::try_from(app.crowd.count()).unwrap_or(i64::MAX));
     now.register("tradewind_http_connections", "Open connections of the API", connections);
+    if let Some(certificate) = &app.certificate {
+        let ends = Gauge::<i64>::default();
+        ends.set(i64::try_from(certificate.facts().ends.0 / 1000).unwrap_or(i64::MAX));
+        now.register("tradewind_tls_certificate_expiry_seconds", "When the certificate of the API ends, in seconds since 1970", ends);
+    }
     let dropped = Counter::<u64>::default();
     dropped.inc_by(crate::serve::logging::dropped());
     now.register("tradewind_log_lines_dropped", "Lines of the daemon's log that standard error did not take", dropped);

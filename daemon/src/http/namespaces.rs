@@ -48,7 +48,6 @@ pub fn list_docs(op: TransformOperation) -> TransformOperation {
         .tag("namespaces")
         .summary("List the namespaces")
         .description("Those with limits and those with deployments. Any other exists as well, without limits.")
-        .default_response::<Error>()
 }
 
 pub async fn get(State(app): State<App>, Path(Name { name }): Path<Name>) -> Result<Response, Error> {
@@ -65,7 +64,6 @@ pub fn get_docs(op: TransformOperation) -> TransformOperation {
         .summary("Read a namespace: limits, usage, spending, and who is held back")
         .description("The `ETag` is the generation of its limits: send it back as `If-Match` to write only if nothing has changed.")
         .response::<200, Json<NamespaceView>>()
-        .default_response::<Error>()
 }
 
 pub async fn put(
@@ -104,7 +102,6 @@ pub fn put_docs(op: TransformOperation) -> TransformOperation {
         )
         .response::<201, Json<NamespaceOutcome>>()
         .response::<200, Json<NamespaceOutcome>>()
-        .default_response::<Error>()
 }
 
 pub async fn delete(
@@ -123,7 +120,6 @@ pub fn delete_docs(op: TransformOperation) -> TransformOperation {
         .tag("namespaces")
         .summary("Remove the limits of a namespace")
         .description("Refused while it has deployments. What it has spent is kept.")
-        .default_response::<Error>()
 }
 
 /// The generation that the controller shall insist on.

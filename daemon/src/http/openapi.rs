@@ -1,8 +1,9 @@
 //! `/openapi.json`: this API described, generated from the handlers.
 
 use aide::{
-    OperationInput,
-    openapi::{Components, Info, License, OpenApi, ReferenceOr, SecurityScheme, Tag},
+    OperationInput, OperationOutput,
+    generate::{GenContext, in_context},
+    openapi::{Components, Info, License, MediaType, OpenApi, Operation, ReferenceOr, SchemaObject, SecurityScheme, StatusCode, Tag},
     transform::TransformOperation,
 };
 use axum::{
@@ -12,7 +13,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings, json_schema};
+use serde_json::Value;
+use tradewind_core::manifest::bound_integers;
+
 use super::access;
+
+/// What a stream of server-sent events is sent as.
+pub const EVENT_STREAM: &str = "text/event-stream";
 
 /// The document's bytes, rendered once.
 #[derive(Clone)]
@@ -20,8 +28,11 @@ pub struct Document(Bytes);
 
 impl OperationInput for Document {}
 
-/// The part that no handler knows.
+/// The part that no handler knows. To be called before routes are described.
 pub fn document() -> OpenApi {
+    // OpenAPI 3.1 is JSON Schema 2020-12; what aide brings is older, and writes tuples in a way that no reader of 3.1 takes.
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/components/schemas".into());
+    in_context(|context| context.schema = SchemaGenerator::new(settings));
     let tag = |name: &str, text: &str| Tag { name: name.to_owned(), description: Some(text.to_owned()), ..Tag::default() };
     OpenApi {
         info: Info {
@@ -62,12 +73,77 @@ fn scheme() -> SecurityScheme {
     }
 }
 
+/// The document as it is sent.
+pub fn render(api: &OpenApi) -> serde_json::Result<Value> {
+    let mut document = serde_json::to_value(api)?;
+    bound_integers(&mut document);
+    Ok(document)
+}
+
 pub fn extension(api: &OpenApi) -> Extension<Document> {
-    let bytes = serde_json::to_vec(api).unwrap_or_else(|e| {
+    let bytes = render(api).and_then(|document| serde_json::to_vec(&document)).unwrap_or_else(|e| {
         tracing::error!(error = %e, "the description of the api could not be rendered");
         b"{}".to_vec()
     });
     Extension(Document(bytes.into()))
+}
+
+/// For a route's documentation: what it answers may come as a stream of events as well, each with such a value as its data.
+pub fn or_stream(op: TransformOperation) -> TransformOperation {
+    or_text(EVENT_STREAM, "Server-sent events, with JSON as their data.")(op)
+}
+
+/// For a route's documentation: with status 200, text of this type may come as well.
+pub fn or_text(media_type: &'static str, description: &'static str) -> impl FnOnce(TransformOperation) -> TransformOperation {
+    move |mut op| {
+        let schema = json_schema!({ "type": "string", "description": description });
+        let schema = SchemaObject { json_schema: schema, external_docs: None, example: None };
+        let responses = op.inner_mut().responses.get_or_insert_default();
+        if let Some(ReferenceOr::Item(response)) = responses.responses.get_mut(&StatusCode::Code(200)) {
+            response.content.insert(media_type.to_owned(), MediaType { schema: Some(schema), ..MediaType::default() });
+        }
+        op
+    }
+}
+
+/// A body of this type that is no JSON: text, or bytes.
+#[derive(Debug)]
+pub struct Raw<const TEXT: bool>;
+
+impl<const TEXT: bool> Raw<TEXT> {
+    /// For a route's documentation: that is what comes with status 200.
+    pub fn answer(media_type: &'static str, description: &'static str) -> impl FnOnce(TransformOperation) -> TransformOperation {
+        move |op| {
+            op.response_with::<200, Self, _>(|mut response| {
+                let content = &mut response.inner().content;
+                *content = content.drain(..).map(|(_, media)| (media_type.to_owned(), media)).collect();
+                response.description(description)
+            })
+        }
+    }
+}
+
+impl<const TEXT: bool> OperationOutput for Raw<TEXT> {
+    type Inner = String;
+
+    fn operation_response(context: &mut GenContext, operation: &mut Operation) -> Option<aide::openapi::Response> {
+        if TEXT { String::operation_response(context, operation) } else { Vec::<u8>::operation_response(context, operation) }
+    }
+}
+
+/// The schema of bytes that are text in base64.
+pub struct Base64;
+
+impl JsonSchema for Base64 {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Base64".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> schemars::Schema {
+        json_schema!({
+            "type": "string", "contentEncoding": "base64", "contentMediaType": "application/wasm",
+            "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$", "description": "Bytes in base64, padded.",
+        })
+    }
 }
 
 pub async fn get(Extension(Document(bytes)): Extension<Document>) -> Response {

@@ -13,14 +13,14 @@ use tradewind_core::{
     identity::Role,
     names::{Namespace, PlanId},
     units::Millis,
-    view::{Accepted, PlanSummary, StoredPlanView},
+    view::{PlanSummary, StoredPlanView},
 };
 
 use super::{
     App, Error,
     access::{Reach, needs},
     auth::Caller,
-    deployments::{InNamespace, accepted_response},
+    deployments::{InNamespace, accepted, accepted_response},
     extract::{ManifestBody, OptionalJson, Path, Query},
 };
 use crate::controller::Draft;
@@ -98,7 +98,6 @@ pub fn create_docs(op: TransformOperation) -> TransformOperation {
         .summary("Plan what a manifest would lead to, and store the plan")
         .description("It is bound to what it was made from: the deployment's generation and replicas, the plugins' digests, the quotes.")
         .response::<201, Json<StoredPlanView>>()
-        .default_response::<Error>()
 }
 
 pub async fn get(State(app): State<App>, Path(Id { id }): Path<Id>, Query(query): Query<Against>) -> Result<Json<StoredPlanView>, Error> {
@@ -106,11 +105,7 @@ pub async fn get(State(app): State<App>, Path(Id { id }): Path<Id>, Query(query)
 }
 
 pub fn get_docs(op: TransformOperation) -> TransformOperation {
-    op.id("getPlan")
-        .with(needs(Role::Viewer, Reach::Query))
-        .tag("plans")
-        .summary("Read a stored plan, and what differs from another one")
-        .default_response::<Error>()
+    op.id("getPlan").with(needs(Role::Viewer, Reach::Query)).tag("plans").summary("Read a stored plan, and what differs from another one")
 }
 
 pub async fn approve(
@@ -130,7 +125,6 @@ pub fn approve_docs(op: TransformOperation) -> TransformOperation {
         .tag("plans")
         .summary("Let somebody else's plan go ahead")
         .description("Nobody approves a plan of their own.")
-        .default_response::<Error>()
 }
 
 pub async fn reject(
@@ -145,7 +139,7 @@ pub async fn reject(
 }
 
 pub fn reject_docs(op: TransformOperation) -> TransformOperation {
-    op.id("rejectPlan").with(needs(Role::Approver, Reach::Query)).tag("plans").summary("Refuse a plan for good").default_response::<Error>()
+    op.id("rejectPlan").with(needs(Role::Approver, Reach::Query)).tag("plans").summary("Refuse a plan for good")
 }
 
 pub async fn apply(
@@ -163,8 +157,7 @@ pub fn apply_docs(op: TransformOperation) -> TransformOperation {
         .tag("plans")
         .summary("Carry a plan out as it is")
         .description("Refused when anything that it was made from has moved, with the list of what has; nothing is changed then.")
-        .response::<202, Json<Accepted>>()
-        .default_response::<Error>()
+        .with(accepted)
 }
 
 pub async fn delete(
@@ -177,5 +170,5 @@ pub async fn delete(
 }
 
 pub fn delete_docs(op: TransformOperation) -> TransformOperation {
-    op.id("deletePlan").with(needs(Role::Operator, Reach::Query)).tag("plans").summary("Delete a stored plan").default_response::<Error>()
+    op.id("deletePlan").with(needs(Role::Operator, Reach::Query)).tag("plans").summary("Delete a stored plan")
 }

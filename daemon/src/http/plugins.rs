@@ -69,7 +69,7 @@ fn shown(caller: &Caller, view: PluginView) -> PluginView {
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {
-    op.id("listPlugins").with(needs(Role::Viewer, Reach::Any)).tag("plugins").summary("List plugin instances").default_response::<Error>()
+    op.id("listPlugins").with(needs(Role::Viewer, Reach::Any)).tag("plugins").summary("List plugin instances")
 }
 
 pub async fn get(State(app): State<App>, caller: Caller, Path(Instance { name }): Path<Instance>) -> Result<Json<Plugin>, Error> {

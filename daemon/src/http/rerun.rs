@@ -1,20 +1,19 @@
 //! `/v1/deployments/{name}/run`: a job that has ended runs again.
 
 use aide::transform::TransformOperation;
-use axum::{Json, extract::State, response::Response};
+use axum::{extract::State, response::Response};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tradewind_core::{
     identity::Role,
     names::{Namespace, TaskName},
-    view::Accepted,
 };
 
 use super::{
     App, Error,
     access::{Reach, needs},
     auth::Caller,
-    deployments::{Name, accepted_response, expected},
+    deployments::{Name, accepted, accepted_response, expected},
     extract::{Condition, Path, Query},
 };
 
@@ -48,6 +47,5 @@ pub fn docs(op: TransformOperation) -> TransformOperation {
             "Makes a new generation with the same manifest, of which the jobs begin anew, wherever the policy places them by now. Services \
              stay as they are. Refused for services, and while a job still runs.",
         )
-        .response::<202, Json<Accepted>>()
-        .default_response::<Error>()
+        .with(accepted)
 }

@@ -8,14 +8,14 @@ use tradewind_core::{
     identity::Role,
     names::{DeploymentName, Namespace},
     rollout::Mark,
-    view::{Accepted, RevisionView},
+    view::RevisionView,
 };
 
 use super::{
     App, Error,
     access::{Reach, needs},
     auth::Caller,
-    deployments::{InNamespace, Name, accepted_response, expected},
+    deployments::{InNamespace, Name, accepted, accepted_response, expected},
     extract::{Condition, OptionalJson, Path, Query},
 };
 
@@ -95,9 +95,7 @@ pub fn rollback_docs(op: TransformOperation) -> TransformOperation {
         .tag("deployments")
         .summary("Return to an earlier revision")
         .description("Makes a new generation with that revision's manifest. Without a body: the last healthy revision before the current.")
-        .response::<202, Json<Accepted>>()
-        .response::<200, Json<Accepted>>()
-        .default_response::<Error>()
+        .with(accepted)
 }
 
 pub async fn promote(
@@ -117,8 +115,7 @@ pub fn promote_docs(op: TransformOperation) -> TransformOperation {
         .tag("deployments")
         .summary("Let an update pass what it waits for")
         .description("A canary goes on to its next step; blue-green gives up the old set before its time.")
-        .response::<202, Json<Accepted>>()
-        .default_response::<Error>()
+        .with(accepted)
 }
 
 pub async fn abort(
@@ -137,6 +134,5 @@ pub fn abort_docs(op: TransformOperation) -> TransformOperation {
         .with(needs(Role::Operator, Reach::Query))
         .tag("deployments")
         .summary("Break an update off, and return to the last healthy revision")
-        .response::<202, Json<Accepted>>()
-        .default_response::<Error>()
+        .with(accepted)
 }

@@ -15,7 +15,7 @@ use super::{
     access::{Reach, needs},
     auth::Caller,
     deployments::{InNamespace, Name},
-    extract::{OptionalJson, Path, Query},
+    extract::{JsonBody, Path, Query},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -28,17 +28,12 @@ pub struct WakeQuery {
     task: Option<TaskName>,
 }
 
-fn missing() -> Error {
-    Error::Body { message: "a JSON document is wanted, and nothing was sent".to_owned() }
-}
-
 pub async fn push(
     State(app): State<App>,
     Path(Name { name }): Path<Name>,
     Query(query): Query<InNamespace>,
-    OptionalJson(body): OptionalJson<Samples>,
+    JsonBody(Samples { samples }): JsonBody<Samples>,
 ) -> Result<(StatusCode, Json<SamplesAccepted>), Error> {
-    let Samples { samples } = body.ok_or_else(missing)?;
     let accepted = app.controller.push(&query.namespace, &name, &samples)?;
     Ok((StatusCode::ACCEPTED, Json(SamplesAccepted { accepted })))
 }
@@ -53,7 +48,6 @@ pub fn push_docs(op: TransformOperation) -> TransformOperation {
              measure counts.",
         )
         .response::<202, Json<SamplesAccepted>>()
-        .default_response::<Error>()
 }
 
 pub async fn scale(
@@ -61,9 +55,8 @@ pub async fn scale(
     Path(Name { name }): Path<Name>,
     Query(query): Query<InNamespace>,
     caller: Caller,
-    OptionalJson(body): OptionalJson<ScaleBody>,
+    JsonBody(body): JsonBody<ScaleBody>,
 ) -> Result<(StatusCode, Json<Scaled>), Error> {
-    let body = body.ok_or_else(missing)?;
     let scaled = app.controller.scale(&caller.actor, &query.namespace, &name, &body).await?;
     Ok((StatusCode::ACCEPTED, Json(scaled)))
 }
@@ -78,7 +71,6 @@ pub fn scale_docs(op: TransformOperation) -> TransformOperation {
              stabilization window has passed, and grows when the load asks for more. Any other task is changed in its spec.",
         )
         .response::<202, Json<Scaled>>()
-        .default_response::<Error>()
 }
 
 pub async fn wake(
@@ -98,5 +90,4 @@ pub fn wake_docs(op: TransformOperation) -> TransformOperation {
         .summary("Give what has been scaled to zero a copy again")
         .description("A task that has copies stays as it is.")
         .response::<202, Json<Scaled>>()
-        .default_response::<Error>()
 }

@@ -71,10 +71,10 @@ struct Terms {
 ///
 /// # Errors
 /// None at present: what the listener refuses is tried again.
-pub async fn serve(listener: Listener, router: Router, tls: Option<Certificate>, app: App) -> io::Result<()> {
+pub async fn serve(listener: Listener, router: Router, app: App) -> io::Result<()> {
     let api = &app.config.api;
     let patience = Patience { head: api.header_timeout.std(), idle: api.idle_timeout.std(), write: api.write_timeout.std() };
-    let terms = Terms { router, tls, patience, stopping: app.stopping.clone(), cut: CancellationToken::new() };
+    let terms = Terms { router, tls: app.certificate.clone(), patience, stopping: app.stopping.clone(), cut: CancellationToken::new() };
     let terms = Arc::new(terms);
     let connections = TaskTracker::new();
     let mut stopping = pin!(terms.stopping.cancelled());

@@ -40,6 +40,7 @@ pub struct Start {
     /// Its name: of the plugin instance that it becomes when it is promoted.
     pub name: InstanceName,
     /// The component's bytes in base64.
+    #[schemars(with = "super::openapi::Base64")]
     pub component: String,
     /// `[settings]` and `[limits]` in TOML, as in an instance file without its line `component`. Default: none.
     #[serde(default)]
@@ -107,7 +108,6 @@ pub fn list_docs(op: TransformOperation) -> TransformOperation {
         .with(needs(Role::Viewer, Reach::Filtered))
         .tag("plugins")
         .summary("List shadow policies with what has come of them")
-        .default_response::<Error>()
 }
 
 pub async fn start(
@@ -135,7 +135,6 @@ pub fn start_docs(op: TransformOperation) -> TransformOperation {
              component of a token is compiled at a time.",
         )
         .response::<201, Json<ShadowPolicy>>()
-        .default_response::<Error>()
 }
 
 pub async fn get(
@@ -181,7 +180,6 @@ pub fn promote_docs(op: TransformOperation) -> TransformOperation {
             "Its files go into the plugin folder, where it becomes a plugin as any other; then the namespace's `spec.policy` names it, for \
              deployments that name none. What runs stays where it is.",
         )
-        .default_response::<Error>()
 }
 
 pub async fn stop(
@@ -205,5 +203,4 @@ pub fn stop_docs(op: TransformOperation) -> TransformOperation {
         .tag("plugins")
         .summary("Forget a shadow policy")
         .description("The answer is its last report.")
-        .default_response::<Error>()
 }

@@ -124,6 +124,7 @@ impl Api {
             config,
             readiness,
             CancellationToken::new(),
+            None,
         );
         // A handler with a defect, beside the real ones.
         let mut api = openapi::document();
@@ -131,7 +132,7 @@ impl Api {
         let routes = routes().api_route("/v1/defect", defect).finish_api(&mut api).route("/v1/undeclared", get(whoever));
         let listener = Listener::bind(app.config.listen).await.unwrap();
         let base = format!("http://{}", listener.address());
-        let server = tokio::spawn(super::serve(listener, finish(routes, app.clone(), &api), None, app.clone()));
+        let server = tokio::spawn(super::serve(listener, finish(routes, app.clone(), &api), app.clone()));
         let _ = rustls::crypto::ring::default_provider().install_default();
         let token = crate::identity::read_secret(&app.config.data.join(ADMIN_FILE)).unwrap();
         let bearer = (header::AUTHORIZATION, format!("Bearer {}", token.expose()).parse().unwrap());
@@ -255,6 +256,8 @@ async fn whatever_goes_wrong_is_told_as_a_problem() {
         (api.request("get", "/v1/undeclared"), 403, Kind::Forbidden),
         (api.request("get", "/v1/deployments").header(header::AUTHORIZATION, "Bearer tw_x"), 401, Kind::Unauthenticated),
         (api.request("get", "/v1/deployments").body("x".repeat(100_000)), 413, Kind::InvalidRequest),
+        (api.request("post", "/v1/deployments/a/scale"), 400, Kind::InvalidRequest),
+        (api.request("get", "/v1/deployments/none/logs?after=none"), 400, Kind::InvalidRequest),
         (api.request("delete", "/v1/tokens/none"), 404, Kind::NotFound),
         (api.request("delete", "/v1/tokens/admin"), 409, Kind::Conflict),
         (api.request("get", "/readyz"), 503, Kind::Unavailable),
@@ -290,6 +293,35 @@ async fn a_deployment_is_written_once_per_change() {
     assert!(metrics.contains(line) && metrics.contains("tradewind_deployments{status=") && metrics.ends_with("# EOF\n"), "{metrics}");
     assert_eq!(api.request("delete", &location).header("if-match", "\"1\"").send().await.unwrap().status(), StatusCode::ACCEPTED);
     api.stop().await;
+}
+
+#[test]
+fn every_operation_tells_how_it_fails_and_what_its_numbers_are() {
+    let mut api = openapi::document();
+    let _ = routes().finish_api(&mut api);
+    let document = openapi::render(&api).unwrap();
+    let problem = Some("#/components/schemas/ProblemDetails");
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let told = operation["responses"]["default"]["content"][CONTENT_TYPE]["schema"]["$ref"].as_str();
+            assert_eq!(told, problem, "{method} {path}");
+        }
+    }
+    let strict = |value: &Value| {
+        assert!(!value["items"].is_array(), "a tuple of an older JSON Schema: {value}");
+        if matches!(value["format"].as_str(), Some("uint" | "uint32" | "uint64" | "int32" | "int64")) {
+            assert!(value["maximum"].is_number() && value["minimum"].is_number(), "{value}");
+        }
+    };
+    let mut left = vec![&document];
+    while let Some(value) = left.pop() {
+        strict(value);
+        match value {
+            Value::Object(fields) => left.extend(fields.values()),
+            Value::Array(items) => left.extend(items),
+            _ => {}
+        }
+    }
 }
 
 #[test]

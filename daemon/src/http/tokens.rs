@@ -40,7 +40,6 @@ pub fn list_docs(op: TransformOperation) -> TransformOperation {
         .summary("List tokens, those that have ended included")
         .description("Those whose namespaces are all within the sender's own.")
         .with(needs(Role::Admin, Reach::Filtered))
-        .default_response::<Error>()
 }
 
 pub async fn create(State(app): State<App>, caller: Caller, JsonBody(request): JsonBody<TokenRequest>) -> Result<Response, Error> {
@@ -57,7 +56,6 @@ pub fn create_docs(op: TransformOperation) -> TransformOperation {
         .description("Its namespaces must be within the sender's own, and it must not outlive the sender's token.")
         .with(needs(Role::Admin, Reach::Filtered))
         .response::<201, Json<TokenCreated>>()
-        .default_response::<Error>()
 }
 
 pub async fn revoke(State(app): State<App>, caller: Caller, Path(Name { name }): Path<Name>) -> Result<Json<TokenView>, Error> {
@@ -72,14 +70,11 @@ pub fn revoke_docs(op: TransformOperation) -> TransformOperation {
         .with(needs(Role::Admin, Reach::Filtered))
 }
 
-pub async fn whoami(caller: Caller) -> Json<WhoAmI> {
-    Json(caller.identity.whoami())
+pub async fn whoami(State(app): State<App>, caller: Caller) -> Json<WhoAmI> {
+    let certificate_ends = app.certificate.as_ref().map(|certificate| certificate.facts().ends);
+    Json(WhoAmI { certificate_ends, ..caller.identity.whoami() })
 }
 
 pub fn whoami_docs(op: TransformOperation) -> TransformOperation {
-    op.id("whoAmI")
-        .tag("identity")
-        .summary("What the sender's token may do")
-        .with(needs(Role::Viewer, Reach::Any))
-        .default_response::<Error>()
+    op.id("whoAmI").tag("identity").summary("What the sender's token may do").with(needs(Role::Viewer, Reach::Any))
 }

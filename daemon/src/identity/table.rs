@@ -75,7 +75,7 @@ impl Identity {
 
     pub fn whoami(&self) -> WhoAmI {
         let Power { role, namespaces, expires_at } = self.record.power.clone();
-        WhoAmI { actor: self.actor(), role, namespaces, expires_at }
+        WhoAmI { actor: self.actor(), role, namespaces, expires_at, certificate_ends: None }
     }
 
     /// # Errors

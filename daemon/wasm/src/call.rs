@@ -25,7 +25,7 @@ use crate::{
     engine::Engine,
     lent::Lent,
     limits::Limits,
-    state::{Call, HostBytesExceeded},
+    state::{Call, HostBytesExceeded, LogPace, RequestsExceeded},
 };
 
 /// Runs the calls of one version.
@@ -66,6 +66,7 @@ pub(crate) struct Stats {
     micros: AtomicU64,
     peak_memory: AtomicU64,
     dropped_log_lines: AtomicU64,
+    pace: Arc<LogPace>,
 }
 
 /// What calls of an instance came to since the daemon started.
@@ -99,7 +100,8 @@ impl Runner {
         let pool = self
             .turn(&self.engine.slots, self.weight, until, || format!("the daemon runs at most {} at once", self.engine.ceilings.slots))
             .await?;
-        let call = Call::new(self.identity.clone(), operation, self.lent.clone(), &self.limits, &self.engine.ceilings);
+        let call =
+            Call::new(self.identity.clone(), operation, self.lent.clone(), &self.limits, &self.engine.ceilings, self.stats.pace.clone());
         let mut store = Store::new(&self.engine.wasmtime, call);
         store.limiter(|call| &mut call.limiter);
         store.set_hostcall_fuel(usize::try_from(self.limits.host_bytes.0).unwrap_or(usize::MAX));
@@ -191,6 +193,14 @@ impl Open<'_> {
                 limits.host_bytes
             ))
             .code("host-bytes-limit");
+        }
+        if error.is::<RequestsExceeded>() {
+            return Failure::denied(format!(
+                "plugin \"{name}\" asked more often in \"{operation}\" than limits.http-requests of {}",
+                limits.http_requests
+            ))
+            .code("http-requests-limit")
+            .remedy("raise limits.http-requests in the instance file, if it needs more");
         }
         if store.data().limiter.refused {
             runner.stats.traps.fetch_add(1, Relaxed);

@@ -15,11 +15,12 @@ pub struct Limits {
     pub memory: Bytes,
     /// Calls at once; further ones wait. Default 32.
     pub concurrency: u32,
-    /// Further lines are dropped. Default 100.
+    /// Further lines are dropped, and so are those beyond ten times as many a minute over all calls. Default 100.
     pub log_lines: u32,
-    /// Of arguments and results of host calls together, and of one lifted answer. Default 16Mi.
+    /// Of arguments and results of host calls together, and of one lifted answer. Each host call takes 16 of them at least (the clock takes
+    /// none), so that there are so many at most. Default 16Mi.
     pub host_bytes: Bytes,
-    /// HTTP requests; further ones are denied. Default 1000.
+    /// HTTP requests, and questions to clouds, engines and clusters; further ones are denied. Default 1000.
     pub http_requests: u32,
 }
 

@@ -177,6 +177,6 @@ impl JsonSchema for Difference {
         "Difference".into()
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "description": "A difference in US dollars, exact to six decimals.", "examples": ["-0.25"] })
+        schemars::json_schema!({ "type": "string", "pattern": r"^-?[0-9]+\.[0-9]{2,6}$", "description": "A difference in US dollars, exact to six decimals.", "examples": ["-0.25"] })
     }
 }

@@ -94,10 +94,12 @@ impl JsonSchema for Scope {
     fn schema_name() -> Cow<'static, str> {
         "Scope".into()
     }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+    fn json_schema(g: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "type": "array", "items": { "type": "string" }, "minItems": 1,
-            "description": "Namespaces by name, or \"*\" alone for all."
+            "description": "Namespaces by name, or \"*\" alone for all.",
+            "type": "array", "minItems": 1,
+            "anyOf": [{ "items": g.subschema_for::<Namespace>() }, { "items": { "const": EVERY } }],
+            "examples": [["default"], ["*"]],
         })
     }
 }

@@ -13,7 +13,7 @@ use super::{
     PortLong, SecretSpec,
     read::{AS_WRITTEN, DIGITS, OCTAL},
 };
-use crate::workload::Accelerator;
+use crate::{units, workload::Accelerator};
 
 /// A value, or a reference to a secret. Numbers and flags become texts, as they were written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -161,6 +161,12 @@ macro_rules! number_or_mapping {
             }
             fn visit_u64<E: de::Error>(self, v: u64) -> Result<$name, E> {
                 <$int>::try_from(v).map($name::$short).map_err(|_| E::invalid_value(de::Unexpected::Unsigned(v), &self))
+            }
+            fn visit_f64<E: de::Error>(self, v: f64) -> Result<$name, E> {
+                match units::whole(v).and_then(|v| u64::try_from(v).ok()) {
+                    Some(v) => self.visit_u64(v),
+                    None => Err(E::invalid_value(de::Unexpected::Float(v), &self)),
+                }
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<$name, A::Error> {
                 <$long>::deserialize(MapAccessDeserializer::new(map)).map($name::Long)

@@ -25,7 +25,7 @@ pub enum Kind {
 /// What a namespace may spend and hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(rename = "NamespaceManifest")]
+#[schemars(rename = "NamespaceManifest", example = example())]
 pub struct Document {
     /// Always tradewind.dev/v1.
     pub api_version: ApiVersion,
@@ -36,6 +36,14 @@ pub struct Document {
     /// Its limits.
     #[serde(default)]
     pub spec: Spec,
+}
+
+/// A whole document.
+fn example() -> serde_json::Value {
+    serde_json::json!({
+        "apiVersion": "tradewind.dev/v1", "kind": "Namespace", "metadata": { "name": "default" },
+        "spec": { "quota": { "replicas": 1000 } },
+    })
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -8,7 +8,7 @@ use serde::de::{
 };
 
 use super::tree::{Node, Number, NumberValue, Path, Step, Value, short};
-use crate::units::{DURATION, Millis, is_padded};
+use crate::units::{self, DURATION, Millis, is_padded};
 
 /// Asks a tree for a scalar as it was written; other deserializers answer as they always do.
 pub(super) const AS_WRITTEN: &str = "tradewind::AsWritten";
@@ -174,6 +174,23 @@ fn number(n: &Number) -> Result<NumberValue, Error> {
     Ok(n.value)
 }
 
+/// `3.0` is an integer, as JSON Schema has it.
+fn whole(node: &Node) -> Option<i64> {
+    let Value::Number(Number { value: NumberValue::Float(value), .. }) = &node.value else { return None };
+    units::whole(*value)
+}
+
+macro_rules! whole_numbers {
+    ($($method:ident)+) => { $(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            match whole(self) {
+                Some(value) => visitor.visit_i64(value),
+                None => self.deserialize_any(visitor),
+            }
+        }
+    )+ };
+}
+
 // === a node as a deserializer ===
 
 impl<'de> Deserializer<'de> for &'de Node {
@@ -246,8 +263,12 @@ impl<'de> Deserializer<'de> for &'de Node {
         }
     }
 
+    whole_numbers! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+    }
+
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct
+        bool i128 u128 f32 f64 char bytes byte_buf unit unit_struct
         seq tuple tuple_struct map identifier ignored_any
     }
 }

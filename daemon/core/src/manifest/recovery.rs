@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::{
     health::{self, Portion},
     hedge,
-    units::{MicroUsd, Millis},
+    units::{self, MicroUsd, Millis},
     workload::Run,
 };
 
@@ -124,6 +124,12 @@ impl de::Visitor<'_> for PortionVisitor {
         let count = u32::try_from(v).map_err(|_| E::invalid_value(de::Unexpected::Unsigned(v), &self))?;
         Ok(PortionSpec(Portion::Count(count)))
     }
+    fn visit_f64<E: de::Error>(self, v: f64) -> Result<PortionSpec, E> {
+        match units::whole(v).and_then(|v| u64::try_from(v).ok()) {
+            Some(v) => self.visit_u64(v),
+            None => Err(E::invalid_value(de::Unexpected::Float(v), &self)),
+        }
+    }
     fn visit_str<E: de::Error>(self, v: &str) -> Result<PortionSpec, E> {
         let percent = v.strip_suffix('%').and_then(|n| n.trim().parse().ok());
         percent.map(|p| PortionSpec(Portion::Percent(p))).ok_or_else(|| E::invalid_value(de::Unexpected::Str(v), &self))
@@ -137,7 +143,7 @@ impl JsonSchema for PortionSpec {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "description": "A number of replicas, or a share such as \"25%\".",
-            "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^[0-9]{1,3}%$" }],
+            "anyOf": [{ "type": "integer", "minimum": 0, "maximum": u32::MAX }, { "type": "string", "pattern": "^[0-9]{1,3}\\s*%$" }],
         })
     }
 }

@@ -175,10 +175,10 @@ impl<'de> Deserialize<'de> for Percent {
 
 impl JsonSchema for Percent {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Percent".into()
+        "PartPercent".into()
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": r"^\s*(100|[0-9]{1,2})\s*%\s*$", "description": "A share.", "examples": ["25%"] })
+        schemars::json_schema!({ "type": "string", "pattern": r"^\s*(100|[0-9]{1,2})\s*%\s*$", "description": "A share of 0% to 100%.", "examples": ["25%"] })
     }
 }
 
@@ -218,6 +218,12 @@ impl de::Visitor<'_> for ShareVisitor {
     }
     fn visit_u64<E: de::Error>(self, v: u64) -> Result<Share, E> {
         u32::try_from(v).map(Share::Count).map_err(|_| E::invalid_value(de::Unexpected::Unsigned(v), &self))
+    }
+    fn visit_f64<E: de::Error>(self, v: f64) -> Result<Share, E> {
+        match crate::units::whole(v).and_then(|v| u64::try_from(v).ok()) {
+            Some(v) => self.visit_u64(v),
+            None => Err(E::invalid_value(de::Unexpected::Float(v), &self)),
+        }
     }
     fn visit_str<E: de::Error>(self, v: &str) -> Result<Share, E> {
         v.parse().map(Share::Percent).map_err(E::custom)

@@ -36,7 +36,7 @@ impl FromStr for Percent {
 }
 
 readable!(Percent);
-quantity!(Percent, "A share in whole percent, with the sign.", ["string"], "70%");
+quantity!(Percent, "A share in whole percent, with the sign.", ["string"], r"^\s*(0|[1-9][0-9]{0,8})\s*%\s*$", "70%");
 
 #[cfg(test)]
 mod tests {

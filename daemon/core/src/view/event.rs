@@ -196,7 +196,10 @@ impl JsonSchema for Cursor {
         "Cursor".into()
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^[0-9]+(-[0-9a-z]+)?$" })
+        schemars::json_schema!({
+            "type": "string", "pattern": "^[0-9]{1,19}(-[0-9a-z]([-0-9a-z]{0,61}[0-9a-z])?)?$",
+            "description": "A place in the stream of events: a revision, or the id of a streamed event.", "examples": ["1"],
+        })
     }
 }
 

@@ -50,6 +50,7 @@ impl TokenView {
 /// A token to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(example = serde_json::json!({ "name": "ci", "role": "viewer", "namespaces": ["default"], "expiresIn": "1h" }))]
 pub struct TokenRequest {
     /// Shown as `token:NAME` in events. No other active token may have it.
     pub name: TokenName,
@@ -74,6 +75,9 @@ pub struct TokenCreated {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WhoAmI {
+    /// When the certificate ends that the daemon shows. Absent: it speaks plain HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_ends: Option<Instant>,
     /// As events name it.
     pub actor: Actor,
     pub role: Role,

@@ -39,6 +39,7 @@ pub struct ScaleBounds {
 /// Measures of a deployment's tasks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(example = serde_json::json!({ "samples": [{ "task": "web", "metric": "queue-length", "value": 12.5 }] }))]
 pub struct Samples {
     pub samples: Vec<Sample>,
 }
@@ -67,6 +68,7 @@ pub struct SamplesAccepted {
 /// The number of copies that a task shall have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(example = serde_json::json!({ "task": "web", "replicas": 2 }))]
 pub struct ScaleBody {
     pub task: TaskName,
     /// At each target, if the deployment has targets.

@@ -36,5 +36,6 @@ pub fn line(token: &TokenView) -> String {
 
 pub fn who(who: &WhoAmI) -> String {
     let until = who.expires_at.map(|at| format!(", until {at}")).unwrap_or_default();
-    format!("{}: {} of {}{until}", who.actor, who.role, who.namespaces)
+    let certificate = who.certificate_ends.map(|at| format!("\nthe daemon's certificate ends at {at}")).unwrap_or_default();
+    format!("{}: {} of {}{until}{certificate}", who.actor, who.role, who.namespaces)
 }

@@ -93,16 +93,19 @@ fn bytes(texts: &[String]) -> usize {
 
 impl ec2::Host for Call {
     async fn zones(&mut self, region: String) -> Answer<Vec<String>> {
+        self.ask()?;
         answer(look!(self, |aws, asker| aws.zones(asker, &region)))
     }
 
     async fn instance_types(&mut self, region: String, types: Vec<String>) -> Answer<Vec<ec2::InstanceType>> {
+        self.ask()?;
         self.charge(bytes(&types))?;
         let found = look!(self, |aws, asker| aws.instance_types(asker, &region, &types));
         answer(found.map(|all| all.into_iter().map(instance_type).collect()))
     }
 
     async fn spot_prices(&mut self, region: String, types: Vec<String>) -> Answer<Vec<ec2::SpotPrice>> {
+        self.ask()?;
         self.charge(bytes(&types))?;
         let price = |p: core::SpotPrice| ec2::SpotPrice { instance_type: p.instance_type, zone: p.zone, price: p.price.0, at: p.at.0 };
         let found = look!(self, |aws, asker| aws.spot_prices(asker, &region, &types));
@@ -110,6 +113,7 @@ impl ec2::Host for Call {
     }
 
     async fn images(&mut self, region: String, ids: Vec<String>) -> Answer<Vec<ec2::Image>> {
+        self.ask()?;
         self.charge(bytes(&ids))?;
         let image = |i: core::Image| ec2::Image { id: i.id, name: i.name, architecture: i.architecture, available: i.available };
         let found = look!(self, |aws, asker| aws.images(asker, &region, &ids));
@@ -117,6 +121,7 @@ impl ec2::Host for Call {
     }
 
     async fn run(&mut self, request: ec2::RunRequest) -> Answer<ec2::Instance> {
+        self.ask()?;
         let request = run_from(request);
         let text = |piece: &core::Piece| if let core::Piece::Text(text) = piece { text.len() } else { 0 };
         self.charge(request.user_data.iter().map(text).sum())?;
@@ -124,17 +129,20 @@ impl ec2::Host for Call {
     }
 
     async fn instances(&mut self, region: String, allocations: Vec<String>) -> Answer<Vec<ec2::Instance>> {
+        self.ask()?;
         self.charge(bytes(&allocations))?;
         let found = look!(self, |aws, asker| aws.instances(asker, &region, &allocations));
         answer(found.map(|all| all.into_iter().map(instance).collect()))
     }
 
     async fn terminate(&mut self, region: String, ids: Vec<String>) -> Answer<()> {
+        self.ask()?;
         self.charge(bytes(&ids))?;
         answer(change!(self, |aws, asker| aws.terminate(&asker, &region, &ids)))
     }
 
     async fn console(&mut self, region: String, id: String) -> Answer<String> {
+        self.ask()?;
         let text = look!(self, |aws, asker| aws.console(asker, &region, &id));
         self.charge(text.as_ref().map_or(0, String::len))?;
         answer(text)
@@ -143,12 +151,14 @@ impl ec2::Host for Call {
 
 impl elb::Host for Call {
     async fn create_load_balancer(&mut self, r: elb::LoadBalancerRequest) -> Answer<elb::LoadBalancer> {
+        self.ask()?;
         let request =
             core::LoadBalancerRequest { region: r.region, internal: r.internal, subnets: r.subnets, security_groups: r.security_groups };
         answer(make!(self, |aws, asker, attempt| aws.create_load_balancer(&asker, &attempt, &request)).map(load_balancer))
     }
 
     async fn create_target_group(&mut self, r: elb::TargetGroupRequest) -> Answer<elb::TargetGroup> {
+        self.ask()?;
         let check = r.health_check;
         let health_check = core::HealthCheck {
             path: check.path,
@@ -164,53 +174,63 @@ impl elb::Host for Call {
     }
 
     async fn create_listener(&mut self, r: elb::ListenerRequest) -> Answer<elb::Listener> {
+        self.ask()?;
         let request =
             core::ListenerRequest { region: r.region, load_balancer: r.load_balancer, number: r.number, target_group: r.target_group };
         answer(make!(self, |aws, asker, attempt| aws.create_listener(&asker, &attempt, &request)).map(listener))
     }
 
     async fn load_balancers(&mut self, region: String, allocations: Vec<String>) -> Answer<Vec<elb::LoadBalancer>> {
+        self.ask()?;
         self.charge(bytes(&allocations))?;
         let found = look!(self, |aws, asker| aws.load_balancers(asker, &region, &allocations));
         answer(found.map(|all| all.into_iter().map(load_balancer).collect()))
     }
 
     async fn target_groups(&mut self, region: String, allocations: Vec<String>) -> Answer<Vec<elb::TargetGroup>> {
+        self.ask()?;
         self.charge(bytes(&allocations))?;
         let found = look!(self, |aws, asker| aws.target_groups(asker, &region, &allocations));
         answer(found.map(|all| all.into_iter().map(target_group).collect()))
     }
 
     async fn listeners(&mut self, region: String, balancer: String) -> Answer<Vec<elb::Listener>> {
+        self.ask()?;
         let found = look!(self, |aws, asker| aws.listeners(asker, &region, &balancer));
         answer(found.map(|all| all.into_iter().map(listener).collect()))
     }
 
     async fn register(&mut self, region: String, group: String, targets: Vec<elb::Target>) -> Answer<()> {
+        self.ask()?;
         let targets = targets_from(targets);
         answer(change!(self, |aws, asker| aws.register(&asker, &region, &group, &targets)))
     }
 
     async fn deregister(&mut self, region: String, group: String, targets: Vec<elb::Target>) -> Answer<()> {
+        self.ask()?;
         let targets = targets_from(targets);
         answer(change!(self, |aws, asker| aws.deregister(&asker, &region, &group, &targets)))
     }
 
     async fn health(&mut self, region: String, groups: Vec<String>) -> Answer<Vec<elb::TargetHealth>> {
+        self.ask()?;
         self.charge(bytes(&groups))?;
         let found = look!(self, |aws, asker| aws.health(asker, &region, &groups));
         answer(found.map(|all| all.into_iter().map(target_health).collect()))
     }
 
     async fn delete_listener(&mut self, region: String, id: String) -> Answer<bool> {
+        self.ask()?;
         answer(change!(self, |aws, asker| aws.delete_listener(&asker, &region, &id)))
     }
 
     async fn delete_load_balancer(&mut self, region: String, id: String) -> Answer<bool> {
+        self.ask()?;
         answer(change!(self, |aws, asker| aws.delete_load_balancer(&asker, &region, &id)))
     }
 
     async fn delete_target_group(&mut self, region: String, id: String) -> Answer<bool> {
+        self.ask()?;
         answer(change!(self, |aws, asker| aws.delete_target_group(&asker, &region, &id)))
     }
 }

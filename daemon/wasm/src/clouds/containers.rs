@@ -33,6 +33,9 @@ pub(super) const CAPABILITY: Capability = Capability {
     link: |linker: &mut Linker<Call>| engine::add_to_linker::<Call, HasSelf<Call>>(linker, |call| call),
 };
 
+/// What the status of a container is charged with, whatever it says: the host has to make it.
+const STATUS: usize = 512;
+
 /// The grant, or what is answered without one.
 fn granted(call: &Call) -> Result<ContainersGrant, Failure> {
     call.grants().containers.ok_or_else(|| ungranted("containers"))
@@ -40,6 +43,7 @@ fn granted(call: &Call) -> Result<ContainersGrant, Failure> {
 
 impl engine::Host for Call {
     async fn info(&mut self) -> Answer<engine::EngineInfo> {
+        self.ask()?;
         let lent = granted(self);
         let work = async {
             let info = self.lent.capabilities.containers.info(&self.lent.owner, &lent?).await?;
@@ -59,6 +63,7 @@ impl engine::Host for Call {
     }
 
     async fn ensure(&mut self, key: engine::Key, spec: engine::Spec) -> Answer<engine::ContainerStatus> {
+        self.ask()?;
         let spec = spec_from(spec);
         self.charge(weight(&spec))?;
         let lent = granted(self);
@@ -75,6 +80,8 @@ impl engine::Host for Call {
     }
 
     async fn status(&mut self, keys: Vec<engine::Key>) -> Answer<Vec<Option<engine::ContainerStatus>>> {
+        self.ask()?;
+        self.charge(keys.len() * STATUS)?;
         let lent = granted(self);
         let work = async {
             let keys = keys.into_iter().map(key_from).collect::<Result<Vec<_>, _>>()?;
@@ -84,6 +91,7 @@ impl engine::Host for Call {
     }
 
     async fn remove(&mut self, key: engine::Key) -> Answer<bool> {
+        self.ask()?;
         let lent = granted(self);
         let work = async {
             let (key, grant) = (key_from(key)?, lent?);
@@ -94,12 +102,14 @@ impl engine::Host for Call {
     }
 
     async fn owned(&mut self) -> Answer<Vec<engine::Key>> {
+        self.ask()?;
         let lent = granted(self);
         let work = async { self.lent.capabilities.containers.owned(&self.lent.owner, &lent?).await };
         answer(work.await.map(|keys| keys.into_iter().map(key).collect()))
     }
 
     async fn logs(&mut self, allocation: String, query: engine::LogQuery) -> Answer<engine::LogChunk> {
+        self.ask()?;
         let lent = granted(self);
         let work = async {
             let allocation = AllocationId::try_from(allocation).map_err(|e| convert::invalid("allocation", e))?;

@@ -89,6 +89,7 @@ fn node(n: core::Node) -> cluster::Node {
 
 impl cluster::Host for Call {
     async fn info(&mut self) -> Answer<cluster::ClusterInfo> {
+        self.ask()?;
         let (_, grant) = lent!(self);
         let result = self.lent.capabilities.kubernetes.info(&grant).await;
         let kind = |k: core::ServedKind| cluster::ServedKind { kind: k.kind, api_version: k.api_version };
@@ -100,6 +101,7 @@ impl cluster::Host for Call {
     }
 
     async fn apply(&mut self, objects: Vec<String>) -> Answer<Vec<String>> {
+        self.ask()?;
         self.charge_all(&objects)?;
         let (caller, grant) = lent!(self);
         let kubernetes = self.lent.capabilities.kubernetes.clone();
@@ -111,6 +113,7 @@ impl cluster::Host for Call {
     }
 
     async fn apply_secret(&mut self, namespace: String, name: String, items: Vec<cluster::SecretItem>) -> Answer<String> {
+        self.ask()?;
         self.charge(items.iter().map(|item| item.key.len() + item.source.name.len()).sum())?;
         let (caller, grant) = lent!(self);
         let item = |i: cluster::SecretItem| core::SecretItem {
@@ -125,6 +128,7 @@ impl cluster::Host for Call {
     }
 
     async fn get(&mut self, object: cluster::Reference) -> Answer<Option<String>> {
+        self.ask()?;
         let (caller, grant) = lent!(self);
         let result = self.lent.capabilities.kubernetes.get(&caller, &grant, &reference_from(object)).await;
         if let Ok(Some(object)) = &result {
@@ -134,6 +138,7 @@ impl cluster::Host for Call {
     }
 
     async fn list(&mut self, query: cluster::ListQuery) -> Answer<cluster::Page> {
+        self.ask()?;
         let (caller, grant) = lent!(self);
         let query = core::ListQuery {
             kind: query.kind,
@@ -151,6 +156,7 @@ impl cluster::Host for Call {
     }
 
     async fn delete(&mut self, objects: Vec<cluster::Reference>, propagation: cluster::Propagation) -> Answer<Vec<cluster::Deletion>> {
+        self.ask()?;
         self.charge(objects.iter().map(|object| object.name.len()).sum())?;
         let (caller, grant) = lent!(self);
         let objects = objects.into_iter().map(reference_from).collect();
@@ -168,6 +174,7 @@ impl cluster::Host for Call {
     }
 
     async fn owned(&mut self) -> Answer<Vec<cluster::OwnedObject>> {
+        self.ask()?;
         let (caller, grant) = lent!(self);
         let result = self.lent.capabilities.kubernetes.owned(&caller, &grant).await;
         if let Ok(all) = &result {
@@ -182,6 +189,7 @@ impl cluster::Host for Call {
     }
 
     async fn logs(&mut self, query: cluster::LogQuery) -> Answer<cluster::LogPage> {
+        self.ask()?;
         let (caller, grant) = lent!(self);
         let query = core::PodLogQuery {
             namespace: query.namespace,
@@ -199,6 +207,7 @@ impl cluster::Host for Call {
     }
 
     async fn nodes(&mut self, annotations: Vec<String>) -> Answer<Vec<cluster::Node>> {
+        self.ask()?;
         let (_, grant) = lent!(self);
         let result = self.lent.capabilities.kubernetes.nodes(&grant, &annotations).await;
         if let Ok(nodes) = &result {

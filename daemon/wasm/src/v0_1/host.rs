@@ -14,6 +14,11 @@ use super::{
 };
 use crate::state::{Call, Level};
 
+/// What the status of a process is charged with, whatever it says: the host has to make it.
+const STATUS: usize = 512;
+/// The same for a look at the machine or at files.
+const LOOK: usize = 4096;
+
 type Answer<T> = wasmtime::Result<Result<T, wit::Error>>;
 
 pub(super) fn link_log(linker: &mut Linker<Call>) -> wasmtime::Result<()> {
@@ -53,6 +58,7 @@ impl log::Host for Call {
             log::Level::Warn => Level::Warn,
             log::Level::Error => Level::Error,
         };
+        self.charge(message.len() + fields.iter().map(|e| e.key.len() + e.value.len()).sum::<usize>())?;
         let fields: Vec<(&str, &str)> = fields.iter().map(|e| (e.key.as_str(), e.value.as_str())).collect();
         Call::log(self, level, &message, &fields);
         Ok(())
@@ -157,6 +163,7 @@ impl process::Host for Call {
     }
 
     async fn status(&mut self, keys: Vec<process::Key>) -> Answer<Vec<Option<process::ProcessStatus>>> {
+        self.charge(keys.len() * STATUS)?;
         let keys = match keys.into_iter().map(key_from).collect::<Result<Vec<_>, _>>() {
             Ok(keys) => keys,
             Err(failure) => return answer(Err(failure)),
@@ -166,6 +173,7 @@ impl process::Host for Call {
     }
 
     async fn remove(&mut self, key: process::Key) -> Answer<bool> {
+        self.charge(STATUS)?;
         let key = match key_from(key) {
             Ok(key) => key,
             Err(failure) => return answer(Err(failure)),
@@ -175,11 +183,14 @@ impl process::Host for Call {
     }
 
     async fn owned(&mut self) -> Answer<Vec<process::Key>> {
+        self.charge(LOOK)?;
         let result = self.lent.capabilities.processes.owned(&self.lent.owner).await;
+        self.charge(result.as_ref().map_or(0, Vec::len) * STATUS)?;
         answer(result.map(|keys| keys.into_iter().map(key).collect()))
     }
 
     async fn logs(&mut self, allocation: String, query: wit::LogQuery) -> Answer<wit::LogChunk> {
+        self.charge(LOOK)?;
         let allocation = match AllocationId::try_from(allocation) {
             Ok(id) => id,
             Err(e) => return answer(Err(convert::invalid("allocation", e))),
@@ -192,6 +203,7 @@ impl process::Host for Call {
     }
 
     async fn machine(&mut self) -> Answer<process::MachineInfo> {
+        self.charge(LOOK)?;
         let Some(grant) = self.grants().process else { return answer(Err(ungranted("process"))) };
         let result = self.lent.capabilities.processes.machine(&self.lent.owner, &grant).await;
         answer(result.map(|m| process::MachineInfo {
@@ -211,7 +223,7 @@ impl process::Host for Call {
 
 impl http::Host for Call {
     async fn send(&mut self, request: http::Request) -> Answer<http::Response> {
-        self.charge(request.url.len() + request.body.len())?;
+        self.charge(request.url.len() + request.body.len() + request.headers.iter().map(|e| e.key.len() + e.value.len()).sum::<usize>())?;
         let Some(grant) = self.grants().http else { return answer(Err(ungranted("http"))) };
         if let Err(failure) = self.take_request() {
             return answer(Err(failure));
@@ -231,7 +243,7 @@ impl http::Host for Call {
             self.lent.effect(async move { http.send(&owner, &grant, request).await }).await
         };
         if let Ok(response) = &result {
-            self.charge(response.body.len())?;
+            self.charge(response.body.len() + response.headers.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>())?;
         }
         answer(result.map(|r| http::Response {
             status: r.status,

@@ -172,6 +172,30 @@ async fn a_call_sends_only_so_many_requests() {
     assert_eq!(bench.http.completed.load(SeqCst), 3);
 }
 
+/// Host calls are counted, whatever they move; lines are, in one call and over all of an instance's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn host_calls_and_lines_of_the_log_are_bounded() {
+    let folders = Folders::new();
+    folders.put("hostile-provider.wasm", &guests().provider);
+    folders.put_provider("chatter", "chatter", "[limits]\nhost-bytes = \"1Mi\"\nlog-lines = 5\n");
+    folders.put_provider("long", "long-lines", "[limits]\nhost-bytes = \"4Mi\"\n");
+    folders.put_provider("quiet", "one-line", "[limits]\nlog-lines = 3\n");
+    let bench = Bench::start(folders).await;
+    let query = OffersQuery::default();
+    for name in ["chatter", "long"] {
+        let failure = bench.provider(name).offers(&query).await.unwrap_err();
+        assert_eq!(failure.code.as_deref(), Some("host-bytes-limit"), "{name}: {failure:?}");
+    }
+    let dropped = |name: &str| bench.handle.inspect(&name.parse().unwrap()).unwrap().statistics.dropped_log_lines;
+    // A mebibyte for calls that take 16 bytes and six of text: what is beyond five lines is counted, and nothing else.
+    let most = (1 << 20) / 22;
+    assert!((most - 100..=most).contains(&(dropped("chatter") + 5)), "{}", dropped("chatter"));
+    for _ in 0..40 {
+        bench.provider("quiet").offers(&query).await.unwrap();
+    }
+    assert!((1..=10).contains(&dropped("quiet")), "ten times three lines a minute: {}", dropped("quiet"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_past_the_queue_are_told_that_it_is_busy() {
     let folders = Folders::new();

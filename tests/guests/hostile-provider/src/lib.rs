@@ -9,8 +9,8 @@ use tradewind_plugin_sdk::bindings::provider::{
         OwnedAllocation, ProviderInfo, Tracked, WantedCapability,
     },
     tradewind::plugin::{
-        clock, http,
-        types::{Fault, Phase},
+        clock, http, log,
+        types::{Entry, Fault, Phase},
     },
 };
 
@@ -73,6 +73,18 @@ impl Guest for Hostile {
             "flood" => loop {
                 send("GET", &settings.url)?;
             },
+            "chatter" => loop {
+                log::write(log::Level::Info, "a line", &[]);
+            },
+            "long-lines" => {
+                let long = "x".repeat(100_000);
+                let field = |i: usize| Entry { key: format!("key-{i}"), value: long.clone() };
+                let fields: Vec<Entry> = (0..10).map(field).collect();
+                for _ in 0..10 {
+                    log::write(log::Level::Info, &long, &fields);
+                }
+            }
+            "one-line" => log::write(log::Level::Info, "a line", &[]),
             "short-column" => table.cpu = vec![1],
             "string-out-of-range" => table.region = vec![99, 1],
             "twice" => table.id = vec![1, 1],
