@@ -109,7 +109,9 @@ impl Subject {
         let task = task.ok_or("there is no task to try it with: name a manifest with --allocation")?;
         let offer = self.offer(&task).await?;
         let name = |text: &str| text.parse().map_err(|_| format!("\"{text}\" is no name"));
-        let (namespace, deployment): (Namespace, DeploymentName) = (name("conformance")?, "conformance".parse().map_err(|_| "no name")?);
+        let (own, deployment): (Namespace, DeploymentName) = (name("conformance")?, "conformance".parse().map_err(|_| "no name")?);
+        // An instance that is for some is tried for one of them.
+        let namespace = self.provider.namespaces().example().unwrap_or(own);
         let id = AllocationId::new(&self.installation, ulid::Ulid::r#gen());
         let tag = |key: &str, value: &str| (format!("tradewind.dev/{key}"), value.to_owned());
         let tags = [

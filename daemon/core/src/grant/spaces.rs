@@ -42,6 +42,14 @@ impl Spaces {
         matches!(self, Self::All)
     }
 
+    /// One of them, where not all are: what is tried out for somebody is tried out for this one.
+    pub fn example(&self) -> Option<Namespace> {
+        match self {
+            Self::All => None,
+            Self::Only(patterns) => patterns.iter().find_map(|p| p.replace('*', "x").parse().ok()),
+        }
+    }
+
     fn patterns(&self) -> Vec<String> {
         match self {
             Self::All => vec!["*".to_owned()],
@@ -198,6 +206,8 @@ mod tests {
         let read: Vec<Entry> = serde_json::from_str(r#"["a", {"name": "b", "namespaces": ["shop", "team-*"]}]"#).unwrap();
         let open = |name: &str| read.iter().map(|e| e.is_for(Some(&namespace(name)))).collect::<Vec<_>>();
         assert_eq!((open("shop"), open("team-x"), open("team")), (vec![true, true], vec![true, true], vec![true, false]));
+        assert_eq!(read[1].namespaces.example(), Some(namespace("shop")));
+        assert!(Spaces::Only(vec!["-*".into(), "team-*".into()]).example().is_some_and(|n| n.as_str() == "team-x"));
         assert_eq!(read.iter().map(|e| e.is_for(None)).collect::<Vec<_>>(), [true, false], "nobody in particular has what is for some");
         let text = serde_json::to_string(&read).unwrap();
         assert_eq!(serde_json::from_str::<Vec<Entry>>(&text).unwrap(), read);
