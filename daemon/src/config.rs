@@ -180,6 +180,8 @@ pub struct Keep {
     pub audit: u32,
     /// Changes of the state that followers can resume from.
     pub changes: u32,
+    /// The most that they take; the oldest go first. Values of more than 4 KiB take nothing.
+    pub changes_size: Bytes,
     /// Core dumps of plugins that trapped, in the folder `core-dumps` of the data folder, for those who write plugins. 0: none are written.
     pub core_dumps: u32,
 }
@@ -292,6 +294,7 @@ impl Config {
                 revisions: 10,
                 audit: 500_000,
                 changes: 10_000,
+                changes_size: Bytes(64 << 20),
                 core_dumps: 0,
             },
             plans: Plans { approval: Approval::None, expiry: Millis::from_secs(24 * 3600) },
@@ -373,6 +376,7 @@ impl Config {
             ("keep.revisions", u64::from(self.keep.revisions)),
             ("keep.audit", u64::from(self.keep.audit)),
             ("keep.changes", u64::from(self.keep.changes)),
+            ("keep.changes-size", self.keep.changes_size.0),
             ("api.max-body", self.api.max_body.0),
             ("api.body-timeout", self.api.body_timeout.0),
             ("api.connections", u64::from(self.api.connections)),

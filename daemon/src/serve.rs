@@ -262,6 +262,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     }
     let mut options = tradewind_store::Options::new(config.data.join("state.db"));
     options.keep_changes = u64::from(config.keep.changes);
+    options.keep_change_bytes = config.keep.changes_size.0;
     let store = tokio::task::spawn_blocking(move || Database::open(options)).await??;
     // Before the first effect: what runs for this state is not touched by two.
     backup::admit(&config.data, &store).await.map_err(|e| Error::Second(Box::new(e)))?;
