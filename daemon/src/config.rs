@@ -135,6 +135,9 @@ pub struct Reload {
     pub rescan: Millis,
     /// The largest component that is read.
     pub max_size: Bytes,
+    /// True: plugins, instance files, secrets, keys, kubeconfigs and credential files are used whoever owns them and whoever may change them.
+    /// Also TRADEWIND_TRUST_ANY_OWNER=true, which holds for the configuration file as well.
+    pub trust_any_owner: bool,
 }
 
 /// Stored plans.
@@ -192,6 +195,9 @@ pub struct Keep {
 pub struct Api {
     /// The largest request body.
     pub max_body: Bytes,
+    /// The largest manifest, as it is sent and as it is stored: aliases count as often as they are used. At most `api.max-body`. What is stored
+    /// already stays usable.
+    pub max_manifest: Bytes,
     /// The longest that reading a request's body may take.
     pub body_timeout: Millis,
     /// Connections at once; at most a quarter of the files that the daemon may have open, and half of them from one address that is not this
@@ -283,7 +289,7 @@ impl Config {
                 stale_quotes: StaleQuotes::Mark,
             },
             calls: Calls { slots: 128, slot_wait: Millis::from_secs(5), memory_ceiling: Bytes(512 << 20) },
-            reload: Reload { quiet: Millis(100), rescan: Millis::from_secs(30), max_size: Bytes(64 << 20) },
+            reload: Reload { quiet: Millis(100), rescan: Millis::from_secs(30), max_size: Bytes(64 << 20), trust_any_owner: false },
             keep: Keep {
                 events: 10_000,
                 deployment_events: 50,
@@ -301,6 +307,7 @@ impl Config {
             replacement: Replacement { interval: Millis::from_secs(60), max_moves: 20 },
             api: Api {
                 max_body: Bytes(4 << 20),
+                max_manifest: Bytes(512 << 10),
                 body_timeout: Millis::from_secs(10),
                 connections: 4096,
                 header_timeout: Millis::from_secs(10),
@@ -378,6 +385,7 @@ impl Config {
             ("keep.changes", u64::from(self.keep.changes)),
             ("keep.changes-size", self.keep.changes_size.0),
             ("api.max-body", self.api.max_body.0),
+            ("api.max-manifest", self.api.max_manifest.0),
             ("api.body-timeout", self.api.body_timeout.0),
             ("api.connections", u64::from(self.api.connections)),
             ("api.header-timeout", self.api.header_timeout.0),

@@ -9,6 +9,7 @@ mod storage;
 mod tests;
 
 use std::{
+    ffi::OsString,
     fs, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -31,7 +32,7 @@ use tradewind_core::{
     view::{Event, Severity},
     vital,
 };
-use tradewind_credentials::{Credentials, Vault};
+use tradewind_credentials::{Credentials, Vault, owners};
 use tradewind_kubernetes::Clusters;
 use tradewind_store::Database;
 
@@ -120,6 +121,7 @@ pub struct Parts {
 pub fn run(overrides: &Overrides) -> Result<(), Error> {
     let effective = Effective::load(overrides, environment)?;
     logging::start(&effective.config.log)?;
+    owners::trust_anybody(effective.config.reload.trust_any_owner);
     for (setting, source) in effective.sources.iter().filter(|(_, s)| **s != config::Source::Default) {
         tracing::debug!(setting, %source, "setting");
     }
@@ -335,7 +337,18 @@ pub fn process_options(config: &Config, folder: PathBuf) -> process::Options {
     if let Ok(user) = etcetera::home_dir() {
         hidden.extend(HOME_CREDENTIALS.iter().map(|name| user.join(name)));
     }
-    process::Options { hidden, data: Some(config.data.clone()), ..process::Options::new(folder, Some(config.secrets.clone())) }
+    let options = process::Options::new(folder, Some(config.secrets.clone()));
+    process::Options { hidden, data: Some(config.data.clone()), collector: program().map(|program| vec![program]), ..options }
+}
+
+/// This program, even when its file has been replaced meanwhile.
+fn program() -> Option<OsString> {
+    const RUNNING: &str = "/proc/self/exe";
+    if cfg!(test) {
+        // That is the program of the tests.
+        return None;
+    }
+    if Path::new(RUNNING).exists() { Some(RUNNING.into()) } else { std::env::current_exe().ok().map(Into::into) }
 }
 
 /// The outer side of every capability.
@@ -406,6 +419,7 @@ fn plugin_options(config: &Config) -> tradewind_wasm::Options {
     options.memory_ceiling = config.calls.memory_ceiling;
     options.slot_wait = config.calls.slot_wait.std();
     options.core_dumps = config.keep.core_dumps as usize;
+    options.believes = |file, path| owners::check(file, path, owners::Kind::Trusted);
     options
 }
 

@@ -1,5 +1,6 @@
 //! Attacks on a running daemon, each as its attacker would make it: none may pass. `daemon/docs/security.md` names the actor of each.
 
+mod bounds;
 mod connections;
 mod process;
 mod terminal;

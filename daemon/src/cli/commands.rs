@@ -87,6 +87,7 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
         }
         // `cli::run` has answered these: they need no daemon.
         Command::Serve(_)
+        | Command::CollectOutput { .. }
         | Command::Config(_)
         | Command::Credential(_)
         | Command::Completions { .. }

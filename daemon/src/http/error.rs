@@ -47,6 +47,8 @@ pub enum Error {
     MediaType { given: String, wanted: &'static str },
     #[error("the body is larger than the setting \"api.max-body\" allows ({max} bytes)")]
     TooLarge { max: u64 },
+    #[error("the manifest has {size} bytes: the setting \"api.max-manifest\" allows {max}")]
+    LargeManifest { size: u64, max: u64 },
     #[error("the body did not arrive within the time that the setting \"api.body-timeout\" allows ({after})")]
     Slow { after: Millis },
     #[error("the body broke off")]
@@ -152,7 +154,7 @@ impl Error {
                 Shape::new(StatusCode::BAD_REQUEST, Kind::InvalidRequest)
             }
             Self::MediaType { .. } => Shape::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::InvalidRequest),
-            Self::TooLarge { .. } => Shape::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::InvalidRequest),
+            Self::TooLarge { .. } | Self::LargeManifest { .. } => Shape::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::InvalidRequest),
             Self::Slow { .. } => Shape::new(StatusCode::REQUEST_TIMEOUT, Kind::InvalidRequest),
             Self::Host { .. } | Self::Origin { .. } => Shape::new(StatusCode::FORBIDDEN, Kind::Forbidden),
             Self::Busy { .. } | Self::NotReady { .. } => Shape::later(Kind::Unavailable),

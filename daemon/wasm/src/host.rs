@@ -54,7 +54,12 @@ pub struct Options {
     pub drain_timeout: Duration,
     /// How many core dumps of plugins that trapped are kept, in the folder `core-dumps` beside the state folder. Default 0: none are written.
     pub core_dumps: usize,
+    /// Whether a file that is open, found at this path, may be believed: components and instance files decide what is done. Default: yes.
+    pub believes: Believes,
 }
+
+/// Looks at an open file and at the folders on the way to it.
+pub type Believes = fn(&std::fs::File, &std::path::Path) -> std::io::Result<()>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -163,6 +168,7 @@ impl Options {
             slot_wait: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(10),
             core_dumps: 0,
+            believes: |_, _| Ok(()),
         }
     }
 }
@@ -189,6 +195,7 @@ impl Host {
         let mut writer = Writer {
             folder: options.folder.clone(),
             size_cap: options.size_cap.0,
+            believes: options.believes,
             loader: loader.clone(),
             ledger: ledger.clone(),
             registry: registry.clone(),

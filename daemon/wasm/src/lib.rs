@@ -37,7 +37,7 @@ pub use audit::Error as AuditError;
 pub use call::CallStatistics;
 pub use canary::{CanaryEnd, CanaryError, CanaryStart, CanaryState, CanaryView};
 pub use engine::Error as EngineError;
-pub use host::{Error, FileInspection, Handle, Host, InspectError, Options, ReconcileError, RollbackError, inspect_file};
+pub use host::{Believes, Error, FileInspection, Handle, Host, InspectError, Options, ReconcileError, RollbackError, inspect_file};
 pub use lent::Capabilities;
 pub use limits::Limits;
 pub use load::Error as LoadError;

@@ -1,12 +1,14 @@
 //! Secrets as files: `NAME`, or `NAME/KEY` for a reference with a key, in the daemon's secrets folder. Values leave it only
 //! into what a capability starts; they must never reach a message, a log or the record.
 
-use std::{fs, io, path::Path};
+use std::{io, path::Path};
 
 use tradewind_core::{
     failure::{Failure, FailureKind, SECRET},
     workload::SecretRef,
 };
+
+use crate::owners::{self, Kind};
 
 /// Checks that a reference is granted and that its names are plain file names.
 ///
@@ -46,7 +48,10 @@ pub fn read(folder: Option<&Path>, secret: &SecretRef, field: &str) -> Result<Ve
     };
     let mut path = folder.join(&secret.name);
     path.extend(&secret.key);
-    fs::read(&path).map_err(|error| {
+    owners::read(&path, Kind::Secret).map_err(|error| {
+        if let Some(untrusted) = owners::untrusted(&error) {
+            return Failure::denied(format!("the secret \"{shown}\" is not used: {untrusted}")).field(field).code(SECRET);
+        }
         let (kind, cause) = match error.kind() {
             io::ErrorKind::NotFound => (FailureKind::Denied, "it does not exist"),
             io::ErrorKind::PermissionDenied => (FailureKind::Denied, "the daemon may not read it"),
