@@ -148,6 +148,8 @@ pub struct Plans {
     pub approval: Approval,
     /// How long a plan can be applied, unless its author says otherwise.
     pub expiry: Millis,
+    /// The most of one namespace. Those that can't be applied any more make room for others.
+    pub most: u32,
 }
 
 /// Moving what has opted in to where it costs less.
@@ -166,10 +168,14 @@ pub struct Replacement {
 pub struct Keep {
     /// The last of all events.
     pub events: u32,
+    /// The most that they take; the oldest go first. An event has at most some 40 KiB.
+    pub events_size: Bytes,
     /// Beyond those, the last of each deployment, of what else belongs to a namespace, of each plugin and of the daemon.
     pub deployment_events: u32,
     /// The last of all decisions.
     pub decisions: u32,
+    /// The most that they take; the oldest go first.
+    pub decisions_size: Bytes,
     /// Beyond those, the last of each deployment. Those that something still runs on stay in any case.
     pub deployment_decisions: u32,
     /// How long the exact inputs of decisions are kept, for replay and explain. Those of decisions that something still runs on stay
@@ -181,6 +187,10 @@ pub struct Keep {
     pub revisions: u32,
     /// Entries of the audit log. It outlives the events it is made of.
     pub audit: u32,
+    /// However many there are, entries stay for so long: nobody pushes out what others did.
+    pub audit_age: Millis,
+    /// The most that they take, whatever their age.
+    pub audit_size: Bytes,
     /// Changes of the state that followers can resume from.
     pub changes: u32,
     /// The most that they take; the oldest go first. Values of more than 4 KiB take nothing.
@@ -292,18 +302,22 @@ impl Config {
             reload: Reload { quiet: Millis(100), rescan: Millis::from_secs(30), max_size: Bytes(64 << 20), trust_any_owner: false },
             keep: Keep {
                 events: 10_000,
+                events_size: Bytes(64 << 20),
                 deployment_events: 50,
                 decisions: 1_000,
+                decisions_size: Bytes(64 << 20),
                 deployment_decisions: 10,
                 decision_inputs_age: Millis::from_secs(7 * 24 * 3600),
                 decision_inputs_size: Bytes(256 << 20),
                 revisions: 10,
                 audit: 500_000,
+                audit_age: Millis::from_secs(30 * 24 * 3600),
+                audit_size: Bytes(1 << 30),
                 changes: 10_000,
                 changes_size: Bytes(64 << 20),
                 core_dumps: 0,
             },
-            plans: Plans { approval: Approval::None, expiry: Millis::from_secs(24 * 3600) },
+            plans: Plans { approval: Approval::None, expiry: Millis::from_secs(24 * 3600), most: 100 },
             replacement: Replacement { interval: Millis::from_secs(60), max_moves: 20 },
             api: Api {
                 max_body: Bytes(4 << 20),
@@ -382,6 +396,10 @@ impl Config {
             ("keep.decisions", u64::from(self.keep.decisions)),
             ("keep.revisions", u64::from(self.keep.revisions)),
             ("keep.audit", u64::from(self.keep.audit)),
+            ("keep.audit-size", self.keep.audit_size.0),
+            ("keep.events-size", self.keep.events_size.0),
+            ("keep.decisions-size", self.keep.decisions_size.0),
+            ("plans.most", u64::from(self.plans.most)),
             ("keep.changes", u64::from(self.keep.changes)),
             ("keep.changes-size", self.keep.changes_size.0),
             ("api.max-body", self.api.max_body.0),

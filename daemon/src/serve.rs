@@ -454,7 +454,14 @@ pub fn controller_options(config: &Config) -> controller::Options {
         keep_events: config.keep.events as usize,
         keep_own_events: config.keep.deployment_events as usize,
         keep_own_decisions: config.keep.deployment_decisions as usize,
-        keep_audit: u64::from(config.keep.audit),
+        keep_audit: controller::KeepAudit {
+            entries: u64::from(config.keep.audit),
+            age: config.keep.audit_age,
+            size: config.keep.audit_size,
+        },
+        keep_events_size: config.keep.events_size,
+        keep_decisions_size: config.keep.decisions_size,
+        most_plans: config.plans.most as usize,
     }
 }
 

@@ -132,7 +132,8 @@ impl Tls {
 
 impl Files {
     fn read(&self) -> Result<(Vec<u8>, Vec<u8>), Error> {
-        let read = |setting, path: &PathBuf, kind| owners::read(path, kind).map_err(|source| Error::Read { setting, path: path.clone(), source });
+        let read =
+            |setting, path: &PathBuf, kind| owners::read(path, kind).map_err(|source| Error::Read { setting, path: path.clone(), source });
         Ok((read("tls.certificate", &self.certificate, Kind::Trusted)?, read("tls.key", &self.key, Kind::Secret)?))
     }
 

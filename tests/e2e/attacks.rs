@@ -2,5 +2,6 @@
 
 mod bounds;
 mod connections;
+mod owners;
 mod process;
 mod terminal;

@@ -211,6 +211,17 @@ pub trait Store: Send + Sync {
     /// Entries of the audit log behind number `after`, at most `limit`.
     async fn audit(&self, after: u64, limit: usize) -> Result<Vec<audit::Entry>, Error>;
 
+    /// How many bytes the keys that start with `prefix` take, with their values.
+    async fn size(&self, prefix: &str) -> Result<u64, Error> {
+        let listing = self.list(prefix).await?;
+        Ok(listing.records.iter().map(|record| (record.key.len() + record.value.len()) as u64).sum())
+    }
+
+    /// How many bytes the entries of the audit log take.
+    async fn audit_size(&self) -> Result<u64, Error> {
+        Ok(0)
+    }
+
     /// What is kept of the audit log.
     async fn audit_bounds(&self) -> Result<audit::Bounds, Error>;
 

@@ -263,6 +263,8 @@ fn controller_shape(error: &controller::Error) -> Shape {
         C::InUse { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("delete its deployments first"),
         C::InputsGone { .. } => Shape::new(StatusCode::GONE, Kind::NotFound)
             .remedy("keep.decision-inputs-age and keep.decision-inputs-size say how long inputs are kept"),
+        C::StateQuota { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict)
+            .remedy("delete deployments or plans of the namespace, or have its quota raised"),
         C::NotEnded { .. } => {
             Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("wait until it has ended, or name another job of the deployment")
         }
@@ -284,6 +286,7 @@ fn plan_shape(error: &controller::PlanError) -> Shape {
         P::ApprovalRequired { way, .. } => conflict()
             .remedy(format!("{way}, somebody else says `tradewind plan approve NAME`, then `tradewind plan apply NAME` carries it out")),
         P::Exists { .. } => conflict().remedy("choose another name, or delete that plan with `tradewind plan delete NAME`"),
+        P::TooMany { .. } => conflict().remedy("delete plans that are not needed with `tradewind plan delete NAME`"),
         P::Moved { .. } | P::Status { .. } | P::Incomplete { .. } => conflict().remedy("plan again"),
         P::Unapproved { .. } => conflict().remedy("somebody else has to say `tradewind plan approve NAME`"),
         P::Stillborn => Shape::new(StatusCode::BAD_REQUEST, Kind::InvalidRequest),

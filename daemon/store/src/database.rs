@@ -136,6 +136,15 @@ impl Store for Database {
         self.inner.readers.run(move |connection| crate::audit::entries(connection, after, limit)).await
     }
 
+    async fn size(&self, prefix: &str) -> Result<u64, store::Error> {
+        let prefix = prefix.to_owned();
+        self.inner.readers.run(move |connection| tables::size(connection, &prefix)).await
+    }
+
+    async fn audit_size(&self) -> Result<u64, store::Error> {
+        self.inner.readers.run(crate::audit::size).await
+    }
+
     async fn audit_bounds(&self) -> Result<audit::Bounds, store::Error> {
         self.inner.readers.run(crate::audit::bounds).await
     }

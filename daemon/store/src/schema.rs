@@ -61,6 +61,10 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     -- Whether the log has the value itself. If not, the value is the key's, for as long as the key is at this revision.
     ALTER TABLE change ADD COLUMN kept INTEGER NOT NULL DEFAULT 1;
     UPDATE change SET value = NULL, kept = 0 WHERE length(value) > 4096;
+
+    -- How many bytes the entries take that are kept.
+    ALTER TABLE audit_bounds ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+    UPDATE audit_bounds SET bytes = (SELECT coalesce(sum(length(entry)), 0) FROM audit);
 ",
 ];
 

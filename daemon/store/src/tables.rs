@@ -105,6 +105,21 @@ pub(crate) fn list(connection: &Connection, prefix: &str) -> Result<Listing> {
     Ok(Listing { records, revision })
 }
 
+/// How many bytes these keys take, with their values.
+pub(crate) fn size(connection: &Connection, prefix: &str) -> Result<u64> {
+    let mut statement = connection.prepare_cached("SELECT key, length(value) FROM kv WHERE key >= ?1 ORDER BY key")?;
+    let mut rows = statement.query([prefix])?;
+    let mut sum = 0;
+    while let Some(row) = rows.next()? {
+        let key = row.get_ref(0)?.as_str()?;
+        if !key.starts_with(prefix) {
+            break;
+        }
+        sum += key.len() as u64 + unsigned(row.get(1)?);
+    }
+    Ok(sum)
+}
+
 /// The key of the first expectation that does not hold.
 pub(crate) fn unmet<'a>(connection: &Connection, expects: &'a [Expect]) -> Result<Option<&'a str>> {
     for expect in expects {

@@ -360,7 +360,11 @@ impl Writer {
             Ok(Some(bytes)) => {
                 self.since_checkpoint.bytes += bytes;
                 // The file itself becomes shorter when the log is folded in: after the last of them in any case.
-                if bytes == 0 { self.checkpoint() } else { self.checkpoint_when_due() }
+                if bytes == 0 {
+                    self.checkpoint()
+                } else {
+                    self.checkpoint_when_due()
+                }
                 bytes > 0
             }
             Err(error) => {

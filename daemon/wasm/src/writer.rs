@@ -95,7 +95,8 @@ impl Writer {
     /// When the folder can't be listed: everything stays as it is.
     pub(crate) async fn reconcile(&mut self, cause: Cause) -> Result<Looked, io::Error> {
         let (folder, cap, believes) = (self.folder.clone(), self.size_cap, self.believes);
-        let Scan { instances, problems } = spawn_blocking(move || folder::scan(&folder, cap, believes)).await.map_err(io::Error::other)??;
+        let Scan { instances, problems } =
+            spawn_blocking(move || folder::scan(&folder, cap, believes)).await.map_err(io::Error::other)??;
         let mut report = Report::default();
         let mut unsettled = false;
         self.contents.problems = problems.into_iter().map(|(file, reason)| Problem { file, reason }).collect();

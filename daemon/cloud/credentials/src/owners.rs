@@ -211,9 +211,14 @@ mod tests {
     fn a_users_own_group_is_one_without_other_members() {
         let users = "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/h:/bin/sh\nbob:x:1001:100::/h:/bin/sh\neve:x:1002:100::/h:/bin/sh\nten:x:1010:1010::/h:/bin/sh\n";
         let groups = "root:x:0:\nann:x:1000:ann\nusers:x:100:\nten:x:1010:eve\n";
-        for (ids, alone) in
-            [((0, 0), true), ((1000, 1000), true), ((1001, 100), false), ((1010, 1010), false), ((1000, 1001), false), ((1001, 1000), false)]
-        {
+        for (ids, alone) in [
+            ((0, 0), true),
+            ((1000, 1000), true),
+            ((1001, 100), false),
+            ((1010, 1010), false),
+            ((1000, 1001), false),
+            ((1001, 1000), false),
+        ] {
             assert_eq!(is_alone(users, groups, ids), alone, "{ids:?}");
         }
     }

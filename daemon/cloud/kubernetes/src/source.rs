@@ -120,7 +120,8 @@ fn resolve(kubeconfig: &mut Kubeconfig, folder: &Path) {
 fn believed(kubeconfig: &Kubeconfig) -> Result<(), String> {
     let clusters = kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref());
     let users: Vec<_> = kubeconfig.auth_infos.iter().filter_map(|named| named.auth_info.as_ref()).collect();
-    let trusted = clusters.filter_map(|c| c.certificate_authority.as_ref()).chain(users.iter().filter_map(|u| u.client_certificate.as_ref()));
+    let trusted =
+        clusters.filter_map(|c| c.certificate_authority.as_ref()).chain(users.iter().filter_map(|u| u.client_certificate.as_ref()));
     let secret = users.iter().flat_map(|u| u.client_key.iter().chain(&u.token_file));
     for (path, kind) in trusted.map(|path| (path, Kind::Trusted)).chain(secret.map(|path| (path, Kind::Secret))) {
         // What can't be read is told by who needs it.

@@ -193,7 +193,8 @@ pub(super) fn start_now(shared: &Shared, slot: &Slot) -> Result<Up, Failure> {
     }
     let secrets = shared.options.secrets.as_deref();
     let around = launch::surroundings(&slot.folder, &record, secrets, &shared.search)?;
-    let piped = shared.collecting.prepare(&slot.folder, record.prepared.log_size);
+    // Without a descriptor for this there is none for the start either.
+    let piped = shared.reserve.spend(|| shared.collecting.prepare(&slot.folder, record.prepared.log_size)).unwrap_or(false);
     let plan = shared.plan(&slot.folder, &record);
     if plan.ids.is_some() {
         shared.open_way(&slot.folder).map_err(unwritten)?;

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ffi::OsString,
+    fs::File,
     io::{self, BufRead, BufReader, Write},
     net::Shutdown,
     os::{fd::OwnedFd, unix::net::UnixStream, unix::process::CommandExt},
@@ -13,7 +14,11 @@ use std::{
     time::Duration,
 };
 
-use super::{super::folder::Folder, collector::Order, pipes};
+use super::{
+    super::{folder::Folder, reserve},
+    collector::Order,
+    pipes,
+};
 
 /// How long a word to the collector may take. It listens once its predecessor has ended.
 const WORD: Duration = Duration::from_secs(10);
@@ -56,17 +61,26 @@ impl Collecting {
     }
 
     /// Makes the pipes of a process and has them followed. False: there is no collector, or there can be no pipes.
-    pub(in crate::process) fn prepare(&self, folder: &Folder, size: u64) -> bool {
+    ///
+    /// # Errors
+    /// The daemon has no descriptor left.
+    pub(in crate::process) fn prepare(&self, folder: &Folder, size: u64) -> io::Result<bool> {
         if self.0.program.is_none() {
-            return false;
-        }
-        if let Err(error) = pipes::make(folder) {
-            tracing::warn!(folder = %folder.path().display(), %error, "a process writes straight into files: there can be no pipes");
-            return false;
+            return Ok(false);
         }
         // From before it is followed on: a pipe that nobody can write to is not followed.
-        let held = super::OUTPUTS.map(|output| pipes::open(folder, output));
-        held.iter().all(Result::is_ok) && self.follow(folder, size)
+        let held = pipes::make(folder).and_then(|()| super::OUTPUTS.into_iter().map(|output| pipes::open(folder, output)).collect());
+        let held: Vec<File> = match held {
+            Ok(held) => held,
+            Err(error) if reserve::is_own(&error) => return Err(error),
+            Err(error) => {
+                tracing::warn!(folder = %folder.path().display(), %error, "a process writes straight into files: there can be no pipes");
+                return Ok(false);
+            }
+        };
+        let followed = self.follow(folder, size);
+        drop(held);
+        Ok(followed)
     }
 
     /// Has the output of a process followed that may run already. False: there is no collector.
@@ -156,7 +170,8 @@ impl Shared {
         state.link = Some(link);
         state.generation += 1;
         let generation = state.generation;
-        let orders: Vec<Order> = state.followed.iter().map(|(folder, size)| Order::Follow { folder: folder.clone(), size: *size }).collect();
+        let orders: Vec<Order> =
+            state.followed.iter().map(|(folder, size)| Order::Follow { folder: folder.clone(), size: *size }).collect();
         let told = orders.iter().all(|order| state.say(order));
         let shared = Arc::downgrade(self);
         let listen = move || {

@@ -37,6 +37,8 @@ const LOCK: &str = ".output-collector";
 const CHUNK: usize = 64 << 10;
 /// Copied of one output before others have their turn, and at most by a drain: no pipe holds more.
 const TURN: usize = 1 << 20;
+/// Between two tries to open pipes.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long an earlier collector may take to write down what is in the pipes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -65,6 +67,16 @@ struct Work {
     answers: mpsc::UnboundedSender<u64>,
     /// Closed when the process is told to end: what is in the pipes is copied first.
     ending: tokio_util::sync::CancellationToken,
+}
+
+impl Work {
+    /// A copy of this number is no more.
+    fn ended(&self, folder: &Path, number: u64) {
+        let mut followed = self.followed.borrow_mut();
+        if followed.get(folder).is_some_and(|(other, _)| *other == number) {
+            followed.remove(folder);
+        }
+    }
 }
 
 /// Collects for the daemon at the other end of the standard input, and returns when there is nothing more to collect. Blocks.
@@ -113,7 +125,12 @@ async fn serve() -> io::Result<()> {
     stream.set_nonblocking(true)?;
     let (orders, mut replies) = UnixStream::from_std(stream)?.into_split();
     let (answers, mut answered) = mpsc::unbounded_channel::<u64>();
-    let work = Rc::new(Work { followed: RefCell::default(), copies: Cell::default(), answers, ending: tokio_util::sync::CancellationToken::new() });
+    let work = Rc::new(Work {
+        followed: RefCell::default(),
+        copies: Cell::default(),
+        answers,
+        ending: tokio_util::sync::CancellationToken::new(),
+    });
     let mut tasks = tokio::task::JoinSet::new();
     let mut lines = Some(BufReader::new(orders).lines());
     let mut ends = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
@@ -173,14 +190,24 @@ fn take(work: &Rc<Work>, order: Order, tasks: &mut tokio::task::JoinSet<()>) {
                 return;
             }
             let (jobs, queue) = mpsc::unbounded_channel();
-            if let Ok(copy) = Copy::open(Folder::at(folder.clone()), size) {
-                let number = work.copies.get() + 1;
-                work.copies.set(number);
-                work.followed.borrow_mut().insert(folder, (number, jobs));
-                tasks.spawn_local(copy.run(number, work.clone(), queue));
-            }
+            let number = work.copies.get() + 1;
+            work.copies.set(number);
+            work.followed.borrow_mut().insert(folder.clone(), (number, jobs));
+            tasks.spawn_local(follow(folder, size, number, work.clone(), queue));
         }
     }
+}
+
+/// Copies until nobody can write any more. Nobody is left waiting because a descriptor could not be had at first.
+async fn follow(folder: PathBuf, size: u64, number: u64, work: Rc<Work>, queue: mpsc::UnboundedReceiver<Job>) {
+    loop {
+        match Copy::open(Folder::at(folder.clone()), size) {
+            Ok(copy) => return copy.run(number, work, queue).await,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(_) => tokio::time::sleep(AGAIN).await,
+        }
+    }
+    work.ended(&folder, number);
 }
 
 /// The output of one process on its way into its files.
@@ -244,11 +271,7 @@ impl Copy {
             tokio::task::yield_now().await;
         }
         // From here on a new run of the same process is followed anew: nothing comes between this and the last look at the pipes.
-        let mut followed = work.followed.borrow_mut();
-        if followed.get(self.folder.path()).is_some_and(|(other, _)| *other == number) {
-            followed.remove(self.folder.path());
-        }
-        drop(followed);
+        work.ended(self.folder.path(), number);
         jobs.close();
         while let Ok(job) = jobs.try_recv() {
             self.see_to(job, &work);
@@ -279,8 +302,8 @@ impl Copy {
     fn turn(&mut self, i: usize, most: usize) -> Turn {
         let Some(Some(pipe)) = self.pipes.get(i) else { return Turn::Empty };
         let Some(output) = OUTPUTS.get(i).copied() else { return Turn::Empty };
-        // Never more at once than half of what may be kept.
-        let chunk = usize::try_from(self.size / 2).unwrap_or(CHUNK).clamp(1, CHUNK);
+        // Little of what may be kept at once.
+        let chunk = usize::try_from(self.size / 4).unwrap_or(CHUNK).clamp(1 << 10, CHUNK);
         self.buffer.resize(chunk, 0);
         let mut copied = 0;
         let mut file = None;
@@ -296,10 +319,9 @@ impl Copy {
             let bytes = self.buffer.get(..read).unwrap_or_default();
             if self.room < read as u64 {
                 // On an error nothing is written: the files must not outgrow their size.
-                self.room = make_room(&self.folder, self.size, read as u64).unwrap_or(0);
-            }
-            if self.room < read as u64 {
-                continue;
+                let Ok(room) = make_room(&self.folder, self.size, read as u64) else { continue };
+                // Where less may be kept than a few blocks, the newest are kept all the same.
+                self.room = room.max(read as u64);
             }
             if file.is_none() {
                 file = OpenOptions::new().append(true).create(true).mode(0o600).open(self.folder.output(output)).ok();
