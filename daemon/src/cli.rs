@@ -75,6 +75,11 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
             return served.map(|()| ExitCode::SUCCESS).map_err(|e| Error::Serve(Box::new(e)));
         }
         Command::CompileComponent => return Ok(tradewind_wasm::compile_child()),
+        Command::CollectOutput { folder } => {
+            // Nobody reads what it says: the daemon sees that it has ended.
+            let collected = tradewind_cloud::process::collect_output(&folder);
+            return Ok(if collected.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Command::Config(args) => return commands::config::run(&globals, args).map(|()| ExitCode::SUCCESS),
         Command::Restore { file, force: replace, confirm: confirmed, yes, expect, keep_tokens } => {
             let choices = crate::backup::Choices { replace, confirmed, keep_tokens, expect };
@@ -114,6 +119,7 @@ fn overrides(globals: &Globals, serve: Option<&args::Serve>) -> Overrides {
         listen: serve.and_then(|s| s.listen.clone()),
         plugins: serve.and_then(|s| s.plugins.clone()),
         moved: serve.is_some_and(|s| s.moved),
+        is_daemon: serve.is_some(),
     }
 }
 

@@ -140,6 +140,9 @@ pub struct Reload {
     pub rescan: Millis,
     /// The largest component that is read.
     pub max_size: Bytes,
+    /// True: plugins, instance files, secrets, keys, kubeconfigs and credential files are used whoever owns them and whoever may change them.
+    /// Also TRADEWIND_TRUST_ANY_OWNER=true, which holds for the configuration file as well.
+    pub trust_any_owner: bool,
 }
 
 /// Stored plans.
@@ -150,6 +153,8 @@ pub struct Plans {
     pub approval: Approval,
     /// How long a plan can be applied, unless its author says otherwise.
     pub expiry: Millis,
+    /// The most of one namespace. Those that can't be applied any more make room for others.
+    pub most: u32,
 }
 
 /// Moving what has opted in to where it costs less.
@@ -168,10 +173,14 @@ pub struct Replacement {
 pub struct Keep {
     /// The last of all events.
     pub events: u32,
+    /// The most that they take; the oldest go first. An event has at most some 40 KiB.
+    pub events_size: Bytes,
     /// Beyond those, the last of each deployment, of what else belongs to a namespace, of each plugin and of the daemon.
     pub deployment_events: u32,
     /// The last of all decisions.
     pub decisions: u32,
+    /// The most that they take; the oldest go first.
+    pub decisions_size: Bytes,
     /// Beyond those, the last of each deployment. Those that something still runs on stay in any case.
     pub deployment_decisions: u32,
     /// How long the exact inputs of decisions are kept, for replay and explain. Those of decisions that something still runs on stay
@@ -183,8 +192,14 @@ pub struct Keep {
     pub revisions: u32,
     /// Entries of the audit log. It outlives the events it is made of.
     pub audit: u32,
+    /// However many there are, entries stay for so long: nobody pushes out what others did.
+    pub audit_age: Millis,
+    /// The most that they take, whatever their age.
+    pub audit_size: Bytes,
     /// Changes of the state that followers can resume from.
     pub changes: u32,
+    /// The most that they take; the oldest go first. Values of more than 4 KiB take nothing.
+    pub changes_size: Bytes,
     /// Core dumps of plugins that trapped, in the folder `core-dumps` of the data folder, for those who write plugins. 0: none are written.
     pub core_dumps: u32,
 }
@@ -225,6 +240,9 @@ mod optional_url {
 pub struct Api {
     /// The largest request body.
     pub max_body: Bytes,
+    /// The largest manifest, as it is sent and as it is stored: aliases count as often as they are used. At most `api.max-body`. What is stored
+    /// already stays usable.
+    pub max_manifest: Bytes,
     /// The longest that reading a request's body may take.
     pub body_timeout: Millis,
     /// Connections at once; at most a quarter of the files that the daemon may have open, and half of them from one address that is not this
@@ -345,25 +363,31 @@ impl Config {
                 stale_quotes: StaleQuotes::Mark,
             },
             calls: Calls { slots: 128, slot_wait: Millis::from_secs(5), memory_ceiling: Bytes(512 << 20) },
-            reload: Reload { quiet: Millis(100), rescan: Millis::from_secs(30), max_size: Bytes(64 << 20) },
+            reload: Reload { quiet: Millis(100), rescan: Millis::from_secs(30), max_size: Bytes(64 << 20), trust_any_owner: false },
             compile: Bounds::default(),
             keep: Keep {
                 events: 10_000,
+                events_size: Bytes(64 << 20),
                 deployment_events: 50,
                 decisions: 1_000,
+                decisions_size: Bytes(64 << 20),
                 deployment_decisions: 10,
                 decision_inputs_age: Millis::from_secs(7 * 24 * 3600),
                 decision_inputs_size: Bytes(256 << 20),
                 revisions: 10,
                 audit: 500_000,
+                audit_age: Millis::from_secs(30 * 24 * 3600),
+                audit_size: Bytes(1 << 30),
                 changes: 10_000,
+                changes_size: Bytes(64 << 20),
                 core_dumps: 0,
             },
             audit: Audit { head_interval: Millis::from_secs(3600), webhook: None, webhook_headers: PathBuf::new() },
-            plans: Plans { approval: Approval::None, expiry: Millis::from_secs(24 * 3600) },
+            plans: Plans { approval: Approval::None, expiry: Millis::from_secs(24 * 3600), most: 100 },
             replacement: Replacement { interval: Millis::from_secs(60), max_moves: 20 },
             api: Api {
                 max_body: Bytes(4 << 20),
+                max_manifest: Bytes(512 << 10),
                 body_timeout: Millis::from_secs(10),
                 connections: 4096,
                 header_timeout: Millis::from_secs(10),
@@ -453,9 +477,15 @@ impl Config {
             ("keep.decisions", u64::from(self.keep.decisions)),
             ("keep.revisions", u64::from(self.keep.revisions)),
             ("keep.audit", u64::from(self.keep.audit)),
+            ("keep.audit-size", self.keep.audit_size.0),
+            ("keep.events-size", self.keep.events_size.0),
+            ("keep.decisions-size", self.keep.decisions_size.0),
+            ("plans.most", u64::from(self.plans.most)),
             ("keep.changes", u64::from(self.keep.changes)),
             ("audit.head-interval", self.audit.head_interval.0),
+            ("keep.changes-size", self.keep.changes_size.0),
             ("api.max-body", self.api.max_body.0),
+            ("api.max-manifest", self.api.max_manifest.0),
             ("api.body-timeout", self.api.body_timeout.0),
             ("api.connections", u64::from(self.api.connections)),
             ("api.header-timeout", self.api.header_timeout.0),

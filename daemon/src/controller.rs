@@ -85,6 +85,8 @@ pub enum Error {
     InputsGone { id: DecisionId },
     #[error("deployment \"{name}\" is being deleted")]
     Deleting { name: String },
+    #[error("quota.state of namespace \"{namespace}\" is {limit}: its deployments, revisions and plans take {used}, {more} more needed")]
+    StateQuota { namespace: Namespace, limit: Bytes, used: Bytes, more: Bytes },
     #[error("job \"{name}\" has not ended: it runs, or waits for its turn")]
     NotEnded { name: String },
     /// A name in the request that this daemon does not know: the field's path, the message.
@@ -167,7 +169,22 @@ pub struct Options {
     /// Of each deployment, whatever others do.
     pub keep_own_events: usize,
     pub keep_own_decisions: usize,
-    pub keep_audit: u64,
+    pub keep_audit: KeepAudit,
+    /// Bytes of all events, and of all decisions.
+    pub keep_events_size: Bytes,
+    pub keep_decisions_size: Bytes,
+    /// The most stored plans of a namespace.
+    pub most_plans: usize,
+}
+
+/// How much of the audit log is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct KeepAudit {
+    pub entries: u64,
+    /// Entries that are younger stay, however many there are.
+    pub age: Millis,
+    /// The most bytes, whatever their age.
+    pub size: Bytes,
 }
 
 /// Allocations of which a provider's surroundings say that something has happened.

@@ -12,6 +12,7 @@ mod tests;
 
 use std::{
     collections::BTreeSet,
+    ffi::OsString,
     fs, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -34,7 +35,7 @@ use tradewind_core::{
     view::{Event, Severity},
     vital,
 };
-use tradewind_credentials::{Credentials, Vault};
+use tradewind_credentials::{Credentials, Vault, owners};
 use tradewind_kubernetes::Clusters;
 use tradewind_store::Database;
 use tradewind_wasm::{Bounds, Compiling, Program};
@@ -133,6 +134,7 @@ pub struct Parts {
 pub fn run(overrides: &Overrides) -> Result<(), Error> {
     let effective = Effective::load(overrides, environment)?;
     logging::start(&effective.config.log)?;
+    owners::trust_anybody(effective.config.reload.trust_any_owner);
     for (setting, source) in effective.sources.iter().filter(|(_, s)| **s != config::Source::Default) {
         tracing::debug!(setting, %source, "setting");
     }
@@ -315,6 +317,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     }
     let mut options = tradewind_store::Options::new(config.data.join("state.db"));
     options.keep_changes = u64::from(config.keep.changes);
+    options.keep_change_bytes = config.keep.changes_size.0;
     let store = tokio::task::spawn_blocking(move || Database::open(options)).await??;
     // Before the first effect: what runs for this state is not touched by two.
     backup::admit(&config.data, &store).await.map_err(|e| Error::Second(Box::new(e)))?;
@@ -393,7 +396,18 @@ pub fn process_options(config: &Config, folder: PathBuf) -> process::Options {
     if let Ok(user) = etcetera::home_dir() {
         hidden.extend(HOME_CREDENTIALS.iter().map(|name| user.join(name)));
     }
-    process::Options { hidden, data: Some(config.data.clone()), ..process::Options::new(folder, Some(config.secrets.clone())) }
+    let options = process::Options::new(folder, Some(config.secrets.clone()));
+    process::Options { hidden, data: Some(config.data.clone()), collector: program().map(|program| vec![program]), ..options }
+}
+
+/// This program, even when its file has been replaced meanwhile.
+fn program() -> Option<OsString> {
+    const RUNNING: &str = "/proc/self/exe";
+    if cfg!(test) {
+        // That is the program of the tests.
+        return None;
+    }
+    if Path::new(RUNNING).exists() { Some(RUNNING.into()) } else { std::env::current_exe().ok().map(Into::into) }
 }
 
 /// The outer side of every capability.
@@ -466,6 +480,7 @@ fn plugin_options(config: &Config) -> tradewind_wasm::Options {
     options.slot_wait = config.calls.slot_wait.std();
     options.core_dumps = config.keep.core_dumps as usize;
     options.compiling = compiling(config.compile.clone());
+    options.believes = |file, path| owners::check(file, path, owners::Kind::Trusted);
     options
 }
 
@@ -508,7 +523,14 @@ pub fn controller_options(config: &Config) -> controller::Options {
         keep_events: config.keep.events as usize,
         keep_own_events: config.keep.deployment_events as usize,
         keep_own_decisions: config.keep.deployment_decisions as usize,
-        keep_audit: u64::from(config.keep.audit),
+        keep_audit: controller::KeepAudit {
+            entries: u64::from(config.keep.audit),
+            age: config.keep.audit_age,
+            size: config.keep.audit_size,
+        },
+        keep_events_size: config.keep.events_size,
+        keep_decisions_size: config.keep.decisions_size,
+        most_plans: config.plans.most as usize,
     }
 }
 

@@ -4,7 +4,7 @@
 mod certificate;
 mod own;
 
-use std::{fs, io, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use rustls::{
@@ -13,6 +13,7 @@ use rustls::{
 };
 use tokio_util::sync::CancellationToken;
 use tradewind_core::{capability::Clock, names::Digest, units::Millis};
+use tradewind_credentials::owners::{self, Kind};
 
 use crate::config::Config;
 
@@ -200,8 +201,9 @@ impl Tls {
 
 impl Files {
     fn read(&self) -> Result<(Vec<u8>, Vec<u8>), Error> {
-        let read = |setting, path: &PathBuf| fs::read(path).map_err(|source| Error::Read { setting, path: path.clone(), source });
-        Ok((read("tls.certificate", &self.certificate)?, read("tls.key", &self.key)?))
+        let read =
+            |setting, path: &PathBuf, kind| owners::read(path, kind).map_err(|source| Error::Read { setting, path: path.clone(), source });
+        Ok((read("tls.certificate", &self.certificate, Kind::Trusted)?, read("tls.key", &self.key, Kind::Secret)?))
     }
 
     fn understand(&self, certificate: &[u8], key: &[u8]) -> Result<InForce, Error> {

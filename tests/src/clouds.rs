@@ -262,7 +262,9 @@ pub fn files_with(folder: &std::path::Path, text: &str) -> Result<Vec<String>> {
         let path = entry?.path();
         if path.is_dir() {
             found.extend(files_with(&path, text)?);
-        } else if std::fs::read(&path).is_ok_and(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes())) {
+        } else if path.is_file()
+            && std::fs::read(&path).is_ok_and(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+        {
             found.push(path.display().to_string());
         }
     }

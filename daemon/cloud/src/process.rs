@@ -30,6 +30,7 @@ mod variables;
 
 use std::{
     collections::HashMap,
+    ffi::OsString,
     fs::File,
     io,
     path::PathBuf,
@@ -70,6 +71,7 @@ use self::{
 };
 pub use self::{
     contained::Contained,
+    output::collector::{COMMAND as COLLECT_OUTPUT, collect as collect_output},
     proc::{age, machine_age, program},
     reserve::raise_open_files,
     sockets::{Holder, free as free_port, holder as port_holder},
@@ -96,12 +98,15 @@ pub struct Options {
     pub moved: bool,
     /// Make control groups where the system lets this daemon do so.
     pub groups: bool,
+    /// The beginning of a command that becomes a collector of output with `COLLECT_OUTPUT` and `folder` behind it. None: processes write
+    /// straight into files, which are cut to size from time to time.
+    pub collector: Option<Vec<OsString>>,
 }
 
 impl Options {
     /// As a daemon has them.
     pub fn new(folder: PathBuf, secrets: Option<PathBuf>) -> Self {
-        Self { folder, secrets, hidden: Vec::new(), data: None, moved: false, groups: true }
+        Self { folder, secrets, hidden: Vec::new(), data: None, moved: false, groups: true, collector: None }
     }
 }
 
@@ -174,6 +179,7 @@ pub(crate) struct Shared {
     groups: Option<Groups>,
     /// Whether the kernel has Landlock.
     landlock: bool,
+    collecting: output::collecting::Collecting,
     reserve: Reserve,
     closing: CancellationToken,
     keepers: TaskTracker,
@@ -214,7 +220,10 @@ impl Supervisor {
             slot.folder_ports(&shared.ports);
             shared.table().entry(slot.owner.clone()).or_default().insert(slot.key.clone(), slot.clone());
             let stage = match state {
-                Found::Running(up) => Stage::Up(up),
+                Found::Running(up) => {
+                    shared.follow_output(&slot).await;
+                    Stage::Up(up)
+                }
                 Found::ToStart => Stage::Start,
                 Found::Over => Stage::Down,
                 Found::Ended(code, left) => keeper::found_ended(&shared, &slot, code, left).await,
@@ -241,6 +250,7 @@ impl Supervisor {
         self.shared.closing.cancel();
         self.shared.keepers.close();
         self.shared.keepers.wait().await;
+        self.shared.collecting.close();
         if let Some(groups) = &self.shared.groups {
             groups.leave();
         }
@@ -326,7 +336,13 @@ impl Processes for Supervisor {
         }
         slots.sort_by_key(|s| s.key.replica);
         let query = query.clone();
+        let shared = self.shared.clone();
         blocking(move || {
+            if query.after.is_none() {
+                // Who has seen it written finds it here.
+                let folders: Vec<Folder> = slots.iter().map(|s| s.outputs()).collect();
+                shared.collecting.drain(folders.iter().map(Folder::path));
+            }
             let open = |s: &Slot| !matches!(s.status().phase, Phase::Succeeded | Phase::Failed);
             let source = |s: &Arc<Slot>| output::Source { replica: s.key.replica, folder: s.outputs(), open: open(s) };
             output::read(&slots.iter().map(source).collect::<Vec<_>>(), &query, crate::SystemClock.now())
@@ -384,6 +400,19 @@ impl Shared {
     }
 
     /// None: nobody has said how long to wait.
+    /// Has the output of a process collected that an earlier daemon has started.
+    async fn follow_output(self: &Arc<Self>, slot: &Arc<Slot>) {
+        let (shared, slot) = (self.clone(), slot.clone());
+        let follow = move || {
+            let (folder, size) = (slot.outputs(), slot.state().record.prepared.log_size);
+            if output::pipes::are_there(&folder) {
+                shared.collecting.follow(&folder, size);
+            }
+        };
+        // It panics in no case.
+        let _ = tokio::task::spawn_blocking(follow).await;
+    }
+
     fn pace(&self, allocation: &AllocationId) -> Option<Pace> {
         self.paces.lock().unwrap_or_else(PoisonError::into_inner).get(allocation).cloned()
     }
@@ -593,6 +622,7 @@ impl Shared {
             }
         }
         slot.promise_ended();
+        self.collecting.forget(&slot.folder);
         let mut state = slot.state();
         state.phase = Phase::Gone;
         state.pid = 0;

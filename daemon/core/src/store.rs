@@ -48,6 +48,14 @@ pub enum Write {
     },
 }
 
+impl Write {
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put { key, .. } | Self::Archive { key, .. } | Self::Delete { key } => key,
+        }
+    }
+}
+
 /// All of it or nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Txn {
@@ -192,14 +200,27 @@ pub trait Store: Send + Sync {
     /// `Conflict` when an expectation does not hold; nothing is written then.
     async fn commit(&self, txn: Txn) -> Result<Revision, Error>;
 
-    /// Changes under `prefix` after revision `after`, first those that have been, then those to come, without a gap.
+    /// Changes under `prefix` after revision `after`, first those that have been, then those to come, without a gap. Each is told with the
+    /// value that it wrote, whatever became of the key since.
     ///
     /// # Errors
-    /// `Compacted` when they are no longer all kept.
+    /// `Compacted` when they are no longer all kept: the call's or, later, the stream's last item. Implementations need not keep large values
+    /// that have been replaced since.
     async fn watch(&self, prefix: &str, after: Revision) -> Result<BoxStream<'static, Result<Change, Error>>, Error>;
 
     /// Entries of the audit log behind number `after`, at most `limit`.
     async fn audit(&self, after: u64, limit: usize) -> Result<Vec<audit::Entry>, Error>;
+
+    /// How many bytes the keys that start with `prefix` take, with their values.
+    async fn size(&self, prefix: &str) -> Result<u64, Error> {
+        let listing = self.list(prefix).await?;
+        Ok(listing.records.iter().map(|record| (record.key.len() + record.value.len()) as u64).sum())
+    }
+
+    /// How many bytes the entries of the audit log take.
+    async fn audit_size(&self) -> Result<u64, Error> {
+        Ok(0)
+    }
 
     /// What is kept of the audit log.
     async fn audit_bounds(&self) -> Result<audit::Bounds, Error>;

@@ -85,6 +85,9 @@ pub enum Command {
     /// Compile what comes on standard input, for another process of this program
     #[command(hide = true)]
     CompileComponent,
+    /// Copy the output of processes into files of bounded size, for the daemon that starts it
+    #[command(hide = true)]
+    CollectOutput { folder: PathBuf },
     /// Create or change deployments from manifests and wait until they run
     Apply(Apply),
     /// Show what applying a manifest would change, where, what it costs and why; store, compare, approve and apply such plans

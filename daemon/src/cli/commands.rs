@@ -88,6 +88,7 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
         // `cli::run` has answered these: they need no daemon.
         Command::Serve(_)
         | Command::CompileComponent
+        | Command::CollectOutput { .. }
         | Command::Config(_)
         | Command::Credential(_)
         | Command::Completions { .. }

@@ -9,6 +9,7 @@ use std::{
 use etcetera::BaseStrategy;
 use toml::{Table, Value};
 use tradewind_core::{names::InstanceName, units::Millis};
+use tradewind_credentials::owners::{self, Kind};
 
 use super::Config;
 
@@ -64,6 +65,8 @@ pub struct Overrides {
     pub plugins: Option<PathBuf>,
     /// The data folder may have been at another path.
     pub moved: bool,
+    /// For the daemon itself, which must not do what strangers write. Clients do what their own user wants.
+    pub is_daemon: bool,
 }
 
 /// The settings in force, and each one's source by its dotted name.
@@ -74,14 +77,16 @@ pub struct Effective {
 }
 
 /// Settings that an environment variable overrides.
-const ENVIRONMENT: [(&str, &str); 6] = [
+const ENVIRONMENT: [(&str, &str); 7] = [
     ("listen", "TRADEWIND_LISTEN"),
     ("data", "TRADEWIND_DATA"),
     ("plugins", "TRADEWIND_PLUGINS"),
     ("secrets", "TRADEWIND_SECRETS"),
     ("log.level", "TRADEWIND_LOG"),
     ("log.format", "TRADEWIND_LOG_FORMAT"),
+    (owners::SETTING, TRUST),
 ];
+const TRUST: &str = "TRADEWIND_TRUST_ANY_OWNER";
 
 /// The section whose keys are the operator's own.
 const CREDENTIALS: &str = "credentials";
@@ -171,7 +176,10 @@ fn read_file(overrides: &Overrides, env: &impl Fn(&str) -> Option<String>) -> Re
     let named = overrides.config.clone().or_else(|| env("TRADEWIND_CONFIG").map(PathBuf::from));
     let usual = || etcetera::choose_base_strategy().ok().map(|s| s.config_dir().join("tradewind").join("config.toml"));
     let Some(path) = named.clone().or_else(usual) else { return Ok(None) };
-    let text = match std::fs::read_to_string(&path) {
+    // Whether it is believed can't be said by itself.
+    let anybody = !overrides.is_daemon || env(TRUST).as_deref() == Some("true");
+    let read = || if anybody { std::fs::read(&path) } else { owners::read(&path, Kind::Trusted) };
+    let text = match read().and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
         Ok(text) => text,
         Err(e) if named.is_none() && e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(Error::Read { path, source }),
@@ -193,7 +201,11 @@ fn parse(text: &str, path: &Path) -> Result<Table, Error> {
 fn nested(setting: &str, value: String) -> Table {
     let mut parts = setting.rsplit('.');
     let mut table = Table::new();
-    table.insert(parts.next().unwrap_or(setting).to_owned(), Value::String(value));
+    let value = match value.as_str() {
+        "true" | "false" if setting == owners::SETTING => Value::Boolean(value == "true"),
+        _ => Value::String(value),
+    };
+    table.insert(parts.next().unwrap_or(setting).to_owned(), value);
     parts.fold(table, |inner, part| Table::from_iter([(part.to_owned(), Value::Table(inner))]))
 }
 

@@ -5,10 +5,17 @@ use tradewind_core::{
     audit::{Bounds, Cut, Head, Page, TRIMMED, Verdict},
     names::Digest,
     store::{self, Txn},
+    units::{Instant, Millis},
     view::{Cause, Event, Severity},
 };
 
-use super::{Error, Handle, Shared, journal::CONTROLLER};
+use super::{Error, Handle, KeepAudit, Shared, journal::CONTROLLER};
+
+/// The part of an entry that says when it happened.
+#[derive(serde::Deserialize)]
+struct Told {
+    at: Instant,
+}
 
 /// The most entries that one transaction removes: others wait for it.
 const AT_ONCE: u64 = 10_000;
@@ -41,13 +48,22 @@ impl Handle {
 }
 
 impl Shared {
-    /// Cuts off what is beyond the limit, and records that.
-    pub(super) async fn trim_audit(&self, keep: u64) -> Result<(), store::Error> {
+    /// Cuts off what is beyond the limits, and records that.
+    pub(super) async fn trim_audit(&self, keep: KeepAudit) -> Result<(), store::Error> {
         loop {
             let Bounds { anchor, head } = self.store.audit_bounds().await?;
-            let surplus = (head.seq - anchor.seq).saturating_sub(keep);
+            let kept = head.seq - anchor.seq;
+            let size = self.store.audit_size().await?;
             // Some at a time, or every cut would be followed by one of its own record.
-            if surplus <= keep / 16 + 1 || self.stop.is_cancelled() {
+            let too_many = kept.saturating_sub(keep.entries);
+            let mut surplus = if too_many <= keep.entries / 16 + 1 { 0 } else { self.old(anchor.seq, too_many, keep.age).await? };
+            if size > keep.size.0 {
+                let excess = size - keep.size.0 + keep.size.0 / 16;
+                // As many as take so much when they are like the rest.
+                let share = u128::from(excess) * u128::from(kept) / u128::from(size.max(1));
+                surplus = surplus.max(u64::try_from(share).unwrap_or(kept).max(1).min(kept));
+            }
+            if surplus == 0 || self.stop.is_cancelled() {
                 return Ok(());
             }
             let through = anchor.seq + surplus.min(AT_ONCE);
@@ -58,5 +74,19 @@ impl Shared {
             let event = Event { before: serde_json::to_value(Cut { anchor }).ok(), after: serde_json::to_value(after).ok(), ..event };
             self.store.commit(self.tell(Txn::new().cut_audit(through), event)?).await?;
         }
+    }
+
+    /// How many of the first `most` entries behind `after` are older than `age`.
+    async fn old(&self, after: u64, most: u64, age: Millis) -> Result<u64, store::Error> {
+        let now = self.clock.now();
+        let (mut old, mut young) = (0, most + 1);
+        while young - old > 1 {
+            let middle = old + (young - old) / 2;
+            let entry = self.store.audit(after + middle - 1, 1).await?.pop();
+            let at = entry.and_then(|entry| serde_json::from_slice::<Told>(&entry.bytes).ok()).map(|told| told.at);
+            // What can't be read is of no known age.
+            if at.is_none_or(|at| now.since(at) > age) { old = middle } else { young = middle }
+        }
+        Ok(old)
     }
 }

@@ -130,6 +130,13 @@ impl Handle {
                 }
             };
             let mut record = record;
+            if why.of.is_none() {
+                // It is stored twice: as what is wanted, and as a revision. Nobody is kept from returning to one.
+                let size = |manifest: &Manifest| serde_json::to_vec(manifest).map_or(0, |bytes| bytes.len() as u64);
+                let had = |(r, _): &(Arc<DeploymentRecord>, Revision)| size(&r.manifest);
+                let more = || (2 * size(&record.manifest)).saturating_sub(before.as_ref().map_or(0, had));
+                self.shared.check_room(&key.namespace, more).await?;
+            }
             let (also, adopt) = why.plan.clone().unzip();
             record.adopt = adopt;
             rerun::note(&mut record, &why.reruns);

@@ -14,7 +14,11 @@ use tradewind_core::{
         namespace::{Approval, Document},
     },
     names::{Actor, AllocationId, InstanceName, Namespace},
-    record::{AllocationRecord, DeploymentKey, HELD, HeldRecord, LEDGERS, LedgerRecord, NAMESPACES, NamespaceRecord, SEGMENTS},
+    plan::stored::PLANS,
+    record::{
+        AllocationRecord, DEPLOYMENTS, DeploymentKey, HELD, HeldRecord, LEDGERS, LedgerRecord, NAMESPACES, NamespaceRecord, REVISIONS,
+        SEGMENTS,
+    },
     store::{self, Expect, Revision, Store, Txn},
     units::{Bytes, Instant, MicroUsd, Millis},
     view::{Event, HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome, Severity, SpendView, UsageView},
@@ -124,6 +128,11 @@ impl Book {
         self.limits.get(namespace).and_then(|(r, _)| r.manifest.spec.replacement.as_ref())
     }
 
+    /// How many bytes of the state it may take. None: it does not say.
+    fn state_quota(&self, namespace: &Namespace) -> Option<Bytes> {
+        self.limits.get(namespace).and_then(|(r, _)| r.manifest.spec.quota.state)
+    }
+
     pub(super) fn limited(&self) -> Vec<Namespace> {
         self.limits.keys().cloned().collect()
     }
@@ -189,6 +198,27 @@ pub(super) fn usage(record: &AllocationRecord, lasts: Millis) -> Usage {
 }
 
 impl Shared {
+    /// Whether a namespace may take so many bytes more of the state.
+    ///
+    /// # Errors
+    /// `StateQuota`, or the state can't be read.
+    pub(super) async fn check_room(&self, namespace: &Namespace, more: impl FnOnce() -> u64) -> Result<(), Error> {
+        let Some(limit) = lock(&self.namespaces).state_quota(namespace) else { return Ok(()) };
+        let (used, more) = (Bytes(self.state_size(namespace).await?), more());
+        if used.0.saturating_add(more) <= limit.0 {
+            return Ok(());
+        }
+        Err(Error::StateQuota { namespace: namespace.clone(), limit, used, more: Bytes(more) })
+    }
+
+    async fn state_size(&self, namespace: &Namespace) -> Result<u64, store::Error> {
+        let mut size = 0;
+        for kind in [DEPLOYMENTS, REVISIONS, PLANS] {
+            size += self.store.size(&format!("{kind}{namespace}/")).await?;
+        }
+        Ok(size)
+    }
+
     /// Prepares the interval that ends with the next transaction.
     pub(super) fn charge(
         &self,

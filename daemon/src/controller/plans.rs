@@ -59,6 +59,8 @@ pub enum Error {
     /// `way`: how such a plan is stored.
     #[error("deployments of namespace \"{namespace}\" change through approved plans only")]
     ApprovalRequired { namespace: Namespace, way: &'static str },
+    #[error("namespace \"{namespace}\" has {most} plans that can still be applied: the setting \"plans.most\" allows no more")]
+    TooMany { namespace: Namespace, most: usize },
     #[error("plan \"{id}\" does not hold any more: {}", moved.join("; "))]
     Moved { id: PlanId, moved: Vec<String> },
 }
@@ -112,7 +114,10 @@ impl Handle {
             plan: view,
         };
         let path = PlanRecord::path(&work.key.namespace, &record.id);
-        let txn = Txn::new().expect(Expect::Absent { key: path.clone() }).put(path, encode(&record)?);
+        let document = encode(&record)?;
+        self.shared.check_room(&work.key.namespace, || document.len() as u64).await?;
+        let txn = self.shared.make_room_for_plan(&work.key.namespace, now).await?;
+        let txn = txn.expect(Expect::Absent { key: path.clone() }).put(path, document);
         let told = plan_event(&record, "PlanCreated", actor, "").changing(None, Some(&facts(&record, now)));
         match self.shared.commit_with(self.shared.tell(txn, told)?, outcome.inputs.as_ref()).await {
             Err(store::Error::Conflict { .. }) => Err(Error::Exists { id: record.id }.into()),
@@ -359,6 +364,28 @@ impl Shared {
     }
 
     /// Removes plans that have been of no use for long.
+    /// Lets go of plans that can't be applied any more, the oldest first, where a namespace has as many as it may have.
+    async fn make_room_for_plan(&self, namespace: &Namespace, now: Instant) -> Result<Txn, super::Error> {
+        let most = self.options.most_plans;
+        let stored = self.store.list(&format!("{PLANS}{namespace}/")).await?.records;
+        let surplus = (stored.len() + 1).saturating_sub(most);
+        if surplus == 0 {
+            return Ok(Txn::new());
+        }
+        let mut ended = Vec::new();
+        for record in stored {
+            let plan: PlanRecord = decode(&record)?;
+            if !matches!(plan.status(now), PlanStatus::Pending | PlanStatus::Approved) {
+                ended.push((plan.created_at, record.key));
+            }
+        }
+        if ended.len() < surplus {
+            return Err(Error::TooMany { namespace: namespace.clone(), most }.into());
+        }
+        ended.sort();
+        Ok(ended.into_iter().take(surplus).fold(Txn::new(), |txn, (_, key)| txn.delete(key)))
+    }
+
     pub(super) async fn forget_plans(&self) {
         let old = async {
             let now = self.clock.now();

@@ -71,6 +71,8 @@ struct Standing {
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
     all: usize,
+    /// Of all, in bytes.
+    size: u64,
     own: usize,
 }
 
@@ -104,11 +106,14 @@ impl Owners {
     }
 }
 
-/// Which of the records stay, newest first: the first of all, and those that are among the first of one of their owners.
-fn stays<K: Eq + Hash>(owners: impl Iterator<Item = Vec<K>>, bounds: Bounds) -> impl Iterator<Item = bool> {
+/// Which of the records stay, newest first: the first of all, and those that are among the first of one of their owners. Each comes with its
+/// bytes.
+fn stays<K: Eq + Hash>(owners: impl Iterator<Item = (Vec<K>, u64)>, bounds: Bounds) -> impl Iterator<Item = bool> {
     let mut counts: HashMap<K, usize> = HashMap::new();
-    owners.enumerate().map(move |(place, owners)| {
-        let mut within = place < bounds.all;
+    let mut left = Some(bounds.size);
+    owners.enumerate().map(move |(place, (owners, size))| {
+        left = left.and_then(|left| left.checked_sub(size));
+        let mut within = place < bounds.all && left.is_some();
         for owner in owners {
             let count = counts.entry(owner).or_default();
             within |= *count < bounds.own;
@@ -122,7 +127,8 @@ fn stays<K: Eq + Hash>(owners: impl Iterator<Item = Vec<K>>, bounds: Bounds) -> 
 fn old_events(records: &[Record], owners: &Owners, bounds: Bounds) -> Vec<String> {
     let readable: Vec<(&Record, Told)> = read(records.iter().rev()).collect();
     let (keys, told): (Vec<&Record>, Vec<Told>) = readable.into_iter().unzip();
-    let stay = stays(told.into_iter().map(|told| owners.of(told).into_iter().collect()), bounds);
+    let sized = told.into_iter().zip(&keys).map(|(told, record)| (owners.of(told).into_iter().collect(), record.value.len() as u64));
+    let stay: Vec<bool> = stays(sized, bounds).collect();
     keys.into_iter().zip(stay).filter(|(_, stays)| !stays).map(|(record, _)| record.key.clone()).collect()
 }
 
@@ -136,10 +142,10 @@ fn sort_decisions(
 ) -> Sorted {
     let mut sorted = Sorted { gone: Vec::new(), referred: planned.iter().cloned().collect(), pinned: HashSet::new() };
     let decided: Vec<(&Record, Decided)> = read(records.iter().rev()).collect();
-    let concerned = decided.iter().map(|(_, d)| {
+    let concerned = decided.iter().map(|(record, d)| {
         let keys = d.tasks.iter().map(|t| DeploymentKey { namespace: t.namespace.clone(), name: t.deployment.clone() });
         let keys: HashSet<DeploymentKey> = keys.filter(|key| owners.deployments.contains(key)).collect();
-        keys.into_iter().collect()
+        (keys.into_iter().collect(), record.value.len() as u64)
     });
     let stay: Vec<bool> = stays(concerned, bounds).collect();
     for ((record, decision), stays) in decided.iter().zip(stay) {
@@ -184,9 +190,9 @@ impl Shared {
     }
 
     async fn trim_events(&self) -> Result<(), store::Error> {
-        let bounds = Bounds { all: self.options.keep_events, own: self.options.keep_own_events };
+        let bounds = Bounds { all: self.options.keep_events, size: self.options.keep_events_size.0, own: self.options.keep_own_events };
         let records = self.store.list(EVENTS).await?.records;
-        if records.len() <= bounds.all {
+        if records.len() <= bounds.all && records.iter().map(|r| r.value.len() as u64).sum::<u64>() <= bounds.size {
             return Ok(());
         }
         let owners = self.owners().await?;
@@ -196,7 +202,8 @@ impl Shared {
 
     /// Lets go of decisions, and of inputs by age and size. What something stands on is never let go of.
     async fn trim_decisions(&self) -> Result<(), store::Error> {
-        let bounds = Bounds { all: self.options.keep_decisions, own: self.options.keep_own_decisions };
+        let size = self.options.keep_decisions_size.0;
+        let bounds = Bounds { all: self.options.keep_decisions, size, own: self.options.keep_own_decisions };
         let records = self.store.list(DECISIONS).await?.records;
         // Behind the decisions: whatever stands on one of those is in this list.
         let allocations = self.store.list(ALLOCATIONS).await?.records;
@@ -276,7 +283,7 @@ mod tests {
         fn each_owner_keeps_its_last_and_the_rest_is_bounded(
             owners in proptest::collection::vec(0u8..5, 0..200), all in 0usize..50, own in 0usize..10,
         ) {
-            let kept: Vec<bool> = stays(owners.iter().map(|owner| vec![*owner]), Bounds { all, own }).collect();
+            let kept: Vec<bool> = stays(owners.iter().map(|owner| (vec![*owner], 1)), Bounds { all, size: u64::MAX, own }).collect();
             for (place, (owner, kept)) in owners.iter().zip(&kept).enumerate() {
                 let newer = owners[..place].iter().filter(|other| *other == owner).count();
                 prop_assert_eq!(*kept, place < all || newer < own);
@@ -284,11 +291,22 @@ mod tests {
             prop_assert!(kept.iter().filter(|kept| **kept).count() <= all + 5 * own);
         }
 
+        /// Large ones of one owner leave no room for all, and take nothing of another's own.
+        #[test]
+        fn what_all_have_is_bounded_in_bytes(sizes in proptest::collection::vec(0u64..100, 0..100), size in 0u64..2000, own in 0usize..5) {
+            let owners = sizes.iter().enumerate().map(|(i, size)| (vec![i % 3], *size));
+            let kept: Vec<bool> = stays(owners, Bounds { all: usize::MAX, size, own }).collect();
+            for (place, kept) in kept.iter().enumerate() {
+                let before: u64 = sizes[..=place].iter().sum();
+                prop_assert_eq!(*kept, before <= size || place / 3 < own);
+            }
+        }
+
         /// What one owner adds takes nothing from another beyond the last of all.
         #[test]
         fn a_bulk_of_one_erases_nothing_of_another(bulk in 0usize..500, mine in 1usize..20, own in 1usize..10) {
             let owners = std::iter::repeat_n("bulk", bulk).chain(std::iter::repeat_n("mine", mine));
-            let kept: Vec<bool> = stays(owners.map(|owner| vec![owner]), Bounds { all: 0, own }).collect();
+            let kept: Vec<bool> = stays(owners.map(|owner| (vec![owner], 1)), Bounds { all: 0, size: u64::MAX, own }).collect();
             prop_assert_eq!(kept[bulk..].iter().filter(|kept| **kept).count(), mine.min(own));
         }
     }
@@ -305,7 +323,7 @@ mod tests {
         let ids = ["d-01arz3ndektsv4rrffq69g5fa1", "d-01arz3ndektsv4rrffq69g5fa2", "d-01arz3ndektsv4rrffq69g5fa3"];
         let records: Vec<Record> = ids.iter().map(|id| decision(id, "web")).collect();
         let standing: HashSet<DecisionId> = [ids[0].parse().unwrap()].into();
-        let sorted = sort_decisions(&records, &Owners::default(), &standing, &BTreeSet::new(), Bounds { all: 1, own: 0 });
+        let sorted = sort_decisions(&records, &Owners::default(), &standing, &BTreeSet::new(), Bounds { all: 1, size: u64::MAX, own: 0 });
         assert_eq!(sorted.gone, [format!("{DECISIONS}{}", ids[1])]);
         assert_eq!(sorted.pinned, [ids[0].to_owned()].into());
         assert_eq!(sorted.referred, [ids[0].to_owned(), ids[2].to_owned()].into());

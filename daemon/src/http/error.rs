@@ -49,6 +49,8 @@ pub enum Error {
     Coding { given: String },
     #[error("the body is larger than the setting \"api.max-body\" allows ({max} bytes)")]
     TooLarge { max: u64 },
+    #[error("the manifest has {size} bytes: the setting \"api.max-manifest\" allows {max}")]
+    LargeManifest { size: u64, max: u64 },
     #[error("the body did not arrive within the time that the setting \"api.body-timeout\" allows ({after})")]
     Slow { after: Millis },
     #[error("the body broke off")]
@@ -160,7 +162,7 @@ impl Error {
                 Shape::new(StatusCode::BAD_REQUEST, Kind::InvalidRequest)
             }
             Self::MediaType { .. } | Self::Coding { .. } => Shape::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::InvalidRequest),
-            Self::TooLarge { .. } => Shape::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::InvalidRequest),
+            Self::TooLarge { .. } | Self::LargeManifest { .. } => Shape::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::InvalidRequest),
             Self::Slow { .. } => Shape::new(StatusCode::REQUEST_TIMEOUT, Kind::InvalidRequest),
             Self::Host { .. } | Self::Origin { .. } => Shape::new(StatusCode::FORBIDDEN, Kind::Forbidden),
             Self::Busy { .. } | Self::NotReady { .. } => Shape::later(Kind::Unavailable),
@@ -270,6 +272,8 @@ fn controller_shape(error: &controller::Error) -> Shape {
         C::InUse { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("delete its deployments first"),
         C::InputsGone { .. } => Shape::new(StatusCode::GONE, Kind::NotFound)
             .remedy("keep.decision-inputs-age and keep.decision-inputs-size say how long inputs are kept"),
+        C::StateQuota { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict)
+            .remedy("delete deployments or plans of the namespace, or have its quota raised"),
         C::NotEnded { .. } => {
             Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("wait until it has ended, or name another job of the deployment")
         }
@@ -292,6 +296,7 @@ fn plan_shape(error: &controller::PlanError) -> Shape {
         P::ApprovalRequired { way, .. } => conflict()
             .remedy(format!("{way}, somebody else says `tradewind plan approve NAME`, then `tradewind plan apply NAME` carries it out")),
         P::Exists { .. } => conflict().remedy("choose another name, or delete that plan with `tradewind plan delete NAME`"),
+        P::TooMany { .. } => conflict().remedy("delete plans that are not needed with `tradewind plan delete NAME`"),
         P::Moved { .. } | P::Status { .. } | P::Incomplete { .. } => conflict().remedy("plan again"),
         P::Unapproved { .. } => conflict().remedy("somebody else has to say `tradewind plan approve NAME`"),
         P::Stillborn => Shape::new(StatusCode::BAD_REQUEST, Kind::InvalidRequest),

@@ -124,12 +124,16 @@ impl FromRequest<App> for ManifestBody {
         if let (Some(one), Some(other)) = (namespaces.first(), &namespace) {
             return Err(Error::Parameters { message: format!("the namespace is given twice: \"{one}\" and \"{other}\"") });
         }
-        let bytes = read_body(request, app).await?;
+        let bytes = read_manifest(request, app).await?;
         let manifest = match &namespace {
             Some(namespace) => manifest::parse_in(&bytes, format, namespace)?,
             None => manifest::parse(&bytes, format)?,
         };
         caller.check(&manifest.metadata.namespace)?;
+        let mut stored = Counted(0);
+        // It only counts.
+        let _ = serde_json::to_writer(&mut stored, &manifest);
+        fits(stored.0, app)?;
         Ok(Self(manifest))
     }
 }
@@ -138,7 +142,7 @@ impl FromRequest<App> for NamespaceBody {
     type Rejection = Error;
     async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
         let format = manifest_format(request.headers())?;
-        let bytes = read_body(request, app).await?;
+        let bytes = read_manifest(request, app).await?;
         Ok(Self(namespace::parse(&bytes, format)?))
     }
 }
@@ -449,6 +453,31 @@ fn declared_size(headers: &HeaderMap) -> Option<u64> {
 async fn read_body(request: Request, app: &App) -> Result<Bytes, Error> {
     let (parts, body) = request.into_parts();
     read(&parts.extensions, &parts.headers, body, app).await
+}
+
+async fn read_manifest(request: Request, app: &App) -> Result<Bytes, Error> {
+    let bytes = read_body(request, app).await?;
+    fits(bytes.len() as u64, app)?;
+    Ok(bytes)
+}
+
+fn fits(size: u64, app: &App) -> Result<(), Error> {
+    let max = app.config.api.max_manifest.0;
+    if size > max { Err(Error::LargeManifest { size, max }) } else { Ok(()) }
+}
+
+/// How much was written.
+struct Counted(u64);
+
+impl std::io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 async fn read(extensions: &Extensions, headers: &HeaderMap, body: Body, app: &App) -> Result<Bytes, Error> {

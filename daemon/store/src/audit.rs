@@ -27,6 +27,15 @@ pub(crate) fn set_bounds(connection: &Connection, bounds: Bounds) -> Result<()> 
     Ok(())
 }
 
+/// How many bytes the entries take.
+pub(crate) fn size(connection: &Connection) -> Result<u64> {
+    connection.prepare_cached("SELECT bytes FROM audit_bounds")?.query_row([], |row| row.get(0)).map(unsigned)
+}
+
+fn grow(connection: &Connection, bytes: i64) -> Result<()> {
+    connection.prepare_cached("UPDATE audit_bounds SET bytes = bytes + ?1")?.execute([bytes]).map(|_| ())
+}
+
 pub(crate) fn append(connection: &Connection, head: &mut Head, revision: u64, entries: &[Vec<u8>]) -> Result<()> {
     for bytes in entries {
         *head = head.next(Revision(revision), bytes);
@@ -37,7 +46,8 @@ pub(crate) fn append(connection: &Connection, head: &mut Head, revision: u64, en
             bytes
         ])?;
     }
-    Ok(())
+    let bytes: usize = entries.iter().map(Vec::len).sum();
+    if bytes == 0 { Ok(()) } else { grow(connection, i64::try_from(bytes).unwrap_or(i64::MAX)) }
 }
 
 /// Removes the entries up to `through`. The last of them becomes the anchor.
@@ -47,7 +57,10 @@ pub(crate) fn cut(connection: &Connection, bounds: &mut Bounds, through: u64) ->
     }
     let mut last = connection.prepare_cached("SELECT hash FROM audit WHERE seq = ?1")?;
     let hash = last.query_row([signed(through)], |row| digest(row, 0))?;
+    let mut bytes = connection.prepare_cached("SELECT coalesce(sum(length(entry)), 0) FROM audit WHERE seq <= ?1")?;
+    let bytes: i64 = bytes.query_row([signed(through)], |row| row.get(0))?;
     connection.prepare_cached("DELETE FROM audit WHERE seq <= ?1")?.execute([signed(through)])?;
+    grow(connection, -bytes)?;
     bounds.anchor = Head { seq: through, hash };
     Ok(())
 }

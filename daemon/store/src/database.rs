@@ -16,7 +16,7 @@ use crate::readers::Readers;
 use crate::snapshot::{self, Snapshot};
 use crate::tail::Tail;
 use crate::watching::Watching;
-use crate::writer::{self, Job, Pending, Thread, Writer};
+use crate::writer::{self, Job, Keep, Pending, Thread, Writer};
 use crate::{Error, Options, file, schema, tables};
 
 /// Writers that may wait in line; those beyond wait to get in.
@@ -48,7 +48,7 @@ impl Database {
     /// The folder or file can't be made or written; another daemon has the state; the file is damaged, another program's or a
     /// newer version's.
     pub fn open(options: Options) -> Result<Self, Error> {
-        let Options { path, keep_changes, readers } = options;
+        let Options { path, keep_changes, keep_change_bytes, readers } = options;
         let lock = file::Lock::take(&path)?;
         let ended_badly = file::ended_badly(&path);
         let mut connection = file::writer(&path)?;
@@ -59,7 +59,7 @@ impl Database {
         if !ended_badly {
             schema::check_records(&connection, &path)?;
         }
-        let writer = Writer::new(connection, path.clone(), lock, keep_changes)?;
+        let writer = Writer::new(connection, path.clone(), lock, Keep { revisions: keep_changes, bytes: keep_change_bytes })?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (tail, published, trouble) = (writer.tail(), writer.published(), writer.trouble());
         let thread = writer.start(queue)?;
@@ -134,6 +134,15 @@ impl Store for Database {
 
     async fn audit(&self, after: u64, limit: usize) -> Result<Vec<audit::Entry>, store::Error> {
         self.inner.readers.run(move |connection| crate::audit::entries(connection, after, limit)).await
+    }
+
+    async fn size(&self, prefix: &str) -> Result<u64, store::Error> {
+        let prefix = prefix.to_owned();
+        self.inner.readers.run(move |connection| tables::size(connection, &prefix)).await
+    }
+
+    async fn audit_size(&self) -> Result<u64, store::Error> {
+        self.inner.readers.run(crate::audit::size).await
     }
 
     async fn audit_bounds(&self) -> Result<audit::Bounds, store::Error> {

@@ -56,6 +56,16 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     ) STRICT;
     INSERT INTO audit_bounds VALUES (1, 0, zeroblob(32), 0, zeroblob(32));
 ",
+    // The length is that of tables::MAX_LOGGED when this was released.
+    "
+    -- Whether the log has the value itself. If not, the value is the key's, for as long as the key is at this revision.
+    ALTER TABLE change ADD COLUMN kept INTEGER NOT NULL DEFAULT 1;
+    UPDATE change SET value = NULL, kept = 0 WHERE length(value) > 4096;
+
+    -- How many bytes the entries take that are kept.
+    ALTER TABLE audit_bounds ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+    UPDATE audit_bounds SET bytes = (SELECT coalesce(sum(length(entry)), 0) FROM audit);
+",
 ];
 
 /// Puts the file in the mode that durability rests on, and its schema at the last of `migrations`.
@@ -66,6 +76,10 @@ pub(crate) fn prepare(connection: &mut Connection, path: &Path, migrations: &[&s
     if found > known {
         return Err(Error::Newer { path: path.to_owned(), found, known });
     }
+    if found == 0 {
+        // Before the first page is written: afterwards it takes a rewrite of the file.
+        connection.pragma_update(None, "auto_vacuum", "incremental").map_err(failed)?;
+    }
     durable(connection, path)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     for migration in migrations.iter().skip(usize::try_from(found).unwrap_or(0)) {
@@ -73,7 +87,26 @@ pub(crate) fn prepare(connection: &mut Connection, path: &Path, migrations: &[&s
     }
     transaction.pragma_update(None, "application_id", APPLICATION).map_err(failed)?;
     transaction.pragma_update(None, "user_version", known).map_err(failed)?;
-    transaction.commit().map_err(failed)
+    transaction.commit().map_err(failed)?;
+    make_shrinkable(connection, path);
+    Ok(())
+}
+
+/// Rewrites a file of an earlier version once, so that the pages of what is deleted can be given back. It needs space for a second copy of
+/// what is live; without that the file stays as it is until the next start.
+fn make_shrinkable(connection: &Connection, path: &Path) {
+    const INCREMENTAL: i64 = 2;
+    let rewrite = || {
+        if connection.query_row("PRAGMA auto_vacuum", [], |row| row.get::<_, i64>(0))? == INCREMENTAL {
+            return Ok(());
+        }
+        connection.pragma_update(None, "auto_vacuum", "incremental")?;
+        connection.execute_batch("VACUUM")?;
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    };
+    if let Err(error) = rewrite() {
+        tracing::warn!(path = %path.display(), %error, "the state's file can't be rewritten: it does not shrink until the next start");
+    }
 }
 
 /// Whether this version can read the file: the schema's version, checked.
@@ -154,6 +187,41 @@ mod tests {
         let error = prepare(&mut connection, &path, &[first]).unwrap_err();
         assert!(matches!(error, Error::Newer { found: 2, known: 1, .. }), "{error}");
         assert!(error.to_string().contains("has schema 2, this version knows none after 1"), "{error}");
+    }
+
+    #[test]
+    fn an_older_log_of_changes_is_read_and_its_large_values_let_go_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let mut connection = Connection::open(&path).unwrap();
+        prepare(&mut connection, &path, &MIGRATIONS[..2]).unwrap();
+        connection.pragma_update(None, "auto_vacuum", "none").unwrap();
+        connection.execute_batch("VACUUM").unwrap();
+        let large = "CAST(replace(hex(zeroblob(2000000)), '00', 'ab') AS BLOB)";
+        let rows = format!(
+            "INSERT INTO kv VALUES ('large', {large}, 3), ('small', x'07', 1);
+             INSERT INTO change VALUES ({}, 'small', x'07'), ({}, 'large', {large}), ({}, 'large', {large}), ({}, 'gone', NULL);
+             UPDATE head SET revision = 4",
+            1 << 20,
+            2 << 20,
+            3 << 20,
+            4 << 20,
+        );
+        connection.execute_batch(&rows).unwrap();
+        let size = || std::fs::metadata(&path).unwrap().len();
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        let before = size();
+
+        prepare(&mut connection, &path, MIGRATIONS).unwrap();
+        assert_eq!(connection.query_row("PRAGMA auto_vacuum", [], |row| row.get::<_, i64>(0)).unwrap(), 2);
+        assert!(size() < before / 2, "{before} bytes became {}", size());
+        let page = |after| crate::tables::changes(&connection, crate::tables::Position::after(after), "").unwrap();
+        let crate::tables::Page::Changes { changes, .. } = page(0) else { panic!("the first is there") };
+        assert_eq!(changes.iter().map(|c| (c.revision.0, c.value.as_deref())).collect::<Vec<_>>(), [(1, Some(&[7][..]))]);
+        assert!(matches!(page(1), crate::tables::Page::Compacted { oldest: 2 }), "replaced by revision 3");
+        let crate::tables::Page::Changes { changes, .. } = page(2) else { panic!("the newest is there") };
+        let lengths: Vec<_> = changes.iter().map(|c| (c.revision.0, c.value.as_ref().map(Vec::len))).collect();
+        assert_eq!(lengths, [(3, Some(4_000_000)), (4, None)]);
     }
 
     #[test]

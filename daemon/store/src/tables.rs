@@ -12,6 +12,12 @@ const LAST_PLACE: i64 = (1 << PLACE_BITS) - 1;
 /// One fewer than the places there are: the last one marks a revision's end.
 pub(crate) const MAX_WRITES: usize = (1 << PLACE_BITS) - 1;
 
+/// The largest value, in bytes, that the log of changes has a copy of. Of a larger one it has the key and the revision.
+pub(crate) const MAX_LOGGED: usize = 4096;
+
+/// What a change takes in the log beside its key and value, in bytes.
+const CHANGE_OVERHEAD: u64 = 16;
+
 /// Of one page of replayed changes.
 const PAGE_ROWS: usize = 1024;
 const PAGE_BYTES: usize = 4 << 20;
@@ -99,6 +105,21 @@ pub(crate) fn list(connection: &Connection, prefix: &str) -> Result<Listing> {
     Ok(Listing { records, revision })
 }
 
+/// How many bytes these keys take, with their values.
+pub(crate) fn size(connection: &Connection, prefix: &str) -> Result<u64> {
+    let mut statement = connection.prepare_cached("SELECT key, length(value) FROM kv WHERE key >= ?1 ORDER BY key")?;
+    let mut rows = statement.query([prefix])?;
+    let mut sum = 0;
+    while let Some(row) = rows.next()? {
+        let key = row.get_ref(0)?.as_str()?;
+        if !key.starts_with(prefix) {
+            break;
+        }
+        sum += key.len() as u64 + unsigned(row.get(1)?);
+    }
+    Ok(sum)
+}
+
 /// The key of the first expectation that does not hold.
 pub(crate) fn unmet<'a>(connection: &Connection, expects: &'a [Expect]) -> Result<Option<&'a str>> {
     for expect in expects {
@@ -114,23 +135,34 @@ pub(crate) fn unmet<'a>(connection: &Connection, expects: &'a [Expect]) -> Resul
     Ok(None)
 }
 
-pub(crate) fn apply(connection: &Connection, revision: u64, writes: &[Write]) -> Result<()> {
-    let mut log = connection.prepare_cached("INSERT INTO change (position, key, value) VALUES (?1, ?2, ?3)")?;
+/// Returns how many bytes the log of changes has grown by.
+pub(crate) fn apply(connection: &Connection, revision: u64, writes: &[Write]) -> Result<u64> {
+    let mut log = connection.prepare_cached("INSERT INTO change (position, key, value, kept) VALUES (?1, ?2, ?3, ?4)")?;
+    let mut logged = 0;
     for (place, write) in writes.iter().enumerate() {
         let position = Position::of(revision, place).0;
         match write {
             Write::Put { key, value } => {
                 put(connection, key, value, revision)?;
-                log.execute(params![position, key, value])?;
+                // One that is written again by the same transaction can't be found by its revision.
+                let is_last = || writes.iter().skip(place + 1).all(|later| later.key() != key);
+                let kept = if value.len() > MAX_LOGGED && is_last() { None } else { Some(value) };
+                log.execute(params![position, key, kept, kept.is_some()])?;
+                logged += change_bytes(key.len(), kept.map_or(0, Vec::len));
             }
             Write::Archive { key, value } => put(connection, key, value, revision)?,
             Write::Delete { key } => {
                 connection.prepare_cached("DELETE FROM kv WHERE key = ?1")?.execute([key])?;
-                log.execute(params![position, key, None::<Vec<u8>>])?;
+                log.execute(params![position, key, None::<Vec<u8>>, true])?;
+                logged += change_bytes(key.len(), 0);
             }
         }
     }
-    Ok(())
+    Ok(logged)
+}
+
+fn change_bytes(key: usize, value: usize) -> u64 {
+    (key as u64).saturating_add(value as u64).saturating_add(CHANGE_OVERHEAD)
 }
 
 fn put(connection: &Connection, key: &str, value: &[u8], revision: u64) -> Result<()> {
@@ -141,6 +173,39 @@ fn put(connection: &Connection, key: &str, value: &[u8], revision: u64) -> Resul
         )?
         .execute(params![key, value, signed(revision)])?;
     Ok(())
+}
+
+/// How many bytes the log of changes takes.
+pub(crate) fn logged(connection: &Connection) -> Result<u64> {
+    sum(connection, i64::MAX)
+}
+
+/// Those of every revision up to `through`.
+pub(crate) fn logged_through(connection: &Connection, through: u64) -> Result<u64> {
+    sum(connection, Position::after(through).0)
+}
+
+fn sum(connection: &Connection, position: i64) -> Result<u64> {
+    // Lengths in bytes stand at a row's beginning: large values are not read for theirs.
+    let sql = "SELECT coalesce(sum(octet_length(key) + coalesce(length(value), 0) + ?2), 0) FROM change WHERE position <= ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.query_row(params![position, signed(CHANGE_OVERHEAD)], |row| row.get(0)).map(unsigned)
+}
+
+/// The revision through which the log must be forgotten for `bytes` of it to go.
+pub(crate) fn oldest(connection: &Connection, bytes: u64) -> Result<u64> {
+    let sql = "SELECT position, octet_length(key), coalesce(length(value), 0) FROM change ORDER BY position";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    let (mut sum, mut through) = (0, 0);
+    while let Some(row) = rows.next()? {
+        if sum >= bytes {
+            break;
+        }
+        sum += unsigned(row.get(1)?) + unsigned(row.get(2)?) + CHANGE_OVERHEAD;
+        through = Position(row.get(0)?).revision();
+    }
+    Ok(through)
 }
 
 /// Forgets the changes of every revision up to `through`.
@@ -156,18 +221,27 @@ pub(crate) fn changes(connection: &Connection, position: Position, prefix: &str)
     if position < Position::after(head.compacted) {
         return Ok(Page::Compacted { oldest: head.compacted });
     }
-    let mut statement = snapshot.prepare_cached("SELECT position, key, value FROM change WHERE position > ?1 ORDER BY position")?;
+    let mut statement = snapshot.prepare_cached("SELECT position, key, value, kept FROM change WHERE position > ?1 ORDER BY position")?;
     let mut rows = statement.query([position.0])?;
     let mut changes = Vec::new();
     let mut bytes = 0usize;
     let mut read = 0usize;
     let mut read_to = position;
     while let Some(row) = rows.next()? {
-        read_to = Position(row.get(0)?);
+        let before = std::mem::replace(&mut read_to, Position(row.get(0)?));
         read += 1;
         let key = row.get_ref(1)?.as_str()?;
         if key.starts_with(prefix) {
-            let value: Option<Vec<u8>> = row.get(2)?;
+            let mut value: Option<Vec<u8>> = row.get(2)?;
+            if !row.get::<_, bool>(3)? {
+                value = get(&snapshot, key)?.filter(|record| record.revision.0 == read_to.revision()).map(|record| record.value);
+                match value {
+                    Some(_) => {}
+                    // Written anew since: nobody has it any more. What comes before it is told first.
+                    None if changes.is_empty() => return Ok(Page::Compacted { oldest: read_to.revision() }),
+                    None => return Ok(Page::Changes { changes, read_to: before }),
+                }
+            }
             bytes += key.len() + value.as_ref().map_or(0, Vec::len);
             changes.push(Change { revision: Revision(read_to.revision()), key: key.to_owned(), value });
         }

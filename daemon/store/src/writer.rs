@@ -27,6 +27,19 @@ const MAX_GROUP_BYTES: usize = 16 << 20;
 const CHECKPOINT_WRITES: usize = 1000;
 const CHECKPOINT_BYTES: usize = 4 << 20;
 
+/// Pages that are free and stay: they are used again sooner than they would be given back.
+const SPARE_PAGES: u64 = 1024;
+
+/// Pages given back at once, between two writes.
+const TURN_PAGES: u64 = 512;
+
+/// How much of the log of changes stays, at least by revisions and at most by bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keep {
+    pub(crate) revisions: u64,
+    pub(crate) bytes: u64,
+}
+
 #[derive(Debug)]
 pub(crate) enum Job {
     Commit(Pending),
@@ -47,12 +60,16 @@ pub(crate) struct Writer {
     path: PathBuf,
     /// After the connection: the state is let go of only once nothing can write it.
     lock: Lock,
-    keep_changes: u64,
+    keep: Keep,
     head: Head,
+    /// How many bytes the log of changes takes.
+    logged: u64,
     bounds: Bounds,
     tail: Arc<Tail>,
     published: watch::Sender<u64>,
     since_checkpoint: Amount,
+    /// Free pages are being given back, some at a time.
+    shrinking: bool,
     trouble: watch::Sender<Option<Trouble>>,
     /// Set by a failure that leaves open what the disk holds. Nothing is taken after it before the file has been read anew, and nothing
     /// at all when that can't tell either: an answer would be a guess.
@@ -63,6 +80,15 @@ pub(crate) struct Writer {
 struct Amount {
     writes: usize,
     bytes: usize,
+}
+
+/// What a group has made of the state.
+#[derive(Debug)]
+struct Written {
+    head: Head,
+    bounds: Bounds,
+    logged: u64,
+    outcomes: Vec<Outcome>,
 }
 
 /// What became of one transaction of a group.
@@ -79,8 +105,9 @@ pub(crate) struct Thread(Option<JoinHandle<()>>);
 // === impl Writer ===
 
 impl Writer {
-    pub(crate) fn new(connection: Connection, path: PathBuf, lock: Lock, keep_changes: u64) -> Result<Self, Error> {
+    pub(crate) fn new(connection: Connection, path: PathBuf, lock: Lock, keep: Keep) -> Result<Self, Error> {
         let head = tables::head(&connection).map_err(|source| file::failure("opened", &path, source))?;
+        let logged = tables::logged(&connection).map_err(|source| file::failure("opened", &path, source))?;
         let bounds = audit::bounds(&connection).map_err(|source| file::failure("opened", &path, source))?;
         let tail = Arc::new(Tail::new(head.revision));
         let published = watch::Sender::new(head.revision);
@@ -89,12 +116,14 @@ impl Writer {
             connection,
             path,
             lock,
-            keep_changes,
+            keep,
             head,
+            logged,
             bounds,
             tail,
             published,
             since_checkpoint,
+            shrinking: false,
             trouble: watch::Sender::new(None),
             halted: None,
         })
@@ -126,7 +155,7 @@ impl Writer {
 
     fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         let mut closing = Vec::new();
-        while let Some(first) = jobs.blocking_recv() {
+        while let Some(first) = self.next(&mut jobs) {
             let mut group = Vec::new();
             let (mut bytes, mut probes) = (0, Vec::new());
             let mut next = Some(first);
@@ -157,6 +186,17 @@ impl Writer {
         self.finish(closing);
     }
 
+    /// The next job. While there is none, pages that nothing needs go back to the file system, a few at a time.
+    fn next(&mut self, jobs: &mut mpsc::Receiver<Job>) -> Option<Job> {
+        loop {
+            match jobs.try_recv() {
+                Ok(job) => return Some(job),
+                Err(mpsc::error::TryRecvError::Empty) if self.give_back() => {}
+                Err(_) => return jobs.blocking_recv(),
+            }
+        }
+    }
+
     fn commit(&mut self, group: Vec<Pending>) {
         if let Some(source) = self.halted.clone()
             && !self.begin_anew(&source)
@@ -167,9 +207,9 @@ impl Writer {
             return;
         }
         match self.write(&group) {
-            Ok((head, bounds, outcomes)) => {
+            Ok(Written { head, bounds, logged, outcomes }) => {
                 self.trouble.send_if_modified(|trouble| trouble.take().is_some());
-                (self.head, self.bounds) = (head, bounds);
+                (self.head, self.bounds, self.logged) = (head, bounds, logged);
                 self.publish(group, outcomes);
                 self.checkpoint_when_due();
             }
@@ -203,16 +243,18 @@ impl Writer {
             schema::durable(&connection, &self.path)?;
             let failed = |source| file::failure("opened", &self.path, source);
             let (head, bounds) = (tables::head(&connection).map_err(failed)?, audit::bounds(&connection).map_err(failed)?);
-            Ok((connection, head, bounds))
+            let logged = tables::logged(&connection).map_err(failed)?;
+            Ok((connection, head, bounds, logged))
         };
         match read() {
-            Ok((connection, head, bounds)) => {
+            Ok((connection, head, bounds, logged)) => {
                 if head != self.head {
                     // What was answered with the failure has been written after all: followers find it in the log.
                     self.tail.begin_anew(head.revision);
                     self.published.send_replace(head.revision);
                 }
-                (self.connection, self.head, self.bounds, self.halted) = (connection, head, bounds, None);
+                (self.connection, self.head, self.bounds, self.logged) = (connection, head, bounds, logged);
+                self.halted = None;
                 true
             }
             Err(error) => {
@@ -223,9 +265,9 @@ impl Writer {
     }
 
     /// All of the group in one transaction; an unmet expectation costs only its own.
-    fn write(&mut self, group: &[Pending]) -> rusqlite::Result<(Head, Bounds, Vec<Outcome>)> {
+    fn write(&mut self, group: &[Pending]) -> rusqlite::Result<Written> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let (mut head, mut bounds) = (self.head, self.bounds);
+        let (mut head, mut bounds, mut logged) = (self.head, self.bounds, self.logged);
         let mut outcomes = Vec::with_capacity(group.len());
         for Pending { txn, .. } in group {
             if let Some(key) = tables::unmet(&transaction, &txn.expects)? {
@@ -234,7 +276,7 @@ impl Writer {
             }
             if !txn.is_empty() {
                 head.revision += 1;
-                tables::apply(&transaction, head.revision, &txn.writes)?;
+                logged += tables::apply(&transaction, head.revision, &txn.writes)?;
                 if let Some(through) = txn.cut {
                     audit::cut(&transaction, &mut bounds, through)?;
                 }
@@ -243,9 +285,17 @@ impl Writer {
             outcomes.push(Outcome::At(head.revision));
         }
         if head.revision != self.head.revision {
-            let droppable = head.revision.saturating_sub(self.keep_changes);
+            let Keep { revisions, bytes } = self.keep;
+            let mut droppable = head.revision.saturating_sub(revisions);
             // Some at a time: forgetting one revision per commit would touch the log's far end at every commit.
-            if droppable.saturating_sub(head.compacted) > self.keep_changes / 16 {
+            if droppable.saturating_sub(head.compacted) <= revisions / 16 {
+                droppable = head.compacted;
+            }
+            if logged > bytes {
+                droppable = droppable.max(tables::oldest(&transaction, logged - bytes + bytes / 16)?);
+            }
+            if droppable > head.compacted {
+                logged = logged.saturating_sub(tables::logged_through(&transaction, droppable)?);
                 tables::compact(&transaction, droppable)?;
                 head.compacted = droppable;
             }
@@ -255,7 +305,7 @@ impl Writer {
             audit::set_bounds(&transaction, bounds)?;
         }
         transaction.commit()?;
-        Ok((head, bounds, outcomes))
+        Ok(Written { head, bounds, logged, outcomes })
     }
 
     /// Watchers first: who has been answered may look for what he wrote.
@@ -300,10 +350,57 @@ impl Writer {
         }
     }
 
-    fn checkpoint_when_due(&mut self) {
-        if self.since_checkpoint.writes < CHECKPOINT_WRITES && self.since_checkpoint.bytes < CHECKPOINT_BYTES {
-            return;
+    /// Gives a few pages back when many are free. False: there is nothing to do, or it can't be done now.
+    fn give_back(&mut self) -> bool {
+        if self.halted.is_some() || self.trouble.borrow().is_some() {
+            return false;
         }
+        match self.shrink() {
+            Ok(None) => false,
+            Ok(Some(bytes)) => {
+                self.since_checkpoint.bytes += bytes;
+                // The file itself becomes shorter when the log is folded in: after the last of them in any case.
+                if bytes == 0 {
+                    self.checkpoint()
+                } else {
+                    self.checkpoint_when_due()
+                }
+                bytes > 0
+            }
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, "free pages of the state can't be given back");
+                false
+            }
+        }
+    }
+
+    /// How many bytes were given back; 0 when those that are free may stay and some were given back before. None: none were.
+    fn shrink(&mut self) -> rusqlite::Result<Option<usize>> {
+        let number = |sql| self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).map(tables::unsigned);
+        let (free, pages) = (number("PRAGMA freelist_count")?, number("PRAGMA page_count")?);
+        if free <= SPARE_PAGES.max(pages.saturating_sub(free) / 4) {
+            return Ok(std::mem::take(&mut self.shrinking).then_some(0));
+        }
+        let turn = free.min(TURN_PAGES);
+        {
+            let mut statement = self.connection.prepare(&format!("PRAGMA incremental_vacuum({turn})"))?;
+            let mut rows = statement.query([])?;
+            // Each step gives back one.
+            while rows.next()?.is_some() {}
+        }
+        // In a file that could not be rewritten nothing goes back.
+        self.shrinking = number("PRAGMA freelist_count")? < free;
+        let page = number("PRAGMA page_size")?;
+        Ok(self.shrinking.then(|| usize::try_from(turn * page).unwrap_or(usize::MAX)))
+    }
+
+    fn checkpoint_when_due(&mut self) {
+        if self.since_checkpoint.writes >= CHECKPOINT_WRITES || self.since_checkpoint.bytes >= CHECKPOINT_BYTES {
+            self.checkpoint();
+        }
+    }
+
+    fn checkpoint(&mut self) {
         // When it fails the log only stays longer, and the next one tries again.
         match self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
             Ok(()) => self.since_checkpoint = Amount::default(),
@@ -411,7 +508,7 @@ mod tests {
         schema::prepare(&mut connection, &path, schema::MIGRATIONS).unwrap();
         let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         connection.query_row(&format!("PRAGMA max_page_count = {}", pages + 20), [], |_| Ok(())).unwrap();
-        let writer = Writer::new(connection, path.clone(), lock, 100).unwrap();
+        let writer = Writer::new(connection, path.clone(), lock, Keep { revisions: 100, bytes: 1 << 20 }).unwrap();
 
         let (jobs, queue) = mpsc::channel(8);
         let mut answers = Vec::new();

@@ -13,7 +13,10 @@ use tradewind_core::{
     units::Bytes,
 };
 
-use crate::instance_file::{self, InstanceFile};
+use crate::{
+    host::Believes,
+    instance_file::{self, InstanceFile},
+};
 
 /// One look at the folder.
 #[derive(Debug, Default)]
@@ -61,7 +64,7 @@ enum Content {
 
 /// # Errors
 /// When the folder itself can't be listed.
-pub(crate) fn scan(folder: &Path, size_cap: u64) -> io::Result<Scan> {
+pub(crate) fn scan(folder: &Path, size_cap: u64, believes: Believes) -> io::Result<Scan> {
     let mut scan = Scan::default();
     let mut components: BTreeMap<String, Option<Component>> = BTreeMap::new();
     let mut files: BTreeMap<String, InstanceName> = BTreeMap::new();
@@ -89,7 +92,7 @@ pub(crate) fn scan(folder: &Path, size_cap: u64) -> io::Result<Scan> {
 
     let mut named = BTreeSet::new();
     for (name, instance) in files {
-        let found = configured(folder, &name, size_cap, &mut components, &mut named);
+        let found = configured((folder, believes), &name, size_cap, &mut components, &mut named);
         if let Some(found) = found {
             scan.instances.insert(instance, found);
         }
@@ -104,7 +107,7 @@ pub(crate) fn scan(folder: &Path, size_cap: u64) -> io::Result<Scan> {
                 scan.problems.push((name, why));
             }
             Ok(instance) => {
-                let component = component(folder, &name, size_cap, &mut components);
+                let component = component((folder, believes), &name, size_cap, &mut components);
                 let found = Found { text: Vec::new(), settings: Digest::of(b""), file: Ok(InstanceFile::bare(&name)), component };
                 scan.instances.insert(instance, found);
             }
@@ -116,14 +119,14 @@ pub(crate) fn scan(folder: &Path, size_cap: u64) -> io::Result<Scan> {
 
 /// None when the file has gone since it was listed.
 fn configured(
-    folder: &Path,
+    (folder, believes): (&Path, Believes),
     name: &str,
     size_cap: u64,
     components: &mut BTreeMap<String, Option<Component>>,
     named: &mut BTreeSet<String>,
 ) -> Option<Found> {
     let unreadable = |why: String, component| Found { text: Vec::new(), settings: Digest::of(why.as_bytes()), file: Err(why), component };
-    let text = match read(&folder.join(name), instance_file::SIZE_CAP) {
+    let text = match read(&folder.join(name), instance_file::SIZE_CAP, believes) {
         Ok(Content::Whole(text)) => text,
         Ok(Content::TooLarge(size)) => {
             let why = format!("the instance file has {size} bytes, the most is {}", Bytes(instance_file::SIZE_CAP));
@@ -137,7 +140,7 @@ fn configured(
     Some(match InstanceFile::parse(&text) {
         Ok(file) => {
             named.insert(file.component.clone());
-            let component = component(folder, &file.component, size_cap, components);
+            let component = component((folder, believes), &file.component, size_cap, components);
             Found { text, settings, file: Ok(file), component }
         }
         Err(e) => Found { text, settings, file: Err(e.to_string()), component: Component::Unnamed },
@@ -145,11 +148,16 @@ fn configured(
 }
 
 /// Reads each component once, however many instances name it.
-fn component(folder: &Path, name: &str, size_cap: u64, read_already: &mut BTreeMap<String, Option<Component>>) -> Component {
+fn component(
+    (folder, believes): (&Path, Believes),
+    name: &str,
+    size_cap: u64,
+    read_already: &mut BTreeMap<String, Option<Component>>,
+) -> Component {
     if let Some(Some(known)) = read_already.get(name) {
         return known.clone();
     }
-    let found = match read(&folder.join(name), size_cap) {
+    let found = match read(&folder.join(name), size_cap, believes) {
         Ok(Content::Whole(bytes)) => Component::Read { digest: Digest::of(&bytes), bytes: bytes.into() },
         Ok(Content::TooLarge(size)) => {
             Component::Unusable { why: format!("\"{name}\" is too large: {size} bytes, plugins.size-cap is {}", Bytes(size_cap)) }
@@ -162,7 +170,7 @@ fn component(folder: &Path, name: &str, size_cap: u64, read_already: &mut BTreeM
     found
 }
 
-fn read(path: &Path, cap: u64) -> io::Result<Content> {
+fn read(path: &Path, cap: u64, believes: Believes) -> io::Result<Content> {
     // Before opening: a pipe would block.
     let before = fs::metadata(path)?;
     if !before.is_file() {
@@ -173,6 +181,7 @@ fn read(path: &Path, cap: u64) -> io::Result<Content> {
     }
     let mut bytes = Vec::new();
     let mut file = fs::File::open(path)?;
+    believes(&file, path)?;
     (&mut file).take(cap + 1).read_to_end(&mut bytes)?;
     let after = file.metadata()?;
     if bytes.len() as u64 > cap {

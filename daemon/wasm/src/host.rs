@@ -59,7 +59,12 @@ pub struct Options {
     pub core_dumps: usize,
     /// How components are compiled. Default: in this process, within the default bounds.
     pub compiling: Compiling,
+    /// Whether a file that is open, found at this path, may be believed: components and instance files decide what is done. Default: yes.
+    pub believes: Believes,
 }
+
+/// Looks at an open file and at the folders on the way to it.
+pub type Believes = fn(&std::fs::File, &std::path::Path) -> std::io::Result<()>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -170,6 +175,7 @@ impl Options {
             drain_timeout: Duration::from_secs(10),
             core_dumps: 0,
             compiling: Compiling::default(),
+            believes: |_, _| Ok(()),
         }
     }
 }
@@ -197,6 +203,7 @@ impl Host {
         let mut writer = Writer {
             folder: options.folder.clone(),
             size_cap: options.size_cap.0,
+            believes: options.believes,
             loader: loader.clone(),
             ledger: ledger.clone(),
             registry: registry.clone(),

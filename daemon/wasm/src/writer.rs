@@ -16,7 +16,7 @@ use tradewind_core::{
 use crate::{
     canary::Verdicts,
     folder::{self, Component, Found, Scan},
-    host::RollbackError,
+    host::{Believes, RollbackError},
     instance_file::InstanceFile,
     ledger::{Entry, Ledger, Pair, Pin},
     load::{self, Candidate, Loader},
@@ -42,6 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Writer {
     pub(crate) folder: PathBuf,
     pub(crate) size_cap: u64,
+    pub(crate) believes: Believes,
     pub(crate) loader: Arc<Loader>,
     pub(crate) ledger: Ledger,
     pub(crate) registry: Arc<Registry>,
@@ -104,8 +105,9 @@ impl Writer {
     /// # Errors
     /// When the folder can't be listed: everything stays as it is.
     pub(crate) async fn reconcile(&mut self, cause: Cause) -> Result<Looked, io::Error> {
-        let (folder, cap) = (self.folder.clone(), self.size_cap);
-        let Scan { instances, problems } = spawn_blocking(move || folder::scan(&folder, cap)).await.map_err(io::Error::other)??;
+        let (folder, cap, believes) = (self.folder.clone(), self.size_cap, self.believes);
+        let Scan { instances, problems } =
+            spawn_blocking(move || folder::scan(&folder, cap, believes)).await.map_err(io::Error::other)??;
         let mut report = Report::default();
         let mut unsettled = false;
         self.contents.problems = problems.into_iter().map(|(file, reason)| Problem { file, reason }).collect();

@@ -3,6 +3,7 @@
 //! A [`Secret`] shows its value to nobody who does not ask for it by [`Secret::expose`]; it is overwritten when it is dropped. This crate
 //! knows no cloud: what a value means is for those who asked for it.
 
+pub mod owners;
 pub mod secrets;
 
 mod command;
@@ -118,18 +119,21 @@ fn failed(name: &str, reason: &str) -> Failure {
     Failure::denied(format!("the credential \"{}\" can't be used: {reason}", name.escape_debug())).field("credential")
 }
 
-async fn read(path: &Path) -> Result<Secret, &'static str> {
+async fn read(path: &Path) -> Result<Secret, String> {
     use tokio::io::AsyncReadExt;
     if !path.is_absolute() {
-        return Err("is not given by an absolute path");
+        return Err("is not given by an absolute path".to_owned());
     }
-    let file = tokio::fs::File::open(path).await.map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => "does not exist",
-        std::io::ErrorKind::PermissionDenied => "may not be read by the daemon",
-        _ => "can't be opened",
+    let at = path.to_owned();
+    let opened = tokio::task::spawn_blocking(move || owners::open(&at, owners::Kind::Secret)).await;
+    let file = opened.map_err(|_| "can't be opened".to_owned())?.map_err(|e| match (owners::untrusted(&e), e.kind()) {
+        (Some(untrusted), _) => format!("is not used: {untrusted}"),
+        (None, std::io::ErrorKind::NotFound) => "does not exist".to_owned(),
+        (None, std::io::ErrorKind::PermissionDenied) => "may not be read by the daemon".to_owned(),
+        _ => "can't be opened".to_owned(),
     })?;
     let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text).await.map_err(|_| "can't be read as text")?;
+    tokio::fs::File::from_std(file).take(LONGEST).read_to_string(&mut text).await.map_err(|_| "can't be read as text".to_owned())?;
     Ok(Secret::from(text))
 }
 

@@ -3,7 +3,7 @@
 //! the record.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read},
     path::{Component, Path, PathBuf},
 };
@@ -18,6 +18,8 @@ use tradewind_core::{
     names::Namespace,
     workload::SecretRef,
 };
+
+use crate::owners::{self, Kind};
 
 /// What a workload may have, as its grant says.
 #[derive(Debug, Clone, Copy)]
@@ -73,9 +75,12 @@ pub fn read(folder: Option<&Path>, namespace: Option<&Namespace>, secret: &Secre
     let own = namespace.map(|namespace| folder.join(namespace.as_str())).filter(|own| own.join(&secret.name).symlink_metadata().is_ok());
     let value = match &own {
         Some(own) => inside(own, &path),
-        None => fs::read(folder.join(&path)),
+        None => owners::read(&folder.join(&path), Kind::Secret),
     };
     value.map_err(|error| {
+        if let Some(untrusted) = owners::untrusted(&error) {
+            return Failure::denied(format!("the secret \"{shown}\" is not used: {untrusted}")).field(field).code(SECRET);
+        }
         let (kind, cause) = match error.kind() {
             io::ErrorKind::NotFound => (FailureKind::Denied, "it does not exist"),
             io::ErrorKind::PermissionDenied => (FailureKind::Denied, "the daemon may not read it"),
@@ -96,6 +101,7 @@ pub fn read(folder: Option<&Path>, namespace: Option<&Namespace>, secret: &Secre
 fn inside(folder: &Path, path: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     // The folder itself is no link either.
+    let whole = folder.join(path);
     let folder = rustix::fs::open(folder, flags | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
     let opened = openat2(&folder, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS);
     let opened = match opened {
@@ -109,8 +115,10 @@ fn inside(folder: &Path, path: &Path) -> io::Result<Vec<u8>> {
         }
         opened => opened?,
     };
+    let mut file = File::from(opened);
+    owners::check(&file, &whole, Kind::Secret)?;
     let mut value = Vec::new();
-    File::from(opened).read_to_end(&mut value)?;
+    file.read_to_end(&mut value)?;
     Ok(value)
 }
 

@@ -17,7 +17,10 @@ use ring::{
 };
 use zeroize::Zeroizing;
 
-use crate::{LONGEST, Secret};
+use crate::{
+    LONGEST, Secret,
+    owners::{self, Kind},
+};
 
 const KEY_LENGTH: usize = 32;
 const ENDING: &str = "sealed";
@@ -87,7 +90,7 @@ impl Vault {
     /// When there is none, or it does not fit the key.
     pub fn open(&self, name: &str) -> Result<Secret, Error> {
         let path = self.path(name)?;
-        let bytes = match fs::read(&path) {
+        let bytes = match owners::read(&path, Kind::Trusted) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::Missing { name: name.to_owned() }),
             Err(source) => return Err(Error::File { path, source }),
@@ -143,7 +146,7 @@ impl Vault {
     }
 
     fn read_key(&self) -> Result<LessSafeKey, Error> {
-        let bytes = Zeroizing::new(fs::read(&self.key).map_err(|source| Error::Key { path: self.key.clone(), source })?);
+        let bytes = Zeroizing::new(owners::read(&self.key, Kind::Secret).map_err(|source| Error::Key { path: self.key.clone(), source })?);
         self.key_of(&bytes)
     }
 

@@ -8,7 +8,10 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use tradewind_core::{failure::Failure, grant::KubernetesGrant};
-use tradewind_credentials::{Credentials, Secret};
+use tradewind_credentials::{
+    Credentials, Secret,
+    owners::{self, Kind},
+};
 
 /// The kubeconfig's text; none: the daemon's own pod tells.
 ///
@@ -87,6 +90,7 @@ async fn from_text(text: &Secret, grant: &KubernetesGrant) -> Result<Config, Fai
     if let Some(folder) = grant.kubeconfig.as_deref().and_then(|path| Path::new(path).parent()) {
         resolve(&mut kubeconfig, folder);
     }
+    believed(&kubeconfig).map_err(|why| unreadable(&why))?;
     let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
     Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unreadable(reason(&error)))
 }
@@ -110,6 +114,24 @@ fn resolve(kubeconfig: &mut Kubeconfig, folder: &Path) {
             absolute(&mut exec.command);
         }
     }
+}
+
+/// The files that a kubeconfig names are believed as it is itself.
+fn believed(kubeconfig: &Kubeconfig) -> Result<(), String> {
+    let clusters = kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref());
+    let users: Vec<_> = kubeconfig.auth_infos.iter().filter_map(|named| named.auth_info.as_ref()).collect();
+    let trusted =
+        clusters.filter_map(|c| c.certificate_authority.as_ref()).chain(users.iter().filter_map(|u| u.client_certificate.as_ref()));
+    let secret = users.iter().flat_map(|u| u.client_key.iter().chain(&u.token_file));
+    for (path, kind) in trusted.map(|path| (path, Kind::Trusted)).chain(secret.map(|path| (path, Kind::Secret))) {
+        // What can't be read is told by who needs it.
+        if let Err(error) = owners::open(Path::new(path), kind)
+            && let Some(untrusted) = owners::untrusted(&error)
+        {
+            return Err(format!("it names a file that is not used: {untrusted}"));
+        }
+    }
+    Ok(())
 }
 
 fn reason(error: &KubeconfigError) -> &'static str {

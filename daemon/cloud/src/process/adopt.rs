@@ -2,6 +2,7 @@
 //! what an ended run has left.
 
 use std::{
+    ffi::OsString,
     fs::{DirBuilder, OpenOptions},
     io,
     os::unix::{
@@ -29,6 +30,7 @@ use super::{
     folder,
     groups::Groups,
     keeper::{self, Up},
+    output::{collecting::Collecting, collector::COMMAND},
     owner, ports,
     proc::{self, Wrapper},
     reserve::Reserve,
@@ -111,6 +113,7 @@ pub(super) fn open(options: Options, runtime: Handle) -> Result<(Shared, Recorde
         groups: options.groups.then(|| Groups::find(&format!("tradewind-{name}"))).flatten(),
         reserve: Reserve::new(),
         landlock: confine::has_landlock(),
+        collecting: Collecting::new(options.collector.as_ref().map(|command| collector(command, &options.folder))),
         options,
     };
     if !shared.landlock {
@@ -135,6 +138,11 @@ pub(super) fn open(options: Options, runtime: Handle) -> Result<(Shared, Recorde
         groups.tidy();
     }
     Ok((shared, found))
+}
+
+/// The command that runs the collector of a folder.
+fn collector(command: &[OsString], folder: &Path) -> Vec<OsString> {
+    command.iter().cloned().chain([COMMAND.into(), folder.into()]).collect()
 }
 
 /// People know the folder that holds the one for processes.

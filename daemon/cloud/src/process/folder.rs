@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,7 @@ use tradewind_core::{capability::ProcessKey, names::InstanceName, units::Instant
 use super::{
     check::Prepared,
     confine::{self, Ids},
+    output::{end_line, pipes},
     proc::Identity,
     reserve,
 };
@@ -193,21 +194,21 @@ impl Folder {
         whole.filter_map(|line| serde_json::from_slice::<Record>(line).ok()).find(|record| record.format == FORMAT)
     }
 
-    /// Opens an output file for appending. It is shared with the process and outlives this daemon. Last words of an earlier run that lack
-    /// their newline get it, so that those of the next run are not glued to them.
-    pub(super) fn open_output(&self, output: Output) -> io::Result<File> {
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(self.output(output))?;
-        let length = file.metadata()?.len();
-        let mut last = [b'\n'];
-        if length > 0 && File::open(self.output(output))?.read_at(&mut last, length - 1)? == 1 && last != [b'\n'] {
-            file.write_all(b"\n")?;
+    /// Opens what a process writes to: its pipe, or the output file itself. It is shared with the process and outlives this daemon. Last words
+    /// of an earlier run that lack their newline get it, so that those of the next run are not glued to them.
+    pub(super) fn open_output(&self, output: Output, piped: bool) -> io::Result<File> {
+        end_line(self, output)?;
+        if piped {
+            return pipes::open(self, output);
         }
-        Ok(file)
+        OpenOptions::new().append(true).create(true).mode(0o600).open(self.output(output))
     }
 
     /// What a process may read and write of its folder, beside the working folder: its output, and where its wrapper writes.
     pub(super) fn open_files(&self, run: u32) -> [PathBuf; 3] {
-        [self.output(Output::Stdout), self.output(Output::Stderr), self.run_file(run)]
+        let [stdout, stderr] =
+            [Output::Stdout, Output::Stderr].map(|o| if pipes::are_there(self) { pipes::path(self, o) } else { self.output(o) });
+        [stdout, stderr, self.run_file(run)]
     }
 
     /// The wrapper finds the file that it writes to: it may not be allowed to make one.

@@ -193,11 +193,13 @@ pub(super) fn start_now(shared: &Shared, slot: &Slot) -> Result<Up, Failure> {
     }
     let secrets = shared.options.secrets.as_deref();
     let around = launch::surroundings(&slot.folder, &record, secrets, &shared.search)?;
+    // Without a descriptor for this there is none for the start either.
+    let piped = shared.reserve.spend(|| shared.collecting.prepare(&slot.folder, record.prepared.log_size)).unwrap_or(false);
     let plan = shared.plan(&slot.folder, &record);
     if plan.ids.is_some() {
         shared.open_way(&slot.folder).map_err(unwritten)?;
     }
-    let pid = launch::launch(&slot.folder, &record, &around, &plan, secrets, &shared.reserve)?;
+    let pid = launch::launch(&slot.folder, &record, &around, &plan, secrets, (&shared.reserve, piped))?;
     let leader = Leader::new(pid);
     {
         let mut state = slot.state();
@@ -370,6 +372,8 @@ fn collect(shared: &Shared, slot: &Slot, leader: Leader, (mut cause, late): (Opt
         tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, replica = slot.key.replica, left, "processes that a replica left running were ended");
     }
     let killed = leader.reap();
+    // Whoever sees that it has ended finds its last words.
+    shared.collecting.drain(std::iter::once(slot.outputs().path()));
     let written = shared.insist("the status of a process can't be read", || shared.reserve.spend(|| slot.exit(run)))?.ok().flatten();
     let lost = written.is_none() && cause.is_none();
     Some(End { code: written.or(killed).filter(|_| !lost), cause, lost, late, left })

@@ -117,7 +117,7 @@ pub(super) fn surroundings(folder: &Folder, record: &Record, secrets: Option<&Pa
     Ok(Surroundings { env, directory })
 }
 
-/// Writes the config files and starts the wrapper.
+/// Writes the config files and starts the wrapper. `piped`: its output is collected.
 ///
 /// # Errors
 /// What stands in the way, with its remedy where one is known. Nothing runs then.
@@ -127,7 +127,7 @@ pub(super) fn launch(
     around: &Surroundings,
     plan: &Plan,
     secrets: Option<&Path>,
-    reserve: &Reserve,
+    (reserve, piped): (&Reserve, bool),
 ) -> Result<Pid, Failure> {
     let prepared = &record.prepared;
     // Secrets are out of reach for what is confined.
@@ -140,7 +140,7 @@ pub(super) fn launch(
     let (environment, set) = carried(&around.env);
     let start = || -> io::Result<Result<Pid, Failure>> {
         folder.make_run_file(record.run)?;
-        let (stdout, stderr) = (folder.open_output(Output::Stdout)?, folder.open_output(Output::Stderr)?);
+        let (stdout, stderr) = (folder.open_output(Output::Stdout, piped)?, folder.open_output(Output::Stderr, piped)?);
         if let Some(ids) = plan.ids {
             folder.give(record.run, ids)?;
         }

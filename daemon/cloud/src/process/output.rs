@@ -1,17 +1,22 @@
 //! The kept output of processes: cuts it to size and reads it line by line, from the end or behind a cursor. Everything here blocks.
 //!
-//! Processes append to plain files, so output survives the daemon. When both files of a process outgrow their size, the older half of
-//! each becomes a hole: its blocks are freed, while what follows stays at its offset. Nothing that is written meanwhile is lost, and
-//! a cursor, which is offsets, stays true.
+//! Processes write into pipes, which a collector that outlives the daemon copies into plain files. When both files of a process would
+//! outgrow their size, the older half of each becomes a hole first: its blocks are freed, while what follows stays at its offset. Nothing
+//! that is written meanwhile is lost, and a cursor, which is offsets, stays true. Where there is no collector, processes append to the files
+//! themselves, and these are cut to size from time to time.
 //!
 //! A line that is longer than one answer, or that is not finished yet, comes in pieces that end between characters and say so.
 
+pub(super) mod collecting;
+pub(super) mod collector;
 mod cursor;
+pub(super) mod pipes;
 mod stream;
 
 use std::{
     fs::{File, OpenOptions},
-    os::unix::fs::MetadataExt,
+    io::Write,
+    os::unix::fs::{FileExt, MetadataExt},
     path::Path,
 };
 
@@ -41,24 +46,40 @@ pub(super) struct Source {
 
 /// When both outputs together hold more than `size` bytes, frees what is oldest in each until half of that is left.
 pub(super) fn trim(folder: &Folder, size: u64) -> std::io::Result<()> {
-    let mut kept = Vec::new();
-    for output in OUTPUTS {
-        match std::fs::metadata(folder.output(output)) {
-            Ok(m) => kept.push((output, m.len(), (m.blocks() * 512).min(m.len()))),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
-        }
+    make_room(folder, size, 0).map(|_| ())
+}
+
+/// Frees what is oldest when so many bytes more would be too many, and answers how many more there may be.
+fn make_room(folder: &Folder, size: u64, more: u64) -> std::io::Result<u64> {
+    let files = files(folder)?;
+    let total = files.iter().map(|(_, _, kept)| kept).sum::<u64>();
+    if total.saturating_add(more) <= size {
+        return Ok(size - total);
     }
-    let total = kept.iter().map(|(_, _, kept)| kept).sum::<u64>();
-    if total <= size {
-        return Ok(());
-    }
-    for (output, length, kept) in kept {
+    for (output, length, kept) in files {
         // Each gives up the same share, so that half of the size is left.
         let rest = (u128::from(kept) * u128::from(size / 2) / u128::from(total)) as u64;
         cut(&folder.output(output), length.saturating_sub(rest) / BLOCK * BLOCK)?;
     }
-    Ok(())
+    Ok(size.saturating_sub(kept(folder)?))
+}
+
+/// How many bytes both outputs hold together.
+fn kept(folder: &Folder) -> std::io::Result<u64> {
+    Ok(files(folder)?.iter().map(|(_, _, kept)| kept).sum())
+}
+
+/// The files that are there, with their lengths and how much of them is no hole.
+fn files(folder: &Folder) -> std::io::Result<Vec<(Output, u64, u64)>> {
+    let mut found = Vec::new();
+    for output in OUTPUTS {
+        match std::fs::metadata(folder.output(output)) {
+            Ok(m) => found.push((output, m.len(), (m.blocks() * 512).min(m.len()))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(target_os = "linux")]
@@ -75,6 +96,20 @@ fn cut(path: &Path, end: u64) -> std::io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 fn cut(path: &Path, _: u64) -> std::io::Result<()> {
     OpenOptions::new().write(true).open(path)?.set_len(0)
+}
+
+/// Last words of an earlier run that lack their newline get it, so that those of the next run are not glued to them.
+pub(super) fn end_line(folder: &Folder, output: Output) -> std::io::Result<()> {
+    let mut file = match OpenOptions::new().read(true).append(true).open(folder.output(output)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let length = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if length > 0 && file.read_at(&mut last, length - 1)? == 1 && last != [b'\n'] {
+        file.write_all(b"\n")?;
+    }
+    Ok(())
 }
 
 /// Answers a query over the replicas of one allocation, in the order given. Without a cursor it begins at the last lines; what does not fit

@@ -149,6 +149,9 @@ pub struct Quota {
     /// Deployments of which something runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deployments: Option<u32>,
+    /// What its deployments, their revisions and its plans take in the daemon's state. What would take more is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<Bytes>,
 }
 
 impl Quota {

@@ -13,6 +13,7 @@ mod closing;
 mod copying;
 mod crash;
 mod grouping;
+mod growth;
 mod model;
 mod opening;
 mod support;
