@@ -45,6 +45,8 @@ struct State {
     /// Sizes by folder: what a new collector must be told.
     followed: BTreeMap<PathBuf, u64>,
     waiting: HashMap<u64, mpsc::Sender<()>>,
+    /// Pipes that the collector may not have open yet, by the number of what it was told: what is in them stays.
+    held: HashMap<u64, Vec<File>>,
     last: u64,
     /// Counts collectors, to tell the end of one from that of the next.
     generation: u64,
@@ -68,9 +70,8 @@ impl Collecting {
         if self.0.program.is_none() {
             return Ok(false);
         }
-        // From before it is followed on: a pipe that nobody can write to is not followed.
         let held = pipes::make(folder).and_then(|()| super::OUTPUTS.into_iter().map(|output| pipes::open(folder, output)).collect());
-        let held: Vec<File> = match held {
+        let _held: Vec<File> = match held {
             Ok(held) => held,
             Err(error) if reserve::is_own(&error) => return Err(error),
             Err(error) => {
@@ -78,9 +79,7 @@ impl Collecting {
                 return Ok(false);
             }
         };
-        let followed = self.follow(folder, size);
-        drop(held);
-        Ok(followed)
+        Ok(self.follow(folder, size))
     }
 
     /// Has the output of a process followed that may run already. False: there is no collector.
@@ -96,7 +95,7 @@ impl Collecting {
             // It is told of everything that is followed.
             return self.0.start(&mut state);
         }
-        state.say(&Order::Follow { folder: path, size }) || self.0.start(&mut state)
+        state.follow(path, size) || self.0.start(&mut state)
     }
 
     /// Waits until everything is in the files that these processes have written so far.
@@ -170,9 +169,11 @@ impl Shared {
         state.link = Some(link);
         state.generation += 1;
         let generation = state.generation;
-        let orders: Vec<Order> =
-            state.followed.iter().map(|(folder, size)| Order::Follow { folder: folder.clone(), size: *size }).collect();
-        let told = orders.iter().all(|order| state.say(order));
+        let before = std::mem::take(&mut state.held);
+        let followed: Vec<_> = state.followed.iter().map(|(folder, size)| (folder.clone(), *size)).collect();
+        let told = followed.into_iter().all(|(folder, size)| state.follow(folder, size));
+        // Until here: all that is followed is held anew.
+        drop(before);
         let shared = Arc::downgrade(self);
         let listen = move || {
             let mut child = child;
@@ -181,6 +182,7 @@ impl Shared {
                     let (Some(shared), Ok(Ok(id))) = (shared.upgrade(), line.map(|line| line.parse::<u64>())) else { break };
                     let mut state = shared.state();
                     state.ended = 0;
+                    state.held.remove(&id);
                     if let Some(waiting) = state.waiting.remove(&id) {
                         let _ = waiting.send(());
                     }
@@ -229,6 +231,7 @@ impl Shared {
             // Whoever waits is told by the end of this.
             state.waiting.clear();
             state.link = None;
+            state.hold_all();
             state.ended = state.ended.saturating_add(1);
             Duration::from_millis(10).saturating_mul(1 << state.ended.min(10)).min(LONGEST_PAUSE)
         };
@@ -245,6 +248,28 @@ impl Shared {
 // === impl State ===
 
 impl State {
+    /// Has the output of a process followed, and holds its pipes open until the collector does.
+    fn follow(&mut self, folder: PathBuf, size: u64) -> bool {
+        let id = self.hold(&folder);
+        self.say(&Order::Follow { folder, size, id })
+    }
+
+    /// Holds all pipes open: nobody else does when a process ends now.
+    fn hold_all(&mut self) {
+        let folders: Vec<PathBuf> = self.followed.keys().cloned().collect();
+        for folder in folders {
+            self.hold(&folder);
+        }
+    }
+
+    fn hold(&mut self, folder: &Path) -> u64 {
+        self.last += 1;
+        let at = Folder::at(folder.to_owned());
+        let held = super::OUTPUTS.into_iter().filter_map(|output| pipes::open(&at, output).ok()).collect();
+        self.held.insert(self.last, held);
+        self.last
+    }
+
     /// False when it can't be said: the link is given up then.
     fn say(&mut self, order: &Order) -> bool {
         let Some(link) = &mut self.link else { return false };

@@ -46,8 +46,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Order {
-    /// Copy the output of the process in this folder; its files may hold so many bytes together.
-    Follow { folder: PathBuf, size: u64 },
+    /// Copy the output of the process in this folder; its files may hold so many bytes together. Answered with the number and a newline once
+    /// its pipes are open: what is written into a pipe that nobody has open is lost.
+    Follow { folder: PathBuf, size: u64, id: u64 },
     /// Copy what is in the pipes now, then answer with the number and a newline.
     Drain { folder: PathBuf, id: u64 },
     /// The process is gone, and its folder as well.
@@ -55,7 +56,7 @@ pub(super) enum Order {
 }
 
 enum Job {
-    Size(u64),
+    Size(u64, u64),
     Drain(u64),
 }
 
@@ -185,28 +186,32 @@ fn take(work: &Rc<Work>, order: Order, tasks: &mut tokio::task::JoinSet<()>) {
                 let _ = work.answers.send(id);
             }
         }
-        Order::Follow { folder, size } => {
-            if send(&folder, Job::Size(size)).is_ok() {
+        Order::Follow { folder, size, id } => {
+            if send(&folder, Job::Size(size, id)).is_ok() {
                 return;
             }
             let (jobs, queue) = mpsc::unbounded_channel();
             let number = work.copies.get() + 1;
             work.copies.set(number);
             work.followed.borrow_mut().insert(folder.clone(), (number, jobs));
-            tasks.spawn_local(follow(folder, size, number, work.clone(), queue));
+            tasks.spawn_local(follow(folder, (size, id), number, work.clone(), queue));
         }
     }
 }
 
 /// Copies until nobody can write any more. Nobody is left waiting because a descriptor could not be had at first.
-async fn follow(folder: PathBuf, size: u64, number: u64, work: Rc<Work>, queue: mpsc::UnboundedReceiver<Job>) {
+async fn follow(folder: PathBuf, (size, id): (u64, u64), number: u64, work: Rc<Work>, queue: mpsc::UnboundedReceiver<Job>) {
     loop {
         match Copy::open(Folder::at(folder.clone()), size) {
-            Ok(copy) => return copy.run(number, work, queue).await,
+            Ok(copy) => {
+                let _ = work.answers.send(id);
+                return copy.run(number, work, queue).await;
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => break,
             Err(_) => tokio::time::sleep(AGAIN).await,
         }
     }
+    let _ = work.answers.send(id);
     work.ended(&folder, number);
 }
 
@@ -280,9 +285,14 @@ impl Copy {
 
     fn see_to(&mut self, job: Job, work: &Work) {
         match job {
-            Job::Size(size) => {
+            Job::Size(size, id) => {
                 self.size = size;
                 self.room = 0;
+                // Those that nobody could write to any more: the next run does.
+                for (pipe, output) in self.pipes.iter_mut().zip(OUTPUTS).filter(|(pipe, _)| pipe.is_none()) {
+                    *pipe = pipe::OpenOptions::new().open_receiver(pipes::path(&self.folder, output)).ok();
+                }
+                let _ = work.answers.send(id);
             }
             Job::Drain(id) => {
                 self.drain();
