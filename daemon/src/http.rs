@@ -71,12 +71,17 @@ pub struct App {
     inner: Arc<Inner>,
 }
 
-/// The parts of an `App`.
-pub struct Inner {
+/// Those who do what the API is asked for.
+pub struct Handles {
     pub controller: controller::Handle,
     pub plugins: tradewind_wasm::Handle,
     pub backup: crate::backup::Handle,
     pub identities: identity::Handle,
+}
+
+/// The parts of an `App`.
+pub struct Inner {
+    handles: Handles,
     pub config: Config,
     pub readiness: Readiness,
     /// Cancelled when the daemon begins to stop: streams end then.
@@ -103,12 +108,16 @@ impl std::ops::Deref for App {
     }
 }
 
+impl std::ops::Deref for Inner {
+    type Target = Handles;
+    fn deref(&self) -> &Handles {
+        &self.handles
+    }
+}
+
 impl App {
     pub fn new(
-        controller: controller::Handle,
-        plugins: tradewind_wasm::Handle,
-        backup: crate::backup::Handle,
-        identities: identity::Handle,
+        handles: Handles,
         config: Config,
         readiness: Readiness,
         stopping: CancellationToken,
@@ -125,10 +134,7 @@ impl App {
         let refusals = refusals::Refusals::default();
         let metrics = metrics::Metrics::new(&refusals);
         let inner = Inner {
-            controller,
-            plugins,
-            backup,
-            identities,
+            handles,
             config,
             readiness,
             stopping,

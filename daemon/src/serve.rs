@@ -127,6 +127,17 @@ pub struct Parts {
     stop: CancellationToken,
 }
 
+impl Parts {
+    pub fn handles(&self) -> http::Handles {
+        http::Handles {
+            controller: self.controller.handle(),
+            plugins: self.plugins.handle(),
+            backup: self.backup.clone(),
+            identities: self.identities.clone(),
+        }
+    }
+}
+
 /// Runs the daemon until it is told to stop.
 ///
 /// # Errors
@@ -191,10 +202,7 @@ async fn daemon(config: Config, overrides: &Overrides, beside: Vec<Essential>) -
     let stopping = CancellationToken::new();
     let readiness = Readiness::starting();
     let app = App::new(
-        parts.controller.handle(),
-        parts.plugins.handle(),
-        parts.backup.clone(),
-        parts.identities.clone(),
+        parts.handles(),
         config.clone(),
         readiness.clone(),
         stopping.clone(),

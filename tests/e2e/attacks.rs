@@ -4,7 +4,6 @@ mod answers;
 mod bounds;
 mod certificate;
 mod connections;
-mod connections;
 mod contract;
 mod guests;
 mod heads;

@@ -117,10 +117,7 @@ impl Api {
         let parts = serve::start(&config).await.unwrap();
         let readiness = Readiness::starting();
         let app = App::new(
-            parts.controller.handle(),
-            parts.plugins.handle(),
-            parts.backup.clone(),
-            parts.identities.clone(),
+            parts.handles(),
             config,
             readiness,
             CancellationToken::new(),

@@ -124,6 +124,8 @@ fn inside(folder: &Path, path: &Path) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn of(name: &str) -> SecretRef {

@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn granted_paths_that_lie_below_each_other_are_found() {
-        let nested = |patterns: &[&'static str]| super::nested(patterns.to_vec().into_iter());
+        let nested = |patterns: &[&'static str]| super::nested(patterns.iter().copied());
         assert_eq!(nested(&["/srv/shop", "/srv"]), Some(("/srv", "/srv/shop")));
         assert_eq!(nested(&["/srv/*/data", "/srv/shop"]), Some(("/srv/shop", "/srv/*/data")));
         assert_eq!(nested(&["/srv/*", "/srv/shop/data"]), Some(("/srv/*", "/srv/shop/data")));

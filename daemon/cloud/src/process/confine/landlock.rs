@@ -123,8 +123,9 @@ impl Rules {
             let Some(entry) = opened(openat(&at, name.as_slice(), LOOK, Mode::empty()))? else { continue };
             let named = |list: &[&str]| list.iter().any(|n| n.as_bytes() == name);
             let allowed = match FileType::from_raw_mode(fstat(&entry)?.st_mode) {
-                FileType::Directory => named(&DEVICES) || !(root || named(&[TERMINALS])),
-                FileType::CharacterDevice => !is_screen(&name) && !(root && named(&MACHINE)),
+                FileType::Directory if root => named(&DEVICES),
+                FileType::Directory => !named(&[TERMINALS]),
+                FileType::CharacterDevice => !(is_screen(&name) || root && named(&MACHINE)),
                 _ => !root,
             };
             if allowed {
