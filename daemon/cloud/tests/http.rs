@@ -219,7 +219,7 @@ async fn no_form_of_an_address_leads_to_metadata_or_to_this_machine() {
         "127.127.127.127",
         "017700000001",
         "localhost",
-        "LOCALHOST.",
+        "LOCALHOST",
         "[::]",
         "0",
         "255.255.255.255",

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tradewind_tests::Daemon;
 
 /// Seconds that requests are made up for.
-const SPAN: &str = "30";
+const SPAN: &str = "25";
 /// What no answer may fail. Good data that are refused are not among them: names in the path and in the body have to agree, and a component
 /// has to be one, which no schema tells.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,\
