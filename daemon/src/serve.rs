@@ -437,6 +437,9 @@ pub fn compiling(bounds: Bounds) -> Compiling {
     // The kernel's name for it leads to this very program, also after another one was put in its place.
     let own = Path::new("/proc/self/exe");
     let path = if own.exists() { Some(own.to_owned()) } else { std::env::current_exe().ok() };
+    if path.is_none() {
+        tracing::warn!("this program can't be found: components are compiled without limits of time and memory");
+    }
     Compiling { bounds, program: path.map(|path| Program { path, arguments: vec![COMPILE.into()] }) }
 }
 

@@ -49,7 +49,8 @@ impl Handle {
         let background = Background { quotes: &quotes, measures: &measures, now: shared.clock.now() };
         let (all, offers) = (work.resolved.len(), table.offers().len());
         if all.saturating_mul(offers) > MOST_ROWS {
-            let message = format!("{all} tasks with {offers} offers each are too many to report on: assess at most {} at once", MOST_ROWS / offers);
+            let message =
+                format!("{all} tasks with {offers} offers each are too many to report on: assess at most {} at once", MOST_ROWS / offers);
             return Err(Error::Invalid { path: "spec".to_owned(), message });
         }
         let mut tasks = Vec::with_capacity(all);

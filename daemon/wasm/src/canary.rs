@@ -261,13 +261,7 @@ pub(crate) async fn prove(handle: &Handle, start: CanaryStart) -> Result<Proven,
     }
 }
 
-async fn load(
-    loader: &Loader,
-    contents: &Contents,
-    record: &Record,
-    component: Arc<[u8]>,
-    text: &[u8],
-) -> Result<Version, CanaryError> {
+async fn load(loader: &Loader, contents: &Contents, record: &Record, component: Arc<[u8]>, text: &[u8]) -> Result<Version, CanaryError> {
     let instance = &record.instance;
     let file = match text {
         [] => InstanceFile::bare(&format!("{instance}.wasm")),

@@ -191,7 +191,8 @@ impl Workshop {
     pub(crate) fn tidy(cache: &Path) {
         for entry in std::fs::read_dir(cache.join(WORKSHOPS)).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let owner = name.to_str().and_then(|name| name.split_once('-')).and_then(|(pid, _)| rustix::process::Pid::from_raw(pid.parse().ok()?));
+            let owner =
+                name.to_str().and_then(|name| name.split_once('-')).and_then(|(pid, _)| rustix::process::Pid::from_raw(pid.parse().ok()?));
             let own = owner.is_some_and(|pid| pid.as_raw_nonzero().get().unsigned_abs() == std::process::id());
             let runs = owner.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH));
             if own || !runs {

@@ -6,11 +6,11 @@ use serde_json::{Map, Value};
 use crate::{compiler::Answer, state::tame};
 
 /// Steps of what counts as quick: a schema is looked at with a value so often.
-const STEPS: u64 = 20_000;
+const STEPS: u64 = 100_000;
 /// References within one another that are followed.
 const DEPTH: u32 = 200;
 /// Of the schema and of the settings, as text.
-const SIZE: usize = 64 << 10;
+const SIZE: usize = 256 << 10;
 /// Patterns, their length together, and repetitions in them: each may multiply what compiling it costs.
 const PATTERNS: usize = 16;
 const PATTERN_LENGTH: usize = 1_000;
@@ -25,9 +25,7 @@ pub(crate) fn compare(schema: &Value, settings: &Value) -> Answer {
     };
     match validator.iter_errors(settings).next() {
         None => Answer::Done,
-        Some(error) => {
-            Answer::Settings { path: error.instance_path().as_str().replace('/', "."), why: tame(&error.to_string()) }
-        }
+        Some(error) => Answer::Settings { path: error.instance_path().as_str().replace('/', "."), why: tame(&error.to_string()) },
     }
 }
 
@@ -112,12 +110,12 @@ impl<'a> Walk<'a> {
             "allOf" | "anyOf" | "oneOf" => given.as_array().is_some_and(|all| all.iter().all(|one| self.visit(one, value, depth))),
             "not" | "if" | "then" | "else" => self.visit(given, value, depth),
             "dependentSchemas" => given.as_object().is_some_and(|all| all.values().all(|one| self.visit(one, value, depth))),
-            "properties" => given.as_object().is_some_and(|all| {
-                all.iter().all(|(name, one)| members.get(name).is_none_or(|member| self.visit(one, member, depth)))
-            }),
-            "patternProperties" => given.as_object().is_some_and(|all| {
-                all.values().all(|one| members.values().all(|member| self.visit(one, member, depth)))
-            }),
+            "properties" => given
+                .as_object()
+                .is_some_and(|all| all.iter().all(|(name, one)| members.get(name).is_none_or(|member| self.visit(one, member, depth)))),
+            "patternProperties" => {
+                given.as_object().is_some_and(|all| all.values().all(|one| members.values().all(|member| self.visit(one, member, depth))))
+            }
             "additionalProperties" => members.values().all(|member| self.visit(given, member, depth)),
             "propertyNames" => members.keys().all(|name| self.visit(given, &Value::String(name.clone()), depth)),
             "items" | "contains" => items.iter().all(|item| self.visit(given, item, depth)),
@@ -125,8 +123,15 @@ impl<'a> Walk<'a> {
             "enum" => self.spend(given.as_array().map_or(1, Vec::len)),
             "uniqueItems" => self.spend(items.len().saturating_mul(items.len())),
             // Ways to go elsewhere, or to look again at what was looked at.
-            "$dynamicRef" | "$recursiveRef" | "$id" | "$anchor" | "$dynamicAnchor" | "unevaluatedProperties" | "unevaluatedItems"
-            | "additionalItems" | "dependencies" => false,
+            "$dynamicRef"
+            | "$recursiveRef"
+            | "$id"
+            | "$anchor"
+            | "$dynamicAnchor"
+            | "unevaluatedProperties"
+            | "unevaluatedItems"
+            | "additionalItems"
+            | "dependencies" => false,
             _ => true,
         }
     }
@@ -169,7 +174,11 @@ mod tests {
             ("elsewhere", json!({ "$ref": "https://example.com/schema" }), json!({})),
             ("an anchor", json!({ "$ref": "#there", "$defs": { "a": { "$anchor": "there" } } }), json!({})),
             ("patterns", json!({ "$defs": { "a": { "pattern": "(((a{99}){99}){99}){99}b{9}" } } }), json!({})),
-            ("many patterns", json!({ "patternProperties": (0..99).map(|n| (n.to_string(), json!(true))).collect::<Map<_, _>>() }), json!({})),
+            (
+                "many patterns",
+                json!({ "patternProperties": (0..99).map(|n| (n.to_string(), json!(true))).collect::<Map<_, _>>() }),
+                json!({}),
+            ),
             ("many to compare", json!({ "properties": { "a": { "uniqueItems": true } } }), json!({ "a": vec![1; 1_000] })),
             ("a large schema", json!({ "description": "x".repeat(SIZE) }), json!({})),
         ] {

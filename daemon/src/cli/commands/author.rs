@@ -68,7 +68,9 @@ fn inspect(globals: &Globals, path: &Path) -> Result<FileInspection, Error> {
     let bytes = std::fs::read(path).map_err(read)?;
     let (cache, compiling) = (compile_cache(), compiling(globals)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
-    runtime.block_on(tradewind_wasm::inspect_file(bytes, cache, compiling)).map_err(|source| Error::Inspect { path: path.to_owned(), source })
+    runtime
+        .block_on(tradewind_wasm::inspect_file(bytes, cache, compiling))
+        .map_err(|source| Error::Inspect { path: path.to_owned(), source })
 }
 
 /// Files may be strangers': they are compiled as the daemon would.

@@ -19,8 +19,14 @@ pub(crate) struct Order {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Task {
     /// The code goes into the cache in this folder; without one it is thrown away.
-    Compile { folder: Option<PathBuf>, core_dumps: bool },
-    Settings { schema: Value, settings: Value },
+    Compile {
+        folder: Option<PathBuf>,
+        core_dumps: bool,
+    },
+    Settings {
+        schema: Value,
+        settings: Value,
+    },
 }
 
 /// What came of it.
