@@ -133,20 +133,8 @@ impl App {
         let crowd = Arc::new(server::Crowd::new(connections));
         let refusals = refusals::Refusals::default();
         let metrics = metrics::Metrics::new(&refusals);
-        let inner = Inner {
-            handles,
-            config,
-            readiness,
-            stopping,
-            certificate,
-            metrics,
-            refusals,
-            crowd,
-            in_flight,
-            requests,
-            streams,
-            uploads,
-        };
+        let inner =
+            Inner { handles, config, readiness, stopping, certificate, metrics, refusals, crowd, in_flight, requests, streams, uploads };
         Self { inner: Arc::new(inner) }
     }
 }

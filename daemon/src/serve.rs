@@ -201,13 +201,7 @@ async fn daemon(config: Config, overrides: &Overrides, beside: Vec<Essential>) -
 
     let stopping = CancellationToken::new();
     let readiness = Readiness::starting();
-    let app = App::new(
-        parts.handles(),
-        config.clone(),
-        readiness.clone(),
-        stopping.clone(),
-        tls.as_ref().map(|t| t.certificate.clone()),
-    );
+    let app = App::new(parts.handles(), config.clone(), readiness.clone(), stopping.clone(), tls.as_ref().map(|t| t.certificate.clone()));
     tokio::spawn(vital::part("watch of the storage", storage::watch(parts.store.clone(), readiness.clone(), stopping.clone())));
     tokio::spawn(vital::part("reload", reload::follow(reloads, overrides.clone(), config.clone(), parts.plugins.handle())));
     for (name, part) in beside {
@@ -497,6 +491,9 @@ pub fn compiling(bounds: Bounds) -> Compiling {
     // The kernel's name for it leads to this very program, also after another one was put in its place.
     let own = Path::new("/proc/self/exe");
     let path = if own.exists() { Some(own.to_owned()) } else { std::env::current_exe().ok() };
+    if path.is_none() {
+        tracing::warn!("this program can't be found: components are compiled without limits of time and memory");
+    }
     Compiling { bounds, program: path.map(|path| Program { path, arguments: vec![COMPILE.into()] }) }
 }
 

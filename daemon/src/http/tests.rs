@@ -116,13 +116,7 @@ impl Api {
         serve::make_folders(&config).unwrap();
         let parts = serve::start(&config).await.unwrap();
         let readiness = Readiness::starting();
-        let app = App::new(
-            parts.handles(),
-            config,
-            readiness,
-            CancellationToken::new(),
-            None,
-        );
+        let app = App::new(parts.handles(), config, readiness, CancellationToken::new(), None);
         // A handler with a defect, beside the real ones.
         let mut api = openapi::document();
         let defect = get_with(defect, |op| op.with(access::needs(Role::Viewer, Reach::Any)));

@@ -123,7 +123,10 @@ impl Loader {
         let settings = candidate.file.settings.clone();
         let census = candidate.census.clone();
         let (linked, mut runner) = self.prepare(candidate).await?;
-        let (about, described) = v0_1::describe(linked, &runner).await.map_err(|f| Error::Describe(Box::new(f)))?;
+        // Its file may allow its calls an hour; nobody waits as long for a name.
+        let mut first = runner.clone();
+        first.limits.deadline = first.limits.deadline.min(self.engine.bounds.deadline);
+        let (about, described) = v0_1::describe(linked, &first).await.map_err(|f| Error::Describe(Box::new(f)))?;
         let text = settings.to_string();
         let about = self.check_settings(about, settings).await?;
         try_settings(&described, &runner, &text, &about).await?;

@@ -67,13 +67,14 @@ impl Handle {
         let settings = kept.and_then(|(_, text)| self.file(&text, like).ok());
         if let Some(mut file) = settings {
             file.grants = Default::default();
-            match self.second_look(candidate(name.clone(), file, like.settings, component.clone(), digest)).await {
+            match self.load(candidate(name.clone(), file, like.settings, component.clone(), digest)).await {
                 // It takes other settings: its own defaults have to do.
                 Err(load::Error::Settings { .. }) => {}
                 loaded => return policy(loaded.map_err(|source| RecallError::Refused { digest, source: Box::new(source) })?, digest),
             }
         }
-        let loaded = self.second_look(candidate(name, InstanceFile::bare("visitor.wasm"), Digest::of(b""), component, digest)).await;
+        // Not in the turns of second looks: what a visitor's bytes may take is bounded where they are compiled, and keeps no other look waiting.
+        let loaded = self.load(candidate(name, InstanceFile::bare("visitor.wasm"), Digest::of(b""), component, digest)).await;
         policy(loaded.map_err(|source| RecallError::Refused { digest, source: Box::new(source) })?, digest)
     }
 
@@ -93,6 +94,10 @@ impl Handle {
     /// One at a time: compiling takes a core for itself, which those that serve may need.
     async fn second_look(&self, candidate: Candidate) -> Result<Callable, load::Error> {
         let _turn = self.looks.acquire().await.map_err(|_| load::Error::Aborted)?;
+        self.load(candidate).await
+    }
+
+    async fn load(&self, candidate: Candidate) -> Result<Callable, load::Error> {
         self.loader.load(candidate).await.map(|version| version.callable)
     }
 }

@@ -6,11 +6,11 @@ use serde_json::{Map, Value};
 use crate::{compiler::Answer, state::tame};
 
 /// Steps of what counts as quick: a schema is looked at with a value so often.
-const STEPS: u64 = 20_000;
+const STEPS: u64 = 100_000;
 /// References within one another that are followed.
 const DEPTH: u32 = 200;
 /// Of the schema and of the settings, as text.
-const SIZE: usize = 64 << 10;
+const SIZE: usize = 256 << 10;
 /// Patterns, their length together, and repetitions in them: each may multiply what compiling it costs.
 const PATTERNS: usize = 16;
 const PATTERN_LENGTH: usize = 1_000;
