@@ -28,6 +28,7 @@ use super::{
     preempt::Taking,
     records::Inputs,
     room::{self, Added},
+    spaces::{leaves, shut_out, whose},
     turn::{Asked, Turn, in_turn},
 };
 
@@ -91,14 +92,14 @@ pub(super) struct Open {
 /// What one policy's part of the batch is decided with.
 #[derive(Clone, Copy)]
 struct Call<'a> {
+    /// Without what is closed to the tasks' namespaces.
     snapshot: &'a Snapshot,
+    whole: &'a Snapshot,
     policy: &'a InstanceName,
     works: &'a [Work],
     table: &'a Table,
     /// Providers that gave no offers.
     silent: &'a [ProviderFailure],
-    /// Instances that the tasks' namespaces know nothing of.
-    closed: &'a BTreeSet<InstanceName>,
 }
 
 impl Shared {
@@ -118,13 +119,6 @@ impl Shared {
             (None, Some(_)) => ", which the daemon's setting \"policy\" names".to_owned(),
             (None, None) => String::new(),
         }
-    }
-
-    /// For whom something is decided, to tell them.
-    fn whose(&self, works: &[Work], open: &[Open]) -> String {
-        let names: BTreeSet<&Namespace> = open.iter().filter_map(|o| works.get(o.work)).map(|w| &w.key.namespace).collect();
-        let names: Vec<String> = names.into_iter().map(|n| format!("\"{n}\"")).collect();
-        format!("namespace {}", names.join(", "))
     }
 
     /// Decides about a batch. The outcomes are in the order of the works. Providers that gave no offers come with them.
@@ -202,7 +196,7 @@ impl Shared {
                     one.want.replicas -= one.stay.iter().map(|p| p.replicas).sum::<u32>().min(one.want.replicas);
                 }
                 self.bind(works, &mut tasks, &decided);
-                let call = Call { snapshot: &seen, policy: &policy, works, table: &table, silent: &silent, closed: &closed };
+                let call = Call { snapshot: &seen, whole: snapshot, policy: &policy, works, table: &table, silent: &silent };
                 self.decide_with(call, tasks, &mut admission, &mut outcomes, &mut decided).await;
             }
             assessed = Some(table);
@@ -253,12 +247,12 @@ impl Shared {
         outcomes: &mut [Outcome],
         decided: &mut HashMap<(usize, usize), Decided>,
     ) {
-        let Call { snapshot, policy, works, table, silent, closed } = call;
+        let Call { snapshot, whole, policy, works, table, silent } = call;
         let verdict = match snapshot.policies.get(policy) {
             Some(policy) => self.within_budget(policy.as_ref(), call, &mut open, admission, outcomes).await,
-            None if closed.contains(policy) => Err(Failure::unavailable(format!(
+            None if whole.policies.contains_key(policy) => Err(Failure::unavailable(format!(
                 "there is no policy \"{policy}\" for {}{}",
-                self.whose(works, &open),
+                whose(works, &open),
                 self.named_by(policy, works)
             ))
             .code("policy-missing")
@@ -290,7 +284,7 @@ impl Shared {
                         && let Some(unplaced) = &mut d.unplaced
                     {
                         let all = o.want.replicas + u32::try_from(o.apart.len()).unwrap_or(u32::MAX);
-                        let refused = shut_out(&o.want, snapshot, closed);
+                        let refused = shut_out(&o.want, snapshot, whole);
                         unplaced.never = refused.is_some() || all_told(&o.want, snapshot, silent) && table.never_fits(&o.want);
                         unplaced.reason = refused.unwrap_or_else(|| without_candidate(&o.want, table, silent));
                         d.reason.unplaced = Some(format!("{} of {all} replicas: {}", unplaced.replicas, unplaced.reason));
@@ -402,29 +396,6 @@ fn placed<'a>(works: &'a [Work], decided: &'a HashMap<(usize, usize), Decided>) 
             Some(Added { work, task: &task.name, target: task.target.as_ref(), resources: &task.workload.resources, placement })
         })
     })
-}
-
-/// Whether something is at an instance that is closed to it by now, and does not stay there: what has not begun, and what another version is
-/// wanted of.
-fn leaves(record: &AllocationRecord, task: &Resolved, closed: &BTreeSet<InstanceName>) -> bool {
-    let counts = plan::serves(record, &task.name, task.target.as_ref()) && !record.superseded && record.goal() > 0;
-    let stays = record.state.is_some() && !plan::needs_new_replicas(&record.workload, &task.workload);
-    closed.contains(&record.provider) && counts && !stays
-}
-
-/// Why a task has no candidate when that is because of its namespace: no provider that it may name is open to it.
-fn shut_out(want: &Want, seen: &Snapshot, closed: &BTreeSet<InstanceName>) -> Option<String> {
-    let named = &want.need.constraints.providers;
-    let namespace = &want.namespace;
-    let remedy = "an admin adds it to namespaces in an instance file";
-    let names = || named.iter().map(|p| format!("\"{p}\"")).collect::<Vec<_>>().join(", ");
-    match named.is_empty() {
-        true => {
-            (seen.providers.is_empty() && !closed.is_empty()).then(|| format!("no provider is open to namespace \"{namespace}\": {remedy}"))
-        }
-        false => (named.iter().any(|p| closed.contains(p)) && !named.iter().any(|p| seen.providers.contains_key(p)))
-            .then(|| format!("of the placement's providers {} none is open to namespace \"{namespace}\": {remedy}", names())),
-    }
 }
 
 /// Whether a provider's offers would count for a task.

@@ -1,9 +1,15 @@
-//! Plugin instances that were closed to a namespace while its deployments run there. What runs stays; who owns it is told.
+//! Plugin instances that are closed to a namespace. Nothing is placed there; what runs there stays, and who owns it is told.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tradewind_core::{
-    names::{InstanceName, TaskName},
+    manifest::Resolved,
+    names::{InstanceName, Namespace, TaskName},
+    placement::Want,
+    plan,
     plugin::Snapshot,
     record::{AllocationRecord, DeploymentKey},
     view::{Event, Severity},
@@ -11,6 +17,7 @@ use tradewind_core::{
 
 use super::{
     Shared,
+    decide::{Open, Work},
     journal::{CONTROLLER, event},
     lock,
     render::replicas_have,
@@ -19,6 +26,36 @@ use super::{
 /// What is told of a place that its namespace has no access to any more.
 pub(super) fn closed_place(record: &AllocationRecord, snapshot: &Snapshot) -> Option<String> {
     is_closed(record, snapshot).then(|| told(&record.provider, record))
+}
+
+/// Whether something is at an instance that is closed to it by now, and does not stay there: what has not begun, and what another version is
+/// wanted of.
+pub(super) fn leaves(record: &AllocationRecord, task: &Resolved, closed: &BTreeSet<InstanceName>) -> bool {
+    let counts = plan::serves(record, &task.name, task.target.as_ref()) && !record.superseded && record.goal() > 0;
+    let stays = record.state.is_some() && !plan::needs_new_replicas(&record.workload, &task.workload);
+    closed.contains(&record.provider) && counts && !stays
+}
+
+/// Why a task has no candidate when that is because of its namespace: no provider that it may name is open to it.
+pub(super) fn shut_out(want: &Want, seen: &Snapshot, whole: &Snapshot) -> Option<String> {
+    let named = &want.need.constraints.providers;
+    let namespace = &want.namespace;
+    let remedy = "an admin adds it to namespaces in an instance file";
+    let is_open = |p: &InstanceName| seen.providers.contains_key(p);
+    let names = || named.iter().map(|p| format!("\"{p}\"")).collect::<Vec<_>>().join(", ");
+    match named.is_empty() {
+        true => (seen.providers.is_empty() && !whole.providers.is_empty())
+            .then(|| format!("no provider is open to namespace \"{namespace}\": {remedy}")),
+        false => (named.iter().any(|p| whole.providers.contains_key(p)) && !named.iter().any(is_open))
+            .then(|| format!("of the placement's providers {} none is open to namespace \"{namespace}\": {remedy}", names())),
+    }
+}
+
+/// For whom something is decided, to tell them.
+pub(super) fn whose(works: &[Work], open: &[Open]) -> String {
+    let names: BTreeSet<&Namespace> = open.iter().filter_map(|o| works.get(o.work)).map(|w| &w.key.namespace).collect();
+    let names: Vec<String> = names.into_iter().map(|n| format!("\"{n}\"")).collect();
+    format!("namespace {}", names.join(", "))
 }
 
 fn told(provider: &InstanceName, record: &AllocationRecord) -> String {
