@@ -14,7 +14,7 @@ use tradewind_core::{
     manifest::{self, Invalid},
     names::{DecisionId, TokenName},
     store,
-    units::Millis,
+    units::{Bytes, Millis},
 };
 use tradewind_wasm::{CanaryError, RecallError, ReconcileError, RollbackError, ShadowError};
 
@@ -50,7 +50,7 @@ pub enum Error {
     #[error("the body is larger than the setting \"api.max-body\" allows ({max} bytes)")]
     TooLarge { max: u64 },
     #[error("the manifest has {size} bytes: the setting \"api.max-manifest\" allows {max}")]
-    LargeManifest { size: u64, max: u64 },
+    LargeManifest { size: u64, max: Bytes },
     #[error("the body did not arrive within the time that the setting \"api.body-timeout\" allows ({after})")]
     Slow { after: Millis },
     #[error("the body broke off")]

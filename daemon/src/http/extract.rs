@@ -462,8 +462,8 @@ async fn read_manifest(request: Request, app: &App) -> Result<Bytes, Error> {
 }
 
 fn fits(size: u64, app: &App) -> Result<(), Error> {
-    let max = app.config.api.max_manifest.0;
-    if size > max { Err(Error::LargeManifest { size, max }) } else { Ok(()) }
+    let max = app.config.api.max_manifest;
+    if size > max.0 { Err(Error::LargeManifest { size, max }) } else { Ok(()) }
 }
 
 /// How much was written.
