@@ -160,3 +160,25 @@ async fn settings_and_keys_that_others_may_write_or_read_stop_the_start() -> Res
     ensure!(served, "{said}");
     Ok(())
 }
+
+/// Compiled code is run as it lies there.
+#[test]
+fn compiled_code_that_others_may_have_put_there_is_not_run() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    set(home.path(), 0o755)?;
+    let cache = home.path().join("tradewind");
+    std::fs::create_dir(&cache)?;
+    set(&cache, 0o777)?;
+    let inspect = || {
+        let mut command = Command::new(binary());
+        command.args(["plugin", "inspect"]).arg(component("cheapest")).env("XDG_CACHE_HOME", home.path());
+        command.stdin(Stdio::null()).output()
+    };
+    let refused = inspect()?;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    ensure!(!refused.status.success() && said.contains("may be changed by others (mode 0777)"), "{said}");
+    set(&cache, 0o700)?;
+    let output = inspect()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}

@@ -1,9 +1,14 @@
 //! `plugin build`, `plugin new`, `plugin test`, and `plugin inspect` of a file: an author's commands, which need no daemon.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{DirBuilder, File},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 use tradewind_author::{BuildOptions, Built, Kind, SdkSource};
+use tradewind_credentials::owners;
 use tradewind_wasm::{Compiling, FileInspection};
 
 use super::conformance;
@@ -66,7 +71,7 @@ fn build(output: &Output, folders: Vec<PathBuf>, out: &Path) -> Result<(), Error
 fn inspect(globals: &Globals, path: &Path) -> Result<FileInspection, Error> {
     let read = |source| Error::Read { path: path.to_owned(), source };
     let bytes = std::fs::read(path).map_err(read)?;
-    let (cache, compiling) = (compile_cache(), compiling(globals)?);
+    let (cache, compiling) = (compile_cache()?, compiling(globals)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
     runtime
         .block_on(tradewind_wasm::inspect_file(bytes, cache, compiling))
@@ -78,11 +83,20 @@ pub fn compiling(globals: &Globals) -> Result<Compiling, Error> {
     Ok(serve::compiling(Effective::load(&overrides(globals, None), environment)?.config.compile))
 }
 
-/// Compiled code is worth keeping between two looks at the same file.
-pub fn compile_cache() -> PathBuf {
+/// Where compiled code is kept between two looks at the same file. What lies there is run: nobody else may have put it there.
+///
+/// # Errors
+/// The folder can't be made, or is not the user's alone.
+pub fn compile_cache() -> Result<PathBuf, Error> {
     use etcetera::BaseStrategy;
     let usual = etcetera::choose_base_strategy().ok().map(|s| s.cache_dir().join("tradewind"));
-    usual.unwrap_or_else(|| std::env::temp_dir().join("tradewind-cache"))
+    let folder = usual.unwrap_or_else(|| std::env::temp_dir().join("tradewind-cache"));
+    let own = || {
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        owners::check(&File::open(&folder)?, &folder, owners::Kind::Trusted)
+    };
+    own().map_err(|source| Error::Read { path: folder.clone(), source })?;
+    Ok(folder)
 }
 
 impl From<Built> for Component {

@@ -96,7 +96,8 @@ async fn suite(config: &Config, piece: &Piece, options: Options) -> Result<Repor
     let processes = started.await.map_err(|e| serve(e.into()))?;
     let (clusters, engines) = (serve::clusters(config), serve::engines(config));
     let capabilities = serve::lend(config, &processes, clusters, engines, Arc::new(SystemClock)).map_err(serve)?;
-    let bench = Workbench::start(compile_cache(), serve::compiling(config.compile.clone())).await.map_err(unusable(&compile_cache()))?;
+    let cache = compile_cache()?;
+    let bench = Workbench::start(cache.clone(), serve::compiling(config.compile.clone())).await.map_err(unusable(&cache))?;
     let stop = CancellationToken::new();
     let mut ignored = |_: &Checked| {};
     let checked = check(&bench, piece, capabilities, options, &stop, &mut ignored);

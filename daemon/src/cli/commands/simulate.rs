@@ -111,7 +111,7 @@ async fn load(path: &Path, settings: Option<&Path>, compiling: Compiling) -> Res
     let stem = settings.unwrap_or(path).file_stem().and_then(|s| s.to_str()).unwrap_or_default();
     let name = stem.parse::<InstanceName>().or_else(|_| "policy".parse());
     let name = name.map_err(|e| Error::Argument { what: "the policy's name", value: stem.to_owned(), rule: e.to_string() })?;
-    let loaded = tradewind_wasm::policy(name, component, text.as_deref(), compile_cache(), compiling).await;
+    let loaded = tradewind_wasm::policy(name, component, text.as_deref(), compile_cache()?, compiling).await;
     loaded.map_err(|e| match (e, settings) {
         (e @ tradewind_wasm::AloneError::InstanceFile(_), Some(settings)) => unusable(settings)(e),
         (e, _) => unusable(path)(e),
