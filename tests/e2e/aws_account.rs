@@ -31,7 +31,7 @@ struct World {
 
 fn world() -> Result<Option<World>> {
     let Some(cloud) = AwsCloud::start()? else { return Ok(None) };
-    let secrets = tempfile::tempdir()?;
+    let secrets = tradewind_tests::private_folder()?;
     std::fs::write(secrets.path().join("db"), "it's secret")?;
     let keys = secrets.path().join("keys");
     std::fs::write(&keys, tradewind_tests::aws::KEYS)?;

@@ -88,7 +88,7 @@ async fn a_cluster_has_the_digest_in_its_template_from_the_first_pod_on() -> Res
     let (Some(registry), Some(cluster)) = (Registry::empty()?, Cluster::start()?) else { return Ok(()) };
     let image = format!("{}/team/web:1", registry.address);
     let first = registry.put("team/web", "1", "first").await?;
-    let (cloud, folder) = (Cloud::Kubernetes(cluster), tempfile::tempdir()?);
+    let (cloud, folder) = (Cloud::Kubernetes(cluster), tradewind_tests::private_folder()?);
     let daemon = start("kubernetes", &cloud, &knowing(&registry, &folder)?)?;
     daemon.put("shop", &manifest(&image, 1, 1)).await?;
     daemon.running("shop").await?;
@@ -108,7 +108,7 @@ async fn a_cluster_has_the_digest_in_its_template_from_the_first_pod_on() -> Res
 async fn a_tag_is_pinned_by_its_registry_before_the_first_machine_pulls_it() -> Result<()> {
     let Some(registry) = Registry::empty()? else { return Ok(()) };
     let image = format!("{}/team/web:1", registry.address);
-    let login = tempfile::tempdir()?;
+    let login = tradewind_tests::private_folder()?;
     let config = knowing(&registry, &login)?;
     for (plugin, cloud) in Cloud::all()? {
         let first = registry.put("team/web", "1", &format!("first on {plugin}")).await?;

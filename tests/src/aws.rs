@@ -98,7 +98,7 @@ impl AwsCloud {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let Some(moto) = Moto::start()? else { return Ok(None) };
         let proxy = Proxy::start(&moto.address)?;
-        let folder = tempfile::tempdir()?;
+        let folder = crate::private_folder()?;
         std::fs::write(folder.path().join("keys"), KEYS)?;
         Ok(Some(Self { proxy, moto, folder }))
     }

@@ -65,7 +65,7 @@ impl Cluster {
     /// Starts one. None, with the reason on the error output, on a machine that can't have it; an error if back ends are required.
     pub fn start() -> Result<Option<Self>> {
         let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let folder = tempfile::tempdir()?;
+        let folder = crate::private_folder()?;
         if let Some(given) = std::env::var_os("TRADEWIND_TEST_KUBECONFIG") {
             return Ok(Some(Self { own: None, kubeconfig: given.into(), folder, _alone: alone }));
         }

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -97,6 +98,8 @@ impl Docker {
     pub fn file(&self, name: &str, content: &str) -> Result<String> {
         let path = self.folder.path().join(name);
         std::fs::write(&path, content)?;
+        // It may be a secret.
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;
         Ok(path.display().to_string())
     }
 

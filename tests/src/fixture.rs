@@ -21,7 +21,7 @@ pub struct FixtureCloud {
 
 impl FixtureCloud {
     pub fn start(config: Config) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        let folder = crate::private_folder()?;
         std::fs::write(folder.path().join("token"), &config.token)?;
         Ok(Self { server: Server::start(config)?, folder })
     }

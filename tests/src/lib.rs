@@ -11,6 +11,7 @@ pub mod fixture;
 pub mod podman;
 
 use std::{
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -62,6 +63,14 @@ pub fn hello() -> PathBuf {
 pub fn component(name: &str) -> PathBuf {
     let folder = std::env::var_os("TRADEWIND_PLUGINS").map_or_else(|| target().join("plugins"), PathBuf::from);
     folder.join(format!("{name}.wasm"))
+}
+
+/// A folder whose files nobody else reads: for credentials.
+///
+/// # Errors
+/// When it can't be made.
+pub fn private_folder() -> std::io::Result<TempDir> {
+    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir()
 }
 
 /// A component that misbehaves as its settings say, built when first asked for.
@@ -248,6 +257,8 @@ impl Daemon {
     pub fn file(&self, name: &str, text: &str) -> Result<String> {
         let path = self.folder.path().join(name);
         std::fs::write(&path, text)?;
+        // It may be a secret.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
         Ok(path.to_string_lossy().into_owned())
     }
 

@@ -175,7 +175,7 @@ impl Bench {
         let port = listener.local_addr().unwrap().port();
         let router = Router::new().fallback(serve).with_state(cloud.clone());
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir().unwrap();
         let options = Options { user_agent: "test".to_owned(), secrets: folder.path().join("secrets") };
         let bench = Self { client: Client::new(&options, Default::default()).unwrap(), cloud, port, folder, server };
         bench.write("client", CLIENT_SECRET);

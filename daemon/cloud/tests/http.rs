@@ -267,7 +267,7 @@ async fn an_answer_leads_nowhere_and_is_not_unpacked() {
 #[tokio::test]
 async fn credentials_are_injected_for_their_hosts_and_shown_nowhere() {
     let bench = Bench::new().await;
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir().unwrap();
     let path = folder.path().join("token");
     std::fs::write(&path, "s3cret\nsecond line\n").unwrap();
     let credential = |name: &str, inject: Injection, hosts: &[String]| CredentialGrant {

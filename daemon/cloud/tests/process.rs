@@ -198,8 +198,9 @@ async fn jobs_end_with_their_status_and_output() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_was_given_reaches_the_process() {
     let mut bench = Bench::new().await;
-    std::fs::create_dir(bench.folder.path().join("secrets")).unwrap();
-    std::fs::write(bench.folder.path().join("secrets/key"), "s3cret\n").unwrap();
+    let secrets = bench.folder.path().join("secrets");
+    std::fs::DirBuilder::new().mode(0o700).create(&secrets).unwrap();
+    std::fs::write(secrets.join("key"), "s3cret\n").unwrap();
     let secret = SecretRef { name: "key".to_owned(), key: None };
     let mut spec = sh("/usr/bin/env | sort; cat conf/token; stat -c %a conf/token; [ -w . ] && echo writable");
     spec.env = vec![

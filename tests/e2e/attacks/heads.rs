@@ -25,7 +25,7 @@ async fn heads_of_the_audit_log_leave_the_machine() -> Result<()> {
     // The first try fails, and is made again.
     let refusal = Reply::json(503, json!({}));
     receiver.fault(Method::POST, "/heads", 1, Trouble::Instead(refusal));
-    let secret = tempfile::tempdir()?;
+    let secret = tradewind_tests::private_folder()?;
     let headers = secret.path().join("headers");
     std::fs::write(&headers, "Authorization: Bearer of-the-receiver\n")?;
     let settings = format!(

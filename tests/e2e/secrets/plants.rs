@@ -78,7 +78,7 @@ impl Site {
             // It ends with the test.
             let _ = axum::serve(listener, Router::new().fallback(answer)).await;
         });
-        Ok(Self { folder: tempfile::tempdir()?, port, received, server })
+        Ok(Self { folder: tradewind_tests::private_folder()?, port, received, server })
     }
 
     fn file(&self, name: &str, content: &str) -> Result<PathBuf> {

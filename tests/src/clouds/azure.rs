@@ -56,7 +56,7 @@ pub struct ContainerGroup {
 
 impl Azure {
     pub fn start() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        let folder = crate::private_folder()?;
         let served = Served::start(|address| Arm {
             address: address.to_owned(),
             tokens: Tokens::living(3600),

@@ -122,7 +122,7 @@ impl Gcp {
             full: Vec::new(),
         })?;
         let canary = pem.lines().nth(3).unwrap_or_default().to_owned();
-        let gcp = Self { served, folder: tempfile::tempdir()?, canary };
+        let gcp = Self { served, folder: crate::private_folder()?, canary };
         gcp.account(EMAIL)?;
         Ok(gcp)
     }

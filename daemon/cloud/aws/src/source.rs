@@ -100,7 +100,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_wrong_with_a_source_is_told_without_a_value() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir().unwrap();
         let file = folder.path().join("keys");
         std::fs::write(&file, "hidden").unwrap();
         let named = |path: String| Named::new(Credentials::default(), CredentialSource::File(path));

@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn secrets_become_words_that_a_shell_reads_back() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir().unwrap();
         let value = "it's $HOME `id` \"x\"\nTRADEWIND\\";
         std::fs::write(folder.path().join("db"), value).unwrap();
         let secret = |name: &str| Piece::Secret(SecretRef { name: name.to_owned(), key: None });

@@ -143,7 +143,7 @@ mod tests {
 
     #[tokio::test]
     async fn values_come_from_their_sources_and_show_nowhere() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir().unwrap();
         let file = folder.path().join("token");
         std::fs::write(&file, "first\nsecond\n").unwrap();
         let path = file.to_str().unwrap().to_owned();

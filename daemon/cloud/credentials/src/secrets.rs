@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_namespaces_own_secret_goes_before_the_common_one_and_is_nobody_elses() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir().unwrap();
         let root = folder.path();
         for (path, value) in [("db", "common"), ("shop/db", "shop's"), ("shop/keys/a", "shop's a"), ("keys/a", "common a"), ("keys/b", "b")]
         {
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn no_link_leads_out_of_a_namespaces_folder() {
         use std::os::unix::fs::symlink;
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir().unwrap();
         let root = folder.path();
         fs::create_dir_all(root.join("shop/..data")).unwrap();
         fs::create_dir(root.join("team")).unwrap();

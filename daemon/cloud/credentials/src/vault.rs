@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_with_its_key_and_name_alone() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir().unwrap();
         let vault = Vault::new(folder.path().join("credentials"), folder.path().join("key"));
         assert!(matches!(vault.open("api"), Err(Error::Missing { .. })));
         vault.seal("api", &Secret::new("a canary")).unwrap();

@@ -29,7 +29,7 @@ struct World {
 }
 
 fn world() -> World {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir().unwrap();
     std::fs::write(folder.path().join("kubeconfig"), NOWHERE).unwrap();
     let clusters = Clusters::new(Options { credentials: Credentials::default(), secrets: folder.path().to_owned() });
     let attempt = Attempt {

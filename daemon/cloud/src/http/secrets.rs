@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn names_become_values_that_stay_one_text() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir().unwrap();
         let file = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).unwrap();
         file("plain", b"line \"one\"\n\\\n");
         std::fs::create_dir(folder.path().join("db")).unwrap();
