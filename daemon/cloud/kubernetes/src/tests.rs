@@ -81,7 +81,7 @@ async fn what_is_for_one_namespace_is_refused_to_others() {
     let mounts = |source: Value| deployment(json!({"volumes": [source]}));
     for (further, object, line) in [
         (json!({"service-accounts": limited("web")}), deployment(json!({"serviceAccountName": "web"})), "service-accounts"),
-        (json!({"host-paths": limited("/srv")}), mounts(json!({"name": "v", "hostPath": {"path": "/srv/x"}})), "host-paths"),
+        (json!({"host-paths": limited("/srv")}), mounts(json!({"name": "v", "hostPath": {"path": "/srv"}})), "host-paths"),
         (json!({"cluster-secrets": limited("pull")}), deployment(json!({"imagePullSecrets": [{"name": "pull"}]})), "cluster-secrets"),
     ] {
         let asked = async |namespace: &str| {
