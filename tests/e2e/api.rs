@@ -29,8 +29,8 @@ async fn bad_manifests_are_refused_and_do_no_harm() -> Result<()> {
     };
     let repeated = b"apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {name: x}\nspec:\n  provider: aws\n  region: us-west-2\n  services: [{name: m, type: EKS}]\n  provider: azure\n  region: us-east-1\n  services: [{name: m, type: AKS}]\n";
     let mut nested = b"apiVersion: tradewind.dev/v1\nspec: ".to_vec();
-    nested.extend(std::iter::repeat_n(b'[', 3 << 20));
-    let json_nested = std::iter::repeat_n(b'[', 3 << 20).collect::<Vec<u8>>();
+    nested.extend(std::iter::repeat_n(b'[', 400 << 10));
+    let json_nested = std::iter::repeat_n(b'[', 400 << 10).collect::<Vec<u8>>();
     let cases: Vec<(&str, &str, Vec<u8>, &str, &str)> = vec![
         ("unknown field", yaml, spec("replcas: 2"), "spec.services.web.replcas", "did you mean \"replicas\""),
         ("wrong type", yaml, spec("replicas: many"), "spec.services.web.replicas", "many"),
@@ -187,7 +187,8 @@ fn sim(name: &str, more: &str) -> String {
 
 fn simulated() -> Result<Daemon> {
     let cloud = "component = \"simulated.wasm\"\n[settings.regions.r.sizes.s]\ncpu = 4\nmemory = \"16Gi\"\nprice = \"0.10\"\n";
-    Daemon::start(&["cheapest", "simulated"], &[("cloud", cloud)])
+    // Arguments that are too many for a kernel make a large manifest.
+    Daemon::configured(&["cheapest", "simulated"], &[("cloud", cloud)], "[api]\nmax-manifest = \"4Mi\"\n")
 }
 
 fn told(output: &std::process::Output) -> (Option<i32>, String, String) {

@@ -100,7 +100,7 @@ fn one_without_end_of_an_earlier_version_gets_an_end_and_its_pins_hold() -> Resu
 
 #[tokio::test]
 async fn the_end_of_a_certificate_that_is_brought_is_announced() -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = tradewind_tests::private_folder()?;
     let key = KeyPair::generate()?;
     let year = |from: i32, to: i32| -> Result<String> {
         let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?;
