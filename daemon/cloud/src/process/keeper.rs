@@ -194,12 +194,13 @@ pub(super) fn start_now(shared: &Shared, slot: &Slot) -> Result<Up, Failure> {
     let secrets = shared.options.secrets.as_deref();
     let around = launch::surroundings(&slot.folder, &record, secrets, &shared.search)?;
     // Without a descriptor for this there is none for the start either.
-    let piped = shared.reserve.spend(|| shared.collecting.prepare(&slot.folder, record.prepared.log_size)).unwrap_or(false);
+    let piped = shared.reserve.spend(|| shared.collecting.prepare(&slot.folder, record.prepared.log_size)).unwrap_or_default();
     let plan = shared.plan(&slot.folder, &record);
     if plan.ids.is_some() {
         shared.open_way(&slot.folder).map_err(unwritten)?;
     }
-    let pid = launch::launch(&slot.folder, &record, &around, &plan, secrets, (&shared.reserve, piped))?;
+    let pid = launch::launch(&slot.folder, &record, &around, &plan, secrets, (&shared.reserve, piped.is_some()))?;
+    drop(piped);
     let leader = Leader::new(pid);
     {
         let mut state = slot.state();

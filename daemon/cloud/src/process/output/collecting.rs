@@ -62,24 +62,25 @@ impl Collecting {
         Self(Arc::new(Shared { program, state: Mutex::default() }))
     }
 
-    /// Makes the pipes of a process and has them followed. False: there is no collector, or there can be no pipes.
+    /// Makes the pipes of a process and has them followed. Answers them, open: they are to be held until the process has them open itself, for
+    /// pipes that nobody has open count as over. None: there is no collector, or there can be no pipes.
     ///
     /// # Errors
     /// The daemon has no descriptor left.
-    pub(in crate::process) fn prepare(&self, folder: &Folder, size: u64) -> io::Result<bool> {
+    pub(in crate::process) fn prepare(&self, folder: &Folder, size: u64) -> io::Result<Option<Vec<File>>> {
         if self.0.program.is_none() {
-            return Ok(false);
+            return Ok(None);
         }
         let held = pipes::make(folder).and_then(|()| super::OUTPUTS.into_iter().map(|output| pipes::open(folder, output)).collect());
-        let _held: Vec<File> = match held {
+        let held: Vec<File> = match held {
             Ok(held) => held,
             Err(error) if reserve::is_own(&error) => return Err(error),
             Err(error) => {
                 tracing::warn!(folder = %folder.path().display(), %error, "a process writes straight into files: there can be no pipes");
-                return Ok(false);
+                return Ok(None);
             }
         };
-        Ok(self.follow(folder, size))
+        Ok(self.follow(folder, size).then_some(held))
     }
 
     /// Has the output of a process followed that may run already. False: there is no collector.
