@@ -25,6 +25,7 @@ use tradewind_cloud::SystemClock;
 use tradewind_core::{
     audit::{self, Fault},
     capability::Clock,
+    document,
     names::Digest,
     record::Origin,
     store::Revision,
@@ -116,7 +117,7 @@ pub enum Error {
     #[error("the backup \"{}\" has the digest {found}, and {expected} was expected: it is another file, or somebody has changed it", path.display())]
     Unexpected { path: PathBuf, found: Digest, expected: Digest },
     #[error("\"{key}\" in the state can't be understood")]
-    Document { key: String, source: serde_json::Error },
+    Document { key: String, source: document::Error },
     #[error("the audit log in the backup \"{}\" is not what was recorded", path.display())]
     Audit { path: PathBuf, source: Fault },
     #[error("the folder \"{}\" has a state already: name another with --data, or set that state aside with --force", data.display())]

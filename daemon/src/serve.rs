@@ -29,6 +29,7 @@ use tradewind_cloud::{SystemClock, process};
 use tradewind_containers::{Engines, PortMoved};
 use tradewind_core::{
     capability::Clock,
+    document,
     grant::CredentialSource,
     names::Actor,
     store::Store,
@@ -70,6 +71,8 @@ pub enum Error {
     Listen { address: std::net::SocketAddr, source: io::Error },
     #[error("the state can't be opened")]
     Store(#[from] tradewind_store::Error),
+    #[error(transparent)]
+    Document(#[from] tradewind_core::store::Error),
     #[error("this daemon would be a second one of its state")]
     Second(#[source] Box<backup::Error>),
     #[error("a restore into \"{}\" did not end: run `tradewind restore FILE --force` again", data.display())]
@@ -321,6 +324,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     options.keep_changes = u64::from(config.keep.changes);
     options.keep_change_bytes = config.keep.changes_size.0;
     let store = tokio::task::spawn_blocking(move || Database::open(options)).await??;
+    document::check(&store, document::KINDS).await?;
     // Before the first effect: what runs for this state is not touched by two.
     backup::admit(&config.data, &store).await.map_err(|e| Error::Second(Box::new(e)))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
+use rusqlite::Connection;
 use serde_json::Value;
 use tradewind_tests::Daemon;
 
@@ -96,5 +97,56 @@ async fn a_state_of_0_1_opens_whole_and_goes_on() -> Result<()> {
     daemon.launch()?;
     assert_eq!(daemon.running("steady").await?["replicas"], 1);
     daemon.run(&["audit", "verify", "--expect", hash])?;
+    Ok(())
+}
+
+/// Every document of the state, as it is in the file.
+fn documents(state: &Connection) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut rows = state.prepare("SELECT key, value FROM kv")?;
+    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A document as a newer daemon would leave it: of another version, with a field that nobody knows here.
+fn newer(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut document: Value = serde_json::from_slice(bytes)?;
+    let fields = document.as_object_mut().context("no object")?;
+    fields.insert("v".to_owned(), 99.into());
+    fields.insert("ofTheFuture".to_owned(), true.into());
+    Ok(serde_json::to_vec(&document)?)
+}
+
+#[tokio::test]
+async fn what_a_newer_daemon_has_written_is_refused_and_left_as_it_is() -> Result<()> {
+    let mut daemon = Daemon::on(unpack("0.1")?)?;
+    daemon.kill()?;
+    // What is loaded at the start, what is read by request, what is only ever kept.
+    for prefix in ["deployments/", "plans/", "decisions/", "events/", "tokens/"] {
+        let state = Connection::open(daemon.data().join("state.db"))?;
+        let before = documents(&state)?;
+        let (key, value) = before.iter().find(|(key, _)| key.starts_with(prefix)).with_context(|| format!("no {prefix}"))?;
+        let set = |value: &[u8]| state.execute("UPDATE kv SET value = ?1 WHERE key = ?2", (value, key));
+        set(&newer(value)?)?;
+        let written = documents(&state)?;
+        let error = format!("{:#}", daemon.launch().err().with_context(|| format!("it started on a newer \"{key}\""))?);
+        for said in [key, "of version 99", "up to 1", "newer", "tradewind restore"] {
+            assert!(error.contains(said), "\"{said}\" is not in: {error}");
+        }
+        assert!(documents(&state)? == written, "{key}: something was written");
+        set(value)?;
+    }
+
+    // Likewise what plugins have left beside the state.
+    let history = daemon.data().join("plugins/history/cheapest.json");
+    let before = std::fs::read(&history)?;
+    std::fs::write(&history, newer(&before)?)?;
+    let written = std::fs::read(&history)?;
+    let error = format!("{:#}", daemon.launch().err().context("it started on a newer history")?);
+    assert!(error.contains("cheapest.json") && error.contains("of version 99"), "{error}");
+    assert_eq!(std::fs::read(&history)?, written);
+
+    std::fs::write(&history, before)?;
+    daemon.launch()?;
+    daemon.until("steady", "running", |d| d["status"] == "running").await?;
     Ok(())
 }

@@ -17,6 +17,8 @@ pub use secret::{Malformed, Secret};
 
 /// Where tokens are kept.
 pub const TOKENS: &str = "tokens/";
+/// When tokens were last used, by name: apart from their documents, which change only when somebody changes them.
+pub const TOKEN_USES: &str = "token-uses/";
 
 /// What a token may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -103,8 +105,6 @@ pub struct Power {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenRecord {
-    /// The document's version.
-    pub v: u32,
     pub id: TokenId,
     /// Unique among those that are active.
     pub name: TokenName,
@@ -116,6 +116,13 @@ pub struct TokenRecord {
     pub created_by: Actor,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Instant>,
+}
+
+/// When a token was last used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenUse {
+    pub at: Instant,
 }
 
 /// Why somebody may not make a token, or end one.

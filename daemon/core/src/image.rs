@@ -46,8 +46,6 @@ pub struct Pin {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Pins {
-    /// The document's version.
-    pub v: u32,
     pub pins: Vec<Pin>,
 }
 
@@ -147,7 +145,6 @@ impl Pins {
 
     /// Adds one. The oldest of its task goes when there are too many.
     pub fn keep(&mut self, task: TaskName, workload: Digest, provider: &InstanceName, image: Exact) {
-        self.v = 1;
         if self.pins.iter().filter(|known| known.task == task).count() >= MOST
             && let Some(oldest) = self.pins.iter().position(|known| known.task == task)
         {

@@ -249,7 +249,6 @@ mod tests {
             labels: Default::default(),
         };
         AllocationRecord {
-            v: 1,
             id: "a-1".parse().expect("an id"),
             namespace: crate::names::Namespace::default_namespace(),
             deployment: "x".parse().expect("a name"),

@@ -9,6 +9,7 @@ pub mod chart;
 pub mod cost;
 pub mod diagnose;
 pub mod difference;
+pub mod document;
 pub mod exhausted;
 pub mod explain;
 pub mod failure;

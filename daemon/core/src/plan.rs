@@ -345,7 +345,6 @@ mod tests {
             *serial += 1;
             let id = step.allocation.clone().unwrap_or_else(|| format!("a-{serial}").parse().expect("id"));
             after.push(AllocationRecord {
-                v: 1,
                 id,
                 namespace: Namespace::default_namespace(),
                 deployment: "x".parse::<DeploymentName>().expect("name"),

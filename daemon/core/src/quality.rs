@@ -57,8 +57,6 @@ pub struct Sampled {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stored {
-    /// The document's version.
-    pub v: u32,
     /// By region and size.
     pub regions: BTreeMap<String, BTreeMap<String, Measured>>,
 }
@@ -79,7 +77,7 @@ impl Measures {
 
     /// One provider's, for the store.
     pub fn stored(&self, provider: &InstanceName) -> Option<Stored> {
-        self.providers.get(provider).map(|regions| Stored { v: 1, regions: regions.clone() })
+        self.providers.get(provider).map(|regions| Stored { regions: regions.clone() })
     }
 
     /// What was stored, less what is too old to say anything.

@@ -117,8 +117,6 @@ impl std::fmt::Display for DeploymentKey {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentRecord {
-    /// The document's version.
-    pub v: u32,
     pub generation: u64,
     pub manifest: Manifest,
     /// Everything of it is to be removed, then the record itself.
@@ -160,8 +158,6 @@ pub struct Rerun {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionRecord {
-    /// The document's version.
-    pub v: u32,
     pub generation: u64,
     pub manifest: Manifest,
 }
@@ -170,8 +166,6 @@ pub struct RevisionRecord {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceRecord {
-    /// The document's version.
-    pub v: u32,
     pub generation: u64,
     pub manifest: namespace::Document,
     pub updated_at: Instant,
@@ -181,8 +175,6 @@ pub struct NamespaceRecord {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LedgerRecord {
-    /// The document's version.
-    pub v: u32,
     pub ledger: Ledger,
 }
 
@@ -190,8 +182,6 @@ pub struct LedgerRecord {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeldRecord {
-    /// The document's version.
-    pub v: u32,
     pub tasks: Vec<HeldBack>,
 }
 
@@ -199,8 +189,6 @@ pub struct HeldRecord {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ShadowRecord {
-    /// The document's version.
-    pub v: u32,
     /// When it was started: an earlier one of its name has left nothing to it.
     pub since: Instant,
     pub tally: Tally,
@@ -222,8 +210,6 @@ pub enum Stage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AllocationRecord {
-    /// The document's version.
-    pub v: u32,
     pub id: AllocationId,
     pub namespace: Namespace,
     pub deployment: DeploymentName,
@@ -330,8 +316,6 @@ pub struct InputSize {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InstallationRecord {
-    /// The document's version.
-    pub v: u32,
     pub id: InstallationId,
 }
 
@@ -339,8 +323,6 @@ pub struct InstallationRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrphanRecord {
-    /// The document's version.
-    pub v: u32,
     pub provider: InstanceName,
     pub allocation: AllocationId,
     /// The provider's opaque bytes.

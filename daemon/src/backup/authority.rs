@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tradewind_core::{
+    document,
     identity::{Role, Scope, TOKENS, TokenRecord, TokenState},
     names::{Digest, TokenName},
     plan::stored::PLANS,
@@ -76,7 +77,7 @@ pub(super) fn carry_over(backup: &Documents, since: &Since, now: Instant) -> Res
         }
     }
     for (key, token) in &tokens {
-        let bytes = serde_json::to_vec(token).map_err(|source| Error::Document { key: key.clone(), source })?;
+        let bytes = document::to_vec(token).map_err(|e| Error::Document { key: key.clone(), source: e.into() })?;
         if backup.get(key) != Some(&bytes) {
             authority.txn = authority.txn.put(key.clone(), bytes);
         }
@@ -113,7 +114,7 @@ fn settle(backup: &Documents, present: &Documents) -> Txn {
 fn tokens(documents: &Documents) -> Result<BTreeMap<String, TokenRecord>, Error> {
     let tokens = documents.iter().filter(|(key, _)| key.starts_with(TOKENS));
     let token = |(key, bytes): (&String, &Vec<u8>)| {
-        let token = serde_json::from_slice(bytes).map_err(|source| Error::Document { key: key.clone(), source })?;
+        let token = document::from_slice(bytes).map_err(|source| Error::Document { key: key.clone(), source })?;
         Ok((key.clone(), token))
     };
     tokens.map(token).collect()

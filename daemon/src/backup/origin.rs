@@ -8,6 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
+    document,
     names::Digest,
     record::{Origin, RESTORED, Restored},
     store::Store,
@@ -97,9 +98,7 @@ pub async fn admit(data: &Path, store: &dyn Store) -> Result<(), Error> {
 /// What a state says of its being restored.
 pub(super) async fn restored(store: &dyn Store) -> Result<Option<Restored>, Error> {
     let Some(stored) = store.get(RESTORED).await? else { return Ok(None) };
-    let unreadable =
-        |e: serde_json::Error| tradewind_core::store::Error::Backend { action: "understood", path: RESTORED.to_owned(), source: e.into() };
-    Ok(Some(serde_json::from_slice(&stored.value).map_err(unreadable)?))
+    Ok(Some(document::decode(&stored)?))
 }
 
 #[cfg(test)]

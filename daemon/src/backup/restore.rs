@@ -11,6 +11,7 @@ use tradewind_cloud::SystemClock;
 use tradewind_core::{
     audit,
     capability::Clock,
+    document,
     names::{Actor, Digest, EventId, TokenName},
     record::{EVENTS, Origin, RESTORED, Restored},
     store::{Store, Txn},
@@ -281,8 +282,8 @@ fn record(state: &Path, txn: Txn, restored: &Restored, told: Event, at: Instant)
     let key = format!("{EVENTS}{id}");
     let event = Event { id: Some(id), at, ..told };
     let encode = |e: serde_json::Error| Error::Io { action: "written", path: state.to_owned(), source: e.into() };
-    let bytes = serde_json::to_vec(&event).map_err(encode)?;
-    Ok(txn.put(RESTORED, serde_json::to_vec(restored).map_err(encode)?).put(key, bytes.clone()).audit(bytes))
+    let bytes = document::to_vec(&event).map_err(encode)?;
+    Ok(txn.put(RESTORED, document::to_vec(restored).map_err(encode)?).put(key, bytes.clone()).audit(bytes))
 }
 
 /// Answers where the state is now that was there before.

@@ -113,7 +113,7 @@ impl Shared {
         }
         txn = match held.is_empty() {
             true => txn.delete(key.held_path()),
-            false => txn.put(key.held_path(), encode(&HeldRecord { v: 1, tasks: held.to_vec() })?),
+            false => txn.put(key.held_path(), encode(&HeldRecord { tasks: held.to_vec() })?),
         };
         let of = |list: &[HeldBack], one: &HeldBack| list.iter().find(|h| h.task == one.task && h.target == one.target).cloned();
         for now in held {

@@ -112,7 +112,6 @@ impl Handle {
                 }
                 None => {
                     let record = DeploymentRecord {
-                        v: 1,
                         generation: 1,
                         manifest: manifest.clone(),
                         deleting: false,
@@ -278,7 +277,6 @@ impl Handle {
         let now = self.shared.clock.now();
         let generation = entry.map_or(0, |e| e.record.generation) + 1;
         let record = DeploymentRecord {
-            v: 1,
             generation,
             manifest,
             deleting: false,

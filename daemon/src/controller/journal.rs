@@ -1,10 +1,11 @@
 //! Reading and writing the controller's documents, each with the event that tells of it.
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
+pub(super) use tradewind_core::document::{decode, encode};
 use tradewind_core::{
     names::{Actor, EventId, InstanceName, Namespace},
     record::{AllocationRecord, DECISIONS, DeploymentKey, DeploymentRecord, EVENTS, Stage},
-    store::{Error, Record, Store, Txn},
+    store::{Error, Store, Txn},
     units::MicroUsd,
     view::{Cause, DecisionView, Event, Severity},
     workload::Phase,
@@ -16,21 +17,6 @@ use crate::request;
 
 /// Who causes what nobody asked for in particular.
 pub(super) const CONTROLLER: &Actor = &Actor::CONTROLLER;
-
-/// The JSON of a document. Documents are plain data, so this fails only on a defect; the state is left alone then.
-pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec(value).map_err(|e| Error::Backend {
-        action: "encoded",
-        path: std::any::type_name::<T>().to_owned(),
-        source: e.into(),
-    })
-}
-
-/// # Errors
-/// A document that this version does not understand: nothing is guessed.
-pub(super) fn decode<T: DeserializeOwned>(record: &Record) -> Result<T, Error> {
-    serde_json::from_slice(&record.value).map_err(|e| Error::Backend { action: "understood", path: record.key.clone(), source: e.into() })
-}
 
 /// An event about a deployment.
 pub(super) fn event(severity: Severity, reason: &str, actor: &Actor, key: &DeploymentKey, message: impl Into<String>) -> Event {

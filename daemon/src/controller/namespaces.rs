@@ -272,7 +272,7 @@ impl Shared {
             if keys.is_empty() {
                 continue;
             }
-            let txn = Txn::new().put(format!("{LEDGERS}{name}"), encode(&LedgerRecord { v: 1, ledger: ledger.clone() })?);
+            let txn = Txn::new().put(format!("{LEDGERS}{name}"), encode(&LedgerRecord { ledger: ledger.clone() })?);
             let txn = keys.iter().fold(txn, |txn, key| txn.delete(key.clone()));
             self.store.commit(txn).await?;
             if let Some(account) = lock(&self.namespaces).accounts.get_mut(&name) {
@@ -339,7 +339,7 @@ impl Handle {
                 None => (Outcome::Created, Expect::Absent { key: path(&name) }),
             };
             let generation = generation + 1;
-            let record = NamespaceRecord { v: 1, generation, manifest: manifest.clone(), updated_at: self.shared.clock.now() };
+            let record = NamespaceRecord { generation, manifest: manifest.clone(), updated_at: self.shared.clock.now() };
             let txn = Txn::new().expect(expect).put(path(&name), encode(&record)?);
             let txn = self.shared.tell(txn, event("NamespaceLimitsSet", actor, &name, format!("generation {generation}")))?;
             match self.shared.store.commit(txn).await {

@@ -100,7 +100,6 @@ impl Handle {
         let (table, _) = self.shared.assess(&snapshot).await;
         let now = self.shared.clock.now();
         let record = PlanRecord {
-            v: 1,
             id: id.unwrap_or_else(|| PlanId::new(self.shared.ulid())),
             author: actor.clone(),
             created_at: now,

@@ -331,7 +331,6 @@ impl Shared {
     /// The record of replicas that are to be made in a place.
     pub(super) fn fresh(&self, work: &Work, want: &Desired, placement: &Placement, now: Instant) -> AllocationRecord {
         AllocationRecord {
-            v: 1,
             id: AllocationId::new(&self.installation, self.ulid()),
             namespace: work.key.namespace.clone(),
             deployment: work.key.name.clone(),

@@ -206,6 +206,11 @@ impl Shared {
         let stored = self.store.get(&key).await?.ok_or_else(gone)?;
         let unreadable = |source| store::Error::Backend { action: "understood", path: key.clone(), source };
         let decoded = spawn_blocking(move || recorded::decode(&stored.value)).await.map_err(|e| unreadable(e.into()))?;
-        Ok(decoded.map_err(|e| unreadable(e.into()))?)
+        Ok(decoded.map_err(|e| match e {
+            recorded::Error::Version { found } if found > recorded::VERSION => {
+                store::Error::Newer { key: key.clone(), found: found.into(), known: recorded::VERSION.into() }
+            }
+            e => unreadable(e.into()),
+        })?)
     }
 }

@@ -236,7 +236,7 @@ pub(super) fn revise(
     for generation in gone {
         txn = txn.delete(key.revision_path(generation));
     }
-    let kept = RevisionRecord { v: 1, generation: current, manifest: record.manifest.clone() };
+    let kept = RevisionRecord { generation: current, manifest: record.manifest.clone() };
     Ok(txn.put(key.revision_path(current), journal::encode(&kept)?))
 }
 

@@ -196,7 +196,7 @@ impl Shared {
     }
 
     async fn store_tally(&self, listener: &Listener) {
-        let record = ShadowRecord { v: 1, since: listener.shadow.since, tally: lock(&listener.tally).clone() };
+        let record = ShadowRecord { since: listener.shadow.since, tally: lock(&listener.tally).clone() };
         let written = match encode(&record) {
             Ok(bytes) => self.store.commit(Txn::new().put(path(&listener.name), bytes)).await.map(|_| ()),
             Err(error) => Err(error),

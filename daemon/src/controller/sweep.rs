@@ -48,7 +48,7 @@ pub(super) async fn installation(store: &dyn Store, draw: impl FnOnce() -> Insta
     if let Some(stored) = store.get(INSTALLATION).await? {
         return Ok(journal::decode::<InstallationRecord>(&stored)?.id);
     }
-    let record = InstallationRecord { v: 1, id: draw() };
+    let record = InstallationRecord { id: draw() };
     let txn = Txn::new().expect(Expect::Absent { key: INSTALLATION.to_owned() });
     store.commit(txn.put(INSTALLATION, encode(&record)?)).await?;
     Ok(record.id)
@@ -149,7 +149,7 @@ impl Shared {
         };
         for found in certain {
             let Owned { allocation, state, description } = found;
-            let orphan = OrphanRecord { v: 1, provider: name.clone(), allocation, state, description, found_at: self.clock.now() };
+            let orphan = OrphanRecord { provider: name.clone(), allocation, state, description, found_at: self.clock.now() };
             if let Err(error) = self.intend_removal(orphan).await {
                 tracing::error!(provider = %name, error = &error as &dyn std::error::Error, "an orphan could not be recorded");
             }

@@ -341,7 +341,7 @@ fn store_shape(error: &store::Error) -> Shape {
         }
         store::Error::Unwritable { trouble, .. } => Shape::later(Kind::Storage).remedy(trouble.remedy()),
         store::Error::Closed => Shape::later(Kind::Unavailable),
-        store::Error::Backend { .. } => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
+        store::Error::Backend { .. } | store::Error::Newer { .. } => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
     }
 }
 

@@ -57,7 +57,6 @@ pub(super) async fn make(
     written.map_err(|source| Error::File { action: "written", path, source })?;
     let actor = Actor::LOCAL;
     let record = TokenRecord {
-        v: 1,
         id: TokenId::new(state::ulid(now)),
         name: TokenName::admin(),
         power: Power::whole(),

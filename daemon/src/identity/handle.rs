@@ -76,7 +76,6 @@ impl Handle {
         by.power().may_grant(&power)?;
         let secret = admin::secret()?;
         let record = TokenRecord {
-            v: 1,
             id: TokenId::new(state::ulid(now)),
             name,
             power,

@@ -2,21 +2,19 @@
 
 use std::collections::HashMap;
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use tradewind_core::{
-    identity::{Power, TOKENS, TokenRecord},
+    document::{decode, encode},
+    identity::{Power, TOKEN_USES, TOKENS, TokenRecord, TokenUse},
     names::{Actor, EventId, TokenName},
     record::EVENTS,
-    store::{Error, Expect, Record, Revision, Store, Txn},
+    store::{Error, Expect, Revision, Store, Txn},
     units::Instant,
     view::{Cause, Event, Severity},
 };
 use ulid::Ulid;
 
 use crate::request;
-
-/// When a token was last used: apart from its document, which changes only when somebody changes it.
-const USES: &str = "token-uses/";
 
 /// What the state holds of tokens.
 pub(super) struct Kept {
@@ -31,10 +29,10 @@ pub(super) async fn load(store: &dyn Store) -> Result<Kept, Error> {
     for stored in store.list(TOKENS).await?.records {
         kept.tokens.push((decode(&stored)?, stored.revision));
     }
-    for stored in store.list(USES).await?.records {
-        let name = stored.key.strip_prefix(USES).and_then(|n| n.parse().ok());
+    for stored in store.list(TOKEN_USES).await?.records {
+        let name = stored.key.strip_prefix(TOKEN_USES).and_then(|n| n.parse().ok());
         if let Some(name) = name {
-            kept.uses.insert(name, decode(&stored)?);
+            kept.uses.insert(name, decode::<TokenUse>(&stored)?.at);
         }
     }
     Ok(kept)
@@ -58,7 +56,7 @@ pub(super) async fn put(store: &dyn Store, record: &TokenRecord, before: Option<
 pub(super) async fn put_uses(store: &dyn Store, uses: &[(TokenName, Instant)]) -> Result<(), Error> {
     let mut txn = Txn::new();
     for (name, at) in uses {
-        txn = txn.put(format!("{USES}{name}"), encode(at)?);
+        txn = txn.put(format!("{TOKEN_USES}{name}"), encode(&TokenUse { at: *at })?);
     }
     store.commit(txn).await.map(drop)
 }
@@ -98,12 +96,4 @@ pub(super) async fn audit(store: &dyn Store, event: Event) -> Result<(), Error> 
 pub(super) fn ulid(at: Instant) -> Ulid {
     let since_epoch = std::time::Duration::from_millis(at.0);
     Ulid::from_datetime(std::time::UNIX_EPOCH.checked_add(since_epoch).unwrap_or(std::time::UNIX_EPOCH))
-}
-
-fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec(value).map_err(|e| Error::Backend { action: "encoded", path: TOKENS.to_owned(), source: e.into() })
-}
-
-fn decode<T: DeserializeOwned>(stored: &Record) -> Result<T, Error> {
-    serde_json::from_slice(&stored.value).map_err(|e| Error::Backend { action: "understood", path: stored.key.clone(), source: e.into() })
 }

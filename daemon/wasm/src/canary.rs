@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::spawn_blocking};
 use tradewind_core::{
     canary::{Counts, Terms, Verdict},
+    document::Document,
     names::{Actor, Digest, InstanceName},
     plugin::{Features, Policy, Provider},
     units::Instant,
@@ -33,7 +34,7 @@ use crate::{
 use split::{Made, Split};
 
 /// What their files in the ledger begin with.
-const PREFIX: &str = "canary-";
+pub(crate) const PREFIX: &str = "canary-";
 
 /// A new version to be tried on a share of the calls.
 #[derive(Debug, Clone)]
@@ -116,7 +117,7 @@ pub enum CanaryError {
 
 /// A canary as it is remembered.
 #[derive(Clone, Serialize, Deserialize)]
-struct Record {
+pub(crate) struct Record {
     instance: InstanceName,
     component: Digest,
     settings: Digest,
@@ -127,6 +128,8 @@ struct Record {
     #[serde(default)]
     made: Made,
 }
+
+impl Document for Record {}
 
 /// A canary of the registry.
 #[derive(Clone)]

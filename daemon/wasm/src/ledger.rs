@@ -8,11 +8,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use tradewind_core::{
+    document::{self, Document},
     names::{Digest, InstanceName},
     units::Instant,
 };
+
+use crate::{canary, shadow};
 
 /// Good versions kept per instance.
 const KEPT: usize = 10;
@@ -55,6 +58,8 @@ pub(crate) struct History {
     #[serde(default)]
     pub(crate) pin: Option<Pin>,
 }
+
+impl Document for History {}
 
 impl History {
     /// A new version serves from now on. Going on with the same one after a restart is no new period.
@@ -103,13 +108,41 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// # Errors
-    /// When the folder can't be made.
+    /// When the folder can't be made, or a newer daemon has written there: nothing of it is touched then.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         let folder = crate::engine::private_folder(folder)?;
         for part in ["components", "settings", "history", "trials"] {
             fs::create_dir_all(folder.join(part))?;
         }
-        Ok(Self { folder })
+        let ledger = Self { folder };
+        ledger.check("history", "", History::VERSION)?;
+        ledger.check("trials", shadow::PREFIX, shadow::ShadowRecord::VERSION)?;
+        ledger.check("trials", canary::PREFIX, canary::Record::VERSION)?;
+        Ok(ledger)
+    }
+
+    /// Refuses what is newer than `known`. What can't be read at all is told where it is used.
+    fn check(&self, part: &str, prefix: &str, known: u32) -> io::Result<()> {
+        for (path, bytes) in self.documents(part, prefix)? {
+            if let Err(error @ document::Error::Newer { .. }) = document::readable(&bytes, known) {
+                let told = format!("the document \"{}\" is newer: {error}. Run the daemon that wrote it, or a newer one", path.display());
+                return Err(io::Error::other(told));
+            }
+        }
+        Ok(())
+    }
+
+    /// The documents of a folder whose names begin so, with their bytes.
+    fn documents(&self, part: &str, prefix: &str) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
+        let mut all = Vec::new();
+        for entry in fs::read_dir(self.folder.join(part))? {
+            let path = entry?.path();
+            if path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(prefix) && n.ends_with(".json")) {
+                let bytes = fs::read(&path)?;
+                all.push((path, bytes));
+            }
+        }
+        Ok(all)
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -119,13 +152,14 @@ impl Ledger {
     /// Every history; one that can't be read is told and begun anew, for a plugin must not fail for its past.
     pub(crate) fn histories(&self) -> io::Result<Vec<(InstanceName, History)>> {
         let mut all = Vec::new();
-        for entry in fs::read_dir(self.folder.join("history"))? {
-            let path = entry?.path();
-            let Some(name) = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_suffix(".json")) else { continue };
-            let Ok(instance) = name.parse::<InstanceName>() else { continue };
-            match serde_json::from_slice(&fs::read(&path)?) {
+        for (path, bytes) in self.documents("history", "")? {
+            let Some(instance) = path.file_stem().and_then(|n| n.to_str()).and_then(|n| n.parse::<InstanceName>().ok()) else { continue };
+            match document::from_slice(&bytes) {
                 Ok(history) => all.push((instance, history)),
-                Err(error) => tracing::warn!(%instance, %error, "the plugin's history can't be read and begins anew"),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(%instance, error, "the plugin's history can't be read and begins anew");
+                }
             }
         }
         Ok(all)
@@ -138,14 +172,16 @@ impl Ledger {
             self.put(&self.settings_path(entry.settings), settings)?;
         }
         let path = self.folder.join("history").join(format!("{instance}.json"));
-        write(&path, &serde_json::to_vec_pretty(history).map_err(io::Error::other)?)
+        write(&path, &document::to_vec(history).map_err(io::Error::other)?)
     }
 
     /// Removes bytes that no history refers to.
     pub(crate) fn sweep(&self) -> io::Result<()> {
         let histories = self.histories()?;
         let entries = || histories.iter().flat_map(|(_, h)| &h.entries);
-        let trials: Vec<Pair> = self.trials::<Referred>("")?.into_iter().map(|t| (t.component, t.settings)).collect();
+        let trials = self.documents("trials", "")?;
+        let referred = trials.iter().filter_map(|(_, bytes)| serde_json::from_slice::<Referred>(bytes).ok());
+        let trials: Vec<Pair> = referred.map(|trial| (trial.component, trial.settings)).collect();
         let used = || entries().map(Entry::pair).chain(trials.iter().copied());
         let components: BTreeSet<PathBuf> = used().map(|(component, _)| self.component_path(component)).collect();
         let settings: BTreeSet<PathBuf> = used().map(|(_, settings)| self.settings_path(settings)).collect();
@@ -161,12 +197,12 @@ impl Ledger {
     }
 
     /// Remembers a version that is tried beside those that serve. The bytes first.
-    pub(crate) fn keep_trial<T: Serialize>(&self, name: &str, trial: &T, bytes: Option<(Pair, &[u8], &[u8])>) -> io::Result<()> {
+    pub(crate) fn keep_trial<T: Document>(&self, name: &str, trial: &T, bytes: Option<(Pair, &[u8], &[u8])>) -> io::Result<()> {
         if let Some(((component, settings), component_bytes, text)) = bytes {
             self.put(&self.component_path(component), component_bytes)?;
             self.put(&self.settings_path(settings), text)?;
         }
-        write(&self.trial_path(name), &serde_json::to_vec_pretty(trial).map_err(io::Error::other)?)
+        write(&self.trial_path(name), &document::to_vec(trial).map_err(io::Error::other)?)
     }
 
     /// # Errors
@@ -179,15 +215,14 @@ impl Ledger {
     }
 
     /// The trials whose names begin so; one that can't be read is told and passed over.
-    pub(crate) fn trials<T: DeserializeOwned>(&self, prefix: &str) -> io::Result<Vec<T>> {
+    pub(crate) fn trials<T: Document>(&self, prefix: &str) -> io::Result<Vec<T>> {
         let mut all = Vec::new();
-        for entry in fs::read_dir(self.folder.join("trials"))? {
-            let path = entry?.path();
-            let wanted = path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(prefix) && n.ends_with(".json"));
-            if wanted {
-                match serde_json::from_slice(&fs::read(&path)?) {
-                    Ok(trial) => all.push(trial),
-                    Err(error) => tracing::error!(path = %path.display(), %error, "a plugin on trial can't be read"),
+        for (path, bytes) in self.documents("trials", prefix)? {
+            match document::from_slice(&bytes) {
+                Ok(trial) => all.push(trial),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(path = %path.display(), error, "a plugin on trial can't be read");
                 }
             }
         }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 use tradewind_core::{
+    document::Document,
     grant::Grants,
     names::{Actor, Digest, InstanceName, Namespace},
     plugin::{Identity, Shadow},
@@ -29,7 +30,7 @@ use crate::{
 /// The most shadow policies of a daemon: each holds compiled code.
 const MOST: usize = 16;
 /// What their files in the ledger begin with.
-const PREFIX: &str = "shadow-";
+pub(crate) const PREFIX: &str = "shadow-";
 
 /// A policy to be tried.
 #[derive(Debug, Clone)]
@@ -59,6 +60,8 @@ pub struct ShadowRecord {
     pub by: Actor,
     pub since: Instant,
 }
+
+impl Document for ShadowRecord {}
 
 /// A shadow policy, as an operator sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

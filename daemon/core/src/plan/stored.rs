@@ -24,8 +24,6 @@ pub const PLANS: &str = "plans/";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanRecord {
-    /// The document's version.
-    pub v: u32,
     pub id: PlanId,
     pub author: Actor,
     pub created_at: Instant,

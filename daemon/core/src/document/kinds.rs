@@ -1,0 +1,94 @@
+//! Every kind of document in the state, the keys it lives under, and its steps from version to version.
+
+use serde_json::{Value, json};
+
+use super::Document;
+use crate::{
+    identity::{TOKEN_USES, TOKENS, TokenRecord, TokenUse},
+    image::Pins,
+    ledger::Segment,
+    plan::stored::{PLANS, PlanRecord},
+    quality::Stored,
+    record::{
+        ALLOCATIONS, AllocationRecord, DECISIONS, DEPLOYMENTS, DeploymentRecord, EVENTS, HELD, HeldRecord, IMAGES, INPUT_SIZES,
+        INSTALLATION, InputSize, InstallationRecord, LEDGERS, LedgerRecord, MEASURES, NAMESPACES, NamespaceRecord, ORPHANS, OrphanRecord,
+        RESTORED, REVISIONS, Restored, RevisionRecord, SEGMENTS, SHADOWS, ShadowRecord,
+    },
+    view::{DecisionView, Event},
+};
+
+/// What `check` looks at before a daemon begins. Inputs of decisions are not here: their bytes have a version of their own
+/// (`placement::recorded`), are read by request alone and are never written again.
+pub const KINDS: &[(&str, u32)] = &[
+    (INSTALLATION, InstallationRecord::VERSION),
+    (RESTORED, Restored::VERSION),
+    (DEPLOYMENTS, DeploymentRecord::VERSION),
+    (REVISIONS, RevisionRecord::VERSION),
+    (ALLOCATIONS, AllocationRecord::VERSION),
+    (HELD, HeldRecord::VERSION),
+    (IMAGES, Pins::VERSION),
+    (PLANS, PlanRecord::VERSION),
+    (DECISIONS, DecisionView::VERSION),
+    (INPUT_SIZES, InputSize::VERSION),
+    (EVENTS, Event::VERSION),
+    (NAMESPACES, NamespaceRecord::VERSION),
+    (SEGMENTS, Segment::VERSION),
+    (LEDGERS, LedgerRecord::VERSION),
+    (MEASURES, Stored::VERSION),
+    (SHADOWS, ShadowRecord::VERSION),
+    (ORPHANS, OrphanRecord::VERSION),
+    (TOKENS, TokenRecord::VERSION),
+    (TOKEN_USES, TokenUse::VERSION),
+];
+
+impl Document for InstallationRecord {}
+impl Document for Restored {}
+impl Document for DeploymentRecord {}
+impl Document for RevisionRecord {}
+impl Document for AllocationRecord {}
+impl Document for HeldRecord {}
+impl Document for Pins {}
+impl Document for PlanRecord {}
+impl Document for DecisionView {}
+impl Document for InputSize {}
+impl Document for Event {}
+impl Document for NamespaceRecord {}
+impl Document for Segment {}
+impl Document for LedgerRecord {}
+impl Document for Stored {}
+impl Document for ShadowRecord {}
+impl Document for OrphanRecord {}
+impl Document for TokenRecord {}
+
+impl Document for TokenUse {
+    const VERSION: u32 = 2;
+
+    fn upgrade(from: u32, document: Value) -> Result<Value, String> {
+        match from {
+            // The instant alone.
+            1 => Ok(json!({ "at": document })),
+            _ => Ok(document),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{document::from_slice, units::Instant};
+
+    #[test]
+    fn when_a_token_was_last_used_is_known_from_before() {
+        for text in ["1700000000000", r#""2023-11-14T22:13:20.000Z""#] {
+            let Ok(at) = serde_json::from_str::<Instant>(text) else { continue };
+            assert_eq!(from_slice::<TokenUse>(text.as_bytes()).unwrap(), TokenUse { at });
+        }
+    }
+
+    #[test]
+    fn no_kind_lives_among_anothers_keys() {
+        for (n, (one, _)) in KINDS.iter().enumerate() {
+            assert!(KINDS.iter().skip(n + 1).all(|(other, _)| !one.starts_with(other) && !other.starts_with(one)), "{one}");
+        }
+    }
+}
