@@ -137,7 +137,7 @@ async fn what_a_newer_daemon_has_written_is_refused_and_left_as_it_is() -> Resul
     }
 
     // Likewise what plugins have left beside the state.
-    let history = daemon.data().join("plugins/history/cheapest.json");
+    let history = daemon.data().join("plugin-history/history/cheapest.json");
     let before = std::fs::read(&history)?;
     std::fs::write(&history, newer(&before)?)?;
     let written = std::fs::read(&history)?;

@@ -146,7 +146,9 @@ impl Book {
                 let running = Meter::running(&live.record, now);
                 all.add(&running);
                 hourly = hourly.saturating_add(running.hourly);
-                to_come = to_come.saturating_add(forecast(running.hourly, lasts(entry, &live.record, now)));
+                // As budgets count it: also what is placed and not metered yet.
+                let placed = usage(&live.record, lasts(entry, &live.record, now));
+                to_come = to_come.saturating_add(MicroUsd(placed.monthly));
             }
         }
         let this = Month::of(now);

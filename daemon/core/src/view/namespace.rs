@@ -70,7 +70,7 @@ pub struct SpendView {
     /// Spent in the present hour (UTC), and in the present month.
     pub this_hour: MicroUsd,
     pub this_month: MicroUsd,
-    /// For the whole month: what has been spent, and what runs now until it has ended or the month has.
+    /// For the whole month: what has been spent, and what is placed now until it has ended or the month has.
     pub forecast: MicroUsd,
     /// The months before, the latest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
