@@ -11,6 +11,7 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tradewind_controller::{PolicyFallback, StaleQuotes};
 use tradewind_core::{
     grant::{CredentialSource, RegistrySource},
     image::Reference,
@@ -98,24 +99,6 @@ pub struct Controller {
     pub quote_ttl: Millis,
     /// What happens to offers whose quotes are older.
     pub stale_quotes: StaleQuotes,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum PolicyFallback {
-    /// Nobody: what runs stays, and the policy is asked again later.
-    Fail,
-    /// The daemon's own order by cost, told as such.
-    BuiltIn,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum StaleQuotes {
-    /// Nothing new is placed there.
-    Refuse,
-    /// They are used, and the decision says so.
-    Mark,
 }
 
 /// Limits of all plugin calls together. Those of one call are in its instance file.

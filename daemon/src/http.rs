@@ -54,8 +54,9 @@ use axum::{
 };
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use tradewind_controller as controller;
 
-use crate::{config::Config, controller, identity, readiness::Readiness, tls::Certificate};
+use crate::{config::Config, identity, readiness::Readiness, tls::Certificate};
 
 pub use canary::{Canary, Start as CanaryStart};
 pub use error::Error;

@@ -27,6 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_aws::Accounts;
 use tradewind_cloud::{SystemClock, process};
 use tradewind_containers::{Engines, PortMoved};
+use tradewind_controller as controller;
 use tradewind_core::{
     capability::Clock,
     document,
@@ -45,7 +46,6 @@ use crate::{
     backup,
     cli::{COMPILE, environment},
     config::{self, Config, Effective, Overrides},
-    controller,
     http::{self, App, Listener},
     identity, installation,
     readiness::Readiness,

@@ -73,11 +73,7 @@ pub fn from_slice<T: Document>(bytes: &[u8]) -> Result<T, Error> {
 /// # Errors
 /// `Backend` with the type's name.
 pub fn encode<T: Document>(document: &T) -> Result<Vec<u8>, store::Error> {
-    to_vec(document).map_err(|e| store::Error::Backend {
-        action: "encoded",
-        path: std::any::type_name::<T>().to_owned(),
-        source: e.into(),
-    })
+    to_vec(document).map_err(|e| store::Error::Backend { action: "encoded", path: std::any::type_name::<T>().to_owned(), source: e.into() })
 }
 
 /// `from_slice`, for what the state has.

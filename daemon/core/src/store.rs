@@ -184,7 +184,9 @@ pub enum Error {
     Backend { action: &'static str, path: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("the state at \"{path}\" takes no writes: {trouble}")]
     Unwritable { path: String, trouble: Trouble, source: Box<dyn std::error::Error + Send + Sync> },
-    #[error("the document \"{key}\" is of version {found}, and this daemon reads versions up to {known}: run the daemon that wrote it or a newer one, or put a backup of before that back (`tradewind restore`)")]
+    #[error(
+        "the document \"{key}\" is of version {found}, and this daemon reads versions up to {known}: run the daemon that wrote it or a newer one, or put a backup of before that back (`tradewind restore`)"
+    )]
     Newer { key: String, found: u32, known: u32 },
     #[error("the state store has stopped")]
     Closed,

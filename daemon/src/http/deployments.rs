@@ -147,7 +147,7 @@ async fn follow(app: App, caller: &Caller, namespace: Namespace, name: Deploymen
             let changed = at.app.controller.changed(&at.namespace, &at.name);
             if let Ok(result) = tokio::time::timeout(LOOK_AGAIN, changed).await {
                 match result {
-                    Err(crate::controller::Error::NotFound { .. }) | Ok(()) => {}
+                    Err(tradewind_controller::Error::NotFound { .. }) | Ok(()) => {}
                     Err(e) => return Err(Error::from(e)),
                 }
             }
@@ -175,7 +175,7 @@ pub async fn put(
         false => app.controller.put(&caller.actor, manifest, generation).await,
     };
     let accepted = put.map_err(|e| match (condition, e) {
-        (Condition::Generation(0), crate::controller::Error::Generation { .. }) => Error::Exists,
+        (Condition::Generation(0), tradewind_controller::Error::Generation { .. }) => Error::Exists,
         (_, e) => e.into(),
     })?;
     if query.dry_run {
@@ -245,7 +245,9 @@ pub(super) fn expected(app: &App, condition: Condition, namespace: &Namespace, n
         // Whatever it is at now: a change in between is refused like any other.
         Condition::Exists => match app.controller.get(namespace, name) {
             Some(view) => Ok(Some(view.summary.generation)),
-            None => Err(crate::controller::Error::Generation { what: "deployment", name: name.to_string(), expected: 1, actual: 0 }.into()),
+            None => {
+                Err(tradewind_controller::Error::Generation { what: "deployment", name: name.to_string(), expected: 1, actual: 0 }.into())
+            }
         },
     }
 }

@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use tradewind_controller::{self as controller, request};
 use tradewind_core::{
     failure::{Failure, FailureKind},
     identity::Role,
@@ -20,10 +21,9 @@ use tradewind_wasm::{CanaryError, RecallError, ReconcileError, RollbackError, Sh
 
 use super::refusals::Reason;
 use crate::{
-    backup, controller,
+    backup,
     identity::{self, Refusal},
     problem::{CONTENT_TYPE, Kind, Problem},
-    request,
 };
 
 /// A request that was not fulfilled.

@@ -9,6 +9,7 @@ use axum::{
 use futures::{StreamExt, stream};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tradewind_controller::EventFilter;
 use tradewind_core::{
     identity::Role,
     names::{DeploymentName, InstanceName, Namespace},
@@ -24,7 +25,6 @@ use super::{
     openapi,
     sse::{self, Message},
 };
-use crate::controller::EventFilter;
 
 const DEFAULT_LIMIT: usize = 100;
 const MOST: usize = 10_000;

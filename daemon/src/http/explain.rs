@@ -6,6 +6,7 @@ use aide::transform::TransformOperation;
 use axum::{Json, extract::State};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tradewind_controller as controller;
 use tradewind_core::{
     identity::Role,
     names::{DeploymentName, Namespace},
@@ -20,7 +21,6 @@ use super::{
     auth::Caller,
     extract::{Path, Query},
 };
-use crate::controller;
 
 const DEFAULT_ROWS: usize = 100;
 const MOST_ROWS: usize = 10_000;

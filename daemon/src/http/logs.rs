@@ -11,6 +11,7 @@ use axum::{
 use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tradewind_controller::LogsRequest;
 use tradewind_core::{
     identity::Role,
     names::{DeploymentName, Namespace, TaskName},
@@ -27,7 +28,6 @@ use super::{
     openapi,
     sse::{self, Message},
 };
-use crate::controller::LogsRequest;
 
 /// Between two questions for more, while following.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -104,7 +104,7 @@ async fn follow(caller: &Caller, start: Following) -> Result<Response, Error> {
             let more = match at.app.controller.logs(&at.namespace, &at.name, at.request.clone()).await {
                 Ok(more) => more,
                 // Deleted meanwhile: nothing more can come.
-                Err(crate::controller::Error::NotFound { .. }) => return Ok(None),
+                Err(tradewind_controller::Error::NotFound { .. }) => return Ok(None),
                 Err(e) => return Err(Error::from(e)),
             };
             at.next = more.next;

@@ -83,7 +83,7 @@ pub async fn put(
         false => app.controller.put_namespace(&caller.actor, manifest, generation).await,
     };
     let outcome = put.map_err(|e| match (condition, e) {
-        (Condition::Generation(0), crate::controller::Error::Generation { .. }) => Error::Exists,
+        (Condition::Generation(0), tradewind_controller::Error::Generation { .. }) => Error::Exists,
         (_, e) => e.into(),
     })?;
     let created = outcome.outcome == Outcome::Created && !query.dry_run;
@@ -131,7 +131,7 @@ fn expected(app: &App, condition: Condition, name: &Namespace) -> Result<Option<
             Some(generation) => Ok(Some(generation)),
             None => {
                 let (what, name) = ("namespace", name.to_string());
-                Err(crate::controller::Error::Generation { what, name, expected: 1, actual: 0 }.into())
+                Err(tradewind_controller::Error::Generation { what, name, expected: 1, actual: 0 }.into())
             }
         },
     }

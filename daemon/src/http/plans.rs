@@ -9,6 +9,7 @@ use axum::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tradewind_controller::Draft;
 use tradewind_core::{
     identity::Role,
     names::{Namespace, PlanId},
@@ -23,7 +24,6 @@ use super::{
     deployments::{InNamespace, accepted, accepted_response},
     extract::{ManifestBody, OptionalJson, Path, Query},
 };
-use crate::controller::Draft;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Id {

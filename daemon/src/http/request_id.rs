@@ -7,10 +7,9 @@ use axum::{
     response::Response,
 };
 use tracing::Instrument;
+use tradewind_controller::request;
 use tradewind_core::names::RequestId;
 use ulid::Ulid;
-
-use crate::request;
 
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
+use tradewind_controller::request;
 use tradewind_core::{
     document::{decode, encode},
     identity::{Power, TOKEN_USES, TOKENS, TokenRecord, TokenUse},
@@ -13,8 +14,6 @@ use tradewind_core::{
     view::{Cause, Event, Severity},
 };
 use ulid::Ulid;
-
-use crate::request;
 
 /// What the state holds of tokens.
 pub(super) struct Kept {

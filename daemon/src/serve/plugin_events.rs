@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use tradewind_controller as controller;
 use tradewind_core::{
     names::{Actor, Digest, InstanceName},
     units::Instant,
     view::{Event, Severity},
 };
 use tradewind_wasm::PluginView;
-
-use crate::controller;
 
 /// What has been told about an instance.
 #[derive(Clone, PartialEq)]

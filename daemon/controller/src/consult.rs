@@ -19,7 +19,7 @@ use tradewind_core::{
 };
 
 use super::{Shared, decide::Open};
-use crate::config::PolicyFallback;
+use crate::PolicyFallback;
 
 /// How many candidates a hedge chooses from.
 const MOST_RIVALS: usize = 64;

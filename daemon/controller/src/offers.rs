@@ -30,7 +30,7 @@ use super::{
     Shared, lock,
     state::{Reserved, World},
 };
-use crate::config::StaleQuotes;
+use crate::StaleQuotes;
 
 /// How soon a provider that had no room is asked again.
 pub(super) const ROOM_AGAIN: Millis = Millis(2_000);

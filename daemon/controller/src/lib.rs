@@ -1,5 +1,6 @@
 //! The controller: compares what is desired with what is, and closes the gap. Level-triggered; events are only hints.
-//! Everybody else talks to it through its `Handle`.
+//! Everybody else talks to it through its `Handle`. It must not know how plugins are run, where the state lies, or who asks over which protocol: it sees
+//! core's ports alone.
 
 mod affinity;
 mod apply;
@@ -22,6 +23,7 @@ mod lost;
 mod namespaces;
 mod observe;
 mod offers;
+mod options;
 mod plans;
 mod ports;
 mod preempt;
@@ -32,6 +34,7 @@ mod records;
 mod refusals;
 mod render;
 mod replace;
+pub mod request;
 mod rerun;
 mod retention;
 mod revisions;
@@ -67,10 +70,9 @@ use tradewind_core::{
     workload::LogQuery,
 };
 
+pub use options::{KeepAudit, Options, PolicyFallback, StaleQuotes};
 pub use plans::{Draft, Error as PlanError};
 use state::{Entry, World};
-
-use crate::config::{PolicyFallback, StaleQuotes};
 
 /// Why a request to the controller failed.
 #[derive(Debug, thiserror::Error)]
@@ -119,72 +121,6 @@ pub struct EventFilter {
     pub namespace: Option<Namespace>,
     pub deployment: Option<DeploymentName>,
     pub plugin: Option<InstanceName>,
-}
-
-/// How the controller works.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The policy instance of deployments that name none.
-    pub default_policy: InstanceName,
-    /// How long a provider's offers are taken as current.
-    pub offers_ttl: Millis,
-    /// How long a decision waits for a provider that has not answered yet.
-    pub offers_patience: Millis,
-    /// How often everything is looked at, changes or not.
-    pub observe_interval: Millis,
-    /// How often what is on its way is looked at.
-    pub observe_interval_changing: Millis,
-    /// How often it is asked how many copies the load wants.
-    pub scale_interval: Millis,
-    /// The most provider calls that change something, at once.
-    pub concurrency: usize,
-    /// Whether a higher priority takes places of other namespaces as well.
-    pub preempt_across_namespaces: bool,
-    /// The most of them in one region of a provider.
-    pub lane: usize,
-    /// Between two looks for what runs without a record.
-    pub sweep_interval: Millis,
-    /// How long after a state was put back from a backup nothing is removed for having no record.
-    pub sweep_grace: Millis,
-    /// Who has to agree to changes in namespaces that do not say.
-    pub approval: Approval,
-    /// How long a stored plan can be applied, unless its author says otherwise.
-    pub plan_expiry: Millis,
-    /// Between two looks at whether what runs would cost less elsewhere.
-    pub replacement_interval: Millis,
-    /// The most replicas of a namespace that move for that within an hour.
-    pub replacement_max_moves: u32,
-    pub keep_decisions: usize,
-    /// How long the inputs of decisions are kept, and how much of them: bytes, as packed.
-    pub keep_inputs_age: Millis,
-    pub keep_inputs_size: Bytes,
-    /// What happens when a policy fails, or its answer is refused.
-    pub policy_fallback: PolicyFallback,
-    /// How long a quote is good for, and what happens to one that is older.
-    pub quote_ttl: Millis,
-    pub stale_quotes: StaleQuotes,
-    /// Of each deployment.
-    pub keep_revisions: usize,
-    pub keep_events: usize,
-    /// Of each deployment, whatever others do.
-    pub keep_own_events: usize,
-    pub keep_own_decisions: usize,
-    pub keep_audit: KeepAudit,
-    /// Bytes of all events, and of all decisions.
-    pub keep_events_size: Bytes,
-    pub keep_decisions_size: Bytes,
-    /// The most stored plans of a namespace.
-    pub most_plans: usize,
-}
-
-/// How much of the audit log is kept.
-#[derive(Debug, Clone, Copy)]
-pub struct KeepAudit {
-    pub entries: u64,
-    /// Entries that are younger stay, however many there are.
-    pub age: Millis,
-    /// The most bytes, whatever their age.
-    pub size: Bytes,
 }
 
 /// Allocations of which a provider's surroundings say that something has happened.

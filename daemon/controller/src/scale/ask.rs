@@ -13,7 +13,7 @@ use tradewind_core::{
 };
 
 use super::Change;
-use crate::controller::{Error, Handle, lock, plans};
+use crate::{Error, Handle, lock, plans};
 
 /// The most values in one request.
 const MAX_SAMPLES: usize = 1_000;

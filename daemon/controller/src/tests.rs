@@ -18,11 +18,11 @@ use tradewind_core::{
     failure::{Failure, FailureKind},
     grant::ProbeGrant,
     health::Pace,
-    manifest::{self, Format},
+    manifest::{self, Format, namespace::Approval},
     names::{Actor, AllocationId, Digest},
     record::{ALLOCATIONS, AllocationRecord, Stage},
     store::Store,
-    units::{Instant, Millis},
+    units::{Bytes, Instant, Millis},
     workload::{Check, Endpoint, Phase},
 };
 
@@ -30,8 +30,7 @@ use self::{
     cloud::{Both, Cloud, Fault, Ran},
     memory::Memory,
 };
-use super::{Controller, Error, Options, Surroundings, journal, start};
-use crate::{config::Config, serve::controller_options};
+use super::{Controller, Error, KeepAudit, Options, PolicyFallback, StaleQuotes, Surroundings, journal, start};
 
 /// No call of the fake cloud takes time, so that everything that takes this long is a pause of the controller's own: the longest back-off,
 /// cool-down and sweep follow one another within it.
@@ -69,10 +68,41 @@ impl Registries for Content {
     }
 }
 
-/// The daemon's own, for the fake policy.
+/// The daemon's own, for the fake policy; but a sweep begins sooner.
 fn options() -> Options {
-    let config = Config::defaults("data".into(), "cheapest".parse().expect("a name"));
-    Options { sweep_grace: Millis(60_000), ..controller_options(&config) }
+    const SMALL: Bytes = Bytes(64 << 20);
+    const DAY: Millis = Millis::from_secs(24 * 3600);
+    Options {
+        default_policy: "cheapest".parse().expect("a name"),
+        offers_ttl: Millis::from_secs(30),
+        offers_patience: Millis::from_secs(2),
+        observe_interval: Millis::from_secs(30),
+        observe_interval_changing: Millis::from_secs(2),
+        scale_interval: Millis::from_secs(5),
+        concurrency: 64,
+        preempt_across_namespaces: false,
+        lane: 16,
+        sweep_interval: Millis::from_secs(300),
+        sweep_grace: Millis::from_secs(60),
+        approval: Approval::None,
+        plan_expiry: DAY,
+        replacement_interval: Millis::from_secs(60),
+        replacement_max_moves: 20,
+        keep_decisions: 1_000,
+        keep_inputs_age: Millis(7 * DAY.0),
+        keep_inputs_size: Bytes(256 << 20),
+        policy_fallback: PolicyFallback::Fail,
+        quote_ttl: DAY,
+        stale_quotes: StaleQuotes::Mark,
+        keep_revisions: 10,
+        keep_events: 10_000,
+        keep_own_events: 50,
+        keep_own_decisions: 10,
+        keep_audit: KeepAudit { entries: 500_000, age: Millis(30 * DAY.0), size: Bytes(1 << 30) },
+        keep_events_size: SMALL,
+        keep_decisions_size: SMALL,
+        most_plans: 100,
+    }
 }
 
 /// What a deployment asks for.

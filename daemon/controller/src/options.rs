@@ -1,0 +1,93 @@
+//! How the controller works: its settings, without the file that they stand in.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tradewind_core::{
+    manifest::namespace::Approval,
+    names::InstanceName,
+    units::{Bytes, Millis},
+};
+
+/// How the controller works.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The policy instance of deployments that name none.
+    pub default_policy: InstanceName,
+    /// How long a provider's offers are taken as current.
+    pub offers_ttl: Millis,
+    /// How long a decision waits for a provider that has not answered yet.
+    pub offers_patience: Millis,
+    /// How often everything is looked at, changes or not.
+    pub observe_interval: Millis,
+    /// How often what is on its way is looked at.
+    pub observe_interval_changing: Millis,
+    /// How often it is asked how many copies the load wants.
+    pub scale_interval: Millis,
+    /// The most provider calls that change something, at once.
+    pub concurrency: usize,
+    /// Whether a higher priority takes places of other namespaces as well.
+    pub preempt_across_namespaces: bool,
+    /// The most of them in one region of a provider.
+    pub lane: usize,
+    /// Between two looks for what runs without a record.
+    pub sweep_interval: Millis,
+    /// How long after a state was put back from a backup nothing is removed for having no record.
+    pub sweep_grace: Millis,
+    /// Who has to agree to changes in namespaces that do not say.
+    pub approval: Approval,
+    /// How long a stored plan can be applied, unless its author says otherwise.
+    pub plan_expiry: Millis,
+    /// Between two looks at whether what runs would cost less elsewhere.
+    pub replacement_interval: Millis,
+    /// The most replicas of a namespace that move for that within an hour.
+    pub replacement_max_moves: u32,
+    pub keep_decisions: usize,
+    /// How long the inputs of decisions are kept, and how much of them: bytes, as packed.
+    pub keep_inputs_age: Millis,
+    pub keep_inputs_size: Bytes,
+    /// What happens when a policy fails, or its answer is refused.
+    pub policy_fallback: PolicyFallback,
+    /// How long a quote is good for, and what happens to one that is older.
+    pub quote_ttl: Millis,
+    pub stale_quotes: StaleQuotes,
+    /// Of each deployment.
+    pub keep_revisions: usize,
+    pub keep_events: usize,
+    /// Of each deployment, whatever others do.
+    pub keep_own_events: usize,
+    pub keep_own_decisions: usize,
+    pub keep_audit: KeepAudit,
+    /// Bytes of all events, and of all decisions.
+    pub keep_events_size: Bytes,
+    pub keep_decisions_size: Bytes,
+    /// The most stored plans of a namespace.
+    pub most_plans: usize,
+}
+
+/// How much of the audit log is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct KeepAudit {
+    pub entries: u64,
+    /// Entries that are younger stay, however many there are.
+    pub age: Millis,
+    /// The most bytes, whatever their age.
+    pub size: Bytes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicyFallback {
+    /// Nobody: what runs stays, and the policy is asked again later.
+    Fail,
+    /// The daemon's own order by cost, told as such.
+    BuiltIn,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StaleQuotes {
+    /// Nothing new is placed there.
+    Refuse,
+    /// They are used, and the decision says so.
+    Mark,
+}
