@@ -4,12 +4,12 @@
 use tradewind_core::{
     audit::{Bounds, Cut, Head, Page, TRIMMED, Verdict},
     names::Digest,
-    store::{self, Txn},
+    store,
     units::{Instant, Millis},
     view::{Cause, Event, Severity},
 };
 
-use super::{Error, Handle, KeepAudit, Shared, journal::CONTROLLER};
+use super::{Error, Handle, KeepAudit, Shared, commit::Change, journal::CONTROLLER};
 
 /// The part of an entry that says when it happened.
 #[derive(serde::Deserialize)]
@@ -72,7 +72,9 @@ impl Shared {
             let message = format!("entries up to {through} are not kept any longer");
             let event = Event::new(Severity::Info, TRIMMED, CONTROLLER, message).because(Cause::Rule("keep.audit".to_owned()));
             let event = Event { before: serde_json::to_value(Cut { anchor }).ok(), after: serde_json::to_value(after).ok(), ..event };
-            self.store.commit(self.tell(Txn::new().cut_audit(through), event)?).await?;
+            let mut change = Change::of(event);
+            change.cut_audit(through);
+            self.committer.commit(change).await?;
         }
     }
 

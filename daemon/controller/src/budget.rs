@@ -14,7 +14,7 @@ use tradewind_core::{
     placement::{Need, Table},
     plan::{self, Placement},
     record::{AllocationRecord, DeploymentKey, HeldRecord},
-    store::{Error, Txn},
+    store::Error,
     units::{Instant, MicroUsd, Millis},
     view::{Event, HeldBack, HeldKind, Severity},
     workload::{Phase, Run},
@@ -22,8 +22,9 @@ use tradewind_core::{
 
 use super::{
     Shared,
+    commit::Change,
     decide::Work,
-    journal::{CONTROLLER, encode, event},
+    journal::{CONTROLLER, event},
     lock,
     namespaces::{job_lasts, usage},
 };
@@ -102,30 +103,30 @@ impl Shared {
     }
 
     /// Stores what holds a deployment's tasks back, and tells of what is new.
-    pub(super) fn put_held(&self, mut txn: Txn, key: &DeploymentKey, held: &[HeldBack]) -> Result<Txn, Error> {
+    pub(super) fn put_held(&self, change: &mut Change, key: &DeploymentKey, held: &[HeldBack]) -> Result<(), Error> {
         let known = lock(&self.world).deployments.get(key).map(|e| (e.held.clone(), e.record.deleting));
         let (before, deleting) = known.unwrap_or_default();
         let same = |a: &HeldBack, b: &HeldBack| {
             (&a.task, &a.target, a.kind, a.wanted, a.replicas, a.since) == (&b.task, &b.target, b.kind, b.wanted, b.replicas, b.since)
         };
         if before.len() == held.len() && before.iter().zip(held).all(|(a, b)| same(a, b)) {
-            return Ok(txn);
+            return Ok(());
         }
-        txn = match held.is_empty() {
-            true => txn.delete(key.held_path()),
-            false => txn.put(key.held_path(), encode(&HeldRecord { tasks: held.to_vec() })?),
-        };
+        match held.is_empty() {
+            true => change.delete(key.held_path()),
+            false => change.put(key.held_path(), &HeldRecord { tasks: held.to_vec() })?,
+        }
         let of = |list: &[HeldBack], one: &HeldBack| list.iter().find(|h| h.task == one.task && h.target == one.target).cloned();
         for now in held {
             let was = of(&before, now);
             if was.as_ref().is_none_or(|w| w.kind != now.kind || w.replicas != now.replicas) {
-                txn = self.tell(txn, held_event(key, now))?;
+                change.event(held_event(key, now));
             }
         }
         for was in before.iter().filter(|w| !deleting && of(held, w).is_none()) {
             let message = format!("{}: nothing holds it back any more", was.task);
             let told = Event { task: Some(was.task.clone()), ..event(Severity::Info, "Released", CONTROLLER, key, message) };
-            txn = self.tell(txn, told)?;
+            change.event(told);
         }
         Ok(txn)
     }

@@ -47,7 +47,7 @@ pub(super) struct Verdict {
 impl Shared {
     /// One policy call, or the built-in order where the policy fails and that is what the settings say.
     pub(super) async fn consult(&self, policy: &dyn Policy, open: &[Open], table: &Table) -> Result<Verdict, Failure> {
-        if let Some(new) = policy.drawn(&self.ulid().to_bytes()) {
+        if let Some(new) = policy.drawn(&self.ids.draw().to_bytes()) {
             match self.ask_policy(new.as_ref(), open, table).await {
                 Ok(verdict) => return Ok(verdict),
                 // A version on trial: no decision shall suffer for it.
@@ -69,7 +69,7 @@ impl Shared {
 
     /// Nothing of the answer is used before it has been checked.
     async fn ask_policy(&self, policy: &dyn Policy, open: &[Open], table: &Table) -> Result<Verdict, Failure> {
-        let (seed, at) = (self.ulid().random() as u64, self.clock.now());
+        let (seed, at) = (self.ids.draw().random() as u64, self.clock.now());
         let wants: Vec<Want> = open.iter().map(|o| o.want.clone()).collect();
         let request = placement::build(&wants, table, seed);
         let started = Watch::now();

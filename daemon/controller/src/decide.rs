@@ -275,7 +275,7 @@ impl Shared {
                 let (policy, at, seed, lower_bound) =
                     (recorded.policy.clone(), recorded.at, recorded.request.seed, recorded.answer.lower_bound);
                 // The first decision's id names the inputs of all.
-                let first = DecisionId::new(self.ulid());
+                let first = DecisionId::new(self.ids.draw());
                 let mut id = Some(first.clone());
                 let inputs = Arc::new(Inputs::new(first, recorded));
                 for (o, mut d) in open.into_iter().zip(all) {
@@ -300,7 +300,7 @@ impl Shared {
                     if let Some(outcome) = outcomes.get_mut(o.work) {
                         outcome.inputs = Some(inputs.clone());
                         outcome.decision.get_or_insert_with(|| DecisionView {
-                            id: id.take().unwrap_or_else(|| DecisionId::new(self.ulid())),
+                            id: id.take().unwrap_or_else(|| DecisionId::new(self.ids.draw())),
                             at,
                             policy: policy.clone(),
                             request: digest,

@@ -11,7 +11,7 @@ use tradewind_core::{
     plugin::Snapshot,
     record::{DECISIONS, DeploymentKey, DeploymentRecord, EVENTS},
     scaling,
-    store::{self, Change, Expect, Record, Revision, Txn},
+    store::{self, Expect, Record, Revision},
     units::MicroUsd,
     view::{
         Accepted, ChangeView, Cursor, DecisionView, DeploymentSummary, DeploymentView, Event, OfferView, OffersView, Outcome, PlanView,
@@ -21,6 +21,7 @@ use tradewind_core::{
 
 use super::{
     Error, EventFilter, Handle, Shared,
+    commit::Change,
     decide::{Outcome as Decided, Work, without_ended},
     hedge,
     journal::{allocation_event, decode, event},
@@ -139,10 +140,11 @@ impl Handle {
             let (also, adopt) = why.plan.clone().unzip();
             record.adopt = adopt;
             rerun::note(&mut record, &why.reruns);
-            let txn =
-                revise(also.unwrap_or_default().expect(expect), &mut record, &key, actor, &why, self.shared.options.keep_revisions, now)?;
+            let mut change = also.unwrap_or_default();
+            change.expect(expect);
+            revise(&mut change, &mut record, &key, actor, &why, self.shared.options.keep_revisions, now)?;
             let told = event(Severity::Info, reason, actor, &key, why.message(record.generation));
-            match self.write(&key, before.as_ref().map(|(r, _)| r.as_ref()), record, txn, told).await {
+            match self.write(&key, before.as_ref().map(|(r, _)| r.as_ref()), record, change, told).await {
                 // Another write came first: see what it made of the condition.
                 Err(Error::Store(store::Error::Conflict { key: at })) if at == key.path() => {}
                 Err(error) => return Err(error),
@@ -167,7 +169,7 @@ impl Handle {
         if stands {
             self.may_change(namespace, plans::TO_DELETE)?;
         }
-        self.remove(actor, &key, if_generation, Txn::new()).await
+        self.remove(actor, &key, if_generation, Change::new()).await
     }
 
     /// `also`: what is to be stored with it.
@@ -176,7 +178,7 @@ impl Handle {
         actor: &Actor,
         key: &DeploymentKey,
         if_generation: Option<u64>,
-        also: Txn,
+        also: Change,
     ) -> Result<Accepted, Error> {
         loop {
             let before = lock(&self.shared.world).deployments.get(key).map(|e| (e.record.clone(), e.revision));
@@ -189,9 +191,10 @@ impl Handle {
             }
             let before = record;
             let record = DeploymentRecord { deleting: true, updated_at: self.shared.clock.now(), ..(*before).clone() };
-            let expect = Expect::AtRevision { key: key.path(), revision };
+            let mut change = also.clone();
+            change.expect(Expect::AtRevision { key: key.path(), revision });
             let told = event(Severity::Info, "DeploymentDeleting", actor, key, format!("generation {generation}"));
-            match self.write(key, Some(&before), record, also.clone().expect(expect), told).await {
+            match self.write(key, Some(&before), record, change, told).await {
                 Err(Error::Store(store::Error::Conflict { key: at })) if at == key.path() => {}
                 Err(error) => return Err(error),
                 Ok(_) => return Ok(accepted),
@@ -205,29 +208,14 @@ impl Handle {
         key: &DeploymentKey,
         before: Option<&DeploymentRecord>,
         record: DeploymentRecord,
-        txn: Txn,
+        mut change: Change,
         told: Event,
     ) -> Result<u64, Error> {
         let generation = record.generation;
-        let txn = Shared::put_deployment(txn, key, &record)?;
-        let txn = self.shared.tell(txn, told.changing(before.map(facts).as_ref(), Some(&facts(&record))))?;
-        let revision = self.shared.store.commit(txn).await?;
-        {
-            let mut world = lock(&self.shared.world);
-            match world.deployments.get_mut(key) {
-                // A later write may have been shown first.
-                Some(entry) if entry.revision < revision => entry.replace(record, revision),
-                Some(_) => {}
-                None => {
-                    world.deployments.insert(key.clone(), Entry::new(record, revision));
-                }
-            }
-            world.mark(key);
-            if let Some(entry) = world.deployments.get(key) {
-                entry.changed.notify_waiters();
-            }
-        }
-        self.shared.wake.notify_one();
+        change.event(told.changing(before.map(facts).as_ref(), Some(&facts(&record))));
+        change.put_spec(key, record)?;
+        change.enqueue(key);
+        self.shared.committer.commit(change).await?;
         Ok(generation)
     }
 
@@ -241,17 +229,11 @@ impl Handle {
         reason: &str,
     ) -> Result<u64, Error> {
         let generation = record.generation;
-        let txn = Shared::put_deployment(Txn::new().expect(expect), key, &record)?;
-        let txn = self.shared.tell(txn, event(Severity::Info, reason, actor, key, format!("generation {generation}")))?;
-        let revision = self.shared.store.commit(txn).await?;
-        {
-            let mut world = lock(&self.shared.world);
-            if let Some(entry) = world.deployments.get_mut(key) {
-                entry.advance(record, revision);
-            }
-            world.mark(key);
-        }
-        self.shared.wake.notify_one();
+        let mut change = Change::of(event(Severity::Info, reason, actor, key, format!("generation {generation}")));
+        change.expect(expect);
+        change.put_progress(key, record)?;
+        change.enqueue(key);
+        self.shared.committer.commit(change).await?;
         Ok(generation)
     }
 
@@ -462,7 +444,7 @@ impl Handle {
 
     /// Records something that happened outside the controller.
     pub async fn note(&self, event: Event) {
-        self.shared.note(event).await;
+        self.shared.committer.note(event).await;
     }
 
     /// Records something that has happened to an allocation. One that is gone by now is nobody's any more.
@@ -472,7 +454,7 @@ impl Handle {
             world.live(allocation).map(|live| allocation_event(severity, reason, &live.record, message))
         };
         if let Some(event) = event {
-            self.shared.note(event).await;
+            self.shared.committer.note(event).await;
         }
     }
 }

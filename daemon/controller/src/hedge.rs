@@ -58,7 +58,7 @@ impl Shared {
             let member = |rank| Hedge { group: first.id.clone(), rank, until: now.plus(policy.within) };
             for (rank, placement) in (1u32..).zip(chosen.asked) {
                 rivals.push(AllocationRecord {
-                    id: AllocationId::new(&self.installation, self.ulid()),
+                    id: AllocationId::new(&self.installation, self.ids.draw()),
                     provider: placement.provider,
                     offer: placement.offer,
                     hourly: placement.hourly,

@@ -10,13 +10,14 @@ use tradewind_core::{
     plan::{Desired, Step},
     plugin::Snapshot,
     record::{AllocationRecord, DeploymentKey, IMAGES},
-    store::{self, Store, Txn},
+    store::{self, Store},
     view::Severity,
     workload::Phase,
 };
 
 use super::{
     Shared,
+    commit::Change,
     journal::{self, allocation_event},
     lock,
     state::{Entry, Job, Live, World},
@@ -77,7 +78,7 @@ impl Shared {
                 tracing::warn!(deployment = %record.key(), image = tag, %failure, "the registry does not tell what a tag names");
                 if job.failures == 0 {
                     let message = format!("{}: {}", image::loose(tag, &record.provider), failure.told());
-                    self.note(allocation_event(Severity::Warning, "ImageNotPinned", record, message)).await;
+                    self.committer.note(allocation_event(Severity::Warning, "ImageNotPinned", record, message)).await;
                 }
             }
         }
@@ -160,6 +161,8 @@ impl Shared {
     }
 
     async fn keep(&self, key: &DeploymentKey, pins: &Pins) -> Result<(), store::Error> {
-        self.store.commit(Txn::new().put(key.images_path(), journal::encode(pins)?)).await.map(drop)
+        let mut change = Change::new();
+        change.put(key.images_path(), pins)?;
+        self.committer.commit(change).await.map(drop)
     }
 }

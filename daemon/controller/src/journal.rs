@@ -5,7 +5,7 @@ pub(super) use tradewind_core::document::{decode, encode};
 use tradewind_core::{
     names::{Actor, EventId, InstanceName, Namespace},
     record::{AllocationRecord, DECISIONS, DeploymentKey, DeploymentRecord, EVENTS, Stage},
-    store::{Error, Store, Txn},
+    store::{Error, Store},
     units::MicroUsd,
     view::{Cause, DecisionView, Event, Severity},
     workload::Phase,
@@ -106,52 +106,6 @@ fn generator_behind(last: Option<Ulid>) -> ulid::Generator {
         let _ = generator.generate_from_datetime(time);
     }
     generator
-}
-
-impl Shared {
-    /// A new identifier: ordered by time, unique.
-    pub(super) fn ulid(&self) -> Ulid {
-        let since_epoch = std::time::Duration::from_millis(self.clock.now().0);
-        let now = std::time::UNIX_EPOCH.checked_add(since_epoch).unwrap_or(std::time::UNIX_EPOCH);
-        let mut generator = super::lock(&self.ids);
-        // The generator runs out only after 2^80 identifiers within one millisecond.
-        generator.generate_from_datetime(now).unwrap_or_else(|_| Ulid::r#gen())
-    }
-
-    /// Adds the event to what is committed, for those who follow events and for the audit log. Within a request, that is what led to it unless something nearer did.
-    pub(super) fn tell(&self, txn: Txn, mut event: Event) -> Result<Txn, Error> {
-        let id = EventId::new(self.ulid());
-        event.at = self.clock.now();
-        event.cause = event.cause.or_else(|| request::current().map(Cause::Request));
-        let key = format!("{EVENTS}{id}");
-        event.id = Some(id);
-        let bytes = encode(&event)?;
-        Ok(txn.put(key, bytes.clone()).audit(bytes))
-    }
-
-    /// An event that comes with no other change.
-    pub(super) async fn note(&self, event: Event) {
-        let txn = self.tell(Txn::new(), event);
-        let written = match txn {
-            Ok(txn) => self.store.commit(txn).await.map(|_| ()),
-            Err(e) => Err(e),
-        };
-        if let Err(error) = written {
-            tracing::error!(error = &error as &dyn std::error::Error, "an event could not be recorded");
-        }
-    }
-
-    pub(super) fn put_deployment(txn: Txn, key: &DeploymentKey, record: &DeploymentRecord) -> Result<Txn, Error> {
-        Ok(txn.put(key.path(), encode(record)?))
-    }
-
-    pub(super) fn put_allocation(txn: Txn, record: &AllocationRecord) -> Result<Txn, Error> {
-        Ok(txn.put(record.path(), encode(record)?))
-    }
-
-    pub(super) fn put_decision(txn: Txn, decision: &DecisionView) -> Result<Txn, Error> {
-        Ok(txn.put(format!("{DECISIONS}{}", decision.id), encode(decision)?))
-    }
 }
 
 #[cfg(test)]

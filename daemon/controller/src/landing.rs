@@ -10,13 +10,15 @@ use tradewind_core::{
     names::AllocationId,
     record::{AllocationRecord, DeploymentKey, Stage},
     retry,
-    store::{Error, Expect, Txn},
+    store::Error,
     view::{Cause, Event, Severity},
     workload::Phase,
 };
 
 use super::{
-    Shared, deadline,
+    Shared,
+    commit::Change,
+    deadline,
     journal::{self, CONTROLLER, allocation_event, event},
     lock,
     state::{Flight, Job},
@@ -138,7 +140,7 @@ impl Shared {
         let told = Box::new(told.because(Cause::Failure(failure.kind.to_string())));
         let still = |current: &AllocationRecord| Flight::of(current) == Flight::of(record);
         if self.is_unsure(job) {
-            self.note((*told).clone()).await;
+            self.committer.note((*told).clone()).await;
             let remove =
                 |current: &AllocationRecord| Revised::Put(Box::new(AllocationRecord { stage: Stage::Removing, ..current.clone() }));
             self.revise(&record.id, |current| still(current).then(|| remove(current))).await?;
@@ -226,51 +228,36 @@ impl Shared {
         );
         if job.failures == 0 {
             let message = format!("{}: {}", failure.kind, failure.told());
-            self.note(allocation_event(Severity::Error, reason, record, message)).await;
+            self.committer.note(allocation_event(Severity::Error, reason, record, message)).await;
         }
     }
 
-    /// Changes a record as it is now. When another write comes first, `change` is asked again about what that left; none: nothing to store.
-    async fn revise(&self, id: &AllocationId, change: impl Fn(&AllocationRecord) -> Option<Revised>) -> Result<(), Error> {
+    /// Changes a record as it is now. When another write comes first, `revise` is asked again about what that left; none: nothing to store.
+    async fn revise(&self, id: &AllocationId, revise: impl Fn(&AllocationRecord) -> Option<Revised>) -> Result<(), Error> {
         loop {
             let known = lock(&self.world).live(id).map(|l| (l.record.clone(), l.revision));
             let Some((current, revision)) = known else { return Ok(()) };
-            let Some(revised) = change(&current) else { return Ok(()) };
-            let txn = Txn::new().expect(Expect::AtRevision { key: current.path(), revision });
-            let (now, mut revised) = (self.clock.now(), revised);
-            let ended = match &mut revised {
-                Revised::Put(after) => ledger::turn(after, now),
-                Revised::Deleted(_) => ledger::close(&current, now),
-            };
-            let (txn, charge) = self.charge(txn, id, ended)?;
-            let txn = match &revised {
-                Revised::Put(after) => {
-                    let txn = Self::put_allocation(txn, after)?;
+            let Some(revised) = revise(&current) else { return Ok(()) };
+            let mut change = Change::new();
+            match revised {
+                Revised::Put(mut after) => {
+                    change.segment(id, ledger::turn(&mut after, self.clock.now()));
                     let seen = || Cause::Observation(format!("the provider's answer to attempt {}", current.attempt));
-                    match journal::revision_event(&current, after) {
-                        Some(told) => self.tell(txn, told.because(seen()))?,
-                        None => txn,
+                    if let Some(told) = journal::revision_event(&current, &after) {
+                        change.event(told.because(seen()));
                     }
+                    change.put_allocation(*after, revision)?;
                 }
-                Revised::Deleted(told) => self.tell(txn.delete(current.path()), (**told).clone())?,
-            };
-            let committed = self.store.commit(txn).await;
-            if committed.is_ok() {
-                self.charged(charge);
+                Revised::Deleted(told) => {
+                    change.segment(id, ledger::close(&current, self.clock.now()));
+                    change.event(*told);
+                    change.delete_allocation(&current, revision);
+                }
             }
-            match (committed, revised) {
-                (Ok(revision), Revised::Put(after)) => lock(&self.world).insert_allocation(*after, revision),
-                (Ok(_), Revised::Deleted(_)) => {
-                    self.paces.set(id, None);
-                    lock(&self.world).remove_allocation(id);
-                }
-                (Err(Error::Conflict { .. }), _) => {
-                    self.catch_up(id, &current.path()).await?;
-                    continue;
-                }
-                (Err(error), _) => return Err(error),
+            match self.committer.commit(change).await {
+                Err(Error::Conflict { .. }) => self.catch_up(id, &current.path()).await?,
+                answer => return answer.map(drop),
             }
-            return Ok(());
         }
     }
 
@@ -292,24 +279,11 @@ impl Shared {
             Some(e) if e.record.deleting && e.allocations.is_empty() => (e.revision, e.record.clone()),
             _ => return,
         };
-        let txn = Txn::new().expect(Expect::AtRevision { key: key.path(), revision }).delete(key.path());
-        let txn = record.revisions.iter().fold(txn, |txn, kept| txn.delete(key.revision_path(kept.generation))).delete(key.images_path());
-        let told = self.tell(txn, event(Severity::Info, "DeploymentDeleted", CONTROLLER, key, "everything of it has been removed"));
-        let committed = match told {
-            Ok(txn) => self.store.commit(txn).await,
-            Err(error) => Err(error),
-        };
-        match committed {
-            Ok(_) => {
-                let entry = lock(&self.world).remove_deployment(key);
-                if let Some(entry) = entry {
-                    entry.changed.notify_waiters();
-                }
-            }
-            Err(error) => {
-                tracing::error!(deployment = %key, error = &error as &dyn std::error::Error, "the end of a deployment could not be stored");
-                lock(&self.world).mark_at(key, Tick::now() + Duration::from_secs(1));
-            }
+        let mut change = Change::of(event(Severity::Info, "DeploymentDeleted", CONTROLLER, key, "everything of it has been removed"));
+        change.delete_deployment(key, &record, revision);
+        if let Err(error) = self.committer.commit(change).await {
+            tracing::error!(deployment = %key, error = &error as &dyn std::error::Error, "the end of a deployment could not be stored");
+            lock(&self.world).mark_at(key, Tick::now() + Duration::from_secs(1));
         }
     }
 }

@@ -8,6 +8,7 @@ mod assess;
 mod audit;
 mod budget;
 mod checks;
+mod commit;
 mod consult;
 mod deadline;
 mod decide;
@@ -28,6 +29,7 @@ mod plans;
 mod ports;
 mod preempt;
 mod quality;
+mod reads;
 mod reconcile;
 mod reconsider;
 mod records;
@@ -70,8 +72,10 @@ use tradewind_core::{
     workload::LogQuery,
 };
 
+use commit::{Committer, Ids};
 pub use options::{KeepAudit, Options, PolicyFallback, StaleQuotes};
 pub use plans::{Draft, Error as PlanError};
+use reads::Reads;
 use state::{Entry, World};
 
 /// Why a request to the controller failed.
@@ -153,7 +157,8 @@ pub struct Handle {
 
 struct Shared {
     options: Options,
-    store: Arc<dyn Store>,
+    store: Reads,
+    committer: Committer,
     plugins: Arc<dyn Plugins>,
     plugin_changes: watch::Receiver<u64>,
     clock: Arc<dyn Clock>,
@@ -161,13 +166,13 @@ struct Shared {
     paces: Arc<dyn Paces>,
     registries: Arc<dyn Registries>,
     checking: checks::Checking,
-    world: Mutex<World>,
+    world: Arc<Mutex<World>>,
     /// There may be something to decide.
-    wake: Notify,
+    wake: Arc<Notify>,
     watchlist: observe::Watchlist,
     offers: offers::Book,
     /// Taken after `world` where both are.
-    namespaces: Mutex<namespaces::Book>,
+    namespaces: Arc<Mutex<namespaces::Book>>,
     standings: Mutex<preempt::Standings>,
     scaler: scale::Scaler,
     shadows: shadow::Shadows,
@@ -175,7 +180,7 @@ struct Shared {
     /// The turn of who writes what the images of deployments are.
     images: tokio::sync::Mutex<()>,
     meters: quality::Meters,
-    ids: Mutex<ulid::Generator>,
+    ids: Arc<Ids>,
     lanes: lanes::Lanes,
     board: standing::Board,
     sweeper: sweep::Sweeper,
@@ -209,16 +214,27 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     let namespaces = namespaces::Book::load(store.as_ref(), &mut world).await?;
     images::load(store.as_ref(), &mut world).await?;
     reconsider::resume(store.as_ref(), &mut world, clock.now()).await?;
-    let ids = journal::generator(store.as_ref()).await?;
+    let ids = Arc::new(Ids::new(clock.clone(), journal::generator(store.as_ref()).await?));
     let meters = quality::Meters::load(store.as_ref(), clock.now()).await?;
     tracing::info!(deployments = world.deployments.len(), allocations = world.owners.len(), "state read");
+    let (world, namespaces, wake) = (Arc::new(Mutex::new(world)), Arc::new(Mutex::new(namespaces)), Arc::new(Notify::new()));
+    let committer = Committer {
+        store: store.clone(),
+        clock: clock.clone(),
+        ids: ids.clone(),
+        paces: paces.clone(),
+        cache: world.clone(),
+        namespaces: namespaces.clone(),
+        wake: wake.clone(),
+    };
     let shared = Arc::new(Shared {
         lanes: lanes::Lanes::new(options.concurrency, options.lane),
         board: standing::Board::new(),
         sweeper: sweep::Sweeper::load(store.as_ref(), clock.now(), options.sweep_grace).await?,
         installation: installation(store.as_ref()).await?,
         options,
-        store,
+        store: Reads::new(store),
+        committer,
         plugins,
         plugin_changes,
         clock,
@@ -226,13 +242,13 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         paces,
         registries,
         checking: checks::Checking::default(),
-        world: Mutex::new(world),
-        wake: Notify::new(),
+        world,
+        wake,
         watchlist: observe::Watchlist::default(),
         offers: offers::Book::default(),
-        namespaces: Mutex::new(namespaces),
+        namespaces,
         standings: Mutex::default(),
-        ids: Mutex::new(ids),
+        ids,
         scaler: scale::Scaler::default(),
         shadows: shadow::Shadows::default(),
         silent: lost::Silent::default(),

@@ -14,7 +14,7 @@ use tradewind_core::{
     job,
     names::{AllocationId, InstanceName},
     record::{AllocationRecord, Stage},
-    store::{Error, Expect, Txn},
+    store::Error,
     units::Millis,
     view::{Event, Severity},
 };
@@ -88,7 +88,7 @@ impl Shared {
         }
         if lock(&self.silent.0).remove(lane).is_some_and(|q| q.lost) {
             let message = format!("{} answers again", shown(lane));
-            self.note(lane_event(Severity::Info, "RegionBack", lane, message)).await;
+            self.committer.note(lane_event(Severity::Info, "RegionBack", lane, message)).await;
         }
     }
 
@@ -138,7 +138,7 @@ impl Shared {
         if first {
             let message = format!("{} has not answered for {silent_for}: {cause}", shown(lane));
             tracing::warn!(provider = %lane.0, region = lane.1, %silent_for, cause, "the region counts as lost");
-            self.note(lane_event(Severity::Error, "RegionLost", lane, message)).await;
+            self.committer.note(lane_event(Severity::Error, "RegionLost", lane, message)).await;
         }
         self.revise_lane(lane, |_, record| {
             let message = format!("{} × {} on {}: other replicas take over elsewhere", record.replicas, record.task, shown(lane));
@@ -189,29 +189,16 @@ impl Shared {
         &self,
         changes: &[(AllocationRecord, Option<Event>, tradewind_core::store::Revision)],
     ) -> Result<(), Error> {
-        let mut txn = Txn::new();
+        let mut change = Change::new();
         for (after, told, revision) in changes {
-            txn = txn.expect(Expect::AtRevision { key: after.path(), revision: *revision });
-            txn = Self::put_allocation(txn, after)?;
             if let Some(told) = told {
                 let before = lock(&self.world).live(&after.id).map(|l| l.record.clone());
-                txn = self.tell(txn, changing(told.clone(), before.as_ref(), Some(after)))?;
+                change.event(changing(told.clone(), before.as_ref(), Some(after)));
             }
+            change.enqueue(&after.key());
+            change.put_allocation(after.clone(), *revision)?;
         }
-        let revision = self.store.commit(txn).await?;
-        let mut world = lock(&self.world);
-        for (after, ..) in changes {
-            let key = after.key();
-            // Gone while the commit was under way: it stays gone.
-            if world.owners.contains_key(&after.id) {
-                world.insert_allocation(after.clone(), revision);
-            }
-            world.mark(&key);
-            if let Some(entry) = world.deployments.get(&key) {
-                entry.changed.notify_waiters();
-            }
-        }
-        Ok(())
+        self.committer.commit(change).await.map(drop)
     }
 }
 

@@ -13,13 +13,13 @@ use tradewind_core::{
         ReplacementSpec,
         namespace::{Approval, Document},
     },
-    names::{Actor, AllocationId, InstanceName, Namespace},
+    names::{Actor, InstanceName, Namespace},
     plan::stored::PLANS,
     record::{
         AllocationRecord, DEPLOYMENTS, DeploymentKey, HELD, HeldRecord, LEDGERS, LedgerRecord, NAMESPACES, NamespaceRecord, REVISIONS,
         SEGMENTS,
     },
-    store::{self, Expect, Revision, Store, Txn},
+    store::{self, Expect, Revision, Store},
     units::{Bytes, Instant, MicroUsd, Millis},
     view::{Event, HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome, Severity, SpendView, UsageView},
     workload::Phase,
@@ -27,7 +27,8 @@ use tradewind_core::{
 
 use super::{
     Error, Handle, Shared,
-    journal::{decode, encode},
+    commit::Change,
+    journal::decode,
     lock,
     state::{Entry, World},
 };
@@ -52,10 +53,10 @@ struct Account {
     segments: BTreeMap<String, Segment>,
 }
 
-/// An interval of cost that ends with a transaction.
+/// An interval of cost that ended with a transaction, and its key.
 pub(super) struct Charge {
-    key: String,
-    segment: Segment,
+    pub(super) key: String,
+    pub(super) segment: Segment,
 }
 
 impl Book {
@@ -85,6 +86,11 @@ impl Book {
             }
         }
         Ok(book)
+    }
+
+    /// Shows the intervals of a committed transaction.
+    pub(super) fn charge_all(&mut self, charges: impl IntoIterator<Item = Charge>) {
+        charges.into_iter().for_each(|charge| self.charge(charge));
     }
 
     fn charge(&mut self, charge: Charge) {
@@ -221,24 +227,6 @@ impl Shared {
         Ok(size)
     }
 
-    /// Prepares the interval that ends with the next transaction.
-    pub(super) fn charge(
-        &self,
-        txn: Txn,
-        allocation: &AllocationId,
-        segment: Option<Segment>,
-    ) -> Result<(Txn, Option<Charge>), store::Error> {
-        let Some(segment) = segment else { return Ok((txn, None)) };
-        let key = format!("{SEGMENTS}{}/{allocation}-{}", segment.namespace, self.ulid().to_string().to_lowercase());
-        Ok((txn.put(key.clone(), encode(&segment)?), Some(Charge { key, segment })))
-    }
-
-    /// Shows the intervals of a committed transaction.
-    pub(super) fn charged(&self, charges: impl IntoIterator<Item = Charge>) {
-        let mut book = lock(&self.namespaces);
-        charges.into_iter().for_each(|c| book.charge(c));
-    }
-
     /// Keeps the ledgers, and sees to it that spending that outgrows a budget is looked at. Runs until the controller stops.
     pub(super) async fn account(self: Arc<Self>) {
         loop {
@@ -274,9 +262,10 @@ impl Shared {
             if keys.is_empty() {
                 continue;
             }
-            let txn = Txn::new().put(format!("{LEDGERS}{name}"), encode(&LedgerRecord { ledger: ledger.clone() })?);
-            let txn = keys.iter().fold(txn, |txn, key| txn.delete(key.clone()));
-            self.store.commit(txn).await?;
+            let mut change = Change::new();
+            change.put(format!("{LEDGERS}{name}"), &LedgerRecord { ledger: ledger.clone() })?;
+            keys.iter().for_each(|key| change.delete(key.clone()));
+            self.committer.commit(change).await?;
             if let Some(account) = lock(&self.namespaces).accounts.get_mut(&name) {
                 account.ledger = ledger;
                 account.segments.retain(|key, _| !keys.contains(key));
@@ -342,9 +331,10 @@ impl Handle {
             };
             let generation = generation + 1;
             let record = NamespaceRecord { generation, manifest: manifest.clone(), updated_at: self.shared.clock.now() };
-            let txn = Txn::new().expect(expect).put(path(&name), encode(&record)?);
-            let txn = self.shared.tell(txn, event("NamespaceLimitsSet", actor, &name, format!("generation {generation}")))?;
-            match self.shared.store.commit(txn).await {
+            let mut change = Change::of(event("NamespaceLimitsSet", actor, &name, format!("generation {generation}")));
+            change.expect(expect);
+            change.put(path(&name), &record)?;
+            match self.shared.committer.commit(change).await {
                 Err(store::Error::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
                 Ok(revision) => {
@@ -385,9 +375,10 @@ impl Handle {
         if deployments > 0 {
             return Err(Error::InUse { name: name.to_string(), deployments });
         }
-        let txn = Txn::new().expect(Expect::AtRevision { key: path(name), revision }).delete(path(name));
-        let txn = self.shared.tell(txn, event("NamespaceLimitsRemoved", actor, name, "it has no limits any more".to_owned()))?;
-        self.shared.store.commit(txn).await?;
+        let mut change = Change::of(event("NamespaceLimitsRemoved", actor, name, "it has no limits any more".to_owned()));
+        change.expect(Expect::AtRevision { key: path(name), revision });
+        change.delete(path(name));
+        self.shared.committer.commit(change).await?;
         lock(&self.shared.namespaces).limits.remove(name);
         self.consider(name);
         Ok(NamespaceOutcome { name: name.clone(), generation: record.generation, outcome: Outcome::Deleting })

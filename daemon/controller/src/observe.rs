@@ -14,7 +14,7 @@ use tradewind_core::{
     plugin::{Provider, Snapshot, Tracked},
     record::{AllocationRecord, DeploymentKey, Stage},
     rollout,
-    store::{Error, Expect, Revision, Txn},
+    store::Error,
     units::Instant,
     view::{Cause, Event, Severity},
     workload::{Observation, Phase, Run},
@@ -23,10 +23,10 @@ use tradewind_core::{
 use super::{
     Hints, Shared,
     apply::is_final,
+    commit::Change,
     journal::{allocation_event, changing},
     lock,
     lost::Lane,
-    namespaces::Charge,
     state::{Live, World},
 };
 
@@ -212,7 +212,7 @@ impl Shared {
     /// Answers the allocations that are to be looked at again soon.
     async fn take_in(self: &Arc<Self>, observations: Vec<Observation>) -> BTreeSet<AllocationId> {
         let (mut again, mut news, mut images) = (BTreeSet::new(), Vec::new(), Vec::new());
-        let (mut txn, mut charges, now) = (Txn::new(), Vec::new(), self.clock.now());
+        let (mut change, now) = (Change::new(), self.clock.now());
         {
             let mut world = lock(&self.world);
             for mut observation in observations {
@@ -222,11 +222,11 @@ impl Shared {
                 live.forgotten = concluded.forgotten;
                 let moved = live.record.phase != observation.phase;
                 if moved || concluded.more || observation.state.is_some() || !ledger::is_settled(&live.record, observation.metered_cost) {
-                    match self.record(live, after.unwrap_or_else(|| live.record.clone()), &observation, now) {
-                        Ok((told, after, charge)) => {
-                            txn = std::mem::take(&mut txn).and(told);
-                            charges.extend(charge);
-                            news.push(after);
+                    let after = after.unwrap_or_else(|| live.record.clone());
+                    match recorded(live, after, &observation, now) {
+                        Ok(one) => {
+                            news.push(live.record.id.clone());
+                            change = std::mem::take(&mut change).and(one);
                         }
                         Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "an observation could not be encoded"),
                     }
@@ -246,60 +246,17 @@ impl Shared {
                 }
             }
         }
-        if !news.is_empty() {
-            match self.store.commit(txn).await {
-                Ok(revision) => {
-                    self.charged(charges);
-                    self.shown(news, revision);
-                }
-                Err(error) => {
-                    if !matches!(error, Error::Conflict { .. }) {
-                        tracing::error!(error = &error as &dyn std::error::Error, "observations could not be stored");
-                    }
-                    again.extend(news.into_iter().map(|after| after.id));
-                }
+        if !news.is_empty()
+            && let Err(error) = self.committer.commit(change).await
+        {
+            if !matches!(error, Error::Conflict { .. }) {
+                tracing::error!(error = &error as &dyn std::error::Error, "observations could not be stored");
             }
+            again.extend(news);
         }
         self.learn_images(images).await;
         self.wake.notify_one();
         again
-    }
-
-    /// Shows records that are committed.
-    fn shown(&self, news: Vec<AllocationRecord>, revision: Revision) {
-        let mut world = lock(&self.world);
-        for after in news {
-            let key = after.key();
-            // Gone while the commit was under way: it stays gone.
-            if world.owners.contains_key(&after.id) {
-                world.insert_allocation(after, revision);
-                world.mark(&key);
-            }
-            if let Some(entry) = world.deployments.get(&key) {
-                entry.changed.notify_waiters();
-            }
-        }
-    }
-
-    /// The record as an observation makes it, and the transaction that puts it there.
-    fn record(
-        &self,
-        live: &Live,
-        mut after: AllocationRecord,
-        observation: &Observation,
-        now: Instant,
-    ) -> Result<(Txn, AllocationRecord, Option<Charge>), Error> {
-        after.phase = observation.phase;
-        let segment = ledger::observed(&mut after, observation.metered_cost, now);
-        if let Some(state) = &observation.state {
-            after.state = Some(state.clone());
-        }
-        let txn = Txn::new().expect(Expect::AtRevision { key: after.path(), revision: live.revision });
-        let (mut txn, charge) = self.charge(Self::put_allocation(txn, &after)?, &after.id, segment)?;
-        if live.record.phase != after.phase {
-            txn = self.tell(txn, phase_event(&live.record, &after, &observation.message))?;
-        }
-        Ok((txn, after, charge))
     }
 
     /// Takes one observation in.
@@ -334,6 +291,22 @@ impl World {
             self.mark(key);
         }
     }
+}
+
+/// The record as an observation makes it.
+fn recorded(live: &Live, mut after: AllocationRecord, observation: &Observation, now: Instant) -> Result<Change, Error> {
+    after.phase = observation.phase;
+    let mut change = Change::new();
+    change.segment(&live.record.id, ledger::observed(&mut after, observation.metered_cost, now));
+    if let Some(state) = &observation.state {
+        after.state = Some(state.clone());
+    }
+    if live.record.phase != after.phase {
+        change.event(phase_event(&live.record, &after, &observation.message));
+    }
+    change.enqueue(&after.key());
+    change.put_allocation(after, live.revision)?;
+    Ok(change)
 }
 
 fn phase_event(before: &AllocationRecord, record: &AllocationRecord, message: &str) -> Event {

@@ -15,7 +15,7 @@ use tradewind_core::{
     },
     plugin::Snapshot,
     record::{DeploymentKey, DeploymentRecord},
-    store::{self, Expect, Revision, Txn},
+    store::{self, Expect, Revision},
     units::{Bytes, Instant, MilliCpu, Millis},
     view::{Accepted, Event, PlanDiff, PlanStatus, PlanSummary, ProviderFailure, Severity, StoredPlanView},
 };
@@ -23,6 +23,7 @@ use tradewind_core::{
 use super::{
     Handle, Shared,
     budget::Chosen,
+    commit::Change,
     decide::Work,
     handle::{key_of, not_found},
     journal::{decode, encode, event},
@@ -100,7 +101,7 @@ impl Handle {
         let (table, _) = self.shared.assess(&snapshot).await;
         let now = self.shared.clock.now();
         let record = PlanRecord {
-            id: id.unwrap_or_else(|| PlanId::new(self.shared.ulid())),
+            id: id.unwrap_or_else(|| PlanId::new(self.shared.ids.draw())),
             author: actor.clone(),
             created_at: now,
             expires_at: now.plus(expires_in),
@@ -113,12 +114,14 @@ impl Handle {
             plan: view,
         };
         let path = PlanRecord::path(&work.key.namespace, &record.id);
-        let document = encode(&record)?;
-        self.shared.check_room(&work.key.namespace, || document.len() as u64).await?;
-        let txn = self.shared.make_room_for_plan(&work.key.namespace, now).await?;
-        let txn = txn.expect(Expect::Absent { key: path.clone() }).put(path, document);
-        let told = plan_event(&record, "PlanCreated", actor, "").changing(None, Some(&facts(&record, now)));
-        match self.shared.commit_with(self.shared.tell(txn, told)?, outcome.inputs.as_ref()).await {
+        let size = encode(&record)?.len() as u64;
+        self.shared.check_room(&work.key.namespace, || size).await?;
+        let mut change = self.shared.make_room_for_plan(&work.key.namespace, now).await?;
+        change.expect(Expect::Absent { key: path.clone() });
+        change.put(path, &record)?;
+        change.event(plan_event(&record, "PlanCreated", actor, "").changing(None, Some(&facts(&record, now))));
+        change.inputs(outcome.inputs.as_ref());
+        match self.shared.committer.commit(change).await {
             Err(store::Error::Conflict { .. }) => Err(Error::Exists { id: record.id }.into()),
             Err(error) => Err(error.into()),
             Ok(_) => Ok(self.shared.plan_view(record)),
@@ -181,9 +184,9 @@ impl Handle {
         let record = PlanRecord { review: Some(review), ..before.clone() };
         let reason = if approved { "PlanApproved" } else { "PlanRejected" };
         let told = plan_event(&record, reason, actor, &comment).changing(Some(&facts(&before, now)), Some(&facts(&record, now)));
-        let path = PlanRecord::path(namespace, id);
-        let txn = Txn::new().expect(Expect::AtRevision { key: path.clone(), revision }).put(path, encode(&record)?);
-        self.shared.store.commit(self.shared.tell(txn, told)?).await?;
+        let mut change = Change::of(told);
+        put_plan(&mut change, namespace, &record, revision)?;
+        self.shared.committer.commit(change).await?;
         Ok(self.shared.plan_view(record))
     }
 
@@ -205,7 +208,7 @@ impl Handle {
         let moved = self.moved(&before).await;
         if !moved.is_empty() {
             let told = plan_event(&before, "PlanRefused", actor, &moved.join("; "));
-            self.shared.note(Event { severity: Severity::Warning, ..told }).await;
+            self.shared.committer.note(Event { severity: Severity::Warning, ..told }).await;
             return Err(Error::Moved { id: id.clone(), moved }.into());
         }
         let generation = before.basis.generation + u64::from(!before.deletes);
@@ -213,13 +216,12 @@ impl Handle {
         let what = if before.deletes { "its deployment is deleted".to_owned() } else { format!("generation {generation}") };
         let told = plan_event(&record, "PlanApplied", actor, &what);
         let told = told.changing(Some(&facts(&before, now)), Some(&facts(&record, now)));
-        let path = PlanRecord::path(namespace, id);
-        let txn = Txn::new().expect(Expect::AtRevision { key: path.clone(), revision }).put(path, encode(&record)?);
-        let txn = self.shared.tell(txn, told)?;
+        let mut change = Change::of(told);
+        put_plan(&mut change, namespace, &record, revision)?;
         if before.deletes {
-            return self.remove(actor, &key_of(&before.manifest), Some(before.basis.generation), txn).await;
+            return self.remove(actor, &key_of(&before.manifest), Some(before.basis.generation), change).await;
         }
-        let why = Why { reason: format!("plan {id}"), plan: Some((txn, before.adoption)), ..Why::put() };
+        let why = Why { reason: format!("plan {id}"), plan: Some((change, before.adoption)), ..Why::put() };
         self.write_manifest(actor, before.manifest, Some(before.basis.generation), why).await
     }
 
@@ -228,9 +230,11 @@ impl Handle {
     pub async fn delete_plan(&self, actor: &Actor, namespace: &Namespace, id: &PlanId) -> Result<StoredPlanView, super::Error> {
         let (record, revision) = self.found_plan(namespace, id).await?;
         let path = PlanRecord::path(namespace, id);
-        let txn = Txn::new().expect(Expect::AtRevision { key: path.clone(), revision }).delete(path);
         let told = plan_event(&record, "PlanDeleted", actor, "").changing(Some(&facts(&record, self.shared.clock.now())), None);
-        self.shared.store.commit(self.shared.tell(txn, told)?).await?;
+        let mut change = Change::of(told);
+        change.expect(Expect::AtRevision { key: path.clone(), revision });
+        change.delete(path);
+        self.shared.committer.commit(change).await?;
         Ok(self.shared.plan_view(record))
     }
 
@@ -362,14 +366,13 @@ impl Shared {
         Ok(planned)
     }
 
-    /// Removes plans that have been of no use for long.
     /// Lets go of plans that can't be applied any more, the oldest first, where a namespace has as many as it may have.
-    async fn make_room_for_plan(&self, namespace: &Namespace, now: Instant) -> Result<Txn, super::Error> {
+    async fn make_room_for_plan(&self, namespace: &Namespace, now: Instant) -> Result<Change, super::Error> {
         let most = self.options.most_plans;
         let stored = self.store.list(&format!("{PLANS}{namespace}/")).await?.records;
         let surplus = (stored.len() + 1).saturating_sub(most);
         if surplus == 0 {
-            return Ok(Txn::new());
+            return Ok(Change::new());
         }
         let mut ended = Vec::new();
         for record in stored {
@@ -382,26 +385,36 @@ impl Shared {
             return Err(Error::TooMany { namespace: namespace.clone(), most }.into());
         }
         ended.sort();
-        Ok(ended.into_iter().take(surplus).fold(Txn::new(), |txn, (_, key)| txn.delete(key)))
+        let mut change = Change::new();
+        ended.into_iter().take(surplus).for_each(|(_, key)| change.delete(key));
+        Ok(change)
     }
 
+    /// Removes plans that have been of no use for long.
     pub(super) async fn forget_plans(&self) {
         let old = async {
             let now = self.clock.now();
-            let mut txn = Txn::new();
+            let mut change = Change::new();
             for stored in self.store.list(PLANS).await?.records {
                 let record: PlanRecord = decode(&stored)?;
                 let end = record.applied.as_ref().map_or(record.expires_at, |a| a.at);
                 if end.plus(KEPT) < now {
-                    txn = txn.delete(stored.key);
+                    change.delete(stored.key);
                 }
             }
-            if txn.is_empty() { Ok(()) } else { self.store.commit(txn).await.map(|_| ()) }
+            if change.is_empty() { Ok(()) } else { self.committer.commit(change).await.map(drop) }
         };
         if let Err(error) = old.await {
             tracing::warn!(error = &error as &dyn std::error::Error, "old plans could not be removed");
         }
     }
+}
+
+/// A plan whose document was of this revision.
+fn put_plan(change: &mut Change, namespace: &Namespace, record: &PlanRecord, revision: Revision) -> Result<(), store::Error> {
+    let path = PlanRecord::path(namespace, &record.id);
+    change.expect(Expect::AtRevision { key: path.clone(), revision });
+    change.put(path, record)
 }
 
 /// What a plan rests on.

@@ -15,13 +15,14 @@ use tradewind_core::{
     plugin::Snapshot,
     preempt::{self, Ask, Place, Tenant},
     record::{AllocationRecord, DeploymentKey, Stage},
-    store::{Error, Expect, Txn},
+    store::Error,
     view::{Cause, HeldBack, HeldKind},
     workload::Phase,
 };
 
 use super::{
     Shared,
+    commit::Change,
     decide::{Outcome, Work},
     journal, lock,
     room::{self, Added},
@@ -252,19 +253,19 @@ impl Shared {
             by: Some(name),
         });
         let key = before.key();
-        let txn = Txn::new().expect(Expect::AtRevision { key: before.path(), revision });
-        let mut txn = Self::put_allocation(txn, &after)?;
+        let mut change = Change::new();
         if let Some(told) = journal::revision_event(&before, &after) {
-            txn = self.tell(txn, told.because(Cause::Rule("spec.priority".to_owned())))?;
+            change.event(told.because(Cause::Rule("spec.priority".to_owned())));
         }
-        let txn = self.put_held(txn, &key, &held)?;
-        let revision = self.store.commit(txn).await?;
-        let mut world = lock(&self.world);
-        world.insert_allocation(after, revision);
-        if let Some(entry) = world.deployments.get_mut(&key) {
-            entry.held = held;
-        }
-        world.mark(&key);
+        change.put_allocation(after, revision)?;
+        self.put_held(&mut change, &key, &held)?;
+        change.enqueue(&key);
+        let show = |cache: &mut World| {
+            if let Some(entry) = cache.deployments.get_mut(&key) {
+                entry.held = held;
+            }
+        };
+        self.committer.commit_showing(change, show).await?;
         Ok(Some(before))
     }
 

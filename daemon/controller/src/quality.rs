@@ -13,17 +13,12 @@ use tradewind_core::{
     names::InstanceName,
     quality::{Measured, Measures, Stored},
     record::{AllocationRecord, MEASURES, Stage},
-    store::{self, Store, Txn},
+    store::{self, Store},
     units::{Instant, Millis},
     workload::Run,
 };
 
-use super::{
-    Shared,
-    journal::{decode, encode},
-    lock,
-    state::Live,
-};
+use super::{Shared, commit::Change, journal::decode, lock, state::Live};
 
 /// The figures are written so often at most. What is lost with a daemon that is killed is so much.
 const WRITE: Duration = Duration::from_secs(10);
@@ -86,7 +81,7 @@ impl Meters {
     pub(super) fn started(&self, record: &AllocationRecord, failure: Option<&Failure>, now: Instant) {
         let says_nothing = |f: &Failure| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied | FailureKind::NotFound);
         if record.stage == Stage::Intended && !failure.is_some_and(says_nothing) {
-            self.note(record, |measured| measured.started(failure.is_some(), now));
+            self.committer.note(record, |measured| measured.started(failure.is_some(), now));
         }
     }
 
@@ -101,13 +96,13 @@ impl Meters {
         let (before, ready) = (live.seen, live.ready());
         let span = before.at.map(|at| now.since(at)).filter(|span| before.known > 0 && span.0 > 0);
         if let Some(span) = span.filter(|span| span.0 <= interval.0.saturating_mul(GAP)) {
-            self.note(record, |measured| measured.looked(before.known, before.ready, span, now));
+            self.committer.note(record, |measured| measured.looked(before.known, before.ready, span, now));
         }
         // Later attempts change what runs: when they began is not on record.
         let new = known.saturating_sub(before.timed);
         if new > 0 && record.attempt == 0 && record.created_at >= self.began {
             let took = now.since(record.created_at);
-            self.note(record, |measured| (0..new).for_each(|_| measured.became_ready(took, now)));
+            self.committer.note(record, |measured| (0..new).for_each(|_| measured.became_ready(took, now)));
         }
         live.seen = Seen { at: Some(now), known, ready, timed: before.timed.max(known) };
     }
@@ -135,13 +130,12 @@ impl Shared {
             let mut state = lock(&self.meters.state);
             (std::mem::take(&mut state.unwritten), state.measures.clone())
         };
-        let put = |txn: Txn, provider: &InstanceName| match measures.stored(provider) {
-            Some(stored) => Ok::<_, store::Error>(txn.put(format!("{MEASURES}{provider}"), encode(&stored)?)),
-            None => Ok(txn),
-        };
-        let written = match unwritten.iter().try_fold(Txn::new(), put) {
-            Ok(txn) if txn.writes.is_empty() => return,
-            Ok(txn) => self.store.commit(txn).await.map(drop),
+        let mut change = Change::new();
+        let mut known = unwritten.iter().filter_map(|provider| Some((provider, measures.stored(provider)?)));
+        let put = known.try_for_each(|(provider, stored)| change.put(format!("{MEASURES}{provider}"), &stored));
+        let written = match put {
+            Ok(()) if change.is_empty() => return,
+            Ok(()) => self.committer.commit(change).await.map(drop),
             Err(error) => Err(error),
         };
         if let Err(error) = written {

@@ -16,7 +16,7 @@ use tradewind_core::{
     plan::{self, Desired, Placement, Step},
     record::{AllocationRecord, DeploymentKey, Stage},
     retry,
-    store::{Error, Expect, Txn},
+    store::{Error, Expect, Revision},
     units::Instant,
     view::{Cause, ChangeAction, Severity, UnplacedView},
     workload::{Phase, Run},
@@ -24,6 +24,7 @@ use tradewind_core::{
 
 use super::{
     Shared,
+    commit::Change,
     decide::{Outcome, Work, without_ended},
     hedge,
     journal::{CONTROLLER, allocation_event, changing, event, revision_event},
@@ -164,113 +165,102 @@ impl Shared {
         let changed: Vec<&AllocationRecord> = records.iter().filter(|r| differs(r, &work.all)).collect();
 
         let changed_nothing = changed.is_empty() && rolled.deployment.is_none();
-        let mut txn = Txn::new();
+        let decided = !changed_nothing && decision.is_some();
+        let mut change = Change::new();
         if !changed_nothing {
             // Of the spec that was decided about: an older decision never goes over a newer spec.
-            txn = txn.expect(Expect::AtRevision { key: work.key.path(), revision: work.revision });
+            change.expect(Expect::AtRevision { key: work.key.path(), revision: work.revision });
             if let Some(decision) = &decision {
-                txn = Self::put_decision(txn, decision)?;
+                change.decision(decision)?;
                 if let Some(why) = &decision.fallback {
                     let fell =
                         event(Severity::Warning, "PolicyFellBack", CONTROLLER, &work.key, format!("the built-in order decided: {why}"));
-                    txn = self.tell(txn, fell.because(Cause::Decision(decision.id.clone())))?;
+                    change.event(fell.because(Cause::Decision(decision.id.clone())));
                 }
             }
-            if let Some(deployment) = &rolled.deployment {
-                txn = Self::put_deployment(txn, &work.key, deployment)?;
+            if let Some(deployment) = rolled.deployment {
+                change.put_progress(&work.key, deployment)?;
             }
-            for event in rolled.told {
-                txn = self.tell(txn, event)?;
-            }
+            rolled.told.into_iter().for_each(|event| change.event(event));
             for record in changed {
-                txn = Self::put_allocation(txn, record)?;
                 if let Some(before) = work.all.iter().find(|r| r.id == record.id) {
-                    txn = txn.expect(self.unchanged(before).inspect_err(|_| lock(&self.world).unreserve(&work.all, &records))?);
+                    let revision = self.unchanged(before).inspect_err(|_| lock(&self.world).unreserve(&work.all, &records))?;
                     if let Some(mut told) = revision_event(before, record) {
                         let decided = record.decision.clone().filter(|id| decision.as_ref().is_some_and(|d| d.id == *id));
                         told.cause = Some(decided.map_or(Cause::Generation(work.record.generation), Cause::Decision));
-                        txn = self.tell(txn, told)?;
+                        change.event(told);
                     }
+                    change.put_allocation(record.clone(), revision)?;
                 } else {
                     let place = format!("{}/{}", record.provider, record.offer.region);
                     let message = format!("{} × {} placed on {place} ({})", record.goal(), record.task, record.offer.id);
                     let mut placed = changing(allocation_event(Severity::Info, "AllocationPlaced", record, message), None, Some(record));
                     placed.cause = record.decision.clone().map(Cause::Decision);
-                    txn = self.tell(txn, placed)?;
+                    change.event(placed);
+                    change.place(record.clone())?;
                 }
             }
         }
-        for event in told {
-            txn = self.tell(txn, event)?;
-        }
+        told.into_iter().for_each(|event| change.event(event));
         if !failed {
-            txn = self.put_held(txn, &work.key, &held)?;
+            self.put_held(&mut change, &work.key, &held)?;
         }
         // What is held back has been told with its kind.
         for task in unplaced.iter().filter(|u| !held.iter().any(|h| h.task == u.task)) {
             let known = lock(&self.world).deployments.get(&work.key).is_some_and(|e| e.unplaced.contains(task));
             if !known {
                 let message = format!("{}: {} no place: {}", task.task, replicas_have(task.replicas), task.reason);
-                txn = self.tell(txn, event(Severity::Warning, "Unplaced", CONTROLLER, &work.key, message))?;
+                change.event(event(Severity::Warning, "Unplaced", CONTROLLER, &work.key, message));
             }
         }
-        let decided = !changed_nothing && decision.is_some();
-        let revision = match txn.writes.is_empty() {
-            true => None,
-            false => match self.commit_with(txn, inputs.as_ref().filter(|_| decided)).await {
-                Ok(revision) => Some(revision),
-                Err(error) => {
-                    lock(&self.world).unreserve(&work.all, &records);
-                    return Err(error);
-                }
-            },
+        change.inputs(inputs.as_ref().filter(|_| decided));
+        let hasty = decision.as_ref().filter(|_| decided).and_then(|d| Hasty::of(d, work.record.generation));
+        let again = rolled.again.into_iter().chain(hedge::next_end(&records)).min();
+        let (key, generation, now) = (&work.key, work.record.generation, self.clock.now());
+        // What the reconciler knows of the deployment is shown with what it has stored.
+        let show = |cache: &mut World| {
+            others.iter().filter(|other| *other != key).for_each(|other| cache.mark(other));
+            let Some(entry) = cache.deployments.get_mut(key) else { return Vec::new() };
+            if entry.failure != failure
+                && let Some(failure) = &failure
+            {
+                tracing::warn!(deployment = %key, kind = %failure.kind, message = failure.message, "no decision");
+            }
+            if !failed {
+                (entry.held, entry.crowded, entry.planned) = (held, rolled.crowded, generation);
+            }
+            entry.failure = failure;
+            entry.conflicts = 0;
+            entry.attempts = if failed { entry.attempts.saturating_add(1) } else { 0 };
+            entry.hasty = hasty.or_else(|| entry.hasty.take());
+            // What can never be placed ends an update: the next look sees it.
+            let never = unplaced.iter().any(|u| u.never) && entry.unplaced != unplaced;
+            cache.set_unplaced(key, unplaced);
+            if never {
+                cache.mark(key);
+            }
+            if let Some(at) = again {
+                cache.mark_at(key, Tick::now() + at.since(now).std());
+            }
+            due(cache, key)
         };
-
-        let mut world = lock(&self.world);
-        if let Some(revision) = revision {
-            for record in records.iter().filter(|r| differs(r, &work.all)) {
-                world.insert_allocation(record.clone(), revision);
+        if change.is_empty() {
+            return Ok(show(&mut lock(&self.world)));
+        }
+        match self.committer.commit_showing(change, show).await {
+            Ok((_, due)) => Ok(due),
+            Err(error) => {
+                lock(&self.world).unreserve(&work.all, &records);
+                Err(error)
             }
         }
-        others.iter().filter(|key| **key != work.key).for_each(|key| world.mark(key));
-        let Some(entry) = world.deployments.get_mut(&work.key) else { return Ok(Vec::new()) };
-        if let (Some(deployment), Some(revision)) = (rolled.deployment, revision) {
-            entry.advance(deployment, revision);
-        }
-        if entry.failure != failure
-            && let Some(failure) = &failure
-        {
-            tracing::warn!(deployment = %work.key, kind = %failure.kind, message = failure.message, "no decision");
-        }
-        if !failed {
-            (entry.held, entry.crowded) = (held, rolled.crowded);
-        }
-        entry.failure = failure;
-        entry.conflicts = 0;
-        entry.attempts = if failed { entry.attempts.saturating_add(1) } else { 0 };
-        if !failed {
-            entry.planned = work.record.generation;
-        }
-        if let Some(hasty) = decision.as_ref().filter(|_| decided).and_then(|d| Hasty::of(d, work.record.generation)) {
-            entry.hasty = Some(hasty);
-        }
-        // What can never be placed ends an update: the next look sees it.
-        let never = unplaced.iter().any(|u| u.never) && entry.unplaced != unplaced;
-        world.set_unplaced(&work.key, unplaced);
-        if never {
-            world.mark(&work.key);
-        }
-        if let Some(at) = rolled.again.into_iter().chain(hedge::next_end(&records)).min() {
-            world.mark_at(&work.key, Tick::now() + at.since(self.clock.now()).std());
-        }
-        Ok(due(&mut world, &work.key))
     }
 
-    /// The expectation that a record is still what was decided about. Observations are written beside decisions.
-    fn unchanged(&self, before: &AllocationRecord) -> Result<Expect, Error> {
+    /// The revision of a record that is still what was decided about. Observations are written beside decisions.
+    fn unchanged(&self, before: &AllocationRecord) -> Result<Revision, Error> {
         let mut world = lock(&self.world);
         match world.live_mut(&before.id) {
-            Some(live) if live.record == *before => Ok(Expect::AtRevision { key: before.path(), revision: live.revision }),
+            Some(live) if live.record == *before => Ok(live.revision),
             _ => Err(Error::Conflict { key: before.path() }),
         }
     }
@@ -331,7 +321,7 @@ impl Shared {
     /// The record of replicas that are to be made in a place.
     pub(super) fn fresh(&self, work: &Work, want: &Desired, placement: &Placement, now: Instant) -> AllocationRecord {
         AllocationRecord {
-            id: AllocationId::new(&self.installation, self.ulid()),
+            id: AllocationId::new(&self.installation, self.ids.draw()),
             namespace: work.key.namespace.clone(),
             deployment: work.key.name.clone(),
             task: want.task.clone(),

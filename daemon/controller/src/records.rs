@@ -11,7 +11,7 @@ use tradewind_core::{
     plugin::{Identity, Policy},
     record::{DeploymentKey, INPUT_SIZES, INPUTS, InputSize},
     replay,
-    store::{self, Revision, Txn},
+    store::{self, Txn},
     view::{DecisionView, ExplainView, ReplayView, TaskExplanation},
 };
 
@@ -191,15 +191,6 @@ impl Handle {
 }
 
 impl Shared {
-    /// Commits what a decision led to, with its inputs.
-    pub(super) async fn commit_with(&self, txn: Txn, inputs: Option<&Arc<Inputs>>) -> Result<Revision, store::Error> {
-        let Some(inputs) = inputs else { return self.store.commit(txn).await };
-        let (txn, storing) = inputs.join(txn).await?;
-        let revision = self.store.commit(txn).await?;
-        storing.done();
-        Ok(revision)
-    }
-
     async fn inputs(&self, decision: &DecisionView) -> Result<Recorded, Error> {
         let gone = || Error::InputsGone { id: decision.id.clone() };
         let key = format!("{INPUTS}{}", decision.inputs.as_ref().ok_or_else(gone)?);

@@ -16,7 +16,7 @@ use tradewind_core::{
     record::{DeploymentKey, DeploymentRecord, Stage},
     replacement::{self, Change, Moved, Rule},
     rollout::Status,
-    store::{self, Expect, Txn},
+    store::{self, Expect},
     units::{Instant, MicroUsd},
     view::{Cause, ReplacementView, ReplacementsView, Severity},
     workload::Run,
@@ -24,6 +24,7 @@ use tradewind_core::{
 
 use super::{
     Handle, Shared,
+    commit::Change,
     decide::{Outcome, Work},
     journal::{CONTROLLER, event},
     lock,
@@ -217,8 +218,8 @@ impl Shared {
         let mut record = (*work.record).clone();
         record.adopt = Some(Adoption { decision, tasks: work.resolved.iter().map(adopted).collect() });
         record.moves.retain(|m| now.since(m.at) < replacement::HOUR);
-        let expect = Expect::AtRevision { key: work.key.path(), revision: work.revision };
-        let mut txn = Txn::new().expect(expect);
+        let mut change = Change::new();
+        change.expect(Expect::AtRevision { key: work.key.path(), revision: work.revision });
         for Candidate { view, .. } in candidates {
             record.moves.push(Moved { at: now, task: view.task.clone(), replicas: view.moving });
             let message = format!("{} moves from {} to {}: {}", view.task, view.from.join(", "), view.to.join(", "), why(view));
@@ -227,25 +228,15 @@ impl Shared {
                 Some(&serde_json::json!({ "places": view.to, "hourly": view.hourly_then })),
             );
             (told.cause, told.task) = (cause.clone(), Some(view.task.clone()));
-            txn = self.tell(txn, told)?;
+            change.event(told);
         }
-        txn = Self::put_deployment(txn, &work.key, &record)?;
         if let Some(decision) = record.adopt.as_ref().and_then(|a| a.decision.as_ref()) {
-            txn = Self::put_decision(txn, decision)?;
+            change.decision(decision)?;
         }
-        let revision = self.commit_with(txn, outcome.inputs.as_ref()).await?;
-        self.show_advanced(&work.key, record, revision);
-        Ok(())
-    }
-
-    fn show_advanced(&self, key: &DeploymentKey, record: DeploymentRecord, revision: store::Revision) {
-        let mut world = lock(&self.world);
-        if let Some(entry) = world.deployments.get_mut(key) {
-            entry.advance(record, revision);
-        }
-        world.mark(key);
-        drop(world);
-        self.wake.notify_one();
+        change.put_progress(&work.key, record)?;
+        change.inputs(outcome.inputs.as_ref());
+        change.enqueue(&work.key);
+        self.committer.commit(change).await.map(drop)
     }
 }
 

@@ -13,10 +13,10 @@ use tokio::task::spawn_blocking;
 use tradewind_core::{
     names::{DecisionId, DeploymentName, InstanceName, Namespace},
     record::{ALLOCATIONS, DECISIONS, DeploymentKey, EVENTS, INPUT_SIZES, INPUTS, InputSize, NAMESPACES},
-    store::{self, Record, Txn},
+    store::{self, Record},
 };
 
-use super::{Shared, journal::decode, lock};
+use super::{Shared, commit::Change, journal::decode, lock};
 
 /// How often what is kept is brought down to its limit.
 const TIDY: Duration = Duration::from_secs(60);
@@ -260,8 +260,9 @@ impl Shared {
         if keys.is_empty() {
             return Ok(());
         }
-        let txn = keys.into_iter().fold(Txn::new(), Txn::delete);
-        self.store.commit(txn).await.map(|_| ())
+        let mut change = Change::new();
+        keys.into_iter().for_each(|key| change.delete(key));
+        self.committer.commit(change).await.map(drop)
     }
 }
 

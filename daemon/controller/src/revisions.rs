@@ -9,12 +9,12 @@ use tradewind_core::{
     plan::stored::Adoption,
     record::{DeploymentKey, DeploymentRecord, RevisionRecord},
     rollout::{Cause, Mark, Outcome, Rollout, Status},
-    store::{self, Expect, Txn},
+    store::{self, Expect},
     units::Instant,
     view::{Accepted, FieldChange, Outcome as Written, RevisionDiff, RevisionView},
 };
 
-use super::{Error, Handle, handle, journal, lock, plans};
+use super::{Error, Handle, commit::Change, handle, journal, lock, plans};
 
 impl Handle {
     /// The kept revisions of a deployment, newest first.
@@ -162,7 +162,7 @@ pub(super) struct Why {
     pub(super) of: Option<u64>,
     pub(super) reason: String,
     /// The plan that it carries out: what is to be stored of it with the change, and the places that it has decided.
-    pub(super) plan: Option<(Txn, Adoption)>,
+    pub(super) plan: Option<(Change, Adoption)>,
     /// Jobs that begin anew.
     pub(super) reruns: Vec<TaskName>,
 }
@@ -200,14 +200,14 @@ impl Why {
 
 /// Gives a record its new revision: the mark, the update to it, and the manifest. What is beyond `keep` goes, but never the last healthy one.
 pub(super) fn revise(
-    mut txn: Txn,
+    change: &mut Change,
     record: &mut DeploymentRecord,
     key: &DeploymentKey,
     actor: &Actor,
     why: &Why,
     keep: usize,
     now: Instant,
-) -> Result<Txn, store::Error> {
+) -> Result<(), store::Error> {
     for mark in record.revisions.iter_mut().filter(|m| m.outcome == Outcome::RollingOut) {
         mark.outcome = Outcome::Superseded;
     }
@@ -234,10 +234,10 @@ pub(super) fn revise(
         !goes
     });
     for generation in gone {
-        txn = txn.delete(key.revision_path(generation));
+        change.delete(key.revision_path(generation));
     }
     let kept = RevisionRecord { generation: current, manifest: record.manifest.clone() };
-    Ok(txn.put(key.revision_path(current), journal::encode(&kept)?))
+    change.put(key.revision_path(current), &kept)
 }
 
 fn missing(key: &DeploymentKey, n: u64) -> Error {

@@ -15,14 +15,14 @@ use tradewind_core::{
     names::{Actor, MetricName, TaskName},
     record::{DeploymentKey, DeploymentRecord, Stage},
     scaling::{self, Load, Memory, REQUESTS, TaskScale, Told},
-    store::{Error, Expect, Revision, Txn},
+    store::{Error, Expect, Revision},
     units::Millis,
     view::Severity,
     workload::{Run, Usage},
 };
 
 use super::{
-    Shared,
+    Shared, commit,
     journal::{CONTROLLER, event},
     lock,
     state::Entry,
@@ -220,20 +220,12 @@ impl Shared {
         let resolved = scaling::resolve(&record);
         // What does not follow its load any more needs no number.
         record.scales.retain(|s| resolved.iter().any(|t| t.scale.is_some() && t.name == s.task && t.target == s.target));
-        let mut txn = Self::put_deployment(Txn::new().expect(Expect::AtRevision { key: key.path(), revision }), key, &record)?;
-        for change in changes {
-            txn = self.tell(txn, told(actor, key, change))?;
-        }
-        let revision = self.store.commit(txn).await?;
-        {
-            let mut world = lock(&self.world);
-            if let Some(entry) = world.deployments.get_mut(key) {
-                entry.rescale(record, resolved, revision);
-                entry.changed.notify_waiters();
-            }
-            world.mark(key);
-        }
-        self.wake.notify_one();
+        let mut rescaled = commit::Change::new();
+        rescaled.expect(Expect::AtRevision { key: key.path(), revision });
+        changes.iter().for_each(|change| rescaled.event(told(actor, key, change)));
+        rescaled.put_progress(key, record)?;
+        rescaled.enqueue(key);
+        self.committer.commit(rescaled).await?;
         Ok(())
     }
 }

@@ -19,15 +19,16 @@ use tradewind_core::{
     plugin::{Shadow, Snapshot},
     record::{DeploymentKey, SHADOWS, ShadowRecord},
     shadow::{Heard as Told, Report, Tally, compare, narrow},
-    store::{self, Txn},
+    store,
     units::Instant,
     view::{Event, NamespaceOutcome, Severity},
 };
 
 use super::{
     Error, Handle, Shared,
+    commit::Change,
     decide::{Outcome, Work},
-    journal::{decode, encode, namespace_event},
+    journal::{decode, namespace_event},
     lock,
     records::Inputs,
 };
@@ -185,7 +186,7 @@ impl Shared {
         if let Some(why) = suspended {
             let message = format!("the shadow policy \"{}\" fails again and again and is asked no more: {why}", listener.name);
             let event = namespace_event(Severity::Warning, "ShadowSuspended", &Actor::CONTROLLER, namespace, message);
-            self.note(Event { plugin: Some(listener.name.clone()), ..event }).await;
+            self.committer.note(Event { plugin: Some(listener.name.clone()), ..event }).await;
         }
     }
 
@@ -197,8 +198,9 @@ impl Shared {
 
     async fn store_tally(&self, listener: &Listener) {
         let record = ShadowRecord { since: listener.shadow.since, tally: lock(&listener.tally).clone() };
-        let written = match encode(&record) {
-            Ok(bytes) => self.store.commit(Txn::new().put(path(&listener.name), bytes)).await.map(|_| ()),
+        let mut change = Change::new();
+        let written = match change.put(path(&listener.name), &record) {
+            Ok(()) => self.committer.commit(change).await.map(drop),
             Err(error) => Err(error),
         };
         if let Err(error) = written {
@@ -227,7 +229,9 @@ impl Handle {
     /// The state can't be written.
     pub async fn forget_shadow(&self, name: &InstanceName) -> Result<(), Error> {
         lock(&self.shared.shadows.running).remove(name);
-        self.shared.store.commit(Txn::new().delete(path(name))).await?;
+        let mut change = Change::new();
+        change.delete(path(name));
+        self.shared.committer.commit(change).await?;
         Ok(())
     }
 

@@ -84,7 +84,7 @@ impl Shared {
         for ((key, task, provider), (replicas, why)) in closed {
             let message = format!("{task}: {} its place kept: {why}", replicas_have(replicas));
             let told = event(Severity::Warning, "PlaceClosed", CONTROLLER, &key, message);
-            self.note(Event { task: Some(task), plugin: Some(provider), ..told }).await;
+            self.committer.note(Event { task: Some(task), plugin: Some(provider), ..told }).await;
         }
     }
 }

@@ -173,16 +173,18 @@ impl Shared {
         match change {
             Change::Opened { place, cause } => {
                 let message = format!("nothing new goes to {} until it answers again: {}", named(&place), cause.told());
-                self.note(because(told(Severity::Warning, "CircuitOpened", &place.provider, message), &cause)).await;
+                self.committer.note(because(told(Severity::Warning, "CircuitOpened", &place.provider, message), &cause)).await;
             }
             Change::Closed { place } => {
-                self.note(told(Severity::Info, "CircuitClosed", &place.provider, format!("{} answers again", named(&place)))).await;
+                self.committer
+                    .note(told(Severity::Info, "CircuitClosed", &place.provider, format!("{} answers again", named(&place))))
+                    .await;
                 self.better();
             }
             Change::Degraded { provider, cause } => {
                 self.board.degraded.notify_one();
                 let message = format!("nothing new is placed with \"{provider}\" until its check passes: {}", cause.told());
-                self.note(because(told(Severity::Error, "ProviderDegraded", &provider, message), &cause)).await;
+                self.committer.note(because(told(Severity::Error, "ProviderDegraded", &provider, message), &cause)).await;
             }
         }
     }
@@ -190,7 +192,7 @@ impl Shared {
     async fn tell_recovered(&self, provider: &InstanceName, why: &str) {
         let message = format!("\"{provider}\" is used again: {why}");
         let event = Event { plugin: Some(provider.clone()), ..Event::new(Severity::Info, "ProviderRecovered", CONTROLLER, message) };
-        self.note(event).await;
+        self.committer.note(event).await;
         self.better();
     }
 

@@ -377,25 +377,22 @@ impl Entry {
         before
     }
 
-    /// Other numbers of replicas. What has failed before stands as it is.
-    pub(super) fn rescale(&mut self, record: DeploymentRecord, resolved: Vec<Resolved>, revision: Revision) {
-        // A later write may have been shown first.
-        if self.revision < revision {
-            (self.record, self.resolved, self.revision) = (Arc::new(record), Arc::new(resolved), revision);
-        }
-    }
-
     /// A task's allocations, those that are going left out.
     pub(super) fn current(&self, task: &Resolved) -> impl Iterator<Item = &Live> {
         let serves = |r: &AllocationRecord| r.task == task.name && r.target == task.target && !r.superseded && r.stage != Stage::Removing;
         self.allocations.values().filter(move |l| serves(&l.record))
     }
 
-    /// A record of the same spec: its update came further.
+    /// A record of the same spec: its update came further, or it has other numbers of replicas. What has failed before stands as it is.
     pub(super) fn advance(&mut self, record: DeploymentRecord, revision: Revision) {
-        if self.revision < revision {
-            (self.record, self.revision) = (Arc::new(record), revision);
+        // A later write may have been shown first.
+        if self.revision >= revision {
+            return;
         }
+        if record.scales != self.record.scales {
+            self.resolved = Arc::new(tradewind_core::scaling::resolve(&record));
+        }
+        (self.record, self.revision) = (Arc::new(record), revision);
     }
 
     pub(super) fn actual(&self) -> Vec<AllocationRecord> {

@@ -21,6 +21,7 @@ use tradewind_core::{
 
 use super::{
     Shared,
+    commit::Change,
     journal::{self, CONTROLLER, encode},
     lock,
 };
@@ -159,8 +160,9 @@ impl Shared {
     async fn intend_removal(&self, orphan: OrphanRecord) -> Result<(), Error> {
         let message = format!("{} \"{}\" has no record here: it is removed", orphan.allocation, orphan.description);
         let event = self.orphan_event(Severity::Warning, "OrphanFound", &orphan, message);
-        let txn = Txn::new().put(orphan.path(), encode(&orphan)?);
-        self.store.commit(self.tell(txn, event)?).await?;
+        let mut change = Change::of(event);
+        change.put(orphan.path(), &orphan)?;
+        self.committer.commit(change).await?;
         lock(&self.sweeper.orphans).insert(orphan.allocation.clone(), orphan);
         Ok(())
     }
@@ -187,12 +189,9 @@ impl Shared {
                 return Ok(());
             }
         };
-        let txn = Txn::new().delete(orphan.path());
-        let txn = match event {
-            Some(event) => self.tell(txn, event)?,
-            None => txn,
-        };
-        self.store.commit(txn).await?;
+        let mut change = event.map(Change::of).unwrap_or_default();
+        change.delete(orphan.path());
+        self.committer.commit(change).await?;
         lock(&self.sweeper.orphans).remove(&orphan.allocation);
         Ok(())
     }
