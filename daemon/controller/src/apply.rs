@@ -89,13 +89,13 @@ impl Shared {
         self.judge(record, began, applied.as_ref().err()).await;
         let failure = match applied {
             Ok(state) => {
-                self.heard(&lane(record)).await;
+                self.outages.heard(&lane(record)).await;
                 self.applied(job, state, pin.is_some()).await?;
                 return Ok(Ended::Done);
             }
             Err(failure) => failure,
         };
-        self.unheard(&lane(record), &for_everybody(record, &failure));
+        self.outages.unheard(&lane(record), &for_everybody(record, &failure));
         if is_certain(&failure) {
             self.nothing_happened(job);
         }
@@ -145,8 +145,8 @@ impl Shared {
             Err(failure) => Err(failure),
         };
         match &outcome {
-            Ok(_) => self.heard(&lane(record)).await,
-            Err(failure) => self.unheard(&lane(record), &for_everybody(record, failure)),
+            Ok(_) => self.outages.heard(&lane(record)).await,
+            Err(failure) => self.outages.unheard(&lane(record), &for_everybody(record, failure)),
         }
         match outcome {
             Ok(Destroyed::Going) => Ok(Ended::Going),

@@ -9,7 +9,7 @@ use tradewind_core::{
     view::{Cause, Event, Severity},
 };
 
-use super::{Error, Handle, KeepAudit, Shared, commit::Change, journal::CONTROLLER};
+use super::{Error, Handle, commit::Change, journal::CONTROLLER, retention::Retention};
 
 /// The part of an entry that says when it happened.
 #[derive(serde::Deserialize)]
@@ -47,9 +47,10 @@ impl Handle {
     }
 }
 
-impl Shared {
+impl Retention {
     /// Cuts off what is beyond the limits, and records that.
-    pub(super) async fn trim_audit(&self, keep: KeepAudit) -> Result<(), store::Error> {
+    pub(super) async fn trim_audit(&self) -> Result<(), store::Error> {
+        let keep = self.options.keep_audit;
         loop {
             let Bounds { anchor, head } = self.store.audit_bounds().await?;
             let kept = head.seq - anchor.seq;

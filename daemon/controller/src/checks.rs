@@ -193,7 +193,7 @@ impl Shared {
             (w.good, w.reason) = (good, reason);
             w.seen_good |= good == Some(true);
             drop(checking);
-            self.look_at(provider, [id.clone()]);
+            self.watchlist.look_at(provider, [id.clone()]);
         }
     }
 }

@@ -26,6 +26,7 @@ use tradewind_core::{
 use ulid::Ulid;
 
 use super::{
+    journal::changing,
     lock,
     namespaces::{Book, Charge},
     records::Inputs,
@@ -261,6 +262,23 @@ impl Committer {
             self.wake.notify_one();
         }
         Ok((revision, answer))
+    }
+
+    /// Changes allocations whose records were of these revisions, each with what is told of it. Their deployments are reconciled.
+    ///
+    /// # Errors
+    /// Those of `commit`, for all of them.
+    pub(super) async fn revise(&self, changes: &[(AllocationRecord, Option<Event>, Revision)]) -> Result<(), Error> {
+        let mut change = Change::new();
+        for (after, told, revision) in changes {
+            if let Some(told) = told {
+                let before = lock(&self.cache).live(&after.id).map(|l| l.record.clone());
+                change.event(changing(told.clone(), before.as_ref(), Some(after)));
+            }
+            change.enqueue(&after.key());
+            change.put_allocation(after.clone(), *revision)?;
+        }
+        self.commit(change).await.map(drop)
     }
 
     /// An event that comes with no other change. What can't be stored is in the log.

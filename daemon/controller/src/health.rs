@@ -73,7 +73,7 @@ impl Shared {
             changes
         };
         for change in changes {
-            match self.commit_changes(std::slice::from_ref(&change)).await {
+            match self.committer.revise(std::slice::from_ref(&change)).await {
                 Ok(()) if change.0.superseded && elsewhere.contains(&change.0.id) => self.leave(&change.0),
                 Ok(()) => {}
                 Err(Error::Conflict { .. }) => drop(again.insert(change.0.id)),

@@ -116,7 +116,7 @@ impl Shared {
                 }
             }
         }
-        self.look_at(&record.provider, [record.id.clone()]);
+        self.watchlist.look_at(&record.provider, [record.id.clone()]);
         if less {
             self.offers.forget(&record.provider);
         }

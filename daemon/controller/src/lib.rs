@@ -156,9 +156,9 @@ pub struct Handle {
 }
 
 struct Shared {
-    options: Options,
+    options: Arc<Options>,
     store: Reads,
-    committer: Committer,
+    committer: Arc<Committer>,
     plugins: Arc<dyn Plugins>,
     plugin_changes: watch::Receiver<u64>,
     clock: Arc<dyn Clock>,
@@ -169,21 +169,20 @@ struct Shared {
     world: Arc<Mutex<World>>,
     /// There may be something to decide.
     wake: Arc<Notify>,
-    watchlist: observe::Watchlist,
+    watchlist: Arc<observe::Watchlist>,
     offers: offers::Book,
     /// Taken after `world` where both are.
     namespaces: Arc<Mutex<namespaces::Book>>,
     standings: Mutex<preempt::Standings>,
-    scaler: scale::Scaler,
-    shadows: shadow::Shadows,
-    silent: lost::Silent,
+    scaler: Arc<scale::Scaler>,
+    shadows: Arc<shadow::Shadows>,
+    outages: lost::Outages,
     /// The turn of who writes what the images of deployments are.
     images: tokio::sync::Mutex<()>,
-    meters: quality::Meters,
+    meters: Arc<quality::Meters>,
     ids: Arc<Ids>,
-    lanes: lanes::Lanes,
+    lanes: Arc<lanes::Lanes>,
     board: standing::Board,
-    sweeper: sweep::Sweeper,
     /// A provider has answered: what was decided without it is looked at once more.
     hasty: Notify,
     installation: InstallationId,
@@ -215,10 +214,10 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     images::load(store.as_ref(), &mut world).await?;
     reconsider::resume(store.as_ref(), &mut world, clock.now()).await?;
     let ids = Arc::new(Ids::new(clock.clone(), journal::generator(store.as_ref()).await?));
-    let meters = quality::Meters::load(store.as_ref(), clock.now()).await?;
+    let meters = Arc::new(quality::Meters::load(store.as_ref(), clock.now()).await?);
     tracing::info!(deployments = world.deployments.len(), allocations = world.owners.len(), "state read");
     let (world, namespaces, wake) = (Arc::new(Mutex::new(world)), Arc::new(Mutex::new(namespaces)), Arc::new(Notify::new()));
-    let committer = Committer {
+    let committer = Arc::new(Committer {
         store: store.clone(),
         clock: clock.clone(),
         ids: ids.clone(),
@@ -226,14 +225,42 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         cache: world.clone(),
         namespaces: namespaces.clone(),
         wake: wake.clone(),
+    });
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let lanes = Arc::new(lanes::Lanes::new(options.concurrency, options.lane));
+    let installation = installation(store.as_ref()).await?;
+    let sweep = sweep::Deps {
+        committer: committer.clone(),
+        cache: world.clone(),
+        plugins: plugins.clone(),
+        clock: clock.clone(),
+        lanes: lanes.clone(),
+        installation: installation.clone(),
+        interval: options.sweep_interval.std(),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
     };
+    let sweep = Arc::new(sweep::OrphanSweep::load(sweep, store.as_ref(), options.sweep_grace).await?);
+    let (options, store, watchlist) = (Arc::new(options), Reads::new(store), Arc::new(observe::Watchlist::default()));
+    let retention = retention::Retention {
+        store: store.clone(),
+        committer: committer.clone(),
+        cache: world.clone(),
+        plugins: plugins.clone(),
+        clock: clock.clone(),
+        options: options.clone(),
+        stop: stop.clone(),
+    };
+    let shadows = Arc::new(shadow::Shadows::new(store.clone(), committer.clone(), clock.clone(), tasks.clone(), stop.clone()));
+    let interval = options.scale_interval.std();
+    let scaler = Arc::new(scale::Scaler::new(committer.clone(), world.clone(), clock.clone(), interval, stop.clone()));
     let shared = Arc::new(Shared {
-        lanes: lanes::Lanes::new(options.concurrency, options.lane),
+        lanes,
         board: standing::Board::new(),
-        sweeper: sweep::Sweeper::load(store.as_ref(), clock.now(), options.sweep_grace).await?,
-        installation: installation(store.as_ref()).await?,
+        outages: lost::Outages::new(committer.clone(), world.clone(), watchlist.clone()),
+        installation,
         options,
-        store: Reads::new(store),
+        store,
         committer,
         plugins,
         plugin_changes,
@@ -244,23 +271,22 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         checking: checks::Checking::default(),
         world,
         wake,
-        watchlist: observe::Watchlist::default(),
+        watchlist,
         offers: offers::Book::default(),
         namespaces,
         standings: Mutex::default(),
         ids,
-        scaler: scale::Scaler::default(),
-        shadows: shadow::Shadows::default(),
-        silent: lost::Silent::default(),
+        scaler,
+        shadows,
         hasty: Notify::new(),
         images: tokio::sync::Mutex::default(),
         meters,
-        tasks: TaskTracker::new(),
-        stop: CancellationToken::new(),
+        tasks,
+        stop,
     });
     {
         let mut world = lock(&shared.world);
-        shared.silent.resume(&world);
+        shared.outages.resume(&world);
         world.mark_all();
     }
     let known: Vec<DeploymentKey> = lock(&shared.world).deployments.keys().cloned().collect();
@@ -268,12 +294,12 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     shared.renew(&shared.plugins.snapshot());
     shared.tasks.spawn(vital::part("scheduler", shared.clone().schedule()));
     shared.tasks.spawn(vital::part("observer", shared.clone().watch_allocations(hints)));
-    shared.tasks.spawn(vital::part("autoscaler", shared.clone().follow_load()));
-    shared.tasks.spawn(vital::part("retention", shared.clone().tidy()));
+    shared.tasks.spawn(vital::part("autoscaler", shared.scaler.clone().run()));
+    shared.tasks.spawn(vital::part("retention", retention.run()));
     shared.tasks.spawn(vital::part("ledger", shared.clone().account()));
     shared.tasks.spawn(vital::part("provider checks", shared.clone().check_degraded()));
-    shared.tasks.spawn(vital::part("orphan sweep", shared.clone().sweep()));
-    shared.tasks.spawn(vital::part("measurements", shared.clone().keep_measures()));
+    shared.tasks.spawn(vital::part("orphan sweep", sweep.run()));
+    shared.tasks.spawn(vital::part("measurements", shared.meters.clone().run(shared.committer.clone(), shared.stop.clone())));
     shared.tasks.spawn(vital::part("rebalancer", shared.clone().follow_prices()));
     shared.tasks.spawn(vital::part("reconsideration", shared.clone().reconsider()));
     Ok(Controller { shared })

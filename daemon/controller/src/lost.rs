@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use tokio::time::Instant as Tick;
@@ -20,9 +20,10 @@ use tradewind_core::{
 };
 
 use super::{
-    Shared,
-    journal::{CONTROLLER, allocation_event, changing},
+    commit::Committer,
+    journal::{CONTROLLER, allocation_event},
     lock,
+    observe::Watchlist,
     state::World,
 };
 
@@ -33,8 +34,12 @@ pub(super) type Lane = (InstanceName, String);
 const BATCH: usize = 200;
 
 /// The regions that do not answer at the moment.
-#[derive(Default)]
-pub(super) struct Silent(Mutex<BTreeMap<Lane, Quiet>>);
+pub(super) struct Outages {
+    committer: Arc<Committer>,
+    cache: Arc<Mutex<World>>,
+    watchlist: Arc<Watchlist>,
+    silent: Mutex<BTreeMap<Lane, Quiet>>,
+}
 
 /// A region's silence. Measured by a clock that nobody sets; a restarted daemon begins to count anew.
 struct Quiet {
@@ -44,15 +49,19 @@ struct Quiet {
     lost: bool,
 }
 
-impl Silent {
+impl Outages {
+    pub(super) fn new(committer: Arc<Committer>, cache: Arc<Mutex<World>>, watchlist: Arc<Watchlist>) -> Self {
+        Self { committer, cache, watchlist, silent: Mutex::default() }
+    }
+
     /// The regions in which something is lost: nothing new goes there.
     pub(super) fn lost(&self) -> BTreeSet<Lane> {
-        lock(&self.0).iter().filter(|(_, q)| q.lost).map(|(lane, _)| lane.clone()).collect()
+        lock(&self.silent).iter().filter(|(_, q)| q.lost).map(|(lane, _)| lane.clone()).collect()
     }
 
     /// What was lost before the daemon was restarted still is.
     pub(super) fn resume(&self, world: &World) {
-        let mut silent = lock(&self.0);
+        let mut silent = lock(&self.silent);
         for live in world.deployments.values().flat_map(|e| e.allocations.values()).filter(|l| l.record.lost && !job::is_over(&l.record)) {
             let quiet = Quiet { since: Tick::now(), cause: "it was lost before the daemon was restarted".to_owned(), lost: true };
             silent.entry(lane(&live.record)).or_insert(quiet);
@@ -68,25 +77,25 @@ fn shown((provider, region): &Lane) -> String {
     if region.is_empty() { provider.to_string() } else { format!("{provider}/{region}") }
 }
 
-impl Shared {
+impl Outages {
     /// A call there has failed. Only silence counts: a refusal is an answer, and a daemon that could not call has heard nothing either way.
     pub(super) fn unheard(&self, lane: &Lane, failure: &Failure) {
         let own = failure.code.as_deref() == Some(exhausted::BUSY);
         if failure.kind == FailureKind::Unavailable && !failure.concerns_the_workload() && !own {
             let quiet = || Quiet { since: Tick::now(), cause: failure.message.clone(), lost: false };
-            lock(&self.silent.0).entry(lane.clone()).or_insert_with(quiet);
+            lock(&self.silent).entry(lane.clone()).or_insert_with(quiet);
             self.watchlist.wake();
         }
     }
 
     /// A call there has succeeded.
     pub(super) async fn heard(&self, lane: &Lane) {
-        let was_lost = lock(&self.silent.0).get(lane).is_some_and(|q| q.lost);
+        let was_lost = lock(&self.silent).get(lane).is_some_and(|q| q.lost);
         if was_lost && !self.revise_lane(lane, returned).await {
             // It stays lost until that is on record.
             return;
         }
-        if lock(&self.silent.0).remove(lane).is_some_and(|q| q.lost) {
+        if lock(&self.silent).remove(lane).is_some_and(|q| q.lost) {
             let message = format!("{} answers again", shown(lane));
             self.committer.note(lane_event(Severity::Info, "RegionBack", lane, message)).await;
         }
@@ -94,13 +103,13 @@ impl Shared {
 
     /// Takes what has been silent for too long for lost. Answers when to look again.
     pub(super) async fn take_for_lost(&self, now: Tick) -> Option<Tick> {
-        let silent: Vec<(Lane, Tick)> = lock(&self.silent.0).iter().map(|(lane, q)| (lane.clone(), q.since)).collect();
+        let silent: Vec<(Lane, Tick)> = lock(&self.silent).iter().map(|(lane, q)| (lane.clone(), q.since)).collect();
         let mut next: Option<Tick> = None;
         for (lane, since) in silent {
             let silent_for = Millis::from(now.duration_since(since));
             let mut soonest: Option<Millis> = None;
             let lost = {
-                let world = lock(&self.world);
+                let world = lock(&self.cache);
                 let mut lost = BTreeSet::new();
                 for live in world.lives_of(&lane.0).filter(|l| l.record.offer.region == lane.1) {
                     match self.silence_of(&world, &live.record, silent_for) {
@@ -133,7 +142,7 @@ impl Shared {
     }
 
     async fn lose(&self, lane: &Lane, ids: &BTreeSet<AllocationId>, silent_for: Millis) {
-        let first = lock(&self.silent.0).get_mut(lane).map(|q| (!std::mem::replace(&mut q.lost, true), q.cause.clone()));
+        let first = lock(&self.silent).get_mut(lane).map(|q| (!std::mem::replace(&mut q.lost, true), q.cause.clone()));
         let Some((first, cause)) = first else { return };
         if first {
             let message = format!("{} has not answered for {silent_for}: {cause}", shown(lane));
@@ -157,7 +166,7 @@ impl Shared {
         change: impl Fn(&World, &AllocationRecord) -> Option<(AllocationRecord, Option<Event>)>,
     ) -> bool {
         let changes: Vec<_> = {
-            let mut world = lock(&self.world);
+            let mut world = lock(&self.cache);
             let ids: Vec<AllocationId> =
                 world.lives_of(&lane.0).filter(|l| l.record.offer.region == lane.1).map(|l| l.record.id.clone()).collect();
             for id in &ids {
@@ -173,32 +182,16 @@ impl Shared {
         };
         let mut whole = true;
         for batch in changes.chunks(BATCH) {
-            if let Err(error) = self.commit_changes(batch).await {
+            if let Err(error) = self.committer.revise(batch).await {
                 whole = false;
                 if !matches!(error, Error::Conflict { .. }) {
                     tracing::error!(error = &error as &dyn std::error::Error, "what became of a region could not be stored");
                 }
             }
         }
-        self.wake.notify_one();
+        // What waits there is tried again even where nothing has changed.
+        self.committer.wake.notify_one();
         whole
-    }
-
-    /// Stores changed records with their events, then shows them.
-    pub(super) async fn commit_changes(
-        &self,
-        changes: &[(AllocationRecord, Option<Event>, tradewind_core::store::Revision)],
-    ) -> Result<(), Error> {
-        let mut change = Change::new();
-        for (after, told, revision) in changes {
-            if let Some(told) = told {
-                let before = lock(&self.world).live(&after.id).map(|l| l.record.clone());
-                change.event(changing(told.clone(), before.as_ref(), Some(after)));
-            }
-            change.enqueue(&after.key());
-            change.put_allocation(after.clone(), *revision)?;
-        }
-        self.committer.commit(change).await.map(drop)
     }
 }
 

@@ -108,6 +108,12 @@ impl Watchlist {
         times.flatten().min().unwrap_or(now + interval)
     }
 
+    /// Looks at these allocations as soon as possible.
+    pub(super) fn look_at(&self, provider: &InstanceName, ids: impl IntoIterator<Item = AllocationId>) {
+        lock(&self.providers).entry(provider.clone()).or_default().pending.extend(ids);
+        self.wake.notify_one();
+    }
+
     /// Something may have changed that decides when to look next.
     pub(super) fn wake(&self) {
         self.wake.notify_one();
@@ -143,12 +149,6 @@ fn tracked<'a>(record: &'a AllocationRecord, provider: &InstanceName) -> Option<
 }
 
 impl Shared {
-    /// Looks at these allocations as soon as possible.
-    pub(super) fn look_at(&self, provider: &InstanceName, ids: impl IntoIterator<Item = AllocationId>) {
-        lock(&self.watchlist.providers).entry(provider.clone()).or_default().pending.extend(ids);
-        self.watchlist.wake.notify_one();
-    }
-
     /// Runs until the controller stops.
     pub(super) async fn watch_allocations(self: Arc<Self>, mut hints: Hints) {
         let mut hints_open = true;
@@ -166,14 +166,14 @@ impl Shared {
                     self.tasks.spawn(async move { shared.observe(due, provider).await });
                 }
             }
-            let lost_at = self.take_for_lost(now).await;
+            let lost_at = self.outages.take_for_lost(now).await;
             let next = self.watchlist.next(now, interval);
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 () = self.watchlist.wake.notified() => {}
                 () = tokio::time::sleep_until(lost_at.map_or(next, |at| at.min(next))) => {}
                 hint = hints.next(), if hints_open => match hint {
-                    Some((provider, id)) => self.look_at(&provider, [id]),
+                    Some((provider, id)) => self.watchlist.look_at(&provider, [id]),
                     None => hints_open = false,
                 },
             }
@@ -186,7 +186,7 @@ impl Shared {
             let asked: BTreeSet<&AllocationId> = batch.iter().map(|t| &t.allocation).collect();
             match provider.observe(batch).await {
                 Ok(observations) => {
-                    self.heard(&due.lane).await;
+                    self.outages.heard(&due.lane).await;
                     let valid = observations.into_iter().filter(|o| asked.contains(&o.allocation)).collect();
                     again.append(&mut self.take_in(valid).await);
                     again.append(&mut self.heal(&asked).await);
@@ -196,7 +196,7 @@ impl Shared {
                         provider = %provider.identity(), region = due.lane.1, kind = %failure.kind, code = failure.code,
                         message = failure.message, "the region could not be observed"
                     );
-                    self.unheard(&due.lane, &failure);
+                    self.outages.unheard(&due.lane, &failure);
                     silent = true;
                     // Its answer decides whether its replicas are lost: it is asked again soon.
                     again.extend(asked.into_iter().cloned());

@@ -211,7 +211,7 @@ impl Shared {
         let quotes = join_all(snapshot.providers.values().map(|provider| self.quote(provider))).await;
 
         let mut sheet = self.board.sheet(self.clock.now());
-        for (provider, region) in self.silent.lost() {
+        for (provider, region) in self.outages.lost() {
             sheet.exclude(&provider, &region, Exclusion::Lost(provider.clone(), region.clone()));
         }
         let measures = self.meters.measures();

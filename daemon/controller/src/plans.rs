@@ -23,11 +23,12 @@ use tradewind_core::{
 use super::{
     Handle, Shared,
     budget::Chosen,
-    commit::Change,
+    commit::{Change, Committer},
     decide::Work,
     handle::{key_of, not_found},
     journal::{decode, encode, event},
     lock,
+    reads::Reads,
     revisions::{Why, compare},
 };
 
@@ -354,18 +355,6 @@ impl Shared {
         refused.collect()
     }
 
-    /// Names of the inputs of decisions that plans can still lead to.
-    pub(super) async fn planned_inputs(&self, now: Instant) -> Result<BTreeSet<String>, store::Error> {
-        let mut planned = BTreeSet::new();
-        for stored in self.store.list(PLANS).await?.records {
-            let record: PlanRecord = decode(&stored)?;
-            let open = matches!(record.status(now), PlanStatus::Pending | PlanStatus::Approved);
-            let inputs = record.adoption.decision.and_then(|d| d.inputs).filter(|_| open);
-            planned.extend(inputs.map(|id| id.to_string()));
-        }
-        Ok(planned)
-    }
-
     /// Lets go of plans that can't be applied any more, the oldest first, where a namespace has as many as it may have.
     async fn make_room_for_plan(&self, namespace: &Namespace, now: Instant) -> Result<Change, super::Error> {
         let most = self.options.most_plans;
@@ -389,25 +378,37 @@ impl Shared {
         ended.into_iter().take(surplus).for_each(|(_, key)| change.delete(key));
         Ok(change)
     }
+}
 
-    /// Removes plans that have been of no use for long.
-    pub(super) async fn forget_plans(&self) {
-        let old = async {
-            let now = self.clock.now();
-            let mut change = Change::new();
-            for stored in self.store.list(PLANS).await?.records {
-                let record: PlanRecord = decode(&stored)?;
-                let end = record.applied.as_ref().map_or(record.expires_at, |a| a.at);
-                if end.plus(KEPT) < now {
-                    change.delete(stored.key);
-                }
-            }
-            if change.is_empty() { Ok(()) } else { self.committer.commit(change).await.map(drop) }
-        };
-        if let Err(error) = old.await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "old plans could not be removed");
+/// Removes plans that have been of no use for long.
+///
+/// # Errors
+/// The state can't be read or written.
+pub(super) async fn forget(store: &Reads, committer: &Committer, now: Instant) -> Result<(), store::Error> {
+    let mut change = Change::new();
+    for stored in store.list(PLANS).await?.records {
+        let record: PlanRecord = decode(&stored)?;
+        let end = record.applied.as_ref().map_or(record.expires_at, |a| a.at);
+        if end.plus(KEPT) < now {
+            change.delete(stored.key);
         }
     }
+    if change.is_empty() { Ok(()) } else { committer.commit(change).await.map(drop) }
+}
+
+/// Names of the inputs of decisions that plans can still lead to.
+///
+/// # Errors
+/// The state can't be read.
+pub(super) async fn open_inputs(store: &Reads, now: Instant) -> Result<BTreeSet<String>, store::Error> {
+    let mut planned = BTreeSet::new();
+    for stored in store.list(PLANS).await?.records {
+        let record: PlanRecord = decode(&stored)?;
+        let open = matches!(record.status(now), PlanStatus::Pending | PlanStatus::Approved);
+        let inputs = record.adoption.decision.and_then(|d| d.inputs).filter(|_| open);
+        planned.extend(inputs.map(|id| id.to_string()));
+    }
+    Ok(planned)
 }
 
 /// A plan whose document was of this revision.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tradewind_core::{
     failure::{Failure, FailureKind},
     names::InstanceName,
@@ -81,7 +82,7 @@ impl Meters {
     pub(super) fn started(&self, record: &AllocationRecord, failure: Option<&Failure>, now: Instant) {
         let says_nothing = |f: &Failure| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied | FailureKind::NotFound);
         if record.stage == Stage::Intended && !failure.is_some_and(says_nothing) {
-            self.committer.note(record, |measured| measured.started(failure.is_some(), now));
+            self.note(record, |measured| measured.started(failure.is_some(), now));
         }
     }
 
@@ -96,38 +97,38 @@ impl Meters {
         let (before, ready) = (live.seen, live.ready());
         let span = before.at.map(|at| now.since(at)).filter(|span| before.known > 0 && span.0 > 0);
         if let Some(span) = span.filter(|span| span.0 <= interval.0.saturating_mul(GAP)) {
-            self.committer.note(record, |measured| measured.looked(before.known, before.ready, span, now));
+            self.note(record, |measured| measured.looked(before.known, before.ready, span, now));
         }
         // Later attempts change what runs: when they began is not on record.
         let new = known.saturating_sub(before.timed);
         if new > 0 && record.attempt == 0 && record.created_at >= self.began {
             let took = now.since(record.created_at);
-            self.committer.note(record, |measured| (0..new).for_each(|_| measured.became_ready(took, now)));
+            self.note(record, |measured| (0..new).for_each(|_| measured.became_ready(took, now)));
         }
         live.seen = Seen { at: Some(now), known, ready, timed: before.timed.max(known) };
     }
 }
 
-impl Shared {
-    /// Writes the figures as they change, not too often. Runs until the controller stops.
-    pub(super) async fn keep_measures(self: Arc<Self>) {
+impl Meters {
+    /// Writes the figures as they change, not too often. Runs until `stop`.
+    pub(super) async fn run(self: Arc<Self>, committer: Arc<Committer>, stop: CancellationToken) {
         loop {
             tokio::select! {
-                () = self.stop.cancelled() => break,
-                () = self.meters.changed.notified() => {}
+                () = stop.cancelled() => break,
+                () = self.changed.notified() => {}
             }
-            self.write_measures().await;
+            self.write(&committer).await;
             tokio::select! {
-                () = self.stop.cancelled() => break,
+                () = stop.cancelled() => break,
                 () = tokio::time::sleep(WRITE) => {}
             }
         }
-        self.write_measures().await;
+        self.write(&committer).await;
     }
 
-    async fn write_measures(&self) {
+    async fn write(&self, committer: &Committer) {
         let (unwritten, measures) = {
-            let mut state = lock(&self.meters.state);
+            let mut state = lock(&self.state);
             (std::mem::take(&mut state.unwritten), state.measures.clone())
         };
         let mut change = Change::new();
@@ -135,12 +136,12 @@ impl Shared {
         let put = known.try_for_each(|(provider, stored)| change.put(format!("{MEASURES}{provider}"), &stored));
         let written = match put {
             Ok(()) if change.is_empty() => return,
-            Ok(()) => self.committer.commit(change).await.map(drop),
+            Ok(()) => committer.commit(change).await.map(drop),
             Err(error) => Err(error),
         };
         if let Err(error) = written {
             tracing::warn!(error = &error as &dyn std::error::Error, "what was measured could not be stored");
-            lock(&self.meters.state).unwritten.extend(unwritten);
+            lock(&self.state).unwritten.extend(unwritten);
         }
     }
 }

@@ -109,7 +109,7 @@ impl Shared {
         let (outcomes, _) = self.decide(&snapshot, &works).await;
         let heard = shadow::heard(&snapshot, &works, &outcomes);
         join_all(works.into_iter().zip(outcomes).map(|(work, outcome)| self.settle(work, outcome))).await;
-        self.tell_shadows(&snapshot, heard);
+        self.shadows.tell(&snapshot, heard);
     }
 
     /// Stores what has been decided for one deployment, then starts the calls that are due.

@@ -4,19 +4,29 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     hash::Hash,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
 use tradewind_core::{
+    capability::Clock,
     names::{DecisionId, DeploymentName, InstanceName, Namespace},
+    plugin::Plugins,
     record::{ALLOCATIONS, DECISIONS, DeploymentKey, EVENTS, INPUT_SIZES, INPUTS, InputSize, NAMESPACES},
     store::{self, Record},
 };
 
-use super::{Shared, commit::Change, journal::decode, lock};
+use super::{
+    Options,
+    commit::{Change, Committer},
+    journal::decode,
+    lock, plans,
+    reads::Reads,
+    state::World,
+};
 
 /// How often what is kept is brought down to its limit.
 const TIDY: Duration = Duration::from_secs(60);
@@ -168,18 +178,31 @@ fn read<'a, T: DeserializeOwned>(records: impl Iterator<Item = &'a Record>) -> i
     records.filter_map(|record| serde_json::from_slice(&record.value).ok().map(|read| (record, read)))
 }
 
-impl Shared {
-    /// Keeps what is kept of the past within its limits, from the start on.
-    pub(super) async fn tidy(self: Arc<Self>) {
+/// Keeps what is kept of the past within its limits.
+pub(super) struct Retention {
+    pub(super) store: Reads,
+    pub(super) committer: Arc<Committer>,
+    pub(super) cache: Arc<Mutex<World>>,
+    pub(super) plugins: Arc<dyn Plugins>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) options: Arc<Options>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Retention {
+    /// Runs from the start until the controller stops.
+    pub(super) async fn run(self) {
         loop {
-            self.forget_plans().await;
+            if let Err(error) = plans::forget(&self.store, &self.committer, self.clock.now()).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "old plans could not be removed");
+            }
             if let Err(error) = self.trim_events().await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "old events could not be removed");
             }
             if let Err(error) = self.trim_decisions().await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "old decisions could not be removed");
             }
-            if let Err(error) = self.trim_audit(self.options.keep_audit).await {
+            if let Err(error) = self.trim_audit().await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the audit log could not be trimmed");
             }
             tokio::select! {
@@ -208,11 +231,11 @@ impl Shared {
         // Behind the decisions: whatever stands on one of those is in this list.
         let allocations = self.store.list(ALLOCATIONS).await?.records;
         let now = self.clock.now();
-        let planned = self.planned_inputs(now).await?;
+        let planned = plans::open_inputs(&self.store, now).await?;
         let owners = self.owners().await?;
         let mut adopted: HashSet<DecisionId> = HashSet::new();
         let mut pinned: HashSet<String> = HashSet::new();
-        for entry in lock(&self.world).deployments.values() {
+        for entry in lock(&self.cache).deployments.values() {
             // To be taken over by the next step.
             let decision = entry.record.adopt.iter().filter_map(|a| a.decision.as_ref());
             decision.for_each(|d| {
@@ -251,7 +274,7 @@ impl Shared {
         let limited = limited.iter().filter_map(|r| r.key.strip_prefix(NAMESPACES)?.parse().ok());
         let snapshot = self.plugins.snapshot();
         let plugins = snapshot.providers.keys().chain(snapshot.policies.keys()).cloned().collect();
-        let deployments: HashSet<DeploymentKey> = lock(&self.world).deployments.keys().cloned().collect();
+        let deployments: HashSet<DeploymentKey> = lock(&self.cache).deployments.keys().cloned().collect();
         let namespaces = deployments.iter().map(|key| key.namespace.clone()).chain(limited).collect();
         Ok(Owners { deployments, namespaces, plugins })
     }

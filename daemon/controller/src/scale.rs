@@ -7,10 +7,13 @@ mod ask;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::{sync::Notify, time::Instant as Tick};
+use tokio_util::sync::CancellationToken;
 use tradewind_core::{
+    capability::Clock,
     manifest::{Resolved, Target},
     names::{Actor, MetricName, TaskName},
     record::{DeploymentKey, DeploymentRecord, Stage},
@@ -22,14 +25,20 @@ use tradewind_core::{
 };
 
 use super::{
-    Shared, commit,
+    commit::{self, Committer},
     journal::{CONTROLLER, event},
     lock,
-    state::Entry,
+    state::{Entry, World},
 };
 
 /// What is known of the deployments that follow their load.
 pub(super) struct Scaler {
+    committer: Arc<Committer>,
+    cache: Arc<Mutex<World>>,
+    clock: Arc<dyn Clock>,
+    /// Between two looks at all of them.
+    interval: Duration,
+    stop: CancellationToken,
     deployments: Mutex<HashMap<DeploymentKey, Known>>,
     wake: Notify,
     /// Times are counted from here: the clock on the wall may jump.
@@ -66,13 +75,17 @@ struct Change {
 
 // === impl Scaler ===
 
-impl Default for Scaler {
-    fn default() -> Self {
-        Self { deployments: Mutex::default(), wake: Notify::new(), begun: Tick::now() }
-    }
-}
-
 impl Scaler {
+    pub(super) fn new(
+        committer: Arc<Committer>,
+        cache: Arc<Mutex<World>>,
+        clock: Arc<dyn Clock>,
+        interval: Duration,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { committer, cache, clock, interval, stop, deployments: Mutex::default(), wake: Notify::new(), begun: Tick::now() }
+    }
+
     fn now(&self) -> Millis {
         self.begun.elapsed().into()
     }
@@ -137,16 +150,14 @@ impl Scaler {
     }
 }
 
-// === impl Shared ===
-
-impl Shared {
+impl Scaler {
     /// Runs until the controller stops.
-    pub(super) async fn follow_load(self: Arc<Self>) {
-        let interval = self.options.scale_interval.std();
+    pub(super) async fn run(self: Arc<Self>) {
+        let interval = self.interval;
         let mut swept = Tick::now();
         while !self.stop.is_cancelled() {
             let now = Tick::now();
-            let mut due = self.scaler.due(now);
+            let mut due = self.due(now);
             if now.duration_since(swept) >= interval {
                 swept = now;
                 due = self.scaled_deployments();
@@ -154,10 +165,10 @@ impl Shared {
             for key in due {
                 self.scale_one(&key).await;
             }
-            let next = self.scaler.next().map_or(swept + interval, |at| at.min(swept + interval));
+            let next = self.next().map_or(swept + interval, |at| at.min(swept + interval));
             tokio::select! {
                 () = self.stop.cancelled() => {}
-                () = self.scaler.wake.notified() => {}
+                () = self.wake.notified() => {}
                 () = tokio::time::sleep_until(next) => {}
             }
         }
@@ -166,22 +177,22 @@ impl Shared {
     /// Every deployment that follows its load. What is known of others is forgotten.
     fn scaled_deployments(&self) -> Vec<DeploymentKey> {
         let scaled = |entry: &Entry| !entry.record.deleting && entry.resolved.iter().any(|t| t.scale.is_some());
-        let keys: Vec<_> = lock(&self.world).deployments.iter().filter(|(_, e)| scaled(e)).map(|(key, _)| key.clone()).collect();
+        let keys: Vec<_> = lock(&self.cache).deployments.iter().filter(|(_, e)| scaled(e)).map(|(key, _)| key.clone()).collect();
         // The keys are in order.
-        lock(&self.scaler.deployments).retain(|key, _| keys.binary_search(key).is_ok());
+        lock(&self.deployments).retain(|key, _| keys.binary_search(key).is_ok());
         keys
     }
 
     async fn scale_one(&self, key: &DeploymentKey) {
         let Some(mut look) = self.look_at_load(key) else { return };
-        let changes = self.scaler.advise(&mut look);
+        let changes = self.advise(&mut look);
         if changes.is_empty() {
             return;
         }
         match self.rescale(CONTROLLER, key, &look.record, look.revision, &changes).await {
             Ok(()) => {}
             // Another write came first.
-            Err(Error::Conflict { .. }) => self.scaler.hurry(key),
+            Err(Error::Conflict { .. }) => self.hurry(key),
             Err(error) => {
                 tracing::error!(deployment = %key, error = &error as &dyn std::error::Error, "another number of replicas could not be stored");
             }
@@ -189,7 +200,7 @@ impl Shared {
     }
 
     fn look_at_load(&self, key: &DeploymentKey) -> Option<Look> {
-        let world = lock(&self.world);
+        let world = lock(&self.cache);
         let entry = world.deployments.get(key).filter(|e| !e.record.deleting)?;
         let tasks = entry.resolved.iter().filter(|t| t.scale.is_some());
         let tasks = tasks.map(|task| (task.clone(), observed(entry, task))).collect();

@@ -8,8 +8,9 @@ use std::{
 };
 
 use tokio::sync::mpsc::{self, error::TrySendError};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
+    capability::Clock,
     manifest::{
         ApiVersion,
         namespace::{Document, Kind, Metadata, Spec},
@@ -25,11 +26,12 @@ use tradewind_core::{
 };
 
 use super::{
-    Error, Handle, Shared,
-    commit::Change,
+    Error, Handle,
+    commit::{Change, Committer},
     decide::{Outcome, Work},
     journal::{decode, namespace_event},
     lock,
+    reads::Reads,
     records::Inputs,
 };
 
@@ -66,8 +68,12 @@ pub(super) fn heard(snapshot: &Snapshot, works: &[Work], outcomes: &[Outcome]) -
 }
 
 /// The shadows that are being told.
-#[derive(Default)]
 pub(super) struct Shadows {
+    store: Reads,
+    committer: Arc<Committer>,
+    clock: Arc<dyn Clock>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
     running: Mutex<BTreeMap<InstanceName, Running>>,
 }
 
@@ -93,13 +99,17 @@ struct Listener {
     stop: CancellationToken,
 }
 
-impl Shared {
+impl Shadows {
+    pub(super) fn new(store: Reads, committer: Arc<Committer>, clock: Arc<dyn Clock>, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        Self { store, committer, clock, tasks, stop, running: Mutex::default() }
+    }
+
     /// Never waits: a full queue is counted.
-    pub(super) fn tell_shadows(self: &Arc<Self>, snapshot: &Snapshot, calls: Vec<Call>) {
+    pub(super) fn tell(self: &Arc<Self>, snapshot: &Snapshot, calls: Vec<Call>) {
         if calls.is_empty() {
             return;
         }
-        let mut running = lock(&self.shadows.running);
+        let mut running = lock(&self.running);
         running.retain(|name, r| snapshot.shadows.get(name).is_some_and(|s| s.since == r.since));
         for call in calls.into_iter().map(Arc::new) {
             let of = |namespace: &Namespace| call.inputs.recorded().request.tasks.iter().any(|t| t.namespace == *namespace);
@@ -219,7 +229,7 @@ impl Handle {
         let known = running.map(|tally| lock(&tally).report());
         match known {
             Some(report) => Ok(report),
-            None => Ok(self.shared.stored_tally(name, since).await?.unwrap_or_default().report()),
+            None => Ok(self.shared.shadows.stored_tally(name, since).await?.unwrap_or_default().report()),
         }
     }
 

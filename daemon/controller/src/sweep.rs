@@ -8,29 +8,46 @@ use std::{
 };
 
 use tokio::time::Instant as Tick;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
+    capability::Clock,
     failure::{Failure, FailureKind},
     names::{AllocationId, InstallationId, InstanceName},
-    plugin::{Destroyed, Owned, Provider, Tracked},
+    plugin::{Destroyed, Owned, Plugins, Provider, Tracked},
     record::{INSTALLATION, InstallationRecord, ORPHANS, OrphanRecord, RESTORED, Restored},
     standing::Place,
     store::{Error, Expect, Store, Txn},
-    units::{Instant, Millis},
+    units::Millis,
     view::{Cause, Event, Severity},
 };
 
 use super::{
-    Shared,
-    commit::Change,
+    commit::{Change, Committer},
     journal::{self, CONTROLLER, encode},
+    lanes::Lanes,
     lock,
+    state::World,
 };
 
 /// How soon to look after the start, and again while something is suspected or being removed.
 const SOON: Duration = Duration::from_secs(5);
 
-#[derive(Default)]
-pub(super) struct Sweeper {
+/// What the sweep stands on.
+pub(super) struct Deps {
+    pub(super) committer: Arc<Committer>,
+    pub(super) cache: Arc<Mutex<World>>,
+    pub(super) plugins: Arc<dyn Plugins>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) lanes: Arc<Lanes>,
+    pub(super) installation: InstallationId,
+    /// Between two looks.
+    pub(super) interval: Duration,
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+}
+
+pub(super) struct OrphanSweep {
+    deps: Deps,
     /// What was there without a record, and when it was first seen.
     suspects: Mutex<HashMap<InstanceName, HashMap<AllocationId, Tick>>>,
     /// To be removed; each is in the state as well.
@@ -55,24 +72,27 @@ pub(super) async fn installation(store: &dyn Store, draw: impl FnOnce() -> Insta
     Ok(record.id)
 }
 
-impl Sweeper {
+impl OrphanSweep {
     /// With what an earlier run had still to remove. A state that was put back from a backup is behind the clouds: for `grace` after that
     /// nothing is taken for an orphan, so that somebody can look first.
     ///
     /// # Errors
     /// The state can't be read.
-    pub(super) async fn load(store: &dyn Store, now: Instant, grace: Millis) -> Result<Self, Error> {
-        let mut sweeper = Self::default();
-        if let Some(stored) = store.get(RESTORED).await? {
-            let restored: Restored = journal::decode(&stored)?;
-            let left = grace.0.saturating_sub(now.since(restored.at).0);
-            sweeper.not_before = (left > 0).then(|| Tick::now() + Millis(left).std());
-        }
+    pub(super) async fn load(deps: Deps, store: &dyn Store, grace: Millis) -> Result<Self, Error> {
+        let not_before = match store.get(RESTORED).await? {
+            None => None,
+            Some(stored) => {
+                let restored: Restored = journal::decode(&stored)?;
+                let left = grace.0.saturating_sub(deps.clock.now().since(restored.at).0);
+                (left > 0).then(|| Tick::now() + Millis(left).std())
+            }
+        };
+        let mut orphans = BTreeMap::new();
         for stored in store.list(ORPHANS).await?.records {
             let orphan: OrphanRecord = journal::decode(&stored)?;
-            lock(&sweeper.orphans).insert(orphan.allocation.clone(), orphan);
+            orphans.insert(orphan.allocation.clone(), orphan);
         }
-        Ok(sweeper)
+        Ok(Self { deps, suspects: Mutex::default(), orphans: Mutex::new(orphans), running: Mutex::default(), not_before })
     }
 
     fn is_restless(&self) -> bool {
@@ -80,34 +100,34 @@ impl Sweeper {
     }
 }
 
-impl Shared {
+impl OrphanSweep {
     /// Runs until the controller stops.
-    pub(super) async fn sweep(self: Arc<Self>) {
-        let interval = self.options.sweep_interval.std();
+    pub(super) async fn run(self: Arc<Self>) {
+        let interval = self.deps.interval;
         let mut next = Tick::now() + SOON.min(interval);
         loop {
             tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.deps.stop.cancelled() => return,
                 () = tokio::time::sleep_until(next) => {}
             }
-            let snapshot = self.plugins.snapshot();
+            let snapshot = self.deps.plugins.snapshot();
             for (name, provider) in &snapshot.providers {
-                if !lock(&self.sweeper.running).insert(name.clone()) {
+                if !lock(&self.running).insert(name.clone()) {
                     continue;
                 }
-                let (shared, name, provider) = (self.clone(), name.clone(), provider.clone());
-                self.tasks.spawn(async move {
-                    shared.sweep_one(&name, provider.as_ref()).await;
-                    lock(&shared.sweeper.running).remove(&name);
+                let (this, name, provider) = (self.clone(), name.clone(), provider.clone());
+                self.deps.tasks.spawn(async move {
+                    this.sweep_one(&name, provider.as_ref()).await;
+                    lock(&this.running).remove(&name);
                 });
             }
             // What the looks found decides when to look again; they are short.
             let glance = Tick::now() + SOON.min(interval);
             tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.deps.stop.cancelled() => return,
                 () = tokio::time::sleep_until(glance) => {}
             }
-            next = if self.sweeper.is_restless() { Tick::now() } else { Tick::now() + interval.saturating_sub(SOON) };
+            next = if self.is_restless() { Tick::now() } else { Tick::now() + interval.saturating_sub(SOON) };
         }
     }
 
@@ -118,7 +138,7 @@ impl Shared {
                 tracing::warn!(provider = %name, kind = %failure.kind, message = failure.message, "what the provider has could not be listed");
             }
         }
-        let due: Vec<OrphanRecord> = lock(&self.sweeper.orphans).values().filter(|o| o.provider == *name).cloned().collect();
+        let due: Vec<OrphanRecord> = lock(&self.orphans).values().filter(|o| o.provider == *name).cloned().collect();
         for orphan in due {
             if let Err(error) = self.remove_orphan(&orphan, provider).await {
                 tracing::error!(allocation = %orphan.allocation, error = &error as &dyn std::error::Error, "the removal of an orphan could not be stored");
@@ -130,18 +150,18 @@ impl Shared {
     async fn suspect(&self, name: &InstanceName, owned: Vec<Owned>) {
         let now = Tick::now();
         let mut unknown: Vec<Owned> = {
-            let world = lock(&self.world);
-            let ours = |o: &Owned| o.allocation.is_of(&self.installation) && !world.owners.contains_key(&o.allocation);
+            let world = lock(&self.deps.cache);
+            let ours = |o: &Owned| o.allocation.is_of(&self.deps.installation) && !world.owners.contains_key(&o.allocation);
             owned.into_iter().filter(ours).collect()
         };
         {
-            let orphans = lock(&self.sweeper.orphans);
+            let orphans = lock(&self.orphans);
             unknown.retain(|o| !orphans.contains_key(&o.allocation));
         }
         let certain: Vec<Owned> = {
-            let mut suspects = lock(&self.sweeper.suspects);
+            let mut suspects = lock(&self.suspects);
             let known = suspects.remove(name).unwrap_or_default();
-            let settled = self.sweeper.not_before.is_none_or(|at| now >= at);
+            let settled = self.not_before.is_none_or(|at| now >= at);
             let is_certain = |o: &Owned| settled && known.contains_key(&o.allocation);
             let (certain, uncertain): (Vec<Owned>, Vec<Owned>) = unknown.into_iter().partition(is_certain);
             let since = |o: Owned| (o.allocation.clone(), known.get(&o.allocation).copied().unwrap_or(now));
@@ -150,7 +170,7 @@ impl Shared {
         };
         for found in certain {
             let Owned { allocation, state, description } = found;
-            let orphan = OrphanRecord { provider: name.clone(), allocation, state, description, found_at: self.clock.now() };
+            let orphan = OrphanRecord { provider: name.clone(), allocation, state, description, found_at: self.deps.clock.now() };
             if let Err(error) = self.intend_removal(orphan).await {
                 tracing::error!(provider = %name, error = &error as &dyn std::error::Error, "an orphan could not be recorded");
             }
@@ -162,19 +182,19 @@ impl Shared {
         let event = self.orphan_event(Severity::Warning, "OrphanFound", &orphan, message);
         let mut change = Change::of(event);
         change.put(orphan.path(), &orphan)?;
-        self.committer.commit(change).await?;
-        lock(&self.sweeper.orphans).insert(orphan.allocation.clone(), orphan);
+        self.deps.committer.commit(change).await?;
+        lock(&self.orphans).insert(orphan.allocation.clone(), orphan);
         Ok(())
     }
 
     async fn remove_orphan(&self, orphan: &OrphanRecord, provider: &dyn Provider) -> Result<(), Error> {
-        let known = lock(&self.world).owners.contains_key(&orphan.allocation);
+        let known = lock(&self.deps.cache).owners.contains_key(&orphan.allocation);
         let lane = Place { provider: orphan.provider.clone(), region: String::new() };
         let outcome = if known {
             // It has been taken up again meanwhile.
             Ok(None)
         } else {
-            let Some(_slot) = self.lanes.enter(&lane, share(provider)).await else { return Ok(()) };
+            let Some(_slot) = self.deps.lanes.enter(&lane, share(provider)).await else { return Ok(()) };
             provider.destroy(&Tracked { allocation: orphan.allocation.clone(), state: orphan.state.clone() }).await.map(Some)
         };
         let event = match outcome {
@@ -191,8 +211,8 @@ impl Shared {
         };
         let mut change = event.map(Change::of).unwrap_or_default();
         change.delete(orphan.path());
-        self.committer.commit(change).await?;
-        lock(&self.sweeper.orphans).remove(&orphan.allocation);
+        self.deps.committer.commit(change).await?;
+        lock(&self.orphans).remove(&orphan.allocation);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 //! then leaves it alone. Time is tokio's own, held still and moved on by whoever waits.
 
 mod cloud;
+mod commit;
 mod deadline;
 mod kept;
 mod memory;
@@ -15,6 +16,7 @@ use futures::StreamExt;
 use proptest::prelude::*;
 use tradewind_core::{
     capability::{Clock, Paces, Probed, Prober, Registries, Unwell},
+    document,
     failure::{Failure, FailureKind},
     grant::ProbeGrant,
     health::Pace,
@@ -242,7 +244,7 @@ async fn leave(store: &Memory, cloud: &Cloud, at: usize, what: Leftover) {
         }
         Leftover::Stateless => (record.stage, record.state, record.phase) = (Stage::Intended, None, Phase::Pending),
     }
-    store.set(record.path(), Some(serde_json::to_vec(&record).expect("JSON")));
+    store.set(record.path(), Some(document::to_vec(&record).expect("JSON")));
 }
 
 /// Replicas of each service that run, by their version.
@@ -321,7 +323,7 @@ async fn a_state_with_two_records_of_one_allocation_is_refused() {
     let [ant, bee] = &records[..] else { panic!("{records:?}") };
     let mut twin: AllocationRecord = journal::decode(bee).expect("a record");
     twin.id = journal::decode::<AllocationRecord>(ant).expect("a record").id;
-    store.set(twin.path(), Some(serde_json::to_vec(&twin).expect("JSON")));
+    store.set(twin.path(), Some(document::to_vec(&twin).expect("JSON")));
     let Err(refused) = controller(&store, &cloud, since, &plugin_changes).await else { panic!("it is accepted") };
     let causes = std::iter::successors(Some(&refused as &dyn std::error::Error), |error| error.source());
     let chain: Vec<String> = causes.map(ToString::to_string).collect();

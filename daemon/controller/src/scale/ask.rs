@@ -138,7 +138,7 @@ impl Handle {
     async fn set(&self, actor: &Actor, key: &DeploymentKey, current: &Current, changes: Vec<Change>) -> Result<Scaled, Error> {
         let (differ, same): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(|c| c.before != c.after);
         if !differ.is_empty() {
-            self.shared.rescale(actor, key, &current.record, current.revision, &differ).await?;
+            self.shared.scaler.rescale(actor, key, &current.record, current.revision, &differ).await?;
         }
         let now = self.shared.scaler.now();
         {

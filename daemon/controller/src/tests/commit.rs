@@ -1,0 +1,212 @@
+//! The committer's laws, on the state that one deployment has been brought to. Nobody else works on it any more.
+
+use std::sync::{Arc, Mutex};
+
+use futures::FutureExt;
+use tradewind_core::{
+    capability::Paces,
+    health::Pace,
+    ledger::Segment,
+    names::AllocationId,
+    record::{AllocationRecord, DeploymentKey, EVENTS, SEGMENTS},
+    store::{Error, Expect, Record, Revision, Store},
+    units::{Instant, MicroUsd},
+    view::{Event, Severity},
+};
+
+use super::{LONG, Memory, Spec, controller, put};
+use crate::{
+    Shared,
+    commit::{Change, Committer},
+    journal::CONTROLLER,
+    lock,
+    tests::cloud::Cloud,
+};
+
+struct Scene {
+    store: Arc<Memory>,
+    shared: Arc<Shared>,
+    key: DeploymentKey,
+    /// Its allocation, and the revision of that.
+    record: AllocationRecord,
+    revision: Revision,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let (store, cloud) = (Arc::new(Memory::default()), Cloud::new());
+        let (plugin_changes, _) = tokio::sync::watch::channel(0);
+        let controller = controller(&store, &cloud, tokio::time::Instant::now(), &plugin_changes).await.expect("a state");
+        put(&controller, "ant", &Spec { version: 1, web: 2, job: false, strategy: "rolling", hedged: false }).await;
+        tokio::time::sleep(LONG).await;
+        let shared = controller.shared.clone();
+        controller.shutdown().await;
+        let (key, record, revision) = {
+            let mut cache = lock(&shared.world);
+            cache.take_ready(tokio::time::Instant::now());
+            let (key, entry) = cache.deployments.first_key_value().expect("a deployment");
+            let live = entry.allocations.values().next().expect("an allocation");
+            (key.clone(), live.record.clone(), live.revision)
+        };
+        let _permit = shared.wake.notified().now_or_never();
+        Self { store, shared, key, record, revision }
+    }
+
+    fn committer(&self) -> &Committer {
+        &self.shared.committer
+    }
+
+    async fn documents(&self) -> Vec<Record> {
+        self.store.list("").await.expect("a list").records
+    }
+
+    /// The allocation as the cache has it.
+    fn cached(&self) -> Option<(AllocationRecord, Revision)> {
+        lock(&self.shared.world).live(&self.record.id).map(|live| (live.record.clone(), live.revision))
+    }
+
+    fn enqueued(&self) -> Vec<DeploymentKey> {
+        lock(&self.shared.world).take_ready(tokio::time::Instant::now())
+    }
+
+    fn spent(&self) -> MicroUsd {
+        let handle = crate::Handle { shared: self.shared.clone() };
+        handle.namespace(&self.key.namespace).expect("a namespace").spend.this_month
+    }
+
+    /// The allocation with another attempt, an event, an hour that cost a dollar, and a deployment to look at.
+    fn change(&self, revision: Revision) -> Change {
+        let attempt = self.record.attempt + 1;
+        let to = self.shared.clock.now();
+        let segment = Segment { namespace: self.key.namespace.clone(), from: Instant(to.0 - 3_600_000), to, hourly: MicroUsd(1_000_000) };
+        let mut change = Change::of(Event::new(Severity::Info, "Tried", CONTROLLER, "a change of a test"));
+        change.put_allocation(AllocationRecord { attempt, ..self.record.clone() }, revision).expect("JSON");
+        change.segment(&self.record.id, Some(segment));
+        change.enqueue(&self.key);
+        change
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_as_expected_changes_nothing() {
+    let scene = Scene::new().await;
+    let (before, cached, spent) = (scene.documents().await, scene.cached(), scene.spent());
+    let mut asked = false;
+    let stale = scene.change(Revision(scene.revision.0 - 1));
+    let answer = scene.committer().commit_showing(stale, |_| asked = true).await;
+    assert!(matches!(answer, Err(Error::Conflict { key }) if key == scene.record.path()));
+    assert!(!asked, "what is shown with a change is shown without it");
+    assert_eq!((scene.documents().await, scene.cached(), scene.spent()), (before, cached, spent));
+    assert_eq!(scene.enqueued(), []);
+    assert!(scene.shared.wake.notified().now_or_never().is_none(), "nobody is to be woken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn record_event_and_cost_are_one_transaction() {
+    let scene = Scene::new().await;
+    let spent = scene.spent();
+    let revision = scene.committer().commit(scene.change(scene.revision)).await.expect("it is as expected");
+    let written: Vec<String> = scene.documents().await.into_iter().filter(|r| r.revision == revision).map(|r| r.key).collect();
+    let is = |prefix: &str| written.iter().filter(|key| key.starts_with(prefix)).count();
+    assert_eq!((written.len(), is(&scene.record.path()), is(EVENTS), is(SEGMENTS)), (3, 1, 1, 1), "{written:?}");
+    assert_eq!(scene.cached().map(|(record, at)| (record.attempt, at)), Some((scene.record.attempt + 1, revision)));
+    // What the allocation costs by itself goes on beside it.
+    assert!(scene.spent() >= spent.saturating_add(MicroUsd(1_000_000)), "{:?}", scene.spent());
+    assert_eq!(scene.enqueued(), [scene.key.clone()]);
+    assert!(scene.shared.wake.notified().now_or_never().is_some(), "the reconciler has not been woken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_told_finds_it_shown() {
+    let scene = Scene::new().await;
+    let changed = lock(&scene.shared.world).deployments.get(&scene.key).expect("it is there").changed.clone();
+    let told = {
+        let (shared, id) = (scene.shared.clone(), scene.record.id.clone());
+        let (ready, begun) = tokio::sync::oneshot::channel();
+        let told = tokio::spawn(async move {
+            let told = changed.notified();
+            tokio::pin!(told);
+            told.as_mut().enable();
+            let _ = ready.send(());
+            told.await;
+            lock(&shared.world).live(&id).map(|live| live.record.attempt)
+        });
+        begun.await.expect("it follows");
+        told
+    };
+    scene.committer().commit(scene.change(scene.revision)).await.expect("it is as expected");
+    assert_eq!(told.await.expect("it ends"), Some(scene.record.attempt + 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_shown_first_stays() {
+    let scene = Scene::new().await;
+    let later = (AllocationRecord { attempt: 99, ..scene.record.clone() }, Revision(1_000_000));
+    lock(&scene.shared.world).insert_allocation(later.0.clone(), later.1);
+    scene.committer().commit(scene.change(scene.revision)).await.expect("the store has it");
+    assert_eq!(scene.cached(), Some(later), "an earlier write goes over a later one");
+
+    let (record, revision) = {
+        let cache = lock(&scene.shared.world);
+        let entry = cache.deployments.get(&scene.key).expect("it is there");
+        ((*entry.record).clone(), entry.revision)
+    };
+    let mut change = Change::new();
+    change.expect(Expect::AtRevision { key: scene.key.path(), revision });
+    change.put_spec(&scene.key, tradewind_core::record::DeploymentRecord { generation: 7, ..record.clone() }).expect("JSON");
+    lock(&scene.shared.world).deployments.get_mut(&scene.key).expect("it is there").revision = Revision(1_000_000);
+    scene.committer().commit(change).await.expect("the store has it");
+    let shown = lock(&scene.shared.world).deployments.get(&scene.key).map(|e| e.record.generation);
+    assert_eq!(shown, Some(record.generation), "an earlier spec goes over a later one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_gone_meanwhile_stays_gone() {
+    let scene = Scene::new().await;
+    lock(&scene.shared.world).remove_allocation(&scene.record.id);
+    scene.committer().commit(scene.change(scene.revision)).await.expect("the store has it");
+    assert_eq!(scene.cached(), None);
+}
+
+/// What was said of paces.
+#[derive(Default)]
+struct Said(Mutex<Vec<(AllocationId, bool)>>);
+
+impl Paces for Said {
+    fn set(&self, allocation: &AllocationId, pace: Option<Pace>) {
+        lock(&self.0).push((allocation.clone(), pace.is_some()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_left_of_what_is_deleted() {
+    let scene = Scene::new().await;
+    let said = Arc::new(Said::default());
+    let of = scene.committer();
+    let committer = Committer {
+        store: of.store.clone(),
+        clock: of.clock.clone(),
+        ids: of.ids.clone(),
+        paces: said.clone(),
+        cache: of.cache.clone(),
+        namespaces: of.namespaces.clone(),
+        wake: of.wake.clone(),
+    };
+    let mut change = Change::new();
+    change.delete_allocation(&scene.record, scene.revision);
+    committer.commit(change).await.expect("it is as expected");
+    assert_eq!(scene.cached(), None);
+    assert_eq!(*lock(&said.0), [(scene.record.id.clone(), false)]);
+
+    let (record, revision) = {
+        let cache = lock(&scene.shared.world);
+        let entry = cache.deployments.get(&scene.key).expect("it is there");
+        ((*entry.record).clone(), entry.revision)
+    };
+    let mut change = Change::new();
+    change.delete_deployment(&scene.key, &record, revision);
+    committer.commit(change).await.expect("it is as expected");
+    assert!(lock(&scene.shared.world).deployments.is_empty());
+    let left: Vec<String> = scene.documents().await.into_iter().map(|r| r.key).filter(|key| key.contains("/ant")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
