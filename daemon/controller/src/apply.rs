@@ -86,7 +86,7 @@ impl Shared {
             Ok(state) => provider.apply(&wanted, state.as_deref()).await,
             Err(failure) => Err(failure),
         };
-        self.judge(record, began, applied.as_ref().err()).await;
+        self.board.judge(record, began, applied.as_ref().err()).await;
         let failure = match applied {
             Ok(state) => {
                 self.outages.heard(&lane(record)).await;
@@ -109,7 +109,7 @@ impl Shared {
             }
         };
         if full {
-            self.offers.forget(&record.provider);
+            self.quotes.forget(&record.provider);
         }
         ended
     }
@@ -138,7 +138,7 @@ impl Shared {
         let outcome = match state {
             Ok(Some(state)) => {
                 let destroyed = provider.destroy(&Tracked { allocation: record.id.clone(), state }).await;
-                self.judge(record, began, destroyed.as_ref().err()).await;
+                self.board.judge(record, began, destroyed.as_ref().err()).await;
                 destroyed
             }
             Ok(None) => Ok(Destroyed::Gone),

@@ -47,8 +47,8 @@ impl Handle {
         // Of what is closed to the namespace nothing is told.
         let snapshot = snapshot.open_to(&work.key.namespace);
         failures.retain(|f| snapshot.providers.contains_key(&f.provider));
-        let (table, _) = shared.assess(&snapshot).await;
-        let (quotes, measures) = (shared.offers.quoted(), shared.meters.measures());
+        let (table, _) = shared.offers.assess(&snapshot).await;
+        let (quotes, measures) = (shared.quotes.quoted(), shared.meters.measures());
         let background = Background { quotes: &quotes, measures: &measures, now: shared.clock.now() };
         let (all, offers) = (work.resolved.len(), table.offers().len());
         if all.saturating_mul(offers) > MOST_ROWS {

@@ -8,15 +8,23 @@ use std::{
     time::Duration,
 };
 
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 use tradewind_core::{
-    capability::{Probed, Unwell},
+    capability::{Probed, Prober, Unwell},
     health::{SLOW_START, SLOWER_START, Tally, liveness_counts, start_bound},
     names::{AllocationId, InstanceName},
+    plugin::Plugins,
     workload::{Check, Endpoint, Health, Phase, Probe, Replica, Run},
 };
 
-use super::{Shared, lock, state::Live};
+use super::{
+    lock,
+    observe::Watchlist,
+    state::{Live, World},
+};
 
 /// The first checks follow each other quickly, so that a replica that is ready soon is known to be so soon.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -32,9 +40,21 @@ enum Kind {
     Liveness,
 }
 
+/// What the checks stand on.
+pub(super) struct Deps {
+    pub(super) cache: Arc<Mutex<World>>,
+    pub(super) plugins: Arc<dyn Plugins>,
+    pub(super) prober: Arc<dyn Prober>,
+    pub(super) watchlist: Arc<Watchlist>,
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+}
+
 /// All checks that are being made.
-#[derive(Default)]
-pub(super) struct Checking(Mutex<HashMap<AllocationId, Vec<Watched>>>);
+pub(super) struct Probes {
+    deps: Deps,
+    checking: Mutex<HashMap<AllocationId, Vec<Watched>>>,
+}
 
 /// One replica's check. Dropping it ends it.
 struct Watched {
@@ -74,12 +94,16 @@ impl Subject {
     }
 }
 
-impl Shared {
+impl Probes {
+    pub(super) fn new(deps: Deps) -> Self {
+        Self { deps, checking: Mutex::default() }
+    }
+
     /// Begins and ends the checks of an allocation as its observation asks, and brings what they say into the observation.
     pub(super) fn overlay(self: &Arc<Self>, live: &mut Live) {
         let subjects = subjects(live);
         let id = live.record.id.clone();
-        let mut checking = lock(&self.checking.0);
+        let mut checking = lock(&self.checking);
         live.lifeless = lifeless_there(live);
         if subjects.is_empty() {
             checking.remove(&id);
@@ -95,13 +119,13 @@ impl Shared {
             }
             if !watched.iter().any(|w| w.subject == subject) {
                 let end = CancellationToken::new();
-                let (shared, id, provider) = (self.clone(), id.clone(), live.record.provider.clone());
+                let (this, id, provider) = (self.clone(), id.clone(), live.record.provider.clone());
                 let (stop, checked) = (end.clone(), subject.clone());
-                self.tasks.spawn(async move {
+                self.deps.tasks.spawn(async move {
                     tokio::select! {
-                        () = shared.stop.cancelled() => {}
+                        () = this.deps.stop.cancelled() => {}
                         () = stop.cancelled() => {}
-                        () = shared.probe(&provider, &id, &checked) => {}
+                        () = this.probe(&provider, &id, &checked) => {}
                     }
                 });
                 watched.push(Watched { subject, good: None, seen_good: false, reason: String::new(), _end: end.drop_guard() });
@@ -135,18 +159,18 @@ impl Shared {
         let mut tally = Tally::of(probe);
         // Whether any check of this replica has succeeded.
         let started = || {
-            let checking = lock(&self.checking.0);
+            let checking = lock(&self.checking);
             checking.get(id).is_some_and(|all| all.iter().any(|w| w.subject.is_of(subject) && w.seen_good))
         };
         let (mut pause, mut counted) = (FIRST_PAUSE, tokio::time::Instant::now());
         tokio::time::sleep(probe.initial_delay.std()).await;
         let began = tokio::time::Instant::now();
-        while lock(&self.world).live(id).is_some() {
-            let Some(plugin) = self.plugins.snapshot().providers.get(provider).cloned() else {
+        while lock(&self.deps.cache).live(id).is_some() {
+            let Some(plugin) = self.deps.plugins.snapshot().providers.get(provider).cloned() else {
                 tokio::time::sleep(interval).await;
                 continue;
             };
-            let (changed, reason) = match self.prober.probe(of, plugin.probe_grant(), endpoint, &probe.check, probe.timeout).await {
+            let (changed, reason) = match self.deps.prober.probe(of, plugin.probe_grant(), endpoint, &probe.check, probe.timeout).await {
                 Ok(()) => (tally.success(), String::new()),
                 Err(Unwell::NotGranted(failure)) => {
                     let remedy = failure.remedy.map(|r| format!(": {r}")).unwrap_or_default();
@@ -181,11 +205,11 @@ impl Shared {
             pause = (pause * 3 / 2).min(interval);
         }
         // Gone: nobody checks it any more, this one included.
-        lock(&self.checking.0).remove(id);
+        lock(&self.checking).remove(id);
     }
 
     fn verdict(&self, provider: &InstanceName, id: &AllocationId, subject: &Subject, good: Option<bool>, reason: String) {
-        let mut checking = lock(&self.checking.0);
+        let mut checking = lock(&self.checking);
         let watched = checking.get_mut(id).and_then(|all| all.iter_mut().find(|w| w.subject == *subject));
         if let Some(w) = watched
             && (w.good, &w.reason) != (good, &reason)
@@ -193,7 +217,7 @@ impl Shared {
             (w.good, w.reason) = (good, reason);
             w.seen_good |= good == Some(true);
             drop(checking);
-            self.watchlist.look_at(provider, [id.clone()]);
+            self.deps.watchlist.look_at(provider, [id.clone()]);
         }
     }
 }

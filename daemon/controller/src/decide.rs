@@ -128,7 +128,7 @@ impl Shared {
         let (mut admission, mut outcomes) = (Admission::default(), Vec::new());
         let mut granted = None;
         if self.is_limited(works) {
-            let (table, missing) = self.assess(snapshot).await;
+            let (table, missing) = self.offers.assess(snapshot).await;
             let table = self.without_kept(table, works);
             admission = self.admit(works, Some(&table));
             let (less, held) = admission.apply(works);
@@ -178,7 +178,7 @@ impl Shared {
             let table = match assessed {
                 Some(table) => table,
                 None => {
-                    let (table, missing) = self.assess(snapshot).await;
+                    let (table, missing) = self.offers.assess(snapshot).await;
                     failures = missing;
                     self.without_kept(table, works)
                 }

@@ -344,7 +344,7 @@ impl Handle {
         if let Some(name) = provider.filter(|name| !snapshot.providers.contains_key(*name)) {
             return Err(Error::NotFound { what: "provider", name: name.to_string() });
         }
-        let (table, mut failures) = self.shared.assess(&snapshot).await;
+        let (table, mut failures) = self.shared.offers.assess(&snapshot).await;
         let now = self.shared.clock.now();
         let wanted = |name: &InstanceName| provider.is_none_or(|p| p == name);
         failures.retain(|f| wanted(&f.provider));

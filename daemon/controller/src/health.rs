@@ -103,7 +103,7 @@ impl Shared {
             return BTreeSet::new();
         }
         let snapshot = self.plugins.snapshot();
-        let (table, _) = self.assess(&snapshot).await;
+        let (table, _) = self.offers.assess(&snapshot).await;
         let other = |(record, task, resolved): &&(AllocationRecord, Resolved, Arc<Vec<Resolved>>)| {
             let mut want = Want::of(&record.namespace, &record.deployment, task);
             want.need.closed = self.closed(&record.key(), resolved, task, &snapshot);

@@ -77,7 +77,7 @@ impl Shared {
     /// Whether a place has room for all replicas of an allocation beside what it has promised.
     fn has_room(&self, first: &AllocationRecord, rival: &Rival) -> bool {
         let there = AllocationRecord { provider: rival.placement.provider.clone(), offer: rival.placement.offer.clone(), ..first.clone() };
-        let room = self.offers.room(&lock(&self.world), &there, &first.workload.resources, self.options.offers_ttl);
+        let room = self.quotes.room(&lock(&self.world), &there, &first.workload.resources, self.options.offers_ttl);
         matches!(room, Room::Replicas(free) if free >= first.replicas)
     }
 

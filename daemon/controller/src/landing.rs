@@ -118,7 +118,7 @@ impl Shared {
         }
         self.watchlist.look_at(&record.provider, [record.id.clone()]);
         if less {
-            self.offers.forget(&record.provider);
+            self.quotes.forget(&record.provider);
         }
         self.room_made(&record.provider);
         Ok(())
@@ -127,7 +127,7 @@ impl Shared {
     /// It is not to be had there: the next decision looks elsewhere. Where an earlier call may have made something, that is removed.
     pub(super) async fn give_up(&self, job: &Job, failure: &Failure) -> Result<Ended, Error> {
         let record = &job.record;
-        let shared = self.offers.is_shared(&record.provider, &record.offer.id);
+        let shared = self.quotes.is_shared(&record.provider, &record.offer.id);
         if failure.concerns_the_workload() || failure.lacks_room_for_the_request(shared) {
             self.refused(record, failure);
         }
@@ -203,7 +203,7 @@ impl Shared {
         let told = allocation_event(Severity::Info, "AllocationRemoved", record, message);
         let told = Box::new(journal::changing(told, Some(record), None));
         self.revise(&record.id, |current| (current.stage == Stage::Removing).then(|| Revised::Deleted(told.clone()))).await?;
-        self.offers.forget(&record.provider);
+        self.quotes.forget(&record.provider);
         lock(&self.world).room_freed(&record.provider);
         Ok(Ended::Done)
     }

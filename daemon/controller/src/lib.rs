@@ -162,29 +162,27 @@ struct Shared {
     plugins: Arc<dyn Plugins>,
     plugin_changes: watch::Receiver<u64>,
     clock: Arc<dyn Clock>,
-    prober: Arc<dyn Prober>,
     paces: Arc<dyn Paces>,
     registries: Arc<dyn Registries>,
-    checking: checks::Checking,
+    probes: Arc<checks::Probes>,
     world: Arc<Mutex<World>>,
     /// There may be something to decide.
     wake: Arc<Notify>,
     watchlist: Arc<observe::Watchlist>,
-    offers: offers::Book,
+    quotes: Arc<offers::Book>,
+    offers: Arc<offers::Offers>,
     /// Taken after `world` where both are.
     namespaces: Arc<Mutex<namespaces::Book>>,
     standings: Mutex<preempt::Standings>,
     scaler: Arc<scale::Scaler>,
     shadows: Arc<shadow::Shadows>,
-    outages: lost::Outages,
+    outages: Arc<lost::Outages>,
     /// The turn of who writes what the images of deployments are.
     images: tokio::sync::Mutex<()>,
     meters: Arc<quality::Meters>,
     ids: Arc<Ids>,
-    lanes: Arc<lanes::Lanes>,
-    board: standing::Board,
-    /// A provider has answered: what was decided without it is looked at once more.
-    hasty: Notify,
+    lanes: lanes::Lanes,
+    board: Arc<standing::Board>,
     installation: InstallationId,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -227,7 +225,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         wake: wake.clone(),
     });
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let lanes = Arc::new(lanes::Lanes::new(options.concurrency, options.lane));
+    let lanes = lanes::Lanes::new(options.concurrency, options.lane);
     let installation = installation(store.as_ref()).await?;
     let sweep = sweep::Deps {
         committer: committer.clone(),
@@ -251,13 +249,45 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         options: options.clone(),
         stop: stop.clone(),
     };
+    let outages = Arc::new(lost::Outages::new(committer.clone(), world.clone(), watchlist.clone()));
+    let quotes = Arc::new(offers::Book::default());
+    let board = Arc::new(standing::Board::new(standing::Deps {
+        committer: committer.clone(),
+        cache: world.clone(),
+        plugins: plugins.clone(),
+        clock: clock.clone(),
+        quotes: quotes.clone(),
+        meters: meters.clone(),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    }));
+    let offers = Arc::new(offers::Offers::new(offers::Deps {
+        quotes: quotes.clone(),
+        board: board.clone(),
+        outages: outages.clone(),
+        meters: meters.clone(),
+        cache: world.clone(),
+        wake: wake.clone(),
+        plugins: plugins.clone(),
+        clock: clock.clone(),
+        options: options.clone(),
+        tasks: tasks.clone(),
+    }));
+    let probes = Arc::new(checks::Probes::new(checks::Deps {
+        cache: world.clone(),
+        plugins: plugins.clone(),
+        prober,
+        watchlist: watchlist.clone(),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    }));
     let shadows = Arc::new(shadow::Shadows::new(store.clone(), committer.clone(), clock.clone(), tasks.clone(), stop.clone()));
     let interval = options.scale_interval.std();
     let scaler = Arc::new(scale::Scaler::new(committer.clone(), world.clone(), clock.clone(), interval, stop.clone()));
     let shared = Arc::new(Shared {
         lanes,
-        board: standing::Board::new(),
-        outages: lost::Outages::new(committer.clone(), world.clone(), watchlist.clone()),
+        board,
+        outages,
         installation,
         options,
         store,
@@ -265,20 +295,19 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         plugins,
         plugin_changes,
         clock,
-        prober,
         paces,
         registries,
-        checking: checks::Checking::default(),
+        probes,
         world,
         wake,
         watchlist,
-        offers: offers::Book::default(),
+        quotes,
+        offers,
         namespaces,
         standings: Mutex::default(),
         ids,
         scaler,
         shadows,
-        hasty: Notify::new(),
         images: tokio::sync::Mutex::default(),
         meters,
         tasks,
@@ -291,13 +320,13 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     }
     let known: Vec<DeploymentKey> = lock(&shared.world).deployments.keys().cloned().collect();
     known.iter().for_each(|key| shared.tell_paces(key));
-    shared.renew(&shared.plugins.snapshot());
+    shared.board.renew(&shared.plugins.snapshot());
     shared.tasks.spawn(vital::part("scheduler", shared.clone().schedule()));
     shared.tasks.spawn(vital::part("observer", shared.clone().watch_allocations(hints)));
     shared.tasks.spawn(vital::part("autoscaler", shared.scaler.clone().run()));
     shared.tasks.spawn(vital::part("retention", retention.run()));
     shared.tasks.spawn(vital::part("ledger", shared.clone().account()));
-    shared.tasks.spawn(vital::part("provider checks", shared.clone().check_degraded()));
+    shared.tasks.spawn(vital::part("provider checks", shared.board.clone().run()));
     shared.tasks.spawn(vital::part("orphan sweep", sweep.run()));
     shared.tasks.spawn(vital::part("measurements", shared.meters.clone().run(shared.committer.clone(), shared.stop.clone())));
     shared.tasks.spawn(vital::part("rebalancer", shared.clone().follow_prices()));

@@ -263,7 +263,7 @@ impl Shared {
     fn see(self: &Arc<Self>, live: &mut Live, observation: Observation, now: Instant) -> Seen {
         let (phase, was_ready) = (observation.phase, live.is_ready());
         let before = live.observation.replace(observation);
-        self.overlay(live);
+        self.probes.overlay(live);
         live.note_running(now);
         live.note_ready(now);
         self.meters.looked(live, now, self.options.observe_interval);

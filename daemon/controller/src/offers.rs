@@ -8,16 +8,18 @@ use std::{
 
 use futures::future::join_all;
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant as Tick, timeout_at},
 };
+use tokio_util::task::TaskTracker;
 use tradewind_core::{
     assess,
+    capability::Clock,
     failure::{Failure, NO_ANSWER_YET},
     names::{AllocationId, Digest, InstanceName},
     offer::{Offer, OffersQuery},
     placement::{Exclusion, PlacedOffer, Table},
-    plugin::{Provider, Snapshot},
+    plugin::{Plugins, Provider, Snapshot},
     quality::Measures,
     record::{AllocationRecord, DeploymentKey, Stage},
     standing::{Place, Sheet},
@@ -27,10 +29,12 @@ use tradewind_core::{
 };
 
 use super::{
-    Shared, lock,
+    Options, StaleQuotes, lock,
+    lost::Outages,
+    quality::Meters,
+    standing::Board,
     state::{Reserved, World},
 };
-use crate::StaleQuotes;
 
 /// How soon a provider that had no room is asked again.
 pub(super) const ROOM_AGAIN: Millis = Millis(2_000);
@@ -204,17 +208,42 @@ impl Book {
     }
 }
 
-impl Shared {
+/// What the offers stand on.
+pub(super) struct Deps {
+    pub(super) quotes: Arc<Book>,
+    pub(super) board: Arc<Board>,
+    pub(super) outages: Arc<Outages>,
+    pub(super) meters: Arc<Meters>,
+    pub(super) cache: Arc<Mutex<World>>,
+    pub(super) wake: Arc<Notify>,
+    pub(super) plugins: Arc<dyn Plugins>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) options: Arc<Options>,
+    pub(super) tasks: TaskTracker,
+}
+
+/// Asks the providers, and makes the table that decisions are made from.
+pub(super) struct Offers {
+    deps: Deps,
+    /// A provider has answered: what was decided without it is looked at once more.
+    pub(super) answered: Notify,
+}
+
+impl Offers {
+    pub(super) fn new(deps: Deps) -> Self {
+        Self { deps, answered: Notify::new() }
+    }
+
     /// The table of every provider's offers, and the providers that gave none. Nobody waits for a provider that has answered not long
     /// ago, or whose last answer was a failure: it is asked again meanwhile. The others are waited for, but not long.
     pub(super) async fn assess(self: &Arc<Self>, snapshot: &Snapshot) -> (Table, Vec<ProviderFailure>) {
         let quotes = join_all(snapshot.providers.values().map(|provider| self.quote(provider))).await;
 
-        let mut sheet = self.board.sheet(self.clock.now());
-        for (provider, region) in self.outages.lost() {
+        let mut sheet = self.deps.board.sheet(self.deps.clock.now());
+        for (provider, region) in self.deps.outages.lost() {
             sheet.exclude(&provider, &region, Exclusion::Lost(provider.clone(), region.clone()));
         }
-        let measures = self.meters.measures();
+        let measures = self.deps.meters.measures();
         let mut offers = Vec::new();
         let mut failures = Vec::new();
         for ((name, _), quote) in snapshot.providers.iter().zip(quotes) {
@@ -231,16 +260,16 @@ impl Shared {
         }
         let features = snapshot.providers.iter().map(|(name, p)| (name.clone(), p.features())).collect();
         let table = Table::new(Arc::new(offers), features, sheet);
-        let table = match self.options.stale_quotes {
-            StaleQuotes::Refuse => table.refusing_quotes(self.clock.now(), self.options.quote_ttl),
+        let table = match self.deps.options.stale_quotes {
+            StaleQuotes::Refuse => table.refusing_quotes(self.deps.clock.now(), self.deps.options.quote_ttl),
             StaleQuotes::Mark => table,
         };
         (table, failures)
     }
 
     async fn quote(self: &Arc<Self>, provider: &Arc<dyn Provider>) -> Quote {
-        let ttl = self.options.offers_ttl.std();
-        if let Some(quote) = self.offers.quote(provider.as_ref()) {
+        let ttl = self.deps.options.offers_ttl.std();
+        if let Some(quote) = self.deps.quotes.quote(provider.as_ref()) {
             let age = quote.answered.elapsed();
             if age < ttl {
                 return quote;
@@ -251,10 +280,10 @@ impl Shared {
             }
         }
         // Counted from the question, not from this call: a provider that stays silent is waited for once.
-        let patience = self.options.offers_patience;
+        let patience = self.deps.options.offers_patience;
         let mut asking = self.ask(provider);
         let _late = timeout_at(asking.since + patience.std(), asking.done.changed()).await;
-        let answered = self.offers.quote(provider.as_ref()).filter(|q| q.asked >= asking.since);
+        let answered = self.deps.quotes.quote(provider.as_ref()).filter(|q| q.asked >= asking.since);
         answered.unwrap_or_else(|| {
             let identity = provider.identity();
             let message = format!("provider \"{}\" has not answered within controller.offers-patience of {patience}", identity.instance);
@@ -267,34 +296,34 @@ impl Shared {
     fn ask(self: &Arc<Self>, provider: &Arc<dyn Provider>) -> Asking {
         let key = (provider.identity().instance.clone(), version(provider.as_ref()));
         let (answered, done) = watch::channel(());
-        let asking = match lock(&self.offers.asking).entry(key.clone()) {
+        let asking = match lock(&self.deps.quotes.asking).entry(key.clone()) {
             Entry::Occupied(under_way) => return under_way.get().clone(),
             Entry::Vacant(vacant) => vacant.insert(Asking { since: Tick::now(), done }).clone(),
         };
-        let (shared, provider, since) = (self.clone(), provider.clone(), asking.since);
-        self.tasks.spawn(async move {
-            let before = shared.offers.quote(provider.as_ref());
+        let (this, provider, since) = (self.clone(), provider.clone(), asking.since);
+        self.deps.tasks.spawn(async move {
+            let before = this.deps.quotes.quote(provider.as_ref());
             let failed_before = before.as_ref().is_some_and(|q| q.answer.is_err());
-            let mut quote = shared.inquire(provider.as_ref(), since).await;
+            let mut quote = this.inquire(provider.as_ref(), since).await;
             // What was freed or used up meanwhile is not in the answer. Once is enough where that happens all the time.
-            if quote.answer.is_ok() && shared.offers.outdated(&quote, &key.0) {
-                quote = shared.inquire(provider.as_ref(), Tick::now()).await;
+            if quote.answer.is_ok() && this.deps.quotes.outdated(&quote, &key.0) {
+                quote = this.inquire(provider.as_ref(), Tick::now()).await;
             }
-            let late = quote.answered.duration_since(since) >= shared.options.offers_patience.std();
+            let late = quote.answered.duration_since(since) >= this.deps.options.offers_patience.std();
             let more = before.is_some_and(|before| quote.has_more_room_than(&before));
             let news = quote.answer.is_ok() && (late || failed_before || more);
-            let curious = shared.offers.record_answer(&key.0, quote);
-            lock(&shared.offers.asking).remove(&key);
+            let curious = this.deps.quotes.record_answer(&key.0, quote);
+            lock(&this.deps.quotes.asking).remove(&key);
             drop(answered);
-            shared.hasty.notify_one();
+            this.answered.notify_one();
             if news || !curious.is_empty() {
-                let mut world = lock(&shared.world);
+                let mut world = lock(&this.deps.cache);
                 curious.iter().for_each(|key| world.mark(key));
                 if news {
                     world.mark_waiting();
                 }
                 drop(world);
-                shared.wake.notify_one();
+                this.deps.wake.notify_one();
             }
         });
         asking
@@ -302,18 +331,18 @@ impl Shared {
 
     /// Asks a provider that nobody has had an answer from, unless the question is under way already.
     pub(super) fn ask_first(self: &Arc<Self>, provider: &Arc<dyn Provider>) {
-        if self.offers.quote(provider.as_ref()).is_none() {
+        if self.deps.quotes.quote(provider.as_ref()).is_none() {
             self.ask(provider);
         }
     }
 
     /// Asks a provider how much room it has, unless it has just said so. The deployment is looked at again when it answers.
     pub(super) fn ask_for_room(self: &Arc<Self>, key: &DeploymentKey, name: &InstanceName) {
-        if self.offers.age(name).is_some_and(|age| age < ROOM_AGAIN.std()) {
+        if self.deps.quotes.age(name).is_some_and(|age| age < ROOM_AGAIN.std()) {
             return;
         }
-        if let Some(provider) = self.plugins.snapshot().providers.get(name) {
-            lock(&self.offers.curious).entry(name.clone()).or_default().insert(key.clone());
+        if let Some(provider) = self.deps.plugins.snapshot().providers.get(name) {
+            lock(&self.deps.quotes.curious).entry(name.clone()).or_default().insert(key.clone());
             self.ask(provider);
         }
     }
@@ -330,7 +359,7 @@ impl Shared {
 
     /// Replicas that a provider has accepted, by offer.
     fn holding(&self, provider: &InstanceName) -> Vec<(String, u32)> {
-        let world = lock(&self.world);
+        let world = lock(&self.deps.cache);
         let mut unsettled: HashMap<&AllocationId, u32> = HashMap::new();
         let promised = world.reserved.get(provider).into_iter().flatten();
         for ((id, _), reserved) in promised.filter(|(_, r)| r.settled.is_none()) {
@@ -351,7 +380,7 @@ impl Shared {
 
     /// Takes off what has been promised since the quote was asked for.
     fn deduct(&self, provider: &InstanceName, asked: Tick, offers: &mut [PlacedOffer]) {
-        let mut world = lock(&self.world);
+        let mut world = lock(&self.deps.cache);
         if let Some(reserved) = world.reserved.get_mut(provider) {
             reserved.retain(|_, r| r.settled.is_none_or(|at| at >= asked));
         }

@@ -99,7 +99,7 @@ impl Handle {
             let missing = view.unplaced.iter().map(|u| format!("{} of {}: {}", u.replicas, u.task, u.reason));
             return Err(Error::Incomplete { missing: missing.collect::<Vec<_>>().join("; ") }.into());
         }
-        let (table, _) = self.shared.assess(&snapshot).await;
+        let (table, _) = self.shared.offers.assess(&snapshot).await;
         let now = self.shared.clock.now();
         let record = PlanRecord {
             id: id.unwrap_or_else(|| PlanId::new(self.shared.ids.draw())),
@@ -271,7 +271,7 @@ impl Handle {
     async fn moved(&self, record: &PlanRecord) -> Vec<String> {
         let snapshot = self.shared.plugins.snapshot().open_to(&record.manifest.metadata.namespace);
         self.shared.forget_quotes(&snapshot);
-        let (table, failures) = self.shared.assess(&snapshot).await;
+        let (table, failures) = self.shared.offers.assess(&snapshot).await;
         let work = match record.deletes.then(|| self.going(&record.manifest)) {
             Some(Ok(work)) => work,
             _ => self.work(record.manifest.clone()),
@@ -301,7 +301,7 @@ impl Shared {
 
     /// The next assessment asks every provider.
     fn forget_quotes(&self, snapshot: &Snapshot) {
-        snapshot.providers.keys().for_each(|provider| self.offers.forget(provider));
+        snapshot.providers.keys().for_each(|provider| self.quotes.forget(provider));
     }
 
     fn summary(&self, record: &PlanRecord) -> PlanSummary {

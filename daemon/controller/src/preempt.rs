@@ -273,7 +273,7 @@ impl Shared {
     pub(super) fn room_made(&self, provider: &InstanceName) {
         let kept = lock(&self.standings).0.values().any(|s| s.room.iter().any(|r| r.provider == *provider));
         if kept {
-            self.offers.forget(provider);
+            self.quotes.forget(provider);
             lock(&self.world).mark_waiting();
         }
     }

@@ -72,7 +72,7 @@ impl Shared {
                 changed = plugins.changed() => match changed {
                     Ok(()) => {
                         let now = self.plugins.snapshot();
-                        self.renew(&now);
+                        self.board.renew(&now);
                         self.tell_closed(&before, &now).await;
                         before = now;
                         lock(&self.world).mark_all();
@@ -87,7 +87,7 @@ impl Shared {
     async fn step(self: &Arc<Self>, keys: Vec<DeploymentKey>) {
         let snapshot = self.plugins.snapshot();
         let (mut works, mut going) = (Vec::new(), Vec::new());
-        let asks_anew = self.offers.asks_anew(&snapshot, self.options.offers_ttl);
+        let asks_anew = self.quotes.asks_anew(&snapshot, self.options.offers_ttl);
         {
             let world = lock(&self.world);
             // Room that nobody has seen yet goes to those who have waited for it, not to who comes by now.

@@ -91,13 +91,13 @@ impl Shared {
             };
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = self.hasty.notified() => {}
+                () = self.offers.answered.notified() => {}
                 () = look => {}
             }
             let snapshot = self.plugins.snapshot();
             // After a restart nobody else may have a question for them.
-            self.missing().iter().filter_map(|p| snapshot.providers.get(p)).for_each(|p| self.ask_first(p));
-            let answered = self.offers.answered();
+            self.missing().iter().filter_map(|p| snapshot.providers.get(p)).for_each(|p| self.offers.ask_first(p));
+            let answered = self.quotes.answered();
             let now = self.clock.now();
             let known = |p: &InstanceName| answered.contains(p) || !snapshot.providers.contains_key(p);
             let mut due: BTreeMap<DeploymentKey, BTreeSet<InstanceName>> = BTreeMap::new();

@@ -115,7 +115,7 @@ impl Shared {
             return Survey { works, outcomes: Vec::new(), candidates: Vec::new() };
         }
         let (outcomes, _) = self.decide(snapshot, &works).await;
-        let (table, _) = self.assess(snapshot).await;
+        let (table, _) = self.offers.assess(snapshot).await;
         let mut candidates = Vec::new();
         for (w, (work, outcome)) in works.iter().zip(&outcomes).enumerate() {
             for task in work.resolved.iter().filter(|t| t.workload.run == Run::Service && t.replicas > 0) {

@@ -125,7 +125,7 @@ impl Shared {
             out.again = [out.again, moves.again, crowded, ready_at].into_iter().flatten().min();
         }
         drop(world);
-        asked.iter().for_each(|provider| self.ask_for_room(&work.key, provider));
+        asked.iter().for_each(|provider| self.offers.ask_for_room(&work.key, provider));
         self.weigh(work, rollout, &told, now, &mut out);
         out
     }
@@ -189,7 +189,7 @@ impl Shared {
                 places.push(offer);
                 // What has just been decided has its place; an update takes what is left beside what runs.
                 if gives_way {
-                    let free = match self.offers.room(world, record, &task.workload.resources, self.options.offers_ttl) {
+                    let free = match self.quotes.room(world, record, &task.workload.resources, self.options.offers_ttl) {
                         Room::Replicas(free) => free,
                         Room::Unknown => {
                             unknown.insert(record.provider.clone());

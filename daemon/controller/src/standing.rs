@@ -8,11 +8,13 @@ use std::{
 };
 
 use tokio::{sync::Notify, time::Instant as Tick};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
+    capability::Clock,
     failure::Failure,
     identity::Scope,
     names::{Digest, InstanceName, Namespace},
-    plugin::{Provider, Snapshot},
+    plugin::{Plugins, Provider, Snapshot},
     record::AllocationRecord,
     standing::{self, Admission, Call, Change, Place, Sheet, Standings},
     units::{Instant, Millis},
@@ -20,13 +22,26 @@ use tradewind_core::{
     workload::VolumeSource,
 };
 
-use super::{Handle, Shared, journal::CONTROLLER, lock};
+use super::{Handle, commit::Committer, journal::CONTROLLER, lock, offers::Book, quality::Meters, state::World};
 
 /// The longest that nobody looks whether a check is due.
 const LOOK: Duration = Duration::from_secs(3600);
 
+/// What the board stands on.
+pub(super) struct Deps {
+    pub(super) committer: Arc<Committer>,
+    pub(super) cache: Arc<Mutex<World>>,
+    pub(super) plugins: Arc<dyn Plugins>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) quotes: Arc<Book>,
+    pub(super) meters: Arc<Meters>,
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+}
+
 /// What is known of the places, and since when time is counted.
 pub(super) struct Board {
+    deps: Deps,
     standings: Mutex<Standings>,
     began: Tick,
     /// A provider has become degraded.
@@ -36,8 +51,8 @@ pub(super) struct Board {
 }
 
 impl Board {
-    pub(super) fn new() -> Self {
-        Self { standings: Mutex::default(), began: Tick::now(), degraded: Notify::new(), versions: Mutex::default() }
+    pub(super) fn new(deps: Deps) -> Self {
+        Self { deps, standings: Mutex::default(), began: Tick::now(), degraded: Notify::new(), versions: Mutex::default() }
     }
 
     fn now(&self) -> Millis {
@@ -140,22 +155,22 @@ fn mentions(text: &str, name: &str) -> bool {
         })
 }
 
-impl Shared {
+impl Board {
     /// Takes in how a call ended that changes something.
     pub(super) async fn judge(&self, record: &AllocationRecord, began: Tick, failure: Option<&Failure>) {
         let place = place(record);
         // The daemon itself had no room for the call: that says nothing about the place.
         if failure.is_some_and(|f| f.code.as_deref() == Some("busy")) {
-            return self.board.unused(&place);
+            return self.unused(&place);
         }
-        self.meters.started(record, failure, self.clock.now());
+        self.deps.meters.started(record, failure, self.deps.clock.now());
         // What is known of a place is shown to everybody.
         let failure = failure.map(|f| for_everybody(record, f));
         let failure = failure.as_ref();
         let took = Millis(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
-        let shared = self.offers.is_shared(&record.provider, &record.offer.id);
+        let shared = self.deps.quotes.is_shared(&record.provider, &record.offer.id);
         let call = Call { place: &place, size: &record.offer.size, offer: &record.offer.id, shared };
-        let change = lock(&self.board.standings).ended(&call, self.board.now(), took, failure);
+        let change = lock(&self.standings).ended(&call, self.now(), took, failure);
         if let Some(change) = change {
             self.tell_of(change).await;
         }
@@ -173,7 +188,7 @@ impl Shared {
         match change {
             Change::Opened { place, cause } => {
                 let message = format!("nothing new goes to {} until it answers again: {}", named(&place), cause.told());
-                self.committer.note(because(told(Severity::Warning, "CircuitOpened", &place.provider, message), &cause)).await;
+                self.deps.committer.note(because(told(Severity::Warning, "CircuitOpened", &place.provider, message), &cause)).await;
             }
             Change::Closed { place } => {
                 self.committer
@@ -182,9 +197,9 @@ impl Shared {
                 self.better();
             }
             Change::Degraded { provider, cause } => {
-                self.board.degraded.notify_one();
+                self.degraded.notify_one();
                 let message = format!("nothing new is placed with \"{provider}\" until its check passes: {}", cause.told());
-                self.committer.note(because(told(Severity::Error, "ProviderDegraded", &provider, message), &cause)).await;
+                self.deps.committer.note(because(told(Severity::Error, "ProviderDegraded", &provider, message), &cause)).await;
             }
         }
     }
@@ -192,51 +207,51 @@ impl Shared {
     async fn tell_recovered(&self, provider: &InstanceName, why: &str) {
         let message = format!("\"{provider}\" is used again: {why}");
         let event = Event { plugin: Some(provider.clone()), ..Event::new(Severity::Info, "ProviderRecovered", CONTROLLER, message) };
-        self.committer.note(event).await;
+        self.deps.committer.note(event).await;
         self.better();
     }
 
     /// Somewhere is better than before: who waits for a place looks again.
     fn better(&self) {
-        lock(&self.world).mark_waiting();
-        self.wake.notify_one();
+        lock(&self.deps.cache).mark_waiting();
+        self.deps.committer.wake.notify_one();
     }
 
     /// Another version or other settings: what was known of a provider may not hold any more.
     pub(super) fn renew(self: &Arc<Self>, snapshot: &Snapshot) {
         let versions = snapshot.providers.iter().map(|(name, p)| (name.clone(), (p.identity().component, p.identity().settings)));
         let versions: BTreeMap<_, _> = versions.collect();
-        let before = std::mem::replace(&mut *lock(&self.board.versions), versions.clone());
+        let before = std::mem::replace(&mut *lock(&self.versions), versions.clone());
         for (name, _) in before.into_iter().filter(|(name, version)| versions.get(name) != Some(version)) {
-            if lock(&self.board.standings).forget(&name) {
-                let shared = self.clone();
-                self.tasks.spawn(async move { shared.tell_recovered(&name, "its component or its settings have changed").await });
+            if lock(&self.standings).forget(&name) {
+                let board = self.clone();
+                self.deps.tasks.spawn(async move { board.tell_recovered(&name, "its component or its settings have changed").await });
             }
         }
     }
 
     /// Checks degraded providers until they are well. Runs until the controller stops.
-    pub(super) async fn check_degraded(self: Arc<Self>) {
+    pub(super) async fn run(self: Arc<Self>) {
         loop {
-            let next = lock(&self.board.standings).degraded().values().map(|d| d.check_at).min();
-            let next = next.map_or_else(|| Tick::now() + LOOK, |at| self.board.tick(at));
+            let next = lock(&self.standings).degraded().values().map(|d| d.check_at).min();
+            let next = next.map_or_else(|| Tick::now() + LOOK, |at| self.tick(at));
             tokio::select! {
-                () = self.stop.cancelled() => return,
-                () = self.board.degraded.notified() => continue,
+                () = self.deps.stop.cancelled() => return,
+                () = self.degraded.notified() => continue,
                 () = tokio::time::sleep_until(next) => {}
             }
-            let snapshot = self.plugins.snapshot();
-            let now = self.board.now();
+            let snapshot = self.deps.plugins.snapshot();
+            let now = self.now();
             let due: Vec<InstanceName> = {
-                let mut standings = lock(&self.board.standings);
+                let mut standings = lock(&self.standings);
                 let due = standings.degraded().iter().filter(|(_, d)| d.check_at <= now).map(|(name, _)| name.clone()).collect::<Vec<_>>();
                 due.iter().for_each(|name| standings.still_degraded(name, now));
                 due
             };
             for name in due {
                 let Some(provider) = snapshot.providers.get(&name).cloned() else { continue };
-                let shared = self.clone();
-                self.tasks.spawn(async move { shared.check(name, provider.as_ref()).await });
+                let board = self.clone();
+                self.deps.tasks.spawn(async move { board.check(name, provider.as_ref()).await });
             }
         }
     }
@@ -244,7 +259,7 @@ impl Shared {
     async fn check(&self, name: InstanceName, provider: &dyn Provider) {
         match provider.check().await {
             Ok(conditions) if conditions.iter().all(|c| c.met) => {
-                let recovered = lock(&self.board.standings).recovered(&name);
+                let recovered = lock(&self.standings).recovered(&name);
                 if recovered {
                     self.tell_recovered(&name, "its check has passed").await;
                 }
@@ -273,7 +288,7 @@ impl Handle {
         let at = |then: Millis| Instant((clock.0.saturating_add(then.0)).saturating_sub(now.0));
         let usage = self.shared.lanes.usage();
         let standings = lock(&board.standings).clone();
-        let mut places: std::collections::BTreeSet<Place> = self.shared.offers.places();
+        let mut places: std::collections::BTreeSet<Place> = self.shared.quotes.places();
         places.extend(standings.places().keys().cloned());
         places.extend(usage.keys().cloned());
         let snapshot = self.shared.plugins.snapshot();
@@ -292,7 +307,7 @@ impl Handle {
             });
             let cooling = standings.cooling(&place.provider, now).filter_map(|(what, cooling)| {
                 let what = match what {
-                    standing::Cooled::Offer(offer) if self.shared.offers.is_of(&place, offer) => format!("offer {offer}"),
+                    standing::Cooled::Offer(offer) if self.shared.quotes.is_of(&place, offer) => format!("offer {offer}"),
                     standing::Cooled::Size { region, size } if *region == place.region => format!("size {size}"),
                     _ => return None,
                 };

@@ -38,7 +38,7 @@ pub(super) struct Deps {
     pub(super) cache: Arc<Mutex<World>>,
     pub(super) plugins: Arc<dyn Plugins>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) lanes: Arc<Lanes>,
+    pub(super) lanes: Lanes,
     pub(super) installation: InstallationId,
     /// Between two looks.
     pub(super) interval: Duration,
