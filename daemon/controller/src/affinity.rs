@@ -12,13 +12,12 @@ use tradewind_core::{
 };
 
 use super::{
-    Shared,
     consult::Decided,
-    decide::{Open, Work},
+    decide::{Open, Scheduler, Work},
     lock,
 };
 
-impl Shared {
+impl Scheduler {
     /// Binds what one policy is to decide about to everything else that has a place: what runs, what this batch has decided before, and
     /// those of its own replicas that stay where they are.
     pub(super) fn bind(&self, works: &[Work], open: &mut [Open], decided: &HashMap<(usize, usize), Decided>) {

@@ -1,14 +1,15 @@
 //! Carrying out: each allocation's call to its provider, by itself, so that nobody waits for somebody else's. What a call did is recorded in
 //! `landing`. It must not decide what is wanted: it does what the allocation's record says when its turn comes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant as Tick;
+use tokio_util::task::TaskTracker;
 use tradewind_core::{
     failure::{Failure, FailureKind},
     job,
     names::AllocationId,
-    plugin::{Destroyed, Provider, Tracked},
+    plugin::{Destroyed, Plugins, Provider, Tracked},
     record::{AllocationRecord, DeploymentKey, Stage},
     standing::Place,
     store::Error,
@@ -16,26 +17,41 @@ use tradewind_core::{
 };
 
 use super::{
-    Shared,
-    landing::Ended,
+    images::Images,
+    landing::{Ended, Outcomes},
+    lanes::Lanes,
     lock,
-    lost::lane,
-    standing::{for_everybody, place},
-    state::Job,
+    lost::{Outages, lane},
+    offers::Book,
+    standing::{Board, for_everybody, place},
+    state::{Job, World},
     sweep::share,
 };
 
 /// So many calls in a row without an answer, and nothing that exists: another place is looked for.
 const GIVE_UP_AFTER: u32 = 3;
 
-impl Shared {
+/// Makes the calls.
+pub(super) struct Dispatcher {
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) plugins: Arc<dyn Plugins>,
+    pub(super) lanes: Lanes,
+    pub(super) board: Arc<Board>,
+    pub(super) quotes: Arc<Book>,
+    pub(super) outages: Arc<Outages>,
+    pub(super) outcomes: Arc<Outcomes>,
+    pub(super) images: Arc<Images>,
+    pub(super) tasks: TaskTracker,
+}
+
+impl Dispatcher {
     /// Begins the calls of these allocations, which are in flight already.
     pub(super) fn launch(self: &Arc<Self>, key: &DeploymentKey, due: Vec<AllocationId>) {
         for id in due {
-            let (shared, key) = (self.clone(), key.clone());
+            let (this, key) = (self.clone(), key.clone());
             self.tasks.spawn(async move {
-                let ended = shared.fly(&id).await;
-                shared.land(&key, &id, ended);
+                let ended = this.fly(&id).await;
+                this.outcomes.land(&key, &id, ended);
             });
         }
     }
@@ -47,12 +63,12 @@ impl Shared {
         let Some(_slot) = self.lanes.enter(&place, most).await else { return Ended::Done };
         let Some(job) = lock(&self.world).take_off(id) else { return Ended::Done };
         let Some(provider) = self.plugins.snapshot().providers.get(&place.provider).cloned() else {
-            self.nothing_happened(&job);
+            self.outcomes.nothing_happened(&job);
             return Ended::Failed(Box::new(provider_missing(&job.record)));
         };
         let removing = job.record.stage == Stage::Removing;
         if !removing && job::is_over(&job.record) {
-            return self.over(&job).await.unwrap_or(Ended::Done);
+            return self.outcomes.over(&job).await.unwrap_or(Ended::Done);
         }
         // Where nothing may exist, the provider is asked what it has before the region is: that may be all.
         let admitted = if removing && job.record.state.is_none() { Ok(()) } else { self.board.admit(&place) };
@@ -69,17 +85,17 @@ impl Shared {
 
     /// No call goes there now. What has not begun to exist there need not wait: it is given up, and another place is looked for.
     async fn held_up(&self, job: &Job, place: &Place, until: Tick) -> Result<Ended, Error> {
-        self.nothing_happened(job);
+        self.outcomes.nothing_happened(job);
         match self.board.shut(place) {
-            Some(cause) if job.record.stage == Stage::Intended && job.record.state.is_none() => self.give_up(job, &cause).await,
+            Some(cause) if job.record.stage == Stage::Intended && job.record.state.is_none() => self.outcomes.give_up(job, &cause).await,
             cause => Ok(Ended::Later(until, cause.map(Box::new))),
         }
     }
 
     async fn apply(&self, job: &Job, provider: &dyn Provider) -> Result<Ended, Error> {
         let (record, began) = (&job.record, Tick::now());
-        self.find_image(job).await;
-        let pin = self.pin(record);
+        self.images.find_image(job).await;
+        let pin = self.images.pin(record);
         let mut wanted = allocation(record);
         wanted.workload.image = pin.clone().or(wanted.workload.image);
         let applied = match prior(job, provider).await {
@@ -90,21 +106,21 @@ impl Shared {
         let failure = match applied {
             Ok(state) => {
                 self.outages.heard(&lane(record)).await;
-                self.applied(job, state, pin.is_some()).await?;
+                self.outcomes.applied(job, state, pin.is_some()).await?;
                 return Ok(Ended::Done);
             }
             Err(failure) => failure,
         };
         self.outages.unheard(&lane(record), &for_everybody(record, &failure));
         if is_certain(&failure) {
-            self.nothing_happened(job);
+            self.outcomes.nothing_happened(job);
         }
         let full = matches!(failure.kind, FailureKind::OutOfCapacity | FailureKind::Quota);
         let ended = match failure.kind {
-            _ if record.state.is_none() && self.is_hopeless(job, &failure) => self.give_up(job, &failure).await,
-            FailureKind::NotFound if record.state.is_some() => self.begin_anew(job).await,
+            _ if record.state.is_none() && self.is_hopeless(job, &failure) => self.outcomes.give_up(job, &failure).await,
+            FailureKind::NotFound if record.state.is_some() => self.outcomes.begin_anew(job).await,
             _ => {
-                self.report(job, "ApplyFailed", &failure).await;
+                self.outcomes.report(job, "ApplyFailed", &failure).await;
                 Ok(Ended::Failed(Box::new(failure)))
             }
         };
@@ -150,10 +166,10 @@ impl Shared {
         }
         match outcome {
             Ok(Destroyed::Going) => Ok(Ended::Going),
-            Ok(Destroyed::Gone) => self.gone(job).await,
-            Err(failure) if failure.kind == FailureKind::NotFound => self.gone(job).await,
+            Ok(Destroyed::Gone) => self.outcomes.gone(job).await,
+            Err(failure) if failure.kind == FailureKind::NotFound => self.outcomes.gone(job).await,
             Err(failure) => {
-                self.report(job, "DestroyFailed", &failure).await;
+                self.outcomes.report(job, "DestroyFailed", &failure).await;
                 Ok(Ended::Failed(Box::new(failure)))
             }
         }

@@ -39,7 +39,7 @@ impl Handle {
         work.actual.clear();
         let shared = &self.shared;
         let snapshot = shared.plugins.snapshot();
-        let (mut outcomes, mut failures) = shared.decide(&snapshot, std::slice::from_ref(&work)).await;
+        let (mut outcomes, mut failures) = shared.scheduler.decide(&snapshot, std::slice::from_ref(&work)).await;
         let mut outcome = outcomes.pop().unwrap_or_default();
         if let Some(failure) = outcome.failure.take() {
             return Err(Error::Plugin(failure));

@@ -3,16 +3,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use tradewind_core::{
     budget::{self, Claim, Grant, Limits, Offered, Usage, Verdict},
+    capability::Clock,
     ledger::Month,
     manifest::{Resolved, Target},
     names::{DeploymentName, Namespace, TaskName},
     placement::{Need, Table},
     plan::{self, Placement},
+    plugin::Plugins,
     record::{AllocationRecord, DeploymentKey, HeldRecord},
     store::Error,
     units::{Instant, MicroUsd, Millis},
@@ -21,12 +23,13 @@ use tradewind_core::{
 };
 
 use super::{
-    Shared,
     commit::Change,
     decide::Work,
     journal::{CONTROLLER, event},
     lock,
-    namespaces::{job_lasts, usage},
+    namespaces::{self, job_lasts, usage},
+    reads::Reads,
+    state::World,
 };
 
 /// What the namespaces of a batch allow.
@@ -45,7 +48,16 @@ struct Session {
     now: Instant,
 }
 
-impl Shared {
+/// What namespaces may have, held against what there is.
+pub(super) struct Budgets {
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) namespaces: Arc<Mutex<namespaces::Book>>,
+    pub(super) plugins: Arc<dyn Plugins>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) store: Reads,
+}
+
+impl Budgets {
     /// Whether any of these works is in a namespace with limits.
     pub(super) fn is_limited(&self, works: &[Work]) -> bool {
         let limited: BTreeSet<Namespace> = lock(&self.namespaces).limited().into_iter().collect();
@@ -128,7 +140,7 @@ impl Shared {
             let told = Event { task: Some(was.task.clone()), ..event(Severity::Info, "Released", CONTROLLER, key, message) };
             change.event(told);
         }
-        Ok(txn)
+        Ok(())
     }
 }
 

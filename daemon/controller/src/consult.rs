@@ -18,7 +18,7 @@ use tradewind_core::{
     workload::ChosenOffer,
 };
 
-use super::{Shared, decide::Open};
+use super::decide::{Open, Scheduler};
 use crate::PolicyFallback;
 
 /// How many candidates a hedge chooses from.
@@ -44,7 +44,7 @@ pub(super) struct Verdict {
     pub(super) decided: Vec<Decided>,
 }
 
-impl Shared {
+impl Scheduler {
     /// One policy call, or the built-in order where the policy fails and that is what the settings say.
     pub(super) async fn consult(&self, policy: &dyn Policy, open: &[Open], table: &Table) -> Result<Verdict, Failure> {
         if let Some(new) = policy.drawn(&self.ids.draw().to_bytes()) {

@@ -12,9 +12,9 @@ use tradewind_core::{
     workload::Phase,
 };
 
-use super::{Shared, decide::Work, journal::allocation_event, rollout::Rolled};
+use super::{decide::Work, journal::allocation_event, reconcile::Reconciler, rollout::Rolled};
 
-impl Shared {
+impl Reconciler {
     /// Brings the deadlines of jobs that had begun into what is intended.
     pub(super) fn hold_to_deadlines(&self, work: &Work, records: &mut Vec<AllocationRecord>, rolled: &mut Rolled, told: &mut Vec<Event>) {
         let now = self.clock.now();

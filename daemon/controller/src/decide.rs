@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use tradewind_core::{
     budget::Verdict as Judgement,
+    capability::Clock,
     failure::{Failure, NO_ANSWER_YET},
     job,
     manifest::Resolved,
@@ -21,14 +22,18 @@ use tradewind_core::{
 };
 
 use super::{
-    Shared,
-    budget::{Admission, Chosen},
+    Options,
+    budget::{Admission, Budgets, Chosen},
+    commit::Ids,
     consult::{Decided, Verdict},
-    lock,
-    preempt::Taking,
+    health, lock, namespaces,
+    offers::Offers,
+    preempt::{Preemption, Taking},
     records::Inputs,
+    refusals::Refusals,
     room::{self, Added},
     spaces::{leaves, shut_out, whose},
+    state::World,
     turn::{Asked, Turn, in_turn},
 };
 
@@ -102,7 +107,20 @@ struct Call<'a> {
     silent: &'a [ProviderFailure],
 }
 
-impl Shared {
+/// Decides where tasks go: budgets, offers, the policy, preemption.
+pub(super) struct Scheduler {
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) namespaces: Arc<Mutex<namespaces::Book>>,
+    pub(super) options: Arc<Options>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) ids: Arc<Ids>,
+    pub(super) budgets: Arc<Budgets>,
+    pub(super) offers: Arc<Offers>,
+    pub(super) refusals: Arc<Refusals>,
+    pub(super) preemption: Arc<Preemption>,
+}
+
+impl Scheduler {
     /// The deployment's own policy, else its namespace's, else the daemon's.
     fn policy_of(&self, work: &Work) -> InstanceName {
         let own = work.record.manifest.spec.policy.clone();
@@ -127,10 +145,10 @@ impl Shared {
         let mut assessed = None;
         let (mut admission, mut outcomes) = (Admission::default(), Vec::new());
         let mut granted = None;
-        if self.is_limited(works) {
+        if self.budgets.is_limited(works) {
             let (table, missing) = self.offers.assess(snapshot).await;
-            let table = self.without_kept(table, works);
-            admission = self.admit(works, Some(&table));
+            let table = self.preemption.without_kept(table, works);
+            admission = self.budgets.admit(works, Some(&table));
             let (less, held) = admission.apply(works);
             outcomes.extend(held.into_iter().map(|held| Outcome { unplaced: unplaced(&held), held, ..Outcome::default() }));
             // Those who have to make room do not hurry one another.
@@ -164,8 +182,8 @@ impl Shared {
                 } else {
                     let want = Want::of(&work.key.namespace, &work.key.name, task);
                     let mut want = plan::with_current(want, task, &work.actual);
-                    want.need.closed = self.closed(&work.key, &work.resolved, task, snapshot);
-                    want.need.left = self.left(&work.key, task);
+                    want.need.closed = self.refusals.closed(&work.key, &work.resolved, task, snapshot);
+                    want.need.left = health::left(&self.world, &work.key, task);
                     // Whoever is bound to others is asked for where they are alone.
                     want.hedged = task.hedge.is_some() && !placement::is_bound(&task.constraints);
                     open.push((asked.clone(), Open { work: w, task: t, want, stay: Vec::new(), apart: Vec::new() }));
@@ -180,7 +198,7 @@ impl Shared {
                 None => {
                     let (table, missing) = self.offers.assess(snapshot).await;
                     failures = missing;
-                    self.without_kept(table, works)
+                    self.preemption.without_kept(table, works)
                 }
             };
             for (Asked { policy, closed }, mut tasks) in in_turn(open, |o| turn(o, works)) {
@@ -231,10 +249,10 @@ impl Shared {
                     since: task.since,
                 });
             }
-            outcome.held.extend(self.still_preempted(work, outcome));
+            outcome.held.extend(self.preemption.still_preempted(work, outcome));
         }
         if let Some(table) = assessed {
-            self.seek_room(works, snapshot, &table, &mut outcomes);
+            self.preemption.seek_room(works, snapshot, &table, &mut outcomes);
         }
         (outcomes, failures)
     }

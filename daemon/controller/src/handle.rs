@@ -135,7 +135,7 @@ impl Handle {
                 let size = |manifest: &Manifest| serde_json::to_vec(manifest).map_or(0, |bytes| bytes.len() as u64);
                 let had = |(r, _): &(Arc<DeploymentRecord>, Revision)| size(&r.manifest);
                 let more = || (2 * size(&record.manifest)).saturating_sub(before.as_ref().map_or(0, had));
-                self.shared.check_room(&key.namespace, more).await?;
+                self.shared.budgets.check_room(&key.namespace, more).await?;
             }
             let (also, adopt) = why.plan.clone().unzip();
             record.adopt = adopt;
@@ -294,7 +294,7 @@ impl Handle {
         let outcome = if work.record.deleting {
             Decided::default()
         } else {
-            self.shared.decide(snapshot, std::slice::from_ref(work)).await.0.pop().unwrap_or_default()
+            self.shared.scheduler.decide(snapshot, std::slice::from_ref(work)).await.0.pop().unwrap_or_default()
         };
         if let Some(failure) = outcome.failure {
             return Err(Error::Plugin(failure));
@@ -316,7 +316,7 @@ impl Handle {
             offer: s.placement.offer.id,
             why: s.why,
         };
-        let warnings = self.shared.left_loose(&work.key, snapshot, &outcome.desired, &steps);
+        let warnings = self.shared.images.left_loose(&work.key, snapshot, &outcome.desired, &steps);
         let view = PlanView {
             namespace: work.key.namespace.clone(),
             name: work.key.name.clone(),

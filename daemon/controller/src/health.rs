@@ -3,16 +3,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use tokio::time::Instant as Tick;
 use tradewind_core::{
+    capability::{Clock, Paces},
     health::{self, Action, Condition, Look, Pace, Recovery},
     job::deadline,
     manifest::{Resolved, Target},
     names::{AllocationId, InstanceName, TaskName},
     placement::{RankBy, Want},
+    plugin::Plugins,
     record::{AllocationRecord, DeploymentKey, Stage},
     rollout::{Rollout, Status},
     store::{Error, Revision},
@@ -21,9 +23,11 @@ use tradewind_core::{
 };
 
 use super::{
-    Shared,
+    commit::Committer,
     journal::allocation_event,
     lock,
+    offers::Offers,
+    refusals::Refusals,
     state::{Entry, Live, World},
 };
 
@@ -52,7 +56,18 @@ struct Judged {
 /// A record as it shall be, what is told of it, and the revision it was judged at.
 type Change = (AllocationRecord, Option<Event>, Revision);
 
-impl Shared {
+/// Brings back what fails.
+pub(super) struct Healer {
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) committer: Arc<Committer>,
+    pub(super) plugins: Arc<dyn Plugins>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) paces: Arc<dyn Paces>,
+    pub(super) offers: Arc<Offers>,
+    pub(super) refusals: Arc<Refusals>,
+}
+
+impl Healer {
     /// Judges these allocations as they were just observed. Answers those that are to be looked at again soon.
     pub(super) async fn heal(self: &Arc<Self>, ids: &BTreeSet<&AllocationId>) -> BTreeSet<AllocationId> {
         let now = self.clock.now();
@@ -81,7 +96,7 @@ impl Shared {
             }
         }
         if !again.is_empty() {
-            self.wake.notify_one();
+            self.committer.wake.notify_one();
         }
         again
     }
@@ -106,8 +121,8 @@ impl Shared {
         let (table, _) = self.offers.assess(&snapshot).await;
         let other = |(record, task, resolved): &&(AllocationRecord, Resolved, Arc<Vec<Resolved>>)| {
             let mut want = Want::of(&record.namespace, &record.deployment, task);
-            want.need.closed = self.closed(&record.key(), resolved, task, &snapshot);
-            want.need.left = self.left(&record.key(), task);
+            want.need.closed = self.refusals.closed(&record.key(), resolved, task, &snapshot);
+            want.need.left = left(&self.world, &record.key(), task);
             let ranked = table.ranked(&want, RankBy::Cost);
             let mut places = ranked.iter().filter_map(|i| table.offers().get(*i as usize));
             places.any(|p| p.provider != record.provider || *p.offer.id != *record.offer.id)
@@ -134,18 +149,6 @@ impl Shared {
             times,
         });
         world.mark_at(&record.key(), until);
-    }
-
-    /// The offers that a task is kept away from, and why.
-    pub(super) fn left(&self, key: &DeploymentKey, task: &Resolved) -> BTreeMap<InstanceName, BTreeMap<String, String>> {
-        let now = Tick::now();
-        let world = lock(&self.world);
-        let all = world.deployments.get(key).into_iter().flat_map(|entry| &entry.left);
-        let mut left: BTreeMap<InstanceName, BTreeMap<String, String>> = BTreeMap::new();
-        for one in all.filter(|l| l.task == task.name && l.target == task.target && now < l.until) {
-            left.entry(one.provider.clone()).or_default().insert(one.offer.clone(), one.cause.clone());
-        }
-        left
     }
 
     /// Tells those that start replicas again by themselves how long to wait before it.
@@ -210,6 +213,18 @@ impl Shared {
         let change = (after != *record).then_some((after, event, live.revision));
         Some((change, dead))
     }
+}
+
+/// The offers that a task is kept away from, and why.
+pub(super) fn left(world: &Mutex<World>, key: &DeploymentKey, task: &Resolved) -> BTreeMap<InstanceName, BTreeMap<String, String>> {
+    let now = Tick::now();
+    let world = lock(world);
+    let all = world.deployments.get(key).into_iter().flat_map(|entry| &entry.left);
+    let mut left: BTreeMap<InstanceName, BTreeMap<String, String>> = BTreeMap::new();
+    for one in all.filter(|l| l.task == task.name && l.target == task.target && now < l.until) {
+        left.entry(one.provider.clone()).or_default().insert(one.offer.clone(), one.cause.clone());
+    }
+    left
 }
 
 /// An allocation that is judged by its health, with its deployment and its task.

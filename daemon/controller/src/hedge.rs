@@ -13,9 +13,9 @@ use tradewind_core::{
     view::{Event, Severity},
 };
 
-use super::{Shared, decide::Work, journal::allocation_event, lock, offers::Room};
+use super::{decide::Work, journal::allocation_event, lock, offers::Room, reconcile::Reconciler};
 
-impl Shared {
+impl Reconciler {
     /// Brings hedging into what is intended: the rivals of what has just been placed, and the end of the groups whose time has come.
     pub(super) fn hedge(&self, work: &Work, desired: &[Desired], records: &mut Vec<AllocationRecord>, told: &mut Vec<Event>) {
         self.add_rivals(work, desired, records, told);

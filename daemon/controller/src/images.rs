@@ -2,9 +2,13 @@
 //! by its digest, wherever it goes. The tag's registry tells, where the operator has named it, before the first replica is made; else
 //! providers tell what runs. What is asked for is still theirs to find.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
 
 use tradewind_core::{
+    capability::Registries,
     image::{self, Exact, Pins},
     names::AllocationId,
     plan::{Desired, Step},
@@ -16,9 +20,9 @@ use tradewind_core::{
 };
 
 use super::{
-    Shared,
-    commit::Change,
+    commit::{Change, Committer},
     journal::{self, allocation_event},
+    landing::Outcomes,
     lock,
     state::{Entry, Job, Live, World},
 };
@@ -43,7 +47,17 @@ pub(super) fn loose(entry: &Entry, live: &Live) -> Option<String> {
     (runs && !known).then(|| image::loose(image, &record.provider))
 }
 
-impl Shared {
+/// What the images of deployments are.
+pub(super) struct Images {
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) committer: Arc<Committer>,
+    pub(super) registries: Arc<dyn Registries>,
+    pub(super) outcomes: Arc<Outcomes>,
+    /// The turn of who writes what the images of deployments are.
+    pub(super) turn: tokio::sync::Mutex<()>,
+}
+
+impl Images {
     /// What a plan's steps leave to what a tag will name.
     pub(super) fn left_loose(&self, key: &DeploymentKey, snapshot: &Snapshot, desired: &[Desired], steps: &[Step]) -> Vec<String> {
         let world = lock(&self.world);
@@ -91,7 +105,7 @@ impl Shared {
 
     /// Keeps what a workload's image is, unless somebody has told it meanwhile.
     async fn take_image(&self, record: &AllocationRecord, image: Exact) {
-        let _turn = self.images.lock().await;
+        let _turn = self.turn.lock().await;
         let (key, workload) = (record.key(), image::print(&record.workload));
         let pins = {
             let mut world = lock(&self.world);
@@ -127,7 +141,7 @@ impl Shared {
             return;
         }
         // One write after the other: an earlier one must not come last.
-        let _turn = self.images.lock().await;
+        let _turn = self.turn.lock().await;
         let (mut learnt, mut strays) = (BTreeMap::<DeploymentKey, Pins>::new(), Vec::new());
         {
             let mut world = lock(&self.world);
@@ -154,7 +168,7 @@ impl Shared {
             }
         }
         for id in strays {
-            if let Err(error) = self.make_alike(&id).await {
+            if let Err(error) = self.outcomes.make_alike(&id).await {
                 tracing::error!(allocation = %id, error = &error as &dyn std::error::Error, "an allocation of several images stays as it is");
             }
         }

@@ -1,10 +1,14 @@
 //! What a provider call did, brought into the record as it is by then: the record may have moved on while the call was under way.
 //! What the provider gave back is always kept; the rest counts only if it is still what was asked for.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::time::Instant as Tick;
 use tradewind_core::{
+    capability::Clock,
     failure::{Failure, FailureKind},
     ledger::{self, Meter},
     names::AllocationId,
@@ -16,12 +20,16 @@ use tradewind_core::{
 };
 
 use super::{
-    Shared,
-    commit::Change,
+    commit::{Change, Committer},
     deadline,
     journal::{self, CONTROLLER, allocation_event, event},
     lock,
-    state::{Flight, Job},
+    observe::Watchlist,
+    offers::Book,
+    preempt::Nominations,
+    reads::Reads,
+    refusals::Refusals,
+    state::{Flight, Job, World},
 };
 
 /// How soon a removal that has begun is asked for again: the first time, and at the longest.
@@ -47,7 +55,19 @@ enum Revised {
     Deleted(Box<Event>),
 }
 
-impl Shared {
+/// Brings what calls did into the state.
+pub(super) struct Outcomes {
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) committer: Arc<Committer>,
+    pub(super) store: Reads,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) quotes: Arc<Book>,
+    pub(super) watchlist: Arc<Watchlist>,
+    pub(super) refusals: Arc<Refusals>,
+    pub(super) nominations: Arc<Nominations>,
+}
+
+impl Outcomes {
     /// Ends an allocation's flight: its deployment is looked at again.
     pub(super) fn land(&self, key: &DeploymentKey, id: &AllocationId, ended: Ended) {
         {
@@ -79,7 +99,7 @@ impl Shared {
                 entry.changed.notify_waiters();
             }
         }
-        self.wake.notify_one();
+        self.committer.wake.notify_one();
     }
 
     /// The provider has accepted it.
@@ -120,7 +140,7 @@ impl Shared {
         if less {
             self.quotes.forget(&record.provider);
         }
-        self.room_made(&record.provider);
+        self.nominations.room_made(&record.provider);
         Ok(())
     }
 
@@ -129,7 +149,7 @@ impl Shared {
         let record = &job.record;
         let shared = self.quotes.is_shared(&record.provider, &record.offer.id);
         if failure.concerns_the_workload() || failure.lacks_room_for_the_request(shared) {
-            self.refused(record, failure);
+            self.refusals.refused(record, failure);
         }
         let message = format!("{}: {}", record.offer.id, failure.told());
         let reason = match failure.kind {
@@ -192,7 +212,7 @@ impl Shared {
             world.mark(&key);
         }
         drop(world);
-        self.wake.notify_one();
+        self.committer.wake.notify_one();
         Ok(())
     }
 

@@ -56,7 +56,7 @@ mod undecided;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::stream::BoxStream;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
     capability::{Clock, Paces, Prober, Registries},
@@ -155,35 +155,28 @@ pub struct Handle {
     shared: Arc<Shared>,
 }
 
+/// The parts that the handle speaks to.
 struct Shared {
     options: Arc<Options>,
     store: Reads,
     committer: Arc<Committer>,
     plugins: Arc<dyn Plugins>,
-    plugin_changes: watch::Receiver<u64>,
     clock: Arc<dyn Clock>,
-    paces: Arc<dyn Paces>,
-    registries: Arc<dyn Registries>,
-    probes: Arc<checks::Probes>,
     world: Arc<Mutex<World>>,
-    /// There may be something to decide.
-    wake: Arc<Notify>,
-    watchlist: Arc<observe::Watchlist>,
-    quotes: Arc<offers::Book>,
-    offers: Arc<offers::Offers>,
     /// Taken after `world` where both are.
     namespaces: Arc<Mutex<namespaces::Book>>,
-    standings: Mutex<preempt::Standings>,
-    scaler: Arc<scale::Scaler>,
-    shadows: Arc<shadow::Shadows>,
-    outages: Arc<lost::Outages>,
-    /// The turn of who writes what the images of deployments are.
-    images: tokio::sync::Mutex<()>,
-    meters: Arc<quality::Meters>,
     ids: Arc<Ids>,
+    quotes: Arc<offers::Book>,
+    offers: Arc<offers::Offers>,
+    meters: Arc<quality::Meters>,
     lanes: lanes::Lanes,
     board: Arc<standing::Board>,
-    installation: InstallationId,
+    budgets: Arc<budget::Budgets>,
+    images: Arc<images::Images>,
+    scheduler: Arc<decide::Scheduler>,
+    scaler: Arc<scale::Scaler>,
+    rebalancer: Arc<replace::Rebalancer>,
+    shadows: Arc<shadow::Shadows>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -284,53 +277,175 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     let shadows = Arc::new(shadow::Shadows::new(store.clone(), committer.clone(), clock.clone(), tasks.clone(), stop.clone()));
     let interval = options.scale_interval.std();
     let scaler = Arc::new(scale::Scaler::new(committer.clone(), world.clone(), clock.clone(), interval, stop.clone()));
-    let shared = Arc::new(Shared {
-        lanes,
-        board,
-        outages,
+    let refusals = Arc::new(refusals::Refusals { world: world.clone(), plugins: plugins.clone() });
+    let nominations = Arc::new(preempt::Nominations::new(quotes.clone(), world.clone()));
+    let budgets = Arc::new(budget::Budgets {
+        world: world.clone(),
+        namespaces: namespaces.clone(),
+        plugins: plugins.clone(),
+        clock: clock.clone(),
+        store: store.clone(),
+    });
+    let preemption = Arc::new(preempt::Preemption {
+        world: world.clone(),
+        committer: committer.clone(),
+        clock: clock.clone(),
+        options: options.clone(),
+        nominations: nominations.clone(),
+        refusals: refusals.clone(),
+        budgets: budgets.clone(),
+    });
+    let scheduler = Arc::new(decide::Scheduler {
+        world: world.clone(),
+        namespaces: namespaces.clone(),
+        options: options.clone(),
+        clock: clock.clone(),
+        ids: ids.clone(),
+        budgets: budgets.clone(),
+        offers: offers.clone(),
+        refusals: refusals.clone(),
+        preemption: preemption.clone(),
+    });
+    let outcomes = Arc::new(landing::Outcomes {
+        world: world.clone(),
+        committer: committer.clone(),
+        store: store.clone(),
+        clock: clock.clone(),
+        quotes: quotes.clone(),
+        watchlist: watchlist.clone(),
+        refusals: refusals.clone(),
+        nominations,
+    });
+    let images = Arc::new(images::Images {
+        world: world.clone(),
+        committer: committer.clone(),
+        registries,
+        outcomes: outcomes.clone(),
+        turn: tokio::sync::Mutex::default(),
+    });
+    let dispatcher = Arc::new(apply::Dispatcher {
+        world: world.clone(),
+        plugins: plugins.clone(),
+        lanes: lanes.clone(),
+        board: board.clone(),
+        quotes: quotes.clone(),
+        outages: outages.clone(),
+        outcomes: outcomes.clone(),
+        images: images.clone(),
+        tasks: tasks.clone(),
+    });
+    let recovery = Arc::new(health::Healer {
+        world: world.clone(),
+        committer: committer.clone(),
+        plugins: plugins.clone(),
+        clock: clock.clone(),
+        paces,
+        offers: offers.clone(),
+        refusals,
+    });
+    let poller = Arc::new(observe::Poller {
+        world: world.clone(),
+        committer: committer.clone(),
+        plugins: plugins.clone(),
+        clock: clock.clone(),
+        options: options.clone(),
+        watchlist,
+        probes,
+        meters: meters.clone(),
+        recovery: recovery.clone(),
+        outages: outages.clone(),
+        images: images.clone(),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    });
+    let ledgers = namespaces::LedgerKeeper {
+        world: world.clone(),
+        namespaces: namespaces.clone(),
+        committer: committer.clone(),
+        budgets: budgets.clone(),
+        stop: stop.clone(),
+    };
+    let (returns, returning) = mpsc::unbounded_channel();
+    let reconciler = Arc::new(reconcile::Reconciler {
+        world: world.clone(),
+        committer: committer.clone(),
+        plugins: plugins.clone(),
+        plugin_changes,
+        clock: clock.clone(),
+        options: options.clone(),
+        ids: ids.clone(),
         installation,
+        quotes: quotes.clone(),
+        offers: offers.clone(),
+        board: board.clone(),
+        scheduler: scheduler.clone(),
+        preemption,
+        budgets: budgets.clone(),
+        dispatcher,
+        outcomes,
+        recovery: recovery.clone(),
+        shadows: shadows.clone(),
+        wake,
+        stop: stop.clone(),
+        returns,
+    });
+    let rebalancer = Arc::new(replace::Rebalancer {
+        world: world.clone(),
+        committer: committer.clone(),
+        namespaces: namespaces.clone(),
+        plugins: plugins.clone(),
+        clock: clock.clone(),
+        options: options.clone(),
+        scheduler: scheduler.clone(),
+        offers: offers.clone(),
+        quotes: quotes.clone(),
+        stop: stop.clone(),
+    });
+    {
+        let mut world = lock(&world);
+        outages.resume(&world);
+        world.mark_all();
+    }
+    let known: Vec<DeploymentKey> = lock(&world).deployments.keys().cloned().collect();
+    known.iter().for_each(|key| recovery.tell_paces(key));
+    board.renew(&plugins.snapshot());
+    let shared = Arc::new(Shared {
         options,
         store,
         committer,
         plugins,
-        plugin_changes,
         clock,
-        paces,
-        registries,
-        probes,
         world,
-        wake,
-        watchlist,
+        namespaces,
+        ids,
         quotes,
         offers,
-        namespaces,
-        standings: Mutex::default(),
-        ids,
-        scaler,
-        shadows,
-        images: tokio::sync::Mutex::default(),
         meters,
+        lanes,
+        board,
+        budgets,
+        images,
+        scheduler,
+        scaler,
+        rebalancer,
+        shadows,
         tasks,
         stop,
     });
-    {
-        let mut world = lock(&shared.world);
-        shared.outages.resume(&world);
-        world.mark_all();
-    }
-    let known: Vec<DeploymentKey> = lock(&shared.world).deployments.keys().cloned().collect();
-    known.iter().for_each(|key| shared.tell_paces(key));
-    shared.board.renew(&shared.plugins.snapshot());
-    shared.tasks.spawn(vital::part("scheduler", shared.clone().schedule()));
-    shared.tasks.spawn(vital::part("observer", shared.clone().watch_allocations(hints)));
-    shared.tasks.spawn(vital::part("autoscaler", shared.scaler.clone().run()));
-    shared.tasks.spawn(vital::part("retention", retention.run()));
-    shared.tasks.spawn(vital::part("ledger", shared.clone().account()));
-    shared.tasks.spawn(vital::part("provider checks", shared.board.clone().run()));
-    shared.tasks.spawn(vital::part("orphan sweep", sweep.run()));
-    shared.tasks.spawn(vital::part("measurements", shared.meters.clone().run(shared.committer.clone(), shared.stop.clone())));
-    shared.tasks.spawn(vital::part("rebalancer", shared.clone().follow_prices()));
-    shared.tasks.spawn(vital::part("reconsideration", shared.clone().reconsider()));
+    let handle = Handle { shared: shared.clone() };
+    let measurements = shared.meters.clone().run(shared.committer.clone(), shared.stop.clone());
+    let Shared { tasks, scaler, board, rebalancer, .. } = shared.as_ref();
+    tasks.spawn(vital::part("reconciler", reconciler.run()));
+    tasks.spawn(vital::part("roll-backs", handle.carry_out(returning)));
+    tasks.spawn(vital::part("observer", poller.run(hints)));
+    tasks.spawn(vital::part("autoscaler", scaler.clone().run()));
+    tasks.spawn(vital::part("retention", retention.run()));
+    tasks.spawn(vital::part("ledger", ledgers.run()));
+    tasks.spawn(vital::part("provider checks", board.clone().run()));
+    tasks.spawn(vital::part("orphan sweep", sweep.run()));
+    tasks.spawn(vital::part("measurements", measurements));
+    tasks.spawn(vital::part("rebalancer", rebalancer.clone().run()));
+    tasks.spawn(vital::part("reconsideration", rebalancer.clone().reconsider()));
     Ok(Controller { shared })
 }
 

@@ -2,10 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
+use tokio_util::sync::CancellationToken;
 use tradewind_core::{
     budget::{Limits, Usage, forecast},
     ledger::{Amount, Ledger, Meter, Month, Segment},
@@ -26,8 +27,9 @@ use tradewind_core::{
 };
 
 use super::{
-    Error, Handle, Shared,
-    commit::Change,
+    Error, Handle,
+    budget::Budgets,
+    commit::{Change, Committer},
     journal::decode,
     lock,
     state::{Entry, World},
@@ -205,7 +207,7 @@ pub(super) fn usage(record: &AllocationRecord, lasts: Millis) -> Usage {
     Usage { hourly: hourly.0, monthly: forecast(hourly, lasts).0, allocations: 1, ..one.times(u64::from(record.replicas)) }
 }
 
-impl Shared {
+impl Budgets {
     /// Whether a namespace may take so many bytes more of the state.
     ///
     /// # Errors
@@ -226,9 +228,20 @@ impl Shared {
         }
         Ok(size)
     }
+}
 
+/// Keeps the ledgers of all namespaces.
+pub(super) struct LedgerKeeper {
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) namespaces: Arc<Mutex<Book>>,
+    pub(super) committer: Arc<Committer>,
+    pub(super) budgets: Arc<Budgets>,
+    pub(super) stop: CancellationToken,
+}
+
+impl LedgerKeeper {
     /// Keeps the ledgers, and sees to it that spending that outgrows a budget is looked at. Runs until the controller stops.
-    pub(super) async fn account(self: Arc<Self>) {
+    pub(super) async fn run(self) {
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -237,12 +250,12 @@ impl Shared {
             if let Err(error) = self.fold_ledgers().await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "ledgers could not be brought up to date");
             }
-            let outgrown = self.over_budget();
+            let outgrown = self.budgets.over_budget();
             if !outgrown.is_empty() {
                 let mut world = lock(&self.world);
                 outgrown.iter().for_each(|key| world.mark(key));
                 drop(world);
-                self.wake.notify_one();
+                self.committer.wake.notify_one();
             }
         }
     }

@@ -8,10 +8,12 @@ use std::{
 
 use futures::StreamExt;
 use tokio::{sync::Notify, time::Instant as Tick};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
+    capability::Clock,
     image, job, ledger,
     names::{AllocationId, InstanceName},
-    plugin::{Provider, Snapshot, Tracked},
+    plugin::{Plugins, Provider, Snapshot, Tracked},
     record::{AllocationRecord, DeploymentKey, Stage},
     rollout,
     store::Error,
@@ -21,12 +23,16 @@ use tradewind_core::{
 };
 
 use super::{
-    Hints, Shared,
+    Hints, Options,
     apply::is_final,
-    commit::Change,
+    checks::Probes,
+    commit::{Change, Committer},
+    health::Healer,
+    images::Images,
     journal::{allocation_event, changing},
     lock,
-    lost::Lane,
+    lost::{Lane, Outages},
+    quality::Meters,
     state::{Live, World},
 };
 
@@ -148,9 +154,26 @@ fn tracked<'a>(record: &'a AllocationRecord, provider: &InstanceName) -> Option<
     }
 }
 
-impl Shared {
+/// Asks the providers what became of the allocations.
+pub(super) struct Poller {
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) committer: Arc<Committer>,
+    pub(super) plugins: Arc<dyn Plugins>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) options: Arc<Options>,
+    pub(super) watchlist: Arc<Watchlist>,
+    pub(super) probes: Arc<Probes>,
+    pub(super) meters: Arc<Meters>,
+    pub(super) recovery: Arc<Healer>,
+    pub(super) outages: Arc<Outages>,
+    pub(super) images: Arc<Images>,
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+}
+
+impl Poller {
     /// Runs until the controller stops.
-    pub(super) async fn watch_allocations(self: Arc<Self>, mut hints: Hints) {
+    pub(super) async fn run(self: Arc<Self>, mut hints: Hints) {
         let mut hints_open = true;
         while !self.stop.is_cancelled() {
             let now = Tick::now();
@@ -162,8 +185,8 @@ impl Shared {
             };
             for due in due {
                 if let Some(provider) = snapshot.providers.get(&due.lane.0).cloned() {
-                    let shared = self.clone();
-                    self.tasks.spawn(async move { shared.observe(due, provider).await });
+                    let this = self.clone();
+                    self.tasks.spawn(async move { this.observe(due, provider).await });
                 }
             }
             let lost_at = self.outages.take_for_lost(now).await;
@@ -189,7 +212,7 @@ impl Shared {
                     self.outages.heard(&due.lane).await;
                     let valid = observations.into_iter().filter(|o| asked.contains(&o.allocation)).collect();
                     again.append(&mut self.take_in(valid).await);
-                    again.append(&mut self.heal(&asked).await);
+                    again.append(&mut self.recovery.heal(&asked).await);
                 }
                 Err(failure) => {
                     tracing::warn!(
@@ -254,8 +277,8 @@ impl Shared {
             }
             again.extend(news);
         }
-        self.learn_images(images).await;
-        self.wake.notify_one();
+        self.images.learn_images(images).await;
+        self.committer.wake.notify_one();
         again
     }
 

@@ -116,7 +116,7 @@ impl Handle {
         };
         let path = PlanRecord::path(&work.key.namespace, &record.id);
         let size = encode(&record)?.len() as u64;
-        self.shared.check_room(&work.key.namespace, || size).await?;
+        self.shared.budgets.check_room(&work.key.namespace, || size).await?;
         let mut change = self.shared.make_room_for_plan(&work.key.namespace, now).await?;
         change.expect(Expect::Absent { key: path.clone() });
         change.put(path, &record)?;

@@ -12,13 +12,12 @@ use tradewind_core::{
 };
 
 use super::{
-    Shared,
     consult::Verdict,
-    decide::{Open, Work},
+    decide::{Open, Scheduler, Work},
     room::{self, Added},
 };
 
-impl Shared {
+impl Scheduler {
     /// Has the policy choose, with at most one replica of a task on a machine whose ports it wants.
     pub(super) async fn consult_apart(
         &self,

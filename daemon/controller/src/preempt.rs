@@ -3,11 +3,13 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use tokio::time::Instant as Tick;
 use tradewind_core::{
+    capability::Clock,
     manifest::{Resolved, Target},
     names::{AllocationId, InstanceName, TaskName},
     placement::{Closed, Need, PlacedOffer, Spread, Table},
@@ -21,11 +23,15 @@ use tradewind_core::{
 };
 
 use super::{
-    Shared,
-    commit::Change,
+    Options,
+    budget::Budgets,
+    commit::{Change, Committer},
     decide::{Outcome, Work},
     journal, lock,
+    offers::Book,
+    refusals::Refusals,
     room::{self, Added},
+    state::World,
 };
 
 /// How long freed room is kept for the task that it was freed for; doubled each time that it did not help.
@@ -46,8 +52,11 @@ pub(super) struct Taking {
 }
 
 /// For whom places have been taken lately. Forgotten by a restart, which decides about everybody at once, by priority.
-#[derive(Default)]
-pub(super) struct Standings(HashMap<Claimer, Standing>);
+pub(super) struct Nominations {
+    quotes: Arc<Book>,
+    world: Arc<Mutex<World>>,
+    kept: Mutex<HashMap<Claimer, Standing>>,
+}
 
 struct Standing {
     until: Tick,
@@ -64,27 +73,51 @@ struct Room {
     memory: u64,
 }
 
-impl Standings {
+impl Nominations {
+    pub(super) fn new(quotes: Arc<Book>, world: Arc<Mutex<World>>) -> Self {
+        Self { quotes, world, kept: Mutex::default() }
+    }
+
     /// Whether nothing may be taken for it at the moment.
     fn is_served(&self, claimer: &Claimer, now: Tick) -> bool {
-        self.0.get(claimer).is_some_and(|s| s.until > now)
+        lock(&self.kept).get(claimer).is_some_and(|s| s.until > now)
+    }
+
+    /// A provider holds less than before: who has been waiting for that is decided about again.
+    pub(super) fn room_made(&self, provider: &InstanceName) {
+        let kept = lock(&self.kept).values().any(|s| s.room.iter().any(|r| r.provider == *provider));
+        if kept {
+            self.quotes.forget(provider);
+            lock(&self.world).mark_waiting();
+        }
     }
 }
 
-impl Shared {
+/// Takes the places of lower priorities for those that have none.
+pub(super) struct Preemption {
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) committer: Arc<Committer>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) options: Arc<Options>,
+    pub(super) nominations: Arc<Nominations>,
+    pub(super) refusals: Arc<Refusals>,
+    pub(super) budgets: Arc<Budgets>,
+}
+
+impl Preemption {
     /// A table without the room that is kept for deployments that are not in the batch. Those that are come first by their priority.
     pub(super) fn without_kept(&self, table: Table, works: &[Work]) -> Table {
-        let standings = lock(&self.standings);
+        let kept = lock(&self.nominations.kept);
         let now = Tick::now();
         let absent = |key: &DeploymentKey| !works.iter().any(|w| w.key == *key);
-        let active = standings.0.iter().filter(|((key, _, _), s)| s.until > now && absent(key));
-        let kept: Vec<&Room> = active.flat_map(|(_, s)| &s.room).collect();
-        if kept.is_empty() {
+        let active = kept.iter().filter(|((key, _, _), s)| s.until > now && absent(key));
+        let held: Vec<&Room> = active.flat_map(|(_, s)| &s.room).collect();
+        if held.is_empty() {
             return table;
         }
         table.map_offers(|placed| {
             let id = placed.offer.id.clone();
-            for room in kept.iter().filter(|r| r.provider == placed.provider && *r.offer == *id) {
+            for room in held.iter().filter(|r| r.provider == placed.provider && *r.offer == *id) {
                 placed.offer.take(room.replicas, room.cpu, room.memory);
             }
         })
@@ -100,8 +133,8 @@ impl Shared {
                 let missing = missing(task, &outcome.desired);
                 let claimer = (work.key.clone(), task.name.clone(), task.target.clone());
                 if missing == 0 {
-                    lock(&self.standings).0.remove(&claimer);
-                } else if !lock(&self.standings).is_served(&claimer, now) {
+                    lock(&self.nominations.kept).remove(&claimer);
+                } else if !self.nominations.is_served(&claimer, now) {
                     asks.push((w, task, missing));
                 }
             }
@@ -124,7 +157,7 @@ impl Shared {
             let allowed =
                 |(key, _): &&(DeploymentKey, Tenant)| self.options.preempt_across_namespaces || key.namespace == work.key.namespace;
             let eligible: Vec<Tenant> = tenants.iter().filter(allowed).map(|(_, t)| t.clone()).collect();
-            let mut need = Need { closed: self.closed(&work.key, &work.resolved, task, snapshot), ..Need::of(task) };
+            let mut need = Need { closed: self.refusals.closed(&work.key, &work.resolved, task, snapshot), ..Need::of(task) };
             // Of the ports of a machine no preemption makes more.
             if let Some(number) = plan::machine_ports(&task.workload).first().copied() {
                 let mine = outcome.desired.iter().filter(|d| d.task == task.name && d.target == task.target).flat_map(|d| &d.placements);
@@ -198,13 +231,13 @@ impl Shared {
             }
             let (cpu, memory) = taking.need;
             let room = room.into_iter().map(|((provider, offer), replicas)| Room { provider, offer, replicas, cpu, memory });
-            let mut standings = lock(&self.standings);
+            let mut kept = lock(&self.nominations.kept);
             let claimer = (key.clone(), taking.task, taking.target);
-            let tries = standings.0.get(&claimer).map_or(0, |s| s.tries.saturating_add(1));
+            let tries = kept.get(&claimer).map_or(0, |s| s.tries.saturating_add(1));
             let kept_for = KEPT_FOR.saturating_mul(1 << tries.min(8)).min(KEPT_LONGEST);
-            standings.0.insert(claimer, Standing { until: Tick::now() + kept_for, tries, room: room.collect() });
+            kept.insert(claimer, Standing { until: Tick::now() + kept_for, tries, room: room.collect() });
         }
-        self.wake.notify_one();
+        self.committer.wake.notify_one();
     }
 
     async fn take_from(
@@ -258,7 +291,7 @@ impl Shared {
             change.event(told.because(Cause::Rule("spec.priority".to_owned())));
         }
         change.put_allocation(after, revision)?;
-        self.put_held(&mut change, &key, &held)?;
+        self.budgets.put_held(&mut change, &key, &held)?;
         change.enqueue(&key);
         let show = |cache: &mut World| {
             if let Some(entry) = cache.deployments.get_mut(&key) {
@@ -267,15 +300,6 @@ impl Shared {
         };
         self.committer.commit_showing(change, show).await?;
         Ok(Some(before))
-    }
-
-    /// A provider holds less than before: who has been waiting for that is decided about again.
-    pub(super) fn room_made(&self, provider: &InstanceName) {
-        let kept = lock(&self.standings).0.values().any(|s| s.room.iter().any(|r| r.provider == *provider));
-        if kept {
-            self.quotes.forget(provider);
-            lock(&self.world).mark_waiting();
-        }
     }
 
     /// Those of a deployment's tasks that had to make room, and still have no place.

@@ -2,18 +2,24 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use futures::future::join_all;
-use tokio::time::Instant as Tick;
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::Instant as Tick,
+};
+use tokio_util::sync::CancellationToken;
 use tradewind_core::{
+    capability::Clock,
     health::Recovery,
     job,
     ledger::Meter,
-    names::AllocationId,
+    names::{AllocationId, InstallationId},
     plan::{self, Desired, Placement, Step},
+    plugin::Plugins,
     record::{AllocationRecord, DeploymentKey, Stage},
     retry,
     store::{Error, Expect, Revision},
@@ -23,16 +29,23 @@ use tradewind_core::{
 };
 
 use super::{
-    Shared,
-    commit::Change,
-    decide::{Outcome, Work, without_ended},
+    Options,
+    apply::Dispatcher,
+    budget::Budgets,
+    commit::{Change, Committer, Ids},
+    decide::{Outcome, Scheduler, Work, without_ended},
+    health::Healer,
     hedge,
     journal::{CONTROLLER, allocation_event, changing, event, revision_event},
+    landing::Outcomes,
     lock,
+    offers::{Book, Offers},
+    preempt::Preemption,
     reconsider::Hasty,
     render::replicas_have,
-    rollout::{self, Rolled},
-    shadow,
+    rollout::{self, Return, Rolled},
+    shadow::{self, Shadows},
+    standing::Board,
     state::{Entry, Flight, Next, Reserved, World},
 };
 
@@ -45,9 +58,35 @@ const AFTER_CONFLICT_DOUBLES: u32 = 9;
 /// How soon an intent that could not be stored is decided about again.
 const STORE_AGAIN: Duration = Duration::from_secs(5);
 
-impl Shared {
+/// Works on the deployments that may differ from what is wanted.
+pub(super) struct Reconciler {
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) committer: Arc<Committer>,
+    pub(super) plugins: Arc<dyn Plugins>,
+    pub(super) plugin_changes: watch::Receiver<u64>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) options: Arc<Options>,
+    pub(super) ids: Arc<Ids>,
+    pub(super) installation: InstallationId,
+    pub(super) quotes: Arc<Book>,
+    pub(super) offers: Arc<Offers>,
+    pub(super) board: Arc<Board>,
+    pub(super) scheduler: Arc<Scheduler>,
+    pub(super) preemption: Arc<Preemption>,
+    pub(super) budgets: Arc<Budgets>,
+    pub(super) dispatcher: Arc<Dispatcher>,
+    pub(super) outcomes: Arc<Outcomes>,
+    pub(super) recovery: Arc<Healer>,
+    pub(super) shadows: Arc<Shadows>,
+    pub(super) wake: Arc<Notify>,
+    pub(super) stop: CancellationToken,
+    /// Updates that have failed and return by themselves.
+    pub(super) returns: mpsc::UnboundedSender<Return>,
+}
+
+impl Reconciler {
     /// Runs until the controller stops.
-    pub(super) async fn schedule(self: Arc<Self>) {
+    pub(super) async fn run(self: Arc<Self>) {
         let mut plugins = self.plugin_changes.clone();
         let mut before = self.plugins.snapshot();
         while !self.stop.is_cancelled() {
@@ -106,7 +145,7 @@ impl Shared {
         works.sort_by(|a: &Work, b: &Work| (a.record.created_at, &a.key).cmp(&(b.record.created_at, &b.key)));
         // Removal owes no decision and waits for none.
         join_all(going.into_iter().map(|work| self.settle(work, Outcome::default()))).await;
-        let (outcomes, _) = self.decide(&snapshot, &works).await;
+        let (outcomes, _) = self.scheduler.decide(&snapshot, &works).await;
         let heard = shadow::heard(&snapshot, &works, &outcomes);
         join_all(works.into_iter().zip(outcomes).map(|(work, outcome)| self.settle(work, outcome))).await;
         self.shadows.tell(&snapshot, heard);
@@ -117,12 +156,12 @@ impl Shared {
         let takings = std::mem::take(&mut outcome.takings);
         match self.intend(&work, outcome).await {
             Ok(due) => {
-                self.launch(&work.key, due);
-                self.take_places(&work.key, takings).await;
+                self.dispatcher.launch(&work.key, due);
+                self.preemption.take_places(&work.key, takings).await;
                 self.return_if_failed(&work.key);
-                self.tell_paces(&work.key);
+                self.recovery.tell_paces(&work.key);
                 if work.record.deleting {
-                    self.finish_deletion(&work.key).await;
+                    self.outcomes.finish_deletion(&work.key).await;
                 }
             }
             Err(Error::Conflict { .. }) => {
@@ -203,7 +242,7 @@ impl Shared {
         }
         told.into_iter().for_each(|event| change.event(event));
         if !failed {
-            self.put_held(&mut change, &work.key, &held)?;
+            self.budgets.put_held(&mut change, &work.key, &held)?;
         }
         // What is held back has been told with its kind.
         for task in unplaced.iter().filter(|u| !held.iter().any(|h| h.task == u.task)) {

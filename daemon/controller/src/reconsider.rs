@@ -16,8 +16,8 @@ use tradewind_core::{
 };
 
 use super::{
-    Shared, journal, lock,
-    replace::{Candidate, Survey, is_settled},
+    journal, lock,
+    replace::{Candidate, Rebalancer, Survey, is_settled},
     state::{Entry, World},
 };
 
@@ -73,7 +73,7 @@ pub(super) async fn resume(store: &dyn Store, world: &mut World, now: Instant) -
     Ok(())
 }
 
-impl Shared {
+impl Rebalancer {
     /// The providers that are waited for.
     fn missing(&self) -> BTreeSet<InstanceName> {
         lock(&self.world).deployments.values().filter_map(|e| e.hasty.as_ref()).flat_map(|h| h.unanswered.clone()).collect()

@@ -2,7 +2,10 @@
 //! was to go. That says nothing of the place, so others' tasks go there as before; this one goes elsewhere, and is tried again after a while,
 //! once something has been freed there, or once the provider has changed. Kept in memory only: after a restart the provider refuses once more.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use tokio::time::Instant as Tick;
 use tradewind_core::{
@@ -11,14 +14,14 @@ use tradewind_core::{
     names::InstanceName,
     placement::{Closed, Spot},
     plan,
-    plugin::Snapshot,
+    plugin::{Plugins, Snapshot},
     record::{AllocationRecord, DeploymentKey},
     units::Millis,
     workload::Workload,
 };
 
 use super::{
-    Shared, lock,
+    lock,
     offers::{Version, version},
     state::World,
 };
@@ -48,7 +51,13 @@ impl Refusal {
     }
 }
 
-impl Shared {
+/// What is refused to tasks.
+pub(super) struct Refusals {
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) plugins: Arc<dyn Plugins>,
+}
+
+impl Refusals {
     /// Takes in that what an allocation is for is refused, by its provider or at its offer alone.
     pub(super) fn refused(&self, record: &AllocationRecord, failure: &Failure) {
         let version = self.plugins.snapshot().providers.get(&record.provider).map(|p| version(p.as_ref()));

@@ -1,9 +1,14 @@
 //! Continuous re-placement: looks at what runs by the quotes of now, and moves what has opted in to where the policy would place it if that
 //! is worth it. A move is a decision like any other: its places are taken over by the next step, and the update's engine carries it out.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
+use tokio_util::sync::CancellationToken;
 use tradewind_core::{
+    capability::Clock,
     cost,
     manifest::{ReplacementSpec, Resolved},
     names::Namespace,
@@ -12,7 +17,7 @@ use tradewind_core::{
         self, Placement,
         stored::{AdoptedTask, Adoption},
     },
-    plugin::Snapshot,
+    plugin::{Plugins, Snapshot},
     record::{DeploymentKey, DeploymentRecord, Stage},
     replacement::{self, Change, Moved, Rule},
     rollout::Status,
@@ -23,12 +28,13 @@ use tradewind_core::{
 };
 
 use super::{
-    Handle, Shared,
-    commit::Change,
-    decide::{Outcome, Work},
+    Handle, Options,
+    commit::{Change, Committer},
+    decide::{Outcome, Scheduler, Work},
     journal::{CONTROLLER, event},
-    lock,
-    state::Entry,
+    lock, namespaces,
+    offers::{Book, Offers},
+    state::{Entry, World},
 };
 
 /// A service that could move.
@@ -50,14 +56,28 @@ impl Handle {
     /// What would move by the quotes of now, and why the rest stays. Changes nothing.
     pub async fn replacements(&self) -> ReplacementsView {
         let snapshot = self.shared.plugins.snapshot();
-        let survey = self.shared.survey(&snapshot, |_, _| true).await;
+        let survey = self.shared.rebalancer.survey(&snapshot, |_, _| true).await;
         ReplacementsView { at: self.shared.clock.now(), services: survey.candidates.into_iter().map(|c| c.view).collect() }
     }
 }
 
-impl Shared {
+/// Moves services to where they cost less.
+pub(super) struct Rebalancer {
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) committer: Arc<Committer>,
+    pub(super) namespaces: Arc<Mutex<namespaces::Book>>,
+    pub(super) plugins: Arc<dyn Plugins>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) options: Arc<Options>,
+    pub(super) scheduler: Arc<Scheduler>,
+    pub(super) offers: Arc<Offers>,
+    pub(super) quotes: Arc<Book>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Rebalancer {
     /// Looks again and again until the controller stops.
-    pub(super) async fn follow_prices(self: Arc<Self>) {
+    pub(super) async fn run(self: Arc<Self>) {
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -114,7 +134,7 @@ impl Shared {
         if works.is_empty() {
             return Survey { works, outcomes: Vec::new(), candidates: Vec::new() };
         }
-        let (outcomes, _) = self.decide(snapshot, &works).await;
+        let (outcomes, _) = self.scheduler.decide(snapshot, &works).await;
         let (table, _) = self.offers.assess(snapshot).await;
         let mut candidates = Vec::new();
         for (w, (work, outcome)) in works.iter().zip(&outcomes).enumerate() {

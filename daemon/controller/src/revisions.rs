@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use tokio::sync::mpsc;
 use tradewind_core::{
     manifest::Manifest,
     names::{Actor, DeploymentName, Namespace, TaskName},
@@ -14,7 +15,14 @@ use tradewind_core::{
     view::{Accepted, FieldChange, Outcome as Written, RevisionDiff, RevisionView},
 };
 
-use super::{Error, Handle, commit::Change, handle, journal, lock, plans};
+use super::{
+    Error, Handle,
+    commit::Change,
+    handle,
+    journal::{self, CONTROLLER},
+    lock, plans,
+    rollout::Return,
+};
 
 impl Handle {
     /// The kept revisions of a deployment, newest first.
@@ -109,6 +117,21 @@ impl Handle {
                     return Ok(Accepted { namespace, name, generation, outcome: Written::Updated });
                 }
             }
+        }
+    }
+
+    /// Carries out the returns of updates that have failed, each by itself. Runs until the reconciler has ended.
+    pub(super) async fn carry_out(self, mut returns: mpsc::UnboundedReceiver<Return>) {
+        while let Some(Return { key, to, from, why }) = returns.recv().await {
+            let handle = self.clone();
+            self.shared.tasks.spawn(async move {
+                let returned = handle.return_to(CONTROLLER, &key, Some(to), Some(from), Cause::Failure, &why).await;
+                // Another step has done it already, or somebody has written something else.
+                if let Err(error) = returned.map(drop).or_else(|e| if matches!(e, Error::Generation { .. }) { Ok(()) } else { Err(e) }) {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(deployment = %key, error, "the last healthy revision could not be restored");
+                }
+            });
         }
     }
 

@@ -19,11 +19,11 @@ use tradewind_core::{
 };
 
 use super::{
-    Error, Shared,
     decide::Work,
     journal::{CONTROLLER, event},
     lock,
     offers::{ROOM_AGAIN, Room},
+    reconcile::Reconciler,
     state::{Entry, Live, World},
 };
 
@@ -43,7 +43,16 @@ pub(super) struct Rolled {
 
 type Key = (TaskName, Option<Target>);
 
-impl Shared {
+/// An update that has failed, and the revision that it returns to.
+pub(super) struct Return {
+    pub(super) key: DeploymentKey,
+    pub(super) to: u64,
+    /// The generation that has failed: nobody has written another one meanwhile.
+    pub(super) from: u64,
+    pub(super) why: String,
+}
+
+impl Reconciler {
     /// Turns the records as planned into what shall be of them now: as many replicas as each task's update allows at the moment.
     pub(super) fn roll(
         self: &Arc<Self>,
@@ -230,16 +239,9 @@ impl Shared {
         if rollout.status != Status::Failed || rollout.is_back() || !wanted || record.deleting {
             return;
         }
-        let (shared, key, generation) = (self.clone(), key.clone(), record.generation);
-        let why = rollout.reason.clone();
-        self.tasks.spawn(async move {
-            let handle = super::Handle { shared };
-            let returned = handle.return_to(CONTROLLER, &key, Some(to), Some(generation), Cause::Failure, &why).await;
-            // Another step has done it already, or somebody has written something else.
-            if let Err(error) = returned.map(drop).or_else(|e| if matches!(e, Error::Generation { .. }) { Ok(()) } else { Err(e) }) {
-                tracing::warn!(deployment = %key, error = &error as &dyn std::error::Error, "the last healthy revision could not be restored");
-            }
-        });
+        let back = Return { key: key.clone(), to, from: record.generation, why: rollout.reason.clone() };
+        // Nobody carries it out any more when the controller stops; it is found again at the next start.
+        let _stopping = self.returns.send(back);
     }
 }
 

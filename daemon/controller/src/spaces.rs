@@ -16,10 +16,10 @@ use tradewind_core::{
 };
 
 use super::{
-    Shared,
     decide::{Open, Work},
     journal::{CONTROLLER, event},
     lock,
+    reconcile::Reconciler,
     render::replicas_have,
 };
 
@@ -66,7 +66,7 @@ fn is_closed(record: &AllocationRecord, snapshot: &Snapshot) -> bool {
     snapshot.providers.get(&record.provider).is_some_and(|p| !p.namespaces().admits(&record.namespace))
 }
 
-impl Shared {
+impl Reconciler {
     /// Tells the deployments whose places have been closed to them since an earlier look.
     pub(super) async fn tell_closed(self: &Arc<Self>, before: &Snapshot, now: &Snapshot) {
         if now.is_open() {

@@ -13,13 +13,13 @@ use tradewind_core::{
 };
 
 use super::{
-    Shared,
     decide::Work,
     lock,
+    reconcile::Reconciler,
     rollout::{Rolled, mine, progress, sick, stays},
 };
 
-impl Shared {
+impl Reconciler {
     /// How far the updates of a deployment are while nothing can be decided about it.
     pub(super) fn judge_undecided(self: &Arc<Self>, work: &Work, failure: &Failure) -> Rolled {
         let now = self.clock.now();
