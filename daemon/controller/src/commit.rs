@@ -35,7 +35,7 @@ use super::{
 };
 
 /// What shall become true, all of it or nothing.
-#[derive(Default, Clone)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Change {
     txn: Txn,
     events: Vec<Event>,
@@ -46,7 +46,7 @@ pub(super) struct Change {
 }
 
 /// What the cache has of a committed change.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 enum Shown {
     /// A deployment with another spec, or one that is to go: what has failed before says nothing about it.
     Spec(DeploymentKey, Box<DeploymentRecord>),

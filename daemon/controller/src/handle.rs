@@ -20,7 +20,7 @@ use tradewind_core::{
 };
 
 use super::{
-    Error, EventFilter, Handle, Shared,
+    Error, EventFilter, Handle,
     commit::Change,
     decide::{Outcome as Decided, Work, without_ended},
     hedge,
@@ -417,8 +417,8 @@ impl Handle {
         let changes = self.shared.store.watch(EVENTS, after.follow_from()).await?;
         let events = changes.filter_map(move |change| {
             let event = match change {
-                Ok(Change { value: None, .. }) => None,
-                Ok(Change { revision, key, value: Some(value) }) => match decode_event(&Record { key, value, revision }) {
+                Ok(store::Change { value: None, .. }) => None,
+                Ok(store::Change { revision, key, value: Some(value) }) => match decode_event(&Record { key, value, revision }) {
                     Ok(event) => (after.precedes(revision, event.id.as_ref()) && filter.admits(&event)).then_some(Ok(event)),
                     Err(error) => Some(Err(error.into())),
                 },

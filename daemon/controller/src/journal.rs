@@ -3,17 +3,14 @@
 use serde::Serialize;
 pub(super) use tradewind_core::document::{decode, encode};
 use tradewind_core::{
-    names::{Actor, EventId, InstanceName, Namespace},
-    record::{AllocationRecord, DECISIONS, DeploymentKey, DeploymentRecord, EVENTS, Stage},
+    names::{Actor, InstanceName, Namespace},
+    record::{AllocationRecord, DeploymentKey, Stage},
     store::{Error, Store},
     units::MicroUsd,
-    view::{Cause, DecisionView, Event, Severity},
+    view::{Event, Severity},
     workload::Phase,
 };
 use ulid::Ulid;
-
-use super::Shared;
-use crate::request;
 
 /// Who causes what nobody asked for in particular.
 pub(super) const CONTROLLER: &Actor = &Actor::CONTROLLER;

@@ -404,7 +404,7 @@ impl Handle {
             let keys: Vec<_> = world.of_namespace(name).map(|(key, _)| key.clone()).collect();
             keys.iter().for_each(|key| world.mark(key));
         }
-        self.shared.wake.notify_one();
+        self.shared.committer.wake.notify_one();
     }
 }
 

@@ -337,10 +337,10 @@ impl Shared {
     /// What the namespace's limits leave no room for.
     fn beyond_limits(&self, record: &PlanRecord, work: &Work, table: &Table) -> Vec<String> {
         let works = std::slice::from_ref(work);
-        if !self.is_limited(works) {
+        if !self.budgets.is_limited(works) {
             return Vec::new();
         }
-        let mut admission = self.admit(works, Some(table));
+        let mut admission = self.budgets.admit(works, Some(table));
         let chosen = work.resolved.iter().filter_map(|task| {
             let planned = record.adoption.tasks.iter().find(|a| a.task == task.name && a.target == task.target)?;
             Some(Chosen { key: &work.key, task, placements: planned.placements.iter().collect() })

@@ -19,7 +19,12 @@ use tradewind_core::{
     workload::Run,
 };
 
-use super::{Shared, commit::Change, journal::decode, lock, state::Live};
+use super::{
+    commit::{Change, Committer},
+    journal::decode,
+    lock,
+    state::Live,
+};
 
 /// The figures are written so often at most. What is lost with a daemon that is killed is so much.
 const WRITE: Duration = Duration::from_secs(10);

@@ -49,8 +49,4 @@ impl Reads {
     pub(super) async fn audit_verify(&self, expected: Option<Digest>) -> Result<audit::Verdict, Error> {
         self.0.audit_verify(expected).await
     }
-
-    pub(super) async fn revision(&self) -> Result<Revision, Error> {
-        self.0.revision().await
-    }
 }

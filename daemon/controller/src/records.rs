@@ -24,6 +24,7 @@ const MOST_CALLS: u32 = 2_000;
 const LONGEST: Duration = Duration::from_secs(20);
 
 /// One policy call, shared by the decisions that came of it.
+#[derive(Debug)]
 pub(super) struct Inputs {
     pub(super) id: DecisionId,
     recorded: Recorded,

@@ -29,7 +29,7 @@ use tradewind_core::{
 
 use super::{
     Handle, Options,
-    commit::{Change, Committer},
+    commit::{self, Committer},
     decide::{Outcome, Scheduler, Work},
     journal::{CONTROLLER, event},
     lock, namespaces,
@@ -238,7 +238,7 @@ impl Rebalancer {
         let mut record = (*work.record).clone();
         record.adopt = Some(Adoption { decision, tasks: work.resolved.iter().map(adopted).collect() });
         record.moves.retain(|m| now.since(m.at) < replacement::HOUR);
-        let mut change = Change::new();
+        let mut change = commit::Change::new();
         change.expect(Expect::AtRevision { key: work.key.path(), revision: work.revision });
         for Candidate { view, .. } in candidates {
             record.moves.push(Moved { at: now, task: view.task.clone(), replicas: view.moving });

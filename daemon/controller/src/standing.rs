@@ -191,7 +191,8 @@ impl Board {
                 self.deps.committer.note(because(told(Severity::Warning, "CircuitOpened", &place.provider, message), &cause)).await;
             }
             Change::Closed { place } => {
-                self.committer
+                self.deps
+                    .committer
                     .note(told(Severity::Info, "CircuitClosed", &place.provider, format!("{} answers again", named(&place))))
                     .await;
                 self.better();
