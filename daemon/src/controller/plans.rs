@@ -363,7 +363,6 @@ impl Shared {
         Ok(planned)
     }
 
-    /// Removes plans that have been of no use for long.
     /// Lets go of plans that can't be applied any more, the oldest first, where a namespace has as many as it may have.
     async fn make_room_for_plan(&self, namespace: &Namespace, now: Instant) -> Result<Txn, super::Error> {
         let most = self.options.most_plans;
@@ -386,6 +385,7 @@ impl Shared {
         Ok(ended.into_iter().take(surplus).fold(Txn::new(), |txn, (_, key)| txn.delete(key)))
     }
 
+    /// Removes plans that have been of no use for long.
     pub(super) async fn forget_plans(&self) {
         let old = async {
             let now = self.clock.now();

@@ -206,8 +206,8 @@ impl Folder {
 
     /// What a process may read and write of its folder, beside the working folder: its output, and where its wrapper writes.
     pub(super) fn open_files(&self, run: u32) -> [PathBuf; 3] {
-        let [stdout, stderr] =
-            [Output::Stdout, Output::Stderr].map(|o| if pipes::are_there(self) { pipes::path(self, o) } else { self.output(o) });
+        let piped = pipes::are_there(self);
+        let [stdout, stderr] = [Output::Stdout, Output::Stderr].map(|o| if piped { pipes::path(self, o) } else { self.output(o) });
         [stdout, stderr, self.run_file(run)]
     }
 

@@ -64,6 +64,7 @@ impl AwsGrant {
             ..self.clone()
         }
     }
+
     fn default_instances() -> u32 {
         20
     }
