@@ -97,7 +97,7 @@ fn refused(field: &str, what: &str, value: &str, setting: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use tradewind_core::{failure::FailureKind, grant::Grants, units::Bytes, workload::SecretRef};
+    use tradewind_core::{failure::FailureKind, units::Bytes, workload::SecretRef};
 
     use super::*;
 
@@ -173,10 +173,10 @@ mod tests {
         ] {
             let mut limited = whole.clone();
             limited[list] = serde_json::json!([{ "name": whole[list][0], "namespaces": ["shop"] }]);
-            let grants = Grants { aws: Some(serde_json::from_value(limited).unwrap()), ..Grants::default() };
+            let limited: AwsGrant = serde_json::from_value(limited).unwrap();
             let asked = |namespace: Option<&str>| {
                 let namespace = namespace.map(|n| n.parse().unwrap());
-                run(&grants.for_namespace(namespace.as_ref()).aws.unwrap(), &request())
+                run(&limited.for_namespace(namespace.as_ref()), &request())
             };
             asked(Some("shop")).unwrap();
             for other in [Some("team"), None] {

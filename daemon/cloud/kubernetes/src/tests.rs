@@ -7,7 +7,7 @@ use tradewind_core::{
         kubernetes::{Caller, Kubernetes, ListQuery, PodLogQuery, Propagation, Reference, SecretItem},
     },
     failure::{Failure, FailureKind},
-    grant::{Grants, KubernetesGrant},
+    grant::KubernetesGrant,
     workload::{Labels, SecretRef},
 };
 use tradewind_credentials::Credentials;
@@ -69,9 +69,8 @@ fn container(fields: Value) -> Value {
 }
 
 /// The same grant as workloads of a namespace have it.
-fn narrowed(grant: KubernetesGrant, namespace: &str) -> KubernetesGrant {
-    let grants = Grants { kubernetes: Some(grant), ..Grants::default() };
-    grants.for_namespace(Some(&namespace.parse().unwrap())).kubernetes.unwrap()
+fn narrowed(grant: &KubernetesGrant, namespace: &str) -> KubernetesGrant {
+    grant.for_namespace(Some(&namespace.parse().unwrap()))
 }
 
 #[tokio::test]
@@ -85,7 +84,7 @@ async fn what_is_for_one_namespace_is_refused_to_others() {
         (json!({"cluster-secrets": limited("pull")}), deployment(json!({"imagePullSecrets": [{"name": "pull"}]})), "cluster-secrets"),
     ] {
         let asked = async |namespace: &str| {
-            let grant = narrowed(world.grant(further.clone()), namespace);
+            let grant = narrowed(&world.grant(further.clone()), namespace);
             world.clusters.apply(&world.caller, &grant, vec![object.to_string()]).await.unwrap_err()
         };
         let (theirs, own) = (asked("team").await, asked("shop").await);
@@ -95,7 +94,7 @@ async fn what_is_for_one_namespace_is_refused_to_others() {
     std::fs::write(world.folder.path().join("db"), "value").unwrap();
     let item = SecretItem { key: "k".to_owned(), source: SecretRef { name: "db".to_owned(), key: None }, variable: false };
     let asked = async |namespace: &str| {
-        let grant = narrowed(world.grant(json!({"secrets": limited("db")})), namespace);
+        let grant = narrowed(&world.grant(json!({"secrets": limited("db")})), namespace);
         world.clusters.apply_secret(&world.caller, &grant, "team", &format!("{ALLOCATION}-env"), vec![item.clone()]).await.unwrap_err()
     };
     assert!(asked("team").await.message.contains("not granted to namespace \"team\""));

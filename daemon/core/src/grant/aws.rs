@@ -51,7 +51,8 @@ pub struct AwsGrant {
 }
 
 impl AwsGrant {
-    pub(super) fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
+    /// What workloads of one namespace may have of it; none: nobody knows for whom it is asked, and what is for some is left out.
+    pub fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
         Self {
             instance_types: for_namespace(&self.instance_types, namespace),
             images: for_namespace(&self.images, namespace),

@@ -88,7 +88,8 @@ pub struct RegistrySource {
 }
 
 impl ContainersGrant {
-    pub(super) fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
+    /// What workloads of one namespace may have of it; none: nobody knows for whom it is asked, and what is for some is left out.
+    pub fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
         Self {
             images: for_namespace(&self.images, namespace),
             registries: self.registries.iter().filter(|r| r.namespaces.admits_known(namespace)).cloned().collect(),

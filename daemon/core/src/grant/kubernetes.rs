@@ -69,7 +69,8 @@ pub struct KubernetesGrant {
 }
 
 impl KubernetesGrant {
-    pub(super) fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
+    /// What workloads of one namespace may have of it; none: nobody knows for whom it is asked, and what is for some is left out.
+    pub fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
         Self {
             secrets: for_namespace(&self.secrets, namespace),
             cluster_secrets: for_namespace(&self.cluster_secrets, namespace),

@@ -91,7 +91,8 @@ impl ProcessGrant {
         }
     }
 
-    pub(super) fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
+    /// What workloads of one namespace may have of it; none: nobody knows for whom it is asked, and what is for some is left out.
+    pub fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
         Self {
             commands: for_namespace(&self.commands, namespace),
             directories: for_namespace(&self.directories, namespace),
