@@ -63,20 +63,23 @@ impl Grants {
     /// What whoever reaches these namespaces may have workloads use, by capability and list. With all namespaces: everything, and for whom.
     pub fn usable(&self, scope: &Scope) -> BTreeMap<String, Vec<String>> {
         let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let mut add = |list: &str, spaces: &Spaces, what: &dyn fmt::Display| {
+        let mut add = |list: &str, spaces: Option<&Spaces>, what: &dyn fmt::Display| {
             // Whom else it is for is for who reaches them all to know.
-            let whom = if scope.is_all() && !spaces.is_all() { format!(" (for {spaces})") } else { String::new() };
-            if scope.sees(spaces) {
+            let whom = spaces.filter(|_| scope.is_all()).map_or_else(String::new, |spaces| format!(" (for {spaces})"));
+            if scope.sees(spaces.unwrap_or(&EVERY)) {
                 found.entry(list.to_owned()).or_default().push(format!("{what}{whom}"));
             }
         };
         for (list, entries) in self.lists() {
-            entries.iter().for_each(|entry| add(list, &entry.namespaces, &entry.name));
+            entries.iter().for_each(|entry| add(list, entry.namespaces.as_ref(), &entry.name));
         }
         for (list, ranges) in
             [("process.ports", self.process.as_ref().map(|g| &g.ports)), ("containers.ports", self.containers.as_ref().map(|g| &g.ports))]
         {
-            ranges.into_iter().flatten().for_each(|range| add(list, &range.namespaces, &format_args!("{}-{}", range.from, range.to)));
+            for range in ranges.into_iter().flatten() {
+                let spaces = Some(&range.namespaces).filter(|spaces| !spaces.is_all());
+                add(list, spaces, &format_args!("{}-{}", range.from, range.to));
+            }
         }
         found
     }

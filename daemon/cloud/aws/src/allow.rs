@@ -5,7 +5,7 @@ use tradewind_core::{
     failure::Failure,
     grant::{AwsGrant, Entry, pattern},
 };
-use tradewind_credentials::secrets;
+use tradewind_credentials::secrets::{self, Granted};
 
 /// What stands in a list for not naming one: AWS then takes its own default.
 const DEFAULT: &str = "default";
@@ -45,10 +45,13 @@ pub(crate) fn run(grant: &AwsGrant, request: &RunRequest) -> Result<(), Failure>
     request.user_data.iter().try_for_each(|piece| match piece {
         Piece::Text(_) => Ok(()),
         Piece::Secret(secret) | Piece::SecretVariable(secret) => {
-            let granted = secrets::Granted { capability: "aws", secrets: &grant.secrets, namespace: grant.namespace.as_ref() };
-            secrets::check(granted, secret, "user-data")
+            secrets::check(secrets_of(grant), secret, "user-data")
         }
     })
+}
+
+pub(crate) fn secrets_of(grant: &AwsGrant) -> Granted<'_> {
+    Granted { capability: "aws", secrets: &grant.secrets, namespace: grant.namespace.as_ref() }
 }
 
 /// Everything of the interface `elb` begins with this.

@@ -94,8 +94,7 @@ fn value(folder: &Path, granted: Granted<'_>, told: &str, form: Form) -> Result<
     let (name, whole) = name.strip_suffix("|file").map_or((name, false), |name| (name, true));
     let (name, key) = name.split_once('/').map_or((name, None), |(name, key)| (name, Some(key.to_owned())));
     let secret = SecretRef { name: name.to_owned(), key };
-    secrets::check(granted, &secret, FIELD)?;
-    let value = Zeroizing::new(secrets::read(Some(folder), granted.namespace, &secret, FIELD)?);
+    let value = Zeroizing::new(secrets::read(granted, Some(folder), &secret, FIELD)?);
     let told = secrets::variable(&value).len();
     let value = if whole { &value } else { secrets::variable(&value) };
     let refused = |reason: String| Failure::invalid(format!("the secret \"{}\" {reason}", secret.name)).field(FIELD);
@@ -115,7 +114,7 @@ fn value(folder: &Path, granted: Granted<'_>, told: &str, form: Form) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use tradewind_core::failure::FailureKind;
+    use tradewind_core::{failure::FailureKind, names::Namespace};
 
     use super::*;
 
@@ -130,7 +129,8 @@ mod tests {
         file("short", b"12345");
         file("other", b"not granted");
         let granted = ["plain", "db", "binary", "short", "absent", "crlf", "empty"].map(Entry::from);
-        let lent = Granted { capability: "http", secrets: &granted, namespace: None };
+        let namespace = Namespace::default_namespace();
+        let lent = Granted { capability: "http", secrets: &granted, namespace: Some(&namespace) };
         let filled = |kind: &'static str, body: &str| {
             let headers = HeaderMap::from_iter([(CONTENT_TYPE, http::HeaderValue::from_static(kind))]);
             fill(folder.path(), lent, &headers, body.as_bytes().to_vec()).map(|bytes| String::from_utf8(bytes).unwrap())

@@ -696,6 +696,7 @@ mod tests {
             folders: Vec::new(),
             log_size: 0,
             namespace: None,
+            secrets: None,
             confine: Default::default(),
         })
     }
