@@ -326,7 +326,8 @@ async fn an_api_server_that_is_away_holds_nobody_else_and_is_used_again_when_it_
 
 #[tokio::test]
 async fn what_a_workload_gets_on_a_cluster_is_what_was_written() -> Result<()> {
-    const KINDS: &str = "kinds = [\"Deployment\", \"Service\", \"Secret\", \"ConfigMap\", \"PersistentVolumeClaim\"]\nsecrets = [\"db\"]";
+    const KINDS: &str = "kinds = [\"Deployment\", \"Service\", \"Secret\", \"ConfigMap\", \"PersistentVolumeClaim\"]\n\
+                         secrets = [{ name = \"db\", namespaces = [\"red\", \"blue\"] }]";
     let Some(cluster) = Cluster::start()? else { return Ok(()) };
     let daemon = daemon(&cluster, "", KINDS)?;
     std::fs::create_dir_all(daemon.data().join("secrets"))?;

@@ -126,14 +126,16 @@ impl Grants {
         lists
     }
 
-    /// The secrets that are lent, with the capability that lends them.
-    pub fn secrets(&self) -> impl Iterator<Item = (&'static str, &Entry)> {
-        let process = self.process.iter().flat_map(|g| &g.secrets).map(|e| ("process", e));
-        let http = self.http.iter().flat_map(|g| &g.secrets).map(|e| ("http", e));
-        let containers = self.containers.iter().flat_map(|g| &g.secrets).map(|e| ("containers", e));
-        let kubernetes = self.kubernetes.iter().flat_map(|g| &g.secrets).map(|e| ("kubernetes", e));
-        let aws = self.aws.iter().flat_map(|g| &g.secrets).map(|e| ("aws", e));
-        process.chain(http).chain(containers).chain(kubernetes).chain(aws)
+    /// The secrets that are lent, by whichever capability.
+    pub fn secrets(&self) -> impl Iterator<Item = &Entry> {
+        let lists = [
+            self.process.as_ref().map(|g| &g.secrets),
+            self.http.as_ref().map(|g| &g.secrets),
+            self.containers.as_ref().map(|g| &g.secrets),
+            self.kubernetes.as_ref().map(|g| &g.secrets),
+            self.aws.as_ref().map(|g| &g.secrets),
+        ];
+        lists.into_iter().flatten().flatten()
     }
 }
 

@@ -315,6 +315,7 @@ async fn secrets_and_files_are_written_before_it_starts_and_output_is_read_in_pi
     std::fs::write(folder.path().join("key"), "from the file\n")?;
     std::fs::write(folder.path().join("token"), "from the variable\n")?;
     let (engines, grant) = (engines(folder.path()), grant(&engine.socket(), r#"{"host-network": true, "secrets": ["key", "token"]}"#));
+    let grant = grant.for_namespace(Some(&"default".parse()?));
     let secret = |name: &str| SecretRef { name: name.to_owned(), key: None };
     let file = |path: &str, content| ConfigFile { path: path.to_owned(), mode: 0o400, content };
     let asked = ContainerSpec {

@@ -366,13 +366,16 @@ async fn secrets_are_never_read_and_only_granted_ones_are_passed() {
     }
     let item =
         |name: &str| vec![SecretItem { key: "k".to_owned(), source: SecretRef { name: name.to_owned(), key: None }, variable: true }];
-    let grant = world.grant(json!({}));
+    let grant = narrowed(&world.grant(json!({})), "default");
     let apply = |name: &'static str, items| world.clusters.apply_secret(&world.caller, &grant, "team", name, items);
     let failure = apply(ALLOCATION, item("other")).await.unwrap_err();
     assert!(failure.remedy.as_ref().is_some_and(|r| r.contains("add \"other\" to secrets in [grants.kubernetes]")), "{failure:?}");
     assert_eq!(apply("someone-elses", item("db")).await.unwrap_err().code.as_deref(), Some("not-ours"));
     let failure = apply(ALLOCATION, item("db")).await.unwrap_err();
     assert!(failure.kind == FailureKind::Unavailable && !format!("{failure:?}").contains("hidden"), "{failure:?}");
+    let others = narrowed(&grant, "shop");
+    let failure = world.clusters.apply_secret(&world.caller, &others, "team", ALLOCATION, item("db")).await.unwrap_err();
+    assert!(failure.message.contains("of namespace \"shop\" can't be read"), "{failure:?}");
     let outside = Caller { attempt: None, ..world.caller.clone() };
     let failure = world.clusters.apply_secret(&outside, &grant, "team", ALLOCATION, item("db")).await.unwrap_err();
     assert_eq!(failure.code.as_deref(), Some("no-attempt"));

@@ -408,8 +408,31 @@ fn reason(error: &std::io::Error) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use tradewind_core::units::Millis;
+
     use super::*;
+
+    /// A command that asks for nothing.
+    pub(in crate::process) fn spec(command: &str) -> ProcessSpec {
+        ProcessSpec {
+            command: vec![command.to_owned()],
+            env: Vec::new(),
+            working_directory: None,
+            ports: Vec::new(),
+            files: Vec::new(),
+            limits: None,
+            promised: None,
+            startup: None,
+            readiness: None,
+            liveness: None,
+            restarts: 0,
+            restart_always: false,
+            deadline: None,
+            stop_signal: String::new(),
+            stop_grace: Millis(0),
+        }
+    }
 
     #[test]
     fn a_port_is_published_under_its_own_number_only() {
@@ -417,5 +440,21 @@ mod tests {
         assert_eq!(fixed_port(0, Some(80)), Ok(Some(80)));
         assert_eq!(fixed_port(80, Some(80)), Ok(Some(80)));
         assert!(fixed_port(80, Some(81)).is_err());
+    }
+
+    /// Records of a version whose grants shared common secrets with every namespace do not tell how theirs are granted.
+    #[test]
+    fn what_an_earlier_version_has_started_keeps_the_common_secrets() {
+        let grant = ProcessGrant { secrets: vec!["key".into(), "other".into()], ..ProcessGrant::of(&["sh"]) };
+        let secret = SecretRef { name: "key".to_owned(), key: None };
+        let files = vec![ConfigFile { path: "key".to_owned(), mode: 0o600, content: FileContent::Secret(secret) }];
+        let host = Host { search: "/usr/bin:/bin", hidden: &[], landlock: true };
+        let prepared = prepare(&grant, ProcessSpec { files, ..spec("sh") }, host).unwrap();
+        assert_eq!(prepared.secrets(), [Entry::from("key")]);
+        let mut stored = serde_json::to_value(&prepared).unwrap();
+        assert_eq!(serde_json::from_value::<Prepared>(stored.clone()).unwrap().secrets(), [Entry::from("key")]);
+        stored.as_object_mut().unwrap().remove("secrets");
+        let of_before: Prepared = serde_json::from_value(stored).unwrap();
+        assert_eq!(of_before.secrets(), [Entry { name: "key".to_owned(), namespaces: Some(Spaces::All) }]);
     }
 }

@@ -320,28 +320,13 @@ fn nth_line(text: &str, index: usize) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use tradewind_core::{capability::ProcessSpec, names::Digest, units::Millis};
+    use tradewind_core::names::Digest;
 
     use super::*;
+    use crate::process::check::tests::spec;
 
     fn record() -> Record {
-        let spec = ProcessSpec {
-            command: vec!["x".repeat(100_000)],
-            env: Vec::new(),
-            working_directory: None,
-            ports: Vec::new(),
-            files: Vec::new(),
-            limits: None,
-            promised: None,
-            startup: None,
-            readiness: None,
-            liveness: None,
-            restarts: 0,
-            restart_always: false,
-            deadline: None,
-            stop_signal: String::new(),
-            stop_grace: Millis(0),
-        };
+        let spec = spec(&"x".repeat(100_000));
         let digest = Digest::of(b"");
         Record::new(Prepared {
             digest,
