@@ -78,7 +78,8 @@ async fn a_service_is_deployed_resized_changed_and_removed_whole() -> Result<()>
     let (services, budgets) = (cluster.ours("service", "default")?, cluster.ours("pdb", "default")?);
     assert_eq!((services.len(), budgets.len()), (2, 1), "inside and outside");
     assert_eq!(cluster.ours("configmap", "default")?.len(), 1);
-    let mut selectors = services.iter().map(|s| &s["spec"]["selector"]).chain(budgets.iter().map(|b| &b["spec"]["selector"]["matchLabels"]));
+    let mut selectors =
+        services.iter().map(|s| &s["spec"]["selector"]).chain(budgets.iter().map(|b| &b["spec"]["selector"]["matchLabels"]));
     assert!(selectors.all(|selector| selector["tradewind.dev/instance"] == "k8s"), "{services:#?} {budgets:#?}");
     let secrets = cluster.ours("secret", "default")?;
     let value = secrets[0]["data"]["env-0"].as_str().unwrap_or_default();

@@ -123,7 +123,10 @@ async fn without_namespaces_a_secret_is_each_namespaces_own() -> Result<()> {
     daemon.stop()?;
     daemon.launch()?;
     let log = daemon.log();
-    ensure!(log.contains("namespace \"team\" uses the secrets db-password and does not get what lies in the secrets folder itself"), "{log}");
+    ensure!(
+        log.contains("namespace \"team\" uses the secrets db-password and does not get what lies in the secrets folder itself"),
+        "{log}"
+    );
     // Both remedies work.
     secret(&daemon, "team/db-password", "S3cr3t-of-team")?;
     put(&daemon, &daemon.http, "team", "reads", &thief("local")).await?;

@@ -44,9 +44,7 @@ pub(crate) fn run(grant: &AwsGrant, request: &RunRequest) -> Result<(), Failure>
     }
     request.user_data.iter().try_for_each(|piece| match piece {
         Piece::Text(_) => Ok(()),
-        Piece::Secret(secret) | Piece::SecretVariable(secret) => {
-            secrets::check(secrets_of(grant), secret, "user-data")
-        }
+        Piece::Secret(secret) | Piece::SecretVariable(secret) => secrets::check(secrets_of(grant), secret, "user-data"),
     })
 }
 

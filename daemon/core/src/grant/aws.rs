@@ -39,7 +39,7 @@ pub struct AwsGrant {
     /// The most instances at once, over all regions.
     #[serde(default = "AwsGrant::default_instances")]
     pub instances: u32,
-    /// Secrets that may be passed to instances, by name: read from files of that name in the daemon's secrets folder.
+    /// Secrets that may be passed to instances, by name: files of the daemon's secrets folder, a namespace's own first.
     #[serde(default)]
     pub secrets: Vec<Entry>,
     /// The longest one request may take, repetitions included. Keep it below `limits.deadline`.

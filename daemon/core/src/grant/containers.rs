@@ -27,7 +27,7 @@ pub struct ContainersGrant {
     /// Credentials for registries that ask for one.
     #[serde(default)]
     pub registries: Vec<RegistryGrant>,
-    /// Secrets that may be passed to containers, by name: read from files of that name in the daemon's secrets folder.
+    /// Secrets that may be passed to containers, by name: files of the daemon's secrets folder, a namespace's own first.
     #[serde(default)]
     pub secrets: Vec<Entry>,
     /// Numbers that ports may be published under, as inclusive ranges. Numbers chosen by the engine are always allowed.

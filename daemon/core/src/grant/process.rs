@@ -51,7 +51,7 @@ pub struct ProcessGrant {
     /// Kept output per process; the oldest half goes when it is full.
     #[serde(default = "ProcessGrant::default_log_size")]
     pub log_size: Bytes,
-    /// Secrets that may be passed to processes, by name: read from files of that name in the daemon's secrets folder.
+    /// Secrets that may be passed to processes, by name: files of the daemon's secrets folder, a namespace's own first.
     #[serde(default)]
     pub secrets: Vec<Entry>,
     /// For whose workloads these limits are.
