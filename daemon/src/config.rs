@@ -87,7 +87,7 @@ pub struct Controller {
     /// Whether a task of a higher priority takes places of other namespaces as well. Priorities are what each namespace makes of them,
     /// so the default is no.
     pub preempt_across_namespaces: bool,
-    /// The most of them in one region of a provider.
+    /// The most provider calls that change something in one region of a provider, at once.
     pub lane: u32,
     /// Between two looks for what runs at a provider without a record here.
     pub sweep_interval: Millis,

@@ -16,6 +16,7 @@ mod explain;
 mod extract;
 mod guard;
 mod health;
+mod json;
 mod logs;
 mod metrics;
 mod namespaces;

@@ -12,7 +12,6 @@ mod tests;
 
 use std::{
     collections::BTreeSet,
-    ffi::OsString,
     fs, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -352,7 +351,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     };
     let controller = controller::start(controller_options(config), surroundings).await.map_err(|e| Error::Controller(Box::new(e)))?;
     let known: BTreeSet<_> = controller.handle().namespaces().into_iter().map(|n| n.name).chain(identities.namespaces()).collect();
-    secrets::warn(&config.secrets, &known, &plugins.handle());
+    secrets::warn(&config.secrets, &known, &controller.handle().secrets(), &plugins.handle());
     tokio::spawn(vital::part("record of plugins", plugin_events::record(plugins.handle(), controller.handle())));
     if let Some(notices) = processes.notices() {
         tokio::spawn(vital::part("record of notices", record_notices(notices, controller.handle())));
@@ -403,17 +402,17 @@ pub fn process_options(config: &Config, folder: PathBuf) -> process::Options {
         hidden.extend(HOME_CREDENTIALS.iter().map(|name| user.join(name)));
     }
     let options = process::Options::new(folder, Some(config.secrets.clone()));
-    process::Options { hidden, data: Some(config.data.clone()), collector: program().map(|program| vec![program]), ..options }
+    process::Options { hidden, data: Some(config.data.clone()), collector: program().map(|program| vec![program.into()]), ..options }
 }
 
-/// This program, even when its file has been replaced meanwhile.
-fn program() -> Option<OsString> {
+/// This program, even when its file has been replaced meanwhile: the kernel's name for it leads to it also then.
+fn program() -> Option<PathBuf> {
     const RUNNING: &str = "/proc/self/exe";
     if cfg!(test) {
         // That is the program of the tests.
         return None;
     }
-    if Path::new(RUNNING).exists() { Some(RUNNING.into()) } else { std::env::current_exe().ok().map(Into::into) }
+    if Path::new(RUNNING).exists() { Some(RUNNING.into()) } else { std::env::current_exe().ok() }
 }
 
 /// The outer side of every capability.
@@ -492,13 +491,11 @@ fn plugin_options(config: &Config) -> tradewind_wasm::Options {
 
 /// Components are compiled by a process of this program.
 pub fn compiling(bounds: Bounds) -> Compiling {
-    // The kernel's name for it leads to this very program, also after another one was put in its place.
-    let own = Path::new("/proc/self/exe");
-    let path = if own.exists() { Some(own.to_owned()) } else { std::env::current_exe().ok() };
-    if path.is_none() {
+    let program = program();
+    if program.is_none() {
         tracing::warn!("this program can't be found: components are compiled without limits of time and memory");
     }
-    Compiling { bounds, program: path.map(|path| Program { path, arguments: vec![COMPILE.into()] }) }
+    Compiling { bounds, program: program.map(|path| Program { path, arguments: vec![COMPILE.into()] }) }
 }
 
 fn identity_options(config: &Config) -> identity::Options {

@@ -5,29 +5,14 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
+name=cargo-deny
+left_out="dependencies are not checked"
 home=${XDG_CACHE_HOME:-$HOME/.cache}/tradewind-backends/deny
-wanted=$(sha256sum <"$here/requirements.txt")
-
-without() {
-    echo "cargo-deny: $1: dependencies are not checked" >&2
-    [ "${TRADEWIND_REQUIRE_BACKENDS:-}" != 1 ] || exit 1
-    exit 0
-}
+. "$top/tests/backends/python.sh"
 
 deny=$(command -v cargo-deny || true)
 if [ -z "$deny" ]; then
-    mkdir -p "$home"
-    exec 9>"$home/lock"
-    flock 9
-    if [ "$(cat "$home/installed" 2>/dev/null)" != "$wanted" ]; then
-        python=$(command -v python3) || without "there is no python3"
-        rm -rf "$home/env" "$home/installed"
-        "$python" -m venv "$home/env" 2>"$home/log" || without "python3 can't make an environment (on Debian: apt-get install python3-venv)"
-        "$home/env/bin/pip" install --quiet --disable-pip-version-check --no-input --only-binary :all: --require-hashes \
-            -r "$here/requirements.txt" >"$home/log" 2>&1 || without "it can't be installed (see $home/log)"
-        echo "$wanted" >"$home/installed"
-    fi
-    exec 9>&-
+    environment "$here/requirements.txt" --only-binary :all: --require-hashes
     deny=$home/env/bin/cargo-deny
 fi
 

@@ -11,7 +11,8 @@ use tradewind_core::{
         aws::{Asker, Aws, HealthCheck, InstanceState, LoadBalancerRequest, Piece, RunRequest, Target, TargetGroupRequest},
     },
     failure::{Failure, FailureKind, NOT_GRANTED},
-    names::{AllocationId, InstanceName},
+    grant::AwsGrant,
+    names::{AllocationId, InstanceName, Namespace},
     units::{Bytes, Millis},
     workload::{Labels, SecretRef},
 };
@@ -49,7 +50,9 @@ impl World {
     fn asker(&self, owner: &str, over: Value) -> Result<Asker> {
         let mut grant = self.grant.clone();
         over.as_object().into_iter().flatten().for_each(|(key, value)| grant[key] = value.clone());
-        Ok(Asker { owner: InstanceName::try_from(owner.to_owned())?, grant: serde_json::from_value(grant)? })
+        let grant: AwsGrant = serde_json::from_value(grant)?;
+        let grant = grant.for_namespace(Some(&Namespace::default_namespace()));
+        Ok(Asker { owner: InstanceName::try_from(owner.to_owned())?, grant })
     }
 
     fn balancer(&self) -> LoadBalancerRequest {

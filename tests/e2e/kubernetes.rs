@@ -1,5 +1,7 @@
 //! Through the provider `kubernetes` on a real API server with its controllers: the objects are there, and follow, and go. Nothing runs in the pods.
 
+mod objects;
+
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tradewind_tests::{Daemon, cluster::Cluster};
@@ -73,8 +75,12 @@ async fn a_service_is_deployed_resized_changed_and_removed_whole() -> Result<()>
     let mut managers = whole["metadata"]["managedFields"].as_array().into_iter().flatten();
     let manager = managers.any(|m| m["manager"] == "tradewind" && m["operation"] == "Apply");
     assert!(manager, "{whole:#}");
-    assert_eq!(cluster.ours("service", "default")?.len(), 2, "inside and outside");
-    assert_eq!((cluster.ours("pdb", "default")?.len(), cluster.ours("configmap", "default")?.len()), (1, 1));
+    let (services, budgets) = (cluster.ours("service", "default")?, cluster.ours("pdb", "default")?);
+    assert_eq!((services.len(), budgets.len()), (2, 1), "inside and outside");
+    assert_eq!(cluster.ours("configmap", "default")?.len(), 1);
+    let mut selectors =
+        services.iter().map(|s| &s["spec"]["selector"]).chain(budgets.iter().map(|b| &b["spec"]["selector"]["matchLabels"]));
+    assert!(selectors.all(|selector| selector["tradewind.dev/instance"] == "k8s"), "{services:#?} {budgets:#?}");
     let secrets = cluster.ours("secret", "default")?;
     let value = secrets[0]["data"]["env-0"].as_str().unwrap_or_default();
     assert_eq!(value, "Y2FuYXJ5LTVmMWQwYw==", "the value, in base64");
@@ -321,7 +327,8 @@ async fn an_api_server_that_is_away_holds_nobody_else_and_is_used_again_when_it_
 
 #[tokio::test]
 async fn what_a_workload_gets_on_a_cluster_is_what_was_written() -> Result<()> {
-    const KINDS: &str = "kinds = [\"Deployment\", \"Service\", \"Secret\", \"ConfigMap\", \"PersistentVolumeClaim\"]\nsecrets = [\"db\"]";
+    const KINDS: &str = "kinds = [\"Deployment\", \"Service\", \"Secret\", \"ConfigMap\", \"PersistentVolumeClaim\"]\n\
+                         secrets = [{ name = \"db\", namespaces = [\"red\", \"blue\"] }]";
     let Some(cluster) = Cluster::start()? else { return Ok(()) };
     let daemon = daemon(&cluster, "", KINDS)?;
     std::fs::create_dir_all(daemon.data().join("secrets"))?;

@@ -25,7 +25,7 @@ use tradewind_core::{
     names::InstanceName,
     units::Bytes,
 };
-use tradewind_credentials::Credentials;
+use tradewind_credentials::{Credentials, secrets::Granted};
 use url::{Host, Url};
 
 pub(crate) use self::address::is_private;
@@ -171,8 +171,8 @@ impl Client {
         let (folder, granted, namespace) = (self.0.secrets.clone(), grant.secrets.clone(), grant.namespace.clone());
         let work = move || {
             let Outgoing { method, url, headers, body } = outgoing;
-            let sent = secrets::Sent { granted: &granted, namespace: namespace.as_ref() };
-            let body = secrets::fill(&folder, sent, &headers, body)?;
+            let lent = Granted { capability: "http", secrets: &granted, namespace: namespace.as_ref() };
+            let body = secrets::fill(&folder, lent, &headers, body)?;
             Ok((Outgoing { method, url, headers, body }, secrets::known(&folder, &granted)))
         };
         let done = tokio::task::spawn_blocking(work).await;

@@ -399,7 +399,6 @@ impl Shared {
         let _ = self.changes.send((slot.owner.clone(), slot.key.allocation.clone()));
     }
 
-    /// None: nobody has said how long to wait.
     /// Has the output of a process collected that an earlier daemon has started.
     async fn follow_output(self: &Arc<Self>, slot: &Arc<Slot>) {
         let (shared, slot) = (self.clone(), slot.clone());
@@ -413,6 +412,7 @@ impl Shared {
         let _ = tokio::task::spawn_blocking(follow).await;
     }
 
+    /// None: nobody has said how long to wait.
     fn pace(&self, allocation: &AllocationId) -> Option<Pace> {
         self.paces.lock().unwrap_or_else(PoisonError::into_inner).get(allocation).cloned()
     }

@@ -26,6 +26,7 @@ use tradewind_core::{
     capability::{Http, HttpRequest, HttpResponse},
     failure::{Failure, FailureKind},
     grant::{AwsSigv4, CredentialGrant, CredentialSource, GoogleServiceAccount, HttpGrant, Injection, Oauth2},
+    names::Namespace,
     units::{Bytes as Size, Millis},
 };
 
@@ -562,7 +563,7 @@ async fn no_value_shows_in_answers_failures_logs_or_debug_output() {
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let bench = Bench::new().await;
     bench.write("secrets/db/password", "canary \"database\" password\n");
-    let grant = HttpGrant { secrets: vec!["db".into()], ..bench.grant() };
+    let grant = HttpGrant { secrets: vec!["db".into()], namespace: Some(Namespace::default_namespace()), ..bench.grant() };
     let pem = key().to_pkcs8_pem(LineEnding::LF).unwrap();
     let private = pem.lines().nth(1).unwrap().to_owned();
     let mut shown = String::new();

@@ -13,8 +13,8 @@ use tradewind_cloud::process::{Change, Changes, Error, Notice, Options, Supervis
 use tradewind_core::{
     capability::{ProcessKey, ProcessSpec, ProcessStatus, Processes},
     failure::FailureKind,
-    grant::{PortRange, ProcessGrant},
-    names::InstanceName,
+    grant::{Entry, PortRange, ProcessGrant, Spaces},
+    names::{InstanceName, Namespace},
     units::{Bytes, MilliCpu, Millis},
     workload::{
         Check, ConfigFile, EnvValue, EnvVar, Exposure, FileContent, Health, LogQuery, Output, Phase, Port, Probe, Protocol, Resources,
@@ -135,7 +135,8 @@ fn options(folder: &Path) -> Options {
 }
 
 fn grant() -> ProcessGrant {
-    ProcessGrant { processes: 100, secrets: vec!["key".into()], ..ProcessGrant::of(&["sh", "sleep", "no-such-program", "/usr/bin/*"]) }
+    let programs = ProcessGrant::of(&["sh", "sleep", "no-such-program", "/usr/bin/*"]);
+    ProcessGrant { processes: 100, secrets: vec!["key".into()], namespace: Some(Namespace::default_namespace()), ..programs }
 }
 
 fn key(name: &str) -> ProcessKey {
@@ -193,6 +194,32 @@ async fn jobs_end_with_their_status_and_output() {
     assert_eq!((status.phase, status.exit_code, status.message.as_str()), (Phase::Failed, Some(3), "ended with status 3"));
     // The same spec again: a job that has ended is not run twice.
     assert_eq!(bench.ensure(&bad, sh("exit 3")).await.unwrap().phase, Phase::Failed);
+    bench.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_common_secret_is_for_those_whom_the_grant_names() {
+    let mut bench = Bench::new().await;
+    let secrets = bench.folder.path().join("secrets");
+    std::fs::DirBuilder::new().mode(0o700).create(&secrets).unwrap();
+    std::fs::write(secrets.join("key"), "common\n").unwrap();
+    let secret = SecretRef { name: "key".to_owned(), key: None };
+    let mut variable = sh("echo $KEY");
+    variable.env = vec![EnvVar { name: "KEY".to_owned(), value: EnvValue::Secret(secret.clone()) }];
+    let mut file = sh("cat key");
+    file.files = vec![ConfigFile { path: "key".to_owned(), mode: 0o640, content: FileContent::Secret(secret) }];
+    let team: Namespace = "team".parse().unwrap();
+    let shared = ProcessGrant { secrets: vec![Entry { name: "key".to_owned(), namespaces: Some(Spaces::All) }], ..grant() };
+    for (name, spec, field) in [("variable", variable, "env[0]"), ("file", file, "files[0]")] {
+        bench.grant = grant().for_namespace(Some(&team));
+        let refused = bench.ensure(&key(name), spec.clone()).await.unwrap_err();
+        assert_eq!((refused.code.as_deref(), refused.field.as_deref()), (Some("secret"), Some(field)), "{refused:?}");
+        assert!(refused.message.contains("of namespace \"team\""), "{refused:?}");
+        bench.grant = shared.for_namespace(Some(&team));
+        bench.ensure(&key(name), spec).await.unwrap();
+        bench.ended(&key(name)).await;
+        assert_eq!(bench.output(&key(name)).await, ["common"]);
+    }
     bench.clear().await;
 }
 

@@ -208,8 +208,8 @@ impl Scheduler {
                 let table = room::less(&table.without(&closed), placed(works, &decided));
                 for one in &mut tasks {
                     let Some((work, task)) = works.get(one.work).and_then(|w| w.resolved.get(one.task).map(|t| (w, t))) else { continue };
-                    let kept: Vec<AllocationRecord> = work.actual.iter().filter(|r| !leaves(r, task, &closed)).cloned().collect();
-                    one.stay = plan::stranded(task, &kept, answers);
+                    let kept = work.actual.iter().filter(|r| !leaves(r, task, &closed));
+                    one.stay = plan::stranded(task, kept, answers);
                     one.want.current.retain(|(provider, _, _)| answers(provider));
                     one.want.replicas -= one.stay.iter().map(|p| p.replicas).sum::<u32>().min(one.want.replicas);
                 }

@@ -305,6 +305,17 @@ impl Handle {
         named.into_iter().map(summary).collect()
     }
 
+    /// The secrets that deployments of each namespace use, by name.
+    pub fn secrets(&self) -> BTreeMap<Namespace, BTreeSet<String>> {
+        let world = lock(&self.shared.world);
+        let mut used: BTreeMap<Namespace, BTreeSet<String>> = BTreeMap::new();
+        for (key, entry) in &world.deployments {
+            let names = entry.resolved.iter().flat_map(|task| task.workload.secrets()).map(|secret| secret.name.clone());
+            used.entry(key.namespace.clone()).or_default().extend(names);
+        }
+        used
+    }
+
     /// None: it has neither limits nor deployments.
     pub fn namespace(&self, name: &Namespace) -> Option<NamespaceView> {
         let world = lock(&self.shared.world);

@@ -27,7 +27,7 @@ pub struct Options {
     pub concurrency: usize,
     /// Whether a higher priority takes places of other namespaces as well.
     pub preempt_across_namespaces: bool,
-    /// The most of them in one region of a provider.
+    /// The most provider calls that change something in one region of a provider, at once.
     pub lane: usize,
     /// Between two looks for what runs without a record.
     pub sweep_interval: Millis,

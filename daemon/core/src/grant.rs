@@ -60,35 +60,26 @@ impl Grants {
         Ok(())
     }
 
-    /// What workloads of one namespace may have of these; none: nobody knows for whom it is asked, and what is for some is left out.
-    pub fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
-        Self {
-            process: self.process.as_ref().map(|g| g.for_namespace(namespace)),
-            http: self.http.as_ref().map(|g| g.for_namespace(namespace)),
-            containers: self.containers.as_ref().map(|g| g.for_namespace(namespace)),
-            kubernetes: self.kubernetes.as_ref().map(|g| g.for_namespace(namespace)),
-            aws: self.aws.as_ref().map(|g| g.for_namespace(namespace)),
-            probe: self.probe.clone(),
-        }
-    }
-
     /// What whoever reaches these namespaces may have workloads use, by capability and list. With all namespaces: everything, and for whom.
     pub fn usable(&self, scope: &Scope) -> BTreeMap<String, Vec<String>> {
         let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let mut add = |list: &str, spaces: &Spaces, what: &dyn fmt::Display| {
+        let mut add = |list: &str, spaces: Option<&Spaces>, what: &dyn fmt::Display| {
             // Whom else it is for is for who reaches them all to know.
-            let whom = if scope.is_all() && !spaces.is_all() { format!(" (for {spaces})") } else { String::new() };
-            if scope.sees(spaces) {
+            let whom = spaces.filter(|_| scope.is_all()).map_or_else(String::new, |spaces| format!(" (for {spaces})"));
+            if scope.sees(spaces.unwrap_or(&EVERY)) {
                 found.entry(list.to_owned()).or_default().push(format!("{what}{whom}"));
             }
         };
         for (list, entries) in self.lists() {
-            entries.iter().for_each(|entry| add(list, &entry.namespaces, &entry.name));
+            entries.iter().for_each(|entry| add(list, entry.namespaces.as_ref(), &entry.name));
         }
         for (list, ranges) in
             [("process.ports", self.process.as_ref().map(|g| &g.ports)), ("containers.ports", self.containers.as_ref().map(|g| &g.ports))]
         {
-            ranges.into_iter().flatten().for_each(|range| add(list, &range.namespaces, &format_args!("{}-{}", range.from, range.to)));
+            for range in ranges.into_iter().flatten() {
+                let spaces = Some(&range.namespaces).filter(|spaces| !spaces.is_all());
+                add(list, spaces, &format_args!("{}-{}", range.from, range.to));
+            }
         }
         found
     }
@@ -135,14 +126,16 @@ impl Grants {
         lists
     }
 
-    /// The secrets that are lent, with the capability that lends them.
-    pub fn secrets(&self) -> impl Iterator<Item = (&'static str, &Entry)> {
-        let process = self.process.iter().flat_map(|g| &g.secrets).map(|e| ("process", e));
-        let http = self.http.iter().flat_map(|g| &g.secrets).map(|e| ("http", e));
-        let containers = self.containers.iter().flat_map(|g| &g.secrets).map(|e| ("containers", e));
-        let kubernetes = self.kubernetes.iter().flat_map(|g| &g.secrets).map(|e| ("kubernetes", e));
-        let aws = self.aws.iter().flat_map(|g| &g.secrets).map(|e| ("aws", e));
-        process.chain(http).chain(containers).chain(kubernetes).chain(aws)
+    /// The secrets that are lent, by whichever capability.
+    pub fn secrets(&self) -> impl Iterator<Item = &Entry> {
+        let lists = [
+            self.process.as_ref().map(|g| &g.secrets),
+            self.http.as_ref().map(|g| &g.secrets),
+            self.containers.as_ref().map(|g| &g.secrets),
+            self.kubernetes.as_ref().map(|g| &g.secrets),
+            self.aws.as_ref().map(|g| &g.secrets),
+        ];
+        lists.into_iter().flatten().flatten()
     }
 }
 
@@ -222,19 +215,20 @@ mod tests {
             }"#,
         )
         .unwrap();
-        let of = |namespace: &str| grants.for_namespace(Some(&namespace.parse().unwrap()));
-        let process = |namespace: &str| of(namespace).process.unwrap();
-        assert!(process("ops").is_any() && !process("shop").is_any() && !grants.process.as_ref().unwrap().is_any());
+        let named = |namespace: &str| -> Namespace { namespace.parse().unwrap() };
+        let whole = grants.process.as_ref().unwrap();
+        let process = |namespace: &str| whole.for_namespace(Some(&named(namespace)));
+        assert!(process("ops").is_any() && !process("shop").is_any() && !whole.is_any());
         assert_eq!((process("shop").ports.len(), process("team").ports.len()), (2, 1));
         assert_eq!((process("shop").secrets.len(), process("team").secrets.len()), (1, 0));
         let folders = |p: ProcessGrant| (p.directories.len(), p.others_directories.len());
         assert_eq!((folders(process("shop")), folders(process("team"))), ((1, 0), (0, 1)));
-        let containers = |namespace: &str| of(namespace).containers.unwrap();
+        let containers = |namespace: &str| grants.containers.as_ref().unwrap().for_namespace(Some(&named(namespace)));
         assert_eq!((containers("shop").registries.len(), containers("team").registries.len()), (1, 0));
         assert_eq!((containers("ops").host_paths.len(), containers("team").host_paths.len()), (1, 0));
-        let http = of("team").http.unwrap();
+        let http = grants.http.as_ref().unwrap().for_namespace(Some(&named("team")));
         assert_eq!(http.secrets.iter().filter(|s| s.is_for(http.namespace.as_ref())).count(), 1, "all are looked for, one is sent");
-        assert_eq!(grants.for_namespace(None).process.unwrap().commands, ["sleep"], "nobody in particular has what is for some");
+        assert_eq!(whole.for_namespace(None).commands, ["sleep"], "nobody in particular has what is for some");
 
         let team = Scope::try_from(vec!["team".to_owned()]).unwrap();
         let told = grants.usable(&team);

@@ -148,9 +148,13 @@ pub fn with_current(mut want: Want, task: &Resolved, actual: &[AllocationRecord]
 }
 
 /// Places of a task whose provider gives no offers at the moment. They stay as they are: silence is no reason to move.
-pub fn stranded(task: &Resolved, actual: &[AllocationRecord], answers: impl Fn(&InstanceName) -> bool) -> Vec<Placement> {
+pub fn stranded<'a>(
+    task: &Resolved,
+    actual: impl Iterator<Item = &'a AllocationRecord>,
+    answers: impl Fn(&InstanceName) -> bool,
+) -> Vec<Placement> {
     let allowed = |p: &InstanceName| task.constraints.providers.is_empty() || task.constraints.providers.contains(p);
-    let mine = actual.iter().filter(|r| stands_for(r, task) && r.phase != Phase::Gone);
+    let mine = actual.filter(|r| stands_for(r, task) && r.phase != Phase::Gone);
     let mut left = task.replicas;
     let silent = mine.filter(|r| !answers(&r.provider) && allowed(&r.provider)).map(placement_of);
     let kept = silent.map(|mut p| {

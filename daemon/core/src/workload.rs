@@ -198,6 +198,15 @@ pub struct Workload {
     pub extensions: BTreeMap<String, serde_json::Value>,
 }
 
+impl Workload {
+    /// The secrets that it gets, in variables and in files.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretRef> {
+        let variables = self.env.iter().filter_map(|var| if let EnvValue::Secret(secret) = &var.value { Some(secret) } else { None });
+        let files = self.files.iter().filter_map(|file| if let FileContent::Secret(secret) = &file.content { Some(secret) } else { None });
+        variables.chain(files)
+    }
+}
+
 /// The offer an allocation is bound to, as the provider described it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

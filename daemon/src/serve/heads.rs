@@ -2,6 +2,7 @@
 //! one, so that whoever rewrites the whole log later is betrayed by what was told before. It must not write to the state.
 
 use std::{
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -20,6 +21,7 @@ use tradewind_core::{
     store::Store,
     units::{Instant, Millis},
 };
+use tradewind_credentials::owners::{self, Kind};
 use url::Url;
 
 use super::USER_AGENT;
@@ -32,7 +34,7 @@ const LAST_TRY: Duration = Duration::from_secs(5);
 /// Pauses between tries. What is not delivered then is told with the next head.
 const PAUSES: [Duration; 4] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(25), Duration::from_secs(120)];
 /// The most that is read of a file with headers.
-const LARGEST: usize = 64 << 10;
+const LARGEST: u64 = 64 << 10;
 
 /// Why nobody heard of a head.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +42,7 @@ pub enum Error {
     #[error("the client of the setting \"audit.webhook\" can't be made")]
     Client(#[source] reqwest::Error),
     #[error("the file \"{}\" of the setting \"audit.webhook-headers\" can't be read", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    Read { path: PathBuf, source: io::Error },
     #[error("line {line} of the file \"{}\" of the setting \"audit.webhook-headers\" is no header: write NAME: VALUE", path.display())]
     Line { path: PathBuf, line: usize },
     #[error("the receiver of the setting \"audit.webhook\" can't be reached")]
@@ -166,10 +168,16 @@ impl Receiver {
 
 /// Headers out of a file, a line each. It is read whenever something is sent, so that a new secret needs no restart.
 async fn headers(path: &Path) -> Result<HeaderMap, Error> {
-    let text = tokio::fs::read(path).await.map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    let text = text.get(..LARGEST).unwrap_or(&text);
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    let at = path.to_owned();
+    let read = move || -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        owners::open(&at, Kind::Secret)?.take(LARGEST).read_to_end(&mut text)?;
+        Ok(text)
+    };
+    let text = tokio::task::spawn_blocking(read).await.map_err(|broken| failed(io::Error::other(broken)))?.map_err(failed)?;
     let mut headers = HeaderMap::new();
-    for (i, line) in String::from_utf8_lossy(text).lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+    for (i, line) in String::from_utf8_lossy(&text).lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let parse = || {
             let (name, value) = line.split_once(':')?;
             let mut value = HeaderValue::from_str(value.trim()).ok()?;
@@ -184,11 +192,13 @@ async fn headers(path: &Path) -> Result<HeaderMap, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+
     use super::*;
 
     #[tokio::test]
     async fn headers_are_lines_and_their_values_are_not_shown() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().unwrap();
         let path = folder.path().join("headers");
         std::fs::write(&path, "Authorization: Bearer of:it\n\nX-Team : a\r\n").unwrap();
         let read = headers(&path).await.unwrap();
@@ -198,6 +208,20 @@ mod tests {
             std::fs::write(&path, bad).unwrap();
             let error = headers(&path).await.unwrap_err().to_string();
             assert!(error.contains("is no header") && !error.contains("secret-without"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn headers_that_others_may_read_are_not_sent() {
+        let folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir().unwrap();
+        let path = folder.path().join("headers");
+        std::fs::write(&path, "Authorization: Bearer of:it\n").unwrap();
+        for (mode, used) in [(0o600, true), (0o644, false), (0o606, false)] {
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let read = headers(&path).await;
+            assert_eq!(read.is_ok(), used, "{mode:o}");
+            let Err(Error::Read { source, .. }) = read else { continue };
+            assert!(source.to_string().contains("chmod"), "{source}");
         }
     }
 }

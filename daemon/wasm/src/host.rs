@@ -8,6 +8,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tradewind_core::{
+    grant::{Entry, Spaces},
     identity::Scope,
     names::{Actor, Digest, InstanceName},
     plugin::{Plugins, Snapshot},
@@ -291,15 +292,11 @@ impl Handle {
         self.registry.load().contents.view_for(instance, scope)
     }
 
-    /// By instance, the secrets that workloads of every namespace may have.
-    pub fn open_secrets(&self) -> Vec<(InstanceName, Vec<String>)> {
+    /// By instance, for whose workloads it is and which secrets they may have.
+    pub fn secrets(&self) -> Vec<(InstanceName, Spaces, Vec<Entry>)> {
         let published = self.registry.load();
         let active = published.contents.slots.iter().filter_map(|(name, slot)| Some((name, slot.active.as_deref()?)));
-        let open = active.filter(|(_, version)| version.namespaces.is_all()).map(|(name, version)| {
-            let open = version.grants.secrets().filter(|(_, secret)| secret.namespaces.is_all());
-            (name.clone(), open.map(|(_, secret)| secret.name.clone()).collect())
-        });
-        open.collect()
+        active.map(|(name, version)| (name.clone(), version.namespaces.clone(), version.grants.secrets().cloned().collect())).collect()
     }
 
     /// Files that can't belong to any instance.

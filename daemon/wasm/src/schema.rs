@@ -7,6 +7,8 @@ use crate::{compiler::Answer, state::tame};
 
 /// Steps of what counts as quick: a schema is looked at with a value so often.
 const STEPS: u64 = 100_000;
+/// Bytes of a text that count as one step: a pattern is held against all of it, a length is counted through it.
+const TEXT: usize = 100;
 /// References within one another that are followed.
 const DEPTH: u32 = 200;
 /// Of the schema and of the settings, as text.
@@ -95,7 +97,8 @@ impl<'a> Walk<'a> {
     fn visit(&mut self, schema: &'a Value, value: &Value, depth: u32) -> bool {
         let Some(depth) = depth.checked_sub(1) else { return false };
         let Value::Object(keywords) = schema else { return self.spend(1) };
-        self.spend(1 + keywords.len()) && keywords.iter().all(|(keyword, given)| self.keyword(keyword, given, value, depth))
+        let long = value.as_str().map_or(0, str::len) / TEXT;
+        self.spend(1 + keywords.len() * (1 + long)) && keywords.iter().all(|(keyword, given)| self.keyword(keyword, given, value, depth))
     }
 
     fn keyword(&mut self, keyword: &str, given: &'a Value, value: &Value, depth: u32) -> bool {
@@ -113,15 +116,17 @@ impl<'a> Walk<'a> {
             "properties" => given
                 .as_object()
                 .is_some_and(|all| all.iter().all(|(name, one)| members.get(name).is_none_or(|member| self.visit(one, member, depth)))),
-            "patternProperties" => {
-                given.as_object().is_some_and(|all| all.values().all(|one| members.values().all(|member| self.visit(one, member, depth))))
-            }
+            "patternProperties" => given.as_object().is_some_and(|all| {
+                let names = members.keys().map(String::len).sum::<usize>() / TEXT;
+                self.spend(all.len() * names) && all.values().all(|one| members.values().all(|member| self.visit(one, member, depth)))
+            }),
             "additionalProperties" => members.values().all(|member| self.visit(given, member, depth)),
             "propertyNames" => members.keys().all(|name| self.visit(given, &Value::String(name.clone()), depth)),
             "items" | "contains" => items.iter().all(|item| self.visit(given, item, depth)),
             "prefixItems" => given.as_array().is_some_and(|all| all.iter().zip(items).all(|(one, item)| self.visit(one, item, depth))),
-            "enum" => self.spend(given.as_array().map_or(1, Vec::len)),
-            "uniqueItems" => self.spend(items.len().saturating_mul(items.len())),
+            "const" => self.spend(steps(value)),
+            "enum" => self.spend(given.as_array().map_or(1, Vec::len).saturating_mul(steps(value))),
+            "uniqueItems" => self.spend(items.len().saturating_mul(items.iter().map(steps).sum())),
             // Ways to go elsewhere, or to look again at what was looked at.
             "$dynamicRef"
             | "$recursiveRef"
@@ -134,6 +139,16 @@ impl<'a> Walk<'a> {
             | "dependencies" => false,
             _ => true,
         }
+    }
+}
+
+/// What it takes to compare a value with another one.
+fn steps(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 1,
+        Value::String(text) => 1 + text.len() / TEXT,
+        Value::Array(items) => 1 + items.iter().map(steps).sum::<usize>(),
+        Value::Object(members) => 1 + members.iter().map(|(name, member)| name.len() / TEXT + steps(member)).sum::<usize>(),
     }
 }
 
@@ -180,6 +195,17 @@ mod tests {
                 json!({}),
             ),
             ("many to compare", json!({ "properties": { "a": { "uniqueItems": true } } }), json!({ "a": vec![1; 1_000] })),
+            (
+                "one long text, looked at again and again",
+                json!({ "allOf": vec![json!({ "$ref": "#/$defs/a" }); 50], "$defs": { "a": { "pattern": "(a|b)*c" } } }),
+                json!("a".repeat(200_000)),
+            ),
+            (
+                "a long name, likewise",
+                json!({ "allOf": vec![json!({ "$ref": "#/$defs/a" }); 60], "$defs": { "a": { "patternProperties": { "(a|b)*c": {} } } } }),
+                json!({ "a".repeat(200_000): 1 }),
+            ),
+            ("long texts to compare", json!({ "uniqueItems": true }), json!(vec!["a".repeat(1_000); 200])),
             ("a large schema", json!({ "description": "x".repeat(SIZE) }), json!({})),
         ] {
             assert!(!is_quick(&schema, &settings), "{what}");

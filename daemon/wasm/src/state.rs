@@ -5,7 +5,12 @@ use std::{
     time::Instant,
 };
 
-use tradewind_core::{capability::Attempt, failure::Failure, grant::Grants, names::AllocationId, plugin::Identity};
+use tradewind_core::{
+    capability::Attempt,
+    failure::Failure,
+    names::{AllocationId, Namespace},
+    plugin::Identity,
+};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
@@ -93,16 +98,15 @@ impl Call {
         }
     }
 
-    /// What may be used in this call: of what is for some namespaces that which is for the one whose allocation is being applied. A guest
-    /// has no say in it.
-    pub(crate) fn grants(&self) -> Grants {
-        self.lent.grants.for_namespace(self.attempt.as_ref().map(|attempt| &attempt.namespace))
+    /// For whom a capability is used in this call, which narrows its grant: the namespace whose allocation is being applied. A guest has no
+    /// say in it.
+    pub(crate) fn namespace(&self) -> Option<&Namespace> {
+        self.attempt.as_ref().map(|attempt| &attempt.namespace)
     }
 
     /// The same for one allocation: another than the one that is being applied is nobody's in particular.
-    pub(crate) fn grants_of(&self, allocation: &AllocationId) -> Grants {
-        let attempt = self.attempt.as_ref().filter(|attempt| attempt.allocation == *allocation);
-        self.lent.grants.for_namespace(attempt.map(|attempt| &attempt.namespace))
+    pub(crate) fn namespace_of(&self, allocation: &AllocationId) -> Option<&Namespace> {
+        self.attempt.as_ref().filter(|attempt| attempt.allocation == *allocation).map(|attempt| &attempt.namespace)
     }
 
     /// Takes bytes from the call's budget, and what a host call takes in any case.

@@ -4,24 +4,9 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
+name=moto
+left_out="the tests on AWS are left out"
 home=${XDG_CACHE_HOME:-$HOME/.cache}/tradewind-backends/moto
-wanted=$(sha256sum <"$here/requirements.txt")
+. "$here/../python.sh"
 
-without() {
-    echo "moto: $1: the tests on AWS are left out" >&2
-    [ "${TRADEWIND_REQUIRE_BACKENDS:-}" != 1 ] || exit 1
-    exit 0
-}
-
-mkdir -p "$home"
-exec 9>"$home/lock"
-flock 9
-if [ "$(cat "$home/installed" 2>/dev/null)" = "$wanted" ]; then exit 0; fi
-
-python=$(command -v python3) || without "there is no python3"
-rm -rf "$home/env" "$home/installed"
-"$python" -m venv "$home/env" 2>"$home/log" || without "python3 can't make an environment (on Debian: apt-get install python3-venv)"
-echo "moto: installing into $home" >&2
-"$home/env/bin/pip" install --quiet --disable-pip-version-check --no-input -r "$here/requirements.txt" >"$home/log" 2>&1 ||
-    without "it can't be installed (see $home/log)"
-echo "$wanted" >"$home/installed"
+environment "$here/requirements.txt"

@@ -70,7 +70,8 @@ async fn a_secret_is_read_by_the_namespaces_that_it_is_granted_to() -> Result<()
 component = "process.wasm"
 [grants.process]
 commands = ["printenv", "sh"]
-secrets = [{ name = "db-password", namespaces = ["default", "shop"] }, { name = "own", namespaces = ["team-*"] }, "common"]
+secrets = [{ name = "db-password", namespaces = ["default", "shop"] }, { name = "own", namespaces = ["team-*"] },
+    { name = "common", namespaces = ["*"] }]
 "#;
     let daemon = Daemon::start(&["cheapest", "process"], &[("local", grant)])?;
     for (name, value) in [("db-password", "S3cr3t-of-default"), ("shop/db-password", "S3cr3t-of-shop"), ("common", "for all")] {
@@ -100,8 +101,47 @@ secrets = [{ name = "db-password", namespaces = ["default", "shop"] }, { name = 
     Ok(())
 }
 
+/// An entry that does not say for whom it is: what lies in the secrets folder itself is for `default` alone.
+#[tokio::test]
+async fn without_namespaces_a_secret_is_each_namespaces_own() -> Result<()> {
+    let grant = "component = \"process.wasm\"\n[grants.process]\ncommands = [\"sleep\", \"printenv\"]\nsecrets = [\"db-password\"]\n";
+    let mut daemon = Daemon::start(&["cheapest", "process"], &[("local", grant)])?;
+    secret(&daemon, "db-password", "S3cr3t-of-default")?;
+    let team = token(&daemon, "team", "operator", "team").await?;
+    put(&daemon, &team, "team", "steals", &thief("local")).await?;
+    let words = [
+        "the secret \\\"db-password\\\" of namespace \\\"team\\\" can't be read",
+        "\\\"team/db-password\\\" of the daemon's secrets folder",
+        "namespaces = [\\\"team\\\"]",
+        "env[0]",
+    ];
+    let seen = refused(&daemon, "team", "steals", &words).await?;
+    ensure!(!daemon.run(&["-n", "team", "logs", "steals"])?.contains("S3cr3t"), "{seen:#}");
+    put(&daemon, &daemon.http, "default", "reads", &thief("local")).await?;
+    ensure!(output(&daemon, "default", "reads").await?.contains("S3cr3t-of-default"));
+    // An operator who has relied on it is told at the start.
+    daemon.stop()?;
+    daemon.launch()?;
+    let log = daemon.log();
+    ensure!(
+        log.contains("namespace \"team\" uses the secrets db-password and does not get what lies in the secrets folder itself"),
+        "{log}"
+    );
+    // Both remedies work.
+    secret(&daemon, "team/db-password", "S3cr3t-of-team")?;
+    put(&daemon, &daemon.http, "team", "reads", &thief("local")).await?;
+    ensure!(output(&daemon, "team", "reads").await?.contains("S3cr3t-of-team"));
+    let named = grant.replace("\"db-password\"", "{ name = \"db-password\", namespaces = [\"other\"] }");
+    fs::write(daemon.plugins().join("local.toml"), named)?;
+    daemon.run(&["plugin", "reload"])?;
+    put(&daemon, &daemon.http, "other", "reads", &thief("local")).await?;
+    ensure!(output(&daemon, "other", "reads").await?.contains("S3cr3t-of-default"));
+    Ok(())
+}
+
 fn closed_to_team() -> [(&'static str, &'static str); 3] {
-    let shop = "component = \"process.wasm\"\nnamespaces = [\"default\", \"shop-*\"]\n[grants.process]\ncommands = [\"*\"]\nsecrets = [\"db-password\"]\n";
+    let shop = "component = \"process.wasm\"\nnamespaces = [\"default\", \"shop-*\"]\n[grants.process]\ncommands = [\"*\"]\n\
+                secrets = [{ name = \"db-password\", namespaces = [\"shop-*\"] }]\n";
     let policy = "component = \"cheapest.wasm\"\nnamespaces = [\"default\"]\n";
     [("vault", shop), ("frugal", policy), ("cheapest", "component = \"cheapest.wasm\"\n")]
 }
@@ -219,7 +259,7 @@ async fn containers_of_two_namespaces_share_no_volume_network_image_port_or_fold
     let folder = tempfile::tempdir()?;
     fs::write(folder.path().join("note"), "S3cr3t-note")?;
     let grants = format!(
-        "host-network = true\nsecrets = [\"db-password\"]\nhost-paths = [{{ name = \"{}\", namespaces = [\"shop\"] }}]\n\
+        "host-network = true\nsecrets = [{{ name = \"db-password\", namespaces = [\"shop\", \"team\"] }}, \"key\"]\nhost-paths = [{{ name = \"{}\", namespaces = [\"shop\"] }}]\n\
          ports = [{{ from = 4710, to = 4719, namespaces = [\"shop\"] }}]\n",
         folder.path().display()
     );
@@ -229,6 +269,7 @@ async fn containers_of_two_namespaces_share_no_volume_network_image_port_or_fold
     let daemon = Daemon::start(&["cheapest", "containers"], &[("box", &instance)])?;
     secret(&daemon, "shop/db-password", "S3cr3t-of-shop")?;
     secret(&daemon, "db-password", "common")?;
+    secret(&daemon, "key", "S3cr3t-of-default")?;
     let stop = json!({"signal": "KILL", "grace": "1s"});
     let job = |script: &str, more: Value| {
         let mut job = json!({"image": IMAGE, "command": ["sh", "-c", script], "stop": stop, "env": {"T": {"secret": "db-password"}}});
@@ -249,6 +290,7 @@ async fn containers_of_two_namespaces_share_no_volume_network_image_port_or_fold
         ("image", "other", json!({}), "image \\\"localhost/tradewind/busybox:1\\\" is not granted"),
         ("port", "team", json!({"ports": {"http": {"port": 4711}}}), "port \\\"4711\\\" is not granted"),
         ("path", "team", mounts.clone(), "of the machine is not granted"),
+        ("key", "team", json!({"env": {"T": {"secret": "key"}}}), "the secret \\\"key\\\" of namespace \\\"team\\\" can't be read"),
     ] {
         put(&daemon, &daemon.http, namespace, name, &job("sleep 1", more)).await?;
         refused(&daemon, namespace, name, &[words]).await?;

@@ -5,7 +5,7 @@ use tradewind_core::{
     failure::Failure,
     grant::{AwsGrant, Entry, pattern},
 };
-use tradewind_credentials::secrets;
+use tradewind_credentials::secrets::{self, Granted};
 
 /// What stands in a list for not naming one: AWS then takes its own default.
 const DEFAULT: &str = "default";
@@ -44,11 +44,12 @@ pub(crate) fn run(grant: &AwsGrant, request: &RunRequest) -> Result<(), Failure>
     }
     request.user_data.iter().try_for_each(|piece| match piece {
         Piece::Text(_) => Ok(()),
-        Piece::Secret(secret) | Piece::SecretVariable(secret) => {
-            let granted = secrets::Granted { capability: "aws", secrets: &grant.secrets, namespace: grant.namespace.as_ref() };
-            secrets::check(granted, secret, "user-data")
-        }
+        Piece::Secret(secret) | Piece::SecretVariable(secret) => secrets::check(secrets_of(grant), secret, "user-data"),
     })
+}
+
+pub(crate) fn secrets_of(grant: &AwsGrant) -> Granted<'_> {
+    Granted { capability: "aws", secrets: &grant.secrets, namespace: grant.namespace.as_ref() }
 }
 
 /// Everything of the interface `elb` begins with this.
@@ -97,7 +98,7 @@ fn refused(field: &str, what: &str, value: &str, setting: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use tradewind_core::{failure::FailureKind, grant::Grants, units::Bytes, workload::SecretRef};
+    use tradewind_core::{failure::FailureKind, units::Bytes, workload::SecretRef};
 
     use super::*;
 
@@ -173,10 +174,10 @@ mod tests {
         ] {
             let mut limited = whole.clone();
             limited[list] = serde_json::json!([{ "name": whole[list][0], "namespaces": ["shop"] }]);
-            let grants = Grants { aws: Some(serde_json::from_value(limited).unwrap()), ..Grants::default() };
+            let limited: AwsGrant = serde_json::from_value(limited).unwrap();
             let asked = |namespace: Option<&str>| {
                 let namespace = namespace.map(|n| n.parse().unwrap());
-                run(&grants.for_namespace(namespace.as_ref()).aws.unwrap(), &request())
+                run(&limited.for_namespace(namespace.as_ref()), &request())
             };
             asked(Some("shop")).unwrap();
             for other in [Some("team"), None] {

@@ -87,8 +87,8 @@ impl Session<'_> {
     }
 
     pub(crate) async fn run(&self, attempt: &Attempt, request: &RunRequest) -> Result<Instance, Failure> {
-        let (pieces, folder, namespace) = (request.user_data.clone(), self.inner.secrets.clone(), attempt.namespace.clone());
-        let encoded = tokio::task::spawn_blocking(move || user_data::encoded(&pieces, &folder, Some(&namespace))).await;
+        let (pieces, grant, folder) = (request.user_data.clone(), self.asker.grant.clone(), self.inner.secrets.clone());
+        let encoded = tokio::task::spawn_blocking(move || user_data::encoded(&pieces, allow::secrets_of(&grant), &folder)).await;
         let data = encoded.map_err(|_| Failure::internal("secrets can't be read"))??;
         let census = &self.inner.census;
         census.reserve(self.owner(), self.asker.grant.instances, self.everywhere()).await?;

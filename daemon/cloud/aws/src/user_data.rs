@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use aws_smithy_types::base64;
-use tradewind_core::{capability::aws::Piece, failure::Failure, names::Namespace};
-use tradewind_credentials::secrets;
+use tradewind_core::{capability::aws::Piece, failure::Failure};
+use tradewind_credentials::secrets::{self, Granted};
 
 /// What EC2 takes, before it is encoded.
 const LONGEST: usize = 16 << 10;
@@ -13,13 +13,13 @@ const LONGEST: usize = 16 << 10;
 ///
 /// # Errors
 /// `denied` when a secret can't be read, `invalid` when it can't be a word or all is too long.
-pub(crate) fn encoded(pieces: &[Piece], folder: &Path, namespace: Option<&Namespace>) -> Result<String, Failure> {
+pub(crate) fn encoded(pieces: &[Piece], granted: Granted<'_>, folder: &Path) -> Result<String, Failure> {
     let mut data = Vec::new();
     for piece in pieces {
         match piece {
             Piece::Text(text) => data.extend_from_slice(text.as_bytes()),
             Piece::Secret(secret) | Piece::SecretVariable(secret) => {
-                let value = secrets::read(Some(folder), namespace, secret, "user-data")?;
+                let value = secrets::read(granted, Some(folder), secret, "user-data")?;
                 if value.contains(&0) {
                     let message = format!("the secret \"{}\" holds a zero byte, which no word of a shell can", secret.name);
                     return Err(Failure::invalid(message).field("user-data"));
@@ -50,7 +50,7 @@ fn quote(value: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use tradewind_core::{failure::FailureKind, workload::SecretRef};
+    use tradewind_core::{failure::FailureKind, grant::Entry, names::Namespace, workload::SecretRef};
 
     use super::*;
 
@@ -60,23 +60,27 @@ mod tests {
         let value = "it's $HOME `id` \"x\"\nTRADEWIND\\";
         std::fs::write(folder.path().join("db"), value).unwrap();
         let secret = |name: &str| Piece::Secret(SecretRef { name: name.to_owned(), key: None });
+        let namespace = Namespace::default_namespace();
+        let secrets = ["db", "lines", "binary", "none"].map(Entry::from);
+        let granted = Granted { capability: "aws", secrets: &secrets, namespace: Some(&namespace) };
+        let encoded = |pieces: &[Piece]| super::encoded(pieces, granted, folder.path());
         let pieces = [Piece::Text("printf %s ".to_owned()), secret("db")];
-        let script = String::from_utf8(base64::decode(encoded(&pieces, folder.path(), None).unwrap()).unwrap()).unwrap();
+        let script = String::from_utf8(base64::decode(encoded(&pieces).unwrap()).unwrap()).unwrap();
         let output = std::process::Command::new("sh").arg("-c").arg(script).output().unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), value);
 
         std::fs::write(folder.path().join("lines"), "two\nlines\n\r\n").unwrap();
         let of = |piece: fn(SecretRef) -> Piece| {
             let pieces = [Piece::Text("printf %s ".to_owned()), piece(SecretRef { name: "lines".to_owned(), key: None })];
-            String::from_utf8(base64::decode(encoded(&pieces, folder.path(), None).unwrap()).unwrap()).unwrap()
+            String::from_utf8(base64::decode(encoded(&pieces).unwrap()).unwrap()).unwrap()
         };
         assert_eq!(of(Piece::Secret), "printf %s 'two\nlines\n\r\n'", "a file is as it is");
         assert_eq!(of(Piece::SecretVariable), "printf %s 'two\nlines\n'", "a variable loses one line end");
 
         std::fs::write(folder.path().join("binary"), [1, 0, 2]).unwrap();
-        assert_eq!(encoded(&[secret("binary")], folder.path(), None).unwrap_err().kind, FailureKind::Invalid);
-        assert_eq!(encoded(&[secret("none")], folder.path(), None).unwrap_err().kind, FailureKind::Denied);
+        assert_eq!(encoded(&[secret("binary")]).unwrap_err().kind, FailureKind::Invalid);
+        assert_eq!(encoded(&[secret("none")]).unwrap_err().kind, FailureKind::Denied);
         let long = [Piece::Text("x".repeat(LONGEST + 1))];
-        assert_eq!(encoded(&long, folder.path(), None).unwrap_err().field.as_deref(), Some("user-data"));
+        assert_eq!(encoded(&long).unwrap_err().field.as_deref(), Some("user-data"));
     }
 }

@@ -73,7 +73,7 @@ fn denied(message: impl Into<String>, field: &str, line: String) -> Failure {
     Failure::not_granted(message, field).remedy(format!("{line} in [grants.containers] of the instance file"))
 }
 
-fn secrets_of(grant: &ContainersGrant) -> secrets::Granted<'_> {
+pub(crate) fn secrets_of(grant: &ContainersGrant) -> secrets::Granted<'_> {
     secrets::Granted { capability: "containers", secrets: &grant.secrets, namespace: grant.namespace.as_ref() }
 }
 

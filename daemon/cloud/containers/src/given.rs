@@ -12,10 +12,12 @@ use tradewind_cloud::process;
 use tradewind_core::{
     capability::containers::ContainerSpec,
     failure::{Failure, FailureKind},
-    names::Namespace,
     workload::{ConfigFile, EnvValue, FileContent, Protocol},
 };
-use tradewind_credentials::{Secret, secrets};
+use tradewind_credentials::{
+    Secret,
+    secrets::{self, Granted},
+};
 use zeroize::Zeroizing;
 
 use crate::labels::NotedPort;
@@ -69,7 +71,7 @@ impl Chosen {
 ///
 /// # Errors
 /// `denied` or `invalid` for a secret that can't be had as it is asked for.
-pub(crate) fn give(spec: &ContainerSpec, folder: &Path, namespace: Option<&Namespace>, chosen: &Chosen) -> Result<Given, Failure> {
+pub(crate) fn give(spec: &ContainerSpec, granted: Granted<'_>, folder: &Path, chosen: &Chosen) -> Result<Given, Failure> {
     let ports = ports(spec, chosen)?;
     let mut given = Given { env: Vec::new(), files: Vec::new(), ports, secrets: Vec::new() };
     for (i, port) in given.ports.iter().enumerate() {
@@ -85,7 +87,7 @@ pub(crate) fn give(spec: &ContainerSpec, folder: &Path, namespace: Option<&Names
                 let field = format!("env[{i}]");
                 let unfit =
                     || Failure::invalid(format!("the value of the secret \"{}\" is no text: pass it as a file", secret.name)).field(&field);
-                let value = Zeroizing::new(secrets::read(Some(folder), namespace, secret, &field)?);
+                let value = Zeroizing::new(secrets::read(granted, Some(folder), secret, &field)?);
                 let value = std::str::from_utf8(secrets::variable(&value)).map_err(|_| unfit())?.to_owned();
                 if value.contains('\0') {
                     return Err(unfit());
@@ -103,7 +105,7 @@ pub(crate) fn give(spec: &ContainerSpec, folder: &Path, namespace: Option<&Names
         given.env.push(format!("{}={value}", var.name));
     }
     for (i, file) in spec.files.iter().enumerate() {
-        let content = content(file, folder, namespace, &format!("files[{i}]"))?;
+        let content = content(file, granted, folder, &format!("files[{i}]"))?;
         if let (FileContent::Secret(_), Ok(text)) = (&file.content, std::str::from_utf8(&content)) {
             given.secrets.push(Secret::new(text.trim_end()));
         }
@@ -122,10 +124,10 @@ impl Given {
     }
 }
 
-fn content(file: &ConfigFile, folder: &Path, namespace: Option<&Namespace>, field: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+fn content(file: &ConfigFile, granted: Granted<'_>, folder: &Path, field: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     Ok(Zeroizing::new(match &file.content {
         FileContent::Data(data) => data.clone(),
-        FileContent::Secret(secret) => secrets::read(Some(folder), namespace, secret, field)?,
+        FileContent::Secret(secret) => secrets::read(granted, Some(folder), secret, field)?,
     }))
 }
 

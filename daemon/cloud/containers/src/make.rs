@@ -25,7 +25,7 @@ use tradewind_core::{
 use crate::{
     STARTING, Shared,
     body::{self, Names},
-    check::Prepared,
+    check::{self, Prepared},
     errors,
     given::{self, Given},
     image::{self, Found},
@@ -59,7 +59,8 @@ impl Wanted {
     /// With what it is given, read off the async threads.
     async fn given(self, shared: Arc<Shared>) -> Result<(Self, Given), Failure> {
         let read = tokio::task::spawn_blocking(move || {
-            let given = given::give(&self.prepared.spec, &shared.options.secrets, Some(&self.attempt.namespace), &shared.chosen)?;
+            let granted = check::secrets_of(&self.grant);
+            let given = given::give(&self.prepared.spec, granted, &shared.options.secrets, &shared.chosen)?;
             Ok((self, given))
         });
         read.await.unwrap_or_else(|e| Err(Failure::internal(format!("the container's files could not be read: {e}"))))

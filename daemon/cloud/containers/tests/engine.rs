@@ -124,7 +124,7 @@ async fn remove(engines: &Engines, grant: &ContainersGrant, allocation: &str) ->
 /// Every refusal comes before the engine is asked: there is none at this socket.
 #[tokio::test]
 async fn nothing_passes_a_limit_of_the_grant_and_each_refusal_names_what_would_lift_it() -> Result<()> {
-    let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir()?;
+    let folder = tempfile::tempdir()?;
     let outside = folder.path().join("outside");
     let inside = folder.path().join("inside");
     std::fs::create_dir_all(&outside)?;
@@ -249,7 +249,7 @@ async fn nothing_passes_a_limit_of_the_grant_and_each_refusal_names_what_would_l
 #[tokio::test]
 async fn a_container_is_made_once_replaced_when_it_changes_and_removed() -> Result<()> {
     let Some(engine) = Podman::start()? else { return Ok(()) };
-    let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir()?;
+    let folder = tempfile::tempdir()?;
     let (engines, grant) = (engines(folder.path()), grant(&engine.socket(), r#"{"host-network": true}"#));
     let first = ensure_one(&engines, &grant, "a1", spec()).await?;
     assert_eq!((first.phase, first.restarts), (Phase::Running, 0));
@@ -285,7 +285,7 @@ async fn a_container_is_made_once_replaced_when_it_changes_and_removed() -> Resu
 #[tokio::test]
 async fn jobs_end_as_they_end_and_are_run_again_only_by_a_new_attempt() -> Result<()> {
     let Some(engine) = Podman::start()? else { return Ok(()) };
-    let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir()?;
+    let folder = tempfile::tempdir()?;
     let (engines, grant) = (engines(folder.path()), grant(&engine.socket(), r#"{"host-network": true}"#));
     let job = |script: &str, retries, deadline| ContainerSpec { run: Run::Job { retries, deadline }, command: shell(script), ..spec() };
     let over = |s: &ContainerStatus| matches!(s.phase, Phase::Succeeded | Phase::Failed);
@@ -315,6 +315,7 @@ async fn secrets_and_files_are_written_before_it_starts_and_output_is_read_in_pi
     std::fs::write(folder.path().join("key"), "from the file\n")?;
     std::fs::write(folder.path().join("token"), "from the variable\n")?;
     let (engines, grant) = (engines(folder.path()), grant(&engine.socket(), r#"{"host-network": true, "secrets": ["key", "token"]}"#));
+    let grant = grant.for_namespace(Some(&"default".parse()?));
     let secret = |name: &str| SecretRef { name: name.to_owned(), key: None };
     let file = |path: &str, content| ConfigFile { path: path.to_owned(), mode: 0o400, content };
     let asked = ContainerSpec {
@@ -350,7 +351,7 @@ async fn secrets_and_files_are_written_before_it_starts_and_output_is_read_in_pi
 async fn no_more_is_promised_than_granted_and_what_can_not_start_leaves_nothing() -> Result<()> {
     let Some(engine) = Podman::start()? else { return Ok(()) };
     engine.podman(&["create", "--name=tradewind.box.taken.0", IMAGE, "true"])?;
-    let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir()?;
+    let folder = tempfile::tempdir()?;
     let engines = engines(folder.path());
     let full = grant(&engine.socket(), r#"{"host-network": true, "cpu": "25m", "memory": "1Gi", "containers": 3}"#);
     ensure_one(&engines, &full, "a1", spec()).await?;
@@ -381,7 +382,7 @@ async fn no_more_is_promised_than_granted_and_what_can_not_start_leaves_nothing(
 #[tokio::test]
 async fn containers_meet_in_their_networks_answer_on_published_ports_and_keep_their_volumes() -> Result<()> {
     let Some(engine) = Podman::start()? else { return Ok(()) };
-    let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir()?;
+    let folder = tempfile::tempdir()?;
     let (engines, grant) = (engines(folder.path()), grant(&engine.socket(), "{}"));
     let of_task = |allocation: &str, task: &str| {
         let mut attempt = attempt(allocation, 0);
@@ -447,7 +448,7 @@ fn get(host: &str, number: u16) -> Result<String> {
 async fn a_start_that_fails_at_the_mount_limit_is_explained() -> Result<()> {
     let Some(mut engine) = Podman::start()? else { return Ok(()) };
     engine.serve_without_room_for_mounts()?;
-    let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir()?;
+    let folder = tempfile::tempdir()?;
     let (engines, grant) = (engines(folder.path()), grant(&engine.socket(), r#"{"host-network": true}"#));
     let failure = ensure_one(&engines, &grant, "a1", spec()).await.unwrap_err();
     assert_eq!((failure.kind, failure.code.as_deref()), (FailureKind::OutOfCapacity, Some("mount-limit")), "{failure:?}");
@@ -459,7 +460,7 @@ async fn a_start_that_fails_at_the_mount_limit_is_explained() -> Result<()> {
 #[tokio::test]
 async fn an_engine_that_comes_back_is_used_again() -> Result<()> {
     let Some(mut engine) = Podman::start()? else { return Ok(()) };
-    let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir()?;
+    let folder = tempfile::tempdir()?;
     let (engines, grant) = (engines(folder.path()), grant(&engine.socket(), r#"{"host-network": true}"#));
     let first = ensure_one(&engines, &grant, "a1", spec()).await?;
     engine.interrupt()?;

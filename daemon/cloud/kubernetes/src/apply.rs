@@ -226,16 +226,10 @@ fn marked(mut object: Map<String, Value>, to: &Reference, word: &str, marks: &La
         metadata.insert("uid".to_owned(), json!(uid));
     }
     object.remove("status");
-    // Whom they mean are this instance's own pods, whatever a plugin writes.
-    let among = match word {
-        "Service" => "selector",
-        "PodDisruptionBudget" => "selector.matchLabels",
-        _ => "",
-    };
-    let selector = among.split('.').fold(object.get_mut("spec"), |at, key| at.and_then(|at| at.get_mut(key)));
-    if let Some(selector) = selector.and_then(Value::as_object_mut).filter(|s| !s.is_empty()) {
+    // The pods that it means are this instance's own, whatever a plugin writes.
+    if let Some(labels) = meant(&mut object, word) {
         let mine = marks.iter().filter(|(key, _)| [marks::MANAGED_BY, marks::INSTANCE].contains(&key.as_str()));
-        selector.extend(mine.map(|(key, value)| (key.clone(), json!(value))));
+        labels.extend(mine.map(|(key, value)| (key.clone(), json!(value))));
     }
     object.insert("kind".to_owned(), json!(word));
     object.insert("metadata".to_owned(), Value::Object(metadata));
@@ -251,6 +245,23 @@ fn marked(mut object: Map<String, Value>, to: &Reference, word: &str, marks: &La
         object = if let Value::Object(object) = whole { object } else { Map::new() };
     }
     Value::Object(object)
+}
+
+/// The labels by which an object means pods. Without a selector it means none, and so does a service with an empty one; a disruption
+/// budget with an empty one means every pod of its namespace.
+fn meant<'a>(object: &'a mut Map<String, Value>, word: &str) -> Option<&'a mut Map<String, Value>> {
+    let selector = object.get_mut("spec")?.get_mut("selector")?.as_object_mut()?;
+    match word {
+        "Service" => Some(selector).filter(|labels| !labels.is_empty()),
+        "PodDisruptionBudget" => {
+            let labels = selector.entry("matchLabels").or_insert(Value::Null);
+            if labels.is_null() {
+                *labels = json!({});
+            }
+            labels.as_object_mut()
+        }
+        _ => None,
+    }
 }
 
 /// Takes out what only the API server needs, and what is long.

@@ -7,9 +7,8 @@ use tradewind_core::{
     capability::kubernetes::{Caller, Reference, SecretItem},
     failure::{Failure, NOT_OURS},
     grant::KubernetesGrant,
-    names::Namespace,
 };
-use tradewind_credentials::secrets;
+use tradewind_credentials::secrets::{self, Granted};
 
 use crate::{
     api::Cluster,
@@ -48,12 +47,10 @@ pub(crate) async fn apply(
             let message = format!("\"{}\" is not a secret's key", item.key.escape_debug());
             return Err(Failure::invalid(message).field(format!("items[{i}].key")));
         }
-        let KubernetesGrant { secrets: granted, namespace, .. } = cluster.grant;
-        let granted = secrets::Granted { capability: "kubernetes", secrets: granted, namespace: namespace.as_ref() };
-        secrets::check(granted, &item.source, &format!("items[{i}].source"))?;
+        secrets::check(secrets_of(cluster.grant), &item.source, &format!("items[{i}].source"))?;
     }
-    let (folder, namespace) = (folder.to_owned(), cluster.grant.namespace.clone());
-    let read = tokio::task::spawn_blocking(move || values(&folder, namespace.as_ref(), &items)).await;
+    let (folder, grant) = (folder.to_owned(), cluster.grant.clone());
+    let read = tokio::task::spawn_blocking(move || values(&folder, secrets_of(&grant), &items)).await;
     let data = read.map_err(|_| Failure::internal("reading secrets broke off"))??;
     let kind = cluster.kind(SECRET).await?;
     let object = Map::from_iter([
@@ -66,11 +63,15 @@ pub(crate) async fn apply(
     Ok(written.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().to_owned())
 }
 
-fn values(folder: &Path, namespace: Option<&Namespace>, items: &[SecretItem]) -> Result<Map<String, Value>, Failure> {
+fn secrets_of(grant: &KubernetesGrant) -> Granted<'_> {
+    Granted { capability: "kubernetes", secrets: &grant.secrets, namespace: grant.namespace.as_ref() }
+}
+
+fn values(folder: &Path, granted: Granted<'_>, items: &[SecretItem]) -> Result<Map<String, Value>, Failure> {
     let mut data = Map::new();
     let mut total = 0;
     for (i, item) in items.iter().enumerate() {
-        let value = secrets::read(Some(folder), namespace, &item.source, &format!("items[{i}].source"))?;
+        let value = secrets::read(granted, Some(folder), &item.source, &format!("items[{i}].source"))?;
         total += value.len();
         if total > LARGEST {
             let message = format!(

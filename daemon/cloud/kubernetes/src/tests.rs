@@ -7,7 +7,7 @@ use tradewind_core::{
         kubernetes::{Caller, Kubernetes, ListQuery, PodLogQuery, Propagation, Reference, SecretItem},
     },
     failure::{Failure, FailureKind},
-    grant::{Grants, KubernetesGrant},
+    grant::KubernetesGrant,
     workload::{Labels, SecretRef},
 };
 use tradewind_credentials::Credentials;
@@ -69,9 +69,8 @@ fn container(fields: Value) -> Value {
 }
 
 /// The same grant as workloads of a namespace have it.
-fn narrowed(grant: KubernetesGrant, namespace: &str) -> KubernetesGrant {
-    let grants = Grants { kubernetes: Some(grant), ..Grants::default() };
-    grants.for_namespace(Some(&namespace.parse().unwrap())).kubernetes.unwrap()
+fn narrowed(grant: &KubernetesGrant, namespace: &str) -> KubernetesGrant {
+    grant.for_namespace(Some(&namespace.parse().unwrap()))
 }
 
 #[tokio::test]
@@ -85,7 +84,7 @@ async fn what_is_for_one_namespace_is_refused_to_others() {
         (json!({"cluster-secrets": limited("pull")}), deployment(json!({"imagePullSecrets": [{"name": "pull"}]})), "cluster-secrets"),
     ] {
         let asked = async |namespace: &str| {
-            let grant = narrowed(world.grant(further.clone()), namespace);
+            let grant = narrowed(&world.grant(further.clone()), namespace);
             world.clusters.apply(&world.caller, &grant, vec![object.to_string()]).await.unwrap_err()
         };
         let (theirs, own) = (asked("team").await, asked("shop").await);
@@ -95,7 +94,7 @@ async fn what_is_for_one_namespace_is_refused_to_others() {
     std::fs::write(world.folder.path().join("db"), "value").unwrap();
     let item = SecretItem { key: "k".to_owned(), source: SecretRef { name: "db".to_owned(), key: None }, variable: false };
     let asked = async |namespace: &str| {
-        let grant = narrowed(world.grant(json!({"secrets": limited("db")})), namespace);
+        let grant = narrowed(&world.grant(json!({"secrets": limited("db")})), namespace);
         world.clusters.apply_secret(&world.caller, &grant, "team", &format!("{ALLOCATION}-env"), vec![item.clone()]).await.unwrap_err()
     };
     assert!(asked("team").await.message.contains("not granted to namespace \"team\""));
@@ -367,13 +366,16 @@ async fn secrets_are_never_read_and_only_granted_ones_are_passed() {
     }
     let item =
         |name: &str| vec![SecretItem { key: "k".to_owned(), source: SecretRef { name: name.to_owned(), key: None }, variable: true }];
-    let grant = world.grant(json!({}));
+    let grant = narrowed(&world.grant(json!({})), "default");
     let apply = |name: &'static str, items| world.clusters.apply_secret(&world.caller, &grant, "team", name, items);
     let failure = apply(ALLOCATION, item("other")).await.unwrap_err();
     assert!(failure.remedy.as_ref().is_some_and(|r| r.contains("add \"other\" to secrets in [grants.kubernetes]")), "{failure:?}");
     assert_eq!(apply("someone-elses", item("db")).await.unwrap_err().code.as_deref(), Some("not-ours"));
     let failure = apply(ALLOCATION, item("db")).await.unwrap_err();
     assert!(failure.kind == FailureKind::Unavailable && !format!("{failure:?}").contains("hidden"), "{failure:?}");
+    let others = narrowed(&grant, "shop");
+    let failure = world.clusters.apply_secret(&world.caller, &others, "team", ALLOCATION, item("db")).await.unwrap_err();
+    assert!(failure.message.contains("of namespace \"shop\" can't be read"), "{failure:?}");
     let outside = Caller { attempt: None, ..world.caller.clone() };
     let failure = world.clusters.apply_secret(&outside, &grant, "team", ALLOCATION, item("db")).await.unwrap_err();
     assert_eq!(failure.code.as_deref(), Some("no-attempt"));

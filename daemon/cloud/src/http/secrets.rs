@@ -9,8 +9,8 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, header::CONTENT_TYPE};
-use tradewind_core::{failure::Failure, grant::Entry, names::Namespace, workload::SecretRef};
-use tradewind_credentials::secrets;
+use tradewind_core::{failure::Failure, grant::Entry, workload::SecretRef};
+use tradewind_credentials::secrets::{self, Granted};
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
@@ -27,17 +27,13 @@ enum Form {
     UrlEncoded,
 }
 
-/// What a request may send: the secrets of the grant, as far as the namespace has them.
-#[derive(Clone, Copy)]
-pub(super) struct Sent<'a> {
-    pub(super) granted: &'a [Entry],
-    pub(super) namespace: Option<&'a Namespace>,
-}
-
 /// The values of the granted secrets, those of all namespaces, so that none comes back: another request may have put them where this one
 /// looks. Blocks.
 pub(super) fn known(folder: &Path, granted: &[Entry]) -> Redaction {
     let mut redaction = Redaction::default();
+    if granted.is_empty() {
+        return redaction;
+    }
     let mut add = |path: &Path| {
         if let Ok(value) = fs::read(path).map(Zeroizing::new) {
             redaction.add(secrets::variable(&value));
@@ -61,7 +57,7 @@ pub(super) fn known(folder: &Path, granted: &[Entry]) -> Redaction {
 ///
 /// # Errors
 /// `denied` for what is not granted or can't be read, `invalid` for what can't be put into this body.
-pub(super) fn fill(folder: &Path, sent: Sent<'_>, headers: &HeaderMap, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
+pub(super) fn fill(folder: &Path, granted: Granted<'_>, headers: &HeaderMap, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
     let Ok(text) = std::str::from_utf8(&body) else { return Ok(body) };
     if !text.contains(OPEN) {
         return Ok(body);
@@ -72,7 +68,7 @@ pub(super) fn fill(folder: &Path, sent: Sent<'_>, headers: &HeaderMap, body: Vec
         let unfinished = || Failure::invalid(format!("\"{OPEN}\" has no \"{CLOSE}\"")).field(FIELD);
         let (name, after) = from.split_once(CLOSE).ok_or_else(unfinished)?;
         out.push_str(before);
-        out.push_str(&value(folder, sent, name, form)?);
+        out.push_str(&value(folder, granted, name, form)?);
         rest = after;
     }
     out.push_str(rest);
@@ -93,14 +89,12 @@ fn form(headers: &HeaderMap) -> Result<Form, Failure> {
     }
 }
 
-fn value(folder: &Path, sent: Sent<'_>, told: &str, form: Form) -> Result<Zeroizing<String>, Failure> {
+fn value(folder: &Path, granted: Granted<'_>, told: &str, form: Form) -> Result<Zeroizing<String>, Failure> {
     let (name, encoded) = told.strip_suffix("|base64").map_or((told, false), |name| (name, true));
     let (name, whole) = name.strip_suffix("|file").map_or((name, false), |name| (name, true));
     let (name, key) = name.split_once('/').map_or((name, None), |(name, key)| (name, Some(key.to_owned())));
     let secret = SecretRef { name: name.to_owned(), key };
-    let Sent { granted, namespace } = sent;
-    secrets::check(secrets::Granted { capability: "http", secrets: granted, namespace }, &secret, FIELD)?;
-    let value = Zeroizing::new(secrets::read(Some(folder), namespace, &secret, FIELD)?);
+    let value = Zeroizing::new(secrets::read(granted, Some(folder), &secret, FIELD)?);
     let told = secrets::variable(&value).len();
     let value = if whole { &value } else { secrets::variable(&value) };
     let refused = |reason: String| Failure::invalid(format!("the secret \"{}\" {reason}", secret.name)).field(FIELD);
@@ -120,7 +114,7 @@ fn value(folder: &Path, sent: Sent<'_>, told: &str, form: Form) -> Result<Zeroiz
 
 #[cfg(test)]
 mod tests {
-    use tradewind_core::failure::FailureKind;
+    use tradewind_core::{failure::FailureKind, names::Namespace};
 
     use super::*;
 
@@ -135,10 +129,11 @@ mod tests {
         file("short", b"12345");
         file("other", b"not granted");
         let granted = ["plain", "db", "binary", "short", "absent", "crlf", "empty"].map(Entry::from);
-        let sent = Sent { granted: &granted, namespace: None };
+        let namespace = Namespace::default_namespace();
+        let lent = Granted { capability: "http", secrets: &granted, namespace: Some(&namespace) };
         let filled = |kind: &'static str, body: &str| {
             let headers = HeaderMap::from_iter([(CONTENT_TYPE, http::HeaderValue::from_static(kind))]);
-            fill(folder.path(), sent, &headers, body.as_bytes().to_vec()).map(|bytes| String::from_utf8(bytes).unwrap())
+            fill(folder.path(), lent, &headers, body.as_bytes().to_vec()).map(|bytes| String::from_utf8(bytes).unwrap())
         };
         let json = filled("application/json; charset=utf-8", r#"{"a":"{{secret:plain}}","b":"x{{secret:db/password}}y"}"#).unwrap();
         let read: serde_json::Value = serde_json::from_str(&json).unwrap();

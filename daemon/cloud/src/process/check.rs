@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use tradewind_core::{
     capability::ProcessSpec,
     failure::{Failure, UNSUPPORTED},
-    grant::{ProcessGrant, TEMPORARY, pattern},
+    grant::{Entry, ProcessGrant, Spaces, TEMPORARY, pattern},
     names::{Digest, Namespace},
-    workload::{Check, ConfigFile, EnvValue, FileContent, Probe, Protocol, Resources},
+    workload::{Check, ConfigFile, EnvValue, FileContent, Probe, Protocol, Resources, SecretRef},
 };
 use tradewind_credentials::secrets;
 
@@ -57,6 +57,9 @@ pub(super) struct Prepared {
     /// Whose it is. In the record of a version before: nobody's, so that it has the common secrets alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) namespace: Option<Namespace>,
+    /// The entries of its grant by which it has its secrets. None, in the record of a version before: it was started with the common ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) secrets: Option<Vec<Entry>>,
     /// What it may reach. In the record of a version before: what the daemon's user may, but for what is the daemon's own.
     #[serde(default)]
     pub(super) confine: Confine,
@@ -82,6 +85,12 @@ impl Prepared {
     pub(super) fn promise(&self) -> (u64, u64) {
         let promised = self.promised.as_ref().or(self.spec.limits.as_ref());
         promised.map_or((0, 0), |r| (u64::from(r.cpu.0), r.memory.0))
+    }
+
+    /// The entries by which it has its secrets. What an earlier version has started with common ones keeps them.
+    pub(super) fn secrets(&self) -> Vec<Entry> {
+        let common = |name: &str| Entry { name: name.to_owned(), namespaces: Some(Spaces::All) };
+        self.secrets.clone().unwrap_or_else(|| secrets_in(&self.spec).map(|secret| common(&secret.name)).collect())
     }
 
     /// The most bytes that it may fill; 0: any number.
@@ -126,6 +135,7 @@ pub(super) fn prepare(grant: &ProcessGrant, mut spec: ProcessSpec, host: Host<'_
         folders,
         log_size: grant.log_size.0,
         namespace: grant.namespace.clone(),
+        secrets: Some(grant.secrets.iter().filter(|entry| secrets_in(&spec).any(|s| entry.name == s.name)).cloned().collect()),
         confine,
         spec,
     })
@@ -272,6 +282,13 @@ fn environment(grant: &ProcessGrant, spec: &ProcessSpec) -> Result<(), Failure> 
     Ok(())
 }
 
+/// The secrets that a process is to have.
+fn secrets_in(spec: &ProcessSpec) -> impl Iterator<Item = &SecretRef> {
+    let variables = spec.env.iter().filter_map(|var| if let EnvValue::Secret(secret) = &var.value { Some(secret) } else { None });
+    let files = spec.files.iter().filter_map(|file| if let FileContent::Secret(secret) = &file.content { Some(secret) } else { None });
+    variables.chain(files)
+}
+
 fn secrets_of(grant: &ProcessGrant) -> secrets::Granted<'_> {
     secrets::Granted { capability: "process", secrets: &grant.secrets, namespace: grant.namespace.as_ref() }
 }
@@ -391,8 +408,31 @@ fn reason(error: &std::io::Error) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use tradewind_core::units::Millis;
+
     use super::*;
+
+    /// A command that asks for nothing.
+    pub(in crate::process) fn spec(command: &str) -> ProcessSpec {
+        ProcessSpec {
+            command: vec![command.to_owned()],
+            env: Vec::new(),
+            working_directory: None,
+            ports: Vec::new(),
+            files: Vec::new(),
+            limits: None,
+            promised: None,
+            startup: None,
+            readiness: None,
+            liveness: None,
+            restarts: 0,
+            restart_always: false,
+            deadline: None,
+            stop_signal: String::new(),
+            stop_grace: Millis(0),
+        }
+    }
 
     #[test]
     fn a_port_is_published_under_its_own_number_only() {
@@ -400,5 +440,21 @@ mod tests {
         assert_eq!(fixed_port(0, Some(80)), Ok(Some(80)));
         assert_eq!(fixed_port(80, Some(80)), Ok(Some(80)));
         assert!(fixed_port(80, Some(81)).is_err());
+    }
+
+    /// Records of a version whose grants shared common secrets with every namespace do not tell how theirs are granted.
+    #[test]
+    fn what_an_earlier_version_has_started_keeps_the_common_secrets() {
+        let grant = ProcessGrant { secrets: vec!["key".into(), "other".into()], ..ProcessGrant::of(&["sh"]) };
+        let secret = SecretRef { name: "key".to_owned(), key: None };
+        let files = vec![ConfigFile { path: "key".to_owned(), mode: 0o600, content: FileContent::Secret(secret) }];
+        let host = Host { search: "/usr/bin:/bin", hidden: &[], landlock: true };
+        let prepared = prepare(&grant, ProcessSpec { files, ..spec("sh") }, host).unwrap();
+        assert_eq!(prepared.secrets(), [Entry::from("key")]);
+        let mut stored = serde_json::to_value(&prepared).unwrap();
+        assert_eq!(serde_json::from_value::<Prepared>(stored.clone()).unwrap().secrets(), [Entry::from("key")]);
+        stored.as_object_mut().unwrap().remove("secrets");
+        let of_before: Prepared = serde_json::from_value(stored).unwrap();
+        assert_eq!(of_before.secrets(), [Entry { name: "key".to_owned(), namespaces: Some(Spaces::All) }]);
     }
 }

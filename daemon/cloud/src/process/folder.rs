@@ -206,8 +206,8 @@ impl Folder {
 
     /// What a process may read and write of its folder, beside the working folder: its output, and where its wrapper writes.
     pub(super) fn open_files(&self, run: u32) -> [PathBuf; 3] {
-        let [stdout, stderr] =
-            [Output::Stdout, Output::Stderr].map(|o| if pipes::are_there(self) { pipes::path(self, o) } else { self.output(o) });
+        let piped = pipes::are_there(self);
+        let [stdout, stderr] = [Output::Stdout, Output::Stderr].map(|o| if piped { pipes::path(self, o) } else { self.output(o) });
         [stdout, stderr, self.run_file(run)]
     }
 
@@ -320,28 +320,13 @@ fn nth_line(text: &str, index: usize) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use tradewind_core::{capability::ProcessSpec, names::Digest, units::Millis};
+    use tradewind_core::names::Digest;
 
     use super::*;
+    use crate::process::check::tests::spec;
 
     fn record() -> Record {
-        let spec = ProcessSpec {
-            command: vec!["x".repeat(100_000)],
-            env: Vec::new(),
-            working_directory: None,
-            ports: Vec::new(),
-            files: Vec::new(),
-            limits: None,
-            promised: None,
-            startup: None,
-            readiness: None,
-            liveness: None,
-            restarts: 0,
-            restart_always: false,
-            deadline: None,
-            stop_signal: String::new(),
-            stop_grace: Millis(0),
-        };
+        let spec = spec(&"x".repeat(100_000));
         let digest = Digest::of(b"");
         Record::new(Prepared {
             digest,
@@ -352,6 +337,7 @@ mod tests {
             folders: Vec::new(),
             log_size: 0,
             namespace: None,
+            secrets: None,
             confine: Default::default(),
         })
     }

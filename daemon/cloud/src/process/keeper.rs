@@ -665,28 +665,12 @@ mod tests {
     use tradewind_core::names::Digest;
 
     use super::*;
-    use crate::process::check::Prepared;
+    use crate::process::check::{Prepared, tests::spec};
 
     const NOW: Moment = Moment(1_000_000);
 
     fn record(restarts: u32, deadline: Option<u64>) -> Record {
-        let spec = ProcessSpec {
-            command: vec!["x".to_owned()],
-            env: Vec::new(),
-            working_directory: None,
-            ports: Vec::new(),
-            files: Vec::new(),
-            limits: None,
-            promised: None,
-            startup: None,
-            readiness: None,
-            liveness: None,
-            restarts,
-            restart_always: false,
-            deadline: deadline.map(Millis),
-            stop_signal: String::new(),
-            stop_grace: Millis(0),
-        };
+        let spec = ProcessSpec { restarts, deadline: deadline.map(Millis), ..spec("x") };
         Record::new(Prepared {
             digest: Digest::of(b""),
             promised: None,
@@ -696,6 +680,7 @@ mod tests {
             folders: Vec::new(),
             log_size: 0,
             namespace: None,
+            secrets: None,
             confine: Default::default(),
         })
     }

@@ -25,11 +25,11 @@ use tradewind_core::{
     diagnose::{Diagnosis, diagnose, is_symptom},
     exhausted::BUSY,
     failure::{Failure, FailureKind, WORKLOAD},
-    names::Namespace,
+    grant::Entry,
     units::Millis,
     workload::{ConfigFile, EnvValue, FileContent, Output},
 };
-use tradewind_credentials::secrets;
+use tradewind_credentials::secrets::{self, Granted};
 
 use super::{
     census,
@@ -94,12 +94,14 @@ pub(super) fn surroundings(folder: &Folder, record: &Record, secrets: Option<&Pa
             env.push((port_variable(&port.name), number.to_string().into()));
         }
     }
+    let entries = record.prepared.secrets();
+    let granted = granted(&record.prepared, &entries);
     for (i, var) in spec.env.iter().enumerate() {
         let value = match &var.value {
             EnvValue::Text(text) => text.clone().into(),
             EnvValue::Secret(secret) => {
                 let field = format!("env[{i}]");
-                let value = secrets::variable(&secrets::read(secrets, record.prepared.namespace.as_ref(), secret, &field)?).to_vec();
+                let value = secrets::variable(&secrets::read(granted, secrets, secret, &field)?).to_vec();
                 if value.contains(&0) {
                     let message = format!("the value of the secret \"{}\" contains a NUL byte: pass it as a file", secret.name);
                     return Err(Failure::invalid(message).field(field));
@@ -131,8 +133,9 @@ pub(super) fn launch(
 ) -> Result<Pid, Failure> {
     let prepared = &record.prepared;
     // Secrets are out of reach for what is confined.
-    let contents =
-        prepared.spec.files.iter().enumerate().map(|(i, file)| content(file, secrets, prepared.namespace.as_ref(), &format!("files[{i}]")));
+    let entries = prepared.secrets();
+    let granted = granted(prepared, &entries);
+    let contents = prepared.spec.files.iter().enumerate().map(|(i, file)| content(file, granted, secrets, &format!("files[{i}]")));
     let contents = contents.collect::<Result<Vec<_>, _>>()?;
     let (Some(_), arguments) = (prepared.spec.command.first(), prepared.spec.command.get(1..).unwrap_or_default()) else {
         return Err(Failure::invalid("the command is empty").field("command"));
@@ -214,10 +217,14 @@ pub(super) fn is_passing(failure: &Failure) -> bool {
     failure.retry_after.is_some()
 }
 
-fn content<'a>(file: &'a ConfigFile, secrets: Option<&Path>, namespace: Option<&Namespace>, field: &str) -> Result<Cow<'a, [u8]>, Failure> {
+fn granted<'a>(prepared: &'a Prepared, entries: &'a [Entry]) -> Granted<'a> {
+    Granted { capability: "process", secrets: entries, namespace: prepared.namespace.as_ref() }
+}
+
+fn content<'a>(file: &'a ConfigFile, granted: Granted<'_>, secrets: Option<&Path>, field: &str) -> Result<Cow<'a, [u8]>, Failure> {
     match &file.content {
         FileContent::Data(data) => Ok(Cow::Borrowed(data)),
-        FileContent::Secret(secret) => secrets::read(secrets, namespace, secret, field).map(|read| Cow::Owned(read.to_vec())),
+        FileContent::Secret(secret) => secrets::read(granted, secrets, secret, field).map(Cow::Owned),
     }
 }
 

@@ -57,8 +57,8 @@ fn make_room(folder: &Folder, size: u64, more: u64) -> std::io::Result<u64> {
         return Ok(size - total);
     }
     for (output, length, kept) in files {
-        // Each gives up the same share, so that half of the size is left.
-        let rest = (u128::from(kept) * u128::from(size / 2) / u128::from(total)) as u64;
+        // Each gives up the same share, so that half of the size is left. Files that are empty still have nothing to give.
+        let rest = (u128::from(kept) * u128::from(size / 2) / u128::from(total.max(1))) as u64;
         cut(&folder.output(output), length.saturating_sub(rest) / BLOCK * BLOCK)?;
     }
     Ok(size.saturating_sub(kept(folder)?))
@@ -183,5 +183,20 @@ mod tests {
             let most = level(lengths.into_iter(), total);
             assert_eq!(lengths.map(|length: u64| length.min(most)), expected, "{lengths:?} {total}");
         }
+    }
+
+    #[test]
+    fn a_chunk_larger_than_the_size_gets_what_there_is() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::at(root.path().to_owned());
+        for written in [None, Some("")] {
+            if let Some(text) = written {
+                std::fs::write(folder.output(Output::Stdout), text).unwrap();
+            }
+            assert_eq!(make_room(&folder, 100, 1000).unwrap(), 100, "{written:?}");
+        }
+        std::fs::write(folder.output(Output::Stdout), [b'x'; 3 * BLOCK as usize]).unwrap();
+        let room = make_room(&folder, 4 * BLOCK, 100 * BLOCK).unwrap();
+        assert!((2 * BLOCK..=4 * BLOCK).contains(&room), "{room}");
     }
 }

@@ -149,7 +149,13 @@ impl Slot {
             prepared.folders.clone_from(&now.folders);
             prepared.program.clone_from(&now.program);
         }
-        changed
+        // Outside of an apply it is not known whose it is.
+        let lent = now.namespace.is_some() && (prepared.namespace != now.namespace || prepared.secrets != now.secrets);
+        if lent {
+            prepared.namespace.clone_from(&now.namespace);
+            prepared.secrets.clone_from(&now.secrets);
+        }
+        changed || lent
     }
 
     /// Whether it may be started once more.

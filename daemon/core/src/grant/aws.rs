@@ -39,7 +39,7 @@ pub struct AwsGrant {
     /// The most instances at once, over all regions.
     #[serde(default = "AwsGrant::default_instances")]
     pub instances: u32,
-    /// Secrets that may be passed to instances, by name: read from files of that name in the daemon's secrets folder.
+    /// Secrets that may be passed to instances, by name: files of the daemon's secrets folder, a namespace's own first.
     #[serde(default)]
     pub secrets: Vec<Entry>,
     /// The longest one request may take, repetitions included. Keep it below `limits.deadline`.
@@ -51,7 +51,8 @@ pub struct AwsGrant {
 }
 
 impl AwsGrant {
-    pub(super) fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
+    /// What workloads of one namespace may have of it; none: nobody knows for whom it is asked, and what is for some is left out.
+    pub fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
         Self {
             instance_types: for_namespace(&self.instance_types, namespace),
             images: for_namespace(&self.images, namespace),
@@ -64,6 +65,7 @@ impl AwsGrant {
             ..self.clone()
         }
     }
+
     fn default_instances() -> u32 {
         20
     }

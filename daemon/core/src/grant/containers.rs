@@ -27,7 +27,7 @@ pub struct ContainersGrant {
     /// Credentials for registries that ask for one.
     #[serde(default)]
     pub registries: Vec<RegistryGrant>,
-    /// Secrets that may be passed to containers, by name: read from files of that name in the daemon's secrets folder.
+    /// Secrets that may be passed to containers, by name: files of the daemon's secrets folder, a namespace's own first.
     #[serde(default)]
     pub secrets: Vec<Entry>,
     /// Numbers that ports may be published under, as inclusive ranges. Numbers chosen by the engine are always allowed.
@@ -88,7 +88,8 @@ pub struct RegistrySource {
 }
 
 impl ContainersGrant {
-    pub(super) fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
+    /// What workloads of one namespace may have of it; none: nobody knows for whom it is asked, and what is for some is left out.
+    pub fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
         Self {
             images: for_namespace(&self.images, namespace),
             registries: self.registries.iter().filter(|r| r.namespaces.admits_known(namespace)).cloned().collect(),

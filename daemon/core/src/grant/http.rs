@@ -42,8 +42,9 @@ pub struct HttpGrant {
 }
 
 impl HttpGrant {
-    /// The secrets stay whole, for the values of all are looked for in what comes back; which may be sent goes by the namespace.
-    pub(super) fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
+    /// The same for workloads of one namespace. The secrets stay whole, for the values of all are looked for in what comes back; which may be
+    /// sent goes by the namespace.
+    pub fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
         Self { namespace: namespace.cloned(), ..self.clone() }
     }
 

@@ -33,7 +33,7 @@ pub struct KubernetesGrant {
     /// Kinds that may only be read. `Node` stands for what nodes have and what all pods together leave of it.
     #[serde(default = "KubernetesGrant::default_read")]
     pub read: Vec<String>,
-    /// Secrets that may be passed to workloads, by name: read from files of that name in the daemon's secrets folder.
+    /// Secrets that may be passed to workloads, by name: files of the daemon's secrets folder, a namespace's own first.
     #[serde(default)]
     pub secrets: Vec<Entry>,
     /// Secret objects of the cluster that pods may use though Tradewind has not made them: for pulling images.
@@ -69,7 +69,8 @@ pub struct KubernetesGrant {
 }
 
 impl KubernetesGrant {
-    pub(super) fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
+    /// What workloads of one namespace may have of it; none: nobody knows for whom it is asked, and what is for some is left out.
+    pub fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
         Self {
             secrets: for_namespace(&self.secrets, namespace),
             cluster_secrets: for_namespace(&self.cluster_secrets, namespace),

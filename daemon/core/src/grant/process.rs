@@ -51,7 +51,7 @@ pub struct ProcessGrant {
     /// Kept output per process; the oldest half goes when it is full.
     #[serde(default = "ProcessGrant::default_log_size")]
     pub log_size: Bytes,
-    /// Secrets that may be passed to processes, by name: read from files of that name in the daemon's secrets folder.
+    /// Secrets that may be passed to processes, by name: files of the daemon's secrets folder, a namespace's own first.
     #[serde(default)]
     pub secrets: Vec<Entry>,
     /// For whose workloads these limits are.
@@ -91,7 +91,8 @@ impl ProcessGrant {
         }
     }
 
-    pub(super) fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
+    /// What workloads of one namespace may have of it; none: nobody knows for whom it is asked, and what is for some is left out.
+    pub fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
         Self {
             commands: for_namespace(&self.commands, namespace),
             directories: for_namespace(&self.directories, namespace),

@@ -106,13 +106,28 @@ impl JsonSchema for Spaces {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub name: String,
-    pub namespaces: Spaces,
+    /// None: it does not say. Then it is for every namespace, but a secret's value is each namespace's own.
+    pub namespaces: Option<Spaces>,
 }
 
 impl Entry {
     /// Whether workloads of this namespace may have it; none: nobody knows for whom it is asked.
     pub fn is_for(&self, namespace: Option<&Namespace>) -> bool {
-        self.namespaces.admits_known(namespace)
+        self.spaces().admits_known(namespace)
+    }
+
+    /// Whether workloads of this namespace may have the common value of a secret, the one that lies in no namespace's folder. It is for the
+    /// namespaces that the entry names, and for `default` where it names none.
+    pub fn shares_common(&self, namespace: Option<&Namespace>) -> bool {
+        match &self.namespaces {
+            Some(spaces) => spaces.admits_known(namespace),
+            None => namespace == Some(&Namespace::default_namespace()),
+        }
+    }
+
+    /// Whose workloads may have it.
+    pub fn spaces(&self) -> &Spaces {
+        self.namespaces.as_ref().unwrap_or(&EVERY)
     }
 }
 
@@ -130,7 +145,7 @@ impl Deref for Entry {
 
 impl From<String> for Entry {
     fn from(name: String) -> Self {
-        Self { name, namespaces: Spaces::All }
+        Self { name, namespaces: None }
     }
 }
 
@@ -162,8 +177,8 @@ struct Limited {
 impl Serialize for Entry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.namespaces {
-            Spaces::All => self.name.serialize(serializer),
-            some => Limited { name: self.name.clone(), namespaces: some.clone() }.serialize(serializer),
+            None => self.name.serialize(serializer),
+            Some(namespaces) => Limited { name: self.name.clone(), namespaces: namespaces.clone() }.serialize(serializer),
         }
     }
 }
@@ -189,7 +204,7 @@ impl<'de> Visitor<'de> for EntryVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Entry, A::Error> {
         let Limited { name, namespaces } = Limited::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Entry { name, namespaces })
+        Ok(Entry { name, namespaces: Some(namespaces) })
     }
 }
 
@@ -206,12 +221,26 @@ mod tests {
         let read: Vec<Entry> = serde_json::from_str(r#"["a", {"name": "b", "namespaces": ["shop", "team-*"]}]"#).unwrap();
         let open = |name: &str| read.iter().map(|e| e.is_for(Some(&namespace(name)))).collect::<Vec<_>>();
         assert_eq!((open("shop"), open("team-x"), open("team")), (vec![true, true], vec![true, true], vec![true, false]));
-        assert_eq!(read[1].namespaces.example(), Some(namespace("shop")));
+        assert_eq!(read[1].spaces().example(), Some(namespace("shop")));
         assert!(Spaces::Only(vec!["-*".into(), "team-*".into()]).example().is_some_and(|n| n.as_str() == "team-x"));
         assert_eq!(read.iter().map(|e| e.is_for(None)).collect::<Vec<_>>(), [true, false], "nobody in particular has what is for some");
         let text = serde_json::to_string(&read).unwrap();
         assert_eq!(serde_json::from_str::<Vec<Entry>>(&text).unwrap(), read);
         assert!(text.starts_with(r#"["a","#), "{text}");
+    }
+
+    #[test]
+    fn who_shares_a_common_secret_is_named_and_every_namespace_only_where_it_says_so() {
+        for (entry, shared) in [
+            (r#""db""#, [true, false, false, false]),
+            (r#"{"name":"db","namespaces":["shop","team-*"]}"#, [false, true, true, false]),
+            (r#"{"name":"db","namespaces":["*"]}"#, [true, true, true, true]),
+        ] {
+            let read: Entry = serde_json::from_str(entry).unwrap();
+            let asked = [Some("default"), Some("shop"), Some("team-a"), None].map(|name| name.map(namespace));
+            assert_eq!(asked.map(|namespace| read.shares_common(namespace.as_ref())), shared, "{entry}");
+            assert_eq!(serde_json::to_string(&read).unwrap(), entry, "it is kept as it was written");
+        }
     }
 
     #[test]

@@ -150,10 +150,8 @@ pub struct Requires {
 
 impl Requires {
     pub fn of(workload: &Workload) -> Self {
-        use crate::workload::{Check, EnvValue, FileContent};
+        use crate::workload::Check;
         let job = matches!(workload.run, Run::Job { .. });
-        let secret_env = workload.env.iter().any(|e| matches!(e.value, EnvValue::Secret(_)));
-        let secret_file = workload.files.iter().any(|f| matches!(f.content, FileContent::Secret(_)));
         let checks = [&workload.probes.startup, &workload.probes.readiness, &workload.probes.liveness];
         Self {
             images: workload.image.is_some(),
@@ -162,7 +160,7 @@ impl Requires {
             jobs: job,
             volumes: !workload.volumes.is_empty(),
             networks: !workload.networks.is_empty(),
-            secrets: secret_env || secret_file,
+            secrets: workload.secrets().next().is_some(),
             files: !workload.files.is_empty(),
             command_checks: checks.into_iter().flatten().any(|p| matches!(p.check, Check::Command { .. })),
         }

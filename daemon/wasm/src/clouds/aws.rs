@@ -39,8 +39,8 @@ pub(super) const CAPABILITY: Capability = Capability {
 };
 
 fn asker(call: &Call) -> Result<Asker, Failure> {
-    let grant = call.grants().aws.ok_or_else(|| ungranted("aws"))?;
-    Ok(Asker { owner: call.lent.owner.clone(), grant })
+    let grant = call.lent.grants.aws.as_ref().ok_or_else(|| ungranted("aws"))?;
+    Ok(Asker { owner: call.lent.owner.clone(), grant: grant.for_namespace(call.namespace()) })
 }
 
 /// Things are only made for an allocation that is being applied.

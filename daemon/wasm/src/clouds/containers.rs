@@ -38,7 +38,8 @@ const STATUS: usize = 512;
 
 /// The grant, or what is answered without one.
 fn granted(call: &Call) -> Result<ContainersGrant, Failure> {
-    call.grants().containers.ok_or_else(|| ungranted("containers"))
+    let grant = call.lent.grants.containers.as_ref().ok_or_else(|| ungranted("containers"))?;
+    Ok(grant.for_namespace(call.namespace()))
 }
 
 impl engine::Host for Call {

@@ -34,8 +34,9 @@ pub(super) const CAPABILITY: Capability = Capability {
 impl Call {
     /// On whose behalf, and within which limits.
     fn cluster(&self) -> Result<(core::Caller, KubernetesGrant), Failure> {
-        let grant = self.grants().kubernetes.ok_or_else(|| ungranted("kubernetes"))?;
-        Ok((core::Caller { owner: self.lent.owner.clone(), attempt: self.attempt.clone() }, grant))
+        let grant = self.lent.grants.kubernetes.as_ref().ok_or_else(|| ungranted("kubernetes"))?;
+        let caller = core::Caller { owner: self.lent.owner.clone(), attempt: self.attempt.clone() };
+        Ok((caller, grant.for_namespace(self.namespace())))
     }
 
     fn charge_all<'t>(&mut self, texts: impl IntoIterator<Item = &'t String>) -> Result<(), HostBytesExceeded> {

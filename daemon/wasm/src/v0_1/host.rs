@@ -156,7 +156,10 @@ impl process::Host for Call {
             spec.promised = Some(attempt.resources.clone());
             spec.startup = attempt.startup.clone();
         }
-        let Some(grant) = self.grants_of(&key.allocation).process else { return answer(Err(ungranted("process"))) };
+        let namespace = self.namespace_of(&key.allocation);
+        let Some(grant) = self.lent.grants.process.as_ref().map(|grant| grant.for_namespace(namespace)) else {
+            return answer(Err(ungranted("process")));
+        };
         let (owner, processes) = (self.lent.owner.clone(), self.lent.capabilities.processes.clone());
         let result = self.lent.effect(async move { processes.ensure(&owner, &grant, key, spec).await }).await;
         answer(result.map(status))
@@ -204,7 +207,9 @@ impl process::Host for Call {
 
     async fn machine(&mut self) -> Answer<process::MachineInfo> {
         self.charge(LOOK)?;
-        let Some(grant) = self.grants().process else { return answer(Err(ungranted("process"))) };
+        let Some(grant) = self.lent.grants.process.as_ref().map(|grant| grant.for_namespace(self.namespace())) else {
+            return answer(Err(ungranted("process")));
+        };
         let result = self.lent.capabilities.processes.machine(&self.lent.owner, &grant).await;
         answer(result.map(|m| process::MachineInfo {
             hostname: m.hostname,
@@ -224,7 +229,9 @@ impl process::Host for Call {
 impl http::Host for Call {
     async fn send(&mut self, request: http::Request) -> Answer<http::Response> {
         self.charge(request.url.len() + request.body.len() + request.headers.iter().map(|e| e.key.len() + e.value.len()).sum::<usize>())?;
-        let Some(grant) = self.grants().http else { return answer(Err(ungranted("http"))) };
+        let Some(grant) = self.lent.grants.http.as_ref().map(|grant| grant.for_namespace(self.namespace())) else {
+            return answer(Err(ungranted("http")));
+        };
         if let Err(failure) = self.take_request() {
             return answer(Err(failure));
         }
