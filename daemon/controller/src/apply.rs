@@ -21,9 +21,9 @@ use super::{
     landing::{Ended, Outcomes},
     lanes::Lanes,
     lock,
-    lost::{Outages, lane},
+    lost::Outages,
     offers::Book,
-    standing::{Board, for_everybody, place},
+    standing::{Board, for_everybody},
     state::{Job, World},
     sweep::share,
 };
@@ -57,7 +57,7 @@ impl Dispatcher {
     }
 
     async fn fly(&self, id: &AllocationId) -> Ended {
-        let Some(place) = lock(&self.world).live(id).map(|live| place(&live.record)) else { return Ended::Done };
+        let Some(place) = lock(&self.world).live(id).map(|live| Place::of(&live.record)) else { return Ended::Done };
         let most = self.plugins.snapshot().providers.get(&place.provider).map_or(usize::MAX, |p| share(p.as_ref()));
         // None: the controller stops, nothing new is begun.
         let Some(_slot) = self.lanes.enter(&place, most).await else { return Ended::Done };
@@ -105,13 +105,13 @@ impl Dispatcher {
         self.board.judge(record, began, applied.as_ref().err()).await;
         let failure = match applied {
             Ok(state) => {
-                self.outages.heard(&lane(record)).await;
+                self.outages.heard(&Place::of(record)).await;
                 self.outcomes.applied(job, state, pin.is_some()).await?;
                 return Ok(Ended::Done);
             }
             Err(failure) => failure,
         };
-        self.outages.unheard(&lane(record), &for_everybody(record, &failure));
+        self.outages.unheard(&Place::of(record), &for_everybody(record, &failure));
         if is_certain(&failure) {
             self.outcomes.nothing_happened(job);
         }
@@ -138,7 +138,7 @@ impl Dispatcher {
             FailureKind::Unavailable | FailureKind::Internal => {
                 // A call that hung has cost more time than one that was refused.
                 let weight = if failure.code.as_deref() == Some("deadline-exceeded") { 2 } else { 1 };
-                job.failures.saturating_add(1).saturating_mul(weight) >= GIVE_UP_AFTER || self.board.shut(&place(&job.record)).is_some()
+                job.failures.saturating_add(1).saturating_mul(weight) >= GIVE_UP_AFTER || self.board.shut(&Place::of(&job.record)).is_some()
             }
             FailureKind::Throttled | FailureKind::NotFound => false,
         }
@@ -161,8 +161,8 @@ impl Dispatcher {
             Err(failure) => Err(failure),
         };
         match &outcome {
-            Ok(_) => self.outages.heard(&lane(record)).await,
-            Err(failure) => self.outages.unheard(&lane(record), &for_everybody(record, failure)),
+            Ok(_) => self.outages.heard(&Place::of(record)).await,
+            Err(failure) => self.outages.unheard(&Place::of(record), &for_everybody(record, failure)),
         }
         match outcome {
             Ok(Destroyed::Going) => Ok(Ended::Going),

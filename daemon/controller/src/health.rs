@@ -17,6 +17,7 @@ use tradewind_core::{
     plugin::Plugins,
     record::{AllocationRecord, DeploymentKey, Stage},
     rollout::{Rollout, Status},
+    standing::Place,
     store::{Error, Revision},
     units::{Instant, Millis},
     view::{Event, Severity},
@@ -275,5 +276,5 @@ fn failing(after: &AllocationRecord) -> Event {
 }
 
 fn place(record: &AllocationRecord, reason: &str) -> String {
-    format!("{} × {} on {}/{}: {reason}", record.replicas, record.task, record.provider, record.offer.region)
+    format!("{} × {} on {}: {reason}", record.replicas, record.task, Place::of(record))
 }

@@ -9,6 +9,7 @@ use tradewind_core::{
     names::{AllocationId, TaskName},
     plan::{Desired, Placement},
     record::{AllocationRecord, Stage},
+    standing::Place,
     units::Instant,
     view::{Event, Severity},
 };
@@ -113,7 +114,7 @@ impl Reconciler {
                     if rank(r) == kept {
                         r.hedge = None;
                         if judged.len() > 1 {
-                            let message = format!("{} × {} stays on {}/{}", r.replicas, r.task, r.provider, r.offer.region);
+                            let message = format!("{} × {} stays on {}", r.replicas, r.task, Place::of(r));
                             told.push(allocation_event(Severity::Info, "HedgeWon", r, message));
                         }
                     } else {

@@ -5,6 +5,7 @@ pub(super) use tradewind_core::document::{decode, encode};
 use tradewind_core::{
     names::{Actor, InstanceName, Namespace},
     record::{AllocationRecord, DeploymentKey, Stage},
+    standing::Place,
     store::{Error, Store},
     units::MicroUsd,
     view::{Event, Severity},
@@ -81,7 +82,7 @@ pub(super) fn revision_event(before: &AllocationRecord, after: &AllocationRecord
         (b, a) if b.attempt != a.attempt || b.workload != a.workload || b.stage != a.stage => "AllocationUpdated",
         _ => return None,
     };
-    let message = format!("{} × {} on {}/{}", after.replicas, after.task, after.provider, after.offer.region);
+    let message = format!("{} × {} on {}", after.replicas, after.task, Place::of(after));
     Some(changing(allocation_event(Severity::Info, reason, after, message), Some(before), Some(after)))
 }
 

@@ -14,6 +14,7 @@ use tradewind_core::{
     names::AllocationId,
     record::{AllocationRecord, DeploymentKey, Stage},
     retry,
+    standing::Place,
     store::Error,
     view::{Cause, Event, Severity},
     workload::Phase,
@@ -219,7 +220,7 @@ impl Outcomes {
     /// Nothing is left of it at the cloud.
     pub(super) async fn gone(&self, job: &Job) -> Result<Ended, Error> {
         let record = &job.record;
-        let message = format!("{} × {} removed from {}/{}", record.replicas, record.task, record.provider, record.offer.region);
+        let message = format!("{} × {} removed from {}", record.replicas, record.task, Place::of(record));
         let told = allocation_event(Severity::Info, "AllocationRemoved", record, message);
         let told = Box::new(journal::changing(told, Some(record), None));
         self.revise(&record.id, |current| (current.stage == Stage::Removing).then(|| Revised::Deleted(told.clone()))).await?;

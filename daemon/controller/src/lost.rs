@@ -12,8 +12,9 @@ use tradewind_core::{
     failure::{Failure, FailureKind},
     health::{self, Silence},
     job,
-    names::{AllocationId, InstanceName},
+    names::AllocationId,
     record::{AllocationRecord, Stage},
+    standing::Place,
     store::Error,
     units::Millis,
     view::{Event, Severity},
@@ -27,9 +28,6 @@ use super::{
     state::World,
 };
 
-/// A provider instance and one of its regions.
-pub(super) type Lane = (InstanceName, String);
-
 /// The most allocations in one commit.
 const BATCH: usize = 200;
 
@@ -38,7 +36,7 @@ pub(super) struct Outages {
     committer: Arc<Committer>,
     cache: Arc<Mutex<World>>,
     watchlist: Arc<Watchlist>,
-    silent: Mutex<BTreeMap<Lane, Quiet>>,
+    silent: Mutex<BTreeMap<Place, Quiet>>,
 }
 
 /// A region's silence. Measured by a clock that nobody sets; a restarted daemon begins to count anew.
@@ -55,8 +53,8 @@ impl Outages {
     }
 
     /// The regions in which something is lost: nothing new goes there.
-    pub(super) fn lost(&self) -> BTreeSet<Lane> {
-        lock(&self.silent).iter().filter(|(_, q)| q.lost).map(|(lane, _)| lane.clone()).collect()
+    pub(super) fn lost(&self) -> BTreeSet<Place> {
+        lock(&self.silent).iter().filter(|(_, q)| q.lost).map(|(place, _)| place.clone()).collect()
     }
 
     /// What was lost before the daemon was restarted still is.
@@ -64,54 +62,46 @@ impl Outages {
         let mut silent = lock(&self.silent);
         for live in world.deployments.values().flat_map(|e| e.allocations.values()).filter(|l| l.record.lost && !job::is_over(&l.record)) {
             let quiet = Quiet { since: Tick::now(), cause: "it was lost before the daemon was restarted".to_owned(), lost: true };
-            silent.entry(lane(&live.record)).or_insert(quiet);
+            silent.entry(Place::of(&live.record)).or_insert(quiet);
         }
     }
 }
 
-pub(super) fn lane(record: &AllocationRecord) -> Lane {
-    (record.provider.clone(), record.offer.region.clone())
-}
-
-fn shown((provider, region): &Lane) -> String {
-    if region.is_empty() { provider.to_string() } else { format!("{provider}/{region}") }
-}
-
 impl Outages {
     /// A call there has failed. Only silence counts: a refusal is an answer, and a daemon that could not call has heard nothing either way.
-    pub(super) fn unheard(&self, lane: &Lane, failure: &Failure) {
+    pub(super) fn unheard(&self, place: &Place, failure: &Failure) {
         let own = failure.code.as_deref() == Some(exhausted::BUSY);
         if failure.kind == FailureKind::Unavailable && !failure.concerns_the_workload() && !own {
             let quiet = || Quiet { since: Tick::now(), cause: failure.message.clone(), lost: false };
-            lock(&self.silent).entry(lane.clone()).or_insert_with(quiet);
+            lock(&self.silent).entry(place.clone()).or_insert_with(quiet);
             self.watchlist.wake();
         }
     }
 
     /// A call there has succeeded.
-    pub(super) async fn heard(&self, lane: &Lane) {
-        let was_lost = lock(&self.silent).get(lane).is_some_and(|q| q.lost);
-        if was_lost && !self.revise_lane(lane, returned).await {
+    pub(super) async fn heard(&self, place: &Place) {
+        let was_lost = lock(&self.silent).get(place).is_some_and(|q| q.lost);
+        if was_lost && !self.revise_place(place, returned).await {
             // It stays lost until that is on record.
             return;
         }
-        if lock(&self.silent).remove(lane).is_some_and(|q| q.lost) {
-            let message = format!("{} answers again", shown(lane));
-            self.committer.note(lane_event(Severity::Info, "RegionBack", lane, message)).await;
+        if lock(&self.silent).remove(place).is_some_and(|q| q.lost) {
+            let message = format!("{} answers again", place);
+            self.committer.note(place_event(Severity::Info, "RegionBack", place, message)).await;
         }
     }
 
     /// Takes what has been silent for too long for lost. Answers when to look again.
     pub(super) async fn take_for_lost(&self, now: Tick) -> Option<Tick> {
-        let silent: Vec<(Lane, Tick)> = lock(&self.silent).iter().map(|(lane, q)| (lane.clone(), q.since)).collect();
+        let silent: Vec<(Place, Tick)> = lock(&self.silent).iter().map(|(place, q)| (place.clone(), q.since)).collect();
         let mut next: Option<Tick> = None;
-        for (lane, since) in silent {
+        for (place, since) in silent {
             let silent_for = Millis::from(now.duration_since(since));
             let mut soonest: Option<Millis> = None;
             let lost = {
                 let world = lock(&self.cache);
                 let mut lost = BTreeSet::new();
-                for live in world.lives_of(&lane.0).filter(|l| l.record.offer.region == lane.1) {
+                for live in world.lives_of(&place.provider).filter(|l| l.record.offer.region == place.region) {
                     match self.silence_of(&world, &live.record, silent_for) {
                         Silence::Fine => {}
                         Silence::LostIn(left) => soonest = Some(soonest.map_or(left, |s| s.min(left))),
@@ -125,7 +115,7 @@ impl Outages {
                 next = Some(next.map_or(at, |n| n.min(at)));
             }
             if !lost.is_empty() {
-                self.lose(&lane, &lost, silent_for).await;
+                self.lose(&place, &lost, silent_for).await;
             }
         }
         next
@@ -141,16 +131,16 @@ impl Outages {
         task.map_or(Silence::Fine, |t| health::silence(&t.recovery, Some(silent_for)))
     }
 
-    async fn lose(&self, lane: &Lane, ids: &BTreeSet<AllocationId>, silent_for: Millis) {
-        let first = lock(&self.silent).get_mut(lane).map(|q| (!std::mem::replace(&mut q.lost, true), q.cause.clone()));
+    async fn lose(&self, place: &Place, ids: &BTreeSet<AllocationId>, silent_for: Millis) {
+        let first = lock(&self.silent).get_mut(place).map(|q| (!std::mem::replace(&mut q.lost, true), q.cause.clone()));
         let Some((first, cause)) = first else { return };
         if first {
-            let message = format!("{} has not answered for {silent_for}: {cause}", shown(lane));
-            tracing::warn!(provider = %lane.0, region = lane.1, %silent_for, cause, "the region counts as lost");
-            self.committer.note(lane_event(Severity::Error, "RegionLost", lane, message)).await;
+            let message = format!("{} has not answered for {silent_for}: {cause}", place);
+            tracing::warn!(provider = %place.provider, region = place.region, %silent_for, cause, "the region counts as lost");
+            self.committer.note(place_event(Severity::Error, "RegionLost", place, message)).await;
         }
-        self.revise_lane(lane, |_, record| {
-            let message = format!("{} × {} on {}: other replicas take over elsewhere", record.replicas, record.task, shown(lane));
+        self.revise_place(place, |_, record| {
+            let message = format!("{} × {} on {}: other replicas take over elsewhere", record.replicas, record.task, place);
             let told = allocation_event(Severity::Warning, "AllocationLost", record, message);
             let after = AllocationRecord { lost: true, superseded: true, ..record.clone() };
             ids.contains(&record.id).then_some((after, Some(told)))
@@ -160,15 +150,15 @@ impl Outages {
 
     /// Changes the records of a region, each as it is by then. False: not all of it is on record, because another write came first or because
     /// there can be none at the moment. The next look finds what is left.
-    async fn revise_lane(
+    async fn revise_place(
         &self,
-        lane: &Lane,
+        place: &Place,
         change: impl Fn(&World, &AllocationRecord) -> Option<(AllocationRecord, Option<Event>)>,
     ) -> bool {
         let changes: Vec<_> = {
             let mut world = lock(&self.cache);
             let ids: Vec<AllocationId> =
-                world.lives_of(&lane.0).filter(|l| l.record.offer.region == lane.1).map(|l| l.record.id.clone()).collect();
+                world.lives_of(&place.provider).filter(|l| l.record.offer.region == place.region).map(|l| l.record.id.clone()).collect();
             for id in &ids {
                 // What waits there to be tried again is tried now.
                 let key = world.live_mut(id).map(|live| {
@@ -210,6 +200,6 @@ fn returned(world: &World, record: &AllocationRecord) -> Option<(AllocationRecor
 }
 
 /// An event about a region.
-fn lane_event(severity: Severity, reason: &str, lane: &Lane, message: String) -> Event {
-    Event { plugin: Some(lane.0.clone()), ..Event::new(severity, reason, CONTROLLER, message) }
+fn place_event(severity: Severity, reason: &str, place: &Place, message: String) -> Event {
+    Event { plugin: Some(place.provider.clone()), ..Event::new(severity, reason, CONTROLLER, message) }
 }

@@ -16,6 +16,7 @@ use tradewind_core::{
     plugin::{Plugins, Provider, Snapshot, Tracked},
     record::{AllocationRecord, DeploymentKey, Stage},
     rollout,
+    standing::Place,
     store::Error,
     units::Instant,
     view::{Cause, Event, Severity},
@@ -31,7 +32,7 @@ use super::{
     images::Images,
     journal::{allocation_event, changing},
     lock,
-    lost::{Lane, Outages},
+    lost::Outages,
     quality::Meters,
     state::{Live, World},
 };
@@ -66,7 +67,7 @@ struct Turn {
 
 /// One region's next call.
 struct Due {
-    lane: Lane,
+    place: Place,
     only: Vec<Tracked>,
 }
 
@@ -102,7 +103,7 @@ impl Watchlist {
             turn.pending = later;
             for (region, only) in lanes {
                 turn.running.insert(region.to_owned());
-                due.push(Due { lane: (provider.clone(), region.to_owned()), only });
+                due.push(Due { place: Place { provider: provider.clone(), region: region.to_owned() }, only });
             }
         }
         due
@@ -125,9 +126,9 @@ impl Watchlist {
         self.wake.notify_one();
     }
 
-    fn finish(&self, (provider, region): &Lane, again: BTreeSet<AllocationId>, at: Tick) {
-        if let Some(turn) = lock(&self.providers).get_mut(provider) {
-            turn.running.remove(region);
+    fn finish(&self, place: &Place, again: BTreeSet<AllocationId>, at: Tick) {
+        if let Some(turn) = lock(&self.providers).get_mut(&place.provider) {
+            turn.running.remove(&place.region);
             if !again.is_empty() {
                 turn.soon.extend(again);
                 turn.soon_at.get_or_insert(at);
@@ -184,7 +185,7 @@ impl Poller {
                 (self.watchlist.due(&world, &snapshot, now, interval), interval)
             };
             for due in due {
-                if let Some(provider) = snapshot.providers.get(&due.lane.0).cloned() {
+                if let Some(provider) = snapshot.providers.get(&due.place.provider).cloned() {
                     let this = self.clone();
                     self.tasks.spawn(async move { this.observe(due, provider).await });
                 }
@@ -209,17 +210,17 @@ impl Poller {
             let asked: BTreeSet<&AllocationId> = batch.iter().map(|t| &t.allocation).collect();
             match provider.observe(batch).await {
                 Ok(observations) => {
-                    self.outages.heard(&due.lane).await;
+                    self.outages.heard(&due.place).await;
                     let valid = observations.into_iter().filter(|o| asked.contains(&o.allocation)).collect();
                     again.append(&mut self.take_in(valid).await);
                     again.append(&mut self.recovery.heal(&asked).await);
                 }
                 Err(failure) => {
                     tracing::warn!(
-                        provider = %provider.identity(), region = due.lane.1, kind = %failure.kind, code = failure.code,
+                        provider = %provider.identity(), region = due.place.region, kind = %failure.kind, code = failure.code,
                         message = failure.message, "the region could not be observed"
                     );
-                    self.outages.unheard(&due.lane, &failure);
+                    self.outages.unheard(&due.place, &failure);
                     silent = true;
                     // Its answer decides whether its replicas are lost: it is asked again soon.
                     again.extend(asked.into_iter().cloned());
@@ -228,7 +229,7 @@ impl Poller {
         }
         let changing = self.options.observe_interval_changing.std();
         let pause = if silent { changing.max(SILENT) } else { changing };
-        self.watchlist.finish(&due.lane, again, Tick::now() + pause);
+        self.watchlist.finish(&due.place, again, Tick::now() + pause);
     }
 
     /// Takes observations in: shows them, then puts on record what they change there. Who is told of a change finds it shown.
@@ -341,7 +342,7 @@ fn phase_event(before: &AllocationRecord, record: &AllocationRecord, message: &s
         Phase::Stopping => (Severity::Info, "AllocationStopping"),
         Phase::Gone => (Severity::Warning, "AllocationGone"),
     };
-    let place = format!("{} × {} on {}/{}", record.replicas, record.task, record.provider, record.offer.region);
+    let place = format!("{} × {} on {}", record.replicas, record.task, Place::of(record));
     let message = if message.is_empty() { place } else { format!("{place}: {message}") };
     let mut told = changing(allocation_event(severity, reason, record, message), Some(before), Some(record));
     told.cause = Some(Cause::Observation(format!("{} says that it is {}", record.provider, record.phase)));

@@ -240,7 +240,7 @@ impl Offers {
         let quotes = join_all(snapshot.providers.values().map(|provider| self.quote(provider))).await;
 
         let mut sheet = self.deps.board.sheet(self.deps.clock.now());
-        for (provider, region) in self.deps.outages.lost() {
+        for Place { provider, region } in self.deps.outages.lost() {
             sheet.exclude(&provider, &region, Exclusion::Lost(provider.clone(), region.clone()));
         }
         let measures = self.deps.meters.measures();

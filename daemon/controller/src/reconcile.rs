@@ -22,6 +22,7 @@ use tradewind_core::{
     plugin::Plugins,
     record::{AllocationRecord, DeploymentKey, Stage},
     retry,
+    standing::Place,
     store::{Error, Expect, Revision},
     units::Instant,
     view::{Cause, ChangeAction, Severity, UnplacedView},
@@ -231,7 +232,7 @@ impl Reconciler {
                     }
                     change.put_allocation(record.clone(), revision)?;
                 } else {
-                    let place = format!("{}/{}", record.provider, record.offer.region);
+                    let place = Place::of(record);
                     let message = format!("{} × {} placed on {place} ({})", record.goal(), record.task, record.offer.id);
                     let mut placed = changing(allocation_event(Severity::Info, "AllocationPlaced", record, message), None, Some(record));
                     placed.cause = record.decision.clone().map(Cause::Decision);

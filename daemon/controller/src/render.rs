@@ -9,6 +9,7 @@ use tradewind_core::{
     plugin::Snapshot,
     record::{AllocationRecord, DeploymentKey, Stage},
     rollout, scaling,
+    standing::Place,
     units::MicroUsd,
     view::{AllocationView, DeploymentSummary, DeploymentView, RolloutView, ScaleBounds, ScaleView, Status, TaskView},
     workload::{Phase, Run},
@@ -38,7 +39,7 @@ pub(super) fn deployment(key: &DeploymentKey, entry: &Entry, snapshot: &Snapshot
 }
 
 fn summarise(key: &DeploymentKey, entry: &Entry, tasks: &[TaskView]) -> DeploymentSummary {
-    let places: BTreeSet<String> = entry.allocations.values().map(|l| place(&l.record)).collect();
+    let places: BTreeSet<String> = entry.allocations.values().map(|l| Place::of(&l.record).to_string()).collect();
     let hourly = entry.allocations.values().map(|l| l.record.hourly_total());
     DeploymentSummary {
         namespace: key.namespace.clone(),
@@ -51,13 +52,6 @@ fn summarise(key: &DeploymentKey, entry: &Entry, tasks: &[TaskView]) -> Deployme
         hourly_cost: hourly.fold(MicroUsd(0), MicroUsd::saturating_add),
         created_at: entry.record.created_at,
         message: message(entry, tasks),
-    }
-}
-
-fn place(record: &AllocationRecord) -> String {
-    match record.offer.region.as_str() {
-        "" => record.provider.to_string(),
-        region => format!("{}/{region}", record.provider),
     }
 }
 

@@ -96,11 +96,6 @@ impl Board {
     }
 }
 
-/// Where an allocation is.
-pub(super) fn place(record: &AllocationRecord) -> Place {
-    Place { provider: record.provider.clone(), region: record.offer.region.clone() }
-}
-
 /// A call's failure as everybody may read it: what tells of the workload that the call was for stays with that workload.
 pub(super) fn for_everybody(record: &AllocationRecord, failure: &Failure) -> Failure {
     let (names, words) = private(record);
@@ -158,7 +153,7 @@ fn mentions(text: &str, name: &str) -> bool {
 impl Board {
     /// Takes in how a call ended that changes something.
     pub(super) async fn judge(&self, record: &AllocationRecord, began: Tick, failure: Option<&Failure>) {
-        let place = place(record);
+        let place = Place::of(record);
         // The daemon itself had no room for the call: that says nothing about the place.
         if failure.is_some_and(|f| f.code.as_deref() == Some("busy")) {
             return self.unused(&place);
@@ -177,9 +172,6 @@ impl Board {
     }
 
     async fn tell_of(&self, change: Change) {
-        let named = |place: &Place| {
-            if place.region.is_empty() { place.provider.to_string() } else { format!("{}/{}", place.provider, place.region) }
-        };
         let told = |severity, reason: &str, provider: &InstanceName, message: String| Event {
             plugin: Some(provider.clone()),
             ..Event::new(severity, reason, CONTROLLER, message)
@@ -187,14 +179,11 @@ impl Board {
         let because = |event: Event, cause: &Failure| event.because(Cause::Failure(cause.kind.to_string()));
         match change {
             Change::Opened { place, cause } => {
-                let message = format!("nothing new goes to {} until it answers again: {}", named(&place), cause.told());
+                let message = format!("nothing new goes to {} until it answers again: {}", place, cause.told());
                 self.deps.committer.note(because(told(Severity::Warning, "CircuitOpened", &place.provider, message), &cause)).await;
             }
             Change::Closed { place } => {
-                self.deps
-                    .committer
-                    .note(told(Severity::Info, "CircuitClosed", &place.provider, format!("{} answers again", named(&place))))
-                    .await;
+                self.deps.committer.note(told(Severity::Info, "CircuitClosed", &place.provider, format!("{} answers again", place))).await;
                 self.better();
             }
             Change::Degraded { provider, cause } => {

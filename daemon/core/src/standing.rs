@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use crate::{
     failure::{Failure, FailureKind},
     names::InstanceName,
+    record::AllocationRecord,
     units::Millis,
 };
 
@@ -35,6 +36,23 @@ const THROTTLED_LONGEST: Millis = Millis(3_600_000);
 pub struct Place {
     pub provider: InstanceName,
     pub region: String,
+}
+
+impl Place {
+    /// Where an allocation is.
+    pub fn of(record: &AllocationRecord) -> Self {
+        Self { provider: record.provider.clone(), region: record.offer.region.clone() }
+    }
+}
+
+/// `provider/region`, as people read it.
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.region.is_empty() {
+            true => write!(f, "{}", self.provider),
+            false => write!(f, "{}/{}", self.provider, self.region),
+        }
+    }
 }
 
 /// What one call was about.
