@@ -348,3 +348,43 @@ fn phase_event(before: &AllocationRecord, record: &AllocationRecord, message: &s
     told.cause = Some(Cause::Observation(format!("{} says that it is {}", record.provider, record.phase)));
     told
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::commit::Scene;
+
+    const INTERVAL: Duration = Duration::from_secs(5);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_region_is_asked_once_at_a_time_and_all_of_it_now_and_then() {
+        let scene = Scene::new().await;
+        let (watchlist, snapshot) = (Watchlist::default(), scene.shared.plugins.snapshot());
+        let (provider, id) = (scene.record.provider.clone(), scene.record.id.clone());
+        let asked = || -> Vec<AllocationId> {
+            let due = watchlist.due(&lock(&scene.shared.world), &snapshot, Tick::now(), INTERVAL);
+            due.into_iter().flat_map(|due| due.only).map(|tracked| tracked.allocation).collect()
+        };
+        let place = Place::of(&scene.record);
+        assert_eq!(asked(), [id.clone()], "the first look is at everything");
+        // The call hangs: nobody asks beside it, and what is wanted meanwhile is asked after it.
+        watchlist.look_at(&provider, [id.clone()]);
+        tokio::time::advance(INTERVAL).await;
+        assert!(asked().is_empty());
+        watchlist.finish(&place, BTreeSet::new(), Tick::now());
+        assert_eq!(asked(), [id.clone()]);
+        watchlist.finish(&place, BTreeSet::new(), Tick::now());
+        assert!(asked().is_empty(), "nobody wants to know");
+        // What changes is looked at again soon, everything after the interval.
+        tokio::time::advance(Duration::from_secs(1)).await;
+        watchlist.look_at(&provider, [id.clone()]);
+        assert_eq!(asked().len(), 1);
+        watchlist.finish(&place, BTreeSet::from([id.clone()]), Tick::now() + Duration::from_millis(100));
+        assert!(asked().is_empty());
+        tokio::time::advance(Duration::from_millis(100)).await;
+        assert_eq!(asked().len(), 1);
+        watchlist.finish(&place, BTreeSet::new(), Tick::now());
+        tokio::time::advance(INTERVAL).await;
+        assert_eq!(asked(), [id]);
+    }
+}

@@ -2,10 +2,11 @@
 //! then leaves it alone. Time is tokio's own, held still and moved on by whoever waits.
 
 mod cloud;
-mod commit;
+pub(crate) mod commit;
 mod deadline;
 mod kept;
 mod memory;
+mod parts;
 mod undecided;
 mod updates;
 

@@ -23,17 +23,18 @@ use crate::{
     tests::cloud::Cloud,
 };
 
-struct Scene {
-    store: Arc<Memory>,
-    shared: Arc<Shared>,
-    key: DeploymentKey,
+/// One deployment runs, and the controller's loops have ended.
+pub(crate) struct Scene {
+    pub(super) store: Arc<Memory>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) key: DeploymentKey,
     /// Its allocation, and the revision of that.
-    record: AllocationRecord,
-    revision: Revision,
+    pub(crate) record: AllocationRecord,
+    pub(crate) revision: Revision,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let (store, cloud) = (Arc::new(Memory::default()), Cloud::new());
         let (plugin_changes, _) = tokio::sync::watch::channel(0);
         let controller = controller(&store, &cloud, tokio::time::Instant::now(), &plugin_changes).await.expect("a state");
@@ -56,12 +57,12 @@ impl Scene {
         &self.shared.committer
     }
 
-    async fn documents(&self) -> Vec<Record> {
+    pub(crate) async fn documents(&self) -> Vec<Record> {
         self.store.list("").await.expect("a list").records
     }
 
     /// The allocation as the cache has it.
-    fn cached(&self) -> Option<(AllocationRecord, Revision)> {
+    pub(crate) fn cached(&self) -> Option<(AllocationRecord, Revision)> {
         lock(&self.shared.world).live(&self.record.id).map(|live| (live.record.clone(), live.revision))
     }
 
