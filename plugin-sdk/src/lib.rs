@@ -34,3 +34,8 @@ pub use error::{Error, ErrorKind, UNSUPPORTED};
 pub use fleet::FleetProvider;
 pub use policy::{Answer, Columns, Ledger, Policy, PolicyInfo, Ranking, Request, Score};
 pub use provider::{Context, Features, Offer, Provider, ProviderInfo};
+
+/// The author's guide: its examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Guide;
