@@ -176,12 +176,12 @@ pub trait Cloud {
     fn delete(&self, place: &str, id: &str) -> Result<Destroyed, Error>;
 }
 
-/// How far a cloud can be behind. Default: 30 seconds, and 10 minutes.
+/// How far a cloud can be behind.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// Milliseconds for which what is new may be missing from lists.
+    /// Milliseconds for which what is new may be missing from lists. Default: 30 seconds.
     pub settle: u64,
-    /// Milliseconds after which an instance that is still being created has failed.
+    /// Milliseconds after which an instance that is still being created has failed. Default: 10 minutes.
     pub create_timeout: u64,
 }
 
