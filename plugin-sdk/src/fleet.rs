@@ -1,5 +1,6 @@
 //! Providers of clouds whose unit is an instance (a machine, a container group), one for each replica: everything about allocations that
-//! does not depend on the cloud. Implement [`Cloud`] with the cloud's own calls, and let a [`Fleet`] do the rest.
+//! does not depend on the cloud. Implement [`Cloud`] with the cloud's own calls and [`FleetProvider`] with its settings and offers: a [`Fleet`]
+//! of it is the provider, `register_provider!(Fleet<MyCloud<Host>>)`.
 //!
 //! * **Idempotent.** A token of the host means one attempt with one set of parameters; each replica has it with its number behind it, and a
 //!   name made of the allocation, the number and what shall run. A cloud gets both, and uses what it has. When it *says* that what a token
@@ -12,6 +13,7 @@
 mod apply;
 mod logs;
 mod observe;
+mod provider;
 mod remove;
 mod state;
 mod wanted;
@@ -22,6 +24,7 @@ use serde_json::Value;
 
 pub use self::{
     logs::{LogPiece, gap, part, read_logs, read_pieces},
+    provider::FleetProvider,
     state::{Member, State, Wired},
     wanted::{ALLOCATION, Described, PROVIDER, REPLICA, SPEC, environment, fits, flat_tag, full_tag, numbered, refuse},
 };
@@ -35,7 +38,7 @@ pub const TOKEN_SPENT: &str = "TokenSpent";
 /// The code of an error of [`Cloud::create`]: the token was used with other parameters.
 pub const TOKEN_REUSED: &str = "TokenReused";
 
-/// An instance as a cloud shows it.
+/// An instance as a cloud shows it. Begin with [`Instance::new`] and set what is known.
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "the fields are those of the contract's replica")]
 pub struct Instance {
@@ -56,6 +59,26 @@ pub struct Instance {
     pub port: Option<u16>,
     /// What a person should know of it.
     pub message: String,
+}
+
+impl Instance {
+    /// An instance of which only the essentials are known. `created_at` is in milliseconds since the epoch, by the cloud's clock.
+    pub fn new(id: impl Into<String>, stage: Stage, tags: BTreeMap<String, String>, created_at: u64) -> Self {
+        Self {
+            id: id.into(),
+            stage,
+            tags,
+            price: None,
+            created_at,
+            started_at: None,
+            ended_at: None,
+            exit_code: None,
+            restarts: 0,
+            address: None,
+            port: None,
+            message: String::new(),
+        }
+    }
 }
 
 /// How far a cloud says an instance is.
@@ -156,24 +179,36 @@ pub trait Cloud {
 /// How far a cloud can be behind.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// Milliseconds for which what is new may be missing from lists.
+    /// Milliseconds for which what is new may be missing from lists. Default: 30 seconds.
     pub settle: u64,
-    /// Milliseconds after which an instance that is still being created has failed.
+    /// Milliseconds after which an instance that is still being created has failed. Default: 10 minutes.
     pub create_timeout: u64,
 }
 
-/// The instances of one plugin instance.
-pub struct Fleet<'a, C> {
-    cloud: &'a C,
+impl Default for Pace {
+    fn default() -> Self {
+        Self { settle: 30_000, create_timeout: 600_000 }
+    }
+}
+
+/// The instances of one plugin instance. Where its cloud is a [`FleetProvider`], it is the [`Provider`](crate::Provider).
+pub struct Fleet<C> {
+    cloud: C,
     /// The plugin instance's name: what it owns is tagged with it.
-    instance: &'a str,
+    instance: String,
     pace: Pace,
 }
 
-impl<'a, C: Cloud> Fleet<'a, C> {
-    /// On this cloud.
-    pub fn new(cloud: &'a C, instance: &'a str, pace: Pace) -> Self {
-        Self { cloud, instance, pace }
+impl<C: Cloud> Fleet<C> {
+    /// The instances that a cloud has under the name of a plugin instance: for providers that implement [`Provider`](crate::Provider)
+    /// themselves.
+    pub fn of(cloud: C, instance: impl Into<String>, pace: Pace) -> Self {
+        Self { cloud, instance: instance.into(), pace }
+    }
+
+    /// The cloud that the instances are of.
+    pub fn cloud(&self) -> &C {
+        &self.cloud
     }
 
     fn now(&self) -> u64 {

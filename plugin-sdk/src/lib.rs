@@ -4,7 +4,9 @@
 //!
 //! * [`Score`] and [`register_score!`]: rank candidates; everything else about placing is done for you;
 //! * [`Policy`] and [`register_policy!`]: decide a whole batch yourself, with views over the request and a [`Ledger`] that keeps the limits;
-//! * [`Provider`] and [`register_provider!`]: make allocations real on some cloud.
+//! * [`Provider`] and [`register_provider!`]: make allocations real on some cloud;
+//! * [`FleetProvider`], [`fleet::Cloud`] and `register_provider!(Fleet<MyCloud<Host>>)`: the same for a cloud whose unit is an instance, with
+//!   little more than the cloud's own calls.
 //!
 //! `README.md` beside this crate is the author's guide. [`testing`] runs a plugin's logic under plain `cargo test`.
 //!
@@ -29,5 +31,11 @@ pub mod types;
 pub mod units;
 
 pub use error::{Error, ErrorKind, UNSUPPORTED};
+pub use fleet::FleetProvider;
 pub use policy::{Answer, Columns, Ledger, Policy, PolicyInfo, Ranking, Request, Score};
 pub use provider::{Context, Features, Offer, Provider, ProviderInfo};
+
+/// The author's guide: its examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Guide;

@@ -211,6 +211,8 @@ impl<P: Provider> wire::Guest for Exported<P> {
 #[macro_export]
 macro_rules! register_provider {
     ($provider:ty) => {
+        // A native build checks it, too.
+        const _: fn() -> $crate::ProviderInfo = <$provider as $crate::Provider>::info;
         #[cfg(target_family = "wasm")]
         mod __tradewind {
             #![allow(unsafe_code, reason = "the exports of the contract")]

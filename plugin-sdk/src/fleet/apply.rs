@@ -11,13 +11,13 @@ use crate::{Error, ErrorKind, types::Allocation, warn};
 /// The most instances of one replica that one token of the host can lose: more would keep a call too long.
 const TURNS: u32 = 50;
 
-impl<C: Cloud> Fleet<'_, C> {
+impl<C: Cloud> Fleet<C> {
     /// Makes an allocation so, and returns what to remember of it.
     ///
     /// # Errors
     /// `invalid` for what the cloud can't do; the cloud's failures.
     pub fn make_so(&self, allocation: &Allocation, prior: Option<State>) -> Result<State, Error> {
-        let wanted = Wanted::of(self.cloud, allocation)?;
+        let wanted = Wanted::of(&self.cloud, allocation)?;
         let prior = match prior {
             Some(elsewhere) if elsewhere.place != wanted.place => {
                 self.remove(&allocation.id, &elsewhere)?;

@@ -17,7 +17,7 @@ struct Seen<'a> {
     instances: Vec<Instance>,
 }
 
-impl<C: Cloud> Fleet<'_, C> {
+impl<C: Cloud> Fleet<C> {
     /// What became of these.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl<C: Cloud> Fleet<'_, C> {
                 all.append(&mut self.cloud.tagged(place, (ALLOCATION, allocation))?);
             }
         } else {
-            all = self.cloud.tagged(place, (PROVIDER, self.instance))?;
+            all = self.cloud.tagged(place, (PROVIDER, &self.instance))?;
         }
         for instance in all {
             if let Some(allocation) = instance.tags.get(ALLOCATION).cloned() {

@@ -9,7 +9,7 @@ use crate::{
     types::{Destroyed, OwnedAllocation},
 };
 
-impl<C: Cloud> Fleet<'_, C> {
+impl<C: Cloud> Fleet<C> {
     /// Deletes what is known and what is found: an attempt may have made more than it could tell. What the list shows though it is gone
     /// is answered by the deletion itself.
     ///
@@ -35,7 +35,7 @@ impl<C: Cloud> Fleet<'_, C> {
     pub fn everything(&self) -> Result<Vec<OwnedAllocation>, Error> {
         let mut found: BTreeMap<(String, String), Vec<Instance>> = BTreeMap::new();
         for place in self.cloud.places()? {
-            for instance in self.cloud.tagged(&place, (PROVIDER, self.instance))? {
+            for instance in self.cloud.tagged(&place, (PROVIDER, &self.instance))? {
                 let is_there = instance.stage != Stage::Gone;
                 if let Some(allocation) = instance.tags.get(ALLOCATION).filter(|_| is_there).cloned() {
                     found.entry((allocation, place.clone())).or_default().push(instance);

@@ -30,6 +30,13 @@ impl Web {
     }
 }
 
+/// A web in which nobody answers.
+impl Default for Web {
+    fn default() -> Self {
+        Self::new(Clock::default(), |_, _| Err(Error::unavailable("no answer")))
+    }
+}
+
 impl host::Http for Web {
     fn send(&self, request: &HttpRequest) -> Result<HttpResponse, Error> {
         self.sent.borrow_mut().push(request.clone());

@@ -7,7 +7,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tradewind_plugin_sdk::{
     Error, ErrorKind,
-    api::{Api, escaped},
+    api::escaped,
     fleet::{self, Described, Instance, New, flat_tag},
     host::{Clock, Http},
     types::{Allocation, ChosenOffer, Destroyed},
@@ -15,20 +15,14 @@ use tradewind_plugin_sdk::{
 };
 
 use crate::{
-    errors,
+    Azure,
     group::{CREATED, Group, described, job_tags},
-    settings::Settings,
 };
 
 const VERSION: &str = "api-version=2023-05-01";
 const RESOURCES_VERSION: &str = "api-version=2021-04-01";
 /// The most pages of one list: links that never end must not keep a call for ever.
 const PAGES: usize = 1000;
-
-pub(crate) struct Client<H> {
-    api: Api<H>,
-    settings: Settings,
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,12 +42,7 @@ struct ResourceGroupProperties {
     provisioning_state: String,
 }
 
-impl<H: Http + Clock> Client<H> {
-    pub(crate) fn new(host: H, settings: &Settings) -> Self {
-        let api = Api::new(host, &settings.url, &settings.credential, settings.timeout.millis(), errors::refusal);
-        Self { api, settings: settings.clone() }
-    }
-
+impl<H: Http + Clock> Azure<H> {
     /// How the resource group is.
     pub(crate) fn group(&self) -> Result<String, Error> {
         let path = format!("{}?{RESOURCES_VERSION}", self.resource_group());
@@ -93,7 +82,7 @@ impl<H: Http + Clock> Client<H> {
     }
 }
 
-impl<H: Http + Clock> fleet::Cloud for Client<H> {
+impl<H: Http + Clock> fleet::Cloud for Azure<H> {
     /// The list is of the whole resource group: one serves all.
     const FEW: usize = 0;
 

@@ -9,7 +9,7 @@ use tradewind_plugin_sdk::{
     types::{LogChunk, LogQuery},
 };
 
-use crate::{client::Client, group::CONTAINER};
+use crate::{Azure, group::CONTAINER};
 
 /// The API gives no more than the last 4 MB.
 const TAIL: u32 = 10_000;
@@ -34,8 +34,8 @@ struct Written {
     content: Option<String>,
 }
 
-impl<H: Http + Clock> Client<H> {
-    pub(crate) fn logs(&self, state: &State, query: &LogQuery) -> Result<LogChunk, Error> {
+impl<H: Http + Clock> Azure<H> {
+    pub(crate) fn written(&self, state: &State, query: &LogQuery) -> Result<LogChunk, Error> {
         read_logs(state, query, |member, after| self.piece(member, after, query.tail))
     }
 

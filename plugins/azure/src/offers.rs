@@ -26,7 +26,7 @@ impl<H: Http + Clock> Azure<H> {
 
     /// Whether the resource group is there, and the credential may look at it.
     pub(crate) fn group_ready(&self) -> Result<Vec<Condition>, Error> {
-        let group = self.client.group()?;
+        let group = self.group()?;
         let met = group == "Succeeded";
         Ok(vec![Condition {
             kind: "ResourceGroupReady".to_owned(),

@@ -4,11 +4,12 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use serde_json::{Value, json};
 use tradewind_plugin_sdk::{
-    ErrorKind,
+    ErrorKind, Provider,
     fleet::{Cloud, Stage},
     host::{HttpRequest, HttpResponse},
+    provider::write_state,
     testing::{self, Clock, Web, allocation, port},
-    types::{Check, Entry, EnvValue, EnvVar, Exposure, HttpCheck, Job, Phase, Probe, Run, SecretRef},
+    types::{Allocation, Check, Destroyed, Entry, EnvValue, EnvVar, Exposure, HttpCheck, Job, Phase, Probe, Run, SecretRef},
 };
 
 use super::{group::Group, *};
@@ -65,14 +66,14 @@ fn answer(table: &mut BTreeMap<String, Value>, request: &HttpRequest) -> HttpRes
 }
 
 impl World {
-    fn azure(&self) -> Azure<Web> {
+    fn azure(&self) -> Fleet<Azure<Web>> {
         let settings = json!({"subscription": "s", "resource-group": "shop", "locations": ["eastus"], "url": URL});
         let context = Context { instance: "cloud".to_owned(), deadline: 30_000 };
-        Azure::on(self.web.clone(), context, serde_json::from_value(settings).unwrap()).unwrap()
+        Fleet::on(self.web.clone(), context, serde_json::from_value(settings).unwrap()).unwrap()
     }
 
     fn apply(&self, wanted: &Allocation, prior: Option<&State>) -> Result<State, Error> {
-        self.azure().fleet().make_so(wanted, prior.cloned())
+        self.azure().make_so(wanted, prior.cloned())
     }
 }
 
@@ -129,8 +130,8 @@ fn repeated_or_half_done_everything_ends_the_same() {
     web.workload.command = vec!["other".to_owned()];
     let state = world.apply(&web, Some(&state)).unwrap();
     assert!(world.table.borrow().len() == 3 && names.iter().all(|name| !world.table.borrow().contains_key(name)), "replaced");
-    assert_eq!(world.azure().fleet().everything().unwrap().len(), 1);
-    assert_eq!(world.azure().fleet().remove("a", &state).unwrap(), Destroyed::Gone);
+    assert_eq!(world.azure().everything().unwrap().len(), 1);
+    assert_eq!(world.azure().remove("a", &state).unwrap(), Destroyed::Gone);
     assert!(world.table.borrow().is_empty());
 }
 
@@ -140,7 +141,7 @@ fn one_list_tells_of_all_services_and_only_jobs_are_asked_about() {
     let all: Vec<Allocation> = (0..10).map(|i| wanted(&format!("a{i}"), 1)).collect();
     let tracked: Vec<_> = all.iter().map(|one| testing::tracked(one, &write_state(&world.apply(one, None).unwrap()).unwrap())).collect();
     world.web.sent();
-    let seen = world.azure().fleet().look_at(&tracked).unwrap();
+    let seen = world.azure().look_at(&tracked).unwrap();
     assert!(seen.len() == 10 && seen.iter().all(|one| one.phase == Phase::Running), "{seen:?}");
     assert_eq!(world.web.sent().len(), 5, "five pages of two");
     let mut job = wanted("job", 1);
@@ -153,7 +154,7 @@ fn one_list_tells_of_all_services_and_only_jobs_are_asked_about() {
     }
     world.web.sent();
     let tracked = [testing::tracked(&job, &write_state(&state).unwrap())];
-    let seen = &world.azure().fleet().look_at(&tracked).unwrap()[0];
+    let seen = &world.azure().look_at(&tracked).unwrap()[0];
     assert_eq!((seen.phase, seen.replicas[0].exit_code), (Phase::Failed, Some(3)));
     assert_eq!(world.web.sent().len(), 7, "six pages, one job");
     world.clock.advance(1);
@@ -250,7 +251,7 @@ fn what_this_cloud_can_not_do_is_refused_by_its_field() {
     let refused = |change: fn(&mut Allocation)| {
         let mut web = wanted("a", 1);
         change(&mut web);
-        let error = azure.client.describe(&web).map(|_| ()).unwrap_err();
+        let error = azure.cloud().describe(&web).map(|_| ()).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
         error.field.unwrap_or_default()
     };
@@ -282,7 +283,7 @@ fn what_this_cloud_can_not_do_is_refused_by_its_field() {
 #[test]
 fn offers_are_of_the_table_with_its_date() {
     let query = OffersQuery { regions: vec![], shapes: vec![], spot: false, holding: vec![] };
-    let offers = world().azure().on_sale(&query).unwrap();
+    let offers = world().azure().offers(&query).unwrap();
     assert_eq!((offers.len(), offers[0].price, offers[0].memory_price, offers[0].shared), (1, 40_500, 4450, true));
     assert!(offers[0].source.ends_with("2025-06-01") && offers[0].quoted_at == Some(1_748_736_000_000), "{offers:?}");
 }
@@ -299,7 +300,7 @@ fn output_goes_on_behind_its_last_line() {
     let member = json!({"index": 0, "id": "g", "token": "", "turn": 1, "created_at": 0, "since": 0});
     let state = json!({"version": 1, "region": "shop", "spec": "", "token": "", "replicas": 1, "members": [member]});
     let state: State = serde_json::from_value(state).unwrap();
-    let read = |after: Option<String>| world.azure().client.logs(&state, &LogQuery { replica: None, tail: 1, after }).unwrap();
+    let read = |after: Option<String>| world.azure().cloud().logs(&state, &LogQuery { replica: None, tail: 1, after }).unwrap();
     let first = read(None);
     assert_eq!((first.lines.len(), first.lines[0].text.as_str(), first.lines[0].time), (1, "two", Some(1_767_225_602_200)));
     assert!(read(first.next.clone()).lines.is_empty());

@@ -1,36 +1,27 @@
 //! The Compute Engine API: requests, answers, pages, operations. A request id makes a repeated creation the same one, and the name would
 //! stop a second one.
 
-use std::cell::RefCell;
-
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tradewind_plugin_sdk::{
     Error, ErrorKind,
-    api::{Api, escaped, fingerprint},
+    api::{escaped, fingerprint},
     fleet::{self, Described, Instance, New, Stage, TOKEN_SPENT, flat_tag},
     host::{Clock, Http},
     types::{Allocation, ChosenOffer, Destroyed},
 };
 
 use crate::{
-    errors::{self, ALREADY_EXISTS, Failed},
+    Gcp,
+    errors::{ALREADY_EXISTS, Failed},
     machine::{Machine, described, id, labels},
     script::EXIT,
-    settings::Settings,
 };
 
 /// The most pages of one list: cursors that never end must not keep a call for ever.
 const PAGES: usize = 1000;
 /// How long a call waits for operations: most that fail for want of room do so within seconds.
 const PATIENCE: u64 = 15_000;
-
-pub(crate) struct Client<H> {
-    api: Api<H>,
-    settings: Settings,
-    /// The creations of this call that were accepted, by zone and operation.
-    accepted: RefCell<Vec<(String, String)>>,
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -88,12 +79,7 @@ struct Attribute {
     value: String,
 }
 
-impl<H: Http + Clock> Client<H> {
-    pub(crate) fn new(host: H, settings: &Settings) -> Self {
-        let api = Api::new(host, &settings.url, &settings.credential, settings.timeout.millis(), errors::refusal);
-        Self { api, settings: settings.clone(), accepted: RefCell::default() }
-    }
-
+impl<H: Http + Clock> Gcp<H> {
     pub(crate) fn project(&self) -> Result<(), Error> {
         self.get::<Value>(&format!("/projects/{}", escaped(&self.settings.project))).map(drop)
     }
@@ -151,7 +137,7 @@ impl<H: Http + Clock> Client<H> {
     }
 }
 
-impl<H: Http + Clock> fleet::Cloud for Client<H> {
+impl<H: Http + Clock> fleet::Cloud for Gcp<H> {
     /// One list is of the whole project.
     const FEW: usize = 1;
 
@@ -206,20 +192,7 @@ impl<H: Http + Clock> fleet::Cloud for Client<H> {
             }),
             _ => {
                 self.accepted.borrow_mut().push((zone.clone(), operation.name));
-                Ok(Instance {
-                    id,
-                    stage: Stage::Creating,
-                    tags: new.tags.iter().cloned().collect(),
-                    price: None,
-                    created_at: self.api.host().now(),
-                    started_at: None,
-                    ended_at: None,
-                    exit_code: None,
-                    restarts: 0,
-                    address: None,
-                    port: None,
-                    message: String::new(),
-                })
+                Ok(Instance::new(id, Stage::Creating, new.tags.iter().cloned().collect(), self.api.host().now()))
             }
         }
     }

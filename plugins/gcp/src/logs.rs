@@ -8,7 +8,7 @@ use tradewind_plugin_sdk::{
     types::{LogChunk, LogQuery},
 };
 
-use crate::client::Client;
+use crate::Gcp;
 
 /// How long an unfinished line is waited for, in milliseconds.
 const UNFINISHED: u64 = 1_000;
@@ -36,8 +36,8 @@ struct Written {
     next: String,
 }
 
-impl<H: Http + Clock> Client<H> {
-    pub(crate) fn logs(&self, state: &State, query: &LogQuery) -> Result<LogChunk, Error> {
+impl<H: Http + Clock> Gcp<H> {
+    pub(crate) fn written(&self, state: &State, query: &LogQuery) -> Result<LogChunk, Error> {
         read_logs(state, query, |member, after| self.piece(member, after))
     }
 

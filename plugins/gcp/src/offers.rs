@@ -25,7 +25,7 @@ impl<H: Http + Clock> Gcp<H> {
 
     /// Whether the project is there, and the credential may look at it.
     pub(crate) fn project_ready(&self) -> Result<Vec<Condition>, Error> {
-        self.client.project()?;
+        self.project()?;
         Ok(vec![Condition {
             kind: "ProjectReady".to_owned(),
             met: true,

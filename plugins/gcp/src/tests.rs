@@ -7,8 +7,9 @@ use tradewind_plugin_sdk::{
     ErrorKind,
     fleet::{Cloud, Stage},
     host::{HttpRequest, HttpResponse},
+    provider::write_state,
     testing::{self, Clock, Web, allocation, port},
-    types::{Entry, Phase},
+    types::{Allocation, Destroyed, Entry, Phase},
 };
 
 use super::{machine::Machine, *};
@@ -103,14 +104,14 @@ impl Project {
 }
 
 impl World {
-    fn gcp(&self) -> Gcp<Web> {
+    fn gcp(&self) -> Fleet<Gcp<Web>> {
         let settings = json!({"project": "p", "zones": ["us-central1-a"], "url": URL});
         let context = Context { instance: "cloud".to_owned(), deadline: 30_000 };
-        Gcp::on(self.web.clone(), context, serde_json::from_value(settings).unwrap()).unwrap()
+        Fleet::on(self.web.clone(), context, serde_json::from_value(settings).unwrap()).unwrap()
     }
 
     fn apply(&self, wanted: &Allocation, prior: Option<&State>) -> Result<State, Error> {
-        self.gcp().fleet().make_so(wanted, prior.cloned())
+        self.gcp().make_so(wanted, prior.cloned())
     }
 }
 
@@ -170,8 +171,8 @@ fn the_same_request_has_the_same_id_and_what_has_vanished_gets_another() {
     world.project.borrow_mut().machines.remove(&name);
     let state = world.apply(&web, Some(&state)).unwrap();
     assert_eq!((world.project.borrow().machines.len(), state.members[1].turn), (2, 2));
-    assert_eq!(world.gcp().fleet().remove("a", &state).unwrap(), Destroyed::Going);
-    assert_eq!(world.gcp().fleet().remove("a", &state).unwrap(), Destroyed::Gone);
+    assert_eq!(world.gcp().remove("a", &state).unwrap(), Destroyed::Going);
+    assert_eq!(world.gcp().remove("a", &state).unwrap(), Destroyed::Gone);
 }
 
 #[test]
@@ -189,11 +190,11 @@ fn many_allocations_are_looked_at_with_one_list() {
     let all: Vec<_> = (0..20).map(|i| wanted(&format!("a{i}"), 1)).collect();
     let tracked: Vec<_> = all.iter().map(|one| testing::tracked(one, &write_state(&world.apply(one, None).unwrap()).unwrap())).collect();
     world.web.sent();
-    let seen = world.gcp().fleet().look_at(&tracked).unwrap();
+    let seen = world.gcp().look_at(&tracked).unwrap();
     assert!(seen.len() == 20 && seen.iter().all(|one| one.phase == Phase::Running));
     assert_eq!(world.web.sent().len(), 1);
     world.project.borrow_mut().page = 7;
-    assert_eq!(world.gcp().fleet().look_at(&tracked).unwrap().len(), 20);
+    assert_eq!(world.gcp().look_at(&tracked).unwrap().len(), 20);
     assert_eq!(world.web.sent().len(), 3);
 }
 
@@ -211,7 +212,7 @@ fn a_job_s_machine_that_was_stopped_from_outside_is_made_anew() {
         machine["lastStartTimestamp"] = "2026-01-01T00:00:00.000Z".into();
     }
     world.project.borrow_mut().silent = true;
-    let observed = || world.gcp().fleet().look_at(&tracked).unwrap().remove(0).replicas.remove(0);
+    let observed = || world.gcp().look_at(&tracked).unwrap().remove(0).replicas.remove(0);
     for (operations, lost) in [
         (vec!["insert", "compute.instances.guestTerminate"], false),
         (vec!["insert", "compute.instances.preempted"], true),
@@ -256,14 +257,14 @@ fn what_this_cloud_can_not_do_is_refused_by_its_field() {
     let world = world();
     let mut web = wanted("a", 1);
     web.workload.image = None;
-    let error = world.gcp().client.describe(&web).map(|_| ()).unwrap_err();
+    let error = world.gcp().cloud().describe(&web).map(|_| ()).unwrap_err();
     assert_eq!((error.kind, error.field.as_deref()), (ErrorKind::Invalid, Some("workload.image")));
     let mut large = wanted("a", 1);
     large.workload.command = vec!["run".to_owned(), "x".repeat(300_000)];
-    let error = world.gcp().client.describe(&large).map(|_| ()).unwrap_err();
+    let error = world.gcp().cloud().describe(&large).map(|_| ()).unwrap_err();
     assert_eq!((error.kind, error.field.as_deref()), (ErrorKind::Invalid, Some("workload.command")));
     assert!(error.message.contains("262144"), "{}", error.message);
     web.offer.zone = "mars-north1-a".to_owned();
-    assert_eq!(world.gcp().client.place(&web.offer).unwrap_err().field.as_deref(), Some("offer.zone"));
+    assert_eq!(world.gcp().cloud().place(&web.offer).unwrap_err().field.as_deref(), Some("offer.zone"));
     assert!(world.web.sent().is_empty());
 }

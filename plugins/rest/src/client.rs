@@ -6,21 +6,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tradewind_plugin_sdk::{
     Error, ErrorKind,
-    api::{Api, escaped},
+    api::escaped,
     fleet::{self, Described, Instance, New, Stage, Wired},
     host::{Clock, Http},
     types::{Allocation, ChosenOffer, Destroyed, EnvValue, EnvVar, Job, Port, Run, Workload},
 };
 
-use crate::{errors, settings::Settings};
+use crate::Rest;
 
 /// The most pages of one list: a cursor that never ends must not keep a call for ever.
 const PAGES: usize = 10_000;
-
-pub(crate) struct Client<H> {
-    api: Api<H>,
-    settings: Settings,
-}
 
 /// An instance as the cloud shows it.
 #[derive(Debug, Deserialize)]
@@ -109,13 +104,8 @@ struct Deletion {
     state: Word,
 }
 
-impl<H: Http> Client<H> {
-    pub(crate) fn new(host: H, settings: &Settings) -> Self {
-        let api = Api::new(host, &settings.url, &settings.credential, settings.timeout.millis(), errors::refusal);
-        Self { api, settings: settings.clone() }
-    }
-
-    pub(crate) fn offers(&self) -> Result<Vec<ForSale>, Error> {
+impl<H: Http> Rest<H> {
+    pub(crate) fn price_list(&self) -> Result<Vec<ForSale>, Error> {
         self.api.call::<Offers>("GET", "/v1/offers", None).map(|answer| answer.offers)
     }
 
@@ -124,7 +114,7 @@ impl<H: Http> Client<H> {
     }
 }
 
-impl<H: Http + Clock> fleet::Cloud for Client<H> {
+impl<H: Http + Clock> fleet::Cloud for Rest<H> {
     fn now(&self) -> u64 {
         self.api.host().now()
     }

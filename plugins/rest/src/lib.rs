@@ -1,7 +1,7 @@
 //! A provider: instances of a cloud with a REST API, through the `http` capability. The reference for authors: `README.md` tells what to
 //! change for another cloud.
 //!
-//! One file for each concern; this one only says who calls which. What makes instances of allocations is the SDK's [`Fleet`].
+//! One file for each concern; this one says what the provider is. What makes instances of allocations is the SDK's [`Fleet`].
 
 mod client;
 mod errors;
@@ -9,42 +9,24 @@ mod offers;
 mod settings;
 
 use tradewind_plugin_sdk::{
-    Context, Error, Features, Offer, Provider, ProviderInfo,
-    fleet::{Fleet, Pace, State},
+    Context, Error, Features, FleetProvider, Offer, ProviderInfo,
+    api::Api,
+    fleet::{Fleet, Pace},
     host::{Clock, Host, Http},
-    provider::{read_state, write_state},
     register_provider,
-    types::{Allocation, Condition, Destroyed, Observation, OffersQuery, OwnedAllocation, Tracked},
+    types::{Condition, OffersQuery},
 };
 
-use self::client::Client;
 pub use settings::Settings;
 
-/// The provider, on the host's capabilities or on a test's.
+/// The cloud, on the host's capabilities or on a test's.
 pub struct Rest<H = Host> {
-    client: Client<H>,
-    /// The instance's name: what it owns is tagged with it.
-    instance: String,
+    api: Api<H>,
     settings: Settings,
 }
 
-impl<H: Http + Clock> Rest<H> {
-    /// On these capabilities.
-    ///
-    /// # Errors
-    /// `invalid` for an address that is none.
-    pub fn on(host: H, context: Context, settings: Settings) -> Result<Self, Error> {
-        settings.check()?;
-        Ok(Self { client: Client::new(host, &settings), instance: context.instance, settings })
-    }
-
-    fn fleet(&self) -> Fleet<'_, Client<H>> {
-        let pace = Pace { settle: self.settings.settle.millis(), create_timeout: self.settings.create_timeout.millis() };
-        Fleet::new(&self.client, &self.instance, pace)
-    }
-}
-
-impl<H: Http + Clock + Default> Provider for Rest<H> {
+impl<H: Http + Clock> FleetProvider for Rest<H> {
+    type Host = H;
     type Settings = Settings;
 
     fn info() -> ProviderInfo {
@@ -55,32 +37,24 @@ impl<H: Http + Clock + Default> Provider for Rest<H> {
             .runs(Features::IMAGES | Features::COMMANDS | Features::SERVICES | Features::JOBS | Features::RESIZE)
     }
 
-    fn new(context: Context, settings: Settings) -> Result<Self, Error> {
-        Self::on(H::default(), context, settings)
+    fn new(host: H, _: &Context, settings: Settings) -> Result<Self, Error> {
+        settings.check()?;
+        let api = Api::new(host, &settings.url, &settings.credential, settings.timeout.millis(), errors::refusal);
+        Ok(Self { api, settings })
     }
 
+    fn pace(&self) -> Pace {
+        Pace { settle: self.settings.settle.millis(), create_timeout: self.settings.create_timeout.millis() }
+    }
     fn check(&self) -> Result<Vec<Condition>, Error> {
         self.regions_ready()
     }
     fn offers(&self, query: &OffersQuery) -> Result<Vec<Offer>, Error> {
         self.on_sale(query)
     }
-    fn apply(&self, allocation: &Allocation, prior: Option<&[u8]>) -> Result<Vec<u8>, Error> {
-        let prior: Option<State> = prior.map(read_state).transpose()?;
-        write_state(&self.fleet().make_so(allocation, prior)?)
-    }
-    fn observe(&self, tracked: &[Tracked]) -> Result<Vec<Observation>, Error> {
-        self.fleet().look_at(tracked)
-    }
-    fn destroy(&self, tracked: &Tracked) -> Result<Destroyed, Error> {
-        self.fleet().remove(&tracked.allocation, &read_state(&tracked.state)?)
-    }
-    fn owned(&self) -> Result<Vec<OwnedAllocation>, Error> {
-        self.fleet().everything()
-    }
 }
 
-register_provider!(Rest<Host>);
+register_provider!(Fleet<Rest<Host>>);
 
 #[cfg(test)]
 mod tests;

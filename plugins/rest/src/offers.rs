@@ -12,13 +12,13 @@ use crate::{Rest, client::ForSale};
 impl<H: Http + Clock> Rest<H> {
     pub(crate) fn on_sale(&self, query: &OffersQuery) -> Result<Vec<Offer>, Error> {
         let wanted = |region: &String| query.regions.is_empty() || query.regions.contains(region);
-        let offers = self.client.offers()?;
+        let offers = self.price_list()?;
         Ok(offers.into_iter().filter(|sale| self.settings.uses(&sale.region) && wanted(&sale.region)).map(offer).collect())
     }
 
     /// Whether the regions that are to be used answer.
     pub(crate) fn regions_ready(&self) -> Result<Vec<Condition>, Error> {
-        let regions = self.client.regions()?;
+        let regions = self.regions()?;
         let used = regions.into_iter().filter(|region| self.settings.uses(&region.name));
         Ok(used
             .map(|region| Condition {

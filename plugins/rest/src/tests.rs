@@ -4,10 +4,12 @@ use std::{cell::RefCell, rc::Rc};
 
 use tradewind_fixture_cloud::{Answer, Cloud, Config, Fault, Instance, Kind, Lag, Operation, State as Stage};
 use tradewind_plugin_sdk::{
-    ErrorKind,
+    ErrorKind, Provider,
+    fleet::State,
     host::{HttpRequest, HttpResponse},
+    provider::write_state,
     testing::{self, Clock, Web, allocation},
-    types::{Entry, Job, Phase, Run},
+    types::{Allocation, Destroyed, Entry, Job, Observation, Phase, Run, Tracked},
 };
 
 use super::*;
@@ -47,18 +49,18 @@ fn send(cloud: &mut Cloud, request: &HttpRequest, now: u64) -> Result<HttpRespon
 }
 
 impl World {
-    fn rest(&self) -> Rest<Web> {
+    fn rest(&self) -> Fleet<Rest<Web>> {
         let settings = serde_json::from_str(&format!(r#"{{"url":"{URL}","settle":"5s","create-timeout":"60s"}}"#)).unwrap();
-        Rest::on(self.web.clone(), Context { instance: "shop".to_owned(), deadline: 30_000 }, settings).unwrap()
+        Fleet::on(self.web.clone(), Context { instance: "shop".to_owned(), deadline: 30_000 }, settings).unwrap()
     }
 
     fn apply(&self, wanted: &Allocation, prior: Option<&State>) -> Result<State, Error> {
-        self.rest().fleet().make_so(wanted, prior.cloned())
+        self.rest().make_so(wanted, prior.cloned())
     }
 
     fn observe(&self, wanted: &Allocation, state: &State) -> Observation {
         let tracked = testing::tracked(wanted, &write_state(state).unwrap());
-        self.rest().fleet().look_at(&[tracked]).unwrap().remove(0)
+        self.rest().look_at(&[tracked]).unwrap().remove(0)
     }
 
     fn phases(&self, wanted: &Allocation, state: &State) -> Vec<Phase> {
@@ -108,15 +110,9 @@ fn replicas_run_answer_grow_shrink_and_go() {
     let state = world.apply(&web, Some(&state)).unwrap();
     assert_eq!(world.ids(), ["i-000001"]);
     let tracked = testing::tracked(&web, &write_state(&state).unwrap());
-    assert_eq!(world.rest().destroy_tracked(&tracked), Destroyed::Gone);
-    assert_eq!(world.rest().destroy_tracked(&tracked), Destroyed::Gone, "what does not exist is gone");
+    assert_eq!(world.rest().destroy(&tracked).unwrap(), Destroyed::Gone);
+    assert_eq!(world.rest().destroy(&tracked).unwrap(), Destroyed::Gone, "what does not exist is gone");
     assert!(world.ids().is_empty());
-}
-
-impl Rest<Web> {
-    fn destroy_tracked(&self, tracked: &Tracked) -> Destroyed {
-        self.fleet().remove(&tracked.allocation, &read_state(&tracked.state).unwrap()).unwrap()
-    }
 }
 
 #[test]
@@ -225,16 +221,16 @@ fn everything_of_ours_is_found_again_and_can_be_removed() {
     let mut foreign = wanted("c", 1);
     foreign.tags.last_mut().unwrap().value = "other".to_owned();
     world.apply(&foreign, None).unwrap();
-    let owned = world.rest().fleet().everything().unwrap();
+    let owned = world.rest().everything().unwrap();
     let told: Vec<_> = owned.iter().map(|one| (one.allocation.as_str(), one.description.as_str())).collect();
     assert_eq!(told, [("a", "3 instance(s) in east"), ("b", "1 instance(s) in east")]);
     for one in owned {
         let tracked = Tracked { allocation: one.allocation, state: one.state };
-        assert_eq!(world.rest().destroy_tracked(&tracked), Destroyed::Gone);
+        assert_eq!(world.rest().destroy(&tracked).unwrap(), Destroyed::Gone);
     }
     assert_eq!(world.ids(), ["i-000005"], "what carries another name is not ours");
     world.cloud.borrow_mut().set_region("west", false);
-    assert_eq!(world.rest().fleet().everything().unwrap_err().kind, ErrorKind::Unavailable);
+    assert_eq!(world.rest().everything().unwrap_err().kind, ErrorKind::Unavailable);
 }
 
 #[test]
@@ -256,7 +252,7 @@ fn many_allocations_are_looked_at_with_one_list_for_each_region() {
     let all: Vec<_> = (0..20).map(|i| wanted(&format!("a{i}"), 1)).collect();
     let tracked: Vec<_> = all.iter().map(|one| testing::tracked(one, &write_state(&world.apply(one, None).unwrap()).unwrap())).collect();
     world.web.sent();
-    let seen = world.rest().fleet().look_at(&tracked).unwrap();
+    let seen = world.rest().look_at(&tracked).unwrap();
     assert!(seen.len() == 20 && seen.iter().all(|one| one.phase == Phase::Running));
     assert_eq!(world.web.sent().len(), 1);
 }
@@ -279,7 +275,7 @@ fn offers_are_the_price_list_with_what_is_left() {
     let world = world(Config { boot_ms: 1500, ..Config::default() }.with_capacity("east", "small", 3));
     world.apply(&wanted("a", 2), None).unwrap();
     let query = OffersQuery { regions: vec!["east".to_owned()], shapes: vec![], spot: false, holding: vec![] };
-    let offers = world.rest().on_sale(&query).unwrap();
+    let offers = world.rest().offers(&query).unwrap();
     let told: Vec<_> = offers.iter().map(|o| (o.id.as_str(), o.cpu, o.price, o.capacity, o.time_to_ready)).collect();
     assert_eq!(told, [("east/large", 8000, 200_000, u32::MAX, 1500.0), ("east/small", 2000, 50_000, 1, 1500.0)]);
 }
