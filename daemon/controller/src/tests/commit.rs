@@ -49,7 +49,7 @@ impl Scene {
             let live = entry.allocations.values().next().expect("an allocation");
             (key.clone(), live.record.clone(), live.revision)
         };
-        let _permit = shared.wake.notified().now_or_never();
+        let _permit = shared.committer.wake.notified().now_or_never();
         Self { store, shared, key, record, revision }
     }
 
@@ -99,7 +99,7 @@ async fn what_is_not_as_expected_changes_nothing() {
     assert!(!asked, "what is shown with a change is shown without it");
     assert_eq!((scene.documents().await, scene.cached(), scene.spent()), (before, cached, spent));
     assert_eq!(scene.enqueued(), []);
-    assert!(scene.shared.wake.notified().now_or_never().is_none(), "nobody is to be woken");
+    assert!(scene.shared.committer.wake.notified().now_or_never().is_none(), "nobody is to be woken");
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,7 +114,7 @@ async fn record_event_and_cost_are_one_transaction() {
     // What the allocation costs by itself goes on beside it.
     assert!(scene.spent() >= spent.saturating_add(MicroUsd(1_000_000)), "{:?}", scene.spent());
     assert_eq!(scene.enqueued(), [scene.key.clone()]);
-    assert!(scene.shared.wake.notified().now_or_never().is_some(), "the reconciler has not been woken");
+    assert!(scene.shared.committer.wake.notified().now_or_never().is_some(), "the reconciler has not been woken");
 }
 
 #[tokio::test(start_paused = true)]
