@@ -135,7 +135,7 @@ mod tests {
             value["revokedAt"] = json!(Instant(at));
         }
         let record: TokenRecord = serde_json::from_value(value).unwrap();
-        (record.path(), serde_json::to_vec(&record).unwrap())
+        (record.path(), document::to_vec(&record).unwrap())
     }
 
     fn names(authority: &Authority) -> (Vec<&str>, Vec<&str>) {
