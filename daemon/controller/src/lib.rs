@@ -60,12 +60,11 @@ use tradewind_core::{
     capability::{Clock, Paces, Prober, Registries},
     failure::Failure,
     identity::Scope,
-    manifest::namespace::Approval,
     names::{AllocationId, DecisionId, DeploymentName, InstallationId, InstanceName, Namespace, TaskName},
     plugin::Plugins,
     record::{ALLOCATIONS, AllocationRecord, DEPLOYMENTS, DeploymentKey, DeploymentRecord, Stage},
     store::{self, Store},
-    units::{Bytes, Millis},
+    units::Bytes,
     vital,
     workload::LogQuery,
 };
