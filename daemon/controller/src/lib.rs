@@ -9,6 +9,7 @@ mod audit;
 mod budget;
 mod checks;
 mod consult;
+mod copy_on_write;
 mod deadline;
 mod decide;
 mod handle;
@@ -18,6 +19,7 @@ mod images;
 mod journal;
 mod landing;
 mod lanes;
+mod listing;
 mod logs;
 mod lost;
 mod namespaces;
@@ -69,6 +71,7 @@ use tradewind_core::{
     workload::LogQuery,
 };
 
+pub use listing::Filter;
 pub use options::{KeepAudit, Options, PolicyFallback, StaleQuotes};
 pub use plans::{Draft, Error as PlanError};
 use state::{Entry, World};
