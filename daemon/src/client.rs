@@ -1,5 +1,6 @@
 //! The client of the HTTP API: sends, receives, and turns every failure into one `Error`. It must not print.
 
+mod pages;
 mod sse;
 mod trust;
 
@@ -95,6 +96,14 @@ impl Client {
         self.json(self.request(Method::GET, path).query(query)).await
     }
 
+    /// One page of a list, and the cursor of the next one.
+    pub async fn page<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<(T, Option<String>), Error> {
+        let response = self.answer(self.request(Method::GET, path).query(query).timeout(ANSWER_TIMEOUT)).await?;
+        let links = response.headers().get_all(header::LINK).iter().filter_map(|value| value.to_str().ok());
+        let next = links.flat_map(pages::next).next();
+        Ok((self.parse(response).await?, next))
+    }
+
     /// Sends a body (or none) and reads a JSON answer.
     pub async fn send<T: DeserializeOwned>(&self, method: Method, path: &[&str], query: &[(&str, String)], body: Body) -> Result<T, Error> {
         self.json(self.carrying(method, path, query, body)).await
@@ -156,6 +165,10 @@ impl Client {
 
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
         let response = self.answer(request.timeout(ANSWER_TIMEOUT)).await?;
+        self.parse(response).await
+    }
+
+    async fn parse<T: DeserializeOwned>(&self, response: Response) -> Result<T, Error> {
         let bytes = response.bytes().await.map_err(|e| self.unreachable(e))?;
         serde_json::from_slice(&bytes).map_err(|e| self.nonsense(e))
     }

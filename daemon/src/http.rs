@@ -22,6 +22,7 @@ mod metrics;
 mod namespaces;
 mod offers;
 mod openapi;
+mod paging;
 mod plans;
 mod plugins;
 mod refusals;
@@ -61,6 +62,7 @@ use crate::{config::Config, identity, readiness::Readiness, tls::Certificate};
 
 pub use canary::{Canary, Start as CanaryStart};
 pub use error::Error;
+pub use paging::CURSOR;
 pub use plans::Comment;
 pub use plugins::{Plugin, Plugins, Rollback};
 pub use revisions::RollbackTo;

@@ -350,7 +350,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
         hints: hints(&processes, &clusters),
     };
     let controller = controller::start(controller_options(config), surroundings).await.map_err(|e| Error::Controller(Box::new(e)))?;
-    let known: BTreeSet<_> = controller.handle().namespaces().into_iter().map(|n| n.name).chain(identities.namespaces()).collect();
+    let known: BTreeSet<_> = controller.handle().namespace_names().into_iter().chain(identities.namespaces()).collect();
     secrets::warn(&config.secrets, &known, &controller.handle().secrets(), &plugins.handle());
     tokio::spawn(vital::part("record of plugins", plugin_events::record(plugins.handle(), controller.handle())));
     if let Some(notices) = processes.notices() {

@@ -27,6 +27,7 @@ mod identity;
 mod images;
 mod jobs;
 mod kubernetes;
+mod lists;
 mod output;
 mod placing;
 mod plans;

@@ -2,7 +2,8 @@
 //! are, in `journal`.
 
 use tradewind_core::{
-    audit::{Bounds, Cut, Head, Page, TRIMMED, Verdict},
+    audit::{Bounds, Cut, Head, Line, Page, TRIMMED, Verdict},
+    list::{Cursor, Window},
     names::Digest,
     store,
     units::{Instant, Millis},
@@ -21,15 +22,30 @@ struct Told {
 const AT_ONCE: u64 = 10_000;
 
 impl Handle {
-    /// Entries behind number `after`, at most `limit`; without a number, the last ones.
+    /// Entries behind number `after`, and where the next page begins. Without a number, pages go from the last entries back: the cursor is
+    /// the entry before which a page ends.
     ///
     /// # Errors
     /// The state can't be read.
-    pub async fn audit(&self, after: Option<u64>, limit: usize) -> Result<Page, Error> {
+    pub async fn audit(&self, after: Option<u64>, window: &Window<Line>) -> Result<(Page, Option<Cursor<Line>>), Error> {
         let bounds = self.shared.store.audit_bounds().await?;
-        let after = after.unwrap_or_else(|| bounds.head.seq.saturating_sub(u64::try_from(limit).unwrap_or(u64::MAX)));
-        let entries = self.shared.store.audit(after, limit).await?;
-        Ok(Page { bounds, entries: entries.into_iter().map(Into::into).collect() })
+        let at = window.cursor.as_ref().map(|cursor| *cursor.key());
+        let (begin, count) = match after {
+            Some(after) => (after.max(at.unwrap_or(0)), window.limit),
+            None => {
+                let end = at.map_or(bounds.head.seq, |at| at.saturating_sub(1).min(bounds.head.seq));
+                let begin = end.saturating_sub(u64::try_from(window.limit).unwrap_or(u64::MAX)).max(bounds.anchor.seq.min(end));
+                (begin, usize::try_from(end - begin).unwrap_or(window.limit))
+            }
+        };
+        let entries = self.shared.store.audit(begin, count).await?;
+        let entries: Vec<Line> = entries.into_iter().map(Into::into).collect();
+        let next = match after {
+            Some(_) => entries.last().filter(|last| last.seq < bounds.head.seq),
+            None => entries.first().filter(|first| first.seq > bounds.anchor.seq + 1),
+        };
+        let next = next.map(Cursor::behind);
+        Ok((Page { bounds, entries }, next))
     }
 
     /// # Errors

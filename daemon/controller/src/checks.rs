@@ -66,6 +66,7 @@ struct Watched {
 }
 
 /// One run of a replica that a command at the provider checks.
+#[derive(Clone)]
 pub(super) struct Incarnation {
     index: u32,
     id: String,

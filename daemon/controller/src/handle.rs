@@ -5,18 +5,16 @@ use std::{sync::Arc, time::Duration};
 use futures::{StreamExt, stream::BoxStream};
 use tradewind_core::{
     identity::Scope,
+    list::{self, Page, Selector, Window},
     manifest::Manifest,
-    names::{Actor, AllocationId, DecisionId, DeploymentName, InstanceName, Namespace},
+    names::{Actor, AllocationId, DecisionId, DeploymentName, EventId, InstanceName, Namespace},
     plan,
     plugin::Snapshot,
     record::{DECISIONS, DeploymentKey, DeploymentRecord, EVENTS},
     scaling,
     store::{self, Expect, Record, Revision},
     units::MicroUsd,
-    view::{
-        Accepted, ChangeView, Cursor, DecisionView, DeploymentSummary, DeploymentView, Event, OfferView, OffersView, Outcome, PlanView,
-        Severity,
-    },
+    view::{Accepted, ChangeView, Cursor, DecisionView, DeploymentView, Event, OfferView, OffersView, Outcome, PlanView, Severity},
 };
 
 use super::{
@@ -237,19 +235,11 @@ impl Handle {
         Ok(generation)
     }
 
-    /// None: every namespace.
-    pub fn list(&self, namespace: Option<&Namespace>) -> Vec<DeploymentSummary> {
-        let snapshot = self.shared.plugins.snapshot();
-        let world = lock(&self.shared.world);
-        let wanted = world.deployments.iter().filter(|(key, _)| namespace.is_none_or(|n| *n == key.namespace));
-        wanted.map(|(key, entry)| render::summary(key, entry, &snapshot)).collect()
-    }
-
     pub fn get(&self, namespace: &Namespace, name: &DeploymentName) -> Option<DeploymentView> {
         let snapshot = self.shared.plugins.snapshot();
         let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
-        let world = lock(&self.shared.world);
-        world.deployments.get(&key).map(|entry| render::deployment(&key, entry, &snapshot))
+        let entry = lock(&self.shared.world).deployments.take_copy(&key);
+        entry.map(|entry| render::deployment(&key, &entry, &snapshot))
     }
 
     pub(super) fn work(&self, manifest: Manifest) -> Work {
@@ -335,11 +325,17 @@ impl Handle {
         Ok((outcome, view))
     }
 
-    /// None: of every provider that is open to a namespace of the scope.
+    /// None: of every provider that is open to a namespace of the scope. Answers also where the next page begins.
     ///
     /// # Errors
     /// `NotFound` for an unknown provider.
-    pub async fn offers(&self, scope: &Scope, provider: Option<&InstanceName>) -> Result<OffersView, Error> {
+    pub async fn offers(
+        &self,
+        scope: &Scope,
+        provider: Option<&InstanceName>,
+        selector: &Selector,
+        window: &Window<OfferView>,
+    ) -> Result<(OffersView, Option<list::Cursor<OfferView>>), Error> {
         let snapshot = self.shared.plugins.snapshot().within(scope);
         if let Some(name) = provider.filter(|name| !snapshot.providers.contains_key(*name)) {
             return Err(Error::NotFound { what: "provider", name: name.to_string() });
@@ -348,12 +344,16 @@ impl Handle {
         let now = self.shared.clock.now();
         let wanted = |name: &InstanceName| provider.is_none_or(|p| p == name);
         failures.retain(|f| wanted(&f.provider));
-        let offers = table.offers().iter().filter(|o| wanted(&o.provider)).map(|o| OfferView::new(&o.provider, &o.offer, now));
-        Ok(OffersView { offers: offers.collect(), failures })
+        let mut offers: Vec<_> = table.offers().iter().filter(|o| wanted(&o.provider) && selector.admits(&o.offer.labels)).collect();
+        offers.sort_by(|a, b| (&a.provider, &a.offer.id).cmp(&(&b.provider, &b.offer.id)));
+        let behind = window.cursor.as_ref().map(list::Cursor::key);
+        let begin = offers.partition_point(|o| behind.is_some_and(|(provider, id)| (&o.provider, &*o.offer.id) <= (provider, id.as_str())));
+        let rest = offers.iter().skip(begin).map(|o| OfferView::new(&o.provider, &o.offer, now));
+        let Page { items, next } = Page::first(rest, window.limit);
+        Ok((OffersView { offers: items, failures }, next))
     }
 
-    /// Newest first, at most `limit`, as far as they are about the scope. With a namespace, and a deployment of it: only those that
-    /// concern it.
+    /// Newest first, as far as they are about the scope. With a namespace, and a deployment of it: only those that concern it.
     ///
     /// # Errors
     /// The state can't be read.
@@ -361,22 +361,27 @@ impl Handle {
         &self,
         scope: &Scope,
         of: Option<(&Namespace, Option<&DeploymentName>)>,
-        limit: usize,
-    ) -> Result<Vec<DecisionView>, Error> {
+        window: &Window<DecisionView>,
+    ) -> Result<Page<DecisionView>, Error> {
         let concerns = |d: &DecisionView| {
             of.is_none_or(|(ns, name)| d.tasks.iter().any(|t| t.namespace == *ns && name.is_none_or(|name| t.deployment == *name)))
         };
+        let behind = window.cursor.as_ref().map(|cursor| format!("{DECISIONS}{}", cursor.key().0));
         let mut found = Vec::new();
         for stored in self.shared.store.list(DECISIONS).await?.records.iter().rev() {
-            if found.len() >= limit {
+            if found.len() > window.limit {
                 break;
+            }
+            // Keys are in the order of ids.
+            if behind.as_ref().is_some_and(|behind| stored.key >= *behind) {
+                continue;
             }
             let decision: DecisionView = decode(stored)?;
             if concerns(&decision) {
                 found.extend(within(decision, scope));
             }
         }
-        Ok(found)
+        Ok(Page::first(found, window.limit))
     }
 
     /// # Errors
@@ -387,17 +392,34 @@ impl Handle {
         found.ok_or_else(|| Error::NotFound { what: "decision", name: id.to_string() })
     }
 
-    /// Kept events in the order in which they were recorded, the last `limit` of them, and the revision behind which more can come.
+    /// Kept events in the order in which they were recorded, and the revision behind which more can come. Without `after`, pages go from
+    /// the last events back: the cursor is the place before which a page ends. With it, from there on: the place behind which it begins.
     ///
     /// # Errors
     /// The state can't be read.
-    pub async fn events(&self, filter: &EventFilter, limit: usize) -> Result<(Vec<Event>, Revision), Error> {
+    pub async fn events(
+        &self,
+        filter: &EventFilter,
+        after: Option<&Cursor>,
+        window: &Window<Event>,
+    ) -> Result<(Page<Event>, Revision), Error> {
         let mut listing = self.shared.store.list(EVENTS).await?;
         // Keys are in the order in which ids were drawn, which is not that of the commits.
         listing.records.sort_by_key(|r| r.revision);
+        if after.is_none() {
+            listing.records.reverse();
+        }
+        let at = window.cursor.as_ref().map(list::Cursor::key);
+        let wanted = |stored: &Record| {
+            let (revision, id) = (stored.revision, event_id(stored));
+            match after {
+                None => at.is_none_or(|(r, i)| (revision, &id) < (*r, i)),
+                Some(after) => after.precedes(revision, id.as_ref()) && at.is_none_or(|(r, i)| (revision, &id) > (*r, i)),
+            }
+        };
         let mut found = Vec::new();
-        for stored in listing.records.iter().rev() {
-            if found.len() >= limit {
+        for stored in listing.records.iter().filter(|stored| wanted(stored)) {
+            if found.len() > window.limit {
                 break;
             }
             let event = decode_event(stored)?;
@@ -405,8 +427,11 @@ impl Handle {
                 found.push(event);
             }
         }
-        found.reverse();
-        Ok((found, listing.revision))
+        let mut page = Page::first(found, window.limit);
+        if after.is_none() {
+            page.items.reverse();
+        }
+        Ok((page, listing.revision))
     }
 
     /// Events behind a place, first those that have been, then those to come: each once, without a gap.
@@ -461,8 +486,11 @@ impl Handle {
 
 /// An event as it is stored, with what only the store knows of it.
 fn decode_event(stored: &Record) -> Result<Event, store::Error> {
-    let id = stored.key.strip_prefix(EVENTS).and_then(|id| id.parse().ok());
-    Ok(Event { revision: stored.revision, id, ..decode(stored)? })
+    Ok(Event { revision: stored.revision, id: event_id(stored), ..decode(stored)? })
+}
+
+fn event_id(stored: &Record) -> Option<EventId> {
+    stored.key.strip_prefix(EVENTS).and_then(|id| id.parse().ok())
 }
 
 /// What of a decision is about the scope; none when nothing is.

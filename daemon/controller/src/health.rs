@@ -37,6 +37,7 @@ const LEFT: Millis = Millis(30_000);
 const LEFT_LONGEST: Millis = Millis(1_800_000);
 
 /// An offer where a task has failed too often. That says nothing of the offer, so others' tasks go there as before. Kept in memory only.
+#[derive(Clone)]
 pub(super) struct Left {
     task: TaskName,
     target: Option<Target>,

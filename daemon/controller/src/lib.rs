@@ -10,6 +10,7 @@ mod budget;
 mod checks;
 mod commit;
 mod consult;
+mod copy_on_write;
 mod deadline;
 mod decide;
 mod handle;
@@ -19,6 +20,7 @@ mod images;
 mod journal;
 mod landing;
 mod lanes;
+mod listing;
 mod logs;
 mod lost;
 mod namespaces;
@@ -72,6 +74,7 @@ use tradewind_core::{
 };
 
 use commit::{Committer, Ids};
+pub use listing::Filter;
 pub use options::{KeepAudit, Options, PolicyFallback, StaleQuotes};
 pub use plans::{Draft, Error as PlanError};
 use reads::Reads;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound::{Excluded, Unbounded},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -9,7 +10,9 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use tradewind_core::{
     budget::{Limits, Usage, forecast},
+    identity::Scope,
     ledger::{Amount, Ledger, Meter, Month, Segment},
+    list::{Page, Selector, Window},
     manifest::{
         ReplacementSpec,
         namespace::{Approval, Document},
@@ -23,14 +26,15 @@ use tradewind_core::{
     store::{self, Expect, Revision, Store},
     units::{Bytes, Instant, MicroUsd, Millis},
     view::{Event, HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome, Severity, SpendView, UsageView},
-    workload::Phase,
+    workload::{Labels, Phase},
 };
 
 use super::{
-    Error, Handle,
+    Error, Handle, Shared,
     budget::Budgets,
     commit::{Change, Committer},
     journal::decode,
+    listing::{first_of, last_of},
     lock,
     state::{Entry, World},
 };
@@ -48,11 +52,18 @@ pub(super) struct Book {
 }
 
 /// What a namespace has spent, but for what is running up.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Account {
     ledger: Ledger,
     /// Stored beside the ledger, and to be taken into it: by key.
     segments: BTreeMap<String, Segment>,
+}
+
+/// What is known of a namespace, taken at one moment and read when no lock is held any more.
+struct Holdings {
+    record: Option<NamespaceRecord>,
+    account: Account,
+    entries: Vec<Arc<Entry>>,
 }
 
 /// An interval of cost that ended with a transaction, and its key.
@@ -144,12 +155,14 @@ impl Book {
     pub(super) fn limited(&self) -> Vec<Namespace> {
         self.limits.keys().cloned().collect()
     }
+}
 
-    fn spend(&self, namespace: &Namespace, now: Instant, world: &World) -> SpendView {
-        let mut all = self.accounts.get(namespace).map(|a| a.ledger.clone()).unwrap_or_default();
-        self.accounts.get(namespace).into_iter().flat_map(|a| a.segments.values()).for_each(|s| all.add(s));
+impl Holdings {
+    fn spend(&self, now: Instant) -> SpendView {
+        let mut all = self.account.ledger.clone();
+        self.account.segments.values().for_each(|s| all.add(s));
         let (mut hourly, mut to_come) = (MicroUsd(0), MicroUsd(0));
-        for (_, entry) in world.of_namespace(namespace) {
+        for entry in &self.entries {
             for live in entry.allocations.values() {
                 let running = Meter::running(&live.record, now);
                 all.add(&running);
@@ -205,6 +218,19 @@ pub(super) fn usage(record: &AllocationRecord, lasts: Millis) -> Usage {
         ..Usage::default()
     };
     Usage { hourly: hourly.0, monthly: forecast(hourly, lasts).0, allocations: 1, ..one.times(u64::from(record.replicas)) }
+}
+
+impl Shared {
+    fn holdings(&self, name: &Namespace) -> Holdings {
+        // At one moment: what a charge has ended no allocation runs up any more.
+        let world = lock(&self.world);
+        let book = lock(&self.namespaces);
+        Holdings {
+            record: book.limits.get(name).map(|(record, _)| record.clone()),
+            account: book.accounts.get(name).cloned().unwrap_or_default(),
+            entries: world.copies_of_namespace(name).map(|(_, entry)| entry.clone()).collect(),
+        }
+    }
 }
 
 impl Budgets {
@@ -289,20 +315,32 @@ impl LedgerKeeper {
 }
 
 impl Handle {
-    /// Every namespace with limits or deployments, by name.
-    pub fn namespaces(&self) -> Vec<NamespaceSummary> {
-        let world = lock(&self.shared.world);
-        let book = lock(&self.shared.namespaces);
-        let now = self.shared.clock.now();
-        let named: BTreeSet<&Namespace> = world.deployments.keys().map(|k| &k.namespace).chain(book.limits.keys()).collect();
-        let summary = |name: &Namespace| NamespaceSummary {
-            name: name.clone(),
-            usage: usage_view(name, &world),
-            spend: book.spend(name, now, &world),
-            limited: book.limits.contains_key(name),
-            held_back: u32::try_from(held(name, &world).count()).unwrap_or(u32::MAX),
+    /// Namespaces with limits or deployments, by name.
+    pub fn namespaces(
+        &self,
+        scope: &Scope,
+        namespace: Option<&Namespace>,
+        selector: &Selector,
+        window: &Window<NamespaceSummary>,
+    ) -> Page<NamespaceSummary> {
+        let wanted = |name: &&Namespace| scope.admits(name) && namespace.is_none_or(|n| n == *name) && window.admits(name);
+        let all = self.namespace_names();
+        let names: Vec<Namespace> = {
+            let book = lock(&self.shared.namespaces);
+            let none = Labels::new();
+            let labels = |name: &Namespace| book.limits.get(name).map_or(&none, |(r, _)| &r.manifest.metadata.labels);
+            let selected = all.iter().filter(wanted).filter(|name| selector.admits(labels(name)));
+            selected.take(window.limit.saturating_add(1)).cloned().collect()
         };
-        named.into_iter().map(summary).collect()
+        let now = self.shared.clock.now();
+        Page::first(names.iter().map(|name| self.shared.holdings(name).summary(name, now)), window.limit)
+    }
+
+    /// The names of all of them.
+    pub fn namespace_names(&self) -> BTreeSet<Namespace> {
+        let mut names: BTreeSet<Namespace> = lock(&self.shared.world).namespaces().collect();
+        names.extend(lock(&self.shared.namespaces).limits.keys().cloned());
+        names
     }
 
     /// The secrets that deployments of each namespace use, by name.
@@ -318,19 +356,17 @@ impl Handle {
 
     /// None: it has neither limits nor deployments.
     pub fn namespace(&self, name: &Namespace) -> Option<NamespaceView> {
-        let world = lock(&self.shared.world);
-        let book = lock(&self.shared.namespaces);
-        let record = book.limits.get(name).map(|(r, _)| r);
-        if record.is_none() && world.of_namespace(name).next().is_none() {
+        let holdings = self.shared.holdings(name);
+        if holdings.record.is_none() && holdings.entries.is_empty() {
             return None;
         }
         Some(NamespaceView {
             name: name.clone(),
-            generation: record.map_or(0, |r| r.generation),
-            manifest: record.map(|r| r.manifest.clone()),
-            usage: usage_view(name, &world),
-            spend: book.spend(name, self.shared.clock.now(), &world),
-            held_back: held(name, &world).collect(),
+            generation: holdings.record.as_ref().map_or(0, |r| r.generation),
+            manifest: holdings.record.as_ref().map(|r| r.manifest.clone()),
+            usage: holdings.usage(),
+            spend: holdings.spend(self.shared.clock.now()),
+            held_back: holdings.held().collect(),
         })
     }
 
@@ -434,36 +470,62 @@ fn event(reason: &str, actor: &Actor, namespace: &Namespace, message: String) ->
     super::journal::namespace_event(Severity::Info, reason, actor, namespace, message)
 }
 
-fn usage_view(name: &Namespace, world: &World) -> UsageView {
-    let mut total = Usage::default();
-    let mut deployments = 0;
-    for (_, entry) in world.of_namespace(name) {
-        let used = entry.allocations.values().map(|l| usage(&l.record, Millis(0))).fold(Usage::default(), Usage::plus);
-        deployments += u64::from(used.replicas > 0);
-        total = total.plus(used);
+impl Holdings {
+    fn summary(&self, name: &Namespace, now: Instant) -> NamespaceSummary {
+        NamespaceSummary {
+            name: name.clone(),
+            labels: self.record.as_ref().map(|r| r.manifest.metadata.labels.clone()).unwrap_or_default(),
+            usage: self.usage(),
+            spend: self.spend(now),
+            limited: self.record.is_some(),
+            held_back: u32::try_from(self.held().count()).unwrap_or(u32::MAX),
+        }
     }
-    UsageView {
-        cpu_milli: total.cpu,
-        memory: Bytes(total.memory),
-        accelerators: total.accelerators,
-        replicas: total.replicas,
-        allocations: total.allocations,
-        deployments,
-    }
-}
 
-fn held<'a>(name: &'a Namespace, world: &'a World) -> impl Iterator<Item = HeldTask> {
-    world
-        .of_namespace(name)
-        .flat_map(|(key, entry)| entry.held.iter().map(|held| HeldTask { deployment: key.name.clone(), held: held.clone() }))
+    fn usage(&self) -> UsageView {
+        let mut total = Usage::default();
+        let mut deployments = 0;
+        for entry in &self.entries {
+            let used = entry.allocations.values().map(|l| usage(&l.record, Millis(0))).fold(Usage::default(), Usage::plus);
+            deployments += u64::from(used.replicas > 0);
+            total = total.plus(used);
+        }
+        UsageView {
+            cpu_milli: total.cpu,
+            memory: Bytes(total.memory),
+            accelerators: total.accelerators,
+            replicas: total.replicas,
+            allocations: total.allocations,
+            deployments,
+        }
+    }
+
+    fn held(&self) -> impl Iterator<Item = HeldTask> {
+        self.entries.iter().flat_map(|entry| {
+            let name = &entry.record.manifest.metadata.name;
+            entry.held.iter().map(move |held| HeldTask { deployment: name.clone(), held: held.clone() })
+        })
+    }
 }
 
 impl World {
+    /// The namespaces that have deployments, by name.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = Namespace> {
+        let first = self.deployments.keys().next().map(|key| key.namespace.clone());
+        std::iter::successors(first, |name| {
+            let behind = (Excluded(last_of(name)?), Unbounded);
+            self.deployments.range(behind).next().map(|(key, _)| key.namespace.clone())
+        })
+    }
+
     /// The deployments of a namespace.
     pub(super) fn of_namespace<'a>(&'a self, name: &'a Namespace) -> impl Iterator<Item = (&'a DeploymentKey, &'a Entry)> {
-        // No name comes before this one.
-        let first = "0".parse().ok().map(|first| DeploymentKey { namespace: name.clone(), name: first });
-        let from_here = first.into_iter().flat_map(|from| self.deployments.range(from..));
+        self.copies_of_namespace(name).map(|(key, entry)| (key, &**entry))
+    }
+
+    /// The same, for readers.
+    fn copies_of_namespace<'a>(&'a self, name: &'a Namespace) -> impl Iterator<Item = (&'a DeploymentKey, &'a Arc<Entry>)> {
+        let from_here = first_of(name).into_iter().flat_map(|from| self.deployments.range_copies(from..));
         from_here.take_while(move |(key, _)| key.namespace == *name)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tradewind_core::{
     budget::Verdict,
-    identity::Scope,
+    list::{Page, Window},
     manifest::{Manifest, namespace::Approval},
     names::{Actor, Namespace, PlanId},
     placement::{Exclusion, Need, Table},
@@ -21,7 +21,7 @@ use tradewind_core::{
 };
 
 use super::{
-    Handle, Shared,
+    Filter, Handle, Shared,
     budget::Chosen,
     commit::{Change, Committer},
     decide::Work,
@@ -129,17 +129,22 @@ impl Handle {
         }
     }
 
-    /// The stored plans of what the scope reaches, the newest first.
+    /// Stored plans, the newest first.
     ///
     /// # Errors
     /// The state can't be read.
-    pub async fn plans(&self, scope: &Scope, namespace: Option<&Namespace>) -> Result<Vec<PlanSummary>, super::Error> {
-        let records = self.shared.store.list(PLANS).await?.records;
+    pub async fn plans(&self, filter: &Filter<PlanStatus>, window: &Window<PlanSummary>) -> Result<Page<PlanSummary>, super::Error> {
+        let records = match &filter.namespace {
+            Some(namespace) => self.shared.store.list(&format!("{PLANS}{namespace}/")).await?.records,
+            None => self.shared.store.list(PLANS).await?.records,
+        };
         let plans = records.iter().map(decode::<PlanRecord>).collect::<Result<Vec<_>, _>>()?;
-        let wanted = |p: &PlanSummary| scope.admits(&p.namespace) && namespace.is_none_or(|n| *n == p.namespace);
-        let mut plans: Vec<PlanSummary> = plans.into_iter().map(|p| self.shared.summary(&p)).filter(wanted).collect();
-        plans.sort_by_key(|p| std::cmp::Reverse(p.created_at));
-        Ok(plans)
+        let wanted = |p: &PlanRecord| {
+            let metadata = &p.manifest.metadata;
+            filter.reaches(&metadata.namespace) && filter.selector.admits(&metadata.labels)
+        };
+        let plans = plans.into_iter().filter(wanted).map(|p| self.shared.summary(&p)).filter(|p| filter.has(p.status));
+        Ok(Page::of(plans, window))
     }
 
     /// One plan; `against` another of the same namespace, with what differs.
@@ -310,6 +315,7 @@ impl Shared {
             id: record.id.clone(),
             namespace: metadata.namespace.clone(),
             deployment: metadata.name.clone(),
+            labels: metadata.labels.clone(),
             deletes: record.deletes,
             status: record.status(self.clock.now()),
             approval_required: self.approval(&metadata.namespace) == Approval::Required,

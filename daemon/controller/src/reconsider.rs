@@ -27,6 +27,7 @@ const LOOK: Duration = Duration::from_millis(200);
 const NEW_FOR: Millis = Millis(600_000);
 
 /// A decision that some providers were missing from.
+#[derive(Clone)]
 pub(super) struct Hasty {
     unanswered: BTreeSet<InstanceName>,
     /// Of the deployment, when it was decided.

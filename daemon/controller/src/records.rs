@@ -6,6 +6,7 @@ use tokio::{sync::MutexGuard, task::spawn_blocking, time::Instant as Tick};
 use tradewind_core::{
     explain::{self, Bounds},
     identity::Scope,
+    list::Window,
     names::{DecisionId, DeploymentName, Namespace, TaskName},
     placement::{Recorded, Task, recorded},
     plugin::{Identity, Policy},
@@ -134,7 +135,7 @@ impl Handle {
     pub async fn accounts(&self, scope: &Scope, namespace: &Namespace, name: &DeploymentName) -> Result<Vec<Account>, Error> {
         let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
         let resolved = lock(&self.shared.world).deployments.get(&key).map(|e| e.resolved.clone()).ok_or_else(|| not_found(&key))?;
-        let decisions = self.decisions(scope, Some((namespace, Some(name))), usize::MAX).await?;
+        let decisions = self.decisions(scope, Some((namespace, Some(name))), &Window::whole()).await?.items;
         let mut accounts: Vec<Account> = Vec::new();
         let mut gone = None;
         for task in resolved.iter().filter(|t| t.replicas > 0) {

@@ -31,6 +31,7 @@ const REFUSED: (Millis, Millis) = (Millis(30_000), Millis(1_800_000));
 /// The same where there was no room for the task.
 const NO_ROOM: (Millis, Millis) = (Millis(5_000), Millis(60_000));
 
+#[derive(Clone)]
 pub(super) struct Refusal {
     provider: InstanceName,
     /// The one offer that has no room. None: the provider refuses the workload wherever it is.

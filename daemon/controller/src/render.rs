@@ -1,11 +1,12 @@
-//! What the controller knows, as the API shows it.
+//! What the controller knows, as the API shows it. The lock is not held meanwhile: what is rendered was taken out of the cache before.
 
 use std::collections::BTreeSet;
 
 use tradewind_core::{
-    failure::FailureKind,
+    failure::{Failure, FailureKind},
     hedge,
-    manifest::Resolved,
+    manifest::{Resolved, Target},
+    names::{DecisionId, TaskName},
     plugin::Snapshot,
     record::{AllocationRecord, DeploymentKey, Stage},
     rollout, scaling,
@@ -21,9 +22,23 @@ use super::{
     state::{Entry, Live},
 };
 
+/// How a task is, without its allocations one by one: what a list needs of it.
+struct TaskState<'e> {
+    name: &'e TaskName,
+    kind: &'static str,
+    target: Option<&'e Target>,
+    status: Status,
+    ready: u32,
+    replicas: u32,
+    scale: Option<ScaleView>,
+    message: String,
+    failure: Option<Failure>,
+    lives: Vec<&'e Live>,
+    decision: Option<DecisionId>,
+}
+
 pub(super) fn summary(key: &DeploymentKey, entry: &Entry, snapshot: &Snapshot) -> DeploymentSummary {
-    let tasks = tasks(entry, snapshot);
-    summarise(key, entry, &tasks)
+    summarise(key, entry, &tasks(entry, snapshot))
 }
 
 pub(super) fn deployment(key: &DeploymentKey, entry: &Entry, snapshot: &Snapshot) -> DeploymentView {
@@ -33,17 +48,18 @@ pub(super) fn deployment(key: &DeploymentKey, entry: &Entry, snapshot: &Snapshot
         observed_generation: entry.planned,
         updated_at: entry.record.updated_at,
         rollout: entry.record.rollout.as_ref().map(RolloutView::from),
-        tasks,
+        tasks: tasks.into_iter().map(|task| task.view(entry, snapshot)).collect(),
         manifest: entry.record.manifest.clone(),
     }
 }
 
-fn summarise(key: &DeploymentKey, entry: &Entry, tasks: &[TaskView]) -> DeploymentSummary {
+fn summarise(key: &DeploymentKey, entry: &Entry, tasks: &[TaskState<'_>]) -> DeploymentSummary {
     let places: BTreeSet<String> = entry.allocations.values().map(|l| Place::of(&l.record).to_string()).collect();
     let hourly = entry.allocations.values().map(|l| l.record.hourly_total());
     DeploymentSummary {
         namespace: key.namespace.clone(),
         name: key.name.clone(),
+        labels: entry.record.manifest.metadata.labels.clone(),
         generation: entry.record.generation,
         status: status(entry, tasks),
         ready: tasks.iter().map(|t| t.ready).sum(),
@@ -55,7 +71,7 @@ fn summarise(key: &DeploymentKey, entry: &Entry, tasks: &[TaskView]) -> Deployme
     }
 }
 
-fn status(entry: &Entry, tasks: &[TaskView]) -> Status {
+fn status(entry: &Entry, tasks: &[TaskState<'_>]) -> Status {
     if entry.record.deleting {
         return Status::Deleting;
     }
@@ -86,7 +102,7 @@ fn status(entry: &Entry, tasks: &[TaskView]) -> Status {
     }
 }
 
-fn message(entry: &Entry, tasks: &[TaskView]) -> String {
+fn message(entry: &Entry, tasks: &[TaskState<'_>]) -> String {
     if let Some(failure) = &entry.failure {
         return failure.told();
     }
@@ -115,32 +131,50 @@ fn update(entry: &Entry) -> Option<String> {
     }
 }
 
-fn tasks(entry: &Entry, snapshot: &Snapshot) -> Vec<TaskView> {
-    let mut views: Vec<TaskView> = entry.resolved.iter().map(|task| task_view(task, entry, snapshot)).collect();
+fn tasks<'e>(entry: &'e Entry, snapshot: &Snapshot) -> Vec<TaskState<'e>> {
+    let mut tasks: Vec<TaskState<'e>> = entry.resolved.iter().map(|task| task_state(task, entry, snapshot)).collect();
     // What the manifest does not name any more is shown until it is gone.
     for live in entry.allocations.values() {
         let known = entry.resolved.iter().any(|t| t.name == live.record.task && t.target == live.record.target);
         if known {
             continue;
         }
-        match views.iter_mut().find(|v| v.name == live.record.task && v.target == live.record.target) {
-            Some(view) => view.allocations.push(allocation_view(live, entry, snapshot)),
-            None => views.push(TaskView {
-                name: live.record.task.clone(),
-                kind: kind(&live.record.workload.run).to_owned(),
-                target: live.record.target.clone(),
+        match tasks.iter_mut().find(|t| *t.name == live.record.task && t.target == live.record.target.as_ref()) {
+            Some(task) => task.lives.push(live),
+            None => tasks.push(TaskState {
+                name: &live.record.task,
+                kind: kind(&live.record.workload.run),
+                target: live.record.target.as_ref(),
                 status: Status::Deleting,
                 ready: 0,
                 replicas: 0,
                 scale: None,
                 message: String::new(),
                 failure: live.failure.clone(),
-                allocations: vec![allocation_view(live, entry, snapshot)],
+                lives: vec![live],
                 decision: live.record.decision.clone(),
             }),
         }
     }
-    views
+    tasks
+}
+
+impl TaskState<'_> {
+    fn view(self, entry: &Entry, snapshot: &Snapshot) -> TaskView {
+        TaskView {
+            name: self.name.clone(),
+            kind: self.kind.to_owned(),
+            target: self.target.cloned(),
+            status: self.status,
+            ready: self.ready,
+            replicas: self.replicas,
+            scale: self.scale,
+            message: self.message,
+            failure: self.failure,
+            allocations: self.lives.into_iter().map(|live| allocation_view(live, entry, snapshot)).collect(),
+            decision: self.decision,
+        }
+    }
 }
 
 fn scale(task: &Resolved, entry: &Entry) -> Option<ScaleView> {
@@ -161,8 +195,8 @@ fn kind(run: &Run) -> &'static str {
     }
 }
 
-fn task_view(task: &Resolved, entry: &Entry, snapshot: &Snapshot) -> TaskView {
-    let mine: Vec<&Live> = entry.allocations.values().filter(|l| l.record.task == task.name && l.record.target == task.target).collect();
+fn task_state<'e>(task: &'e Resolved, entry: &'e Entry, snapshot: &Snapshot) -> TaskState<'e> {
+    let mine: Vec<&'e Live> = entry.allocations.values().filter(|l| l.record.task == task.name && l.record.target == task.target).collect();
     let records = || mine.iter().map(|l| &l.record);
     let counts = |l: &&&Live| !l.record.superseded && l.record.stage != Stage::Removing && !hedge::stands_behind(&l.record, records());
     let current = || mine.iter().filter(counts);
@@ -206,18 +240,18 @@ fn task_view(task: &Resolved, entry: &Entry, snapshot: &Snapshot) -> TaskView {
             failing.or(crowded).or(told).unwrap_or_default()
         }
     };
-    TaskView {
-        name: task.name.clone(),
-        kind: kind(&task.workload.run).to_owned(),
-        target: task.target.clone(),
+    TaskState {
+        name: &task.name,
+        kind: kind(&task.workload.run),
+        target: task.target.as_ref(),
         status,
         ready,
         replicas: task.replicas,
         scale: scale(task, entry),
         message,
         failure,
-        allocations: mine.iter().map(|l| allocation_view(l, entry, snapshot)).collect(),
         decision: mine.iter().filter_map(|l| l.record.decision.clone()).max(),
+        lives: mine,
     }
 }
 

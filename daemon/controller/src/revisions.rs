@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::mpsc;
 use tradewind_core::{
+    list::{OneOf, Page, Window},
     manifest::Manifest,
     names::{Actor, DeploymentName, Namespace, TaskName},
     plan::stored::Adoption,
@@ -25,13 +26,20 @@ use super::{
 };
 
 impl Handle {
-    /// The kept revisions of a deployment, newest first.
+    /// The kept revisions of a deployment, newest first; with `outcome`, those with one of these.
     ///
     /// # Errors
     /// `NotFound`.
-    pub fn revisions(&self, namespace: &Namespace, name: &DeploymentName) -> Result<Vec<Mark>, Error> {
+    pub fn revisions(
+        &self,
+        namespace: &Namespace,
+        name: &DeploymentName,
+        outcome: Option<&OneOf<Outcome>>,
+        window: &Window<Mark>,
+    ) -> Result<Page<Mark>, Error> {
         let (_, record) = self.found(namespace, name)?;
-        Ok(record.revisions.iter().rev().cloned().collect())
+        let wanted = |mark: &&Mark| outcome.is_none_or(|wanted| wanted.has(mark.outcome));
+        Ok(Page::of(record.revisions.iter().filter(wanted).cloned(), window))
     }
 
     /// One revision, with its manifest; `against` another one, with what differs.

@@ -21,11 +21,12 @@ use tradewind_core::{
     workload::{Health, Observation, Phase, Replica, Resources, Run},
 };
 
-use super::{checks::Incarnation, health::Left, quality::Seen, reconsider::Hasty, refusals::Refusal};
+use super::{checks::Incarnation, copy_on_write, health::Left, quality::Seen, reconsider::Hasty, refusals::Refusal};
 
 #[derive(Default)]
 pub(super) struct World {
-    pub(super) deployments: BTreeMap<DeploymentKey, Entry>,
+    /// Whoever takes one reads it without the lock, as it was then.
+    pub(super) deployments: copy_on_write::Map<DeploymentKey, Entry>,
     pub(super) owners: HashMap<AllocationId, DeploymentKey>,
     /// Deployments that may differ from what is wanted.
     dirty: BTreeSet<DeploymentKey>,
@@ -39,12 +40,13 @@ pub(super) struct World {
     pub(super) reserved: HashMap<InstanceName, HashMap<(AllocationId, u32), Reserved>>,
 }
 
+#[derive(Clone)]
 pub(super) struct Entry {
     pub(super) record: Arc<DeploymentRecord>,
     pub(super) revision: Revision,
     /// The tasks of the record's manifest.
     pub(super) resolved: Arc<Vec<Resolved>>,
-    pub(super) allocations: BTreeMap<AllocationId, Live>,
+    pub(super) allocations: copy_on_write::Map<AllocationId, Live>,
     /// The generation that has been decided and planned.
     pub(super) planned: u64,
     pub(super) unplaced: Vec<UnplacedView>,
@@ -71,6 +73,7 @@ pub(super) struct Entry {
 }
 
 /// An allocation with what is known of it now.
+#[derive(Clone)]
 pub(super) struct Live {
     pub(super) record: AllocationRecord,
     pub(super) revision: Revision,
@@ -344,7 +347,7 @@ impl Entry {
             record: Arc::new(record),
             revision,
             resolved,
-            allocations: BTreeMap::new(),
+            allocations: copy_on_write::Map::default(),
             planned: 0,
             unplaced: Vec::new(),
             crowded: Vec::new(),

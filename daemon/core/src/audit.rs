@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{names::Digest, store::Revision};
+use crate::{list::Listed, names::Digest, store::Revision};
 
 /// Keeps these hashes apart from all others.
 const DOMAIN: &[u8] = b"tradewind audit entry 1\0";
@@ -219,6 +219,16 @@ pub struct Line {
     /// Base64, in place of `event`, of bytes that are no JSON any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<String>,
+}
+
+/// By number.
+impl Listed for Line {
+    const LIST: &'static str = "audit";
+    type Key = u64;
+
+    fn key(&self) -> u64 {
+        self.seq
+    }
 }
 
 /// Some entries, and what is kept in all.

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    list::Choice,
     names::{Actor, Digest, TokenId, TokenName},
     units::Instant,
 };
@@ -88,6 +89,15 @@ impl TokenState {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
         }
+    }
+}
+
+impl Choice for TokenState {
+    const WHAT: &'static str = "a token's status";
+    const ALL: &'static [Self] = &[Self::Active, Self::Expired, Self::Revoked];
+
+    fn name(self) -> &'static str {
+        self.as_str()
     }
 }
 

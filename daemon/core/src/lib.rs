@@ -20,6 +20,7 @@ pub mod identity;
 pub mod image;
 pub mod job;
 pub mod ledger;
+pub mod list;
 pub mod manifest;
 pub mod names;
 pub mod offer;

@@ -12,19 +12,22 @@ mod replay;
 mod revision;
 mod scale;
 
+use std::cmp::Reverse;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     failure::Failure,
     health::Recovery,
+    list::{Choice, Listed},
     manifest::{Manifest, Target},
     names::{AllocationId, DecisionId, DeploymentName, Digest, InstanceName, Namespace, TaskName},
     offer::Offer,
     placement::Certificate,
     plugin::Identity,
     units::{Instant, MicroUsd, Millis},
-    workload::{Endpoint, LogLine, Phase, Replica},
+    workload::{Endpoint, Labels, LogLine, Phase, Replica},
 };
 
 pub use event::{Cause, Cursor, Event, Severity};
@@ -80,6 +83,16 @@ impl Status {
     }
 }
 
+impl Choice for Status {
+    const WHAT: &'static str = "a status";
+    const ALL: &'static [Self] =
+        &[Self::Pending, Self::Progressing, Self::Running, Self::Degraded, Self::Idle, Self::Completed, Self::Failed, Self::Deleting];
+
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
+}
+
 impl std::fmt::Display for Status {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.as_str())
@@ -92,6 +105,9 @@ impl std::fmt::Display for Status {
 pub struct DeploymentSummary {
     pub namespace: Namespace,
     pub name: DeploymentName,
+    /// Those of its manifest.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// Grows by one with every change of the spec.
     pub generation: u64,
     pub status: Status,
@@ -104,6 +120,16 @@ pub struct DeploymentSummary {
     pub hourly_cost: MicroUsd,
     pub created_at: Instant,
     pub message: String,
+}
+
+/// By namespace, then by name.
+impl Listed for DeploymentSummary {
+    const LIST: &'static str = "deployments";
+    type Key = (Namespace, DeploymentName);
+
+    fn key(&self) -> Self::Key {
+        (self.namespace.clone(), self.name.clone())
+    }
 }
 
 /// A deployment whole.
@@ -388,6 +414,16 @@ pub struct DecisionView {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unanswered: Vec<InstanceName>,
     pub tasks: Vec<TaskReason>,
+}
+
+/// The newest first: ids are drawn in order.
+impl Listed for DecisionView {
+    const LIST: &'static str = "decisions";
+    type Key = Reverse<DecisionId>;
+
+    fn key(&self) -> Self::Key {
+        Reverse(self.id.clone())
+    }
 }
 
 // === logs ===

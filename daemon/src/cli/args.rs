@@ -2,9 +2,10 @@
 
 mod canary;
 mod conformance;
+mod lists;
 mod policy;
 
-use std::path::PathBuf;
+use std::{num::NonZeroU32, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tradewind_core::{
@@ -15,6 +16,7 @@ use tradewind_core::{
 
 pub use canary::{Canary, CanaryStart};
 pub use conformance::PluginTest;
+pub use lists::{Decisions, Deployments, Namespaces, Offers, Paging, Plans, Plugins, Regions, Revisions, Tokens};
 pub use policy::{Policy, Shadow, ShadowName, ShadowStart};
 
 const EXIT_CODES: &str = "\
@@ -93,13 +95,22 @@ pub enum Command {
     /// Show what applying a manifest would change, where, what it costs and why; store, compare, approve and apply such plans
     Plan(Plan),
     /// List stored plans
-    Plans,
+    Plans(Plans),
     /// List deployments, or show one
-    Get { name: Option<String> },
+    Get {
+        #[arg(conflicts_with_all = ["status", "selector", "limit", "cursor"])]
+        name: Option<String>,
+        #[command(flatten)]
+        list: Deployments,
+    },
     /// Show a deployment in full: tasks, places, replicas, endpoints, the last decision, events
     Describe { name: String },
     /// List a deployment's kept revisions: who made them, why, what became of them
-    Revisions { name: String },
+    Revisions {
+        name: String,
+        #[command(flatten)]
+        list: Revisions,
+    },
     /// Show what differs between two revisions
     Diff {
         name: String,
@@ -159,26 +170,16 @@ pub enum Command {
     /// Run a job again that has ended, and wait until it has ended again
     Run(Run),
     /// List what the providers can supply now
-    Offers {
-        /// Only this provider instance's
-        #[arg(long)]
-        provider: Option<String>,
-    },
+    Offers(Offers),
     /// List every provider's regions: how they have been doing, and which are left alone for now
-    Regions,
+    Regions(Regions),
     /// Moving to where it costs less
     #[command(subcommand)]
     Replacement(Replacement),
     /// Show what every cloud would cost for a manifest or for a shape, and how it performs
     Assess(Assess),
     /// List decisions, the newest first
-    Decisions {
-        /// Only those that concern it
-        deployment: Option<String>,
-        /// At most so many
-        #[arg(long, default_value_t = 20)]
-        limit: usize,
-    },
+    Decisions(Decisions),
     /// Decisions one by one
     #[command(subcommand)]
     Decision(Decision),
@@ -316,7 +317,7 @@ pub struct Plan {
 #[derive(Debug, Subcommand)]
 pub enum PlanCommand {
     /// List stored plans
-    List,
+    List(Plans),
     /// Show a stored plan
     Show { id: String },
     /// Show what differs between two stored plans
@@ -466,9 +467,12 @@ pub struct Events {
     /// Go on with those to come
     #[arg(short, long)]
     pub follow: bool,
-    /// The last so many
-    #[arg(long, default_value_t = 50)]
-    pub limit: usize,
+    /// The last so many. Default: 50
+    #[arg(long, value_name = "NUMBER")]
+    pub limit: Option<NonZeroU32>,
+    /// Those before, where a command with --limit has said that there are more
+    #[arg(long, value_name = "CURSOR", conflicts_with = "follow")]
+    pub cursor: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -478,9 +482,12 @@ pub enum Audit {
         /// Only those behind this number
         #[arg(long, value_name = "NUMBER")]
         after: Option<u64>,
-        /// At most so many; without --after, the last ones
-        #[arg(long, default_value_t = 50)]
-        limit: usize,
+        /// At most so many; without --after, the last ones. Default: 50
+        #[arg(long, value_name = "NUMBER")]
+        limit: Option<NonZeroU32>,
+        /// Go on where a command with --limit has said that there are more: without --after, with those before
+        #[arg(long, value_name = "CURSOR")]
+        cursor: Option<String>,
     },
     /// Print the number and the hash of the last entry, to be noted elsewhere
     Head,
@@ -499,7 +506,7 @@ pub enum Audit {
 #[derive(Debug, Subcommand)]
 pub enum Replacement {
     /// Show what would move to where it costs less by now, and why the rest stays
-    Report,
+    Report(Paging),
 }
 
 #[derive(Debug, Subcommand)]
@@ -527,7 +534,7 @@ pub enum Token {
     /// Make a token and print its text, which is shown this once
     Create(TokenCreate),
     /// List the tokens, those that have ended included
-    List,
+    List(Tokens),
     /// Revoke a token: requests with it are refused from now on, and streams that it has opened end
     Revoke { name: String },
     /// Make the admin token anew in the data folder, while the daemon is stopped; the one before it ends
@@ -623,7 +630,7 @@ pub struct SimulateRun {
 #[derive(Debug, Subcommand)]
 pub enum Plugin {
     /// List the plugin instances
-    List,
+    List(Plugins),
     /// Show a plugin instance, or a component file
     Inspect {
         /// The name of an instance, or a file that ends in .wasm
@@ -670,7 +677,7 @@ pub enum Plugin {
 #[derive(Debug, Subcommand)]
 pub enum NamespaceCommand {
     /// List the namespaces with what they use and cost
-    List,
+    List(Namespaces),
     /// Show a namespace: limits, usage, spending, and who is held back
     Show { name: String },
     /// Set the limits of namespaces

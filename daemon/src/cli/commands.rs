@@ -13,6 +13,7 @@ mod decisions;
 mod delete;
 mod deployments;
 mod files;
+mod lists;
 mod namespaces;
 mod offers;
 mod plan;
@@ -49,11 +50,11 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
     match command {
         Command::Apply(args) => apply::run(context, args).await?,
         Command::Plan(args) => return plan::run(context, args).await,
-        Command::Plans => plans::list(context).await?,
-        Command::Get { name: None } => deployments::list(context).await?,
-        Command::Get { name: Some(name) } => deployments::get(context, &name).await?,
+        Command::Plans(args) => plans::list(context, args).await?,
+        Command::Get { name: None, list } => deployments::list(context, list).await?,
+        Command::Get { name: Some(name), .. } => deployments::get(context, &name).await?,
         Command::Describe { name } => deployments::describe(context, &name).await?,
-        Command::Revisions { name } => revisions::list(context, &name).await?,
+        Command::Revisions { name, list } => revisions::list(context, &name, list).await?,
         Command::Diff { name, from, to } => revisions::diff(context, &name, from, to).await?,
         Command::Rollback(args) => revisions::rollback(context, args).await?,
         Command::Promote { name } => revisions::act(context, &name, "promote").await?,
@@ -68,11 +69,11 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
         Command::Events(args) => stream::events(context, args).await?,
         Command::Audit(args) => return audit::run(context, args).await,
         Command::Backup { file } => backup::make(context, &file).await?,
-        Command::Offers { provider } => offers::list(context, provider).await?,
-        Command::Replacement(super::args::Replacement::Report) => replacement::report(context).await?,
-        Command::Regions => regions::list(context).await?,
+        Command::Offers(args) => offers::list(context, args).await?,
+        Command::Replacement(super::args::Replacement::Report(paging)) => replacement::report(context, paging).await?,
+        Command::Regions(args) => regions::list(context, args).await?,
         Command::Assess(args) => assess::run(context, args).await?,
-        Command::Decisions { deployment, limit } => decisions::list(context, deployment, limit).await?,
+        Command::Decisions(args) => decisions::list(context, args).await?,
         Command::Decision(super::args::Decision::Show { id }) => decisions::show(context, &id).await?,
         Command::Replay { id, policy } => decisions::replay(context, &id, policy).await?,
         Command::Explain { name, rows } => decisions::explain(context, &name, rows).await?,

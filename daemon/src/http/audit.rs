@@ -1,12 +1,15 @@
 //! `/v1/audit`: the log of everything that has happened, whose every entry is chained to the one before it.
 
+use std::num::NonZeroU32;
+
 use aide::transform::TransformOperation;
 use axum::{Json, extract::State};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tradewind_core::{
-    audit::{Bounds, Page, Verdict},
+    audit::{Bounds, Line, Page, Verdict},
     identity::Role,
+    list::{Cursor, Window},
     names::Digest,
 };
 
@@ -14,6 +17,7 @@ use super::{
     App, Error,
     access::{Reach, needs},
     extract::{OptionalJson, Query},
+    paging::{Here, Paged},
 };
 
 const DEFAULT_LIMIT: usize = 100;
@@ -22,10 +26,12 @@ const MOST: usize = 10_000;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
-    /// Only those behind this number. Default: the last ones.
+    /// Only those behind this number, page by page. Default: the last ones; the next page has those before.
     after: Option<u64>,
-    /// At most so many, and at most 10000. Default 100.
-    limit: Option<usize>,
+    /// At most so many on a page. Default 100, at most 10000; more counts as that.
+    limit: Option<NonZeroU32>,
+    /// Where the page lies: out of the link of the page before.
+    cursor: Option<Cursor<Line>>,
 }
 
 /// What is to be checked beyond the chain itself.
@@ -36,8 +42,10 @@ pub struct AuditCheck {
     expect: Option<Digest>,
 }
 
-pub async fn list(State(app): State<App>, Query(query): Query<AuditQuery>) -> Result<Json<Page>, Error> {
-    Ok(Json(app.controller.audit(query.after, query.limit.unwrap_or(DEFAULT_LIMIT).min(MOST)).await?))
+pub async fn list(State(app): State<App>, here: Here, Query(query): Query<AuditQuery>) -> Result<Paged<Page>, Error> {
+    let window = Window::within(query.limit, query.cursor, DEFAULT_LIMIT, MOST);
+    let (page, next) = app.controller.audit(query.after, &window).await?;
+    Ok(here.page(page, next))
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {

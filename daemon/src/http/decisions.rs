@@ -1,11 +1,14 @@
 //! `/v1/decisions`: what policies decided, and why.
 
+use std::num::NonZeroU32;
+
 use aide::transform::TransformOperation;
 use axum::{Json, extract::State};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tradewind_core::{
     identity::Role,
+    list::{Cursor, Window},
     names::{DecisionId, DeploymentName, Namespace},
     view::DecisionView,
 };
@@ -15,6 +18,7 @@ use super::{
     access::{Reach, needs},
     auth::Caller,
     extract::{Path, Query},
+    paging::{Here, Paged},
 };
 
 const DEFAULT_LIMIT: usize = 50;
@@ -27,8 +31,10 @@ pub struct DecisionsQuery {
     namespace: Option<Namespace>,
     /// Only decisions that concern it.
     deployment: Option<DeploymentName>,
-    /// At most so many, the newest first. Default 50, at most 1000.
-    limit: Option<usize>,
+    /// At most so many on a page, the newest first. Default 50, at most 1000; more counts as that.
+    limit: Option<NonZeroU32>,
+    /// Where the page begins: out of the link of the page before. Default: with the newest.
+    cursor: Option<Cursor<DecisionView>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -36,11 +42,17 @@ pub struct Id {
     pub id: DecisionId,
 }
 
-pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<DecisionsQuery>) -> Result<Json<Vec<DecisionView>>, Error> {
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT).min(MOST);
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    here: Here,
+    Query(query): Query<DecisionsQuery>,
+) -> Result<Paged<Vec<DecisionView>>, Error> {
+    let window = Window::within(query.limit, query.cursor, DEFAULT_LIMIT, MOST);
     let namespace = query.namespace.or_else(|| query.deployment.as_ref().map(|_| Namespace::default_namespace()));
     let of = namespace.as_ref().map(|namespace| (namespace, query.deployment.as_ref()));
-    Ok(Json(app.controller.decisions(caller.scope(), of, limit).await?))
+    let page = app.controller.decisions(caller.scope(), of, &window).await?;
+    Ok(here.page(page.items, page.next))
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {

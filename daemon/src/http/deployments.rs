@@ -1,5 +1,7 @@
 //! `/v1/deployments`: list, read, write, delete, plan.
 
+use std::num::NonZeroU32;
+
 use aide::transform::TransformOperation;
 use axum::{
     Json,
@@ -10,10 +12,12 @@ use axum::{
 use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tradewind_controller::Filter;
 use tradewind_core::{
     identity::Role,
+    list::{Cursor, OneOf, Selector, Window},
     names::{DeploymentName, Namespace},
-    view::{Accepted, DeploymentSummary, DeploymentView, Outcome, PlanView},
+    view::{Accepted, DeploymentSummary, DeploymentView, Outcome, PlanView, Status},
 };
 
 use super::{
@@ -22,6 +26,7 @@ use super::{
     auth::Caller,
     extract::{Condition, ManifestBody, Path, Query, Streaming},
     openapi,
+    paging::{Here, Paged},
     sse::{self, Message},
 };
 
@@ -34,7 +39,15 @@ pub struct Name {
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
     /// Only this namespace. Default: all that the token reaches.
-    pub namespace: Option<Namespace>,
+    namespace: Option<Namespace>,
+    /// Only those with this status, or with one of several between commas.
+    status: Option<OneOf<Status>>,
+    /// Only those whose labels are so, such as `app=web,!legacy`. Default: whatever they are.
+    selector: Option<Selector>,
+    /// At most so many on a page. Default 500, at most 1000; more counts as that.
+    limit: Option<NonZeroU32>,
+    /// Where the page begins: out of the link of the page before. Default: with the first.
+    cursor: Option<Cursor<DeploymentSummary>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -76,14 +89,18 @@ pub struct PutDeploymentQuery {
     dry_run: bool,
 }
 
-pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<ListQuery>) -> Json<Vec<DeploymentSummary>> {
-    let mut list = app.controller.list(query.namespace.as_ref());
-    list.retain(|d| caller.scope().admits(&d.namespace));
-    Json(list)
+pub async fn list(State(app): State<App>, caller: Caller, here: Here, Query(q): Query<ListQuery>) -> Paged<Vec<DeploymentSummary>> {
+    let filter =
+        Filter { scope: caller.scope().clone(), namespace: q.namespace, status: q.status, selector: q.selector.unwrap_or_default() };
+    let page = app.controller.list(&filter, &Window::new(q.limit, q.cursor)).await;
+    here.page(page.items, page.next)
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {
-    op.id("listDeployments").with(needs(Role::Viewer, Reach::Filtered)).tag("deployments").summary("List deployments")
+    op.id("listDeployments")
+        .with(needs(Role::Viewer, Reach::Filtered))
+        .tag("deployments")
+        .summary("List deployments, by namespace and name")
 }
 
 pub async fn get(

@@ -1,5 +1,7 @@
 //! `/v1/events`, and those of one deployment: what has happened, as a list or as a stream that can be resumed.
 
+use std::num::NonZeroU32;
+
 use aide::transform::TransformOperation;
 use axum::{
     Json,
@@ -12,6 +14,7 @@ use serde::Deserialize;
 use tradewind_controller::EventFilter;
 use tradewind_core::{
     identity::Role,
+    list::{self, Window},
     names::{DeploymentName, InstanceName, Namespace},
     view::{Cursor, Event},
 };
@@ -23,6 +26,7 @@ use super::{
     deployments::Name,
     extract::{Path, Query, Streaming},
     openapi,
+    paging::{self, Here},
     sse::{self, Message},
 };
 
@@ -38,8 +42,10 @@ pub struct EventsQuery {
     deployment: Option<DeploymentName>,
     /// Only this plugin instance.
     plugin: Option<InstanceName>,
-    /// The last so many of those kept, at most 10000. Default 100.
-    limit: Option<usize>,
+    /// The last so many of those kept; with `after`, the first. Default 100, at most 10000; more counts as that.
+    limit: Option<NonZeroU32>,
+    /// Where a page of the list lies: out of the link of the page before. Pages go back in time, with `after` forward.
+    cursor: Option<list::Cursor<Event>>,
     /// Only those behind this place: a revision, or the id of an event in a stream. Streams resume with it, or with the header
     /// `Last-Event-ID`; 410 when what came after it is not kept any more.
     after: Option<Cursor>,
@@ -54,8 +60,10 @@ pub struct DeploymentEventsQuery {
     /// Default: `default`.
     #[serde(default = "Namespace::default_namespace")]
     namespace: Namespace,
-    /// The last so many of those kept, at most 10000. Default 100.
-    limit: Option<usize>,
+    /// The last so many of those kept; with `after`, the first. Default 100, at most 10000; more counts as that.
+    limit: Option<NonZeroU32>,
+    /// Where a page of the list lies: out of the link of the page before. Pages go back in time, with `after` forward.
+    cursor: Option<list::Cursor<Event>>,
     /// Only those behind this place: a revision, or the id of an event in a stream. Streams resume with it, or with the header
     /// `Last-Event-ID`; 410 when what came after it is not kept any more.
     after: Option<Cursor>,
@@ -67,14 +75,20 @@ pub struct DeploymentEventsQuery {
 /// What both resources come to.
 struct Wanted {
     filter: EventFilter,
-    limit: usize,
+    window: Window<Event>,
     after: Option<Cursor>,
     follow: bool,
 }
 
-pub async fn all(State(app): State<App>, caller: Caller, Query(q): Query<EventsQuery>, streaming: Streaming) -> Result<Response, Error> {
+pub async fn all(
+    State(app): State<App>,
+    caller: Caller,
+    here: Here,
+    Query(q): Query<EventsQuery>,
+    streaming: Streaming,
+) -> Result<Response, Error> {
     let filter = EventFilter { scope: caller.scope().clone(), namespace: q.namespace, deployment: q.deployment, plugin: q.plugin };
-    answer(app, &caller, wanted(filter, q.limit, q.after, q.follow, streaming)?).await
+    answer(app, &caller, here, wanted(filter, window(q.limit, q.cursor), q.after, q.follow, streaming)?).await
 }
 
 pub fn all_docs(op: TransformOperation) -> TransformOperation {
@@ -83,6 +97,7 @@ pub fn all_docs(op: TransformOperation) -> TransformOperation {
         .tag("events")
         .summary("List or follow events")
         .response::<200, Json<Vec<Event>>>()
+        .with(paging::linked)
         .with(openapi::or_stream)
 }
 
@@ -90,11 +105,12 @@ pub async fn of_deployment(
     State(app): State<App>,
     caller: Caller,
     Path(Name { name }): Path<Name>,
+    here: Here,
     Query(q): Query<DeploymentEventsQuery>,
     streaming: Streaming,
 ) -> Result<Response, Error> {
     let filter = EventFilter { scope: caller.scope().clone(), namespace: Some(q.namespace), deployment: Some(name), plugin: None };
-    answer(app, &caller, wanted(filter, q.limit, q.after, q.follow, streaming)?).await
+    answer(app, &caller, here, wanted(filter, window(q.limit, q.cursor), q.after, q.follow, streaming)?).await
 }
 
 pub fn of_deployment_docs(op: TransformOperation) -> TransformOperation {
@@ -104,37 +120,42 @@ pub fn of_deployment_docs(op: TransformOperation) -> TransformOperation {
         .summary("List or follow a deployment's events")
         .description("Those of deployments that are gone stay readable as long as they are kept.")
         .response::<200, Json<Vec<Event>>>()
+        .with(paging::linked)
         .with(openapi::or_stream)
 }
 
-fn wanted(filter: EventFilter, limit: Option<usize>, after: Option<Cursor>, follow: bool, streaming: Streaming) -> Result<Wanted, Error> {
-    let resumed = streaming.last_event_id.map(cursor).transpose()?;
-    Ok(Wanted { filter, limit: limit.unwrap_or(DEFAULT_LIMIT).min(MOST), after: resumed.or(after), follow: follow || streaming.accepted })
+fn window(limit: Option<NonZeroU32>, cursor: Option<list::Cursor<Event>>) -> Window<Event> {
+    Window::within(limit, cursor, DEFAULT_LIMIT, MOST)
 }
 
-fn cursor(value: String) -> Result<Cursor, Error> {
+fn wanted(filter: EventFilter, window: Window<Event>, after: Option<Cursor>, follow: bool, streaming: Streaming) -> Result<Wanted, Error> {
+    let follow = follow || streaming.accepted;
+    if follow && let Some(cursor) = &window.cursor {
+        let message = format!("cursor \"{cursor}\" is of a list, and this is a stream: send the id of its last event as `after`");
+        return Err(Error::Parameters { message });
+    }
+    let resumed = streaming.last_event_id.map(place).transpose()?;
+    Ok(Wanted { filter, window, after: resumed.or(after), follow })
+}
+
+fn place(value: String) -> Result<Cursor, Error> {
     value.parse().map_err(|_| Error::Header { name: "Last-Event-ID", value, rule: "send the id of an event of the stream, or a revision" })
 }
 
-async fn answer(app: App, caller: &Caller, wanted: Wanted) -> Result<Response, Error> {
+async fn answer(app: App, caller: &Caller, here: Here, wanted: Wanted) -> Result<Response, Error> {
     if wanted.follow {
         return follow(app, caller, wanted).await;
     }
-    let limit = if wanted.after.is_some() { MOST } else { wanted.limit };
-    let (mut items, _) = app.controller.events(&wanted.filter, limit).await?;
-    if let Some(after) = wanted.after {
-        items.retain(|e| after.precedes(e.revision, e.id.as_ref()));
-        items.truncate(wanted.limit);
-    }
-    Ok(Json(items).into_response())
+    let (page, _) = app.controller.events(&wanted.filter, wanted.after.as_ref(), &wanted.window).await?;
+    Ok(here.page(page.items, page.next).into_response())
 }
 
 async fn follow(app: App, caller: &Caller, wanted: Wanted) -> Result<Response, Error> {
     let (kept, after) = match wanted.after {
         Some(after) => (Vec::new(), after),
         None => {
-            let (kept, revision) = app.controller.events(&wanted.filter, wanted.limit).await?;
-            (kept, Cursor::after(revision))
+            let (kept, revision) = app.controller.events(&wanted.filter, None, &wanted.window).await?;
+            (kept.items, Cursor::after(revision))
         }
     };
     let to_come = app.controller.follow_events(wanted.filter, after).await?;
@@ -160,10 +181,10 @@ mod tests {
         let asked = |id: Option<&str>, after: Option<u64>| {
             let after = after.map(at);
             let streaming = Streaming { accepted: true, last_event_id: id.map(str::to_owned) };
-            wanted(filter.clone(), None, after, false, streaming)
+            wanted(filter.clone(), window(None, None), after, false, streaming)
         };
         let got = asked(Some("7"), Some(3)).unwrap();
-        assert_eq!((got.after, got.follow, got.limit), (Some(at(7)), true, DEFAULT_LIMIT));
+        assert_eq!((got.after, got.follow, got.window.limit), (Some(at(7)), true, DEFAULT_LIMIT));
         assert_eq!(asked(None, Some(3)).unwrap().after, Some(at(3)));
         assert_eq!(asked(None, None).unwrap().after, None);
         assert!(matches!(asked(Some("x"), None), Err(Error::Header { .. })));

@@ -14,9 +14,14 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use tradewind_core::{standing::Circuit, units::MicroUsd};
-
-use tradewind_core::identity::{Role, Scope};
+use tradewind_controller::Filter;
+use tradewind_core::{
+    identity::{Role, Scope},
+    list::{Selector, Window},
+    standing::Circuit,
+    units::MicroUsd,
+    view::DeploymentSummary,
+};
 
 use super::{
     App, Error,
@@ -105,7 +110,8 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
 
 pub async fn get(State(app): State<App>) -> Result<Response, Error> {
     let mut out = String::new();
-    render(&app, &mut out).map_err(|e| Error::Encode(e.into()))?;
+    let deployments = app.controller.list(&Filter::all(), &Window::whole()).await.items;
+    render(&app, &deployments, &mut out).map_err(|e| Error::Encode(e.into()))?;
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], out).into_response())
 }
 
@@ -136,12 +142,12 @@ fn regions(app: &App, now: &mut Registry) {
     now.register("tradewind_region_calls_waiting", "Calls that wait for their turn, by region", waiting);
 }
 
-fn render(app: &App, out: &mut String) -> std::fmt::Result {
+fn render(app: &App, listed: &[DeploymentSummary], out: &mut String) -> std::fmt::Result {
     text::encode_registry(out, &app.metrics.registry)?;
     // What others know is asked for anew each time, so that nothing stale is shown.
     let mut now = Registry::default();
     let deployments = Family::<ByStatus, Gauge>::default();
-    for deployment in app.controller.list(None) {
+    for deployment in listed {
         deployments.get_or_create(&ByStatus { status: deployment.status.as_str() }).inc();
     }
     now.register("tradewind_deployments", "Deployments by status", deployments);
@@ -178,7 +184,7 @@ fn namespaces(app: &App, registry: &mut Registry) {
     let dollars = |family: &Family<ByNamespace, Gauge<f64, AtomicU64>>, label: &ByNamespace, amount: MicroUsd| {
         family.get_or_create(label).set(amount.usd());
     };
-    for namespace in app.controller.namespaces() {
+    for namespace in app.controller.namespaces(&Scope::All, None, &Selector::default(), &Window::whole()).items {
         let label = ByNamespace { namespace: namespace.name.to_string() };
         dollars(&hourly, &label, namespace.spend.hourly);
         dollars(&month, &label, namespace.spend.this_month);

@@ -1,5 +1,7 @@
 //! `/v1/namespaces`: limits, usage and spending: list, read, write, delete.
 
+use std::num::NonZeroU32;
+
 use aide::transform::TransformOperation;
 use axum::{
     Json,
@@ -11,6 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tradewind_core::{
     identity::Role,
+    list::{Cursor, Selector, Window},
     names::Namespace,
     view::{NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome},
 };
@@ -19,13 +22,26 @@ use super::{
     App, Error,
     access::{Reach, needs},
     auth::Caller,
-    deployments::ListQuery,
     extract::{Condition, NamespaceBody, Path, Query},
+    paging::{Here, Paged},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Name {
     pub name: Namespace,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// Only this namespace. Default: all that the token reaches.
+    namespace: Option<Namespace>,
+    /// Only those whose labels are so, such as `team=red`. Default: whatever they are.
+    selector: Option<Selector>,
+    /// At most so many on a page. Default 500, at most 1000; more counts as that.
+    limit: Option<NonZeroU32>,
+    /// Where the page begins: out of the link of the page before. Default: with the first.
+    cursor: Option<Cursor<NamespaceSummary>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -36,17 +52,17 @@ pub struct PutNamespaceQuery {
     dry_run: bool,
 }
 
-pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<ListQuery>) -> Json<Vec<NamespaceSummary>> {
-    let mut list = app.controller.namespaces();
-    list.retain(|of| caller.scope().admits(&of.name) && query.namespace.as_ref().is_none_or(|name| *name == of.name));
-    Json(list)
+pub async fn list(State(app): State<App>, caller: Caller, here: Here, Query(q): Query<ListQuery>) -> Paged<Vec<NamespaceSummary>> {
+    let (selector, window) = (q.selector.unwrap_or_default(), Window::new(q.limit, q.cursor));
+    let page = app.controller.namespaces(caller.scope(), q.namespace.as_ref(), &selector, &window);
+    here.page(page.items, page.next)
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {
     op.id("listNamespaces")
         .with(needs(Role::Viewer, Reach::Filtered))
         .tag("namespaces")
-        .summary("List the namespaces")
+        .summary("List the namespaces, by name")
         .description("Those with limits and those with deployments. Any other exists as well, without limits.")
 }
 

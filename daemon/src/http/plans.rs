@@ -1,5 +1,7 @@
 //! `/v1/plans`: store, list, read, compare, approve, reject, apply, delete.
 
+use std::num::NonZeroU32;
+
 use aide::transform::TransformOperation;
 use axum::{
     Json,
@@ -9,12 +11,13 @@ use axum::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tradewind_controller::Draft;
+use tradewind_controller::{Draft, Filter};
 use tradewind_core::{
     identity::Role,
+    list::{Cursor, OneOf, Selector, Window},
     names::{Namespace, PlanId},
     units::Millis,
-    view::{PlanSummary, StoredPlanView},
+    view::{PlanStatus, PlanSummary, StoredPlanView},
 };
 
 use super::{
@@ -23,6 +26,7 @@ use super::{
     auth::Caller,
     deployments::{InNamespace, accepted, accepted_response},
     extract::{ManifestBody, OptionalJson, Path, Query},
+    paging::{Here, Paged},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -35,6 +39,14 @@ pub struct Id {
 pub struct ListQuery {
     /// Only this namespace. Default: all that the token reaches.
     namespace: Option<Namespace>,
+    /// Only those with this status, or with one of several between commas.
+    status: Option<OneOf<PlanStatus>>,
+    /// Only those whose manifest's labels are so, such as `app=web,!legacy`. Default: whatever they are.
+    selector: Option<Selector>,
+    /// At most so many on a page. Default 500, at most 1000; more counts as that.
+    limit: Option<NonZeroU32>,
+    /// Where the page begins: out of the link of the page before. Default: with the first.
+    cursor: Option<Cursor<PlanSummary>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -70,8 +82,16 @@ pub struct Comment {
     pub comment: String,
 }
 
-pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<ListQuery>) -> Result<Json<Vec<PlanSummary>>, Error> {
-    Ok(Json(app.controller.plans(caller.scope(), query.namespace.as_ref()).await?))
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    here: Here,
+    Query(q): Query<ListQuery>,
+) -> Result<Paged<Vec<PlanSummary>>, Error> {
+    let filter =
+        Filter { scope: caller.scope().clone(), namespace: q.namespace, status: q.status, selector: q.selector.unwrap_or_default() };
+    let page = app.controller.plans(&filter, &Window::new(q.limit, q.cursor)).await?;
+    Ok(here.page(page.items, page.next))
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {

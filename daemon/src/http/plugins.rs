@@ -1,21 +1,25 @@
 //! `/v1/plugins`: which providers and policies are loaded, their versions, and how to change them.
 
+use std::num::NonZeroU32;
+
 use aide::transform::TransformOperation;
 use axum::{Json, extract::State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
-    identity::Role,
-    names::{Digest, InstanceName},
+    identity::{Role, Scope},
+    list::{Cursor, OneOf, Page, Window},
+    names::{Digest, InstanceName, Namespace},
     view::{DegradedView, Event, Severity},
 };
-use tradewind_wasm::{PluginView, Problem, Report};
+use tradewind_wasm::{PluginView, Problem, Report, State as PluginState};
 
 use super::{
     App, Error,
     access::{Reach, needs},
     auth::Caller,
-    extract::{OptionalJson, Path},
+    extract::{OptionalJson, Path, Query},
+    paging::{Here, Paged},
 };
 
 /// Every instance, and the files that belong to none.
@@ -44,6 +48,19 @@ pub struct Instance {
     name: InstanceName,
 }
 
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// Only instances that this namespace may use. Default: all that a namespace of the token may.
+    namespace: Option<Namespace>,
+    /// Only those with this status, or with one of several between commas.
+    status: Option<OneOf<PluginState>>,
+    /// At most so many on a page. Default 500, at most 1000; more counts as that.
+    limit: Option<NonZeroU32>,
+    /// Where the page begins: out of the link of the page before. Default: with the first.
+    cursor: Option<Cursor<PluginView>>,
+}
+
 /// Which version to go back to.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -53,10 +70,18 @@ pub struct Rollback {
     pub digest: Option<Digest>,
 }
 
-pub async fn list(State(app): State<App>, caller: Caller) -> Json<Plugins> {
-    let plugins = app.plugins.list_for(caller.scope()).into_iter().map(|view| shown(&caller, view)).collect();
+pub async fn list(State(app): State<App>, caller: Caller, here: Here, Query(q): Query<ListQuery>) -> Paged<Plugins> {
+    let plugins = app.plugins.list_for(&within(&caller, q.namespace));
+    let plugins = plugins.into_iter().filter(|plugin| q.status.as_ref().is_none_or(|s| s.has(plugin.state)));
+    let page = Page::of(plugins, &Window::new(q.limit, q.cursor));
+    let plugins = page.items.into_iter().map(|view| shown(&caller, view)).collect();
     let problems = if administers(&caller) { app.plugins.problems() } else { Vec::new() };
-    Json(Plugins { plugins, problems })
+    here.page(Plugins { plugins, problems }, page.next)
+}
+
+/// One namespace, which the gate has checked, or all that the caller reaches.
+pub(super) fn within(caller: &Caller, namespace: Option<Namespace>) -> Scope {
+    namespace.map_or_else(|| caller.scope().clone(), |name| Scope::Only([name].into()))
 }
 
 /// Grants, settings, earlier versions and refusals are for those who write instance files.
@@ -69,7 +94,11 @@ fn shown(caller: &Caller, view: PluginView) -> PluginView {
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {
-    op.id("listPlugins").with(needs(Role::Viewer, Reach::Any)).tag("plugins").summary("List plugin instances")
+    op.id("listPlugins")
+        .with(needs(Role::Viewer, Reach::Filtered))
+        .tag("plugins")
+        .summary("List plugin instances, by name")
+        .description("Files that belong to none are on every page.")
 }
 
 pub async fn get(State(app): State<App>, caller: Caller, Path(Instance { name }): Path<Instance>) -> Result<Json<Plugin>, Error> {

@@ -1,16 +1,24 @@
 //! `/v1/replacements`: what would move to where it costs less, and why the rest stays.
 
+use std::num::NonZeroU32;
+
 use aide::transform::TransformOperation;
-use axum::{Json, extract::State};
+use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tradewind_core::{identity::Role, names::Namespace, view::ReplacementsView};
+use tradewind_core::{
+    identity::Role,
+    list::{Cursor, Page, Window},
+    names::Namespace,
+    view::{ReplacementView, ReplacementsView},
+};
 
 use super::{
     App,
     access::{Reach, needs},
     auth::Caller,
     extract::Query,
+    paging::{Here, Paged},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -18,12 +26,17 @@ use super::{
 pub struct ListQuery {
     /// Only this namespace. Default: all that the token reaches.
     namespace: Option<Namespace>,
+    /// At most so many on a page. Default 500, at most 1000; more counts as that.
+    limit: Option<NonZeroU32>,
+    /// Where the page begins: out of the link of the page before. Default: with the first.
+    cursor: Option<Cursor<ReplacementView>>,
 }
 
-pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<ListQuery>) -> Json<ReplacementsView> {
-    let mut view = app.controller.replacements().await;
-    view.services.retain(|s| caller.scope().admits(&s.namespace) && query.namespace.as_ref().is_none_or(|n| *n == s.namespace));
-    Json(view)
+pub async fn list(State(app): State<App>, caller: Caller, here: Here, Query(q): Query<ListQuery>) -> Paged<ReplacementsView> {
+    let ReplacementsView { at, services } = app.controller.replacements().await;
+    let wanted = |s: &ReplacementView| caller.scope().admits(&s.namespace) && q.namespace.as_ref().is_none_or(|n| *n == s.namespace);
+    let page = Page::of(services.into_iter().filter(wanted), &Window::new(q.limit, q.cursor));
+    here.page(ReplacementsView { at, services: page.items }, page.next)
 }
 
 pub fn docs(op: TransformOperation) -> TransformOperation {

@@ -1,13 +1,16 @@
 //! `/v1/deployments/{name}/revisions`, and what is done with them: roll back, promote, abort.
 
+use std::num::NonZeroU32;
+
 use aide::transform::TransformOperation;
 use axum::{Json, extract::State, response::Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
     identity::Role,
+    list::{Cursor, OneOf, Window},
     names::{DeploymentName, Namespace},
-    rollout::Mark,
+    rollout::{Mark, Outcome},
     view::RevisionView,
 };
 
@@ -17,12 +20,27 @@ use super::{
     auth::Caller,
     deployments::{InNamespace, Name, accepted, accepted_response, expected},
     extract::{Condition, OptionalJson, Path, Query},
+    paging::{Here, Paged},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Numbered {
     pub name: DeploymentName,
     pub generation: u64,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// Default: `default`.
+    #[serde(default = "Namespace::default_namespace")]
+    namespace: Namespace,
+    /// Only those that became this, or one of several between commas.
+    status: Option<OneOf<Outcome>>,
+    /// At most so many on a page. Default 500, at most 1000; more counts as that.
+    limit: Option<NonZeroU32>,
+    /// Where the page begins: out of the link of the page before. Default: with the first.
+    cursor: Option<Cursor<Mark>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -48,9 +66,11 @@ pub struct RollbackTo {
 pub async fn list(
     State(app): State<App>,
     Path(Name { name }): Path<Name>,
-    Query(query): Query<InNamespace>,
-) -> Result<Json<Vec<Mark>>, Error> {
-    Ok(Json(app.controller.revisions(&query.namespace, &name)?))
+    here: Here,
+    Query(q): Query<ListQuery>,
+) -> Result<Paged<Vec<Mark>>, Error> {
+    let page = app.controller.revisions(&q.namespace, &name, q.status.as_ref(), &Window::new(q.limit, q.cursor))?;
+    Ok(here.page(page.items, page.next))
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {

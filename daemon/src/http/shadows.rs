@@ -1,5 +1,7 @@
 //! `/v1/shadows`: policies that see a namespace's decisions without effect, what they would have done, and how one becomes the real one.
 
+use std::num::NonZeroU32;
+
 use aide::transform::TransformOperation;
 use axum::{
     Json,
@@ -11,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
     identity::Role,
+    list::{Cursor, Page, Window},
     names::{InstanceName, Namespace},
     shadow::Report,
     view::{Event, Severity},
@@ -22,6 +25,7 @@ use super::{
     access::{Reach, needs},
     auth::Caller,
     extract::{Path, Query, Upload, component},
+    paging::{Here, Paged},
 };
 
 /// A shadow policy and what has come of it.
@@ -60,6 +64,10 @@ pub struct Of {
 pub struct Which {
     /// Only of this namespace. Default: of all that the token reaches.
     namespace: Option<Namespace>,
+    /// At most so many on a page. Default 500, at most 1000; more counts as that.
+    limit: Option<NonZeroU32>,
+    /// Where the page begins: out of the link of the page before. Default: with the first.
+    cursor: Option<Cursor<ShadowView>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -90,24 +98,26 @@ async fn with_report(app: &App, shadow: ShadowView) -> Result<ShadowPolicy, Erro
 pub async fn list(
     State(app): State<App>,
     caller: Caller,
-    Query(Which { namespace }): Query<Which>,
-) -> Result<Json<Vec<ShadowPolicy>>, Error> {
+    here: Here,
+    Query(Which { namespace, limit, cursor }): Query<Which>,
+) -> Result<Paged<Vec<ShadowPolicy>>, Error> {
     let wanted = |s: &ShadowView| {
         let of = &s.record.namespace;
         caller.scope().admits(of) && namespace.as_ref().is_none_or(|n| n == of)
     };
     let mut all = Vec::new();
-    for shadow in app.plugins.shadows().into_iter().filter(wanted) {
+    let page = Page::of(app.plugins.shadows().into_iter().filter(wanted), &Window::new(limit, cursor));
+    for shadow in page.items {
         all.push(with_report(&app, shadow).await?);
     }
-    Ok(Json(all))
+    Ok(here.page(all, page.next))
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {
     op.id("listShadows")
         .with(needs(Role::Viewer, Reach::Filtered))
         .tag("plugins")
-        .summary("List shadow policies with what has come of them")
+        .summary("List shadow policies by name, with what has come of them")
 }
 
 pub async fn start(

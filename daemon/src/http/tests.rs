@@ -286,6 +286,35 @@ async fn a_deployment_is_written_once_per_change() {
     api.stop().await;
 }
 
+/// Every list takes the same parameters, and says of a bad one which it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_parameter_of_a_list_is_named_with_its_value() {
+    let api = Api::start().await;
+    let document: Value = api.request("get", "/openapi.json").send().await.unwrap().json().await.unwrap();
+    let mut lists = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let parameters = item["get"]["parameters"].as_array().into_iter().flatten();
+        let named: Vec<&str> = parameters.filter_map(|p| p["name"].as_str()).collect();
+        if !named.contains(&"cursor") {
+            continue;
+        }
+        lists += 1;
+        assert!(named.contains(&"limit"), "{path}: {named:?}");
+        assert!(item["get"]["responses"]["200"]["headers"]["Link"].is_object(), "{path}");
+        let cases =
+            [("cursor", "bm9uc2Vuc2U", "no cursor"), ("limit", "0", "nonzero"), ("status", "odd", "use "), ("selector", "a==b=c", "key=")];
+        for (name, value, rule) in cases.into_iter().filter(|(name, ..)| named.contains(name)) {
+            let request = api.request("get", &format!("{}?{name}={value}", path.replace("{name}", "a")));
+            let (problem, _) = problem(request).await;
+            assert_eq!((problem.status, problem.kind), (400, Kind::InvalidRequest), "{path} {name}");
+            let told = problem.detail.contains(name) && problem.detail.contains(value) && problem.detail.contains(rule);
+            assert!(told, "{path} {name}: {}", problem.detail);
+        }
+    }
+    assert_eq!(lists, 14);
+    api.stop().await;
+}
+
 #[test]
 fn every_operation_tells_how_it_fails_and_what_its_numbers_are() {
     let mut api = openapi::document();

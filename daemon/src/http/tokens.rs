@@ -1,5 +1,7 @@
 //! `/v1/tokens` and `/v1/whoami`: who may do what. A token's text is in the answer that makes it and nowhere else.
 
+use std::num::NonZeroU32;
+
 use aide::transform::TransformOperation;
 use axum::{
     Json,
@@ -10,8 +12,9 @@ use axum::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tradewind_core::{
-    identity::Role,
-    names::TokenName,
+    identity::{Role, TokenState},
+    list::{Cursor, OneOf, Page, Window},
+    names::{Namespace, TokenName},
     view::{TokenCreated, TokenRequest, TokenView, WhoAmI},
 };
 
@@ -19,8 +22,8 @@ use super::{
     App, Error,
     access::{Reach, needs},
     auth::Caller,
-    deployments::ListQuery,
     extract::{JsonBody, Path, Query},
+    paging::{Here, Paged},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -28,16 +31,32 @@ pub struct Name {
     name: TokenName,
 }
 
-pub async fn list(State(app): State<App>, caller: Caller, Query(query): Query<ListQuery>) -> Json<Vec<TokenView>> {
-    let mut list = app.identities.list(&caller.identity);
-    list.retain(|token| query.namespace.as_ref().is_none_or(|name| token.namespaces.admits(name)));
-    Json(list)
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// Only those that reach this namespace. Default: all that the sender may manage.
+    namespace: Option<Namespace>,
+    /// Only those with this status, or with one of several between commas.
+    status: Option<OneOf<TokenState>>,
+    /// At most so many on a page. Default 500, at most 1000; more counts as that.
+    limit: Option<NonZeroU32>,
+    /// Where the page begins: out of the link of the page before. Default: with the first.
+    cursor: Option<Cursor<TokenView>>,
+}
+
+pub async fn list(State(app): State<App>, caller: Caller, here: Here, Query(q): Query<ListQuery>) -> Paged<Vec<TokenView>> {
+    let wanted = |token: &TokenView| {
+        q.namespace.as_ref().is_none_or(|name| token.namespaces.admits(name)) && q.status.as_ref().is_none_or(|s| s.has(token.state))
+    };
+    let tokens = app.identities.list(&caller.identity).into_iter().filter(wanted);
+    let page = Page::of(tokens, &Window::new(q.limit, q.cursor));
+    here.page(page.items, page.next)
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {
     op.id("listTokens")
         .tag("identity")
-        .summary("List tokens, those that have ended included")
+        .summary("List tokens by name, those that have ended included")
         .description("Those whose namespaces are all within the sender's own.")
         .with(needs(Role::Admin, Reach::Filtered))
 }

@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 use tradewind_core::{
     document::Document,
     grant::Grants,
+    list::Listed,
     names::{Actor, Digest, InstanceName, Namespace},
     plugin::{Identity, Shadow},
     units::Instant,
@@ -77,6 +78,16 @@ pub struct ShadowView {
     pub failure: Option<String>,
     #[serde(default)]
     pub statistics: CallStatistics,
+}
+
+/// By name, which no other shadow has.
+impl Listed for ShadowView {
+    const LIST: &'static str = "shadows";
+    type Key = InstanceName;
+
+    fn key(&self) -> InstanceName {
+        self.record.name.clone()
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tradewind_core::{
     grant::Spaces,
     identity::Scope,
+    list::{Choice, Listed},
     names::{Digest, InstanceName},
     plugin::Identity,
     units::Instant,
@@ -30,6 +31,20 @@ pub enum State {
     Rejected,
     /// Not in the folder any more.
     Removed,
+}
+
+impl Choice for State {
+    const WHAT: &'static str = "a plugin's status";
+    const ALL: &'static [Self] = &[Self::Active, Self::Draining, Self::Rejected, Self::Removed];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Draining => "draining",
+            Self::Rejected => "rejected",
+            Self::Removed => "removed",
+        }
+    }
 }
 
 /// A period in which one version served.
@@ -106,6 +121,16 @@ pub struct PluginView {
     pub last_canary: Option<CanaryEnd>,
     #[serde(default)]
     pub statistics: CallStatistics,
+}
+
+/// By instance.
+impl Listed for PluginView {
+    const LIST: &'static str = "plugins";
+    type Key = InstanceName;
+
+    fn key(&self) -> InstanceName {
+        self.instance.clone()
+    }
 }
 
 impl PluginView {

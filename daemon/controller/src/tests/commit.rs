@@ -45,7 +45,7 @@ impl Scene {
         let (key, record, revision) = {
             let mut cache = lock(&shared.world);
             cache.take_ready(tokio::time::Instant::now());
-            let (key, entry) = cache.deployments.first_key_value().expect("a deployment");
+            let (key, entry) = cache.deployments.iter().next().expect("a deployment");
             let live = entry.allocations.values().next().expect("an allocation");
             (key.clone(), live.record.clone(), live.revision)
         };

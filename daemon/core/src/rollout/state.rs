@@ -1,11 +1,14 @@
 //! How far a deployment's update is: what of it must survive the daemon. It lives in the deployment's record and is written with the intents
 //! it led to.
 
+use std::cmp::Reverse;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Verdict;
 use crate::{
+    list::{Choice, Listed},
     manifest::Target,
     names::TaskName,
     units::{Instant, Millis},
@@ -49,6 +52,15 @@ impl Outcome {
     }
 }
 
+impl Choice for Outcome {
+    const WHAT: &'static str = "a revision's status";
+    const ALL: &'static [Self] = &[Self::RollingOut, Self::Healthy, Self::Failed, Self::Superseded];
+
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
+}
+
 /// A revision, without its manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -63,6 +75,16 @@ pub struct Mark {
     pub outcome: Outcome,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+}
+
+/// The newest first.
+impl Listed for Mark {
+    const LIST: &'static str = "revisions";
+    type Key = Reverse<u64>;
+
+    fn key(&self) -> Reverse<u64> {
+        Reverse(self.generation)
+    }
 }
 
 /// Where an update stands.

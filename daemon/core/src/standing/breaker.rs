@@ -1,6 +1,6 @@
 //! A circuit breaker: closed while a place answers, open for a while after it has not, then one call tries. Knows calls only by their ends.
 
-use crate::units::Millis;
+use crate::{list::Choice, units::Millis};
 
 /// Calls in a row without an answer that open it.
 pub(super) const OPENS_AFTER: u32 = 5;
@@ -42,6 +42,19 @@ pub enum Circuit {
     Open,
     /// The next call, or the one under way, decides.
     HalfOpen,
+}
+
+impl Choice for Circuit {
+    const WHAT: &'static str = "a circuit's status";
+    const ALL: &'static [Self] = &[Self::Closed, Self::Open, Self::HalfOpen];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     difference::Difference,
+    list::Listed,
     names::{Actor, AllocationId, DecisionId, DeploymentName, EventId, InstanceName, Namespace, RequestId, TaskName},
     store::Revision,
     units::Instant,
@@ -119,6 +120,16 @@ impl Event {
     /// Where a stream that broke off after this event goes on.
     pub fn cursor(&self) -> Cursor {
         Cursor { revision: self.revision, event: self.id.clone() }
+    }
+}
+
+/// In the order of the stream.
+impl Listed for Event {
+    const LIST: &'static str = "events";
+    type Key = (Revision, Option<EventId>);
+
+    fn key(&self) -> Self::Key {
+        (self.revision, self.id.clone())
     }
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     identity::{Role, Scope, TokenRecord, TokenState},
+    list::Listed,
     names::{Actor, TokenId, TokenName},
     units::{Instant, Millis},
 };
@@ -44,6 +45,16 @@ impl TokenView {
             last_used,
             revoked_at: record.revoked_at,
         }
+    }
+}
+
+/// By name. Tokens that have ended may share one.
+impl Listed for TokenView {
+    const LIST: &'static str = "tokens";
+    type Key = (TokenName, TokenId);
+
+    fn key(&self) -> Self::Key {
+        (self.name.clone(), self.id.clone())
     }
 }
 

@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ledger::Month,
+    list::Listed,
     manifest::{Target, namespace},
     names::{DeploymentName, Namespace, TaskName},
     units::{Bytes, Instant, MicroUsd},
     view::Outcome,
+    workload::Labels,
 };
 
 /// A namespace in a list.
@@ -16,12 +18,25 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceSummary {
     pub name: Namespace,
+    /// Those of its document.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     pub usage: UsageView,
     pub spend: SpendView,
     /// Limits of its own have been set.
     pub limited: bool,
     /// Tasks that have fewer replicas than they want because of a limit, or because others took their place.
     pub held_back: u32,
+}
+
+/// By name.
+impl Listed for NamespaceSummary {
+    const LIST: &'static str = "namespaces";
+    type Key = Namespace;
+
+    fn key(&self) -> Namespace {
+        self.name.clone()
+    }
 }
 
 /// A namespace whole.

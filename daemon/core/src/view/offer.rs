@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     failure::Failure,
+    list::Listed,
     names::InstanceName,
     offer::{Offer, PriceUnit},
     units::{Bytes, Instant, MicroUsd, MilliCpu, Millis},
@@ -103,6 +104,16 @@ pub struct OfferView {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "metrics")]
     #[schemars(with = "BTreeMap<String, f64>")]
     pub metrics: BTreeMap<String, f64>,
+}
+
+/// By provider, then by the provider's name for it.
+impl Listed for OfferView {
+    const LIST: &'static str = "offers";
+    type Key = (InstanceName, String);
+
+    fn key(&self) -> Self::Key {
+        (self.provider.clone(), self.id.clone())
+    }
 }
 
 /// By name; or as pairs, as version 0.1 printed them for `simulate`.

@@ -1,14 +1,18 @@
 //! Stored plans, as the API shows them.
 
+use std::cmp::Reverse;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{FieldChange, PlanView};
 use crate::{
+    list::{Choice, Listed},
     manifest::Manifest,
     names::{Actor, DeploymentName, Namespace, PlanId},
     plan::stored::{Applied, Basis, Review},
     units::{Instant, MicroUsd},
+    workload::Labels,
 };
 
 /// How far a stored plan is.
@@ -36,6 +40,15 @@ impl PlanStatus {
     }
 }
 
+impl Choice for PlanStatus {
+    const WHAT: &'static str = "a plan's status";
+    const ALL: &'static [Self] = &[Self::Pending, Self::Approved, Self::Rejected, Self::Applied, Self::Expired];
+
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
+}
+
 impl std::fmt::Display for PlanStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.as_str())
@@ -49,6 +62,9 @@ pub struct PlanSummary {
     pub id: PlanId,
     pub namespace: Namespace,
     pub deployment: DeploymentName,
+    /// Those of its manifest.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// Whether it deletes the deployment.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deletes: bool,
@@ -62,6 +78,16 @@ pub struct PlanSummary {
     pub hourly_after: MicroUsd,
     /// For the tasks' whole estimated durations.
     pub estimated_cost: MicroUsd,
+}
+
+/// The newest first.
+impl Listed for PlanSummary {
+    const LIST: &'static str = "plans";
+    type Key = (Reverse<Instant>, Namespace, PlanId);
+
+    fn key(&self) -> Self::Key {
+        (Reverse(self.created_at), self.namespace.clone(), self.id.clone())
+    }
 }
 
 /// A stored plan whole.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     failure::Failure,
+    list::Listed,
     names::InstanceName,
     standing::Circuit,
     units::{Instant, Millis},
@@ -50,6 +51,16 @@ pub struct RegionView {
     /// Calls under way that change something, and those that wait for their turn.
     pub calls: usize,
     pub waiting: usize,
+}
+
+/// By provider, then by name.
+impl Listed for RegionView {
+    const LIST: &'static str = "regions";
+    type Key = (InstanceName, String);
+
+    fn key(&self) -> Self::Key {
+        (self.provider.clone(), self.region.clone())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    list::Listed,
     manifest::Target,
     names::{DeploymentName, Namespace, TaskName},
     units::{Instant, MicroUsd, Millis},
@@ -45,4 +46,14 @@ pub struct ReplacementView {
     /// Why it stays; empty when it moves.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stays: String,
+}
+
+/// By deployment, then by service and its place.
+impl Listed for ReplacementView {
+    const LIST: &'static str = "replacements";
+    type Key = (Namespace, DeploymentName, TaskName, Option<Target>);
+
+    fn key(&self) -> Self::Key {
+        (self.namespace.clone(), self.deployment.clone(), self.task.clone(), self.target.clone())
+    }
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::Paging;
+
 #[derive(Debug, Subcommand)]
 pub enum Policy {
     /// Policies that see a namespace's decisions without effect
@@ -20,6 +22,8 @@ pub enum Shadow {
         /// Only of this namespace. Default: the one of --namespace, else all
         #[arg(long = "for", value_name = "NAMESPACE")]
         namespace: Option<String>,
+        #[command(flatten)]
+        paging: Paging,
     },
     /// Show what a shadow policy would have decided otherwise, and what that costs
     Report(ShadowName),

@@ -14,22 +14,29 @@ use tradewind_core::{
     names::Digest,
 };
 
+use super::lists;
 use crate::{
-    cli::{Context, Error, args, output::Output, render},
+    cli::{
+        Context, Error,
+        args::{self, Paging},
+        output::Output,
+        render,
+    },
     client::Body,
 };
 
 /// The version of the export's format.
 const FORMAT: u32 = 1;
+/// Entries that are shown where no number is asked for.
+const USUAL: usize = 50;
 /// Entries asked for at once.
 const PAGE: usize = 2_000;
 
 pub async fn run(context: &Context, args: args::Audit) -> Result<u8, Error> {
     match args {
-        args::Audit::Show { after, limit } => {
-            let mut query = vec![("limit", limit.to_string())];
-            query.extend(after.map(|n| ("after", n.to_string())));
-            let page: Page = context.client.get(&["v1", "audit"], &query).await?;
+        args::Audit::Show { after, limit, cursor } => {
+            let query = after.map(|n| ("after", n.to_string())).into_iter().collect();
+            let page: Page = lists::last(context, &["v1", "audit"], query, Paging { limit, cursor }, USUAL).await?;
             context.output.show(&page, |_| page.entries.iter().map(render::audit::entry).collect::<Vec<_>>().join("\n"))?;
         }
         args::Audit::Head => {

@@ -5,16 +5,24 @@ use std::path::PathBuf;
 use reqwest::Method;
 use tradewind_core::view::{DecisionView, ExplainView, ReplayView};
 
+use super::lists;
 use crate::{
-    cli::{Context, Error, render},
+    cli::{
+        Context, Error,
+        args::{self, Paging},
+        render,
+    },
     client::Body,
 };
 
-pub async fn list(context: &Context, deployment: Option<String>, limit: usize) -> Result<(), Error> {
-    let mut query = vec![("limit", limit.to_string())];
-    query.extend(context.namespace());
-    query.extend(deployment.map(|deployment| ("deployment", deployment)));
-    let list: Vec<DecisionView> = context.client.get(&["v1", "decisions"], &query).await?;
+/// Decisions that are listed where no number is asked for.
+const USUAL: usize = 20;
+
+pub async fn list(context: &Context, args: args::Decisions) -> Result<(), Error> {
+    let mut query = context.namespace();
+    query.extend(args.deployment.map(|deployment| ("deployment", deployment)));
+    let paging = Paging { limit: args.limit, cursor: args.cursor };
+    let list: Vec<DecisionView> = lists::last(context, &["v1", "decisions"], query, paging, USUAL).await?;
     context.output.show(&list, |out| render::decision::list(out, &list))
 }
 

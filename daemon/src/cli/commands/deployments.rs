@@ -3,7 +3,8 @@
 use serde::Serialize;
 use tradewind_core::view::{DecisionView, DeploymentSummary, DeploymentView, Event};
 
-use crate::cli::{Context, Error, render};
+use super::lists;
+use crate::cli::{Context, Error, args, render};
 
 const EVENTS: usize = 10;
 
@@ -16,8 +17,11 @@ pub struct Description {
     pub events: Vec<Event>,
 }
 
-pub async fn list(context: &Context) -> Result<(), Error> {
-    let list: Vec<DeploymentSummary> = context.client.get(&["v1", "deployments"], &context.namespace()).await?;
+pub async fn list(context: &Context, args: args::Deployments) -> Result<(), Error> {
+    let mut query = context.namespace();
+    query.extend(args.status.map(|status| ("status", status.to_string())));
+    query.extend(args.selector.map(|selector| ("selector", selector.to_string())));
+    let list: Vec<DeploymentSummary> = lists::read(context, &["v1", "deployments"], query, args.paging).await?;
     context.output.show(&list, |out| render::deployment::list(out, &list))
 }
 

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use tradewind_core::view::{NamespaceOutcome, NamespaceSummary, NamespaceView};
 
-use super::{about, files};
+use super::{about, files, lists};
 use crate::{
     cli::{Context, Error, args::NamespaceCommand, render},
     client::{self, Body, Document},
@@ -12,8 +12,10 @@ use crate::{
 pub async fn run(context: &Context, command: NamespaceCommand) -> Result<(), Error> {
     let client = &context.client;
     match command {
-        NamespaceCommand::List => {
-            let list: Vec<NamespaceSummary> = client.get(&["v1", "namespaces"], &context.namespace()).await?;
+        NamespaceCommand::List(args) => {
+            let mut query = context.namespace();
+            query.extend(args.selector.map(|selector| ("selector", selector.to_string())));
+            let list: Vec<NamespaceSummary> = lists::read(context, &["v1", "namespaces"], query, args.paging).await?;
             context.output.show(&list, |out| render::namespace::list(out, &list))
         }
         NamespaceCommand::Show { name } => {

@@ -2,10 +2,13 @@
 
 use tradewind_core::view::OffersView;
 
-use crate::cli::{Context, Error, render};
+use super::lists;
+use crate::cli::{Context, Error, args, render};
 
-pub async fn list(context: &Context, provider: Option<String>) -> Result<(), Error> {
-    let query: Vec<_> = provider.map(|p| ("provider", p)).into_iter().collect();
-    let view: OffersView = context.client.get(&["v1", "offers"], &query).await?;
+pub async fn list(context: &Context, args: args::Offers) -> Result<(), Error> {
+    let mut query = context.namespace();
+    query.extend(args.provider.map(|provider| ("provider", provider)));
+    query.extend(args.selector.map(|selector| ("selector", selector.to_string())));
+    let view: OffersView = lists::read(context, &["v1", "offers"], query, args.paging).await?;
     context.output.show(&view, |out| render::offers::offers(out, &view))
 }

@@ -6,12 +6,12 @@ use tradewind_core::view::{Accepted, PlanSummary, PlanView, StoredPlanView};
 use super::{
     apply,
     files::{self, Line, Receipt},
-    plan,
+    lists, plan,
 };
 use crate::{
     cli::{
         Context, Error,
-        args::{Plan, PlanCommand, PlanReview},
+        args::{Plan, PlanCommand, PlanReview, Plans},
         render,
     },
     client::Body,
@@ -20,7 +20,7 @@ use crate::{
 
 pub async fn run(context: &Context, command: PlanCommand) -> Result<(), Error> {
     match command {
-        PlanCommand::List => list(context).await,
+        PlanCommand::List(args) => list(context, args).await,
         PlanCommand::Show { id } => {
             let plan: StoredPlanView = context.client.get(&["v1", "plans", &id], &context.namespace()).await?;
             context.output.show(&plan, |out| render::plans::one(out, &plan))
@@ -40,8 +40,11 @@ pub async fn run(context: &Context, command: PlanCommand) -> Result<(), Error> {
     }
 }
 
-pub async fn list(context: &Context) -> Result<(), Error> {
-    let plans: Vec<PlanSummary> = context.client.get(&["v1", "plans"], &context.namespace()).await?;
+pub async fn list(context: &Context, args: Plans) -> Result<(), Error> {
+    let mut query = context.namespace();
+    query.extend(args.status.map(|status| ("status", status.to_string())));
+    query.extend(args.selector.map(|selector| ("selector", selector.to_string())));
+    let plans: Vec<PlanSummary> = lists::read(context, &["v1", "plans"], query, args.paging).await?;
     context.output.show(&plans, |out| render::plans::list(out, &plans))
 }
 

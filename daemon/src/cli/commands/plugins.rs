@@ -4,6 +4,7 @@ use reqwest::Method;
 use tradewind_core::names::Digest;
 use tradewind_wasm::{PluginView, Report};
 
+use super::lists;
 use crate::{
     cli::{Context, Error, args::Plugin, render},
     client::Body,
@@ -12,8 +13,10 @@ use crate::{
 
 pub async fn run(context: &Context, args: Plugin) -> Result<(), Error> {
     match args {
-        Plugin::List => {
-            let plugins: Plugins = context.client.get(&["v1", "plugins"], &[]).await?;
+        Plugin::List(args) => {
+            let mut query = context.namespace();
+            query.extend(args.status.map(|status| ("status", status.to_string())));
+            let plugins: Plugins = lists::read(context, &["v1", "plugins"], query, args.paging).await?;
             context.output.show(&plugins, |out| render::plugin::list(out, &plugins))
         }
         Plugin::Inspect { what } => {

@@ -2,9 +2,12 @@
 
 use tradewind_core::view::RegionsView;
 
-use crate::cli::{Context, Error, render};
+use super::lists;
+use crate::cli::{Context, Error, args, render};
 
-pub async fn list(context: &Context) -> Result<(), Error> {
-    let view: RegionsView = context.client.get(&["v1", "regions"], &[]).await?;
+pub async fn list(context: &Context, args: args::Regions) -> Result<(), Error> {
+    let mut query = context.namespace();
+    query.extend(args.status.map(|status| ("status", status.to_string())));
+    let view: RegionsView = lists::read(context, &["v1", "regions"], query, args.paging).await?;
     context.output.show(&view, |out| render::regions::regions(out, &view))
 }

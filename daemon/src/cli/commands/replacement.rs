@@ -2,9 +2,10 @@
 
 use tradewind_core::view::ReplacementsView;
 
-use crate::cli::{Context, Error, render};
+use super::lists;
+use crate::cli::{Context, Error, args::Paging, render};
 
-pub async fn report(context: &Context) -> Result<(), Error> {
-    let view: ReplacementsView = context.client.get(&["v1", "replacements"], &context.namespace()).await?;
+pub async fn report(context: &Context, paging: Paging) -> Result<(), Error> {
+    let view: ReplacementsView = lists::read(context, &["v1", "replacements"], context.namespace(), paging).await?;
     context.output.show(&view, |out| render::replacement::report(out, &view))
 }

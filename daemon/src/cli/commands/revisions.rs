@@ -6,15 +6,24 @@ use tradewind_core::{
     view::{Accepted, DeploymentView, RevisionView},
 };
 
-use super::wait::{self, Goal};
+use super::{
+    lists,
+    wait::{self, Goal},
+};
 use crate::{
-    cli::{Context, Error, args::Rollback, render},
+    cli::{
+        Context, Error,
+        args::{self, Rollback},
+        render,
+    },
     client::Body,
     http::RollbackTo,
 };
 
-pub async fn list(context: &Context, name: &str) -> Result<(), Error> {
-    let marks: Vec<Mark> = context.client.get(&["v1", "deployments", name, "revisions"], &context.namespace()).await?;
+pub async fn list(context: &Context, name: &str, args: args::Revisions) -> Result<(), Error> {
+    let mut query = context.namespace();
+    query.extend(args.status.map(|status| ("status", status.to_string())));
+    let marks: Vec<Mark> = lists::read(context, &["v1", "deployments", name, "revisions"], query, args.paging).await?;
     context.output.show(&marks, |out| render::revision::list(out, &marks))
 }
 

@@ -6,6 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use tradewind_core::names::InstanceName;
 
+use super::lists;
 use crate::{
     cli::{
         Context, Error,
@@ -19,9 +20,9 @@ use crate::{
 pub async fn run(context: &Context, args: Shadow) -> Result<(), Error> {
     match args {
         Shadow::Start(args) => start(context, args).await,
-        Shadow::List { namespace } => {
+        Shadow::List { namespace, paging } => {
             let namespace: Vec<_> = namespace.or_else(|| context.namespace.clone()).map(|n| ("namespace", n)).into_iter().collect();
-            let all: Vec<ShadowPolicy> = context.client.get(&["v1", "shadows"], &namespace).await?;
+            let all: Vec<ShadowPolicy> = lists::read(context, &["v1", "shadows"], namespace, paging).await?;
             context.output.show_all(&all, |out| render::shadow::list(out, &all))
         }
         Shadow::Report(which) => {

@@ -10,12 +10,19 @@ use futures::StreamExt;
 use serde::{Serialize, de::DeserializeOwned};
 use tradewind_core::view::{Event, LogsView, TaskLogLine};
 
+use super::lists;
 use crate::{
-    cli::{Context, Error, args, render},
+    cli::{
+        Context, Error,
+        args::{self, Paging},
+        render,
+    },
     client::{self, Client},
     problem::{Kind, Problem},
 };
 
+/// Events that are printed where no number is asked for.
+const USUAL: usize = 50;
 const RETRY: Duration = Duration::from_millis(500);
 /// How long the logs of a daemon that has gone are waited for: whoever pipes them wants an end some time.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -59,15 +66,17 @@ async fn whole(context: &Context, path: &[&str], mut query: Vec<(&'static str, S
 
 pub async fn events(context: &Context, args: args::Events) -> Result<(), Error> {
     let mut query = context.namespace();
-    query.push(("limit", args.limit.to_string()));
     let path = match &args.deployment {
         Some(name) => vec!["v1", "deployments", name.as_str(), "events"],
         None => vec!["v1", "events"],
     };
     if args.follow {
+        let limit = args.limit.map_or_else(|| USUAL.to_string(), |limit| limit.to_string());
+        query.push(("limit", limit));
         return follow(context, &path, query, Following::Events, |e: &Event| render::stream::event(e)).await;
     }
-    let list: Vec<Event> = context.client.get(&path, &query).await?;
+    let paging = Paging { limit: args.limit, cursor: args.cursor };
+    let list: Vec<Event> = lists::last(context, &path, query, paging, USUAL).await?;
     context.output.show(&list, |_| list.iter().map(render::stream::event).collect::<Vec<_>>().join("\n"))
 }
 

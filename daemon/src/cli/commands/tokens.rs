@@ -8,6 +8,7 @@ use tradewind_core::{
     view::{TokenCreated, TokenRequest, TokenView, WhoAmI},
 };
 
+use super::lists;
 use crate::{
     cli::{
         Context, Error,
@@ -26,8 +27,10 @@ const TOKENS: [&str; 2] = ["v1", "tokens"];
 pub async fn run(context: &Context, args: Token) -> Result<(), Error> {
     match args {
         Token::Create(args) => create(context, args).await,
-        Token::List => {
-            let list: Vec<TokenView> = context.client.get(&TOKENS, &context.namespace()).await?;
+        Token::List(args) => {
+            let mut query = context.namespace();
+            query.extend(args.status.map(|status| ("status", status.to_string())));
+            let list: Vec<TokenView> = lists::read(context, &TOKENS, query, args.paging).await?;
             context.output.show(&list, |out| render::token::list(out, &list))
         }
         Token::Revoke { name } => {

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
+use reqwest::Client;
 use rusqlite::{Connection, params};
 use tradewind_tests::Daemon;
 
@@ -24,6 +25,8 @@ const FEW: usize = 10;
 /// How long a settled daemon is watched.
 const WATCHED: Duration = Duration::from_secs(20);
 const CHANGES: usize = 20;
+/// Pages of a list that are read.
+const PAGES: usize = 100;
 
 fn manifest(name: &str, services: &[&str]) -> String {
     let service = |s: &&str| format!("\"{s}\":{{\"command\":[\"serve\"],\"resources\":{{\"cpu\":\"100m\",\"memory\":\"64Mi\"}}}}");
@@ -78,7 +81,7 @@ fn raw(folder: &tempfile::TempDir) -> Result<(f64, Duration)> {
 pub(crate) async fn large(report: &mut Report) -> Result<()> {
     let mut few = grown(FEW).await?;
     few.launch()?;
-    let of_few = change(&few).await?;
+    let of_few = change(&few, "one").await?;
     drop(few);
 
     let mut daemon = grown(DEPLOYMENTS).await?;
@@ -95,7 +98,7 @@ pub(crate) async fn large(report: &mut Report) -> Result<()> {
     tokio::time::sleep(WATCHED).await;
     let share = (busy(&daemon)? - before) / WATCHED.as_secs_f64() * 100.0;
     report.value(format!("{what}: steady state, of one core"), share, "%", None);
-    let of_many = change(&daemon).await?;
+    let of_many = change(&daemon, "one").await?;
     report.time_against(
         format!("{what}: one deployment submitted → running, median"),
         Unit::Millis,
@@ -103,10 +106,75 @@ pub(crate) async fn large(report: &mut Report) -> Result<()> {
         "with ten deployments",
         of_few,
     );
+    lists(report, &daemon, &what, of_many).await?;
     daemon.kill()?;
     // Nothing runs that would have to be cleaned up, and deleting everything would take a while.
     fs::remove_dir_all(daemon.data())?;
     Ok(())
+}
+
+/// Pages of the list of all deployments, and what reading them does to everything else.
+async fn lists(report: &mut Report, daemon: &Daemon, what: &str, undisturbed: Duration) -> Result<()> {
+    let client = client(daemon)?;
+    let mut whole = Samples::default();
+    for _ in 0..PAGES / 10 {
+        let at = Instant::now();
+        let (mut next, mut pages) = (Some("/v1/deployments?limit=1000".to_owned()), 0);
+        while let Some(path) = next {
+            next = page(&client, daemon, &path).await?;
+            pages += 1;
+        }
+        ensure!(pages >= DEPLOYMENTS / 1_000, "all deployments are on {pages} pages");
+        whole.add(at.elapsed());
+    }
+    let mut first = Samples::default();
+    for _ in 0..PAGES {
+        let at = Instant::now();
+        ensure!(page(&client, daemon, "/v1/deployments").await?.is_some(), "the first page is the last one");
+        first.add(at.elapsed());
+    }
+    report.time_against(
+        format!("{what}: first page of the list, median"),
+        Unit::Millis,
+        first.median(),
+        "all of its pages",
+        whole.median(),
+    );
+    report.time(format!("{what}: first page of the list, p99"), Unit::Millis, first.p99());
+    let mut none = Samples::default();
+    for _ in 0..PAGES / 10 {
+        let at = Instant::now();
+        page(&client, daemon, "/v1/deployments?status=failed").await?;
+        none.add(at.elapsed());
+    }
+    report.time(format!("{what}: those of a status that none has, median"), Unit::Millis, none.median());
+
+    let reading = async {
+        loop {
+            page(&client, daemon, "/v1/deployments").await?;
+        }
+    };
+    let disturbed = tokio::select! {
+        changed = change(daemon, "other") => changed?,
+        failed = reading => failed?,
+    };
+    report.time_against(
+        format!("{what}: one deployment submitted → running while pages are read without a pause, median"),
+        Unit::Millis,
+        disturbed,
+        "while nobody reads",
+        undisturbed,
+    );
+    Ok(())
+}
+
+/// Reads a page whole. Answers the address of the next one.
+async fn page(client: &Client, daemon: &Daemon, path: &str) -> Result<Option<String>> {
+    let response = client.get(daemon.url(path)).send().await?.error_for_status()?;
+    let link = response.headers().get("link").and_then(|link| link.to_str().ok());
+    let next = link.and_then(|link| link.strip_prefix('<')?.split_once('>')).map(|(target, _)| target.to_owned());
+    response.bytes().await?;
+    Ok(next)
 }
 
 /// A stopped daemon with so many deployments of three services each: one was deployed, the others are copies of its records.
@@ -157,10 +225,11 @@ fn busy(daemon: &Daemon) -> Result<f64> {
     Ok((ticks(11) + ticks(12)) / 100.0)
 }
 
-async fn change(daemon: &Daemon) -> Result<Duration> {
+/// New deployments, whose names begin so, one after the other.
+async fn change(daemon: &Daemon, prefix: &str) -> Result<Duration> {
     let mut samples = Samples::default();
     for n in 0..CHANGES {
-        let name = format!("one-{n}");
+        let name = format!("{prefix}-{n}");
         let at = Instant::now();
         daemon.put(&name, &manifest(&name, &["web"])).await?;
         daemon.running(&name).await?;

@@ -1,0 +1,305 @@
+//! Lists: which items are wanted, in which order, and page by page. Pure: it must not know where items come from, or how a page travels.
+//!
+//! A page begins behind the key of the last item of the page before it. Keys do not change, so a walk through the pages meets every item
+//! that stays exactly once, whatever is added or removed meanwhile, and whether or not the daemon was restarted.
+
+mod choice;
+mod selector;
+
+use std::{fmt, num::NonZeroU32, str::FromStr};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+
+pub use choice::{Choice, OneOf, UnknownChoice};
+pub use selector::{Selector, SelectorError};
+
+/// Items of a page where the client names no number.
+pub const DEFAULT_LIMIT: usize = 500;
+/// The most items of a page.
+pub const MOST: usize = 1_000;
+
+/// An item of a list.
+pub trait Listed {
+    /// The name of the list: a cursor of another list is refused.
+    const LIST: &'static str;
+    /// What the list is sorted by. No two items share a key, and the key of an item never changes.
+    type Key: Ord + Clone + Serialize + DeserializeOwned;
+
+    fn key(&self) -> Self::Key;
+}
+
+/// The place behind an item. Opaque to clients.
+pub struct Cursor<T: Listed> {
+    key: T::Key,
+}
+
+/// A text that is no cursor of the list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{value}\" is no cursor of this list: use the one in the header \"Link\" of the page before")]
+pub struct CursorError {
+    value: String,
+}
+
+/// The part of a list that is wanted.
+pub struct Window<T: Listed> {
+    /// At least 1.
+    pub limit: usize,
+    /// None: from the beginning.
+    pub cursor: Option<Cursor<T>>,
+}
+
+/// Some items of a list, in its order.
+pub struct Page<T: Listed> {
+    pub items: Vec<T>,
+    /// Where the next page begins. None: this is the last one.
+    pub next: Option<Cursor<T>>,
+}
+
+// === impl Cursor ===
+
+impl<T: Listed> Cursor<T> {
+    pub fn behind(item: &T) -> Self {
+        Self { key: item.key() }
+    }
+
+    pub fn key(&self) -> &T::Key {
+        &self.key
+    }
+}
+
+impl<T: Listed> Clone for Cursor<T> {
+    fn clone(&self) -> Self {
+        Self { key: self.key.clone() }
+    }
+}
+
+impl<T: Listed> fmt::Display for Cursor<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = serde_json::to_vec(&(T::LIST, &self.key)).map_err(|_| fmt::Error)?;
+        f.write_str(&URL_SAFE_NO_PAD.encode(text))
+    }
+}
+
+impl<T: Listed> fmt::Debug for Cursor<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cursor({self})")
+    }
+}
+
+impl<T: Listed> FromStr for Cursor<T> {
+    type Err = CursorError;
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        let bad = || CursorError { value: text.chars().take(80).collect() };
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| bad())?;
+        let (list, key): (String, T::Key) = serde_json::from_slice(&bytes).map_err(|_| bad())?;
+        if list == T::LIST { Ok(Self { key }) } else { Err(bad()) }
+    }
+}
+
+impl<'de, T: Listed> Deserialize<'de> for Cursor<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl<T: Listed> JsonSchema for Cursor<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ListCursor".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string", "pattern": "^[-_A-Za-z0-9]+$",
+            "description": "Where a page of a list begins, out of the header \"Link\" of the page before it.",
+        })
+    }
+}
+
+// === impl Window ===
+
+impl<T: Listed> Window<T> {
+    /// What a request asks for. A limit above the most counts as the most.
+    pub fn new(limit: Option<NonZeroU32>, cursor: Option<Cursor<T>>) -> Self {
+        Self::within(limit, cursor, DEFAULT_LIMIT, MOST)
+    }
+
+    /// The same for a list with bounds of its own.
+    pub fn within(limit: Option<NonZeroU32>, cursor: Option<Cursor<T>>, default: usize, most: usize) -> Self {
+        let asked = limit.map(|limit| usize::try_from(limit.get()).unwrap_or(usize::MAX));
+        Self { limit: asked.unwrap_or(default).clamp(1, most), cursor }
+    }
+
+    /// The whole list.
+    pub fn whole() -> Self {
+        Self { limit: usize::MAX, cursor: None }
+    }
+
+    /// Whether an item with this key comes behind the cursor.
+    pub fn admits(&self, key: &T::Key) -> bool {
+        self.cursor.as_ref().is_none_or(|cursor| *key > cursor.key)
+    }
+}
+
+impl<T: Listed> Clone for Window<T> {
+    fn clone(&self) -> Self {
+        Self { limit: self.limit, cursor: self.cursor.clone() }
+    }
+}
+
+// === impl Page ===
+
+impl<T: Listed> Page<T> {
+    /// The page of a list whose items come whole and in any order.
+    pub fn of(items: impl IntoIterator<Item = T>, window: &Window<T>) -> Self {
+        let mut rest: Vec<(T::Key, T)> = items.into_iter().map(|item| (item.key(), item)).filter(|(key, _)| window.admits(key)).collect();
+        rest.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Self::first(rest.into_iter().map(|(_, item)| item), window.limit)
+    }
+
+    /// The first items of those that come behind the cursor, in the list's order. It takes one more than the limit, to know whether there is
+    /// another page.
+    pub fn first(items: impl IntoIterator<Item = T>, limit: usize) -> Self {
+        let mut items: Vec<T> = items.into_iter().take(limit.saturating_add(1)).collect();
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(Cursor::behind);
+        Self { items, next }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Reverse;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone, PartialEq)]
+    struct Thing {
+        name: String,
+        content: u8,
+    }
+
+    impl Listed for Thing {
+        const LIST: &'static str = "things";
+        type Key = String;
+        fn key(&self) -> String {
+            self.name.clone()
+        }
+    }
+
+    /// Newest first.
+    #[derive(Debug, Clone, PartialEq)]
+    struct Moment(u64);
+
+    impl Listed for Moment {
+        const LIST: &'static str = "moments";
+        type Key = Reverse<u64>;
+        fn key(&self) -> Reverse<u64> {
+            Reverse(self.0)
+        }
+    }
+
+    fn thing(name: &str) -> Thing {
+        Thing { name: name.to_owned(), content: 0 }
+    }
+
+    #[test]
+    fn a_cursor_is_of_one_list() {
+        let cursor = Cursor::behind(&thing("a/b \"ü\""));
+        let text = cursor.to_string();
+        assert_eq!(text.parse::<Cursor<Thing>>().unwrap().key(), cursor.key());
+        assert!(text.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_".contains(&c)), "{text}");
+        let other = Cursor::behind(&Moment(7)).to_string();
+        for bad in ["", "!", "bm9uc2Vuc2U", "%", &other] {
+            let error = bad.parse::<Cursor<Thing>>().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("\"{bad}\" is no cursor")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_at_least_one_and_at_most_the_most() {
+        let limit = |n| Window::<Thing>::new(NonZeroU32::new(n), None).limit;
+        assert_eq!([limit(0), limit(1), limit(1_000), limit(u32::MAX)], [DEFAULT_LIMIT, 1, MOST, MOST]);
+    }
+
+    #[test]
+    fn the_last_page_says_so() {
+        let all = || ["c", "a", "b"].map(thing);
+        let page = Page::of(all(), &Window { limit: 3, cursor: None });
+        assert!(page.next.is_none() && page.items == ["a", "b", "c"].map(thing));
+        let page = Page::of(all(), &Window { limit: 2, cursor: None });
+        let rest = Page::of(all(), &Window { limit: 2, cursor: page.next });
+        assert!(rest.next.is_none() && rest.items == [thing("c")]);
+    }
+
+    /// What happens to the list between two pages.
+    #[derive(Debug, Clone)]
+    enum Change {
+        Put(String, u8),
+        Remove(String),
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        let name = "[a-d]{1,2}";
+        prop_oneof![(name, any::<u8>()).prop_map(|(n, c)| Change::Put(n, c)), name.prop_map(Change::Remove)]
+    }
+
+    proptest! {
+        /// The law of pages: whatever else comes, goes and changes, what stays as it is comes exactly once, and in order.
+        #[test]
+        fn a_walk_meets_what_stays_exactly_once(
+            start in prop::collection::btree_map("[a-d]{1,2}", any::<u8>(), 0..20),
+            changes in prop::collection::vec(prop::collection::vec(change(), 0..4), 0..20),
+            limit in 1usize..6,
+        ) {
+            let mut list = start.clone();
+            let mut touched = std::collections::BTreeSet::new();
+            let mut changes = changes.into_iter();
+            let mut met: Vec<Thing> = Vec::new();
+            let mut window = Window { limit, cursor: None };
+            loop {
+                let things = list.iter().map(|(name, content)| Thing { name: name.clone(), content: *content });
+                let page = Page::of(things, &window);
+                prop_assert!(page.items.len() <= limit);
+                met.extend(page.items);
+                // A restart keeps nothing but the cursor's text.
+                let Some(next) = page.next else { break };
+                window.cursor = Some(next.to_string().parse().unwrap());
+                for change in changes.next().unwrap_or_default() {
+                    match change {
+                        Change::Put(name, content) => {
+                            touched.insert(name.clone());
+                            list.insert(name, content);
+                        }
+                        Change::Remove(name) => {
+                            touched.insert(name.clone());
+                            list.remove(&name);
+                        }
+                    }
+                }
+            }
+            prop_assert!(met.is_sorted_by(|a, b| a.name < b.name), "{:?}", met);
+            let stayed: Vec<Thing> =
+                start.into_iter().filter(|(name, _)| !touched.contains(name)).map(|(name, content)| Thing { name, content }).collect();
+            let met: Vec<Thing> = met.into_iter().filter(|t| !touched.contains(&t.name)).collect();
+            prop_assert_eq!(met, stayed);
+        }
+
+        /// What is new comes before a walk that has begun at the newest.
+        #[test]
+        fn a_walk_from_the_newest_is_not_moved_by_what_comes(kept in 0u64..30, comes in 0u64..9, limit in 1usize..6) {
+            let (mut newest, mut met) = (kept, Vec::new());
+            let mut window = Window { limit, cursor: None };
+            loop {
+                let page = Page::of((0..newest).map(Moment), &window);
+                met.extend(page.items);
+                let Some(next) = page.next else { break };
+                (window.cursor, newest) = (Some(next), newest + comes);
+            }
+            prop_assert_eq!(met, (0..kept).rev().map(Moment).collect::<Vec<_>>());
+        }
+    }
+}
