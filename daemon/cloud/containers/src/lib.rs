@@ -4,6 +4,7 @@
 //! the digest of the spec. So nothing need be remembered, a killed daemon's successor finds each container again, and none is started twice.
 //! What bears no label of the asking instance is never touched.
 
+mod archive;
 mod body;
 mod check;
 mod connect;
@@ -16,7 +17,6 @@ mod make;
 mod promised;
 mod scope;
 mod status;
-mod tar;
 mod work;
 
 use std::{
