@@ -1,11 +1,9 @@
 //! Regions that do not answer: for how long each has been silent, what counts as lost there, and what follows when it answers again.
 //! It decides nothing about places: it marks what is lost as superseded, and the next decision finds it another place.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Mutex,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
+use parking_lot::Mutex;
 use tokio::time::Instant as Tick;
 use tradewind_core::{
     exhausted,

@@ -6,9 +6,10 @@ mod ask;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
+use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant as Tick};
 use tradewind_core::{
     manifest::{Resolved, Target},
