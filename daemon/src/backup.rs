@@ -10,6 +10,8 @@ mod contents;
 mod grants;
 mod origin;
 mod restore;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fs::{self, File},
@@ -55,7 +57,8 @@ pub fn check(path: &Path) -> Result<Checked, Error> {
 /// A backup that is as it was written.
 #[derive(Debug, Serialize)]
 pub struct Checked {
-    /// Of the whole file but its last line, which holds it. Who keeps it elsewhere knows the file again: `restore --expect`.
+    /// Of the whole file, as `sha256sum` tells it; of one of format 1, without the last line, which holds it. Who keeps it elsewhere knows
+    /// the file again: `restore --expect`.
     pub digest: Digest,
     #[serde(flatten)]
     pub index: Index,
@@ -110,7 +113,7 @@ pub enum Error {
     NoBackup { path: PathBuf },
     #[error("the backup \"{}\" is damaged: {what}", path.display())]
     Damaged { path: PathBuf, what: String },
-    #[error("the backup \"{}\" has format {found}, this version reads {known}", path.display())]
+    #[error("the backup \"{}\" has format {found}, this version reads formats up to {known}", path.display())]
     Format { path: PathBuf, found: u32, known: u32 },
     #[error("the backup \"{}\" was made by version {found}, which is newer than this one, {}: restore it with that version", path.display(), env!("CARGO_PKG_VERSION"))]
     Newer { path: PathBuf, found: String },

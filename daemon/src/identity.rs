@@ -7,13 +7,9 @@ mod limits;
 mod state;
 mod table;
 
-use std::{
-    io,
-    path::PathBuf,
-    sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::Duration,
-};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio_util::sync::CancellationToken;
 use tradewind_core::{
     capability::Clock,
@@ -131,11 +127,11 @@ impl Shared {
 
     // A table whose writer has panicked is still plain data: the next one sees the last complete write.
     fn read(&self) -> RwLockReadGuard<'_, Table> {
-        self.table.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.table.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Table> {
-        self.table.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.table.write()
     }
 }
 

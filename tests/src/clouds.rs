@@ -9,7 +9,7 @@ pub mod gcp;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread::JoinHandle,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -22,6 +22,7 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -141,22 +142,22 @@ impl<R: Rules> Served<R> {
     }
 
     pub fn with<T>(&self, act: impl FnOnce(&mut R) -> T) -> T {
-        act(&mut lock(&self.inner).rules)
+        act(&mut self.inner.lock().rules)
     }
 
     /// Lets something go wrong from now on.
     pub fn fault(&self, method: Method, path: &str, times: u32, trouble: Trouble) {
-        lock(&self.inner).faults.push(Fault { method, path: path.to_owned(), times, trouble });
+        self.inner.lock().faults.push(Fault { method, path: path.to_owned(), times, trouble });
     }
 
     /// Nothing goes wrong any more.
     pub fn heal(&self) {
-        lock(&self.inner).faults.clear();
+        self.inner.lock().faults.clear();
     }
 
     /// Everything that was asked so far.
     pub fn sent(&self) -> Vec<Asked> {
-        lock(&self.inner).sent.clone()
+        self.inner.lock().sent.clone()
     }
 }
 
@@ -169,10 +170,6 @@ impl<R> Drop for Served<R> {
     }
 }
 
-fn lock<R>(inner: &Mutex<Inner<R>>) -> MutexGuard<'_, Inner<R>> {
-    inner.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 async fn serve<R: Rules>(State(inner): State<Arc<Mutex<Inner<R>>>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, 4 << 20).await else { return StatusCode::BAD_REQUEST.into_response() };
@@ -183,7 +180,7 @@ async fn serve<R: Rules>(State(inner): State<Arc<Mutex<Inner<R>>>>, request: Req
         headers: parts.headers,
         body,
     };
-    match lock(&inner).answer(&asked) {
+    match inner.lock().answer(&asked) {
         Some(reply) => {
             let mut response = Response::new(if reply.body.is_null() { Body::empty() } else { Body::from(reply.body.to_string()) });
             *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

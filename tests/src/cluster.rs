@@ -8,11 +8,11 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -64,7 +64,7 @@ fn cache() -> PathBuf {
 impl Cluster {
     /// Starts one. None, with the reason on the error output, on a machine that can't have it; an error if back ends are required.
     pub fn start() -> Result<Option<Self>> {
-        let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = ONE.lock();
         let folder = crate::private_folder()?;
         if let Some(given) = std::env::var_os("TRADEWIND_TEST_KUBECONFIG") {
             return Ok(Some(Self { own: None, kubeconfig: given.into(), folder, _alone: alone }));

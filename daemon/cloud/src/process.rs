@@ -34,11 +34,12 @@ use std::{
     fs::File,
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::FlockOperation;
 use tokio::{
     runtime::Handle,
@@ -242,7 +243,7 @@ impl Supervisor {
 
     /// What people should know of, from the start on. Only the first who asks gets it; it ends with the supervisor.
     pub fn notices(&self) -> Option<mpsc::Receiver<Notice>> {
-        self.shared.untaken.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.shared.untaken.lock().take()
     }
 
     /// Stops supervising and gives the folder up. The processes go on.
@@ -262,7 +263,7 @@ impl Supervisor {
 
 impl Paces for Supervisor {
     fn set(&self, allocation: &AllocationId, pace: Option<Pace>) {
-        let mut paces = self.shared.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paces = self.shared.paces.lock();
         let new = match pace {
             Some(pace) => paces.insert(allocation.clone(), pace).is_none(),
             None => paces.remove(allocation).is_none(),
@@ -383,7 +384,7 @@ fn totals(grant: &ProcessGrant) -> (u64, u64) {
 
 impl Shared {
     fn table(&self) -> MutexGuard<'_, HashMap<InstanceName, HashMap<ProcessKey, Arc<Slot>>>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock()
     }
 
     fn slot(&self, owner: &InstanceName, key: &ProcessKey) -> Option<Arc<Slot>> {
@@ -414,7 +415,7 @@ impl Shared {
 
     /// None: nobody has said how long to wait.
     fn pace(&self, allocation: &AllocationId) -> Option<Pace> {
-        self.paces.lock().unwrap_or_else(PoisonError::into_inner).get(allocation).cloned()
+        self.paces.lock().get(allocation).cloned()
     }
 
     fn keep(self: &Arc<Self>, slot: Arc<Slot>, stage: Stage) {

@@ -3,12 +3,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use http::{HeaderValue, Method, StatusCode, header};
+use parking_lot::Mutex;
 use reqwest::{Response, redirect};
 use serde::Deserialize;
 use tradewind_core::{
@@ -134,7 +135,7 @@ impl Client {
 
     /// Whether a registry is left alone for now.
     fn is_silent(&self, registry: &str) -> bool {
-        let silent = self.0.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let silent = self.0.silent.lock();
         silent.get(registry).is_some_and(|since| since.elapsed() < PAUSE)
     }
 }
@@ -156,7 +157,7 @@ impl Registries for Client {
         }
         let asked = tokio::time::timeout(PATIENCE, self.ask(&parsed, source)).await;
         let answer = asked.unwrap_or_else(|_| Err(failed(&parsed, &format!("has not answered within {} s", PATIENCE.as_secs()))));
-        let mut silent = self.0.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut silent = self.0.silent.lock();
         match &answer {
             Err(failure) if failure.kind == FailureKind::Unavailable => drop(silent.insert(parsed.registry, Instant::now())),
             _ => drop(silent.remove(&parsed.registry)),

@@ -7,7 +7,7 @@ mod sigv4;
 use std::{
     collections::{BTreeMap, VecDeque},
     io::Write,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, OnceLock},
 };
 
 use axum::{
@@ -18,6 +18,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use parking_lot::Mutex;
 use rsa::{RsaPrivateKey, pkcs8::EncodePrivateKey, pkcs8::LineEnding, traits::PublicKeyParts};
 use serde_json::{Value, json};
 use sigv4::{Received, verify};
@@ -96,13 +97,13 @@ async fn serve(State(cloud): State<Shared>, request: Request) -> Response {
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let path = parts.uri.path().to_owned();
     if path == "/token" {
-        let slow = cloud.lock().unwrap().slow;
+        let slow = cloud.lock().slow;
         if slow {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
         return token(&cloud, &parts.method, &parts.headers, &body);
     }
-    let mut cloud = cloud.lock().unwrap();
+    let mut cloud = cloud.lock();
     cloud.last = Some((parts.uri.to_string(), parts.headers.clone(), body.clone()));
     let authorization = parts.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let good = if let Some(service) = path.strip_prefix("/aws/").and_then(|rest| rest.split('/').next()) {
@@ -132,7 +133,7 @@ async fn serve(State(cloud): State<Shared>, request: Request) -> Response {
 }
 
 fn token(cloud: &Shared, method: &Method, headers: &HeaderMap, body: &[u8]) -> Response {
-    let mut cloud = cloud.lock().unwrap();
+    let mut cloud = cloud.lock();
     if let Some(response) = cloud.refusals.pop_front() {
         return response;
     }
@@ -249,7 +250,7 @@ impl Bench {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Cloud) -> T) -> T {
-        act(&mut self.cloud.lock().unwrap())
+        act(&mut self.cloud.lock())
     }
 }
 
@@ -546,7 +547,7 @@ struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
     fn flush(&mut self) -> std::io::Result<()> {
@@ -592,7 +593,7 @@ async fn no_value_shows_in_answers_failures_logs_or_debug_output() {
     bench.write("google", &bench.key_file("https://elsewhere.test/token").replace("BEGIN PRIVATE KEY", "BEGIN NOTHING"));
     shown.push_str(&format!("{:?}", bench.ask(&grant, bench.request("GET", "/", "google")).await.unwrap_err()));
     shown.push_str(&format!("{grant:?}"));
-    let logged = String::from_utf8_lossy(&lines.0.lock().unwrap()).into_owned();
+    let logged = String::from_utf8_lossy(&lines.0.lock()).into_owned();
     assert!(logged.contains("an outbound request failed"), "the log was captured");
     for value in ["canary-token", CLIENT_SECRET, "canary%2Fclient", AWS_SECRET, SESSION, "canary-wrong-secret", "database", &private] {
         assert!(!shown.contains(value), "{value} is shown: {shown}");

@@ -1,7 +1,7 @@
 //! Outbound HTTP against a real server on loopback: what the grant allows, and every way around it that is known.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Redirect},
     routing::{any, get},
 };
+use parking_lot::Mutex;
 use tradewind_cloud::http::{Client, Options};
 use tradewind_core::{
     capability::{Http, HttpRequest, HttpResponse},
@@ -35,7 +36,7 @@ impl Bench {
         let echo = move |method: Method, uri: Uri, headers: HeaderMap, body: String| async move {
             let headers: Vec<String> = headers.iter().map(|(n, v)| format!("{n}={}", v.to_str().unwrap())).collect();
             let told = format!("{method} {uri} [{}] {body}", headers.join("|"));
-            record.lock().unwrap().push(told.clone());
+            record.lock().push(told.clone());
             told
         };
         let endless =
@@ -242,7 +243,7 @@ async fn no_form_of_an_address_leads_to_metadata_or_to_this_machine() {
             );
         }
     }
-    assert_eq!(*bench.got.lock().unwrap(), Vec::<String>::new());
+    assert_eq!(*bench.got.lock(), Vec::<String>::new());
 }
 
 /// Where an answer sends its reader is the guest's to ask for, under the grant.
@@ -256,7 +257,7 @@ async fn an_answer_leads_nowhere_and_is_not_unpacked() {
         assert_eq!(answer.status, 307);
         assert!(answer.headers.contains(&("location".to_owned(), target.clone())), "{answer:?}");
     }
-    assert_eq!(*other.got.lock().unwrap(), Vec::<String>::new());
+    assert_eq!(*other.got.lock(), Vec::<String>::new());
     let asked = bench.request("/echo");
     let answer = bench.send(&bench.grant(), asked).await.unwrap();
     assert!(!body(&answer).contains("accept-encoding"), "nothing asks for packed answers: {}", body(&answer));
@@ -289,7 +290,7 @@ async fn credentials_are_injected_for_their_hosts_and_shown_nowhere() {
     for (name, header) in [("bearer", "authorization=Bearer s3cret"), ("basic", "authorization=Basic czNjcmV0"), ("header", "x-key=s3cret")]
     {
         let answer = bench.send(&grant, named(name)).await.unwrap();
-        let got = bench.got.lock().unwrap().pop().unwrap();
+        let got = bench.got.lock().pop().unwrap();
         assert!(got.contains(header), "{got}");
         assert!(body(&answer).contains("[redacted]") && !body(&answer).contains("s3cret"), "an echo shows nothing: {}", body(&answer));
     }

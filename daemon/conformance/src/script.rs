@@ -1,10 +1,8 @@
 //! What goes wrong at the boundary, and when: the n-th call of a capability fails, loses its answer, or hangs.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tradewind_core::{
     failure::{Failure, FailureKind},
     units::Millis,
@@ -79,7 +77,7 @@ impl Script {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

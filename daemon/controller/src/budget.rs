@@ -3,9 +3,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
+use parking_lot::Mutex;
 use tradewind_core::{
     budget::{self, Claim, Grant, Limits, Offered, Usage, Verdict},
     capability::Clock,

@@ -2,12 +2,9 @@
 //! replica and check, on the check's own schedule; a verdict becomes part of the allocation's observation. Verdicts are memory only: a
 //! restarted daemon checks anew.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,

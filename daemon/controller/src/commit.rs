@@ -11,8 +11,9 @@
 //! It is not cancel-safe between 4 and 5: a future that is dropped there leaves the cache behind the store. What depends on a record finds that
 //! out by its expectation and reads the record again.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tradewind_core::{
     capability::{Clock, Paces},

@@ -1,11 +1,9 @@
 //! What a provider call did, brought into the record as it is by then: the record may have moved on while the call was under way.
 //! What the provider gave back is always kept; the rest counts only if it is still what was asked for.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::time::Instant as Tick;
 use tradewind_core::{
     capability::Clock,

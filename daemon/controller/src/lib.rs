@@ -55,9 +55,10 @@ mod tests;
 mod turn;
 mod undecided;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures::stream::BoxStream;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
@@ -185,7 +186,7 @@ struct Shared {
 
 /// A lock whose holder has panicked still guards plain data: the next holder sees the last complete write.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 /// The name of the installation that a state belongs to: drawn when it is asked for first.

@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
 use futures::StreamExt;
+use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant as Tick};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{

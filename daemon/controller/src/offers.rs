@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
 use futures::future::join_all;
+use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, watch},
     time::{Instant as Tick, timeout_at},

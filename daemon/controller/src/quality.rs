@@ -1,12 +1,9 @@
 //! Measuring what was bought: takes a sample wherever a start ends or replicas are looked at, and keeps the figures in the store. The
 //! figures themselves are `core::quality`'s.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tradewind_core::{

@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
 use futures::future::join_all;
+use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::Instant as Tick,

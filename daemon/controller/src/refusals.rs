@@ -2,11 +2,9 @@
 //! was to go. That says nothing of the place, so others' tasks go there as before; this one goes elsewhere, and is tried again after a while,
 //! once something has been freed there, or once the provider has changed. Kept in memory only: after a restart the provider refuses once more.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
+use parking_lot::Mutex;
 use tokio::time::Instant as Tick;
 use tradewind_core::{
     failure::Failure,

@@ -1,11 +1,9 @@
 //! Continuous re-placement: looks at what runs by the quotes of now, and moves what has opted in to where the policy would place it if that
 //! is worth it. A move is a decision like any other: its places are taken over by the next step, and the update's engine carries it out.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tradewind_core::{
     capability::Clock,

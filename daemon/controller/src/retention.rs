@@ -4,10 +4,11 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     hash::Hash,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;

@@ -1,10 +1,11 @@
 //! Revisions: every accepted manifest is kept for a while, with who wrote it and what became of it, and can be returned to. Returning is a
 //! change like any other: it makes a new generation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::mpsc;
 use tradewind_core::{
+    field::{Path, fields},
     list::{OneOf, Page, Window},
     manifest::Manifest,
     names::{Actor, DeploymentName, Namespace, TaskName},
@@ -293,27 +294,10 @@ pub(super) fn compare((from, old): (&str, &serde_json::Value), (to, new): (&str,
     let (before, after) = (text(old), text(new));
     let diff = similar::TextDiff::from_lines(&before, &after);
     let unified = diff.unified_diff().header(from, to).to_string();
-    let (mut left, mut right) = (BTreeMap::new(), BTreeMap::new());
-    leaves(old, String::new(), &mut left);
-    leaves(new, String::new(), &mut right);
-    let paths: std::collections::BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+    let (left, right) = (fields(old), fields(new));
+    let paths: BTreeSet<&Path> = left.keys().chain(right.keys()).collect();
     let changes = paths.into_iter().filter(|p| left.get(*p) != right.get(*p));
-    let fields = changes.map(|p| FieldChange { path: p.clone(), before: left.get(p).cloned(), after: right.get(p).cloned() }).collect();
-    (unified, fields)
-}
-
-fn leaves(value: &serde_json::Value, at: String, out: &mut BTreeMap<String, serde_json::Value>) {
-    match value {
-        serde_json::Value::Object(map) if !map.is_empty() => {
-            for (key, inner) in map {
-                leaves(inner, if at.is_empty() { key.clone() } else { format!("{at}.{key}") }, out);
-            }
-        }
-        serde_json::Value::Array(list) if !list.is_empty() => {
-            list.iter().enumerate().for_each(|(i, inner)| leaves(inner, format!("{at}[{i}]"), out));
-        }
-        scalar => {
-            out.insert(at, scalar.clone());
-        }
-    }
+    let kept = |side: &BTreeMap<Path, &serde_json::Value>, path| side.get(path).map(|value| (*value).clone());
+    let changes = changes.map(|p| FieldChange { path: p.to_string(), before: kept(&left, p), after: kept(&right, p) }).collect();
+    (unified, changes)
 }

@@ -6,10 +6,11 @@ mod ask;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant as Tick};
 use tokio_util::sync::CancellationToken;
 use tradewind_core::{

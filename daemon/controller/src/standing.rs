@@ -1,12 +1,9 @@
 //! The standing of places as the controller keeps it: fed by every call, asked before every call, told as events, shown as regions.
 //! The rules are `core::standing`'s. What is known here is lost with the daemon, and learnt again by calling.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant as Tick};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{

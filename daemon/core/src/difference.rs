@@ -1,8 +1,12 @@
 //! What differs between two documents, small enough and harmless enough for an event: fields by their paths, long texts cut,
 //! values of environment variables never shown.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
+
+use crate::field::{Path, fields};
 
 /// The most fields of one side.
 const MOST_FIELDS: usize = 40;
@@ -23,42 +27,17 @@ pub struct Difference {
 impl Difference {
     /// None: there is no such document. A document that has no JSON form counts as none.
     pub fn of<T: Serialize>(before: Option<&T>, after: Option<&T>) -> Self {
-        let fields = |document: Option<&T>| {
-            let mut fields = Map::new();
-            if let Some(value) = document.and_then(|d| serde_json::to_value(d).ok()) {
-                flatten(&value, "", &mut fields);
-            }
-            fields
-        };
-        let (old, new) = (fields(before), fields(after));
-        let only = |these: &Map<String, Value>, others: &Map<String, Value>| {
-            let differing = these.iter().filter(|(path, value)| others.get(*path) != Some(value));
-            shown(differing.map(|(path, value)| (path.clone(), value.clone())))
+        let tree = |document: Option<&T>| document.and_then(|d| serde_json::to_value(d).ok()).unwrap_or_default();
+        let (old, new) = (tree(before), tree(after));
+        let (old, new) = (fields(&old), fields(&new));
+        let only = |these: &BTreeMap<Path, &Value>, others: &BTreeMap<Path, &Value>| {
+            shown(these.iter().filter(|(path, value)| others.get(*path) != Some(*value)).map(|(path, value)| (path, *value)))
         };
         Self { before: before.map(|_| only(&old, &new)), after: after.map(|_| only(&new, &old)) }
     }
 }
 
-/// Every leaf under its dotted path. Lists of plain values count as leaves: what moved inside them says little.
-fn flatten(value: &Value, path: &str, fields: &mut Map<String, Value>) {
-    match value {
-        Value::Object(members) if !members.is_empty() => {
-            for (name, member) in members {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                flatten(member, &path, fields);
-            }
-        }
-        Value::Array(items) if items.iter().any(Value::is_object) => {
-            for (i, item) in items.iter().enumerate() {
-                flatten(item, &format!("{path}.{i}"), fields);
-            }
-        }
-        Value::Null => {}
-        leaf => drop(fields.insert(path.to_owned(), leaf.clone())),
-    }
-}
-
-fn shown(fields: impl Iterator<Item = (String, Value)>) -> Value {
+fn shown<'a>(fields: impl Iterator<Item = (&'a Path, &'a Value)>) -> Value {
     let mut shown = Map::new();
     let mut more = 0u32;
     for (path, value) in fields {
@@ -66,8 +45,7 @@ fn shown(fields: impl Iterator<Item = (String, Value)>) -> Value {
             more += 1;
             continue;
         }
-        let secret = path.split('.').any(|part| SECRET.contains(&part));
-        shown.insert(path, if secret { HIDDEN.into() } else { cut(value) });
+        shown.insert(path.to_string(), if path.passes(&SECRET) { HIDDEN.into() } else { cut(value) });
     }
     if more > 0 {
         shown.insert("…".to_owned(), format!("{more} more").into());
@@ -75,13 +53,13 @@ fn shown(fields: impl Iterator<Item = (String, Value)>) -> Value {
     Value::Object(shown)
 }
 
-fn cut(value: Value) -> Value {
-    let text = match &value {
+fn cut(value: &Value) -> Value {
+    let text = match value {
         Value::String(text) => text.clone(),
         Value::Array(_) | Value::Object(_) => value.to_string(),
-        _ => return value,
+        _ => return value.clone(),
     };
-    if text.len() <= LONGEST { value } else { text.chars().take(LONGEST).chain(['…']).collect::<String>().into() }
+    if text.len() <= LONGEST { value.clone() } else { text.chars().take(LONGEST).chain(['…']).collect::<String>().into() }
 }
 
 #[cfg(test)]
@@ -97,6 +75,8 @@ mod tests {
         assert_eq!(told, Difference { before: side(1), after: side(2) });
         let same = Difference::of(Some(&web(1, "one")), Some(&web(1, "one")));
         assert_eq!(same, Difference { before: Some(json!({})), after: Some(json!({})) });
+        let listed = Difference::of(None, Some(&json!({"containers": [{"env": [{"name": "A", "value": "secret"}]}]}))).after;
+        assert_eq!(listed, Some(json!({"containers[0].env[0].name": HIDDEN, "containers[0].env[0].value": HIDDEN})));
         assert_eq!(Difference::of(None, Some(&json!({"a": null, "b": [1]}))), Difference { before: None, after: Some(json!({"b": [1]})) });
     }
 

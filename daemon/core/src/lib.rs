@@ -13,6 +13,7 @@ pub mod document;
 pub mod exhausted;
 pub mod explain;
 pub mod failure;
+pub mod field;
 pub mod grant;
 pub mod health;
 pub mod hedge;

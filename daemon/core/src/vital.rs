@@ -41,9 +41,10 @@ impl Drop for Guard {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use futures::{FutureExt, executor::block_on};
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -51,7 +52,7 @@ mod tests {
     fn a_part_that_panics_is_told_and_one_that_ends_is_not() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let heard = told.clone();
-        listen(move |part| heard.lock().unwrap().push(part));
+        listen(move |part| heard.lock().push(part));
         assert_eq!(block_on(part("calm", async { 7 })), 7);
         let failed = block_on(std::panic::AssertUnwindSafe(part("writer", async { panic!("on purpose") })).catch_unwind());
         assert!(failed.is_err());
@@ -60,6 +61,6 @@ mod tests {
             panic!("on purpose")
         });
         assert!(thread.join().is_err());
-        assert_eq!(*told.lock().unwrap(), ["writer", "clock"]);
+        assert_eq!(*told.lock(), ["writer", "clock"]);
     }
 }

@@ -3,12 +3,7 @@
 //! Without TLS, a page of any site could send a browser here, directly or by pointing its own name at 127.0.0.1
 //! (DNS rebinding); both give themselves away by their `Host` or `Origin`.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Request, State},
@@ -16,6 +11,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
@@ -83,7 +79,7 @@ impl Shares {
     }
 
     fn of_token(&self, name: &TokenName) -> Arc<Semaphore> {
-        let mut of_tokens = self.of_tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of_tokens = self.of_tokens.lock();
         if let Some(known) = of_tokens.get(name) {
             return known.clone();
         }

@@ -1,14 +1,10 @@
 //! The trace that a refused request leaves: a counter for each reason, a line of the log for each address and second, and an entry of the
 //! audit log where the sender's token is known.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use axum::response::Response;
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
@@ -102,7 +98,7 @@ impl Pace {
     fn is_due(&self, address: IpAddr) -> bool {
         let address = network(address);
         let now = Instant::now();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told.lock();
         if told.get(&address).is_some_and(|at| now.duration_since(*at) < PAUSE) {
             return false;
         }

@@ -1,8 +1,9 @@
 //! Reads: a few connections, used on blocking threads only.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -44,14 +45,14 @@ impl Readers {
     }
 
     fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self.idle.lock().pop();
         let connection = match idle {
             Some(connection) => connection,
             None => file::reader(&self.path)?,
         };
         let value = read(&connection)?;
         // One that failed is not kept.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        self.idle.lock().push(connection);
         Ok(value)
     }
 
@@ -60,7 +61,7 @@ impl Readers {
         let all = self.permits.acquire_many(u32::try_from(self.max).unwrap_or(u32::MAX)).await;
         self.permits.close();
         drop(all);
-        let connections = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        let connections = std::mem::take(&mut *self.idle.lock());
         // Closing touches the disk. It can't fail in a way that would matter: nothing was written through these.
         let _ = spawn_blocking(move || drop(connections)).await;
     }

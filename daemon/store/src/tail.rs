@@ -2,8 +2,9 @@
 //! whoever has fallen behind it reads the log.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tradewind_core::store::{Change, Revision, Write};
 
 const MAX_REVISIONS: usize = 4096;
@@ -85,7 +86,7 @@ impl Tail {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a plugin says about itself, checked. Free of the contract's types.
 
 use schemars::JsonSchema;
+use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tradewind_core::plugin::Features;
@@ -46,6 +47,8 @@ pub struct About {
 }
 
 const SCHEMA_CAP: usize = 256 << 10;
+/// The most bytes of a version.
+const LONGEST_VERSION: usize = 64;
 
 impl About {
     /// # Errors
@@ -60,8 +63,10 @@ impl About {
         if !(1..=63).contains(&name.len()) || !name.bytes().all(label) {
             return Err(format!("the name \"{}\": use 1 to 63 lowercase letters, digits and hyphens", tame(&name)));
         }
-        if !is_version(&version) {
-            return Err(format!("the version \"{}\": use a semantic version such as 1.2.3", tame(&version)));
+        let is_short = version.len() <= LONGEST_VERSION;
+        let parsed = if is_short { Version::parse(&version).map_err(|e| e.to_string()) } else { Err("it is too long".to_owned()) };
+        if let Err(why) = parsed {
+            return Err(format!("the version \"{}\": {why}; use a semantic version such as 1.2.3", tame(&version)));
         }
         if schema.len() > SCHEMA_CAP {
             return Err(format!("a settings schema of {} bytes, the most is {SCHEMA_CAP}", schema.len()));
@@ -76,9 +81,24 @@ impl About {
     }
 }
 
-/// `MAJOR.MINOR.PATCH`, with an optional pre-release or build part.
-fn is_version(text: &str) -> bool {
-    let core = text.split(['-', '+']).next().unwrap_or("");
-    let number = |part: &str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|c| c.is_ascii_digit());
-    text.len() <= 64 && text.is_ascii() && core.split('.').count() == 3 && core.split('.').all(number)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_version(version: &str) -> Result<About, String> {
+        let texts = ("mine".to_owned(), version.to_owned(), String::new(), "{}".to_owned());
+        About::checked(Kind::Policy, texts, Vec::new(), Features::default())
+    }
+
+    #[test]
+    fn a_version_is_a_semantic_one() {
+        for good in ["0.1.0", "1.2.3", "1.2.3-rc.1", "1.2.3-rc.1+linux.7", "10.20.4294967296"] {
+            assert_eq!(of_version(good).map(|about| about.version), Ok(good.to_owned()));
+        }
+        let long = format!("1.2.3-{}", "x".repeat(LONGEST_VERSION));
+        for bad in ["", "1", "1.2", "v1.2.3", "1.2.3.4", "01.2.3", "1.2.3-", "1.2.3-a..b", "1.2.3-a_b", "1.2.x", " 1.2.3", &long] {
+            let told = of_version(bad).unwrap_err();
+            assert!(told.starts_with(&format!("the version \"{bad}\": ")) && told.ends_with("such as 1.2.3"), "{told}");
+        }
+    }
 }

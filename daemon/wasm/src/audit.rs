@@ -1,5 +1,6 @@
 //! The import audit: what a component exports tells its kind, what it imports must be granted. Nothing unknown is ever stubbed.
 
+use semver::Version;
 use tradewind_core::{grant::Grants, names::InstanceName};
 use wasmtime::component::{Component, types::ComponentItem};
 
@@ -111,7 +112,7 @@ fn is_wasi_0_2(import: &str) -> bool {
     let Some((name, version)) = import.split_once('@') else { return false };
     let package = name.split_once('/').map_or(name, |(package, _)| package);
     let known = ["wasi:io", "wasi:cli", "wasi:clocks", "wasi:random", "wasi:filesystem", "wasi:sockets"];
-    known.contains(&package) && version.starts_with("0.2.")
+    known.contains(&package) && Version::parse(version).is_ok_and(|v| (v.major, v.minor) == (0, 2))
 }
 
 #[cfg(test)]

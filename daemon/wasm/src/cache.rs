@@ -9,9 +9,9 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     io,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use tradewind_core::names::Digest;
 use wasmtime::{Cache, CacheConfig, component::Component};
@@ -144,7 +144,7 @@ impl Code {
     }
 
     fn hold(&self) -> MutexGuard<'_, ()> {
-        self.compiling.lock().unwrap_or_else(PoisonError::into_inner)
+        self.compiling.lock()
     }
 
     /// Where a process of ours may put what it compiles.

@@ -3,10 +3,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tradewind_core::{
@@ -201,7 +202,7 @@ impl Loader {
             None => self.compile_anew(bytes, digest, instance, grants).await?,
         };
         let code = Arc::new(Compiled::of(&self.engine, component));
-        let mut compiled = self.lock();
+        let mut compiled = self.compiled.lock();
         compiled.retain(|_, weak| weak.strong_count() > 0);
         compiled.insert(digest, Arc::downgrade(&code));
         Ok(code)
@@ -225,7 +226,7 @@ impl Loader {
     }
 
     fn turn(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = self.turns.lock();
         turns.retain(|_, weak| weak.strong_count() > 0);
         if let Some(turn) = turns.get(&digest).and_then(Weak::upgrade) {
             return turn;
@@ -253,7 +254,7 @@ impl Loader {
     }
 
     fn known(&self, digest: Digest) -> Option<Arc<Compiled>> {
-        self.lock().get(&digest).and_then(Weak::upgrade)
+        self.compiled.lock().get(&digest).and_then(Weak::upgrade)
     }
 
     /// What a component imports functions from; nothing of one that is not in use.
@@ -263,14 +264,7 @@ impl Loader {
 
     /// Compiled components that are alive.
     pub(crate) fn live_components(&self) -> usize {
-        self.lock().values().filter(|weak| weak.strong_count() > 0).count()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Weak<Compiled>>> {
-        match self.compiled.lock() {
-            Ok(guard) => guard,
-            Err(poisoned) => poisoned.into_inner(),
-        }
+        self.compiled.lock().values().filter(|weak| weak.strong_count() > 0).count()
     }
 }
 

@@ -1,10 +1,8 @@
 //! What a store holds during its one call: budgets, the lent capabilities, an empty WASI. Dropped with the call.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
+use parking_lot::Mutex;
 use tradewind_core::{
     capability::Attempt,
     failure::Failure,
@@ -187,7 +185,7 @@ impl LogPace {
     /// Takes one line, if there is one left of those of the last minute.
     fn take(&self, per_minute: u32, now: Instant) -> bool {
         let most = f64::from(per_minute);
-        let mut pace = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pace = self.0.lock();
         let left = pace.map_or(most, |(left, at)| (left + most * now.saturating_duration_since(at).as_secs_f64() / 60.0).min(most));
         let taken = left >= 1.0;
         *pace = Some((if taken { left - 1.0 } else { left }, now));

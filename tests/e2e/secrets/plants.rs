@@ -1,16 +1,14 @@
 //! Where canaries are planted: one function for each way in which a secret reaches the daemon. A further capability gets a further line in
 //! `PLANTS`; those that go to clouds are in `clouds`.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use axum::{
     Router,
     http::{HeaderMap, StatusCode, Uri},
 };
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use tradewind_tests::Daemon;
 
@@ -70,7 +68,7 @@ impl Site {
         let answer = move |uri: Uri, headers: HeaderMap| async move {
             let path = uri.path().to_owned();
             let status = if path.ends_with("/refused") { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
-            notes.lock().unwrap_or_else(PoisonError::into_inner).push((path, headers));
+            notes.lock().push((path, headers));
             (status, [("www-authenticate", "Bearer realm=\"here\"")], "who are you?")
         };
         let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -120,7 +118,7 @@ inject = {inject}
     fn received(&self, instance: &str, header: &'static str, value: String) -> Arrived {
         let (received, instance) = (self.received.clone(), instance.to_owned());
         Box::new(move |_| {
-            let received = received.lock().unwrap_or_else(PoisonError::into_inner);
+            let received = received.lock();
             let with = |ending: &str| {
                 let path = format!("/{instance}/{ending}");
                 received.iter().any(|(p, headers)| *p == path && headers.get(header).is_some_and(|v| v.as_bytes() == value.as_bytes()))
@@ -175,7 +173,7 @@ fn basic_env(site: &Site) -> Result<Planted> {
     let instance = site.prying("basic-env", &canary, "{ env = \"CANARY_BASIC\" }", "\"basic\"", "answer");
     let (notes, needle) = (site.received.clone(), canary.clone());
     let arrived = move |_: &Daemon| {
-        let notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let notes = notes.lock();
         let of = |headers: &HeaderMap| headers.get("authorization").map(|v| v.as_bytes().to_vec()).unwrap_or_default();
         let mut received = notes.iter().filter(|(path, _)| path == "/basic-env/answered").map(|(_, headers)| of(headers));
         Ok(received.any(|value| value.starts_with(b"Basic ") && !super::found(&value, &[&needle]).is_empty()))

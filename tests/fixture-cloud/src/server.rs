@@ -3,7 +3,7 @@
 use std::{
     io,
     net::TcpListener,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread::JoinHandle,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -14,6 +14,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, Method, Response, Uri, header},
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use crate::{Answer, Cloud, Config, Reply, Request, sockets::Sockets};
@@ -82,7 +83,7 @@ impl Drop for Server {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, (Cloud, Sockets)> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     /// Before and after, what answers is what runs.

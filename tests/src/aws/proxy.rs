@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,6 +15,7 @@ use axum::{
     extract::{Request, State as Shared},
     response::Response,
 };
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::xml;
@@ -178,7 +179,7 @@ impl Proxy {
     }
 
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        act(&mut lock(&self.state))
+        act(&mut self.state.lock())
     }
 }
 
@@ -187,10 +188,6 @@ impl Drop for Proxy {
         drop(self.stop.take());
         let _ = self.thread.take().map(std::thread::JoinHandle::join);
     }
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A request of the query protocol.
@@ -245,7 +242,7 @@ async fn answer(Shared((state, client)): Shared<(Arc<Mutex<State>>, reqwest::Cli
         Err(error) => return reply(400, error.to_string().into()),
     };
     let (trouble, expired) = {
-        let mut state = lock(&state);
+        let mut state = state.lock();
         *state.calls.entry(call.action.clone()).or_default() += 1;
         let trouble = state.rules.iter_mut().find_map(|rule| rule.takes(&call).then(|| rule.trouble.clone()));
         (trouble, state.expired.contains(&call.key_id))
@@ -275,7 +272,7 @@ async fn effect(state: &Mutex<State>, client: &reqwest::Client, call: &Call) -> 
 
 async fn effect_of(state: &Mutex<State>, client: &reqwest::Client, call: &Call) -> Result<Response> {
     if let Some(token) = call.parameter("ClientToken").filter(|_| call.action == "RunInstances") {
-        let known = lock(state).tokens.get(token).cloned();
+        let known = state.lock().tokens.get(token).cloned();
         if let Some((parameters, answered)) = known {
             if parameters != call.parameters {
                 let message = "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).";
@@ -305,7 +302,7 @@ async fn effect_of(state: &Mutex<State>, client: &reqwest::Client, call: &Call) 
     let text = String::from_utf8(body.to_vec())?;
     let text = match call.action.as_str() {
         "RunInstances" => {
-            let mut state = lock(state);
+            let mut state = state.lock();
             let shown_at = Instant::now() + state.lag;
             let is_job = call.parameter("InstanceInitiatedShutdownBehavior") == Some("terminate");
             for instance in xml::items(&text, "instancesSet") {
@@ -320,7 +317,7 @@ async fn effect_of(state: &Mutex<State>, client: &reqwest::Client, call: &Call) 
             text
         }
         "CreateLoadBalancer" => {
-            lock(state).tokens.insert(name_of(call), (call.parameters.clone(), body));
+            state.lock().tokens.insert(name_of(call), (call.parameters.clone(), body));
             text
         }
         "DescribeInstances" => listed(state, &text),
@@ -332,7 +329,7 @@ async fn effect_of(state: &Mutex<State>, client: &reqwest::Client, call: &Call) 
 }
 
 async fn forward(state: &Mutex<State>, client: &reqwest::Client, call: &Call) -> Result<(u16, Bytes)> {
-    let moto = lock(state).moto.clone();
+    let moto = state.lock().moto.clone();
     let request = client.post(moto).header("authorization", &call.authorization);
     let response = request.header("content-type", "application/x-www-form-urlencoded").body(call.body.clone()).send().await?;
     Ok((response.status().as_u16(), response.bytes().await?))
@@ -345,7 +342,7 @@ fn name_of(call: &Call) -> String {
 
 /// The answer for one that exists already: the same again, or a refusal when it shall be another.
 async fn same_name(state: &Mutex<State>, client: &reqwest::Client, call: &Call) -> Result<Option<Response>> {
-    let Some((parameters, answered)) = lock(state).tokens.get(&name_of(call)).cloned() else { return Ok(None) };
+    let Some((parameters, answered)) = state.lock().tokens.get(&name_of(call)).cloned() else { return Ok(None) };
     let body = format!("Action=DescribeLoadBalancers&Version=2015-12-01&Names.member.1={}", call.parameter("Name").unwrap_or_default());
     let (status, _) = forward(state, client, &Call { body: body.into(), ..duplicate(call) }).await?;
     Ok(match (status, parameters == call.parameters) {
@@ -370,7 +367,7 @@ async fn replayed(state: &Mutex<State>, client: &reqwest::Client, call: &Call, a
 /// Ends those that have worked long enough as their script does: it tells the status, and turns the instance off.
 async fn end_jobs(state: &Mutex<State>, client: &reqwest::Client, call: &Call) -> Result<()> {
     let due = {
-        let (mut state, now) = (lock(state), Instant::now());
+        let (mut state, now) = (state.lock(), Instant::now());
         let due: Vec<String> = state.ending.extract_if(|_, (at, region)| *at <= now && *region == call.region).map(|(id, _)| id).collect();
         for id in &due {
             state.consoles.insert(id.clone(), "tradewind.dev/exit=0\n".to_owned());
@@ -398,14 +395,14 @@ fn duplicate(call: &Call) -> Call {
 }
 
 fn is_hidden(state: &Mutex<State>, id: &str) -> bool {
-    lock(state).hidden.get(id).is_some_and(|at| *at > Instant::now())
+    state.lock().hidden.get(id).is_some_and(|at| *at > Instant::now())
 }
 
 /// Without what is not to be seen yet, and with the reasons why things went.
 fn listed(state: &Mutex<State>, text: &str) -> String {
     xml::edit(text, "reservationSet", "item", |reservation| {
         let id = xml::text(&xml::inside(reservation, "instancesSet"), "instanceId");
-        if let Some(reason) = lock(state).reasons.get(&id) {
+        if let Some(reason) = state.lock().reasons.get(&id) {
             *reservation = reservation.replace("Client.UserInitiatedShutdown", reason);
         }
         !is_hidden(state, &id)
@@ -414,7 +411,7 @@ fn listed(state: &Mutex<State>, text: &str) -> String {
 
 fn healthy(state: &Mutex<State>, text: &str) -> String {
     xml::edit(text, "TargetHealthDescriptions", "member", |target| {
-        let state = lock(state);
+        let state = state.lock();
         let wanted = state.health.get(&xml::text(target, "Id")).or_else(|| state.health.get(""));
         if let Some(wanted) = wanted {
             *target = target.replace("<State>healthy</State>", &format!("<State>{wanted}</State>"));
@@ -424,7 +421,7 @@ fn healthy(state: &Mutex<State>, text: &str) -> String {
 }
 
 fn console(state: &Mutex<State>, call: &Call, text: &str) -> String {
-    let known = call.parameter("InstanceId").and_then(|id| lock(state).consoles.get(id).cloned()).unwrap_or_default();
+    let known = call.parameter("InstanceId").and_then(|id| state.lock().consoles.get(id).cloned()).unwrap_or_default();
     let before = format!("<output>{}</output>", xml::inside(text, "output"));
     text.replace(&before, &format!("<output>{}</output>", encode(known.as_bytes())))
 }

@@ -1,10 +1,6 @@
 //! Clients of an account: made once for each grant and region, thrown away when their credentials turn out to be no longer good.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use aws_config::{
     AppName, BehaviorVersion, ConfigLoader, Region, SdkConfig, identity::IdentityCache, retry::RetryConfig, sts::AssumeRoleProvider,
@@ -17,6 +13,7 @@ use aws_smithy_runtime_api::client::{
     interceptors::context::InterceptorContext,
     retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority},
 };
+use parking_lot::Mutex;
 use tradewind_core::{
     failure::Failure,
     grant::{AwsChain, AwsCredentials, AwsGrant},
@@ -54,7 +51,7 @@ impl Directory {
     /// Those of a grant in a region.
     pub(crate) async fn clients(&self, grant: &AwsGrant, region: &str) -> Result<Arc<Clients>, Failure> {
         let key = (fingerprint(grant), region.to_owned());
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let known = self.known.lock().get(&key).cloned();
         if let Some(clients) = known {
             return Ok(Arc::new(clients));
         }
@@ -63,7 +60,7 @@ impl Directory {
             ec2: aws_sdk_ec2::Client::from_conf(aws_sdk_ec2::config::Builder::from(&config).retry_classifier(Settled).build()),
             elb: aws_sdk_elasticloadbalancingv2::Client::new(&config),
         };
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, clients.clone());
+        self.known.lock().insert(key, clients.clone());
         Ok(Arc::new(clients))
     }
 
@@ -73,7 +70,7 @@ impl Directory {
             return false;
         }
         let of_grant = fingerprint(grant);
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).retain(|(key, _), _| *key != of_grant);
+        self.known.lock().retain(|(key, _), _| *key != of_grant);
         self.credentials.forget();
         true
     }

@@ -2,10 +2,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tradewind_core::{
     failure::{Failure, FailureKind},
     names::InstanceName,
@@ -78,19 +79,19 @@ impl Census {
 
     /// Remembers for a while that this was made for this owner.
     pub(crate) fn made(&self, owner: &InstanceName, id: &str) {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.made.lock();
         made.retain(|_, at| at.elapsed() < NEW);
         made.insert((owner.clone(), id.to_owned()), Instant::now());
     }
 
     /// Whether this was just made for this owner.
     pub(crate) fn is_new(&self, owner: &InstanceName, id: &str) -> bool {
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = self.made.lock();
         made.get(&(owner.clone(), id.to_owned())).is_some_and(|at| at.elapsed() < NEW)
     }
 
     fn of(&self, owner: &InstanceName) -> Arc<tokio::sync::Mutex<Count>> {
-        self.owners.lock().unwrap_or_else(PoisonError::into_inner).entry(owner.clone()).or_default().clone()
+        self.owners.lock().entry(owner.clone()).or_default().clone()
     }
 }
 

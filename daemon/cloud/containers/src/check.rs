@@ -15,7 +15,7 @@ use tradewind_core::{
 };
 use tradewind_credentials::secrets;
 
-use crate::{labels, tar};
+use crate::{archive, labels};
 
 /// A spec that has passed every check, with what was found on the way.
 #[derive(Debug)]
@@ -256,7 +256,7 @@ fn config_file(grant: &ContainersGrant, file: &ConfigFile, field: &str) -> Resul
     if path.file_name().is_none()
         || path.components().any(|c| c == Component::ParentDir)
         || file.path.contains('\0')
-        || !tar::fits(&file.path)
+        || !archive::fits(&file.path)
     {
         let message = format!("\"{}\" is not a file's path without \"..\", or it is too long", file.path.escape_debug());
         return Err(Failure::invalid(message).field(format!("{field}.path")));

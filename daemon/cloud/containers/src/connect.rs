@@ -1,11 +1,9 @@
 //! The way to engines: one client per socket, in a version of the API that both sides speak. It must not know what is asked of them.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
 
 use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker, errors::Error};
+use parking_lot::Mutex;
 use tradewind_cloud::process;
 use tradewind_core::units::{Instant, Millis};
 
@@ -21,17 +19,17 @@ pub(crate) struct Connections(Mutex<HashMap<String, Docker>>);
 
 impl Connections {
     pub(crate) async fn to(&self, socket: &str) -> Result<Docker, Error> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(socket).cloned();
+        let known = self.0.lock().get(socket).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
         let found = meet(socket).await?;
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(socket.to_owned(), found.clone());
+        self.0.lock().insert(socket.to_owned(), found.clone());
         Ok(found)
     }
 
     pub(crate) fn forget(&self, socket: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(socket);
+        self.0.lock().remove(socket);
     }
 }
 

@@ -1,13 +1,9 @@
 //! What a container is given when it is made: environment and files with the values of secrets, and numbers for its ports. It holds
 //! secret values: nothing here is ever printed.
 
-use std::{
-    collections::VecDeque,
-    io,
-    path::Path,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::VecDeque, io, path::Path};
 
+use parking_lot::Mutex;
 use tradewind_cloud::process;
 use tradewind_core::{
     capability::containers::ContainerSpec,
@@ -54,7 +50,7 @@ impl Chosen {
     fn choose(&self) -> io::Result<u16> {
         for _ in 0..ATTEMPTS {
             let number = process::free_port()?;
-            let mut chosen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut chosen = self.0.lock();
             if !chosen.contains(&number) {
                 chosen.push_back(number);
                 if chosen.len() > REMEMBERED {

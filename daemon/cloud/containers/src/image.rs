@@ -10,7 +10,7 @@ use tradewind_core::{
 };
 use tradewind_credentials::Credentials;
 
-use crate::{Shared, check::Prepared, errors, lock};
+use crate::{Shared, check::Prepared, errors};
 
 /// An image that is there.
 pub(crate) struct Found {
@@ -41,7 +41,7 @@ pub(crate) async fn find(
         let Some(there) = look(wanted).await? else { return Ok(None) };
         let reference = exact_of(wanted, &there).map_or_else(String::new, |exact| image::pinned(wanted, &exact));
         if let Some(id) = there.id.filter(|_| !reference.is_empty()) {
-            lock(&shared.images).insert((owner.clone(), reference.clone()), id);
+            shared.images.lock().insert((owner.clone(), reference.clone()), id);
         }
         return Ok(Some(Found { named: wanted.clone(), reference }));
     };
@@ -54,7 +54,7 @@ pub(crate) async fn find(
     // What it meant when a container of that name was made here.
     let listed = shared.list(engine, owner, grant).await?;
     let made = listed.into_iter().find(|l| l.note.image == *wanted).and_then(|l| l.image_id);
-    let known = made.or_else(|| lock(&shared.images).get(&(owner.clone(), wanted.clone())).cloned());
+    let known = made.or_else(|| shared.images.lock().get(&(owner.clone(), wanted.clone())).cloned());
     if let Some(id) = known
         && let Some(ImageInspect { id: Some(id), .. }) = look(&id).await?
     {

@@ -4,6 +4,7 @@
 //! the digest of the spec. So nothing need be remembered, a killed daemon's successor finds each container again, and none is started twice.
 //! What bears no label of the asking instance is never touched.
 
+mod archive;
 mod body;
 mod check;
 mod connect;
@@ -16,16 +17,9 @@ mod make;
 mod promised;
 mod scope;
 mod status;
-mod tar;
 mod work;
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bollard::{
@@ -35,6 +29,7 @@ use bollard::{
     query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder},
 };
 use futures::{StreamExt, stream};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tradewind_cloud::process::Contained;
 use tradewind_core::{
@@ -108,10 +103,6 @@ pub(crate) struct Shared {
     clock: tradewind_cloud::SystemClock,
 }
 
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 // === impl Engines ===
 
 impl Engines {
@@ -137,7 +128,7 @@ impl Engines {
 
     /// What people should know of, from the start on. Only the first who asks gets it.
     pub fn notices(&self) -> Option<mpsc::Receiver<PortMoved>> {
-        lock(&self.0.untaken).take()
+        self.0.untaken.lock().take()
     }
 }
 
@@ -145,7 +136,7 @@ impl Engines {
 impl Listeners for Engines {
     async fn listens(&self, of: Probed<'_>, address: SocketAddr) -> Result<(), String> {
         // In a network of its own nobody else can have a container's number.
-        let shares = lock(&self.0.details).get(of.provider).and_then(|known| known.get(of.replica)).is_some_and(|d| d.host_network);
+        let shares = self.0.details.lock().get(of.provider).and_then(|known| known.get(of.replica)).is_some_and(|d| d.host_network);
         if !shares {
             return Ok(());
         }
@@ -162,7 +153,7 @@ impl Containers for Engines {
         let asked = async { Ok((engine.version().await?, engine.info().await?)) };
         let (version, info) = shared.heard(grant, asked.await, "the engine can't be asked for its machine")?;
         let total = machine(&info);
-        lock(&shared.machines).insert(grant.socket.clone(), total);
+        shared.machines.lock().insert(grant.socket.clone(), total);
         shared.list(&engine, owner, grant).await?;
         let (used, _) = shared.promised.sum(owner);
         let total = limited(grant, total);
@@ -211,7 +202,7 @@ impl Containers for Engines {
             shared.list(&engine, owner, grant).await?.into_iter().map(|l| (l.key.clone(), l)).collect();
         let wanted: Vec<Option<Listed>> = keys.iter().map(|key| listed.remove(key)).collect();
         shared.look_closer(&engine, owner, grant, wanted.iter().flatten()).await;
-        let (now, details) = (shared.clock.now(), lock(&shared.details).get(owner).cloned().unwrap_or_default());
+        let (now, details) = (shared.clock.now(), shared.details.lock().get(owner).cloned().unwrap_or_default());
         let mut all = Vec::with_capacity(wanted.len());
         for (key, one) in keys.iter().zip(wanted) {
             let known = one.as_ref().and_then(|l| details.get(&l.id)).cloned().unwrap_or_default();
@@ -237,14 +228,14 @@ impl Containers for Engines {
     async fn remove(&self, owner: &InstanceName, grant: &ContainersGrant, key: &ContainerKey) -> Result<bool, Failure> {
         let shared = &self.0;
         let name = labels::container(owner, key);
-        if let Some(making) = lock(&shared.makings).get(&name).cloned()
+        if let Some(making) = shared.makings.lock().get(&name).cloned()
             && making.is_under_way()
         {
             // It is removed once it is there.
             return Ok(false);
         }
-        lock(&shared.makings).remove(&name);
-        let under_way = lock(&shared.removals).get(&name).cloned();
+        shared.makings.lock().remove(&name);
+        let under_way = shared.removals.lock().get(&name).cloned();
         let removal = match under_way {
             Some(removal) => removal,
             None => {
@@ -320,7 +311,7 @@ impl Shared {
         let listed = self.heard(grant, listed, "the containers can't be listed")?;
         let listed: Vec<Listed> = listed.into_iter().filter_map(Listed::read).collect();
         self.promised.tell(owner, listed.iter().map(|l| (l.key.clone(), share(&l.note))));
-        if let Some(known) = lock(&self.details).get_mut(owner) {
+        if let Some(known) = self.details.lock().get_mut(owner) {
             let there: std::collections::HashSet<&str> = listed.iter().map(|l| l.id.as_str()).collect();
             known.retain(|id, _| there.contains(id.as_str()));
         }
@@ -339,7 +330,7 @@ impl Shared {
     async fn look_closer(&self, engine: &Docker, owner: &InstanceName, grant: &ContainersGrant, listed: impl Iterator<Item = &Listed>) {
         let now = self.clock.now();
         let new: Vec<String> = {
-            let details = lock(&self.details);
+            let details = self.details.lock();
             let known = details.get(owner);
             let known = |l: &Listed| known.and_then(|k| k.get(&l.id)).cloned().unwrap_or_default();
             listed.filter(|l| !l.agrees(&known(l), now)).map(|l| l.id.clone()).collect()
@@ -353,7 +344,7 @@ impl Shared {
             inspected.map(|i| (id, Detail::read(&i, up_since)))
         });
         let found: Vec<_> = asked.buffer_unordered(QUESTIONS).filter_map(std::future::ready).collect().await;
-        lock(&self.details).entry(owner.clone()).or_default().extend(found);
+        self.details.lock().entry(owner.clone()).or_default().extend(found);
     }
 
     async fn answer(
@@ -368,7 +359,7 @@ impl Shared {
         let listed = status::inspected(there).filter(|l| l.key == *key);
         let listed = listed.ok_or_else(|| Failure::internal("the engine's answer lacks the container's labels"))?;
         if listed.agrees(&detail, now) {
-            lock(&self.details).entry(owner.clone()).or_default().insert(listed.id.clone(), detail.clone());
+            self.details.lock().entry(owner.clone()).or_default().insert(listed.id.clone(), detail.clone());
         }
         Ok(listed.status(grant, &detail, now))
     }

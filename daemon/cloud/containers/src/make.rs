@@ -23,14 +23,14 @@ use tradewind_core::{
 };
 
 use crate::{
-    STARTING, Shared,
+    STARTING, Shared, archive,
     body::{self, Names},
     check::{self, Prepared},
     errors,
     given::{self, Given},
     image::{self, Found},
     labels::{self, Note},
-    scope, tar,
+    scope,
 };
 
 /// A container that shall be.
@@ -185,7 +185,7 @@ impl Wanted {
             }
         };
         let paths: Vec<String> = given.files.iter().map(|f| Path::new("/").join(&folder).join(&f.path).display().to_string()).collect();
-        if let Some(path) = paths.iter().find(|p| !tar::fits(p)) {
+        if let Some(path) = paths.iter().find(|p| !archive::fits(p)) {
             return Err(Failure::invalid(format!("the path \"{}\" is too long", path.escape_debug())).field("files"));
         }
         // Absolute paths are held against the volumes where the manifest is read; of others the folder is known only here.
@@ -204,9 +204,9 @@ impl Wanted {
             .files
             .iter()
             .zip(&paths)
-            .map(|(file, path)| tar::Entry { path, mode: file.mode, owner, content: &file.content })
+            .map(|(file, path)| archive::Entry { path, mode: file.mode, owner, content: &file.content })
             .collect();
-        Ok(tar::archive(&entries))
+        archive::pack(&entries).map_err(|e| Failure::invalid(format!("the container's files can't be packed: {e}")).field("files"))
     }
 }
 

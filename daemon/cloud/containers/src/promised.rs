@@ -1,11 +1,9 @@
 //! What is promised to the containers of each instance, so that no more is promised than there is. It must not know the engine: whoever lists
 //! containers tells it what there is.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::HashMap;
 
+use parking_lot::{Mutex, MutexGuard};
 use tradewind_core::{
     capability::containers::ContainerKey,
     failure::{Failure, FailureKind, GRANT_EXHAUSTED, SLOTS_EXHAUSTED},
@@ -33,7 +31,7 @@ struct Own {
 
 impl Promised {
     fn table(&self) -> MutexGuard<'_, HashMap<InstanceName, Own>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Whether it has been told yet what there is.

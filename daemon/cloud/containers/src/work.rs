@@ -30,7 +30,7 @@ use crate::{
     check::Prepared,
     connect, errors,
     labels::{self, Note},
-    labels_of, lock,
+    labels_of,
     make::Wanted,
     promised::{Share, limited, machine},
     scope,
@@ -66,7 +66,7 @@ impl Shared {
         prepared: Prepared,
     ) -> Result<ContainerStatus, Failure> {
         let name = labels::container(owner, key);
-        let under_way = lock(&self.makings).get(&name).cloned().filter(Making::is_under_way);
+        let under_way = self.makings.lock().get(&name).cloned().filter(Making::is_under_way);
         if let Some(making) = under_way {
             if making.digest == prepared.digest {
                 return self.wait_for(engine, owner, grant, key, &name, making).await;
@@ -128,7 +128,7 @@ impl Shared {
     ) -> Result<ContainerStatus, Failure> {
         match tokio::time::timeout(MAKE_PATIENCE, making.work).await {
             Ok(result) => {
-                lock(&self.makings).remove(name);
+                self.makings.lock().remove(name);
                 self.started(engine, owner, grant, key, &result?).await
             }
             Err(_) => Ok(status::coming(key.clone(), None)),
@@ -142,12 +142,12 @@ impl Shared {
             let made = wanted.make(&shared, &engine).await;
             shared.promised.settle(&owner, &key, made.is_ok());
             if made.is_ok() {
-                lock(&shared.makings).remove(&of);
+                shared.makings.lock().remove(&of);
             }
             made
         };
         let making = Making { digest, work: work.boxed().shared() };
-        lock(&self.makings).insert(name, making.clone());
+        self.makings.lock().insert(name, making.clone());
         tokio::spawn(making.work.clone());
         making
     }
@@ -164,12 +164,12 @@ impl Shared {
         if !self.promised.knows(owner) {
             self.list(engine, owner, grant).await?;
         }
-        let known = lock(&self.machines).get(&grant.socket).copied();
+        let known = self.machines.lock().get(&grant.socket).copied();
         let total = match known {
             Some(total) => total,
             None => {
                 let total = machine(&self.heard(grant, engine.info().await, "the engine can't be asked for its machine")?);
-                lock(&self.machines).insert(grant.socket.clone(), total);
+                self.machines.lock().insert(grant.socket.clone(), total);
                 total
             }
         };
@@ -194,7 +194,7 @@ impl Shared {
 
     /// A container that is not there, but is being made, or could not be made when nobody waited any more.
     pub(super) fn coming(&self, owner: &InstanceName, key: &ContainerKey) -> Option<ContainerStatus> {
-        let making = lock(&self.makings).get(&labels::container(owner, key)).cloned()?;
+        let making = self.makings.lock().get(&labels::container(owner, key)).cloned()?;
         match making.work.peek() {
             Some(Ok(_)) => None,
             Some(Err(failure)) => Some(status::coming(key.clone(), Some(failure))),
@@ -224,11 +224,11 @@ impl Shared {
         let (shared, owner, grant, key, of) = (self.clone(), owner.clone(), grant.clone(), key.clone(), name.clone());
         let removal = async move {
             let result = shared.take_down(&engine, &owner, &grant, &key, &there).await;
-            lock(&shared.removals).remove(&of);
+            shared.removals.lock().remove(&of);
             result
         };
         let removal = removal.boxed().shared();
-        let first = lock(&self.removals).entry(name).or_insert_with(|| removal.clone()).clone();
+        let first = self.removals.lock().entry(name).or_insert_with(|| removal.clone()).clone();
         // It goes on when nobody waits for it.
         tokio::spawn(first.clone());
         first

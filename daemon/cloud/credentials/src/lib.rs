@@ -13,10 +13,11 @@ mod vault;
 use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tradewind_core::{failure::Failure, grant::CredentialSource};
 
 pub use secret::Secret;
@@ -91,7 +92,7 @@ impl Credentials {
 
     /// Forgets what programs printed: the next use asks them again. For those whose credential was refused.
     pub fn forget(&self) {
-        self.0.printed.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0.printed.lock().clear();
     }
 
     async fn open(&self, name: &str, sealed: String) -> Result<Secret, Failure> {
@@ -105,12 +106,12 @@ impl Credentials {
     }
 
     async fn printed(&self, name: &str, words: &[String]) -> Result<Secret, Failure> {
-        let known = self.0.printed.lock().unwrap_or_else(PoisonError::into_inner).get(words).cloned();
+        let known = self.0.printed.lock().get(words).cloned();
         if let Some((_, value)) = known.filter(|(at, _)| at.elapsed() < KEPT) {
             return Ok(value);
         }
         let value = command::output(words).await.map_err(|reason| failed(name, &format!("its program {reason}")))?;
-        self.0.printed.lock().unwrap_or_else(PoisonError::into_inner).insert(words.to_vec(), (Instant::now(), value.clone()));
+        self.0.printed.lock().insert(words.to_vec(), (Instant::now(), value.clone()));
         Ok(value)
     }
 }

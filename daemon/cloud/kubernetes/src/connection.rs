@@ -1,9 +1,10 @@
 //! Connections to API servers: made when first asked for, shared by all who are granted the same, made anew when what they were made of has
 //! changed or is refused.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use kube::Client;
+use parking_lot::Mutex;
 use tradewind_core::{
     failure::Failure,
     grant::{CredentialSource, KubernetesGrant},
@@ -87,7 +88,7 @@ impl Connections {
             exec: grant.exec,
             timeout: grant.timeout.0,
         };
-        let mut slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.0.slots.lock();
         if let Some((_, slot)) = slots.iter().find(|(known, _)| *known == key) {
             return slot.clone();
         }

@@ -3,10 +3,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use serde::Deserialize;
 use tradewind_core::failure::{Failure, FailureKind};
 
@@ -77,14 +77,14 @@ pub(crate) struct Served(Mutex<HashMap<String, (Instant, Option<Kind>)>>);
 
 impl Served {
     fn known(&self, name: &str) -> Option<Option<Kind>> {
-        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.0.lock();
         let (at, kind) = table.get(name)?;
         let believed = if kind.is_some() { SERVED } else { MISSING };
         (at.elapsed() < believed).then(|| kind.clone())
     }
 
     fn learn(&self, name: &str, kind: Option<Kind>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), (Instant::now(), kind));
+        self.0.lock().insert(name.to_owned(), (Instant::now(), kind));
     }
 }
 

@@ -3,12 +3,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
 use futures::StreamExt;
 use kube::core::WatchEvent;
+use parking_lot::Mutex;
 use tokio::sync::broadcast;
 use tradewind_core::{
     failure::Failure,
@@ -69,8 +70,8 @@ impl Watches {
         }
     }
 
-    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<Watched, Instant>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> parking_lot::MutexGuard<'_, HashMap<Watched, Instant>> {
+        self.running.lock()
     }
 
     /// Whether a watch goes on. One that does not is forgotten.

@@ -1,12 +1,9 @@
 //! Who answers for a container that shares this machine's network: its processes are those whose control group bears its id, as every engine
 //! names it. Where none is to be seen (the engine is on another machine, its processes are hidden), nothing is known.
 
-use std::{
-    collections::HashMap,
-    fs,
-    net::SocketAddr,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::HashMap, fs, net::SocketAddr};
+
+use parking_lot::Mutex;
 
 use super::{
     proc,
@@ -26,7 +23,7 @@ impl Contained {
     /// # Errors
     /// Who listens instead, for people.
     pub fn listens(&self, id: &str, at: SocketAddr) -> Result<(), String> {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.0.lock();
         let key = (id.to_owned(), at);
         let known = seen.get(&key);
         if known.is_some_and(|(descriptor, socket)| sockets::is_still(descriptor, *socket)) {

@@ -4,10 +4,11 @@
 use std::{
     collections::BTreeSet,
     io,
-    sync::{Arc, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use parking_lot::MutexGuard;
 use rustix::process::Signal;
 
 use super::{
@@ -40,7 +41,7 @@ impl Shared {
     }
 
     fn last_census(&self) -> MutexGuard<'_, (Option<Instant>, Arc<Census>)> {
-        self.census.lock().unwrap_or_else(PoisonError::into_inner)
+        self.census.lock()
     }
 
     /// Sends a signal to those of a replica's processes that a signal to its group does not reach. Answers how many there are; without a

@@ -3,10 +3,10 @@
 use std::{
     collections::BTreeSet,
     io,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tradewind_core::workload::Protocol;
 
 use super::sockets::{self, Holder};
@@ -31,7 +31,7 @@ impl Ports {
 
     /// Whether this number was still to be had.
     pub(super) fn take(&self, number: u16) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number)
+        self.0.lock().insert(number)
     }
 
     /// Who keeps a process from listening on this number. A socket without a process is about to go, so it is waited for shortly. Blocks.
@@ -47,6 +47,6 @@ impl Ports {
     }
 
     pub(super) fn release(&self, number: u16) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        self.0.lock().remove(&number);
     }
 }

@@ -5,12 +5,13 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     process::Stdio,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 use tradewind_core::{
@@ -103,7 +104,7 @@ impl Target {
 
     /// Whether it is the replica that answers on this port. Blocks.
     fn listens(&self, number: u16) -> Result<(), String> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock();
         if seen.get(&number).is_some_and(|(descriptor, socket)| sockets::is_still(descriptor, *socket)) {
             return Ok(());
         }

@@ -4,10 +4,10 @@
 use std::{
     fs::File,
     io,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use rustix::process::{Resource, Rlimit};
 use tradewind_core::exhausted;
 
@@ -62,14 +62,14 @@ impl Reserve {
 
     /// Whether this is to be told: it has not happened for a while.
     pub(super) fn is_news(&self) -> bool {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         let news = last.is_none_or(|at| at.elapsed() > EPISODE);
         *last = Some(Instant::now());
         news
     }
 
     fn kept(&self) -> MutexGuard<'_, Vec<File>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 }
 
@@ -91,7 +91,7 @@ pub fn raise_open_files() -> u64 {
     let Some(soft) = current else { return u64::MAX };
     let raised = Rlimit { current: maximum, maximum };
     if maximum.is_none_or(|hard| hard > soft) && rustix::process::setrlimit(Resource::Nofile, raised).is_ok() {
-        *FIRST.lock().unwrap_or_else(PoisonError::into_inner) = Some(soft);
+        *FIRST.lock() = Some(soft);
         return maximum.unwrap_or(u64::MAX);
     }
     soft
@@ -99,7 +99,7 @@ pub fn raise_open_files() -> u64 {
 
 /// The soft limit that the daemon was started with, where it is another by now.
 pub(super) fn first_open_files() -> Option<u64> {
-    *FIRST.lock().unwrap_or_else(PoisonError::into_inner)
+    *FIRST.lock()
 }
 
 #[cfg(test)]

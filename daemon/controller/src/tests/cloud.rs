@@ -2,10 +2,11 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tradewind_core::{
     failure::{Failure, FailureKind, WORKLOAD},
     grant::ProbeGrant,
@@ -88,7 +89,7 @@ impl Cloud {
     }
 
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Known) -> T) -> T {
-        act(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.known.lock())
     }
 
     /// A call that changes something, with its fault if one is due.

@@ -1,8 +1,9 @@
 //! The committer's laws, on the state that one deployment has been brought to. Nobody else works on it any more.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures::FutureExt;
+use parking_lot::Mutex;
 use tradewind_core::{
     capability::Paces,
     health::Pace,

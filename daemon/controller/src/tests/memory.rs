@@ -1,12 +1,10 @@
 //! A state that forgets everything when it is dropped. It keeps no audit log and no history of changes.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream::BoxStream};
+use parking_lot::Mutex;
 use tradewind_core::{
     audit,
     names::Digest,
@@ -24,7 +22,7 @@ pub(super) struct Memory(Mutex<Kept>);
 
 impl Memory {
     fn with<T>(&self, act: impl FnOnce(&mut Kept) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.0.lock())
     }
 
     /// Without expectations, as nobody but a test may.

@@ -1,7 +1,7 @@
 //! A manifest's text as a tree that forgets nothing an error message may want: positions, the spelling of numbers, repeated keys.
 //! Made by `yaml` and `json`; knows no manifest field.
 
-use std::fmt;
+pub(super) use crate::field::{Path, Step, short};
 
 /// 1-based line and column, in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,17 +46,6 @@ pub(super) struct Entry {
     pub(super) key_at: Option<Position>,
     pub(super) value: Node,
 }
-
-/// One step from a node to its child.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
-    Key(String),
-    Index(usize),
-}
-
-/// From the root to a node. Printed as `spec.targets[0].region`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Path(pub(super) Vec<Step>);
 
 /// The deepest nesting that is read. Recursion over a tree is bounded by it.
 pub(super) const MAX_DEPTH: usize = 64;
@@ -150,41 +139,5 @@ impl Node {
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a mapping".to_owned(),
         }
-    }
-}
-
-/// Keeps a value from filling a message.
-pub(super) fn short(text: &str) -> String {
-    let mut chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let kept: String = chars.by_ref().take(60).collect();
-    if chars.next().is_some() { format!("{kept}…") } else { kept }
-}
-
-// === impl Path ===
-
-impl Path {
-    pub(super) fn key(mut self, key: &str) -> Self {
-        self.0.push(Step::Key(key.to_owned()));
-        self
-    }
-
-    pub(super) fn index(mut self, index: usize) -> Self {
-        self.0.push(Step::Index(index));
-        self
-    }
-}
-
-impl fmt::Display for Path {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plain = |k: &str| !k.is_empty() && k.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_' || c == '$');
-        for (i, step) in self.0.iter().enumerate() {
-            match step {
-                Step::Key(key) if plain(key) && i == 0 => f.write_str(key)?,
-                Step::Key(key) if plain(key) => write!(f, ".{key}")?,
-                Step::Key(key) => write!(f, "[\"{}\"]", short(key))?,
-                Step::Index(index) => write!(f, "[{index}]")?,
-            }
-        }
-        Ok(())
     }
 }

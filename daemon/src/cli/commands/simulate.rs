@@ -4,11 +4,12 @@ use std::{
     fs::File,
     io::{self, BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use serde::Serialize;
 use tradewind_core::{
     failure::Failure,
@@ -162,16 +163,14 @@ impl Policy for Timed {
         let begun = Instant::now();
         let answer = self.policy.place(request).await;
         let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        if let Ok(mut calls) = self.calls.lock() {
-            calls.push(took);
-        }
+        self.calls.lock().push(took);
         answer
     }
 }
 
 impl Timed {
     fn speed(self, took: Duration, outcome: &Outcome) -> Speed {
-        let mut calls = self.calls.into_inner().unwrap_or_default();
+        let mut calls = self.calls.into_inner();
         calls.sort_unstable();
         let quantile = |percent: usize| calls.get((calls.len() * percent / 100).min(calls.len().saturating_sub(1))).copied().unwrap_or(0);
         let seconds = took.as_secs_f64();

@@ -1,12 +1,9 @@
 //! The connections there are. A new one is let in although all places are taken, as long as another one waits for its client: that one
 //! leaves. So nobody is kept out by connections that ask for nothing, and what a known sender has in flight is never broken off.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use super::Pulse;
@@ -90,7 +87,7 @@ impl Crowd {
     }
 
     fn members(&self) -> MutexGuard<'_, Members> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+        self.members.lock()
     }
 }
 

@@ -1,10 +1,8 @@
 //! What a connection waits for, and for how long already. It knows nothing of sockets.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::http::guard::Share;
@@ -142,7 +140,7 @@ impl Pulse {
 
     // Plain data: what a panicking holder left is a state that a connection can be in.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

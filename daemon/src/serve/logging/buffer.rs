@@ -4,11 +4,13 @@ use std::{
     collections::VecDeque,
     io::{self, Write},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// Bytes that wait at most; further lines are dropped.
 const ROOM: usize = 1 << 20;
@@ -74,7 +76,7 @@ impl Buffer {
             if left.is_zero() {
                 return;
             }
-            queue = self.0.emptied.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.0.emptied.wait_for(&mut queue, left);
         }
     }
 
@@ -93,7 +95,7 @@ impl Buffer {
     fn take(&self) -> VecDeque<Vec<u8>> {
         let mut queue = self.queue();
         while queue.lines.is_empty() {
-            queue = self.0.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            self.0.filled.wait(&mut queue);
         }
         queue.writing = true;
         queue.bytes = 0;
@@ -106,7 +108,7 @@ impl Buffer {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.queue.lock()
     }
 }
 
@@ -147,7 +149,7 @@ mod tests {
     impl Write for Gate {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             match self.0.recv() {
-                Ok(true) => self.1.lock().unwrap().write(bytes),
+                Ok(true) => self.1.lock().write(bytes),
                 _ => Err(io::ErrorKind::StorageFull.into()),
             }
         }
@@ -178,7 +180,7 @@ mod tests {
             open.send(true).unwrap();
         }
         buffer.flush(Duration::from_secs(60));
-        assert_eq!(written.lock().unwrap().len() as u64, ((4 << 10) - dropped) << 10, "what was not dropped comes");
+        assert_eq!(written.lock().len() as u64, ((4 << 10) - dropped) << 10, "what was not dropped comes");
     }
 
     #[test]
@@ -191,6 +193,6 @@ mod tests {
         open.send(true).unwrap();
         (&buffer).write_all(b"kept\n").unwrap();
         buffer.flush(Duration::from_secs(60));
-        assert_eq!(written.lock().unwrap().as_slice(), b"kept\n");
+        assert_eq!(written.lock().as_slice(), b"kept\n");
     }
 }

@@ -5,12 +5,13 @@ use std::{
     collections::BTreeMap,
     io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     time::Instant as Watch,
 };
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 use tradewind_core::{
@@ -50,10 +51,6 @@ pub(super) struct Split {
     verdicts: Verdicts,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Split {
     pub(super) fn new(record: Record, ledger: Ledger, clock: Arc<dyn Clock>, verdicts: Verdicts) -> Self {
         Self {
@@ -70,12 +67,12 @@ impl Split {
     }
 
     pub(super) fn record(&self) -> Record {
-        lock(&self.record).clone()
+        self.record.lock().clone()
     }
 
     /// Of the old version and of the new one.
     pub(super) fn counts(&self) -> (Counts, Counts) {
-        lock(&self.counts).clone()
+        self.counts.lock().clone()
     }
 
     /// Whether the new version gets its share.
@@ -85,16 +82,16 @@ impl Split {
 
     /// Why it closed by itself.
     pub(super) fn reason(&self) -> String {
-        lock(&self.reason).clone()
+        self.reason.lock().clone()
     }
 
     pub(super) fn holds(&self) -> usize {
-        lock(&self.record).made.0.len()
+        self.record.lock().made.0.len()
     }
 
     /// Whether what this names is the new version's: always the same while it runs.
     pub(super) fn draws(&self, key: &[u8]) -> bool {
-        let record = lock(&self.record);
+        let record = self.record.lock();
         self.is_open() && record.terms.draws(record.component, key)
     }
 
@@ -105,7 +102,7 @@ impl Split {
 
     /// Whether the new version has made this state.
     pub(super) fn has_made(&self, allocation: &AllocationId, state: &[u8]) -> bool {
-        let record = lock(&self.record);
+        let record = self.record.lock();
         record.made.0.get(allocation).is_some_and(|states| states.contains(&Digest::of(state)))
     }
 
@@ -123,7 +120,7 @@ impl Split {
     pub(super) fn count(&self, side: Side, operation: &str, since: Watch, failed: bool) {
         let micros = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
         {
-            let mut counts = lock(&self.counts);
+            let mut counts = self.counts.lock();
             let (old, new) = &mut *counts;
             let of = if side == Side::New { new } else { old };
             of.add(operation, micros, failed);
@@ -132,7 +129,7 @@ impl Split {
             let verdict = self.verdict();
             // From here on, not from when the writer has time for it.
             if let Verdict::Return(reason) = &verdict {
-                lock(&self.reason).clone_from(reason);
+                self.reason.lock().clone_from(reason);
                 self.open.store(false, SeqCst);
             }
             if verdict != Verdict::Wait {
@@ -143,15 +140,15 @@ impl Split {
 
     pub(super) fn verdict(&self) -> Verdict {
         let (terms, since) = {
-            let record = lock(&self.record);
+            let record = self.record.lock();
             (record.terms, record.since)
         };
-        let counts = lock(&self.counts);
+        let counts = self.counts.lock();
         judge(&terms, self.clock.now().since(since), &counts.0, &counts.1)
     }
 
     fn tell(&self) {
-        let instance = lock(&self.record).instance.clone();
+        let instance = self.record.lock().instance.clone();
         // The host may have stopped.
         let _stopped = self.verdicts.send(instance);
     }
@@ -159,7 +156,7 @@ impl Split {
     /// Gives the new version nothing more, also after a restart.
     pub(super) async fn close(&self) {
         self.open.store(false, SeqCst);
-        lock(&self.record).returning = true;
+        self.record.lock().returning = true;
         if let Err(error) = self.write().await {
             tracing::error!(%error, "the end of the canary can't be remembered");
         }
@@ -171,7 +168,7 @@ impl Split {
     /// `unavailable` when it can't be remembered: the state must not be used then.
     pub(super) async fn made(&self, allocation: &AllocationId, state: &[u8]) -> Result<(), Failure> {
         {
-            let mut record = lock(&self.record);
+            let mut record = self.record.lock();
             let states = record.made.0.entry(allocation.clone()).or_default();
             let digest = Digest::of(state);
             if states.last() == Some(&digest) {
@@ -191,7 +188,7 @@ impl Split {
     /// These have a state of the old version again, or are gone.
     pub(super) async fn forget<'a>(&self, allocations: impl IntoIterator<Item = &'a AllocationId>) {
         let (forgotten, empty) = {
-            let mut record = lock(&self.record);
+            let mut record = self.record.lock();
             let forgotten = allocations.into_iter().filter(|id| record.made.0.remove(*id).is_some()).count();
             (forgotten, record.made.0.is_empty())
         };

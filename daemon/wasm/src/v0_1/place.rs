@@ -2,9 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Weak},
 };
 
+use parking_lot::Mutex;
 use tradewind_core::{
     placement::{Answer, Group, PlacedOffer, Request, Spread, Task},
     units::{Bytes, MicroUsd},
@@ -70,10 +71,7 @@ struct Columns {
 
 impl Cache {
     fn columns(&self, offers: &Arc<Vec<PlacedOffer>>, wants: wit::Columns) -> Arc<Columns> {
-        let mut slot = match self.0.lock() {
-            Ok(slot) => slot,
-            Err(poisoned) => poisoned.into_inner(),
-        };
+        let mut slot = self.0.lock();
         if let Some(cached) = slot.as_ref()
             && cached.wants == wants
             && std::ptr::eq(cached.of.as_ptr(), Arc::as_ptr(offers))

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -10,6 +9,7 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
+use parking_lot::Mutex;
 use tradewind_core::{
     failure::Failure,
     grant::{CredentialGrant, HttpGrant, Injection},
@@ -87,7 +87,7 @@ impl Tokens {
     }
 
     fn flight(&self, owner: &InstanceName, credential: &CredentialGrant, value: &Secret, begin: impl FnOnce() -> Flight) -> (Flight, bool) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         let key = (owner.clone(), credential.name.clone());
         if let Some(entry) = known.get(&key).filter(|entry| entry.serves(&credential.inject, value)) {
             return (entry.flight.clone(), entry.is_kept());
@@ -100,7 +100,7 @@ impl Tokens {
 
     /// Forgets a token that was refused, unless another one has taken its place already.
     pub(in super::super) fn forget(&self, owner: &InstanceName, credential: &CredentialGrant, refused: &Secret) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         let key = (owner.clone(), credential.name.clone());
         let told = known.get(&key).and_then(|entry| entry.flight.peek().cloned());
         if told.is_some_and(|told| told.is_ok_and(|token| token.value.expose() == refused.expose())) {
