@@ -12,24 +12,24 @@ use tradewind_core::{
 };
 
 use super::{
-    consult::Decided,
-    decide::{Open, Scheduler, Work},
+    decide::{DeploymentWork, PendingTask, Scheduler},
     lock,
+    policy_call::Decided,
 };
 
 impl Scheduler {
     /// Binds what one policy is to decide about to everything else that has a place: what runs, what this batch has decided before, and
     /// those of its own replicas that stay where they are.
-    pub(super) fn bind(&self, works: &[Work], open: &mut [Open], decided: &HashMap<(usize, usize), Decided>) {
+    pub(super) fn bind(&self, works: &[DeploymentWork], open: &mut [PendingTask], decided: &HashMap<(usize, usize), Decided>) {
         let bound = open.iter().filter(|o| placement::is_bound(&o.want.need.constraints));
         let namespaces: BTreeSet<Namespace> = bound.map(|o| o.want.namespace.clone()).collect();
         if namespaces.is_empty() {
             return;
         }
-        let world = lock(&self.world);
+        let cache = lock(&self.cache);
         let mut neighbours = Vec::new();
         for namespace in &namespaces {
-            let others = world.of_namespace(namespace).filter(|(key, _)| works.iter().all(|w| w.key != **key));
+            let others = cache.of_namespace(namespace).filter(|(key, _)| works.iter().all(|w| w.key != **key));
             for (key, entry) in others {
                 for task in entry.resolved.iter().filter(|t| placement::is_bound(&t.constraints)) {
                     let places = running(task, entry.allocations.values().map(|l| &l.record));
@@ -49,7 +49,7 @@ impl Scheduler {
             }
         }
         let mut wants: Vec<_> = open.iter().map(|o| o.want.clone()).collect();
-        placement::bind(&mut wants, &neighbours);
+        placement::apply_affinity(&mut wants, &neighbours);
         for (open, want) in open.iter_mut().zip(wants) {
             open.want = want;
         }

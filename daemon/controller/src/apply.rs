@@ -10,22 +10,22 @@ use tradewind_core::{
     failure::{Failure, FailureKind},
     job,
     names::AllocationId,
+    place_health::Place,
     plugin::{Destroyed, Plugins, Provider, Tracked},
     record::{AllocationRecord, DeploymentKey, Stage},
-    standing::Place,
     store::Error,
     workload::{Allocation, Labels, Phase, Run, Workload},
 };
 
 use super::{
+    cache::{AllocationCall, Cache},
     images::Images,
-    landing::{Ended, Outcomes},
     lanes::Lanes,
     lock,
-    lost::Outages,
-    offers::Book,
-    standing::{Board, for_everybody},
-    state::{Job, World},
+    offers::OfferCache,
+    outages::Outages,
+    outcome::{CallOutcome, Outcomes},
+    place_health::{PlaceHealth, for_everybody},
     sweep::share,
 };
 
@@ -34,11 +34,11 @@ const GIVE_UP_AFTER: u32 = 3;
 
 /// Makes the calls.
 pub(super) struct Dispatcher {
-    pub(super) world: Arc<Mutex<World>>,
+    pub(super) cache: Arc<Mutex<Cache>>,
     pub(super) plugins: Arc<dyn Plugins>,
     pub(super) lanes: Lanes,
-    pub(super) board: Arc<Board>,
-    pub(super) quotes: Arc<Book>,
+    pub(super) place_health: Arc<PlaceHealth>,
+    pub(super) quotes: Arc<OfferCache>,
     pub(super) outages: Arc<Outages>,
     pub(super) outcomes: Arc<Outcomes>,
     pub(super) images: Arc<Images>,
@@ -51,49 +51,49 @@ impl Dispatcher {
         for id in due {
             let (this, key) = (self.clone(), key.clone());
             self.tasks.spawn(async move {
-                let ended = this.fly(&id).await;
-                this.outcomes.land(&key, &id, ended);
+                let ended = this.execute(&id).await;
+                this.outcomes.finish_call(&key, &id, ended);
             });
         }
     }
 
-    async fn fly(&self, id: &AllocationId) -> Ended {
-        let Some(place) = lock(&self.world).live(id).map(|live| Place::of(&live.record)) else { return Ended::Done };
+    async fn execute(&self, id: &AllocationId) -> CallOutcome {
+        let Some(place) = lock(&self.cache).live(id).map(|live| Place::of(&live.record)) else { return CallOutcome::Done };
         let most = self.plugins.snapshot().providers.get(&place.provider).map_or(usize::MAX, |p| share(p.as_ref()));
         // None: the controller stops, nothing new is begun.
-        let Some(_slot) = self.lanes.enter(&place, most).await else { return Ended::Done };
-        let Some(job) = lock(&self.world).take_off(id) else { return Ended::Done };
+        let Some(_slot) = self.lanes.enter(&place, most).await else { return CallOutcome::Done };
+        let Some(job) = lock(&self.cache).begin_call(id) else { return CallOutcome::Done };
         let Some(provider) = self.plugins.snapshot().providers.get(&place.provider).cloned() else {
-            self.outcomes.nothing_happened(&job);
-            return Ended::Failed(Box::new(provider_missing(&job.record)));
+            self.outcomes.record_no_effect(&job);
+            return CallOutcome::Failed(Box::new(provider_missing(&job.record)));
         };
         let removing = job.record.stage == Stage::Removing;
         if !removing && job::is_over(&job.record) {
-            return self.outcomes.over(&job).await.unwrap_or(Ended::Done);
+            return self.outcomes.over(&job).await.unwrap_or(CallOutcome::Done);
         }
         // Where nothing may exist, the provider is asked what it has before the region is: that may be all.
-        let admitted = if removing && job.record.state.is_none() { Ok(()) } else { self.board.admit(&place) };
+        let admitted = if removing && job.record.state.is_none() { Ok(()) } else { self.place_health.admit(&place) };
         let result = match admitted {
-            Err(until) => self.held_up(&job, &place, until).await,
+            Err(until) => self.on_circuit_open(&job, &place, until).await,
             Ok(()) if removing => self.destroy(&job, provider.as_ref()).await,
             Ok(()) => self.apply(&job, provider.as_ref()).await,
         };
         result.unwrap_or_else(|error| {
             tracing::error!(allocation = %id, error = &error as &dyn std::error::Error, "the outcome could not be stored");
-            Ended::Failed(Box::new(Failure::unavailable("the state could not be written").code("store")))
+            CallOutcome::Failed(Box::new(Failure::unavailable("the state could not be written").code("store")))
         })
     }
 
     /// No call goes there now. What has not begun to exist there need not wait: it is given up, and another place is looked for.
-    async fn held_up(&self, job: &Job, place: &Place, until: Tick) -> Result<Ended, Error> {
-        self.outcomes.nothing_happened(job);
-        match self.board.shut(place) {
+    async fn on_circuit_open(&self, job: &AllocationCall, place: &Place, until: Tick) -> Result<CallOutcome, Error> {
+        self.outcomes.record_no_effect(job);
+        match self.place_health.shut(place) {
             Some(cause) if job.record.stage == Stage::Intended && job.record.state.is_none() => self.outcomes.give_up(job, &cause).await,
-            cause => Ok(Ended::Later(until, cause.map(Box::new))),
+            cause => Ok(CallOutcome::Deferred(until, cause.map(Box::new))),
         }
     }
 
-    async fn apply(&self, job: &Job, provider: &dyn Provider) -> Result<Ended, Error> {
+    async fn apply(&self, job: &AllocationCall, provider: &dyn Provider) -> Result<CallOutcome, Error> {
         let (record, began) = (&job.record, Tick::now());
         self.images.find_image(job).await;
         let pin = self.images.pin(record);
@@ -103,49 +103,50 @@ impl Dispatcher {
             Ok(state) => provider.apply(&wanted, state.as_deref()).await,
             Err(failure) => Err(failure),
         };
-        self.board.judge(record, began, applied.as_ref().err()).await;
+        self.place_health.record_call(record, began, applied.as_ref().err()).await;
         let failure = match applied {
             Ok(state) => {
-                self.outages.heard(&Place::of(record)).await;
+                self.outages.record_reachable(&Place::of(record)).await;
                 self.outcomes.applied(job, state, pin.is_some()).await?;
-                return Ok(Ended::Done);
+                return Ok(CallOutcome::Done);
             }
             Err(failure) => failure,
         };
-        self.outages.unheard(&Place::of(record), &for_everybody(record, &failure));
+        self.outages.record_unreachable(&Place::of(record), &for_everybody(record, &failure));
         if is_certain(&failure) {
-            self.outcomes.nothing_happened(job);
+            self.outcomes.record_no_effect(job);
         }
         let full = matches!(failure.kind, FailureKind::OutOfCapacity | FailureKind::Quota);
         let ended = match failure.kind {
-            _ if record.state.is_none() && self.is_hopeless(job, &failure) => self.outcomes.give_up(job, &failure).await,
-            FailureKind::NotFound if record.state.is_some() => self.outcomes.begin_anew(job).await,
+            _ if record.state.is_none() && self.should_relocate(job, &failure) => self.outcomes.give_up(job, &failure).await,
+            FailureKind::NotFound if record.state.is_some() => self.outcomes.recreate(job).await,
             _ => {
                 self.outcomes.report(job, "ApplyFailed", &failure).await;
-                Ok(Ended::Failed(Box::new(failure)))
+                Ok(CallOutcome::Failed(Box::new(failure)))
             }
         };
         if full {
-            self.quotes.forget(&record.provider);
+            self.quotes.invalidate(&record.provider);
         }
         ended
     }
 
     /// Whether what does not exist yet had better be tried elsewhere.
-    fn is_hopeless(&self, job: &Job, failure: &Failure) -> bool {
+    fn should_relocate(&self, job: &AllocationCall, failure: &Failure) -> bool {
         match failure.kind {
             FailureKind::OutOfCapacity | FailureKind::Quota | FailureKind::Denied => true,
             FailureKind::Invalid => failure.is_unsupported(),
             FailureKind::Unavailable | FailureKind::Internal => {
                 // A call that hung has cost more time than one that was refused.
                 let weight = if failure.code.as_deref() == Some("deadline-exceeded") { 2 } else { 1 };
-                job.failures.saturating_add(1).saturating_mul(weight) >= GIVE_UP_AFTER || self.board.shut(&Place::of(&job.record)).is_some()
+                job.failures.saturating_add(1).saturating_mul(weight) >= GIVE_UP_AFTER
+                    || self.place_health.shut(&Place::of(&job.record)).is_some()
             }
             FailureKind::Throttled | FailureKind::NotFound => false,
         }
     }
 
-    async fn destroy(&self, job: &Job, provider: &dyn Provider) -> Result<Ended, Error> {
+    async fn destroy(&self, job: &AllocationCall, provider: &dyn Provider) -> Result<CallOutcome, Error> {
         let (record, began) = (&job.record, Tick::now());
         let state = match &record.state {
             Some(state) => Ok(Some(state.clone())),
@@ -155,23 +156,23 @@ impl Dispatcher {
         let outcome = match state {
             Ok(Some(state)) => {
                 let destroyed = provider.destroy(&Tracked { allocation: record.id.clone(), state }).await;
-                self.board.judge(record, began, destroyed.as_ref().err()).await;
+                self.place_health.record_call(record, began, destroyed.as_ref().err()).await;
                 destroyed
             }
             Ok(None) => Ok(Destroyed::Gone),
             Err(failure) => Err(failure),
         };
         match &outcome {
-            Ok(_) => self.outages.heard(&Place::of(record)).await,
-            Err(failure) => self.outages.unheard(&Place::of(record), &for_everybody(record, failure)),
+            Ok(_) => self.outages.record_reachable(&Place::of(record)).await,
+            Err(failure) => self.outages.record_unreachable(&Place::of(record), &for_everybody(record, failure)),
         }
         match outcome {
-            Ok(Destroyed::Going) => Ok(Ended::Going),
-            Ok(Destroyed::Gone) => self.outcomes.gone(job).await,
-            Err(failure) if failure.kind == FailureKind::NotFound => self.outcomes.gone(job).await,
+            Ok(Destroyed::Going) => Ok(CallOutcome::InProgress),
+            Ok(Destroyed::Gone) => self.outcomes.record_destroyed(job).await,
+            Err(failure) if failure.kind == FailureKind::NotFound => self.outcomes.record_destroyed(job).await,
             Err(failure) => {
                 self.outcomes.report(job, "DestroyFailed", &failure).await;
-                Ok(Ended::Failed(Box::new(failure)))
+                Ok(CallOutcome::Failed(Box::new(failure)))
             }
         }
     }
@@ -179,10 +180,10 @@ impl Dispatcher {
 
 /// What the provider shall begin with. An attempt whose end is not known is repeated under the same token; but where an earlier one with
 /// other parameters may have had an effect, another token would make a second copy: so the cloud is asked first.
-async fn prior(job: &Job, provider: &dyn Provider) -> Result<Option<Vec<u8>>, Failure> {
+async fn prior(job: &AllocationCall, provider: &dyn Provider) -> Result<Option<Vec<u8>>, Failure> {
     match &job.record.state {
         Some(state) => Ok(Some(state.clone())),
-        None if job.unsure && job.record.attempt > 0 => found(&job.record, provider).await,
+        None if job.outcome_unknown && job.record.attempt > 0 => found(&job.record, provider).await,
         None => Ok(None),
     }
 }

@@ -10,7 +10,7 @@ use tradewind_core::{
 
 use super::{
     Error, Handle,
-    decide::{Outcome, Work},
+    decide::{DeploymentWork, Outcome},
 };
 
 /// Tasks times offers: a report has a row for each.
@@ -34,7 +34,7 @@ impl Handle {
         self.assess(shape.manifest(namespace).map_err(invalid)?).await
     }
 
-    async fn report(&self, mut work: Work) -> Result<Report, Error> {
+    async fn report(&self, mut work: DeploymentWork) -> Result<Report, Error> {
         // An assessment is about what is on sale, not about what runs.
         work.actual.clear();
         let shared = &self.shared;

@@ -24,13 +24,13 @@ use tradewind_core::{
 };
 
 use super::{
+    cache::Cache,
     commit::Change,
-    decide::Work,
+    decide::DeploymentWork,
     journal::{CONTROLLER, event},
     lock,
     namespaces::{self, job_lasts, usage},
     reads::Reads,
-    state::World,
 };
 
 /// What the namespaces of a batch allow.
@@ -51,8 +51,8 @@ struct Session {
 
 /// What namespaces may have, held against what there is.
 pub(super) struct Budgets {
-    pub(super) world: Arc<Mutex<World>>,
-    pub(super) namespaces: Arc<Mutex<namespaces::Book>>,
+    pub(super) cache: Arc<Mutex<Cache>>,
+    pub(super) namespaces: Arc<Mutex<namespaces::NamespaceBook>>,
     pub(super) plugins: Arc<dyn Plugins>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Reads,
@@ -60,25 +60,25 @@ pub(super) struct Budgets {
 
 impl Budgets {
     /// Whether any of these works is in a namespace with limits.
-    pub(super) fn is_limited(&self, works: &[Work]) -> bool {
+    pub(super) fn is_limited(&self, works: &[DeploymentWork]) -> bool {
         let limited: BTreeSet<Namespace> = lock(&self.namespaces).limited().into_iter().collect();
         works.iter().any(|w| limited.contains(&w.key.namespace))
     }
 
     /// Decides how much each task may have in the namespaces of a batch. Without a table nothing can grow: only what must shrink is seen.
-    pub(super) fn admit(&self, works: &[Work], table: Option<&Table>) -> Admission {
+    pub(super) fn admit(&self, works: &[DeploymentWork], table: Option<&Table>) -> Admission {
         let names: BTreeSet<&Namespace> = works.iter().map(|w| &w.key.namespace).collect();
         self.admit_in(names.into_iter(), works, table)
     }
 
-    fn admit_in<'a>(&self, names: impl Iterator<Item = &'a Namespace>, works: &[Work], table: Option<&Table>) -> Admission {
+    fn admit_in<'a>(&self, names: impl Iterator<Item = &'a Namespace>, works: &[DeploymentWork], table: Option<&Table>) -> Admission {
         let (now, plugins) = (self.clock.now(), self.plugins.snapshot());
-        let world = lock(&self.world);
+        let cache = lock(&self.cache);
         let batch: BTreeSet<&DeploymentKey> = works.iter().map(|w| &w.key).collect();
         let mut cheapest = HashMap::new();
         let mut namespaces = BTreeMap::new();
         for name in names {
-            let entries = || world.of_namespace(name);
+            let entries = || cache.of_namespace(name);
             let records = entries().flat_map(|(_, e)| e.allocations.values()).map(|l| &l.record);
             let Some(limits) = lock(&self.namespaces).limits(name, now, records) else { continue };
             let closed = plugins.closed_to(name);
@@ -90,7 +90,7 @@ impl Budgets {
             };
             let mut claims = Vec::new();
             for work in works.iter().filter(|w| w.key.namespace == *name) {
-                let held = world.deployments.get(&work.key).map(|e| e.held.as_slice()).unwrap_or_default();
+                let held = cache.deployments.get(&work.key).map(|e| e.held.as_slice()).unwrap_or_default();
                 let one = Claimant { key: &work.key, resolved: &work.resolved, since: work.record.created_at, held, gone: false };
                 one.claims(&work.actual, now, &mut price, &mut claims);
             }
@@ -117,7 +117,7 @@ impl Budgets {
 
     /// Stores what holds a deployment's tasks back, and tells of what is new.
     pub(super) fn put_held(&self, change: &mut Change, key: &DeploymentKey, held: &[HeldBack]) -> Result<(), Error> {
-        let known = lock(&self.world).deployments.get(key).map(|e| (e.held.clone(), e.record.deleting));
+        let known = lock(&self.cache).deployments.get(key).map(|e| (e.held.clone(), e.record.deleting));
         let (before, deleting) = known.unwrap_or_default();
         let same = |a: &HeldBack, b: &HeldBack| {
             (&a.task, &a.target, a.kind, a.wanted, a.replicas, a.since) == (&b.task, &b.target, b.kind, b.wanted, b.replicas, b.since)
@@ -274,8 +274,8 @@ fn task_lasts(task: &Resolved, takes: Millis, now: Instant) -> Millis {
 
 impl Admission {
     /// The works with no more replicas than granted; what is held back, for each of them.
-    pub(super) fn apply(&self, works: &[Work]) -> (Vec<Work>, Vec<Vec<HeldBack>>) {
-        let one = |work: &Work| {
+    pub(super) fn apply(&self, works: &[DeploymentWork]) -> (Vec<DeploymentWork>, Vec<Vec<HeldBack>>) {
+        let one = |work: &DeploymentWork| {
             let Some(session) = self.namespaces.get(&work.key.namespace) else { return (work.clone(), Vec::new()) };
             let mut held = Vec::new();
             let mut resolved = (*work.resolved).clone();
@@ -284,7 +284,7 @@ impl Admission {
                 task.replicas = task.replicas.min(grant.replicas);
                 held.extend(grant.held_back.clone());
             }
-            (Work { resolved: Arc::new(resolved), ..work.clone() }, held)
+            (DeploymentWork { resolved: Arc::new(resolved), ..work.clone() }, held)
         };
         works.iter().map(one).unzip()
     }

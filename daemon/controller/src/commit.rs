@@ -27,12 +27,12 @@ use tradewind_core::{
 use ulid::Ulid;
 
 use super::{
+    cache::{Cache, DeploymentState},
     journal::changing,
     lock,
-    namespaces::{Book, Charge},
+    namespaces::{Charge, NamespaceBook},
     records::Inputs,
     request,
-    state::{Entry, World},
 };
 
 /// What shall become true, all of it or nothing.
@@ -208,9 +208,9 @@ pub(super) struct Committer {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: Arc<Ids>,
     pub(super) paces: Arc<dyn Paces>,
-    pub(super) cache: Arc<Mutex<World>>,
+    pub(super) cache: Arc<Mutex<Cache>>,
     /// Taken after `cache` where both are.
-    pub(super) namespaces: Arc<Mutex<Book>>,
+    pub(super) namespaces: Arc<Mutex<NamespaceBook>>,
     /// There may be something to reconcile.
     pub(super) wake: Arc<Notify>,
 }
@@ -228,10 +228,10 @@ impl Committer {
     ///
     /// # Errors
     /// Those of `commit`; `also` is not called then.
-    pub(super) async fn commit_showing<T>(&self, change: Change, also: impl FnOnce(&mut World) -> T) -> Result<(Revision, T), Error> {
+    pub(super) async fn commit_showing<T>(&self, change: Change, also: impl FnOnce(&mut Cache) -> T) -> Result<(Revision, T), Error> {
         let Change { mut txn, events, segments, shown, enqueued, inputs } = change;
         for event in events {
-            txn = self.tell(txn, event)?;
+            txn = self.append(txn, event)?;
         }
         let mut charges = Vec::new();
         for (allocation, segment) in segments {
@@ -255,7 +255,7 @@ impl Committer {
             let mut cache = lock(&self.cache);
             lock(&self.namespaces).charge_all(charges);
             shown.into_iter().for_each(|shown| shown.show(&mut cache, revision));
-            enqueued.iter().for_each(|key| cache.mark(key));
+            enqueued.iter().for_each(|key| cache.enqueue(key));
             also(&mut cache)
         };
         gone.iter().for_each(|id| self.paces.set(id, None));
@@ -283,14 +283,14 @@ impl Committer {
     }
 
     /// An event that comes with no other change. What can't be stored is in the log.
-    pub(super) async fn note(&self, event: Event) {
+    pub(super) async fn emit(&self, event: Event) {
         if let Err(error) = self.commit(Change::of(event)).await {
             tracing::error!(error = &error as &dyn std::error::Error, "an event could not be recorded");
         }
     }
 
     /// Adds the event for those who follow events and for the audit log. Within a request, that is what led to it unless something nearer did.
-    fn tell(&self, txn: Txn, mut event: Event) -> Result<Txn, Error> {
+    fn append(&self, txn: Txn, mut event: Event) -> Result<Txn, Error> {
         let id = EventId::new(self.ids.draw());
         event.at = self.clock.now();
         event.cause = event.cause.or_else(|| request::current().map(Cause::Request));
@@ -311,7 +311,7 @@ impl Shown {
         }
     }
 
-    fn show(self, cache: &mut World, revision: Revision) {
+    fn show(self, cache: &mut Cache, revision: Revision) {
         let key = match self {
             Self::Spec(key, record) => {
                 match cache.deployments.get_mut(&key) {
@@ -319,7 +319,7 @@ impl Shown {
                     // A later write has been shown first.
                     Some(_) => {}
                     None => {
-                        cache.deployments.insert(key.clone(), Entry::new(*record, revision));
+                        cache.deployments.insert(key.clone(), DeploymentState::new(*record, revision));
                     }
                 }
                 key

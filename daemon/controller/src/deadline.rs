@@ -12,11 +12,17 @@ use tradewind_core::{
     workload::Phase,
 };
 
-use super::{decide::Work, journal::allocation_event, reconcile::Reconciler, rollout::Rolled};
+use super::{decide::DeploymentWork, journal::allocation_event, reconcile::Reconciler, rollout::Rolled};
 
 impl Reconciler {
     /// Brings the deadlines of jobs that had begun into what is intended.
-    pub(super) fn hold_to_deadlines(&self, work: &Work, records: &mut Vec<AllocationRecord>, rolled: &mut Rolled, told: &mut Vec<Event>) {
+    pub(super) fn hold_to_deadlines(
+        &self,
+        work: &DeploymentWork,
+        records: &mut Vec<AllocationRecord>,
+        rolled: &mut Rolled,
+        told: &mut Vec<Event>,
+    ) {
         let now = self.clock.now();
         let before = |r: &AllocationRecord| work.all.iter().find(|known| known.id == r.id).cloned();
         let begun = {
@@ -62,7 +68,7 @@ impl Reconciler {
     }
 
     /// A record for replicas that wait, where they were last: to tell that they have failed.
-    fn last_of(&self, work: &Work, task: &Resolved, begun: &Begun, replicas: u32, now: Instant) -> AllocationRecord {
+    fn last_of(&self, work: &DeploymentWork, task: &Resolved, begun: &Begun, replicas: u32, now: Instant) -> AllocationRecord {
         let want = Desired {
             task: task.name.clone(),
             target: task.target.clone(),

@@ -25,16 +25,16 @@ use tradewind_core::{
 use super::{
     Options,
     budget::{Admission, Budgets, Chosen},
+    cache::Cache,
     commit::Ids,
-    consult::{Decided, Verdict},
     health, lock, namespaces,
     offers::Offers,
-    preempt::{Preemption, Taking},
+    policy_call::{Decided, PolicyAnswer},
+    preempt::{Preemption, Preemptor},
     records::Inputs,
     refusals::Refusals,
     room::{self, Added},
     spaces::{leaves, shut_out, whose},
-    state::World,
     turn::{Asked, Turn, in_turn},
 };
 
@@ -43,7 +43,7 @@ const MOST_CAUSES: usize = 3;
 
 /// A deployment to decide about.
 #[derive(Clone)]
-pub(super) struct Work {
+pub(super) struct DeploymentWork {
     pub(super) key: DeploymentKey,
     pub(super) record: Arc<DeploymentRecord>,
     /// Of the stored record: a decision holds for this one only.
@@ -55,7 +55,7 @@ pub(super) struct Work {
     pub(super) all: Vec<AllocationRecord>,
 }
 
-impl Work {
+impl DeploymentWork {
     /// The places that it takes over instead of having them chosen, as far as they are still what it wants.
     fn adoption(&self) -> Option<&Adoption> {
         self.record.adopt.as_ref().filter(|a| a.covers(&self.resolved))
@@ -73,7 +73,7 @@ pub(super) struct Outcome {
     /// Other deployments that have to make room.
     pub(super) others: BTreeSet<DeploymentKey>,
     /// Places of lower priorities that it takes.
-    pub(super) takings: Vec<Taking>,
+    pub(super) preemptions: Vec<Preemption>,
     pub(super) decision: Option<DecisionView>,
     /// The policy call that the decision came of.
     pub(super) inputs: Option<Arc<Inputs>>,
@@ -84,7 +84,7 @@ pub(super) struct Outcome {
 }
 
 /// One task that needs a decision.
-pub(super) struct Open {
+pub(super) struct PendingTask {
     /// Index into the works, and into the work's tasks.
     pub(super) work: usize,
     pub(super) task: usize,
@@ -102,7 +102,7 @@ struct Call<'a> {
     snapshot: &'a Snapshot,
     whole: &'a Snapshot,
     policy: &'a InstanceName,
-    works: &'a [Work],
+    works: &'a [DeploymentWork],
     table: &'a Table,
     /// Providers that gave no offers.
     silent: &'a [ProviderFailure],
@@ -110,27 +110,27 @@ struct Call<'a> {
 
 /// Decides where tasks go: budgets, offers, the policy, preemption.
 pub(super) struct Scheduler {
-    pub(super) world: Arc<Mutex<World>>,
-    pub(super) namespaces: Arc<Mutex<namespaces::Book>>,
+    pub(super) cache: Arc<Mutex<Cache>>,
+    pub(super) namespaces: Arc<Mutex<namespaces::NamespaceBook>>,
     pub(super) options: Arc<Options>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: Arc<Ids>,
     pub(super) budgets: Arc<Budgets>,
     pub(super) offers: Arc<Offers>,
     pub(super) refusals: Arc<Refusals>,
-    pub(super) preemption: Arc<Preemption>,
+    pub(super) preemption: Arc<Preemptor>,
 }
 
 impl Scheduler {
     /// The deployment's own policy, else its namespace's, else the daemon's.
-    fn policy_of(&self, work: &Work) -> InstanceName {
+    fn policy_of(&self, work: &DeploymentWork) -> InstanceName {
         let own = work.record.manifest.spec.policy.clone();
         let of_namespace = || lock(&self.namespaces).policy(&work.key.namespace).cloned();
         own.or_else(of_namespace).unwrap_or_else(|| self.options.default_policy.clone())
     }
 
     /// Where a policy that is not there is asked for, when that is not the deployment itself.
-    fn named_by(&self, policy: &InstanceName, works: &[Work]) -> String {
+    fn named_by(&self, policy: &InstanceName, works: &[DeploymentWork]) -> String {
         let asks = works.iter().find(|w| self.policy_of(w) == *policy).filter(|w| w.record.manifest.spec.policy.is_none());
         let of_namespace = asks.filter(|w| lock(&self.namespaces).policy(&w.key.namespace).is_some());
         match (of_namespace, asks) {
@@ -141,14 +141,14 @@ impl Scheduler {
     }
 
     /// Decides about a batch. The outcomes are in the order of the works. Providers that gave no offers come with them.
-    pub(super) async fn decide(self: &Arc<Self>, snapshot: &Snapshot, works: &[Work]) -> (Vec<Outcome>, Vec<ProviderFailure>) {
+    pub(super) async fn decide(self: &Arc<Self>, snapshot: &Snapshot, works: &[DeploymentWork]) -> (Vec<Outcome>, Vec<ProviderFailure>) {
         let mut failures = Vec::new();
         let mut assessed = None;
         let (mut admission, mut outcomes) = (Admission::default(), Vec::new());
         let mut granted = None;
         if self.budgets.is_limited(works) {
             let (table, missing) = self.offers.assess(snapshot).await;
-            let table = self.preemption.without_kept(table, works);
+            let table = self.preemption.minus_nominated(table, works);
             admission = self.budgets.admit(works, Some(&table));
             let (less, held) = admission.apply(works);
             outcomes.extend(held.into_iter().map(|held| Outcome { unplaced: unplaced(&held), held, ..Outcome::default() }));
@@ -163,7 +163,7 @@ impl Scheduler {
         let works = granted.as_deref().unwrap_or(works);
         outcomes.resize_with(works.len(), Outcome::default);
         let mut settled: HashMap<(usize, usize), (Vec<Placement>, Option<DecisionId>)> = HashMap::new();
-        let mut open: Vec<(Asked, Open)> = Vec::new();
+        let mut open: Vec<(Asked, PendingTask)> = Vec::new();
         let mut reaches: HashMap<&Namespace, Arc<BTreeSet<InstanceName>>> = HashMap::new();
         for (w, work) in works.iter().enumerate() {
             let closed = reaches.entry(&work.key.namespace).or_insert_with(|| Arc::new(snapshot.closed_to(&work.key.namespace))).clone();
@@ -184,10 +184,10 @@ impl Scheduler {
                     let want = Want::of(&work.key.namespace, &work.key.name, task);
                     let mut want = plan::with_current(want, task, &work.actual);
                     want.need.closed = self.refusals.closed(&work.key, &work.resolved, task, snapshot);
-                    want.need.left = health::left(&self.world, &work.key, task);
+                    want.need.left = health::left(&self.cache, &work.key, task);
                     // Whoever is bound to others is asked for where they are alone.
                     want.hedged = task.hedge.is_some() && !placement::is_bound(&task.constraints);
-                    open.push((asked.clone(), Open { work: w, task: t, want, stay: Vec::new(), apart: Vec::new() }));
+                    open.push((asked.clone(), PendingTask { work: w, task: t, want, stay: Vec::new(), apart: Vec::new() }));
                 }
             }
         }
@@ -199,7 +199,7 @@ impl Scheduler {
                 None => {
                     let (table, missing) = self.offers.assess(snapshot).await;
                     failures = missing;
-                    self.preemption.without_kept(table, works)
+                    self.preemption.minus_nominated(table, works)
                 }
             };
             for (Asked { policy, closed }, mut tasks) in in_turn(open, |o| turn(o, works)) {
@@ -210,7 +210,7 @@ impl Scheduler {
                 for one in &mut tasks {
                     let Some((work, task)) = works.get(one.work).and_then(|w| w.resolved.get(one.task).map(|t| (w, t))) else { continue };
                     let kept = work.actual.iter().filter(|r| !leaves(r, task, &closed));
-                    one.stay = plan::stranded(task, kept, answers);
+                    one.stay = plan::on_silent_providers(task, kept, answers);
                     one.want.current.retain(|(provider, _, _)| answers(provider));
                     one.want.replicas -= one.stay.iter().map(|p| p.replicas).sum::<u32>().min(one.want.replicas);
                 }
@@ -253,7 +253,7 @@ impl Scheduler {
             outcome.held.extend(self.preemption.still_preempted(work, outcome));
         }
         if let Some(table) = assessed {
-            self.preemption.seek_room(works, snapshot, &table, &mut outcomes);
+            self.preemption.plan_preemptions(works, snapshot, &table, &mut outcomes);
         }
         (outcomes, failures)
     }
@@ -261,7 +261,7 @@ impl Scheduler {
     async fn decide_with(
         &self,
         call: Call<'_>,
-        mut open: Vec<Open>,
+        mut open: Vec<PendingTask>,
         admission: &mut Admission,
         outcomes: &mut [Outcome],
         decided: &mut HashMap<(usize, usize), Decided>,
@@ -290,7 +290,7 @@ impl Scheduler {
             }
             Ok(verdict) => {
                 let batch = u32::try_from(open.len()).unwrap_or(u32::MAX);
-                let Verdict { recorded, digest, took_micros, note, fallback, certificate, decided: all } = verdict;
+                let PolicyAnswer { recorded, digest, took_micros, note, fallback, certificate, decided: all } = verdict;
                 let (policy, at, seed, lower_bound) =
                     (recorded.policy.clone(), recorded.at, recorded.request.seed, recorded.answer.lower_bound);
                 // The first decision's id names the inputs of all.
@@ -351,12 +351,12 @@ impl Scheduler {
         &self,
         policy: &dyn Policy,
         call: Call<'_>,
-        open: &mut [Open],
+        open: &mut [PendingTask],
         admission: &mut Admission,
         outcomes: &mut [Outcome],
-    ) -> Result<Verdict, Failure> {
+    ) -> Result<PolicyAnswer, Failure> {
         let Call { snapshot, works, table, .. } = call;
-        let mut verdict = self.consult_apart(policy, snapshot, works, open, table).await?;
+        let mut verdict = self.call_policy_apart(policy, snapshot, works, open, table).await?;
         let mut judged = admission.judge(&chosen(works, open, &verdict), false);
         if judged.iter().any(|j| matches!(j, Judgement::AtMost(_))) {
             for ((o, d), j) in open.iter_mut().zip(&verdict.decided).zip(&judged) {
@@ -375,7 +375,7 @@ impl Scheduler {
                     Judgement::Fits | Judgement::Refused(_) => stays.fold(MicroUsd(0), MicroUsd::saturating_add),
                 };
             }
-            verdict = self.consult_apart(policy, snapshot, works, open, table).await?;
+            verdict = self.call_policy_apart(policy, snapshot, works, open, table).await?;
             verdict.note = format!("{} (told to step down)", verdict.note).trim().to_owned();
             judged = admission.judge(&chosen(works, open, &verdict), true);
         }
@@ -401,13 +401,13 @@ impl Scheduler {
     }
 }
 
-fn turn(open: &Open, works: &[Work]) -> Turn {
+fn turn(open: &PendingTask, works: &[DeploymentWork]) -> Turn {
     let created_at = works.get(open.work).map_or(Instant(0), |w| w.record.created_at);
     Turn { priority: open.want.priority, created_at, work: open.work, task: open.task }
 }
 
 /// What has been decided, as it takes room.
-fn placed<'a>(works: &'a [Work], decided: &'a HashMap<(usize, usize), Decided>) -> impl Iterator<Item = Added<'a>> {
+fn placed<'a>(works: &'a [DeploymentWork], decided: &'a HashMap<(usize, usize), Decided>) -> impl Iterator<Item = Added<'a>> {
     decided.iter().flat_map(|((w, t), d)| {
         let found = works.get(*w).and_then(|work| work.resolved.get(*t).map(|task| (work, task)));
         d.placements.iter().filter_map(move |placement| {
@@ -455,8 +455,8 @@ fn without_candidate(want: &Want, table: &Table, silent: &[ProviderFailure]) -> 
 }
 
 /// What the policy has chosen, with what was not open to it.
-fn chosen<'a>(works: &'a [Work], open: &'a [Open], verdict: &'a Verdict) -> Vec<Chosen<'a>> {
-    let one = |(o, d): (&'a Open, &'a Decided)| {
+fn chosen<'a>(works: &'a [DeploymentWork], open: &'a [PendingTask], verdict: &'a PolicyAnswer) -> Vec<Chosen<'a>> {
+    let one = |(o, d): (&'a PendingTask, &'a Decided)| {
         let work = works.get(o.work)?;
         let placements = d.placements.iter().chain(&o.stay).chain(o.apart.iter().map(|(_, placement)| placement)).collect();
         Some(Chosen { key: &work.key, task: work.resolved.get(o.task)?, placements })

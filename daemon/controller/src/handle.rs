@@ -19,13 +19,13 @@ use tradewind_core::{
 
 use super::{
     Error, EventFilter, Handle,
+    cache::DeploymentState,
     commit::Change,
-    decide::{Outcome as Decided, Work, without_ended},
+    decide::{DeploymentWork, Outcome as Decided, without_ended},
     hedge,
     journal::{allocation_event, decode, event},
     lock, plans, render, rerun,
     revisions::{Why, revise},
-    state::Entry,
 };
 
 /// A follower that has missed a change looks again after this.
@@ -69,7 +69,7 @@ impl Handle {
     /// Those of `put`, but for a state that can't be written.
     pub fn try_put(&self, manifest: &Manifest, if_generation: Option<u64>) -> Result<Accepted, Error> {
         let key = key_of(manifest);
-        let before = lock(&self.shared.world).deployments.get(&key).map(|e| e.record.clone());
+        let before = lock(&self.shared.cache).deployments.get(&key).map(|e| e.record.clone());
         let same = before.as_ref().is_some_and(|r| r.manifest == *manifest);
         if !same {
             self.may_change(&key.namespace, plans::TO_PUT)?;
@@ -94,7 +94,7 @@ impl Handle {
     ) -> Result<Accepted, Error> {
         let key = key_of(&manifest);
         loop {
-            let before = lock(&self.shared.world).deployments.get(&key).map(|e| (e.record.clone(), e.revision));
+            let before = lock(&self.shared.cache).deployments.get(&key).map(|e| (e.record.clone(), e.revision));
             let generation = before.as_ref().map_or(0, |(r, _)| r.generation);
             check_generation(&key, if_generation, generation)?;
             let now = self.shared.clock.now();
@@ -163,7 +163,7 @@ impl Handle {
         if_generation: Option<u64>,
     ) -> Result<Accepted, Error> {
         let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
-        let stands = lock(&self.shared.world).deployments.get(&key).is_some_and(|e| !e.record.deleting);
+        let stands = lock(&self.shared.cache).deployments.get(&key).is_some_and(|e| !e.record.deleting);
         if stands {
             self.may_change(namespace, plans::TO_DELETE)?;
         }
@@ -179,7 +179,7 @@ impl Handle {
         also: Change,
     ) -> Result<Accepted, Error> {
         loop {
-            let before = lock(&self.shared.world).deployments.get(key).map(|e| (e.record.clone(), e.revision));
+            let before = lock(&self.shared.cache).deployments.get(key).map(|e| (e.record.clone(), e.revision));
             let Some((record, revision)) = before else { return Err(not_found(key)) };
             check_generation(key, if_generation, record.generation)?;
             let generation = record.generation;
@@ -238,14 +238,14 @@ impl Handle {
     pub fn get(&self, namespace: &Namespace, name: &DeploymentName) -> Option<DeploymentView> {
         let snapshot = self.shared.plugins.snapshot();
         let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
-        let entry = lock(&self.shared.world).deployments.take_copy(&key);
+        let entry = lock(&self.shared.cache).deployments.take_copy(&key);
         entry.map(|entry| render::deployment(&key, &entry, &snapshot))
     }
 
-    pub(super) fn work(&self, manifest: Manifest) -> Work {
+    pub(super) fn work(&self, manifest: Manifest) -> DeploymentWork {
         let key = key_of(&manifest);
-        let world = lock(&self.shared.world);
-        let entry = world.deployments.get(&key);
+        let cache = lock(&self.shared.cache);
+        let entry = cache.deployments.get(&key);
         let now = self.shared.clock.now();
         let generation = entry.map_or(0, |e| e.record.generation) + 1;
         let record = DeploymentRecord {
@@ -264,9 +264,9 @@ impl Handle {
         };
         let resolved = Arc::new(scaling::resolve(&record));
         let revision = entry.map(|e| e.revision).unwrap_or_default();
-        let all = entry.map(Entry::actual).unwrap_or_default();
+        let all = entry.map(DeploymentState::actual).unwrap_or_default();
         let (resolved, actual) = without_ended(resolved, hedge::visible(&all));
-        Work { actual, all, key, record: Arc::new(record), revision, resolved }
+        DeploymentWork { actual, all, key, record: Arc::new(record), revision, resolved }
     }
 
     /// What `put` would lead to. Changes nothing.
@@ -279,7 +279,7 @@ impl Handle {
     }
 
     /// What would be decided about a work, and how that looks.
-    pub(super) async fn draft(&self, snapshot: &Snapshot, work: &Work) -> Result<(Decided, PlanView), Error> {
+    pub(super) async fn draft(&self, snapshot: &Snapshot, work: &DeploymentWork) -> Result<(Decided, PlanView), Error> {
         // What goes needs no decision.
         let outcome = if work.record.deleting {
             Decided::default()
@@ -460,7 +460,7 @@ impl Handle {
     /// `NotFound` when there is no such deployment (any more).
     pub async fn changed(&self, namespace: &Namespace, name: &DeploymentName) -> Result<(), Error> {
         let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
-        let changed = lock(&self.shared.world).deployments.get(&key).map(|e| e.changed.clone());
+        let changed = lock(&self.shared.cache).deployments.get(&key).map(|e| e.changed.clone());
         let Some(changed) = changed else { return Err(not_found(&key)) };
         // A change between the caller's last look and this call would be missed: so nobody waits for ever.
         let _ = tokio::time::timeout(LOOK, changed.notified()).await;
@@ -469,17 +469,17 @@ impl Handle {
 
     /// Records something that happened outside the controller.
     pub async fn note(&self, event: Event) {
-        self.shared.committer.note(event).await;
+        self.shared.committer.emit(event).await;
     }
 
     /// Records something that has happened to an allocation. One that is gone by now is nobody's any more.
     pub async fn note_of(&self, allocation: &AllocationId, severity: Severity, reason: &str, message: String) {
         let event = {
-            let world = lock(&self.shared.world);
-            world.live(allocation).map(|live| allocation_event(severity, reason, &live.record, message))
+            let cache = lock(&self.shared.cache);
+            cache.live(allocation).map(|live| allocation_event(severity, reason, &live.record, message))
         };
         if let Some(event) = event {
-            self.shared.committer.note(event).await;
+            self.shared.committer.emit(event).await;
         }
     }
 }

@@ -14,23 +14,23 @@ use tradewind_core::{
     job::deadline,
     manifest::{Resolved, Target},
     names::{AllocationId, InstanceName, TaskName},
+    place_health::Place,
     placement::{RankBy, Want},
     plugin::Plugins,
     record::{AllocationRecord, DeploymentKey, Stage},
     rollout::{Rollout, Status},
-    standing::Place,
     store::{Error, Revision},
     units::{Instant, Millis},
     view::{Event, Severity},
 };
 
 use super::{
+    cache::{AllocationState, Cache, DeploymentState},
     commit::Committer,
     journal::allocation_event,
     lock,
     offers::Offers,
     refusals::Refusals,
-    state::{Entry, Live, World},
 };
 
 /// How long a task is kept away from an offer where it has failed too often: the first time, and at the longest. It doubles while it goes on.
@@ -61,7 +61,7 @@ type Change = (AllocationRecord, Option<Event>, Revision);
 
 /// Brings back what fails.
 pub(super) struct Healer {
-    pub(super) world: Arc<Mutex<World>>,
+    pub(super) cache: Arc<Mutex<Cache>>,
     pub(super) committer: Arc<Committer>,
     pub(super) plugins: Arc<dyn Plugins>,
     pub(super) clock: Arc<dyn Clock>,
@@ -77,11 +77,11 @@ impl Healer {
         let elsewhere = self.have_elsewhere(ids, now).await;
         let mut again = BTreeSet::new();
         let changes: Vec<Change> = {
-            let world = lock(&self.world);
+            let cache = lock(&self.cache);
             let mut changes = Vec::new();
             // What is already on its way in this round counts against the bound of the next.
             for id in ids {
-                let Some(judged) = self.diagnose(&world, id, &changes, &elsewhere, now) else { continue };
+                let Some(judged) = self.diagnose(&cache, id, &changes, &elsewhere, now) else { continue };
                 let (change, soon) = judged;
                 if soon {
                     again.insert((*id).clone());
@@ -107,9 +107,9 @@ impl Healer {
     /// Those of these that ask for other replicas in their stead, and for which there is another place than the one where they are.
     async fn have_elsewhere(self: &Arc<Self>, ids: &BTreeSet<&AllocationId>, now: Instant) -> BTreeSet<AllocationId> {
         let asking: Vec<(AllocationRecord, Resolved, Arc<Vec<Resolved>>)> = {
-            let world = lock(&self.world);
+            let cache = lock(&self.cache);
             let asks = |id: &&&AllocationId| {
-                let (entry, live, task) = subject(&world, id)?;
+                let (entry, live, task) = subject(&cache, id)?;
                 let judged = judge(live, task, now)?;
                 let bound = task.recovery.max_concurrent.of(task.replicas);
                 let admitted = health::admitted(bound, under_way(entry, &live.record), &[live.record.replicas]) == [true];
@@ -125,7 +125,7 @@ impl Healer {
         let other = |(record, task, resolved): &&(AllocationRecord, Resolved, Arc<Vec<Resolved>>)| {
             let mut want = Want::of(&record.namespace, &record.deployment, task);
             want.need.closed = self.refusals.closed(&record.key(), resolved, task, &snapshot);
-            want.need.left = left(&self.world, &record.key(), task);
+            want.need.left = left(&self.cache, &record.key(), task);
             let ranked = table.ranked(&want, RankBy::Cost);
             let mut places = ranked.iter().filter_map(|i| table.offers().get(*i as usize));
             places.any(|p| p.provider != record.provider || *p.offer.id != *record.offer.id)
@@ -135,8 +135,8 @@ impl Healer {
 
     /// Keeps a task away from an offer where it has failed too often.
     fn leave(&self, record: &AllocationRecord) {
-        let mut world = lock(&self.world);
-        let Some(entry) = world.deployments.get_mut(&record.key()) else { return };
+        let mut cache = lock(&self.cache);
+        let Some(entry) = cache.deployments.get_mut(&record.key()) else { return };
         let same =
             |l: &Left| (&l.task, &l.target, &l.provider, &l.offer) == (&record.task, &record.target, &record.provider, &record.offer.id);
         let times = entry.left.iter().find(|l| same(l)).map_or(0, |l| l.times + 1);
@@ -151,13 +151,13 @@ impl Healer {
             until,
             times,
         });
-        world.mark_at(&record.key(), until);
+        cache.enqueue_at(&record.key(), until);
     }
 
     /// Tells those that start replicas again by themselves how long to wait before it.
     pub(super) fn tell_paces(&self, key: &DeploymentKey) {
-        let world = lock(&self.world);
-        let Some(entry) = world.deployments.get(key) else { return };
+        let cache = lock(&self.cache);
+        let Some(entry) = cache.deployments.get(key) else { return };
         for live in entry.allocations.values() {
             let record = &live.record;
             let task = entry.resolved.iter().find(|t| t.name == record.task && t.target == record.target);
@@ -170,13 +170,13 @@ impl Healer {
     /// What is to be stored about one allocation, and whether it is to be looked at again soon.
     fn diagnose(
         &self,
-        world: &World,
+        cache: &Cache,
         id: &AllocationId,
         before: &[Change],
         elsewhere: &BTreeSet<AllocationId>,
         now: Instant,
     ) -> Option<(Option<Change>, bool)> {
-        let (entry, live, task) = subject(world, id)?;
+        let (entry, live, task) = subject(cache, id)?;
         let record = &live.record;
         let Judged { recovery, action, condition } = judge(live, task, now)?;
         let dead = matches!(condition, Condition::Dead { .. } | Condition::Stuck { .. });
@@ -219,10 +219,10 @@ impl Healer {
 }
 
 /// The offers that a task is kept away from, and why.
-pub(super) fn left(world: &Mutex<World>, key: &DeploymentKey, task: &Resolved) -> BTreeMap<InstanceName, BTreeMap<String, String>> {
+pub(super) fn left(cache: &Mutex<Cache>, key: &DeploymentKey, task: &Resolved) -> BTreeMap<InstanceName, BTreeMap<String, String>> {
     let now = Tick::now();
-    let world = lock(world);
-    let all = world.deployments.get(key).into_iter().flat_map(|entry| &entry.left);
+    let cache = lock(cache);
+    let all = cache.deployments.get(key).into_iter().flat_map(|entry| &entry.left);
     let mut left: BTreeMap<InstanceName, BTreeMap<String, String>> = BTreeMap::new();
     for one in all.filter(|l| l.task == task.name && l.target == task.target && now < l.until) {
         left.entry(one.provider.clone()).or_default().insert(one.offer.clone(), one.cause.clone());
@@ -231,8 +231,8 @@ pub(super) fn left(world: &Mutex<World>, key: &DeploymentKey, task: &Resolved) -
 }
 
 /// An allocation that is judged by its health, with its deployment and its task.
-fn subject<'w>(world: &'w World, id: &AllocationId) -> Option<(&'w Entry, &'w Live, &'w Resolved)> {
-    let entry = world.deployments.get(world.owners.get(id)?)?;
+fn subject<'w>(cache: &'w Cache, id: &AllocationId) -> Option<(&'w DeploymentState, &'w AllocationState, &'w Resolved)> {
+    let entry = cache.deployments.get(cache.owners.get(id)?)?;
     let live = entry.allocations.get(id)?;
     let record = &live.record;
     let settled = record.stage == Stage::Applied && !record.superseded && !entry.record.deleting;
@@ -241,15 +241,15 @@ fn subject<'w>(world: &'w World, id: &AllocationId) -> Option<(&'w Entry, &'w Li
 }
 
 /// Whether an allocation is of a version that has not become whole yet, and that would make way for an earlier one.
-fn updates(entry: &Entry, record: &AllocationRecord) -> bool {
+fn updates(entry: &DeploymentState, record: &AllocationRecord) -> bool {
     let of = |r: &Rollout| r.status != Status::Done && r.from.is_some() && !r.is_back() && r.generation == record.generation;
     entry.record.rollout.as_ref().is_some_and(of)
 }
 
-fn judge(live: &Live, task: &Resolved, now: Instant) -> Option<Judged> {
+fn judge(live: &AllocationState, task: &Resolved, now: Instant) -> Option<Judged> {
     let (record, seen) = (&live.record, live.observation.as_ref()?);
     let run = &record.workload.run;
-    let condition = Condition::of(run, record.replicas, live.ready(), seen, &live.lifeless);
+    let condition = Condition::of(run, record.replicas, live.ready(), seen, &live.failed_liveness);
     let look = Look { run, wanted: record.replicas, seen };
     let ready = |index: u32| live.ready_now().any(|r| r == index);
     let (recovery, action) = health::look(&task.recovery, &record.recovery, look, &condition, ready, now);
@@ -257,8 +257,8 @@ fn judge(live: &Live, task: &Resolved, now: Instant) -> Option<Judged> {
 }
 
 /// Replicas of the same task that are being replaced because of their health.
-fn under_way(entry: &Entry, record: &AllocationRecord) -> u32 {
-    let replaced = |l: &&Live| {
+fn under_way(entry: &DeploymentState, record: &AllocationRecord) -> u32 {
+    let replaced = |l: &&AllocationState| {
         let r = &l.record;
         same_task(r, record) && r.superseded && !r.lost && r.recovery.here > 0 && r.stage != Stage::Removing
     };

@@ -7,18 +7,18 @@ use tradewind_core::{
     hedge::{self, Hedge, Member, Rival, Verdict},
     manifest::Target,
     names::{AllocationId, TaskName},
+    place_health::Place,
     plan::{Desired, Placement},
     record::{AllocationRecord, Stage},
-    standing::Place,
     units::Instant,
     view::{Event, Severity},
 };
 
-use super::{decide::Work, journal::allocation_event, lock, offers::Room, reconcile::Reconciler};
+use super::{decide::DeploymentWork, journal::allocation_event, lock, offers::Room, reconcile::Reconciler};
 
 impl Reconciler {
     /// Brings hedging into what is intended: the rivals of what has just been placed, and the end of the groups whose time has come.
-    pub(super) fn hedge(&self, work: &Work, desired: &[Desired], records: &mut Vec<AllocationRecord>, told: &mut Vec<Event>) {
+    pub(super) fn hedge(&self, work: &DeploymentWork, desired: &[Desired], records: &mut Vec<AllocationRecord>, told: &mut Vec<Event>) {
         self.add_rivals(work, desired, records, told);
         let behind = work.all.iter().filter(|r| !records.iter().any(|known| known.id == r.id)).cloned();
         records.extend(behind.collect::<Vec<_>>());
@@ -27,7 +27,7 @@ impl Reconciler {
         }
     }
 
-    fn add_rivals(&self, work: &Work, desired: &[Desired], records: &mut Vec<AllocationRecord>, told: &mut Vec<Event>) {
+    fn add_rivals(&self, work: &DeploymentWork, desired: &[Desired], records: &mut Vec<AllocationRecord>, told: &mut Vec<Event>) {
         let now = self.clock.now();
         let mut rivals = Vec::new();
         // What an update brings up replica by replica is asked for in one place.
@@ -70,7 +70,7 @@ impl Reconciler {
             }
             first.hedge = Some(member(0));
             // What this group asks for is not there for the next one.
-            self.reserve(&mut lock(&self.world), &[], &rivals);
+            self.reserve(&mut lock(&self.cache), &[], &rivals);
         }
         records.append(&mut rivals);
     }
@@ -78,20 +78,20 @@ impl Reconciler {
     /// Whether a place has room for all replicas of an allocation beside what it has promised.
     fn has_room(&self, first: &AllocationRecord, rival: &Rival) -> bool {
         let there = AllocationRecord { provider: rival.placement.provider.clone(), offer: rival.placement.offer.clone(), ..first.clone() };
-        let room = self.quotes.room(&lock(&self.world), &there, &first.workload.resources, self.options.offers_ttl);
+        let room = self.quotes.room(&lock(&self.cache), &there, &first.workload.resources, self.options.offers_ttl);
         matches!(room, Room::Replicas(free) if free >= first.replicas)
     }
 
     /// Ends the groups whose time has come: the first that is ready stays, the others go.
-    fn end_hedges(&self, work: &Work, records: &mut [AllocationRecord], told: &mut Vec<Event>) {
+    fn end_hedges(&self, work: &DeploymentWork, records: &mut [AllocationRecord], told: &mut Vec<Event>) {
         let groups: BTreeSet<AllocationId> = records.iter().filter_map(|r| r.hedge.as_ref().map(|h| h.group.clone())).collect();
         if groups.is_empty() {
             return;
         }
         let now = self.clock.now();
         let ready: BTreeSet<AllocationId> = {
-            let world = lock(&self.world);
-            let lives = world.deployments.get(&work.key).into_iter().flat_map(|e| e.allocations.values());
+            let cache = lock(&self.cache);
+            let lives = cache.deployments.get(&work.key).into_iter().flat_map(|e| e.allocations.values());
             lives.filter(|l| l.is_ready()).map(|l| l.record.id.clone()).collect()
         };
         for group in groups {
@@ -125,7 +125,7 @@ impl Reconciler {
             Verdict::GiveUp => {
                 for r in members.iter_mut() {
                     r.stage = Stage::Removing;
-                    self.board.leave(r, "it did not become ready in time");
+                    self.place_health.cool_down(r, "it did not become ready in time");
                 }
                 let message = format!("none of {} places of {} has become ready in time", members.len(), first.task);
                 told.push(allocation_event(Severity::Warning, "HedgeGivenUp", &first, message));

@@ -21,18 +21,18 @@ use tradewind_core::{
 };
 
 use super::{
+    cache::{AllocationCall, AllocationState, Cache, DeploymentState},
     commit::{Change, Committer},
     journal::{self, allocation_event},
-    landing::Outcomes,
     lock,
-    state::{Entry, Job, Live, World},
+    outcome::Outcomes,
 };
 
 /// Puts the kept pins into the deployments that are known.
-pub(super) async fn load(store: &dyn Store, world: &mut World) -> Result<(), store::Error> {
+pub(super) async fn load(store: &dyn Store, cache: &mut Cache) -> Result<(), store::Error> {
     for stored in store.list(IMAGES).await?.records {
         let pins: Pins = journal::decode(&stored)?;
-        if let Some((_, entry)) = world.deployments.iter_mut().find(|(key, _)| key.images_path() == stored.key) {
+        if let Some((_, entry)) = cache.deployments.iter_mut().find(|(key, _)| key.images_path() == stored.key) {
             entry.images = pins;
         }
     }
@@ -40,7 +40,7 @@ pub(super) async fn load(store: &dyn Store, world: &mut World) -> Result<(), sto
 }
 
 /// Whether an allocation's later replicas may run another image than its first ones, and what people are told of it.
-pub(super) fn loose(entry: &Entry, live: &Live) -> Option<String> {
+pub(super) fn loose(entry: &DeploymentState, live: &AllocationState) -> Option<String> {
     let record = &live.record;
     let image = record.workload.image.as_deref().filter(|image| !image.contains('@'))?;
     let runs = live.observation.is_some() && record.phase == Phase::Running && live.images.is_empty();
@@ -50,7 +50,7 @@ pub(super) fn loose(entry: &Entry, live: &Live) -> Option<String> {
 
 /// What the images of deployments are.
 pub(super) struct Images {
-    pub(super) world: Arc<Mutex<World>>,
+    pub(super) cache: Arc<Mutex<Cache>>,
     pub(super) committer: Arc<Committer>,
     pub(super) registries: Arc<dyn Registries>,
     pub(super) outcomes: Arc<Outcomes>,
@@ -61,8 +61,8 @@ pub(super) struct Images {
 impl Images {
     /// What a plan's steps leave to what a tag will name.
     pub(super) fn left_loose(&self, key: &DeploymentKey, snapshot: &Snapshot, desired: &[Desired], steps: &[Step]) -> Vec<String> {
-        let world = lock(&self.world);
-        let entry = world.deployments.get(key);
+        let cache = lock(&self.cache);
+        let entry = cache.deployments.get(key);
         let loose = |step: &Step| {
             let (want, provider) = (desired.get(step.desired?)?, &step.placement.provider);
             let image = want.workload.image.as_deref().filter(|image| !image.contains('@'))?;
@@ -79,12 +79,12 @@ impl Images {
     }
 
     /// Asks a workload's registry what its tag names, before its first replica is made. Where it can't tell, the tag is asked for as it is.
-    pub(super) async fn find_image(&self, job: &Job) {
+    pub(super) async fn find_image(&self, job: &AllocationCall) {
         let record = &job.record;
         let tag = record.workload.image.as_deref().filter(|image| !image.contains('@') && self.registries.knows(image));
         let Some(tag) = tag else { return };
         // An attempt whose end is not known is repeated as it was.
-        if job.unsure || (record.state.is_some() && !record.pinned) || self.known_image(record).is_some() {
+        if job.outcome_unknown || (record.state.is_some() && !record.pinned) || self.known_image(record).is_some() {
             return;
         }
         match self.registries.digest(tag).await {
@@ -93,15 +93,15 @@ impl Images {
                 tracing::warn!(deployment = %record.key(), image = tag, %failure, "the registry does not tell what a tag names");
                 if job.failures == 0 {
                     let message = format!("{}: {}", image::loose(tag, &record.provider), failure.told());
-                    self.committer.note(allocation_event(Severity::Warning, "ImageNotPinned", record, message)).await;
+                    self.committer.emit(allocation_event(Severity::Warning, "ImageNotPinned", record, message)).await;
                 }
             }
         }
     }
 
     fn known_image(&self, record: &AllocationRecord) -> Option<Exact> {
-        let world = lock(&self.world);
-        world.deployments.get(&record.key())?.images.of(&record.task, &image::print(&record.workload), &record.provider)
+        let cache = lock(&self.cache);
+        cache.deployments.get(&record.key())?.images.of(&record.task, &image::print(&record.workload), &record.provider)
     }
 
     /// Keeps what a workload's image is, unless somebody has told it meanwhile.
@@ -109,8 +109,8 @@ impl Images {
         let _turn = self.turn.lock().await;
         let (key, workload) = (record.key(), image::print(&record.workload));
         let pins = {
-            let mut world = lock(&self.world);
-            let Some(entry) = world.deployments.get_mut(&key) else { return };
+            let mut cache = lock(&self.cache);
+            let Some(entry) = cache.deployments.get_mut(&key) else { return };
             if entry.images.of(&record.task, &workload, &record.provider).is_some() {
                 return;
             }
@@ -126,8 +126,8 @@ impl Images {
     /// that does not tell what it found there is left as it is: the same image by another name would be another workload to it.
     pub(super) fn pin(&self, record: &AllocationRecord) -> Option<String> {
         let image = record.workload.image.as_deref().filter(|image| !image.contains('@'))?;
-        let world = lock(&self.world);
-        let entry = world.deployments.get(&record.key())?;
+        let cache = lock(&self.cache);
+        let entry = cache.deployments.get(&record.key())?;
         let tells = entry.allocations.get(&record.id).is_some_and(|live| !live.images.is_empty());
         if record.state.is_some() && !record.pinned && !tells {
             return None;
@@ -145,14 +145,14 @@ impl Images {
         let _turn = self.turn.lock().await;
         let (mut learnt, mut strays) = (BTreeMap::<DeploymentKey, Pins>::new(), Vec::new());
         {
-            let mut world = lock(&self.world);
+            let mut cache = lock(&self.cache);
             for id in ids {
-                let Some(live) = world.live(&id) else { continue };
+                let Some(live) = cache.live(&id) else { continue };
                 let (key, task, provider) = (live.record.key(), live.record.task.clone(), live.record.provider.clone());
                 let Some(name) = live.record.workload.image.as_deref().filter(|image| !image.contains('@')) else { continue };
                 let runs: Vec<Exact> = live.images.iter().filter(|(of, _)| of == name).map(|(_, exact)| *exact).collect();
                 let (Some(first), workload) = (runs.first().copied(), image::print(&live.record.workload)) else { continue };
-                let Some(entry) = world.deployments.get_mut(&key) else { continue };
+                let Some(entry) = cache.deployments.get_mut(&key) else { continue };
                 let known = entry.images.of(&task, &workload, &provider);
                 if known.is_none() {
                     entry.images.keep(task, workload, &provider, first);

@@ -4,8 +4,8 @@ use serde::Serialize;
 pub(super) use tradewind_core::document::{decode, encode};
 use tradewind_core::{
     names::{Actor, InstanceName, Namespace},
+    place_health::Place,
     record::{AllocationRecord, DeploymentKey, Stage},
-    standing::Place,
     store::{Error, Store},
     units::MicroUsd,
     view::{Event, Severity},

@@ -9,7 +9,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use tradewind_core::{names::InstanceName, standing::Place};
+use tradewind_core::{names::InstanceName, place_health::Place};
 
 use super::lock;
 

@@ -7,9 +7,8 @@ mod apply;
 mod assess;
 mod audit;
 mod budget;
-mod checks;
+mod cache;
 mod commit;
-mod consult;
 mod copy_on_write;
 mod deadline;
 mod decide;
@@ -18,18 +17,21 @@ mod health;
 mod hedge;
 mod images;
 mod journal;
-mod landing;
 mod lanes;
 mod listing;
 mod logs;
-mod lost;
 mod namespaces;
 mod observe;
 mod offers;
 mod options;
+mod outages;
+mod outcome;
+mod place_health;
 mod plans;
+mod policy_call;
 mod ports;
 mod preempt;
+mod probes;
 mod quality;
 mod reads;
 mod reconcile;
@@ -47,8 +49,6 @@ mod room;
 mod scale;
 mod shadow;
 mod spaces;
-mod standing;
-mod state;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -74,12 +74,12 @@ use tradewind_core::{
     workload::LogQuery,
 };
 
+use cache::{Cache, DeploymentState};
 use commit::{Committer, Ids};
 pub use listing::Filter;
 pub use options::{KeepAudit, Options, PolicyFallback, StaleQuotes};
 pub use plans::{Draft, Error as PlanError};
 use reads::Reads;
-use state::{Entry, World};
 
 /// Why a request to the controller failed.
 #[derive(Debug, thiserror::Error)]
@@ -165,15 +165,15 @@ struct Shared {
     committer: Arc<Committer>,
     plugins: Arc<dyn Plugins>,
     clock: Arc<dyn Clock>,
-    world: Arc<Mutex<World>>,
-    /// Taken after `world` where both are.
-    namespaces: Arc<Mutex<namespaces::Book>>,
+    cache: Arc<Mutex<Cache>>,
+    /// Taken after `cache` where both are.
+    namespaces: Arc<Mutex<namespaces::NamespaceBook>>,
     ids: Arc<Ids>,
-    quotes: Arc<offers::Book>,
+    quotes: Arc<offers::OfferCache>,
     offers: Arc<offers::Offers>,
     meters: Arc<quality::Meters>,
     lanes: lanes::Lanes,
-    board: Arc<standing::Board>,
+    place_health: Arc<place_health::PlaceHealth>,
     budgets: Arc<budget::Budgets>,
     images: Arc<images::Images>,
     scheduler: Arc<decide::Scheduler>,
@@ -203,20 +203,20 @@ pub async fn installation(store: &dyn Store) -> Result<InstallationId, Error> {
 /// The state can't be read, or has a document that this version does not understand.
 pub async fn start(options: Options, surroundings: Surroundings) -> Result<Controller, Error> {
     let Surroundings { store, plugins, plugin_changes, clock, prober, paces, registries, hints } = surroundings;
-    let mut world = load(store.as_ref()).await?;
-    let namespaces = namespaces::Book::load(store.as_ref(), &mut world).await?;
-    images::load(store.as_ref(), &mut world).await?;
-    reconsider::resume(store.as_ref(), &mut world, clock.now()).await?;
+    let mut cache = load(store.as_ref()).await?;
+    let namespaces = namespaces::NamespaceBook::load(store.as_ref(), &mut cache).await?;
+    images::load(store.as_ref(), &mut cache).await?;
+    reconsider::resume(store.as_ref(), &mut cache, clock.now()).await?;
     let ids = Arc::new(Ids::new(clock.clone(), journal::generator(store.as_ref()).await?));
     let meters = Arc::new(quality::Meters::load(store.as_ref(), clock.now()).await?);
-    tracing::info!(deployments = world.deployments.len(), allocations = world.owners.len(), "state read");
-    let (world, namespaces, wake) = (Arc::new(Mutex::new(world)), Arc::new(Mutex::new(namespaces)), Arc::new(Notify::new()));
+    tracing::info!(deployments = cache.deployments.len(), allocations = cache.owners.len(), "state read");
+    let (cache, namespaces, wake) = (Arc::new(Mutex::new(cache)), Arc::new(Mutex::new(namespaces)), Arc::new(Notify::new()));
     let committer = Arc::new(Committer {
         store: store.clone(),
         clock: clock.clone(),
         ids: ids.clone(),
         paces: paces.clone(),
-        cache: world.clone(),
+        cache: cache.clone(),
         namespaces: namespaces.clone(),
         wake: wake.clone(),
     });
@@ -225,7 +225,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     let installation = installation(store.as_ref()).await?;
     let sweep = sweep::Deps {
         committer: committer.clone(),
-        cache: world.clone(),
+        cache: cache.clone(),
         plugins: plugins.clone(),
         clock: clock.clone(),
         lanes: lanes.clone(),
@@ -235,21 +235,21 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         stop: stop.clone(),
     };
     let sweep = Arc::new(sweep::OrphanSweep::load(sweep, store.as_ref(), options.sweep_grace).await?);
-    let (options, store, watchlist) = (Arc::new(options), Reads::new(store), Arc::new(observe::Watchlist::default()));
+    let (options, store, poll_schedule) = (Arc::new(options), Reads::new(store), Arc::new(observe::PollSchedule::default()));
     let retention = retention::Retention {
         store: store.clone(),
         committer: committer.clone(),
-        cache: world.clone(),
+        cache: cache.clone(),
         plugins: plugins.clone(),
         clock: clock.clone(),
         options: options.clone(),
         stop: stop.clone(),
     };
-    let outages = Arc::new(lost::Outages::new(committer.clone(), world.clone(), watchlist.clone()));
-    let quotes = Arc::new(offers::Book::default());
-    let board = Arc::new(standing::Board::new(standing::Deps {
+    let outages = Arc::new(outages::Outages::new(committer.clone(), cache.clone(), poll_schedule.clone()));
+    let quotes = Arc::new(offers::OfferCache::default());
+    let place_health = Arc::new(place_health::PlaceHealth::new(place_health::Deps {
         committer: committer.clone(),
-        cache: world.clone(),
+        cache: cache.clone(),
         plugins: plugins.clone(),
         clock: clock.clone(),
         quotes: quotes.clone(),
@@ -259,38 +259,38 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     }));
     let offers = Arc::new(offers::Offers::new(offers::Deps {
         quotes: quotes.clone(),
-        board: board.clone(),
+        place_health: place_health.clone(),
         outages: outages.clone(),
         meters: meters.clone(),
-        cache: world.clone(),
+        cache: cache.clone(),
         wake: wake.clone(),
         plugins: plugins.clone(),
         clock: clock.clone(),
         options: options.clone(),
         tasks: tasks.clone(),
     }));
-    let probes = Arc::new(checks::Probes::new(checks::Deps {
-        cache: world.clone(),
+    let probes = Arc::new(probes::Probes::new(probes::Deps {
+        cache: cache.clone(),
         plugins: plugins.clone(),
         prober,
-        watchlist: watchlist.clone(),
+        poll_schedule: poll_schedule.clone(),
         tasks: tasks.clone(),
         stop: stop.clone(),
     }));
     let shadows = Arc::new(shadow::Shadows::new(store.clone(), committer.clone(), clock.clone(), tasks.clone(), stop.clone()));
     let interval = options.scale_interval.std();
-    let scaler = Arc::new(scale::Scaler::new(committer.clone(), world.clone(), clock.clone(), interval, stop.clone()));
-    let refusals = Arc::new(refusals::Refusals { world: world.clone(), plugins: plugins.clone() });
-    let nominations = Arc::new(preempt::Nominations::new(quotes.clone(), world.clone()));
+    let scaler = Arc::new(scale::Scaler::new(committer.clone(), cache.clone(), clock.clone(), interval, stop.clone()));
+    let refusals = Arc::new(refusals::Refusals { cache: cache.clone(), plugins: plugins.clone() });
+    let nominations = Arc::new(preempt::Nominations::new(quotes.clone(), cache.clone()));
     let budgets = Arc::new(budget::Budgets {
-        world: world.clone(),
+        cache: cache.clone(),
         namespaces: namespaces.clone(),
         plugins: plugins.clone(),
         clock: clock.clone(),
         store: store.clone(),
     });
-    let preemption = Arc::new(preempt::Preemption {
-        world: world.clone(),
+    let preemption = Arc::new(preempt::Preemptor {
+        cache: cache.clone(),
         committer: committer.clone(),
         clock: clock.clone(),
         options: options.clone(),
@@ -299,7 +299,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         budgets: budgets.clone(),
     });
     let scheduler = Arc::new(decide::Scheduler {
-        world: world.clone(),
+        cache: cache.clone(),
         namespaces: namespaces.clone(),
         options: options.clone(),
         clock: clock.clone(),
@@ -309,28 +309,28 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         refusals: refusals.clone(),
         preemption: preemption.clone(),
     });
-    let outcomes = Arc::new(landing::Outcomes {
-        world: world.clone(),
+    let outcomes = Arc::new(outcome::Outcomes {
+        cache: cache.clone(),
         committer: committer.clone(),
         store: store.clone(),
         clock: clock.clone(),
         quotes: quotes.clone(),
-        watchlist: watchlist.clone(),
+        poll_schedule: poll_schedule.clone(),
         refusals: refusals.clone(),
         nominations,
     });
     let images = Arc::new(images::Images {
-        world: world.clone(),
+        cache: cache.clone(),
         committer: committer.clone(),
         registries,
         outcomes: outcomes.clone(),
         turn: tokio::sync::Mutex::default(),
     });
     let dispatcher = Arc::new(apply::Dispatcher {
-        world: world.clone(),
+        cache: cache.clone(),
         plugins: plugins.clone(),
         lanes: lanes.clone(),
-        board: board.clone(),
+        place_health: place_health.clone(),
         quotes: quotes.clone(),
         outages: outages.clone(),
         outcomes: outcomes.clone(),
@@ -338,7 +338,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         tasks: tasks.clone(),
     });
     let recovery = Arc::new(health::Healer {
-        world: world.clone(),
+        cache: cache.clone(),
         committer: committer.clone(),
         plugins: plugins.clone(),
         clock: clock.clone(),
@@ -347,12 +347,12 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         refusals,
     });
     let poller = Arc::new(observe::Poller {
-        world: world.clone(),
+        cache: cache.clone(),
         committer: committer.clone(),
         plugins: plugins.clone(),
         clock: clock.clone(),
         options: options.clone(),
-        watchlist,
+        poll_schedule,
         probes,
         meters: meters.clone(),
         recovery: recovery.clone(),
@@ -362,7 +362,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         stop: stop.clone(),
     });
     let ledgers = namespaces::LedgerKeeper {
-        world: world.clone(),
+        cache: cache.clone(),
         namespaces: namespaces.clone(),
         committer: committer.clone(),
         budgets: budgets.clone(),
@@ -370,7 +370,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     };
     let (returns, returning) = mpsc::unbounded_channel();
     let reconciler = Arc::new(reconcile::Reconciler {
-        world: world.clone(),
+        cache: cache.clone(),
         committer: committer.clone(),
         plugins: plugins.clone(),
         plugin_changes,
@@ -380,7 +380,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         installation,
         quotes: quotes.clone(),
         offers: offers.clone(),
-        board: board.clone(),
+        place_health: place_health.clone(),
         scheduler: scheduler.clone(),
         preemption,
         budgets: budgets.clone(),
@@ -393,7 +393,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         returns,
     });
     let rebalancer = Arc::new(replace::Rebalancer {
-        world: world.clone(),
+        cache: cache.clone(),
         committer: committer.clone(),
         namespaces: namespaces.clone(),
         plugins: plugins.clone(),
@@ -405,27 +405,27 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         stop: stop.clone(),
     });
     {
-        let mut world = lock(&world);
-        outages.resume(&world);
-        world.mark_all();
+        let mut cache = lock(&cache);
+        outages.resume(&cache);
+        cache.enqueue_all();
     }
-    let known: Vec<DeploymentKey> = lock(&world).deployments.keys().cloned().collect();
+    let known: Vec<DeploymentKey> = lock(&cache).deployments.keys().cloned().collect();
     known.iter().for_each(|key| recovery.tell_paces(key));
-    board.renew(&plugins.snapshot());
+    place_health.reset_changed_providers(&plugins.snapshot());
     let shared = Arc::new(Shared {
         options,
         store,
         committer,
         plugins,
         clock,
-        world,
+        cache,
         namespaces,
         ids,
         quotes,
         offers,
         meters,
         lanes,
-        board,
+        place_health,
         budgets,
         images,
         scheduler,
@@ -437,14 +437,14 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     });
     let handle = Handle { shared: shared.clone() };
     let measurements = shared.meters.clone().run(shared.committer.clone(), shared.stop.clone());
-    let Shared { tasks, scaler, board, rebalancer, .. } = shared.as_ref();
+    let Shared { tasks, scaler, place_health, rebalancer, .. } = shared.as_ref();
     tasks.spawn(vital::part("reconciler", reconciler.run()));
     tasks.spawn(vital::part("roll-backs", handle.carry_out(returning)));
     tasks.spawn(vital::part("observer", poller.run(hints)));
     tasks.spawn(vital::part("autoscaler", scaler.clone().run()));
     tasks.spawn(vital::part("retention", retention.run()));
     tasks.spawn(vital::part("ledger", ledgers.run()));
-    tasks.spawn(vital::part("provider checks", board.clone().run()));
+    tasks.spawn(vital::part("provider checks", place_health.clone().run()));
     tasks.spawn(vital::part("orphan sweep", sweep.run()));
     tasks.spawn(vital::part("measurements", measurements));
     tasks.spawn(vital::part("rebalancer", rebalancer.clone().run()));
@@ -452,33 +452,33 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     Ok(Controller { shared })
 }
 
-async fn load(store: &dyn Store) -> Result<World, Error> {
-    let mut world = World::default();
+async fn load(store: &dyn Store) -> Result<Cache, Error> {
+    let mut cache = Cache::default();
     for stored in store.list(DEPLOYMENTS).await?.records {
         let record: DeploymentRecord = journal::decode(&stored)?;
         let metadata = &record.manifest.metadata;
         let key = DeploymentKey { namespace: metadata.namespace.clone(), name: metadata.name.clone() };
-        world.deployments.insert(key, Entry::new(record, stored.revision));
+        cache.deployments.insert(key, DeploymentState::new(record, stored.revision));
     }
     for stored in store.list(ALLOCATIONS).await?.records {
         let record: AllocationRecord = journal::decode(&stored)?;
-        if let Some(other) = world.owners.get(&record.id) {
+        if let Some(other) = cache.owners.get(&record.id) {
             let other = AllocationRecord { namespace: other.namespace.clone(), deployment: other.name.clone(), ..record }.path();
             let source = format!("its allocation is on record a second time, at \"{other}\": remove the one that does not run").into();
             return Err(Error::Store(store::Error::Backend { action: "used", path: stored.key, source }));
         }
-        world.insert_allocation(record, stored.revision);
+        cache.insert_allocation(record, stored.revision);
     }
-    for entry in world.deployments.values_mut() {
+    for entry in cache.deployments.values_mut() {
         // A call may have been under way when the daemon was killed.
-        entry.allocations.values_mut().for_each(|live| live.unsure = live.record.stage == Stage::Intended);
+        entry.allocations.values_mut().for_each(|live| live.outcome_unknown = live.record.stage == Stage::Intended);
         // What has allocations of its generation has been planned; the rest will be.
         let newest = entry.allocations.values().map(|l| l.record.generation).max().unwrap_or(0);
         if newest == entry.record.generation {
             entry.planned = newest;
         }
     }
-    Ok(world)
+    Ok(cache)
 }
 
 impl Controller {

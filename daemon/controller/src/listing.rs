@@ -16,8 +16,9 @@ use tradewind_core::{
 };
 
 use super::{
-    Handle, lock, render,
-    state::{Entry, World},
+    Handle,
+    cache::{Cache, DeploymentState},
+    lock, render,
 };
 
 /// The most entries that are taken out of the cache at once.
@@ -70,7 +71,7 @@ impl Handle {
         let mut found = Vec::new();
         loop {
             let missing = window.limit.saturating_sub(found.len()).saturating_add(1);
-            let taken = lock(&self.shared.world).behind(behind.as_ref(), namespaces.as_ref(), missing.min(AT_ONCE));
+            let taken = lock(&self.shared.cache).behind(behind.as_ref(), namespaces.as_ref(), missing.min(AT_ONCE));
             let Some((last, _)) = taken.last() else { break };
             behind = Some(last.clone());
             let wanted = taken.iter().filter(|(_, entry)| filter.selector.admits(&entry.record.manifest.metadata.labels));
@@ -85,15 +86,15 @@ impl Handle {
     }
 }
 
-impl World {
+impl Cache {
     /// The first entries behind a key, of these namespaces. Each stays for its reader as it is now.
     fn behind(
         &self,
         behind: Option<&DeploymentKey>,
         namespaces: Option<&BTreeSet<Namespace>>,
         limit: usize,
-    ) -> Vec<(DeploymentKey, Arc<Entry>)> {
-        let take = |(key, entry): (&DeploymentKey, &Arc<Entry>)| (key.clone(), entry.clone());
+    ) -> Vec<(DeploymentKey, Arc<DeploymentState>)> {
+        let take = |(key, entry): (&DeploymentKey, &Arc<DeploymentState>)| (key.clone(), entry.clone());
         let from = behind.cloned().map_or(Unbounded, Excluded);
         let Some(namespaces) = namespaces else {
             return self.deployments.range_copies((from, Unbounded)).take(limit).map(take).collect();
@@ -132,8 +133,8 @@ mod tests {
 
     use super::*;
 
-    fn world(keys: &[&str]) -> World {
-        let mut world = World::default();
+    fn cache(keys: &[&str]) -> Cache {
+        let mut cache = Cache::default();
         for key in keys {
             let (namespace, name) = key.split_once('/').expect("a key");
             let text = format!(
@@ -154,9 +155,9 @@ mod tests {
                 begun: Vec::new(),
             };
             let key = DeploymentKey { namespace: namespace.parse().expect("a name"), name: name.parse().expect("a name") };
-            world.deployments.insert(key, Entry::new(record, Revision(1)));
+            cache.deployments.insert(key, DeploymentState::new(record, Revision(1)));
         }
-        world
+        cache
     }
 
     fn key(text: &str) -> DeploymentKey {
@@ -167,11 +168,11 @@ mod tests {
     #[test]
     fn entries_are_taken_by_namespace_behind_a_key() {
         let last = format!("b/{}", "z".repeat(63));
-        let world = world(&["a/0", "a/x", "a-b/x", "b/0", "b/x", &last, "c/x"]);
+        let cache = cache(&["a/0", "a/x", "a-b/x", "b/0", "b/x", &last, "c/x"]);
         let names = |of: &[&str]| -> BTreeSet<Namespace> { of.iter().map(|n| n.parse().expect("a name")).collect() };
         let taken = |behind: Option<&str>, of: Option<&[&str]>, limit| {
             let of = of.map(names);
-            let taken = world.behind(behind.map(key).as_ref(), of.as_ref(), limit);
+            let taken = cache.behind(behind.map(key).as_ref(), of.as_ref(), limit);
             taken.into_iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(taken(None, None, 3), ["a/0", "a/x", "a-b/x"]);
@@ -180,17 +181,17 @@ mod tests {
         assert_eq!(taken(Some("b/0"), Some(&["a", "b", "nowhere"]), 9), ["b/x", &last]);
         assert_eq!(taken(Some("a/q"), Some(&["a", "c"]), 9), ["a/x", "c/x"], "the key itself may be gone");
         assert!(taken(Some("c/x"), None, 9).is_empty() && taken(None, Some(&[]), 9).is_empty());
-        let found: Vec<String> = world.namespaces().map(|n| n.to_string()).collect();
+        let found: Vec<String> = cache.namespaces().map(|n| n.to_string()).collect();
         assert_eq!(found, ["a", "a-b", "b", "c"]);
     }
 
     #[test]
     fn what_a_reader_took_stays_as_it_was() {
-        let mut world = world(&["a/x"]);
-        let taken = world.behind(None, None, 9);
-        let entry = world.deployments.get_mut(&key("a/x")).expect("it is there");
+        let mut cache = cache(&["a/x"]);
+        let taken = cache.behind(None, None, 9);
+        let entry = cache.deployments.get_mut(&key("a/x")).expect("it is there");
         entry.planned = 7;
         assert_eq!(taken.first().map(|(_, entry)| entry.planned), Some(0));
-        assert_eq!(world.deployments.get(&key("a/x")).map(|entry| entry.planned), Some(7));
+        assert_eq!(cache.deployments.get(&key("a/x")).map(|entry| entry.planned), Some(7));
     }
 }

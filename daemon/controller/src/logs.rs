@@ -81,9 +81,9 @@ impl Handle {
         key: &DeploymentKey,
         task: Option<&TaskName>,
     ) -> Result<Vec<(TaskName, tradewind_core::names::InstanceName, Tracked)>, Error> {
-        let world = lock(&self.shared.world);
+        let cache = lock(&self.shared.cache);
         let not_found = |what, name: String| Error::NotFound { what, name };
-        let entry = world.deployments.get(key).ok_or_else(|| not_found("deployment", key.to_string()))?;
+        let entry = cache.deployments.get(key).ok_or_else(|| not_found("deployment", key.to_string()))?;
         if let Some(task) = task.filter(|task| !entry.resolved.iter().any(|t| t.name == **task)) {
             return Err(not_found("task", format!("{key}/{task}")));
         }

@@ -33,11 +33,11 @@ use tradewind_core::{
 use super::{
     Error, Handle, Shared,
     budget::Budgets,
+    cache::{Cache, DeploymentState},
     commit::{Change, Committer},
     journal::decode,
     listing::{first_of, last_of},
     lock,
-    state::{Entry, World},
 };
 
 /// The most intervals that are taken into a ledger at once.
@@ -47,7 +47,7 @@ const ACCOUNTING: Duration = Duration::from_secs(10);
 
 /// What is known of the namespaces.
 #[derive(Default)]
-pub(super) struct Book {
+pub(super) struct NamespaceBook {
     limits: BTreeMap<Namespace, (NamespaceRecord, Revision)>,
     accounts: HashMap<Namespace, Account>,
 }
@@ -64,7 +64,7 @@ struct Account {
 struct Holdings {
     record: Option<NamespaceRecord>,
     account: Account,
-    entries: Vec<Arc<Entry>>,
+    entries: Vec<Arc<DeploymentState>>,
 }
 
 /// An interval of cost that ended with a transaction, and its key.
@@ -73,10 +73,10 @@ pub(super) struct Charge {
     pub(super) segment: Segment,
 }
 
-impl Book {
+impl NamespaceBook {
     /// # Errors
     /// The state can't be read, or has a document that this version does not understand.
-    pub(super) async fn load(store: &dyn Store, world: &mut World) -> Result<Self, store::Error> {
+    pub(super) async fn load(store: &dyn Store, cache: &mut Cache) -> Result<Self, store::Error> {
         let mut book = Self::default();
         for stored in store.list(NAMESPACES).await?.records {
             let record: NamespaceRecord = decode(&stored)?;
@@ -94,7 +94,7 @@ impl Book {
         }
         for stored in store.list(HELD).await?.records {
             let record: HeldRecord = decode(&stored)?;
-            let entry = world.deployments.iter_mut().find(|(key, _)| key.held_path() == stored.key);
+            let entry = cache.deployments.iter_mut().find(|(key, _)| key.held_path() == stored.key);
             if let Some((_, entry)) = entry {
                 entry.held = record.tasks;
             }
@@ -187,7 +187,7 @@ impl Holdings {
 }
 
 /// How much of the month what an allocation does will still take.
-pub(super) fn lasts(entry: &Entry, record: &AllocationRecord, now: Instant) -> Millis {
+pub(super) fn lasts(entry: &DeploymentState, record: &AllocationRecord, now: Instant) -> Millis {
     let task = entry.resolved.iter().find(|t| t.name == record.task && t.target == record.target);
     let job = matches!(record.workload.run, tradewind_core::workload::Run::Job { .. });
     match task.filter(|_| job) {
@@ -224,12 +224,12 @@ pub(super) fn usage(record: &AllocationRecord, lasts: Millis) -> Usage {
 impl Shared {
     fn holdings(&self, name: &Namespace) -> Holdings {
         // At one moment: what a charge has ended no allocation runs up any more.
-        let world = lock(&self.world);
+        let cache = lock(&self.cache);
         let book = lock(&self.namespaces);
         Holdings {
             record: book.limits.get(name).map(|(record, _)| record.clone()),
             account: book.accounts.get(name).cloned().unwrap_or_default(),
-            entries: world.copies_of_namespace(name).map(|(_, entry)| entry.clone()).collect(),
+            entries: cache.copies_of_namespace(name).map(|(_, entry)| entry.clone()).collect(),
         }
     }
 }
@@ -259,8 +259,8 @@ impl Budgets {
 
 /// Keeps the ledgers of all namespaces.
 pub(super) struct LedgerKeeper {
-    pub(super) world: Arc<Mutex<World>>,
-    pub(super) namespaces: Arc<Mutex<Book>>,
+    pub(super) cache: Arc<Mutex<Cache>>,
+    pub(super) namespaces: Arc<Mutex<NamespaceBook>>,
     pub(super) committer: Arc<Committer>,
     pub(super) budgets: Arc<Budgets>,
     pub(super) stop: CancellationToken,
@@ -279,9 +279,9 @@ impl LedgerKeeper {
             }
             let outgrown = self.budgets.over_budget();
             if !outgrown.is_empty() {
-                let mut world = lock(&self.world);
-                outgrown.iter().for_each(|key| world.mark(key));
-                drop(world);
+                let mut cache = lock(&self.cache);
+                outgrown.iter().for_each(|key| cache.enqueue(key));
+                drop(cache);
                 self.committer.wake.notify_one();
             }
         }
@@ -339,16 +339,16 @@ impl Handle {
 
     /// The names of all of them.
     pub fn namespace_names(&self) -> BTreeSet<Namespace> {
-        let mut names: BTreeSet<Namespace> = lock(&self.shared.world).namespaces().collect();
+        let mut names: BTreeSet<Namespace> = lock(&self.shared.cache).namespaces().collect();
         names.extend(lock(&self.shared.namespaces).limits.keys().cloned());
         names
     }
 
     /// The secrets that deployments of each namespace use, by name.
     pub fn secrets(&self) -> BTreeMap<Namespace, BTreeSet<String>> {
-        let world = lock(&self.shared.world);
+        let cache = lock(&self.shared.cache);
         let mut used: BTreeMap<Namespace, BTreeSet<String>> = BTreeMap::new();
-        for (key, entry) in &world.deployments {
+        for (key, entry) in &cache.deployments {
             let names = entry.resolved.iter().flat_map(|task| task.workload.secrets()).map(|secret| secret.name.clone());
             used.entry(key.namespace.clone()).or_default().extend(names);
         }
@@ -429,7 +429,7 @@ impl Handle {
     /// # Errors
     /// `NotFound`, `Generation`, `InUse`, or the state can't be written.
     pub async fn delete_namespace(&self, actor: &Actor, name: &Namespace, if_generation: Option<u64>) -> Result<NamespaceOutcome, Error> {
-        let deployments = lock(&self.shared.world).of_namespace(name).count();
+        let deployments = lock(&self.shared.cache).of_namespace(name).count();
         let before = lock(&self.shared.namespaces).limits.get(name).cloned();
         let Some((record, revision)) = before else { return Err(Error::NotFound { what: "namespace", name: name.to_string() }) };
         check_generation(name, if_generation, record.generation)?;
@@ -448,9 +448,9 @@ impl Handle {
     /// Other limits may change anything in the namespace.
     fn consider(&self, name: &Namespace) {
         {
-            let mut world = lock(&self.shared.world);
-            let keys: Vec<_> = world.of_namespace(name).map(|(key, _)| key.clone()).collect();
-            keys.iter().for_each(|key| world.mark(key));
+            let mut cache = lock(&self.shared.cache);
+            let keys: Vec<_> = cache.of_namespace(name).map(|(key, _)| key.clone()).collect();
+            keys.iter().for_each(|key| cache.enqueue(key));
         }
         self.shared.committer.wake.notify_one();
     }
@@ -509,7 +509,7 @@ impl Holdings {
     }
 }
 
-impl World {
+impl Cache {
     /// The namespaces that have deployments, by name.
     pub(super) fn namespaces(&self) -> impl Iterator<Item = Namespace> {
         let first = self.deployments.keys().next().map(|key| key.namespace.clone());
@@ -520,12 +520,12 @@ impl World {
     }
 
     /// The deployments of a namespace.
-    pub(super) fn of_namespace<'a>(&'a self, name: &'a Namespace) -> impl Iterator<Item = (&'a DeploymentKey, &'a Entry)> {
+    pub(super) fn of_namespace<'a>(&'a self, name: &'a Namespace) -> impl Iterator<Item = (&'a DeploymentKey, &'a DeploymentState)> {
         self.copies_of_namespace(name).map(|(key, entry)| (key, &**entry))
     }
 
     /// The same, for readers.
-    fn copies_of_namespace<'a>(&'a self, name: &'a Namespace) -> impl Iterator<Item = (&'a DeploymentKey, &'a Arc<Entry>)> {
+    fn copies_of_namespace<'a>(&'a self, name: &'a Namespace) -> impl Iterator<Item = (&'a DeploymentKey, &'a Arc<DeploymentState>)> {
         let from_here = first_of(name).into_iter().flat_map(|from| self.deployments.range_copies(from..));
         from_here.take_while(move |(key, _)| key.namespace == *name)
     }

@@ -14,10 +14,10 @@ use tradewind_core::{
     capability::Clock,
     image, job, ledger,
     names::{AllocationId, InstanceName},
+    place_health::Place,
     plugin::{Plugins, Provider, Snapshot, Tracked},
     record::{AllocationRecord, DeploymentKey, Stage},
     rollout,
-    standing::Place,
     store::Error,
     units::Instant,
     view::{Cause, Event, Severity},
@@ -27,15 +27,15 @@ use tradewind_core::{
 use super::{
     Hints, Options,
     apply::is_final,
-    checks::Probes,
+    cache::{AllocationState, Cache},
     commit::{Change, Committer},
     health::Healer,
     images::Images,
     journal::{allocation_event, changing},
     lock,
-    lost::Outages,
+    outages::Outages,
+    probes::Probes,
     quality::Meters,
-    state::{Live, World},
 };
 
 /// The most allocations in one call.
@@ -48,7 +48,7 @@ const SILENT: Duration = Duration::from_millis(500);
 
 /// What shall be looked at, and when.
 #[derive(Default)]
-pub(super) struct Watchlist {
+pub(super) struct PollSchedule {
     providers: Mutex<HashMap<InstanceName, Turn>>,
     wake: Notify,
 }
@@ -72,8 +72,8 @@ struct Due {
     only: Vec<Tracked>,
 }
 
-impl Watchlist {
-    fn due<'w>(&self, world: &'w World, snapshot: &Snapshot, now: Tick, interval: Duration) -> Vec<Due> {
+impl PollSchedule {
+    fn due<'w>(&self, cache: &'w Cache, snapshot: &Snapshot, now: Tick, interval: Duration) -> Vec<Due> {
         let mut turns = lock(&self.providers);
         // A provider that comes back begins with a look at everything.
         turns.retain(|provider, turn| !turn.running.is_empty() || snapshot.providers.contains_key(provider));
@@ -86,7 +86,7 @@ impl Watchlist {
             }
             let mut lanes: BTreeMap<&str, Vec<Tracked>> = BTreeMap::new();
             let mut later = BTreeSet::new();
-            let take = |live: &'w Live| {
+            let take = |live: &'w AllocationState| {
                 let Some((region, tracked)) = tracked(&live.record, provider) else { return };
                 if turn.running.contains(region) {
                     later.insert(tracked.allocation);
@@ -97,9 +97,9 @@ impl Watchlist {
             let pending = std::mem::take(&mut turn.pending);
             if turn.swept.is_none_or(|at| now.duration_since(at) >= interval) {
                 turn.swept = Some(now);
-                world.deployments.values().flat_map(|e| e.allocations.values()).for_each(take);
+                cache.deployments.values().flat_map(|e| e.allocations.values()).for_each(take);
             } else {
-                pending.iter().filter_map(|id| world.live(id)).for_each(take);
+                pending.iter().filter_map(|id| cache.live(id)).for_each(take);
             }
             turn.pending = later;
             for (region, only) in lanes {
@@ -117,7 +117,7 @@ impl Watchlist {
     }
 
     /// Looks at these allocations as soon as possible.
-    pub(super) fn look_at(&self, provider: &InstanceName, ids: impl IntoIterator<Item = AllocationId>) {
+    pub(super) fn request_observation(&self, provider: &InstanceName, ids: impl IntoIterator<Item = AllocationId>) {
         lock(&self.providers).entry(provider.clone()).or_default().pending.extend(ids);
         self.wake.notify_one();
     }
@@ -158,12 +158,12 @@ fn tracked<'a>(record: &'a AllocationRecord, provider: &InstanceName) -> Option<
 
 /// Asks the providers what became of the allocations.
 pub(super) struct Poller {
-    pub(super) world: Arc<Mutex<World>>,
+    pub(super) cache: Arc<Mutex<Cache>>,
     pub(super) committer: Arc<Committer>,
     pub(super) plugins: Arc<dyn Plugins>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: Arc<Options>,
-    pub(super) watchlist: Arc<Watchlist>,
+    pub(super) poll_schedule: Arc<PollSchedule>,
     pub(super) probes: Arc<Probes>,
     pub(super) meters: Arc<Meters>,
     pub(super) recovery: Arc<Healer>,
@@ -181,9 +181,9 @@ impl Poller {
             let now = Tick::now();
             let snapshot = self.plugins.snapshot();
             let (due, interval) = {
-                let world = lock(&self.world);
-                let interval = self.options.observe_interval.std().max(spread_over(world.owners.len()));
-                (self.watchlist.due(&world, &snapshot, now, interval), interval)
+                let cache = lock(&self.cache);
+                let interval = self.options.observe_interval.std().max(spread_over(cache.owners.len()));
+                (self.poll_schedule.due(&cache, &snapshot, now, interval), interval)
             };
             for due in due {
                 if let Some(provider) = snapshot.providers.get(&due.place.provider).cloned() {
@@ -191,14 +191,14 @@ impl Poller {
                     self.tasks.spawn(async move { this.observe(due, provider).await });
                 }
             }
-            let lost_at = self.outages.take_for_lost(now).await;
-            let next = self.watchlist.next(now, interval);
+            let lost_at = self.outages.declare_lost(now).await;
+            let next = self.poll_schedule.next(now, interval);
             tokio::select! {
                 () = self.stop.cancelled() => {}
-                () = self.watchlist.wake.notified() => {}
+                () = self.poll_schedule.wake.notified() => {}
                 () = tokio::time::sleep_until(lost_at.map_or(next, |at| at.min(next))) => {}
                 hint = hints.next(), if hints_open => match hint {
-                    Some((provider, id)) => self.watchlist.look_at(&provider, [id]),
+                    Some((provider, id)) => self.poll_schedule.request_observation(&provider, [id]),
                     None => hints_open = false,
                 },
             }
@@ -211,9 +211,9 @@ impl Poller {
             let asked: BTreeSet<&AllocationId> = batch.iter().map(|t| &t.allocation).collect();
             match provider.observe(batch).await {
                 Ok(observations) => {
-                    self.outages.heard(&due.place).await;
+                    self.outages.record_reachable(&due.place).await;
                     let valid = observations.into_iter().filter(|o| asked.contains(&o.allocation)).collect();
-                    again.append(&mut self.take_in(valid).await);
+                    again.append(&mut self.apply_observations(valid).await);
                     again.append(&mut self.recovery.heal(&asked).await);
                 }
                 Err(failure) => {
@@ -221,7 +221,7 @@ impl Poller {
                         provider = %provider.identity(), region = due.place.region, kind = %failure.kind, code = failure.code,
                         message = failure.message, "the region could not be observed"
                     );
-                    self.outages.unheard(&due.place, &failure);
+                    self.outages.record_unreachable(&due.place, &failure);
                     silent = true;
                     // Its answer decides whether its replicas are lost: it is asked again soon.
                     again.extend(asked.into_iter().cloned());
@@ -230,18 +230,18 @@ impl Poller {
         }
         let changing = self.options.observe_interval_changing.std();
         let pause = if silent { changing.max(SILENT) } else { changing };
-        self.watchlist.finish(&due.place, again, Tick::now() + pause);
+        self.poll_schedule.finish(&due.place, again, Tick::now() + pause);
     }
 
     /// Takes observations in: shows them, then puts on record what they change there. Who is told of a change finds it shown.
     /// Answers the allocations that are to be looked at again soon.
-    async fn take_in(self: &Arc<Self>, observations: Vec<Observation>) -> BTreeSet<AllocationId> {
+    async fn apply_observations(self: &Arc<Self>, observations: Vec<Observation>) -> BTreeSet<AllocationId> {
         let (mut again, mut news, mut images) = (BTreeSet::new(), Vec::new(), Vec::new());
         let (mut change, now) = (Change::new(), self.clock.now());
         {
-            let mut world = lock(&self.world);
+            let mut cache = lock(&self.cache);
             for mut observation in observations {
-                let Some(live) = world.live_mut(&observation.allocation).filter(|l| l.record.stage == Stage::Applied) else { continue };
+                let Some(live) = cache.live_mut(&observation.allocation).filter(|l| l.record.stage == Stage::Applied) else { continue };
                 let mut after = matches!(live.record.workload.run, Run::Job { .. }).then(|| live.record.clone());
                 let concluded = after.as_mut().map(|job| job::conclude(job, &mut observation, now)).unwrap_or_default();
                 live.forgotten = concluded.forgotten;
@@ -261,13 +261,13 @@ impl Poller {
                     live.images = runs;
                     images.push(live.record.id.clone());
                 }
-                let seen = self.see(live, observation, now);
+                let seen = self.merge(live, observation, now);
                 let (id, key) = (live.record.id.clone(), live.record.key());
                 if seen.under_way {
                     again.insert(id);
                 }
                 if moved || seen.differs || seen.became_ready {
-                    world.seen(&key, moved || seen.became_ready);
+                    cache.seen(&key, moved || seen.became_ready);
                 }
             }
         }
@@ -285,7 +285,7 @@ impl Poller {
     }
 
     /// Takes one observation in.
-    fn see(self: &Arc<Self>, live: &mut Live, observation: Observation, now: Instant) -> Seen {
+    fn merge(self: &Arc<Self>, live: &mut AllocationState, observation: Observation, now: Instant) -> Seen {
         let (phase, was_ready) = (observation.phase, live.is_ready());
         let before = live.observation.replace(observation);
         self.probes.overlay(live);
@@ -306,20 +306,20 @@ struct Seen {
     under_way: bool,
 }
 
-impl World {
+impl Cache {
     /// Something of a deployment is not as it was. What `matters` is to be decided about in any case.
     fn seen(&mut self, key: &DeploymentKey, matters: bool) {
         let Some(entry) = self.deployments.get(key) else { return };
         entry.changed.notify_waiters();
         // An update is judged by more than phases: restarts and health that comes and goes.
         if matters || entry.record.rollout.as_ref().is_some_and(|r| r.status == rollout::Status::Progressing) {
-            self.mark(key);
+            self.enqueue(key);
         }
     }
 }
 
 /// The record as an observation makes it.
-fn recorded(live: &Live, mut after: AllocationRecord, observation: &Observation, now: Instant) -> Result<Change, Error> {
+fn recorded(live: &AllocationState, mut after: AllocationRecord, observation: &Observation, now: Instant) -> Result<Change, Error> {
     after.phase = observation.phase;
     let mut change = Change::new();
     change.segment(&live.record.id, ledger::observed(&mut after, observation.metered_cost, now));
@@ -360,31 +360,31 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_region_is_asked_once_at_a_time_and_all_of_it_now_and_then() {
         let scene = Scene::new().await;
-        let (watchlist, snapshot) = (Watchlist::default(), scene.shared.plugins.snapshot());
+        let (poll_schedule, snapshot) = (PollSchedule::default(), scene.shared.plugins.snapshot());
         let (provider, id) = (scene.record.provider.clone(), scene.record.id.clone());
         let asked = || -> Vec<AllocationId> {
-            let due = watchlist.due(&lock(&scene.shared.world), &snapshot, Tick::now(), INTERVAL);
+            let due = poll_schedule.due(&lock(&scene.shared.cache), &snapshot, Tick::now(), INTERVAL);
             due.into_iter().flat_map(|due| due.only).map(|tracked| tracked.allocation).collect()
         };
         let place = Place::of(&scene.record);
         assert_eq!(asked(), [id.clone()], "the first look is at everything");
         // The call hangs: nobody asks beside it, and what is wanted meanwhile is asked after it.
-        watchlist.look_at(&provider, [id.clone()]);
+        poll_schedule.request_observation(&provider, [id.clone()]);
         tokio::time::advance(INTERVAL).await;
         assert!(asked().is_empty());
-        watchlist.finish(&place, BTreeSet::new(), Tick::now());
+        poll_schedule.finish(&place, BTreeSet::new(), Tick::now());
         assert_eq!(asked(), [id.clone()]);
-        watchlist.finish(&place, BTreeSet::new(), Tick::now());
+        poll_schedule.finish(&place, BTreeSet::new(), Tick::now());
         assert!(asked().is_empty(), "nobody wants to know");
         // What changes is looked at again soon, everything after the interval.
         tokio::time::advance(Duration::from_secs(1)).await;
-        watchlist.look_at(&provider, [id.clone()]);
+        poll_schedule.request_observation(&provider, [id.clone()]);
         assert_eq!(asked().len(), 1);
-        watchlist.finish(&place, BTreeSet::from([id.clone()]), Tick::now() + Duration::from_millis(100));
+        poll_schedule.finish(&place, BTreeSet::from([id.clone()]), Tick::now() + Duration::from_millis(100));
         assert!(asked().is_empty());
         tokio::time::advance(Duration::from_millis(100)).await;
         assert_eq!(asked().len(), 1);
-        watchlist.finish(&place, BTreeSet::new(), Tick::now());
+        poll_schedule.finish(&place, BTreeSet::new(), Tick::now());
         tokio::time::advance(INTERVAL).await;
         assert_eq!(asked(), [id]);
     }

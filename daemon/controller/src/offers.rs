@@ -19,29 +19,30 @@ use tradewind_core::{
     failure::{Failure, NO_ANSWER_YET},
     names::{AllocationId, Digest, InstanceName},
     offer::{Offer, OffersQuery},
+    place_health::{Place, Sheet},
     placement::{Exclusion, PlacedOffer, Table},
     plugin::{Plugins, Provider, Snapshot},
     quality::Measures,
     record::{AllocationRecord, DeploymentKey, Stage},
-    standing::{Place, Sheet},
     units::Millis,
     view::ProviderFailure,
     workload::Resources,
 };
 
 use super::{
-    Options, StaleQuotes, lock,
-    lost::Outages,
+    Options, StaleQuotes,
+    cache::{Cache, Reserved},
+    lock,
+    outages::Outages,
+    place_health::PlaceHealth,
     quality::Meters,
-    standing::Board,
-    state::{Reserved, World},
 };
 
 /// How soon a provider that had no room is asked again.
 pub(super) const ROOM_AGAIN: Millis = Millis(2_000);
 
 #[derive(Default)]
-pub(super) struct Book {
+pub(super) struct OfferCache {
     quotes: Mutex<HashMap<InstanceName, Quote>>,
     /// The last answer of each that was none of a failure, outdated ones too.
     last: Mutex<HashMap<InstanceName, Quote>>,
@@ -102,9 +103,9 @@ pub(super) fn version(provider: &dyn Provider) -> Version {
     (identity.component, identity.settings)
 }
 
-impl Book {
+impl OfferCache {
     /// The next assessment asks this provider again.
-    pub(super) fn forget(&self, provider: &InstanceName) {
+    pub(super) fn invalidate(&self, provider: &InstanceName) {
         lock(&self.forgotten).insert(provider.clone(), Tick::now());
         lock(&self.quotes).remove(provider);
     }
@@ -115,7 +116,7 @@ impl Book {
 
     /// Replicas of a task that an offer can still take: as quoted, less what has been promised since, and less what other tasks will need
     /// there before they are whole. What was quoted longer ago than `fresh` does not count, but where there is no limit.
-    pub(super) fn room(&self, world: &World, of: &AllocationRecord, needs: &Resources, fresh: Millis) -> Room {
+    pub(super) fn room(&self, cache: &Cache, of: &AllocationRecord, needs: &Resources, fresh: Millis) -> Room {
         let holds = |q: &&Quote| q.answer.is_ok() && q.asked.elapsed() <= fresh.std() && !self.outdated(q, &of.provider);
         let quote = lock(&self.quotes).get(&of.provider).filter(holds).cloned();
         let current = quote.is_some();
@@ -131,11 +132,11 @@ impl Book {
         if !current && lock(&self.quotes).get(&of.provider).is_none_or(|q| q.answer.is_ok()) {
             return Room::Unknown;
         }
-        let reserved = world.reserved.get(&of.provider).into_iter().flat_map(HashMap::values);
+        let reserved = cache.reserved.get(&of.provider).into_iter().flat_map(HashMap::values);
         for r in reserved.filter(|r| r.offer == of.offer.id && r.settled.is_none_or(|at| at >= quote.asked)) {
             offer.take(r.replicas, u64::from(r.cpu), r.memory);
         }
-        for (key, replicas, each) in world.owed(&of.provider, &of.offer.id) {
+        for (key, replicas, each) in cache.owed(&of.provider, &of.offer.id) {
             if key != (&of.namespace, &of.deployment, &of.task, of.target.as_ref()) {
                 offer.take(replicas, u64::from(each.cpu.0), each.memory.0);
             }
@@ -211,11 +212,11 @@ impl Book {
 
 /// What the offers stand on.
 pub(super) struct Deps {
-    pub(super) quotes: Arc<Book>,
-    pub(super) board: Arc<Board>,
+    pub(super) quotes: Arc<OfferCache>,
+    pub(super) place_health: Arc<PlaceHealth>,
     pub(super) outages: Arc<Outages>,
     pub(super) meters: Arc<Meters>,
-    pub(super) cache: Arc<Mutex<World>>,
+    pub(super) cache: Arc<Mutex<Cache>>,
     pub(super) wake: Arc<Notify>,
     pub(super) plugins: Arc<dyn Plugins>,
     pub(super) clock: Arc<dyn Clock>,
@@ -240,7 +241,7 @@ impl Offers {
     pub(super) async fn assess(self: &Arc<Self>, snapshot: &Snapshot) -> (Table, Vec<ProviderFailure>) {
         let quotes = join_all(snapshot.providers.values().map(|provider| self.quote(provider))).await;
 
-        let mut sheet = self.deps.board.sheet(self.deps.clock.now());
+        let mut sheet = self.deps.place_health.sheet(self.deps.clock.now());
         for Place { provider, region } in self.deps.outages.lost() {
             sheet.exclude(&provider, &region, Exclusion::Lost(provider.clone(), region.clone()));
         }
@@ -318,12 +319,12 @@ impl Offers {
             drop(answered);
             this.answered.notify_one();
             if news || !curious.is_empty() {
-                let mut world = lock(&this.deps.cache);
-                curious.iter().for_each(|key| world.mark(key));
+                let mut cache = lock(&this.deps.cache);
+                curious.iter().for_each(|key| cache.enqueue(key));
                 if news {
-                    world.mark_waiting();
+                    cache.enqueue_waiting();
                 }
-                drop(world);
+                drop(cache);
                 this.deps.wake.notify_one();
             }
         });
@@ -360,14 +361,14 @@ impl Offers {
 
     /// Replicas that a provider has accepted, by offer.
     fn holding(&self, provider: &InstanceName) -> Vec<(String, u32)> {
-        let world = lock(&self.deps.cache);
+        let cache = lock(&self.deps.cache);
         let mut unsettled: HashMap<&AllocationId, u32> = HashMap::new();
-        let promised = world.reserved.get(provider).into_iter().flatten();
+        let promised = cache.reserved.get(provider).into_iter().flatten();
         for ((id, _), reserved) in promised.filter(|(_, r)| r.settled.is_none()) {
             *unsettled.entry(id).or_default() += reserved.replicas;
         }
         let mut held: BTreeMap<&str, u32> = BTreeMap::new();
-        for live in world.lives_of(provider).filter(|l| l.record.state.is_some()) {
+        for live in cache.lives_of(provider).filter(|l| l.record.state.is_some()) {
             let record = &live.record;
             let ended = record.stage == Stage::Applied && !live.in_transition() && !live.is_ready();
             if !ended {
@@ -381,22 +382,22 @@ impl Offers {
 
     /// Takes off what has been promised since the quote was asked for.
     fn deduct(&self, provider: &InstanceName, asked: Tick, offers: &mut [PlacedOffer]) {
-        let mut world = lock(&self.deps.cache);
-        if let Some(reserved) = world.reserved.get_mut(provider) {
+        let mut cache = lock(&self.deps.cache);
+        if let Some(reserved) = cache.reserved.get_mut(provider) {
             reserved.retain(|_, r| r.settled.is_none_or(|at| at >= asked));
         }
         let mut by_offer: HashMap<&str, Vec<&Reserved>> = HashMap::new();
-        for r in world.reserved.get(provider).into_iter().flat_map(HashMap::values) {
+        for r in cache.reserved.get(provider).into_iter().flat_map(HashMap::values) {
             by_offer.entry(&r.offer).or_default().push(r);
         }
-        let owing = world.owing(provider);
+        let owing = cache.owing(provider);
         for PlacedOffer { offer, .. } in offers {
             for r in by_offer.get(&*offer.id).into_iter().flatten() {
                 offer.take(r.replicas, u64::from(r.cpu), r.memory);
             }
             if owing.contains(&*offer.id) {
                 let id = offer.id.to_string();
-                for (_, replicas, each) in world.owed(provider, &id) {
+                for (_, replicas, each) in cache.owed(provider, &id) {
                     offer.take(replicas, u64::from(each.cpu.0), each.memory.0);
                 }
             }

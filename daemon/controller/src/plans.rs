@@ -24,7 +24,7 @@ use super::{
     Filter, Handle, Shared,
     budget::Chosen,
     commit::{Change, Committer},
-    decide::Work,
+    decide::DeploymentWork,
     handle::{key_of, not_found},
     journal::{decode, encode, event},
     lock,
@@ -214,7 +214,7 @@ impl Handle {
         let moved = self.moved(&before).await;
         if !moved.is_empty() {
             let told = plan_event(&before, "PlanRefused", actor, &moved.join("; "));
-            self.shared.committer.note(Event { severity: Severity::Warning, ..told }).await;
+            self.shared.committer.emit(Event { severity: Severity::Warning, ..told }).await;
             return Err(Error::Moved { id: id.clone(), moved }.into());
         }
         let generation = before.basis.generation + u64::from(!before.deletes);
@@ -256,14 +256,14 @@ impl Handle {
     }
 
     /// A deployment of which nothing is wanted any more.
-    fn going(&self, manifest: &Manifest) -> Result<Work, super::Error> {
+    fn going(&self, manifest: &Manifest) -> Result<DeploymentWork, super::Error> {
         let key = key_of(manifest);
-        let world = lock(&self.shared.world);
-        let entry = world.deployments.get(&key).ok_or_else(|| not_found(&key))?;
+        let cache = lock(&self.shared.cache);
+        let entry = cache.deployments.get(&key).ok_or_else(|| not_found(&key))?;
         // The basis is what it has, as for a new manifest.
         let record = DeploymentRecord { deleting: true, generation: entry.record.generation + 1, ..(*entry.record).clone() };
         let all = entry.actual();
-        Ok(Work { key, record: record.into(), revision: entry.revision, resolved: Vec::new().into(), actual: all.clone(), all })
+        Ok(DeploymentWork { key, record: record.into(), revision: entry.revision, resolved: Vec::new().into(), actual: all.clone(), all })
     }
 
     async fn found_plan(&self, namespace: &Namespace, id: &PlanId) -> Result<(PlanRecord, Revision), super::Error> {
@@ -306,7 +306,7 @@ impl Shared {
 
     /// The next assessment asks every provider.
     fn forget_quotes(&self, snapshot: &Snapshot) {
-        snapshot.providers.keys().for_each(|provider| self.quotes.forget(provider));
+        snapshot.providers.keys().for_each(|provider| self.quotes.invalidate(provider));
     }
 
     fn summary(&self, record: &PlanRecord) -> PlanSummary {
@@ -341,7 +341,7 @@ impl Shared {
     }
 
     /// What the namespace's limits leave no room for.
-    fn beyond_limits(&self, record: &PlanRecord, work: &Work, table: &Table) -> Vec<String> {
+    fn beyond_limits(&self, record: &PlanRecord, work: &DeploymentWork, table: &Table) -> Vec<String> {
         let works = std::slice::from_ref(work);
         if !self.budgets.is_limited(works) {
             return Vec::new();
@@ -425,7 +425,13 @@ fn put_plan(change: &mut Change, namespace: &Namespace, record: &PlanRecord, rev
 }
 
 /// What a plan rests on.
-fn basis(work: &Work, desired: &[Desired], snapshot: &Snapshot, table: &Table, policy: Option<tradewind_core::plugin::Identity>) -> Basis {
+fn basis(
+    work: &DeploymentWork,
+    desired: &[Desired],
+    snapshot: &Snapshot,
+    table: &Table,
+    policy: Option<tradewind_core::plugin::Identity>,
+) -> Basis {
     let mut adds: BTreeMap<(&str, &str), Adds> = BTreeMap::new();
     for step in plan::plan(desired, &work.actual) {
         let Some(want) = step.desired.and_then(|i| desired.get(i)).filter(|d| d.decision.is_some()) else { continue };
@@ -456,7 +462,7 @@ fn basis(work: &Work, desired: &[Desired], snapshot: &Snapshot, table: &Table, p
     }
 }
 
-fn present<'a>(work: &Work, snapshot: &Snapshot, table: &'a Table, failures: Vec<ProviderFailure>) -> Present<'a> {
+fn present<'a>(work: &DeploymentWork, snapshot: &Snapshot, table: &'a Table, failures: Vec<ProviderFailure>) -> Present<'a> {
     Present {
         generation: work.record.generation.saturating_sub(1),
         running: Running::of(&work.actual),
@@ -468,7 +474,7 @@ fn present<'a>(work: &Work, snapshot: &Snapshot, table: &'a Table, failures: Vec
 }
 
 /// Places of the plan that are closed for reasons that no quote shows.
-fn closed(record: &PlanRecord, work: &Work, table: &Table, known: &[String]) -> Vec<String> {
+fn closed(record: &PlanRecord, work: &DeploymentWork, table: &Table, known: &[String]) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     for quote in record.basis.quotes.iter().filter(|q| q.adds.replicas > 0) {
         let told = known.iter().any(|m| m.contains(&quote.place()));

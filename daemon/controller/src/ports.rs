@@ -12,28 +12,28 @@ use tradewind_core::{
 };
 
 use super::{
-    consult::Verdict,
-    decide::{Open, Scheduler, Work},
+    decide::{DeploymentWork, PendingTask, Scheduler},
+    policy_call::PolicyAnswer,
     room::{self, Added},
 };
 
 impl Scheduler {
     /// Has the policy choose, with at most one replica of a task on a machine whose ports it wants.
-    pub(super) async fn consult_apart(
+    pub(super) async fn call_policy_apart(
         &self,
         policy: &dyn Policy,
         snapshot: &Snapshot,
-        works: &[Work],
-        open: &mut [Open],
+        works: &[DeploymentWork],
+        open: &mut [PendingTask],
         table: &Table,
-    ) -> Result<Verdict, Failure> {
+    ) -> Result<PolicyAnswer, Failure> {
         let mut verdict = match open.iter().all(|o| o.apart.is_empty()) {
-            true => self.consult(policy, open, table).await?,
-            false => self.consult(policy, open, &without_apart(works, open, table)).await?,
+            true => self.call_policy(policy, open, table).await?,
+            false => self.call_policy(policy, open, &without_apart(works, open, table)).await?,
         };
         // Each round closes another place to a task, so there are no more rounds than places.
         while keep_apart(snapshot, works, open, &verdict) {
-            verdict = self.consult(policy, open, &without_apart(works, open, table)).await?;
+            verdict = self.call_policy(policy, open, &without_apart(works, open, table)).await?;
         }
         for (o, d) in open.iter().zip(&mut verdict.decided) {
             for (chosen, _) in &o.apart {
@@ -46,7 +46,7 @@ impl Scheduler {
 }
 
 /// Leaves one replica where several were placed on one machine, and closes that place to the others. True when there were any.
-fn keep_apart(snapshot: &Snapshot, works: &[Work], open: &mut [Open], verdict: &Verdict) -> bool {
+fn keep_apart(snapshot: &Snapshot, works: &[DeploymentWork], open: &mut [PendingTask], verdict: &PolicyAnswer) -> bool {
     let machines: BTreeSet<_> = snapshot.providers.iter().filter(|(_, p)| p.features().one_machine).map(|(name, _)| name).collect();
     let mut any = false;
     for (o, d) in open.iter_mut().zip(&verdict.decided) {
@@ -72,7 +72,7 @@ fn keep_apart(snapshot: &Snapshot, works: &[Work], open: &mut [Open], verdict: &
 }
 
 /// The table without the room of those that were left apart.
-fn without_apart(works: &[Work], open: &[Open], table: &Table) -> Table {
+fn without_apart(works: &[DeploymentWork], open: &[PendingTask], table: &Table) -> Table {
     let added = open.iter().flat_map(|o| {
         let found = works.get(o.work).and_then(|w| w.resolved.get(o.task).map(|t| (w, t)));
         o.apart.iter().filter_map(move |(_, placement)| {

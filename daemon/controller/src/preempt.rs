@@ -1,4 +1,4 @@
-//! Preemption in the controller: finds out whose places a waiting task may take, takes them by a stored intent, and keeps the freed room
+//! Preemptor in the controller: finds out whose places a waiting task may take, takes them by a stored intent, and keeps the freed room
 //! for that task until it has it. Whom to take from is `core::preempt`'s to say.
 
 use std::{
@@ -26,13 +26,13 @@ use tradewind_core::{
 use super::{
     Options,
     budget::Budgets,
+    cache::Cache,
     commit::{Change, Committer},
-    decide::{Outcome, Work},
+    decide::{DeploymentWork, Outcome},
     journal, lock,
-    offers::Book,
+    offers::OfferCache,
     refusals::Refusals,
     room::{self, Added},
-    state::World,
 };
 
 /// How long freed room is kept for the task that it was freed for; doubled each time that it did not help.
@@ -43,7 +43,7 @@ const KEPT_LONGEST: Duration = Duration::from_secs(3_600);
 type Claimer = (DeploymentKey, TaskName, Option<Target>);
 
 /// Places that a task takes.
-pub(super) struct Taking {
+pub(super) struct Preemption {
     task: TaskName,
     target: Option<Target>,
     priority: i32,
@@ -54,12 +54,12 @@ pub(super) struct Taking {
 
 /// For whom places have been taken lately. Forgotten by a restart, which decides about everybody at once, by priority.
 pub(super) struct Nominations {
-    quotes: Arc<Book>,
-    world: Arc<Mutex<World>>,
-    kept: Mutex<HashMap<Claimer, Standing>>,
+    quotes: Arc<OfferCache>,
+    cache: Arc<Mutex<Cache>>,
+    kept: Mutex<HashMap<Claimer, Nomination>>,
 }
 
-struct Standing {
+struct Nomination {
     until: Tick,
     tries: u32,
     room: Vec<Room>,
@@ -75,8 +75,8 @@ struct Room {
 }
 
 impl Nominations {
-    pub(super) fn new(quotes: Arc<Book>, world: Arc<Mutex<World>>) -> Self {
-        Self { quotes, world, kept: Mutex::default() }
+    pub(super) fn new(quotes: Arc<OfferCache>, cache: Arc<Mutex<Cache>>) -> Self {
+        Self { quotes, cache, kept: Mutex::default() }
     }
 
     /// Whether nothing may be taken for it at the moment.
@@ -85,18 +85,18 @@ impl Nominations {
     }
 
     /// A provider holds less than before: who has been waiting for that is decided about again.
-    pub(super) fn room_made(&self, provider: &InstanceName) {
+    pub(super) fn on_capacity_freed(&self, provider: &InstanceName) {
         let kept = lock(&self.kept).values().any(|s| s.room.iter().any(|r| r.provider == *provider));
         if kept {
-            self.quotes.forget(provider);
-            lock(&self.world).mark_waiting();
+            self.quotes.invalidate(provider);
+            lock(&self.cache).enqueue_waiting();
         }
     }
 }
 
 /// Takes the places of lower priorities for those that have none.
-pub(super) struct Preemption {
-    pub(super) world: Arc<Mutex<World>>,
+pub(super) struct Preemptor {
+    pub(super) cache: Arc<Mutex<Cache>>,
     pub(super) committer: Arc<Committer>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: Arc<Options>,
@@ -105,9 +105,9 @@ pub(super) struct Preemption {
     pub(super) budgets: Arc<Budgets>,
 }
 
-impl Preemption {
+impl Preemptor {
     /// A table without the room that is kept for deployments that are not in the batch. Those that are come first by their priority.
-    pub(super) fn without_kept(&self, table: Table, works: &[Work]) -> Table {
+    pub(super) fn minus_nominated(&self, table: Table, works: &[DeploymentWork]) -> Table {
         let kept = lock(&self.nominations.kept);
         let now = Tick::now();
         let absent = |key: &DeploymentKey| !works.iter().any(|w| w.key == *key);
@@ -126,7 +126,7 @@ impl Preemption {
 
     /// Looks for places for those that have none, in the order of their priorities. What is found is carried out when the intent of the
     /// deployment is stored; a dry run shows it.
-    pub(super) fn seek_room(&self, works: &[Work], snapshot: &Snapshot, table: &Table, outcomes: &mut [Outcome]) {
+    pub(super) fn plan_preemptions(&self, works: &[DeploymentWork], snapshot: &Snapshot, table: &Table, outcomes: &mut [Outcome]) {
         let now = Tick::now();
         let mut asks: Vec<(usize, &Resolved, u32)> = Vec::new();
         for (w, (work, outcome)) in works.iter().zip(outcomes.iter()).enumerate().filter(|(_, (_, o))| o.failure.is_none()) {
@@ -181,15 +181,15 @@ impl Preemption {
                 u.reason = format!("{}; {total} replicas of lower priority make room", u.reason);
             }
             let (task, target, need) = (task.name.clone(), task.target.clone(), (ask.cpu, ask.memory));
-            outcome.takings.push(Taking { task, target, priority: ask.priority, need, victims });
+            outcome.preemptions.push(Preemption { task, target, priority: ask.priority, need, victims });
         }
     }
 
     /// Everything of a lower priority that runs, with its deployment.
     fn tenants(&self, below: i32) -> Vec<(DeploymentKey, Tenant)> {
-        let world = lock(&self.world);
+        let cache = lock(&self.cache);
         let mut tenants = Vec::new();
-        for (key, entry) in &world.deployments {
+        for (key, entry) in &cache.deployments {
             for live in entry.allocations.values() {
                 let record = &live.record;
                 let task = entry.resolved.iter().find(|t| t.name == record.task && t.target == record.target);
@@ -217,11 +217,11 @@ impl Preemption {
     }
 
     /// Takes places: each victim's new intent is stored with the reason, then carried out like any other.
-    pub(super) async fn take_places(&self, key: &DeploymentKey, takings: Vec<Taking>) {
-        for taking in takings {
+    pub(super) async fn preempt(&self, key: &DeploymentKey, preemptions: Vec<Preemption>) {
+        for preemption in preemptions {
             let mut room: BTreeMap<(InstanceName, String), u32> = BTreeMap::new();
-            for (id, give) in &taking.victims {
-                match self.take_from(key, &taking, id, *give).await {
+            for (id, give) in &preemption.victims {
+                match self.evict(key, &preemption, id, *give).await {
                     Ok(Some(record)) => *room.entry((record.provider, record.offer.id)).or_default() += *give,
                     // It has changed meanwhile: the next look sees what it is now.
                     Ok(None) | Err(Error::Conflict { .. }) => {}
@@ -230,34 +230,34 @@ impl Preemption {
                     }
                 }
             }
-            let (cpu, memory) = taking.need;
+            let (cpu, memory) = preemption.need;
             let room = room.into_iter().map(|((provider, offer), replicas)| Room { provider, offer, replicas, cpu, memory });
             let mut kept = lock(&self.nominations.kept);
-            let claimer = (key.clone(), taking.task, taking.target);
+            let claimer = (key.clone(), preemption.task, preemption.target);
             let tries = kept.get(&claimer).map_or(0, |s| s.tries.saturating_add(1));
             let kept_for = KEPT_FOR.saturating_mul(1 << tries.min(8)).min(KEPT_LONGEST);
-            kept.insert(claimer, Standing { until: Tick::now() + kept_for, tries, room: room.collect() });
+            kept.insert(claimer, Nomination { until: Tick::now() + kept_for, tries, room: room.collect() });
         }
         self.committer.wake.notify_one();
     }
 
-    async fn take_from(
+    async fn evict(
         &self,
         by: &DeploymentKey,
-        taking: &Taking,
+        preemption: &Preemption,
         id: &AllocationId,
         give: u32,
     ) -> Result<Option<AllocationRecord>, Error> {
         let known = {
-            let world = lock(&self.world);
-            world.live(id).map(|l| (l.record.clone(), l.revision)).and_then(|(r, revision)| {
-                let entry = world.deployments.get(&r.key())?;
+            let cache = lock(&self.cache);
+            cache.live(id).map(|l| (l.record.clone(), l.revision)).and_then(|(r, revision)| {
+                let entry = cache.deployments.get(&r.key())?;
                 let task = entry.resolved.iter().find(|t| t.name == r.task && t.target == r.target)?.clone();
                 Some((r, revision, task, entry.held.clone(), entry.actual()))
             })
         };
         let Some((before, revision, task, mut held, actual)) = known else { return Ok(None) };
-        if before.stage == Stage::Removing || before.superseded || task.priority >= taking.priority {
+        if before.stage == Stage::Removing || before.superseded || task.priority >= preemption.priority {
             return Ok(None);
         }
         let mut after = before.clone();
@@ -271,8 +271,8 @@ impl Preemption {
         let has: u32 = plan::current(&task, &actual).iter().map(|p| p.replicas).sum();
         // Whose it is in another namespace is no business of this one.
         let name = match by.namespace == before.namespace {
-            true => format!("{} of \"{by}\" (priority {})", taking.task, taking.priority),
-            false => format!("a task of another namespace (priority {})", taking.priority),
+            true => format!("{} of \"{by}\" (priority {})", preemption.task, preemption.priority),
+            false => format!("a task of another namespace (priority {})", preemption.priority),
         };
         held.retain(|h| h.task != task.name || h.target != task.target);
         held.push(HeldBack {
@@ -294,7 +294,7 @@ impl Preemption {
         change.put_allocation(after, revision)?;
         self.budgets.put_held(&mut change, &key, &held)?;
         change.enqueue(&key);
-        let show = |cache: &mut World| {
+        let show = |cache: &mut Cache| {
             if let Some(entry) = cache.deployments.get_mut(&key) {
                 entry.held = held;
             }
@@ -304,8 +304,8 @@ impl Preemption {
     }
 
     /// Those of a deployment's tasks that had to make room, and still have no place.
-    pub(super) fn still_preempted(&self, work: &Work, outcome: &Outcome) -> Vec<HeldBack> {
-        let before = lock(&self.world).deployments.get(&work.key).map(|e| e.held.clone()).unwrap_or_default();
+    pub(super) fn still_preempted(&self, work: &DeploymentWork, outcome: &Outcome) -> Vec<HeldBack> {
+        let before = lock(&self.cache).deployments.get(&work.key).map(|e| e.held.clone()).unwrap_or_default();
         let mut held = Vec::new();
         for mut one in before.into_iter().filter(|h| h.kind == HeldKind::Preempted) {
             let Some(task) = work.resolved.iter().find(|t| t.name == one.task && t.target == one.target) else { continue };
@@ -328,7 +328,7 @@ fn missing(task: &Resolved, desired: &[Desired]) -> u32 {
 }
 
 /// The table after what this batch has placed.
-fn taken_off(table: &Table, works: &[Work], outcomes: &[Outcome]) -> Table {
+fn taken_off(table: &Table, works: &[DeploymentWork], outcomes: &[Outcome]) -> Table {
     let all = works.iter().zip(outcomes).flat_map(|(work, outcome)| outcome.desired.iter().map(move |desired| (work, desired)));
     let added = all.flat_map(|(work, d)| {
         let (task, target, resources) = (&d.task, d.target.as_ref(), &d.workload.resources);

@@ -17,10 +17,10 @@ use tradewind_core::{
 };
 
 use super::{
+    cache::AllocationState,
     commit::{Change, Committer},
     journal::decode,
     lock,
-    state::Live,
 };
 
 /// The figures are written so often at most. What is lost with a daemon that is killed is so much.
@@ -89,7 +89,7 @@ impl Meters {
     }
 
     /// A service's replicas have been looked at.
-    pub(super) fn looked(&self, live: &mut Live, now: Instant, interval: Millis) {
+    pub(super) fn looked(&self, live: &mut AllocationState, now: Instant, interval: Millis) {
         let record = &live.record;
         if record.workload.run != Run::Service {
             return;

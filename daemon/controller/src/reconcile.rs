@@ -19,11 +19,11 @@ use tradewind_core::{
     job,
     ledger::Meter,
     names::{AllocationId, InstallationId},
+    place_health::Place,
     plan::{self, Desired, Placement, Step},
     plugin::Plugins,
     record::{AllocationRecord, DeploymentKey, Stage},
     retry,
-    standing::Place,
     store::{Error, Expect, Revision},
     units::Instant,
     view::{Cause, ChangeAction, Severity, UnplacedView},
@@ -34,21 +34,21 @@ use super::{
     Options,
     apply::Dispatcher,
     budget::Budgets,
+    cache::{Cache, DeploymentState, InFlight, Next, Reserved},
     commit::{Change, Committer, Ids},
-    decide::{Outcome, Scheduler, Work, without_ended},
+    decide::{DeploymentWork, Outcome, Scheduler, without_ended},
     health::Healer,
     hedge,
     journal::{CONTROLLER, allocation_event, changing, event, revision_event},
-    landing::Outcomes,
     lock,
-    offers::{Book, Offers},
-    preempt::Preemption,
+    offers::{OfferCache, Offers},
+    outcome::Outcomes,
+    place_health::PlaceHealth,
+    preempt::Preemptor,
     reconsider::Hasty,
     render::replicas_have,
     rollout::{self, Return, Rolled},
     shadow::{self, Shadows},
-    standing::Board,
-    state::{Entry, Flight, Next, Reserved, World},
 };
 
 /// How often a place is looked for when there was none.
@@ -62,7 +62,7 @@ const STORE_AGAIN: Duration = Duration::from_secs(5);
 
 /// Works on the deployments that may differ from what is wanted.
 pub(super) struct Reconciler {
-    pub(super) world: Arc<Mutex<World>>,
+    pub(super) cache: Arc<Mutex<Cache>>,
     pub(super) committer: Arc<Committer>,
     pub(super) plugins: Arc<dyn Plugins>,
     pub(super) plugin_changes: watch::Receiver<u64>,
@@ -70,11 +70,11 @@ pub(super) struct Reconciler {
     pub(super) options: Arc<Options>,
     pub(super) ids: Arc<Ids>,
     pub(super) installation: InstallationId,
-    pub(super) quotes: Arc<Book>,
+    pub(super) quotes: Arc<OfferCache>,
     pub(super) offers: Arc<Offers>,
-    pub(super) board: Arc<Board>,
+    pub(super) place_health: Arc<PlaceHealth>,
     pub(super) scheduler: Arc<Scheduler>,
-    pub(super) preemption: Arc<Preemption>,
+    pub(super) preemption: Arc<Preemptor>,
     pub(super) budgets: Arc<Budgets>,
     pub(super) dispatcher: Arc<Dispatcher>,
     pub(super) outcomes: Arc<Outcomes>,
@@ -93,13 +93,13 @@ impl Reconciler {
         let mut before = self.plugins.snapshot();
         while !self.stop.is_cancelled() {
             loop {
-                let ready = lock(&self.world).take_ready(Tick::now());
+                let ready = lock(&self.cache).drain_ready(Tick::now());
                 if ready.is_empty() || self.stop.is_cancelled() {
                     break;
                 }
                 self.step(ready).await;
             }
-            let next = lock(&self.world).next_delayed();
+            let next = lock(&self.cache).next_delayed();
             let delayed = async {
                 match next {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -113,10 +113,10 @@ impl Reconciler {
                 changed = plugins.changed() => match changed {
                     Ok(()) => {
                         let now = self.plugins.snapshot();
-                        self.board.renew(&now);
+                        self.place_health.reset_changed_providers(&now);
                         self.tell_closed(&before, &now).await;
                         before = now;
-                        lock(&self.world).mark_all();
+                        lock(&self.cache).enqueue_all();
                     }
                     Err(_) => self.stop.cancelled().await,
                 },
@@ -130,36 +130,36 @@ impl Reconciler {
         let (mut works, mut going) = (Vec::new(), Vec::new());
         let asks_anew = self.quotes.asks_anew(&snapshot, self.options.offers_ttl);
         {
-            let world = lock(&self.world);
+            let cache = lock(&self.cache);
             // Room that nobody has seen yet goes to those who have waited for it, not to who comes by now.
-            let before = if asks_anew { world.others_waiting(&keys) } else { Vec::new() };
+            let before = if asks_anew { cache.others_waiting(&keys) } else { Vec::new() };
             for key in keys.into_iter().chain(before) {
-                let Some(entry) = world.deployments.get(&key) else { continue };
+                let Some(entry) = cache.deployments.get(&key) else { continue };
                 let (record, revision, resolved) = (entry.record.clone(), entry.revision, entry.resolved.clone());
                 let all = entry.actual();
                 let (resolved, actual) =
                     if record.deleting { (resolved, all.clone()) } else { without_ended(resolved, hedge::visible(&all)) };
-                let work = Work { key, record, revision, resolved, actual, all };
+                let work = DeploymentWork { key, record, revision, resolved, actual, all };
                 if work.record.deleting { going.push(work) } else { works.push(work) }
             }
         }
         // The oldest first, also after a restart. Priorities go before age within the decision.
-        works.sort_by(|a: &Work, b: &Work| (a.record.created_at, &a.key).cmp(&(b.record.created_at, &b.key)));
+        works.sort_by(|a: &DeploymentWork, b: &DeploymentWork| (a.record.created_at, &a.key).cmp(&(b.record.created_at, &b.key)));
         // Removal owes no decision and waits for none.
-        join_all(going.into_iter().map(|work| self.settle(work, Outcome::default()))).await;
+        join_all(going.into_iter().map(|work| self.commit_outcome(work, Outcome::default()))).await;
         let (outcomes, _) = self.scheduler.decide(&snapshot, &works).await;
-        let heard = shadow::heard(&snapshot, &works, &outcomes);
-        join_all(works.into_iter().zip(outcomes).map(|(work, outcome)| self.settle(work, outcome))).await;
-        self.shadows.tell(&snapshot, heard);
+        let heard = shadow::calls_of(&snapshot, &works, &outcomes);
+        join_all(works.into_iter().zip(outcomes).map(|(work, outcome)| self.commit_outcome(work, outcome))).await;
+        self.shadows.notify(&snapshot, heard);
     }
 
     /// Stores what has been decided for one deployment, then starts the calls that are due.
-    async fn settle(self: &Arc<Self>, work: Work, mut outcome: Outcome) {
-        let takings = std::mem::take(&mut outcome.takings);
-        match self.intend(&work, outcome).await {
+    async fn commit_outcome(self: &Arc<Self>, work: DeploymentWork, mut outcome: Outcome) {
+        let preemptions = std::mem::take(&mut outcome.preemptions);
+        match self.commit_intent(&work, outcome).await {
             Ok(due) => {
                 self.dispatcher.launch(&work.key, due);
-                self.preemption.take_places(&work.key, takings).await;
+                self.preemption.preempt(&work.key, preemptions).await;
                 self.return_if_failed(&work.key);
                 self.recovery.tell_paces(&work.key);
                 if work.record.deleting {
@@ -167,20 +167,20 @@ impl Reconciler {
                 }
             }
             Err(Error::Conflict { .. }) => {
-                let mut world = lock(&self.world);
-                let conflicts = world.deployments.get_mut(&work.key).map_or(0, Entry::conflicted);
-                world.mark_at(&work.key, Tick::now() + AFTER_CONFLICT * (1 << conflicts.min(AFTER_CONFLICT_DOUBLES)));
+                let mut cache = lock(&self.cache);
+                let conflicts = cache.deployments.get_mut(&work.key).map_or(0, DeploymentState::conflicted);
+                cache.enqueue_at(&work.key, Tick::now() + AFTER_CONFLICT * (1 << conflicts.min(AFTER_CONFLICT_DOUBLES)));
             }
             Err(error) => {
                 tracing::error!(deployment = %work.key, error = &error as &dyn std::error::Error, "the intent could not be stored");
-                lock(&self.world).mark_at(&work.key, Tick::now() + STORE_AGAIN);
+                lock(&self.cache).enqueue_at(&work.key, Tick::now() + STORE_AGAIN);
             }
         }
     }
 
     /// Commits the intent of every step, then shows it to the rest of the daemon. Nothing has had an effect before this returns.
     /// Answers the allocations whose calls are due; they count as in flight.
-    async fn intend(self: &Arc<Self>, work: &Work, outcome: Outcome) -> Result<Vec<AllocationId>, Error> {
+    async fn commit_intent(self: &Arc<Self>, work: &DeploymentWork, outcome: Outcome) -> Result<Vec<AllocationId>, Error> {
         let Outcome { desired, mut unplaced, held, others, decision, inputs, failure, .. } = outcome;
         let failed = failure.is_some();
         let steps = if failed { Vec::new() } else { plan::plan(&desired, &work.actual) };
@@ -198,7 +198,7 @@ impl Reconciler {
             self.hold_to_deadlines(work, &mut records, &mut rolled, &mut told);
         }
         // Promised from here on: whoever asks for room while this is being stored finds it taken.
-        self.reserve(&mut lock(&self.world), &work.all, &records);
+        self.reserve(&mut lock(&self.cache), &work.all, &records);
         if work.record.adopt.is_some() && !failed {
             // It has been taken over with this intent.
             rolled.deployment.get_or_insert_with(|| (*work.record).clone()).adopt = None;
@@ -225,7 +225,7 @@ impl Reconciler {
             rolled.told.into_iter().for_each(|event| change.event(event));
             for record in changed {
                 if let Some(before) = work.all.iter().find(|r| r.id == record.id) {
-                    let revision = self.unchanged(before).inspect_err(|_| lock(&self.world).unreserve(&work.all, &records))?;
+                    let revision = self.unchanged(before).inspect_err(|_| lock(&self.cache).unreserve(&work.all, &records))?;
                     if let Some(mut told) = revision_event(before, record) {
                         let decided = record.decision.clone().filter(|id| decision.as_ref().is_some_and(|d| d.id == *id));
                         told.cause = Some(decided.map_or(Cause::Generation(work.record.generation), Cause::Decision));
@@ -248,7 +248,7 @@ impl Reconciler {
         }
         // What is held back has been told with its kind.
         for task in unplaced.iter().filter(|u| !held.iter().any(|h| h.task == u.task)) {
-            let known = lock(&self.world).deployments.get(&work.key).is_some_and(|e| e.unplaced.contains(task));
+            let known = lock(&self.cache).deployments.get(&work.key).is_some_and(|e| e.unplaced.contains(task));
             if !known {
                 let message = format!("{}: {} no place: {}", task.task, replicas_have(task.replicas), task.reason);
                 change.event(event(Severity::Warning, "Unplaced", CONTROLLER, &work.key, message));
@@ -259,8 +259,8 @@ impl Reconciler {
         let again = rolled.again.into_iter().chain(hedge::next_end(&records)).min();
         let (key, generation, now) = (&work.key, work.record.generation, self.clock.now());
         // What the reconciler knows of the deployment is shown with what it has stored.
-        let show = |cache: &mut World| {
-            others.iter().filter(|other| *other != key).for_each(|other| cache.mark(other));
+        let show = |cache: &mut Cache| {
+            others.iter().filter(|other| *other != key).for_each(|other| cache.enqueue(other));
             let Some(entry) = cache.deployments.get_mut(key) else { return Vec::new() };
             if entry.failure != failure
                 && let Some(failure) = &failure
@@ -278,20 +278,20 @@ impl Reconciler {
             let never = unplaced.iter().any(|u| u.never) && entry.unplaced != unplaced;
             cache.set_unplaced(key, unplaced);
             if never {
-                cache.mark(key);
+                cache.enqueue(key);
             }
             if let Some(at) = again {
-                cache.mark_at(key, Tick::now() + at.since(now).std());
+                cache.enqueue_at(key, Tick::now() + at.since(now).std());
             }
             due(cache, key)
         };
         if change.is_empty() {
-            return Ok(show(&mut lock(&self.world)));
+            return Ok(show(&mut lock(&self.cache)));
         }
         match self.committer.commit_showing(change, show).await {
             Ok((_, due)) => Ok(due),
             Err(error) => {
-                lock(&self.world).unreserve(&work.all, &records);
+                lock(&self.cache).unreserve(&work.all, &records);
                 Err(error)
             }
         }
@@ -299,15 +299,15 @@ impl Reconciler {
 
     /// The revision of a record that is still what was decided about. Observations are written beside decisions.
     fn unchanged(&self, before: &AllocationRecord) -> Result<Revision, Error> {
-        let mut world = lock(&self.world);
-        match world.live_mut(&before.id) {
+        let mut cache = lock(&self.cache);
+        match cache.live_mut(&before.id) {
             Some(live) if live.record == *before => Ok(live.revision),
             _ => Err(Error::Conflict { key: before.path() }),
         }
     }
 
     /// Each step's record as it shall be stored.
-    fn records(&self, work: &Work, desired: &[Desired], steps: &[Step]) -> Vec<AllocationRecord> {
+    fn records(&self, work: &DeploymentWork, desired: &[Desired], steps: &[Step]) -> Vec<AllocationRecord> {
         let now = self.clock.now();
         // Without a plan (the policy failed) what is there stays as it is.
         if steps.is_empty() {
@@ -315,8 +315,8 @@ impl Reconciler {
         }
         let by_id: BTreeMap<&AllocationId, &AllocationRecord> = work.actual.iter().map(|r| (&r.id, r)).collect();
         let forgetful: BTreeSet<AllocationId> = {
-            let world = lock(&self.world);
-            let forgotten = |r: &&AllocationRecord| world.live(&r.id).is_some_and(|l| l.forgotten);
+            let cache = lock(&self.cache);
+            let forgotten = |r: &&AllocationRecord| cache.live(&r.id).is_some_and(|l| l.forgotten);
             work.actual.iter().filter(forgotten).map(|r| r.id.clone()).collect()
         };
         let record = |step: &Step| {
@@ -360,7 +360,7 @@ impl Reconciler {
     }
 
     /// The record of replicas that are to be made in a place.
-    pub(super) fn fresh(&self, work: &Work, want: &Desired, placement: &Placement, now: Instant) -> AllocationRecord {
+    pub(super) fn fresh(&self, work: &DeploymentWork, want: &Desired, placement: &Placement, now: Instant) -> AllocationRecord {
         AllocationRecord {
             id: AllocationId::new(&self.installation, self.ids.draw()),
             namespace: work.key.namespace.clone(),
@@ -398,10 +398,10 @@ impl Reconciler {
     }
 
     /// Notes what the steps promise, so that the next batch does not promise it again.
-    pub(super) fn reserve(&self, world: &mut World, before: &[AllocationRecord], after: &[AllocationRecord]) {
+    pub(super) fn reserve(&self, cache: &mut Cache, before: &[AllocationRecord], after: &[AllocationRecord]) {
         for record in after.iter().filter(|r| r.stage == Stage::Intended) {
             // Accepted meanwhile.
-            if world.live(&record.id).is_some_and(|l| l.record.attempt == record.attempt && l.record.stage != Stage::Intended) {
+            if cache.live(&record.id).is_some_and(|l| l.record.attempt == record.attempt && l.record.stage != Stage::Intended) {
                 continue;
             }
             let held = before.iter().find(|r| r.id == record.id).map_or(0, |r| if r.state.is_some() { r.replicas } else { 0 });
@@ -413,7 +413,7 @@ impl Reconciler {
                 settled: None,
             };
             if reserved.replicas > 0 {
-                let reservations = world.reserved.entry(record.provider.clone()).or_default();
+                let reservations = cache.reserved.entry(record.provider.clone()).or_default();
                 reservations.entry((record.id.clone(), record.attempt)).or_insert(reserved);
             }
         }
@@ -421,14 +421,14 @@ impl Reconciler {
 }
 
 /// What the replicas of a task that go have been through: those in their stead go on from there.
-fn inherited(work: &Work, want: &Desired) -> Recovery {
+fn inherited(work: &DeploymentWork, want: &Desired) -> Recovery {
     let going =
         |r: &&AllocationRecord| r.task == want.task && r.target == want.target && (r.superseded || r.phase == Phase::Gone) && !r.lost;
     Recovery::inherited(work.all.iter().filter(going).map(|r| &r.recovery))
 }
 
 /// Says of a task whose new version has no place what would give it one: what runs of the old one keeps its own until then.
-fn name_the_way(work: &Work, unplaced: &mut [UnplacedView]) {
+fn name_the_way(work: &DeploymentWork, unplaced: &mut [UnplacedView]) {
     for one in unplaced {
         let Some(task) = work.resolved.iter().find(|t| t.name == one.task) else { continue };
         let runs = |r: &&AllocationRecord| r.replicas > 0 && !r.lost && r.recovery.here == 0 && r.phase != Phase::Gone;
@@ -446,9 +446,9 @@ fn differs(record: &AllocationRecord, actual: &[AllocationRecord]) -> bool {
 }
 
 /// The allocations whose calls shall begin now: each is in flight from here on. What is due later marks the deployment for then.
-fn due(world: &mut World, key: &DeploymentKey) -> Vec<AllocationId> {
+fn due(cache: &mut Cache, key: &DeploymentKey) -> Vec<AllocationId> {
     let now = Tick::now();
-    let Some(entry) = world.deployments.get_mut(key) else { return Vec::new() };
+    let Some(entry) = cache.deployments.get_mut(key) else { return Vec::new() };
     let failed = entry.failure.as_ref().map(|_| now + retry::backoff(entry.attempts.saturating_sub(1), key.name.as_str()).std());
     let unplaced = (!entry.unplaced.is_empty()).then(|| now + LOOK_AGAIN);
     let mut again: Vec<Tick> = [failed, unplaced].into_iter().flatten().collect();
@@ -458,14 +458,14 @@ fn due(world: &mut World, key: &DeploymentKey) -> Vec<AllocationId> {
             Next::Nothing => {}
             Next::Later(at) => again.push(at),
             Next::Call => {
-                live.flight = Some(Flight::of(&live.record));
+                live.in_flight = Some(InFlight::of(&live.record));
                 due.push(id.clone());
             }
         }
     }
     entry.changed.notify_waiters();
     if let Some(at) = again.into_iter().min() {
-        world.mark_at(key, at);
+        cache.enqueue_at(key, at);
     }
     due
 }

@@ -16,9 +16,9 @@ use tradewind_core::{
 };
 
 use super::{
+    cache::{Cache, DeploymentState},
     journal, lock,
     replace::{Candidate, Rebalancer, Survey, is_settled},
-    state::{Entry, World},
 };
 
 /// How often it is looked whether what was placed hastily runs by now.
@@ -48,8 +48,8 @@ impl Hasty {
 }
 
 /// Takes up after a restart what had been placed hastily a moment before: the decisions that allocations stand on say it.
-pub(super) async fn resume(store: &dyn Store, world: &mut World, now: Instant) -> Result<(), store::Error> {
-    for entry in world.deployments.values_mut() {
+pub(super) async fn resume(store: &dyn Store, cache: &mut Cache, now: Instant) -> Result<(), store::Error> {
+    for entry in cache.deployments.values_mut() {
         let generation = entry.record.generation;
         let new = |r: &AllocationRecord| {
             r.generation == generation && !r.superseded && r.stage != Stage::Removing && now.since(r.created_at) < NEW_FOR
@@ -77,13 +77,13 @@ pub(super) async fn resume(store: &dyn Store, world: &mut World, now: Instant) -
 impl Rebalancer {
     /// The providers that are waited for.
     fn missing(&self) -> BTreeSet<InstanceName> {
-        lock(&self.world).deployments.values().filter_map(|e| e.hasty.as_ref()).flat_map(|h| h.unanswered.clone()).collect()
+        lock(&self.cache).deployments.values().filter_map(|e| e.hasty.as_ref()).flat_map(|h| h.unanswered.clone()).collect()
     }
 
     /// Runs until the controller stops.
     pub(super) async fn reconsider(self: std::sync::Arc<Self>) {
         loop {
-            let any = lock(&self.world).deployments.values().any(|e| e.hasty.is_some());
+            let any = lock(&self.cache).deployments.values().any(|e| e.hasty.is_some());
             let look = async {
                 match any {
                     true => tokio::time::sleep(LOOK).await,
@@ -102,7 +102,7 @@ impl Rebalancer {
             let now = self.clock.now();
             let known = |p: &InstanceName| answered.contains(p) || !snapshot.providers.contains_key(p);
             let mut due: BTreeMap<DeploymentKey, BTreeSet<InstanceName>> = BTreeMap::new();
-            for (key, entry) in &mut lock(&self.world).deployments {
+            for (key, entry) in &mut lock(&self.cache).deployments {
                 let late = take_answered(entry, now, known);
                 if !late.is_empty() {
                     due.insert(key.clone(), late);
@@ -128,7 +128,7 @@ impl Rebalancer {
 }
 
 /// Those of a hasty decision's missing providers that have answered by now, once the deployment runs. They are not waited for again.
-fn take_answered(entry: &mut Entry, now: Instant, known: impl Fn(&InstanceName) -> bool) -> BTreeSet<InstanceName> {
+fn take_answered(entry: &mut DeploymentState, now: Instant, known: impl Fn(&InstanceName) -> bool) -> BTreeSet<InstanceName> {
     let settled = is_settled(entry);
     let (generation, deleting) = (entry.record.generation, entry.record.deleting);
     let Some(hasty) = &mut entry.hasty else { return BTreeSet::new() };

@@ -134,7 +134,7 @@ impl Handle {
     /// `NotFound` for a deployment that there is not, `InputsGone` when no inputs of its decisions are kept.
     pub async fn accounts(&self, scope: &Scope, namespace: &Namespace, name: &DeploymentName) -> Result<Vec<Account>, Error> {
         let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
-        let resolved = lock(&self.shared.world).deployments.get(&key).map(|e| e.resolved.clone()).ok_or_else(|| not_found(&key))?;
+        let resolved = lock(&self.shared.cache).deployments.get(&key).map(|e| e.resolved.clone()).ok_or_else(|| not_found(&key))?;
         let decisions = self.decisions(scope, Some((namespace, Some(name))), &Window::whole()).await?.items;
         let mut accounts: Vec<Account> = Vec::new();
         let mut gone = None;

@@ -19,9 +19,9 @@ use tradewind_core::{
 };
 
 use super::{
+    cache::Cache,
     lock,
     offers::{Version, version},
-    state::World,
 };
 
 /// How long a provider's refusal holds: the first time, and at the longest. It doubles while it is repeated.
@@ -52,7 +52,7 @@ impl Refusal {
 
 /// What is refused to tasks.
 pub(super) struct Refusals {
-    pub(super) world: Arc<Mutex<World>>,
+    pub(super) cache: Arc<Mutex<Cache>>,
     pub(super) plugins: Arc<dyn Plugins>,
 }
 
@@ -63,8 +63,8 @@ impl Refusals {
         let whole = failure.concerns_the_workload();
         let (first, longest) = if whole { REFUSED } else { NO_ROOM };
         let offer = (!whole).then(|| record.offer.id.clone());
-        let mut world = lock(&self.world);
-        let Some(entry) = world.deployments.get_mut(&record.key()) else { return };
+        let mut cache = lock(&self.cache);
+        let Some(entry) = cache.deployments.get_mut(&record.key()) else { return };
         let same = |r: &Refusal| r.provider == record.provider && r.offer == offer && r.workload == record.workload;
         let times = entry.refusals.iter().find(|r| same(r)).map_or(0, |r| r.times + 1);
         let span = Millis(first.0.saturating_mul(1 << times.min(16)).min(longest.0));
@@ -82,7 +82,7 @@ impl Refusals {
             until,
             times,
         });
-        world.mark_at(&record.key(), until);
+        cache.enqueue_at(&record.key(), until);
     }
 
     /// Where a task can't go now, though others may: it was refused there, or a port that it wants is taken.
@@ -94,15 +94,15 @@ impl Refusals {
         snapshot: &Snapshot,
     ) -> BTreeMap<Spot, Closed> {
         let now = Tick::now();
-        let world = lock(&self.world);
-        let Some(entry) = world.deployments.get(key) else { return BTreeMap::new() };
+        let cache = lock(&self.cache);
+        let Some(entry) = cache.deployments.get(key) else { return BTreeMap::new() };
         let all = entry.refusals.iter();
         let current = |r: &&Refusal| snapshot.providers.get(&r.provider).map(|p| version(p.as_ref())) == r.version;
         let holds = all.filter(|r| now < r.until && r.workload == task.workload).filter(current);
         let mut closed: BTreeMap<Spot, Closed> = holds.map(Refusal::closes).collect();
         let ports = plan::machine_ports(&task.workload);
         if !ports.is_empty() {
-            for (provider, number) in taken(&world, key, resolved, task, &ports, snapshot) {
+            for (provider, number) in taken(&cache, key, resolved, task, &ports, snapshot) {
                 closed.entry(provider).or_insert(Closed::Port { number, own: false });
             }
         }
@@ -110,7 +110,7 @@ impl Refusals {
     }
 }
 
-impl World {
+impl Cache {
     /// Something has been freed at a provider: what had no room there is tried again.
     pub(super) fn room_freed(&mut self, provider: &InstanceName) {
         let now = Tick::now();
@@ -119,13 +119,13 @@ impl World {
                 refusal.until = now;
             }
         }
-        self.mark_waiting();
+        self.enqueue_waiting();
     }
 }
 
 /// Which of these ports others have on the machines of this set.
 fn taken(
-    world: &World,
+    cache: &Cache,
     key: &DeploymentKey,
     resolved: &[Resolved],
     task: &Resolved,
@@ -134,7 +134,7 @@ fn taken(
 ) -> Vec<(Spot, u16)> {
     let mut found = Vec::new();
     for (name, _) in snapshot.providers.iter().filter(|(_, p)| p.features().one_machine) {
-        for live in world.lives_of(name) {
+        for live in cache.lives_of(name) {
             let record = &live.record;
             // What the same deployment does not want any more makes way by itself.
             let own = record.key() == *key

@@ -7,10 +7,10 @@ use tradewind_core::{
     hedge,
     manifest::{Resolved, Target},
     names::{DecisionId, TaskName},
+    place_health::Place,
     plugin::Snapshot,
     record::{AllocationRecord, DeploymentKey, Stage},
     rollout, scaling,
-    standing::Place,
     units::MicroUsd,
     view::{AllocationView, DeploymentSummary, DeploymentView, RolloutView, ScaleBounds, ScaleView, Status, TaskView},
     workload::{Phase, Run},
@@ -18,8 +18,8 @@ use tradewind_core::{
 
 use super::{
     apply::provider_missing,
+    cache::{AllocationState, DeploymentState},
     images, spaces,
-    state::{Entry, Live},
 };
 
 /// How a task is, without its allocations one by one: what a list needs of it.
@@ -33,15 +33,15 @@ struct TaskState<'e> {
     scale: Option<ScaleView>,
     message: String,
     failure: Option<Failure>,
-    lives: Vec<&'e Live>,
+    lives: Vec<&'e AllocationState>,
     decision: Option<DecisionId>,
 }
 
-pub(super) fn summary(key: &DeploymentKey, entry: &Entry, snapshot: &Snapshot) -> DeploymentSummary {
+pub(super) fn summary(key: &DeploymentKey, entry: &DeploymentState, snapshot: &Snapshot) -> DeploymentSummary {
     summarise(key, entry, &tasks(entry, snapshot))
 }
 
-pub(super) fn deployment(key: &DeploymentKey, entry: &Entry, snapshot: &Snapshot) -> DeploymentView {
+pub(super) fn deployment(key: &DeploymentKey, entry: &DeploymentState, snapshot: &Snapshot) -> DeploymentView {
     let tasks = tasks(entry, snapshot);
     DeploymentView {
         summary: summarise(key, entry, &tasks),
@@ -53,7 +53,7 @@ pub(super) fn deployment(key: &DeploymentKey, entry: &Entry, snapshot: &Snapshot
     }
 }
 
-fn summarise(key: &DeploymentKey, entry: &Entry, tasks: &[TaskState<'_>]) -> DeploymentSummary {
+fn summarise(key: &DeploymentKey, entry: &DeploymentState, tasks: &[TaskState<'_>]) -> DeploymentSummary {
     let places: BTreeSet<String> = entry.allocations.values().map(|l| Place::of(&l.record).to_string()).collect();
     let hourly = entry.allocations.values().map(|l| l.record.hourly_total());
     DeploymentSummary {
@@ -71,7 +71,7 @@ fn summarise(key: &DeploymentKey, entry: &Entry, tasks: &[TaskState<'_>]) -> Dep
     }
 }
 
-fn status(entry: &Entry, tasks: &[TaskState<'_>]) -> Status {
+fn status(entry: &DeploymentState, tasks: &[TaskState<'_>]) -> Status {
     if entry.record.deleting {
         return Status::Deleting;
     }
@@ -102,7 +102,7 @@ fn status(entry: &Entry, tasks: &[TaskState<'_>]) -> Status {
     }
 }
 
-fn message(entry: &Entry, tasks: &[TaskState<'_>]) -> String {
+fn message(entry: &DeploymentState, tasks: &[TaskState<'_>]) -> String {
     if let Some(failure) = &entry.failure {
         return failure.told();
     }
@@ -114,12 +114,12 @@ fn message(entry: &Entry, tasks: &[TaskState<'_>]) -> String {
     told.map(|t| format!("{}: {}", t.name, t.message)).or_else(|| update(entry)).unwrap_or_default()
 }
 
-fn stands(entry: &Entry, status: rollout::Status) -> bool {
+fn stands(entry: &DeploymentState, status: rollout::Status) -> bool {
     entry.record.rollout.as_ref().is_some_and(|r| r.status == status)
 }
 
 /// What is to be said of the update to this generation.
-fn update(entry: &Entry) -> Option<String> {
+fn update(entry: &DeploymentState) -> Option<String> {
     let rollout = entry.record.rollout.as_ref()?;
     match rollout.status {
         rollout::Status::Failed => Some(format!("the update has failed: {}", rollout.reason)),
@@ -131,7 +131,7 @@ fn update(entry: &Entry) -> Option<String> {
     }
 }
 
-fn tasks<'e>(entry: &'e Entry, snapshot: &Snapshot) -> Vec<TaskState<'e>> {
+fn tasks<'e>(entry: &'e DeploymentState, snapshot: &Snapshot) -> Vec<TaskState<'e>> {
     let mut tasks: Vec<TaskState<'e>> = entry.resolved.iter().map(|task| task_state(task, entry, snapshot)).collect();
     // What the manifest does not name any more is shown until it is gone.
     for live in entry.allocations.values() {
@@ -160,7 +160,7 @@ fn tasks<'e>(entry: &'e Entry, snapshot: &Snapshot) -> Vec<TaskState<'e>> {
 }
 
 impl TaskState<'_> {
-    fn view(self, entry: &Entry, snapshot: &Snapshot) -> TaskView {
+    fn view(self, entry: &DeploymentState, snapshot: &Snapshot) -> TaskView {
         TaskView {
             name: self.name.clone(),
             kind: self.kind.to_owned(),
@@ -177,7 +177,7 @@ impl TaskState<'_> {
     }
 }
 
-fn scale(task: &Resolved, entry: &Entry) -> Option<ScaleView> {
+fn scale(task: &Resolved, entry: &DeploymentState) -> Option<ScaleView> {
     let rule = task.scale.as_ref()?;
     let known = scaling::find(&entry.record.scales, task);
     Some(ScaleView { min: rule.min, max: rule.max, why: known.map(|s| s.why.clone()).unwrap_or_default(), changed_at: known.map(|s| s.at) })
@@ -195,21 +195,23 @@ fn kind(run: &Run) -> &'static str {
     }
 }
 
-fn task_state<'e>(task: &'e Resolved, entry: &'e Entry, snapshot: &Snapshot) -> TaskState<'e> {
-    let mine: Vec<&'e Live> = entry.allocations.values().filter(|l| l.record.task == task.name && l.record.target == task.target).collect();
+fn task_state<'e>(task: &'e Resolved, entry: &'e DeploymentState, snapshot: &Snapshot) -> TaskState<'e> {
+    let mine: Vec<&'e AllocationState> =
+        entry.allocations.values().filter(|l| l.record.task == task.name && l.record.target == task.target).collect();
     let records = || mine.iter().map(|l| &l.record);
-    let counts = |l: &&&Live| !l.record.superseded && l.record.stage != Stage::Removing && !hedge::stands_behind(&l.record, records());
+    let counts =
+        |l: &&&AllocationState| !l.record.superseded && l.record.stage != Stage::Removing && !hedge::stands_behind(&l.record, records());
     let current = || mine.iter().filter(counts);
     // Old replicas serve until new ones do; where nothing answers nothing serves.
     let serving =
         mine.iter().filter(|l| l.record.stage != Stage::Removing && !l.record.lost && !hedge::stands_behind(&l.record, records()));
     let ready = serving.map(|l| l.ready()).sum::<u32>().min(task.replicas);
     let unplaced = entry.unplaced.iter().find(|u| u.task == task.name && entry.planned == entry.record.generation);
-    let missing = |l: &&&Live| !snapshot.providers.contains_key(&l.record.provider);
+    let missing = |l: &&&AllocationState| !snapshot.providers.contains_key(&l.record.provider);
     let failure = mine.iter().find_map(|l| l.failure.clone()).or_else(|| current().find(missing).map(|l| provider_missing(&l.record)));
     let job = matches!(task.workload.run, Run::Job { .. });
     // A service that fails is brought back.
-    let bad = |l: &&&Live| job && l.record.phase == Phase::Failed;
+    let bad = |l: &&&AllocationState| job && l.record.phase == Phase::Failed;
     let refused = failure.as_ref().is_some_and(|f| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied));
     let hopeless = refused || unplaced.is_some_and(|u| u.never);
 
@@ -262,8 +264,8 @@ fn failing(record: &AllocationRecord) -> String {
     format!("{what}{next}: {}", recovery.reason)
 }
 
-fn allocation_view(live: &Live, entry: &Entry, snapshot: &Snapshot) -> AllocationView {
-    let Live { record, observation, failure, .. } = live;
+fn allocation_view(live: &AllocationState, entry: &DeploymentState, snapshot: &Snapshot) -> AllocationView {
+    let AllocationState { record, observation, failure, .. } = live;
     let replicas = observation.as_ref().map(|o| o.replicas.clone()).unwrap_or_default();
     // Where nothing answers nothing is ready, whatever was seen there before.
     let observation = observation.as_ref().filter(|_| !record.lost);

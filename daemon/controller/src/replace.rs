@@ -27,12 +27,12 @@ use tradewind_core::{
 
 use super::{
     Handle, Options,
+    cache::{Cache, DeploymentState},
     commit::{self, Committer},
-    decide::{Outcome, Scheduler, Work},
+    decide::{DeploymentWork, Outcome, Scheduler},
     journal::{CONTROLLER, event},
     lock, namespaces,
-    offers::{Book, Offers},
-    state::{Entry, World},
+    offers::{OfferCache, Offers},
 };
 
 /// A service that could move.
@@ -45,7 +45,7 @@ pub(super) struct Candidate {
 
 /// A look at everything.
 pub(super) struct Survey {
-    pub(super) works: Vec<Work>,
+    pub(super) works: Vec<DeploymentWork>,
     pub(super) outcomes: Vec<Outcome>,
     pub(super) candidates: Vec<Candidate>,
 }
@@ -61,15 +61,15 @@ impl Handle {
 
 /// Moves services to where they cost less.
 pub(super) struct Rebalancer {
-    pub(super) world: Arc<Mutex<World>>,
+    pub(super) cache: Arc<Mutex<Cache>>,
     pub(super) committer: Arc<Committer>,
-    pub(super) namespaces: Arc<Mutex<namespaces::Book>>,
+    pub(super) namespaces: Arc<Mutex<namespaces::NamespaceBook>>,
     pub(super) plugins: Arc<dyn Plugins>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: Arc<Options>,
     pub(super) scheduler: Arc<Scheduler>,
     pub(super) offers: Arc<Offers>,
-    pub(super) quotes: Arc<Book>,
+    pub(super) quotes: Arc<OfferCache>,
     pub(super) stop: CancellationToken,
 }
 
@@ -115,16 +115,16 @@ impl Rebalancer {
         snapshot: &Snapshot,
         wanted: impl Fn(&DeploymentKey, &DeploymentRecord) -> bool,
     ) -> Survey {
-        let mut works: Vec<Work> = Vec::new();
+        let mut works: Vec<DeploymentWork> = Vec::new();
         let mut lately: BTreeMap<Namespace, u32> = BTreeMap::new();
         let now = self.clock.now();
         {
-            let world = lock(&self.world);
-            for (key, entry) in &world.deployments {
+            let cache = lock(&self.cache);
+            for (key, entry) in &cache.deployments {
                 *lately.entry(key.namespace.clone()).or_default() += replacement::lately(&entry.record.moves, now);
                 if is_settled(entry) {
                     let (record, revision, resolved, all) = (entry.record.clone(), entry.revision, entry.resolved.clone(), entry.actual());
-                    works.push(Work { key: key.clone(), record, revision, resolved, actual: Vec::new(), all });
+                    works.push(DeploymentWork { key: key.clone(), record, revision, resolved, actual: Vec::new(), all });
                 }
             }
         }
@@ -150,7 +150,7 @@ impl Rebalancer {
     fn weigh_move(
         &self,
         index: usize,
-        work: &Work,
+        work: &DeploymentWork,
         task: &Resolved,
         outcome: &Outcome,
         table: &Table,
@@ -206,15 +206,15 @@ impl Rebalancer {
     /// Whether so many replicas of a namespace may move besides those that have within the last hour.
     fn within_namespace(&self, namespace: &Namespace, moving: u32) -> bool {
         let now = self.clock.now();
-        let world = lock(&self.world);
-        let lately: u32 = world.of_namespace(namespace).map(|(_, e)| replacement::lately(&e.record.moves, now)).sum();
+        let cache = lock(&self.cache);
+        let lately: u32 = cache.of_namespace(namespace).map(|(_, e)| replacement::lately(&e.record.moves, now)).sum();
         lately.saturating_add(moving) <= self.options.replacement_max_moves
     }
 
     /// Stores the places that the next step takes over. `why`: what the event of each move says.
     pub(super) async fn begin_moves(
         &self,
-        work: &Work,
+        work: &DeploymentWork,
         outcome: &Outcome,
         candidates: &[&Candidate],
         why: impl Fn(&ReplacementView) -> String,
@@ -259,11 +259,11 @@ impl Rebalancer {
 }
 
 /// Whether nothing of a deployment is on its way anywhere.
-pub(super) fn is_settled(entry: &Entry) -> bool {
+pub(super) fn is_settled(entry: &DeploymentState) -> bool {
     let record = &entry.record;
     let done = record.rollout.as_ref().is_none_or(|r| r.status == Status::Done);
     let still = !record.deleting && record.adopt.is_none() && entry.planned == record.generation && entry.failure.is_none();
-    let rests = |l: &super::state::Live| {
+    let rests = |l: &super::cache::AllocationState| {
         let r = &l.record;
         r.stage == Stage::Applied && !r.superseded && !r.lost && r.hedge.is_none() && r.drain.is_none() && l.is_ready()
     };

@@ -14,10 +14,10 @@ use tradewind_core::{
 
 use super::{
     Error, Handle,
+    cache::{AllocationState, DeploymentState},
     handle::not_found,
     lock, plans,
     revisions::Why,
-    state::{Entry, Live},
 };
 
 impl Handle {
@@ -36,8 +36,8 @@ impl Handle {
     ) -> Result<Accepted, Error> {
         let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
         let (record, jobs) = {
-            let world = lock(&self.shared.world);
-            let entry = world.deployments.get(&key).ok_or_else(|| not_found(&key))?;
+            let cache = lock(&self.shared.cache);
+            let entry = cache.deployments.get(&key).ok_or_else(|| not_found(&key))?;
             (entry.record.clone(), ended_jobs(&key, entry, task)?)
         };
         self.may_change(namespace, plans::TO_RUN)?;
@@ -61,7 +61,7 @@ fn names(jobs: &[TaskName]) -> String {
 }
 
 /// The jobs that were asked for, if all of them have ended.
-fn ended_jobs(key: &DeploymentKey, entry: &Entry, wanted: Option<&TaskName>) -> Result<Vec<TaskName>, Error> {
+fn ended_jobs(key: &DeploymentKey, entry: &DeploymentState, wanted: Option<&TaskName>) -> Result<Vec<TaskName>, Error> {
     let invalid = |message: String| Error::Invalid { path: "task".to_owned(), message };
     let is_job = |task: &&Resolved| matches!(task.workload.run, Run::Job { .. });
     let jobs: Vec<&Resolved> = match wanted {
@@ -88,12 +88,12 @@ fn ended_jobs(key: &DeploymentKey, entry: &Entry, wanted: Option<&TaskName>) -> 
 }
 
 /// Whether everything of its last run has come to its end. What has no place yet has not begun.
-fn has_ended(entry: &Entry, job: &Resolved) -> bool {
+fn has_ended(entry: &DeploymentState, job: &Resolved) -> bool {
     let mut mine = entry.allocations.values().filter(|live| plan::stands_for(&live.record, job)).peekable();
     entry.planned == entry.record.generation && mine.peek().is_some() && mine.all(is_over)
 }
 
-fn is_over(live: &Live) -> bool {
+fn is_over(live: &AllocationState) -> bool {
     // What its provider refuses for good never began.
     if live.failure.as_ref().is_some_and(|f| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied)) {
         return true;

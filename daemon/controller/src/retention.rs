@@ -22,11 +22,11 @@ use tradewind_core::{
 
 use super::{
     Options,
+    cache::Cache,
     commit::{Change, Committer},
     journal::decode,
     lock, plans,
     reads::Reads,
-    state::World,
 };
 
 /// How often what is kept is brought down to its limit.
@@ -183,7 +183,7 @@ fn read<'a, T: DeserializeOwned>(records: impl Iterator<Item = &'a Record>) -> i
 pub(super) struct Retention {
     pub(super) store: Reads,
     pub(super) committer: Arc<Committer>,
-    pub(super) cache: Arc<Mutex<World>>,
+    pub(super) cache: Arc<Mutex<Cache>>,
     pub(super) plugins: Arc<dyn Plugins>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: Arc<Options>,

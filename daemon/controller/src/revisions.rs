@@ -181,7 +181,7 @@ impl Handle {
         name: &DeploymentName,
     ) -> Result<(DeploymentKey, std::sync::Arc<DeploymentRecord>, store::Revision), Error> {
         let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
-        let found = lock(&self.shared.world).deployments.get(&key).map(|e| (e.record.clone(), e.revision));
+        let found = lock(&self.shared.cache).deployments.get(&key).map(|e| (e.record.clone(), e.revision));
         let Some((record, revision)) = found else { return Err(handle::not_found(&key)) };
         Ok((key, record, revision))
     }

@@ -19,12 +19,12 @@ use tradewind_core::{
 };
 
 use super::{
-    decide::Work,
+    cache::{AllocationState, Cache, DeploymentState},
+    decide::DeploymentWork,
     journal::{CONTROLLER, event},
     lock,
     offers::{ROOM_AGAIN, Room},
     reconcile::Reconciler,
-    state::{Entry, Live, World},
 };
 
 /// Restarts of a replica that is not ready, after which its version counts as broken.
@@ -56,14 +56,14 @@ impl Reconciler {
     /// Turns the records as planned into what shall be of them now: as many replicas as each task's update allows at the moment.
     pub(super) fn roll(
         self: &Arc<Self>,
-        work: &Work,
+        work: &DeploymentWork,
         desired: &[Desired],
         unplaced: &[UnplacedView],
         records: &mut [AllocationRecord],
     ) -> Rolled {
         let now = self.clock.now();
-        let mut world = lock(&self.world);
-        if !world.deployments.contains_key(&work.key) {
+        let mut cache = lock(&self.cache);
+        if !cache.deployments.contains_key(&work.key) {
             return Rolled::default();
         }
         let mut rollout = work.record.rollout.clone().unwrap_or_else(|| {
@@ -78,11 +78,11 @@ impl Reconciler {
         let tasks: Vec<(&Resolved, Vec<usize>)> = work.resolved.iter().map(|t| (t, mine(t, records))).collect();
         let prepared = |(task, mine): &(&Resolved, Vec<usize>)| {
             task.update.strategy != rollout::Strategy::BlueGreen
-                || rollout::prepared(&self.task(&world, work, task, mine, records, &rollout, now).0)
+                || rollout::prepared(&self.task(&cache, work, task, mine, records, &rollout, now).0)
         };
         let switch = tasks.iter().all(prepared);
         for (task, mine) in &tasks {
-            let (mut input, unknown) = self.task(&world, work, task, mine, records, &rollout, now);
+            let (mut input, unknown) = self.task(&cache, work, task, mine, records, &rollout, now);
             input.switch = switch;
             // No more than limits allow it.
             let allowed = desired.iter().find(|d| d.task == task.name && d.target == task.target).map(|d| d.replicas);
@@ -90,7 +90,7 @@ impl Reconciler {
             let progress = progress(&mut rollout, task, now);
             let moves = rollout::advance(&input, progress, now);
             let known = || {
-                let before = world.deployments.get(&work.key).into_iter().flat_map(|e| &e.crowded);
+                let before = cache.deployments.get(&work.key).into_iter().flat_map(|e| &e.crowded);
                 before.filter(|(name, target, _)| *name == task.name && *target == task.target).map(|(_, _, why)| why.clone()).next()
             };
             let lacks = match moves.crowded {
@@ -106,8 +106,8 @@ impl Reconciler {
                 sick: mine
                     .iter()
                     .filter_map(|&i| records.get(i))
-                    .find_map(|r| world.live(&r.id).filter(|_| stays(r)).and_then(sick))
-                    .or_else(|| homeless(world.deployments.get(&work.key)?, task, desired, mine.iter().filter_map(|&i| records.get(i)))),
+                    .find_map(|r| cache.live(&r.id).filter(|_| stays(r)).and_then(sick))
+                    .or_else(|| homeless(cache.deployments.get(&work.key)?, task, desired, mine.iter().filter_map(|&i| records.get(i)))),
                 lacks: lacks.clone().or_else(|| unplaced.iter().find(|u| u.task == task.name).map(|u| u.reason.clone())),
             });
             out.crowded.extend(lacks.map(|why| (task.name.clone(), task.target.clone(), why)));
@@ -123,24 +123,24 @@ impl Reconciler {
             }
             // What this task takes is not there for the next one.
             let taken: Vec<AllocationRecord> = mine.iter().filter_map(|&i| records.get(i).cloned()).collect();
-            self.reserve(&mut world, &work.all, &taken);
+            self.reserve(&mut cache, &work.all, &taken);
             if moves.crowded {
                 let places: BTreeSet<&InstanceName> = taken.iter().filter(|r| stays(r)).map(|r| &r.provider).collect();
                 asked.extend(places.into_iter().cloned());
             }
             let crowded = moves.crowded.then(|| now.plus(ROOM_AGAIN));
             let ready_at =
-                mine.iter().filter_map(|&i| world.live(&records.get(i)?.id)).filter_map(|l| l.ready_at(task.update.min_ready, now)).min();
+                mine.iter().filter_map(|&i| cache.live(&records.get(i)?.id)).filter_map(|l| l.ready_at(task.update.min_ready, now)).min();
             out.again = [out.again, moves.again, crowded, ready_at].into_iter().flatten().min();
         }
-        drop(world);
+        drop(cache);
         asked.iter().for_each(|provider| self.offers.ask_for_room(&work.key, provider));
         self.weigh(work, rollout, &told, now, &mut out);
         out
     }
 
     /// Takes in where the update stands by now.
-    pub(super) fn weigh(&self, work: &Work, mut rollout: Rollout, told: &[Told], now: Instant, out: &mut Rolled) {
+    pub(super) fn weigh(&self, work: &DeploymentWork, mut rollout: Rollout, told: &[Told], now: Instant, out: &mut Rolled) {
         let (standing, again) = rollout.judge(told, now);
         out.again = [out.again, again].into_iter().flatten().min();
         let mut record = (*work.record).clone();
@@ -178,8 +178,8 @@ impl Reconciler {
     #[expect(clippy::too_many_arguments, reason = "everything that an update depends on, gathered once")]
     pub(super) fn task<'a>(
         &self,
-        world: &World,
-        work: &Work,
+        cache: &Cache,
+        work: &DeploymentWork,
         task: &'a Resolved,
         mine: &[usize],
         records: &[AllocationRecord],
@@ -198,7 +198,7 @@ impl Reconciler {
                 places.push(offer);
                 // What has just been decided has its place; an update takes what is left beside what runs.
                 if gives_way {
-                    let free = match self.quotes.room(world, record, &task.workload.resources, self.options.offers_ttl) {
+                    let free = match self.quotes.room(cache, record, &task.workload.resources, self.options.offers_ttl) {
                         Room::Replicas(free) => free,
                         Room::Unknown => {
                             unknown.insert(record.provider.clone());
@@ -208,7 +208,7 @@ impl Reconciler {
                     room.insert(place, free);
                 }
             }
-            groups.push(group(record, work.actual.iter().find(|r| r.id == record.id), world.live(&record.id), task, place, now));
+            groups.push(group(record, work.actual.iter().find(|r| r.id == record.id), cache.live(&record.id), task, place, now));
         }
         let overlaps = records
             .iter()
@@ -232,7 +232,7 @@ impl Reconciler {
     /// Returns to the last healthy revision what has failed and shall not stay so. It is done again after a crash until it is on record.
     pub(super) fn return_if_failed(self: &Arc<Self>, key: &DeploymentKey) {
         // As it is on record by now: the step that has just been stored may have been the one that failed.
-        let known = lock(&self.world).deployments.get(key).map(|e| (e.record.clone(), e.resolved.clone()));
+        let known = lock(&self.cache).deployments.get(key).map(|e| (e.record.clone(), e.resolved.clone()));
         let Some((record, resolved)) = known else { return };
         let Some((rollout, to)) = record.rollout.as_ref().and_then(|r| Some((r, r.from?))) else { return };
         let wanted = resolved.iter().any(|t| t.update.rollback && t.workload.run == Run::Service);
@@ -284,7 +284,7 @@ pub(super) fn progress<'a>(rollout: &'a mut Rollout, task: &Resolved, now: Insta
 fn group(
     record: &AllocationRecord,
     before: Option<&AllocationRecord>,
-    live: Option<&Live>,
+    live: Option<&AllocationState>,
     task: &Resolved,
     place: usize,
     now: Instant,
@@ -336,7 +336,7 @@ fn settle(record: &mut AllocationRecord, before: Option<&AllocationRecord>, to: 
 
 /// What keeps a version out of every place for good, while an older one still runs that the deployment can return to.
 fn homeless<'a>(
-    entry: &Entry,
+    entry: &DeploymentState,
     task: &Resolved,
     desired: &[Desired],
     mut records: impl Iterator<Item = &'a AllocationRecord>,
@@ -349,7 +349,7 @@ fn homeless<'a>(
 }
 
 /// What is wrong with a group that shall stay, if its version is to blame.
-pub(super) fn sick(live: &Live) -> Option<String> {
+pub(super) fn sick(live: &AllocationState) -> Option<String> {
     let (record, place) = (&live.record, live.record.offer.region.as_str());
     if record.workload.run != Run::Service || record.stage == Stage::Removing {
         return None;
@@ -377,7 +377,7 @@ pub(super) fn sick(live: &Live) -> Option<String> {
     })
 }
 
-impl Live {
+impl AllocationState {
     /// Notes since when which replica is ready, after a look at them.
     pub(super) fn note_ready(&mut self, now: Instant) {
         let ready: BTreeSet<u32> = self.ready_now().collect();

@@ -10,7 +10,7 @@ use tradewind_core::{
     workload::Resources,
 };
 
-use super::decide::Work;
+use super::decide::DeploymentWork;
 
 /// Millicores and bytes of each of so many replicas.
 struct Take {
@@ -21,7 +21,7 @@ struct Take {
 
 /// Replicas of a task that have been given a place.
 pub(super) struct Added<'a> {
-    pub(super) work: &'a Work,
+    pub(super) work: &'a DeploymentWork,
     pub(super) task: &'a TaskName,
     pub(super) target: Option<&'a Target>,
     pub(super) resources: &'a Resources,

@@ -26,16 +26,16 @@ use tradewind_core::{
 };
 
 use super::{
+    cache::{Cache, DeploymentState},
     commit::{self, Committer},
     journal::{CONTROLLER, event},
     lock,
-    state::{Entry, World},
 };
 
 /// What is known of the deployments that follow their load.
 pub(super) struct Scaler {
     committer: Arc<Committer>,
-    cache: Arc<Mutex<World>>,
+    cache: Arc<Mutex<Cache>>,
     clock: Arc<dyn Clock>,
     /// Between two looks at all of them.
     interval: Duration,
@@ -79,7 +79,7 @@ struct Change {
 impl Scaler {
     pub(super) fn new(
         committer: Arc<Committer>,
-        cache: Arc<Mutex<World>>,
+        cache: Arc<Mutex<Cache>>,
         clock: Arc<dyn Clock>,
         interval: Duration,
         stop: CancellationToken,
@@ -177,7 +177,7 @@ impl Scaler {
 
     /// Every deployment that follows its load. What is known of others is forgotten.
     fn scaled_deployments(&self) -> Vec<DeploymentKey> {
-        let scaled = |entry: &Entry| !entry.record.deleting && entry.resolved.iter().any(|t| t.scale.is_some());
+        let scaled = |entry: &DeploymentState| !entry.record.deleting && entry.resolved.iter().any(|t| t.scale.is_some());
         let keys: Vec<_> = lock(&self.cache).deployments.iter().filter(|(_, e)| scaled(e)).map(|(key, _)| key.clone()).collect();
         // The keys are in order.
         lock(&self.deployments).retain(|key, _| keys.binary_search(key).is_ok());
@@ -201,8 +201,8 @@ impl Scaler {
     }
 
     fn look_at_load(&self, key: &DeploymentKey) -> Option<Look> {
-        let world = lock(&self.cache);
-        let entry = world.deployments.get(key).filter(|e| !e.record.deleting)?;
+        let cache = lock(&self.cache);
+        let entry = cache.deployments.get(key).filter(|e| !e.record.deleting)?;
         let tasks = entry.resolved.iter().filter(|t| t.scale.is_some());
         let tasks = tasks.map(|task| (task.clone(), observed(entry, task))).collect();
         Some(Look { key: key.clone(), record: entry.record.clone(), revision: entry.revision, tasks })
@@ -253,7 +253,7 @@ fn told(actor: &Actor, key: &DeploymentKey, change: &Change) -> tradewind_core::
 }
 
 /// What the providers have said of a task's replicas.
-fn observed(entry: &Entry, task: &Resolved) -> Load {
+fn observed(entry: &DeploymentState, task: &Resolved) -> Load {
     let mine: Vec<_> = entry.current(task).collect();
     if matches!(task.workload.run, Run::Job { .. }) {
         let there: u32 = mine.iter().map(|l| l.record.replicas).sum();

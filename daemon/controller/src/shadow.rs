@@ -29,7 +29,7 @@ use tradewind_core::{
 use super::{
     Error, Handle,
     commit::{Change, Committer},
-    decide::{Outcome, Work},
+    decide::{DeploymentWork, Outcome},
     journal::{decode, namespace_event},
     lock,
     reads::Reads,
@@ -49,7 +49,7 @@ pub(super) struct Call {
 }
 
 /// The calls that a batch's outcomes came of. None where nobody listens.
-pub(super) fn heard(snapshot: &Snapshot, works: &[Work], outcomes: &[Outcome]) -> Vec<Call> {
+pub(super) fn calls_of(snapshot: &Snapshot, works: &[DeploymentWork], outcomes: &[Outcome]) -> Vec<Call> {
     let mut calls: Vec<Call> = Vec::new();
     if snapshot.shadows.is_empty() {
         return calls;
@@ -106,7 +106,7 @@ impl Shadows {
     }
 
     /// Never waits: a full queue is counted.
-    pub(super) fn tell(self: &Arc<Self>, snapshot: &Snapshot, calls: Vec<Call>) {
+    pub(super) fn notify(self: &Arc<Self>, snapshot: &Snapshot, calls: Vec<Call>) {
         if calls.is_empty() {
             return;
         }
@@ -197,7 +197,7 @@ impl Shadows {
         if let Some(why) = suspended {
             let message = format!("the shadow policy \"{}\" fails again and again and is asked no more: {why}", listener.name);
             let event = namespace_event(Severity::Warning, "ShadowSuspended", &Actor::CONTROLLER, namespace, message);
-            self.committer.note(Event { plugin: Some(listener.name.clone()), ..event }).await;
+            self.committer.emit(Event { plugin: Some(listener.name.clone()), ..event }).await;
         }
     }
 

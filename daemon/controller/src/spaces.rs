@@ -16,7 +16,7 @@ use tradewind_core::{
 };
 
 use super::{
-    decide::{Open, Work},
+    decide::{DeploymentWork, PendingTask},
     journal::{CONTROLLER, event},
     lock,
     reconcile::Reconciler,
@@ -52,7 +52,7 @@ pub(super) fn shut_out(want: &Want, seen: &Snapshot, whole: &Snapshot) -> Option
 }
 
 /// For whom something is decided, to tell them.
-pub(super) fn whose(works: &[Work], open: &[Open]) -> String {
+pub(super) fn whose(works: &[DeploymentWork], open: &[PendingTask]) -> String {
     let names: BTreeSet<&Namespace> = open.iter().filter_map(|o| works.get(o.work)).map(|w| &w.key.namespace).collect();
     let names: Vec<String> = names.into_iter().map(|n| format!("\"{n}\"")).collect();
     format!("namespace {}", names.join(", "))
@@ -73,7 +73,7 @@ impl Reconciler {
             return;
         }
         let mut closed: BTreeMap<(DeploymentKey, TaskName, InstanceName), (u32, String)> = BTreeMap::new();
-        for (key, entry) in &lock(&self.world).deployments {
+        for (key, entry) in &lock(&self.cache).deployments {
             for record in entry.allocations.values().map(|live| &live.record) {
                 if is_closed(record, now) && !is_closed(record, before) && record.replicas > 0 {
                     let place = (key.clone(), record.task.clone(), record.provider.clone());
@@ -84,7 +84,7 @@ impl Reconciler {
         for ((key, task, provider), (replicas, why)) in closed {
             let message = format!("{task}: {} its place kept: {why}", replicas_have(replicas));
             let told = event(Severity::Warning, "PlaceClosed", CONTROLLER, &key, message);
-            self.committer.note(Event { task: Some(task), plugin: Some(provider), ..told }).await;
+            self.committer.emit(Event { task: Some(task), plugin: Some(provider), ..told }).await;
         }
     }
 }

@@ -14,20 +14,20 @@ use tradewind_core::{
     capability::Clock,
     failure::{Failure, FailureKind},
     names::{AllocationId, InstallationId, InstanceName},
+    place_health::Place,
     plugin::{Destroyed, Owned, Plugins, Provider, Tracked},
     record::{INSTALLATION, InstallationRecord, ORPHANS, OrphanRecord, RESTORED, Restored},
-    standing::Place,
     store::{Error, Expect, Store, Txn},
     units::Millis,
     view::{Cause, Event, Severity},
 };
 
 use super::{
+    cache::Cache,
     commit::{Change, Committer},
     journal::{self, CONTROLLER, encode},
     lanes::Lanes,
     lock,
-    state::World,
 };
 
 /// How soon to look after the start, and again while something is suspected or being removed.
@@ -36,7 +36,7 @@ const SOON: Duration = Duration::from_secs(5);
 /// What the sweep stands on.
 pub(super) struct Deps {
     pub(super) committer: Arc<Committer>,
-    pub(super) cache: Arc<Mutex<World>>,
+    pub(super) cache: Arc<Mutex<Cache>>,
     pub(super) plugins: Arc<dyn Plugins>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) lanes: Lanes,
@@ -151,8 +151,8 @@ impl OrphanSweep {
     async fn suspect(&self, name: &InstanceName, owned: Vec<Owned>) {
         let now = Tick::now();
         let mut unknown: Vec<Owned> = {
-            let world = lock(&self.deps.cache);
-            let ours = |o: &Owned| o.allocation.is_of(&self.deps.installation) && !world.owners.contains_key(&o.allocation);
+            let cache = lock(&self.deps.cache);
+            let ours = |o: &Owned| o.allocation.is_of(&self.deps.installation) && !cache.owners.contains_key(&o.allocation);
             owned.into_iter().filter(ours).collect()
         };
         {

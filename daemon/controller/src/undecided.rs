@@ -13,7 +13,7 @@ use tradewind_core::{
 };
 
 use super::{
-    decide::Work,
+    decide::DeploymentWork,
     lock,
     reconcile::Reconciler,
     rollout::{Rolled, mine, progress, sick, stays},
@@ -21,7 +21,7 @@ use super::{
 
 impl Reconciler {
     /// How far the updates of a deployment are while nothing can be decided about it.
-    pub(super) fn judge_undecided(self: &Arc<Self>, work: &Work, failure: &Failure) -> Rolled {
+    pub(super) fn judge_undecided(self: &Arc<Self>, work: &DeploymentWork, failure: &Failure) -> Rolled {
         let now = self.clock.now();
         let mut out = Rolled::default();
         // Written before there were updates: what runs is taken as it is.
@@ -29,12 +29,12 @@ impl Reconciler {
         let lacks = format!("nothing could be decided: {}", failure.told());
         let mut told = Vec::new();
         {
-            let world = lock(&self.world);
+            let cache = lock(&self.cache);
             for task in work.resolved.iter() {
                 let mine = mine(task, &work.actual);
                 let records = || mine.iter().filter_map(|&i| work.actual.get(i));
                 let begun = records().any(|r| is_of(r, task));
-                let mut input = begun.then(|| self.task(&world, work, task, &mine, &work.actual, &rollout, now).0);
+                let mut input = begun.then(|| self.task(&cache, work, task, &mine, &work.actual, &rollout, now).0);
                 let progress = progress(&mut rollout, task, now);
                 // What has not begun has come no further.
                 let verdict = input.as_mut().map_or(Verdict::Progressing, |input| {
@@ -45,7 +45,7 @@ impl Reconciler {
                     verdict,
                     moved: progress.moved,
                     deadline: task.update.deadline,
-                    sick: records().filter(|r| is_of(r, task)).find_map(|r| world.live(&r.id).and_then(sick)),
+                    sick: records().filter(|r| is_of(r, task)).find_map(|r| cache.live(&r.id).and_then(sick)),
                     lacks: Some(lacks.clone()),
                 });
             }

@@ -21,7 +21,7 @@ use crate::{
     workload::{Labels, Resources},
 };
 
-pub use affinity::{Bounds, Domain, Group, Neighbour, bind, is_bound};
+pub use affinity::{Bounds, Domain, Group, Neighbour, apply_affinity, is_bound};
 pub use bound::{BoundSource, Certificate, certify};
 pub use builtin::{BuiltIn, by_cost};
 pub use candidates::{Closed, Need, RankBy, Requires, Spot, Table, Want, build};

@@ -148,7 +148,7 @@ pub fn with_current(mut want: Want, task: &Resolved, actual: &[AllocationRecord]
 }
 
 /// Places of a task whose provider gives no offers at the moment. They stay as they are: silence is no reason to move.
-pub fn stranded<'a>(
+pub fn on_silent_providers<'a>(
     task: &Resolved,
     actual: impl Iterator<Item = &'a AllocationRecord>,
     answers: impl Fn(&InstanceName) -> bool,

@@ -249,7 +249,7 @@ fn what_runs_already_leaves_only_the_places_that_affinity_admits() {
     let candidates = |mut want: Want, constraints: Constraints, places: Vec<Domain>, part_of: Option<usize>| {
         let namespace = want.namespace.clone();
         let neighbour = Neighbour { namespace: &namespace, constraints: &constraints, places, part_of };
-        placement::bind(std::slice::from_mut(&mut want), &[neighbour]);
+        placement::apply_affinity(std::slice::from_mut(&mut want), &[neighbour]);
         let mut offers = table.ranked(&want, RankBy::Cost);
         offers.sort_unstable();
         (offers, table.excluded(&want))
@@ -268,7 +268,7 @@ fn what_runs_already_leaves_only_the_places_that_affinity_admits() {
     let elsewhere = Want { namespace: "other".parse().unwrap(), ..one };
     let neighbour = Neighbour { namespace: &"default".parse().unwrap(), constraints: &constraints, places, part_of: None };
     let mut wants = [elsewhere];
-    placement::bind(&mut wants, &[neighbour]);
+    placement::apply_affinity(&mut wants, &[neighbour]);
     assert_eq!(table.ranked(&wants[0], RankBy::Cost).len(), 8, "words bind within a namespace");
 }
 

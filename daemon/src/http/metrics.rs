@@ -18,7 +18,7 @@ use tradewind_controller::Filter;
 use tradewind_core::{
     identity::{Role, Scope},
     list::{Selector, Window},
-    standing::Circuit,
+    place_health::Circuit,
     units::MicroUsd,
     view::DeploymentSummary,
 };

@@ -10,7 +10,7 @@ use tradewind_core::{
     identity::Role,
     list::{Cursor, OneOf, Page, Window},
     names::Namespace,
-    standing::Circuit,
+    place_health::Circuit,
     view::{RegionView, RegionsView},
 };
 

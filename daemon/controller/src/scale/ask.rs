@@ -170,8 +170,8 @@ impl Handle {
     }
 
     fn current(&self, key: &DeploymentKey) -> Result<Current, Error> {
-        let world = lock(&self.shared.world);
-        let entry = world.deployments.get(key).ok_or_else(|| Error::NotFound { what: "deployment", name: key.to_string() })?;
+        let cache = lock(&self.shared.cache);
+        let entry = cache.deployments.get(key).ok_or_else(|| Error::NotFound { what: "deployment", name: key.to_string() })?;
         if entry.record.deleting {
             return Err(Error::Deleting { name: key.to_string() });
         }

@@ -44,8 +44,8 @@ impl Scene {
         let shared = controller.shared.clone();
         controller.shutdown().await;
         let (key, record, revision) = {
-            let mut cache = lock(&shared.world);
-            cache.take_ready(tokio::time::Instant::now());
+            let mut cache = lock(&shared.cache);
+            cache.drain_ready(tokio::time::Instant::now());
             let (key, entry) = cache.deployments.iter().next().expect("a deployment");
             let live = entry.allocations.values().next().expect("an allocation");
             (key.clone(), live.record.clone(), live.revision)
@@ -64,11 +64,11 @@ impl Scene {
 
     /// The allocation as the cache has it.
     pub(crate) fn cached(&self) -> Option<(AllocationRecord, Revision)> {
-        lock(&self.shared.world).live(&self.record.id).map(|live| (live.record.clone(), live.revision))
+        lock(&self.shared.cache).live(&self.record.id).map(|live| (live.record.clone(), live.revision))
     }
 
     fn enqueued(&self) -> Vec<DeploymentKey> {
-        lock(&self.shared.world).take_ready(tokio::time::Instant::now())
+        lock(&self.shared.cache).drain_ready(tokio::time::Instant::now())
     }
 
     fn spent(&self) -> MicroUsd {
@@ -121,7 +121,7 @@ async fn record_event_and_cost_are_one_transaction() {
 #[tokio::test(start_paused = true)]
 async fn who_is_told_finds_it_shown() {
     let scene = Scene::new().await;
-    let changed = lock(&scene.shared.world).deployments.get(&scene.key).expect("it is there").changed.clone();
+    let changed = lock(&scene.shared.cache).deployments.get(&scene.key).expect("it is there").changed.clone();
     let told = {
         let (shared, id) = (scene.shared.clone(), scene.record.id.clone());
         let (ready, begun) = tokio::sync::oneshot::channel();
@@ -131,7 +131,7 @@ async fn who_is_told_finds_it_shown() {
             told.as_mut().enable();
             let _ = ready.send(());
             told.await;
-            lock(&shared.world).live(&id).map(|live| live.record.attempt)
+            lock(&shared.cache).live(&id).map(|live| live.record.attempt)
         });
         begun.await.expect("it follows");
         told
@@ -144,28 +144,28 @@ async fn who_is_told_finds_it_shown() {
 async fn what_was_shown_first_stays() {
     let scene = Scene::new().await;
     let later = (AllocationRecord { attempt: 99, ..scene.record.clone() }, Revision(1_000_000));
-    lock(&scene.shared.world).insert_allocation(later.0.clone(), later.1);
+    lock(&scene.shared.cache).insert_allocation(later.0.clone(), later.1);
     scene.committer().commit(scene.change(scene.revision)).await.expect("the store has it");
     assert_eq!(scene.cached(), Some(later), "an earlier write goes over a later one");
 
     let (record, revision) = {
-        let cache = lock(&scene.shared.world);
+        let cache = lock(&scene.shared.cache);
         let entry = cache.deployments.get(&scene.key).expect("it is there");
         ((*entry.record).clone(), entry.revision)
     };
     let mut change = Change::new();
     change.expect(Expect::AtRevision { key: scene.key.path(), revision });
     change.put_spec(&scene.key, tradewind_core::record::DeploymentRecord { generation: 7, ..record.clone() }).expect("JSON");
-    lock(&scene.shared.world).deployments.get_mut(&scene.key).expect("it is there").revision = Revision(1_000_000);
+    lock(&scene.shared.cache).deployments.get_mut(&scene.key).expect("it is there").revision = Revision(1_000_000);
     scene.committer().commit(change).await.expect("the store has it");
-    let shown = lock(&scene.shared.world).deployments.get(&scene.key).map(|e| e.record.generation);
+    let shown = lock(&scene.shared.cache).deployments.get(&scene.key).map(|e| e.record.generation);
     assert_eq!(shown, Some(record.generation), "an earlier spec goes over a later one");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_has_gone_meanwhile_stays_gone() {
     let scene = Scene::new().await;
-    lock(&scene.shared.world).remove_allocation(&scene.record.id);
+    lock(&scene.shared.cache).remove_allocation(&scene.record.id);
     scene.committer().commit(scene.change(scene.revision)).await.expect("the store has it");
     assert_eq!(scene.cached(), None);
 }
@@ -201,14 +201,14 @@ async fn nothing_is_left_of_what_is_deleted() {
     assert_eq!(*lock(&said.0), [(scene.record.id.clone(), false)]);
 
     let (record, revision) = {
-        let cache = lock(&scene.shared.world);
+        let cache = lock(&scene.shared.cache);
         let entry = cache.deployments.get(&scene.key).expect("it is there");
         ((*entry.record).clone(), entry.revision)
     };
     let mut change = Change::new();
     change.delete_deployment(&scene.key, &record, revision);
     committer.commit(change).await.expect("it is as expected");
-    assert!(lock(&scene.shared.world).deployments.is_empty());
+    assert!(lock(&scene.shared.cache).deployments.is_empty());
     let left: Vec<String> = scene.documents().await.into_iter().map(|r| r.key).filter(|key| key.contains("/ant")).collect();
     assert!(left.is_empty(), "{left:?}");
 }

@@ -6,21 +6,21 @@ use tokio::time::{Instant as Tick, advance};
 use tradewind_core::{
     failure::{Failure, WORKLOAD},
     manifest::Resolved,
+    place_health::Place,
     placement::{Closed, Spot},
-    standing::Place,
 };
 
 use super::commit::Scene;
-use crate::{lock, lost::Outages, observe::Watchlist, refusals::Refusals};
+use crate::{lock, observe::PollSchedule, outages::Outages, refusals::Refusals};
 
 fn resolved(scene: &Scene) -> Arc<Vec<Resolved>> {
-    lock(&scene.shared.world).deployments.get(&scene.key).expect("it is there").resolved.clone()
+    lock(&scene.shared.cache).deployments.get(&scene.key).expect("it is there").resolved.clone()
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_refused_to_one_task_is_closed_to_it_alone_and_for_a_while() {
     let scene = Scene::new().await;
-    let refusals = Refusals { world: scene.shared.world.clone(), plugins: scene.shared.plugins.clone() };
+    let refusals = Refusals { cache: scene.shared.cache.clone(), plugins: scene.shared.plugins.clone() };
     let (tasks, snapshot) = (resolved(&scene), scene.shared.plugins.snapshot());
     let closed = |task: &Resolved| refusals.closed(&scene.key, &tasks, task, &snapshot);
     let provider: Spot = (scene.record.provider.clone(), None);
@@ -50,25 +50,25 @@ async fn what_is_refused_to_one_task_is_closed_to_it_alone_and_for_a_while() {
 #[tokio::test(start_paused = true)]
 async fn what_is_silent_for_too_long_is_lost_until_it_answers() {
     let scene = Scene::new().await;
-    let watchlist = Arc::new(Watchlist::default());
-    let outages = Outages::new(scene.shared.committer.clone(), scene.shared.world.clone(), watchlist);
+    let poll_schedule = Arc::new(PollSchedule::default());
+    let outages = Outages::new(scene.shared.committer.clone(), scene.shared.cache.clone(), poll_schedule);
     let place = Place::of(&scene.record);
     let state = |scene: &Scene| scene.cached().map(|(record, _)| (record.lost, record.superseded));
 
     // A refusal is an answer.
-    outages.unheard(&place, &Failure::denied("the key has expired"));
-    assert_eq!(outages.take_for_lost(Tick::now()).await, None);
+    outages.record_unreachable(&place, &Failure::denied("the key has expired"));
+    assert_eq!(outages.declare_lost(Tick::now()).await, None);
 
-    outages.unheard(&place, &Failure::unavailable("nobody answers"));
-    let at = outages.take_for_lost(Tick::now()).await.expect("a time when it is lost");
+    outages.record_unreachable(&place, &Failure::unavailable("nobody answers"));
+    let at = outages.declare_lost(Tick::now()).await.expect("a time when it is lost");
     assert_eq!((outages.lost().len(), state(&scene)), (0, Some((false, false))), "lost at once");
     tokio::time::sleep_until(at + Duration::from_millis(1)).await;
-    outages.take_for_lost(Tick::now()).await;
+    outages.declare_lost(Tick::now()).await;
     assert_eq!(outages.lost().into_iter().collect::<Vec<_>>(), [place.clone()]);
     assert_eq!(state(&scene), Some((true, true)));
 
     // Nothing has taken over: it goes on where it was.
-    outages.heard(&place).await;
+    outages.record_reachable(&place).await;
     assert_eq!((outages.lost().len(), state(&scene)), (0, Some((false, false))));
     let events = scene.documents().await.into_iter().filter(|r| r.key.starts_with("events/"));
     let told: Vec<String> = events.map(|r| String::from_utf8_lossy(&r.value).into_owned()).collect();

@@ -106,7 +106,7 @@ pub fn is_bound(constraints: &Constraints) -> bool {
 }
 
 /// Binds tasks that are to be decided about to where others are already, and has all that share a word mean the same kind of domain.
-pub fn bind(wants: &mut [Want], neighbours: &[Neighbour<'_>]) {
+pub fn apply_affinity(wants: &mut [Want], neighbours: &[Neighbour<'_>]) {
     let mut together: HashMap<(Namespace, String), Circle> = HashMap::new();
     let mut apart: HashMap<(Namespace, String), Circle> = HashMap::new();
     let wanted = wants.iter().map(|w| (&w.namespace, &w.need.constraints, None, [].as_slice()));

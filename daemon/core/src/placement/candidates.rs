@@ -15,8 +15,8 @@ use crate::{
     manifest::{Constraints, Resolved},
     names::{DeploymentName, InstanceName, Namespace, TaskName},
     offer::Offer,
+    place_health::{self, Measured, Sheet},
     plugin::Features,
-    standing::{self, Measured, Sheet},
     units::{Instant, MicroUsd, Millis},
     view::ExcludedView,
     workload::{Labels, Resources, Run, Workload},
@@ -306,7 +306,7 @@ impl Table {
     /// What a cost comes to when what has been failing lately goes on failing. Exact where nothing has.
     fn expected(&self, cost: MicroUsd, placed: &PlacedOffer) -> MicroUsd {
         let measured = self.sheet.measured(&placed.provider, &placed.offer.region);
-        if measured == Measured::default() { cost } else { cost.scaled(standing::weight(&measured)) }
+        if measured == Measured::default() { cost } else { cost.scaled(place_health::weight(&measured)) }
     }
 
     /// What a new replica costs per hour at each offer that it may use now, and how long it is paid for there (T).

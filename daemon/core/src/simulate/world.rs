@@ -17,8 +17,8 @@ use crate::{
     manifest::{Constraints, SERVICE_DURATION},
     names::InstanceName,
     offer::Offer,
+    place_health::Sheet,
     placement::{Bounds, Expected, Need, PlacedOffer, Requires, Table, Want},
-    standing::Sheet,
     units::{MicroUsd, Millis},
     workload::{Labels, Resources},
 };

@@ -7,7 +7,7 @@ use crate::{
     failure::Failure,
     list::Listed,
     names::InstanceName,
-    standing::Circuit,
+    place_health::Circuit,
     units::{Instant, Millis},
 };
 

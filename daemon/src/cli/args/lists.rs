@@ -6,8 +6,8 @@ use clap::Args;
 use tradewind_core::{
     identity::TokenState,
     list::{OneOf, Selector},
+    place_health::Circuit,
     rollout::Outcome,
-    standing::Circuit,
     view::{PlanStatus, Status},
 };
 use tradewind_wasm::State;

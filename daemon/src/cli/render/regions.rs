@@ -1,7 +1,7 @@
 //! Regions: how each has been doing, what is left alone and why.
 
 use tradewind_core::{
-    standing::Circuit,
+    place_health::Circuit,
     view::{RegionView, RegionsView},
 };
 

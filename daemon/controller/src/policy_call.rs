@@ -18,7 +18,7 @@ use tradewind_core::{
     workload::ChosenOffer,
 };
 
-use super::decide::{Open, Scheduler};
+use super::decide::{PendingTask, Scheduler};
 use crate::PolicyFallback;
 
 /// How many candidates a hedge chooses from.
@@ -33,7 +33,7 @@ pub(super) struct Decided {
 }
 
 /// What one policy said about its part of the batch.
-pub(super) struct Verdict {
+pub(super) struct PolicyAnswer {
     pub(super) recorded: Recorded,
     pub(super) digest: Digest,
     pub(super) took_micros: u64,
@@ -46,7 +46,7 @@ pub(super) struct Verdict {
 
 impl Scheduler {
     /// One policy call, or the built-in order where the policy fails and that is what the settings say.
-    pub(super) async fn consult(&self, policy: &dyn Policy, open: &[Open], table: &Table) -> Result<Verdict, Failure> {
+    pub(super) async fn call_policy(&self, policy: &dyn Policy, open: &[PendingTask], table: &Table) -> Result<PolicyAnswer, Failure> {
         if let Some(new) = policy.drawn(&self.ids.draw().to_bytes()) {
             match self.ask_policy(new.as_ref(), open, table).await {
                 Ok(verdict) => return Ok(verdict),
@@ -68,7 +68,7 @@ impl Scheduler {
     }
 
     /// Nothing of the answer is used before it has been checked.
-    async fn ask_policy(&self, policy: &dyn Policy, open: &[Open], table: &Table) -> Result<Verdict, Failure> {
+    async fn ask_policy(&self, policy: &dyn Policy, open: &[PendingTask], table: &Table) -> Result<PolicyAnswer, Failure> {
         let (seed, at) = (self.ids.draw().random() as u64, self.clock.now());
         let wants: Vec<Want> = open.iter().map(|o| o.want.clone()).collect();
         let request = placement::build(&wants, table, seed);
@@ -89,7 +89,7 @@ impl Scheduler {
             let excluded = known.map(|l| l.excluded.iter().map(Excluded::view).collect()).unwrap_or_default();
             all.push(decided(i, want, &request, placed, &answer, excluded, &quote));
         }
-        Ok(Verdict {
+        Ok(PolicyAnswer {
             decided: all,
             digest: request_digest(&request),
             took_micros,

@@ -14,19 +14,19 @@ use tradewind_core::{
     health::{self, Silence},
     job,
     names::AllocationId,
+    place_health::Place,
     record::{AllocationRecord, Stage},
-    standing::Place,
     store::Error,
     units::Millis,
     view::{Event, Severity},
 };
 
 use super::{
+    cache::Cache,
     commit::Committer,
     journal::{CONTROLLER, allocation_event},
     lock,
-    observe::Watchlist,
-    state::World,
+    observe::PollSchedule,
 };
 
 /// The most allocations in one commit.
@@ -35,13 +35,13 @@ const BATCH: usize = 200;
 /// The regions that do not answer at the moment.
 pub(super) struct Outages {
     committer: Arc<Committer>,
-    cache: Arc<Mutex<World>>,
-    watchlist: Arc<Watchlist>,
-    silent: Mutex<BTreeMap<Place, Quiet>>,
+    cache: Arc<Mutex<Cache>>,
+    poll_schedule: Arc<PollSchedule>,
+    silent: Mutex<BTreeMap<Place, Outage>>,
 }
 
 /// A region's silence. Measured by a clock that nobody sets; a restarted daemon begins to count anew.
-struct Quiet {
+struct Outage {
     since: Tick,
     cause: String,
     /// Something there counts as lost.
@@ -49,8 +49,8 @@ struct Quiet {
 }
 
 impl Outages {
-    pub(super) fn new(committer: Arc<Committer>, cache: Arc<Mutex<World>>, watchlist: Arc<Watchlist>) -> Self {
-        Self { committer, cache, watchlist, silent: Mutex::default() }
+    pub(super) fn new(committer: Arc<Committer>, cache: Arc<Mutex<Cache>>, poll_schedule: Arc<PollSchedule>) -> Self {
+        Self { committer, cache, poll_schedule, silent: Mutex::default() }
     }
 
     /// The regions in which something is lost: nothing new goes there.
@@ -59,10 +59,10 @@ impl Outages {
     }
 
     /// What was lost before the daemon was restarted still is.
-    pub(super) fn resume(&self, world: &World) {
+    pub(super) fn resume(&self, cache: &Cache) {
         let mut silent = lock(&self.silent);
-        for live in world.deployments.values().flat_map(|e| e.allocations.values()).filter(|l| l.record.lost && !job::is_over(&l.record)) {
-            let quiet = Quiet { since: Tick::now(), cause: "it was lost before the daemon was restarted".to_owned(), lost: true };
+        for live in cache.deployments.values().flat_map(|e| e.allocations.values()).filter(|l| l.record.lost && !job::is_over(&l.record)) {
+            let quiet = Outage { since: Tick::now(), cause: "it was lost before the daemon was restarted".to_owned(), lost: true };
             silent.entry(Place::of(&live.record)).or_insert(quiet);
         }
     }
@@ -70,17 +70,17 @@ impl Outages {
 
 impl Outages {
     /// A call there has failed. Only silence counts: a refusal is an answer, and a daemon that could not call has heard nothing either way.
-    pub(super) fn unheard(&self, place: &Place, failure: &Failure) {
+    pub(super) fn record_unreachable(&self, place: &Place, failure: &Failure) {
         let own = failure.code.as_deref() == Some(exhausted::BUSY);
         if failure.kind == FailureKind::Unavailable && !failure.concerns_the_workload() && !own {
-            let quiet = || Quiet { since: Tick::now(), cause: failure.message.clone(), lost: false };
+            let quiet = || Outage { since: Tick::now(), cause: failure.message.clone(), lost: false };
             lock(&self.silent).entry(place.clone()).or_insert_with(quiet);
-            self.watchlist.wake();
+            self.poll_schedule.wake();
         }
     }
 
     /// A call there has succeeded.
-    pub(super) async fn heard(&self, place: &Place) {
+    pub(super) async fn record_reachable(&self, place: &Place) {
         let was_lost = lock(&self.silent).get(place).is_some_and(|q| q.lost);
         if was_lost && !self.revise_place(place, returned).await {
             // It stays lost until that is on record.
@@ -88,22 +88,22 @@ impl Outages {
         }
         if lock(&self.silent).remove(place).is_some_and(|q| q.lost) {
             let message = format!("{} answers again", place);
-            self.committer.note(place_event(Severity::Info, "RegionBack", place, message)).await;
+            self.committer.emit(place_event(Severity::Info, "RegionBack", place, message)).await;
         }
     }
 
     /// Takes what has been silent for too long for lost. Answers when to look again.
-    pub(super) async fn take_for_lost(&self, now: Tick) -> Option<Tick> {
+    pub(super) async fn declare_lost(&self, now: Tick) -> Option<Tick> {
         let silent: Vec<(Place, Tick)> = lock(&self.silent).iter().map(|(place, q)| (place.clone(), q.since)).collect();
         let mut next: Option<Tick> = None;
         for (place, since) in silent {
             let silent_for = Millis::from(now.duration_since(since));
             let mut soonest: Option<Millis> = None;
             let lost = {
-                let world = lock(&self.cache);
+                let cache = lock(&self.cache);
                 let mut lost = BTreeSet::new();
-                for live in world.lives_of(&place.provider).filter(|l| l.record.offer.region == place.region) {
-                    match self.silence_of(&world, &live.record, silent_for) {
+                for live in cache.lives_of(&place.provider).filter(|l| l.record.offer.region == place.region) {
+                    match self.silence_of(&cache, &live.record, silent_for) {
                         Silence::Fine => {}
                         Silence::LostIn(left) => soonest = Some(soonest.map_or(left, |s| s.min(left))),
                         Silence::Lost => drop(lost.insert(live.record.id.clone())),
@@ -123,11 +123,11 @@ impl Outages {
     }
 
     /// What this silence means for one allocation. A hedged one has rivals that answer for it.
-    fn silence_of(&self, world: &World, record: &AllocationRecord, silent_for: Millis) -> Silence {
+    fn silence_of(&self, cache: &Cache, record: &AllocationRecord, silent_for: Millis) -> Silence {
         if record.lost || record.stage == Stage::Removing || record.hedge.is_some() || job::is_over(record) {
             return Silence::Fine;
         }
-        let Some(entry) = world.deployments.get(&record.key()) else { return Silence::Fine };
+        let Some(entry) = cache.deployments.get(&record.key()) else { return Silence::Fine };
         let task = entry.resolved.iter().find(|t| t.name == record.task && t.target == record.target);
         task.map_or(Silence::Fine, |t| health::silence(&t.recovery, Some(silent_for)))
     }
@@ -138,7 +138,7 @@ impl Outages {
         if first {
             let message = format!("{} has not answered for {silent_for}: {cause}", place);
             tracing::warn!(provider = %place.provider, region = place.region, %silent_for, cause, "the region counts as lost");
-            self.committer.note(place_event(Severity::Error, "RegionLost", place, message)).await;
+            self.committer.emit(place_event(Severity::Error, "RegionLost", place, message)).await;
         }
         self.revise_place(place, |_, record| {
             let message = format!("{} × {} on {}: other replicas take over elsewhere", record.replicas, record.task, place);
@@ -154,22 +154,22 @@ impl Outages {
     async fn revise_place(
         &self,
         place: &Place,
-        change: impl Fn(&World, &AllocationRecord) -> Option<(AllocationRecord, Option<Event>)>,
+        change: impl Fn(&Cache, &AllocationRecord) -> Option<(AllocationRecord, Option<Event>)>,
     ) -> bool {
         let changes: Vec<_> = {
-            let mut world = lock(&self.cache);
+            let mut cache = lock(&self.cache);
             let ids: Vec<AllocationId> =
-                world.lives_of(&place.provider).filter(|l| l.record.offer.region == place.region).map(|l| l.record.id.clone()).collect();
+                cache.lives_of(&place.provider).filter(|l| l.record.offer.region == place.region).map(|l| l.record.id.clone()).collect();
             for id in &ids {
                 // What waits there to be tried again is tried now.
-                let key = world.live_mut(id).map(|live| {
+                let key = cache.live_mut(id).map(|live| {
                     live.retry_at = None;
                     live.record.key()
                 });
-                key.iter().for_each(|key| world.mark(key));
+                key.iter().for_each(|key| cache.enqueue(key));
             }
-            let lives = ids.iter().filter_map(|id| world.live(id));
-            lives.filter_map(|l| change(&world, &l.record).map(|(after, told)| (after, told, l.revision))).collect()
+            let lives = ids.iter().filter_map(|id| cache.live(id));
+            lives.filter_map(|l| change(&cache, &l.record).map(|(after, told)| (after, told, l.revision))).collect()
         };
         let mut whole = true;
         for batch in changes.chunks(BATCH) {
@@ -187,11 +187,11 @@ impl Outages {
 }
 
 /// A record of a region that answers again.
-fn returned(world: &World, record: &AllocationRecord) -> Option<(AllocationRecord, Option<Event>)> {
+fn returned(cache: &Cache, record: &AllocationRecord) -> Option<(AllocationRecord, Option<Event>)> {
     let mut after = record.clone();
     after.lost = false;
     // Where nothing has taken over, it does so itself; else it goes once what has taken over is ready.
-    after.superseded = world.deployments.get(&record.key()).is_some_and(|e| {
+    after.superseded = cache.deployments.get(&record.key()).is_some_and(|e| {
         let others = e.allocations.values().map(|l| &l.record);
         others
             .into_iter()

@@ -193,7 +193,7 @@ impl Standings {
     }
 
     /// Leaves an offer alone for a while for a reason that is known elsewhere.
-    pub fn leave(&mut self, provider: &InstanceName, offer: &str, cause: &Failure, now: Millis) {
+    pub fn cool_down(&mut self, provider: &InstanceName, offer: &str, cause: &Failure, now: Millis) {
         self.cool(provider, Cooled::Offer(offer.to_owned()), cause, now);
     }
 

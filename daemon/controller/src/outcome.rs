@@ -10,25 +10,25 @@ use tradewind_core::{
     failure::{Failure, FailureKind},
     ledger::{self, Meter},
     names::AllocationId,
+    place_health::Place,
     record::{AllocationRecord, DeploymentKey, Stage},
     retry,
-    standing::Place,
     store::Error,
     view::{Cause, Event, Severity},
     workload::Phase,
 };
 
 use super::{
+    cache::{AllocationCall, Cache, InFlight},
     commit::{Change, Committer},
     deadline,
     journal::{self, CONTROLLER, allocation_event, event},
     lock,
-    observe::Watchlist,
-    offers::Book,
+    observe::PollSchedule,
+    offers::OfferCache,
     preempt::Nominations,
     reads::Reads,
     refusals::Refusals,
-    state::{Flight, Job, World},
 };
 
 /// How soon a removal that has begun is asked for again: the first time, and at the longest.
@@ -36,15 +36,15 @@ const GOING: Duration = Duration::from_millis(50);
 const GOING_LONGEST: Duration = Duration::from_secs(5);
 
 /// How a call ended.
-pub(super) enum Ended {
+pub(super) enum CallOutcome {
     /// It is on record, or nothing had to be done.
     Done,
     /// The removal has begun: ask again.
-    Going,
+    InProgress,
     /// No call was made: the place is left alone until then, and why if that is bad news.
-    Later(Tick, Option<Box<Failure>>),
+    Deferred(Tick, Option<Box<Failure>>),
     /// Nothing is left of what was applied before: it is made anew.
-    Anew,
+    Recreate,
     Failed(Box<Failure>),
 }
 
@@ -56,45 +56,45 @@ enum Revised {
 
 /// Brings what calls did into the state.
 pub(super) struct Outcomes {
-    pub(super) world: Arc<Mutex<World>>,
+    pub(super) cache: Arc<Mutex<Cache>>,
     pub(super) committer: Arc<Committer>,
     pub(super) store: Reads,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) quotes: Arc<Book>,
-    pub(super) watchlist: Arc<Watchlist>,
+    pub(super) quotes: Arc<OfferCache>,
+    pub(super) poll_schedule: Arc<PollSchedule>,
     pub(super) refusals: Arc<Refusals>,
     pub(super) nominations: Arc<Nominations>,
 }
 
 impl Outcomes {
-    /// Ends an allocation's flight: its deployment is looked at again.
-    pub(super) fn land(&self, key: &DeploymentKey, id: &AllocationId, ended: Ended) {
+    /// Ends an allocation's in_flight: its deployment is looked at again.
+    pub(super) fn finish_call(&self, key: &DeploymentKey, id: &AllocationId, ended: CallOutcome) {
         {
-            let mut world = lock(&self.world);
+            let mut cache = lock(&self.cache);
             let now = Tick::now();
-            if let Some(live) = world.live_mut(id) {
-                let current = live.flight.take() == Some(Flight::of(&live.record));
+            if let Some(live) = cache.live_mut(id) {
+                let current = live.in_flight.take() == Some(InFlight::of(&live.record));
                 match ended {
-                    Ended::Done => {}
-                    Ended::Going if current => {
+                    CallOutcome::Done => {}
+                    CallOutcome::InProgress if current => {
                         live.retry_at = Some(now + GOING.saturating_mul(1 << live.asked.min(8)).min(GOING_LONGEST));
                         live.asked = live.asked.saturating_add(1);
                     }
-                    Ended::Later(until, cause) => {
+                    CallOutcome::Deferred(until, cause) => {
                         live.retry_at = Some(until);
                         live.failure = cause.map(|c| *c);
                     }
-                    Ended::Anew => live.retry_at = Some(now + retry::backoff(live.record.attempt, id.as_str()).std()),
-                    Ended::Failed(failure) if current => {
+                    CallOutcome::Recreate => live.retry_at = Some(now + retry::backoff(live.record.attempt, id.as_str()).std()),
+                    CallOutcome::Failed(failure) if current => {
                         live.retry_at = retry::after(&failure, live.failures, id.as_str()).map(|delay| now + delay.std());
                         live.failures = live.failures.saturating_add(1);
                         live.failure = Some(*failure);
                     }
-                    Ended::Going | Ended::Failed(_) => {}
+                    CallOutcome::InProgress | CallOutcome::Failed(_) => {}
                 }
             }
-            world.mark(key);
-            if let Some(entry) = world.deployments.get(key) {
+            cache.enqueue(key);
+            if let Some(entry) = cache.deployments.get(key) {
                 entry.changed.notify_waiters();
             }
         }
@@ -102,14 +102,14 @@ impl Outcomes {
     }
 
     /// The provider has accepted it.
-    pub(super) async fn applied(&self, job: &Job, state: Vec<u8>, pinned: bool) -> Result<(), Error> {
+    pub(super) async fn applied(&self, job: &AllocationCall, state: Vec<u8>, pinned: bool) -> Result<(), Error> {
         let record = &job.record;
         let less = record.held > record.replicas;
         self.revise(&record.id, |current| {
             let mut after = current.clone();
             after.state = Some(state.clone());
             after.pinned |= pinned;
-            if Flight::of(current) == Flight::of(record) {
+            if InFlight::of(current) == InFlight::of(record) {
                 (after.stage, after.held) = (Stage::Applied, record.replicas);
                 // What the provider said of the cost was said of what was there before.
                 after.meter = after.meter.map(|m| Meter { metered: None, ..m });
@@ -118,15 +118,15 @@ impl Outcomes {
         })
         .await?;
         {
-            let mut world = lock(&self.world);
+            let mut cache = lock(&self.cache);
             // The promises of attempts that it went over are kept with it.
-            let promises = world.reserved.get_mut(&record.provider).into_iter().flatten();
+            let promises = cache.reserved.get_mut(&record.provider).into_iter().flatten();
             for (_, reserved) in promises.filter(|((id, attempt), _)| *id == record.id && *attempt <= record.attempt) {
                 reserved.settled.get_or_insert(Tick::now());
             }
-            if let Some(live) = world.live_mut(&record.id) {
+            if let Some(live) = cache.live_mut(&record.id) {
                 // What was seen before says nothing about what has been applied now.
-                (live.failure, live.failures, live.retry_at, live.unsure) = (None, 0, None, false);
+                (live.failure, live.failures, live.retry_at, live.outcome_unknown) = (None, 0, None, false);
                 if !std::mem::take(&mut live.resized) {
                     live.observation = None;
                     live.ready_since.clear();
@@ -135,16 +135,16 @@ impl Outcomes {
                 }
             }
         }
-        self.watchlist.look_at(&record.provider, [record.id.clone()]);
+        self.poll_schedule.request_observation(&record.provider, [record.id.clone()]);
         if less {
-            self.quotes.forget(&record.provider);
+            self.quotes.invalidate(&record.provider);
         }
-        self.nominations.room_made(&record.provider);
+        self.nominations.on_capacity_freed(&record.provider);
         Ok(())
     }
 
     /// It is not to be had there: the next decision looks elsewhere. Where an earlier call may have made something, that is removed.
-    pub(super) async fn give_up(&self, job: &Job, failure: &Failure) -> Result<Ended, Error> {
+    pub(super) async fn give_up(&self, job: &AllocationCall, failure: &Failure) -> Result<CallOutcome, Error> {
         let record = &job.record;
         let shared = self.quotes.is_shared(&record.provider, &record.offer.id);
         if failure.concerns_the_workload() || failure.lacks_room_for_the_request(shared) {
@@ -157,31 +157,31 @@ impl Outcomes {
         };
         let told = allocation_event(Severity::Warning, reason, record, message);
         let told = Box::new(told.because(Cause::Failure(failure.kind.to_string())));
-        let still = |current: &AllocationRecord| Flight::of(current) == Flight::of(record);
-        if self.is_unsure(job) {
-            self.committer.note((*told).clone()).await;
+        let still = |current: &AllocationRecord| InFlight::of(current) == InFlight::of(record);
+        if self.has_unknown_outcome(job) {
+            self.committer.emit((*told).clone()).await;
             let remove =
                 |current: &AllocationRecord| Revised::Put(Box::new(AllocationRecord { stage: Stage::Removing, ..current.clone() }));
             self.revise(&record.id, |current| still(current).then(|| remove(current))).await?;
         } else {
             self.revise(&record.id, |current| still(current).then(|| Revised::Deleted(told.clone()))).await?;
         }
-        Ok(Ended::Done)
+        Ok(CallOutcome::Done)
     }
 
     /// Everything of a job has ended: there is nothing to be asked for.
-    pub(super) async fn over(&self, job: &Job) -> Result<Ended, Error> {
-        self.nothing_happened(job);
+    pub(super) async fn over(&self, job: &AllocationCall) -> Result<CallOutcome, Error> {
+        self.record_no_effect(job);
         let settled = |current: &AllocationRecord| {
             let phase = tradewind_core::job::outcome(current);
             Revised::Put(Box::new(AllocationRecord { stage: Stage::Applied, held: current.replicas, phase, ..current.clone() }))
         };
-        self.revise(&job.record.id, |current| (Flight::of(current) == Flight::of(&job.record)).then(|| settled(current))).await?;
-        Ok(Ended::Done)
+        self.revise(&job.record.id, |current| (InFlight::of(current) == InFlight::of(&job.record)).then(|| settled(current))).await?;
+        Ok(CallOutcome::Done)
     }
 
     /// What the provider remembered of it does not exist any more: the next attempt creates it.
-    pub(super) async fn begin_anew(&self, job: &Job) -> Result<Ended, Error> {
+    pub(super) async fn recreate(&self, job: &AllocationCall) -> Result<CallOutcome, Error> {
         let now = self.clock.now();
         let anew = |current: &AllocationRecord| {
             if !current.ended.is_empty() {
@@ -194,9 +194,9 @@ impl Outcomes {
             let anew = AllocationRecord { state: None, attempt, phase: Phase::Pending, ..current.clone() };
             Revised::Put(Box::new(deadline::anew(anew, now)))
         };
-        self.revise(&job.record.id, |current| (Flight::of(current) == Flight::of(&job.record)).then(|| anew(current))).await?;
-        self.nothing_happened(job);
-        Ok(Ended::Anew)
+        self.revise(&job.record.id, |current| (InFlight::of(current) == InFlight::of(&job.record)).then(|| anew(current))).await?;
+        self.record_no_effect(job);
+        Ok(CallOutcome::Recreate)
     }
 
     /// Its replicas run several images: it is applied once more, with the one that is kept.
@@ -206,40 +206,40 @@ impl Outcomes {
             Revised::Put(Box::new(AllocationRecord { stage: Stage::Intended, attempt, ..current.clone() }))
         };
         self.revise(id, |current| (current.stage == Stage::Applied).then(|| again(current))).await?;
-        let mut world = lock(&self.world);
-        if let Some(key) = world.owners.get(id).cloned() {
-            world.mark(&key);
+        let mut cache = lock(&self.cache);
+        if let Some(key) = cache.owners.get(id).cloned() {
+            cache.enqueue(&key);
         }
-        drop(world);
+        drop(cache);
         self.committer.wake.notify_one();
         Ok(())
     }
 
     /// Nothing is left of it at the cloud.
-    pub(super) async fn gone(&self, job: &Job) -> Result<Ended, Error> {
+    pub(super) async fn record_destroyed(&self, job: &AllocationCall) -> Result<CallOutcome, Error> {
         let record = &job.record;
         let message = format!("{} × {} removed from {}", record.replicas, record.task, Place::of(record));
         let told = allocation_event(Severity::Info, "AllocationRemoved", record, message);
         let told = Box::new(journal::changing(told, Some(record), None));
         self.revise(&record.id, |current| (current.stage == Stage::Removing).then(|| Revised::Deleted(told.clone()))).await?;
-        self.quotes.forget(&record.provider);
-        lock(&self.world).room_freed(&record.provider);
-        Ok(Ended::Done)
+        self.quotes.invalidate(&record.provider);
+        lock(&self.cache).room_freed(&record.provider);
+        Ok(CallOutcome::Done)
     }
 
-    fn is_unsure(&self, job: &Job) -> bool {
-        lock(&self.world).live(&job.record.id).is_some_and(|live| live.unsure)
+    fn has_unknown_outcome(&self, job: &AllocationCall) -> bool {
+        lock(&self.cache).live(&job.record.id).is_some_and(|live| live.outcome_unknown)
     }
 
     /// The call that has just ended had no effect: what is known of the allocation is what was known before it.
-    pub(super) fn nothing_happened(&self, job: &Job) {
-        if let Some(live) = lock(&self.world).live_mut(&job.record.id) {
-            live.unsure = job.unsure;
+    pub(super) fn record_no_effect(&self, job: &AllocationCall) {
+        if let Some(live) = lock(&self.cache).live_mut(&job.record.id) {
+            live.outcome_unknown = job.outcome_unknown;
         }
     }
 
     /// Tells of a failure once, not at every repetition.
-    pub(super) async fn report(&self, job: &Job, reason: &str, failure: &Failure) {
+    pub(super) async fn report(&self, job: &AllocationCall, reason: &str, failure: &Failure) {
         let record = &job.record;
         tracing::warn!(
             deployment = %record.key(), allocation = %record.id, provider = %record.provider,
@@ -247,14 +247,14 @@ impl Outcomes {
         );
         if job.failures == 0 {
             let message = format!("{}: {}", failure.kind, failure.told());
-            self.committer.note(allocation_event(Severity::Error, reason, record, message)).await;
+            self.committer.emit(allocation_event(Severity::Error, reason, record, message)).await;
         }
     }
 
     /// Changes a record as it is now. When another write comes first, `revise` is asked again about what that left; none: nothing to store.
     async fn revise(&self, id: &AllocationId, revise: impl Fn(&AllocationRecord) -> Option<Revised>) -> Result<(), Error> {
         loop {
-            let known = lock(&self.world).live(id).map(|l| (l.record.clone(), l.revision));
+            let known = lock(&self.cache).live(id).map(|l| (l.record.clone(), l.revision));
             let Some((current, revision)) = known else { return Ok(()) };
             let Some(revised) = revise(&current) else { return Ok(()) };
             let mut change = Change::new();
@@ -284,17 +284,17 @@ impl Outcomes {
     async fn catch_up(&self, id: &AllocationId, path: &str) -> Result<(), Error> {
         let stored = self.store.get(path).await?;
         let record: Option<AllocationRecord> = stored.as_ref().map(journal::decode).transpose()?;
-        let mut world = lock(&self.world);
+        let mut cache = lock(&self.cache);
         match (record, stored) {
-            (Some(record), Some(stored)) => world.insert_allocation(record, stored.revision),
-            _ => world.remove_allocation(id),
+            (Some(record), Some(stored)) => cache.insert_allocation(record, stored.revision),
+            _ => cache.remove_allocation(id),
         }
         Ok(())
     }
 
     /// Removes a deployment of which nothing is left.
     pub(super) async fn finish_deletion(&self, key: &DeploymentKey) {
-        let (revision, record) = match lock(&self.world).deployments.get(key) {
+        let (revision, record) = match lock(&self.cache).deployments.get(key) {
             Some(e) if e.record.deleting && e.allocations.is_empty() => (e.revision, e.record.clone()),
             _ => return,
         };
@@ -302,7 +302,7 @@ impl Outcomes {
         change.delete_deployment(key, &record, revision);
         if let Err(error) = self.committer.commit(change).await {
             tracing::error!(deployment = %key, error = &error as &dyn std::error::Error, "the end of a deployment could not be stored");
-            lock(&self.world).mark_at(key, Tick::now() + Duration::from_secs(1));
+            lock(&self.cache).enqueue_at(key, Tick::now() + Duration::from_secs(1));
         }
     }
 }

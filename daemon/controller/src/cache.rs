@@ -21,12 +21,12 @@ use tradewind_core::{
     workload::{Health, Observation, Phase, Replica, Resources, Run},
 };
 
-use super::{checks::Incarnation, copy_on_write, health::Left, quality::Seen, reconsider::Hasty, refusals::Refusal};
+use super::{copy_on_write, health::Left, probes::Incarnation, quality::Seen, reconsider::Hasty, refusals::Refusal};
 
 #[derive(Default)]
-pub(super) struct World {
+pub(super) struct Cache {
     /// Whoever takes one reads it without the lock, as it was then.
-    pub(super) deployments: copy_on_write::Map<DeploymentKey, Entry>,
+    pub(super) deployments: copy_on_write::Map<DeploymentKey, DeploymentState>,
     pub(super) owners: HashMap<AllocationId, DeploymentKey>,
     /// Deployments that may differ from what is wanted.
     dirty: BTreeSet<DeploymentKey>,
@@ -41,12 +41,12 @@ pub(super) struct World {
 }
 
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(super) struct DeploymentState {
     pub(super) record: Arc<DeploymentRecord>,
     pub(super) revision: Revision,
     /// The tasks of the record's manifest.
     pub(super) resolved: Arc<Vec<Resolved>>,
-    pub(super) allocations: copy_on_write::Map<AllocationId, Live>,
+    pub(super) allocations: copy_on_write::Map<AllocationId, AllocationState>,
     /// The generation that has been decided and planned.
     pub(super) planned: u64,
     pub(super) unplaced: Vec<UnplacedView>,
@@ -74,7 +74,7 @@ pub(super) struct Entry {
 
 /// An allocation with what is known of it now.
 #[derive(Clone)]
-pub(super) struct Live {
+pub(super) struct AllocationState {
     pub(super) record: AllocationRecord,
     pub(super) revision: Revision,
     pub(super) observation: Option<Observation>,
@@ -94,20 +94,20 @@ pub(super) struct Live {
     /// The images that run, by their names, as the provider told last.
     pub(super) images: Vec<(String, Exact)>,
     /// Replicas whose liveness check fails, with the reason.
-    pub(super) lifeless: Vec<(u32, String)>,
+    pub(super) failed_liveness: Vec<(u32, String)>,
     /// The replicas that run, as far as checks at the provider need to know of them.
     pub(super) incarnations: Vec<Incarnation>,
     /// Of the last call for what is recorded now, and how many failed in a row.
     pub(super) failure: Option<Failure>,
     pub(super) failures: u32,
     /// The call that is under way for it, or waits for its turn. There is never a second one.
-    pub(super) flight: Option<Flight>,
+    pub(super) in_flight: Option<InFlight>,
     /// No call before this.
     pub(super) retry_at: Option<Tick>,
     /// How often its removal has been asked for.
     pub(super) asked: u32,
     /// Something may exist of it that its state does not tell: a call began whose end is not known.
-    pub(super) unsure: bool,
+    pub(super) outcome_unknown: bool,
 }
 
 /// One life of a replica, and when it was first seen.
@@ -121,17 +121,17 @@ pub(super) struct Began {
 
 /// What a call that is under way was begun with. The record may have moved on since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Flight {
+pub(super) struct InFlight {
     pub(super) attempt: u32,
     pub(super) stage: Stage,
 }
 
 /// A call at its beginning. Its intent is stored.
-pub(super) struct Job {
+pub(super) struct AllocationCall {
     pub(super) record: AllocationRecord,
     pub(super) failures: u32,
     /// An earlier call may have had an effect that is not known.
-    pub(super) unsure: bool,
+    pub(super) outcome_unknown: bool,
 }
 
 /// What an allocation needs at its provider.
@@ -166,16 +166,16 @@ pub(super) struct Reserved {
     pub(super) settled: Option<Tick>,
 }
 
-// === impl World ===
+// === impl Cache ===
 
-impl World {
-    pub(super) fn mark(&mut self, key: &DeploymentKey) {
+impl Cache {
+    pub(super) fn enqueue(&mut self, key: &DeploymentKey) {
         if self.deployments.contains_key(key) {
             self.dirty.insert(key.clone());
         }
     }
 
-    pub(super) fn mark_all(&mut self) {
+    pub(super) fn enqueue_all(&mut self) {
         self.dirty = self.deployments.keys().cloned().collect();
         self.delayed.clear();
         // Whatever has changed may have removed the cause of the trouble.
@@ -188,7 +188,7 @@ impl World {
     }
 
     /// Deployments that wait for a place: what has just been freed may serve them.
-    pub(super) fn mark_waiting(&mut self) {
+    pub(super) fn enqueue_waiting(&mut self) {
         self.dirty.extend(self.waiting.iter().cloned());
     }
 
@@ -199,7 +199,7 @@ impl World {
     }
 
     /// The earliest time counts when there are several.
-    pub(super) fn mark_at(&mut self, key: &DeploymentKey, at: Tick) {
+    pub(super) fn enqueue_at(&mut self, key: &DeploymentKey, at: Tick) {
         let Some(entry) = self.deployments.get_mut(key) else { return };
         if entry.again.is_some_and(|known| known <= at) {
             return;
@@ -211,7 +211,7 @@ impl World {
     }
 
     /// What can be worked on now.
-    pub(super) fn take_ready(&mut self, now: Tick) -> Vec<DeploymentKey> {
+    pub(super) fn drain_ready(&mut self, now: Tick) -> Vec<DeploymentKey> {
         while let Some((at, _)) = self.delayed.first()
             && *at <= now
         {
@@ -229,13 +229,13 @@ impl World {
         self.delayed.first().map(|(at, _)| *at)
     }
 
-    pub(super) fn live_mut(&mut self, id: &AllocationId) -> Option<&mut Live> {
+    pub(super) fn live_mut(&mut self, id: &AllocationId) -> Option<&mut AllocationState> {
         let key = self.owners.get(id)?;
         self.deployments.get_mut(key)?.allocations.get_mut(id)
     }
 
     /// A provider's allocations.
-    pub(super) fn lives_of(&self, provider: &InstanceName) -> impl Iterator<Item = &Live> {
+    pub(super) fn lives_of(&self, provider: &InstanceName) -> impl Iterator<Item = &AllocationState> {
         self.by_provider.get(provider).into_iter().flatten().filter_map(|id| self.live(id))
     }
 
@@ -266,7 +266,7 @@ impl World {
         })
     }
 
-    pub(super) fn live(&self, id: &AllocationId) -> Option<&Live> {
+    pub(super) fn live(&self, id: &AllocationId) -> Option<&AllocationState> {
         self.deployments.get(self.owners.get(id)?)?.allocations.get(id)
     }
 
@@ -281,26 +281,26 @@ impl World {
                 Some(live) if live.revision >= revision => {}
                 Some(live) => live.replace(record, revision),
                 None => {
-                    entry.allocations.insert(record.id.clone(), Live::new(record, revision));
+                    entry.allocations.insert(record.id.clone(), AllocationState::new(record, revision));
                 }
             }
         }
     }
 
     /// Begins the call of an allocation that has its turn, with what its record asks by now. None: nothing any more.
-    pub(super) fn take_off(&mut self, id: &AllocationId) -> Option<Job> {
+    pub(super) fn begin_call(&mut self, id: &AllocationId) -> Option<AllocationCall> {
         let live = self.live_mut(id)?;
         if live.record.stage == Stage::Applied {
             return None;
         }
-        live.flight = Some(Flight::of(&live.record));
-        let job = Job { record: live.record.clone(), failures: live.failures, unsure: live.unsure };
-        live.unsure |= live.record.stage == Stage::Intended;
+        live.in_flight = Some(InFlight::of(&live.record));
+        let job = AllocationCall { record: live.record.clone(), failures: live.failures, outcome_unknown: live.outcome_unknown };
+        live.outcome_unknown |= live.record.stage == Stage::Intended;
         Some(job)
     }
 
     /// Takes a deployment out of which nothing is left.
-    pub(super) fn remove_deployment(&mut self, key: &DeploymentKey) -> Option<Entry> {
+    pub(super) fn remove_deployment(&mut self, key: &DeploymentKey) -> Option<DeploymentState> {
         self.waiting.remove(key);
         let entry = self.deployments.remove(key)?;
         if let Some(at) = entry.again {
@@ -338,9 +338,9 @@ impl World {
     }
 }
 
-// === impl Entry ===
+// === impl DeploymentState ===
 
-impl Entry {
+impl DeploymentState {
     pub(super) fn new(record: DeploymentRecord, revision: Revision) -> Self {
         let resolved = Arc::new(tradewind_core::scaling::resolve(&record));
         Self {
@@ -381,7 +381,7 @@ impl Entry {
     }
 
     /// A task's allocations, those that are going left out.
-    pub(super) fn current(&self, task: &Resolved) -> impl Iterator<Item = &Live> {
+    pub(super) fn current(&self, task: &Resolved) -> impl Iterator<Item = &AllocationState> {
         let serves = |r: &AllocationRecord| r.task == task.name && r.target == task.target && !r.superseded && r.stage != Stage::Removing;
         self.allocations.values().filter(move |l| serves(&l.record))
     }
@@ -403,17 +403,17 @@ impl Entry {
     }
 }
 
-// === impl Flight ===
+// === impl InFlight ===
 
-impl Flight {
+impl InFlight {
     pub(super) fn of(record: &AllocationRecord) -> Self {
         Self { attempt: record.attempt, stage: record.stage }
     }
 }
 
-// === impl Live ===
+// === impl AllocationState ===
 
-impl Live {
+impl AllocationState {
     pub(super) fn new(record: AllocationRecord, revision: Revision) -> Self {
         Self {
             observation: job::observation(&record),
@@ -427,14 +427,14 @@ impl Live {
             seen: Seen::default(),
             resized: false,
             images: Vec::new(),
-            lifeless: Vec::new(),
+            failed_liveness: Vec::new(),
             incarnations: Vec::new(),
             failure: None,
             failures: 0,
-            flight: None,
+            in_flight: None,
             retry_at: None,
             asked: 0,
-            unsure: false,
+            outcome_unknown: false,
         }
     }
 
@@ -463,7 +463,7 @@ impl Live {
         // An input that can never work is not tried again before something has changed: a change clears the failure.
         let hopeless = self.failures > 0 && self.failure.as_ref().is_some_and(|f| f.kind == FailureKind::Invalid);
         match (self.record.stage, self.retry_at) {
-            _ if self.flight.is_some() => Next::Nothing,
+            _ if self.in_flight.is_some() => Next::Nothing,
             (Stage::Applied, _) => Next::Nothing,
             (Stage::Intended, _) if hopeless => Next::Nothing,
             (_, Some(at)) if at > now => Next::Later(at),

@@ -18,9 +18,9 @@ use tradewind_core::{
 };
 
 use super::{
+    cache::{AllocationState, Cache},
     lock,
-    observe::Watchlist,
-    state::{Live, World},
+    observe::PollSchedule,
 };
 
 /// The first checks follow each other quickly, so that a replica that is ready soon is known to be so soon.
@@ -39,10 +39,10 @@ enum Kind {
 
 /// What the checks stand on.
 pub(super) struct Deps {
-    pub(super) cache: Arc<Mutex<World>>,
+    pub(super) cache: Arc<Mutex<Cache>>,
     pub(super) plugins: Arc<dyn Plugins>,
     pub(super) prober: Arc<dyn Prober>,
-    pub(super) watchlist: Arc<Watchlist>,
+    pub(super) poll_schedule: Arc<PollSchedule>,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
 }
@@ -98,11 +98,11 @@ impl Probes {
     }
 
     /// Begins and ends the checks of an allocation as its observation asks, and brings what they say into the observation.
-    pub(super) fn overlay(self: &Arc<Self>, live: &mut Live) {
+    pub(super) fn overlay(self: &Arc<Self>, live: &mut AllocationState) {
         let subjects = subjects(live);
         let id = live.record.id.clone();
         let mut checking = lock(&self.checking);
-        live.lifeless = lifeless_there(live);
+        live.failed_liveness = failed_liveness_there(live);
         if subjects.is_empty() {
             checking.remove(&id);
             return;
@@ -134,7 +134,7 @@ impl Probes {
         for w in watched.iter() {
             let replica = seen.replicas.iter_mut().find(|r| r.index == w.subject.index);
             match (w.subject.kind, w.good, replica) {
-                (Kind::Liveness | Kind::Startup, Some(false), _) => live.lifeless.push((w.subject.index, w.reason.clone())),
+                (Kind::Liveness | Kind::Startup, Some(false), _) => live.failed_liveness.push((w.subject.index, w.reason.clone())),
                 // Where no check is made of being ready, having started is all there is to know.
                 (Kind::Startup, Some(true), Some(replica)) if !probed => replica.health = Health::Healthy,
                 (Kind::Readiness, Some(good), Some(replica)) => {
@@ -215,14 +215,14 @@ impl Probes {
             (w.good, w.reason) = (good, reason);
             w.seen_good |= good == Some(true);
             drop(checking);
-            self.deps.watchlist.look_at(provider, [id.clone()]);
+            self.deps.poll_schedule.request_observation(provider, [id.clone()]);
         }
     }
 }
 
 /// Running replicas that a command at the provider has found alive once, and does no more, or has not found alive in the time that a start may
 /// take. Providers tell one health: it is about being alive where no other check is made of being ready.
-fn lifeless_there(live: &mut Live) -> Vec<(u32, String)> {
+fn failed_liveness_there(live: &mut AllocationState) -> Vec<(u32, String)> {
     let (record, Some(seen)) = (&live.record, &live.observation) else { return Vec::new() };
     let probes = &record.workload.probes;
     let command = |p: &&Probe| matches!(p.check, Check::Command { .. });
@@ -238,22 +238,22 @@ fn lifeless_there(live: &mut Live) -> Vec<(u32, String)> {
     };
     // A provider that restarts by itself has done so by then.
     let patience = start_bound(probes).std() + record.workload.stop_grace.std() + RESTART_PATIENCE;
-    let mut lifeless = Vec::new();
+    let mut failed_liveness = Vec::new();
     for replica in seen.replicas.iter().filter(|r| r.phase == Phase::Running) {
         let this = again(replica);
         let dead = if this.well { probes.liveness.is_some() } else { now.duration_since(this.since) >= patience };
         if dead && replica.health == Health::Unhealthy {
             let why = if replica.message.is_empty() { "its liveness check fails" } else { &replica.message };
             let way = if probes.startup.is_some() { SLOWER_START } else { SLOW_START };
-            lifeless.push((this.index, if this.well { why.to_owned() } else { format!("{why}; {way}") }));
+            failed_liveness.push((this.index, if this.well { why.to_owned() } else { format!("{why}; {way}") }));
         }
         live.incarnations.push(this);
     }
-    lifeless
+    failed_liveness
 }
 
 /// What is to be checked of an allocation: running replicas of services whose health the provider does not know.
-fn subjects(live: &Live) -> Vec<Subject> {
+fn subjects(live: &AllocationState) -> Vec<Subject> {
     let (record, Some(seen)) = (&live.record, &live.observation) else { return Vec::new() };
     if record.workload.run != Run::Service || record.lost {
         return Vec::new();

@@ -1,5 +1,5 @@
 //! The standing of places as the controller keeps it: fed by every call, asked before every call, told as events, shown as regions.
-//! The rules are `core::standing`'s. What is known here is lost with the daemon, and learnt again by calling.
+//! The rules are `core::place_health`'s. What is known here is lost with the daemon, and learnt again by calling.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -11,15 +11,15 @@ use tradewind_core::{
     failure::Failure,
     identity::Scope,
     names::{Digest, InstanceName, Namespace},
+    place_health::{self, Admission, Call, Change, Place, Sheet, Standings},
     plugin::{Plugins, Provider, Snapshot},
     record::AllocationRecord,
-    standing::{self, Admission, Call, Change, Place, Sheet, Standings},
     units::{Instant, Millis},
     view::{Cause, CoolingView, DegradedView, Event, RegionView, RegionsView, Severity},
     workload::VolumeSource,
 };
 
-use super::{Handle, commit::Committer, journal::CONTROLLER, lock, offers::Book, quality::Meters, state::World};
+use super::{Handle, cache::Cache, commit::Committer, journal::CONTROLLER, lock, offers::OfferCache, quality::Meters};
 
 /// The longest that nobody looks whether a check is due.
 const LOOK: Duration = Duration::from_secs(3600);
@@ -27,17 +27,17 @@ const LOOK: Duration = Duration::from_secs(3600);
 /// What the board stands on.
 pub(super) struct Deps {
     pub(super) committer: Arc<Committer>,
-    pub(super) cache: Arc<Mutex<World>>,
+    pub(super) cache: Arc<Mutex<Cache>>,
     pub(super) plugins: Arc<dyn Plugins>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) quotes: Arc<Book>,
+    pub(super) quotes: Arc<OfferCache>,
     pub(super) meters: Arc<Meters>,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
 }
 
 /// What is known of the places, and since when time is counted.
-pub(super) struct Board {
+pub(super) struct PlaceHealth {
     deps: Deps,
     standings: Mutex<Standings>,
     began: Tick,
@@ -47,7 +47,7 @@ pub(super) struct Board {
     versions: Mutex<BTreeMap<InstanceName, (Digest, Digest)>>,
 }
 
-impl Board {
+impl PlaceHealth {
     pub(super) fn new(deps: Deps) -> Self {
         Self { deps, standings: Mutex::default(), began: Tick::now(), degraded: Notify::new(), versions: Mutex::default() }
     }
@@ -84,8 +84,8 @@ impl Board {
     }
 
     /// Leaves an offer alone for a while, because of what became of something there.
-    pub(super) fn leave(&self, record: &AllocationRecord, cause: &str) {
-        lock(&self.standings).leave(&record.provider, &record.offer.id, &Failure::unavailable(cause), self.now());
+    pub(super) fn cool_down(&self, record: &AllocationRecord, cause: &str) {
+        lock(&self.standings).cool_down(&record.provider, &record.offer.id, &Failure::unavailable(cause), self.now());
     }
 
     pub(super) fn sheet(&self, clock: Instant) -> Sheet {
@@ -147,9 +147,9 @@ fn mentions(text: &str, name: &str) -> bool {
         })
 }
 
-impl Board {
+impl PlaceHealth {
     /// Takes in how a call ended that changes something.
-    pub(super) async fn judge(&self, record: &AllocationRecord, began: Tick, failure: Option<&Failure>) {
+    pub(super) async fn record_call(&self, record: &AllocationRecord, began: Tick, failure: Option<&Failure>) {
         let place = Place::of(record);
         // The daemon itself had no room for the call: that says nothing about the place.
         if failure.is_some_and(|f| f.code.as_deref() == Some("busy")) {
@@ -177,16 +177,16 @@ impl Board {
         match change {
             Change::Opened { place, cause } => {
                 let message = format!("nothing new goes to {} until it answers again: {}", place, cause.told());
-                self.deps.committer.note(because(told(Severity::Warning, "CircuitOpened", &place.provider, message), &cause)).await;
+                self.deps.committer.emit(because(told(Severity::Warning, "CircuitOpened", &place.provider, message), &cause)).await;
             }
             Change::Closed { place } => {
-                self.deps.committer.note(told(Severity::Info, "CircuitClosed", &place.provider, format!("{} answers again", place))).await;
+                self.deps.committer.emit(told(Severity::Info, "CircuitClosed", &place.provider, format!("{} answers again", place))).await;
                 self.better();
             }
             Change::Degraded { provider, cause } => {
                 self.degraded.notify_one();
                 let message = format!("nothing new is placed with \"{provider}\" until its check passes: {}", cause.told());
-                self.deps.committer.note(because(told(Severity::Error, "ProviderDegraded", &provider, message), &cause)).await;
+                self.deps.committer.emit(because(told(Severity::Error, "ProviderDegraded", &provider, message), &cause)).await;
             }
         }
     }
@@ -194,25 +194,27 @@ impl Board {
     async fn tell_recovered(&self, provider: &InstanceName, why: &str) {
         let message = format!("\"{provider}\" is used again: {why}");
         let event = Event { plugin: Some(provider.clone()), ..Event::new(Severity::Info, "ProviderRecovered", CONTROLLER, message) };
-        self.deps.committer.note(event).await;
+        self.deps.committer.emit(event).await;
         self.better();
     }
 
     /// Somewhere is better than before: who waits for a place looks again.
     fn better(&self) {
-        lock(&self.deps.cache).mark_waiting();
+        lock(&self.deps.cache).enqueue_waiting();
         self.deps.committer.wake.notify_one();
     }
 
     /// Another version or other settings: what was known of a provider may not hold any more.
-    pub(super) fn renew(self: &Arc<Self>, snapshot: &Snapshot) {
+    pub(super) fn reset_changed_providers(self: &Arc<Self>, snapshot: &Snapshot) {
         let versions = snapshot.providers.iter().map(|(name, p)| (name.clone(), (p.identity().component, p.identity().settings)));
         let versions: BTreeMap<_, _> = versions.collect();
         let before = std::mem::replace(&mut *lock(&self.versions), versions.clone());
         for (name, _) in before.into_iter().filter(|(name, version)| versions.get(name) != Some(version)) {
             if lock(&self.standings).forget(&name) {
-                let board = self.clone();
-                self.deps.tasks.spawn(async move { board.tell_recovered(&name, "its component or its settings have changed").await });
+                let place_health = self.clone();
+                self.deps
+                    .tasks
+                    .spawn(async move { place_health.tell_recovered(&name, "its component or its settings have changed").await });
             }
         }
     }
@@ -237,8 +239,8 @@ impl Board {
             };
             for name in due {
                 let Some(provider) = snapshot.providers.get(&name).cloned() else { continue };
-                let board = self.clone();
-                self.deps.tasks.spawn(async move { board.check(name, provider.as_ref()).await });
+                let place_health = self.clone();
+                self.deps.tasks.spawn(async move { place_health.check(name, provider.as_ref()).await });
             }
         }
     }
@@ -270,11 +272,11 @@ impl Handle {
 
     /// Every place that is known and open to a namespace of the scope: how it stands and what is under way there.
     pub fn regions(&self, scope: &Scope) -> RegionsView {
-        let board = &self.shared.board;
-        let (now, clock) = (board.now(), self.shared.clock.now());
+        let place_health = &self.shared.place_health;
+        let (now, clock) = (place_health.now(), self.shared.clock.now());
         let at = |then: Millis| Instant((clock.0.saturating_add(then.0)).saturating_sub(now.0));
         let usage = self.shared.lanes.usage();
-        let standings = lock(&board.standings).clone();
+        let standings = lock(&place_health.standings).clone();
         let mut places: std::collections::BTreeSet<Place> = self.shared.quotes.places();
         places.extend(standings.places().keys().cloned());
         places.extend(usage.keys().cloned());
@@ -294,8 +296,8 @@ impl Handle {
             });
             let cooling = standings.cooling(&place.provider, now).filter_map(|(what, cooling)| {
                 let what = match what {
-                    standing::Cooled::Offer(offer) if self.shared.quotes.is_of(&place, offer) => format!("offer {offer}"),
-                    standing::Cooled::Size { region, size } if *region == place.region => format!("size {size}"),
+                    place_health::Cooled::Offer(offer) if self.shared.quotes.is_of(&place, offer) => format!("offer {offer}"),
+                    place_health::Cooled::Size { region, size } if *region == place.region => format!("size {size}"),
                     _ => return None,
                 };
                 Some(CoolingView { what, until: at(cooling.until), cause: cooling.cause.clone() })
