@@ -2,58 +2,17 @@
 //! Everybody else talks to it through its `Handle`. It must not know how plugins are run, where the state lies, or who asks over which protocol: it sees
 //! core's ports alone.
 
-mod affinity;
-mod apply;
-mod assess;
-mod audit;
-mod budget;
-mod cache;
-mod commit;
-mod copy_on_write;
-mod deadline;
-mod decide;
-mod handle;
-mod health;
-mod hedge;
-mod images;
-mod journal;
-mod lanes;
-mod listing;
-mod logs;
-mod namespaces;
+mod background;
+mod execute;
 mod observe;
-mod offers;
 mod options;
-mod outages;
-mod outcome;
-mod place_health;
-mod plans;
-mod policy_call;
-mod ports;
-mod preempt;
-mod probes;
-mod quality;
-mod reads;
 mod reconcile;
-mod reconsider;
-mod records;
-mod refusals;
-mod render;
-mod replace;
 pub mod request;
-mod rerun;
-mod retention;
-mod revisions;
-mod rollout;
-mod room;
-mod scale;
-mod shadow;
-mod spaces;
-mod sweep;
+mod schedule;
+mod service;
+mod state;
 #[cfg(test)]
 mod tests;
-mod turn;
-mod undecided;
 
 use std::sync::Arc;
 
@@ -74,12 +33,12 @@ use tradewind_core::{
     workload::LogQuery,
 };
 
-use cache::{Cache, DeploymentState};
-use commit::{Committer, Ids};
-pub use listing::Filter;
 pub use options::{KeepAudit, Options, PolicyFallback, StaleQuotes};
-pub use plans::{Draft, Error as PlanError};
-use reads::Reads;
+pub use service::listing::Filter;
+pub use service::plans::{Draft, Error as PlanError};
+use state::cache::{Cache, DeploymentState};
+use state::commit::{Committer, Ids};
+use state::reads::Reads;
 
 /// Why a request to the controller failed.
 #[derive(Debug, thiserror::Error)]
@@ -167,19 +126,19 @@ struct Shared {
     clock: Arc<dyn Clock>,
     cache: Arc<Mutex<Cache>>,
     /// Taken after `cache` where both are.
-    namespaces: Arc<Mutex<namespaces::NamespaceBook>>,
+    namespaces: Arc<Mutex<service::namespaces::NamespaceBook>>,
     ids: Arc<Ids>,
-    quotes: Arc<offers::OfferCache>,
-    offers: Arc<offers::Offers>,
-    meters: Arc<quality::Meters>,
-    lanes: lanes::Lanes,
-    place_health: Arc<place_health::PlaceHealth>,
-    budgets: Arc<budget::Budgets>,
-    images: Arc<images::Images>,
-    scheduler: Arc<decide::Scheduler>,
-    scaler: Arc<scale::Scaler>,
-    rebalancer: Arc<replace::Rebalancer>,
-    shadows: Arc<shadow::Shadows>,
+    quotes: Arc<schedule::offers::OfferCache>,
+    offers: Arc<schedule::offers::Offers>,
+    meters: Arc<observe::measurements::Meters>,
+    lanes: execute::lanes::Lanes,
+    place_health: Arc<observe::place_health::PlaceHealth>,
+    budgets: Arc<schedule::admission::Budgets>,
+    images: Arc<execute::images::Images>,
+    scheduler: Arc<schedule::scheduler::Scheduler>,
+    scaler: Arc<background::autoscaler::Scaler>,
+    rebalancer: Arc<background::rebalancer::Rebalancer>,
+    shadows: Arc<background::shadows::Shadows>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -194,7 +153,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// # Errors
 /// The state can't be read or written.
 pub async fn installation(store: &dyn Store) -> Result<InstallationId, Error> {
-    Ok(sweep::installation(store, || InstallationId::new(ulid::Ulid::r#gen())).await?)
+    Ok(background::orphan_sweep::installation(store, || InstallationId::new(ulid::Ulid::r#gen())).await?)
 }
 
 /// Reads the state, takes up what was left, and begins.
@@ -204,11 +163,11 @@ pub async fn installation(store: &dyn Store) -> Result<InstallationId, Error> {
 pub async fn start(options: Options, surroundings: Surroundings) -> Result<Controller, Error> {
     let Surroundings { store, plugins, plugin_changes, clock, prober, paces, registries, hints } = surroundings;
     let mut cache = load(store.as_ref()).await?;
-    let namespaces = namespaces::NamespaceBook::load(store.as_ref(), &mut cache).await?;
-    images::load(store.as_ref(), &mut cache).await?;
-    reconsider::resume(store.as_ref(), &mut cache, clock.now()).await?;
-    let ids = Arc::new(Ids::new(clock.clone(), journal::generator(store.as_ref()).await?));
-    let meters = Arc::new(quality::Meters::load(store.as_ref(), clock.now()).await?);
+    let namespaces = service::namespaces::NamespaceBook::load(store.as_ref(), &mut cache).await?;
+    execute::images::load(store.as_ref(), &mut cache).await?;
+    background::reconsider::resume(store.as_ref(), &mut cache, clock.now()).await?;
+    let ids = Arc::new(Ids::new(clock.clone(), state::journal::generator(store.as_ref()).await?));
+    let meters = Arc::new(observe::measurements::Meters::load(store.as_ref(), clock.now()).await?);
     tracing::info!(deployments = cache.deployments.len(), allocations = cache.owners.len(), "state read");
     let (cache, namespaces, wake) = (Arc::new(Mutex::new(cache)), Arc::new(Mutex::new(namespaces)), Arc::new(Notify::new()));
     let committer = Arc::new(Committer {
@@ -221,9 +180,9 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         wake: wake.clone(),
     });
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let lanes = lanes::Lanes::new(options.concurrency, options.lane);
+    let lanes = execute::lanes::Lanes::new(options.concurrency, options.lane);
     let installation = installation(store.as_ref()).await?;
-    let sweep = sweep::Deps {
+    let sweep = background::orphan_sweep::Deps {
         committer: committer.clone(),
         cache: cache.clone(),
         plugins: plugins.clone(),
@@ -234,9 +193,9 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         tasks: tasks.clone(),
         stop: stop.clone(),
     };
-    let sweep = Arc::new(sweep::OrphanSweep::load(sweep, store.as_ref(), options.sweep_grace).await?);
-    let (options, store, poll_schedule) = (Arc::new(options), Reads::new(store), Arc::new(observe::PollSchedule::default()));
-    let retention = retention::Retention {
+    let sweep = Arc::new(background::orphan_sweep::OrphanSweep::load(sweep, store.as_ref(), options.sweep_grace).await?);
+    let (options, store, poll_schedule) = (Arc::new(options), Reads::new(store), Arc::new(observe::poller::PollSchedule::default()));
+    let retention = background::retention::Retention {
         store: store.clone(),
         committer: committer.clone(),
         cache: cache.clone(),
@@ -245,9 +204,9 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         options: options.clone(),
         stop: stop.clone(),
     };
-    let outages = Arc::new(outages::Outages::new(committer.clone(), cache.clone(), poll_schedule.clone()));
-    let quotes = Arc::new(offers::OfferCache::default());
-    let place_health = Arc::new(place_health::PlaceHealth::new(place_health::Deps {
+    let outages = Arc::new(observe::outages::Outages::new(committer.clone(), cache.clone(), poll_schedule.clone()));
+    let quotes = Arc::new(schedule::offers::OfferCache::default());
+    let place_health = Arc::new(observe::place_health::PlaceHealth::new(observe::place_health::Deps {
         committer: committer.clone(),
         cache: cache.clone(),
         plugins: plugins.clone(),
@@ -257,7 +216,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         tasks: tasks.clone(),
         stop: stop.clone(),
     }));
-    let offers = Arc::new(offers::Offers::new(offers::Deps {
+    let offers = Arc::new(schedule::offers::Offers::new(schedule::offers::Deps {
         quotes: quotes.clone(),
         place_health: place_health.clone(),
         outages: outages.clone(),
@@ -269,7 +228,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         options: options.clone(),
         tasks: tasks.clone(),
     }));
-    let probes = Arc::new(probes::Probes::new(probes::Deps {
+    let probes = Arc::new(observe::probes::Probes::new(observe::probes::Deps {
         cache: cache.clone(),
         plugins: plugins.clone(),
         prober,
@@ -277,19 +236,19 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         tasks: tasks.clone(),
         stop: stop.clone(),
     }));
-    let shadows = Arc::new(shadow::Shadows::new(store.clone(), committer.clone(), clock.clone(), tasks.clone(), stop.clone()));
+    let shadows = Arc::new(background::shadows::Shadows::new(store.clone(), committer.clone(), clock.clone(), tasks.clone(), stop.clone()));
     let interval = options.scale_interval.std();
-    let scaler = Arc::new(scale::Scaler::new(committer.clone(), cache.clone(), clock.clone(), interval, stop.clone()));
-    let refusals = Arc::new(refusals::Refusals { cache: cache.clone(), plugins: plugins.clone() });
-    let nominations = Arc::new(preempt::Nominations::new(quotes.clone(), cache.clone()));
-    let budgets = Arc::new(budget::Budgets {
+    let scaler = Arc::new(background::autoscaler::Scaler::new(committer.clone(), cache.clone(), clock.clone(), interval, stop.clone()));
+    let refusals = Arc::new(schedule::refusals::Refusals { cache: cache.clone(), plugins: plugins.clone() });
+    let nominations = Arc::new(schedule::preemption::Nominations::new(quotes.clone(), cache.clone()));
+    let budgets = Arc::new(schedule::admission::Budgets {
         cache: cache.clone(),
         namespaces: namespaces.clone(),
         plugins: plugins.clone(),
         clock: clock.clone(),
         store: store.clone(),
     });
-    let preemption = Arc::new(preempt::Preemptor {
+    let preemption = Arc::new(schedule::preemption::Preemptor {
         cache: cache.clone(),
         committer: committer.clone(),
         clock: clock.clone(),
@@ -298,7 +257,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         refusals: refusals.clone(),
         budgets: budgets.clone(),
     });
-    let scheduler = Arc::new(decide::Scheduler {
+    let scheduler = Arc::new(schedule::scheduler::Scheduler {
         cache: cache.clone(),
         namespaces: namespaces.clone(),
         options: options.clone(),
@@ -309,7 +268,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         refusals: refusals.clone(),
         preemption: preemption.clone(),
     });
-    let outcomes = Arc::new(outcome::Outcomes {
+    let outcomes = Arc::new(execute::outcome::Outcomes {
         cache: cache.clone(),
         committer: committer.clone(),
         store: store.clone(),
@@ -319,14 +278,14 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         refusals: refusals.clone(),
         nominations,
     });
-    let images = Arc::new(images::Images {
+    let images = Arc::new(execute::images::Images {
         cache: cache.clone(),
         committer: committer.clone(),
         registries,
         outcomes: outcomes.clone(),
         turn: tokio::sync::Mutex::default(),
     });
-    let dispatcher = Arc::new(apply::Dispatcher {
+    let dispatcher = Arc::new(execute::dispatcher::Dispatcher {
         cache: cache.clone(),
         plugins: plugins.clone(),
         lanes: lanes.clone(),
@@ -337,7 +296,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         images: images.clone(),
         tasks: tasks.clone(),
     });
-    let recovery = Arc::new(health::Healer {
+    let recovery = Arc::new(observe::recovery::Healer {
         cache: cache.clone(),
         committer: committer.clone(),
         plugins: plugins.clone(),
@@ -346,7 +305,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         offers: offers.clone(),
         refusals,
     });
-    let poller = Arc::new(observe::Poller {
+    let poller = Arc::new(observe::poller::Poller {
         cache: cache.clone(),
         committer: committer.clone(),
         plugins: plugins.clone(),
@@ -361,7 +320,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         tasks: tasks.clone(),
         stop: stop.clone(),
     });
-    let ledgers = namespaces::LedgerKeeper {
+    let ledgers = service::namespaces::LedgerKeeper {
         cache: cache.clone(),
         namespaces: namespaces.clone(),
         committer: committer.clone(),
@@ -369,7 +328,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         stop: stop.clone(),
     };
     let (returns, returning) = mpsc::unbounded_channel();
-    let reconciler = Arc::new(reconcile::Reconciler {
+    let reconciler = Arc::new(reconcile::reconciler::Reconciler {
         cache: cache.clone(),
         committer: committer.clone(),
         plugins: plugins.clone(),
@@ -392,7 +351,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         stop: stop.clone(),
         returns,
     });
-    let rebalancer = Arc::new(replace::Rebalancer {
+    let rebalancer = Arc::new(background::rebalancer::Rebalancer {
         cache: cache.clone(),
         committer: committer.clone(),
         namespaces: namespaces.clone(),
@@ -455,13 +414,13 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
 async fn load(store: &dyn Store) -> Result<Cache, Error> {
     let mut cache = Cache::default();
     for stored in store.list(DEPLOYMENTS).await?.records {
-        let record: DeploymentRecord = journal::decode(&stored)?;
+        let record: DeploymentRecord = state::journal::decode(&stored)?;
         let metadata = &record.manifest.metadata;
         let key = DeploymentKey { namespace: metadata.namespace.clone(), name: metadata.name.clone() };
         cache.deployments.insert(key, DeploymentState::new(record, stored.revision));
     }
     for stored in store.list(ALLOCATIONS).await?.records {
-        let record: AllocationRecord = journal::decode(&stored)?;
+        let record: AllocationRecord = state::journal::decode(&stored)?;
         if let Some(other) = cache.owners.get(&record.id) {
             let other = AllocationRecord { namespace: other.namespace.clone(), deployment: other.name.clone(), ..record }.path();
             let source = format!("its allocation is on record a second time, at \"{other}\": remove the one that does not run").into();

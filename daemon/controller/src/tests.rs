@@ -33,7 +33,7 @@ use self::{
     cloud::{Both, Cloud, Fault, Ran},
     memory::Memory,
 };
-use super::{Controller, Error, KeepAudit, Options, PolicyFallback, StaleQuotes, Surroundings, journal, start};
+use crate::{Controller, Error, KeepAudit, Options, PolicyFallback, StaleQuotes, Surroundings, start, state::journal};
 
 /// No call of the fake cloud takes time, so that everything that takes this long is a pause of the controller's own: the longest back-off,
 /// cool-down and sweep follow one another within it.

@@ -17,10 +17,9 @@ use tradewind_core::{
 
 use super::{LONG, Memory, Spec, controller, put};
 use crate::{
-    Shared,
-    commit::{Change, Committer},
-    journal::CONTROLLER,
-    lock,
+    Shared, lock,
+    state::commit::{Change, Committer},
+    state::journal::CONTROLLER,
     tests::cloud::Cloud,
 };
 

@@ -11,7 +11,7 @@ use tradewind_core::{
 };
 
 use super::commit::Scene;
-use crate::{lock, observe::PollSchedule, outages::Outages, refusals::Refusals};
+use crate::{lock, observe::outages::Outages, observe::poller::PollSchedule, schedule::refusals::Refusals};
 
 fn resolved(scene: &Scene) -> Arc<Vec<Resolved>> {
     lock(&scene.shared.cache).deployments.get(&scene.key).expect("it is there").resolved.clone()

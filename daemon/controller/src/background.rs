@@ -1,0 +1,8 @@
+//! What goes on by itself: scaling, moves, sweeps, retention, shadow policies.
+
+pub(crate) mod autoscaler;
+pub(crate) mod orphan_sweep;
+pub(crate) mod rebalancer;
+pub(crate) mod reconsider;
+pub(crate) mod retention;
+pub(crate) mod shadows;

@@ -1,0 +1,90 @@
+//! Plugin instances that are closed to a namespace. Nothing is placed there; what runs there stays, and who owns it is told.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use tradewind_core::{
+    manifest::Resolved,
+    names::{InstanceName, Namespace, TaskName},
+    placement::Want,
+    plan,
+    plugin::Snapshot,
+    record::{AllocationRecord, DeploymentKey},
+    view::{Event, Severity},
+};
+
+use crate::{
+    lock,
+    reconcile::reconciler::Reconciler,
+    schedule::scheduler::{DeploymentWork, PendingTask},
+    service::render::replicas_have,
+    state::journal::{CONTROLLER, event},
+};
+
+/// What is told of a place that its namespace has no access to any more.
+pub(crate) fn closed_place(record: &AllocationRecord, snapshot: &Snapshot) -> Option<String> {
+    is_closed(record, snapshot).then(|| told(&record.provider, record))
+}
+
+/// Whether something is at an instance that is closed to it by now, and does not stay there: what has not begun, and what another version is
+/// wanted of.
+pub(crate) fn leaves(record: &AllocationRecord, task: &Resolved, closed: &BTreeSet<InstanceName>) -> bool {
+    let counts = plan::serves(record, &task.name, task.target.as_ref()) && !record.superseded && record.goal() > 0;
+    let stays = record.state.is_some() && !plan::needs_new_replicas(&record.workload, &task.workload);
+    closed.contains(&record.provider) && counts && !stays
+}
+
+/// Why a task has no candidate when that is because of its namespace: no provider that it may name is open to it.
+pub(crate) fn shut_out(want: &Want, seen: &Snapshot, whole: &Snapshot) -> Option<String> {
+    let named = &want.need.constraints.providers;
+    let namespace = &want.namespace;
+    let remedy = "an admin adds it to namespaces in an instance file";
+    let is_open = |p: &InstanceName| seen.providers.contains_key(p);
+    let names = || named.iter().map(|p| format!("\"{p}\"")).collect::<Vec<_>>().join(", ");
+    match named.is_empty() {
+        true => (seen.providers.is_empty() && !whole.providers.is_empty())
+            .then(|| format!("no provider is open to namespace \"{namespace}\": {remedy}")),
+        false => (named.iter().any(|p| whole.providers.contains_key(p)) && !named.iter().any(is_open))
+            .then(|| format!("of the placement's providers {} none is open to namespace \"{namespace}\": {remedy}", names())),
+    }
+}
+
+/// For whom something is decided, to tell them.
+pub(crate) fn whose(works: &[DeploymentWork], open: &[PendingTask]) -> String {
+    let names: BTreeSet<&Namespace> = open.iter().filter_map(|o| works.get(o.work)).map(|w| &w.key.namespace).collect();
+    let names: Vec<String> = names.into_iter().map(|n| format!("\"{n}\"")).collect();
+    format!("namespace {}", names.join(", "))
+}
+
+fn told(provider: &InstanceName, record: &AllocationRecord) -> String {
+    format!("\"{provider}\" is closed to namespace \"{}\" by now: what runs there stays, new replicas go elsewhere", record.namespace)
+}
+
+fn is_closed(record: &AllocationRecord, snapshot: &Snapshot) -> bool {
+    snapshot.providers.get(&record.provider).is_some_and(|p| !p.namespaces().admits(&record.namespace))
+}
+
+impl Reconciler {
+    /// Tells the deployments whose places have been closed to them since an earlier look.
+    pub(crate) async fn tell_closed(self: &Arc<Self>, before: &Snapshot, now: &Snapshot) {
+        if now.is_open() {
+            return;
+        }
+        let mut closed: BTreeMap<(DeploymentKey, TaskName, InstanceName), (u32, String)> = BTreeMap::new();
+        for (key, entry) in &lock(&self.cache).deployments {
+            for record in entry.allocations.values().map(|live| &live.record) {
+                if is_closed(record, now) && !is_closed(record, before) && record.replicas > 0 {
+                    let place = (key.clone(), record.task.clone(), record.provider.clone());
+                    closed.entry(place).or_insert_with(|| (0, told(&record.provider, record))).0 += record.replicas;
+                }
+            }
+        }
+        for ((key, task, provider), (replicas, why)) in closed {
+            let message = format!("{task}: {} its place kept: {why}", replicas_have(replicas));
+            let told = event(Severity::Warning, "PlaceClosed", CONTROLLER, &key, message);
+            self.committer.emit(Event { task: Some(task), plugin: Some(provider), ..told }).await;
+        }
+    }
+}
