@@ -11,6 +11,9 @@ use super::*;
 /// A name that the header of a tar file has no room for.
 const LONG: &str = "a-plugin-whose-name-is-longer-than-the-one-hundred-bytes-that-the-header-of-a-tar-file-has-room-for-without-help.wasm";
 
+/// What version 0.1 printed when it made the backup in `tests/state/0.1`.
+const DIGEST_OF_FORMAT_1: &str = "sha256:898e5ebc5df76e87d8d809069c9504e4fe0c4a36bdfa8e1f459a676696287a3a";
+
 /// Something of everything that a backup holds.
 async fn fill(folder: &Path) -> (Folders, Database) {
     let folders = Folders { data: folder.join("data"), plugins: folder.join("plugins") };

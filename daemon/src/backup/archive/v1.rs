@@ -24,7 +24,7 @@ pub(super) fn read(mut file: &File, length: u64) -> Result<Found, Fault> {
     file.take(LAST_LINE).read_to_string(&mut last).map_err(|_| Fault::Foreign)?;
     let told = last.strip_prefix("\nindex ").and_then(|l| l.trim_end().split_once(' '));
     let told = told.and_then(|(size, hash)| Some((size.parse::<u64>().ok()?, hash.parse::<Digest>().ok()?)));
-    let (size, digest) = told.ok_or(Fault::Foreign)?;
+    let (size, digest) = told.filter(|(size, digest)| last == format!("\nindex {size:020} {digest}\n")).ok_or(Fault::Foreign)?;
 
     file.seek(SeekFrom::Start(0))?;
     let mut bytes = Hashing::new(BufReader::with_capacity(1 << 18, file).take(body + BEFORE_HASH));
