@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use tradewind_core::{
+    list::Window,
     rollout::{Outcome, Status},
     view::DeploymentView,
 };
@@ -34,7 +35,7 @@ fn standing(view: &DeploymentView) -> (u64, Option<Status>) {
 
 fn failed_for_the_policy(controller: &Controller, generation: u64) {
     let (namespace, name) = ("default".parse().expect("a name"), "ant".parse().expect("a name"));
-    let all = controller.handle().revisions(&namespace, &name).expect("it is there");
+    let all = controller.handle().revisions(&namespace, &name, None, &Window::whole()).expect("it is there").items;
     let failed = all.iter().find(|mark| mark.generation == generation && mark.outcome == Outcome::Failed);
     let reason = failed.map(|mark| mark.reason.clone()).unwrap_or_default();
     assert!(reason.contains("no progress within 5m") && reason.contains("told not to decide"), "{all:#?}");
