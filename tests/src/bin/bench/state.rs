@@ -151,12 +151,14 @@ async fn lists(report: &mut Report, daemon: &Daemon, what: &str, undisturbed: Du
 
     let reading = async {
         loop {
-            page(&client, daemon, "/v1/deployments").await?;
+            if let Err(error) = page(&client, daemon, "/v1/deployments").await {
+                return error;
+            }
         }
     };
     let disturbed = tokio::select! {
         changed = change(daemon, "other") => changed?,
-        failed = reading => failed?,
+        error = reading => return Err(error),
     };
     report.time_against(
         format!("{what}: one deployment submitted → running while pages are read without a pause, median"),
