@@ -367,13 +367,13 @@ mod tests {
             due.into_iter().flat_map(|due| due.only).map(|tracked| tracked.allocation).collect()
         };
         let place = Place::of(&scene.record);
-        assert_eq!(asked(), [id.clone()], "the first look is at everything");
+        assert_eq!(asked(), std::slice::from_ref(&id), "the first look is at everything");
         // The call hangs: nobody asks beside it, and what is wanted meanwhile is asked after it.
         poll_schedule.request_observation(&provider, [id.clone()]);
         tokio::time::advance(INTERVAL).await;
         assert!(asked().is_empty());
         poll_schedule.finish(&place, BTreeSet::new(), Tick::now());
-        assert_eq!(asked(), [id.clone()]);
+        assert_eq!(asked(), std::slice::from_ref(&id));
         poll_schedule.finish(&place, BTreeSet::new(), Tick::now());
         assert!(asked().is_empty(), "nobody wants to know");
         // What changes is looked at again soon, everything after the interval.

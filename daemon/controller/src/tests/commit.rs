@@ -113,7 +113,7 @@ async fn record_event_and_cost_are_one_transaction() {
     assert_eq!(scene.cached().map(|(record, at)| (record.attempt, at)), Some((scene.record.attempt + 1, revision)));
     // What the allocation costs by itself goes on beside it.
     assert!(scene.spent() >= spent.saturating_add(MicroUsd(1_000_000)), "{:?}", scene.spent());
-    assert_eq!(scene.enqueued(), [scene.key.clone()]);
+    assert_eq!(scene.enqueued(), std::slice::from_ref(&scene.key));
     assert!(scene.shared.committer.wake.notified().now_or_never().is_some(), "the reconciler has not been woken");
 }
 

@@ -64,7 +64,7 @@ async fn what_is_silent_for_too_long_is_lost_until_it_answers() {
     assert_eq!((outages.lost().len(), state(&scene)), (0, Some((false, false))), "lost at once");
     tokio::time::sleep_until(at + Duration::from_millis(1)).await;
     outages.declare_lost(Tick::now()).await;
-    assert_eq!(outages.lost().into_iter().collect::<Vec<_>>(), [place.clone()]);
+    assert_eq!(outages.lost().into_iter().collect::<Vec<_>>(), std::slice::from_ref(&place));
     assert_eq!(state(&scene), Some((true, true)));
 
     // Nothing has taken over: it goes on where it was.
