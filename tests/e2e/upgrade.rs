@@ -8,6 +8,9 @@ use rusqlite::Connection;
 use serde_json::Value;
 use tradewind_tests::Daemon;
 
+/// Every folder of one version is of one installation, which no two daemons of a machine take up at once.
+static INSTALLATION: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// A folder as it was packed: `data`, `plugins`, `config.toml`, and in `shown` what the API of then answered.
 fn unpack(version: &str) -> Result<tempfile::TempDir> {
     let folder = tempfile::tempdir()?;
@@ -39,6 +42,7 @@ fn allocations(deployment: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn a_state_of_0_1_opens_whole_and_goes_on() -> Result<()> {
+    let _alone = INSTALLATION.lock().await;
     let mut daemon = Daemon::on(unpack("0.1")?)?;
     for what in ["deployments", "namespaces", "tokens", "plans", "shadows", "decisions"] {
         let (before, after) = (by_name(&shown(&daemon, what)?), by_name(&daemon.get(&format!("/v1/{what}")).await?));
@@ -118,6 +122,7 @@ fn newer(bytes: &[u8]) -> Result<Vec<u8>> {
 
 #[tokio::test]
 async fn what_a_newer_daemon_has_written_is_refused_and_left_as_it_is() -> Result<()> {
+    let _alone = INSTALLATION.lock().await;
     let mut daemon = Daemon::on(unpack("0.1")?)?;
     daemon.kill()?;
     // What is loaded at the start, what is read by request, what is only ever kept.
