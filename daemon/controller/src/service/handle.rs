@@ -413,10 +413,14 @@ impl Handle {
         }
         let at = window.cursor.as_ref().map(list::Cursor::key);
         let wanted = |stored: &Record| {
-            let (revision, id) = (stored.revision, event_id(stored));
+            // Most are told apart by their revision: only those of the same one need their ids.
+            let beside = |at: &(Revision, Option<EventId>)| stored.revision.cmp(&at.0).then_with(|| event_id(stored).cmp(&at.1));
             match after {
-                None => at.is_none_or(|(r, i)| (revision, &id) < (*r, i)),
-                Some(after) => after.precedes(revision, id.as_ref()) && at.is_none_or(|(r, i)| (revision, &id) > (*r, i)),
+                None => at.is_none_or(|at| beside(at).is_lt()),
+                Some(after) => {
+                    let id = if stored.revision == after.revision { event_id(stored) } else { None };
+                    after.precedes(stored.revision, id.as_ref()) && at.is_none_or(|at| beside(at).is_gt())
+                }
             }
         };
         let mut found = Vec::new();

@@ -49,6 +49,11 @@ impl<C: Choice> Filter<C> {
         self.status.as_ref().is_none_or(|wanted| wanted.has(status))
     }
 
+    /// Whether every item of its namespaces is wanted.
+    fn is_by_key(&self) -> bool {
+        self.status.is_none() && self.selector.is_empty()
+    }
+
     /// The namespaces that there can be anything of. None: every one.
     fn namespaces(&self) -> Option<BTreeSet<Namespace>> {
         match (&self.namespace, &self.scope) {
@@ -71,11 +76,13 @@ impl Handle {
         let mut found = Vec::new();
         loop {
             let missing = window.limit.saturating_sub(found.len()).saturating_add(1);
-            let taken = lock(&self.shared.cache).behind(behind.as_ref(), namespaces.as_ref(), missing.min(AT_ONCE));
+            let at_once = if filter.is_by_key() { missing.min(AT_ONCE) } else { AT_ONCE };
+            let taken = lock(&self.shared.cache).behind(behind.as_ref(), namespaces.as_ref(), at_once);
             let Some((last, _)) = taken.last() else { break };
             behind = Some(last.clone());
             let wanted = taken.iter().filter(|(_, entry)| filter.selector.admits(&entry.record.manifest.metadata.labels));
-            found.extend(wanted.map(|(key, entry)| render::summary(key, entry, &snapshot)).filter(|d| filter.has(d.status)));
+            let summaries = wanted.map(|(key, entry)| render::summary(key, entry, &snapshot));
+            found.extend(summaries.filter(|summary| filter.has(summary.status)).take(missing));
             if found.len() > window.limit {
                 break;
             }

@@ -38,6 +38,11 @@ pub struct SelectorError {
 }
 
 impl Selector {
+    /// Whether all labels will do.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn admits(&self, labels: &Labels) -> bool {
         self.0.iter().all(|requirement| match requirement {
             Requirement::Equals { key, value } => labels.get(key) == Some(value),
