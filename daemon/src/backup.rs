@@ -51,7 +51,10 @@ pub struct Folders {
 /// # Errors
 /// It is none, or was changed or cut off.
 pub fn check(path: &Path) -> Result<Checked, Error> {
-    archive::open(path).map(|archive| Checked { digest: archive.digest, index: archive.index })
+    archive::open(path).map(|archive| Checked {
+        digest: archive.digest,
+        index: archive.index,
+    })
 }
 
 /// A backup that is as it was written.
@@ -108,19 +111,34 @@ pub enum Error {
     #[error("the state can't be written")]
     Store(#[from] tradewind_core::store::Error),
     #[error("\"{}\" can't be {action}", path.display())]
-    Io { action: &'static str, path: PathBuf, source: io::Error },
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("\"{}\" is no backup of Tradewind, or the end of it is missing", path.display())]
     NoBackup { path: PathBuf },
     #[error("the backup \"{}\" is damaged: {what}", path.display())]
     Damaged { path: PathBuf, what: String },
     #[error("the backup \"{}\" has format {found}, this version reads formats up to {known}", path.display())]
-    Format { path: PathBuf, found: u32, known: u32 },
+    Format {
+        path: PathBuf,
+        found: u32,
+        known: u32,
+    },
     #[error("the backup \"{}\" was made by version {found}, which is newer than this one, {}: restore it with that version", path.display(), env!("CARGO_PKG_VERSION"))]
     Newer { path: PathBuf, found: String },
     #[error("the backup \"{}\" has the digest {found}, and {expected} was expected: it is another file, or somebody has changed it", path.display())]
-    Unexpected { path: PathBuf, found: Digest, expected: Digest },
+    Unexpected {
+        path: PathBuf,
+        found: Digest,
+        expected: Digest,
+    },
     #[error("\"{key}\" in the state can't be understood")]
-    Document { key: String, source: document::Error },
+    Document {
+        key: String,
+        source: document::Error,
+    },
     #[error("the audit log in the backup \"{}\" is not what was recorded", path.display())]
     Audit { path: PathBuf, source: Fault },
     #[error("the folder \"{}\" has a state already: name another with --data, or set that state aside with --force", data.display())]
@@ -145,7 +163,9 @@ impl Error {
                 "if that daemon has ended for good, say so with `tradewind restore --confirm`: what runs is adopted at the next start. \
                  As long as it may run, this state must not be served",
             ),
-            Self::Alive { .. } => Some("stop that daemon first, for good: one of the two has to go"),
+            Self::Alive { .. } => {
+                Some("stop that daemon first, for good: one of the two has to go")
+            }
             Self::TakenOver { .. } => Some(
                 "use that daemon. If it has gone for good, remove the file \"taken-over\" in this folder, and what it has started since is not known here",
             ),
@@ -180,7 +200,11 @@ pub struct Handle {
 
 impl Handle {
     pub fn new(store: Database, folders: Folders) -> Self {
-        Self { store, folders: Arc::new(folders), turn: Arc::new(Semaphore::new(1)) }
+        Self {
+            store,
+            folders: Arc::new(folders),
+            turn: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// Makes a backup of this moment. The daemon goes on meanwhile.
@@ -188,7 +212,9 @@ impl Handle {
     /// # Errors
     /// Another is being made, or a file can't be read or written.
     pub async fn make(&self) -> Result<Made, Error> {
-        let Ok(_turn) = self.turn.try_acquire() else { return Err(Error::Busy) };
+        let Ok(_turn) = self.turn.try_acquire() else {
+            return Err(Error::Busy);
+        };
         let draft = Draft::new(&self.folders.data)?;
         let snapshot = self.store.copy(draft.path("state.db")).await?;
         let folders = self.folders.clone();
@@ -206,7 +232,11 @@ impl Handle {
             };
             let path = draft.path("backup");
             let index = archive::write(&path, index, sources)?;
-            let failed = |source| Error::Io { action: "read", path: path.clone(), source };
+            let failed = |source| Error::Io {
+                action: "read",
+                path: path.clone(),
+                source,
+            };
             let file = File::open(&path).map_err(failed)?;
             let size = file.metadata().map_err(failed)?.len();
             Ok(Made { file, size, index })
@@ -221,9 +251,16 @@ struct Draft(PathBuf);
 impl Draft {
     fn new(data: &Path) -> Result<Self, Error> {
         use std::os::unix::fs::DirBuilderExt;
-        let path = data.join(format!(".backup-{}", ulid::Ulid::r#gen().to_string().to_lowercase()));
+        let path = data.join(format!(
+            ".backup-{}",
+            ulid::Ulid::r#gen().to_string().to_lowercase()
+        ));
         let made = fs::DirBuilder::new().mode(0o700).create(&path);
-        made.map_err(|source| Error::Io { action: "made", path: path.clone(), source })?;
+        made.map_err(|source| Error::Io {
+            action: "made",
+            path: path.clone(),
+            source,
+        })?;
         Ok(Self(path))
     }
 

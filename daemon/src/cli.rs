@@ -72,26 +72,59 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
     let command = match command {
         Command::Serve(args) => {
             let served = crate::serve::run(&overrides(&globals, Some(&args)));
-            return served.map(|()| ExitCode::SUCCESS).map_err(|e| Error::Serve(Box::new(e)));
+            return served
+                .map(|()| ExitCode::SUCCESS)
+                .map_err(|e| Error::Serve(Box::new(e)));
         }
         Command::CompileComponent => return Ok(tradewind_wasm::compile_child()),
         Command::CollectOutput { folder } => {
             // Nobody reads what it says: the daemon sees that it has ended.
             let collected = tradewind_cloud::process::collect_output(&folder);
-            return Ok(if collected.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(if collected.is_ok() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
         }
-        Command::Config(args) => return commands::config::run(&globals, args).map(|()| ExitCode::SUCCESS),
-        Command::Restore { file, force: replace, confirm: confirmed, yes, expect, keep_tokens } => {
-            let choices = crate::backup::Choices { replace, confirmed, keep_tokens, expect };
-            return commands::backup::restore(&globals, file.as_deref(), choices, yes).map(|()| ExitCode::SUCCESS);
+        Command::Config(args) => {
+            return commands::config::run(&globals, args).map(|()| ExitCode::SUCCESS);
         }
-        Command::Audit(Audit::Verify { file: Some(file), expect }) => {
-            return commands::audit::verify_file(&Output::new(globals.output), &file, expect).map(ExitCode::from);
+        Command::Restore {
+            file,
+            force: replace,
+            confirm: confirmed,
+            yes,
+            expect,
+            keep_tokens,
+        } => {
+            let choices = crate::backup::Choices {
+                replace,
+                confirmed,
+                keep_tokens,
+                expect,
+            };
+            return commands::backup::restore(&globals, file.as_deref(), choices, yes)
+                .map(|()| ExitCode::SUCCESS);
         }
-        Command::Credential(args) => return commands::credentials::run(&globals, args).map(|()| ExitCode::SUCCESS),
-        Command::Token(args::Token::ResetAdmin) => return commands::tokens::reset(&globals).map(|()| ExitCode::SUCCESS),
-        Command::Completions { shell } => return commands::completions(shell).map(|()| ExitCode::SUCCESS),
-        Command::Simulate(args) => return commands::simulate::run(&globals, args).map(|()| ExitCode::SUCCESS),
+        Command::Audit(Audit::Verify {
+            file: Some(file),
+            expect,
+        }) => {
+            return commands::audit::verify_file(&Output::new(globals.output), &file, expect)
+                .map(ExitCode::from);
+        }
+        Command::Credential(args) => {
+            return commands::credentials::run(&globals, args).map(|()| ExitCode::SUCCESS);
+        }
+        Command::Token(args::Token::ResetAdmin) => {
+            return commands::tokens::reset(&globals).map(|()| ExitCode::SUCCESS);
+        }
+        Command::Completions { shell } => {
+            return commands::completions(shell).map(|()| ExitCode::SUCCESS);
+        }
+        Command::Simulate(args) => {
+            return commands::simulate::run(&globals, args).map(|()| ExitCode::SUCCESS);
+        }
         Command::Plugin(args) => match commands::author::run(&globals, args)? {
             commands::author::Next::Done => return Ok(ExitCode::SUCCESS),
             commands::author::Next::Failed => return Ok(ExitCode::FAILURE),
@@ -100,8 +133,16 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         other => other,
     };
     let output = Output::new(globals.output);
-    let context = Context { client: client(&globals)?, namespace: globals.namespace.clone(), output, globals };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
+    let context = Context {
+        client: client(&globals)?,
+        namespace: globals.namespace.clone(),
+        output,
+        globals,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
     let code = runtime.block_on(commands::run(&context, command))?;
     Ok(ExitCode::from(code))
 }
@@ -109,7 +150,11 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
 /// The daemon that was named, else the one that left its address in the data folder, else one at the configured address.
 fn client(globals: &Globals) -> Result<Client, Error> {
     let connection = Connection::find(globals)?;
-    Ok(Client::new(&connection.server, connection.token.as_ref(), &connection.trust)?)
+    Ok(Client::new(
+        &connection.server,
+        connection.token.as_ref(),
+        &connection.trust,
+    )?)
 }
 
 fn overrides(globals: &Globals, serve: Option<&args::Serve>) -> Overrides {

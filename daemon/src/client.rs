@@ -30,14 +30,22 @@ pub enum Error {
     /// The daemon said no, and why.
     #[error("{}", if .0.detail.is_empty() { &.0.title } else { &.0.detail })]
     Refused(Box<Problem>),
-    #[error("the answer of {server} can't be understood: is it a Tradewind daemon of this version?")]
-    Nonsense { server: Url, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error(
+        "the answer of {server} can't be understood: is it a Tradewind daemon of this version?"
+    )]
+    Nonsense {
+        server: Url,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error("the server can't be \"{value}\": use a URL such as http://127.0.0.1:7180")]
     Server { value: String },
     #[error("\"{server}\" is another machine, and a token is not sent to it in clear: use https")]
     Clear { server: Url },
     #[error("\"{}\" holds no certificates to trust", path.display())]
-    Authority { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    Authority {
+        path: PathBuf,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error("no connection can be encrypted")]
     Tls(#[source] rustls::Error),
     #[error("the http client can't be made")]
@@ -71,8 +79,12 @@ impl Client {
     /// # Errors
     /// A server that is not an HTTP URL, or a token that would travel in clear.
     pub fn new(server: &str, token: Option<&Secret>, trust: &Trust) -> Result<Self, Error> {
-        let url = Url::parse(server).ok().filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
-        let server = url.ok_or_else(|| Error::Server { value: server.to_owned() })?;
+        let url = Url::parse(server)
+            .ok()
+            .filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
+        let server = url.ok_or_else(|| Error::Server {
+            value: server.to_owned(),
+        })?;
         // The API is on this machine: a proxy from the environment must not come between.
         let http = trust
             .apply(reqwest::Client::builder())?
@@ -84,44 +96,96 @@ impl Client {
         if token.is_some() && server.scheme() == "http" && !is_this_machine(&server) {
             return Err(Error::Clear { server });
         }
-        let token = token.and_then(|t| HeaderValue::try_from(format!("Bearer {}", t.expose())).ok()).map(|mut value| {
-            value.set_sensitive(true);
-            value
-        });
-        Ok(Self { server, http, token })
+        let token = token
+            .and_then(|t| HeaderValue::try_from(format!("Bearer {}", t.expose())).ok())
+            .map(|mut value| {
+                value.set_sensitive(true);
+                value
+            });
+        Ok(Self {
+            server,
+            http,
+            token,
+        })
     }
 
     /// A JSON answer.
-    pub async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T, Error> {
-        self.json(self.request(Method::GET, path).query(query)).await
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<T, Error> {
+        self.json(self.request(Method::GET, path).query(query))
+            .await
     }
 
     /// One page of a list, and the cursor of the next one.
-    pub async fn page<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<(T, Option<String>), Error> {
-        let response = self.answer(self.request(Method::GET, path).query(query).timeout(ANSWER_TIMEOUT)).await?;
-        let links = response.headers().get_all(header::LINK).iter().filter_map(|value| value.to_str().ok());
+    pub async fn page<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<(T, Option<String>), Error> {
+        let response = self
+            .answer(
+                self.request(Method::GET, path)
+                    .query(query)
+                    .timeout(ANSWER_TIMEOUT),
+            )
+            .await?;
+        let links = response
+            .headers()
+            .get_all(header::LINK)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
         let next = links.flat_map(pages::next).next();
         Ok((self.parse(response).await?, next))
     }
 
     /// Sends a body (or none) and reads a JSON answer.
-    pub async fn send<T: DeserializeOwned>(&self, method: Method, path: &[&str], query: &[(&str, String)], body: Body) -> Result<T, Error> {
+    pub async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Body,
+    ) -> Result<T, Error> {
         self.json(self.carrying(method, path, query, body)).await
     }
 
     /// Sends a body (or none) and reads an answer that is text.
-    pub async fn text(&self, method: Method, path: &[&str], query: &[(&str, String)], body: Body) -> Result<String, Error> {
-        let response = self.answer(self.carrying(method, path, query, body).timeout(ANSWER_TIMEOUT)).await?;
+    pub async fn text(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Body,
+    ) -> Result<String, Error> {
+        let response = self
+            .answer(
+                self.carrying(method, path, query, body)
+                    .timeout(ANSWER_TIMEOUT),
+            )
+            .await?;
         response.text().await.map_err(|e| self.unreachable(e))
     }
 
-    fn carrying(&self, method: Method, path: &[&str], query: &[(&str, String)], body: Body) -> RequestBuilder {
+    fn carrying(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Body,
+    ) -> RequestBuilder {
         let request = self.request(method, path).query(query);
         match body {
             Body::Empty => request,
             Body::Json(value) => request.json(&value),
-            Body::Component(bytes) => request.header(header::CONTENT_TYPE, "application/wasm").body(bytes),
-            Body::Manifest(document) => request.header(header::CONTENT_TYPE, document.content_type()).body(document.bytes),
+            Body::Component(bytes) => request
+                .header(header::CONTENT_TYPE, "application/wasm")
+                .body(bytes),
+            Body::Manifest(document) => request
+                .header(header::CONTENT_TYPE, document.content_type())
+                .body(document.bytes),
         }
     }
 
@@ -131,23 +195,44 @@ impl Client {
         path: &[&str],
         query: &[(&str, String)],
     ) -> Result<impl Stream<Item = Result<Event, Error>> + Unpin + use<>, Error> {
-        let request = self.request(Method::GET, path).query(query).header(header::ACCEPT, "text/event-stream");
+        let request = self
+            .request(Method::GET, path)
+            .query(query)
+            .header(header::ACCEPT, "text/event-stream");
         let response = self.answer(request).await?;
         let server = self.server.clone();
-        let bytes = response.bytes_stream().map_err(move |source| Error::Unreachable { server: server.clone(), source });
+        let bytes = response
+            .bytes_stream()
+            .map_err(move |source| Error::Unreachable {
+                server: server.clone(),
+                source,
+            });
         // A daemon that lives says so every few seconds: a connection that is silent is cut, though nobody has said it.
         let heard = stream::unfold(bytes.boxed(), |mut bytes| async move {
-            let next = tokio::time::timeout(SILENCE, bytes.next()).await.ok().flatten()?;
+            let next = tokio::time::timeout(SILENCE, bytes.next())
+                .await
+                .ok()
+                .flatten()?;
             Some((next, bytes))
         });
         Ok(sse::events(heard).boxed())
     }
 
     /// Sends a request whose answer is bytes, as they come.
-    pub async fn download(&self, method: Method, path: &[&str]) -> Result<impl Stream<Item = Result<Bytes, Error>> + Unpin + use<>, Error> {
+    pub async fn download(
+        &self,
+        method: Method,
+        path: &[&str],
+    ) -> Result<impl Stream<Item = Result<Bytes, Error>> + Unpin + use<>, Error> {
         let response = self.answer(self.request(method, path)).await?;
         let server = self.server.clone();
-        Ok(response.bytes_stream().map_err(move |source| Error::Unreachable { server: server.clone(), source }).boxed())
+        Ok(response
+            .bytes_stream()
+            .map_err(move |source| Error::Unreachable {
+                server: server.clone(),
+                source,
+            })
+            .boxed())
     }
 
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
@@ -188,11 +273,17 @@ impl Client {
     }
 
     fn unreachable(&self, source: reqwest::Error) -> Error {
-        Error::Unreachable { server: self.server.clone(), source: source.without_url() }
+        Error::Unreachable {
+            server: self.server.clone(),
+            source: source.without_url(),
+        }
     }
 
     fn nonsense(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-        Error::Nonsense { server: self.server.clone(), source: source.into() }
+        Error::Nonsense {
+            server: self.server.clone(),
+            source: source.into(),
+        }
     }
 }
 
@@ -219,19 +310,32 @@ pub enum Body {
 
 impl Document {
     fn is_json(&self) -> bool {
-        self.file.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"))
+        self.file
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("json"))
     }
 
     fn content_type(&self) -> &'static str {
-        if self.is_json() { "application/json" } else { "application/yaml" }
+        if self.is_json() {
+            "application/json"
+        } else {
+            "application/yaml"
+        }
     }
 
     /// The name that belongs into the request's path. The daemon alone judges the document, so one without a readable name is sent under
     /// a stand-in, and what comes back says what is wrong with it.
     pub fn name(&self) -> String {
-        let format = if self.is_json() { manifest::Format::Json } else { manifest::Format::Yaml };
+        let format = if self.is_json() {
+            manifest::Format::Json
+        } else {
+            manifest::Format::Yaml
+        };
         manifest::name(&self.bytes, format)
-            .filter(|name| name.parse::<tradewind_core::names::DeploymentName>().is_ok())
+            .filter(|name| {
+                name.parse::<tradewind_core::names::DeploymentName>()
+                    .is_ok()
+            })
             .unwrap_or_else(|| "manifest".to_owned())
     }
 }

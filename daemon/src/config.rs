@@ -213,7 +213,11 @@ mod optional_url {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Url>, D::Error> {
         let text = String::deserialize(d)?;
-        if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(de::Error::custom) }
+        if text.is_empty() {
+            Ok(None)
+        } else {
+            text.parse().map(Some).map_err(de::Error::custom)
+        }
     }
 }
 
@@ -307,7 +311,8 @@ fn is_for_heads(url: &Url) -> bool {
         None => false,
     };
     let plain = url.username().is_empty() && url.password().is_none();
-    plain && (url.scheme() == "https" && url.has_host() || url.scheme() == "http" && on_this_machine)
+    plain
+        && (url.scheme() == "https" && url.has_host() || url.scheme() == "http" && on_this_machine)
 }
 
 /// The longest life of a certificate that is made.
@@ -345,8 +350,17 @@ impl Config {
                 quote_ttl: Millis::from_secs(24 * 3600),
                 stale_quotes: StaleQuotes::Mark,
             },
-            calls: Calls { slots: 128, slot_wait: Millis::from_secs(5), memory_ceiling: Bytes(512 << 20) },
-            reload: Reload { quiet: Millis(100), rescan: Millis::from_secs(30), max_size: Bytes(64 << 20), trust_any_owner: false },
+            calls: Calls {
+                slots: 128,
+                slot_wait: Millis::from_secs(5),
+                memory_ceiling: Bytes(512 << 20),
+            },
+            reload: Reload {
+                quiet: Millis(100),
+                rescan: Millis::from_secs(30),
+                max_size: Bytes(64 << 20),
+                trust_any_owner: false,
+            },
             compile: Bounds::default(),
             keep: Keep {
                 events: 10_000,
@@ -365,9 +379,20 @@ impl Config {
                 changes_size: Bytes(64 << 20),
                 core_dumps: 0,
             },
-            audit: Audit { head_interval: Millis::from_secs(3600), webhook: None, webhook_headers: PathBuf::new() },
-            plans: Plans { approval: Approval::None, expiry: Millis::from_secs(24 * 3600), most: 100 },
-            replacement: Replacement { interval: Millis::from_secs(60), max_moves: 20 },
+            audit: Audit {
+                head_interval: Millis::from_secs(3600),
+                webhook: None,
+                webhook_headers: PathBuf::new(),
+            },
+            plans: Plans {
+                approval: Approval::None,
+                expiry: Millis::from_secs(24 * 3600),
+                most: 100,
+            },
+            replacement: Replacement {
+                interval: Millis::from_secs(60),
+                max_moves: 20,
+            },
             api: Api {
                 max_body: Bytes(4 << 20),
                 max_manifest: Bytes(512 << 10),
@@ -390,7 +415,10 @@ impl Config {
                 names: Vec::new(),
                 lifetime: Millis::from_secs(365 * 24 * 3600),
             },
-            log: Log { level: "info".to_owned(), format: LogFormat::Text },
+            log: Log {
+                level: "info".to_owned(),
+                format: LogFormat::Text,
+            },
             moved: false,
             file: None,
         }
@@ -398,31 +426,60 @@ impl Config {
 
     /// What no type can say.
     fn check(&self) -> Result<(), Error> {
-        let refuse = |setting: &'static str, value: String, rule: &'static str| Err(Error::Refused { setting, value, rule });
+        let refuse = |setting: &'static str, value: String, rule: &'static str| {
+            Err(Error::Refused {
+                setting,
+                value,
+                rule,
+            })
+        };
         let is_set = |path: &PathBuf| !path.as_os_str().is_empty();
         match (is_set(&self.tls.certificate), is_set(&self.tls.key)) {
-            (true, false) => return refuse("tls.key", String::new(), "name the file with the key of the certificate"),
-            (false, true) => return refuse("tls.certificate", String::new(), "name the file with the certificate of the key"),
+            (true, false) => {
+                return refuse(
+                    "tls.key",
+                    String::new(),
+                    "name the file with the key of the certificate",
+                );
+            }
+            (false, true) => {
+                return refuse(
+                    "tls.certificate",
+                    String::new(),
+                    "name the file with the certificate of the key",
+                );
+            }
             (true, true) if self.tls.self_signed => {
-                return refuse("tls.self-signed", "true".to_owned(), "there is a certificate: leave out one of the two");
+                return refuse(
+                    "tls.self-signed",
+                    "true".to_owned(),
+                    "there is a certificate: leave out one of the two",
+                );
             }
             _ => {}
         }
         if !self.listen.ip().is_loopback() && !self.tls.is_on() {
-            let rule =
-                "addresses other than loopback (127.0.0.1 or [::1]) need TLS: set tls.certificate and tls.key, or tls.self-signed = true";
+            let rule = "addresses other than loopback (127.0.0.1 or [::1]) need TLS: set tls.certificate and tls.key, or tls.self-signed = true";
             return refuse("listen", self.listen.to_string(), rule);
         }
-        for (setting, path) in [("data", &self.data), ("plugins", &self.plugins), ("secrets", &self.secrets), ("seal-key", &self.seal_key)]
-        {
+        for (setting, path) in [
+            ("data", &self.data),
+            ("plugins", &self.plugins),
+            ("secrets", &self.secrets),
+            ("seal-key", &self.seal_key),
+        ] {
             if path.as_os_str().is_empty() {
                 return refuse(setting, String::new(), "name a folder");
             }
         }
         for (name, source) in &self.credentials {
             let rule = match source {
-                CredentialSource::Credential(_) => "name its env, file or command, not another credential",
-                CredentialSource::File(path) if !path.starts_with('/') => "name its file by an absolute path",
+                CredentialSource::Credential(_) => {
+                    "name its env, file or command, not another credential"
+                }
+                CredentialSource::File(path) if !path.starts_with('/') => {
+                    "name its file by an absolute path"
+                }
                 CredentialSource::Command(words) if words.is_empty() => "name the program",
                 _ => continue,
             };
@@ -431,23 +488,48 @@ impl Config {
         if let Some(url) = &self.audit.webhook
             && !is_for_heads(url)
         {
-            return refuse("audit.webhook", url.to_string(), "use https, or http to a loopback address, without a user in it");
+            return refuse(
+                "audit.webhook",
+                url.to_string(),
+                "use https, or http to a loopback address, without a user in it",
+            );
         }
         for registry in &self.registries {
-            if Reference::parse(&format!("{}/image", registry.host)).is_none_or(|image| image.registry != registry.host) {
-                return refuse("registries", registry.host.clone(), "name the host as images begin with it: registry.example.com:5000");
+            if Reference::parse(&format!("{}/image", registry.host))
+                .is_none_or(|image| image.registry != registry.host)
+            {
+                return refuse(
+                    "registries",
+                    registry.host.clone(),
+                    "name the host as images begin with it: registry.example.com:5000",
+                );
             }
         }
         for (setting, number) in [
             ("calls.slots", u64::from(self.calls.slots)),
             ("calls.memory-ceiling", self.calls.memory_ceiling.0),
-            ("controller.concurrency", u64::from(self.controller.concurrency)),
+            (
+                "controller.concurrency",
+                u64::from(self.controller.concurrency),
+            ),
             ("controller.lane", u64::from(self.controller.lane)),
-            ("controller.sweep-interval", self.controller.sweep_interval.0),
+            (
+                "controller.sweep-interval",
+                self.controller.sweep_interval.0,
+            ),
             ("controller.quote-ttl", self.controller.quote_ttl.0),
-            ("controller.observe-interval", self.controller.observe_interval.0),
-            ("controller.observe-interval-changing", self.controller.observe_interval_changing.0),
-            ("controller.scale-interval", self.controller.scale_interval.0),
+            (
+                "controller.observe-interval",
+                self.controller.observe_interval.0,
+            ),
+            (
+                "controller.observe-interval-changing",
+                self.controller.observe_interval_changing.0,
+            ),
+            (
+                "controller.scale-interval",
+                self.controller.scale_interval.0,
+            ),
             ("reload.rescan", self.reload.rescan.0),
             ("reload.max-size", self.reload.max_size.0),
             ("compile.deadline", self.compile.deadline.0),
@@ -455,7 +537,10 @@ impl Config {
             ("compile.concurrent", u64::from(self.compile.concurrent)),
             ("plans.expiry", self.plans.expiry.0),
             ("replacement.interval", self.replacement.interval.0),
-            ("replacement.max-moves", u64::from(self.replacement.max_moves)),
+            (
+                "replacement.max-moves",
+                u64::from(self.replacement.max_moves),
+            ),
             ("keep.events", u64::from(self.keep.events)),
             ("keep.decisions", u64::from(self.keep.decisions)),
             ("keep.revisions", u64::from(self.keep.revisions)),
@@ -487,16 +572,31 @@ impl Config {
             return refuse("api.max-body", self.api.max_body.to_string(), "at most 1Gi");
         }
         if self.compile.memory < LEAST_TO_COMPILE {
-            return refuse("compile.memory", self.compile.memory.to_string(), "at least 128Mi: the compiler itself takes a part of it");
+            return refuse(
+                "compile.memory",
+                self.compile.memory.to_string(),
+                "at least 128Mi: the compiler itself takes a part of it",
+            );
         }
         if self.calls.slots > 4096 {
-            return refuse("calls.slots", self.calls.slots.to_string(), "at most 4096: address space is reserved for each");
+            return refuse(
+                "calls.slots",
+                self.calls.slots.to_string(),
+                "at most 4096: address space is reserved for each",
+            );
         }
         if !(1_000..=MOST_LIFETIME.0).contains(&self.tls.lifetime.0) {
-            return refuse("tls.lifetime", self.tls.lifetime.to_string(), "1s to 3650days");
+            return refuse(
+                "tls.lifetime",
+                self.tls.lifetime.to_string(),
+                "1s to 3650days",
+            );
         }
         if let Err(e) = tracing_subscriber::EnvFilter::try_new(&self.log.level) {
-            return Err(Error::LogLevel { value: self.log.level.clone(), source: e });
+            return Err(Error::LogLevel {
+                value: self.log.level.clone(),
+                source: e,
+            });
         }
         Ok(())
     }

@@ -46,7 +46,11 @@ pub enum Error {
     #[error("the machine has no random numbers to give")]
     Entropy,
     #[error("\"{}\" can't be {action}", path.display())]
-    File { action: &'static str, path: PathBuf, source: io::Error },
+    File {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("\"{}\" holds no token: {source}", path.display())]
     NoToken { path: PathBuf, source: Malformed },
 }
@@ -73,7 +77,10 @@ pub struct Denied {
 
 impl From<Refusal> for Denied {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, identity: None }
+        Self {
+            refusal,
+            identity: None,
+        }
     }
 }
 
@@ -108,7 +115,11 @@ const TIDY: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// The state can't be read or written, or the data folder can't.
-pub async fn start(options: Options, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Handle, Error> {
+pub async fn start(
+    options: Options,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+) -> Result<Handle, Error> {
     let limits = Limits::new(options.rate, options.burst);
     let mut kept = state::load(store.as_ref()).await?;
     if kept.tokens.is_empty() {
@@ -117,7 +128,14 @@ pub async fn start(options: Options, store: Arc<dyn Store>, clock: Arc<dyn Clock
         kept.tokens.push(first);
     }
     let table = Table::new(kept, &limits);
-    Ok(Handle { shared: Arc::new(Shared { store, clock, table: RwLock::new(table), limits }) })
+    Ok(Handle {
+        shared: Arc::new(Shared {
+            store,
+            clock,
+            table: RwLock::new(table),
+            limits,
+        }),
+    })
 }
 
 impl Shared {
@@ -142,7 +160,10 @@ impl Handle {
             let stopped = tokio::time::timeout(TIDY, stop.cancelled()).await.is_ok();
             self.shared.limits.forget();
             if let Err(error) = self.record_uses().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "when tokens were last used could not be recorded");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "when tokens were last used could not be recorded"
+                );
             }
             if stopped {
                 return;

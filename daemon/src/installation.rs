@@ -83,8 +83,13 @@ mod linux {
                 Ok(bound) => {
                     bound.set_nonblocking(true)?;
                     let listener = UnixListener::from_std(bound)?;
-                    let own = Living { pid: std::process::id(), data };
-                    return Ok(Claim { answering: tokio::spawn(answer(listener, own)) });
+                    let own = Living {
+                        pid: std::process::id(),
+                        data,
+                    };
+                    return Ok(Claim {
+                        answering: tokio::spawn(answer(listener, own)),
+                    });
                 }
                 Err(e) if e.kind() == io::ErrorKind::AddrInUse => {}
                 Err(e) => return Err(e.into()),
@@ -93,8 +98,13 @@ mod linux {
                 Some(Holder::Daemon(living)) => return Err(Error::Living(living)),
                 // Anybody may hold any name: that keeps no daemon from its work.
                 Some(Holder::Other(uid)) => {
-                    tracing::warn!(uid, "another user holds the name of this installation: a second daemon of it would not be noticed");
-                    return Ok(Claim { answering: tokio::spawn(std::future::ready(())) });
+                    tracing::warn!(
+                        uid,
+                        "another user holds the name of this installation: a second daemon of it would not be noticed"
+                    );
+                    return Ok(Claim {
+                        answering: tokio::spawn(std::future::ready(())),
+                    });
                 }
                 None => tokio::time::sleep(PAUSE).await,
             }
@@ -119,14 +129,20 @@ mod linux {
                 return Some(Holder::Other(holder));
             }
             let mut text = Vec::new();
-            stream.take(LONGEST_ANSWER).read_to_end(&mut text).await.ok()?;
+            stream
+                .take(LONGEST_ANSWER)
+                .read_to_end(&mut text)
+                .await
+                .ok()?;
             serde_json::from_slice(&text).ok().map(Holder::Daemon)
         };
         tokio::time::timeout(ANSWER, asked).await.ok().flatten()
     }
 
     fn own_user() -> u32 {
-        std::fs::metadata("/proc/self").map(|m| std::os::unix::fs::MetadataExt::uid(&m)).unwrap_or_default()
+        std::fs::metadata("/proc/self")
+            .map(|m| std::os::unix::fs::MetadataExt::uid(&m))
+            .unwrap_or_default()
     }
 
     async fn answer(listener: UnixListener, own: Living) {
@@ -160,7 +176,10 @@ mod tests {
     async fn one_daemon_has_an_installation_and_says_where_it_is() {
         let id = InstallationId::new(ulid::Ulid::r#gen());
         let claim_of_first = claim(&id, "/first".into()).await.unwrap();
-        let own = Living { pid: std::process::id(), data: "/first".into() };
+        let own = Living {
+            pid: std::process::id(),
+            data: "/first".into(),
+        };
         match claim(&id, "/second".into()).await {
             Err(Error::Living(found)) => assert_eq!(found, own),
             other => panic!("{other:?}"),

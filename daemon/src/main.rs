@@ -1,5 +1,8 @@
 //! The `tradewind` binary: `tradewind serve` is the daemon, the other commands are its clients.
-#![allow(unreachable_pub, reason = "a binary has no outside: pub means that other modules of it may use it")]
+#![allow(
+    unreachable_pub,
+    reason = "a binary has no outside: pub means that other modules of it may use it"
+)]
 
 mod backup;
 mod cli;

@@ -17,7 +17,10 @@ pub struct Readiness {
 impl Readiness {
     /// Not ready yet.
     pub fn starting() -> Self {
-        Self { state: Arc::new(watch::Sender::new(Err("the daemon is starting".into()))), storage: Arc::default() }
+        Self {
+            state: Arc::new(watch::Sender::new(Err("the daemon is starting".into()))),
+            storage: Arc::default(),
+        }
     }
 
     pub fn ready(&self) {
@@ -30,7 +33,10 @@ impl Readiness {
 
     /// Something that it can't do its work without has failed.
     pub fn failed(&self, part: &str) {
-        self.set(Err(format!("a part of the daemon has failed: the {part}; the daemon ends").into()));
+        self.set(Err(format!(
+            "a part of the daemon has failed: the {part}; the daemon ends"
+        )
+        .into()));
     }
 
     /// Why the state takes no writes, if it takes none.
@@ -46,6 +52,9 @@ impl Readiness {
     /// Why it is not ready.
     pub fn get(&self) -> Result<(), Reason> {
         let storage = *self.storage.borrow();
-        self.state.borrow().clone().and_then(|()| storage.map_or(Ok(()), |trouble| Err(trouble.into())))
+        self.state
+            .borrow()
+            .clone()
+            .and_then(|()| storage.map_or(Ok(()), |trouble| Err(trouble.into())))
     }
 }

@@ -112,18 +112,37 @@ fn cost_chart(task: &TaskReport) -> Markup {
         strong: is_chosen(task, o),
         faint: false,
     });
-    chart::bars("Cost by place, all replicas for the estimate", &bars.collect::<Vec<_>>())
+    chart::bars(
+        "Cost by place, all replicas for the estimate",
+        &bars.collect::<Vec<_>>(),
+    )
 }
 
 /// One chart for each figure that is known of some offer.
 fn quality_charts(task: &TaskReport) -> Markup {
     type Chart = (&'static str, fn(&OfferReport) -> &Figure, fn(f64) -> String);
     let charts: [Chart; 5] = [
-        ("Availability (higher is better)", |o| &o.quality.availability, percent),
-        ("Failed starts (lower is better)", |o| &o.quality.failure_rate, percent),
-        ("Time to ready (lower is better)", |o| &o.quality.time_to_ready, millis),
+        (
+            "Availability (higher is better)",
+            |o| &o.quality.availability,
+            percent,
+        ),
+        (
+            "Failed starts (lower is better)",
+            |o| &o.quality.failure_rate,
+            percent,
+        ),
+        (
+            "Time to ready (lower is better)",
+            |o| &o.quality.time_to_ready,
+            millis,
+        ),
         ("Latency (lower is better)", |o| &o.quality.latency, millis),
-        ("Performance (higher is better)", |o| &o.quality.performance, number),
+        (
+            "Performance (higher is better)",
+            |o| &o.quality.performance,
+            number,
+        ),
     ];
     html! {
         @for (title, pick, write) in charts {
@@ -204,15 +223,23 @@ fn shown(task: &TaskReport) -> impl Iterator<Item = &OfferReport> {
 }
 
 fn is_chosen(task: &TaskReport, o: &OfferReport) -> bool {
-    task.choice.iter().any(|c| c.provider == o.provider && c.offer == o.offer)
+    task.choice
+        .iter()
+        .any(|c| c.provider == o.provider && c.offer == o.offer)
 }
 
 fn place(provider: &impl std::fmt::Display, region: &str) -> String {
-    if region.is_empty() { provider.to_string() } else { format!("{provider}/{region}") }
+    if region.is_empty() {
+        provider.to_string()
+    } else {
+        format!("{provider}/{region}")
+    }
 }
 
 fn named(o: &OfferReport) -> String {
-    format!("{} {}", place(&o.provider, &o.region), o.size).trim_end().to_owned()
+    format!("{} {}", place(&o.provider, &o.region), o.size)
+        .trim_end()
+        .to_owned()
 }
 
 fn unit(unit: PriceUnit) -> &'static str {
@@ -234,7 +261,11 @@ fn percent(share: f64) -> String {
 }
 
 fn millis(value: f64) -> String {
-    if value < 1_000.0 { format!("{} ms", number(value)) } else { format!("{:.1} s", value / 1_000.0) }
+    if value < 1_000.0 {
+        format!("{} ms", number(value))
+    } else {
+        format!("{:.1} s", value / 1_000.0)
+    }
 }
 
 fn age(age: Millis) -> String {

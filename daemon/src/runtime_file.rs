@@ -17,7 +17,11 @@ pub struct Daemon {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Digest>,
     /// When that certificate ends.
-    #[serde(default, rename = "certificateEnds", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "certificateEnds",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub certificate_ends: Option<Instant>,
     pub pid: u32,
     pub version: String,
@@ -83,8 +87,13 @@ mod tests {
     #[test]
     fn it_exists_as_long_as_it_is_held() {
         let data = tempfile::tempdir().unwrap();
-        let daemon =
-            Daemon { address: "http://127.0.0.1:1".into(), fingerprint: None, certificate_ends: None, pid: 7, version: "0".into() };
+        let daemon = Daemon {
+            address: "http://127.0.0.1:1".into(),
+            fingerprint: None,
+            certificate_ends: None,
+            pid: 7,
+            version: "0".into(),
+        };
         assert_eq!(read(data.path()), None);
         let file = RuntimeFile::write(data.path(), &daemon).unwrap();
         assert_eq!(read(data.path()), Some(daemon));

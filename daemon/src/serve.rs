@@ -63,11 +63,18 @@ pub enum Error {
     #[error("the log can't be set up")]
     Logging(#[from] logging::Error),
     #[error("the setting \"{setting}\" names a folder that can't be used: \"{}\"", path.display())]
-    Folder { setting: &'static str, path: PathBuf, source: io::Error },
+    Folder {
+        setting: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("encryption is not possible")]
     Tls(#[from] tls::Error),
     #[error("the address \"{address}\" of the setting \"listen\" can't be used")]
-    Listen { address: std::net::SocketAddr, source: io::Error },
+    Listen {
+        address: std::net::SocketAddr,
+        source: io::Error,
+    },
     #[error("the state can't be opened")]
     Store(#[from] tradewind_store::Error),
     #[error(transparent)]
@@ -148,7 +155,11 @@ pub fn run(overrides: &Overrides) -> Result<(), Error> {
     let effective = Effective::load(overrides, environment)?;
     logging::start(&effective.config.log)?;
     owners::trust_anybody(effective.config.reload.trust_any_owner);
-    for (setting, source) in effective.sources.iter().filter(|(_, s)| **s != config::Source::Default) {
+    for (setting, source) in effective
+        .sources
+        .iter()
+        .filter(|(_, s)| **s != config::Source::Default)
+    {
         tracing::debug!(setting, %source, "setting");
     }
     let open_files = process::raise_open_files();
@@ -162,10 +173,17 @@ pub fn run(overrides: &Overrides) -> Result<(), Error> {
 
 /// Runs the daemon with these parts beside its own. It waits for them at its end, as it does for its own.
 fn run_with(overrides: &Overrides, config: Config, beside: Vec<Essential>) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
     let ended = runtime.block_on(daemon(config, overrides, beside));
     // What is stuck must not keep the process: it has ended in order, or somebody will start it again.
-    runtime.shutdown_timeout(if matches!(ended, Err(Error::Failed { .. })) { Duration::ZERO } else { LAST_WORK });
+    runtime.shutdown_timeout(if matches!(ended, Err(Error::Failed { .. })) {
+        Duration::ZERO
+    } else {
+        LAST_WORK
+    });
     ended
 }
 
@@ -180,12 +198,18 @@ fn adopt_orphans() {
 /// Secrets pass through this process: no other process of its user reads its memory, its environment or its descriptors, and none are dumped.
 fn keep_memory_private() {
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+    if let Err(error) =
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    {
         tracing::warn!(error = %io::Error::from(error), "other processes of this user may read the daemon's memory");
     }
 }
 
-async fn daemon(config: Config, overrides: &Overrides, beside: Vec<Essential>) -> Result<(), Error> {
+async fn daemon(
+    config: Config,
+    overrides: &Overrides,
+    beside: Vec<Essential>,
+) -> Result<(), Error> {
     let started = std::time::Instant::now();
     let stop = signals::listen().map_err(Error::Signals)?;
     let reloads = signals::reloads().map_err(Error::Signals)?;
@@ -195,17 +219,40 @@ async fn daemon(config: Config, overrides: &Overrides, beside: Vec<Essential>) -
     });
     make_folders(&config)?;
     // Bound first: a second daemon at the same address fails before it touches anything.
-    let listener = Listener::bind(config.listen).await.map_err(|source| Error::Listen { address: config.listen, source })?;
+    let listener = Listener::bind(config.listen)
+        .await
+        .map_err(|source| Error::Listen {
+            address: config.listen,
+            source,
+        })?;
     let settings = config.clone();
-    let tls = tokio::task::spawn_blocking(move || tls::prepare(&settings, Arc::new(SystemClock))).await??;
+    let tls = tokio::task::spawn_blocking(move || tls::prepare(&settings, Arc::new(SystemClock)))
+        .await??;
     let address = url(listener.address(), tls.is_some());
     let parts = start(&config).await?;
 
     let stopping = CancellationToken::new();
     let readiness = Readiness::starting();
-    let app = App::new(parts.handles(), config.clone(), readiness.clone(), stopping.clone(), tls.as_ref().map(|t| t.certificate.clone()));
-    tokio::spawn(vital::part("watch of the storage", storage::watch(parts.store.clone(), readiness.clone(), stopping.clone())));
-    tokio::spawn(vital::part("reload", reload::follow(reloads, overrides.clone(), config.clone(), parts.plugins.handle())));
+    let app = App::new(
+        parts.handles(),
+        config.clone(),
+        readiness.clone(),
+        stopping.clone(),
+        tls.as_ref().map(|t| t.certificate.clone()),
+    );
+    tokio::spawn(vital::part(
+        "watch of the storage",
+        storage::watch(parts.store.clone(), readiness.clone(), stopping.clone()),
+    ));
+    tokio::spawn(vital::part(
+        "reload",
+        reload::follow(
+            reloads,
+            overrides.clone(),
+            config.clone(),
+            parts.plugins.handle(),
+        ),
+    ));
     for (name, part) in beside {
         parts.tidying.spawn(vital::part(name, part));
     }
@@ -217,9 +264,15 @@ async fn daemon(config: Config, overrides: &Overrides, beside: Vec<Essential>) -
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let daemon = tls.as_ref().map_or(daemon.clone(), |tls| shown(&daemon, &tls.certificate.facts()));
+    let daemon = tls.as_ref().map_or(daemon.clone(), |tls| {
+        shown(&daemon, &tls.certificate.facts())
+    });
     let runtime_file = RuntimeFile::write(&config.data, &daemon);
-    let runtime_file = Arc::new(runtime_file.map_err(|source| Error::Folder { setting: "data", path: config.data.clone(), source })?);
+    let runtime_file = Arc::new(runtime_file.map_err(|source| Error::Folder {
+        setting: "data",
+        path: config.data.clone(),
+        source,
+    })?);
     let ready = daemon.clone();
     let following = tls.map(|tls| {
         let follow = tls.follow(stopping.clone(), announce(runtime_file.clone(), daemon));
@@ -282,7 +335,9 @@ async fn daemon(config: Config, overrides: &Overrides, beside: Vec<Essential>) -
             ended
         }
         Err(_) => {
-            tracing::warn!("stopped without having ended all parts; nothing that was answered is lost");
+            tracing::warn!(
+                "stopped without having ended all parts; nothing that was answered is lost"
+            );
             Ok(())
         }
     }
@@ -291,14 +346,22 @@ async fn daemon(config: Config, overrides: &Overrides, beside: Vec<Essential>) -
 /// Where clients on this machine find it: who listens on every address does so on this machine's own.
 fn url(mut bound: SocketAddr, encrypted: bool) -> String {
     if bound.ip().is_unspecified() {
-        bound.set_ip(if bound.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        bound.set_ip(if bound.is_ipv4() {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            Ipv6Addr::LOCALHOST.into()
+        });
     }
     format!("{}://{bound}", if encrypted { "https" } else { "http" })
 }
 
 /// The same daemon with this certificate.
 fn shown(daemon: &Daemon, certificate: &tls::Facts) -> Daemon {
-    Daemon { fingerprint: Some(certificate.key), certificate_ends: Some(certificate.ends), ..daemon.clone() }
+    Daemon {
+        fingerprint: Some(certificate.key),
+        certificate_ends: Some(certificate.ends),
+        ..daemon.clone()
+    }
 }
 
 /// Tells clients on this machine of a new certificate.
@@ -311,13 +374,24 @@ fn announce(file: Arc<RuntimeFile>, daemon: Daemon) -> impl Fn(tls::Facts) {
 }
 
 /// Where programs keep credentials in the home folder of a user.
-const HOME_CREDENTIALS: [&str; 9] =
-    [".aws", ".azure", ".config/gcloud", ".config/tradewind", ".docker", ".gnupg", ".kube", ".netrc", ".ssh"];
+const HOME_CREDENTIALS: [&str; 9] = [
+    ".aws",
+    ".azure",
+    ".config/gcloud",
+    ".config/tradewind",
+    ".docker",
+    ".gnupg",
+    ".kube",
+    ".netrc",
+    ".ssh",
+];
 
 /// Brings up everything below the API, each part on those before it.
 pub async fn start(config: &Config) -> Result<Parts, Error> {
     if backup::unfinished(&config.data) {
-        return Err(Error::HalfRestored { data: config.data.clone() });
+        return Err(Error::HalfRestored {
+            data: config.data.clone(),
+        });
     }
     let mut options = tradewind_store::Options::new(config.data.join("state.db"));
     options.keep_changes = u64::from(config.keep.changes);
@@ -325,57 +399,145 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     let store = tokio::task::spawn_blocking(move || Database::open(options)).await??;
     document::check(&store, document::KINDS).await?;
     // Before the first effect: what runs for this state is not touched by two.
-    backup::admit(&config.data, &store).await.map_err(|e| Error::Second(Box::new(e)))?;
+    backup::admit(&config.data, &store)
+        .await
+        .map_err(|e| Error::Second(Box::new(e)))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let installation = controller::installation(&store).await.map_err(|e| Error::Controller(Box::new(e)))?;
+    let installation = controller::installation(&store)
+        .await
+        .map_err(|e| Error::Controller(Box::new(e)))?;
     // Before anything is started or ended: the original of a copy may be at work.
-    let heads = heads::Heads::new(&config.audit, Arc::new(store.clone()), clock.clone(), installation.clone())?;
+    let heads = heads::Heads::new(
+        &config.audit,
+        Arc::new(store.clone()),
+        clock.clone(),
+        installation.clone(),
+    )?;
     let heads = Arc::new(heads);
     let claim = installation::claim(&installation, config.data.clone()).await?;
-    let options = process::Options { moved: config.moved, ..process_options(config, config.data.join("processes")) };
+    let options = process::Options {
+        moved: config.moved,
+        ..process_options(config, config.data.join("processes"))
+    };
     let processes = process::Supervisor::start(options).await?;
-    let identities = identity::start(identity_options(config), Arc::new(store.clone()), clock.clone()).await?;
+    let identities = identity::start(
+        identity_options(config),
+        Arc::new(store.clone()),
+        clock.clone(),
+    )
+    .await?;
     let clusters = clusters(config);
     let engines = engines(config);
-    let capabilities = lend(config, &processes, clusters.clone(), engines.clone(), clock.clone())?;
+    let capabilities = lend(
+        config,
+        &processes,
+        clusters.clone(),
+        engines.clone(),
+        clock.clone(),
+    )?;
     let plugins = tradewind_wasm::Host::start(plugin_options(config), capabilities).await?;
     let surroundings = controller::Surroundings {
         store: Arc::new(store.clone()) as Arc<dyn Store>,
         plugins: Arc::new(plugins.clone()),
         plugin_changes: plugins.handle().subscribe(),
         clock,
-        prober: Arc::new(tradewind_cloud::probe::Checks::new(Arc::new(engines.clone()))),
+        prober: Arc::new(tradewind_cloud::probe::Checks::new(Arc::new(
+            engines.clone(),
+        ))),
         paces: Arc::new(processes.clone()),
-        registries: Arc::new(tradewind_cloud::registry::Client::new(USER_AGENT, config.registries.clone(), credentials(config))?),
+        registries: Arc::new(tradewind_cloud::registry::Client::new(
+            USER_AGENT,
+            config.registries.clone(),
+            credentials(config),
+        )?),
         hints: hints(&processes, &clusters),
     };
-    let controller = controller::start(controller_options(config), surroundings).await.map_err(|e| Error::Controller(Box::new(e)))?;
-    let known: BTreeSet<_> = controller.handle().namespace_names().into_iter().chain(identities.namespaces()).collect();
-    secrets::warn(&config.secrets, &known, &controller.handle().secrets(), &plugins.handle());
-    tokio::spawn(vital::part("record of plugins", plugin_events::record(plugins.handle(), controller.handle())));
+    let controller = controller::start(controller_options(config), surroundings)
+        .await
+        .map_err(|e| Error::Controller(Box::new(e)))?;
+    let known: BTreeSet<_> = controller
+        .handle()
+        .namespace_names()
+        .into_iter()
+        .chain(identities.namespaces())
+        .collect();
+    secrets::warn(
+        &config.secrets,
+        &known,
+        &controller.handle().secrets(),
+        &plugins.handle(),
+    );
+    tokio::spawn(vital::part(
+        "record of plugins",
+        plugin_events::record(plugins.handle(), controller.handle()),
+    ));
     if let Some(notices) = processes.notices() {
-        tokio::spawn(vital::part("record of notices", record_notices(notices, controller.handle())));
+        tokio::spawn(vital::part(
+            "record of notices",
+            record_notices(notices, controller.handle()),
+        ));
     }
     if let Some(moved) = engines.notices() {
-        tokio::spawn(vital::part("record of moved ports", record_moved(moved, controller.handle())));
+        tokio::spawn(vital::part(
+            "record of moved ports",
+            record_moved(moved, controller.handle()),
+        ));
     }
     let backup = backup::Handle::new(store.clone(), folders(config));
     let (tidying, stop) = (TaskTracker::new(), CancellationToken::new());
-    tidying.spawn(vital::part("retention of identities", identities.clone().tidy(stop.clone())));
-    tidying.spawn(vital::part("heads of the audit log", heads.clone().run(stop.clone())));
+    tidying.spawn(vital::part(
+        "retention of identities",
+        identities.clone().tidy(stop.clone()),
+    ));
+    tidying.spawn(vital::part(
+        "heads of the audit log",
+        heads.clone().run(stop.clone()),
+    ));
     tidying.close();
-    Ok(Parts { store, processes, plugins, controller, backup, identities, heads, _claim: claim, tidying, stop })
+    Ok(Parts {
+        store,
+        processes,
+        plugins,
+        controller,
+        backup,
+        identities,
+        heads,
+        _claim: claim,
+        tidying,
+        stop,
+    })
 }
 
 /// Tells in the event log what the supervisor of processes has to say. Runs until it ends.
-async fn record_notices(mut notices: mpsc::Receiver<process::Notice>, controller: controller::Handle) {
+async fn record_notices(
+    mut notices: mpsc::Receiver<process::Notice>,
+    controller: controller::Handle,
+) {
     while let Some(notice) = notices.recv().await {
         match notice {
             process::Notice::Exhausted(message) => {
-                controller.note(Event::new(Severity::Error, "DaemonExhausted", &Actor::CONTROLLER, message)).await;
+                controller
+                    .note(Event::new(
+                        Severity::Error,
+                        "DaemonExhausted",
+                        &Actor::CONTROLLER,
+                        message,
+                    ))
+                    .await;
             }
-            process::Notice::PortMoved { allocation, replica, message } => {
-                controller.note_of(&allocation, Severity::Warning, "PortMoved", format!("replica {replica}: {message}")).await;
+            process::Notice::PortMoved {
+                allocation,
+                replica,
+                message,
+            } => {
+                controller
+                    .note_of(
+                        &allocation,
+                        Severity::Warning,
+                        "PortMoved",
+                        format!("replica {replica}: {message}"),
+                    )
+                    .await;
             }
         }
     }
@@ -383,26 +545,62 @@ async fn record_notices(mut notices: mpsc::Receiver<process::Notice>, controller
 
 /// Tells in the event log which containers got other ports. Runs until the last engine goes.
 async fn record_moved(mut moved: mpsc::Receiver<PortMoved>, controller: controller::Handle) {
-    while let Some(PortMoved { allocation, replica, message }) = moved.recv().await {
-        controller.note_of(&allocation, Severity::Warning, "PortMoved", format!("replica {replica}: {message}")).await;
+    while let Some(PortMoved {
+        allocation,
+        replica,
+        message,
+    }) = moved.recv().await
+    {
+        controller
+            .note_of(
+                &allocation,
+                Severity::Warning,
+                "PortMoved",
+                format!("replica {replica}: {message}"),
+            )
+            .await;
     }
 }
 
 /// What processes are supervised with in this folder, and what of the daemon's they never reach.
 pub fn process_options(config: &Config, folder: PathBuf) -> process::Options {
-    let mut hidden = vec![config.data.clone(), config.plugins.clone(), config.secrets.clone(), config.seal_key.clone()];
+    let mut hidden = vec![
+        config.data.clone(),
+        config.plugins.clone(),
+        config.secrets.clone(),
+        config.seal_key.clone(),
+    ];
     hidden.extend(config.file.clone());
-    hidden.extend(Some(config.audit.webhook_headers.clone()).filter(|headers| !headers.as_os_str().is_empty()));
+    hidden.extend(
+        Some(config.audit.webhook_headers.clone())
+            .filter(|headers| !headers.as_os_str().is_empty()),
+    );
     hidden.extend(Some(config.tls.key.clone()).filter(|key| !key.as_os_str().is_empty()));
-    let sources = config.credentials.values().chain(config.registries.iter().filter_map(|one| one.source.as_ref()));
-    let files = sources.filter_map(|source| if let CredentialSource::File(path) = source { Some(path) } else { None });
+    let sources = config.credentials.values().chain(
+        config
+            .registries
+            .iter()
+            .filter_map(|one| one.source.as_ref()),
+    );
+    let files = sources.filter_map(|source| {
+        if let CredentialSource::File(path) = source {
+            Some(path)
+        } else {
+            None
+        }
+    });
     hidden.extend(files.map(PathBuf::from));
     // What the clients of clouds find by themselves.
     if let Ok(user) = etcetera::home_dir() {
         hidden.extend(HOME_CREDENTIALS.iter().map(|name| user.join(name)));
     }
     let options = process::Options::new(folder, Some(config.secrets.clone()));
-    process::Options { hidden, data: Some(config.data.clone()), collector: program().map(|program| vec![program.into()]), ..options }
+    process::Options {
+        hidden,
+        data: Some(config.data.clone()),
+        collector: program().map(|program| vec![program.into()]),
+        ..options
+    }
 }
 
 /// This program, even when its file has been replaced meanwhile: the kernel's name for it leads to it also then.
@@ -412,7 +610,11 @@ fn program() -> Option<PathBuf> {
         // That is the program of the tests.
         return None;
     }
-    if Path::new(RUNNING).exists() { Some(RUNNING.into()) } else { std::env::current_exe().ok() }
+    if Path::new(RUNNING).exists() {
+        Some(RUNNING.into())
+    } else {
+        std::env::current_exe().ok()
+    }
 }
 
 /// The outer side of every capability.
@@ -425,26 +627,38 @@ pub fn lend(
 ) -> Result<tradewind_wasm::Capabilities, Error> {
     let credentials = credentials(config);
     let secrets = config.secrets.clone();
-    let outbound = tradewind_cloud::http::Options { user_agent: USER_AGENT.to_owned(), secrets: secrets.clone() };
+    let outbound = tradewind_cloud::http::Options {
+        user_agent: USER_AGENT.to_owned(),
+        secrets: secrets.clone(),
+    };
     let outbound = tradewind_cloud::http::Client::new(&outbound, credentials.clone())?;
     Ok(tradewind_wasm::Capabilities {
         processes: Arc::new(processes.clone()),
         http: Arc::new(outbound),
         containers: Arc::new(engines),
         kubernetes: Arc::new(clusters),
-        aws: Arc::new(Accounts::new(tradewind_aws::Options { credentials, secrets })),
+        aws: Arc::new(Accounts::new(tradewind_aws::Options {
+            credentials,
+            secrets,
+        })),
         clock,
     })
 }
 
 /// The container engines that instances name.
 pub fn engines(config: &Config) -> Engines {
-    Engines::new(tradewind_containers::Options { credentials: credentials(config), secrets: config.secrets.clone() })
+    Engines::new(tradewind_containers::Options {
+        credentials: credentials(config),
+        secrets: config.secrets.clone(),
+    })
 }
 
 /// The clusters that instances name.
 pub fn clusters(config: &Config) -> Clusters {
-    Clusters::new(tradewind_kubernetes::Options { credentials: credentials(config), secrets: config.secrets.clone() })
+    Clusters::new(tradewind_kubernetes::Options {
+        credentials: credentials(config),
+        secrets: config.secrets.clone(),
+    })
 }
 
 /// Where the daemon's credentials come from.
@@ -459,7 +673,10 @@ pub fn vault(config: &Config) -> Vault {
 
 /// What a backup is made of, and goes back to.
 pub fn folders(config: &Config) -> backup::Folders {
-    backup::Folders { data: config.data.clone(), plugins: config.plugins.clone() }
+    backup::Folders {
+        data: config.data.clone(),
+        plugins: config.plugins.clone(),
+    }
 }
 
 /// The reverse of `start`. What runs for deployments goes on without the daemon.
@@ -476,7 +693,11 @@ pub async fn drain(parts: Parts) {
 }
 
 fn plugin_options(config: &Config) -> tradewind_wasm::Options {
-    let mut options = tradewind_wasm::Options::new(&config.plugins, config.data.join("plugin-history"), config.data.join("cache"));
+    let mut options = tradewind_wasm::Options::new(
+        &config.plugins,
+        config.data.join("plugin-history"),
+        config.data.join("cache"),
+    );
     options.quiet_period = config.reload.quiet.std();
     options.rescan_interval = config.reload.rescan.std();
     options.size_cap = config.reload.max_size;
@@ -493,13 +714,25 @@ fn plugin_options(config: &Config) -> tradewind_wasm::Options {
 pub fn compiling(bounds: Bounds) -> Compiling {
     let program = program();
     if program.is_none() {
-        tracing::warn!("this program can't be found: components are compiled without limits of time and memory");
+        tracing::warn!(
+            "this program can't be found: components are compiled without limits of time and memory"
+        );
     }
-    Compiling { bounds, program: program.map(|path| Program { path, arguments: vec![COMPILE.into()] }) }
+    Compiling {
+        bounds,
+        program: program.map(|path| Program {
+            path,
+            arguments: vec![COMPILE.into()],
+        }),
+    }
 }
 
 fn identity_options(config: &Config) -> identity::Options {
-    identity::Options { data: config.data.clone(), rate: config.api.rate, burst: config.api.burst }
+    identity::Options {
+        data: config.data.clone(),
+        rate: config.api.rate,
+        burst: config.api.burst,
+    }
 }
 
 pub fn controller_options(config: &Config) -> controller::Options {
@@ -542,7 +775,9 @@ pub fn controller_options(config: &Config) -> controller::Options {
 
 /// The supervisor's and the clusters' changes as the controller wants them. Missed ones are found by its timer.
 fn hints(processes: &process::Supervisor, clusters: &Clusters) -> controller::Hints {
-    let changes = stream::unfold(processes.changes(), |mut changes| async move { Some((changes.next().await?, changes)) });
+    let changes = stream::unfold(processes.changes(), |mut changes| async move {
+        Some((changes.next().await?, changes))
+    });
     let of_allocations = changes.filter_map(|change| async move {
         match change {
             process::Change::Allocation { owner, allocation } => Some((owner, allocation)),
@@ -555,11 +790,22 @@ fn hints(processes: &process::Supervisor, clusters: &Clusters) -> controller::Hi
 /// The data folder is for the daemon's user alone: it holds the output of processes.
 pub fn make_folders(config: &Config) -> Result<(), Error> {
     let make = |setting: &'static str, path: &Path| {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.map_err(|source| Error::Folder { setting, path: path.to_owned(), source })
+        let made = fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path);
+        made.map_err(|source| Error::Folder {
+            setting,
+            path: path.to_owned(),
+            source,
+        })
     };
     make("data", &config.data)?;
     make("plugins", &config.plugins)?;
     let private = fs::set_permissions(&config.data, fs::Permissions::from_mode(0o700));
-    private.map_err(|source| Error::Folder { setting: "data", path: config.data.clone(), source })
+    private.map_err(|source| Error::Folder {
+        setting: "data",
+        path: config.data.clone(),
+        source,
+    })
 }

@@ -23,9 +23,17 @@ use own::Terms;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the file \"{}\" of the setting \"{setting}\" can't be read", path.display())]
-    Read { setting: &'static str, path: PathBuf, source: io::Error },
+    Read {
+        setting: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("the file \"{}\" of the setting \"{setting}\" holds no {what} in PEM form", path.display())]
-    Content { setting: &'static str, path: PathBuf, what: &'static str },
+    Content {
+        setting: &'static str,
+        path: PathBuf,
+        what: &'static str,
+    },
     #[error("the certificate and the key can't be used together")]
     Refused(#[from] rustls::Error),
     #[error("a certificate can't be made")]
@@ -95,15 +103,32 @@ pub fn prepare(config: &Config, clock: Arc<dyn Clock>) -> Result<Option<Tls>, Er
     }
     let (files, own) = if config.tls.self_signed {
         let folder = config.data.join("tls");
-        let files = Files { certificate: folder.join("certificate.pem"), key: folder.join("key.pem") };
-        (files, Some(Terms { names: names(config), lifetime: config.tls.lifetime }))
+        let files = Files {
+            certificate: folder.join("certificate.pem"),
+            key: folder.join("key.pem"),
+        };
+        (
+            files,
+            Some(Terms {
+                names: names(config),
+                lifetime: config.tls.lifetime,
+            }),
+        )
     } else {
-        (Files { certificate: config.tls.certificate.clone(), key: config.tls.key.clone() }, None)
+        (
+            Files {
+                certificate: config.tls.certificate.clone(),
+                key: config.tls.key.clone(),
+            },
+            None,
+        )
     };
     if let Some(terms) = &own {
         match own::ensure(&files, terms, clock.now()) {
             Ok(false) => {}
-            Ok(true) => tracing::info!(path = %files.certificate.display(), "a certificate of the daemon's own was made"),
+            Ok(true) => {
+                tracing::info!(path = %files.certificate.display(), "a certificate of the daemon's own was made")
+            }
             // What is there serves for now.
             Err(error) if files.certificate.exists() && files.key.exists() => complain(&error),
             Err(error) => return Err(error),
@@ -113,11 +138,21 @@ pub fn prepare(config: &Config, clock: Arc<dyn Clock>) -> Result<Option<Tls>, Er
     let in_force = files.understand(&certificate, &key)?;
     let seen = Digest::of_parts(&[&certificate, &key]);
     let certificate = Certificate(Arc::new(ArcSwap::from_pointee(in_force)));
-    Ok(Some(Tls { certificate, files, seen, own, clock, told: None }))
+    Ok(Some(Tls {
+        certificate,
+        files,
+        seen,
+        own,
+        clock,
+        told: None,
+    }))
 }
 
 fn complain(error: &Error) {
-    tracing::warn!(error = error as &dyn std::error::Error, "the certificate can't be made anew: the one before stays in force");
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "the certificate can't be made anew: the one before stays in force"
+    );
 }
 
 impl Tls {
@@ -150,7 +185,10 @@ impl Tls {
     async fn look(&mut self) -> Result<Option<Facts>, Error> {
         let files = self.files.clone();
         // A file that is missing for a moment is being replaced.
-        let Ok((certificate, key)) = tokio::task::spawn_blocking(move || files.read()).await? else { return Ok(None) };
+        let Ok((certificate, key)) = tokio::task::spawn_blocking(move || files.read()).await?
+        else {
+            return Ok(None);
+        };
         let seen = Digest::of_parts(&[&certificate, &key]);
         if seen == self.seen {
             return Ok(None);
@@ -165,7 +203,11 @@ impl Tls {
     /// Makes the daemon's own certificate anew when it is time, and warns, now and then, of one that ends or has not begun.
     async fn keep_valid(&mut self) {
         let (facts, now) = (self.certificate.facts(), self.clock.now());
-        if let Some(terms) = self.own.clone().filter(|terms| own::is_late(&facts, terms.lifetime, now)) {
+        if let Some(terms) = self
+            .own
+            .clone()
+            .filter(|terms| own::is_late(&facts, terms.lifetime, now))
+        {
             let files = self.files.clone();
             // The next look puts it into force.
             let made = tokio::task::spawn_blocking(move || own::ensure(&files, &terms, now)).await;
@@ -185,7 +227,10 @@ impl Tls {
             if self.may_tell() {
                 tracing::error!(%path, ends = %facts.ends, "the certificate has ended: clients refuse it unless they pin it");
             }
-        } else if self.own.is_none() && left < NOTICE.min(Millis(facts.life().0 / 5)) && self.may_tell() {
+        } else if self.own.is_none()
+            && left < NOTICE.min(Millis(facts.life().0 / 5))
+            && self.may_tell()
+        {
             tracing::warn!(%path, ends = %facts.ends, %left, "the certificate ends before long: put another one in its place");
         }
     }
@@ -201,37 +246,68 @@ impl Tls {
 
 impl Files {
     fn read(&self) -> Result<(Vec<u8>, Vec<u8>), Error> {
-        let read =
-            |setting, path: &PathBuf, kind| owners::read(path, kind).map_err(|source| Error::Read { setting, path: path.clone(), source });
-        Ok((read("tls.certificate", &self.certificate, Kind::Trusted)?, read("tls.key", &self.key, Kind::Secret)?))
+        let read = |setting, path: &PathBuf, kind| {
+            owners::read(path, kind).map_err(|source| Error::Read {
+                setting,
+                path: path.clone(),
+                source,
+            })
+        };
+        Ok((
+            read("tls.certificate", &self.certificate, Kind::Trusted)?,
+            read("tls.key", &self.key, Kind::Secret)?,
+        ))
     }
 
     fn understand(&self, certificate: &[u8], key: &[u8]) -> Result<InForce, Error> {
         let path = self.certificate.clone();
-        let nothing = Error::Content { setting: "tls.certificate", path, what: "certificate" };
-        let Ok(chain) = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>() else { return Err(nothing) };
-        let Some(facts) = chain.first().and_then(certificate::facts) else { return Err(nothing) };
+        let nothing = Error::Content {
+            setting: "tls.certificate",
+            path,
+            what: "certificate",
+        };
+        let Ok(chain) = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>()
+        else {
+            return Err(nothing);
+        };
+        let Some(facts) = chain.first().and_then(certificate::facts) else {
+            return Err(nothing);
+        };
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| Error::Content {
             setting: "tls.key",
             path: self.key.clone(),
             what: "private key",
         })?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let builder =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let mut server = builder.with_no_client_auth().with_single_cert(chain, key)?;
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(InForce { server: Arc::new(server), facts })
+        Ok(InForce {
+            server: Arc::new(server),
+            facts,
+        })
     }
 }
 
 /// What a certificate of our own is good for. Clients that pin it do not look at these.
 fn names(config: &Config) -> Vec<String> {
-    let mut names = vec![NAME.to_owned(), "localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    let mut names = vec![
+        NAME.to_owned(),
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        "::1".to_owned(),
+    ];
     let listen: IpAddr = config.listen.ip();
     if !listen.is_unspecified() {
         names.push(listen.to_string());
     }
-    names.push(rustix::system::uname().nodename().to_string_lossy().into_owned());
+    names.push(
+        rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+    );
     names.extend(config.tls.names.iter().cloned());
     // A machine may be called what no certificate can say.
     names.retain(|name| ServerName::try_from(name.as_str()).is_ok());

@@ -25,9 +25,21 @@ pub struct Api<H> {
 impl<H: Http> Api<H> {
     /// `url` without a slash at its end; the name of the granted credential, "" for none; milliseconds for one request; what an answer
     /// outside 2xx means.
-    pub fn new(host: H, url: &str, credential: &str, timeout: u64, refusal: fn(&HttpResponse) -> Error) -> Self {
+    pub fn new(
+        host: H,
+        url: &str,
+        credential: &str,
+        timeout: u64,
+        refusal: fn(&HttpResponse) -> Error,
+    ) -> Self {
         let credential = Some(credential.to_owned()).filter(|name| !name.is_empty());
-        Self { host, url: url.to_owned(), credential, timeout, refusal }
+        Self {
+            host,
+            url: url.to_owned(),
+            credential,
+            timeout,
+            refusal,
+        }
     }
 
     /// The capabilities it stands on.
@@ -40,7 +52,12 @@ impl<H: Http> Api<H> {
     ///
     /// # Errors
     /// What the refusal means; `internal` for an answer that is not understood.
-    pub fn call<T: DeserializeOwned>(&self, method: &str, path: &str, body: Option<&Value>) -> Result<T, Error> {
+    pub fn call<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<T, Error> {
         self.call_with(method, path, body, &[])
     }
 
@@ -55,23 +72,34 @@ impl<H: Http> Api<H> {
         body: Option<&Value>,
         headers: &[(&str, &str)],
     ) -> Result<T, Error> {
-        let entry = |(key, value): &(&str, &str)| Entry { key: (*key).to_owned(), value: (*value).to_owned() };
+        let entry = |(key, value): &(&str, &str)| Entry {
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+        };
         let json = body.map(|_| entry(&("content-type", "application/json")));
         let response = self.host.send(&HttpRequest {
             method: method.to_owned(),
             url: self.address(path)?,
             headers: json.into_iter().chain(headers.iter().map(entry)).collect(),
-            body: body.map(|body| body.to_string().into_bytes()).unwrap_or_default(),
+            body: body
+                .map(|body| body.to_string().into_bytes())
+                .unwrap_or_default(),
             credential: self.credential.clone(),
             timeout: Some(self.timeout),
         })?;
         if !(200..300).contains(&response.status) {
             return Err((self.refusal)(&response));
         }
-        let content: &[u8] = if response.body.is_empty() { b"null" } else { &response.body };
+        let content: &[u8] = if response.body.is_empty() {
+            b"null"
+        } else {
+            &response.body
+        };
         serde_json::from_slice(content).map_err(|error| {
             let path = path.split('?').next().unwrap_or_default();
-            Error::internal(format!("the answer to {method} {path:?} is not understood: {error}"))
+            Error::internal(format!(
+                "the answer to {method} {path:?} is not understood: {error}"
+            ))
         })
     }
 
@@ -80,7 +108,10 @@ impl<H: Http> Api<H> {
         match path.strip_prefix(&self.url) {
             Some(rest) if rest.starts_with('/') => Ok(path.to_owned()),
             _ if path.starts_with('/') => Ok(format!("{}{path}", self.url)),
-            _ => Err(Error::internal(format!("the cloud points to {path:?}, which lies outside {:?}", self.url))),
+            _ => Err(Error::internal(format!(
+                "the cloud points to {path:?}, which lies outside {:?}",
+                self.url
+            ))),
         }
     }
 }
@@ -99,8 +130,16 @@ pub fn kind_of_status(status: u16) -> ErrorKind {
 
 /// How long the header `Retry-After`, which counts in seconds, asks to wait, in milliseconds.
 pub fn retry_after(response: &HttpResponse) -> Option<u64> {
-    let header = response.headers.iter().find(|header| header.key.eq_ignore_ascii_case("retry-after"))?;
-    header.value.trim().parse::<u64>().ok().map(|seconds| seconds.saturating_mul(1000))
+    let header = response
+        .headers
+        .iter()
+        .find(|header| header.key.eq_ignore_ascii_case("retry-after"))?;
+    header
+        .value
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .map(|seconds| seconds.saturating_mul(1000))
 }
 
 /// Whether a setting is an address that an API can begin with.
@@ -110,7 +149,9 @@ pub fn retry_after(response: &HttpResponse) -> Option<u64> {
 pub fn check_url(url: &str, setting: &str) -> Result<(), Error> {
     let known = url.starts_with("https://") || url.starts_with("http://");
     if !known || url.ends_with('/') {
-        let message = format!("the address {url:?} is not of the form https://HOST without a slash at the end");
+        let message = format!(
+            "the address {url:?} is not of the form https://HOST without a slash at the end"
+        );
         return Err(Error::invalid(message).field(setting));
     }
     Ok(())
@@ -131,7 +172,9 @@ pub fn escaped(text: &str) -> String {
 
 /// FNV-1a in hexadecimal: the same on every machine and in every version, which the standard library's hashes don't promise.
 pub fn fingerprint(text: &str) -> String {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     format!("{hash:016x}")
 }
 
@@ -142,19 +185,38 @@ mod tests {
 
     #[test]
     fn links_are_followed_within_the_api_and_nowhere_else() {
-        let answer = |_: &HttpRequest, _| Ok(HttpResponse { status: 204, headers: Vec::new(), body: Vec::new() });
+        let answer = |_: &HttpRequest, _| {
+            Ok(HttpResponse {
+                status: 204,
+                headers: Vec::new(),
+                body: Vec::new(),
+            })
+        };
         let web = Web::new(Clock::default(), answer);
-        let api = Api::new(web.clone(), "https://cloud.test", "cloud", 1000, |_| Error::internal("refused"));
+        let api = Api::new(web.clone(), "https://cloud.test", "cloud", 1000, |_| {
+            Error::internal("refused")
+        });
         for (path, sent) in [
             ("/a", Some("https://cloud.test/a")),
-            ("https://cloud.test/b?page=2", Some("https://cloud.test/b?page=2")),
+            (
+                "https://cloud.test/b?page=2",
+                Some("https://cloud.test/b?page=2"),
+            ),
             ("https://cloud.test.evil.test/b", None),
             ("https://cloud.test@evil.test/b", None),
             ("https://other.test/b", None),
             ("b", None),
         ] {
-            assert_eq!(api.call::<Option<u8>>("GET", path, None).is_ok(), sent.is_some(), "{path}");
-            assert_eq!(web.sent().first().map(|request| request.url.as_str()), sent, "{path}");
+            assert_eq!(
+                api.call::<Option<u8>>("GET", path, None).is_ok(),
+                sent.is_some(),
+                "{path}"
+            );
+            assert_eq!(
+                web.sent().first().map(|request| request.url.as_str()),
+                sent,
+                "{path}"
+            );
         }
     }
 }

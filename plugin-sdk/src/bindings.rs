@@ -1,5 +1,12 @@
 //! The generated face of the contract. Everything else in this crate turns it into something friendlier; a plugin author never needs it.
-#![allow(unsafe_code, unreachable_pub, missing_docs, clippy::all, clippy::restriction, reason = "generated")]
+#![allow(
+    unsafe_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::all,
+    clippy::restriction,
+    reason = "generated"
+)]
 
 pub mod provider {
     wit_bindgen::generate!({

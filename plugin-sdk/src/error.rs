@@ -50,7 +50,14 @@ pub struct Error {
 impl Error {
     /// An error of any kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), field: None, code: None, remedy: None, retry_after: None }
+        Self {
+            kind,
+            message: message.into(),
+            field: None,
+            code: None,
+            remedy: None,
+            retry_after: None,
+        }
     }
 
     /// The input can never work as it is.
@@ -81,7 +88,10 @@ impl Error {
 
     /// Too many requests; `retry_after` when the cloud says how long to wait.
     pub fn throttled(message: impl Into<String>, retry_after: Option<Span>) -> Self {
-        Self { retry_after: retry_after.map(|span| span.millis()), ..Self::new(ErrorKind::Throttled, message) }
+        Self {
+            retry_after: retry_after.map(|span| span.millis()),
+            ..Self::new(ErrorKind::Throttled, message)
+        }
     }
 
     /// No answer, or a failure that may pass.
@@ -121,11 +131,23 @@ impl Error {
     }
 
     fn fault(self) -> wire::Fault {
-        wire::Fault { message: self.message, field: self.field, code: self.code, remedy: self.remedy }
+        wire::Fault {
+            message: self.message,
+            field: self.field,
+            code: self.code,
+            remedy: self.remedy,
+        }
     }
 
     fn of(kind: ErrorKind, fault: wire::Fault) -> Self {
-        Self { kind, message: fault.message, field: fault.field, code: fault.code, remedy: fault.remedy, retry_after: None }
+        Self {
+            kind,
+            message: fault.message,
+            field: fault.field,
+            code: fault.code,
+            remedy: fault.remedy,
+            retry_after: None,
+        }
     }
 }
 
@@ -167,9 +189,10 @@ impl From<wire::Error> for Error {
             wire::Error::Denied(fault) => Self::of(ErrorKind::Denied, fault),
             wire::Error::OutOfCapacity(fault) => Self::of(ErrorKind::OutOfCapacity, fault),
             wire::Error::Quota(fault) => Self::of(ErrorKind::Quota, fault),
-            wire::Error::Throttled(throttle) => {
-                Self { retry_after: throttle.retry_after, ..Self::of(ErrorKind::Throttled, throttle.fault) }
-            }
+            wire::Error::Throttled(throttle) => Self {
+                retry_after: throttle.retry_after,
+                ..Self::of(ErrorKind::Throttled, throttle.fault)
+            },
             wire::Error::Unavailable(fault) => Self::of(ErrorKind::Unavailable, fault),
             wire::Error::NotFound(fault) => Self::of(ErrorKind::NotFound, fault),
             wire::Error::Internal(fault) => Self::of(ErrorKind::Internal, fault),

@@ -26,7 +26,10 @@ pub use self::{
     logs::{LogPiece, gap, part, read_logs, read_pieces},
     provider::FleetProvider,
     state::{Member, State, Wired},
-    wanted::{ALLOCATION, Described, PROVIDER, REPLICA, SPEC, environment, fits, flat_tag, full_tag, numbered, refuse},
+    wanted::{
+        ALLOCATION, Described, PROVIDER, REPLICA, SPEC, environment, fits, flat_tag, full_tag,
+        numbered, refuse,
+    },
 };
 use crate::{
     Error,
@@ -40,7 +43,10 @@ pub const TOKEN_REUSED: &str = "TokenReused";
 
 /// An instance as a cloud shows it. Begin with [`Instance::new`] and set what is known.
 #[derive(Debug, Clone)]
-#[allow(missing_docs, reason = "the fields are those of the contract's replica")]
+#[allow(
+    missing_docs,
+    reason = "the fields are those of the contract's replica"
+)]
 pub struct Instance {
     /// By which it is deleted.
     pub id: String,
@@ -63,7 +69,12 @@ pub struct Instance {
 
 impl Instance {
     /// An instance of which only the essentials are known. `created_at` is in milliseconds since the epoch, by the cloud's clock.
-    pub fn new(id: impl Into<String>, stage: Stage, tags: BTreeMap<String, String>, created_at: u64) -> Self {
+    pub fn new(
+        id: impl Into<String>,
+        stage: Stage,
+        tags: BTreeMap<String, String>,
+        created_at: u64,
+    ) -> Self {
         Self {
             id: id.into(),
             stage,
@@ -187,7 +198,10 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { settle: 30_000, create_timeout: 600_000 }
+        Self {
+            settle: 30_000,
+            create_timeout: 600_000,
+        }
     }
 }
 
@@ -203,7 +217,11 @@ impl<C: Cloud> Fleet<C> {
     /// The instances that a cloud has under the name of a plugin instance: for providers that implement [`Provider`](crate::Provider)
     /// themselves.
     pub fn of(cloud: C, instance: impl Into<String>, pace: Pace) -> Self {
-        Self { cloud, instance: instance.into(), pace }
+        Self {
+            cloud,
+            instance: instance.into(),
+            pace,
+        }
     }
 
     /// The cloud that the instances are of.
@@ -218,5 +236,8 @@ impl<C: Cloud> Fleet<C> {
 
 /// Which replica an instance is.
 fn replica(instance: &Instance) -> Option<u32> {
-    instance.tags.get(REPLICA).and_then(|text| text.parse().ok())
+    instance
+        .tags
+        .get(REPLICA)
+        .and_then(|text| text.parse().ok())
 }

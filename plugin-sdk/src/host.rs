@@ -13,8 +13,9 @@ use crate::{
 
 pub use containers::{ContainerKey, ContainerSpec, ContainerStatus, Containers, EngineInfo, Pull};
 pub use kubernetes::{
-    ClusterInfo, Deletion, Device, Kubernetes, ListQuery as KubernetesListQuery, LogLine as PodLogLine, LogPage as PodLogPage,
-    LogQuery as PodLogQuery, Node, OwnedObject, Page as KubernetesPage, Propagation, Reference, SecretItem, ServedKind,
+    ClusterInfo, Deletion, Device, Kubernetes, ListQuery as KubernetesListQuery,
+    LogLine as PodLogLine, LogPage as PodLogPage, LogQuery as PodLogQuery, Node, OwnedObject,
+    Page as KubernetesPage, Propagation, Reference, SecretItem, ServedKind,
 };
 pub use wire::{
     http::{Request as HttpRequest, Response as HttpResponse},

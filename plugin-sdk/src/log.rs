@@ -7,7 +7,13 @@ pub fn write(level: Level, message: &str, fields: &[(&str, String)]) {
     #[cfg(target_family = "wasm")]
     {
         use crate::bindings::provider::tradewind::plugin::{log, types::Entry};
-        let fields: Vec<Entry> = fields.iter().map(|(key, value)| Entry { key: (*key).to_owned(), value: value.clone() }).collect();
+        let fields: Vec<Entry> = fields
+            .iter()
+            .map(|(key, value)| Entry {
+                key: (*key).to_owned(),
+                value: value.clone(),
+            })
+            .collect();
         log::write(level, message, &fields);
     }
     #[cfg(not(target_family = "wasm"))]
@@ -19,10 +25,21 @@ pub fn write(level: Level, message: &str, fields: &[(&str, String)]) {
 pub fn install_panic_hook() {
     #[cfg(target_family = "wasm")]
     std::panic::set_hook(Box::new(|info| {
-        let text = info.payload().downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| info.payload().downcast_ref::<String>().cloned()).unwrap_or_default();
-        let place = info.location().map(|place| ("at", format!("{}:{}", place.file(), place.line())));
-        write(Level::Error, &format!("the plugin panicked: {text}"), place.as_slice());
+        let text = info
+            .payload()
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned());
+        let text = text
+            .or_else(|| info.payload().downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        let place = info
+            .location()
+            .map(|place| ("at", format!("{}:{}", place.file(), place.line())));
+        write(
+            Level::Error,
+            &format!("the plugin panicked: {text}"),
+            place.as_slice(),
+        );
     }));
 }
 

@@ -31,7 +31,10 @@ impl Memory {
     /// One for the whole plugin.
     #[allow(clippy::new_without_default, reason = "it is made once, in a static")]
     pub const fn new() -> Self {
-        Self { next: Cell::new(0), end: Cell::new(0) }
+        Self {
+            next: Cell::new(0),
+            end: Cell::new(0),
+        }
     }
 
     fn next(&self) -> usize {

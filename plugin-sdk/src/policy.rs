@@ -17,7 +17,9 @@ pub use self::{
     ranking::{Placing, Ranking, Score},
     view::{Candidate, Current, Domain, Group, Offer, Request, Shape, Spread, Task},
 };
-use crate::{Error, bindings::policy::exports::tradewind::plugin::scheduling_policy as wire, log, settings};
+use crate::{
+    Error, bindings::policy::exports::tradewind::plugin::scheduling_policy as wire, log, settings,
+};
 
 /// Optional columns of a request: what a policy wants to read. The fewer, the quicker.
 pub use wire::Columns;
@@ -41,7 +43,13 @@ impl PolicyInfo {
     /// A policy without settings that reads no optional column.
     pub fn new(name: &str, version: &str, summary: &str) -> Self {
         let schema = r#"{"type":"object","additionalProperties":false}"#.to_owned();
-        Self { name: name.to_owned(), version: version.to_owned(), summary: summary.to_owned(), schema, columns: Columns::empty() }
+        Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            summary: summary.to_owned(),
+            schema,
+            columns: Columns::empty(),
+        }
     }
 
     /// The JSON Schema (2020-12) of the settings.
@@ -90,7 +98,9 @@ impl<P: Policy> wire::Guest for Exported<P> {
         }
     }
 
-    fn place(request: wire::PlaceRequest) -> Result<wire::PlaceAnswer, crate::bindings::provider::tradewind::plugin::types::Fault> {
+    fn place(
+        request: wire::PlaceRequest,
+    ) -> Result<wire::PlaceAnswer, crate::bindings::provider::tradewind::plugin::types::Fault> {
         log::install_panic_hook();
         Ok(decide::<P>(request)?.into())
     }
@@ -137,6 +147,8 @@ impl<S: Score> Policy for Scored<S> {
     }
 
     fn place(score: S, request: &Request) -> Result<Answer, Error> {
-        Ok(Ranking::by(request, |candidate| score.score(candidate)).sticky(score.sticky()).place(request))
+        Ok(Ranking::by(request, |candidate| score.score(candidate))
+            .sticky(score.sticky())
+            .place(request))
     }
 }

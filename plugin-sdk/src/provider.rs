@@ -16,7 +16,10 @@ use crate::{
         tradewind::plugin::types::{self as wire_types},
     },
     log, settings,
-    types::{Allocation, Condition, Destroyed, LogChunk, LogQuery, Observation, OffersQuery, OwnedAllocation, Tracked, WantedCapability},
+    types::{
+        Allocation, Condition, Destroyed, LogChunk, LogQuery, Observation, OffersQuery,
+        OwnedAllocation, Tracked, WantedCapability,
+    },
 };
 
 /// What kinds of workload a provider runs.
@@ -62,7 +65,10 @@ impl ProviderInfo {
     /// A capability it calls, and why.
     #[must_use]
     pub fn wants(mut self, capability: &str, why: &str) -> Self {
-        self.capabilities.push(WantedCapability { name: capability.to_owned(), why: why.to_owned() });
+        self.capabilities.push(WantedCapability {
+            name: capability.to_owned(),
+            why: why.to_owned(),
+        });
         self
     }
 
@@ -119,7 +125,10 @@ pub trait Provider: Sized {
     /// What the replicas wrote. Default: nothing.
     fn logs(&self, tracked: &Tracked, query: &LogQuery) -> Result<LogChunk, Error> {
         let _ = (tracked, query);
-        Ok(LogChunk { lines: Vec::new(), next: None })
+        Ok(LogChunk {
+            lines: Vec::new(),
+            next: None,
+        })
     }
 }
 
@@ -128,7 +137,8 @@ pub trait Provider: Sized {
 /// # Errors
 /// `internal` when the value has no JSON form.
 pub fn write_state<T: Serialize>(state: &T) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec(state).map_err(|error| Error::internal(format!("the state can't be written: {error}")))
+    serde_json::to_vec(state)
+        .map_err(|error| Error::internal(format!("the state can't be written: {error}")))
 }
 
 /// State that an earlier call returned.
@@ -136,7 +146,8 @@ pub fn write_state<T: Serialize>(state: &T) -> Result<Vec<u8>, Error> {
 /// # Errors
 /// `internal` when the bytes are not such a value.
 pub fn read_state<T: DeserializeOwned>(state: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(state).map_err(|error| Error::internal(format!("the stored state can't be read: {error}")))
+    serde_json::from_slice(state)
+        .map_err(|error| Error::internal(format!("the stored state can't be read: {error}")))
 }
 
 /// The condition by which an allocation tells which images its replicas run: one reference with its digest
@@ -144,13 +155,21 @@ pub fn read_state<T: DeserializeOwned>(state: &[u8]) -> Result<T, Error> {
 /// and asks for every later replica by that digest. None: nothing is known.
 pub fn images<'a>(references: impl IntoIterator<Item = &'a str>) -> Option<Condition> {
     let mut told: Vec<&str> = Vec::new();
-    for reference in references.into_iter().filter(|reference| !reference.is_empty()) {
+    for reference in references
+        .into_iter()
+        .filter(|reference| !reference.is_empty())
+    {
         if !told.contains(&reference) {
             told.push(reference);
         }
     }
     let reason = if told.len() == 1 { "Resolved" } else { "Mixed" };
-    let condition = |message| Condition { kind: "ImageResolved".to_owned(), met: told.len() == 1, reason: reason.to_owned(), message };
+    let condition = |message| Condition {
+        kind: "ImageResolved".to_owned(),
+        met: told.len() == 1,
+        reason: reason.to_owned(),
+        message,
+    };
     (!told.is_empty()).then(|| condition(told.join(" ")))
 }
 
@@ -161,7 +180,13 @@ pub struct Exported<P>(PhantomData<P>);
 fn begin<P: Provider>(context: wire_types::Context) -> Result<P, Error> {
     log::install_panic_hook();
     let settings = settings::read(&context.settings)?;
-    P::new(Context { instance: context.instance, deadline: context.deadline }, settings)
+    P::new(
+        Context {
+            instance: context.instance,
+            deadline: context.deadline,
+        },
+        settings,
+    )
 }
 
 impl<P: Provider> wire::Guest for Exported<P> {
@@ -182,19 +207,32 @@ impl<P: Provider> wire::Guest for Exported<P> {
         Ok(begin::<P>(context)?.check()?)
     }
 
-    fn offers(context: wire_types::Context, query: OffersQuery) -> Result<wire_types::Offers, wire_types::Error> {
+    fn offers(
+        context: wire_types::Context,
+        query: OffersQuery,
+    ) -> Result<wire_types::Offers, wire_types::Error> {
         Ok(offers::columns(begin::<P>(context)?.offers(&query)?))
     }
 
-    fn apply(context: wire_types::Context, allocation: Allocation, prior: Option<Vec<u8>>) -> Result<Vec<u8>, wire_types::Error> {
+    fn apply(
+        context: wire_types::Context,
+        allocation: Allocation,
+        prior: Option<Vec<u8>>,
+    ) -> Result<Vec<u8>, wire_types::Error> {
         Ok(begin::<P>(context)?.apply(&allocation, prior.as_deref())?)
     }
 
-    fn observe(context: wire_types::Context, tracked: Vec<Tracked>) -> Result<Vec<Observation>, wire_types::Error> {
+    fn observe(
+        context: wire_types::Context,
+        tracked: Vec<Tracked>,
+    ) -> Result<Vec<Observation>, wire_types::Error> {
         Ok(begin::<P>(context)?.observe(&tracked)?)
     }
 
-    fn destroy(context: wire_types::Context, tracked: Tracked) -> Result<Destroyed, wire_types::Error> {
+    fn destroy(
+        context: wire_types::Context,
+        tracked: Tracked,
+    ) -> Result<Destroyed, wire_types::Error> {
         Ok(begin::<P>(context)?.destroy(&tracked)?)
     }
 
@@ -202,7 +240,11 @@ impl<P: Provider> wire::Guest for Exported<P> {
         Ok(begin::<P>(context)?.owned()?)
     }
 
-    fn logs(context: wire_types::Context, tracked: Tracked, query: LogQuery) -> Result<LogChunk, wire_types::Error> {
+    fn logs(
+        context: wire_types::Context,
+        tracked: Tracked,
+        query: LogQuery,
+    ) -> Result<LogChunk, wire_types::Error> {
         Ok(begin::<P>(context)?.logs(&tracked, &query)?)
     }
 }

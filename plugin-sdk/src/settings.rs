@@ -39,9 +39,18 @@ fn from_json<T: DeserializeOwned>(json: &str, field: &str) -> Result<T, Error> {
     serde_json::from_str(json).map_err(|error| {
         let told = error.to_string();
         // Nobody has written this line: the field says where.
-        let message = told.rsplit_once(" at line ").map_or(told.as_str(), |(message, _)| message);
-        let before = json.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
-        Error::invalid(message).field(format!("{field}{}", path(json, before.saturating_add(error.column()))))
+        let message = told
+            .rsplit_once(" at line ")
+            .map_or(told.as_str(), |(message, _)| message);
+        let before = json
+            .split_inclusive('\n')
+            .take(error.line().saturating_sub(1))
+            .map(str::len)
+            .sum::<usize>();
+        Error::invalid(message).field(format!(
+            "{field}{}",
+            path(json, before.saturating_add(error.column()))
+        ))
     })
 }
 
@@ -62,13 +71,17 @@ fn path(json: &str, end: usize) -> String {
     while let Some(next) = rest.chars().next() {
         let mut width = next.len_utf8();
         match next {
-            '{' => inside.push(Inside::Object { key: String::new(), at_key: true }),
+            '{' => inside.push(Inside::Object {
+                key: String::new(),
+                at_key: true,
+            }),
             '[' => inside.push(Inside::Array(0)),
             '}' | ']' => drop(inside.pop()),
             '"' => {
                 width = text_width(rest);
                 if let Some(Inside::Object { key, at_key: true }) = inside.last_mut() {
-                    *key = serde_json::from_str(rest.get(..width).unwrap_or_default()).unwrap_or_default();
+                    *key = serde_json::from_str(rest.get(..width).unwrap_or_default())
+                        .unwrap_or_default();
                 }
             }
             ':' | ',' => match inside.last_mut() {
@@ -128,23 +141,61 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_told_with_its_field() {
         for (json, field, part) in [
-            (r#"{"cpu-price":"zero"}"#, "settings.cpu-price", "\"zero\" is not an amount of money"),
-            (r#"{"cpu-price":0.00580695,"prices":{}}"#, "settings.cpu-price", "more than six decimals"),
-            (r#"{"prices":{"us":{},"eu\"\\":{"a":1,"b":true}}}"#, "settings.prices.eu\"\\.b", "US dollars"),
-            ("{\n \"prices\": {\"eu\": {\"a\": \"x\"}}}", "settings.prices.eu.a", "\"x\" is not an amount of money"),
-            (r#"{"sizes":[{"memory":"1Gi"},{"memory":"much"}]}"#, "settings.sizes.1.memory", "\"much\" is not a size"),
-            (r#"{"sizes":[{"memory":"1Gi"},{}],"cpu-price":1}"#, "settings.sizes.1", "missing field `memory`"),
+            (
+                r#"{"cpu-price":"zero"}"#,
+                "settings.cpu-price",
+                "\"zero\" is not an amount of money",
+            ),
+            (
+                r#"{"cpu-price":0.00580695,"prices":{}}"#,
+                "settings.cpu-price",
+                "more than six decimals",
+            ),
+            (
+                r#"{"prices":{"us":{},"eu\"\\":{"a":1,"b":true}}}"#,
+                "settings.prices.eu\"\\.b",
+                "US dollars",
+            ),
+            (
+                "{\n \"prices\": {\"eu\": {\"a\": \"x\"}}}",
+                "settings.prices.eu.a",
+                "\"x\" is not an amount of money",
+            ),
+            (
+                r#"{"sizes":[{"memory":"1Gi"},{"memory":"much"}]}"#,
+                "settings.sizes.1.memory",
+                "\"much\" is not a size",
+            ),
+            (
+                r#"{"sizes":[{"memory":"1Gi"},{}],"cpu-price":1}"#,
+                "settings.sizes.1",
+                "missing field `memory`",
+            ),
             (r#"{"prise":1}"#, "settings.prise", "unknown field `prise`"),
             ("1", "settings", "invalid type"),
         ] {
             let error = read::<Settings>(json).unwrap_err();
             assert_eq!(error.field.as_deref(), Some(field), "{json}: {error:?}");
-            assert!(error.message.contains(part) && !error.message.contains(" at line "), "{json}: {error:?}");
+            assert!(
+                error.message.contains(part) && !error.message.contains(" at line "),
+                "{json}: {error:?}"
+            );
         }
         let settings = read::<Settings>(r#"{"cpu-price":"0.04"}"#).unwrap();
-        assert!(settings.cpu_price == Some(Money(40_000)) && settings.prices.is_empty() && settings.sizes.is_empty());
-        let entry = section::<Entry>(&serde_json::json!({"memory": "much"}), "settings.sizes.s").unwrap_err();
+        assert!(
+            settings.cpu_price == Some(Money(40_000))
+                && settings.prices.is_empty()
+                && settings.sizes.is_empty()
+        );
+        let entry = section::<Entry>(&serde_json::json!({"memory": "much"}), "settings.sizes.s")
+            .unwrap_err();
         assert_eq!(entry.field.as_deref(), Some("settings.sizes.s.memory"));
-        assert!(section::<Entry>(&serde_json::json!({"memory": "1Gi"}), "settings").unwrap().memory.0 > 0);
+        assert!(
+            section::<Entry>(&serde_json::json!({"memory": "1Gi"}), "settings")
+                .unwrap()
+                .memory
+                .0
+                > 0
+        );
     }
 }

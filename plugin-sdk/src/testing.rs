@@ -28,7 +28,13 @@ use crate::{
 /// # Errors
 /// What the provider says of the settings.
 pub fn provider<P: Provider>(settings: &str) -> Result<P, Error> {
-    P::new(Context { instance: "under-test".to_owned(), deadline: 30_000 }, settings::read(settings)?)
+    P::new(
+        Context {
+            instance: "under-test".to_owned(),
+            deadline: 30_000,
+        },
+        settings::read(settings)?,
+    )
 }
 
 /// A service's allocation of so many replicas on an offer: one core, 1 GiB, the command `sleep 1000`. Change what matters.
@@ -70,9 +76,18 @@ pub fn workload() -> Workload {
         volumes: Vec::new(),
         networks: Vec::new(),
         files: Vec::new(),
-        resources: Resources { cpu: 1000, memory: GIB, disk: 0, accelerators: Vec::new() },
+        resources: Resources {
+            cpu: 1000,
+            memory: GIB,
+            disk: 0,
+            accelerators: Vec::new(),
+        },
         limits: None,
-        probes: Probes { startup: None, readiness: None, liveness: None },
+        probes: Probes {
+            startup: None,
+            readiness: None,
+            liveness: None,
+        },
         stop_signal: "TERM".to_owned(),
         stop_grace: 10_000,
         scaling: None,
@@ -83,10 +98,19 @@ pub fn workload() -> Workload {
 
 /// A port of a workload that the provider numbers.
 pub fn port(name: &str) -> Port {
-    Port { name: name.to_owned(), number: 0, published: None, protocol: Protocol::Http, exposure: crate::types::Exposure::Public }
+    Port {
+        name: name.to_owned(),
+        number: 0,
+        published: None,
+        protocol: Protocol::Http,
+        exposure: crate::types::Exposure::Public,
+    }
 }
 
 /// What the host hands back for an allocation after `apply`.
 pub fn tracked(allocation: &Allocation, state: &[u8]) -> Tracked {
-    Tracked { allocation: allocation.id.clone(), state: state.to_owned() }
+    Tracked {
+        allocation: allocation.id.clone(),
+        state: state.to_owned(),
+    }
 }

@@ -48,9 +48,15 @@ impl FromStr for Money {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let refuse = |why: &str| format!("{text:?} is not an amount of money: {why}");
-        let number = text.trim().trim_start_matches('$').trim_end_matches("USD").trim();
+        let number = text
+            .trim()
+            .trim_start_matches('$')
+            .trim_end_matches("USD")
+            .trim();
         if number.contains(['e', 'E']) && number.parse::<f64>().is_ok() {
-            return Err(refuse("scientific notation is not read, write US dollars such as 0.25"));
+            return Err(refuse(
+                "scientific notation is not read, write US dollars such as 0.25",
+            ));
         }
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
@@ -59,7 +65,9 @@ impl FromStr for Money {
         }
         let fraction = fraction.trim_end_matches('0');
         if fraction.len() > 6 {
-            return Err(refuse("it has more than six decimals, and 0.000001 US dollars is the least that is counted"));
+            return Err(refuse(
+                "it has more than six decimals, and 0.000001 US dollars is the least that is counted",
+            ));
         }
         let micro = || format!("{whole}{fraction:0<6}").parse::<u64>().ok();
         micro().map(Self).ok_or_else(|| refuse("it is too large"))
@@ -70,11 +78,15 @@ impl FromStr for Cpu {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let trimmed = unpadded(text)?;
-        let value = trimmed.strip_suffix('m').map_or_else(|| scaled(trimmed, 1000.0), |milli| scaled(milli, 1.0));
+        let value = trimmed
+            .strip_suffix('m')
+            .map_or_else(|| scaled(trimmed, 1000.0), |milli| scaled(milli, 1.0));
         let value = value.filter(|value| *value <= f64::from(u32::MAX));
         value
             .map(|value| Self(value.round() as u32))
-            .ok_or_else(|| format!("{text:?} is not a processor share: write cores such as 2 or 500m"))
+            .ok_or_else(|| {
+                format!("{text:?} is not a processor share: write cores such as 2 or 500m")
+            })
     }
 }
 
@@ -94,11 +106,19 @@ impl FromStr for Size {
     fn from_str(text: &str) -> Result<Self, String> {
         suffixed(unpadded(text)?.trim_end_matches('B'), &SIZE_UNITS, 1.0)
             .map(Self)
-            .ok_or_else(|| format!("{text:?} is not a size: write a number with a unit, such as 512Mi or 4Gi"))
+            .ok_or_else(|| {
+                format!("{text:?} is not a size: write a number with a unit, such as 512Mi or 4Gi")
+            })
     }
 }
 
-const SPAN_UNITS: [(&str, f64); 5] = [("ms", 1.0), ("s", 1000.0), ("m", 60_000.0), ("h", 3_600_000.0), ("d", 86_400_000.0)];
+const SPAN_UNITS: [(&str, f64); 5] = [
+    ("ms", 1.0),
+    ("s", 1000.0),
+    ("m", 60_000.0),
+    ("h", 3_600_000.0),
+    ("d", 86_400_000.0),
+];
 
 impl FromStr for Span {
     type Err = String;
@@ -117,21 +137,38 @@ impl FromStr for Span {
 /// The text without spaces around it, unless its number has leading zeros: `010` is ten to some and eight to others.
 fn unpadded(text: &str) -> Result<&str, String> {
     let trimmed = text.trim();
-    let padded = trimmed.strip_prefix('0').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-    if padded { Err(format!("{text:?} has leading zeros: write it without them")) } else { Ok(trimmed) }
+    let padded = trimmed
+        .strip_prefix('0')
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    if padded {
+        Err(format!("{text:?} has leading zeros: write it without them"))
+    } else {
+        Ok(trimmed)
+    }
 }
 
 /// A number with one of the units, the first that fits, or none.
 fn suffixed(text: &str, units: &[(&str, f64)], none: f64) -> Option<u64> {
-    let unit = units.iter().find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number, *factor)));
+    let unit = units
+        .iter()
+        .find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number, *factor)));
     let (number, factor) = unit.unwrap_or((text, none));
     scaled(number, factor).map(|value| value.round() as u64)
 }
 
 /// A non-negative decimal number times a factor, when the result fits 64 bits.
 fn scaled(number: &str, factor: f64) -> Option<f64> {
-    let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let value = Some(number.trim()).filter(|text| plain(text))?.parse::<f64>().ok()? * factor;
+    let plain = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    };
+    let value = Some(number.trim())
+        .filter(|text| plain(text))?
+        .parse::<f64>()
+        .ok()?
+        * factor;
     (value < u64::MAX as f64).then_some(value)
 }
 
@@ -139,7 +176,9 @@ fn scaled(number: &str, factor: f64) -> Option<f64> {
 fn written(number: f64) -> String {
     let short = format!("{number:.9}");
     match short.parse::<f64>() {
-        Ok(near) if (near - number).abs() <= number.abs() * 1e-12 => short.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        Ok(near) if (near - number).abs() <= number.abs() * 1e-12 => {
+            short.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
         _ => number.to_string(),
     }
 }
@@ -187,7 +226,13 @@ mod tests {
     #[test]
     fn a_price_that_can_not_be_counted_is_refused_with_the_reason() {
         let read = |json: &str| serde_json::from_str::<Money>(json);
-        for (text, micro) in [("\"0.0416000000\"", 41_600), ("\"0.000001\"", 1), ("0.10", 100_000), ("1e-6", 1), ("1e2", 100_000_000)] {
+        for (text, micro) in [
+            ("\"0.0416000000\"", 41_600),
+            ("\"0.000001\"", 1),
+            ("0.10", 100_000),
+            ("1e-6", 1),
+            ("1e2", 100_000_000),
+        ] {
             assert_eq!(read(text).ok(), Some(Money(micro)), "{text}");
         }
         for (text, reason) in [
@@ -204,7 +249,10 @@ mod tests {
             ("\"18446744073709.551616\"", "too large"),
         ] {
             let told = read(text).unwrap_err().to_string();
-            assert!(told.contains("is not an amount of money") && told.contains(reason), "{text}: {told}");
+            assert!(
+                told.contains("is not an amount of money") && told.contains(reason),
+                "{text}: {told}"
+            );
         }
     }
 
@@ -219,21 +267,52 @@ mod tests {
             ("0.0000001", None),
             ("", None),
         ];
-        table.iter().for_each(|(text, value)| assert_eq!(money(text), *value, "{text}"));
+        table
+            .iter()
+            .for_each(|(text, value)| assert_eq!(money(text), *value, "{text}"));
         let cpu = |text: &str| text.parse::<Cpu>().map(|value| value.0).ok();
-        [("2", Some(2000)), ("0.5", Some(500)), ("250m", Some(250)), ("x", None), ("010", None), ("010m", None)]
-            .iter()
-            .for_each(|(text, value)| assert_eq!(cpu(text), *value));
+        [
+            ("2", Some(2000)),
+            ("0.5", Some(500)),
+            ("250m", Some(250)),
+            ("x", None),
+            ("010", None),
+            ("010m", None),
+        ]
+        .iter()
+        .for_each(|(text, value)| assert_eq!(cpu(text), *value));
         let size = |text: &str| text.parse::<Size>().map(|value| value.0).ok();
-        [("4Gi", Some(4 * GIB)), ("1.5G", Some(1_500_000_000)), ("512", Some(512)), ("1e3", None), ("99999999Ti", None), ("064Mi", None)]
-            .iter()
-            .for_each(|(text, value)| assert_eq!(size(text), *value, "{text}"));
+        [
+            ("4Gi", Some(4 * GIB)),
+            ("1.5G", Some(1_500_000_000)),
+            ("512", Some(512)),
+            ("1e3", None),
+            ("99999999Ti", None),
+            ("064Mi", None),
+        ]
+        .iter()
+        .for_each(|(text, value)| assert_eq!(size(text), *value, "{text}"));
         let span = |text: &str| text.parse::<Span>().map(|value| value.0).ok();
-        [("250ms", Some(250)), ("5m", Some(300_000)), ("2", Some(2000)), ("5x", None), ("30M", None)]
-            .iter()
-            .for_each(|(text, value)| assert_eq!(span(text), *value));
-        assert_eq!(serde_json::from_str::<Money>("0.1").unwrap(), Money(100_000));
-        assert_eq!(serde_json::from_str::<Money>("0.30000000000000004").unwrap(), Money(300_000));
-        assert_eq!(serde_json::from_str::<Size>("1048576").unwrap(), Size(1_048_576));
+        [
+            ("250ms", Some(250)),
+            ("5m", Some(300_000)),
+            ("2", Some(2000)),
+            ("5x", None),
+            ("30M", None),
+        ]
+        .iter()
+        .for_each(|(text, value)| assert_eq!(span(text), *value));
+        assert_eq!(
+            serde_json::from_str::<Money>("0.1").unwrap(),
+            Money(100_000)
+        );
+        assert_eq!(
+            serde_json::from_str::<Money>("0.30000000000000004").unwrap(),
+            Money(300_000)
+        );
+        assert_eq!(
+            serde_json::from_str::<Size>("1048576").unwrap(),
+            Size(1_048_576)
+        );
     }
 }

@@ -33,34 +33,52 @@ impl Test {
     fn of(component: PathBuf) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("config.toml"), "")?;
-        Ok(Self { folder, component, arguments: Vec::new() })
+        Ok(Self {
+            folder,
+            component,
+            arguments: Vec::new(),
+        })
     }
 
     fn instance(mut self, name: &str, text: &str) -> Result<Self> {
         let path = self.folder.path().join(format!("{name}.toml"));
         std::fs::write(&path, text)?;
-        self.arguments.extend(["--instance".to_owned(), path.display().to_string()]);
+        self.arguments
+            .extend(["--instance".to_owned(), path.display().to_string()]);
         Ok(self)
     }
 
     fn with(mut self, arguments: &[&str]) -> Self {
-        self.arguments.extend(arguments.iter().map(|a| (*a).to_owned()));
+        self.arguments
+            .extend(arguments.iter().map(|a| (*a).to_owned()));
         self
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new(binary());
         // What a daemon of this machine may have left in its folder is not to be read.
-        command.arg("--data").arg(self.folder.path().join("data")).args(["-o", "json", "plugin", "test"]).arg(&self.component);
-        command.args(&self.arguments).env("TRADEWIND_CONFIG", self.folder.path().join("config.toml")).env("TMPDIR", self.folder.path());
+        command
+            .arg("--data")
+            .arg(self.folder.path().join("data"))
+            .args(["-o", "json", "plugin", "test"])
+            .arg(&self.component);
+        command
+            .args(&self.arguments)
+            .env("TRADEWIND_CONFIG", self.folder.path().join("config.toml"))
+            .env("TMPDIR", self.folder.path());
         command.stdin(Stdio::null());
         command
     }
 
     fn run(&self) -> Result<(Output, Value)> {
         let output = self.command().output()?;
-        let told = serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("{:?}: {}", self.arguments, String::from_utf8_lossy(&output.stderr)))?;
+        let told = serde_json::from_slice(&output.stdout).with_context(|| {
+            format!(
+                "{:?}: {}",
+                self.arguments,
+                String::from_utf8_lossy(&output.stderr)
+            )
+        })?;
         Ok((output, told))
     }
 
@@ -68,8 +86,15 @@ impl Test {
     fn passes(&self) -> Result<Value> {
         let (output, told) = self.run()?;
         let failed = with(&told, "failed");
-        ensure!(output.status.success() && failed.is_empty(), "{}: {failed:?}\n{told:#}", self.component.display());
-        ensure!(with(&told, "passed").len() > 5, "next to nothing was tried: {told:#}");
+        ensure!(
+            output.status.success() && failed.is_empty(),
+            "{}: {failed:?}\n{told:#}",
+            self.component.display()
+        );
+        ensure!(
+            with(&told, "passed").len() > 5,
+            "next to nothing was tried: {told:#}"
+        );
         Ok(told)
     }
 }
@@ -77,7 +102,10 @@ impl Test {
 /// The names of the checks with this outcome.
 fn with(told: &Value, outcome: &str) -> BTreeSet<String> {
     let checks = told["checks"].as_array().into_iter().flatten();
-    checks.filter(|c| c["outcome"] == outcome).map(|c| c["name"].as_str().unwrap_or_default().to_owned()).collect()
+    checks
+        .filter(|c| c["outcome"] == outcome)
+        .map(|c| c["name"].as_str().unwrap_or_default().to_owned())
+        .collect()
 }
 
 const PROCESS: &str = "component = \"process.wasm\"\n[grants.process]\ncommands = [\"*\"]\n";
@@ -104,7 +132,12 @@ struct Tried {
 
 impl Tried {
     fn on(instance: impl Into<String>) -> Self {
-        Self { instance: instance.into(), arguments: Vec::new(), skipped: &["previous"], afterwards: Box::new(|| Ok(())) }
+        Self {
+            instance: instance.into(),
+            arguments: Vec::new(),
+            skipped: &["previous"],
+            afterwards: Box::new(|| Ok(())),
+        }
     }
 }
 
@@ -149,31 +182,51 @@ const MAKES_NOTHING: &[&str] = &[
 
 fn process() -> Result<Option<Tried>> {
     // Its own predecessor, until there is an older one.
-    let arguments = vec!["--previous".to_owned(), component("process").display().to_string()];
-    Ok(Some(Tried { arguments, skipped: &[], ..Tried::on(PROCESS) }))
+    let arguments = vec![
+        "--previous".to_owned(),
+        component("process").display().to_string(),
+    ];
+    Ok(Some(Tried {
+        arguments,
+        skipped: &[],
+        ..Tried::on(PROCESS)
+    }))
 }
 
 fn simulated() -> Result<Option<Tried>> {
     Ok(Some(Tried {
         skipped: MAKES_NOTHING,
-        ..Tried::on(format!("component = \"simulated.wasm\"\n[settings]\njob-duration = \"100ms\"\n{TABLE}"))
+        ..Tried::on(format!(
+            "component = \"simulated.wasm\"\n[settings]\njob-duration = \"100ms\"\n{TABLE}"
+        ))
     }))
 }
 
 fn simulated_live() -> Result<Option<Tried>> {
-    Ok(Some(Tried::on(format!("component = \"simulated-live.wasm\"\n{TABLE}\n[grants.process]\ncommands = [\"*\"]\n"))))
+    Ok(Some(Tried::on(format!(
+        "component = \"simulated-live.wasm\"\n{TABLE}\n[grants.process]\ncommands = [\"*\"]\n"
+    ))))
 }
 
 /// Against the fixture cloud, whose ledger tells afterwards whether anything was made twice or left behind.
 fn rest() -> Result<Option<Tried>> {
-    let cloud = FixtureCloud::start(Config { boot_ms: 20, delete_ms: 20, job_ms: 100, ..Config::default() })?;
+    let cloud = FixtureCloud::start(Config {
+        boot_ms: 20,
+        delete_ms: 20,
+        job_ms: 100,
+        ..Config::default()
+    })?;
     let instance = cloud.instance();
     let afterwards = move || {
         ensure!(!cloud.ledger().is_empty(), "nothing was made");
         ensure!(cloud.live().is_empty(), "left behind: {:#?}", cloud.live());
         Ok(())
     };
-    Ok(Some(Tried { skipped: &["previous", "logs"], afterwards: Box::new(afterwards), ..Tried::on(instance) }))
+    Ok(Some(Tried {
+        skipped: &["previous", "logs"],
+        afterwards: Box::new(afterwards),
+        ..Tried::on(instance)
+    }))
 }
 
 /// A workload with an image, for clouds that run nothing else.
@@ -182,41 +235,73 @@ fn image() -> Vec<String> {
 }
 
 fn allocation(name: &str) -> Vec<String> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/conformance").join(name);
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("manifests/conformance")
+        .join(name);
     vec!["--allocation".to_owned(), manifest.display().to_string()]
 }
 
 fn containers() -> Result<Option<Tried>> {
-    let Some(engine) = Podman::start()? else { return Ok(None) };
-    let instance = engine.instance("", "network = \"host\"\n").replace("images =", "host-network = true\nimages =");
+    let Some(engine) = Podman::start()? else {
+        return Ok(None);
+    };
+    let instance = engine
+        .instance("", "network = \"host\"\n")
+        .replace("images =", "host-network = true\nimages =");
     let afterwards = move || {
-        ensure!(engine.containers()?.is_empty(), "left behind: {:?}", engine.containers()?);
+        ensure!(
+            engine.containers()?.is_empty(),
+            "left behind: {:?}",
+            engine.containers()?
+        );
         Ok(())
     };
-    Ok(Some(Tried { arguments: image(), afterwards: Box::new(afterwards), ..Tried::on(instance) }))
+    Ok(Some(Tried {
+        arguments: image(),
+        afterwards: Box::new(afterwards),
+        ..Tried::on(instance)
+    }))
 }
 
 fn kubernetes() -> Result<Option<Tried>> {
-    let Some(cluster) = Cluster::start()? else { return Ok(None) };
+    let Some(cluster) = Cluster::start()? else {
+        return Ok(None);
+    };
     let instance = cluster.instance("", "");
     let afterwards = move || {
         for kind in ["deployments", "jobs", "services", "secrets"] {
-            ensure!(cluster.ours(kind, "default")?.is_empty(), "{kind} are left behind");
+            ensure!(
+                cluster.ours(kind, "default")?.is_empty(),
+                "{kind} are left behind"
+            );
         }
         Ok(())
     };
-    Ok(Some(Tried { arguments: allocation("pods.yaml"), afterwards: Box::new(afterwards), ..Tried::on(instance) }))
+    Ok(Some(Tried {
+        arguments: allocation("pods.yaml"),
+        afterwards: Box::new(afterwards),
+        ..Tried::on(instance)
+    }))
 }
 
 fn aws() -> Result<Option<Tried>> {
-    let Some(cloud) = AwsCloud::start()? else { return Ok(None) };
+    let Some(cloud) = AwsCloud::start()? else {
+        return Ok(None);
+    };
     cloud.work(Duration::from_millis(100));
     let instance = cloud.instance(&["us-east-1"], "")?;
     let afterwards = move || {
-        ensure!(cloud.live("us-east-1")?.is_empty(), "instances are left behind");
+        ensure!(
+            cloud.live("us-east-1")?.is_empty(),
+            "instances are left behind"
+        );
         Ok(())
     };
-    Ok(Some(Tried { arguments: image(), afterwards: Box::new(afterwards), ..Tried::on(instance) }))
+    Ok(Some(Tried {
+        arguments: image(),
+        afterwards: Box::new(afterwards),
+        ..Tried::on(instance)
+    }))
 }
 
 fn azure() -> Result<Option<Tried>> {
@@ -227,7 +312,11 @@ fn azure() -> Result<Option<Tried>> {
         ensure!(cloud.live().is_empty(), "container groups are left behind");
         Ok(())
     };
-    Ok(Some(Tried { arguments: image(), afterwards: Box::new(afterwards), ..Tried::on(instance) }))
+    Ok(Some(Tried {
+        arguments: image(),
+        afterwards: Box::new(afterwards),
+        ..Tried::on(instance)
+    }))
 }
 
 fn gcp() -> Result<Option<Tried>> {
@@ -238,11 +327,23 @@ fn gcp() -> Result<Option<Tried>> {
         ensure!(cloud.live().is_empty(), "instances are left behind");
         Ok(())
     };
-    Ok(Some(Tried { arguments: image(), afterwards: Box::new(afterwards), ..Tried::on(instance) }))
+    Ok(Some(Tried {
+        arguments: image(),
+        afterwards: Box::new(afterwards),
+        ..Tried::on(instance)
+    }))
 }
 
 fn conforms(name: &str, tried: Option<Tried>) -> Result<()> {
-    let Some(Tried { instance, arguments, skipped, afterwards }) = tried else { return Ok(()) };
+    let Some(Tried {
+        instance,
+        arguments,
+        skipped,
+        afterwards,
+    }) = tried
+    else {
+        return Ok(());
+    };
     let test = Test::of(component(name))?.instance("tried", &instance)?;
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let told = test.with(&arguments).passes()?;
@@ -253,7 +354,9 @@ fn conforms(name: &str, tried: Option<Tried>) -> Result<()> {
 
 #[test]
 fn every_policy_conforms() -> Result<()> {
-    for name in ["balanced", "cheapest", "fastest", "optimal", "spot", "spread", "weighted"] {
+    for name in [
+        "balanced", "cheapest", "fastest", "optimal", "spot", "spread", "weighted",
+    ] {
         let told = Test::of(component(name))?.passes()?;
         assert!(with(&told, "skipped").is_empty(), "{name}: {told:#}");
     }
@@ -291,8 +394,12 @@ const WAYWARD: [(&str, &str); 26] = [
 ];
 
 fn wayward(mode: &str, arguments: &[&str]) -> Result<Test> {
-    let instance = format!("component = \"wayward-provider.wasm\"\n[settings]\nmode = \"{mode}\"\n[grants.process]\ncommands = [\"*\"]\n");
-    Ok(Test::of(hostile("wayward-provider")?)?.instance("tried", &instance)?.with(arguments))
+    let instance = format!(
+        "component = \"wayward-provider.wasm\"\n[settings]\nmode = \"{mode}\"\n[grants.process]\ncommands = [\"*\"]\n"
+    );
+    Ok(Test::of(hostile("wayward-provider")?)?
+        .instance("tried", &instance)?
+        .with(arguments))
 }
 
 #[test]
@@ -316,7 +423,10 @@ const IN_VAIN: [&str; 9] = [
 
 fn breaks(mode: &str, check: &str, deadline: &str) -> Result<()> {
     let (output, told) = wayward(mode, &["--check", check, "--deadline", deadline])?.run()?;
-    ensure!(with(&told, "failed") == BTreeSet::from([check.to_owned()]), "{mode}: {told:#}");
+    ensure!(
+        with(&told, "failed") == BTreeSet::from([check.to_owned()]),
+        "{mode}: {told:#}"
+    );
     ensure!(output.status.code() == Some(1), "{mode}: {}", output.status);
     Ok(())
 }
@@ -324,19 +434,33 @@ fn breaks(mode: &str, check: &str, deadline: &str) -> Result<()> {
 /// Those that wait in vain wait side by side. The others have as long as a busy machine needs.
 #[test]
 fn each_rule_that_a_provider_breaks_fails_its_check() -> Result<()> {
-    let rules = WAYWARD.into_iter().chain([("panics-on-failure", "fault-unavailable")]);
+    let rules = WAYWARD
+        .into_iter()
+        .chain([("panics-on-failure", "fault-unavailable")]);
     let (in_vain, at_once): (Vec<_>, Vec<_>) = rules.partition(|(mode, _)| IN_VAIN.contains(mode));
     std::thread::scope(|scope| {
-        let waiting: Vec<_> = in_vain.iter().map(|(mode, check)| scope.spawn(|| breaks(mode, check, "6s"))).collect();
-        at_once.iter().try_for_each(|(mode, check)| breaks(mode, check, "60s"))?;
-        waiting.into_iter().try_for_each(|broken| broken.join().map_err(|_| anyhow::anyhow!("a check panicked"))?)
+        let waiting: Vec<_> = in_vain
+            .iter()
+            .map(|(mode, check)| scope.spawn(|| breaks(mode, check, "6s")))
+            .collect();
+        at_once
+            .iter()
+            .try_for_each(|(mode, check)| breaks(mode, check, "60s"))?;
+        waiting.into_iter().try_for_each(|broken| {
+            broken
+                .join()
+                .map_err(|_| anyhow::anyhow!("a check panicked"))?
+        })
     })
 }
 
 /// A copy of the component with other bytes.
 fn changed(folder: &Path, from: &[u8], to: &[u8]) -> Result<PathBuf> {
     let mut bytes = std::fs::read(hostile("wayward-provider")?)?;
-    let at = bytes.windows(from.len()).position(|window| window == from).context("the bytes to change are not there")?;
+    let at = bytes
+        .windows(from.len())
+        .position(|window| window == from)
+        .context("the bytes to change are not there")?;
     bytes[at..at + from.len()].copy_from_slice(to);
     let path = folder.join("changed.wasm");
     std::fs::write(&path, bytes)?;
@@ -347,17 +471,40 @@ fn changed(folder: &Path, from: &[u8], to: &[u8]) -> Result<PathBuf> {
 fn what_a_plugin_says_of_itself_is_held_against_what_it_is() -> Result<()> {
     let folder = tempfile::tempdir()?;
     for (from, to, check, part) in [
-        ("describe:honest", "describe:fickle", "describe", "first, then"),
-        ("describe:honest", "describe:silent", "describe", "it imports \"process\" and does not say why"),
-        ("\"additionalProperties\":false", "\"additionalProperties\":true ", "settings", "passes unseen"),
+        (
+            "describe:honest",
+            "describe:fickle",
+            "describe",
+            "first, then",
+        ),
+        (
+            "describe:honest",
+            "describe:silent",
+            "describe",
+            "it imports \"process\" and does not say why",
+        ),
+        (
+            "\"additionalProperties\":false",
+            "\"additionalProperties\":true ",
+            "settings",
+            "passes unseen",
+        ),
     ] {
         let component = changed(folder.path(), from.as_bytes(), to.as_bytes())?;
-        let test = Test::of(component)?.instance("tried", &PROCESS.replace("process.wasm", "changed.wasm"))?;
+        let test = Test::of(component)?
+            .instance("tried", &PROCESS.replace("process.wasm", "changed.wasm"))?;
         let (_, told) = test.with(&["--check", check]).run()?;
-        let failed = told["checks"].as_array().into_iter().flatten().find(|c| c["outcome"] == "failed");
+        let failed = told["checks"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|c| c["outcome"] == "failed");
         let failed = failed.with_context(|| format!("{to} passes: {told:#}"))?;
         assert_eq!(failed["name"], check);
-        assert!(failed["reason"].as_str().unwrap_or_default().contains(part), "{failed:#}");
+        assert!(
+            failed["reason"].as_str().unwrap_or_default().contains(part),
+            "{failed:#}"
+        );
     }
     Ok(())
 }
@@ -373,10 +520,16 @@ fn a_policy_that_breaks_a_rule_fails_its_check() -> Result<()> {
         ("fault", "no-candidates"),
         ("allocate", "large"),
     ] {
-        let instance = format!("component = \"hostile-policy.wasm\"\n[settings]\nmode = \"{mode}\"\n[limits]\ndeadline = \"2s\"\n");
+        let instance = format!(
+            "component = \"hostile-policy.wasm\"\n[settings]\nmode = \"{mode}\"\n[limits]\ndeadline = \"2s\"\n"
+        );
         let test = Test::of(hostile("hostile-policy")?)?.instance("tried", &instance)?;
         let (output, told) = test.with(&["--check", check]).run()?;
-        assert_eq!((with(&told, "failed"), output.status.code()), (BTreeSet::from([check.to_owned()]), Some(1)), "{mode}: {told:#}");
+        assert_eq!(
+            (with(&told, "failed"), output.status.code()),
+            (BTreeSet::from([check.to_owned()]), Some(1)),
+            "{mode}: {told:#}"
+        );
     }
     Ok(())
 }
@@ -384,10 +537,27 @@ fn a_policy_that_breaks_a_rule_fails_its_check() -> Result<()> {
 #[test]
 fn what_the_daemon_would_not_load_does_not_conform() -> Result<()> {
     let (output, told) = Test::of(component("process"))?.run()?;
-    assert_eq!((with(&told, "failed"), output.status.code()), (BTreeSet::from(["loads".to_owned()]), Some(1)));
-    assert!(told["checks"][0]["reason"].as_str().unwrap_or_default().contains("[grants.process]"), "the grant that it lacks: {told:#}");
-    let unknown = Test::of(component("cheapest"))?.with(&["--check", "nonsense"]).command().output()?;
-    assert_eq!(unknown.status.code(), Some(2), "{}", String::from_utf8_lossy(&unknown.stderr));
+    assert_eq!(
+        (with(&told, "failed"), output.status.code()),
+        (BTreeSet::from(["loads".to_owned()]), Some(1))
+    );
+    assert!(
+        told["checks"][0]["reason"]
+            .as_str()
+            .unwrap_or_default()
+            .contains("[grants.process]"),
+        "the grant that it lacks: {told:#}"
+    );
+    let unknown = Test::of(component("cheapest"))?
+        .with(&["--check", "nonsense"])
+        .command()
+        .output()?;
+    assert_eq!(
+        unknown.status.code(),
+        Some(2),
+        "{}",
+        String::from_utf8_lossy(&unknown.stderr)
+    );
     Ok(())
 }
 
@@ -409,7 +579,15 @@ fn an_interrupted_test_removes_what_it_has_made() -> Result<()> {
         "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: x}}\nspec:\n  services:\n    s:\n      command: [sleep, \"3600\"]\n      env: {{{name}: {value}}}\n"
     );
     std::fs::write(&manifest, text)?;
-    let test = wayward("never-runs", &["--allocation", &manifest.display().to_string(), "--check", "apply"])?;
+    let test = wayward(
+        "never-runs",
+        &[
+            "--allocation",
+            &manifest.display().to_string(),
+            "--check",
+            "apply",
+        ],
+    )?;
     std::fs::write(test.folder.path().join("config.toml"), "")?;
     let child = test.command().stdout(Stdio::piped()).spawn()?;
     let since = Instant::now();
@@ -417,10 +595,20 @@ fn an_interrupted_test_removes_what_it_has_made() -> Result<()> {
         ensure!(since.elapsed() < PATIENCE, "nothing was started");
         std::thread::sleep(Duration::from_millis(5));
     }
-    ensure!(Command::new("kill").args(["-INT", &child.id().to_string()]).status()?.success(), "it can't be interrupted");
+    ensure!(
+        Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status()?
+            .success(),
+        "it can't be interrupted"
+    );
     let output = child.wait_with_output()?;
     let told: Value = serde_json::from_slice(&output.stdout)?;
-    assert_eq!((told["stopped"].as_bool(), output.status.code()), (Some(true), Some(1)), "{told:#}");
+    assert_eq!(
+        (told["stopped"].as_bool(), output.status.code()),
+        (Some(true), Some(1)),
+        "{told:#}"
+    );
     assert_eq!(of_this_test(&mark), 0, "what it made is still there");
     Ok(())
 }

@@ -27,7 +27,8 @@ const QUIET: Duration = Duration::from_secs(120);
 const STEADY: Duration = Duration::from_millis(1500);
 const NAMES: [&str; 6] = ["ant", "bee", "cat", "dog", "elk", "fox"];
 const REGIONS: [&str; 3] = ["east", "north", "west"];
-const CONFIG: &str = "[controller]\nobserve-interval = \"300ms\"\noffers-ttl = \"1s\"\nsweep-interval = \"1s\"\n";
+const CONFIG: &str =
+    "[controller]\nobserve-interval = \"300ms\"\noffers-ttl = \"1s\"\nsweep-interval = \"1s\"\n";
 
 /// A generator of the test's own: the same numbers for the same seed, whatever library changes.
 #[derive(Clone)]
@@ -67,12 +68,21 @@ impl Round {
         let mut write = |dice: &mut Dice| {
             *version += 1;
             let name = dice.of(&NAMES);
-            (name, (!dice.percent(20)).then(|| Spec::draw(dice, *version, &REGIONS)))
+            (
+                name,
+                (!dice.percent(20)).then(|| Spec::draw(dice, *version, &REGIONS)),
+            )
         };
         let writes = (0..=dice.below(8)).map(|_| write(dice)).collect();
         let kill_after = Duration::from_millis(20 + dice.below(300));
-        let stumble = dice.percent(15).then(|| Duration::from_millis(5 + dice.below(150)));
-        Self { writes, kill_after, stumble }
+        let stumble = dice
+            .percent(15)
+            .then(|| Duration::from_millis(5 + dice.below(150)));
+        Self {
+            writes,
+            kill_after,
+            stumble,
+        }
     }
 }
 
@@ -111,35 +121,56 @@ fn misbehave(cloud: &FixtureCloud, dice: &mut Dice) {
         cloud.region(dice.of(&REGIONS), false);
     }
     if dice.percent(20) {
-        cloud.capacity(dice.of(&REGIONS), "small", Some(u32::try_from(dice.below(6)).unwrap_or(0)));
+        cloud.capacity(
+            dice.of(&REGIONS),
+            "small",
+            Some(u32::try_from(dice.below(6)).unwrap_or(0)),
+        );
     }
     if dice.percent(20) {
         cloud.price(dice.of(&REGIONS), "small", 30_000 + dice.below(60_000));
     }
     // Instances disappear by themselves: one, or everything of a service at one place.
-    let services: Vec<_> = cloud.live().into_iter().filter(|instance| instance.tag("tradewind.dev/task") != "once").collect();
+    let services: Vec<_> = cloud
+        .live()
+        .into_iter()
+        .filter(|instance| instance.tag("tradewind.dev/task") != "once")
+        .collect();
     if dice.percent(40) && !services.is_empty() {
         let (one, whole) = (dice.of(&services), dice.percent(50));
         let of = |instance: &Instance| instance.tag("tradewind.dev/allocation").to_owned();
-        for instance in services.iter().filter(|i| i.id == one.id || (whole && of(i) == of(&one))) {
+        for instance in services
+            .iter()
+            .filter(|i| i.id == one.id || (whole && of(i) == of(&one)))
+        {
             cloud.disappear(&instance.id);
         }
     }
 }
 
 /// Writes until it is told to stop, and notes what the daemon has answered.
-fn write(daemon: &Daemon, writes: Vec<(&'static str, Option<Spec>)>, mut known: Known) -> JoinHandle<Result<Known>> {
+fn write(
+    daemon: &Daemon,
+    writes: Vec<(&'static str, Option<Spec>)>,
+    mut known: Known,
+) -> JoinHandle<Result<Known>> {
     let (http, base) = (daemon.http.clone(), daemon.url("/v1/deployments/"));
     tokio::spawn(async move {
         for (name, spec) in writes {
             let url = format!("{base}{name}");
             let request = match &spec {
-                Some(spec) => http.put(&url).header("content-type", "application/yaml").body(spec.manifest(name)),
+                Some(spec) => http
+                    .put(&url)
+                    .header("content-type", "application/yaml")
+                    .body(spec.manifest(name)),
                 None => http.delete(&url),
             };
             let answer = request.timeout(Duration::from_secs(10)).send().await;
             // A connection that breaks tells nothing about the write, and neither does a failure inside the daemon.
-            let status = answer.as_ref().map(reqwest::Response::status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+            let status = answer
+                .as_ref()
+                .map(reqwest::Response::status)
+                .unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
             let lost = answer.is_err();
             match status {
                 status if status.is_success() => known.acknowledged(name, spec),
@@ -158,11 +189,19 @@ fn write(daemon: &Daemon, writes: Vec<(&'static str, Option<Spec>)>, mut known: 
 }
 
 async fn deployment(daemon: &Daemon, name: &str) -> Result<Option<Value>> {
-    let response = daemon.http.get(daemon.url(&format!("/v1/deployments/{name}"))).send().await?;
+    let response = daemon
+        .http
+        .get(daemon.url(&format!("/v1/deployments/{name}")))
+        .send()
+        .await?;
     if response.status() == StatusCode::NOT_FOUND {
         return Ok(None);
     }
-    ensure!(response.status().is_success(), "{name}: {}", response.status());
+    ensure!(
+        response.status().is_success(),
+        "{name}: {}",
+        response.status()
+    );
     Ok(Some(response.json().await?))
 }
 
@@ -187,18 +226,38 @@ async fn quiet(daemon: &Daemon, cloud: &FixtureCloud, known: &Known) -> Result<(
 }
 
 fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn however_often_it_is_killed_nothing_is_lost_doubled_or_forgotten() -> Result<()> {
-    let (seed, kills): (u64, u32) = (setting("TRADEWIND_CRASH_SEED", 7), setting("TRADEWIND_CRASH_KILLS", 25));
+    let (seed, kills): (u64, u32) = (
+        setting("TRADEWIND_CRASH_SEED", 7),
+        setting("TRADEWIND_CRASH_KILLS", 25),
+    );
     println!("seed {seed}, {kills} kills");
     let mut dice = Dice(seed);
-    let lag = Lag { ms: 100, operations: 0 };
-    let cloud = FixtureCloud::start(Config { boot_ms: 30, lag, seed, ..Config::default() }.with_regions(&REGIONS))?;
+    let lag = Lag {
+        ms: 100,
+        operations: 0,
+    };
+    let cloud = FixtureCloud::start(
+        Config {
+            boot_ms: 30,
+            lag,
+            seed,
+            ..Config::default()
+        }
+        .with_regions(&REGIONS),
+    )?;
     let settings = "timeout = \"400ms\"\nsettle = \"1s\"\ncreate-timeout = \"3s\"";
-    let mut daemon = Daemon::start(&["cheapest", "rest"], &[("cloud", &cloud.instance_with(settings))])?;
+    let mut daemon = Daemon::start(
+        &["cheapest", "rest"],
+        &[("cloud", &cloud.instance_with(settings))],
+    )?;
     std::fs::write(daemon.folder.path().join("config.toml"), CONFIG)?;
     daemon.kill()?;
     daemon.launch()?;
@@ -226,9 +285,17 @@ async fn however_often_it_is_killed_nothing_is_lost_doubled_or_forgotten() -> Re
     calm(&cloud);
     let outcome = quiet(&daemon, &cloud, &known).await;
     let told = model::summary(&cloud.ledger());
-    println!("seed {seed}: {killed} kills, {} acknowledged writes, {told}", known.acknowledged);
+    println!(
+        "seed {seed}: {killed} kills, {} acknowledged writes, {told}",
+        known.acknowledged
+    );
     let outcome = outcome.and_then(|()| daemon.run(&["audit", "verify"]).map(drop));
-    outcome.map_err(|error| error.context(format!("seed {seed} after {killed} kills; the end of the log:\n{}", tail(&daemon.log()))))
+    outcome.map_err(|error| {
+        error.context(format!(
+            "seed {seed} after {killed} kills; the end of the log:\n{}",
+            tail(&daemon.log())
+        ))
+    })
 }
 
 fn calm(cloud: &FixtureCloud) {

@@ -49,31 +49,61 @@ struct Clouds {
 
 impl Clouds {
     fn start() -> Result<Option<Self>> {
-        let Some(engine) = Podman::start()? else { return Ok(None) };
-        let Some(cluster) = Cluster::start()? else { return Ok(None) };
-        let Some(account) = AwsCloud::start()? else { return Ok(None) };
-        Ok(Some(Self { engine, cluster, account }))
+        let Some(engine) = Podman::start()? else {
+            return Ok(None);
+        };
+        let Some(cluster) = Cluster::start()? else {
+            return Ok(None);
+        };
+        let Some(account) = AwsCloud::start()? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            engine,
+            cluster,
+            account,
+        }))
     }
 
     fn daemon(&self) -> Result<Daemon> {
         let engine = self.engine.instance("", "cpu-price = \"0.001\"");
         let cluster = self.cluster.instance("", "");
-        let account = self.account.instance(&["us-west-2"], "load-balancer = false")?;
+        let account = self
+            .account
+            .instance(&["us-west-2"], "load-balancer = false")?;
         let plugins = ["cheapest", "containers", "kubernetes", "aws"];
-        Daemon::start(&plugins, &[("engine", &engine), ("cluster", &cluster), ("account", &account)])
+        Daemon::start(
+            &plugins,
+            &[
+                ("engine", &engine),
+                ("cluster", &cluster),
+                ("account", &account),
+            ],
+        )
     }
 
     /// What really runs at each of the three.
     fn running(&self) -> Result<[usize; 3]> {
         let pods = self.cluster.ours("pods", "default")?;
-        let pods = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).count();
-        Ok([self.engine.containers()?.len(), pods, self.account.live("us-west-2")?.len()])
+        let pods = pods
+            .iter()
+            .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
+            .count();
+        Ok([
+            self.engine.containers()?.len(),
+            pods,
+            self.account.live("us-west-2")?.len(),
+        ])
     }
 
     async fn until(&self, wanted: [usize; 3]) -> Result<()> {
         let since = std::time::Instant::now();
         while self.running()? != wanted {
-            anyhow::ensure!(since.elapsed() < tradewind_tests::PATIENCE, "{:?} run, not {wanted:?}", self.running()?);
+            anyhow::ensure!(
+                since.elapsed() < tradewind_tests::PATIENCE,
+                "{:?} run, not {wanted:?}",
+                self.running()?
+            );
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
         Ok(())
@@ -100,21 +130,34 @@ fn goes_on(deployment: &Value, provider: &str) -> bool {
         .flat_map(|task| task["allocations"].as_array().into_iter().flatten())
         .filter(|allocation| allocation["lost"] == false && allocation["superseded"] == false)
         .peekable();
-    current.peek().is_some() && current.all(|allocation| allocation["provider"] == provider && allocation["ready"] == 1)
+    current.peek().is_some()
+        && current.all(|allocation| allocation["provider"] == provider && allocation["ready"] == 1)
 }
 
 #[tokio::test]
 async fn one_manifest_runs_on_an_engine_a_cluster_and_an_account_at_once() -> Result<()> {
-    let Some(clouds) = Clouds::start()? else { return Ok(()) };
+    let Some(clouds) = Clouds::start()? else {
+        return Ok(());
+    };
     let daemon = clouds.daemon()?;
     daemon.put("my-model", &model(EVERYWHERE)).await?;
     let running = daemon.running("my-model").await?;
-    assert_eq!(running["places"], json!(["account/us-west-2", "cluster/lab", "engine/local"]), "{running:#}");
+    assert_eq!(
+        running["places"],
+        json!(["account/us-west-2", "cluster/lab", "engine/local"]),
+        "{running:#}"
+    );
     assert_eq!(clouds.running()?, [1, 1, 1]);
-    assert_eq!(fetch(&daemon.http, &at(&running, "engine")[0]).await?, "the model answers");
+    assert_eq!(
+        fetch(&daemon.http, &at(&running, "engine")[0]).await?,
+        "the model answers"
+    );
     let described = daemon.run(&["describe", "my-model"])?;
     for place in ["engine/local", "cluster/lab", "account/us-west-2"] {
-        assert!(described.contains(place), "{place} is missing in:\n{described}");
+        assert!(
+            described.contains(place),
+            "{place} is missing in:\n{described}"
+        );
     }
     daemon.delete("my-model").await?;
     daemon.gone("my-model").await?;
@@ -122,17 +165,30 @@ async fn one_manifest_runs_on_an_engine_a_cluster_and_an_account_at_once() -> Re
 }
 
 #[tokio::test]
-async fn what_is_taken_away_goes_on_at_the_next_one_and_is_not_doubled_when_it_returns() -> Result<()> {
-    let Some(mut clouds) = Clouds::start()? else { return Ok(()) };
+async fn what_is_taken_away_goes_on_at_the_next_one_and_is_not_doubled_when_it_returns()
+-> Result<()> {
+    let Some(mut clouds) = Clouds::start()? else {
+        return Ok(());
+    };
     let daemon = clouds.daemon()?;
-    daemon.put("my-model", &model("  recovery: {failover: 1s}")).await?;
+    daemon
+        .put("my-model", &model("  recovery: {failover: 1s}"))
+        .await?;
     let running = daemon.running("my-model").await?;
     assert_eq!(running["places"], json!(["engine/local"]), "the cheapest");
 
     clouds.engine.interrupt()?;
-    daemon.until("my-model", "running on the cluster", |d| goes_on(d, "cluster")).await?;
+    daemon
+        .until("my-model", "running on the cluster", |d| {
+            goes_on(d, "cluster")
+        })
+        .await?;
     clouds.cluster.stop_server();
-    daemon.until("my-model", "running in the account", |d| goes_on(d, "account")).await?;
+    daemon
+        .until("my-model", "running in the account", |d| {
+            goes_on(d, "account")
+        })
+        .await?;
 
     clouds.engine.serve()?;
     clouds.cluster.start_server()?;

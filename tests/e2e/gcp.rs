@@ -20,34 +20,76 @@ fn start(cloud: &Gcp) -> Result<Daemon> {
 
 /// Which replicas of which version exist, in order. Doubles would show.
 fn held(cloud: &Gcp) -> Vec<(String, String)> {
-    let version = |script: &str| script.split("VERSION=").nth(1).and_then(|rest| rest.chars().next()).map(String::from).unwrap_or_default();
-    let label = |m: &tradewind_tests::clouds::gcp::Machine| m.body["labels"]["tradewind-replica"].as_str().unwrap_or_default().to_owned();
-    let mut held: Vec<_> = cloud.live().values().map(|m| (label(m), version(m.script()))).collect();
+    let version = |script: &str| {
+        script
+            .split("VERSION=")
+            .nth(1)
+            .and_then(|rest| rest.chars().next())
+            .map(String::from)
+            .unwrap_or_default()
+    };
+    let label = |m: &tradewind_tests::clouds::gcp::Machine| {
+        m.body["labels"]["tradewind-replica"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let mut held: Vec<_> = cloud
+        .live()
+        .values()
+        .map(|m| (label(m), version(m.script())))
+        .collect();
     held.sort();
     held
 }
 
 #[tokio::test]
-async fn a_deployment_runs_grows_changes_and_goes_and_its_secrets_stay_with_the_host() -> Result<()> {
+async fn a_deployment_runs_grows_changes_and_goes_and_its_secrets_stay_with_the_host() -> Result<()>
+{
     let cloud = Gcp::start()?;
     let daemon = start(&cloud)?;
     daemon.put("shop", &manifest(2, 1)).await?;
     let running = daemon.running("shop").await?;
-    assert_eq!(running["places"], json!(["cloud/us-central1"]), "the cheaper region");
+    assert_eq!(
+        running["places"],
+        json!(["cloud/us-central1"]),
+        "the cheaper region"
+    );
     let first = cloud.live();
     for machine in first.values() {
-        assert!(machine.script().contains(&format!("base64 -d <<<'{ENCODED}'")), "the host puts the value in: {}", machine.script());
+        assert!(
+            machine
+                .script()
+                .contains(&format!("base64 -d <<<'{ENCODED}'")),
+            "the host puts the value in: {}",
+            machine.script()
+        );
     }
     daemon.put("shop", &manifest(3, 1)).await?;
     daemon.until("shop", "grown", |d| d["ready"] == 3).await?;
-    assert!(first.keys().all(|name| cloud.live().contains_key(name)), "what ran goes on");
+    assert!(
+        first.keys().all(|name| cloud.live().contains_key(name)),
+        "what ran goes on"
+    );
     daemon.put("shop", &manifest(3, 2)).await?;
-    daemon.until("shop", "changed", |d| d["status"] == "running" && held(&cloud) == replicas(3, 2)).await?;
+    daemon
+        .until("shop", "changed", |d| {
+            d["status"] == "running" && held(&cloud) == replicas(3, 2)
+        })
+        .await?;
 
     let name = cloud.live().keys().next().context("an instance")?.clone();
-    cloud.served.with(|compute| compute.machines.get_mut(&name).map(|machine| machine.serial = "shop is open\r\n".to_owned()));
+    cloud.served.with(|compute| {
+        compute
+            .machines
+            .get_mut(&name)
+            .map(|machine| machine.serial = "shop is open\r\n".to_owned())
+    });
     let logs = daemon.run(&["logs", "shop"])?;
-    assert!(logs.contains("shop is open") && !logs.contains("console"), "{logs}");
+    assert!(
+        logs.contains("shop is open") && !logs.contains("console"),
+        "{logs}"
+    );
 
     daemon.delete("shop").await?;
     daemon.gone("shop").await?;
@@ -63,34 +105,62 @@ async fn a_deployment_runs_grows_changes_and_goes_and_its_secrets_stay_with_the_
         assert!(found.is_empty(), "{found:?}");
     }
     let found = files_with(daemon.folder.path(), "of the database")?;
-    assert!(found.iter().all(|file| file.ends_with("secrets/db/password")), "{found:?}");
+    assert!(
+        found
+            .iter()
+            .all(|file| file.ends_with("secrets/db/password")),
+        "{found:?}"
+    );
     Ok(())
 }
 
 #[tokio::test]
-async fn a_refused_account_degrades_the_provider_and_another_key_heals_it_without_a_restart() -> Result<()> {
+async fn a_refused_account_degrades_the_provider_and_another_key_heals_it_without_a_restart()
+-> Result<()> {
     let cloud = Gcp::start()?;
     cloud.account("stranger@elsewhere.iam.gserviceaccount.com")?;
     let daemon = start(&cloud)?;
     daemon.put("shop", &manifest(1, 1)).await?;
-    let view = daemon.until_at("/v1/plugins/cloud", "degraded", |v| !v["degraded"].is_null()).await?;
+    let view = daemon
+        .until_at("/v1/plugins/cloud", "degraded", |v| {
+            !v["degraded"].is_null()
+        })
+        .await?;
     let cause = &view["degraded"]["cause"];
-    assert_eq!((&cause["kind"], &cause["code"]), (&json!("denied"), &json!("invalid_grant")), "{view:#}");
+    assert_eq!(
+        (&cause["kind"], &cause["code"]),
+        (&json!("denied"), &json!("invalid_grant")),
+        "{view:#}"
+    );
     assert!(cause["remedy"].is_string(), "{cause:#}");
     cloud.account("tradewind@shop-project.iam.gserviceaccount.com")?;
     daemon.running("shop").await?;
-    daemon.until_at("/v1/plugins/cloud", "well", |v| v["degraded"].is_null()).await?;
+    daemon
+        .until_at("/v1/plugins/cloud", "well", |v| v["degraded"].is_null())
+        .await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn what_one_zone_can_not_supply_comes_from_another_and_a_quota_is_told() -> Result<()> {
     let cloud = Gcp::start()?;
-    cloud.served.with(|compute| compute.full.push("us-central1-a".to_owned()));
+    cloud
+        .served
+        .with(|compute| compute.full.push("us-central1-a".to_owned()));
     let daemon = start(&cloud)?;
     daemon.put("shop", &manifest(2, 1)).await?;
-    assert_eq!(daemon.running("shop").await?["places"], json!(["cloud/europe-west1"]), "told by the operation");
-    assert!(daemon.get("/v1/events?limit=1000").await?.to_string().contains("enough resources"));
+    assert_eq!(
+        daemon.running("shop").await?["places"],
+        json!(["cloud/europe-west1"]),
+        "told by the operation"
+    );
+    assert!(
+        daemon
+            .get("/v1/events?limit=1000")
+            .await?
+            .to_string()
+            .contains("enough resources")
+    );
 
     cloud.served.with(|compute| compute.quota = Some(2));
     daemon.put("shop", &manifest(3, 1)).await?;
@@ -100,7 +170,11 @@ async fn what_one_zone_can_not_supply_comes_from_another_and_a_quota_is_told() -
         if events.contains("Quota 'CPUS' exceeded") {
             break;
         }
-        ensure!(since.elapsed() < PATIENCE, "no event tells of the quota: {events}\n{}", daemon.log());
+        ensure!(
+            since.elapsed() < PATIENCE,
+            "no event tells of the quota: {events}\n{}",
+            daemon.log()
+        );
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert_eq!(held(&cloud).len(), 2, "what ran goes on");
@@ -110,10 +184,19 @@ async fn what_one_zone_can_not_supply_comes_from_another_and_a_quota_is_told() -
 #[tokio::test]
 async fn lost_answers_throttling_and_refused_tokens_make_no_doubles() -> Result<()> {
     let reason = json!([{"reason": "rateLimitExceeded"}]);
-    let throttled = Reply::json(403, json!({"error": {"code": 403, "message": "Rate Limit Exceeded", "errors": reason}}));
-    for trouble in [Trouble::LostAfter, Trouble::LostBefore, Trouble::Instead(throttled)] {
+    let throttled = Reply::json(
+        403,
+        json!({"error": {"code": 403, "message": "Rate Limit Exceeded", "errors": reason}}),
+    );
+    for trouble in [
+        Trouble::LostAfter,
+        Trouble::LostBefore,
+        Trouble::Instead(throttled),
+    ] {
         let cloud = Gcp::start()?;
-        cloud.served.fault(Method::POST, "/instances", 2, trouble.clone());
+        cloud
+            .served
+            .fault(Method::POST, "/instances", 2, trouble.clone());
         let daemon = start(&cloud)?;
         daemon.put("shop", &manifest(3, 1)).await?;
         daemon.running("shop").await?;
@@ -141,8 +224,19 @@ spec:
     report: {image: registry.example.com/report:1, resources: {cpu: 500m, memory: 1Gi}}
 "#;
     daemon.put("nightly", job).await?;
-    daemon.until("nightly", "at work", |d| d["tasks"][0]["allocations"][0]["replicaStatus"][0]["phase"] == "running").await?;
-    cloud.served.with(|compute| compute.machines.values_mut().for_each(|machine| machine.ended = Some(0)));
-    daemon.until("nightly", "done", |d| d["status"] == "completed").await?;
+    daemon
+        .until("nightly", "at work", |d| {
+            d["tasks"][0]["allocations"][0]["replicaStatus"][0]["phase"] == "running"
+        })
+        .await?;
+    cloud.served.with(|compute| {
+        compute
+            .machines
+            .values_mut()
+            .for_each(|machine| machine.ended = Some(0))
+    });
+    daemon
+        .until("nightly", "done", |d| d["status"] == "completed")
+        .await?;
     Ok(())
 }

@@ -17,7 +17,12 @@ fn app(hedge: &str) -> String {
 
 async fn reasons(daemon: &Daemon) -> Result<Vec<String>> {
     let events = daemon.get("/v1/deployments/app/events").await?;
-    Ok(events.as_array().into_iter().flatten().filter_map(|e| e["reason"].as_str().map(str::to_owned)).collect())
+    Ok(events
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|e| e["reason"].as_str().map(str::to_owned))
+        .collect())
 }
 
 /// Waits until exactly two instances are left, all in one region, and answers the region.
@@ -25,11 +30,16 @@ async fn one_survivor(cloud: &FixtureCloud, daemon: &Daemon) -> Result<String> {
     let since = Instant::now();
     loop {
         let live = cloud.live();
-        let regions: std::collections::BTreeSet<String> = live.iter().map(|i| i.region.clone()).collect();
+        let regions: std::collections::BTreeSet<String> =
+            live.iter().map(|i| i.region.clone()).collect();
         if live.len() == 2 && regions.len() == 1 {
             return Ok(regions.into_iter().next().unwrap_or_default());
         }
-        ensure!(since.elapsed() < PATIENCE, "more than one survivor, or none: {live:?}\n{}", daemon.log());
+        ensure!(
+            since.elapsed() < PATIENCE,
+            "more than one survivor, or none: {live:?}\n{}",
+            daemon.log()
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -38,7 +48,12 @@ async fn one_survivor(cloud: &FixtureCloud, daemon: &Daemon) -> Result<String> {
 async fn left_alone(cloud: &FixtureCloud, daemon: &Daemon, region: &str) -> Result<()> {
     let since = Instant::now();
     while cloud.live().len() != 2 || cloud.live().iter().any(|i| i.region != region) {
-        ensure!(since.elapsed() < PATIENCE, "more than two, or elsewhere: {:?}\n{}", cloud.live(), daemon.log());
+        ensure!(
+            since.elapsed() < PATIENCE,
+            "more than two, or elsewhere: {:?}\n{}",
+            cloud.live(),
+            daemon.log()
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
@@ -50,32 +65,56 @@ async fn with_one_region_hung_the_other_serves_at_once_and_nothing_is_left_behin
     cloud.fault(Fault::new(Kind::Hang).on(Operation::Create).within("east"));
     let daemon = Daemon::start(&["cheapest", "rest"], &[("cloud", &cloud.instance())])?;
     let since = Instant::now();
-    daemon.put("app", &app("hedge: {offers: 2, within: 1m},")).await?;
+    daemon
+        .put("app", &app("hedge: {offers: 2, within: 1m},"))
+        .await?;
     daemon.until("app", "ready", |d| d["ready"] == 2).await?;
-    println!("ready with the preferred region hung: {:?}", since.elapsed());
+    println!(
+        "ready with the preferred region hung: {:?}",
+        since.elapsed()
+    );
     cloud.heal();
     ensure!(one_survivor(&cloud, &daemon).await? == "west");
     let running = daemon.running("app").await?;
-    ensure!(running["tasks"][0]["allocations"].as_array().is_some_and(|a| a.len() == 1), "{running:#}");
+    ensure!(
+        running["tasks"][0]["allocations"]
+            .as_array()
+            .is_some_and(|a| a.len() == 1),
+        "{running:#}"
+    );
     ensure!(reasons(&daemon).await?.contains(&"HedgeWon".to_owned()));
     Ok(())
 }
 
 #[tokio::test]
 async fn a_daemon_killed_in_the_middle_ends_the_group_after_its_restart() -> Result<()> {
-    let cloud = FixtureCloud::start(Config { boot_ms: 1_500, ..Config::default().with_regions(&["east", "west"]) })?;
+    let cloud = FixtureCloud::start(Config {
+        boot_ms: 1_500,
+        ..Config::default().with_regions(&["east", "west"])
+    })?;
     let mut daemon = Daemon::start(&["cheapest", "rest"], &[("cloud", &cloud.instance())])?;
-    daemon.put("app", &app("hedge: {offers: 2, within: 1m},")).await?;
+    daemon
+        .put("app", &app("hedge: {offers: 2, within: 1m},"))
+        .await?;
     let since = Instant::now();
     while cloud.live().len() < 4 {
-        ensure!(since.elapsed() < PATIENCE, "both places are asked: {:?}\n{}", cloud.live(), daemon.log());
+        ensure!(
+            since.elapsed() < PATIENCE,
+            "both places are asked: {:?}\n{}",
+            cloud.live(),
+            daemon.log()
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     daemon.kill()?;
     daemon.launch()?;
     one_survivor(&cloud, &daemon).await?;
     daemon.running("app").await?;
-    ensure!(cloud.ledger().len() == 4, "nothing was asked for again: {:?}", cloud.ledger());
+    ensure!(
+        cloud.ledger().len() == 4,
+        "nothing was asked for again: {:?}",
+        cloud.ledger()
+    );
     Ok(())
 }
 
@@ -83,9 +122,18 @@ async fn a_daemon_killed_in_the_middle_ends_the_group_after_its_restart() -> Res
 async fn the_spend_cap_leaves_out_what_is_too_dear_and_says_so() -> Result<()> {
     let cloud = FixtureCloud::start(Config::default().with_regions(&["east", "west"]))?;
     let daemon = Daemon::start(&["cheapest", "rest"], &[("cloud", &cloud.instance())])?;
-    daemon.put("app", &app("hedge: {offers: 2, within: 1h, spendCap: 0.01},")).await?;
+    daemon
+        .put(
+            "app",
+            &app("hedge: {offers: 2, within: 1h, spendCap: 0.01},"),
+        )
+        .await?;
     daemon.running("app").await?;
-    ensure!(cloud.ledger().len() == 2, "one place was asked: {:?}", cloud.ledger());
+    ensure!(
+        cloud.ledger().len() == 2,
+        "one place was asked: {:?}",
+        cloud.ledger()
+    );
     ensure!(reasons(&daemon).await?.contains(&"HedgeLimited".to_owned()));
     Ok(())
 }
@@ -96,12 +144,24 @@ async fn a_group_of_which_none_gets_ready_is_given_up_and_decided_anew() -> Resu
     for region in ["east", "north"] {
         cloud.fault(Fault::new(Kind::Stuck).on(Operation::Create).within(region));
     }
-    let daemon = Daemon::start(&["cheapest", "rest"], &[("cloud", &cloud.instance_with("create-timeout = \"1h\""))])?;
-    daemon.put("app", &app("hedge: {offers: 2, within: 1s},")).await?;
+    let daemon = Daemon::start(
+        &["cheapest", "rest"],
+        &[("cloud", &cloud.instance_with("create-timeout = \"1h\""))],
+    )?;
+    daemon
+        .put("app", &app("hedge: {offers: 2, within: 1s},"))
+        .await?;
     // Only there does anything get ready. While the others are being made or removed, one of them may be the only place for a moment.
     let running = daemon.running("app").await?;
-    let allocations = running["tasks"][0]["allocations"].as_array().cloned().unwrap_or_default();
-    let regions: Vec<&str> = allocations.iter().filter(|a| a["ready"] == 2).filter_map(|a| a["region"].as_str()).collect();
+    let allocations = running["tasks"][0]["allocations"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let regions: Vec<&str> = allocations
+        .iter()
+        .filter(|a| a["ready"] == 2)
+        .filter_map(|a| a["region"].as_str())
+        .collect();
     ensure!(regions == ["west"], "{running:#}");
     ensure!(reasons(&daemon).await?.contains(&"HedgeGivenUp".to_owned()));
     left_alone(&cloud, &daemon, "west").await

@@ -9,19 +9,33 @@ use tradewind_tests::{Daemon, PATIENCE};
 use crate::web;
 
 /// Reads the stream behind `after` until it has told so many, then breaks off. Ids of places and of events.
-async fn follow(daemon: &Daemon, after: Option<&str>, count: usize) -> Result<Vec<(String, String)>> {
-    let mut request = daemon.http.get(daemon.url("/v1/events?follow=true&limit=10000"));
+async fn follow(
+    daemon: &Daemon,
+    after: Option<&str>,
+    count: usize,
+) -> Result<Vec<(String, String)>> {
+    let mut request = daemon
+        .http
+        .get(daemon.url("/v1/events?follow=true&limit=10000"));
     if let Some(after) = after {
         request = request.header("last-event-id", after);
     }
     let mut response = request.send().await?.error_for_status()?;
     let (mut text, mut told) = (String::new(), Vec::new());
     while told.len() < count {
-        let chunk =
-            tokio::time::timeout(PATIENCE, response.chunk()).await.with_context(|| format!("no more events came after {told:?}"))??;
-        text.push_str(&String::from_utf8_lossy(&chunk.context("the stream ended")?));
+        let chunk = tokio::time::timeout(PATIENCE, response.chunk())
+            .await
+            .with_context(|| format!("no more events came after {told:?}"))??;
+        text.push_str(&String::from_utf8_lossy(
+            &chunk.context("the stream ended")?,
+        ));
         while let Some((message, rest)) = text.split_once("\n\n") {
-            let field = |name: &str| message.lines().find_map(|l| l.strip_prefix(name)).map(|v| v.trim().to_owned());
+            let field = |name: &str| {
+                message
+                    .lines()
+                    .find_map(|l| l.strip_prefix(name))
+                    .map(|v| v.trim().to_owned())
+            };
             if let (Some(place), Some(data)) = (field("id:"), field("data:")) {
                 let event: Value = serde_json::from_str(&data)?;
                 told.push((place, event["id"].as_str().unwrap_or_default().to_owned()));
@@ -43,7 +57,12 @@ async fn a_stream_that_breaks_off_misses_and_repeats_nothing() -> Result<()> {
         daemon.running(name).await?;
     }
     let listed = daemon.get("/v1/events?limit=10000").await?;
-    let all: Vec<String> = listed.as_array().context("no list")?.iter().filter_map(|e| e["id"].as_str().map(str::to_owned)).collect();
+    let all: Vec<String> = listed
+        .as_array()
+        .context("no list")?
+        .iter()
+        .filter_map(|e| e["id"].as_str().map(str::to_owned))
+        .collect();
     ensure!(all.len() >= 12, "{listed:#}");
     let half = all.len() / 2;
 
@@ -61,7 +80,11 @@ async fn a_stream_that_breaks_off_misses_and_repeats_nothing() -> Result<()> {
     }
     assert_eq!(told, all);
     assert_eq!(told.iter().collect::<BTreeSet<_>>().len(), told.len());
-    let at_once: Vec<String> = follow(&daemon, None, all.len()).await?.into_iter().map(|(_, id)| id).collect();
+    let at_once: Vec<String> = follow(&daemon, None, all.len())
+        .await?
+        .into_iter()
+        .map(|(_, id)| id)
+        .collect();
     assert_eq!(at_once, all);
     Ok(())
 }
@@ -70,7 +93,10 @@ async fn a_stream_that_breaks_off_misses_and_repeats_nothing() -> Result<()> {
 async fn an_event_tells_what_led_to_it_and_what_it_changed() -> Result<()> {
     let daemon = Daemon::local()?;
     let put = |id: &'static str, manifest: String| {
-        let request = daemon.http.put(daemon.url("/v1/deployments/app")).header("content-type", "application/yaml");
+        let request = daemon
+            .http
+            .put(daemon.url("/v1/deployments/app"))
+            .header("content-type", "application/yaml");
         request.header("x-request-id", id).body(manifest).send()
     };
     let answer = put("mine-1", web("app", 1, "secret one")).await?;
@@ -81,16 +107,45 @@ async fn an_event_tells_what_led_to_it_and_what_it_changed() -> Result<()> {
     assert!(made.starts_with("r-"), "{made}");
     daemon.running("app").await?;
     let events = daemon.get("/v1/deployments/app/events?limit=1000").await?;
-    let find = |reason: &str| events.as_array().into_iter().flatten().find(|e| e["reason"] == reason).cloned().unwrap_or_default();
-    assert_eq!(find("DeploymentCreated")["cause"], serde_json::json!({"kind": "request", "id": "mine-1"}));
+    let find = |reason: &str| {
+        events
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|e| e["reason"] == reason)
+            .cloned()
+            .unwrap_or_default()
+    };
+    assert_eq!(
+        find("DeploymentCreated")["cause"],
+        serde_json::json!({"kind": "request", "id": "mine-1"})
+    );
     let updated = find("DeploymentUpdated");
     assert_eq!(updated["cause"]["id"], made.as_str());
-    assert_eq!((&updated["before"]["spec.services.web.replicas"], &updated["after"]["spec.services.web.replicas"]), (&1.into(), &2.into()));
+    assert_eq!(
+        (
+            &updated["before"]["spec.services.web.replicas"],
+            &updated["after"]["spec.services.web.replicas"]
+        ),
+        (&1.into(), &2.into())
+    );
     assert!(!events.to_string().contains("secret"), "{events:#}");
     let placed = find("AllocationPlaced");
-    assert_eq!((placed["cause"]["kind"].as_str(), placed["after"]["stage"].as_str()), (Some("decision"), Some("intended")), "{placed:#}");
+    assert_eq!(
+        (
+            placed["cause"]["kind"].as_str(),
+            placed["after"]["stage"].as_str()
+        ),
+        (Some("decision"), Some("intended")),
+        "{placed:#}"
+    );
     assert_eq!(find("AllocationApplied")["after"]["stage"], "applied");
-    let problem = daemon.http.get(daemon.url("/v1/deployments/none")).header("x-request-id", "mine-2").send().await?;
+    let problem = daemon
+        .http
+        .get(daemon.url("/v1/deployments/none"))
+        .header("x-request-id", "mine-2")
+        .send()
+        .await?;
     assert_eq!(problem.json::<Value>().await?["request"], "mine-2");
     Ok(())
 }
@@ -105,16 +160,33 @@ async fn the_audit_log_can_be_checked_with_and_without_the_daemon() -> Result<()
     daemon.put("a", &web("a", 1, "y")).await?;
     daemon.running("a").await?;
     let verified = daemon.run(&["audit", "verify", "--expect", noted])?;
-    assert!(verified.contains("as they were recorded") && verified.contains("the expected hash is that of entry"), "{verified}");
+    assert!(
+        verified.contains("as they were recorded")
+            && verified.contains("the expected hash is that of entry"),
+        "{verified}"
+    );
     let other = format!("sha256:{}", "1".repeat(64));
-    assert_eq!(daemon.cli(&["audit", "verify", "--expect", &other])?.status.code(), Some(1));
-    assert!(daemon.run(&["audit", "show"])?.contains("DeploymentUpdated"));
+    assert_eq!(
+        daemon
+            .cli(&["audit", "verify", "--expect", &other])?
+            .status
+            .code(),
+        Some(1)
+    );
+    assert!(
+        daemon
+            .run(&["audit", "show"])?
+            .contains("DeploymentUpdated")
+    );
 
     let export = daemon.run(&["audit", "export"])?;
     let lines: Vec<&str> = export.lines().collect();
     let check = |name: &str, text: &str| -> Result<(Option<i32>, String)> {
         let output = daemon.cli(&["audit", "verify", &daemon.file(name, text)?])?;
-        Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned()))
+        Ok((
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        ))
     };
     assert_eq!(check("whole.jsonl", &export)?.0, Some(0), "{export}");
     let edited = export.replacen("generation 2", "generation 3", 1);
@@ -122,9 +194,15 @@ async fn the_audit_log_can_be_checked_with_and_without_the_daemon() -> Result<()
     assert!(code == Some(1) && text.contains("was edited"), "{text}");
     let removed = [&lines[..3], &lines[4..]].concat().join("\n");
     let (code, text) = check("removed.jsonl", &removed)?;
-    assert!(code == Some(1) && text.contains("entry 3 is missing"), "{text}");
+    assert!(
+        code == Some(1) && text.contains("entry 3 is missing"),
+        "{text}"
+    );
     let (code, text) = check("short.jsonl", &lines[..lines.len() - 1].join("\n"))?;
-    assert!(code == Some(1) && text.contains("the log ends before it"), "{text}");
+    assert!(
+        code == Some(1) && text.contains("the log ends before it"),
+        "{text}"
+    );
     Ok(())
 }
 
@@ -133,7 +211,8 @@ async fn the_audit_log_can_be_checked_with_and_without_the_daemon() -> Result<()
 async fn a_bulk_of_one_erases_nothing_of_another() -> Result<()> {
     let mut daemon = Daemon::local()?;
     daemon.stop()?;
-    let keep = "[keep]\nevents = 20\ndeployment-events = 5\ndecisions = 3\ndeployment-decisions = 1\n";
+    let keep =
+        "[keep]\nevents = 20\ndeployment-events = 5\ndecisions = 3\ndeployment-decisions = 1\n";
     std::fs::write(daemon.folder.path().join("config.toml"), keep)?;
     daemon.launch()?;
     daemon.put("web", &web("web", 1, "mine")).await?;
@@ -148,27 +227,61 @@ async fn a_bulk_of_one_erases_nothing_of_another() -> Result<()> {
     };
     for i in 0..12 {
         daemon.put(&format!("b{i}"), &bulk(i)).await?;
-        daemon.until_at(&format!("/v1/deployments/b{i}?namespace=bulk"), "done", |d| d["status"] == "completed").await?;
+        daemon
+            .until_at(
+                &format!("/v1/deployments/b{i}?namespace=bulk"),
+                "done",
+                |d| d["status"] == "completed",
+            )
+            .await?;
     }
     for i in 0..12 {
-        daemon.http.delete(daemon.url(&format!("/v1/deployments/b{i}?namespace=bulk"))).send().await?.error_for_status()?;
+        daemon
+            .http
+            .delete(daemon.url(&format!("/v1/deployments/b{i}?namespace=bulk")))
+            .send()
+            .await?
+            .error_for_status()?;
     }
-    daemon.until_at("/v1/deployments?namespace=bulk", "gone", |all| all.as_array().is_some_and(Vec::is_empty)).await?;
+    daemon
+        .until_at("/v1/deployments?namespace=bulk", "gone", |all| {
+            all.as_array().is_some_and(Vec::is_empty)
+        })
+        .await?;
     // What is too much goes at the start.
     daemon.stop()?;
     daemon.launch()?;
     // The last of all, those of the deployment, of two plugins and of the daemon.
-    let few = |events: &Value| events.as_array().is_some_and(|events| events.len() <= 20 + 4 * 5);
-    daemon.until_at("/v1/events?limit=10000", "brought down to its limit", few).await?;
-    let few = |decisions: &Value| decisions.as_array().is_some_and(|decisions| decisions.len() <= 3 + 1);
-    daemon.until_at("/v1/decisions?limit=1000", "brought down to its limit", few).await?;
-    let count = async |path: &str| anyhow::Ok(daemon.get(path).await?.as_array().map_or(0, Vec::len));
+    let few = |events: &Value| {
+        events
+            .as_array()
+            .is_some_and(|events| events.len() <= 20 + 4 * 5)
+    };
+    daemon
+        .until_at("/v1/events?limit=10000", "brought down to its limit", few)
+        .await?;
+    let few = |decisions: &Value| {
+        decisions
+            .as_array()
+            .is_some_and(|decisions| decisions.len() <= 3 + 1)
+    };
+    daemon
+        .until_at("/v1/decisions?limit=1000", "brought down to its limit", few)
+        .await?;
+    let count =
+        async |path: &str| anyhow::Ok(daemon.get(path).await?.as_array().map_or(0, Vec::len));
 
-    assert!(count("/v1/deployments/web/events").await? >= 5, "its last events");
+    assert!(
+        count("/v1/deployments/web/events").await? >= 5,
+        "its last events"
+    );
     let events = daemon.run(&["events", "web"])?;
     assert!(events.contains("RolloutDone"), "{events}");
     let described = daemon.run(&["describe", "web"])?;
-    assert!(described.contains(&id), "the decision that it runs on: {described}");
+    assert!(
+        described.contains(&id),
+        "the decision that it runs on: {described}"
+    );
     let explained = daemon.run(&["explain", "web"])?;
     assert!(explained.contains("local"), "{explained}");
     daemon.run(&["replay", &id])?;

@@ -19,14 +19,28 @@ use crate::web;
 const ROLES: [&str; 4] = ["viewer", "operator", "approver", "admin"];
 
 async fn create(daemon: &Daemon, request: Value) -> Result<String> {
-    let response = daemon.http.post(daemon.url("/v1/tokens")).json(&request).send().await?;
+    let response = daemon
+        .http
+        .post(daemon.url("/v1/tokens"))
+        .json(&request)
+        .send()
+        .await?;
     let (status, body) = (response.status(), response.text().await?);
     ensure!(status == StatusCode::CREATED, "{request}: {status}: {body}");
-    Ok(serde_json::from_str::<Value>(&body)?["secret"].as_str().context("no secret")?.to_owned())
+    Ok(serde_json::from_str::<Value>(&body)?["secret"]
+        .as_str()
+        .context("no secret")?
+        .to_owned())
 }
 
 async fn token(daemon: &Daemon, name: &str, role: &str, namespace: &str) -> Result<Client> {
-    client(Some(&create(daemon, json!({"name": name, "role": role, "namespaces": [namespace]})).await?))
+    client(Some(
+        &create(
+            daemon,
+            json!({"name": name, "role": role, "namespaces": [namespace]}),
+        )
+        .await?,
+    ))
 }
 
 fn includes(held: &str, needed: &str) -> bool {
@@ -49,7 +63,9 @@ impl Operation {
         loop {
             let mut request = http.request(self.method.clone(), format!("{}{query}", self.url));
             if self.namespace == "manifest" {
-                request = request.header("content-type", "application/yaml").body(web("absent", 1, "x"));
+                request = request
+                    .header("content-type", "application/yaml")
+                    .body(web("absent", 1, "x"));
             } else if self.method == Method::POST {
                 request = request.json(&json!({}));
             }
@@ -66,8 +82,19 @@ impl Operation {
         let response = self.send(http, query).await?;
         let status = response.status();
         let challenge = response.headers().contains_key("www-authenticate");
-        ensure!(status == wanted, "{} {}{query} with {why}: {status}: {}", self.method, self.url, response.text().await?);
-        ensure!(challenge == (wanted == 401), "{} {}: {challenge}", self.method, self.url);
+        ensure!(
+            status == wanted,
+            "{} {}{query} with {why}: {status}: {}",
+            self.method,
+            self.url,
+            response.text().await?
+        );
+        ensure!(
+            challenge == (wanted == 401),
+            "{} {}: {challenge}",
+            self.method,
+            self.url
+        );
         Ok(())
     }
 }
@@ -78,7 +105,10 @@ fn operations(daemon: &Daemon, document: &Value) -> Result<Vec<Operation>> {
         for (method, operation) in item.as_object().context("no operations")? {
             let text = |name: &str| operation[name].as_str().unwrap_or_default().to_owned();
             let role = text("x-tradewind-role");
-            ensure!(role == "none" || ROLES.contains(&role.as_str()), "{method} {path} does not say who may: \"{role}\"");
+            ensure!(
+                role == "none" || ROLES.contains(&role.as_str()),
+                "{method} {path} does not say who may: \"{role}\""
+            );
             let parts = path.split('/').map(|part| match part {
                 "{namespace}" => "default",
                 "{id}" => "d-absent",
@@ -86,8 +116,18 @@ fn operations(daemon: &Daemon, document: &Value) -> Result<Vec<Operation>> {
                 part => part,
             });
             let url = daemon.url(&parts.collect::<Vec<_>>().join("/"));
-            let filters = operation["parameters"].as_array().into_iter().flatten().any(|p| p["name"] == "namespace");
-            all.push(Operation { method: method.to_uppercase().parse()?, url, role, namespace: text("x-tradewind-namespace"), filters });
+            let filters = operation["parameters"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|p| p["name"] == "namespace");
+            all.push(Operation {
+                method: method.to_uppercase().parse()?,
+                url,
+                role,
+                namespace: text("x-tradewind-namespace"),
+                filters,
+            });
         }
     }
     Ok(all)
@@ -98,26 +138,52 @@ fn operations(daemon: &Daemon, document: &Value) -> Result<Vec<Operation>> {
 async fn every_route_refuses_who_may_not() -> Result<()> {
     // By default it takes an admin to send a component, whatever the route takes.
     let daemon = Daemon::configured(&[], &[], "[api]\nuploads = \"operator\"\n")?;
-    let expired = create(&daemon, json!({"name": "short", "role": "admin", "namespaces": ["*"], "expiresIn": "1ms"})).await?;
-    let revoked = create(&daemon, json!({"name": "gone", "role": "admin", "namespaces": ["*"]})).await?;
+    let expired = create(
+        &daemon,
+        json!({"name": "short", "role": "admin", "namespaces": ["*"], "expiresIn": "1ms"}),
+    )
+    .await?;
+    let revoked = create(
+        &daemon,
+        json!({"name": "gone", "role": "admin", "namespaces": ["*"]}),
+    )
+    .await?;
     daemon.run(&["token", "revoke", "gone"])?;
     let nobody = client(None)?;
     let strangers = [
         ("no token", nobody.clone()),
-        ("no token of ours", client(Some("tw_0000000000000000000000000000000000000000000000000"))?),
+        (
+            "no token of ours",
+            client(Some("tw_0000000000000000000000000000000000000000000000000"))?,
+        ),
         ("an expired token", client(Some(&expired))?),
         ("a revoked token", client(Some(&revoked))?),
     ];
     let (mut whole, mut bound) = (HashMap::new(), HashMap::new());
     for role in ROLES {
-        whole.insert(role, token(&daemon, &format!("whole-{role}"), role, "*").await?);
-        bound.insert(role, token(&daemon, &format!("bound-{role}"), role, "elsewhere").await?);
+        whole.insert(
+            role,
+            token(&daemon, &format!("whole-{role}"), role, "*").await?,
+        );
+        bound.insert(
+            role,
+            token(&daemon, &format!("bound-{role}"), role, "elsewhere").await?,
+        );
     }
-    let document: Value = nobody.get(daemon.url("/openapi.json")).send().await?.json().await?;
+    let document: Value = nobody
+        .get(daemon.url("/openapi.json"))
+        .send()
+        .await?
+        .json()
+        .await?;
     for operation in operations(&daemon, &document)? {
         if operation.role == "none" {
             let status = operation.send(&nobody, "").await?.status();
-            ensure!(status.is_success(), "{} without a token: {status}", operation.url);
+            ensure!(
+                status.is_success(),
+                "{} without a token: {status}",
+                operation.url
+            );
             continue;
         }
         for (why, http) in &strangers {
@@ -130,14 +196,28 @@ async fn every_route_refuses_who_may_not() -> Result<()> {
         match operation.namespace.as_str() {
             "any" => {}
             "filtered" if !operation.filters => {}
-            "filtered" => operation.expect(elsewhere, "?namespace=default", 403, "another namespace").await?,
-            _ => operation.expect(elsewhere, "", 403, "another namespace").await?,
+            "filtered" => {
+                operation
+                    .expect(elsewhere, "?namespace=default", 403, "another namespace")
+                    .await?
+            }
+            _ => {
+                operation
+                    .expect(elsewhere, "", 403, "another namespace")
+                    .await?
+            }
         }
         for role in ROLES.iter().filter(|held| includes(held, &operation.role)) {
             let status = operation.send(&whole[role], "").await?.status();
-            let let_in =
-                status != StatusCode::UNAUTHORIZED && status != StatusCode::FORBIDDEN && status != StatusCode::INTERNAL_SERVER_ERROR;
-            ensure!(let_in, "{} {} as {role}: {status}", operation.method, operation.url);
+            let let_in = status != StatusCode::UNAUTHORIZED
+                && status != StatusCode::FORBIDDEN
+                && status != StatusCode::INTERNAL_SERVER_ERROR;
+            ensure!(
+                let_in,
+                "{} {} as {role}: {status}",
+                operation.method,
+                operation.url
+            );
         }
     }
     Ok(())
@@ -157,15 +237,37 @@ async fn a_token_sees_its_namespaces_alone() -> Result<()> {
         let response = team.get(daemon.url(path)).send().await?;
         Ok((response.status(), response.json().await?))
     };
-    daemon.until_at("/v1/deployments/theirs?namespace=team", "running", |d| d["status"] == "running").await?;
+    daemon
+        .until_at("/v1/deployments/theirs?namespace=team", "running", |d| {
+            d["status"] == "running"
+        })
+        .await?;
     let (_, list) = get("/v1/deployments").await?;
-    let names: Vec<_> = list.as_array().into_iter().flatten().map(|d| d["name"].as_str()).collect();
+    let names: Vec<_> = list
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|d| d["name"].as_str())
+        .collect();
     assert_eq!(names, [Some("theirs")]);
     let (_, events) = get("/v1/events").await?;
-    assert!(events.as_array().is_some_and(|e| !e.is_empty() && e.iter().all(|e| e["namespace"] == "team")), "{events:#}");
+    assert!(
+        events
+            .as_array()
+            .is_some_and(|e| !e.is_empty() && e.iter().all(|e| e["namespace"] == "team")),
+        "{events:#}"
+    );
     let (_, decisions) = get("/v1/decisions").await?;
-    assert!(decisions[0]["tasks"][0]["namespace"] == "team" && !decisions.to_string().contains("ours"), "{decisions:#}");
-    for path in ["/v1/deployments/ours", "/v1/deployments/absent", "/v1/deployments/ours/logs", "/v1/events?namespace=default"] {
+    assert!(
+        decisions[0]["tasks"][0]["namespace"] == "team" && !decisions.to_string().contains("ours"),
+        "{decisions:#}"
+    );
+    for path in [
+        "/v1/deployments/ours",
+        "/v1/deployments/absent",
+        "/v1/deployments/ours/logs",
+        "/v1/events?namespace=default",
+    ] {
         assert_eq!(get(path).await?.0, StatusCode::FORBIDDEN, "{path}");
     }
     Ok(())
@@ -176,9 +278,17 @@ async fn a_token_sees_its_namespaces_alone() -> Result<()> {
 async fn revoking_a_token_ends_what_it_has_opened() -> Result<()> {
     let daemon = Daemon::start(&[], &[])?;
     for (name, expires) in [("revoked", None), ("expiring", Some("2s"))] {
-        let secret = create(&daemon, json!({"name": name, "role": "viewer", "namespaces": ["*"], "expiresIn": expires})).await?;
+        let secret = create(
+            &daemon,
+            json!({"name": name, "role": "viewer", "namespaces": ["*"], "expiresIn": expires}),
+        )
+        .await?;
         let http = client(Some(&secret))?;
-        let mut stream = http.get(daemon.url("/v1/events?follow=true")).send().await?.error_for_status()?;
+        let mut stream = http
+            .get(daemon.url("/v1/events?follow=true"))
+            .send()
+            .await?
+            .error_for_status()?;
         let ended = tokio::spawn(async move {
             while stream.chunk().await?.is_some() {}
             anyhow::Ok(())
@@ -186,8 +296,13 @@ async fn revoking_a_token_ends_what_it_has_opened() -> Result<()> {
         if expires.is_none() {
             daemon.run(&["token", "revoke", name])?;
         }
-        tokio::time::timeout(PATIENCE, ended).await.context("the stream goes on")???;
-        assert_eq!(http.get(daemon.url("/v1/whoami")).send().await?.status(), StatusCode::UNAUTHORIZED);
+        tokio::time::timeout(PATIENCE, ended)
+            .await
+            .context("the stream goes on")???;
+        assert_eq!(
+            http.get(daemon.url("/v1/whoami")).send().await?.status(),
+            StatusCode::UNAUTHORIZED
+        );
     }
     Ok(())
 }
@@ -196,34 +311,89 @@ async fn revoking_a_token_ends_what_it_has_opened() -> Result<()> {
 #[tokio::test]
 async fn tokens_are_handed_out_by_the_command_line() -> Result<()> {
     let daemon = Daemon::start(&[], &[])?;
-    let secret = daemon.run(&["token", "create", "ci", "--role", "operator", "-n", "team", "--expires", "30d"])?.trim().to_owned();
+    let secret = daemon
+        .run(&[
+            "token",
+            "create",
+            "ci",
+            "--role",
+            "operator",
+            "-n",
+            "team",
+            "--expires",
+            "30d",
+        ])?
+        .trim()
+        .to_owned();
     let as_ci = |arguments: &[&str]| {
         let mut command = Command::new(binary());
-        command.args(["--server", &daemon.address]).args(arguments).env("TRADEWIND_TOKEN", &secret);
-        command.env("TRADEWIND_CONFIG", daemon.folder.path().join("config.toml")).output()
+        command
+            .args(["--server", &daemon.address])
+            .args(arguments)
+            .env("TRADEWIND_TOKEN", &secret);
+        command
+            .env("TRADEWIND_CONFIG", daemon.folder.path().join("config.toml"))
+            .output()
     };
     let who = as_ci(&["whoami"])?;
-    assert!(String::from_utf8_lossy(&who.stdout).starts_with("token:ci: operator of team"), "{who:?}");
-    let job =
-        "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {name: j, namespace: team}\nspec: {jobs: {j: {command: [a]}}}\n";
+    assert!(
+        String::from_utf8_lossy(&who.stdout).starts_with("token:ci: operator of team"),
+        "{who:?}"
+    );
+    let job = "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {name: j, namespace: team}\nspec: {jobs: {j: {command: [a]}}}\n";
     let file = daemon.file("j.yaml", job)?;
     assert!(as_ci(&["apply", "--detach", "-f", &file])?.status.success());
     let events = daemon.get("/v1/events?namespace=team").await?;
-    assert_eq!((&events[0]["reason"], &events[0]["actor"]), (&json!("DeploymentCreated"), &json!("token:ci")), "{events:#}");
-    assert!(as_ci(&["delete", "j", "-n", "team", "--detach"])?.status.success());
+    assert_eq!(
+        (&events[0]["reason"], &events[0]["actor"]),
+        (&json!("DeploymentCreated"), &json!("token:ci")),
+        "{events:#}"
+    );
+    assert!(
+        as_ci(&["delete", "j", "-n", "team", "--detach"])?
+            .status
+            .success()
+    );
     for refused in [&["token", "list"][..], &["plugin", "reload"], &["get", "j"]] {
         assert_eq!(as_ci(refused)?.status.code(), Some(8), "{refused:?}");
     }
     // The last one that may do everything stays, and nobody hands out more than they hold.
-    assert_eq!(daemon.cli(&["token", "revoke", "admin"])?.status.code(), Some(5));
+    assert_eq!(
+        daemon.cli(&["token", "revoke", "admin"])?.status.code(),
+        Some(5)
+    );
     let lead = token(&daemon, "lead", "admin", "team").await?;
     for beyond in [json!(["*"]), json!(["default"]), json!(["team", "default"])] {
         let request = json!({"name": "more", "role": "viewer", "namespaces": beyond});
-        assert_eq!(lead.post(daemon.url("/v1/tokens")).json(&request).send().await?.status(), StatusCode::FORBIDDEN, "{beyond}");
+        assert_eq!(
+            lead.post(daemon.url("/v1/tokens"))
+                .json(&request)
+                .send()
+                .await?
+                .status(),
+            StatusCode::FORBIDDEN,
+            "{beyond}"
+        );
     }
-    assert_eq!(lead.delete(daemon.url("/v1/tokens/admin")).send().await?.status(), StatusCode::NOT_FOUND);
-    let listed: Value = lead.get(daemon.url("/v1/tokens")).send().await?.json().await?;
-    let names: Vec<_> = listed.as_array().into_iter().flatten().map(|t| t["name"].as_str()).collect();
+    assert_eq!(
+        lead.delete(daemon.url("/v1/tokens/admin"))
+            .send()
+            .await?
+            .status(),
+        StatusCode::NOT_FOUND
+    );
+    let listed: Value = lead
+        .get(daemon.url("/v1/tokens"))
+        .send()
+        .await?
+        .json()
+        .await?;
+    let names: Vec<_> = listed
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|t| t["name"].as_str())
+        .collect();
     assert_eq!(names, [Some("ci"), Some("lead")]);
     daemon.run(&["token", "revoke", "ci"])?;
     assert_eq!(as_ci(&["whoami"])?.status.code(), Some(8));
@@ -235,8 +405,15 @@ async fn tokens_are_handed_out_by_the_command_line() -> Result<()> {
 async fn tokens_are_kept_secret() -> Result<()> {
     let mut daemon = Daemon::start(&[], &[])?;
     let (first, file) = (daemon.admin_token()?, daemon.data().join("admin.token"));
-    assert_eq!(std::fs::metadata(&file)?.permissions().mode() & 0o777, 0o600);
-    let other = create(&daemon, json!({"name": "other", "role": "viewer", "namespaces": ["*"]})).await?;
+    assert_eq!(
+        std::fs::metadata(&file)?.permissions().mode() & 0o777,
+        0o600
+    );
+    let other = create(
+        &daemon,
+        json!({"name": "other", "role": "viewer", "namespaces": ["*"]}),
+    )
+    .await?;
     daemon.get("/v1/tokens").await?;
     let log = daemon.log();
     assert!(!log.contains(&first) && !log.contains(&other));
@@ -251,26 +428,62 @@ async fn tokens_are_kept_secret() -> Result<()> {
         socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n[]")?;
         Ok(String::from_utf8_lossy(&head[..read]).into_owned())
     });
-    Command::new(binary()).arg("--data").arg(daemon.data()).args(["--server", &stranger, "get"]).env_remove("TRADEWIND_TOKEN").output()?;
+    Command::new(binary())
+        .arg("--data")
+        .arg(daemon.data())
+        .args(["--server", &stranger, "get"])
+        .env_remove("TRADEWIND_TOKEN")
+        .output()?;
     let heard = heard.join().expect("the listener")?.to_lowercase();
-    assert!(heard.starts_with("get /v1/deployments") && !heard.contains("authorization"), "{heard}");
+    assert!(
+        heard.starts_with("get /v1/deployments") && !heard.contains("authorization"),
+        "{heard}"
+    );
 
     // Made anew while the daemon is stopped: the old one ends.
-    let reset = || Command::new(binary()).arg("--data").arg(daemon.data()).args(["token", "reset-admin"]).output();
+    let reset = || {
+        Command::new(binary())
+            .arg("--data")
+            .arg(daemon.data())
+            .args(["token", "reset-admin"])
+            .output()
+    };
     let refused = reset()?;
-    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("stop the daemon"), "{refused:?}");
+    assert!(
+        !refused.status.success()
+            && String::from_utf8_lossy(&refused.stderr).contains("stop the daemon"),
+        "{refused:?}"
+    );
     daemon.kill()?;
-    let done = Command::new(binary()).arg("--data").arg(daemon.data()).args(["token", "reset-admin"]).output()?;
+    let done = Command::new(binary())
+        .arg("--data")
+        .arg(daemon.data())
+        .args(["token", "reset-admin"])
+        .output()?;
     assert!(done.status.success(), "{done:?}");
-    for entry in std::fs::read_dir(daemon.data())?.flatten().filter(|e| e.path().is_file() && e.path() != file) {
+    for entry in std::fs::read_dir(daemon.data())?
+        .flatten()
+        .filter(|e| e.path().is_file() && e.path() != file)
+    {
         let bytes = std::fs::read(entry.path())?;
         for secret in [&first, &other] {
-            assert!(!bytes.windows(secret.len()).any(|w| w == secret.as_bytes()), "{} holds a token", entry.path().display());
+            assert!(
+                !bytes.windows(secret.len()).any(|w| w == secret.as_bytes()),
+                "{} holds a token",
+                entry.path().display()
+            );
         }
     }
     daemon.launch()?;
     assert_ne!(daemon.admin_token()?, first);
-    assert_eq!(client(Some(&first))?.get(daemon.url("/v1/whoami")).send().await?.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        client(Some(&first))?
+            .get(daemon.url("/v1/whoami"))
+            .send()
+            .await?
+            .status(),
+        StatusCode::UNAUTHORIZED
+    );
     daemon.get("/v1/whoami").await?;
     Ok(())
 }
@@ -286,7 +499,10 @@ async fn who_asks_too_often_is_told_to_wait() -> Result<()> {
         let mut seen = Vec::new();
         for _ in 0..times {
             let response = http.get(daemon.url("/v1/whoami")).send().await?;
-            seen.push((response.status().as_u16(), response.headers().contains_key("retry-after")));
+            seen.push((
+                response.status().as_u16(),
+                response.headers().contains_key("retry-after"),
+            ));
         }
         Ok(seen)
     };
@@ -294,7 +510,15 @@ async fn who_asks_too_often_is_told_to_wait() -> Result<()> {
     assert_eq!(seen.first(), Some(&(200, false)));
     assert!(seen.contains(&(429, true)), "{seen:?}");
     // One token's share is not another's, and refusals have a share of their own.
-    assert_eq!(token(&daemon, "calm", "viewer", "*").await?.get(daemon.url("/v1/whoami")).send().await?.status(), StatusCode::OK);
+    assert_eq!(
+        token(&daemon, "calm", "viewer", "*")
+            .await?
+            .get(daemon.url("/v1/whoami"))
+            .send()
+            .await?
+            .status(),
+        StatusCode::OK
+    );
     let refused = hammer(&client(None)?, 300).await?;
     assert_eq!(refused.first(), Some(&(401, false)));
     assert!(refused.contains(&(429, true)));
@@ -311,11 +535,18 @@ async fn other_addresses_are_served_over_tls() -> Result<()> {
     std::fs::write(&config, "[tls]\nself-signed = true\n")?;
     let tradewind = |arguments: &[&str]| {
         let mut command = Command::new(binary());
-        command.arg("--data").arg(&data).args(arguments).env("TRADEWIND_CONFIG", &config).env_remove("TRADEWIND_TOKEN");
+        command
+            .arg("--data")
+            .arg(&data)
+            .args(arguments)
+            .env("TRADEWIND_CONFIG", &config)
+            .env_remove("TRADEWIND_TOKEN");
         command.env("TRADEWIND_PLUGINS", folder.path().join("plugins"));
         command
     };
-    let mut server = tradewind(&["serve", "--listen", "0.0.0.0:0"]).stderr(std::process::Stdio::null()).spawn()?;
+    let mut server = tradewind(&["serve", "--listen", "0.0.0.0:0"])
+        .stderr(std::process::Stdio::null())
+        .spawn()?;
     let result = tls_story(&data, &tradewind);
     server.kill()?;
     server.wait()?;
@@ -323,7 +554,9 @@ async fn other_addresses_are_served_over_tls() -> Result<()> {
 }
 
 fn tls_story(data: &std::path::Path, tradewind: &dyn Fn(&[&str]) -> Command) -> Result<()> {
-    let told = || -> Option<Value> { serde_json::from_slice(&std::fs::read(data.join("daemon.json")).ok()?).ok() };
+    let told = || -> Option<Value> {
+        serde_json::from_slice(&std::fs::read(data.join("daemon.json")).ok()?).ok()
+    };
     let until = |what: &str, wanted: &dyn Fn() -> bool| -> Result<()> {
         let since = Instant::now();
         while !wanted() {
@@ -334,9 +567,18 @@ fn tls_story(data: &std::path::Path, tradewind: &dyn Fn(&[&str]) -> Command) -> 
     };
     until("ready", &|| told().is_some())?;
     let first = told().context("no daemon.json")?;
-    let (address, fingerprint) = (first["address"].as_str().unwrap_or_default(), first["fingerprint"].as_str().unwrap_or_default());
+    let (address, fingerprint) = (
+        first["address"].as_str().unwrap_or_default(),
+        first["fingerprint"].as_str().unwrap_or_default(),
+    );
     assert!(address.starts_with("https://127.0.0.1:"), "{first}");
-    assert_eq!(std::fs::metadata(data.join("tls/key.pem"))?.permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::metadata(data.join("tls/key.pem"))?
+            .permissions()
+            .mode()
+            & 0o777,
+        0o600
+    );
     let who = tradewind(&["whoami"]).output()?;
     assert!(who.status.success(), "{who:?}");
     // From elsewhere, with what was handed over: the token and the fingerprint.
@@ -344,14 +586,27 @@ fn tls_story(data: &std::path::Path, tradewind: &dyn Fn(&[&str]) -> Command) -> 
     let token = data.join("admin.token");
     let from_elsewhere = |fingerprint: &str| {
         let mut command = Command::new(binary());
-        command.arg("--data").arg(other.path()).args(["--server", address, "--fingerprint", fingerprint]).arg("--token-file").arg(&token);
+        command
+            .arg("--data")
+            .arg(other.path())
+            .args(["--server", address, "--fingerprint", fingerprint])
+            .arg("--token-file")
+            .arg(&token);
         command.arg("whoami").output()
     };
     assert!(from_elsewhere(fingerprint)?.status.success());
     let wrong = format!("sha256:{}", "0".repeat(64));
     assert_eq!(from_elsewhere(&wrong)?.status.code(), Some(6));
-    let unknown = Command::new(binary()).arg("--data").arg(other.path()).args(["--server", address, "get"]).output()?;
-    assert_eq!(unknown.status.code(), Some(6), "nobody vouches for it: {unknown:?}");
+    let unknown = Command::new(binary())
+        .arg("--data")
+        .arg(other.path())
+        .args(["--server", address, "get"])
+        .output()?;
+    assert_eq!(
+        unknown.status.code(),
+        Some(6),
+        "nobody vouches for it: {unknown:?}"
+    );
     let by_authority = Command::new(binary())
         .arg("--data")
         .arg(other.path())
@@ -365,7 +620,10 @@ fn tls_story(data: &std::path::Path, tradewind: &dyn Fn(&[&str]) -> Command) -> 
     // Another certificate takes its place; files that do not belong together do not.
     let second = tempfile::tempdir()?;
     let key = data.join("tls/key.pem");
-    std::fs::write(second.path().join("config.toml"), "[tls]\nself-signed = true\n")?;
+    std::fs::write(
+        second.path().join("config.toml"),
+        "[tls]\nself-signed = true\n",
+    )?;
     let mut maker = Command::new(binary())
         .arg("--data")
         .arg(second.path().join("data"))
@@ -379,14 +637,26 @@ fn tls_story(data: &std::path::Path, tradewind: &dyn Fn(&[&str]) -> Command) -> 
     maker.wait()?;
     made?;
     let replace = |from: &str, to: &std::path::Path| -> Result<()> {
-        std::fs::copy(second.path().join("data/tls").join(from), data.join("tls/next"))?;
+        std::fs::copy(
+            second.path().join("data/tls").join(from),
+            data.join("tls/next"),
+        )?;
         Ok(std::fs::rename(data.join("tls/next"), to)?)
     };
     replace("certificate.pem", &data.join("tls/certificate.pem"))?;
-    assert!(tradewind(&["whoami"]).output()?.status.success(), "the one before stays in force");
+    assert!(
+        tradewind(&["whoami"]).output()?.status.success(),
+        "the one before stays in force"
+    );
     replace("key.pem", &key)?;
-    until("told of the new certificate", &|| told().is_some_and(|t| t["fingerprint"] != first["fingerprint"]))?;
+    until("told of the new certificate", &|| {
+        told().is_some_and(|t| t["fingerprint"] != first["fingerprint"])
+    })?;
     assert!(tradewind(&["whoami"]).output()?.status.success());
-    assert_eq!(from_elsewhere(fingerprint)?.status.code(), Some(6), "the old one is not shown any more");
+    assert_eq!(
+        from_elsewhere(fingerprint)?.status.code(),
+        Some(6),
+        "the old one is not shown any more"
+    );
     Ok(())
 }

@@ -27,15 +27,26 @@ async fn a_job_runs_to_its_end_once() -> Result<()> {
     let trace = daemon.shared().join("trace");
     let script = format!("echo ran >> {}; echo to the log", trace.display());
     daemon.put("once", &job("once", &script, "")).await?;
-    let done = daemon.until("once", "completed", |d| d["status"] == "completed").await?;
-    assert_eq!(done["tasks"][0]["allocations"][0]["replicaStatus"][0]["exitCode"], 0, "{done:#}");
+    let done = daemon
+        .until("once", "completed", |d| d["status"] == "completed")
+        .await?;
+    assert_eq!(
+        done["tasks"][0]["allocations"][0]["replicaStatus"][0]["exitCode"], 0,
+        "{done:#}"
+    );
     assert_eq!(done["hourlyCost"], "0.00", "what has ended costs nothing");
     assert!(daemon.run(&["logs", "once"])?.contains("to the log"));
 
     daemon.kill()?;
     daemon.launch()?;
-    daemon.until("once", "still completed", |d| d["status"] == "completed").await?;
-    assert_eq!(std::fs::read_to_string(&trace)?, "ran\n", "a restart of the daemon runs nothing again");
+    daemon
+        .until("once", "still completed", |d| d["status"] == "completed")
+        .await?;
+    assert_eq!(
+        std::fs::read_to_string(&trace)?,
+        "ran\n",
+        "a restart of the daemon runs nothing again"
+    );
     Ok(())
 }
 
@@ -44,20 +55,40 @@ async fn a_job_that_fails_is_retried_and_then_failed() -> Result<()> {
     let daemon = Daemon::local()?;
     let trace = daemon.shared().join("trace");
     let script = format!("echo try >> {}; exit 7", trace.display());
-    daemon.put("bad", &job("bad", &script, ", retries: 1")).await?;
-    let failed = daemon.until("bad", "failed", |d| d["status"] == "failed").await?;
-    assert_eq!(failed["tasks"][0]["allocations"][0]["replicaStatus"][0]["exitCode"], 7, "{failed:#}");
+    daemon
+        .put("bad", &job("bad", &script, ", retries: 1"))
+        .await?;
+    let failed = daemon
+        .until("bad", "failed", |d| d["status"] == "failed")
+        .await?;
+    assert_eq!(
+        failed["tasks"][0]["allocations"][0]["replicaStatus"][0]["exitCode"], 7,
+        "{failed:#}"
+    );
     assert_eq!(std::fs::read_to_string(&trace)?, "try\ntry\n");
-    let output = daemon.cli(&["apply", "-f", &daemon.file("bad.yaml", &job("bad", &script, ", retries: 1"))?])?;
-    assert_eq!(output.status.code(), Some(1), "apply says that it failed: {}", String::from_utf8_lossy(&output.stderr));
+    let output = daemon.cli(&[
+        "apply",
+        "-f",
+        &daemon.file("bad.yaml", &job("bad", &script, ", retries: 1"))?,
+    ])?;
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "apply says that it failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }
 
 #[tokio::test]
 async fn a_job_past_its_deadline_is_ended() -> Result<()> {
     let daemon = Daemon::local()?;
-    daemon.put("slow", &job("slow", "sleep 600", ", deadline: 300ms")).await?;
-    daemon.until("slow", "failed", |d| d["status"] == "failed").await?;
+    daemon
+        .put("slow", &job("slow", "sleep 600", ", deadline: 300ms"))
+        .await?;
+    daemon
+        .until("slow", "failed", |d| d["status"] == "failed")
+        .await?;
     Ok(())
 }
 
@@ -77,41 +108,111 @@ async fn a_job_that_has_ended_is_run_again() -> Result<()> {
     let (trace, good) = (place("trace"), place("good"));
     let file = daemon.file("again.yaml", &fragile("again", &trace, &good))?;
     assert_eq!(daemon.cli(&["apply", "-f", &file])?.status.code(), Some(1));
-    let idle = |d: &serde_json::Value| d["tasks"].as_array().into_iter().flatten().any(|t| t["name"] == "idle" && t["status"] == "running");
-    let service = pids_of(&daemon.until("again", "at work beside", idle).await?, "idle");
+    let idle = |d: &serde_json::Value| {
+        d["tasks"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|t| t["name"] == "idle" && t["status"] == "running")
+    };
+    let service = pids_of(
+        &daemon.until("again", "at work beside", idle).await?,
+        "idle",
+    );
 
     let again = daemon.cli(&["run", "again"])?;
-    assert_eq!(again.status.code(), Some(1), "it fails again: {}", String::from_utf8_lossy(&again.stderr));
+    assert_eq!(
+        again.status.code(),
+        Some(1),
+        "it fails again: {}",
+        String::from_utf8_lossy(&again.stderr)
+    );
     assert_eq!(std::fs::read_to_string(&trace)?, "ran\nran\n");
     std::fs::write(&good, "")?;
     let done = daemon.run(&["run", "again", "work", "--timeout", "30s"])?;
     assert!(done.contains("again"), "{done}");
     let now = daemon.get("/v1/deployments/again").await?;
-    assert_eq!((now["generation"].as_u64(), now["status"].as_str()), (Some(3), Some("running")), "{now:#}");
-    assert_eq!(std::fs::read_to_string(&trace)?, "ran\nran\nran\n", "once for each time that it was asked for");
-    assert_eq!(pids_of(&now, "idle"), service, "the service beside it stays as it was");
+    assert_eq!(
+        (now["generation"].as_u64(), now["status"].as_str()),
+        (Some(3), Some("running")),
+        "{now:#}"
+    );
+    assert_eq!(
+        std::fs::read_to_string(&trace)?,
+        "ran\nran\nran\n",
+        "once for each time that it was asked for"
+    );
+    assert_eq!(
+        pids_of(&now, "idle"),
+        service,
+        "the service beside it stays as it was"
+    );
 
     daemon.kill()?;
     daemon.launch()?;
-    daemon.until("again", "still done", |d| d["status"] == "running").await?;
-    assert_eq!(std::fs::read_to_string(&trace)?, "ran\nran\nran\n", "a restart of the daemon runs nothing again");
+    daemon
+        .until("again", "still done", |d| d["status"] == "running")
+        .await?;
+    assert_eq!(
+        std::fs::read_to_string(&trace)?,
+        "ran\nran\nran\n",
+        "a restart of the daemon runs nothing again"
+    );
     let revisions = daemon.get("/v1/deployments/again/revisions").await?;
-    assert_eq!((&revisions[0]["cause"], &revisions[1]["cause"], &revisions[2]["cause"]), (&"rerun".into(), &"rerun".into(), &"put".into()));
+    assert_eq!(
+        (
+            &revisions[0]["cause"],
+            &revisions[1]["cause"],
+            &revisions[2]["cause"]
+        ),
+        (&"rerun".into(), &"rerun".into(), &"put".into())
+    );
     assert!(daemon.run(&["events", "again"])?.contains("JobRerun"));
 
     // What is no job, what there is not, and what still runs.
-    assert_eq!(daemon.cli(&["run", "again", "idle"])?.status.code(), Some(4), "a service runs all the time");
-    assert_eq!(daemon.cli(&["run", "again", "none"])?.status.code(), Some(3));
+    assert_eq!(
+        daemon.cli(&["run", "again", "idle"])?.status.code(),
+        Some(4),
+        "a service runs all the time"
+    );
+    assert_eq!(
+        daemon.cli(&["run", "again", "none"])?.status.code(),
+        Some(3)
+    );
     assert_eq!(daemon.cli(&["run", "none"])?.status.code(), Some(3));
     daemon.put("busy", &job("busy", "sleep 600", "")).await?;
-    daemon.until("busy", "at work", |d| d["tasks"][0]["allocations"][0]["replicaStatus"][0]["phase"] == "running").await?;
+    daemon
+        .until("busy", "at work", |d| {
+            d["tasks"][0]["allocations"][0]["replicaStatus"][0]["phase"] == "running"
+        })
+        .await?;
     let busy = daemon.cli(&["run", "busy"])?;
-    assert_eq!(busy.status.code(), Some(5), "{}", String::from_utf8_lossy(&busy.stderr));
-    assert!(String::from_utf8_lossy(&busy.stderr).contains("has not ended"), "{busy:?}");
+    assert_eq!(
+        busy.status.code(),
+        Some(5),
+        "{}",
+        String::from_utf8_lossy(&busy.stderr)
+    );
+    assert!(
+        String::from_utf8_lossy(&busy.stderr).contains("has not ended"),
+        "{busy:?}"
+    );
     let url = daemon.url("/v1/deployments/again/run?task=work");
-    let stale = daemon.http.post(&url).header("if-match", "\"2\"").send().await?;
+    let stale = daemon
+        .http
+        .post(&url)
+        .header("if-match", "\"2\"")
+        .send()
+        .await?;
     assert_eq!(stale.status(), reqwest::StatusCode::PRECONDITION_FAILED);
-    let answer: serde_json::Value = daemon.http.post(&url).send().await?.error_for_status()?.json().await?;
+    let answer: serde_json::Value = daemon
+        .http
+        .post(&url)
+        .send()
+        .await?
+        .error_for_status()?
+        .json()
+        .await?;
     assert_eq!(answer["generation"], 4, "{answer:#}");
     let ended = |d: &serde_json::Value| d["status"] == "running" && d["observedGeneration"] == 4;
     daemon.until("again", "done once more", ended).await?;
@@ -120,7 +221,11 @@ async fn a_job_that_has_ended_is_run_again() -> Result<()> {
 }
 
 fn pids_of(deployment: &serde_json::Value, task: &str) -> Vec<String> {
-    let tasks = deployment["tasks"].as_array().into_iter().flatten().filter(|t| t["name"] == task);
+    let tasks = deployment["tasks"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|t| t["name"] == task);
     let replicas = tasks.flat_map(|t| t["allocations"].as_array().into_iter().flatten());
     let replicas = replicas.flat_map(|a| a["replicaStatus"].as_array().into_iter().flatten());
     replicas.map(|r| r["id"].to_string()).collect()
@@ -133,7 +238,10 @@ async fn a_deadline_is_of_all_attempts_together_and_apply_says_so() -> Result<()
     let output = daemon.cli(&["apply", "-f", &daemon.file("slow.yaml", &text)?])?;
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("its deadline of 2s 500ms leaves no time"), "{told}");
+    assert!(
+        told.contains("its deadline of 2s 500ms leaves no time"),
+        "{told}"
+    );
     Ok(())
 }
 
@@ -141,19 +249,38 @@ async fn a_deadline_is_of_all_attempts_together_and_apply_says_so() -> Result<()
 #[tokio::test]
 async fn a_job_that_is_lost_with_its_machine_is_run_again_without_a_retry() -> Result<()> {
     let mut daemon = Daemon::local()?;
-    let (gate, trace) = (daemon.folder.path().join("gate"), daemon.shared().join("trace"));
-    let script = format!("echo ran >> {}; until [ -e {} ]; do sleep 0.05; done", trace.display(), gate.display());
+    let (gate, trace) = (
+        daemon.folder.path().join("gate"),
+        daemon.shared().join("trace"),
+    );
+    let script = format!(
+        "echo ran >> {}; until [ -e {} ]; do sleep 0.05; done",
+        trace.display(),
+        gate.display()
+    );
     daemon.put("kept", &job("kept", &script, "")).await?;
     let runs = |d: &serde_json::Value| crate::pids(d).iter().any(|pid| !pid.is_empty());
-    let running = daemon.until("kept", "running", |d| runs(d) && std::fs::read_to_string(&trace).is_ok_and(|t| t == "ran\n")).await?;
+    let running = daemon
+        .until("kept", "running", |d| {
+            runs(d) && std::fs::read_to_string(&trace).is_ok_and(|t| t == "ran\n")
+        })
+        .await?;
     daemon.kill()?;
     let group: u32 = crate::pids(&running)[0].parse()?;
-    let killed = std::process::Command::new("/bin/sh").args(["-c", &format!("kill -9 -{group}")]).status()?;
+    let killed = std::process::Command::new("/bin/sh")
+        .args(["-c", &format!("kill -9 -{group}")])
+        .status()?;
     assert!(killed.success());
     daemon.launch()?;
-    daemon.until("kept", "running again", |d| runs(d) && crate::pids(d) != crate::pids(&running)).await?;
+    daemon
+        .until("kept", "running again", |d| {
+            runs(d) && crate::pids(d) != crate::pids(&running)
+        })
+        .await?;
     std::fs::write(&gate, "")?;
-    daemon.until("kept", "completed", |d| d["status"] == "completed").await?;
+    daemon
+        .until("kept", "completed", |d| d["status"] == "completed")
+        .await?;
     assert_eq!(std::fs::read_to_string(&trace)?, "ran\nran\n");
     Ok(())
 }
@@ -168,23 +295,54 @@ async fn numbers_and_durations_mean_what_is_written() -> Result<()> {
             "spec": {{"jobs": {{"work": {{"command": {shell}, "env": {{"A": 123456789012345678901, "B": 1.10, "C": 1e400}}}}}}}}}}"#
     );
     daemon.run(&["apply", "-f", &daemon.file("digits.json", &json)?])?;
-    assert!(daemon.run(&["logs", "digits"])?.contains("123456789012345678901 1.10 1e400"));
-    let infinite = job("infinite", "echo $A $B $C", ", env: {A: .inf, B: .nan, C: 1e400}");
+    assert!(
+        daemon
+            .run(&["logs", "digits"])?
+            .contains("123456789012345678901 1.10 1e400")
+    );
+    let infinite = job(
+        "infinite",
+        "echo $A $B $C",
+        ", env: {A: .inf, B: .nan, C: 1e400}",
+    );
     daemon.run(&["apply", "-f", &daemon.file("infinite.yaml", &infinite)?])?;
-    assert!(daemon.run(&["logs", "infinite"])?.contains(".inf .nan 1e400"));
+    assert!(
+        daemon
+            .run(&["logs", "infinite"])?
+            .contains(".inf .nan 1e400")
+    );
 
     for (more, field, says) in [
-        (", deadline: 30M", "spec.jobs.work.deadline", "m for minutes, such as 30m"),
-        (", recovery: {failover: 2M}", "spec.jobs.work.recovery.failover", "m for minutes"),
-        (", duration: 2years", "spec.jobs.work.duration", "days, such as 90d"),
+        (
+            ", deadline: 30M",
+            "spec.jobs.work.deadline",
+            "m for minutes, such as 30m",
+        ),
+        (
+            ", recovery: {failover: 2M}",
+            "spec.jobs.work.recovery.failover",
+            "m for minutes",
+        ),
+        (
+            ", duration: 2years",
+            "spec.jobs.work.duration",
+            "days, such as 90d",
+        ),
         (", retries: 010", "spec.jobs.work.retries", "write 10"),
         (", labels: {a: .inf}", "spec.jobs.work.labels.a", "write"),
         (", priority: .inf", "spec.jobs.work.priority", "finite"),
     ] {
-        let output = daemon.cli(&["apply", "-f", &daemon.file("odd.yaml", &job("odd", "true", more))?])?;
+        let output = daemon.cli(&[
+            "apply",
+            "-f",
+            &daemon.file("odd.yaml", &job("odd", "true", more))?,
+        ])?;
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(4), "{more}: {told}");
-        assert!(told.contains(field) && told.contains(says), "{more}: {told}");
+        assert!(
+            told.contains(field) && told.contains(says),
+            "{more}: {told}"
+        );
     }
     // Every other way in.
     let text = daemon.file("digits.json", &json)?;
@@ -197,7 +355,10 @@ async fn numbers_and_durations_mean_what_is_written() -> Result<()> {
         let output = daemon.cli(command)?;
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{command:?}: {told}");
-        assert!(told.contains("m for minutes") || told.contains("90d"), "{command:?}: {told}");
+        assert!(
+            told.contains("m for minutes") || told.contains("90d"),
+            "{command:?}: {told}"
+        );
     }
     Ok(())
 }
@@ -205,11 +366,18 @@ async fn numbers_and_durations_mean_what_is_written() -> Result<()> {
 #[tokio::test]
 async fn a_deadline_goes_on_where_a_job_is_made_again() -> Result<()> {
     let cloud = FixtureCloud::start(Config::default())?;
-    let mut daemon = Daemon::start(&["cheapest", "rest"], &[("cloud", &cloud.instance_with("settle = \"1ms\""))])?;
+    let mut daemon = Daemon::start(
+        &["cheapest", "rest"],
+        &[("cloud", &cloud.instance_with("settle = \"1ms\""))],
+    )?;
     let job = "{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {name: slow}, spec: {jobs: {work: {image: work, env: {RUN_MS: \
                \"600000\"}, deadline: 1m, resources: {cpu: 1, memory: 1Gi}}}}}";
     daemon.put("slow", job).await?;
-    daemon.until("slow", "running", |d| d["tasks"][0]["allocations"][0]["phase"] == "running").await?;
+    daemon
+        .until("slow", "running", |d| {
+            d["tasks"][0]["allocations"][0]["phase"] == "running"
+        })
+        .await?;
     daemon.kill()?;
     for instance in cloud.live() {
         ensure!(cloud.disappear(&instance.id));
@@ -217,10 +385,22 @@ async fn a_deadline_goes_on_where_a_job_is_made_again() -> Result<()> {
     daemon.launch()?;
     let since = Instant::now();
     while cloud.ledger().len() < 2 {
-        ensure!(since.elapsed() < PATIENCE, "it is not made again: {:?}\n{}", cloud.ledger(), daemon.log());
+        ensure!(
+            since.elapsed() < PATIENCE,
+            "it is not made again: {:?}\n{}",
+            cloud.ledger(),
+            daemon.log()
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let given: Vec<u64> = cloud.ledger().iter().filter_map(|i| i.workload.pointer("/job/deadlineMs")?.as_u64()).collect();
-    ensure!(given.len() == 2 && given[0] == 60_000 && (1..60_000).contains(&given[1]), "{given:?}");
+    let given: Vec<u64> = cloud
+        .ledger()
+        .iter()
+        .filter_map(|i| i.workload.pointer("/job/deadlineMs")?.as_u64())
+        .collect();
+    ensure!(
+        given.len() == 2 && given[0] == 60_000 && (1..60_000).contains(&given[1]),
+        "{given:?}"
+    );
     Ok(())
 }

@@ -24,13 +24,20 @@ fn service(name: &str, namespace: &str, app: &str, cpu: u32) -> String {
 /// A page, and the address of the next one.
 async fn page(daemon: &Daemon, path: &str) -> Result<(Value, Option<String>)> {
     let response = daemon.http.get(daemon.url(path)).send().await?;
-    let link = response.headers().get("link").map(|link| link.to_str().map(str::to_owned)).transpose()?;
+    let link = response
+        .headers()
+        .get("link")
+        .map(|link| link.to_str().map(str::to_owned))
+        .transpose()?;
     let (status, text) = (response.status(), response.text().await?);
     ensure!(status.is_success(), "GET {path}: {status}: {text}");
     let next = match link {
         None => None,
         Some(link) => {
-            let target = link.strip_prefix('<').and_then(|rest| rest.split_once('>')).context("no link")?;
+            let target = link
+                .strip_prefix('<')
+                .and_then(|rest| rest.split_once('>'))
+                .context("no link")?;
             ensure!(target.1 == "; rel=\"next\"", "{link}");
             Some(target.0.to_owned())
         }
@@ -45,14 +52,26 @@ fn items(body: &Value) -> Vec<Value> {
 }
 
 fn names(list: &Value) -> Vec<String> {
-    items(list).iter().map(|d| format!("{}/{}", d["namespace"].as_str().unwrap_or("?"), d["name"].as_str().unwrap_or("?"))).collect()
+    items(list)
+        .iter()
+        .map(|d| {
+            format!(
+                "{}/{}",
+                d["namespace"].as_str().unwrap_or("?"),
+                d["name"].as_str().unwrap_or("?")
+            )
+        })
+        .collect()
 }
 
 async fn refused(daemon: &Daemon, path: &str) -> Result<(StatusCode, String)> {
     let response = daemon.http.get(daemon.url(path)).send().await?;
     let status = response.status();
     let problem: Value = response.json().await?;
-    Ok((status, problem["detail"].as_str().unwrap_or_default().to_owned()))
+    Ok((
+        status,
+        problem["detail"].as_str().unwrap_or_default().to_owned(),
+    ))
 }
 
 /// Nothing that stays is left out or comes twice, whatever comes and goes, also over a restart.
@@ -60,7 +79,9 @@ async fn refused(daemon: &Daemon, path: &str) -> Result<(StatusCode, String)> {
 async fn a_walk_through_the_pages_meets_what_stays_once() -> Result<()> {
     let mut daemon = simulated()?;
     for name in ["b", "d", "f", "h", "j"] {
-        daemon.put(name, &service(name, "default", "web", 1)).await?;
+        daemon
+            .put(name, &service(name, "default", "web", 1))
+            .await?;
     }
     daemon.put("x", &service("x", "team", "web", 1)).await?;
 
@@ -81,7 +102,11 @@ async fn a_walk_through_the_pages_meets_what_stays_once() -> Result<()> {
     assert_eq!((names(&last), next), (vec!["team/x".to_owned()], None));
 
     let (exact, next) = page(&daemon, "/v1/deployments?namespace=team&limit=1").await?;
-    assert_eq!((names(&exact), next), (vec!["team/x".to_owned()], None), "a full page may be the last one");
+    assert_eq!(
+        (names(&exact), next),
+        (vec!["team/x".to_owned()], None),
+        "a full page may be the last one"
+    );
     Ok(())
 }
 
@@ -89,25 +114,49 @@ async fn a_walk_through_the_pages_meets_what_stays_once() -> Result<()> {
 async fn lists_are_narrowed_by_status_and_label() -> Result<()> {
     let daemon = simulated()?;
     for (name, app, cpu) in [("one", "web", 1), ("two", "cache", 1), ("big", "web", 64)] {
-        daemon.put(name, &service(name, "default", app, cpu)).await?;
+        daemon
+            .put(name, &service(name, "default", app, cpu))
+            .await?;
     }
     for name in ["one", "two"] {
         daemon.running(name).await?;
     }
-    daemon.until("big", "failed", |d| d["status"] == "failed").await?;
+    daemon
+        .until("big", "failed", |d| d["status"] == "failed")
+        .await?;
 
-    let get = async |query: &str| anyhow::Ok(names(&daemon.get(&format!("/v1/deployments{query}")).await?));
+    let get = async |query: &str| {
+        anyhow::Ok(names(
+            &daemon.get(&format!("/v1/deployments{query}")).await?,
+        ))
+    };
     assert_eq!(get("?status=failed").await?, ["default/big"]);
-    assert_eq!(get("?status=failed,running&limit=9").await?, ["default/big", "default/one", "default/two"]);
-    assert_eq!(get("?selector=app%3Dweb").await?, ["default/big", "default/one"]);
+    assert_eq!(
+        get("?status=failed,running&limit=9").await?,
+        ["default/big", "default/one", "default/two"]
+    );
+    assert_eq!(
+        get("?selector=app%3Dweb").await?,
+        ["default/big", "default/one"]
+    );
     assert_eq!(get("?selector=app!%3Dweb").await?, ["default/two"]);
-    assert_eq!(get("?selector=app,!tier&status=running").await?, ["default/one", "default/two"]);
+    assert_eq!(
+        get("?selector=app,!tier&status=running").await?,
+        ["default/one", "default/two"]
+    );
     assert!(get("?selector=tier").await?.is_empty());
     let (filtered, next) = page(&daemon, "/v1/deployments?selector=app%3Dweb&limit=1").await?;
     assert_eq!(names(&filtered), ["default/big"]);
     let (filtered, next) = page(&daemon, &next.context("one page")?).await?;
-    assert_eq!((names(&filtered), next), (vec!["default/one".to_owned()], None), "the link keeps the filter");
-    assert_eq!(items(&daemon.get("/v1/deployments").await?)[0]["labels"]["app"], "web");
+    assert_eq!(
+        (names(&filtered), next),
+        (vec!["default/one".to_owned()], None),
+        "the link keeps the filter"
+    );
+    assert_eq!(
+        items(&daemon.get("/v1/deployments").await?)[0]["labels"]["app"],
+        "web"
+    );
 
     let of_plans = page(&daemon, "/v1/plans?limit=1").await?;
     assert_eq!(of_plans, (Value::Array(Vec::new()), None));
@@ -118,16 +167,28 @@ async fn lists_are_narrowed_by_status_and_label() -> Result<()> {
         ("limit", "0", "nonzero"),
         ("limit", "many", "invalid digit"),
     ] {
-        let (status, detail) = refused(&daemon, &format!("/v1/deployments?{parameter}={value}")).await?;
+        let (status, detail) =
+            refused(&daemon, &format!("/v1/deployments?{parameter}={value}")).await?;
         let value = value.replace("%20", " ");
         assert_eq!(status, StatusCode::BAD_REQUEST, "{detail}");
-        assert!(detail.contains(parameter) && detail.contains(rule), "{parameter}={value}: {detail}");
-        assert!(detail.contains(&value) || value == "many", "{parameter}={value}: {detail}");
+        assert!(
+            detail.contains(parameter) && detail.contains(rule),
+            "{parameter}={value}: {detail}"
+        );
+        assert!(
+            detail.contains(&value) || value == "many",
+            "{parameter}={value}: {detail}"
+        );
     }
     let (_, of_offers) = page(&daemon, "/v1/offers?limit=1").await?;
-    let of_offers = of_offers.context("one offer")?.replace("/v1/offers", "/v1/deployments");
+    let of_offers = of_offers
+        .context("one offer")?
+        .replace("/v1/offers", "/v1/deployments");
     let (status, detail) = refused(&daemon, &of_offers).await?;
-    assert!(status == StatusCode::BAD_REQUEST && detail.contains("no cursor of this list"), "{detail}");
+    assert!(
+        status == StatusCode::BAD_REQUEST && detail.contains("no cursor of this list"),
+        "{detail}"
+    );
 
     // The same through the command line.
     let cli = |arguments: &[&str]| -> Result<Vec<String>> {
@@ -136,14 +197,26 @@ async fn lists_are_narrowed_by_status_and_label() -> Result<()> {
     };
     assert_eq!(cli(&["-l", "app=web"])?, ["default/big", "default/one"]);
     assert_eq!(cli(&["--status", "failed"])?, ["default/big"]);
-    assert_eq!(cli(&["--status", "running", "--selector", "app=cache"])?, ["default/two"]);
+    assert_eq!(
+        cli(&["--status", "running", "--selector", "app=cache"])?,
+        ["default/two"]
+    );
     let limited = daemon.cli(&["-o", "json", "get", "--limit", "2"])?;
-    assert_eq!(names(&serde_json::from_slice(&limited.stdout)?), ["default/big", "default/one"]);
+    assert_eq!(
+        names(&serde_json::from_slice(&limited.stdout)?),
+        ["default/big", "default/one"]
+    );
     let told = String::from_utf8_lossy(&limited.stderr).into_owned();
-    let cursor = told.trim().strip_prefix("there are more: --cursor ").with_context(|| told.clone())?;
+    let cursor = told
+        .trim()
+        .strip_prefix("there are more: --cursor ")
+        .with_context(|| told.clone())?;
     assert_eq!(cli(&["--limit", "2", "--cursor", cursor])?, ["default/two"]);
     for (arguments, word) in [
-        (&["get", "--status", "broken"][..], "use pending, progressing, running"),
+        (
+            &["get", "--status", "broken"][..],
+            "use pending, progressing, running",
+        ),
         (&["get", "-l", "app in (web)"], "key=value"),
         (&["get", "--limit", "0"], "0"),
         (&["get", "one", "--status", "failed"], "cannot be used with"),
@@ -151,7 +224,10 @@ async fn lists_are_narrowed_by_status_and_label() -> Result<()> {
     ] {
         let output = daemon.cli(arguments)?;
         let err = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(2) && err.contains(word), "{arguments:?}: {err}");
+        assert!(
+            output.status.code() == Some(2) && err.contains(word),
+            "{arguments:?}: {err}"
+        );
     }
     Ok(())
 }
@@ -163,10 +239,14 @@ async fn every_list_has_pages() -> Result<()> {
     let limits = "{apiVersion: tradewind.dev/v1, kind: Namespace, metadata: {name: team, labels: {of: us}}, spec: {quota: {replicas: 9}}}";
     daemon.run(&["namespace", "set", "-f", &daemon.file("team.yaml", limits)?])?;
     for name in ["one", "two"] {
-        daemon.put(name, &service(name, "default", "web", 1)).await?;
+        daemon
+            .put(name, &service(name, "default", "web", 1))
+            .await?;
         daemon.running(name).await?;
     }
-    daemon.put("one", &service("one", "default", "cache", 2)).await?;
+    daemon
+        .put("one", &service("one", "default", "cache", 2))
+        .await?;
     daemon.running("one").await?;
     let file = daemon.file("plan.yaml", &service("two", "default", "web", 2))?;
     for name in ["p", "q"] {
@@ -189,7 +269,8 @@ async fn every_list_has_pages() -> Result<()> {
         "/v1/audit?after=0",
         "/v1/events?after=0",
     ] {
-        let joined = |rest: &str| format!("{path}{}{rest}", if path.contains('?') { '&' } else { '?' });
+        let joined =
+            |rest: &str| format!("{path}{}{rest}", if path.contains('?') { '&' } else { '?' });
         let whole = items(&daemon.get(&joined("limit=1000")).await?);
         // Where pages lead back into the past, the first holds the last.
         let back = !path.contains('?') && (path.ends_with("/events") || path == "/v1/audit");
@@ -205,15 +286,35 @@ async fn every_list_has_pages() -> Result<()> {
             walked.reverse();
         }
         let id = |item: &Value| {
-            ["id", "seq", "generation", "name", "instance", "provider", "region", "namespace", "deployment", "task"]
-                .map(|k| item[k].to_string())
-                .join(" ")
+            [
+                "id",
+                "seq",
+                "generation",
+                "name",
+                "instance",
+                "provider",
+                "region",
+                "namespace",
+                "deployment",
+                "task",
+            ]
+            .map(|k| item[k].to_string())
+            .join(" ")
         };
-        let (whole, walked): (Vec<String>, Vec<String>) = (whole.iter().map(id).collect(), walked.iter().map(id).collect());
+        let (whole, walked): (Vec<String>, Vec<String>) = (
+            whole.iter().map(id).collect(),
+            walked.iter().map(id).collect(),
+        );
         ensure!(whole.len() > 1, "{path} has too little to tell");
         // What happens meanwhile comes behind.
-        ensure!(walked.starts_with(&whole) || whole.starts_with(&walked) || walked.ends_with(&whole), "{path}: {whole:?}, {walked:?}");
-        ensure!(walked.iter().collect::<BTreeSet<_>>().len() == walked.len(), "{path}: {walked:?}");
+        ensure!(
+            walked.starts_with(&whole) || whole.starts_with(&walked) || walked.ends_with(&whole),
+            "{path}: {whole:?}, {walked:?}"
+        );
+        ensure!(
+            walked.iter().collect::<BTreeSet<_>>().len() == walked.len(),
+            "{path}: {walked:?}"
+        );
         ensure!(walked.len() >= whole.len(), "{path}: {whole:?}, {walked:?}");
     }
     let cases = [
@@ -234,10 +335,32 @@ async fn every_list_has_pages() -> Result<()> {
         let list = daemon.get(path).await?;
         assert_eq!(items(&list).len(), count, "{path}: {list:#}");
     }
-    assert!(daemon.run(&["namespace", "list", "-l", "of=us"])?.contains("team"));
-    assert!(!daemon.run(&["regions", "--status", "closed"])?.contains("half-open"));
-    assert_eq!(daemon.run(&["revisions", "one", "--status", "healthy,superseded", "-o", "json"])?.matches("\"generation\"").count(), 2);
-    let last: Value = serde_json::from_str(&daemon.run(&["-o", "json", "events", "--limit", "1"])?)?;
+    assert!(
+        daemon
+            .run(&["namespace", "list", "-l", "of=us"])?
+            .contains("team")
+    );
+    assert!(
+        !daemon
+            .run(&["regions", "--status", "closed"])?
+            .contains("half-open")
+    );
+    assert_eq!(
+        daemon
+            .run(&[
+                "revisions",
+                "one",
+                "--status",
+                "healthy,superseded",
+                "-o",
+                "json"
+            ])?
+            .matches("\"generation\"")
+            .count(),
+        2
+    );
+    let last: Value =
+        serde_json::from_str(&daemon.run(&["-o", "json", "events", "--limit", "1"])?)?;
     assert_eq!(items(&last).len(), 1);
     Ok(())
 }

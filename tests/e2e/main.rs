@@ -1,5 +1,9 @@
 //! End to end: the real daemon, the real plugins, real processes, seen from outside.
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test that can't go on fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on fails"
+)]
 
 mod api;
 mod assessment;
@@ -79,12 +83,20 @@ pub fn pids(deployment: &Value) -> Vec<String> {
     let tasks = deployment["tasks"].as_array().into_iter().flatten();
     let allocations = tasks.flat_map(|t| t["allocations"].as_array().into_iter().flatten());
     let replicas = allocations.flat_map(|a| a["replicaStatus"].as_array().into_iter().flatten());
-    let mut ids: Vec<String> = replicas.map(|r| r["id"].as_str().unwrap_or_default().to_owned()).collect();
+    let mut ids: Vec<String> = replicas
+        .map(|r| r["id"].as_str().unwrap_or_default().to_owned())
+        .collect();
     ids.sort();
     ids
 }
 
 /// What a URL answers.
 pub async fn fetch(http: &reqwest::Client, url: &str) -> Result<String> {
-    Ok(http.get(url).send().await?.error_for_status()?.text().await?)
+    Ok(http
+        .get(url)
+        .send()
+        .await?
+        .error_for_status()?
+        .text()
+        .await?)
 }

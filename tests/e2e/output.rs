@@ -21,8 +21,15 @@ use tradewind_tests::{
 
 /// One service or job that runs a script.
 fn workload(name: &str, kind: &str, image: &str, script: &str) -> String {
-    let image = if image.is_empty() { String::new() } else { format!("      image: {image}\n") };
-    let script: String = script.lines().map(|line| format!("          {line}\n")).collect();
+    let image = if image.is_empty() {
+        String::new()
+    } else {
+        format!("      image: {image}\n")
+    };
+    let script: String = script
+        .lines()
+        .map(|line| format!("          {line}\n"))
+        .collect();
     format!(
         "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: {name}}}\nspec:\n  {kind}s:\n    w:\n{image}      command:\n        \
          - sh\n        - -c\n        - |\n{script}      resources: {{cpu: 10m, memory: 64Mi}}\n      stop: {{signal: KILL, grace: 1s}}\n"
@@ -39,12 +46,25 @@ impl Following {
     /// It finds the daemon by its data folder, as a user's shell on the same machine does.
     fn start(daemon: &Daemon, arguments: &[&str]) -> Result<Self> {
         let mut command = Command::new(binary());
-        command.arg("--data").arg(daemon.data()).args(arguments).env_remove("TRADEWIND_TOKEN").env_remove("TRADEWIND_SERVER");
+        command
+            .arg("--data")
+            .arg(daemon.data())
+            .args(arguments)
+            .env_remove("TRADEWIND_TOKEN")
+            .env_remove("TRADEWIND_SERVER");
         command.env("TRADEWIND_CONFIG", daemon.folder.path().join("config.toml"));
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
         let (send, lines) = channel();
         let out = BufReader::new(child.stdout.take().context("no output")?);
-        std::thread::spawn(move || out.lines().map_while(std::io::Result::ok).try_for_each(|line| send.send(line)));
+        std::thread::spawn(move || {
+            out.lines()
+                .map_while(std::io::Result::ok)
+                .try_for_each(|line| send.send(line))
+        });
         Ok(Self { child, lines })
     }
 
@@ -63,7 +83,11 @@ impl Following {
             }
         };
         let mut told = String::new();
-        self.child.stderr.take().context("no errors")?.read_to_string(&mut told)?;
+        self.child
+            .stderr
+            .take()
+            .context("no errors")?
+            .read_to_string(&mut told)?;
         Ok((status.code(), told))
     }
 }
@@ -94,9 +118,18 @@ fn joined(shown: &str) -> Vec<String> {
     let mut open = false;
     for line in shown.lines() {
         let text = line.split_once("| ").map_or(line, |(_, text)| text);
-        let (text, continues) = text.strip_prefix('…').map_or((text, false), |rest| (rest, true));
-        let (text, partial) = text.strip_suffix('…').map_or((text, false), |rest| (rest, true));
-        assert_eq!(continues, open, "a cut has two ends: {}", line.chars().take(80).collect::<String>());
+        let (text, continues) = text
+            .strip_prefix('…')
+            .map_or((text, false), |rest| (rest, true));
+        let (text, partial) = text
+            .strip_suffix('…')
+            .map_or((text, false), |rest| (rest, true));
+        assert_eq!(
+            continues,
+            open,
+            "a cut has two ends: {}",
+            line.chars().take(80).collect::<String>()
+        );
         match lines.last_mut().filter(|_| continues) {
             Some(last) => last.push_str(text),
             None => lines.push(text.to_owned()),
@@ -110,19 +143,33 @@ fn joined(shown: &str) -> Vec<String> {
 async fn an_unfinished_line_is_shown_and_its_rest_follows() -> Result<()> {
     let daemon = Daemon::local()?;
     let gate = daemon.folder.path().join("gate");
-    let script = format!("printf 'password: '\nuntil [ -e {} ]; do sleep 0.05; done\necho granted\nexec sleep 600", gate.display());
-    daemon.put("ask", &workload("ask", "service", "", &script)).await?;
-    ensure!(logs_with(&daemon, &["ask"], "password")? == "w/0 | password: \n", "as it is");
+    let script = format!(
+        "printf 'password: '\nuntil [ -e {} ]; do sleep 0.05; done\necho granted\nexec sleep 600",
+        gate.display()
+    );
+    daemon
+        .put("ask", &workload("ask", "service", "", &script))
+        .await?;
+    ensure!(
+        logs_with(&daemon, &["ask"], "password")? == "w/0 | password: \n",
+        "as it is"
+    );
 
     let followed = Following::start(&daemon, &["logs", "-f", "ask"])?;
     let json = Following::start(&daemon, &["logs", "-f", "ask", "-o", "json"])?;
     assert_eq!(followed.next()?, "w/0 | password: …");
     let line: Value = serde_json::from_str(&json.next()?)?;
-    assert_eq!((&line["text"], &line["partial"], &line["continues"]), (&"password: ".into(), &true.into(), &Value::Null));
+    assert_eq!(
+        (&line["text"], &line["partial"], &line["continues"]),
+        (&"password: ".into(), &true.into(), &Value::Null)
+    );
     std::fs::write(&gate, "")?;
     assert_eq!(followed.next()?, "w/0 | …granted");
     let line: Value = serde_json::from_str(&json.next()?)?;
-    assert_eq!((&line["text"], &line["partial"], &line["continues"]), (&"granted".into(), &Value::Null, &true.into()));
+    assert_eq!(
+        (&line["text"], &line["partial"], &line["continues"]),
+        (&"granted".into(), &Value::Null, &true.into())
+    );
     ensure!(logs_with(&daemon, &["ask"], "granted")? == "w/0 | password: granted\n");
     Ok(())
 }
@@ -131,17 +178,27 @@ async fn an_unfinished_line_is_shown_and_its_rest_follows() -> Result<()> {
 async fn who_follows_sees_a_progress_bar_that_never_ends_its_line() -> Result<()> {
     let daemon = Daemon::local()?;
     let gate = daemon.folder.path().join("gate");
-    let script =
-        format!("until [ -e {} ]; do sleep 0.05; done\ni=0\nwhile :; do printf '\\r%s%%' $i; i=$((i+1)); sleep 0.1; done", gate.display());
-    daemon.put("bar", &workload("bar", "service", "", &script)).await?;
+    let script = format!(
+        "until [ -e {} ]; do sleep 0.05; done\ni=0\nwhile :; do printf '\\r%s%%' $i; i=$((i+1)); sleep 0.1; done",
+        gate.display()
+    );
+    daemon
+        .put("bar", &workload("bar", "service", "", &script))
+        .await?;
     daemon.running("bar").await?;
     let followed = Following::start(&daemon, &["logs", "-f", "bar"])?;
     std::fs::write(&gate, "")?;
     // How much of it is there at the first look is the machine's affair.
     let first = followed.next()?;
-    ensure!(first.starts_with("w/0 | \\r0%") && first.ends_with('…'), "{first:?}");
+    ensure!(
+        first.starts_with("w/0 | \\r0%") && first.ends_with('…'),
+        "{first:?}"
+    );
     let second = followed.next()?;
-    ensure!(second.starts_with("w/0 | …") && second.contains('%') && second.ends_with('…'), "{second:?}");
+    ensure!(
+        second.starts_with("w/0 | …") && second.contains('%') && second.ends_with('…'),
+        "{second:?}"
+    );
     Ok(())
 }
 
@@ -150,18 +207,46 @@ async fn lines_of_any_length_come_whole_or_in_marked_pieces() -> Result<()> {
     let daemon = Daemon::local()?;
     // Two bytes of every character, at an odd offset: a careless cut falls inside one.
     let script = "echo before\nprintf x; yes é | head -n 1000000 | tr -d '\\n'; echo\nhead -c 5242880 /dev/zero | tr '\\0' z; echo\nprintf 'FATAL: last words'";
-    daemon.put("big", &workload("big", "job", "", script)).await?;
-    daemon.until("big", "completed", |d| d["status"] == "completed").await?;
-    let expected = ["before".to_owned(), format!("x{}", "é".repeat(1_000_000)), "z".repeat(5 << 20), "FATAL: last words".to_owned()];
-    ensure!(joined(&daemon.run(&["logs", "big"])?) == expected, "all of it");
+    daemon
+        .put("big", &workload("big", "job", "", script))
+        .await?;
+    daemon
+        .until("big", "completed", |d| d["status"] == "completed")
+        .await?;
+    let expected = [
+        "before".to_owned(),
+        format!("x{}", "é".repeat(1_000_000)),
+        "z".repeat(5 << 20),
+        "FATAL: last words".to_owned(),
+    ];
+    ensure!(
+        joined(&daemon.run(&["logs", "big"])?) == expected,
+        "all of it"
+    );
     let last = joined(&daemon.run(&["logs", "big", "--tail", "2"])?);
-    ensure!(last == expected[2..], "{:?}", last.iter().map(String::len).collect::<Vec<_>>());
+    ensure!(
+        last == expected[2..],
+        "{:?}",
+        last.iter().map(String::len).collect::<Vec<_>>()
+    );
 
     let json: Value = serde_json::from_str(&daemon.run(&["logs", "big", "-o", "json"])?)?;
     let lines = json["lines"].as_array().context("lines")?;
-    let text: String = lines.iter().filter_map(|line| line["text"].as_str()).collect();
-    ensure!(text == expected.concat() && !text.contains('\u{fffd}'), "the pieces make up the lines");
-    ensure!(lines.iter().filter(|line| line["partial"] == true).count() == lines.iter().filter(|line| line["continues"] == true).count());
+    let text: String = lines
+        .iter()
+        .filter_map(|line| line["text"].as_str())
+        .collect();
+    ensure!(
+        text == expected.concat() && !text.contains('\u{fffd}'),
+        "the pieces make up the lines"
+    );
+    ensure!(
+        lines.iter().filter(|line| line["partial"] == true).count()
+            == lines
+                .iter()
+                .filter(|line| line["continues"] == true)
+                .count()
+    );
 
     let followed = Following::start(&daemon, &["logs", "-f", "big"])?;
     let mut seen = String::new();
@@ -176,12 +261,25 @@ async fn lines_of_any_length_come_whole_or_in_marked_pieces() -> Result<()> {
 #[tokio::test]
 async fn last_words_of_a_run_are_not_glued_to_the_next_ones() -> Result<()> {
     let daemon = Daemon::local()?;
-    daemon.put("crash", &workload("crash", "service", "", "echo begins\nsleep 0.2\nprintf 'FATAL: out of luck'\nexit 3")).await?;
+    daemon
+        .put(
+            "crash",
+            &workload(
+                "crash",
+                "service",
+                "",
+                "echo begins\nsleep 0.2\nprintf 'FATAL: out of luck'\nexit 3",
+            ),
+        )
+        .await?;
     let since = Instant::now();
     loop {
         let seen = daemon.run(&["logs", "crash"])?;
         if seen.matches("begins").count() > 1 {
-            ensure!(seen.starts_with("w/0 | begins\nw/0 | FATAL: out of luck\nw/0 | begins\n"), "{seen}");
+            ensure!(
+                seen.starts_with("w/0 | begins\nw/0 | FATAL: out of luck\nw/0 | begins\n"),
+                "{seen}"
+            );
             return Ok(());
         }
         ensure!(since.elapsed() < PATIENCE, "{seen}");
@@ -192,12 +290,36 @@ async fn last_words_of_a_run_are_not_glued_to_the_next_ones() -> Result<()> {
 #[tokio::test]
 async fn logs_are_followed_over_restarts_of_the_daemon_and_end_with_the_deployment() -> Result<()> {
     let mut daemon = Daemon::local()?;
-    daemon.put("tick", &workload("tick", "service", "", "i=0\nwhile :; do echo $i; i=$((i+1)); sleep 0.05; done")).await?;
+    daemon
+        .put(
+            "tick",
+            &workload(
+                "tick",
+                "service",
+                "",
+                "i=0\nwhile :; do echo $i; i=$((i+1)); sleep 0.05; done",
+            ),
+        )
+        .await?;
     daemon.running("tick").await?;
     let mut followed = Following::start(&daemon, &["logs", "-f", "tick", "--tail", "1000"])?;
-    let json = Following::start(&daemon, &["logs", "-f", "tick", "--tail", "1000", "-o", "json"])?;
-    let number = |line: &str| line.rsplit_once(' ').context("no number")?.1.parse::<u64>().context("no number");
-    let of_json = |line: &str| -> Result<u64> { Ok(serde_json::from_str::<Value>(line)?["text"].as_str().context("no text")?.parse()?) };
+    let json = Following::start(
+        &daemon,
+        &["logs", "-f", "tick", "--tail", "1000", "-o", "json"],
+    )?;
+    let number = |line: &str| {
+        line.rsplit_once(' ')
+            .context("no number")?
+            .1
+            .parse::<u64>()
+            .context("no number")
+    };
+    let of_json = |line: &str| -> Result<u64> {
+        Ok(serde_json::from_str::<Value>(line)?["text"]
+            .as_str()
+            .context("no text")?
+            .parse()?)
+    };
     let (mut last, mut last_json) = (number(&followed.next()?)?, of_json(&json.next()?)?);
     for stop in [false, true] {
         if stop {
@@ -222,7 +344,10 @@ async fn logs_are_followed_over_restarts_of_the_daemon_and_end_with_the_deployme
     daemon.delete("tick").await?;
     let (code, told) = followed.end()?;
     assert_eq!(code, Some(0), "{told}");
-    ensure!(told.contains("can't be reached") || told.is_empty(), "{told}");
+    ensure!(
+        told.contains("can't be reached") || told.is_empty(),
+        "{told}"
+    );
     Ok(())
 }
 
@@ -230,21 +355,59 @@ async fn logs_are_followed_over_restarts_of_the_daemon_and_end_with_the_deployme
 async fn an_engine_hides_nothing(daemon: &Daemon, letter: char, unfinished: bool) -> Result<()> {
     let script = "echo first; printf part; sleep 1; printf 'ial\\n'\nbusybox head -c 40001 /dev/zero | busybox tr '\\0' z; echo\n\
                   printf x; busybox yes LETTER | busybox head -n 1500000 | busybox tr -d '\\n'; echo\necho last\nprintf 'FATAL: no newline'";
-    daemon.put("all", &workload("all", "job", IMAGE, &script.replace("LETTER", &letter.to_string()))).await?;
-    daemon.until("all", "completed", |d| d["status"] == "completed").await?;
+    daemon
+        .put(
+            "all",
+            &workload(
+                "all",
+                "job",
+                IMAGE,
+                &script.replace("LETTER", &letter.to_string()),
+            ),
+        )
+        .await?;
+    daemon
+        .until("all", "completed", |d| d["status"] == "completed")
+        .await?;
     let long = format!("x{}", letter.to_string().repeat(1_500_000));
-    let expected = ["first".to_owned(), "partial".to_owned(), "z".repeat(40_001), long, "last".to_owned(), "FATAL: no newline".to_owned()];
+    let expected = [
+        "first".to_owned(),
+        "partial".to_owned(),
+        "z".repeat(40_001),
+        long,
+        "last".to_owned(),
+        "FATAL: no newline".to_owned(),
+    ];
     let shown = joined(&daemon.run(&["logs", "all"])?);
-    let lengths = |lines: &[String]| lines.iter().map(|l| (l.len(), l.chars().take(20).collect::<String>())).collect::<Vec<_>>();
+    let lengths = |lines: &[String]| {
+        lines
+            .iter()
+            .map(|l| (l.len(), l.chars().take(20).collect::<String>()))
+            .collect::<Vec<_>>()
+    };
     ensure!(shown == expected, "{:?}", lengths(&shown));
     for tail in 1..=5 {
         let shown = joined(&daemon.run(&["logs", "all", "--tail", &tail.to_string()])?);
-        ensure!(shown == expected[6 - tail..], "--tail {tail}: {:?}", lengths(&shown));
+        ensure!(
+            shown == expected[6 - tail..],
+            "--tail {tail}: {:?}",
+            lengths(&shown)
+        );
     }
     if !unfinished {
         return Ok(());
     }
-    daemon.put("ask", &workload("ask", "service", IMAGE, "printf 'password: '\nsleep 3\necho granted\nexec sleep 600")).await?;
+    daemon
+        .put(
+            "ask",
+            &workload(
+                "ask",
+                "service",
+                IMAGE,
+                "printf 'password: '\nsleep 3\necho granted\nexec sleep 600",
+            ),
+        )
+        .await?;
     daemon.running("ask").await?;
     let followed = Following::start(daemon, &["logs", "-f", "ask"])?;
     assert_eq!(followed.next()?, "w/0 | password: …");
@@ -255,17 +418,31 @@ async fn an_engine_hides_nothing(daemon: &Daemon, letter: char, unfinished: bool
 
 #[tokio::test]
 async fn podman_hides_nothing() -> Result<()> {
-    let Some(engine) = Podman::start()? else { return Ok(()) };
+    let Some(engine) = Podman::start()? else {
+        return Ok(());
+    };
     let instance = engine.instance("", "");
-    an_engine_hides_nothing(&Daemon::start(&["cheapest", "containers"], &[("box", &instance)])?, 'é', true).await
+    an_engine_hides_nothing(
+        &Daemon::start(&["cheapest", "containers"], &[("box", &instance)])?,
+        'é',
+        true,
+    )
+    .await
 }
 
 #[tokio::test]
 async fn dockerd_hides_nothing() -> Result<()> {
-    let Some(engine) = Docker::start()? else { return Ok(()) };
+    let Some(engine) = Docker::start()? else {
+        return Ok(());
+    };
     let instance = engine.instance("", "");
     // It keeps an unfinished line to itself until the end, and breaks characters where it breaks lines.
-    an_engine_hides_nothing(&Daemon::start(&["cheapest", "containers"], &[("box", &instance)])?, 'y', false).await
+    an_engine_hides_nothing(
+        &Daemon::start(&["cheapest", "containers"], &[("box", &instance)])?,
+        'y',
+        false,
+    )
+    .await
 }
 
 /// A daemon whose log goes where the test says.
@@ -281,10 +458,20 @@ impl Bare {
         std::fs::create_dir(&plugins)?;
         std::fs::copy(component("cheapest"), plugins.join("cheapest.wasm"))?;
         let mut command = Command::new(binary());
-        command.arg("--data").arg(folder.path().join("data")).args(["serve", "--listen", "127.0.0.1:0", "--plugins"]).arg(&plugins);
-        command.env("TRADEWIND_CONFIG", folder.path().join("none.toml")).env("TRADEWIND_LOG", level);
+        command
+            .arg("--data")
+            .arg(folder.path().join("data"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--plugins"])
+            .arg(&plugins);
+        command
+            .env("TRADEWIND_CONFIG", folder.path().join("none.toml"))
+            .env("TRADEWIND_LOG", level);
         std::fs::write(folder.path().join("none.toml"), "")?;
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()?;
         Ok(Self { child, folder })
     }
 
@@ -296,11 +483,19 @@ impl Bare {
             .args(arguments)
             .env_remove("TRADEWIND_SERVER")
             .env_remove("TRADEWIND_TOKEN");
-        Ok(command.env("TRADEWIND_CONFIG", self.folder.path().join("none.toml")).stdin(Stdio::null()).output()?)
+        Ok(command
+            .env("TRADEWIND_CONFIG", self.folder.path().join("none.toml"))
+            .stdin(Stdio::null())
+            .output()?)
     }
 
     fn signal(&self, name: &str) -> Result<()> {
-        ensure!(Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status()?.success());
+        ensure!(
+            Command::new("kill")
+                .args([&format!("-{name}"), &self.child.id().to_string()])
+                .status()?
+                .success()
+        );
         Ok(())
     }
 
@@ -316,7 +511,11 @@ impl Bare {
             if output.status.success() && wanted(&listed) {
                 return Ok(());
             }
-            ensure!(since.elapsed() < PATIENCE, "{what}: {listed}{}", String::from_utf8_lossy(&output.stderr));
+            ensure!(
+                since.elapsed() < PATIENCE,
+                "{what}: {listed}{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -343,7 +542,10 @@ impl Drop for Bare {
 /// It becomes ready, takes a plugin, says that it is well, and stops when it is told to.
 fn does_its_work(mut daemon: Bare) -> Result<()> {
     daemon.until_listed("it becomes ready", |listed| listed.contains("cheapest"))?;
-    std::fs::copy(component("fastest"), daemon.folder.path().join("plugins/fastest.wasm"))?;
+    std::fs::copy(
+        component("fastest"),
+        daemon.folder.path().join("plugins/fastest.wasm"),
+    )?;
     daemon.until_listed("a new plugin is taken", |listed| listed.contains("fastest"))?;
     ensure!(daemon.cli(&["get"])?.status.success(), "it answers");
     daemon.signal("TERM")?;
@@ -380,7 +582,11 @@ fn signals_reload_stop_or_do_nothing() -> Result<()> {
     let told = |what: &str| -> Result<()> {
         let since = Instant::now();
         while !std::fs::read_to_string(&log)?.contains(what) {
-            ensure!(since.elapsed() < PATIENCE, "{what:?} is not in {}", std::fs::read_to_string(&log)?);
+            ensure!(
+                since.elapsed() < PATIENCE,
+                "{what:?} is not in {}",
+                std::fs::read_to_string(&log)?
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
@@ -388,7 +594,10 @@ fn signals_reload_stop_or_do_nothing() -> Result<()> {
     daemon.until_listed("it becomes ready", |listed| listed.contains("cheapest"))?;
     daemon.signal("USR1")?;
     daemon.signal("USR2")?;
-    std::fs::write(daemon.folder.path().join("none.toml"), "[log]\nlevel = \"debug\"\n")?;
+    std::fs::write(
+        daemon.folder.path().join("none.toml"),
+        "[log]\nlevel = \"debug\"\n",
+    )?;
     daemon.signal("HUP")?;
     told("the level of the log was changed")?;
     told("plugins were read again")?;
@@ -404,7 +613,11 @@ fn signals_reload_stop_or_do_nothing() -> Result<()> {
 async fn soon_listed(daemon: &Daemon, name: &str) -> Result<()> {
     let since = Instant::now();
     while !daemon.run(&["plugin", "list"])?.contains(name) {
-        ensure!(since.elapsed() < Duration::from_secs(15), "{name} is not followed: {}", daemon.log());
+        ensure!(
+            since.elapsed() < Duration::from_secs(15),
+            "{name} is not followed: {}",
+            daemon.log()
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Ok(())
@@ -415,7 +628,10 @@ async fn a_plugin_folder_that_is_another_one_is_followed_at_once() -> Result<()>
     let mut daemon = Daemon::start(&["cheapest"], &[])?;
     daemon.stop()?;
     // The timer is out of the game.
-    std::fs::write(daemon.folder.path().join("config.toml"), "[reload]\nrescan = \"1h\"\n")?;
+    std::fs::write(
+        daemon.folder.path().join("config.toml"),
+        "[reload]\nrescan = \"1h\"\n",
+    )?;
     let at = |name: &str| daemon.folder.path().join(name);
     let (link, first, second) = (daemon.plugins(), at("first"), at("second"));
     std::fs::rename(&link, &first)?;
@@ -448,12 +664,23 @@ async fn compiled_code_that_was_damaged_or_mixed_up_is_never_run() -> Result<()>
     let mut daemon = Daemon::local()?;
     let served = |daemon: &Daemon| -> Result<Vec<(String, String)>> {
         let listed: Value = serde_json::from_str(&daemon.run(&["plugin", "list", "-o", "json"])?)?;
-        let all = listed["plugins"].as_array().or(listed.as_array()).context("plugins")?;
+        let all = listed["plugins"]
+            .as_array()
+            .or(listed.as_array())
+            .context("plugins")?;
         let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-        Ok(all.iter().map(|p| (text(&p["instance"]), text(&p["identity"]["plugin"]))).collect())
+        Ok(all
+            .iter()
+            .map(|p| (text(&p["instance"]), text(&p["identity"]["plugin"])))
+            .collect())
     };
     let right = served(&daemon)?;
-    ensure!(right == [("cheapest", "cheapest"), ("local", "process")].map(|(a, b)| (a.to_owned(), b.to_owned())), "{right:?}");
+    ensure!(
+        right
+            == [("cheapest", "cheapest"), ("local", "process")]
+                .map(|(a, b)| (a.to_owned(), b.to_owned())),
+        "{right:?}"
+    );
     daemon.stop()?;
     let entries = |daemon: &Daemon| -> Result<Vec<std::path::PathBuf>> {
         let mut found = Vec::new();
@@ -486,7 +713,12 @@ async fn compiled_code_that_was_damaged_or_mixed_up_is_never_run() -> Result<()>
         assert_eq!(served(&daemon)?, right);
         daemon.stop()?;
     }
-    assert_eq!(daemon.log().matches("is damaged").count(), 4, "each was noticed: {}", daemon.log());
+    assert_eq!(
+        daemon.log().matches("is damaged").count(),
+        4,
+        "each was noticed: {}",
+        daemon.log()
+    );
     assert_eq!(entries(&daemon)?, whole, "and made anew");
 
     // Both are whole, but each bears the other's name.
@@ -506,7 +738,11 @@ async fn compiled_code_that_was_damaged_or_mixed_up_is_never_run() -> Result<()>
     daemon.stop()?;
     let before = std::fs::metadata(&whole[0])?.modified()?;
     daemon.launch()?;
-    assert_eq!((served(&daemon)?, std::fs::metadata(&whole[0])?.modified()?), (right, before), "what is sound is used as it is");
+    assert_eq!(
+        (served(&daemon)?, std::fs::metadata(&whole[0])?.modified()?),
+        (right, before),
+        "what is sound is used as it is"
+    );
     Ok(())
 }
 
@@ -518,7 +754,10 @@ fn shop_of(daemon: &Daemon) -> Result<Following> {
 fn sees(followed: &Following, wanted: &[&str]) -> Result<()> {
     wanted.iter().try_for_each(|text| {
         let line = followed.next()?;
-        ensure!(line == format!("web/0 | {text}"), "{line:?} instead of {text:?}");
+        ensure!(
+            line == format!("web/0 | {text}"),
+            "{line:?} instead of {text:?}"
+        );
         Ok(())
     })
 }
@@ -527,8 +766,13 @@ const MISSING: &str = "…output is missing here…";
 
 #[tokio::test]
 async fn a_console_is_followed_though_it_is_a_snapshot_each_time() -> Result<()> {
-    let Some(cloud) = AwsCloud::start()? else { return Ok(()) };
-    let daemon = Daemon::start(&["cheapest", "aws"], &[("cloud", &cloud.instance(&["us-east-1"], "")?)])?;
+    let Some(cloud) = AwsCloud::start()? else {
+        return Ok(());
+    };
+    let daemon = Daemon::start(
+        &["cheapest", "aws"],
+        &[("cloud", &cloud.instance(&["us-east-1"], "")?)],
+    )?;
     let web = "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {name: shop}\nspec:\n  services:\n    \
                web: {image: shop/web:1, resources: {cpu: 1, memory: 1Gi}}\n";
     daemon.put("shop", web).await?;
@@ -556,7 +800,10 @@ async fn a_console_is_followed_though_it_is_a_snapshot_each_time() -> Result<()>
             sees(&followed, &["line 0 of many"])?;
         } else {
             sees(&followed, &[MISSING])?;
-            ensure!(followed.next()?.starts_with("web/0 | …"), "the first line is cut");
+            ensure!(
+                followed.next()?.starts_with("web/0 | …"),
+                "the first line is cut"
+            );
         }
         while followed.next()? != format!("web/0 | line {} of many", from + count - 1) {}
     }
@@ -596,8 +843,15 @@ async fn what_a_cloud_has_not_kept_of_followed_logs_is_marked() -> Result<()> {
     daemon.put("shop", &crate::shop::manifest(1, 1)).await?;
     daemon.running("shop").await?;
     let keeps = |logs: &[(&str, &str)]| {
-        let logs: Vec<_> = logs.iter().map(|(time, text)| (format!("2026-01-01T00:00:0{time}Z"), (*text).to_owned())).collect();
-        cloud.served.with(|arm| arm.groups.values_mut().for_each(|group| group.logs.clone_from(&logs)));
+        let logs: Vec<_> = logs
+            .iter()
+            .map(|(time, text)| (format!("2026-01-01T00:00:0{time}Z"), (*text).to_owned()))
+            .collect();
+        cloud.served.with(|arm| {
+            arm.groups
+                .values_mut()
+                .for_each(|group| group.logs.clone_from(&logs))
+        });
     };
     keeps(&[("1", "open")]);
     let followed = shop_of(&daemon)?;

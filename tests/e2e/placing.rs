@@ -19,7 +19,9 @@ fn machine(port: u16) -> String {
 }
 
 fn cloud(price: &str, more: &str) -> String {
-    format!("component = \"simulated.wasm\"\n[settings.regions.r.sizes.s]\ncpu = 2\nmemory = \"4Gi\"\nprice = \"{price}\"\n{more}")
+    format!(
+        "component = \"simulated.wasm\"\n[settings.regions.r.sizes.s]\ncpu = 2\nmemory = \"4Gi\"\nprice = \"{price}\"\n{more}"
+    )
 }
 
 fn app(name: &str, web: &str) -> String {
@@ -31,7 +33,9 @@ fn app(name: &str, web: &str) -> String {
 }
 
 fn fixed(port: u16) -> String {
-    format!("ports: {{http: {{port: {port}, protocol: http}}}}, health: {{http: /health, interval: 200ms}}")
+    format!(
+        "ports: {{http: {{port: {port}, protocol: http}}}}, health: {{http: /health, interval: 200ms}}"
+    )
 }
 
 /// A number that nobody listens on.
@@ -44,25 +48,48 @@ fn message(deployment: &Value) -> &str {
 }
 
 fn cooling(regions: &Value) -> Vec<&Value> {
-    regions["regions"].as_array().into_iter().flatten().flat_map(|r| r["cooling"].as_array().into_iter().flatten()).collect()
+    regions["regions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(|r| r["cooling"].as_array().into_iter().flatten())
+        .collect()
 }
 
 #[tokio::test]
 async fn a_port_that_is_taken_keeps_its_task_waiting_and_nobody_else() -> Result<()> {
     let port = free_port()?;
     // Two instances on one machine: what one has given out the other can't know before it asks.
-    let daemon = Daemon::start(&["cheapest", "process"], &[("one", &machine(port)), ("two", &machine(port))])?;
+    let daemon = Daemon::start(
+        &["cheapest", "process"],
+        &[("one", &machine(port)), ("two", &machine(port))],
+    )?;
     let on = |provider: &str, more: &str| format!("placement: {{providers: [{provider}]}}, {more}");
-    daemon.put("holder", &app("holder", &on("one", &fixed(port)))).await?;
+    daemon
+        .put("holder", &app("holder", &on("one", &fixed(port))))
+        .await?;
     daemon.running("holder").await?;
 
-    daemon.put("rival", &app("rival", &on("one", &fixed(port)))).await?;
+    daemon
+        .put("rival", &app("rival", &on("one", &fixed(port))))
+        .await?;
     let told = format!("the port \"{port}\" is taken on the machine of \"one\"");
-    let waiting = daemon.until("rival", "waiting", |d| message(d).contains(&told)).await?;
-    ensure!(waiting["status"] == "pending" && !waiting.to_string().contains("holder"), "{waiting:#}");
-    daemon.put("stranger", &app("stranger", &on("two", &fixed(port)))).await?;
+    let waiting = daemon
+        .until("rival", "waiting", |d| message(d).contains(&told))
+        .await?;
+    ensure!(
+        waiting["status"] == "pending" && !waiting.to_string().contains("holder"),
+        "{waiting:#}"
+    );
+    daemon
+        .put("stranger", &app("stranger", &on("two", &fixed(port))))
+        .await?;
     let refused = "provider \"two\" refuses it";
-    daemon.until("stranger", "refused", |d| message(d).contains(refused) && d["status"] == "pending").await?;
+    daemon
+        .until("stranger", "refused", |d| {
+            message(d).contains(refused) && d["status"] == "pending"
+        })
+        .await?;
 
     for (name, provider) in [("bystander", "one"), ("passer", "two")] {
         daemon.put(name, &app(name, &on(provider, ""))).await?;
@@ -84,10 +111,20 @@ async fn limits_are_no_claim_on_the_machine() -> Result<()> {
         daemon.running(name).await?;
     }
     let free = |offers: &Value| offers["offers"][0]["freeCpu"].as_u64();
-    daemon.until_at("/v1/offers", "asked again", |offers| free(offers) == Some(700)).await?;
+    daemon
+        .until_at("/v1/offers", "asked again", |offers| {
+            free(offers) == Some(700)
+        })
+        .await?;
     // What is left is what the placement sees: more than that waits, less goes.
-    daemon.put("large", &app("large", "").replace("cpu: 100m", "cpu: 800m")).await?;
-    daemon.until("large", "waiting", |d| message(d).contains("no capacity left")).await?;
+    daemon
+        .put("large", &app("large", "").replace("cpu: 100m", "cpu: 800m"))
+        .await?;
+    daemon
+        .until("large", "waiting", |d| {
+            message(d).contains("no capacity left")
+        })
+        .await?;
     daemon.put("small", &app("small", "")).await?;
     daemon.running("small").await?;
     Ok(())
@@ -96,43 +133,69 @@ async fn limits_are_no_claim_on_the_machine() -> Result<()> {
 #[tokio::test]
 async fn two_replicas_with_one_port_share_no_machine() -> Result<()> {
     let port = free_port()?;
-    let daemon = Daemon::start(&["cheapest", "process", "simulated"], &[("local", &machine(port))])?;
+    let daemon = Daemon::start(
+        &["cheapest", "process", "simulated"],
+        &[("local", &machine(port))],
+    )?;
     let twins = app("twins", &format!("replicas: 2, {}", fixed(port)));
     let file = daemon.file("twins.yaml", &twins)?;
     let planned = daemon.cli(&["plan", "-f", &file])?;
     let text = String::from_utf8_lossy(&planned.stdout).into_owned();
-    let why = format!("the machine of \"local\" has the port \"{port}\" once, and another replica of the task has it");
+    let why = format!(
+        "the machine of \"local\" has the port \"{port}\" once, and another replica of the task has it"
+    );
     ensure!(planned.status.code() == Some(4), "{text}");
     ensure!(
-        text.contains("1 to create, 1 without a place") && text.contains("can never be placed: 1 of web") && text.contains(&why),
+        text.contains("1 to create, 1 without a place")
+            && text.contains("can never be placed: 1 of web")
+            && text.contains(&why),
         "{text}"
     );
 
     // It ends at once with what would have to change; the one that fits runs.
     let applied = daemon.cli(&["apply", "-f", &file, "--timeout", "60s"])?;
     let told = String::from_utf8_lossy(&applied.stderr).into_owned();
-    ensure!(applied.status.code() == Some(1) && told.contains(&why), "{told}");
-    daemon.until("twins", "partly there", |d| d["ready"] == 1).await?;
+    ensure!(
+        applied.status.code() == Some(1) && told.contains(&why),
+        "{told}"
+    );
+    daemon
+        .until("twins", "partly there", |d| d["ready"] == 1)
+        .await?;
     daemon.put("bystander", &app("bystander", "")).await?;
     daemon.running("bystander").await?;
 
     // Another place takes the other one.
     std::fs::write(daemon.plugins().join("sim.toml"), cloud("0.04", ""))?;
     let whole = daemon.running("twins").await?;
-    ensure!(whole["places"] == json!(["local/local", "sim/r"]) && whole["ready"] == 2, "{whole:#}");
+    ensure!(
+        whole["places"] == json!(["local/local", "sim/r"]) && whole["ready"] == 2,
+        "{whole:#}"
+    );
     Ok(())
 }
 
 #[tokio::test]
 async fn a_size_that_no_offer_has_is_said_to_never_fit() -> Result<()> {
-    let daemon = Daemon::start(&["cheapest", "simulated"], &[("sim", &cloud("0.04", "capacity = 1\n"))])?;
-    let manifest = |name: &str, cpu: &str| app(name, "").replace("cpu: 100m", &format!("cpu: {cpu}"));
+    let daemon = Daemon::start(
+        &["cheapest", "simulated"],
+        &[("sim", &cloud("0.04", "capacity = 1\n"))],
+    )?;
+    let manifest =
+        |name: &str, cpu: &str| app(name, "").replace("cpu: 100m", &format!("cpu: {cpu}"));
     let file = daemon.file("huge.yaml", &manifest("huge", "64"))?;
     let planned = daemon.cli(&["-o", "json", "plan", "-f", &file])?;
     let plan: Value = serde_json::from_slice(&planned.stdout)?;
-    ensure!(planned.status.code() == Some(4) && plan["unplaced"][0]["never"] == true, "{plan:#}");
+    ensure!(
+        planned.status.code() == Some(4) && plan["unplaced"][0]["never"] == true,
+        "{plan:#}"
+    );
     daemon.put("huge", &manifest("huge", "64")).await?;
-    daemon.until("huge", "failed", |d| d["status"] == "failed" && message(d).contains("fewer cores than 64")).await?;
+    daemon
+        .until("huge", "failed", |d| {
+            d["status"] == "failed" && message(d).contains("fewer cores than 64")
+        })
+        .await?;
 
     // What only has no room now may have some later.
     daemon.put("first", &manifest("first", "1")).await?;
@@ -140,18 +203,28 @@ async fn a_size_that_no_offer_has_is_said_to_never_fit() -> Result<()> {
     let file = daemon.file("later.yaml", &manifest("later", "1"))?;
     let planned = daemon.cli(&["plan", "-f", &file])?;
     let text = String::from_utf8_lossy(&planned.stdout).into_owned();
-    ensure!(planned.status.success() && text.contains("1 without a place") && text.contains("not placed: 1 of web"), "{text}");
+    ensure!(
+        planned.status.success()
+            && text.contains("1 without a place")
+            && text.contains("not placed: 1 of web"),
+        "{text}"
+    );
     Ok(())
 }
 
 #[tokio::test]
 async fn who_has_waited_longest_goes_first_also_after_a_restart() -> Result<()> {
-    let mut daemon = Daemon::start(&["cheapest", "simulated"], &[("sim", &cloud("0.04", "capacity = 1\n"))])?;
+    let mut daemon = Daemon::start(
+        &["cheapest", "simulated"],
+        &[("sim", &cloud("0.04", "capacity = 1\n"))],
+    )?;
     daemon.put("first", &app("first", "")).await?;
     daemon.running("first").await?;
     for name in ["zz", "mm", "aa"] {
         daemon.put(name, &app(name, "")).await?;
-        daemon.until(name, "waiting", |d| message(d).contains("no capacity left")).await?;
+        daemon
+            .until(name, "waiting", |d| message(d).contains("no capacity left"))
+            .await?;
     }
     daemon.delete("first").await?;
     daemon.running("zz").await?;
@@ -170,33 +243,65 @@ async fn two_policies_do_not_give_one_place_to_both() -> Result<()> {
     let daemon = Daemon::start(&["cheapest", "fastest", "simulated"], &[])?;
     // The older one's policy comes later in the alphabet.
     for (name, policy) in [("older", "fastest"), ("newer", "cheapest")] {
-        daemon.put(name, &app(name, "").replace("spec: {", &format!("spec: {{policy: {policy}, "))).await?;
-        daemon.until(name, "waiting", |d| message(d).contains("there are no offers")).await?;
+        daemon
+            .put(
+                name,
+                &app(name, "").replace("spec: {", &format!("spec: {{policy: {policy}, ")),
+            )
+            .await?;
+        daemon
+            .until(name, "waiting", |d| {
+                message(d).contains("there are no offers")
+            })
+            .await?;
     }
     // Both are decided at once.
-    std::fs::write(daemon.plugins().join("sim.toml"), cloud("0.04", "capacity = 1\n"))?;
+    std::fs::write(
+        daemon.plugins().join("sim.toml"),
+        cloud("0.04", "capacity = 1\n"),
+    )?;
     daemon.running("older").await?;
-    let left = daemon.until("newer", "without room", |d| message(d).contains("no capacity left")).await?;
-    ensure!(left["status"] == "pending" && left["places"] == json!([]), "{left:#}");
+    let left = daemon
+        .until("newer", "without room", |d| {
+            message(d).contains("no capacity left")
+        })
+        .await?;
+    ensure!(
+        left["status"] == "pending" && left["places"] == json!([]),
+        "{left:#}"
+    );
     Ok(())
 }
 
 #[tokio::test]
 async fn what_one_provider_can_not_run_goes_to_another() -> Result<()> {
-    let daemon = Daemon::start(&["cheapest", "process", "simulated"], &[("local", &machine(1))])?;
+    let daemon = Daemon::start(
+        &["cheapest", "process", "simulated"],
+        &[("local", &machine(1))],
+    )?;
     // Processes have no other user: only that provider knows it.
     daemon.put("other", &app("other", "user: \"1000\"")).await?;
     let why = "provider \"local\" refuses it: processes run as the daemon's own user";
-    daemon.until("other", "refused everywhere", |d| d["status"] == "failed" && message(d).contains(why)).await?;
+    daemon
+        .until("other", "refused everywhere", |d| {
+            d["status"] == "failed" && message(d).contains(why)
+        })
+        .await?;
     // A program that this machine does not have may be on another.
     let absent = app("absent", "").replace(&hello().display().to_string(), "no-such-program");
     daemon.put("absent", &absent).await?;
-    daemon.until("absent", "refused", |d| d["status"] == "failed" && message(d).contains("is not in the daemon's PATH")).await?;
+    daemon
+        .until("absent", "refused", |d| {
+            d["status"] == "failed" && message(d).contains("is not in the daemon's PATH")
+        })
+        .await?;
     daemon.put("plain", &app("plain", "")).await?;
     daemon.running("plain").await?;
     // An update to what can run nowhere ends at once, and what was healthy stays.
     daemon.put("plain", &app("plain", "user: \"1000\"")).await?;
-    let back = |d: &Value| d["status"] == "running" && d["generation"] == 3 && message(d).contains("rolled back");
+    let back = |d: &Value| {
+        d["status"] == "running" && d["generation"] == 3 && message(d).contains("rolled back")
+    };
     daemon.until("plain", "as it was", back).await?;
 
     std::fs::write(daemon.plugins().join("sim.toml"), cloud("0.04", ""))?;
@@ -206,7 +311,10 @@ async fn what_one_provider_can_not_run_goes_to_another() -> Result<()> {
     daemon.put("again", &app("again", "user: \"1000\"")).await?;
     ensure!(daemon.running("again").await?["places"] == json!(["sim/r"]));
     let decisions = daemon.get("/v1/decisions?deployment=again").await?;
-    ensure!(decisions[0]["tasks"][0]["excluded"][0]["reason"] == why, "{decisions:#}");
+    ensure!(
+        decisions[0]["tasks"][0]["excluded"][0]["reason"] == why,
+        "{decisions:#}"
+    );
     Ok(())
 }
 
@@ -214,10 +322,21 @@ async fn what_one_provider_can_not_run_goes_to_another() -> Result<()> {
 async fn what_was_placed_while_a_provider_was_late_is_looked_at_once_more() -> Result<()> {
     let late = FixtureCloud::start(Config::default())?;
     let instance = late.instance_with("timeout = \"20s\"");
-    let mut daemon = Daemon::start(&["cheapest", "rest", "simulated"], &[("late", &instance), ("dear", &cloud("0.90", ""))])?;
+    let mut daemon = Daemon::start(
+        &["cheapest", "rest", "simulated"],
+        &[("late", &instance), ("dear", &cloud("0.90", ""))],
+    )?;
     daemon.kill()?;
-    daemon.file("config.toml", "[controller]\noffers-patience = \"200ms\"\nobserve-interval-changing = \"50ms\"\n")?;
-    late.fault(Fault::new(Kind::Slow).on(Operation::Offers).ms(4_000).times(1));
+    daemon.file(
+        "config.toml",
+        "[controller]\noffers-patience = \"200ms\"\nobserve-interval-changing = \"50ms\"\n",
+    )?;
+    late.fault(
+        Fault::new(Kind::Slow)
+            .on(Operation::Offers)
+            .ms(4_000)
+            .times(1),
+    );
     daemon.launch()?;
     let web = app("shop", "replicas: 2");
     let file = daemon.file("shop.yaml", &web)?;
@@ -225,27 +344,53 @@ async fn what_was_placed_while_a_provider_was_late_is_looked_at_once_more() -> R
     let told = "decided while provider \"late\" had not answered yet (controller.offers-patience)";
     ensure!(planned.contains(told), "{planned}");
     daemon.put("shop", &web).await?;
-    daemon.until("shop", "at the dearer cloud", |d| d["places"] == json!(["dear/r"])).await?;
+    daemon
+        .until("shop", "at the dearer cloud", |d| {
+            d["places"] == json!(["dear/r"])
+        })
+        .await?;
     let first = daemon.get("/v1/decisions?deployment=shop").await?[0].take();
     ensure!(first["unanswered"] == json!(["late"]), "{first:#}");
     ensure!(daemon.run(&["describe", "shop"])?.contains(told));
 
-    let moved = daemon.until("shop", "moved", |d| d["places"] == json!(["late/east"]) && d["status"] == "running").await?;
+    let moved = daemon
+        .until("shop", "moved", |d| {
+            d["places"] == json!(["late/east"]) && d["status"] == "running"
+        })
+        .await?;
     ensure!(moved["generation"] == 1 && moved["ready"] == 2, "{moved:#}");
     let events = daemon.get("/v1/deployments/shop/events?limit=200").await?;
-    let begun: Vec<&Value> = events.as_array().into_iter().flatten().filter(|e| e["reason"] == "ReplacementBegun").collect();
+    let begun: Vec<&Value> = events
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|e| e["reason"] == "ReplacementBegun")
+        .collect();
     let why = "it was placed while a provider had not answered yet";
-    ensure!(begun.len() == 1 && begun[0]["message"].as_str().is_some_and(|m| m.contains(why)), "{events:#}");
+    ensure!(
+        begun.len() == 1
+            && begun[0]["message"]
+                .as_str()
+                .is_some_and(|m| m.contains(why)),
+        "{events:#}"
+    );
     Ok(())
 }
 
 #[tokio::test]
-async fn what_was_placed_while_a_provider_was_late_is_looked_at_once_more_after_a_restart() -> Result<()> {
+async fn what_was_placed_while_a_provider_was_late_is_looked_at_once_more_after_a_restart()
+-> Result<()> {
     let late = FixtureCloud::start(Config::default())?;
     let instance = late.instance_with("timeout = \"60s\"");
-    let mut daemon = Daemon::start(&["cheapest", "rest", "simulated"], &[("late", &instance), ("dear", &cloud("0.90", ""))])?;
+    let mut daemon = Daemon::start(
+        &["cheapest", "rest", "simulated"],
+        &[("late", &instance), ("dear", &cloud("0.90", ""))],
+    )?;
     daemon.kill()?;
-    daemon.file("config.toml", "[controller]\noffers-patience = \"200ms\"\nobserve-interval-changing = \"50ms\"\n")?;
+    daemon.file(
+        "config.toml",
+        "[controller]\noffers-patience = \"200ms\"\nobserve-interval-changing = \"50ms\"\n",
+    )?;
     // It hangs in the first life and in the second, until it is healed.
     late.fault(Fault::new(Kind::Hang).on(Operation::Offers));
     daemon.launch()?;
@@ -260,12 +405,24 @@ async fn what_was_placed_while_a_provider_was_late_is_looked_at_once_more_after_
     ensure!(described.contains(told), "{described}");
     late.heal();
 
-    let moved = daemon.until("shop", "moved", |d| d["places"] == json!(["late/east"]) && d["status"] == "running").await?;
+    let moved = daemon
+        .until("shop", "moved", |d| {
+            d["places"] == json!(["late/east"]) && d["status"] == "running"
+        })
+        .await?;
     ensure!(moved["generation"] == 1 && moved["ready"] == 2, "{moved:#}");
     let described = daemon.run(&["describe", "shop"])?;
-    ensure!(!described.contains(told), "it stands on a decision with all providers: {described}");
+    ensure!(
+        !described.contains(told),
+        "it stands on a decision with all providers: {described}"
+    );
     let events = daemon.get("/v1/deployments/shop/events?limit=200").await?;
-    let begun = events.as_array().into_iter().flatten().filter(|e| e["reason"] == "ReplacementBegun").count();
+    let begun = events
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|e| e["reason"] == "ReplacementBegun")
+        .count();
     ensure!(begun == 1, "{events:#}");
     Ok(())
 }

@@ -29,12 +29,18 @@ fn manifest(name: &str) -> String {
 }
 
 fn place(deployment: &Value) -> String {
-    deployment["places"][0].as_str().unwrap_or_default().to_owned()
+    deployment["places"][0]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 async fn digest(daemon: &Daemon, plugin: &str) -> Result<String> {
     let view = daemon.get(&format!("/v1/plugins/{plugin}")).await?;
-    Ok(view["identity"]["component"].as_str().unwrap_or_default().to_owned())
+    Ok(view["identity"]["component"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned())
 }
 
 /// Puts a file in place as a careful tool does: whole, then renamed.
@@ -47,22 +53,42 @@ fn replace(daemon: &Daemon, name: &str, bytes: &[u8]) -> Result<()> {
 
 #[tokio::test]
 async fn the_next_decision_uses_the_new_policy_and_a_bad_file_never_does() -> Result<()> {
-    let daemon = Daemon::start(&["cheapest", "simulated"], &[("cheap", CHEAP), ("fast", FAST)])?;
+    let daemon = Daemon::start(
+        &["cheapest", "simulated"],
+        &[("cheap", CHEAP), ("fast", FAST)],
+    )?;
     daemon.put("first", &manifest("first")).await?;
     assert_eq!(place(&daemon.running("first").await?), "cheap/east");
     let original = digest(&daemon, "cheapest").await?;
 
-    replace(&daemon, "cheapest.wasm", &std::fs::read(component("fastest"))?)?;
+    replace(
+        &daemon,
+        "cheapest.wasm",
+        &std::fs::read(component("fastest"))?,
+    )?;
     let swapped = |v: &Value| v["identity"]["component"] != *original;
-    daemon.until_at("/v1/plugins/cheapest", "swapped", swapped).await?;
+    daemon
+        .until_at("/v1/plugins/cheapest", "swapped", swapped)
+        .await?;
     daemon.put("second", &manifest("second")).await?;
     assert_eq!(place(&daemon.running("second").await?), "fast/west");
-    assert_eq!(place(&daemon.running("first").await?), "cheap/east", "what runs stays where it is");
+    assert_eq!(
+        place(&daemon.running("first").await?),
+        "cheap/east",
+        "what runs stays where it is"
+    );
     let second = digest(&daemon, "cheapest").await?;
 
     replace(&daemon, "cheapest.wasm", b"not a component")?;
-    let rejected = daemon.until_at("/v1/plugins/cheapest", "rejected", |v| v["lastRejection"]["current"] == true).await?;
-    assert_eq!(rejected["identity"]["component"], *second, "the good one stays: {rejected:#}");
+    let rejected = daemon
+        .until_at("/v1/plugins/cheapest", "rejected", |v| {
+            v["lastRejection"]["current"] == true
+        })
+        .await?;
+    assert_eq!(
+        rejected["identity"]["component"], *second,
+        "the good one stays: {rejected:#}"
+    );
     daemon.put("third", &manifest("third")).await?;
     assert_eq!(place(&daemon.running("third").await?), "fast/west");
 
@@ -71,18 +97,35 @@ async fn the_next_decision_uses_the_new_policy_and_a_bad_file_never_does() -> Re
     daemon.put("fourth", &manifest("fourth")).await?;
     assert_eq!(place(&daemon.running("fourth").await?), "cheap/east");
     let events = daemon.run(&["events"])?;
-    assert!(events.contains("PluginLoaded") && events.contains("PluginRejected"), "{events}");
+    assert!(
+        events.contains("PluginLoaded") && events.contains("PluginRejected"),
+        "{events}"
+    );
     let listed = daemon.run(&["plugin", "list"])?;
-    assert!(listed.contains("cheapest") && listed.contains("simulated"), "{listed}");
+    assert!(
+        listed.contains("cheapest") && listed.contains("simulated"),
+        "{listed}"
+    );
     Ok(())
 }
 
 #[tokio::test]
 async fn a_roll_back_survives_a_restart() -> Result<()> {
-    let mut daemon = Daemon::start(&["cheapest", "simulated"], &[("cheap", CHEAP), ("fast", FAST)])?;
+    let mut daemon = Daemon::start(
+        &["cheapest", "simulated"],
+        &[("cheap", CHEAP), ("fast", FAST)],
+    )?;
     let original = digest(&daemon, "cheapest").await?;
-    replace(&daemon, "cheapest.wasm", &std::fs::read(component("fastest"))?)?;
-    daemon.until_at("/v1/plugins/cheapest", "swapped", |v| v["identity"]["component"] != *original).await?;
+    replace(
+        &daemon,
+        "cheapest.wasm",
+        &std::fs::read(component("fastest"))?,
+    )?;
+    daemon
+        .until_at("/v1/plugins/cheapest", "swapped", |v| {
+            v["identity"]["component"] != *original
+        })
+        .await?;
     daemon.run(&["plugin", "rollback", "cheapest"])?;
     daemon.kill()?;
     daemon.launch()?;
@@ -91,15 +134,31 @@ async fn a_roll_back_survives_a_restart() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_taken_away_is_missed_and_its_deployments_go_on_when_it_returns() -> Result<()> {
-    let daemon = Daemon::start(&["cheapest", "simulated"], &[("cheap", CHEAP), ("fast", FAST)])?;
+async fn a_provider_that_is_taken_away_is_missed_and_its_deployments_go_on_when_it_returns()
+-> Result<()> {
+    let daemon = Daemon::start(
+        &["cheapest", "simulated"],
+        &[("cheap", CHEAP), ("fast", FAST)],
+    )?;
     daemon.put("app", &manifest("app")).await?;
     daemon.running("app").await?;
     let instance = daemon.plugins().join("cheap.toml");
     std::fs::remove_file(&instance)?;
-    let missing = daemon.until("app", "missing its provider", |d| d["status"] != "running").await?;
-    assert!(missing["message"].as_str().unwrap_or_default().contains("\"cheap\" is missing"), "{missing:#}");
-    assert_eq!(place(&missing), "cheap/east", "silence is no reason to move");
+    let missing = daemon
+        .until("app", "missing its provider", |d| d["status"] != "running")
+        .await?;
+    assert!(
+        missing["message"]
+            .as_str()
+            .unwrap_or_default()
+            .contains("\"cheap\" is missing"),
+        "{missing:#}"
+    );
+    assert_eq!(
+        place(&missing),
+        "cheap/east",
+        "silence is no reason to move"
+    );
     std::fs::write(&instance, CHEAP)?;
     daemon.running("app").await?;
     Ok(())
@@ -107,18 +166,49 @@ async fn a_provider_that_is_taken_away_is_missed_and_its_deployments_go_on_when_
 
 #[tokio::test]
 async fn settings_are_reloaded_like_code() -> Result<()> {
-    let daemon = Daemon::start(&["cheapest", "simulated"], &[("cheap", CHEAP), ("fast", FAST)])?;
+    let daemon = Daemon::start(
+        &["cheapest", "simulated"],
+        &[("cheap", CHEAP), ("fast", FAST)],
+    )?;
     daemon.put("before", &manifest("before")).await?;
     assert_eq!(place(&daemon.running("before").await?), "cheap/east");
-    replace(&daemon, "cheap.toml", CHEAP.replace("0.10", "9.00").as_bytes())?;
-    let dear = |o: &Value| o["offers"].as_array().is_some_and(|offers| offers.iter().any(|o| o["price"] == "9.00"));
-    daemon.until_at("/v1/offers", "at the new price", dear).await?;
+    replace(
+        &daemon,
+        "cheap.toml",
+        CHEAP.replace("0.10", "9.00").as_bytes(),
+    )?;
+    let dear = |o: &Value| {
+        o["offers"]
+            .as_array()
+            .is_some_and(|offers| offers.iter().any(|o| o["price"] == "9.00"))
+    };
+    daemon
+        .until_at("/v1/offers", "at the new price", dear)
+        .await?;
     daemon.put("after", &manifest("after")).await?;
     assert_eq!(place(&daemon.running("after").await?), "fast/west");
 
-    replace(&daemon, "cheap.toml", CHEAP.replace("price = \"0.10\"", "prize = \"0.10\"").as_bytes())?;
-    let rejected = daemon.until_at("/v1/plugins/cheap", "rejected", |v| v["lastRejection"]["current"] == true).await?;
-    assert!(rejected["lastRejection"]["reason"].to_string().contains("prize"), "{rejected:#}");
-    assert!(dear(&daemon.get("/v1/offers").await?), "the good settings stay");
+    replace(
+        &daemon,
+        "cheap.toml",
+        CHEAP
+            .replace("price = \"0.10\"", "prize = \"0.10\"")
+            .as_bytes(),
+    )?;
+    let rejected = daemon
+        .until_at("/v1/plugins/cheap", "rejected", |v| {
+            v["lastRejection"]["current"] == true
+        })
+        .await?;
+    assert!(
+        rejected["lastRejection"]["reason"]
+            .to_string()
+            .contains("prize"),
+        "{rejected:#}"
+    );
+    assert!(
+        dear(&daemon.get("/v1/offers").await?),
+        "the good settings stay"
+    );
     Ok(())
 }

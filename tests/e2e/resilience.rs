@@ -21,25 +21,41 @@ fn within(region: &str) -> String {
 }
 
 fn start(cloud: &FixtureCloud, settings: &str) -> Result<Daemon> {
-    Daemon::start(&["cheapest", "rest"], &[("cloud", &cloud.instance_with(settings))])
+    Daemon::start(
+        &["cheapest", "rest"],
+        &[("cloud", &cloud.instance_with(settings))],
+    )
 }
 
 async fn reasons(daemon: &Daemon) -> Result<Vec<String>> {
     let events = daemon.get("/v1/events?limit=1000").await?;
-    Ok(events.as_array().into_iter().flatten().filter_map(|e| e["reason"].as_str().map(str::to_owned)).collect())
+    Ok(events
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|e| e["reason"].as_str().map(str::to_owned))
+        .collect())
 }
 
 fn region<'a>(view: &'a Value, name: &str) -> &'a Value {
     let regions = view["regions"].as_array().into_iter().flatten();
-    regions.into_iter().find(|r| r["region"] == name).unwrap_or(&Value::Null)
+    regions
+        .into_iter()
+        .find(|r| r["region"] == name)
+        .unwrap_or(&Value::Null)
 }
 
 #[tokio::test]
 async fn a_hung_region_holds_nobody_elses_calls() -> Result<()> {
     let cloud = FixtureCloud::start(Config::default())?;
-    let patient = format!("{}[limits]\ndeadline = \"15s\"\n", cloud.instance_with("timeout = \"60s\""));
+    let patient = format!(
+        "{}[limits]\ndeadline = \"15s\"\n",
+        cloud.instance_with("timeout = \"60s\"")
+    );
     let daemon = Daemon::start(&["cheapest", "rest"], &[("cloud", &patient)])?;
-    daemon.put("before", &app("before", 2, &within("west"))).await?;
+    daemon
+        .put("before", &app("before", 2, &within("west")))
+        .await?;
     daemon.running("before").await?;
 
     cloud.fault(Fault::new(Kind::Hang).on(Operation::Create).within("east"));
@@ -47,7 +63,11 @@ async fn a_hung_region_holds_nobody_elses_calls() -> Result<()> {
         let name = format!("stuck-{i}");
         daemon.put(&name, &app(&name, 1, &within("east"))).await?;
     }
-    daemon.until_at("/v1/regions", "busy in the east", |v| region(v, "east")["waiting"].as_u64().unwrap_or(0) > 0).await?;
+    daemon
+        .until_at("/v1/regions", "busy in the east", |v| {
+            region(v, "east")["waiting"].as_u64().unwrap_or(0) > 0
+        })
+        .await?;
     // All of this is done while the first ones hang.
     for i in 0..10 {
         let name = format!("well-{i}");
@@ -57,8 +77,14 @@ async fn a_hung_region_holds_nobody_elses_calls() -> Result<()> {
     daemon.delete("before").await?;
     daemon.gone("before").await?;
     let regions = daemon.get("/v1/regions").await?;
-    ensure!(region(&regions, "east")["circuit"] == "closed", "the first calls still hang: {regions:#}");
-    ensure!(region(&regions, "east")["calls"].as_u64().unwrap_or(0) > 0, "{regions:#}");
+    ensure!(
+        region(&regions, "east")["circuit"] == "closed",
+        "the first calls still hang: {regions:#}"
+    );
+    ensure!(
+        region(&regions, "east")["calls"].as_u64().unwrap_or(0) > 0,
+        "{regions:#}"
+    );
     cloud.heal();
     Ok(())
 }
@@ -71,7 +97,11 @@ async fn a_service_does_not_wait_for_its_region_that_hangs() -> Result<()> {
     daemon.put("app", &app("app", 3, "")).await?;
     let running = daemon.running("app").await?;
     assert_eq!(running["places"], json!(["cloud/west"]));
-    assert!(reasons(&daemon).await?.contains(&"AllocationGivenUp".to_owned()));
+    assert!(
+        reasons(&daemon)
+            .await?
+            .contains(&"AllocationGivenUp".to_owned())
+    );
     cloud.heal();
     Ok(())
 }
@@ -97,11 +127,28 @@ async fn a_lost_answer_makes_neither_a_double_nor_an_orphan() -> Result<()> {
 async fn what_is_wanted_while_a_call_is_under_way_is_done_when_it_ends() -> Result<()> {
     let cloud = FixtureCloud::start(Config::default())?;
     let daemon = start(&cloud, "")?;
-    cloud.fault(Fault::new(Kind::Slow).on(Operation::Create).ms(700).times(2));
+    cloud.fault(
+        Fault::new(Kind::Slow)
+            .on(Operation::Create)
+            .ms(700)
+            .times(2),
+    );
     daemon.put("app", &app("app", 2, "")).await?;
-    daemon.until_at("/v1/regions", "calling", |v| v["regions"].as_array().into_iter().flatten().any(|r| r["calls"] != 0)).await?;
+    daemon
+        .until_at("/v1/regions", "calling", |v| {
+            v["regions"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|r| r["calls"] != 0)
+        })
+        .await?;
     daemon.put("app", &app("app", 4, "")).await?;
-    daemon.until("app", "grown", |d| d["ready"] == 4 && d["status"] == "running").await?;
+    daemon
+        .until("app", "grown", |d| {
+            d["ready"] == 4 && d["status"] == "running"
+        })
+        .await?;
     assert_eq!(cloud.live().len(), 4, "{:#?}", cloud.live());
     Ok(())
 }
@@ -110,27 +157,52 @@ async fn what_is_wanted_while_a_call_is_under_way_is_done_when_it_ends() -> Resu
 async fn the_circuit_opens_traffic_goes_elsewhere_and_it_closes_again() -> Result<()> {
     let cloud = FixtureCloud::start(Config::default())?;
     let daemon = start(&cloud, "")?;
-    cloud.fault(Fault::new(Kind::Unavailable).on(Operation::Create).within("east"));
+    cloud.fault(
+        Fault::new(Kind::Unavailable)
+            .on(Operation::Create)
+            .within("east"),
+    );
     for i in 0..6 {
         let name = format!("app-{i}");
         daemon.put(&name, &app(&name, 1, "")).await?;
     }
     for i in 0..6 {
-        assert_eq!(daemon.running(&format!("app-{i}")).await?["places"], json!(["cloud/west"]));
+        assert_eq!(
+            daemon.running(&format!("app-{i}")).await?["places"],
+            json!(["cloud/west"])
+        );
     }
     let sick = daemon.get("/v1/regions").await?;
-    assert!(reasons(&daemon).await?.contains(&"CircuitOpened".to_owned()), "{sick:#}");
-    assert!(region(&sick, "east")["errorRate"].as_f64().unwrap_or(0.0) > 0.5, "{sick:#}");
-    assert!(daemon.run(&["regions"])?.contains("cloud/east"), "the command line shows it");
+    assert!(
+        reasons(&daemon)
+            .await?
+            .contains(&"CircuitOpened".to_owned()),
+        "{sick:#}"
+    );
+    assert!(
+        region(&sick, "east")["errorRate"].as_f64().unwrap_or(0.0) > 0.5,
+        "{sick:#}"
+    );
+    assert!(
+        daemon.run(&["regions"])?.contains("cloud/east"),
+        "the command line shows it"
+    );
 
-    daemon.put("pinned", &app("pinned", 1, &within("east"))).await?;
-    daemon.until("pinned", "waiting", |d| d["status"] != "running").await?;
+    daemon
+        .put("pinned", &app("pinned", 1, &within("east")))
+        .await?;
+    daemon
+        .until("pinned", "waiting", |d| d["status"] != "running")
+        .await?;
     cloud.heal();
     daemon.running("pinned").await?;
     let well = daemon.get("/v1/regions").await?;
     assert_eq!(region(&well, "east")["circuit"], "closed", "{well:#}");
     let told = reasons(&daemon).await?;
-    assert!(told.contains(&"CircuitOpened".to_owned()) && told.contains(&"CircuitClosed".to_owned()), "{told:?}");
+    assert!(
+        told.contains(&"CircuitOpened".to_owned()) && told.contains(&"CircuitClosed".to_owned()),
+        "{told:?}"
+    );
     Ok(())
 }
 
@@ -141,17 +213,36 @@ async fn a_refused_credential_degrades_the_provider_until_its_check_passes() -> 
     cloud.fault(Fault::new(Kind::Denied).on(Operation::Create));
     cloud.fault(Fault::new(Kind::Denied).on(Operation::Regions));
     daemon.put("app", &app("app", 1, "")).await?;
-    let view = daemon.until_at("/v1/plugins/cloud", "degraded", |v| !v["degraded"].is_null()).await?;
+    let view = daemon
+        .until_at("/v1/plugins/cloud", "degraded", |v| {
+            !v["degraded"].is_null()
+        })
+        .await?;
     assert_eq!(view["degraded"]["cause"]["kind"], "denied", "{view:#}");
-    daemon.until("app", "without a place", |d| d["status"] == "pending" && d.to_string().contains("is degraded")).await?;
+    daemon
+        .until("app", "without a place", |d| {
+            d["status"] == "pending" && d.to_string().contains("is degraded")
+        })
+        .await?;
     let told = daemon.run(&["describe", "app"])?;
-    let cause = view["degraded"]["cause"]["message"].as_str().unwrap_or_default();
-    assert!(told.contains("provider \"cloud\" is degraded: ") && told.contains(cause), "{told}");
+    let cause = view["degraded"]["cause"]["message"]
+        .as_str()
+        .unwrap_or_default();
+    assert!(
+        told.contains("provider \"cloud\" is degraded: ") && told.contains(cause),
+        "{told}"
+    );
     cloud.heal();
     daemon.running("app").await?;
-    daemon.until_at("/v1/plugins/cloud", "well", |v| v["degraded"].is_null()).await?;
+    daemon
+        .until_at("/v1/plugins/cloud", "well", |v| v["degraded"].is_null())
+        .await?;
     let told = reasons(&daemon).await?;
-    assert!(told.contains(&"ProviderDegraded".to_owned()) && told.contains(&"ProviderRecovered".to_owned()), "{told:?}");
+    assert!(
+        told.contains(&"ProviderDegraded".to_owned())
+            && told.contains(&"ProviderRecovered".to_owned()),
+        "{told:?}"
+    );
     Ok(())
 }
 
@@ -160,29 +251,61 @@ async fn an_orphan_is_removed_and_a_stranger_left_alone() -> Result<()> {
     let cloud = FixtureCloud::start(Config::default())?;
     let mut daemon = start(&cloud, "")?;
     daemon.kill()?;
-    std::fs::write(daemon.folder.path().join("config.toml"), "[controller]\nsweep-interval = \"200ms\"\n")?;
+    std::fs::write(
+        daemon.folder.path().join("config.toml"),
+        "[controller]\nsweep-interval = \"200ms\"\n",
+    )?;
     daemon.launch()?;
     daemon.put("app", &app("app", 1, "")).await?;
     let running = daemon.running("app").await?;
-    let id = running["tasks"][0]["allocations"][0]["id"].as_str().context("an id")?.to_owned();
+    let id = running["tasks"][0]["allocations"][0]["id"]
+        .as_str()
+        .context("an id")?
+        .to_owned();
     let known = cloud.live().pop().context("an instance")?;
 
     // One under a name that this daemon might have drawn, one that another daemon has.
     let orphan = format!("{}{}", id.get(..id.len() - 4).context("a long id")?, "0000");
     let stranger = id.replacen("a-", "a-z", 1);
     for (n, name) in [&orphan, &stranger].into_iter().enumerate() {
-        let tags: Vec<(String, String)> = known.tags.iter().map(|(k, v)| (k.clone(), v.replace(&id, name))).collect();
+        let tags: Vec<(String, String)> = known
+            .tags
+            .iter()
+            .map(|(k, v)| (k.clone(), v.replace(&id, name)))
+            .collect();
         let body = json!({"token": format!("by-hand-{n}"), "size": known.size, "tags": tags});
         let url = format!("{}/v1/regions/{}/instances", cloud.address(), known.region);
-        daemon.http.post(url).bearer_auth("let-me-in").body(body.to_string()).send().await?.error_for_status()?;
+        daemon
+            .http
+            .post(url)
+            .bearer_auth("let-me-in")
+            .body(body.to_string())
+            .send()
+            .await?
+            .error_for_status()?;
     }
-    let allocations = || -> Vec<String> { cloud.live().iter().map(|i| i.tag("tradewind.dev/allocation").to_owned()).collect() };
+    let allocations = || -> Vec<String> {
+        cloud
+            .live()
+            .iter()
+            .map(|i| i.tag("tradewind.dev/allocation").to_owned())
+            .collect()
+    };
     let since = std::time::Instant::now();
     while allocations().contains(&orphan) {
-        ensure!(since.elapsed() < PATIENCE, "the orphan is still there: {:?}\n{}", reasons(&daemon).await?, daemon.log());
+        ensure!(
+            since.elapsed() < PATIENCE,
+            "the orphan is still there: {:?}\n{}",
+            reasons(&daemon).await?,
+            daemon.log()
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    daemon.until_at("/v1/events?limit=1000", "told", |v| v.to_string().contains("OrphanDestroyed")).await?;
+    daemon
+        .until_at("/v1/events?limit=1000", "told", |v| {
+            v.to_string().contains("OrphanDestroyed")
+        })
+        .await?;
     let left = allocations();
     assert!(left.contains(&stranger) && left.contains(&id), "{left:?}");
     assert!(reasons(&daemon).await?.contains(&"OrphanFound".to_owned()));

@@ -13,18 +13,29 @@ async fn a_killed_daemon_finds_everything_again() -> Result<()> {
 
     daemon.kill()?;
     for endpoint in endpoints(&before) {
-        assert_eq!(fetch(&daemon.http, &endpoint).await?, "hello, still here\n", "processes outlive the daemon");
+        assert_eq!(
+            fetch(&daemon.http, &endpoint).await?,
+            "hello, still here\n",
+            "processes outlive the daemon"
+        );
     }
     daemon.launch()?;
     let after = daemon.running("stay").await?;
-    assert_eq!(pids(&after), pids(&before), "found again, not started twice");
+    assert_eq!(
+        pids(&after),
+        pids(&before),
+        "found again, not started twice"
+    );
     assert_eq!(endpoints(&after), endpoints(&before));
     assert_eq!(after["generation"], before["generation"]);
 
     daemon.delete("stay").await?;
     daemon.gone("stay").await?;
     for endpoint in endpoints(&before) {
-        assert!(fetch(&daemon.http, &endpoint).await.is_err(), "a found process can be stopped");
+        assert!(
+            fetch(&daemon.http, &endpoint).await.is_err(),
+            "a found process can be stopped"
+        );
     }
     Ok(())
 }
@@ -41,7 +52,10 @@ async fn what_was_begun_when_it_was_killed_is_finished() -> Result<()> {
     for i in 0..20 {
         let running = daemon.running(&format!("burst-{i}")).await?;
         assert_eq!(pids(&running).len(), 1, "{running:#}");
-        assert_eq!(fetch(&daemon.http, &endpoints(&running)[0]).await?, format!("hello, burst-{i}\n"));
+        assert_eq!(
+            fetch(&daemon.http, &endpoints(&running)[0]).await?,
+            format!("hello, burst-{i}\n")
+        );
     }
     Ok(())
 }

@@ -34,35 +34,65 @@ async fn answers(daemon: &Daemon, deployment: &Value) -> Result<Vec<String>> {
 }
 
 /// Asks every endpoint again and again until the deployment is as wanted. No request may fail, and there is always someone to ask.
-async fn served_until(daemon: &Daemon, name: &str, least: usize, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+async fn served_until(
+    daemon: &Daemon,
+    name: &str,
+    least: usize,
+    wanted: impl Fn(&Value) -> bool,
+) -> Result<Value> {
     let since = std::time::Instant::now();
     loop {
         let seen = daemon.get(&format!("/v1/deployments/{name}")).await?;
         let said = answers(daemon, &seen).await?;
-        assert!(said.len() >= least, "{} of {least} endpoints: {seen:#}", said.len());
+        assert!(
+            said.len() >= least,
+            "{} of {least} endpoints: {seen:#}",
+            said.len()
+        );
         if wanted(&seen) {
             return Ok(seen);
         }
-        assert!(since.elapsed() < tradewind_tests::PATIENCE, "{seen:#}\n{}", daemon.log());
+        assert!(
+            since.elapsed() < tradewind_tests::PATIENCE,
+            "{seen:#}\n{}",
+            daemon.log()
+        );
     }
 }
 
 fn whole(generation: u64) -> impl Fn(&Value) -> bool {
-    move |d| d["status"] == "running" && d["generation"] == generation && d["rollout"]["status"] == "done"
+    move |d| {
+        d["status"] == "running"
+            && d["generation"] == generation
+            && d["rollout"]["status"] == "done"
+    }
 }
 
 #[tokio::test]
 async fn a_rolling_update_fails_no_request() -> Result<()> {
     let daemon = Daemon::local()?;
-    daemon.put("web", &stack("web", "{drain: 1s}", &[("web", "", "first", 3)])).await?;
+    daemon
+        .put(
+            "web",
+            &stack("web", "{drain: 1s}", &[("web", "", "first", 3)]),
+        )
+        .await?;
     daemon.until("web", "whole", whole(1)).await?;
-    daemon.put("web", &stack("web", "{drain: 1s}", &[("web", "", "second", 3)])).await?;
+    daemon
+        .put(
+            "web",
+            &stack("web", "{drain: 1s}", &[("web", "", "second", 3)]),
+        )
+        .await?;
     let after = served_until(&daemon, "web", 3, whole(2)).await?;
     let said = answers(&daemon, &after).await?;
     assert_eq!(said, ["hello, second\n"; 3], "{after:#}");
 
     let diff = daemon.run(&["diff", "web", "--from", "1", "--to", "2"])?;
-    assert!(diff.contains("-") && diff.contains("\"GREETING\": \"second\""), "{diff}");
+    assert!(
+        diff.contains("-") && diff.contains("\"GREETING\": \"second\""),
+        "{diff}"
+    );
     daemon.run(&["rollback", "web", "--to", "1"])?;
     let back = daemon.until("web", "back", whole(3)).await?;
     assert_eq!(answers(&daemon, &back).await?, ["hello, first\n"; 3]);
@@ -72,7 +102,8 @@ async fn a_rolling_update_fails_no_request() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_stack_of_which_one_service_is_bad_returns_as_a_whole_and_is_served_meanwhile() -> Result<()> {
+async fn a_stack_of_which_one_service_is_bad_returns_as_a_whole_and_is_served_meanwhile()
+-> Result<()> {
     let daemon = Daemon::local()?;
     let good = [("api", "", "first", 2), ("web", "", "first", 2)];
     daemon.put("shop", &stack("shop", "{}", &good)).await?;
@@ -80,12 +111,23 @@ async fn a_stack_of_which_one_service_is_bad_returns_as_a_whole_and_is_served_me
     let bad = [("api", "", "second", 2), ("web", BROKEN, "second", 2)];
     daemon.put("shop", &stack("shop", "{}", &bad)).await?;
     let back = served_until(&daemon, "shop", 4, whole(3)).await?;
-    assert_eq!(answers(&daemon, &back).await?, ["hello, first\n"; 4], "{back:#}");
+    assert_eq!(
+        answers(&daemon, &back).await?,
+        ["hello, first\n"; 4],
+        "{back:#}"
+    );
     assert_eq!(back["rollout"]["cause"], "failure");
     let revisions = daemon.get("/v1/deployments/shop/revisions").await?;
-    assert_eq!((&revisions[1]["outcome"], &revisions[0]["of"]), (&"failed".into(), &1.into()), "{revisions:#}");
+    assert_eq!(
+        (&revisions[1]["outcome"], &revisions[0]["of"]),
+        (&"failed".into(), &1.into()),
+        "{revisions:#}"
+    );
     let events = daemon.run(&["events", "shop"])?;
-    assert!(events.contains("RolloutFailed") && events.contains("RolledBack"), "{events}");
+    assert!(
+        events.contains("RolloutFailed") && events.contains("RolledBack"),
+        "{events}"
+    );
     Ok(())
 }
 
@@ -100,13 +142,19 @@ async fn a_canary_waits_until_it_is_promoted_or_aborted() -> Result<()> {
     let waits = |d: &Value| d["rollout"]["status"] == "waiting" && endpoints(d).len() == 4;
     let waiting = daemon.until("bird", "waiting", waits).await?;
     let said = answers(&daemon, &waiting).await?;
-    assert_eq!(said.iter().filter(|s| s.contains("second")).count(), 1, "{waiting:#}");
+    assert_eq!(
+        said.iter().filter(|s| s.contains("second")).count(),
+        1,
+        "{waiting:#}"
+    );
     daemon.run(&["abort", "bird"])?;
     let back = daemon.until("bird", "back", whole(3)).await?;
     assert_eq!(answers(&daemon, &back).await?, ["hello, first\n"; 4]);
 
     daemon.put("bird", &manifest("third")).await?;
-    daemon.until("bird", "waiting", |d| waits(d) && d["generation"] == 4).await?;
+    daemon
+        .until("bird", "waiting", |d| waits(d) && d["generation"] == 4)
+        .await?;
     daemon.run(&["promote", "bird"])?;
     let after = daemon.until("bird", "promoted", whole(4)).await?;
     assert_eq!(answers(&daemon, &after).await?, ["hello, third\n"; 4]);
@@ -116,15 +164,29 @@ async fn a_canary_waits_until_it_is_promoted_or_aborted() -> Result<()> {
 #[tokio::test]
 async fn blue_green_switches_at_once_and_returns_at_once() -> Result<()> {
     let daemon = Daemon::local()?;
-    let manifest = |greeting| stack("bg", "{strategy: blue-green, keep: 1h}", &[("web", "", greeting, 2)]);
+    let manifest = |greeting| {
+        stack(
+            "bg",
+            "{strategy: blue-green, keep: 1h}",
+            &[("web", "", greeting, 2)],
+        )
+    };
     daemon.put("bg", &manifest("first")).await?;
     let before = daemon.until("bg", "whole", whole(1)).await?;
     daemon.put("bg", &manifest("second")).await?;
     let switched = served_until(&daemon, "bg", 2, |d| d["rollout"]["status"] == "keeping").await?;
-    assert_eq!(answers(&daemon, &switched).await?, ["hello, second\n"; 2], "{switched:#}");
+    assert_eq!(
+        answers(&daemon, &switched).await?,
+        ["hello, second\n"; 2],
+        "{switched:#}"
+    );
     daemon.run(&["rollback", "bg", "--to", "1"])?;
     let back = daemon.until("bg", "back", whole(3)).await?;
-    assert_eq!(endpoints(&back), endpoints(&before), "the same replicas serve again: {back:#}");
+    assert_eq!(
+        endpoints(&back),
+        endpoints(&before),
+        "the same replicas serve again: {back:#}"
+    );
     Ok(())
 }
 
@@ -135,10 +197,20 @@ async fn an_update_outlives_the_daemon() -> Result<()> {
     daemon.put("phoenix", &manifest("first")).await?;
     daemon.until("phoenix", "whole", whole(1)).await?;
     daemon.put("phoenix", &manifest("second")).await?;
-    daemon.until("phoenix", "half done", |d| d["tasks"][0]["allocations"].as_array().is_some_and(|a| a.len() > 1)).await?;
+    daemon
+        .until("phoenix", "half done", |d| {
+            d["tasks"][0]["allocations"]
+                .as_array()
+                .is_some_and(|a| a.len() > 1)
+        })
+        .await?;
     daemon.kill()?;
     daemon.launch()?;
     let after = daemon.until("phoenix", "whole", whole(2)).await?;
-    assert_eq!(answers(&daemon, &after).await?, ["hello, second\n"; 3], "{after:#}");
+    assert_eq!(
+        answers(&daemon, &after).await?,
+        ["hello, second\n"; 3],
+        "{after:#}"
+    );
     Ok(())
 }

@@ -30,18 +30,42 @@ spec:
     )
 }
 
-async fn push(daemon: &Daemon, name: &str, task: &str, metric: &str, value: f64) -> Result<reqwest::Response> {
+async fn push(
+    daemon: &Daemon,
+    name: &str,
+    task: &str,
+    metric: &str,
+    value: f64,
+) -> Result<reqwest::Response> {
     let body = json!({ "samples": [{ "task": task, "metric": metric, "value": value }] });
-    Ok(daemon.http.post(daemon.url(&format!("/v1/deployments/{name}/metrics"))).json(&body).send().await?)
+    Ok(daemon
+        .http
+        .post(daemon.url(&format!("/v1/deployments/{name}/metrics")))
+        .json(&body)
+        .send()
+        .await?)
 }
 
 async fn scalings(daemon: &Daemon, name: &str, reason: &str) -> Result<Vec<Value>> {
-    let events = daemon.get(&format!("/v1/deployments/{name}/events?limit=500")).await?;
-    Ok(events.as_array().into_iter().flatten().filter(|e| e["reason"] == reason).cloned().collect())
+    let events = daemon
+        .get(&format!("/v1/deployments/{name}/events?limit=500"))
+        .await?;
+    Ok(events
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|e| e["reason"] == reason)
+        .cloned()
+        .collect())
 }
 
 fn with(replicas: u64) -> impl Fn(&Value) -> bool {
-    move |d| d["status"] == "running" && d["replicas"] == replicas && d["ready"] == replicas && pids(d).len() as u64 == replicas
+    move |d| {
+        d["status"] == "running"
+            && d["replicas"] == replicas
+            && d["ready"] == replicas
+            && pids(d).len() as u64 == replicas
+    }
 }
 
 fn idle(d: &Value) -> bool {
@@ -54,12 +78,30 @@ async fn replicas_follow_a_pushed_measure_to_zero_and_back() -> Result<()> {
     daemon.put("queue", &follower("queue")).await?;
     daemon.until("queue", "as it began", with(1)).await?;
 
-    assert_eq!(push(&daemon, "queue", "web", "queue-depth", 20.0).await?.status(), 202);
+    assert_eq!(
+        push(&daemon, "queue", "web", "queue-depth", 20.0)
+            .await?
+            .status(),
+        202
+    );
     let grown = daemon.until("queue", "four", with(4)).await?;
     assert_eq!(grown["generation"], 1, "another number is no other spec");
-    assert!(grown["tasks"][0]["scale"]["why"].as_str().unwrap_or_default().contains("queue-depth is 20"), "{grown:#}");
+    assert!(
+        grown["tasks"][0]["scale"]["why"]
+            .as_str()
+            .unwrap_or_default()
+            .contains("queue-depth is 20"),
+        "{grown:#}"
+    );
     let told = scalings(&daemon, "queue", "ServiceScaled").await?;
-    assert_eq!((&told[0]["before"]["replicas"], &told[0]["after"]["replicas"]), (&json!(1), &json!(4)), "{told:#?}");
+    assert_eq!(
+        (
+            &told[0]["before"]["replicas"],
+            &told[0]["after"]["replicas"]
+        ),
+        (&json!(1), &json!(4)),
+        "{told:#?}"
+    );
 
     daemon.run(&["metric", "push", "queue", "web", "queue-depth=1000"])?;
     daemon.until("queue", "at its bound", with(5)).await?;
@@ -86,7 +128,10 @@ async fn what_sleeps_can_be_woken_and_a_number_set_within_the_bounds() -> Result
     daemon.run(&["scale", "hand", "web", "--replicas", "3"])?;
     daemon.until("hand", "three", with(3)).await?;
     let refused = daemon.cli(&["scale", "hand", "web", "--replicas", "6"])?;
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("write 0 to 5"), "{refused:?}");
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("write 0 to 5"),
+        "{refused:?}"
+    );
     daemon.run(&["scale", "hand", "web", "--replicas", "0"])?;
     daemon.until("hand", "asleep", idle).await?;
     let woken = daemon.run(&["wake", "hand"])?;
@@ -97,15 +142,26 @@ async fn what_sleeps_can_be_woken_and_a_number_set_within_the_bounds() -> Result
     daemon.put("plain", &crate::web("plain", 1, "x")).await?;
     daemon.run(&["scale", "plain", "web", "--replicas", "2"])?;
     let plain = daemon.until("plain", "two", with(2)).await?;
-    assert_eq!((&plain["generation"], &plain["manifest"]["spec"]["services"]["web"]["replicas"]), (&json!(2), &json!(2)));
+    assert_eq!(
+        (
+            &plain["generation"],
+            &plain["manifest"]["spec"]["services"]["web"]["replicas"]
+        ),
+        (&json!(2), &json!(2))
+    );
 
-    for (task, metric, value, field) in
-        [("nope", "queue-depth", 1.0, "task"), ("web", "depth", 1.0, "metric"), ("web", "queue-depth", -1.0, "value")]
-    {
+    for (task, metric, value, field) in [
+        ("nope", "queue-depth", 1.0, "task"),
+        ("web", "depth", 1.0, "metric"),
+        ("web", "queue-depth", -1.0, "value"),
+    ] {
         let refused = push(&daemon, "hand", task, metric, value).await?;
         assert_eq!(refused.status(), 422, "{field}");
         let problem: Value = refused.json().await?;
-        assert!(problem.to_string().contains(&format!("samples[0].{field}")), "{problem:#}");
+        assert!(
+            problem.to_string().contains(&format!("samples[0].{field}")),
+            "{problem:#}"
+        );
     }
     Ok(())
 }
@@ -132,14 +188,21 @@ spec:
         let path = "/v1/deployments/worker/events?limit=500";
         daemon
             .until_at(path, "done", |events| {
-                let told = events.as_array().into_iter().flatten().filter(|e| e["reason"] == "JobScaled" && e["after"]["replicas"] == 0);
+                let told = events
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter(|e| e["reason"] == "JobScaled" && e["after"]["replicas"] == 0);
                 told.count() == round
             })
             .await?;
         daemon.until("worker", "asleep again", idle).await?;
     }
     let told = scalings(&daemon, "worker", "JobScaled").await?;
-    let numbers: Vec<_> = told.iter().map(|e| e["after"]["replicas"].as_u64()).collect();
+    let numbers: Vec<_> = told
+        .iter()
+        .map(|e| e["after"]["replicas"].as_u64())
+        .collect();
     assert_eq!(numbers, [Some(3), Some(0), Some(3), Some(0)], "{told:#?}");
     Ok(())
 }
@@ -160,6 +223,12 @@ spec:
 "#;
     daemon.put("busy", manifest).await?;
     let grown = daemon.until("busy", "two", with(2)).await?;
-    assert!(grown["tasks"][0]["scale"]["why"].as_str().unwrap_or_default().starts_with("cpu is "), "{grown:#}");
+    assert!(
+        grown["tasks"][0]["scale"]["why"]
+            .as_str()
+            .unwrap_or_default()
+            .starts_with("cpu is "),
+        "{grown:#}"
+    );
     Ok(())
 }

@@ -27,13 +27,22 @@ const TALKATIVE: &str = "trace,cranelift_codegen=info,regalloc2=info,wasmtime=in
 
 /// A daemon with all canaries planted, at the most talkative level of its log.
 fn planted(site: &Site) -> Result<(Daemon, Vec<Planted>)> {
-    let mut all = PLANTS.iter().map(|plant| plant(site)).collect::<Result<Vec<_>>>()?;
+    let mut all = PLANTS
+        .iter()
+        .map(|plant| plant(site))
+        .collect::<Result<Vec<_>>>()?;
     all.extend(clouds::plant()?);
     let mut daemon = Daemon::start(&["cheapest", "process"], &[])?;
     daemon.stop()?;
-    std::fs::copy(hostile("prying-provider")?, daemon.plugins().join("prying-provider.wasm"))?;
+    std::fs::copy(
+        hostile("prying-provider")?,
+        daemon.plugins().join("prying-provider.wasm"),
+    )?;
     for name in clouds::COMPONENTS {
-        std::fs::copy(component(name), daemon.plugins().join(format!("{name}.wasm")))?;
+        std::fs::copy(
+            component(name),
+            daemon.plugins().join(format!("{name}.wasm")),
+        )?;
     }
     let secrets = daemon.data().join("secrets");
     std::fs::create_dir_all(&secrets)?;
@@ -46,7 +55,9 @@ fn planted(site: &Site) -> Result<(Daemon, Vec<Planted>)> {
         for (name, value) in &one.secrets {
             std::fs::write(secrets.join(name), value)?;
         }
-        one.credentials.iter().for_each(|line| config.push_str(line));
+        one.credentials
+            .iter()
+            .for_each(|line| config.push_str(line));
         daemon.environment.extend(one.environment.iter().cloned());
     }
     daemon.file("config.toml", &config)?;
@@ -60,10 +71,20 @@ fn planted(site: &Site) -> Result<(Daemon, Vec<Planted>)> {
 /// Stores a credential as an operator does.
 fn seal(daemon: &Daemon, name: &str, value: &str) -> Result<()> {
     let mut command = Command::new(binary());
-    command.arg("--data").arg(daemon.data()).args(["credential", "seal", name]);
-    command.env("TRADEWIND_CONFIG", daemon.folder.path().join("config.toml")).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+        .arg("--data")
+        .arg(daemon.data())
+        .args(["credential", "seal", name]);
+    command
+        .env("TRADEWIND_CONFIG", daemon.folder.path().join("config.toml"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
     let mut child = command.spawn()?;
-    child.stdin.take().context("no input")?.write_all(value.as_bytes())?;
+    child
+        .stdin
+        .take()
+        .context("no input")?
+        .write_all(value.as_bytes())?;
     let output = child.wait_with_output()?;
     ensure!(output.status.success(), "\"{name}\" is not sealed");
     Ok(())
@@ -73,10 +94,17 @@ fn seal(daemon: &Daemon, name: &str, value: &str) -> Result<()> {
 async fn answers(daemon: &Daemon) -> Result<BTreeMap<String, String>> {
     let document = daemon.get("/openapi.json").await?;
     let names = |list: Value, field: &str| -> Vec<String> {
-        list.as_array().into_iter().flatten().filter_map(|one| one[field].as_str().map(str::to_owned)).collect()
+        list.as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|one| one[field].as_str().map(str::to_owned))
+            .collect()
     };
     let deployments = names(daemon.get("/v1/deployments").await?, "name");
-    let plugins = names(daemon.get("/v1/plugins").await?["plugins"].clone(), "instance");
+    let plugins = names(
+        daemon.get("/v1/plugins").await?["plugins"].clone(),
+        "instance",
+    );
     let decisions = names(daemon.get("/v1/decisions").await?, "id");
     let mut paths = Vec::new();
     for (path, operations) in document["paths"].as_object().context("no paths")? {
@@ -93,7 +121,10 @@ async fn answers(daemon: &Daemon) -> Result<BTreeMap<String, String>> {
             paths.extend(values.iter().map(|value| {
                 let path = path.replace("{generation}", "1");
                 let (before, rest) = path.split_once('{').unwrap_or((&path, ""));
-                format!("{before}{value}{}", rest.split_once('}').map_or("", |(_, after)| after))
+                format!(
+                    "{before}{value}{}",
+                    rest.split_once('}').map_or("", |(_, after)| after)
+                )
             }));
         } else {
             paths.push(path.clone());
@@ -105,7 +136,10 @@ async fn answers(daemon: &Daemon) -> Result<BTreeMap<String, String>> {
         let mut response = daemon.http.get(daemon.url(&path)).send().await?;
         let mut text = Vec::new();
         // What goes on for ever is read for a while.
-        while let Ok(Some(piece)) = tokio::time::timeout(Duration::from_secs(2), response.chunk()).await.unwrap_or(Ok(None)) {
+        while let Ok(Some(piece)) = tokio::time::timeout(Duration::from_secs(2), response.chunk())
+            .await
+            .unwrap_or(Ok(None))
+        {
             text.extend_from_slice(&piece);
         }
         answers.insert(path, String::from_utf8_lossy(&text).into_owned());
@@ -115,7 +149,12 @@ async fn answers(daemon: &Daemon) -> Result<BTreeMap<String, String>> {
 
 /// What the command line prints.
 fn prints(daemon: &Daemon) -> Result<BTreeMap<String, String>> {
-    let backup = daemon.folder.path().join("kept.backup").display().to_string();
+    let backup = daemon
+        .folder
+        .path()
+        .join("kept.backup")
+        .display()
+        .to_string();
     let mut all: Vec<Vec<String>> = [
         "get",
         "offers",
@@ -133,20 +172,44 @@ fn prints(daemon: &Daemon) -> Result<BTreeMap<String, String>> {
     .map(|line| line.split(' ').map(str::to_owned).collect())
     .to_vec();
     all.push(vec!["backup".to_owned(), backup]);
-    for name in ["keeper", "crasher", "refused", "tempted", "boxed", "clustered", "accounted"] {
-        all.extend([vec!["describe".to_owned(), name.to_owned()], vec!["logs".to_owned(), name.to_owned()]]);
+    for name in [
+        "keeper",
+        "crasher",
+        "refused",
+        "tempted",
+        "boxed",
+        "clustered",
+        "accounted",
+    ] {
+        all.extend([
+            vec!["describe".to_owned(), name.to_owned()],
+            vec!["logs".to_owned(), name.to_owned()],
+        ]);
     }
     for entry in std::fs::read_dir(daemon.plugins())? {
         let path = entry?.path();
-        let name = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default().to_owned();
-        let what = if path.extension().is_some_and(|e| e == "toml") { name } else { path.display().to_string() };
+        let name = path
+            .file_stem()
+            .and_then(|s| s.to_str())
+            .unwrap_or_default()
+            .to_owned();
+        let what = if path.extension().is_some_and(|e| e == "toml") {
+            name
+        } else {
+            path.display().to_string()
+        };
         all.push(vec!["plugin".to_owned(), "inspect".to_owned(), what]);
     }
     let mut printed = BTreeMap::new();
     for arguments in all {
         for form in ["table", "json"] {
             let mut with = vec!["-o", form];
-            with.extend(arguments.iter().map(String::as_str).filter(|a| !(*a == "audit" && form == "json")));
+            with.extend(
+                arguments
+                    .iter()
+                    .map(String::as_str)
+                    .filter(|a| !(*a == "audit" && form == "json")),
+            );
             let output = daemon.cli(&with)?;
             let text = [output.stdout, output.stderr].concat();
             printed.insert(with.join(" "), String::from_utf8_lossy(&text).into_owned());
@@ -161,12 +224,21 @@ async fn used(daemon: &Daemon, all: &[Planted]) -> Result<()> {
         daemon.put(name, manifest).await?;
     }
     for (name, wanted) in all.iter().flat_map(|one| &one.become_) {
-        daemon.until(name, wanted, |d| d["status"] == **wanted || d.to_string().contains(wanted)).await?;
+        daemon
+            .until(name, wanted, |d| {
+                d["status"] == **wanted || d.to_string().contains(wanted)
+            })
+            .await?;
     }
     for one in all {
         let since = std::time::Instant::now();
         while !(one.arrived)(daemon)? {
-            ensure!(since.elapsed() < PATIENCE, "the canary \"{}\" does not arrive:\n{}", one.canary.name, daemon.log());
+            ensure!(
+                since.elapsed() < PATIENCE,
+                "the canary \"{}\" does not arrive:\n{}",
+                one.canary.name,
+                daemon.log()
+            );
             daemon.get("/v1/offers").await?;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -186,13 +258,34 @@ async fn canaries_are_found_only_where_they_belong() -> Result<()> {
 
     // What a guest that searched its whole memory has found.
     let searched = |offers: &Value| offers.to_string().contains("\"found-0\"");
-    let offers = daemon.until_at("/v1/offers", "searched", searched).await?.to_string();
-    ensure!(offers.contains("\"found-1\""), "what is planted in memory is not found: {offers}");
+    let offers = daemon
+        .until_at("/v1/offers", "searched", searched)
+        .await?
+        .to_string();
+    ensure!(
+        offers.contains("\"found-1\""),
+        "what is planted in memory is not found: {offers}"
+    );
     let searched = daemon.get("/v1/offers").await?;
-    let listed = searched.as_array().or(searched["offers"].as_array()).context("no offers")?;
-    for offer in listed.iter().filter(|o| o["offer"]["id"].as_str().or(o["id"].as_str()).is_some_and(|id| id.starts_with("found-"))) {
-        let id = offer["offer"]["id"].as_str().or(offer["id"].as_str()).unwrap_or_default();
-        let expected = if offer["provider"] == "plant-control" { "found-1" } else { "found-0" };
+    let listed = searched
+        .as_array()
+        .or(searched["offers"].as_array())
+        .context("no offers")?;
+    for offer in listed.iter().filter(|o| {
+        o["offer"]["id"]
+            .as_str()
+            .or(o["id"].as_str())
+            .is_some_and(|id| id.starts_with("found-"))
+    }) {
+        let id = offer["offer"]["id"]
+            .as_str()
+            .or(offer["id"].as_str())
+            .unwrap_or_default();
+        let expected = if offer["provider"] == "plant-control" {
+            "found-1"
+        } else {
+            "found-0"
+        };
         assert_eq!(id, expected, "{offer:#}");
     }
 
@@ -200,27 +293,50 @@ async fn canaries_are_found_only_where_they_belong() -> Result<()> {
     let mut texts = answers(&daemon).await?;
     texts.extend(prints(&daemon)?);
     let printer = |name: &str| name.contains("printer") && name.contains("logs");
-    let shown: Vec<&String> =
-        texts.iter().filter(|(name, text)| printer(name) && !found(text.as_bytes(), &canaries).is_empty()).map(|(n, _)| n).collect();
-    ensure!(!shown.is_empty(), "what a process printed is not in its logs: {:?}", texts.keys());
+    let shown: Vec<&String> = texts
+        .iter()
+        .filter(|(name, text)| printer(name) && !found(text.as_bytes(), &canaries).is_empty())
+        .map(|(n, _)| n)
+        .collect();
+    ensure!(
+        !shown.is_empty(),
+        "what a process printed is not in its logs: {:?}",
+        texts.keys()
+    );
     for (name, text) in texts.iter().filter(|(name, _)| !printer(name)) {
-        assert_eq!(found(text.as_bytes(), &canaries), [] as [String; 0], "{name}");
+        assert_eq!(
+            found(text.as_bytes(), &canaries),
+            [] as [String; 0],
+            "{name}"
+        );
     }
-    ensure!(texts.len() > 80, "only {} answers were searched: {:?}", texts.len(), texts.keys());
+    ensure!(
+        texts.len() > 80,
+        "only {} answers were searched: {:?}",
+        texts.len(),
+        texts.keys()
+    );
 
     // Command lines can be read by every user of the machine.
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        assert_eq!(found(&line, &canaries), [] as [String; 0], "{}", String::from_utf8_lossy(&line));
+        assert_eq!(
+            found(&line, &canaries),
+            [] as [String; 0],
+            "{}",
+            String::from_utf8_lossy(&line)
+        );
     }
 
     daemon.stop()?;
     let files = files(daemon.folder.path())?;
     let belongs = |path: &str| {
         path.starts_with("data/secrets/")
-            || (path.starts_with("data/processes/") && (path.ends_with("/work/token") || path.contains("/stdout")))
+            || (path.starts_with("data/processes/")
+                && (path.ends_with("/work/token") || path.contains("/stdout")))
     };
-    let planted = |path: &str| path.starts_with("data/core-dumps/") && path.contains("-dump-control-");
+    let planted =
+        |path: &str| path.starts_with("data/core-dumps/") && path.contains("-dump-control-");
     let (mut seen, mut dumped) = (0, 0);
     for (path, content) in &files {
         let canaries = found(content, &canaries);
@@ -232,16 +348,40 @@ async fn canaries_are_found_only_where_they_belong() -> Result<()> {
             assert_eq!(canaries, [] as [String; 0], "{path}");
         }
     }
-    ensure!(seen > 3, "the search of files sees nothing of what is there");
-    ensure!(dumped > 0, "what was planted in memory is not found in its core dump");
     ensure!(
-        files.iter().any(|(path, _)| path.starts_with("data/core-dumps/") && path.contains("-then-traps-")),
+        seen > 3,
+        "the search of files sees nothing of what is there"
+    );
+    ensure!(
+        dumped > 0,
+        "what was planted in memory is not found in its core dump"
+    );
+    ensure!(
+        files
+            .iter()
+            .any(|(path, _)| path.starts_with("data/core-dumps/") && path.contains("-then-traps-")),
         "no dump of who knows nothing"
     );
-    for part in ["data/state.db", "data/credentials/", "log", "kept.backup", "data/plugin-history/", "data/cache/", "data/core-dumps/"] {
-        ensure!(files.iter().any(|(path, content)| path.starts_with(part) && !content.is_empty()), "{part} was not searched");
+    for part in [
+        "data/state.db",
+        "data/credentials/",
+        "log",
+        "kept.backup",
+        "data/plugin-history/",
+        "data/cache/",
+        "data/core-dumps/",
+    ] {
+        ensure!(
+            files
+                .iter()
+                .any(|(path, content)| path.starts_with(part) && !content.is_empty()),
+            "{part} was not searched"
+        );
     }
     let log = daemon.log();
-    ensure!(log.contains("TRACE") && log.contains("heard: "), "the log says too little");
+    ensure!(
+        log.contains("TRACE") && log.contains("heard: "),
+        "the log says too little"
+    );
     Ok(())
 }

@@ -25,7 +25,10 @@ performance = 2.0
 "#;
 
 fn clouds() -> Result<Daemon> {
-    Daemon::start(&["cheapest", "simulated"], &[("cheap", CHEAP), ("fast", FAST)])
+    Daemon::start(
+        &["cheapest", "simulated"],
+        &[("cheap", CHEAP), ("fast", FAST)],
+    )
 }
 
 fn manifest(namespace: &str, name: &str) -> String {
@@ -42,15 +45,26 @@ fn place(deployment: &Value) -> &str {
 /// Deploys it and answers where it runs.
 async fn deploy(daemon: &Daemon, namespace: &str, name: &str) -> Result<String> {
     let url = daemon.url(&format!("/v1/deployments/{name}?namespace={namespace}"));
-    let sent = daemon.http.put(url).header("content-type", "application/yaml").body(manifest(namespace, name)).send().await?;
+    let sent = daemon
+        .http
+        .put(url)
+        .header("content-type", "application/yaml")
+        .body(manifest(namespace, name))
+        .send()
+        .await?;
     sent.error_for_status().context("PUT")?;
     let path = format!("/v1/deployments/{name}?namespace={namespace}");
-    let running = daemon.until_at(&path, "running", |d| d["status"] == "running").await?;
+    let running = daemon
+        .until_at(&path, "running", |d| d["status"] == "running")
+        .await?;
     Ok(place(&running).to_owned())
 }
 
 fn start(daemon: &Daemon, file: &str, arguments: &[&str]) -> Result<Value> {
-    let all: Vec<&str> = ["-o", "json", "policy", "shadow", "start", file].into_iter().chain(arguments.iter().copied()).collect();
+    let all: Vec<&str> = ["-o", "json", "policy", "shadow", "start", file]
+        .into_iter()
+        .chain(arguments.iter().copied())
+        .collect();
     Ok(serde_json::from_str(&daemon.run(&all)?)?)
 }
 
@@ -63,42 +77,118 @@ async fn heard(daemon: &Daemon, path: &str, decisions: u64) -> Result<Value> {
 async fn a_shadow_tells_what_it_would_have_done_and_becomes_the_policy() -> Result<()> {
     let mut daemon = clouds()?;
     let fastest = component("fastest");
-    let started = start(&daemon, &fastest.to_string_lossy(), &["--for", "team", "--name", "quick"])?;
-    assert_eq!((&started["namespace"], &started["by"]), (&"team".into(), &"token:admin".into()), "{started:#}");
+    let started = start(
+        &daemon,
+        &fastest.to_string_lossy(),
+        &["--for", "team", "--name", "quick"],
+    )?;
+    assert_eq!(
+        (&started["namespace"], &started["by"]),
+        (&"team".into(), &"token:admin".into()),
+        "{started:#}"
+    );
     let listed = daemon.get("/v1/plugins").await?;
-    assert!(!listed.to_string().contains("\"quick\""), "a shadow is no plugin: {listed:#}");
+    assert!(
+        !listed.to_string().contains("\"quick\""),
+        "a shadow is no plugin: {listed:#}"
+    );
 
-    assert_eq!(deploy(&daemon, "team", "one").await?, "cheap/east", "a shadow has no effect");
+    assert_eq!(
+        deploy(&daemon, "team", "one").await?,
+        "cheap/east",
+        "a shadow has no effect"
+    );
     assert_eq!(deploy(&daemon, "team", "two").await?, "cheap/east");
     assert_eq!(deploy(&daemon, "other", "three").await?, "cheap/east");
     let path = "/v1/shadows/quick?namespace=team";
     let report = heard(&daemon, path, 2).await?["report"].take();
     // 0.90 instead of 0.10 per hour, and an hour of a service is an hour on both.
     let n = report["compared"].as_i64().unwrap_or_default();
-    assert_eq!((&report["seen"], &report["differing"], n >= 2), (&n.into(), &n.into(), true), "{report:#}");
-    assert_eq!(report["hourlyDifferenceMicroUsd"], 800_000 * n, "{report:#}");
-    assert_eq!(report["estimatedDifferenceMicroUsd"], 800_000 * n, "{report:#}");
+    assert_eq!(
+        (&report["seen"], &report["differing"], n >= 2),
+        (&n.into(), &n.into(), true),
+        "{report:#}"
+    );
+    assert_eq!(
+        report["hourlyDifferenceMicroUsd"],
+        800_000 * n,
+        "{report:#}"
+    );
+    assert_eq!(
+        report["estimatedDifferenceMicroUsd"],
+        800_000 * n,
+        "{report:#}"
+    );
     let example = &report["examples"][0];
-    assert_eq!((&example["live"][0]["provider"], &example["shadow"][0]["provider"]), (&"cheap".into(), &"fast".into()), "{report:#}");
-    assert_eq!((&example["liveCost"]["hourly"], &example["shadowCost"]["estimated"]), (&"0.10".into(), &"0.90".into()), "{report:#}");
-    let decision = daemon.get(&format!("/v1/decisions/{}", example["decision"].as_str().unwrap_or_default())).await?;
-    assert_eq!(decision["tasks"][0]["deployment"], example["deployment"], "{decision:#}");
-    assert!(report["examples"].as_array().is_some_and(|all| all.iter().all(|e| e["deployment"] != "three")), "{report:#}");
-    assert!(report["shadowLatency"]["p99Micros"].as_u64() > Some(0) && report["liveLatency"]["p50Micros"].as_u64() > Some(0));
+    assert_eq!(
+        (
+            &example["live"][0]["provider"],
+            &example["shadow"][0]["provider"]
+        ),
+        (&"cheap".into(), &"fast".into()),
+        "{report:#}"
+    );
+    assert_eq!(
+        (
+            &example["liveCost"]["hourly"],
+            &example["shadowCost"]["estimated"]
+        ),
+        (&"0.10".into(), &"0.90".into()),
+        "{report:#}"
+    );
+    let decision = daemon
+        .get(&format!(
+            "/v1/decisions/{}",
+            example["decision"].as_str().unwrap_or_default()
+        ))
+        .await?;
+    assert_eq!(
+        decision["tasks"][0]["deployment"], example["deployment"],
+        "{decision:#}"
+    );
+    assert!(
+        report["examples"]
+            .as_array()
+            .is_some_and(|all| all.iter().all(|e| e["deployment"] != "three")),
+        "{report:#}"
+    );
+    assert!(
+        report["shadowLatency"]["p99Micros"].as_u64() > Some(0)
+            && report["liveLatency"]["p50Micros"].as_u64() > Some(0)
+    );
     let shown = daemon.run(&["policy", "shadow", "report", "quick", "--for", "team"])?;
-    assert!(shown.contains("+$0.80") || shown.contains(&format!("+${:.2}", 0.8 * n as f64)), "{shown}");
+    assert!(
+        shown.contains("+$0.80") || shown.contains(&format!("+${:.2}", 0.8 * n as f64)),
+        "{shown}"
+    );
 
     // A stop in order stores what has come of it; the kill of a power cut may lose its last second.
     daemon.stop()?;
     daemon.launch()?;
     let after = daemon.get(path).await?;
-    assert_eq!((&after["report"]["compared"], &after["since"]), (&n.into(), &started["since"]), "{after:#}");
+    assert_eq!(
+        (&after["report"]["compared"], &after["since"]),
+        (&n.into(), &started["since"]),
+        "{after:#}"
+    );
 
     daemon.run(&["policy", "shadow", "promote", "quick", "--for", "team"])?;
-    assert_eq!(deploy(&daemon, "team", "four").await?, "fast/west", "the namespace uses it");
-    assert_eq!(deploy(&daemon, "other", "five").await?, "cheap/east", "others don't");
+    assert_eq!(
+        deploy(&daemon, "team", "four").await?,
+        "fast/west",
+        "the namespace uses it"
+    );
+    assert_eq!(
+        deploy(&daemon, "other", "five").await?,
+        "cheap/east",
+        "others don't"
+    );
     let plugin = daemon.get("/v1/plugins/quick").await?;
-    assert_eq!((&plugin["state"], &plugin["identity"]["component"]), (&"active".into(), &started["component"]), "{plugin:#}");
+    assert_eq!(
+        (&plugin["state"], &plugin["identity"]["component"]),
+        (&"active".into(), &started["component"]),
+        "{plugin:#}"
+    );
     assert_eq!(daemon.get("/v1/shadows").await?, Value::Array(Vec::new()));
     let events = daemon.get("/v1/events?limit=500").await?.to_string();
     for reason in ["ShadowStarted", "ShadowPromoted", "NamespaceLimitsSet"] {
@@ -112,25 +202,58 @@ async fn a_shadow_that_loops_or_traps_is_told_and_in_nobodys_way() -> Result<()>
     let daemon = clouds()?;
     let hostile = hostile("hostile-policy")?;
     for (name, mode) in [("loops", "loop"), ("traps", "panic"), ("lies", "too-many")] {
-        let settings = daemon.file(name, &format!("[settings]\nmode = \"{mode}\"\n[limits]\ndeadline = \"2s\"\n"))?;
-        start(&daemon, &hostile.to_string_lossy(), &["--name", name, "--settings", &settings])?;
+        let settings = daemon.file(
+            name,
+            &format!("[settings]\nmode = \"{mode}\"\n[limits]\ndeadline = \"2s\"\n"),
+        )?;
+        start(
+            &daemon,
+            &hostile.to_string_lossy(),
+            &["--name", name, "--settings", &settings],
+        )?;
     }
     let since = Instant::now();
     for n in 0..12 {
-        assert_eq!(deploy(&daemon, "default", &format!("app-{n}")).await?, "cheap/east");
+        assert_eq!(
+            deploy(&daemon, "default", &format!("app-{n}")).await?,
+            "cheap/east"
+        );
     }
     // The first of them alone would have taken two seconds for each of the twelve.
     assert!(since.elapsed().as_secs() < 20, "{:?}", since.elapsed());
     let suspended = |s: &Value| s["report"]["suspended"] == true;
-    let traps = daemon.until_at("/v1/shadows/traps", "suspended", suspended).await?;
-    assert!(traps["report"]["faults"] == 10 && traps["report"]["lastFault"].to_string().contains("trapped"), "{traps:#}");
-    let lies = daemon.until_at("/v1/shadows/lies", "suspended", suspended).await?;
-    assert!(lies["report"]["refused"] == 10 && lies["report"]["compared"] == 0, "{lies:#}");
-    let loops = daemon.until_at("/v1/shadows/loops", "late", |s| s["report"]["faults"].as_u64() > Some(0)).await?;
-    assert!(loops["report"]["lastFault"].to_string().contains("deadline"), "{loops:#}");
+    let traps = daemon
+        .until_at("/v1/shadows/traps", "suspended", suspended)
+        .await?;
+    assert!(
+        traps["report"]["faults"] == 10
+            && traps["report"]["lastFault"].to_string().contains("trapped"),
+        "{traps:#}"
+    );
+    let lies = daemon
+        .until_at("/v1/shadows/lies", "suspended", suspended)
+        .await?;
+    assert!(
+        lies["report"]["refused"] == 10 && lies["report"]["compared"] == 0,
+        "{lies:#}"
+    );
+    let loops = daemon
+        .until_at("/v1/shadows/loops", "late", |s| {
+            s["report"]["faults"].as_u64() > Some(0)
+        })
+        .await?;
+    assert!(
+        loops["report"]["lastFault"]
+            .to_string()
+            .contains("deadline"),
+        "{loops:#}"
+    );
     daemon.run(&["policy", "shadow", "stop", "loops"])?;
     let listed = daemon.run(&["policy", "shadow", "list"])?;
-    assert!(listed.contains("traps") && !listed.contains("loops"), "{listed}");
+    assert!(
+        listed.contains("traps") && !listed.contains("loops"),
+        "{listed}"
+    );
     Ok(())
 }
 
@@ -138,21 +261,39 @@ async fn a_shadow_that_loops_or_traps_is_told_and_in_nobodys_way() -> Result<()>
 async fn what_would_be_refused_as_a_plugin_is_no_shadow_either() -> Result<()> {
     let daemon = clouds()?;
     let refused = |file: &str, more: &[&str], part: &str| {
-        let all: Vec<&str> = ["policy", "shadow", "start", file].into_iter().chain(more.iter().copied()).collect();
+        let all: Vec<&str> = ["policy", "shadow", "start", file]
+            .into_iter()
+            .chain(more.iter().copied())
+            .collect();
         let output = daemon.cli(&all)?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && text.contains(part), "{file}: {text}");
+        assert!(
+            !output.status.success() && text.contains(part),
+            "{file}: {text}"
+        );
         anyhow::Ok(())
     };
     let policy = component("fastest").to_string_lossy().into_owned();
     let provider = component("process").to_string_lossy().into_owned();
-    refused(&daemon.file("bad.wasm", "no component")?, &[], "not a WebAssembly component")?;
-    refused(&component("simulated").to_string_lossy(), &["--name", "sim"], "is a provider")?;
+    refused(
+        &daemon.file("bad.wasm", "no component")?,
+        &[],
+        "not a WebAssembly component",
+    )?;
+    refused(
+        &component("simulated").to_string_lossy(),
+        &["--name", "sim"],
+        "is a provider",
+    )?;
     // It wants more than a policy may: refused before anything of it runs.
     refused(&provider, &[], "process")?;
     let grants = daemon.file("grants.toml", "[grants.process]\ncommands = [\"*\"]\n")?;
     refused(&provider, &["--settings", &grants], "grants")?;
-    refused(&policy, &["--name", "cheapest"], "taken by a plugin instance")?;
+    refused(
+        &policy,
+        &["--name", "cheapest"],
+        "taken by a plugin instance",
+    )?;
     let settings = daemon.file("settings.toml", "[settings]\nspeed = 1\n")?;
     refused(&policy, &["--settings", &settings], "settings: ")?;
     assert_eq!(daemon.get("/v1/shadows").await?, Value::Array(Vec::new()));

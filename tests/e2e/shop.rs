@@ -35,5 +35,7 @@ pub(crate) fn start(plugin: &str, instance: &str) -> Result<Daemon> {
 
 /// So many replicas of a version, as `held` tells them.
 pub(crate) fn replicas(count: u32, version: u32) -> Vec<(String, String)> {
-    (0..count).map(|index| (index.to_string(), version.to_string())).collect()
+    (0..count)
+        .map(|index| (index.to_string(), version.to_string()))
+        .collect()
 }

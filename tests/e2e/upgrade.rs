@@ -14,28 +14,64 @@ static INSTALLATION: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 /// A folder as it was packed: `data`, `plugins`, `config.toml`, and in `shown` what the API of then answered.
 fn unpack(version: &str) -> Result<tempfile::TempDir> {
     let folder = tempfile::tempdir()?;
-    let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join("state").join(version).join("state.tar.gz");
-    let status = Command::new("tar").arg("-xzf").arg(&packed).arg("-C").arg(folder.path()).status()?;
+    let packed = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("state")
+        .join(version)
+        .join("state.tar.gz");
+    let status = Command::new("tar")
+        .arg("-xzf")
+        .arg(&packed)
+        .arg("-C")
+        .arg(folder.path())
+        .status()?;
     ensure!(status.success(), "{} can't be unpacked", packed.display());
     Ok(folder)
 }
 
 fn shown(daemon: &Daemon, what: &str) -> Result<Value> {
-    Ok(serde_json::from_slice(&std::fs::read(daemon.folder.path().join("shown").join(format!("{what}.json")))?)?)
+    Ok(serde_json::from_slice(&std::fs::read(
+        daemon
+            .folder
+            .path()
+            .join("shown")
+            .join(format!("{what}.json")),
+    )?)?)
 }
 
 /// Each element of a list by its name, or by its id: the list may stand in a field of its own.
 fn by_name(list: &Value) -> BTreeMap<String, Value> {
-    let list = list.as_array().or_else(|| list.as_object().and_then(|o| o.values().find_map(Value::as_array)));
-    let name = |v: &Value| ["name", "id"].iter().find_map(|key| Some(v[*key].as_str()?.to_owned())).unwrap_or_default();
-    list.into_iter().flatten().map(|v| (format!("{}/{}", v["namespace"].as_str().unwrap_or_default(), name(v)), v.clone())).collect()
+    let list = list.as_array().or_else(|| {
+        list.as_object()
+            .and_then(|o| o.values().find_map(Value::as_array))
+    });
+    let name = |v: &Value| {
+        ["name", "id"]
+            .iter()
+            .find_map(|key| Some(v[*key].as_str()?.to_owned()))
+            .unwrap_or_default()
+    };
+    list.into_iter()
+        .flatten()
+        .map(|v| {
+            (
+                format!(
+                    "{}/{}",
+                    v["namespace"].as_str().unwrap_or_default(),
+                    name(v)
+                ),
+                v.clone(),
+            )
+        })
+        .collect()
 }
 
 /// Ids of a deployment's allocations: what would be others if anything had been made anew.
 fn allocations(deployment: &Value) -> Vec<String> {
     let tasks = deployment["tasks"].as_array().into_iter().flatten();
     let all = tasks.flat_map(|t| t["allocations"].as_array().into_iter().flatten());
-    let mut ids: Vec<String> = all.map(|a| a["id"].as_str().unwrap_or_default().to_owned()).collect();
+    let mut ids: Vec<String> = all
+        .map(|a| a["id"].as_str().unwrap_or_default().to_owned())
+        .collect();
     ids.sort();
     ids
 }
@@ -44,14 +80,39 @@ fn allocations(deployment: &Value) -> Vec<String> {
 async fn a_state_of_0_1_opens_whole_and_goes_on() -> Result<()> {
     let _alone = INSTALLATION.lock().await;
     let mut daemon = Daemon::on(unpack("0.1")?)?;
-    for what in ["deployments", "namespaces", "tokens", "plans", "shadows", "decisions"] {
-        let (before, after) = (by_name(&shown(&daemon, what)?), by_name(&daemon.get(&format!("/v1/{what}")).await?));
+    for what in [
+        "deployments",
+        "namespaces",
+        "tokens",
+        "plans",
+        "shadows",
+        "decisions",
+    ] {
+        let (before, after) = (
+            by_name(&shown(&daemon, what)?),
+            by_name(&daemon.get(&format!("/v1/{what}")).await?),
+        );
         ensure!(!before.is_empty(), "nothing was shown of {what}");
         for (name, then) in &before {
-            let now = after.get(name).with_context(|| format!("{what} \"{name}\" is lost: {after:#?}"))?;
+            let now = after
+                .get(name)
+                .with_context(|| format!("{what} \"{name}\" is lost: {after:#?}"))?;
             // What does not go by the clock.
-            for field in ["generation", "manifest", "author", "role", "component", "deployment", "spec"] {
-                ensure!(now[field] == then[field], "{what} \"{name}\": {field} was {} and is {}", then[field], now[field]);
+            for field in [
+                "generation",
+                "manifest",
+                "author",
+                "role",
+                "component",
+                "deployment",
+                "spec",
+            ] {
+                ensure!(
+                    now[field] == then[field],
+                    "{what} \"{name}\": {field} was {} and is {}",
+                    then[field],
+                    now[field]
+                );
             }
         }
     }
@@ -63,32 +124,53 @@ async fn a_state_of_0_1_opens_whole_and_goes_on() -> Result<()> {
         ("hedged", "running"),
         ("sleeper", "running"),
     ] {
-        daemon.until(name, status, |d| d["status"] == status).await?;
+        daemon
+            .until(name, status, |d| d["status"] == status)
+            .await?;
     }
     // Nothing is placed anew: neither what runs nor what has ended.
-    for name in ["steady", "done", "broken", "long", "later", "hedged", "follower", "moving", "sleeper"] {
+    for name in [
+        "steady", "done", "broken", "long", "later", "hedged", "follower", "moving", "sleeper",
+    ] {
         let now = daemon.get(&format!("/v1/deployments/{name}")).await?;
         let then = allocations(&shown(&daemon, name)?);
-        assert!(!then.is_empty() && allocations(&now) == then, "{name} was {then:?}: {now:#}");
+        assert!(
+            !then.is_empty() && allocations(&now) == then,
+            "{name} was {then:?}: {now:#}"
+        );
     }
 
     // The chain is whole, up to the entry whose hash was noted elsewhere.
     let head = std::fs::read_to_string(daemon.folder.path().join("audit-head"))?;
-    let hash = head.split_whitespace().last().context("no head was noted")?;
+    let hash = head
+        .split_whitespace()
+        .last()
+        .context("no head was noted")?;
     let verified = daemon.run(&["audit", "verify", "--expect", hash])?;
     assert!(verified.contains("as they were recorded"), "{verified}");
     // The policies of then answer their requests of then, bit for bit.
     for decision in by_name(&shown(&daemon, "decisions")?).into_values() {
         let id = decision["id"].as_str().context("no id")?;
         let replayed = daemon.run(&["replay", id])?;
-        assert!(replayed.contains("identical, bit for bit"), "{id}: {replayed}");
+        assert!(
+            replayed.contains("identical, bit for bit"),
+            "{id}: {replayed}"
+        );
     }
     let sealed = daemon.run(&["credential", "list"])?;
     assert!(sealed.contains("cloud-key"), "{sealed}");
     let canary = daemon.get("/v1/plugins/north/canary").await?;
-    assert!(canary["canary"].is_object() || canary["last"].is_object(), "{canary:#}");
+    assert!(
+        canary["canary"].is_object() || canary["last"].is_object(),
+        "{canary:#}"
+    );
     let history = daemon.get("/v1/plugins/cheapest").await?;
-    assert!(history["history"].as_array().is_some_and(|all| all.len() >= 2), "{history:#}");
+    assert!(
+        history["history"]
+            .as_array()
+            .is_some_and(|all| all.len() >= 2),
+        "{history:#}"
+    );
 
     // It goes on: a change, an update that waited, an end, and all of it over another restart.
     let manifest = "{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {name: steady}, spec: {services: {web: {command: [serve], replicas: 1}}}}";
@@ -129,15 +211,34 @@ async fn what_a_newer_daemon_has_written_is_refused_and_left_as_it_is() -> Resul
     for prefix in ["deployments/", "plans/", "decisions/", "events/", "tokens/"] {
         let state = Connection::open(daemon.data().join("state.db"))?;
         let before = documents(&state)?;
-        let (key, value) = before.iter().find(|(key, _)| key.starts_with(prefix)).with_context(|| format!("no {prefix}"))?;
-        let set = |value: &[u8]| state.execute("UPDATE kv SET value = ?1 WHERE key = ?2", (value, key));
+        let (key, value) = before
+            .iter()
+            .find(|(key, _)| key.starts_with(prefix))
+            .with_context(|| format!("no {prefix}"))?;
+        let set =
+            |value: &[u8]| state.execute("UPDATE kv SET value = ?1 WHERE key = ?2", (value, key));
         set(&newer(value)?)?;
         let written = documents(&state)?;
-        let error = format!("{:#}", daemon.launch().err().with_context(|| format!("it started on a newer \"{key}\""))?);
-        for said in [key, "of version 99", "up to 1", "newer", "tradewind restore"] {
+        let error = format!(
+            "{:#}",
+            daemon
+                .launch()
+                .err()
+                .with_context(|| format!("it started on a newer \"{key}\""))?
+        );
+        for said in [
+            key,
+            "of version 99",
+            "up to 1",
+            "newer",
+            "tradewind restore",
+        ] {
             assert!(error.contains(said), "\"{said}\" is not in: {error}");
         }
-        assert!(documents(&state)? == written, "{key}: something was written");
+        assert!(
+            documents(&state)? == written,
+            "{key}: something was written"
+        );
         set(value)?;
     }
 
@@ -146,12 +247,23 @@ async fn what_a_newer_daemon_has_written_is_refused_and_left_as_it_is() -> Resul
     let before = std::fs::read(&history)?;
     std::fs::write(&history, newer(&before)?)?;
     let written = std::fs::read(&history)?;
-    let error = format!("{:#}", daemon.launch().err().context("it started on a newer history")?);
-    assert!(error.contains("cheapest.json") && error.contains("of version 99"), "{error}");
+    let error = format!(
+        "{:#}",
+        daemon
+            .launch()
+            .err()
+            .context("it started on a newer history")?
+    );
+    assert!(
+        error.contains("cheapest.json") && error.contains("of version 99"),
+        "{error}"
+    );
     assert_eq!(std::fs::read(&history)?, written);
 
     std::fs::write(&history, before)?;
     daemon.launch()?;
-    daemon.until("steady", "running", |d| d["status"] == "running").await?;
+    daemon
+        .until("steady", "running", |d| d["status"] == "running")
+        .await?;
     Ok(())
 }

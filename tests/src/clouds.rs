@@ -86,7 +86,11 @@ struct Inner<R> {
 
 impl Reply {
     pub fn json(status: u16, body: Value) -> Self {
-        Self { status, headers: Vec::new(), body }
+        Self {
+            status,
+            headers: Vec::new(),
+            body,
+        }
     }
 }
 
@@ -100,17 +104,26 @@ impl Asked {
     }
 
     pub fn header(&self, name: header::HeaderName) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 }
 
 fn decode(text: &str) -> BTreeMap<String, String> {
-    reqwest::Url::parse(&format!("http://form/?{text}")).map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default()
+    reqwest::Url::parse(&format!("http://form/?{text}"))
+        .map(|url| url.query_pairs().into_owned().collect())
+        .unwrap_or_default()
 }
 
 /// Milliseconds since the epoch.
 pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
 }
 
 impl<R: Rules> Served<R> {
@@ -119,21 +132,34 @@ impl<R: Rules> Served<R> {
         let listener = std::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         listener.set_nonblocking(true)?;
         let address = format!("http://{}", listener.local_addr()?);
-        let inner = Arc::new(Mutex::new(Inner { rules: rules(&address), faults: Vec::new(), sent: Vec::new() }));
+        let inner = Arc::new(Mutex::new(Inner {
+            rules: rules(&address),
+            faults: Vec::new(),
+            sent: Vec::new(),
+        }));
         let router = Router::new().fallback(serve::<R>).with_state(inner.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let (stop, stopped) = oneshot::channel::<()>();
         // A thread of its own: tests wait for daemons without yielding.
         let thread = std::thread::spawn(move || {
             runtime.block_on(async move {
-                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+                    return;
+                };
                 tokio::select! {
                     _ = axum::serve(listener, router) => {}
                     _ = stopped => {}
                 }
             });
         });
-        Ok(Self { address, inner, stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            address,
+            inner,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
     /// `127.0.0.1:PORT`.
@@ -147,7 +173,12 @@ impl<R: Rules> Served<R> {
 
     /// Lets something go wrong from now on.
     pub fn fault(&self, method: Method, path: &str, times: u32, trouble: Trouble) {
-        self.inner.lock().faults.push(Fault { method, path: path.to_owned(), times, trouble });
+        self.inner.lock().faults.push(Fault {
+            method,
+            path: path.to_owned(),
+            times,
+            trouble,
+        });
     }
 
     /// Nothing goes wrong any more.
@@ -172,7 +203,9 @@ impl<R> Drop for Served<R> {
 
 async fn serve<R: Rules>(State(inner): State<Arc<Mutex<Inner<R>>>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, 4 << 20).await else { return StatusCode::BAD_REQUEST.into_response() };
+    let Ok(body) = axum::body::to_bytes(body, 4 << 20).await else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
     let asked = Asked {
         method: parts.method,
         path: parts.uri.path().to_owned(),
@@ -182,8 +215,13 @@ async fn serve<R: Rules>(State(inner): State<Arc<Mutex<Inner<R>>>>, request: Req
     };
     match inner.lock().answer(&asked) {
         Some(reply) => {
-            let mut response = Response::new(if reply.body.is_null() { Body::empty() } else { Body::from(reply.body.to_string()) });
-            *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let mut response = Response::new(if reply.body.is_null() {
+                Body::empty()
+            } else {
+                Body::from(reply.body.to_string())
+            });
+            *response.status_mut() =
+                StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             for (name, value) in reply.headers {
                 if let Ok(value) = value.parse() {
                     response.headers_mut().insert(name, value);
@@ -192,14 +230,19 @@ async fn serve<R: Rules>(State(inner): State<Arc<Mutex<Inner<R>>>>, request: Req
             response
         }
         // Headers, and then nothing but the end of the connection.
-        None => Body::from_stream(futures::stream::iter([Err::<Bytes, _>(std::io::Error::other("lost"))])).into_response(),
+        None => Body::from_stream(futures::stream::iter([Err::<Bytes, _>(
+            std::io::Error::other("lost"),
+        )]))
+        .into_response(),
     }
 }
 
 impl<R: Rules> Inner<R> {
     fn answer(&mut self, asked: &Asked) -> Option<Reply> {
         self.sent.push(asked.clone());
-        let fits = |fault: &&mut Fault| fault.times > 0 && fault.method == asked.method && asked.path.contains(&fault.path);
+        let fits = |fault: &&mut Fault| {
+            fault.times > 0 && fault.method == asked.method && asked.path.contains(&fault.path)
+        };
         let trouble = self.faults.iter_mut().find(fits).map(|fault| {
             fault.times -= 1;
             fault.trouble.clone()
@@ -226,20 +269,28 @@ pub struct Tokens {
 
 impl Tokens {
     pub fn living(life: u64) -> Self {
-        Self { life, ..Self::default() }
+        Self {
+            life,
+            ..Self::default()
+        }
     }
 
     /// A new one, as a token endpoint answers it.
     pub fn give(&mut self, now: u64) -> Reply {
         let token = format!("canary-token-{}-{}", self.given.len(), now);
         self.given.insert(token.clone(), now + self.life * 1000);
-        Reply::json(200, json!({"token_type": "Bearer", "expires_in": self.life, "access_token": token}))
+        Reply::json(
+            200,
+            json!({"token_type": "Bearer", "expires_in": self.life, "access_token": token}),
+        )
     }
 
     /// Whether a request bears one that is good.
     pub fn admits(&self, now: u64, asked: &Asked) -> bool {
         let token = asked.header(header::AUTHORIZATION).strip_prefix("Bearer ");
-        token.and_then(|token| self.given.get(token)).is_some_and(|until| now < *until)
+        token
+            .and_then(|token| self.given.get(token))
+            .is_some_and(|until| now < *until)
     }
 
     /// None is good any more.
@@ -260,7 +311,11 @@ pub fn files_with(folder: &std::path::Path, text: &str) -> Result<Vec<String>> {
         if path.is_dir() {
             found.extend(files_with(&path, text)?);
         } else if path.is_file()
-            && std::fs::read(&path).is_ok_and(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+            && std::fs::read(&path).is_ok_and(|bytes| {
+                bytes
+                    .windows(text.len())
+                    .any(|window| window == text.as_bytes())
+            })
         {
             found.push(path.display().to_string());
         }

@@ -58,7 +58,9 @@ impl Drop for Running {
 /// Where back ends that were built are kept.
 fn cache() -> PathBuf {
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
-    std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("tradewind-backends")
+    std::env::var_os("XDG_CACHE_HOME")
+        .map_or_else(home, PathBuf::from)
+        .join("tradewind-backends")
 }
 
 impl Cluster {
@@ -67,18 +69,33 @@ impl Cluster {
         let alone = ONE.lock();
         let folder = crate::private_folder()?;
         if let Some(given) = std::env::var_os("TRADEWIND_TEST_KUBECONFIG") {
-            return Ok(Some(Self { own: None, kubeconfig: given.into(), folder, _alone: alone }));
+            return Ok(Some(Self {
+                own: None,
+                kubeconfig: given.into(),
+                folder,
+                _alone: alone,
+            }));
         }
         let programs = cache().join("kubernetes").join(VERSION);
-        let missing = ["kube-apiserver", "kube-controller-manager"].iter().any(|program| !programs.join(program).exists());
+        let missing = ["kube-apiserver", "kube-controller-manager"]
+            .iter()
+            .any(|program| !programs.join(program).exists());
         if missing || !has("etcd") || !has("kubectl") || !has("openssl") {
             let reason = "there is no cluster: run tests/backends/kubernetes/setup.sh, or name one in TRADEWIND_TEST_KUBECONFIG";
-            ensure!(std::env::var("TRADEWIND_REQUIRE_BACKENDS").as_deref() != Ok("1"), "{reason}");
+            ensure!(
+                std::env::var("TRADEWIND_REQUIRE_BACKENDS").as_deref() != Ok("1"),
+                "{reason}"
+            );
             eprintln!("left out: {reason}");
             return Ok(None);
         }
         let own = Own::start(folder.path(), programs)?;
-        Ok(Some(Self { own: Some(own), kubeconfig: folder.path().join("kubeconfig"), folder, _alone: alone }))
+        Ok(Some(Self {
+            own: Some(own),
+            kubeconfig: folder.path().join("kubeconfig"),
+            folder,
+            _alone: alone,
+        }))
     }
 
     /// Names the API server and the credential of a cluster's administrator; its context is `test`.
@@ -94,7 +111,11 @@ impl Cluster {
     /// An instance file of the plugin `kubernetes` for it, with further settings and further lines of the grant.
     pub fn instance(&self, settings: &str, grant: &str) -> String {
         let kubeconfig = self.kubeconfig.display();
-        let namespaces = if grant.contains("namespaces") { "" } else { "namespaces = [\"default\"]" };
+        let namespaces = if grant.contains("namespaces") {
+            ""
+        } else {
+            "namespaces = [\"default\"]"
+        };
         format!(
             "component = \"kubernetes.wasm\"\n[settings]\ncpu-price = \"0.04\"\nmemory-price = \"0.005\"\n{settings}\n\
              [grants.kubernetes]\nkubeconfig = \"{kubeconfig}\"\n{namespaces}\n{grant}\n"
@@ -127,11 +148,19 @@ impl Cluster {
         let file = self.folder.path().join("input");
         std::fs::write(&file, input)?;
         let mut command = Command::new("kubectl");
-        command.arg("--kubeconfig").arg(&self.kubeconfig).args(arguments).stdin(std::fs::File::open(file)?);
+        command
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .args(arguments)
+            .stdin(std::fs::File::open(file)?);
         // It keeps what it has learnt of a cluster at home.
         let output = command.env("HOME", self.folder.path()).output()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(output.status.success(), "kubectl {arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "kubectl {arguments:?}: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(text)
     }
 
@@ -149,19 +178,34 @@ impl Cluster {
 
     /// Those that Tradewind has made.
     pub fn ours(&self, kind: &str, namespace: &str) -> Result<Vec<Value>> {
-        let marked = |object: &Value| object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "tradewind";
-        Ok(self.list(kind, namespace)?.into_iter().filter(marked).collect())
+        let marked = |object: &Value| {
+            object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "tradewind"
+        };
+        Ok(self
+            .list(kind, namespace)?
+            .into_iter()
+            .filter(marked)
+            .collect())
     }
 
     /// Waits until what Tradewind has made of a kind is as wanted.
-    pub fn until(&self, kind: &str, namespace: &str, what: &str, wanted: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>> {
+    pub fn until(
+        &self,
+        kind: &str,
+        namespace: &str,
+        what: &str,
+        wanted: impl Fn(&[Value]) -> bool,
+    ) -> Result<Vec<Value>> {
         let since = Instant::now();
         loop {
             let seen = self.ours(kind, namespace)?;
             if wanted(&seen) {
                 return Ok(seen);
             }
-            ensure!(since.elapsed() < PATIENCE, "{kind} in {namespace} is not {what} after {PATIENCE:?}: {seen:#?}");
+            ensure!(
+                since.elapsed() < PATIENCE,
+                "{kind} in {namespace} is not {what} after {PATIENCE:?}: {seen:#?}"
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -169,8 +213,12 @@ impl Cluster {
     /// A number of the API server's metrics: the sum over all lines that begin so and contain every one of these texts.
     pub fn metric(&self, name: &str, with: &[&str]) -> Result<f64> {
         let text = self.kubectl(&["get", "--raw", "/metrics"])?;
-        let lines = text.lines().filter(|line| line.starts_with(name) && with.iter().all(|part| line.contains(part)));
-        Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with(name) && with.iter().all(|part| line.contains(part)));
+        Ok(lines
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum())
     }
 }
 
@@ -185,36 +233,87 @@ fn free_port() -> Result<u16> {
 }
 
 fn spawn(folder: &Path, name: &str, command: &mut Command) -> Result<Running> {
-    let log = std::fs::File::options().create(true).append(true).open(folder.join(format!("{name}.log")))?;
-    let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn().with_context(|| name.to_owned())?;
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join(format!("{name}.log")))?;
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| name.to_owned())?;
     Ok(Running(child))
 }
 
 impl Own {
     fn start(folder: &Path, programs: PathBuf) -> Result<Self> {
         let key = folder.join("accounts.pem");
-        let made = Command::new("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048").stderr(Stdio::null()).status()?;
+        let made = Command::new("openssl")
+            .args(["genrsa", "-out"])
+            .arg(&key)
+            .arg("2048")
+            .stderr(Stdio::null())
+            .status()?;
         ensure!(made.success(), "no key could be made");
-        std::fs::write(folder.join("tokens.csv"), format!("{TOKEN},admin,1,\"system:masters\"\n"))?;
+        std::fs::write(
+            folder.join("tokens.csv"),
+            format!("{TOKEN},admin,1,\"system:masters\"\n"),
+        )?;
         let (store, peers) = (free_port()?, free_port()?);
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         let mut etcd = Command::new("etcd");
-        etcd.arg("--data-dir").arg(folder.join("etcd")).args(["--log-level", "error"]);
-        etcd.args(["--listen-client-urls", &url(store), "--advertise-client-urls", &url(store)]);
-        etcd.args(["--listen-peer-urls", &url(peers), "--initial-advertise-peer-urls", &url(peers)]);
+        etcd.arg("--data-dir")
+            .arg(folder.join("etcd"))
+            .args(["--log-level", "error"]);
+        etcd.args([
+            "--listen-client-urls",
+            &url(store),
+            "--advertise-client-urls",
+            &url(store),
+        ]);
+        etcd.args([
+            "--listen-peer-urls",
+            &url(peers),
+            "--initial-advertise-peer-urls",
+            &url(peers),
+        ]);
         etcd.args(["--initial-cluster", &format!("default={}", url(peers))]);
         let etcd = spawn(folder, "etcd", &mut etcd)?;
         let port = free_port()?;
         std::fs::write(folder.join("kubeconfig"), kubeconfig(port))?;
-        let mut own = Self { kubelet: None, manager: None, server: None, _etcd: etcd, programs, store, port };
+        let mut own = Self {
+            kubelet: None,
+            manager: None,
+            server: None,
+            _etcd: etcd,
+            programs,
+            store,
+            port,
+        };
         own.serve(folder)?;
         let mut manager = Command::new(own.programs.join("kube-controller-manager"));
-        manager.arg("--kubeconfig").arg(folder.join("kubeconfig")).args(["--leader-elect=false", "--secure-port=0", "--port=0"]);
+        manager
+            .arg("--kubeconfig")
+            .arg(folder.join("kubeconfig"))
+            .args(["--leader-elect=false", "--secure-port=0", "--port=0"]);
         // A test does not wait for the pauses of a large cluster.
-        manager.args(["--concurrent-deployment-syncs=10", "--concurrent-replicaset-syncs=10", "--concurrent-gc-syncs=20"]);
-        manager.args(["--kube-api-qps=500", "--kube-api-burst=1000", "--horizontal-pod-autoscaler-sync-period=5s"]);
+        manager.args([
+            "--concurrent-deployment-syncs=10",
+            "--concurrent-replicaset-syncs=10",
+            "--concurrent-gc-syncs=20",
+        ]);
+        manager.args([
+            "--kube-api-qps=500",
+            "--kube-api-burst=1000",
+            "--horizontal-pod-autoscaler-sync-period=5s",
+        ]);
         own.manager = Some(spawn(folder, "manager", &mut manager)?);
-        own.kubelet = Some(Kubelet::start(&format!("https://127.0.0.1:{port}"), TOKEN, folder)?);
+        own.kubelet = Some(Kubelet::start(
+            &format!("https://127.0.0.1:{port}"),
+            TOKEN,
+            folder,
+        )?);
         Ok(own)
     }
 
@@ -224,14 +323,30 @@ impl Own {
         let mut server = Command::new(self.programs.join("kube-apiserver"));
         server
             .arg(format!("--etcd-servers=http://127.0.0.1:{}", self.store))
-            .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--insecure-port=0"])
+            .args([
+                "--bind-address=127.0.0.1",
+                "--advertise-address=127.0.0.1",
+                "--insecure-port=0",
+            ])
             .arg(format!("--secure-port={}", self.port))
-            .arg(format!("--cert-dir={}", folder.join("certificates").display()))
+            .arg(format!(
+                "--cert-dir={}",
+                folder.join("certificates").display()
+            ))
             .arg(format!("--service-account-key-file={}", key.display()))
-            .arg(format!("--service-account-signing-key-file={}", key.display()))
+            .arg(format!(
+                "--service-account-signing-key-file={}",
+                key.display()
+            ))
             .arg("--service-account-issuer=https://kubernetes.default.svc")
-            .arg(format!("--token-auth-file={}", folder.join("tokens.csv").display()))
-            .args(["--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16"])
+            .arg(format!(
+                "--token-auth-file={}",
+                folder.join("tokens.csv").display()
+            ))
+            .args([
+                "--authorization-mode=RBAC",
+                "--service-cluster-ip-range=10.96.0.0/16",
+            ])
             .arg("--disable-admission-plugins=ServiceAccount");
         let mut running = spawn(folder, "server", &mut server)?;
         let since = Instant::now();
@@ -239,7 +354,14 @@ impl Own {
             let ready = Command::new("kubectl")
                 .arg("--kubeconfig")
                 .arg(folder.join("kubeconfig"))
-                .args(["get", "namespace", "default", "-o", "name", "--request-timeout=2s"])
+                .args([
+                    "get",
+                    "namespace",
+                    "default",
+                    "-o",
+                    "name",
+                    "--request-timeout=2s",
+                ])
                 .env("HOME", folder)
                 .output()?;
             if ready.status.success() {
@@ -249,7 +371,11 @@ impl Own {
             if let Some(status) = running.0.try_wait()? {
                 bail!("the API server ended with {status}:\n{}", log());
             }
-            ensure!(since.elapsed() < PATIENCE, "the API server is not ready after {PATIENCE:?}:\n{}", log());
+            ensure!(
+                since.elapsed() < PATIENCE,
+                "the API server is not ready after {PATIENCE:?}:\n{}",
+                log()
+            );
             std::thread::sleep(Duration::from_millis(100));
         }
         self.server = Some(running);

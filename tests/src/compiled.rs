@@ -17,7 +17,11 @@ use super::{binary, target};
 /// The cache of a daemon that had these components, below the folder of what `make` has built.
 /// A development build of the engine keeps apart what it compiled after it was built anew, and so does this.
 fn kept(plugins: &Path) -> io::Result<PathBuf> {
-    let built = fs::metadata(binary())?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let built = fs::metadata(binary())?
+        .modified()?
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_nanos();
     let mut components = Vec::new();
     for file in fs::read_dir(plugins)? {
         let path = file?.path();
@@ -26,7 +30,10 @@ fn kept(plugins: &Path) -> io::Result<PathBuf> {
         }
     }
     components.sort();
-    Ok(target().join("compiled").join(built.to_string()).join(Digest::of(components.concat().as_bytes()).hex()))
+    Ok(target()
+        .join("compiled")
+        .join(built.to_string())
+        .join(Digest::of(components.concat().as_bytes()).hex()))
 }
 
 /// Gives a daemon that has no cache folder yet what an earlier one compiled of the same components. Answers where to keep what it compiles
@@ -36,12 +43,18 @@ pub(crate) fn give(plugins: &Path, cache: &Path) -> io::Result<Option<PathBuf>> 
         return Ok(None);
     }
     let kept = kept(plugins)?;
-    if kept.exists() { copy(&kept, cache).map(|()| None) } else { Ok(Some(kept)) }
+    if kept.exists() {
+        copy(&kept, cache).map(|()| None)
+    } else {
+        Ok(Some(kept))
+    }
 }
 
 /// Keeps what a daemon has compiled.
 pub(crate) fn take(kept: &Path, cache: &Path) -> io::Result<()> {
-    let Some(folder) = kept.parent() else { return Ok(()) };
+    let Some(folder) = kept.parent() else {
+        return Ok(());
+    };
     if !folder.exists() {
         // What an earlier build has compiled is of use to nobody.
         let _ = folder.parent().map(fs::remove_dir_all);

@@ -10,7 +10,9 @@
 
 use anyhow::Result;
 use tempfile::TempDir;
-pub use tradewind_fixture_cloud::{Cloud, Config, Fault, Instance, Kind, Lag, Operation, Server, State, Stock};
+pub use tradewind_fixture_cloud::{
+    Cloud, Config, Fault, Instance, Kind, Lag, Operation, Server, State, Stock,
+};
 
 /// A cloud of the test's own. Stopped when dropped.
 pub struct FixtureCloud {
@@ -23,7 +25,10 @@ impl FixtureCloud {
     pub fn start(config: Config) -> Result<Self> {
         let folder = crate::private_folder()?;
         std::fs::write(folder.path().join("token"), &config.token)?;
-        Ok(Self { server: Server::start(config)?, folder })
+        Ok(Self {
+            server: Server::start(config)?,
+            folder,
+        })
     }
 
     /// An instance file for the `rest` provider, with the grants it needs. Times are those of a cloud that is quick.
@@ -35,9 +40,19 @@ impl FixtureCloud {
     pub fn instance_with(&self, settings: &str) -> String {
         let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
         let given: Vec<String> = settings.lines().map(key).collect();
-        let usual = ["timeout = \"2s\"", "settle = \"500ms\"", "create-timeout = \"5s\""];
-        let usual: Vec<&str> = usual.into_iter().filter(|line| !given.contains(&key(line))).collect();
-        let (address, token) = (&self.server.address, self.folder.path().join("token").display().to_string());
+        let usual = [
+            "timeout = \"2s\"",
+            "settle = \"500ms\"",
+            "create-timeout = \"5s\"",
+        ];
+        let usual: Vec<&str> = usual
+            .into_iter()
+            .filter(|line| !given.contains(&key(line)))
+            .collect();
+        let (address, token) = (
+            &self.server.address,
+            self.folder.path().join("token").display().to_string(),
+        );
         let host = address.trim_start_matches("http://");
         format!(
             r#"component = "rest.wasm"
@@ -105,12 +120,18 @@ inject = "bearer"
 
     /// What exists now.
     pub fn live(&self) -> Vec<Instance> {
-        self.ledger().into_iter().filter(Instance::is_live).collect()
+        self.ledger()
+            .into_iter()
+            .filter(Instance::is_live)
+            .collect()
     }
 
     /// What exists now of one deployment.
     pub fn live_of(&self, deployment: &str) -> Vec<Instance> {
-        self.live().into_iter().filter(|instance| instance.tag("tradewind.dev/deployment") == deployment).collect()
+        self.live()
+            .into_iter()
+            .filter(|instance| instance.tag("tradewind.dev/deployment") == deployment)
+            .collect()
     }
 
     /// How often an operation was called.

@@ -1,6 +1,9 @@
 //! What the end-to-end tests and the benches share: a throwaway daemon with its own folders, and the way to it.
 //! It starts the real binary; it knows nothing of the daemon's inside.
-#![allow(clippy::indexing_slicing, reason = "JSON values answer null for what they lack, and this is test support")]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "JSON values answer null for what they lack, and this is test support"
+)]
 
 pub mod aws;
 pub mod clouds;
@@ -38,9 +41,16 @@ pub struct Daemon {
 pub fn client(token: Option<&str>) -> Result<reqwest::Client> {
     let mut headers = reqwest::header::HeaderMap::new();
     if let Some(token) = token {
-        headers.insert(reqwest::header::AUTHORIZATION, format!("Bearer {token}").parse()?);
+        headers.insert(
+            reqwest::header::AUTHORIZATION,
+            format!("Bearer {token}").parse()?,
+        );
     }
-    Ok(reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).default_headers(headers).build()?)
+    Ok(reqwest::Client::builder()
+        .no_proxy()
+        .pool_max_idle_per_host(0)
+        .default_headers(headers)
+        .build()?)
 }
 
 /// The folder of what `make` has built.
@@ -51,7 +61,8 @@ pub fn target() -> PathBuf {
 
 /// The `tradewind` binary: `TRADEWIND_BIN`, else the development build.
 pub fn binary() -> PathBuf {
-    std::env::var_os("TRADEWIND_BIN").map_or_else(|| target().join("debug/tradewind"), PathBuf::from)
+    std::env::var_os("TRADEWIND_BIN")
+        .map_or_else(|| target().join("debug/tradewind"), PathBuf::from)
 }
 
 /// The service that the tests deploy.
@@ -61,7 +72,8 @@ pub fn hello() -> PathBuf {
 
 /// A component of this repository, as `make plugins` has built it.
 pub fn component(name: &str) -> PathBuf {
-    let folder = std::env::var_os("TRADEWIND_PLUGINS").map_or_else(|| target().join("plugins"), PathBuf::from);
+    let folder = std::env::var_os("TRADEWIND_PLUGINS")
+        .map_or_else(|| target().join("plugins"), PathBuf::from);
     folder.join(format!("{name}.wasm"))
 }
 
@@ -70,7 +82,9 @@ pub fn component(name: &str) -> PathBuf {
 /// # Errors
 /// When it can't be made.
 pub fn private_folder() -> std::io::Result<TempDir> {
-    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir()
+    tempfile::Builder::new()
+        .permissions(std::fs::Permissions::from_mode(0o700))
+        .tempdir()
 }
 
 /// A component that misbehaves as its settings say, built when first asked for.
@@ -80,8 +94,17 @@ pub fn hostile(name: &str) -> Result<PathBuf> {
     let mut built = BUILT.lock();
     if !*built {
         let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests");
-        let output = Command::new(binary()).args(["plugin", "build"]).arg(guests).arg("--out").arg(&out).output()?;
-        ensure!(output.status.success(), "the hostile guests: {}", String::from_utf8_lossy(&output.stderr));
+        let output = Command::new(binary())
+            .args(["plugin", "build"])
+            .arg(guests)
+            .arg("--out")
+            .arg(&out)
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "the hostile guests: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         *built = true;
     }
     Ok(out.join(format!("{name}.wasm")))
@@ -101,7 +124,11 @@ impl Daemon {
     }
 
     /// The same with these settings.
-    pub fn configured(components: &[&str], instances: &[(&str, &str)], settings: &str) -> Result<Self> {
+    pub fn configured(
+        components: &[&str],
+        instances: &[(&str, &str)],
+        settings: &str,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let plugins = folder.path().join("plugins");
         std::fs::create_dir_all(&plugins)?;
@@ -122,7 +149,13 @@ impl Daemon {
         // Both crates that bring TLS are served by one provider; whoever comes first installs it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         std::fs::create_dir_all(folder.path().join("shared"))?;
-        let mut daemon = Self { child: None, folder, address: String::new(), http: client(None)?, environment: Vec::new() };
+        let mut daemon = Self {
+            child: None,
+            folder,
+            address: String::new(),
+            http: client(None)?,
+            environment: Vec::new(),
+        };
         daemon.launch()?;
         Ok(daemon)
     }
@@ -159,13 +192,32 @@ impl Daemon {
     }
 
     fn spawn(&self) -> Result<Child> {
-        let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log"))?;
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join("log"))?;
         let mut command = Command::new(binary());
-        command.arg("--data").arg(self.data()).arg("serve").args(["--listen", "127.0.0.1:0"]).arg("--plugins").arg(self.plugins());
-        command.env("TRADEWIND_CONFIG", self.folder.path().join("config.toml")).envs(self.environment.iter().cloned());
-        std::fs::File::options().create(true).append(true).open(self.folder.path().join("config.toml"))?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        command.spawn().with_context(|| format!("{}: run `make build`", binary().display()))
+        command
+            .arg("--data")
+            .arg(self.data())
+            .arg("serve")
+            .args(["--listen", "127.0.0.1:0"])
+            .arg("--plugins")
+            .arg(self.plugins());
+        command
+            .env("TRADEWIND_CONFIG", self.folder.path().join("config.toml"))
+            .envs(self.environment.iter().cloned());
+        std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join("config.toml"))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        command
+            .spawn()
+            .with_context(|| format!("{}: run `make build`", binary().display()))
     }
 
     /// Starts the daemon on its folders, again if need be, and waits until it is ready.
@@ -178,7 +230,9 @@ impl Daemon {
         let since = Instant::now();
         loop {
             // The file is written when the daemon is ready, and says whose it is.
-            let told = std::fs::read(self.data().join("daemon.json")).ok().and_then(|b| serde_json::from_slice::<Value>(&b).ok());
+            let told = std::fs::read(self.data().join("daemon.json"))
+                .ok()
+                .and_then(|b| serde_json::from_slice::<Value>(&b).ok());
             if let Some(told) = told.filter(|t| t["pid"].as_u64() == Some(u64::from(pid))) {
                 self.address = told["address"].as_str().unwrap_or_default().to_owned();
                 self.http = client(Some(&self.admin_token()?))?;
@@ -192,7 +246,10 @@ impl Daemon {
             if since.elapsed() > PATIENCE {
                 child.kill()?;
                 child.wait()?;
-                bail!("the daemon is not ready after {PATIENCE:?}:\n{}", self.log());
+                bail!(
+                    "the daemon is not ready after {PATIENCE:?}:\n{}",
+                    self.log()
+                );
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -200,13 +257,17 @@ impl Daemon {
 
     /// The first token, out of its file.
     pub fn admin_token(&self) -> Result<String> {
-        Ok(std::fs::read_to_string(self.data().join("admin.token"))?.trim().to_owned())
+        Ok(std::fs::read_to_string(self.data().join("admin.token"))?
+            .trim()
+            .to_owned())
     }
 
     /// Stops the daemon as its supervisor would, and waits until it has ended.
     pub fn stop(&mut self) -> Result<()> {
         if let Some(mut child) = self.child.take() {
-            let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
+            let told = Command::new("kill")
+                .args(["-TERM", &child.id().to_string()])
+                .status()?;
             ensure!(told.success(), "the daemon can't be told to stop");
             child.wait()?;
         }
@@ -243,7 +304,10 @@ impl Daemon {
     /// What the command line prints when it succeeds.
     pub fn run(&self, arguments: &[&str]) -> Result<String> {
         let output = self.cli(arguments)?;
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
         ensure!(
             output.status.success(),
             "tradewind {arguments:?} ended with {}:\n{out}\n{err}\n--- daemon ---\n{}",
@@ -275,7 +339,10 @@ impl Daemon {
 
     /// Stores a manifest.
     pub async fn put(&self, name: &str, manifest: &str) -> Result<Value> {
-        let request = self.http.put(self.url(&format!("/v1/deployments/{name}"))).header("content-type", "application/yaml");
+        let request = self
+            .http
+            .put(self.url(&format!("/v1/deployments/{name}")))
+            .header("content-type", "application/yaml");
         let response = request.body(manifest.to_owned()).send().await?;
         let (status, text) = (response.status(), response.text().await?);
         ensure!(status.is_success(), "PUT {name}: {status}: {text}");
@@ -283,40 +350,76 @@ impl Daemon {
     }
 
     pub async fn delete(&self, name: &str) -> Result<()> {
-        let response = self.http.delete(self.url(&format!("/v1/deployments/{name}"))).send().await?;
-        ensure!(response.status().is_success(), "DELETE {name}: {}", response.text().await?);
+        let response = self
+            .http
+            .delete(self.url(&format!("/v1/deployments/{name}")))
+            .send()
+            .await?;
+        ensure!(
+            response.status().is_success(),
+            "DELETE {name}: {}",
+            response.text().await?
+        );
         Ok(())
     }
 
     /// Waits until a deployment is as wanted, and answers it.
-    pub async fn until(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub async fn until(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
         let path = format!("/v1/deployments/{name}");
         self.until_at(&path, what, wanted).await
     }
 
     /// Waits until what a path answers is as wanted.
-    pub async fn until_at(&self, path: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub async fn until_at(
+        &self,
+        path: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
         let since = Instant::now();
         loop {
             let seen = self.get(path).await?;
             if wanted(&seen) {
                 return Ok(seen);
             }
-            ensure!(since.elapsed() < PATIENCE, "{path} is not {what} after {PATIENCE:?}: {seen:#}\n{}", self.log());
+            ensure!(
+                since.elapsed() < PATIENCE,
+                "{path} is not {what} after {PATIENCE:?}: {seen:#}\n{}",
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
     /// Waits until everything of a deployment runs.
     pub async fn running(&self, name: &str) -> Result<Value> {
-        self.until(name, "running", |d| d["status"] == "running" && d["observedGeneration"] == d["generation"]).await
+        self.until(name, "running", |d| {
+            d["status"] == "running" && d["observedGeneration"] == d["generation"]
+        })
+        .await
     }
 
     /// Waits until a deployment is gone.
     pub async fn gone(&self, name: &str) -> Result<()> {
         let since = Instant::now();
-        while self.http.get(self.url(&format!("/v1/deployments/{name}"))).send().await?.status() != reqwest::StatusCode::NOT_FOUND {
-            ensure!(since.elapsed() < PATIENCE, "{name} is not gone after {PATIENCE:?}:\n{}", self.log());
+        while self
+            .http
+            .get(self.url(&format!("/v1/deployments/{name}")))
+            .send()
+            .await?
+            .status()
+            != reqwest::StatusCode::NOT_FOUND
+        {
+            ensure!(
+                since.elapsed() < PATIENCE,
+                "{name} is not gone after {PATIENCE:?}:\n{}",
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
@@ -324,10 +427,15 @@ impl Daemon {
 
     /// Removes every deployment, so that nothing runs on after the test.
     fn clean(&self) {
-        let Ok(output) = self.cli(&["-o", "json", "get"]) else { return };
+        let Ok(output) = self.cli(&["-o", "json", "get"]) else {
+            return;
+        };
         let listed: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         for deployment in listed.as_array().into_iter().flatten() {
-            let names = (deployment["namespace"].as_str(), deployment["name"].as_str());
+            let names = (
+                deployment["namespace"].as_str(),
+                deployment["name"].as_str(),
+            );
             if let (Some(namespace), Some(name)) = names {
                 let _ = self.cli(&["-n", namespace, "delete", name, "--timeout", "20s"]);
             }
@@ -353,5 +461,12 @@ pub fn endpoints(deployment: &Value) -> Vec<String> {
     let tasks = deployment["tasks"].as_array().into_iter().flatten();
     let allocations = tasks.flat_map(|t| t["allocations"].as_array().into_iter().flatten());
     let all = allocations.flat_map(|a| a["endpoints"].as_array().into_iter().flatten());
-    all.map(|e| format!("http://{}:{}", e["host"].as_str().unwrap_or_default(), e["number"])).collect()
+    all.map(|e| {
+        format!(
+            "http://{}:{}",
+            e["host"].as_str().unwrap_or_default(),
+            e["number"]
+        )
+    })
+    .collect()
 }

@@ -26,8 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub const IMAGE: &str = "localhost/tradewind/busybox:1";
 
 /// What of busybox the image has by name.
-const APPLETS: [&str; 16] =
-    ["sh", "httpd", "sleep", "cat", "echo", "ls", "env", "kill", "true", "false", "id", "wget", "nslookup", "stat", "test", "head"];
+const APPLETS: [&str; 16] = [
+    "sh", "httpd", "sleep", "cat", "echo", "ls", "env", "kill", "true", "false", "id", "wget",
+    "nslookup", "stat", "test", "head",
+];
 
 /// Fills a mount namespace: trees that each hold as many mounts as all before them together, smaller ones, then single mounts. Then it is podman.
 const FILL: &str = r#"
@@ -54,12 +56,21 @@ pub struct Podman {
 impl Podman {
     /// None, with a printed reason, where podman is not installed and need not be.
     pub fn start() -> Result<Option<Self>> {
-        if let Some(missing) = ["podman", "runc", "busybox"].into_iter().find(|p| !is_installed(p)) {
-            ensure!(std::env::var("TRADEWIND_REQUIRE_BACKENDS").as_deref() != Ok("1"), "{missing} is not installed: run `make backends`");
+        if let Some(missing) = ["podman", "runc", "busybox"]
+            .into_iter()
+            .find(|p| !is_installed(p))
+        {
+            ensure!(
+                std::env::var("TRADEWIND_REQUIRE_BACKENDS").as_deref() != Ok("1"),
+                "{missing} is not installed: run `make backends`"
+            );
             eprintln!("skipped: {missing} is not installed; `make backends` installs it");
             return Ok(None);
         }
-        let mut engine = Self { service: None, folder: tempfile::Builder::new().prefix("tw-podman-").tempdir()? };
+        let mut engine = Self {
+            service: None,
+            folder: tempfile::Builder::new().prefix("tw-podman-").tempdir()?,
+        };
         engine.configure()?;
         import(&engine)?;
         engine.serve()?;
@@ -77,14 +88,27 @@ impl Podman {
 
     /// The engine's own command line, on this engine's storage.
     pub fn podman(&self, arguments: &[&str]) -> Result<String> {
-        let output = self.command().args(arguments).stdin(Stdio::null()).output()?;
-        ensure!(output.status.success(), "podman {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let output = self
+            .command()
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "podman {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
     /// What podman lists, one line each.
     pub fn list(&self, arguments: &[&str]) -> Result<Vec<String>> {
-        Ok(self.podman(arguments)?.lines().filter(|l| !l.is_empty()).map(str::to_owned).collect())
+        Ok(self
+            .podman(arguments)?
+            .lines()
+            .filter(|l| !l.is_empty())
+            .map(str::to_owned)
+            .collect())
     }
 
     /// Every container's name, running or not.
@@ -103,17 +127,28 @@ impl Podman {
         let full = self.folder.path().join("full");
         std::fs::create_dir_all(&full)?;
         let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", FILL, "fill"]).arg(full);
+        command
+            .args(["--mount", "sh", "-c", FILL, "fill"])
+            .arg(full);
         self.serve_by(command)
     }
 
     /// `start` runs podman with the arguments that it is given.
     fn serve_by(&mut self, start: Command) -> Result<()> {
-        let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log"))?;
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join("log"))?;
         let mut command = self.on_this_engine(start);
-        command.args(["system", "service", "--time=0"]).arg(format!("unix://{}", self.socket().display()));
+        command
+            .args(["system", "service", "--time=0"])
+            .arg(format!("unix://{}", self.socket().display()));
         // Nothing here could run the engine's checks by timers.
-        command.env("DISABLE_HC_SYSTEMD", "true").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command
+            .env("DISABLE_HC_SYSTEMD", "true")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
         let mut child = command.spawn()?;
         let since = Instant::now();
         while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
@@ -121,7 +156,10 @@ impl Podman {
             if ended.is_some() || since.elapsed() > PATIENCE {
                 let _ = child.kill();
                 let _ = child.wait();
-                bail!("podman's service does not answer: {}", std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default());
+                bail!(
+                    "podman's service does not answer: {}",
+                    std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+                );
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -145,7 +183,10 @@ impl Podman {
         self.interrupt()?;
         for (id, pid) in running.iter().filter_map(|line| line.split_once(' ')) {
             for keeper in keepers(id)?.iter().map(String::as_str).chain([pid]) {
-                let _ = Command::new("kill").args(["-KILL", keeper]).stderr(Stdio::null()).status();
+                let _ = Command::new("kill")
+                    .args(["-KILL", keeper])
+                    .stderr(Stdio::null())
+                    .status();
             }
         }
         // What goes with the machine's memory.
@@ -162,8 +203,14 @@ impl Podman {
 
     fn on_this_engine(&self, mut command: Command) -> Command {
         let folder = |name: &str| self.folder.path().join(name);
-        command.arg("--root").arg(folder("root")).arg("--runroot").arg(folder("run"));
-        command.env("CONTAINERS_CONF", folder("containers.conf")).env_remove("CONTAINER_HOST");
+        command
+            .arg("--root")
+            .arg(folder("root"))
+            .arg("--runroot")
+            .arg(folder("run"));
+        command
+            .env("CONTAINERS_CONF", folder("containers.conf"))
+            .env_remove("CONTAINER_HOST");
         // What watches over containers leaves a note where it was started when one of them runs out of memory.
         command.current_dir(self.folder.path());
         command
@@ -191,7 +238,10 @@ impl Podman {
             "dns_enabled": false,
             "ipam_options": {"driver": "host-local"},
         });
-        std::fs::write(format!("{}/podman.json", folder("networks")), serde_json::to_vec(&network)?)?;
+        std::fs::write(
+            format!("{}/podman.json", folder("networks")),
+            serde_json::to_vec(&network)?,
+        )?;
         let text = format!(
             r#"
 [containers]
@@ -218,14 +268,20 @@ static_dir = "{}"
 
 impl Drop for Podman {
     fn drop(&mut self) {
-        for arguments in
-            [["rm", "--all", "--force", "--time=0"].as_slice(), &["network", "prune", "--force"], &["volume", "prune", "--force"]]
-        {
+        for arguments in [
+            ["rm", "--all", "--force", "--time=0"].as_slice(),
+            &["network", "prune", "--force"],
+            &["volume", "prune", "--force"],
+        ] {
             let _ = self.podman(arguments);
         }
         let _ = self.interrupt();
         // The engine mounts its storage onto itself.
-        let _ = Command::new("umount").arg("--lazy").arg(self.folder.path().join("root/overlay")).stderr(Stdio::null()).status();
+        let _ = Command::new("umount")
+            .arg("--lazy")
+            .arg(self.folder.path().join("root/overlay"))
+            .stderr(Stdio::null())
+            .status();
     }
 }
 
@@ -252,7 +308,9 @@ pub fn instance(socket: &Path, grants: &str, settings: &str) -> String {
 
 pub(crate) fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]).any(|folder| folder.join(program).is_file())
+    std::env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin")])
+        .any(|folder| folder.join(program).is_file())
 }
 
 /// The files of the image, as an archive.
@@ -261,15 +319,30 @@ pub(crate) fn archive(folder: &Path) -> Result<PathBuf> {
     for name in ["bin", "etc", "tmp", "srv", "proc"] {
         std::fs::create_dir_all(tree.join(name))?;
     }
-    let busybox = Command::new("sh").args(["-c", "command -v busybox"]).output()?;
-    std::fs::copy(String::from_utf8(busybox.stdout)?.trim(), tree.join("bin/busybox")).context("busybox")?;
+    let busybox = Command::new("sh")
+        .args(["-c", "command -v busybox"])
+        .output()?;
+    std::fs::copy(
+        String::from_utf8(busybox.stdout)?.trim(),
+        tree.join("bin/busybox"),
+    )
+    .context("busybox")?;
     for name in APPLETS {
         symlink("busybox", tree.join("bin").join(name))?;
     }
-    std::fs::write(tree.join("etc/passwd"), "root:x:0:0::/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n")?;
+    std::fs::write(
+        tree.join("etc/passwd"),
+        "root:x:0:0::/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n",
+    )?;
     std::fs::write(tree.join("etc/group"), "root:x:0:\napp:x:1000:\n")?;
     let archive = folder.join("image.tar");
-    let packed = Command::new("tar").arg("-C").arg(&tree).args(["--owner=0", "--group=0", "-cf"]).arg(&archive).arg(".").status()?;
+    let packed = Command::new("tar")
+        .arg("-C")
+        .arg(&tree)
+        .args(["--owner=0", "--group=0", "-cf"])
+        .arg(&archive)
+        .arg(".")
+        .status()?;
     ensure!(packed.success(), "the image can't be packed");
     Ok(archive)
 }

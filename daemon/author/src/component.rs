@@ -50,26 +50,47 @@ pub struct Component {
 /// [`Error::Component`] when the module imports something that no interface of the contract offers, or is no module at all;
 /// [`Error::NoWorld`] when it exports neither kind of plugin.
 pub fn componentize(name: &str, module: &[u8]) -> Result<Component, Error> {
-    let wrong = |why: String| Error::Component { module: name.to_owned(), why };
+    let wrong = |why: String| Error::Component {
+        module: name.to_owned(),
+        why,
+    };
     let bytes = ComponentEncoder::default()
         .module(module)
         .and_then(|encoder| encoder.validate(true).encode())
         .map_err(|error| wrong(format!("{error:#}")))?;
-    let DecodedWasm::Component(resolve, world) = wit_component::decode(&bytes).map_err(|error| wrong(format!("{error:#}")))? else {
+    let DecodedWasm::Component(resolve, world) =
+        wit_component::decode(&bytes).map_err(|error| wrong(format!("{error:#}")))?
+    else {
         return Err(wrong("it is an interface package".to_owned()));
     };
     let Some(world) = resolve.worlds.get(world) else {
         return Err(wrong("it has no world".to_owned()));
     };
-    let exports = |interface: &str| world.exports.keys().any(|key| resolve.name_world_key(key).contains(interface));
+    let exports = |interface: &str| {
+        world
+            .exports
+            .keys()
+            .any(|key| resolve.name_world_key(key).contains(interface))
+    };
     let kind = if exports("tradewind:plugin/cloud-provider@") {
         Kind::Provider
     } else if exports("tradewind:plugin/scheduling-policy@") {
         Kind::Policy
     } else {
-        return Err(Error::NoWorld { module: name.to_owned() });
+        return Err(Error::NoWorld {
+            module: name.to_owned(),
+        });
     };
     // `types` holds no functions, so it permits nothing and is no import worth telling.
-    let imports = world.imports.keys().map(|key| resolve.name_world_key(key)).filter(|import| !import.contains("/types@")).collect();
-    Ok(Component { bytes, kind, imports })
+    let imports = world
+        .imports
+        .keys()
+        .map(|key| resolve.name_world_key(key))
+        .filter(|import| !import.contains("/types@"))
+        .collect();
+    Ok(Component {
+        bytes,
+        kind,
+        imports,
+    })
 }

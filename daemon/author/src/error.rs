@@ -15,7 +15,11 @@ pub enum Error {
     #[error("can't start \"{program}\"")]
     Start { program: PathBuf, source: io::Error },
     #[error("\"{program}\" failed ({status}):\n{output}")]
-    Command { program: String, status: String, output: String },
+    Command {
+        program: String,
+        status: String,
+        output: String,
+    },
     #[error("\"{program}\" answered something unexpected: {what}")]
     Answer { program: String, what: String },
     #[error("no Cargo.toml in \"{}\"", folder.display())]
@@ -23,9 +27,17 @@ pub enum Error {
     #[error("no plugin in \"{}\": a plugin's Cargo.toml has `crate-type = [\"cdylib\", \"rlib\"]` under `[lib]`", folder.display())]
     NoPlugin { folder: PathBuf },
     #[error("no plugin named \"{name}\" in \"{}\": there are {known}", folder.display())]
-    UnknownPlugin { name: String, folder: PathBuf, known: String },
+    UnknownPlugin {
+        name: String,
+        folder: PathBuf,
+        known: String,
+    },
     #[error("\"{}\" has {count} plugins, and the output \"{}\" names one file: name a folder", folder.display(), out.display())]
-    OneFile { folder: PathBuf, out: PathBuf, count: usize },
+    OneFile {
+        folder: PathBuf,
+        out: PathBuf,
+        count: usize,
+    },
     #[error("\"{module}\" can't become a component: {why}")]
     Component { module: String, why: String },
     #[error(
@@ -39,5 +51,9 @@ pub enum Error {
     #[error("\"{}\" exists already and is not empty", folder.display())]
     Exists { folder: PathBuf },
     #[error("can't {what} \"{}\"", path.display())]
-    Io { what: &'static str, path: PathBuf, source: io::Error },
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
 }

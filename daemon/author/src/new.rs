@@ -26,8 +26,16 @@ pub fn new(kind: Kind, name: &str, folder: &Path, sdk: &SdkSource) -> Result<Vec
         let path = path.to_owned();
         move |source| Error::Io { what, path, source }
     };
-    if folder.exists() && folder.read_dir().map_err(io("read", folder))?.next().is_some() {
-        return Err(Error::Exists { folder: folder.to_owned() });
+    if folder.exists()
+        && folder
+            .read_dir()
+            .map_err(io("read", folder))?
+            .next()
+            .is_some()
+    {
+        return Err(Error::Exists {
+            folder: folder.to_owned(),
+        });
     }
     let dependency = match sdk {
         SdkSource::Path(path) => {
@@ -37,8 +45,14 @@ pub fn new(kind: Kind, name: &str, folder: &Path, sdk: &SdkSource) -> Result<Vec
         SdkSource::Version(version) => toml_string(version),
     };
     let (library, instance) = match kind {
-        Kind::Policy => (include_str!("../templates/policy/lib.rs.txt"), include_str!("../templates/policy/instance.toml.txt")),
-        Kind::Provider => (include_str!("../templates/provider/lib.rs.txt"), include_str!("../templates/provider/instance.toml.txt")),
+        Kind::Policy => (
+            include_str!("../templates/policy/lib.rs.txt"),
+            include_str!("../templates/policy/instance.toml.txt"),
+        ),
+        Kind::Provider => (
+            include_str!("../templates/provider/lib.rs.txt"),
+            include_str!("../templates/provider/instance.toml.txt"),
+        ),
     };
     let own = format!("{name}.toml");
     let files = [
@@ -50,8 +64,11 @@ pub fn new(kind: Kind, name: &str, folder: &Path, sdk: &SdkSource) -> Result<Vec
         (own.as_str(), instance),
     ];
     let fill = |text: &str| {
-        let text = text.replace("{{name}}", name).replace("{{Type}}", &type_name(name));
-        text.replace("{{kind}}", kind.as_str()).replace("{{sdk}}", &dependency)
+        let text = text
+            .replace("{{name}}", name)
+            .replace("{{Type}}", &type_name(name));
+        text.replace("{{kind}}", kind.as_str())
+            .replace("{{sdk}}", &dependency)
     };
     fs::create_dir_all(folder.join("src")).map_err(io("create", folder))?;
     let written = files.iter().map(|(path, text)| {
@@ -64,25 +81,63 @@ pub fn new(kind: Kind, name: &str, folder: &Path, sdk: &SdkSource) -> Result<Vec
 
 /// The contract's rule for names, and cargo's: a package name begins with a letter and is none of Rust's words.
 fn check_name(name: &str) -> Result<(), Error> {
-    let inner = name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    let inner = name
+        .bytes()
+        .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
     let ends = name.starts_with(|first: char| first.is_ascii_lowercase()) && !name.ends_with('-');
-    let reserved = ["self", "super", "crate", "test", "core", "std", "alloc", "proc-macro", "serde", "tradewind-plugin-sdk"];
-    // Types named like the SDK's would clash in the template.
-    let taken =
-        ["score", "provider", "offer", "error", "settings", "state", "host", "context", "features", "replica", "observation", "phase"];
-    let keyword = [
-        "fn", "mod", "use", "let", "if", "as", "in", "for", "impl", "match", "type", "move", "loop", "enum", "struct", "trait", "where",
-        "while",
+    let reserved = [
+        "self",
+        "super",
+        "crate",
+        "test",
+        "core",
+        "std",
+        "alloc",
+        "proc-macro",
+        "serde",
+        "tradewind-plugin-sdk",
     ];
-    let fits = (1..=63).contains(&name.len()) && inner && ends && ![&reserved[..], &taken[..], &keyword[..]].concat().contains(&name);
-    if fits { Ok(()) } else { Err(Error::Name { name: name.to_owned() }) }
+    // Types named like the SDK's would clash in the template.
+    let taken = [
+        "score",
+        "provider",
+        "offer",
+        "error",
+        "settings",
+        "state",
+        "host",
+        "context",
+        "features",
+        "replica",
+        "observation",
+        "phase",
+    ];
+    let keyword = [
+        "fn", "mod", "use", "let", "if", "as", "in", "for", "impl", "match", "type", "move",
+        "loop", "enum", "struct", "trait", "where", "while",
+    ];
+    let fits = (1..=63).contains(&name.len())
+        && inner
+        && ends
+        && ![&reserved[..], &taken[..], &keyword[..]]
+            .concat()
+            .contains(&name);
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::Name {
+            name: name.to_owned(),
+        })
+    }
 }
 
 /// `fast-lane` → `FastLane`.
 fn type_name(name: &str) -> String {
     let word = |word: &str| {
         let mut letters = word.chars();
-        letters.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + letters.as_str())
+        letters.next().map_or_else(String::new, |first| {
+            first.to_ascii_uppercase().to_string() + letters.as_str()
+        })
     };
     name.split('-').map(word).collect()
 }
@@ -98,8 +153,25 @@ mod tests {
     #[test]
     fn only_names_that_work_are_taken_and_nothing_is_overwritten() {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str| new(Kind::Policy, name, &folder.path().join("p"), &SdkSource::Version("0.1".to_owned()));
-        for name in ["", "Ab", "1a", "a-", "a_b", "a/../b", "test", "fn", &"a".repeat(64)] {
+        let write = |name: &str| {
+            new(
+                Kind::Policy,
+                name,
+                &folder.path().join("p"),
+                &SdkSource::Version("0.1".to_owned()),
+            )
+        };
+        for name in [
+            "",
+            "Ab",
+            "1a",
+            "a-",
+            "a_b",
+            "a/../b",
+            "test",
+            "fn",
+            &"a".repeat(64),
+        ] {
             assert!(matches!(write(name), Err(Error::Name { .. })), "{name}");
         }
         assert_eq!(write("fast-lane").unwrap().len(), 6);

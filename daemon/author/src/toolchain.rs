@@ -45,25 +45,44 @@ impl Toolchain {
             return Ok(Self::Installed);
         }
         // The system's compiler goes first: unstable options of a release are only as good as its own source, and distributions ship the two together.
-        let with_source = sysroots.into_iter().rev().find(|(_, root)| root.join("lib/rustlib/src/rust/library/std/Cargo.toml").is_file());
-        with_source.map(|(rustc, _)| Self::FromSource { rustc }).ok_or(Error::NoToolchain)
+        let with_source = sysroots.into_iter().rev().find(|(_, root)| {
+            root.join("lib/rustlib/src/rust/library/std/Cargo.toml")
+                .is_file()
+        });
+        with_source
+            .map(|(rustc, _)| Self::FromSource { rustc })
+            .ok_or(Error::NoToolchain)
     }
 
     /// Gives a cargo command what it needs to compile for [`TARGET`].
     pub(crate) fn apply(&self, cargo: &mut Command) {
         cargo.args(["--target", TARGET]);
         if let Self::FromSource { rustc } = self {
-            cargo.args(["-Z", "build-std=std,panic_abort"]).env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");
+            cargo
+                .args(["-Z", "build-std=std,panic_abort"])
+                .env("RUSTC", rustc)
+                .env("RUSTC_BOOTSTRAP", "1");
         }
     }
 }
 
 fn sysroot(rustc: &Path, folder: &Path) -> Option<PathBuf> {
-    let output = Command::new(rustc).args(["--print", "sysroot"]).current_dir(folder).output().ok()?;
-    output.status.success().then(|| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+    let output = Command::new(rustc)
+        .args(["--print", "sysroot"])
+        .current_dir(folder)
+        .output()
+        .ok()?;
+    output
+        .status
+        .success()
+        .then(|| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }
 
 fn has_library(sysroot: &Path) -> bool {
     let folder = sysroot.join("lib/rustlib").join(TARGET).join("lib");
-    folder.read_dir().is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-")))
+    folder.read_dir().is_ok_and(|entries| {
+        entries
+            .flatten()
+            .any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
+    })
 }

@@ -107,7 +107,15 @@ pub struct Options {
 impl Options {
     /// As a daemon has them.
     pub fn new(folder: PathBuf, secrets: Option<PathBuf>) -> Self {
-        Self { folder, secrets, hidden: Vec::new(), data: None, moved: false, groups: true, collector: None }
+        Self {
+            folder,
+            secrets,
+            hidden: Vec::new(),
+            data: None,
+            moved: false,
+            groups: true,
+            collector: None,
+        }
     }
 }
 
@@ -123,7 +131,11 @@ pub enum Error {
          over from an original that is used no more; do not start a copy of what is still used",
         to.display(), from.display()
     )]
-    Moved { from: PathBuf, to: PathBuf, runs: String },
+    Moved {
+        from: PathBuf,
+        to: PathBuf,
+        runs: String,
+    },
     #[error("the folder for processes \"{}\" can't be used", folder.display())]
     Folder { folder: PathBuf, source: io::Error },
 }
@@ -145,7 +157,11 @@ pub enum Notice {
     /// The daemon itself can't work as it should. Told once while it lasts.
     Exhausted(String),
     /// A port of a replica has another number than before.
-    PortMoved { allocation: AllocationId, replica: u32, message: String },
+    PortMoved {
+        allocation: AllocationId,
+        replica: u32,
+        message: String,
+    },
 }
 
 /// A subscription to changes.
@@ -215,11 +231,18 @@ impl Supervisor {
         let folder = options.folder.clone();
         let runtime = Handle::current();
         let opened = tokio::task::spawn_blocking(move || open(options, runtime)).await;
-        let (shared, found) = opened.map_err(|e| Error::Folder { folder, source: io::Error::other(e) })??;
+        let (shared, found) = opened.map_err(|e| Error::Folder {
+            folder,
+            source: io::Error::other(e),
+        })??;
         let shared = Arc::new(shared);
         for (slot, state) in found {
             slot.folder_ports(&shared.ports);
-            shared.table().entry(slot.owner.clone()).or_default().insert(slot.key.clone(), slot.clone());
+            shared
+                .table()
+                .entry(slot.owner.clone())
+                .or_default()
+                .insert(slot.key.clone(), slot.clone());
             let stage = match state {
                 Found::Running(up) => {
                     shared.follow_output(&slot).await;
@@ -231,9 +254,15 @@ impl Supervisor {
             };
             shared.keep(slot, stage);
         }
-        shared.keepers.spawn_on(vital::part("process sweep", sweep::sweep(shared.clone())), &shared.runtime);
+        shared.keepers.spawn_on(
+            vital::part("process sweep", sweep::sweep(shared.clone())),
+            &shared.runtime,
+        );
         let last = Arc::new(shared.closing.clone().drop_guard());
-        Ok(Self { shared, _last: last })
+        Ok(Self {
+            shared,
+            _last: last,
+        })
     }
 
     /// Subscribes to changes of phase or health from now on.
@@ -288,17 +317,26 @@ impl Processes for Supervisor {
         blocking(move || shared.ensure(owner, &grant, key, spec)).await
     }
 
-    async fn status(&self, owner: &InstanceName, keys: &[ProcessKey]) -> Result<Vec<Option<ProcessStatus>>, Failure> {
+    async fn status(
+        &self,
+        owner: &InstanceName,
+        keys: &[ProcessKey],
+    ) -> Result<Vec<Option<ProcessStatus>>, Failure> {
         let slots: Vec<_> = {
             let table = self.shared.table();
             let own = table.get(owner);
             keys.iter().map(|key| own?.get(key).cloned()).collect()
         };
-        Ok(slots.into_iter().map(|slot| slot.map(|s| s.status())).collect())
+        Ok(slots
+            .into_iter()
+            .map(|slot| slot.map(|s| s.status()))
+            .collect())
     }
 
     async fn remove(&self, owner: &InstanceName, key: &ProcessKey) -> Result<bool, Failure> {
-        let Some(slot) = self.shared.slot(owner, key) else { return Ok(true) };
+        let Some(slot) = self.shared.slot(owner, key) else {
+            return Ok(true);
+        };
         let (inner, of) = (self.shared.clone(), slot.clone());
         blocking(move || {
             {
@@ -317,23 +355,41 @@ impl Processes for Supervisor {
             }
         })
         .await?;
-        Ok(tokio::time::timeout(REMOVE_PATIENCE, slot.gone.cancelled()).await.is_ok())
+        Ok(tokio::time::timeout(REMOVE_PATIENCE, slot.gone.cancelled())
+            .await
+            .is_ok())
     }
 
     async fn owned(&self, owner: &InstanceName) -> Result<Vec<ProcessKey>, Failure> {
-        let mut keys: Vec<ProcessKey> = self.shared.table().get(owner).map(|own| own.keys().cloned().collect()).unwrap_or_default();
+        let mut keys: Vec<ProcessKey> = self
+            .shared
+            .table()
+            .get(owner)
+            .map(|own| own.keys().cloned().collect())
+            .unwrap_or_default();
         keys.sort();
         Ok(keys)
     }
 
-    async fn logs(&self, owner: &InstanceName, allocation: &AllocationId, query: &LogQuery) -> Result<LogChunk, Failure> {
+    async fn logs(
+        &self,
+        owner: &InstanceName,
+        allocation: &AllocationId,
+        query: &LogQuery,
+    ) -> Result<LogChunk, Failure> {
         let mut slots: Vec<Arc<Slot>> = {
             let table = self.shared.table();
             let own = table.get(owner).into_iter().flat_map(HashMap::values);
-            own.filter(|s| s.key.allocation == *allocation && query.replica.is_none_or(|r| r == s.key.replica)).cloned().collect()
+            own.filter(|s| {
+                s.key.allocation == *allocation && query.replica.is_none_or(|r| r == s.key.replica)
+            })
+            .cloned()
+            .collect()
         };
         if slots.is_empty() {
-            return Err(Failure::not_found(format!("there is no process of the allocation \"{allocation}\"")));
+            return Err(Failure::not_found(format!(
+                "there is no process of the allocation \"{allocation}\""
+            )));
         }
         slots.sort_by_key(|s| s.key.replica);
         let query = query.clone();
@@ -345,19 +401,34 @@ impl Processes for Supervisor {
                 shared.collecting.drain(folders.iter().map(Folder::path));
             }
             let open = |s: &Slot| !matches!(s.status().phase, Phase::Succeeded | Phase::Failed);
-            let source = |s: &Arc<Slot>| output::Source { replica: s.key.replica, folder: s.outputs(), open: open(s) };
-            output::read(&slots.iter().map(source).collect::<Vec<_>>(), &query, crate::SystemClock.now())
+            let source = |s: &Arc<Slot>| output::Source {
+                replica: s.key.replica,
+                folder: s.outputs(),
+                open: open(s),
+            };
+            output::read(
+                &slots.iter().map(source).collect::<Vec<_>>(),
+                &query,
+                crate::SystemClock.now(),
+            )
         })
         .await
     }
 
-    async fn machine(&self, owner: &InstanceName, grant: &ProcessGrant) -> Result<Machine, Failure> {
+    async fn machine(
+        &self,
+        owner: &InstanceName,
+        grant: &ProcessGrant,
+    ) -> Result<Machine, Failure> {
         let (used_cpu, used_memory, _) = self.shared.promised(owner, None);
         let grant = grant.clone();
         blocking(move || {
             let (cpu, memory) = totals(&grant);
             Ok(Machine {
-                hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+                hostname: rustix::system::uname()
+                    .nodename()
+                    .to_string_lossy()
+                    .into_owned(),
                 os: std::env::consts::OS.to_owned(),
                 arch: std::env::consts::ARCH.to_owned(),
                 cpu,
@@ -372,12 +443,19 @@ impl Processes for Supervisor {
 }
 
 /// Runs something that blocks. It goes on when the caller no longer waits.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(Failure::internal(format!("the supervisor failed: {e}"))))
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|e| Err(Failure::internal(format!("the supervisor failed: {e}"))))
 }
 
 fn totals(grant: &ProcessGrant) -> (u64, u64) {
-    (grant.cpu.map_or_else(proc::cpu_total, |c| u64::from(c.0)), grant.memory.map_or_else(proc::memory_total, |m| m.0))
+    (
+        grant.cpu.map_or_else(proc::cpu_total, |c| u64::from(c.0)),
+        grant.memory.map_or_else(proc::memory_total, |m| m.0),
+    )
 }
 
 // === impl Shared ===
@@ -392,12 +470,18 @@ impl Shared {
     }
 
     fn slots(&self) -> Vec<Arc<Slot>> {
-        self.table().values().flat_map(HashMap::values).cloned().collect()
+        self.table()
+            .values()
+            .flat_map(HashMap::values)
+            .cloned()
+            .collect()
     }
 
     /// Tells subscribers to look at this process; nobody may be listening.
     fn tell(&self, slot: &Slot) {
-        let _ = self.changes.send((slot.owner.clone(), slot.key.allocation.clone()));
+        let _ = self
+            .changes
+            .send((slot.owner.clone(), slot.key.allocation.clone()));
     }
 
     /// Has the output of a process collected that an earlier daemon has started.
@@ -419,7 +503,13 @@ impl Shared {
     }
 
     fn keep(self: &Arc<Self>, slot: Arc<Slot>, stage: Stage) {
-        self.keepers.spawn_on(vital::part("keeper of a process", keeper::keep(self.clone(), slot, stage)), &self.runtime);
+        self.keepers.spawn_on(
+            vital::part(
+                "keeper of a process",
+                keeper::keep(self.clone(), slot, stage),
+            ),
+            &self.runtime,
+        );
     }
 
     /// Millicores, bytes and processes promised to an instance, one process left out.
@@ -438,7 +528,11 @@ impl Shared {
             return Err(Failure::unavailable("the daemon is shutting down"));
         }
         let hidden = confine::real(&self.hidden());
-        let host = Host { search: &self.search, hidden: &hidden, landlock: self.landlock };
+        let host = Host {
+            search: &self.search,
+            hidden: &hidden,
+            landlock: self.landlock,
+        };
         let prepared = check::prepare(grant, spec, host)?;
         let slot = {
             let mut table = self.table();
@@ -457,7 +551,9 @@ impl Shared {
                     if !slot.is_active() || slot.promised() == prepared.promise() {
                         drop(table);
                         if regranted {
-                            slot.save().map_err(|e| launch::explain(&e, "what it may reach can't be stored"))?;
+                            slot.save().map_err(|e| {
+                                launch::explain(&e, "what it may reach can't be stored")
+                            })?;
                         }
                         return Ok(slot.status());
                     }
@@ -468,11 +564,15 @@ impl Shared {
                         let mut state = slot.state();
                         match &mut state.record.wanted {
                             Wanted::Replace(next) => next.promised = prepared.promised,
-                            Wanted::Run | Wanted::Remove => state.record.prepared.promised = prepared.promised,
+                            Wanted::Run | Wanted::Remove => {
+                                state.record.prepared.promised = prepared.promised
+                            }
                         }
                     }
                     drop(table);
-                    slot.save().map_err(|e| launch::explain(&e, "what is promised to it can't be stored"))?;
+                    slot.save().map_err(|e| {
+                        launch::explain(&e, "what is promised to it can't be stored")
+                    })?;
                     return Ok(slot.status());
                 }
                 admit(grant, promised(Some(own), Some(&key)), &prepared)?;
@@ -520,7 +620,9 @@ impl Shared {
                 match self.forget(&slot) {
                     Ok(Some(retired)) => folder::discard(&retired),
                     Ok(None) => {}
-                    Err(error) => tracing::warn!(owner = %slot.owner, %error, "the folder of a process that did not start stays behind"),
+                    Err(error) => {
+                        tracing::warn!(owner = %slot.owner, %error, "the folder of a process that did not start stays behind")
+                    }
                 }
                 slot.gone.cancel();
                 Err(failure)
@@ -532,7 +634,9 @@ impl Shared {
         let stored = self.reserve.spend(|| slot.save());
         let status = slot.status();
         slot.wake.notify_one();
-        stored.map(|()| status).map_err(|e| launch::explain(&e, "the new version can't be stored"))
+        stored
+            .map(|()| status)
+            .map_err(|e| launch::explain(&e, "the new version can't be stored"))
     }
 
     /// Gives every port of a process its number, right before a start. A number that somebody else has by now is refused where it is fixed;
@@ -541,7 +645,10 @@ impl Shared {
     fn assign_ports(&self, slot: &Slot) -> Result<String, Failure> {
         let (spec, old) = {
             let state = slot.state();
-            (state.record.prepared.spec.clone(), state.record.ports.clone())
+            (
+                state.record.prepared.spec.clone(),
+                state.record.ports.clone(),
+            )
         };
         let mut taken = Vec::new();
         let mut moved = String::new();
@@ -549,40 +656,60 @@ impl Shared {
         let mut assign = || -> Result<std::collections::BTreeMap<String, u16>, Failure> {
             let mut new = std::collections::BTreeMap::new();
             for (i, port) in spec.ports.iter().enumerate() {
-                let fixed = check::fixed_port(port.number, port.published).map_err(Failure::invalid)?;
+                let fixed =
+                    check::fixed_port(port.number, port.published).map_err(Failure::invalid)?;
                 let number = match (fixed, old.get(&port.name)) {
-                    (None, Some(before)) => match ports::Ports::holder(*before, port.protocol).map_err(unlooked)? {
-                        None => *before,
-                        Some(holder) => {
-                            let number = self.ports.choose().map_err(|e| launch::explain(&e, "no free port can be found"))?;
-                            taken.push(number);
-                            let other = format!("its port \"{}\" is {number} now: {before} was taken by {}", port.name, name(holder));
-                            tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, replica = slot.key.replica, "{other}");
-                            moved = other;
-                            number
+                    (None, Some(before)) => {
+                        match ports::Ports::holder(*before, port.protocol).map_err(unlooked)? {
+                            None => *before,
+                            Some(holder) => {
+                                let number = self.ports.choose().map_err(|e| {
+                                    launch::explain(&e, "no free port can be found")
+                                })?;
+                                taken.push(number);
+                                let other = format!(
+                                    "its port \"{}\" is {number} now: {before} was taken by {}",
+                                    port.name,
+                                    name(holder)
+                                );
+                                tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, replica = slot.key.replica, "{other}");
+                                moved = other;
+                                number
+                            }
                         }
-                    },
+                    }
                     (Some(number), _) if old.values().any(|o| *o == number) => number,
                     (Some(number), _) if self.ports.take(number) => {
                         taken.push(number);
                         number
                     }
                     (Some(number), _) => {
-                        let message = format!("the port \"{number}\" is already given to another process");
-                        let taken = Failure::new(FailureKind::OutOfCapacity, message).code(PORT_TAKEN);
+                        let message =
+                            format!("the port \"{number}\" is already given to another process");
+                        let taken =
+                            Failure::new(FailureKind::OutOfCapacity, message).code(PORT_TAKEN);
                         return Err(taken.field(format!("ports[{i}].number")));
                     }
                     (None, None) => {
-                        let number = self.ports.choose().map_err(|e| launch::explain(&e, "no free port can be found"))?;
+                        let number = self
+                            .ports
+                            .choose()
+                            .map_err(|e| launch::explain(&e, "no free port can be found"))?;
                         taken.push(number);
                         number
                     }
                 };
-                if let Some(holder) = fixed.map(|fixed| ports::Ports::holder(fixed, port.protocol)).transpose().map_err(unlooked)?.flatten()
+                if let Some(holder) = fixed
+                    .map(|fixed| ports::Ports::holder(fixed, port.protocol))
+                    .transpose()
+                    .map_err(unlooked)?
+                    .flatten()
                 {
                     let message = format!("port {number} is taken by {}", name(holder));
                     let remedy = "stop what listens there, or leave the number to the daemon: give the port none";
-                    let refused = Failure::new(FailureKind::OutOfCapacity, message).code(PORT_TAKEN).remedy(remedy);
+                    let refused = Failure::new(FailureKind::OutOfCapacity, message)
+                        .code(PORT_TAKEN)
+                        .remedy(remedy);
                     return Err(refused.field(format!("ports[{i}].number")));
                 }
                 new.insert(port.name.clone(), number);
@@ -593,9 +720,15 @@ impl Shared {
             Ok(new) => {
                 if !moved.is_empty() {
                     let (allocation, replica) = (slot.key.allocation.clone(), slot.key.replica);
-                    let _ = self.notices.try_send(Notice::PortMoved { allocation, replica, message: moved.clone() });
+                    let _ = self.notices.try_send(Notice::PortMoved {
+                        allocation,
+                        replica,
+                        message: moved.clone(),
+                    });
                 }
-                old.values().filter(|o| !new.values().any(|n| n == *o)).for_each(|o| self.ports.release(*o));
+                old.values()
+                    .filter(|o| !new.values().any(|n| n == *o))
+                    .for_each(|o| self.ports.release(*o));
                 slot.state().record.ports = new;
                 Ok(moved)
             }
@@ -627,7 +760,11 @@ impl Shared {
         let mut state = slot.state();
         state.phase = Phase::Gone;
         state.pid = 0;
-        state.record.ports.values().for_each(|p| self.ports.release(*p));
+        state
+            .record
+            .ports
+            .values()
+            .for_each(|p| self.ports.release(*p));
         Ok(Some(retired))
     }
 }
@@ -640,22 +777,38 @@ fn name(holder: Holder) -> String {
     }
 }
 
-fn promised(own: Option<&HashMap<ProcessKey, Arc<Slot>>>, except: Option<&ProcessKey>) -> (u64, u64, u64) {
-    let others = own.into_iter().flat_map(HashMap::values).filter(|s| s.is_active() && Some(&s.key) != except);
+fn promised(
+    own: Option<&HashMap<ProcessKey, Arc<Slot>>>,
+    except: Option<&ProcessKey>,
+) -> (u64, u64, u64) {
+    let others = own
+        .into_iter()
+        .flat_map(HashMap::values)
+        .filter(|s| s.is_active() && Some(&s.key) != except);
     others.fold((0, 0, 0), |(cpu, memory, count), slot| {
         let (c, m) = slot.promised();
         (cpu.saturating_add(c), memory.saturating_add(m), count + 1)
     })
 }
 
-fn admit(grant: &ProcessGrant, (cpu, memory, count): (u64, u64, u64), prepared: &Prepared) -> Result<(), Failure> {
+fn admit(
+    grant: &ProcessGrant,
+    (cpu, memory, count): (u64, u64, u64),
+    prepared: &Prepared,
+) -> Result<(), Failure> {
     let full = |what: &str, wanted: u64, free: u64, setting: &str| {
-        let message = format!("the grant has no room for this process: it asks for {wanted} {what}, and {free} are free");
-        let remedy = format!("raise {setting} in [grants.process] of the instance file, or run less here");
-        Err(Failure::new(FailureKind::OutOfCapacity, message).code(GRANT_EXHAUSTED).remedy(remedy))
+        let message = format!(
+            "the grant has no room for this process: it asks for {wanted} {what}, and {free} are free"
+        );
+        let remedy =
+            format!("raise {setting} in [grants.process] of the instance file, or run less here");
+        Err(Failure::new(FailureKind::OutOfCapacity, message)
+            .code(GRANT_EXHAUSTED)
+            .remedy(remedy))
     };
     if count >= u64::from(grant.processes) {
-        return full("process slots", 1, 0, "processes").map_err(|failure| failure.code(SLOTS_EXHAUSTED));
+        return full("process slots", 1, 0, "processes")
+            .map_err(|failure| failure.code(SLOTS_EXHAUSTED));
     }
     let (all_cpu, all_memory) = totals(grant);
     let (wanted_cpu, wanted_memory) = prepared.promise();
@@ -663,7 +816,12 @@ fn admit(grant: &ProcessGrant, (cpu, memory, count): (u64, u64, u64), prepared: 
         return full("millicores", wanted_cpu, all_cpu.saturating_sub(cpu), "cpu");
     }
     if wanted_memory > 0 && memory.saturating_add(wanted_memory) > all_memory {
-        return full("bytes of memory", wanted_memory, all_memory.saturating_sub(memory), "memory");
+        return full(
+            "bytes of memory",
+            wanted_memory,
+            all_memory.saturating_sub(memory),
+            "memory",
+        );
     }
     Ok(())
 }

@@ -51,7 +51,11 @@ struct Inner {
 #[derive(Debug, PartialEq)]
 enum Challenge {
     Basic,
-    Bearer { realm: String, service: Option<String>, scope: Option<String> },
+    Bearer {
+        realm: String,
+        service: Option<String>,
+        scope: Option<String>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -63,15 +67,31 @@ struct Token {
 impl Client {
     /// # Errors
     /// TLS can't be set up, for example because the machine has no root certificates.
-    pub fn new(user_agent: &str, registries: Vec<RegistrySource>, credentials: Credentials) -> Result<Self, Error> {
+    pub fn new(
+        user_agent: &str,
+        registries: Vec<RegistrySource>,
+        credentials: Credentials,
+    ) -> Result<Self, Error> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = reqwest::Client::builder().user_agent(user_agent).redirect(redirect::Policy::none()).referer(false).no_proxy();
+        let builder = reqwest::Client::builder()
+            .user_agent(user_agent)
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .no_proxy();
         let http = builder.timeout(PATIENCE).build().map_err(Error::SetUp)?;
-        Ok(Self(Arc::new(Inner { http, registries, credentials, silent: Mutex::default() })))
+        Ok(Self(Arc::new(Inner {
+            http,
+            registries,
+            credentials,
+            silent: Mutex::default(),
+        })))
     }
 
     fn source(&self, image: &Reference) -> Option<&RegistrySource> {
-        self.0.registries.iter().find(|one| one.host == image.registry)
+        self.0
+            .registries
+            .iter()
+            .find(|one| one.host == image.registry)
     }
 
     async fn ask(&self, image: &Reference, source: &RegistrySource) -> Result<Digest, Failure> {
@@ -84,59 +104,127 @@ impl Client {
             authorization = Some(found);
         }
         check(&response, image)?;
-        if let Some(told) = response.headers().get(DIGEST).and_then(|value| value.to_str().ok()) {
-            return told.parse().map_err(|_| failed(image, "tells a digest that is none"));
+        if let Some(told) = response
+            .headers()
+            .get(DIGEST)
+            .and_then(|value| value.to_str().ok())
+        {
+            return told
+                .parse()
+                .map_err(|_| failed(image, "tells a digest that is none"));
         }
         // The specification leaves the header out; the digest is that of the document.
-        let response = self.send(Method::GET, &url, image, authorization.as_ref()).await?;
+        let response = self
+            .send(Method::GET, &url, image, authorization.as_ref())
+            .await?;
         check(&response, image)?;
         Ok(Digest::of(&body(response, image).await?))
     }
 
-    async fn send(&self, method: Method, url: &Url, image: &Reference, authorization: Option<&HeaderValue>) -> Result<Response, Failure> {
-        let request = self.0.http.request(method, url.clone()).header(header::ACCEPT, MANIFESTS);
-        let request = authorization.into_iter().fold(request, |request, value| request.header(header::AUTHORIZATION, value.clone()));
-        request.send().await.map_err(|error| failed(image, &format!("does not answer: {}", error.without_url())))
+    async fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        image: &Reference,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, Failure> {
+        let request = self
+            .0
+            .http
+            .request(method, url.clone())
+            .header(header::ACCEPT, MANIFESTS);
+        let request = authorization.into_iter().fold(request, |request, value| {
+            request.header(header::AUTHORIZATION, value.clone())
+        });
+        request
+            .send()
+            .await
+            .map_err(|error| failed(image, &format!("does not answer: {}", error.without_url())))
     }
 
     /// The header that a challenge asks for.
-    async fn authorize(&self, response: &Response, image: &Reference, source: &RegistrySource) -> Result<HeaderValue, Failure> {
-        let asked = response.headers().get_all(header::WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-        let challenge = asked.filter_map(Challenge::parse).next().ok_or_else(|| refused(image, "asks for a login of an unknown kind"))?;
+    async fn authorize(
+        &self,
+        response: &Response,
+        image: &Reference,
+        source: &RegistrySource,
+    ) -> Result<HeaderValue, Failure> {
+        let asked = response
+            .headers()
+            .get_all(header::WWW_AUTHENTICATE)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        let challenge = asked
+            .filter_map(Challenge::parse)
+            .next()
+            .ok_or_else(|| refused(image, "asks for a login of an unknown kind"))?;
         let basic = match &source.source {
             Some(known) => Some(self.basic(image, known).await?),
             None => None,
         };
         let (realm, service, scope) = match challenge {
             Challenge::Basic => return basic.ok_or_else(|| refused(image, "asks for a login")),
-            Challenge::Bearer { realm, service, scope } => (realm, service, scope),
+            Challenge::Bearer {
+                realm,
+                service,
+                scope,
+            } => (realm, service, scope),
         };
-        let mut url = Url::parse(&realm).map_err(|_| refused(image, "names no address for tokens"))?;
+        let mut url =
+            Url::parse(&realm).map_err(|_| refused(image, "names no address for tokens"))?;
         if url.scheme() != "https" && !url.host_str().is_some_and(is_here) {
-            return Err(refused(image, "wants its tokens to be asked for without TLS"));
+            return Err(refused(
+                image,
+                "wants its tokens to be asked for without TLS",
+            ));
         }
         let scope = scope.unwrap_or_else(|| format!("repository:{}:pull", image.repository));
-        url.query_pairs_mut().extend_pairs(service.iter().map(|service| ("service", service))).append_pair("scope", &scope);
-        let request = basic.into_iter().fold(self.0.http.get(url), |request, value| request.header(header::AUTHORIZATION, value));
-        let response = request.send().await.map_err(|error| failed(image, &format!("gives no token: {}", error.without_url())))?;
+        url.query_pairs_mut()
+            .extend_pairs(service.iter().map(|service| ("service", service)))
+            .append_pair("scope", &scope);
+        let request = basic
+            .into_iter()
+            .fold(self.0.http.get(url), |request, value| {
+                request.header(header::AUTHORIZATION, value)
+            });
+        let response = request
+            .send()
+            .await
+            .map_err(|error| failed(image, &format!("gives no token: {}", error.without_url())))?;
         if !response.status().is_success() {
-            return Err(refused(image, &format!("gives no token: status {}", response.status().as_u16())));
+            return Err(refused(
+                image,
+                &format!("gives no token: status {}", response.status().as_u16()),
+            ));
         }
-        let token: Token =
-            serde_json::from_slice(&body(response, image).await?).map_err(|_| failed(image, "gives a token that is none"))?;
+        let token: Token = serde_json::from_slice(&body(response, image).await?)
+            .map_err(|_| failed(image, "gives a token that is none"))?;
         secret_header(image, &format!("Bearer {}", token.token))
     }
 
-    async fn basic(&self, image: &Reference, source: &tradewind_core::grant::CredentialSource) -> Result<HeaderValue, Failure> {
+    async fn basic(
+        &self,
+        image: &Reference,
+        source: &tradewind_core::grant::CredentialSource,
+    ) -> Result<HeaderValue, Failure> {
         use base64::{Engine as _, engine::general_purpose::STANDARD};
-        let login = self.0.credentials.line(&format!("the credential of the registry \"{}\"", image.registry), source).await?;
+        let login = self
+            .0
+            .credentials
+            .line(
+                &format!("the credential of the registry \"{}\"", image.registry),
+                source,
+            )
+            .await?;
         secret_header(image, &format!("Basic {}", STANDARD.encode(login.expose())))
     }
 
     /// Whether a registry is left alone for now.
     fn is_silent(&self, registry: &str) -> bool {
         let silent = self.0.silent.lock();
-        silent.get(registry).is_some_and(|since| since.elapsed() < PAUSE)
+        silent
+            .get(registry)
+            .is_some_and(|since| since.elapsed() < PAUSE)
     }
 }
 
@@ -148,18 +236,30 @@ impl Registries for Client {
 
     async fn digest(&self, image: &str) -> Result<Digest, Failure> {
         let parsed = Reference::parse(image);
-        let parsed = parsed.ok_or_else(|| Failure::invalid(format!("\"{}\" names no image", image.escape_debug())))?;
+        let parsed = parsed.ok_or_else(|| {
+            Failure::invalid(format!("\"{}\" names no image", image.escape_debug()))
+        })?;
         let Some(source) = self.source(&parsed) else {
-            return Err(Failure::denied(format!("no [[registries]] has the host \"{}\"", parsed.registry)));
+            return Err(Failure::denied(format!(
+                "no [[registries]] has the host \"{}\"",
+                parsed.registry
+            )));
         };
         if self.is_silent(&parsed.registry) {
             return Err(failed(&parsed, "has not answered lately"));
         }
         let asked = tokio::time::timeout(PATIENCE, self.ask(&parsed, source)).await;
-        let answer = asked.unwrap_or_else(|_| Err(failed(&parsed, &format!("has not answered within {} s", PATIENCE.as_secs()))));
+        let answer = asked.unwrap_or_else(|_| {
+            Err(failed(
+                &parsed,
+                &format!("has not answered within {} s", PATIENCE.as_secs()),
+            ))
+        });
         let mut silent = self.0.silent.lock();
         match &answer {
-            Err(failure) if failure.kind == FailureKind::Unavailable => drop(silent.insert(parsed.registry, Instant::now())),
+            Err(failure) if failure.kind == FailureKind::Unavailable => {
+                drop(silent.insert(parsed.registry, Instant::now()))
+            }
             _ => drop(silent.remove(&parsed.registry)),
         }
         answer
@@ -179,39 +279,75 @@ impl Challenge {
         let value = |name: &str| {
             let begin = format!("{name}=\"");
             let at = parameters.find(&begin)?;
-            parameters.get(at + begin.len()..)?.split('"').next().map(str::to_owned)
+            parameters
+                .get(at + begin.len()..)?
+                .split('"')
+                .next()
+                .map(str::to_owned)
         };
-        Some(Self::Bearer { realm: value("realm")?, service: value("service"), scope: value("scope") })
+        Some(Self::Bearer {
+            realm: value("realm")?,
+            service: value("service"),
+            scope: value("scope"),
+        })
     }
 }
 
 /// Whether a host is this machine, where engines do without TLS as well.
 fn is_here(host: &str) -> bool {
-    host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || host
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 fn manifest_url(image: &Reference) -> Result<Url, Failure> {
-    let invalid = || Failure::invalid(format!("the registry \"{}\" is no host", image.registry.escape_debug()));
+    let invalid = || {
+        Failure::invalid(format!(
+            "the registry \"{}\" is no host",
+            image.registry.escape_debug()
+        ))
+    };
     let https = Url::parse(&format!("https://{}", image.api_host())).map_err(|_| invalid())?;
-    let scheme = if https.host_str().is_some_and(is_here) { "http" } else { "https" };
-    let text = format!("{scheme}://{}/v2/{}/manifests/{}", image.api_host(), image.repository, image.tag);
+    let scheme = if https.host_str().is_some_and(is_here) {
+        "http"
+    } else {
+        "https"
+    };
+    let text = format!(
+        "{scheme}://{}/v2/{}/manifests/{}",
+        image.api_host(),
+        image.repository,
+        image.tag
+    );
     Url::parse(&text).map_err(|_| invalid())
 }
 
 fn check(response: &Response, image: &Reference) -> Result<(), Failure> {
     match response.status() {
         status if status.is_success() => Ok(()),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(refused(image, "refuses the login")),
-        StatusCode::NOT_FOUND => {
-            Err(Failure::not_found(format!("the registry \"{}\" has no image \"{}:{}\"", image.registry, image.repository, image.tag)))
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Err(refused(image, "refuses the login"))
         }
-        status => Err(failed(image, &format!("answers with status {}", status.as_u16()))),
+        StatusCode::NOT_FOUND => Err(Failure::not_found(format!(
+            "the registry \"{}\" has no image \"{}:{}\"",
+            image.registry, image.repository, image.tag
+        ))),
+        status => Err(failed(
+            image,
+            &format!("answers with status {}", status.as_u16()),
+        )),
     }
 }
 
 async fn body(mut response: Response, image: &Reference) -> Result<Vec<u8>, Failure> {
     let mut content = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(|error| failed(image, &format!("breaks off: {}", error.without_url())))? {
+    while let Some(piece) = response
+        .chunk()
+        .await
+        .map_err(|error| failed(image, &format!("breaks off: {}", error.without_url())))?
+    {
         if content.len() + piece.len() > LARGEST {
             return Err(failed(image, "answers with more than 4 MiB"));
         }
@@ -221,7 +357,8 @@ async fn body(mut response: Response, image: &Reference) -> Result<Vec<u8>, Fail
 }
 
 fn secret_header(image: &Reference, text: &str) -> Result<HeaderValue, Failure> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| refused(image, "has a login that no header can hold"))?;
+    let mut value = HeaderValue::from_str(text)
+        .map_err(|_| refused(image, "has a login that no header can hold"))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -231,8 +368,9 @@ fn failed(image: &Reference, what: &str) -> Failure {
 }
 
 fn refused(image: &Reference, what: &str) -> Failure {
-    Failure::denied(format!("the registry \"{}\" {what}", image.registry))
-        .remedy("give it a source with user:password in [[registries]] of the daemon's configuration")
+    Failure::denied(format!("the registry \"{}\" {what}", image.registry)).remedy(
+        "give it a source with user:password in [[registries]] of the daemon's configuration",
+    )
 }
 
 #[cfg(test)]
@@ -249,17 +387,39 @@ mod tests {
             scope: owned("repository:library/web:pull"),
         };
         assert_eq!(Challenge::parse(hub), Some(bearer));
-        assert_eq!(Challenge::parse("Basic realm=\"tests\""), Some(Challenge::Basic));
-        assert!(Challenge::parse("Negotiate").is_none() && Challenge::parse("Bearer service=\"x\"").is_none());
+        assert_eq!(
+            Challenge::parse("Basic realm=\"tests\""),
+            Some(Challenge::Basic)
+        );
+        assert!(
+            Challenge::parse("Negotiate").is_none()
+                && Challenge::parse("Bearer service=\"x\"").is_none()
+        );
     }
 
     #[test]
     fn only_this_machine_is_asked_without_tls() {
-        let url = |image: &str| manifest_url(&Reference::parse(image).unwrap()).unwrap().to_string();
-        assert_eq!(url("web"), "https://registry-1.docker.io/v2/library/web/manifests/latest");
-        assert_eq!(url("registry.example.com:5000/team/web:2"), "https://registry.example.com:5000/v2/team/web/manifests/2");
-        assert_eq!(url("127.0.0.1:5000/web:1"), "http://127.0.0.1:5000/v2/web/manifests/1");
-        assert_eq!(url("localhost:5000/web:1"), "http://localhost:5000/v2/web/manifests/1");
+        let url = |image: &str| {
+            manifest_url(&Reference::parse(image).unwrap())
+                .unwrap()
+                .to_string()
+        };
+        assert_eq!(
+            url("web"),
+            "https://registry-1.docker.io/v2/library/web/manifests/latest"
+        );
+        assert_eq!(
+            url("registry.example.com:5000/team/web:2"),
+            "https://registry.example.com:5000/v2/team/web/manifests/2"
+        );
+        assert_eq!(
+            url("127.0.0.1:5000/web:1"),
+            "http://127.0.0.1:5000/v2/web/manifests/1"
+        );
+        assert_eq!(
+            url("localhost:5000/web:1"),
+            "http://localhost:5000/v2/web/manifests/1"
+        );
         assert!(url("localhost.example.com/web:1").starts_with("https:"));
     }
 }

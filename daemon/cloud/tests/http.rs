@@ -1,5 +1,10 @@
 //! Outbound HTTP against a real server on loopback: what the grant allows, and every way around it that is known.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::sync::Arc;
 
@@ -34,30 +39,57 @@ impl Bench {
         let got = Arc::new(Mutex::new(Vec::new()));
         let record = got.clone();
         let echo = move |method: Method, uri: Uri, headers: HeaderMap, body: String| async move {
-            let headers: Vec<String> = headers.iter().map(|(n, v)| format!("{n}={}", v.to_str().unwrap())).collect();
+            let headers: Vec<String> = headers
+                .iter()
+                .map(|(n, v)| format!("{n}={}", v.to_str().unwrap()))
+                .collect();
             let told = format!("{method} {uri} [{}] {body}", headers.join("|"));
             record.lock().push(told.clone());
             told
         };
-        let endless =
-            || async { Body::from_stream(futures::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![0u8; 4096]))).into_response() };
+        let endless = || async {
+            Body::from_stream(futures::stream::repeat_with(|| {
+                Ok::<_, std::io::Error>(vec![0u8; 4096])
+            }))
+            .into_response()
+        };
         let router = Router::new()
             .route("/redirect", get(|| async { Redirect::temporary("/echo") }))
-            .route("/elsewhere", get(|uri: Uri| async move { Redirect::temporary(uri.query().unwrap_or_default()) }))
-            .route("/packed", get(|| async { ([("content-encoding", "gzip")], PACKED.to_vec()) }))
+            .route(
+                "/elsewhere",
+                get(|uri: Uri| async move { Redirect::temporary(uri.query().unwrap_or_default()) }),
+            )
+            .route(
+                "/packed",
+                get(|| async { ([("content-encoding", "gzip")], PACKED.to_vec()) }),
+            )
             .route("/endless", get(endless))
             .route("/never", get(std::future::pending::<StatusCode>))
-            .route("/teapot", get(|| async { (StatusCode::IM_A_TEAPOT, [("x-kind", "pot")], "short") }))
+            .route(
+                "/teapot",
+                get(|| async { (StatusCode::IM_A_TEAPOT, [("x-kind", "pot")], "short") }),
+            )
             .fallback(any(echo));
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let options = Options { user_agent: "tradewind-test".to_owned(), secrets: "/nowhere".into() };
+        let options = Options {
+            user_agent: "tradewind-test".to_owned(),
+            secrets: "/nowhere".into(),
+        };
         let client = Client::new(&options, Default::default()).unwrap();
-        Self { client, port, got, server }
+        Self {
+            client,
+            port,
+            got,
+            server,
+        }
     }
 
     fn grant(&self) -> HttpGrant {
         HttpGrant {
-            hosts: vec![format!("127.0.0.1:{}", self.port), format!("localhost:{}", self.port)],
+            hosts: vec![
+                format!("127.0.0.1:{}", self.port),
+                format!("localhost:{}", self.port),
+            ],
             methods: ["GET", "POST"].map(str::to_owned).to_vec(),
             plain_http: true,
             private_addresses: true,
@@ -81,7 +113,9 @@ impl Bench {
     }
 
     async fn send(&self, grant: &HttpGrant, request: HttpRequest) -> Result<HttpResponse, Failure> {
-        self.client.send(&"web".parse().unwrap(), grant, request).await
+        self.client
+            .send(&"web".parse().unwrap(), grant, request)
+            .await
     }
 }
 
@@ -100,15 +134,36 @@ async fn a_granted_request_arrives_and_any_status_is_an_answer() {
     let bench = Bench::new().await;
     let mut request = bench.request("/a%20b?q=1#part");
     (request.method, request.body) = ("POST".to_owned(), b"hello".to_vec());
-    request.headers = vec![("X-One".to_owned(), "1".to_owned()), ("accept".to_owned(), "text/plain".to_owned())];
+    request.headers = vec![
+        ("X-One".to_owned(), "1".to_owned()),
+        ("accept".to_owned(), "text/plain".to_owned()),
+    ];
     let answer = bench.send(&bench.grant(), request).await.unwrap();
     let text = body(&answer);
-    assert!(text.starts_with("POST /a%20b?q=1 [") && text.ends_with("] hello"), "{text}");
-    assert!(text.contains("x-one=1") && text.contains("accept=text/plain") && text.contains("user-agent=tradewind-test"), "{text}");
-    let answer = bench.send(&bench.grant(), bench.request("/teapot")).await.unwrap();
+    assert!(
+        text.starts_with("POST /a%20b?q=1 [") && text.ends_with("] hello"),
+        "{text}"
+    );
+    assert!(
+        text.contains("x-one=1")
+            && text.contains("accept=text/plain")
+            && text.contains("user-agent=tradewind-test"),
+        "{text}"
+    );
+    let answer = bench
+        .send(&bench.grant(), bench.request("/teapot"))
+        .await
+        .unwrap();
     assert_eq!((answer.status, body(&answer)), (418, "short"));
-    assert!(answer.headers.contains(&("x-kind".to_owned(), "pot".to_owned())));
-    let answer = bench.send(&bench.grant(), bench.request("/redirect")).await.unwrap();
+    assert!(
+        answer
+            .headers
+            .contains(&("x-kind".to_owned(), "pot".to_owned()))
+    );
+    let answer = bench
+        .send(&bench.grant(), bench.request("/redirect"))
+        .await
+        .unwrap();
     assert_eq!(answer.status, 307, "a redirect is not followed");
 }
 
@@ -118,29 +173,87 @@ async fn there_is_no_way_around_the_grant() {
     let bench = Bench::new().await;
     let port = bench.port;
     let everything = HttpGrant {
-        hosts: vec!["[::1]:*", "[::ffff:127.0.0.1]:*", "[fd00:ec2::254]:*", "127.0.0.1:*", "localhost:*", "169.254.169.254:*", "0.0.0.0:*"]
-            .into_iter()
-            .map(str::to_owned)
-            .collect(),
+        hosts: vec![
+            "[::1]:*",
+            "[::ffff:127.0.0.1]:*",
+            "[fd00:ec2::254]:*",
+            "127.0.0.1:*",
+            "localhost:*",
+            "169.254.169.254:*",
+            "0.0.0.0:*",
+        ]
+        .into_iter()
+        .map(str::to_owned)
+        .collect(),
         ..bench.grant()
     };
-    let public = HttpGrant { private_addresses: false, ..everything.clone() };
-    let tls_only = HttpGrant { plain_http: false, ..bench.grant() };
+    let public = HttpGrant {
+        private_addresses: false,
+        ..everything.clone()
+    };
+    let tls_only = HttpGrant {
+        plain_http: false,
+        ..bench.grant()
+    };
     let listed = bench.grant();
-    let to = |url: String| HttpRequest { url, ..bench.request("") };
+    let to = |url: String| HttpRequest {
+        url,
+        ..bench.request("")
+    };
     let here = |rest: &str| to(rest.replace("PORT", &port.to_string()));
-    let with_header = |name: &str, value: &str| HttpRequest { headers: vec![(name.to_owned(), value.to_owned())], ..bench.request("/") };
-    let with_method = |method: &str| HttpRequest { method: method.to_owned(), ..bench.request("/") };
+    let with_header = |name: &str, value: &str| HttpRequest {
+        headers: vec![(name.to_owned(), value.to_owned())],
+        ..bench.request("/")
+    };
+    let with_method = |method: &str| HttpRequest {
+        method: method.to_owned(),
+        ..bench.request("/")
+    };
     let cases: Vec<(&HttpGrant, HttpRequest, FailureKind, &str)> = vec![
         (&listed, to("http://127.0.0.2/".to_owned()), Denied, "url"),
         (&listed, to("http://127.0.0.1/".to_owned()), Denied, "url"),
-        (&listed, here("http://127.0.0.1.evil.test:PORT/"), Denied, "url"),
-        (&listed, here("http://[::ffff:127.0.0.1]:PORT/"), Denied, "url"),
-        (&listed, here("http://127.0.0.1:PORT@evil.test/"), Invalid, "url"),
-        (&listed, here("http://user:word@127.0.0.1:PORT/"), Invalid, "url"),
-        (&listed, here("http://evil.test\\@127.0.0.1:PORT/"), Invalid, "url"),
-        (&listed, here("http://evil.test/?@127.0.0.1:PORT/"), Denied, "url"),
-        (&listed, here("http://127.0.0.1:PORT/\r\nX-Evil: 1"), Invalid, "url"),
+        (
+            &listed,
+            here("http://127.0.0.1.evil.test:PORT/"),
+            Denied,
+            "url",
+        ),
+        (
+            &listed,
+            here("http://[::ffff:127.0.0.1]:PORT/"),
+            Denied,
+            "url",
+        ),
+        (
+            &listed,
+            here("http://127.0.0.1:PORT@evil.test/"),
+            Invalid,
+            "url",
+        ),
+        (
+            &listed,
+            here("http://user:word@127.0.0.1:PORT/"),
+            Invalid,
+            "url",
+        ),
+        (
+            &listed,
+            here("http://evil.test\\@127.0.0.1:PORT/"),
+            Invalid,
+            "url",
+        ),
+        (
+            &listed,
+            here("http://evil.test/?@127.0.0.1:PORT/"),
+            Denied,
+            "url",
+        ),
+        (
+            &listed,
+            here("http://127.0.0.1:PORT/\r\nX-Evil: 1"),
+            Invalid,
+            "url",
+        ),
         (&listed, here("http://127.0.0.1:PORT/a b"), Invalid, "url"),
         (&listed, here("ht\ttp://127.0.0.1:PORT/"), Invalid, "url"),
         (&listed, here("ftp://127.0.0.1:PORT/"), Invalid, "url"),
@@ -159,37 +272,120 @@ async fn there_is_no_way_around_the_grant() {
         (&public, here("http://0.0.0.0:PORT/"), Denied, "url"),
         (&public, here("http://[::1]:PORT/"), Denied, "url"),
         (&public, here("http://[::ffff:7f00:1]:PORT/"), Denied, "url"),
-        (&public, to("http://169.254.169.254/latest/meta-data/".to_owned()), Denied, "url"),
-        (&public, to("http://[fd00:ec2::254]/latest/".to_owned()), Denied, "url"),
+        (
+            &public,
+            to("http://169.254.169.254/latest/meta-data/".to_owned()),
+            Denied,
+            "url",
+        ),
+        (
+            &public,
+            to("http://[fd00:ec2::254]/latest/".to_owned()),
+            Denied,
+            "url",
+        ),
         (&listed, with_method("DELETE"), Denied, "method"),
         (&listed, with_method("get"), Denied, "method"),
-        (&listed, with_method("GET /evil HTTP/1.1\r\n"), Invalid, "method"),
-        (&listed, with_header("Host", "evil.test"), Denied, "headers[0].key"),
-        (&listed, with_header("connection", "upgrade"), Denied, "headers[0].key"),
-        (&listed, with_header("Transfer-Encoding", "chunked"), Denied, "headers[0].key"),
-        (&listed, with_header("Content-Length", "0"), Denied, "headers[0].key"),
-        (&listed, with_header("Proxy-Authorization", "x"), Denied, "headers[0].key"),
-        (&listed, with_header("X-A\r\nX-B", "1"), Invalid, "headers[0].key"),
-        (&listed, with_header("X-A", "1\r\nX-B: 2"), Invalid, "headers[0].value"),
+        (
+            &listed,
+            with_method("GET /evil HTTP/1.1\r\n"),
+            Invalid,
+            "method",
+        ),
+        (
+            &listed,
+            with_header("Host", "evil.test"),
+            Denied,
+            "headers[0].key",
+        ),
+        (
+            &listed,
+            with_header("connection", "upgrade"),
+            Denied,
+            "headers[0].key",
+        ),
+        (
+            &listed,
+            with_header("Transfer-Encoding", "chunked"),
+            Denied,
+            "headers[0].key",
+        ),
+        (
+            &listed,
+            with_header("Content-Length", "0"),
+            Denied,
+            "headers[0].key",
+        ),
+        (
+            &listed,
+            with_header("Proxy-Authorization", "x"),
+            Denied,
+            "headers[0].key",
+        ),
+        (
+            &listed,
+            with_header("X-A\r\nX-B", "1"),
+            Invalid,
+            "headers[0].key",
+        ),
+        (
+            &listed,
+            with_header("X-A", "1\r\nX-B: 2"),
+            Invalid,
+            "headers[0].value",
+        ),
         (&listed, with_header("", "1"), Invalid, "headers[0].key"),
-        (&listed, HttpRequest { credential: Some("none".to_owned()), ..bench.request("/") }, Denied, "credential"),
+        (
+            &listed,
+            HttpRequest {
+                credential: Some("none".to_owned()),
+                ..bench.request("/")
+            },
+            Denied,
+            "credential",
+        ),
     ];
     for (grant, request, kind, field) in cases {
         let shown = format!("{request:?}");
         match bench.send(grant, request).await {
-            Err(failure) => assert_eq!((failure.kind, failure.field.as_deref()), (kind, Some(field)), "{failure}: {shown}"),
+            Err(failure) => assert_eq!(
+                (failure.kind, failure.field.as_deref()),
+                (kind, Some(field)),
+                "{failure}: {shown}"
+            ),
             Ok(answer) => panic!("answered {}: {shown}", answer.status),
         }
     }
     for never in ["CONNECT", "TRACE"] {
-        let grant = HttpGrant { methods: vec![never.to_owned()], ..bench.grant() };
-        assert_eq!(bench.send(&grant, with_method(never)).await.unwrap_err().kind, Denied, "{never}");
+        let grant = HttpGrant {
+            methods: vec![never.to_owned()],
+            ..bench.grant()
+        };
+        assert_eq!(
+            bench
+                .send(&grant, with_method(never))
+                .await
+                .unwrap_err()
+                .kind,
+            Denied,
+            "{never}"
+        );
     }
-    assert_eq!(bench.send(&everything, here("http://localhost:PORT/")).await.unwrap().status, 200);
+    assert_eq!(
+        bench
+            .send(&everything, here("http://localhost:PORT/"))
+            .await
+            .unwrap()
+            .status,
+        200
+    );
 }
 
 /// A gzip of 23 bytes whose trailer promises 4 GiB.
-const PACKED: [u8; 23] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x4b, 0x4c, 4, 0, 0x43, 0xbe, 0xb7, 0xe8, 0xff, 0xff, 0xff, 0xff, 0];
+const PACKED: [u8; 23] = [
+    0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x4b, 0x4c, 4, 0, 0x43, 0xbe, 0xb7, 0xe8, 0xff, 0xff, 0xff,
+    0xff, 0,
+];
 
 /// Names and forms by which a host that hands out credentials, or this machine, is written; all of them are in the grant.
 #[tokio::test]
@@ -234,7 +430,10 @@ async fn no_form_of_an_address_leads_to_metadata_or_to_this_machine() {
     };
     for form in forms {
         for scheme in ["http", "https"] {
-            let request = HttpRequest { url: format!("{scheme}://{form}:{}/latest/meta-data/", bench.port), ..bench.request("") };
+            let request = HttpRequest {
+                url: format!("{scheme}://{form}:{}/latest/meta-data/", bench.port),
+                ..bench.request("")
+            };
             let failure = bench.send(&grant, request).await.unwrap_err();
             assert_eq!(
                 (failure.kind, failure.code.as_deref()),
@@ -250,25 +449,48 @@ async fn no_form_of_an_address_leads_to_metadata_or_to_this_machine() {
 #[tokio::test]
 async fn an_answer_leads_nowhere_and_is_not_unpacked() {
     let (bench, other) = (Bench::new().await, Bench::new().await);
-    for target in
-        [format!("http://127.0.0.1:{}/", other.port), "http://169.254.169.254/latest/".to_owned(), "file:///etc/passwd".to_owned()]
-    {
-        let answer = bench.send(&bench.grant(), bench.request(&format!("/elsewhere?{target}"))).await.unwrap();
+    for target in [
+        format!("http://127.0.0.1:{}/", other.port),
+        "http://169.254.169.254/latest/".to_owned(),
+        "file:///etc/passwd".to_owned(),
+    ] {
+        let answer = bench
+            .send(
+                &bench.grant(),
+                bench.request(&format!("/elsewhere?{target}")),
+            )
+            .await
+            .unwrap();
         assert_eq!(answer.status, 307);
-        assert!(answer.headers.contains(&("location".to_owned(), target.clone())), "{answer:?}");
+        assert!(
+            answer
+                .headers
+                .contains(&("location".to_owned(), target.clone())),
+            "{answer:?}"
+        );
     }
     assert_eq!(*other.got.lock(), Vec::<String>::new());
     let asked = bench.request("/echo");
     let answer = bench.send(&bench.grant(), asked).await.unwrap();
-    assert!(!body(&answer).contains("accept-encoding"), "nothing asks for packed answers: {}", body(&answer));
-    let packed = bench.send(&bench.grant(), bench.request("/packed")).await.unwrap();
+    assert!(
+        !body(&answer).contains("accept-encoding"),
+        "nothing asks for packed answers: {}",
+        body(&answer)
+    );
+    let packed = bench
+        .send(&bench.grant(), bench.request("/packed"))
+        .await
+        .unwrap();
     assert_eq!((packed.status, packed.body.as_slice()), (200, &PACKED[..]));
 }
 
 #[tokio::test]
 async fn credentials_are_injected_for_their_hosts_and_shown_nowhere() {
     let bench = Bench::new().await;
-    let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir().unwrap();
+    let folder = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .tempdir()
+        .unwrap();
     let path = folder.path().join("token");
     std::fs::write(&path, "s3cret\nsecond line\n").unwrap();
     let credential = |name: &str, inject: Injection, hosts: &[String]| CredentialGrant {
@@ -284,23 +506,46 @@ async fn credentials_are_injected_for_their_hosts_and_shown_nowhere() {
         credential("basic", Injection::Basic, &[here]),
         credential("header", Injection::Header("X-Key".to_owned()), &[]),
         credential("elsewhere", Injection::Bearer, &["other.test".to_owned()]),
-        CredentialGrant { source: CredentialSource::Env("TRADEWIND_TEST_UNSET".to_owned()), ..credential("unset", Injection::Bearer, &[]) },
+        CredentialGrant {
+            source: CredentialSource::Env("TRADEWIND_TEST_UNSET".to_owned()),
+            ..credential("unset", Injection::Bearer, &[])
+        },
     ];
-    let named = |name: &str| HttpRequest { credential: Some(name.to_owned()), ..bench.request("/") };
-    for (name, header) in [("bearer", "authorization=Bearer s3cret"), ("basic", "authorization=Basic czNjcmV0"), ("header", "x-key=s3cret")]
-    {
+    let named = |name: &str| HttpRequest {
+        credential: Some(name.to_owned()),
+        ..bench.request("/")
+    };
+    for (name, header) in [
+        ("bearer", "authorization=Bearer s3cret"),
+        ("basic", "authorization=Basic czNjcmV0"),
+        ("header", "x-key=s3cret"),
+    ] {
         let answer = bench.send(&grant, named(name)).await.unwrap();
         let got = bench.got.lock().pop().unwrap();
         assert!(got.contains(header), "{got}");
-        assert!(body(&answer).contains("[redacted]") && !body(&answer).contains("s3cret"), "an echo shows nothing: {}", body(&answer));
+        assert!(
+            body(&answer).contains("[redacted]") && !body(&answer).contains("s3cret"),
+            "an echo shows nothing: {}",
+            body(&answer)
+        );
     }
     let answer = bench.send(&grant, bench.request("/")).await.unwrap();
     assert!(!body(&answer).contains("s3cret"), "not without being named");
     for header in ["authorization", "x-key"] {
-        let request = HttpRequest { headers: vec![(header.to_owned(), "mine".to_owned())], ..bench.request("/") };
-        assert_eq!(bench.send(&grant, request).await.unwrap_err().kind, FailureKind::Denied, "{header}");
+        let request = HttpRequest {
+            headers: vec![(header.to_owned(), "mine".to_owned())],
+            ..bench.request("/")
+        };
+        assert_eq!(
+            bench.send(&grant, request).await.unwrap_err().kind,
+            FailureKind::Denied,
+            "{header}"
+        );
     }
-    for (name, word) in [("elsewhere", "not for the host"), ("unset", "TRADEWIND_TEST_UNSET")] {
+    for (name, word) in [
+        ("elsewhere", "not for the host"),
+        ("unset", "TRADEWIND_TEST_UNSET"),
+    ] {
         let failure = bench.send(&grant, named(name)).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Denied);
         assert!(failure.message.contains(word), "{failure}");
@@ -310,26 +555,70 @@ async fn credentials_are_injected_for_their_hosts_and_shown_nowhere() {
     let failure = bench.send(&grant, named("bearer")).await.unwrap_err();
     assert!(!format!("{failure:?}").contains("s3cret"), "{failure:?}");
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(bench.send(&grant, named("bearer")).await.unwrap_err().kind, FailureKind::Denied, "read anew each time");
+    assert_eq!(
+        bench.send(&grant, named("bearer")).await.unwrap_err().kind,
+        FailureKind::Denied,
+        "read anew each time"
+    );
 }
 
 #[tokio::test]
 async fn size_and_time_are_bounded() {
     let bench = Bench::new().await;
-    let failure = bench.send(&bench.grant(), bench.request("/endless")).await.unwrap_err();
-    assert_eq!((failure.kind, failure.code.as_deref()), (FailureKind::Denied, Some("response-too-large")));
-    let request = HttpRequest { timeout: Some(Millis(50)), ..bench.request("/never") };
+    let failure = bench
+        .send(&bench.grant(), bench.request("/endless"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (failure.kind, failure.code.as_deref()),
+        (FailureKind::Denied, Some("response-too-large"))
+    );
+    let request = HttpRequest {
+        timeout: Some(Millis(50)),
+        ..bench.request("/never")
+    };
     let failure = bench.send(&bench.grant(), request).await.unwrap_err();
-    assert_eq!((failure.kind, failure.code.as_deref()), (FailureKind::Unavailable, Some("deadline-exceeded")));
-    let short = HttpGrant { timeout: Millis(50), ..bench.grant() };
-    let request = HttpRequest { timeout: Some(Millis(60_000)), ..bench.request("/never") };
-    assert_eq!(bench.send(&short, request).await.unwrap_err().code.as_deref(), Some("deadline-exceeded"));
+    assert_eq!(
+        (failure.kind, failure.code.as_deref()),
+        (FailureKind::Unavailable, Some("deadline-exceeded"))
+    );
+    let short = HttpGrant {
+        timeout: Millis(50),
+        ..bench.grant()
+    };
+    let request = HttpRequest {
+        timeout: Some(Millis(60_000)),
+        ..bench.request("/never")
+    };
+    assert_eq!(
+        bench
+            .send(&short, request)
+            .await
+            .unwrap_err()
+            .code
+            .as_deref(),
+        Some("deadline-exceeded")
+    );
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = closed.local_addr().unwrap().port();
     drop(closed);
-    let grant = HttpGrant { hosts: vec![format!("127.0.0.1:{port}")], ..bench.grant() };
-    let failure =
-        bench.send(&grant, HttpRequest { url: format!("http://127.0.0.1:{port}/?key=hidden"), ..bench.request("") }).await.unwrap_err();
+    let grant = HttpGrant {
+        hosts: vec![format!("127.0.0.1:{port}")],
+        ..bench.grant()
+    };
+    let failure = bench
+        .send(
+            &grant,
+            HttpRequest {
+                url: format!("http://127.0.0.1:{port}/?key=hidden"),
+                ..bench.request("")
+            },
+        )
+        .await
+        .unwrap_err();
     assert_eq!(failure.kind, FailureKind::Unavailable);
-    assert!(failure.message.contains("refused") && !failure.message.contains("hidden"), "{failure}");
+    assert!(
+        failure.message.contains("refused") && !failure.message.contains("hidden"),
+        "{failure}"
+    );
 }

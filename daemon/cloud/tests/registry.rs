@@ -1,5 +1,10 @@
 //! Registries as they are met: with logins, with tokens from elsewhere, without the header, and silent.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -33,17 +38,39 @@ enum Kind {
 
 /// Answers as a registry of this kind does at this address, and keeps what it was asked.
 async fn answer(State((kind, address)): State<(Kind, Arc<str>)>, request: Request) -> Response {
-    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let (path, query, given) = (request.uri().path(), request.uri().query().unwrap_or_default(), header("authorization"));
-    let refused = |challenge: String| Response::builder().status(401).header("www-authenticate", challenge).body(Body::empty()).unwrap();
+    let header = |name: &str| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let (path, query, given) = (
+        request.uri().path(),
+        request.uri().query().unwrap_or_default(),
+        header("authorization"),
+    );
+    let refused = |challenge: String| {
+        Response::builder()
+            .status(401)
+            .header("www-authenticate", challenge)
+            .body(Body::empty())
+            .unwrap()
+    };
     if path == "/token" {
-        assert_eq!((given.as_str(), query), (BASIC, "service=here&scope=repository%3Ateam%2Fweb%3Apull"));
+        assert_eq!(
+            (given.as_str(), query),
+            (BASIC, "service=here&scope=repository%3Ateam%2Fweb%3Apull")
+        );
         return Response::new(Body::from(r#"{"access_token":"abc"}"#));
     }
     match kind {
         Kind::Basic if given != BASIC => return refused("Basic realm=\"tests\"".to_owned()),
         Kind::Bearer if given != "Bearer abc" => {
-            return refused(format!("Bearer realm=\"http://{address}/token\",service=\"here\",scope=\"repository:team/web:pull\""));
+            return refused(format!(
+                "Bearer realm=\"http://{address}/token\",service=\"here\",scope=\"repository:team/web:pull\""
+            ));
         }
         _ => {}
     }
@@ -52,7 +79,11 @@ async fn answer(State((kind, address)): State<(Kind, Arc<str>)>, request: Reques
         return Response::builder().status(404).body(Body::empty()).unwrap();
     }
     let response = Response::builder();
-    let response = if kind == Kind::Bare { response } else { response.header("docker-content-digest", Digest::of(b"told").to_string()) };
+    let response = if kind == Kind::Bare {
+        response
+    } else {
+        response.header("docker-content-digest", Digest::of(b"told").to_string())
+    };
     response.body(Body::from(MANIFEST)).unwrap()
 }
 
@@ -60,15 +91,28 @@ async fn answer(State((kind, address)): State<(Kind, Arc<str>)>, request: Reques
 async fn registry(kind: Kind, login: bool) -> (String, Client) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let app = Router::new().fallback(answer).with_state((kind, Arc::from(address.as_str())));
+    let app = Router::new()
+        .fallback(answer)
+        .with_state((kind, Arc::from(address.as_str())));
     tokio::spawn(axum::serve(listener, app).into_future());
     (address.clone(), client(&address, login))
 }
 
 fn client(host: &str, login: bool) -> Client {
-    let named = BTreeMap::from([("me".to_owned(), CredentialSource::Command(vec!["echo".to_owned(), "me:secret".to_owned()]))]);
+    let named = BTreeMap::from([(
+        "me".to_owned(),
+        CredentialSource::Command(vec!["echo".to_owned(), "me:secret".to_owned()]),
+    )]);
     let source = login.then(|| CredentialSource::Credential("me".to_owned()));
-    Client::new("tests", vec![RegistrySource { host: host.to_owned(), source }], Credentials::new(named)).unwrap()
+    Client::new(
+        "tests",
+        vec![RegistrySource {
+            host: host.to_owned(),
+            source,
+        }],
+        Credentials::new(named),
+    )
+    .unwrap()
 }
 
 #[tokio::test]
@@ -81,7 +125,11 @@ async fn every_kind_of_registry_tells_what_a_tag_names() {
     ] {
         let (address, client) = registry(kind, true).await;
         let image = format!("{address}/team/web:1");
-        assert!(client.knows(&image) && !client.knows("team/web:1") && !client.knows("other.example.com/team/web:1"));
+        assert!(
+            client.knows(&image)
+                && !client.knows("team/web:1")
+                && !client.knows("other.example.com/team/web:1")
+        );
         assert_eq!(client.digest(&image).await.unwrap(), wanted);
     }
 }
@@ -89,14 +137,47 @@ async fn every_kind_of_registry_tells_what_a_tag_names() {
 #[tokio::test]
 async fn what_a_registry_does_not_tell_is_told_with_its_cause() {
     let (address, client) = registry(Kind::Basic, false).await;
-    let failure = client.digest(&format!("{address}/team/web:1")).await.unwrap_err();
-    assert!(failure.kind == FailureKind::Denied && failure.remedy.as_deref().is_some_and(|r| r.contains("[[registries]]")), "{failure:?}");
+    let failure = client
+        .digest(&format!("{address}/team/web:1"))
+        .await
+        .unwrap_err();
+    assert!(
+        failure.kind == FailureKind::Denied
+            && failure
+                .remedy
+                .as_deref()
+                .is_some_and(|r| r.contains("[[registries]]")),
+        "{failure:?}"
+    );
     let (address, client) = registry(Kind::Open, false).await;
-    assert_eq!(client.digest(&format!("{address}/team/web:2")).await.unwrap_err().kind, FailureKind::NotFound);
+    assert_eq!(
+        client
+            .digest(&format!("{address}/team/web:2"))
+            .await
+            .unwrap_err()
+            .kind,
+        FailureKind::NotFound
+    );
 
-    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
     let client = self::client(&gone, false);
     let image = format!("{gone}/team/web:1");
-    assert_eq!(client.digest(&image).await.unwrap_err().kind, FailureKind::Unavailable);
-    assert!(client.digest(&image).await.unwrap_err().message.contains("has not answered lately"), "nobody waits for it again at once");
+    assert_eq!(
+        client.digest(&image).await.unwrap_err().kind,
+        FailureKind::Unavailable
+    );
+    assert!(
+        client
+            .digest(&image)
+            .await
+            .unwrap_err()
+            .message
+            .contains("has not answered lately"),
+        "nobody waits for it again at once"
+    );
 }

@@ -65,13 +65,24 @@ pub(crate) async fn all<S>(
     }
 }
 
-pub(crate) fn checked(name: &'static str, asks: &'static str, verdict: Verdict, begun: Instant) -> Checked {
+pub(crate) fn checked(
+    name: &'static str,
+    asks: &'static str,
+    verdict: Verdict,
+    begun: Instant,
+) -> Checked {
     let (outcome, reason) = match verdict {
         Ok(Done::Passed(seen)) => (Outcome::Passed, seen),
         Ok(Done::Skipped(why)) => (Outcome::Skipped, why),
         Err(why) => (Outcome::Failed, why),
     };
-    Checked { name, asks, outcome, reason, millis: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX) }
+    Checked {
+        name,
+        asks,
+        outcome,
+        reason,
+        millis: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+    }
 }
 
 /// The named ones with all that they need; all of them when none is named.
@@ -79,7 +90,10 @@ fn wanted<S>(checks: &[Check<S>], only: &[String]) -> BTreeSet<&'static str> {
     let mut wanted = BTreeSet::new();
     // What a check needs stands before it.
     for check in checks.iter().rev() {
-        if only.is_empty() || only.iter().any(|name| name == check.name) || wanted.contains(check.name) {
+        if only.is_empty()
+            || only.iter().any(|name| name == check.name)
+            || wanted.contains(check.name)
+        {
             wanted.insert(check.name);
             wanted.extend(check.needs);
         }
@@ -97,7 +111,10 @@ pub(crate) fn tell(failure: &Failure) -> String {
 
 /// Whether a failure is the host's word on a plugin that broke off, and not an answer of the plugin.
 pub(crate) fn is_broken(failure: &Failure) -> bool {
-    matches!(failure.code.as_deref(), Some("trapped" | "bad-answer" | "memory-limit" | "host-bytes-limit" | "deadline-exceeded"))
+    matches!(
+        failure.code.as_deref(),
+        Some("trapped" | "bad-answer" | "memory-limit" | "host-bytes-limit" | "deadline-exceeded")
+    )
 }
 
 #[cfg(test)]
@@ -106,10 +123,33 @@ mod tests {
 
     #[test]
     fn a_named_check_brings_what_it_needs() {
-        let check = |name, needs| Check::<()> { name, asks: "", needs, run: |()| Box::pin(async { passed("") }) };
-        let checks = [check("a", &[]), check("b", &["a"]), check("c", &["b"]), check("d", &[])];
-        let names =
-            |only: &[&str]| wanted(&checks, &only.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()).into_iter().collect::<String>();
-        assert_eq!((names(&[]).as_str(), names(&["c"]).as_str(), names(&["d"]).as_str()), ("abcd", "abc", "d"));
+        let check = |name, needs| Check::<()> {
+            name,
+            asks: "",
+            needs,
+            run: |()| Box::pin(async { passed("") }),
+        };
+        let checks = [
+            check("a", &[]),
+            check("b", &["a"]),
+            check("c", &["b"]),
+            check("d", &[]),
+        ];
+        let names = |only: &[&str]| {
+            wanted(
+                &checks,
+                &only.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>(),
+            )
+            .into_iter()
+            .collect::<String>()
+        };
+        assert_eq!(
+            (
+                names(&[]).as_str(),
+                names(&["c"]).as_str(),
+                names(&["d"]).as_str()
+            ),
+            ("abcd", "abc", "d")
+        );
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tradewind_core::{
     capability::{
-        Attempt, Http, HttpRequest, HttpResponse, Machine, ProcessKey, ProcessSpec, ProcessStatus, Processes,
+        Attempt, Http, HttpRequest, HttpResponse, Machine, ProcessKey, ProcessSpec, ProcessStatus,
+        Processes,
         aws::{self, Asker, Aws},
         containers::{ContainerKey, ContainerSpec, ContainerStatus, Containers, EngineInfo},
         kubernetes::{self, Caller, Kubernetes},
@@ -96,11 +97,26 @@ scripted!(Aws {
 /// The same capabilities behind a script. Clocks don't fail.
 pub(crate) fn behind(real: &Capabilities, script: &Arc<Script>) -> Capabilities {
     Capabilities {
-        processes: Arc::new(Scripted { real: real.processes.clone(), script: script.clone() }),
-        http: Arc::new(Scripted { real: real.http.clone(), script: script.clone() }),
-        containers: Arc::new(Scripted { real: real.containers.clone(), script: script.clone() }),
-        kubernetes: Arc::new(Scripted { real: real.kubernetes.clone(), script: script.clone() }),
-        aws: Arc::new(Scripted { real: real.aws.clone(), script: script.clone() }),
+        processes: Arc::new(Scripted {
+            real: real.processes.clone(),
+            script: script.clone(),
+        }),
+        http: Arc::new(Scripted {
+            real: real.http.clone(),
+            script: script.clone(),
+        }),
+        containers: Arc::new(Scripted {
+            real: real.containers.clone(),
+            script: script.clone(),
+        }),
+        kubernetes: Arc::new(Scripted {
+            real: real.kubernetes.clone(),
+            script: script.clone(),
+        }),
+        aws: Arc::new(Scripted {
+            real: real.aws.clone(),
+            script: script.clone(),
+        }),
         clock: real.clock.clone(),
     }
 }
@@ -115,7 +131,15 @@ pub(crate) async fn sweep(real: &Capabilities, owner: &InstanceName) -> Result<u
 }
 
 /// How many replicas of an allocation there really are, past the plugin. None where no capability can tell.
-pub(crate) async fn really(real: &Capabilities, owner: &InstanceName, allocation: &AllocationId) -> Option<usize> {
+pub(crate) async fn really(
+    real: &Capabilities,
+    owner: &InstanceName,
+    allocation: &AllocationId,
+) -> Option<usize> {
     let keys = real.processes.owned(owner).await.ok()?;
-    Some(keys.iter().filter(|key| key.allocation == *allocation).count())
+    Some(
+        keys.iter()
+            .filter(|key| key.allocation == *allocation)
+            .count(),
+    )
 }

@@ -38,7 +38,11 @@ struct State {
 impl Script {
     /// From now on: the n-th call goes wrong.
     pub(crate) fn arm(&self, nth: u32, mishap: Mishap) {
-        *self.state() = State { calls: 0, armed: Some((nth, mishap)), struck: None };
+        *self.state() = State {
+            calls: 0,
+            armed: Some((nth, mishap)),
+            struck: None,
+        };
     }
 
     /// Nothing goes wrong any more. Answers which call it was, if one did, and forgets the count.
@@ -52,7 +56,11 @@ impl Script {
     }
 
     /// Lets a call through, or not.
-    pub(crate) async fn pass<T>(&self, name: &'static str, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    pub(crate) async fn pass<T>(
+        &self,
+        name: &'static str,
+        call: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         match self.due(name) {
             None => call.await,
             Some(Mishap::Fails(kind)) => Err(injected(kind)),
@@ -100,15 +108,24 @@ mod tests {
                 Ok::<_, Failure>(())
             })
         };
-        for (mishap, effect) in
-            [(Mishap::Fails(FailureKind::Throttled), 0), (Mishap::LosesTheAnswer, 1), (Mishap::Hangs(Duration::ZERO), 0)]
-        {
+        for (mishap, effect) in [
+            (Mishap::Fails(FailureKind::Throttled), 0),
+            (Mishap::LosesTheAnswer, 1),
+            (Mishap::Hangs(Duration::ZERO), 0),
+        ] {
             effects.set(0);
             script.arm(2, mishap);
             assert!(call().await.is_ok());
             let failure = call().await.unwrap_err();
-            assert_eq!(failure.retry_after, (failure.kind == FailureKind::Throttled).then_some(RETRY_AFTER));
-            assert_eq!((effects.get(), script.count()), (1 + effect, 2), "{mishap:?}");
+            assert_eq!(
+                failure.retry_after,
+                (failure.kind == FailureKind::Throttled).then_some(RETRY_AFTER)
+            );
+            assert_eq!(
+                (effects.get(), script.count()),
+                (1 + effect, 2),
+                "{mishap:?}"
+            );
             assert!(call().await.is_ok());
             assert_eq!(script.disarm(), Some("call"));
         }

@@ -67,7 +67,10 @@ pub(crate) enum What {
 
 impl Held {
     pub(crate) fn tracked(&self) -> Tracked {
-        Tracked { allocation: self.allocation.id.clone(), state: self.state.clone().unwrap_or_default() }
+        Tracked {
+            allocation: self.allocation.id.clone(),
+            state: self.state.clone().unwrap_or_default(),
+        }
     }
 }
 
@@ -86,7 +89,21 @@ impl Subject {
         let tasks = tasks.unwrap_or_else(|| Tasks::usual(provider.features()));
         let installation = InstallationId::new(ulid::Ulid::r#gen());
         let made = BTreeMap::new();
-        Self { bench, piece, loaded, provider, script, real, lent, tasks, previous, patience, main: None, installation, made }
+        Self {
+            bench,
+            piece,
+            loaded,
+            provider,
+            script,
+            real,
+            lent,
+            tasks,
+            previous,
+            patience,
+            main: None,
+            installation,
+            made,
+        }
     }
 
     /// Whether it can make anything but state: without a capability there is nothing to make it with.
@@ -95,21 +112,32 @@ impl Subject {
     }
 
     fn runs_processes(&self) -> bool {
-        self.loaded.capabilities.iter().any(|name| name == "process")
+        self.loaded
+            .capabilities
+            .iter()
+            .any(|name| name == "process")
     }
 
     // === what to make ===
 
     /// A new allocation of the service or the job, on the offer that suits it best. Nothing is made yet.
-    pub(crate) async fn allocation(&mut self, what: What, replicas: u32) -> Result<Allocation, String> {
+    pub(crate) async fn allocation(
+        &mut self,
+        what: What,
+        replicas: u32,
+    ) -> Result<Allocation, String> {
         let task = match what {
             What::Service => self.tasks.service.clone(),
             What::Job => self.tasks.job.clone(),
         };
-        let task = task.ok_or("there is no task to try it with: name a manifest with --allocation")?;
+        let task =
+            task.ok_or("there is no task to try it with: name a manifest with --allocation")?;
         let offer = self.offer(&task).await?;
         let name = |text: &str| text.parse().map_err(|_| format!("\"{text}\" is no name"));
-        let (own, deployment): (Namespace, DeploymentName) = (name("conformance")?, "conformance".parse().map_err(|_| "no name")?);
+        let (own, deployment): (Namespace, DeploymentName) = (
+            name("conformance")?,
+            "conformance".parse().map_err(|_| "no name")?,
+        );
         // An instance that is for some is tried for one of them.
         let namespace = self.provider.namespaces().example().unwrap_or(own);
         let id = AllocationId::new(&self.installation, ulid::Ulid::r#gen());
@@ -125,24 +153,64 @@ impl Subject {
         tasks::mark(&mut workload.env, "1");
         let token = format!("{id}-0");
         let (task, tags) = (task.name, Labels::from(tags));
-        Ok(Allocation { id, namespace, deployment, task, generation: 1, replicas, workload, offer, token, tags, traffic: None })
+        Ok(Allocation {
+            id,
+            namespace,
+            deployment,
+            task,
+            generation: 1,
+            replicas,
+            workload,
+            offer,
+            token,
+            tags,
+            traffic: None,
+        })
     }
 
     async fn offer(&self, task: &Resolved) -> Result<ChosenOffer, String> {
-        let offers = self.provider.offers(&OffersQuery::default()).await.map_err(|f| format!("offers: {}", tell(&f)))?;
+        let offers = self
+            .provider
+            .offers(&OffersQuery::default())
+            .await
+            .map_err(|f| format!("offers: {}", tell(&f)))?;
         let name: &InstanceName = self.piece.name();
-        let placed = offers.into_iter().map(|offer| PlacedOffer { provider: name.clone(), offer }).collect::<Vec<_>>();
+        let placed = offers
+            .into_iter()
+            .map(|offer| PlacedOffer {
+                provider: name.clone(),
+                offer,
+            })
+            .collect::<Vec<_>>();
         let features = BTreeMap::from([(name.clone(), self.provider.features())]);
         let table = Table::new(Arc::new(placed), features, Default::default());
         let names = ("conformance".parse(), "conformance".parse());
-        let (Ok(namespace), Ok(deployment)) = names else { return Err("no name".to_owned()) };
+        let (Ok(namespace), Ok(deployment)) = names else {
+            return Err("no name".to_owned());
+        };
         let want = Want::of(&namespace, &deployment, task);
-        let ranked: Vec<&Offer> =
-            table.ranked(&want, RankBy::Cost).into_iter().filter_map(|i| table.offers().get(i as usize)).map(|p| &p.offer).collect();
-        let chosen = ranked.iter().find(|offer| offer.capacity >= ROOM).or(ranked.first());
+        let ranked: Vec<&Offer> = table
+            .ranked(&want, RankBy::Cost)
+            .into_iter()
+            .filter_map(|i| table.offers().get(i as usize))
+            .map(|p| &p.offer)
+            .collect();
+        let chosen = ranked
+            .iter()
+            .find(|offer| offer.capacity >= ROOM)
+            .or(ranked.first());
         let Some(offer) = chosen else {
-            let why: Vec<String> = table.excluded(&want).into_iter().map(|e| format!("{}: {}", e.offers, e.reason)).collect();
-            return Err(format!("none of its {} offers can run \"{}\": {}", table.offers().len(), task.name, why.join("; ")));
+            let why: Vec<String> = table
+                .excluded(&want)
+                .into_iter()
+                .map(|e| format!("{}: {}", e.offers, e.reason))
+                .collect();
+            return Err(format!(
+                "none of its {} offers can run \"{}\": {}",
+                table.offers().len(),
+                task.name,
+                why.join("; ")
+            ));
         };
         Ok(ChosenOffer {
             id: offer.id.to_string(),
@@ -164,7 +232,13 @@ impl Subject {
         allocation: &Allocation,
         prior: Option<&[u8]>,
     ) -> Result<Vec<u8>, Failure> {
-        let held = self.made.entry(allocation.id.clone()).or_insert_with(|| Held { allocation: allocation.clone(), state: None });
+        let held = self
+            .made
+            .entry(allocation.id.clone())
+            .or_insert_with(|| Held {
+                allocation: allocation.clone(),
+                state: None,
+            });
         held.allocation = allocation.clone();
         let state = by.apply(allocation, prior).await?;
         if let Some(held) = self.made.get_mut(&allocation.id) {
@@ -174,11 +248,21 @@ impl Subject {
     }
 
     /// Applies as the host does: again, while the failure is one that may pass.
-    pub(crate) async fn settle(&mut self, by: &Arc<dyn Provider>, allocation: &Allocation, prior: Option<&[u8]>) -> Result<Held, String> {
+    pub(crate) async fn settle(
+        &mut self,
+        by: &Arc<dyn Provider>,
+        allocation: &Allocation,
+        prior: Option<&[u8]>,
+    ) -> Result<Held, String> {
         let mut waiting = Waiting::new(self.patience);
         loop {
             match self.apply(by, allocation, prior).await {
-                Ok(state) => return Ok(Held { allocation: allocation.clone(), state: Some(state) }),
+                Ok(state) => {
+                    return Ok(Held {
+                        allocation: allocation.clone(),
+                        state: Some(state),
+                    });
+                }
                 Err(failure) if may_pass(&failure) && waiting.goes_on().await => {}
                 Err(failure) => return Err(format!("apply: {}", tell(&failure))),
             }
@@ -197,21 +281,35 @@ impl Subject {
         loop {
             let seen = match self.look(by, held).await {
                 Ok(seen) if wanted(&seen) => return Ok(seen),
-                Ok(seen) if seen.phase == Phase::Failed => return Err(format!("it failed instead of being {what}: {}", describe(&seen))),
+                Ok(seen) if seen.phase == Phase::Failed => {
+                    return Err(format!(
+                        "it failed instead of being {what}: {}",
+                        describe(&seen)
+                    ));
+                }
                 Ok(seen) => describe(&seen),
                 Err(failure) if may_pass(&failure) => tell(&failure),
                 Err(failure) => return Err(format!("observe: {}", tell(&failure))),
             };
             if !waiting.goes_on().await {
-                return Err(format!("it is not {what} after {:?}: {seen}", self.patience));
+                return Err(format!(
+                    "it is not {what} after {:?}: {seen}",
+                    self.patience
+                ));
             }
         }
     }
 
     /// One look.
-    pub(crate) async fn look(&mut self, by: &Arc<dyn Provider>, held: &mut Held) -> Result<Observation, Failure> {
+    pub(crate) async fn look(
+        &mut self,
+        by: &Arc<dyn Provider>,
+        held: &mut Held,
+    ) -> Result<Observation, Failure> {
         let mut seen = by.observe(&[held.tracked()]).await?;
-        let seen = seen.pop().ok_or_else(|| Failure::internal("observe answers nothing"))?;
+        let seen = seen
+            .pop()
+            .ok_or_else(|| Failure::internal("observe answers nothing"))?;
         if let Some(state) = &seen.state {
             held.state = Some(state.clone());
             if let Some(made) = self.made.get_mut(&held.allocation.id) {
@@ -222,9 +320,20 @@ impl Subject {
     }
 
     /// Looks until all replicas, and no others, run.
-    pub(crate) async fn running(&mut self, by: &Arc<dyn Provider>, held: &mut Held) -> Result<Observation, String> {
+    pub(crate) async fn running(
+        &mut self,
+        by: &Arc<dyn Provider>,
+        held: &mut Held,
+    ) -> Result<Observation, String> {
         let replicas = held.allocation.replicas;
-        let seen = self.until(by, held, &format!("running with {replicas} replicas"), |seen| runs(seen, replicas)).await?;
+        let seen = self
+            .until(
+                by,
+                held,
+                &format!("running with {replicas} replicas"),
+                |seen| runs(seen, replicas),
+            )
+            .await?;
         one_each(&seen.replicas)?;
         Ok(seen)
     }
@@ -239,7 +348,11 @@ impl Subject {
     }
 
     /// Destroys until nothing is left.
-    pub(crate) async fn destroy(&mut self, by: &Arc<dyn Provider>, gone: &Tracked) -> Result<(), String> {
+    pub(crate) async fn destroy(
+        &mut self,
+        by: &Arc<dyn Provider>,
+        gone: &Tracked,
+    ) -> Result<(), String> {
         let mut waiting = Waiting::new(self.patience);
         loop {
             let seen = match by.destroy(gone).await {
@@ -259,7 +372,12 @@ impl Subject {
         let mut waiting = Waiting::new(self.patience);
         loop {
             match self.provider.owned().await {
-                Ok(all) => return Ok(all.into_iter().filter(|o| o.allocation.is_of(&self.installation)).collect()),
+                Ok(all) => {
+                    return Ok(all
+                        .into_iter()
+                        .filter(|o| o.allocation.is_of(&self.installation))
+                        .collect());
+                }
                 Err(failure) if may_pass(&failure) && waiting.goes_on().await => {}
                 Err(failure) => return Err(format!("owned: {}", tell(&failure))),
             }
@@ -270,25 +388,39 @@ impl Subject {
     pub(crate) async fn unlisted(&self, allocation: &AllocationId) -> Result<(), String> {
         let mut waiting = Waiting::new(self.patience);
         loop {
-            let found = self.owned().await?.into_iter().find(|o| o.allocation == *allocation);
+            let found = self
+                .owned()
+                .await?
+                .into_iter()
+                .find(|o| o.allocation == *allocation);
             let Some(found) = found else { return Ok(()) };
             if !waiting.goes_on().await {
-                return Err(format!("owned still lists \"{allocation}\" after {:?}: {}", self.patience, found.description));
+                return Err(format!(
+                    "owned still lists \"{allocation}\" after {:?}: {}",
+                    self.patience, found.description
+                ));
             }
         }
     }
 
     /// How many replicas there really are, where a capability can tell.
     pub(crate) async fn really(&self, allocation: &AllocationId) -> Option<usize> {
-        if self.runs_processes() { ports::really(&self.real, self.piece.name(), allocation).await } else { None }
+        if self.runs_processes() {
+            ports::really(&self.real, self.piece.name(), allocation).await
+        } else {
+            None
+        }
     }
 
     /// Gives what a change has stopped the time that it may still be seen.
     pub(crate) async fn stopped(&self, held: &Held) {
         let mut waiting = Waiting::new(STOPPING);
-        while self.really(&held.allocation.id).await.is_some_and(|real| real > held.allocation.replicas as usize) && waiting.goes_on().await
-        {
-        }
+        while self
+            .really(&held.allocation.id)
+            .await
+            .is_some_and(|real| real > held.allocation.replicas as usize)
+            && waiting.goes_on().await
+        {}
     }
 
     // === the end ===
@@ -298,7 +430,10 @@ impl Subject {
         self.script.disarm();
         let provider = self.provider.clone();
         let mut left = Vec::new();
-        for held in std::mem::take(&mut self.made).into_values().filter(|held| held.state.is_some()) {
+        for held in std::mem::take(&mut self.made)
+            .into_values()
+            .filter(|held| held.state.is_some())
+        {
             if let Err(why) = self.destroy(&provider, &held.tracked()).await {
                 left.push(format!("{}: {why}", held.allocation.id));
             }
@@ -306,7 +441,10 @@ impl Subject {
         match self.owned().await {
             Ok(listed) => {
                 for found in listed {
-                    let tracked = Tracked { allocation: found.allocation.clone(), state: found.state };
+                    let tracked = Tracked {
+                        allocation: found.allocation.clone(),
+                        state: found.state,
+                    };
                     if let Err(why) = self.destroy(&provider, &tracked).await {
                         left.push(format!("{}: {why}", found.allocation));
                     }
@@ -348,7 +486,10 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     pub(crate) fn new(patience: Duration) -> Self {
-        Self { until: Instant::now() + patience, step: Duration::from_millis(10) }
+        Self {
+            until: Instant::now() + patience,
+            step: Duration::from_millis(10),
+        }
     }
 
     /// Waits a step. False when the time is over.
@@ -364,18 +505,27 @@ impl Waiting {
 
 /// Whether the host would simply try again.
 fn may_pass(failure: &Failure) -> bool {
-    matches!(failure.kind, FailureKind::Unavailable | FailureKind::Throttled)
+    matches!(
+        failure.kind,
+        FailureKind::Unavailable | FailureKind::Throttled
+    )
 }
 
 /// Whether exactly so many replicas run.
 pub(crate) fn runs(seen: &Observation, replicas: u32) -> bool {
-    let all = seen.replicas.iter().all(|replica| replica.phase == Phase::Running);
+    let all = seen
+        .replicas
+        .iter()
+        .all(|replica| replica.phase == Phase::Running);
     seen.phase == Phase::Running && all && seen.replicas.len() == replicas as usize
 }
 
 /// The replicas' ids by their index.
 pub(crate) fn ids(seen: &Observation) -> BTreeMap<u32, String> {
-    seen.replicas.iter().map(|replica| (replica.index, replica.id.clone())).collect()
+    seen.replicas
+        .iter()
+        .map(|replica| (replica.index, replica.id.clone()))
+        .collect()
 }
 
 fn one_each(replicas: &[Replica]) -> Result<(), String> {
@@ -385,10 +535,16 @@ fn one_each(replicas: &[Replica]) -> Result<(), String> {
             return Err(format!("replica {} runs and has no id", replica.index));
         }
         if let Some(other) = known.insert(&replica.id, replica.index) {
-            return Err(format!("replicas {other} and {} have the same id \"{}\"", replica.index, replica.id));
+            return Err(format!(
+                "replicas {other} and {} have the same id \"{}\"",
+                replica.index, replica.id
+            ));
         }
         if !replicas.iter().any(|r| r.index == at) {
-            return Err(format!("there are {} replicas, but none with the index {at}", replicas.len()));
+            return Err(format!(
+                "there are {} replicas, but none with the index {at}",
+                replicas.len()
+            ));
         }
     }
     Ok(())
@@ -396,7 +552,19 @@ fn one_each(replicas: &[Replica]) -> Result<(), String> {
 
 /// An observation in one line.
 pub(crate) fn describe(seen: &Observation) -> String {
-    let replicas: Vec<String> = seen.replicas.iter().map(|r| format!("{} {}", r.index, r.phase)).collect();
-    let said = if seen.message.is_empty() { String::new() } else { format!(", it says: {}", seen.message) };
-    format!("it is {} with replicas [{}]{said}", seen.phase, replicas.join(", "))
+    let replicas: Vec<String> = seen
+        .replicas
+        .iter()
+        .map(|r| format!("{} {}", r.index, r.phase))
+        .collect();
+    let said = if seen.message.is_empty() {
+        String::new()
+    } else {
+        format!(", it says: {}", seen.message)
+    };
+    format!(
+        "it is {} with replicas [{}]{said}",
+        seen.phase,
+        replicas.join(", ")
+    )
 }

@@ -43,11 +43,20 @@ pub enum Error {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tasks: None, previous: None, patience: Duration::from_secs(60), only: Vec::new(), seed: 1 }
+        Self {
+            tasks: None,
+            previous: None,
+            patience: Duration::from_secs(60),
+            only: Vec::new(),
+            seed: 1,
+        }
     }
 }
 
-const LOADS: (&str, &str) = ("loads", "the daemon would let it serve: imports, grants, limits, settings");
+const LOADS: (&str, &str) = (
+    "loads",
+    "the daemon would let it serve: imports, grants, limits, settings",
+);
 
 /// A check as it is listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -62,8 +71,12 @@ pub fn list() -> Vec<Listed> {
     let of = |kind: Kind| move |(name, asks)| Listed { kind, name, asks };
     let provider = provider::checks().into_iter().map(|c| (c.name, c.asks));
     let policy = policy::checks().into_iter().map(|c| (c.name, c.asks));
-    let provider = std::iter::once(LOADS).chain(provider).map(of(Kind::Provider));
-    provider.chain(std::iter::once(LOADS).chain(policy).map(of(Kind::Policy))).collect()
+    let provider = std::iter::once(LOADS)
+        .chain(provider)
+        .map(of(Kind::Provider));
+    provider
+        .chain(std::iter::once(LOADS).chain(policy).map(of(Kind::Policy)))
+        .collect()
 }
 
 /// Makes the checks, and removes what they have made, also when `stop` ends them early. `told` hears of each as soon as it is known.
@@ -83,7 +96,10 @@ pub async fn run(
     if let Some(unknown) = options.only.iter().find(|name| !known(name)) {
         return Err(Error::UnknownCheck(unknown.clone()));
     }
-    let mut report = Report { instance: piece.name().to_string(), ..Report::default() };
+    let mut report = Report {
+        instance: piece.name().to_string(),
+        ..Report::default()
+    };
     let script = Arc::new(Script::default());
     let lent = ports::behind(&capabilities, &script);
     let begun = Instant::now();
@@ -98,21 +114,65 @@ pub async fn run(
         }
     };
     report.is_about(&loaded.about, loaded.digest);
-    let is =
-        check::checked(name, asks, passed(format!("it is {} {} {}", loaded.about.kind, loaded.about.name, loaded.about.version)), begun);
+    let is = check::checked(
+        name,
+        asks,
+        passed(format!(
+            "it is {} {} {}",
+            loaded.about.kind, loaded.about.name, loaded.about.version
+        )),
+        begun,
+    );
     told(&is);
     report.add(is);
     let (bench, piece) = (bench.clone(), piece.clone());
     match loaded.plugin.clone() {
         Plugin::Provider(of) => {
-            let Options { tasks, previous, patience, only, seed: _ } = options;
-            let mut subject = Subject::new(bench, piece, loaded, of, (capabilities, lent, script), tasks, previous, patience);
-            check::all(&provider::checks(), &only, &mut subject, stop, &mut report, told).await;
+            let Options {
+                tasks,
+                previous,
+                patience,
+                only,
+                seed: _,
+            } = options;
+            let mut subject = Subject::new(
+                bench,
+                piece,
+                loaded,
+                of,
+                (capabilities, lent, script),
+                tasks,
+                previous,
+                patience,
+            );
+            check::all(
+                &provider::checks(),
+                &only,
+                &mut subject,
+                stop,
+                &mut report,
+                told,
+            )
+            .await;
             report.left = subject.clean().await;
         }
         Plugin::Policy(of) => {
-            let mut judged = Judged { bench, piece, loaded, policy: of, seed: options.seed };
-            check::all(&policy::checks(), &options.only, &mut judged, stop, &mut report, told).await;
+            let mut judged = Judged {
+                bench,
+                piece,
+                loaded,
+                policy: of,
+                seed: options.seed,
+            };
+            check::all(
+                &policy::checks(),
+                &options.only,
+                &mut judged,
+                stop,
+                &mut report,
+                told,
+            )
+            .await;
         }
     }
     Ok(report)

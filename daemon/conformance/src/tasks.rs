@@ -36,14 +36,25 @@ impl Tasks {
     /// The first service and the first job of a manifest.
     pub fn of(manifest: &Manifest) -> Self {
         let all = manifest::resolve(manifest);
-        let first = |service: bool| all.iter().find(|task| (task.workload.run == Run::Service) == service).cloned();
-        Self { service: first(true), job: first(false), speak: false }
+        let first = |service: bool| {
+            all.iter()
+                .find(|task| (task.workload.run == Run::Service) == service)
+                .cloned()
+        };
+        Self {
+            service: first(true),
+            job: first(false),
+            speak: false,
+        }
     }
 
     /// Plain commands, for a provider that runs those; nothing for another.
     pub(crate) fn usual(features: Features) -> Self {
         match manifest::parse(USUAL.as_bytes(), Format::Yaml) {
-            Ok(manifest) if features.commands => Self { speak: true, ..Self::of(&manifest) },
+            Ok(manifest) if features.commands => Self {
+                speak: true,
+                ..Self::of(&manifest)
+            },
             _ => Self::default(),
         }
     }
@@ -52,7 +63,10 @@ impl Tasks {
 /// Makes another version of a workload.
 pub(crate) fn mark(env: &mut Vec<EnvVar>, value: &str) {
     env.retain(|var| var.name != MARK);
-    env.push(EnvVar { name: MARK.to_owned(), value: EnvValue::Text(value.to_owned()) });
+    env.push(EnvVar {
+        name: MARK.to_owned(),
+        value: EnvValue::Text(value.to_owned()),
+    });
 }
 
 #[cfg(test)]
@@ -61,7 +75,10 @@ mod tests {
 
     #[test]
     fn the_usual_tasks_are_a_valid_manifest() {
-        let tasks = Tasks::usual(Features { commands: true, ..Features::default() });
+        let tasks = Tasks::usual(Features {
+            commands: true,
+            ..Features::default()
+        });
         assert!(tasks.service.is_some() && tasks.job.is_some());
         assert!(Tasks::usual(Features::default()).service.is_none());
     }

@@ -24,7 +24,9 @@ use tradewind_core::{
     capability::{Clock, Paces, Prober, Registries},
     failure::Failure,
     identity::Scope,
-    names::{AllocationId, DecisionId, DeploymentName, InstallationId, InstanceName, Namespace, TaskName},
+    names::{
+        AllocationId, DecisionId, DeploymentName, InstallationId, InstanceName, Namespace, TaskName,
+    },
     plugin::Plugins,
     record::{ALLOCATIONS, AllocationRecord, DEPLOYMENTS, DeploymentKey, DeploymentRecord, Stage},
     store::{self, Store},
@@ -46,15 +48,29 @@ pub enum Error {
     #[error("there is no {what} \"{name}\"")]
     NotFound { what: &'static str, name: String },
     #[error("{what} \"{name}\" is at generation {actual}, not {expected}")]
-    Generation { what: &'static str, name: String, expected: u64, actual: u64 },
-    #[error("namespace \"{name}\" has deployments ({deployments}): its limits can be removed when they are gone")]
+    Generation {
+        what: &'static str,
+        name: String,
+        expected: u64,
+        actual: u64,
+    },
+    #[error(
+        "namespace \"{name}\" has deployments ({deployments}): its limits can be removed when they are gone"
+    )]
     InUse { name: String, deployments: usize },
     #[error("the inputs of decision \"{id}\" are not kept (any more)")]
     InputsGone { id: DecisionId },
     #[error("deployment \"{name}\" is being deleted")]
     Deleting { name: String },
-    #[error("quota.state of namespace \"{namespace}\" is {limit}: its deployments, revisions and plans take {used}, {more} more needed")]
-    StateQuota { namespace: Namespace, limit: Bytes, used: Bytes, more: Bytes },
+    #[error(
+        "quota.state of namespace \"{namespace}\" is {limit}: its deployments, revisions and plans take {used}, {more} more needed"
+    )]
+    StateQuota {
+        namespace: Namespace,
+        limit: Bytes,
+        used: Bytes,
+        more: Bytes,
+    },
     #[error("job \"{name}\" has not ended: it runs, or waits for its turn")]
     NotEnded { name: String },
     /// A name in the request that this daemon does not know: the field's path, the message.
@@ -153,7 +169,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// # Errors
 /// The state can't be read or written.
 pub async fn installation(store: &dyn Store) -> Result<InstallationId, Error> {
-    Ok(background::orphan_sweep::installation(store, || InstallationId::new(ulid::Ulid::r#gen())).await?)
+    Ok(
+        background::orphan_sweep::installation(store, || InstallationId::new(ulid::Ulid::r#gen()))
+            .await?,
+    )
 }
 
 /// Reads the state, takes up what was left, and begins.
@@ -161,15 +180,35 @@ pub async fn installation(store: &dyn Store) -> Result<InstallationId, Error> {
 /// # Errors
 /// The state can't be read, or has a document that this version does not understand.
 pub async fn start(options: Options, surroundings: Surroundings) -> Result<Controller, Error> {
-    let Surroundings { store, plugins, plugin_changes, clock, prober, paces, registries, hints } = surroundings;
+    let Surroundings {
+        store,
+        plugins,
+        plugin_changes,
+        clock,
+        prober,
+        paces,
+        registries,
+        hints,
+    } = surroundings;
     let mut cache = load(store.as_ref()).await?;
     let namespaces = service::namespaces::NamespaceBook::load(store.as_ref(), &mut cache).await?;
     execute::images::load(store.as_ref(), &mut cache).await?;
     background::reconsider::resume(store.as_ref(), &mut cache, clock.now()).await?;
-    let ids = Arc::new(Ids::new(clock.clone(), state::journal::generator(store.as_ref()).await?));
+    let ids = Arc::new(Ids::new(
+        clock.clone(),
+        state::journal::generator(store.as_ref()).await?,
+    ));
     let meters = Arc::new(observe::measurements::Meters::load(store.as_ref(), clock.now()).await?);
-    tracing::info!(deployments = cache.deployments.len(), allocations = cache.owners.len(), "state read");
-    let (cache, namespaces, wake) = (Arc::new(Mutex::new(cache)), Arc::new(Mutex::new(namespaces)), Arc::new(Notify::new()));
+    tracing::info!(
+        deployments = cache.deployments.len(),
+        allocations = cache.owners.len(),
+        "state read"
+    );
+    let (cache, namespaces, wake) = (
+        Arc::new(Mutex::new(cache)),
+        Arc::new(Mutex::new(namespaces)),
+        Arc::new(Notify::new()),
+    );
     let committer = Arc::new(Committer {
         store: store.clone(),
         clock: clock.clone(),
@@ -193,8 +232,15 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         tasks: tasks.clone(),
         stop: stop.clone(),
     };
-    let sweep = Arc::new(background::orphan_sweep::OrphanSweep::load(sweep, store.as_ref(), options.sweep_grace).await?);
-    let (options, store, poll_schedule) = (Arc::new(options), Reads::new(store), Arc::new(observe::poller::PollSchedule::default()));
+    let sweep = Arc::new(
+        background::orphan_sweep::OrphanSweep::load(sweep, store.as_ref(), options.sweep_grace)
+            .await?,
+    );
+    let (options, store, poll_schedule) = (
+        Arc::new(options),
+        Reads::new(store),
+        Arc::new(observe::poller::PollSchedule::default()),
+    );
     let retention = background::retention::Retention {
         store: store.clone(),
         committer: committer.clone(),
@@ -204,18 +250,24 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         options: options.clone(),
         stop: stop.clone(),
     };
-    let outages = Arc::new(observe::outages::Outages::new(committer.clone(), cache.clone(), poll_schedule.clone()));
+    let outages = Arc::new(observe::outages::Outages::new(
+        committer.clone(),
+        cache.clone(),
+        poll_schedule.clone(),
+    ));
     let quotes = Arc::new(schedule::offers::OfferCache::default());
-    let place_health = Arc::new(observe::place_health::PlaceHealth::new(observe::place_health::Deps {
-        committer: committer.clone(),
-        cache: cache.clone(),
-        plugins: plugins.clone(),
-        clock: clock.clone(),
-        quotes: quotes.clone(),
-        meters: meters.clone(),
-        tasks: tasks.clone(),
-        stop: stop.clone(),
-    }));
+    let place_health = Arc::new(observe::place_health::PlaceHealth::new(
+        observe::place_health::Deps {
+            committer: committer.clone(),
+            cache: cache.clone(),
+            plugins: plugins.clone(),
+            clock: clock.clone(),
+            quotes: quotes.clone(),
+            meters: meters.clone(),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        },
+    ));
     let offers = Arc::new(schedule::offers::Offers::new(schedule::offers::Deps {
         quotes: quotes.clone(),
         place_health: place_health.clone(),
@@ -236,11 +288,29 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         tasks: tasks.clone(),
         stop: stop.clone(),
     }));
-    let shadows = Arc::new(background::shadows::Shadows::new(store.clone(), committer.clone(), clock.clone(), tasks.clone(), stop.clone()));
+    let shadows = Arc::new(background::shadows::Shadows::new(
+        store.clone(),
+        committer.clone(),
+        clock.clone(),
+        tasks.clone(),
+        stop.clone(),
+    ));
     let interval = options.scale_interval.std();
-    let scaler = Arc::new(background::autoscaler::Scaler::new(committer.clone(), cache.clone(), clock.clone(), interval, stop.clone()));
-    let refusals = Arc::new(schedule::refusals::Refusals { cache: cache.clone(), plugins: plugins.clone() });
-    let nominations = Arc::new(schedule::preemption::Nominations::new(quotes.clone(), cache.clone()));
+    let scaler = Arc::new(background::autoscaler::Scaler::new(
+        committer.clone(),
+        cache.clone(),
+        clock.clone(),
+        interval,
+        stop.clone(),
+    ));
+    let refusals = Arc::new(schedule::refusals::Refusals {
+        cache: cache.clone(),
+        plugins: plugins.clone(),
+    });
+    let nominations = Arc::new(schedule::preemption::Nominations::new(
+        quotes.clone(),
+        cache.clone(),
+    ));
     let budgets = Arc::new(schedule::admission::Budgets {
         cache: cache.clone(),
         namespaces: namespaces.clone(),
@@ -394,9 +464,20 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         tasks,
         stop,
     });
-    let handle = Handle { shared: shared.clone() };
-    let measurements = shared.meters.clone().run(shared.committer.clone(), shared.stop.clone());
-    let Shared { tasks, scaler, place_health, rebalancer, .. } = shared.as_ref();
+    let handle = Handle {
+        shared: shared.clone(),
+    };
+    let measurements = shared
+        .meters
+        .clone()
+        .run(shared.committer.clone(), shared.stop.clone());
+    let Shared {
+        tasks,
+        scaler,
+        place_health,
+        rebalancer,
+        ..
+    } = shared.as_ref();
     tasks.spawn(vital::part("reconciler", reconciler.run()));
     tasks.spawn(vital::part("roll-backs", handle.carry_out(returning)));
     tasks.spawn(vital::part("observer", poller.run(hints)));
@@ -407,7 +488,10 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     tasks.spawn(vital::part("orphan sweep", sweep.run()));
     tasks.spawn(vital::part("measurements", measurements));
     tasks.spawn(vital::part("rebalancer", rebalancer.clone().run()));
-    tasks.spawn(vital::part("reconsideration", rebalancer.clone().reconsider()));
+    tasks.spawn(vital::part(
+        "reconsideration",
+        rebalancer.clone().reconsider(),
+    ));
     Ok(Controller { shared })
 }
 
@@ -416,23 +500,45 @@ async fn load(store: &dyn Store) -> Result<Cache, Error> {
     for stored in store.list(DEPLOYMENTS).await?.records {
         let record: DeploymentRecord = state::journal::decode(&stored)?;
         let metadata = &record.manifest.metadata;
-        let key = DeploymentKey { namespace: metadata.namespace.clone(), name: metadata.name.clone() };
-        cache.deployments.insert(key, DeploymentState::new(record, stored.revision));
+        let key = DeploymentKey {
+            namespace: metadata.namespace.clone(),
+            name: metadata.name.clone(),
+        };
+        cache
+            .deployments
+            .insert(key, DeploymentState::new(record, stored.revision));
     }
     for stored in store.list(ALLOCATIONS).await?.records {
         let record: AllocationRecord = state::journal::decode(&stored)?;
         if let Some(other) = cache.owners.get(&record.id) {
-            let other = AllocationRecord { namespace: other.namespace.clone(), deployment: other.name.clone(), ..record }.path();
+            let other = AllocationRecord {
+                namespace: other.namespace.clone(),
+                deployment: other.name.clone(),
+                ..record
+            }
+            .path();
             let source = format!("its allocation is on record a second time, at \"{other}\": remove the one that does not run").into();
-            return Err(Error::Store(store::Error::Backend { action: "used", path: stored.key, source }));
+            return Err(Error::Store(store::Error::Backend {
+                action: "used",
+                path: stored.key,
+                source,
+            }));
         }
         cache.insert_allocation(record, stored.revision);
     }
     for entry in cache.deployments.values_mut() {
         // A call may have been under way when the daemon was killed.
-        entry.allocations.values_mut().for_each(|live| live.outcome_unknown = live.record.stage == Stage::Intended);
+        entry
+            .allocations
+            .values_mut()
+            .for_each(|live| live.outcome_unknown = live.record.stage == Stage::Intended);
         // What has allocations of its generation has been planned; the rest will be.
-        let newest = entry.allocations.values().map(|l| l.record.generation).max().unwrap_or(0);
+        let newest = entry
+            .allocations
+            .values()
+            .map(|l| l.record.generation)
+            .max()
+            .unwrap_or(0);
         if newest == entry.record.generation {
             entry.planned = newest;
         }
@@ -442,7 +548,9 @@ async fn load(store: &dyn Store) -> Result<Cache, Error> {
 
 impl Controller {
     pub fn handle(&self) -> Handle {
-        Handle { shared: self.shared.clone() }
+        Handle {
+            shared: self.shared.clone(),
+        }
     }
 
     /// Begins nothing new, and waits for what has been begun.

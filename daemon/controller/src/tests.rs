@@ -33,7 +33,10 @@ use self::{
     cloud::{Both, Cloud, Fault, Ran},
     memory::Memory,
 };
-use crate::{Controller, Error, KeepAudit, Options, PolicyFallback, StaleQuotes, Surroundings, start, state::journal};
+use crate::{
+    Controller, Error, KeepAudit, Options, PolicyFallback, StaleQuotes, Surroundings, start,
+    state::journal,
+};
 
 /// No call of the fake cloud takes time, so that everything that takes this long is a pause of the controller's own: the longest back-off,
 /// cool-down and sweep follow one another within it.
@@ -52,7 +55,14 @@ struct Content;
 
 #[async_trait]
 impl Prober for Content {
-    async fn probe(&self, _: Probed<'_>, _: Option<&ProbeGrant>, _: &Endpoint, _: &Check, _: Millis) -> Result<(), Unwell> {
+    async fn probe(
+        &self,
+        _: Probed<'_>,
+        _: Option<&ProbeGrant>,
+        _: &Endpoint,
+        _: &Check,
+        _: Millis,
+    ) -> Result<(), Unwell> {
         Ok(())
     }
 }
@@ -101,7 +111,11 @@ fn options() -> Options {
         keep_events: 10_000,
         keep_own_events: 50,
         keep_own_decisions: 10,
-        keep_audit: KeepAudit { entries: 500_000, age: Millis(30 * DAY.0), size: Bytes(1 << 30) },
+        keep_audit: KeepAudit {
+            entries: 500_000,
+            age: Millis(30 * DAY.0),
+            size: Bytes(1 << 30),
+        },
         keep_events_size: SMALL,
         keep_decisions_size: SMALL,
         most_plans: 100,
@@ -121,14 +135,34 @@ struct Spec {
 
 fn spec() -> impl Strategy<Value = Spec> {
     let strategies = prop_oneof![Just("rolling"), Just("recreate"), Just("blue-green")];
-    let all = (any::<u8>(), 0u32..4, any::<bool>(), strategies, any::<bool>());
-    all.prop_map(|(version, web, job, strategy, hedged)| Spec { version, web, job, strategy, hedged })
+    let all = (
+        any::<u8>(),
+        0u32..4,
+        any::<bool>(),
+        strategies,
+        any::<bool>(),
+    );
+    all.prop_map(|(version, web, job, strategy, hedged)| Spec {
+        version,
+        web,
+        job,
+        strategy,
+        hedged,
+    })
 }
 
 impl Spec {
     fn manifest(&self, name: &str) -> String {
-        let hedge = if self.hedged { "hedge: {offers: 2, within: 1m}, " } else { "" };
-        let job = if self.job { ", jobs: {once: {command: [run], resources: {cpu: 1, memory: 1Gi}}}" } else { "" };
+        let hedge = if self.hedged {
+            "hedge: {offers: 2, within: 1m}, "
+        } else {
+            ""
+        };
+        let job = if self.job {
+            ", jobs: {once: {command: [run], resources: {cpu: 1, memory: 1Gi}}}"
+        } else {
+            ""
+        };
         format!(
             "{{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {{name: {name}}}, spec: {{{hedge}update: {{strategy: {}}}, \
              services: {{web: {{command: [run], env: {{VERSION: v{}}}, replicas: {}, resources: {{cpu: 1, memory: 1Gi}}}}}}{job}}}}}",
@@ -181,7 +215,11 @@ fn fault() -> impl Strategy<Value = Option<Fault>> {
         Just(FailureKind::Throttled),
         Just(FailureKind::Unavailable),
     ];
-    prop_oneof![Just(None), kinds.prop_map(|kind| Some(Fault::Before(kind))), Just(Some(Fault::After))]
+    prop_oneof![
+        Just(None),
+        kinds.prop_map(|kind| Some(Fault::Before(kind))),
+        Just(Some(Fault::After))
+    ]
 }
 
 async fn controller(
@@ -219,21 +257,31 @@ async fn put(controller: &Controller, name: &str, spec: &Spec) {
 
 async fn put_text(controller: &Controller, text: &str) {
     let manifest = manifest::parse(text.as_bytes(), Format::Yaml).expect("a manifest");
-    controller.handle().put(&Actor::LOCAL, manifest, None).await.expect("it is stored");
+    controller
+        .handle()
+        .put(&Actor::LOCAL, manifest, None)
+        .await
+        .expect("it is stored");
 }
 
 /// Leaves something behind of one of the allocations on record.
 async fn leave(store: &Memory, cloud: &Cloud, at: usize, what: Leftover) {
     let records = store.list(ALLOCATIONS).await.expect("a list").records;
-    let Some(stored) = records.get(at % records.len().max(1)) else { return };
+    let Some(stored) = records.get(at % records.len().max(1)) else {
+        return;
+    };
     let mut record: AllocationRecord = journal::decode(stored).expect("a record");
     match what {
         Leftover::Orphan => return store.set(record.path(), None),
         Leftover::Vanished => return cloud.with(|known| drop(known.runs.remove(&record.id))),
         Leftover::Twin => {
             // Ids that are made one after the other differ at their end alone.
-            let Some((before, made)) = record.id.as_str().rsplit_once("-0") else { return };
-            record.id = format!("{before}-1{made}").parse::<AllocationId>().expect("an id");
+            let Some((before, made)) = record.id.as_str().rsplit_once("-0") else {
+                return;
+            };
+            record.id = format!("{before}-1{made}")
+                .parse::<AllocationId>()
+                .expect("an id");
         }
         Leftover::Begun => (record.stage, record.attempt) = (Stage::Intended, record.attempt + 1),
         Leftover::Removing => record.stage = Stage::Removing,
@@ -241,11 +289,17 @@ async fn leave(store: &Memory, cloud: &Cloud, at: usize, what: Leftover) {
         Leftover::Lost => record.lost = true,
         Leftover::Resized(replicas) => {
             record.held = record.held.max(replicas);
-            (record.replicas, record.wanted, record.stage, record.attempt) = (replicas, None, Stage::Intended, record.attempt + 1);
+            (record.replicas, record.wanted, record.stage, record.attempt) =
+                (replicas, None, Stage::Intended, record.attempt + 1);
         }
-        Leftover::Stateless => (record.stage, record.state, record.phase) = (Stage::Intended, None, Phase::Pending),
+        Leftover::Stateless => {
+            (record.stage, record.state, record.phase) = (Stage::Intended, None, Phase::Pending)
+        }
     }
-    store.set(record.path(), Some(document::to_vec(&record).expect("JSON")));
+    store.set(
+        record.path(),
+        Some(document::to_vec(&record).expect("JSON")),
+    );
 }
 
 /// Replicas of each service that run, by their version.
@@ -260,16 +314,33 @@ fn serving(cloud: &Cloud) -> BTreeMap<(String, String), u32> {
 }
 
 fn wanted(specs: &BTreeMap<&str, Spec>) -> BTreeMap<(String, String), u32> {
-    let one = |(name, spec): (&&str, &Spec)| (((*name).to_owned(), format!("v{}", spec.version)), spec.web);
-    specs.iter().map(one).filter(|(_, replicas)| *replicas > 0).collect()
+    let one = |(name, spec): (&&str, &Spec)| {
+        (((*name).to_owned(), format!("v{}", spec.version)), spec.web)
+    };
+    specs
+        .iter()
+        .map(one)
+        .filter(|(_, replicas)| *replicas > 0)
+        .collect()
 }
 
 /// Two lives of the daemon, with leftovers in between, and with faults in the second.
-async fn live(first: Vec<Spec>, leftovers: Vec<(usize, Leftover)>, second: Vec<Option<Spec>>, faults: Vec<Option<Fault>>) {
-    let (store, cloud, since) = (Arc::new(Memory::default()), Cloud::new(), tokio::time::Instant::now());
+async fn live(
+    first: Vec<Spec>,
+    leftovers: Vec<(usize, Leftover)>,
+    second: Vec<Option<Spec>>,
+    faults: Vec<Option<Fault>>,
+) {
+    let (store, cloud, since) = (
+        Arc::new(Memory::default()),
+        Cloud::new(),
+        tokio::time::Instant::now(),
+    );
     let (plugin_changes, _) = tokio::sync::watch::channel(0);
     let mut specs: BTreeMap<&str, Spec> = NAMES.into_iter().zip(first).collect();
-    let before = controller(&store, &cloud, since, &plugin_changes).await.expect("a state that can be read");
+    let before = controller(&store, &cloud, since, &plugin_changes)
+        .await
+        .expect("a state that can be read");
     for (name, spec) in &specs {
         put(&before, name, spec).await;
     }
@@ -282,7 +353,9 @@ async fn live(first: Vec<Spec>, leftovers: Vec<(usize, Leftover)>, second: Vec<O
     }
     cloud.with(|known| (known.faults, known.calls) = (faults.into(), 0));
     let troubles = cloud.with(|known| known.faults.len());
-    let after = controller(&store, &cloud, since, &plugin_changes).await.expect("a state that can be read");
+    let after = controller(&store, &cloud, since, &plugin_changes)
+        .await
+        .expect("a state that can be read");
     for (name, change) in NAMES.into_iter().zip(second) {
         match (change, specs.contains_key(name)) {
             (Some(spec), _) => {
@@ -291,7 +364,16 @@ async fn live(first: Vec<Spec>, leftovers: Vec<(usize, Leftover)>, second: Vec<O
             }
             (None, true) => {
                 let namespace = "default".parse().expect("a name");
-                after.handle().delete(&Actor::LOCAL, &namespace, &name.parse().expect("a name"), None).await.expect("it is there");
+                after
+                    .handle()
+                    .delete(
+                        &Actor::LOCAL,
+                        &namespace,
+                        &name.parse().expect("a name"),
+                        None,
+                    )
+                    .await
+                    .expect("it is there");
                 specs.remove(name);
             }
             (None, false) => {}
@@ -304,32 +386,60 @@ async fn live(first: Vec<Spec>, leftovers: Vec<(usize, Leftover)>, second: Vec<O
     assert!(calls as usize <= 60 + 2 * troubles, "{calls} calls");
 
     tokio::time::sleep(LONG).await;
-    assert_eq!(cloud.with(|known| known.calls), calls, "what is as it shall be is left alone: {}", left(&cloud));
+    assert_eq!(
+        cloud.with(|known| known.calls),
+        calls,
+        "what is as it shall be is left alone: {}",
+        left(&cloud)
+    );
     after.shutdown().await;
 }
 
 /// Whoever has two records of one allocation can't know which one tells what runs.
 #[tokio::test(start_paused = true)]
 async fn a_state_with_two_records_of_one_allocation_is_refused() {
-    let (store, cloud, since) = (Arc::new(Memory::default()), Cloud::new(), tokio::time::Instant::now());
+    let (store, cloud, since) = (
+        Arc::new(Memory::default()),
+        Cloud::new(),
+        tokio::time::Instant::now(),
+    );
     let (plugin_changes, _) = tokio::sync::watch::channel(0);
-    let spec = Spec { version: 1, web: 1, job: false, strategy: "rolling", hedged: false };
-    let first = controller(&store, &cloud, since, &plugin_changes).await.expect("a state that can be read");
+    let spec = Spec {
+        version: 1,
+        web: 1,
+        job: false,
+        strategy: "rolling",
+        hedged: false,
+    };
+    let first = controller(&store, &cloud, since, &plugin_changes)
+        .await
+        .expect("a state that can be read");
     put(&first, "ant", &spec).await;
     put(&first, "bee", &spec).await;
     tokio::time::sleep(LONG).await;
     first.shutdown().await;
 
     let records = store.list(ALLOCATIONS).await.expect("a list").records;
-    let [ant, bee] = &records[..] else { panic!("{records:?}") };
+    let [ant, bee] = &records[..] else {
+        panic!("{records:?}")
+    };
     let mut twin: AllocationRecord = journal::decode(bee).expect("a record");
-    twin.id = journal::decode::<AllocationRecord>(ant).expect("a record").id;
+    twin.id = journal::decode::<AllocationRecord>(ant)
+        .expect("a record")
+        .id;
     store.set(twin.path(), Some(document::to_vec(&twin).expect("JSON")));
-    let Err(refused) = controller(&store, &cloud, since, &plugin_changes).await else { panic!("it is accepted") };
-    let causes = std::iter::successors(Some(&refused as &dyn std::error::Error), |error| error.source());
+    let Err(refused) = controller(&store, &cloud, since, &plugin_changes).await else {
+        panic!("it is accepted")
+    };
+    let causes = std::iter::successors(Some(&refused as &dyn std::error::Error), |error| {
+        error.source()
+    });
     let chain: Vec<String> = causes.map(ToString::to_string).collect();
     let chain = chain.join(": ");
-    assert!(chain.contains(&twin.path()) && chain.contains(&ant.key), "{chain}");
+    assert!(
+        chain.contains(&twin.path()) && chain.contains(&ant.key),
+        "{chain}"
+    );
 }
 
 proptest! {

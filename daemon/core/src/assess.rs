@@ -144,24 +144,47 @@ pub struct Background<'a> {
 }
 
 /// The report of one task: its candidates from `table`, cheapest first.
-pub fn task(want: &Want, table: &Table, background: &Background<'_>) -> (Vec<OfferReport>, Vec<ExcludedView>) {
-    let ranked = table.ranked(want, RankBy::Cost).into_iter().filter_map(|i| table.offers().get(i as usize));
-    let offers = ranked.map(|placed| offer(want, placed, background)).collect();
+pub fn task(
+    want: &Want,
+    table: &Table,
+    background: &Background<'_>,
+) -> (Vec<OfferReport>, Vec<ExcludedView>) {
+    let ranked = table
+        .ranked(want, RankBy::Cost)
+        .into_iter()
+        .filter_map(|i| table.offers().get(i as usize));
+    let offers = ranked
+        .map(|placed| offer(want, placed, background))
+        .collect();
     (offers, table.excluded(want))
 }
 
 fn offer(want: &Want, placed: &PlacedOffer, background: &Background<'_>) -> OfferReport {
     let (offer, now) = (&placed.offer, background.now);
-    let quote = background.quotes.get(&(placed.provider.clone(), offer.id.to_string()));
-    let measured = background.measures.of(&placed.provider, &offer.region, &offer.size);
+    let quote = background
+        .quotes
+        .get(&(placed.provider.clone(), offer.id.to_string()));
+    let measured = background
+        .measures
+        .of(&placed.provider, &offer.region, &offer.size);
     let terms = want.need.terms(offer);
     let (cpu, memory) = cost::paid_size(&want.need.resources, offer);
     let model = |unit: PriceUnit| {
         let units = cost::units(unit, cpu, memory);
-        Model { units, cost: offer.price.scaled(units * terms.hours) }
+        Model {
+            units,
+            cost: offer.price.scaled(units * terms.hours),
+        }
     };
     let known = |v: f64| v.is_finite().then_some(v);
-    let Offer { ref region, ref zone, ref size, ref id, ref source, .. } = *offer;
+    let Offer {
+        ref region,
+        ref zone,
+        ref size,
+        ref id,
+        ref source,
+        ..
+    } = *offer;
     let mut report = OfferReport {
         provider: placed.provider.clone(),
         region: region.to_string(),

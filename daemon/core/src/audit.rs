@@ -121,15 +121,24 @@ pub struct Chain {
 
 impl Head {
     /// Before the first entry.
-    pub const START: Self = Self { seq: 0, hash: Digest::ZERO };
+    pub const START: Self = Self {
+        seq: 0,
+        hash: Digest::ZERO,
+    };
 
     /// The next entry of the chain.
     pub fn next(self, revision: Revision, bytes: &[u8]) -> Self {
         let seq = self.seq + 1;
         let length = bytes.len() as u64;
         let previous = self.hash;
-        let hash =
-            Digest::of_all(&[DOMAIN, previous.as_bytes(), &seq.to_be_bytes(), &revision.0.to_be_bytes(), &length.to_be_bytes(), bytes]);
+        let hash = Digest::of_all(&[
+            DOMAIN,
+            previous.as_bytes(),
+            &seq.to_be_bytes(),
+            &revision.0.to_be_bytes(),
+            &length.to_be_bytes(),
+            bytes,
+        ]);
         Self { seq, hash }
     }
 }
@@ -139,8 +148,16 @@ impl Head {
 impl Chain {
     /// `expected`: a hash that some entry must have.
     pub fn behind(anchor: Head, expected: Option<Digest>) -> Self {
-        let found = expected.filter(|hash| *hash == anchor.hash).map(|_| anchor.seq);
-        Self { anchor, head: anchor, expected, found, cut: None }
+        let found = expected
+            .filter(|hash| *hash == anchor.hash)
+            .map(|_| anchor.seq);
+        Self {
+            anchor,
+            head: anchor,
+            expected,
+            found,
+            cut: None,
+        }
     }
 
     /// The number that the next entry must have.
@@ -153,10 +170,16 @@ impl Chain {
     pub fn follow(&mut self, entry: &Entry) -> Result<(), Fault> {
         let wanted = self.next_seq();
         if entry.seq > wanted {
-            return Err(Fault::Missing { seq: wanted, found: entry.seq });
+            return Err(Fault::Missing {
+                seq: wanted,
+                found: entry.seq,
+            });
         }
         if entry.seq < wanted {
-            return Err(Fault::Misplaced { seq: entry.seq, found: wanted });
+            return Err(Fault::Misplaced {
+                seq: entry.seq,
+                found: wanted,
+            });
         }
         let next = self.head.next(entry.revision, &entry.bytes);
         if next.hash != entry.hash {
@@ -174,17 +197,36 @@ impl Chain {
 
     /// What was found, after the last entry or the first fault. `end`: where the log says that it ends.
     pub fn conclude(self, end: Option<Head>, fault: Option<Fault>) -> Verdict {
-        let Self { anchor, head, expected, found, cut } = self;
+        let Self {
+            anchor,
+            head,
+            expected,
+            found,
+            cut,
+        } = self;
         let ended = || match end {
             Some(end) if end.seq > head.seq => Some(Fault::Ended { seq: head.seq + 1 }),
             Some(end) if end != head => Some(Fault::Altered { seq: head.seq }),
             _ => None,
         };
         // A beginning that was cut off is told of by an entry behind it.
-        let untold = || (anchor.seq > 0 && cut != Some(anchor)).then_some(Fault::Anchor { seq: anchor.seq });
-        let unexpected = || expected.filter(|_| found.is_none()).map(|hash| Fault::Unexpected { seq: head.seq, hash });
+        let untold =
+            || (anchor.seq > 0 && cut != Some(anchor)).then_some(Fault::Anchor { seq: anchor.seq });
+        let unexpected = || {
+            expected
+                .filter(|_| found.is_none())
+                .map(|hash| Fault::Unexpected {
+                    seq: head.seq,
+                    hash,
+                })
+        };
         let fault = fault.or_else(ended).or_else(untold).or_else(unexpected);
-        Verdict { verified: head.seq - anchor.seq, head, expected: found, fault }
+        Verdict {
+            verified: head.seq - anchor.seq,
+            head,
+            expected: found,
+            fault,
+        }
     }
 }
 
@@ -200,7 +242,11 @@ fn cut(bytes: &[u8]) -> Option<Cut> {
         return None;
     }
     let told: Told = serde_json::from_slice(bytes).ok()?;
-    if told.reason != TRIMMED { None } else { serde_json::from_value(told.after).ok() }
+    if told.reason != TRIMMED {
+        None
+    } else {
+        serde_json::from_value(told.after).ok()
+    }
 }
 
 // === wire ===
@@ -253,12 +299,25 @@ pub struct Preface {
 impl From<Entry> for Line {
     fn from(entry: Entry) -> Self {
         use base64::{Engine as _, engine::general_purpose::STANDARD};
-        let Entry { seq, revision, hash, bytes } = entry;
-        let event = std::str::from_utf8(&bytes).ok().and_then(|text| RawValue::from_string(text.to_owned()).ok());
+        let Entry {
+            seq,
+            revision,
+            hash,
+            bytes,
+        } = entry;
+        let event = std::str::from_utf8(&bytes)
+            .ok()
+            .and_then(|text| RawValue::from_string(text.to_owned()).ok());
         // Spaces around the value would be lost.
         let event = event.filter(|event| event.get().len() == bytes.len());
         let bytes = event.is_none().then(|| STANDARD.encode(&bytes));
-        Self { seq, revision, hash, event, bytes }
+        Self {
+            seq,
+            revision,
+            hash,
+            event,
+            bytes,
+        }
     }
 }
 
@@ -271,7 +330,12 @@ impl Line {
             (None, Some(text)) => STANDARD.decode(text).ok()?,
             _ => return None,
         };
-        Some(Entry { seq: self.seq, revision: self.revision, hash: self.hash, bytes })
+        Some(Entry {
+            seq: self.seq,
+            revision: self.revision,
+            hash: self.hash,
+            bytes,
+        })
     }
 }
 
@@ -285,19 +349,32 @@ mod tests {
         for n in 1..=count {
             let bytes = format!("{{\"n\":{n}}}").into_bytes();
             head = head.next(Revision(n * 2), &bytes);
-            entries.push(Entry { seq: head.seq, revision: Revision(n * 2), hash: head.hash, bytes });
+            entries.push(Entry {
+                seq: head.seq,
+                revision: Revision(n * 2),
+                hash: head.hash,
+                bytes,
+            });
         }
         entries
     }
 
-    fn verdict(anchor: Head, entries: &[Entry], end: Option<Head>, expected: Option<Digest>) -> Verdict {
+    fn verdict(
+        anchor: Head,
+        entries: &[Entry],
+        end: Option<Head>,
+        expected: Option<Digest>,
+    ) -> Verdict {
         let mut chain = Chain::behind(anchor, expected);
         let fault = entries.iter().find_map(|entry| chain.follow(entry).err());
         chain.conclude(end, fault)
     }
 
     fn head(entries: &[Entry]) -> Head {
-        entries.last().map_or(Head::START, |e| Head { seq: e.seq, hash: e.hash })
+        entries.last().map_or(Head::START, |e| Head {
+            seq: e.seq,
+            hash: e.hash,
+        })
     }
 
     #[test]
@@ -335,7 +412,9 @@ mod tests {
         for (what, edit, seq) in cases {
             let mut entries = whole.clone();
             edit(&mut entries);
-            let fault = verdict(Head::START, &entries, end, None).fault.unwrap_or_else(|| panic!("{what} was not found"));
+            let fault = verdict(Head::START, &entries, end, None)
+                .fault
+                .unwrap_or_else(|| panic!("{what} was not found"));
             assert_eq!(fault.seq(), seq, "{what}: {fault}");
         }
     }
@@ -345,9 +424,19 @@ mod tests {
         let whole = chain(9);
         let noted = head(&whole).hash;
         let short = &whole[..6];
-        assert_eq!(verdict(Head::START, short, Some(head(short)), None).fault, None, "nothing inside the log can tell");
+        assert_eq!(
+            verdict(Head::START, short, Some(head(short)), None).fault,
+            None,
+            "nothing inside the log can tell"
+        );
         let fault = verdict(Head::START, short, Some(head(short)), Some(noted)).fault;
-        assert_eq!(fault, Some(Fault::Unexpected { seq: 6, hash: noted }));
+        assert_eq!(
+            fault,
+            Some(Fault::Unexpected {
+                seq: 6,
+                hash: noted
+            })
+        );
         let told = verdict(Head::START, &whole, Some(head(&whole)), Some(whole[3].hash));
         assert_eq!((told.fault, told.expected), (None, Some(4)));
     }
@@ -359,19 +448,41 @@ mod tests {
         let text = serde_json::json!({"reason": TRIMMED, "after": Cut { anchor }}).to_string();
         let next = head(&entries).next(Revision(20), text.as_bytes());
         let unsaid = entries[5..].to_vec();
-        entries.push(Entry { seq: next.seq, revision: Revision(20), hash: next.hash, bytes: text.into_bytes() });
+        entries.push(Entry {
+            seq: next.seq,
+            revision: Revision(20),
+            hash: next.hash,
+            bytes: text.into_bytes(),
+        });
         let kept = &entries[5..];
         let good = verdict(anchor, kept, Some(next), None);
         assert_eq!((good.fault, good.verified), (None, 5));
-        assert_eq!(verdict(anchor, &unsaid, None, None).fault, Some(Fault::Anchor { seq: 5 }));
+        assert_eq!(
+            verdict(anchor, &unsaid, None, None).fault,
+            Some(Fault::Anchor { seq: 5 })
+        );
         let further = head(&entries[..7]);
-        assert_eq!(verdict(further, &entries[7..], Some(next), None).fault, Some(Fault::Anchor { seq: 7 }));
+        assert_eq!(
+            verdict(further, &entries[7..], Some(next), None).fault,
+            Some(Fault::Anchor { seq: 7 })
+        );
     }
 
     #[test]
     fn a_line_keeps_the_bytes() {
-        for bytes in [&b"{\"b\":1,\"a\":1.10}"[..], b" {}", b"\xff", b"{\"a\":", b""] {
-            let entry = Entry { seq: 1, revision: Revision(1), hash: Digest::ZERO, bytes: bytes.to_vec() };
+        for bytes in [
+            &b"{\"b\":1,\"a\":1.10}"[..],
+            b" {}",
+            b"\xff",
+            b"{\"a\":",
+            b"",
+        ] {
+            let entry = Entry {
+                seq: 1,
+                revision: Revision(1),
+                hash: Digest::ZERO,
+                bytes: bytes.to_vec(),
+            };
             let text = serde_json::to_string(&Line::from(entry.clone())).unwrap();
             let line: Line = serde_json::from_str(&text).unwrap();
             assert_eq!(line.entry(), Some(entry), "{text}");

@@ -16,7 +16,10 @@ use crate::{
     health::Pace,
     names::{AllocationId, Digest, InstanceName, Namespace},
     units::{Instant, Millis},
-    workload::{Check, ConfigFile, Endpoint, EnvVar, Health, Labels, LogChunk, LogQuery, Phase, Port, Probe, Resources, Usage},
+    workload::{
+        Check, ConfigFile, Endpoint, EnvVar, Health, Labels, LogChunk, LogQuery, Phase, Port,
+        Probe, Resources, Usage,
+    },
 };
 
 /// On whose behalf a plugin is called to make something so. The host knows it from the call itself, so a plugin can neither name nor forge
@@ -108,12 +111,22 @@ pub trait Processes: Send + Sync {
         key: ProcessKey,
         spec: ProcessSpec,
     ) -> Result<ProcessStatus, Failure>;
-    async fn status(&self, owner: &InstanceName, keys: &[ProcessKey]) -> Result<Vec<Option<ProcessStatus>>, Failure>;
+    async fn status(
+        &self,
+        owner: &InstanceName,
+        keys: &[ProcessKey],
+    ) -> Result<Vec<Option<ProcessStatus>>, Failure>;
     /// True when nothing is left of it.
     async fn remove(&self, owner: &InstanceName, key: &ProcessKey) -> Result<bool, Failure>;
     async fn owned(&self, owner: &InstanceName) -> Result<Vec<ProcessKey>, Failure>;
-    async fn logs(&self, owner: &InstanceName, allocation: &AllocationId, query: &LogQuery) -> Result<LogChunk, Failure>;
-    async fn machine(&self, owner: &InstanceName, grant: &ProcessGrant) -> Result<Machine, Failure>;
+    async fn logs(
+        &self,
+        owner: &InstanceName,
+        allocation: &AllocationId,
+        query: &LogQuery,
+    ) -> Result<LogChunk, Failure>;
+    async fn machine(&self, owner: &InstanceName, grant: &ProcessGrant)
+    -> Result<Machine, Failure>;
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -136,7 +149,12 @@ pub struct HttpResponse {
 /// Outbound HTTP.
 #[async_trait]
 pub trait Http: Send + Sync {
-    async fn send(&self, owner: &InstanceName, grant: &HttpGrant, request: HttpRequest) -> Result<HttpResponse, Failure>;
+    async fn send(
+        &self,
+        owner: &InstanceName,
+        grant: &HttpGrant,
+        request: HttpRequest,
+    ) -> Result<HttpResponse, Failure>;
 }
 
 /// Why a check of an endpoint did not succeed.

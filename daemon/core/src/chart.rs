@@ -77,11 +77,26 @@ impl Chart {
                 "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart\" role=\"img\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\">"
             ),
         );
-        line(&mut out, format_args!("<title>{title}</title>\n<style>{STYLE}</style>"));
-        line(&mut out, format_args!("<rect class=\"ground\" width=\"{WIDTH}\" height=\"{height}\"/>"));
-        line(&mut out, format_args!("<text class=\"head\" x=\"{LEFT}\" y=\"28\">{title}</text>"));
+        line(
+            &mut out,
+            format_args!("<title>{title}</title>\n<style>{STYLE}</style>"),
+        );
+        line(
+            &mut out,
+            format_args!("<rect class=\"ground\" width=\"{WIDTH}\" height=\"{height}\"/>"),
+        );
+        line(
+            &mut out,
+            format_args!("<text class=\"head\" x=\"{LEFT}\" y=\"28\">{title}</text>"),
+        );
         for (i, panel) in self.panels.iter().enumerate() {
-            line(&mut out, format_args!("<g transform=\"translate(0 {})\">", HEAD + panel_height * i as f64));
+            line(
+                &mut out,
+                format_args!(
+                    "<g transform=\"translate(0 {})\">",
+                    HEAD + panel_height * i as f64
+                ),
+            );
             self.panel(&mut out, panel);
             line(&mut out, format_args!("</g>"));
         }
@@ -91,32 +106,66 @@ impl Chart {
 
     fn panel(&self, out: &mut String, panel: &Panel) {
         let curves: Vec<Curve> = panel.curves.iter().map(|c| c.known(self.to)).collect();
-        line(out, format_args!("<text class=\"title\" x=\"{LEFT}\" y=\"16\">{}</text>", escape(&panel.title)));
+        line(
+            out,
+            format_args!(
+                "<text class=\"title\" x=\"{LEFT}\" y=\"16\">{}</text>",
+                escape(&panel.title)
+            ),
+        );
         legend(out, panel.shape, &curves);
         let values = curves.iter().flat_map(|c| &c.points).map(|p| p.1);
-        let highest = if panel.unit == Unit::Percent { 100.0 } else { values.fold(0.0, f64::max) };
+        let highest = if panel.unit == Unit::Percent {
+            100.0
+        } else {
+            values.fold(0.0, f64::max)
+        };
         let steps = steps(highest, 4, panel.unit == Unit::Count);
         let top = steps.last().copied().unwrap_or(1.0);
         let y = |v: f64| TOP + PLOT * (1.0 - v.clamp(0.0, top) / top);
         for v in &steps {
             let at = y(*v);
-            line(out, format_args!("<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.0}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>", WIDTH - RIGHT));
+            line(
+                out,
+                format_args!(
+                    "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.0}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>",
+                    WIDTH - RIGHT
+                ),
+            );
             let label = panel.unit.label(*v);
             line(
                 out,
-                format_args!("<text class=\"tick\" x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>", LEFT - 8.0, at + 4.0),
+                format_args!(
+                    "<text class=\"tick\" x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
+                    LEFT - 8.0,
+                    at + 4.0
+                ),
             );
         }
         for (hours, label) in times(self.to) {
             let at = self.x(hours);
             let y = TOP + PLOT + 18.0;
-            line(out, format_args!("<text class=\"tick\" x=\"{at:.1}\" y=\"{y:.0}\" text-anchor=\"middle\">{label}</text>"));
+            line(
+                out,
+                format_args!(
+                    "<text class=\"tick\" x=\"{at:.1}\" y=\"{y:.0}\" text-anchor=\"middle\">{label}</text>"
+                ),
+            );
         }
         if curves.iter().all(|c| c.points.is_empty()) {
             let (x, y) = (LEFT + (WIDTH - LEFT - RIGHT) / 2.0, TOP + PLOT / 2.0);
-            line(out, format_args!("<text class=\"tick\" x=\"{x:.0}\" y=\"{y:.0}\" text-anchor=\"middle\">nothing is known of it</text>"));
+            line(
+                out,
+                format_args!(
+                    "<text class=\"tick\" x=\"{x:.0}\" y=\"{y:.0}\" text-anchor=\"middle\">nothing is known of it</text>"
+                ),
+            );
         }
-        for (i, curve) in curves.iter().enumerate().filter(|(_, c)| !c.points.is_empty()) {
+        for (i, curve) in curves
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| !c.points.is_empty())
+        {
             match panel.shape {
                 Shape::Line => self.curve(out, i, curve, y),
                 Shape::Bars => self.bars(out, (i, curves.len()), curve, y),
@@ -131,14 +180,28 @@ impl Chart {
 
     fn curve(&self, out: &mut String, i: usize, curve: &Curve, y: impl Fn(f64) -> f64) {
         let points = thinned(curve.points.iter().map(|(t, v)| (self.x(*t), y(*v))));
-        let text: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        let text: Vec<String> = points
+            .iter()
+            .map(|(x, y)| format!("{x:.1},{y:.1}"))
+            .collect();
         line(
             out,
-            format_args!("<polyline class=\"l{}\" points=\"{}\"><title>{}</title></polyline>", i % 4, text.join(" "), escape(&curve.name)),
+            format_args!(
+                "<polyline class=\"l{}\" points=\"{}\"><title>{}</title></polyline>",
+                i % 4,
+                text.join(" "),
+                escape(&curve.name)
+            ),
         );
     }
 
-    fn bars(&self, out: &mut String, (i, of): (usize, usize), curve: &Curve, y: impl Fn(f64) -> f64) {
+    fn bars(
+        &self,
+        out: &mut String,
+        (i, of): (usize, usize),
+        curve: &Curve,
+        y: impl Fn(f64) -> f64,
+    ) {
         let room = self.x(self.step) - self.x(0.0);
         let width = (room * 0.8 / of.max(1) as f64).clamp(1.0, 24.0);
         for (t, v) in curve.points.iter().filter(|(_, v)| *v > 0.0) {
@@ -157,8 +220,12 @@ impl Chart {
 
 impl Curve {
     fn known(&self, to: f64) -> Self {
-        let fits = |p: &&(f64, f64)| p.0.is_finite() && p.1.is_finite() && (0.0..=to).contains(&p.0);
-        Self { name: self.name.clone(), points: self.points.iter().filter(fits).copied().collect() }
+        let fits =
+            |p: &&(f64, f64)| p.0.is_finite() && p.1.is_finite() && (0.0..=to).contains(&p.0);
+        Self {
+            name: self.name.clone(),
+            points: self.points.iter().filter(fits).copied().collect(),
+        }
     }
 }
 
@@ -179,7 +246,11 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 
 /// Names, from the right end, for those that are drawn, if there is more than one.
 fn legend(out: &mut String, shape: Shape, curves: &[Curve]) {
-    let drawn: Vec<(usize, &Curve)> = curves.iter().enumerate().filter(|(_, c)| !c.points.is_empty()).collect();
+    let drawn: Vec<(usize, &Curve)> = curves
+        .iter()
+        .enumerate()
+        .filter(|(_, c)| !c.points.is_empty())
+        .collect();
     if curves.len() < 2 {
         return;
     }
@@ -190,17 +261,38 @@ fn legend(out: &mut String, shape: Shape, curves: &[Curve]) {
         x -= width;
         let height = if shape == Shape::Line { 3.0 } else { 10.0 };
         let y = 12.0 - height / 2.0;
-        line(out, format_args!("<rect class=\"b{}\" x=\"{x:.0}\" y=\"{y:.1}\" width=\"14\" height=\"{height}\"/>", i % 4));
-        line(out, format_args!("<text class=\"tick\" x=\"{:.0}\" y=\"16\">{}</text>", x + 20.0, escape(&curve.name)));
+        line(
+            out,
+            format_args!(
+                "<rect class=\"b{}\" x=\"{x:.0}\" y=\"{y:.1}\" width=\"14\" height=\"{height}\"/>",
+                i % 4
+            ),
+        );
+        line(
+            out,
+            format_args!(
+                "<text class=\"tick\" x=\"{:.0}\" y=\"16\">{}</text>",
+                x + 20.0,
+                escape(&curve.name)
+            ),
+        );
     }
 }
 
 /// From 0 to at least the highest, in steps of 1, 2 or 5 times a power of ten.
 fn steps(highest: f64, about: u32, whole: bool) -> Vec<f64> {
-    let highest = if highest > 0.0 && highest.is_finite() { highest } else { 1.0 };
+    let highest = if highest > 0.0 && highest.is_finite() {
+        highest
+    } else {
+        1.0
+    };
     let rough = highest / f64::from(about);
     let power = 10f64.powf(rough.log10().floor());
-    let nice = [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * power).find(|n| *n >= rough * 0.999_999).unwrap_or(rough);
+    let nice = [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|n| n * power)
+        .find(|n| *n >= rough * 0.999_999)
+        .unwrap_or(rough);
     let step = if whole { nice.max(1.0).round() } else { nice };
     let n = (highest / step * 0.999_999).ceil().max(1.0) as u32;
     (0..=n).map(|i| f64::from(i) * step).collect()
@@ -208,11 +300,16 @@ fn steps(highest: f64, about: u32, whole: bool) -> Vec<f64> {
 
 /// Ticks of the time axis, in hours, with their labels.
 fn times(to: f64) -> Vec<(f64, String)> {
-    const MINUTES: [f64; 16] =
-        [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 240.0, 360.0, 720.0, 1440.0, 2880.0, 7200.0, 14_400.0, 43_200.0];
+    const MINUTES: [f64; 16] = [
+        1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 240.0, 360.0, 720.0, 1440.0, 2880.0, 7200.0,
+        14_400.0, 43_200.0,
+    ];
     let minutes = to * 60.0;
     let fits = |step: &f64| minutes / step <= 10.0;
-    let step = MINUTES.into_iter().find(fits).unwrap_or_else(|| (minutes / 10.0 / 43_200.0).ceil() * 43_200.0);
+    let step = MINUTES
+        .into_iter()
+        .find(fits)
+        .unwrap_or_else(|| (minutes / 10.0 / 43_200.0).ceil() * 43_200.0);
     let (unit, name) = if step < 60.0 {
         (1.0, "min")
     } else if step < 1440.0 {
@@ -221,7 +318,10 @@ fn times(to: f64) -> Vec<(f64, String)> {
         (1440.0, "d")
     };
     let n = (minutes / step + 1e-9).floor().max(0.0) as u32;
-    (0..=n).map(|i| f64::from(i) * step).map(|m| (m / 60.0, format!("{} {name}", short(m / unit)))).collect()
+    (0..=n)
+        .map(|i| f64::from(i) * step)
+        .map(|m| (m / 60.0, format!("{} {name}", short(m / unit))))
+        .collect()
 }
 
 /// Few digits, none that are zero at the end.
@@ -233,9 +333,17 @@ fn short(value: f64) -> String {
     } else {
         (value, "")
     };
-    let digits = if value == 0.0 { 0 } else { (3 - value.abs().log10().floor() as i32).clamp(0, 6) };
+    let digits = if value == 0.0 {
+        0
+    } else {
+        (3 - value.abs().log10().floor() as i32).clamp(0, 6)
+    };
     let text = format!("{value:.*}", usize::try_from(digits).unwrap_or(0));
-    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    let text = if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        &text
+    };
     format!("{text}{suffix}")
 }
 
@@ -244,7 +352,10 @@ fn thinned(points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
     let mut out: Vec<(f64, f64)> = Vec::new();
     let mut column: Vec<(f64, f64)> = Vec::new();
     for point in points {
-        if column.first().is_some_and(|first| first.0.floor() != point.0.floor()) {
+        if column
+            .first()
+            .is_some_and(|first| first.0.floor() != point.0.floor())
+        {
             settle(&mut column, &mut out);
         }
         column.push(point);
@@ -256,7 +367,12 @@ fn thinned(points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
 fn settle(column: &mut Vec<(f64, f64)>, out: &mut Vec<(f64, f64)>) {
     if column.len() > 4 {
         let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
-        let ends = [column.first(), column.iter().min_by(by_value), column.iter().max_by(by_value), column.last()];
+        let ends = [
+            column.first(),
+            column.iter().min_by(by_value),
+            column.iter().max_by(by_value),
+            column.last(),
+        ];
         let kept: Vec<(f64, f64)> = ends.into_iter().flatten().copied().collect();
         *column = kept;
         // The curve goes forward in time.
@@ -292,16 +408,27 @@ mod tests {
         assert_eq!(steps(0.0, 4, false), [0.0, 0.5, 1.0]);
         assert_eq!(steps(97.0, 4, false), [0.0, 50.0, 100.0]);
         assert_eq!(steps(3.0, 4, true), [0.0, 1.0, 2.0, 3.0]);
-        let labels = |to| times(to).into_iter().map(|(_, label)| label).collect::<Vec<_>>();
+        let labels = |to| {
+            times(to)
+                .into_iter()
+                .map(|(_, label)| label)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(labels(0.05), ["0 min", "1 min", "2 min", "3 min"]);
         assert_eq!(labels(24.0).last().map(String::as_str), Some("24 h"));
         assert_eq!(labels(24.0 * 9.0).get(1).map(String::as_str), Some("1 d"));
-        assert_eq!([0.0, 0.05, 1234.5, 12_300.0, 2.5e6].map(short), ["0", "0.05", "1234", "12.3k", "2.5M"]);
+        assert_eq!(
+            [0.0, 0.05, 1234.5, 12_300.0, 2.5e6].map(short),
+            ["0", "0.05", "1234", "12.3k", "2.5M"]
+        );
     }
 
     #[test]
     fn names_of_others_stay_text_and_what_is_no_number_is_left_out() {
-        let curve = |name: &str, points: &[(f64, f64)]| Curve { name: name.to_owned(), points: points.to_vec() };
+        let curve = |name: &str, points: &[(f64, f64)]| Curve {
+            name: name.to_owned(),
+            points: points.to_vec(),
+        };
         let chart = Chart {
             title: "<script>&\"\u{1}".to_owned(),
             step: 1.0,
@@ -310,19 +437,33 @@ mod tests {
                 title: "a".to_owned(),
                 unit: Unit::Usd,
                 shape: Shape::Line,
-                curves: vec![curve("x<y", &[(0.0, 1.0), (1.0, f64::NAN), (2.0, 2.0)]), curve("none", &[])],
+                curves: vec![
+                    curve("x<y", &[(0.0, 1.0), (1.0, f64::NAN), (2.0, 2.0)]),
+                    curve("none", &[]),
+                ],
             }],
         };
         let svg = chart.svg();
-        assert!(svg.contains("&lt;script&gt;&amp;&quot;\u{fffd}") && !svg.contains("<script"), "{svg}");
-        assert!(svg.contains("<title>x&lt;y</title>") && !svg.contains("NaN"), "{svg}");
+        assert!(
+            svg.contains("&lt;script&gt;&amp;&quot;\u{fffd}") && !svg.contains("<script"),
+            "{svg}"
+        );
+        assert!(
+            svg.contains("<title>x&lt;y</title>") && !svg.contains("NaN"),
+            "{svg}"
+        );
         assert_eq!(svg.matches("<polyline").count(), 1);
     }
 
     #[test]
     fn a_thinned_curve_keeps_its_peaks() {
-        let points = (0..10_000).map(|i| (f64::from(i) / 100.0, if i == 5_555 { 9.0 } else { 1.0 }));
+        let points =
+            (0..10_000).map(|i| (f64::from(i) / 100.0, if i == 5_555 { 9.0 } else { 1.0 }));
         let kept = thinned(points);
-        assert!(kept.len() <= 400 && kept.iter().any(|p| p.1 == 9.0), "{}", kept.len());
+        assert!(
+            kept.len() <= 400 && kept.iter().any(|p| p.1 == 9.0),
+            "{}",
+            kept.len()
+        );
     }
 }

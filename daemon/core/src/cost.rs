@@ -55,8 +55,15 @@ impl Terms {
     pub fn over(need: &Resources, hours: f64, offer: &Offer) -> Self {
         let (units, hourly) = rate(need, offer);
         // One rounding for each result: the cost is not made from the rounded hourly amount.
-        let cost = MicroUsd(1).scaled(hourly * hours).saturating_add(offer.setup_price);
-        Self { units, hours, hourly: MicroUsd(1).scaled(hourly), cost }
+        let cost = MicroUsd(1)
+            .scaled(hourly * hours)
+            .saturating_add(offer.setup_price);
+        Self {
+            units,
+            hours,
+            hourly: MicroUsd(1).scaled(hourly),
+            cost,
+        }
     }
 }
 
@@ -74,12 +81,19 @@ pub fn run(need: &Resources, offer: &Offer, time: Millis) -> MicroUsd {
 fn rate(need: &Resources, offer: &Offer) -> (f64, f64) {
     let (cpu, memory) = paid_size(need, offer);
     let units = units(offer.price_unit, cpu, memory);
-    (units, offer.price.0 as f64 * units + offer.memory_price.0 as f64 * memory.gib())
+    (
+        units,
+        offer.price.0 as f64 * units + offer.memory_price.0 as f64 * memory.gib(),
+    )
 }
 
 /// What a replica pays for: its own share of a shared offer, else the whole instance.
 pub fn paid_size(need: &Resources, offer: &Offer) -> (MilliCpu, Bytes) {
-    if offer.shared { (need.cpu, need.memory) } else { (offer.cpu, offer.memory) }
+    if offer.shared {
+        (need.cpu, need.memory)
+    } else {
+        (offer.cpu, offer.memory)
+    }
 }
 
 /// R.
@@ -99,7 +113,11 @@ mod tests {
     /// Three clouds, an hour of work, both models of R.
     #[test]
     fn the_worked_example_comes_out_exactly() {
-        let need = Resources { cpu: MilliCpu(1000), memory: Bytes(2 * GIB), ..Default::default() };
+        let need = Resources {
+            cpu: MilliCpu(1000),
+            memory: Bytes(2 * GIB),
+            ..Default::default()
+        };
         // c in micro-USD, cores, GiB, performance → T, R and C by CPU, R and C by product.
         let cases = [
             (500_000, 2, 4, 1.0, 1.0, (2.0, 1_000_000), (8.0, 4_000_000)),
@@ -108,27 +126,46 @@ mod tests {
         ];
         for (price, cores, gib, performance, hours, by_cpu, by_product) in cases {
             for (unit, (r, c)) in [(PriceUnit::Cpu, by_cpu), (PriceUnit::CpuMemory, by_product)] {
-                let mut offer = Offer::new("o", MilliCpu(cores * 1000), Bytes(gib * GIB), MicroUsd(price));
+                let mut offer = Offer::new(
+                    "o",
+                    MilliCpu(cores * 1000),
+                    Bytes(gib * GIB),
+                    MicroUsd(price),
+                );
                 offer.price_unit = unit;
                 offer.performance = performance;
                 let terms = Terms::of(&need, Time::Work(Millis(3_600_000)), &offer);
-                assert_eq!((terms.hours, terms.units, terms.cost), (hours, r, MicroUsd(c)));
+                assert_eq!(
+                    (terms.hours, terms.units, terms.cost),
+                    (hours, r, MicroUsd(c))
+                );
             }
         }
     }
 
     #[test]
     fn a_shared_offer_is_paid_by_the_share() {
-        let need = Resources { cpu: MilliCpu(500), memory: Bytes(GIB), ..Default::default() };
+        let need = Resources {
+            cpu: MilliCpu(500),
+            memory: Bytes(GIB),
+            ..Default::default()
+        };
         let mut offer = Offer::new("o", MilliCpu(8000), Bytes(16 * GIB), MicroUsd(100));
         (offer.price_unit, offer.memory_price, offer.shared) = (PriceUnit::Cpu, MicroUsd(10), true);
         let terms = Terms::of(&need, Time::Wall(Millis(7_200_000)), &offer);
-        assert_eq!((terms.hourly, terms.cost, hourly(&need, &offer)), (MicroUsd(60), MicroUsd(120), MicroUsd(60)));
+        assert_eq!(
+            (terms.hourly, terms.cost, hourly(&need, &offer)),
+            (MicroUsd(60), MicroUsd(120), MicroUsd(60))
+        );
     }
 
     #[test]
     fn a_service_pays_by_the_clock_whatever_the_machine() {
-        let need = Resources { cpu: MilliCpu(1000), memory: Bytes(GIB), ..Default::default() };
+        let need = Resources {
+            cpu: MilliCpu(1000),
+            memory: Bytes(GIB),
+            ..Default::default()
+        };
         let month = Millis(730 * 3_600_000);
         let place = |price: u64, performance: f64| {
             let mut offer = Offer::new("o", MilliCpu(2000), Bytes(4 * GIB), MicroUsd(price));
@@ -137,10 +174,19 @@ mod tests {
         };
         let (plain, fast) = (place(50_000, 1.0), place(90_000, 2.0));
         let month_on = |offer: &Offer| Terms::of(&need, Time::Wall(month), offer);
-        assert_eq!((month_on(&plain).cost, month_on(&fast).cost), (MicroUsd(36_500_000), MicroUsd(65_700_000)));
-        assert_eq!((month_on(&fast).hours, Time::Wall(month).on(&fast)), (730.0, month));
+        assert_eq!(
+            (month_on(&plain).cost, month_on(&fast).cost),
+            (MicroUsd(36_500_000), MicroUsd(65_700_000))
+        );
+        assert_eq!(
+            (month_on(&fast).hours, Time::Wall(month).on(&fast)),
+            (730.0, month)
+        );
         // The same as work is done in half the time.
-        assert_eq!(Terms::of(&need, Time::Work(month), &fast).cost, MicroUsd(32_850_000));
+        assert_eq!(
+            Terms::of(&need, Time::Work(month), &fast).cost,
+            MicroUsd(32_850_000)
+        );
         assert_eq!(Time::Work(month).on(&fast), Millis(365 * 3_600_000));
     }
 }

@@ -27,13 +27,25 @@ pub struct Difference {
 impl Difference {
     /// None: there is no such document. A document that has no JSON form counts as none.
     pub fn of<T: Serialize>(before: Option<&T>, after: Option<&T>) -> Self {
-        let tree = |document: Option<&T>| document.and_then(|d| serde_json::to_value(d).ok()).unwrap_or_default();
+        let tree = |document: Option<&T>| {
+            document
+                .and_then(|d| serde_json::to_value(d).ok())
+                .unwrap_or_default()
+        };
         let (old, new) = (tree(before), tree(after));
         let (old, new) = (fields(&old), fields(&new));
         let only = |these: &BTreeMap<Path, &Value>, others: &BTreeMap<Path, &Value>| {
-            shown(these.iter().filter(|(path, value)| others.get(*path) != Some(*value)).map(|(path, value)| (path, *value)))
+            shown(
+                these
+                    .iter()
+                    .filter(|(path, value)| others.get(*path) != Some(*value))
+                    .map(|(path, value)| (path, *value)),
+            )
         };
-        Self { before: before.map(|_| only(&old, &new)), after: after.map(|_| only(&new, &old)) }
+        Self {
+            before: before.map(|_| only(&old, &new)),
+            after: after.map(|_| only(&new, &old)),
+        }
     }
 }
 
@@ -45,7 +57,14 @@ fn shown<'a>(fields: impl Iterator<Item = (&'a Path, &'a Value)>) -> Value {
             more += 1;
             continue;
         }
-        shown.insert(path.to_string(), if path.passes(&SECRET) { HIDDEN.into() } else { cut(value) });
+        shown.insert(
+            path.to_string(),
+            if path.passes(&SECRET) {
+                HIDDEN.into()
+            } else {
+                cut(value)
+            },
+        );
     }
     if more > 0 {
         shown.insert("…".to_owned(), format!("{more} more").into());
@@ -59,7 +78,15 @@ fn cut(value: &Value) -> Value {
         Value::Array(_) | Value::Object(_) => value.to_string(),
         _ => return value.clone(),
     };
-    if text.len() <= LONGEST { value.clone() } else { text.chars().take(LONGEST).chain(['…']).collect::<String>().into() }
+    if text.len() <= LONGEST {
+        value.clone()
+    } else {
+        text.chars()
+            .take(LONGEST)
+            .chain(['…'])
+            .collect::<String>()
+            .into()
+    }
 }
 
 #[cfg(test)]
@@ -71,18 +98,51 @@ mod tests {
     fn only_what_differs_is_told_and_no_secret() {
         let web = |replicas: u32, password: &str| json!({"spec": {"services": {"web": {"replicas": replicas, "image": "a", "env": {"PASSWORD": password}}}}});
         let told = Difference::of(Some(&web(1, "one")), Some(&web(2, "two")));
-        let side = |replicas: u32| Some(json!({"spec.services.web.replicas": replicas, "spec.services.web.env.PASSWORD": HIDDEN}));
-        assert_eq!(told, Difference { before: side(1), after: side(2) });
+        let side = |replicas: u32| {
+            Some(
+                json!({"spec.services.web.replicas": replicas, "spec.services.web.env.PASSWORD": HIDDEN}),
+            )
+        };
+        assert_eq!(
+            told,
+            Difference {
+                before: side(1),
+                after: side(2)
+            }
+        );
         let same = Difference::of(Some(&web(1, "one")), Some(&web(1, "one")));
-        assert_eq!(same, Difference { before: Some(json!({})), after: Some(json!({})) });
-        let listed = Difference::of(None, Some(&json!({"containers": [{"env": [{"name": "A", "value": "secret"}]}]}))).after;
-        assert_eq!(listed, Some(json!({"containers[0].env[0].name": HIDDEN, "containers[0].env[0].value": HIDDEN})));
-        assert_eq!(Difference::of(None, Some(&json!({"a": null, "b": [1]}))), Difference { before: None, after: Some(json!({"b": [1]})) });
+        assert_eq!(
+            same,
+            Difference {
+                before: Some(json!({})),
+                after: Some(json!({}))
+            }
+        );
+        let listed = Difference::of(
+            None,
+            Some(&json!({"containers": [{"env": [{"name": "A", "value": "secret"}]}]})),
+        )
+        .after;
+        assert_eq!(
+            listed,
+            Some(
+                json!({"containers[0].env[0].name": HIDDEN, "containers[0].env[0].value": HIDDEN})
+            )
+        );
+        assert_eq!(
+            Difference::of(None, Some(&json!({"a": null, "b": [1]}))),
+            Difference {
+                before: None,
+                after: Some(json!({"b": [1]}))
+            }
+        );
     }
 
     #[test]
     fn an_event_stays_small() {
-        let large: Map<String, Value> = (0..1000).map(|i| (format!("f{i:04}"), "ä".repeat(1000).into())).collect();
+        let large: Map<String, Value> = (0..1000)
+            .map(|i| (format!("f{i:04}"), "ä".repeat(1000).into()))
+            .collect();
         let after = Difference::of(None, Some(&large)).after.unwrap();
         assert_eq!(after.as_object().map(Map::len), Some(MOST_FIELDS + 1));
         assert_eq!(after["…"], "960 more");

@@ -51,7 +51,10 @@ pub enum Error {
 /// # Errors
 /// A document that has no JSON form.
 pub fn to_vec<T: Document>(document: &T) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&Versioned { v: T::VERSION, document })
+    serde_json::to_vec(&Versioned {
+        v: T::VERSION,
+        document,
+    })
 }
 
 /// # Errors
@@ -73,7 +76,11 @@ pub fn from_slice<T: Document>(bytes: &[u8]) -> Result<T, Error> {
 /// # Errors
 /// `Backend` with the type's name.
 pub fn encode<T: Document>(document: &T) -> Result<Vec<u8>, store::Error> {
-    to_vec(document).map_err(|e| store::Error::Backend { action: "encoded", path: std::any::type_name::<T>().to_owned(), source: e.into() })
+    to_vec(document).map_err(|e| store::Error::Backend {
+        action: "encoded",
+        path: std::any::type_name::<T>().to_owned(),
+        source: e.into(),
+    })
 }
 
 /// `from_slice`, for what the state has.
@@ -88,7 +95,11 @@ fn at(key: &str, error: Error) -> store::Error {
     let key = key.to_owned();
     match error {
         Error::Newer { found, known } => store::Error::Newer { key, found, known },
-        error => store::Error::Backend { action: "understood", path: key, source: error.into() },
+        error => store::Error::Backend {
+            action: "understood",
+            path: key,
+            source: error.into(),
+        },
     }
 }
 
@@ -114,7 +125,10 @@ pub fn readable(bytes: &[u8], known: u32) -> Result<u32, Error> {
     let found = version(bytes)?;
     match found {
         1.. if found <= known => Ok(found),
-        0 => Err(Error::Upgrade { from: 0, reason: "versions begin with 1".to_owned() }),
+        0 => Err(Error::Upgrade {
+            from: 0,
+            reason: "versions begin with 1".to_owned(),
+        }),
         _ => Err(Error::Newer { found, known }),
     }
 }
@@ -131,11 +145,15 @@ fn version(bytes: &[u8]) -> Result<u32, serde_json::Error> {
     }
 
     // As this module writes it, without reading the rest.
-    let written = bytes.strip_prefix(br#"{"v":"#).and_then(|rest| rest.split(|b| !b.is_ascii_digit()).next());
+    let written = bytes
+        .strip_prefix(br#"{"v":"#)
+        .and_then(|rest| rest.split(|b| !b.is_ascii_digit()).next());
     let number = written.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
     match number {
         Some(number) => Ok(number),
-        None if bytes.trim_ascii_start().starts_with(b"{") => Ok(serde_json::from_slice::<Head>(bytes)?.v),
+        None if bytes.trim_ascii_start().starts_with(b"{") => {
+            Ok(serde_json::from_slice::<Head>(bytes)?.v)
+        }
         // Before all documents were objects.
         None => Ok(first()),
     }
@@ -174,7 +192,9 @@ mod tests {
 
     #[test]
     fn an_older_document_is_upgraded_by_every_step() {
-        let wanted = Price { cost: Cost { micros: 50_000 } };
+        let wanted = Price {
+            cost: Cost { micros: 50_000 },
+        };
         for text in [
             r#"{"cents": 5}"#,
             r#"{"v":1,"cents":5}"#,
@@ -182,22 +202,45 @@ mod tests {
             r#"{"v":2,"micros":50000}"#,
             r#"{"v":3,"cost":{"micros":50000}}"#,
         ] {
-            assert_eq!(from_slice::<Price>(text.as_bytes()).unwrap(), wanted, "{text}");
+            assert_eq!(
+                from_slice::<Price>(text.as_bytes()).unwrap(),
+                wanted,
+                "{text}"
+            );
         }
-        assert_eq!(to_vec(&wanted).unwrap(), br#"{"v":3,"cost":{"micros":50000}}"#);
+        assert_eq!(
+            to_vec(&wanted).unwrap(),
+            br#"{"v":3,"cost":{"micros":50000}}"#
+        );
     }
 
     #[test]
     fn a_newer_document_is_refused_with_both_versions() {
-        for text in [r#"{"v":4,"cost":{"micros":1}}"#, r#"{"cost":{"micros":1}, "v": 4}"#, r#"{"v":4}"#] {
+        for text in [
+            r#"{"v":4,"cost":{"micros":1}}"#,
+            r#"{"cost":{"micros":1}, "v": 4}"#,
+            r#"{"v":4}"#,
+        ] {
             let error = from_slice::<Price>(text.as_bytes()).unwrap_err();
-            assert!(matches!(error, Error::Newer { found: 4, known: 3 }), "{text}: {error:?}");
+            assert!(
+                matches!(error, Error::Newer { found: 4, known: 3 }),
+                "{text}: {error:?}"
+            );
         }
     }
 
     #[test]
     fn nothing_is_guessed_of_what_is_none() {
-        for text in ["", "{", "[]", "7", r#"{"v":3}"#, r#"{"v":0,"cost":{"micros":1}}"#, r#"{"v":"3","cost":{"micros":1}}"#, r#"{"v":1}"#] {
+        for text in [
+            "",
+            "{",
+            "[]",
+            "7",
+            r#"{"v":3}"#,
+            r#"{"v":0,"cost":{"micros":1}}"#,
+            r#"{"v":"3","cost":{"micros":1}}"#,
+            r#"{"v":1}"#,
+        ] {
             let error = from_slice::<Price>(text.as_bytes()).unwrap_err();
             assert!(!matches!(error, Error::Newer { .. }), "{text}: {error:?}");
         }

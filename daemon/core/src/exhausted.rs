@@ -15,7 +15,10 @@ pub fn is_out_of_files(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(inner) = next {
         let io = inner.downcast_ref::<io::Error>();
-        if io.and_then(io::Error::raw_os_error).is_some_and(|number| OUT_OF_FILES.contains(&number)) {
+        if io
+            .and_then(io::Error::raw_os_error)
+            .is_some_and(|number| OUT_OF_FILES.contains(&number))
+        {
             return true;
         }
         // One that wraps another answers that one's source, not the one itself.
@@ -45,7 +48,16 @@ mod tests {
     fn only_the_want_of_descriptors_is_the_daemons_own() {
         let deep = io::Error::other(io::Error::from_raw_os_error(24));
         let failure = out_of_files(&deep, "the engine can't be asked").unwrap();
-        assert_eq!((failure.code.as_deref(), failure.message.contains("too many files open")), (Some(BUSY), true));
-        assert!(out_of_files(&io::Error::from_raw_os_error(111), "x").is_none(), "a refused connection is the place's");
+        assert_eq!(
+            (
+                failure.code.as_deref(),
+                failure.message.contains("too many files open")
+            ),
+            (Some(BUSY), true)
+        );
+        assert!(
+            out_of_files(&io::Error::from_raw_os_error(111), "x").is_none(),
+            "a refused connection is the place's"
+        );
     }
 }

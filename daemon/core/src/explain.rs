@@ -38,7 +38,10 @@ pub async fn explain(
     bounds: Bounds<'_>,
 ) -> Option<TaskExplanation> {
     let task = recorded.request.tasks.get(index as usize)?;
-    let (mut candidates, in_all) = (candidates(recorded, index, quote_ttl), recorded.request.candidates.of(task.shape).len());
+    let (mut candidates, in_all) = (
+        candidates(recorded, index, quote_ttl),
+        recorded.request.candidates.of(task.shape).len(),
+    );
     let (excluded, excluded_in_all) = excluded(recorded, task.shape, bounds.rows);
     let mut explanation = TaskExplanation {
         task: task.name.clone(),
@@ -57,15 +60,27 @@ pub async fn explain(
     match policy {
         Err(why) => explanation.note = why,
         Ok(policy) => {
-            let losers: Vec<u32> = candidates.iter().filter(|(_, c)| c.replicas == 0).map(|(offer, _)| *offer).take(LOSERS).collect();
-            let chosen: Vec<u32> = candidates.iter().filter(|(_, c)| c.replicas > 0).map(|(offer, _)| *offer).collect();
+            let losers: Vec<u32> = candidates
+                .iter()
+                .filter(|(_, c)| c.replicas == 0)
+                .map(|(offer, _)| *offer)
+                .take(LOSERS)
+                .collect();
+            let chosen: Vec<u32> = candidates
+                .iter()
+                .filter(|(_, c)| c.replicas > 0)
+                .map(|(offer, _)| *offer)
+                .collect();
             let mut search = Search::new(recorded, index, policy, bounds);
             explanation.note = search.flips(&chosen, &losers, &mut explanation.flips).await;
             explanation.policy_calls = search.calls();
         }
     }
     candidates.truncate(bounds.rows);
-    explanation.candidates = candidates.into_iter().map(|(_, candidate)| candidate).collect();
+    explanation.candidates = candidates
+        .into_iter()
+        .map(|(_, candidate)| candidate)
+        .collect();
     Some(explanation)
 }
 
@@ -86,14 +101,19 @@ fn place(placed: &PlacedOffer) -> OfferPlace {
 fn replicas(recorded: &Recorded, task: u32, offer: u32) -> u32 {
     let answer = &recorded.answer;
     let rows = answer.task.iter().zip(&answer.offer).zip(&answer.replicas);
-    rows.filter(|((t, o), _)| (**t, **o) == (task, offer)).map(|(_, n)| *n).sum()
+    rows.filter(|((t, o), _)| (**t, **o) == (task, offer))
+        .map(|(_, n)| *n)
+        .sum()
 }
 
 /// The offers with their rows, best first.
 fn candidates(recorded: &Recorded, index: u32, quote_ttl: Millis) -> Vec<(u32, CandidateView)> {
     let request = &recorded.request;
     let columns = &request.candidates;
-    let range = request.tasks.get(index as usize).map_or(0..0, |task| columns.of(task.shape));
+    let range = request
+        .tasks
+        .get(index as usize)
+        .map_or(0..0, |task| columns.of(task.shape));
     let view = |row: usize| {
         let offer = *columns.offer.get(row)?;
         let placed = request.offers.get(offer as usize)?;
@@ -114,7 +134,10 @@ fn candidates(recorded: &Recorded, index: u32, quote_ttl: Millis) -> Vec<(u32, C
     let mut all: Vec<_> = range.filter_map(view).collect();
     all.sort_by(|(i, a), (j, b)| {
         let score = |c: &CandidateView| c.score.unwrap_or(0.0);
-        score(a).total_cmp(&score(b)).then(a.expected_cost.cmp(&b.expected_cost)).then(i.cmp(j))
+        score(a)
+            .total_cmp(&score(b))
+            .then(a.expected_cost.cmp(&b.expected_cost))
+            .then(i.cmp(j))
     });
     all
 }
@@ -122,13 +145,23 @@ fn candidates(recorded: &Recorded, index: u32, quote_ttl: Millis) -> Vec<(u32, C
 /// At most `rows` of the offers that are no candidates for a shape, and how many there are.
 fn excluded(recorded: &Recorded, shape: u32, rows: usize) -> (Vec<ExcludedOffer>, usize) {
     let request = &recorded.request;
-    let (Some(limits), Some(wanted)) = (recorded.limits.get(shape as usize), request.shapes.get(shape as usize)) else {
+    let (Some(limits), Some(wanted)) = (
+        recorded.limits.get(shape as usize),
+        request.shapes.get(shape as usize),
+    ) else {
         return (Vec::new(), 0);
     };
-    let all = limits.excluded.iter().flat_map(|e| e.offers.iter().map(move |offer| (e, offer)));
+    let all = limits
+        .excluded
+        .iter()
+        .flat_map(|e| e.offers.iter().map(move |offer| (e, offer)));
     let view = |(e, offer): (&crate::placement::recorded::Excluded, &u32)| {
         let placed = request.offers.get(*offer as usize)?;
-        Some(ExcludedOffer { place: place(placed), reason: e.reason.clone(), value: e.measure.of(placed, wanted, recorded.at) })
+        Some(ExcludedOffer {
+            place: place(placed),
+            reason: e.reason.clone(),
+            value: e.measure.of(placed, wanted, recorded.at),
+        })
     };
     let in_all = limits.excluded.iter().map(|e| e.offers.len()).sum();
     (all.take(rows).filter_map(view).collect(), in_all)

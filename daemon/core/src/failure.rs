@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::{diagnose, plugin::Identity, units::Millis};
 
 /// The contract's error cases.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureKind {
     /// The input can never work as it is.
@@ -101,7 +103,15 @@ impl fmt::Display for FailureKind {
 
 impl Failure {
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), field: None, code: None, remedy: None, retry_after: None, plugin: None }
+        Self {
+            kind,
+            message: message.into(),
+            field: None,
+            code: None,
+            remedy: None,
+            retry_after: None,
+            plugin: None,
+        }
     }
 
     pub fn invalid(message: impl Into<String>) -> Self {
@@ -157,7 +167,10 @@ impl Failure {
     pub fn refuses_the_request(&self) -> bool {
         let denied = self.kind == FailureKind::Denied
             && self.field.is_some()
-            && matches!(self.code.as_deref(), Some(NOT_GRANTED | SECRET | REGISTRY | NOT_OURS));
+            && matches!(
+                self.code.as_deref(),
+                Some(NOT_GRANTED | SECRET | REGISTRY | NOT_OURS)
+            );
         denied || self.is_unsupported()
     }
 
@@ -224,16 +237,35 @@ mod tests {
             (Some("errno-11"), false, false),
         ];
         for (code, shared, instance) in cases {
-            let told = (full(code).lacks_room_for_the_request(true), full(code).lacks_room_for_the_request(false));
+            let told = (
+                full(code).lacks_room_for_the_request(true),
+                full(code).lacks_room_for_the_request(false),
+            );
             assert_eq!(told, (shared, instance), "{code:?}");
         }
-        assert!(!Failure::unavailable("no route").code(PORT_TAKEN).lacks_room_for_the_request(true));
+        assert!(
+            !Failure::unavailable("no route")
+                .code(PORT_TAKEN)
+                .lacks_room_for_the_request(true)
+        );
     }
 
     #[test]
     fn what_a_provider_can_not_run_is_refused_to_the_request_alone() {
-        assert!(Failure::invalid("this provider has no ports").code(UNSUPPORTED).refuses_the_request());
-        assert!(!Failure::invalid("the command is empty").field("command").refuses_the_request());
-        assert!(!Failure::unavailable("not now").code(UNSUPPORTED).refuses_the_request());
+        assert!(
+            Failure::invalid("this provider has no ports")
+                .code(UNSUPPORTED)
+                .refuses_the_request()
+        );
+        assert!(
+            !Failure::invalid("the command is empty")
+                .field("command")
+                .refuses_the_request()
+        );
+        assert!(
+            !Failure::unavailable("not now")
+                .code(UNSUPPORTED)
+                .refuses_the_request()
+        );
     }
 }

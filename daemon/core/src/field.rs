@@ -44,7 +44,11 @@ fn gather<'a>(value: &'a Value, at: &Path, fields: &mut BTreeMap<Path, &'a Value
 pub(crate) fn short(text: &str) -> String {
     let mut chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let kept: String = chars.by_ref().take(60).collect();
-    if chars.next().is_some() { format!("{kept}…") } else { kept }
+    if chars.next().is_some() {
+        format!("{kept}…")
+    } else {
+        kept
+    }
 }
 
 // === impl Path ===
@@ -62,13 +66,19 @@ impl Path {
 
     /// Whether it leads through one of these keys.
     pub fn passes(&self, keys: &[&str]) -> bool {
-        self.0.iter().any(|step| matches!(step, Step::Key(key) if keys.contains(&key.as_str())))
+        self.0
+            .iter()
+            .any(|step| matches!(step, Step::Key(key) if keys.contains(&key.as_str())))
     }
 }
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plain = |k: &str| !k.is_empty() && k.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_' || c == '$');
+        let plain = |k: &str| {
+            !k.is_empty()
+                && k.chars()
+                    .all(|c| c.is_alphanumeric() || c == '-' || c == '_' || c == '$')
+        };
         for (i, step) in self.0.iter().enumerate() {
             match step {
                 Step::Key(key) if plain(key) && i == 0 => f.write_str(key)?,
@@ -93,7 +103,10 @@ mod tests {
             "spec": {"targets": [{"region": "a"}, {"region": "b", "sizes": ["s", "m"]}], "none": null, "empty": {}, "nothing": []},
             "labels": {"app.kubernetes.io/name": "web", "": 1},
         });
-        let shown: Vec<String> = fields(&document).iter().map(|(path, value)| format!("{path}={value}")).collect();
+        let shown: Vec<String> = fields(&document)
+            .iter()
+            .map(|(path, value)| format!("{path}={value}"))
+            .collect();
         let expected = [
             "labels[\"\"]=1",
             "labels[\"app.kubernetes.io/name\"]=\"web\"",
@@ -105,8 +118,22 @@ mod tests {
         ];
         assert_eq!(shown, expected);
         let long = json!({"list": (0..12).map(|i| json!({"i": i})).collect::<Vec<_>>()});
-        assert_eq!(fields(&long).keys().map(Path::to_string).nth(10).as_deref(), Some("list[10].i"), "in the order of the list");
-        assert_eq!(fields(&json!("text")).keys().map(Path::to_string).collect::<Vec<_>>(), [""]);
-        assert!(fields(&json!({"a": [{"env": 1}]})).keys().all(|path| path.passes(&["env"]) && !path.passes(&["b"])));
+        assert_eq!(
+            fields(&long).keys().map(Path::to_string).nth(10).as_deref(),
+            Some("list[10].i"),
+            "in the order of the list"
+        );
+        assert_eq!(
+            fields(&json!("text"))
+                .keys()
+                .map(Path::to_string)
+                .collect::<Vec<_>>(),
+            [""]
+        );
+        assert!(
+            fields(&json!({"a": [{"env": 1}]}))
+                .keys()
+                .all(|path| path.passes(&["env"]) && !path.passes(&["b"]))
+        );
     }
 }

@@ -42,10 +42,18 @@ impl Grants {
     /// # Errors
     /// A sentence that names the field, its value and what would be right.
     pub fn check(&self, search: &str) -> Result<(), String> {
-        self.process.as_ref().map_or(Ok(()), |process| process.check(search))?;
+        self.process
+            .as_ref()
+            .map_or(Ok(()), |process| process.check(search))?;
         let mounts = [
-            ("containers", self.containers.as_ref().map(|g| &g.host_paths)),
-            ("kubernetes", self.kubernetes.as_ref().map(|g| &g.host_paths)),
+            (
+                "containers",
+                self.containers.as_ref().map(|g| &g.host_paths),
+            ),
+            (
+                "kubernetes",
+                self.kubernetes.as_ref().map(|g| &g.host_paths),
+            ),
         ];
         for (capability, paths) in mounts {
             let names = paths.into_iter().flatten().map(|entry| entry.name.as_str());
@@ -65,17 +73,28 @@ impl Grants {
         let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut add = |list: &str, spaces: Option<&Spaces>, what: &dyn fmt::Display| {
             // Whom else it is for is for who reaches them all to know.
-            let whom = spaces.filter(|_| scope.is_all()).map_or_else(String::new, |spaces| format!(" (for {spaces})"));
+            let whom = spaces
+                .filter(|_| scope.is_all())
+                .map_or_else(String::new, |spaces| format!(" (for {spaces})"));
             if scope.sees(spaces.unwrap_or(&EVERY)) {
-                found.entry(list.to_owned()).or_default().push(format!("{what}{whom}"));
+                found
+                    .entry(list.to_owned())
+                    .or_default()
+                    .push(format!("{what}{whom}"));
             }
         };
         for (list, entries) in self.lists() {
-            entries.iter().for_each(|entry| add(list, entry.namespaces.as_ref(), &entry.name));
+            entries
+                .iter()
+                .for_each(|entry| add(list, entry.namespaces.as_ref(), &entry.name));
         }
-        for (list, ranges) in
-            [("process.ports", self.process.as_ref().map(|g| &g.ports)), ("containers.ports", self.containers.as_ref().map(|g| &g.ports))]
-        {
+        for (list, ranges) in [
+            ("process.ports", self.process.as_ref().map(|g| &g.ports)),
+            (
+                "containers.ports",
+                self.containers.as_ref().map(|g| &g.ports),
+            ),
+        ] {
             for range in ranges.into_iter().flatten() {
                 let spaces = Some(&range.namespaces).filter(|spaces| !spaces.is_all());
                 add(list, spaces, &format_args!("{}-{}", range.from, range.to));
@@ -153,11 +172,19 @@ pub struct PortRange {
 impl PortRange {
     /// For every namespace.
     pub fn new(from: u16, to: u16) -> Self {
-        Self { from, to, namespaces: Spaces::All }
+        Self {
+            from,
+            to,
+            namespaces: Spaces::All,
+        }
     }
 
     fn for_namespace(ranges: &[Self], namespace: Option<&Namespace>) -> Vec<Self> {
-        ranges.iter().filter(|r| r.namespaces.admits_known(namespace)).cloned().collect()
+        ranges
+            .iter()
+            .filter(|r| r.namespaces.admits_known(namespace))
+            .cloned()
+            .collect()
     }
 }
 
@@ -192,7 +219,9 @@ impl std::fmt::Display for CredentialSource {
             Self::Env(variable) => write!(f, "environment variable {variable}"),
             Self::File(path) => write!(f, "file {path}"),
             // Its arguments may be nobody's business.
-            Self::Command(words) => write!(f, "program {}", words.first().map_or("", String::as_str)),
+            Self::Command(words) => {
+                write!(f, "program {}", words.first().map_or("", String::as_str))
+            }
             Self::Sealed(name) => write!(f, "sealed {name}"),
             Self::Credential(name) => write!(f, "credential {name}"),
         }
@@ -219,36 +248,99 @@ mod tests {
         let whole = grants.process.as_ref().unwrap();
         let process = |namespace: &str| whole.for_namespace(Some(&named(namespace)));
         assert!(process("ops").is_any() && !process("shop").is_any() && !whole.is_any());
-        assert_eq!((process("shop").ports.len(), process("team").ports.len()), (2, 1));
-        assert_eq!((process("shop").secrets.len(), process("team").secrets.len()), (1, 0));
+        assert_eq!(
+            (process("shop").ports.len(), process("team").ports.len()),
+            (2, 1)
+        );
+        assert_eq!(
+            (process("shop").secrets.len(), process("team").secrets.len()),
+            (1, 0)
+        );
         let folders = |p: ProcessGrant| (p.directories.len(), p.others_directories.len());
-        assert_eq!((folders(process("shop")), folders(process("team"))), ((1, 0), (0, 1)));
-        let containers = |namespace: &str| grants.containers.as_ref().unwrap().for_namespace(Some(&named(namespace)));
-        assert_eq!((containers("shop").registries.len(), containers("team").registries.len()), (1, 0));
-        assert_eq!((containers("ops").host_paths.len(), containers("team").host_paths.len()), (1, 0));
-        let http = grants.http.as_ref().unwrap().for_namespace(Some(&named("team")));
-        assert_eq!(http.secrets.iter().filter(|s| s.is_for(http.namespace.as_ref())).count(), 1, "all are looked for, one is sent");
-        assert_eq!(whole.for_namespace(None).commands, ["sleep"], "nobody in particular has what is for some");
+        assert_eq!(
+            (folders(process("shop")), folders(process("team"))),
+            ((1, 0), (0, 1))
+        );
+        let containers = |namespace: &str| {
+            grants
+                .containers
+                .as_ref()
+                .unwrap()
+                .for_namespace(Some(&named(namespace)))
+        };
+        assert_eq!(
+            (
+                containers("shop").registries.len(),
+                containers("team").registries.len()
+            ),
+            (1, 0)
+        );
+        assert_eq!(
+            (
+                containers("ops").host_paths.len(),
+                containers("team").host_paths.len()
+            ),
+            (1, 0)
+        );
+        let http = grants
+            .http
+            .as_ref()
+            .unwrap()
+            .for_namespace(Some(&named("team")));
+        assert_eq!(
+            http.secrets
+                .iter()
+                .filter(|s| s.is_for(http.namespace.as_ref()))
+                .count(),
+            1,
+            "all are looked for, one is sent"
+        );
+        assert_eq!(
+            whole.for_namespace(None).commands,
+            ["sleep"],
+            "nobody in particular has what is for some"
+        );
 
         let team = Scope::try_from(vec!["team".to_owned()]).unwrap();
         let told = grants.usable(&team);
         assert_eq!(
-            (told["process.commands"].as_slice(), told["http.secrets"].as_slice()),
+            (
+                told["process.commands"].as_slice(),
+                told["http.secrets"].as_slice()
+            ),
             (&["sleep".to_owned()][..], &["b".to_owned()][..])
         );
-        assert!(!told.contains_key("process.directories") && !told.contains_key("containers.host-paths"), "{told:?}");
-        assert_eq!(grants.usable(&Scope::All)["process.directories"], ["/srv/shop (for shop)"]);
+        assert!(
+            !told.contains_key("process.directories")
+                && !told.contains_key("containers.host-paths"),
+            "{told:?}"
+        );
+        assert_eq!(
+            grants.usable(&Scope::All)["process.directories"],
+            ["/srv/shop (for shop)"]
+        );
         assert_eq!(told["process.ports"], ["3-4"]);
     }
 
     #[test]
     fn one_namespaces_folder_holds_no_program_that_another_may_run() {
         let grant = |commands: &str| -> ProcessGrant {
-            let text = format!(r#"{{"commands": [{commands}], "directories": [{{"name": "/srv/app", "namespaces": ["shop"]}}]}}"#);
+            let text = format!(
+                r#"{{"commands": [{commands}], "directories": [{{"name": "/srv/app", "namespaces": ["shop"]}}]}}"#
+            );
             serde_json::from_str(&text).unwrap()
         };
         let limited = r#"{"name": "*", "namespaces": ["shop"]}, "/srv/app/*""#;
-        assert!(grant(limited).check("/bin").is_err_and(|e| e.contains("/srv/app")), "any program for one is not any for all");
-        assert!(grant(r#"{"name": "*", "namespaces": ["shop"]}, "/srv/bin/*""#).check("/bin").is_ok());
+        assert!(
+            grant(limited)
+                .check("/bin")
+                .is_err_and(|e| e.contains("/srv/app")),
+            "any program for one is not any for all"
+        );
+        assert!(
+            grant(r#"{"name": "*", "namespaces": ["shop"]}, "/srv/bin/*""#)
+                .check("/bin")
+                .is_ok()
+        );
     }
 }

@@ -62,7 +62,10 @@ impl Policy {
 }
 
 fn pause(first: Millis, longest: Millis, failures: u32) -> Millis {
-    let doubled = first.0.saturating_mul(1u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX));
+    let doubled = first.0.saturating_mul(
+        1u64.checked_shl(failures.saturating_sub(1))
+            .unwrap_or(u64::MAX),
+    );
     Millis(doubled.min(longest.0))
 }
 
@@ -87,7 +90,12 @@ impl Pace {
             longest: policy.longest,
             reset: policy.reset,
             inherited: recovery.failures.saturating_sub(recovery.here),
-            here: recovery.restarts.iter().map(|(index, r)| (*index, r.row)).filter(|(_, row)| *row > 0).collect(),
+            here: recovery
+                .restarts
+                .iter()
+                .map(|(index, r)| (*index, r.row))
+                .filter(|(_, row)| *row > 0)
+                .collect(),
         }
     }
 
@@ -95,7 +103,11 @@ impl Pace {
     pub fn pause(&self, replica: u32, seen: u32) -> Millis {
         let counted = self.here.get(&replica).copied().unwrap_or(0);
         // The present failure may have been counted already.
-        let row = seen.max(if seen <= 1 { counted.saturating_add(1) } else { counted });
+        let row = seen.max(if seen <= 1 {
+            counted.saturating_add(1)
+        } else {
+            counted
+        });
         pause(self.first, self.longest, self.inherited.saturating_add(row))
     }
 }
@@ -112,7 +124,9 @@ impl Portion {
     pub fn of(self, replicas: u32) -> u32 {
         match self {
             Self::Count(n) => n.max(1),
-            Self::Percent(p) => u32::try_from(u64::from(replicas) * u64::from(p) / 100).unwrap_or(u32::MAX).max(1),
+            Self::Percent(p) => u32::try_from(u64::from(replicas) * u64::from(p) / 100)
+                .unwrap_or(u32::MAX)
+                .max(1),
         }
     }
 }
@@ -157,30 +171,62 @@ impl Recovery {
 
     /// All is forgiven: what the providers have counted so far stays counted.
     fn forgiven(&self) -> Self {
-        let restarts = self.restarts.iter().filter(|(_, r)| r.seen > 0).map(|(i, r)| (*i, Restarts { seen: r.seen, row: 0 }));
-        Self { restarts: restarts.collect(), ..Self::default() }
+        let restarts = self
+            .restarts
+            .iter()
+            .filter(|(_, r)| r.seen > 0)
+            .map(|(i, r)| {
+                (
+                    *i,
+                    Restarts {
+                        seen: r.seen,
+                        row: 0,
+                    },
+                )
+            });
+        Self {
+            restarts: restarts.collect(),
+            ..Self::default()
+        }
     }
 
     /// Takes in how often the provider has started replicas again by itself. A failure of several replicas at once is one. True when there
     /// is a new one.
-    fn count(&mut self, run: &Run, wanted: u32, seen: &Observation, ready: impl Fn(u32) -> bool) -> bool {
+    fn count(
+        &mut self,
+        run: &Run,
+        wanted: u32,
+        seen: &Observation,
+        ready: impl Fn(u32) -> bool,
+    ) -> bool {
         let worst = |all: &BTreeMap<u32, Restarts>| all.values().map(|r| r.row).max().unwrap_or(0);
         let before = worst(&self.restarts);
         self.restarts.retain(|index, _| *index < wanted);
         let mut last = None;
         for replica in seen.replicas.iter().filter(|r| r.index < wanted) {
             // What has ended and waits for its next start has failed already, though it has not been started again yet.
-            let waits = matches!(replica.phase, Phase::Pending | Phase::Starting) && replica.ended_at.is_some();
+            let waits = matches!(replica.phase, Phase::Pending | Phase::Starting)
+                && replica.ended_at.is_some();
             let told = replica.restarts.saturating_add(u32::from(waits));
             let known = self.restarts.get(&replica.index).copied();
             let mut next = match known {
                 Some(known) => known,
                 None if told == 0 => continue,
                 // What is well when it is first seen is not in a row of failures.
-                None => Restarts { seen: if ready(replica.index) { told } else { told.saturating_sub(1) }, row: 0 },
+                None => Restarts {
+                    seen: if ready(replica.index) {
+                        told
+                    } else {
+                        told.saturating_sub(1)
+                    },
+                    row: 0,
+                },
             };
             if told > next.seen {
-                next = Restarts { seen: told, row: next.row.saturating_add(told - next.seen) };
+                next = Restarts {
+                    seen: told,
+                    row: next.row.saturating_add(told - next.seen),
+                };
                 last = Some(replica);
             } else if told == 0 {
                 // Another one in its stead.
@@ -189,7 +235,9 @@ impl Recovery {
             self.restarts.insert(replica.index, next);
         }
         let new = worst(&self.restarts).saturating_sub(before);
-        let Some(replica) = last.filter(|_| new > 0) else { return false };
+        let Some(replica) = last.filter(|_| new > 0) else {
+            return false;
+        };
         self.failures = self.failures.saturating_add(new);
         if matches!(run, Run::Service) {
             self.here = self.here.saturating_add(new);
@@ -206,7 +254,11 @@ impl Recovery {
     /// For what takes the place of these: the pauses go on growing, the count in the place begins anew.
     pub fn inherited<'a>(from: impl Iterator<Item = &'a Recovery>) -> Self {
         let worst = from.max_by_key(|r| r.failures);
-        worst.map_or_else(Self::default, |r| Self { failures: r.failures, reason: r.reason.clone(), ..Self::default() })
+        worst.map_or_else(Self::default, |r| Self {
+            failures: r.failures,
+            reason: r.reason.clone(),
+            ..Self::default()
+        })
     }
 }
 
@@ -225,7 +277,13 @@ pub enum Condition {
 
 impl Condition {
     /// From what the provider says, and the replicas whose liveness check has failed.
-    pub fn of(run: &Run, wanted: u32, ready: u32, seen: &Observation, lifeless: &[(u32, String)]) -> Self {
+    pub fn of(
+        run: &Run,
+        wanted: u32,
+        ready: u32,
+        seen: &Observation,
+        lifeless: &[(u32, String)],
+    ) -> Self {
         let service = matches!(run, Run::Service);
         let dead = |r: &&Replica| match r.phase {
             // What a job's replica has begun is not begun again; one that never came to run has done nothing.
@@ -238,16 +296,35 @@ impl Condition {
         let ended: Vec<_> = mine().filter(dead).collect();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         if let Some(first) = ended.first() {
-            return Self::Dead { replicas: count(ended.len()), reason: format!("replica {}: {}", first.index, how_it_ended(first)) };
+            return Self::Dead {
+                replicas: count(ended.len()),
+                reason: format!("replica {}: {}", first.index, how_it_ended(first)),
+            };
         }
         // Gone as a whole is the plan's business: it decides anew.
-        if service && matches!(seen.phase, Phase::Failed | Phase::Succeeded) && mine().next().is_none() {
-            let reason = if seen.message.is_empty() { format!("it is {}", seen.phase) } else { seen.message.clone() };
-            return Self::Dead { replicas: wanted, reason };
+        if service
+            && matches!(seen.phase, Phase::Failed | Phase::Succeeded)
+            && mine().next().is_none()
+        {
+            let reason = if seen.message.is_empty() {
+                format!("it is {}", seen.phase)
+            } else {
+                seen.message.clone()
+            };
+            return Self::Dead {
+                replicas: wanted,
+                reason,
+            };
         }
-        let stuck: Vec<_> = lifeless.iter().filter(|(i, _)| mine().any(|r| r.index == *i && r.phase == Phase::Running)).collect();
+        let stuck: Vec<_> = lifeless
+            .iter()
+            .filter(|(i, _)| mine().any(|r| r.index == *i && r.phase == Phase::Running))
+            .collect();
         match stuck.first() {
-            Some((index, why)) => Self::Stuck { replicas: count(stuck.len()), reason: format!("replica {index}: {why}") },
+            Some((index, why)) => Self::Stuck {
+                replicas: count(stuck.len()),
+                reason: format!("replica {index}: {why}"),
+            },
             None if ready >= wanted => Self::Well,
             None => Self::Coming,
         }
@@ -258,7 +335,9 @@ fn how_it_ended(replica: &Replica) -> String {
     match (replica.message.is_empty(), replica.exit_code) {
         (false, _) => replica.message.clone(),
         (true, Some(code)) => format!("ended with status {code}"),
-        (true, None) if replica.phase == Phase::Running => "ended, and was started again by its provider".to_owned(),
+        (true, None) if replica.phase == Phase::Running => {
+            "ended, and was started again by its provider".to_owned()
+        }
         (true, None) => format!("it is {}", replica.phase),
     }
 }
@@ -299,13 +378,22 @@ pub fn look(
     let too_often = policy.replace_after > 0 && next.here >= policy.replace_after;
     match action {
         // Its provider goes on trying there by itself; whether another place is better is for this one to say.
-        Action::Nothing | Action::Wait(_) if new && too_often && matches!(look.run, Run::Service) => (next, Action::Replace),
+        Action::Nothing | Action::Wait(_)
+            if new && too_often && matches!(look.run, Run::Service) =>
+        {
+            (next, Action::Replace)
+        }
         other => (next, other),
     }
 }
 
 /// Decides about one allocation that the provider has accepted.
-pub fn recover(policy: &Policy, kept: &Recovery, condition: &Condition, now: Instant) -> (Recovery, Action) {
+pub fn recover(
+    policy: &Policy,
+    kept: &Recovery,
+    condition: &Condition,
+    now: Instant,
+) -> (Recovery, Action) {
     let mut next = kept.clone();
     match condition {
         Condition::Well => {
@@ -313,7 +401,9 @@ pub fn recover(policy: &Policy, kept: &Recovery, condition: &Condition, now: Ins
             match next.well_since {
                 _ if next.failures == 0 => (next.forgiven(), Action::Nothing),
                 // A clock that was set back begins the time anew.
-                Some(since) if since <= now && now.since(since) >= policy.reset => (next.forgiven(), Action::Nothing),
+                Some(since) if since <= now && now.since(since) >= policy.reset => {
+                    (next.forgiven(), Action::Nothing)
+                }
                 Some(since) if since <= now => (next, Action::Wait(since.plus(policy.reset))),
                 _ => {
                     next.well_since = Some(now);
@@ -336,7 +426,8 @@ pub fn recover(policy: &Policy, kept: &Recovery, condition: &Condition, now: Ins
         },
         Condition::Stuck { reason, .. } => {
             if kept.reason != *reason {
-                (next.failures, next.here) = (next.failures.saturating_add(1), next.here.saturating_add(1));
+                (next.failures, next.here) =
+                    (next.failures.saturating_add(1), next.here.saturating_add(1));
                 next.reason.clone_from(reason);
             }
             (next.well_since, next.next) = (None, None);
@@ -350,7 +441,11 @@ fn fail(policy: &Policy, mut next: Recovery, reason: &str, now: Instant) -> (Rec
     (next.well_since, next.reason) = (None, reason.to_owned());
     let at = now.plus(policy.pause(next.failures));
     next.next = Some(at);
-    let action = if policy.replace_after > 0 && next.here >= policy.replace_after { Action::Replace } else { Action::Wait(at) };
+    let action = if policy.replace_after > 0 && next.here >= policy.replace_after {
+        Action::Replace
+    } else {
+        Action::Wait(at)
+    };
     (next, action)
 }
 
@@ -396,9 +491,22 @@ pub fn liveness_counts(started: bool, checked_for: Millis) -> bool {
 
 /// For how long a replica may start: as long as its startup check may fail, or as a liveness check waits.
 pub fn start_bound(probes: &Probes) -> Millis {
-    let all = |p: &Probe| Millis(p.interval.0.saturating_mul(u64::from(p.unhealthy_after.max(1))).saturating_add(p.initial_delay.0));
-    let waits = probes.liveness.as_ref().map_or(Millis(0), |p| p.initial_delay);
-    probes.startup.as_ref().map_or(Millis(START_BOUND.0.saturating_add(waits.0)), all)
+    let all = |p: &Probe| {
+        Millis(
+            p.interval
+                .0
+                .saturating_mul(u64::from(p.unhealthy_after.max(1)))
+                .saturating_add(p.initial_delay.0),
+        )
+    };
+    let waits = probes
+        .liveness
+        .as_ref()
+        .map_or(Millis(0), |p| p.initial_delay);
+    probes
+        .startup
+        .as_ref()
+        .map_or(Millis(START_BOUND.0.saturating_add(waits.0)), all)
 }
 
 /// What gives a slow start its time, for the message about a replica that was ended before it had started.
@@ -421,8 +529,16 @@ pub struct Tally {
 
 impl Tally {
     pub fn of(probe: &Probe) -> Self {
-        let (healthy_after, unhealthy_after) = (probe.healthy_after.max(1), probe.unhealthy_after.max(1));
-        Self { healthy_after, unhealthy_after, successes: 0, failures: 0, good: None, seen_good: false }
+        let (healthy_after, unhealthy_after) =
+            (probe.healthy_after.max(1), probe.unhealthy_after.max(1));
+        Self {
+            healthy_after,
+            unhealthy_after,
+            successes: 0,
+            failures: 0,
+            good: None,
+            seen_good: false,
+        }
     }
 
     pub fn seen_good(&self) -> bool {
@@ -465,7 +581,10 @@ mod tests {
     }
 
     fn dead(reason: &str) -> Condition {
-        Condition::Dead { replicas: 1, reason: reason.to_owned() }
+        Condition::Dead {
+            replicas: 1,
+            reason: reason.to_owned(),
+        }
     }
 
     #[test]
@@ -477,23 +596,38 @@ mod tests {
             let (noted, action) = recover(&policy, &kept, &dead("exit 1"), now);
             assert_eq!(action, Action::Wait(now.plus(Millis::from_secs(pause))));
             // The same look again changes nothing.
-            assert_eq!(recover(&policy, &noted, &dead("exit 1"), now), (noted.clone(), action));
+            assert_eq!(
+                recover(&policy, &noted, &dead("exit 1"), now),
+                (noted.clone(), action)
+            );
             now = now.plus(Millis::from_secs(pause));
             let (tried, action) = recover(&policy, &noted, &dead("exit 1"), now);
             assert_eq!((action, tried.next), (Action::Again, None));
             kept = tried;
         }
         let (third, action) = recover(&policy, &kept, &dead("exit 1"), now);
-        assert_eq!((action, third.failures, third.here), (Action::Replace, 3, 3));
+        assert_eq!(
+            (action, third.failures, third.here),
+            (Action::Replace, 3, 3)
+        );
         let heir = Recovery::inherited([&third].into_iter());
-        assert_eq!((heir.failures, heir.here, policy.pause(heir.failures + 1)), (3, 0, Millis::from_secs(8)));
+        assert_eq!(
+            (heir.failures, heir.here, policy.pause(heir.failures + 1)),
+            (3, 0, Millis::from_secs(8))
+        );
         assert_eq!(policy.pause(40), policy.longest);
 
         let (well, action) = recover(&policy, &heir, &Condition::Well, now);
         assert_eq!(action, Action::Wait(now.plus(policy.reset)));
-        assert_eq!(recover(&policy, &well, &Condition::Well, now.plus(policy.reset)), (Recovery::default(), Action::Nothing));
+        assert_eq!(
+            recover(&policy, &well, &Condition::Well, now.plus(policy.reset)),
+            (Recovery::default(), Action::Nothing)
+        );
         let (again, _) = recover(&policy, &well, &Condition::Coming, now);
-        assert_eq!(again.well_since, None, "the time of being well is not interrupted");
+        assert_eq!(
+            again.well_since, None,
+            "the time of being well is not interrupted"
+        );
     }
 
     #[test]
@@ -501,9 +635,21 @@ mod tests {
         let policy = policy();
         let later = Instant(1_000_000_000);
         let (kept, _) = recover(&policy, &Recovery::default(), &dead("x"), later);
-        assert_eq!(recover(&policy, &kept, &dead("x"), Instant(1_000)).1, Action::Again);
-        let well = Recovery { failures: 1, well_since: Some(later), ..Recovery::default() };
-        assert_eq!(recover(&policy, &well, &Condition::Well, Instant(1_000)).0.well_since, Some(Instant(1_000)));
+        assert_eq!(
+            recover(&policy, &kept, &dead("x"), Instant(1_000)).1,
+            Action::Again
+        );
+        let well = Recovery {
+            failures: 1,
+            well_since: Some(later),
+            ..Recovery::default()
+        };
+        assert_eq!(
+            recover(&policy, &well, &Condition::Well, Instant(1_000))
+                .0
+                .well_since,
+            Some(Instant(1_000))
+        );
     }
 
     #[test]
@@ -532,46 +678,105 @@ mod tests {
             metered_cost: None,
         };
         use Phase::{Failed, Gone, Running, Starting, Succeeded};
-        let (service, job) = (Run::Service, Run::Job { retries: 0, deadline: None });
+        let (service, job) = (
+            Run::Service,
+            Run::Job {
+                retries: 0,
+                deadline: None,
+            },
+        );
         let lifeless = [(0, "no answer".to_owned())];
-        let of = |run: &Run, ready, phase, replicas: &[Phase], lifeless: &[(u32, String)]| match Condition::of(
-            run,
-            2,
-            ready,
-            &seen(phase, replicas),
-            lifeless,
-        ) {
-            Condition::Well => "well".to_owned(),
-            Condition::Coming => "coming".to_owned(),
-            Condition::Dead { replicas, .. } => format!("dead {replicas}"),
-            Condition::Stuck { replicas, .. } => format!("stuck {replicas}"),
+        let of = |run: &Run, ready, phase, replicas: &[Phase], lifeless: &[(u32, String)]| {
+            match Condition::of(run, 2, ready, &seen(phase, replicas), lifeless) {
+                Condition::Well => "well".to_owned(),
+                Condition::Coming => "coming".to_owned(),
+                Condition::Dead { replicas, .. } => format!("dead {replicas}"),
+                Condition::Stuck { replicas, .. } => format!("stuck {replicas}"),
+            }
         };
         assert_eq!(of(&service, 2, Running, &[Running, Running], &[]), "well");
-        assert_eq!(of(&service, 1, Running, &[Running, Running], &[]), "coming", "not ready is not dead");
-        assert_eq!(of(&service, 1, Running, &[Running, Starting], &[]), "coming");
+        assert_eq!(
+            of(&service, 1, Running, &[Running, Running], &[]),
+            "coming",
+            "not ready is not dead"
+        );
+        assert_eq!(
+            of(&service, 1, Running, &[Running, Starting], &[]),
+            "coming"
+        );
         assert_eq!(of(&service, 1, Running, &[Running, Gone], &[]), "dead 1");
-        assert_eq!(of(&service, 0, Running, &[Failed, Succeeded], &[]), "dead 2", "a service that ends has failed");
-        assert_eq!(of(&service, 2, Running, &[Running, Running, Gone], &[]), "well", "replicas beyond those wanted are nobody's");
+        assert_eq!(
+            of(&service, 0, Running, &[Failed, Succeeded], &[]),
+            "dead 2",
+            "a service that ends has failed"
+        );
+        assert_eq!(
+            of(&service, 2, Running, &[Running, Running, Gone], &[]),
+            "well",
+            "replicas beyond those wanted are nobody's"
+        );
         assert_eq!(of(&service, 0, Failed, &[], &[]), "dead 2");
-        assert_eq!(of(&service, 2, Running, &[Running, Running], &lifeless), "stuck 1");
-        assert_eq!(of(&service, 0, Running, &[Starting, Running], &lifeless), "coming", "a new incarnation gets its time");
-        assert_eq!(of(&job, 1, Failed, &[Succeeded, Failed], &[]), "coming", "a job's failures are its retries' business");
+        assert_eq!(
+            of(&service, 2, Running, &[Running, Running], &lifeless),
+            "stuck 1"
+        );
+        assert_eq!(
+            of(&service, 0, Running, &[Starting, Running], &lifeless),
+            "coming",
+            "a new incarnation gets its time"
+        );
+        assert_eq!(
+            of(&job, 1, Failed, &[Succeeded, Failed], &[]),
+            "coming",
+            "a job's failures are its retries' business"
+        );
         assert_eq!(of(&job, 0, Running, &[Running, Gone], &[]), "dead 1");
         let mut never = seen(Failed, &[Failed]);
         never.replicas[0].exit_code = None;
-        assert!(matches!(Condition::of(&job, 1, 0, &never, &[]), Condition::Dead { .. }), "what never ran may run again");
+        assert!(
+            matches!(
+                Condition::of(&job, 1, 0, &never, &[]),
+                Condition::Dead { .. }
+            ),
+            "what never ran may run again"
+        );
     }
 
     #[test]
     fn verdicts_change_at_the_thresholds_only() {
-        let check = crate::workload::Check::Tcp { port: String::new() };
+        let check = crate::workload::Check::Tcp {
+            port: String::new(),
+        };
         let times = Millis(0);
-        let probe = Probe { check, initial_delay: times, interval: times, timeout: times, healthy_after: 2, unhealthy_after: 3 };
+        let probe = Probe {
+            check,
+            initial_delay: times,
+            interval: times,
+            timeout: times,
+            healthy_after: 2,
+            unhealthy_after: 3,
+        };
         let mut tally = Tally::of(&probe);
-        let outcomes =
-            [(true, false), (false, false), (true, false), (true, true), (true, false), (false, false), (false, false), (false, true)];
+        let outcomes = [
+            (true, false),
+            (false, false),
+            (true, false),
+            (true, true),
+            (true, false),
+            (false, false),
+            (false, false),
+            (false, true),
+        ];
         for (i, (good, changes)) in outcomes.into_iter().enumerate() {
-            assert_eq!(if good { tally.success() } else { tally.failure() }, changes, "outcome {i}");
+            assert_eq!(
+                if good {
+                    tally.success()
+                } else {
+                    tally.failure()
+                },
+                changes,
+                "outcome {i}"
+            );
         }
     }
 
@@ -585,7 +790,11 @@ mod tests {
             phase,
             health: Health::Unknown,
             endpoints: Vec::new(),
-            message: if waits { "ended with status 3; starts again in 1s".to_owned() } else { String::new() },
+            message: if waits {
+                "ended with status 3; starts again in 1s".to_owned()
+            } else {
+                String::new()
+            },
             restarts,
             started_at: None,
             ended_at: waits.then_some(now),
@@ -604,48 +813,129 @@ mod tests {
         };
         let look_at = |kept: &Recovery, run: &Run, replicas: Vec<Replica>, ready: bool| {
             let (seen, wanted) = (seen(replicas), 2);
-            let condition = if ready { Condition::Well } else { Condition::Coming };
-            look(&policy, kept, Look { run, wanted, seen: &seen }, &condition, |_| ready, now)
+            let condition = if ready {
+                Condition::Well
+            } else {
+                Condition::Coming
+            };
+            look(
+                &policy,
+                kept,
+                Look {
+                    run,
+                    wanted,
+                    seen: &seen,
+                },
+                &condition,
+                |_| ready,
+                now,
+            )
         };
         use Phase::{Running, Starting};
-        let both = |restarts: u32, phase: Phase, waits: bool| vec![replica(0, phase, restarts, waits), replica(1, phase, restarts, waits)];
+        let both = |restarts: u32, phase: Phase, waits: bool| {
+            vec![
+                replica(0, phase, restarts, waits),
+                replica(1, phase, restarts, waits),
+            ]
+        };
         let (fresh, _) = look_at(&Recovery::default(), &run, both(0, Running, false), true);
         assert!(fresh.is_empty(), "{fresh:?}");
         // It has ended, and waits: that is known before it is started again, and is not counted twice.
         let (first, action) = look_at(&fresh, &run, both(0, Starting, true), false);
-        assert_eq!((first.failures, first.here, first.row(1), action.clone()), (1, 1, 1, Action::Nothing), "two at once are one failure");
-        assert_eq!(look_at(&first, &run, both(0, Starting, true), false), (first.clone(), action), "nothing new");
+        assert_eq!(
+            (first.failures, first.here, first.row(1), action.clone()),
+            (1, 1, 1, Action::Nothing),
+            "two at once are one failure"
+        );
+        assert_eq!(
+            look_at(&first, &run, both(0, Starting, true), false),
+            (first.clone(), action),
+            "nothing new"
+        );
         let (again, _) = look_at(&first, &run, both(1, Running, false), false);
         assert_eq!((again.failures, again.row(0)), (1, 1), "the same failure");
         let (third, action) = look_at(&again, &run, both(3, Running, false), false);
         assert_eq!((third.failures, action), (3, Action::Replace));
-        assert!(third.reason.contains("started again by its provider"), "{}", third.reason);
+        assert!(
+            third.reason.contains("started again by its provider"),
+            "{}",
+            third.reason
+        );
         // Being well for long enough forgives it, and what was counted is not counted again.
-        let well = Recovery { well_since: Some(Instant(now.0 - policy.reset.0)), ..third.clone() };
+        let well = Recovery {
+            well_since: Some(Instant(now.0 - policy.reset.0)),
+            ..third.clone()
+        };
         let (forgiven, _) = look_at(&well, &run, both(3, Running, false), true);
-        assert_eq!((forgiven.failures, forgiven.row(0), forgiven.restarts[&0].seen), (0, 0, 3));
-        assert_eq!(look_at(&forgiven, &run, both(4, Running, false), false).0.failures, 1);
+        assert_eq!(
+            (
+                forgiven.failures,
+                forgiven.row(0),
+                forgiven.restarts[&0].seen
+            ),
+            (0, 0, 3)
+        );
+        assert_eq!(
+            look_at(&forgiven, &run, both(4, Running, false), false)
+                .0
+                .failures,
+            1
+        );
         // Another one in its stead begins with none.
         let (other, _) = look_at(&third, &run, both(0, Running, false), false);
         assert_eq!((other.failures, other.restarts[&0].seen), (3, 0));
         // What was there before anybody counted is taken as it is.
-        assert_eq!(look_at(&Recovery::default(), &run, both(100, Running, false), true).0.failures, 0);
+        assert_eq!(
+            look_at(&Recovery::default(), &run, both(100, Running, false), true)
+                .0
+                .failures,
+            0
+        );
         // The retries of a job are its own: they are told, and move it nowhere.
-        let job = Run::Job { retries: 9, deadline: None };
+        let job = Run::Job {
+            retries: 9,
+            deadline: None,
+        };
         let (retried, action) = look_at(&fresh, &job, both(5, Running, false), false);
         let (more, _) = look_at(&retried, &job, both(7, Running, false), false);
-        assert_eq!((retried.here, more.failures - retried.failures, action), (0, 2, Action::Nothing));
+        assert_eq!(
+            (retried.here, more.failures - retried.failures, action),
+            (0, 2, Action::Nothing)
+        );
     }
 
     #[test]
     fn the_pauses_of_a_keeper_go_on_where_they_were() {
-        let recovery = Recovery { failures: 5, here: 2, restarts: [(0, Restarts { seen: 9, row: 2 })].into(), ..Recovery::default() };
-        let pace = Pace::of(&Policy { first: Millis(10), longest: Millis(1_000), ..policy() }, &recovery);
+        let recovery = Recovery {
+            failures: 5,
+            here: 2,
+            restarts: [(0, Restarts { seen: 9, row: 2 })].into(),
+            ..Recovery::default()
+        };
+        let pace = Pace::of(
+            &Policy {
+                first: Millis(10),
+                longest: Millis(1_000),
+                ..policy()
+            },
+            &recovery,
+        );
         let of = |replica, seen| pace.pause(replica, seen).0;
         assert_eq!((pace.inherited, of(0, 2), of(0, 3)), (3, 10 << 4, 10 << 5));
-        assert_eq!(of(0, 1), 10 << 5, "a restarted keeper goes on from what is on record");
-        assert_eq!((of(1, 1), of(1, 40)), (10 << 3, 1_000), "another replica has its own row");
-        assert_eq!((settling(0), settling(2), settling(90)), (Millis(1_000), Millis(4_000), Millis(32_000)));
+        assert_eq!(
+            of(0, 1),
+            10 << 5,
+            "a restarted keeper goes on from what is on record"
+        );
+        assert_eq!(
+            (of(1, 1), of(1, 40)),
+            (10 << 3, 1_000),
+            "another replica has its own row"
+        );
+        assert_eq!(
+            (settling(0), settling(2), settling(90)),
+            (Millis(1_000), Millis(4_000), Millis(32_000))
+        );
     }
 
     #[test]
@@ -654,14 +944,19 @@ mod tests {
         assert!(!liveness_counts(false, Millis(0)) && !liveness_counts(false, just));
         assert!(liveness_counts(false, START_BOUND) && liveness_counts(true, Millis(0)));
         let probe = |delay, interval, unhealthy_after| Probe {
-            check: crate::workload::Check::Tcp { port: String::new() },
+            check: crate::workload::Check::Tcp {
+                port: String::new(),
+            },
             initial_delay: Millis(delay),
             interval: Millis(interval),
             timeout: Millis(1),
             healthy_after: 1,
             unhealthy_after,
         };
-        let mut probes = Probes { liveness: Some(probe(1_000, 100, 3)), ..Probes::default() };
+        let mut probes = Probes {
+            liveness: Some(probe(1_000, 100, 3)),
+            ..Probes::default()
+        };
         assert_eq!(start_bound(&probes), Millis(START_BOUND.0 + 1_000));
         probes.startup = Some(probe(500, 2_000, 10));
         assert_eq!(start_bound(&probes), Millis(20_500));
@@ -669,10 +964,22 @@ mod tests {
 
     #[test]
     fn silence_is_lost_only_where_it_may_be() {
-        let (service, job) = (policy(), Policy::default_for(&Run::Job { retries: 0, deadline: None }));
+        let (service, job) = (
+            policy(),
+            Policy::default_for(&Run::Job {
+                retries: 0,
+                deadline: None,
+            }),
+        );
         assert_eq!(silence(&service, None), Silence::Fine);
-        assert_eq!(silence(&service, Some(Millis::from_secs(20))), Silence::LostIn(Millis::from_secs(100)));
-        assert_eq!(silence(&service, Some(Millis::from_secs(120))), Silence::Lost);
+        assert_eq!(
+            silence(&service, Some(Millis::from_secs(20))),
+            Silence::LostIn(Millis::from_secs(100))
+        );
+        assert_eq!(
+            silence(&service, Some(Millis::from_secs(120))),
+            Silence::Lost
+        );
         assert_eq!(silence(&job, Some(Millis::from_secs(9_000))), Silence::Fine);
     }
 

@@ -54,29 +54,55 @@ pub fn choose(policy: &Policy, first: &Placement, rivals: &[Rival]) -> Chosen {
     let mut out = Chosen::default();
     let mut taken = vec![first];
     let mut spent = MicroUsd(0);
-    let mut left: Vec<&Rival> = rivals.iter().filter(|r| !same_offer(&r.placement, first)).collect();
+    let mut left: Vec<&Rival> = rivals
+        .iter()
+        .filter(|r| !same_offer(&r.placement, first))
+        .collect();
     while (taken.len() as u64) < u64::from(policy.offers) && !left.is_empty() {
-        let near = |r: &Rival| taken.iter().map(|t| nearness(&r.placement, t)).max().unwrap_or(0);
-        let Some(at) = (0..left.len()).min_by_key(|i| left.get(*i).map_or(u8::MAX, |r| near(r))) else { break };
+        let near = |r: &Rival| {
+            taken
+                .iter()
+                .map(|t| nearness(&r.placement, t))
+                .max()
+                .unwrap_or(0)
+        };
+        let Some(at) = (0..left.len()).min_by_key(|i| left.get(*i).map_or(u8::MAX, |r| near(r)))
+        else {
+            break;
+        };
         let rival = left.remove(at);
         if taken.iter().any(|t| same_offer(&rival.placement, t)) {
             continue;
         }
         let cost = cost(policy, rival, first.replicas);
-        if policy.spend_cap.is_some_and(|cap| spent.saturating_add(cost) > cap) {
-            out.too_dear.push(Placement { replicas: first.replicas, ..rival.placement.clone() });
+        if policy
+            .spend_cap
+            .is_some_and(|cap| spent.saturating_add(cost) > cap)
+        {
+            out.too_dear.push(Placement {
+                replicas: first.replicas,
+                ..rival.placement.clone()
+            });
             continue;
         }
         spent = spent.saturating_add(cost);
         taken.push(&rival.placement);
-        out.asked.push(Placement { replicas: first.replicas, ..rival.placement.clone() });
+        out.asked.push(Placement {
+            replicas: first.replicas,
+            ..rival.placement.clone()
+        });
     }
     out
 }
 
 /// The most that asking there can cost: all replicas for the whole time.
 fn cost(policy: &Policy, rival: &Rival, replicas: u32) -> MicroUsd {
-    rival.placement.hourly.scaled(policy.within.hours()).saturating_add(rival.setup).saturating_mul(u64::from(replicas))
+    rival
+        .placement
+        .hourly
+        .scaled(policy.within.hours())
+        .saturating_add(rival.setup)
+        .saturating_mul(u64::from(replicas))
 }
 
 fn same_offer(a: &Placement, b: &Placement) -> bool {
@@ -93,10 +119,18 @@ fn nearness(a: &Placement, b: &Placement) -> u8 {
 }
 
 /// Whether a record stands behind another member of its group: the plan counts the group's first only.
-pub fn stands_behind<'a>(record: &AllocationRecord, all: impl IntoIterator<Item = &'a AllocationRecord>) -> bool {
-    let Some(hedge) = &record.hedge else { return false };
+pub fn stands_behind<'a>(
+    record: &AllocationRecord,
+    all: impl IntoIterator<Item = &'a AllocationRecord>,
+) -> bool {
+    let Some(hedge) = &record.hedge else {
+        return false;
+    };
     let before = |r: &AllocationRecord| {
-        r.stage != Stage::Removing && r.hedge.as_ref().is_some_and(|h| h.group == hedge.group && h.rank < hedge.rank)
+        r.stage != Stage::Removing
+            && r.hedge
+                .as_ref()
+                .is_some_and(|h| h.group == hedge.group && h.rank < hedge.rank)
     };
     record.stage != Stage::Removing && all.into_iter().any(before)
 }
@@ -117,8 +151,11 @@ impl Member {
         Self {
             rank: record.hedge.as_ref().map_or(0, |h| h.rank),
             ready: ready && record.stage == Stage::Applied,
-            alive: record.stage != Stage::Removing && !matches!(record.phase, Phase::Gone | Phase::Failed),
-            wanted: !record.superseded && record.workload == first.workload && record.replicas == first.replicas,
+            alive: record.stage != Stage::Removing
+                && !matches!(record.phase, Phase::Gone | Phase::Failed),
+            wanted: !record.superseded
+                && record.workload == first.workload
+                && record.replicas == first.replicas,
         }
     }
 }
@@ -142,7 +179,13 @@ pub fn judge(members: &[Member], until: Instant, now: Instant) -> Verdict {
     let last = || lowest(alive().min_by_key(|m| m.rank)).filter(|_| alive().count() == 1);
     // When none is left the first stays: what follows from its end is decided as for any other.
     let none = || lowest(members.iter().min_by_key(|m| m.rank)).filter(|_| alive().count() == 0);
-    let open = || if now >= until { Verdict::GiveUp } else { Verdict::Wait(until) };
+    let open = || {
+        if now >= until {
+            Verdict::GiveUp
+        } else {
+            Verdict::Wait(until)
+        }
+    };
     ready.or_else(last).or_else(none).unwrap_or_else(open)
 }
 
@@ -163,16 +206,28 @@ mod tests {
             price: MicroUsd(hourly),
             labels: Default::default(),
         };
-        Placement { provider: provider.parse().expect("a name"), offer, hourly: MicroUsd(hourly), replicas: 2, takes: None }
+        Placement {
+            provider: provider.parse().expect("a name"),
+            offer,
+            hourly: MicroUsd(hourly),
+            replicas: 2,
+            takes: None,
+        }
     }
 
     fn names(places: &[Placement]) -> Vec<String> {
-        places.iter().map(|p| format!("{}:{}", p.provider, p.offer.id)).collect()
+        places
+            .iter()
+            .map(|p| format!("{}:{}", p.provider, p.offer.id))
+            .collect()
     }
 
     #[test]
     fn the_best_of_other_clouds_come_first_and_the_cap_holds() {
-        let rival = |p| Rival { placement: p, setup: MicroUsd(1_000) };
+        let rival = |p| Rival {
+            placement: p,
+            setup: MicroUsd(1_000),
+        };
         let rivals: Vec<_> = [
             placement("a", "r1", "m", 100_000),
             placement("a", "r1", "l", 150_000),
@@ -184,19 +239,36 @@ mod tests {
         .map(rival)
         .collect();
         let first = placement("a", "r1", "m", 100_000);
-        let mut policy = Policy { offers: 3, within: Millis(3_600_000), spend_cap: None };
+        let mut policy = Policy {
+            offers: 3,
+            within: Millis(3_600_000),
+            spend_cap: None,
+        };
         let chosen = |policy: &Policy| choose(policy, &first, &rivals);
         assert_eq!(names(&chosen(&policy).asked), ["b:r1/m", "c:r1/m"]);
         // Two replicas for an hour: b costs 0.402, a:r2 0.322, c more than everything.
         policy.spend_cap = Some(MicroUsd(750_000));
         assert_eq!(
-            (names(&chosen(&policy).asked), names(&chosen(&policy).too_dear)),
-            (vec!["b:r1/m".into(), "a:r2/m".into()], vec!["c:r1/m".to_owned()])
+            (
+                names(&chosen(&policy).asked),
+                names(&chosen(&policy).too_dear)
+            ),
+            (
+                vec!["b:r1/m".into(), "a:r2/m".into()],
+                vec!["c:r1/m".to_owned()]
+            )
         );
         policy.spend_cap = Some(MicroUsd(0));
         assert!(chosen(&policy).asked.is_empty());
-        policy = Policy { offers: 5, within: Millis(0), spend_cap: None };
-        assert_eq!(names(&chosen(&policy).asked), ["b:r1/m", "c:r1/m", "a:r2/m", "a:r1/l"]);
+        policy = Policy {
+            offers: 5,
+            within: Millis(0),
+            spend_cap: None,
+        };
+        assert_eq!(
+            names(&chosen(&policy).asked),
+            ["b:r1/m", "c:r1/m", "a:r2/m", "a:r1/l"]
+        );
     }
 
     proptest! {

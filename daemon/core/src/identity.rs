@@ -22,7 +22,9 @@ pub const TOKENS: &str = "tokens/";
 pub const TOKEN_USES: &str = "token-uses/";
 
 /// What a token may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Reads.
@@ -69,7 +71,12 @@ pub struct RoleError {
 impl std::str::FromStr for Role {
     type Err = RoleError;
     fn from_str(s: &str) -> Result<Self, RoleError> {
-        Self::ALL.into_iter().find(|r| r.as_str() == s).ok_or_else(|| RoleError { value: s.to_owned() })
+        Self::ALL
+            .into_iter()
+            .find(|r| r.as_str() == s)
+            .ok_or_else(|| RoleError {
+                value: s.to_owned(),
+            })
     }
 }
 
@@ -149,7 +156,11 @@ pub enum Escalation {
 impl Power {
     /// The power of the first token: everything, for ever.
     pub fn whole() -> Self {
-        Self { role: Role::Admin, namespaces: Scope::All, expires_at: None }
+        Self {
+            role: Role::Admin,
+            namespaces: Scope::All,
+            expires_at: None,
+        }
     }
 
     /// Whether who has this may make a token with `wanted`. Nobody hands out more than they hold.
@@ -159,7 +170,9 @@ impl Power {
     pub fn may_grant(&self, wanted: &Self) -> Result<(), Escalation> {
         self.may_manage(wanted)?;
         match self.expires_at {
-            Some(held) if wanted.expires_at.is_none_or(|wanted| wanted > held) => Err(Escalation::Expiry { held }),
+            Some(held) if wanted.expires_at.is_none_or(|wanted| wanted > held) => {
+                Err(Escalation::Expiry { held })
+            }
             _ => Ok(()),
         }
     }
@@ -173,7 +186,10 @@ impl Power {
             return Err(Escalation::Role { held: self.role });
         }
         if !self.namespaces.covers(&other.namespaces) {
-            return Err(Escalation::Namespaces { wanted: other.namespaces.clone(), held: self.namespaces.clone() });
+            return Err(Escalation::Namespaces {
+                wanted: other.namespaces.clone(),
+                held: self.namespaces.clone(),
+            });
         }
         Ok(())
     }
@@ -204,8 +220,15 @@ mod tests {
     use super::*;
 
     fn power(role: Role, namespaces: &[&str], expires_at: Option<u64>) -> Power {
-        let names = namespaces.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
-        Power { role, namespaces: Scope::try_from(names).unwrap(), expires_at: expires_at.map(Instant) }
+        let names = namespaces
+            .iter()
+            .map(|n| (*n).to_owned())
+            .collect::<Vec<_>>();
+        Power {
+            role,
+            namespaces: Scope::try_from(names).unwrap(),
+            expires_at: expires_at.map(Instant),
+        }
     }
 
     #[test]
@@ -218,7 +241,11 @@ mod tests {
             (Admin, [true; 4]),
         ];
         for (held, expected) in table {
-            assert_eq!(Role::ALL.map(|needed| held.includes(needed)), expected, "{held}");
+            assert_eq!(
+                Role::ALL.map(|needed| held.includes(needed)),
+                expected,
+                "{held}"
+            );
         }
     }
 
@@ -228,14 +255,35 @@ mod tests {
         let team = power(Role::Admin, &["team"], Some(100));
         assert_eq!(whole.may_grant(&whole), Ok(()));
         assert_eq!(whole.may_grant(&team), Ok(()));
-        assert_eq!(team.may_grant(&power(Role::Operator, &["team"], Some(100))), Ok(()));
-        assert!(matches!(team.may_grant(&power(Role::Viewer, &["team", "other"], Some(1))), Err(Escalation::Namespaces { .. })));
-        assert!(matches!(team.may_grant(&power(Role::Viewer, &["*"], Some(1))), Err(Escalation::Namespaces { .. })));
-        assert!(matches!(team.may_grant(&power(Role::Viewer, &["team"], None)), Err(Escalation::Expiry { .. })));
-        assert!(matches!(team.may_grant(&power(Role::Viewer, &["team"], Some(101))), Err(Escalation::Expiry { .. })));
+        assert_eq!(
+            team.may_grant(&power(Role::Operator, &["team"], Some(100))),
+            Ok(())
+        );
+        assert!(matches!(
+            team.may_grant(&power(Role::Viewer, &["team", "other"], Some(1))),
+            Err(Escalation::Namespaces { .. })
+        ));
+        assert!(matches!(
+            team.may_grant(&power(Role::Viewer, &["*"], Some(1))),
+            Err(Escalation::Namespaces { .. })
+        ));
+        assert!(matches!(
+            team.may_grant(&power(Role::Viewer, &["team"], None)),
+            Err(Escalation::Expiry { .. })
+        ));
+        assert!(matches!(
+            team.may_grant(&power(Role::Viewer, &["team"], Some(101))),
+            Err(Escalation::Expiry { .. })
+        ));
         for role in [Role::Viewer, Role::Operator, Role::Approver] {
             let held = power(role, &["*"], None);
-            assert!(matches!(held.may_grant(&power(Role::Viewer, &["a"], None)), Err(Escalation::Role { .. })), "{role}");
+            assert!(
+                matches!(
+                    held.may_grant(&power(Role::Viewer, &["a"], None)),
+                    Err(Escalation::Role { .. })
+                ),
+                "{role}"
+            );
         }
     }
 }

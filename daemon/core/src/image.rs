@@ -74,14 +74,28 @@ impl Reference {
             _ => (rest, "latest"),
         };
         let segments = || path.split('/');
-        let sound = image.chars().all(known) && !tag.is_empty() && segments().all(|part| !part.is_empty() && part != "." && part != "..");
-        let repository = if registry == HUB && !path.contains('/') { format!("library/{path}") } else { path.to_owned() };
-        sound.then(|| Self { registry: registry.to_owned(), repository, tag: tag.to_owned() })
+        let sound = image.chars().all(known)
+            && !tag.is_empty()
+            && segments().all(|part| !part.is_empty() && part != "." && part != "..");
+        let repository = if registry == HUB && !path.contains('/') {
+            format!("library/{path}")
+        } else {
+            path.to_owned()
+        };
+        sound.then(|| Self {
+            registry: registry.to_owned(),
+            repository,
+            tag: tag.to_owned(),
+        })
     }
 
     /// Who answers for the registry.
     pub fn api_host(&self) -> &str {
-        if self.registry == HUB { "registry-1.docker.io" } else { &self.registry }
+        if self.registry == HUB {
+            "registry-1.docker.io"
+        } else {
+            &self.registry
+        }
     }
 }
 
@@ -139,19 +153,34 @@ impl From<Exact> for String {
 impl Pins {
     /// What a task's workload runs at a provider.
     pub fn of(&self, task: &TaskName, workload: &Digest, provider: &InstanceName) -> Option<Exact> {
-        let is = |pin: &&Pin| pin.task == *task && pin.workload == *workload && pin.provider.as_ref().is_none_or(|of| of == provider);
+        let is = |pin: &&Pin| {
+            pin.task == *task
+                && pin.workload == *workload
+                && pin.provider.as_ref().is_none_or(|of| of == provider)
+        };
         self.pins.iter().find(is).map(|pin| pin.image)
     }
 
     /// Adds one. The oldest of its task goes when there are too many.
-    pub fn keep(&mut self, task: TaskName, workload: Digest, provider: &InstanceName, image: Exact) {
+    pub fn keep(
+        &mut self,
+        task: TaskName,
+        workload: Digest,
+        provider: &InstanceName,
+        image: Exact,
+    ) {
         if self.pins.iter().filter(|known| known.task == task).count() >= MOST
             && let Some(oldest) = self.pins.iter().position(|known| known.task == task)
         {
             self.pins.remove(oldest);
         }
         let provider = matches!(image, Exact::Id(_)).then(|| provider.clone());
-        self.pins.push(Pin { task, workload, image, provider });
+        self.pins.push(Pin {
+            task,
+            workload,
+            image,
+            provider,
+        });
     }
 }
 
@@ -170,7 +199,11 @@ pub fn split(reference: &str) -> (&str, Option<Exact>) {
 
 /// The reference of exactly this image. One that is exact already stays as it is.
 pub fn pinned(reference: &str, image: &Exact) -> String {
-    if reference.contains('@') { reference.to_owned() } else { format!("{reference}@{image}") }
+    if reference.contains('@') {
+        reference.to_owned()
+    } else {
+        format!("{reference}@{image}")
+    }
 }
 
 /// What people are told where nothing holds later replicas to the image that a tag names now.
@@ -183,9 +216,15 @@ pub fn loose(image: &str, provider: &InstanceName) -> String {
 
 /// What a provider tells of the images that run: their names, and which they are exactly.
 pub fn told(conditions: &[Condition]) -> Vec<(String, Exact)> {
-    let message = conditions.iter().find(|c| c.kind == CONDITION).map(|c| c.message.as_str()).unwrap_or_default();
+    let message = conditions
+        .iter()
+        .find(|c| c.kind == CONDITION)
+        .map(|c| c.message.as_str())
+        .unwrap_or_default();
     let references = message.split_whitespace().map(split);
-    references.filter_map(|(name, exact)| Some((name.to_owned(), exact?))).collect()
+    references
+        .filter_map(|(name, exact)| Some((name.to_owned(), exact?)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -210,42 +249,82 @@ mod tests {
                 assert_eq!(split(name), (name, None));
             }
         }
-        assert!(digest(1).differs(&digest(2)) && !digest(1).differs(&digest(1)) && !digest(1).differs(&id(1)));
+        assert!(
+            digest(1).differs(&digest(2))
+                && !digest(1).differs(&digest(1))
+                && !digest(1).differs(&id(1))
+        );
     }
 
     #[test]
     fn a_reference_names_a_registry_a_repository_and_a_tag() {
-        let parts = |image: &str| Reference::parse(image).map(|r| (r.registry, r.repository, r.tag));
-        let some = |registry: &str, repository: &str, tag: &str| Some((registry.to_owned(), repository.to_owned(), tag.to_owned()));
+        let parts =
+            |image: &str| Reference::parse(image).map(|r| (r.registry, r.repository, r.tag));
+        let some = |registry: &str, repository: &str, tag: &str| {
+            Some((registry.to_owned(), repository.to_owned(), tag.to_owned()))
+        };
         assert_eq!(parts("nginx"), some("docker.io", "library/nginx", "latest"));
         assert_eq!(parts("shop/web:1"), some("docker.io", "shop/web", "1"));
         assert_eq!(parts("localhost/t:1"), some("localhost", "t", "1"));
-        assert_eq!(parts("registry.example.com:5000/a/b"), some("registry.example.com:5000", "a/b", "latest"));
-        for none in ["", "a b", "x@sha256:12", "a/../b", "a//b", "a:", "registry.example.com/", "a?b"] {
+        assert_eq!(
+            parts("registry.example.com:5000/a/b"),
+            some("registry.example.com:5000", "a/b", "latest")
+        );
+        for none in [
+            "",
+            "a b",
+            "x@sha256:12",
+            "a/../b",
+            "a//b",
+            "a:",
+            "registry.example.com/",
+            "a?b",
+        ] {
             assert_eq!(parts(none), None, "{none}");
         }
     }
 
     #[test]
     fn what_is_told_is_read_and_what_names_no_one_image_is_not() {
-        let condition = |kind: &str, message: String| Condition { kind: kind.to_owned(), met: true, reason: String::new(), message };
+        let condition = |kind: &str, message: String| Condition {
+            kind: kind.to_owned(),
+            met: true,
+            reason: String::new(),
+            message,
+        };
         let both = format!("a:1@{} a:1@{} b@sha256:12 c", digest(1), id(2));
-        assert_eq!(told(&[condition(CONDITION, both)]), [("a:1".to_owned(), digest(1)), ("a:1".to_owned(), id(2))]);
+        assert_eq!(
+            told(&[condition(CONDITION, both)]),
+            [("a:1".to_owned(), digest(1)), ("a:1".to_owned(), id(2))]
+        );
         assert!(told(&[condition("Other", format!("a@{}", digest(1)))]).is_empty());
     }
 
     #[test]
     fn pins_are_of_one_task_and_workload_and_an_id_is_one_providers() {
         let (web, db): (TaskName, TaskName) = ("web".parse().unwrap(), "db".parse().unwrap());
-        let (here, there): (InstanceName, InstanceName) = ("here".parse().unwrap(), "there".parse().unwrap());
+        let (here, there): (InstanceName, InstanceName) =
+            ("here".parse().unwrap(), "there".parse().unwrap());
         let workload = |n: u8| Digest::of(&[n]);
         let mut pins = Pins::default();
         pins.keep(db.clone(), workload(0), &here, id(9));
         for n in 0..=u8::try_from(MOST).unwrap() {
             pins.keep(web.clone(), workload(n), &here, digest(n + 100));
         }
-        assert_eq!((pins.of(&web, &workload(0), &here), pins.of(&web, &workload(1), &there)), (None, Some(digest(101))));
-        assert_eq!((pins.of(&db, &workload(0), &here), pins.of(&db, &workload(0), &there)), (Some(id(9)), None));
+        assert_eq!(
+            (
+                pins.of(&web, &workload(0), &here),
+                pins.of(&web, &workload(1), &there)
+            ),
+            (None, Some(digest(101)))
+        );
+        assert_eq!(
+            (
+                pins.of(&db, &workload(0), &here),
+                pins.of(&db, &workload(0), &there)
+            ),
+            (Some(id(9)), None)
+        );
         let stored = serde_json::to_string(&pins).unwrap();
         assert_eq!(serde_json::from_str::<Pins>(&stored).unwrap(), pins);
     }

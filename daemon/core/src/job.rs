@@ -67,11 +67,23 @@ impl End {
     }
 
     fn blank(succeeded: bool) -> Self {
-        Self { succeeded, id: String::new(), exit_code: None, started_at: None, ended_at: None, restarts: 0, message: String::new() }
+        Self {
+            succeeded,
+            id: String::new(),
+            exit_code: None,
+            started_at: None,
+            ended_at: None,
+            restarts: 0,
+            message: String::new(),
+        }
     }
 
     fn phase(&self) -> Phase {
-        if self.succeeded { Phase::Succeeded } else { Phase::Failed }
+        if self.succeeded {
+            Phase::Succeeded
+        } else {
+            Phase::Failed
+        }
     }
 
     fn replica(&self, index: u32) -> Replica {
@@ -94,22 +106,38 @@ impl End {
 /// Whether every replica of a job has ended for good: nothing of it is ever asked for again.
 pub fn is_over(record: &AllocationRecord) -> bool {
     let is_job = matches!(record.workload.run, Run::Job { .. });
-    let written = record.replicas > 0 && (0..record.replicas).all(|index| record.ended.contains_key(&index));
+    let written =
+        record.replicas > 0 && (0..record.replicas).all(|index| record.ended.contains_key(&index));
     // Written before ends were on record.
-    let before = record.ended.is_empty() && record.stage == Stage::Applied && record.phase == Phase::Succeeded;
+    let before = record.ended.is_empty()
+        && record.stage == Stage::Applied
+        && record.phase == Phase::Succeeded;
     is_job && (written || before)
 }
 
 /// The phase of a job of which everything has ended.
 pub fn outcome(record: &AllocationRecord) -> Phase {
-    if record.ended.values().all(|end| end.succeeded) { Phase::Succeeded } else { Phase::Failed }
+    if record.ended.values().all(|end| end.succeeded) {
+        Phase::Succeeded
+    } else {
+        Phase::Failed
+    }
 }
 
 /// What is known of a job that is over, without asking anybody. None where it was over before ends were on record.
 pub fn observation(record: &AllocationRecord) -> Option<Observation> {
-    let replicas: Vec<Replica> = record.ended.iter().filter(|(i, _)| **i < record.replicas).map(|(i, end)| end.replica(*i)).collect();
-    let trouble = replicas.iter().find(|r| r.phase == Phase::Failed && !r.message.is_empty());
-    let message = trouble.map_or_else(String::new, |r| format!("replica {}: {}", r.index, r.message));
+    let replicas: Vec<Replica> = record
+        .ended
+        .iter()
+        .filter(|(i, _)| **i < record.replicas)
+        .map(|(i, end)| end.replica(*i))
+        .collect();
+    let trouble = replicas
+        .iter()
+        .find(|r| r.phase == Phase::Failed && !r.message.is_empty());
+    let message = trouble.map_or_else(String::new, |r| {
+        format!("replica {}: {}", r.index, r.message)
+    });
     (is_over(record) && !replicas.is_empty()).then(|| Observation {
         allocation: record.id.clone(),
         phase: outcome(record),
@@ -131,7 +159,9 @@ pub fn conclude(record: &mut AllocationRecord, seen: &mut Observation, now: Inst
     let begun = deadline::note_start(record, seen, now);
     let before = record.ended.len();
     if is_over(record) && record.ended.is_empty() {
-        record.ended = (0..record.replicas).map(|index| (index, End::blank(true))).collect();
+        record.ended = (0..record.replicas)
+            .map(|index| (index, End::blank(true)))
+            .collect();
     }
     let known = |ended: &BTreeMap<u32, End>, index: u32| ended.contains_key(&index);
     let told = |index: u32| seen.replicas.iter().find(|r| r.index == index);
@@ -143,7 +173,10 @@ pub fn conclude(record: &mut AllocationRecord, seen: &mut Observation, now: Inst
     // A provider may tell of the whole only.
     if seen.phase == Phase::Succeeded && seen.replicas.is_empty() {
         for index in 0..record.replicas {
-            record.ended.entry(index).or_insert_with(|| End::blank(true));
+            record
+                .ended
+                .entry(index)
+                .or_insert_with(|| End::blank(true));
         }
     }
     for replica in seen.replicas.iter().filter(|r| r.index < record.replicas) {
@@ -153,7 +186,9 @@ pub fn conclude(record: &mut AllocationRecord, seen: &mut Observation, now: Inst
             record.ended.insert(replica.index, end);
         }
     }
-    let open: Vec<u32> = (0..record.replicas).filter(|index| !known(&record.ended, *index)).collect();
+    let open: Vec<u32> = (0..record.replicas)
+        .filter(|index| !known(&record.ended, *index))
+        .collect();
     let closes = forgotten && !open.is_empty() && open.iter().all(|index| is_gone(*index));
     for (index, end) in &record.ended {
         match seen.replicas.iter_mut().find(|r| r.index == *index) {
@@ -172,18 +207,29 @@ pub fn conclude(record: &mut AllocationRecord, seen: &mut Observation, now: Inst
             record.began = None;
         }
         seen.phase = outcome(record);
-        seen.replicas = record.ended.iter().map(|(index, end)| end_or_told(seen, *index, end)).collect();
+        seen.replicas = record
+            .ended
+            .iter()
+            .map(|(index, end)| end_or_told(seen, *index, end))
+            .collect();
         if seen.phase == Phase::Succeeded || forgotten {
             let kept = observation(record);
             seen.message = kept.map(|o| o.message).unwrap_or_default();
         }
     }
-    Concluded { more: record.ended.len() != before || closes || begun, forgotten, closes }
+    Concluded {
+        more: record.ended.len() != before || closes || begun,
+        forgotten,
+        closes,
+    }
 }
 
 /// A replica as its provider tells of it where that agrees with its end.
 fn end_or_told(seen: &Observation, index: u32, end: &End) -> Replica {
-    let told = seen.replicas.iter().find(|r| r.index == index && r.phase == end.phase());
+    let told = seen
+        .replicas
+        .iter()
+        .find(|r| r.index == index && r.phase == end.phase());
     told.cloned().unwrap_or_else(|| end.replica(index))
 }
 
@@ -192,16 +238,23 @@ pub fn close(record: &mut AllocationRecord) {
     let ended = std::mem::take(&mut record.ended);
     record.ended = (0u32..).zip(ended.into_values()).collect();
     record.replicas = u32::try_from(record.ended.len()).unwrap_or(u32::MAX);
-    (record.wanted, record.held, record.stage) = (Some(record.replicas), record.replicas, Stage::Applied);
+    (record.wanted, record.held, record.stage) =
+        (Some(record.replicas), record.replicas, Stage::Applied);
     record.phase = outcome(record);
 }
 
 /// What is left to be planned when that which has ended is left alone: where fewer or more of a job have ended than it wants in all, those
 /// records are out of the plan's hands, and its task wants the others only.
-pub fn set_aside(resolved: &[Resolved], actual: &[AllocationRecord]) -> Option<(Vec<Resolved>, Vec<AllocationRecord>)> {
+pub fn set_aside(
+    resolved: &[Resolved],
+    actual: &[AllocationRecord],
+) -> Option<(Vec<Resolved>, Vec<AllocationRecord>)> {
     let mut tasks = resolved.to_vec();
     let mut aside = Vec::new();
-    for task in tasks.iter_mut().filter(|t| t.replicas > 0 && matches!(t.workload.run, Run::Job { .. })) {
+    for task in tasks
+        .iter_mut()
+        .filter(|t| t.replicas > 0 && matches!(t.workload.run, Run::Job { .. }))
+    {
         let need = plan::need_digest(&Need::of(task));
         let over = |r: &&AllocationRecord| {
             let same = r.need == need && !plan::needs_new_replicas(&r.workload, &task.workload);
@@ -214,7 +267,13 @@ pub fn set_aside(resolved: &[Resolved], actual: &[AllocationRecord]) -> Option<(
             aside.extend(done.into_iter().map(|r| r.id.clone()));
         }
     }
-    let rest = || actual.iter().filter(|r| !aside.contains(&r.id)).cloned().collect();
+    let rest = || {
+        actual
+            .iter()
+            .filter(|r| !aside.contains(&r.id))
+            .cloned()
+            .collect()
+    };
     (!aside.is_empty()).then(|| (tasks, rest()))
 }
 
@@ -286,7 +345,8 @@ mod tests {
 
     fn seen(whole: Phase, phases: &[Phase]) -> Observation {
         let replica = |(index, phase): (u32, &Phase)| Replica {
-            started_at: (*phase == Phase::Succeeded || *phase == Phase::Failed).then_some(Instant(5)),
+            started_at: (*phase == Phase::Succeeded || *phase == Phase::Failed)
+                .then_some(Instant(5)),
             phase: *phase,
             exit_code: (*phase == Phase::Failed).then_some(3),
             ..End::blank(true).replica(index)
@@ -309,15 +369,32 @@ mod tests {
     fn an_end_is_final_whatever_the_cloud_says_later() {
         for end in [Succeeded, Failed] {
             let mut job = record(task(1).workload, 1);
-            assert_eq!(conclude(&mut job, &mut seen(Running, &[Running]), NOW), Concluded::default());
+            assert_eq!(
+                conclude(&mut job, &mut seen(Running, &[Running]), NOW),
+                Concluded::default()
+            );
             assert!(conclude(&mut job, &mut seen(end, &[end]), NOW).more && is_over(&job));
-            for later in [seen(Gone, &[Gone]), seen(Gone, &[]), seen(Running, &[Running]), seen(Starting, &[Starting])] {
+            for later in [
+                seen(Gone, &[Gone]),
+                seen(Gone, &[]),
+                seen(Running, &[Running]),
+                seen(Starting, &[Starting]),
+            ] {
                 let mut later = later;
                 let concluded = conclude(&mut job, &mut later, NOW);
-                assert_eq!((later.phase, later.replicas[0].phase, later.replicas.len()), (end, end, 1));
-                assert!(!concluded.more && !concluded.closes, "nothing new is to be stored");
+                assert_eq!(
+                    (later.phase, later.replicas[0].phase, later.replicas.len()),
+                    (end, end, 1)
+                );
+                assert!(
+                    !concluded.more && !concluded.closes,
+                    "nothing new is to be stored"
+                );
             }
-            assert_eq!(observation(&job).map(|o| (o.phase, o.replicas[0].started_at)), Some((end, Some(Instant(5)))));
+            assert_eq!(
+                observation(&job).map(|o| (o.phase, o.replicas[0].started_at)),
+                Some((end, Some(Instant(5))))
+            );
         }
     }
 
@@ -328,16 +405,25 @@ mod tests {
         (never.replicas[0].started_at, never.replicas[0].exit_code) = (None, None);
         assert_eq!(conclude(&mut job, &mut never, NOW), Concluded::default());
         let mut gone = seen(Gone, &[Gone]);
-        assert_eq!((conclude(&mut job, &mut gone, NOW), gone.phase), (Concluded::default(), Gone));
+        assert_eq!(
+            (conclude(&mut job, &mut gone, NOW), gone.phase),
+            (Concluded::default(), Gone)
+        );
         // Of a service nothing is final.
         let mut service = record(task(1).workload, 1);
         service.workload.run = Run::Service;
-        assert_eq!(conclude(&mut service, &mut seen(Succeeded, &[Succeeded]), NOW), Concluded::default());
+        assert_eq!(
+            conclude(&mut service, &mut seen(Succeeded, &[Succeeded]), NOW),
+            Concluded::default()
+        );
     }
 
     #[test]
     fn a_job_that_was_over_before_ends_were_on_record_stays_so() {
-        let mut job = AllocationRecord { phase: Succeeded, ..record(task(2).workload, 2) };
+        let mut job = AllocationRecord {
+            phase: Succeeded,
+            ..record(task(2).workload, 2)
+        };
         assert!(is_over(&job) && observation(&job).is_none());
         let mut gone = seen(Gone, &[]);
         assert!(conclude(&mut job, &mut gone, NOW).more);
@@ -348,7 +434,11 @@ mod tests {
     fn the_rest_of_a_job_that_its_cloud_has_half_forgotten_is_made_elsewhere() {
         let three = task(3);
         let mut job = record(three.workload.clone(), 3);
-        conclude(&mut job, &mut seen(Running, &[Running, Succeeded, Running]), NOW);
+        conclude(
+            &mut job,
+            &mut seen(Running, &[Running, Succeeded, Running]),
+            NOW,
+        );
         // While others run, it is left as it is.
         let concluded = conclude(&mut job, &mut seen(Running, &[Running, Gone, Gone]), NOW);
         assert!(concluded.forgotten && !concluded.closes);
@@ -356,12 +446,19 @@ mod tests {
         assert!(!conclude(&mut job, &mut seen(Failed, &[Gone, Succeeded, Gone]), NOW).closes);
         let mut gone = seen(Gone, &[]);
         assert!(conclude(&mut job, &mut gone, NOW).closes);
-        assert_eq!((job.replicas, job.goal(), gone.phase, is_over(&job)), (1, 1, Succeeded, true));
-        let (tasks, rest) = set_aside(std::slice::from_ref(&three), std::slice::from_ref(&job)).expect("one of three");
+        assert_eq!(
+            (job.replicas, job.goal(), gone.phase, is_over(&job)),
+            (1, 1, Succeeded, true)
+        );
+        let (tasks, rest) = set_aside(std::slice::from_ref(&three), std::slice::from_ref(&job))
+            .expect("one of three");
         assert_eq!((tasks[0].replicas, rest.len()), (2, 0));
         // Where all of it has ended there is nothing to do, and another version is another job.
         let whole = record(task(1).workload, 1);
-        let whole = AllocationRecord { ended: [(0, End::blank(true))].into(), ..whole };
+        let whole = AllocationRecord {
+            ended: [(0, End::blank(true))].into(),
+            ..whole
+        };
         assert_eq!(set_aside(&[task(1)], std::slice::from_ref(&whole)), None);
         let mut other = task(2);
         other.workload.command.push("more".to_owned());

@@ -74,21 +74,47 @@ impl Month {
         let year_of_era = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
         let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let from_march = (5 * day_of_year + 2) / 153;
-        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+        let month = if from_march < 10 {
+            from_march + 3
+        } else {
+            from_march - 9
+        };
         let year = year_of_era + era * 400 + u64::from(month <= 2);
-        Self { year: u32::try_from(year).unwrap_or(u32::MAX), month: u32::try_from(month).unwrap_or(1) }
+        Self {
+            year: u32::try_from(year).unwrap_or(u32::MAX),
+            month: u32::try_from(month).unwrap_or(1),
+        }
     }
 
     pub fn next(self) -> Self {
-        if self.month == 12 { Self { year: self.year.saturating_add(1), month: 1 } } else { Self { month: self.month + 1, ..self } }
+        if self.month == 12 {
+            Self {
+                year: self.year.saturating_add(1),
+                month: 1,
+            }
+        } else {
+            Self {
+                month: self.month + 1,
+                ..self
+            }
+        }
     }
 
     pub fn start(self) -> Instant {
         let year = u64::from(self.year) - u64::from(self.month <= 2);
         let (era, year_of_era) = (year / 400, year % 400);
-        let from_march = u64::from(if self.month > 2 { self.month - 3 } else { self.month + 9 });
-        let day = (153 * from_march + 2) / 5 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100;
-        Instant((era * 146_097 + day).saturating_sub(719_468).saturating_mul(DAY))
+        let from_march = u64::from(if self.month > 2 {
+            self.month - 3
+        } else {
+            self.month + 9
+        });
+        let day =
+            (153 * from_march + 2) / 5 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100;
+        Instant(
+            (era * 146_097 + day)
+                .saturating_sub(719_468)
+                .saturating_mul(DAY),
+        )
     }
 
     /// How long it still goes on.
@@ -109,9 +135,14 @@ impl FromStr for Month {
         let read = || {
             let (year, month) = s.split_once('-')?;
             let (year, month): (u32, u32) = (year.parse().ok()?, month.parse().ok()?);
-            ((1970..=9999).contains(&year) && (1..=12).contains(&month)).then_some(Self { year, month })
+            ((1970..=9999).contains(&year) && (1..=12).contains(&month))
+                .then_some(Self { year, month })
         };
-        read().ok_or_else(|| UnitError { what: "a month", value: s.to_owned(), hint: "a year and a month, such as 2026-11" })
+        read().ok_or_else(|| UnitError {
+            what: "a month",
+            value: s.to_owned(),
+            hint: "a year and a month, such as 2026-11",
+        })
     }
 }
 
@@ -145,13 +176,22 @@ impl Amount {
         let exact = u128::from(hourly.0) * u128::from(time.0);
         let hour = u128::from(HOUR);
         let part = |n: u128| u64::try_from(n).unwrap_or(u64::MAX);
-        Self { micro: part(exact / hour), rest: part(exact % hour) }
+        Self {
+            micro: part(exact / hour),
+            rest: part(exact % hour),
+        }
     }
 
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         let rest = self.rest + other.rest;
-        Self { micro: self.micro.saturating_add(other.micro).saturating_add(rest / HOUR), rest: rest % HOUR }
+        Self {
+            micro: self
+                .micro
+                .saturating_add(other.micro)
+                .saturating_add(rest / HOUR),
+            rest: rest % HOUR,
+        }
     }
 
     /// Rounded down to a micro-USD.
@@ -225,7 +265,11 @@ impl Meter {
     fn of(record: &AllocationRecord) -> Self {
         match record.meter {
             Some(meter) => meter,
-            None if record.state.is_some() => Self { hourly: record.hourly_total(), since: record.created_at, metered: None },
+            None if record.state.is_some() => Self {
+                hourly: record.hourly_total(),
+                since: record.created_at,
+                metered: None,
+            },
             None => Self::default(),
         }
     }
@@ -243,7 +287,12 @@ impl Meter {
     /// What is running up, as an interval that ends now.
     pub fn running(record: &AllocationRecord, now: Instant) -> Segment {
         let meter = Self::of(record);
-        Segment { namespace: record.namespace.clone(), from: meter.since, to: now.max(meter.since), hourly: meter.hourly }
+        Segment {
+            namespace: record.namespace.clone(),
+            from: meter.since,
+            to: now.max(meter.since),
+            hourly: meter.hourly,
+        }
     }
 }
 
@@ -257,16 +306,27 @@ pub fn turn(record: &mut AllocationRecord, now: Instant) -> Option<Segment> {
         return None;
     }
     let ended = Meter::running(record, now);
-    record.meter = Some(Meter { hourly, since: now, ..meter });
+    record.meter = Some(Meter {
+        hourly,
+        since: now,
+        ..meter
+    });
     Some(ended).filter(|s| s.hourly > MicroUsd(0) && s.to > s.from)
 }
 
 /// The same for a record that has been observed, with what the provider says of its cost, if it does.
 #[must_use]
-pub fn observed(record: &mut AllocationRecord, metered: Option<MicroUsd>, now: Instant) -> Option<Segment> {
+pub fn observed(
+    record: &mut AllocationRecord,
+    metered: Option<MicroUsd>,
+    now: Instant,
+) -> Option<Segment> {
     if !has_ended(record) {
         let metered = unexpected(record, metered);
-        record.meter = Some(Meter { metered, ..Meter::of(record) });
+        record.meter = Some(Meter {
+            metered,
+            ..Meter::of(record)
+        });
     }
     turn(record, now)
 }
@@ -275,7 +335,9 @@ pub fn observed(record: &mut AllocationRecord, metered: Option<MicroUsd>, now: I
 #[must_use]
 pub fn is_settled(record: &AllocationRecord, metered: Option<MicroUsd>) -> bool {
     let same = |meter: Meter| has_ended(record) || meter.metered == unexpected(record, metered);
-    record.meter.is_some_and(|meter| same(meter) && meter.rate(record) == meter.hourly)
+    record
+        .meter
+        .is_some_and(|meter| same(meter) && meter.rate(record) == meter.hourly)
 }
 
 fn has_ended(record: &AllocationRecord) -> bool {
@@ -304,7 +366,12 @@ mod tests {
     }
 
     fn segment(from: Instant, to: Instant, hourly: u64) -> Segment {
-        Segment { namespace: Namespace::default_namespace(), from, to, hourly: MicroUsd(hourly) }
+        Segment {
+            namespace: Namespace::default_namespace(),
+            from,
+            to,
+            hourly: MicroUsd(hourly),
+        }
     }
 
     #[test]
@@ -328,13 +395,31 @@ mod tests {
     #[test]
     fn an_interval_over_the_turn_of_the_year_is_split() {
         let mut ledger = Ledger::default();
-        ledger.add(&segment(at("2026-12-31T22:30:00Z"), at("2027-01-01T00:30:00Z"), 1_000_000));
-        let of = |ledger: &Ledger, month: &str| ledger.month(month.parse().expect("a month")).whole();
-        assert_eq!((of(&ledger, "2026-12"), of(&ledger, "2027-01")), (MicroUsd(1_500_000), MicroUsd(500_000)));
-        assert_eq!(ledger.hour(at("2026-12-31T23:59:00Z")).whole(), MicroUsd(1_000_000));
-        assert_eq!(ledger.hour(at("2027-01-01T00:10:00Z")).whole(), MicroUsd(500_000));
+        ledger.add(&segment(
+            at("2026-12-31T22:30:00Z"),
+            at("2027-01-01T00:30:00Z"),
+            1_000_000,
+        ));
+        let of =
+            |ledger: &Ledger, month: &str| ledger.month(month.parse().expect("a month")).whole();
+        assert_eq!(
+            (of(&ledger, "2026-12"), of(&ledger, "2027-01")),
+            (MicroUsd(1_500_000), MicroUsd(500_000))
+        );
+        assert_eq!(
+            ledger.hour(at("2026-12-31T23:59:00Z")).whole(),
+            MicroUsd(1_000_000)
+        );
+        assert_eq!(
+            ledger.hour(at("2027-01-01T00:10:00Z")).whole(),
+            MicroUsd(500_000)
+        );
         ledger.add(&segment(Instant(0), at("2027-01-01T00:30:00Z"), 0));
-        assert_eq!(ledger.months().count(), 2, "what costs nothing leaves no months behind");
+        assert_eq!(
+            ledger.months().count(),
+            2,
+            "what costs nothing leaves no months behind"
+        );
     }
 
     #[test]

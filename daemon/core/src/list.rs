@@ -37,7 +37,9 @@ pub struct Cursor<T: Listed> {
 
 /// A text that is no cursor of the list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{value}\" is no cursor of this list: use the one in the header \"Link\" of the page before")]
+#[error(
+    "\"{value}\" is no cursor of this list: use the one in the header \"Link\" of the page before"
+)]
 pub struct CursorError {
     value: String,
 }
@@ -71,7 +73,9 @@ impl<T: Listed> Cursor<T> {
 
 impl<T: Listed> Clone for Cursor<T> {
     fn clone(&self) -> Self {
-        Self { key: self.key.clone() }
+        Self {
+            key: self.key.clone(),
+        }
     }
 }
 
@@ -91,16 +95,24 @@ impl<T: Listed> fmt::Debug for Cursor<T> {
 impl<T: Listed> FromStr for Cursor<T> {
     type Err = CursorError;
     fn from_str(text: &str) -> Result<Self, CursorError> {
-        let bad = || CursorError { value: text.chars().take(80).collect() };
+        let bad = || CursorError {
+            value: text.chars().take(80).collect(),
+        };
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| bad())?;
         let (list, key): (String, T::Key) = serde_json::from_slice(&bytes).map_err(|_| bad())?;
-        if list == T::LIST { Ok(Self { key }) } else { Err(bad()) }
+        if list == T::LIST {
+            Ok(Self { key })
+        } else {
+            Err(bad())
+        }
     }
 }
 
 impl<'de, T: Listed> Deserialize<'de> for Cursor<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(from)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -125,14 +137,25 @@ impl<T: Listed> Window<T> {
     }
 
     /// The same for a list with bounds of its own.
-    pub fn within(limit: Option<NonZeroU32>, cursor: Option<Cursor<T>>, default: usize, most: usize) -> Self {
+    pub fn within(
+        limit: Option<NonZeroU32>,
+        cursor: Option<Cursor<T>>,
+        default: usize,
+        most: usize,
+    ) -> Self {
         let asked = limit.map(|limit| usize::try_from(limit.get()).unwrap_or(usize::MAX));
-        Self { limit: asked.unwrap_or(default).clamp(1, most), cursor }
+        Self {
+            limit: asked.unwrap_or(default).clamp(1, most),
+            cursor,
+        }
     }
 
     /// The whole list.
     pub fn whole() -> Self {
-        Self { limit: usize::MAX, cursor: None }
+        Self {
+            limit: usize::MAX,
+            cursor: None,
+        }
     }
 
     /// Whether an item with this key comes behind the cursor.
@@ -143,7 +166,10 @@ impl<T: Listed> Window<T> {
 
 impl<T: Listed> Clone for Window<T> {
     fn clone(&self) -> Self {
-        Self { limit: self.limit, cursor: self.cursor.clone() }
+        Self {
+            limit: self.limit,
+            cursor: self.cursor.clone(),
+        }
     }
 }
 
@@ -152,7 +178,11 @@ impl<T: Listed> Clone for Window<T> {
 impl<T: Listed> Page<T> {
     /// The page of a list whose items come whole and in any order.
     pub fn of(items: impl IntoIterator<Item = T>, window: &Window<T>) -> Self {
-        let mut rest: Vec<(T::Key, T)> = items.into_iter().map(|item| (item.key(), item)).filter(|(key, _)| window.admits(key)).collect();
+        let mut rest: Vec<(T::Key, T)> = items
+            .into_iter()
+            .map(|item| (item.key(), item))
+            .filter(|(key, _)| window.admits(key))
+            .collect();
         rest.sort_by(|(a, _), (b, _)| a.cmp(b));
         Self::first(rest.into_iter().map(|(_, item)| item), window.limit)
     }
@@ -203,7 +233,10 @@ mod tests {
     }
 
     fn thing(name: &str) -> Thing {
-        Thing { name: name.to_owned(), content: 0 }
+        Thing {
+            name: name.to_owned(),
+            content: 0,
+        }
     }
 
     #[test]
@@ -211,27 +244,55 @@ mod tests {
         let cursor = Cursor::behind(&thing("a/b \"ü\""));
         let text = cursor.to_string();
         assert_eq!(text.parse::<Cursor<Thing>>().unwrap().key(), cursor.key());
-        assert!(text.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_".contains(&c)), "{text}");
+        assert!(
+            text.bytes()
+                .all(|c| c.is_ascii_alphanumeric() || b"-_".contains(&c)),
+            "{text}"
+        );
         let other = Cursor::behind(&Moment(7)).to_string();
         for bad in ["", "!", "bm9uc2Vuc2U", "%", &other] {
             let error = bad.parse::<Cursor<Thing>>().unwrap_err().to_string();
-            assert!(error.starts_with(&format!("\"{bad}\" is no cursor")), "{error}");
+            assert!(
+                error.starts_with(&format!("\"{bad}\" is no cursor")),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn a_limit_is_at_least_one_and_at_most_the_most() {
         let limit = |n| Window::<Thing>::new(NonZeroU32::new(n), None).limit;
-        assert_eq!([limit(0), limit(1), limit(1_000), limit(u32::MAX)], [DEFAULT_LIMIT, 1, MOST, MOST]);
+        assert_eq!(
+            [limit(0), limit(1), limit(1_000), limit(u32::MAX)],
+            [DEFAULT_LIMIT, 1, MOST, MOST]
+        );
     }
 
     #[test]
     fn the_last_page_says_so() {
         let all = || ["c", "a", "b"].map(thing);
-        let page = Page::of(all(), &Window { limit: 3, cursor: None });
+        let page = Page::of(
+            all(),
+            &Window {
+                limit: 3,
+                cursor: None,
+            },
+        );
         assert!(page.next.is_none() && page.items == ["a", "b", "c"].map(thing));
-        let page = Page::of(all(), &Window { limit: 2, cursor: None });
-        let rest = Page::of(all(), &Window { limit: 2, cursor: page.next });
+        let page = Page::of(
+            all(),
+            &Window {
+                limit: 2,
+                cursor: None,
+            },
+        );
+        let rest = Page::of(
+            all(),
+            &Window {
+                limit: 2,
+                cursor: page.next,
+            },
+        );
         assert!(rest.next.is_none() && rest.items == [thing("c")]);
     }
 
@@ -244,7 +305,10 @@ mod tests {
 
     fn change() -> impl Strategy<Value = Change> {
         let name = "[a-d]{1,2}";
-        prop_oneof![(name, any::<u8>()).prop_map(|(n, c)| Change::Put(n, c)), name.prop_map(Change::Remove)]
+        prop_oneof![
+            (name, any::<u8>()).prop_map(|(n, c)| Change::Put(n, c)),
+            name.prop_map(Change::Remove)
+        ]
     }
 
     proptest! {

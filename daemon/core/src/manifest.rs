@@ -378,7 +378,11 @@ pub struct FileSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretSpec>,
     /// POSIX permission bits, one to four octal digits: "644" in quotes, or 0644 or 0o644. Default "644".
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "forms::mode")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "forms::mode"
+    )]
     #[schemars(schema_with = "forms::mode_schema")]
     pub mode: Option<String>,
 }
@@ -401,7 +405,12 @@ pub struct ResourcesSpec {
 
 impl Default for ResourcesSpec {
     fn default() -> Self {
-        Self { cpu: MilliCpu(100), memory: Bytes(128 << 20), disk: None, gpu: None }
+        Self {
+            cpu: MilliCpu(100),
+            memory: Bytes(128 << 20),
+            disk: None,
+            gpu: None,
+        }
     }
 }
 

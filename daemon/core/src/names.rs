@@ -26,17 +26,24 @@ const FREE_NAME: &str = "use 1 to 128 letters, digits and any of - _ . : / witho
 fn is_dns_label(s: &str) -> bool {
     let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
     let bytes = s.as_bytes();
-    matches!(bytes.len(), 1..=63) && bytes.iter().all(|&c| inner(c)) && bytes.first() != Some(&b'-') && bytes.last() != Some(&b'-')
+    matches!(bytes.len(), 1..=63)
+        && bytes.iter().all(|&c| inner(c))
+        && bytes.first() != Some(&b'-')
+        && bytes.last() != Some(&b'-')
 }
 
 fn is_free_name(s: &str) -> bool {
-    matches!(s.len(), 1..=128) && s.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.:/".contains(&c))
+    matches!(s.len(), 1..=128)
+        && s.bytes()
+            .all(|c| c.is_ascii_alphanumeric() || b"-_.:/".contains(&c))
 }
 
 const TOKEN: &str = "use 1 to 64 letters, digits and any of - _ .";
 
 fn is_token(s: &str) -> bool {
-    matches!(s.len(), 1..=64) && s.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
+    matches!(s.len(), 1..=64)
+        && s.bytes()
+            .all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
 }
 
 macro_rules! name {
@@ -110,7 +117,10 @@ macro_rules! name {
 /// Keeps an absurd input from filling an error message.
 fn cap(mut value: String) -> String {
     if value.len() > 80 {
-        let end = (0..=77).rev().find(|&i| value.is_char_boundary(i)).unwrap_or(0);
+        let end = (0..=77)
+            .rev()
+            .find(|&i| value.is_char_boundary(i))
+            .unwrap_or(0);
         value.truncate(end);
         value.push('…');
     }
@@ -146,7 +156,14 @@ impl Namespace {
 impl InstallationId {
     /// The random end of a ULID: short enough for a tag, long enough to tell installations in one account apart.
     pub fn new(ulid: ulid::Ulid) -> Self {
-        Self(ulid.to_string().to_lowercase().chars().skip(18).collect::<String>().into())
+        Self(
+            ulid.to_string()
+                .to_lowercase()
+                .chars()
+                .skip(18)
+                .collect::<String>()
+                .into(),
+        )
     }
 }
 
@@ -158,7 +175,10 @@ impl AllocationId {
 
     /// Whether that installation has drawn it.
     pub fn is_of(&self, installation: &InstallationId) -> bool {
-        let rest = self.0.strip_prefix("a-").and_then(|rest| rest.strip_prefix(installation.as_str()));
+        let rest = self
+            .0
+            .strip_prefix("a-")
+            .and_then(|rest| rest.strip_prefix(installation.as_str()));
         rest.is_some_and(|rest| rest.len() == 27 && rest.starts_with('-'))
     }
 }
@@ -228,7 +248,11 @@ impl TryFrom<String> for Actor {
         if is_free_name(&value) {
             Ok(Self(Cow::Owned(value)))
         } else {
-            Err(NameError { what: "actor", value: cap(value), rule: FREE_NAME })
+            Err(NameError {
+                what: "actor",
+                value: cap(value),
+                rule: FREE_NAME,
+            })
         }
     }
 }
@@ -292,7 +316,11 @@ impl Digest {
 
     /// The first 12 hexadecimal digits, for tables and logs.
     pub fn short(&self) -> String {
-        self.to_string().chars().skip("sha256:".len()).take(12).collect()
+        self.to_string()
+            .chars()
+            .skip("sha256:".len())
+            .take(12)
+            .collect()
     }
 
     pub fn bytes(&self) -> &[u8; 32] {
@@ -320,7 +348,11 @@ impl fmt::Debug for Digest {
 impl FromStr for Digest {
     type Err = NameError;
     fn from_str(s: &str) -> Result<Self, NameError> {
-        let bad = || NameError { what: "digest", value: cap(s.to_owned()), rule: "use sha256: and 64 hexadecimal digits" };
+        let bad = || NameError {
+            what: "digest",
+            value: cap(s.to_owned()),
+            rule: "use sha256: and 64 hexadecimal digits",
+        };
         let hex = s.strip_prefix("sha256:").unwrap_or(s);
         if hex.len() != 64 || !hex.is_ascii() {
             return Err(bad());
@@ -342,7 +374,9 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(d)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -372,7 +406,10 @@ mod tests {
     #[test]
     fn an_allocation_is_of_the_installation_that_drew_it() {
         let ulid = ulid::Ulid::from_parts(1, 2);
-        let (ours, other) = (InstallationId::new(ulid::Ulid::from_parts(1, 3)), InstallationId::new(ulid::Ulid::from_parts(1, 4)));
+        let (ours, other) = (
+            InstallationId::new(ulid::Ulid::from_parts(1, 3)),
+            InstallationId::new(ulid::Ulid::from_parts(1, 4)),
+        );
         let id = AllocationId::new(&ours, ulid);
         assert!(id.is_of(&ours) && !id.is_of(&other));
         assert!(is_dns_label(id.as_str()), "{id}");
@@ -383,6 +420,9 @@ mod tests {
     fn a_digest_survives_its_text() {
         let d = Digest::of(b"x");
         assert_eq!(d.to_string().parse(), Ok(d));
-        assert_ne!(Digest::of_parts(&[b"ab", b"c"]), Digest::of_parts(&[b"a", b"bc"]));
+        assert_ne!(
+            Digest::of_parts(&[b"ab", b"c"]),
+            Digest::of_parts(&[b"a", b"bc"])
+        );
     }
 }

@@ -13,7 +13,9 @@ use crate::{
 pub const NO_PRICE: &str = "no price set";
 
 /// How a price becomes a cost: cost = price × units × hours (C = c·R·T).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum PriceUnit {
     /// R = 1: the whole instance.

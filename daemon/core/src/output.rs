@@ -13,21 +13,37 @@ pub const UNFINISHED: u64 = 1_000;
 
 /// The contract's form of a piece: its flags as marks.
 pub fn marked(text: &str, continues: bool, partial: bool) -> String {
-    let (begin, end) = (if continues { CONTINUES } else { "" }, if partial { GOES_ON } else { "" });
+    let (begin, end) = (
+        if continues { CONTINUES } else { "" },
+        if partial { GOES_ON } else { "" },
+    );
     format!("{begin}{text}{end}")
 }
 
 /// A line of the contract with its marks as flags: whether it continues the one before, whether it goes on, and the text without them.
 pub fn unmarked(text: String) -> (bool, bool, String) {
-    let (continues, rest) = text.strip_prefix(CONTINUES).map_or((false, text.as_str()), |rest| (true, rest));
-    let (partial, rest) = rest.strip_suffix(GOES_ON).map_or((false, rest), |rest| (true, rest));
-    if continues || partial { (continues, partial, rest.to_owned()) } else { (false, false, text) }
+    let (continues, rest) = text
+        .strip_prefix(CONTINUES)
+        .map_or((false, text.as_str()), |rest| (true, rest));
+    let (partial, rest) = rest
+        .strip_suffix(GOES_ON)
+        .map_or((false, rest), |rest| (true, rest));
+    if continues || partial {
+        (continues, partial, rest.to_owned())
+    } else {
+        (false, false, text)
+    }
 }
 
 /// A line for people: an ellipsis where it was cut.
 pub fn shown(line: &LogLine) -> String {
     let mark = |cut: bool| if cut { "…" } else { "" };
-    format!("{}{}{}", mark(line.continues), line.text, mark(line.partial))
+    format!(
+        "{}{}{}",
+        mark(line.continues),
+        line.text,
+        mark(line.partial)
+    )
 }
 
 /// How many of these bytes don't end inside a character: all, or up to three less. Bytes that are no UTF-8 at all count as whole.
@@ -41,7 +57,11 @@ pub fn whole_characters(bytes: &[u8]) -> usize {
             0xF0..=0xF4 => 4,
             _ => 1,
         };
-        return if needs > back { bytes.len() - back } else { bytes.len() };
+        return if needs > back {
+            bytes.len() - back
+        } else {
+            bytes.len()
+        };
     }
     bytes.len()
 }

@@ -41,7 +41,10 @@ pub struct Place {
 impl Place {
     /// Where an allocation is.
     pub fn of(record: &AllocationRecord) -> Self {
-        Self { provider: record.provider.clone(), region: record.offer.region.clone() }
+        Self {
+            provider: record.provider.clone(),
+            region: record.offer.region.clone(),
+        }
     }
 }
 
@@ -107,9 +110,17 @@ pub struct Standing {
 /// A change that people want to know of.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    Opened { place: Place, cause: Failure },
-    Closed { place: Place },
-    Degraded { provider: InstanceName, cause: Failure },
+    Opened {
+        place: Place,
+        cause: Failure,
+    },
+    Closed {
+        place: Place,
+    },
+    Degraded {
+        provider: InstanceName,
+        cause: Failure,
+    },
 }
 
 /// Every place that something is known of.
@@ -123,7 +134,9 @@ pub struct Standings {
 impl Standings {
     /// Asks for a call. One that goes must be followed by `ended` or `unused`.
     pub fn admit(&mut self, place: &Place, now: Millis) -> Admission {
-        let Some(standing) = self.places.get_mut(place) else { return Admission::Go };
+        let Some(standing) = self.places.get_mut(place) else {
+            return Admission::Go;
+        };
         match standing.throttled {
             Some(until) if now < until => Admission::Wait(until),
             _ => standing.breaker.admit(now),
@@ -142,37 +155,66 @@ impl Standings {
     }
 
     /// Takes in how a call ended that changes something.
-    pub fn ended(&mut self, call: &Call<'_>, now: Millis, took: Millis, failure: Option<&Failure>) -> Option<Change> {
+    pub fn ended(
+        &mut self,
+        call: &Call<'_>,
+        now: Millis,
+        took: Millis,
+        failure: Option<&Failure>,
+    ) -> Option<Change> {
         let standing = self.places.entry(call.place.clone()).or_default();
         let answered = !failure.is_some_and(is_silence);
         standing.rates.call(now, answered, took);
         let Some(failure) = failure else {
             standing.throttled = None;
-            return standing.breaker.answered().then(|| Change::Closed { place: call.place.clone() });
+            return standing.breaker.answered().then(|| Change::Closed {
+                place: call.place.clone(),
+            });
         };
         if !answered {
             standing.cause = Some(failure.clone());
             let opened = standing.breaker.failed(now);
-            return opened.then(|| Change::Opened { place: call.place.clone(), cause: failure.clone() });
+            return opened.then(|| Change::Opened {
+                place: call.place.clone(),
+                cause: failure.clone(),
+            });
         }
-        let closed = standing.breaker.answered().then(|| Change::Closed { place: call.place.clone() });
+        let closed = standing.breaker.answered().then(|| Change::Closed {
+            place: call.place.clone(),
+        });
         match failure.kind {
             _ if failure.concerns_the_workload() => closed,
             FailureKind::Throttled => {
-                let told = failure.retry_after.unwrap_or(THROTTLED).min(THROTTLED_LONGEST);
-                standing.throttled = Some(later(now, told).max(standing.throttled.unwrap_or_default()));
+                let told = failure
+                    .retry_after
+                    .unwrap_or(THROTTLED)
+                    .min(THROTTLED_LONGEST);
+                standing.throttled =
+                    Some(later(now, told).max(standing.throttled.unwrap_or_default()));
                 standing.cause = Some(failure.clone());
                 closed
             }
             // A smaller request, or one for other ports, may go on.
             _ if failure.lacks_room_for_the_request(call.shared) => closed,
             FailureKind::OutOfCapacity => {
-                self.cool(&call.place.provider, Cooled::Offer(call.offer.to_owned()), failure, now);
+                self.cool(
+                    &call.place.provider,
+                    Cooled::Offer(call.offer.to_owned()),
+                    failure,
+                    now,
+                );
                 closed
             }
             FailureKind::Quota => {
-                let size = Cooled::Size { region: call.place.region.clone(), size: call.size.to_owned() };
-                let what = if call.size.is_empty() { Cooled::Offer(call.offer.to_owned()) } else { size };
+                let size = Cooled::Size {
+                    region: call.place.region.clone(),
+                    size: call.size.to_owned(),
+                };
+                let what = if call.size.is_empty() {
+                    Cooled::Offer(call.offer.to_owned())
+                } else {
+                    size
+                };
                 self.cool(&call.place.provider, what, failure, now);
                 closed
             }
@@ -184,29 +226,50 @@ impl Standings {
     /// Takes in how a call ended that only looks: it weighs, but opens and closes nothing.
     pub fn looked(&mut self, place: &Place, now: Millis, took: Millis, failure: Option<&Failure>) {
         let standing = self.places.entry(place.clone()).or_default();
-        standing.rates.call(now, !failure.is_some_and(is_silence), took);
+        standing
+            .rates
+            .call(now, !failure.is_some_and(is_silence), took);
     }
 
     /// Something became ready there so long after it had been accepted.
     pub fn ready(&mut self, place: &Place, now: Millis, took: Millis) {
-        self.places.entry(place.clone()).or_default().rates.ready(now, took);
+        self.places
+            .entry(place.clone())
+            .or_default()
+            .rates
+            .ready(now, took);
     }
 
     /// Leaves an offer alone for a while for a reason that is known elsewhere.
-    pub fn cool_down(&mut self, provider: &InstanceName, offer: &str, cause: &Failure, now: Millis) {
+    pub fn cool_down(
+        &mut self,
+        provider: &InstanceName,
+        offer: &str,
+        cause: &Failure,
+        now: Millis,
+    ) {
         self.cool(provider, Cooled::Offer(offer.to_owned()), cause, now);
     }
 
     fn cool(&mut self, provider: &InstanceName, what: Cooled, failure: &Failure, now: Millis) {
         let cooling = self.cooling.entry((provider.clone(), what));
-        let cooling = cooling.or_insert_with(|| Cooling { until: now, cause: String::new(), times: 0 });
+        let cooling = cooling.or_insert_with(|| Cooling {
+            until: now,
+            cause: String::new(),
+            times: 0,
+        });
         if now.0.saturating_sub(cooling.until.0) > FORGIVEN.0 {
             cooling.times = 0;
         }
-        let span = failure.retry_after.unwrap_or_else(|| doubled(COOLING, cooling.times, COOLING_LONGEST));
+        let span = failure
+            .retry_after
+            .unwrap_or_else(|| doubled(COOLING, cooling.times, COOLING_LONGEST));
         // Calls that failed side by side are one failure.
         if now >= cooling.until {
-            (cooling.until, cooling.times) = (later(now, span.min(THROTTLED_LONGEST)), cooling.times.saturating_add(1));
+            (cooling.until, cooling.times) = (
+                later(now, span.min(THROTTLED_LONGEST)),
+                cooling.times.saturating_add(1),
+            );
         }
         cooling.cause = format!("{}: {}", failure.kind, failure.message);
     }
@@ -217,8 +280,19 @@ impl Standings {
             return None;
         }
         let check_at = later(now, CHECK);
-        self.degraded.insert(provider.clone(), Degraded { cause: cause.clone(), since: now, check_at, checks: 0 });
-        Some(Change::Degraded { provider: provider.clone(), cause: cause.clone() })
+        self.degraded.insert(
+            provider.clone(),
+            Degraded {
+                cause: cause.clone(),
+                since: now,
+                check_at,
+                checks: 0,
+            },
+        );
+        Some(Change::Degraded {
+            provider: provider.clone(),
+            cause: cause.clone(),
+        })
     }
 
     pub fn degraded(&self) -> &BTreeMap<InstanceName, Degraded> {
@@ -250,8 +324,15 @@ impl Standings {
     }
 
     /// What a provider leaves alone now.
-    pub fn cooling(&self, provider: &InstanceName, now: Millis) -> impl Iterator<Item = (&Cooled, &Cooling)> {
-        self.cooling.iter().filter(move |((of, _), c)| of == provider && now < c.until).map(|((_, what), c)| (what, c))
+    pub fn cooling(
+        &self,
+        provider: &InstanceName,
+        now: Millis,
+    ) -> impl Iterator<Item = (&Cooled, &Cooling)> {
+        self.cooling
+            .iter()
+            .filter(move |((of, _), c)| of == provider && now < c.until)
+            .map(|((_, what), c)| (what, c))
     }
 }
 

@@ -31,7 +31,20 @@ pub use recorded::Recorded;
 pub use validate::{Choice, Placed, Refusal, validate};
 
 /// Over what a task's replicas shall be spread.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Spread {
     #[default]
@@ -142,7 +155,11 @@ impl Candidates {
     pub fn of(&self, shape: u32) -> std::ops::Range<usize> {
         let at = |i: usize| self.start.get(i).map_or(self.offer.len(), |&s| s as usize);
         let i = shape as usize;
-        if i + 1 < self.start.len() { at(i)..at(i + 1) } else { 0..0 }
+        if i + 1 < self.start.len() {
+            at(i)..at(i + 1)
+        } else {
+            0..0
+        }
     }
 }
 

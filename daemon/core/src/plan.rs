@@ -67,12 +67,18 @@ pub struct Step {
 
 impl Step {
     pub fn replicas_after(&self) -> u32 {
-        if self.action == ChangeAction::Destroy { 0 } else { self.placement.replicas }
+        if self.action == ChangeAction::Destroy {
+            0
+        } else {
+            self.placement.replicas
+        }
     }
 
     /// Of all replicas, per hour.
     pub fn hourly_after(&self) -> MicroUsd {
-        self.placement.hourly.saturating_mul(u64::from(self.replicas_after()))
+        self.placement
+            .hourly
+            .saturating_mul(u64::from(self.replicas_after()))
     }
 }
 
@@ -84,7 +90,10 @@ pub fn need_digest(need: &Need) -> Digest {
 
 /// Whether an allocation stands for its task: nothing has replaced it, and it is not on its way out.
 pub fn serves(record: &AllocationRecord, task: &TaskName, target: Option<&Target>) -> bool {
-    record.stage != Stage::Removing && !record.superseded && record.task == *task && record.target.as_ref() == target
+    record.stage != Stage::Removing
+        && !record.superseded
+        && record.task == *task
+        && record.target.as_ref() == target
 }
 
 /// Whether an allocation stands for a task as it is wanted now: of a job that runs again, what belongs to the new run alone.
@@ -93,16 +102,27 @@ pub fn stands_for(record: &AllocationRecord, task: &Resolved) -> bool {
 }
 
 /// Where a task runs now, when that is all it needs: no decision is owed then.
-pub fn settled(task: &Resolved, need: Digest, actual: &[AllocationRecord]) -> Option<Vec<Placement>> {
+pub fn settled(
+    task: &Resolved,
+    need: Digest,
+    actual: &[AllocationRecord],
+) -> Option<Vec<Placement>> {
     if task.replicas == 0 {
         return Some(Vec::new());
     }
     let mine: Vec<_> = actual.iter().filter(|r| stands_for(r, task)).collect();
     let replicas: u64 = mine.iter().map(|r| u64::from(r.goal())).sum();
-    let fits = replicas == u64::from(task.replicas) && mine.iter().all(|r| r.need == need && r.phase != Phase::Gone);
-    let back = || returning(task, need, actual).map(|all| all.into_iter().map(placement_of).collect());
+    let fits = replicas == u64::from(task.replicas)
+        && mine
+            .iter()
+            .all(|r| r.need == need && r.phase != Phase::Gone);
+    let back =
+        || returning(task, need, actual).map(|all| all.into_iter().map(placement_of).collect());
     // What still runs of the wanted version goes before what has been begun in its stead.
-    let begun = || mine.iter().any(|r| !needs_new_replicas(&r.workload, &task.workload));
+    let begun = || {
+        mine.iter()
+            .any(|r| !needs_new_replicas(&r.workload, &task.workload))
+    };
     match back() {
         Some(there) if !begun() => Some(there),
         _ => fits.then(|| mine.iter().map(|r| placement_of(r)).collect()),
@@ -110,38 +130,67 @@ pub fn settled(task: &Resolved, need: Digest, actual: &[AllocationRecord]) -> Op
 }
 
 /// What gives way to another version and is what is wanted again, if it is all of it: it needs no place, since it has one.
-fn returning<'a>(task: &Resolved, need: Digest, actual: &'a [AllocationRecord]) -> Option<Vec<&'a AllocationRecord>> {
+fn returning<'a>(
+    task: &Resolved,
+    need: Digest,
+    actual: &'a [AllocationRecord],
+) -> Option<Vec<&'a AllocationRecord>> {
     let is_back = |r: &&AllocationRecord| takes_over(r, task, need);
     let all: Vec<_> = actual.iter().filter(is_back).collect();
     let replicas: u64 = all.iter().map(|r| u64::from(r.goal())).sum();
-    let distinct =
-        all.iter().enumerate().all(|(i, a)| !all.iter().skip(i + 1).any(|b| a.provider == b.provider && a.offer.id == b.offer.id));
+    let distinct = all.iter().enumerate().all(|(i, a)| {
+        !all.iter()
+            .skip(i + 1)
+            .any(|b| a.provider == b.provider && a.offer.id == b.offer.id)
+    });
     (replicas == u64::from(task.replicas) && distinct).then_some(all)
 }
 
 /// Whether what gives way could be taken back for a task as it is wanted now.
 fn takes_over(record: &AllocationRecord, task: &Resolved, need: Digest) -> bool {
-    let same = record.task == task.name && record.target == task.target && record.stage != Stage::Removing;
-    same && record.need == need && !needs_new_replicas(&record.workload, &task.workload) && returns(record)
+    let same =
+        record.task == task.name && record.target == task.target && record.stage != Stage::Removing;
+    same && record.need == need
+        && !needs_new_replicas(&record.workload, &task.workload)
+        && returns(record)
 }
 
 /// Where a task runs now, enough or not.
 pub fn current(task: &Resolved, actual: &[AllocationRecord]) -> Vec<Placement> {
-    let mine = actual.iter().filter(|r| stands_for(r, task) && r.phase != Phase::Gone);
+    let mine = actual
+        .iter()
+        .filter(|r| stands_for(r, task) && r.phase != Phase::Gone);
     mine.map(placement_of).collect()
 }
 
 /// What the policy shall take into account of where a task runs now.
 pub fn with_current(mut want: Want, task: &Resolved, actual: &[AllocationRecord]) -> Want {
-    let mine = actual.iter().filter(|r| stands_for(r, task) && r.phase != Phase::Gone);
+    let mine = actual
+        .iter()
+        .filter(|r| stands_for(r, task) && r.phase != Phase::Gone);
     // An intended allocation has no effect yet, but its place is promised.
-    want.current = mine.map(|r| (r.provider.clone(), r.offer.id.clone(), r.goal().max(r.replicas))).collect();
+    want.current = mine
+        .map(|r| {
+            (
+                r.provider.clone(),
+                r.offer.id.clone(),
+                r.goal().max(r.replicas),
+            )
+        })
+        .collect();
     // What gives way holds room for its return.
     let need = need_digest(&Need::of(task));
     for back in actual.iter().filter(|r| takes_over(r, task, need)) {
-        match want.current.iter_mut().find(|(provider, offer, _)| *provider == back.provider && *offer == back.offer.id) {
+        match want
+            .current
+            .iter_mut()
+            .find(|(provider, offer, _)| *provider == back.provider && *offer == back.offer.id)
+        {
             Some((_, _, replicas)) => *replicas = (*replicas).max(back.replicas),
-            None => want.current.push((back.provider.clone(), back.offer.id.clone(), back.replicas)),
+            None => {
+                want.current
+                    .push((back.provider.clone(), back.offer.id.clone(), back.replicas))
+            }
         }
     }
     want
@@ -153,10 +202,14 @@ pub fn on_silent_providers<'a>(
     actual: impl Iterator<Item = &'a AllocationRecord>,
     answers: impl Fn(&InstanceName) -> bool,
 ) -> Vec<Placement> {
-    let allowed = |p: &InstanceName| task.constraints.providers.is_empty() || task.constraints.providers.contains(p);
+    let allowed = |p: &InstanceName| {
+        task.constraints.providers.is_empty() || task.constraints.providers.contains(p)
+    };
     let mine = actual.filter(|r| stands_for(r, task) && r.phase != Phase::Gone);
     let mut left = task.replicas;
-    let silent = mine.filter(|r| !answers(&r.provider) && allowed(&r.provider)).map(placement_of);
+    let silent = mine
+        .filter(|r| !answers(&r.provider) && allowed(&r.provider))
+        .map(placement_of);
     let kept = silent.map(|mut p| {
         p.replicas = p.replicas.min(left);
         left -= p.replicas;
@@ -189,7 +242,8 @@ pub fn needs_new_replicas(old: &Workload, new: &Workload) -> bool {
 /// replica, belong to one at a time.
 pub fn overlaps(workload: &Workload) -> bool {
     let own_port = |p: &Port| p.published.is_some() || (workload.image.is_none() && p.number != 0);
-    let own_volume = |v: &Volume| !v.read_only && matches!(v.source, VolumeSource::Persistent { .. });
+    let own_volume =
+        |v: &Volume| !v.read_only && matches!(v.source, VolumeSource::Persistent { .. });
     !workload.ports.iter().any(own_port) && !workload.volumes.iter().any(own_volume)
 }
 
@@ -200,7 +254,12 @@ pub fn machine_ports(workload: &Workload) -> Vec<u16> {
         (0, true) => p.number,
         (published, _) => published,
     };
-    workload.ports.iter().map(number).filter(|n| *n != 0).collect()
+    workload
+        .ports
+        .iter()
+        .map(number)
+        .filter(|n| *n != 0)
+        .collect()
 }
 
 /// The steps from `actual` to `desired`: what is made or changed first, in the order of the tasks, then what goes.
@@ -220,11 +279,15 @@ pub fn plan(desired: &[Desired], actual: &[AllocationRecord]) -> Vec<Step> {
                     && !used.contains(&&r.id)
             };
             // What is of the wanted version takes over again, even when it has been given up before.
-            let fits = |r: &&AllocationRecord| r.need == want.need && !needs_new_replicas(&r.workload, &want.workload);
+            let fits = |r: &&AllocationRecord| {
+                r.need == want.need && !needs_new_replicas(&r.workload, &want.workload)
+            };
             let here = || actual.iter().filter(same_place);
             let serving = |r: &&AllocationRecord| serves(r, &want.task, want.target.as_ref());
             let existing = here().find(|r| serving(r) && fits(r));
-            let existing = existing.or_else(|| here().find(|r| fits(r) && returns(r))).or_else(|| here().find(serving));
+            let existing = existing
+                .or_else(|| here().find(|r| fits(r) && returns(r)))
+                .or_else(|| here().find(serving));
             let (action, why) = match existing {
                 None => (ChangeAction::Create, "nothing of it runs there".to_owned()),
                 Some(r) => change(r, want, placement),
@@ -261,28 +324,49 @@ pub fn plan(desired: &[Desired], actual: &[AllocationRecord]) -> Vec<Step> {
 /// Whether what gives way could take over again: what works, and jobs that have ended.
 fn returns(record: &AllocationRecord) -> bool {
     let sound = !record.lost && record.recovery.here == 0;
-    let works = matches!(record.phase, Phase::Running | Phase::Starting | Phase::Pending);
+    let works = matches!(
+        record.phase,
+        Phase::Running | Phase::Starting | Phase::Pending
+    );
     record.superseded && ((sound && works) || job::is_over(record))
 }
 
-fn change(record: &AllocationRecord, want: &Desired, placement: &Placement) -> (ChangeAction, String) {
+fn change(
+    record: &AllocationRecord,
+    want: &Desired,
+    placement: &Placement,
+) -> (ChangeAction, String) {
     if record.superseded {
-        (ChangeAction::Update, "its replicas still run, and take over again".to_owned())
+        (
+            ChangeAction::Update,
+            "its replicas still run, and take over again".to_owned(),
+        )
     } else if record.workload != want.workload || record.need != want.need {
-        (ChangeAction::Update, "its specification has changed".to_owned())
+        (
+            ChangeAction::Update,
+            "its specification has changed".to_owned(),
+        )
     } else if record.goal() != placement.replicas {
-        (ChangeAction::Resize, format!("{} → {} replicas", record.goal(), placement.replicas))
+        (
+            ChangeAction::Resize,
+            format!("{} → {} replicas", record.goal(), placement.replicas),
+        )
     } else {
         (ChangeAction::Keep, "it is as it should be".to_owned())
     }
 }
 
 fn why_gone(record: &AllocationRecord, desired: &[Desired]) -> String {
-    match desired.iter().find(|d| d.task == record.task && d.target == record.target) {
+    match desired
+        .iter()
+        .find(|d| d.task == record.task && d.target == record.target)
+    {
         _ if record.phase == Phase::Gone => "it has disappeared at the provider".to_owned(),
         _ if record.stage == Stage::Removing => "it is being removed".to_owned(),
         Some(d) if record.generation < d.since => "it runs again from the beginning".to_owned(),
-        Some(d) if d.placements.is_empty() => "no replica of it is wanted, or none has a place".to_owned(),
+        Some(d) if d.placements.is_empty() => {
+            "no replica of it is wanted, or none has a place".to_owned()
+        }
         Some(_) => "its replicas go elsewhere".to_owned(),
         None => "its task is not in the manifest any more".to_owned(),
     }
@@ -319,35 +403,57 @@ mod tests {
             price: MicroUsd(1),
             labels: Default::default(),
         };
-        Placement { provider: "p".parse().expect("name"), offer, hourly: MicroUsd(7), replicas, takes: None }
+        Placement {
+            provider: "p".parse().expect("name"),
+            offer,
+            hourly: MicroUsd(7),
+            replicas,
+            takes: None,
+        }
     }
 
     fn desired() -> impl Strategy<Value = Vec<Desired>> {
-        let task = (proptest::collection::btree_map(0usize..4, 1u32..5, 0..4), 0u8..2);
+        let task = (
+            proptest::collection::btree_map(0usize..4, 1u32..5, 0..4),
+            0u8..2,
+        );
         proptest::collection::vec(task, 0..4).prop_map(|tasks| {
-            let make = |(i, (places, variant)): (usize, (std::collections::BTreeMap<usize, u32>, u8))| Desired {
-                task: format!("t{i}").parse().expect("name"),
-                target: None,
-                replicas: places.values().sum(),
-                workload: workload(variant),
-                need: Digest::of(&[variant]),
-                rivals: Vec::new(),
-                placements: places.into_iter().map(|(o, n)| placement(OFFERS[o], n)).collect(),
-                decision: None,
-                since: 0,
-            };
+            let make =
+                |(i, (places, variant)): (usize, (std::collections::BTreeMap<usize, u32>, u8))| {
+                    Desired {
+                        task: format!("t{i}").parse().expect("name"),
+                        target: None,
+                        replicas: places.values().sum(),
+                        workload: workload(variant),
+                        need: Digest::of(&[variant]),
+                        rivals: Vec::new(),
+                        placements: places
+                            .into_iter()
+                            .map(|(o, n)| placement(OFFERS[o], n))
+                            .collect(),
+                        decision: None,
+                        since: 0,
+                    }
+                };
             tasks.into_iter().enumerate().map(make).collect()
         })
     }
 
     /// What a provider that does as it is told would leave behind.
-    fn carry_out(desired: &[Desired], actual: Vec<AllocationRecord>, serial: &mut u32) -> Vec<AllocationRecord> {
+    fn carry_out(
+        desired: &[Desired],
+        actual: Vec<AllocationRecord>,
+        serial: &mut u32,
+    ) -> Vec<AllocationRecord> {
         let steps = plan(desired, &actual);
         let mut after = Vec::new();
         for step in steps.iter().filter(|s| s.action != ChangeAction::Destroy) {
             let want = &desired[step.desired.expect("a step that stays has a task")];
             *serial += 1;
-            let id = step.allocation.clone().unwrap_or_else(|| format!("a-{serial}").parse().expect("id"));
+            let id = step
+                .allocation
+                .clone()
+                .unwrap_or_else(|| format!("a-{serial}").parse().expect("id"));
             after.push(AllocationRecord {
                 id,
                 namespace: Namespace::default_namespace(),
@@ -392,10 +498,21 @@ mod tests {
             let manifest = format!(
                 r#"{{"apiVersion":"tradewind.dev/v1","kind":"CloudDeployment","metadata":{{"name":"x"}},"spec":{{"services":{{"t":{{{more}}}}}}}}}"#
             );
-            machine_ports(&crate::manifest::resolve(&serde_json::from_str(&manifest).expect("a manifest")).remove(0).workload)
+            machine_ports(
+                &crate::manifest::resolve(&serde_json::from_str(&manifest).expect("a manifest"))
+                    .remove(0)
+                    .workload,
+            )
         };
-        assert_eq!(of(r#""command":["x"],"ports":{"a":{"port":80},"b":{"protocol":"http"}}"#), [80]);
-        assert_eq!(of(r#""image":"x","ports":{"a":{"port":80},"b":{"port":81,"published":8081}}"#), [8081], "an image's own are its own");
+        assert_eq!(
+            of(r#""command":["x"],"ports":{"a":{"port":80},"b":{"protocol":"http"}}"#),
+            [80]
+        );
+        assert_eq!(
+            of(r#""image":"x","ports":{"a":{"port":80},"b":{"port":81,"published":8081}}"#),
+            [8081],
+            "an image's own are its own"
+        );
     }
 
     #[test]
@@ -413,12 +530,21 @@ mod tests {
         };
         let ran = carry_out(std::slice::from_ref(&want), Vec::new(), &mut 0);
         let actions = |want: &Desired, actual: &[AllocationRecord]| {
-            plan(std::slice::from_ref(want), actual).into_iter().map(|step| step.action).collect::<Vec<_>>()
+            plan(std::slice::from_ref(want), actual)
+                .into_iter()
+                .map(|step| step.action)
+                .collect::<Vec<_>>()
         };
         assert_eq!(actions(&want, &ran), [ChangeAction::Keep]);
         let again = Desired { since: 2, ..want };
-        assert_eq!(actions(&again, &ran), [ChangeAction::Create, ChangeAction::Destroy]);
-        let runs: Vec<AllocationRecord> = ran.into_iter().map(|r| AllocationRecord { generation: 2, ..r }).collect();
+        assert_eq!(
+            actions(&again, &ran),
+            [ChangeAction::Create, ChangeAction::Destroy]
+        );
+        let runs: Vec<AllocationRecord> = ran
+            .into_iter()
+            .map(|r| AllocationRecord { generation: 2, ..r })
+            .collect();
         assert_eq!(actions(&again, &runs), [ChangeAction::Keep]);
     }
 

@@ -39,7 +39,14 @@ pub struct Identity {
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({} {} {})", self.instance, self.plugin, self.version, self.component.short())
+        write!(
+            f,
+            "{} ({} {} {})",
+            self.instance,
+            self.plugin,
+            self.version,
+            self.component.short()
+        )
     }
 }
 
@@ -103,7 +110,11 @@ pub trait Provider: Send + Sync {
     fn probe_grant(&self) -> Option<&ProbeGrant>;
     async fn check(&self) -> Result<Vec<Condition>, Failure>;
     async fn offers(&self, query: &OffersQuery) -> Result<Vec<Offer>, Failure>;
-    async fn apply(&self, allocation: &Allocation, prior: Option<&[u8]>) -> Result<Vec<u8>, Failure>;
+    async fn apply(
+        &self,
+        allocation: &Allocation,
+        prior: Option<&[u8]>,
+    ) -> Result<Vec<u8>, Failure>;
     async fn observe(&self, tracked: &[Tracked]) -> Result<Vec<Observation>, Failure>;
     async fn destroy(&self, tracked: &Tracked) -> Result<Destroyed, Failure>;
     async fn owned(&self) -> Result<Vec<Owned>, Failure>;
@@ -149,7 +160,8 @@ pub struct Snapshot {
 impl Snapshot {
     /// Whether every instance is open to every namespace, as it is where no instance file says anything else.
     pub fn is_open(&self) -> bool {
-        self.providers.values().all(|p| p.namespaces().is_all()) && self.policies.values().all(|p| p.namespaces().is_all())
+        self.providers.values().all(|p| p.namespaces().is_all())
+            && self.policies.values().all(|p| p.namespaces().is_all())
     }
 
     /// The same plugins without those that are closed to this namespace: for its deployments there are no others.
@@ -182,17 +194,28 @@ impl Snapshot {
 
     /// The instances that are there and closed to this namespace.
     pub fn closed_to(&self, namespace: &Namespace) -> BTreeSet<InstanceName> {
-        let providers = self.providers.iter().map(|(name, p)| (name, p.namespaces()));
+        let providers = self
+            .providers
+            .iter()
+            .map(|(name, p)| (name, p.namespaces()));
         let policies = self.policies.iter().map(|(name, p)| (name, p.namespaces()));
-        providers.chain(policies).filter(|(_, spaces)| !spaces.admits(namespace)).map(|(name, _)| name.clone()).collect()
+        providers
+            .chain(policies)
+            .filter(|(_, spaces)| !spaces.admits(namespace))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 }
 
 /// What is answered where something would begin at an instance that is closed to its namespace.
 pub fn closed(instance: &InstanceName, namespace: &Namespace) -> Failure {
-    Failure::denied(format!("the plugin instance \"{instance}\" is not open to namespace \"{namespace}\""))
-        .code(NOT_GRANTED)
-        .remedy(format!("add \"{namespace}\" to namespaces in its instance file, or place it elsewhere"))
+    Failure::denied(format!(
+        "the plugin instance \"{instance}\" is not open to namespace \"{namespace}\""
+    ))
+    .code(NOT_GRANTED)
+    .remedy(format!(
+        "add \"{namespace}\" to namespaces in its instance file, or place it elsewhere"
+    ))
 }
 
 /// Where snapshots come from.

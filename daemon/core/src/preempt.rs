@@ -59,11 +59,20 @@ struct Taking {
 pub fn victims(ask: &Ask, places: &[Place], tenants: &[Tenant]) -> Vec<(AllocationId, u32)> {
     let mut left = ask.replicas;
     let mut by_offer: BTreeMap<(&InstanceName, &str), Vec<&Tenant>> = BTreeMap::new();
-    for tenant in tenants.iter().filter(|t| t.priority < ask.priority && t.replicas > 0) {
-        by_offer.entry((&tenant.provider, &tenant.offer)).or_default().push(tenant);
+    for tenant in tenants
+        .iter()
+        .filter(|t| t.priority < ask.priority && t.replicas > 0)
+    {
+        by_offer
+            .entry((&tenant.provider, &tenant.offer))
+            .or_default()
+            .push(tenant);
     }
-    by_offer.values_mut().for_each(|lower| lower.sort_by_key(|t| (t.priority, Reverse(t.since), &t.id)));
-    let with_tenants = |place: &'_ &Place| by_offer.contains_key(&(&place.provider, place.offer.as_str()));
+    by_offer
+        .values_mut()
+        .for_each(|lower| lower.sort_by_key(|t| (t.priority, Reverse(t.since), &t.id)));
+    let with_tenants =
+        |place: &'_ &Place| by_offer.contains_key(&(&place.provider, place.offer.as_str()));
     let mut open: Vec<&Place> = places.iter().filter(with_tenants).collect();
     let mut given = Vec::new();
     while left > 0 {
@@ -72,7 +81,9 @@ pub fn victims(ask: &Ask, places: &[Place], tenants: &[Tenant]) -> Vec<(Allocati
             take(ask, left, place, lower).map(|t| (i, t))
         });
         let rank = |(i, t): &(usize, Taking)| (Reverse(t.room), t.priority, t.replicas, *i);
-        let Some((i, best)) = takings.min_by_key(rank) else { break };
+        let Some((i, best)) = takings.min_by_key(rank) else {
+            break;
+        };
         left -= best.room.min(left);
         given.extend(best.given);
         open.remove(i);
@@ -85,25 +96,50 @@ fn take(ask: &Ask, wanted: u32, place: &Place, lower: &[&Tenant]) -> Option<Taki
     let wanted = wanted.min(place.most);
     let (mut capacity, mut shared) = (place.capacity, place.shared);
     let room = |capacity: u32, shared: Option<(u64, u64)>| {
-        let by = |free: u64, need: u64| free.checked_div(need).map_or(u32::MAX, |n| u32::try_from(n).unwrap_or(u32::MAX));
-        let (cpu, memory) = shared.map_or((u32::MAX, u32::MAX), |(cpu, memory)| (by(cpu, ask.cpu), by(memory, ask.memory)));
+        let by = |free: u64, need: u64| {
+            free.checked_div(need)
+                .map_or(u32::MAX, |n| u32::try_from(n).unwrap_or(u32::MAX))
+        };
+        let (cpu, memory) = shared.map_or((u32::MAX, u32::MAX), |(cpu, memory)| {
+            (by(cpu, ask.cpu), by(memory, ask.memory))
+        });
         capacity.min(cpu).min(memory).min(wanted)
     };
     let before = room(capacity, shared);
-    let mut taking = Taking { given: Vec::new(), room: before, priority: i32::MIN, replicas: 0 };
+    let mut taking = Taking {
+        given: Vec::new(),
+        room: before,
+        priority: i32::MIN,
+        replicas: 0,
+    };
     let mut gone: Vec<(AllocationId, u32)> = Vec::new();
     for tenant in lower {
         let mut gives = 0;
         while taking.room < wanted && gives < tenant.replicas {
             gives += 1;
             capacity = capacity.saturating_add(1);
-            shared = shared.map(|(cpu, memory)| (cpu.saturating_add(tenant.cpu), memory.saturating_add(tenant.memory)));
+            shared = shared.map(|(cpu, memory)| {
+                (
+                    cpu.saturating_add(tenant.cpu),
+                    memory.saturating_add(tenant.memory),
+                )
+            });
             let now = room(capacity, shared);
             // Only what has made more room is taken.
             if now > taking.room {
-                let given: Vec<_> = gone.iter().cloned().chain([(tenant.id.clone(), gives)]).filter(|(_, n)| *n > 0).collect();
+                let given: Vec<_> = gone
+                    .iter()
+                    .cloned()
+                    .chain([(tenant.id.clone(), gives)])
+                    .filter(|(_, n)| *n > 0)
+                    .collect();
                 let replicas = given.iter().map(|(_, n)| n).sum();
-                taking = Taking { given, room: now, priority: taking.priority.max(tenant.priority), replicas };
+                taking = Taking {
+                    given,
+                    room: now,
+                    priority: taking.priority.max(tenant.priority),
+                    replicas,
+                };
             }
         }
         gone.push((tenant.id.clone(), gives));
@@ -118,7 +154,13 @@ mod tests {
     use super::*;
 
     fn place(offer: &str, capacity: u32) -> Place {
-        Place { provider: "p".parse().expect("a name"), offer: offer.to_owned(), capacity, shared: None, most: u32::MAX }
+        Place {
+            provider: "p".parse().expect("a name"),
+            offer: offer.to_owned(),
+            capacity,
+            shared: None,
+            most: u32::MAX,
+        }
     }
 
     fn tenant(id: &str, offer: &str, priority: i32, since: u64, replicas: u32) -> Tenant {
@@ -135,21 +177,39 @@ mod tests {
     }
 
     fn ask(priority: i32, replicas: u32) -> Ask {
-        Ask { priority, replicas, cpu: 1000, memory: 1 }
+        Ask {
+            priority,
+            replicas,
+            cpu: 1000,
+            memory: 1,
+        }
     }
 
     fn given(ask: &Ask, places: &[Place], tenants: &[Tenant]) -> Vec<(String, u32)> {
-        victims(ask, places, tenants).into_iter().map(|(id, n)| (id.to_string(), n)).collect()
+        victims(ask, places, tenants)
+            .into_iter()
+            .map(|(id, n)| (id.to_string(), n))
+            .collect()
     }
 
     #[test]
     fn the_lowest_and_youngest_go_and_no_more_than_needed() {
-        let tenants =
-            [tenant("old", "a", 0, 1, 3), tenant("young", "a", 0, 2, 1), tenant("mid", "a", 5, 3, 9), tenant("else", "b", 1, 1, 9)];
+        let tenants = [
+            tenant("old", "a", 0, 1, 3),
+            tenant("young", "a", 0, 2, 1),
+            tenant("mid", "a", 5, 3, 9),
+            tenant("else", "b", 1, 1, 9),
+        ];
         let places = [place("a", 0), place("b", 0)];
-        assert_eq!(given(&ask(9, 3), &places, &tenants), [("young".to_owned(), 1), ("old".to_owned(), 2)]);
+        assert_eq!(
+            given(&ask(9, 3), &places, &tenants),
+            [("young".to_owned(), 1), ("old".to_owned(), 2)]
+        );
         // What is still free counts.
-        assert_eq!(given(&ask(9, 3), &[place("a", 2)], &tenants), [("young".to_owned(), 1)]);
+        assert_eq!(
+            given(&ask(9, 3), &[place("a", 2)], &tenants),
+            [("young".to_owned(), 1)]
+        );
         // Nobody gives way to an equal.
         assert_eq!(given(&ask(0, 1), &places, &tenants), []);
         // One place with room for all is better than two with a little.
@@ -159,11 +219,20 @@ mod tests {
 
     #[test]
     fn shared_offers_are_counted_in_cores() {
-        let shared = Place { shared: Some((0, 100)), ..place("a", u32::MAX) };
+        let shared = Place {
+            shared: Some((0, 100)),
+            ..place("a", u32::MAX)
+        };
         let tenants = [tenant("small", "a", 0, 1, 4)];
-        assert_eq!(given(&ask(1, 1), std::slice::from_ref(&shared), &tenants), [("small".to_owned(), 2)]);
+        assert_eq!(
+            given(&ask(1, 1), std::slice::from_ref(&shared), &tenants),
+            [("small".to_owned(), 2)]
+        );
         // Even all of it would not be enough for one: nobody goes for nothing.
-        let big = Ask { cpu: 2500, ..ask(1, 1) };
+        let big = Ask {
+            cpu: 2500,
+            ..ask(1, 1)
+        };
         assert_eq!(given(&big, &[shared], &tenants), []);
     }
 

@@ -72,12 +72,18 @@ impl Measures {
 
     pub fn entry(&mut self, provider: &InstanceName, region: &str, size: &str) -> &mut Measured {
         let regions = self.providers.entry(provider.clone()).or_default();
-        regions.entry(region.to_owned()).or_default().entry(size.to_owned()).or_default()
+        regions
+            .entry(region.to_owned())
+            .or_default()
+            .entry(size.to_owned())
+            .or_default()
     }
 
     /// One provider's, for the store.
     pub fn stored(&self, provider: &InstanceName) -> Option<Stored> {
-        self.providers.get(provider).map(|regions| Stored { regions: regions.clone() })
+        self.providers.get(provider).map(|regions| Stored {
+            regions: regions.clone(),
+        })
     }
 
     /// What was stored, less what is too old to say anything.
@@ -115,7 +121,11 @@ impl Measured {
     /// For so long, of `replicas` that had been ready once, `ready` were so.
     pub fn looked(&mut self, replicas: u32, ready: u32, span: Millis, now: Instant) {
         if self.observed >= OBSERVED {
-            (self.observed, self.ready, self.looks) = (Millis(self.observed.0 / 2), Millis(self.ready.0 / 2), self.looks / 2);
+            (self.observed, self.ready, self.looks) = (
+                Millis(self.observed.0 / 2),
+                Millis(self.ready.0 / 2),
+                self.looks / 2,
+            );
         }
         let times = |n: u32| span.0.saturating_mul(u64::from(n));
         self.observed = Millis(self.observed.0.saturating_add(times(replicas)));
@@ -130,19 +140,31 @@ impl Measured {
         times.sort_unstable();
         let rank = (share * times.len() as f64).ceil().max(1.0) as usize;
         let value = *times.get(rank.min(times.len()).checked_sub(1)?)? as f64;
-        Some(Sampled { value, samples: u32::try_from(times.len()).unwrap_or(u32::MAX), at: self.timed_at })
+        Some(Sampled {
+            value,
+            samples: u32::try_from(times.len()).unwrap_or(u32::MAX),
+            at: self.timed_at,
+        })
     }
 
     /// The share of starts that failed, 0 … 1.
     pub fn failure_rate(&self) -> Option<Sampled> {
         let value = f64::from(self.failed) / f64::from(self.starts);
-        (self.starts > 0).then_some(Sampled { value, samples: self.starts, at: self.started_at })
+        (self.starts > 0).then_some(Sampled {
+            value,
+            samples: self.starts,
+            at: self.started_at,
+        })
     }
 
     /// The share of the observed time in which replicas that had been ready once were ready, 0 … 1.
     pub fn availability(&self) -> Option<Sampled> {
         let value = self.ready.0 as f64 / self.observed.0 as f64;
-        (self.observed.0 > 0).then_some(Sampled { value, samples: self.looks, at: self.observed_at })
+        (self.observed.0 > 0).then_some(Sampled {
+            value,
+            samples: self.looks,
+            at: self.observed_at,
+        })
     }
 
     fn newest(&self) -> Instant {
@@ -156,24 +178,52 @@ mod tests {
 
     #[test]
     fn figures_say_what_they_stand_on_and_survive_being_stored() {
-        let (provider, now): (InstanceName, _) = ("cloud".parse().expect("a name"), Instant(1_000_000));
+        let (provider, now): (InstanceName, _) =
+            ("cloud".parse().expect("a name"), Instant(1_000_000));
         let mut measures = Measures::default();
         let one = measures.entry(&provider, "eu", "small");
-        assert_eq!((one.time_to_ready(0.5), one.failure_rate(), one.availability()), (None, None, None));
+        assert_eq!(
+            (
+                one.time_to_ready(0.5),
+                one.failure_rate(),
+                one.availability()
+            ),
+            (None, None, None)
+        );
         (1..=20).for_each(|n| one.became_ready(Millis(n * 100), now));
         (0..4).for_each(|n| one.started(n == 0, now));
         one.looked(2, 2, Millis(9_000), now);
         one.looked(2, 0, Millis(1_000), now);
         let mut again = Measures::default();
         let stored = serde_json::to_vec(&measures.stored(&provider)).expect("plain data");
-        again.restore(provider.clone(), serde_json::from_slice(&stored).expect("its own document"), now.plus(Millis(5)));
+        again.restore(
+            provider.clone(),
+            serde_json::from_slice(&stored).expect("its own document"),
+            now.plus(Millis(5)),
+        );
         assert_eq!(again, measures);
         let one = again.of(&provider, "eu", "small").expect("measured");
-        let sampled = |value, samples| Some(Sampled { value, samples, at: now });
-        assert_eq!((one.time_to_ready(0.5), one.time_to_ready(0.95)), (sampled(1_000.0, 20), sampled(1_900.0, 20)));
-        assert_eq!((one.failure_rate(), one.availability()), (sampled(0.25, 4), sampled(0.9, 2)));
+        let sampled = |value, samples| {
+            Some(Sampled {
+                value,
+                samples,
+                at: now,
+            })
+        };
+        assert_eq!(
+            (one.time_to_ready(0.5), one.time_to_ready(0.95)),
+            (sampled(1_000.0, 20), sampled(1_900.0, 20))
+        );
+        assert_eq!(
+            (one.failure_rate(), one.availability()),
+            (sampled(0.25, 4), sampled(0.9, 2))
+        );
         let mut late = Measures::default();
-        late.restore(provider.clone(), again.stored(&provider).expect("there"), now.plus(FORGOTTEN));
+        late.restore(
+            provider.clone(),
+            again.stored(&provider).expect("there"),
+            now.plus(FORGOTTEN),
+        );
         assert!(late.is_empty(), "what is too old says nothing");
     }
 
@@ -182,10 +232,21 @@ mod tests {
         let mut one = Measured::default();
         (0..5_000).for_each(|_| one.started(true, Instant(1)));
         (0..5_000).for_each(|_| one.started(false, Instant(2)));
-        assert!(one.failure_rate().is_some_and(|f| f.value < 0.01 && f.samples <= STARTS), "{one:?}");
+        assert!(
+            one.failure_rate()
+                .is_some_and(|f| f.value < 0.01 && f.samples <= STARTS),
+            "{one:?}"
+        );
         (0..5_000).for_each(|n| one.became_ready(Millis(n), Instant(2)));
-        assert!(one.time_to_ready(0.0).is_some_and(|t| t.value == 4_900.0 && t.samples == 100));
+        assert!(
+            one.time_to_ready(0.0)
+                .is_some_and(|t| t.value == 4_900.0 && t.samples == 100)
+        );
         (0..10_000).for_each(|_| one.looked(1_000, 1_000, Millis(3_600_000), Instant(2)));
-        assert!(one.availability().is_some_and(|a| (a.value - 1.0).abs() < 1e-9) && one.observed.0 <= 2 * OBSERVED.0);
+        assert!(
+            one.availability()
+                .is_some_and(|a| (a.value - 1.0).abs() < 1e-9)
+                && one.observed.0 <= 2 * OBSERVED.0
+        );
     }
 }

@@ -11,7 +11,10 @@ use crate::{
     job::{End, deadline::Begun},
     ledger::{Ledger, Meter},
     manifest::{Manifest, Target, namespace},
-    names::{AllocationId, DecisionId, DeploymentName, Digest, InstallationId, InstanceName, Namespace, TaskName},
+    names::{
+        AllocationId, DecisionId, DeploymentName, Digest, InstallationId, InstanceName, Namespace,
+        TaskName,
+    },
     plan::stored::Adoption,
     replacement::Moved,
     rollout::{Drain, Mark, Rollout},
@@ -103,7 +106,10 @@ impl DeploymentKey {
     }
 
     pub fn revision_path(&self, generation: u64) -> String {
-        format!("{REVISIONS}{}/{}/{generation:020}", self.namespace, self.name)
+        format!(
+            "{REVISIONS}{}/{}/{generation:020}",
+            self.namespace, self.name
+        )
     }
 }
 
@@ -282,11 +288,17 @@ pub struct AllocationRecord {
 
 impl AllocationRecord {
     pub fn path(&self) -> String {
-        format!("{ALLOCATIONS}{}/{}/{}", self.namespace, self.deployment, self.id)
+        format!(
+            "{ALLOCATIONS}{}/{}/{}",
+            self.namespace, self.deployment, self.id
+        )
     }
 
     pub fn key(&self) -> DeploymentKey {
-        DeploymentKey { namespace: self.namespace.clone(), name: self.deployment.clone() }
+        DeploymentKey {
+            namespace: self.namespace.clone(),
+            name: self.deployment.clone(),
+        }
     }
 
     /// Replicas in the end.
@@ -358,12 +370,18 @@ mod bytes {
 
     use super::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, s: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &Option<Vec<u8>>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
         bytes.as_ref().map(|b| STANDARD.encode(b)).serialize(s)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<u8>>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Option<Vec<u8>>, D::Error> {
         let text = Option::<String>::deserialize(d)?;
-        text.map(|t| STANDARD.decode(t).map_err(serde::de::Error::custom)).transpose()
+        text.map(|t| STANDARD.decode(t).map_err(serde::de::Error::custom))
+            .transpose()
     }
 }

@@ -55,7 +55,11 @@ pub struct Moved {
 
 /// Replicas that began to move within the last hour.
 pub fn lately(moves: &[Moved], now: Instant) -> u32 {
-    moves.iter().filter(|m| now.since(m.at) < HOUR).map(|m| m.replicas).sum()
+    moves
+        .iter()
+        .filter(|m| now.since(m.at) < HOUR)
+        .map(|m| m.replicas)
+        .sum()
 }
 
 /// A task as it runs, and as the policy would place it now.
@@ -78,10 +82,24 @@ pub struct Change {
 pub enum Stay {
     Best,
     NoCheaper,
-    Small { saving: MicroUsd, least: MicroUsd },
-    NotWorth { saved: MicroUsd, cost: MicroUsd, horizon: Millis },
-    Cooling { left: Millis },
-    Budget { what: &'static str, lately: u32, moving: u32, most: u32 },
+    Small {
+        saving: MicroUsd,
+        least: MicroUsd,
+    },
+    NotWorth {
+        saved: MicroUsd,
+        cost: MicroUsd,
+        horizon: Millis,
+    },
+    Cooling {
+        left: Millis,
+    },
+    Budget {
+        what: &'static str,
+        lately: u32,
+        moving: u32,
+        most: u32,
+    },
 }
 
 impl fmt::Display for Stay {
@@ -89,11 +107,31 @@ impl fmt::Display for Stay {
         match self {
             Self::Best => f.write_str("it is where the policy would place it"),
             Self::NoCheaper => f.write_str("where the policy would place it, it costs no less"),
-            Self::Small { saving, least } => write!(f, "it would save {saving} per hour, less than the {least} that are worth a move"),
-            Self::NotWorth { saved, cost, horizon } => write!(f, "it would save {saved} within {horizon}, and moving costs {cost}"),
-            Self::Cooling { left } => write!(f, "it was placed not long ago: it stays for another {left}"),
-            Self::Budget { what, lately, moving, most } => {
-                write!(f, "{lately} replicas have moved within the last hour and {moving} would: {what} allows {most}")
+            Self::Small { saving, least } => write!(
+                f,
+                "it would save {saving} per hour, less than the {least} that are worth a move"
+            ),
+            Self::NotWorth {
+                saved,
+                cost,
+                horizon,
+            } => write!(
+                f,
+                "it would save {saved} within {horizon}, and moving costs {cost}"
+            ),
+            Self::Cooling { left } => {
+                write!(f, "it was placed not long ago: it stays for another {left}")
+            }
+            Self::Budget {
+                what,
+                lately,
+                moving,
+                most,
+            } => {
+                write!(
+                    f,
+                    "{lately} replicas have moved within the last hour and {moving} would: {what} allows {most}"
+                )
             }
         }
     }
@@ -122,24 +160,45 @@ pub fn judge(rule: &Rule, in_namespace: u32, change: &Change, now: Instant) -> R
         return Err(Stay::NoCheaper);
     }
     let share = u128::from(change.now.0) * u128::from(rule.min_share.0) / 100;
-    let least = rule.min_saving.max(MicroUsd(u64::try_from(share).unwrap_or(u64::MAX)));
+    let least = rule
+        .min_saving
+        .max(MicroUsd(u64::try_from(share).unwrap_or(u64::MAX)));
     if saving < least {
         return Err(Stay::Small { saving, least });
     }
     let saved = u128::from(saving.0) * u128::from(rule.horizon.0) / u128::from(HOUR.0);
-    let (saved, cost) = (MicroUsd(u64::try_from(saved).unwrap_or(u64::MAX)), cost(rule, change));
+    let (saved, cost) = (
+        MicroUsd(u64::try_from(saved).unwrap_or(u64::MAX)),
+        cost(rule, change),
+    );
     if saved <= cost {
-        return Err(Stay::NotWorth { saved, cost, horizon: rule.horizon });
+        return Err(Stay::NotWorth {
+            saved,
+            cost,
+            horizon: rule.horizon,
+        });
     }
     let age = now.since(change.placed_at);
     if age < rule.cooldown {
-        return Err(Stay::Cooling { left: Millis(rule.cooldown.0 - age.0) });
+        return Err(Stay::Cooling {
+            left: Millis(rule.cooldown.0 - age.0),
+        });
     }
-    for (what, lately, most) in
-        [("replacement.maxMoves", change.lately, rule.max_moves), ("replacement.max-moves", change.lately_in_namespace, in_namespace)]
-    {
+    for (what, lately, most) in [
+        ("replacement.maxMoves", change.lately, rule.max_moves),
+        (
+            "replacement.max-moves",
+            change.lately_in_namespace,
+            in_namespace,
+        ),
+    ] {
         if lately.saturating_add(change.moving) > most {
-            return Err(Stay::Budget { what, lately, moving: change.moving, most });
+            return Err(Stay::Budget {
+                what,
+                lately,
+                moving: change.moving,
+                most,
+            });
         }
     }
     Ok(())
@@ -161,7 +220,14 @@ mod tests {
     };
 
     fn change(now: u64, then: u64) -> Change {
-        Change { now: MicroUsd(now), then: MicroUsd(then), moving: 2, placed_at: Instant(0), lately: 0, lately_in_namespace: 0 }
+        Change {
+            now: MicroUsd(now),
+            then: MicroUsd(then),
+            moving: 2,
+            placed_at: Instant(0),
+            lately: 0,
+            lately_in_namespace: 0,
+        }
     }
 
     #[test]
@@ -169,17 +235,79 @@ mod tests {
         let later = Instant(2 * HOUR.0);
         let judge = |rule: &Rule, change: Change, at| judge(rule, 4, &change, at);
         assert_eq!(judge(&RULE, change(1000, 800), later), Ok(()));
-        assert_eq!(judge(&RULE, Change { moving: 0, ..change(1000, 800) }, later), Err(Stay::Best));
-        assert_eq!(judge(&RULE, change(1000, 1000), later), Err(Stay::NoCheaper));
-        assert_eq!(judge(&RULE, change(1000, 901), later), Err(Stay::Small { saving: MicroUsd(99), least: MicroUsd(100) }));
-        assert_eq!(judge(&RULE, change(100, 81), later), Err(Stay::Small { saving: MicroUsd(19), least: MicroUsd(20) }));
-        assert_eq!(judge(&RULE, change(1000, 800), Instant(HOUR.0 - 1)), Err(Stay::Cooling { left: Millis(1) }));
-        let dear = Rule { migration_cost: MicroUsd(2400), ..RULE };
-        let why = Stay::NotWorth { saved: MicroUsd(4800), cost: MicroUsd(4800), horizon: RULE.horizon };
+        assert_eq!(
+            judge(
+                &RULE,
+                Change {
+                    moving: 0,
+                    ..change(1000, 800)
+                },
+                later
+            ),
+            Err(Stay::Best)
+        );
+        assert_eq!(
+            judge(&RULE, change(1000, 1000), later),
+            Err(Stay::NoCheaper)
+        );
+        assert_eq!(
+            judge(&RULE, change(1000, 901), later),
+            Err(Stay::Small {
+                saving: MicroUsd(99),
+                least: MicroUsd(100)
+            })
+        );
+        assert_eq!(
+            judge(&RULE, change(100, 81), later),
+            Err(Stay::Small {
+                saving: MicroUsd(19),
+                least: MicroUsd(20)
+            })
+        );
+        assert_eq!(
+            judge(&RULE, change(1000, 800), Instant(HOUR.0 - 1)),
+            Err(Stay::Cooling { left: Millis(1) })
+        );
+        let dear = Rule {
+            migration_cost: MicroUsd(2400),
+            ..RULE
+        };
+        let why = Stay::NotWorth {
+            saved: MicroUsd(4800),
+            cost: MicroUsd(4800),
+            horizon: RULE.horizon,
+        };
         assert_eq!(judge(&dear, change(1000, 800), later), Err(why));
-        let budget = |what, lately| Err(Stay::Budget { what, lately, moving: 2, most: 4 });
-        assert_eq!(judge(&RULE, Change { lately: 3, ..change(1000, 800) }, later), budget("replacement.maxMoves", 3));
-        assert_eq!(judge(&RULE, Change { lately_in_namespace: 3, ..change(1000, 800) }, later), budget("replacement.max-moves", 3));
+        let budget = |what, lately| {
+            Err(Stay::Budget {
+                what,
+                lately,
+                moving: 2,
+                most: 4,
+            })
+        };
+        assert_eq!(
+            judge(
+                &RULE,
+                Change {
+                    lately: 3,
+                    ..change(1000, 800)
+                },
+                later
+            ),
+            budget("replacement.maxMoves", 3)
+        );
+        assert_eq!(
+            judge(
+                &RULE,
+                Change {
+                    lately_in_namespace: 3,
+                    ..change(1000, 800)
+                },
+                later
+            ),
+            budget("replacement.max-moves", 3)
+        );
     }
 
     /// Two places whose prices follow a path; the task is judged once a quarter of an hour. Answers the moves, as (saving per hour, cost).
@@ -190,10 +318,18 @@ mod tests {
             let now = Instant(i as u64 * HOUR.0 / 4);
             let (mine, other) = if here == 0 { (a, b) } else { (b, a) };
             let lately = lately(&record, now);
-            let change = Change { placed_at, lately, ..change(*mine, *other) };
+            let change = Change {
+                placed_at,
+                lately,
+                ..change(*mine, *other)
+            };
             if judge(rule, u32::MAX, &change, now).is_ok() {
                 moves.push((saving(&change).0, cost(rule, &change).0));
-                record.push(Moved { at: now, task: "web".parse().expect("name"), replicas: change.moving });
+                record.push(Moved {
+                    at: now,
+                    task: "web".parse().expect("name"),
+                    replicas: change.moving,
+                });
                 (here, placed_at) = (1 - here, now);
             }
         }

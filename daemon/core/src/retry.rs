@@ -31,7 +31,9 @@ pub fn after(failure: &Failure, failures: u32, seed: &str) -> Option<Millis> {
 /// A number below 2^32 that looks random: FNV-1a over the seed and the attempt, well mixed at the end.
 fn lot(seed: &str, attempt: u32) -> u64 {
     let bytes = seed.bytes().chain(attempt.to_le_bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     (hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32
 }
 
@@ -46,13 +48,28 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_a_bound_and_differ_between_askers() {
-        for (failures, longest) in
-            [(0, 500), (1, 1_000), (2, 2_000), (5, 16_000), (6, 30_000), (7, 30_000), (60, 30_000), (u32::MAX, 30_000)]
-        {
-            let delays: Vec<u64> = (0..200).map(|i| backoff(failures, &format!("a-{i}")).0).collect();
-            assert!(delays.iter().all(|d| (longest / 2..=longest).contains(d)), "{failures}: {delays:?}");
+        for (failures, longest) in [
+            (0, 500),
+            (1, 1_000),
+            (2, 2_000),
+            (5, 16_000),
+            (6, 30_000),
+            (7, 30_000),
+            (60, 30_000),
+            (u32::MAX, 30_000),
+        ] {
+            let delays: Vec<u64> = (0..200)
+                .map(|i| backoff(failures, &format!("a-{i}")).0)
+                .collect();
+            assert!(
+                delays.iter().all(|d| (longest / 2..=longest).contains(d)),
+                "{failures}: {delays:?}"
+            );
             let (least, most) = (delays.iter().min().unwrap(), delays.iter().max().unwrap());
-            assert!(most - least > longest / 4, "{failures}: spread from {least} to {most}");
+            assert!(
+                most - least > longest / 4,
+                "{failures}: spread from {least} to {most}"
+            );
         }
         assert_eq!(backoff(3, "a"), backoff(3, "a"));
     }
@@ -63,9 +80,19 @@ mod tests {
         let told = |ms| failure(FailureKind::Throttled).retry_after(Some(Millis(ms)));
         assert_eq!(after(&failure(FailureKind::Invalid), 0, "a"), None);
         assert_eq!(after(&failure(FailureKind::Denied), 0, "a"), Some(LONGEST));
-        assert_eq!(after(&told(45_000), 0, "a"), Some(Millis(45_000)), "what is told holds exactly");
+        assert_eq!(
+            after(&told(45_000), 0, "a"),
+            Some(Millis(45_000)),
+            "what is told holds exactly"
+        );
         assert_eq!(after(&told(u64::MAX), 0, "a"), Some(LONGEST_TOLD));
-        assert_eq!(after(&failure(FailureKind::Throttled), 2, "a"), Some(backoff(2, "a")));
-        assert_eq!(after(&failure(FailureKind::Unavailable), 2, "a"), Some(backoff(2, "a")));
+        assert_eq!(
+            after(&failure(FailureKind::Throttled), 2, "a"),
+            Some(backoff(2, "a"))
+        );
+        assert_eq!(
+            after(&failure(FailureKind::Unavailable), 2, "a"),
+            Some(backoff(2, "a"))
+        );
     }
 }

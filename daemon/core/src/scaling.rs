@@ -116,7 +116,8 @@ impl Rule {
 
     /// Whether a measure of this name is followed.
     pub fn follows(&self, name: &MetricName) -> bool {
-        self.metric.as_ref().is_some_and(|(n, _)| n == name) || (self.requests.is_some() && name.as_str() == REQUESTS)
+        self.metric.as_ref().is_some_and(|(n, _)| n == name)
+            || (self.requests.is_some() && name.as_str() == REQUESTS)
     }
 }
 
@@ -124,7 +125,11 @@ impl Rule {
 pub fn resolve(record: &DeploymentRecord) -> Vec<Resolved> {
     let mut tasks = manifest::resolve(&record.manifest);
     for task in &mut tasks {
-        task.since = record.reruns.iter().find(|r| r.task == task.name).map_or(0, |r| r.generation);
+        task.since = record
+            .reruns
+            .iter()
+            .find(|r| r.task == task.name)
+            .map_or(0, |r| r.generation);
         if let Some(rule) = &task.scale {
             let scaled = find(&record.scales, task).map_or(task.replicas, |s| s.replicas);
             task.replicas = rule.clamp(scaled);
@@ -135,7 +140,9 @@ pub fn resolve(record: &DeploymentRecord) -> Vec<Resolved> {
 
 /// The scale of a task, if it has been scaled.
 pub fn find<'a>(scales: &'a [TaskScale], task: &Resolved) -> Option<&'a TaskScale> {
-    scales.iter().find(|s| s.task == task.name && s.target == task.target)
+    scales
+        .iter()
+        .find(|s| s.task == task.name && s.target == task.target)
 }
 
 // === impl Memory ===
@@ -144,7 +151,12 @@ impl Memory {
     /// The number of copies has been set by somebody: that counts as if the load had asked for it.
     pub fn set(&mut self, replicas: u32, now: Millis) {
         let known = self.known;
-        *self = Self { known, quiet: Some(now), asleep: (replicas == 0).then_some(now), ..Self::default() };
+        *self = Self {
+            known,
+            quiet: Some(now),
+            asleep: (replicas == 0).then_some(now),
+            ..Self::default()
+        };
         self.high.note(now, replicas, u32::ge);
     }
 
@@ -157,7 +169,11 @@ impl Memory {
         }
         if rule.job && current > 0 && load.ended && rule.min == 0 {
             self.asleep = Some(now);
-            return Advice { replicas: 0, why: "its copies have done their work".to_owned(), again: None };
+            return Advice {
+                replicas: 0,
+                why: "its copies have done their work".to_owned(),
+                again: None,
+            };
         }
         if current > 0 {
             self.asleep = None;
@@ -166,18 +182,34 @@ impl Memory {
         self.rest(&asked, now);
         if self.may_sleep(rule, current, now) {
             self.asleep = Some(now);
-            return Advice { replicas: 0, why: format!("there has been no load for {}", rule.idle), again: None };
+            return Advice {
+                replicas: 0,
+                why: format!("there has been no load for {}", rule.idle),
+                again: None,
+            };
         }
         if current == 0 && !asked.loaded {
-            return Advice { replicas: 0, why: "there is no load".to_owned(), again: None };
+            return Advice {
+                replicas: 0,
+                why: "there is no load".to_owned(),
+                again: None,
+            };
         }
         let steady = self.steady(rule, current, &asked, now);
         let replicas = self.step(rule, current, steady, now);
-        let replicas = rule.clamp(if rule.job { replicas.max(current) } else { replicas.max(1) });
+        let replicas = rule.clamp(if rule.job {
+            replicas.max(current)
+        } else {
+            replicas.max(1)
+        });
         if replicas > current {
             self.grown.push_back((now, current));
         }
-        Advice { replicas, why: asked.why, again: self.again(rule, now) }
+        Advice {
+            replicas,
+            why: asked.why,
+            again: self.again(rule, now),
+        }
     }
 
     /// Notes whether there is load. What is not known is no rest.
@@ -190,7 +222,9 @@ impl Memory {
     }
 
     fn may_sleep(&self, rule: &Rule, current: u32, now: Millis) -> bool {
-        let rested = self.quiet.is_some_and(|since| since_then(now, since) >= rule.idle);
+        let rested = self
+            .quiet
+            .is_some_and(|since| since_then(now, since) >= rule.idle);
         rule.min == 0 && !rule.job && current > 0 && rested
     }
 
@@ -201,26 +235,51 @@ impl Memory {
         self.low.note(now, wanted, u32::le);
         let highest = self.high.extreme(now, rule.down).unwrap_or(wanted);
         let lowest = self.low.extreme(now, rule.up).unwrap_or(wanted);
-        if current == 0 { lowest.max(1) } else { current.max(lowest).min(highest.max(lowest)) }
+        if current == 0 {
+            lowest.max(1)
+        } else {
+            current.max(lowest).min(highest.max(lowest))
+        }
     }
 
     /// Growth within what the period allows.
     fn step(&mut self, rule: &Rule, current: u32, wanted: u32, now: Millis) -> u32 {
-        while self.grown.front().is_some_and(|(at, _)| since_then(now, *at) >= STEP_PERIOD) {
+        while self
+            .grown
+            .front()
+            .is_some_and(|(at, _)| since_then(now, *at) >= STEP_PERIOD)
+        {
             self.grown.pop_front();
         }
         if wanted <= current {
             return wanted;
         }
-        let base = self.grown.iter().map(|(_, before)| *before).min().unwrap_or(current).min(current);
+        let base = self
+            .grown
+            .iter()
+            .map(|(_, before)| *before)
+            .min()
+            .unwrap_or(current)
+            .min(current);
         let more = (f64::from(base) * rule.step).ceil() as u32;
-        wanted.min(base.saturating_add(more.max(STEP_LEAST))).max(current)
+        wanted
+            .min(base.saturating_add(more.max(STEP_LEAST)))
+            .max(current)
     }
 
     fn again(&self, rule: &Rule, now: Millis) -> Option<Millis> {
-        let idle = self.quiet.filter(|_| rule.min == 0).map(|since| left(now, since, rule.idle));
-        let grown = self.grown.front().map(|(at, _)| left(now, *at, STEP_PERIOD));
-        let windows = [self.high.leaves(now, rule.down), self.low.leaves(now, rule.up)];
+        let idle = self
+            .quiet
+            .filter(|_| rule.min == 0)
+            .map(|since| left(now, since, rule.idle));
+        let grown = self
+            .grown
+            .front()
+            .map(|(at, _)| left(now, *at, STEP_PERIOD));
+        let windows = [
+            self.high.leaves(now, rule.down),
+            self.low.leaves(now, rule.up),
+        ];
         [idle, grown].into_iter().chain(windows).flatten().min()
     }
 }

@@ -148,8 +148,14 @@ impl Tally {
             Heard::Answer(comparison) => {
                 self.compared += 1;
                 self.differing += u64::from(!comparison.differing.is_empty());
-                (self.live, self.shadow) = (self.live.plus(comparison.live), self.shadow.plus(comparison.shadow));
-                comparison.differing.into_iter().for_each(|d| self.examples.push_front(d));
+                (self.live, self.shadow) = (
+                    self.live.plus(comparison.live),
+                    self.shadow.plus(comparison.shadow),
+                );
+                comparison
+                    .differing
+                    .into_iter()
+                    .for_each(|d| self.examples.push_front(d));
                 self.examples.truncate(EXAMPLES);
                 self.in_a_row = 0;
                 return;
@@ -212,7 +218,10 @@ pub struct Latency {
 
 impl Latency {
     fn of(samples: &Samples) -> Self {
-        Self { p50_micros: samples.percentile(50), p99_micros: samples.percentile(99) }
+        Self {
+            p50_micros: samples.percentile(50),
+            p99_micros: samples.percentile(99),
+        }
     }
 }
 
@@ -263,9 +272,16 @@ pub fn compare(
     at: Instant,
     decision: impl Fn(&DeploymentName) -> Option<DecisionId>,
 ) -> Comparison {
-    let mut all = Comparison { live: Cost::default(), shadow: Cost::default(), differing: Vec::new() };
+    let mut all = Comparison {
+        live: Cost::default(),
+        shadow: Cost::default(),
+        differing: Vec::new(),
+    };
     for (task, (live, shadow)) in request.tasks.iter().zip(live.iter().zip(shadow)) {
-        let (live_cost, shadow_cost) = (cost(request, task.shape, live), cost(request, task.shape, shadow));
+        let (live_cost, shadow_cost) = (
+            cost(request, task.shape, live),
+            cost(request, task.shape, shadow),
+        );
         (all.live, all.shadow) = (all.live.plus(live_cost), all.shadow.plus(shadow_cost));
         if in_order(live) != in_order(shadow) {
             all.differing.push(Difference {
@@ -284,21 +300,42 @@ pub fn compare(
 }
 
 fn in_order(placed: &Placed) -> Vec<(u32, u32)> {
-    let mut all: Vec<(u32, u32)> = placed.choices.iter().map(|c| (c.offer, c.replicas)).collect();
+    let mut all: Vec<(u32, u32)> = placed
+        .choices
+        .iter()
+        .map(|c| (c.offer, c.replicas))
+        .collect();
     all.sort_unstable();
     all
 }
 
 fn cost(request: &Request, shape: u32, placed: &Placed) -> Cost {
     let range = request.candidates.of(shape);
-    let column = request.candidates.offer.get(range.clone()).unwrap_or_default();
+    let column = request
+        .candidates
+        .offer
+        .get(range.clone())
+        .unwrap_or_default();
     let unplaced = placed.unplaced.as_ref().map_or(0, |(n, _)| u64::from(*n));
     let one = |choice: &Choice| {
         let row = range.start + column.binary_search(&choice.offer).ok()?;
-        let of = |column: &[u64]| MicroUsd(column.get(row).copied().unwrap_or(0)).saturating_mul(u64::from(choice.replicas));
-        Some(Cost { hourly: of(&request.candidates.hourly), estimated: of(&request.candidates.cost), unplaced: 0 })
+        let of = |column: &[u64]| {
+            MicroUsd(column.get(row).copied().unwrap_or(0))
+                .saturating_mul(u64::from(choice.replicas))
+        };
+        Some(Cost {
+            hourly: of(&request.candidates.hourly),
+            estimated: of(&request.candidates.cost),
+            unplaced: 0,
+        })
     };
-    placed.choices.iter().filter_map(one).fold(Cost { unplaced, ..Cost::default() }, Cost::plus)
+    placed.choices.iter().filter_map(one).fold(
+        Cost {
+            unplaced,
+            ..Cost::default()
+        },
+        Cost::plus,
+    )
 }
 
 fn picks(request: &Request, placed: &Placed) -> Vec<Pick> {

@@ -49,7 +49,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { until: None, batch: 1000, spot: false, preempt_across_namespaces: false, seed: 0, step: None }
+        Self {
+            until: None,
+            batch: 1000,
+            spot: false,
+            preempt_across_namespaces: false,
+            seed: 0,
+            step: None,
+        }
     }
 }
 
@@ -57,9 +64,17 @@ impl Default for Options {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("after {at}: the policy \"{}\" failed", policy.instance)]
-    Policy { at: Millis, policy: Box<Identity>, source: Box<Failure> },
+    Policy {
+        at: Millis,
+        policy: Box<Identity>,
+        source: Box<Failure>,
+    },
     #[error("after {at}: the answer of the policy \"{}\" is refused", policy.instance)]
-    Refused { at: Millis, policy: Box<Identity>, source: Box<Refusal> },
+    Refused {
+        at: Millis,
+        policy: Box<Identity>,
+        source: Box<Refusal>,
+    },
 }
 
 /// Where something ran.

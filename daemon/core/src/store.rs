@@ -6,7 +6,20 @@ use futures::stream::BoxStream;
 use crate::{audit, names::Digest};
 
 /// Counts committed transactions, from 1. A key's revision is that of the transaction that last wrote it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 pub struct Revision(pub u64);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,14 +93,20 @@ impl Txn {
 
     #[must_use]
     pub fn put(mut self, key: impl Into<String>, value: Vec<u8>) -> Self {
-        self.writes.push(Write::Put { key: key.into(), value });
+        self.writes.push(Write::Put {
+            key: key.into(),
+            value,
+        });
         self
     }
 
     /// Writes what `watch` need not tell of.
     #[must_use]
     pub fn archive(mut self, key: impl Into<String>, value: Vec<u8>) -> Self {
-        self.writes.push(Write::Archive { key: key.into(), value });
+        self.writes.push(Write::Archive {
+            key: key.into(),
+            value,
+        });
         self
     }
 
@@ -160,8 +179,12 @@ impl Trouble {
     /// What can be done about it.
     pub fn remedy(self) -> &'static str {
         match self {
-            Self::Full => "free some space on the disk that holds the data folder: writes go on by themselves",
-            Self::Locked => "end the program that has the file open for writing: writes go on by themselves",
+            Self::Full => {
+                "free some space on the disk that holds the data folder: writes go on by themselves"
+            }
+            Self::Locked => {
+                "end the program that has the file open for writing: writes go on by themselves"
+            }
             Self::Damaged => "stop the daemon and put a backup back with `tradewind restore`",
             Self::Failing => "see to the disk, then start the daemon again",
         }
@@ -181,9 +204,17 @@ pub enum Error {
     #[error("changes up to revision {oldest} are no longer kept, asked for those after {asked}")]
     Compacted { asked: u64, oldest: u64 },
     #[error("the state at \"{path}\" can't be {action}")]
-    Backend { action: &'static str, path: String, source: Box<dyn std::error::Error + Send + Sync> },
+    Backend {
+        action: &'static str,
+        path: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error("the state at \"{path}\" takes no writes: {trouble}")]
-    Unwritable { path: String, trouble: Trouble, source: Box<dyn std::error::Error + Send + Sync> },
+    Unwritable {
+        path: String,
+        trouble: Trouble,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error(
         "the document \"{key}\" is of version {found}, and this daemon reads versions up to {known}: run the daemon that wrote it or a newer one, or put a backup of before that back (`tradewind restore`)"
     )]
@@ -210,7 +241,11 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `Compacted` when they are no longer all kept: the call's or, later, the stream's last item. Implementations need not keep large values
     /// that have been replaced since.
-    async fn watch(&self, prefix: &str, after: Revision) -> Result<BoxStream<'static, Result<Change, Error>>, Error>;
+    async fn watch(
+        &self,
+        prefix: &str,
+        after: Revision,
+    ) -> Result<BoxStream<'static, Result<Change, Error>>, Error>;
 
     /// Entries of the audit log behind number `after`, at most `limit`.
     async fn audit(&self, after: u64, limit: usize) -> Result<Vec<audit::Entry>, Error>;
@@ -218,7 +253,11 @@ pub trait Store: Send + Sync {
     /// How many bytes the keys that start with `prefix` take, with their values.
     async fn size(&self, prefix: &str) -> Result<u64, Error> {
         let listing = self.list(prefix).await?;
-        Ok(listing.records.iter().map(|record| (record.key.len() + record.value.len()) as u64).sum())
+        Ok(listing
+            .records
+            .iter()
+            .map(|record| (record.key.len() + record.value.len()) as u64)
+            .sum())
     }
 
     /// How many bytes the entries of the audit log take.

@@ -77,24 +77,46 @@ impl FromStr for MicroUsd {
     type Err = UnitError;
     /// `0.5`, `$0.5`, `0.5 USD`: at most six decimals besides zeros, so that nothing is rounded away.
     fn from_str(s: &str) -> Result<Self, UnitError> {
-        let bad =
-            || UnitError { what: "an amount of money", value: s.to_owned(), hint: "US dollars with up to six decimals, such as 0.25" };
-        let t = s.trim().trim_start_matches('$').trim_end_matches("USD").trim_end_matches("usd").trim();
+        let bad = || UnitError {
+            what: "an amount of money",
+            value: s.to_owned(),
+            hint: "US dollars with up to six decimals, such as 0.25",
+        };
+        let t = s
+            .trim()
+            .trim_start_matches('$')
+            .trim_end_matches("USD")
+            .trim_end_matches("usd")
+            .trim();
         let (whole, frac) = t.split_once('.').unwrap_or((t, ""));
         let all_digits = |p: &str| p.bytes().all(|c| c.is_ascii_digit());
         if t.contains(['e', 'E']) && t.parse::<f64>().is_ok() {
-            return Err(UnitError { hint: "US dollars as a plain number such as 0.25, not in scientific notation", ..bad() });
+            return Err(UnitError {
+                hint: "US dollars as a plain number such as 0.25, not in scientific notation",
+                ..bad()
+            });
         }
         if (whole.is_empty() && frac.is_empty()) || !all_digits(whole) || !all_digits(frac) {
             return Err(bad());
         }
         let frac = frac.trim_end_matches('0');
         if frac.len() > 6 {
-            return Err(UnitError { hint: "no more than six decimals, since 0.000001 US dollars is the least that is counted", ..bad() });
+            return Err(UnitError {
+                hint: "no more than six decimals, since 0.000001 US dollars is the least that is counted",
+                ..bad()
+            });
         }
-        let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| bad())? };
+        let whole: u64 = if whole.is_empty() {
+            0
+        } else {
+            whole.parse().map_err(|_| bad())?
+        };
         let frac: u64 = format!("{frac:0<6}").parse().map_err(|_| bad())?;
-        whole.checked_mul(1_000_000).and_then(|w| w.checked_add(frac)).map(Self).ok_or_else(bad)
+        whole
+            .checked_mul(1_000_000)
+            .and_then(|w| w.checked_add(frac))
+            .map(Self)
+            .ok_or_else(bad)
     }
 }
 
@@ -108,7 +130,11 @@ impl MilliCpu {
 
 impl fmt::Display for MilliCpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_multiple_of(1000) { f.pad(&(self.0 / 1000).to_string()) } else { f.pad(&format!("{}m", self.0)) }
+        if self.0.is_multiple_of(1000) {
+            f.pad(&(self.0 / 1000).to_string())
+        } else {
+            f.pad(&format!("{}m", self.0))
+        }
     }
 }
 
@@ -116,15 +142,26 @@ impl FromStr for MilliCpu {
     type Err = UnitError;
     /// `2`, `0.5`, `500m`.
     fn from_str(s: &str) -> Result<Self, UnitError> {
-        let bad =
-            || UnitError { what: "a processor share", value: s.to_owned(), hint: "cores such as 2 or 0.5, or thousandths such as 500m" };
+        let bad = || UnitError {
+            what: "a processor share",
+            value: s.to_owned(),
+            hint: "cores such as 2 or 0.5, or thousandths such as 500m",
+        };
         let t = s.trim();
         let number = t.strip_suffix('m').unwrap_or(t);
         unpadded(number).map_err(|hint| UnitError { hint, ..bad() })?;
         if number.len() < t.len() {
-            return number.parse().ok().filter(|_| is_decimal(number)).map(Self).ok_or_else(bad);
+            return number
+                .parse()
+                .ok()
+                .filter(|_| is_decimal(number))
+                .map(Self)
+                .ok_or_else(bad);
         }
-        let cores: f64 = Some(t).filter(|t| is_decimal(t)).and_then(|t| t.parse().ok()).ok_or_else(bad)?;
+        let cores: f64 = Some(t)
+            .filter(|t| is_decimal(t))
+            .and_then(|t| t.parse().ok())
+            .ok_or_else(bad)?;
         let milli = (cores * 1000.0).round();
         if !(0.0..=f64::from(u32::MAX)).contains(&milli) || (milli - cores * 1000.0).abs() > 1e-6 {
             return Err(bad());
@@ -154,7 +191,9 @@ const SIZE_UNITS: [(&str, u64); 8] = [
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exact = SIZE_UNITS.iter().find(|(_, n)| self.0 >= *n && self.0.is_multiple_of(*n));
+        let exact = SIZE_UNITS
+            .iter()
+            .find(|(_, n)| self.0 >= *n && self.0.is_multiple_of(*n));
         match exact {
             Some((unit, n)) => f.pad(&format!("{}{unit}", self.0 / n)),
             None => f.pad(&self.0.to_string()),
@@ -166,12 +205,20 @@ impl FromStr for Bytes {
     type Err = UnitError;
     /// `512Mi`, `4Gi`, `1.5G`, `4GiB`, or plain bytes.
     fn from_str(s: &str) -> Result<Self, UnitError> {
-        let bad = || UnitError { what: "a size", value: s.to_owned(), hint: "a number with a unit, such as 512Mi or 4Gi" };
+        let bad = || UnitError {
+            what: "a size",
+            value: s.to_owned(),
+            hint: "a number with a unit, such as 512Mi or 4Gi",
+        };
         let t = s.trim();
         let t = t.strip_suffix('B').unwrap_or(t).trim();
-        let t = t.strip_suffix('k').map_or_else(|| t.to_owned(), |n| format!("{n}K"));
-        let (number, factor) =
-            SIZE_UNITS.iter().find_map(|(unit, n)| t.strip_suffix(unit).map(|rest| (rest, *n))).unwrap_or((t.as_str(), 1));
+        let t = t
+            .strip_suffix('k')
+            .map_or_else(|| t.to_owned(), |n| format!("{n}K"));
+        let (number, factor) = SIZE_UNITS
+            .iter()
+            .find_map(|(unit, n)| t.strip_suffix(unit).map(|rest| (rest, *n)))
+            .unwrap_or((t.as_str(), 1));
         let number = number.trim();
         unpadded(number).map_err(|hint| UnitError { hint, ..bad() })?;
         if !is_decimal(number) {
@@ -182,7 +229,11 @@ impl FromStr for Bytes {
         }
         let value: f64 = number.parse().map_err(|_| bad())?;
         let bytes = value * factor as f64;
-        if !bytes.is_finite() || bytes < 0.0 || bytes >= u64::MAX as f64 { Err(bad()) } else { Ok(Self(bytes.round() as u64)) }
+        if !bytes.is_finite() || bytes < 0.0 || bytes >= u64::MAX as f64 {
+            Err(bad())
+        } else {
+            Ok(Self(bytes.round() as u64))
+        }
     }
 }
 
@@ -212,9 +263,16 @@ impl fmt::Display for Millis {
     /// Days are the largest unit: months and years have no fixed length, and are not read back.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (days, rest) = (self.0 / DAY_MS, Duration::from_millis(self.0 % DAY_MS));
-        let rest = (days == 0 || !rest.is_zero()).then(|| humantime::format_duration(rest).to_string());
+        let rest =
+            (days == 0 || !rest.is_zero()).then(|| humantime::format_duration(rest).to_string());
         let days = (days > 0).then(|| format!("{days}day{}", if days == 1 { "" } else { "s" }));
-        f.pad(&[days, rest].into_iter().flatten().collect::<Vec<_>>().join(" "))
+        f.pad(
+            &[days, rest]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(" "),
+        )
     }
 }
 
@@ -222,26 +280,43 @@ impl FromStr for Millis {
     type Err = UnitError;
     /// `90s`, `1h 30m`, `1.5h`, `250ms`: units up to weeks. Months and years are refused: `30M` is hardly ever meant for thirty months.
     fn from_str(s: &str) -> Result<Self, UnitError> {
-        let bad = |hint| UnitError { what: "a duration", value: s.to_owned(), hint };
+        let bad = |hint| UnitError {
+            what: "a duration",
+            value: s.to_owned(),
+            hint,
+        };
         for unit in s.split(|c: char| !c.is_alphabetic()) {
             match unit {
-                "M" => return Err(bad("m for minutes, such as 30m (M is months, which have no fixed length)")),
+                "M" => {
+                    return Err(bad(
+                        "m for minutes, such as 30m (M is months, which have no fixed length)",
+                    ));
+                }
                 "month" | "months" | "y" | "yr" | "yrs" | "year" | "years" => {
-                    return Err(bad("days, such as 90d (months and years have no fixed length)"));
+                    return Err(bad(
+                        "days, such as 90d (months and years have no fixed length)",
+                    ));
                 }
                 _ => {}
             }
         }
-        let read = Some(s).filter(|s| is_spaced(s)).and_then(|s| humantime::parse_duration(s.trim()).ok());
-        read.map(Self::from).ok_or_else(|| bad("a number with a unit, such as 30s or 1h 30m"))
+        let read = Some(s)
+            .filter(|s| is_spaced(s))
+            .and_then(|s| humantime::parse_duration(s.trim()).ok());
+        read.map(Self::from)
+            .ok_or_else(|| bad("a number with a unit, such as 30s or 1h 30m"))
     }
 }
 
 /// The text of a plain decimal number: digits, and a fraction or none.
 fn is_decimal(text: &str) -> bool {
-    let (whole, fraction) = text.split_once('.').map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
+    let (whole, fraction) = text
+        .split_once('.')
+        .map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
     let digits = |part: &str| part.bytes().all(|c| c.is_ascii_digit());
-    digits(whole) && fraction.is_none_or(|f| !f.is_empty() && digits(f)) && !(whole.is_empty() && fraction.is_none())
+    digits(whole)
+        && fraction.is_none_or(|f| !f.is_empty() && digits(f))
+        && !(whole.is_empty() && fraction.is_none())
 }
 
 /// The integer that a number is, written with a fraction of zeros or not: `3.0` is one, as JSON Schema has it. None for what a float does not
@@ -253,13 +328,19 @@ pub fn whole(value: f64) -> Option<i64> {
 
 /// `010` is ten to some and eight to others.
 fn unpadded(number: &str) -> Result<(), &'static str> {
-    if is_padded(number) { Err("it without leading zeros") } else { Ok(()) }
+    if is_padded(number) {
+        Err("it without leading zeros")
+    } else {
+        Ok(())
+    }
 }
 
 /// Whether a number is written with leading zeros: `010`, `-007`, but not `0` and `0.5`.
 pub(crate) fn is_padded(number: &str) -> bool {
     let digits = number.strip_prefix(['-', '+']).unwrap_or(number);
-    digits.strip_prefix('0').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    digits
+        .strip_prefix('0')
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// Whether the spaces of a duration part its numbers and units, and no number from itself.
@@ -289,7 +370,10 @@ impl Instant {
 
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match std::time::UNIX_EPOCH.checked_add(Duration::from_millis(self.0)).filter(|_| self.0 < 253_402_300_799_000) {
+        match std::time::UNIX_EPOCH
+            .checked_add(Duration::from_millis(self.0))
+            .filter(|_| self.0 < 253_402_300_799_000)
+        {
             Some(t) => f.pad(&humantime::format_rfc3339_millis(t).to_string()),
             None => f.pad("after the year 9999"),
         }
@@ -299,7 +383,11 @@ impl fmt::Display for Instant {
 impl FromStr for Instant {
     type Err = UnitError;
     fn from_str(s: &str) -> Result<Self, UnitError> {
-        let bad = || UnitError { what: "a point in time", value: s.to_owned(), hint: "RFC 3339, such as 2026-11-21T08:00:00Z" };
+        let bad = || UnitError {
+            what: "a point in time",
+            value: s.to_owned(),
+            hint: "RFC 3339, such as 2026-11-21T08:00:00Z",
+        };
         let t = humantime::parse_rfc3339_weak(s.trim()).map_err(|_| bad())?;
         let since = t.duration_since(std::time::UNIX_EPOCH).map_err(|_| bad())?;
         Ok(Self(Millis::from(since).0))
@@ -345,7 +433,8 @@ impl<'de> de::Visitor<'de> for VisitMillis {
         d.deserialize_any(self)
     }
     fn visit_str<E: de::Error>(self, v: &str) -> Result<Millis, E> {
-        v.parse().or_else(|e| stored_duration(v).ok_or_else(|| E::custom(e)))
+        v.parse()
+            .or_else(|e| stored_duration(v).ok_or_else(|| E::custom(e)))
     }
     fn visit_u64<E: de::Error>(self, v: u64) -> Result<Millis, E> {
         v.to_string().parse().map_err(E::custom)
@@ -518,7 +607,10 @@ mod tests {
         for n in [0, 1, 1000, 5_400_000] {
             assert_eq!(Millis(n).to_string().parse(), Ok(Millis(n)));
         }
-        assert_eq!(Instant(1_790_000_000_123).to_string().parse(), Ok(Instant(1_790_000_000_123)));
+        assert_eq!(
+            Instant(1_790_000_000_123).to_string().parse(),
+            Ok(Instant(1_790_000_000_123))
+        );
     }
 
     #[test]
@@ -539,20 +631,40 @@ mod tests {
             let told = text.parse::<Millis>().unwrap_err().to_string();
             assert!(told.contains(says) && told.contains(text), "{text}: {told}");
         }
-        for (text, millis) in [("1.5h", 5_400_000), ("0.5s", 500), ("1h 30m", 5_400_000), ("1 h30m", 5_400_000), ("2w", 1_209_600_000)] {
+        for (text, millis) in [
+            ("1.5h", 5_400_000),
+            ("0.5s", 500),
+            ("1h 30m", 5_400_000),
+            ("1 h30m", 5_400_000),
+            ("2w", 1_209_600_000),
+        ] {
             assert_eq!(text.parse(), Ok(Millis(millis)), "{text}");
         }
         // As a document of version 0.1 has it, and as it is written now.
         let span = Millis(78_883_200_000 + 1_000);
         let stored = humantime::format_duration(span.std()).to_string();
         assert!(stored.contains("year"), "{stored}");
-        assert_eq!(serde_json::from_value::<Millis>(stored.into()).unwrap(), span);
+        assert_eq!(
+            serde_json::from_value::<Millis>(stored.into()).unwrap(),
+            span
+        );
         assert_eq!(serde_json::to_value(span).unwrap(), "913days 1s");
         assert!(serde_json::from_value::<Millis>("30M".into()).is_err());
-        for n in [0, 1, 86_400_000, 2_630_016_000, 31_557_600_000, u64::from(u32::MAX) * 1_000_003] {
+        for n in [
+            0,
+            1,
+            86_400_000,
+            2_630_016_000,
+            31_557_600_000,
+            u64::from(u32::MAX) * 1_000_003,
+        ] {
             assert_eq!(Millis(n).to_string().parse(), Ok(Millis(n)));
             let short = n < 2_630_016_000;
-            assert_eq!(Millis(n).to_string() == humantime::format_duration(Millis(n).std()).to_string(), short, "{n}");
+            assert_eq!(
+                Millis(n).to_string() == humantime::format_duration(Millis(n).std()).to_string(),
+                short,
+                "{n}"
+            );
         }
     }
 
@@ -564,8 +676,17 @@ mod tests {
         for text in ["064Mi", "01", "00", "007.5Gi"] {
             assert!(text.parse::<Bytes>().is_err(), "{text}");
         }
-        assert!("010m".parse::<MilliCpu>().unwrap_err().to_string().contains("without leading zeros"));
-        assert_eq!(("0".parse(), "0.5".parse(), ".5".parse()), (Ok(MilliCpu(0)), Ok(MilliCpu(500)), Ok(MilliCpu(500))));
+        assert!(
+            "010m"
+                .parse::<MilliCpu>()
+                .unwrap_err()
+                .to_string()
+                .contains("without leading zeros")
+        );
+        assert_eq!(
+            ("0".parse(), "0.5".parse(), ".5".parse()),
+            (Ok(MilliCpu(0)), Ok(MilliCpu(500)), Ok(MilliCpu(500)))
+        );
     }
 
     #[test]
@@ -573,10 +694,31 @@ mod tests {
         for bad in ["", "-1", "1e9", "0.1234567", "$", "1,5", "18446744073710"] {
             assert!(bad.parse::<MicroUsd>().is_err(), "{bad}");
         }
-        for bad in ["", "-1", "1Xi", "99999999Ti", "NaN", "inf", "1e3", "5BB", "+5", "5."] {
+        for bad in [
+            "",
+            "-1",
+            "1Xi",
+            "99999999Ti",
+            "NaN",
+            "inf",
+            "1e3",
+            "5BB",
+            "+5",
+            "5.",
+        ] {
             assert!(bad.parse::<Bytes>().is_err(), "{bad}");
         }
-        for bad in ["", "-1", "1.0001", "NaN", "inf", "99999999999", "1e3", "+2", "+2m"] {
+        for bad in [
+            "",
+            "-1",
+            "1.0001",
+            "NaN",
+            "inf",
+            "99999999999",
+            "1e3",
+            "+2",
+            "+2m",
+        ] {
             assert!(bad.parse::<MilliCpu>().is_err(), "{bad}");
         }
     }
@@ -584,15 +726,28 @@ mod tests {
     #[test]
     fn an_amount_that_can_not_be_counted_says_why() {
         assert_eq!("0.0416000000".parse(), Ok(MicroUsd(41_600)));
-        for (bad, why) in [("0.00580695", "more than six decimals"), ("1e-7", "scientific notation"), ("zero", "such as 0.25")] {
+        for (bad, why) in [
+            ("0.00580695", "more than six decimals"),
+            ("1e-7", "scientific notation"),
+            ("zero", "such as 0.25"),
+        ] {
             let told = bad.parse::<MicroUsd>().map_err(|e| e.to_string());
-            assert!(told.as_ref().is_err_and(|told| told.contains(why)), "{bad}: {told:?}");
+            assert!(
+                told.as_ref().is_err_and(|told| told.contains(why)),
+                "{bad}: {told:?}"
+            );
         }
     }
 
     #[test]
     fn numbers_and_text_mean_the_same() {
-        assert_eq!(serde_json::from_str::<MilliCpu>("0.5").ok(), serde_json::from_str("\"500m\"").ok());
-        assert_eq!(serde_json::from_str::<MicroUsd>("0.5").ok(), Some(MicroUsd(500_000)));
+        assert_eq!(
+            serde_json::from_str::<MilliCpu>("0.5").ok(),
+            serde_json::from_str("\"500m\"").ok()
+        );
+        assert_eq!(
+            serde_json::from_str::<MicroUsd>("0.5").ok(),
+            Some(MicroUsd(500_000))
+        );
     }
 }

@@ -33,14 +33,19 @@ use crate::{
 pub use event::{Cause, Cursor, Event, Severity};
 pub use explain::{CandidateView, ExcludedOffer, ExplainView, Flip, OfferPlace, TaskExplanation};
 pub use identity::{TokenCreated, TokenRequest, TokenView, WhoAmI};
-pub use namespace::{HeldBack, HeldKind, HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView, SpendView, UsageView};
+pub use namespace::{
+    HeldBack, HeldKind, HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView,
+    SpendView, UsageView,
+};
 pub use offer::{OfferView, OffersView, ProviderFailure};
 pub use plan::{PlanDiff, PlanStatus, PlanSummary, StoredPlanView};
 pub use regions::{CoolingView, DegradedView, RegionView, RegionsView};
 pub use replacement::{ReplacementView, ReplacementsView};
 pub use replay::{ReplayView, ReplayedPlace, TaskDifference};
 pub use revision::{FieldChange, RevisionDiff, RevisionView, RolloutView};
-pub use scale::{Sample, Samples, SamplesAccepted, ScaleBody, ScaleBounds, ScaleView, Scaled, ScaledTask};
+pub use scale::{
+    Sample, Samples, SamplesAccepted, ScaleBody, ScaleBounds, ScaleView, Scaled, ScaledTask,
+};
 
 /// Where a deployment, or one of its tasks, stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -79,14 +84,25 @@ impl Status {
 
     /// Nothing more will happen until something changes.
     pub fn is_settled(self) -> bool {
-        matches!(self, Self::Running | Self::Idle | Self::Completed | Self::Failed)
+        matches!(
+            self,
+            Self::Running | Self::Idle | Self::Completed | Self::Failed
+        )
     }
 }
 
 impl Choice for Status {
     const WHAT: &'static str = "a status";
-    const ALL: &'static [Self] =
-        &[Self::Pending, Self::Progressing, Self::Running, Self::Degraded, Self::Idle, Self::Completed, Self::Failed, Self::Deleting];
+    const ALL: &'static [Self] = &[
+        Self::Pending,
+        Self::Progressing,
+        Self::Running,
+        Self::Degraded,
+        Self::Idle,
+        Self::Completed,
+        Self::Failed,
+        Self::Deleting,
+    ];
 
     fn name(self) -> &'static str {
         self.as_str()
@@ -372,7 +388,12 @@ pub struct QuoteView {
 impl QuoteView {
     pub fn of(offer: &Offer, at: Instant, ttl: Millis) -> Self {
         let age = at.since(offer.quoted_at);
-        Self { source: offer.source.to_string(), quoted_at: offer.quoted_at, age, stale: age > ttl }
+        Self {
+            source: offer.source.to_string(),
+            quoted_at: offer.quoted_at,
+            age,
+            stale: age > ttl,
+        }
     }
 }
 

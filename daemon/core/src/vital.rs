@@ -54,7 +54,10 @@ mod tests {
         let heard = told.clone();
         listen(move |part| heard.lock().push(part));
         assert_eq!(block_on(part("calm", async { 7 })), 7);
-        let failed = block_on(std::panic::AssertUnwindSafe(part("writer", async { panic!("on purpose") })).catch_unwind());
+        let failed = block_on(
+            std::panic::AssertUnwindSafe(part("writer", async { panic!("on purpose") }))
+                .catch_unwind(),
+        );
         assert!(failed.is_err());
         let thread = std::thread::spawn(|| {
             let _guard = guard("clock");

@@ -13,7 +13,9 @@ use crate::{
 /// String pairs in key order.
 pub type Labels = BTreeMap<String, String>;
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Accelerator {
     /// The kind (`nvidia-l4`); empty for any.
@@ -92,9 +94,17 @@ pub struct Port {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum VolumeSource {
-    Scratch { size: Bytes },
-    Persistent { name: String, size: Bytes, class: String },
-    HostPath { path: String },
+    Scratch {
+        size: Bytes,
+    },
+    Persistent {
+        name: String,
+        size: Bytes,
+        class: String,
+    },
+    HostPath {
+        path: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,9 +142,19 @@ pub struct ConfigFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Check {
-    Http { port: String, path: String, headers: Labels, status_min: u16, status_max: u16 },
-    Tcp { port: String },
-    Command { command: Vec<String> },
+    Http {
+        port: String,
+        path: String,
+        headers: Labels,
+        status_min: u16,
+        status_max: u16,
+    },
+    Tcp {
+        port: String,
+    },
+    Command {
+        command: Vec<String>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,7 +180,10 @@ pub struct Probes {
 #[serde(rename_all = "camelCase")]
 pub enum Run {
     Service,
-    Job { retries: u32, deadline: Option<Millis> },
+    Job {
+        retries: u32,
+        deadline: Option<Millis>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -201,8 +224,20 @@ pub struct Workload {
 impl Workload {
     /// The secrets that it gets, in variables and in files.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretRef> {
-        let variables = self.env.iter().filter_map(|var| if let EnvValue::Secret(secret) = &var.value { Some(secret) } else { None });
-        let files = self.files.iter().filter_map(|file| if let FileContent::Secret(secret) = &file.content { Some(secret) } else { None });
+        let variables = self.env.iter().filter_map(|var| {
+            if let EnvValue::Secret(secret) = &var.value {
+                Some(secret)
+            } else {
+                None
+            }
+        });
+        let files = self.files.iter().filter_map(|file| {
+            if let FileContent::Secret(secret) = &file.content {
+                Some(secret)
+            } else {
+                None
+            }
+        });
         variables.chain(files)
     }
 }

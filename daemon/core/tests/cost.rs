@@ -1,6 +1,11 @@
 //! One meaning of C = c·R·T: candidates, certificate, assessment, explanation and simulation agree with a bill that is added up by hand, in
 //! whole numbers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test that can't go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on fails"
+)]
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -72,16 +77,27 @@ const MEMORY: u64 = 8_192;
 
 impl Place {
     fn offer(&self, i: usize) -> Offer {
-        let mut offer = Offer::new(&format!("o{i}"), MilliCpu(CPU), Bytes(MEMORY * MIB), MicroUsd(self.price));
-        offer.price_unit = [PriceUnit::Instance, PriceUnit::Cpu, PriceUnit::CpuMemory][self.unit as usize];
-        (offer.memory_price, offer.setup_price) = (MicroUsd(self.memory_price), MicroUsd(self.setup));
+        let mut offer = Offer::new(
+            &format!("o{i}"),
+            MilliCpu(CPU),
+            Bytes(MEMORY * MIB),
+            MicroUsd(self.price),
+        );
+        offer.price_unit =
+            [PriceUnit::Instance, PriceUnit::Cpu, PriceUnit::CpuMemory][self.unit as usize];
+        (offer.memory_price, offer.setup_price) =
+            (MicroUsd(self.memory_price), MicroUsd(self.setup));
         (offer.performance, offer.shared) = (self.halves as f64 / 2.0, self.shared);
         offer
     }
 
     /// Micro-USD of one replica, by hand: what the meter has counted when the replica has done its work, or its time is over.
     fn bill(&self, work: &Work) -> u64 {
-        let (cpu, mib) = if self.shared { (u128::from(work.cpu), u128::from(work.mib)) } else { (u128::from(CPU), u128::from(MEMORY)) };
+        let (cpu, mib) = if self.shared {
+            (u128::from(work.cpu), u128::from(work.mib))
+        } else {
+            (u128::from(CPU), u128::from(MEMORY))
+        };
         // Both in 1,024,000ths, so that cores and GiB come out whole.
         let units = match self.unit {
             0 => 1_024_000,
@@ -90,7 +106,11 @@ impl Place {
         };
         let rate = u128::from(self.price) * units + u128::from(self.memory_price) * mib * 1_000;
         // Work is done the sooner the faster the machine; the clock is the same everywhere.
-        let (time, halves) = if work.job { (2 * u128::from(work.minutes), u128::from(self.halves)) } else { (u128::from(work.minutes), 1) };
+        let (time, halves) = if work.job {
+            (2 * u128::from(work.minutes), u128::from(self.halves))
+        } else {
+            (u128::from(work.minutes), 1)
+        };
         let (whole, parts) = (rate * time, 1_024_000 * 60 * halves);
         u64::try_from((whole + parts / 2) / parts).unwrap() + self.setup
     }
@@ -98,14 +118,24 @@ impl Place {
 
 impl Work {
     fn want(&self) -> Want {
-        let Self { job, replicas, cpu, mib, minutes } = self;
+        let Self {
+            job,
+            replicas,
+            cpu,
+            mib,
+            minutes,
+        } = self;
         let kind = if *job { "jobs" } else { "services" };
         let text = format!(
             "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: it}}\nspec: {{{kind}: {{it: {{command: [it], replicas: \
              {replicas}, duration: {minutes}m, resources: {{cpu: {cpu}m, memory: {mib}Mi}}}}}}}}\n"
         );
         let manifest = manifest::parse(text.as_bytes(), Format::Yaml).unwrap();
-        let mut want = Want::of(&manifest.metadata.namespace, &manifest.metadata.name, &manifest::resolve(&manifest)[0]);
+        let mut want = Want::of(
+            &manifest.metadata.namespace,
+            &manifest.metadata.name,
+            &manifest::resolve(&manifest)[0],
+        );
         want.need.features = Requires::default();
         want
     }
@@ -174,9 +204,27 @@ proptest! {
 /// Two replicas for a month on $0.05, or on $0.09 and twice as fast.
 #[test]
 fn a_month_of_a_service_is_paid_by_the_clock() {
-    let place = |price, halves| Place { price, memory_price: 0, setup: 0, unit: 0, halves, shared: false };
-    let month = |job| Work { job, replicas: 2, cpu: 500, mib: 512, minutes: 730 * 60 };
-    let bills = |job| [place(50_000, 2).bill(&month(job)) * 2, place(90_000, 4).bill(&month(job)) * 2];
+    let place = |price, halves| Place {
+        price,
+        memory_price: 0,
+        setup: 0,
+        unit: 0,
+        halves,
+        shared: false,
+    };
+    let month = |job| Work {
+        job,
+        replicas: 2,
+        cpu: 500,
+        mib: 512,
+        minutes: 730 * 60,
+    };
+    let bills = |job| {
+        [
+            place(50_000, 2).bill(&month(job)) * 2,
+            place(90_000, 4).bill(&month(job)) * 2,
+        ]
+    };
     assert_eq!(bills(false), [73_000_000, 131_400_000]);
     assert_eq!(bills(true), [73_000_000, 65_700_000]);
 }

@@ -1,7 +1,13 @@
 //! Manifests as users write them: each file of `tests/manifests/good` is accepted, and each of `bad` is refused with exactly the problems in
 //! the `.error` file beside it. `TRADEWIND_UPDATE=1` writes those files anew, for review.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::indexing_slicing, reason = "helpers of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
 
 use std::{
     fs,
@@ -11,12 +17,16 @@ use std::{
 use tradewind_core::manifest::{self, Format, Invalid, Manifest, json_schema, resolve};
 
 fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/manifests").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/manifests")
+        .join(name)
 }
 
 /// The manifests of a folder in order; at least one.
 fn files(name: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder(name)).unwrap().map(|e| e.unwrap().path());
+    let entries = fs::read_dir(folder(name))
+        .unwrap()
+        .map(|e| e.unwrap().path());
     let mut files: Vec<_> = entries.filter(|p| format(p).is_some()).collect();
     files.sort();
     assert!(!files.is_empty());
@@ -65,7 +75,11 @@ fn bad_manifests_are_refused_with_the_field_and_what_would_be_right() {
             wrong.push(format!("--- {}\n{told}", path.display()));
         }
     }
-    assert!(wrong.is_empty(), "not as the .error files say:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "not as the .error files say:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -74,16 +88,27 @@ fn good_manifests_survive_json_and_fit_the_schema() {
     for path in files("good") {
         let manifest = parse(&path).unwrap_or_else(|e| panic!("{}:\n{}", path.display(), told(&e)));
         let json = serde_json::to_value(&manifest).unwrap();
-        let again = manifest::parse(json.to_string().as_bytes(), Format::Json).unwrap_or_else(|e| panic!("{}", told(&e)));
+        let again = manifest::parse(json.to_string().as_bytes(), Format::Json)
+            .unwrap_or_else(|e| panic!("{}", told(&e)));
         assert_eq!(again, manifest, "{}", path.display());
         // What the user wrote fits as well as what the daemon writes.
         let written = serde_saphyr::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         for value in [json, written] {
-            let problems: Vec<_> = schema.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
+            let problems: Vec<_> = schema
+                .iter_errors(&value)
+                .map(|e| format!("{}: {e}", e.instance_path()))
+                .collect();
             assert!(problems.is_empty(), "{}: {problems:?}", path.display());
         }
     }
-    for bad in ["unknown-field.yaml", "wrong-type.yaml", "negative.yaml", "wrong-kind.yaml", "missing.yaml", "names.yaml"] {
+    for bad in [
+        "unknown-field.yaml",
+        "wrong-type.yaml",
+        "negative.yaml",
+        "wrong-kind.yaml",
+        "missing.yaml",
+        "names.yaml",
+    ] {
         let text = fs::read_to_string(folder("bad").join(bad)).unwrap();
         let value: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
         assert!(!schema.is_valid(&value), "{bad}");
@@ -95,9 +120,22 @@ fn full_manifest_uses_every_field() {
     let schema = json_schema();
     let full = serde_json::to_string(&good("full.yaml")).unwrap();
     let mut fields = vec![&schema["properties"]];
-    fields.extend(schema["$defs"].as_object().unwrap().values().map(|d| &d["properties"]).filter(|p| p.is_object()));
-    for field in fields.into_iter().flat_map(|p| p.as_object().unwrap().keys()) {
-        assert!(full.contains(&format!("\"{field}\":")), "full.yaml lacks \"{field}\"");
+    fields.extend(
+        schema["$defs"]
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|d| &d["properties"])
+            .filter(|p| p.is_object()),
+    );
+    for field in fields
+        .into_iter()
+        .flat_map(|p| p.as_object().unwrap().keys())
+    {
+        assert!(
+            full.contains(&format!("\"{field}\":")),
+            "full.yaml lacks \"{field}\""
+        );
     }
 }
 
@@ -134,22 +172,44 @@ fn every_digit_of_a_number_in_the_environment_reaches_the_program() {
             "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: n}}\nspec: {{jobs: {{j: {{command: [env], env: {{A: {number}}}}}}}}}"
         );
         for (text, format) in [(json, Format::Json), (yaml, Format::Yaml)] {
-            let manifest = manifest::parse(text.as_bytes(), format).unwrap_or_else(|e| panic!("{text}: {}", told(&e)));
+            let manifest = manifest::parse(text.as_bytes(), format)
+                .unwrap_or_else(|e| panic!("{text}: {}", told(&e)));
             let env = format!("{:?}", resolve(&manifest)[0].workload.env[0].value);
             assert_eq!(env, format!("Text({number:?})"), "{format:?}");
-            assert_eq!(manifest::name(text.as_bytes(), format).as_deref(), Some("n"));
+            assert_eq!(
+                manifest::name(text.as_bytes(), format).as_deref(),
+                Some("n")
+            );
         }
     }
     for word in [".inf", "-.inf", ".nan", "012345678901", "0x1F", "1_000"] {
         let text = format!(
             "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: n}}\nspec: {{jobs: {{j: {{command: [env], env: {{A: {word}}}}}}}}}"
         );
-        let manifest = manifest::parse(text.as_bytes(), Format::Yaml).unwrap_or_else(|e| panic!("{text}: {}", told(&e)));
-        assert_eq!(format!("{:?}", resolve(&manifest)[0].workload.env[0].value), format!("Text({word:?})"));
-        assert_eq!(manifest::name(text.as_bytes(), Format::Yaml).as_deref(), Some("n"), "{word}");
+        let manifest = manifest::parse(text.as_bytes(), Format::Yaml)
+            .unwrap_or_else(|e| panic!("{text}: {}", told(&e)));
+        assert_eq!(
+            format!("{:?}", resolve(&manifest)[0].workload.env[0].value),
+            format!("Text({word:?})")
+        );
+        assert_eq!(
+            manifest::name(text.as_bytes(), Format::Yaml).as_deref(),
+            Some("n"),
+            "{word}"
+        );
     }
-    assert_eq!(manifest::name(b"metadata: {name: other}\nspec: [", Format::Yaml), None);
-    assert_eq!(manifest::name(b"kind: [no, manifest]\nmetadata: {name: other}", Format::Yaml).as_deref(), Some("other"));
+    assert_eq!(
+        manifest::name(b"metadata: {name: other}\nspec: [", Format::Yaml),
+        None
+    );
+    assert_eq!(
+        manifest::name(
+            b"kind: [no, manifest]\nmetadata: {name: other}",
+            Format::Yaml
+        )
+        .as_deref(),
+        Some("other")
+    );
 }
 
 /// What the daemon takes, an editor with its schema takes; and the other way round as far as a schema can tell.
@@ -158,14 +218,28 @@ fn the_schema_accepts_what_the_daemon_accepts() {
     let schema = jsonschema::validator_for(&json_schema()).unwrap();
     let verdicts = |field: &str, value: &str| {
         let (job, service) = match field {
-            "deadline" | "duration" | "retries" | "user" => (format!(", \"{field}\": {value}"), String::new()),
-            "cpu" | "memory" => {
-                (format!(", \"resources\": {{\"{field}\": {value}}}, \"limits\": {{\"cpu\": 4096, \"memory\": \"1Ti\"}}"), String::new())
+            "deadline" | "duration" | "retries" | "user" => {
+                (format!(", \"{field}\": {value}"), String::new())
             }
-            "mode" => (format!(", \"files\": [{{\"path\": \"a\", \"content\": \"\", \"mode\": {value}}}]"), String::new()),
-            "maxPrice" => (format!(", \"placement\": {{\"maxPrice\": {value}}}"), String::new()),
+            "cpu" | "memory" => (
+                format!(
+                    ", \"resources\": {{\"{field}\": {value}}}, \"limits\": {{\"cpu\": 4096, \"memory\": \"1Ti\"}}"
+                ),
+                String::new(),
+            ),
+            "mode" => (
+                format!(", \"files\": [{{\"path\": \"a\", \"content\": \"\", \"mode\": {value}}}]"),
+                String::new(),
+            ),
+            "maxPrice" => (
+                format!(", \"placement\": {{\"maxPrice\": {value}}}"),
+                String::new(),
+            ),
             "env" => (format!(", \"env\": {{\"A\": {value}}}"), String::new()),
-            "interval" => (String::new(), format!(", \"startup\": {{\"command\": [\"up\"], \"interval\": {value}}}")),
+            "interval" => (
+                String::new(),
+                format!(", \"startup\": {{\"command\": [\"up\"], \"interval\": {value}}}"),
+            ),
             other => panic!("{other}"),
         };
         let text = format!(
@@ -173,24 +247,59 @@ fn the_schema_accepts_what_the_daemon_accepts() {
              \"services\": {{\"s\": {{\"command\": [\"x\"]{service}}}}}, \"jobs\": {{\"j\": {{\"command\": [\"x\"]{job}}}}}}}}}"
         );
         let daemon = manifest::parse(text.as_bytes(), Format::Json);
-        (daemon.is_ok(), schema.is_valid(&serde_json::from_str(&text).unwrap()), text)
+        (
+            daemon.is_ok(),
+            schema.is_valid(&serde_json::from_str(&text).unwrap()),
+            text,
+        )
     };
     let table: [(&str, &[&str], &[&str]); 10] = [
         (
             "deadline",
-            &["1.5h", "0.5s", "90s", "1h 30m", "1h30m", "250ms", "2w", "3 days", " 5 min ", "1day 1h", "36500d"],
-            &["30M", "1month", "2 years", "1y", "90", "5S", "-5s", "", "1 0s", ".5h", "PT5M", "1h 30", "5.s"],
+            &[
+                "1.5h", "0.5s", "90s", "1h 30m", "1h30m", "250ms", "2w", "3 days", " 5 min ",
+                "1day 1h", "36500d",
+            ],
+            &[
+                "30M", "1month", "2 years", "1y", "90", "5S", "-5s", "", "1 0s", ".5h", "PT5M",
+                "1h 30", "5.s",
+            ],
         ),
-        ("duration", &["1.5h", "1500us", "1h 0.5m"], &["20M", "1months", "1 year 2h"]),
+        (
+            "duration",
+            &["1.5h", "1500us", "1h 0.5m"],
+            &["20M", "1months", "1 year 2h"],
+        ),
         ("interval", &["500ms", "0.5s", "2s"], &["1M", "1yr"]),
-        ("cpu", &["2", "0.5", ".5", "500m", "0.250", "0.1250", " 1 "], &["01", "010m", "1e3", "+2", "0.0001", "5.", "m", "-1", "1,5"]),
+        (
+            "cpu",
+            &["2", "0.5", ".5", "500m", "0.250", "0.1250", " 1 "],
+            &["01", "010m", "1e3", "+2", "0.0001", "5.", "m", "-1", "1,5"],
+        ),
         (
             "memory",
-            &["512Mi", "1.5Gi", "64M", "64000k", "64000KB", "1 GiB", "1073741824", ".5Gi"],
+            &[
+                "512Mi",
+                "1.5Gi",
+                "64M",
+                "64000k",
+                "64000KB",
+                "1 GiB",
+                "1073741824",
+                ".5Gi",
+            ],
             &["064Mi", "1ki", "1e9", "5BB", "-1", "Mi", "5."],
         ),
-        ("maxPrice", &["0.25", "$0.25", "0.25 USD", ".5", "1."], &["0.1234567", "one", "-1"]),
-        ("mode", &["644", "0644", "0o644", "7", "0o7777"], &["888", "00644", "0x1a4", "rw", "", "-1"]),
+        (
+            "maxPrice",
+            &["0.25", "$0.25", "0.25 USD", ".5", "1."],
+            &["0.1234567", "one", "-1"],
+        ),
+        (
+            "mode",
+            &["644", "0644", "0o644", "7", "0o7777"],
+            &["888", "00644", "0x1a4", "rw", "", "-1"],
+        ),
         ("user", &["1000", "www-data", "1000:1000"], &[]),
         ("env", &["", "x"], &[]),
         ("retries", &[], &["3"]),
@@ -203,7 +312,10 @@ fn the_schema_accepts_what_the_daemon_accepts() {
         }
         for value in bad.iter().map(quoted) {
             let (daemon, schema, text) = verdicts(field, &value);
-            assert!(!daemon && !schema, "daemon {daemon}, schema {schema}: {text}");
+            assert!(
+                !daemon && !schema,
+                "daemon {daemon}, schema {schema}: {text}"
+            );
         }
     }
     // Numbers as numbers. A schema takes some that the daemon refuses; none the other way round.
@@ -234,8 +346,12 @@ fn octal_modes_and_numeric_users_have_one_meaning() {
         let text = format!(
             "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: n}}\nspec: {{jobs: {{j: {{image: i, user: {user}, files: [{{path: a, content: x, mode: {mode}}}]}}}}}}"
         );
-        let workload =
-            resolve(&manifest::parse(text.as_bytes(), Format::Yaml).unwrap_or_else(|e| panic!("{text}: {}", told(&e))))[0].workload.clone();
+        let workload = resolve(
+            &manifest::parse(text.as_bytes(), Format::Yaml)
+                .unwrap_or_else(|e| panic!("{text}: {}", told(&e))),
+        )[0]
+        .workload
+        .clone();
         (workload.files[0].mode, workload.user)
     };
     for mode in ["0644", "0o644", "\"644\"", "\"0644\"", "\"0o644\""] {
@@ -246,8 +362,18 @@ fn octal_modes_and_numeric_users_have_one_meaning() {
 
 #[test]
 fn three_clouds_resolve_to_three_places() {
-    let places: Vec<String> = resolve(&good("three-clouds.yaml")).iter().map(|r| r.target.as_ref().unwrap().to_string()).collect();
-    assert_eq!(places, ["aws/us-west-2 (EKS)", "azure/us-east-1 (AKS)", "google/us-central1 (GKE)"]);
+    let places: Vec<String> = resolve(&good("three-clouds.yaml"))
+        .iter()
+        .map(|r| r.target.as_ref().unwrap().to_string())
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "aws/us-west-2 (EKS)",
+            "azure/us-east-1 (AKS)",
+            "google/us-central1 (GKE)"
+        ]
+    );
 }
 
 /// The list that the refusal of repeated keys shows is the manifest that its author meant.
@@ -255,10 +381,12 @@ fn three_clouds_resolve_to_three_places() {
 fn shown_list_can_be_pasted() {
     let invalid = parse(&folder("bad").join("several-clouds.yaml")).unwrap_err();
     let list = invalid.problems[0].message.split("\n\n").nth(1).unwrap();
-    let head =
-        "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {name: my-model}\nspec:\n  services: {my-model: {image: m}}\n";
+    let head = "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {name: my-model}\nspec:\n  services: {my-model: {image: m}}\n";
     let manifest = manifest::parse(format!("{head}{list}").as_bytes(), Format::Yaml).unwrap();
-    assert_eq!(manifest.spec.targets, good("three-clouds.yaml").spec.targets);
+    assert_eq!(
+        manifest.spec.targets,
+        good("three-clouds.yaml").spec.targets
+    );
 }
 
 #[test]
@@ -266,14 +394,45 @@ fn targets_pin_services_with_their_own_counts_and_leave_jobs_to_the_policy() {
     let resolved = resolve(&good("full.yaml"));
     let told: Vec<String> = resolved
         .iter()
-        .map(|r| format!("{} x{} {}", r.name, r.replicas, r.target.as_ref().map(ToString::to_string).unwrap_or_default()))
+        .map(|r| {
+            format!(
+                "{} x{} {}",
+                r.name,
+                r.replicas,
+                r.target
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default()
+            )
+        })
         .collect();
-    assert_eq!(told, ["web x3 aws/us-west-2 (EKS)", "web x4 google/europe-west1", "cache x0 google/europe-west1", "migrate x1 "]);
+    assert_eq!(
+        told,
+        [
+            "web x3 aws/us-west-2 (EKS)",
+            "web x4 google/europe-west1",
+            "cache x0 google/europe-west1",
+            "migrate x1 "
+        ]
+    );
     let web = &resolved[0];
     assert_eq!(web.workload.stop_signal, "INT");
-    assert_eq!(web.workload.limits.as_ref().map(|l| l.accelerators.len()), Some(1));
-    assert_eq!(web.constraints.labels.get("platform").map(String::as_str), Some("EKS"));
-    assert_eq!(web.constraints.regions.iter().map(ToString::to_string).collect::<Vec<_>>(), ["us-west-2"]);
+    assert_eq!(
+        web.workload.limits.as_ref().map(|l| l.accelerators.len()),
+        Some(1)
+    );
+    assert_eq!(
+        web.constraints.labels.get("platform").map(String::as_str),
+        Some("EKS")
+    );
+    assert_eq!(
+        web.constraints
+            .regions
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        ["us-west-2"]
+    );
 }
 
 proptest::proptest! {
@@ -299,8 +458,11 @@ proptest::proptest! {
 fn hostile_texts_are_refused() {
     const SIZE: usize = 10 << 20;
     let repeat = |unit: &str| unit.repeat(SIZE / unit.len());
-    let deep: String = (0..4_000).map(|i| format!("{}a:\n", " ".repeat(i))).collect();
-    let anchors: String = (0..60).map(|i| format!("&a{i} [")).collect::<String>() + &"x,".repeat(100_000);
+    let deep: String = (0..4_000)
+        .map(|i| format!("{}a:\n", " ".repeat(i)))
+        .collect();
+    let anchors: String =
+        (0..60).map(|i| format!("&a{i} [")).collect::<String>() + &"x,".repeat(100_000);
     let texts = [
         repeat("["),
         repeat("{"),
@@ -357,7 +519,9 @@ fn hostile_texts_are_refused() {
 #[test]
 fn a_manifest_names_its_namespace_or_takes_the_one_it_is_sent_to() {
     let yaml = |metadata: &str| {
-        format!("apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {metadata}\nspec: {{services: {{w: {{command: [a]}}}}}}\n")
+        format!(
+            "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {metadata}\nspec: {{services: {{w: {{command: [a]}}}}}}\n"
+        )
     };
     let json = |metadata: &str| {
         format!(
@@ -366,18 +530,28 @@ fn a_manifest_names_its_namespace_or_takes_the_one_it_is_sent_to() {
     };
     let red = "red".parse().unwrap();
     let sent = |text: String, format| manifest::parse_in(text.as_bytes(), format, &red);
-    for (text, format) in
-        [(yaml("{name: x}"), Format::Yaml), (yaml("{name: x, namespace: red}"), Format::Yaml), (json(r#"{"name": "x"}"#), Format::Json)]
-    {
+    for (text, format) in [
+        (yaml("{name: x}"), Format::Yaml),
+        (yaml("{name: x, namespace: red}"), Format::Yaml),
+        (json(r#"{"name": "x"}"#), Format::Json),
+    ] {
         assert_eq!(sent(text, format).unwrap().metadata.namespace, red);
     }
-    for (text, format) in
-        [(yaml("{name: x, namespace: default}"), Format::Yaml), (json(r#"{"name": "x", "namespace": "blue"}"#), Format::Json)]
-    {
+    for (text, format) in [
+        (yaml("{name: x, namespace: default}"), Format::Yaml),
+        (json(r#"{"name": "x", "namespace": "blue"}"#), Format::Json),
+    ] {
         let problem = sent(text, format).unwrap_err().problems.remove(0);
         assert_eq!(problem.path, "metadata.namespace");
-        assert!(problem.message.contains("\"red\"") && problem.line.is_some(), "{problem:?}");
+        assert!(
+            problem.message.contains("\"red\"") && problem.line.is_some(),
+            "{problem:?}"
+        );
     }
-    let both = sent(yaml("{name: x, namespace: blue}").replace("command: [a]", "replicas: 20000"), Format::Yaml).unwrap_err();
+    let both = sent(
+        yaml("{name: x, namespace: blue}").replace("command: [a]", "replicas: 20000"),
+        Format::Yaml,
+    )
+    .unwrap_err();
     assert!(both.problems.len() > 1, "every problem at once: {both:?}");
 }

@@ -56,20 +56,49 @@ struct Hashing<T> {
 
 /// Reads the whole file and checks it.
 pub(super) fn open(path: &Path) -> Result<Archive, Error> {
-    let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
+    let failed = |source| Error::Io {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    };
     let file = File::open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
     let mut magic = Vec::new();
-    (&file).take(v1::MAGIC.len() as u64).read_to_end(&mut magic).map_err(failed)?;
-    let found = if magic == v1::MAGIC { v1::read(&file, length) } else { v2::read(&file, length) };
-    let Found { digest, index, starts } = found.and_then(checked).map_err(|fault| fault.of(path))?;
-    Ok(Archive { path: path.to_owned(), file, digest, index, starts })
+    (&file)
+        .take(v1::MAGIC.len() as u64)
+        .read_to_end(&mut magic)
+        .map_err(failed)?;
+    let found = if magic == v1::MAGIC {
+        v1::read(&file, length)
+    } else {
+        v2::read(&file, length)
+    };
+    let Found {
+        digest,
+        index,
+        starts,
+    } = found.and_then(checked).map_err(|fault| fault.of(path))?;
+    Ok(Archive {
+        path: path.to_owned(),
+        file,
+        digest,
+        index,
+        starts,
+    })
 }
 
 /// No name may lead out of the folder that it is unpacked in.
 fn checked(found: Found) -> Result<Found, Fault> {
-    match found.index.files.iter().find(|member| contents::part(&member.path).is_none()) {
-        Some(member) => Err(Fault::Damaged(format!("it holds \"{}\", which belongs nowhere", member.path.escape_debug()))),
+    match found
+        .index
+        .files
+        .iter()
+        .find(|member| contents::part(&member.path).is_none())
+    {
+        Some(member) => Err(Fault::Damaged(format!(
+            "it holds \"{}\", which belongs nowhere",
+            member.path.escape_debug()
+        ))),
         None => Ok(found),
     }
 }
@@ -88,7 +117,10 @@ fn read_index(text: &[u8], format: u32) -> Result<Index, Fault> {
         return Err(Fault::Format(head.format));
     }
     if head.format != format {
-        return Err(Fault::Damaged(format!("it is of format {format}, and its index tells of format {}", head.format)));
+        return Err(Fault::Damaged(format!(
+            "it is of format {format}, and its index tells of format {}",
+            head.format
+        )));
     }
     if is_newer(&head.version, env!("CARGO_PKG_VERSION")) {
         return Err(Fault::Newer(head.version));
@@ -98,7 +130,10 @@ fn read_index(text: &[u8], format: u32) -> Result<Index, Fault> {
 
 /// A version that can't be read is taken for a newer one's way to write it.
 fn is_newer(version: &str, than: &str) -> bool {
-    match (semver::Version::parse(version), semver::Version::parse(than)) {
+    match (
+        semver::Version::parse(version),
+        semver::Version::parse(than),
+    ) {
         (Ok(version), Ok(than)) => version > than,
         _ => true,
     }
@@ -108,22 +143,49 @@ fn is_newer(version: &str, than: &str) -> bool {
 
 impl Archive {
     /// Writes every member to where `place` says, each a new file that only its owner can read; None leaves one out.
-    pub(super) fn extract(&mut self, place: impl Fn(&Member) -> Option<PathBuf>) -> Result<(), Error> {
+    pub(super) fn extract(
+        &mut self,
+        place: impl Fn(&Member) -> Option<PathBuf>,
+    ) -> Result<(), Error> {
         for (member, start) in self.index.files.iter().zip(&self.starts) {
-            let Some(target) = place(member) else { continue };
-            let failed = |source| Error::Io { action: "written", path: target.clone(), source };
-            self.file.seek(SeekFrom::Start(*start)).map_err(|source| Error::Io { action: "read", path: self.path.clone(), source })?;
+            let Some(target) = place(member) else {
+                continue;
+            };
+            let failed = |source| Error::Io {
+                action: "written",
+                path: target.clone(),
+                source,
+            };
+            self.file
+                .seek(SeekFrom::Start(*start))
+                .map_err(|source| Error::Io {
+                    action: "read",
+                    path: self.path.clone(),
+                    source,
+                })?;
             if let Some(parent) = target.parent() {
                 use std::os::unix::fs::DirBuilderExt;
-                std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
+                std::fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(parent)
+                    .map_err(failed)?;
             }
-            let out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target).map_err(failed)?;
+            let out = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&target)
+                .map_err(failed)?;
             let mut out = Hashing::new(out);
             io::copy(&mut (&self.file).take(member.size), &mut out).map_err(failed)?;
             out.inner.sync_all().map_err(failed)?;
             if out.digest() != member.digest {
                 let what = format!("\"{}\" is not what was backed up", member.path);
-                return Err(Error::Damaged { path: self.path.clone(), what });
+                return Err(Error::Damaged {
+                    path: self.path.clone(),
+                    what,
+                });
             }
         }
         Ok(())
@@ -138,9 +200,17 @@ impl Fault {
         match self {
             Self::Foreign => Error::NoBackup { path },
             Self::Damaged(what) => Error::Damaged { path, what },
-            Self::Format(found) => Error::Format { path, found, known: FORMAT },
+            Self::Format(found) => Error::Format {
+                path,
+                found,
+                known: FORMAT,
+            },
             Self::Newer(found) => Error::Newer { path, found },
-            Self::Io(source) => Error::Io { action: "read", path, source },
+            Self::Io(source) => Error::Io {
+                action: "read",
+                path,
+                source,
+            },
         }
     }
 }
@@ -155,7 +225,10 @@ impl From<io::Error> for Fault {
 
 impl<T> Hashing<T> {
     fn new(inner: T) -> Self {
-        Self { inner, hash: Sha256::new() }
+        Self {
+            inner,
+            hash: Sha256::new(),
+        }
     }
 
     /// Of what has passed so far.

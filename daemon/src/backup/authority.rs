@@ -47,47 +47,79 @@ pub(super) enum Since {
     /// The state that is replaced.
     State(Documents),
     /// Nothing. Tokens end, but for that of the administrator of this folder, unless somebody keeps them.
-    Unknown { administrator: Option<Digest>, keep_tokens: bool },
+    Unknown {
+        administrator: Option<Digest>,
+        keep_tokens: bool,
+    },
 }
 
 pub(super) fn documents(records: Vec<Record>) -> Documents {
-    records.into_iter().map(|record| (record.key, record.value)).collect()
+    records
+        .into_iter()
+        .map(|record| (record.key, record.value))
+        .collect()
 }
 
 /// What has to be written over the backup's state. `now` must not be before the backup was made.
 ///
 /// # Errors
 /// A token's document can't be understood.
-pub(super) fn carry_over(backup: &Documents, since: &Since, now: Instant) -> Result<Authority, Error> {
+pub(super) fn carry_over(
+    backup: &Documents,
+    since: &Since,
+    now: Instant,
+) -> Result<Authority, Error> {
     let mut authority = Authority::default();
     let mut tokens = tokens(backup)?;
-    let before: Vec<TokenName> = tokens.values().filter(|t| t.state(now) == TokenState::Active).map(|t| t.name.clone()).collect();
+    let before: Vec<TokenName> = tokens
+        .values()
+        .filter(|t| t.state(now) == TokenState::Active)
+        .map(|t| t.name.clone())
+        .collect();
     match since {
         Since::State(present) => {
             let known = self::tokens(present)?;
             tokens.retain(|key, _| !known.contains_key(key));
-            tokens.values_mut().for_each(|token| token.revoked_at = token.revoked_at.or(Some(now)));
+            tokens
+                .values_mut()
+                .for_each(|token| token.revoked_at = token.revoked_at.or(Some(now)));
             tokens.extend(known);
             authority.txn = settle(backup, present);
         }
-        Since::Unknown { keep_tokens: true, .. } => {}
+        Since::Unknown {
+            keep_tokens: true, ..
+        } => {}
         Since::Unknown { administrator, .. } => {
-            let ended = tokens.values_mut().filter(|token| Some(token.hash) != *administrator);
+            let ended = tokens
+                .values_mut()
+                .filter(|token| Some(token.hash) != *administrator);
             ended.for_each(|token| token.revoked_at = token.revoked_at.or(Some(now)));
         }
     }
     for (key, token) in &tokens {
-        let bytes = document::to_vec(token).map_err(|e| Error::Document { key: key.clone(), source: e.into() })?;
+        let bytes = document::to_vec(token).map_err(|e| Error::Document {
+            key: key.clone(),
+            source: e.into(),
+        })?;
         if backup.get(key) != Some(&bytes) {
             authority.txn = authority.txn.put(key.clone(), bytes);
         }
         if token.state(now) == TokenState::Active {
             let power = &token.power;
-            let (role, namespaces, expires_at) = (power.role, power.namespaces.clone(), power.expires_at);
-            authority.active.push(Active { name: token.name.clone(), role, namespaces, expires_at });
+            let (role, namespaces, expires_at) =
+                (power.role, power.namespaces.clone(), power.expires_at);
+            authority.active.push(Active {
+                name: token.name.clone(),
+                role,
+                namespaces,
+                expires_at,
+            });
         }
     }
-    authority.ended = before.into_iter().filter(|name| authority.active.iter().all(|a| a.name != *name)).collect();
+    authority.ended = before
+        .into_iter()
+        .filter(|name| authority.active.iter().all(|a| a.name != *name))
+        .collect();
     Ok(authority)
 }
 
@@ -95,7 +127,9 @@ pub(super) fn carry_over(backup: &Documents, since: &Since, now: Instant) -> Res
 fn settle(backup: &Documents, present: &Documents) -> Txn {
     let mut txn = Txn::new();
     for (key, document) in present {
-        let limits = [NAMESPACES, LEDGERS].iter().any(|prefix| key.starts_with(prefix));
+        let limits = [NAMESPACES, LEDGERS]
+            .iter()
+            .any(|prefix| key.starts_with(prefix));
         // A plan or a shadow that came later belongs to a state that is gone.
         let kept = limits || (!key.starts_with(TOKENS) && backup.contains_key(key));
         if kept && backup.get(key) != Some(document) {
@@ -103,7 +137,10 @@ fn settle(backup: &Documents, present: &Documents) -> Txn {
         }
     }
     // What was deleted since does not come back: a plan could be carried out again, a shadow would go on.
-    for key in backup.keys().filter(|key| key.starts_with(PLANS) || key.starts_with(SHADOWS)) {
+    for key in backup
+        .keys()
+        .filter(|key| key.starts_with(PLANS) || key.starts_with(SHADOWS))
+    {
         if !present.contains_key(key) {
             txn = txn.delete(key.clone());
         }
@@ -114,7 +151,10 @@ fn settle(backup: &Documents, present: &Documents) -> Txn {
 fn tokens(documents: &Documents) -> Result<BTreeMap<String, TokenRecord>, Error> {
     let tokens = documents.iter().filter(|(key, _)| key.starts_with(TOKENS));
     let token = |(key, bytes): (&String, &Vec<u8>)| {
-        let token = document::from_slice(bytes).map_err(|source| Error::Document { key: key.clone(), source })?;
+        let token = document::from_slice(bytes).map_err(|source| Error::Document {
+            key: key.clone(),
+            source,
+        })?;
         Ok((key.clone(), token))
     };
     tokens.map(token).collect()
@@ -139,14 +179,18 @@ mod tests {
     }
 
     fn names(authority: &Authority) -> (Vec<&str>, Vec<&str>) {
-        (authority.active.iter().map(|a| a.name.as_str()).collect(), authority.ended.iter().map(TokenName::as_str).collect())
+        (
+            authority.active.iter().map(|a| a.name.as_str()).collect(),
+            authority.ended.iter().map(TokenName::as_str).collect(),
+        )
     }
 
     fn after(backup: &Documents, txn: &Txn) -> Documents {
         let mut state = backup.clone();
         for write in &txn.writes {
             match write {
-                tradewind_core::store::Write::Put { key, value } | tradewind_core::store::Write::Archive { key, value } => {
+                tradewind_core::store::Write::Put { key, value }
+                | tradewind_core::store::Write::Archive { key, value } => {
                     state.insert(key.clone(), value.clone());
                 }
                 tradewind_core::store::Write::Delete { key } => {
@@ -181,26 +225,55 @@ mod tests {
             text("plans/a/3", "of later"),
         ]);
         let authority = carry_over(&backup, &Since::State(present), Instant(9)).unwrap();
-        assert_eq!(names(&authority), (vec!["kept", "new"], vec!["forgotten", "leaver"]));
+        assert_eq!(
+            names(&authority),
+            (vec!["kept", "new"], vec!["forgotten", "leaver"])
+        );
         let state = after(&backup, &authority.txn);
-        let show = |key: &str| state.get(key).map(|v| String::from_utf8_lossy(v).into_owned());
+        let show = |key: &str| {
+            state
+                .get(key)
+                .map(|v| String::from_utf8_lossy(v).into_owned())
+        };
         assert_eq!(show("namespaces/a").as_deref(), Some("narrow"));
-        assert_eq!(show("namespaces/gone").as_deref(), Some("limit"), "what comes back keeps its limit");
+        assert_eq!(
+            show("namespaces/gone").as_deref(),
+            Some("limit"),
+            "what comes back keeps its limit"
+        );
         assert_eq!(show("ledgers/a").as_deref(), Some("90 spent"));
         assert_eq!(show("plans/a/1").as_deref(), Some("rejected"));
-        assert_eq!([show("plans/a/2"), show("plans/a/3"), show("shadows/s")], [None, None, None]);
-        assert_eq!(tokens(&state).unwrap()["tokens/leaver"].revoked_at, Some(Instant(5)), "as it was recorded");
+        assert_eq!(
+            [show("plans/a/2"), show("plans/a/3"), show("shadows/s")],
+            [None, None, None]
+        );
+        assert_eq!(
+            tokens(&state).unwrap()["tokens/leaver"].revoked_at,
+            Some(Instant(5)),
+            "as it was recorded"
+        );
     }
 
     #[test]
     fn where_nothing_is_known_all_tokens_end_but_the_folders_own() {
-        let backup = Documents::from([token("admin", 1, None), token("team", 2, None), token("old", 3, Some(2))]);
-        let unknown = |keep_tokens, administrator| Since::Unknown { administrator, keep_tokens };
+        let backup = Documents::from([
+            token("admin", 1, None),
+            token("team", 2, None),
+            token("old", 3, Some(2)),
+        ]);
+        let unknown = |keep_tokens, administrator| Since::Unknown {
+            administrator,
+            keep_tokens,
+        };
         let authority = carry_over(&backup, &unknown(false, None), Instant(9)).unwrap();
         assert_eq!(names(&authority), (vec![], vec!["admin", "team"]));
-        let authority = carry_over(&backup, &unknown(false, Some(Digest::of(&[1]))), Instant(9)).unwrap();
+        let authority =
+            carry_over(&backup, &unknown(false, Some(Digest::of(&[1]))), Instant(9)).unwrap();
         assert_eq!(names(&authority), (vec!["admin"], vec!["team"]));
         let authority = carry_over(&backup, &unknown(true, None), Instant(9)).unwrap();
-        assert_eq!((names(&authority), authority.txn.is_empty()), ((vec!["admin", "team"], vec![]), true));
+        assert_eq!(
+            (names(&authority), authority.txn.is_empty()),
+            ((vec!["admin", "team"], vec![]), true)
+        );
     }
 }

@@ -14,17 +14,39 @@ const PROCESSES: &str = "processes";
 /// Names in the backup, and the files they stand for.
 pub(super) fn list(folders: &Folders) -> Result<Vec<(String, PathBuf)>, Error> {
     let mut found = Vec::new();
-    walk(&folders.plugins, PLUGINS, 0, &mut found, &|name| !name.starts_with('.') && (name.ends_with(".wasm") || name.ends_with(".toml")))?;
-    walk(&folders.data.join(HISTORY), HISTORY, 4, &mut found, &|_| true)?;
+    walk(&folders.plugins, PLUGINS, 0, &mut found, &|name| {
+        !name.starts_with('.') && (name.ends_with(".wasm") || name.ends_with(".toml"))
+    })?;
+    walk(&folders.data.join(HISTORY), HISTORY, 4, &mut found, &|_| {
+        true
+    })?;
     // What a process wrote is no part of the state, and neither is what it works on.
-    let of_process = |name: &str| !name.starts_with('.') && !name.starts_with("stdout") && !name.starts_with("stderr");
-    walk(&folders.data.join(PROCESSES), PROCESSES, 3, &mut found, &of_process)?;
+    let of_process = |name: &str| {
+        !name.starts_with('.') && !name.starts_with("stdout") && !name.starts_with("stderr")
+    };
+    walk(
+        &folders.data.join(PROCESSES),
+        PROCESSES,
+        3,
+        &mut found,
+        &of_process,
+    )?;
     Ok(found)
 }
 
 /// Every regular file that is wanted, down to so many folders below.
-fn walk(folder: &Path, name: &str, depth: u32, found: &mut Vec<(String, PathBuf)>, wanted: &impl Fn(&str) -> bool) -> Result<(), Error> {
-    let failed = |source| Error::Io { action: "read", path: folder.to_owned(), source };
+fn walk(
+    folder: &Path,
+    name: &str,
+    depth: u32,
+    found: &mut Vec<(String, PathBuf)>,
+    wanted: &impl Fn(&str) -> bool,
+) -> Result<(), Error> {
+    let failed = |source| Error::Io {
+        action: "read",
+        path: folder.to_owned(),
+        source,
+    };
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -33,9 +55,13 @@ fn walk(folder: &Path, name: &str, depth: u32, found: &mut Vec<(String, PathBuf)
     let mut inside = entries.collect::<io::Result<Vec<_>>>().map_err(failed)?;
     inside.sort_by_key(fs::DirEntry::file_name);
     for entry in inside {
-        let Ok(file) = entry.file_name().into_string() else { continue };
+        let Ok(file) = entry.file_name().into_string() else {
+            continue;
+        };
         // Links are followed: a folder of plugins may be made of them.
-        let Ok(kind) = fs::metadata(entry.path()) else { continue };
+        let Ok(kind) = fs::metadata(entry.path()) else {
+            continue;
+        };
         let path = format!("{name}/{file}");
         if kind.is_dir() && depth > 0 {
             walk(&entry.path(), &path, depth - 1, found, wanted)?;
@@ -68,7 +94,8 @@ pub(super) fn part(name: &str) -> Option<(Part, PathBuf)> {
         _ => return None,
     };
     let rest = PathBuf::from(rest);
-    let inside = rest.components().all(|c| matches!(c, Component::Normal(_))) && rest.components().next().is_some();
+    let inside = rest.components().all(|c| matches!(c, Component::Normal(_)))
+        && rest.components().next().is_some();
     inside.then_some((part, rest))
 }
 
@@ -90,11 +117,26 @@ mod tests {
 
     #[test]
     fn no_name_leads_out_of_its_folder() {
-        assert_eq!(part("plugins/a.wasm"), Some((Part::Plugins, "a.wasm".into())));
-        assert_eq!(part("processes/local/a-1/0/process.jsonl"), Some((Part::Processes, "local/a-1/0/process.jsonl".into())));
-        for bad in
-            ["", "state.db/x", "plugins", "plugins/", "plugins/../x", "plugins//etc/x", "/etc/x", "../x", "secrets/x", "plugins/a/../../x"]
-        {
+        assert_eq!(
+            part("plugins/a.wasm"),
+            Some((Part::Plugins, "a.wasm".into()))
+        );
+        assert_eq!(
+            part("processes/local/a-1/0/process.jsonl"),
+            Some((Part::Processes, "local/a-1/0/process.jsonl".into()))
+        );
+        for bad in [
+            "",
+            "state.db/x",
+            "plugins",
+            "plugins/",
+            "plugins/../x",
+            "plugins//etc/x",
+            "/etc/x",
+            "../x",
+            "secrets/x",
+            "plugins/a/../../x",
+        ] {
             assert_eq!(part(bad), None, "{bad}");
         }
     }

@@ -19,18 +19,29 @@ pub(super) fn of_file(name: &str, path: &Path) -> Option<Instance> {
         return None;
     }
     let text = fs::read_to_string(path).unwrap_or_default();
-    Some(Instance { file: name.to_owned(), grants: of_text(&text) })
+    Some(Instance {
+        file: name.to_owned(),
+        grants: of_text(&text),
+    })
 }
 
 fn of_text(text: &str) -> Vec<String> {
-    let Ok(table) = text.parse::<toml::Table>() else { return vec!["it can't be read: no daemon will load it".to_owned()] };
+    let Ok(table) = text.parse::<toml::Table>() else {
+        return vec!["it can't be read: no daemon will load it".to_owned()];
+    };
     if !table.contains_key("grants") {
         return Vec::new();
     }
-    let told = table.into_iter().filter(|(key, _)| matches!(key.as_str(), "grants" | "namespaces"));
+    let told = table
+        .into_iter()
+        .filter(|(key, _)| matches!(key.as_str(), "grants" | "namespaces"));
     let granted = toml::Table::from_iter(told);
     let written = toml::to_string(&granted).unwrap_or_else(|_| granted.to_string());
-    written.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    written
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]
@@ -42,7 +53,14 @@ mod tests {
         let text = "component = \"process.wasm\"\n[grants.process]\ncommands = [\"*\"]\n[settings]\nx = 1\n";
         assert_eq!(of_text(text), ["[grants.process]", "commands = [\"*\"]"]);
         let limited = of_text(&text.replacen('\n', "\nnamespaces = [\"shop\"]\n", 1));
-        assert_eq!(limited, ["namespaces = [\"shop\"]", "[grants.process]", "commands = [\"*\"]"]);
+        assert_eq!(
+            limited,
+            [
+                "namespaces = [\"shop\"]",
+                "[grants.process]",
+                "commands = [\"*\"]"
+            ]
+        );
         assert!(of_text("component = \"cheapest.wasm\"\n").is_empty());
         assert_eq!(of_text("= =").len(), 1);
     }

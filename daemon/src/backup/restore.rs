@@ -96,33 +96,64 @@ pub fn unfinished(data: &Path) -> bool {
 /// # Errors
 /// The backup can't be used, a daemon has the state, there is a state already, or a file can't be written; with `confirmed` also when the
 /// daemon that made the backup is known to run.
-pub async fn prepare<'a>(backup: &Path, folders: &'a Folders, choices: Choices) -> Result<Prepared<'a>, Error> {
+pub async fn prepare<'a>(
+    backup: &Path,
+    folders: &'a Folders,
+    choices: Choices,
+) -> Result<Prepared<'a>, Error> {
     let state = folders.state();
     make(&folders.data)?;
     let lock = tradewind_store::Lock::take(&state)?;
     let replaces = state.exists();
     if replaces && !choices.replace {
-        return Err(Error::Occupied { data: folders.data.clone() });
+        return Err(Error::Occupied {
+            data: folders.data.clone(),
+        });
     }
     let mut archive = archive::open(backup)?;
     if let Some(expected) = choices.expect.filter(|digest| *digest != archive.digest) {
-        return Err(Error::Unexpected { path: backup.to_owned(), found: archive.digest, expected });
+        return Err(Error::Unexpected {
+            path: backup.to_owned(),
+            found: archive.digest,
+            expected,
+        });
     }
     let other = other(&archive.index, folders, replaces);
-    let (beside, ended) = if choices.confirmed { (None, other) } else { (other, None) };
+    let (beside, ended) = if choices.confirmed {
+        (None, other)
+    } else {
+        (other, None)
+    };
     ended.iter().try_for_each(origin::has_ended)?;
     let draft = Draft::new(&folders.data)?;
     unpack(&mut archive, backup, &draft)?;
     // A clock that was set back gives no token its time again.
     let at = SystemClock.now().max(archive.index.created_at);
-    let Replaced { authority, head, unreadable } = replaced(&draft.path("state.db"), folders, choices, at)?;
-    mark_restored(&draft.path("state.db"), &archive.index, beside.clone(), head, authority.txn).await?;
+    let Replaced {
+        authority,
+        head,
+        unreadable,
+    } = replaced(&draft.path("state.db"), folders, choices, at)?;
+    mark_restored(
+        &draft.path("state.db"),
+        &archive.index,
+        beside.clone(),
+        head,
+        authority.txn,
+    )
+    .await?;
     let Archive { digest, index, .. } = archive;
-    let plugins = index.files.iter().filter(|member| matches!(contents::part(&member.path), Some((Part::Plugins, _))));
+    let plugins = index
+        .files
+        .iter()
+        .filter(|member| matches!(contents::part(&member.path), Some((Part::Plugins, _))));
     let (mut instances, mut kept) = (Vec::new(), Vec::new());
     for member in plugins {
         let there = already_there(member, folders);
-        instances.extend(grants::of_file(&member.path, there.as_deref().unwrap_or(&draft.path(&member.path))));
+        instances.extend(grants::of_file(
+            &member.path,
+            there.as_deref().unwrap_or(&draft.path(&member.path)),
+        ));
         kept.extend(there.map(|_| member.path.clone()));
     }
     let report = Report {
@@ -139,7 +170,14 @@ pub async fn prepare<'a>(backup: &Path, folders: &'a Folders, choices: Choices) 
         aside: None,
         beside,
     };
-    Ok(Prepared { index, folders, report, ended, draft, _lock: lock })
+    Ok(Prepared {
+        index,
+        folders,
+        report,
+        ended,
+        draft,
+        _lock: lock,
+    })
 }
 
 impl Prepared<'_> {
@@ -155,8 +193,13 @@ impl Prepared<'_> {
     pub fn put_in_place(self) -> Result<Report, Error> {
         let aside = put_in_place(&self.index, self.folders, &self.draft)?;
         origin::revive(&self.folders.data)?;
-        self.ended.iter().try_for_each(|origin| origin::retire(origin, &self.folders.data, SystemClock.now()))?;
-        Ok(Report { aside, ..self.report })
+        self.ended
+            .iter()
+            .try_for_each(|origin| origin::retire(origin, &self.folders.data, SystemClock.now()))?;
+        Ok(Report {
+            aside,
+            ..self.report
+        })
     }
 }
 
@@ -169,22 +212,47 @@ struct Replaced {
 }
 
 /// What the restored state must say of powers, by the state that it replaces.
-fn replaced(state: &Path, folders: &Folders, choices: Choices, at: Instant) -> Result<Replaced, Error> {
+fn replaced(
+    state: &Path,
+    folders: &Folders,
+    choices: Choices,
+    at: Instant,
+) -> Result<Replaced, Error> {
     let backup = authority::documents(tradewind_store::read(state, &authority::PREFIXES)?);
     let present = folders.state();
     let read = || {
         let (snapshot, _) = tradewind_store::inspect(&present)?;
-        Ok::<_, tradewind_store::Error>((snapshot.audit, tradewind_store::read(&present, &authority::PREFIXES)?))
+        Ok::<_, tradewind_store::Error>((
+            snapshot.audit,
+            tradewind_store::read(&present, &authority::PREFIXES)?,
+        ))
     };
     let (head, since, unreadable) = match present.exists().then(read) {
-        Some(Ok((head, records))) => (Some(head), Since::State(authority::documents(records)), None),
+        Some(Ok((head, records))) => (
+            Some(head),
+            Since::State(authority::documents(records)),
+            None,
+        ),
         unknown => {
-            let administrator = crate::identity::read_secret(&folders.data.join(ADMIN_FILE)).ok().map(|secret| secret.hash());
-            let since = Since::Unknown { administrator, keep_tokens: choices.keep_tokens };
-            (None, since, unknown.and_then(Result::err).map(|error| error.to_string()))
+            let administrator = crate::identity::read_secret(&folders.data.join(ADMIN_FILE))
+                .ok()
+                .map(|secret| secret.hash());
+            let since = Since::Unknown {
+                administrator,
+                keep_tokens: choices.keep_tokens,
+            };
+            (
+                None,
+                since,
+                unknown.and_then(Result::err).map(|error| error.to_string()),
+            )
         }
     };
-    Ok(Replaced { authority: authority::carry_over(&backup, &since, at)?, head, unreadable })
+    Ok(Replaced {
+        authority: authority::carry_over(&backup, &since, at)?,
+        head,
+        unreadable,
+    })
 }
 
 /// The plugin file that a member of the backup gives way to: whoever has put it there meanwhile wants it there.
@@ -208,11 +276,14 @@ fn other(index: &Index, folders: &Folders, replaces: bool) -> Option<Origin> {
 /// A daemon has the state, nothing was restored, the other daemon is known to run, or the state can't be written.
 pub async fn confirm(folders: &Folders) -> Result<Option<String>, Error> {
     let state = folders.state();
-    let missing = || Error::NotRestored { data: folders.data.clone() };
+    let missing = || Error::NotRestored {
+        data: folders.data.clone(),
+    };
     if !state.exists() {
         return Err(missing());
     }
-    let database = tokio::task::spawn_blocking(move || Database::open(Options::new(state))).await??;
+    let database =
+        tokio::task::spawn_blocking(move || Database::open(Options::new(state))).await??;
     let restored = origin::restored(&database).await?.ok_or_else(missing)?;
     let Some(origin) = restored.beside.clone() else {
         database.close().await?;
@@ -221,18 +292,32 @@ pub async fn confirm(folders: &Folders) -> Result<Option<String>, Error> {
     origin::has_ended(&origin)?;
     let at = SystemClock.now();
     origin::retire(&origin, &folders.data, at)?;
-    let after = Restored { beside: None, ..restored.clone() };
+    let after = Restored {
+        beside: None,
+        ..restored.clone()
+    };
     let shown = origin::shown(&origin);
     let message = format!("the daemon of {shown} has ended for good");
-    let told = Event::new(Severity::Warning, "RestoreConfirmed", &Actor::LOCAL, message).changing(Some(&restored), Some(&after));
-    database.commit(record(&folders.state(), Txn::new(), &after, told, at)?).await?;
+    let told = Event::new(
+        Severity::Warning,
+        "RestoreConfirmed",
+        &Actor::LOCAL,
+        message,
+    )
+    .changing(Some(&restored), Some(&after));
+    database
+        .commit(record(&folders.state(), Txn::new(), &after, told, at)?)
+        .await?;
     database.close().await?;
     Ok(Some(shown))
 }
 
 /// Everything into the draft's folder, and the state checked.
 fn unpack(archive: &mut Archive, backup: &Path, draft: &Draft) -> Result<(), Error> {
-    let damaged = |what: String| Error::Damaged { path: backup.to_owned(), what };
+    let damaged = |what: String| Error::Damaged {
+        path: backup.to_owned(),
+        what,
+    };
     archive.extract(|member| Some(draft.path(&member.path)))?;
     let state = draft.path("state.db");
     if !state.exists() {
@@ -240,10 +325,15 @@ fn unpack(archive: &mut Archive, backup: &Path, draft: &Draft) -> Result<(), Err
     }
     let (snapshot, verdict) = tradewind_store::inspect(&state)?;
     if let Some(source) = verdict.fault {
-        return Err(Error::Audit { path: backup.to_owned(), source });
+        return Err(Error::Audit {
+            path: backup.to_owned(),
+            source,
+        });
     }
     if (snapshot.revision, snapshot.audit) != (archive.index.revision, archive.index.audit) {
-        return Err(damaged("the state in it is not the one that its index tells of".to_owned()));
+        return Err(damaged(
+            "the state in it is not the one that its index tells of".to_owned(),
+        ));
     }
     Ok(())
 }
@@ -258,9 +348,16 @@ async fn mark_restored(
 ) -> Result<(), Error> {
     tradewind_store::renumber(state)?;
     let path = state.to_owned();
-    let database = tokio::task::spawn_blocking(move || Database::open(Options::new(path))).await??;
+    let database =
+        tokio::task::spawn_blocking(move || Database::open(Options::new(path))).await??;
     let at = SystemClock.now();
-    let restored = Restored { at, created_at: index.created_at, revision: index.revision, beside, replaced };
+    let restored = Restored {
+        at,
+        created_at: index.created_at,
+        revision: index.revision,
+        beside,
+        replaced,
+    };
     let message = match replaced {
         Some(head) => format!(
             "the state of {} is in force again, in place of one whose audit log ended with entry {} of hash {}",
@@ -268,31 +365,59 @@ async fn mark_restored(
         ),
         None => format!("the state of {} is in force again", index.created_at),
     };
-    let told = Event::new(Severity::Warning, "StateRestored", &Actor::LOCAL, message).changing(None, Some(&restored));
-    database.commit(record(state, powers, &restored, told, at)?).await?;
+    let told = Event::new(Severity::Warning, "StateRestored", &Actor::LOCAL, message)
+        .changing(None, Some(&restored));
+    database
+        .commit(record(state, powers, &restored, told, at)?)
+        .await?;
     Ok(database.close().await?)
 }
 
 /// Adds what a state says of its being restored, with the event that tells of it.
-fn record(state: &Path, txn: Txn, restored: &Restored, told: Event, at: Instant) -> Result<Txn, Error> {
+fn record(
+    state: &Path,
+    txn: Txn,
+    restored: &Restored,
+    told: Event,
+    at: Instant,
+) -> Result<Txn, Error> {
     let id = EventId::new(Ulid::r#gen());
     let key = format!("{EVENTS}{id}");
-    let event = Event { id: Some(id), at, ..told };
-    let encode = |e: serde_json::Error| Error::Io { action: "written", path: state.to_owned(), source: e.into() };
+    let event = Event {
+        id: Some(id),
+        at,
+        ..told
+    };
+    let encode = |e: serde_json::Error| Error::Io {
+        action: "written",
+        path: state.to_owned(),
+        source: e.into(),
+    };
     let bytes = document::to_vec(&event).map_err(encode)?;
-    Ok(txn.put(RESTORED, document::to_vec(restored).map_err(encode)?).put(key, bytes.clone()).audit(bytes))
+    Ok(txn
+        .put(RESTORED, document::to_vec(restored).map_err(encode)?)
+        .put(key, bytes.clone())
+        .audit(bytes))
 }
 
 /// Answers where the state is now that was there before.
 fn put_in_place(index: &Index, folders: &Folders, draft: &Draft) -> Result<Option<PathBuf>, Error> {
     let mark = folders.data.join(MARK);
-    File::create(&mark).and_then(|f| f.sync_all()).map_err(|source| Error::Io { action: "made", path: mark.clone(), source })?;
+    File::create(&mark)
+        .and_then(|f| f.sync_all())
+        .map_err(|source| Error::Io {
+            action: "made",
+            path: mark.clone(),
+            source,
+        })?;
     sync(&folders.data)?;
     let aside = set_aside(folders)?;
     // What runs is known by its folder: records that are there are newer than the backup's.
     let processes_stay = is_filled(&Part::Processes.folder(folders));
     for member in &index.files {
-        let Some((part, rest)) = contents::part(&member.path) else { continue };
+        let Some((part, rest)) = contents::part(&member.path) else {
+            continue;
+        };
         let target = part.folder(folders).join(rest);
         match part {
             Part::State => continue,
@@ -303,18 +428,26 @@ fn put_in_place(index: &Index, folders: &Folders, draft: &Draft) -> Result<Optio
     }
     relocate(&draft.path("state.db"), &folders.state())?;
     sync(&folders.data)?;
-    fs::remove_file(&mark).map_err(|source| Error::Io { action: "removed", path: mark, source })?;
+    fs::remove_file(&mark).map_err(|source| Error::Io {
+        action: "removed",
+        path: mark,
+        source,
+    })?;
     sync(&folders.data)?;
     Ok(aside)
 }
 
 /// Moves a state that is there, and what belongs to it alone, into a folder of its own.
 fn set_aside(folders: &Folders) -> Result<Option<PathBuf>, Error> {
-    let old = ["state.db", "state.db-wal", "state.db-shm", "plugin-history"].map(|name| (name, folders.data.join(name)));
+    let old = ["state.db", "state.db-wal", "state.db-shm", "plugin-history"]
+        .map(|name| (name, folders.data.join(name)));
     if old.iter().all(|(_, path)| !path.exists()) {
         return Ok(None);
     }
-    let aside = folders.data.join(format!("before-restore-{}", Ulid::r#gen().to_string().to_lowercase()));
+    let aside = folders.data.join(format!(
+        "before-restore-{}",
+        Ulid::r#gen().to_string().to_lowercase()
+    ));
     make(&aside)?;
     for (name, path) in old.iter().filter(|(_, path)| path.exists()) {
         relocate(path, &aside.join(name))?;
@@ -325,29 +458,51 @@ fn set_aside(folders: &Folders) -> Result<Option<PathBuf>, Error> {
 
 /// Moves a file or folder, over the border of a file system too.
 fn relocate(from: &Path, to: &Path) -> Result<(), Error> {
-    let failed = |source| Error::Io { action: "put in place", path: to.to_owned(), source };
+    let failed = |source| Error::Io {
+        action: "put in place",
+        path: to.to_owned(),
+        source,
+    };
     if let Some(parent) = to.parent() {
         make(parent)?;
     }
     match fs::rename(from, to) {
         Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {
             let new = to.with_extension("new");
-            fs::copy(from, &new).and_then(|_| File::open(&new)?.sync_all()).and_then(|()| fs::rename(&new, to)).map_err(failed)
+            fs::copy(from, &new)
+                .and_then(|_| File::open(&new)?.sync_all())
+                .and_then(|()| fs::rename(&new, to))
+                .map_err(failed)
         }
         other => other.map_err(failed),
     }
 }
 
 fn is_filled(folder: &Path) -> bool {
-    fs::read_dir(folder).is_ok_and(|mut entries| entries.any(|e| e.is_ok_and(|e| !e.file_name().to_string_lossy().starts_with('.'))))
+    fs::read_dir(folder).is_ok_and(|mut entries| {
+        entries.any(|e| e.is_ok_and(|e| !e.file_name().to_string_lossy().starts_with('.')))
+    })
 }
 
 fn make(folder: &Path) -> Result<(), Error> {
     use std::os::unix::fs::DirBuilderExt;
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|source| Error::Io { action: "made", path: folder.to_owned(), source })
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder);
+    made.map_err(|source| Error::Io {
+        action: "made",
+        path: folder.to_owned(),
+        source,
+    })
 }
 
 fn sync(folder: &Path) -> Result<(), Error> {
-    File::open(folder).and_then(|f| f.sync_all()).map_err(|source| Error::Io { action: "synced", path: folder.to_owned(), source })
+    File::open(folder)
+        .and_then(|f| f.sync_all())
+        .map_err(|source| Error::Io {
+            action: "synced",
+            path: folder.to_owned(),
+            source,
+        })
 }

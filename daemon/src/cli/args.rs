@@ -16,7 +16,9 @@ use tradewind_core::{
 
 pub use canary::{Canary, CanaryStart};
 pub use conformance::PluginTest;
-pub use lists::{Decisions, Deployments, Namespaces, Offers, Paging, Plans, Plugins, Regions, Revisions, Tokens};
+pub use lists::{
+    Decisions, Deployments, Namespaces, Offers, Paging, Plans, Plugins, Regions, Revisions, Tokens,
+};
 pub use policy::{Policy, Shadow, ShadowName, ShadowStart};
 
 const EXIT_CODES: &str = "\
@@ -46,10 +48,21 @@ pub struct Globals {
     pub server: Option<String>,
     /// The SHA-256 of the public key of the daemon's certificate, as `sha256:` and 64 digits: no other is accepted. That of the certificate
     /// itself is taken, too, as long as it is shown. Default: that of the data folder's daemon
-    #[arg(long, global = true, env = "TRADEWIND_FINGERPRINT", value_name = "DIGEST")]
+    #[arg(
+        long,
+        global = true,
+        env = "TRADEWIND_FINGERPRINT",
+        value_name = "DIGEST"
+    )]
     pub fingerprint: Option<Digest>,
     /// A file with the certificates, in PEM form, that the daemon's may be signed by. Default: those that this machine trusts
-    #[arg(long, global = true, env = "TRADEWIND_CA", value_name = "FILE", conflicts_with = "fingerprint")]
+    #[arg(
+        long,
+        global = true,
+        env = "TRADEWIND_CA",
+        value_name = "FILE",
+        conflicts_with = "fingerprint"
+    )]
     pub ca: Option<PathBuf>,
     /// A file with the token to send. Default: the variable TRADEWIND_TOKEN, else the admin token in the data folder, which goes to the
     /// daemon of that folder alone
@@ -280,7 +293,12 @@ pub struct Assess {
 #[derive(Debug, Args)]
 pub struct Apply {
     /// A manifest in YAML or JSON; `-` reads standard input. May be given several times
-    #[arg(short, long = "file", required_unless_present = "plan", value_name = "FILE")]
+    #[arg(
+        short,
+        long = "file",
+        required_unless_present = "plan",
+        value_name = "FILE"
+    )]
     pub files: Vec<PathBuf>,
     /// A stored plan instead, as `plan apply` does
     #[arg(long, value_name = "NAME", conflicts_with = "files")]
@@ -415,10 +433,13 @@ pub struct MetricValue {
 impl std::str::FromStr for MetricValue {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, String> {
-        let (metric, value) =
-            s.split_once('=').ok_or_else(|| format!("\"{s}\" has no value: write METRIC=VALUE, such as queue-depth=12"))?;
+        let (metric, value) = s.split_once('=').ok_or_else(|| {
+            format!("\"{s}\" has no value: write METRIC=VALUE, such as queue-depth=12")
+        })?;
         let metric = metric.parse().map_err(|e: NameError| e.to_string())?;
-        let value = value.parse().map_err(|_| format!("\"{value}\" is not a number: write one such as 12 or 0.5"))?;
+        let value = value
+            .parse()
+            .map_err(|_| format!("\"{value}\" is not a number: write one such as 12 or 0.5"))?;
         Ok(Self { metric, value })
     }
 }
@@ -718,23 +739,59 @@ mod tests {
 
     #[test]
     fn a_plan_is_made_stored_or_handled() {
-        let plan = |words: &[&str]| match Cli::try_parse_from([&["tradewind", "plan"], words].concat()).map(|cli| cli.command) {
-            Ok(Command::Plan(plan)) => Ok(plan),
-            Ok(other) => panic!("{other:?}"),
-            Err(error) => Err(error.kind()),
-        };
+        let plan =
+            |words: &[&str]| match Cli::try_parse_from([&["tradewind", "plan"], words].concat())
+                .map(|cli| cli.command)
+            {
+                Ok(Command::Plan(plan)) => Ok(plan),
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => Err(error.kind()),
+            };
         assert_eq!(plan(&["-f", "a", "--out"]).unwrap().out, Some(None));
-        assert_eq!(plan(&["-f", "a", "--out", "b"]).unwrap().out, Some(Some("b".to_owned())));
-        assert!(matches!(plan(&["show", "x"]).unwrap().command, Some(PlanCommand::Show { .. })));
-        assert_eq!(plan(&[]).unwrap_err(), clap::error::ErrorKind::MissingRequiredArgument);
-        assert_eq!(plan(&["-f", "a", "--expires", "2h"]).unwrap_err(), clap::error::ErrorKind::MissingRequiredArgument);
+        assert_eq!(
+            plan(&["-f", "a", "--out", "b"]).unwrap().out,
+            Some(Some("b".to_owned()))
+        );
+        assert!(matches!(
+            plan(&["show", "x"]).unwrap().command,
+            Some(PlanCommand::Show { .. })
+        ));
+        assert_eq!(
+            plan(&[]).unwrap_err(),
+            clap::error::ErrorKind::MissingRequiredArgument
+        );
+        assert_eq!(
+            plan(&["-f", "a", "--expires", "2h"]).unwrap_err(),
+            clap::error::ErrorKind::MissingRequiredArgument
+        );
     }
 
     #[test]
     fn global_options_go_anywhere() {
-        let cli = Cli::parse_from(["tradewind", "apply", "-f", "a.yaml", "-f", "-", "-n", "team", "-o", "json", "--timeout", "1m 30s"]);
-        assert_eq!((cli.globals.namespace.as_deref(), cli.globals.output), (Some("team"), Form::Json));
-        let Command::Apply(apply) = cli.command else { panic!("not apply") };
-        assert_eq!((apply.files.len(), apply.timeout, apply.detach), (2, Millis::from_secs(90), false));
+        let cli = Cli::parse_from([
+            "tradewind",
+            "apply",
+            "-f",
+            "a.yaml",
+            "-f",
+            "-",
+            "-n",
+            "team",
+            "-o",
+            "json",
+            "--timeout",
+            "1m 30s",
+        ]);
+        assert_eq!(
+            (cli.globals.namespace.as_deref(), cli.globals.output),
+            (Some("team"), Form::Json)
+        );
+        let Command::Apply(apply) = cli.command else {
+            panic!("not apply")
+        };
+        assert_eq!(
+            (apply.files.len(), apply.timeout, apply.detach),
+            (2, Millis::from_secs(90), false)
+        );
     }
 }

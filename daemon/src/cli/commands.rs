@@ -52,14 +52,18 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
         Command::Plan(args) => return plan::run(context, args).await,
         Command::Plans(args) => plans::list(context, args).await?,
         Command::Get { name: None, list } => deployments::list(context, list).await?,
-        Command::Get { name: Some(name), .. } => deployments::get(context, &name).await?,
+        Command::Get {
+            name: Some(name), ..
+        } => deployments::get(context, &name).await?,
         Command::Describe { name } => deployments::describe(context, &name).await?,
         Command::Revisions { name, list } => revisions::list(context, &name, list).await?,
         Command::Diff { name, from, to } => revisions::diff(context, &name, from, to).await?,
         Command::Rollback(args) => revisions::rollback(context, args).await?,
         Command::Promote { name } => revisions::act(context, &name, "promote").await?,
         Command::Abort { name } => revisions::act(context, &name, "abort").await?,
-        Command::Rollout(super::args::Rollout::Status { name }) => revisions::status(context, &name).await?,
+        Command::Rollout(super::args::Rollout::Status { name }) => {
+            revisions::status(context, &name).await?
+        }
         Command::Delete(args) => delete::run(context, args).await?,
         Command::Scale(args) => scale::scale(context, args).await?,
         Command::Run(args) => apply::again(context, args).await?,
@@ -70,11 +74,15 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
         Command::Audit(args) => return audit::run(context, args).await,
         Command::Backup { file } => backup::make(context, &file).await?,
         Command::Offers(args) => offers::list(context, args).await?,
-        Command::Replacement(super::args::Replacement::Report(paging)) => replacement::report(context, paging).await?,
+        Command::Replacement(super::args::Replacement::Report(paging)) => {
+            replacement::report(context, paging).await?
+        }
         Command::Regions(args) => regions::list(context, args).await?,
         Command::Assess(args) => assess::run(context, args).await?,
         Command::Decisions(args) => decisions::list(context, args).await?,
-        Command::Decision(super::args::Decision::Show { id }) => decisions::show(context, &id).await?,
+        Command::Decision(super::args::Decision::Show { id }) => {
+            decisions::show(context, &id).await?
+        }
         Command::Replay { id, policy } => decisions::replay(context, &id, policy).await?,
         Command::Explain { name, rows } => decisions::explain(context, &name, rows).await?,
         Command::Plugin(args) => plugins::run(context, args).await?,
@@ -83,8 +91,18 @@ pub async fn run(context: &Context, command: Command) -> Result<u8, Error> {
         Command::Token(args) => tokens::run(context, args).await?,
         Command::Whoami => tokens::whoami(context).await?,
         Command::Schema => {
-            let schema: serde_json::Value = context.client.get(&["v1", "schema", "manifest"], &[]).await?;
-            context.output.text(&serde_json::to_string_pretty(&schema).map_err(|e| Error::Encode { form: "JSON", source: e.into() })?)?;
+            let schema: serde_json::Value = context
+                .client
+                .get(&["v1", "schema", "manifest"], &[])
+                .await?;
+            context
+                .output
+                .text(
+                    &serde_json::to_string_pretty(&schema).map_err(|e| Error::Encode {
+                        form: "JSON",
+                        source: e.into(),
+                    })?,
+                )?;
         }
         // `cli::run` has answered these: they need no daemon.
         Command::Serve(_)
@@ -110,16 +128,24 @@ pub fn completions(shell: clap_complete::Shell) -> Result<(), Error> {
 impl Context {
     /// The query that names the namespace of one deployment.
     fn namespace(&self) -> Vec<(&'static str, String)> {
-        self.namespace.iter().map(|n| ("namespace", n.clone())).collect()
+        self.namespace
+            .iter()
+            .map(|n| ("namespace", n.clone()))
+            .collect()
     }
 
     fn namespace_or_default(&self) -> String {
-        self.namespace.clone().unwrap_or_else(|| Namespace::default_namespace().to_string())
+        self.namespace
+            .clone()
+            .unwrap_or_else(|| Namespace::default_namespace().to_string())
     }
 }
 
 fn read_one(file: &Path) -> Result<Document, Error> {
-    let failed = |source| Error::Read { path: file.to_owned(), source };
+    let failed = |source| Error::Read {
+        path: file.to_owned(),
+        source,
+    };
     let bytes = if file == Path::new("-") {
         let mut bytes = Vec::new();
         io::stdin().lock().read_to_end(&mut bytes).map_err(failed)?;
@@ -127,7 +153,10 @@ fn read_one(file: &Path) -> Result<Document, Error> {
     } else {
         std::fs::read(file).map_err(failed)?
     };
-    Ok(Document { file: file.to_owned(), bytes: bytes.into() })
+    Ok(Document {
+        file: file.to_owned(),
+        bytes: bytes.into(),
+    })
 }
 
 /// Ties a refusal to the file that was refused.

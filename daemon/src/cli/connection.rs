@@ -29,23 +29,44 @@ impl Connection {
             Err(_) if named.is_some() => None,
             Err(e) => return Err(e.into()),
         };
-        let local = config.as_ref().and_then(|c| runtime_file::read(&c.data).filter(|daemon| daemon.is_running(&c.data)));
-        let same = |address: &str| named.as_ref().is_none_or(|n| n.trim_end_matches('/') == address);
+        let local = config
+            .as_ref()
+            .and_then(|c| runtime_file::read(&c.data).filter(|daemon| daemon.is_running(&c.data)));
+        let same = |address: &str| {
+            named
+                .as_ref()
+                .is_none_or(|n| n.trim_end_matches('/') == address)
+        };
         let local = local.filter(|daemon| same(&daemon.address));
         let token = match (given(globals)?, &local, &config) {
             (Some(token), ..) => Some(token),
             (None, Some(_), Some(config)) => left_by_daemon(&config.data.join(ADMIN_FILE))?,
             _ => None,
         };
-        let trust = match (&globals.fingerprint, &globals.ca, local.as_ref().and_then(|daemon| daemon.fingerprint)) {
+        let trust = match (
+            &globals.fingerprint,
+            &globals.ca,
+            local.as_ref().and_then(|daemon| daemon.fingerprint),
+        ) {
             (Some(fingerprint), ..) => Trust::Pinned(*fingerprint),
             (None, Some(file), _) => Trust::Authority(file.clone()),
             (None, None, Some(own)) => Trust::Pinned(own),
             (None, None, None) => Trust::System,
         };
-        let configured = || config.map(|c| format!("http://{}", c.listen)).unwrap_or_default();
-        let server = local.map(|daemon| daemon.address).or(named).unwrap_or_else(configured);
-        Ok(Self { server, token, trust })
+        let configured = || {
+            config
+                .map(|c| format!("http://{}", c.listen))
+                .unwrap_or_default()
+        };
+        let server = local
+            .map(|daemon| daemon.address)
+            .or(named)
+            .unwrap_or_else(configured);
+        Ok(Self {
+            server,
+            token,
+            trust,
+        })
     }
 }
 
@@ -54,15 +75,27 @@ fn given(globals: &Globals) -> Result<Option<Secret>, Error> {
     if let Some(file) = &globals.token_file {
         return Ok(Some(identity::read_secret(file)?));
     }
-    let Some(text) = environment("TRADEWIND_TOKEN") else { return Ok(None) };
-    text.trim().parse().map(Some).map_err(|source| Error::Token { variable: "TRADEWIND_TOKEN", source })
+    let Some(text) = environment("TRADEWIND_TOKEN") else {
+        return Ok(None);
+    };
+    text.trim()
+        .parse()
+        .map(Some)
+        .map_err(|source| Error::Token {
+            variable: "TRADEWIND_TOKEN",
+            source,
+        })
 }
 
 /// Its owner may have taken it away.
 fn left_by_daemon(path: &std::path::Path) -> Result<Option<Secret>, Error> {
     match identity::read_secret(path) {
         Ok(secret) => Ok(Some(secret)),
-        Err(identity::Error::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(identity::Error::File { source, .. })
+            if source.kind() == std::io::ErrorKind::NotFound =>
+        {
+            Ok(None)
+        }
         Err(e) => Err(e.into()),
     }
 }

@@ -21,7 +21,10 @@ pub enum Error {
     Client(#[from] client::Error),
     /// The daemon refused a file.
     #[error("\"{}\" was refused: {}", file.display(), problem.detail)]
-    File { file: PathBuf, problem: Box<Problem> },
+    File {
+        file: PathBuf,
+        problem: Box<Problem>,
+    },
     /// Several files at once, of which some failed.
     #[error("{summary}")]
     Several { summary: String, errors: Vec<Error> },
@@ -32,7 +35,12 @@ pub enum Error {
     #[error("deployment \"{name}\" was deleted meanwhile")]
     Deleted { name: String },
     #[error("deployment \"{name}\" is not {wanted} after {after}: {message}")]
-    TimedOut { name: String, wanted: &'static str, after: Millis, message: String },
+    TimedOut {
+        name: String,
+        wanted: &'static str,
+        after: Millis,
+        message: String,
+    },
     #[error(transparent)]
     Config(#[from] crate::config::Error),
     #[error(transparent)]
@@ -42,7 +50,9 @@ pub enum Error {
     #[error(transparent)]
     Backup(Box<crate::backup::Error>),
     /// What needs somebody's word, with nobody at a terminal to give it.
-    #[error("nothing was put back: what would come into force is listed above, and nobody is there to ask")]
+    #[error(
+        "nothing was put back: what would come into force is listed above, and nobody is there to ask"
+    )]
     Unasked,
     #[error("nothing was put back")]
     Declined,
@@ -53,20 +63,33 @@ pub enum Error {
     #[error(transparent)]
     Author(#[from] tradewind_author::Error),
     #[error("\"{}\" is no plugin that can be used", path.display())]
-    Inspect { path: PathBuf, source: tradewind_wasm::InspectError },
+    Inspect {
+        path: PathBuf,
+        source: tradewind_wasm::InspectError,
+    },
     /// A file that a simulation works with.
     #[error("\"{}\" can't be used", path.display())]
-    Input { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    Input {
+        path: PathBuf,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error(transparent)]
     Conformance(#[from] tradewind_conformance::Error),
     #[error("the simulation stopped")]
     Simulation(#[from] tradewind_core::simulate::Error),
     #[error("{what} \"{value}\" can't be used: {rule}")]
-    Argument { what: &'static str, value: String, rule: String },
+    Argument {
+        what: &'static str,
+        value: String,
+        rule: String,
+    },
     #[error(transparent)]
     Identity(#[from] crate::identity::Error),
     #[error("the variable {variable} can't be used")]
-    Token { variable: &'static str, source: tradewind_core::identity::Malformed },
+    Token {
+        variable: &'static str,
+        source: tradewind_core::identity::Malformed,
+    },
     #[error("decision \"{id}\" does not replay: {difference}")]
     Differs { id: String, difference: String },
     #[error("the stream broke off: {message}")]
@@ -74,7 +97,10 @@ pub enum Error {
     #[error("the result can't be printed")]
     Print(#[from] io::Error),
     #[error("the result can't be written as {form}")]
-    Encode { form: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+    Encode {
+        form: &'static str,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error("the runtime can't be started")]
     Runtime(#[source] io::Error),
 }
@@ -91,7 +117,9 @@ impl Error {
             Self::Argument { .. } | Self::Token { .. } | Self::Conformance(_) | Self::Unasked => 2,
             Self::Client(client::Error::Server { .. } | client::Error::Clear { .. }) => 2,
             Self::Client(client::Error::Unreachable { .. }) => 6,
-            Self::Client(client::Error::Refused(problem)) | Self::File { problem, .. } => problem_code(problem),
+            Self::Client(client::Error::Refused(problem)) | Self::File { problem, .. } => {
+                problem_code(problem)
+            }
             Self::TimedOut { .. } => 7,
             Self::Deleted { .. } => 5,
             Self::Vault(tradewind_credentials::VaultError::Missing { .. }) => 3,
@@ -109,7 +137,9 @@ impl Error {
         }
         let mut text = format!("error: {self}\n");
         match self {
-            Self::File { file, problem } => push_problem(&mut text, problem, Some(&file.display().to_string())),
+            Self::File { file, problem } => {
+                push_problem(&mut text, problem, Some(&file.display().to_string()))
+            }
             Self::Client(client::Error::Refused(problem)) => push_problem(&mut text, problem, None),
             _ => {}
         }
@@ -217,15 +247,29 @@ mod tests {
         ] {
             assert_eq!(refused(kind, status).exit_code(), code, "{kind:?}");
         }
-        let late = Error::TimedOut { name: "x".into(), wanted: "running", after: Millis(1), message: String::new() };
+        let late = Error::TimedOut {
+            name: "x".into(),
+            wanted: "running",
+            after: Millis(1),
+            message: String::new(),
+        };
         assert_eq!(late.exit_code(), 7);
     }
 
     #[test]
     fn problems_are_printed_where_an_editor_can_find_them() {
-        let at = |path: &str, line, column| manifest::Problem { path: path.into(), message: "is wrong".into(), line, column };
+        let at = |path: &str, line, column| manifest::Problem {
+            path: path.into(),
+            message: "is wrong".into(),
+            line,
+            column,
+        };
         let problem = Problem {
-            problems: vec![at("spec.a", Some(3), Some(7)), at("", Some(1), None), at("spec.b", None, None)],
+            problems: vec![
+                at("spec.a", Some(3), Some(7)),
+                at("", Some(1), None),
+                at("spec.b", None, None),
+            ],
             ..match refused(Kind::InvalidManifest, 422) {
                 Error::Client(client::Error::Refused(p)) => *p,
                 _ => unreachable!(),
@@ -233,6 +277,9 @@ mod tests {
         };
         let mut text = String::new();
         push_problem(&mut text, &problem, Some("m.yaml"));
-        assert_eq!(text, "m.yaml:3:7: spec.a: is wrong\nm.yaml:1: is wrong\nm.yaml: spec.b: is wrong\n");
+        assert_eq!(
+            text,
+            "m.yaml:3:7: spec.a: is wrong\nm.yaml:1: is wrong\nm.yaml: spec.b: is wrong\n"
+        );
     }
 }

@@ -32,27 +32,45 @@ impl Output {
     pub fn new(form: Form) -> Self {
         let terminal = io::stdout().is_terminal();
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        Self { form, colours, terminal }
+        Self {
+            form,
+            colours,
+            terminal,
+        }
     }
 
     /// Prints for programs if that was asked for, else what `human` makes.
-    pub fn show<T: Serialize>(&self, value: &T, human: impl FnOnce(&Self) -> String) -> Result<(), Error> {
+    pub fn show<T: Serialize>(
+        &self,
+        value: &T,
+        human: impl FnOnce(&Self) -> String,
+    ) -> Result<(), Error> {
         match self.form {
             Form::Html => Err(no_html()),
             Form::Table => self.text(&tame_printed(&human(self))),
             Form::Json => {
-                let text = serde_json::to_string_pretty(value).map_err(|e| Error::Encode { form: "JSON", source: e.into() })?;
+                let text = serde_json::to_string_pretty(value).map_err(|e| Error::Encode {
+                    form: "JSON",
+                    source: e.into(),
+                })?;
                 self.text(&text)
             }
             Form::Yaml => {
-                let text = serde_saphyr::to_string(value).map_err(|e| Error::Encode { form: "YAML", source: e.into() })?;
+                let text = serde_saphyr::to_string(value).map_err(|e| Error::Encode {
+                    form: "YAML",
+                    source: e.into(),
+                })?;
                 self.text(&text)
             }
         }
     }
 
     /// The results of several files; that of a single one stands alone.
-    pub fn show_all<T: Serialize>(&self, values: &[T], human: impl FnOnce(&Self) -> String) -> Result<(), Error> {
+    pub fn show_all<T: Serialize>(
+        &self,
+        values: &[T],
+        human: impl FnOnce(&Self) -> String,
+    ) -> Result<(), Error> {
         match values {
             [one] => self.show(one, human),
             all => self.show(&all, human),
@@ -60,13 +78,23 @@ impl Output {
     }
 
     /// One item of an endless list: a line for people, a JSON line or a YAML document for programs.
-    pub fn item<T: Serialize>(&self, value: &T, human: impl FnOnce(&Self) -> String) -> Result<(), Error> {
+    pub fn item<T: Serialize>(
+        &self,
+        value: &T,
+        human: impl FnOnce(&Self) -> String,
+    ) -> Result<(), Error> {
         match self.form {
             Form::Html => Err(no_html()),
             Form::Table => self.text(&tame_printed(&human(self))),
-            Form::Json => self.text(&serde_json::to_string(value).map_err(|e| Error::Encode { form: "JSON", source: e.into() })?),
+            Form::Json => self.text(&serde_json::to_string(value).map_err(|e| Error::Encode {
+                form: "JSON",
+                source: e.into(),
+            })?),
             Form::Yaml => {
-                let text = serde_saphyr::to_string(value).map_err(|e| Error::Encode { form: "YAML", source: e.into() })?;
+                let text = serde_saphyr::to_string(value).map_err(|e| Error::Encode {
+                    form: "YAML",
+                    source: e.into(),
+                })?;
                 self.text(&format!("---\n{text}"))
             }
         }
@@ -93,10 +121,18 @@ impl Output {
     }
 
     /// Columns without lines, as other tools can read them too.
-    pub fn table<const N: usize>(&self, header: [&str; N], rows: impl IntoIterator<Item = [Cell; N]>) -> String {
+    pub fn table<const N: usize>(
+        &self,
+        header: [&str; N],
+        rows: impl IntoIterator<Item = [Cell; N]>,
+    ) -> String {
         let mut table = Table::new();
         table.load_preset(presets::NOTHING);
-        let arrangement = if self.terminal { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
+        let arrangement = if self.terminal {
+            ContentArrangement::Dynamic
+        } else {
+            ContentArrangement::Disabled
+        };
         table.set_content_arrangement(arrangement);
         if self.colours {
             table.enforce_styling();
@@ -110,7 +146,12 @@ impl Output {
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
         }
-        table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+        table
+            .to_string()
+            .lines()
+            .map(str::trim_end)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     pub fn cell(&self, text: impl ToString, mood: Mood) -> Cell {
@@ -126,5 +167,9 @@ impl Output {
 
 fn no_html() -> Error {
     let rule = "only `assess` prints a page: use table, json or yaml".to_owned();
-    Error::Argument { what: "--output", value: "html".to_owned(), rule }
+    Error::Argument {
+        what: "--output",
+        value: "html".to_owned(),
+        rule,
+    }
 }

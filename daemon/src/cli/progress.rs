@@ -34,7 +34,10 @@ impl Progress {
         let display = if !for_people {
             Display::Silent
         } else if io::stderr().is_terminal() {
-            Display::Live { all: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()), bars: BTreeMap::new() }
+            Display::Live {
+                all: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
+                bars: BTreeMap::new(),
+            }
         } else {
             Display::Lines(BTreeMap::new())
         };
@@ -55,7 +58,10 @@ impl Progress {
                 }
                 Display::Live { all, bars } => {
                     let bar = bars.entry(key).or_insert_with(|| all.add(spinner()));
-                    if matches!(task.status, Status::Running | Status::Idle | Status::Completed) {
+                    if matches!(
+                        task.status,
+                        Status::Running | Status::Idle | Status::Completed
+                    ) {
                         bar.finish_with_message(line);
                     } else {
                         bar.set_message(line);
@@ -92,11 +98,24 @@ fn label(task: &TaskView) -> String {
 
 fn line(task: &TaskView) -> String {
     let places = task.allocations.iter().filter(|a| !a.superseded).map(|a| {
-        let region = if a.region.is_empty() { String::new() } else { format!("/{}", a.region) };
-        format!("{}{region} {}/{} {}", a.provider, a.ready, a.replicas, a.phase)
+        let region = if a.region.is_empty() {
+            String::new()
+        } else {
+            format!("/{}", a.region)
+        };
+        format!(
+            "{}{region} {}/{} {}",
+            a.provider, a.ready, a.replicas, a.phase
+        )
     });
     let places: Vec<String> = places.collect();
-    let mut line = format!("{}: {} {}/{} ready", label(task), task.status, task.ready, task.replicas);
+    let mut line = format!(
+        "{}: {} {}/{} ready",
+        label(task),
+        task.status,
+        task.ready,
+        task.replicas
+    );
     if !places.is_empty() {
         line.push_str(&format!(" [{}]", places.join(", ")));
     }

@@ -47,12 +47,20 @@ fn phase_mood(phase: Phase) -> Mood {
 
 /// `provider/region`, or the provider alone.
 fn place(provider: &impl std::fmt::Display, region: &str) -> String {
-    if region.is_empty() { provider.to_string() } else { format!("{provider}/{region}") }
+    if region.is_empty() {
+        provider.to_string()
+    } else {
+        format!("{provider}/{region}")
+    }
 }
 
 /// A URL where the protocol has one.
 fn endpoint(endpoint: &Endpoint) -> String {
-    let host = if endpoint.host.contains(':') { format!("[{}]", endpoint.host) } else { endpoint.host.clone() };
+    let host = if endpoint.host.contains(':') {
+        format!("[{}]", endpoint.host)
+    } else {
+        endpoint.host.clone()
+    };
     let scheme = match endpoint.protocol {
         Protocol::Http => "http",
         Protocol::Https => "https",
@@ -67,13 +75,21 @@ fn endpoint(endpoint: &Endpoint) -> String {
 fn number(value: f64) -> String {
     let text = format!("{value:.4}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text.is_empty() || text == "-0" { "0".to_owned() } else { text.to_owned() }
+    if text.is_empty() || text == "-0" {
+        "0".to_owned()
+    } else {
+        text.to_owned()
+    }
 }
 
 /// As it was written if that is short, else in GiB.
 fn size(bytes: Bytes) -> String {
     let exact = bytes.to_string();
-    if exact.len() <= 6 { exact } else { format!("{:.1}Gi", bytes.gib()) }
+    if exact.len() <= 6 {
+        exact
+    } else {
+        format!("{:.1}Gi", bytes.gib())
+    }
 }
 
 fn known(value: Option<f64>) -> String {
@@ -97,10 +113,23 @@ mod tests {
 
     #[test]
     fn numbers_stay_short() {
-        for (value, text) in [(0.0, "0"), (1.0, "1"), (0.25, "0.25"), (2.0 / 3.0, "0.6667"), (100.0, "100"), (-0.00001, "0")] {
+        for (value, text) in [
+            (0.0, "0"),
+            (1.0, "1"),
+            (0.25, "0.25"),
+            (2.0 / 3.0, "0.6667"),
+            (100.0, "100"),
+            (-0.00001, "0"),
+        ] {
             assert_eq!(number(value), text);
         }
-        for (millis, text) in [(0, "now"), (900, "now"), (12_345, "12s"), (3_725_000, "1h2m"), (200_000_000, "2days7h")] {
+        for (millis, text) in [
+            (0, "now"),
+            (900, "now"),
+            (12_345, "12s"),
+            (3_725_000, "1h2m"),
+            (200_000_000, "2days7h"),
+        ] {
             assert_eq!(age(Millis(millis)), text);
         }
     }

@@ -11,18 +11,32 @@ fn is_obeyed(c: char) -> bool {
 }
 
 fn escape(text: &str, kept: char) -> String {
-    let one = |c: char| if is_obeyed(c) && c != kept { c.escape_default().collect() } else { String::from(c) };
+    let one = |c: char| {
+        if is_obeyed(c) && c != kept {
+            c.escape_default().collect()
+        } else {
+            String::from(c)
+        }
+    };
     text.chars().map(one).collect()
 }
 
 /// For a text on one line.
 pub fn tame(text: &str) -> String {
-    if text.chars().any(is_obeyed) { escape(text, '\t') } else { text.to_owned() }
+    if text.chars().any(is_obeyed) {
+        escape(text, '\t')
+    } else {
+        text.to_owned()
+    }
 }
 
 /// For a text that may have several lines, as a cell of a table may.
 pub fn tame_lines(text: &str) -> String {
-    if text.chars().any(|c| is_obeyed(c) && c != '\n') { escape(text, '\n') } else { text.to_owned() }
+    if text.chars().any(|c| is_obeyed(c) && c != '\n') {
+        escape(text, '\n')
+    } else {
+        text.to_owned()
+    }
 }
 
 /// For what is about to be printed: its colours are our own, everything else was put into it.
@@ -32,9 +46,14 @@ pub fn tame_printed(text: &str) -> String {
     while let Some(at) = rest.find(|c| is_obeyed(c) && c != '\n') {
         let (before, from) = rest.split_at(at);
         out.push_str(before);
-        let length = colour(from).unwrap_or_else(|| from.chars().next().map_or(from.len(), char::len_utf8));
+        let length =
+            colour(from).unwrap_or_else(|| from.chars().next().map_or(from.len(), char::len_utf8));
         let (special, after) = from.split_at(length);
-        out.push_str(&if colour(from).is_some() { special.to_owned() } else { escape(special, '\n') });
+        out.push_str(&if colour(from).is_some() {
+            special.to_owned()
+        } else {
+            escape(special, '\n')
+        });
         rest = after;
     }
     out.push_str(rest);
@@ -45,7 +64,10 @@ pub fn tame_printed(text: &str) -> String {
 fn colour(text: &str) -> Option<usize> {
     let parameters = text.strip_prefix("\u{1b}[")?;
     let end = parameters.find(|c: char| !c.is_ascii_digit() && c != ';')?;
-    parameters.get(end..)?.starts_with('m').then_some(2 + end + 1)
+    parameters
+        .get(end..)?
+        .starts_with('m')
+        .then_some(2 + end + 1)
 }
 
 #[cfg(test)]

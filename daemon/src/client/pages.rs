@@ -8,10 +8,15 @@ use crate::http::CURSOR;
 /// The cursor in the link with the relation `next`.
 pub fn next(header: &str) -> Option<String> {
     let (target, parameters) = header.trim_start().strip_prefix('<')?.split_once('>')?;
-    let mut parameters = parameters.split(';').filter_map(|parameter| parameter.trim().split_once('='));
-    let is_next = parameters.any(|(name, value)| name.eq_ignore_ascii_case("rel") && value.trim_matches('"') == "next");
+    let mut parameters = parameters
+        .split(';')
+        .filter_map(|parameter| parameter.trim().split_once('='));
+    let is_next = parameters
+        .any(|(name, value)| name.eq_ignore_ascii_case("rel") && value.trim_matches('"') == "next");
     let (_, query) = target.split_once('?').filter(|_| is_next)?;
-    form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == CURSOR).map(|(_, cursor)| cursor.into_owned())
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == CURSOR)
+        .map(|(_, cursor)| cursor.into_owned())
 }
 
 #[cfg(test)]
@@ -21,8 +26,14 @@ mod tests {
     #[test]
     fn the_next_page_is_where_the_link_says() {
         let cases = [
-            ("</v1/deployments?limit=2&cursor=bmV3>; rel=\"next\"", Some("bmV3")),
-            ("<https://elsewhere.example/?cursor=a%2Db>;rel=next", Some("a-b")),
+            (
+                "</v1/deployments?limit=2&cursor=bmV3>; rel=\"next\"",
+                Some("bmV3"),
+            ),
+            (
+                "<https://elsewhere.example/?cursor=a%2Db>;rel=next",
+                Some("a-b"),
+            ),
             ("</v1/deployments?cursor=bmV3>; rel=\"prev\"", None),
             ("</v1/deployments>; rel=\"next\"", None),
             ("nonsense", None),

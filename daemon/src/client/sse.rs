@@ -21,7 +21,9 @@ struct Parser {
     has_data: bool,
 }
 
-pub fn events(bytes: impl Stream<Item = Result<Bytes, Error>> + Send + 'static) -> impl Stream<Item = Result<Event, Error>> + Send {
+pub fn events(
+    bytes: impl Stream<Item = Result<Bytes, Error>> + Send + 'static,
+) -> impl Stream<Item = Result<Event, Error>> + Send {
     let mut parser = Parser::default();
     bytes.flat_map(move |chunk| {
         stream::iter(match chunk {
@@ -78,12 +80,24 @@ mod tests {
     fn events_survive_any_cut_of_the_bytes() {
         let text = ": hello\n\nid: 7\nevent: line\ndata: {\"a\":1}\n\r\ndata: x\ndata: y\n\n:\n\nevent: empty\n\n";
         let wanted = [
-            Event { id: Some("7".into()), name: "line".into(), data: "{\"a\":1}".into() },
-            Event { id: None, name: String::new(), data: "x\ny".into() },
+            Event {
+                id: Some("7".into()),
+                name: "line".into(),
+                data: "{\"a\":1}".into(),
+            },
+            Event {
+                id: None,
+                name: String::new(),
+                data: "x\ny".into(),
+            },
         ];
         for size in 1..=text.len() {
             let mut parser = Parser::default();
-            let got: Vec<Event> = text.as_bytes().chunks(size).flat_map(|c| parser.feed(c)).collect();
+            let got: Vec<Event> = text
+                .as_bytes()
+                .chunks(size)
+                .flat_map(|c| parser.feed(c))
+                .collect();
             assert_eq!(got, wanted, "{size}");
         }
     }

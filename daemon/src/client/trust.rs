@@ -32,16 +32,30 @@ impl Trust {
         match self {
             Self::System => Ok(builder),
             Self::Authority(path) => {
-                let text = std::fs::read(path).map_err(|source| Error::Authority { path: path.clone(), source: source.into() })?;
+                let text = std::fs::read(path).map_err(|source| Error::Authority {
+                    path: path.clone(),
+                    source: source.into(),
+                })?;
                 let certificates = reqwest::Certificate::from_pem_bundle(&text);
-                let certificates = certificates.map_err(|source| Error::Authority { path: path.clone(), source: source.into() })?;
+                let certificates = certificates.map_err(|source| Error::Authority {
+                    path: path.clone(),
+                    source: source.into(),
+                })?;
                 Ok(builder.tls_certs_only(certificates))
             }
             Self::Pinned(fingerprint) => {
                 let provider = Arc::new(rustls::crypto::ring::default_provider());
-                let pin = Pin { fingerprint: *fingerprint, algorithms: provider.signature_verification_algorithms };
-                let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(Error::Tls)?;
-                let config = config.dangerous().with_custom_certificate_verifier(Arc::new(pin)).with_no_client_auth();
+                let pin = Pin {
+                    fingerprint: *fingerprint,
+                    algorithms: provider.signature_verification_algorithms,
+                };
+                let config = ClientConfig::builder_with_provider(provider)
+                    .with_safe_default_protocol_versions()
+                    .map_err(Error::Tls)?;
+                let config = config
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::new(pin))
+                    .with_no_client_auth();
                 Ok(builder.tls_backend_preconfigured(config))
             }
         }
@@ -63,14 +77,20 @@ impl ServerCertVerifier for Pin {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let key = tls::key(end_entity).ok_or(rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
+        let key = tls::key(end_entity).ok_or(rustls::Error::InvalidCertificate(
+            CertificateError::BadEncoding,
+        ))?;
         // Who pinned a certificate pinned its key: a daemon that was pinned before it had keys to pin sends that certificate along, and the
         // handshake's signature proves that the key is still the same.
-        let pinned = |one: &CertificateDer<'_>| Digest::of(one) == self.fingerprint && tls::key(one) == Some(key);
+        let pinned = |one: &CertificateDer<'_>| {
+            Digest::of(one) == self.fingerprint && tls::key(one) == Some(key)
+        };
         if key == self.fingerprint || pinned(end_entity) || others.iter().any(pinned) {
             return Ok(ServerCertVerified::assertion());
         }
-        Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+        Err(rustls::Error::InvalidCertificate(
+            CertificateError::ApplicationVerificationFailure,
+        ))
     }
 
     fn verify_tls12_signature(

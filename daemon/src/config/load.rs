@@ -19,21 +19,43 @@ pub enum Error {
     #[error("the configuration file \"{}\" can't be read", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("the configuration file \"{}\" is not valid TOML at line {line}, column {column}: {message}", path.display())]
-    Syntax { path: PathBuf, line: usize, column: usize, message: String },
+    Syntax {
+        path: PathBuf,
+        line: usize,
+        column: usize,
+        message: String,
+    },
     #[error("{origin}: there is no setting \"{setting}\"{}", hint(suggestion.as_deref()))]
-    Unknown { origin: Source, setting: String, suggestion: Option<String> },
+    Unknown {
+        origin: Source,
+        setting: String,
+        suggestion: Option<String>,
+    },
     #[error("{origin}: the setting \"{setting}\" can't be used: {message}")]
-    Value { origin: Source, setting: String, message: String },
+    Value {
+        origin: Source,
+        setting: String,
+        message: String,
+    },
     #[error("the setting \"{setting}\" can't be \"{value}\": {rule}")]
-    Refused { setting: &'static str, value: String, rule: &'static str },
+    Refused {
+        setting: &'static str,
+        value: String,
+        rule: &'static str,
+    },
     #[error("the setting \"log.level\" can't be \"{value}\"")]
-    LogLevel { value: String, source: tracing_subscriber::filter::ParseError },
+    LogLevel {
+        value: String,
+        source: tracing_subscriber::filter::ParseError,
+    },
     #[error("no home folder is known: set HOME, or name the folder with the setting \"data\"")]
     NoHome,
 }
 
 fn hint(suggestion: Option<&str>) -> String {
-    suggestion.map(|s| format!(", did you mean \"{s}\"")).unwrap_or_default()
+    suggestion
+        .map(|s| format!(", did you mean \"{s}\""))
+        .unwrap_or_default()
 }
 
 /// Where an effective value came from. Later ones win.
@@ -96,13 +118,23 @@ impl Effective {
     ///
     /// # Errors
     /// A file that was named but can't be read, bad syntax, unknown settings, values that can't be used.
-    pub fn load(overrides: &Overrides, env: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+    pub fn load(
+        overrides: &Overrides,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Error> {
         let file = read_file(overrides, &env)?;
         let mut layers = Vec::new();
-        let path = file.as_ref().and_then(|(source, _)| if let Source::File(path) = source { Some(path.clone()) } else { None });
+        let path = file.as_ref().and_then(|(source, _)| {
+            if let Source::File(path) = source {
+                Some(path.clone())
+            } else {
+                None
+            }
+        });
         layers.extend(file);
         for (setting, variable) in ENVIRONMENT {
-            layers.extend(env(variable).map(|v| (Source::Environment(variable), nested(setting, v))));
+            layers
+                .extend(env(variable).map(|v| (Source::Environment(variable), nested(setting, v))));
         }
         let text = |p: &PathBuf| p.to_string_lossy().into_owned();
         let flags = [
@@ -110,7 +142,11 @@ impl Effective {
             ("data", "--data", overrides.data.as_ref().map(text)),
             ("plugins", "--plugins", overrides.plugins.as_ref().map(text)),
         ];
-        layers.extend(flags.into_iter().filter_map(|(setting, flag, v)| v.map(|v| (Source::Flag(flag), nested(setting, v)))));
+        layers.extend(
+            flags.into_iter().filter_map(|(setting, flag, v)| {
+                v.map(|v| (Source::Flag(flag), nested(setting, v)))
+            }),
+        );
         let mut effective = Self::from_layers(layers)?;
         effective.config.moved = overrides.moved;
         effective.config.file = path.and_then(|path| std::path::absolute(path).ok());
@@ -119,24 +155,36 @@ impl Effective {
 
     fn from_layers(layers: Vec<(Source, Table)>) -> Result<Self, Error> {
         // The data folder comes first: other folders lie in it by default.
-        let data = layers.iter().rev().find_map(|(_, t)| t.get("data").and_then(Value::as_str)).map(PathBuf::from);
+        let data = layers
+            .iter()
+            .rev()
+            .find_map(|(_, t)| t.get("data").and_then(Value::as_str))
+            .map(PathBuf::from);
         let data = match data {
             Some(data) => data,
-            None => etcetera::choose_base_strategy().map_err(|_| Error::NoHome)?.data_dir().join("tradewind"),
+            None => etcetera::choose_base_strategy()
+                .map_err(|_| Error::NoHome)?
+                .data_dir()
+                .join("tradewind"),
         };
-        let policy = InstanceName::try_from("cheapest".to_owned()).map_err(|e| unusable(&Source::Default, "policy", &e))?;
+        let policy = InstanceName::try_from("cheapest".to_owned())
+            .map_err(|e| unusable(&Source::Default, "policy", &e))?;
         let defaults = Config::defaults(data, policy);
-        let mut merged = Table::try_from(&defaults).map_err(|e| unusable(&Source::Default, "", &e))?;
+        let mut merged =
+            Table::try_from(&defaults).map_err(|e| unusable(&Source::Default, "", &e))?;
         let mut sources = BTreeMap::new();
-        leaves(&merged, "", &mut |path, _| drop(sources.insert(path.to_owned(), Source::Default)));
+        leaves(&merged, "", &mut |path, _| {
+            drop(sources.insert(path.to_owned(), Source::Default))
+        });
         for (source, layer) in layers {
             merge(&mut merged, layer, "", &source, &mut sources)?;
         }
-        let mut config: Config = serde_path_to_error::deserialize(Value::Table(merged)).map_err(|e| {
-            let setting = e.path().to_string();
-            let origin = sources.get(&setting).cloned().unwrap_or(Source::Default);
-            unusable(&origin, &setting, e.inner())
-        })?;
+        let mut config: Config =
+            serde_path_to_error::deserialize(Value::Table(merged)).map_err(|e| {
+                let setting = e.path().to_string();
+                let origin = sources.get(&setting).cloned().unwrap_or(Source::Default);
+                unusable(&origin, &setting, e.inner())
+            })?;
         config.check()?;
         // Nothing may depend on the folder that a later part of the daemon happens to be in.
         for (setting, folder) in [
@@ -145,11 +193,26 @@ impl Effective {
             ("secrets", &mut config.secrets),
             ("seal-key", &mut config.seal_key),
         ] {
-            *folder = std::path::absolute(&*folder).map_err(|e| unusable(sources.get(setting).unwrap_or(&Source::Default), setting, &e))?;
+            *folder = std::path::absolute(&*folder).map_err(|e| {
+                unusable(
+                    sources.get(setting).unwrap_or(&Source::Default),
+                    setting,
+                    &e,
+                )
+            })?;
         }
-        for (setting, file) in [("tls.certificate", &mut config.tls.certificate), ("tls.key", &mut config.tls.key)] {
+        for (setting, file) in [
+            ("tls.certificate", &mut config.tls.certificate),
+            ("tls.key", &mut config.tls.key),
+        ] {
             if !file.as_os_str().is_empty() {
-                *file = std::path::absolute(&*file).map_err(|e| unusable(sources.get(setting).unwrap_or(&Source::Default), setting, &e))?;
+                *file = std::path::absolute(&*file).map_err(|e| {
+                    unusable(
+                        sources.get(setting).unwrap_or(&Source::Default),
+                        setting,
+                        &e,
+                    )
+                })?;
             }
         }
         Ok(Self { config, sources })
@@ -163,7 +226,9 @@ impl Effective {
         let table = Table::try_from(&self.config)?;
         let mut rows = Vec::new();
         leaves(&table, "", &mut |path, value| {
-            let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let shown = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             let source = self.sources.get(path).unwrap_or(&Source::Default);
             rows.push((path.to_owned(), shown, source.to_string()));
         });
@@ -172,13 +237,31 @@ impl Effective {
 }
 
 /// The file that was named must be there; the one at the usual place may be absent.
-fn read_file(overrides: &Overrides, env: &impl Fn(&str) -> Option<String>) -> Result<Option<(Source, Table)>, Error> {
-    let named = overrides.config.clone().or_else(|| env("TRADEWIND_CONFIG").map(PathBuf::from));
-    let usual = || etcetera::choose_base_strategy().ok().map(|s| s.config_dir().join("tradewind").join("config.toml"));
-    let Some(path) = named.clone().or_else(usual) else { return Ok(None) };
+fn read_file(
+    overrides: &Overrides,
+    env: &impl Fn(&str) -> Option<String>,
+) -> Result<Option<(Source, Table)>, Error> {
+    let named = overrides
+        .config
+        .clone()
+        .or_else(|| env("TRADEWIND_CONFIG").map(PathBuf::from));
+    let usual = || {
+        etcetera::choose_base_strategy()
+            .ok()
+            .map(|s| s.config_dir().join("tradewind").join("config.toml"))
+    };
+    let Some(path) = named.clone().or_else(usual) else {
+        return Ok(None);
+    };
     // Whether it is believed can't be said by itself.
     let anybody = !overrides.is_daemon || env(TRUST).as_deref() == Some("true");
-    let read = || if anybody { std::fs::read(&path) } else { owners::read(&path, Kind::Trusted) };
+    let read = || {
+        if anybody {
+            std::fs::read(&path)
+        } else {
+            owners::read(&path, Kind::Trusted)
+        }
+    };
     let text = match read().and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
         Ok(text) => text,
         Err(e) if named.is_none() && e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -190,10 +273,24 @@ fn read_file(overrides: &Overrides, env: &impl Fn(&str) -> Option<String>) -> Re
 
 fn parse(text: &str, path: &Path) -> Result<Table, Error> {
     text.parse::<Table>().map_err(|e| {
-        let before = e.span().and_then(|s| text.get(..s.start)).unwrap_or_default();
+        let before = e
+            .span()
+            .and_then(|s| text.get(..s.start))
+            .unwrap_or_default();
         let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Error::Syntax { path: path.to_owned(), line, column, message: e.message().to_owned() }
+        let column = before
+            .rsplit('\n')
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .count()
+            + 1;
+        Error::Syntax {
+            path: path.to_owned(),
+            line,
+            column,
+            message: e.message().to_owned(),
+        }
     })
 }
 
@@ -206,11 +303,17 @@ fn nested(setting: &str, value: String) -> Table {
         _ => Value::String(value),
     };
     table.insert(parts.next().unwrap_or(setting).to_owned(), value);
-    parts.fold(table, |inner, part| Table::from_iter([(part.to_owned(), Value::Table(inner))]))
+    parts.fold(table, |inner, part| {
+        Table::from_iter([(part.to_owned(), Value::Table(inner))])
+    })
 }
 
 fn joined(prefix: &str, key: &str) -> String {
-    if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
+    if prefix.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{prefix}.{key}")
+    }
 }
 
 fn leaves(table: &Table, prefix: &str, visit: &mut impl FnMut(&str, &Value)) {
@@ -224,7 +327,13 @@ fn leaves(table: &Table, prefix: &str, visit: &mut impl FnMut(&str, &Value)) {
 }
 
 /// Lays `layer` over `base`, which has every setting that exists.
-fn merge(base: &mut Table, layer: Table, prefix: &str, source: &Source, sources: &mut BTreeMap<String, Source>) -> Result<(), Error> {
+fn merge(
+    base: &mut Table,
+    layer: Table,
+    prefix: &str,
+    source: &Source,
+    sources: &mut BTreeMap<String, Source>,
+) -> Result<(), Error> {
     for (key, value) in layer {
         let path = joined(prefix, &key);
         let known: Vec<String> = base.keys().cloned().collect();
@@ -236,19 +345,36 @@ fn merge(base: &mut Table, layer: Table, prefix: &str, source: &Source, sources:
         }
         match (base.get_mut(&key), value) {
             (None, _) => {
-                let near = known.iter().map(|k| (strsim::damerau_levenshtein(k, &key), k)).filter(|(d, _)| *d <= 3).min();
+                let near = known
+                    .iter()
+                    .map(|k| (strsim::damerau_levenshtein(k, &key), k))
+                    .filter(|(d, _)| *d <= 3)
+                    .min();
                 let suggestion = near.map(|(_, k)| joined(prefix, k));
-                return Err(Error::Unknown { origin: source.clone(), setting: path, suggestion });
+                return Err(Error::Unknown {
+                    origin: source.clone(),
+                    setting: path,
+                    suggestion,
+                });
             }
-            (Some(Value::Table(inner)), Value::Table(layer)) => merge(inner, layer, &path, source, sources)?,
+            (Some(Value::Table(inner)), Value::Table(layer)) => {
+                merge(inner, layer, &path, source, sources)?
+            }
             (Some(Value::Table(_)), _) => {
-                return Err(unusable(source, &path, &"it is a section: write its settings below a line with its name in brackets"));
+                return Err(unusable(
+                    source,
+                    &path,
+                    &"it is a section: write its settings below a line with its name in brackets",
+                ));
             }
-            (Some(_), Value::Table(_)) => return Err(unusable(source, &path, &"it is one value, not a section")),
+            (Some(_), Value::Table(_)) => {
+                return Err(unusable(source, &path, &"it is one value, not a section"));
+            }
             (Some(slot), value) => {
                 // Read as a person writes it: what is stored is read more generously.
                 if let (Some(_), Some(text)) = (duration(slot), value.as_str()) {
-                    text.parse::<Millis>().map_err(|e| unusable(source, &path, &e))?;
+                    text.parse::<Millis>()
+                        .map_err(|e| unusable(source, &path, &e))?;
                 }
                 *slot = value;
                 sources.insert(path, source.clone());
@@ -264,7 +390,11 @@ fn duration(value: &Value) -> Option<Millis> {
 }
 
 fn unusable(origin: &Source, setting: &str, message: &dyn fmt::Display) -> Error {
-    Error::Value { origin: origin.clone(), setting: setting.to_owned(), message: message.to_string().trim_end().to_owned() }
+    Error::Value {
+        origin: origin.clone(),
+        setting: setting.to_owned(),
+        message: message.to_string().trim_end().to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -274,72 +404,141 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
         std::fs::write(&path, text).unwrap();
-        let overrides = Overrides { config: Some(path), ..overrides };
-        Effective::load(&overrides, |name| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+        let overrides = Overrides {
+            config: Some(path),
+            ..overrides
+        };
+        Effective::load(&overrides, |name| {
+            env.iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| (*v).to_owned())
+        })
     }
 
     #[test]
     fn the_stronger_source_wins_and_is_named() {
-        let flags = Overrides { data: Some("/d".into()), ..Default::default() };
+        let flags = Overrides {
+            data: Some("/d".into()),
+            ..Default::default()
+        };
         let env = [("TRADEWIND_LISTEN", "[::1]:9"), ("TRADEWIND_DATA", "/e")];
-        let got = load("listen = \"127.0.0.1:1\"\n[controller]\noffers-ttl = \"1m\"\n", &env, flags).unwrap();
+        let got = load(
+            "listen = \"127.0.0.1:1\"\n[controller]\noffers-ttl = \"1m\"\n",
+            &env,
+            flags,
+        )
+        .unwrap();
         assert_eq!(got.config.listen.to_string(), "[::1]:9");
         assert_eq!(got.config.data, Path::new("/d"));
         assert_eq!(got.config.plugins, Path::new("/d/plugins"));
         assert_eq!(got.config.controller.offers_ttl, Millis::from_secs(60));
         let source = |name: &str| got.sources.get(name).cloned();
-        assert_eq!(source("listen"), Some(Source::Environment("TRADEWIND_LISTEN")));
+        assert_eq!(
+            source("listen"),
+            Some(Source::Environment("TRADEWIND_LISTEN"))
+        );
         assert_eq!(source("data"), Some(Source::Flag("--data")));
-        assert!(matches!(source("controller.offers-ttl"), Some(Source::File(_))));
+        assert!(matches!(
+            source("controller.offers-ttl"),
+            Some(Source::File(_))
+        ));
         assert_eq!(source("controller.observe-interval"), Some(Source::Default));
     }
 
     #[test]
     fn what_can_not_be_used_is_refused_by_name() {
         let cases = [
-            ("[controller]\noffer-ttl = \"1s\"", "no setting \"controller.offer-ttl\", did you mean \"controller.offers-ttl\""),
-            ("[tls]\ncertificate = \"/c.pem\"", "\"tls.key\" can't be \"\""),
-            ("[tls]\nself-signed = true\ncertificate = \"/c.pem\"\nkey = \"/k.pem\"", "\"tls.self-signed\" can't be \"true\""),
+            (
+                "[controller]\noffer-ttl = \"1s\"",
+                "no setting \"controller.offer-ttl\", did you mean \"controller.offers-ttl\"",
+            ),
+            (
+                "[tls]\ncertificate = \"/c.pem\"",
+                "\"tls.key\" can't be \"\"",
+            ),
+            (
+                "[tls]\nself-signed = true\ncertificate = \"/c.pem\"\nkey = \"/k.pem\"",
+                "\"tls.self-signed\" can't be \"true\"",
+            ),
             ("colour = 1", "no setting \"colour\""),
-            ("[controller]\noffers-ttl = \"soon\"", "\"controller.offers-ttl\" can't be used: \"soon\" is not a duration"),
+            (
+                "[controller]\noffers-ttl = \"soon\"",
+                "\"controller.offers-ttl\" can't be used: \"soon\" is not a duration",
+            ),
             (
                 "[controller]\noffers-ttl = \"30M\"",
                 "\"controller.offers-ttl\" can't be used: \"30M\" is not a duration: write m for minutes",
             ),
-            ("[plans]\nexpiry = \"1month\"", "\"plans.expiry\" can't be used: \"1month\" is not a duration: write days"),
+            (
+                "[plans]\nexpiry = \"1month\"",
+                "\"plans.expiry\" can't be used: \"1month\" is not a duration: write days",
+            ),
             ("[calls]\nslots = -1", "\"calls.slots\" can't be used"),
             ("[api]\nstreams = 0", "\"api.streams\" can't be \"0\""),
-            ("controller = 3", "\"controller\" can't be used: it is a section"),
+            (
+                "controller = 3",
+                "\"controller\" can't be used: it is a section",
+            ),
             ("policy = \"No Such\"", "\"policy\" can't be used"),
-            ("listen = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"", "not valid TOML at line 2, column 1"),
+            (
+                "listen = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"",
+                "not valid TOML at line 2, column 1",
+            ),
             ("[log]\nlevel = \"a=b=c\"", "\"log.level\""),
         ];
         for (text, wanted) in cases {
-            let message = load(text, &[], Overrides::default()).unwrap_err().to_string();
+            let message = load(text, &[], Overrides::default())
+                .unwrap_err()
+                .to_string();
             assert!(message.contains(wanted), "{text}: {message}");
         }
     }
 
     #[test]
     fn other_addresses_than_loopback_need_tls() {
-        for bad in ["0.0.0.0:7180", "[::]:7180", "192.168.1.2:1", "[::ffff:10.0.0.1]:1"] {
-            let flags = Overrides { listen: Some(bad.to_owned()), ..Default::default() };
+        for bad in [
+            "0.0.0.0:7180",
+            "[::]:7180",
+            "192.168.1.2:1",
+            "[::ffff:10.0.0.1]:1",
+        ] {
+            let flags = Overrides {
+                listen: Some(bad.to_owned()),
+                ..Default::default()
+            };
             let message = load("", &[], flags).unwrap_err().to_string();
-            assert!(message.contains("\"listen\"") && message.contains("loopback") && message.contains(bad), "{message}");
+            assert!(
+                message.contains("\"listen\"")
+                    && message.contains("loopback")
+                    && message.contains(bad),
+                "{message}"
+            );
         }
-        for tls in ["self-signed = true", "certificate = \"/c.pem\"\nkey = \"/k.pem\""] {
-            let flags = Overrides { listen: Some("0.0.0.0:7180".to_owned()), ..Default::default() };
+        for tls in [
+            "self-signed = true",
+            "certificate = \"/c.pem\"\nkey = \"/k.pem\"",
+        ] {
+            let flags = Overrides {
+                listen: Some("0.0.0.0:7180".to_owned()),
+                ..Default::default()
+            };
             assert!(load(&format!("[tls]\n{tls}"), &[], flags).is_ok(), "{tls}");
         }
         for good in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:7180"] {
-            let flags = Overrides { listen: Some(good.to_owned()), ..Default::default() };
+            let flags = Overrides {
+                listen: Some(good.to_owned()),
+                ..Default::default()
+            };
             assert!(load("", &[], flags).is_ok(), "{good}");
         }
     }
 
     #[test]
     fn a_named_file_must_be_there() {
-        let overrides = Overrides { config: Some("/nonexistent/tradewind.toml".into()), ..Default::default() };
+        let overrides = Overrides {
+            config: Some("/nonexistent/tradewind.toml".into()),
+            ..Default::default()
+        };
         let error = Effective::load(&overrides, |_| None).unwrap_err();
         assert!(matches!(error, Error::Read { .. }), "{error}");
     }

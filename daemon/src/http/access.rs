@@ -81,14 +81,19 @@ pub fn needs(role: Role, reach: Reach) -> impl FnOnce(TransformOperation) -> Tra
         let mut op = op.security_requirement(SCHEME);
         let extensions = &mut op.inner_mut().extensions;
         extensions.insert(ROLE.to_owned(), role.as_str().into());
-        extensions.insert(NAMESPACE.to_owned(), serde_json::to_value(reach).unwrap_or_default());
+        extensions.insert(
+            NAMESPACE.to_owned(),
+            serde_json::to_value(reach).unwrap_or_default(),
+        );
         op.default_response::<Error>()
     }
 }
 
 /// For the documentation of a route that needs no token; it fails as all others do.
 pub fn open(mut op: TransformOperation) -> TransformOperation {
-    op.inner_mut().extensions.insert(ROLE.to_owned(), OPEN.into());
+    op.inner_mut()
+        .extensions
+        .insert(ROLE.to_owned(), OPEN.into());
     op.default_response::<Error>()
 }
 
@@ -98,8 +103,15 @@ impl Table {
         let paths = api.paths.iter().flat_map(|p| p.paths.iter());
         for (path, item) in paths.filter_map(|(path, item)| Some((path, item.as_item()?))) {
             for (method, operation) in item.iter() {
-                let route = Route { rule: rule(|name| operation.extensions.get(name)), parameters: parameters(operation) };
-                table.routes.entry(path.clone()).or_default().insert(method.to_uppercase(), route);
+                let route = Route {
+                    rule: rule(|name| operation.extensions.get(name)),
+                    parameters: parameters(operation),
+                };
+                table
+                    .routes
+                    .entry(path.clone())
+                    .or_default()
+                    .insert(method.to_uppercase(), route);
             }
         }
         table
@@ -107,7 +119,9 @@ impl Table {
 
     /// `path`: the route's, with the names of its parameters.
     pub fn judge(&self, path: &str, method: &Method) -> Verdict {
-        let Some(methods) = self.routes.get(path) else { return Verdict::Undeclared };
+        let Some(methods) = self.routes.get(path) else {
+            return Verdict::Undeclared;
+        };
         match methods.get(answering(method)).map(|route| route.rule) {
             Some(Some(rule)) => Verdict::Rule(rule),
             Some(None) => Verdict::Undeclared,
@@ -116,7 +130,12 @@ impl Table {
     }
 
     /// The first parameter of a query that the route does not declare, with those that it does.
-    pub fn stranger<'a>(&self, path: &str, method: &Method, query: &'a str) -> Option<(std::borrow::Cow<'a, str>, Vec<&str>)> {
+    pub fn stranger<'a>(
+        &self,
+        path: &str,
+        method: &Method,
+        query: &'a str,
+    ) -> Option<(std::borrow::Cow<'a, str>, Vec<&str>)> {
         let known = &self.routes.get(path)?.get(answering(method))?.parameters;
         let mut names = url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
         let stranger = names.find(|name| !known.contains(name.as_ref()))?;
@@ -126,14 +145,24 @@ impl Table {
     /// Routes that declare nothing: method and path.
     #[cfg(test)]
     pub fn undeclared(&self) -> Vec<(String, String)> {
-        let all = self.routes.iter().flat_map(|(path, methods)| methods.iter().map(move |(method, route)| (method, path, route)));
-        all.filter(|(.., route)| route.rule.is_none()).map(|(method, path, _)| (method.clone(), path.clone())).collect()
+        let all = self.routes.iter().flat_map(|(path, methods)| {
+            methods
+                .iter()
+                .map(move |(method, route)| (method, path, route))
+        });
+        all.filter(|(.., route)| route.rule.is_none())
+            .map(|(method, path, _)| (method.clone(), path.clone()))
+            .collect()
     }
 }
 
 /// The router answers HEAD by what answers GET.
 fn answering(method: &Method) -> &str {
-    if *method == Method::HEAD { Method::GET.as_str() } else { method.as_str() }
+    if *method == Method::HEAD {
+        Method::GET.as_str()
+    } else {
+        method.as_str()
+    }
 }
 
 fn parameters(operation: &Operation) -> BTreeSet<String> {
@@ -153,7 +182,10 @@ fn rule<'a>(extension: impl Fn(&str) -> Option<&'a serde_json::Value>) -> Option
     if role.as_str() == Some(OPEN) {
         return Some(Rule::Open);
     }
-    Some(Rule::Needs(Needs { role: read(role)?, reach: read(extension(NAMESPACE)?)? }))
+    Some(Rule::Needs(Needs {
+        role: read(role)?,
+        reach: read(extension(NAMESPACE)?)?,
+    }))
 }
 
 #[cfg(test)]
@@ -163,16 +195,38 @@ mod tests {
     #[test]
     fn what_is_not_declared_whole_is_not_declared() {
         let read = |role: Option<&str>, namespace: Option<&str>| {
-            let (role, namespace) = (role.map(serde_json::Value::from), namespace.map(serde_json::Value::from));
-            rule(|name| if name == ROLE { role.as_ref() } else { namespace.as_ref() })
+            let (role, namespace) = (
+                role.map(serde_json::Value::from),
+                namespace.map(serde_json::Value::from),
+            );
+            rule(|name| {
+                if name == ROLE {
+                    role.as_ref()
+                } else {
+                    namespace.as_ref()
+                }
+            })
         };
         assert_eq!(read(Some("none"), None), Some(Rule::Open));
-        let needs = Needs { role: Role::Operator, reach: Reach::Query };
-        assert_eq!(read(Some("operator"), Some("query")), Some(Rule::Needs(needs)));
-        for (role, namespace) in [(None, Some("any")), (Some("viewer"), None), (Some("king"), Some("any")), (Some("viewer"), Some("some"))]
-        {
+        let needs = Needs {
+            role: Role::Operator,
+            reach: Reach::Query,
+        };
+        assert_eq!(
+            read(Some("operator"), Some("query")),
+            Some(Rule::Needs(needs))
+        );
+        for (role, namespace) in [
+            (None, Some("any")),
+            (Some("viewer"), None),
+            (Some("king"), Some("any")),
+            (Some("viewer"), Some("some")),
+        ] {
             assert_eq!(read(role, namespace), None, "{role:?} {namespace:?}");
         }
-        assert_eq!(Table::default().judge("/v1/new", &Method::GET), Verdict::Undeclared);
+        assert_eq!(
+            Table::default().judge("/v1/new", &Method::GET),
+            Verdict::Undeclared
+        );
     }
 }

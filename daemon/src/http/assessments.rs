@@ -87,19 +87,48 @@ fn nothing() -> serde_json::Value {
 
 impl ShapeQuery {
     fn shape(&self) -> Result<Shape, Error> {
-        let require = |met: bool, message: &str| if met { Ok(()) } else { Err(Error::Parameters { message: message.to_owned() }) };
+        let require = |met: bool, message: &str| {
+            if met {
+                Ok(())
+            } else {
+                Err(Error::Parameters {
+                    message: message.to_owned(),
+                })
+            }
+        };
         let (replicas, hours) = (self.replicas.unwrap_or(1), self.hours.unwrap_or(730.0));
-        require(self.cpu > MilliCpu(0), "cpu is 0: write the cores of one replica, such as 0.5")?;
-        require(self.memory > Bytes(0), "memory is 0: write the memory of one replica, such as 512Mi")?;
-        require((1..=MAX_REPLICAS).contains(&replicas), &format!("replicas is {replicas}: write 1 to {MAX_REPLICAS}"))?;
-        require(hours > 0.0 && hours <= MAX_HOURS, &format!("hours is {hours}: write more than 0, and at most {MAX_HOURS}"))?;
-        let count = self.accelerators.unwrap_or(u32::from(self.accelerator.is_some()));
+        require(
+            self.cpu > MilliCpu(0),
+            "cpu is 0: write the cores of one replica, such as 0.5",
+        )?;
+        require(
+            self.memory > Bytes(0),
+            "memory is 0: write the memory of one replica, such as 512Mi",
+        )?;
+        require(
+            (1..=MAX_REPLICAS).contains(&replicas),
+            &format!("replicas is {replicas}: write 1 to {MAX_REPLICAS}"),
+        )?;
+        require(
+            hours > 0.0 && hours <= MAX_HOURS,
+            &format!("hours is {hours}: write more than 0, and at most {MAX_HOURS}"),
+        )?;
+        let count = self
+            .accelerators
+            .unwrap_or(u32::from(self.accelerator.is_some()));
         let kind = self.accelerator.clone().unwrap_or_default();
-        require(count > 0 || kind.is_empty(), "accelerators is 0 and a kind is given: leave accelerator out")?;
+        require(
+            count > 0 || kind.is_empty(),
+            "accelerators is 0 and a kind is given: leave accelerator out",
+        )?;
         Ok(Shape {
             cpu: self.cpu,
             memory: self.memory,
-            accelerator: (count > 0).then(|| Accelerator { kind, count, ..Accelerator::default() }),
+            accelerator: (count > 0).then(|| Accelerator {
+                kind,
+                count,
+                ..Accelerator::default()
+            }),
             replicas,
             duration: Millis((hours * 3_600_000.0).ceil() as u64),
             spot: self.spot,
@@ -115,16 +144,33 @@ pub async fn create(
     ManifestBody(manifest): ManifestBody,
 ) -> Result<Response, Error> {
     let title = manifest.metadata.name.to_string();
-    Ok(written(&title, &app.controller.assess(manifest).await?, query.format, &headers))
+    Ok(written(
+        &title,
+        &app.controller.assess(manifest).await?,
+        query.format,
+        &headers,
+    ))
 }
 
-pub async fn of_shape(State(app): State<App>, Query(query): Query<ShapeQuery>, headers: HeaderMap) -> Result<Response, Error> {
-    let report = app.controller.assess_shape(&query.namespace, &query.shape()?).await?;
+pub async fn of_shape(
+    State(app): State<App>,
+    Query(query): Query<ShapeQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let report = app
+        .controller
+        .assess_shape(&query.namespace, &query.shape()?)
+        .await?;
     Ok(written("a shape", &report, query.format, &headers))
 }
 
 fn written(title: &str, report: &Report, format: Option<Format>, headers: &HeaderMap) -> Response {
-    let asked = || headers.get(header::ACCEPT).and_then(|a| a.to_str().ok()).is_some_and(prefers_html);
+    let asked = || {
+        headers
+            .get(header::ACCEPT)
+            .and_then(|a| a.to_str().ok())
+            .is_some_and(prefers_html)
+    };
     match format {
         Some(Format::Json) => Json(report).into_response(),
         None if !asked() => Json(report).into_response(),
@@ -132,7 +178,10 @@ fn written(title: &str, report: &Report, format: Option<Format>, headers: &Heade
             // It needs no script and loads nothing; a text of a provider that slipped through could do neither.
             let headers = [
                 (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-                (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
+                (
+                    header::CONTENT_SECURITY_POLICY,
+                    "default-src 'none'; style-src 'unsafe-inline'",
+                ),
                 (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
             ];
             (headers, report::html(title, report)).into_response()
@@ -142,7 +191,10 @@ fn written(title: &str, report: &Report, format: Option<Format>, headers: &Heade
 
 /// Whether HTML comes before JSON, and before anything.
 fn prefers_html(accept: &str) -> bool {
-    let mut kinds = accept.split(',').filter_map(|part| part.split(';').next()).map(str::trim);
+    let mut kinds = accept
+        .split(',')
+        .filter_map(|part| part.split(';').next())
+        .map(str::trim);
     let first = kinds.find(|kind| ["text/html", "application/json", "*/*"].contains(kind));
     first == Some("text/html")
 }
@@ -158,7 +210,10 @@ pub fn docs(op: TransformOperation) -> TransformOperation {
         .summary("Assess all offers for a manifest")
         .description(DESCRIPTION)
         .response::<200, Json<Report>>()
-        .with(openapi::or_text("text/html", "One page with charts that needs nothing else."))
+        .with(openapi::or_text(
+            "text/html",
+            "One page with charts that needs nothing else.",
+        ))
 }
 
 pub fn of_shape_docs(op: TransformOperation) -> TransformOperation {
@@ -168,7 +223,10 @@ pub fn of_shape_docs(op: TransformOperation) -> TransformOperation {
         .summary("Assess all offers for a shape")
         .description(DESCRIPTION)
         .response::<200, Json<Report>>()
-        .with(openapi::or_text("text/html", "One page with charts that needs nothing else."))
+        .with(openapi::or_text(
+            "text/html",
+            "One page with charts that needs nothing else.",
+        ))
 }
 
 #[cfg(test)]
@@ -178,8 +236,13 @@ mod tests {
     #[test]
     fn browsers_get_html_and_programs_get_json() {
         let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
-        let cases =
-            [(browser, true), ("text/html", true), ("application/json", false), ("*/*", false), ("application/json, text/html", false)];
+        let cases = [
+            (browser, true),
+            ("text/html", true),
+            ("application/json", false),
+            ("*/*", false),
+            ("application/json, text/html", false),
+        ];
         for (accept, html) in cases {
             assert_eq!(prefers_html(accept), html, "{accept}");
         }

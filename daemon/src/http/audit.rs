@@ -42,7 +42,11 @@ pub struct AuditCheck {
     expect: Option<Digest>,
 }
 
-pub async fn list(State(app): State<App>, here: Here, Query(query): Query<AuditQuery>) -> Result<Paged<Page>, Error> {
+pub async fn list(
+    State(app): State<App>,
+    here: Here,
+    Query(query): Query<AuditQuery>,
+) -> Result<Paged<Page>, Error> {
     let window = Window::within(query.limit, query.cursor, DEFAULT_LIMIT, MOST);
     let (page, next) = app.controller.audit(query.after, &window).await?;
     Ok(here.page(page, next))
@@ -68,11 +72,17 @@ pub fn head_docs(op: TransformOperation) -> TransformOperation {
         .description("Noted elsewhere, it shows later that the log's end was not cut off.")
 }
 
-pub async fn verify(State(app): State<App>, OptionalJson(check): OptionalJson<AuditCheck>) -> Result<Json<Verdict>, Error> {
+pub async fn verify(
+    State(app): State<App>,
+    OptionalJson(check): OptionalJson<AuditCheck>,
+) -> Result<Json<Verdict>, Error> {
     let AuditCheck { expect } = check.unwrap_or_default();
     Ok(Json(app.controller.audit_verify(expect).await?))
 }
 
 pub fn verify_docs(op: TransformOperation) -> TransformOperation {
-    op.id("verifyAudit").with(needs(Role::Viewer, Reach::All)).tag("audit").summary("Check the chain of the whole audit log")
+    op.id("verifyAudit")
+        .with(needs(Role::Viewer, Reach::All))
+        .tag("audit")
+        .summary("Check the chain of the whole audit log")
 }

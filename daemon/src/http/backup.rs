@@ -24,10 +24,25 @@ const CONTENT_TYPE: &str = "application/vnd.tradewind.backup";
 
 pub async fn create(State(app): State<App>, caller: Caller) -> Result<Response, Error> {
     let made = app.backup.make().await?;
-    let message = format!("revision {}, {} files, {} bytes", made.index.revision.0, made.index.files.len(), made.size);
-    app.controller.note(Event::new(Severity::Info, "BackupMade", &caller.actor, message)).await;
+    let message = format!(
+        "revision {}, {} files, {} bytes",
+        made.index.revision.0,
+        made.index.files.len(),
+        made.size
+    );
+    app.controller
+        .note(Event::new(
+            Severity::Info,
+            "BackupMade",
+            &caller.actor,
+            message,
+        ))
+        .await;
     let stream = ReaderStream::with_capacity(tokio::fs::File::from_std(made.file), 1 << 18);
-    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE)), (header::CONTENT_LENGTH, made.size.into())];
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE)),
+        (header::CONTENT_LENGTH, made.size.into()),
+    ];
     Ok((headers, Body::from_stream(stream)).into_response())
 }
 

@@ -51,7 +51,11 @@ pub struct Instance {
 
 impl Canary {
     fn of(view: tradewind_wasm::PluginView) -> Json<Self> {
-        Json(Self { instance: view.instance, canary: view.canary, last: view.last_canary })
+        Json(Self {
+            instance: view.instance,
+            canary: view.canary,
+            last: view.last_canary,
+        })
     }
 }
 
@@ -59,11 +63,25 @@ pub async fn start(
     State(app): State<App>,
     caller: Caller,
     Path(Instance { name }): Path<Instance>,
-    Upload(Start { component: text, instance_file, terms }): Upload<Start>,
+    Upload(Start {
+        component: text,
+        instance_file,
+        terms,
+    }): Upload<Start>,
 ) -> Result<Response, Error> {
     let component = component(&app, text).await?;
-    let start = CanaryStart { instance: name, component, text: instance_file, terms, by: caller.actor };
-    Ok((StatusCode::CREATED, Canary::of(app.plugins.start_canary(start).await?)).into_response())
+    let start = CanaryStart {
+        instance: name,
+        component,
+        text: instance_file,
+        terms,
+        by: caller.actor,
+    };
+    Ok((
+        StatusCode::CREATED,
+        Canary::of(app.plugins.start_canary(start).await?),
+    )
+        .into_response())
 }
 
 pub fn start_docs(op: TransformOperation) -> TransformOperation {
@@ -78,17 +96,36 @@ pub fn start_docs(op: TransformOperation) -> TransformOperation {
         .response::<201, Json<Canary>>()
 }
 
-pub async fn get(State(app): State<App>, caller: Caller, Path(Instance { name }): Path<Instance>) -> Result<Json<Canary>, Error> {
-    let found = app.plugins.inspect_for(&name, caller.scope()).map(Canary::of);
-    found.ok_or_else(|| Error::NotFound { what: "plugin instance", name: name.to_string() })
+pub async fn get(
+    State(app): State<App>,
+    caller: Caller,
+    Path(Instance { name }): Path<Instance>,
+) -> Result<Json<Canary>, Error> {
+    let found = app
+        .plugins
+        .inspect_for(&name, caller.scope())
+        .map(Canary::of);
+    found.ok_or_else(|| Error::NotFound {
+        what: "plugin instance",
+        name: name.to_string(),
+    })
 }
 
 pub fn get_docs(op: TransformOperation) -> TransformOperation {
-    op.id("getCanary").with(needs(Role::Viewer, Reach::Any)).tag("plugins").summary("Read how the canary of a plugin instance does")
+    op.id("getCanary")
+        .with(needs(Role::Viewer, Reach::Any))
+        .tag("plugins")
+        .summary("Read how the canary of a plugin instance does")
 }
 
-pub async fn promote(State(app): State<App>, caller: Caller, Path(Instance { name }): Path<Instance>) -> Result<Json<Canary>, Error> {
-    Ok(Canary::of(app.plugins.promote_canary(name, caller.actor).await?))
+pub async fn promote(
+    State(app): State<App>,
+    caller: Caller,
+    Path(Instance { name }): Path<Instance>,
+) -> Result<Json<Canary>, Error> {
+    Ok(Canary::of(
+        app.plugins.promote_canary(name, caller.actor).await?,
+    ))
 }
 
 pub fn promote_docs(op: TransformOperation) -> TransformOperation {
@@ -99,8 +136,14 @@ pub fn promote_docs(op: TransformOperation) -> TransformOperation {
         .description("It serves, also after a restart, until the plugin folder changes.")
 }
 
-pub async fn abort(State(app): State<App>, caller: Caller, Path(Instance { name }): Path<Instance>) -> Result<Json<Canary>, Error> {
-    Ok(Canary::of(app.plugins.abort_canary(name, caller.actor).await?))
+pub async fn abort(
+    State(app): State<App>,
+    caller: Caller,
+    Path(Instance { name }): Path<Instance>,
+) -> Result<Json<Canary>, Error> {
+    Ok(Canary::of(
+        app.plugins.abort_canary(name, caller.actor).await?,
+    ))
 }
 
 pub fn abort_docs(op: TransformOperation) -> TransformOperation {

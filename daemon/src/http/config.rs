@@ -16,5 +16,8 @@ pub async fn get(State(app): State<App>) -> Json<Config> {
 }
 
 pub fn docs(op: TransformOperation) -> TransformOperation {
-    op.id("getConfig").with(needs(Role::Viewer, Reach::All)).tag("meta").summary("The settings in force")
+    op.id("getConfig")
+        .with(needs(Role::Viewer, Reach::All))
+        .tag("meta")
+        .summary("The settings in force")
 }

@@ -49,20 +49,40 @@ pub async fn list(
     Query(query): Query<DecisionsQuery>,
 ) -> Result<Paged<Vec<DecisionView>>, Error> {
     let window = Window::within(query.limit, query.cursor, DEFAULT_LIMIT, MOST);
-    let namespace = query.namespace.or_else(|| query.deployment.as_ref().map(|_| Namespace::default_namespace()));
-    let of = namespace.as_ref().map(|namespace| (namespace, query.deployment.as_ref()));
-    let page = app.controller.decisions(caller.scope(), of, &window).await?;
+    let namespace = query.namespace.or_else(|| {
+        query
+            .deployment
+            .as_ref()
+            .map(|_| Namespace::default_namespace())
+    });
+    let of = namespace
+        .as_ref()
+        .map(|namespace| (namespace, query.deployment.as_ref()));
+    let page = app
+        .controller
+        .decisions(caller.scope(), of, &window)
+        .await?;
     Ok(here.page(page.items, page.next))
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {
-    op.id("listDecisions").with(needs(Role::Viewer, Reach::Filtered)).tag("placement").summary("List decisions, the newest first")
+    op.id("listDecisions")
+        .with(needs(Role::Viewer, Reach::Filtered))
+        .tag("placement")
+        .summary("List decisions, the newest first")
 }
 
-pub async fn get(State(app): State<App>, caller: Caller, Path(Id { id }): Path<Id>) -> Result<Json<DecisionView>, Error> {
+pub async fn get(
+    State(app): State<App>,
+    caller: Caller,
+    Path(Id { id }): Path<Id>,
+) -> Result<Json<DecisionView>, Error> {
     Ok(Json(app.controller.decision(caller.scope(), &id).await?))
 }
 
 pub fn get_docs(op: TransformOperation) -> TransformOperation {
-    op.id("getDecision").with(needs(Role::Viewer, Reach::Filtered)).tag("placement").summary("Read a decision")
+    op.id("getDecision")
+        .with(needs(Role::Viewer, Reach::Filtered))
+        .tag("placement")
+        .summary("Read a decision")
 }

@@ -89,10 +89,22 @@ pub struct PutDeploymentQuery {
     dry_run: bool,
 }
 
-pub async fn list(State(app): State<App>, caller: Caller, here: Here, Query(q): Query<ListQuery>) -> Paged<Vec<DeploymentSummary>> {
-    let filter =
-        Filter { scope: caller.scope().clone(), namespace: q.namespace, status: q.status, selector: q.selector.unwrap_or_default() };
-    let page = app.controller.list(&filter, &Window::new(q.limit, q.cursor)).await;
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    here: Here,
+    Query(q): Query<ListQuery>,
+) -> Paged<Vec<DeploymentSummary>> {
+    let filter = Filter {
+        scope: caller.scope().clone(),
+        namespace: q.namespace,
+        status: q.status,
+        selector: q.selector.unwrap_or_default(),
+    };
+    let page = app
+        .controller
+        .list(&filter, &Window::new(q.limit, q.cursor))
+        .await;
     here.page(page.items, page.next)
 }
 
@@ -114,7 +126,8 @@ pub async fn get(
     if query.follow || streaming.accepted {
         return follow(app, &caller, query.namespace, name, view).await;
     }
-    let tag = HeaderValue::try_from(format!("\"{}\"", view.summary.generation)).map_err(|e| Error::Encode(e.into()))?;
+    let tag = HeaderValue::try_from(format!("\"{}\"", view.summary.generation))
+        .map_err(|e| Error::Encode(e.into()))?;
     Ok(([(header::ETAG, tag)], Json(view)).into_response())
 }
 
@@ -129,11 +142,22 @@ pub fn get_docs(op: TransformOperation) -> TransformOperation {
 }
 
 fn find(app: &App, namespace: &Namespace, name: &DeploymentName) -> Result<DeploymentView, Error> {
-    app.controller.get(namespace, name).ok_or_else(|| Error::NotFound { what: "deployment", name: name.to_string() })
+    app.controller
+        .get(namespace, name)
+        .ok_or_else(|| Error::NotFound {
+            what: "deployment",
+            name: name.to_string(),
+        })
 }
 
 /// A view of each state that could be seen; states that pass too quickly are skipped.
-async fn follow(app: App, caller: &Caller, namespace: Namespace, name: DeploymentName, first: DeploymentView) -> Result<Response, Error> {
+async fn follow(
+    app: App,
+    caller: &Caller,
+    namespace: Namespace,
+    name: DeploymentName,
+    first: DeploymentView,
+) -> Result<Response, Error> {
     struct Following {
         app: App,
         namespace: Namespace,
@@ -142,7 +166,14 @@ async fn follow(app: App, caller: &Caller, namespace: Namespace, name: Deploymen
         first: Option<DeploymentView>,
         ended: bool,
     }
-    let start = Following { app: app.clone(), namespace, name, last: None, first: Some(first), ended: false };
+    let start = Following {
+        app: app.clone(),
+        namespace,
+        name,
+        last: None,
+        first: Some(first),
+        ended: false,
+    };
     let messages = stream::try_unfold(start, |mut at| async move {
         if at.ended {
             return Ok(None);
@@ -154,11 +185,25 @@ async fn follow(app: App, caller: &Caller, namespace: Namespace, name: Deploymen
             };
             if now.is_none() {
                 at.ended = true;
-                return Ok(Some((Message { id: None, name: "gone", data: None }, at)));
+                return Ok(Some((
+                    Message {
+                        id: None,
+                        name: "gone",
+                        data: None,
+                    },
+                    at,
+                )));
             }
             if now != at.last {
                 at.last.clone_from(&now);
-                return Ok(Some((Message { id: None, name: "deployment", data: now }, at)));
+                return Ok(Some((
+                    Message {
+                        id: None,
+                        name: "deployment",
+                        data: now,
+                    },
+                    at,
+                )));
             }
             // A change between `get` and `changed` may go unnoticed: look again before long in any case.
             let changed = at.app.controller.changed(&at.namespace, &at.name);
@@ -184,12 +229,19 @@ pub async fn put(
     ManifestBody(manifest): ManifestBody,
 ) -> Result<Response, Error> {
     if manifest.metadata.name != name {
-        return Err(Error::NameMismatch { manifest: manifest.metadata.name.to_string(), path: name.to_string() });
+        return Err(Error::NameMismatch {
+            manifest: manifest.metadata.name.to_string(),
+            path: name.to_string(),
+        });
     }
     let generation = expected(&app, condition, &manifest.metadata.namespace, &name)?;
     let put = match query.dry_run {
         true => app.controller.try_put(&manifest, generation),
-        false => app.controller.put(&caller.actor, manifest, generation).await,
+        false => {
+            app.controller
+                .put(&caller.actor, manifest, generation)
+                .await
+        }
     };
     let accepted = put.map_err(|e| match (condition, e) {
         (Condition::Generation(0), tradewind_controller::Error::Generation { .. }) => Error::Exists,
@@ -222,7 +274,11 @@ pub async fn delete(
     condition: Condition,
 ) -> Result<Response, Error> {
     let generation = expected(&app, condition, &query.namespace, &name)?;
-    accepted_response(app.controller.delete(&caller.actor, &query.namespace, &name, generation).await?)
+    accepted_response(
+        app.controller
+            .delete(&caller.actor, &query.namespace, &name, generation)
+            .await?,
+    )
 }
 
 pub fn delete_docs(op: TransformOperation) -> TransformOperation {
@@ -230,7 +286,9 @@ pub fn delete_docs(op: TransformOperation) -> TransformOperation {
         .with(needs(Role::Operator, Reach::Query))
         .tag("deployments")
         .summary("Delete a deployment")
-        .description("It is gone once reading it answers 404: everything that runs for it is removed first.")
+        .description(
+            "It is gone once reading it answers 404: everything that runs for it is removed first.",
+        )
         .with(accepted)
 }
 
@@ -241,7 +299,10 @@ pub async fn plan(
     ManifestBody(manifest): ManifestBody,
 ) -> Result<Json<PlanView>, Error> {
     if manifest.metadata.name != name {
-        return Err(Error::NameMismatch { manifest: manifest.metadata.name.to_string(), path: name.to_string() });
+        return Err(Error::NameMismatch {
+            manifest: manifest.metadata.name.to_string(),
+            path: name.to_string(),
+        });
     }
     Ok(Json(app.controller.plan(manifest).await?))
 }
@@ -251,34 +312,63 @@ pub fn plan_docs(op: TransformOperation) -> TransformOperation {
         .with(needs(Role::Viewer, Reach::Manifest))
         .tag("deployments")
         .summary("What a manifest would change, where, what it costs and why")
-        .description("Changes nothing. The body is the manifest; its name must be the one in the path.")
+        .description(
+            "Changes nothing. The body is the manifest; its name must be the one in the path.",
+        )
 }
 
 /// The generation that the controller shall insist on.
-pub(super) fn expected(app: &App, condition: Condition, namespace: &Namespace, name: &DeploymentName) -> Result<Option<u64>, Error> {
+pub(super) fn expected(
+    app: &App,
+    condition: Condition,
+    namespace: &Namespace,
+    name: &DeploymentName,
+) -> Result<Option<u64>, Error> {
     match condition {
         Condition::None => Ok(None),
         Condition::Generation(n) => Ok(Some(n)),
         // Whatever it is at now: a change in between is refused like any other.
         Condition::Exists => match app.controller.get(namespace, name) {
             Some(view) => Ok(Some(view.summary.generation)),
-            None => {
-                Err(tradewind_controller::Error::Generation { what: "deployment", name: name.to_string(), expected: 1, actual: 0 }.into())
+            None => Err(tradewind_controller::Error::Generation {
+                what: "deployment",
+                name: name.to_string(),
+                expected: 1,
+                actual: 0,
             }
+            .into()),
         },
     }
 }
 
 /// For the documentation of a route that answers with that.
 pub(super) fn accepted(op: TransformOperation) -> TransformOperation {
-    op.response_with::<202, Json<Accepted>, _>(|response| response.description("It was taken, and is being carried out."))
-        .response_with::<200, Json<Accepted>, _>(|response| response.description("There is nothing to be done."))
+    op.response_with::<202, Json<Accepted>, _>(|response| {
+        response.description("It was taken, and is being carried out.")
+    })
+    .response_with::<200, Json<Accepted>, _>(|response| {
+        response.description("There is nothing to be done.")
+    })
 }
 
 pub(super) fn accepted_response(accepted: Accepted) -> Result<Response, Error> {
-    let status = if accepted.outcome == Outcome::Unchanged { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let location = format!("/v1/deployments/{}?namespace={}", accepted.name, accepted.namespace);
-    let header = |name: HeaderName, text: String| HeaderValue::try_from(text).map(|v| (name, v)).map_err(|e| Error::Encode(e.into()));
-    let headers = [header(header::LOCATION, location)?, header(header::ETAG, format!("\"{}\"", accepted.generation))?];
+    let status = if accepted.outcome == Outcome::Unchanged {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    };
+    let location = format!(
+        "/v1/deployments/{}?namespace={}",
+        accepted.name, accepted.namespace
+    );
+    let header = |name: HeaderName, text: String| {
+        HeaderValue::try_from(text)
+            .map(|v| (name, v))
+            .map_err(|e| Error::Encode(e.into()))
+    };
+    let headers = [
+        header(header::LOCATION, location)?,
+        header(header::ETAG, format!("\"{}\"", accepted.generation))?,
+    ];
     Ok((status, headers, Json(accepted)).into_response())
 }

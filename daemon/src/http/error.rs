@@ -32,7 +32,11 @@ pub enum Error {
     #[error("there is no {method} {path} in this API")]
     NoRoute { method: String, path: String },
     #[error("{path} does not answer {method}")]
-    Method { method: String, path: String, allowed: Vec<Method> },
+    Method {
+        method: String,
+        path: String,
+        allowed: Vec<Method>,
+    },
     #[error(transparent)]
     Manifest(#[from] Invalid),
     #[error("the manifest is named \"{manifest}\" and was sent to \"{path}\": they must agree")]
@@ -40,7 +44,11 @@ pub enum Error {
     #[error("the parameters are not valid: {message}")]
     Parameters { message: String },
     #[error("the header \"{name}\" can't be \"{value}\": {rule}")]
-    Header { name: &'static str, value: String, rule: &'static str },
+    Header {
+        name: &'static str,
+        value: String,
+        rule: &'static str,
+    },
     #[error("the body is not valid: {message}")]
     Body { message: String },
     #[error("bodies of the type \"{given}\" are not understood: send {wanted}")]
@@ -51,11 +59,15 @@ pub enum Error {
     TooLarge { max: u64 },
     #[error("the manifest has {size} bytes: the setting \"api.max-manifest\" allows {max}")]
     LargeManifest { size: u64, max: Bytes },
-    #[error("the body did not arrive within the time that the setting \"api.body-timeout\" allows ({after})")]
+    #[error(
+        "the body did not arrive within the time that the setting \"api.body-timeout\" allows ({after})"
+    )]
     Slow { after: Millis },
     #[error("the body broke off")]
     Broken(#[source] axum::Error),
-    #[error("requests to the host \"{host}\" are not answered: this API answers to loopback names and addresses only")]
+    #[error(
+        "requests to the host \"{host}\" are not answered: this API answers to loopback names and addresses only"
+    )]
     Host { host: String },
     #[error("the request names two hosts, \"{host}\" and \"{other}\": send one")]
     Hosts { host: String, other: String },
@@ -65,7 +77,9 @@ pub enum Error {
     Unauthenticated(Refusal),
     #[error("this takes the role \"{needed}\", and your token has the role \"{held}\"")]
     Role { held: Role, needed: Role },
-    #[error("the setting \"api.uploads\" lets the role \"admin\" send components, and your token has the role \"{held}\"")]
+    #[error(
+        "the setting \"api.uploads\" lets the role \"admin\" send components, and your token has the role \"{held}\""
+    )]
     Upload { held: Role },
     #[error("the token \"{token}\" does not reach the namespace \"{namespace}\"")]
     Namespace { token: TokenName, namespace: String },
@@ -76,15 +90,24 @@ pub enum Error {
     #[error("nothing says who may do this, so nobody may: a defect of the daemon")]
     Undeclared,
     #[error("too many requests: the setting \"{setting}\" says how many are answered per second")]
-    TooMany { setting: &'static str, after: Millis },
+    TooMany {
+        setting: &'static str,
+        after: Millis,
+    },
     #[error("too many requests without a valid token came from this address")]
     Refused { after: Millis },
     #[error(transparent)]
     Identity(#[from] identity::Error),
     #[error("too many requests at once: the setting \"{setting}\" allows {limit}")]
     Busy { setting: &'static str, limit: u32 },
-    #[error("too many requests of one token at once: the setting \"{setting}\" allows it {share} of {limit}")]
-    Share { setting: &'static str, share: u32, limit: u32 },
+    #[error(
+        "too many requests of one token at once: the setting \"{setting}\" allows it {share} of {limit}"
+    )]
+    Share {
+        setting: &'static str,
+        share: u32,
+        limit: u32,
+    },
     #[error("there is no {what} \"{name}\"")]
     NotFound { what: &'static str, name: String },
     #[error("it exists already")]
@@ -121,15 +144,26 @@ struct Shape {
 
 impl Shape {
     fn new(status: StatusCode, kind: Kind) -> Self {
-        Self { status, kind, retry_after: None, remedy: None }
+        Self {
+            status,
+            kind,
+            retry_after: None,
+            remedy: None,
+        }
     }
 
     fn later(kind: Kind) -> Self {
-        Self { retry_after: Some(Millis::from_secs(1)), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, kind) }
+        Self {
+            retry_after: Some(Millis::from_secs(1)),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, kind)
+        }
     }
 
     fn remedy(self, remedy: impl Into<String>) -> Self {
-        Self { remedy: Some(remedy.into()), ..self }
+        Self {
+            remedy: Some(remedy.into()),
+            ..self
+        }
     }
 }
 
@@ -204,14 +238,19 @@ impl Error {
     /// What the status calls for besides.
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
-            Self::Unauthenticated(Refusal::Missing) => {
-                Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tradewind\"")))
-            }
+            Self::Unauthenticated(Refusal::Missing) => Some((
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"tradewind\""),
+            )),
             Self::Unauthenticated(_) => {
-                let value = HeaderValue::from_static("Bearer realm=\"tradewind\", error=\"invalid_token\"");
+                let value =
+                    HeaderValue::from_static("Bearer realm=\"tradewind\", error=\"invalid_token\"");
                 Some((header::WWW_AUTHENTICATE, value))
             }
-            Self::Coding { .. } => Some((header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
+            Self::Coding { .. } => Some((
+                header::ACCEPT_ENCODING,
+                HeaderValue::from_static("identity"),
+            )),
             Self::Method { allowed, .. } => {
                 let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
                 Some((header::ALLOW, HeaderValue::try_from(names.join(", ")).ok()?))
@@ -221,15 +260,24 @@ impl Error {
     }
 
     fn problems(&self) -> Vec<manifest::Problem> {
-        let one = |path: &str, message: String| vec![manifest::Problem { path: path.to_owned(), message, line: None, column: None }];
+        let one = |path: &str, message: String| {
+            vec![manifest::Problem {
+                path: path.to_owned(),
+                message,
+                line: None,
+                column: None,
+            }]
+        };
         match self {
             Self::Manifest(invalid) => invalid.problems.clone(),
             Self::NameMismatch { .. } => one("metadata.name", self.to_string()),
             Self::Controller(e) => match e.as_ref() {
                 controller::Error::Invalid { path, message } => one(path, message.clone()),
-                controller::Error::Plugin(failure) => {
-                    failure.field.as_ref().map(|field| one(field, failure.message.clone())).unwrap_or_default()
-                }
+                controller::Error::Plugin(failure) => failure
+                    .field
+                    .as_ref()
+                    .map(|field| one(field, failure.message.clone()))
+                    .unwrap_or_default(),
                 _ => Vec::new(),
             },
             _ => Vec::new(),
@@ -257,11 +305,16 @@ impl Error {
 /// Text that is no manifest at all has one problem that belongs to no field.
 fn manifest_status(invalid: &Invalid) -> StatusCode {
     let no_text = invalid.problems.iter().all(|p| p.path.is_empty());
-    if no_text { StatusCode::BAD_REQUEST } else { StatusCode::UNPROCESSABLE_ENTITY }
+    if no_text {
+        StatusCode::BAD_REQUEST
+    } else {
+        StatusCode::UNPROCESSABLE_ENTITY
+    }
 }
 
 fn superseded() -> Shape {
-    Shape::new(StatusCode::PRECONDITION_FAILED, Kind::GenerationMismatch).remedy("read it again and decide anew")
+    Shape::new(StatusCode::PRECONDITION_FAILED, Kind::GenerationMismatch)
+        .remedy("read it again and decide anew")
 }
 
 fn controller_shape(error: &controller::Error) -> Shape {
@@ -269,15 +322,18 @@ fn controller_shape(error: &controller::Error) -> Shape {
     match error {
         C::NotFound { .. } => Shape::new(StatusCode::NOT_FOUND, Kind::NotFound),
         C::Generation { .. } => superseded(),
-        C::InUse { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("delete its deployments first"),
-        C::InputsGone { .. } => Shape::new(StatusCode::GONE, Kind::NotFound)
-            .remedy("keep.decision-inputs-age and keep.decision-inputs-size say how long inputs are kept"),
+        C::InUse { .. } => {
+            Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("delete its deployments first")
+        }
+        C::InputsGone { .. } => Shape::new(StatusCode::GONE, Kind::NotFound).remedy(
+            "keep.decision-inputs-age and keep.decision-inputs-size say how long inputs are kept",
+        ),
         C::StateQuota { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict)
             .remedy("delete deployments or plans of the namespace, or have its quota raised"),
-        C::NotEnded { .. } => {
-            Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("wait until it has ended, or name another job of the deployment")
-        }
-        C::Deleting { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("wait until it is gone, then create it again"),
+        C::NotEnded { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict)
+            .remedy("wait until it has ended, or name another job of the deployment"),
+        C::Deleting { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict)
+            .remedy("wait until it is gone, then create it again"),
         C::Cursor { .. } => Shape::new(StatusCode::BAD_REQUEST, Kind::InvalidRequest),
         C::Invalid { .. } => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidManifest),
         C::Plan(e) => plan_shape(e),
@@ -320,28 +376,42 @@ fn identity_shape(error: &identity::Error) -> Shape {
 fn plugin_shape(failure: &Failure) -> Shape {
     if failure.code.as_deref() == Some("policy-missing") {
         // No call failed: what the manifest, or its namespace, names is not there.
-        return Shape { remedy: failure.remedy.clone(), ..Shape::new(StatusCode::CONFLICT, Kind::Conflict) };
+        return Shape {
+            remedy: failure.remedy.clone(),
+            ..Shape::new(StatusCode::CONFLICT, Kind::Conflict)
+        };
     }
     let status = match failure.kind {
         FailureKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
         FailureKind::NotFound => StatusCode::NOT_FOUND,
-        FailureKind::OutOfCapacity | FailureKind::Quota | FailureKind::Throttled | FailureKind::Unavailable => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        FailureKind::OutOfCapacity
+        | FailureKind::Quota
+        | FailureKind::Throttled
+        | FailureKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         FailureKind::Denied | FailureKind::Internal => StatusCode::BAD_GATEWAY,
     };
-    Shape { status, kind: Kind::PluginFailed, retry_after: failure.retry_after, remedy: failure.remedy.clone() }
+    Shape {
+        status,
+        kind: Kind::PluginFailed,
+        retry_after: failure.retry_after,
+        remedy: failure.remedy.clone(),
+    }
 }
 
 fn store_shape(error: &store::Error) -> Shape {
     match error {
-        store::Error::Conflict { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("try again"),
-        store::Error::Compacted { .. } => {
-            Shape::new(StatusCode::GONE, Kind::NotFound).remedy("read the present state, then follow from there")
+        store::Error::Conflict { .. } => {
+            Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("try again")
         }
-        store::Error::Unwritable { trouble, .. } => Shape::later(Kind::Storage).remedy(trouble.remedy()),
+        store::Error::Compacted { .. } => Shape::new(StatusCode::GONE, Kind::NotFound)
+            .remedy("read the present state, then follow from there"),
+        store::Error::Unwritable { trouble, .. } => {
+            Shape::later(Kind::Storage).remedy(trouble.remedy())
+        }
         store::Error::Closed => Shape::later(Kind::Unavailable),
-        store::Error::Backend { .. } | store::Error::Newer { .. } => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
+        store::Error::Backend { .. } | store::Error::Newer { .. } => {
+            Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal)
+        }
     }
 }
 
@@ -359,10 +429,15 @@ fn recall_shape(error: &RecallError) -> Shape {
 fn rollback_shape(error: &RollbackError) -> Shape {
     match error {
         RollbackError::UnknownInstance { .. } | RollbackError::UnknownVersion { .. } => {
-            Shape::new(StatusCode::NOT_FOUND, Kind::NotFound).remedy("`tradewind plugin inspect NAME` shows the versions that are kept")
+            Shape::new(StatusCode::NOT_FOUND, Kind::NotFound)
+                .remedy("`tradewind plugin inspect NAME` shows the versions that are kept")
         }
-        RollbackError::NoEarlier { .. } | RollbackError::Load { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict),
-        RollbackError::Unreadable { .. } => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
+        RollbackError::NoEarlier { .. } | RollbackError::Load { .. } => {
+            Shape::new(StatusCode::CONFLICT, Kind::Conflict)
+        }
+        RollbackError::Unreadable { .. } => {
+            Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal)
+        }
         RollbackError::Stopped => Shape::later(Kind::Unavailable),
     }
 }
@@ -370,10 +445,15 @@ fn rollback_shape(error: &RollbackError) -> Shape {
 fn canary_shape(error: &CanaryError) -> Shape {
     use CanaryError as C;
     match error {
-        C::UnknownInstance { .. } | C::None { .. } => Shape::new(StatusCode::NOT_FOUND, Kind::NotFound),
-        C::Busy { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("promote or abort it, and wait until it holds nothing"),
+        C::UnknownInstance { .. } | C::None { .. } => {
+            Shape::new(StatusCode::NOT_FOUND, Kind::NotFound)
+        }
+        C::Busy { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict)
+            .remedy("promote or abort it, and wait until it holds nothing"),
         C::Same | C::Other { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict),
-        C::Terms(_) | C::File(_) | C::Load(_) => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidRequest),
+        C::Terms(_) | C::File(_) | C::Load(_) => {
+            Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidRequest)
+        }
         C::Ledger(_) => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
         C::Stopped => Shape::later(Kind::Unavailable),
     }
@@ -444,12 +524,17 @@ impl IntoResponse for Error {
             response.extensions_mut().insert(reason);
         }
         *response.status_mut() = shape.status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         if let Some((name, value)) = self.header() {
             response.headers_mut().insert(name, value);
         }
         if let Some(after) = shape.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.0.div_ceil(1000).max(1)));
+            response.headers_mut().insert(
+                header::RETRY_AFTER,
+                HeaderValue::from(after.0.div_ceil(1000).max(1)),
+            );
         }
         response
     }
@@ -458,9 +543,16 @@ impl IntoResponse for Error {
 impl OperationOutput for Error {
     type Inner = Problem;
 
-    fn operation_response(ctx: &mut aide::generate::GenContext, op: &mut aide::openapi::Operation) -> Option<aide::openapi::Response> {
+    fn operation_response(
+        ctx: &mut aide::generate::GenContext,
+        op: &mut aide::openapi::Operation,
+    ) -> Option<aide::openapi::Response> {
         let mut response = axum::Json::<Problem>::operation_response(ctx, op)?;
-        response.content = response.content.into_iter().map(|(_, media)| (CONTENT_TYPE.to_owned(), media)).collect();
+        response.content = response
+            .content
+            .into_iter()
+            .map(|(_, media)| (CONTENT_TYPE.to_owned(), media))
+            .collect();
         Some(response)
     }
 
@@ -468,7 +560,10 @@ impl OperationOutput for Error {
         ctx: &mut aide::generate::GenContext,
         op: &mut aide::openapi::Operation,
     ) -> Vec<(Option<u16>, aide::openapi::Response)> {
-        Self::operation_response(ctx, op).map(|r| (None, r)).into_iter().collect()
+        Self::operation_response(ctx, op)
+            .map(|r| (None, r))
+            .into_iter()
+            .collect()
     }
 }
 
@@ -479,55 +574,120 @@ mod tests {
     async fn render(error: Error) -> (Problem, axum::http::HeaderMap) {
         let response = error.into_response();
         let headers = response.headers().clone();
-        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20)
+            .await
+            .unwrap();
         (serde_json::from_slice(&body).unwrap(), headers)
     }
 
     #[tokio::test]
     async fn a_bad_manifest_shows_every_problem_with_its_place() {
-        let at = |path: &str| manifest::Problem { path: path.into(), message: "m".into(), line: Some(3), column: Some(7) };
-        let (problem, headers) = render(Error::Manifest(Invalid { problems: vec![at("spec.a"), at("spec.b")] })).await;
+        let at = |path: &str| manifest::Problem {
+            path: path.into(),
+            message: "m".into(),
+            line: Some(3),
+            column: Some(7),
+        };
+        let (problem, headers) = render(Error::Manifest(Invalid {
+            problems: vec![at("spec.a"), at("spec.b")],
+        }))
+        .await;
         assert_eq!((problem.kind, problem.status), (Kind::InvalidManifest, 422));
         assert_eq!(problem.problems, [at("spec.a"), at("spec.b")]);
         assert_eq!(headers[header::CONTENT_TYPE], CONTENT_TYPE);
-        let (syntax, _) = render(Error::Manifest(Invalid { problems: vec![at("")] })).await;
+        let (syntax, _) = render(Error::Manifest(Invalid {
+            problems: vec![at("")],
+        }))
+        .await;
         assert_eq!(syntax.status, 400);
     }
 
     #[tokio::test]
     async fn the_cause_chain_is_told_once_and_the_plugin_named() {
         let inner = std::io::Error::other("disk full");
-        let backend = store::Error::Backend { action: "written", path: "state.db".into(), source: Box::new(inner) };
+        let backend = store::Error::Backend {
+            action: "written",
+            path: "state.db".into(),
+            source: Box::new(inner),
+        };
         let (problem, _) = render(controller::Error::Store(backend).into()).await;
         assert_eq!((problem.kind, problem.status), (Kind::Internal, 500));
         assert_eq!(problem.detail, "the state could not be read or written");
-        assert_eq!(problem.causes, ["the state at \"state.db\" can't be written", "disk full"]);
+        assert_eq!(
+            problem.causes,
+            ["the state at \"state.db\" can't be written", "disk full"]
+        );
 
-        let failure = Failure::new(FailureKind::Throttled, "slow down").retry_after(Some(Millis(2500))).remedy("wait");
+        let failure = Failure::new(FailureKind::Throttled, "slow down")
+            .retry_after(Some(Millis(2500)))
+            .remedy("wait");
         let (problem, headers) = render(controller::Error::Plugin(failure).into()).await;
-        assert_eq!((problem.kind, problem.status, problem.remedy.as_deref()), (Kind::PluginFailed, 503, Some("wait")));
+        assert_eq!(
+            (problem.kind, problem.status, problem.remedy.as_deref()),
+            (Kind::PluginFailed, 503, Some("wait"))
+        );
         assert_eq!(headers[header::RETRY_AFTER], "3");
         assert_eq!(problem.causes, ["slow down"]);
 
-        let missing = Failure::unavailable("there is no policy \"x\"").code("policy-missing").remedy("name another");
+        let missing = Failure::unavailable("there is no policy \"x\"")
+            .code("policy-missing")
+            .remedy("name another");
         let (problem, _) = render(controller::Error::Plugin(missing).into()).await;
-        assert_eq!((problem.kind, problem.status, problem.remedy.as_deref()), (Kind::Conflict, 409, Some("name another")));
+        assert_eq!(
+            (problem.kind, problem.status, problem.remedy.as_deref()),
+            (Kind::Conflict, 409, Some("name another"))
+        );
     }
 
     #[tokio::test]
     async fn each_controller_error_has_its_status() {
         use controller::Error as C;
         let cases = [
-            (C::NotFound { what: "deployment", name: "x".into() }, 404, Kind::NotFound),
-            (C::Generation { what: "deployment", name: "x".into(), expected: 1, actual: 2 }, 412, Kind::GenerationMismatch),
+            (
+                C::NotFound {
+                    what: "deployment",
+                    name: "x".into(),
+                },
+                404,
+                Kind::NotFound,
+            ),
+            (
+                C::Generation {
+                    what: "deployment",
+                    name: "x".into(),
+                    expected: 1,
+                    actual: 2,
+                },
+                412,
+                Kind::GenerationMismatch,
+            ),
             (C::Deleting { name: "x".into() }, 409, Kind::Conflict),
-            (C::Invalid { path: "spec.policy".into(), message: "no".into() }, 422, Kind::InvalidManifest),
+            (
+                C::Invalid {
+                    path: "spec.policy".into(),
+                    message: "no".into(),
+                },
+                422,
+                Kind::InvalidManifest,
+            ),
             (C::Cursor { given: "x".into() }, 400, Kind::InvalidRequest),
-            (C::Store(store::Error::Compacted { asked: 1, oldest: 5 }), 410, Kind::NotFound),
+            (
+                C::Store(store::Error::Compacted {
+                    asked: 1,
+                    oldest: 5,
+                }),
+                410,
+                Kind::NotFound,
+            ),
         ];
         for (error, status, kind) in cases {
             let (problem, _) = render(error.into()).await;
-            assert_eq!((problem.status, problem.kind), (status, kind), "{}", problem.detail);
+            assert_eq!(
+                (problem.status, problem.kind),
+                (status, kind),
+                "{}",
+                problem.detail
+            );
         }
     }
 }

@@ -87,8 +87,25 @@ pub async fn all(
     Query(q): Query<EventsQuery>,
     streaming: Streaming,
 ) -> Result<Response, Error> {
-    let filter = EventFilter { scope: caller.scope().clone(), namespace: q.namespace, deployment: q.deployment, plugin: q.plugin };
-    answer(app, &caller, here, wanted(filter, window(q.limit, q.cursor), q.after, q.follow, streaming)?).await
+    let filter = EventFilter {
+        scope: caller.scope().clone(),
+        namespace: q.namespace,
+        deployment: q.deployment,
+        plugin: q.plugin,
+    };
+    answer(
+        app,
+        &caller,
+        here,
+        wanted(
+            filter,
+            window(q.limit, q.cursor),
+            q.after,
+            q.follow,
+            streaming,
+        )?,
+    )
+    .await
 }
 
 pub fn all_docs(op: TransformOperation) -> TransformOperation {
@@ -109,8 +126,25 @@ pub async fn of_deployment(
     Query(q): Query<DeploymentEventsQuery>,
     streaming: Streaming,
 ) -> Result<Response, Error> {
-    let filter = EventFilter { scope: caller.scope().clone(), namespace: Some(q.namespace), deployment: Some(name), plugin: None };
-    answer(app, &caller, here, wanted(filter, window(q.limit, q.cursor), q.after, q.follow, streaming)?).await
+    let filter = EventFilter {
+        scope: caller.scope().clone(),
+        namespace: Some(q.namespace),
+        deployment: Some(name),
+        plugin: None,
+    };
+    answer(
+        app,
+        &caller,
+        here,
+        wanted(
+            filter,
+            window(q.limit, q.cursor),
+            q.after,
+            q.follow,
+            streaming,
+        )?,
+    )
+    .await
 }
 
 pub fn of_deployment_docs(op: TransformOperation) -> TransformOperation {
@@ -128,25 +162,45 @@ fn window(limit: Option<NonZeroU32>, cursor: Option<list::Cursor<Event>>) -> Win
     Window::within(limit, cursor, DEFAULT_LIMIT, MOST)
 }
 
-fn wanted(filter: EventFilter, window: Window<Event>, after: Option<Cursor>, follow: bool, streaming: Streaming) -> Result<Wanted, Error> {
+fn wanted(
+    filter: EventFilter,
+    window: Window<Event>,
+    after: Option<Cursor>,
+    follow: bool,
+    streaming: Streaming,
+) -> Result<Wanted, Error> {
     let follow = follow || streaming.accepted;
     if follow && let Some(cursor) = &window.cursor {
-        let message = format!("cursor \"{cursor}\" is of a list, and this is a stream: send the id of its last event as `after`");
+        let message = format!(
+            "cursor \"{cursor}\" is of a list, and this is a stream: send the id of its last event as `after`"
+        );
         return Err(Error::Parameters { message });
     }
     let resumed = streaming.last_event_id.map(place).transpose()?;
-    Ok(Wanted { filter, window, after: resumed.or(after), follow })
+    Ok(Wanted {
+        filter,
+        window,
+        after: resumed.or(after),
+        follow,
+    })
 }
 
 fn place(value: String) -> Result<Cursor, Error> {
-    value.parse().map_err(|_| Error::Header { name: "Last-Event-ID", value, rule: "send the id of an event of the stream, or a revision" })
+    value.parse().map_err(|_| Error::Header {
+        name: "Last-Event-ID",
+        value,
+        rule: "send the id of an event of the stream, or a revision",
+    })
 }
 
 async fn answer(app: App, caller: &Caller, here: Here, wanted: Wanted) -> Result<Response, Error> {
     if wanted.follow {
         return follow(app, caller, wanted).await;
     }
-    let (page, _) = app.controller.events(&wanted.filter, wanted.after.as_ref(), &wanted.window).await?;
+    let (page, _) = app
+        .controller
+        .events(&wanted.filter, wanted.after.as_ref(), &wanted.window)
+        .await?;
     Ok(here.page(page.items, page.next).into_response())
 }
 
@@ -154,7 +208,10 @@ async fn follow(app: App, caller: &Caller, wanted: Wanted) -> Result<Response, E
     let (kept, after) = match wanted.after {
         Some(after) => (Vec::new(), after),
         None => {
-            let (kept, revision) = app.controller.events(&wanted.filter, None, &wanted.window).await?;
+            let (kept, revision) = app
+                .controller
+                .events(&wanted.filter, None, &wanted.window)
+                .await?;
             (kept.items, Cursor::after(revision))
         }
     };
@@ -162,7 +219,11 @@ async fn follow(app: App, caller: &Caller, wanted: Wanted) -> Result<Response, E
     let events = stream::iter(kept.into_iter().map(Ok)).chain(to_come);
     let messages = events.map(|event| {
         let event = event?;
-        Ok(Message { id: Some(event.cursor().to_string()), name: "event", data: event })
+        Ok(Message {
+            id: Some(event.cursor().to_string()),
+            name: "event",
+            data: event,
+        })
     });
     sse::response(&app, &caller.identity, messages).await
 }
@@ -176,15 +237,26 @@ mod tests {
 
     #[test]
     fn a_stream_resumes_behind_the_last_event_seen() {
-        let filter = EventFilter { scope: Scope::All, namespace: None, deployment: None, plugin: None };
+        let filter = EventFilter {
+            scope: Scope::All,
+            namespace: None,
+            deployment: None,
+            plugin: None,
+        };
         let at = |revision| Cursor::after(Revision(revision));
         let asked = |id: Option<&str>, after: Option<u64>| {
             let after = after.map(at);
-            let streaming = Streaming { accepted: true, last_event_id: id.map(str::to_owned) };
+            let streaming = Streaming {
+                accepted: true,
+                last_event_id: id.map(str::to_owned),
+            };
             wanted(filter.clone(), window(None, None), after, false, streaming)
         };
         let got = asked(Some("7"), Some(3)).unwrap();
-        assert_eq!((got.after, got.follow, got.window.limit), (Some(at(7)), true, DEFAULT_LIMIT));
+        assert_eq!(
+            (got.after, got.follow, got.window.limit),
+            (Some(at(7)), true, DEFAULT_LIMIT)
+        );
         assert_eq!(asked(None, Some(3)).unwrap().after, Some(at(3)));
         assert_eq!(asked(None, None).unwrap().after, None);
         assert!(matches!(asked(Some("x"), None), Err(Error::Header { .. })));

@@ -55,13 +55,24 @@ pub async fn get(
     Path(Name { name }): Path<Name>,
     Query(query): Query<ExplainQuery>,
 ) -> Result<Json<ExplainView>, Error> {
-    let accounts = app.controller.accounts(caller.scope(), &query.namespace, &name).await?;
+    let accounts = app
+        .controller
+        .accounts(caller.scope(), &query.namespace, &name)
+        .await?;
     let mut policies = Vec::with_capacity(accounts.len());
     for account in &accounts {
-        policies.push(policy_of(&app, account.policy()).await.map_err(|e| e.to_string()));
+        policies.push(
+            policy_of(&app, account.policy())
+                .await
+                .map_err(|e| e.to_string()),
+        );
     }
     let rows = query.rows.unwrap_or(DEFAULT_ROWS).min(MOST_ROWS);
-    Ok(Json(app.controller.explain(&query.namespace, &name, &accounts, &policies, rows).await))
+    Ok(Json(
+        app.controller
+            .explain(&query.namespace, &name, &accounts, &policies, rows)
+            .await,
+    ))
 }
 
 pub fn docs(op: TransformOperation) -> TransformOperation {

@@ -78,7 +78,11 @@ pub struct Streaming {
 /// The most bytes that are read of a body that is too large.
 const DISCARDED: usize = 64 << 20;
 /// Routes whose bodies may be as large as a component.
-const UPLOADS: [&str; 3] = ["/v1/shadows", "/v1/plugins/{name}/canary", "/v1/decisions/{id}/replay"];
+const UPLOADS: [&str; 3] = [
+    "/v1/shadows",
+    "/v1/plugins/{name}/canary",
+    "/v1/decisions/{id}/replay",
+];
 /// For what comes with a component.
 const BESIDE: u64 = 2 << 20;
 const MANIFEST_TYPES: &str = "application/yaml or application/json";
@@ -88,13 +92,18 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
-            Err(e) => Err(Error::Parameters { message: e.body_text() }),
+            Err(e) => Err(Error::Parameters {
+                message: e.body_text(),
+            }),
         }
     }
 }
 
 impl<T: JsonSchema> OperationInput for Path<T> {
-    fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+    fn operation_input(
+        ctx: &mut aide::generate::GenContext,
+        operation: &mut aide::openapi::Operation,
+    ) {
         axum::extract::Path::<T>::operation_input(ctx, operation);
     }
 }
@@ -104,13 +113,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         match axum::extract::Query::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
-            Err(e) => Err(Error::Parameters { message: e.body_text() }),
+            Err(e) => Err(Error::Parameters {
+                message: e.body_text(),
+            }),
         }
     }
 }
 
 impl<T: JsonSchema> OperationInput for Query<T> {
-    fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+    fn operation_input(
+        ctx: &mut aide::generate::GenContext,
+        operation: &mut aide::openapi::Operation,
+    ) {
         axum::extract::Query::<T>::operation_input(ctx, operation);
     }
 }
@@ -119,11 +133,17 @@ impl FromRequest<App> for ManifestBody {
     type Rejection = Error;
     async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
         let format = manifest_format(request.headers())?;
-        let caller = request.extensions().get::<Caller>().cloned().ok_or(Error::Undeclared)?;
+        let caller = request
+            .extensions()
+            .get::<Caller>()
+            .cloned()
+            .ok_or(Error::Undeclared)?;
         let mut namespaces = auth::named(request.uri())?;
         let namespace = namespaces.pop();
         if let (Some(one), Some(other)) = (namespaces.first(), &namespace) {
-            return Err(Error::Parameters { message: format!("the namespace is given twice: \"{one}\" and \"{other}\"") });
+            return Err(Error::Parameters {
+                message: format!("the namespace is given twice: \"{one}\" and \"{other}\""),
+            });
         }
         let bytes = read_manifest(request, app).await?;
         let manifest = match &namespace {
@@ -149,19 +169,28 @@ impl FromRequest<App> for NamespaceBody {
 }
 
 impl OperationInput for ManifestBody {
-    fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+    fn operation_input(
+        ctx: &mut aide::generate::GenContext,
+        operation: &mut aide::openapi::Operation,
+    ) {
         both_notations::<Manifest>(ctx, operation);
     }
 }
 
 impl OperationInput for NamespaceBody {
-    fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+    fn operation_input(
+        ctx: &mut aide::generate::GenContext,
+        operation: &mut aide::openapi::Operation,
+    ) {
         both_notations::<namespace::Document>(ctx, operation);
     }
 }
 
 /// The same schema describes YAML and JSON.
-fn both_notations<T: JsonSchema>(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+fn both_notations<T: JsonSchema>(
+    ctx: &mut aide::generate::GenContext,
+    operation: &mut aide::openapi::Operation,
+) {
     axum::Json::<T>::operation_input(ctx, operation);
     if let Some(aide::openapi::ReferenceOr::Item(body)) = &mut operation.request_body
         && let Some(json) = body.content.get("application/json").cloned()
@@ -180,9 +209,19 @@ impl<T: DeserializeOwned> FromRequest<App> for OptionalJson<T> {
         }
         match given.as_deref() {
             None | Some("application/json") => {}
-            Some(other) => return Err(Error::MediaType { given: other.to_owned(), wanted: "application/json" }),
+            Some(other) => {
+                return Err(Error::MediaType {
+                    given: other.to_owned(),
+                    wanted: "application/json",
+                });
+            }
         }
-        json::read(&bytes).map(Some).map(Self).map_err(|e| Error::Body { message: e.to_string() })
+        json::read(&bytes)
+            .map(Some)
+            .map(Self)
+            .map_err(|e| Error::Body {
+                message: e.to_string(),
+            })
     }
 }
 
@@ -194,13 +233,19 @@ impl FromRequest<App> for ComponentBody {
         match given.as_deref() {
             _ if bytes.is_empty() => Ok(Self(None)),
             Some("application/wasm") => Ok(Self(Some(bytes))),
-            other => Err(Error::MediaType { given: other.unwrap_or("none").to_owned(), wanted: "application/wasm" }),
+            other => Err(Error::MediaType {
+                given: other.unwrap_or("none").to_owned(),
+                wanted: "application/wasm",
+            }),
         }
     }
 }
 
 impl OperationInput for ComponentBody {
-    fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+    fn operation_input(
+        ctx: &mut aide::generate::GenContext,
+        operation: &mut aide::openapi::Operation,
+    ) {
         Bytes::operation_input(ctx, operation);
         if let Some(aide::openapi::ReferenceOr::Item(body)) = &mut operation.request_body {
             body.required = false;
@@ -215,31 +260,44 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     type Rejection = Error;
     async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
         let OptionalJson(body) = OptionalJson::from_request(request, app).await?;
-        body.map(Self).ok_or_else(|| Error::Body { message: "there is none: send JSON".to_owned() })
+        body.map(Self).ok_or_else(|| Error::Body {
+            message: "there is none: send JSON".to_owned(),
+        })
     }
 }
 
 impl<T: DeserializeOwned> FromRequest<App> for Upload<T> {
     type Rejection = Error;
     async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
-        JsonBody::from_request(request, app).await.map(|JsonBody(body)| Self(body))
+        JsonBody::from_request(request, app)
+            .await
+            .map(|JsonBody(body)| Self(body))
     }
 }
 
 impl<T: JsonSchema> OperationInput for Upload<T> {
-    fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+    fn operation_input(
+        ctx: &mut aide::generate::GenContext,
+        operation: &mut aide::openapi::Operation,
+    ) {
         axum::Json::<T>::operation_input(ctx, operation);
     }
 }
 
 impl<T: JsonSchema> OperationInput for JsonBody<T> {
-    fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+    fn operation_input(
+        ctx: &mut aide::generate::GenContext,
+        operation: &mut aide::openapi::Operation,
+    ) {
         axum::Json::<T>::operation_input(ctx, operation);
     }
 }
 
 impl<T: JsonSchema> OperationInput for OptionalJson<T> {
-    fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+    fn operation_input(
+        ctx: &mut aide::generate::GenContext,
+        operation: &mut aide::openapi::Operation,
+    ) {
         axum::Json::<T>::operation_input(ctx, operation);
         if let Some(aide::openapi::ReferenceOr::Item(body)) = &mut operation.request_body {
             body.required = false;
@@ -255,18 +313,42 @@ impl<S: Send + Sync> FromRequestParts<S> for Condition {
 }
 
 impl OperationInput for Condition {
-    fn operation_input(_: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+    fn operation_input(
+        _: &mut aide::generate::GenContext,
+        operation: &mut aide::openapi::Operation,
+    ) {
         let text = "The generation that it must be at, as a number with or without quotes; `*`: it must exist.";
-        describe_header(operation, "If-Match", text, r#"^(\*|[1-9][0-9]{0,18}|"[1-9][0-9]{0,18}")$"#);
-        describe_header(operation, "If-None-Match", "`*`: it must not exist yet.", r"^\*$");
+        describe_header(
+            operation,
+            "If-Match",
+            text,
+            r#"^(\*|[1-9][0-9]{0,18}|"[1-9][0-9]{0,18}")$"#,
+        );
+        describe_header(
+            operation,
+            "If-None-Match",
+            "`*`: it must not exist yet.",
+            r"^\*$",
+        );
     }
 }
 
 /// A header that may be sent, and what it may hold.
-fn describe_header(operation: &mut aide::openapi::Operation, name: &str, description: &str, pattern: &str) {
-    use aide::openapi::{HeaderStyle, Parameter, ParameterData, ParameterSchemaOrContent, ReferenceOr, SchemaObject};
+fn describe_header(
+    operation: &mut aide::openapi::Operation,
+    name: &str,
+    description: &str,
+    pattern: &str,
+) {
+    use aide::openapi::{
+        HeaderStyle, Parameter, ParameterData, ParameterSchemaOrContent, ReferenceOr, SchemaObject,
+    };
     let schema = schemars::json_schema!({ "type": "string", "pattern": pattern });
-    let schema = SchemaObject { json_schema: schema, external_docs: None, example: None };
+    let schema = SchemaObject {
+        json_schema: schema,
+        external_docs: None,
+        example: None,
+    };
     let parameter_data = ParameterData {
         name: name.to_owned(),
         description: Some(description.to_owned()),
@@ -278,24 +360,50 @@ fn describe_header(operation: &mut aide::openapi::Operation, name: &str, descrip
         explode: None,
         extensions: Default::default(),
     };
-    operation.parameters.push(ReferenceOr::Item(Parameter::Header { parameter_data, style: HeaderStyle::Simple }));
+    operation
+        .parameters
+        .push(ReferenceOr::Item(Parameter::Header {
+            parameter_data,
+            style: HeaderStyle::Simple,
+        }));
 }
 
 impl Condition {
     fn from_headers(headers: &HeaderMap) -> Result<Self, Error> {
-        let text = |name| headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).trim().to_owned());
+        let text = |name| {
+            headers
+                .get(name)
+                .map(|v| String::from_utf8_lossy(v.as_bytes()).trim().to_owned())
+        };
         if let Some(value) = text(header::IF_NONE_MATCH) {
             let rule = "only * is understood: the deployment must not exist yet";
-            return if value == "*" { Ok(Self::Generation(0)) } else { Err(Error::Header { name: "If-None-Match", value, rule }) };
+            return if value == "*" {
+                Ok(Self::Generation(0))
+            } else {
+                Err(Error::Header {
+                    name: "If-None-Match",
+                    value,
+                    rule,
+                })
+            };
         }
-        let Some(value) = text(header::IF_MATCH) else { return Ok(Self::None) };
+        let Some(value) = text(header::IF_MATCH) else {
+            return Ok(Self::None);
+        };
         if value == "*" {
             return Ok(Self::Exists);
         }
-        let bare = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(&value);
+        let bare = value
+            .strip_prefix('"')
+            .and_then(|v| v.strip_suffix('"'))
+            .unwrap_or(&value);
         match bare.parse() {
             Ok(generation) if generation > 0 => Ok(Self::Generation(generation)),
-            _ => Err(Error::Header { name: "If-Match", value, rule: "send the generation, such as 3 or \"3\", or *" }),
+            _ => Err(Error::Header {
+                name: "If-Match",
+                value,
+                rule: "send the generation, such as 3 or \"3\", or *",
+            }),
         }
     }
 }
@@ -303,15 +411,33 @@ impl Condition {
 impl<S: Send + Sync> FromRequestParts<S> for Streaming {
     type Rejection = Error;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        let accept = parts.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let accepted = accept.split(',').any(|part| part.split(';').next().is_some_and(|t| t.trim() == "text/event-stream"));
-        let last_event_id = parts.headers.get("last-event-id").and_then(|v| v.to_str().ok()).map(str::to_owned);
-        Ok(Self { accepted, last_event_id })
+        let accept = parts
+            .headers
+            .get(header::ACCEPT)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default();
+        let accepted = accept.split(',').any(|part| {
+            part.split(';')
+                .next()
+                .is_some_and(|t| t.trim() == "text/event-stream")
+        });
+        let last_event_id = parts
+            .headers
+            .get("last-event-id")
+            .and_then(|v| v.to_str().ok())
+            .map(str::to_owned);
+        Ok(Self {
+            accepted,
+            last_event_id,
+        })
     }
 }
 
 impl OperationInput for Streaming {
-    fn operation_input(_: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+    fn operation_input(
+        _: &mut aide::generate::GenContext,
+        operation: &mut aide::openapi::Operation,
+    ) {
         let text = "The id of the last event of a stream that broke off: it goes on behind it.";
         describe_header(operation, "Last-Event-ID", text, "^[-_A-Za-z0-9]+$");
     }
@@ -321,21 +447,36 @@ impl OperationInput for Streaming {
 fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?;
     let text = String::from_utf8_lossy(value.as_bytes());
-    Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+    Some(
+        text.split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase(),
+    )
 }
 
 /// Without a content type: YAML, of which JSON is a part.
 fn manifest_format(headers: &HeaderMap) -> Result<Format, Error> {
     match media_type(headers).as_deref() {
         Some("application/json") => Ok(Format::Json),
-        None | Some("application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml") => Ok(Format::Yaml),
-        Some(other) => Err(Error::MediaType { given: other.to_owned(), wanted: MANIFEST_TYPES }),
+        None | Some("application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml") => {
+            Ok(Format::Yaml)
+        }
+        Some(other) => Err(Error::MediaType {
+            given: other.to_owned(),
+            wanted: MANIFEST_TYPES,
+        }),
     }
 }
 
 /// Refuses what says that it is too large, or that it is packed, on every route; what does not say is cut off where it is read. Only what a known sender sends is
 /// read for that.
-pub async fn limit_size(State(app): State<App>, request: Request, next: Next) -> Result<Response, Error> {
+pub async fn limit_size(
+    State(app): State<App>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Error> {
     let max = most(request.extensions(), &app);
     if declared_size(request.headers()).is_some_and(|n| n > max) {
         if request.extensions().get::<Caller>().is_some() {
@@ -346,7 +487,9 @@ pub async fn limit_size(State(app): State<App>, request: Request, next: Next) ->
     }
     // Nothing here unpacks a body: it would have a second size, which nobody has looked at.
     let codings = request.headers().get_all(header::CONTENT_ENCODING).iter();
-    if let Some(coding) = codings.map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned()).find(|v| !v.eq_ignore_ascii_case("identity"))
+    if let Some(coding) = codings
+        .map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
+        .find(|v| !v.eq_ignore_ascii_case("identity"))
     {
         return Err(Error::Coding { given: coding });
     }
@@ -372,11 +515,18 @@ pub async fn arrived(request: Request, app: &App) -> Result<Request, Error> {
 /// It is none, or larger than the daemon takes.
 pub async fn component(app: &App, text: String) -> Result<Vec<u8>, Error> {
     // Some millions of letters: nothing for an async thread.
-    let decoded = tokio::task::spawn_blocking(move || STANDARD.decode(text)).await.map_err(|_| Error::Panic)?;
-    let bytes = decoded.map_err(|e| Error::Body { message: format!("component is no base64: {e}") })?;
+    let decoded = tokio::task::spawn_blocking(move || STANDARD.decode(text))
+        .await
+        .map_err(|_| Error::Panic)?;
+    let bytes = decoded.map_err(|e| Error::Body {
+        message: format!("component is no base64: {e}"),
+    })?;
     let max = app.config.reload.max_size;
     if bytes.len() as u64 > max.0 {
-        let message = format!("component has {} bytes: the setting \"reload.max-size\" allows {max}", bytes.len());
+        let message = format!(
+            "component has {} bytes: the setting \"reload.max-size\" allows {max}",
+            bytes.len()
+        );
         return Err(Error::Body { message });
     }
     Ok(bytes)
@@ -384,20 +534,41 @@ pub async fn component(app: &App, text: String) -> Result<Vec<u8>, Error> {
 
 /// Whether a request brings a component along.
 pub fn is_upload(request: &Request) -> bool {
-    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    *request.method() == Method::POST && route.is_some_and(|r| UPLOADS.contains(&r)) && !request.body().is_end_stream()
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(MatchedPath::as_str);
+    *request.method() == Method::POST
+        && route.is_some_and(|r| UPLOADS.contains(&r))
+        && !request.body().is_end_stream()
 }
 
 /// The largest body of a route: a component's bytes are text in it, a third longer.
 fn most(extensions: &Extensions, app: &App) -> u64 {
     let route = extensions.get::<MatchedPath>().map(MatchedPath::as_str);
     let limit = app.config.api.max_body.0;
-    let upload = app.config.reload.max_size.0.div_ceil(3).saturating_mul(4).saturating_add(BESIDE);
-    if route.is_some_and(|r| UPLOADS.contains(&r)) { limit.max(upload) } else { limit }
+    let upload = app
+        .config
+        .reload
+        .max_size
+        .0
+        .div_ceil(3)
+        .saturating_mul(4)
+        .saturating_add(BESIDE);
+    if route.is_some_and(|r| UPLOADS.contains(&r)) {
+        limit.max(upload)
+    } else {
+        limit
+    }
 }
 
 fn declared_size(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// The whole body, within the limits of size and time.
@@ -414,7 +585,11 @@ async fn read_manifest(request: Request, app: &App) -> Result<Bytes, Error> {
 
 fn fits(size: u64, app: &App) -> Result<(), Error> {
     let max = app.config.api.max_manifest;
-    if size > max.0 { Err(Error::LargeManifest { size, max }) } else { Ok(()) }
+    if size > max.0 {
+        Err(Error::LargeManifest { size, max })
+    } else {
+        Ok(())
+    }
 }
 
 /// How much was written.
@@ -431,14 +606,23 @@ impl std::io::Write for Counted {
     }
 }
 
-async fn read(extensions: &Extensions, headers: &HeaderMap, body: Body, app: &App) -> Result<Bytes, Error> {
+async fn read(
+    extensions: &Extensions,
+    headers: &HeaderMap,
+    body: Body,
+    app: &App,
+) -> Result<Bytes, Error> {
     let limits = &app.config.api;
     let max = most(extensions, app);
     let declared = declared_size(headers);
     let time = Duration::from_millis(limits.body_timeout.0);
     let mut body = body.into_data_stream();
     let read = tokio::time::timeout(time, async {
-        let read = if declared.is_some_and(|n| n > max) { Err(Error::TooLarge { max }) } else { collect(&mut body, max).await };
+        let read = if declared.is_some_and(|n| n > max) {
+            Err(Error::TooLarge { max })
+        } else {
+            collect(&mut body, max).await
+        };
         if matches!(read, Err(Error::TooLarge { .. })) {
             discard(&mut body).await;
         }
@@ -446,7 +630,9 @@ async fn read(extensions: &Extensions, headers: &HeaderMap, body: Body, app: &Ap
     });
     match read.await {
         Ok(body) => body,
-        Err(_) => Err(Error::Slow { after: Millis::from(time) }),
+        Err(_) => Err(Error::Slow {
+            after: Millis::from(time),
+        }),
     }
 }
 
@@ -463,11 +649,15 @@ async fn discard(body: &mut BodyDataStream) {
 
 async fn collect(stream: &mut BodyDataStream, max: u64) -> Result<Bytes, Error> {
     // Most bodies are one frame, which needs no copy.
-    let Some(first) = stream.next().await.transpose().map_err(Error::Broken)? else { return Ok(Bytes::new()) };
+    let Some(first) = stream.next().await.transpose().map_err(Error::Broken)? else {
+        return Ok(Bytes::new());
+    };
     if first.len() as u64 > max {
         return Err(Error::TooLarge { max });
     }
-    let Some(second) = stream.next().await.transpose().map_err(Error::Broken)? else { return Ok(first) };
+    let Some(second) = stream.next().await.transpose().map_err(Error::Broken)? else {
+        return Ok(first);
+    };
     let mut all = Vec::from(first);
     let mut next = Some(second);
     while let Some(chunk) = next {
@@ -485,7 +675,10 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap()))
+            .collect()
     }
 
     #[test]
@@ -494,11 +687,21 @@ mod tests {
         assert_eq!(read("if-match", "3").unwrap(), Condition::Generation(3));
         assert_eq!(read("if-match", "\"3\"").unwrap(), Condition::Generation(3));
         assert_eq!(read("if-match", "*").unwrap(), Condition::Exists);
-        assert_eq!(read("if-none-match", "*").unwrap(), Condition::Generation(0));
-        assert_eq!(Condition::from_headers(&HeaderMap::new()).unwrap(), Condition::None);
-        for (name, value) in
-            [("if-match", "0"), ("if-match", "W/\"3\""), ("if-match", "abc"), ("if-match", "\"3"), ("if-none-match", "\"3\"")]
-        {
+        assert_eq!(
+            read("if-none-match", "*").unwrap(),
+            Condition::Generation(0)
+        );
+        assert_eq!(
+            Condition::from_headers(&HeaderMap::new()).unwrap(),
+            Condition::None
+        );
+        for (name, value) in [
+            ("if-match", "0"),
+            ("if-match", "W/\"3\""),
+            ("if-match", "abc"),
+            ("if-match", "\"3"),
+            ("if-none-match", "\"3\""),
+        ] {
             assert!(read(name, value).is_err(), "{name}: {value}");
         }
     }
@@ -506,20 +709,43 @@ mod tests {
     #[test]
     fn the_content_type_names_the_notation() {
         let read = |value| manifest_format(&headers(&[("content-type", value)]));
-        assert!(matches!(read("application/json; charset=utf-8"), Ok(Format::Json)));
+        assert!(matches!(
+            read("application/json; charset=utf-8"),
+            Ok(Format::Json)
+        ));
         assert!(matches!(read("Application/YAML"), Ok(Format::Yaml)));
-        assert!(matches!(manifest_format(&HeaderMap::new()), Ok(Format::Yaml)));
-        for other in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
-            assert!(matches!(read(other), Err(Error::MediaType { .. })), "{other}");
+        assert!(matches!(
+            manifest_format(&HeaderMap::new()),
+            Ok(Format::Yaml)
+        ));
+        for other in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data",
+        ] {
+            assert!(
+                matches!(read(other), Err(Error::MediaType { .. })),
+                "{other}"
+            );
         }
     }
 
     #[tokio::test]
     async fn a_body_is_cut_off_at_its_limit() {
         let chunk = |_| Ok::<_, std::io::Error>(Bytes::from_static(b"12345678"));
-        let chunks = |n: usize| Body::from_stream(futures::stream::iter((0..n).map(chunk))).into_data_stream();
+        let chunks = |n: usize| {
+            Body::from_stream(futures::stream::iter((0..n).map(chunk))).into_data_stream()
+        };
         assert_eq!(collect(&mut chunks(4), 32).await.unwrap().len(), 32);
-        assert!(matches!(collect(&mut chunks(5), 32).await, Err(Error::TooLarge { max: 32 })));
-        assert!(collect(&mut Body::empty().into_data_stream(), 32).await.unwrap().is_empty());
+        assert!(matches!(
+            collect(&mut chunks(5), 32).await,
+            Err(Error::TooLarge { max: 32 })
+        ));
+        assert!(
+            collect(&mut Body::empty().into_data_stream(), 32)
+                .await
+                .unwrap()
+                .is_empty()
+        );
     }
 }

@@ -16,7 +16,10 @@ pub struct Health {
 }
 
 fn health(status: &str) -> Json<Health> {
-    Json(Health { status: status.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
+    Json(Health {
+        status: status.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
 }
 
 pub async fn alive() -> Json<Health> {
@@ -24,13 +27,22 @@ pub async fn alive() -> Json<Health> {
 }
 
 pub fn alive_docs(op: TransformOperation) -> TransformOperation {
-    op.id("getHealth").with(access::open).tag("meta").summary("Answers as long as the daemon lives")
+    op.id("getHealth")
+        .with(access::open)
+        .tag("meta")
+        .summary("Answers as long as the daemon lives")
 }
 
 pub async fn ready(State(app): State<App>) -> Result<Json<Health>, Error> {
-    app.readiness.get().map(|()| health("ready")).map_err(|reason| Error::NotReady { reason })
+    app.readiness
+        .get()
+        .map(|()| health("ready"))
+        .map_err(|reason| Error::NotReady { reason })
 }
 
 pub fn ready_docs(op: TransformOperation) -> TransformOperation {
-    op.id("getReadiness").with(access::open).tag("meta").summary("503 until the state and the plugins are loaded, and again while stopping")
+    op.id("getReadiness")
+        .with(access::open)
+        .tag("meta")
+        .summary("503 until the state and the plugins are loaded, and again while stopping")
 }

@@ -25,14 +25,18 @@ fn with_whole_numbers(text: &[u8]) -> Option<Vec<u8>> {
     while let Some((&first, after)) = rest.split_first() {
         let length = match first {
             b'"' => string(after) + 1,
-            b'-' | b'0'..=b'9' => {
-                rest.iter().position(|c| !matches!(c, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')).unwrap_or(rest.len())
-            }
+            b'-' | b'0'..=b'9' => rest
+                .iter()
+                .position(|c| !matches!(c, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'))
+                .unwrap_or(rest.len()),
             _ => 1,
         };
         let (token, behind) = rest.split_at_checked(length)?;
         let fraction = first != b'"' && token.iter().any(|c| matches!(c, b'.' | b'e' | b'E'));
-        let number = std::str::from_utf8(token).ok().filter(|_| fraction && length > 1).and_then(|t| t.parse::<f64>().ok());
+        let number = std::str::from_utf8(token)
+            .ok()
+            .filter(|_| fraction && length > 1)
+            .and_then(|t| t.parse::<f64>().ok());
         match number.and_then(whole) {
             Some(whole) => {
                 out.extend_from_slice(whole.to_string().as_bytes());
@@ -69,10 +73,21 @@ mod tests {
         }
         let read = |text: &str| super::read::<Body>(text.as_bytes());
         assert_eq!(read(r#"{"to": 386177.0}"#).unwrap().to, 386_177);
-        assert_eq!(read(r#"{"to": 1e3, "text": "a \\\" 2.0"}"#).unwrap(), Body { to: 1000, text: "a \\\" 2.0".into() });
-        for bad in
-            [r#"{"to": 1.5}"#, r#"{"to": -1.0}"#, r#"{"to": 1e300}"#, r#"{"to": "1.0"}"#, r#"{"to": 1.0, "to": 2.0}"#, r#"{"to": 1.0"#]
-        {
+        assert_eq!(
+            read(r#"{"to": 1e3, "text": "a \\\" 2.0"}"#).unwrap(),
+            Body {
+                to: 1000,
+                text: "a \\\" 2.0".into()
+            }
+        );
+        for bad in [
+            r#"{"to": 1.5}"#,
+            r#"{"to": -1.0}"#,
+            r#"{"to": 1e300}"#,
+            r#"{"to": "1.0"}"#,
+            r#"{"to": 1.0, "to": 2.0}"#,
+            r#"{"to": 1.0"#,
+        ] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

@@ -63,10 +63,27 @@ pub async fn get(
 ) -> Result<Response, Error> {
     let tail = query.tail.unwrap_or(DEFAULT_TAIL).min(MOST_LINES);
     let after = streaming.last_event_id.or(query.after);
-    let request = LogsRequest { task: query.task, query: LogQuery { replica: query.replica, tail, after } };
-    let first = app.controller.logs(&query.namespace, &name, request.clone()).await?;
+    let request = LogsRequest {
+        task: query.task,
+        query: LogQuery {
+            replica: query.replica,
+            tail,
+            after,
+        },
+    };
+    let first = app
+        .controller
+        .logs(&query.namespace, &name, request.clone())
+        .await?;
     if query.follow || streaming.accepted {
-        let following = Following { app, namespace: query.namespace, name, request, lines: first.lines.into(), next: first.next };
+        let following = Following {
+            app,
+            namespace: query.namespace,
+            name,
+            request,
+            lines: first.lines.into(),
+            next: first.next,
+        };
         return follow(&caller, following).await;
     }
     Ok(Json(first).into_response())
@@ -96,12 +113,30 @@ async fn follow(caller: &Caller, start: Following) -> Result<Response, Error> {
         loop {
             if let Some(line) = at.lines.pop_front() {
                 // Resuming is safe only behind the last line of an answer: its cursor covers all of them.
-                let id = if at.lines.is_empty() { at.next.clone() } else { None };
-                return Ok(Some((Message { id, name: "line", data: line }, at)));
+                let id = if at.lines.is_empty() {
+                    at.next.clone()
+                } else {
+                    None
+                };
+                return Ok(Some((
+                    Message {
+                        id,
+                        name: "line",
+                        data: line,
+                    },
+                    at,
+                )));
             }
-            let Some(after) = at.next.take() else { return Ok(None) };
+            let Some(after) = at.next.take() else {
+                return Ok(None);
+            };
             at.request.query.after = Some(after);
-            let more = match at.app.controller.logs(&at.namespace, &at.name, at.request.clone()).await {
+            let more = match at
+                .app
+                .controller
+                .logs(&at.namespace, &at.name, at.request.clone())
+                .await
+            {
                 Ok(more) => more,
                 // Deleted meanwhile: nothing more can come.
                 Err(tradewind_controller::Error::NotFound { .. }) => return Ok(None),

@@ -52,9 +52,19 @@ pub struct PutNamespaceQuery {
     dry_run: bool,
 }
 
-pub async fn list(State(app): State<App>, caller: Caller, here: Here, Query(q): Query<ListQuery>) -> Paged<Vec<NamespaceSummary>> {
-    let (selector, window) = (q.selector.unwrap_or_default(), Window::new(q.limit, q.cursor));
-    let page = app.controller.namespaces(caller.scope(), q.namespace.as_ref(), &selector, &window);
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    here: Here,
+    Query(q): Query<ListQuery>,
+) -> Paged<Vec<NamespaceSummary>> {
+    let (selector, window) = (
+        q.selector.unwrap_or_default(),
+        Window::new(q.limit, q.cursor),
+    );
+    let page = app
+        .controller
+        .namespaces(caller.scope(), q.namespace.as_ref(), &selector, &window);
     here.page(page.items, page.next)
 }
 
@@ -66,9 +76,15 @@ pub fn list_docs(op: TransformOperation) -> TransformOperation {
         .description("Those with limits and those with deployments. Any other exists as well, without limits.")
 }
 
-pub async fn get(State(app): State<App>, Path(Name { name }): Path<Name>) -> Result<Response, Error> {
+pub async fn get(
+    State(app): State<App>,
+    Path(Name { name }): Path<Name>,
+) -> Result<Response, Error> {
     let Some(view) = app.controller.namespace(&name) else {
-        return Err(Error::NotFound { what: "namespace", name: name.to_string() });
+        return Err(Error::NotFound {
+            what: "namespace",
+            name: name.to_string(),
+        });
     };
     Ok(([(header::ETAG, tag(view.generation)?)], Json(view)).into_response())
 }
@@ -91,20 +107,36 @@ pub async fn put(
     NamespaceBody(manifest): NamespaceBody,
 ) -> Result<Response, Error> {
     if manifest.metadata.name != name {
-        return Err(Error::NameMismatch { manifest: manifest.metadata.name.to_string(), path: name.to_string() });
+        return Err(Error::NameMismatch {
+            manifest: manifest.metadata.name.to_string(),
+            path: name.to_string(),
+        });
     }
     let generation = expected(&app, condition, &name)?;
     let put = match query.dry_run {
         true => app.controller.try_put_namespace(&manifest, generation),
-        false => app.controller.put_namespace(&caller.actor, manifest, generation).await,
+        false => {
+            app.controller
+                .put_namespace(&caller.actor, manifest, generation)
+                .await
+        }
     };
     let outcome = put.map_err(|e| match (condition, e) {
         (Condition::Generation(0), tradewind_controller::Error::Generation { .. }) => Error::Exists,
         (_, e) => e.into(),
     })?;
     let created = outcome.outcome == Outcome::Created && !query.dry_run;
-    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, [(header::ETAG, tag(outcome.generation)?)], Json(outcome)).into_response())
+    let status = if created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok((
+        status,
+        [(header::ETAG, tag(outcome.generation)?)],
+        Json(outcome),
+    )
+        .into_response())
 }
 
 pub fn put_docs(op: TransformOperation) -> TransformOperation {
@@ -127,7 +159,11 @@ pub async fn delete(
     condition: Condition,
 ) -> Result<Json<NamespaceOutcome>, Error> {
     let generation = expected(&app, condition, &name)?;
-    Ok(Json(app.controller.delete_namespace(&caller.actor, &name, generation).await?))
+    Ok(Json(
+        app.controller
+            .delete_namespace(&caller.actor, &name, generation)
+            .await?,
+    ))
 }
 
 pub fn delete_docs(op: TransformOperation) -> TransformOperation {
@@ -143,11 +179,22 @@ fn expected(app: &App, condition: Condition, name: &Namespace) -> Result<Option<
     match condition {
         Condition::None => Ok(None),
         Condition::Generation(n) => Ok(Some(n)),
-        Condition::Exists => match app.controller.namespace(name).map(|v| v.generation).filter(|g| *g > 0) {
+        Condition::Exists => match app
+            .controller
+            .namespace(name)
+            .map(|v| v.generation)
+            .filter(|g| *g > 0)
+        {
             Some(generation) => Ok(Some(generation)),
             None => {
                 let (what, name) = ("namespace", name.to_string());
-                Err(tradewind_controller::Error::Generation { what, name, expected: 1, actual: 0 }.into())
+                Err(tradewind_controller::Error::Generation {
+                    what,
+                    name,
+                    expected: 1,
+                    actual: 0,
+                }
+                .into())
             }
         },
     }

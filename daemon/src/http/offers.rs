@@ -37,9 +37,22 @@ pub struct OffersQuery {
     cursor: Option<Cursor<OfferView>>,
 }
 
-pub async fn list(State(app): State<App>, caller: Caller, here: Here, Query(q): Query<OffersQuery>) -> Result<Paged<OffersView>, Error> {
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    here: Here,
+    Query(q): Query<OffersQuery>,
+) -> Result<Paged<OffersView>, Error> {
     let (scope, selector) = (within(&caller, q.namespace), q.selector.unwrap_or_default());
-    let (view, next) = app.controller.offers(&scope, q.provider.as_ref(), &selector, &Window::new(q.limit, q.cursor)).await?;
+    let (view, next) = app
+        .controller
+        .offers(
+            &scope,
+            q.provider.as_ref(),
+            &selector,
+            &Window::new(q.limit, q.cursor),
+        )
+        .await?;
     Ok(here.page(view, next))
 }
 

@@ -3,7 +3,10 @@
 use aide::{
     OperationInput, OperationOutput,
     generate::{GenContext, in_context},
-    openapi::{Components, Info, License, MediaType, OpenApi, Operation, ReferenceOr, SchemaObject, SecurityScheme, StatusCode, Tag},
+    openapi::{
+        Components, Info, License, MediaType, OpenApi, Operation, ReferenceOr, SchemaObject,
+        SecurityScheme, StatusCode, Tag,
+    },
     transform::TransformOperation,
 };
 use axum::{
@@ -31,15 +34,26 @@ impl OperationInput for Document {}
 /// The part that no handler knows. To be called before routes are described.
 pub fn document() -> OpenApi {
     // OpenAPI 3.1 is JSON Schema 2020-12; what aide brings is older, and writes tuples in a way that no reader of 3.1 takes.
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/components/schemas".into());
+    let settings = SchemaSettings::draft2020_12()
+        .with(|settings| settings.definitions_path = "/components/schemas".into());
     in_context(|context| context.schema = SchemaGenerator::new(settings));
-    let tag = |name: &str, text: &str| Tag { name: name.to_owned(), description: Some(text.to_owned()), ..Tag::default() };
+    let tag = |name: &str, text: &str| Tag {
+        name: name.to_owned(),
+        description: Some(text.to_owned()),
+        ..Tag::default()
+    };
     OpenApi {
         info: Info {
             title: "Tradewind".to_owned(),
-            description: Some("State what should run; Tradewind decides where, makes it so, and can say why.".to_owned()),
+            description: Some(
+                "State what should run; Tradewind decides where, makes it so, and can say why."
+                    .to_owned(),
+            ),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            license: Some(License { name: "Apache-2.0".to_owned(), ..License::default() }),
+            license: Some(License {
+                name: "Apache-2.0".to_owned(),
+                ..License::default()
+            }),
             ..Info::default()
         },
         tags: vec![
@@ -81,10 +95,12 @@ pub fn render(api: &OpenApi) -> serde_json::Result<Value> {
 }
 
 pub fn extension(api: &OpenApi) -> Extension<Document> {
-    let bytes = render(api).and_then(|document| serde_json::to_vec(&document)).unwrap_or_else(|e| {
-        tracing::error!(error = %e, "the description of the api could not be rendered");
-        b"{}".to_vec()
-    });
+    let bytes = render(api)
+        .and_then(|document| serde_json::to_vec(&document))
+        .unwrap_or_else(|e| {
+            tracing::error!(error = %e, "the description of the api could not be rendered");
+            b"{}".to_vec()
+        });
     Extension(Document(bytes.into()))
 }
 
@@ -94,13 +110,28 @@ pub fn or_stream(op: TransformOperation) -> TransformOperation {
 }
 
 /// For a route's documentation: with status 200, text of this type may come as well.
-pub fn or_text(media_type: &'static str, description: &'static str) -> impl FnOnce(TransformOperation) -> TransformOperation {
+pub fn or_text(
+    media_type: &'static str,
+    description: &'static str,
+) -> impl FnOnce(TransformOperation) -> TransformOperation {
     move |mut op| {
         let schema = json_schema!({ "type": "string", "description": description });
-        let schema = SchemaObject { json_schema: schema, external_docs: None, example: None };
+        let schema = SchemaObject {
+            json_schema: schema,
+            external_docs: None,
+            example: None,
+        };
         let responses = op.inner_mut().responses.get_or_insert_default();
-        if let Some(ReferenceOr::Item(response)) = responses.responses.get_mut(&StatusCode::Code(200)) {
-            response.content.insert(media_type.to_owned(), MediaType { schema: Some(schema), ..MediaType::default() });
+        if let Some(ReferenceOr::Item(response)) =
+            responses.responses.get_mut(&StatusCode::Code(200))
+        {
+            response.content.insert(
+                media_type.to_owned(),
+                MediaType {
+                    schema: Some(schema),
+                    ..MediaType::default()
+                },
+            );
         }
         op
     }
@@ -112,11 +143,17 @@ pub struct Raw<const TEXT: bool>;
 
 impl<const TEXT: bool> Raw<TEXT> {
     /// For a route's documentation: that is what comes with status 200.
-    pub fn answer(media_type: &'static str, description: &'static str) -> impl FnOnce(TransformOperation) -> TransformOperation {
+    pub fn answer(
+        media_type: &'static str,
+        description: &'static str,
+    ) -> impl FnOnce(TransformOperation) -> TransformOperation {
         move |op| {
             op.response_with::<200, Self, _>(|mut response| {
                 let content = &mut response.inner().content;
-                *content = content.drain(..).map(|(_, media)| (media_type.to_owned(), media)).collect();
+                *content = content
+                    .drain(..)
+                    .map(|(_, media)| (media_type.to_owned(), media))
+                    .collect();
                 response.description(description)
             })
         }
@@ -126,8 +163,15 @@ impl<const TEXT: bool> Raw<TEXT> {
 impl<const TEXT: bool> OperationOutput for Raw<TEXT> {
     type Inner = String;
 
-    fn operation_response(context: &mut GenContext, operation: &mut Operation) -> Option<aide::openapi::Response> {
-        if TEXT { String::operation_response(context, operation) } else { Vec::<u8>::operation_response(context, operation) }
+    fn operation_response(
+        context: &mut GenContext,
+        operation: &mut Operation,
+    ) -> Option<aide::openapi::Response> {
+        if TEXT {
+            String::operation_response(context, operation)
+        } else {
+            Vec::<u8>::operation_response(context, operation)
+        }
     }
 }
 
@@ -151,5 +195,9 @@ pub async fn get(Extension(Document(bytes)): Extension<Document>) -> Response {
 }
 
 pub fn docs(op: TransformOperation) -> TransformOperation {
-    op.id("getOpenApi").with(access::open).tag("meta").summary("This document").response::<200, axum::Json<serde_json::Value>>()
+    op.id("getOpenApi")
+        .with(access::open)
+        .tag("meta")
+        .summary("This document")
+        .response::<200, axum::Json<serde_json::Value>>()
 }

@@ -6,7 +6,10 @@ use std::convert::Infallible;
 use aide::{
     OperationInput, OperationOutput,
     generate::GenContext,
-    openapi::{self, Header, HeaderStyle, Operation, ParameterSchemaOrContent, ReferenceOr, SchemaObject, StatusCode},
+    openapi::{
+        self, Header, HeaderStyle, Operation, ParameterSchemaOrContent, ReferenceOr, SchemaObject,
+        StatusCode,
+    },
     transform::TransformOperation,
 };
 use axum::{
@@ -38,14 +41,21 @@ impl Here {
     pub fn page<B, T: Listed>(&self, body: B, next: Option<Cursor<T>>) -> Paged<B> {
         let link = next.map(|cursor| link(&self.0, &cursor.to_string()));
         // What a URI consists of may stand in a header.
-        Paged { body, next: link.and_then(|link| HeaderValue::try_from(link).ok()) }
+        Paged {
+            body,
+            next: link.and_then(|link| HeaderValue::try_from(link).ok()),
+        }
     }
 }
 
 /// The same address with this cursor. It has no host: who asked knows it, whatever lies between.
 fn link(here: &Uri, cursor: &str) -> String {
-    let pairs = form_urlencoded::parse(here.query().unwrap_or_default().as_bytes()).filter(|(name, _)| name != CURSOR);
-    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).append_pair(CURSOR, cursor).finish();
+    let pairs = form_urlencoded::parse(here.query().unwrap_or_default().as_bytes())
+        .filter(|(name, _)| name != CURSOR);
+    let query = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .append_pair(CURSOR, cursor)
+        .finish();
     format!("<{}?{query}>; rel=\"next\"", here.path())
 }
 
@@ -71,14 +81,23 @@ impl<B: Serialize> IntoResponse for Paged<B> {
 impl<B: JsonSchema> OperationOutput for Paged<B> {
     type Inner = B;
 
-    fn operation_response(context: &mut GenContext, operation: &mut Operation) -> Option<openapi::Response> {
+    fn operation_response(
+        context: &mut GenContext,
+        operation: &mut Operation,
+    ) -> Option<openapi::Response> {
         let mut response = Json::<B>::operation_response(context, operation)?;
         describe(&mut response);
         Some(response)
     }
 
-    fn inferred_responses(context: &mut GenContext, operation: &mut Operation) -> Vec<(Option<u16>, openapi::Response)> {
-        Self::operation_response(context, operation).map(|response| (Some(200), response)).into_iter().collect()
+    fn inferred_responses(
+        context: &mut GenContext,
+        operation: &mut Operation,
+    ) -> Vec<(Option<u16>, openapi::Response)> {
+        Self::operation_response(context, operation)
+            .map(|response| (Some(200), response))
+            .into_iter()
+            .collect()
     }
 }
 
@@ -93,7 +112,10 @@ pub fn linked(mut op: TransformOperation) -> TransformOperation {
 
 fn describe(response: &mut openapi::Response) {
     let header = Header {
-        description: Some("`<URL>; rel=\"next\"` (RFC 8288): the next page. Absent: this is the last one.".to_owned()),
+        description: Some(
+            "`<URL>; rel=\"next\"` (RFC 8288): the next page. Absent: this is the last one."
+                .to_owned(),
+        ),
         style: HeaderStyle::Simple,
         required: false,
         deprecated: None,
@@ -106,7 +128,9 @@ fn describe(response: &mut openapi::Response) {
         examples: Default::default(),
         extensions: Default::default(),
     };
-    response.headers.insert("Link".to_owned(), ReferenceOr::Item(header));
+    response
+        .headers
+        .insert("Link".to_owned(), ReferenceOr::Item(header));
 }
 
 #[cfg(test)]
@@ -115,9 +139,15 @@ mod tests {
 
     #[test]
     fn a_link_keeps_what_was_asked_and_moves_on() {
-        let here = "/v1/deployments?selector=app%3Dweb%2C!old&limit=2&cursor=b2xk".parse().unwrap();
-        let wanted = "</v1/deployments?selector=app%3Dweb%2C%21old&limit=2&cursor=bmV3>; rel=\"next\"";
+        let here = "/v1/deployments?selector=app%3Dweb%2C!old&limit=2&cursor=b2xk"
+            .parse()
+            .unwrap();
+        let wanted =
+            "</v1/deployments?selector=app%3Dweb%2C%21old&limit=2&cursor=bmV3>; rel=\"next\"";
         assert_eq!(link(&here, "bmV3"), wanted);
-        assert_eq!(link(&"/v1/tokens".parse().unwrap(), "bmV3"), "</v1/tokens?cursor=bmV3>; rel=\"next\"");
+        assert_eq!(
+            link(&"/v1/tokens".parse().unwrap(), "bmV3"),
+            "</v1/tokens?cursor=bmV3>; rel=\"next\""
+        );
     }
 }

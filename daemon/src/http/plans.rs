@@ -88,14 +88,24 @@ pub async fn list(
     here: Here,
     Query(q): Query<ListQuery>,
 ) -> Result<Paged<Vec<PlanSummary>>, Error> {
-    let filter =
-        Filter { scope: caller.scope().clone(), namespace: q.namespace, status: q.status, selector: q.selector.unwrap_or_default() };
-    let page = app.controller.plans(&filter, &Window::new(q.limit, q.cursor)).await?;
+    let filter = Filter {
+        scope: caller.scope().clone(),
+        namespace: q.namespace,
+        status: q.status,
+        selector: q.selector.unwrap_or_default(),
+    };
+    let page = app
+        .controller
+        .plans(&filter, &Window::new(q.limit, q.cursor))
+        .await?;
     Ok(here.page(page.items, page.next))
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {
-    op.id("listPlans").with(needs(Role::Viewer, Reach::Filtered)).tag("plans").summary("List stored plans, the newest first")
+    op.id("listPlans")
+        .with(needs(Role::Viewer, Reach::Filtered))
+        .tag("plans")
+        .summary("List stored plans, the newest first")
 }
 
 pub async fn create(
@@ -104,11 +114,24 @@ pub async fn create(
     Query(query): Query<CreateQuery>,
     ManifestBody(manifest): ManifestBody,
 ) -> Result<Response, Error> {
-    let draft = Draft { manifest, deletes: query.delete, id: query.name, expires_in: query.expires_in };
+    let draft = Draft {
+        manifest,
+        deletes: query.delete,
+        id: query.name,
+        expires_in: query.expires_in,
+    };
     let plan = app.controller.store_plan(&caller.actor, draft).await?;
-    let location = format!("/v1/plans/{}?namespace={}", plan.summary.id, plan.summary.namespace);
+    let location = format!(
+        "/v1/plans/{}?namespace={}",
+        plan.summary.id, plan.summary.namespace
+    );
     let location = HeaderValue::try_from(location).map_err(|e| Error::Encode(e.into()))?;
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(plan)).into_response())
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        Json(plan),
+    )
+        .into_response())
 }
 
 pub fn create_docs(op: TransformOperation) -> TransformOperation {
@@ -120,12 +143,23 @@ pub fn create_docs(op: TransformOperation) -> TransformOperation {
         .response::<201, Json<StoredPlanView>>()
 }
 
-pub async fn get(State(app): State<App>, Path(Id { id }): Path<Id>, Query(query): Query<Against>) -> Result<Json<StoredPlanView>, Error> {
-    Ok(Json(app.controller.stored_plan(&query.namespace, &id, query.against.as_ref()).await?))
+pub async fn get(
+    State(app): State<App>,
+    Path(Id { id }): Path<Id>,
+    Query(query): Query<Against>,
+) -> Result<Json<StoredPlanView>, Error> {
+    Ok(Json(
+        app.controller
+            .stored_plan(&query.namespace, &id, query.against.as_ref())
+            .await?,
+    ))
 }
 
 pub fn get_docs(op: TransformOperation) -> TransformOperation {
-    op.id("getPlan").with(needs(Role::Viewer, Reach::Query)).tag("plans").summary("Read a stored plan, and what differs from another one")
+    op.id("getPlan")
+        .with(needs(Role::Viewer, Reach::Query))
+        .tag("plans")
+        .summary("Read a stored plan, and what differs from another one")
 }
 
 pub async fn approve(
@@ -136,7 +170,11 @@ pub async fn approve(
     OptionalJson(body): OptionalJson<Comment>,
 ) -> Result<Json<StoredPlanView>, Error> {
     let comment = body.unwrap_or_default().comment;
-    Ok(Json(app.controller.review_plan(&caller.actor, &query.namespace, &id, true, comment).await?))
+    Ok(Json(
+        app.controller
+            .review_plan(&caller.actor, &query.namespace, &id, true, comment)
+            .await?,
+    ))
 }
 
 pub fn approve_docs(op: TransformOperation) -> TransformOperation {
@@ -155,11 +193,18 @@ pub async fn reject(
     OptionalJson(body): OptionalJson<Comment>,
 ) -> Result<Json<StoredPlanView>, Error> {
     let comment = body.unwrap_or_default().comment;
-    Ok(Json(app.controller.review_plan(&caller.actor, &query.namespace, &id, false, comment).await?))
+    Ok(Json(
+        app.controller
+            .review_plan(&caller.actor, &query.namespace, &id, false, comment)
+            .await?,
+    ))
 }
 
 pub fn reject_docs(op: TransformOperation) -> TransformOperation {
-    op.id("rejectPlan").with(needs(Role::Approver, Reach::Query)).tag("plans").summary("Refuse a plan for good")
+    op.id("rejectPlan")
+        .with(needs(Role::Approver, Reach::Query))
+        .tag("plans")
+        .summary("Refuse a plan for good")
 }
 
 pub async fn apply(
@@ -168,7 +213,11 @@ pub async fn apply(
     Path(Id { id }): Path<Id>,
     Query(query): Query<InNamespace>,
 ) -> Result<Response, Error> {
-    accepted_response(app.controller.apply_plan(&caller.actor, &query.namespace, &id).await?)
+    accepted_response(
+        app.controller
+            .apply_plan(&caller.actor, &query.namespace, &id)
+            .await?,
+    )
 }
 
 pub fn apply_docs(op: TransformOperation) -> TransformOperation {
@@ -186,9 +235,16 @@ pub async fn delete(
     Path(Id { id }): Path<Id>,
     Query(query): Query<InNamespace>,
 ) -> Result<Json<StoredPlanView>, Error> {
-    Ok(Json(app.controller.delete_plan(&caller.actor, &query.namespace, &id).await?))
+    Ok(Json(
+        app.controller
+            .delete_plan(&caller.actor, &query.namespace, &id)
+            .await?,
+    ))
 }
 
 pub fn delete_docs(op: TransformOperation) -> TransformOperation {
-    op.id("deletePlan").with(needs(Role::Operator, Reach::Query)).tag("plans").summary("Delete a stored plan")
+    op.id("deletePlan")
+        .with(needs(Role::Operator, Reach::Query))
+        .tag("plans")
+        .summary("Delete a stored plan")
 }

@@ -70,12 +70,27 @@ pub struct Rollback {
     pub digest: Option<Digest>,
 }
 
-pub async fn list(State(app): State<App>, caller: Caller, here: Here, Query(q): Query<ListQuery>) -> Paged<Plugins> {
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    here: Here,
+    Query(q): Query<ListQuery>,
+) -> Paged<Plugins> {
     let plugins = app.plugins.list_for(&within(&caller, q.namespace));
-    let plugins = plugins.into_iter().filter(|plugin| q.status.as_ref().is_none_or(|s| s.has(plugin.state)));
+    let plugins = plugins
+        .into_iter()
+        .filter(|plugin| q.status.as_ref().is_none_or(|s| s.has(plugin.state)));
     let page = Page::of(plugins, &Window::new(q.limit, q.cursor));
-    let plugins = page.items.into_iter().map(|view| shown(&caller, view)).collect();
-    let problems = if administers(&caller) { app.plugins.problems() } else { Vec::new() };
+    let plugins = page
+        .items
+        .into_iter()
+        .map(|view| shown(&caller, view))
+        .collect();
+    let problems = if administers(&caller) {
+        app.plugins.problems()
+    } else {
+        Vec::new()
+    };
     here.page(Plugins { plugins, problems }, page.next)
 }
 
@@ -90,7 +105,11 @@ fn administers(caller: &Caller) -> bool {
 }
 
 fn shown(caller: &Caller, view: PluginView) -> PluginView {
-    if administers(caller) { view } else { view.outline() }
+    if administers(caller) {
+        view
+    } else {
+        view.outline()
+    }
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {
@@ -101,10 +120,23 @@ pub fn list_docs(op: TransformOperation) -> TransformOperation {
         .description("Files that belong to none are on every page.")
 }
 
-pub async fn get(State(app): State<App>, caller: Caller, Path(Instance { name }): Path<Instance>) -> Result<Json<Plugin>, Error> {
+pub async fn get(
+    State(app): State<App>,
+    caller: Caller,
+    Path(Instance { name }): Path<Instance>,
+) -> Result<Json<Plugin>, Error> {
     let degraded = app.controller.degraded(&name);
-    let found = app.plugins.inspect_for(&name, caller.scope()).map(|plugin| Plugin { plugin: shown(&caller, plugin), degraded });
-    found.map(Json).ok_or_else(|| Error::NotFound { what: "plugin instance", name: name.to_string() })
+    let found = app
+        .plugins
+        .inspect_for(&name, caller.scope())
+        .map(|plugin| Plugin {
+            plugin: shown(&caller, plugin),
+            degraded,
+        });
+    found.map(Json).ok_or_else(|| Error::NotFound {
+        what: "plugin instance",
+        name: name.to_string(),
+    })
 }
 
 pub fn get_docs(op: TransformOperation) -> TransformOperation {
@@ -120,13 +152,23 @@ pub fn get_docs(op: TransformOperation) -> TransformOperation {
 
 pub async fn reload(State(app): State<App>, caller: Caller) -> Result<Json<Report>, Error> {
     let report = app.plugins.reconcile().await?;
-    app.controller.note(asked(&caller, "PluginsReloaded", "the plugin folder was read again".to_owned(), None)).await;
+    app.controller
+        .note(asked(
+            &caller,
+            "PluginsReloaded",
+            "the plugin folder was read again".to_owned(),
+            None,
+        ))
+        .await;
     Ok(Json(report))
 }
 
 /// Who asked for it. What became of the plugins is told by the plugin host.
 fn asked(caller: &Caller, reason: &str, message: String, plugin: Option<InstanceName>) -> Event {
-    Event { plugin, ..Event::new(Severity::Info, reason, &caller.actor, message) }
+    Event {
+        plugin,
+        ..Event::new(Severity::Info, reason, &caller.actor, message)
+    }
 }
 
 pub fn reload_docs(op: TransformOperation) -> TransformOperation {
@@ -143,9 +185,17 @@ pub async fn rollback(
     Path(Instance { name }): Path<Instance>,
     OptionalJson(body): OptionalJson<Rollback>,
 ) -> Result<Json<PluginView>, Error> {
-    let view = app.plugins.rollback(name.clone(), body.unwrap_or_default().digest).await?;
-    let serves = view.identity.as_ref().map_or_else(|| "nothing serves".to_owned(), |i| format!("{i} serves"));
-    app.controller.note(asked(&caller, "PluginRolledBack", serves, Some(name))).await;
+    let view = app
+        .plugins
+        .rollback(name.clone(), body.unwrap_or_default().digest)
+        .await?;
+    let serves = view
+        .identity
+        .as_ref()
+        .map_or_else(|| "nothing serves".to_owned(), |i| format!("{i} serves"));
+    app.controller
+        .note(asked(&caller, "PluginRolledBack", serves, Some(name)))
+        .await;
     Ok(Json(view))
 }
 

@@ -32,7 +32,14 @@ impl Reason {
 
     /// Whether a known token tried what it may not.
     fn is_trespass(self) -> bool {
-        [Self::EXPIRED, Self::REVOKED, Self::ROLE, Self::NAMESPACE, Self::ESCALATION].contains(&self)
+        [
+            Self::EXPIRED,
+            Self::REVOKED,
+            Self::ROLE,
+            Self::NAMESPACE,
+            Self::ESCALATION,
+        ]
+        .contains(&self)
     }
 }
 
@@ -49,7 +56,13 @@ pub struct Refused<'a> {
 impl Refused<'_> {
     /// A connection that was closed because there are too many.
     pub fn connection(address: IpAddr) -> Self {
-        Self { address, token: None, method: "none", route: "none", reason: Reason("connections") }
+        Self {
+            address,
+            token: None,
+            method: "none",
+            route: "none",
+            reason: Reason("connections"),
+        }
     }
 }
 
@@ -68,8 +81,16 @@ pub struct Refusals {
 impl Refusals {
     /// Counts a refusal, and tells of it unless its address was told of just now.
     pub fn note(&self, refused: &Refused<'_>) {
-        let Refused { address, token, method, route, reason } = refused;
-        self.counts.get_or_create(&ByReason { reason: reason.0 }).inc();
+        let Refused {
+            address,
+            token,
+            method,
+            route,
+            reason,
+        } = refused;
+        self.counts
+            .get_or_create(&ByReason { reason: reason.0 })
+            .inc();
         if self.pace.is_due(*address) {
             let token = token.unwrap_or("none");
             tracing::warn!(%address, token, method, route, reason = reason.0, "a request was refused");
@@ -79,12 +100,26 @@ impl Refusals {
 
 /// Traces a response that is a refusal.
 pub fn trace(app: &App, response: &Response, address: IpAddr, method: &str, route: &str) {
-    let Some(reason) = response.extensions().get::<Reason>().copied() else { return };
-    let sender = response.extensions().get::<Sender>().map(|sender| &sender.0);
+    let Some(reason) = response.extensions().get::<Reason>().copied() else {
+        return;
+    };
+    let sender = response
+        .extensions()
+        .get::<Sender>()
+        .map(|sender| &sender.0);
     let token = sender.map(|identity| identity.name().as_str());
-    app.refusals.note(&Refused { address, token, method, route, reason });
+    app.refusals.note(&Refused {
+        address,
+        token,
+        method,
+        route,
+        reason,
+    });
     if let Some(identity) = sender.filter(|_| reason.is_trespass()) {
-        app.identities.record_refusal(identity, &format!("{method} {route} from {address}: {}", reason.0));
+        app.identities.record_refusal(
+            identity,
+            &format!("{method} {route} from {address}: {}", reason.0),
+        );
     }
 }
 
@@ -99,7 +134,10 @@ impl Pace {
         let address = network(address);
         let now = Instant::now();
         let mut told = self.told.lock();
-        if told.get(&address).is_some_and(|at| now.duration_since(*at) < PAUSE) {
+        if told
+            .get(&address)
+            .is_some_and(|at| now.duration_since(*at) < PAUSE)
+        {
             return false;
         }
         if told.len() >= ADDRESSES {
@@ -121,11 +159,17 @@ mod tests {
     async fn an_address_is_told_of_once_a_second() {
         let pace = Pace::default();
         let ask = |address: &str| pace.is_due(address.parse().unwrap());
-        assert_eq!([ask("192.0.2.1"), ask("192.0.2.1"), ask("192.0.2.2")], [true, false, true]);
+        assert_eq!(
+            [ask("192.0.2.1"), ask("192.0.2.1"), ask("192.0.2.2")],
+            [true, false, true]
+        );
         for n in 0..2 * ADDRESSES {
             let _ = ask(&format!("2001:db8:{n:x}::1"));
         }
-        assert!(!ask("198.51.100.1"), "what a crowd of addresses can write is bounded");
+        assert!(
+            !ask("198.51.100.1"),
+            "what a crowd of addresses can write is bounded"
+        );
         tokio::time::sleep(PAUSE).await;
         assert_eq!([ask("192.0.2.1"), ask("198.51.100.1")], [true, true]);
     }

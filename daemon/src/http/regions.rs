@@ -36,11 +36,24 @@ pub struct ListQuery {
     cursor: Option<Cursor<RegionView>>,
 }
 
-pub async fn list(State(app): State<App>, caller: Caller, here: Here, Query(q): Query<ListQuery>) -> Paged<RegionsView> {
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    here: Here,
+    Query(q): Query<ListQuery>,
+) -> Paged<RegionsView> {
     let RegionsView { regions, degraded } = app.controller.regions(&within(&caller, q.namespace));
-    let regions = regions.into_iter().filter(|region| q.status.as_ref().is_none_or(|s| s.has(region.circuit)));
+    let regions = regions
+        .into_iter()
+        .filter(|region| q.status.as_ref().is_none_or(|s| s.has(region.circuit)));
     let page = Page::of(regions, &Window::new(q.limit, q.cursor));
-    here.page(RegionsView { regions: page.items, degraded }, page.next)
+    here.page(
+        RegionsView {
+            regions: page.items,
+            degraded,
+        },
+        page.next,
+    )
 }
 
 pub fn docs(op: TransformOperation) -> TransformOperation {

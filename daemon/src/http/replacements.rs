@@ -32,11 +32,28 @@ pub struct ListQuery {
     cursor: Option<Cursor<ReplacementView>>,
 }
 
-pub async fn list(State(app): State<App>, caller: Caller, here: Here, Query(q): Query<ListQuery>) -> Paged<ReplacementsView> {
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    here: Here,
+    Query(q): Query<ListQuery>,
+) -> Paged<ReplacementsView> {
     let ReplacementsView { at, services } = app.controller.replacements().await;
-    let wanted = |s: &ReplacementView| caller.scope().admits(&s.namespace) && q.namespace.as_ref().is_none_or(|n| *n == s.namespace);
-    let page = Page::of(services.into_iter().filter(wanted), &Window::new(q.limit, q.cursor));
-    here.page(ReplacementsView { at, services: page.items }, page.next)
+    let wanted = |s: &ReplacementView| {
+        caller.scope().admits(&s.namespace)
+            && q.namespace.as_ref().is_none_or(|n| *n == s.namespace)
+    };
+    let page = Page::of(
+        services.into_iter().filter(wanted),
+        &Window::new(q.limit, q.cursor),
+    );
+    here.page(
+        ReplacementsView {
+            at,
+            services: page.items,
+        },
+        page.next,
+    )
 }
 
 pub fn docs(op: TransformOperation) -> TransformOperation {

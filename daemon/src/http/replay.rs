@@ -24,11 +24,20 @@ pub async fn create(
         None => policy_of(&app, recording.policy()).await?,
         // It is shown the whole call, and could tell of it.
         Some(_) if !recording.is_within(caller.scope()) => {
-            return Err(Error::OthersToo { token: caller.identity.name().clone(), id });
+            return Err(Error::OthersToo {
+                token: caller.identity.name().clone(),
+                id,
+            });
         }
-        Some(component) => app.plugins.visit(component.into(), recording.policy()).await?,
+        Some(component) => {
+            app.plugins
+                .visit(component.into(), recording.policy())
+                .await?
+        }
     };
-    Ok(Json(recording.replay(policy.as_ref(), caller.scope()).await?))
+    Ok(Json(
+        recording.replay(policy.as_ref(), caller.scope()).await?,
+    ))
 }
 
 pub fn docs(op: TransformOperation) -> TransformOperation {

@@ -15,7 +15,11 @@ pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Takes or makes the id, and answers with it.
 pub async fn name(request: Request, next: Next) -> Response {
-    let given = request.headers().get(HEADER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<RequestId>().ok());
+    let given = request
+        .headers()
+        .get(HEADER)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.parse::<RequestId>().ok());
     // One that is no id would be an odd thing to repeat in logs.
     let id = given.unwrap_or_else(|| RequestId::new(Ulid::r#gen()));
     let span = tracing::info_span!("request", %id);

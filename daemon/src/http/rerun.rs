@@ -35,7 +35,17 @@ pub async fn create(
     condition: Condition,
 ) -> Result<Response, Error> {
     let generation = expected(&app, condition, &query.namespace, &name)?;
-    accepted_response(app.controller.rerun(&caller.actor, &query.namespace, &name, query.task.as_ref(), generation).await?)
+    accepted_response(
+        app.controller
+            .rerun(
+                &caller.actor,
+                &query.namespace,
+                &name,
+                query.task.as_ref(),
+                generation,
+            )
+            .await?,
+    )
 }
 
 pub fn docs(op: TransformOperation) -> TransformOperation {

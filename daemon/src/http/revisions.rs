@@ -69,7 +69,12 @@ pub async fn list(
     here: Here,
     Query(q): Query<ListQuery>,
 ) -> Result<Paged<Vec<Mark>>, Error> {
-    let page = app.controller.revisions(&q.namespace, &name, q.status.as_ref(), &Window::new(q.limit, q.cursor))?;
+    let page = app.controller.revisions(
+        &q.namespace,
+        &name,
+        q.status.as_ref(),
+        &Window::new(q.limit, q.cursor),
+    )?;
     Ok(here.page(page.items, page.next))
 }
 
@@ -86,7 +91,11 @@ pub async fn get(
     Path(Numbered { name, generation }): Path<Numbered>,
     Query(query): Query<Against>,
 ) -> Result<Json<RevisionView>, Error> {
-    Ok(Json(app.controller.revision(&query.namespace, &name, generation, query.against).await?))
+    Ok(Json(
+        app.controller
+            .revision(&query.namespace, &name, generation, query.against)
+            .await?,
+    ))
 }
 
 pub fn get_docs(op: TransformOperation) -> TransformOperation {
@@ -106,7 +115,11 @@ pub async fn rollback(
 ) -> Result<Response, Error> {
     let generation = expected(&app, condition, &query.namespace, &name)?;
     let to = body.unwrap_or_default().to;
-    accepted_response(app.controller.rollback(&caller.actor, &query.namespace, &name, to, generation).await?)
+    accepted_response(
+        app.controller
+            .rollback(&caller.actor, &query.namespace, &name, to, generation)
+            .await?,
+    )
 }
 
 pub fn rollback_docs(op: TransformOperation) -> TransformOperation {
@@ -126,7 +139,11 @@ pub async fn promote(
     condition: Condition,
 ) -> Result<Response, Error> {
     let generation = expected(&app, condition, &query.namespace, &name)?;
-    accepted_response(app.controller.promote(&caller.actor, &query.namespace, &name, generation).await?)
+    accepted_response(
+        app.controller
+            .promote(&caller.actor, &query.namespace, &name, generation)
+            .await?,
+    )
 }
 
 pub fn promote_docs(op: TransformOperation) -> TransformOperation {
@@ -134,7 +151,9 @@ pub fn promote_docs(op: TransformOperation) -> TransformOperation {
         .with(needs(Role::Operator, Reach::Query))
         .tag("deployments")
         .summary("Let an update pass what it waits for")
-        .description("A canary goes on to its next step; blue-green gives up the old set before its time.")
+        .description(
+            "A canary goes on to its next step; blue-green gives up the old set before its time.",
+        )
         .with(accepted)
 }
 
@@ -146,7 +165,11 @@ pub async fn abort(
     condition: Condition,
 ) -> Result<Response, Error> {
     let generation = expected(&app, condition, &query.namespace, &name)?;
-    accepted_response(app.controller.abort(&caller.actor, &query.namespace, &name, generation).await?)
+    accepted_response(
+        app.controller
+            .abort(&caller.actor, &query.namespace, &name, generation)
+            .await?,
+    )
 }
 
 pub fn abort_docs(op: TransformOperation) -> TransformOperation {

@@ -57,7 +57,10 @@ pub async fn scale(
     caller: Caller,
     JsonBody(body): JsonBody<ScaleBody>,
 ) -> Result<(StatusCode, Json<Scaled>), Error> {
-    let scaled = app.controller.scale(&caller.actor, &query.namespace, &name, &body).await?;
+    let scaled = app
+        .controller
+        .scale(&caller.actor, &query.namespace, &name, &body)
+        .await?;
     Ok((StatusCode::ACCEPTED, Json(scaled)))
 }
 
@@ -79,7 +82,10 @@ pub async fn wake(
     Query(query): Query<WakeQuery>,
     caller: Caller,
 ) -> Result<(StatusCode, Json<Scaled>), Error> {
-    let scaled = app.controller.wake(&caller.actor, &query.namespace, &name, query.task.as_ref()).await?;
+    let scaled = app
+        .controller
+        .wake(&caller.actor, &query.namespace, &name, query.task.as_ref())
+        .await?;
     Ok((StatusCode::ACCEPTED, Json(scaled)))
 }
 

@@ -10,5 +10,8 @@ pub async fn manifest() -> Json<serde_json::Value> {
 }
 
 pub fn docs(op: TransformOperation) -> TransformOperation {
-    op.id("getManifestSchema").with(needs(Role::Viewer, Reach::Any)).tag("meta").summary("The JSON Schema of the manifest")
+    op.id("getManifestSchema")
+        .with(needs(Role::Viewer, Reach::Any))
+        .tag("meta")
+        .summary("The JSON Schema of the manifest")
 }

@@ -73,8 +73,18 @@ struct Terms {
 /// None at present: what the listener refuses is tried again.
 pub async fn serve(listener: Listener, router: Router, app: App) -> io::Result<()> {
     let api = &app.config.api;
-    let patience = Patience { head: api.header_timeout.std(), idle: api.idle_timeout.std(), write: api.write_timeout.std() };
-    let terms = Terms { router, tls: app.certificate.clone(), patience, stopping: app.stopping.clone(), cut: CancellationToken::new() };
+    let patience = Patience {
+        head: api.header_timeout.std(),
+        idle: api.idle_timeout.std(),
+        write: api.write_timeout.std(),
+    };
+    let terms = Terms {
+        router,
+        tls: app.certificate.clone(),
+        patience,
+        stopping: app.stopping.clone(),
+        cut: CancellationToken::new(),
+    };
     let terms = Arc::new(terms);
     let connections = TaskTracker::new();
     let mut stopping = pin!(terms.stopping.cancelled());
@@ -108,8 +118,14 @@ pub async fn serve(listener: Listener, router: Router, app: App) -> io::Result<(
     }
     drop(listener);
     connections.close();
-    if tokio::time::timeout(api.drain.std(), connections.wait()).await.is_err() {
-        tracing::warn!(setting = "api.drain", "requests still in progress were cut off");
+    if tokio::time::timeout(api.drain.std(), connections.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            setting = "api.drain",
+            "requests still in progress were cut off"
+        );
         terms.cut.cancel();
     }
     Ok(())
@@ -118,7 +134,10 @@ pub async fn serve(listener: Listener, router: Router, app: App) -> io::Result<(
 /// A client that has gone again says nothing of the next one; everything else does.
 async fn pause(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+    if matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    ) {
         return;
     }
     tracing::debug!(%error, "a connection can't be accepted");
@@ -131,8 +150,13 @@ async fn attend(stream: TcpStream, peer: SocketAddr, seat: &Seat, terms: &Terms)
     let pulse = seat.pulse();
     let talk = async {
         let stream = Watched::new(stream, pulse.clone());
-        let Some(certificate) = &terms.tls else { return talk(stream, peer, pulse, terms).await };
-        match TlsAcceptor::from(certificate.current()).accept(stream).await {
+        let Some(certificate) = &terms.tls else {
+            return talk(stream, peer, pulse, terms).await;
+        };
+        match TlsAcceptor::from(certificate.current())
+            .accept(stream)
+            .await
+        {
             Ok(stream) => {
                 pulse.opened();
                 talk(stream, peer, pulse, terms).await;
@@ -163,7 +187,10 @@ fn prepare(stream: &TcpStream, write: Duration) {
         tracing::debug!(%error, "a connection waits for full packets");
     }
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, u32::try_from(write.as_millis()).unwrap_or(u32::MAX)) {
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(
+        stream,
+        u32::try_from(write.as_millis()).unwrap_or(u32::MAX),
+    ) {
         tracing::debug!(%error, "a vanished peer is noticed late");
     }
     #[cfg(not(target_os = "linux"))]
@@ -180,7 +207,11 @@ where
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(pulse.clone());
         let answer = terms.router.clone().oneshot(request);
-        async move { answer.await.map(|response| response.map(|body| Answer::new(body, pulse.clone()))) }
+        async move {
+            answer
+                .await
+                .map(|response| response.map(|body| Answer::new(body, pulse.clone())))
+        }
     });
     let mut http = http1::Builder::new();
     // How long a head may take is measured here: hyper's measure counts the time between two requests as well.

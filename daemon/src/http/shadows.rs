@@ -86,12 +86,18 @@ fn event(caller: &Caller, reason: &str, shadow: &ShadowView, message: String) ->
 
 /// A shadow of the namespace that the gate has checked.
 fn find(app: &App, namespace: &Namespace, name: InstanceName) -> Result<ShadowView, Error> {
-    let found = app.plugins.shadow(&name).filter(|s| s.record.namespace == *namespace);
+    let found = app
+        .plugins
+        .shadow(&name)
+        .filter(|s| s.record.namespace == *namespace);
     found.ok_or(Error::Shadow(ShadowError::Unknown { name }))
 }
 
 async fn with_report(app: &App, shadow: ShadowView) -> Result<ShadowPolicy, Error> {
-    let report = app.controller.shadow_report(&shadow.record.name, shadow.record.since).await?;
+    let report = app
+        .controller
+        .shadow_report(&shadow.record.name, shadow.record.since)
+        .await?;
     Ok(ShadowPolicy { shadow, report })
 }
 
@@ -99,14 +105,21 @@ pub async fn list(
     State(app): State<App>,
     caller: Caller,
     here: Here,
-    Query(Which { namespace, limit, cursor }): Query<Which>,
+    Query(Which {
+        namespace,
+        limit,
+        cursor,
+    }): Query<Which>,
 ) -> Result<Paged<Vec<ShadowPolicy>>, Error> {
     let wanted = |s: &ShadowView| {
         let of = &s.record.namespace;
         caller.scope().admits(of) && namespace.as_ref().is_none_or(|n| n == of)
     };
     let mut all = Vec::new();
-    let page = Page::of(app.plugins.shadows().into_iter().filter(wanted), &Window::new(limit, cursor));
+    let page = Page::of(
+        app.plugins.shadows().into_iter().filter(wanted),
+        &Window::new(limit, cursor),
+    );
     for shadow in page.items {
         all.push(with_report(&app, shadow).await?);
     }
@@ -124,13 +137,29 @@ pub async fn start(
     State(app): State<App>,
     caller: Caller,
     Query(Of { namespace }): Query<Of>,
-    Upload(Start { name, component: text, settings }): Upload<Start>,
+    Upload(Start {
+        name,
+        component: text,
+        settings,
+    }): Upload<Start>,
 ) -> Result<Response, Error> {
     let component = component(&app, text).await?;
-    let start = tradewind_wasm::ShadowStart { name, namespace, component, text: settings, by: caller.actor.clone() };
+    let start = tradewind_wasm::ShadowStart {
+        name,
+        namespace,
+        component,
+        text: settings,
+        by: caller.actor.clone(),
+    };
     let shadow = app.plugins.start_shadow(start).await?;
-    let message = shadow.identity.as_ref().map(|i| format!("{i} sees its decisions without effect")).unwrap_or_default();
-    app.controller.note(event(&caller, "ShadowStarted", &shadow, message)).await;
+    let message = shadow
+        .identity
+        .as_ref()
+        .map(|i| format!("{i} sees its decisions without effect"))
+        .unwrap_or_default();
+    app.controller
+        .note(event(&caller, "ShadowStarted", &shadow, message))
+        .await;
     Ok((StatusCode::CREATED, Json(with_report(&app, shadow).await?)).into_response())
 }
 
@@ -173,11 +202,16 @@ pub async fn promote(
     let policy = with_report(&app, shadow).await?;
     // Each step can be repeated, so what breaks off here is ended by asking again.
     app.plugins.install_shadow(name.clone()).await?;
-    app.controller.set_policy(&caller.actor, &namespace, &name).await?;
+    app.controller
+        .set_policy(&caller.actor, &namespace, &name)
+        .await?;
     app.plugins.drop_shadow(name.clone()).await?;
     app.controller.forget_shadow(&name).await?;
-    let message = format!("\"{name}\" is a plugin now, and the policy of deployments that name none");
-    app.controller.note(event(&caller, "ShadowPromoted", &policy.shadow, message)).await;
+    let message =
+        format!("\"{name}\" is a plugin now, and the policy of deployments that name none");
+    app.controller
+        .note(event(&caller, "ShadowPromoted", &policy.shadow, message))
+        .await;
     Ok(Json(policy))
 }
 
@@ -202,8 +236,13 @@ pub async fn stop(
     let policy = with_report(&app, shadow).await?;
     app.plugins.drop_shadow(name.clone()).await?;
     app.controller.forget_shadow(&name).await?;
-    let message = format!("after {} decisions, of which {} would have differed", policy.report.compared, policy.report.differing);
-    app.controller.note(event(&caller, "ShadowStopped", &policy.shadow, message)).await;
+    let message = format!(
+        "after {} decisions, of which {} would have differed",
+        policy.report.compared, policy.report.differing
+    );
+    app.controller
+        .note(event(&caller, "ShadowStopped", &policy.shadow, message))
+        .await;
     Ok(Json(policy))
 }
 

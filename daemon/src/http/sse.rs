@@ -33,17 +33,24 @@ where
 {
     let slot = app.streams.take(identity, Duration::ZERO).await?;
     let stopping = app.stopping.clone();
-    let events = messages.take_until(stopping.cancelled_owned()).map(move |message| {
-        // The slot lives as long as the stream.
-        let _ = &slot;
-        Ok::<_, Infallible>(render(message))
-    });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+    let events = messages
+        .take_until(stopping.cancelled_owned())
+        .map(move |message| {
+            // The slot lives as long as the stream.
+            let _ = &slot;
+            Ok::<_, Infallible>(render(message))
+        });
+    Ok(Sse::new(events)
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+        .into_response())
 }
 
 fn render<T: Serialize>(message: Result<Message<T>, Error>) -> Event {
     let rendered = message.and_then(|m| {
-        let event = Event::default().event(m.name).json_data(&m.data).map_err(|e| Error::Encode(e.into()))?;
+        let event = Event::default()
+            .event(m.name)
+            .json_data(&m.data)
+            .map_err(|e| Error::Encode(e.into()))?;
         Ok(match m.id {
             Some(id) => event.id(id),
             None => event,
@@ -51,6 +58,8 @@ fn render<T: Serialize>(message: Result<Message<T>, Error>) -> Event {
     });
     rendered.unwrap_or_else(|e| {
         let problem = Event::default().event("error");
-        problem.json_data(e.to_problem()).unwrap_or_else(|_| Event::default().event("error"))
+        problem
+            .json_data(e.to_problem())
+            .unwrap_or_else(|_| Event::default().event("error"))
     })
 }

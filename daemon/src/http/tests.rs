@@ -88,8 +88,7 @@ const ROUTES: [(&str, &str); 66] = [
     ("head", "/v1/deployments"),
 ];
 
-const JOB: &str =
-    "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {name: a}\nspec:\n  jobs:\n    j: {command: [/bin/true]}\n";
+const JOB: &str = "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {name: a}\nspec:\n  jobs:\n    j: {command: [/bin/true]}\n";
 
 /// A daemon without plugins, and a client for it.
 struct Api {
@@ -105,7 +104,11 @@ impl Api {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.toml");
-        std::fs::write(&file, "[api]\nmax-body = \"64Ki\"\nbody-timeout = \"200ms\"\nstreams = 1\ndrain = \"20s\"\n").unwrap();
+        std::fs::write(
+            &file,
+            "[api]\nmax-body = \"64Ki\"\nbody-timeout = \"200ms\"\nstreams = 1\ndrain = \"20s\"\n",
+        )
+        .unwrap();
         let overrides = Overrides {
             config: Some(file),
             listen: Some("127.0.0.1:0".into()),
@@ -116,19 +119,48 @@ impl Api {
         serve::make_folders(&config).unwrap();
         let parts = serve::start(&config).await.unwrap();
         let readiness = Readiness::starting();
-        let app = App::new(parts.handles(), config, readiness, CancellationToken::new(), None);
+        let app = App::new(
+            parts.handles(),
+            config,
+            readiness,
+            CancellationToken::new(),
+            None,
+        );
         // A handler with a defect, beside the real ones.
         let mut api = openapi::document();
-        let defect = get_with(defect, |op| op.with(access::needs(Role::Viewer, Reach::Any)));
-        let routes = routes().api_route("/v1/defect", defect).finish_api(&mut api).route("/v1/undeclared", get(whoever));
+        let defect = get_with(defect, |op| {
+            op.with(access::needs(Role::Viewer, Reach::Any))
+        });
+        let routes = routes()
+            .api_route("/v1/defect", defect)
+            .finish_api(&mut api)
+            .route("/v1/undeclared", get(whoever));
         let listener = Listener::bind(app.config.listen).await.unwrap();
         let base = format!("http://{}", listener.address());
-        let server = tokio::spawn(super::serve(listener, finish(routes, app.clone(), &api), app.clone()));
+        let server = tokio::spawn(super::serve(
+            listener,
+            finish(routes, app.clone(), &api),
+            app.clone(),
+        ));
         let _ = rustls::crypto::ring::default_provider().install_default();
         let token = crate::identity::read_secret(&app.config.data.join(ADMIN_FILE)).unwrap();
-        let bearer = (header::AUTHORIZATION, format!("Bearer {}", token.expose()).parse().unwrap());
-        let http = reqwest::Client::builder().no_proxy().default_headers([bearer].into_iter().collect()).build().unwrap();
-        Self { base, http, app, parts, server, _folder: folder }
+        let bearer = (
+            header::AUTHORIZATION,
+            format!("Bearer {}", token.expose()).parse().unwrap(),
+        );
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .default_headers([bearer].into_iter().collect())
+            .build()
+            .unwrap();
+        Self {
+            base,
+            http,
+            app,
+            parts,
+            server,
+            _folder: folder,
+        }
     }
 
     fn request(&self, method: &str, path: &str) -> RequestBuilder {
@@ -137,7 +169,9 @@ impl Api {
     }
 
     fn put(&self, name: &str, body: &'static str) -> RequestBuilder {
-        self.request("put", &format!("/v1/deployments/{name}")).header(header::CONTENT_TYPE, "application/yaml").body(body)
+        self.request("put", &format!("/v1/deployments/{name}"))
+            .header(header::CONTENT_TYPE, "application/yaml")
+            .body(body)
     }
 
     async fn stop(self) {
@@ -159,7 +193,11 @@ async fn problem(request: RequestBuilder) -> (Problem, Response) {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
     let bytes = response.bytes().await.unwrap();
-    assert_eq!(headers.get(header::CONTENT_TYPE).map(|v| v.as_bytes()), Some(CONTENT_TYPE.as_bytes()), "{status} {bytes:?}");
+    assert_eq!(
+        headers.get(header::CONTENT_TYPE).map(|v| v.as_bytes()),
+        Some(CONTENT_TYPE.as_bytes()),
+        "{status} {bytes:?}"
+    );
     let problem: Problem = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(problem.status, status.as_u16());
     let mut head = http::Response::new("");
@@ -170,42 +208,91 @@ async fn problem(request: RequestBuilder) -> (Problem, Response) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_document_describes_exactly_what_is_there() {
     let api = Api::start().await;
-    let document: Value = api.request("get", "/openapi.json").send().await.unwrap().json().await.unwrap();
-    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
+    let document: Value = api
+        .request("get", "/openapi.json")
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert!(
+        document["openapi"].as_str().unwrap().starts_with("3.1"),
+        "{}",
+        document["openapi"]
+    );
     let mut described = BTreeSet::new();
     let mut ids = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             described.insert((method.clone(), path.clone()));
             assert!(
-                ids.insert(operation["operationId"].as_str().unwrap_or("defect").to_owned()),
+                ids.insert(
+                    operation["operationId"]
+                        .as_str()
+                        .unwrap_or("defect")
+                        .to_owned()
+                ),
                 "two operations with the id of {method} {path}"
             );
             assert!(
-                operation["responses"].as_object().is_some_and(|r| r.keys().any(|k| k.starts_with('2'))),
+                operation["responses"]
+                    .as_object()
+                    .is_some_and(|r| r.keys().any(|k| k.starts_with('2'))),
                 "{method} {path}: {operation}"
             );
-            let named: Vec<&str> = operation["parameters"].as_array().into_iter().flatten().filter_map(|p| p["name"].as_str()).collect();
-            for part in path.split('/').filter_map(|s| s.strip_prefix('{').and_then(|s| s.strip_suffix('}'))) {
-                assert!(named.contains(&part), "{method} {path} does not describe {part}");
+            let named: Vec<&str> = operation["parameters"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|p| p["name"].as_str())
+                .collect();
+            for part in path
+                .split('/')
+                .filter_map(|s| s.strip_prefix('{').and_then(|s| s.strip_suffix('}')))
+            {
+                assert!(
+                    named.contains(&part),
+                    "{method} {path} does not describe {part}"
+                );
             }
         }
     }
     described.remove(&("get".to_owned(), "/v1/defect".to_owned()));
-    let wanted: BTreeSet<_> = ROUTES.iter().filter(|(m, _)| *m != "head").map(|(m, p)| ((*m).to_owned(), (*p).to_owned())).collect();
+    let wanted: BTreeSet<_> = ROUTES
+        .iter()
+        .filter(|(m, _)| *m != "head")
+        .map(|(m, p)| ((*m).to_owned(), (*p).to_owned()))
+        .collect();
     assert_eq!(described, wanted);
     // No reference leads nowhere.
     let text = document.to_string();
-    for reference in text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+    for reference in text
+        .split("\"$ref\":\"#")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+    {
         assert!(document.pointer(reference).is_some(), "{reference}");
     }
     for (method, path) in ROUTES {
-        let answer =
-            api.request(method, &path.replace("{name}", "a").replace("{id}", "d-1").replace("{generation}", "1")).send().await.unwrap();
+        let answer = api
+            .request(
+                method,
+                &path
+                    .replace("{name}", "a")
+                    .replace("{id}", "d-1")
+                    .replace("{generation}", "1"),
+            )
+            .send()
+            .await
+            .unwrap();
         let (status, body) = (answer.status(), answer.text().await.unwrap());
         assert_ne!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
         assert!(!body.contains("in this API"), "{method} {path}: {body}");
-        assert!(!status.is_server_error() || path == "/readyz", "{method} {path}: {status} {body}");
+        assert!(
+            !status.is_server_error() || path == "/readyz",
+            "{method} {path}: {status} {body}"
+        );
     }
     api.stop().await;
 }
@@ -214,75 +301,218 @@ async fn the_document_describes_exactly_what_is_there() {
 async fn whatever_goes_wrong_is_told_as_a_problem() {
     let api = Api::start().await;
     let big = "x".repeat(100_000);
-    let stuck = reqwest::Body::wrap_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+    let stuck = reqwest::Body::wrap_stream(futures::stream::pending::<
+        Result<bytes::Bytes, std::io::Error>,
+    >());
     let cases = [
         (api.request("get", "/v2"), 404, Kind::NotFound),
-        (api.request("patch", "/v1/deployments"), 405, Kind::InvalidRequest),
-        (api.request("get", "/v1/deployments/none"), 404, Kind::NotFound),
-        (api.request("get", "/v1/deployments/No_Name"), 400, Kind::InvalidRequest),
-        (api.request("get", "/v1/deployments?colour=red"), 400, Kind::InvalidRequest),
-        (api.request("get", "/v1/plugins/none"), 404, Kind::NotFound),
-        (api.request("post", "/v1/plugins/none/rollback"), 404, Kind::NotFound),
         (
-            api.request("post", "/v1/plugins/none/rollback").body("{]").header(header::CONTENT_TYPE, "application/json"),
+            api.request("patch", "/v1/deployments"),
+            405,
+            Kind::InvalidRequest,
+        ),
+        (
+            api.request("get", "/v1/deployments/none"),
+            404,
+            Kind::NotFound,
+        ),
+        (
+            api.request("get", "/v1/deployments/No_Name"),
+            400,
+            Kind::InvalidRequest,
+        ),
+        (
+            api.request("get", "/v1/deployments?colour=red"),
+            400,
+            Kind::InvalidRequest,
+        ),
+        (api.request("get", "/v1/plugins/none"), 404, Kind::NotFound),
+        (
+            api.request("post", "/v1/plugins/none/rollback"),
+            404,
+            Kind::NotFound,
+        ),
+        (
+            api.request("post", "/v1/plugins/none/rollback")
+                .body("{]")
+                .header(header::CONTENT_TYPE, "application/json"),
             400,
             Kind::InvalidRequest,
         ),
         (api.request("get", "/v1/decisions/d-1"), 404, Kind::NotFound),
         (
-            api.request("get", "/v1/events").header("last-event-id", "x").header(header::ACCEPT, "text/event-stream"),
+            api.request("get", "/v1/events")
+                .header("last-event-id", "x")
+                .header(header::ACCEPT, "text/event-stream"),
             400,
             Kind::InvalidRequest,
         ),
         (api.put("b", JOB), 422, Kind::InvalidManifest),
-        (api.put("a", "kind: [").header("if-match", "0"), 400, Kind::InvalidRequest),
+        (
+            api.put("a", "kind: [").header("if-match", "0"),
+            400,
+            Kind::InvalidRequest,
+        ),
         (api.put("a", "spec: {}"), 422, Kind::InvalidManifest),
-        (api.request("put", "/v1/deployments/a").header(header::CONTENT_TYPE, "text/plain").body(JOB), 415, Kind::InvalidRequest),
+        (
+            api.request("put", "/v1/deployments/a")
+                .header(header::CONTENT_TYPE, "text/plain")
+                .body(JOB),
+            415,
+            Kind::InvalidRequest,
+        ),
         (api.put("a", "").body(big), 413, Kind::InvalidRequest),
         (api.put("a", "").body(stuck), 408, Kind::InvalidRequest),
-        (api.put("a", JOB).header("if-match", "3"), 412, Kind::GenerationMismatch),
-        (api.put("a", JOB).header(header::ORIGIN, "http://evil.example"), 403, Kind::Forbidden),
-        (api.request("get", "/v1/deployments").header(header::HOST, "evil.example"), 403, Kind::Forbidden),
+        (
+            api.put("a", JOB).header("if-match", "3"),
+            412,
+            Kind::GenerationMismatch,
+        ),
+        (
+            api.put("a", JOB)
+                .header(header::ORIGIN, "http://evil.example"),
+            403,
+            Kind::Forbidden,
+        ),
+        (
+            api.request("get", "/v1/deployments")
+                .header(header::HOST, "evil.example"),
+            403,
+            Kind::Forbidden,
+        ),
         (api.request("get", "/v1/defect"), 500, Kind::Internal),
         (api.request("get", "/v1/undeclared"), 403, Kind::Forbidden),
-        (api.request("get", "/v1/deployments").header(header::AUTHORIZATION, "Bearer tw_x"), 401, Kind::Unauthenticated),
-        (api.request("get", "/v1/deployments").body("x".repeat(100_000)), 413, Kind::InvalidRequest),
-        (api.request("post", "/v1/deployments/a/scale"), 400, Kind::InvalidRequest),
-        (api.request("get", "/v1/deployments/none/logs?after=none"), 400, Kind::InvalidRequest),
-        (api.request("delete", "/v1/tokens/none"), 404, Kind::NotFound),
-        (api.request("delete", "/v1/tokens/admin"), 409, Kind::Conflict),
+        (
+            api.request("get", "/v1/deployments")
+                .header(header::AUTHORIZATION, "Bearer tw_x"),
+            401,
+            Kind::Unauthenticated,
+        ),
+        (
+            api.request("get", "/v1/deployments")
+                .body("x".repeat(100_000)),
+            413,
+            Kind::InvalidRequest,
+        ),
+        (
+            api.request("post", "/v1/deployments/a/scale"),
+            400,
+            Kind::InvalidRequest,
+        ),
+        (
+            api.request("get", "/v1/deployments/none/logs?after=none"),
+            400,
+            Kind::InvalidRequest,
+        ),
+        (
+            api.request("delete", "/v1/tokens/none"),
+            404,
+            Kind::NotFound,
+        ),
+        (
+            api.request("delete", "/v1/tokens/admin"),
+            409,
+            Kind::Conflict,
+        ),
         (api.request("get", "/readyz"), 503, Kind::Unavailable),
     ];
     for (request, status, kind) in cases {
         let (problem, response) = problem(request).await;
-        assert_eq!((problem.status, problem.kind), (status, kind), "{}", problem.detail);
-        assert_eq!(response.headers().contains_key(header::ALLOW), status == 405);
-        assert_eq!(response.headers().contains_key(header::RETRY_AFTER), status == 503);
+        assert_eq!(
+            (problem.status, problem.kind),
+            (status, kind),
+            "{}",
+            problem.detail
+        );
+        assert_eq!(
+            response.headers().contains_key(header::ALLOW),
+            status == 405
+        );
+        assert_eq!(
+            response.headers().contains_key(header::RETRY_AFTER),
+            status == 503
+        );
     }
     // Nothing of that was kept, and the daemon goes on.
-    let list: Value = api.request("get", "/v1/deployments").send().await.unwrap().json().await.unwrap();
+    let list: Value = api
+        .request("get", "/v1/deployments")
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     assert_eq!(list, Value::Array(vec![]));
     api.app.readiness.ready();
-    assert_eq!(api.request("get", "/readyz").send().await.unwrap().status(), 200);
+    assert_eq!(
+        api.request("get", "/readyz").send().await.unwrap().status(),
+        200
+    );
     api.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_is_written_once_per_change() {
     let api = Api::start().await;
-    let created = api.put("a", JOB).header("if-none-match", "*").send().await.unwrap();
-    assert_eq!((created.status(), created.headers()[header::ETAG].to_str().unwrap()), (StatusCode::ACCEPTED, "\"1\""));
-    let location = created.headers()[header::LOCATION].to_str().unwrap().to_owned();
-    assert_eq!(api.put("a", JOB).send().await.unwrap().status(), StatusCode::OK);
-    assert_eq!(problem(api.put("a", JOB).header("if-none-match", "*")).await.0.status, 412);
+    let created = api
+        .put("a", JOB)
+        .header("if-none-match", "*")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            created.status(),
+            created.headers()[header::ETAG].to_str().unwrap()
+        ),
+        (StatusCode::ACCEPTED, "\"1\"")
+    );
+    let location = created.headers()[header::LOCATION]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        api.put("a", JOB).send().await.unwrap().status(),
+        StatusCode::OK
+    );
+    assert_eq!(
+        problem(api.put("a", JOB).header("if-none-match", "*"))
+            .await
+            .0
+            .status,
+        412
+    );
     let read = api.request("get", &location).send().await.unwrap();
     assert_eq!(read.headers()[header::ETAG], "\"1\"");
     let view: Value = read.json().await.unwrap();
-    assert_eq!((view["name"].as_str(), view["generation"].as_u64()), (Some("a"), Some(1)));
-    let metrics = api.request("get", "/metrics").send().await.unwrap().text().await.unwrap();
+    assert_eq!(
+        (view["name"].as_str(), view["generation"].as_u64()),
+        (Some("a"), Some(1))
+    );
+    let metrics = api
+        .request("get", "/metrics")
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     let line = "tradewind_http_requests_total{method=\"PUT\",route=\"/v1/deployments/{name}\",status=\"202\"} 1";
-    assert!(metrics.contains(line) && metrics.contains("tradewind_deployments{status=") && metrics.ends_with("# EOF\n"), "{metrics}");
-    assert_eq!(api.request("delete", &location).header("if-match", "\"1\"").send().await.unwrap().status(), StatusCode::ACCEPTED);
+    assert!(
+        metrics.contains(line)
+            && metrics.contains("tradewind_deployments{status=")
+            && metrics.ends_with("# EOF\n"),
+        "{metrics}"
+    );
+    assert_eq!(
+        api.request("delete", &location)
+            .header("if-match", "\"1\"")
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        StatusCode::ACCEPTED
+    );
     api.stop().await;
 }
 
@@ -290,7 +520,14 @@ async fn a_deployment_is_written_once_per_change() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_parameter_of_a_list_is_named_with_its_value() {
     let api = Api::start().await;
-    let document: Value = api.request("get", "/openapi.json").send().await.unwrap().json().await.unwrap();
+    let document: Value = api
+        .request("get", "/openapi.json")
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     let mut lists = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
         let parameters = item["get"]["parameters"].as_array().into_iter().flatten();
@@ -300,14 +537,30 @@ async fn a_bad_parameter_of_a_list_is_named_with_its_value() {
         }
         lists += 1;
         assert!(named.contains(&"limit"), "{path}: {named:?}");
-        assert!(item["get"]["responses"]["200"]["headers"]["Link"].is_object(), "{path}");
-        let cases =
-            [("cursor", "bm9uc2Vuc2U", "no cursor"), ("limit", "0", "nonzero"), ("status", "odd", "use "), ("selector", "a==b=c", "key=")];
+        assert!(
+            item["get"]["responses"]["200"]["headers"]["Link"].is_object(),
+            "{path}"
+        );
+        let cases = [
+            ("cursor", "bm9uc2Vuc2U", "no cursor"),
+            ("limit", "0", "nonzero"),
+            ("status", "odd", "use "),
+            ("selector", "a==b=c", "key="),
+        ];
         for (name, value, rule) in cases.into_iter().filter(|(name, ..)| named.contains(name)) {
-            let request = api.request("get", &format!("{}?{name}={value}", path.replace("{name}", "a")));
+            let request = api.request(
+                "get",
+                &format!("{}?{name}={value}", path.replace("{name}", "a")),
+            );
             let (problem, _) = problem(request).await;
-            assert_eq!((problem.status, problem.kind), (400, Kind::InvalidRequest), "{path} {name}");
-            let told = problem.detail.contains(name) && problem.detail.contains(value) && problem.detail.contains(rule);
+            assert_eq!(
+                (problem.status, problem.kind),
+                (400, Kind::InvalidRequest),
+                "{path} {name}"
+            );
+            let told = problem.detail.contains(name)
+                && problem.detail.contains(value)
+                && problem.detail.contains(rule);
             assert!(told, "{path} {name}: {}", problem.detail);
         }
     }
@@ -323,14 +576,24 @@ fn every_operation_tells_how_it_fails_and_what_its_numbers_are() {
     let problem = Some("#/components/schemas/ProblemDetails");
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            let told = operation["responses"]["default"]["content"][CONTENT_TYPE]["schema"]["$ref"].as_str();
+            let told = operation["responses"]["default"]["content"][CONTENT_TYPE]["schema"]["$ref"]
+                .as_str();
             assert_eq!(told, problem, "{method} {path}");
         }
     }
     let strict = |value: &Value| {
-        assert!(!value["items"].is_array(), "a tuple of an older JSON Schema: {value}");
-        if matches!(value["format"].as_str(), Some("uint" | "uint32" | "uint64" | "int32" | "int64")) {
-            assert!(value["maximum"].is_number() && value["minimum"].is_number(), "{value}");
+        assert!(
+            !value["items"].is_array(),
+            "a tuple of an older JSON Schema: {value}"
+        );
+        if matches!(
+            value["format"].as_str(),
+            Some("uint" | "uint32" | "uint64" | "int32" | "int64")
+        ) {
+            assert!(
+                value["maximum"].is_number() && value["minimum"].is_number(),
+                "{value}"
+            );
         }
     };
     let mut left = vec![&document];
@@ -349,7 +612,10 @@ fn every_route_says_who_may_use_it() {
     let mut api = openapi::document();
     let _ = routes().finish_api(&mut api);
     let undeclared = access::Table::of(&api).undeclared();
-    assert!(undeclared.is_empty(), "say it in their documentation with `access::needs`: {undeclared:?}");
+    assert!(
+        undeclared.is_empty(),
+        "say it in their documentation with `access::needs`: {undeclared:?}"
+    );
 }
 
 /// Streams are bounded, and end when the daemon stops: they must not hold the drain up.
@@ -357,13 +623,21 @@ fn every_route_says_who_may_use_it() {
 async fn open_streams_end_with_the_daemon() {
     let api = Api::start().await;
     api.put("a", JOB).send().await.unwrap();
-    let follow = || api.request("get", "/v1/events").header(header::ACCEPT, "text/event-stream");
+    let follow = || {
+        api.request("get", "/v1/events")
+            .header(header::ACCEPT, "text/event-stream")
+    };
     let mut stream = follow().send().await.unwrap();
     assert_eq!(stream.headers()[header::CONTENT_TYPE], "text/event-stream");
     let first = stream.chunk().await.unwrap().unwrap();
-    assert!(String::from_utf8_lossy(&first).contains("event: event"), "{first:?}");
+    assert!(
+        String::from_utf8_lossy(&first).contains("event: event"),
+        "{first:?}"
+    );
     assert_eq!(problem(follow()).await.0.status, 503);
     let rest = tokio::spawn(async move { while stream.chunk().await.unwrap().is_some() {} });
-    tokio::time::timeout(Duration::from_secs(15), api.stop()).await.expect("the open stream held the drain up");
+    tokio::time::timeout(Duration::from_secs(15), api.stop())
+        .await
+        .expect("the open stream held the drain up");
     rest.await.unwrap();
 }

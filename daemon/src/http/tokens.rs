@@ -44,11 +44,23 @@ pub struct ListQuery {
     cursor: Option<Cursor<TokenView>>,
 }
 
-pub async fn list(State(app): State<App>, caller: Caller, here: Here, Query(q): Query<ListQuery>) -> Paged<Vec<TokenView>> {
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    here: Here,
+    Query(q): Query<ListQuery>,
+) -> Paged<Vec<TokenView>> {
     let wanted = |token: &TokenView| {
-        q.namespace.as_ref().is_none_or(|name| token.namespaces.admits(name)) && q.status.as_ref().is_none_or(|s| s.has(token.state))
+        q.namespace
+            .as_ref()
+            .is_none_or(|name| token.namespaces.admits(name))
+            && q.status.as_ref().is_none_or(|s| s.has(token.state))
     };
-    let tokens = app.identities.list(&caller.identity).into_iter().filter(wanted);
+    let tokens = app
+        .identities
+        .list(&caller.identity)
+        .into_iter()
+        .filter(wanted);
     let page = Page::of(tokens, &Window::new(q.limit, q.cursor));
     here.page(page.items, page.next)
 }
@@ -61,7 +73,11 @@ pub fn list_docs(op: TransformOperation) -> TransformOperation {
         .with(needs(Role::Admin, Reach::Filtered))
 }
 
-pub async fn create(State(app): State<App>, caller: Caller, JsonBody(request): JsonBody<TokenRequest>) -> Result<Response, Error> {
+pub async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    JsonBody(request): JsonBody<TokenRequest>,
+) -> Result<Response, Error> {
     let created = app.identities.create(&caller.identity, request).await?;
     // Nothing on the way may keep the answer.
     let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
@@ -77,7 +93,11 @@ pub fn create_docs(op: TransformOperation) -> TransformOperation {
         .response::<201, Json<TokenCreated>>()
 }
 
-pub async fn revoke(State(app): State<App>, caller: Caller, Path(Name { name }): Path<Name>) -> Result<Json<TokenView>, Error> {
+pub async fn revoke(
+    State(app): State<App>,
+    caller: Caller,
+    Path(Name { name }): Path<Name>,
+) -> Result<Json<TokenView>, Error> {
     Ok(Json(app.identities.revoke(&caller.identity, &name).await?))
 }
 
@@ -90,10 +110,19 @@ pub fn revoke_docs(op: TransformOperation) -> TransformOperation {
 }
 
 pub async fn whoami(State(app): State<App>, caller: Caller) -> Json<WhoAmI> {
-    let certificate_ends = app.certificate.as_ref().map(|certificate| certificate.facts().ends);
-    Json(WhoAmI { certificate_ends, ..caller.identity.whoami() })
+    let certificate_ends = app
+        .certificate
+        .as_ref()
+        .map(|certificate| certificate.facts().ends);
+    Json(WhoAmI {
+        certificate_ends,
+        ..caller.identity.whoami()
+    })
 }
 
 pub fn whoami_docs(op: TransformOperation) -> TransformOperation {
-    op.id("whoAmI").tag("identity").summary("What the sender's token may do").with(needs(Role::Viewer, Reach::Any))
+    op.id("whoAmI")
+        .tag("identity")
+        .summary("What the sender's token may do")
+        .with(needs(Role::Viewer, Reach::Any))
 }

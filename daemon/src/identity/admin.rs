@@ -26,8 +26,15 @@ const NAME: &str = "admin";
 /// # Errors
 /// It can't be read, or holds no token.
 pub fn read_secret(path: &Path) -> Result<Secret, Error> {
-    let text = fs::read_to_string(path).map_err(|source| Error::File { action: "read", path: path.to_owned(), source })?;
-    text.trim().parse().map_err(|source| Error::NoToken { path: path.to_owned(), source })
+    let text = fs::read_to_string(path).map_err(|source| Error::File {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    text.trim().parse().map_err(|source| Error::NoToken {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Makes the admin token anew, while no daemon runs: the old one of that name ends. The answer is where its text lies.
@@ -35,9 +42,19 @@ pub fn read_secret(path: &Path) -> Result<Secret, Error> {
 /// # Errors
 /// A daemon runs on that state, or the state or the folder can't be written.
 pub async fn reset(data: PathBuf, database: PathBuf, now: Instant) -> Result<PathBuf, Error> {
-    let store = tokio::task::spawn_blocking(move || Database::open(tradewind_store::Options::new(database)));
-    let store = store.await.map_err(|e| Error::File { action: "read", path: data.clone(), source: io::Error::other(e) })??;
-    let old = state::load(&store).await?.tokens.into_iter().find(|(record, _)| record.name.as_str() == NAME);
+    let store = tokio::task::spawn_blocking(move || {
+        Database::open(tradewind_store::Options::new(database))
+    });
+    let store = store.await.map_err(|e| Error::File {
+        action: "read",
+        path: data.clone(),
+        source: io::Error::other(e),
+    })??;
+    let old = state::load(&store)
+        .await?
+        .tokens
+        .into_iter()
+        .find(|(record, _)| record.name.as_str() == NAME);
     let made = make(&store, now, &data, old).await;
     store.close().await?;
     made.map(|_| data.join(ADMIN_FILE))
@@ -53,8 +70,14 @@ pub(super) async fn make(
     let secret = secret()?;
     let path = data.join(ADMIN_FILE);
     let (target, text) = (path.clone(), secret.clone());
-    let written = tokio::task::spawn_blocking(move || write(&target, &text)).await.unwrap_or_else(|e| Err(io::Error::other(e)));
-    written.map_err(|source| Error::File { action: "written", path, source })?;
+    let written = tokio::task::spawn_blocking(move || write(&target, &text))
+        .await
+        .unwrap_or_else(|e| Err(io::Error::other(e)));
+    written.map_err(|source| Error::File {
+        action: "written",
+        path,
+        source,
+    })?;
     let actor = Actor::LOCAL;
     let record = TokenRecord {
         id: TokenId::new(state::ulid(now)),
@@ -65,7 +88,13 @@ pub(super) async fn make(
         created_by: actor.clone(),
         revoked_at: None,
     };
-    let event = state::event("TokenCreated", &actor, before.as_ref().map(|(old, _)| old), &record, now);
+    let event = state::event(
+        "TokenCreated",
+        &actor,
+        before.as_ref().map(|(old, _)| old),
+        &record,
+        now,
+    );
     let revision = state::put(store, &record, before.map(|(_, revision)| revision), event).await?;
     Ok((record, revision))
 }
@@ -76,7 +105,10 @@ pub(super) async fn make(
 /// The system's generator fails.
 pub(super) fn secret() -> Result<Secret, Error> {
     let mut entropy = [0; 32];
-    rustls::crypto::ring::default_provider().secure_random.fill(&mut entropy).map_err(|_| Error::Entropy)?;
+    rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut entropy)
+        .map_err(|_| Error::Entropy)?;
     Ok(Secret::new(entropy))
 }
 
@@ -87,9 +119,14 @@ fn write(path: &Path, secret: &Secret) -> io::Result<()> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&fresh)?;
     writeln!(file, "{}", secret.expose())?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    path.parent()
+        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }

@@ -57,7 +57,10 @@ impl Handle {
         let store = self.shared.store.clone();
         tokio::spawn(async move {
             if let Err(error) = state::audit(store.as_ref(), event).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a refused request could not be recorded");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a refused request could not be recorded"
+                );
             }
         });
     }
@@ -66,13 +69,26 @@ impl Handle {
     ///
     /// # Errors
     /// `Exists`, `Escalation`, `Stillborn`, or the state can't be written. Nothing has been changed then.
-    pub async fn create(&self, by: &Identity, request: TokenRequest) -> Result<TokenCreated, Error> {
+    pub async fn create(
+        &self,
+        by: &Identity,
+        request: TokenRequest,
+    ) -> Result<TokenCreated, Error> {
         let now = self.shared.now();
-        let TokenRequest { name, role, namespaces, expires_in } = request;
+        let TokenRequest {
+            name,
+            role,
+            namespaces,
+            expires_in,
+        } = request;
         if expires_in == Some(Millis(0)) {
             return Err(Error::Stillborn);
         }
-        let power = Power { role, namespaces, expires_at: expires_in.map(|span| now.plus(span)) };
+        let power = Power {
+            role,
+            namespaces,
+            expires_at: expires_in.map(|span| now.plus(span)),
+        };
         by.power().may_grant(&power)?;
         let secret = admin::secret()?;
         let record = TokenRecord {
@@ -85,8 +101,20 @@ impl Handle {
             revoked_at: None,
         };
         let before = self.replaceable(by, &record.name, now)?;
-        let event = state::event("TokenCreated", &by.actor(), before.as_ref().map(|old| old.record()), &record, now);
-        let written = state::put(self.shared.store.as_ref(), &record, before.map(|old| old.revision), event).await;
+        let event = state::event(
+            "TokenCreated",
+            &by.actor(),
+            before.as_ref().map(|old| old.record()),
+            &record,
+            now,
+        );
+        let written = state::put(
+            self.shared.store.as_ref(),
+            &record,
+            before.map(|old| old.revision),
+            event,
+        )
+        .await;
         let revision = match written {
             Err(store::Error::Conflict { .. }) => return Err(Error::Exists { name: record.name }),
             written => written?,
@@ -94,12 +122,22 @@ impl Handle {
         let identity = Identity::new(record, revision, None, &self.shared.limits);
         let token = identity.view(now);
         self.shared.write().insert(identity);
-        Ok(TokenCreated { token, secret: secret.expose().to_owned() })
+        Ok(TokenCreated {
+            token,
+            secret: secret.expose().to_owned(),
+        })
     }
 
     /// The name of a token that has ended may be used again. By whom else's, too: only by those who could have ended it.
-    fn replaceable(&self, by: &Identity, name: &TokenName, now: Instant) -> Result<Option<Arc<Identity>>, Error> {
-        let Some(old) = self.shared.read().named(name) else { return Ok(None) };
+    fn replaceable(
+        &self,
+        by: &Identity,
+        name: &TokenName,
+        now: Instant,
+    ) -> Result<Option<Arc<Identity>>, Error> {
+        let Some(old) = self.shared.read().named(name) else {
+            return Ok(None);
+        };
         let mine = by.power().may_manage(old.power()).is_ok();
         if old.state(now) == TokenState::Active || !mine {
             return Err(Error::Exists { name: name.clone() });
@@ -111,7 +149,11 @@ impl Handle {
     pub fn list(&self, by: &Identity) -> Vec<TokenView> {
         let now = self.shared.now();
         let table = self.shared.read();
-        let mut views: Vec<_> = table.all().filter(|t| by.power().may_manage(t.power()).is_ok()).map(|t| t.view(now)).collect();
+        let mut views: Vec<_> = table
+            .all()
+            .filter(|t| by.power().may_manage(t.power()).is_ok())
+            .map(|t| t.view(now))
+            .collect();
         views.sort_by(|a, b| a.name.cmp(&b.name));
         views
     }
@@ -122,7 +164,11 @@ impl Handle {
             Scope::All => BTreeSet::new(),
             Scope::Only(names) => names.clone(),
         };
-        self.shared.read().all().flat_map(|token| named(&token.power().namespaces)).collect()
+        self.shared
+            .read()
+            .all()
+            .flat_map(|token| named(&token.power().namespaces))
+            .collect()
     }
 
     /// Ends a token, for requests and for streams that are open. One that has ended stays as it is.
@@ -132,19 +178,40 @@ impl Handle {
     pub async fn revoke(&self, by: &Identity, name: &TokenName) -> Result<TokenView, Error> {
         loop {
             let now = self.shared.now();
-            let found = self.shared.read().named(name).filter(|t| by.power().may_manage(t.power()).is_ok());
+            let found = self
+                .shared
+                .read()
+                .named(name)
+                .filter(|t| by.power().may_manage(t.power()).is_ok());
             let found = found.ok_or_else(|| Error::NotFound { name: name.clone() })?;
             if found.state(now) == TokenState::Revoked {
                 return Ok(found.view(now));
             }
             self.keep_one(&found, now)?;
-            let record = TokenRecord { revoked_at: Some(now), ..found.record().clone() };
-            let event = state::event("TokenRevoked", &by.actor(), Some(found.record()), &record, now);
-            match state::put(self.shared.store.as_ref(), &record, Some(found.revision), event).await {
+            let record = TokenRecord {
+                revoked_at: Some(now),
+                ..found.record().clone()
+            };
+            let event = state::event(
+                "TokenRevoked",
+                &by.actor(),
+                Some(found.record()),
+                &record,
+                now,
+            );
+            match state::put(
+                self.shared.store.as_ref(),
+                &record,
+                Some(found.revision),
+                event,
+            )
+            .await
+            {
                 // Another write came first: see what it made of the token.
                 Err(store::Error::Conflict { .. }) => {}
                 written => {
-                    let identity = Identity::new(record, written?, found.used(), &self.shared.limits);
+                    let identity =
+                        Identity::new(record, written?, found.used(), &self.shared.limits);
                     let view = identity.view(now);
                     self.shared.write().insert(identity);
                     return Ok(view);
@@ -155,16 +222,36 @@ impl Handle {
 
     /// Nobody locks everybody out by mistake.
     fn keep_one(&self, leaving: &Identity, now: Instant) -> Result<(), Error> {
-        let whole = |t: &Identity| t.state(now) == TokenState::Active && *t.power() == Power::whole();
-        let other = self.shared.read().all().any(|t| t.name() != leaving.name() && whole(t));
-        if other || !whole(leaving) { Ok(()) } else { Err(Error::Last { name: leaving.name().clone() }) }
+        let whole =
+            |t: &Identity| t.state(now) == TokenState::Active && *t.power() == Power::whole();
+        let other = self
+            .shared
+            .read()
+            .all()
+            .any(|t| t.name() != leaving.name() && whole(t));
+        if other || !whole(leaving) {
+            Ok(())
+        } else {
+            Err(Error::Last {
+                name: leaving.name().clone(),
+            })
+        }
     }
 
     pub(super) async fn record_uses(&self) -> Result<(), store::Error> {
         let due: Vec<(TokenName, Instant)> = {
             let table = self.shared.read();
-            let stale = |name: &TokenName, used: Instant| table.recorded.get(name).is_none_or(|at| used.since(*at) >= COARSE);
-            table.all().filter_map(|t| Some((t.name().clone(), t.used()?))).filter(|(name, used)| stale(name, *used)).collect()
+            let stale = |name: &TokenName, used: Instant| {
+                table
+                    .recorded
+                    .get(name)
+                    .is_none_or(|at| used.since(*at) >= COARSE)
+            };
+            table
+                .all()
+                .filter_map(|t| Some((t.name().clone(), t.used()?)))
+                .filter(|(name, used)| stale(name, *used))
+                .collect()
         };
         if due.is_empty() {
             return Ok(());

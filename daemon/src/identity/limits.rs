@@ -33,7 +33,11 @@ const RECORDED_BURST: u32 = 10;
 impl Limits {
     pub(super) fn new(rate: u32, burst: u32) -> Self {
         let of_token = quota(rate, burst);
-        Self { of_token, anonymous: RateLimiter::keyed(of_token), refused: RateLimiter::keyed(quota(REFUSED_RATE, REFUSED_BURST)) }
+        Self {
+            of_token,
+            anonymous: RateLimiter::keyed(of_token),
+            refused: RateLimiter::keyed(quota(REFUSED_RATE, REFUSED_BURST)),
+        }
     }
 
     pub(super) fn of_token(&self) -> DefaultDirectRateLimiter {
@@ -47,11 +51,15 @@ impl Limits {
     }
 
     pub(super) fn anonymous(&self, address: IpAddr) -> Result<(), Patience> {
-        self.anonymous.check_key(&network(address)).map_err(Patience::from)
+        self.anonymous
+            .check_key(&network(address))
+            .map_err(Patience::from)
     }
 
     pub(super) fn refused(&self, address: IpAddr) -> Result<(), Patience> {
-        self.refused.check_key(&network(address)).map_err(Patience::from)
+        self.refused
+            .check_key(&network(address))
+            .map_err(Patience::from)
     }
 
     /// Addresses that have not asked for a while need no memory.
@@ -91,10 +99,19 @@ mod tests {
     fn addresses_are_limited_apart_and_networks_together() {
         let limits = Limits::new(1, 2);
         let ask = |address: &str| limits.anonymous(address.parse().unwrap()).is_ok();
-        assert_eq!([ask("10.0.0.1"), ask("10.0.0.1"), ask("10.0.0.1")], [true, true, false]);
+        assert_eq!(
+            [ask("10.0.0.1"), ask("10.0.0.1"), ask("10.0.0.1")],
+            [true, true, false]
+        );
         assert!(ask("10.0.0.2"));
-        assert_eq!([ask("2001:db8::1"), ask("2001:db8::2"), ask("2001:db8::3")], [true, true, false]);
+        assert_eq!(
+            [ask("2001:db8::1"), ask("2001:db8::2"), ask("2001:db8::3")],
+            [true, true, false]
+        );
         assert!(ask("2001:db8:0:1::1"));
-        assert!(!ask("::ffff:10.0.0.1"), "the same address written otherwise");
+        assert!(
+            !ask("::ffff:10.0.0.1"),
+            "the same address written otherwise"
+        );
     }
 }

@@ -24,12 +24,18 @@ pub(super) struct Kept {
 /// # Errors
 /// The state can't be read, or has a document that this version does not understand.
 pub(super) async fn load(store: &dyn Store) -> Result<Kept, Error> {
-    let mut kept = Kept { tokens: Vec::new(), uses: HashMap::new() };
+    let mut kept = Kept {
+        tokens: Vec::new(),
+        uses: HashMap::new(),
+    };
     for stored in store.list(TOKENS).await?.records {
         kept.tokens.push((decode(&stored)?, stored.revision));
     }
     for stored in store.list(TOKEN_USES).await?.records {
-        let name = stored.key.strip_prefix(TOKEN_USES).and_then(|n| n.parse().ok());
+        let name = stored
+            .key
+            .strip_prefix(TOKEN_USES)
+            .and_then(|n| n.parse().ok());
         if let Some(name) = name {
             kept.uses.insert(name, decode::<TokenUse>(&stored)?.at);
         }
@@ -38,10 +44,18 @@ pub(super) async fn load(store: &dyn Store) -> Result<Kept, Error> {
 }
 
 /// Writes a token and tells of it. `before`: the revision of the document that it replaces.
-pub(super) async fn put(store: &dyn Store, record: &TokenRecord, before: Option<Revision>, event: Event) -> Result<Revision, Error> {
+pub(super) async fn put(
+    store: &dyn Store,
+    record: &TokenRecord,
+    before: Option<Revision>,
+    event: Event,
+) -> Result<Revision, Error> {
     let key = record.path();
     let expect = match before {
-        Some(revision) => Expect::AtRevision { key: key.clone(), revision },
+        Some(revision) => Expect::AtRevision {
+            key: key.clone(),
+            revision,
+        },
         None => Expect::Absent { key: key.clone() },
     };
     let mut txn = Txn::new().expect(expect).put(key, encode(record)?);
@@ -52,10 +66,16 @@ pub(super) async fn put(store: &dyn Store, record: &TokenRecord, before: Option<
     store.commit(txn).await
 }
 
-pub(super) async fn put_uses(store: &dyn Store, uses: &[(TokenName, Instant)]) -> Result<(), Error> {
+pub(super) async fn put_uses(
+    store: &dyn Store,
+    uses: &[(TokenName, Instant)],
+) -> Result<(), Error> {
     let mut txn = Txn::new();
     for (name, at) in uses {
-        txn = txn.put(format!("{TOKEN_USES}{name}"), encode(&TokenUse { at: *at })?);
+        txn = txn.put(
+            format!("{TOKEN_USES}{name}"),
+            encode(&TokenUse { at: *at })?,
+        );
     }
     store.commit(txn).await.map(drop)
 }
@@ -71,28 +91,67 @@ struct Facts<'a> {
 }
 
 /// What is told of a token. It belongs to no namespace: only who reaches all of them sees it.
-pub(super) fn event(reason: &str, actor: &Actor, before: Option<&TokenRecord>, after: &TokenRecord, at: Instant) -> Event {
+pub(super) fn event(
+    reason: &str,
+    actor: &Actor,
+    before: Option<&TokenRecord>,
+    after: &TokenRecord,
+    at: Instant,
+) -> Event {
     fn facts(record: &TokenRecord) -> Facts<'_> {
-        Facts { power: &record.power, revoked_at: record.revoked_at }
+        Facts {
+            power: &record.power,
+            revoked_at: record.revoked_at,
+        }
     }
-    let until = after.power.expires_at.map(|at| format!(", until {at}")).unwrap_or_default();
-    let message = format!("token \"{}\": {} of {}{until}", after.name, after.power.role, after.power.namespaces);
-    let event = Event::new(Severity::Info, reason, actor, message).changing(before.map(facts).as_ref(), Some(&facts(after)));
-    Event { at, id: Some(EventId::new(ulid(at))), cause: request::current().map(Cause::Request), ..event }
+    let until = after
+        .power
+        .expires_at
+        .map(|at| format!(", until {at}"))
+        .unwrap_or_default();
+    let message = format!(
+        "token \"{}\": {} of {}{until}",
+        after.name, after.power.role, after.power.namespaces
+    );
+    let event = Event::new(Severity::Info, reason, actor, message)
+        .changing(before.map(facts).as_ref(), Some(&facts(after)));
+    Event {
+        at,
+        id: Some(EventId::new(ulid(at))),
+        cause: request::current().map(Cause::Request),
+        ..event
+    }
 }
 
 /// What is told of a request that a known token does not allow.
 pub(super) fn refusal(token: &TokenName, actor: &Actor, what: &str, at: Instant) -> Event {
-    let event = Event::new(Severity::Warning, "RequestRefused", actor, format!("token \"{token}\": {what}"));
-    Event { at, id: Some(EventId::new(ulid(at))), cause: request::current().map(Cause::Request), ..event }
+    let event = Event::new(
+        Severity::Warning,
+        "RequestRefused",
+        actor,
+        format!("token \"{token}\": {what}"),
+    );
+    Event {
+        at,
+        id: Some(EventId::new(ulid(at))),
+        cause: request::current().map(Cause::Request),
+        ..event
+    }
 }
 
 /// Records an event in the audit log alone: it pushes no other one out of the events that are kept.
 pub(super) async fn audit(store: &dyn Store, event: Event) -> Result<(), Error> {
-    store.commit(Txn::new().audit(encode(&event)?)).await.map(drop)
+    store
+        .commit(Txn::new().audit(encode(&event)?))
+        .await
+        .map(drop)
 }
 
 pub(super) fn ulid(at: Instant) -> Ulid {
     let since_epoch = std::time::Duration::from_millis(at.0);
-    Ulid::from_datetime(std::time::UNIX_EPOCH.checked_add(since_epoch).unwrap_or(std::time::UNIX_EPOCH))
+    Ulid::from_datetime(
+        std::time::UNIX_EPOCH
+            .checked_add(since_epoch)
+            .unwrap_or(std::time::UNIX_EPOCH),
+    )
 }

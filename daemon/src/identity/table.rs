@@ -40,13 +40,25 @@ pub struct Identity {
 const LOOK: Duration = Duration::from_secs(1);
 
 impl Identity {
-    pub(super) fn new(record: TokenRecord, revision: Revision, used: Option<Instant>, limits: &Limits) -> Self {
+    pub(super) fn new(
+        record: TokenRecord,
+        revision: Revision,
+        used: Option<Instant>,
+        limits: &Limits,
+    ) -> Self {
         let ended = CancellationToken::new();
         if record.revoked_at.is_some() {
             ended.cancel();
         }
         let used = AtomicU64::new(used.map_or(0, |at| at.0));
-        Self { record, revision, ended, used, limit: limits.of_token(), recorded: Limits::of_refusals() }
+        Self {
+            record,
+            revision,
+            ended,
+            used,
+            limit: limits.of_token(),
+            recorded: Limits::of_refusals(),
+        }
     }
 
     pub fn actor(&self) -> Actor {
@@ -74,8 +86,18 @@ impl Identity {
     }
 
     pub fn whoami(&self) -> WhoAmI {
-        let Power { role, namespaces, expires_at } = self.record.power.clone();
-        WhoAmI { actor: self.actor(), role, namespaces, expires_at, certificate_ends: None }
+        let Power {
+            role,
+            namespaces,
+            expires_at,
+        } = self.record.power.clone();
+        WhoAmI {
+            actor: self.actor(),
+            role,
+            namespaces,
+            expires_at,
+            certificate_ends: None,
+        }
     }
 
     /// # Errors
@@ -91,13 +113,18 @@ impl Identity {
 
     /// Resolves soon after the token has been revoked or has expired.
     pub async fn ended(self: Arc<Self>, now: impl Fn() -> Instant + Send) {
-        let Some(expires_at) = self.record.power.expires_at else { return self.ended.cancelled().await };
+        let Some(expires_at) = self.record.power.expires_at else {
+            return self.ended.cancelled().await;
+        };
         loop {
             let left = expires_at.since(now());
             if left == Millis(0) {
                 self.ended.cancel();
             }
-            if tokio::time::timeout(left.std().min(LOOK), self.ended.cancelled()).await.is_ok() {
+            if tokio::time::timeout(left.std().min(LOOK), self.ended.cancelled())
+                .await
+                .is_ok()
+            {
                 return;
             }
         }
@@ -115,7 +142,10 @@ impl Identity {
     }
 
     pub(super) fn view(&self, now: Instant) -> TokenView {
-        TokenView { state: self.state(now), ..TokenView::new(&self.record, self.used(), now) }
+        TokenView {
+            state: self.state(now),
+            ..TokenView::new(&self.record, self.used(), now)
+        }
     }
 
     fn touch(&self, now: Instant) {
@@ -134,7 +164,10 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(kept: Kept, limits: &Limits) -> Self {
-        let mut table = Self { recorded: kept.uses, ..Self::default() };
+        let mut table = Self {
+            recorded: kept.uses,
+            ..Self::default()
+        };
         for (record, revision) in kept.tokens {
             let used = table.recorded.get(&record.name).copied();
             table.insert(Identity::new(record, revision, used, limits));
@@ -144,7 +177,11 @@ impl Table {
 
     pub(super) fn insert(&mut self, identity: Identity) {
         let (name, hash) = (identity.record.name.clone(), identity.record.hash);
-        if let Some(replaced) = self.hashes.insert(name, hash).and_then(|old| self.by_hash.remove(&old)) {
+        if let Some(replaced) = self
+            .hashes
+            .insert(name, hash)
+            .and_then(|old| self.by_hash.remove(&old))
+        {
             replaced.ended.cancel();
         }
         self.by_hash.insert(hash, Arc::new(identity));
@@ -159,10 +196,16 @@ impl Table {
                 found.touch(now);
                 Ok(found.clone())
             }
-            TokenState::Revoked => Err(Denied { refusal: Refusal::Revoked, identity: Some(found.clone()) }),
+            TokenState::Revoked => Err(Denied {
+                refusal: Refusal::Revoked,
+                identity: Some(found.clone()),
+            }),
             TokenState::Expired => {
                 found.ended.cancel();
-                Err(Denied { refusal: Refusal::Expired, identity: Some(found.clone()) })
+                Err(Denied {
+                    refusal: Refusal::Expired,
+                    identity: Some(found.clone()),
+                })
             }
         }
     }

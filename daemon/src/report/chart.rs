@@ -25,8 +25,18 @@ const LETTERS: usize = 32;
 
 /// Horizontal bars in the order given, on one scale that begins at zero.
 pub(super) fn bars(title: &str, bars: &[Bar]) -> Markup {
-    let most = bars.iter().map(|b| b.value).filter(|v| v.is_finite()).fold(0.0, f64::max);
-    let length = |value: f64| if most > 0.0 && value > 0.0 { (value / most).min(1.0) * (WIDTH - LABEL - VALUE) } else { 0.0 };
+    let most = bars
+        .iter()
+        .map(|b| b.value)
+        .filter(|v| v.is_finite())
+        .fold(0.0, f64::max);
+    let length = |value: f64| {
+        if most > 0.0 && value > 0.0 {
+            (value / most).min(1.0) * (WIDTH - LABEL - VALUE)
+        } else {
+            0.0
+        }
+    };
     let height = ROW * bars.len() as f64 + 4.0;
     html! {
         figure {

@@ -11,7 +11,9 @@ use std::{
 };
 
 use tracing::{Level, Metadata};
-use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt, layer::SubscriberExt, util::TryInitError};
+use tracing_subscriber::{
+    EnvFilter, filter::filter_fn, fmt, layer::SubscriberExt, util::TryInitError,
+};
 
 use self::buffer::Buffer;
 use crate::config::{Log, LogFormat};
@@ -45,7 +47,10 @@ pub fn start(log: &Log) -> Result<(), Error> {
     let buffer = Buffer::start(io::stderr()).map_err(Error::Thread)?;
     let lines = BUFFER.get_or_init(|| buffer);
     // A failure to write must not be told by writing, and telling it must not panic.
-    let builder = fmt().with_env_filter(filter).with_writer(move || lines).log_internal_errors(false);
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_writer(move || lines)
+        .log_internal_errors(false);
     let set_level: SetLevel = match log.format {
         LogFormat::Json => {
             let builder = builder.json().flatten_event(true).with_filter_reloading();
@@ -54,7 +59,8 @@ pub fn start(log: &Log) -> Result<(), Error> {
             Box::new(move |filter| handle.reload(filter).is_ok())
         }
         LogFormat::Text => {
-            let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+            let colours = io::stderr().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
             let builder = builder.with_ansi(colours).with_filter_reloading();
             let handle = builder.reload_handle();
             builder.finish().with(filter_fn(is_harmless)).try_init()?;
@@ -91,12 +97,19 @@ pub fn dropped() -> u64 {
 
 fn tell_panic(info: &PanicHookInfo<'_>) {
     let payload = info.payload();
-    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let text = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     let thread = std::thread::current();
     // Empty unless RUST_BACKTRACE asks for it.
     let backtrace = std::backtrace::Backtrace::capture();
-    let shown = matches!(backtrace.status(), std::backtrace::BacktraceStatus::Captured).then(|| backtrace.to_string());
+    let shown = matches!(
+        backtrace.status(),
+        std::backtrace::BacktraceStatus::Captured
+    )
+    .then(|| backtrace.to_string());
     tracing::error!(
         panic = text.unwrap_or("without a message"),
         place,

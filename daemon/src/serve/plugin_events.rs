@@ -51,15 +51,30 @@ fn events(view: &PluginView, before: Option<&Told>, now: &Told) -> Vec<Event> {
     let mut events = Vec::new();
     if before.is_none_or(|b| b.serves != now.serves) {
         match (&view.identity, before) {
-            (Some(identity), _) => events.push(event(view, Severity::Info, "PluginLoaded", format!("{identity} serves"))),
-            (None, Some(_)) => events.push(event(view, Severity::Warning, "PluginRemoved", "nothing serves any more".to_owned())),
+            (Some(identity), _) => events.push(event(
+                view,
+                Severity::Info,
+                "PluginLoaded",
+                format!("{identity} serves"),
+            )),
+            (None, Some(_)) => events.push(event(
+                view,
+                Severity::Warning,
+                "PluginRemoved",
+                "nothing serves any more".to_owned(),
+            )),
             (None, None) => {}
         }
     }
     if let Some(rejection) = &view.last_rejection
         && before.is_none_or(|b| b.rejected != now.rejected)
     {
-        events.push(event(view, Severity::Error, "PluginRejected", rejection.reason.clone()));
+        events.push(event(
+            view,
+            Severity::Error,
+            "PluginRejected",
+            rejection.reason.clone(),
+        ));
     }
     events.extend(canary_events(view, before, now));
     events
@@ -72,19 +87,42 @@ fn canary_events(view: &PluginView, before: Option<&Told>, now: &Told) -> Vec<Ev
         // One that was there when the daemon started was told of before.
         && before.is_some_and(|b| b.canary != now.canary)
     {
-        let message = format!("version {} ({}) gets {} of its calls", canary.version, canary.component.short(), canary.terms.share);
-        events.push(Event { actor: canary.by.clone(), ..event(view, Severity::Info, "CanaryStarted", message) });
+        let message = format!(
+            "version {} ({}) gets {} of its calls",
+            canary.version,
+            canary.component.short(),
+            canary.terms.share
+        );
+        events.push(Event {
+            actor: canary.by.clone(),
+            ..event(view, Severity::Info, "CanaryStarted", message)
+        });
     }
     if let Some(end) = &view.last_canary
         && before.is_none_or(|b| b.canary_ended != now.canary_ended)
     {
-        let (severity, reason) = if end.promoted { (Severity::Info, "CanaryPromoted") } else { (Severity::Warning, "CanaryReturned") };
-        let told = event(view, severity, reason, format!("{}: {}", end.component.short(), end.reason));
-        events.push(Event { actor: end.by.clone().unwrap_or(Actor::PLUGINS), ..told });
+        let (severity, reason) = if end.promoted {
+            (Severity::Info, "CanaryPromoted")
+        } else {
+            (Severity::Warning, "CanaryReturned")
+        };
+        let told = event(
+            view,
+            severity,
+            reason,
+            format!("{}: {}", end.component.short(), end.reason),
+        );
+        events.push(Event {
+            actor: end.by.clone().unwrap_or(Actor::PLUGINS),
+            ..told
+        });
     }
     events
 }
 
 fn event(view: &PluginView, severity: Severity, reason: &str, message: String) -> Event {
-    Event { plugin: Some(view.instance.clone()), ..Event::new(severity, reason, &Actor::PLUGINS, message) }
+    Event {
+        plugin: Some(view.instance.clone()),
+        ..Event::new(severity, reason, &Actor::PLUGINS, message)
+    }
 }

@@ -9,21 +9,37 @@ use crate::{
 };
 
 /// Runs as long as signals come.
-pub(super) async fn follow(mut reloads: Reloads, overrides: Overrides, mut config: Config, plugins: Handle) {
+pub(super) async fn follow(
+    mut reloads: Reloads,
+    overrides: Overrides,
+    mut config: Config,
+    plugins: Handle,
+) {
     while reloads.next().await.is_some() {
         tracing::info!(signal = "SIGHUP", "reading settings and plugins again");
         let overrides = overrides.clone();
-        let read = tokio::task::spawn_blocking(move || Effective::load(&overrides, environment)).await;
+        let read =
+            tokio::task::spawn_blocking(move || Effective::load(&overrides, environment)).await;
         match read {
             Ok(Ok(fresh)) => take_up(fresh.config, &mut config),
             Ok(Err(error)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the settings can't be used: those before stay in force");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the settings can't be used: those before stay in force"
+                );
             }
             Err(error) => tracing::warn!(%error, "the settings can't be read"),
         }
         match plugins.reconcile().await {
-            Ok(report) => tracing::info!(loaded = report.loaded.len(), rejected = report.rejected.len(), "plugins were read again"),
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "plugins can't be read again"),
+            Ok(report) => tracing::info!(
+                loaded = report.loaded.len(),
+                rejected = report.rejected.len(),
+                "plugins were read again"
+            ),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "plugins can't be read again"
+            ),
         }
     }
 }
@@ -37,11 +53,21 @@ fn take_up(fresh: Config, config: &mut Config) {
                 config.log.level.clone_from(&fresh.log.level);
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the level of the log stays");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the level of the log stays"
+                );
             }
         }
     }
-    if (Config { log: config.log.clone(), ..fresh.clone() }) != *config || fresh.log.format != config.log.format {
-        tracing::warn!("settings have changed that need a restart: of these, only log.level is taken up while the daemon runs");
+    if (Config {
+        log: config.log.clone(),
+        ..fresh.clone()
+    }) != *config
+        || fresh.log.format != config.log.format
+    {
+        tracing::warn!(
+            "settings have changed that need a restart: of these, only log.level is taken up while the daemon runs"
+        );
     }
 }

@@ -16,7 +16,12 @@ type Used = BTreeMap<Namespace, BTreeSet<String>>;
 
 /// Says in the log which secrets every namespace may have where there are several, which a namespace uses that are for others, and which
 /// folders mean two things.
-pub(super) fn warn(folder: &Path, known: &BTreeSet<Namespace>, used: &Used, plugins: &tradewind_wasm::Handle) {
+pub(super) fn warn(
+    folder: &Path,
+    known: &BTreeSet<Namespace>,
+    used: &Used,
+    plugins: &tradewind_wasm::Handle,
+) {
     let is_there = |path: &str| folder.join(path).symlink_metadata().is_ok();
     for (instance, spaces, secrets) in plugins.secrets() {
         if let Some(told) = open_to_all(known, &spaces, &secrets) {
@@ -36,7 +41,11 @@ pub(super) fn warn(folder: &Path, known: &BTreeSet<Namespace>, used: &Used, plug
 }
 
 fn open_to_all(known: &BTreeSet<Namespace>, spaces: &Spaces, secrets: &[Entry]) -> Option<String> {
-    let open: BTreeSet<&str> = secrets.iter().filter(|entry| entry.namespaces == Some(Spaces::All)).map(|entry| &**entry).collect();
+    let open: BTreeSet<&str> = secrets
+        .iter()
+        .filter(|entry| entry.namespaces == Some(Spaces::All))
+        .map(|entry| &**entry)
+        .collect();
     if known.len() < 2 || !spaces.is_all() || open.is_empty() {
         return None;
     }
@@ -48,7 +57,12 @@ fn open_to_all(known: &BTreeSet<Namespace>, spaces: &Spaces, secrets: &[Entry]) 
 }
 
 /// Of the common secrets, those that a namespace uses and does not read: their entries do not name it, and it has none of its own.
-fn not_shared(used: &Used, spaces: &Spaces, secrets: &[Entry], is_there: impl Fn(&str) -> bool) -> Vec<String> {
+fn not_shared(
+    used: &Used,
+    spaces: &Spaces,
+    secrets: &[Entry],
+    is_there: impl Fn(&str) -> bool,
+) -> Vec<String> {
     let told = used.iter().filter(|(namespace, _)| spaces.admits(namespace)).filter_map(|(namespace, used)| {
         let whom = Some(namespace);
         let misses = |name: &str| {
@@ -70,9 +84,17 @@ fn not_shared(used: &Used, spaces: &Spaces, secrets: &[Entry], is_there: impl Fn
 }
 
 /// Secrets that have the name of a namespace, and keys.
-fn ambiguous<'a>(known: &BTreeSet<Namespace>, secrets: &'a [Entry], is_folder: impl Fn(&str) -> bool) -> BTreeSet<&'a str> {
+fn ambiguous<'a>(
+    known: &BTreeSet<Namespace>,
+    secrets: &'a [Entry],
+    is_folder: impl Fn(&str) -> bool,
+) -> BTreeSet<&'a str> {
     let is_namespace = |name: &&str| known.iter().any(|n| n.as_str() == *name);
-    secrets.iter().map(|entry| &**entry).filter(|name| is_namespace(name) && is_folder(name)).collect()
+    secrets
+        .iter()
+        .map(|entry| &**entry)
+        .filter(|name| is_namespace(name) && is_folder(name))
+        .collect()
 }
 
 fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
@@ -93,35 +115,78 @@ mod tests {
 
     #[test]
     fn secrets_that_every_one_of_several_namespaces_may_have_are_told_of() {
-        let secrets = entries(r#"["own", {"name": "db", "namespaces": ["*"]}, {"name": "key", "namespaces": ["shop"]}]"#);
-        let told = open_to_all(&set(&["default", "shop"]), &Spaces::All, &secrets).expect("it is told");
-        assert!(told.contains("(default, shop)") && told.contains("the secrets db, for"), "{told}");
+        let secrets = entries(
+            r#"["own", {"name": "db", "namespaces": ["*"]}, {"name": "key", "namespaces": ["shop"]}]"#,
+        );
+        let told =
+            open_to_all(&set(&["default", "shop"]), &Spaces::All, &secrets).expect("it is told");
+        assert!(
+            told.contains("(default, shop)") && told.contains("the secrets db, for"),
+            "{told}"
+        );
         let shop = Spaces::Only(vec!["shop".to_owned()]);
         for (known, spaces, secrets) in [
             (&["default"][..], &Spaces::All, &secrets),
             (&["default", "shop"], &shop, &secrets),
             (&["default", "shop"], &Spaces::All, &entries(r#"["own"]"#)),
         ] {
-            assert_eq!(open_to_all(&set(known), spaces, secrets), None, "{known:?} {spaces} {secrets:?}");
+            assert_eq!(
+                open_to_all(&set(known), spaces, secrets),
+                None,
+                "{known:?} {spaces} {secrets:?}"
+            );
         }
     }
 
     #[test]
     fn common_secrets_that_a_namespace_uses_and_does_not_get_are_told_of() {
-        let secrets = entries(r#"["db", "key", "gone", {"name": "shared", "namespaces": ["shop"]}]"#);
+        let secrets =
+            entries(r#"["db", "key", "gone", {"name": "shared", "namespaces": ["shop"]}]"#);
         let all = ["db", "key", "gone", "shared", "not-granted"].map(str::to_owned);
-        let used: Used = set(&["default", "shop", "team"]).into_iter().map(|name| (name, all.clone().into())).collect();
-        let there = |path: &str| ["db", "key", "shared", "not-granted", "shop/key", "team/db", "team/key"].contains(&path);
+        let used: Used = set(&["default", "shop", "team"])
+            .into_iter()
+            .map(|name| (name, all.clone().into()))
+            .collect();
+        let there = |path: &str| {
+            [
+                "db",
+                "key",
+                "shared",
+                "not-granted",
+                "shop/key",
+                "team/db",
+                "team/key",
+            ]
+            .contains(&path)
+        };
         let told = not_shared(&used, &Spaces::All, &secrets, there);
         assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].starts_with("namespace \"shop\" uses the secrets db and"), "{told:?}");
-        assert!(not_shared(&used, &Spaces::Only(vec!["team".to_owned()]), &secrets, there).is_empty(), "it is closed to shop");
+        assert!(
+            told[0].starts_with("namespace \"shop\" uses the secrets db and"),
+            "{told:?}"
+        );
+        assert!(
+            not_shared(
+                &used,
+                &Spaces::Only(vec!["team".to_owned()]),
+                &secrets,
+                there
+            )
+            .is_empty(),
+            "it is closed to shop"
+        );
     }
 
     #[test]
     fn a_secret_with_keys_that_is_a_namespaces_folder_is_told_of() {
-        let (known, secrets) = (set(&["default", "shop"]), entries(r#"["db", "shop", "shop"]"#));
-        assert_eq!(ambiguous(&known, &secrets, |_| true), BTreeSet::from(["shop"]));
+        let (known, secrets) = (
+            set(&["default", "shop"]),
+            entries(r#"["db", "shop", "shop"]"#),
+        );
+        assert_eq!(
+            ambiguous(&known, &secrets, |_| true),
+            BTreeSet::from(["shop"])
+        );
         assert!(ambiguous(&known, &secrets, |_| false).is_empty());
     }
 }

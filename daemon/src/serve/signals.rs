@@ -33,12 +33,20 @@ pub fn listen() -> io::Result<Stop> {
 /// When the system does not let signals be received.
 pub fn listen_in_terminal() -> io::Result<Stop> {
     let [terminate, interrupt, quit] = STOPPING;
-    stop_at(Signals::new(&[terminate, interrupt, quit, (HANGUP, "SIGHUP")])?)
+    stop_at(Signals::new(&[
+        terminate,
+        interrupt,
+        quit,
+        (HANGUP, "SIGHUP"),
+    ])?)
 }
 
 const HANGUP: SignalKind = SignalKind::hangup();
-const STOPPING: [(SignalKind, &str); 3] =
-    [(SignalKind::terminate(), "SIGTERM"), (SignalKind::interrupt(), "SIGINT"), (SignalKind::quit(), "SIGQUIT")];
+const STOPPING: [(SignalKind, &str); 3] = [
+    (SignalKind::terminate(), "SIGTERM"),
+    (SignalKind::interrupt(), "SIGINT"),
+    (SignalKind::quit(), "SIGQUIT"),
+];
 
 fn stop_at(mut signals: Signals) -> io::Result<Stop> {
     let (sender, receiver) = watch::channel(None);
@@ -79,7 +87,11 @@ struct Signals(Vec<(Signal, &'static str)>);
 
 impl Signals {
     fn new(kinds: &[(SignalKind, &'static str)]) -> io::Result<Self> {
-        kinds.iter().map(|(kind, name)| Ok((signal(*kind)?, *name))).collect::<io::Result<_>>().map(Self)
+        kinds
+            .iter()
+            .map(|(kind, name)| Ok((signal(*kind)?, *name)))
+            .collect::<io::Result<_>>()
+            .map(Self)
     }
 
     async fn next(&mut self) -> &'static str {

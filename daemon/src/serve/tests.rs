@@ -28,11 +28,17 @@ impl Other {
     /// What it waits for may go on.
     fn tell(&mut self) {
         let input = self.0.stdin.as_mut().expect("its input");
-        input.write_all(b"on\n").and_then(|()| input.flush()).expect("it reads");
+        input
+            .write_all(b"on\n")
+            .and_then(|()| input.flush())
+            .expect("it reads");
     }
 
     fn code(&mut self) -> Option<i32> {
-        self.0.try_wait().expect("its status").and_then(|status| status.code())
+        self.0
+            .try_wait()
+            .expect("its status")
+            .and_then(|status| status.code())
     }
 }
 
@@ -61,31 +67,55 @@ async fn a_daemon_that_loses_a_part_says_which_while_it_ends_and_ends_in_failure
         .spawn();
     let mut other = Other(spawned.expect("another process"));
     let data = folder.path().join("data");
-    let address = until("it has an address", async || runtime_file::read(&data).map(|daemon| daemon.address)).await;
-    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let address = until("it has an address", async || {
+        runtime_file::read(&data).map(|daemon| daemon.address)
+    })
+    .await;
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client");
     let readiness = async || {
         let answer = http.get(format!("{address}/readyz")).send().await.ok()?;
         Some((answer.status().as_u16(), answer.text().await.ok()?))
     };
-    until("it is ready", async || readiness().await.filter(|(status, _)| *status == 200)).await;
+    until("it is ready", async || {
+        readiness().await.filter(|(status, _)| *status == 200)
+    })
+    .await;
 
     other.tell();
-    let (_, told) = until("it is not ready", async || readiness().await.filter(|(status, _)| *status == 503)).await;
-    assert!(told.contains("a part of the daemon has failed: the part that is told to panic"), "{told}");
+    let (_, told) = until("it is not ready", async || {
+        readiness().await.filter(|(status, _)| *status == 503)
+    })
+    .await;
+    assert!(
+        told.contains("a part of the daemon has failed: the part that is told to panic"),
+        "{told}"
+    );
     assert_eq!(other.code(), None, "another part has not ended yet");
-    assert!(runtime_file::read(&data).is_none(), "nobody shall find it any more");
+    assert!(
+        runtime_file::read(&data).is_none(),
+        "nobody shall find it any more"
+    );
     other.tell();
     let code = until("it has ended", async || other.code()).await;
     assert_eq!(code, 1);
     let mut said = String::new();
-    std::io::Read::read_to_string(other.0.stderr.as_mut().expect("its errors"), &mut said).expect("text");
-    assert!(said.contains("a part of the daemon failed: the part that is told to panic"), "{said}");
+    std::io::Read::read_to_string(other.0.stderr.as_mut().expect("its errors"), &mut said)
+        .expect("text");
+    assert!(
+        said.contains("a part of the daemon failed: the part that is told to panic"),
+        "{said}"
+    );
 }
 
 #[test]
 #[ignore = "the test above runs it in another process"]
 fn the_daemon_of_another_process() {
-    let Some(folder) = std::env::var_os(DATA).map(PathBuf::from) else { return };
+    let Some(folder) = std::env::var_os(DATA).map(PathBuf::from) else {
+        return;
+    };
     let _ = rustls::crypto::ring::default_provider().install_default();
     let overrides = Overrides {
         listen: Some("127.0.0.1:0".to_owned()),
@@ -93,7 +123,9 @@ fn the_daemon_of_another_process() {
         plugins: Some(folder.join("plugins")),
         ..Overrides::default()
     };
-    let config = Effective::load(&overrides, |_| None).expect("settings").config;
+    let config = Effective::load(&overrides, |_| None)
+        .expect("settings")
+        .config;
     let (panic, told_to_panic) = tokio::sync::oneshot::channel();
     let (end, told_to_end) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {

@@ -20,7 +20,11 @@ pub struct Facts {
 /// None for what is no certificate.
 pub fn facts(certificate: &CertificateDer<'_>) -> Option<Facts> {
     let (begins, ends) = validity(certificate)?;
-    Some(Facts { key: key(certificate)?, begins, ends })
+    Some(Facts {
+        key: key(certificate)?,
+        begins,
+        ends,
+    })
 }
 
 /// SHA-256 of a certificate's public key. None for what is no certificate.
@@ -51,7 +55,9 @@ fn validity(der: &[u8]) -> Option<(Instant, Instant)> {
 
 /// The content of an element with this tag, and what follows it.
 fn expect(der: &[u8], wanted: u8) -> Option<(&[u8], &[u8])> {
-    element(der).filter(|(tag, ..)| *tag == wanted).map(|(_, content, rest)| (content, rest))
+    element(der)
+        .filter(|(tag, ..)| *tag == wanted)
+        .map(|(_, content, rest)| (content, rest))
 }
 
 /// An element's tag and content, and what follows it.
@@ -62,8 +68,15 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
         (usize::from(first), rest)
     } else {
         // Four bytes of length are more than any certificate needs.
-        let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f)).filter(|(digits, _)| (1..=4).contains(&digits.len()))?;
-        (digits.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+        let (digits, rest) = rest
+            .split_at_checked(usize::from(first & 0x7f))
+            .filter(|(digits, _)| (1..=4).contains(&digits.len()))?;
+        (
+            digits
+                .iter()
+                .fold(0, |length, byte| length << 8 | usize::from(*byte)),
+            rest,
+        )
     };
     let (content, rest) = rest.split_at_checked(length)?;
     Some((tag, content, rest))
@@ -72,13 +85,25 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 /// A point in time, and what follows it.
 fn time(der: &[u8]) -> Option<(Instant, &[u8])> {
     let (tag, content, rest) = element(der)?;
-    let text = std::str::from_utf8(content).ok()?.strip_suffix('Z').filter(|text| text.bytes().all(|c| c.is_ascii_digit()))?;
+    let text = std::str::from_utf8(content)
+        .ok()?
+        .strip_suffix('Z')
+        .filter(|text| text.bytes().all(|c| c.is_ascii_digit()))?;
     let (year, text) = match tag {
         UTC_TIME => {
             let (year, text) = text.split_at_checked(2)?;
-            (if year < "50" { format!("20{year}") } else { format!("19{year}") }, text)
+            (
+                if year < "50" {
+                    format!("20{year}")
+                } else {
+                    format!("19{year}")
+                },
+                text,
+            )
         }
-        GENERALIZED_TIME => text.split_at_checked(4).map(|(year, text)| (year.to_owned(), text))?,
+        GENERALIZED_TIME => text
+            .split_at_checked(4)
+            .map(|(year, text)| (year.to_owned(), text))?,
         _ => return None,
     };
     let part = |at: usize| text.get(at..at + 2);
@@ -86,7 +111,12 @@ fn time(der: &[u8]) -> Option<(Instant, &[u8])> {
     if year.as_str() < "1970" {
         return Some((Instant(0), rest));
     }
-    Some((format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z").parse().ok()?, rest))
+    Some((
+        format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z")
+            .parse()
+            .ok()?,
+        rest,
+    ))
 }
 
 impl Facts {
@@ -116,13 +146,25 @@ mod tests {
         };
         let at = |text: &str| text.parse::<Instant>().unwrap();
         let one = made((2026, 11, 28), (2027, 12, 1));
-        assert_eq!((one.begins, one.ends), (at("2026-11-28T00:00:00Z"), at("2027-12-01T00:00:00Z")));
+        assert_eq!(
+            (one.begins, one.ends),
+            (at("2026-11-28T00:00:00Z"), at("2027-12-01T00:00:00Z"))
+        );
         // The form changes with the year 2050.
         let endless = made((1975, 1, 1), (4096, 1, 1));
-        assert_eq!((endless.begins, endless.ends), (at("1975-01-01T00:00:00Z"), at("4096-01-01T00:00:00Z")));
+        assert_eq!(
+            (endless.begins, endless.ends),
+            (at("1975-01-01T00:00:00Z"), at("4096-01-01T00:00:00Z"))
+        );
         assert_eq!(made((1960, 1, 1), (2049, 12, 31)).begins, Instant(0));
         assert_eq!(one.key, endless.key);
-        for bad in [&b""[..], b"\x30", b"\x30\x84\xff\xff\xff\xff", b"\x30\x03\x30\x01\x02", b"\x30\x80\x00\x00"] {
+        for bad in [
+            &b""[..],
+            b"\x30",
+            b"\x30\x84\xff\xff\xff\xff",
+            b"\x30\x03\x30\x01\x02",
+            b"\x30\x80\x00\x00",
+        ] {
             assert_eq!(validity(bad), None);
         }
     }

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, SerialNumber};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair,
+    KeyUsagePurpose, SerialNumber,
+};
 use rustls::{
     client::verify_server_name,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
@@ -43,11 +46,15 @@ impl Terms {
     fn is_outlived(&self, chain: &[CertificateDer<'_>], facts: &Facts, now: Instant) -> bool {
         let longest = Millis(self.lifetime.0.saturating_add(BEFORE.0));
         let lacks = |name: &String| {
-            let parsed = chain.first().and_then(|leaf| ParsedCertificate::try_from(leaf).ok());
+            let parsed = chain
+                .first()
+                .and_then(|leaf| ParsedCertificate::try_from(leaf).ok());
             let name = ServerName::try_from(name.as_str()).ok();
             !matches!((parsed, name), (Some(parsed), Some(name)) if verify_server_name(&parsed, &name).is_ok())
         };
-        is_late(facts, self.lifetime, now) || facts.left(now) > longest || self.names.iter().any(lacks)
+        is_late(facts, self.lifetime, now)
+            || facts.left(now) > longest
+            || self.names.iter().any(lacks)
     }
 }
 
@@ -64,10 +71,18 @@ pub(super) fn ensure(files: &Files, terms: &Terms, now: Instant) -> Result<bool,
     let key = match fs::read_to_string(&files.key) {
         Ok(pem) => Some(KeyPair::from_pem(&pem)?),
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        Err(source) => return Err(Error::Read { setting: "tls.key", path: files.key.clone(), source }),
+        Err(source) => {
+            return Err(Error::Read {
+                setting: "tls.key",
+                path: files.key.clone(),
+                source,
+            });
+        }
     };
     let chain = match (&key, fs::read(&files.certificate)) {
-        (Some(_), Ok(pem)) => CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>().unwrap_or_default(),
+        (Some(_), Ok(pem)) => CertificateDer::pem_slice_iter(&pem)
+            .collect::<Result<Vec<_>, _>>()
+            .unwrap_or_default(),
         _ => Vec::new(),
     };
     let facts: Vec<Option<Facts>> = chain.iter().map(certificate::facts).collect();
@@ -77,16 +92,27 @@ pub(super) fn ensure(files: &Files, terms: &Terms, now: Instant) -> Result<bool,
         return Ok(false);
     }
     let key = key.map_or_else(|| fresh_key(files), Ok)?;
-    let own = chain.iter().zip(&facts).filter_map(|(certificate, facts)| Some((certificate, facts.as_ref()?)));
-    let endless: Option<&CertificateDer<'_>> = own.filter(|(_, facts)| facts.life() > ENDLESS).map(|(certificate, _)| certificate).next();
+    let own = chain
+        .iter()
+        .zip(&facts)
+        .filter_map(|(certificate, facts)| Some((certificate, facts.as_ref()?)));
+    let endless: Option<&CertificateDer<'_>> = own
+        .filter(|(_, facts)| facts.life() > ENDLESS)
+        .map(|(certificate, _)| certificate)
+        .next();
     let made = make(&key, terms, endless.is_some(), now)?;
     // It is carried along only as long as it is about the same key.
-    let same = |old: &&CertificateDer<'_>| certificate::key(old).is_some() && certificate::key(old) == certificate::key(made.der());
+    let same = |old: &&CertificateDer<'_>| {
+        certificate::key(old).is_some() && certificate::key(old) == certificate::key(made.der())
+    };
     let mut pem = made.pem();
     if let Some(old) = endless.filter(same) {
         pem.push_str(&as_pem(old));
     }
-    write(&files.certificate, &pem).map_err(|source| Error::Write { path: files.certificate.clone(), source })?;
+    write(&files.certificate, &pem).map_err(|source| Error::Write {
+        path: files.certificate.clone(),
+        source,
+    })?;
     Ok(true)
 }
 
@@ -97,7 +123,11 @@ fn fresh_key(files: &Files) -> Result<KeyPair, Error> {
         move |source| Error::Write { path, source }
     };
     if let Some(folder) = files.key.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(failed(folder))?;
     }
     // Before the certificate: a key without one is used, a certificate without its key is of no use to anybody.
     write(&files.key, &key.serialize_pem()).map_err(failed(&files.key))?;
@@ -105,7 +135,12 @@ fn fresh_key(files: &Files) -> Result<KeyPair, Error> {
 }
 
 /// `succeeds`: it succeeds one without end, whose name it is issued under, so that it is good for those who trust that one as an authority.
-fn make(key: &KeyPair, terms: &Terms, succeeds: bool, now: Instant) -> Result<rcgen::Certificate, Error> {
+fn make(
+    key: &KeyPair,
+    terms: &Terms,
+    succeeds: bool,
+    now: Instant,
+) -> Result<rcgen::Certificate, Error> {
     let mut params = CertificateParams::new(terms.names.clone())?;
     // The defaults are what earlier versions took.
     let issuer = Issuer::new(CertificateParams::default(), key);
@@ -117,7 +152,11 @@ fn make(key: &KeyPair, terms: &Terms, succeeds: bool, now: Instant) -> Result<rc
     params.not_after = at(now.plus(terms.lifetime));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    Ok(if succeeds { params.signed_by(key, &issuer)? } else { params.self_signed(key)? })
+    Ok(if succeeds {
+        params.signed_by(key, &issuer)?
+    } else {
+        params.self_signed(key)?
+    })
 }
 
 fn as_pem(certificate: &CertificateDer<'_>) -> String {
@@ -141,7 +180,11 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&fresh)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&fresh, path)
@@ -162,17 +205,33 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let tls = folder.path().join("tls");
-            Self { files: Files { certificate: tls.join("certificate.pem"), key: tls.join("key.pem") }, _folder: folder }
+            Self {
+                files: Files {
+                    certificate: tls.join("certificate.pem"),
+                    key: tls.join("key.pem"),
+                },
+                _folder: folder,
+            }
         }
 
         fn ensure(&self, names: &[&str], now: u64) -> bool {
             let names = names.iter().map(|name| (*name).to_owned()).collect();
-            ensure(&self.files, &Terms { names, lifetime: Millis(365 * DAY) }, Instant(now)).unwrap()
+            ensure(
+                &self.files,
+                &Terms {
+                    names,
+                    lifetime: Millis(365 * DAY),
+                },
+                Instant(now),
+            )
+            .unwrap()
         }
 
         fn chain(&self) -> Vec<Facts> {
             let pem = fs::read(&self.files.certificate).unwrap();
-            CertificateDer::pem_slice_iter(&pem).map(|der| certificate::facts(&der.unwrap()).unwrap()).collect()
+            CertificateDer::pem_slice_iter(&pem)
+                .map(|der| certificate::facts(&der.unwrap()).unwrap())
+                .collect()
         }
     }
 
@@ -180,14 +239,31 @@ mod tests {
     fn it_is_made_anew_in_time_and_keeps_its_key() {
         let place = Place::new();
         let start = 20_000 * DAY;
-        assert!(place.ensure(&["localhost"], start) && !place.ensure(&["localhost"], start + 200 * DAY));
+        assert!(
+            place.ensure(&["localhost"], start) && !place.ensure(&["localhost"], start + 200 * DAY)
+        );
         let first = place.chain();
-        assert_eq!((first.len(), first[0].begins, first[0].ends), (1, Instant(start - DAY), Instant(start + 365 * DAY)));
-        assert!(place.ensure(&["localhost"], start + 250 * DAY), "less than a third is left");
+        assert_eq!(
+            (first.len(), first[0].begins, first[0].ends),
+            (1, Instant(start - DAY), Instant(start + 365 * DAY))
+        );
+        assert!(
+            place.ensure(&["localhost"], start + 250 * DAY),
+            "less than a third is left"
+        );
         let second = place.chain();
-        assert_eq!((second.len(), second[0].key, second[0].ends), (1, first[0].key, Instant(start + 615 * DAY)));
-        assert!(place.ensure(&["localhost", "elsewhere.example"], start + 251 * DAY), "a name is missing");
-        assert!(place.ensure(&["localhost"], start), "the clock was ahead when it was made");
+        assert_eq!(
+            (second.len(), second[0].key, second[0].ends),
+            (1, first[0].key, Instant(start + 615 * DAY))
+        );
+        assert!(
+            place.ensure(&["localhost", "elsewhere.example"], start + 251 * DAY),
+            "a name is missing"
+        );
+        assert!(
+            place.ensure(&["localhost"], start),
+            "the clock was ahead when it was made"
+        );
         assert!(!place.ensure(&["localhost"], start));
         assert_eq!(place.chain()[0].key, first[0].key);
         fs::remove_file(&place.files.key).unwrap();
@@ -200,7 +276,10 @@ mod tests {
         let place = Place::new();
         fs::create_dir_all(place.files.key.parent().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
-        let endless = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let endless = CertificateParams::new(vec!["localhost".to_owned()])
+            .unwrap()
+            .self_signed(&key)
+            .unwrap();
         fs::write(&place.files.key, key.serialize_pem()).unwrap();
         fs::write(&place.files.certificate, endless.pem()).unwrap();
         let start = 20_000 * DAY;
@@ -208,7 +287,13 @@ mod tests {
             assert!(place.ensure(&["localhost"], start + day * DAY));
             let chain = place.chain();
             assert_eq!((chain.len(), chain[0].key), (2, chain[1].key), "{day}");
-            assert_eq!((chain[0].ends, chain[1]), (Instant(start + (day + 365) * DAY), certificate::facts(endless.der()).unwrap()));
+            assert_eq!(
+                (chain[0].ends, chain[1]),
+                (
+                    Instant(start + (day + 365) * DAY),
+                    certificate::facts(endless.der()).unwrap()
+                )
+            );
         }
     }
 }

@@ -48,7 +48,12 @@ impl Database {
     /// The folder or file can't be made or written; another daemon has the state; the file is damaged, another program's or a
     /// newer version's.
     pub fn open(options: Options) -> Result<Self, Error> {
-        let Options { path, keep_changes, keep_change_bytes, readers } = options;
+        let Options {
+            path,
+            keep_changes,
+            keep_change_bytes,
+            readers,
+        } = options;
         let lock = file::Lock::take(&path)?;
         let ended_badly = file::ended_badly(&path);
         let mut connection = file::writer(&path)?;
@@ -59,12 +64,30 @@ impl Database {
         if !ended_badly {
             schema::check_records(&connection, &path)?;
         }
-        let writer = Writer::new(connection, path.clone(), lock, Keep { revisions: keep_changes, bytes: keep_change_bytes })?;
+        let writer = Writer::new(
+            connection,
+            path.clone(),
+            lock,
+            Keep {
+                revisions: keep_changes,
+                bytes: keep_change_bytes,
+            },
+        )?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (tail, published, trouble) = (writer.tail(), writer.published(), writer.trouble());
         let thread = writer.start(queue)?;
         let readers = Arc::new(Readers::new(path.clone(), readers));
-        Ok(Self { inner: Arc::new(Inner { path, readers, tail, published, trouble, jobs, _thread: thread }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                path,
+                readers,
+                tail,
+                published,
+                trouble,
+                jobs,
+                _thread: thread,
+            }),
+        })
     }
 
     /// Copies the whole state, as of one moment, to a new file. Reads and writes go on meanwhile.
@@ -73,7 +96,9 @@ impl Database {
     /// The state can't be read or the file can't be written.
     pub async fn copy(&self, to: PathBuf) -> Result<Snapshot, Error> {
         let from = self.inner.path.clone();
-        tokio::task::spawn_blocking(move || snapshot::copy(&from, &to)).await.unwrap_or_else(|source| Err(Error::Task { source }))
+        tokio::task::spawn_blocking(move || snapshot::copy(&from, &to))
+            .await
+            .unwrap_or_else(|source| Err(Error::Task { source }))
     }
 
     /// Why writes are refused at the moment, if they are.
@@ -110,35 +135,68 @@ impl Database {
 impl Store for Database {
     async fn get(&self, key: &str) -> Result<Option<Record>, store::Error> {
         let key = key.to_owned();
-        self.inner.readers.run(move |connection| tables::get(connection, &key)).await
+        self.inner
+            .readers
+            .run(move |connection| tables::get(connection, &key))
+            .await
     }
 
     async fn list(&self, prefix: &str) -> Result<Listing, store::Error> {
         let prefix = prefix.to_owned();
-        self.inner.readers.run(move |connection| tables::list(connection, &prefix)).await
+        self.inner
+            .readers
+            .run(move |connection| tables::list(connection, &prefix))
+            .await
     }
 
     /// Once it waits in line it is written, even if the caller stops waiting for the answer.
     async fn commit(&self, txn: Txn) -> Result<Revision, store::Error> {
-        writer::check_size(&txn).map_err(|refusal| backend("written", &self.inner.path, refusal))?;
+        writer::check_size(&txn)
+            .map_err(|refusal| backend("written", &self.inner.path, refusal))?;
         let (answer, answered) = oneshot::channel();
-        self.inner.jobs.send(Job::Commit(Pending { txn, answer })).await.map_err(|_| store::Error::Closed)?;
+        self.inner
+            .jobs
+            .send(Job::Commit(Pending { txn, answer }))
+            .await
+            .map_err(|_| store::Error::Closed)?;
         answered.await.unwrap_or(Err(store::Error::Closed))
     }
 
-    async fn watch(&self, prefix: &str, after: Revision) -> Result<BoxStream<'static, Result<Change, store::Error>>, store::Error> {
-        let Inner { readers, tail, published, .. } = &*self.inner;
-        let watching = Watching::start(Arc::clone(readers), Arc::clone(tail), published.clone(), prefix, after).await?;
+    async fn watch(
+        &self,
+        prefix: &str,
+        after: Revision,
+    ) -> Result<BoxStream<'static, Result<Change, store::Error>>, store::Error> {
+        let Inner {
+            readers,
+            tail,
+            published,
+            ..
+        } = &*self.inner;
+        let watching = Watching::start(
+            Arc::clone(readers),
+            Arc::clone(tail),
+            published.clone(),
+            prefix,
+            after,
+        )
+        .await?;
         Ok(watching.stream())
     }
 
     async fn audit(&self, after: u64, limit: usize) -> Result<Vec<audit::Entry>, store::Error> {
-        self.inner.readers.run(move |connection| crate::audit::entries(connection, after, limit)).await
+        self.inner
+            .readers
+            .run(move |connection| crate::audit::entries(connection, after, limit))
+            .await
     }
 
     async fn size(&self, prefix: &str) -> Result<u64, store::Error> {
         let prefix = prefix.to_owned();
-        self.inner.readers.run(move |connection| tables::size(connection, &prefix)).await
+        self.inner
+            .readers
+            .run(move |connection| tables::size(connection, &prefix))
+            .await
     }
 
     async fn audit_size(&self) -> Result<u64, store::Error> {
@@ -152,7 +210,10 @@ impl Store for Database {
     async fn audit_verify(&self, expected: Option<Digest>) -> Result<audit::Verdict, store::Error> {
         let path = self.inner.path.clone();
         // What other connections have in memory says nothing about the file.
-        self.inner.readers.run(move |_| crate::audit::verify(&file::reader(&path)?, expected)).await
+        self.inner
+            .readers
+            .run(move |_| crate::audit::verify(&file::reader(&path)?, expected))
+            .await
     }
 
     async fn revision(&self) -> Result<Revision, store::Error> {

@@ -23,15 +23,27 @@ pub enum Error {
         "the state at \"{}\" has schema {found}, this version knows none after {known}: run the version that wrote it or a newer one",
         path.display()
     )]
-    Newer { path: PathBuf, found: i64, known: i64 },
+    Newer {
+        path: PathBuf,
+        found: i64,
+        known: i64,
+    },
     #[error("the copy of a state at \"{}\" has schema {found}, the oldest that can be restored is {known}", path.display())]
-    Older { path: PathBuf, found: i64, known: i64 },
+    Older {
+        path: PathBuf,
+        found: i64,
+        known: i64,
+    },
     #[error("the state at \"{}\" is damaged ({finding}): put a backup back (`tradewind restore`), or move it away to start with nothing", path.display())]
     Damaged { path: PathBuf, finding: String },
     #[error("the file system of \"{}\" can't hold the state: its journal stays in mode \"{mode}\", wanted \"wal\"", path.display())]
     FileSystem { path: PathBuf, mode: String },
     #[error("the state at \"{}\" can't be {action}", path.display())]
-    Sqlite { action: &'static str, path: PathBuf, source: rusqlite::Error },
+    Sqlite {
+        action: &'static str,
+        path: PathBuf,
+        source: rusqlite::Error,
+    },
     #[error("work on the state broke off")]
     Task { source: tokio::task::JoinError },
     #[error("the thread that writes the state can't be started")]
@@ -43,8 +55,15 @@ pub enum Error {
 pub(crate) enum Refusal {
     #[error("an earlier write failed half-way, and the file can't be read anew")]
     Halted { source: Arc<rusqlite::Error> },
-    #[error("one transaction has {writes} writes of {bytes} bytes, allowed are {max_writes} writes and {max_bytes} bytes")]
-    TooLarge { writes: usize, bytes: usize, max_writes: usize, max_bytes: usize },
+    #[error(
+        "one transaction has {writes} writes of {bytes} bytes, allowed are {max_writes} writes and {max_bytes} bytes"
+    )]
+    TooLarge {
+        writes: usize,
+        bytes: usize,
+        max_writes: usize,
+        max_bytes: usize,
+    },
 }
 
 pub(crate) fn backend(
@@ -52,5 +71,9 @@ pub(crate) fn backend(
     path: &std::path::Path,
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> store::Error {
-    store::Error::Backend { action, path: path.display().to_string(), source: source.into() }
+    store::Error::Backend {
+        action,
+        path: path.display().to_string(),
+        source: source.into(),
+    }
 }

@@ -50,12 +50,25 @@ impl Drop for Lock {
 fn lock(path: &Path) -> Result<Lock, Error> {
     make_folder(path)?;
     let lock_path = suffixed(path, ".lock");
-    let failed = |source| Error::File { path: lock_path.clone(), source };
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&lock_path).map_err(failed)?;
+    let failed = |source| Error::File {
+        path: lock_path.clone(),
+        source,
+    };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&lock_path)
+        .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            return Err(Error::InUse { path: path.to_owned(), owner: owner(&mut file) });
+            return Err(Error::InUse {
+                path: path.to_owned(),
+                owner: owner(&mut file),
+            });
         }
         Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
@@ -69,14 +82,23 @@ fn make_folder(path: &Path) -> Result<(), Error> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let failed = |source| Error::Folder { path: folder.to_owned(), source };
+    let failed = |source| Error::Folder {
+        path: folder.to_owned(),
+        source,
+    };
     if folder.is_dir() {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(failed)?;
     // The new folder's own entry must outlast a power cut, or what is synced inside it is lost with it.
     match folder.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed),
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)
+            .and_then(|parent| parent.sync_all())
+            .map_err(failed),
         _ => Ok(()),
     }
 }
@@ -102,13 +124,21 @@ pub(crate) fn ended_badly(path: &Path) -> bool {
 
 /// A connection that may write. The file is made when missing, and readable for its owner only.
 pub(crate) fn writer(path: &Path) -> Result<Connection, Error> {
-    make_private(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+    make_private(path).map_err(|source| Error::File {
+        path: path.to_owned(),
+        source,
+    })?;
     open(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|source| failure("opened", path, source))
 }
 
 /// SQLite gives the files it puts beside this one the same mode.
 fn make_private(path: &Path) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
     if file.metadata()?.permissions().mode() & 0o077 != 0 {
         file.set_permissions(Permissions::from_mode(0o600))?;
     }
@@ -130,8 +160,15 @@ fn open(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
 /// Damage gets a message with a remedy, whatever was being done when it showed.
 pub(crate) fn failure(action: &'static str, path: &Path, source: rusqlite::Error) -> Error {
     match source.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Error::Damaged { path: path.to_owned(), finding: source.to_string() },
-        _ => Error::Sqlite { action, path: path.to_owned(), source },
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Error::Damaged {
+            path: path.to_owned(),
+            finding: source.to_string(),
+        },
+        _ => Error::Sqlite {
+            action,
+            path: path.to_owned(),
+            source,
+        },
     }
 }
 

@@ -17,6 +17,11 @@ pub struct Options {
 
 impl Options {
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), keep_changes: 10_000, keep_change_bytes: 64 << 20, readers: 4 }
+        Self {
+            path: path.into(),
+            keep_changes: 10_000,
+            keep_change_bytes: 64 << 20,
+            readers: 4,
+        }
     }
 }

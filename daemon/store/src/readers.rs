@@ -24,14 +24,22 @@ pub(crate) struct Readers {
 impl Readers {
     pub(crate) fn new(path: PathBuf, max: usize) -> Self {
         let max = max.clamp(1, 64);
-        Self { path, max, permits: Arc::new(Semaphore::new(max)), idle: Mutex::new(Vec::new()) }
+        Self {
+            path,
+            max,
+            permits: Arc::new(Semaphore::new(max)),
+            idle: Mutex::new(Vec::new()),
+        }
     }
 
     pub(crate) async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Error::Closed)?;
+        let permit = Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .map_err(|_| Error::Closed)?;
         let readers = Arc::clone(self);
         let task = spawn_blocking(move || {
             // Here and not with the caller, who may go away while the read runs on.
@@ -44,7 +52,10 @@ impl Readers {
         }
     }
 
-    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
         let idle = self.idle.lock().pop();
         let connection = match idle {
             Some(connection) => connection,
@@ -58,7 +69,10 @@ impl Readers {
 
     /// Takes no more reads, and returns when those that run have ended.
     pub(crate) async fn close(&self) {
-        let all = self.permits.acquire_many(u32::try_from(self.max).unwrap_or(u32::MAX)).await;
+        let all = self
+            .permits
+            .acquire_many(u32::try_from(self.max).unwrap_or(u32::MAX))
+            .await;
         self.permits.close();
         drop(all);
         let connections = std::mem::take(&mut *self.idle.lock());

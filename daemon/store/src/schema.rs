@@ -69,24 +69,42 @@ pub(crate) const MIGRATIONS: &[&str] = &[
 ];
 
 /// Puts the file in the mode that durability rests on, and its schema at the last of `migrations`.
-pub(crate) fn prepare(connection: &mut Connection, path: &Path, migrations: &[&str]) -> Result<(), Error> {
+pub(crate) fn prepare(
+    connection: &mut Connection,
+    path: &Path,
+    migrations: &[&str],
+) -> Result<(), Error> {
     let failed = |source| file::failure("opened", path, source);
     let known = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
     let found = identify(connection, path)?;
     if found > known {
-        return Err(Error::Newer { path: path.to_owned(), found, known });
+        return Err(Error::Newer {
+            path: path.to_owned(),
+            found,
+            known,
+        });
     }
     if found == 0 {
         // Before the first page is written: afterwards it takes a rewrite of the file.
-        connection.pragma_update(None, "auto_vacuum", "incremental").map_err(failed)?;
+        connection
+            .pragma_update(None, "auto_vacuum", "incremental")
+            .map_err(failed)?;
     }
     durable(connection, path)?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
     for migration in migrations.iter().skip(usize::try_from(found).unwrap_or(0)) {
-        transaction.execute_batch(migration).map_err(|source| file::failure("brought to this version's schema", path, source))?;
+        transaction
+            .execute_batch(migration)
+            .map_err(|source| file::failure("brought to this version's schema", path, source))?;
     }
-    transaction.pragma_update(None, "application_id", APPLICATION).map_err(failed)?;
-    transaction.pragma_update(None, "user_version", known).map_err(failed)?;
+    transaction
+        .pragma_update(None, "application_id", APPLICATION)
+        .map_err(failed)?;
+    transaction
+        .pragma_update(None, "user_version", known)
+        .map_err(failed)?;
     transaction.commit().map_err(failed)?;
     make_shrinkable(connection, path);
     Ok(())
@@ -97,7 +115,9 @@ pub(crate) fn prepare(connection: &mut Connection, path: &Path, migrations: &[&s
 fn make_shrinkable(connection: &Connection, path: &Path) {
     const INCREMENTAL: i64 = 2;
     let rewrite = || {
-        if connection.query_row("PRAGMA auto_vacuum", [], |row| row.get::<_, i64>(0))? == INCREMENTAL {
+        if connection.query_row("PRAGMA auto_vacuum", [], |row| row.get::<_, i64>(0))?
+            == INCREMENTAL
+        {
             return Ok(());
         }
         connection.pragma_update(None, "auto_vacuum", "incremental")?;
@@ -115,34 +135,63 @@ pub(crate) fn identify_known(connection: &Connection, path: &Path) -> Result<(),
     match identify(connection, path)? {
         // One that is not the newest is brought up to date when it is opened.
         found if (FIRST_WITH_AUDIT..=known).contains(&found) => Ok(()),
-        found if found > known => Err(Error::Newer { path: path.to_owned(), found, known }),
-        found => Err(Error::Older { path: path.to_owned(), found, known: FIRST_WITH_AUDIT }),
+        found if found > known => Err(Error::Newer {
+            path: path.to_owned(),
+            found,
+            known,
+        }),
+        found => Err(Error::Older {
+            path: path.to_owned(),
+            found,
+            known: FIRST_WITH_AUDIT,
+        }),
     }
 }
 
 /// The schema's version; 0 for a file that is still empty.
 fn identify(connection: &Connection, path: &Path) -> Result<i64, Error> {
     let failed = |source| file::failure("opened", path, source);
-    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(failed);
+    let number = |sql: &str| {
+        connection
+            .query_row(sql, [], |row| row.get::<_, i64>(0))
+            .map_err(failed)
+    };
     let version = number("PRAGMA user_version")?;
     if number("PRAGMA application_id")? == APPLICATION && version >= 0 {
         return Ok(version);
     }
-    if number("SELECT count(*) FROM sqlite_schema")? == 0 { Ok(0) } else { Err(Error::Foreign { path: path.to_owned() }) }
+    if number("SELECT count(*) FROM sqlite_schema")? == 0 {
+        Ok(0)
+    } else {
+        Err(Error::Foreign {
+            path: path.to_owned(),
+        })
+    }
 }
 
 /// What must hold for every connection that writes.
 pub(crate) fn durable(connection: &Connection, path: &Path) -> Result<(), Error> {
     let failed = |source| file::failure("opened", path, source);
-    let mode: String = connection.query_row("PRAGMA journal_mode = wal", [], |row| row.get(0)).map_err(failed)?;
+    let mode: String = connection
+        .query_row("PRAGMA journal_mode = wal", [], |row| row.get(0))
+        .map_err(failed)?;
     if !mode.eq_ignore_ascii_case("wal") {
-        return Err(Error::FileSystem { path: path.to_owned(), mode });
+        return Err(Error::FileSystem {
+            path: path.to_owned(),
+            mode,
+        });
     }
-    connection.pragma_update(None, "synchronous", "full").map_err(failed)?;
+    connection
+        .pragma_update(None, "synchronous", "full")
+        .map_err(failed)?;
     // The writer checkpoints after it has answered, not inside somebody's commit.
-    connection.query_row("PRAGMA wal_autocheckpoint = 0", [], |_| Ok(())).map_err(failed)?;
+    connection
+        .query_row("PRAGMA wal_autocheckpoint = 0", [], |_| Ok(()))
+        .map_err(failed)?;
     // A log that a burst made long gives its space back.
-    connection.query_row("PRAGMA journal_size_limit = 67108864", [], |_| Ok(())).map_err(failed)
+    connection
+        .query_row("PRAGMA journal_size_limit = 67108864", [], |_| Ok(()))
+        .map_err(failed)
 }
 
 /// Reads what the daemon works with, whole.
@@ -156,8 +205,17 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
 }
 
 fn first_finding(connection: &Connection, path: &Path, sql: &str) -> Result<(), Error> {
-    let finding: String = connection.query_row(sql, [], |row| row.get(0)).map_err(|source| file::failure("checked", path, source))?;
-    if finding == "ok" { Ok(()) } else { Err(Error::Damaged { path: path.to_owned(), finding }) }
+    let finding: String = connection
+        .query_row(sql, [], |row| row.get(0))
+        .map_err(|source| file::failure("checked", path, source))?;
+    if finding == "ok" {
+        Ok(())
+    } else {
+        Err(Error::Damaged {
+            path: path.to_owned(),
+            finding,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -174,7 +232,11 @@ mod tests {
         prepare(&mut connection, &path, &[first]).unwrap();
         prepare(&mut connection, &path, &[first, second]).unwrap();
         prepare(&mut connection, &path, &[first, second]).unwrap();
-        let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0)).unwrap();
+        let number = |pragma: &str| {
+            connection
+                .query_row(pragma, [], |row| row.get::<_, i64>(0))
+                .unwrap()
+        };
         assert_eq!(number("PRAGMA synchronous"), 2, "every commit is synced");
         let rows: Vec<(i64, i64)> = connection
             .prepare("SELECT a, b FROM t ORDER BY a")
@@ -185,8 +247,23 @@ mod tests {
             .collect();
         assert_eq!(rows, [(1, 7), (2, 8)]);
         let error = prepare(&mut connection, &path, &[first]).unwrap_err();
-        assert!(matches!(error, Error::Newer { found: 2, known: 1, .. }), "{error}");
-        assert!(error.to_string().contains("has schema 2, this version knows none after 1"), "{error}");
+        assert!(
+            matches!(
+                error,
+                Error::Newer {
+                    found: 2,
+                    known: 1,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        assert!(
+            error
+                .to_string()
+                .contains("has schema 2, this version knows none after 1"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -195,7 +272,9 @@ mod tests {
         let path = folder.path().join("state.db");
         let mut connection = Connection::open(&path).unwrap();
         prepare(&mut connection, &path, &MIGRATIONS[..2]).unwrap();
-        connection.pragma_update(None, "auto_vacuum", "none").unwrap();
+        connection
+            .pragma_update(None, "auto_vacuum", "none")
+            .unwrap();
         connection.execute_batch("VACUUM").unwrap();
         let large = "CAST(replace(hex(zeroblob(2000000)), '00', 'ab') AS BLOB)";
         let rows = format!(
@@ -209,18 +288,43 @@ mod tests {
         );
         connection.execute_batch(&rows).unwrap();
         let size = || std::fs::metadata(&path).unwrap().len();
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .unwrap();
         let before = size();
 
         prepare(&mut connection, &path, MIGRATIONS).unwrap();
-        assert_eq!(connection.query_row("PRAGMA auto_vacuum", [], |row| row.get::<_, i64>(0)).unwrap(), 2);
+        assert_eq!(
+            connection
+                .query_row("PRAGMA auto_vacuum", [], |row| row.get::<_, i64>(0))
+                .unwrap(),
+            2
+        );
         assert!(size() < before / 2, "{before} bytes became {}", size());
-        let page = |after| crate::tables::changes(&connection, crate::tables::Position::after(after), "").unwrap();
-        let crate::tables::Page::Changes { changes, .. } = page(0) else { panic!("the first is there") };
-        assert_eq!(changes.iter().map(|c| (c.revision.0, c.value.as_deref())).collect::<Vec<_>>(), [(1, Some(&[7][..]))]);
-        assert!(matches!(page(1), crate::tables::Page::Compacted { oldest: 2 }), "replaced by revision 3");
-        let crate::tables::Page::Changes { changes, .. } = page(2) else { panic!("the newest is there") };
-        let lengths: Vec<_> = changes.iter().map(|c| (c.revision.0, c.value.as_ref().map(Vec::len))).collect();
+        let page = |after| {
+            crate::tables::changes(&connection, crate::tables::Position::after(after), "").unwrap()
+        };
+        let crate::tables::Page::Changes { changes, .. } = page(0) else {
+            panic!("the first is there")
+        };
+        assert_eq!(
+            changes
+                .iter()
+                .map(|c| (c.revision.0, c.value.as_deref()))
+                .collect::<Vec<_>>(),
+            [(1, Some(&[7][..]))]
+        );
+        assert!(
+            matches!(page(1), crate::tables::Page::Compacted { oldest: 2 }),
+            "replaced by revision 3"
+        );
+        let crate::tables::Page::Changes { changes, .. } = page(2) else {
+            panic!("the newest is there")
+        };
+        let lengths: Vec<_> = changes
+            .iter()
+            .map(|c| (c.revision.0, c.value.as_ref().map(Vec::len)))
+            .collect();
         assert_eq!(lengths, [(3, Some(4_000_000)), (4, None)]);
     }
 
@@ -230,7 +334,12 @@ mod tests {
         let path = folder.path().join("state.db");
         let mut connection = Connection::open(&path).unwrap();
         prepare(&mut connection, &path, &["CREATE TABLE t (a)"]).unwrap();
-        prepare(&mut connection, &path, &["", "CREATE TABLE u (a); INSERT INTO nowhere VALUES (1)"]).unwrap_err();
+        prepare(
+            &mut connection,
+            &path,
+            &["", "CREATE TABLE u (a); INSERT INTO nowhere VALUES (1)"],
+        )
+        .unwrap_err();
         assert_eq!(identify(&connection, &path).unwrap(), 1);
         prepare(&mut connection, &path, &["", "CREATE TABLE u (a)"]).unwrap();
     }
@@ -240,10 +349,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("theirs.db");
         let mut connection = Connection::open(&path).unwrap();
-        connection.execute_batch("CREATE TABLE bookmarks (url)").unwrap();
+        connection
+            .execute_batch("CREATE TABLE bookmarks (url)")
+            .unwrap();
         let error = prepare(&mut connection, &path, MIGRATIONS).unwrap_err();
         assert!(matches!(error, Error::Foreign { .. }), "{error}");
-        let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+        let mode: String = connection
+            .query_row("PRAGMA journal_mode", [], |row| row.get(0))
+            .unwrap();
         assert_eq!(mode, "delete");
     }
 }

@@ -25,7 +25,11 @@ pub struct Snapshot {
 
 /// Copies the state at `from`, as of one moment, to a new file that only its owner can read. Nobody waits for it.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<Snapshot, Error> {
-    let failed = |source| Error::Sqlite { action: "copied", path: from.to_owned(), source };
+    let failed = |source| Error::Sqlite {
+        action: "copied",
+        path: from.to_owned(),
+        source,
+    };
     let source = file::reader(from).map_err(failed)?;
     let mut target = file::writer(to)?;
     {
@@ -34,10 +38,17 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<Snapshot, Error> {
         backup.step(-1).map_err(failed)?;
     }
     // One file that needs no log beside it.
-    target.query_row("PRAGMA journal_mode = delete", [], |_| Ok(())).map_err(failed)?;
+    target
+        .query_row("PRAGMA journal_mode = delete", [], |_| Ok(()))
+        .map_err(failed)?;
     let snapshot = describe(&target).map_err(failed)?;
     target.close().map_err(|(_, source)| failed(source))?;
-    File::open(to).and_then(|copy| copy.sync_all()).map_err(|source| Error::File { path: to.to_owned(), source })?;
+    File::open(to)
+        .and_then(|copy| copy.sync_all())
+        .map_err(|source| Error::File {
+            path: to.to_owned(),
+            source,
+        })?;
     Ok(snapshot)
 }
 
@@ -47,7 +58,8 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<Snapshot, Error> {
 /// It can't be used: damaged, another program's, or a newer version's.
 pub fn inspect(path: &Path) -> Result<(Snapshot, Verdict), Error> {
     let failed = |source| file::failure("read", path, source);
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
     schema::identify_known(&connection, path)?;
     schema::check(&connection, path)?;
     let snapshot = describe(&connection).map_err(failed)?;
@@ -61,7 +73,8 @@ pub fn inspect(path: &Path) -> Result<(Snapshot, Verdict), Error> {
 /// It can't be read: damaged, another program's, or a newer version's.
 pub fn read(path: &Path, prefixes: &[&str]) -> Result<Vec<Record>, Error> {
     let failed = |source| file::failure("read", path, source);
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
     schema::identify_known(&connection, path)?;
     let mut records = Vec::new();
     for prefix in prefixes {
@@ -88,5 +101,8 @@ pub fn renumber(path: &Path) -> Result<(), Error> {
 }
 
 fn describe(connection: &Connection) -> rusqlite::Result<Snapshot> {
-    Ok(Snapshot { revision: Revision(tables::head(connection)?.revision), audit: audit::bounds(connection)?.head })
+    Ok(Snapshot {
+        revision: Revision(tables::head(connection)?.revision),
+        audit: audit::bounds(connection)?.head,
+    })
 }

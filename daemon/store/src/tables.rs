@@ -52,12 +52,20 @@ impl Position {
     /// Just after the last change of `revision`.
     pub(crate) fn after(revision: u64) -> Self {
         let revision = i64::try_from(revision).unwrap_or(i64::MAX);
-        Self(revision.saturating_mul(1 << PLACE_BITS).saturating_add(LAST_PLACE))
+        Self(
+            revision
+                .saturating_mul(1 << PLACE_BITS)
+                .saturating_add(LAST_PLACE),
+        )
     }
 
     fn of(revision: u64, place: usize) -> Self {
         let revision = i64::try_from(revision).unwrap_or(i64::MAX);
-        Self(revision.saturating_mul(1 << PLACE_BITS).saturating_add(i64::try_from(place).unwrap_or(LAST_PLACE)))
+        Self(
+            revision
+                .saturating_mul(1 << PLACE_BITS)
+                .saturating_add(i64::try_from(place).unwrap_or(LAST_PLACE)),
+        )
     }
 
     pub(crate) fn revision(self) -> u64 {
@@ -75,7 +83,12 @@ impl Position {
 pub(crate) fn head(connection: &Connection) -> Result<Head> {
     connection
         .prepare_cached("SELECT revision, compacted FROM head")?
-        .query_row([], |row| Ok(Head { revision: unsigned(row.get(0)?), compacted: unsigned(row.get(1)?) }))
+        .query_row([], |row| {
+            Ok(Head {
+                revision: unsigned(row.get(0)?),
+                compacted: unsigned(row.get(1)?),
+            })
+        })
 }
 
 pub(crate) fn set_head(connection: &Connection, head: Head) -> Result<()> {
@@ -86,7 +99,10 @@ pub(crate) fn set_head(connection: &Connection, head: Head) -> Result<()> {
 }
 
 pub(crate) fn get(connection: &Connection, key: &str) -> Result<Option<Record>> {
-    connection.prepare_cached("SELECT key, value, revision FROM kv WHERE key = ?1")?.query_row([key], record).optional()
+    connection
+        .prepare_cached("SELECT key, value, revision FROM kv WHERE key = ?1")?
+        .query_row([key], record)
+        .optional()
 }
 
 pub(crate) fn list(connection: &Connection, prefix: &str) -> Result<Listing> {
@@ -94,7 +110,8 @@ pub(crate) fn list(connection: &Connection, prefix: &str) -> Result<Listing> {
     let revision = Revision(head(&snapshot)?.revision);
     let mut records = Vec::new();
     // Keys compare as bytes, so all that share a prefix follow one another, from the prefix itself on.
-    let mut statement = snapshot.prepare_cached("SELECT key, value, revision FROM kv WHERE key >= ?1 ORDER BY key")?;
+    let mut statement = snapshot
+        .prepare_cached("SELECT key, value, revision FROM kv WHERE key >= ?1 ORDER BY key")?;
     let mut rows = statement.query([prefix])?;
     while let Some(row) = rows.next()? {
         if !row.get_ref(0)?.as_str()?.starts_with(prefix) {
@@ -107,7 +124,8 @@ pub(crate) fn list(connection: &Connection, prefix: &str) -> Result<Listing> {
 
 /// How many bytes these keys take, with their values.
 pub(crate) fn size(connection: &Connection, prefix: &str) -> Result<u64> {
-    let mut statement = connection.prepare_cached("SELECT key, length(value) FROM kv WHERE key >= ?1 ORDER BY key")?;
+    let mut statement = connection
+        .prepare_cached("SELECT key, length(value) FROM kv WHERE key >= ?1 ORDER BY key")?;
     let mut rows = statement.query([prefix])?;
     let mut sum = 0;
     while let Some(row) = rows.next()? {
@@ -127,7 +145,10 @@ pub(crate) fn unmet<'a>(connection: &Connection, expects: &'a [Expect]) -> Resul
             Expect::Absent { key } => (key, None),
             Expect::AtRevision { key, revision } => (key, Some(revision.0)),
         };
-        let found = connection.prepare_cached("SELECT revision FROM kv WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()?;
+        let found = connection
+            .prepare_cached("SELECT revision FROM kv WHERE key = ?1")?
+            .query_row([key], |row| row.get(0))
+            .optional()?;
         if found.map(unsigned) != wanted {
             return Ok(Some(key));
         }
@@ -137,7 +158,9 @@ pub(crate) fn unmet<'a>(connection: &Connection, expects: &'a [Expect]) -> Resul
 
 /// Returns how many bytes the log of changes has grown by.
 pub(crate) fn apply(connection: &Connection, revision: u64, writes: &[Write]) -> Result<u64> {
-    let mut log = connection.prepare_cached("INSERT INTO change (position, key, value, kept) VALUES (?1, ?2, ?3, ?4)")?;
+    let mut log = connection.prepare_cached(
+        "INSERT INTO change (position, key, value, kept) VALUES (?1, ?2, ?3, ?4)",
+    )?;
     let mut logged = 0;
     for (place, write) in writes.iter().enumerate() {
         let position = Position::of(revision, place).0;
@@ -145,14 +168,25 @@ pub(crate) fn apply(connection: &Connection, revision: u64, writes: &[Write]) ->
             Write::Put { key, value } => {
                 put(connection, key, value, revision)?;
                 // One that is written again by the same transaction can't be found by its revision.
-                let is_last = || writes.iter().skip(place + 1).all(|later| later.key() != key);
-                let kept = if value.len() > MAX_LOGGED && is_last() { None } else { Some(value) };
+                let is_last = || {
+                    writes
+                        .iter()
+                        .skip(place + 1)
+                        .all(|later| later.key() != key)
+                };
+                let kept = if value.len() > MAX_LOGGED && is_last() {
+                    None
+                } else {
+                    Some(value)
+                };
                 log.execute(params![position, key, kept, kept.is_some()])?;
                 logged += change_bytes(key.len(), kept.map_or(0, Vec::len));
             }
             Write::Archive { key, value } => put(connection, key, value, revision)?,
             Write::Delete { key } => {
-                connection.prepare_cached("DELETE FROM kv WHERE key = ?1")?.execute([key])?;
+                connection
+                    .prepare_cached("DELETE FROM kv WHERE key = ?1")?
+                    .execute([key])?;
                 log.execute(params![position, key, None::<Vec<u8>>, true])?;
                 logged += change_bytes(key.len(), 0);
             }
@@ -162,7 +196,9 @@ pub(crate) fn apply(connection: &Connection, revision: u64, writes: &[Write]) ->
 }
 
 fn change_bytes(key: usize, value: usize) -> u64 {
-    (key as u64).saturating_add(value as u64).saturating_add(CHANGE_OVERHEAD)
+    (key as u64)
+        .saturating_add(value as u64)
+        .saturating_add(CHANGE_OVERHEAD)
 }
 
 fn put(connection: &Connection, key: &str, value: &[u8], revision: u64) -> Result<()> {
@@ -189,7 +225,9 @@ fn sum(connection: &Connection, position: i64) -> Result<u64> {
     // Lengths in bytes stand at a row's beginning: large values are not read for theirs.
     let sql = "SELECT coalesce(sum(octet_length(key) + coalesce(length(value), 0) + ?2), 0) FROM change WHERE position <= ?1";
     let mut statement = connection.prepare_cached(sql)?;
-    statement.query_row(params![position, signed(CHANGE_OVERHEAD)], |row| row.get(0)).map(unsigned)
+    statement
+        .query_row(params![position, signed(CHANGE_OVERHEAD)], |row| row.get(0))
+        .map(unsigned)
 }
 
 /// The revision through which the log must be forgotten for `bytes` of it to go.
@@ -210,7 +248,9 @@ pub(crate) fn oldest(connection: &Connection, bytes: u64) -> Result<u64> {
 
 /// Forgets the changes of every revision up to `through`.
 pub(crate) fn compact(connection: &Connection, through: u64) -> Result<()> {
-    connection.prepare_cached("DELETE FROM change WHERE position <= ?1")?.execute([Position::after(through).0])?;
+    connection
+        .prepare_cached("DELETE FROM change WHERE position <= ?1")?
+        .execute([Position::after(through).0])?;
     Ok(())
 }
 
@@ -219,9 +259,13 @@ pub(crate) fn changes(connection: &Connection, position: Position, prefix: &str)
     let snapshot = connection.unchecked_transaction()?;
     let head = head(&snapshot)?;
     if position < Position::after(head.compacted) {
-        return Ok(Page::Compacted { oldest: head.compacted });
+        return Ok(Page::Compacted {
+            oldest: head.compacted,
+        });
     }
-    let mut statement = snapshot.prepare_cached("SELECT position, key, value, kept FROM change WHERE position > ?1 ORDER BY position")?;
+    let mut statement = snapshot.prepare_cached(
+        "SELECT position, key, value, kept FROM change WHERE position > ?1 ORDER BY position",
+    )?;
     let mut rows = statement.query([position.0])?;
     let mut changes = Vec::new();
     let mut bytes = 0usize;
@@ -234,26 +278,48 @@ pub(crate) fn changes(connection: &Connection, position: Position, prefix: &str)
         if key.starts_with(prefix) {
             let mut value: Option<Vec<u8>> = row.get(2)?;
             if !row.get::<_, bool>(3)? {
-                value = get(&snapshot, key)?.filter(|record| record.revision.0 == read_to.revision()).map(|record| record.value);
+                value = get(&snapshot, key)?
+                    .filter(|record| record.revision.0 == read_to.revision())
+                    .map(|record| record.value);
                 match value {
                     Some(_) => {}
                     // Written anew since: nobody has it any more. What comes before it is told first.
-                    None if changes.is_empty() => return Ok(Page::Compacted { oldest: read_to.revision() }),
-                    None => return Ok(Page::Changes { changes, read_to: before }),
+                    None if changes.is_empty() => {
+                        return Ok(Page::Compacted {
+                            oldest: read_to.revision(),
+                        });
+                    }
+                    None => {
+                        return Ok(Page::Changes {
+                            changes,
+                            read_to: before,
+                        });
+                    }
                 }
             }
             bytes += key.len() + value.as_ref().map_or(0, Vec::len);
-            changes.push(Change { revision: Revision(read_to.revision()), key: key.to_owned(), value });
+            changes.push(Change {
+                revision: Revision(read_to.revision()),
+                key: key.to_owned(),
+                value,
+            });
         }
         if read >= PAGE_ROWS || bytes >= PAGE_BYTES {
             return Ok(Page::Changes { changes, read_to });
         }
     }
-    Ok(Page::Changes { changes, read_to: read_to.max(Position::after(head.revision)) })
+    Ok(Page::Changes {
+        changes,
+        read_to: read_to.max(Position::after(head.revision)),
+    })
 }
 
 fn record(row: &Row<'_>) -> Result<Record> {
-    Ok(Record { key: row.get(0)?, value: row.get(1)?, revision: Revision(unsigned(row.get(2)?)) })
+    Ok(Record {
+        key: row.get(0)?,
+        value: row.get(1)?,
+        revision: Revision(unsigned(row.get(2)?)),
+    })
 }
 
 // SQLite's integers are signed; ours count up from 0 and never get near the sign.

@@ -40,13 +40,28 @@ impl Committed {
         let changes: Vec<Change> = writes
             .into_iter()
             .filter_map(|write| match write {
-                Write::Put { key, value } => Some(Change { revision: Revision(revision), key, value: Some(value) }),
+                Write::Put { key, value } => Some(Change {
+                    revision: Revision(revision),
+                    key,
+                    value: Some(value),
+                }),
                 Write::Archive { .. } => None,
-                Write::Delete { key } => Some(Change { revision: Revision(revision), key, value: None }),
+                Write::Delete { key } => Some(Change {
+                    revision: Revision(revision),
+                    key,
+                    value: None,
+                }),
             })
             .collect();
-        let bytes = changes.iter().map(|change| change.key.len() + change.value.as_ref().map_or(0, Vec::len)).sum();
-        Self { revision, changes, bytes }
+        let bytes = changes
+            .iter()
+            .map(|change| change.key.len() + change.value.as_ref().map_or(0, Vec::len))
+            .sum();
+        Self {
+            revision,
+            changes,
+            bytes,
+        }
     }
 }
 
@@ -54,12 +69,22 @@ impl Committed {
 
 impl Tail {
     pub(crate) fn new(revision: u64) -> Self {
-        Self { kept: Mutex::new(Kept { floor: revision, bytes: 0, committed: VecDeque::new() }) }
+        Self {
+            kept: Mutex::new(Kept {
+                floor: revision,
+                bytes: 0,
+                committed: VecDeque::new(),
+            }),
+        }
     }
 
     /// Forgets everything: who follows reads the log up to `revision`.
     pub(crate) fn begin_anew(&self, revision: u64) {
-        *self.kept() = Kept { floor: revision, bytes: 0, committed: VecDeque::new() };
+        *self.kept() = Kept {
+            floor: revision,
+            bytes: 0,
+            committed: VecDeque::new(),
+        };
     }
 
     pub(crate) fn push(&self, committed: impl IntoIterator<Item = Committed>) {
@@ -69,7 +94,9 @@ impl Tail {
             kept.committed.push_back(Arc::new(one));
         }
         while kept.bytes > MAX_BYTES || kept.committed.len() > MAX_REVISIONS {
-            let Some(oldest) = kept.committed.pop_front() else { break };
+            let Some(oldest) = kept.committed.pop_front() else {
+                break;
+            };
             kept.bytes -= oldest.bytes;
             kept.floor = oldest.revision;
         }
@@ -81,8 +108,17 @@ impl Tail {
         if revision < kept.floor {
             return None;
         }
-        let start = kept.committed.partition_point(|one| one.revision <= revision);
-        Some(kept.committed.iter().skip(start).take(MAX_TAKEN).cloned().collect())
+        let start = kept
+            .committed
+            .partition_point(|one| one.revision <= revision);
+        Some(
+            kept.committed
+                .iter()
+                .skip(start)
+                .take(MAX_TAKEN)
+                .cloned()
+                .collect(),
+        )
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -95,7 +131,13 @@ mod tests {
     use super::*;
 
     fn put(revision: u64, bytes: usize) -> Committed {
-        Committed::new(revision, vec![Write::Put { key: "k".to_owned(), value: vec![0; bytes] }])
+        Committed::new(
+            revision,
+            vec![Write::Put {
+                key: "k".to_owned(),
+                value: vec![0; bytes],
+            }],
+        )
     }
 
     fn revisions(taken: &[Arc<Committed>]) -> Vec<u64> {
@@ -114,7 +156,10 @@ mod tests {
         assert!(tail.after(8).is_none());
         assert_eq!(revisions(&tail.after(9).unwrap()), [10]);
         tail.push([put(11, MAX_BYTES + 1)]);
-        assert!(tail.after(10).is_none(), "one that is too large leaves at once");
+        assert!(
+            tail.after(10).is_none(),
+            "one that is too large leaves at once"
+        );
         assert_eq!(tail.after(11).map(|taken| taken.len()), Some(0));
     }
 }

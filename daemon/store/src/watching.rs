@@ -33,7 +33,14 @@ impl Watching {
         after: Revision,
     ) -> Result<Self, Error> {
         let prefix = prefix.to_owned();
-        let mut watching = Self { readers, tail, published, prefix, position: Position::after(after.0), ready: VecDeque::new() };
+        let mut watching = Self {
+            readers,
+            tail,
+            published,
+            prefix,
+            position: Position::after(after.0),
+            ready: VecDeque::new(),
+        };
         if watching.is_behind() {
             watching.read().await?;
         }
@@ -59,7 +66,10 @@ impl Watching {
             }
             if !self.is_behind() {
                 let seen = self.position.revision();
-                self.published.wait_for(|revision| *revision > seen).await.map_err(|_| Error::Closed)?;
+                self.published
+                    .wait_for(|revision| *revision > seen)
+                    .await
+                    .map_err(|_| Error::Closed)?;
             }
             self.read().await?;
         }
@@ -74,19 +84,31 @@ impl Watching {
             && let Some(committed) = self.tail.after(self.position.revision())
         {
             for one in &committed {
-                self.ready.extend(one.changes.iter().filter(|change| change.key.starts_with(&self.prefix)).cloned());
+                self.ready.extend(
+                    one.changes
+                        .iter()
+                        .filter(|change| change.key.starts_with(&self.prefix))
+                        .cloned(),
+                );
                 self.position = Position::after(one.revision);
             }
             return Ok(());
         }
         let (position, prefix) = (self.position, self.prefix.clone());
-        match self.readers.run(move |connection| tables::changes(connection, position, &prefix)).await? {
+        match self
+            .readers
+            .run(move |connection| tables::changes(connection, position, &prefix))
+            .await?
+        {
             Page::Changes { changes, read_to } => {
                 self.ready.extend(changes);
                 self.position = read_to;
                 Ok(())
             }
-            Page::Compacted { oldest } => Err(Error::Compacted { asked: position.revision(), oldest }),
+            Page::Compacted { oldest } => Err(Error::Compacted {
+                asked: position.revision(),
+                oldest,
+            }),
         }
     }
 }

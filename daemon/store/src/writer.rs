@@ -105,10 +105,18 @@ pub(crate) struct Thread(Option<JoinHandle<()>>);
 // === impl Writer ===
 
 impl Writer {
-    pub(crate) fn new(connection: Connection, path: PathBuf, lock: Lock, keep: Keep) -> Result<Self, Error> {
-        let head = tables::head(&connection).map_err(|source| file::failure("opened", &path, source))?;
-        let logged = tables::logged(&connection).map_err(|source| file::failure("opened", &path, source))?;
-        let bounds = audit::bounds(&connection).map_err(|source| file::failure("opened", &path, source))?;
+    pub(crate) fn new(
+        connection: Connection,
+        path: PathBuf,
+        lock: Lock,
+        keep: Keep,
+    ) -> Result<Self, Error> {
+        let head =
+            tables::head(&connection).map_err(|source| file::failure("opened", &path, source))?;
+        let logged =
+            tables::logged(&connection).map_err(|source| file::failure("opened", &path, source))?;
+        let bounds =
+            audit::bounds(&connection).map_err(|source| file::failure("opened", &path, source))?;
         let tail = Arc::new(Tail::new(head.revision));
         let published = watch::Sender::new(head.revision);
         let since_checkpoint = Amount::default();
@@ -149,7 +157,9 @@ impl Writer {
             let _guard = tradewind_core::vital::guard("state writer");
             self.run(jobs);
         };
-        let handle = builder.spawn(work).map_err(|source| Error::Thread { source })?;
+        let handle = builder
+            .spawn(work)
+            .map_err(|source| Error::Thread { source })?;
         Ok(Thread(Some(handle)))
     }
 
@@ -171,7 +181,11 @@ impl Writer {
                         closing.push(reply);
                     }
                 }
-                next = if group.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES { jobs.try_recv().ok() } else { None };
+                next = if group.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES {
+                    jobs.try_recv().ok()
+                } else {
+                    None
+                };
             }
             if !group.is_empty() {
                 self.commit(group);
@@ -202,13 +216,25 @@ impl Writer {
             && !self.begin_anew(&source)
         {
             for pending in group {
-                pending.answer(Err(unwritable(&self.path, &source, Refusal::Halted { source: Arc::clone(&source) })));
+                pending.answer(Err(unwritable(
+                    &self.path,
+                    &source,
+                    Refusal::Halted {
+                        source: Arc::clone(&source),
+                    },
+                )));
             }
             return;
         }
         match self.write(&group) {
-            Ok(Written { head, bounds, logged, outcomes }) => {
-                self.trouble.send_if_modified(|trouble| trouble.take().is_some());
+            Ok(Written {
+                head,
+                bounds,
+                logged,
+                outcomes,
+            }) => {
+                self.trouble
+                    .send_if_modified(|trouble| trouble.take().is_some());
                 (self.head, self.bounds, self.logged) = (head, bounds, logged);
                 self.publish(group, outcomes);
                 self.checkpoint_when_due();
@@ -224,9 +250,13 @@ impl Writer {
         {
             return;
         }
-        match self.write(&[]).and_then(|_| self.connection.execute("UPDATE head SET revision = revision", [])) {
+        match self.write(&[]).and_then(|_| {
+            self.connection
+                .execute("UPDATE head SET revision = revision", [])
+        }) {
             Ok(_) => {
-                self.trouble.send_if_modified(|trouble| trouble.take().is_some());
+                self.trouble
+                    .send_if_modified(|trouble| trouble.take().is_some());
             }
             Err(source) => self.refuse(Vec::new(), source),
         }
@@ -242,7 +272,10 @@ impl Writer {
             let connection = file::writer(&self.path)?;
             schema::durable(&connection, &self.path)?;
             let failed = |source| file::failure("opened", &self.path, source);
-            let (head, bounds) = (tables::head(&connection).map_err(failed)?, audit::bounds(&connection).map_err(failed)?);
+            let (head, bounds) = (
+                tables::head(&connection).map_err(failed)?,
+                audit::bounds(&connection).map_err(failed)?,
+            );
             let logged = tables::logged(&connection).map_err(failed)?;
             Ok((connection, head, bounds, logged))
         };
@@ -253,7 +286,8 @@ impl Writer {
                     self.tail.begin_anew(head.revision);
                     self.published.send_replace(head.revision);
                 }
-                (self.connection, self.head, self.bounds, self.logged) = (connection, head, bounds, logged);
+                (self.connection, self.head, self.bounds, self.logged) =
+                    (connection, head, bounds, logged);
                 self.halted = None;
                 true
             }
@@ -266,7 +300,9 @@ impl Writer {
 
     /// All of the group in one transaction; an unmet expectation costs only its own.
     fn write(&mut self, group: &[Pending]) -> rusqlite::Result<Written> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let (mut head, mut bounds, mut logged) = (self.head, self.bounds, self.logged);
         let mut outcomes = Vec::with_capacity(group.len());
         for Pending { txn, .. } in group {
@@ -292,7 +328,8 @@ impl Writer {
                 droppable = head.compacted;
             }
             if logged > bytes {
-                droppable = droppable.max(tables::oldest(&transaction, logged - bytes + bytes / 16)?);
+                droppable =
+                    droppable.max(tables::oldest(&transaction, logged - bytes + bytes / 16)?);
             }
             if droppable > head.compacted {
                 logged = logged.saturating_sub(tables::logged_through(&transaction, droppable)?);
@@ -305,7 +342,12 @@ impl Writer {
             audit::set_bounds(&transaction, bounds)?;
         }
         transaction.commit()?;
-        Ok(Written { head, bounds, logged, outcomes })
+        Ok(Written {
+            head,
+            bounds,
+            logged,
+            outcomes,
+        })
     }
 
     /// Watchers first: who has been answered may look for what he wrote.
@@ -376,14 +418,24 @@ impl Writer {
 
     /// How many bytes were given back; 0 when those that are free may stay and some were given back before. None: none were.
     fn shrink(&mut self) -> rusqlite::Result<Option<usize>> {
-        let number = |sql| self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).map(tables::unsigned);
-        let (free, pages) = (number("PRAGMA freelist_count")?, number("PRAGMA page_count")?);
+        let number = |sql| {
+            self.connection
+                .prepare_cached(sql)?
+                .query_row([], |row| row.get(0))
+                .map(tables::unsigned)
+        };
+        let (free, pages) = (
+            number("PRAGMA freelist_count")?,
+            number("PRAGMA page_count")?,
+        );
         if free <= SPARE_PAGES.max(pages.saturating_sub(free) / 4) {
             return Ok(std::mem::take(&mut self.shrinking).then_some(0));
         }
         let turn = free.min(TURN_PAGES);
         {
-            let mut statement = self.connection.prepare(&format!("PRAGMA incremental_vacuum({turn})"))?;
+            let mut statement = self
+                .connection
+                .prepare(&format!("PRAGMA incremental_vacuum({turn})"))?;
             let mut rows = statement.query([])?;
             // Each step gives back one.
             while rows.next()?.is_some() {}
@@ -391,25 +443,40 @@ impl Writer {
         // In a file that could not be rewritten nothing goes back.
         self.shrinking = number("PRAGMA freelist_count")? < free;
         let page = number("PRAGMA page_size")?;
-        Ok(self.shrinking.then(|| usize::try_from(turn * page).unwrap_or(usize::MAX)))
+        Ok(self
+            .shrinking
+            .then(|| usize::try_from(turn * page).unwrap_or(usize::MAX)))
     }
 
     fn checkpoint_when_due(&mut self) {
-        if self.since_checkpoint.writes >= CHECKPOINT_WRITES || self.since_checkpoint.bytes >= CHECKPOINT_BYTES {
+        if self.since_checkpoint.writes >= CHECKPOINT_WRITES
+            || self.since_checkpoint.bytes >= CHECKPOINT_BYTES
+        {
             self.checkpoint();
         }
     }
 
     fn checkpoint(&mut self) {
         // When it fails the log only stays longer, and the next one tries again.
-        match self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+        match self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+        {
             Ok(()) => self.since_checkpoint = Amount::default(),
-            Err(error) => tracing::warn!(path = %self.path.display(), %error, "the state's log can't be folded into its file"),
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, "the state's log can't be folded into its file")
+            }
         }
     }
 
     fn finish(self, closing: Vec<oneshot::Sender<Result<(), Error>>>) {
-        let Self { connection, path, lock, published, .. } = self;
+        let Self {
+            connection,
+            path,
+            lock,
+            published,
+            ..
+        } = self;
         let mut result = connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             .and_then(|()| connection.close().map_err(|(_, source)| source))
@@ -430,7 +497,10 @@ impl Pending {
         Self::send(self.answer, result);
     }
 
-    fn send(answer: oneshot::Sender<Result<Revision, store::Error>>, result: Result<Revision, store::Error>) {
+    fn send(
+        answer: oneshot::Sender<Result<Revision, store::Error>>,
+        result: Result<Revision, store::Error>,
+    ) {
         // Whoever asked may have gone: the write stands all the same.
         let _ = answer.send(result);
     }
@@ -452,7 +522,12 @@ impl Drop for Thread {
 fn leaves_doubt(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
-        Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::InternalMalfunction)
+        Some(
+            ErrorCode::SystemIoFailure
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::InternalMalfunction
+        )
     )
 }
 
@@ -467,12 +542,25 @@ fn trouble(error: &rusqlite::Error) -> Trouble {
 
 /// Whether it was a sync to disk that failed.
 fn is_sync(error: &rusqlite::Error) -> bool {
-    let codes = [rusqlite::ffi::SQLITE_IOERR_FSYNC, rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC];
-    error.sqlite_error().is_some_and(|e| codes.contains(&e.extended_code))
+    let codes = [
+        rusqlite::ffi::SQLITE_IOERR_FSYNC,
+        rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC,
+    ];
+    error
+        .sqlite_error()
+        .is_some_and(|e| codes.contains(&e.extended_code))
 }
 
-fn unwritable(path: &Path, error: &rusqlite::Error, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> store::Error {
-    store::Error::Unwritable { path: path.display().to_string(), trouble: trouble(error), source: source.into() }
+fn unwritable(
+    path: &Path,
+    error: &rusqlite::Error,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> store::Error {
+    store::Error::Unwritable {
+        path: path.display().to_string(),
+        trouble: trouble(error),
+        source: source.into(),
+    }
 }
 
 fn size(txn: &Txn) -> Amount {
@@ -481,7 +569,10 @@ fn size(txn: &Txn) -> Amount {
         Write::Delete { key } => key.len(),
     });
     let told = txn.audit.iter().map(Vec::len);
-    Amount { writes: txn.writes.len() + txn.audit.len(), bytes: bytes.chain(told).sum() }
+    Amount {
+        writes: txn.writes.len() + txn.audit.len(),
+        bytes: bytes.chain(told).sum(),
+    }
 }
 
 /// Refuses what would make one group, and with it everyone's wait, too long.
@@ -489,7 +580,12 @@ pub(crate) fn check_size(txn: &Txn) -> Result<(), Refusal> {
     const MAX_BYTES: usize = 64 << 20;
     let Amount { writes, bytes } = size(txn);
     if writes > tables::MAX_WRITES || bytes > MAX_BYTES {
-        return Err(Refusal::TooLarge { writes, bytes, max_writes: tables::MAX_WRITES, max_bytes: MAX_BYTES });
+        return Err(Refusal::TooLarge {
+            writes,
+            bytes,
+            max_writes: tables::MAX_WRITES,
+            max_bytes: MAX_BYTES,
+        });
     }
     Ok(())
 }
@@ -506,15 +602,36 @@ mod tests {
         let lock = Lock::take(&path).unwrap();
         let mut connection = file::writer(&path).unwrap();
         schema::prepare(&mut connection, &path, schema::MIGRATIONS).unwrap();
-        let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
-        connection.query_row(&format!("PRAGMA max_page_count = {}", pages + 20), [], |_| Ok(())).unwrap();
-        let writer = Writer::new(connection, path.clone(), lock, Keep { revisions: 100, bytes: 1 << 20 }).unwrap();
+        let pages: i64 = connection
+            .query_row("PRAGMA page_count", [], |row| row.get(0))
+            .unwrap();
+        connection
+            .query_row(
+                &format!("PRAGMA max_page_count = {}", pages + 20),
+                [],
+                |_| Ok(()),
+            )
+            .unwrap();
+        let writer = Writer::new(
+            connection,
+            path.clone(),
+            lock,
+            Keep {
+                revisions: 100,
+                bytes: 1 << 20,
+            },
+        )
+        .unwrap();
 
         let (jobs, queue) = mpsc::channel(8);
         let mut answers = Vec::new();
         let mut send = |key: &str, size: usize| {
             let (answer, answered) = oneshot::channel();
-            jobs.try_send(Job::Commit(Pending { txn: Txn::new().put(key, vec![0; size]), answer })).unwrap();
+            jobs.try_send(Job::Commit(Pending {
+                txn: Txn::new().put(key, vec![0; size]),
+                answer,
+            }))
+            .unwrap();
             answers.push(answered);
         };
         // All in line before the writer starts: one group.
@@ -531,13 +648,27 @@ mod tests {
         assert_eq!(*published.borrow(), 0);
         let send = |key: &str| {
             let (answer, answered) = oneshot::channel();
-            jobs.try_send(Job::Commit(Pending { txn: Txn::new().put(key, vec![0; 10]), answer })).unwrap();
+            jobs.try_send(Job::Commit(Pending {
+                txn: Txn::new().put(key, vec![0; 10]),
+                answer,
+            }))
+            .unwrap();
             answered
         };
         assert_eq!(send("small").await.unwrap().unwrap(), Revision(1));
         let readers = Arc::new(Readers::new(path, 1));
-        let listing = readers.run(|connection| tables::list(connection, "")).await.unwrap();
-        assert_eq!(listing.records.iter().map(|record| record.key.as_str()).collect::<Vec<_>>(), ["small"]);
+        let listing = readers
+            .run(|connection| tables::list(connection, ""))
+            .await
+            .unwrap();
+        assert_eq!(
+            listing
+                .records
+                .iter()
+                .map(|record| record.key.as_str())
+                .collect::<Vec<_>>(),
+            ["small"]
+        );
         drop(jobs);
         drop(thread);
     }

@@ -69,12 +69,23 @@ pub struct Workbench(Engine);
 impl Piece {
     /// # Errors
     /// When the instance file can't be read. Without one the plugin gets no settings, no grants and the default limits.
-    pub fn new(name: InstanceName, component: Arc<[u8]>, instance_file: Option<&[u8]>) -> Result<Self, AloneError> {
+    pub fn new(
+        name: InstanceName,
+        component: Arc<[u8]>,
+        instance_file: Option<&[u8]>,
+    ) -> Result<Self, AloneError> {
         let file = match instance_file {
-            Some(text) => InstanceFile::parse(text).map_err(|e| AloneError::InstanceFile(e.to_string()))?,
+            Some(text) => {
+                InstanceFile::parse(text).map_err(|e| AloneError::InstanceFile(e.to_string()))?
+            }
             None => InstanceFile::bare(&format!("{name}.wasm")),
         };
-        Ok(Self { name, component, file, settings_digest: Digest::of(instance_file.unwrap_or_default()) })
+        Ok(Self {
+            name,
+            component,
+            file,
+            settings_digest: Digest::of(instance_file.unwrap_or_default()),
+        })
     }
 
     pub fn name(&self) -> &InstanceName {
@@ -123,14 +134,22 @@ impl Workbench {
     /// When the cache folder is unusable or the engine can't start.
     pub async fn start(cache_folder: PathBuf, compiling: Compiling) -> Result<Self, AloneError> {
         let options = engine::Options::outside(cache_folder, compiling);
-        Ok(Self(tokio::task::spawn_blocking(move || Engine::start(&options)).await.map_err(|_| load::Error::Aborted)??))
+        Ok(Self(
+            tokio::task::spawn_blocking(move || Engine::start(&options))
+                .await
+                .map_err(|_| load::Error::Aborted)??,
+        ))
     }
 
     /// Loads a plugin. What it begins through these capabilities goes on when the plugin is dropped.
     ///
     /// # Errors
     /// When the daemon would not let it serve either.
-    pub async fn load(&self, piece: &Piece, capabilities: Capabilities) -> Result<Loaded, AloneError> {
+    pub async fn load(
+        &self,
+        piece: &Piece,
+        capabilities: Capabilities,
+    ) -> Result<Loaded, AloneError> {
         let loader = Loader::new(self.0.clone(), capabilities, Duration::from_secs(5));
         let digest = Digest::of(&piece.component);
         let candidate = Candidate {
@@ -144,12 +163,22 @@ impl Workbench {
             census: Census::default(),
         };
         let version = loader.load(candidate).await?;
-        let capabilities = loader.imports(digest).iter().filter_map(|import| audit::capability(import)).map(str::to_owned).collect();
+        let capabilities = loader
+            .imports(digest)
+            .iter()
+            .filter_map(|import| audit::capability(import))
+            .map(str::to_owned)
+            .collect();
         let plugin = match version.callable {
             Callable::Provider(provider) => Plugin::Provider(provider),
             Callable::Policy(policy) => Plugin::Policy(policy),
         };
-        Ok(Loaded { about: version.about, digest, capabilities, plugin })
+        Ok(Loaded {
+            about: version.about,
+            digest,
+            capabilities,
+            plugin,
+        })
     }
 }
 
@@ -165,7 +194,12 @@ pub async fn policy(
     compiling: Compiling,
 ) -> Result<Arc<dyn Policy>, AloneError> {
     let piece = Piece::new(name, component.into(), instance_file)?;
-    match Workbench::start(cache_folder, compiling).await?.load(&piece, Capabilities::none()).await?.plugin {
+    match Workbench::start(cache_folder, compiling)
+        .await?
+        .load(&piece, Capabilities::none())
+        .await?
+        .plugin
+    {
         Plugin::Policy(policy) => Ok(policy),
         Plugin::Provider(_) => Err(AloneError::NotAPolicy),
     }

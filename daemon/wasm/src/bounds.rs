@@ -65,14 +65,32 @@ impl Default for Bounds {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     #[error("{what} is {found}, and the setting \"compile.{setting}\" allows {most}")]
-    Size { what: &'static str, found: Bytes, most: Bytes, setting: &'static str },
+    Size {
+        what: &'static str,
+        found: Bytes,
+        most: Bytes,
+        setting: &'static str,
+    },
     #[error("it has {found} {what}, and the setting \"compile.{setting}\" allows {most}")]
-    Count { what: &'static str, found: u64, most: u32, setting: &'static str },
+    Count {
+        what: &'static str,
+        found: u64,
+        most: u32,
+        setting: &'static str,
+    },
     #[error("it has {found} {what}, and the engine has room for {most}")]
-    Room { what: &'static str, found: u64, most: u64 },
-    #[error("it has a memory of at least {found}, and the setting \"calls.memory-ceiling\" allows {most}")]
+    Room {
+        what: &'static str,
+        found: u64,
+        most: u64,
+    },
+    #[error(
+        "it has a memory of at least {found}, and the setting \"calls.memory-ceiling\" allows {most}"
+    )]
     Memory { found: Bytes, most: Bytes },
-    #[error("it has a {what} with 64-bit addresses, and this daemon gives those with 32-bit addresses only")]
+    #[error(
+        "it has a {what} with 64-bit addresses, and this daemon gives those with 32-bit addresses only"
+    )]
     Wide { what: &'static str },
 }
 
@@ -97,23 +115,74 @@ impl Bounds {
     pub(crate) fn check(&self, figures: &Figures) -> Result<(), Error> {
         let sizes = [
             ("its code", figures.code, self.max_code, "max-code"),
-            ("its largest function", figures.function, self.max_function, "max-function"),
+            (
+                "its largest function",
+                figures.function,
+                self.max_function,
+                "max-function",
+            ),
         ];
-        if let Some((what, found, most, setting)) = sizes.into_iter().find(|(_, found, most, _)| *found > most.0) {
-            return Err(Error::Size { what, found: Bytes(found), most, setting });
+        if let Some((what, found, most, setting)) = sizes
+            .into_iter()
+            .find(|(_, found, most, _)| *found > most.0)
+        {
+            return Err(Error::Size {
+                what,
+                found: Bytes(found),
+                most,
+                setting,
+            });
         }
         let counts = [
-            ("blocks within one another", figures.nesting, self.max_nesting, "max-nesting"),
-            ("loops within one another", figures.loops, self.max_loops, "max-loops"),
-            ("local variables in one function", figures.locals, self.max_locals, "max-locals"),
-            ("functions", figures.functions, self.max_functions, "max-functions"),
+            (
+                "blocks within one another",
+                figures.nesting,
+                self.max_nesting,
+                "max-nesting",
+            ),
+            (
+                "loops within one another",
+                figures.loops,
+                self.max_loops,
+                "max-loops",
+            ),
+            (
+                "local variables in one function",
+                figures.locals,
+                self.max_locals,
+                "max-locals",
+            ),
+            (
+                "functions",
+                figures.functions,
+                self.max_functions,
+                "max-functions",
+            ),
             ("types", figures.types, self.max_types, "max-types"),
             ("modules", figures.modules, self.max_modules, "max-modules"),
-            ("components within one another", figures.depth, self.max_depth, "max-depth"),
-            ("instances", figures.instances, self.max_instances, "max-instances"),
+            (
+                "components within one another",
+                figures.depth,
+                self.max_depth,
+                "max-depth",
+            ),
+            (
+                "instances",
+                figures.instances,
+                self.max_instances,
+                "max-instances",
+            ),
         ];
-        match counts.into_iter().find(|(_, found, most, _)| *found > u64::from(*most)) {
-            Some((what, found, most, setting)) => Err(Error::Count { what, found, most, setting }),
+        match counts
+            .into_iter()
+            .find(|(_, found, most, _)| *found > u64::from(*most))
+        {
+            Some((what, found, most, setting)) => Err(Error::Count {
+                what,
+                found,
+                most,
+                setting,
+            }),
             None => Ok(()),
         }
     }
@@ -127,15 +196,25 @@ mod tests {
     fn a_refusal_names_the_dimension_the_value_the_limit_and_the_setting() {
         let bounds = Bounds::default();
         assert_eq!(bounds.check(&Figures::default()), Ok(()));
-        let at = Figures { nesting: 2_000, function: 256 << 10, ..Figures::default() };
+        let at = Figures {
+            nesting: 2_000,
+            function: 256 << 10,
+            ..Figures::default()
+        };
         assert_eq!(bounds.check(&at), Ok(()), "the limit itself is allowed");
         for (figures, message) in [
             (
-                Figures { loops: 101, ..Figures::default() },
+                Figures {
+                    loops: 101,
+                    ..Figures::default()
+                },
                 "it has 101 loops within one another, and the setting \"compile.max-loops\" allows 100",
             ),
             (
-                Figures { function: 1 << 20, ..Figures::default() },
+                Figures {
+                    function: 1 << 20,
+                    ..Figures::default()
+                },
                 "its largest function is 1Mi, and the setting \"compile.max-function\" allows 256Ki",
             ),
         ] {

@@ -76,8 +76,14 @@ impl Code {
         }
         let mut config = CacheConfig::new();
         // Packing an entry anew would change it behind our back.
-        config.with_directory(folder.join(CODE)).with_optimized_compression_usage_counter_threshold(u64::MAX);
-        let code = Self { folder: folder.to_owned(), cache: Cache::new(config)?, compiling: Mutex::default() };
+        config
+            .with_directory(folder.join(CODE))
+            .with_optimized_compression_usage_counter_threshold(u64::MAX);
+        let code = Self {
+            folder: folder.to_owned(),
+            cache: Cache::new(config)?,
+            compiling: Mutex::default(),
+        };
         if let Err(error) = code.sweep() {
             useless(error);
             return Ok(None);
@@ -100,15 +106,29 @@ impl Code {
     ///
     /// # Errors
     /// When an entry that is damaged can't be removed, or the engine does not take one.
-    pub(crate) fn find(&self, engine: &wasmtime::Engine, digest: Digest, bytes: &[u8]) -> wasmtime::Result<Option<Component>> {
-        if self.is_sound(digest, engine)? { Component::from_binary(engine, bytes).map(Some) } else { Ok(None) }
+    pub(crate) fn find(
+        &self,
+        engine: &wasmtime::Engine,
+        digest: Digest,
+        bytes: &[u8],
+    ) -> wasmtime::Result<Option<Component>> {
+        if self.is_sound(digest, engine)? {
+            Component::from_binary(engine, bytes).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// Compiles, or takes from the cache what is still what was put there. Blocks.
     ///
     /// # Errors
     /// When the bytes can't be compiled, or an entry that is damaged can't be removed.
-    pub(crate) fn component(&self, engine: &wasmtime::Engine, digest: Digest, bytes: &[u8]) -> wasmtime::Result<Component> {
+    pub(crate) fn component(
+        &self,
+        engine: &wasmtime::Engine,
+        digest: Digest,
+        bytes: &[u8],
+    ) -> wasmtime::Result<Component> {
         let misses = self.cache.cache_misses();
         let held = (!self.is_sound(digest, engine)?).then(|| self.hold());
         if held.is_some() {
@@ -129,7 +149,12 @@ impl Code {
     ///
     /// # Errors
     /// When it can't be moved or vouched for.
-    pub(crate) fn take_over(&self, workshop: &Path, engine: &wasmtime::Engine, digest: Digest) -> io::Result<()> {
+    pub(crate) fn take_over(
+        &self,
+        workshop: &Path,
+        engine: &wasmtime::Engine,
+        digest: Digest,
+    ) -> io::Result<()> {
         let _held = self.hold();
         let from = workshop.join(CODE);
         let made = files(&from);
@@ -161,14 +186,18 @@ impl Code {
         for (name, entry) in self.known(component).unwrap_or_default() {
             let path = self.folder.join(CODE).join(&name);
             match fs::read(&path) {
-                Ok(bytes) if Digest::of(&bytes) == entry.digest => sound |= entry.engine == key(engine),
+                Ok(bytes) if Digest::of(&bytes) == entry.digest => {
+                    sound |= entry.engine == key(engine)
+                }
                 Ok(_) => {
                     tracing::warn!(entry = name, %component, "compiled code on disk is damaged: the plugin is compiled anew");
                     remove(&path)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 // Nor can the engine read it.
-                Err(error) => tracing::warn!(entry = name, %error, "compiled code on disk can't be read: the plugin is compiled anew"),
+                Err(error) => {
+                    tracing::warn!(entry = name, %error, "compiled code on disk can't be read: the plugin is compiled anew")
+                }
             }
         }
         Ok(sound)
@@ -179,11 +208,22 @@ impl Code {
         let mut known = BTreeSet::new();
         for file in fs::read_dir(self.folder.join(ENTRIES))? {
             let name = file?.file_name();
-            let component = name.to_str().and_then(|name| name.strip_suffix(".json")).and_then(|hex| hex.parse().ok());
-            known.extend(component.and_then(|c| self.known(c)).unwrap_or_default().into_keys());
+            let component = name
+                .to_str()
+                .and_then(|name| name.strip_suffix(".json"))
+                .and_then(|hex| hex.parse().ok());
+            known.extend(
+                component
+                    .and_then(|c| self.known(c))
+                    .unwrap_or_default()
+                    .into_keys(),
+            );
         }
         for name in self.present().difference(&known) {
-            tracing::info!(entry = name, "compiled code that nothing vouches for is removed");
+            tracing::info!(
+                entry = name,
+                "compiled code that nothing vouches for is removed"
+            );
             remove(&self.folder.join(CODE).join(name))?;
         }
         Ok(())
@@ -194,7 +234,9 @@ impl Code {
     }
 
     fn path(&self, component: Digest) -> PathBuf {
-        self.folder.join(ENTRIES).join(format!("{}.json", component.hex()))
+        self.folder
+            .join(ENTRIES)
+            .join(format!("{}.json", component.hex()))
     }
 
     /// None for what can't be read, or is another component's.
@@ -204,13 +246,24 @@ impl Code {
     }
 
     /// Adds new entries to those of a component.
-    fn vouch(&self, component: Digest, new: BTreeSet<String>, engine: &wasmtime::Engine) -> io::Result<()> {
+    fn vouch(
+        &self,
+        component: Digest,
+        new: BTreeSet<String>,
+        engine: &wasmtime::Engine,
+    ) -> io::Result<()> {
         let code = self.folder.join(CODE);
         let mut entries = self.known(component).unwrap_or_default();
         entries.retain(|name, _| code.join(name).exists());
         for name in new {
             let digest = Digest::of(&fs::read(code.join(&name))?);
-            entries.insert(name, Entry { digest, engine: key(engine) });
+            entries.insert(
+                name,
+                Entry {
+                    digest,
+                    engine: key(engine),
+                },
+            );
         }
         let path = self.path(component);
         let fresh = path.with_extension(format!("{}.new", std::process::id()));
@@ -227,7 +280,12 @@ fn files(root: &Path) -> BTreeSet<String> {
             if path.is_dir() {
                 collect(root, &path, names);
             } else if path.extension().is_none() {
-                names.extend(path.strip_prefix(root).ok().and_then(|name| name.to_str()).map(str::to_owned));
+                names.extend(
+                    path.strip_prefix(root)
+                        .ok()
+                        .and_then(|name| name.to_str())
+                        .map(str::to_owned),
+                );
             }
         }
     }
@@ -238,7 +296,13 @@ fn files(root: &Path) -> BTreeSet<String> {
 
 /// Another process may share the folder, and have done it.
 fn remove(path: &Path) -> io::Result<()> {
-    fs::remove_file(path).or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+    fs::remove_file(path).or_else(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    })
 }
 
 #[cfg(test)]
@@ -269,20 +333,26 @@ mod tests {
     impl Bench {
         fn open(folder: &Path) -> Self {
             let code = Code::open(folder).unwrap().unwrap();
-            let engine = wasmtime::Engine::new(wasmtime::Config::new().cache(Some(code.cache()))).unwrap();
+            let engine =
+                wasmtime::Engine::new(wasmtime::Config::new().cache(Some(code.cache()))).unwrap();
             Self { code, engine }
         }
 
         /// Whether it came from the cache.
         fn hits(&self, name: &str) -> bool {
             let (before, bytes) = (self.code.cache.cache_hits(), component(name));
-            self.code.component(&self.engine, Digest::of(&bytes), &bytes).unwrap();
+            self.code
+                .component(&self.engine, Digest::of(&bytes), &bytes)
+                .unwrap();
             self.code.cache.cache_hits() > before
         }
 
         fn entry(&self, name: &str) -> PathBuf {
             let known = self.code.known(Digest::of(&component(name))).unwrap();
-            self.code.folder.join(CODE).join(known.keys().next().unwrap())
+            self.code
+                .folder
+                .join(CODE)
+                .join(known.keys().next().unwrap())
         }
     }
 
@@ -297,16 +367,29 @@ mod tests {
         fs::write(bench.entry("a"), b"damaged").unwrap();
         assert!(!bench.hits("a") && bench.hits("a"), "while it runs");
 
-        let (a, b, aside) = (bench.entry("a"), bench.entry("b"), folder.path().join("aside"));
+        let (a, b, aside) = (
+            bench.entry("a"),
+            bench.entry("b"),
+            folder.path().join("aside"),
+        );
         for (from, to) in [(&a, &aside), (&b, &a), (&aside, &b)] {
             fs::rename(from, to).unwrap();
         }
-        assert!(!bench.hits("a") && !bench.hits("b") && bench.hits("a") && bench.hits("b"), "swapped");
+        assert!(
+            !bench.hits("a") && !bench.hits("b") && bench.hits("a") && bench.hits("b"),
+            "swapped"
+        );
 
-        let (of_a, of_b) = (bench.code.path(Digest::of(&component("a"))), bench.code.path(Digest::of(&component("b"))));
+        let (of_a, of_b) = (
+            bench.code.path(Digest::of(&component("a"))),
+            bench.code.path(Digest::of(&component("b"))),
+        );
         fs::rename(&of_a, &of_b).unwrap();
         let bench = Bench::open(folder.path());
-        assert!(!bench.hits("a") && !bench.hits("b"), "nobody vouches for what is another's");
+        assert!(
+            !bench.hits("a") && !bench.hits("b"),
+            "nobody vouches for what is another's"
+        );
     }
 
     #[test]
@@ -315,17 +398,40 @@ mod tests {
         let bench = Bench::open(folder.path());
         let bytes = component("a");
         let digest = Digest::of(&bytes);
-        assert!(bench.code.find(&bench.engine, digest, &bytes).unwrap().is_none());
+        assert!(
+            bench
+                .code
+                .find(&bench.engine, digest, &bytes)
+                .unwrap()
+                .is_none()
+        );
         let workshop = bench.code.workshop().unwrap();
         Bench::open(workshop.path()).hits("a");
-        bench.code.take_over(workshop.path(), &bench.engine, digest).unwrap();
+        bench
+            .code
+            .take_over(workshop.path(), &bench.engine, digest)
+            .unwrap();
         drop(workshop);
         assert!(bench.hits("a"));
-        assert!(bench.code.find(&bench.engine, digest, &bytes).unwrap().is_some());
+        assert!(
+            bench
+                .code
+                .find(&bench.engine, digest, &bytes)
+                .unwrap()
+                .is_some()
+        );
 
         let mut other = wasmtime::Config::new();
-        let other = wasmtime::Engine::new(other.cache(Some(bench.code.cache())).epoch_interruption(true)).unwrap();
-        assert!(bench.code.find(&other, digest, &bytes).unwrap().is_none(), "it is of no use to another engine");
+        let other = wasmtime::Engine::new(
+            other
+                .cache(Some(bench.code.cache()))
+                .epoch_interruption(true),
+        )
+        .unwrap();
+        assert!(
+            bench.code.find(&other, digest, &bytes).unwrap().is_none(),
+            "it is of no use to another engine"
+        );
     }
 
     #[test]

@@ -96,18 +96,39 @@ impl Runner {
     /// `unavailable`/`busy` when no slot comes free in time.
     pub(crate) async fn open(&self, operation: &'static str) -> Result<Open<'_>, Failure> {
         let until = tokio::time::Instant::now() + self.patience;
-        let own = self.turn(&self.gate, 1, until, || format!("limits.concurrency is {}", self.limits.concurrency)).await?;
-        let pool = self
-            .turn(&self.engine.slots, self.weight, until, || format!("the daemon runs at most {} at once", self.engine.ceilings.slots))
+        let own = self
+            .turn(&self.gate, 1, until, || {
+                format!("limits.concurrency is {}", self.limits.concurrency)
+            })
             .await?;
-        let call =
-            Call::new(self.identity.clone(), operation, self.lent.clone(), &self.limits, &self.engine.ceilings, self.stats.pace.clone());
+        let pool = self
+            .turn(&self.engine.slots, self.weight, until, || {
+                format!(
+                    "the daemon runs at most {} at once",
+                    self.engine.ceilings.slots
+                )
+            })
+            .await?;
+        let call = Call::new(
+            self.identity.clone(),
+            operation,
+            self.lent.clone(),
+            &self.limits,
+            &self.engine.ceilings,
+            self.stats.pace.clone(),
+        );
         let mut store = Store::new(&self.engine.wasmtime, call);
         store.limiter(|call| &mut call.limiter);
         store.set_hostcall_fuel(usize::try_from(self.limits.host_bytes.0).unwrap_or(usize::MAX));
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
-        Ok(Open { runner: self, store, operation, begun: Instant::now(), _turn: (own, pool) })
+        Ok(Open {
+            runner: self,
+            store,
+            operation,
+            begun: Instant::now(),
+            _turn: (own, pool),
+        })
     }
 
     async fn turn(
@@ -122,8 +143,14 @@ impl Runner {
             Ok(Err(_)) | Err(_) => {
                 self.stats.busy.fetch_add(1, Relaxed);
                 let waited = Millis::from(self.patience);
-                let message = format!("no call slot of plugin \"{}\" came free within {waited}: {}", self.identity.instance, limit());
-                Err(Failure::unavailable(message).code("busy").from_plugin(&self.identity))
+                let message = format!(
+                    "no call slot of plugin \"{}\" came free within {waited}: {}",
+                    self.identity.instance,
+                    limit()
+                );
+                Err(Failure::unavailable(message)
+                    .code("busy")
+                    .from_plugin(&self.identity))
             }
         }
     }
@@ -135,9 +162,12 @@ impl Runner {
     /// An answer that makes no sense.
     pub(crate) fn bad_answer(&self, operation: &str, what: impl std::fmt::Display) -> Failure {
         self.stats.failures.fetch_add(1, Relaxed);
-        Failure::internal(format!("plugin \"{}\" answered \"{operation}\" with nonsense: {what}", self.identity.instance))
-            .code("bad-answer")
-            .from_plugin(&self.identity)
+        Failure::internal(format!(
+            "plugin \"{}\" answered \"{operation}\" with nonsense: {what}",
+            self.identity.instance
+        ))
+        .code("bad-answer")
+        .from_plugin(&self.identity)
     }
 
     /// A failure that the plugin itself reports.
@@ -151,12 +181,22 @@ impl Runner {
 
 impl Open<'_> {
     /// Ends the call: drops the store, counts, and tells a failure.
-    pub(crate) fn close<T>(mut self, outcome: Result<wasmtime::Result<T>, Elapsed>) -> Result<T, Failure> {
+    pub(crate) fn close<T>(
+        mut self,
+        outcome: Result<wasmtime::Result<T>, Elapsed>,
+    ) -> Result<T, Failure> {
         let stats = &self.runner.stats;
         stats.calls.fetch_add(1, Relaxed);
-        stats.micros.fetch_add(u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX), Relaxed);
-        stats.peak_memory.fetch_max(self.store.data().limiter.used(), Relaxed);
-        stats.dropped_log_lines.fetch_add(self.store.data().dropped_lines(), Relaxed);
+        stats.micros.fetch_add(
+            u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+            Relaxed,
+        );
+        stats
+            .peak_memory
+            .fetch_max(self.store.data().limiter.used(), Relaxed);
+        stats
+            .dropped_log_lines
+            .fetch_add(self.store.data().dropped_lines(), Relaxed);
         let failure = match outcome {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => self.broken(&error),
@@ -168,7 +208,9 @@ impl Open<'_> {
 
     fn late(&self) -> Failure {
         self.runner.stats.timeouts.fetch_add(1, Relaxed);
-        let Self { runner, operation, .. } = self;
+        let Self {
+            runner, operation, ..
+        } = self;
         Failure::unavailable(format!(
             "plugin \"{}\" did not finish \"{operation}\" within limits.deadline of {}",
             runner.identity.instance, runner.limits.deadline
@@ -178,16 +220,34 @@ impl Open<'_> {
 
     fn broken(&mut self, error: &wasmtime::Error) -> Failure {
         if let Some(dumps) = &self.runner.engine.core_dumps {
-            dumps.write(error, &mut self.store, &self.runner.identity.instance, self.operation);
+            dumps.write(
+                error,
+                &mut self.store,
+                &self.runner.identity.instance,
+                self.operation,
+            );
         }
-        let Self { runner, operation, store, .. } = self;
+        let Self {
+            runner,
+            operation,
+            store,
+            ..
+        } = self;
         let name = &runner.identity.instance;
         let limits = &runner.limits;
         if error.is::<PoolConcurrencyLimitError>() {
             runner.stats.busy.fetch_add(1, Relaxed);
-            return Failure::unavailable(format!("the daemon has no room for another call of plugin \"{name}\"")).code("busy");
+            return Failure::unavailable(format!(
+                "the daemon has no room for another call of plugin \"{name}\""
+            ))
+            .code("busy");
         }
-        if error.is::<HostBytesExceeded>() || error.root_cause().to_string().contains("fuel allocated for hostcalls") {
+        if error.is::<HostBytesExceeded>()
+            || error
+                .root_cause()
+                .to_string()
+                .contains("fuel allocated for hostcalls")
+        {
             return Failure::internal(format!(
                 "plugin \"{name}\" moved more bytes in \"{operation}\" than limits.host-bytes of {}",
                 limits.host_bytes
@@ -212,8 +272,16 @@ impl Open<'_> {
         }
         if let Some(trap) = error.downcast_ref::<Trap>() {
             runner.stats.traps.fetch_add(1, Relaxed);
-            let said = store.data().last_error().map(|line| format!(": it logged \"{line}\"")).unwrap_or_default();
-            return Failure::internal(format!("plugin \"{name}\" trapped in \"{operation}\" ({}){said}", reason(*trap))).code("trapped");
+            let said = store
+                .data()
+                .last_error()
+                .map(|line| format!(": it logged \"{line}\""))
+                .unwrap_or_default();
+            return Failure::internal(format!(
+                "plugin \"{name}\" trapped in \"{operation}\" ({}){said}",
+                reason(*trap)
+            ))
+            .code("trapped");
         }
         // Anything else the engine refuses: an index out of bounds, text that is no UTF-8, an unknown discriminant.
         Failure::internal(format!(
@@ -229,13 +297,21 @@ fn reason(trap: Trap) -> String {
         Trap::UnreachableCodeReached => "unreachable".to_owned(),
         Trap::StackOverflow => "stack overflow".to_owned(),
         // Languages that keep a stack of their own in memory run out of it like this.
-        Trap::MemoryOutOfBounds => "out of bounds memory access, perhaps a stack overflow".to_owned(),
-        other => other.to_string().trim_start_matches("wasm trap: ").to_owned(),
+        Trap::MemoryOutOfBounds => {
+            "out of bounds memory access, perhaps a stack overflow".to_owned()
+        }
+        other => other
+            .to_string()
+            .trim_start_matches("wasm trap: ")
+            .to_owned(),
     }
 }
 
 /// Instantiates and calls under the deadline, then closes.
-pub(crate) async fn within<T>(deadline: Duration, work: impl Future<Output = wasmtime::Result<T>>) -> Result<wasmtime::Result<T>, Elapsed> {
+pub(crate) async fn within<T>(
+    deadline: Duration,
+    work: impl Future<Output = wasmtime::Result<T>>,
+) -> Result<wasmtime::Result<T>, Elapsed> {
     timeout(deadline, work).await
 }
 

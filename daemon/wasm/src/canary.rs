@@ -98,7 +98,10 @@ pub enum CanaryError {
     #[error("\"{instance}\" has no canary")]
     None { instance: InstanceName },
     #[error("\"{instance}\" has a canary already, which is {state}")]
-    Busy { instance: InstanceName, state: &'static str },
+    Busy {
+        instance: InstanceName,
+        state: &'static str,
+    },
     #[error("{0}")]
     Terms(String),
     #[error("this component with these settings serves already")]
@@ -142,7 +145,11 @@ impl Canary {
     /// The instance's provider while both serve.
     pub(crate) fn provider(&self, old: &Version) -> Option<Arc<dyn Provider>> {
         match (&old.callable, &self.version.callable) {
-            (Callable::Provider(old), Callable::Provider(new)) => Some(provider::split(old.clone(), new.clone(), self.split.clone())),
+            (Callable::Provider(old), Callable::Provider(new)) => Some(provider::split(
+                old.clone(),
+                new.clone(),
+                self.split.clone(),
+            )),
             _ => None,
         }
     }
@@ -150,20 +157,29 @@ impl Canary {
     /// The instance's policy while both serve.
     pub(crate) fn policy(&self, old: &Version) -> Option<Arc<dyn Policy>> {
         match (&old.callable, &self.version.callable) {
-            (Callable::Policy(old), Callable::Policy(new)) => Some(policy::split(old.clone(), new.clone(), self.split.clone())),
+            (Callable::Policy(old), Callable::Policy(new)) => {
+                Some(policy::split(old.clone(), new.clone(), self.split.clone()))
+            }
             _ => None,
         }
     }
 
     fn pair(&self) -> Pair {
-        (self.version.identity.component, self.version.identity.settings)
+        (
+            self.version.identity.component,
+            self.version.identity.settings,
+        )
     }
 
     pub(crate) fn view(&self) -> CanaryView {
         let record = self.split.record();
         let (old, new) = self.split.counts();
         CanaryView {
-            state: if self.split.is_open() { CanaryState::Running } else { CanaryState::Returning },
+            state: if self.split.is_open() {
+                CanaryState::Running
+            } else {
+                CanaryState::Returning
+            },
             component: record.component,
             settings: record.settings,
             version: self.version.identity.version.clone(),
@@ -184,7 +200,10 @@ fn file_name(instance: &InstanceName) -> String {
 /// Why a version can't take over from another. None: it can.
 fn unfit(old: &Version, new: &Version) -> Option<String> {
     if old.about.kind != new.about.kind {
-        return Some(format!("it is a {}, and that is a {}", new.about.kind, old.about.kind));
+        return Some(format!(
+            "it is a {}, and that is a {}",
+            new.about.kind, old.about.kind
+        ));
     }
     let (old, new) = match (&old.callable, &new.callable) {
         (Callable::Provider(o), Callable::Provider(n)) => (o, n),
@@ -193,11 +212,15 @@ fn unfit(old: &Version, new: &Version) -> Option<String> {
     };
     let (was, is) = (&old.runner.identity.plugin, &new.runner.identity.plugin);
     if was != is {
-        return Some(format!("it is the plugin \"{is}\", which can't read the state of \"{was}\""));
+        return Some(format!(
+            "it is the plugin \"{is}\", which can't read the state of \"{was}\""
+        ));
     }
     let json = |f: Features| serde_json::to_value(f).unwrap_or_default();
     let (had, has) = (json(old.features), json(new.features));
-    let lost = had.as_object()?.iter().find(|(name, value)| value.as_bool() == Some(true) && has.get(name.as_str()) != Some(*value));
+    let lost = had.as_object()?.iter().find(|(name, value)| {
+        value.as_bool() == Some(true) && has.get(name.as_str()) != Some(*value)
+    });
     lost.map(|(name, _)| format!("it lacks the feature \"{name}\""))
 }
 
@@ -215,14 +238,26 @@ pub(crate) struct Proven {
 ///
 /// # Errors
 /// There is none, or it has a canary already.
-fn compared_with(contents: &Contents, instance: &InstanceName) -> Result<(Arc<Version>, Pair), CanaryError> {
+fn compared_with(
+    contents: &Contents,
+    instance: &InstanceName,
+) -> Result<(Arc<Version>, Pair), CanaryError> {
     if let Some(canary) = contents.canaries.get(instance) {
-        let state = if canary.split.is_open() { "running" } else { "returning" };
-        return Err(CanaryError::Busy { instance: instance.clone(), state });
+        let state = if canary.split.is_open() {
+            "running"
+        } else {
+            "returning"
+        };
+        return Err(CanaryError::Busy {
+            instance: instance.clone(),
+            state,
+        });
     }
     let slot = contents.slots.get(instance);
     let serves = slot.and_then(|slot| slot.active.clone().zip(slot.serving()));
-    serves.ok_or_else(|| CanaryError::UnknownInstance { instance: instance.clone() })
+    serves.ok_or_else(|| CanaryError::UnknownInstance {
+        instance: instance.clone(),
+    })
 }
 
 /// Has it pass the gates of a plugin.
@@ -230,7 +265,13 @@ fn compared_with(contents: &Contents, instance: &InstanceName) -> Result<(Arc<Ve
 /// # Errors
 /// Why it may not be one.
 pub(crate) async fn prove(handle: &Handle, start: CanaryStart) -> Result<Proven, CanaryError> {
-    let CanaryStart { instance, component, text, terms, by } = start;
+    let CanaryStart {
+        instance,
+        component,
+        text,
+        terms,
+        by,
+    } = start;
     if let Some(fault) = terms.fault() {
         return Err(CanaryError::Terms(fault));
     }
@@ -240,7 +281,10 @@ pub(crate) async fn prove(handle: &Handle, start: CanaryStart) -> Result<Proven,
         Some(text) => text.into_bytes(),
         None => {
             let ledger = handle.ledger.clone();
-            let bytes = spawn_blocking(move || ledger.bytes(serving)).await.map_err(io::Error::other).and_then(|r| r);
+            let bytes = spawn_blocking(move || ledger.bytes(serving))
+                .await
+                .map_err(io::Error::other)
+                .and_then(|r| r);
             bytes.map_err(CanaryError::Ledger)?.1
         }
     };
@@ -257,14 +301,33 @@ pub(crate) async fn prove(handle: &Handle, start: CanaryStart) -> Result<Proven,
     if (record.component, record.settings) == serving {
         return Err(CanaryError::Same);
     }
-    let version = load(&handle.loader, &contents, &record, component.clone().into(), &text).await?;
+    let version = load(
+        &handle.loader,
+        &contents,
+        &record,
+        component.clone().into(),
+        &text,
+    )
+    .await?;
     match unfit(&old, &version) {
         Some(why) => Err(CanaryError::Other { instance, why }),
-        None => Ok(Proven { record, component, text, version, serving }),
+        None => Ok(Proven {
+            record,
+            component,
+            text,
+            version,
+            serving,
+        }),
     }
 }
 
-async fn load(loader: &Loader, contents: &Contents, record: &Record, component: Arc<[u8]>, text: &[u8]) -> Result<Version, CanaryError> {
+async fn load(
+    loader: &Loader,
+    contents: &Contents,
+    record: &Record,
+    component: Arc<[u8]>,
+    text: &[u8],
+) -> Result<Version, CanaryError> {
     let instance = &record.instance;
     let file = match text {
         [] => InstanceFile::bare(&format!("{instance}.wasm")),
@@ -279,16 +342,29 @@ async fn load(loader: &Loader, contents: &Contents, record: &Record, component: 
         component_digest: record.component,
         stats: Arc::<Stats>::default(),
         gate: None,
-        census: contents.slots.get(instance).map(|slot| slot.census.clone()).unwrap_or_default(),
+        census: contents
+            .slots
+            .get(instance)
+            .map(|slot| slot.census.clone())
+            .unwrap_or_default(),
     };
-    loader.load(candidate).await.map_err(|e| CanaryError::Load(Box::new(e)))
+    loader
+        .load(candidate)
+        .await
+        .map_err(|e| CanaryError::Load(Box::new(e)))
 }
 
 impl Writer {
     /// # Errors
     /// Why it may not be one; nothing has changed then.
     pub(crate) async fn start_canary(&mut self, proven: Proven) -> Result<PluginView, CanaryError> {
-        let Proven { mut record, component, text, version, serving } = proven;
+        let Proven {
+            mut record,
+            component,
+            text,
+            version,
+            serving,
+        } = proven;
         let instance = record.instance.clone();
         if compared_with(&self.contents, &instance)?.1 != serving {
             let why = "another version has taken its place meanwhile".to_owned();
@@ -297,21 +373,49 @@ impl Writer {
         record.since = self.now();
         let (ledger, keep) = (self.ledger.clone(), record.clone());
         let written = spawn_blocking(move || {
-            ledger.keep_trial(&file_name(&keep.instance), &keep, Some(((keep.component, keep.settings), &component, &text)))
+            ledger.keep_trial(
+                &file_name(&keep.instance),
+                &keep,
+                Some(((keep.component, keep.settings), &component, &text)),
+            )
         });
-        written.await.map_err(io::Error::other).and_then(|r| r).map_err(CanaryError::Ledger)?;
+        written
+            .await
+            .map_err(io::Error::other)
+            .and_then(|r| r)
+            .map_err(CanaryError::Ledger)?;
         tracing::info!(%instance, digest = record.component.short(), share = %record.terms.share, "canary started");
         self.contents.ends.remove(&instance);
         self.watch_canary(record, version);
-        self.view_of(&instance).ok_or(CanaryError::UnknownInstance { instance })
+        self.view_of(&instance)
+            .ok_or(CanaryError::UnknownInstance { instance })
     }
 
     /// Shows it, and sees to it that it is judged when its time is over.
     fn watch_canary(&mut self, record: Record, version: Version) {
-        let (instance, clock, verdicts) = (record.instance.clone(), self.loader.capabilities.clock.clone(), self.verdicts.clone());
-        let left = record.terms.lasts.0.saturating_sub(self.now().since(record.since).0);
-        let split = Arc::new(Split::new(record, self.ledger.clone(), clock, verdicts.clone()));
-        self.contents.canaries.insert(instance.clone(), Canary { version: Arc::new(version), split });
+        let (instance, clock, verdicts) = (
+            record.instance.clone(),
+            self.loader.capabilities.clock.clone(),
+            self.verdicts.clone(),
+        );
+        let left = record
+            .terms
+            .lasts
+            .0
+            .saturating_sub(self.now().since(record.since).0);
+        let split = Arc::new(Split::new(
+            record,
+            self.ledger.clone(),
+            clock,
+            verdicts.clone(),
+        ));
+        self.contents.canaries.insert(
+            instance.clone(),
+            Canary {
+                version: Arc::new(version),
+                split,
+            },
+        );
         self.publish(Change::Served);
         tokio::spawn(async move {
             tokio::time::sleep(std::time::Duration::from_millis(left)).await;
@@ -323,7 +427,10 @@ impl Writer {
     /// Takes up those of earlier runs.
     pub(crate) async fn resume_canaries(&mut self) {
         let ledger = self.ledger.clone();
-        let records = spawn_blocking(move || ledger.trials::<Record>(PREFIX)).await.map_err(io::Error::other).and_then(|r| r);
+        let records = spawn_blocking(move || ledger.trials::<Record>(PREFIX))
+            .await
+            .map_err(io::Error::other)
+            .and_then(|r| r);
         for record in records.unwrap_or_else(|error| {
             tracing::error!(%error, "canaries of earlier runs can't be read");
             Vec::new()
@@ -332,11 +439,23 @@ impl Writer {
             let pair = (record.component, record.settings);
             let serves = self.contents.slots.get(&instance).and_then(Slot::serving) == Some(pair);
             let ledger = self.ledger.clone();
-            let bytes = spawn_blocking(move || ledger.bytes(pair)).await.map_err(io::Error::other).and_then(|r| r);
+            let bytes = spawn_blocking(move || ledger.bytes(pair))
+                .await
+                .map_err(io::Error::other)
+                .and_then(|r| r);
             let loaded = match bytes {
                 // It has been promoted.
                 _ if serves => None,
-                Ok((component, text)) => Some(load(&self.loader, &self.contents, &record, component.into(), &text).await),
+                Ok((component, text)) => Some(
+                    load(
+                        &self.loader,
+                        &self.contents,
+                        &record,
+                        component.into(),
+                        &text,
+                    )
+                    .await,
+                ),
                 Err(error) => Some(Err(CanaryError::Ledger(error))),
             };
             match loaded {
@@ -363,7 +482,9 @@ impl Writer {
 
     /// Looks at one that may have to end.
     pub(crate) async fn judge_canary(&mut self, instance: &InstanceName) {
-        let Some(canary) = self.contents.canaries.get(instance).cloned() else { return };
+        let Some(canary) = self.contents.canaries.get(instance).cloned() else {
+            return;
+        };
         if !canary.split.is_open() {
             if !canary.split.record().returning {
                 // Its last call has closed it.
@@ -391,10 +512,22 @@ impl Writer {
     }
 
     /// Goes back to the old version. What the new one has made stays with it until the old one has taken it over.
-    async fn end_canary(&mut self, instance: &InstanceName, canary: &Canary, reason: String, by: Option<Actor>) {
+    async fn end_canary(
+        &mut self,
+        instance: &InstanceName,
+        canary: &Canary,
+        reason: String,
+        by: Option<Actor>,
+    ) {
         tracing::warn!(%instance, reason, "canary returned");
         canary.split.close().await;
-        let end = CanaryEnd { at: self.now(), component: canary.pair().0, promoted: false, reason, by };
+        let end = CanaryEnd {
+            at: self.now(),
+            component: canary.pair().0,
+            promoted: false,
+            reason,
+            by,
+        };
         self.contents.ends.insert(instance.clone(), end);
         if canary.split.holds() == 0 {
             self.contents.canaries.remove(instance);
@@ -405,35 +538,89 @@ impl Writer {
 
     /// # Errors
     /// There is none that runs.
-    pub(crate) async fn abort_canary(&mut self, instance: &InstanceName, by: Actor) -> Result<PluginView, CanaryError> {
-        let none = || CanaryError::None { instance: instance.clone() };
-        let canary = self.contents.canaries.get(instance).filter(|c| c.split.is_open()).cloned().ok_or_else(none)?;
-        self.end_canary(instance, &canary, "an operator ended it".to_owned(), Some(by)).await;
+    pub(crate) async fn abort_canary(
+        &mut self,
+        instance: &InstanceName,
+        by: Actor,
+    ) -> Result<PluginView, CanaryError> {
+        let none = || CanaryError::None {
+            instance: instance.clone(),
+        };
+        let canary = self
+            .contents
+            .canaries
+            .get(instance)
+            .filter(|c| c.split.is_open())
+            .cloned()
+            .ok_or_else(none)?;
+        self.end_canary(
+            instance,
+            &canary,
+            "an operator ended it".to_owned(),
+            Some(by),
+        )
+        .await;
         self.view_of(instance).ok_or_else(none)
     }
 
     /// # Errors
     /// There is none that runs, or it does not load any more.
-    pub(crate) async fn promote_canary(&mut self, instance: &InstanceName, by: Actor) -> Result<PluginView, CanaryError> {
-        let none = || CanaryError::None { instance: instance.clone() };
-        let canary = self.contents.canaries.get(instance).filter(|c| c.split.is_open()).cloned().ok_or_else(none)?;
-        self.promote(instance, &canary, "an operator promoted it".to_owned(), Some(by)).await?;
+    pub(crate) async fn promote_canary(
+        &mut self,
+        instance: &InstanceName,
+        by: Actor,
+    ) -> Result<PluginView, CanaryError> {
+        let none = || CanaryError::None {
+            instance: instance.clone(),
+        };
+        let canary = self
+            .contents
+            .canaries
+            .get(instance)
+            .filter(|c| c.split.is_open())
+            .cloned()
+            .ok_or_else(none)?;
+        self.promote(
+            instance,
+            &canary,
+            "an operator promoted it".to_owned(),
+            Some(by),
+        )
+        .await?;
         self.view_of(instance).ok_or_else(none)
     }
 
     /// The registry's swap: it serves until the folder holds something else, as after a roll-back.
-    async fn promote(&mut self, instance: &InstanceName, canary: &Canary, reason: String, by: Option<Actor>) -> Result<(), CanaryError> {
+    async fn promote(
+        &mut self,
+        instance: &InstanceName,
+        canary: &Canary,
+        reason: String,
+        by: Option<Actor>,
+    ) -> Result<(), CanaryError> {
         let target = canary.pair();
-        let job = self.recalled(instance, target).await.map_err(CanaryError::Ledger)?;
+        let job = self
+            .recalled(instance, target)
+            .await
+            .map_err(CanaryError::Ledger)?;
         let (_, outcome, kept) = run(self.loader.clone(), job).await;
         let version = outcome.map_err(|e| CanaryError::Load(Box::new(e)))?;
         self.contents.canaries.remove(instance);
         if let Some(slot) = self.contents.slots.get_mut(instance) {
-            slot.history.pin = slot.folder.filter(|folder| *folder != target).map(|refused| Pin { refused, target });
+            slot.history.pin = slot
+                .folder
+                .filter(|folder| *folder != target)
+                .map(|refused| Pin { refused, target });
         }
         self.activate(instance, version, kept).await;
         // Told when it is on disk, not before.
-        let end = CanaryEnd { at: self.now(), component: target.0, promoted: true, reason, by };
+        let end = CanaryEnd {
+            at: self.now(),
+            component: target.0,
+            promoted: true,
+            reason,
+            by,
+        };
         self.contents.ends.insert(instance.clone(), end);
         self.publish(Change::Views);
         self.forget_canary(instance).await;
@@ -442,16 +629,30 @@ impl Writer {
 
     /// The instance has got another version by other means: there is nothing to compare with any more.
     pub(crate) async fn overtake_canary(&mut self, instance: &InstanceName) {
-        let Some(canary) = self.contents.canaries.get(instance).cloned() else { return };
+        let Some(canary) = self.contents.canaries.get(instance).cloned() else {
+            return;
+        };
         if self.contents.slots.get(instance).and_then(Slot::serving) == Some(canary.pair()) {
             let reason = "the plugin folder holds it now".to_owned();
-            let end = CanaryEnd { at: self.now(), component: canary.pair().0, promoted: true, reason, by: None };
+            let end = CanaryEnd {
+                at: self.now(),
+                component: canary.pair().0,
+                promoted: true,
+                reason,
+                by: None,
+            };
             self.contents.canaries.remove(instance);
             self.contents.ends.insert(instance.clone(), end);
             self.publish(Change::Served);
             self.forget_canary(instance).await;
         } else if canary.split.is_open() {
-            self.end_canary(instance, &canary, "another version was put in place".to_owned(), None).await;
+            self.end_canary(
+                instance,
+                &canary,
+                "another version was put in place".to_owned(),
+                None,
+            )
+            .await;
         }
     }
 

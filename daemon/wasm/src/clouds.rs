@@ -29,7 +29,11 @@ pub(crate) struct Capability {
 }
 
 /// All of them.
-pub(crate) const ALL: [&Capability; 3] = [&containers::CAPABILITY, &kubernetes::CAPABILITY, &aws::CAPABILITY];
+pub(crate) const ALL: [&Capability; 3] = [
+    &containers::CAPABILITY,
+    &kubernetes::CAPABILITY,
+    &aws::CAPABILITY,
+];
 
 /// Links those that are granted.
 pub(crate) fn link(linker: &mut Linker<Call>, grants: &Grants) -> wasmtime::Result<()> {

@@ -47,18 +47,31 @@ pub struct Compiling {
 pub enum Error {
     #[error("{what} took longer than the setting \"compile.deadline\" allows, {most}")]
     Deadline { what: &'static str, most: Millis },
-    #[error("{what} took more processor time than the setting \"compile.processor\" allows, {most}")]
+    #[error(
+        "{what} took more processor time than the setting \"compile.processor\" allows, {most}"
+    )]
     Processor { what: &'static str, most: Millis },
     #[error("{what} took more memory than the setting \"compile.memory\" allows, {most}")]
     Memory { what: &'static str, most: Bytes },
     #[error("{what} broke off with {status}{}", said(.words))]
-    Broken { what: &'static str, status: ExitStatus, words: String },
+    Broken {
+        what: &'static str,
+        status: ExitStatus,
+        words: String,
+    },
     #[error("the process for {what} can't be started: {source}")]
-    Start { what: &'static str, source: std::io::Error },
+    Start {
+        what: &'static str,
+        source: std::io::Error,
+    },
 }
 
 fn said(words: &str) -> String {
-    if words.is_empty() { String::new() } else { format!(": {words}") }
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(": {words}")
+    }
 }
 
 /// Starts processes, a few at once.
@@ -73,14 +86,22 @@ pub(crate) struct Compiler {
 const LONGEST_ANSWER: u64 = 1 << 20;
 const LONGEST_WORDS: u64 = 4 << 10;
 /// What the library, the compiler and the system say when there is no memory left.
-const OUT_OF_MEMORY: [&str; 3] = ["memory allocation", "out of memory", "Cannot allocate memory"];
+const OUT_OF_MEMORY: [&str; 3] = [
+    "memory allocation",
+    "out of memory",
+    "Cannot allocate memory",
+];
 /// More threads than this would cost memory and gain little.
 const THREADS: usize = 8;
 
 impl Compiler {
     pub(crate) fn new(program: Program, bounds: Bounds) -> Self {
         let turns = Arc::new(Semaphore::new(bounds.concurrent.max(1) as usize));
-        Self { program, bounds, turns }
+        Self {
+            program,
+            bounds,
+            turns,
+        }
     }
 
     /// Has a process do this, which ends with this future. Waits for its turn first, which counts for no deadline.
@@ -91,21 +112,38 @@ impl Compiler {
         let what = task.what();
         // Nobody closes it.
         let _turn = self.turns.acquire().await;
-        let order = Order { task, size: bytes.len() as u64, memory: self.bounds.memory, processor: self.bounds.processor };
-        let mut child = self.start().map_err(|source| Error::Start { what, source })?;
-        match timeout(self.bounds.deadline.std(), converse(&mut child, &order, bytes)).await {
+        let order = Order {
+            task,
+            size: bytes.len() as u64,
+            memory: self.bounds.memory,
+            processor: self.bounds.processor,
+        };
+        let mut child = self
+            .start()
+            .map_err(|source| Error::Start { what, source })?;
+        match timeout(
+            self.bounds.deadline.std(),
+            converse(&mut child, &order, bytes),
+        )
+        .await
+        {
             Ok(Ok(said)) => self.understood(what, &said),
             Ok(Err(source)) => Err(Error::Start { what, source }),
             Err(_) => {
                 // It is ended here and not only told to: what it holds is free when this returns.
                 let _gone = child.kill().await;
-                Err(Error::Deadline { what, most: self.bounds.deadline })
+                Err(Error::Deadline {
+                    what,
+                    most: self.bounds.deadline,
+                })
             }
         }
     }
 
     fn start(&self) -> std::io::Result<Child> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+        let threads = std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(THREADS);
         Command::new(&self.program.path)
             .args(&self.program.arguments)
             .env_clear()
@@ -120,14 +158,27 @@ impl Compiler {
 
     fn understood(&self, what: &'static str, said: &Said) -> Result<Answer, Error> {
         use std::os::unix::process::ExitStatusExt;
-        if let Some(answer) = serde_json::from_slice(&said.answer).ok().filter(|_| said.status.success()) {
+        if let Some(answer) = serde_json::from_slice(&said.answer)
+            .ok()
+            .filter(|_| said.status.success())
+        {
             return Ok(answer);
         }
         let words = crate::state::tame(String::from_utf8_lossy(&said.words).trim());
         match said.status.signal() {
-            Some(signal) if signal == Signal::XCPU.as_raw() => Err(Error::Processor { what, most: self.bounds.processor }),
-            _ if OUT_OF_MEMORY.iter().any(|said| words.contains(said)) => Err(Error::Memory { what, most: self.bounds.memory }),
-            _ => Err(Error::Broken { what, status: said.status, words }),
+            Some(signal) if signal == Signal::XCPU.as_raw() => Err(Error::Processor {
+                what,
+                most: self.bounds.processor,
+            }),
+            _ if OUT_OF_MEMORY.iter().any(|said| words.contains(said)) => Err(Error::Memory {
+                what,
+                most: self.bounds.memory,
+            }),
+            _ => Err(Error::Broken {
+                what,
+                status: said.status,
+                words,
+            }),
         }
     }
 }
@@ -142,7 +193,10 @@ struct Said {
 async fn converse(child: &mut Child, order: &Order, bytes: &[u8]) -> std::io::Result<Said> {
     let missing = || std::io::Error::other("a pipe is missing");
     let mut input = child.stdin.take().ok_or_else(missing)?;
-    let (output, errors) = (child.stdout.take().ok_or_else(missing)?, child.stderr.take().ok_or_else(missing)?);
+    let (output, errors) = (
+        child.stdout.take().ok_or_else(missing)?,
+        child.stderr.take().ok_or_else(missing)?,
+    );
     let mut head = serde_json::to_vec(order)?;
     head.push(b'\n');
     let tell = async {
@@ -151,11 +205,19 @@ async fn converse(child: &mut Child, order: &Order, bytes: &[u8]) -> std::io::Re
         input.flush().await
     };
     // One that ends early reads no more: what it says tells why.
-    let (_told, answer, words) = tokio::join!(tell, hear(output, LONGEST_ANSWER), hear(errors, LONGEST_WORDS));
+    let (_told, answer, words) = tokio::join!(
+        tell,
+        hear(output, LONGEST_ANSWER),
+        hear(errors, LONGEST_WORDS)
+    );
     let status = child.wait().await?;
     // Open until here: its end is how the process learns that this one is gone.
     drop(input);
-    Ok(Said { status, answer, words })
+    Ok(Said {
+        status,
+        answer,
+        words,
+    })
 }
 
 /// All of it, of which the first part is kept.
@@ -179,7 +241,11 @@ impl Workshop {
     /// When it can't be made.
     pub(crate) fn open(cache: &Path) -> std::io::Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
         crate::engine::private_folder(&cache.join(WORKSHOPS).join(name)).map(Self)
     }
 
@@ -189,12 +255,21 @@ impl Workshop {
 
     /// Removes those of processes that are gone.
     pub(crate) fn tidy(cache: &Path) {
-        for entry in std::fs::read_dir(cache.join(WORKSHOPS)).into_iter().flatten().flatten() {
+        for entry in std::fs::read_dir(cache.join(WORKSHOPS))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let name = entry.file_name();
-            let owner =
-                name.to_str().and_then(|name| name.split_once('-')).and_then(|(pid, _)| rustix::process::Pid::from_raw(pid.parse().ok()?));
-            let own = owner.is_some_and(|pid| pid.as_raw_nonzero().get().unsigned_abs() == std::process::id());
-            let runs = owner.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH));
+            let owner = name
+                .to_str()
+                .and_then(|name| name.split_once('-'))
+                .and_then(|(pid, _)| rustix::process::Pid::from_raw(pid.parse().ok()?));
+            let own = owner
+                .is_some_and(|pid| pid.as_raw_nonzero().get().unsigned_abs() == std::process::id());
+            let runs = owner.is_some_and(|pid| {
+                rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH)
+            });
             if own || !runs {
                 let _next_time = std::fs::remove_dir_all(entry.path());
             }

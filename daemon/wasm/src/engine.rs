@@ -10,7 +10,10 @@ use std::{
 
 use tokio::sync::Semaphore;
 use tradewind_core::{names::Digest, units::Bytes, vital};
-use wasmtime::{Config, Enabled, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, component::Component};
+use wasmtime::{
+    Config, Enabled, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig,
+    component::Component,
+};
 
 use crate::{
     bounds::Bounds,
@@ -48,18 +51,31 @@ impl Options {
     /// For components that lie in no plugin folder.
     pub(crate) fn outside(cache_folder: PathBuf, compiling: Compiling) -> Self {
         let plugin_folder = PathBuf::from("/dev/null");
-        Self { cache_folder, memory_ceiling: Bytes(512 << 20), slots: 64, plugin_folder, core_dumps: None, compiling }
+        Self {
+            cache_folder,
+            memory_ceiling: Bytes(512 << 20),
+            slots: 64,
+            plugin_folder,
+            core_dumps: None,
+            compiling,
+        }
     }
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cache-folder \"{path}\" can't be used")]
-    CacheFolder { path: PathBuf, source: std::io::Error },
+    CacheFolder {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("cache-folder \"{path}\" must not lie in the plugin folder")]
     CacheInPlugins { path: PathBuf },
     #[error("the folder for core dumps \"{path}\" can't be used")]
-    CoreDumps { path: PathBuf, source: std::io::Error },
+    CoreDumps {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("the component engine can't be started")]
     Engine { source: anyhow::Error },
     #[error("the engine's clock thread can't be started")]
@@ -88,17 +104,26 @@ impl Engine {
     /// When the cache folder is unusable or the pool can't be reserved.
     pub(crate) fn start(options: &Options) -> Result<Self, Error> {
         let cache_folder =
-            private_folder(&options.cache_folder).map_err(|source| Error::CacheFolder { path: options.cache_folder.clone(), source })?;
+            private_folder(&options.cache_folder).map_err(|source| Error::CacheFolder {
+                path: options.cache_folder.clone(),
+                source,
+            })?;
         if cache_folder.starts_with(&options.plugin_folder) {
             return Err(Error::CacheInPlugins { path: cache_folder });
         }
         let dumps = |(folder, keep): &(PathBuf, usize)| {
-            CoreDumps::open(folder, *keep).map(Arc::new).map_err(|source| Error::CoreDumps { path: folder.clone(), source })
+            CoreDumps::open(folder, *keep)
+                .map(Arc::new)
+                .map_err(|source| Error::CoreDumps {
+                    path: folder.clone(),
+                    source,
+                })
         };
         let core_dumps = options.core_dumps.as_ref().map(dumps).transpose()?;
         let code = Code::open(&cache_folder).map_err(|e| Error::Engine { source: e.into() })?;
         let config = config(options, code.as_ref());
-        let wasmtime = wasmtime::Engine::new(&config).map_err(|e| Error::Engine { source: e.into() })?;
+        let wasmtime =
+            wasmtime::Engine::new(&config).map_err(|e| Error::Engine { source: e.into() })?;
         let weak = wasmtime.weak();
         std::thread::Builder::new()
             .name("plugin-clock".to_owned())
@@ -107,7 +132,11 @@ impl Engine {
                 tick(&weak);
             })
             .map_err(|source| Error::Ticker { source })?;
-        let ceilings = Ceilings { memory: options.memory_ceiling, slots: options.slots, table_elements: TABLE_ELEMENTS };
+        let ceilings = Ceilings {
+            memory: options.memory_ceiling,
+            slots: options.slots,
+            table_elements: TABLE_ELEMENTS,
+        };
         let Compiling { bounds, program } = options.compiling.clone();
         Ok(Self {
             wasmtime,
@@ -128,7 +157,9 @@ impl Engine {
     /// # Errors
     /// When an entry that is damaged can't be removed.
     pub(crate) fn find(&self, digest: Digest, bytes: &[u8]) -> wasmtime::Result<Option<Component>> {
-        self.code.as_ref().map_or(Ok(None), |code| code.find(&self.wasmtime, digest, bytes))
+        self.code
+            .as_ref()
+            .map_or(Ok(None), |code| code.find(&self.wasmtime, digest, bytes))
     }
 
     /// Has a process compile a component, and puts the code into the cache. Where there is no cache, it is known afterwards that compiling
@@ -136,7 +167,12 @@ impl Engine {
     ///
     /// # Errors
     /// When it can't be compiled, or takes more than it may.
-    pub(crate) async fn compile_apart(&self, compiler: &Compiler, digest: Digest, bytes: &[u8]) -> Result<Answer, compiler::Error> {
+    pub(crate) async fn compile_apart(
+        &self,
+        compiler: &Compiler,
+        digest: Digest,
+        bytes: &[u8],
+    ) -> Result<Answer, compiler::Error> {
         let workshop = self.code.as_ref().and_then(|code| match code.workshop() {
             Ok(workshop) => Some((code.clone(), workshop)),
             Err(error) => {
@@ -144,13 +180,26 @@ impl Engine {
                 None
             }
         });
-        let folder = workshop.as_ref().map(|(_, workshop)| workshop.path().to_owned());
-        let answer = compiler.order(Task::Compile { folder, core_dumps: self.dumps }, bytes).await?;
+        let folder = workshop
+            .as_ref()
+            .map(|(_, workshop)| workshop.path().to_owned());
+        let answer = compiler
+            .order(
+                Task::Compile {
+                    folder,
+                    core_dumps: self.dumps,
+                },
+                bytes,
+            )
+            .await?;
         if answer == Answer::Done
             && let Some((code, workshop)) = workshop
         {
             let engine = self.wasmtime.clone();
-            let taken = tokio::task::spawn_blocking(move || code.take_over(workshop.path(), &engine, digest)).await;
+            let taken = tokio::task::spawn_blocking(move || {
+                code.take_over(workshop.path(), &engine, digest)
+            })
+            .await;
             if let Err(error) = taken.map_err(std::io::Error::other).and_then(|taken| taken) {
                 tracing::warn!(%error, "compiled code can't be kept: a plugin is compiled twice");
             }
@@ -181,7 +230,11 @@ fn tick(engine: &EngineWeak) {
 
 fn config(options: &Options, code: Option<&Code>) -> Config {
     let slots = options.slots;
-    let resident = if PoolingAllocationConfig::is_pagemap_scan_available() { RESIDENT } else { RESIDENT_BLIND };
+    let resident = if PoolingAllocationConfig::is_pagemap_scan_available() {
+        RESIDENT
+    } else {
+        RESIDENT_BLIND
+    };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_stacks(slots)
@@ -225,7 +278,10 @@ pub(crate) fn compiler_config(core_dumps: bool, code: Option<&Code>) -> Config {
 
 /// Makes the folder if need be, closes it to others, and names it absolutely.
 pub(crate) fn private_folder(path: &Path) -> std::io::Result<PathBuf> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)?;
     let path = path.canonicalize()?;
     let mode = fs::metadata(&path)?.permissions().mode();
     if mode & 0o077 != 0 {

@@ -71,7 +71,10 @@ pub(crate) fn scan(folder: &Path, size_cap: u64, believes: Believes) -> io::Resu
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
         let Some(name) = name.to_str() else {
-            scan.problems.push((name.to_string_lossy().into_owned(), "the file name is not UTF-8".to_owned()));
+            scan.problems.push((
+                name.to_string_lossy().into_owned(),
+                "the file name is not UTF-8".to_owned(),
+            ));
             continue;
         };
         // Hidden files are other programs' temporary ones, and a ConfigMap's folders.
@@ -92,7 +95,13 @@ pub(crate) fn scan(folder: &Path, size_cap: u64, believes: Believes) -> io::Resu
 
     let mut named = BTreeSet::new();
     for (name, instance) in files {
-        let found = configured((folder, believes), &name, size_cap, &mut components, &mut named);
+        let found = configured(
+            (folder, believes),
+            &name,
+            size_cap,
+            &mut components,
+            &mut named,
+        );
         if let Some(found) = found {
             scan.instances.insert(instance, found);
         }
@@ -103,12 +112,19 @@ pub(crate) fn scan(folder: &Path, size_cap: u64, believes: Believes) -> io::Resu
         }
         match name.trim_end_matches(".wasm").parse::<InstanceName>() {
             Ok(instance) if scan.instances.contains_key(&instance) => {
-                let why = format!("no instance file names it, and \"{instance}\" is taken by {instance}.toml");
+                let why = format!(
+                    "no instance file names it, and \"{instance}\" is taken by {instance}.toml"
+                );
                 scan.problems.push((name, why));
             }
             Ok(instance) => {
                 let component = component((folder, believes), &name, size_cap, &mut components);
-                let found = Found { text: Vec::new(), settings: Digest::of(b""), file: Ok(InstanceFile::bare(&name)), component };
+                let found = Found {
+                    text: Vec::new(),
+                    settings: Digest::of(b""),
+                    file: Ok(InstanceFile::bare(&name)),
+                    component,
+                };
                 scan.instances.insert(instance, found);
             }
             Err(e) => scan.problems.push((name, e.to_string())),
@@ -125,25 +141,48 @@ fn configured(
     components: &mut BTreeMap<String, Option<Component>>,
     named: &mut BTreeSet<String>,
 ) -> Option<Found> {
-    let unreadable = |why: String, component| Found { text: Vec::new(), settings: Digest::of(why.as_bytes()), file: Err(why), component };
+    let unreadable = |why: String, component| Found {
+        text: Vec::new(),
+        settings: Digest::of(why.as_bytes()),
+        file: Err(why),
+        component,
+    };
     let text = match read(&folder.join(name), instance_file::SIZE_CAP, believes) {
         Ok(Content::Whole(text)) => text,
         Ok(Content::TooLarge(size)) => {
-            let why = format!("the instance file has {size} bytes, the most is {}", Bytes(instance_file::SIZE_CAP));
+            let why = format!(
+                "the instance file has {size} bytes, the most is {}",
+                Bytes(instance_file::SIZE_CAP)
+            );
             return Some(unreadable(why, Component::Unnamed));
         }
         Ok(Content::Unsettled) => return Some(unreadable(String::new(), Component::Unsettled)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
-        Err(e) => return Some(unreadable(format!("the instance file can't be read: {e}"), Component::Unnamed)),
+        Err(e) => {
+            return Some(unreadable(
+                format!("the instance file can't be read: {e}"),
+                Component::Unnamed,
+            ));
+        }
     };
     let settings = Digest::of(&text);
     Some(match InstanceFile::parse(&text) {
         Ok(file) => {
             named.insert(file.component.clone());
             let component = component((folder, believes), &file.component, size_cap, components);
-            Found { text, settings, file: Ok(file), component }
+            Found {
+                text,
+                settings,
+                file: Ok(file),
+                component,
+            }
         }
-        Err(e) => Found { text, settings, file: Err(e.to_string()), component: Component::Unnamed },
+        Err(e) => Found {
+            text,
+            settings,
+            file: Err(e.to_string()),
+            component: Component::Unnamed,
+        },
     })
 }
 
@@ -158,13 +197,23 @@ fn component(
         return known.clone();
     }
     let found = match read(&folder.join(name), size_cap, believes) {
-        Ok(Content::Whole(bytes)) => Component::Read { digest: Digest::of(&bytes), bytes: bytes.into() },
-        Ok(Content::TooLarge(size)) => {
-            Component::Unusable { why: format!("\"{name}\" is too large: {size} bytes, plugins.size-cap is {}", Bytes(size_cap)) }
-        }
+        Ok(Content::Whole(bytes)) => Component::Read {
+            digest: Digest::of(&bytes),
+            bytes: bytes.into(),
+        },
+        Ok(Content::TooLarge(size)) => Component::Unusable {
+            why: format!(
+                "\"{name}\" is too large: {size} bytes, plugins.size-cap is {}",
+                Bytes(size_cap)
+            ),
+        },
         Ok(Content::Unsettled) => Component::Unsettled,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Component::Missing { name: name.to_owned() },
-        Err(e) => Component::Unusable { why: format!("\"{name}\" can't be read: {e}") },
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Component::Missing {
+            name: name.to_owned(),
+        },
+        Err(e) => Component::Unusable {
+            why: format!("\"{name}\" can't be read: {e}"),
+        },
     };
     read_already.insert(name.to_owned(), Some(found.clone()));
     found
@@ -187,6 +236,11 @@ fn read(path: &Path, cap: u64, believes: Believes) -> io::Result<Content> {
     if bytes.len() as u64 > cap {
         return Ok(Content::TooLarge(after.len()));
     }
-    let same = |a: &Metadata, b: &Metadata| a.len() == b.len() && a.modified().ok() == b.modified().ok();
-    if same(&before, &after) && bytes.len() as u64 == after.len() { Ok(Content::Whole(bytes)) } else { Ok(Content::Unsettled) }
+    let same =
+        |a: &Metadata, b: &Metadata| a.len() == b.len() && a.modified().ok() == b.modified().ok();
+    if same(&before, &after) && bytes.len() as u64 == after.len() {
+        Ok(Content::Whole(bytes))
+    } else {
+        Ok(Content::Unsettled)
+    }
 }

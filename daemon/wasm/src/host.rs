@@ -70,9 +70,15 @@ pub type Believes = fn(&std::fs::File, &std::path::Path) -> std::io::Result<()>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("plugins.folder \"{path}\" can't be read")]
-    Folder { path: PathBuf, source: std::io::Error },
+    Folder {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("the plugins' state folder \"{path}\" can't be used")]
-    StateFolder { path: PathBuf, source: std::io::Error },
+    StateFolder {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("the plugins' state folder \"{path}\" must not lie in the plugin folder")]
     StateInPlugins { path: PathBuf },
     #[error(transparent)]
@@ -82,7 +88,10 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
     #[error("plugins.folder \"{path}\" can't be read; what served goes on serving")]
-    Folder { path: PathBuf, source: std::io::Error },
+    Folder {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("the plugin host has stopped")]
     Stopped,
 }
@@ -92,13 +101,24 @@ pub enum RollbackError {
     #[error("no plugin instance \"{instance}\" lies in the plugin folder")]
     UnknownInstance { instance: InstanceName },
     #[error("\"{digest}\" is no earlier version of \"{instance}\"")]
-    UnknownVersion { instance: InstanceName, digest: Digest },
+    UnknownVersion {
+        instance: InstanceName,
+        digest: Digest,
+    },
     #[error("\"{instance}\" has no earlier version")]
     NoEarlier { instance: InstanceName },
     #[error("the kept version \"{digest}\" of \"{instance}\" can't be read")]
-    Unreadable { instance: InstanceName, digest: Digest, source: std::io::Error },
+    Unreadable {
+        instance: InstanceName,
+        digest: Digest,
+        source: std::io::Error,
+    },
     #[error("the kept version \"{digest}\" of \"{instance}\" does not load any more")]
-    Load { instance: InstanceName, digest: Digest, source: Box<load::Error> },
+    Load {
+        instance: InstanceName,
+        digest: Digest,
+        source: Box<load::Error>,
+    },
     #[error("the plugin host has stopped")]
     Stopped,
 }
@@ -123,13 +143,37 @@ pub struct Handle {
 
 enum Command {
     Reconcile(oneshot::Sender<Result<Report, ReconcileError>>),
-    RollBack(InstanceName, Option<Digest>, oneshot::Sender<Result<PluginView, RollbackError>>),
-    TakeShadow(Box<shadow::Proven>, oneshot::Sender<Result<ShadowView, ShadowError>>),
-    DropShadow(InstanceName, oneshot::Sender<Result<ShadowView, ShadowError>>),
-    InstallShadow(InstanceName, oneshot::Sender<Result<PluginView, ShadowError>>),
-    StartCanary(Box<canary::Proven>, oneshot::Sender<Result<PluginView, CanaryError>>),
-    PromoteCanary(InstanceName, Actor, oneshot::Sender<Result<PluginView, CanaryError>>),
-    AbortCanary(InstanceName, Actor, oneshot::Sender<Result<PluginView, CanaryError>>),
+    RollBack(
+        InstanceName,
+        Option<Digest>,
+        oneshot::Sender<Result<PluginView, RollbackError>>,
+    ),
+    TakeShadow(
+        Box<shadow::Proven>,
+        oneshot::Sender<Result<ShadowView, ShadowError>>,
+    ),
+    DropShadow(
+        InstanceName,
+        oneshot::Sender<Result<ShadowView, ShadowError>>,
+    ),
+    InstallShadow(
+        InstanceName,
+        oneshot::Sender<Result<PluginView, ShadowError>>,
+    ),
+    StartCanary(
+        Box<canary::Proven>,
+        oneshot::Sender<Result<PluginView, CanaryError>>,
+    ),
+    PromoteCanary(
+        InstanceName,
+        Actor,
+        oneshot::Sender<Result<PluginView, CanaryError>>,
+    ),
+    AbortCanary(
+        InstanceName,
+        Actor,
+        oneshot::Sender<Result<PluginView, CanaryError>>,
+    ),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -162,7 +206,11 @@ struct Service {
 
 impl Options {
     /// The defaults, with these folders.
-    pub fn new(folder: impl Into<PathBuf>, state_folder: impl Into<PathBuf>, cache_folder: impl Into<PathBuf>) -> Self {
+    pub fn new(
+        folder: impl Into<PathBuf>,
+        state_folder: impl Into<PathBuf>,
+        cache_folder: impl Into<PathBuf>,
+    ) -> Self {
         Self {
             folder: folder.into(),
             state_folder: state_folder.into(),
@@ -195,7 +243,12 @@ impl Host {
         });
         let (engine, ledger) = match opened.await {
             Ok(opened) => opened?,
-            Err(e) => return Err(Error::StateFolder { path: options.state_folder, source: std::io::Error::other(e) }),
+            Err(e) => {
+                return Err(Error::StateFolder {
+                    path: options.state_folder,
+                    source: std::io::Error::other(e),
+                });
+            }
         };
         let loader = Arc::new(Loader::new(engine, capabilities, options.slot_wait));
         let registry = Arc::new(Registry::new());
@@ -212,15 +265,43 @@ impl Host {
             verdicts,
             ending: ending.clone(),
         };
-        writer.remember().map_err(|source| Error::StateFolder { path: options.state_folder.clone(), source })?;
+        writer.remember().map_err(|source| Error::StateFolder {
+            path: options.state_folder.clone(),
+            source,
+        })?;
         // Watched before the first look, so that no change falls between them.
         let watch = Watch::start(&options.folder);
-        let looked = writer.reconcile(Cause::Start).await.map_err(|source| Error::Folder { path: options.folder.clone(), source })?;
+        let looked = writer
+            .reconcile(Cause::Start)
+            .await
+            .map_err(|source| Error::Folder {
+                path: options.folder.clone(),
+                source,
+            })?;
         writer.resume_shadows().await;
         writer.resume_canaries().await;
         let (sender, commands) = mpsc::channel(16);
-        tokio::spawn(vital::part("plugin writer", Service { writer, commands, told, watch, options }.run(looked.unsettled)));
-        Ok(Self { handle: Handle { commands: sender, registry, loader, ledger, looks: Arc::new(Semaphore::new(1)), ending } })
+        tokio::spawn(vital::part(
+            "plugin writer",
+            Service {
+                writer,
+                commands,
+                told,
+                watch,
+                options,
+            }
+            .run(looked.unsettled),
+        ));
+        Ok(Self {
+            handle: Handle {
+                commands: sender,
+                registry,
+                loader,
+                ledger,
+                looks: Arc::new(Semaphore::new(1)),
+                ending,
+            },
+        })
     }
 
     pub fn handle(&self) -> Handle {
@@ -241,18 +322,34 @@ impl Plugins for Handle {
 }
 
 fn open(options: &Options) -> Result<(Engine, Ledger), Error> {
-    let folder = options.folder.canonicalize().map_err(|source| Error::Folder { path: options.folder.clone(), source })?;
+    let folder = options
+        .folder
+        .canonicalize()
+        .map_err(|source| Error::Folder {
+            path: options.folder.clone(),
+            source,
+        })?;
     let engine = Engine::start(&engine::Options {
         cache_folder: options.cache_folder.clone(),
         memory_ceiling: options.memory_ceiling,
         slots: options.call_slots,
         plugin_folder: folder.clone(),
-        core_dumps: (options.core_dumps > 0).then(|| (options.state_folder.with_file_name("core-dumps"), options.core_dumps)),
+        core_dumps: (options.core_dumps > 0).then(|| {
+            (
+                options.state_folder.with_file_name("core-dumps"),
+                options.core_dumps,
+            )
+        }),
         compiling: options.compiling.clone(),
     })?;
-    let ledger = Ledger::open(&options.state_folder).map_err(|source| Error::StateFolder { path: options.state_folder.clone(), source })?;
+    let ledger = Ledger::open(&options.state_folder).map_err(|source| Error::StateFolder {
+        path: options.state_folder.clone(),
+        source,
+    })?;
     if ledger.folder().starts_with(&folder) {
-        return Err(Error::StateInPlugins { path: options.state_folder.clone() });
+        return Err(Error::StateInPlugins {
+            path: options.state_folder.clone(),
+        });
     }
     Ok((engine, ledger))
 }
@@ -266,7 +363,10 @@ impl Handle {
     /// When the folder can't be listed; nothing changes then.
     pub async fn reconcile(&self) -> Result<Report, ReconcileError> {
         let (answer, answered) = oneshot::channel();
-        self.commands.send(Command::Reconcile(answer)).await.map_err(|_| ReconcileError::Stopped)?;
+        self.commands
+            .send(Command::Reconcile(answer))
+            .await
+            .map_err(|_| ReconcileError::Stopped)?;
         answered.await.map_err(|_| ReconcileError::Stopped)?
     }
 
@@ -274,7 +374,11 @@ impl Handle {
     pub fn list(&self) -> Vec<PluginView> {
         let published = self.registry.load();
         let contents = &published.contents;
-        contents.slots.keys().filter_map(|name| contents.view(name)).collect()
+        contents
+            .slots
+            .keys()
+            .filter_map(|name| contents.view(name))
+            .collect()
     }
 
     pub fn inspect(&self, instance: &InstanceName) -> Option<PluginView> {
@@ -285,7 +389,11 @@ impl Handle {
     pub fn list_for(&self, scope: &Scope) -> Vec<PluginView> {
         let published = self.registry.load();
         let contents = &published.contents;
-        contents.slots.keys().filter_map(|name| contents.view_for(name, scope)).collect()
+        contents
+            .slots
+            .keys()
+            .filter_map(|name| contents.view_for(name, scope))
+            .collect()
     }
 
     pub fn inspect_for(&self, instance: &InstanceName, scope: &Scope) -> Option<PluginView> {
@@ -295,8 +403,20 @@ impl Handle {
     /// By instance, for whose workloads it is and which secrets they may have.
     pub fn secrets(&self) -> Vec<(InstanceName, Spaces, Vec<Entry>)> {
         let published = self.registry.load();
-        let active = published.contents.slots.iter().filter_map(|(name, slot)| Some((name, slot.active.as_deref()?)));
-        active.map(|(name, version)| (name.clone(), version.namespaces.clone(), version.grants.secrets().cloned().collect())).collect()
+        let active = published
+            .contents
+            .slots
+            .iter()
+            .filter_map(|(name, slot)| Some((name, slot.active.as_deref()?)));
+        active
+            .map(|(name, version)| {
+                (
+                    name.clone(),
+                    version.namespaces.clone(),
+                    version.grants.secrets().cloned().collect(),
+                )
+            })
+            .collect()
     }
 
     /// Files that can't belong to any instance.
@@ -309,9 +429,16 @@ impl Handle {
     ///
     /// # Errors
     /// When there is no such version; what serves goes on.
-    pub async fn rollback(&self, instance: InstanceName, version: Option<Digest>) -> Result<PluginView, RollbackError> {
+    pub async fn rollback(
+        &self,
+        instance: InstanceName,
+        version: Option<Digest>,
+    ) -> Result<PluginView, RollbackError> {
         let (answer, answered) = oneshot::channel();
-        self.commands.send(Command::RollBack(instance, version, answer)).await.map_err(|_| RollbackError::Stopped)?;
+        self.commands
+            .send(Command::RollBack(instance, version, answer))
+            .await
+            .map_err(|_| RollbackError::Stopped)?;
         answered.await.map_err(|_| RollbackError::Stopped)?
     }
 
@@ -322,7 +449,8 @@ impl Handle {
     pub async fn start_shadow(&self, start: ShadowStart) -> Result<ShadowView, ShadowError> {
         // Outside the writer: what takes long to compile holds nothing up.
         let proven = shadow::prove(&self.loader, start).await?;
-        self.ask(|answer| Command::TakeShadow(Box::new(proven), answer)).await?
+        self.ask(|answer| Command::TakeShadow(Box::new(proven), answer))
+            .await?
     }
 
     /// Forgets a shadow policy. Calls on it that run go on.
@@ -339,16 +467,28 @@ impl Handle {
     /// # Errors
     /// The name is taken, the folder can't be written, or it is refused; what has been put there is gone again then.
     pub async fn install_shadow(&self, name: InstanceName) -> Result<PluginView, ShadowError> {
-        self.ask(|answer| Command::InstallShadow(name, answer)).await?
+        self.ask(|answer| Command::InstallShadow(name, answer))
+            .await?
     }
 
     /// Every shadow policy, by name.
     pub fn shadows(&self) -> Vec<ShadowView> {
-        self.registry.load().contents.shadows.values().map(shadow::Trial::view).collect()
+        self.registry
+            .load()
+            .contents
+            .shadows
+            .values()
+            .map(shadow::Trial::view)
+            .collect()
     }
 
     pub fn shadow(&self, name: &InstanceName) -> Option<ShadowView> {
-        self.registry.load().contents.shadows.get(name).map(shadow::Trial::view)
+        self.registry
+            .load()
+            .contents
+            .shadows
+            .get(name)
+            .map(shadow::Trial::view)
     }
 
     /// Loads a new version through the gates of a plugin and gives it a share of the instance's calls, until it returns or is promoted.
@@ -358,28 +498,45 @@ impl Handle {
     pub async fn start_canary(&self, start: CanaryStart) -> Result<PluginView, CanaryError> {
         // Outside the writer: what takes long to compile holds nothing up, and ends when nobody waits for it.
         let proven = canary::prove(self, start).await?;
-        self.ask(|answer| Command::StartCanary(Box::new(proven), answer)).await?
+        self.ask(|answer| Command::StartCanary(Box::new(proven), answer))
+            .await?
     }
 
     /// Ends a canary well: it serves until the plugin folder changes, as after a roll-back.
     ///
     /// # Errors
     /// There is none that runs, or it does not load any more.
-    pub async fn promote_canary(&self, instance: InstanceName, by: Actor) -> Result<PluginView, CanaryError> {
-        self.ask(|answer| Command::PromoteCanary(instance, by, answer)).await?
+    pub async fn promote_canary(
+        &self,
+        instance: InstanceName,
+        by: Actor,
+    ) -> Result<PluginView, CanaryError> {
+        self.ask(|answer| Command::PromoteCanary(instance, by, answer))
+            .await?
     }
 
     /// Goes back to the old version.
     ///
     /// # Errors
     /// There is none that runs.
-    pub async fn abort_canary(&self, instance: InstanceName, by: Actor) -> Result<PluginView, CanaryError> {
-        self.ask(|answer| Command::AbortCanary(instance, by, answer)).await?
+    pub async fn abort_canary(
+        &self,
+        instance: InstanceName,
+        by: Actor,
+    ) -> Result<PluginView, CanaryError> {
+        self.ask(|answer| Command::AbortCanary(instance, by, answer))
+            .await?
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Stopped> {
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Stopped> {
         let (answer, answered) = oneshot::channel();
-        self.commands.send(command(answer)).await.map_err(|_| Stopped)?;
+        self.commands
+            .send(command(answer))
+            .await
+            .map_err(|_| Stopped)?;
         answered.await.map_err(|_| Stopped)
     }
 
@@ -413,7 +570,10 @@ impl Handle {
 
 impl Service {
     async fn run(mut self, unsettled: bool) {
-        let mut timer = interval_at(Instant::now() + self.options.rescan_interval, self.options.rescan_interval);
+        let mut timer = interval_at(
+            Instant::now() + self.options.rescan_interval,
+            self.options.rescan_interval,
+        );
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pulse = interval_at(Instant::now() + PULSE, PULSE);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -494,15 +654,25 @@ impl Service {
         let outcome = self.writer.reconcile(Cause::Demand).await;
         let unsettled = outcome.as_ref().is_ok_and(|looked| looked.unsettled);
         let path = self.options.folder.clone();
-        let _gone = answer.send(outcome.map(|looked| looked.report).map_err(|source| ReconcileError::Folder { path, source }));
+        let _gone = answer.send(
+            outcome
+                .map(|looked| looked.report)
+                .map_err(|source| ReconcileError::Folder { path, source }),
+        );
         unsettled
     }
 
     async fn finish(self) {
         let effects = self.writer.loader.effects.clone();
         effects.close();
-        if timeout(self.options.drain_timeout, effects.wait()).await.is_err() {
-            tracing::warn!(running = effects.len(), "effects that plugins began are still running at shutdown");
+        if timeout(self.options.drain_timeout, effects.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                running = effects.len(),
+                "effects that plugins began are still running at shutdown"
+            );
         }
     }
 }
@@ -531,11 +701,23 @@ pub enum InspectError {
 ///
 /// # Errors
 /// When it is no plugin of this contract.
-pub async fn inspect_file(bytes: Vec<u8>, cache_folder: PathBuf, compiling: Compiling) -> Result<FileInspection, InspectError> {
+pub async fn inspect_file(
+    bytes: Vec<u8>,
+    cache_folder: PathBuf,
+    compiling: Compiling,
+) -> Result<FileInspection, InspectError> {
     let size = Bytes(bytes.len() as u64);
     let options = engine::Options::outside(cache_folder, compiling);
-    let engine = tokio::task::spawn_blocking(move || Engine::start(&options)).await.map_err(|_| load::Error::Aborted)??;
+    let engine = tokio::task::spawn_blocking(move || Engine::start(&options))
+        .await
+        .map_err(|_| load::Error::Aborted)??;
     let digest = Digest::of(&bytes);
     let (imports, exports, about) = load::inspect(engine, bytes.into(), digest).await?;
-    Ok(FileInspection { digest, size, imports, exports, about })
+    Ok(FileInspection {
+        digest,
+        size,
+        imports,
+        exports,
+        about,
+    })
 }

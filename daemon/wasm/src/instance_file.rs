@@ -66,15 +66,35 @@ impl InstanceFile {
     /// When the text is no TOML of this shape; the message names the place and the field.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let text = std::str::from_utf8(bytes).map_err(|_| Error::NotText)?;
-        let mut document: Document = toml::from_str(text).map_err(|e| Error::Syntax(one_line(&e, text)))?;
-        let plain = !document.component.contains(['/', '\\']) && !document.component.starts_with('.');
+        let mut document: Document =
+            toml::from_str(text).map_err(|e| Error::Syntax(one_line(&e, text)))?;
+        let plain =
+            !document.component.contains(['/', '\\']) && !document.component.starts_with('.');
         if !plain || !document.component.ends_with(".wasm") {
             return Err(Error::Component(document.component));
         }
-        document.grants.check(&std::env::var("PATH").unwrap_or_default()).map_err(Error::Grant)?;
-        let settings = json(toml::Value::Table(std::mem::take(&mut document.settings)), &mut Vec::new())?;
-        let Document { component, namespaces, limits, grants, .. } = document;
-        Ok(Self { component, namespaces, settings, limits, grants })
+        document
+            .grants
+            .check(&std::env::var("PATH").unwrap_or_default())
+            .map_err(Error::Grant)?;
+        let settings = json(
+            toml::Value::Table(std::mem::take(&mut document.settings)),
+            &mut Vec::new(),
+        )?;
+        let Document {
+            component,
+            namespaces,
+            limits,
+            grants,
+            ..
+        } = document;
+        Ok(Self {
+            component,
+            namespaces,
+            settings,
+            limits,
+            grants,
+        })
     }
 }
 
@@ -91,7 +111,11 @@ fn json(value: toml::Value, path: &mut Vec<String>) -> Result<Value, Error> {
     Ok(match value {
         toml::Value::String(s) => Value::String(s),
         toml::Value::Integer(n) => Value::from(n),
-        toml::Value::Float(x) => Value::Number(serde_json::Number::from_f64(x).ok_or_else(|| Error::Number { path: path.join(".") })?),
+        toml::Value::Float(x) => Value::Number(serde_json::Number::from_f64(x).ok_or_else(
+            || Error::Number {
+                path: path.join("."),
+            },
+        )?),
         toml::Value::Boolean(b) => Value::Bool(b),
         toml::Value::Datetime(t) => Value::String(t.to_string()),
         toml::Value::Array(items) => {
@@ -123,7 +147,10 @@ mod tests {
     fn a_whole_file() {
         let text = "component = \"a.wasm\"\n[settings]\nn = 1\nlist = [{ x = 1.5 }]\n[limits]\ndeadline = \"2s\"\nmemory = \"1Mi\"\n[grants.process]\ncommands = [\"sh\"]\n";
         let file = InstanceFile::parse(text.as_bytes()).unwrap();
-        assert_eq!(file.settings, serde_json::json!({ "n": 1, "list": [{ "x": 1.5 }] }));
+        assert_eq!(
+            file.settings,
+            serde_json::json!({ "n": 1, "list": [{ "x": 1.5 }] })
+        );
         assert_eq!(file.limits.deadline.0, 2000);
         assert_eq!(file.grants.process.unwrap().commands, ["sh"]);
         assert!(file.namespaces.is_all());
@@ -135,14 +162,28 @@ mod tests {
             ("component = 1", "line 1"),
             ("component = \"a.wasm\"\nsetings = 1", "setings"),
             ("component = \"../a.wasm\"", "../a.wasm"),
-            ("component = \"a.wasm\"\n[limits]\ndeadline = \"soon\"", "soon"),
+            (
+                "component = \"a.wasm\"\n[limits]\ndeadline = \"soon\"",
+                "soon",
+            ),
             ("component = \"a.wasm\"\n[grants]\nroot = true", "root"),
-            ("component = \"a.wasm\"\nnamespaces = []", "namespaces is empty"),
-            ("component = \"a.wasm\"\n[grants.process]\ncommands = [{ name = \"a\", namespaces = [\"No\"] }]", "holds \"No\""),
-            ("component = \"a.wasm\"\n[settings]\nx = [nan]", "settings.x.0"),
+            (
+                "component = \"a.wasm\"\nnamespaces = []",
+                "namespaces is empty",
+            ),
+            (
+                "component = \"a.wasm\"\n[grants.process]\ncommands = [{ name = \"a\", namespaces = [\"No\"] }]",
+                "holds \"No\"",
+            ),
+            (
+                "component = \"a.wasm\"\n[settings]\nx = [nan]",
+                "settings.x.0",
+            ),
             ("", "component"),
         ] {
-            let error = InstanceFile::parse(text.as_bytes()).unwrap_err().to_string();
+            let error = InstanceFile::parse(text.as_bytes())
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
     }

@@ -125,7 +125,10 @@ impl Ledger {
     fn check(&self, part: &str, prefix: &str, known: u32) -> io::Result<()> {
         for (path, bytes) in self.documents(part, prefix)? {
             if let Err(error @ document::Error::Newer { .. }) = document::readable(&bytes, known) {
-                let told = format!("the document \"{}\" is newer: {error}. Run the daemon that wrote it, or a newer one", path.display());
+                let told = format!(
+                    "the document \"{}\" is newer: {error}. Run the daemon that wrote it, or a newer one",
+                    path.display()
+                );
                 return Err(io::Error::other(told));
             }
         }
@@ -137,7 +140,11 @@ impl Ledger {
         let mut all = Vec::new();
         for entry in fs::read_dir(self.folder.join(part))? {
             let path = entry?.path();
-            if path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(prefix) && n.ends_with(".json")) {
+            if path
+                .file_name()
+                .and_then(|n| n.to_str())
+                .is_some_and(|n| n.starts_with(prefix) && n.ends_with(".json"))
+            {
                 let bytes = fs::read(&path)?;
                 all.push((path, bytes));
             }
@@ -153,7 +160,13 @@ impl Ledger {
     pub(crate) fn histories(&self) -> io::Result<Vec<(InstanceName, History)>> {
         let mut all = Vec::new();
         for (path, bytes) in self.documents("history", "")? {
-            let Some(instance) = path.file_stem().and_then(|n| n.to_str()).and_then(|n| n.parse::<InstanceName>().ok()) else { continue };
+            let Some(instance) = path
+                .file_stem()
+                .and_then(|n| n.to_str())
+                .and_then(|n| n.parse::<InstanceName>().ok())
+            else {
+                continue;
+            };
             match document::from_slice(&bytes) {
                 Ok(history) => all.push((instance, history)),
                 Err(error) => {
@@ -166,7 +179,12 @@ impl Ledger {
     }
 
     /// The bytes first, then the history that refers to them, then what no history refers to goes.
-    pub(crate) fn keep(&self, instance: &InstanceName, history: &History, bytes: Option<(&[u8], &[u8])>) -> io::Result<()> {
+    pub(crate) fn keep(
+        &self,
+        instance: &InstanceName,
+        history: &History,
+        bytes: Option<(&[u8], &[u8])>,
+    ) -> io::Result<()> {
         if let (Some((component, settings)), Some(entry)) = (bytes, history.entries.last()) {
             self.put(&self.component_path(entry.component), component)?;
             self.put(&self.settings_path(entry.settings), settings)?;
@@ -180,11 +198,19 @@ impl Ledger {
         let histories = self.histories()?;
         let entries = || histories.iter().flat_map(|(_, h)| &h.entries);
         let trials = self.documents("trials", "")?;
-        let referred = trials.iter().filter_map(|(_, bytes)| serde_json::from_slice::<Referred>(bytes).ok());
-        let trials: Vec<Pair> = referred.map(|trial| (trial.component, trial.settings)).collect();
+        let referred = trials
+            .iter()
+            .filter_map(|(_, bytes)| serde_json::from_slice::<Referred>(bytes).ok());
+        let trials: Vec<Pair> = referred
+            .map(|trial| (trial.component, trial.settings))
+            .collect();
         let used = || entries().map(Entry::pair).chain(trials.iter().copied());
-        let components: BTreeSet<PathBuf> = used().map(|(component, _)| self.component_path(component)).collect();
-        let settings: BTreeSet<PathBuf> = used().map(|(_, settings)| self.settings_path(settings)).collect();
+        let components: BTreeSet<PathBuf> = used()
+            .map(|(component, _)| self.component_path(component))
+            .collect();
+        let settings: BTreeSet<PathBuf> = used()
+            .map(|(_, settings)| self.settings_path(settings))
+            .collect();
         for (part, used) in [("components", components), ("settings", settings)] {
             for entry in fs::read_dir(self.folder.join(part))? {
                 let path = entry?.path();
@@ -197,12 +223,20 @@ impl Ledger {
     }
 
     /// Remembers a version that is tried beside those that serve. The bytes first.
-    pub(crate) fn keep_trial<T: Document>(&self, name: &str, trial: &T, bytes: Option<(Pair, &[u8], &[u8])>) -> io::Result<()> {
+    pub(crate) fn keep_trial<T: Document>(
+        &self,
+        name: &str,
+        trial: &T,
+        bytes: Option<(Pair, &[u8], &[u8])>,
+    ) -> io::Result<()> {
         if let Some(((component, settings), component_bytes, text)) = bytes {
             self.put(&self.component_path(component), component_bytes)?;
             self.put(&self.settings_path(settings), text)?;
         }
-        write(&self.trial_path(name), &document::to_vec(trial).map_err(io::Error::other)?)
+        write(
+            &self.trial_path(name),
+            &document::to_vec(trial).map_err(io::Error::other)?,
+        )
     }
 
     /// # Errors
@@ -237,21 +271,36 @@ impl Ledger {
     pub(crate) fn bytes(&self, (component, settings): Pair) -> io::Result<(Vec<u8>, Vec<u8>)> {
         let read = |path: PathBuf, digest: Digest| {
             let bytes = fs::read(&path)?;
-            if Digest::of(&bytes) == digest { Ok(bytes) } else { Err(io::Error::other(format!("{} is damaged", path.display()))) }
+            if Digest::of(&bytes) == digest {
+                Ok(bytes)
+            } else {
+                Err(io::Error::other(format!("{} is damaged", path.display())))
+            }
         };
-        Ok((read(self.component_path(component), component)?, read(self.settings_path(settings), settings)?))
+        Ok((
+            read(self.component_path(component), component)?,
+            read(self.settings_path(settings), settings)?,
+        ))
     }
 
     fn component_path(&self, digest: Digest) -> PathBuf {
-        self.folder.join("components").join(format!("{}.wasm", digest.hex()))
+        self.folder
+            .join("components")
+            .join(format!("{}.wasm", digest.hex()))
     }
 
     fn settings_path(&self, digest: Digest) -> PathBuf {
-        self.folder.join("settings").join(format!("{}.toml", digest.hex()))
+        self.folder
+            .join("settings")
+            .join(format!("{}.toml", digest.hex()))
     }
 
     fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        if fs::metadata(path).is_ok_and(|m| m.len() == bytes.len() as u64) { Ok(()) } else { write(path, bytes) }
+        if fs::metadata(path).is_ok_and(|m| m.len() == bytes.len() as u64) {
+            Ok(())
+        } else {
+            write(path, bytes)
+        }
     }
 }
 
@@ -295,7 +344,10 @@ mod tests {
         assert_eq!(history.entries.len(), 2);
         assert_eq!(history.entries[0].until, Some(Instant(20)));
         let now = Some(history.entries[1].pair());
-        assert_eq!(history.before(now, None).unwrap().component, Digest::of(&[1]));
+        assert_eq!(
+            history.before(now, None).unwrap().component,
+            Digest::of(&[1])
+        );
         assert!(history.before(now, Some(Digest::of(&[9]))).is_none());
     }
 
@@ -311,9 +363,24 @@ mod tests {
         }
         ledger.sweep().unwrap();
         assert_eq!(ledger.histories().unwrap(), [(name, history.clone())]);
-        assert_eq!(fs::read_dir(folder.path().join("components")).unwrap().count(), KEPT);
-        assert_eq!(ledger.bytes(history.entries[0].pair()).unwrap(), (vec![20], vec![20]));
-        fs::write(folder.path().join("components").join(format!("{}.wasm", Digest::of(&[29]).hex())), b"x").unwrap();
+        assert_eq!(
+            fs::read_dir(folder.path().join("components"))
+                .unwrap()
+                .count(),
+            KEPT
+        );
+        assert_eq!(
+            ledger.bytes(history.entries[0].pair()).unwrap(),
+            (vec![20], vec![20])
+        );
+        fs::write(
+            folder
+                .path()
+                .join("components")
+                .join(format!("{}.wasm", Digest::of(&[29]).hex())),
+            b"x",
+        )
+        .unwrap();
         assert!(ledger.bytes(history.entries[9].pair()).is_err());
     }
 }

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
 use tradewind_core::{
     capability::{
-        Attempt, Clock, Http, HttpRequest, HttpResponse, Machine, ProcessKey, ProcessSpec, ProcessStatus, Processes,
+        Attempt, Clock, Http, HttpRequest, HttpResponse, Machine, ProcessKey, ProcessSpec,
+        ProcessStatus, Processes,
         aws::Aws,
         containers::{ContainerKey, ContainerSpec, ContainerStatus, Containers, EngineInfo},
         kubernetes::{self, Kubernetes},
@@ -50,7 +51,10 @@ impl Lent {
     ) -> Result<T, Failure> {
         match self.effects.spawn(effect).await {
             Ok(result) => result,
-            Err(_) => Err(Failure::internal("the host's side of a capability broke off").code("capability-failed")),
+            Err(_) => Err(
+                Failure::internal("the host's side of a capability broke off")
+                    .code("capability-failed"),
+            ),
         }
     }
 }
@@ -91,10 +95,20 @@ pub(crate) fn denied<T>() -> Result<T, Failure> {
 
 #[async_trait]
 impl Processes for Nothing {
-    async fn ensure(&self, _: &InstanceName, _: &ProcessGrant, _: ProcessKey, _: ProcessSpec) -> Result<ProcessStatus, Failure> {
+    async fn ensure(
+        &self,
+        _: &InstanceName,
+        _: &ProcessGrant,
+        _: ProcessKey,
+        _: ProcessSpec,
+    ) -> Result<ProcessStatus, Failure> {
         denied()
     }
-    async fn status(&self, _: &InstanceName, _: &[ProcessKey]) -> Result<Vec<Option<ProcessStatus>>, Failure> {
+    async fn status(
+        &self,
+        _: &InstanceName,
+        _: &[ProcessKey],
+    ) -> Result<Vec<Option<ProcessStatus>>, Failure> {
         denied()
     }
     async fn remove(&self, _: &InstanceName, _: &ProcessKey) -> Result<bool, Failure> {
@@ -103,7 +117,12 @@ impl Processes for Nothing {
     async fn owned(&self, _: &InstanceName) -> Result<Vec<ProcessKey>, Failure> {
         denied()
     }
-    async fn logs(&self, _: &InstanceName, _: &AllocationId, _: &LogQuery) -> Result<LogChunk, Failure> {
+    async fn logs(
+        &self,
+        _: &InstanceName,
+        _: &AllocationId,
+        _: &LogQuery,
+    ) -> Result<LogChunk, Failure> {
         denied()
     }
     async fn machine(&self, _: &InstanceName, _: &ProcessGrant) -> Result<Machine, Failure> {
@@ -113,7 +132,12 @@ impl Processes for Nothing {
 
 #[async_trait]
 impl Http for Nothing {
-    async fn send(&self, _: &InstanceName, _: &HttpGrant, _: HttpRequest) -> Result<HttpResponse, Failure> {
+    async fn send(
+        &self,
+        _: &InstanceName,
+        _: &HttpGrant,
+        _: HttpRequest,
+    ) -> Result<HttpResponse, Failure> {
         denied()
     }
 }
@@ -133,16 +157,36 @@ impl Containers for Nothing {
     ) -> Result<ContainerStatus, Failure> {
         denied()
     }
-    async fn status(&self, _: &InstanceName, _: &ContainersGrant, _: &[ContainerKey]) -> Result<Vec<Option<ContainerStatus>>, Failure> {
+    async fn status(
+        &self,
+        _: &InstanceName,
+        _: &ContainersGrant,
+        _: &[ContainerKey],
+    ) -> Result<Vec<Option<ContainerStatus>>, Failure> {
         denied()
     }
-    async fn remove(&self, _: &InstanceName, _: &ContainersGrant, _: &ContainerKey) -> Result<bool, Failure> {
+    async fn remove(
+        &self,
+        _: &InstanceName,
+        _: &ContainersGrant,
+        _: &ContainerKey,
+    ) -> Result<bool, Failure> {
         denied()
     }
-    async fn owned(&self, _: &InstanceName, _: &ContainersGrant) -> Result<Vec<ContainerKey>, Failure> {
+    async fn owned(
+        &self,
+        _: &InstanceName,
+        _: &ContainersGrant,
+    ) -> Result<Vec<ContainerKey>, Failure> {
         denied()
     }
-    async fn logs(&self, _: &InstanceName, _: &ContainersGrant, _: &AllocationId, _: &LogQuery) -> Result<LogChunk, Failure> {
+    async fn logs(
+        &self,
+        _: &InstanceName,
+        _: &ContainersGrant,
+        _: &AllocationId,
+        _: &LogQuery,
+    ) -> Result<LogChunk, Failure> {
         denied()
     }
 }
@@ -152,7 +196,12 @@ impl Kubernetes for Nothing {
     async fn info(&self, _: &KubernetesGrant) -> Result<kubernetes::ClusterInfo, Failure> {
         denied()
     }
-    async fn apply(&self, _: &kubernetes::Caller, _: &KubernetesGrant, _: Vec<String>) -> Result<Vec<String>, Failure> {
+    async fn apply(
+        &self,
+        _: &kubernetes::Caller,
+        _: &KubernetesGrant,
+        _: Vec<String>,
+    ) -> Result<Vec<String>, Failure> {
         denied()
     }
     async fn apply_secret(
@@ -165,10 +214,20 @@ impl Kubernetes for Nothing {
     ) -> Result<String, Failure> {
         denied()
     }
-    async fn get(&self, _: &kubernetes::Caller, _: &KubernetesGrant, _: &kubernetes::Reference) -> Result<Option<String>, Failure> {
+    async fn get(
+        &self,
+        _: &kubernetes::Caller,
+        _: &KubernetesGrant,
+        _: &kubernetes::Reference,
+    ) -> Result<Option<String>, Failure> {
         denied()
     }
-    async fn list(&self, _: &kubernetes::Caller, _: &KubernetesGrant, _: &kubernetes::ListQuery) -> Result<kubernetes::Page, Failure> {
+    async fn list(
+        &self,
+        _: &kubernetes::Caller,
+        _: &KubernetesGrant,
+        _: &kubernetes::ListQuery,
+    ) -> Result<kubernetes::Page, Failure> {
         denied()
     }
     async fn delete(
@@ -180,13 +239,26 @@ impl Kubernetes for Nothing {
     ) -> Result<Vec<kubernetes::Deletion>, Failure> {
         denied()
     }
-    async fn owned(&self, _: &kubernetes::Caller, _: &KubernetesGrant) -> Result<Vec<kubernetes::OwnedObject>, Failure> {
+    async fn owned(
+        &self,
+        _: &kubernetes::Caller,
+        _: &KubernetesGrant,
+    ) -> Result<Vec<kubernetes::OwnedObject>, Failure> {
         denied()
     }
-    async fn logs(&self, _: &kubernetes::Caller, _: &KubernetesGrant, _: &kubernetes::PodLogQuery) -> Result<kubernetes::PodLog, Failure> {
+    async fn logs(
+        &self,
+        _: &kubernetes::Caller,
+        _: &KubernetesGrant,
+        _: &kubernetes::PodLogQuery,
+    ) -> Result<kubernetes::PodLog, Failure> {
         denied()
     }
-    async fn nodes(&self, _: &KubernetesGrant, _: &[String]) -> Result<Vec<kubernetes::Node>, Failure> {
+    async fn nodes(
+        &self,
+        _: &KubernetesGrant,
+        _: &[String],
+    ) -> Result<Vec<kubernetes::Node>, Failure> {
         denied()
     }
 }

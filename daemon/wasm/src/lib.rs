@@ -43,7 +43,10 @@ pub use call::CallStatistics;
 pub use canary::{CanaryEnd, CanaryError, CanaryStart, CanaryState, CanaryView};
 pub use compiler::{Compiling, Error as CompilerError, Program, compile_child};
 pub use engine::Error as EngineError;
-pub use host::{Believes, Error, FileInspection, Handle, Host, InspectError, Options, ReconcileError, RollbackError, inspect_file};
+pub use host::{
+    Believes, Error, FileInspection, Handle, Host, InspectError, Options, ReconcileError,
+    RollbackError, inspect_file,
+};
 pub use lent::Capabilities;
 pub use limits::Limits;
 pub use load::Error as LoadError;

@@ -54,16 +54,28 @@ impl Limits {
     /// The first limit that this host can't keep, as a sentence.
     pub(crate) fn fault(&self, ceilings: &Ceilings) -> Option<String> {
         if self.deadline.0 == 0 || self.deadline > LONGEST {
-            return Some(format!("limits.deadline is \"{}\": use 1ms to {LONGEST}", self.deadline));
+            return Some(format!(
+                "limits.deadline is \"{}\": use 1ms to {LONGEST}",
+                self.deadline
+            ));
         }
         if self.memory.0 < 64 << 10 || self.memory > ceilings.memory {
-            return Some(format!("limits.memory is \"{}\": use 64Ki to {}", self.memory, ceilings.memory));
+            return Some(format!(
+                "limits.memory is \"{}\": use 64Ki to {}",
+                self.memory, ceilings.memory
+            ));
         }
         if self.concurrency == 0 || self.concurrency > ceilings.slots {
-            return Some(format!("limits.concurrency is \"{}\": use 1 to {}", self.concurrency, ceilings.slots));
+            return Some(format!(
+                "limits.concurrency is \"{}\": use 1 to {}",
+                self.concurrency, ceilings.slots
+            ));
         }
         if self.host_bytes.0 == 0 || self.host_bytes.0 > 1 << 30 {
-            return Some(format!("limits.host-bytes is \"{}\": use 1 to 1Gi", self.host_bytes));
+            return Some(format!(
+                "limits.host-bytes is \"{}\": use 1 to 1Gi",
+                self.host_bytes
+            ));
         }
         None
     }
@@ -96,7 +108,12 @@ impl Limiter {
 }
 
 impl ResourceLimiter for Limiter {
-    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let after = self.used.saturating_add(desired.saturating_sub(current));
         if after > self.cap {
             self.refused = true;
@@ -106,7 +123,12 @@ impl ResourceLimiter for Limiter {
         Ok(true)
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         Ok(desired <= self.table_elements)
     }
 
@@ -129,8 +151,18 @@ mod tests {
 
     #[test]
     fn memories_share_one_cap() {
-        let limits = Limits { memory: Bytes(1 << 20), ..Limits::default() };
-        let mut limiter = Limiter::new(&limits, &Ceilings { memory: Bytes(1 << 30), slots: 8, table_elements: 10 });
+        let limits = Limits {
+            memory: Bytes(1 << 20),
+            ..Limits::default()
+        };
+        let mut limiter = Limiter::new(
+            &limits,
+            &Ceilings {
+                memory: Bytes(1 << 30),
+                slots: 8,
+                table_elements: 10,
+            },
+        );
         assert!(limiter.memory_growing(0, 768 << 10, None).unwrap());
         assert!(limiter.memory_growing(0, 128 << 10, None).unwrap());
         assert!(!limiter.memory_growing(128 << 10, 512 << 10, None).unwrap());

@@ -63,7 +63,8 @@ pub enum Error {
 impl Error {
     /// Whether the same bytes may load another time.
     pub(crate) fn may_pass(&self) -> bool {
-        matches!(self, Self::Aborted) || matches!(self, Self::Describe(f) if f.code.as_deref() == Some("busy"))
+        matches!(self, Self::Aborted)
+            || matches!(self, Self::Describe(f) if f.code.as_deref() == Some("busy"))
     }
 }
 
@@ -127,26 +128,54 @@ impl Loader {
         // Its file may allow its calls an hour; nobody waits as long for a name.
         let mut first = runner.clone();
         first.limits.deadline = first.limits.deadline.min(self.engine.bounds.deadline);
-        let (about, described) = v0_1::describe(linked, &first).await.map_err(|f| Error::Describe(Box::new(f)))?;
+        let (about, described) = v0_1::describe(linked, &first)
+            .await
+            .map_err(|f| Error::Describe(Box::new(f)))?;
         let text = settings.to_string();
         let about = self.check_settings(about, settings).await?;
         try_settings(&described, &runner, &text, &about).await?;
 
-        let identity = Identity { plugin: about.name.clone(), version: about.version.clone(), ..(*runner.identity).clone() };
+        let identity = Identity {
+            plugin: about.name.clone(),
+            version: about.version.clone(),
+            ..(*runner.identity).clone()
+        };
         runner.identity = Arc::new(identity);
-        let (identity, limits, grants) = (runner.identity.clone(), runner.limits.clone(), runner.lent.grants.clone());
+        let (identity, limits, grants) = (
+            runner.identity.clone(),
+            runner.limits.clone(),
+            runner.lent.grants.clone(),
+        );
         let namespaces = runner.lent.namespaces.clone();
         let callable = v0_1::callable(described, runner, text, &about, self.census.count(&census));
-        Ok(Version { identity, about, limits, namespaces, grants, callable })
+        Ok(Version {
+            identity,
+            about,
+            limits,
+            namespaces,
+            grants,
+            callable,
+        })
     }
 
     /// All that goes without running the plugin.
     async fn prepare(&self, candidate: Candidate) -> Result<(v0_1::Linked, Runner), Error> {
-        let Candidate { instance, file, settings_digest, component, component_digest, stats, gate, census: _ } = candidate;
+        let Candidate {
+            instance,
+            file,
+            settings_digest,
+            component,
+            component_digest,
+            stats,
+            gate,
+            census: _,
+        } = candidate;
         if let Some(fault) = file.limits.fault(&self.engine.ceilings) {
             return Err(Error::Limits(fault));
         }
-        let code = self.compile(component, component_digest, &instance, &file.grants).await?;
+        let code = self
+            .compile(component, component_digest, &instance, &file.grants)
+            .await?;
         let found = audit::audit(&code.imports, &code.exports, &instance, &file.grants)?;
         if code.weight > self.engine.ceilings.slots {
             return Err(Error::Resources {
@@ -154,8 +183,14 @@ impl Loader {
                 most: format!("the pool has {}", self.engine.ceilings.slots),
             });
         }
-        let linked = v0_1::link(&self.engine.wasmtime, &code.component, found.kind, &file.grants, found.wasi)
-            .map_err(|e| Error::Types { why: chain(&e) })?;
+        let linked = v0_1::link(
+            &self.engine.wasmtime,
+            &code.component,
+            found.kind,
+            &file.grants,
+            found.wasi,
+        )
+        .map_err(|e| Error::Types { why: chain(&e) })?;
         let lent = Lent {
             owner: instance.clone(),
             namespaces: file.namespaces,
@@ -188,7 +223,13 @@ impl Loader {
     }
 
     /// What nobody has compiled yet is looked over and audited first, then compiled by a process that has limits.
-    async fn compile(&self, bytes: Arc<[u8]>, digest: Digest, instance: &InstanceName, grants: &Grants) -> Result<Arc<Compiled>, Error> {
+    async fn compile(
+        &self,
+        bytes: Arc<[u8]>,
+        digest: Digest,
+        instance: &InstanceName,
+        grants: &Grants,
+    ) -> Result<Arc<Compiled>, Error> {
         let turn = self.turn(digest);
         let _turn = turn.lock().await;
         if let Some(code) = self.known(digest) {
@@ -208,12 +249,22 @@ impl Loader {
         Ok(code)
     }
 
-    async fn compile_anew(&self, bytes: Arc<[u8]>, digest: Digest, instance: &InstanceName, grants: &Grants) -> Result<Component, Error> {
+    async fn compile_anew(
+        &self,
+        bytes: Arc<[u8]>,
+        digest: Digest,
+        instance: &InstanceName,
+        grants: &Grants,
+    ) -> Result<Component, Error> {
         let (engine, there) = (self.engine.clone(), bytes.clone());
-        let outline = blocking(move || survey::survey(&there, &engine.bounds, &engine.ceilings)).await?.map_err(|e| match e {
-            survey::Error::Malformed(why) => Error::Compile { why: crate::state::tame(&why.to_string()) },
-            survey::Error::Bounds(why) => Error::Bounds(why),
-        })?;
+        let outline = blocking(move || survey::survey(&there, &engine.bounds, &engine.ceilings))
+            .await?
+            .map_err(|e| match e {
+                survey::Error::Malformed(why) => Error::Compile {
+                    why: crate::state::tame(&why.to_string()),
+                },
+                survey::Error::Bounds(why) => Error::Bounds(why),
+            })?;
         audit::audit(&outline.imports, &outline.exports, instance, grants)?;
         if let Some(compiler) = &self.engine.compiler {
             let answer = self.engine.compile_apart(compiler, digest, &bytes).await?;
@@ -237,16 +288,31 @@ impl Loader {
     }
 
     /// A schema comes from a plugin, and settings may from a stranger. What is not sure to be quick is compared by a process that has limits.
-    async fn check_settings(&self, about: About, settings: serde_json::Value) -> Result<About, Error> {
+    async fn check_settings(
+        &self,
+        about: About,
+        settings: serde_json::Value,
+    ) -> Result<About, Error> {
         let alone = self.engine.compiler.is_none();
         let (here, about, settings) = blocking(move || {
             let schema = &about.settings_schema;
-            let here = (alone || schema::is_quick(schema, &settings)).then(|| schema::compare(schema, &settings));
+            let here = (alone || schema::is_quick(schema, &settings))
+                .then(|| schema::compare(schema, &settings));
             (here, about, settings)
         })
         .await?;
         let answer = match (here, &self.engine.compiler) {
-            (None, Some(compiler)) => compiler.order(Task::Settings { schema: about.settings_schema.clone(), settings }, &[]).await?,
+            (None, Some(compiler)) => {
+                compiler
+                    .order(
+                        Task::Settings {
+                            schema: about.settings_schema.clone(),
+                            settings,
+                        },
+                        &[],
+                    )
+                    .await?
+            }
             (here, _) => here.unwrap_or(Answer::Done),
         };
         understood(answer)?;
@@ -259,12 +325,18 @@ impl Loader {
 
     /// What a component imports functions from; nothing of one that is not in use.
     pub(crate) fn imports(&self, digest: Digest) -> Vec<String> {
-        self.known(digest).map(|code| code.imports.clone()).unwrap_or_default()
+        self.known(digest)
+            .map(|code| code.imports.clone())
+            .unwrap_or_default()
     }
 
     /// Compiled components that are alive.
     pub(crate) fn live_components(&self) -> usize {
-        self.compiled.lock().values().filter(|weak| weak.strong_count() > 0).count()
+        self.compiled
+            .lock()
+            .values()
+            .filter(|weak| weak.strong_count() > 0)
+            .count()
     }
 }
 
@@ -273,13 +345,22 @@ impl Compiled {
         let (imports, exports) = audit::interfaces(&engine.wasmtime, &component);
         let needs = component.resources_required();
         let weight = needs.map_or(1, |n| n.num_memories.max(n.num_tables).max(1));
-        Self { component, imports, exports, weight }
+        Self {
+            component,
+            imports,
+            exports,
+            weight,
+        }
     }
 }
 
 /// Off the async threads: what takes long there holds others up.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Aborted)
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Error::Aborted)
 }
 
 /// # Errors
@@ -297,7 +378,9 @@ fn understood(answer: Answer) -> Result<(), Error> {
 fn recognise(bytes: &[u8]) -> Result<(), Error> {
     let why = match (bytes.get(..4), bytes.get(4..8)) {
         (Some(b"\0asm"), Some([0x0d, 0, 1, 0])) => return Ok(()),
-        (Some(b"\0asm"), Some([1, 0, 0, 0])) => "it is a core module; make a component of it with `tradewind plugin build`".to_owned(),
+        (Some(b"\0asm"), Some([1, 0, 0, 0])) => {
+            "it is a core module; make a component of it with `tradewind plugin build`".to_owned()
+        }
         (None, _) if bytes.is_empty() => "the file is empty".to_owned(),
         _ => "it does not begin as one".to_owned(),
     };
@@ -310,25 +393,49 @@ const TRIAL: Millis = Millis(2_000);
 /// Hands the settings to the plugin once, in a call that is about nothing: it observes no allocation, or places no task. A schema can't tell
 /// whether a text is a price; the plugin can. Whatever else goes wrong in it is no matter of the settings, and shows in calls that are about
 /// something. It counts in no statistics.
-async fn try_settings(described: &v0_1::Described, runner: &Runner, settings: &str, about: &About) -> Result<(), Error> {
+async fn try_settings(
+    described: &v0_1::Described,
+    runner: &Runner,
+    settings: &str,
+    about: &About,
+) -> Result<(), Error> {
     let mut runner = runner.clone();
     (runner.stats, runner.gate) = (Arc::default(), Arc::new(Semaphore::new(1)));
     runner.engine.core_dumps = None;
     runner.limits.deadline = runner.limits.deadline.min(TRIAL);
     let counted = Census::default().count(&Census::default());
-    let failure = match v0_1::callable(described.clone(), runner, settings.to_owned(), about, counted) {
+    let failure = match v0_1::callable(
+        described.clone(),
+        runner,
+        settings.to_owned(),
+        about,
+        counted,
+    ) {
         v0_1::Callable::Provider(provider) => provider.observe(&[]).await.err(),
         v0_1::Callable::Policy(policy) => policy.place(&nothing()).await.err(),
     };
-    let Some(failure) = failure else { return Ok(()) };
+    let Some(failure) = failure else {
+        return Ok(());
+    };
     if failure.code.as_deref() == Some("busy") {
         return Err(Error::Describe(Box::new(failure)));
     }
-    let path = failure.field.as_deref().and_then(|field| field.strip_prefix("settings")).filter(|p| p.is_empty() || p.starts_with('.'));
+    let path = failure
+        .field
+        .as_deref()
+        .and_then(|field| field.strip_prefix("settings"))
+        .filter(|p| p.is_empty() || p.starts_with('.'));
     match path.filter(|_| failure.kind == FailureKind::Invalid) {
         Some(path) => {
-            let remedy = failure.remedy.as_deref().map(|remedy| format!(": {remedy}")).unwrap_or_default();
-            Err(Error::Settings { path: path.to_owned(), why: format!("{}{remedy}", failure.message) })
+            let remedy = failure
+                .remedy
+                .as_deref()
+                .map(|remedy| format!(": {remedy}"))
+                .unwrap_or_default();
+            Err(Error::Settings {
+                path: path.to_owned(),
+                why: format!("{}{remedy}", failure.message),
+            })
         }
         None => Ok(()),
     }
@@ -336,13 +443,25 @@ async fn try_settings(described: &v0_1::Described, runner: &Runner, settings: &s
 
 /// A batch without tasks.
 fn nothing() -> Request {
-    let candidates = Candidates { start: vec![0], ..Candidates::default() };
-    Request { seed: 0, tasks: Vec::new(), shapes: Vec::new(), candidates, offers: Arc::default() }
+    let candidates = Candidates {
+        start: vec![0],
+        ..Candidates::default()
+    };
+    Request {
+        seed: 0,
+        tasks: Vec::new(),
+        shapes: Vec::new(),
+        candidates,
+        offers: Arc::default(),
+    }
 }
 
 /// The whole chain in one line: the outermost alone says too little.
 pub(crate) fn chain(error: &wasmtime::Error) -> String {
-    let parts: Vec<String> = error.chain().map(|e| crate::state::tame(&e.to_string())).collect();
+    let parts: Vec<String> = error
+        .chain()
+        .map(|e| crate::state::tame(&e.to_string()))
+        .collect();
     parts.join(": ")
 }
 
@@ -350,12 +469,18 @@ pub(crate) fn chain(error: &wasmtime::Error) -> String {
 ///
 /// # Errors
 /// When it is no plugin of this contract.
-pub(crate) async fn inspect(engine: Engine, component: Arc<[u8]>, digest: Digest) -> Result<(Vec<String>, Vec<String>, About), Error> {
+pub(crate) async fn inspect(
+    engine: Engine,
+    component: Arc<[u8]>,
+    digest: Digest,
+) -> Result<(Vec<String>, Vec<String>, About), Error> {
     let loader = Loader::new(engine, Capabilities::none(), Duration::from_secs(5));
     let instance = InstanceName::try_from("inspected".to_owned()).map_err(|_| Error::Aborted)?;
     let mut file = InstanceFile::bare("inspected.wasm");
     file.grants = Capabilities::every_import();
-    let code = loader.compile(component.clone(), digest, &instance, &file.grants).await?;
+    let code = loader
+        .compile(component.clone(), digest, &instance, &file.grants)
+        .await?;
     let candidate = Candidate {
         instance,
         file,
@@ -367,6 +492,8 @@ pub(crate) async fn inspect(engine: Engine, component: Arc<[u8]>, digest: Digest
         census: Census::default(),
     };
     let (linked, runner) = loader.prepare(candidate).await?;
-    let (about, _) = v0_1::describe(linked, &runner).await.map_err(|f| Error::Describe(Box::new(f)))?;
+    let (about, _) = v0_1::describe(linked, &runner)
+        .await
+        .map_err(|f| Error::Describe(Box::new(f)))?;
     Ok((code.imports.clone(), code.exports.clone(), about))
 }

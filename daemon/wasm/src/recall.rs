@@ -20,12 +20,26 @@ use crate::{
 
 #[derive(Debug, thiserror::Error)]
 pub enum RecallError {
-    #[error("the policy \"{instance}\" of that time, {digest} with the settings {settings}, is not kept any more")]
-    NotKept { instance: InstanceName, digest: Digest, settings: Digest, source: io::Error },
+    #[error(
+        "the policy \"{instance}\" of that time, {digest} with the settings {settings}, is not kept any more"
+    )]
+    NotKept {
+        instance: InstanceName,
+        digest: Digest,
+        settings: Digest,
+        source: io::Error,
+    },
     #[error("the kept version {digest} of \"{instance}\" does not load any more")]
-    Load { instance: InstanceName, digest: Digest, source: Box<load::Error> },
+    Load {
+        instance: InstanceName,
+        digest: Digest,
+        source: Box<load::Error>,
+    },
     #[error("the component {digest} can't be used: {source}")]
-    Refused { digest: Digest, source: Box<load::Error> },
+    Refused {
+        digest: Digest,
+        source: Box<load::Error>,
+    },
     #[error("the component {digest} is a provider, not a policy")]
     NotAPolicy { digest: Digest },
 }
@@ -41,16 +55,29 @@ impl Handle {
     pub async fn recall(&self, identity: &Identity) -> Result<Arc<dyn Policy>, RecallError> {
         let pair = (identity.component, identity.settings);
         let instance = &identity.instance;
-        if let Some(policy) = self.snapshot().policies.get(instance).filter(|p| (p.identity().component, p.identity().settings) == pair) {
+        if let Some(policy) = self
+            .snapshot()
+            .policies
+            .get(instance)
+            .filter(|p| (p.identity().component, p.identity().settings) == pair)
+        {
             return Ok(policy.clone());
         }
-        let not_kept =
-            |source| RecallError::NotKept { instance: instance.clone(), digest: identity.component, settings: identity.settings, source };
+        let not_kept = |source| RecallError::NotKept {
+            instance: instance.clone(),
+            digest: identity.component,
+            settings: identity.settings,
+            source,
+        };
         let (component, text) = self.kept(pair).await.map_err(not_kept)?;
         let file = self.file(&text, identity).map_err(not_kept)?;
         let candidate = candidate(instance.clone(), file, pair.1, component, pair.0);
         let loaded = self.second_look(candidate).await;
-        let failed = |source| RecallError::Load { instance: instance.clone(), digest: pair.0, source: Box::new(source) };
+        let failed = |source| RecallError::Load {
+            instance: instance.clone(),
+            digest: pair.0,
+            source: Box::new(source),
+        };
         policy(loaded.map_err(failed)?, pair.0)
     }
 
@@ -59,28 +86,66 @@ impl Handle {
     ///
     /// # Errors
     /// When it is no policy that could serve.
-    pub async fn visit(&self, component: Vec<u8>, like: &Identity) -> Result<Arc<dyn Policy>, RecallError> {
+    pub async fn visit(
+        &self,
+        component: Vec<u8>,
+        like: &Identity,
+    ) -> Result<Arc<dyn Policy>, RecallError> {
         let digest = Digest::of(&component);
         let component: Arc<[u8]> = component.into();
-        let name = InstanceName::try_from(VISITOR.to_owned()).unwrap_or_else(|_| like.instance.clone());
+        let name =
+            InstanceName::try_from(VISITOR.to_owned()).unwrap_or_else(|_| like.instance.clone());
         let kept = self.kept((like.component, like.settings)).await.ok();
         let settings = kept.and_then(|(_, text)| self.file(&text, like).ok());
         if let Some(mut file) = settings {
             file.grants = Default::default();
-            match self.load(candidate(name.clone(), file, like.settings, component.clone(), digest)).await {
+            match self
+                .load(candidate(
+                    name.clone(),
+                    file,
+                    like.settings,
+                    component.clone(),
+                    digest,
+                ))
+                .await
+            {
                 // It takes other settings: its own defaults have to do.
                 Err(load::Error::Settings { .. }) => {}
-                loaded => return policy(loaded.map_err(|source| RecallError::Refused { digest, source: Box::new(source) })?, digest),
+                loaded => {
+                    return policy(
+                        loaded.map_err(|source| RecallError::Refused {
+                            digest,
+                            source: Box::new(source),
+                        })?,
+                        digest,
+                    );
+                }
             }
         }
         // Not in the turns of second looks: what a visitor's bytes may take is bounded where they are compiled, and keeps no other look waiting.
-        let loaded = self.load(candidate(name, InstanceFile::bare("visitor.wasm"), Digest::of(b""), component, digest)).await;
-        policy(loaded.map_err(|source| RecallError::Refused { digest, source: Box::new(source) })?, digest)
+        let loaded = self
+            .load(candidate(
+                name,
+                InstanceFile::bare("visitor.wasm"),
+                Digest::of(b""),
+                component,
+                digest,
+            ))
+            .await;
+        policy(
+            loaded.map_err(|source| RecallError::Refused {
+                digest,
+                source: Box::new(source),
+            })?,
+            digest,
+        )
     }
 
     async fn kept(&self, pair: Pair) -> io::Result<(Arc<[u8]>, Vec<u8>)> {
         let ledger = self.ledger.clone();
-        let (component, text) = spawn_blocking(move || ledger.bytes(pair)).await.map_err(io::Error::other)??;
+        let (component, text) = spawn_blocking(move || ledger.bytes(pair))
+            .await
+            .map_err(io::Error::other)??;
         Ok((component.into(), text))
     }
 
@@ -93,12 +158,19 @@ impl Handle {
 
     /// One at a time: compiling takes a core for itself, which those that serve may need.
     async fn second_look(&self, candidate: Candidate) -> Result<Callable, load::Error> {
-        let _turn = self.looks.acquire().await.map_err(|_| load::Error::Aborted)?;
+        let _turn = self
+            .looks
+            .acquire()
+            .await
+            .map_err(|_| load::Error::Aborted)?;
         self.load(candidate).await
     }
 
     async fn load(&self, candidate: Candidate) -> Result<Callable, load::Error> {
-        self.loader.load(candidate).await.map(|version| version.callable)
+        self.loader
+            .load(candidate)
+            .await
+            .map(|version| version.callable)
     }
 }
 
@@ -110,7 +182,13 @@ fn policy(callable: Callable, digest: Digest) -> Result<Arc<dyn Policy>, RecallE
 }
 
 /// With counts and a queue of its own: what serves is not charged for it.
-fn candidate(instance: InstanceName, file: InstanceFile, settings: Digest, component: Arc<[u8]>, digest: Digest) -> Candidate {
+fn candidate(
+    instance: InstanceName,
+    file: InstanceFile,
+    settings: Digest,
+    component: Arc<[u8]>,
+    digest: Digest,
+) -> Candidate {
     Candidate {
         instance,
         file,

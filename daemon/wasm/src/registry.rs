@@ -61,7 +61,10 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn new() -> Self {
-        Self { published: ArcSwap::default(), changes: watch::Sender::new(0) }
+        Self {
+            published: ArcSwap::default(),
+            changes: watch::Sender::new(0),
+        }
     }
 
     pub(crate) fn load(&self) -> Arc<Published> {
@@ -80,7 +83,8 @@ impl Registry {
             Change::Served => Arc::new(snapshot(old.snapshot.version + 1, &contents)),
         };
         let version = snapshot.version;
-        self.published.store(Arc::new(Published { snapshot, contents }));
+        self.published
+            .store(Arc::new(Published { snapshot, contents }));
         self.changes.send_replace(version);
     }
 }
@@ -100,22 +104,36 @@ impl Plugins for Registry {
 }
 
 fn snapshot(version: u64, contents: &Contents) -> Snapshot {
-    let mut snapshot = Snapshot { version, ..Snapshot::default() };
+    let mut snapshot = Snapshot {
+        version,
+        ..Snapshot::default()
+    };
     for (name, slot) in &contents.slots {
-        let Some(active) = slot.active.as_deref() else { continue };
+        let Some(active) = slot.active.as_deref() else {
+            continue;
+        };
         let canary = contents.canaries.get(name);
         match &active.callable {
             Callable::Provider(p) => {
                 let both = canary.and_then(|c| c.provider(active));
-                snapshot.providers.insert(name.clone(), both.unwrap_or_else(|| p.clone()));
+                snapshot
+                    .providers
+                    .insert(name.clone(), both.unwrap_or_else(|| p.clone()));
             }
             Callable::Policy(p) => {
                 let both = canary.and_then(|c| c.policy(active));
-                snapshot.policies.insert(name.clone(), both.unwrap_or_else(|| p.clone()));
+                snapshot
+                    .policies
+                    .insert(name.clone(), both.unwrap_or_else(|| p.clone()));
             }
         }
     }
-    snapshot.shadows.extend(contents.shadows.iter().filter_map(|(name, trial)| Some((name.clone(), trial.callable()?))));
+    snapshot.shadows.extend(
+        contents
+            .shadows
+            .iter()
+            .filter_map(|(name, trial)| Some((name.clone(), trial.callable()?))),
+    );
     snapshot
 }
 
@@ -123,7 +141,12 @@ impl Contents {
     /// The same, as whoever reaches these namespaces may know of it.
     pub(crate) fn view_for(&self, instance: &InstanceName, scope: &Scope) -> Option<PluginView> {
         let mut view = self.view(instance).filter(|view| view.is_seen_by(scope))?;
-        if let Some(active) = self.slots.get(instance).and_then(|slot| slot.active.as_deref()).filter(|_| !scope.is_all()) {
+        if let Some(active) = self
+            .slots
+            .get(instance)
+            .and_then(|slot| slot.active.as_deref())
+            .filter(|_| !scope.is_all())
+        {
             view.usable = active.grants.usable(scope);
         }
         Some(view)
@@ -133,14 +156,20 @@ impl Contents {
     pub(crate) fn view(&self, instance: &InstanceName) -> Option<PluginView> {
         let canary = self.canaries.get(instance).map(Canary::view);
         let last_canary = self.ends.get(instance).cloned();
-        self.slots.get(instance).map(|slot| PluginView { canary, last_canary, ..slot.view(instance) })
+        self.slots.get(instance).map(|slot| PluginView {
+            canary,
+            last_canary,
+            ..slot.view(instance)
+        })
     }
 }
 
 impl Slot {
     /// The pair that serves.
     pub(crate) fn serving(&self) -> Option<Pair> {
-        self.active.as_ref().map(|v| (v.identity.component, v.identity.settings))
+        self.active
+            .as_ref()
+            .map(|v| (v.identity.component, v.identity.settings))
     }
 
     fn view(&self, instance: &InstanceName) -> PluginView {
@@ -162,7 +191,9 @@ impl Slot {
             summary: about.map(|a| a.summary.clone()).unwrap_or_default(),
             capabilities: about.map(|a| a.capabilities.clone()).unwrap_or_default(),
             namespaces: active.map(|v| v.namespaces.clone()).unwrap_or_default(),
-            usable: active.map(|v| v.grants.usable(&Scope::All)).unwrap_or_default(),
+            usable: active
+                .map(|v| v.grants.usable(&Scope::All))
+                .unwrap_or_default(),
             grants: active.map(granted).unwrap_or_default(),
             limits: active.map(|v| v.limits.clone()),
             settings_schema: about.map(|a| a.settings_schema.clone()),
@@ -199,5 +230,8 @@ fn granted(version: &Version) -> Vec<String> {
         ("aws", grants.aws.is_some()),
         ("probe", grants.probe.is_some()),
     ];
-    all.into_iter().filter(|(_, granted)| *granted).map(|(name, _)| name.to_owned()).collect()
+    all.into_iter()
+        .filter(|(_, granted)| *granted)
+        .map(|(name, _)| name.to_owned())
+        .collect()
 }

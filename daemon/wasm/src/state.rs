@@ -10,7 +10,9 @@ use tradewind_core::{
     plugin::Identity,
 };
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{
+    HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
+};
 
 use crate::{
     lent::Lent,
@@ -104,12 +106,18 @@ impl Call {
 
     /// The same for one allocation: another than the one that is being applied is nobody's in particular.
     pub(crate) fn namespace_of(&self, allocation: &AllocationId) -> Option<&Namespace> {
-        self.attempt.as_ref().filter(|attempt| attempt.allocation == *allocation).map(|attempt| &attempt.namespace)
+        self.attempt
+            .as_ref()
+            .filter(|attempt| attempt.allocation == *allocation)
+            .map(|attempt| &attempt.namespace)
     }
 
     /// Takes bytes from the call's budget, and what a host call takes in any case.
     pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), HostBytesExceeded> {
-        match self.host_bytes.checked_sub(bytes.saturating_add(HOST_CALL) as u64) {
+        match self
+            .host_bytes
+            .checked_sub(bytes.saturating_add(HOST_CALL) as u64)
+        {
             Some(left) => {
                 self.host_bytes = left;
                 Ok(())
@@ -124,9 +132,14 @@ impl Call {
     /// `denied` when it has sent all it may.
     pub(crate) fn take_request(&mut self) -> Result<(), Failure> {
         let Some(left) = self.http_requests.checked_sub(1) else {
-            let message = format!("the plugin has sent {} HTTP requests in one call, which is all it may", self.most_http_requests);
+            let message = format!(
+                "the plugin has sent {} HTTP requests in one call, which is all it may",
+                self.most_http_requests
+            );
             let remedy = "raise limits.http-requests in the instance file, if it needs more";
-            return Err(Failure::denied(message).code("http-requests-limit").remedy(remedy));
+            return Err(Failure::denied(message)
+                .code("http-requests-limit")
+                .remedy(remedy));
         };
         self.http_requests = left;
         Ok(())
@@ -145,16 +158,29 @@ impl Call {
             self.last_error = Some(line.clone());
         }
         let (per_minute, pace) = &self.pace;
-        let left = self.log_lines.checked_sub(1).filter(|_| pace.take(*per_minute, Instant::now()));
+        let left = self
+            .log_lines
+            .checked_sub(1)
+            .filter(|_| pace.take(*per_minute, Instant::now()));
         let Some(left) = left else {
             self.dropped_lines += 1;
             return;
         };
         self.log_lines = left;
-        let fields = fields.iter().take(16).map(|(k, v)| format!("{}={}", tame(k), tame(v))).collect::<Vec<_>>().join(" ");
+        let fields = fields
+            .iter()
+            .take(16)
+            .map(|(k, v)| format!("{}={}", tame(k), tame(v)))
+            .collect::<Vec<_>>()
+            .join(" ");
         let fields = tame(&fields);
         let id = &self.identity;
-        let (instance, plugin, digest, operation) = (id.instance.as_str(), id.plugin.as_str(), id.component.short(), self.operation);
+        let (instance, plugin, digest, operation) = (
+            id.instance.as_str(),
+            id.plugin.as_str(),
+            id.component.short(),
+            self.operation,
+        );
         macro_rules! emit {
             ($level:ident) => {
                 tracing::$level!(target: "plugin", instance, plugin, digest, operation, fields, "{line}")
@@ -186,7 +212,9 @@ impl LogPace {
     fn take(&self, per_minute: u32, now: Instant) -> bool {
         let most = f64::from(per_minute);
         let mut pace = self.0.lock();
-        let left = pace.map_or(most, |(left, at)| (left + most * now.saturating_duration_since(at).as_secs_f64() / 60.0).min(most));
+        let left = pace.map_or(most, |(left, at)| {
+            (left + most * now.saturating_duration_since(at).as_secs_f64() / 60.0).min(most)
+        });
         let taken = left >= 1.0;
         *pace = Some((if taken { left - 1.0 } else { left }, now));
         taken
@@ -195,7 +223,11 @@ impl LogPace {
 
 /// Caps a guest's text and makes its control characters harmless.
 pub(crate) fn tame(text: &str) -> String {
-    let mut out: String = text.chars().take(LONGEST_LINE).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut out: String = text
+        .chars()
+        .take(LONGEST_LINE)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     if out.len() < text.len() && text.chars().nth(LONGEST_LINE).is_some() {
         out.push('…');
     }
@@ -206,7 +238,9 @@ pub(crate) fn tame(text: &str) -> String {
 
 impl WasiView for Call {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let (ctx, table) = &mut **self.wasi.get_or_insert_with(|| Box::new((empty_wasi(), few_resources())));
+        let (ctx, table) = &mut **self
+            .wasi
+            .get_or_insert_with(|| Box::new((empty_wasi(), few_resources())));
         WasiCtxView { ctx, table }
     }
 }

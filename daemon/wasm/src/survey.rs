@@ -3,8 +3,9 @@
 //! compiler does that.
 
 use wasmparser::{
-    ComponentType, ComponentTypeDeclaration, FunctionBody, Instance, InstanceTypeDeclaration, MemoryType, Operator, Parser, Payload,
-    TableType, TypeRef, ValidPayload, Validator, WasmFeatures,
+    ComponentType, ComponentTypeDeclaration, FunctionBody, Instance, InstanceTypeDeclaration,
+    MemoryType, Operator, Parser, Payload, TableType, TypeRef, ValidPayload, Validator,
+    WasmFeatures,
     component_types::{ComponentEntityType, ComponentItem},
     types::{Types, TypesRef},
 };
@@ -47,7 +48,13 @@ struct Survey<'a> {
 /// # Errors
 /// It is malformed, or larger than it may be.
 pub(crate) fn survey(bytes: &[u8], bounds: &Bounds, ceilings: &Ceilings) -> Result<Outline, Error> {
-    let mut survey = Survey { bounds, ceilings, figures: Figures::default(), imports: Vec::new(), exports: Vec::new() };
+    let mut survey = Survey {
+        bounds,
+        ceilings,
+        figures: Figures::default(),
+        imports: Vec::new(),
+        exports: Vec::new(),
+    };
     // Whatever the engine may understand: what it does not, it refuses itself.
     let mut validator = Validator::new_with_features(WasmFeatures::all());
     let mut types = None;
@@ -73,9 +80,22 @@ pub(crate) fn survey(bytes: &[u8], bounds: &Bounds, ceilings: &Ceilings) -> Resu
             types = Some(of_component);
         }
     }
-    let Survey { mut imports, exports, figures, .. } = survey;
-    imports.retain(|name| types.as_ref().is_none_or(|types| has_functions(types, name)));
-    Ok(Outline { imports, exports, figures })
+    let Survey {
+        mut imports,
+        exports,
+        figures,
+        ..
+    } = survey;
+    imports.retain(|name| {
+        types
+            .as_ref()
+            .is_none_or(|types| has_functions(types, name))
+    });
+    Ok(Outline {
+        imports,
+        exports,
+        figures,
+    })
 }
 
 impl Survey<'_> {
@@ -96,17 +116,28 @@ impl Survey<'_> {
                 }
             }
             Payload::FunctionSection(section) => figures.functions += u64::from(section.count()),
-            Payload::ComponentCanonicalSection(section) => figures.functions += u64::from(section.count()),
+            Payload::ComponentCanonicalSection(section) => {
+                figures.functions += u64::from(section.count())
+            }
             Payload::CodeSectionEntry(body) => self.body(body)?,
             Payload::InstanceSection(section) => {
                 for instance in section.clone() {
                     // A list of exports is an instance in name only.
-                    figures.instances += u64::from(matches!(instance?, Instance::Instantiate { .. }));
+                    figures.instances +=
+                        u64::from(matches!(instance?, Instance::Instantiate { .. }));
                 }
             }
-            Payload::ComponentInstanceSection(section) => figures.instances += u64::from(section.count()),
-            Payload::MemorySection(section) => section.clone().into_iter().try_for_each(|memory| self.memory(&memory?))?,
-            Payload::TableSection(section) => section.clone().into_iter().try_for_each(|table| self.table(&table?.ty))?,
+            Payload::ComponentInstanceSection(section) => {
+                figures.instances += u64::from(section.count())
+            }
+            Payload::MemorySection(section) => section
+                .clone()
+                .into_iter()
+                .try_for_each(|memory| self.memory(&memory?))?,
+            Payload::TableSection(section) => section
+                .clone()
+                .into_iter()
+                .try_for_each(|table| self.table(&table?.ty))?,
             Payload::ImportSection(section) => {
                 for import in section.clone().into_imports() {
                     match import?.ty {
@@ -135,10 +166,16 @@ impl Survey<'_> {
         if memory.memory64 {
             return Err(bounds::Error::Wide { what: "memory" }.into());
         }
-        let page = memory.page_size_log2.map_or(PAGE, |log2| 1u64.checked_shl(log2).unwrap_or(u64::MAX));
+        let page = memory
+            .page_size_log2
+            .map_or(PAGE, |log2| 1u64.checked_shl(log2).unwrap_or(u64::MAX));
         let found = tradewind_core::units::Bytes(memory.initial.saturating_mul(page));
         let most = self.ceilings.memory;
-        if found > most { Err(bounds::Error::Memory { found, most }.into()) } else { Ok(()) }
+        if found > most {
+            Err(bounds::Error::Memory { found, most }.into())
+        } else {
+            Ok(())
+        }
     }
 
     fn table(&self, table: &TableType) -> Result<(), Error> {
@@ -147,7 +184,12 @@ impl Survey<'_> {
         }
         let most = self.ceilings.table_elements as u64;
         if table.initial > most {
-            return Err(bounds::Error::Room { what: "elements in one table", found: table.initial, most }.into());
+            return Err(bounds::Error::Room {
+                what: "elements in one table",
+                found: table.initial,
+                most,
+            }
+            .into());
         }
         Ok(())
     }
@@ -172,8 +214,13 @@ impl Survey<'_> {
                     open.push(true);
                     loops += 1;
                 }
-                Operator::Block { .. } | Operator::If { .. } | Operator::TryTable { .. } | Operator::Try { .. } => open.push(false),
-                Operator::End | Operator::Delegate { .. } => loops -= u64::from(open.pop() == Some(true)),
+                Operator::Block { .. }
+                | Operator::If { .. }
+                | Operator::TryTable { .. }
+                | Operator::Try { .. } => open.push(false),
+                Operator::End | Operator::Delegate { .. } => {
+                    loops -= u64::from(open.pop() == Some(true))
+                }
                 _ => continue,
             }
             self.figures.nesting = self.figures.nesting.max(open.len() as u64);
@@ -198,7 +245,9 @@ fn declared_types(declared: &ComponentType<'_>) -> u64 {
         _ => 1,
     };
     1 + match declared {
-        ComponentType::Component(declarations) => declarations.iter().map(of_component).sum::<u64>(),
+        ComponentType::Component(declarations) => {
+            declarations.iter().map(of_component).sum::<u64>()
+        }
         ComponentType::Instance(declarations) => declarations.iter().map(of_instance).sum::<u64>(),
         _ => 0,
     }
@@ -208,11 +257,20 @@ fn declared_types(declared: &ComponentType<'_>) -> u64 {
 fn has_functions(types: &Types, import: &str) -> bool {
     let types: TypesRef<'_> = types.as_ref();
     match types.component_item_for_import(import) {
-        Some(ComponentItem { ty: ComponentEntityType::Instance(id), .. }) => {
-            let is_more = |item: &ComponentItem| !matches!(item.ty, ComponentEntityType::Type { .. });
-            types.get(*id).is_none_or(|instance| instance.exports.values().any(is_more))
+        Some(ComponentItem {
+            ty: ComponentEntityType::Instance(id),
+            ..
+        }) => {
+            let is_more =
+                |item: &ComponentItem| !matches!(item.ty, ComponentEntityType::Type { .. });
+            types
+                .get(*id)
+                .is_none_or(|instance| instance.exports.values().any(is_more))
         }
-        Some(ComponentItem { ty: ComponentEntityType::Type { .. }, .. }) => false,
+        Some(ComponentItem {
+            ty: ComponentEntityType::Type { .. },
+            ..
+        }) => false,
         _ => true,
     }
 }

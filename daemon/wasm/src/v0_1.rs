@@ -32,12 +32,17 @@ pub(crate) enum Linked {
 #[derive(Clone)]
 pub(crate) enum Described {
     Provider(bindings::provider::ProviderPre<Call>),
-    Policy(bindings::policy::PolicyPre<Call>, bindings::policy::exports::tradewind::plugin::scheduling_policy::Columns),
+    Policy(
+        bindings::policy::PolicyPre<Call>,
+        bindings::policy::exports::tradewind::plugin::scheduling_policy::Columns,
+    ),
 }
 
 /// What this contract's capabilities are called in an import, and how a grant for each is written.
-pub(crate) const GRANTABLE: [(&str, &str); 2] =
-    [("process", "[grants.process]\ncommands = [\"*\"]"), ("http", "[grants.http]\nhosts = [\"api.example.com\"]")];
+pub(crate) const GRANTABLE: [(&str, &str); 2] = [
+    ("process", "[grants.process]\ncommands = [\"*\"]"),
+    ("http", "[grants.http]\nhosts = [\"api.example.com\"]"),
+];
 
 pub(crate) const PACKAGE: &str = "tradewind:plugin/";
 pub(crate) const VERSION: &str = "0.1.0";
@@ -48,7 +53,13 @@ pub(crate) const POLICY: &str = "scheduling-policy";
 ///
 /// # Errors
 /// When the component's imports or exports don't have the contract's types.
-pub(crate) fn link(engine: &wasmtime::Engine, component: &Component, kind: Kind, grants: &Grants, wasi: bool) -> wasmtime::Result<Linked> {
+pub(crate) fn link(
+    engine: &wasmtime::Engine,
+    component: &Component,
+    kind: Kind,
+    grants: &Grants,
+    wasi: bool,
+) -> wasmtime::Result<Linked> {
     let mut linker: Linker<Call> = Linker::new(engine);
     host::link_log(&mut linker)?;
     if kind == Kind::Provider {
@@ -75,7 +86,10 @@ pub(crate) fn link(engine: &wasmtime::Engine, component: &Component, kind: Kind,
 ///
 /// # Errors
 /// When the call fails or its answer makes no sense.
-pub(crate) async fn describe(linked: Linked, runner: &Runner) -> Result<(About, Described), Failure> {
+pub(crate) async fn describe(
+    linked: Linked,
+    runner: &Runner,
+) -> Result<(About, Described), Failure> {
     match linked {
         Linked::Provider(pre) => {
             let about = provider::describe(runner, &pre).await?;
@@ -94,11 +108,21 @@ pub(crate) enum Callable {
     Policy(std::sync::Arc<PolicyVersion>),
 }
 
-pub(crate) fn callable(described: Described, runner: Runner, settings: String, about: &About, counted: Counted) -> Callable {
+pub(crate) fn callable(
+    described: Described,
+    runner: Runner,
+    settings: String,
+    about: &About,
+    counted: Counted,
+) -> Callable {
     match described {
-        Described::Provider(pre) => {
-            Callable::Provider(std::sync::Arc::new(ProviderVersion { runner, pre, settings, features: about.features, _counted: counted }))
-        }
+        Described::Provider(pre) => Callable::Provider(std::sync::Arc::new(ProviderVersion {
+            runner,
+            pre,
+            settings,
+            features: about.features,
+            _counted: counted,
+        })),
         Described::Policy(pre, columns) => Callable::Policy(std::sync::Arc::new(PolicyVersion {
             runner,
             pre,

@@ -142,7 +142,16 @@ impl PluginView {
     /// What there is to know for who does not administer it: what it is, how it is, and what may be used of it.
     #[must_use]
     pub fn outline(self) -> Self {
-        let Self { instance, state, pinned, kind, identity, summary, usable, .. } = self;
+        let Self {
+            instance,
+            state,
+            pinned,
+            kind,
+            identity,
+            summary,
+            usable,
+            ..
+        } = self;
         Self {
             instance,
             state,

@@ -37,15 +37,28 @@ struct Identity {
 
 impl Identity {
     fn of(folder: &Path) -> Option<Self> {
-        let metadata = std::fs::metadata(folder).ok().filter(std::fs::Metadata::is_dir)?;
-        Some(Self { device: metadata.dev(), inode: metadata.ino(), born: metadata.created().ok() })
+        let metadata = std::fs::metadata(folder)
+            .ok()
+            .filter(std::fs::Metadata::is_dir)?;
+        Some(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            born: metadata.created().ok(),
+        })
     }
 }
 
 impl Watch {
     pub(crate) fn start(folder: &Path) -> Self {
         let (sender, hints) = mpsc::channel(1);
-        let mut watch = Self { hints, folder: folder.to_owned(), watched: None, gone: Arc::default(), watcher: None, sender };
+        let mut watch = Self {
+            hints,
+            folder: folder.to_owned(),
+            watched: None,
+            gone: Arc::default(),
+            watcher: None,
+            sender,
+        };
         watch.watched = Identity::of(folder);
         watch.begin();
         watch
@@ -55,7 +68,9 @@ impl Watch {
     pub(crate) async fn follow(&mut self) -> bool {
         let folder = self.folder.clone();
         // A file system that does not answer must hold up nothing else.
-        let Ok(now) = tokio::task::spawn_blocking(move || Identity::of(&folder)).await else { return false };
+        let Ok(now) = tokio::task::spawn_blocking(move || Identity::of(&folder)).await else {
+            return false;
+        };
         if now == self.watched && !self.gone.swap(false, Ordering::Relaxed) {
             return false;
         }
@@ -73,7 +88,10 @@ impl Watch {
         let gone = Arc::new(AtomicBool::new(false));
         self.gone = gone.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if event.as_ref().is_ok_and(|e| matches!(e.kind, EventKind::Remove(_)) && e.paths.contains(&folder)) {
+            if event
+                .as_ref()
+                .is_ok_and(|e| matches!(e.kind, EventKind::Remove(_)) && e.paths.contains(&folder))
+            {
                 gone.store(true, Ordering::Relaxed);
             }
             // An error may mean lost events: look then, too. A full channel already holds a hint.
@@ -81,7 +99,11 @@ impl Watch {
                 let _full = send.try_send(());
             }
         })
-        .and_then(|mut watcher| watcher.watch(&self.folder, RecursiveMode::NonRecursive).map(|()| watcher));
+        .and_then(|mut watcher| {
+            watcher
+                .watch(&self.folder, RecursiveMode::NonRecursive)
+                .map(|()| watcher)
+        });
         self.watcher = watcher
             .inspect_err(|error| tracing::warn!(%error, "the plugin folder can't be watched: changes are found by the timer alone"))
             .ok();

@@ -89,7 +89,13 @@ impl Writer {
     /// Reads the histories of earlier runs.
     pub(crate) fn remember(&mut self) -> io::Result<()> {
         for (instance, history) in self.ledger.histories()? {
-            self.contents.slots.insert(instance, Slot { history, ..Slot::default() });
+            self.contents.slots.insert(
+                instance,
+                Slot {
+                    history,
+                    ..Slot::default()
+                },
+            );
         }
         Ok(())
     }
@@ -106,21 +112,33 @@ impl Writer {
     /// When the folder can't be listed: everything stays as it is.
     pub(crate) async fn reconcile(&mut self, cause: Cause) -> Result<Looked, io::Error> {
         let (folder, cap, believes) = (self.folder.clone(), self.size_cap, self.believes);
-        let Scan { instances, problems } =
-            spawn_blocking(move || folder::scan(&folder, cap, believes)).await.map_err(io::Error::other)??;
+        let Scan {
+            instances,
+            problems,
+        } = spawn_blocking(move || folder::scan(&folder, cap, believes))
+            .await
+            .map_err(io::Error::other)??;
         let mut report = Report::default();
         let mut unsettled = false;
-        self.contents.problems = problems.into_iter().map(|(file, reason)| Problem { file, reason }).collect();
+        self.contents.problems = problems
+            .into_iter()
+            .map(|(file, reason)| Problem { file, reason })
+            .collect();
 
         self.drain_missing(&instances, &mut report).await;
         let mut jobs = Vec::new();
         for (instance, found) in instances {
-            match self.examine(instance.clone(), found, cause, &mut report).await {
+            match self
+                .examine(instance.clone(), found, cause, &mut report)
+                .await
+            {
                 Examined::Same => report.unchanged.push(instance),
                 Examined::Told => {}
                 Examined::Unsettled => unsettled = true,
                 Examined::Load(job) => jobs.push(*job),
-                Examined::Recall(pair) => jobs.extend(self.recall(&instance, pair).await.map(|job| *job)),
+                Examined::Recall(pair) => {
+                    jobs.extend(self.recall(&instance, pair).await.map(|job| *job))
+                }
             }
         }
         let patience = (cause == Cause::Start).then(|| Tick::now() + PATIENCE);
@@ -132,10 +150,18 @@ impl Writer {
     }
 
     /// Loads side by side; each becomes active as soon as it has proved good. False: some have been put off.
-    async fn load_all(&mut self, mut jobs: Vec<Job>, patience: Option<Tick>, report: &mut Report) -> bool {
+    async fn load_all(
+        &mut self,
+        mut jobs: Vec<Job>,
+        patience: Option<Tick>,
+        report: &mut Report,
+    ) -> bool {
         let mut again = Vec::new();
         while !jobs.is_empty() {
-            let mut running: FuturesUnordered<_> = jobs.drain(..).map(|job| run(self.loader.clone(), Box::new(job))).collect();
+            let mut running: FuturesUnordered<_> = jobs
+                .drain(..)
+                .map(|job| run(self.loader.clone(), Box::new(job)))
+                .collect();
             loop {
                 let late = async {
                     match patience {
@@ -151,7 +177,9 @@ impl Writer {
                         return false;
                     }
                 };
-                let Some((instance, outcome, kept)) = next else { break };
+                let Some((instance, outcome, kept)) = next else {
+                    break;
+                };
                 match outcome {
                     Ok(version) => {
                         self.activate(&instance, version, kept).await;
@@ -186,7 +214,13 @@ impl Writer {
     }
 
     async fn drain_missing(&mut self, found: &BTreeMap<InstanceName, Found>, report: &mut Report) {
-        let gone: Vec<InstanceName> = self.contents.slots.keys().filter(|name| !found.contains_key(*name)).cloned().collect();
+        let gone: Vec<InstanceName> = self
+            .contents
+            .slots
+            .keys()
+            .filter(|name| !found.contains_key(*name))
+            .cloned()
+            .collect();
         for instance in gone {
             self.drain(&instance, report).await;
             if let Some(slot) = self.contents.slots.get_mut(&instance) {
@@ -201,18 +235,30 @@ impl Writer {
     /// Takes an instance out of the registry. Calls that hold its version go on.
     async fn drain(&mut self, instance: &InstanceName, report: &mut Report) {
         let now = self.now();
-        let Some(slot) = self.contents.slots.get_mut(instance) else { return };
-        let open = slot.history.entries.last().is_some_and(|e| e.until.is_none());
+        let Some(slot) = self.contents.slots.get_mut(instance) else {
+            return;
+        };
+        let open = slot
+            .history
+            .entries
+            .last()
+            .is_some_and(|e| e.until.is_none());
         if open {
             slot.history.end(now);
             slot.history.pin = None;
-            let (ledger, name, history) = (self.ledger.clone(), instance.clone(), slot.history.clone());
+            let (ledger, name, history) =
+                (self.ledger.clone(), instance.clone(), slot.history.clone());
             let written = spawn_blocking(move || ledger.keep(&name, &history, None)).await;
             if let Err(error) = written.map_err(io::Error::other).and_then(|r| r) {
                 tracing::error!(%instance, %error, "the plugin's history can't be written");
             }
         }
-        if self.contents.slots.get_mut(instance).is_some_and(|slot| slot.active.take().is_some()) {
+        if self
+            .contents
+            .slots
+            .get_mut(instance)
+            .is_some_and(|slot| slot.active.take().is_some())
+        {
             tracing::info!(%instance, "plugin removed; calls that run go on");
             report.removed.push(instance.clone());
             self.publish(Change::Served);
@@ -220,7 +266,13 @@ impl Writer {
         }
     }
 
-    async fn examine(&mut self, instance: InstanceName, found: Found, cause: Cause, report: &mut Report) -> Examined {
+    async fn examine(
+        &mut self,
+        instance: InstanceName,
+        found: Found,
+        cause: Cause,
+        report: &mut Report,
+    ) -> Examined {
         let slot = self.contents.slots.entry(instance.clone()).or_default();
         let (bytes, digest) = match found.component {
             Component::Read { bytes, digest } => (bytes, digest),
@@ -241,12 +293,18 @@ impl Writer {
                 return self.fall_back(&instance);
             }
         };
-        let Ok(file) = found.file else { return Examined::Told };
+        let Ok(file) = found.file else {
+            return Examined::Told;
+        };
         let pair = (digest, found.settings);
         slot.folder = Some(pair);
         if let Some(pin) = slot.history.pin {
             if pin.refused == pair {
-                return if slot.serving() == Some(pin.target) { Examined::Same } else { Examined::Recall(pin.target) };
+                return if slot.serving() == Some(pin.target) {
+                    Examined::Same
+                } else {
+                    Examined::Recall(pin.target)
+                };
             }
             slot.history.pin = None;
         }
@@ -256,16 +314,23 @@ impl Writer {
             }
             return Examined::Same;
         }
-        let known_bad = slot.rejection.as_ref().is_some_and(|r| r.current && r.component == Some(digest) && r.settings == found.settings);
+        let known_bad = slot.rejection.as_ref().is_some_and(|r| {
+            r.current && r.component == Some(digest) && r.settings == found.settings
+        });
         if known_bad && cause != Cause::Demand {
             return Examined::Same;
         }
         let candidate = candidate(slot, instance, file, found.settings, bytes, digest);
-        Examined::Load(Box::new(Job { candidate, text: found.text, why: Why::Folder }))
+        Examined::Load(Box::new(Job {
+            candidate,
+            text: found.text,
+            why: Why::Folder,
+        }))
     }
 
     fn fall_back(&self, instance: &InstanceName) -> Examined {
-        self.last_good(instance).map_or(Examined::Told, Examined::Recall)
+        self.last_good(instance)
+            .map_or(Examined::Told, Examined::Recall)
     }
 
     /// A version from the ledger.
@@ -279,15 +344,36 @@ impl Writer {
         }
     }
 
-    pub(crate) async fn recalled(&mut self, instance: &InstanceName, pair: Pair) -> io::Result<Box<Job>> {
+    pub(crate) async fn recalled(
+        &mut self,
+        instance: &InstanceName,
+        pair: Pair,
+    ) -> io::Result<Box<Job>> {
         let ledger = self.ledger.clone();
-        let (component, text) = spawn_blocking(move || ledger.bytes(pair)).await.map_err(io::Error::other)??;
+        let (component, text) = spawn_blocking(move || ledger.bytes(pair))
+            .await
+            .map_err(io::Error::other)??;
         let slot = self.contents.slots.entry(instance.clone()).or_default();
         let entry = slot.history.entries.iter().rev().find(|e| e.pair() == pair);
         let name = entry.map_or_else(|| format!("{instance}.wasm"), |e| e.file.clone());
-        let file = if text.is_empty() { InstanceFile::bare(&name) } else { InstanceFile::parse(&text).map_err(io::Error::other)? };
-        let candidate = candidate(slot, instance.clone(), file, pair.1, component.into(), pair.0);
-        Ok(Box::new(Job { candidate, text, why: Why::LastGood }))
+        let file = if text.is_empty() {
+            InstanceFile::bare(&name)
+        } else {
+            InstanceFile::parse(&text).map_err(io::Error::other)?
+        };
+        let candidate = candidate(
+            slot,
+            instance.clone(),
+            file,
+            pair.1,
+            component.into(),
+            pair.0,
+        );
+        Ok(Box::new(Job {
+            candidate,
+            text,
+            why: Why::LastGood,
+        }))
     }
 
     pub(crate) async fn activate(&mut self, instance: &InstanceName, version: Version, kept: Kept) {
@@ -325,47 +411,91 @@ impl Writer {
     }
 
     /// Remembers a refusal. What serves goes on.
-    fn reject(&mut self, instance: &InstanceName, component: Option<Digest>, settings: Digest, reason: String, report: &mut Report) {
+    fn reject(
+        &mut self,
+        instance: &InstanceName,
+        component: Option<Digest>,
+        settings: Digest,
+        reason: String,
+        report: &mut Report,
+    ) {
         let at = self.now();
         let slot = self.contents.slots.entry(instance.clone()).or_default();
-        let rejection = Rejection { component, settings, reason: reason.clone(), at, current: true };
-        let known = slot
-            .rejection
-            .as_ref()
-            .is_some_and(|old| old.current && old.component == component && old.settings == settings && old.reason == reason);
+        let rejection = Rejection {
+            component,
+            settings,
+            reason: reason.clone(),
+            at,
+            current: true,
+        };
+        let known = slot.rejection.as_ref().is_some_and(|old| {
+            old.current
+                && old.component == component
+                && old.settings == settings
+                && old.reason == reason
+        });
         if known {
             report.unchanged.push(instance.clone());
             return;
         }
         tracing::warn!(%instance, reason, "plugin refused");
         slot.rejection = Some(rejection);
-        report.rejected.push(Refused { instance: instance.clone(), reason });
+        report.rejected.push(Refused {
+            instance: instance.clone(),
+            reason,
+        });
     }
 
     /// Goes back to an earlier version until the folder holds something else.
     ///
     /// # Errors
     /// When there is nothing to go back to, or it does not load any more.
-    pub(crate) async fn roll_back(&mut self, instance: &InstanceName, wanted: Option<Digest>) -> Result<PluginView, RollbackError> {
-        let unknown = || RollbackError::UnknownInstance { instance: instance.clone() };
+    pub(crate) async fn roll_back(
+        &mut self,
+        instance: &InstanceName,
+        wanted: Option<Digest>,
+    ) -> Result<PluginView, RollbackError> {
+        let unknown = || RollbackError::UnknownInstance {
+            instance: instance.clone(),
+        };
         let slot = self.contents.slots.get(instance).ok_or_else(unknown)?;
         let refused = slot.folder.ok_or_else(unknown)?;
         let current = slot.serving();
-        let target = slot.history.before(current, wanted).map(Entry::pair).ok_or_else(|| match wanted {
-            Some(digest) => RollbackError::UnknownVersion { instance: instance.clone(), digest },
-            None => RollbackError::NoEarlier { instance: instance.clone() },
-        })?;
-        let job = self.recalled(instance, target).await.map_err(|source| RollbackError::Unreadable {
+        let target = slot
+            .history
+            .before(current, wanted)
+            .map(Entry::pair)
+            .ok_or_else(|| match wanted {
+                Some(digest) => RollbackError::UnknownVersion {
+                    instance: instance.clone(),
+                    digest,
+                },
+                None => RollbackError::NoEarlier {
+                    instance: instance.clone(),
+                },
+            })?;
+        let job =
+            self.recalled(instance, target)
+                .await
+                .map_err(|source| RollbackError::Unreadable {
+                    instance: instance.clone(),
+                    digest: target.0,
+                    source,
+                })?;
+        let (_, outcome, kept) = run(self.loader.clone(), job).await;
+        let version = outcome.map_err(|source| RollbackError::Load {
             instance: instance.clone(),
             digest: target.0,
-            source,
+            source: Box::new(source),
         })?;
-        let (_, outcome, kept) = run(self.loader.clone(), job).await;
-        let version =
-            outcome.map_err(|source| RollbackError::Load { instance: instance.clone(), digest: target.0, source: Box::new(source) })?;
         let slot = self.contents.slots.entry(instance.clone()).or_default();
         slot.history.pin = (refused != target).then_some(Pin { refused, target });
-        if let Some(entry) = slot.history.entries.last_mut().filter(|e| Some(e.pair()) == current) {
+        if let Some(entry) = slot
+            .history
+            .entries
+            .last_mut()
+            .filter(|e| Some(e.pair()) == current)
+        {
             entry.rolled_back = true;
         }
         self.activate(instance, version, kept).await;
@@ -384,8 +514,19 @@ enum Examined {
     Recall(Pair),
 }
 
-fn candidate(slot: &Slot, instance: InstanceName, file: InstanceFile, settings: Digest, bytes: Arc<[u8]>, digest: Digest) -> Candidate {
-    let gate = slot.gate.as_ref().filter(|(size, _)| *size == file.limits.concurrency).map(|(_, gate)| gate.clone());
+fn candidate(
+    slot: &Slot,
+    instance: InstanceName,
+    file: InstanceFile,
+    settings: Digest,
+    bytes: Arc<[u8]>,
+    digest: Digest,
+) -> Candidate {
+    let gate = slot
+        .gate
+        .as_ref()
+        .filter(|(size, _)| *size == file.limits.concurrency)
+        .map(|(_, gate)| gate.clone());
     Candidate {
         instance,
         file,
@@ -399,7 +540,11 @@ fn candidate(slot: &Slot, instance: InstanceName, file: InstanceFile, settings: 
 }
 
 pub(crate) async fn run(loader: Arc<Loader>, job: Box<Job>) -> Loaded {
-    let Job { candidate, text, why } = *job;
+    let Job {
+        candidate,
+        text,
+        why,
+    } = *job;
     let instance = candidate.instance.clone();
     let kept = Kept {
         component: candidate.component.clone(),

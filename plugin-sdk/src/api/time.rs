@@ -2,15 +2,28 @@
 
 /// The same point in nanoseconds, of which a cloud may tell more than [`instant`] keeps: two lines of one millisecond have an order.
 pub fn nanoseconds(text: &str) -> Option<u64> {
-    let digits: String = text.get(19..)?.strip_prefix('.').unwrap_or_default().chars().take_while(char::is_ascii_digit).collect();
+    let digits: String = text
+        .get(19..)?
+        .strip_prefix('.')
+        .unwrap_or_default()
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
     let fraction: u64 = format!("{digits:0<9}").get(..9)?.parse().ok()?;
-    (instant(text)? / 1000).checked_mul(1_000_000_000)?.checked_add(fraction)
+    (instant(text)? / 1000)
+        .checked_mul(1_000_000_000)?
+        .checked_add(fraction)
 }
 
 /// Milliseconds since the Unix epoch of a time such as `2026-03-01T12:30:00.5Z` or `2026-03-01T04:30:00-08:00` (RFC 3339); none for what is
 /// no such text or lies before 1970.
 pub fn instant(text: &str) -> Option<u64> {
-    let number = |from: usize, to: usize| text.get(from..to).filter(|part| part.bytes().all(|b| b.is_ascii_digit()))?.parse::<i64>().ok();
+    let number = |from: usize, to: usize| {
+        text.get(from..to)
+            .filter(|part| part.bytes().all(|b| b.is_ascii_digit()))?
+            .parse::<i64>()
+            .ok()
+    };
     let mark = |at: usize, marks: &str| text.get(at..=at).is_some_and(|c| marks.contains(c));
     let marked = mark(4, "-") && mark(7, "-") && mark(10, "Tt ") && mark(13, ":") && mark(16, ":");
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
@@ -27,7 +40,10 @@ pub fn instant(text: &str) -> Option<u64> {
     let offset = match zone {
         "Z" | "z" => 0,
         _ => {
-            let (sign, zone) = zone.strip_prefix('+').map(|zone| (1, zone)).or_else(|| zone.strip_prefix('-').map(|zone| (-1, zone)))?;
+            let (sign, zone) = zone
+                .strip_prefix('+')
+                .map(|zone| (1, zone))
+                .or_else(|| zone.strip_prefix('-').map(|zone| (-1, zone)))?;
             let (hours, minutes) = zone.split_once(':')?;
             sign * (hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?)
         }
@@ -38,7 +54,11 @@ pub fn instant(text: &str) -> Option<u64> {
 
 /// Days since the epoch of a date of the Gregorian calendar, counting years from March so that leap days come last.
 fn days(year: i64, month: i64, day: i64) -> i64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let leaps = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
     year * 365 + leaps + (month * 153 + 2) / 5 + day - 1 - 719_468
 }

@@ -26,7 +26,10 @@ impl<C: Cloud> Fleet<C> {
         let mut by_place: BTreeMap<String, Vec<(&str, State)>> = BTreeMap::new();
         for one in tracked {
             let state: State = read_state(&one.state)?;
-            by_place.entry(state.place.clone()).or_default().push((&one.allocation, state));
+            by_place
+                .entry(state.place.clone())
+                .or_default()
+                .push((&one.allocation, state));
         }
         let (mut observations, mut failure) = (Vec::new(), None);
         for (place, asked) in by_place {
@@ -60,34 +63,62 @@ impl<C: Cloud> Fleet<C> {
                 found.entry(allocation).or_default().push(instance);
             }
         }
-        let seen =
-            |(allocation, state): (&'a str, State)| Seen { allocation, state, instances: found.remove(allocation).unwrap_or_default() };
+        let seen = |(allocation, state): (&'a str, State)| Seen {
+            allocation,
+            state,
+            instances: found.remove(allocation).unwrap_or_default(),
+        };
         Ok(asked.into_iter().map(seen).collect())
     }
 
     fn observation(&self, seen: Seen<'_>) -> Observation {
-        let Seen { allocation, state, instances } = seen;
-        let chosen: Vec<Option<&Instance>> = (0..state.replicas).map(|index| choose(&state, index, &instances)).collect();
+        let Seen {
+            allocation,
+            state,
+            instances,
+        } = seen;
+        let chosen: Vec<Option<&Instance>> = (0..state.replicas)
+            .map(|index| choose(&state, index, &instances))
+            .collect();
         self.clear(&state, &chosen, &instances);
-        let replicas: Vec<Replica> = (0..).zip(&chosen).map(|(index, instance)| self.replica(&state, index, *instance)).collect();
+        let replicas: Vec<Replica> = (0..)
+            .zip(&chosen)
+            .map(|(index, instance)| self.replica(&state, index, *instance))
+            .collect();
         let trouble = replicas.iter().find(|replica| !replica.message.is_empty());
         Observation {
             allocation: allocation.to_owned(),
             phase: phase(&replicas),
             endpoints: Vec::new(),
-            message: trouble.map_or_else(String::new, |replica| format!("replica {}: {}", replica.index, replica.message)),
+            message: trouble.map_or_else(String::new, |replica| {
+                format!("replica {}: {}", replica.index, replica.message)
+            }),
             replicas,
             conditions: Vec::new(),
             state: None,
-            metered_cost: chosen.iter().flatten().filter(|instance| exists(instance)).map(|instance| instance.price).sum(),
+            metered_cost: chosen
+                .iter()
+                .flatten()
+                .filter(|instance| exists(instance))
+                .map(|instance| instance.price)
+                .sum(),
         }
     }
 
     /// Removes what an attempt has left whose outcome nobody has learnt: an instance that is not the one of its replica, though that one is
     /// there, and that was made before the newest one of ours. An apply that goes on meanwhile makes only newer ones.
     fn clear(&self, state: &State, chosen: &[Option<&Instance>], instances: &[Instance]) {
-        let taken: BTreeSet<&str> = chosen.iter().flatten().map(|instance| instance.id.as_str()).collect();
-        let newest = state.members.iter().map(|member| member.created_at).max().unwrap_or(0);
+        let taken: BTreeSet<&str> = chosen
+            .iter()
+            .flatten()
+            .map(|instance| instance.id.as_str())
+            .collect();
+        let newest = state
+            .members
+            .iter()
+            .map(|member| member.created_at)
+            .max()
+            .unwrap_or(0);
         let there = |index: u32| chosen.get(index as usize).is_none_or(Option::is_some);
         let is_left = |instance: &&Instance| {
             let stands_in = replica(instance).is_none_or(there);
@@ -123,7 +154,12 @@ impl<C: Cloud> Fleet<C> {
         let Some(instance) = instance else {
             // The list is behind: what has just been made is not gone.
             return match state.member(index).filter(new) {
-                Some(member) => Replica { id: member.id.clone(), phase: Phase::Starting, message: "not listed yet".to_owned(), ..blank },
+                Some(member) => Replica {
+                    id: member.id.clone(),
+                    phase: Phase::Starting,
+                    message: "not listed yet".to_owned(),
+                    ..blank
+                },
                 None => blank,
             };
         };
@@ -145,18 +181,33 @@ impl<C: Cloud> Fleet<C> {
 
     fn phase(&self, instance: &Instance) -> (Phase, String) {
         let age = self.now().saturating_sub(instance.created_at);
-        let told = |otherwise: &str| if instance.message.is_empty() { otherwise.to_owned() } else { instance.message.clone() };
-        match (instance.stage, instance.exit_code) {
-            (Stage::Creating, _) if age >= self.pace.create_timeout => {
-                (Phase::Failed, told(&format!("has been creating for {} s", age / 1000)))
+        let told = |otherwise: &str| {
+            if instance.message.is_empty() {
+                otherwise.to_owned()
+            } else {
+                instance.message.clone()
             }
+        };
+        match (instance.stage, instance.exit_code) {
+            (Stage::Creating, _) if age >= self.pace.create_timeout => (
+                Phase::Failed,
+                told(&format!("has been creating for {} s", age / 1000)),
+            ),
             (Stage::Creating, _) => (Phase::Starting, told("")),
             (Stage::Running, _) => (Phase::Running, told("")),
             (Stage::Exited, Some(0)) => (Phase::Succeeded, told("")),
-            (Stage::Exited, code) => (Phase::Failed, told(&code.map_or("ended".to_owned(), |code| format!("ended with status {code}")))),
+            (Stage::Exited, code) => (
+                Phase::Failed,
+                told(&code.map_or("ended".to_owned(), |code| {
+                    format!("ended with status {code}")
+                })),
+            ),
             (Stage::Failed, _) => (Phase::Failed, told("the cloud has given it up")),
             (Stage::Deleting, _) => (Phase::Stopping, told("is being deleted")),
-            (Stage::Gone, _) => (Phase::Gone, "its instance does not exist any more".to_owned()),
+            (Stage::Gone, _) => (
+                Phase::Gone,
+                "its instance does not exist any more".to_owned(),
+            ),
         }
     }
 }
@@ -167,23 +218,54 @@ fn exists(instance: &Instance) -> bool {
 
 /// The instance of a replica: the one that is known, else one that an attempt has made whose outcome nobody has learnt.
 fn choose<'a>(state: &State, index: u32, instances: &'a [Instance]) -> Option<&'a Instance> {
-    let known = state.member(index).and_then(|member| instances.iter().find(|instance| instance.id == member.id));
-    let same = |instance: &&Instance| replica(instance) == Some(index) && exists(instance) && instance.tags.get(SPEC) == Some(&state.spec);
-    known.or_else(|| instances.iter().filter(same).max_by_key(|instance| (instance.created_at, &instance.id)))
+    let known = state
+        .member(index)
+        .and_then(|member| instances.iter().find(|instance| instance.id == member.id));
+    let same = |instance: &&Instance| {
+        replica(instance) == Some(index)
+            && exists(instance)
+            && instance.tags.get(SPEC) == Some(&state.spec)
+    };
+    known.or_else(|| {
+        instances
+            .iter()
+            .filter(same)
+            .max_by_key(|instance| (instance.created_at, &instance.id))
+    })
 }
 
 fn endpoints(state: &State, instance: &Instance) -> Vec<Endpoint> {
-    let Some(host) = &instance.address else { return Vec::new() };
-    let numbered = state.ports.iter().filter_map(|port| Some((port, port.number().or(instance.port)?)));
-    let endpoint = |(port, protocol, exposure), number| Endpoint { port, protocol, host: host.clone(), number, exposure };
-    numbered.map(|(port, number)| endpoint(port.told(), number)).collect()
+    let Some(host) = &instance.address else {
+        return Vec::new();
+    };
+    let numbered = state
+        .ports
+        .iter()
+        .filter_map(|port| Some((port, port.number().or(instance.port)?)));
+    let endpoint = |(port, protocol, exposure), number| Endpoint {
+        port,
+        protocol,
+        host: host.clone(),
+        number,
+        exposure,
+    };
+    numbered
+        .map(|(port, number)| endpoint(port.told(), number))
+        .collect()
 }
 
 /// The allocation's phase: gone when all are; while something starts or runs, that; at the end, success only when all succeeded.
 fn phase(replicas: &[Replica]) -> Phase {
     let all = |phase: Phase| replicas.iter().all(|replica| replica.phase == phase);
-    let first = [Phase::Starting, Phase::Running, Phase::Pending, Phase::Stopping];
-    let under_way = first.into_iter().find(|phase| replicas.iter().any(|replica| replica.phase == *phase));
+    let first = [
+        Phase::Starting,
+        Phase::Running,
+        Phase::Pending,
+        Phase::Stopping,
+    ];
+    let under_way = first
+        .into_iter()
+        .find(|phase| replicas.iter().any(|replica| replica.phase == *phase));
     match under_way {
         _ if all(Phase::Gone) => Phase::Gone,
         Some(phase) => phase,

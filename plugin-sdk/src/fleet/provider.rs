@@ -6,7 +6,10 @@ use super::{Cloud, Fleet, Pace, State};
 use crate::{
     Context, Error, Offer, Provider, ProviderInfo,
     provider::{read_state, write_state},
-    types::{Allocation, Condition, Destroyed, LogChunk, LogQuery, Observation, OffersQuery, OwnedAllocation, Tracked},
+    types::{
+        Allocation, Condition, Destroyed, LogChunk, LogQuery, Observation, OffersQuery,
+        OwnedAllocation, Tracked,
+    },
 };
 
 /// A cloud that is a whole provider once a [`Fleet`] manages its instances. Implement it on the type that implements [`Cloud`], and
@@ -128,7 +131,10 @@ pub trait FleetProvider: Cloud + Sized {
     /// The cloud's; `invalid` for a cursor that is none.
     fn logs(&self, state: &State, query: &LogQuery) -> Result<LogChunk, Error> {
         let _ = (state, query);
-        Ok(LogChunk { lines: Vec::new(), next: None })
+        Ok(LogChunk {
+            lines: Vec::new(),
+            next: None,
+        })
     }
 }
 

@@ -17,7 +17,11 @@ impl<C: Cloud> Fleet<C> {
     /// The cloud's.
     pub fn remove(&self, allocation: &str, state: &State) -> Result<Destroyed, Error> {
         let listed = self.cloud.tagged(&state.place, (ALLOCATION, allocation))?;
-        let mut ids: BTreeSet<&str> = state.members.iter().map(|member| member.id.as_str()).collect();
+        let mut ids: BTreeSet<&str> = state
+            .members
+            .iter()
+            .map(|member| member.id.as_str())
+            .collect();
         ids.extend(listed.iter().map(|instance| instance.id.as_str()));
         let mut outcome = Destroyed::Gone;
         for id in ids {
@@ -37,15 +41,28 @@ impl<C: Cloud> Fleet<C> {
         for place in self.cloud.places()? {
             for instance in self.cloud.tagged(&place, (PROVIDER, &self.instance))? {
                 let is_there = instance.stage != Stage::Gone;
-                if let Some(allocation) = instance.tags.get(ALLOCATION).filter(|_| is_there).cloned() {
-                    found.entry((allocation, place.clone())).or_default().push(instance);
+                if let Some(allocation) =
+                    instance.tags.get(ALLOCATION).filter(|_| is_there).cloned()
+                {
+                    found
+                        .entry((allocation, place.clone()))
+                        .or_default()
+                        .push(instance);
                 }
             }
         }
-        found.into_iter().map(|((allocation, place), instances)| self.owned_one(allocation, place, &instances)).collect()
+        found
+            .into_iter()
+            .map(|((allocation, place), instances)| self.owned_one(allocation, place, &instances))
+            .collect()
     }
 
-    fn owned_one(&self, allocation: String, place: String, instances: &[Instance]) -> Result<OwnedAllocation, Error> {
+    fn owned_one(
+        &self,
+        allocation: String,
+        place: String,
+        instances: &[Instance],
+    ) -> Result<OwnedAllocation, Error> {
         let member = |(position, instance): (u32, &Instance)| Member {
             index: replica(instance).unwrap_or(position),
             id: instance.id.clone(),
@@ -56,9 +73,29 @@ impl<C: Cloud> Fleet<C> {
         };
         let members: Vec<Member> = (0..).zip(instances).map(member).collect();
         let description = format!("{} instance(s) in {place}", members.len());
-        let spec = instances.iter().find_map(|instance| instance.tags.get(SPEC)).cloned().unwrap_or_default();
-        let replicas = members.iter().map(|member| member.index.saturating_add(1)).max().unwrap_or(0);
-        let state = State { version: 1, place, spec, token: String::new(), replicas, members, ports: Vec::new() };
-        Ok(OwnedAllocation { allocation, state: write_state(&state)?, description })
+        let spec = instances
+            .iter()
+            .find_map(|instance| instance.tags.get(SPEC))
+            .cloned()
+            .unwrap_or_default();
+        let replicas = members
+            .iter()
+            .map(|member| member.index.saturating_add(1))
+            .max()
+            .unwrap_or(0);
+        let state = State {
+            version: 1,
+            place,
+            spec,
+            token: String::new(),
+            replicas,
+            members,
+            ports: Vec::new(),
+        };
+        Ok(OwnedAllocation {
+            allocation,
+            state: write_state(&state)?,
+            description,
+        })
     }
 }

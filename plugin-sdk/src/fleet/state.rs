@@ -49,7 +49,13 @@ pub struct Wired {
     number: u16,
 }
 
-const PROTOCOLS: [Protocol; 5] = [Protocol::Tcp, Protocol::Udp, Protocol::Http, Protocol::Https, Protocol::Grpc];
+const PROTOCOLS: [Protocol; 5] = [
+    Protocol::Tcp,
+    Protocol::Udp,
+    Protocol::Http,
+    Protocol::Https,
+    Protocol::Grpc,
+];
 const EXPOSURES: [Exposure; 3] = [Exposure::Local, Exposure::Internal, Exposure::Public];
 
 impl State {
@@ -65,7 +71,12 @@ impl State {
 impl Wired {
     /// A port that instances serve under this number; 0 where the cloud chooses one.
     pub fn of(port: &Port, number: u16) -> Self {
-        Self { name: port.name.clone(), protocol: port.protocol as u8, exposure: port.exposure as u8, number }
+        Self {
+            name: port.name.clone(),
+            protocol: port.protocol as u8,
+            exposure: port.exposure as u8,
+            number,
+        }
     }
 
     pub(super) fn number(&self) -> Option<u16> {
@@ -74,8 +85,14 @@ impl Wired {
 
     /// The port's name, its protocol and who may reach it.
     pub(super) fn told(&self) -> (String, Protocol, Exposure) {
-        let protocol = PROTOCOLS.into_iter().find(|p| *p as u8 == self.protocol).unwrap_or(Protocol::Tcp);
-        let exposure = EXPOSURES.into_iter().find(|e| *e as u8 == self.exposure).unwrap_or(Exposure::Internal);
+        let protocol = PROTOCOLS
+            .into_iter()
+            .find(|p| *p as u8 == self.protocol)
+            .unwrap_or(Protocol::Tcp);
+        let exposure = EXPOSURES
+            .into_iter()
+            .find(|e| *e as u8 == self.exposure)
+            .unwrap_or(Exposure::Internal);
         (self.name.clone(), protocol, exposure)
     }
 }

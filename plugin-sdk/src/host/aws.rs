@@ -8,8 +8,8 @@ use crate::{
 
 pub use ec2::{Gpu, Image, Instance, InstanceState, InstanceType, Piece, RunRequest, SpotPrice};
 pub use elb::{
-    HealthCheck, Listener, ListenerRequest, LoadBalancer, LoadBalancerRequest, LoadBalancerState, Target, TargetGroup, TargetGroupRequest,
-    TargetHealth, TargetState,
+    HealthCheck, Listener, ListenerRequest, LoadBalancer, LoadBalancerRequest, LoadBalancerState,
+    Target, TargetGroup, TargetGroupRequest, TargetHealth, TargetState,
 };
 
 /// EC2 and Elastic Load Balancing. Needs the grant `aws`.
@@ -37,15 +37,24 @@ pub trait Aws {
     /// Makes a listener that forwards to a target group, or answers the one there is.
     fn create_listener(&self, request: &ListenerRequest) -> Result<Listener, Error>;
     /// The own load balancers of these allocations; of all with an empty list.
-    fn load_balancers(&self, region: &str, allocations: &[String]) -> Result<Vec<LoadBalancer>, Error>;
+    fn load_balancers(
+        &self,
+        region: &str,
+        allocations: &[String],
+    ) -> Result<Vec<LoadBalancer>, Error>;
     /// The own target groups of these allocations; of all with an empty list.
-    fn target_groups(&self, region: &str, allocations: &[String]) -> Result<Vec<TargetGroup>, Error>;
+    fn target_groups(
+        &self,
+        region: &str,
+        allocations: &[String],
+    ) -> Result<Vec<TargetGroup>, Error>;
     /// The listeners of a load balancer.
     fn listeners(&self, region: &str, load_balancer: &str) -> Result<Vec<Listener>, Error>;
     /// Adds running instances to a target group.
     fn register(&self, region: &str, target_group: &str, targets: &[Target]) -> Result<(), Error>;
     /// Takes instances out of a target group.
-    fn deregister(&self, region: &str, target_group: &str, targets: &[Target]) -> Result<(), Error>;
+    fn deregister(&self, region: &str, target_group: &str, targets: &[Target])
+    -> Result<(), Error>;
     /// How the registered targets of these groups are.
     fn health(&self, region: &str, target_groups: &[String]) -> Result<Vec<TargetHealth>, Error>;
     /// True when nothing is left.
@@ -90,10 +99,18 @@ impl Aws for Host {
     fn create_listener(&self, request: &ListenerRequest) -> Result<Listener, Error> {
         Ok(elb::create_listener(request)?)
     }
-    fn load_balancers(&self, region: &str, allocations: &[String]) -> Result<Vec<LoadBalancer>, Error> {
+    fn load_balancers(
+        &self,
+        region: &str,
+        allocations: &[String],
+    ) -> Result<Vec<LoadBalancer>, Error> {
         Ok(elb::load_balancers(region, allocations)?)
     }
-    fn target_groups(&self, region: &str, allocations: &[String]) -> Result<Vec<TargetGroup>, Error> {
+    fn target_groups(
+        &self,
+        region: &str,
+        allocations: &[String],
+    ) -> Result<Vec<TargetGroup>, Error> {
         Ok(elb::target_groups(region, allocations)?)
     }
     fn listeners(&self, region: &str, load_balancer: &str) -> Result<Vec<Listener>, Error> {
@@ -102,7 +119,12 @@ impl Aws for Host {
     fn register(&self, region: &str, target_group: &str, targets: &[Target]) -> Result<(), Error> {
         Ok(elb::register(region, target_group, targets)?)
     }
-    fn deregister(&self, region: &str, target_group: &str, targets: &[Target]) -> Result<(), Error> {
+    fn deregister(
+        &self,
+        region: &str,
+        target_group: &str,
+        targets: &[Target],
+    ) -> Result<(), Error> {
         Ok(elb::deregister(region, target_group, targets)?)
     }
     fn health(&self, region: &str, target_groups: &[String]) -> Result<Vec<TargetHealth>, Error> {

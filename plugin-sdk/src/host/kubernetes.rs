@@ -3,8 +3,8 @@
 use crate::{Error, bindings::provider::tradewind::kubernetes::cluster as wire, host::Host};
 
 pub use wire::{
-    ClusterInfo, Deletion, Device, ListQuery, LogLine, LogPage, LogQuery, Node, OwnedObject, Page, Propagation, Reference, SecretItem,
-    ServedKind,
+    ClusterInfo, Deletion, Device, ListQuery, LogLine, LogPage, LogQuery, Node, OwnedObject, Page,
+    Propagation, Reference, SecretItem, ServedKind,
 };
 
 /// Objects of a cluster. Needs the grant `kubernetes`. `wit/kubernetes-v0.1/cluster.wit` tells the details.
@@ -14,13 +14,22 @@ pub trait Kubernetes {
     /// Makes these objects (JSON) so; answers them as the cluster has them.
     fn apply(&self, objects: &[String]) -> Result<Vec<String>, Error>;
     /// Makes a `Secret` of references; answers a text that differs once the object does.
-    fn apply_secret(&self, namespace: &str, name: &str, items: &[SecretItem]) -> Result<String, Error>;
+    fn apply_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        items: &[SecretItem],
+    ) -> Result<String, Error>;
     /// The object, if there is one.
     fn get(&self, object: &Reference) -> Result<Option<String>, Error>;
     /// One page of this instance's objects of a kind.
     fn list(&self, query: &ListQuery) -> Result<Page, Error>;
     /// Removes these; one answer for each.
-    fn delete(&self, objects: &[Reference], propagation: Propagation) -> Result<Vec<Deletion>, Error>;
+    fn delete(
+        &self,
+        objects: &[Reference],
+        propagation: Propagation,
+    ) -> Result<Vec<Deletion>, Error>;
     /// Every object of this instance, without contents.
     fn owned(&self) -> Result<Vec<OwnedObject>, Error>;
     /// What a container wrote.
@@ -36,7 +45,12 @@ impl Kubernetes for Host {
     fn apply(&self, objects: &[String]) -> Result<Vec<String>, Error> {
         Ok(wire::apply(objects)?)
     }
-    fn apply_secret(&self, namespace: &str, name: &str, items: &[SecretItem]) -> Result<String, Error> {
+    fn apply_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        items: &[SecretItem],
+    ) -> Result<String, Error> {
         Ok(wire::apply_secret(namespace, name, items)?)
     }
     fn get(&self, object: &Reference) -> Result<Option<String>, Error> {
@@ -45,7 +59,11 @@ impl Kubernetes for Host {
     fn list(&self, query: &ListQuery) -> Result<Page, Error> {
         Ok(wire::list(query)?)
     }
-    fn delete(&self, objects: &[Reference], propagation: Propagation) -> Result<Vec<Deletion>, Error> {
+    fn delete(
+        &self,
+        objects: &[Reference],
+        propagation: Propagation,
+    ) -> Result<Vec<Deletion>, Error> {
         Ok(wire::delete(objects, propagation)?)
     }
     fn owned(&self) -> Result<Vec<OwnedObject>, Error> {

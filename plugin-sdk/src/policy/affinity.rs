@@ -31,11 +31,17 @@ impl<'a> Affinity<'a> {
         }
         for task in request.tasks() {
             if let Some(group) = task.affinity() {
-                let known = all.together.entry(group.word).or_insert(Together { over: group.over, domain: None });
+                let known = all.together.entry(group.word).or_insert(Together {
+                    over: group.over,
+                    domain: None,
+                });
                 known.over = known.over.min(group.over);
             }
             if let Some(group) = task.anti_affinity() {
-                let known = all.apart.entry(group.word).or_insert_with(|| Apart { over: group.over, owners: BTreeMap::new() });
+                let known = all.apart.entry(group.word).or_insert_with(|| Apart {
+                    over: group.over,
+                    owners: BTreeMap::new(),
+                });
                 known.over = known.over.max(group.over);
             }
         }
@@ -56,10 +62,22 @@ impl<'a> Affinity<'a> {
         if self.together.is_empty() && self.apart.is_empty() {
             return true;
         }
-        let together = task.affinity().and_then(|group| self.together.get(group.word));
-        let apart = task.anti_affinity().and_then(|group| self.apart.get(group.word));
-        together.is_none_or(|known| known.domain.is_none_or(|domain| domain == offer.domain(known.over)))
-            && apart.is_none_or(|known| known.owners.get(&offer.domain(known.over)).is_none_or(|owner| *owner == task.index()))
+        let together = task
+            .affinity()
+            .and_then(|group| self.together.get(group.word));
+        let apart = task
+            .anti_affinity()
+            .and_then(|group| self.apart.get(group.word));
+        together.is_none_or(|known| {
+            known
+                .domain
+                .is_none_or(|domain| domain == offer.domain(known.over))
+        }) && apart.is_none_or(|known| {
+            known
+                .owners
+                .get(&offer.domain(known.over))
+                .is_none_or(|owner| *owner == task.index())
+        })
     }
 
     /// Replicas of the task have got a place.
@@ -67,11 +85,20 @@ impl<'a> Affinity<'a> {
         if self.together.is_empty() && self.apart.is_empty() {
             return;
         }
-        if let Some(known) = task.affinity().and_then(|group| self.together.get_mut(group.word)) {
+        if let Some(known) = task
+            .affinity()
+            .and_then(|group| self.together.get_mut(group.word))
+        {
             known.domain.get_or_insert(offer.domain(known.over));
         }
-        if let Some(known) = task.anti_affinity().and_then(|group| self.apart.get_mut(group.word)) {
-            known.owners.entry(offer.domain(known.over)).or_insert(task.index());
+        if let Some(known) = task
+            .anti_affinity()
+            .and_then(|group| self.apart.get_mut(group.word))
+        {
+            known
+                .owners
+                .entry(offer.domain(known.over))
+                .or_insert(task.index());
         }
     }
 }

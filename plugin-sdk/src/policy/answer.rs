@@ -27,23 +27,49 @@ impl Answer {
 
     /// So many replicas of this task have no place, and why.
     pub fn leave(&mut self, task: u32, replicas: u32, reason: impl Into<String>) {
-        self.unplaced.push(wire::Unplaced { task, replicas, reason: reason.into() });
+        self.unplaced.push(wire::Unplaced {
+            task,
+            replicas,
+            reason: reason.into(),
+        });
     }
 
     /// The choices: task, offer, replicas.
     pub fn choices(&self) -> impl Iterator<Item = (u32, u32, u32)> {
-        self.task.iter().zip(&self.offer).zip(&self.replicas).map(|((task, offer), replicas)| (*task, *offer, *replicas))
+        self.task
+            .iter()
+            .zip(&self.offer)
+            .zip(&self.replicas)
+            .map(|((task, offer), replicas)| (*task, *offer, *replicas))
     }
 
     /// What has no place: task, replicas, reason.
     pub fn left(&self) -> impl Iterator<Item = (u32, u32, &str)> {
-        self.unplaced.iter().map(|left| (left.task, left.replicas, left.reason.as_str()))
+        self.unplaced
+            .iter()
+            .map(|left| (left.task, left.replicas, left.reason.as_str()))
     }
 }
 
 impl From<Answer> for wire::PlaceAnswer {
     fn from(answer: Answer) -> Self {
-        let Answer { task, offer, replicas, scores, unplaced, lower_bound, note } = answer;
-        Self { task, offer, replicas, scores, unplaced, lower_bound, note }
+        let Answer {
+            task,
+            offer,
+            replicas,
+            scores,
+            unplaced,
+            lower_bound,
+            note,
+        } = answer;
+        Self {
+            task,
+            offer,
+            replicas,
+            scores,
+            unplaced,
+            lower_bound,
+            note,
+        }
     }
 }

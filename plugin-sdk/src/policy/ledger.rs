@@ -70,7 +70,13 @@ impl<'a> Ledger<'a> {
         let offers = &request.wire.offers;
         let bounded_room = !offers.free_cpu.is_empty() || !offers.free_memory.is_empty();
         let tasks = vec![Placed::default(); request.tasks().len()];
-        Self { request, taken: HashMap::default(), tasks, affinity: Affinity::of(request), bounded_room }
+        Self {
+            request,
+            taken: HashMap::default(),
+            tasks,
+            affinity: Affinity::of(request),
+            bounded_room,
+        }
     }
 
     /// At most so many replicas of a task in one domain, as the policy wants it, on top of what the task itself wants. Say it before the
@@ -107,20 +113,35 @@ impl<'a> Ledger<'a> {
 
     /// Where a task's replicas have been placed: offer and replicas.
     pub fn choices(&self, task: Task<'_>) -> impl Iterator<Item = (u32, u32)> {
-        self.tasks.get(task.index() as usize).into_iter().flat_map(|placed| placed.choices.iter().copied())
+        self.tasks
+            .get(task.index() as usize)
+            .into_iter()
+            .flat_map(|placed| placed.choices.iter().copied())
     }
 
     /// Replicas of this task that still have no place.
     pub fn missing(&self, task: Task<'_>) -> u32 {
-        task.replicas().saturating_sub(self.tasks.get(task.index() as usize).map_or(0, |placed| placed.replicas))
+        task.replicas().saturating_sub(
+            self.tasks
+                .get(task.index() as usize)
+                .map_or(0, |placed| placed.replicas),
+        )
     }
 
     /// How many additional replicas of this candidate's shape the offer can take, whoever they belong to. `u32::MAX`: no known limit.
     pub fn free(&self, task: Task<'_>, candidate: Candidate<'_>) -> u32 {
         let offer = candidate.offer();
-        let taken = if self.taken.is_empty() { Taken::default() } else { self.taken.get(&offer.index()).copied().unwrap_or_default() };
+        let taken = if self.taken.is_empty() {
+            Taken::default()
+        } else {
+            self.taken.get(&offer.index()).copied().unwrap_or_default()
+        };
         let capacity = offer.capacity();
-        let mut free = if capacity == u32::MAX { u32::MAX } else { capacity.saturating_sub(taken.replicas) };
+        let mut free = if capacity == u32::MAX {
+            u32::MAX
+        } else {
+            capacity.saturating_sub(taken.replicas)
+        };
         if self.bounded_room {
             let shape = task.shape();
             free = free.min(room(offer.free_cpu(), taken.cpu, u64::from(shape.cpu())));
@@ -139,7 +160,9 @@ impl<'a> Ledger<'a> {
         let held = task.held(offer.index());
         let free = self.free(task, candidate);
         let admitted = self.affinity.admits(task, offer);
-        let Some(placed) = self.tasks.get_mut(task.index() as usize) else { return 0 };
+        let Some(placed) = self.tasks.get_mut(task.index() as usize) else {
+            return 0;
+        };
         if !admitted {
             placed.limit.affinity = true;
             return 0;
@@ -165,19 +188,35 @@ impl<'a> Ledger<'a> {
     /// Places up to so many more replicas of a task on a candidate, as far as every limit allows. Returns how many.
     pub fn place(&mut self, task: Task<'_>, candidate: Candidate<'_>, replicas: u32) -> u32 {
         let placing = self.room(task, candidate).min(replicas);
-        let Some(placed) = self.tasks.get_mut(task.index() as usize).filter(|_| placing > 0) else { return 0 };
+        let Some(placed) = self
+            .tasks
+            .get_mut(task.index() as usize)
+            .filter(|_| placing > 0)
+        else {
+            return 0;
+        };
         let offer = candidate.offer();
         let held = task.held(offer.index());
         let before = placed.on(offer.index());
-        match placed.choices.iter_mut().find(|(index, _)| *index == offer.index()) {
+        match placed
+            .choices
+            .iter_mut()
+            .find(|(index, _)| *index == offer.index())
+        {
             Some((_, replicas)) => *replicas += placing,
             None => placed.choices.push((offer.index(), placing)),
         }
         placed.replicas += placing;
-        placed.hourly = placed.hourly.saturating_add(candidate.hourly().saturating_mul(u64::from(placing)));
+        placed.hourly = placed
+            .hourly
+            .saturating_add(candidate.hourly().saturating_mul(u64::from(placing)));
         for (over, _) in placed.spreads(task).into_iter().flatten() {
             let domain = offer.domain(over);
-            match placed.domains.iter_mut().find(|(known, _)| *known == domain) {
+            match placed
+                .domains
+                .iter_mut()
+                .find(|(known, _)| *known == domain)
+            {
                 Some((_, count)) => *count += placing,
                 None => placed.domains.push((domain, placing)),
             }
@@ -187,8 +226,12 @@ impl<'a> Ledger<'a> {
         if added > 0 {
             let taken = self.taken.entry(offer.index()).or_default();
             taken.replicas = taken.replicas.saturating_add(added);
-            taken.cpu = taken.cpu.saturating_add(u64::from(task.shape().cpu()).saturating_mul(u64::from(added)));
-            taken.memory = taken.memory.saturating_add(task.shape().memory().saturating_mul(u64::from(added)));
+            taken.cpu = taken
+                .cpu
+                .saturating_add(u64::from(task.shape().cpu()).saturating_mul(u64::from(added)));
+            taken.memory = taken
+                .memory
+                .saturating_add(task.shape().memory().saturating_mul(u64::from(added)));
         }
         placing
     }
@@ -196,7 +239,8 @@ impl<'a> Ledger<'a> {
     /// Says that every candidate was tried: those that are known to be full need not be asked one by one.
     pub(super) fn note_shortage(&mut self, task: Task<'_>) {
         if let Some(placed) = self.tasks.get_mut(task.index() as usize) {
-            placed.limit.capacity |= placed.limit.spread.is_none() && !placed.limit.hourly && !placed.limit.affinity;
+            placed.limit.capacity |=
+                placed.limit.spread.is_none() && !placed.limit.hourly && !placed.limit.affinity;
         }
     }
 
@@ -209,7 +253,15 @@ impl<'a> Ledger<'a> {
             }
             let missing = self.missing(task);
             if missing > 0 {
-                answer.leave(task.index(), missing, format!("{missing} of {} replicas: {}", task.replicas(), placed.why(task)));
+                answer.leave(
+                    task.index(),
+                    missing,
+                    format!(
+                        "{missing} of {} replicas: {}",
+                        task.replicas(),
+                        placed.why(task)
+                    ),
+                );
             }
         }
         answer
@@ -218,20 +270,28 @@ impl<'a> Ledger<'a> {
 
 impl Placed {
     fn on(&self, offer: u32) -> u32 {
-        self.choices.iter().find(|(index, _)| *index == offer).map_or(0, |(_, replicas)| *replicas)
+        self.choices
+            .iter()
+            .find(|(index, _)| *index == offer)
+            .map_or(0, |(_, replicas)| *replicas)
     }
 
     /// The task's limit and the policy's own, each once.
     fn spreads(&self, task: Task<'_>) -> [Option<(Spread, u32)>; 2] {
         let wanted = Some((task.spread(), task.spread_max())).filter(|(_, most)| *most != u32::MAX);
         match (wanted, self.own) {
-            (Some((over, most)), Some((kind, own))) if over == kind => [Some((over, most.min(own))), None],
+            (Some((over, most)), Some((kind, own))) if over == kind => {
+                [Some((over, most.min(own))), None]
+            }
             pair => pair.into(),
         }
     }
 
     fn in_domain(&self, domain: Domain) -> u32 {
-        self.domains.iter().find(|(known, _)| *known == domain).map_or(0, |(_, count)| *count)
+        self.domains
+            .iter()
+            .find(|(known, _)| *known == domain)
+            .map_or(0, |(_, count)| *count)
     }
 
     fn why(&self, task: Task<'_>) -> String {
@@ -242,13 +302,31 @@ impl Placed {
             return "no offer satisfies every constraint".to_owned();
         }
         match self.limit {
-            Limits { hourly: true, .. } => format!("the limit of ${:.2} per hour allows no more", task.max_hourly() as f64 / 1e6),
-            Limits { affinity: true, .. } => format!("affinity allows no other place, and {}", self.full()),
-            Limits { spread: Some((over, most)), capacity: true, .. } => {
-                format!("no candidate has capacity left where at most {most} may run per {}", over.word())
+            Limits { hourly: true, .. } => format!(
+                "the limit of ${:.2} per hour allows no more",
+                task.max_hourly() as f64 / 1e6
+            ),
+            Limits { affinity: true, .. } => {
+                format!("affinity allows no other place, and {}", self.full())
             }
-            Limits { spread: Some((over, most)), .. } => {
-                format!("at most {most} may run per {}, and there are no more of them", over.word())
+            Limits {
+                spread: Some((over, most)),
+                capacity: true,
+                ..
+            } => {
+                format!(
+                    "no candidate has capacity left where at most {most} may run per {}",
+                    over.word()
+                )
+            }
+            Limits {
+                spread: Some((over, most)),
+                ..
+            } => {
+                format!(
+                    "at most {most} may run per {}, and there are no more of them",
+                    over.word()
+                )
             }
             Limits { capacity: true, .. } => "no candidate has capacity left".to_owned(),
             _ => "the policy found no candidate good enough".to_owned(),
@@ -256,7 +334,11 @@ impl Placed {
     }
 
     fn full(&self) -> &'static str {
-        if self.limit.capacity { "where it allows one no candidate has capacity left" } else { "none that it allows is a candidate" }
+        if self.limit.capacity {
+            "where it allows one no candidate has capacity left"
+        } else {
+            "none that it allows is a candidate"
+        }
     }
 }
 
@@ -264,7 +346,9 @@ fn room(free: u64, taken: u64, each: u64) -> u32 {
     if free == u64::MAX {
         return u32::MAX;
     }
-    free.saturating_sub(taken).checked_div(each).map_or(u32::MAX, |room| u32::try_from(room).unwrap_or(u32::MAX))
+    free.saturating_sub(taken)
+        .checked_div(each)
+        .map_or(u32::MAX, |room| u32::try_from(room).unwrap_or(u32::MAX))
 }
 
 /// Offers' indices are small numbers that nobody chooses to collide: one multiplication spreads them well enough.

@@ -19,19 +19,32 @@ struct Key(u64);
 impl Key {
     fn of(score: f64) -> Self {
         let bits = score.to_bits();
-        Self(if bits >> 63 == 1 { !bits } else { bits | 1 << 63 })
+        Self(if bits >> 63 == 1 {
+            !bits
+        } else {
+            bits | 1 << 63
+        })
     }
 }
 
 impl Order {
     pub(super) fn new(rows: Range<u32>) -> Self {
-        Self { rows, found: Vec::new(), rest: None, full: 0 }
+        Self {
+            rows,
+            found: Vec::new(),
+            rest: None,
+            full: 0,
+        }
     }
 
     /// The row of the candidate at this place of the order. Equal scores keep their rows' order.
     pub(super) fn get(&mut self, place: usize, scores: &[f64]) -> Option<u32> {
         while self.found.len() <= place {
-            let next = if self.found.is_empty() { self.best(scores) } else { self.next(scores) }?;
+            let next = if self.found.is_empty() {
+                self.best(scores)
+            } else {
+                self.next(scores)
+            }?;
             self.found.push(next);
         }
         self.found.get(place).copied()
@@ -49,7 +62,9 @@ impl Order {
     }
 
     fn slice<'a>(&self, scores: &'a [f64]) -> &'a [f64] {
-        scores.get(self.rows.start as usize..self.rows.end as usize).unwrap_or_default()
+        scores
+            .get(self.rows.start as usize..self.rows.end as usize)
+            .unwrap_or_default()
     }
 
     fn best(&self, scores: &[f64]) -> Option<u32> {
@@ -64,8 +79,15 @@ impl Order {
 
     fn next(&mut self, scores: &[f64]) -> Option<u32> {
         let best = self.found.first().copied();
-        let pairs = (self.rows.start..).zip(self.slice(scores)).filter(|(row, _)| Some(*row) != best);
-        let rest = self.rest.get_or_insert_with(|| pairs.map(|(row, score)| Reverse((Key::of(*score), row))).collect::<Vec<_>>().into());
+        let pairs = (self.rows.start..)
+            .zip(self.slice(scores))
+            .filter(|(row, _)| Some(*row) != best);
+        let rest = self.rest.get_or_insert_with(|| {
+            pairs
+                .map(|(row, score)| Reverse((Key::of(*score), row)))
+                .collect::<Vec<_>>()
+                .into()
+        });
         rest.pop().map(|Reverse((_, row))| row)
     }
 }

@@ -54,7 +54,13 @@ impl Ranking {
     /// Scores every candidate; lower is better, NaN and infinity mean never.
     pub fn by<'a>(request: &'a Request, mut score: impl FnMut(Candidate<'a>) -> f64) -> Self {
         let bounded = |score: f64| if score.is_finite() { score } else { NEVER };
-        Self { scores: request.candidates().map(|candidate| bounded(score(candidate))).collect(), sticky: true }
+        Self {
+            scores: request
+                .candidates()
+                .map(|candidate| bounded(score(candidate)))
+                .collect(),
+            sticky: true,
+        }
     }
 
     /// Whether replicas stay where they run as long as they may. Default: they do.
@@ -76,8 +82,16 @@ impl Ranking {
 
     /// Begins to place by this ranking, for policies with rules of their own about how many go where.
     pub fn start(self, request: &Request) -> Placing<'_> {
-        let orders = request.shapes().map(|shape| Order::new(shape.rows())).collect();
-        Placing { request, ranking: self, ledger: Ledger::new(request), orders }
+        let orders = request
+            .shapes()
+            .map(|shape| Order::new(shape.rows()))
+            .collect();
+        Placing {
+            request,
+            ranking: self,
+            ledger: Ledger::new(request),
+            orders,
+        }
     }
 
     fn score(&self, row: u32) -> f64 {
@@ -110,18 +124,34 @@ pub struct Placing<'a> {
 impl<'a> Placing<'a> {
     /// Leaves up to so many replicas where they run, the best places first: when a task shrinks, the worst go. Nothing stays when the
     /// ranking is not sticky. Returns how many stay.
-    pub fn keep(&mut self, task: Task<'a>, most: u32, allowed: impl Fn(Candidate<'a>) -> bool) -> u32 {
+    pub fn keep(
+        &mut self,
+        task: Task<'a>,
+        most: u32,
+        allowed: impl Fn(Candidate<'a>) -> bool,
+    ) -> u32 {
         if !self.ranking.sticky {
             return 0;
         }
         let placed: Vec<(u32, u32)> = self.ledger.choices(task).collect();
         let mut current: Vec<(f64, Candidate<'a>, u32)> = task
             .current()
-            .filter_map(|current| task.shape().candidate(current.offer().index()).map(|candidate| (candidate, current.replicas)))
+            .filter_map(|current| {
+                task.shape()
+                    .candidate(current.offer().index())
+                    .map(|candidate| (candidate, current.replicas))
+            })
             .filter(|(candidate, _)| allowed(*candidate))
             .map(|(candidate, replicas)| {
-                let kept = placed.iter().find(|(offer, _)| *offer == candidate.offer().index()).map_or(0, |(_, kept)| *kept);
-                (self.ranking.score(candidate.row()), candidate, replicas.saturating_sub(kept))
+                let kept = placed
+                    .iter()
+                    .find(|(offer, _)| *offer == candidate.offer().index())
+                    .map_or(0, |(_, kept)| *kept);
+                (
+                    self.ranking.score(candidate.row()),
+                    candidate,
+                    replicas.saturating_sub(kept),
+                )
             })
             .filter(|(score, ..)| *score < NEVER)
             .collect();
@@ -134,13 +164,29 @@ impl<'a> Placing<'a> {
     }
 
     /// Places up to so many more replicas on the best candidates that are allowed. Returns how many.
-    pub fn fill(&mut self, task: Task<'a>, most: u32, allowed: impl Fn(Candidate<'a>) -> bool) -> u32 {
-        let Some(order) = self.orders.get_mut(task.shape().index() as usize) else { return 0 };
+    pub fn fill(
+        &mut self,
+        task: Task<'a>,
+        most: u32,
+        allowed: impl Fn(Candidate<'a>) -> bool,
+    ) -> u32 {
+        let Some(order) = self.orders.get_mut(task.shape().index() as usize) else {
+            return 0;
+        };
         // Without capacity of its own, a place the task holds may still be had: only then must full candidates be looked at again.
-        let mut place = if task.current().next().is_some() { 0 } else { order.first_with_room() };
+        let mut place = if task.current().next().is_some() {
+            0
+        } else {
+            order.first_with_room()
+        };
         let mut left = most;
         while left > 0 && self.ledger.missing(task) > 0 {
-            let Some(candidate) = order.get(place, &self.ranking.scores).and_then(|row| self.request.candidate(row)) else { break };
+            let Some(candidate) = order
+                .get(place, &self.ranking.scores)
+                .and_then(|row| self.request.candidate(row))
+            else {
+                break;
+            };
             if self.ranking.score(candidate.row()) >= NEVER {
                 break;
             }

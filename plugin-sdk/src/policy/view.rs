@@ -98,13 +98,22 @@ impl Request {
 
     /// Every task, in the request's order.
     pub fn tasks(&self) -> impl ExactSizeIterator<Item = Task<'_>> + Clone {
-        (0..self.wire.tasks.shape.len()).map(|index| Task { request: self, index: index as u32 })
+        (0..self.wire.tasks.shape.len()).map(|index| Task {
+            request: self,
+            index: index as u32,
+        })
     }
 
     /// Every task, highest priority first, equals in the request's order.
     pub fn tasks_by_priority(&self) -> impl Iterator<Item = Task<'_>> {
         let mut tasks: Vec<Task<'_>> = self.tasks().collect();
-        if self.wire.tasks.priority.iter().any(|priority| *priority != 0) {
+        if self
+            .wire
+            .tasks
+            .priority
+            .iter()
+            .any(|priority| *priority != 0)
+        {
             tasks.sort_by_key(|task| std::cmp::Reverse(task.priority()));
         }
         tasks.into_iter()
@@ -112,27 +121,40 @@ impl Request {
 
     /// A task by its index.
     pub fn task(&self, index: u32) -> Option<Task<'_>> {
-        ((index as usize) < self.wire.tasks.shape.len()).then_some(Task { request: self, index })
+        ((index as usize) < self.wire.tasks.shape.len()).then_some(Task {
+            request: self,
+            index,
+        })
     }
 
     /// Every shape.
     pub fn shapes(&self) -> impl ExactSizeIterator<Item = Shape<'_>> {
-        (0..self.wire.shapes.cpu.len()).map(|index| Shape { request: self, index: index as u32 })
+        (0..self.wire.shapes.cpu.len()).map(|index| Shape {
+            request: self,
+            index: index as u32,
+        })
     }
 
     /// Every candidate of every shape, shape by shape.
     pub fn candidates(&self) -> impl ExactSizeIterator<Item = Candidate<'_>> {
-        (0..self.wire.candidates.offer.len()).map(|row| Candidate { request: self, row: row as u32 })
+        (0..self.wire.candidates.offer.len()).map(|row| Candidate {
+            request: self,
+            row: row as u32,
+        })
     }
 
     /// A candidate by its row.
     pub fn candidate(&self, row: u32) -> Option<Candidate<'_>> {
-        ((row as usize) < self.wire.candidates.offer.len()).then_some(Candidate { request: self, row })
+        ((row as usize) < self.wire.candidates.offer.len())
+            .then_some(Candidate { request: self, row })
     }
 
     /// An offer by its index.
     pub fn offer(&self, index: u32) -> Offer<'_> {
-        Offer { request: self, index }
+        Offer {
+            request: self,
+            index,
+        }
     }
 
     /// A number that differs between decisions.
@@ -141,13 +163,28 @@ impl Request {
     }
 
     fn text(&self, column: &[u32], index: u32) -> &str {
-        self.wire.strings.get(at(column, index, 0) as usize).map_or("", String::as_str)
+        self.wire
+            .strings
+            .get(at(column, index, 0) as usize)
+            .map_or("", String::as_str)
     }
 
-    fn pairs<'a>(&'a self, starts: &[u32], pairs: &'a [u32], index: u32) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let text = |string: u32| self.wire.strings.get(string as usize).map_or("", String::as_str);
+    fn pairs<'a>(
+        &'a self,
+        starts: &[u32],
+        pairs: &'a [u32],
+        index: u32,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let text = |string: u32| {
+            self.wire
+                .strings
+                .get(string as usize)
+                .map_or("", String::as_str)
+        };
         let range = range(starts, index);
-        let rows = pairs.get(range.start as usize * 2..range.end as usize * 2).unwrap_or_default();
+        let rows = pairs
+            .get(range.start as usize * 2..range.end as usize * 2)
+            .unwrap_or_default();
         rows.chunks_exact(2).map(move |pair| match pair {
             [key, value] => (text(*key), text(*value)),
             _ => ("", ""),
@@ -162,11 +199,13 @@ impl<'a> Task<'a> {
     }
     /// The namespace of its deployment.
     pub fn namespace(self) -> &'a str {
-        self.request.text(&self.request.wire.tasks.namespace, self.index)
+        self.request
+            .text(&self.request.wire.tasks.namespace, self.index)
     }
     /// The deployment it belongs to.
     pub fn deployment(self) -> &'a str {
-        self.request.text(&self.request.wire.tasks.deployment, self.index)
+        self.request
+            .text(&self.request.wire.tasks.deployment, self.index)
     }
     /// Its name within the deployment.
     pub fn name(self) -> &'a str {
@@ -174,7 +213,10 @@ impl<'a> Task<'a> {
     }
     /// What it needs.
     pub fn shape(self) -> Shape<'a> {
-        Shape { request: self.request, index: at(&self.request.wire.tasks.shape, self.index, u32::MAX) }
+        Shape {
+            request: self.request,
+            index: at(&self.request.wire.tasks.shape, self.index, u32::MAX),
+        }
     }
     /// Replicas wanted in all, those that run already included.
     pub fn replicas(self) -> u32 {
@@ -211,7 +253,10 @@ impl<'a> Task<'a> {
         self.group(&tasks.anti_affinity, &tasks.anti_affinity_domain)
     }
     fn group(self, words: &[u32], over: &[u8]) -> Option<Group<'a>> {
-        let group = Group { word: self.request.text(words, self.index), over: Spread::of(at(over, self.index, 0)) };
+        let group = Group {
+            word: self.request.text(words, self.index),
+            over: Spread::of(at(over, self.index, 0)),
+        };
         (!group.word.is_empty() && group.over != Spread::None).then_some(group)
     }
     /// What moving one running replica costs, in micro-USD.
@@ -233,15 +278,24 @@ impl<'a> Task<'a> {
     }
     /// Replicas that run on this offer now.
     pub fn held(self, offer: u32) -> u32 {
-        self.current().filter(|current| current.offer == offer).map(|current| current.replicas).sum()
+        self.current()
+            .filter(|current| current.offer == offer)
+            .map(|current| current.replicas)
+            .sum()
     }
     /// Its labels, key and value.
     pub fn labels(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.request.pairs(&self.request.wire.tasks.label_start, &self.request.wire.tasks.labels, self.index)
+        self.request.pairs(
+            &self.request.wire.tasks.label_start,
+            &self.request.wire.tasks.labels,
+            self.index,
+        )
     }
     /// The value of a label.
     pub fn label(self, key: &str) -> Option<&'a str> {
-        self.labels().find(|(name, _)| *name == key).map(|(_, value)| value)
+        self.labels()
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value)
     }
     /// The offers it may use, in ascending order of the offer.
     pub fn candidates(self) -> impl ExactSizeIterator<Item = Candidate<'a>> + Clone {
@@ -268,7 +322,8 @@ impl<'a> Shape<'a> {
     }
     /// The kind of accelerator; "" for none or any.
     pub fn accelerator(self) -> &'a str {
-        self.request.text(&self.request.wire.shapes.accelerator, self.index)
+        self.request
+            .text(&self.request.wire.shapes.accelerator, self.index)
     }
     /// Accelerators of one replica.
     pub fn accelerator_count(self) -> u32 {
@@ -282,19 +337,32 @@ impl<'a> Shape<'a> {
     pub fn candidates(self) -> impl ExactSizeIterator<Item = Candidate<'a>> + Clone {
         let rows = self.rows();
         let request = self.request;
-        (0..rows.len()).map(move |offset| Candidate { request, row: rows.start + offset as u32 })
+        (0..rows.len()).map(move |offset| Candidate {
+            request,
+            row: rows.start + offset as u32,
+        })
     }
     /// The candidate that is this offer.
     pub fn candidate(self, offer: u32) -> Option<Candidate<'a>> {
         let rows = self.rows();
-        let column = self.request.wire.candidates.offer.get(rows.start as usize..rows.end as usize)?;
+        let column = self
+            .request
+            .wire
+            .candidates
+            .offer
+            .get(rows.start as usize..rows.end as usize)?;
         let position = column.binary_search(&offer).ok()?;
-        Some(Candidate { request: self.request, row: rows.start + position as u32 })
+        Some(Candidate {
+            request: self.request,
+            row: rows.start + position as u32,
+        })
     }
     pub(crate) fn rows(self) -> std::ops::Range<u32> {
         let rows = range(&self.request.wire.shapes.candidate_start, self.index);
         // A host that broke the contract must not make a guest loop over four thousand million rows.
-        let end = rows.end.min(self.request.wire.candidates.offer.len() as u32);
+        let end = rows
+            .end
+            .min(self.request.wire.candidates.offer.len() as u32);
         rows.start.min(end)..end
     }
 }
@@ -306,7 +374,10 @@ impl<'a> Candidate<'a> {
     }
     /// The offer.
     pub fn offer(self) -> Offer<'a> {
-        Offer { request: self.request, index: at(&self.request.wire.candidates.offer, self.row, u32::MAX) }
+        Offer {
+            request: self.request,
+            index: at(&self.request.wire.candidates.offer, self.row, u32::MAX),
+        }
     }
     /// Micro-USD for one replica for the whole estimated duration, C = c·R·T.
     pub fn cost(self) -> u64 {
@@ -334,7 +405,10 @@ impl<'a> Candidate<'a> {
 impl<'a> Current<'a> {
     /// Where they run.
     pub fn offer(self) -> Offer<'a> {
-        Offer { request: self.request, index: self.offer }
+        Offer {
+            request: self.request,
+            index: self.offer,
+        }
     }
 }
 
@@ -363,7 +437,8 @@ impl<'a> Offer<'a> {
     }
     /// The provider instance. Column `PROVIDER`.
     pub fn provider(self) -> &'a str {
-        self.request.text(&self.request.wire.provider_of, self.index)
+        self.request
+            .text(&self.request.wire.provider_of, self.index)
     }
     texts! {
         /// The provider's own name for it. Column `ID`.
@@ -443,26 +518,42 @@ impl<'a> Offer<'a> {
     }
     /// Its labels, key and value. Column `LABELS`.
     pub fn labels(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.request.pairs(&self.request.wire.offers.label_start, &self.request.wire.offers.labels, self.index)
+        self.request.pairs(
+            &self.request.wire.offers.label_start,
+            &self.request.wire.offers.labels,
+            self.index,
+        )
     }
     /// The value of a label. Column `LABELS`.
     pub fn label(self, key: &str) -> Option<&'a str> {
-        self.labels().find(|(name, _)| *name == key).map(|(_, value)| value)
+        self.labels()
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value)
     }
     /// A further number by its name; NaN when the offer has none. Column `METRICS`.
     pub fn metric(self, name: &str) -> f64 {
-        let metric = self.request.wire.offers.metrics.iter().find(|metric| metric.name == name);
+        let metric = self
+            .request
+            .wire
+            .offers
+            .metrics
+            .iter()
+            .find(|metric| metric.name == name);
         metric.map_or(f64::NAN, |metric| at(&metric.values, self.index, f64::NAN))
     }
     /// The domain of this kind that it belongs to. Columns `PROVIDER`, `REGION` and `ZONE`, as far as the kind needs them; the host adds
     /// them where a task's spread needs them.
     pub fn domain(self, over: Spread) -> Domain {
         let wire = &self.request.wire;
-        let whole = |column: &[u32], counts: bool| if counts { at(column, self.index, 0) } else { 0 };
+        let whole =
+            |column: &[u32], counts: bool| if counts { at(column, self.index, 0) } else { 0 };
         Domain {
             over,
             provider: whole(&wire.provider_of, over != Spread::None),
-            region: whole(&wire.offers.region, matches!(over, Spread::Region | Spread::Zone)),
+            region: whole(
+                &wire.offers.region,
+                matches!(over, Spread::Region | Spread::Zone),
+            ),
             zone: whole(&wire.offers.zone, over == Spread::Zone),
         }
     }

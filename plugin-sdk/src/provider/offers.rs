@@ -13,7 +13,10 @@ pub const NO_PRICE: &str = "no price set";
 
 /// One thing that can be had. Begin with [`Offer::new`] and set what is known; the rest keeps the contract's defaults.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs, reason = "the fields are those of the contract, where each is described")]
+#[allow(
+    missing_docs,
+    reason = "the fields are those of the contract, where each is described"
+)]
 pub struct Offer {
     pub id: String,
     pub region: String,
@@ -145,13 +148,25 @@ impl Strings {
 }
 
 /// A column, empty when it says nothing but the default.
-fn column<T: Copy + PartialEq>(offers: &[Offer], default: T, value: impl Fn(&Offer) -> T) -> Vec<T> {
-    if offers.iter().all(|offer| value(offer) == default) { Vec::new() } else { offers.iter().map(value).collect() }
+fn column<T: Copy + PartialEq>(
+    offers: &[Offer],
+    default: T,
+    value: impl Fn(&Offer) -> T,
+) -> Vec<T> {
+    if offers.iter().all(|offer| value(offer) == default) {
+        Vec::new()
+    } else {
+        offers.iter().map(value).collect()
+    }
 }
 
 /// A column of qualities, where NaN means unknown.
 fn numbers(offers: &[Offer], value: impl Fn(&Offer) -> f64) -> Vec<f64> {
-    if offers.iter().all(|offer| value(offer).is_nan()) { Vec::new() } else { offers.iter().map(value).collect() }
+    if offers.iter().all(|offer| value(offer).is_nan()) {
+        Vec::new()
+    } else {
+        offers.iter().map(value).collect()
+    }
 }
 
 /// The contract's form of a list of offers.
@@ -161,11 +176,24 @@ pub(crate) fn columns(offers: Vec<Offer>) -> Offers {
         if offers.iter().all(|offer| value(offer).is_empty()) {
             return Vec::new();
         }
-        offers.iter().map(|offer| strings.index(value(offer))).collect()
+        offers
+            .iter()
+            .map(|offer| strings.index(value(offer)))
+            .collect()
     };
-    let (region, zone, size) = (texts(|offer| &offer.region), texts(|offer| &offer.zone), texts(|offer| &offer.size));
-    let (accelerator, source) = (texts(|offer| &offer.accelerator), texts(|offer| &offer.source));
-    let id = offers.iter().map(|offer| strings.index(&offer.id)).collect();
+    let (region, zone, size) = (
+        texts(|offer| &offer.region),
+        texts(|offer| &offer.zone),
+        texts(|offer| &offer.size),
+    );
+    let (accelerator, source) = (
+        texts(|offer| &offer.accelerator),
+        texts(|offer| &offer.source),
+    );
+    let id = offers
+        .iter()
+        .map(|offer| strings.index(&offer.id))
+        .collect();
     let (label_start, labels) = label_columns(&offers, &mut strings);
     Offers {
         id,
@@ -199,7 +227,11 @@ pub(crate) fn columns(offers: Vec<Offer>) -> Offers {
         carbon: numbers(&offers, |offer| offer.carbon),
         source,
         // One undated quote leaves the whole column out: the contract has no "now" for a single row.
-        quoted_at: offers.iter().map(|offer| offer.quoted_at).collect::<Option<Vec<u64>>>().unwrap_or_default(),
+        quoted_at: offers
+            .iter()
+            .map(|offer| offer.quoted_at)
+            .collect::<Option<Vec<u64>>>()
+            .unwrap_or_default(),
         label_start,
         labels,
         metrics: metric_columns(&offers),
@@ -223,11 +255,23 @@ fn label_columns(offers: &[Offer], strings: &mut Strings) -> (Vec<u32>, Vec<u32>
 }
 
 fn metric_columns(offers: &[Offer]) -> Vec<Metric> {
-    let names: BTreeSet<&str> = offers.iter().flat_map(|offer| offer.metrics.iter().map(|(name, _)| name.as_str())).collect();
-    let value = |offer: &Offer, name: &str| offer.metrics.iter().find(|(known, _)| known == name).map_or(f64::NAN, |(_, value)| *value);
+    let names: BTreeSet<&str> = offers
+        .iter()
+        .flat_map(|offer| offer.metrics.iter().map(|(name, _)| name.as_str()))
+        .collect();
+    let value = |offer: &Offer, name: &str| {
+        offer
+            .metrics
+            .iter()
+            .find(|(known, _)| known == name)
+            .map_or(f64::NAN, |(_, value)| *value)
+    };
     names
         .into_iter()
-        .map(|name| Metric { name: name.to_owned(), values: offers.iter().map(|offer| value(offer, name)).collect() })
+        .map(|name| Metric {
+            name: name.to_owned(),
+            values: offers.iter().map(|offer| value(offer, name)).collect(),
+        })
         .collect()
 }
 
@@ -246,12 +290,31 @@ mod tests {
         };
         let table = columns(vec![plain.clone()]);
         assert_eq!((table.id.len(), table.price.clone()), (1, vec![5]));
-        assert!(table.region.is_empty() && table.capacity.is_empty() && table.latency.is_empty() && table.label_start.is_empty());
+        assert!(
+            table.region.is_empty()
+                && table.capacity.is_empty()
+                && table.latency.is_empty()
+                && table.label_start.is_empty()
+        );
         let table = columns(vec![plain, rich]);
         let text = |index: u32| table.strings[index as usize].as_str();
-        assert_eq!(table.region.iter().map(|index| text(*index)).collect::<Vec<_>>(), ["", "eu"]);
+        assert_eq!(
+            table
+                .region
+                .iter()
+                .map(|index| text(*index))
+                .collect::<Vec<_>>(),
+            ["", "eu"]
+        );
         assert_eq!((table.spot, table.label_start), (vec![0, 1], vec![0, 0, 1]));
-        assert_eq!(table.labels.iter().map(|index| text(*index)).collect::<Vec<_>>(), ["k", "v"]);
+        assert_eq!(
+            table
+                .labels
+                .iter()
+                .map(|index| text(*index))
+                .collect::<Vec<_>>(),
+            ["k", "v"]
+        );
         assert_eq!(table.strings[0], "");
     }
 }

@@ -11,8 +11,9 @@ use crate::{
     host::{
         self,
         aws::{
-            Aws, Image, Instance, InstanceState, InstanceType, Listener, ListenerRequest, LoadBalancer, LoadBalancerRequest,
-            LoadBalancerState, RunRequest, SpotPrice, Target, TargetGroup, TargetGroupRequest, TargetHealth, TargetState,
+            Aws, Image, Instance, InstanceState, InstanceType, Listener, ListenerRequest,
+            LoadBalancer, LoadBalancerRequest, LoadBalancerState, RunRequest, SpotPrice, Target,
+            TargetGroup, TargetGroupRequest, TargetHealth, TargetState,
         },
     },
     testing::Clock,
@@ -58,7 +59,11 @@ pub struct Table {
 impl Account {
     /// An empty account whose instances start at the clock's time.
     pub fn new(clock: Clock) -> Self {
-        Self(Rc::new(RefCell::new(Table { clock, token: "token".to_owned(), ..Table::default() })))
+        Self(Rc::new(RefCell::new(Table {
+            clock,
+            token: "token".to_owned(),
+            ..Table::default()
+        })))
     }
 
     /// Looks at it, or changes it.
@@ -68,17 +73,32 @@ impl Account {
 
     /// What exists and costs something.
     pub fn live(&self) -> Vec<Instance> {
-        self.with(|table| table.instances.iter().map(|(instance, _)| instance.clone()).filter(is_live).collect())
+        self.with(|table| {
+            table
+                .instances
+                .iter()
+                .map(|(instance, _)| instance.clone())
+                .filter(is_live)
+                .collect()
+        })
     }
 
     /// Changes an instance, as the cloud would.
     pub fn set(&self, id: &str, change: impl FnOnce(&mut Instance)) {
-        self.with(|table| table.instances.iter_mut().find(|(instance, _)| instance.id == id).map(|(instance, _)| change(instance)));
+        self.with(|table| {
+            table
+                .instances
+                .iter_mut()
+                .find(|(instance, _)| instance.id == id)
+                .map(|(instance, _)| change(instance))
+        });
     }
 
     /// An instance ends by itself, for this reason.
     pub fn end(&self, id: &str, reason: &str) {
-        self.set(id, |instance| (instance.state, instance.reason) = (InstanceState::Terminated, reason.to_owned()));
+        self.set(id, |instance| {
+            (instance.state, instance.reason) = (InstanceState::Terminated, reason.to_owned())
+        });
     }
 
     fn called(&self, operation: &'static str) {
@@ -87,7 +107,10 @@ impl Account {
 }
 
 fn is_live(instance: &Instance) -> bool {
-    !matches!(instance.state, InstanceState::Terminated | InstanceState::ShuttingDown)
+    !matches!(
+        instance.state,
+        InstanceState::Terminated | InstanceState::ShuttingDown
+    )
 }
 
 impl host::Clock for Account {
@@ -107,18 +130,41 @@ impl Aws for Account {
 
     fn instance_types(&self, _: &str, types: &[String]) -> Result<Vec<InstanceType>, Error> {
         self.called("instance_types");
-        Ok(self.with(|table| table.types.iter().filter(|t| types.contains(&t.name)).cloned().collect()))
+        Ok(self.with(|table| {
+            table
+                .types
+                .iter()
+                .filter(|t| types.contains(&t.name))
+                .cloned()
+                .collect()
+        }))
     }
 
     fn spot_prices(&self, _: &str, types: &[String]) -> Result<Vec<SpotPrice>, Error> {
         self.called("spot_prices");
-        Ok(self.with(|table| table.spot.iter().filter(|p| types.contains(&p.instance_type)).cloned().collect()))
+        Ok(self.with(|table| {
+            table
+                .spot
+                .iter()
+                .filter(|p| types.contains(&p.instance_type))
+                .cloned()
+                .collect()
+        }))
     }
 
     fn images(&self, _: &str, ids: &[String]) -> Result<Vec<Image>, Error> {
         self.called("images");
-        let image = |id: &String| Image { id: id.clone(), name: id.clone(), architecture: "x86_64".to_owned(), available: true };
-        Ok(ids.iter().filter(|id| !id.contains("missing")).map(image).collect())
+        let image = |id: &String| Image {
+            id: id.clone(),
+            name: id.clone(),
+            architecture: "x86_64".to_owned(),
+            available: true,
+        };
+        Ok(ids
+            .iter()
+            .filter(|id| !id.contains("missing"))
+            .map(image)
+            .collect())
     }
 
     fn run(&self, request: &RunRequest) -> Result<Instance, Error> {
@@ -129,7 +175,11 @@ impl Aws for Account {
             }
             let token = format!("{} {} {request:?}", table.allocation, table.token);
             if let Some(id) = table.tokens.get(&token) {
-                let known = table.instances.iter().find(|(instance, _)| instance.id == *id).map(|(instance, _)| instance.clone());
+                let known = table
+                    .instances
+                    .iter()
+                    .find(|(instance, _)| instance.id == *id)
+                    .map(|(instance, _)| instance.clone());
                 return known.ok_or_else(|| Error::internal("an instance is lost"));
             }
             let number = table.instances.len() + 1;
@@ -161,13 +211,19 @@ impl Aws for Account {
                     && !table.hidden.contains(&instance.id)
                     && (allocations.is_empty() || allocations.contains(&instance.allocation))
             };
-            Ok(table.instances.iter().filter(shown).map(|(instance, _)| instance.clone()).collect())
+            Ok(table
+                .instances
+                .iter()
+                .filter(shown)
+                .map(|(instance, _)| instance.clone())
+                .collect())
         })
     }
 
     fn terminate(&self, _: &str, ids: &[String]) -> Result<(), Error> {
         self.called("terminate");
-        ids.iter().for_each(|id| self.end(id, "Client.UserInitiatedShutdown"));
+        ids.iter()
+            .for_each(|id| self.end(id, "Client.UserInitiatedShutdown"));
         Ok(())
     }
 
@@ -180,11 +236,22 @@ impl Aws for Account {
         self.called("create_load_balancer");
         self.with(|table| {
             let id = format!("lb-{}", table.allocation);
-            if let Some((known, _)) = table.balancers.iter().find(|(balancer, _)| balancer.id == id) {
+            if let Some((known, _)) = table
+                .balancers
+                .iter()
+                .find(|(balancer, _)| balancer.id == id)
+            {
                 return Ok(known.clone());
             }
-            let (allocation, dns_name) = (table.allocation.clone(), format!("{id}.elb.example.com"));
-            let made = LoadBalancer { id, allocation, dns_name, vpc: "vpc-1".to_owned(), state: LoadBalancerState::Active };
+            let (allocation, dns_name) =
+                (table.allocation.clone(), format!("{id}.elb.example.com"));
+            let made = LoadBalancer {
+                id,
+                allocation,
+                dns_name,
+                vpc: "vpc-1".to_owned(),
+                state: LoadBalancerState::Active,
+            };
             table.balancers.push((made.clone(), request.clone()));
             Ok(made)
         })
@@ -198,7 +265,12 @@ impl Aws for Account {
                 return Ok(known.clone());
             }
             let (allocation, port) = (table.allocation.clone(), request.port.clone());
-            let made = TargetGroup { id, allocation, port, number: request.number };
+            let made = TargetGroup {
+                id,
+                allocation,
+                port,
+                number: request.number,
+            };
             table.groups.push((made.clone(), request.clone()));
             Ok(made)
         })
@@ -208,40 +280,81 @@ impl Aws for Account {
         self.called("create_listener");
         self.with(|table| {
             let id = format!("li-{}-{}", request.load_balancer, request.number);
-            let made = Listener { id, number: request.number, target_group: request.target_group.clone() };
-            table.listeners.retain(|(listener, _)| listener.id != made.id);
-            table.listeners.push((made.clone(), request.load_balancer.clone()));
+            let made = Listener {
+                id,
+                number: request.number,
+                target_group: request.target_group.clone(),
+            };
+            table
+                .listeners
+                .retain(|(listener, _)| listener.id != made.id);
+            table
+                .listeners
+                .push((made.clone(), request.load_balancer.clone()));
             Ok(made)
         })
     }
 
     fn load_balancers(&self, _: &str, allocations: &[String]) -> Result<Vec<LoadBalancer>, Error> {
         self.called("load_balancers");
-        let asked = |balancer: &LoadBalancer| allocations.is_empty() || allocations.contains(&balancer.allocation);
-        Ok(self.with(|table| table.balancers.iter().map(|(balancer, _)| balancer.clone()).filter(asked).collect()))
+        let asked = |balancer: &LoadBalancer| {
+            allocations.is_empty() || allocations.contains(&balancer.allocation)
+        };
+        Ok(self.with(|table| {
+            table
+                .balancers
+                .iter()
+                .map(|(balancer, _)| balancer.clone())
+                .filter(asked)
+                .collect()
+        }))
     }
 
     fn target_groups(&self, _: &str, allocations: &[String]) -> Result<Vec<TargetGroup>, Error> {
         self.called("target_groups");
-        let asked = |group: &TargetGroup| allocations.is_empty() || allocations.contains(&group.allocation);
-        Ok(self.with(|table| table.groups.iter().map(|(group, _)| group.clone()).filter(asked).collect()))
+        let asked =
+            |group: &TargetGroup| allocations.is_empty() || allocations.contains(&group.allocation);
+        Ok(self.with(|table| {
+            table
+                .groups
+                .iter()
+                .map(|(group, _)| group.clone())
+                .filter(asked)
+                .collect()
+        }))
     }
 
     fn listeners(&self, _: &str, load_balancer: &str) -> Result<Vec<Listener>, Error> {
         self.called("listeners");
         let of = |(_, balancer): &&(Listener, String)| balancer == load_balancer;
-        Ok(self.with(|table| table.listeners.iter().filter(of).map(|(listener, _)| listener.clone()).collect()))
+        Ok(self.with(|table| {
+            table
+                .listeners
+                .iter()
+                .filter(of)
+                .map(|(listener, _)| listener.clone())
+                .collect()
+        }))
     }
 
     fn register(&self, _: &str, group: &str, targets: &[Target]) -> Result<(), Error> {
         self.called("register");
         self.with(|table| {
-            let runs = |target: &Target| table.instances.iter().any(|(i, _)| i.id == target.instance && i.state == InstanceState::Running);
+            let runs = |target: &Target| {
+                table
+                    .instances
+                    .iter()
+                    .any(|(i, _)| i.id == target.instance && i.state == InstanceState::Running)
+            };
             if !targets.iter().all(runs) {
                 return Err(Error::invalid("a target does not run").code("InvalidTarget"));
             }
             let registered = table.targets.entry(group.to_owned()).or_default();
-            for target in targets.iter().filter(|target| !registered.iter().any(|(known, _)| known == *target)).cloned().collect::<Vec<_>>()
+            for target in targets
+                .iter()
+                .filter(|target| !registered.iter().any(|(known, _)| known == *target))
+                .cloned()
+                .collect::<Vec<_>>()
             {
                 registered.push((target, TargetState::Initial));
             }
@@ -251,7 +364,13 @@ impl Aws for Account {
 
     fn deregister(&self, _: &str, group: &str, targets: &[Target]) -> Result<(), Error> {
         self.called("deregister");
-        self.with(|table| table.targets.entry(group.to_owned()).or_default().retain(|(target, _)| !targets.contains(target)));
+        self.with(|table| {
+            table
+                .targets
+                .entry(group.to_owned())
+                .or_default()
+                .retain(|(target, _)| !targets.contains(target))
+        });
         Ok(())
     }
 
@@ -265,7 +384,13 @@ impl Aws for Account {
             reason: String::new(),
         };
         let of = |table: &Table, group: &String| -> Vec<TargetHealth> {
-            table.targets.get(group).into_iter().flatten().map(|target| health(group, target)).collect()
+            table
+                .targets
+                .get(group)
+                .into_iter()
+                .flatten()
+                .map(|target| health(group, target))
+                .collect()
         };
         Ok(self.with(|table| groups.iter().flat_map(|group| of(table, group)).collect()))
     }
@@ -288,7 +413,11 @@ impl Aws for Account {
     fn delete_target_group(&self, _: &str, id: &str) -> Result<bool, Error> {
         self.called("delete_target_group");
         self.with(|table| {
-            if table.listeners.iter().any(|(listener, _)| listener.target_group == id) {
+            if table
+                .listeners
+                .iter()
+                .any(|(listener, _)| listener.target_group == id)
+            {
                 return Ok(false);
             }
             table.groups.retain(|(group, _)| group.id != id);

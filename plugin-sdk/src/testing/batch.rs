@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::{
     Error,
-    bindings::{policy::exports::tradewind::plugin::scheduling_policy as wire, provider::tradewind::plugin::types as wire_types},
+    bindings::{
+        policy::exports::tradewind::plugin::scheduling_policy as wire,
+        provider::tradewind::plugin::types as wire_types,
+    },
     policy::{Answer, Columns, Policy, Request, Score, Scored, Spread, decide},
     provider::{Offer, Strings, columns},
     units::{Cpu, GIB, Money, Size},
@@ -60,7 +63,10 @@ impl OfferSpec {
     /// Eight cores, 32 GiB, at this price per hour in US dollars.
     pub fn new(id: &str, usd: f64) -> Self {
         let price = Money((usd * 1e6).round() as u64);
-        Self { provider: "cloud".to_owned(), offer: Offer::new(id, Cpu(8000), Size(32 * GIB), price) }
+        Self {
+            provider: "cloud".to_owned(),
+            offer: Offer::new(id, Cpu(8000), Size(32 * GIB), price),
+        }
     }
 
     /// Of this provider instance.
@@ -203,12 +209,25 @@ impl TaskSpec {
 
 impl TaskSpec {
     fn same_shape(&self, other: &Self) -> bool {
-        (self.cpu, self.memory, self.hours.to_bits(), self.job, &self.only)
-            == (other.cpu, other.memory, other.hours.to_bits(), other.job, &other.only)
+        (
+            self.cpu,
+            self.memory,
+            self.hours.to_bits(),
+            self.job,
+            &self.only,
+        ) == (
+            other.cpu,
+            other.memory,
+            other.hours.to_bits(),
+            other.job,
+            &other.only,
+        )
     }
 
     fn has_domains(&self) -> bool {
-        [self.spread, self.affinity.1, self.anti_affinity.1].iter().any(|over| *over != Spread::None)
+        [self.spread, self.affinity.1, self.anti_affinity.1]
+            .iter()
+            .any(|over| *over != Spread::None)
     }
 }
 
@@ -258,25 +277,43 @@ impl Batch {
     }
 
     fn index(&self, offer: &str) -> Option<u32> {
-        self.offers.iter().position(|known| known.offer.id == offer).map(|index| index as u32)
+        self.offers
+            .iter()
+            .position(|known| known.offer.id == offer)
+            .map(|index| index as u32)
     }
 
     fn fits(&self, task: &TaskSpec, offer: &Offer) -> bool {
-        let allowed = task.only.as_ref().is_none_or(|only| only.contains(&offer.id));
+        let allowed = task
+            .only
+            .as_ref()
+            .is_none_or(|only| only.contains(&offer.id));
         allowed && offer.cpu >= task.cpu && offer.memory >= task.memory
     }
 
     fn cost(task: &TaskSpec, offer: &Offer) -> (u64, u64, f64, f64) {
         use crate::types::PriceUnit;
-        let (cores, gib) = (f64::from(task.cpu) / 1000.0, task.memory as f64 / GIB as f64);
+        let (cores, gib) = (
+            f64::from(task.cpu) / 1000.0,
+            task.memory as f64 / GIB as f64,
+        );
         let units = match offer.price_unit {
             PriceUnit::Instance => 1.0,
             PriceUnit::Cpu => cores,
             PriceUnit::CpuMemory => cores * gib,
         };
-        let hours = if task.job { task.hours / offer.performance } else { task.hours };
+        let hours = if task.job {
+            task.hours / offer.performance
+        } else {
+            task.hours
+        };
         let hourly = offer.price as f64 * units + offer.memory_price as f64 * gib;
-        ((hourly * hours).round() as u64 + offer.setup_price, hourly.round() as u64, units, hours)
+        (
+            (hourly * hours).round() as u64 + offer.setup_price,
+            hourly.round() as u64,
+            units,
+            hours,
+        )
     }
 
     fn request(&self, wanted: Columns) -> wire::PlaceRequest {
@@ -315,16 +352,31 @@ impl Batch {
             duration: Vec::new(),
             candidate_start: vec![0],
         };
-        let mut candidates =
-            wire::Candidates { offer: Vec::new(), cost: Vec::new(), hourly: Vec::new(), units: Vec::new(), hours: Vec::new() };
-        let terms = wanted.contains(Columns::TERMS) || self.tasks.iter().any(|task| task.max_hourly != u64::MAX);
+        let mut candidates = wire::Candidates {
+            offer: Vec::new(),
+            cost: Vec::new(),
+            hourly: Vec::new(),
+            units: Vec::new(),
+            hours: Vec::new(),
+        };
+        let terms = wanted.contains(Columns::TERMS)
+            || self.tasks.iter().any(|task| task.max_hourly != u64::MAX);
         let mut known: Vec<(&TaskSpec, u32)> = Vec::new();
         for task in &self.tasks {
-            let shape = known.iter().find(|(other, _)| other.same_shape(task)).map(|(_, shape)| *shape);
+            let shape = known
+                .iter()
+                .find(|(other, _)| other.same_shape(task))
+                .map(|(_, shape)| *shape);
             let shape = shape.unwrap_or_else(|| {
                 let shape = shapes.cpu.len() as u32;
                 known.push((task, shape));
-                self.shape(task, wanted.contains(Columns::TERMS), terms, &mut shapes, &mut candidates);
+                self.shape(
+                    task,
+                    wanted.contains(Columns::TERMS),
+                    terms,
+                    &mut shapes,
+                    &mut candidates,
+                );
                 shape
             });
             tasks.namespace.push(strings.index("default"));
@@ -339,21 +391,33 @@ impl Batch {
             tasks.max_hourly.push(task.max_hourly);
             for (offer, replicas) in &task.current {
                 tasks.current_offer.extend(self.index(offer));
-                tasks.current_replicas.extend(self.index(offer).map(|_| *replicas));
+                tasks
+                    .current_replicas
+                    .extend(self.index(offer).map(|_| *replicas));
             }
             tasks.current_start.push(tasks.current_offer.len() as u32);
             tasks.affinity.push(strings.index(&task.affinity.0));
             tasks.affinity_domain.push(task.affinity.1 as u8);
-            tasks.anti_affinity.push(strings.index(&task.anti_affinity.0));
+            tasks
+                .anti_affinity
+                .push(strings.index(&task.anti_affinity.0));
             tasks.anti_affinity_domain.push(task.anti_affinity.1 as u8);
             tasks.migration_cost.push(task.migration_cost);
             tasks.request_rate.push(task.request_rate);
         }
         let spreads = self.tasks.iter().any(TaskSpec::has_domains);
-        let wanted = if spreads { wanted | Columns::PROVIDER | Columns::REGION | Columns::ZONE } else { wanted };
+        let wanted = if spreads {
+            wanted | Columns::PROVIDER | Columns::REGION | Columns::ZONE
+        } else {
+            wanted
+        };
         let mut offers = columns(self.offers.iter().map(|spec| spec.offer.clone()).collect());
         let base = strings.append(std::mem::take(&mut offers.strings));
-        let provider_of = self.offers.iter().map(|spec| strings.index(&spec.provider)).collect();
+        let provider_of = self
+            .offers
+            .iter()
+            .map(|spec| strings.index(&spec.provider))
+            .collect();
         narrow(&mut offers, wanted, &base);
         wire::PlaceRequest {
             strings: strings.into_list(),
@@ -363,13 +427,29 @@ impl Batch {
             shapes,
             candidates,
             offers,
-            provider_of: if wanted.contains(Columns::PROVIDER) { provider_of } else { Vec::new() },
+            provider_of: if wanted.contains(Columns::PROVIDER) {
+                provider_of
+            } else {
+                Vec::new()
+            },
         }
     }
 
     /// Adds a shape and its candidates.
-    fn shape(&self, task: &TaskSpec, terms: bool, hourly: bool, shapes: &mut wire::Shapes, candidates: &mut wire::Candidates) {
-        for (offer, spec) in self.offers.iter().enumerate().filter(|(_, spec)| self.fits(task, &spec.offer)) {
+    fn shape(
+        &self,
+        task: &TaskSpec,
+        terms: bool,
+        hourly: bool,
+        shapes: &mut wire::Shapes,
+        candidates: &mut wire::Candidates,
+    ) {
+        for (offer, spec) in self
+            .offers
+            .iter()
+            .enumerate()
+            .filter(|(_, spec)| self.fits(task, &spec.offer))
+        {
             let (cost, per_hour, units, hours) = Self::cost(task, &spec.offer);
             candidates.offer.push(offer as u32);
             candidates.cost.push(cost);
@@ -391,14 +471,32 @@ impl Batch {
     }
 
     fn named(&self, answer: Answer) -> Placement {
-        let mut placement = Placement { choices: BTreeMap::new(), unplaced: BTreeMap::new(), answer: answer.clone() };
-        let task = |index: u32| self.tasks.get(index as usize).map_or_else(String::new, |task| task.name.clone());
-        let offer = |index: u32| self.offers.get(index as usize).map_or_else(String::new, |spec| spec.offer.id.clone());
+        let mut placement = Placement {
+            choices: BTreeMap::new(),
+            unplaced: BTreeMap::new(),
+            answer: answer.clone(),
+        };
+        let task = |index: u32| {
+            self.tasks
+                .get(index as usize)
+                .map_or_else(String::new, |task| task.name.clone())
+        };
+        let offer = |index: u32| {
+            self.offers
+                .get(index as usize)
+                .map_or_else(String::new, |spec| spec.offer.id.clone())
+        };
         for (chosen, on, replicas) in answer.choices() {
-            placement.choices.entry(task(chosen)).or_default().insert(offer(on), replicas);
+            placement
+                .choices
+                .entry(task(chosen))
+                .or_default()
+                .insert(offer(on), replicas);
         }
         for (left, replicas, reason) in answer.left() {
-            placement.unplaced.insert(task(left), (replicas, reason.to_owned()));
+            placement
+                .unplaced
+                .insert(task(left), (replicas, reason.to_owned()));
         }
         placement
     }
@@ -410,32 +508,65 @@ impl Batch {
         let mut of_domain: BTreeMap<(u32, String), u32> = BTreeMap::new();
         let mut of_offer: BTreeMap<u32, (u64, u64, u64)> = BTreeMap::new();
         for (task, offer, replicas) in answer.choices() {
-            let (Some(wanted), Some(spec)) = (self.tasks.get(task as usize), self.offers.get(offer as usize)) else {
+            let (Some(wanted), Some(spec)) = (
+                self.tasks.get(task as usize),
+                self.offers.get(offer as usize),
+            ) else {
                 refuse(&format!("task {task} or offer {offer} does not exist"));
             };
             require(replicas > 0, "zero replicas");
-            require(seen.insert((task, offer)), "a pair of task and offer appears twice");
-            require(self.fits(wanted, &spec.offer), "an offer that is no candidate");
-            let held: u32 = wanted.current.iter().filter(|(id, _)| *id == spec.offer.id).map(|(_, held)| held).sum();
+            require(
+                seen.insert((task, offer)),
+                "a pair of task and offer appears twice",
+            );
+            require(
+                self.fits(wanted, &spec.offer),
+                "an offer that is no candidate",
+            );
+            let held: u32 = wanted
+                .current
+                .iter()
+                .filter(|(id, _)| *id == spec.offer.id)
+                .map(|(_, held)| held)
+                .sum();
             let added = u64::from(replicas.saturating_sub(held));
             let used = of_offer.entry(offer).or_default();
-            *used = (used.0 + added, used.1 + added * u64::from(wanted.cpu), used.2 + added * wanted.memory);
+            *used = (
+                used.0 + added,
+                used.1 + added * u64::from(wanted.cpu),
+                used.2 + added * wanted.memory,
+            );
             let unlimited = spec.offer.capacity == u32::MAX;
-            require(unlimited || used.0 <= u64::from(spec.offer.capacity), "an offer's capacity is overfilled");
             require(
-                !spec.offer.shared || (used.1 <= spec.offer.free_cpu && used.2 <= spec.offer.free_memory),
+                unlimited || used.0 <= u64::from(spec.offer.capacity),
+                "an offer's capacity is overfilled",
+            );
+            require(
+                !spec.offer.shared
+                    || (used.1 <= spec.offer.free_cpu && used.2 <= spec.offer.free_memory),
                 "a shared offer is overfilled",
             );
             let got = of_task.entry(task).or_default();
-            *got = (got.0 + replicas, got.1 + Self::cost(wanted, &spec.offer).1 * u64::from(replicas));
+            *got = (
+                got.0 + replicas,
+                got.1 + Self::cost(wanted, &spec.offer).1 * u64::from(replicas),
+            );
             require(got.0 <= wanted.replicas, "more replicas than wanted");
             require(got.1 <= wanted.max_hourly, "the limit per hour is exceeded");
-            let count = of_domain.entry((task, spec.domain(wanted.spread))).or_default();
+            let count = of_domain
+                .entry((task, spec.domain(wanted.spread)))
+                .or_default();
             *count += replicas;
-            require(*count <= wanted.spread_max, "too many replicas in one domain");
+            require(
+                *count <= wanted.spread_max,
+                "too many replicas in one domain",
+            );
         }
         self.check_affinity(answer);
-        require(answer.scores.iter().all(|score| !score.is_nan()), "a score is not a number");
+        require(
+            answer.scores.iter().all(|score| !score.is_nan()),
+            "a score is not a number",
+        );
     }
 }
 
@@ -444,16 +575,31 @@ impl Batch {
     fn check_affinity(&self, answer: &Answer) {
         let choices: Vec<(u32, &TaskSpec, &OfferSpec)> = answer
             .choices()
-            .filter_map(|(task, offer, _)| Some((task, self.tasks.get(task as usize)?, self.offers.get(offer as usize)?)))
+            .filter_map(|(task, offer, _)| {
+                Some((
+                    task,
+                    self.tasks.get(task as usize)?,
+                    self.offers.get(offer as usize)?,
+                ))
+            })
             .collect();
         for (task, a, on) in &choices {
             for (other, b, beside) in &choices {
                 let same = |over: Spread| on.domain(over) == beside.domain(over);
                 if !a.affinity.0.is_empty() && a.affinity.0 == b.affinity.0 {
-                    require(same(a.affinity.1), "tasks of one affinity are in two domains");
+                    require(
+                        same(a.affinity.1),
+                        "tasks of one affinity are in two domains",
+                    );
                 }
-                if task != other && !a.anti_affinity.0.is_empty() && a.anti_affinity.0 == b.anti_affinity.0 {
-                    require(!same(a.anti_affinity.1), "tasks of one anti-affinity share a domain");
+                if task != other
+                    && !a.anti_affinity.0.is_empty()
+                    && a.anti_affinity.0 == b.anti_affinity.0
+                {
+                    require(
+                        !same(a.anti_affinity.1),
+                        "tasks of one anti-affinity share a domain",
+                    );
                 }
             }
         }
@@ -466,7 +612,10 @@ impl OfferSpec {
             Spread::None => String::new(),
             Spread::Provider => self.provider.clone(),
             Spread::Region => format!("{}/{}", self.provider, self.offer.region),
-            Spread::Zone => format!("{}/{}/{}", self.provider, self.offer.region, self.offer.zone),
+            Spread::Zone => format!(
+                "{}/{}/{}",
+                self.provider, self.offer.region, self.offer.zone
+            ),
         }
     }
 }
@@ -521,17 +670,44 @@ mod tests {
             offer.latency = 12.0;
             offer.labels = vec![("platform".into(), "EKS".into())];
         });
-        let batch = Batch::new().offer(offer).task(TaskSpec::new("web", 2).runs_on("a", 1));
+        let batch = Batch::new()
+            .offer(offer)
+            .task(TaskSpec::new("web", 2).runs_on("a", 1));
         let bare = batch.view(Columns::empty());
         let task = bare.tasks().next().unwrap();
         let candidate = task.candidates().next().unwrap();
-        assert_eq!((candidate.cost(), candidate.hourly(), candidate.offer().region()), (500_000, 0, ""));
-        assert!(candidate.offer().latency().is_nan() && candidate.offer().label("platform").is_none());
+        assert_eq!(
+            (
+                candidate.cost(),
+                candidate.hourly(),
+                candidate.offer().region()
+            ),
+            (500_000, 0, "")
+        );
+        assert!(
+            candidate.offer().latency().is_nan() && candidate.offer().label("platform").is_none()
+        );
         assert_eq!((task.name(), task.held(0), task.replicas()), ("web", 1, 2));
 
         let full = batch.view(Columns::all());
-        let offer = full.tasks().next().unwrap().candidates().next().unwrap().offer();
-        assert_eq!((offer.provider(), offer.id(), offer.region(), offer.zone(), offer.latency()), ("cloud", "a", "eu", "eu-1", 12.0));
+        let offer = full
+            .tasks()
+            .next()
+            .unwrap()
+            .candidates()
+            .next()
+            .unwrap()
+            .offer();
+        assert_eq!(
+            (
+                offer.provider(),
+                offer.id(),
+                offer.region(),
+                offer.zone(),
+                offer.latency()
+            ),
+            ("cloud", "a", "eu", "eu-1", 12.0)
+        );
         assert_eq!(offer.label("platform"), Some("EKS"));
     }
 }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::{
     Error,
     host::{
-        ClusterInfo, Deletion, Kubernetes, KubernetesListQuery, KubernetesPage, Node, OwnedObject, PodLogPage, PodLogQuery, Propagation,
-        Reference, SecretItem, ServedKind,
+        ClusterInfo, Deletion, Kubernetes, KubernetesListQuery, KubernetesPage, Node, OwnedObject,
+        PodLogPage, PodLogQuery, Propagation, Reference, SecretItem, ServedKind,
     },
     types::{Allocation, Entry},
 };
@@ -52,8 +52,13 @@ impl Cluster {
     pub fn within(&self, allocation: Option<&Allocation>) {
         let labels = |a: &Allocation| {
             BTreeMap::from(
-                [("allocation", &a.id), ("namespace", &a.namespace), ("deployment", &a.deployment), ("task", &a.task)]
-                    .map(|(key, value)| (format!("tradewind.dev/{key}"), value.clone())),
+                [
+                    ("allocation", &a.id),
+                    ("namespace", &a.namespace),
+                    ("deployment", &a.deployment),
+                    ("task", &a.task),
+                ]
+                .map(|(key, value)| (format!("tradewind.dev/{key}"), value.clone())),
             )
         };
         self.table.borrow_mut().attempt = allocation.map(labels);
@@ -61,12 +66,21 @@ impl Cluster {
 
     /// An object, as it was last applied or changed.
     pub fn object(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
-        self.table.borrow().objects.get(&key(kind, namespace, name)).cloned()
+        self.table
+            .borrow()
+            .objects
+            .get(&key(kind, namespace, name))
+            .cloned()
     }
 
     /// The kinds and names of all objects, in order.
     pub fn names(&self) -> Vec<String> {
-        self.table.borrow().objects.keys().map(|(kind, _, name)| format!("{kind}/{name}")).collect()
+        self.table
+            .borrow()
+            .objects
+            .keys()
+            .map(|(kind, _, name)| format!("{kind}/{name}"))
+            .collect()
     }
 
     /// Puts an object there as the cluster itself would, or somebody else.
@@ -78,24 +92,40 @@ impl Cluster {
                 metadata.insert("namespace".to_owned(), json!(namespace));
             }
         }
-        self.table.borrow_mut().objects.insert(key(kind, namespace, name), object);
+        self.table
+            .borrow_mut()
+            .objects
+            .insert(key(kind, namespace, name), object);
     }
 
     /// Sets a part of an object (`/status`).
     pub fn set(&self, kind: &str, namespace: &str, name: &str, part: &str, value: Value) {
-        if let Some(object) = self.table.borrow_mut().objects.get_mut(&key(kind, namespace, name)).and_then(Value::as_object_mut) {
+        if let Some(object) = self
+            .table
+            .borrow_mut()
+            .objects
+            .get_mut(&key(kind, namespace, name))
+            .and_then(Value::as_object_mut)
+        {
             object.insert(part.trim_start_matches('/').to_owned(), value);
         }
     }
 
     /// Makes an object vanish.
     pub fn lose(&self, kind: &str, namespace: &str, name: &str) {
-        self.table.borrow_mut().objects.remove(&key(kind, namespace, name));
+        self.table
+            .borrow_mut()
+            .objects
+            .remove(&key(kind, namespace, name));
     }
 
     /// What a secret object was made of.
     pub fn secret(&self, namespace: &str, name: &str) -> Option<Vec<SecretItem>> {
-        self.table.borrow().secrets.get(&key("Secret", namespace, name)).cloned()
+        self.table
+            .borrow()
+            .secrets
+            .get(&key("Secret", namespace, name))
+            .cloned()
     }
 
     /// What the cluster's nodes have and leave.
@@ -110,7 +140,10 @@ impl Cluster {
 
     /// Makes the next call of this name fail so.
     pub fn refuse(&self, call: &str, error: Error) {
-        self.table.borrow_mut().refusals.push_back((call.to_owned(), error));
+        self.table
+            .borrow_mut()
+            .refusals
+            .push_back((call.to_owned(), error));
     }
 
     /// Whether objects that are removed in the foreground stay for one more look.
@@ -125,7 +158,9 @@ impl Cluster {
 
     fn called(&self, name: &str, what: impl std::fmt::Display) -> Result<(), Error> {
         let mut table = self.table.borrow_mut();
-        table.calls.push(format!("{name} {what}").trim_end().to_owned());
+        table
+            .calls
+            .push(format!("{name} {what}").trim_end().to_owned());
         if table.refusals.front().is_some_and(|(call, _)| call == name)
             && let Some((_, error)) = table.refusals.pop_front()
         {
@@ -136,13 +171,18 @@ impl Cluster {
 }
 
 fn labels(object: &Value) -> BTreeMap<String, String> {
-    object.pointer("/metadata/labels").and_then(|labels| serde_json::from_value(labels.clone()).ok()).unwrap_or_default()
+    object
+        .pointer("/metadata/labels")
+        .and_then(|labels| serde_json::from_value(labels.clone()).ok())
+        .unwrap_or_default()
 }
 
 const MARK: (&str, &str) = ("tradewind.dev/instance", "under-test");
 
 fn is_ours(object: &Value) -> bool {
-    labels(object).get(MARK.0).is_some_and(|value| value == MARK.1)
+    labels(object)
+        .get(MARK.0)
+        .is_some_and(|value| value == MARK.1)
 }
 
 fn not_ours(name: &str) -> Error {
@@ -152,11 +192,16 @@ fn not_ours(name: &str) -> Error {
 impl Kubernetes for Cluster {
     fn info(&self) -> Result<ClusterInfo, Error> {
         self.called("info", "")?;
-        let kind = |kind: &str| ServedKind { kind: kind.to_owned(), api_version: "v1".to_owned() };
+        let kind = |kind: &str| ServedKind {
+            kind: kind.to_owned(),
+            api_version: "v1".to_owned(),
+        };
         Ok(ClusterInfo {
             version: "v1.33.0".to_owned(),
             namespaces: vec!["default".to_owned()],
-            kinds: ["Deployment", "Service", "Job", "Secret"].map(kind).to_vec(),
+            kinds: ["Deployment", "Service", "Job", "Secret"]
+                .map(kind)
+                .to_vec(),
         })
     }
 
@@ -164,9 +209,20 @@ impl Kubernetes for Cluster {
         self.called("apply", objects.len())?;
         let mut answers = Vec::new();
         for text in objects {
-            let mut object: Value = serde_json::from_str(text).map_err(|error| Error::invalid(error.to_string()))?;
-            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let key = key(&text("/kind"), &text("/metadata/namespace"), &text("/metadata/name"));
+            let mut object: Value =
+                serde_json::from_str(text).map_err(|error| Error::invalid(error.to_string()))?;
+            let text = |pointer: &str| {
+                object
+                    .pointer(pointer)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            let key = key(
+                &text("/kind"),
+                &text("/metadata/namespace"),
+                &text("/metadata/name"),
+            );
             let mut table = self.table.borrow_mut();
             let before = table.objects.get(&key).cloned();
             if before.as_ref().is_some_and(|before| !is_ours(before)) {
@@ -175,15 +231,23 @@ impl Kubernetes for Cluster {
             let marks = match (&table.attempt, &before) {
                 (Some(attempt), _) => attempt.clone(),
                 (None, Some(before)) => labels(before),
-                (None, None) => return Err(Error::denied("only an apply makes new objects").code("no-attempt")),
+                (None, None) => {
+                    return Err(Error::denied("only an apply makes new objects").code("no-attempt"));
+                }
             };
             let mut all = labels(&object);
             all.extend(marks);
             all.insert(MARK.0.to_owned(), MARK.1.to_owned());
-            if let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+            if let Some(metadata) = object
+                .pointer_mut("/metadata")
+                .and_then(Value::as_object_mut)
+            {
                 metadata.insert("labels".to_owned(), json!(all));
             }
-            if let (Some(status), Some(object)) = (before.and_then(|before| before.get("status").cloned()), object.as_object_mut()) {
+            if let (Some(status), Some(object)) = (
+                before.and_then(|before| before.get("status").cloned()),
+                object.as_object_mut(),
+            ) {
                 object.insert("status".to_owned(), status);
             }
             answers.push(object.to_string());
@@ -192,11 +256,20 @@ impl Kubernetes for Cluster {
         Ok(answers)
     }
 
-    fn apply_secret(&self, namespace: &str, name: &str, items: &[SecretItem]) -> Result<String, Error> {
+    fn apply_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        items: &[SecretItem],
+    ) -> Result<String, Error> {
         self.called("apply-secret", name)?;
-        let text = json!({"kind": "Secret", "metadata": {"name": name, "namespace": namespace}}).to_string();
+        let text = json!({"kind": "Secret", "metadata": {"name": name, "namespace": namespace}})
+            .to_string();
         self.apply(&[text])?;
-        self.table.borrow_mut().secrets.insert(key("Secret", namespace, name), items.to_vec());
+        self.table
+            .borrow_mut()
+            .secrets
+            .insert(key("Secret", namespace, name), items.to_vec());
         Ok(format!("{items:?}").len().to_string())
     }
 
@@ -214,13 +287,29 @@ impl Kubernetes for Cluster {
         let table = self.table.borrow();
         let fits = |object: &Value| {
             let has = labels(object);
-            (query.kind == "Event" || is_ours(object)) && query.labels.iter().all(|label| has.get(&label.key) == Some(&label.value))
+            (query.kind == "Event" || is_ours(object))
+                && query
+                    .labels
+                    .iter()
+                    .all(|label| has.get(&label.key) == Some(&label.value))
         };
-        let of_kind = table.objects.iter().filter(|((kind, namespace, _), _)| *kind == query.kind && *namespace == query.namespace);
-        Ok(KubernetesPage { objects: of_kind.filter(|(_, o)| fits(o)).map(|(_, o)| o.to_string()).collect(), next: None })
+        let of_kind = table.objects.iter().filter(|((kind, namespace, _), _)| {
+            *kind == query.kind && *namespace == query.namespace
+        });
+        Ok(KubernetesPage {
+            objects: of_kind
+                .filter(|(_, o)| fits(o))
+                .map(|(_, o)| o.to_string())
+                .collect(),
+            next: None,
+        })
     }
 
-    fn delete(&self, objects: &[Reference], propagation: Propagation) -> Result<Vec<Deletion>, Error> {
+    fn delete(
+        &self,
+        objects: &[Reference],
+        propagation: Propagation,
+    ) -> Result<Vec<Deletion>, Error> {
         self.called("delete", objects.len())?;
         let mut ends = Vec::new();
         for object in objects {
@@ -234,8 +323,15 @@ impl Kubernetes for Cluster {
                 return Err(not_ours(&object.name));
             }
             let going = found.pointer("/metadata/deletionTimestamp").is_some();
-            if let Some(metadata) = found.pointer_mut("/metadata").and_then(Value::as_object_mut).filter(|_| lingering && !going) {
-                metadata.insert("deletionTimestamp".to_owned(), json!("2026-01-01T00:00:00Z"));
+            if let Some(metadata) = found
+                .pointer_mut("/metadata")
+                .and_then(Value::as_object_mut)
+                .filter(|_| lingering && !going)
+            {
+                metadata.insert(
+                    "deletionTimestamp".to_owned(),
+                    json!("2026-01-01T00:00:00Z"),
+                );
                 ends.push(Deletion::Going);
             } else {
                 table.objects.remove(&of(object));
@@ -248,13 +344,26 @@ impl Kubernetes for Cluster {
     fn owned(&self) -> Result<Vec<OwnedObject>, Error> {
         self.called("owned", "")?;
         let table = self.table.borrow();
-        let ours = table.objects.iter().filter(|((kind, ..), object)| kind != "Pod" && is_ours(object));
+        let ours = table
+            .objects
+            .iter()
+            .filter(|((kind, ..), object)| kind != "Pod" && is_ours(object));
         let owned = ours.map(|((kind, namespace, name), object)| {
             let labels = labels(object);
             OwnedObject {
-                object: Reference { kind: kind.clone(), namespace: namespace.clone(), name: name.clone() },
-                allocation: labels.get("tradewind.dev/allocation").cloned().unwrap_or_default(),
-                labels: labels.into_iter().map(|(key, value)| Entry { key, value }).collect(),
+                object: Reference {
+                    kind: kind.clone(),
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                },
+                allocation: labels
+                    .get("tradewind.dev/allocation")
+                    .cloned()
+                    .unwrap_or_default(),
+                labels: labels
+                    .into_iter()
+                    .map(|(key, value)| Entry { key, value })
+                    .collect(),
             }
         });
         Ok(owned.collect())

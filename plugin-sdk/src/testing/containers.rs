@@ -42,19 +42,31 @@ impl Containers {
 
     /// What a container was last asked to be.
     pub fn spec(&self, allocation: &str, replica: u32) -> Option<ContainerSpec> {
-        self.table.borrow().containers.get(&(allocation.to_owned(), replica)).map(|entry| entry.spec.clone())
+        self.table
+            .borrow()
+            .containers
+            .get(&(allocation.to_owned(), replica))
+            .map(|entry| entry.spec.clone())
     }
 
     /// Changes what became of a container.
     pub fn set(&self, allocation: &str, replica: u32, change: impl FnOnce(&mut ContainerStatus)) {
-        if let Some(entry) = self.table.borrow_mut().containers.get_mut(&(allocation.to_owned(), replica)) {
+        if let Some(entry) = self
+            .table
+            .borrow_mut()
+            .containers
+            .get_mut(&(allocation.to_owned(), replica))
+        {
             change(&mut entry.status);
         }
     }
 
     /// Makes a container vanish, as if somebody else had removed it.
     pub fn lose(&self, allocation: &str, replica: u32) {
-        self.table.borrow_mut().containers.remove(&(allocation.to_owned(), replica));
+        self.table
+            .borrow_mut()
+            .containers
+            .remove(&(allocation.to_owned(), replica));
     }
 
     /// Makes every `ensure` fail with this, until it is none.
@@ -69,7 +81,12 @@ impl host::Containers for Containers {
         let (cpu, memory) = table
             .containers
             .values()
-            .fold((0, 0), |(cpu, memory), entry| (cpu + u64::from(entry.spec.resources.cpu), memory + entry.spec.resources.memory));
+            .fold((0, 0), |(cpu, memory), entry| {
+                (
+                    cpu + u64::from(entry.spec.resources.cpu),
+                    memory + entry.spec.resources.memory,
+                )
+            });
         Ok(EngineInfo {
             name: "podman".to_owned(),
             version: "4.3.1".to_owned(),
@@ -89,7 +106,11 @@ impl host::Containers for Containers {
             return Err(error.clone());
         }
         let name = (key.allocation.clone(), key.replica);
-        if let Some(entry) = table.containers.get(&name).filter(|entry| entry.spec == *spec) {
+        if let Some(entry) = table
+            .containers
+            .get(&name)
+            .filter(|entry| entry.spec == *spec)
+        {
             return Ok(entry.status.clone());
         }
         table.starts += 1;
@@ -114,14 +135,29 @@ impl host::Containers for Containers {
             message: String::new(),
             image: String::new(),
         };
-        table.containers.insert(name, Entry { spec: spec.clone(), status: status.clone(), stopping: false });
+        table.containers.insert(
+            name,
+            Entry {
+                spec: spec.clone(),
+                status: status.clone(),
+                stopping: false,
+            },
+        );
         Ok(status)
     }
 
     fn status(&self, keys: &[ContainerKey]) -> Result<Vec<Option<ContainerStatus>>, Error> {
         let mut table = self.table.borrow_mut();
         table.questions += 1;
-        Ok(keys.iter().map(|key| table.containers.get(&(key.allocation.clone(), key.replica)).map(|entry| entry.status.clone())).collect())
+        Ok(keys
+            .iter()
+            .map(|key| {
+                table
+                    .containers
+                    .get(&(key.allocation.clone(), key.replica))
+                    .map(|entry| entry.status.clone())
+            })
+            .collect())
     }
 
     fn remove(&self, key: &ContainerKey) -> Result<bool, Error> {
@@ -145,18 +181,28 @@ impl host::Containers for Containers {
         Ok(table
             .containers
             .keys()
-            .map(|(allocation, replica)| ContainerKey { allocation: allocation.clone(), replica: *replica })
+            .map(|(allocation, replica)| ContainerKey {
+                allocation: allocation.clone(),
+                replica: *replica,
+            })
             .collect())
     }
 
     fn logs(&self, allocation: &str, _query: &LogQuery) -> Result<LogChunk, Error> {
         let table = self.table.borrow();
-        let lines = table.containers.iter().filter(|((of, _), _)| of == allocation).map(|((_, replica), entry)| LogLine {
-            replica: *replica,
-            output: Output::Stdout,
-            time: None,
-            text: format!("output of {}", entry.spec.image),
-        });
-        Ok(LogChunk { lines: lines.collect(), next: None })
+        let lines = table
+            .containers
+            .iter()
+            .filter(|((of, _), _)| of == allocation)
+            .map(|((_, replica), entry)| LogLine {
+                replica: *replica,
+                output: Output::Stdout,
+                time: None,
+                text: format!("output of {}", entry.spec.image),
+            });
+        Ok(LogChunk {
+            lines: lines.collect(),
+            next: None,
+        })
     }
 }

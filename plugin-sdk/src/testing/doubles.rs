@@ -22,7 +22,9 @@ pub struct Clock {
 impl Clock {
     /// A clock at this many milliseconds since the epoch.
     pub fn at(millis: u64) -> Self {
-        Self { millis: Rc::new(Cell::new(millis)) }
+        Self {
+            millis: Rc::new(Cell::new(millis)),
+        }
     }
 
     /// Moves on.
@@ -68,19 +70,31 @@ impl Processes {
 
     /// What a process was last asked to be.
     pub fn spec(&self, allocation: &str, replica: u32) -> Option<ProcessSpec> {
-        self.table.borrow().processes.get(&(allocation.to_owned(), replica)).map(|entry| entry.spec.clone())
+        self.table
+            .borrow()
+            .processes
+            .get(&(allocation.to_owned(), replica))
+            .map(|entry| entry.spec.clone())
     }
 
     /// Changes what became of a process.
     pub fn set(&self, allocation: &str, replica: u32, change: impl FnOnce(&mut ProcessStatus)) {
-        if let Some(entry) = self.table.borrow_mut().processes.get_mut(&(allocation.to_owned(), replica)) {
+        if let Some(entry) = self
+            .table
+            .borrow_mut()
+            .processes
+            .get_mut(&(allocation.to_owned(), replica))
+        {
             change(&mut entry.status);
         }
     }
 
     /// Makes a process vanish, as if somebody else had removed it.
     pub fn lose(&self, allocation: &str, replica: u32) {
-        self.table.borrow_mut().processes.remove(&(allocation.to_owned(), replica));
+        self.table
+            .borrow_mut()
+            .processes
+            .remove(&(allocation.to_owned(), replica));
     }
 
     /// Makes every `ensure` fail with this, until it is none.
@@ -96,7 +110,11 @@ impl host::Processes for Processes {
             return Err(error.clone());
         }
         let name = (key.allocation.clone(), key.replica);
-        if let Some(entry) = table.processes.get(&name).filter(|entry| entry.spec == *spec) {
+        if let Some(entry) = table
+            .processes
+            .get(&name)
+            .filter(|entry| entry.spec == *spec)
+        {
             return Ok(entry.status.clone());
         }
         table.starts += 1;
@@ -105,7 +123,11 @@ impl host::Processes for Processes {
             port: port.name.clone(),
             protocol: port.protocol,
             host: "127.0.0.1".to_owned(),
-            number: if port.number == 0 { number } else { port.number },
+            number: if port.number == 0 {
+                number
+            } else {
+                port.number
+            },
             exposure: port.exposure,
         };
         let status = ProcessStatus {
@@ -121,13 +143,28 @@ impl host::Processes for Processes {
             message: String::new(),
             usage: None,
         };
-        table.processes.insert(name, Entry { spec: spec.clone(), status: status.clone(), stopping: false });
+        table.processes.insert(
+            name,
+            Entry {
+                spec: spec.clone(),
+                status: status.clone(),
+                stopping: false,
+            },
+        );
         Ok(status)
     }
 
     fn status(&self, keys: &[ProcessKey]) -> Result<Vec<Option<ProcessStatus>>, Error> {
         let table = self.table.borrow();
-        Ok(keys.iter().map(|key| table.processes.get(&(key.allocation.clone(), key.replica)).map(|entry| entry.status.clone())).collect())
+        Ok(keys
+            .iter()
+            .map(|key| {
+                table
+                    .processes
+                    .get(&(key.allocation.clone(), key.replica))
+                    .map(|entry| entry.status.clone())
+            })
+            .collect())
     }
 
     fn remove(&self, key: &ProcessKey) -> Result<bool, Error> {
@@ -148,23 +185,43 @@ impl host::Processes for Processes {
 
     fn owned(&self) -> Result<Vec<ProcessKey>, Error> {
         let table = self.table.borrow();
-        Ok(table.processes.keys().map(|(allocation, replica)| ProcessKey { allocation: allocation.clone(), replica: *replica }).collect())
+        Ok(table
+            .processes
+            .keys()
+            .map(|(allocation, replica)| ProcessKey {
+                allocation: allocation.clone(),
+                replica: *replica,
+            })
+            .collect())
     }
 
     fn logs(&self, allocation: &str, _query: &LogQuery) -> Result<LogChunk, Error> {
         let table = self.table.borrow();
-        let lines = table.processes.iter().filter(|((of, _), _)| of == allocation).map(|((_, replica), entry)| LogLine {
-            replica: *replica,
-            output: Output::Stdout,
-            time: None,
-            text: format!("output of {}", entry.spec.command.join(" ")),
-        });
-        Ok(LogChunk { lines: lines.collect(), next: None })
+        let lines = table
+            .processes
+            .iter()
+            .filter(|((of, _), _)| of == allocation)
+            .map(|((_, replica), entry)| LogLine {
+                replica: *replica,
+                output: Output::Stdout,
+                time: None,
+                text: format!("output of {}", entry.spec.command.join(" ")),
+            });
+        Ok(LogChunk {
+            lines: lines.collect(),
+            next: None,
+        })
     }
 
     fn machine(&self) -> Result<MachineInfo, Error> {
         let promised = |value: fn(&crate::types::Resources) -> u64| -> u64 {
-            self.table.borrow().processes.values().filter_map(|entry| entry.spec.limits.as_ref()).map(value).sum()
+            self.table
+                .borrow()
+                .processes
+                .values()
+                .filter_map(|entry| entry.spec.limits.as_ref())
+                .map(value)
+                .sum()
         };
         Ok(MachineInfo {
             hostname: "test".to_owned(),

@@ -20,8 +20,15 @@ pub struct Web {
 
 impl Web {
     /// A web in which this function answers every request, given the time.
-    pub fn new(clock: Clock, respond: impl Fn(&HttpRequest, u64) -> Result<HttpResponse, Error> + 'static) -> Self {
-        Self { clock, respond: Rc::new(respond), sent: Rc::default() }
+    pub fn new(
+        clock: Clock,
+        respond: impl Fn(&HttpRequest, u64) -> Result<HttpResponse, Error> + 'static,
+    ) -> Self {
+        Self {
+            clock,
+            respond: Rc::new(respond),
+            sent: Rc::default(),
+        }
     }
 
     /// The requests since this was asked last.
@@ -33,7 +40,9 @@ impl Web {
 /// A web in which nobody answers.
 impl Default for Web {
     fn default() -> Self {
-        Self::new(Clock::default(), |_, _| Err(Error::unavailable("no answer")))
+        Self::new(Clock::default(), |_, _| {
+            Err(Error::unavailable("no answer"))
+        })
     }
 }
 

@@ -44,23 +44,45 @@ struct Place {
 impl<H: Aws + Clock> Ec2<H> {
     /// What consoles have written. EC2 tells no times.
     pub(crate) fn consoles(&self, state: &State, query: &LogQuery) -> Result<LogChunk, Error> {
-        let instances = state.members.iter().map(|member| (member.index, member.id.as_str(), member));
-        read_pieces(instances, query, |member, after| self.console(&state.region, member, after))
+        let instances = state
+            .members
+            .iter()
+            .map(|member| (member.index, member.id.as_str(), member));
+        read_pieces(instances, query, |member, after| {
+            self.console(&state.region, member, after)
+        })
     }
 
-    fn console(&self, region: &str, member: &Member, after: Option<&str>) -> Result<LogPiece, Error> {
-        let invalid = |text: &str| Error::invalid(format!("{text:?} is not a cursor of this provider")).field("after");
-        let after = after.map(|text| Place::parse(text).ok_or_else(|| invalid(text))).transpose()?;
+    fn console(
+        &self,
+        region: &str,
+        member: &Member,
+        after: Option<&str>,
+    ) -> Result<LogPiece, Error> {
+        let invalid = |text: &str| {
+            Error::invalid(format!("{text:?} is not a cursor of this provider")).field("after")
+        };
+        let after = after
+            .map(|text| Place::parse(text).ok_or_else(|| invalid(text)))
+            .transpose()?;
         let now = self.host.now();
         if let Some(place) = after.filter(|place| now.abs_diff(place.looked) < PAUSE) {
-            return Ok(LogPiece { lines: Vec::new(), next: place.to_string() });
+            return Ok(LogPiece {
+                lines: Vec::new(),
+                next: place.to_string(),
+            });
         }
         match self.host.console(region, &member.id) {
             Ok(console) => Ok(read(&console, after, now)),
             // It is gone: nothing more can be read, which is no failure.
-            Err(error) if error.kind == ErrorKind::NotFound => {
-                Ok(LogPiece { lines: Vec::new(), next: Place { looked: now, ..after.unwrap_or_default() }.to_string() })
-            }
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(LogPiece {
+                lines: Vec::new(),
+                next: Place {
+                    looked: now,
+                    ..after.unwrap_or_default()
+                }
+                .to_string(),
+            }),
             Err(error) => Err(error),
         }
     }
@@ -82,25 +104,61 @@ fn read(console: &str, after: Option<Place>, now: u64) -> LogPiece {
     let new = console.get(begin..).unwrap_or_default();
     let (whole, rest) = new.split_at(new.rfind('\n').map_or(0, |at| at + 1));
     for line in whole.lines() {
-        lines.push((None, part(line.trim_end_matches('\r'), std::mem::take(&mut inside), false)));
+        lines.push((
+            None,
+            part(
+                line.trim_end_matches('\r'),
+                std::mem::take(&mut inside),
+                false,
+            ),
+        ));
     }
-    let since = if waits > 0 && whole.is_empty() { waits } else { now };
+    let since = if waits > 0 && whole.is_empty() {
+        waits
+    } else {
+        now
+    };
     let next = if rest.is_empty() {
-        Place { inside, ..Place::at(console, console.len(), now) }
+        Place {
+            inside,
+            ..Place::at(console, console.len(), now)
+        }
     } else if after.is_none() || now.abs_diff(since) >= UNFINISHED {
         lines.push((None, part(rest, inside, true)));
-        Place { inside: true, ..Place::at(console, console.len(), now) }
+        Place {
+            inside: true,
+            ..Place::at(console, console.len(), now)
+        }
     } else {
-        Place { inside, waits: since, ..Place::at(console, console.len() - rest.len(), now) }
+        Place {
+            inside,
+            waits: since,
+            ..Place::at(console, console.len() - rest.len(), now)
+        }
     };
-    LogPiece { lines, next: next.to_string() }
+    LogPiece {
+        lines,
+        next: next.to_string(),
+    }
 }
 
 impl Place {
     fn at(console: &str, offset: usize, looked: u64) -> Self {
         let before = console.as_bytes().get(..offset).unwrap_or_default();
-        let hash = |length: usize| before.get(offset.saturating_sub(length)..).unwrap_or_default().iter().fold(0, |h, b| step(h, *b));
-        Self { offset, inside: false, waits: 0, looked, hashes: ANCHORS.map(hash) }
+        let hash = |length: usize| {
+            before
+                .get(offset.saturating_sub(length)..)
+                .unwrap_or_default()
+                .iter()
+                .fold(0, |h, b| step(h, *b))
+        };
+        Self {
+            offset,
+            inside: false,
+            waits: 0,
+            looked,
+            hashes: ANCHORS.map(hash),
+        }
     }
 
     /// Where it is in a later answer. None: what stood before it is not there any more.
@@ -121,8 +179,13 @@ impl Place {
             let length = length.min(self.offset);
             let power = BASE.wrapping_pow(u32::try_from(length).unwrap_or(u32::MAX));
             let is = |end: &usize| {
-                let (upto, before) = (sums.get(*end), end.checked_sub(length).and_then(|begin| sums.get(begin)));
-                upto.zip(before).is_some_and(|(upto, before)| upto.wrapping_sub(before.wrapping_mul(power)) == hash)
+                let (upto, before) = (
+                    sums.get(*end),
+                    end.checked_sub(length).and_then(|begin| sums.get(begin)),
+                );
+                upto.zip(before).is_some_and(|(upto, before)| {
+                    upto.wrapping_sub(before.wrapping_mul(power)) == hash
+                })
             };
             if let Some(at) = (length..=furthest).rev().find(is) {
                 return console.is_char_boundary(at).then_some(at);
@@ -142,7 +205,13 @@ impl Place {
         for hash in &mut hashes {
             *hash = u64::from_str_radix(parts.next()?, 16).ok()?;
         }
-        parts.next().is_none().then_some(Self { offset, inside, waits, looked, hashes })
+        parts.next().is_none().then_some(Self {
+            offset,
+            inside,
+            waits,
+            looked,
+            hashes,
+        })
     }
 }
 
@@ -155,8 +224,17 @@ fn step(sum: u64, byte: u8) -> u64 {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}+{}+{}+{}", self.offset, u8::from(self.inside), self.waits, self.looked)?;
-        self.hashes.iter().try_for_each(|hash| write!(f, "+{hash:x}"))
+        write!(
+            f,
+            "{}+{}+{}+{}",
+            self.offset,
+            u8::from(self.inside),
+            self.waits,
+            self.looked
+        )?;
+        self.hashes
+            .iter()
+            .try_for_each(|hash| write!(f, "+{hash:x}"))
     }
 }
 
@@ -175,7 +253,11 @@ mod tests {
 
     impl Following {
         fn new() -> Self {
-            Self { written: String::new(), cursor: None, now: 1_000_000 }
+            Self {
+                written: String::new(),
+                cursor: None,
+                now: 1_000_000,
+            }
         }
 
         /// What is seen of this and what was not seen before, after a second.
@@ -183,15 +265,24 @@ mod tests {
             self.written.push_str(more);
             self.now += 1_000;
             let bytes = self.written.as_bytes();
-            let window = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(WINDOW)..]).into_owned();
-            let piece = read(&window, self.cursor.as_deref().map(|text| Place::parse(text).unwrap()), self.now);
+            let window =
+                String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(WINDOW)..]).into_owned();
+            let piece = read(
+                &window,
+                self.cursor
+                    .as_deref()
+                    .map(|text| Place::parse(text).unwrap()),
+                self.now,
+            );
             self.cursor = Some(piece.next);
             piece.lines.into_iter().map(|(_, text)| text).collect()
         }
     }
 
     fn numbered(range: std::ops::Range<u32>) -> Vec<String> {
-        range.map(|n| format!("line {n} of a service that writes much")).collect()
+        range
+            .map(|n| format!("line {n} of a service that writes much"))
+            .collect()
     }
 
     fn text(lines: &[String]) -> String {
@@ -203,10 +294,22 @@ mod tests {
         let mut console = Following::new();
         assert!(console.look("").is_empty());
         let mut seen = Vec::new();
-        for (from, to) in [(0, 3), (3, 4), (4, 4), (4, 1_500), (1_500, 2_900), (2_900, 3_000), (3_000, 4_400)] {
+        for (from, to) in [
+            (0, 3),
+            (3, 4),
+            (4, 4),
+            (4, 1_500),
+            (1_500, 2_900),
+            (2_900, 3_000),
+            (3_000, 4_400),
+        ] {
             seen.extend(console.look(&text(&numbered(from..to))));
         }
-        assert_eq!(seen, numbered(0..4_400), "nothing twice, nothing hidden, no mark");
+        assert_eq!(
+            seen,
+            numbered(0..4_400),
+            "nothing twice, nothing hidden, no mark"
+        );
     }
 
     #[test]
@@ -215,7 +318,11 @@ mod tests {
         console.look(&text(&numbered(0..10)));
         let seen = console.look(&text(&numbered(10..5_000)));
         assert_eq!(seen[0], gap());
-        assert!(seen[1].starts_with(part("", true, false).as_str()) && seen[1].len() < 60, "{}", seen[1]);
+        assert!(
+            seen[1].starts_with(part("", true, false).as_str()) && seen[1].len() < 60,
+            "{}",
+            seen[1]
+        );
         assert_eq!(seen.last(), numbered(4_999..5_000).first());
         assert!(console.look("").is_empty());
         assert_eq!(console.look("next\n"), ["next"]);
@@ -224,7 +331,11 @@ mod tests {
         assert_eq!(console.look("booting\n"), [gap(), "booting".to_owned()]);
         let mut late = Following::new();
         late.look("");
-        assert_eq!(late.look(&text(&numbered(0..5_000)))[0], gap(), "more than there is room for came between");
+        assert_eq!(
+            late.look(&text(&numbered(0..5_000)))[0],
+            gap(),
+            "more than there is room for came between"
+        );
     }
 
     #[test]
@@ -238,7 +349,13 @@ mod tests {
     #[test]
     fn an_unfinished_line_comes_after_a_while_and_its_rest_then() {
         let place = |piece: &LogPiece| Some(Place::parse(&piece.next).unwrap());
-        let texts = |piece: &LogPiece| piece.lines.iter().map(|(_, text)| text.clone()).collect::<Vec<_>>();
+        let texts = |piece: &LogPiece| {
+            piece
+                .lines
+                .iter()
+                .map(|(_, text)| text.clone())
+                .collect::<Vec<_>>()
+        };
         let first = read("one\n", None, 1_000);
         let second = read("one\npassword: ", place(&first), 2_000);
         assert!(texts(&second).is_empty());
@@ -247,8 +364,16 @@ mod tests {
         let fourth = read("one\npassword: é\u{fffd}", place(&third), 4_000);
         assert!(texts(&fourth).is_empty());
         let fifth = read("one\npassword: éé\r\n", place(&fourth), 5_000);
-        assert_eq!(texts(&fifth), [part("éé", true, false)], "no character is taken apart");
-        assert_eq!(texts(&read("half", None, 0)), [part("half", false, true)], "who does not follow gets it at once");
+        assert_eq!(
+            texts(&fifth),
+            [part("éé", true, false)],
+            "no character is taken apart"
+        );
+        assert_eq!(
+            texts(&read("half", None, 0)),
+            [part("half", false, true)],
+            "who does not follow gets it at once"
+        );
         assert!(Place::parse("1+0+0").is_none() && Place::parse("x").is_none());
     }
 }

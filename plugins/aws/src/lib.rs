@@ -19,7 +19,10 @@ use tradewind_plugin_sdk::{
     host::{Clock, Host, aws::Aws},
     provider::{read_state, write_state},
     register_provider,
-    types::{Allocation, Condition, Destroyed, LogChunk, LogQuery, Observation, OffersQuery, OwnedAllocation, Tracked},
+    types::{
+        Allocation, Condition, Destroyed, LogChunk, LogQuery, Observation, OffersQuery,
+        OwnedAllocation, Tracked,
+    },
 };
 
 pub use settings::Settings;
@@ -55,11 +58,18 @@ impl<H: Aws + Clock + Default> Provider for Ec2<H> {
             | Features::FILES
             | Features::RESIZE
             | Features::LOGS;
-        ProviderInfo::new("aws", env!("CARGO_PKG_VERSION"), "Instances of AWS EC2, behind load balancers where they serve the public")
-            .schema(settings::SCHEMA)
-            .wants("aws", "to run instances and load balancers")
-            .wants("clock", "to tell what is too new to be listed from what is gone")
-            .runs(runs)
+        ProviderInfo::new(
+            "aws",
+            env!("CARGO_PKG_VERSION"),
+            "Instances of AWS EC2, behind load balancers where they serve the public",
+        )
+        .schema(settings::SCHEMA)
+        .wants("aws", "to run instances and load balancers")
+        .wants(
+            "clock",
+            "to tell what is too new to be listed from what is gone",
+        )
+        .runs(runs)
     }
 
     fn new(_: Context, settings: Settings) -> Result<Self, Error> {

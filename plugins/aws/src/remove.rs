@@ -21,10 +21,21 @@ use crate::{
 impl<H: Aws + Clock> Ec2<H> {
     /// Terminates what is known and what is found, and removes the load balancer with all that belongs to it.
     pub(crate) fn remove(&self, allocation: &str, state: &State) -> Result<Destroyed, Error> {
-        let listed = self.host.instances(&state.region, &[allocation.to_owned()])?;
+        let listed = self
+            .host
+            .instances(&state.region, &[allocation.to_owned()])?;
         let shown = |id: &str| listed.iter().any(|one| one.id == id);
-        let unlisted = state.members.iter().filter(|member| !shown(&member.id) && self.is_new(member)).map(|member| member.id.clone());
-        let ids: Vec<String> = listed.iter().filter(|one| !is_over(one)).map(|one| one.id.clone()).chain(unlisted).collect();
+        let unlisted = state
+            .members
+            .iter()
+            .filter(|member| !shown(&member.id) && self.is_new(member))
+            .map(|member| member.id.clone());
+        let ids: Vec<String> = listed
+            .iter()
+            .filter(|one| !is_over(one))
+            .map(|one| one.id.clone())
+            .chain(unlisted)
+            .collect();
         let mut outcome = Destroyed::Gone;
         if state.balancer.is_some() {
             outcome = self.remove_balancers(&state.region, allocation, state.balancer.as_ref())?;
@@ -32,8 +43,14 @@ impl<H: Aws + Clock> Ec2<H> {
         if !ids.is_empty() {
             self.host.terminate(&state.region, &ids)?;
         }
-        let going = listed.iter().any(|one| one.state != InstanceState::Terminated);
-        Ok(if going || !ids.is_empty() { Destroyed::Going } else { outcome })
+        let going = listed
+            .iter()
+            .any(|one| one.state != InstanceState::Terminated);
+        Ok(if going || !ids.is_empty() {
+            Destroyed::Going
+        } else {
+            outcome
+        })
     }
 
     /// Everything that carries this plugin instance's tag. A region that does not answer is a failure: what is not in the answer would pass for
@@ -42,8 +59,17 @@ impl<H: Aws + Clock> Ec2<H> {
         let mut owned = Vec::new();
         for region in self.settings.regions.keys() {
             let mut found: BTreeMap<String, (Vec<Instance>, Balancer)> = BTreeMap::new();
-            for instance in self.host.instances(region, &[])?.into_iter().filter(|one| !is_over(one)) {
-                found.entry(instance.allocation.clone()).or_default().0.push(instance);
+            for instance in self
+                .host
+                .instances(region, &[])?
+                .into_iter()
+                .filter(|one| !is_over(one))
+            {
+                found
+                    .entry(instance.allocation.clone())
+                    .or_default()
+                    .0
+                    .push(instance);
             }
             if let Some(balancers) = self.balancers(region)? {
                 for balancer in balancers {
@@ -52,7 +78,12 @@ impl<H: Aws + Clock> Ec2<H> {
                 }
                 for group in self.host.target_groups(region, &[])? {
                     let known = &mut found.entry(group.allocation).or_default().1;
-                    known.groups.push(Group { id: group.id, port: group.port, number: group.number, listens: 0 });
+                    known.groups.push(Group {
+                        id: group.id,
+                        port: group.port,
+                        number: group.number,
+                        listens: 0,
+                    });
                 }
             }
             for (allocation, (instances, balancer)) in found {
@@ -73,20 +104,45 @@ impl<H: Aws + Clock> Ec2<H> {
         }
     }
 
-    fn owned_one(&self, region: &str, allocation: String, instances: &[Instance], balancer: Balancer) -> Result<OwnedAllocation, Error> {
-        let members = instances.iter().map(|one| Member::new(one.replica, &one.id, 0, self.host.now())).collect();
-        let balancer = Some(balancer).filter(|known| !known.id.is_empty() || !known.groups.is_empty());
-        let and = if balancer.is_some() { " and a load balancer" } else { "" };
+    fn owned_one(
+        &self,
+        region: &str,
+        allocation: String,
+        instances: &[Instance],
+        balancer: Balancer,
+    ) -> Result<OwnedAllocation, Error> {
+        let members = instances
+            .iter()
+            .map(|one| Member::new(one.replica, &one.id, 0, self.host.now()))
+            .collect();
+        let balancer =
+            Some(balancer).filter(|known| !known.id.is_empty() || !known.groups.is_empty());
+        let and = if balancer.is_some() {
+            " and a load balancer"
+        } else {
+            ""
+        };
         let description = format!("{} instance(s){and} in {region}", instances.len());
         let state = State {
             version: 1,
             region: region.to_owned(),
-            spec: instances.first().map(|one| one.spec.clone()).unwrap_or_default(),
-            replicas: instances.iter().map(|one| one.replica.saturating_add(1)).max().unwrap_or(0),
+            spec: instances
+                .first()
+                .map(|one| one.spec.clone())
+                .unwrap_or_default(),
+            replicas: instances
+                .iter()
+                .map(|one| one.replica.saturating_add(1))
+                .max()
+                .unwrap_or(0),
             members,
             balancer,
             ..State::default()
         };
-        Ok(OwnedAllocation { allocation, state: write_state(&state)?, description })
+        Ok(OwnedAllocation {
+            allocation,
+            state: write_state(&state)?,
+            description,
+        })
     }
 }

@@ -100,13 +100,20 @@ impl Settings {
         for (region, place) in &self.regions {
             let field = |name: &str| format!("settings.regions.{region}.{name}");
             if place.image.is_empty() && place.image_arm64.is_empty() {
-                return Err(Error::invalid(format!("the region {region:?} names no image")).field(field("image")));
+                return Err(
+                    Error::invalid(format!("the region {region:?} names no image"))
+                        .field(field("image")),
+                );
             }
             let subnets = place.balancer_subnets().len();
             if self.load_balancer && subnets < 2 {
-                let message = format!("a load balancer needs two subnets of different zones, the region {region:?} names {subnets}");
+                let message = format!(
+                    "a load balancer needs two subnets of different zones, the region {region:?} names {subnets}"
+                );
                 let remedy = "name a subnet for each of two zones, or set load-balancer = false";
-                return Err(Error::invalid(message).field(field("subnets")).remedy(remedy));
+                return Err(Error::invalid(message)
+                    .field(field("subnets"))
+                    .remedy(remedy));
             }
         }
         Ok(())
@@ -114,30 +121,54 @@ impl Settings {
 
     pub(crate) fn place(&self, region: &str) -> Result<&Place, Error> {
         let message = || format!("the region {region:?} is not in the settings any more");
-        self.regions.get(region).ok_or_else(|| Error::invalid(message()).field("settings.regions"))
+        self.regions
+            .get(region)
+            .ok_or_else(|| Error::invalid(message()).field("settings.regions"))
     }
 
     /// Whether a type may be offered.
     pub(crate) fn uses(&self, name: &str) -> bool {
-        self.instance_types.is_empty() || self.instance_types.iter().any(|pattern| fits(pattern, name))
+        self.instance_types.is_empty()
+            || self
+                .instance_types
+                .iter()
+                .any(|pattern| fits(pattern, name))
     }
 }
 
 impl Place {
     pub(crate) fn balancer_subnets(&self) -> Vec<String> {
-        if self.load_balancer_subnets.is_empty() { self.subnets.values().cloned().collect() } else { self.load_balancer_subnets.clone() }
+        if self.load_balancer_subnets.is_empty() {
+            self.subnets.values().cloned().collect()
+        } else {
+            self.load_balancer_subnets.clone()
+        }
     }
 
     pub(crate) fn balancer_security_groups(&self) -> Vec<String> {
         let own = &self.load_balancer_security_groups;
-        if own.is_empty() { self.security_groups.clone() } else { own.clone() }
+        if own.is_empty() {
+            self.security_groups.clone()
+        } else {
+            own.clone()
+        }
     }
 
     /// The image for an instance type of these architectures.
     pub(crate) fn image_for(&self, architectures: &[String]) -> Option<&str> {
-        let has = |name: &str| architectures.iter().any(|architecture| architecture == name);
-        let x86 = has("x86_64").then_some(self.image.as_str()).filter(|image| !image.is_empty());
-        x86.or_else(|| has("arm64").then_some(self.image_arm64.as_str()).filter(|image| !image.is_empty()))
+        let has = |name: &str| {
+            architectures
+                .iter()
+                .any(|architecture| architecture == name)
+        };
+        let x86 = has("x86_64")
+            .then_some(self.image.as_str())
+            .filter(|image| !image.is_empty());
+        x86.or_else(|| {
+            has("arm64")
+                .then_some(self.image_arm64.as_str())
+                .filter(|image| !image.is_empty())
+        })
     }
 }
 
@@ -146,7 +177,9 @@ fn fits(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
         Some((first, rest)) => {
-            let Some(tail) = name.strip_prefix(first) else { return false };
+            let Some(tail) = name.strip_prefix(first) else {
+                return false;
+            };
             (0..=tail.len()).any(|from| tail.get(from..).is_some_and(|tail| fits(rest, tail)))
         }
     }
@@ -160,16 +193,25 @@ mod tests {
     #[test]
     fn types_are_chosen_by_patterns() {
         let chosen = settings(r#"{"instance-types":["t3.*","*.large"]}"#);
-        assert!(chosen.uses("t3.nano") && chosen.uses("m5.large") && !chosen.uses("m5.xlarge") && settings("{}").uses("anything"));
+        assert!(
+            chosen.uses("t3.nano")
+                && chosen.uses("m5.large")
+                && !chosen.uses("m5.xlarge")
+                && settings("{}").uses("anything")
+        );
     }
 
     #[test]
     fn what_can_not_work_is_refused_by_its_field() {
         let refused = |place: &str| {
-            let settings: Settings = serde_json::from_str(&format!(r#"{{"regions":{{"us-east-1":{place}}}}}"#)).unwrap();
+            let settings: Settings =
+                serde_json::from_str(&format!(r#"{{"regions":{{"us-east-1":{place}}}}}"#)).unwrap();
             settings.check().unwrap_err().field.unwrap()
         };
         assert_eq!(refused(r#"{}"#), "settings.regions.us-east-1.image");
-        assert_eq!(refused(r#"{"image":"ami-1","subnets":{"a":"subnet-1"}}"#), "settings.regions.us-east-1.subnets");
+        assert_eq!(
+            refused(r#"{"image":"ami-1","subnets":{"a":"subnet-1"}}"#),
+            "settings.regions.us-east-1.subnets"
+        );
     }
 }

@@ -83,7 +83,13 @@ pub(crate) struct Wired {
     exposure: u8,
 }
 
-const PROTOCOLS: [Protocol; 5] = [Protocol::Tcp, Protocol::Udp, Protocol::Http, Protocol::Https, Protocol::Grpc];
+const PROTOCOLS: [Protocol; 5] = [
+    Protocol::Tcp,
+    Protocol::Udp,
+    Protocol::Http,
+    Protocol::Https,
+    Protocol::Grpc,
+];
 const EXPOSURES: [Exposure; 3] = [Exposure::Local, Exposure::Internal, Exposure::Public];
 
 impl State {
@@ -94,20 +100,38 @@ impl State {
 
 impl Member {
     pub(crate) fn new(index: u32, id: &str, ordinal: u32, since: u64) -> Self {
-        Self { index, id: id.to_owned(), ordinal, since, ended: None, exit: None }
+        Self {
+            index,
+            id: id.to_owned(),
+            ordinal,
+            since,
+            ended: None,
+            exit: None,
+        }
     }
 }
 
 impl Wired {
     pub(crate) fn new(port: &Port, number: u16) -> Self {
-        Self { name: port.name.clone(), number, protocol: port.protocol as u8, exposure: port.exposure as u8 }
+        Self {
+            name: port.name.clone(),
+            number,
+            protocol: port.protocol as u8,
+            exposure: port.exposure as u8,
+        }
     }
 
     pub(crate) fn protocol(&self) -> Protocol {
-        PROTOCOLS.into_iter().find(|p| *p as u8 == self.protocol).unwrap_or(Protocol::Tcp)
+        PROTOCOLS
+            .into_iter()
+            .find(|p| *p as u8 == self.protocol)
+            .unwrap_or(Protocol::Tcp)
     }
 
     pub(crate) fn exposure(&self) -> Exposure {
-        EXPOSURES.into_iter().find(|e| *e as u8 == self.exposure).unwrap_or(Exposure::Internal)
+        EXPOSURES
+            .into_iter()
+            .find(|e| *e as u8 == self.exposure)
+            .unwrap_or(Exposure::Internal)
     }
 }

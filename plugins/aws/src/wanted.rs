@@ -44,13 +44,25 @@ impl Wanted {
         let (workload, offer) = (&allocation.workload, &allocation.offer);
         refuse(workload)?;
         if offer.region.is_empty() || offer.size.is_empty() {
-            let message = format!("the offer {:?} is none of AWS: it names no region and size", offer.id);
+            let message = format!(
+                "the offer {:?} is none of AWS: it names no region and size",
+                offer.id
+            );
             return Err(Error::invalid(message).field("offer.id"));
         }
         let place = settings.place(&offer.region)?;
         let ports = numbered(&workload.ports);
         let user_data = script::user_data(workload, &ports);
-        let size = user_data.iter().map(|piece| if let Piece::Text(text) = piece { text.len() } else { 0 }).sum();
+        let size = user_data
+            .iter()
+            .map(|piece| {
+                if let Piece::Text(text) = piece {
+                    text.len()
+                } else {
+                    0
+                }
+            })
+            .sum();
         fleet::fits(workload, "the user data", size, USER_DATA)?;
         // Not of images and groups: what the operator changes there is for what comes next, and replaces nothing that runs.
         let spec = fingerprint(&format!("{} {} {user_data:?}", offer.size, offer.spot));
@@ -79,7 +91,11 @@ impl Wanted {
             token: allocation.token.clone(),
             spec,
             job,
-            routes: if settings.load_balancer { routes(workload, &ports) } else { Vec::new() },
+            routes: if settings.load_balancer {
+                routes(workload, &ports)
+            } else {
+                Vec::new()
+            },
             ports,
             request,
         })
@@ -99,11 +115,26 @@ impl Wanted {
 }
 
 fn image(allocation: &Allocation, place: &Place) -> Result<String, Error> {
-    let arch = allocation.offer.labels.iter().find(|label| label.key == "arch").map_or("x86_64", |label| label.value.as_str());
+    let arch = allocation
+        .offer
+        .labels
+        .iter()
+        .find(|label| label.key == "arch")
+        .map_or("x86_64", |label| label.value.as_str());
     let architectures: Vec<String> = arch.split(',').map(str::to_owned).collect();
     let image = place.image_for(&architectures).map(str::to_owned);
-    let message = || format!("the settings of {:?} name no image for {arch:?}", allocation.offer.region);
-    image.ok_or_else(|| Error::invalid(message()).field(format!("settings.regions.{}.image", allocation.offer.region)))
+    let message = || {
+        format!(
+            "the settings of {:?} name no image for {arch:?}",
+            allocation.offer.region
+        )
+    };
+    image.ok_or_else(|| {
+        Error::invalid(message()).field(format!(
+            "settings.regions.{}.image",
+            allocation.offer.region
+        ))
+    })
 }
 
 fn refuse(workload: &Workload) -> Result<(), Error> {
@@ -113,25 +144,60 @@ fn refuse(workload: &Workload) -> Result<(), Error> {
         let first = name.bytes().next().is_none_or(|c| c.is_ascii_digit());
         first || !name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')
     };
-    let odd_signal = workload.stop_signal.is_empty() || !workload.stop_signal.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'+');
+    let odd_signal = workload.stop_signal.is_empty()
+        || !workload
+            .stop_signal
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || c == b'+');
     let elsewhere = [
-        (workload.volumes.iter().any(|v| !scratch(&v.source)), "volumes", "instances have no volumes that outlive them"),
-        (!workload.volumes.is_empty(), "volumes", "instances have their own disk: ask for it by resources.disk"),
-        (!workload.networks.is_empty(), "networks", "instances are in the subnets of the settings"),
-        (workload.scaling.is_some(), "scaling", "this provider does not scale by itself"),
+        (
+            workload.volumes.iter().any(|v| !scratch(&v.source)),
+            "volumes",
+            "instances have no volumes that outlive them",
+        ),
+        (
+            !workload.volumes.is_empty(),
+            "volumes",
+            "instances have their own disk: ask for it by resources.disk",
+        ),
+        (
+            !workload.networks.is_empty(),
+            "networks",
+            "instances are in the subnets of the settings",
+        ),
+        (
+            workload.scaling.is_some(),
+            "scaling",
+            "this provider does not scale by itself",
+        ),
     ];
     if let Some((_, field, why)) = elsewhere.into_iter().find(|(present, ..)| *present) {
         return Err(Error::unsupported(why).field(format!("workload.{field}")));
     }
     let refused = [
-        (workload.image.is_none() && workload.command.is_empty(), "command", "there is neither an image nor a command to run"),
-        (workload.env.iter().any(|var| odd_name(&var.name)), "env", "a variable's name has other characters than letters, digits and _"),
         (
-            workload.files.iter().any(|file| file.path.contains("..") || file.path.is_empty()),
+            workload.image.is_none() && workload.command.is_empty(),
+            "command",
+            "there is neither an image nor a command to run",
+        ),
+        (
+            workload.env.iter().any(|var| odd_name(&var.name)),
+            "env",
+            "a variable's name has other characters than letters, digits and _",
+        ),
+        (
+            workload
+                .files
+                .iter()
+                .any(|file| file.path.contains("..") || file.path.is_empty()),
             "files",
             "a file's path has \"..\" or is empty",
         ),
-        (relative && workload.files.iter().any(|f| !f.path.starts_with('/')), "files", "a relative path needs working-directory"),
+        (
+            relative && workload.files.iter().any(|f| !f.path.starts_with('/')),
+            "files",
+            "a relative path needs working-directory",
+        ),
         (odd_signal, "stop-signal", "it is not the name of a signal"),
     ];
     match refused.into_iter().find(|(present, ..)| *present) {
@@ -144,18 +210,31 @@ fn refuse(workload: &Workload) -> Result<(), Error> {
 fn numbered(ports: &[Port]) -> Vec<Wired> {
     let taken: Vec<u16> = ports.iter().map(|port| port.number).collect();
     let mut free = (FIRST_PORT..).filter(|number| !taken.contains(number));
-    let number = |port: &Port, free: &mut dyn Iterator<Item = u16>| if port.number == 0 { free.next().unwrap_or(0) } else { port.number };
-    ports.iter().map(|port| Wired::new(port, number(port, &mut free))).collect()
+    let number = |port: &Port, free: &mut dyn Iterator<Item = u16>| {
+        if port.number == 0 {
+            free.next().unwrap_or(0)
+        } else {
+            port.number
+        }
+    };
+    ports
+        .iter()
+        .map(|port| Wired::new(port, number(port, &mut free)))
+        .collect()
 }
 
 /// Public HTTP ports: the first is reached at 80, the others at their own numbers, unless they are published at another.
 fn routes(workload: &Workload, ports: &[Wired]) -> Vec<Route> {
     let pairs = workload.ports.iter().zip(ports);
-    let public = pairs.filter(|(port, _)| port.exposure == Exposure::Public && port.protocol == Protocol::Http);
+    let public = pairs
+        .filter(|(port, _)| port.exposure == Exposure::Public && port.protocol == Protocol::Http);
     let route = |(position, (port, wired)): (usize, (&Port, &Wired))| Route {
         port: port.name.clone(),
         number: wired.number,
-        listens: port.published.filter(|number| *number != 0).unwrap_or(if position == 0 { 80 } else { wired.number }),
+        listens: port
+            .published
+            .filter(|number| *number != 0)
+            .unwrap_or(if position == 0 { 80 } else { wired.number }),
         check: health_check(workload, &port.name),
     };
     public.enumerate().map(route).collect()
@@ -163,11 +242,18 @@ fn routes(workload: &Workload, ports: &[Wired]) -> Vec<Route> {
 
 /// The workload's own check of this port, else whether it answers at all.
 fn health_check(workload: &Workload, port: &str) -> HealthCheck {
-    let probes = [&workload.probes.readiness, &workload.probes.startup, &workload.probes.liveness];
-    let own = probes.into_iter().flatten().find_map(|probe| match &probe.check {
-        Check::Http(http) if http.port == port => Some((probe, http)),
-        _ => None,
-    });
+    let probes = [
+        &workload.probes.readiness,
+        &workload.probes.startup,
+        &workload.probes.liveness,
+    ];
+    let own = probes
+        .into_iter()
+        .flatten()
+        .find_map(|probe| match &probe.check {
+            Check::Http(http) if http.port == port => Some((probe, http)),
+            _ => None,
+        });
     match own {
         Some((probe, http)) => HealthCheck {
             path: http.path.clone(),
@@ -192,6 +278,8 @@ fn health_check(workload: &Workload, port: &str) -> HealthCheck {
 
 /// FNV-1a: the same on every machine and in every version, which the standard library's hashes don't promise.
 fn fingerprint(text: &str) -> String {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     format!("{hash:016x}")
 }

@@ -46,19 +46,31 @@ impl<H: Http + Clock> Azure<H> {
     /// How the resource group is.
     pub(crate) fn group(&self) -> Result<String, Error> {
         let path = format!("{}?{RESOURCES_VERSION}", self.resource_group());
-        Ok(self.api.call::<ResourceGroup>("GET", &path, None)?.properties.provisioning_state)
+        Ok(self
+            .api
+            .call::<ResourceGroup>("GET", &path, None)?
+            .properties
+            .provisioning_state)
     }
 
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str, query: &str) -> Result<T, Error> {
-        self.api.call("GET", &format!("{path}?{VERSION}{query}"), None)
+        self.api
+            .call("GET", &format!("{path}?{VERSION}{query}"), None)
     }
 
     fn resource_group(&self) -> String {
-        format!("/subscriptions/{}/resourceGroups/{}", escaped(&self.settings.subscription), escaped(&self.settings.resource_group))
+        format!(
+            "/subscriptions/{}/resourceGroups/{}",
+            escaped(&self.settings.subscription),
+            escaped(&self.settings.resource_group)
+        )
     }
 
     fn groups(&self) -> String {
-        format!("{}/providers/Microsoft.ContainerInstance/containerGroups", self.resource_group())
+        format!(
+            "{}/providers/Microsoft.ContainerInstance/containerGroups",
+            self.resource_group()
+        )
     }
 
     pub(crate) fn path(&self, name: &str) -> String {
@@ -67,10 +79,18 @@ impl<H: Http + Clock> Azure<H> {
 
     /// What a list leaves out, for those groups where it matters. A job beyond its bounds is stopped: the platform knows none.
     fn complete(&self, listed: Group) -> Result<Instance, Error> {
-        let group = if listed.is_vague() { self.get(&self.path(&listed.name), "") } else { Ok(listed) };
+        let group = if listed.is_vague() {
+            self.get(&self.path(&listed.name), "")
+        } else {
+            Ok(listed)
+        };
         let group: Group = group?;
         if group.is_overdue(self.now())
-            && let Err(error) = self.api.call::<Value>("POST", &format!("{}/stop?{VERSION}", self.path(&group.name)), None)
+            && let Err(error) = self.api.call::<Value>(
+                "POST",
+                &format!("{}/stop?{VERSION}", self.path(&group.name)),
+                None,
+            )
         {
             warn!("a job beyond its bounds can't be stopped: {error}"; name = group.name);
         }
@@ -92,7 +112,10 @@ impl<H: Http + Clock> fleet::Cloud for Azure<H> {
 
     fn place(&self, offer: &ChosenOffer) -> Result<String, Error> {
         if !self.settings.locations.contains(&offer.region) {
-            let message = format!("the location {:?} is not one of the settings'", offer.region);
+            let message = format!(
+                "the location {:?} is not one of the settings'",
+                offer.region
+            );
             return Err(Error::invalid(message).field("offer.region"));
         }
         Ok(self.settings.resource_group.clone())
@@ -115,13 +138,23 @@ impl<H: Http + Clock> fleet::Cloud for Azure<H> {
             Err(error) => return Err(error),
         }
         let now = (CREATED.to_owned(), self.now().to_string());
-        let own = job_tags(&new.allocation.workload.run).into_iter().chain([now]);
-        let tags: BTreeMap<String, String> = new.tags.iter().map(|(key, value)| (flat_tag(key), value.clone())).chain(own).collect();
+        let own = job_tags(&new.allocation.workload.run)
+            .into_iter()
+            .chain([now]);
+        let tags: BTreeMap<String, String> = new
+            .tags
+            .iter()
+            .map(|(key, value)| (flat_tag(key), value.clone()))
+            .chain(own)
+            .collect();
         let mut body = new.workload.clone();
         if let Some(body) = body.as_object_mut() {
             body.insert("tags".to_owned(), json!(tags));
         }
-        Ok(self.api.call::<Group>("PUT", &path, Some(&body))?.instance(self.now()))
+        Ok(self
+            .api
+            .call::<Group>("PUT", &path, Some(&body))?
+            .instance(self.now()))
     }
 
     fn tagged(&self, _: &str, tag: (&str, &str)) -> Result<Vec<Instance>, Error> {
@@ -141,13 +174,18 @@ impl<H: Http + Clock> fleet::Cloud for Azure<H> {
                 None => return Ok(found),
             }
         }
-        Err(Error::internal(format!("a list of more than {PAGES} pages")))
+        Err(Error::internal(format!(
+            "a list of more than {PAGES} pages"
+        )))
     }
 
     fn delete(&self, _: &str, id: &str) -> Result<Destroyed, Error> {
         let path = format!("{}?{VERSION}", self.path(id));
         // Accepted is not done, and the answer may say neither: whether it is still there does.
-        let deleted = self.api.call::<Value>("DELETE", &path, None).and_then(|_| self.api.call::<Group>("GET", &path, None));
+        let deleted = self
+            .api
+            .call::<Value>("DELETE", &path, None)
+            .and_then(|_| self.api.call::<Group>("GET", &path, None));
         match deleted {
             Ok(_) => Ok(Destroyed::Going),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(Destroyed::Gone),

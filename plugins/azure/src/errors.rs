@@ -23,7 +23,11 @@ struct Told {
 pub(crate) fn refusal(response: &HttpResponse) -> Error {
     let Refusal { error: told } = serde_json::from_slice(&response.body).unwrap_or_default();
     let kind = kind(&told.code, response.status);
-    let said = if told.message.is_empty() { "no reason given" } else { told.message.lines().next().unwrap_or_default() };
+    let said = if told.message.is_empty() {
+        "no reason given"
+    } else {
+        told.message.lines().next().unwrap_or_default()
+    };
     let mut error = Error::new(kind, format!("azure answers {}: {said}", response.status));
     if !told.code.is_empty() {
         error = error.code(told.code.as_str());
@@ -40,7 +44,10 @@ pub(crate) fn refusal(response: &HttpResponse) -> Error {
 /// The resource manager's codes, and those of container instances.
 fn kind(code: &str, status: u16) -> ErrorKind {
     match code {
-        "ContainerGroupQuotaReached" | "QuotaExceeded" | "ResourceQuotaExceeded" | "OperationNotAllowed" => ErrorKind::Quota,
+        "ContainerGroupQuotaReached"
+        | "QuotaExceeded"
+        | "ResourceQuotaExceeded"
+        | "OperationNotAllowed" => ErrorKind::Quota,
         // A location that has no room says the service is not available, with 409.
         "ServiceUnavailable" if status == 409 => ErrorKind::OutOfCapacity,
         "SkuNotAvailable"
@@ -61,7 +68,10 @@ fn kind(code: &str, status: u16) -> ErrorKind {
         | "RequestDisallowedByPolicy"
         | "ResourceGroupNotFound" => ErrorKind::Denied,
         // It is on its way to another state: what is asked for can be had after that.
-        "ContainerGroupTransitioning" | "Conflict" | "AnotherOperationInProgress" | "RegistryErrorResponse" => ErrorKind::Unavailable,
+        "ContainerGroupTransitioning"
+        | "Conflict"
+        | "AnotherOperationInProgress"
+        | "RegistryErrorResponse" => ErrorKind::Unavailable,
         "InaccessibleImage" => ErrorKind::Invalid,
         _ if status == 409 => ErrorKind::Unavailable,
         _ => kind_of_status(status),
@@ -74,10 +84,16 @@ fn remedy(code: &str, kind: ErrorKind) -> Option<&'static str> {
             "register Microsoft.ContainerInstance in the subscription: az provider register -n Microsoft.ContainerInstance"
         }
         "ResourceGroupNotFound" => "create the resource group of the settings, or name another",
-        "SubscriptionNotFound" => "see that subscription in the settings is one of the credential's tenant",
-        "RequestDisallowedByPolicy" => "a policy of the subscription forbids it: ask whoever set it",
+        "SubscriptionNotFound" => {
+            "see that subscription in the settings is one of the credential's tenant"
+        }
+        "RequestDisallowedByPolicy" => {
+            "a policy of the subscription forbids it: ask whoever set it"
+        }
         "InaccessibleImage" => "see that the image exists and can be pulled without a password",
-        _ if kind == ErrorKind::Quota => "ask for a higher quota of container instances in this location, or list more locations",
+        _ if kind == ErrorKind::Quota => {
+            "ask for a higher quota of container instances in this location, or list more locations"
+        }
         _ if kind == ErrorKind::Denied => {
             "see that the client of the granted credential has the role Contributor on the resource group, and that its secret has not expired"
         }
@@ -108,11 +124,26 @@ mod tests {
             (500, "InternalServerError", ErrorKind::Unavailable),
             (502, "", ErrorKind::Unavailable),
         ] {
-            let body = format!(r#"{{"error":{{"code":"{code}","message":"so it is\nand more"}}}}"#).into_bytes();
-            let headers = vec![Entry { key: "Retry-After".to_owned(), value: "7".to_owned() }];
-            let error = refusal(&HttpResponse { status, headers, body });
-            assert_eq!((error.kind, error.code.as_deref()), (kind, (!code.is_empty()).then_some(code)), "{status} {code}");
-            assert_eq!(error.retry_after, (kind == ErrorKind::Throttled).then_some(7000));
+            let body = format!(r#"{{"error":{{"code":"{code}","message":"so it is\nand more"}}}}"#)
+                .into_bytes();
+            let headers = vec![Entry {
+                key: "Retry-After".to_owned(),
+                value: "7".to_owned(),
+            }];
+            let error = refusal(&HttpResponse {
+                status,
+                headers,
+                body,
+            });
+            assert_eq!(
+                (error.kind, error.code.as_deref()),
+                (kind, (!code.is_empty()).then_some(code)),
+                "{status} {code}"
+            );
+            assert_eq!(
+                error.retry_after,
+                (kind == ErrorKind::Throttled).then_some(7000)
+            );
             assert_eq!(error.message, format!("azure answers {status}: so it is"));
         }
     }

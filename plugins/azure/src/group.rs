@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 use tradewind_plugin_sdk::{
     Error, api,
     fleet::{self, Described, Instance, Stage, Wired},
-    types::{Allocation, Check, EnvValue, Exposure, Job, Port, Probe, Probes, Protocol, Run, SecretRef, Workload},
+    types::{
+        Allocation, Check, EnvValue, Exposure, Job, Port, Probe, Probes, Protocol, Run, SecretRef,
+        Workload,
+    },
     units::GIB,
 };
 
@@ -104,25 +107,45 @@ pub(crate) fn described(settings: &Settings, allocation: &Allocation) -> Result<
     let workload = &allocation.workload;
     fleet::refuse(workload)?;
     let Some(image) = workload.image.as_deref() else {
-        return Err(Error::unsupported("container instances run images, not plain commands").field("workload.image"));
+        return Err(
+            Error::unsupported("container instances run images, not plain commands")
+                .field("workload.image"),
+        );
     };
-    for (given, field) in [(workload.working_directory.is_some(), "working-directory"), (!workload.user.is_empty(), "user")] {
+    for (given, field) in [
+        (workload.working_directory.is_some(), "working-directory"),
+        (!workload.user.is_empty(), "user"),
+    ] {
         if given {
-            return Err(Error::unsupported("container instances take it from the image alone").field(format!("workload.{field}")));
+            return Err(
+                Error::unsupported("container instances take it from the image alone")
+                    .field(format!("workload.{field}")),
+            );
         }
     }
-    let (ports, restarts) = (fleet::numbered(&workload.ports)?, restart_policy(&workload.run));
+    let (ports, restarts) = (
+        fleet::numbered(&workload.ports)?,
+        restart_policy(&workload.run),
+    );
     let command = command(workload)?;
     let shown = |port: &Port, number: u16| json!({"port": number, "protocol": if port.protocol == Protocol::Udp { "UDP" } else { "TCP" }});
-    let open: Vec<Value> =
-        ports.iter().filter(|(port, _)| port.exposure != Exposure::Local).map(|(port, number)| shown(port, *number)).collect();
+    let open: Vec<Value> = ports
+        .iter()
+        .filter(|(port, _)| port.exposure != Exposure::Local)
+        .map(|(port, number)| shown(port, *number))
+        .collect();
     let mut container = json!({
         "image": image,
         "environmentVariables": fleet::environment(workload, &ports)?.iter().map(variable).collect::<Vec<_>>(),
         "ports": ports.iter().map(|(port, number)| shown(port, *number)).collect::<Vec<_>>(),
         "resources": {"requests": requests(workload)},
     });
-    let probe = |probe: &Option<Probe>, field: &str| probe.as_ref().map(|one| probed(one, &ports, field)).transpose();
+    let probe = |probe: &Option<Probe>, field: &str| {
+        probe
+            .as_ref()
+            .map(|one| probed(one, &ports, field))
+            .transpose()
+    };
     // A container that has not started up is not ready either, so one check can stand for the other.
     let (ready, field) = match &workload.probes.readiness {
         None => (&workload.probes.startup, "startup"),
@@ -131,7 +154,10 @@ pub(crate) fn described(settings: &Settings, allocation: &Allocation) -> Result<
     let optional = [
         ("command", command),
         ("readinessProbe", probe(ready, field)?),
-        ("livenessProbe", probe(&liveness(&workload.probes), "liveness")?),
+        (
+            "livenessProbe",
+            probe(&liveness(&workload.probes), "liveness")?,
+        ),
     ];
     for (key, value) in optional {
         if let (Some(value), Some(container)) = (value, container.as_object_mut()) {
@@ -145,14 +171,24 @@ pub(crate) fn described(settings: &Settings, allocation: &Allocation) -> Result<
     });
     if let Some(properties) = properties.as_object_mut() {
         if !open.is_empty() {
-            properties.insert("ipAddress".to_owned(), json!({"type": address_type(settings, workload)?, "ports": open}));
+            properties.insert(
+                "ipAddress".to_owned(),
+                json!({"type": address_type(settings, workload)?, "ports": open}),
+            );
         }
         if !settings.subnet.is_empty() {
             properties.insert("subnetIds".to_owned(), json!([{"id": settings.subnet}]));
         }
     }
-    let wired = ports.iter().filter(|(port, _)| port.exposure != Exposure::Local).map(|(port, number)| Wired::of(port, *number)).collect();
-    Ok(Described { workload: json!({"location": allocation.offer.region, "properties": properties}), ports: wired })
+    let wired = ports
+        .iter()
+        .filter(|(port, _)| port.exposure != Exposure::Local)
+        .map(|(port, number)| Wired::of(port, *number))
+        .collect();
+    Ok(Described {
+        workload: json!({"location": allocation.offer.region, "properties": properties}),
+        ports: wired,
+    })
 }
 
 /// The tags that tell of a job what the group itself doesn't.
@@ -161,7 +197,10 @@ pub(crate) fn job_tags(run: &Run) -> Vec<(String, String)> {
         Run::Service => Vec::new(),
         Run::Job(Job { retries, deadline }) => {
             let deadline = deadline.map(|millis| (DEADLINE.to_owned(), millis.to_string()));
-            [(RETRIES.to_owned(), retries.to_string())].into_iter().chain(deadline).collect()
+            [(RETRIES.to_owned(), retries.to_string())]
+                .into_iter()
+                .chain(deadline)
+                .collect()
         }
     }
 }
@@ -180,20 +219,27 @@ fn command(workload: &Workload) -> Result<Option<Value>, Error> {
         let message = "container instances can't give arguments to the image's own entry point: write the whole command";
         return Err(Error::unsupported(message).field("workload.arguments"));
     }
-    Ok(Some(&workload.command).filter(|command| !command.is_empty()).map(|command| json!(command)))
+    Ok(Some(&workload.command)
+        .filter(|command| !command.is_empty())
+        .map(|command| json!(command)))
 }
 
 fn address_type(settings: &Settings, workload: &Workload) -> Result<&'static str, Error> {
-    let public = workload.ports.iter().any(|port| port.exposure == Exposure::Public);
+    let public = workload
+        .ports
+        .iter()
+        .any(|port| port.exposure == Exposure::Public);
     match (settings.subnet.is_empty(), public) {
         (true, true) => Ok("Public"),
         (false, false) => Ok("Private"),
         (true, false) => Err(Error::unsupported("an internal port needs a network")
             .field("workload.ports")
             .remedy("set subnet in [settings] of the instance file, or make the port public")),
-        (false, true) => Err(Error::unsupported("container groups in a subnet have no public address")
-            .field("workload.ports")
-            .remedy("use an instance without subnet for what is public, or make the port internal")),
+        (false, true) => Err(Error::unsupported(
+            "container groups in a subnet have no public address",
+        )
+        .field("workload.ports")
+        .remedy("use an instance without subnet for what is public, or make the port internal")),
     }
 }
 
@@ -202,7 +248,9 @@ fn variable((name, value): &(String, EnvValue)) -> Value {
     match value {
         EnvValue::Text(text) => json!({"name": name, "value": text}),
         EnvValue::Secret(SecretRef { name: secret, key }) => {
-            let key = key.as_ref().map_or_else(String::new, |key| format!("/{key}"));
+            let key = key
+                .as_ref()
+                .map_or_else(String::new, |key| format!("/{key}"));
             json!({"name": name, "secureValue": format!("{{{{secret:{secret}{key}}}}}")})
         }
     }
@@ -210,7 +258,10 @@ fn variable((name, value): &(String, EnvValue)) -> Value {
 
 /// In steps of a hundredth of a core and a tenth of a GB, upwards.
 fn requests(workload: &Workload) -> Value {
-    let memory = (workload.resources.memory as f64 / GIB as f64 * 10.0).ceil().max(1.0) / 10.0;
+    let memory = (workload.resources.memory as f64 / GIB as f64 * 10.0)
+        .ceil()
+        .max(1.0)
+        / 10.0;
     let cpu = f64::from(workload.resources.cpu.div_ceil(10).max(1)) / 100.0;
     json!({"cpu": cpu, "memoryInGB": memory})
 }
@@ -220,14 +271,23 @@ fn requests(workload: &Workload) -> Value {
 fn liveness(probes: &Probes) -> Option<Probe> {
     let mut liveness = probes.liveness.clone()?;
     let start = probes.startup.as_ref().map_or(START_BOUND, |startup| {
-        startup.initial_delay.saturating_add(startup.interval.saturating_mul(u64::from(startup.unhealthy_after.max(1))))
+        startup.initial_delay.saturating_add(
+            startup
+                .interval
+                .saturating_mul(u64::from(startup.unhealthy_after.max(1))),
+        )
     });
     liveness.initial_delay = liveness.initial_delay.saturating_add(start);
     Some(liveness)
 }
 
 fn probed(probe: &Probe, ports: &[(&Port, u16)], field: &str) -> Result<Value, Error> {
-    let number = |name: &str| ports.iter().find(|(port, _)| port.name == name).map(|(_, number)| *number);
+    let number = |name: &str| {
+        ports
+            .iter()
+            .find(|(port, _)| port.name == name)
+            .map(|(_, number)| *number)
+    };
     let seconds = |millis: u64| millis.div_ceil(1000).max(1);
     let mut value = json!({
         "initialDelaySeconds": probe.initial_delay.div_ceil(1000),
@@ -238,12 +298,21 @@ fn probed(probe: &Probe, ports: &[(&Port, u16)], field: &str) -> Result<Value, E
     });
     let (key, check) = match &probe.check {
         Check::Http(http) => {
-            let scheme = ports.iter().find(|(port, _)| port.name == http.port).is_some_and(|(port, _)| port.protocol == Protocol::Https);
-            ("httpGet", json!({"path": http.path, "port": number(&http.port), "scheme": if scheme { "https" } else { "http" }}))
+            let scheme = ports
+                .iter()
+                .find(|(port, _)| port.name == http.port)
+                .is_some_and(|(port, _)| port.protocol == Protocol::Https);
+            (
+                "httpGet",
+                json!({"path": http.path, "port": number(&http.port), "scheme": if scheme { "https" } else { "http" }}),
+            )
         }
         Check::Command(command) => ("exec", json!({"command": command})),
         Check::Tcp(_) => {
-            return Err(Error::unsupported("container instances check by HTTP or a command").field(format!("workload.probes.{field}")));
+            return Err(
+                Error::unsupported("container instances check by HTTP or a command")
+                    .field(format!("workload.probes.{field}")),
+            );
         }
     };
     if let Some(value) = value.as_object_mut() {
@@ -255,31 +324,45 @@ fn probed(probe: &Probe, ports: &[(&Port, u16)], field: &str) -> Result<Value, E
 impl Group {
     /// Whether a tag has this value.
     pub(crate) fn bears(&self, (key, value): (&str, &str)) -> bool {
-        self.tags.get(&fleet::flat_tag(key)).is_some_and(|own| own == value)
+        self.tags
+            .get(&fleet::flat_tag(key))
+            .is_some_and(|own| own == value)
     }
 
     /// Whether a list says too little of it: how a job is, and why something does not come to run.
     pub(crate) fn is_vague(&self) -> bool {
-        let settled = self.properties.provisioning_state == "Succeeded" && self.properties.restart_policy == "Always";
+        let settled = self.properties.provisioning_state == "Succeeded"
+            && self.properties.restart_policy == "Always";
         self.properties.instance_view.is_none() && !settled
     }
 
     /// Whether it is a job that has used up its retries or its time and would still go on.
     pub(crate) fn is_overdue(&self, now: u64) -> bool {
         let view = self.view();
-        let Some(current) = view.current_state.filter(|current| matches!(current.state.as_str(), "Running" | "Waiting")) else {
+        let Some(current) = view
+            .current_state
+            .filter(|current| matches!(current.state.as_str(), "Running" | "Waiting"))
+        else {
             return false;
         };
         let started = current.start_time.as_deref().and_then(api::instant);
         // The deadline is of all attempts together, and the platform tells the start of the latest two only.
-        let first = if view.restart_count == 0 { started } else { self.number(CREATED).or(started) };
-        let late = self.number(DEADLINE).zip(first).is_some_and(|(deadline, first)| now > first.saturating_add(deadline));
+        let first = if view.restart_count == 0 {
+            started
+        } else {
+            self.number(CREATED).or(started)
+        };
+        let late = self
+            .number(DEADLINE)
+            .zip(first)
+            .is_some_and(|(deadline, first)| now > first.saturating_add(deadline));
         late || (current.state == "Running" && self.has_failed_for_good())
     }
 
     /// It has been started again more often than asked for.
     fn has_failed_for_good(&self) -> bool {
-        self.number(RETRIES).is_some_and(|retries| u64::from(self.view().restart_count) > retries)
+        self.number(RETRIES)
+            .is_some_and(|retries| u64::from(self.view().restart_count) > retries)
     }
 
     fn number(&self, tag: &str) -> Option<u64> {
@@ -287,39 +370,75 @@ impl Group {
     }
 
     fn view(&self) -> View {
-        self.properties.containers.first().and_then(|container| container.properties.instance_view.clone()).unwrap_or_default()
+        self.properties
+            .containers
+            .first()
+            .and_then(|container| container.properties.instance_view.clone())
+            .unwrap_or_default()
     }
 
     /// As the fleet sees it. What the API doesn't say when it was made counts as just made.
     pub(crate) fn instance(&self, now: u64) -> Instance {
         let view = self.view();
-        let (current, failed) = (view.current_state.clone().unwrap_or_default(), self.has_failed_for_good());
-        let last = if failed && current.exit_code.is_none() { view.previous_state.clone().unwrap_or_default() } else { current.clone() };
+        let (current, failed) = (
+            view.current_state.clone().unwrap_or_default(),
+            self.has_failed_for_good(),
+        );
+        let last = if failed && current.exit_code.is_none() {
+            view.previous_state.clone().unwrap_or_default()
+        } else {
+            current.clone()
+        };
         let stage = self.stage(&current, failed);
         let ended = stage == Stage::Exited;
         Instance {
             id: self.name.clone(),
             stage,
-            tags: self.tags.iter().map(|(key, value)| (fleet::full_tag(key), value.clone())).collect(),
+            tags: self
+                .tags
+                .iter()
+                .map(|(key, value)| (fleet::full_tag(key), value.clone()))
+                .collect(),
             price: None,
             created_at: self.number(CREATED).unwrap_or(now),
             started_at: last.start_time.as_deref().and_then(api::instant),
-            ended_at: last.finish_time.as_deref().and_then(api::instant).filter(|_| ended),
+            ended_at: last
+                .finish_time
+                .as_deref()
+                .and_then(api::instant)
+                .filter(|_| ended),
             exit_code: last.exit_code.filter(|_| ended),
             restarts: view.restart_count,
-            address: self.properties.ip_address.as_ref().and_then(|address| address.ip.clone()),
+            address: self
+                .properties
+                .ip_address
+                .as_ref()
+                .and_then(|address| address.ip.clone()),
             port: None,
             message: self.message(stage, &view, &last),
         }
     }
 
     fn stage(&self, current: &Current, failed: bool) -> Stage {
-        let group = self.properties.instance_view.as_ref().map_or("", |view| view.state.as_str());
+        let group = self
+            .properties
+            .instance_view
+            .as_ref()
+            .map_or("", |view| view.state.as_str());
         let job = self.properties.restart_policy != "Always";
-        match (self.properties.provisioning_state.as_str(), current.state.as_str()) {
+        match (
+            self.properties.provisioning_state.as_str(),
+            current.state.as_str(),
+        ) {
             ("Deleting", _) => Stage::Deleting,
             (_, "Terminated") if job && self.properties.restart_policy == "Never" => Stage::Exited,
-            (_, "Terminated") if job && (failed || current.exit_code == Some(0) || group == "Failed" || group == "Stopped") => {
+            (_, "Terminated")
+                if job
+                    && (failed
+                        || current.exit_code == Some(0)
+                        || group == "Failed"
+                        || group == "Stopped") =>
+            {
                 Stage::Exited
             }
             _ if failed => Stage::Exited,
@@ -333,12 +452,21 @@ impl Group {
     }
 
     fn message(&self, stage: Stage, view: &View, last: &Current) -> String {
-        let mut events = view.events.iter().chain(self.properties.instance_view.iter().flat_map(|group| &group.events));
+        let mut events = view.events.iter().chain(
+            self.properties
+                .instance_view
+                .iter()
+                .flat_map(|group| &group.events),
+        );
         let warning = events.rfind(|event| event.kind == "Warning");
         match (stage, warning) {
-            (Stage::Creating | Stage::Failed, Some(event)) => format!("{}: {}", event.name, event.message),
+            (Stage::Creating | Stage::Failed, Some(event)) => {
+                format!("{}: {}", event.name, event.message)
+            }
             (Stage::Exited, _) if last.exit_code != Some(0) && !last.detail_status.is_empty() => {
-                let code = last.exit_code.map_or_else(String::new, |code| format!("ended with status {code}: "));
+                let code = last
+                    .exit_code
+                    .map_or_else(String::new, |code| format!("ended with status {code}: "));
                 format!("{code}{}", last.detail_status)
             }
             _ => String::new(),

@@ -31,21 +31,44 @@ impl<H: Http + Clock> FleetProvider for Azure<H> {
     type Settings = Settings;
 
     fn info() -> ProviderInfo {
-        ProviderInfo::new("azure", env!("CARGO_PKG_VERSION"), "Azure Container Instances")
-            .schema(settings::SCHEMA)
-            .wants("http", "to call the resource manager")
-            .wants("clock", "to tell what is too new to be listed from what is gone")
-            .runs(Features::IMAGES | Features::SERVICES | Features::JOBS | Features::SECRETS | Features::RESIZE | Features::LOGS)
+        ProviderInfo::new(
+            "azure",
+            env!("CARGO_PKG_VERSION"),
+            "Azure Container Instances",
+        )
+        .schema(settings::SCHEMA)
+        .wants("http", "to call the resource manager")
+        .wants(
+            "clock",
+            "to tell what is too new to be listed from what is gone",
+        )
+        .runs(
+            Features::IMAGES
+                | Features::SERVICES
+                | Features::JOBS
+                | Features::SECRETS
+                | Features::RESIZE
+                | Features::LOGS,
+        )
     }
 
     fn new(host: H, _: &Context, settings: Settings) -> Result<Self, Error> {
         settings.check()?;
-        let api = Api::new(host, &settings.url, &settings.credential, settings.timeout.millis(), errors::refusal);
+        let api = Api::new(
+            host,
+            &settings.url,
+            &settings.credential,
+            settings.timeout.millis(),
+            errors::refusal,
+        );
         Ok(Self { api, settings })
     }
 
     fn pace(&self) -> Pace {
-        Pace { settle: self.settings.settle.millis(), create_timeout: self.settings.create_timeout.millis() }
+        Pace {
+            settle: self.settings.settle.millis(),
+            create_timeout: self.settings.create_timeout.millis(),
+        }
     }
     fn check(&self) -> Result<Vec<Condition>, Error> {
         self.group_ready()

@@ -95,21 +95,36 @@ impl Settings {
 
     /// The price of each location.
     pub(crate) fn quotes(&self) -> Result<Vec<(&str, Quote)>, Error> {
-        let table: Table =
-            serde_json::from_str(PRICES).map_err(|error| Error::internal(format!("the table of prices can't be read: {error}")))?;
-        self.locations.iter().map(|location| Ok((location.as_str(), self.quote(&table, location)?))).collect()
+        let table: Table = serde_json::from_str(PRICES).map_err(|error| {
+            Error::internal(format!("the table of prices can't be read: {error}"))
+        })?;
+        self.locations
+            .iter()
+            .map(|location| Ok((location.as_str(), self.quote(&table, location)?)))
+            .collect()
     }
 
     fn quote(&self, table: &Table, location: &str) -> Result<Quote, Error> {
         if let Some(price) = self.prices.get(location) {
-            return Ok(Quote { price: *price, source: "settings".to_owned(), at: None });
+            return Ok(Quote {
+                price: *price,
+                source: "settings".to_owned(),
+                at: None,
+            });
         }
         let price = table.regions.get(location).ok_or_else(|| {
             Error::invalid(format!("the price of {location:?} is not known"))
                 .field("settings.locations")
                 .remedy(format!("set it: [settings.prices.{location}] with cpu and memory in US dollars per hour"))
         })?;
-        let (source, at) = (format!("{}, {}", table.source, table.date), api::instant(&format!("{}T00:00:00Z", table.date)));
-        Ok(Quote { price: *price, source, at })
+        let (source, at) = (
+            format!("{}, {}", table.source, table.date),
+            api::instant(&format!("{}T00:00:00Z", table.date)),
+        );
+        Ok(Quote {
+            price: *price,
+            source,
+            at,
+        })
     }
 }

@@ -102,10 +102,17 @@ impl Settings {
     fn check(&self) -> Result<(), Error> {
         let positive = |value: f64| value.is_finite() && value >= 0.0;
         if !(0.0..=1.0).contains(&self.unknown_load) {
-            return Err(Error::invalid(format!("the load is \"{}\": use 0 to 1", self.unknown_load)).field("settings.unknown-load"));
+            return Err(Error::invalid(format!(
+                "the load is \"{}\": use 0 to 1",
+                self.unknown_load
+            ))
+            .field("settings.unknown-load"));
         }
         if !positive(self.request_rate) {
-            let message = format!("the rate is \"{}\": use 0 or more requests per second", self.request_rate);
+            let message = format!(
+                "the rate is \"{}\": use 0 or more requests per second",
+                self.request_rate
+            );
             return Err(Error::invalid(message).field("settings.request-rate"));
         }
         Ok(())
@@ -119,19 +126,31 @@ impl Settings {
     /// Requests per second of one replica of a task.
     fn rate(&self, task: Task<'_>) -> f64 {
         let known = task.request_rate() / f64::from(task.replicas().max(1));
-        if known.is_finite() && known >= 0.0 { known } else { self.request_rate }
+        if known.is_finite() && known >= 0.0 {
+            known
+        } else {
+            self.request_rate
+        }
     }
 
     /// Expected milliseconds from request to response on a machine of this load.
     fn response(&self, candidate: Candidate<'_>, load: f64) -> f64 {
         let latency = candidate.offer().latency();
-        let latency = if latency.is_nan() { self.unknown_latency.millis() as f64 } else { latency.max(0.0) };
+        let latency = if latency.is_nan() {
+            self.unknown_latency.millis() as f64
+        } else {
+            latency.max(0.0)
+        };
         latency + self.service(candidate) / (1.0 - load.clamp(0.0, BUSY))
     }
 
     fn load(&self, candidate: Candidate<'_>) -> f64 {
         let load = candidate.offer().load();
-        if load.is_nan() { self.unknown_load } else { load }
+        if load.is_nan() {
+            self.unknown_load
+        } else {
+            load
+        }
     }
 }
 
@@ -160,7 +179,10 @@ impl PartialOrd for Next {
 
 impl Loads {
     fn on(&self, candidate: Candidate<'_>) -> f64 {
-        self.added.get(candidate.offer().index() as usize).copied().unwrap_or(0.0)
+        self.added
+            .get(candidate.offer().index() as usize)
+            .copied()
+            .unwrap_or(0.0)
     }
 
     fn add(&mut self, candidate: Candidate<'_>, load: f64) {
@@ -199,24 +221,48 @@ impl<'a> Balancing<'_, 'a> {
             return self.settings.response(candidate, load + each);
         }
         let (now, here) = (load + loads.on(candidate), f64::from(here));
-        (here + 1.0) * self.settings.response(candidate, now + each) - here * self.settings.response(candidate, now)
+        (here + 1.0) * self.settings.response(candidate, now + each)
+            - here * self.settings.response(candidate, now)
     }
 
     fn place(&self, placing: &mut Placing<'a>, loads: &mut Loads) {
         placing.keep(self.task, u32::MAX, |_| true);
-        let on = |placing: &Placing<'a>, offer: u32| placing.ledger.choices(self.task).find(|(on, _)| *on == offer).map_or(0, |(_, n)| n);
+        let on = |placing: &Placing<'a>, offer: u32| {
+            placing
+                .ledger
+                .choices(self.task)
+                .find(|(on, _)| *on == offer)
+                .map_or(0, |(_, n)| n)
+        };
         let mut heap: BinaryHeap<Reverse<Next>> = self
             .task
             .candidates()
-            .map(|candidate| Reverse(Next(self.next(candidate, on(placing, candidate.offer().index()), loads), candidate.row())))
+            .map(|candidate| {
+                Reverse(Next(
+                    self.next(candidate, on(placing, candidate.offer().index()), loads),
+                    candidate.row(),
+                ))
+            })
             .collect();
         while placing.ledger.missing(self.task) > 0 {
-            let Some(Reverse(Next(_, row))) = heap.pop() else { break };
-            let Some(candidate) = self.request.candidate(row) else { continue };
+            let Some(Reverse(Next(_, row))) = heap.pop() else {
+                break;
+            };
+            let Some(candidate) = self.request.candidate(row) else {
+                continue;
+            };
             let shared = candidate.offer().shared();
-            if placing.ledger.place(self.task, candidate, if shared { 1 } else { u32::MAX }) > 0 && shared {
+            if placing
+                .ledger
+                .place(self.task, candidate, if shared { 1 } else { u32::MAX })
+                > 0
+                && shared
+            {
                 loads.add(candidate, self.load(candidate));
-                heap.push(Reverse(Next(self.next(candidate, on(placing, candidate.offer().index()), loads), row)));
+                heap.push(Reverse(Next(
+                    self.next(candidate, on(placing, candidate.offer().index()), loads),
+                    row,
+                )));
             }
         }
     }
@@ -226,19 +272,33 @@ impl Policy for Balanced {
     type Settings = Settings;
 
     fn info() -> PolicyInfo {
-        let summary = "Places replicas where requests are answered soonest, as busy as the nodes are";
-        let columns = Columns::LOAD | Columns::LATENCY | Columns::PERFORMANCE | Columns::SHARED | Columns::RESOURCES;
-        PolicyInfo::new("balanced", env!("CARGO_PKG_VERSION"), summary).schema(SCHEMA).columns(columns)
+        let summary =
+            "Places replicas where requests are answered soonest, as busy as the nodes are";
+        let columns = Columns::LOAD
+            | Columns::LATENCY
+            | Columns::PERFORMANCE
+            | Columns::SHARED
+            | Columns::RESOURCES;
+        PolicyInfo::new("balanced", env!("CARGO_PKG_VERSION"), summary)
+            .schema(SCHEMA)
+            .columns(columns)
     }
 
     fn place(settings: Settings, request: &Request) -> Result<Answer, Error> {
         settings.check()?;
         // Without the batch's own load: what it is before anything is placed.
         let score = |candidate| settings.response(candidate, settings.load(candidate));
-        let mut placing = Ranking::by(request, score).sticky(settings.sticky).start(request);
+        let mut placing = Ranking::by(request, score)
+            .sticky(settings.sticky)
+            .start(request);
         let mut loads = Loads { added: Vec::new() };
         for task in request.tasks_by_priority() {
-            Balancing { settings: &settings, request, task }.place(&mut placing, &mut loads);
+            Balancing {
+                settings: &settings,
+                request,
+                task,
+            }
+            .place(&mut placing, &mut loads);
         }
         Ok(placing.finish())
     }
@@ -253,41 +313,69 @@ mod tests {
     use super::*;
 
     fn node(id: &str, load: f64, latency: f64, performance: f64) -> OfferSpec {
-        OfferSpec::new(id, 0.1).with(|offer| (offer.load, offer.latency, offer.performance) = (load, latency, performance))
+        OfferSpec::new(id, 0.1).with(|offer| {
+            (offer.load, offer.latency, offer.performance) = (load, latency, performance)
+        })
     }
 
     #[test]
     fn load_latency_and_speed_make_the_response_time() {
         // 10 + 20 ÷ 0.2, 60 + 20 ÷ 0.9, 50 + 5 ÷ 0.5.
-        let batch =
-            Batch::new().offer(node("near", 0.8, 10.0, 1.0)).offer(node("idle", 0.1, 60.0, 1.0)).offer(node("quick", 0.5, 50.0, 4.0));
-        let placed = batch.task(TaskSpec::new("web", 1)).place::<Balanced>("{}").unwrap();
+        let batch = Batch::new()
+            .offer(node("near", 0.8, 10.0, 1.0))
+            .offer(node("idle", 0.1, 60.0, 1.0))
+            .offer(node("quick", 0.5, 50.0, 4.0));
+        let placed = batch
+            .task(TaskSpec::new("web", 1))
+            .place::<Balanced>("{}")
+            .unwrap();
         let expected = [110.0, 60.0 + 20.0 / 0.9, 60.0];
-        placed.answer.scores.iter().zip(expected).for_each(|(score, expected)| assert!((score - expected).abs() < 1e-9, "{score}"));
+        placed
+            .answer
+            .scores
+            .iter()
+            .zip(expected)
+            .for_each(|(score, expected)| assert!((score - expected).abs() < 1e-9, "{score}"));
         assert_eq!(placed.choices["web"]["quick"], 1);
     }
 
     /// Against every way to share ten replicas among two machines.
     #[test]
     fn replicas_share_machines_so_that_the_mean_is_least() {
-        let shared = |id, load, latency| node(id, load, latency, 1.0).with(|offer| (offer.shared, offer.cpu) = (true, 1000));
-        let batch =
-            Batch::new().offer(shared("a", 0.2, 5.0)).offer(shared("b", 0.0, 30.0)).task(TaskSpec::new("web", 10).request_rate(40.0));
+        let shared = |id, load, latency| {
+            node(id, load, latency, 1.0).with(|offer| (offer.shared, offer.cpu) = (true, 1000))
+        };
+        let batch = Batch::new()
+            .offer(shared("a", 0.2, 5.0))
+            .offer(shared("b", 0.0, 30.0))
+            .task(TaskSpec::new("web", 10).request_rate(40.0));
         let placed = batch.place::<Balanced>("{}").unwrap();
         let each = 4.0 * 0.020;
         let total = |n: u32| {
-            let time = |n: f64, load: f64, latency: f64| n * (latency + 20.0 / (1.0 - (load + n * each).clamp(0.0, BUSY)));
+            let time = |n: f64, load: f64, latency: f64| {
+                n * (latency + 20.0 / (1.0 - (load + n * each).clamp(0.0, BUSY)))
+            };
             time(f64::from(n), 0.2, 5.0) + time(f64::from(10 - n), 0.0, 30.0)
         };
-        let best = (0..=10).min_by(|a, b| total(*a).total_cmp(&total(*b))).unwrap();
+        let best = (0..=10)
+            .min_by(|a, b| total(*a).total_cmp(&total(*b)))
+            .unwrap();
         assert!((1..10).contains(&best));
         assert_eq!(placed.choices["web"]["a"], best);
     }
 
     #[test]
     fn what_is_overloaded_is_the_last_resort() {
-        let batch = Batch::new().offer(node("full", 1.0, 1.0, 1.0)).offer(node("far", 0.5, 900.0, 1.0).capacity(2));
-        let placed = batch.task(TaskSpec::new("web", 3)).place::<Balanced>("{}").unwrap();
-        assert_eq!((placed.choices["web"]["far"], placed.choices["web"]["full"]), (2, 1));
+        let batch = Batch::new()
+            .offer(node("full", 1.0, 1.0, 1.0))
+            .offer(node("far", 0.5, 900.0, 1.0).capacity(2));
+        let placed = batch
+            .task(TaskSpec::new("web", 3))
+            .place::<Balanced>("{}")
+            .unwrap();
+        assert_eq!(
+            (placed.choices["web"]["far"], placed.choices["web"]["full"]),
+            (2, 1)
+        );
     }
 }

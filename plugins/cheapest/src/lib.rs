@@ -33,7 +33,12 @@ const SCHEMA: &str = r#"{
 
 impl Score for Cheapest {
     fn info() -> PolicyInfo {
-        PolicyInfo::new("cheapest", env!("CARGO_PKG_VERSION"), "Places every task where it costs least").schema(SCHEMA)
+        PolicyInfo::new(
+            "cheapest",
+            env!("CARGO_PKG_VERSION"),
+            "Places every task where it costs least",
+        )
+        .schema(SCHEMA)
     }
 
     /// The cost of one replica for the whole estimated duration, in US dollars.
@@ -59,9 +64,15 @@ mod tests {
         // Twice as dear, three times as fast: a job costs less there.
         let slow = OfferSpec::new("slow", 0.10);
         let fast = OfferSpec::new("fast", 0.20).with(|offer| offer.performance = 3.0);
-        let batch = Batch::new().offer(slow).offer(fast).task(TaskSpec::new("job", 2).job().hours(3.0).runs_on("slow", 1));
+        let batch = Batch::new()
+            .offer(slow)
+            .offer(fast)
+            .task(TaskSpec::new("job", 2).job().hours(3.0).runs_on("slow", 1));
         let placed = batch.rank::<Cheapest>("{}").unwrap();
-        assert_eq!((placed.choices["job"]["slow"], placed.choices["job"]["fast"]), (1, 1));
+        assert_eq!(
+            (placed.choices["job"]["slow"], placed.choices["job"]["fast"]),
+            (1, 1)
+        );
         assert_eq!(placed.answer.scores, [0.3, 0.2]);
         let moved = batch.rank::<Cheapest>(r#"{"sticky": false}"#).unwrap();
         assert_eq!(moved.choices["job"]["fast"], 2);
@@ -70,7 +81,10 @@ mod tests {
     #[test]
     fn a_service_pays_for_every_hour_of_a_fast_machine() {
         let fast = OfferSpec::new("fast", 0.09).with(|offer| offer.performance = 2.0);
-        let batch = Batch::new().offer(fast).offer(OfferSpec::new("plain", 0.05)).task(TaskSpec::new("web", 2).hours(730.0));
+        let batch = Batch::new()
+            .offer(fast)
+            .offer(OfferSpec::new("plain", 0.05))
+            .task(TaskSpec::new("web", 2).hours(730.0));
         let placed = batch.rank::<Cheapest>("{}").unwrap();
         assert_eq!(placed.choices["web"]["plain"], 2);
         assert_eq!(placed.answer.scores, [65.7, 36.5]);

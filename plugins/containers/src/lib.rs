@@ -14,7 +14,10 @@ use tradewind_plugin_sdk::{
     host::{ContainerKey, Containers, EngineInfo, Host},
     provider::{NO_PRICE, read_state, write_state},
     register_provider,
-    types::{Allocation, Condition, Destroyed, LogChunk, LogQuery, Observation, OffersQuery, OwnedAllocation, PriceUnit, Tracked},
+    types::{
+        Allocation, Condition, Destroyed, LogChunk, LogQuery, Observation, OffersQuery,
+        OwnedAllocation, PriceUnit, Tracked,
+    },
     units::{Cpu, Size},
 };
 
@@ -40,7 +43,10 @@ struct State {
 
 impl State {
     fn of(replicas: u32) -> Self {
-        Self { version: 1, replicas }
+        Self {
+            version: 1,
+            replicas,
+        }
     }
 }
 
@@ -53,10 +59,29 @@ impl<C: Containers> Engine<C> {
     /// The engine's machine as a single shared offer.
     fn machine(&self) -> Result<Offer, Error> {
         let engine = self.host.info()?;
-        let Settings { region, zone, cpu_price, memory_price, performance, availability, latency, carbon, labels, .. } = &self.settings;
+        let Settings {
+            region,
+            zone,
+            cpu_price,
+            memory_price,
+            performance,
+            availability,
+            latency,
+            carbon,
+            labels,
+            ..
+        } = &self.settings;
         let cpu = Cpu(u32::try_from(engine.cpu).unwrap_or(u32::MAX));
-        let mut offer = Offer::new("engine", cpu, Size(engine.memory), cpu_price.unwrap_or_default());
-        region.as_deref().unwrap_or("local").clone_into(&mut offer.region);
+        let mut offer = Offer::new(
+            "engine",
+            cpu,
+            Size(engine.memory),
+            cpu_price.unwrap_or_default(),
+        );
+        region
+            .as_deref()
+            .unwrap_or("local")
+            .clone_into(&mut offer.region);
         zone.clone_into(&mut offer.zone);
         offer.size = format!("{}-{}", engine.os, engine.arch);
         offer.price_unit = PriceUnit::Cpu;
@@ -69,10 +94,24 @@ impl<C: Containers> Engine<C> {
         offer.carbon = carbon.unwrap_or(f64::NAN);
         let priced = cpu_price.is_some() || memory_price.is_some();
         offer.source = if priced { "settings" } else { NO_PRICE }.to_owned();
-        let EngineInfo { name, os, arch, hostname, .. } = engine;
-        let known = [("os", os), ("arch", arch), ("hostname", hostname), ("engine", name)];
-        offer.labels =
-            known.into_iter().filter(|(key, _)| !labels.contains_key(*key)).map(|(key, value)| (key.to_owned(), value)).collect();
+        let EngineInfo {
+            name,
+            os,
+            arch,
+            hostname,
+            ..
+        } = engine;
+        let known = [
+            ("os", os),
+            ("arch", arch),
+            ("hostname", hostname),
+            ("engine", name),
+        ];
+        offer.labels = known
+            .into_iter()
+            .filter(|(key, _)| !labels.contains_key(*key))
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect();
         offer.labels.extend(labels.clone());
         Ok(offer)
     }
@@ -91,10 +130,14 @@ impl<C: Containers + Default> Provider for Engine<C> {
             | Features::FILES
             | Features::RESIZE
             | Features::LOGS;
-        ProviderInfo::new("containers", env!("CARGO_PKG_VERSION"), "Runs container images on a Docker or Podman engine")
-            .schema(SCHEMA)
-            .wants("containers", "to run the images")
-            .runs(runs)
+        ProviderInfo::new(
+            "containers",
+            env!("CARGO_PKG_VERSION"),
+            "Runs container images on a Docker or Podman engine",
+        )
+        .schema(SCHEMA)
+        .wants("containers", "to run the images")
+        .runs(runs)
     }
 
     fn new(_: Context, settings: Settings) -> Result<Self, Error> {
@@ -103,9 +146,22 @@ impl<C: Containers + Default> Provider for Engine<C> {
 
     fn check(&self) -> Result<Vec<Condition>, Error> {
         let engine = self.host.info()?;
-        let EngineInfo { name, version, hostname, free_cpu, cpu, .. } = engine;
-        let message = format!("{name} {version} on {hostname}: {free_cpu} of {cpu} millicores are free");
-        Ok(vec![Condition { kind: "EngineReady".to_owned(), met: true, reason: "Ready".to_owned(), message }])
+        let EngineInfo {
+            name,
+            version,
+            hostname,
+            free_cpu,
+            cpu,
+            ..
+        } = engine;
+        let message =
+            format!("{name} {version} on {hostname}: {free_cpu} of {cpu} millicores are free");
+        Ok(vec![Condition {
+            kind: "EngineReady".to_owned(),
+            met: true,
+            reason: "Ready".to_owned(),
+            message,
+        }])
     }
 
     fn offers(&self, _: &OffersQuery) -> Result<Vec<Offer>, Error> {
@@ -119,7 +175,8 @@ impl<C: Containers + Default> Provider for Engine<C> {
             if let Err(error) = self.host.ensure(&key(&allocation.id, replica), &spec) {
                 if prior.is_none() {
                     // Nobody would know of them: the caller gets no state. The host's sweep finds what even this leaves behind.
-                    (0..replica).for_each(|started| drop(self.host.remove(&key(&allocation.id, started))));
+                    (0..replica)
+                        .for_each(|started| drop(self.host.remove(&key(&allocation.id, started))));
                 }
                 return Err(error);
             }
@@ -132,9 +189,14 @@ impl<C: Containers + Default> Provider for Engine<C> {
 
     /// One question to the engine for all.
     fn observe(&self, tracked: &[Tracked]) -> Result<Vec<Observation>, Error> {
-        let states = tracked.iter().map(|one| read_state::<State>(&one.state)).collect::<Result<Vec<_>, _>>()?;
+        let states = tracked
+            .iter()
+            .map(|one| read_state::<State>(&one.state))
+            .collect::<Result<Vec<_>, _>>()?;
         let each = || tracked.iter().zip(&states);
-        let keys: Vec<ContainerKey> = each().flat_map(|(one, state)| (0..state.replicas).map(|r| key(&one.allocation, r))).collect();
+        let keys: Vec<ContainerKey> = each()
+            .flat_map(|(one, state)| (0..state.replicas).map(|r| key(&one.allocation, r)))
+            .collect();
         let mut statuses = self.host.status(&keys)?.into_iter();
         let observed = each().map(|(one, state)| {
             let of_this = statuses.by_ref().take(state.replicas as usize).collect();
@@ -149,7 +211,11 @@ impl<C: Containers + Default> Provider for Engine<C> {
         for replica in 0..state.replicas {
             all_gone &= self.host.remove(&key(&tracked.allocation, replica))?;
         }
-        Ok(if all_gone { Destroyed::Gone } else { Destroyed::Going })
+        Ok(if all_gone {
+            Destroyed::Gone
+        } else {
+            Destroyed::Going
+        })
     }
 
     fn owned(&self) -> Result<Vec<OwnedAllocation>, Error> {
@@ -158,14 +224,21 @@ impl<C: Containers + Default> Provider for Engine<C> {
         let mut found: Vec<(String, u32)> = Vec::new();
         for key in keys {
             let replicas = key.replica.saturating_add(1);
-            match found.last_mut().filter(|(allocation, _)| *allocation == key.allocation) {
+            match found
+                .last_mut()
+                .filter(|(allocation, _)| *allocation == key.allocation)
+            {
                 Some((_, known)) => *known = replicas,
                 None => found.push((key.allocation, replicas)),
             }
         }
         let described = found.into_iter().map(|(allocation, replicas)| {
             let description = format!("{replicas} container(s)");
-            Ok(OwnedAllocation { allocation, state: write_state(&State::of(replicas))?, description })
+            Ok(OwnedAllocation {
+                allocation,
+                state: write_state(&State::of(replicas))?,
+                description,
+            })
         });
         described.collect()
     }
@@ -176,7 +249,10 @@ impl<C: Containers + Default> Provider for Engine<C> {
 }
 
 fn key(allocation: &str, replica: u32) -> ContainerKey {
-    ContainerKey { allocation: allocation.to_owned(), replica }
+    ContainerKey {
+        allocation: allocation.to_owned(),
+        replica,
+    }
 }
 
 register_provider!(Engine<Host>);

@@ -6,10 +6,21 @@ use tradewind_plugin_sdk::{
     types::{Health, Observation, Phase, Replica},
 };
 
-pub(crate) fn observation(allocation: &str, replicas: u32, statuses: Vec<Option<ContainerStatus>>) -> Observation {
-    let runs = statuses.iter().flatten().filter(|s| !matches!(s.phase, Phase::Stopping | Phase::Gone)).map(|s| s.image.as_str());
+pub(crate) fn observation(
+    allocation: &str,
+    replicas: u32,
+    statuses: Vec<Option<ContainerStatus>>,
+) -> Observation {
+    let runs = statuses
+        .iter()
+        .flatten()
+        .filter(|s| !matches!(s.phase, Phase::Stopping | Phase::Gone))
+        .map(|s| s.image.as_str());
     let conditions = images(runs).into_iter().collect();
-    let mut seen: Vec<Replica> = (0..).zip(statuses).map(|(index, status)| replica(index, status)).collect();
+    let mut seen: Vec<Replica> = (0..)
+        .zip(statuses)
+        .map(|(index, status)| replica(index, status))
+        .collect();
     // An answer that is too short would otherwise pass for fewer replicas.
     seen.extend((seen.len() as u32..replicas).map(|index| replica(index, None)));
     let first_trouble = seen.iter().find(|replica| !replica.message.is_empty());
@@ -17,7 +28,9 @@ pub(crate) fn observation(allocation: &str, replicas: u32, statuses: Vec<Option<
         allocation: allocation.to_owned(),
         phase: phase(&seen),
         endpoints: Vec::new(),
-        message: first_trouble.map_or_else(String::new, |replica| format!("replica {}: {}", replica.index, replica.message)),
+        message: first_trouble.map_or_else(String::new, |replica| {
+            format!("replica {}: {}", replica.index, replica.message)
+        }),
         replicas: seen,
         conditions,
         state: None,
@@ -66,6 +79,14 @@ fn phase(replicas: &[Replica]) -> Phase {
     if all(Phase::Succeeded) {
         return Phase::Succeeded;
     }
-    let under_way = [Phase::Starting, Phase::Running, Phase::Pending, Phase::Stopping];
-    under_way.into_iter().find(|phase| any(*phase)).unwrap_or(Phase::Failed)
+    let under_way = [
+        Phase::Starting,
+        Phase::Running,
+        Phase::Pending,
+        Phase::Stopping,
+    ];
+    under_way
+        .into_iter()
+        .find(|phase| any(*phase))
+        .unwrap_or(Phase::Failed)
 }

@@ -13,15 +13,22 @@ use crate::settings::{Network, Settings};
 /// # Errors
 /// [`Error::unsupported`], with the field, for what a container of an engine can't have.
 pub(crate) fn spec(workload: &Workload, settings: &Settings) -> Result<ContainerSpec, Error> {
-    let refuse = |field: &str, why: &str| Err(Error::unsupported(why).field(format!("workload.{field}")));
+    let refuse =
+        |field: &str, why: &str| Err(Error::unsupported(why).field(format!("workload.{field}")));
     let Some(image) = workload.image.clone() else {
-        return refuse("image", "this provider runs container images, and the workload names none");
+        return refuse(
+            "image",
+            "this provider runs container images, and the workload names none",
+        );
     };
     if workload.scaling.is_some() {
         return refuse("scaling", "this provider does not scale by itself");
     }
     if !workload.resources.accelerators.is_empty() {
-        return refuse("resources.accelerators", "this provider has no accelerators");
+        return refuse(
+            "resources.accelerators",
+            "this provider has no accelerators",
+        );
     }
     Ok(ContainerSpec {
         image,
@@ -58,7 +65,9 @@ fn health(workload: &Workload) -> Result<Option<Probe>, Error> {
     let first = commands.next();
     let others = |probe: &Probe| first.is_some_and(|first| first.check != probe.check);
     if commands.any(others) {
-        let error = Error::unsupported("an engine checks a container by one command only, and the probes have several");
+        let error = Error::unsupported(
+            "an engine checks a container by one command only, and the probes have several",
+        );
         return Err(error.field("workload.probes"));
     }
     Ok(first.cloned())

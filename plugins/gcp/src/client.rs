@@ -46,8 +46,12 @@ struct Operation {
 }
 
 /// The operations by which a machine is stopped from outside.
-const STOPPED: [&str; 4] =
-    ["compute.instances.preempted", "compute.instances.hostError", "compute.instances.terminateOnHostMaintenance", "stop"];
+const STOPPED: [&str; 4] = [
+    "compute.instances.preempted",
+    "compute.instances.hostError",
+    "compute.instances.terminateOnHostMaintenance",
+    "stop",
+];
 
 #[derive(Deserialize)]
 struct Operations {
@@ -81,7 +85,8 @@ struct Attribute {
 
 impl<H: Http + Clock> Gcp<H> {
     pub(crate) fn project(&self) -> Result<(), Error> {
-        self.get::<Value>(&format!("/projects/{}", escaped(&self.settings.project))).map(drop)
+        self.get::<Value>(&format!("/projects/{}", escaped(&self.settings.project)))
+            .map(drop)
     }
 
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
@@ -89,12 +94,18 @@ impl<H: Http + Clock> Gcp<H> {
     }
 
     fn zone(&self, zone: &str) -> String {
-        format!("/projects/{}/zones/{}", escaped(&self.settings.project), escaped(zone))
+        format!(
+            "/projects/{}/zones/{}",
+            escaped(&self.settings.project),
+            escaped(zone)
+        )
     }
 
     /// Of an instance, by what the fleet knows it by.
     pub(crate) fn path(&self, id: &str) -> Result<String, Error> {
-        let (zone, name) = id.split_once('/').ok_or_else(|| Error::internal(format!("{id:?} names no zone")))?;
+        let (zone, name) = id
+            .split_once('/')
+            .ok_or_else(|| Error::internal(format!("{id:?} names no zone")))?;
         Ok(format!("{}/instances/{}", self.zone(zone), escaped(name)))
     }
 
@@ -102,10 +113,16 @@ impl<H: Http + Clock> Gcp<H> {
         if !machine.has_ended() {
             return Ok(machine.instance(None));
         }
-        let path =
-            format!("{}/instances/{}/getGuestAttributes?queryPath={}", self.zone(machine.zone()), escaped(&machine.name), escaped(EXIT));
+        let path = format!(
+            "{}/instances/{}/getGuestAttributes?queryPath={}",
+            self.zone(machine.zone()),
+            escaped(&machine.name),
+            escaped(EXIT)
+        );
         let code = match self.get::<GuestAttributes>(&path) {
-            Ok(found) => found.query_value.and_then(|value| value.items.first()?.value.trim().parse().ok()),
+            Ok(found) => found
+                .query_value
+                .and_then(|value| value.items.first()?.value.trim().parse().ok()),
             // It was turned off by somebody else before it came to its end.
             Err(error) if error.kind == ErrorKind::NotFound => None,
             Err(error) => return Err(error),
@@ -118,11 +135,25 @@ impl<H: Http + Clock> Gcp<H> {
 
     /// Whether Google Cloud or a person has stopped a machine: it has not turned itself off.
     fn was_stopped(&self, machine: &Machine) -> Result<bool, Error> {
-        let path = format!("{}/operations?filter={}", self.zone(machine.zone()), escaped(&format!("targetId={}", machine.number)));
+        let path = format!(
+            "{}/operations?filter={}",
+            self.zone(machine.zone()),
+            escaped(&format!("targetId={}", machine.number))
+        );
         match self.get::<Operations>(&path) {
-            Ok(done) => Ok(done.items.iter().any(|one| STOPPED.contains(&one.operation_type.as_str()))),
+            Ok(done) => Ok(done
+                .items
+                .iter()
+                .any(|one| STOPPED.contains(&one.operation_type.as_str()))),
             // Who may not look knows no more than that it has ended.
-            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Denied | ErrorKind::Invalid) => Ok(false),
+            Err(error)
+                if matches!(
+                    error.kind,
+                    ErrorKind::NotFound | ErrorKind::Denied | ErrorKind::Invalid
+                ) =>
+            {
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }
@@ -131,7 +162,10 @@ impl<H: Http + Clock> Gcp<H> {
     fn existing(&self, id: &str) -> Result<Instance, Error> {
         let machine: Machine = self.get(&self.path(id)?)?;
         if machine.is_going() {
-            return Err(Error::unavailable(format!("the instance {:?} is still being deleted", machine.name)));
+            return Err(Error::unavailable(format!(
+                "the instance {:?} is still being deleted",
+                machine.name
+            )));
         }
         self.shown(machine)
     }
@@ -170,18 +204,31 @@ impl<H: Http + Clock> fleet::Cloud for Gcp<H> {
             body.insert("labels".to_owned(), json!(labels));
         }
         let id = id(zone, new.name);
-        let path = format!("{}/instances?requestId={}", self.zone(zone), uuid(new.token));
+        let path = format!(
+            "{}/instances?requestId={}",
+            self.zone(zone),
+            uuid(new.token)
+        );
         let operation = match self.api.call::<Operation>("POST", &path, Some(&body)) {
             Ok(operation) => operation,
             Err(error) if error.code.as_deref() == Some(ALREADY_EXISTS) => {
                 return self.existing(&id).map_err(|error| match error.kind {
                     // It was being deleted, and went between the two requests: its name is free again.
-                    ErrorKind::NotFound => Error::unavailable(format!("the instance {:?} has only just gone", new.name)),
+                    ErrorKind::NotFound => Error::unavailable(format!(
+                        "the instance {:?} has only just gone",
+                        new.name
+                    )),
                     _ => error,
                 });
             }
             // Not the instance is missing, but what it is to be made of.
-            Err(error) if error.kind == ErrorKind::NotFound => return Err(Error { kind: ErrorKind::Invalid, ..error }.field("settings")),
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                return Err(Error {
+                    kind: ErrorKind::Invalid,
+                    ..error
+                }
+                .field("settings"));
+            }
             Err(error) => return Err(error),
         };
         match (operation.status.as_str(), operation.error) {
@@ -191,8 +238,15 @@ impl<H: Http + Clock> fleet::Cloud for Gcp<H> {
                 _ => error,
             }),
             _ => {
-                self.accepted.borrow_mut().push((zone.clone(), operation.name));
-                Ok(Instance::new(id, Stage::Creating, new.tags.iter().cloned().collect(), self.api.host().now()))
+                self.accepted
+                    .borrow_mut()
+                    .push((zone.clone(), operation.name));
+                Ok(Instance::new(
+                    id,
+                    Stage::Creating,
+                    new.tags.iter().cloned().collect(),
+                    self.api.host().now(),
+                ))
             }
         }
     }
@@ -203,9 +257,16 @@ impl<H: Http + Clock> fleet::Cloud for Gcp<H> {
             if self.api.host().now().saturating_sub(since) >= PATIENCE {
                 break;
             }
-            let path = format!("{}/operations/{}/wait", self.zone(&zone), escaped(&operation));
+            let path = format!(
+                "{}/operations/{}/wait",
+                self.zone(&zone),
+                escaped(&operation)
+            );
             match self.api.call::<Operation>("POST", &path, None) {
-                Ok(Operation { error: Some(failed), .. }) => return Err(failed.error()),
+                Ok(Operation {
+                    error: Some(failed),
+                    ..
+                }) => return Err(failed.error()),
                 Ok(_) => {}
                 // What was accepted stays accepted; how it ends is seen when it is looked at.
                 Err(error) if error.kind == ErrorKind::Unavailable => break,
@@ -217,10 +278,16 @@ impl<H: Http + Clock> fleet::Cloud for Gcp<H> {
 
     fn tagged(&self, place: &str, (key, value): (&str, &str)) -> Result<Vec<Instance>, Error> {
         let filter = escaped(&format!("labels.{}={value}", flat_tag(key)));
-        let first = format!("/projects/{}/aggregated/instances?filter={filter}&maxResults=500", escaped(place));
+        let first = format!(
+            "/projects/{}/aggregated/instances?filter={filter}&maxResults=500",
+            escaped(place)
+        );
         let (mut found, mut next) = (Vec::new(), None);
         for _ in 0..PAGES {
-            let path = next.map_or_else(|| first.clone(), |token: String| format!("{first}&pageToken={}", escaped(&token)));
+            let path = next.map_or_else(
+                || first.clone(),
+                |token: String| format!("{first}&pageToken={}", escaped(&token)),
+            );
             let page: Page = self.get(&path)?;
             for machine in page.items.into_values().flat_map(|scope| scope.instances) {
                 found.push(self.shown(machine)?);
@@ -230,12 +297,17 @@ impl<H: Http + Clock> fleet::Cloud for Gcp<H> {
                 return Ok(found);
             }
         }
-        Err(Error::internal(format!("a list of more than {PAGES} pages")))
+        Err(Error::internal(format!(
+            "a list of more than {PAGES} pages"
+        )))
     }
 
     fn delete(&self, _: &str, id: &str) -> Result<Destroyed, Error> {
         match self.api.call::<Operation>("DELETE", &self.path(id)?, None) {
-            Ok(Operation { error: Some(failed), .. }) => Err(failed.error()),
+            Ok(Operation {
+                error: Some(failed),
+                ..
+            }) => Err(failed.error()),
             // Done is not gone from every list; asked for again, what is gone is not found.
             Ok(_) => Ok(Destroyed::Going),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(Destroyed::Gone),
@@ -246,7 +318,18 @@ impl<H: Http + Clock> fleet::Cloud for Gcp<H> {
 
 /// A request id made of a token: the same for the same one, in the form of a random UUID.
 fn uuid(token: &str) -> String {
-    let hash = format!("{}{}", fingerprint(token), fingerprint(&format!("{token} again")));
+    let hash = format!(
+        "{}{}",
+        fingerprint(token),
+        fingerprint(&format!("{token} again"))
+    );
     let part = |from: usize, to: usize| hash.get(from..to).unwrap_or_default();
-    format!("{}-{}-4{}-a{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
+    format!(
+        "{}-{}-4{}-a{}-{}",
+        part(0, 8),
+        part(8, 12),
+        part(13, 16),
+        part(17, 20),
+        part(20, 32)
+    )
 }

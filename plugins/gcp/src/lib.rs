@@ -39,18 +39,41 @@ impl<H: Http + Clock> FleetProvider for Gcp<H> {
         ProviderInfo::new("gcp", env!("CARGO_PKG_VERSION"), "Google Compute Engine")
             .schema(settings::SCHEMA)
             .wants("http", "to call the Compute Engine API")
-            .wants("clock", "to tell what is too new to be listed from what is gone")
-            .runs(Features::IMAGES | Features::SERVICES | Features::JOBS | Features::SECRETS | Features::RESIZE | Features::LOGS)
+            .wants(
+                "clock",
+                "to tell what is too new to be listed from what is gone",
+            )
+            .runs(
+                Features::IMAGES
+                    | Features::SERVICES
+                    | Features::JOBS
+                    | Features::SECRETS
+                    | Features::RESIZE
+                    | Features::LOGS,
+            )
     }
 
     fn new(host: H, _: &Context, settings: Settings) -> Result<Self, Error> {
         settings.check()?;
-        let api = Api::new(host, &settings.url, &settings.credential, settings.timeout.millis(), errors::refusal);
-        Ok(Self { api, settings, accepted: RefCell::default() })
+        let api = Api::new(
+            host,
+            &settings.url,
+            &settings.credential,
+            settings.timeout.millis(),
+            errors::refusal,
+        );
+        Ok(Self {
+            api,
+            settings,
+            accepted: RefCell::default(),
+        })
     }
 
     fn pace(&self) -> Pace {
-        Pace { settle: self.settings.settle.millis(), create_timeout: self.settings.create_timeout.millis() }
+        Pace {
+            settle: self.settings.settle.millis(),
+            create_timeout: self.settings.create_timeout.millis(),
+        }
     }
     fn check(&self) -> Result<Vec<Condition>, Error> {
         self.project_ready()

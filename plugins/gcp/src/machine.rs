@@ -66,25 +66,46 @@ pub(crate) fn described(settings: &Settings, allocation: &Allocation) -> Result<
     let (workload, zone) = (&allocation.workload, &allocation.offer.zone);
     fleet::refuse(workload)?;
     let Some(image) = workload.image.as_deref() else {
-        return Err(Error::unsupported("instances run images, not plain commands").field("workload.image"));
+        return Err(
+            Error::unsupported("instances run images, not plain commands").field("workload.image"),
+        );
     };
     let ports = fleet::numbered(&workload.ports)?;
-    if !settings.external_address && workload.ports.iter().any(|port| port.exposure == Exposure::Public) {
-        return Err(Error::unsupported("instances without an external address have no public ports")
-            .field("workload.ports")
-            .remedy("set external-address in [settings] of the instance file, or make the port internal"));
+    if !settings.external_address
+        && workload
+            .ports
+            .iter()
+            .any(|port| port.exposure == Exposure::Public)
+    {
+        return Err(Error::unsupported(
+            "instances without an external address have no public ports",
+        )
+        .field("workload.ports")
+        .remedy(
+            "set external-address in [settings] of the instance file, or make the port internal",
+        ));
     }
     let env = fleet::environment(workload, &ports)?;
     let script = script::startup(workload, image, &env, &ports);
     fleet::fits(workload, "the startup script", script.len(), METADATA)?;
     let disk = workload.resources.disk.div_ceil(GIB).saturating_add(DISK);
-    let mut interface = json!({"network": format!("projects/{}/{}", settings.project, settings.network)});
+    let mut interface =
+        json!({"network": format!("projects/{}/{}", settings.project, settings.network)});
     if let Some(interface) = interface.as_object_mut() {
         if !settings.subnetwork.is_empty() {
-            interface.insert("subnetwork".to_owned(), json!(format!("projects/{}/{}", settings.project, settings.subnetwork)));
+            interface.insert(
+                "subnetwork".to_owned(),
+                json!(format!(
+                    "projects/{}/{}",
+                    settings.project, settings.subnetwork
+                )),
+            );
         }
         if settings.external_address {
-            interface.insert("accessConfigs".to_owned(), json!([{"type": "ONE_TO_ONE_NAT", "name": "External NAT"}]));
+            interface.insert(
+                "accessConfigs".to_owned(),
+                json!([{"type": "ONE_TO_ONE_NAT", "name": "External NAT"}]),
+            );
         }
     }
     let mut machine = json!({
@@ -105,19 +126,39 @@ pub(crate) fn described(settings: &Settings, allocation: &Allocation) -> Result<
         ]},
         "tags": {"items": settings.network_tags},
     });
-    if let Some(machine) = machine.as_object_mut().filter(|_| !settings.service_account.is_empty()) {
+    if let Some(machine) = machine
+        .as_object_mut()
+        .filter(|_| !settings.service_account.is_empty())
+    {
         let scopes = ["https://www.googleapis.com/auth/cloud-platform"];
-        machine.insert("serviceAccounts".to_owned(), json!([{"email": settings.service_account, "scopes": scopes}]));
+        machine.insert(
+            "serviceAccounts".to_owned(),
+            json!([{"email": settings.service_account, "scopes": scopes}]),
+        );
     }
-    let wired = ports.iter().filter(|(port, _)| port.exposure != Exposure::Local).map(|(port, number)| Wired::of(port, *number)).collect();
-    Ok(Described { workload: machine, ports: wired })
+    let wired = ports
+        .iter()
+        .filter(|(port, _)| port.exposure != Exposure::Local)
+        .map(|(port, number)| Wired::of(port, *number))
+        .collect();
+    Ok(Described {
+        workload: machine,
+        ports: wired,
+    })
 }
 
 /// The labels of an instance. Label keys have neither dots nor slashes.
 pub(crate) fn labels(tags: &[(String, String)], run: &Run) -> BTreeMap<String, String> {
-    let kind = if matches!(run, Run::Job(_)) { JOB } else { "service" };
+    let kind = if matches!(run, Run::Job(_)) {
+        JOB
+    } else {
+        "service"
+    };
     let own = [(RUN.to_owned(), kind.to_owned())];
-    tags.iter().map(|(key, value)| (fleet::flat_tag(key), value.clone())).chain(own).collect()
+    tags.iter()
+        .map(|(key, value)| (fleet::flat_tag(key), value.clone()))
+        .chain(own)
+        .collect()
 }
 
 /// Names an instance of the project.
@@ -142,7 +183,11 @@ impl Machine {
     /// A job's machine that was stopped from outside before the job had ended.
     pub(crate) fn lost(&self) -> Instance {
         let message = "lost: its machine was stopped before it had ended".to_owned();
-        Instance { stage: Stage::Failed, message, ..self.instance(None) }
+        Instance {
+            stage: Stage::Failed,
+            message,
+            ..self.instance(None)
+        }
     }
 
     pub(crate) fn instance(&self, exit_code: Option<i32>) -> Instance {
@@ -157,21 +202,35 @@ impl Machine {
             _ => Stage::Failed,
         };
         let interface = self.network_interfaces.first();
-        let public = interface.and_then(|interface| interface.access_configs.iter().find_map(|access| access.nat_ip.clone()));
+        let public = interface.and_then(|interface| {
+            interface
+                .access_configs
+                .iter()
+                .find_map(|access| access.nat_ip.clone())
+        });
         Instance {
             id: id(self.zone(), &self.name),
             stage,
-            tags: self.labels.iter().map(|(key, value)| (fleet::full_tag(key), value.clone())).collect(),
+            tags: self
+                .labels
+                .iter()
+                .map(|(key, value)| (fleet::full_tag(key), value.clone()))
+                .collect(),
             price: None,
             created_at: at(&self.creation_timestamp).unwrap_or_default(),
             started_at: at(&self.last_start_timestamp),
             ended_at: at(&self.last_stop_timestamp).filter(|_| stage == Stage::Exited),
             exit_code,
             restarts: 0,
-            address: public.or_else(|| interface.and_then(|interface| interface.network_ip.clone())),
+            address: public
+                .or_else(|| interface.and_then(|interface| interface.network_ip.clone())),
             port: None,
             message: if stage == Stage::Failed {
-                format!("its machine is {} in {}", self.status.to_lowercase(), region(self.zone()))
+                format!(
+                    "its machine is {} in {}",
+                    self.status.to_lowercase(),
+                    region(self.zone())
+                )
             } else {
                 self.status_message.clone()
             },

@@ -10,11 +10,22 @@ use crate::{Gcp, settings::region};
 
 impl<H: Http + Clock> Gcp<H> {
     pub(crate) fn on_sale(&self, query: &OffersQuery) -> Result<Vec<Offer>, Error> {
-        let wanted = |zone: &str| query.regions.is_empty() || query.regions.iter().any(|wanted| wanted == region(zone));
-        let quotes = self.settings.quotes()?.into_iter().filter(|quote| wanted(&quote.zone));
+        let wanted = |zone: &str| {
+            query.regions.is_empty() || query.regions.iter().any(|wanted| wanted == region(zone))
+        };
+        let quotes = self
+            .settings
+            .quotes()?
+            .into_iter()
+            .filter(|quote| wanted(&quote.zone));
         Ok(quotes
             .map(|quote| {
-                let mut offer = Offer::new(format!("{}/{}", quote.zone, quote.size), quote.what.cpu, quote.what.memory, quote.what.price);
+                let mut offer = Offer::new(
+                    format!("{}/{}", quote.zone, quote.size),
+                    quote.what.cpu,
+                    quote.what.memory,
+                    quote.what.price,
+                );
                 region(&quote.zone).clone_into(&mut offer.region);
                 (offer.zone, offer.size) = (quote.zone, quote.size);
                 (offer.source, offer.quoted_at) = (quote.source, quote.at);

@@ -21,7 +21,11 @@ use crate::{
 };
 
 impl<H: Capability> Kubernetes<H> {
-    pub(crate) fn make_so(&self, allocation: &Allocation, prior: Option<&State>) -> Result<State, Error> {
+    pub(crate) fn make_so(
+        &self,
+        allocation: &Allocation,
+        prior: Option<&State>,
+    ) -> Result<State, Error> {
         let mut wanted = Wanted::of(allocation, &self.settings)?;
         self.find_claims(&mut wanted)?;
         self.find_image(&mut wanted, prior)?;
@@ -33,16 +37,29 @@ impl<H: Capability> Kubernetes<H> {
             Ok(state) => state,
             Err(error) => return Err(self.undo(&wanted, prior, of_volume(&wanted, error))),
         };
-        let stale: Vec<Reference> = prior.map(|prior| prior.objects(&allocation.id)).unwrap_or_default();
+        let stale: Vec<Reference> = prior
+            .map(|prior| prior.objects(&allocation.id))
+            .unwrap_or_default();
         let kept = state.objects(&allocation.id);
-        let stale: Vec<Reference> = stale.into_iter().filter(|old| !kept.contains(old)).collect();
+        let stale: Vec<Reference> = stale
+            .into_iter()
+            .filter(|old| !kept.contains(old))
+            .collect();
         if !stale.is_empty() {
             self.cluster.host.delete(&stale, Propagation::Background)?;
         }
         if let Some(mesh) = &state.mesh {
-            self.route(&self.settings.namespace, mesh, &Change::Joins(allocation, &state.ports))?;
+            self.route(
+                &self.settings.namespace,
+                mesh,
+                &Change::Joins(allocation, &state.ports),
+            )?;
         } else if let Some(mesh) = prior.and_then(|prior| prior.mesh.as_ref()) {
-            self.route(&self.settings.namespace, mesh, &Change::Leaves(&allocation.id))?;
+            self.route(
+                &self.settings.namespace,
+                mesh,
+                &Change::Leaves(&allocation.id),
+            )?;
         }
         Ok(state)
     }
@@ -51,13 +68,20 @@ impl<H: Capability> Kubernetes<H> {
     /// would make every pod anew.
     fn find_image(&self, wanted: &mut Wanted<'_>, prior: Option<&State>) -> Result<(), Error> {
         let Some(prior) = prior else { return Ok(()) };
-        let by_tag = wanted.image.split_once('@').is_some_and(|(tag, _)| tag == prior.image);
+        let by_tag = wanted
+            .image
+            .split_once('@')
+            .is_some_and(|(tag, _)| tag == prior.image);
         if !by_tag {
             return Ok(());
         }
         let of = [(names::ALLOCATION, wanted.allocation.id.as_str())];
         let pods: Vec<Pod> = self.cluster.list("Pod", &self.settings.namespace, &of)?;
-        let alike = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).filter_map(image).all(|runs| runs == wanted.image);
+        let alike = pods
+            .iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+            .filter_map(image)
+            .all(|runs| runs == wanted.image);
         if alike {
             wanted.image.clone_from(&prior.image);
         }
@@ -74,9 +98,20 @@ impl<H: Capability> Kubernetes<H> {
         }
         let pods: Vec<Pod> = self.cluster.list("Pod", namespace, &of)?;
         let lost = failed.into_iter().filter(|job| is_lost(job, &pods));
-        let reference = |job: &Job| Reference { kind: "Job".to_owned(), namespace: namespace.clone(), name: job.metadata.name.clone() };
+        let reference = |job: &Job| Reference {
+            kind: "Job".to_owned(),
+            namespace: namespace.clone(),
+            name: job.metadata.name.clone(),
+        };
         let lost: Vec<Reference> = lost.map(reference).collect();
-        if lost.is_empty() { Ok(()) } else { self.cluster.host.delete(&lost, Propagation::Background).map(drop) }
+        if lost.is_empty() {
+            Ok(())
+        } else {
+            self.cluster
+                .host
+                .delete(&lost, Propagation::Background)
+                .map(drop)
+        }
     }
 
     /// Looks for the claims of named volumes. Earlier versions named a claim as its volume, whosever that was: one that is this deployment's
@@ -84,7 +119,9 @@ impl<H: Capability> Kubernetes<H> {
     fn find_claims(&self, wanted: &mut Wanted<'_>) -> Result<(), Error> {
         let allocation = wanted.allocation;
         for (volume, claim) in allocation.workload.volumes.iter().zip(&mut wanted.claims) {
-            let (VolumeSource::Persistent(volume), Some(claim)) = (&volume.source, claim) else { continue };
+            let (VolumeSource::Persistent(volume), Some(claim)) = (&volume.source, claim) else {
+                continue;
+            };
             if claim.size == 0 {
                 continue;
             }
@@ -92,9 +129,18 @@ impl<H: Capability> Kubernetes<H> {
                 claim.had = size(&there);
                 continue;
             }
-            let is = |label: &str, value: &str, claim: &Seen| claim.metadata.labels.get(label).is_some_and(|v| v == value);
-            let own = |c: &Seen| is(names::NAMESPACE, &allocation.namespace, c) && is(names::DEPLOYMENT, &allocation.deployment, c);
-            let early = if names::is_name(&volume.name) { self.claim(&volume.name)?.filter(own) } else { None };
+            let is = |label: &str, value: &str, claim: &Seen| {
+                claim.metadata.labels.get(label).is_some_and(|v| v == value)
+            };
+            let own = |c: &Seen| {
+                is(names::NAMESPACE, &allocation.namespace, c)
+                    && is(names::DEPLOYMENT, &allocation.deployment, c)
+            };
+            let early = if names::is_name(&volume.name) {
+                self.claim(&volume.name)?.filter(own)
+            } else {
+                None
+            };
             if let Some(early) = early {
                 (claim.name, claim.had) = (volume.name.clone(), size(&early));
             }
@@ -104,8 +150,11 @@ impl<H: Capability> Kubernetes<H> {
 
     /// A claim of this instance. One of others is none, and what is not granted is told when it is written.
     fn claim(&self, name: &str) -> Result<Option<Seen>, Error> {
-        let reference =
-            Reference { kind: "PersistentVolumeClaim".to_owned(), namespace: self.settings.namespace.clone(), name: name.to_owned() };
+        let reference = Reference {
+            kind: "PersistentVolumeClaim".to_owned(),
+            namespace: self.settings.namespace.clone(),
+            name: name.to_owned(),
+        };
         match self.cluster.host.get(&reference) {
             Ok(found) => found.as_deref().map(parse).transpose(),
             Err(error) if error.kind == ErrorKind::Denied => Ok(None),
@@ -131,19 +180,30 @@ impl<H: Capability> Kubernetes<H> {
     /// When the host will try another place, it takes it that nothing is here: what this call has made goes again. What was there before
     /// stays, and so does everything after a failure that may pass.
     fn undo(&self, wanted: &Wanted<'_>, prior: Option<&State>, error: Error) -> Error {
-        let elsewhere = matches!(error.kind, ErrorKind::OutOfCapacity | ErrorKind::Quota | ErrorKind::Denied | ErrorKind::Invalid);
+        let elsewhere = matches!(
+            error.kind,
+            ErrorKind::OutOfCapacity | ErrorKind::Quota | ErrorKind::Denied | ErrorKind::Invalid
+        );
         if prior.is_some() || !elsewhere {
             return error;
         }
-        let made = objects::of(wanted, "").map(|(_, state)| state.objects(&wanted.allocation.id)).unwrap_or_default();
+        let made = objects::of(wanted, "")
+            .map(|(_, state)| state.objects(&wanted.allocation.id))
+            .unwrap_or_default();
         // One by one: what is not ours, or not granted, is not there because of us.
         for object in made {
-            match self.cluster.host.delete(std::slice::from_ref(&object), Propagation::Background) {
+            match self
+                .cluster
+                .host
+                .delete(std::slice::from_ref(&object), Propagation::Background)
+            {
                 Ok(_) => {}
                 Err(failure) if failure.kind == ErrorKind::Denied => {}
                 Err(failure) => {
                     warn!("what was made can't be removed again: {failure}"; allocation = wanted.allocation.id);
-                    return Error::unavailable(format!("{error}; and what was made can't be removed again: {failure}"));
+                    return Error::unavailable(format!(
+                        "{error}; and what was made can't be removed again: {failure}"
+                    ));
                 }
             }
         }
@@ -156,9 +216,19 @@ impl<H: Capability> Kubernetes<H> {
         let namespace = &self.settings.namespace;
         let granted = info.namespaces.contains(namespace);
         let mut conditions = vec![
-            condition("ClusterReachable", true, "Ready", format!("the API server is of version {}", info.version)),
+            condition(
+                "ClusterReachable",
+                true,
+                "Ready",
+                format!("the API server is of version {}", info.version),
+            ),
             match granted {
-                true => condition("NamespaceGranted", true, "Granted", format!("everything goes into the namespace \"{namespace}\"")),
+                true => condition(
+                    "NamespaceGranted",
+                    true,
+                    "Granted",
+                    format!("everything goes into the namespace \"{namespace}\""),
+                ),
                 false => condition(
                     "NamespaceGranted",
                     false,
@@ -170,8 +240,10 @@ impl<H: Capability> Kubernetes<H> {
             },
         ];
         if self.settings.istio {
-            let missing: Vec<&str> =
-                ["VirtualService", "DestinationRule"].into_iter().filter(|kind| !info.kinds.iter().any(|k| k.kind == *kind)).collect();
+            let missing: Vec<&str> = ["VirtualService", "DestinationRule"]
+                .into_iter()
+                .filter(|kind| !info.kinds.iter().any(|k| k.kind == *kind))
+                .collect();
             let message = match missing.as_slice() {
                 [] => "the mesh takes routes".to_owned(),
                 missing => format!(
@@ -179,21 +251,47 @@ impl<H: Capability> Kubernetes<H> {
                     missing.join(" and ")
                 ),
             };
-            conditions.push(condition("MeshReady", missing.is_empty(), if missing.is_empty() { "Ready" } else { "KindMissing" }, message));
+            conditions.push(condition(
+                "MeshReady",
+                missing.is_empty(),
+                if missing.is_empty() {
+                    "Ready"
+                } else {
+                    "KindMissing"
+                },
+                message,
+            ));
         }
         Ok(conditions)
     }
 }
 
 fn size(claim: &Seen) -> Option<u64> {
-    claim.spec.resources.requests.get("storage")?.parse::<Size>().ok().map(|size| size.0)
+    claim
+        .spec
+        .resources
+        .requests
+        .get("storage")?
+        .parse::<Size>()
+        .ok()
+        .map(|size| size.0)
 }
 
 /// A size as people write it.
 fn shown(bytes: u64) -> String {
-    let units = [("Ti", 1_u64 << 40), ("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)];
-    let unit = units.into_iter().find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
-    unit.map_or_else(|| bytes.to_string(), |(name, unit)| format!("{}{name}", bytes / unit))
+    let units = [
+        ("Ti", 1_u64 << 40),
+        ("Gi", 1 << 30),
+        ("Mi", 1 << 20),
+        ("Ki", 1 << 10),
+    ];
+    let unit = units
+        .into_iter()
+        .find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
+    unit.map_or_else(
+        || bytes.to_string(),
+        |(name, unit)| format!("{}{name}", bytes / unit),
+    )
 }
 
 /// A claim that is there and can't be as it is wanted: told by its volume, not by the API server's account of the object.
@@ -201,23 +299,65 @@ fn of_volume(wanted: &Wanted<'_>, error: Error) -> Error {
     if error.kind != ErrorKind::Invalid {
         return error;
     }
-    let volumes = wanted.allocation.workload.volumes.iter().zip(&wanted.claims).enumerate();
+    let volumes = wanted
+        .allocation
+        .workload
+        .volumes
+        .iter()
+        .zip(&wanted.claims)
+        .enumerate();
     for (i, (volume, claim)) in volumes {
-        let (VolumeSource::Persistent(volume), Some(Claim { name, size, had: Some(had) })) = (&volume.source, claim) else { continue };
-        if !error.message.contains(&format!("PersistentVolumeClaim \"{name}\"")) {
+        let (
+            VolumeSource::Persistent(volume),
+            Some(Claim {
+                name,
+                size,
+                had: Some(had),
+            }),
+        ) = (&volume.source, claim)
+        else {
+            continue;
+        };
+        if !error
+            .message
+            .contains(&format!("PersistentVolumeClaim \"{name}\""))
+        {
             continue;
         }
         let told = if size > had {
-            format!("the volume {:?} was made for {} and the cluster does not let it grow to {}", volume.name, shown(*had), shown(*size))
+            format!(
+                "the volume {:?} was made for {} and the cluster does not let it grow to {}",
+                volume.name,
+                shown(*had),
+                shown(*size)
+            )
         } else {
-            format!("the volume {:?} is there with another class, and the cluster does not let it change", volume.name)
+            format!(
+                "the volume {:?} is there with another class, and the cluster does not let it change",
+                volume.name
+            )
         };
-        let remedy = format!("write \"size: {}\" and the class that it was made with, or give the volume another name", shown(*had));
-        return Error::invalid(told).field(format!("workload.volumes[{i}].source.size")).remedy(remedy);
+        let remedy = format!(
+            "write \"size: {}\" and the class that it was made with, or give the volume another name",
+            shown(*had)
+        );
+        return Error::invalid(told)
+            .field(format!("workload.volumes[{i}].source.size"))
+            .remedy(remedy);
     }
     error
 }
 
-pub(crate) fn condition(kind: &str, met: bool, reason: &str, message: impl Into<String>) -> Condition {
-    Condition { kind: kind.to_owned(), met, reason: reason.to_owned(), message: message.into() }
+pub(crate) fn condition(
+    kind: &str,
+    met: bool,
+    reason: &str,
+    message: impl Into<String>,
+) -> Condition {
+    Condition {
+        kind: kind.to_owned(),
+        met,
+        reason: reason.to_owned(),
+        message: message.into(),
+    }
 }

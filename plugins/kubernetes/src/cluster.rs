@@ -28,7 +28,12 @@ impl<H: Kubernetes> Cluster<H> {
     }
 
     /// Every object of a kind with these labels.
-    pub(crate) fn list<T: DeserializeOwned>(&self, kind: &str, namespace: &str, labels: &[(&str, &str)]) -> Result<Vec<T>, Error> {
+    pub(crate) fn list<T: DeserializeOwned>(
+        &self,
+        kind: &str,
+        namespace: &str,
+        labels: &[(&str, &str)],
+    ) -> Result<Vec<T>, Error> {
         let mut query = KubernetesListQuery {
             kind: kind.to_owned(),
             namespace: namespace.to_owned(),
@@ -48,7 +53,9 @@ impl<H: Kubernetes> Cluster<H> {
                 return Ok(all);
             }
         }
-        Err(Error::internal(format!("a list of more than {PAGES} pages of {kind}")))
+        Err(Error::internal(format!(
+            "a list of more than {PAGES} pages of {kind}"
+        )))
     }
 
     /// Warnings of the cluster's controllers in a namespace: one page, which is enough to explain what is new.
@@ -66,9 +73,19 @@ impl<H: Kubernetes> Cluster<H> {
 }
 
 fn entries(pairs: &[(&str, &str)]) -> Vec<Entry> {
-    pairs.iter().map(|(key, value)| Entry { key: (*key).to_owned(), value: (*value).to_owned() }).collect()
+    pairs
+        .iter()
+        .map(|(key, value)| Entry {
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+        })
+        .collect()
 }
 
 pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|error| Error::internal(format!("the cluster answered what is not understood: {error}")))
+    serde_json::from_str(text).map_err(|error| {
+        Error::internal(format!(
+            "the cluster answered what is not understood: {error}"
+        ))
+    })
 }

@@ -4,7 +4,8 @@ use tradewind_plugin_sdk::{Error, host::Kubernetes as Capability};
 
 use crate::{Kubernetes, seen::Event};
 
-const SLOWER_START: &str = "; if it only starts slowly, give it a \"startup\" check, or raise \"startup.unhealthyAfter\"";
+const SLOWER_START: &str =
+    "; if it only starts slowly, give it a \"startup\" check, or raise \"startup.unhealthyAfter\"";
 
 /// The warnings of one namespace.
 #[derive(Default)]
@@ -15,7 +16,9 @@ impl<H: Capability> Kubernetes<H> {
     pub(crate) fn warnings(&self, namespace: &str) -> Result<Warnings, Error> {
         match self.cluster.warnings(namespace) {
             Ok(events) => Ok(Warnings(events)),
-            Err(error) if error.kind == tradewind_plugin_sdk::ErrorKind::Denied => Ok(Warnings::default()),
+            Err(error) if error.kind == tradewind_plugin_sdk::ErrorKind::Denied => {
+                Ok(Warnings::default())
+            }
             Err(error) => Err(error),
         }
     }
@@ -23,16 +26,35 @@ impl<H: Capability> Kubernetes<H> {
 
 /// What helps a slow start.
 fn way_out(message: &str) -> &'static str {
-    if message.contains("Startup probe failed") { SLOWER_START } else { "" }
+    if message.contains("Startup probe failed") {
+        SLOWER_START
+    } else {
+        ""
+    }
 }
 
 impl Warnings {
     /// The last one about an object of an allocation, or about what has been made of it: all of them begin with its name.
     pub(crate) fn of(&self, allocation: &str) -> Option<String> {
         let about = |event: &&Event| {
-            event.involved_object.name.strip_prefix(allocation).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            event
+                .involved_object
+                .name
+                .strip_prefix(allocation)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
-        let last = self.0.iter().filter(about).max_by(|a, b| a.last_timestamp.cmp(&b.last_timestamp));
-        last.map(|event| format!("{}: {}{}", event.reason, event.message, way_out(&event.message)))
+        let last = self
+            .0
+            .iter()
+            .filter(about)
+            .max_by(|a, b| a.last_timestamp.cmp(&b.last_timestamp));
+        last.map(|event| {
+            format!(
+                "{}: {}{}",
+                event.reason,
+                event.message,
+                way_out(&event.message)
+            )
+        })
     }
 }

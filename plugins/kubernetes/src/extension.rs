@@ -36,8 +36,17 @@ fn one() -> u32 {
 }
 
 pub(crate) fn of(workload: &Workload) -> Result<Extension, Error> {
-    let Some(entry) = workload.extensions.iter().find(|entry| entry.key == "kubernetes") else { return Ok(Extension::default()) };
+    let Some(entry) = workload
+        .extensions
+        .iter()
+        .find(|entry| entry.key == "kubernetes")
+    else {
+        return Ok(Extension::default());
+    };
     serde_json::from_str(&entry.value).map_err(|error| {
-        Error::invalid(format!("what is said for Kubernetes is not understood: {error}")).field("workload.extensions.kubernetes")
+        Error::invalid(format!(
+            "what is said for Kubernetes is not understood: {error}"
+        ))
+        .field("workload.extensions.kubernetes")
     })
 }

@@ -48,7 +48,12 @@ pub(crate) enum Change<'a> {
 
 impl<H: Capability> Kubernetes<H> {
     /// Writes the routes of a task.
-    pub(crate) fn route(&self, namespace: &str, mesh: &str, change: &Change<'_>) -> Result<(), Error> {
+    pub(crate) fn route(
+        &self,
+        namespace: &str,
+        mesh: &str,
+        change: &Change<'_>,
+    ) -> Result<(), Error> {
         let mut written: Option<Vec<Share>> = None;
         for _ in 0..LOOKS {
             let there = self.shares(namespace, mesh, change)?;
@@ -59,22 +64,37 @@ impl<H: Capability> Kubernetes<H> {
                 return self.unroute(namespace, mesh);
             }
             match change {
-                Change::Joins(allocation, ports) => self.cluster.apply(&self.routes(namespace, mesh, allocation, ports, &there))?,
+                Change::Joins(allocation, ports) => self
+                    .cluster
+                    .apply(&self.routes(namespace, mesh, allocation, ports, &there))?,
                 // What remains has its ports in the routes, which only lose a subset.
                 Change::Leaves(_) => self.reroute(namespace, mesh, &there)?,
             }
             written = Some(there);
         }
-        Err(Error::unavailable(format!("the allocations that share {mesh:?} change faster than its routes are written")))
+        Err(Error::unavailable(format!(
+            "the allocations that share {mesh:?} change faster than its routes are written"
+        )))
     }
 
     /// The task's allocations, as the cluster has them.
-    fn shares(&self, namespace: &str, mesh: &str, change: &Change<'_>) -> Result<Vec<Share>, Error> {
+    fn shares(
+        &self,
+        namespace: &str,
+        mesh: &str,
+        change: &Change<'_>,
+    ) -> Result<Vec<Share>, Error> {
         let all: Vec<Deployment> = self.cluster.list("Deployment", namespace, &[])?;
-        let of_task = all.into_iter().filter(|d| d.metadata.deletion_timestamp.is_none() && shared(&d.metadata).as_deref() == Some(mesh));
+        let of_task = all.into_iter().filter(|d| {
+            d.metadata.deletion_timestamp.is_none() && shared(&d.metadata).as_deref() == Some(mesh)
+        });
         let mut shares: Vec<Share> = of_task
             .map(|d| Share {
-                told: d.metadata.annotations.get(names::TRAFFIC).and_then(|text| text.parse().ok()),
+                told: d
+                    .metadata
+                    .annotations
+                    .get(names::TRAFFIC)
+                    .and_then(|text| text.parse().ok()),
                 replicas: d.spec.replicas,
                 allocation: d.metadata.name,
             })
@@ -84,12 +104,29 @@ impl<H: Capability> Kubernetes<H> {
         Ok(shares)
     }
 
-    fn routes(&self, namespace: &str, mesh: &str, of: &Allocation, ports: &[Wired], shares: &[Share]) -> Vec<Value> {
+    fn routes(
+        &self,
+        namespace: &str,
+        mesh: &str,
+        of: &Allocation,
+        ports: &[Wired],
+        shares: &[Share],
+    ) -> Vec<Value> {
         let selector = json!({names::NAMESPACE: of.namespace, names::DEPLOYMENT: of.deployment, names::TASK: of.task});
         let object = |kind: &str, spec: Value| json!({"kind": kind, "metadata": {"name": mesh, "namespace": namespace}, "spec": spec});
-        let service_ports: Vec<Value> = ports.iter().map(|port| service_port(port, "ClusterIP")).collect();
-        let service = object("Service", json!({"type": "ClusterIP", "selector": selector, "ports": service_ports}));
-        vec![service, object("DestinationRule", rule(mesh, shares)), object("VirtualService", self.virtual_service(mesh, ports, shares))]
+        let service_ports: Vec<Value> = ports
+            .iter()
+            .map(|port| service_port(port, "ClusterIP"))
+            .collect();
+        let service = object(
+            "Service",
+            json!({"type": "ClusterIP", "selector": selector, "ports": service_ports}),
+        );
+        vec![
+            service,
+            object("DestinationRule", rule(mesh, shares)),
+            object("VirtualService", self.virtual_service(mesh, ports, shares)),
+        ]
     }
 
     fn virtual_service(&self, mesh: &str, ports: &[Wired], shares: &[Share]) -> Value {
@@ -105,8 +142,14 @@ impl<H: Capability> Kubernetes<H> {
         let streams = |port: &&Wired| matches!(port.protocol.as_str(), "tcp" | "https");
         let mut spec = json!({"hosts": [mesh], "gateways": self.settings.istio_gateways});
         for (key, routes) in [
-            ("http", ports.iter().filter(speaks).map(route).collect::<Vec<_>>()),
-            ("tcp", ports.iter().filter(streams).map(route).collect::<Vec<_>>()),
+            (
+                "http",
+                ports.iter().filter(speaks).map(route).collect::<Vec<_>>(),
+            ),
+            (
+                "tcp",
+                ports.iter().filter(streams).map(route).collect::<Vec<_>>(),
+            ),
         ] {
             if let Some(spec) = spec.as_object_mut().filter(|_| !routes.is_empty()) {
                 spec.insert(key.to_owned(), json!(routes));
@@ -117,13 +160,24 @@ impl<H: Capability> Kubernetes<H> {
 
     /// Takes an allocation out of routes that are there.
     fn reroute(&self, namespace: &str, mesh: &str, shares: &[Share]) -> Result<(), Error> {
-        let named = |kind: &str| Reference { kind: kind.to_owned(), namespace: namespace.to_owned(), name: mesh.to_owned() };
-        let Some(text) = self.cluster.host.get(&named("VirtualService"))? else { return Ok(()) };
-        let mut now: Value =
-            serde_json::from_str(&text).map_err(|error| Error::internal(format!("routes that are not understood: {error}")))?;
+        let named = |kind: &str| Reference {
+            kind: kind.to_owned(),
+            namespace: namespace.to_owned(),
+            name: mesh.to_owned(),
+        };
+        let Some(text) = self.cluster.host.get(&named("VirtualService"))? else {
+            return Ok(());
+        };
+        let mut now: Value = serde_json::from_str(&text)
+            .map_err(|error| Error::internal(format!("routes that are not understood: {error}")))?;
         let weights = weights(shares);
         for list in ["/spec/http", "/spec/tcp"] {
-            for one in now.pointer_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            for one in now
+                .pointer_mut(list)
+                .and_then(Value::as_array_mut)
+                .into_iter()
+                .flatten()
+            {
                 let port = one.pointer("/match/0/port").cloned().unwrap_or_default();
                 let to = |(share, weight): (&Share, &u64)| json!({"destination": {"host": mesh, "subset": share.allocation, "port": {"number": port}}, "weight": weight});
                 let routes: Vec<Value> = shares.iter().zip(&weights).map(to).collect();
@@ -135,14 +189,24 @@ impl<H: Capability> Kubernetes<H> {
         let metadata = json!({"name": mesh, "namespace": namespace});
         let spec = now.get("spec").cloned().unwrap_or_default();
         // First the routes: a subset that is still a destination must be there.
-        self.cluster.apply(&[json!({"kind": "VirtualService", "metadata": metadata, "spec": spec})])?;
-        self.cluster.apply(&[json!({"kind": "DestinationRule", "metadata": metadata, "spec": rule(mesh, shares)})])
+        self.cluster
+            .apply(&[json!({"kind": "VirtualService", "metadata": metadata, "spec": spec})])?;
+        self.cluster.apply(&[
+            json!({"kind": "DestinationRule", "metadata": metadata, "spec": rule(mesh, shares)}),
+        ])
     }
 
     fn unroute(&self, namespace: &str, mesh: &str) -> Result<(), Error> {
         let kinds = ["VirtualService", "DestinationRule", "Service"];
-        let all = kinds.map(|kind| Reference { kind: kind.to_owned(), namespace: namespace.to_owned(), name: mesh.to_owned() });
-        self.cluster.host.delete(&all, Propagation::Background).map(drop)
+        let all = kinds.map(|kind| Reference {
+            kind: kind.to_owned(),
+            namespace: namespace.to_owned(),
+            name: mesh.to_owned(),
+        });
+        self.cluster
+            .host
+            .delete(&all, Propagation::Background)
+            .map(drop)
     }
 }
 
@@ -158,16 +222,30 @@ fn rule(mesh: &str, shares: &[Share]) -> Value {
 
 fn shared(metadata: &Metadata) -> Option<String> {
     let label = |key: &str| metadata.labels.get(key).map(String::as_str);
-    Some(names::shared(label(names::NAMESPACE)?, label(names::DEPLOYMENT)?, label(names::TASK)?))
+    Some(names::shared(
+        label(names::NAMESPACE)?,
+        label(names::DEPLOYMENT)?,
+        label(names::TASK)?,
+    ))
 }
 
 /// Percentages that add up to 100: what the host has told, and for the others the rest in proportion to their replicas.
 fn weights(shares: &[Share]) -> Vec<u64> {
     let told: u64 = shares.iter().filter_map(|share| share.told).sum();
     let rest = 1000u64.saturating_sub(told);
-    let untold: u64 = shares.iter().filter(|share| share.told.is_none()).map(|share| share.replicas).sum();
-    let mut parts: Vec<u64> =
-        shares.iter().map(|share| share.told.unwrap_or_else(|| (rest * share.replicas).checked_div(untold).unwrap_or(0))).collect();
+    let untold: u64 = shares
+        .iter()
+        .filter(|share| share.told.is_none())
+        .map(|share| share.replicas)
+        .sum();
+    let mut parts: Vec<u64> = shares
+        .iter()
+        .map(|share| {
+            share
+                .told
+                .unwrap_or_else(|| (rest * share.replicas).checked_div(untold).unwrap_or(0))
+        })
+        .collect();
     if parts.iter().all(|part| *part == 0) {
         parts = vec![1; shares.len()];
     }
@@ -175,9 +253,15 @@ fn weights(shares: &[Share]) -> Vec<u64> {
     let mut weights: Vec<u64> = parts.iter().map(|part| part * 100 / whole.max(1)).collect();
     // What rounding has left goes to those who lost most by it.
     let mut order: Vec<usize> = (0..parts.len()).collect();
-    order.sort_by_key(|i| std::cmp::Reverse(parts.get(*i).map_or(0, |part| part * 100 % whole.max(1))));
+    order.sort_by_key(|i| {
+        std::cmp::Reverse(parts.get(*i).map_or(0, |part| part * 100 % whole.max(1)))
+    });
     let missing = 100u64.saturating_sub(weights.iter().sum());
-    for i in order.into_iter().cycle().take(if parts.is_empty() { 0 } else { missing as usize }) {
+    for i in order.into_iter().cycle().take(if parts.is_empty() {
+        0
+    } else {
+        missing as usize
+    }) {
         if let Some(weight) = weights.get_mut(i) {
             *weight += 1;
         }
@@ -190,7 +274,11 @@ mod tests {
     use super::*;
 
     fn share(told: Option<u64>, replicas: u64) -> Share {
-        Share { allocation: String::new(), told, replicas }
+        Share {
+            allocation: String::new(),
+            told,
+            replicas,
+        }
     }
 
     #[test]
@@ -202,7 +290,14 @@ mod tests {
             (vec![share(None, 1), share(None, 2)], vec![33, 67]),
             (vec![share(Some(250), 1), share(None, 4)], vec![25, 75]),
             (vec![share(Some(0), 0), share(None, 0)], vec![50, 50]),
-            (vec![share(Some(333), 1), share(Some(333), 1), share(Some(333), 1)], vec![34, 33, 33]),
+            (
+                vec![
+                    share(Some(333), 1),
+                    share(Some(333), 1),
+                    share(Some(333), 1),
+                ],
+                vec![34, 33, 33],
+            ),
             (vec![], vec![]),
         ] {
             assert_eq!(weights(&shares), wanted, "{shares:?}");

@@ -26,7 +26,10 @@ use tradewind_plugin_sdk::{
     host::{Host, Kubernetes as Capability},
     provider::{read_state, write_state},
     register_provider,
-    types::{Allocation, Condition, Destroyed, LogChunk, LogQuery, Observation, OffersQuery, OwnedAllocation, Tracked},
+    types::{
+        Allocation, Condition, Destroyed, LogChunk, LogQuery, Observation, OffersQuery,
+        OwnedAllocation, Tracked,
+    },
 };
 
 pub use self::settings::Settings;
@@ -45,7 +48,10 @@ impl<H: Capability> Kubernetes<H> {
     /// `invalid` for settings that contradict each other.
     pub fn on(host: H, settings: Settings) -> Result<Self, Error> {
         settings.check()?;
-        Ok(Self { cluster: Cluster::new(host), settings })
+        Ok(Self {
+            cluster: Cluster::new(host),
+            settings,
+        })
     }
 }
 
@@ -61,10 +67,17 @@ impl<H: Capability + Default> Provider for Kubernetes<H> {
             | Features::FILES
             | Features::RESIZE
             | Features::LOGS;
-        ProviderInfo::new("kubernetes", env!("CARGO_PKG_VERSION"), "Services and jobs on a Kubernetes cluster")
-            .schema(settings::SCHEMA)
-            .wants("kubernetes", "to write and watch the objects that run a workload")
-            .runs(runs)
+        ProviderInfo::new(
+            "kubernetes",
+            env!("CARGO_PKG_VERSION"),
+            "Services and jobs on a Kubernetes cluster",
+        )
+        .schema(settings::SCHEMA)
+        .wants(
+            "kubernetes",
+            "to write and watch the objects that run a workload",
+        )
+        .runs(runs)
     }
 
     fn new(_: Context, settings: Settings) -> Result<Self, Error> {

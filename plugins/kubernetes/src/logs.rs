@@ -18,16 +18,33 @@ use crate::{
 const PODS: usize = 20;
 
 impl<H: Capability> Kubernetes<H> {
-    pub(crate) fn written(&self, allocation: &str, state: &State, query: &LogQuery) -> Result<LogChunk, Error> {
+    pub(crate) fn written(
+        &self,
+        allocation: &str,
+        state: &State,
+        query: &LogQuery,
+    ) -> Result<LogChunk, Error> {
         let before: BTreeMap<String, String> = match &query.after {
-            Some(text) => serde_json::from_str(text).map_err(|_| Error::invalid("the cursor is not one of ours").field("query.after"))?,
+            Some(text) => serde_json::from_str(text).map_err(|_| {
+                Error::invalid("the cursor is not one of ours").field("query.after")
+            })?,
             None => BTreeMap::new(),
         };
-        let mut pods: Vec<Pod> = self.cluster.list("Pod", &state.namespace, &[(names::ALLOCATION, allocation)])?;
-        pods.sort_by(|a, b| (&a.metadata.creation_timestamp, &a.metadata.name).cmp(&(&b.metadata.creation_timestamp, &b.metadata.name)));
+        let mut pods: Vec<Pod> =
+            self.cluster
+                .list("Pod", &state.namespace, &[(names::ALLOCATION, allocation)])?;
+        pods.sort_by(|a, b| {
+            (&a.metadata.creation_timestamp, &a.metadata.name)
+                .cmp(&(&b.metadata.creation_timestamp, &b.metadata.name))
+        });
         let (mut lines, mut cursors) = (Vec::new(), BTreeMap::new());
-        let numbered = (0..).zip(&pods).map(|(i, pod)| (self.replica_of(allocation, state, i, pod), pod));
-        for (replica, pod) in numbered.filter(|(replica, _)| query.replica.is_none_or(|wanted| wanted == *replica)).take(PODS) {
+        let numbered = (0..)
+            .zip(&pods)
+            .map(|(i, pod)| (self.replica_of(allocation, state, i, pod), pod));
+        for (replica, pod) in numbered
+            .filter(|(replica, _)| query.replica.is_none_or(|wanted| wanted == *replica))
+            .take(PODS)
+        {
             let asked = PodLogQuery {
                 namespace: state.namespace.clone(),
                 pod: pod.metadata.name.clone(),
@@ -61,16 +78,23 @@ impl<H: Capability> Kubernetes<H> {
         if query.after.is_none() && lines.len() > query.tail as usize {
             lines.drain(..lines.len() - query.tail as usize);
         }
-        let next = serde_json::to_string(&cursors).map_err(|error| Error::internal(format!("the cursor can't be written: {error}")))?;
-        Ok(LogChunk { lines, next: Some(next) })
+        let next = serde_json::to_string(&cursors)
+            .map_err(|error| Error::internal(format!("the cursor can't be written: {error}")))?;
+        Ok(LogChunk {
+            lines,
+            next: Some(next),
+        })
     }
 
     fn replica_of(&self, allocation: &str, state: &State, position: u32, pod: &Pod) -> u32 {
         match state.work {
             Work::Service { .. } => position,
             Work::Jobs { .. } => {
-                let job = ["batch.kubernetes.io/job-name", "job-name"].into_iter().find_map(|key| pod.metadata.labels.get(key));
-                job.and_then(|job| names::index(job, allocation)).unwrap_or(position)
+                let job = ["batch.kubernetes.io/job-name", "job-name"]
+                    .into_iter()
+                    .find_map(|key| pod.metadata.labels.get(key));
+                job.and_then(|job| names::index(job, allocation))
+                    .unwrap_or(position)
             }
         }
     }

@@ -36,7 +36,10 @@ pub(crate) fn job(allocation: &str, index: u32) -> String {
 
 /// The replica that a job is.
 pub(crate) fn index(job: &str, allocation: &str) -> Option<u32> {
-    job.strip_prefix(allocation)?.strip_prefix('-')?.parse().ok()
+    job.strip_prefix(allocation)?
+        .strip_prefix('-')?
+        .parse()
+        .ok()
 }
 
 pub(crate) fn public(allocation: &str) -> String {
@@ -60,39 +63,62 @@ pub(crate) fn shared(namespace: &str, deployment: &str, task: &str) -> String {
 /// The claim of a deployment's volume: readable as far as there is room, and never that of another deployment.
 pub(crate) fn claim(namespace: &str, deployment: &str, volume: &str) -> String {
     let print = fingerprint(&format!("{namespace}/{deployment}/{volume}"));
-    let plain = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' };
-    let head: String = format!("{deployment}-{}", volume.to_ascii_lowercase()).chars().map(plain).take(LONGEST - print.len() - 3).collect();
+    let plain = |c: char| {
+        if c.is_ascii_lowercase() || c.is_ascii_digit() {
+            c
+        } else {
+            '-'
+        }
+    };
+    let head: String = format!("{deployment}-{}", volume.to_ascii_lowercase())
+        .chars()
+        .map(plain)
+        .take(LONGEST - print.len() - 3)
+        .collect();
     format!("v-{}-{print}", head.trim_matches('-'))
 }
 
 /// Whether a text can be the name of an object.
 pub(crate) fn is_name(name: &str) -> bool {
     let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-    matches!(name.len(), 1..=LONGEST) && name.bytes().all(plain) && !name.starts_with('-') && !name.ends_with('-')
+    matches!(name.len(), 1..=LONGEST)
+        && name.bytes().all(plain)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
 }
 
 /// FNV-1a: the same on every machine and in every version, which the standard library's hashes don't promise.
 pub(crate) fn fingerprint(text: &str) -> String {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     format!("{hash:016x}")
 }
 
 /// Labels as the cluster takes them: those of a user's that can't be labels become annotations.
-pub(crate) fn sorted(labels: impl Iterator<Item = (String, String)>) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+pub(crate) fn sorted(
+    labels: impl Iterator<Item = (String, String)>,
+) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
     labels.partition(|(key, value)| is_key(key) && is_value(value))
 }
 
 pub(crate) fn is_key(key: &str) -> bool {
     let (prefix, name) = key.split_once('/').unwrap_or(("x", key));
     let domain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-.".contains(&c);
-    !name.is_empty() && is_value(name) && !prefix.is_empty() && prefix.len() <= 253 && prefix.bytes().all(domain)
+    !name.is_empty()
+        && is_value(name)
+        && !prefix.is_empty()
+        && prefix.len() <= 253
+        && prefix.bytes().all(domain)
 }
 
 fn is_value(value: &str) -> bool {
     let ends = |c: Option<u8>| c.is_none_or(|c| c.is_ascii_alphanumeric());
     let mut bytes = value.bytes();
     value.len() <= LONGEST
-        && value.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
+        && value
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
         && ends(bytes.next())
         && ends(value.bytes().last())
 }
@@ -106,7 +132,10 @@ mod tests {
         let (mut out, mut rest) = (String::new(), text);
         while let Some((before, after)) = rest.split_once('$') {
             out.push_str(before);
-            rest = match (after.strip_prefix('$'), after.strip_prefix('(').and_then(|a| a.split_once(')'))) {
+            rest = match (
+                after.strip_prefix('$'),
+                after.strip_prefix('(').and_then(|a| a.split_once(')')),
+            ) {
                 (Some(after), _) => {
                     out.push('$');
                     after
@@ -128,12 +157,24 @@ mod tests {
     fn a_kubelet_hands_on_what_was_written() {
         let known = |name: &str| (name == "WHO").then_some("me");
         assert_eq!(expanded("$$ $(WHO) $(NO) $x", known), "$ me $(NO) $x");
-        for text in
-            ["", "$", "$$", "$$$", "$(WHO)", "$$(WHO)", "$$$(WHO)", "echo $$ $(WHO) $(date) $HOME ${x} $(", "a$$b$(WHO)c", "$($(WHO))"]
-        {
+        for text in [
+            "",
+            "$",
+            "$$",
+            "$$$",
+            "$(WHO)",
+            "$$(WHO)",
+            "$$$(WHO)",
+            "echo $$ $(WHO) $(date) $HOME ${x} $(",
+            "a$$b$(WHO)c",
+            "$($(WHO))",
+        ] {
             assert_eq!(expanded(&literal(text), known), text);
         }
-        assert_eq!(literal("exec httpd -p $PORT ${x}"), "exec httpd -p $PORT ${x}");
+        assert_eq!(
+            literal("exec httpd -p $PORT ${x}"),
+            "exec httpd -p $PORT ${x}"
+        );
     }
 
     #[test]
@@ -151,7 +192,10 @@ mod tests {
         ];
         for (i, name) in names.iter().enumerate() {
             assert!(is_name(name), "{name}");
-            assert!(names.iter().skip(i + 1).all(|other| other != name), "{name}");
+            assert!(
+                names.iter().skip(i + 1).all(|other| other != name),
+                "{name}"
+            );
         }
         assert!(names[0].starts_with("v-shop-data-"), "{}", names[0]);
     }
@@ -167,9 +211,22 @@ mod tests {
             shared(&long, &long, "web"),
         ];
         for (i, name) in names.iter().enumerate() {
-            assert!(name.len() <= 63 && name.starts_with("t-") && is_value(name), "{name}");
-            assert!(names.iter().skip(i + 1).all(|other| other != name), "{name}");
+            assert!(
+                name.len() <= 63 && name.starts_with("t-") && is_value(name),
+                "{name}"
+            );
+            assert!(
+                names.iter().skip(i + 1).all(|other| other != name),
+                "{name}"
+            );
         }
-        assert_eq!((index("a-1-2", "a-1"), index("a-1", "a-1"), index("a-12-3", "a-1")), (Some(2), None, None));
+        assert_eq!(
+            (
+                index("a-1-2", "a-1"),
+                index("a-1", "a-1"),
+                index("a-12-3", "a-1")
+            ),
+            (Some(2), None, None)
+        );
     }
 }

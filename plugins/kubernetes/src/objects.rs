@@ -23,10 +23,17 @@ pub(crate) fn without_policy(objects: &mut [Value], error: &Error) -> bool {
         return false;
     }
     let refused = |object: &&mut Value| {
-        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-        object.get("kind").is_some_and(|kind| kind == "Job") && error.message.contains(&format!("\"{name}\""))
+        let name = object
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        object.get("kind").is_some_and(|kind| kind == "Job")
+            && error.message.contains(&format!("\"{name}\""))
     };
-    let taken = objects.iter_mut().filter(refused).filter_map(|o| o.get_mut("spec")?.as_object_mut()?.remove(FAILURE_POLICY));
+    let taken = objects
+        .iter_mut()
+        .filter(refused)
+        .filter_map(|o| o.get_mut("spec")?.as_object_mut()?.remove(FAILURE_POLICY));
     taken.count() > 0
 }
 
@@ -45,10 +52,22 @@ pub(crate) fn of(wanted: &Wanted<'_>, secret_version: &str) -> Result<(Vec<Value
         add(Beside::Config, config(wanted));
     }
     if wanted.is_reached() {
-        add(Beside::Service, service(wanted, &allocation.id, "ClusterIP", |_| true));
+        add(
+            Beside::Service,
+            service(wanted, &allocation.id, "ClusterIP", |_| true),
+        );
         if wanted.ports.iter().any(|port| port.public) {
-            let kind = if wanted.settings.public == Public::LoadBalancer { "LoadBalancer" } else { "NodePort" };
-            add(Beside::PublicService, service(wanted, &names::public(&allocation.id), kind, |port| port.public));
+            let kind = if wanted.settings.public == Public::LoadBalancer {
+                "LoadBalancer"
+            } else {
+                "NodePort"
+            };
+            add(
+                Beside::PublicService,
+                service(wanted, &names::public(&allocation.id), kind, |port| {
+                    port.public
+                }),
+            );
         }
     }
     let most = scaler.as_ref().map(|(_, max)| *max);
@@ -57,7 +76,10 @@ pub(crate) fn of(wanted: &Wanted<'_>, secret_version: &str) -> Result<(Vec<Value
     }
     if !wanted.is_job() && wanted.settings.disruption_budget && most.unwrap_or(replicas) > 1 {
         let spec = json!({"maxUnavailable": 1, "selector": selector(wanted)});
-        add(Beside::DisruptionBudget, object(wanted, "PodDisruptionBudget", &allocation.id, spec));
+        add(
+            Beside::DisruptionBudget,
+            object(wanted, "PodDisruptionBudget", &allocation.id, spec),
+        );
     }
     let work = match &allocation.workload.run {
         Run::Service => {
@@ -72,13 +94,23 @@ pub(crate) fn of(wanted: &Wanted<'_>, secret_version: &str) -> Result<(Vec<Value
     if !wanted.content.secrets.is_empty() {
         beside.push(Beside::Secret);
     }
-    let mesh = wanted.in_mesh().then(|| names::shared(&allocation.namespace, &allocation.deployment, &allocation.task));
+    let mesh = wanted.in_mesh().then(|| {
+        names::shared(
+            &allocation.namespace,
+            &allocation.deployment,
+            &allocation.task,
+        )
+    });
     let state = State {
         version: 1,
         namespace: wanted.settings.namespace.clone(),
         work,
         beside,
-        ports: if wanted.is_reached() { wanted.ports.clone() } else { Vec::new() },
+        ports: if wanted.is_reached() {
+            wanted.ports.clone()
+        } else {
+            Vec::new()
+        },
         autoscaled: most,
         mesh,
         image: wanted.image.clone(),
@@ -95,14 +127,23 @@ fn selector(wanted: &Wanted<'_>) -> Value {
 }
 
 fn deployment(wanted: &Wanted<'_>, template: &Value, counted: bool) -> Value {
-    let mut spec = json!({"selector": selector(wanted), "template": template, "revisionHistoryLimit": 2});
+    let mut spec =
+        json!({"selector": selector(wanted), "template": template, "revisionHistoryLimit": 2});
     // An autoscaler's number is the autoscaler's.
     if let Some(spec) = spec.as_object_mut().filter(|_| counted) {
         spec.insert("replicas".to_owned(), json!(wanted.allocation.replicas));
     }
     let mut deployment = object(wanted, "Deployment", &wanted.allocation.id, spec);
-    if let (Some(traffic), Some(metadata)) = (wanted.allocation.traffic, deployment.get_mut("metadata").and_then(Value::as_object_mut)) {
-        metadata.insert("annotations".to_owned(), json!({names::TRAFFIC: traffic.to_string()}));
+    if let (Some(traffic), Some(metadata)) = (
+        wanted.allocation.traffic,
+        deployment
+            .get_mut("metadata")
+            .and_then(Value::as_object_mut),
+    ) {
+        metadata.insert(
+            "annotations".to_owned(),
+            json!({names::TRAFFIC: traffic.to_string()}),
+        );
     }
     deployment
 }
@@ -113,22 +154,46 @@ fn job(wanted: &Wanted<'_>, job: &Job, template: &Value, index: u32) -> Value {
     // A pod that the cluster has ended uses up no retry.
     if let Some(spec) = spec.as_object_mut() {
         let disrupted = json!([{"type": pods::DISRUPTED, "status": "True"}]);
-        spec.insert(FAILURE_POLICY.to_owned(), json!({"rules": [{"action": "Ignore", "onPodConditions": disrupted}]}));
+        spec.insert(
+            FAILURE_POLICY.to_owned(),
+            json!({"rules": [{"action": "Ignore", "onPodConditions": disrupted}]}),
+        );
     }
     if let (Some(deadline), Some(spec)) = (job.deadline, spec.as_object_mut()) {
-        spec.insert("activeDeadlineSeconds".to_owned(), json!(deadline.div_ceil(1000).max(1)));
+        spec.insert(
+            "activeDeadlineSeconds".to_owned(),
+            json!(deadline.div_ceil(1000).max(1)),
+        );
     }
-    object(wanted, "Job", &names::job(&wanted.allocation.id, index), spec)
+    object(
+        wanted,
+        "Job",
+        &names::job(&wanted.allocation.id, index),
+        spec,
+    )
 }
 
 fn service(wanted: &Wanted<'_>, name: &str, kind: &str, which: impl Fn(&Wired) -> bool) -> Value {
     let exposed = wanted.allocation.workload.ports.iter().zip(&wanted.ports);
-    let exposed = exposed.filter(|(port, _)| port.exposure != tradewind_plugin_sdk::types::Exposure::Local).map(|(_, wired)| wired);
-    let ports: Vec<Value> = exposed.filter(|wired| which(wired)).map(|wired| service_port(wired, kind)).collect();
-    let mut service =
-        object(wanted, "Service", name, json!({"type": kind, "selector": {names::ALLOCATION: wanted.allocation.id}, "ports": ports}));
+    let exposed = exposed
+        .filter(|(port, _)| port.exposure != tradewind_plugin_sdk::types::Exposure::Local)
+        .map(|(_, wired)| wired);
+    let ports: Vec<Value> = exposed
+        .filter(|wired| which(wired))
+        .map(|wired| service_port(wired, kind))
+        .collect();
+    let mut service = object(
+        wanted,
+        "Service",
+        name,
+        json!({"type": kind, "selector": {names::ALLOCATION: wanted.allocation.id}, "ports": ports}),
+    );
     let annotations = &wanted.extension.annotations;
-    if let Some(metadata) = service.get_mut("metadata").and_then(Value::as_object_mut).filter(|_| !annotations.is_empty()) {
+    if let Some(metadata) = service
+        .get_mut("metadata")
+        .and_then(Value::as_object_mut)
+        .filter(|_| !annotations.is_empty())
+    {
         metadata.insert("annotations".to_owned(), json!(annotations));
     }
     service
@@ -163,7 +228,12 @@ fn config(wanted: &Wanted<'_>) -> Value {
 
 /// Named volumes outlive their deployment: they are made when they are not there, and never removed. One that holds more than it must stays so.
 fn claims(wanted: &Wanted<'_>) -> Vec<Value> {
-    let each = wanted.allocation.workload.volumes.iter().zip(&wanted.claims);
+    let each = wanted
+        .allocation
+        .workload
+        .volumes
+        .iter()
+        .zip(&wanted.claims);
     let made = each.filter_map(|(volume, claim)| match (&volume.source, claim) {
         (VolumeSource::Persistent(volume), Some(claim)) if claim.size > 0 => Some((volume, claim)),
         _ => None,
@@ -182,23 +252,45 @@ fn claims(wanted: &Wanted<'_>) -> Vec<Value> {
 /// The autoscaler, and the most replicas that it makes.
 fn scaler(wanted: &Wanted<'_>) -> Result<Option<(Value, u32)>, Error> {
     let utilised = |name: &str, percent: u32| json!({"type": "Resource", "resource": {"name": name, "target": {"type": "Utilization", "averageUtilization": percent}}});
-    let (min, max, metrics) = match (&wanted.allocation.workload.scaling, &wanted.extension.autoscale) {
+    let (min, max, metrics) = match (
+        &wanted.allocation.workload.scaling,
+        &wanted.extension.autoscale,
+    ) {
         _ if wanted.is_job() => return Ok(None),
         (Some(scaling), _) => {
             let value = match scaling.metric.as_str() {
                 "cpu" => format!("{}m", scaling.target.round()),
                 "memory" => format!("{}", scaling.target.round()),
                 other => {
-                    let message = format!("a cluster's autoscaler does not know {other:?}: it knows cpu and memory");
+                    let message = format!(
+                        "a cluster's autoscaler does not know {other:?}: it knows cpu and memory"
+                    );
                     return Err(Error::unsupported(message).field("workload.scaling.metric"));
                 }
             };
             let target = json!({"type": "AverageValue", "averageValue": value});
-            (scaling.min, scaling.max, vec![json!({"type": "Resource", "resource": {"name": scaling.metric, "target": target}})])
+            (
+                scaling.min,
+                scaling.max,
+                vec![
+                    json!({"type": "Resource", "resource": {"name": scaling.metric, "target": target}}),
+                ],
+            )
         }
-        (None, Some(Autoscale { min, max, cpu, memory })) => {
+        (
+            None,
+            Some(Autoscale {
+                min,
+                max,
+                cpu,
+                memory,
+            }),
+        ) => {
             let metrics = [("cpu", cpu), ("memory", memory)];
-            let mut metrics: Vec<Value> = metrics.into_iter().filter_map(|(name, p)| p.map(|p| utilised(name, p))).collect();
+            let mut metrics: Vec<Value> = metrics
+                .into_iter()
+                .filter_map(|(name, p)| p.map(|p| utilised(name, p)))
+                .collect();
             if metrics.is_empty() {
                 metrics.push(utilised("cpu", 80));
             }
@@ -207,10 +299,21 @@ fn scaler(wanted: &Wanted<'_>) -> Result<Option<(Value, u32)>, Error> {
         (None, None) => return Ok(None),
     };
     if min == 0 || max < min {
-        let message = format!("from {min} to {max} replicas is no range of an autoscaler: begin with 1 at least");
+        let message = format!(
+            "from {min} to {max} replicas is no range of an autoscaler: begin with 1 at least"
+        );
         return Err(Error::invalid(message).field("workload.extensions.kubernetes.autoscale"));
     }
-    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": wanted.allocation.id});
+    let target =
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": wanted.allocation.id});
     let spec = json!({"scaleTargetRef": target, "minReplicas": min, "maxReplicas": max, "metrics": metrics});
-    Ok(Some((object(wanted, "HorizontalPodAutoscaler", &wanted.allocation.id, spec), max)))
+    Ok(Some((
+        object(
+            wanted,
+            "HorizontalPodAutoscaler",
+            &wanted.allocation.id,
+            spec,
+        ),
+        max,
+    )))
 }

@@ -36,31 +36,63 @@ struct Group {
 impl<H: Capability> Kubernetes<H> {
     pub(crate) fn on_sale(&self, query: &OffersQuery) -> Result<Vec<Offer>, Error> {
         let annotation = &self.settings.price_annotation;
-        let asked: Vec<String> = Some(annotation.clone()).filter(|name| !name.is_empty()).into_iter().collect();
+        let asked: Vec<String> = Some(annotation.clone())
+            .filter(|name| !name.is_empty())
+            .into_iter()
+            .collect();
         let mut groups: BTreeMap<Group, Vec<Node>> = BTreeMap::new();
         for node in self.cluster.host.nodes(&asked)? {
-            if node.usable && self.settings.node_selector.iter().all(|(key, value)| label(&node, key) == Some(value)) {
+            if node.usable
+                && self
+                    .settings
+                    .node_selector
+                    .iter()
+                    .all(|(key, value)| label(&node, key) == Some(value))
+            {
                 groups.entry(self.group(&node)).or_default().push(node);
             }
         }
-        let wanted = |offer: &Offer| (query.regions.is_empty() || query.regions.contains(&offer.region)) && (query.spot || !offer.spot);
-        Ok(groups.iter().map(|(group, nodes)| self.offer(group, nodes)).filter(wanted).collect())
+        let wanted = |offer: &Offer| {
+            (query.regions.is_empty() || query.regions.contains(&offer.region))
+                && (query.spot || !offer.spot)
+        };
+        Ok(groups
+            .iter()
+            .map(|(group, nodes)| self.offer(group, nodes))
+            .filter(wanted)
+            .collect())
     }
 
     fn group(&self, node: &Node) -> Group {
         let text = |key: &str| label(node, key).cloned().unwrap_or_default();
         let has = |one: &crate::settings::Accelerator| {
-            let there = node.devices.iter().any(|device| device.resource == one.resource && device.count > 0);
-            there && one.node_selector.iter().all(|(key, value)| label(node, key) == Some(value))
+            let there = node
+                .devices
+                .iter()
+                .any(|device| device.resource == one.resource && device.count > 0);
+            there
+                && one
+                    .node_selector
+                    .iter()
+                    .all(|(key, value)| label(node, key) == Some(value))
         };
         let kinds = &self.settings.accelerators;
         Group {
-            region: label(node, names::REGION).cloned().unwrap_or_else(|| self.settings.region.clone()),
+            region: label(node, names::REGION)
+                .cloned()
+                .unwrap_or_else(|| self.settings.region.clone()),
             zone: text(names::ZONE),
             size: text(names::SIZE),
-            spot: SPOT.iter().any(|(key, value)| label(node, key).is_some_and(|v| v == value)),
-            accelerator: kinds.iter().find(|(_, one)| has(one)).map(|(kind, _)| kind.clone()).unwrap_or_default(),
-            price: annotated(node, &self.settings.price_annotation).and_then(|price| price.parse().ok()),
+            spot: SPOT
+                .iter()
+                .any(|(key, value)| label(node, key).is_some_and(|v| v == value)),
+            accelerator: kinds
+                .iter()
+                .find(|(_, one)| has(one))
+                .map(|(kind, _)| kind.clone())
+                .unwrap_or_default(),
+            price: annotated(node, &self.settings.price_annotation)
+                .and_then(|price| price.parse().ok()),
         }
     }
 
@@ -68,25 +100,54 @@ impl<H: Capability> Kubernetes<H> {
         // What the largest node has bounds one replica; what all have left bounds their number.
         let most = |of: fn(&Node) -> u64| nodes.iter().map(of).max().unwrap_or(0);
         let sum = |of: fn(&Node) -> u64| nodes.iter().map(of).fold(0u64, u64::saturating_add);
-        let (cpu, memory) = (u32::try_from(most(|n| n.cpu)).unwrap_or(u32::MAX), most(|n| n.memory));
+        let (cpu, memory) = (
+            u32::try_from(most(|n| n.cpu)).unwrap_or(u32::MAX),
+            most(|n| n.memory),
+        );
         let (cpu_price, memory_price, source) = self.price(group, nodes, cpu, memory);
-        let size = if group.size.is_empty() { "node" } else { &group.size };
+        let size = if group.size.is_empty() {
+            "node"
+        } else {
+            &group.size
+        };
         let kind = if group.spot { "/spot" } else { "" };
-        let cost = group.price.map(|price| format!("/{}", price.0)).unwrap_or_default();
-        let id = format!("{}/{}/{size}{kind}{cost}", group.region, if group.zone.is_empty() { "-" } else { &group.zone });
+        let cost = group
+            .price
+            .map(|price| format!("/{}", price.0))
+            .unwrap_or_default();
+        let id = format!(
+            "{}/{}/{size}{kind}{cost}",
+            group.region,
+            if group.zone.is_empty() {
+                "-"
+            } else {
+                &group.zone
+            }
+        );
         let mut offer = Offer::new(id, Cpu(cpu), Size(memory), cpu_price);
-        (offer.region, offer.zone, offer.size) = (group.region.clone(), group.zone.clone(), size.to_owned());
+        (offer.region, offer.zone, offer.size) =
+            (group.region.clone(), group.zone.clone(), size.to_owned());
         (offer.price_unit, offer.memory_price) = (PriceUnit::Cpu, memory_price.0);
         offer.shared = true;
         offer.disk = most(|n| n.disk);
-        offer.capacity = nodes.iter().map(|n| n.free_pods).fold(0, u32::saturating_add);
+        offer.capacity = nodes
+            .iter()
+            .map(|n| n.free_pods)
+            .fold(0, u32::saturating_add);
         (offer.free_cpu, offer.free_memory) = (sum(|n| n.free_cpu), sum(|n| n.free_memory));
         if let Some(known) = self.settings.accelerators.get(&group.accelerator) {
-            let of = |node: &Node| node.devices.iter().find(|d| d.resource == known.resource).map_or((0, 0), |d| (d.count, d.free));
+            let of = |node: &Node| {
+                node.devices
+                    .iter()
+                    .find(|d| d.resource == known.resource)
+                    .map_or((0, 0), |d| (d.count, d.free))
+            };
             offer.accelerator.clone_from(&group.accelerator);
             offer.accelerator_count = nodes.iter().map(|n| of(n).0).max().unwrap_or(0);
             offer.accelerator_memory = known.memory.0;
-            offer.capacity = offer.capacity.min(nodes.iter().map(|n| of(n).1).fold(0, u32::saturating_add));
+            offer.capacity = offer
+                .capacity
+                .min(nodes.iter().map(|n| of(n).1).fold(0, u32::saturating_add));
         }
         offer.spot = group.spot;
         offer.source = source;
@@ -95,18 +156,40 @@ impl<H: Capability> Kubernetes<H> {
         // Those that pods select their nodes by, and that hold for every node of the offer.
         let common = [names::REGION, names::ZONE, names::SIZE];
         let first = nodes.first();
-        offer.labels = common.into_iter().filter_map(|key| Some((key.to_owned(), label(first?, key)?.clone()))).collect();
+        offer.labels = common
+            .into_iter()
+            .filter_map(|key| Some((key.to_owned(), label(first?, key)?.clone())))
+            .collect();
         offer
     }
 
     /// Per core and per GiB. A node's price is shared out as the settings' prices stand to each other.
-    fn price(&self, group: &Group, nodes: &[Node], cpu: u32, memory: u64) -> (Money, Money, String) {
-        let Settings { cpu_price, memory_price, price_annotation, .. } = &self.settings;
-        let (per_core, per_gib) = (cpu_price.unwrap_or_default(), memory_price.unwrap_or_default());
+    fn price(
+        &self,
+        group: &Group,
+        nodes: &[Node],
+        cpu: u32,
+        memory: u64,
+    ) -> (Money, Money, String) {
+        let Settings {
+            cpu_price,
+            memory_price,
+            price_annotation,
+            ..
+        } = &self.settings;
+        let (per_core, per_gib) = (
+            cpu_price.unwrap_or_default(),
+            memory_price.unwrap_or_default(),
+        );
         let Some(node) = group.price else {
-            let source = match nodes.iter().find_map(|node| annotated(node, price_annotation)?.parse::<Money>().err()) {
+            let source = match nodes
+                .iter()
+                .find_map(|node| annotated(node, price_annotation)?.parse::<Money>().err())
+            {
                 _ if cpu_price.is_none() && memory_price.is_none() => NO_PRICE.to_owned(),
-                Some(unreadable) => format!("settings, for the annotation {price_annotation}: {unreadable}"),
+                Some(unreadable) => {
+                    format!("settings, for the annotation {price_annotation}: {unreadable}")
+                }
                 None => "settings".to_owned(),
             };
             return (per_core, per_gib, source);
@@ -119,12 +202,19 @@ impl<H: Capability> Kubernetes<H> {
             let scaled = |price: Money| Money((price.0 as f64 * scale).round() as u64);
             return (scaled(per_core), scaled(per_gib), source);
         }
-        (Money((node.0 as f64 / cores.max(0.001)).round() as u64), Money(0), source)
+        (
+            Money((node.0 as f64 / cores.max(0.001)).round() as u64),
+            Money(0),
+            source,
+        )
     }
 }
 
 fn annotated<'n>(node: &'n Node, key: &str) -> Option<&'n String> {
-    node.annotations.iter().find(|a| a.key == key).map(|a| &a.value)
+    node.annotations
+        .iter()
+        .find(|a| a.key == key)
+        .map(|a| &a.value)
 }
 
 fn label<'n>(node: &'n Node, key: &str) -> Option<&'n String> {

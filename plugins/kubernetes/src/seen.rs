@@ -219,16 +219,26 @@ pub(crate) struct Involved {
 pub(crate) fn millis(text: &str) -> Option<u64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let mut parts = date.splitn(3, '-').map(str::parse::<i64>);
-    let (year, month, day) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
+    let (year, month, day) = (
+        parts.next()?.ok()?,
+        parts.next()?.ok()?,
+        parts.next()?.ok()?,
+    );
     let mut parts = time.splitn(3, ':');
     let (hour, minute): (i64, i64) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
     let second: f64 = parts.next()?.parse().ok()?;
     // Days since the epoch, with years that begin in March.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (y, m) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let of_era = y.rem_euclid(400);
     let day_of_era = of_era * 365 + of_era / 4 - of_era / 100 + (153 * m + 2) / 5 + day - 1;
     let days = y.div_euclid(400) * 146_097 + day_of_era - 719_468;
-    u64::try_from(((days * 24 + hour) * 60 + minute) * 60_000).ok().map(|whole| whole + (second * 1000.0) as u64)
+    u64::try_from(((days * 24 + hour) * 60 + minute) * 60_000)
+        .ok()
+        .map(|whole| whole + (second * 1000.0) as u64)
 }
 
 #[cfg(test)]

@@ -92,7 +92,8 @@ impl Default for Settings {
 impl Settings {
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.public == Public::NodePort && self.node_address.is_empty() {
-            let message = "ports of nodes are reached under no address: name one that leads to a node";
+            let message =
+                "ports of nodes are reached under no address: name one that leads to a node";
             return Err(Error::invalid(message).field("settings.node-address"));
         }
         Ok(())

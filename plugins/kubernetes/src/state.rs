@@ -61,8 +61,14 @@ pub(crate) struct Wired {
 }
 
 impl Beside {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Service, Self::PublicService, Self::Autoscaler, Self::DisruptionBudget, Self::Config, Self::Secret];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Service,
+        Self::PublicService,
+        Self::Autoscaler,
+        Self::DisruptionBudget,
+        Self::Config,
+        Self::Secret,
+    ];
 
     pub(crate) fn kind(self) -> &'static str {
         match self {
@@ -85,12 +91,22 @@ impl Beside {
 impl State {
     /// Every object of the allocation alone.
     pub(crate) fn objects(&self, allocation: &str) -> Vec<Reference> {
-        let reference = |kind: &str, name: String| Reference { kind: kind.to_owned(), namespace: self.namespace.clone(), name };
+        let reference = |kind: &str, name: String| Reference {
+            kind: kind.to_owned(),
+            namespace: self.namespace.clone(),
+            name,
+        };
         let mut all = match self.work {
             Work::Service { .. } => vec![reference("Deployment", allocation.to_owned())],
-            Work::Jobs { replicas } => (0..replicas).map(|index| reference("Job", names::job(allocation, index))).collect(),
+            Work::Jobs { replicas } => (0..replicas)
+                .map(|index| reference("Job", names::job(allocation, index)))
+                .collect(),
         };
-        all.extend(self.beside.iter().map(|one| reference(one.kind(), one.name(allocation))));
+        all.extend(
+            self.beside
+                .iter()
+                .map(|one| reference(one.kind(), one.name(allocation))),
+        );
         all
     }
 }

@@ -50,24 +50,52 @@ impl<'a> Wanted<'a> {
         let mut nodes = settings.node_selector.clone();
         // What makes the offer's nodes what they are.
         let known = [names::REGION, names::ZONE, names::SIZE];
-        nodes.extend(allocation.offer.labels.iter().filter(|l| known.contains(&l.key.as_str())).map(|l| (l.key.clone(), l.value.clone())));
+        nodes.extend(
+            allocation
+                .offer
+                .labels
+                .iter()
+                .filter(|l| known.contains(&l.key.as_str()))
+                .map(|l| (l.key.clone(), l.value.clone())),
+        );
         nodes.extend(extension.node_selector.clone());
         let mut devices = BTreeMap::new();
         for (i, wanted) in workload.resources.accelerators.iter().enumerate() {
             let fits = |kind: &String, one: &crate::settings::Accelerator| {
                 (wanted.kind.is_empty() || *kind == wanted.kind) && one.memory.0 >= wanted.memory
             };
-            let Some((_, known)) = settings.accelerators.iter().find(|(kind, one)| fits(kind, one)) else {
-                return Err(Error::unsupported(format!("the accelerator {:?} is not one of the settings'", wanted.kind))
-                    .field(format!("workload.resources.accelerators[{i}]"))
-                    .remedy("name it in [settings.accelerators] of the instance file"));
+            let Some((_, known)) = settings
+                .accelerators
+                .iter()
+                .find(|(kind, one)| fits(kind, one))
+            else {
+                return Err(Error::unsupported(format!(
+                    "the accelerator {:?} is not one of the settings'",
+                    wanted.kind
+                ))
+                .field(format!("workload.resources.accelerators[{i}]"))
+                .remedy("name it in [settings.accelerators] of the instance file"));
             };
             *devices.entry(known.resource.clone()).or_insert(0) += wanted.count;
             nodes.extend(known.node_selector.clone());
         }
-        let claims = workload.volumes.iter().map(|volume| claim(allocation, &volume.source)).collect();
+        let claims = workload
+            .volumes
+            .iter()
+            .map(|volume| claim(allocation, &volume.source))
+            .collect();
         let image = workload.image.clone().unwrap_or_default();
-        Ok(Self { allocation, settings, extension, content, ports: ports(workload), nodes, devices, claims, image })
+        Ok(Self {
+            allocation,
+            settings,
+            extension,
+            content,
+            ports: ports(workload),
+            nodes,
+            devices,
+            claims,
+            image,
+        })
     }
 
     pub(crate) fn is_job(&self) -> bool {
@@ -76,7 +104,13 @@ impl<'a> Wanted<'a> {
 
     /// Ports that somebody else than the pod itself may reach.
     pub(crate) fn is_reached(&self) -> bool {
-        !self.is_job() && self.allocation.workload.ports.iter().any(|port| port.exposure != Exposure::Local)
+        !self.is_job()
+            && self
+                .allocation
+                .workload
+                .ports
+                .iter()
+                .any(|port| port.exposure != Exposure::Local)
     }
 
     pub(crate) fn in_mesh(&self) -> bool {
@@ -86,11 +120,18 @@ impl<'a> Wanted<'a> {
 
 /// Ports as they are inside the pod and at the service. Numbers that the provider chooses are the lowest free ones from 8080 on.
 fn ports(workload: &Workload) -> Vec<Wired> {
-    let mut taken: Vec<u16> = workload.ports.iter().map(|port| port.number).filter(|number| *number != 0).collect();
+    let mut taken: Vec<u16> = workload
+        .ports
+        .iter()
+        .map(|port| port.number)
+        .filter(|number| *number != 0)
+        .collect();
     let mut wired = Vec::new();
     for port in &workload.ports {
         let number = match port.number {
-            0 => (8080..=u16::MAX).find(|number| !taken.contains(number)).unwrap_or(8080),
+            0 => (8080..=u16::MAX)
+                .find(|number| !taken.contains(number))
+                .unwrap_or(8080),
             number => number,
         };
         taken.push(number);
@@ -108,10 +149,18 @@ fn ports(workload: &Workload) -> Vec<Wired> {
 /// A volume without a size is a claim that is there: manifests have none any more, and those that are stored go on.
 fn claim(allocation: &Allocation, source: &VolumeSource) -> Option<Claim> {
     match source {
-        VolumeSource::Persistent(volume) if volume.size == 0 => Some(Claim { name: volume.name.clone(), size: 0, had: None }),
+        VolumeSource::Persistent(volume) if volume.size == 0 => Some(Claim {
+            name: volume.name.clone(),
+            size: 0,
+            had: None,
+        }),
         VolumeSource::Persistent(volume) => {
             let name = names::claim(&allocation.namespace, &allocation.deployment, &volume.name);
-            Some(Claim { name, size: volume.size, had: None })
+            Some(Claim {
+                name,
+                size: volume.size,
+                had: None,
+            })
         }
         VolumeSource::Scratch(_) | VolumeSource::HostPath(_) => None,
     }
@@ -119,25 +168,45 @@ fn claim(allocation: &Allocation, source: &VolumeSource) -> Option<Claim> {
 
 fn refuse(workload: &Workload) -> Result<(), Error> {
     let refused = [
-        (workload.image.is_none(), "workload.image", "nothing to run but an image: a plain command has none"),
-        (!workload.networks.is_empty(), "workload.networks", "networks of its own"),
-        (workload.stop_signal != "TERM" && !workload.stop_signal.is_empty(), "workload.stop_signal", "stop signals but that of the image"),
+        (
+            workload.image.is_none(),
+            "workload.image",
+            "nothing to run but an image: a plain command has none",
+        ),
+        (
+            !workload.networks.is_empty(),
+            "workload.networks",
+            "networks of its own",
+        ),
+        (
+            workload.stop_signal != "TERM" && !workload.stop_signal.is_empty(),
+            "workload.stop_signal",
+            "stop signals but that of the image",
+        ),
     ];
     if let Some((_, field, what)) = refused.into_iter().find(|(present, ..)| *present) {
         return Err(Error::unsupported(format!("a cluster has no {what}")).field(field));
     }
     let user = &workload.user;
-    let numbers = user.split(':').all(|part| part.parse::<u32>().is_ok()) && user.split(':').count() <= 2;
+    let numbers =
+        user.split(':').all(|part| part.parse::<u32>().is_ok()) && user.split(':').count() <= 2;
     if !user.is_empty() && !numbers {
-        let message = format!("the user {user:?} is not understood: a cluster takes numbers such as 1000 or 1000:1000");
+        let message = format!(
+            "the user {user:?} is not understood: a cluster takes numbers such as 1000 or 1000:1000"
+        );
         return Err(Error::unsupported(message).field("workload.user"));
     }
     for (i, volume) in workload.volumes.iter().enumerate() {
-        let unfit = |v: &&tradewind_plugin_sdk::types::PersistentVolume| v.size == 0 && !names::is_name(&v.name);
+        let unfit = |v: &&tradewind_plugin_sdk::types::PersistentVolume| {
+            v.size == 0 && !names::is_name(&v.name)
+        };
         if let VolumeSource::Persistent(persistent) = &volume.source
             && let Some(unfit) = Some(persistent).filter(unfit)
         {
-            let message = format!("the volume {:?} has no size, and is not the name of a claim that could be there", unfit.name);
+            let message = format!(
+                "the volume {:?} has no size, and is not the name of a claim that could be there",
+                unfit.name
+            );
             return Err(Error::invalid(message)
                 .field(format!("workload.volumes[{i}].source.size"))
                 .remedy("write the least that it must hold, such as 1Gi"));

@@ -7,7 +7,9 @@ use optimal::Optimal;
 use tradewind_plugin_sdk::testing::{Batch, OfferSpec, TaskSpec};
 
 fn random(state: &mut u64, below: u64) -> u64 {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state = state
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
     (*state >> 33) % below
 }
 
@@ -18,19 +20,30 @@ fn batch(tasks: u64, offers: u64, sizes: u64, shared: bool) -> Batch {
     let mut batch = Batch::new();
     for i in 0..offers {
         let usd = (100 + random(&mut state, 900)) as f64 / 10_000.0;
-        let offer = OfferSpec::new(&format!("o{i}"), usd).capacity(1 + random(&mut state, u64::from(per_offer) * 2) as u32);
+        let offer = OfferSpec::new(&format!("o{i}"), usd)
+            .capacity(1 + random(&mut state, u64::from(per_offer) * 2) as u32);
         batch = batch.offer(offer.with(|offer| {
             offer.price_unit = tradewind_plugin_sdk::types::PriceUnit::Cpu;
             offer.performance = (50 + random(&mut state, 150)) as f64 / 100.0;
             if shared && i % 3 == 0 {
-                (offer.shared, offer.free_cpu, offer.free_memory) = (true, u64::from(per_offer) * 2000, u64::from(per_offer) << 31);
+                (offer.shared, offer.free_cpu, offer.free_memory) = (
+                    true,
+                    u64::from(per_offer) * 2000,
+                    u64::from(per_offer) << 31,
+                );
             }
         }));
     }
     for i in 0..tasks {
         let size = i % sizes;
         let task = TaskSpec::new(&format!("t{i}"), 1 + random(&mut state, 4) as u32).job();
-        batch = batch.task(task.needs(250 + 50 * (size % 61) as u32, (256 + 64 * (size % 53)) << 20).hours(1.0 + (size % 37) as f64));
+        batch = batch.task(
+            task.needs(
+                250 + 50 * (size % 61) as u32,
+                (256 + 64 * (size % 53)) << 20,
+            )
+            .hours(1.0 + (size % 37) as f64),
+        );
     }
     batch
 }

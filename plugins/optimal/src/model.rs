@@ -88,8 +88,16 @@ impl<'a> Model<'a> {
                 group.push(task);
             }
         }
-        let base = request.tasks().map(|task| ledger.choices(task).collect()).collect();
-        let level = |task: &Task<'_>| priorities.iter().position(|priority| *priority == task.priority()).unwrap_or(0);
+        let base = request
+            .tasks()
+            .map(|task| ledger.choices(task).collect())
+            .collect();
+        let level = |task: &Task<'_>| {
+            priorities
+                .iter()
+                .position(|priority| *priority == task.priority())
+                .unwrap_or(0)
+        };
         let mut classes: Vec<Class<'a>> = groups
             .into_iter()
             .filter_map(|tasks| {
@@ -98,8 +106,15 @@ impl<'a> Model<'a> {
             })
             .collect();
         let demands = demands(request, &classes);
-        classes.iter_mut().for_each(|class| class.drop_dominated(request, &demands));
-        Self { request, classes, levels: priorities.len(), base }
+        classes
+            .iter_mut()
+            .for_each(|class| class.drop_dominated(request, &demands));
+        Self {
+            request,
+            classes,
+            levels: priorities.len(),
+            base,
+        }
     }
 
     /// What an offer has room for beyond what runs there.
@@ -108,31 +123,45 @@ impl<'a> Model<'a> {
     }
 
     pub(crate) fn columns(&self) -> impl Iterator<Item = (&Class<'a>, &Column)> {
-        self.classes.iter().flat_map(|class| class.columns.iter().map(move |column| (class, column)))
+        self.classes
+            .iter()
+            .flat_map(|class| class.columns.iter().map(move |column| (class, column)))
     }
 
     /// From replicas of each column, class by class, to choices: task, offer, replicas in all.
     pub(crate) fn choices(&self, counts: &[u32]) -> Vec<(u32, u32, u32)> {
         let mut choices: BTreeMap<(u32, u32), u32> = BTreeMap::new();
         for (task, placed) in (0..).zip(&self.base) {
-            placed.iter().for_each(|(offer, replicas)| *choices.entry((task, *offer)).or_default() += replicas);
+            placed.iter().for_each(|(offer, replicas)| {
+                *choices.entry((task, *offer)).or_default() += replicas
+            });
         }
         let mut counts = counts.iter().copied();
         for class in &self.classes {
-            let chosen: Vec<(&Column, u32)> = class.columns.iter().zip(&mut counts).filter(|(_, count)| *count > 0).collect();
+            let chosen: Vec<(&Column, u32)> = class
+                .columns
+                .iter()
+                .zip(&mut counts)
+                .filter(|(_, count)| *count > 0)
+                .collect();
             for (task, offer, replicas) in class.deal(self.request, chosen) {
                 *choices.entry((task, offer)).or_default() += replicas;
             }
         }
-        choices.into_iter().map(|((task, offer), replicas)| (task, offer, replicas)).collect()
+        choices
+            .into_iter()
+            .map(|((task, offer), replicas)| (task, offer, replicas))
+            .collect()
     }
 }
 
 impl Alike {
     fn of(task: Task<'_>) -> Self {
         let spread = Some((task.spread(), task.spread_max())).filter(|(_, most)| *most != u32::MAX);
-        let unlike =
-            task.max_hourly() != u64::MAX || task.affinity().is_some() || task.anti_affinity().is_some() || task.current().next().is_some();
+        let unlike = task.max_hourly() != u64::MAX
+            || task.affinity().is_some()
+            || task.anti_affinity().is_some()
+            || task.current().next().is_some();
         Self {
             shape: task.shape().index(),
             priority: task.priority(),
@@ -147,10 +176,21 @@ impl<'a> Class<'a> {
     fn new(ledger: &mut Ledger<'a>, tasks: Vec<Task<'a>>, level: usize) -> Option<Self> {
         let first = *tasks.first()?;
         let count = tasks.len() as u32;
-        let demand = tasks.iter().map(|task| ledger.missing(*task)).fold(0, u32::saturating_add);
-        let held: u32 = first.current().map(|current| current.replicas).fold(0, u32::saturating_add);
-        let moving = if held > 0 { first.migration_cost().min(COST_MAX) as i64 } else { 0 };
-        let spread = Some((first.spread(), first.spread_max())).filter(|(_, most)| *most != u32::MAX);
+        let demand = tasks
+            .iter()
+            .map(|task| ledger.missing(*task))
+            .fold(0, u32::saturating_add);
+        let held: u32 = first
+            .current()
+            .map(|current| current.replicas)
+            .fold(0, u32::saturating_add);
+        let moving = if held > 0 {
+            first.migration_cost().min(COST_MAX) as i64
+        } else {
+            0
+        };
+        let spread =
+            Some((first.spread(), first.spread_max())).filter(|(_, most)| *most != u32::MAX);
         let mut class = Self {
             demand,
             level,
@@ -166,10 +206,15 @@ impl<'a> Class<'a> {
             let candidate = first.shape().candidate(offer)?;
             spent = spent.saturating_add(candidate.hourly().saturating_mul(u64::from(replicas)));
             if let Some((over, _)) = spread {
-                *class.before.entry(candidate.offer().domain(over)).or_default() += replicas;
+                *class
+                    .before
+                    .entry(candidate.offer().domain(over))
+                    .or_default() += replicas;
             }
         }
-        class.budget = Some(first.max_hourly()).filter(|most| *most != u64::MAX).map(|most| most.saturating_sub(spent));
+        class.budget = Some(first.max_hourly())
+            .filter(|most| *most != u64::MAX)
+            .map(|most| most.saturating_sub(spent));
         if demand > 0 {
             for candidate in first.candidates() {
                 class.add(ledger, candidate, moving);
@@ -182,55 +227,103 @@ impl<'a> Class<'a> {
         let [first] = self.tasks.as_slice() else {
             let first = self.tasks.first().copied();
             let free = first.map_or(0, |task| ledger.free(task, candidate));
-            let upper = free.min(self.demand).min(self.spread.map_or(u32::MAX, |(_, most)| most));
+            let upper = free
+                .min(self.demand)
+                .min(self.spread.map_or(u32::MAX, |(_, most)| most));
             return self.push(candidate, upper, false, 0);
         };
         let first = *first;
         // Every limit of the one task, what runs there included.
         let most = ledger.room(first, candidate);
         let offer = candidate.offer().index();
-        let base: u32 = ledger.choices(first).filter(|(on, _)| *on == offer).map(|(_, replicas)| replicas).sum();
-        self.push(candidate, most.min(first.held(offer).saturating_sub(base)), true, 0);
-        self.push(candidate, most.min(ledger.free(first, candidate)), false, moving);
+        let base: u32 = ledger
+            .choices(first)
+            .filter(|(on, _)| *on == offer)
+            .map(|(_, replicas)| replicas)
+            .sum();
+        self.push(
+            candidate,
+            most.min(first.held(offer).saturating_sub(base)),
+            true,
+            0,
+        );
+        self.push(
+            candidate,
+            most.min(ledger.free(first, candidate)),
+            false,
+            moving,
+        );
     }
 
     fn push(&mut self, candidate: Candidate<'a>, upper: u32, held: bool, moving: i64) {
-        let affordable = self.budget.and_then(|budget| budget.checked_div(candidate.hourly()));
-        let upper = affordable.map_or(upper, |most| upper.min(u32::try_from(most).unwrap_or(u32::MAX)));
+        let affordable = self
+            .budget
+            .and_then(|budget| budget.checked_div(candidate.hourly()));
+        let upper = affordable.map_or(upper, |most| {
+            upper.min(u32::try_from(most).unwrap_or(u32::MAX))
+        });
         if upper > 0 {
             let cost = candidate.cost().min(COST_MAX) as i64 + moving;
-            self.columns.push(Column { offer: candidate.offer().index(), row: candidate.row(), upper, held, cost });
+            self.columns.push(Column {
+                offer: candidate.offer().index(),
+                row: candidate.row(),
+                upper,
+                held,
+                cost,
+            });
         }
     }
 
     /// Millicores and bytes of one replica.
     pub(crate) fn size(&self) -> (u64, u64) {
-        self.tasks.first().map_or((0, 0), |task| (u64::from(task.shape().cpu()), task.shape().memory()))
+        self.tasks.first().map_or((0, 0), |task| {
+            (u64::from(task.shape().cpu()), task.shape().memory())
+        })
     }
 
     /// The class's domain of a column, and how many replicas it may still take there.
     pub(crate) fn domain(&self, offer: Offer<'_>) -> Option<(Domain, u32)> {
         let (over, most) = self.spread?;
         let domain = offer.domain(over);
-        Some((domain, most.saturating_sub(self.before.get(&domain).copied().unwrap_or(0))))
+        Some((
+            domain,
+            most.saturating_sub(self.before.get(&domain).copied().unwrap_or(0)),
+        ))
     }
 
     /// Leaves out what is dearer than a place with room for everybody: a replica there could always go to that place instead.
     fn drop_dominated(&mut self, request: &Request, demands: &[Demand]) {
-        let tied = self.tasks.first().is_none_or(|task| task.affinity().is_some() || task.anti_affinity().is_some());
+        let tied = self
+            .tasks
+            .first()
+            .is_none_or(|task| task.affinity().is_some() || task.anti_affinity().is_some());
         if self.budget.is_some() || tied {
             return;
         }
         let mut best: BTreeMap<Option<Domain>, (i64, u32)> = BTreeMap::new();
-        let domain = |class: &Self, column: &Column| class.domain(request.offer(column.offer)).map(|(domain, _)| domain);
-        for column in
-            self.columns.iter().filter(|column| !column.held && demands.get(column.offer as usize).is_some_and(|demand| demand.ample))
-        {
-            let entry = best.entry(domain(self, column)).or_insert((i64::MAX, u32::MAX));
+        let domain = |class: &Self, column: &Column| {
+            class
+                .domain(request.offer(column.offer))
+                .map(|(domain, _)| domain)
+        };
+        for column in self.columns.iter().filter(|column| {
+            !column.held
+                && demands
+                    .get(column.offer as usize)
+                    .is_some_and(|demand| demand.ample)
+        }) {
+            let entry = best
+                .entry(domain(self, column))
+                .or_insert((i64::MAX, u32::MAX));
             *entry = (*entry).min((column.cost, column.row));
         }
         let mut columns = std::mem::take(&mut self.columns);
-        columns.retain(|column| column.held || best.get(&domain(self, column)).is_none_or(|least| (column.cost, column.row) <= *least));
+        columns.retain(|column| {
+            column.held
+                || best
+                    .get(&domain(self, column))
+                    .is_none_or(|least| (column.cost, column.row) <= *least)
+        });
         self.columns = columns;
     }
 
@@ -241,19 +334,29 @@ impl<'a> Class<'a> {
             return self.pour(chosen);
         }
         chosen.sort_by_key(|(column, _)| (self.domain(request.offer(column.offer)), column.offer));
-        let replicas = chosen.iter().flat_map(|(column, count)| std::iter::repeat_n(column.offer, *count as usize));
-        replicas.zip(self.tasks.iter().cycle()).map(|(offer, task)| (task.index(), offer, 1)).collect()
+        let replicas = chosen
+            .iter()
+            .flat_map(|(column, count)| std::iter::repeat_n(column.offer, *count as usize));
+        replicas
+            .zip(self.tasks.iter().cycle())
+            .map(|(offer, task)| (task.index(), offer, 1))
+            .collect()
     }
 
     /// One task after the other.
     fn pour(&self, chosen: Vec<(&Column, u32)>) -> Vec<(u32, u32, u32)> {
         let alone = self.tasks.len() == 1;
-        let mut tasks = self.tasks.iter().map(|task| (task.index(), if alone { u32::MAX } else { task.replicas() }));
+        let mut tasks = self
+            .tasks
+            .iter()
+            .map(|task| (task.index(), if alone { u32::MAX } else { task.replicas() }));
         let mut now = tasks.next();
         let mut dealt = Vec::new();
         for (column, mut count) in chosen {
             while count > 0 {
-                let Some((task, missing)) = &mut now else { return dealt };
+                let Some((task, missing)) = &mut now else {
+                    return dealt;
+                };
                 let some = count.min(*missing);
                 if some > 0 {
                     dealt.push((*task, column.offer, some));
@@ -279,7 +382,12 @@ struct Demand {
 }
 
 fn demands(request: &Request, classes: &[Class<'_>]) -> Vec<Demand> {
-    let offers = classes.iter().flat_map(|class| &class.columns).map(|column| column.offer + 1).max().unwrap_or(0);
+    let offers = classes
+        .iter()
+        .flat_map(|class| &class.columns)
+        .map(|column| column.offer + 1)
+        .max()
+        .unwrap_or(0);
     let mut demands = vec![Demand::default(); offers as usize];
     for class in classes {
         let (cpu, memory) = class.size();
@@ -303,5 +411,9 @@ fn demands(request: &Request, classes: &[Class<'_>]) -> Vec<Demand> {
 
 fn room(request: &Request, offer: u32) -> Room {
     let offer = request.offer(offer);
-    Room { replicas: offer.capacity(), cpu: offer.free_cpu(), memory: offer.free_memory() }
+    Room {
+        replicas: offer.capacity(),
+        cpu: offer.free_cpu(),
+        memory: offer.free_memory(),
+    }
 }

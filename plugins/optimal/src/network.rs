@@ -61,20 +61,39 @@ struct Pivot {
 impl Network {
     /// With room for so many arcs.
     pub(crate) fn with_capacity(arcs: usize) -> Self {
-        let mut network = Self { nodes: Vec::new(), edges: Vec::with_capacity(arcs), at: 0 };
+        let mut network = Self {
+            nodes: Vec::new(),
+            edges: Vec::with_capacity(arcs),
+            at: 0,
+        };
         network.node(0);
         network
     }
 
     /// A node from which so much flows, or, where that is negative, at which so much arrives.
     pub(crate) fn node(&mut self, supply: i64) -> Node {
-        self.nodes.push(Hung { supply, potential: 0, parent: NONE, edge: NONE, depth: 0, child: NONE, next: NONE, before: NONE });
+        self.nodes.push(Hung {
+            supply,
+            potential: 0,
+            parent: NONE,
+            edge: NONE,
+            depth: 0,
+            child: NONE,
+            next: NONE,
+            before: NONE,
+        });
         Node(self.nodes.len() as u32 - 1)
     }
 
     /// Costs must not be negative.
     pub(crate) fn arc(&mut self, from: Node, to: Node, capacity: u32, cost: i64) -> Arc {
-        self.edges.push(Edge { from: from.0, to: to.0, capacity: i64::from(capacity), flow: 0, cost });
+        self.edges.push(Edge {
+            from: from.0,
+            to: to.0,
+            capacity: i64::from(capacity),
+            flow: 0,
+            cost,
+        });
         Arc(self.edges.len() as u32 - 1)
     }
 
@@ -110,17 +129,38 @@ impl Network {
 
     /// The first tree: every node on the root, by an arc that costs more than any way where it brings what is not there.
     fn hang_on_root(&mut self) {
-        let dear = self.edges.iter().map(|edge| edge.cost).max().unwrap_or(0).saturating_add(1).saturating_mul(self.nodes.len() as i64);
+        let dear = self
+            .edges
+            .iter()
+            .map(|edge| edge.cost)
+            .max()
+            .unwrap_or(0)
+            .saturating_add(1)
+            .saturating_mul(self.nodes.len() as i64);
         let dear = dear.min(i64::MAX / 8);
         for node in 1..self.nodes.len() as u32 {
             let supply = self.hung(node).supply;
             let edge = self.edges.len() as u32;
             self.edges.push(match supply {
-                0.. => Edge { from: node, to: ROOT, capacity: AMPLE, flow: supply, cost: 0 },
-                _ => Edge { from: ROOT, to: node, capacity: AMPLE, flow: -supply, cost: dear },
+                0.. => Edge {
+                    from: node,
+                    to: ROOT,
+                    capacity: AMPLE,
+                    flow: supply,
+                    cost: 0,
+                },
+                _ => Edge {
+                    from: ROOT,
+                    to: node,
+                    capacity: AMPLE,
+                    flow: -supply,
+                    cost: dear,
+                },
             });
             self.hang(node, ROOT, edge);
-            self.at_node(node, |hung| (hung.potential, hung.depth) = (if supply < 0 { dear } else { 0 }, 1));
+            self.at_node(node, |hung| {
+                (hung.potential, hung.depth) = (if supply < 0 { dear } else { 0 }, 1)
+            });
         }
     }
 
@@ -132,7 +172,11 @@ impl Network {
             self.at = if index + 1 < arcs { index + 1 } else { 0 };
             let edge = self.edge(index as u32);
             let reduced = self.reduced(&edge);
-            let gain = if edge.flow < edge.capacity && edge.flow == 0 { reduced } else { -reduced };
+            let gain = if edge.flow < edge.capacity && edge.flow == 0 {
+                reduced
+            } else {
+                -reduced
+            };
             if gain < least && edge.capacity > 0 {
                 (best, least) = (Some(index as u32), gain);
             }
@@ -147,18 +191,35 @@ impl Network {
     fn pivot(&mut self, entering: u32) {
         let edge = self.edge(entering);
         let forward = edge.flow == 0;
-        let (first, second) = if forward { (edge.from, edge.to) } else { (edge.to, edge.from) };
+        let (first, second) = if forward {
+            (edge.from, edge.to)
+        } else {
+            (edge.to, edge.from)
+        };
         let join = self.join(first, second);
-        let Pivot { amount, cut, ends: [lower, upper] } = self.leaving(edge.capacity, first, second, join);
+        let Pivot {
+            amount,
+            cut,
+            ends: [lower, upper],
+        } = self.leaving(edge.capacity, first, second, join);
         if amount > 0 {
-            self.at_edge(entering, |edge| edge.flow += if forward { amount } else { -amount });
+            self.at_edge(entering, |edge| {
+                edge.flow += if forward { amount } else { -amount }
+            });
             self.push(first, join, -amount);
             self.push(second, join, amount);
         }
         let Some(cut) = cut else { return };
         let reduced = self.reduced(&self.edge(entering));
         self.turn(lower, upper, entering, cut);
-        self.shift(lower, if edge.from == lower { -reduced } else { reduced });
+        self.shift(
+            lower,
+            if edge.from == lower {
+                -reduced
+            } else {
+                reduced
+            },
+        );
     }
 
     /// Where the ways of two nodes to the root meet.
@@ -178,17 +239,37 @@ impl Network {
     /// How much can flow around, and what stops it: of several arcs the last on the way from the join on, so that every node can always
     /// send something to the root.
     fn leaving(&self, capacity: i64, first: u32, second: u32, join: u32) -> Pivot {
-        let mut pivot = Pivot { amount: capacity, cut: None, ends: [first, second] };
+        let mut pivot = Pivot {
+            amount: capacity,
+            cut: None,
+            ends: [first, second],
+        };
         for (node, edge) in self.way(first, join) {
-            let left = if edge.from == node { edge.flow } else { edge.capacity - edge.flow };
+            let left = if edge.from == node {
+                edge.flow
+            } else {
+                edge.capacity - edge.flow
+            };
             if left < pivot.amount {
-                pivot = Pivot { amount: left, cut: Some(node), ends: [first, second] };
+                pivot = Pivot {
+                    amount: left,
+                    cut: Some(node),
+                    ends: [first, second],
+                };
             }
         }
         for (node, edge) in self.way(second, join) {
-            let left = if edge.from == node { edge.capacity - edge.flow } else { edge.flow };
+            let left = if edge.from == node {
+                edge.capacity - edge.flow
+            } else {
+                edge.flow
+            };
             if left <= pivot.amount {
-                pivot = Pivot { amount: left, cut: Some(node), ends: [second, first] };
+                pivot = Pivot {
+                    amount: left,
+                    cut: Some(node),
+                    ends: [second, first],
+                };
             }
         }
         pivot
@@ -197,7 +278,9 @@ impl Network {
     /// The nodes below the join with the arcs to their parents.
     fn way(&self, from: u32, join: u32) -> impl Iterator<Item = (u32, Edge)> {
         let up = move |node: &u32| Some(self.hung(*node).parent);
-        std::iter::successors(Some(from), up).take_while(move |node| *node != join).map(|node| (node, self.edge(self.hung(node).edge)))
+        std::iter::successors(Some(from), up)
+            .take_while(move |node| *node != join)
+            .map(|node| (node, self.edge(self.hung(node).edge)))
     }
 
     /// Sends so much up to the join, or down from there where it is negative.
@@ -205,7 +288,9 @@ impl Network {
         let mut node = from;
         while node != join {
             let Hung { edge, parent, .. } = self.hung(node);
-            self.at_edge(edge, |edge| edge.flow += if edge.from == node { amount } else { -amount });
+            self.at_edge(edge, |edge| {
+                edge.flow += if edge.from == node { amount } else { -amount }
+            });
             node = parent;
         }
     }
@@ -229,7 +314,9 @@ impl Network {
         let mut stack = vec![top];
         while let Some(node) = stack.pop() {
             let depth = self.hung(self.hung(node).parent).depth + 1;
-            self.at_node(node, |hung| (hung.potential, hung.depth) = (hung.potential + by, depth));
+            self.at_node(node, |hung| {
+                (hung.potential, hung.depth) = (hung.potential + by, depth)
+            });
             let mut child = self.hung(node).child;
             while child != NONE {
                 stack.push(child);
@@ -242,11 +329,18 @@ impl Network {
         let next = self.hung(parent).child;
         self.at_node(parent, |hung| hung.child = node);
         self.at_node(next, |hung| hung.before = node);
-        self.at_node(node, |hung| (hung.parent, hung.edge, hung.next, hung.before) = (parent, edge, next, NONE));
+        self.at_node(node, |hung| {
+            (hung.parent, hung.edge, hung.next, hung.before) = (parent, edge, next, NONE)
+        });
     }
 
     fn unhang(&mut self, node: u32) {
-        let Hung { parent, next, before, .. } = self.hung(node);
+        let Hung {
+            parent,
+            next,
+            before,
+            ..
+        } = self.hung(node);
         match before {
             NONE => self.at_node(parent, |hung| hung.child = next),
             before => self.at_node(before, |hung| hung.next = next),
@@ -263,16 +357,31 @@ impl Network {
     }
 
     fn hung(&self, index: u32) -> Hung {
-        const NOWHERE: Hung = Hung { supply: 0, potential: 0, parent: ROOT, edge: NONE, depth: 0, child: NONE, next: NONE, before: NONE };
+        const NOWHERE: Hung = Hung {
+            supply: 0,
+            potential: 0,
+            parent: ROOT,
+            edge: NONE,
+            depth: 0,
+            child: NONE,
+            next: NONE,
+            before: NONE,
+        };
         self.nodes.get(index as usize).copied().unwrap_or(NOWHERE)
     }
 
     fn at_edge(&mut self, index: u32, change: impl FnMut(&mut Edge)) {
-        self.edges.get_mut(index as usize).into_iter().for_each(change);
+        self.edges
+            .get_mut(index as usize)
+            .into_iter()
+            .for_each(change);
     }
 
     fn at_node(&mut self, index: u32, change: impl FnMut(&mut Hung)) {
-        self.nodes.get_mut(index as usize).into_iter().for_each(change);
+        self.nodes
+            .get_mut(index as usize)
+            .into_iter()
+            .for_each(change);
     }
 }
 
@@ -284,7 +393,12 @@ mod tests {
     fn what_flows_makes_room_where_that_is_cheaper() {
         let mut network = Network::with_capacity(0);
         let [a, b, x, y, sink] = [3, 2, 0, 0, -5].map(|supply| network.node(supply));
-        let ways = [network.arc(a, x, 9, 1), network.arc(a, y, 9, 2), network.arc(b, x, 9, 1), network.arc(b, y, 9, 5)];
+        let ways = [
+            network.arc(a, x, 9, 1),
+            network.arc(a, y, 9, 2),
+            network.arc(b, x, 9, 1),
+            network.arc(b, y, 9, 5),
+        ];
         network.arc(x, sink, 3, 0);
         network.arc(y, sink, 2, 0);
         assert!(network.solve());

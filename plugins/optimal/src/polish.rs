@@ -39,16 +39,21 @@ pub(crate) fn improve(model: &Model<'_>, counts: &[u32]) -> Option<Vec<u32>> {
 
 /// Whether the replicas of a class have no ties.
 pub(crate) fn is_free(class: &Class<'_>) -> bool {
-    let tied = class
-        .tasks
-        .first()
-        .is_none_or(|task| task.affinity().is_some() || task.anti_affinity().is_some() || task.current().next().is_some());
+    let tied = class.tasks.first().is_none_or(|task| {
+        task.affinity().is_some()
+            || task.anti_affinity().is_some()
+            || task.current().next().is_some()
+    });
     class.spread.is_none() && class.budget.is_none() && !tied
 }
 
 impl Polish {
     fn new(model: &Model<'_>, counts: &[u32]) -> Self {
-        let offers = model.columns().map(|(_, column)| column.offer + 1).max().unwrap_or(0);
+        let offers = model
+            .columns()
+            .map(|(_, column)| column.offer + 1)
+            .max()
+            .unwrap_or(0);
         let mut polish = Self {
             sizes: model.classes.iter().map(Class::size).collect(),
             places: Vec::new(),
@@ -60,7 +65,11 @@ impl Polish {
         let mut at = 0;
         for (index, class) in model.classes.iter().enumerate() {
             let free = is_free(class);
-            let place = |(column, at): (&Column, usize)| Place { class: index, column: *column, at };
+            let place = |(column, at): (&Column, usize)| Place {
+                class: index,
+                column: *column,
+                at,
+            };
             let mut places: Vec<Place> = class.columns.iter().zip(at..).map(place).collect();
             at += places.len();
             for place in places.iter().filter(|place| !place.column.held) {
@@ -92,9 +101,16 @@ impl Polish {
     fn relocate(&mut self, from: &Place) -> bool {
         self.leave(from);
         for i in 0.. {
-            let Some(to) = self.place(from.class, i).filter(|to| to.column.cost < from.column.cost && self.work < WORK) else { break };
+            let Some(to) = self
+                .place(from.class, i)
+                .filter(|to| to.column.cost < from.column.cost && self.work < WORK)
+            else {
+                break;
+            };
             self.work += 1;
-            if self.count(&to) < to.column.upper && (self.enter(&to) || self.displace(&to, from.column.cost - to.column.cost)) {
+            if self.count(&to) < to.column.upper
+                && (self.enter(&to) || self.displace(&to, from.column.cost - to.column.cost))
+            {
                 return true;
             }
         }
@@ -106,7 +122,14 @@ impl Polish {
     /// Brings a replica to a place that another leaves, for which that costs less than the gain.
     fn displace(&mut self, to: &Place, gain: i64) -> bool {
         for g in 0.. {
-            let Some(guest) = self.guests.get(to.column.offer as usize).and_then(|guests| guests.get(g)).copied() else { return false };
+            let Some(guest) = self
+                .guests
+                .get(to.column.offer as usize)
+                .and_then(|guests| guests.get(g))
+                .copied()
+            else {
+                return false;
+            };
             self.work += 1;
             if guest.class == to.class || self.count(&guest) == 0 {
                 continue;
@@ -114,11 +137,17 @@ impl Polish {
             self.leave(&guest);
             if self.enter(to) {
                 for i in 0.. {
-                    let Some(other) = self.place(guest.class, i).filter(|other| other.column.cost - guest.column.cost < gain) else {
+                    let Some(other) = self
+                        .place(guest.class, i)
+                        .filter(|other| other.column.cost - guest.column.cost < gain)
+                    else {
                         break;
                     };
                     self.work += 1;
-                    if other.at != guest.at && self.count(&other) < other.column.upper && self.enter(&other) {
+                    if other.at != guest.at
+                        && self.count(&other) < other.column.upper
+                        && self.enter(&other)
+                    {
                         return true;
                     }
                 }
@@ -131,7 +160,9 @@ impl Polish {
 
     /// One replica more, if it fits.
     fn enter(&mut self, place: &Place) -> bool {
-        let Some(room) = self.rooms.get(place.column.offer as usize).copied() else { return false };
+        let Some(room) = self.rooms.get(place.column.offer as usize).copied() else {
+            return false;
+        };
         let (cpu, memory) = self.sizes.get(place.class).copied().unwrap_or_default();
         if room.replicas == 0 || room.cpu < cpu || room.memory < memory {
             return false;
@@ -147,10 +178,23 @@ impl Polish {
     /// One replica less.
     fn leave(&mut self, place: &Place) {
         let (cpu, memory) = self.sizes.get(place.class).copied().unwrap_or_default();
-        let back = |room: &mut u64, some: u64| *room = if *room == u64::MAX { u64::MAX } else { *room + some };
-        if let (Some(room), Some(count)) = (self.rooms.get_mut(place.column.offer as usize), self.counts.get_mut(place.at)) {
+        let back = |room: &mut u64, some: u64| {
+            *room = if *room == u64::MAX {
+                u64::MAX
+            } else {
+                *room + some
+            }
+        };
+        if let (Some(room), Some(count)) = (
+            self.rooms.get_mut(place.column.offer as usize),
+            self.counts.get_mut(place.at),
+        ) {
             *count -= 1;
-            room.replicas = if room.replicas == u32::MAX { u32::MAX } else { room.replicas + 1 };
+            room.replicas = if room.replicas == u32::MAX {
+                u32::MAX
+            } else {
+                room.replicas + 1
+            };
             back(&mut room.cpu, cpu);
             back(&mut room.memory, memory);
         }
@@ -164,7 +208,11 @@ impl Polish {
             }
         };
         if let Some(room) = self.rooms.get_mut(place.column.offer as usize) {
-            room.replicas = if room.replicas == u32::MAX { u32::MAX } else { room.replicas.saturating_sub(count) };
+            room.replicas = if room.replicas == u32::MAX {
+                u32::MAX
+            } else {
+                room.replicas.saturating_sub(count)
+            };
             some(&mut room.cpu, cpu);
             some(&mut room.memory, memory);
         }

@@ -48,7 +48,11 @@ struct Level {
 
 impl Level {
     fn part(self) -> f64 {
-        if self.most > 0.0 { 1.0 / self.most } else { 0.0 }
+        if self.most > 0.0 {
+            1.0 / self.most
+        } else {
+            0.0
+        }
     }
 }
 
@@ -66,7 +70,8 @@ pub(crate) struct Prices {
 impl Offer {
     /// What one replica pays for its room.
     fn each(&self, (cpu, memory): (f64, f64)) -> f64 {
-        let [replica, millicore, byte] = [0, 1, 2].map(|i| self.part.get(i).unwrap_or(&0.0) * self.price.get(i).unwrap_or(&0.0));
+        let [replica, millicore, byte] =
+            [0, 1, 2].map(|i| self.part.get(i).unwrap_or(&0.0) * self.price.get(i).unwrap_or(&0.0));
         replica + millicore * cpu + byte * memory
     }
 }
@@ -120,31 +125,57 @@ impl Prices {
         let count = most.keys().last().map_or(0, |last| *last as usize + 1);
         let mut offers = vec![Offer::default(); count];
         for (offer, replicas) in most {
-            let Some(known) = offers.get_mut(offer as usize) else { continue };
+            let Some(known) = offers.get_mut(offer as usize) else {
+                continue;
+            };
             let room = model.room(offer);
-            let part = |limited: bool, most: f64| if limited && most > 0.0 { 1.0 / most } else { 0.0 };
+            let part = |limited: bool, most: f64| {
+                if limited && most > 0.0 {
+                    1.0 / most
+                } else {
+                    0.0
+                }
+            };
             known.part = [
                 part(replicas != u32::MAX, f64::from(replicas)),
                 part(room.cpu != u64::MAX, room.cpu as f64),
                 part(room.memory != u64::MAX, room.memory as f64),
             ];
             let [price, ..] = &mut known.price;
-            *price =
-                if replicas == u32::MAX { 0.0 } else { flow.offers.get(&offer).map_or(0.0, |price| *price as f64 * f64::from(replicas)) };
+            *price = if replicas == u32::MAX {
+                0.0
+            } else {
+                flow.offers
+                    .get(&offer)
+                    .map_or(0.0, |price| *price as f64 * f64::from(replicas))
+            };
         }
-        let level =
-            |(most, price): (&u32, &i64)| Level { most: f64::from(*most), price: *price as f64 * f64::from(*most), used: 0.0, mean: 0.0 };
-        Self { offers, levels: unplaced.iter().zip(&flow.levels).map(level).collect(), dearest: Vec::new(), bound: 0 }
+        let level = |(most, price): (&u32, &i64)| Level {
+            most: f64::from(*most),
+            price: *price as f64 * f64::from(*most),
+            used: 0.0,
+            mean: 0.0,
+        };
+        Self {
+            offers,
+            levels: unplaced.iter().zip(&flow.levels).map(level).collect(),
+            dearest: Vec::new(),
+            bound: 0,
+        }
     }
 
     /// What a replica of a class pays for its room on an offer, in micro-USD.
     pub(crate) fn room(&self, offer: u32, (cpu, memory): (u64, u64)) -> f64 {
-        self.offers.get(offer as usize).map_or(0.0, |offer| offer.each((cpu as f64, memory as f64)))
+        self.offers
+            .get(offer as usize)
+            .map_or(0.0, |offer| offer.each((cpu as f64, memory as f64)))
     }
 
     /// Lets every class choose by these prices: the bound, and what is used.
     fn look(&mut self, model: &Model<'_>) -> Option<()> {
-        self.offers.iter_mut().for_each(|offer| offer.used = [0.0; 3]);
+        self.offers
+            .iter_mut()
+            .for_each(|offer| offer.used = [0.0; 3]);
         self.levels.iter_mut().for_each(|level| level.used = 0.0);
         self.dearest.clear();
         let (mut sum, mut size) = (0.0, 0.0);
@@ -153,8 +184,12 @@ impl Prices {
             sum += paid;
             size += paid.abs();
         }
-        let worth: f64 =
-            self.offers.iter().flat_map(|offer| offer.price).sum::<f64>() + self.levels.iter().map(|level| level.price).sum::<f64>();
+        let worth: f64 = self
+            .offers
+            .iter()
+            .flat_map(|offer| offer.price)
+            .sum::<f64>()
+            + self.levels.iter().map(|level| level.price).sum::<f64>();
         let bound = (sum - worth) - (size + worth) * ROUNDING;
         self.bound = bound.ceil() as i64;
         Some(())
@@ -164,21 +199,35 @@ impl Prices {
     pub(crate) fn reduced(&self, model: &Model<'_>) -> Vec<i64> {
         let of_class = |(class, dearest): (&Class<'_>, &f64)| {
             let size = sizes(class);
-            let reduced = class.columns.iter().map(move |column| ((self.price(column, size) - dearest) * (1.0 - ROUNDING)).max(0.0) as i64);
+            let reduced = class.columns.iter().map(move |column| {
+                ((self.price(column, size) - dearest) * (1.0 - ROUNDING)).max(0.0) as i64
+            });
             reduced.collect::<Vec<_>>()
         };
-        model.classes.iter().zip(&self.dearest).flat_map(of_class).collect()
+        model
+            .classes
+            .iter()
+            .zip(&self.dearest)
+            .flat_map(of_class)
+            .collect()
     }
 
     fn price(&self, column: &Column, size: (f64, f64)) -> f64 {
-        let room = self.offers.get(column.offer as usize).filter(|_| !column.held).map_or(0.0, |offer| offer.each(size));
+        let room = self
+            .offers
+            .get(column.offer as usize)
+            .filter(|_| !column.held)
+            .map_or(0.0, |offer| offer.each(size));
         column.cost as f64 + room
     }
 
     /// The cheapest places of one class. Nothing when it has too few.
     fn choose(&mut self, model: &Model<'_>, class: &Class<'_>) -> Option<f64> {
         let size = sizes(class);
-        let skip = self.levels.get(class.level).filter(|level| level.most > 0.0);
+        let skip = self
+            .levels
+            .get(class.level)
+            .filter(|level| level.most > 0.0);
         let skip = skip.map(|level| class.skip_cost as f64 + level.price * level.part());
         let (mut left, mut paid, mut dearest) = (class.demand, 0.0, f64::NEG_INFINITY);
         for (column, price, most) in self.cheapest(model, class, size) {
@@ -189,8 +238,17 @@ impl Prices {
             left -= some;
             paid += price * f64::from(some);
             dearest = price;
-            if let Some(offer) = self.offers.get_mut(column.offer as usize).filter(|_| !column.held) {
-                for ((used, part), each) in offer.used.iter_mut().zip(offer.part).zip([1.0, size.0, size.1]) {
+            if let Some(offer) = self
+                .offers
+                .get_mut(column.offer as usize)
+                .filter(|_| !column.held)
+            {
+                for ((used, part), each) in offer
+                    .used
+                    .iter_mut()
+                    .zip(offer.part)
+                    .zip([1.0, size.0, size.1])
+                {
                     *used += part * each * f64::from(some);
                 }
             }
@@ -206,10 +264,21 @@ impl Prices {
     }
 
     /// A class's columns by price as far as they can matter, each with how many replicas of the class it takes.
-    fn cheapest<'c>(&self, model: &Model<'_>, class: &'c Class<'_>, size: (f64, f64)) -> Vec<(&'c Column, f64, u32)> {
-        let by_price = |a: &(&Column, f64, u32), b: &(&Column, f64, u32)| a.1.total_cmp(&b.1).then(a.0.row.cmp(&b.0.row));
+    fn cheapest<'c>(
+        &self,
+        model: &Model<'_>,
+        class: &'c Class<'_>,
+        size: (f64, f64),
+    ) -> Vec<(&'c Column, f64, u32)> {
+        let by_price = |a: &(&Column, f64, u32), b: &(&Column, f64, u32)| {
+            a.1.total_cmp(&b.1).then(a.0.row.cmp(&b.0.row))
+        };
         // Every column that is used takes one replica at least; only spreads may shut one.
-        let needed = if class.spread.is_some() { usize::MAX } else { class.demand as usize };
+        let needed = if class.spread.is_some() {
+            usize::MAX
+        } else {
+            class.demand as usize
+        };
         let mut order: Vec<(&'c Column, f64, u32)> = Vec::new();
         let mut most = f64::INFINITY;
         for column in &class.columns {
@@ -238,15 +307,34 @@ impl Prices {
     /// From the best prices so far: dearer where on the average of the last steps too much is used, cheaper where something is left. Says
     /// whether there was anything to change.
     fn step_from(&mut self, best: &Self, length: f64) -> bool {
-        let rooms = self.offers.iter_mut().zip(&best.offers).flat_map(|(offer, best)| {
-            let limited = offer.part.map(|part| part > 0.0);
-            offer.price.iter_mut().zip(best.price).zip(offer.mean).zip(limited).filter(|(_, limited)| *limited).map(|(price, _)| price)
-        });
-        let levels = self.levels.iter_mut().zip(&best.levels).filter(|(level, _)| level.most > 0.0);
+        let rooms = self
+            .offers
+            .iter_mut()
+            .zip(&best.offers)
+            .flat_map(|(offer, best)| {
+                let limited = offer.part.map(|part| part > 0.0);
+                offer
+                    .price
+                    .iter_mut()
+                    .zip(best.price)
+                    .zip(offer.mean)
+                    .zip(limited)
+                    .filter(|(_, limited)| *limited)
+                    .map(|(price, _)| price)
+            });
+        let levels = self
+            .levels
+            .iter_mut()
+            .zip(&best.levels)
+            .filter(|(level, _)| level.most > 0.0);
         let levels = levels.map(|(level, best)| ((&mut level.price, best.price), level.mean));
         let mut changes: Vec<((&mut f64, f64), f64)> = rooms.chain(levels).collect();
         let counts = |((_, best), mean): &&((&mut f64, f64), f64)| *best > 0.0 || *mean > 1.0;
-        let norm: f64 = changes.iter().filter(counts).map(|(_, mean)| (mean - 1.0) * (mean - 1.0)).sum();
+        let norm: f64 = changes
+            .iter()
+            .filter(counts)
+            .map(|(_, mean)| (mean - 1.0) * (mean - 1.0))
+            .sum();
         if norm < 1e-9 {
             return false;
         }
@@ -258,9 +346,17 @@ impl Prices {
 
     /// Takes what was used last into the averages.
     fn average(&mut self, weight: f64) {
-        let rooms = self.offers.iter_mut().flat_map(|offer| offer.mean.iter_mut().zip(offer.used));
-        let levels = self.levels.iter_mut().map(|level| (&mut level.mean, level.used));
-        rooms.chain(levels).for_each(|(mean, used)| *mean += weight * (used - *mean));
+        let rooms = self
+            .offers
+            .iter_mut()
+            .flat_map(|offer| offer.mean.iter_mut().zip(offer.used));
+        let levels = self
+            .levels
+            .iter_mut()
+            .map(|level| (&mut level.mean, level.used));
+        rooms
+            .chain(levels)
+            .for_each(|(mean, used)| *mean += weight * (used - *mean));
     }
 }
 

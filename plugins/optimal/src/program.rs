@@ -63,7 +63,11 @@ pub(crate) fn solve(model: &Model<'_>, task: &Task<'_>) -> Found {
     // Costs count from the cheapest column of each class on, so that what is compared stays small.
     let fixed = match task.goal {
         Goal::Unplaced(_) => 0,
-        Goal::Cost => model.classes.iter().map(|class| least(class) * i64::from(class.demand)).sum::<i64>(),
+        Goal::Cost => model
+            .classes
+            .iter()
+            .map(|class| least(class) * i64::from(class.demand))
+            .sum::<i64>(),
     };
     program.limit(task);
     let mut options = SolveOptions::default();
@@ -71,19 +75,45 @@ pub(crate) fn solve(model: &Model<'_>, task: &Task<'_>) -> Found {
     options.warm_start = task.start.map(|start| program.hint(start));
     let outcome = match program.problem.solve_with(options) {
         Ok(outcome) => outcome,
-        Err(error) => return Found { failure: Some(error.to_string()), ..Found::default() },
+        Err(error) => {
+            return Found {
+                failure: Some(error.to_string()),
+                ..Found::default()
+            };
+        }
     };
     let stats = outcome.stats();
-    let bound = stats.best_bound.map(|bound| bound - TOLERANCE * (1.0 + bound.abs()) + fixed as f64);
+    let bound = stats
+        .best_bound
+        .map(|bound| bound - TOLERANCE * (1.0 + bound.abs()) + fixed as f64);
     let proven = outcome.is_optimal();
-    let SolveOutcome::Solution(solution) = outcome else { return Found { bound, nodes: stats.nodes_solved, ..Found::default() } };
-    let count = |variable: &Option<Variable>| variable.map_or(0, |variable| solution.var_value(variable).round() as u32);
-    Found { counts: Some(program.columns.iter().map(count).collect()), bound, proven, nodes: stats.nodes_solved, failure: None }
+    let SolveOutcome::Solution(solution) = outcome else {
+        return Found {
+            bound,
+            nodes: stats.nodes_solved,
+            ..Found::default()
+        };
+    };
+    let count = |variable: &Option<Variable>| {
+        variable.map_or(0, |variable| solution.var_value(variable).round() as u32)
+    };
+    Found {
+        counts: Some(program.columns.iter().map(count).collect()),
+        bound,
+        proven,
+        nodes: stats.nodes_solved,
+        failure: None,
+    }
 }
 
 /// The cheapest that a replica of a class can be.
 fn least(class: &Class<'_>) -> i64 {
-    class.columns.iter().map(|column| column.cost).min().unwrap_or(0)
+    class
+        .columns
+        .iter()
+        .map(|column| column.cost)
+        .min()
+        .unwrap_or(0)
 }
 
 impl<'m, 'a> Program<'m, 'a> {
@@ -112,19 +142,41 @@ impl<'m, 'a> Program<'m, 'a> {
             (known > 0).then(|| problem.add_integer_var(weight, (0, most(class.demand))))
         };
         let skips = model.classes.iter().map(skip).collect();
-        Self { model, problem, columns, skips }
+        Self {
+            model,
+            problem,
+            columns,
+            skips,
+        }
     }
 
     fn hint(&self, start: &[u32]) -> Vec<(Variable, f64)> {
-        self.columns.iter().zip(start).filter_map(|(variable, count)| Some(((*variable)?, f64::from(*count)))).collect()
+        self.columns
+            .iter()
+            .zip(start)
+            .filter_map(|(variable, count)| Some(((*variable)?, f64::from(*count))))
+            .collect()
     }
 
     fn limit(&mut self, task: &Task<'_>) {
         self.everybody_is_somewhere();
-        for (level, most) in task.unplaced.iter().enumerate().filter(|(_, most)| **most > 0) {
-            let skips = self.model.classes.iter().zip(&self.skips).filter(|(class, _)| class.level == level);
-            let skips: Vec<(Variable, f64)> = skips.filter_map(|(_, skip)| Some(((*skip)?, 1.0))).collect();
-            self.problem.add_constraint(skips, ComparisonOp::Le, f64::from(*most));
+        for (level, most) in task
+            .unplaced
+            .iter()
+            .enumerate()
+            .filter(|(_, most)| **most > 0)
+        {
+            let skips = self
+                .model
+                .classes
+                .iter()
+                .zip(&self.skips)
+                .filter(|(class, _)| class.level == level);
+            let skips: Vec<(Variable, f64)> = skips
+                .filter_map(|(_, skip)| Some(((*skip)?, 1.0)))
+                .collect();
+            self.problem
+                .add_constraint(skips, ComparisonOp::Le, f64::from(*most));
         }
         self.rooms();
         self.spreads_and_budgets();
@@ -134,11 +186,16 @@ impl<'m, 'a> Program<'m, 'a> {
     fn everybody_is_somewhere(&mut self) {
         let mut columns = self.columns.iter();
         for (class, skip) in self.model.classes.iter().zip(&self.skips) {
-            let mut row: Vec<(Variable, f64)> =
-                columns.by_ref().take(class.columns.len()).flatten().map(|variable| (*variable, 1.0)).collect();
+            let mut row: Vec<(Variable, f64)> = columns
+                .by_ref()
+                .take(class.columns.len())
+                .flatten()
+                .map(|variable| (*variable, 1.0))
+                .collect();
             row.extend(skip.map(|skip| (skip, 1.0)));
             if class.demand > 0 {
-                self.problem.add_constraint(row, ComparisonOp::Eq, f64::from(class.demand));
+                self.problem
+                    .add_constraint(row, ComparisonOp::Eq, f64::from(class.demand));
             }
         }
     }
@@ -146,16 +203,30 @@ impl<'m, 'a> Program<'m, 'a> {
     /// Replicas, processors and memory of each offer.
     fn rooms(&mut self) {
         let mut offers: BTreeMap<u32, [Row; 3]> = BTreeMap::new();
-        for ((class, column), variable) in self.model.columns().zip(&self.columns).filter(|((_, column), _)| !column.held) {
+        for ((class, column), variable) in self
+            .model
+            .columns()
+            .zip(&self.columns)
+            .filter(|((_, column), _)| !column.held)
+        {
             let Some(variable) = *variable else { continue };
             let (cpu, memory) = class.size();
-            for (row, size) in offers.entry(column.offer).or_default().iter_mut().zip([1, cpu, memory]) {
+            for (row, size) in offers
+                .entry(column.offer)
+                .or_default()
+                .iter_mut()
+                .zip([1, cpu, memory])
+            {
                 row.push((variable, size, column.upper.min(class.demand)));
             }
         }
         for (offer, [replicas, cpu, memory]) in offers {
             let room = self.model.room(offer);
-            let capacity = if room.replicas == u32::MAX { u64::MAX } else { u64::from(room.replicas) };
+            let capacity = if room.replicas == u32::MAX {
+                u64::MAX
+            } else {
+                u64::from(room.replicas)
+            };
             self.at_most(&replicas, capacity);
             self.at_most(&cpu, room.cpu);
             self.at_most(&memory, room.memory);
@@ -164,14 +235,24 @@ impl<'m, 'a> Program<'m, 'a> {
 
     /// Σ size × variable ≤ limit, where that limits anything. Sizes are divided by what they have in common: the solver likes small numbers.
     fn at_most(&mut self, row: &[(Variable, u64, u32)], limit: u64) {
-        let most = row.iter().map(|(_, size, upper)| u128::from(*size) * u128::from(*upper)).sum::<u128>();
+        let most = row
+            .iter()
+            .map(|(_, size, upper)| u128::from(*size) * u128::from(*upper))
+            .sum::<u128>();
         if limit == u64::MAX || most <= u128::from(limit) {
             return;
         }
-        let unit = row.iter().fold(0, |unit, (_, size, _)| gcd(unit, *size)).max(1);
-        let row: Vec<(Variable, f64)> =
-            row.iter().filter(|(_, size, _)| *size > 0).map(|(variable, size, _)| (*variable, (size / unit) as f64)).collect();
-        self.problem.add_constraint(row, ComparisonOp::Le, (limit / unit) as f64);
+        let unit = row
+            .iter()
+            .fold(0, |unit, (_, size, _)| gcd(unit, *size))
+            .max(1);
+        let row: Vec<(Variable, f64)> = row
+            .iter()
+            .filter(|(_, size, _)| *size > 0)
+            .map(|(variable, size, _)| (*variable, (size / unit) as f64))
+            .collect();
+        self.problem
+            .add_constraint(row, ComparisonOp::Le, (limit / unit) as f64);
     }
 
     fn spreads_and_budgets(&mut self) {
@@ -179,13 +260,25 @@ impl<'m, 'a> Program<'m, 'a> {
         for class in &self.model.classes {
             let mut domains: BTreeMap<Domain, (u32, Row)> = BTreeMap::new();
             let mut hourly = Vec::new();
-            for (column, variable) in class.columns.iter().zip(self.columns.get(at..).unwrap_or_default()) {
+            for (column, variable) in class
+                .columns
+                .iter()
+                .zip(self.columns.get(at..).unwrap_or_default())
+            {
                 let Some(variable) = *variable else { continue };
                 let upper = column.upper.min(class.demand);
                 if let Some((domain, most)) = class.domain(self.model.request.offer(column.offer)) {
-                    domains.entry(domain).or_insert((most, Vec::new())).1.push((variable, 1, upper));
+                    domains
+                        .entry(domain)
+                        .or_insert((most, Vec::new()))
+                        .1
+                        .push((variable, 1, upper));
                 }
-                let price = self.model.request.candidate(column.row).map_or(0, |candidate| candidate.hourly());
+                let price = self
+                    .model
+                    .request
+                    .candidate(column.row)
+                    .map_or(0, |candidate| candidate.hourly());
                 hourly.push((variable, price, upper));
             }
             at += class.columns.len();
@@ -205,23 +298,42 @@ impl<'m, 'a> Program<'m, 'a> {
         let mut apart: BTreeMap<(&str, Domain), Vec<(Variable, f64)>> = BTreeMap::new();
         let mut at = 0;
         for class in &self.model.classes {
-            let variables = self.columns.get(at..at + class.columns.len()).unwrap_or_default().to_vec();
+            let variables = self
+                .columns
+                .get(at..at + class.columns.len())
+                .unwrap_or_default()
+                .to_vec();
             at += class.columns.len();
-            let Some(task) = class.tasks.first().copied() else { continue };
+            let Some(task) = class.tasks.first().copied() else {
+                continue;
+            };
             let in_domains = |over| {
                 let mut domains: BTreeMap<Domain, Vec<(Variable, f64)>> = BTreeMap::new();
                 for (column, variable) in class.columns.iter().zip(&variables) {
                     let domain = self.model.request.offer(column.offer).domain(over);
-                    domains.entry(domain).or_default().extend(variable.map(|variable| (variable, 1.0)));
+                    domains
+                        .entry(domain)
+                        .or_default()
+                        .extend(variable.map(|variable| (variable, 1.0)));
                 }
                 domains
             };
-            let together_over = task.affinity().zip(ledger.together(task)).map(|(group, over)| (group.word, in_domains(over)));
-            let apart_over = task.anti_affinity().zip(ledger.apart(task)).map(|(group, over)| (group.word, in_domains(over)));
+            let together_over = task
+                .affinity()
+                .zip(ledger.together(task))
+                .map(|(group, over)| (group.word, in_domains(over)));
+            let apart_over = task
+                .anti_affinity()
+                .zip(ledger.apart(task))
+                .map(|(group, over)| (group.word, in_domains(over)));
             let demand = f64::from(class.demand);
             if let Some((word, domains)) = together_over {
                 for (domain, mut row) in domains {
-                    let chosen = *together.entry(word).or_default().entry(domain).or_insert_with(|| self.problem.add_binary_var(0.0));
+                    let chosen = *together
+                        .entry(word)
+                        .or_default()
+                        .entry(domain)
+                        .or_insert_with(|| self.problem.add_binary_var(0.0));
                     row.push((chosen, -demand));
                     self.problem.add_constraint(row, ComparisonOp::Le, 0.0);
                 }
@@ -235,8 +347,10 @@ impl<'m, 'a> Program<'m, 'a> {
                 }
             }
         }
-        let one_of: Vec<Vec<(Variable, f64)>> =
-            together.into_values().map(|domains| domains.into_values().map(|chosen| (chosen, 1.0)).collect()).collect();
+        let one_of: Vec<Vec<(Variable, f64)>> = together
+            .into_values()
+            .map(|domains| domains.into_values().map(|chosen| (chosen, 1.0)).collect())
+            .collect();
         for row in one_of.into_iter().chain(apart.into_values()) {
             self.problem.add_constraint(row, ComparisonOp::Le, 1.0);
         }

@@ -40,12 +40,23 @@ pub(crate) fn least_unplaced(model: &Model<'_>, known: &[u32]) -> Vec<u32> {
         let least = match known.get(level) {
             Some(0) => 0,
             _ => {
-                let mut flow = Flow::new(model, &unplaced, |_| 0, |class| i64::from(class.level == level));
+                let mut flow = Flow::new(
+                    model,
+                    &unplaced,
+                    |_| 0,
+                    |class| i64::from(class.level == level),
+                );
                 if !flow.network.solve() {
                     return vec![0; model.levels];
                 }
-                let of_level = model.classes.iter().zip(&flow.skips).filter(|(class, _)| class.level == level);
-                of_level.map(|(_, skip)| skip.map_or(0, |arc| flow.network.flow(arc))).sum::<i64>() as u32
+                let of_level = model
+                    .classes
+                    .iter()
+                    .zip(&flow.skips)
+                    .filter(|(class, _)| class.level == level);
+                of_level
+                    .map(|(_, skip)| skip.map_or(0, |arc| flow.network.flow(arc)))
+                    .sum::<i64>() as u32
             }
         };
         if let Some(unplaced) = unplaced.get_mut(level) {
@@ -61,26 +72,65 @@ pub(crate) fn cheapest(model: &Model<'_>, unplaced: &[u32]) -> Option<Relaxed> {
     if !flow.network.solve() {
         return None;
     }
-    let Flow { network, sink, offers, levels, columns, skips } = flow;
-    let counts: Vec<u32> = columns.iter().map(|arc| network.flow(*arc) as u32).collect();
-    let reduced = columns.iter().map(|arc| network.reduced_cost(*arc)).collect();
-    let placed: i64 = model.columns().zip(&counts).map(|((_, column), count)| column.cost * i64::from(*count)).sum();
-    let skipped: i64 = model.classes.iter().zip(&skips).map(|(class, arc)| class.skip_cost * arc.map_or(0, |arc| network.flow(arc))).sum();
+    let Flow {
+        network,
+        sink,
+        offers,
+        levels,
+        columns,
+        skips,
+    } = flow;
+    let counts: Vec<u32> = columns
+        .iter()
+        .map(|arc| network.flow(*arc) as u32)
+        .collect();
+    let reduced = columns
+        .iter()
+        .map(|arc| network.reduced_cost(*arc))
+        .collect();
+    let placed: i64 = model
+        .columns()
+        .zip(&counts)
+        .map(|((_, column), count)| column.cost * i64::from(*count))
+        .sum();
+    let skipped: i64 = model
+        .classes
+        .iter()
+        .zip(&skips)
+        .map(|(class, arc)| class.skip_cost * arc.map_or(0, |arc| network.flow(arc)))
+        .sum();
     let price = |node: Node| network.price(node, sink).max(0);
     Some(Relaxed {
         counts,
         cost: placed + skipped,
         reduced,
-        offers: offers.into_iter().map(|(offer, node)| (offer, price(node))).collect(),
-        levels: levels.into_iter().map(|node| node.map_or(0, price)).collect(),
+        offers: offers
+            .into_iter()
+            .map(|(offer, node)| (offer, price(node)))
+            .collect(),
+        levels: levels
+            .into_iter()
+            .map(|node| node.map_or(0, price))
+            .collect(),
     })
 }
 
 impl Flow {
-    fn new(model: &Model<'_>, unplaced: &[u32], cost: impl Fn(i64) -> i64, skip_cost: impl Fn(&Class<'_>) -> i64) -> Self {
+    fn new(
+        model: &Model<'_>,
+        unplaced: &[u32],
+        cost: impl Fn(i64) -> i64,
+        skip_cost: impl Fn(&Class<'_>) -> i64,
+    ) -> Self {
         let columns = model.columns().count();
         let mut network = Network::with_capacity(columns + columns / 4 + 16);
-        let sink = network.node(-model.classes.iter().map(|class| i64::from(class.demand)).sum::<i64>());
+        let sink = network.node(
+            -model
+                .classes
+                .iter()
+                .map(|class| i64::from(class.demand))
+                .sum::<i64>(),
+        );
         let offers = offers(model, &mut network, sink);
         let levels: Vec<Option<Node>> = (0..model.levels)
             .map(|level| {
@@ -90,23 +140,41 @@ impl Flow {
                 Some(node)
             })
             .collect();
-        let mut flow = Self { network, sink, offers, levels, columns: Vec::with_capacity(columns), skips: Vec::new() };
+        let mut flow = Self {
+            network,
+            sink,
+            offers,
+            levels,
+            columns: Vec::with_capacity(columns),
+            skips: Vec::new(),
+        };
         for class in &model.classes {
             let source = flow.network.node(i64::from(class.demand));
             let mut domains: BTreeMap<Domain, Node> = BTreeMap::new();
             for column in &class.columns {
-                let from = class.domain(model.request.offer(column.offer)).map_or(source, |(domain, most)| {
-                    *domains.entry(domain).or_insert_with(|| {
-                        let node = flow.network.node(0);
-                        flow.network.arc(source, node, most, 0);
-                        node
-                    })
-                });
-                let to = if column.held { flow.sink } else { flow.offers.get(&column.offer).copied().unwrap_or(flow.sink) };
-                flow.columns.push(flow.network.arc(from, to, column.upper, cost(column.cost)));
+                let from = class.domain(model.request.offer(column.offer)).map_or(
+                    source,
+                    |(domain, most)| {
+                        *domains.entry(domain).or_insert_with(|| {
+                            let node = flow.network.node(0);
+                            flow.network.arc(source, node, most, 0);
+                            node
+                        })
+                    },
+                );
+                let to = if column.held {
+                    flow.sink
+                } else {
+                    flow.offers.get(&column.offer).copied().unwrap_or(flow.sink)
+                };
+                flow.columns
+                    .push(flow.network.arc(from, to, column.upper, cost(column.cost)));
             }
             let skip = flow.levels.get(class.level).copied().flatten();
-            flow.skips.push(skip.map(|node| flow.network.arc(source, node, class.demand, skip_cost(class))));
+            flow.skips.push(skip.map(|node| {
+                flow.network
+                    .arc(source, node, class.demand, skip_cost(class))
+            }));
         }
         flow
     }
@@ -132,11 +200,18 @@ pub(crate) fn most_replicas(model: &Model<'_>) -> BTreeMap<u32, u32> {
     }
     let fits = |free: u64, each: u64| match free {
         u64::MAX => u32::MAX,
-        free => free.checked_div(each).map_or(u32::MAX, |most| u32::try_from(most).unwrap_or(u32::MAX)),
+        free => free
+            .checked_div(each)
+            .map_or(u32::MAX, |most| u32::try_from(most).unwrap_or(u32::MAX)),
     };
     let most = |(offer, (cpu, memory)): (u32, (u64, u64))| {
         let room = model.room(offer);
-        (offer, room.replicas.min(fits(room.cpu, cpu)).min(fits(room.memory, memory)))
+        (
+            offer,
+            room.replicas
+                .min(fits(room.cpu, cpu))
+                .min(fits(room.memory, memory)),
+        )
     };
     smallest.into_iter().map(most).collect()
 }

@@ -44,10 +44,23 @@ struct Search<'m, 'a> {
 pub(crate) fn run(request: &Request, sticky: bool, node_limit: u64) -> Result<'_> {
     let model = Model::new(request, trial::kept(request, sticky).ledger);
     let best = Trial::greedy(&model, sticky);
-    let mut search = Search { model: &model, best, sticky, node_limit, nodes: 0, trouble: None };
+    let mut search = Search {
+        model: &model,
+        best,
+        sticky,
+        node_limit,
+        nodes: 0,
+        trouble: None,
+    };
     let placed_most = search.place_most();
     let bound = search.cost_least();
-    Result { bound: bound.min(search.best.cost), best: search.best, placed_most, nodes: search.nodes, trouble: search.trouble }
+    Result {
+        bound: bound.min(search.best.cost),
+        best: search.best,
+        placed_most,
+        nodes: search.nodes,
+        trouble: search.trouble,
+    }
 }
 
 impl<'a> Search<'_, 'a> {
@@ -58,24 +71,41 @@ impl<'a> Search<'_, 'a> {
         {
             return true;
         }
-        let open: Vec<i64> = self.model.columns().map(|(_, column)| column.cost).collect();
+        let open: Vec<i64> = self
+            .model
+            .columns()
+            .map(|(_, column)| column.cost)
+            .collect();
         let (open, all) = self.open(&open, i64::MAX);
         let mut proven = true;
         for level in 0..self.model.levels {
-            if self.best.missing.get(level).is_none_or(|missing| *missing == 0) {
+            if self
+                .best
+                .missing
+                .get(level)
+                .is_none_or(|missing| *missing == 0)
+            {
                 continue;
             }
             let known: Vec<u32> = self.best.missing.iter().take(level).copied().collect();
             let found = self.solve(Goal::Unplaced(level), &known, &open);
             let least = found.bound.map_or(0, |bound| bound.ceil().max(0.0) as u32);
-            proven &= all && (found.proven || self.best.missing.get(level).is_some_and(|missing| *missing <= least));
+            proven &= all
+                && (found.proven
+                    || self
+                        .best
+                        .missing
+                        .get(level)
+                        .is_some_and(|missing| *missing <= least));
         }
         proven
     }
 
     /// Brings the cost down as far as it goes with as few replicas left. Returns what it can't be less than.
     fn cost_least(&mut self) -> i64 {
-        let Some(relaxed) = relaxation::cheapest(self.model, &self.best.missing) else { return 0 };
+        let Some(relaxed) = relaxation::cheapest(self.model, &self.best.missing) else {
+            return 0;
+        };
         let fixed = fixed_cost(self.model);
         let bound = relaxed.cost + fixed;
         self.consider(&relaxed.counts);
@@ -84,7 +114,11 @@ impl<'a> Search<'_, 'a> {
             return bound;
         }
         // The least that an answer with a replica in a column costs.
-        let mut with: Vec<i64> = relaxed.reduced.iter().map(|reduced| bound + reduced).collect();
+        let mut with: Vec<i64> = relaxed
+            .reduced
+            .iter()
+            .map(|reduced| bound + reduced)
+            .collect();
         let mut bound = bound;
         if prices::matter(self.model)
             && let Some(prices) = self.raise(&relaxed, fixed)
@@ -98,7 +132,10 @@ impl<'a> Search<'_, 'a> {
             return bound;
         }
         let (open, all) = self.open(&with, self.best.cost);
-        if !all && self.model.classes.len() > CLASSES && self.model.classes.iter().all(polish::is_free) {
+        if !all
+            && self.model.classes.len() > CLASSES
+            && self.model.classes.iter().all(polish::is_free)
+        {
             // A part of the columns proves nothing, and where few of them are a class's own small changes find as much, sooner.
             return bound;
         }
@@ -128,7 +165,13 @@ impl<'a> Search<'_, 'a> {
 
     fn solve(&mut self, goal: Goal, unplaced: &[u32], open: &[bool]) -> program::Found {
         let start = self.best.counts(self.model);
-        let task = program::Task { goal, unplaced, open, start: Some(&start), nodes: self.node_limit };
+        let task = program::Task {
+            goal,
+            unplaced,
+            open,
+            start: Some(&start),
+            nodes: self.node_limit,
+        };
         let found = program::solve(self.model, &task);
         self.nodes += found.nodes;
         if let Some(failure) = &found.failure {
@@ -153,25 +196,50 @@ impl<'a> Search<'_, 'a> {
     /// The columns that an integer program looks at: those whose weight is within the gap, the lightest and the best answer's own where
     /// that is too many; and whether those are all.
     fn open(&mut self, weights: &[i64], gap: i64) -> (Vec<bool>, bool) {
-        let mut within: Vec<i64> = weights.iter().copied().filter(|weight| *weight <= gap).collect();
+        let mut within: Vec<i64> = weights
+            .iter()
+            .copied()
+            .filter(|weight| *weight <= gap)
+            .collect();
         if within.len() <= COLUMNS {
             return (weights.iter().map(|weight| *weight <= gap).collect(), true);
         }
         let (_, most, _) = within.select_nth_unstable(COLUMNS - 1);
         let most = *most;
-        self.trouble = Some(format!("only {COLUMNS} of {} columns were looked at", within.len()));
+        self.trouble = Some(format!(
+            "only {COLUMNS} of {} columns were looked at",
+            within.len()
+        ));
         let own = self.best.counts(self.model);
-        (weights.iter().zip(own).map(|(weight, own)| *weight < most || own > 0).collect(), false)
+        (
+            weights
+                .iter()
+                .zip(own)
+                .map(|(weight, own)| *weight < most || own > 0)
+                .collect(),
+            false,
+        )
     }
 }
 
 /// What the model leaves out of the cost: what stays where it is, and what the model counts for moves that are none.
 fn fixed_cost(model: &Model<'_>) -> i64 {
     let of_task = |(task, base): (tradewind_plugin_sdk::policy::Task<'_>, &Vec<(u32, u32)>)| {
-        let each = |offer: u32| task.shape().candidate(offer).map_or(0, |candidate| candidate.cost().min(COST_MAX) as i64);
-        let base: i64 = base.iter().map(|(offer, replicas)| each(*offer) * i64::from(*replicas)).sum();
+        let each = |offer: u32| {
+            task.shape()
+                .candidate(offer)
+                .map_or(0, |candidate| candidate.cost().min(COST_MAX) as i64)
+        };
+        let base: i64 = base
+            .iter()
+            .map(|(offer, replicas)| each(*offer) * i64::from(*replicas))
+            .sum();
         let holds = task.current().any(|current| current.replicas > 0);
-        let moves = if holds { trial::migration(task) * (i64::from(trial::movable(task)) - i64::from(task.replicas())) } else { 0 };
+        let moves = if holds {
+            trial::migration(task) * (i64::from(trial::movable(task)) - i64::from(task.replicas()))
+        } else {
+            0
+        };
         base + moves
     };
     model.request.tasks().zip(&model.base).map(of_task).sum()

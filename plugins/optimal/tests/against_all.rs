@@ -1,5 +1,9 @@
 //! Against every possible answer of thousands of small batches: none is better. `Batch` itself refuses answers that break a limit.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests are not marked as tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the helpers of tests are not marked as tests"
+)]
 
 use std::collections::BTreeSet;
 
@@ -19,7 +23,10 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, below: u32) -> u32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) % u64::from(below)) as u32
     }
 
@@ -74,7 +81,10 @@ impl Instance {
             max_cents: random.one_in(5).then(|| random.below(25)),
             together: random.one_in(4),
             apart: random.one_in(4),
-            held: offers.iter().map(|_| if random.one_in(6) { random.below(3) } else { 0 }).collect(),
+            held: offers
+                .iter()
+                .map(|_| if random.one_in(6) { random.below(3) } else { 0 })
+                .collect(),
             moving: random.below(6),
         };
         let tasks = (0..1 + random.below(3)).map(|_| task(random)).collect();
@@ -85,22 +95,44 @@ impl Instance {
         let mut batch = Batch::new();
         for (i, offer) in self.offers.iter().enumerate() {
             let zone = format!("z{}", offer.zone);
-            let spec = OfferSpec::new(&format!("o{i}"), f64::from(offer.cents) / 100.0).place("r", &zone).capacity(offer.capacity);
+            let spec = OfferSpec::new(&format!("o{i}"), f64::from(offer.cents) / 100.0)
+                .place("r", &zone)
+                .capacity(offer.capacity);
             batch = batch.offer(spec.with(|spec| {
                 if let Some((cores, gib)) = offer.shared {
-                    (spec.shared, spec.free_cpu, spec.free_memory) = (true, u64::from(cores) * 1000, u64::from(gib) << 30);
+                    (spec.shared, spec.free_cpu, spec.free_memory) =
+                        (true, u64::from(cores) * 1000, u64::from(gib) << 30);
                 }
             }));
         }
         for (i, task) in self.tasks.iter().enumerate() {
-            let mut spec = TaskSpec::new(&format!("t{i}"), task.replicas).needs(task.cores * 1000, u64::from(task.gib) << 30);
-            spec = spec.priority(task.priority).migration_cost(f64::from(task.moving) / 100.0);
-            spec = task.zone_max.into_iter().fold(spec, |spec, most| spec.spread(Spread::Zone, most));
-            spec = task.max_cents.into_iter().fold(spec, |spec, most| spec.max_hourly(f64::from(most) / 100.0));
-            spec = if task.together { spec.affinity("with", Spread::Zone) } else { spec };
-            spec = if task.apart { spec.anti_affinity("without", Spread::Zone) } else { spec };
+            let mut spec = TaskSpec::new(&format!("t{i}"), task.replicas)
+                .needs(task.cores * 1000, u64::from(task.gib) << 30);
+            spec = spec
+                .priority(task.priority)
+                .migration_cost(f64::from(task.moving) / 100.0);
+            spec = task
+                .zone_max
+                .into_iter()
+                .fold(spec, |spec, most| spec.spread(Spread::Zone, most));
+            spec = task
+                .max_cents
+                .into_iter()
+                .fold(spec, |spec, most| spec.max_hourly(f64::from(most) / 100.0));
+            spec = if task.together {
+                spec.affinity("with", Spread::Zone)
+            } else {
+                spec
+            };
+            spec = if task.apart {
+                spec.anti_affinity("without", Spread::Zone)
+            } else {
+                spec
+            };
             let held = task.held.iter().enumerate().filter(|(_, held)| **held > 0);
-            batch = batch.task(held.fold(spec, |spec, (offer, held)| spec.runs_on(&format!("o{offer}"), *held)));
+            batch = batch.task(held.fold(spec, |spec, (offer, held)| {
+                spec.runs_on(&format!("o{offer}"), *held)
+            }));
         }
         batch
     }
@@ -111,42 +143,91 @@ impl Instance {
         for (task, counts) in self.tasks.iter().zip(answer) {
             let placed: u32 = counts.iter().sum();
             left[usize::from(task.priority == 0)] += task.replicas.checked_sub(placed)?;
-            let hourly: u32 = counts.iter().zip(&self.offers).map(|(n, offer)| n * offer.cents).sum();
-            let in_zone = |zone: u32| counts.iter().zip(&self.offers).filter(|(_, o)| o.zone == zone).map(|(n, _)| *n).sum::<u32>();
+            let hourly: u32 = counts
+                .iter()
+                .zip(&self.offers)
+                .map(|(n, offer)| n * offer.cents)
+                .sum();
+            let in_zone = |zone: u32| {
+                counts
+                    .iter()
+                    .zip(&self.offers)
+                    .filter(|(_, o)| o.zone == zone)
+                    .map(|(n, _)| *n)
+                    .sum::<u32>()
+            };
             let most = task.zone_max.unwrap_or(u32::MAX);
-            if hourly > task.max_cents.unwrap_or(u32::MAX) || (0..3).any(|zone| in_zone(zone) > most) {
+            if hourly > task.max_cents.unwrap_or(u32::MAX)
+                || (0..3).any(|zone| in_zone(zone) > most)
+            {
                 return None;
             }
-            let stay: u32 = counts.iter().zip(&task.held).map(|(n, held)| *n.min(held)).sum();
-            cost += hourly + task.moving * (task.held.iter().sum::<u32>().min(task.replicas) - stay);
+            let stay: u32 = counts
+                .iter()
+                .zip(&task.held)
+                .map(|(n, held)| *n.min(held))
+                .sum();
+            cost +=
+                hourly + task.moving * (task.held.iter().sum::<u32>().min(task.replicas) - stay);
         }
         let added = |t: usize, o: usize| answer[t][o].saturating_sub(self.tasks[t].held[o]);
         for (o, offer) in self.offers.iter().enumerate() {
-            let sum = |each: fn(&Task) -> u32| (0..self.tasks.len()).map(|t| added(t, o) * each(&self.tasks[t])).sum::<u32>();
+            let sum = |each: fn(&Task) -> u32| {
+                (0..self.tasks.len())
+                    .map(|t| added(t, o) * each(&self.tasks[t]))
+                    .sum::<u32>()
+            };
             let (cores, gib) = offer.shared.unwrap_or((u32::MAX, u32::MAX));
-            if sum(|_| 1) > offer.capacity || sum(|task| task.cores) > cores || sum(|task| task.gib) > gib {
+            if sum(|_| 1) > offer.capacity
+                || sum(|task| task.cores) > cores
+                || sum(|task| task.gib) > gib
+            {
                 return None;
             }
         }
-        let zones = |t: usize| (0..self.offers.len()).filter(|o| answer[t][*o] > 0).map(|o| self.offers[o].zone).collect::<BTreeSet<u32>>();
+        let zones = |t: usize| {
+            (0..self.offers.len())
+                .filter(|o| answer[t][*o] > 0)
+                .map(|o| self.offers[o].zone)
+                .collect::<BTreeSet<u32>>()
+        };
         let all: Vec<BTreeSet<u32>> = (0..self.tasks.len()).map(zones).collect();
-        let together = all.iter().zip(&self.tasks).filter(|(_, task)| task.together).flat_map(|(zones, _)| zones);
+        let together = all
+            .iter()
+            .zip(&self.tasks)
+            .filter(|(_, task)| task.together)
+            .flat_map(|(zones, _)| zones);
         if together.collect::<BTreeSet<_>>().len() > 1 {
             return None;
         }
-        let apart: Vec<&u32> = all.iter().zip(&self.tasks).filter(|(_, task)| task.apart).flat_map(|(zones, _)| zones).collect();
+        let apart: Vec<&u32> = all
+            .iter()
+            .zip(&self.tasks)
+            .filter(|(_, task)| task.apart)
+            .flat_map(|(zones, _)| zones)
+            .collect();
         (apart.iter().collect::<BTreeSet<_>>().len() == apart.len()).then_some((left, cost))
     }
 
     /// The best of all answers.
     fn best(&self) -> ([u32; 2], u32) {
-        let ways: Vec<Vec<Vec<u32>>> = self.tasks.iter().map(|task| shares(task.replicas, self.offers.len())).collect();
+        let ways: Vec<Vec<Vec<u32>>> = self
+            .tasks
+            .iter()
+            .map(|task| shares(task.replicas, self.offers.len()))
+            .collect();
         let mut best = ([u32::MAX; 2], u32::MAX);
         let mut at = vec![0; ways.len()];
         loop {
-            let answer: Vec<Vec<u32>> = at.iter().zip(&ways).map(|(i, ways)| ways[*i].clone()).collect();
+            let answer: Vec<Vec<u32>> = at
+                .iter()
+                .zip(&ways)
+                .map(|(i, ways)| ways[*i].clone())
+                .collect();
             best = self.judge(&answer).map_or(best, |judged| judged.min(best));
-            let Some(next) = (0..at.len()).find(|t| at[*t] + 1 < ways[*t].len()) else { return best };
+            let Some(next) = (0..at.len()).find(|t| at[*t] + 1 < ways[*t].len()) else {
+                return best;
+            };
             at[next] += 1;
             at[..next].fill(0);
         }
@@ -154,7 +235,10 @@ impl Instance {
 
     fn of(&self, placed: &Placement) -> Vec<Vec<u32>> {
         let mut answer = vec![vec![0; self.offers.len()]; self.tasks.len()];
-        placed.answer.choices().for_each(|(task, offer, replicas)| answer[task as usize][offer as usize] = replicas);
+        placed
+            .answer
+            .choices()
+            .for_each(|(task, offer, replicas)| answer[task as usize][offer as usize] = replicas);
         answer
     }
 }
@@ -164,7 +248,11 @@ fn shares(replicas: u32, offers: usize) -> Vec<Vec<u32>> {
     if offers == 0 {
         return vec![Vec::new()];
     }
-    let one = |first: u32| shares(replicas - first, offers - 1).into_iter().map(move |rest| [vec![first], rest].concat());
+    let one = |first: u32| {
+        shares(replicas - first, offers - 1)
+            .into_iter()
+            .map(move |rest| [vec![first], rest].concat())
+    };
     (0..=replicas).flat_map(one).collect()
 }
 
@@ -177,14 +265,33 @@ fn no_answer_is_better() {
         let placed = batch.place::<Optimal>(r#"{"sticky": false}"#).unwrap();
         let best = instance.best();
         let note = &placed.answer.note;
-        assert_eq!(instance.judge(&instance.of(&placed)), Some(best), "round {round}: {note}: {placed:#?}");
-        assert_eq!(placed.answer.lower_bound, Some(u64::from(best.1) * 10_000), "round {round}: {note}");
-        assert!(note.contains("least possible") && !note.contains("not proven"), "round {round}: {note}");
+        assert_eq!(
+            instance.judge(&instance.of(&placed)),
+            Some(best),
+            "round {round}: {note}: {placed:#?}"
+        );
+        assert_eq!(
+            placed.answer.lower_bound,
+            Some(u64::from(best.1) * 10_000),
+            "round {round}: {note}"
+        );
+        assert!(
+            note.contains("least possible") && !note.contains("not proven"),
+            "round {round}: {note}"
+        );
         if round % 10 == 0 {
             let again = batch.place::<Optimal>(r#"{"sticky": false}"#).unwrap();
-            assert_eq!(again.answer, placed.answer, "round {round}: the same request, the same answer");
+            assert_eq!(
+                again.answer, placed.answer,
+                "round {round}: the same request, the same answer"
+            );
             let sticky = batch.place::<Optimal>("{}").unwrap();
-            assert!(instance.judge(&instance.of(&sticky)).is_some_and(|judged| judged >= best), "round {round}");
+            assert!(
+                instance
+                    .judge(&instance.of(&sticky))
+                    .is_some_and(|judged| judged >= best),
+                "round {round}"
+            );
         }
     }
 }
@@ -192,8 +299,15 @@ fn no_answer_is_better() {
 /// It breaks no limit, and the same request gets the same answer.
 fn holds<P: Policy>(name: &str, round: u32, instance: &Instance, batch: &Batch) {
     let placed = batch.place::<P>("{}").unwrap();
-    assert!(instance.judge(&instance.of(&placed)).is_some(), "{name}, round {round}: {placed:#?}");
-    assert_eq!(batch.place::<P>("{}").unwrap().answer, placed.answer, "{name}, round {round}");
+    assert!(
+        instance.judge(&instance.of(&placed)).is_some(),
+        "{name}, round {round}: {placed:#?}"
+    );
+    assert_eq!(
+        batch.place::<P>("{}").unwrap().answer,
+        placed.answer,
+        "{name}, round {round}"
+    );
 }
 
 #[test]

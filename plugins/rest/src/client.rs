@@ -106,11 +106,15 @@ struct Deletion {
 
 impl<H: Http> Rest<H> {
     pub(crate) fn price_list(&self) -> Result<Vec<ForSale>, Error> {
-        self.api.call::<Offers>("GET", "/v1/offers", None).map(|answer| answer.offers)
+        self.api
+            .call::<Offers>("GET", "/v1/offers", None)
+            .map(|answer| answer.offers)
     }
 
     pub(crate) fn regions(&self) -> Result<Vec<Region>, Error> {
-        self.api.call::<Regions>("GET", "/v1/regions", None).map(|answer| answer.regions)
+        self.api
+            .call::<Regions>("GET", "/v1/regions", None)
+            .map(|answer| answer.regions)
     }
 }
 
@@ -121,37 +125,72 @@ impl<H: Http + Clock> fleet::Cloud for Rest<H> {
 
     fn place(&self, offer: &ChosenOffer) -> Result<String, Error> {
         if offer.region.is_empty() || offer.size.is_empty() {
-            let message = format!("the offer {:?} is not one of this cloud: it names no region and size", offer.id);
+            let message = format!(
+                "the offer {:?} is not one of this cloud: it names no region and size",
+                offer.id
+            );
             return Err(Error::invalid(message).field("offer.id"));
         }
         Ok(offer.region.clone())
     }
 
     fn places(&self) -> Result<Vec<String>, Error> {
-        Ok(self.regions()?.into_iter().map(|region| region.name).filter(|name| self.settings.uses(name)).collect())
+        Ok(self
+            .regions()?
+            .into_iter()
+            .map(|region| region.name)
+            .filter(|name| self.settings.uses(name))
+            .collect())
     }
 
     fn describe(&self, allocation: &Allocation) -> Result<Described, Error> {
         let workload = &allocation.workload;
         fleet::refuse(workload)?;
-        if workload.env.iter().any(|var: &EnvVar| matches!(var.value, EnvValue::Secret(_))) {
+        if workload
+            .env
+            .iter()
+            .any(|var: &EnvVar| matches!(var.value, EnvValue::Secret(_)))
+        {
             return Err(Error::unsupported("this cloud has no secrets").field("workload.env"));
         }
         // The cloud chooses the ports' numbers.
-        Ok(Described { workload: described(workload), ports: workload.ports.iter().map(|port| Wired::of(port, 0)).collect() })
+        Ok(Described {
+            workload: described(workload),
+            ports: workload
+                .ports
+                .iter()
+                .map(|port| Wired::of(port, 0))
+                .collect(),
+        })
     }
 
     fn create(&self, new: &New<'_>) -> Result<Instance, Error> {
-        let creation = Creation { token: new.token, size: &new.allocation.offer.size, tags: new.tags, workload: new.workload };
-        let body = serde_json::to_value(creation).map_err(|error| Error::internal(format!("the request can't be written: {error}")))?;
-        self.api.call::<Shown>("POST", &instances(new.place), Some(&body)).map(Into::into)
+        let creation = Creation {
+            token: new.token,
+            size: &new.allocation.offer.size,
+            tags: new.tags,
+            workload: new.workload,
+        };
+        let body = serde_json::to_value(creation)
+            .map_err(|error| Error::internal(format!("the request can't be written: {error}")))?;
+        self.api
+            .call::<Shown>("POST", &instances(new.place), Some(&body))
+            .map(Into::into)
     }
 
     fn tagged(&self, place: &str, (key, value): (&str, &str)) -> Result<Vec<Instance>, Error> {
-        let first = format!("{}?tag={}:{}", instances(place), escaped(key), escaped(value));
+        let first = format!(
+            "{}?tag={}:{}",
+            instances(place),
+            escaped(key),
+            escaped(value)
+        );
         let (mut found, mut next) = (Vec::new(), None);
         for _ in 0..PAGES {
-            let path = next.map_or_else(|| first.clone(), |cursor: String| format!("{first}&page={}", escaped(&cursor)));
+            let path = next.map_or_else(
+                || first.clone(),
+                |cursor: String| format!("{first}&page={}", escaped(&cursor)),
+            );
             let page: Page = self.api.call("GET", &path, None)?;
             found.extend(page.instances.into_iter().map(Instance::from));
             next = page.next;
@@ -159,16 +198,30 @@ impl<H: Http + Clock> fleet::Cloud for Rest<H> {
                 return Ok(found);
             }
         }
-        Err(Error::internal(format!("a list of more than {PAGES} pages in {place:?}")))
+        Err(Error::internal(format!(
+            "a list of more than {PAGES} pages in {place:?}"
+        )))
     }
 
     fn tag(&self, place: &str, id: &str, tags: &BTreeMap<&str, &str>) -> Result<(), Error> {
-        self.api.call::<Value>("PUT", &format!("{}/{}/tags", instances(place), escaped(id)), Some(&json!(tags))).map(drop)
+        self.api
+            .call::<Value>(
+                "PUT",
+                &format!("{}/{}/tags", instances(place), escaped(id)),
+                Some(&json!(tags)),
+            )
+            .map(drop)
     }
 
     fn delete(&self, place: &str, id: &str) -> Result<Destroyed, Error> {
-        match self.api.call::<Deletion>("DELETE", &format!("{}/{}", instances(place), escaped(id)), None) {
-            Ok(Deletion { state: Word::Deleted | Word::Lost }) => Ok(Destroyed::Gone),
+        match self.api.call::<Deletion>(
+            "DELETE",
+            &format!("{}/{}", instances(place), escaped(id)),
+            None,
+        ) {
+            Ok(Deletion {
+                state: Word::Deleted | Word::Lost,
+            }) => Ok(Destroyed::Gone),
             Ok(_) => Ok(Destroyed::Going),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(Destroyed::Gone),
             Err(error) => Err(error),

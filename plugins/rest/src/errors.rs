@@ -28,13 +28,21 @@ pub(crate) fn refusal(response: &HttpResponse) -> Error {
         "QuotaExceeded" => ErrorKind::Quota,
         _ => kind_of_status(response.status),
     };
-    let said = if told.message.is_empty() { "no reason given" } else { told.message.as_str() };
-    let mut error = Error::new(kind, format!("the cloud answers {}: {said}", response.status));
+    let said = if told.message.is_empty() {
+        "no reason given"
+    } else {
+        told.message.as_str()
+    };
+    let mut error = Error::new(
+        kind,
+        format!("the cloud answers {}: {said}", response.status),
+    );
     if !told.code.is_empty() {
         error = error.code(told.code.as_str());
     }
     if kind == ErrorKind::Denied {
-        error = error.remedy("see that the credential of the grant is valid and may manage instances");
+        error =
+            error.remedy("see that the credential of the grant is valid and may manage instances");
     }
     if kind == ErrorKind::Throttled {
         error.retry_after = told.retry_after.or_else(|| retry_after(response));
@@ -62,18 +70,36 @@ mod tests {
             (302, "", ErrorKind::Internal),
         ] {
             let body = format!(r#"{{"code":"{code}","message":"so it is"}}"#).into_bytes();
-            let error = refusal(&HttpResponse { status, headers: Vec::new(), body });
-            assert_eq!((error.kind, error.code.as_deref()), (kind, (!code.is_empty()).then_some(code)), "{status} {code}");
+            let error = refusal(&HttpResponse {
+                status,
+                headers: Vec::new(),
+                body,
+            });
+            assert_eq!(
+                (error.kind, error.code.as_deref()),
+                (kind, (!code.is_empty()).then_some(code)),
+                "{status} {code}"
+            );
         }
     }
 
     #[test]
     fn the_time_to_wait_comes_from_the_body_or_the_header() {
-        let header = Entry { key: "Retry-After".into(), value: "3".into() };
+        let header = Entry {
+            key: "Retry-After".into(),
+            value: "3".into(),
+        };
         let told = |body: &str| {
-            let response = HttpResponse { status: 429, headers: vec![header.clone()], body: body.as_bytes().to_vec() };
+            let response = HttpResponse {
+                status: 429,
+                headers: vec![header.clone()],
+                body: body.as_bytes().to_vec(),
+            };
             refusal(&response).retry_after
         };
-        assert_eq!((told("not json"), told(r#"{"retryAfter":250}"#)), (Some(3000), Some(250)));
+        assert_eq!(
+            (told("not json"), told(r#"{"retryAfter":250}"#)),
+            (Some(3000), Some(250))
+        );
     }
 }

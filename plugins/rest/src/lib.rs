@@ -30,21 +30,43 @@ impl<H: Http + Clock> FleetProvider for Rest<H> {
     type Settings = Settings;
 
     fn info() -> ProviderInfo {
-        ProviderInfo::new("rest", env!("CARGO_PKG_VERSION"), "Instances of a cloud with a REST API")
-            .schema(settings::SCHEMA)
-            .wants("http", "to call the cloud's API")
-            .wants("clock", "to tell what is too new to be listed from what is gone")
-            .runs(Features::IMAGES | Features::COMMANDS | Features::SERVICES | Features::JOBS | Features::RESIZE)
+        ProviderInfo::new(
+            "rest",
+            env!("CARGO_PKG_VERSION"),
+            "Instances of a cloud with a REST API",
+        )
+        .schema(settings::SCHEMA)
+        .wants("http", "to call the cloud's API")
+        .wants(
+            "clock",
+            "to tell what is too new to be listed from what is gone",
+        )
+        .runs(
+            Features::IMAGES
+                | Features::COMMANDS
+                | Features::SERVICES
+                | Features::JOBS
+                | Features::RESIZE,
+        )
     }
 
     fn new(host: H, _: &Context, settings: Settings) -> Result<Self, Error> {
         settings.check()?;
-        let api = Api::new(host, &settings.url, &settings.credential, settings.timeout.millis(), errors::refusal);
+        let api = Api::new(
+            host,
+            &settings.url,
+            &settings.credential,
+            settings.timeout.millis(),
+            errors::refusal,
+        );
         Ok(Self { api, settings })
     }
 
     fn pace(&self) -> Pace {
-        Pace { settle: self.settings.settle.millis(), create_timeout: self.settings.create_timeout.millis() }
+        Pace {
+            settle: self.settings.settle.millis(),
+            create_timeout: self.settings.create_timeout.millis(),
+        }
     }
     fn check(&self) -> Result<Vec<Condition>, Error> {
         self.regions_ready()

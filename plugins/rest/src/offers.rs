@@ -13,19 +13,29 @@ impl<H: Http + Clock> Rest<H> {
     pub(crate) fn on_sale(&self, query: &OffersQuery) -> Result<Vec<Offer>, Error> {
         let wanted = |region: &String| query.regions.is_empty() || query.regions.contains(region);
         let offers = self.price_list()?;
-        Ok(offers.into_iter().filter(|sale| self.settings.uses(&sale.region) && wanted(&sale.region)).map(offer).collect())
+        Ok(offers
+            .into_iter()
+            .filter(|sale| self.settings.uses(&sale.region) && wanted(&sale.region))
+            .map(offer)
+            .collect())
     }
 
     /// Whether the regions that are to be used answer.
     pub(crate) fn regions_ready(&self) -> Result<Vec<Condition>, Error> {
         let regions = self.regions()?;
-        let used = regions.into_iter().filter(|region| self.settings.uses(&region.name));
+        let used = regions
+            .into_iter()
+            .filter(|region| self.settings.uses(&region.name));
         Ok(used
             .map(|region| Condition {
                 kind: "RegionReady".to_owned(),
                 met: region.up,
                 reason: if region.up { "Up" } else { "Down" }.to_owned(),
-                message: format!("the region {:?} is {}", region.name, if region.up { "up" } else { "down" }),
+                message: format!(
+                    "the region {:?} is {}",
+                    region.name,
+                    if region.up { "up" } else { "down" }
+                ),
             })
             .collect())
     }

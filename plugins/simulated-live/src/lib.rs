@@ -11,7 +11,10 @@ use tradewind_plugin_sdk::{
     host::{Clock, Host, Processes},
     provider::{read_state, write_state},
     register_provider,
-    types::{Allocation, Condition, Destroyed, LogChunk, LogQuery, Observation, OffersQuery, OwnedAllocation, Tracked},
+    types::{
+        Allocation, Condition, Destroyed, LogChunk, LogQuery, Observation, OffersQuery,
+        OwnedAllocation, Tracked,
+    },
 };
 
 /// The provider, on the host's capabilities or on a test's.
@@ -35,7 +38,11 @@ struct State {
 
 impl State {
     fn place<'a>(&'a self, allocation: &'a str) -> Place<'a> {
-        Place { region: &self.region, size: &self.size, allocation }
+        Place {
+            region: &self.region,
+            size: &self.size,
+            allocation,
+        }
     }
 }
 
@@ -45,7 +52,10 @@ impl<C: Clock, P: Processes> SimulatedLive<C, P> {
     /// # Errors
     /// `invalid` for a table that makes no sense.
     pub fn on(clock: C, processes: P, context: Context, settings: Settings) -> Result<Self, Error> {
-        Ok(Self { cloud: Cloud::new(context, settings, clock)?, runner: Runner::new(processes) })
+        Ok(Self {
+            cloud: Cloud::new(context, settings, clock)?,
+            runner: Runner::new(processes),
+        })
     }
 }
 
@@ -85,26 +95,46 @@ impl<C: Clock + Default, P: Processes + Default> Provider for SimulatedLive<C, P
         self.cloud.fault(Operation::Apply, Place::of(allocation))?;
         let offer = self.cloud.offer(&allocation.offer.id)?;
         let prior: Option<State> = prior.map(read_state).transpose()?;
-        let processes = self.runner.apply(allocation, prior.as_ref().map(|prior| &prior.processes))?;
-        write_state(&State { processes, region: offer.region.clone(), size: offer.size.clone() })
+        let processes = self
+            .runner
+            .apply(allocation, prior.as_ref().map(|prior| &prior.processes))?;
+        write_state(&State {
+            processes,
+            region: offer.region.clone(),
+            size: offer.size.clone(),
+        })
     }
     fn observe(&self, tracked: &[Tracked]) -> Result<Vec<Observation>, Error> {
         let states = with_states::<State>(tracked)?;
-        states.iter().try_for_each(|(allocation, state)| self.cloud.fault(Operation::Observe, state.place(allocation)))?;
-        let processes: Vec<(&str, Running)> = states.into_iter().map(|(allocation, state)| (allocation, state.processes)).collect();
+        states.iter().try_for_each(|(allocation, state)| {
+            self.cloud
+                .fault(Operation::Observe, state.place(allocation))
+        })?;
+        let processes: Vec<(&str, Running)> = states
+            .into_iter()
+            .map(|(allocation, state)| (allocation, state.processes))
+            .collect();
         self.runner.observe(&processes)
     }
     fn destroy(&self, tracked: &Tracked) -> Result<Destroyed, Error> {
         let state: State = read_state(&tracked.state)?;
-        self.cloud.fault(Operation::Destroy, state.place(&tracked.allocation))?;
+        self.cloud
+            .fault(Operation::Destroy, state.place(&tracked.allocation))?;
         self.runner.destroy(&tracked.allocation, &state.processes)
     }
     fn owned(&self) -> Result<Vec<OwnedAllocation>, Error> {
-        described(self.runner.owned()?, |processes| write_state(&State { processes, region: String::new(), size: String::new() }))
+        described(self.runner.owned()?, |processes| {
+            write_state(&State {
+                processes,
+                region: String::new(),
+                size: String::new(),
+            })
+        })
     }
     fn logs(&self, tracked: &Tracked, query: &LogQuery) -> Result<LogChunk, Error> {
         let state: State = read_state(&tracked.state)?;
-        self.cloud.fault(Operation::Logs, state.place(&tracked.allocation))?;
+        self.cloud
+            .fault(Operation::Logs, state.place(&tracked.allocation))?;
         self.runner.logs(&tracked.allocation, query)
     }
 }
@@ -127,14 +157,29 @@ mod tests {
         let settings = r#"{"sizes": {"small": {"cpu": 2, "memory": "4Gi", "price": "0.05"}}, "regions": {"eu": {}, "us": {}},
             "faults": [{"operation": "destroy", "kind": "unavailable", "region": "us"}]}"#;
         let settings: Settings = serde_json::from_str(settings).unwrap();
-        let context = Context { instance: "sim".into(), deadline: 1000 };
-        let provider = SimulatedLive::on(testing::Clock::at(0), table.clone(), context, settings).unwrap();
-        for (region, destroyed) in [("eu", Ok(Destroyed::Going)), ("us", Err(ErrorKind::Unavailable))] {
+        let context = Context {
+            instance: "sim".into(),
+            deadline: 1000,
+        };
+        let provider =
+            SimulatedLive::on(testing::Clock::at(0), table.clone(), context, settings).unwrap();
+        for (region, destroyed) in [
+            ("eu", Ok(Destroyed::Going)),
+            ("us", Err(ErrorKind::Unavailable)),
+        ] {
             let wanted = allocation(region, &format!("{region}/small"), 2);
             let state = provider.apply(&wanted, None).unwrap();
-            let seen = provider.observe(&[tracked(&wanted, &state)]).unwrap().remove(0);
+            let seen = provider
+                .observe(&[tracked(&wanted, &state)])
+                .unwrap()
+                .remove(0);
             assert_eq!((seen.phase, seen.replicas.len()), (Phase::Running, 2));
-            assert_eq!(provider.destroy(&tracked(&wanted, &state)).map_err(|error| error.kind), destroyed);
+            assert_eq!(
+                provider
+                    .destroy(&tracked(&wanted, &state))
+                    .map_err(|error| error.kind),
+                destroyed
+            );
         }
         assert_eq!(table.starts(), 4);
         assert_eq!(provider.owned().unwrap().len(), 2);

@@ -105,7 +105,10 @@ impl Settings {
             return Err(Error::invalid(message).field("settings.on-demand-share"));
         }
         if !self.unknown_rate.is_finite() || self.unknown_rate < 0.0 {
-            let message = format!("the rate is \"{}\": use 0 or more interruptions per hour", self.unknown_rate);
+            let message = format!(
+                "the rate is \"{}\": use 0 or more interruptions per hour",
+                self.unknown_rate
+            );
             return Err(Error::invalid(message).field("settings.unknown-rate"));
         }
         Ok(())
@@ -123,7 +126,11 @@ impl Settings {
         if !offer.spot() {
             return candidate.cost_usd();
         }
-        let rate = if offer.interruption_rate().is_nan() { self.unknown_rate } else { offer.interruption_rate().max(0.0) };
+        let rate = if offer.interruption_rate().is_nan() {
+            self.unknown_rate
+        } else {
+            offer.interruption_rate().max(0.0)
+        };
         let lost_hours = self.lost_time.millis() as f64 / 3_600_000.0;
         let each = candidate.hourly() as f64 / 1e6 * lost_hours + self.interruption_cost.usd();
         candidate.cost_usd() + rate * candidate.hours() * each
@@ -139,7 +146,9 @@ impl Settings {
         placing.fill(task, open - kept, |_| true);
         if safe < floor {
             let short = floor - safe;
-            let reason = format!("the floor of {floor} on-demand replicas is {short} short: no on-demand candidate can take more");
+            let reason = format!(
+                "the floor of {floor} on-demand replicas is {short} short: no on-demand candidate can take more"
+            );
             placing.ledger.explain(task, reason);
         }
     }
@@ -151,12 +160,16 @@ impl Policy for Spot {
     fn info() -> PolicyInfo {
         let summary = "Mixes spot and on-demand capacity, with a floor of on-demand replicas";
         let columns = Columns::TERMS | Columns::SPOT | Columns::INTERRUPTION_RATE;
-        PolicyInfo::new("spot", env!("CARGO_PKG_VERSION"), summary).schema(SCHEMA).columns(columns)
+        PolicyInfo::new("spot", env!("CARGO_PKG_VERSION"), summary)
+            .schema(SCHEMA)
+            .columns(columns)
     }
 
     fn place(settings: Settings, request: &Request) -> Result<Answer, Error> {
         settings.check()?;
-        let mut placing = Ranking::by(request, |candidate| settings.expected(candidate)).sticky(settings.sticky).start(request);
+        let mut placing = Ranking::by(request, |candidate| settings.expected(candidate))
+            .sticky(settings.sticky)
+            .start(request);
         for task in request.tasks_by_priority() {
             settings.place(&mut placing, task);
         }
@@ -173,35 +186,67 @@ mod tests {
     use super::*;
 
     fn market(rate: f64) -> Batch {
-        let spot = OfferSpec::new("spot", 0.03).with(|offer| (offer.spot, offer.interruption_rate) = (true, rate));
-        Batch::new().offer(OfferSpec::new("safe", 0.10).capacity(4)).offer(spot)
+        let spot = OfferSpec::new("spot", 0.03)
+            .with(|offer| (offer.spot, offer.interruption_rate) = (true, rate));
+        Batch::new()
+            .offer(OfferSpec::new("safe", 0.10).capacity(4))
+            .offer(spot)
     }
 
     #[test]
     fn the_floor_is_on_demand_and_the_rest_is_where_it_pays() {
         let share = r#"{"on-demand-share": 0.3}"#;
-        let placed = market(0.05).task(TaskSpec::new("web", 10)).place::<Spot>(share).unwrap();
-        assert_eq!((placed.choices["web"]["safe"], placed.choices["web"]["spot"]), (3, 7));
+        let placed = market(0.05)
+            .task(TaskSpec::new("web", 10))
+            .place::<Spot>(share)
+            .unwrap();
+        assert_eq!(
+            (placed.choices["web"]["safe"], placed.choices["web"]["spot"]),
+            (3, 7)
+        );
         // Thirty cents for each of 0.5 interruptions per hour make spot the dearer one.
-        let placed = market(0.5).task(TaskSpec::new("web", 4)).place::<Spot>(r#"{"interruption-cost": "0.30"}"#).unwrap();
+        let placed = market(0.5)
+            .task(TaskSpec::new("web", 4))
+            .place::<Spot>(r#"{"interruption-cost": "0.30"}"#)
+            .unwrap();
         assert_eq!(placed.choices["web"]["safe"], 4);
         assert!((placed.answer.scores[1] - (0.03 + 0.5 * (0.03 / 6.0 + 0.30))).abs() < 1e-12);
     }
 
     #[test]
     fn a_floor_that_cannot_be_reached_is_not_filled_up_with_spot() {
-        let placed = market(0.0).task(TaskSpec::new("web", 10)).place::<Spot>(r#"{"on-demand": 6}"#).unwrap();
-        assert_eq!((placed.choices["web"]["safe"], placed.choices["web"]["spot"]), (4, 4));
+        let placed = market(0.0)
+            .task(TaskSpec::new("web", 10))
+            .place::<Spot>(r#"{"on-demand": 6}"#)
+            .unwrap();
+        assert_eq!(
+            (placed.choices["web"]["safe"], placed.choices["web"]["spot"]),
+            (4, 4)
+        );
         let (short, reason) = &placed.unplaced["web"];
-        assert!(*short == 2 && reason.contains("floor of 6 on-demand replicas is 2 short"), "{reason}");
+        assert!(
+            *short == 2 && reason.contains("floor of 6 on-demand replicas is 2 short"),
+            "{reason}"
+        );
     }
 
     #[test]
     fn what_runs_on_spot_gives_way_only_to_the_floor() {
-        let placed = market(0.0).task(TaskSpec::new("web", 4).runs_on("spot", 4)).place::<Spot>("{}").unwrap();
-        assert_eq!((placed.choices["web"]["safe"], placed.choices["web"]["spot"]), (1, 3));
+        let placed = market(0.0)
+            .task(TaskSpec::new("web", 4).runs_on("spot", 4))
+            .place::<Spot>("{}")
+            .unwrap();
         assert_eq!(
-            market(0.0).task(TaskSpec::new("web", 1)).place::<Spot>(r#"{"on-demand-share": 2}"#).unwrap_err().field.as_deref(),
+            (placed.choices["web"]["safe"], placed.choices["web"]["spot"]),
+            (1, 3)
+        );
+        assert_eq!(
+            market(0.0)
+                .task(TaskSpec::new("web", 1))
+                .place::<Spot>(r#"{"on-demand-share": 2}"#)
+                .unwrap_err()
+                .field
+                .as_deref(),
             Some("settings.on-demand-share")
         );
     }

@@ -96,10 +96,15 @@ const SCHEMA: &str = r#"{
 impl Settings {
     fn check(&self) -> Result<(), Error> {
         if !(0.0..=1.0).contains(&self.survivors) {
-            return Err(Error::invalid(format!("the share is \"{}\": use 0 to 1", self.survivors)).field("settings.survivors"));
+            return Err(
+                Error::invalid(format!("the share is \"{}\": use 0 to 1", self.survivors))
+                    .field("settings.survivors"),
+            );
         }
         if self.failures == 0 {
-            return Err(Error::invalid("the number is \"0\": use 1 or more").field("settings.failures"));
+            return Err(
+                Error::invalid("the number is \"0\": use 1 or more").field("settings.failures")
+            );
         }
         Ok(())
     }
@@ -145,14 +150,19 @@ impl Policy for Spread {
     type Settings = Settings;
 
     fn info() -> PolicyInfo {
-        let summary = "Enough replicas survive the loss of a provider, region or zone, at the least cost";
+        let summary =
+            "Enough replicas survive the loss of a provider, region or zone, at the least cost";
         let domains = Columns::PROVIDER | Columns::REGION | Columns::ZONE;
-        PolicyInfo::new("spread", env!("CARGO_PKG_VERSION"), summary).schema(SCHEMA).columns(domains)
+        PolicyInfo::new("spread", env!("CARGO_PKG_VERSION"), summary)
+            .schema(SCHEMA)
+            .columns(domains)
     }
 
     fn place(settings: Settings, request: &Request) -> Result<Answer, Error> {
         settings.check()?;
-        let mut placing = Ranking::by(request, |candidate| candidate.cost_usd()).sticky(settings.sticky).start(request);
+        let mut placing = Ranking::by(request, |candidate| candidate.cost_usd())
+            .sticky(settings.sticky)
+            .start(request);
         let mut at_risk = Vec::new();
         for task in request.tasks_by_priority() {
             if settings.place(&mut placing, task) {
@@ -160,7 +170,11 @@ impl Policy for Spread {
             }
         }
         let mut answer = placing.finish();
-        let loss = format!("the loss of {} ({})", settings.failures, settings.over().word());
+        let loss = format!(
+            "the loss of {} ({})",
+            settings.failures,
+            settings.over().word()
+        );
         answer.note = match at_risk.as_slice() {
             [] => format!("everything placed is spread for {loss}"),
             tasks => format!("not spread for {loss}: {}", tasks.join(", ")),
@@ -181,8 +195,15 @@ mod tests {
 
     /// Two regions of one provider, one of another.
     fn world() -> Batch {
-        let offer = |id: &str, usd, provider: &str, region: &str| OfferSpec::new(id, usd).provider(provider).place(region, "a");
-        Batch::new().offer(offer("n1", 0.1, "n", "1")).offer(offer("n2", 0.2, "n", "2")).offer(offer("s1", 0.3, "s", "1"))
+        let offer = |id: &str, usd, provider: &str, region: &str| {
+            OfferSpec::new(id, usd)
+                .provider(provider)
+                .place(region, "a")
+        };
+        Batch::new()
+            .offer(offer("n1", 0.1, "n", "1"))
+            .offer(offer("n2", 0.2, "n", "2"))
+            .offer(offer("s1", 0.3, "s", "1"))
     }
 
     fn on(placed: &Placement, offers: [&str; 3]) -> [u32; 3] {
@@ -201,22 +222,48 @@ mod tests {
             (3, r#"{"failures": 2, "survivors": 0}"#, [1, 1, 1]),
         ];
         for (replicas, settings, expected) in cases {
-            let placed = world().task(TaskSpec::new("web", replicas)).place::<Spread>(settings).unwrap();
-            assert_eq!(on(&placed, ["n1", "n2", "s1"]), expected, "{replicas} {settings}");
+            let placed = world()
+                .task(TaskSpec::new("web", replicas))
+                .place::<Spread>(settings)
+                .unwrap();
+            assert_eq!(
+                on(&placed, ["n1", "n2", "s1"]),
+                expected,
+                "{replicas} {settings}"
+            );
         }
     }
 
     #[test]
     fn what_would_break_the_rule_is_left_or_told() {
-        let one = |settings: &str, task: TaskSpec| world().task(task).place::<Spread>(settings).unwrap();
+        let one =
+            |settings: &str, task: TaskSpec| world().task(task).place::<Spread>(settings).unwrap();
         let strict = one("{}", TaskSpec::new("web", 1));
-        assert!(strict.unplaced["web"].1.contains("so that 1 of 1 survive the loss of 1 (region)"), "{:?}", strict.unplaced);
+        assert!(
+            strict.unplaced["web"]
+                .1
+                .contains("so that 1 of 1 survive the loss of 1 (region)"),
+            "{:?}",
+            strict.unplaced
+        );
         let lenient = one(r#"{"strict": false}"#, TaskSpec::new("web", 1));
         assert_eq!(on(&lenient, ["n1", "n2", "s1"]), [1, 0, 0]);
-        assert!(lenient.answer.note.contains("\"test/web\""), "{}", lenient.answer.note);
+        assert!(
+            lenient.answer.note.contains("\"test/web\""),
+            "{}",
+            lenient.answer.note
+        );
         let running = one("{}", TaskSpec::new("web", 4).runs_on("n1", 4));
-        assert_eq!(on(&running, ["n1", "n2", "s1"]), [2, 2, 0], "what runs makes room for the rule");
+        assert_eq!(
+            on(&running, ["n1", "n2", "s1"]),
+            [2, 2, 0],
+            "what runs makes room for the rule"
+        );
         let alone = one("{}", TaskSpec::new("web", 4).runs_on("n1", 4).only(&["n1"]));
-        assert_eq!(on(&alone, ["n1", "n2", "s1"]), [4, 0, 0], "but is never stopped for it");
+        assert_eq!(
+            on(&alone, ["n1", "n2", "s1"]),
+            [4, 0, 0],
+            "but is never stopped for it"
+        );
     }
 }

@@ -40,7 +40,15 @@ struct Weights {
 
 impl Default for Weights {
     fn default() -> Self {
-        Self { cost: 1.0, time: 1.0, resources: 1.0, performance: 0.0, availability: 0.0, latency: 0.0, carbon: 0.0 }
+        Self {
+            cost: 1.0,
+            time: 1.0,
+            resources: 1.0,
+            performance: 0.0,
+            availability: 0.0,
+            latency: 0.0,
+            carbon: 0.0,
+        }
     }
 }
 
@@ -85,19 +93,37 @@ impl Weights {
             ("cost", self.cost, |candidate| candidate.cost_usd()),
             ("time", self.time, |candidate| candidate.hours()),
             ("resources", self.resources, |candidate| candidate.units()),
-            ("performance", self.performance, |candidate| -candidate.offer().performance()),
-            ("availability", self.availability, |candidate| -candidate.offer().availability()),
-            ("latency", self.latency, |candidate| candidate.offer().latency()),
-            ("carbon", self.carbon, |candidate| candidate.offer().carbon()),
+            ("performance", self.performance, |candidate| {
+                -candidate.offer().performance()
+            }),
+            ("availability", self.availability, |candidate| {
+                -candidate.offer().availability()
+            }),
+            ("latency", self.latency, |candidate| {
+                candidate.offer().latency()
+            }),
+            ("carbon", self.carbon, |candidate| {
+                candidate.offer().carbon()
+            }),
         ];
-        if let Some((name, weight, _)) = all.iter().find(|(_, weight, _)| !weight.is_finite() || *weight < 0.0) {
-            return Err(
-                Error::invalid(format!("the weight of {name} is \"{weight}\": use 0 or more")).field(format!("settings.weights.{name}"))
-            );
+        if let Some((name, weight, _)) = all
+            .iter()
+            .find(|(_, weight, _)| !weight.is_finite() || *weight < 0.0)
+        {
+            return Err(Error::invalid(format!(
+                "the weight of {name} is \"{weight}\": use 0 or more"
+            ))
+            .field(format!("settings.weights.{name}")));
         }
-        let counting: Vec<Criterion> = all.into_iter().filter(|(_, weight, _)| *weight > 0.0).collect();
+        let counting: Vec<Criterion> = all
+            .into_iter()
+            .filter(|(_, weight, _)| *weight > 0.0)
+            .collect();
         if counting.is_empty() {
-            return Err(Error::invalid("every weight is \"0\": give at least one that is more").field("settings.weights"));
+            return Err(
+                Error::invalid("every weight is \"0\": give at least one that is more")
+                    .field("settings.weights"),
+            );
         }
         Ok(counting)
     }
@@ -108,8 +134,14 @@ impl Policy for Weighted {
 
     fn info() -> PolicyInfo {
         let summary = "Weighs cost, time, resources and qualities against each other";
-        let columns = Columns::TERMS | Columns::PERFORMANCE | Columns::AVAILABILITY | Columns::LATENCY | Columns::CARBON;
-        PolicyInfo::new("weighted", env!("CARGO_PKG_VERSION"), summary).schema(SCHEMA).columns(columns)
+        let columns = Columns::TERMS
+            | Columns::PERFORMANCE
+            | Columns::AVAILABILITY
+            | Columns::LATENCY
+            | Columns::CARBON;
+        PolicyInfo::new("weighted", env!("CARGO_PKG_VERSION"), summary)
+            .schema(SCHEMA)
+            .columns(columns)
     }
 
     fn place(settings: Settings, request: &Request) -> Result<Answer, Error> {
@@ -121,15 +153,28 @@ impl Policy for Weighted {
                 add(&mut scores, shape, weight / total, *read);
             }
         }
-        let score = |candidate: Candidate<'_>| scores.get(candidate.row() as usize).copied().unwrap_or(f64::NAN);
-        Ok(Ranking::by(request, score).sticky(settings.sticky).place(request))
+        let score = |candidate: Candidate<'_>| {
+            scores
+                .get(candidate.row() as usize)
+                .copied()
+                .unwrap_or(f64::NAN)
+        };
+        Ok(Ranking::by(request, score)
+            .sticky(settings.sticky)
+            .place(request))
     }
 }
 
 /// Adds one criterion, normalised over the candidates of a shape. Where all are alike it adds nothing.
 fn add(scores: &mut [f64], shape: Shape<'_>, weight: f64, read: fn(Candidate<'_>) -> f64) {
-    let known = shape.candidates().map(read).filter(|value| value.is_finite());
-    let (least, most) = known.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| (least.min(value), most.max(value)));
+    let known = shape
+        .candidates()
+        .map(read)
+        .filter(|value| value.is_finite());
+    let (least, most) = known.fold(
+        (f64::INFINITY, f64::NEG_INFINITY),
+        |(least, most), value| (least.min(value), most.max(value)),
+    );
     for candidate in shape.candidates() {
         let value = read(candidate);
         let normal = if !value.is_finite() {
@@ -159,26 +204,52 @@ mod tests {
     /// Unit price, cores that are paid for, speed: C = 1.0, 0.6, 0.2; T = 1, 2, 1.
     fn clouds() -> Batch {
         let cloud = |id: &str, usd: f64, performance: f64| {
-            OfferSpec::new(id, usd).with(|offer| (offer.price_unit, offer.performance) = (PriceUnit::Cpu, performance))
+            OfferSpec::new(id, usd)
+                .with(|offer| (offer.price_unit, offer.performance) = (PriceUnit::Cpu, performance))
         };
-        Batch::new().offer(cloud("aws", 1.0, 1.0)).offer(cloud("azure", 0.3, 0.5)).offer(cloud("google", 0.2, 1.0))
+        Batch::new()
+            .offer(cloud("aws", 1.0, 1.0))
+            .offer(cloud("azure", 0.3, 0.5))
+            .offer(cloud("google", 0.2, 1.0))
     }
 
     #[test]
     fn the_worked_example_chooses_google_cloud() {
-        let placed = clouds().task(TaskSpec::new("work", 1).job()).place::<Weighted>("{}").unwrap();
+        let placed = clouds()
+            .task(TaskSpec::new("work", 1).job())
+            .place::<Weighted>("{}")
+            .unwrap();
         assert_eq!(placed.choices["work"]["google"], 1);
         let expected = [1.0 / 3.0, (0.5 + 1.0) / 3.0, 0.0];
-        placed.answer.scores.iter().zip(expected).for_each(|(score, expected)| assert!((score - expected).abs() < 1e-12, "{score}"));
+        placed
+            .answer
+            .scores
+            .iter()
+            .zip(expected)
+            .for_each(|(score, expected)| assert!((score - expected).abs() < 1e-12, "{score}"));
     }
 
     #[test]
     fn weights_decide_and_what_is_unknown_counts_as_the_worst() {
-        let batch = clouds().offer(OfferSpec::new("near", 9.0).with(|offer| offer.latency = 3.0)).task(TaskSpec::new("work", 1).job());
-        let near = batch.place::<Weighted>(r#"{"weights": {"latency": 100}}"#).unwrap();
+        let batch = clouds()
+            .offer(OfferSpec::new("near", 9.0).with(|offer| offer.latency = 3.0))
+            .task(TaskSpec::new("work", 1).job());
+        let near = batch
+            .place::<Weighted>(r#"{"weights": {"latency": 100}}"#)
+            .unwrap();
         assert_eq!(near.choices["work"]["near"], 1);
-        let error = batch.place::<Weighted>(r#"{"weights": {"cost": -1}}"#).unwrap_err();
-        assert_eq!(error.field.as_deref(), Some("settings.weights.cost"), "{error:?}");
-        assert!(batch.place::<Weighted>(r#"{"weights": {"cost": 0, "time": 0, "resources": 0}}"#).is_err());
+        let error = batch
+            .place::<Weighted>(r#"{"weights": {"cost": -1}}"#)
+            .unwrap_err();
+        assert_eq!(
+            error.field.as_deref(),
+            Some("settings.weights.cost"),
+            "{error:?}"
+        );
+        assert!(
+            batch
+                .place::<Weighted>(r#"{"weights": {"cost": 0, "time": 0, "resources": 0}}"#)
+                .is_err()
+        );
     }
 }

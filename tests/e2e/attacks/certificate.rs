@@ -18,7 +18,9 @@ fn folder(settings: &str) -> Result<tempfile::TempDir> {
 }
 
 fn told(daemon: &Daemon) -> Result<Value> {
-    Ok(serde_json::from_slice(&std::fs::read(daemon.data().join("daemon.json"))?)?)
+    Ok(serde_json::from_slice(&std::fs::read(
+        daemon.data().join("daemon.json"),
+    )?)?)
 }
 
 fn until(daemon: &Daemon, what: &str, wanted: impl Fn() -> bool) -> Result<()> {
@@ -33,32 +35,66 @@ fn until(daemon: &Daemon, what: &str, wanted: impl Fn() -> bool) -> Result<()> {
 /// The certificate in a file, as it is sent.
 fn shown(path: &Path) -> Result<Vec<u8>> {
     use rustls::pki_types::{CertificateDer, pem::PemObject};
-    Ok(CertificateDer::from_pem_file(path).ok().context("no certificate")?.to_vec())
+    Ok(CertificateDer::from_pem_file(path)
+        .ok()
+        .context("no certificate")?
+        .to_vec())
 }
 
 #[test]
 fn a_certificate_is_made_anew_and_who_pinned_it_goes_on() -> Result<()> {
-    let daemon = Daemon::on(folder("[tls]\nself-signed = true\nlifetime = \"6s\"\nnames = [\"api.example\"]\n")?)?;
+    let daemon = Daemon::on(folder(
+        "[tls]\nself-signed = true\nlifetime = \"6s\"\nnames = [\"api.example\"]\n",
+    )?)?;
     let file = daemon.data().join("tls/certificate.pem");
     let first = told(&daemon)?;
     let fingerprint = first["fingerprint"].as_str().context("no fingerprint")?;
     let early = daemon.folder.path().join("early.pem");
     std::fs::copy(&file, &early)?;
-    let has = |text: &[u8]| shown(&file).is_ok_and(|der| der.windows(text.len()).any(|part| part == text));
-    ensure!(has(b"tradewind") && has(b"localhost") && has(b"api.example") && !has(b"rcgen"), "it has no name");
+    let has = |text: &[u8]| {
+        shown(&file).is_ok_and(|der| der.windows(text.len()).any(|part| part == text))
+    };
+    ensure!(
+        has(b"tradewind") && has(b"localhost") && has(b"api.example") && !has(b"rcgen"),
+        "it has no name"
+    );
     for turn in 0..2 {
         let before = shown(&file)?;
-        until(&daemon, "made anew", || shown(&file).is_ok_and(|now| now != before))?;
-        until(&daemon, "read again", || daemon.log().matches("the certificate was read again").count() > turn)?;
+        until(&daemon, "made anew", || {
+            shown(&file).is_ok_and(|now| now != before)
+        })?;
+        until(&daemon, "read again", || {
+            daemon
+                .log()
+                .matches("the certificate was read again")
+                .count()
+                > turn
+        })?;
         // By the fingerprint of the beginning, by the certificate of the beginning, and by what the daemon tells on its machine.
         daemon.run(&["whoami", "--fingerprint", fingerprint])?;
         daemon.run(&["whoami", "--ca", &early.to_string_lossy()])?;
-        ensure!(daemon.run(&["whoami"])?.contains("the daemon's certificate ends at"), "it says when");
+        ensure!(
+            daemon
+                .run(&["whoami"])?
+                .contains("the daemon's certificate ends at"),
+            "it says when"
+        );
     }
     let last = told(&daemon)?;
-    ensure!(last["fingerprint"] == first["fingerprint"] && last["certificateEnds"].as_str() > first["certificateEnds"].as_str(), "{last}");
+    ensure!(
+        last["fingerprint"] == first["fingerprint"]
+            && last["certificateEnds"].as_str() > first["certificateEnds"].as_str(),
+        "{last}"
+    );
     let other = format!("sha256:{}", "1".repeat(64));
-    ensure!(daemon.cli(&["whoami", "--fingerprint", &other])?.status.code() == Some(6), "another key is another daemon");
+    ensure!(
+        daemon
+            .cli(&["whoami", "--fingerprint", &other])?
+            .status
+            .code()
+            == Some(6),
+        "another key is another daemon"
+    );
     Ok(())
 }
 
@@ -67,7 +103,9 @@ fn one_without_end_of_an_earlier_version_gets_an_end_and_its_pins_hold() -> Resu
     let folder = folder("[tls]\nself-signed = true\n")?;
     let key = KeyPair::generate()?;
     // As version 0.1 made it.
-    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    let names = ["localhost", "127.0.0.1", "::1"]
+        .map(str::to_owned)
+        .to_vec();
     let endless = CertificateParams::new(names)?.self_signed(&key)?;
     let tls = folder.path().join("data/tls");
     std::fs::write(tls.join("key.pem"), key.serialize_pem())?;
@@ -76,7 +114,13 @@ fn one_without_end_of_an_earlier_version_gets_an_end_and_its_pins_hold() -> Resu
     let pin = Digest::of(endless.der()).to_string();
     let early = daemon.file("early.pem", &endless.pem())?;
     for _ in 0..2 {
-        ensure!(told(&daemon)?["certificateEnds"].as_str().is_some_and(|ends| ends < "2100"), "it ends: {}", told(&daemon)?);
+        ensure!(
+            told(&daemon)?["certificateEnds"]
+                .as_str()
+                .is_some_and(|ends| ends < "2100"),
+            "it ends: {}",
+            told(&daemon)?
+        );
         daemon.run(&["whoami", "--fingerprint", &pin])?;
         daemon.run(&["whoami", "--ca", &early])?;
         daemon.run(&["whoami"])?;
@@ -85,15 +129,30 @@ fn one_without_end_of_an_earlier_version_gets_an_end_and_its_pins_hold() -> Resu
     }
     // A stranger that sends the old certificate along has not its key.
     let stranger = KeyPair::generate()?;
-    let forged = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?.self_signed(&stranger)?;
+    let forged = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?
+        .self_signed(&stranger)?;
     daemon.stop()?;
     let tls = daemon.data().join("tls");
     daemon.file("forged.pem", &(forged.pem() + &endless.pem()))?;
     daemon.file("forged.key", &stranger.serialize_pem())?;
     let at = |name: &str| daemon.folder.path().join(name).display().to_string();
-    daemon.file("config.toml", &format!("[tls]\ncertificate = \"{}\"\nkey = \"{}\"\n", at("forged.pem"), at("forged.key")))?;
+    daemon.file(
+        "config.toml",
+        &format!(
+            "[tls]\ncertificate = \"{}\"\nkey = \"{}\"\n",
+            at("forged.pem"),
+            at("forged.key")
+        ),
+    )?;
     daemon.launch()?;
-    ensure!(daemon.cli(&["whoami", "--fingerprint", &pin])?.status.code() == Some(6), "who has not the key is not the daemon");
+    ensure!(
+        daemon
+            .cli(&["whoami", "--fingerprint", &pin])?
+            .status
+            .code()
+            == Some(6),
+        "who has not the key is not the daemon"
+    );
     ensure!(tls.join("key.pem").exists());
     Ok(())
 }
@@ -103,25 +162,55 @@ async fn the_end_of_a_certificate_that_is_brought_is_announced() -> Result<()> {
     let folder = tradewind_tests::private_folder()?;
     let key = KeyPair::generate()?;
     let year = |from: i32, to: i32| -> Result<String> {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?;
-        (params.not_before, params.not_after) = (rcgen::date_time_ymd(from, 1, 1), rcgen::date_time_ymd(to, 1, 1));
+        let mut params =
+            CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?;
+        (params.not_before, params.not_after) = (
+            rcgen::date_time_ymd(from, 1, 1),
+            rcgen::date_time_ymd(to, 1, 1),
+        );
         Ok(params.self_signed(&key)?.pem())
     };
     let (file, key_file) = (folder.path().join("own.pem"), folder.path().join("own.key"));
     std::fs::write(&file, year(2010, 2011)?)?;
     std::fs::write(&key_file, key.serialize_pem())?;
-    let settings = format!("[tls]\ncertificate = \"{}\"\nkey = \"{}\"\n", file.display(), key_file.display());
+    let settings = format!(
+        "[tls]\ncertificate = \"{}\"\nkey = \"{}\"\n",
+        file.display(),
+        key_file.display()
+    );
     let daemon = Daemon::on(self::folder(&settings)?)?;
-    until(&daemon, "complained of", || daemon.log().contains("the certificate has ended"))?;
-    ensure!(daemon.run(&["whoami"])?.contains("ends at 2011-01-01"), "it says when");
+    until(&daemon, "complained of", || {
+        daemon.log().contains("the certificate has ended")
+    })?;
+    ensure!(
+        daemon.run(&["whoami"])?.contains("ends at 2011-01-01"),
+        "it says when"
+    );
     let next = folder.path().join("next.pem");
     std::fs::write(&next, year(2010, 2090)?)?;
     std::fs::rename(&next, &file)?;
-    until(&daemon, "read again", || daemon.log().contains("the certificate was read again"))?;
-    ensure!(daemon.run(&["whoami"])?.contains("ends at 2090-01-01"), "it says when");
+    until(&daemon, "read again", || {
+        daemon.log().contains("the certificate was read again")
+    })?;
+    ensure!(
+        daemon.run(&["whoami"])?.contains("ends at 2090-01-01"),
+        "it says when"
+    );
     let trusted = reqwest::Certificate::from_pem(std::fs::read_to_string(&file)?.as_bytes())?;
-    let http = reqwest::Client::builder().no_proxy().tls_certs_only([trusted]).build()?;
-    let metrics = http.get(daemon.url("/metrics")).bearer_auth(daemon.admin_token()?).send().await?.text().await?;
-    ensure!(metrics.contains("tradewind_tls_certificate_expiry_seconds 3786912000"), "{metrics}");
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only([trusted])
+        .build()?;
+    let metrics = http
+        .get(daemon.url("/metrics"))
+        .bearer_auth(daemon.admin_token()?)
+        .send()
+        .await?
+        .text()
+        .await?;
+    ensure!(
+        metrics.contains("tradewind_tls_certificate_expiry_seconds 3786912000"),
+        "{metrics}"
+    );
     Ok(())
 }

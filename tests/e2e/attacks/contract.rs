@@ -25,8 +25,12 @@ fn simulated() -> Result<Daemon> {
 /// A program of the environment that `make backends` makes. None, with a reason printed, where there is none.
 fn program(name: &str) -> Result<Option<PathBuf>> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| std::env::home_dir().map(|home| home.join(".cache"))).context("no home folder")?;
-    let program = cache.join("tradewind-backends/schemathesis/env/bin").join(name);
+    let cache = cache
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+        .context("no home folder")?;
+    let program = cache
+        .join("tradewind-backends/schemathesis/env/bin")
+        .join(name);
     if program.exists() {
         return Ok(Some(program));
     }
@@ -49,17 +53,37 @@ async fn furnish(daemon: &Daemon) -> Result<Value> {
         daemon.running(name).await?;
     }
     let post = async |path: &str, body: Value| -> Result<Value> {
-        let answer = daemon.http.post(daemon.url(path)).json(&body).send().await?;
-        ensure!(answer.status().is_success(), "{path}: {}", answer.text().await?);
+        let answer = daemon
+            .http
+            .post(daemon.url(path))
+            .json(&body)
+            .send()
+            .await?;
+        ensure!(
+            answer.status().is_success(),
+            "{path}: {}",
+            answer.text().await?
+        );
         Ok(answer.json().await?)
     };
-    post("/v1/tokens", json!({"name": "ci", "role": "viewer", "namespaces": ["default"]})).await?;
+    post(
+        "/v1/tokens",
+        json!({"name": "ci", "role": "viewer", "namespaces": ["default"]}),
+    )
+    .await?;
     let mut plans = Vec::new();
     for name in ["web", "shop", "later"] {
-        plans.push(post(&format!("/v1/plans?name=plan-{name}"), manifest(name)).await?["id"].clone());
+        plans.push(
+            post(&format!("/v1/plans?name=plan-{name}"), manifest(name)).await?["id"].clone(),
+        );
     }
     let decisions = daemon.get("/v1/decisions").await?;
-    let decisions: Vec<&Value> = decisions.as_array().into_iter().flatten().map(|decision| &decision["id"]).collect();
+    let decisions: Vec<&Value> = decisions
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|decision| &decision["id"])
+        .collect();
     ensure!(!decisions.is_empty(), "no decision");
     Ok(json!({
         "/v1/deployments": {"name": ["web", "shop", "other"], "generation": [1]},
@@ -73,25 +97,75 @@ async fn furnish(daemon: &Daemon) -> Result<Value> {
 
 #[tokio::test]
 async fn the_api_keeps_what_its_description_promises() -> Result<()> {
-    let (Some(validator), Some(schemathesis)) = (program("openapi-spec-validator")?, program("st")?) else { return Ok(()) };
+    let (Some(validator), Some(schemathesis)) =
+        (program("openapi-spec-validator")?, program("st")?)
+    else {
+        return Ok(());
+    };
     let mut daemon = simulated()?;
-    let document = daemon.http.get(daemon.url("/openapi.json")).send().await?.text().await?;
-    let checked = Command::new(validator).arg(daemon.file("openapi.json", &document)?).output()?;
-    ensure!(checked.status.success(), "the document is not valid: {}", String::from_utf8_lossy(&checked.stdout));
+    let document = daemon
+        .http
+        .get(daemon.url("/openapi.json"))
+        .send()
+        .await?
+        .text()
+        .await?;
+    let checked = Command::new(validator)
+        .arg(daemon.file("openapi.json", &document)?)
+        .output()?;
+    ensure!(
+        checked.status.success(),
+        "the document is not valid: {}",
+        String::from_utf8_lossy(&checked.stdout)
+    );
 
     let live = furnish(&daemon).await?;
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("backends/schemathesis");
     let mut command = Command::new(schemathesis);
-    command.arg("--config-file").arg(own.join("schemathesis.toml")).args(["run", &daemon.url("/openapi.json")]);
-    command.args(["--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--max-examples", "12", "--max-time", SPAN, "--seed", "12"]);
-    command.args(["--no-shrink", "--continue-on-failure", "--request-timeout", "10", "--no-color", "--warnings", "off"]);
-    command.args(["-H", &format!("Authorization: Bearer {}", daemon.admin_token()?)]);
-    command.env("SCHEMATHESIS_HOOKS", own.join("hooks.py")).env("TRADEWIND_LIVE", live.to_string());
-    command.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(daemon.folder.path()).stdin(Stdio::null());
+    command
+        .arg("--config-file")
+        .arg(own.join("schemathesis.toml"))
+        .args(["run", &daemon.url("/openapi.json")]);
+    command.args([
+        "--checks",
+        CHECKS,
+        "--phases",
+        "examples,coverage,fuzzing",
+        "--max-examples",
+        "12",
+        "--max-time",
+        SPAN,
+        "--seed",
+        "12",
+    ]);
+    command.args([
+        "--no-shrink",
+        "--continue-on-failure",
+        "--request-timeout",
+        "10",
+        "--no-color",
+        "--warnings",
+        "off",
+    ]);
+    command.args([
+        "-H",
+        &format!("Authorization: Bearer {}", daemon.admin_token()?),
+    ]);
+    command
+        .env("SCHEMATHESIS_HOOKS", own.join("hooks.py"))
+        .env("TRADEWIND_LIVE", live.to_string());
+    command
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(daemon.folder.path())
+        .stdin(Stdio::null());
     let tried = tokio::task::spawn_blocking(move || command.output()).await??;
-    let told = String::from_utf8_lossy(&tried.stdout).into_owned() + &String::from_utf8_lossy(&tried.stderr);
+    let told = String::from_utf8_lossy(&tried.stdout).into_owned()
+        + &String::from_utf8_lossy(&tried.stderr);
     ensure!(tried.status.success(), "{told}");
-    ensure!(told.contains("Test cases") || told.contains("generated"), "nothing was tried: {told}");
+    ensure!(
+        told.contains("Test cases") || told.contains("generated"),
+        "nothing was tried: {told}"
+    );
     // It lives, and what was sent did it no harm.
     daemon.get("/v1/deployments").await?;
     daemon.stop()?;

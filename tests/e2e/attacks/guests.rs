@@ -39,12 +39,27 @@ fn section(id: u8, content: &[u8]) -> Vec<u8> {
 fn loops(times: usize, depth: usize) -> Vec<u8> {
     let mut nest = Vec::new();
     for i in 0..depth {
-        nest.extend([&[0x03, 0x40, 0x20][..], &number(i % 500), &[0x41, 1, 0x6a, 0x21], &number((i * 3 + 1) % 500)].concat());
+        nest.extend(
+            [
+                &[0x03, 0x40, 0x20][..],
+                &number(i % 500),
+                &[0x41, 1, 0x6a, 0x21],
+                &number((i * 3 + 1) % 500),
+            ]
+            .concat(),
+        );
     }
     for i in 0..depth {
         nest.extend([&[0x20][..], &number(i * 5 % 500), &[0x0d, 0, 0x0b]].concat());
     }
-    let body = [&[1][..], &number(500), &[0x7f], &nest.repeat(times), &[0x20, 1, 0x0b]].concat();
+    let body = [
+        &[1][..],
+        &number(500),
+        &[0x7f],
+        &nest.repeat(times),
+        &[0x20, 1, 0x0b],
+    ]
+    .concat();
     [number(body.len()), body].concat()
 }
 
@@ -56,7 +71,10 @@ fn bomb(functions: usize, depth: usize) -> Vec<u8> {
 fn of(functions: usize, function: &[u8]) -> Vec<u8> {
     let types = section(1, &[1, 0x60, 1, 0x7f, 1, 0x7f]);
     let declared = section(3, &[number(functions), vec![0; functions]].concat());
-    let code = section(10, &[number(functions), function.repeat(functions)].concat());
+    let code = section(
+        10,
+        &[number(functions), function.repeat(functions)].concat(),
+    );
     module(&[types, declared, code])
 }
 
@@ -66,7 +84,10 @@ fn module(sections: &[Vec<u8>]) -> Vec<u8> {
 
 /// A component that is nothing but this core module, so many times instantiated.
 fn alone(module: &[u8], instances: usize) -> Vec<u8> {
-    let instances = section(2, &[number(instances), [0, 0, 0].repeat(instances)].concat());
+    let instances = section(
+        2,
+        &[number(instances), [0, 0, 0].repeat(instances)].concat(),
+    );
     [b"\0asm\x0d\0\x01\0".to_vec(), section(1, module), instances].concat()
 }
 
@@ -84,11 +105,17 @@ fn slow() -> Result<Vec<u8>> {
 fn policy_with_schema(schema: &str) -> Result<Vec<u8>> {
     let mut bytes = std::fs::read(component("weighted"))?;
     let marker = b"{\n  \"$schema\": \"https://json-schema.org";
-    let start = bytes.windows(marker.len()).position(|w| w == marker).context("no schema")?;
+    let start = bytes
+        .windows(marker.len())
+        .position(|w| w == marker)
+        .context("no schema")?;
     let mut own = serde_json::Deserializer::from_slice(&bytes[start..]).into_iter::<Value>();
     own.next().context("no schema")??;
     let end = start + own.byte_offset();
-    ensure!(schema.len() <= end - start, "the schema is shorter than the other one");
+    ensure!(
+        schema.len() <= end - start,
+        "the schema is shorter than the other one"
+    );
     bytes[start..end].fill(b' ');
     bytes[start..start + schema.len()].copy_from_slice(schema.as_bytes());
     Ok(bytes)
@@ -98,9 +125,19 @@ fn daemon(settings: &str) -> Result<Daemon> {
     Daemon::configured(&["cheapest"], &[], settings)
 }
 
-async fn upload(daemon: &Daemon, http: &Client, name: &str, component: &[u8], settings: &str) -> Result<Response> {
+async fn upload(
+    daemon: &Daemon,
+    http: &Client,
+    name: &str,
+    component: &[u8],
+    settings: &str,
+) -> Result<Response> {
     let body = json!({"name": name, "component": STANDARD.encode(component), "settings": settings});
-    Ok(http.post(daemon.url("/v1/shadows?namespace=default")).json(&body).send().await?)
+    Ok(http
+        .post(daemon.url("/v1/shadows?namespace=default"))
+        .json(&body)
+        .send()
+        .await?)
 }
 
 /// The refusal of an upload, and how long it took.
@@ -109,7 +146,10 @@ async fn refusal(daemon: &Daemon, component: &[u8], settings: &str) -> Result<(S
     let refused = upload(daemon, &daemon.http, "evil", component, settings).await?;
     let status = refused.status();
     let text = refused.text().await?;
-    ensure!(status == StatusCode::UNPROCESSABLE_ENTITY, "{status}: {text}");
+    ensure!(
+        status == StatusCode::UNPROCESSABLE_ENTITY,
+        "{status}: {text}"
+    );
     Ok((text, began.elapsed()))
 }
 
@@ -119,10 +159,18 @@ fn compilers(daemon: &Daemon) -> Result<Vec<u32>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
         let path = entry?.path();
-        let Some(pid) = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse().ok()) else { continue };
+        let Some(pid) = path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .and_then(|n| n.parse().ok())
+        else {
+            continue;
+        };
         // One that has ended meanwhile is none.
         let read = |what: &str| std::fs::read_to_string(path.join(what)).unwrap_or_default();
-        if read("cmdline").contains("compile-component") && read("status").contains(&format!("\nPPid:\t{own}\n")) {
+        if read("cmdline").contains("compile-component")
+            && read("status").contains(&format!("\nPPid:\t{own}\n"))
+        {
             found.push(pid);
         }
     }
@@ -144,14 +192,26 @@ async fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()
 
 /// The most memory that the daemon has had, in MiB.
 fn peak(daemon: &Daemon) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid().context("no daemon")?))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no peak")?;
+    let status = std::fs::read_to_string(format!(
+        "/proc/{}/status",
+        daemon.pid().context("no daemon")?
+    ))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .context("no peak")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? / 1024)
 }
 
 async fn token(daemon: &Daemon, name: &str, role: &str) -> Result<Client> {
     let request = json!({"name": name, "role": role, "namespaces": ["default"]});
-    let made = daemon.http.post(daemon.url("/v1/tokens")).json(&request).send().await?.error_for_status()?;
+    let made = daemon
+        .http
+        .post(daemon.url("/v1/tokens"))
+        .json(&request)
+        .send()
+        .await?
+        .error_for_status()?;
     client(made.json::<Value>().await?["secret"].as_str())
 }
 
@@ -161,14 +221,35 @@ async fn a_component_that_is_too_large_in_one_way_is_refused_before_it_is_compil
     let before = peak(&daemon)?;
     let none = module(&[]);
     let memory = |flags: u8| module(&[section(5, &[1, flags, 1])]);
-    let table = |elements: usize| module(&[section(4, &[&[1, 0x70, 0][..], &number(elements)].concat())]);
+    let table =
+        |elements: usize| module(&[section(4, &[&[1, 0x70, 0][..], &number(elements)].concat())]);
     for (what, bytes, message) in [
         ("loops", alone(&bomb(1, 1_000), 0), "compile.max-loops"),
-        ("loops of a policy", policy_with(&bomb(1, 1_001))?, "compile.max-loops"),
-        ("no plugin", alone(&bomb(400, 99), 0), "it is no plugin of contract"),
-        ("functions", alone(&bomb(60_000, 0), 0), "compile.max-functions"),
-        ("64-bit memory", policy_with(&memory(4))?, "64-bit addresses"),
-        ("a table", policy_with(&table(9_000_000))?, "9000000 elements in one table"),
+        (
+            "loops of a policy",
+            policy_with(&bomb(1, 1_001))?,
+            "compile.max-loops",
+        ),
+        (
+            "no plugin",
+            alone(&bomb(400, 99), 0),
+            "it is no plugin of contract",
+        ),
+        (
+            "functions",
+            alone(&bomb(60_000, 0), 0),
+            "compile.max-functions",
+        ),
+        (
+            "64-bit memory",
+            policy_with(&memory(4))?,
+            "64-bit addresses",
+        ),
+        (
+            "a table",
+            policy_with(&table(9_000_000))?,
+            "9000000 elements in one table",
+        ),
         ("instances", alone(&none, 900), "compile.max-instances"),
     ] {
         let (text, took) = refusal(&daemon, &bytes, "").await?;
@@ -183,7 +264,10 @@ async fn a_component_that_is_too_large_in_one_way_is_refused_before_it_is_compil
     let began = Instant::now();
     let inspected = daemon.cli(&["plugin", "inspect", &file.to_string_lossy()])?;
     let said = String::from_utf8_lossy(&inspected.stderr);
-    assert!(!inspected.status.success() && said.contains("compile.max-loops"), "{said}");
+    assert!(
+        !inspected.status.success() && said.contains("compile.max-loops"),
+        "{said}"
+    );
     assert!(began.elapsed() < SOON);
     Ok(())
 }
@@ -194,7 +278,11 @@ async fn what_takes_more_than_it_may_to_compile_is_ended() -> Result<()> {
     let greedy = policy_with(&of(1, &loops(90, 99)))?;
     for (settings, component, message) in [
         ("[compile]\ndeadline = \"1s\"\n", &slow, "compile.deadline"),
-        ("[compile]\nprocessor = \"1s\"\n", &slow, "compile.processor"),
+        (
+            "[compile]\nprocessor = \"1s\"\n",
+            &slow,
+            "compile.processor",
+        ),
         ("[compile]\nmemory = \"128Mi\"\n", &greedy, "compile.memory"),
     ] {
         let daemon = daemon(settings)?;
@@ -242,15 +330,28 @@ async fn a_client_that_leaves_takes_its_compiler_along_and_has_one_at_a_time() -
         }
         assert_eq!(compilers(&daemon)?.len(), 1);
     }
-    until("its compiler is gone", || Ok(compilers(&daemon)?.is_empty())).await?;
-    until("what it has made is gone", || Ok(left_in_workshops(&daemon) == 0)).await
+    until(
+        "its compiler is gone",
+        || Ok(compilers(&daemon)?.is_empty()),
+    )
+    .await?;
+    until("what it has made is gone", || {
+        Ok(left_in_workshops(&daemon) == 0)
+    })
+    .await
 }
 
 #[tokio::test]
 async fn a_compiler_ends_with_a_daemon_that_is_killed() -> Result<()> {
     let mut daemon = daemon("")?;
     let body = json!({"name": "slow", "component": STANDARD.encode(slow()?)});
-    let waits = tokio::spawn(daemon.http.post(daemon.url("/v1/shadows?namespace=default")).json(&body).send());
+    let waits = tokio::spawn(
+        daemon
+            .http
+            .post(daemon.url("/v1/shadows?namespace=default"))
+            .json(&body)
+            .send(),
+    );
     let mut compiler = 0;
     until("it compiles", || {
         compiler = compilers(&daemon)?.first().copied().unwrap_or_default();
@@ -261,17 +362,26 @@ async fn a_compiler_ends_with_a_daemon_that_is_killed() -> Result<()> {
     daemon.kill()?;
     // Whoever waits for it may be slow to do so: one that has ended has no command any more.
     let command = format!("/proc/{compiler}/cmdline");
-    until("it has ended", || Ok(std::fs::read(&command).map_or(true, |command| command.is_empty()))).await
+    until("it has ended", || {
+        Ok(std::fs::read(&command).map_or(true, |command| command.is_empty()))
+    })
+    .await
 }
 
 #[tokio::test]
 async fn a_settings_schema_that_doubles_its_work_is_ended() -> Result<()> {
     // Of processor time: what else the machine does counts for none.
     let mut daemon = daemon("[compile]\nprocessor = \"2s\"\n")?;
-    let component = policy_with_schema(r##"{"additionalProperties":{"allOf":[{"$ref":"#"},{"$ref":"#"}]}}"##)?;
+    let component =
+        policy_with_schema(r##"{"additionalProperties":{"allOf":[{"$ref":"#"},{"$ref":"#"}]}}"##)?;
     let deep = format!("[settings]\n{} = {{}}\n", vec!["a"; 50].join("."));
     let (text, took) = refusal(&daemon, &component, &deep).await?;
-    assert!(text.contains("comparing its settings with its schema took more processor time than the setting"), "{text}");
+    assert!(
+        text.contains(
+            "comparing its settings with its schema took more processor time than the setting"
+        ),
+        "{text}"
+    );
     assert!(took < SOON, "{took:?}");
     assert_eq!(compilers(&daemon)?, Vec::<u32>::new());
     let began = Instant::now();
@@ -285,12 +395,22 @@ async fn a_settings_schema_that_doubles_its_work_is_ended() -> Result<()> {
 async fn a_thread_that_never_ends_does_not_keep_the_daemon() -> Result<()> {
     let mut daemon = daemon("[tls]\nself-signed = true\n")?;
     let certificate = daemon.data().join("tls/certificate.pem");
-    ensure!(certificate.exists(), "no certificate at {}", certificate.display());
+    ensure!(
+        certificate.exists(),
+        "no certificate at {}",
+        certificate.display()
+    );
     let pipe = daemon.folder.path().join("pipe");
-    ensure!(Command::new("mkfifo").arg(&pipe).status()?.success(), "mkfifo");
+    ensure!(
+        Command::new("mkfifo").arg(&pipe).status()?.success(),
+        "mkfifo"
+    );
     std::fs::rename(&pipe, &certificate)?;
     // It can be opened for writing as soon as somebody reads.
-    let write = File::options().write(true).custom_flags(O_NONBLOCK).to_owned();
+    let write = File::options()
+        .write(true)
+        .custom_flags(O_NONBLOCK)
+        .to_owned();
     let mut held = None;
     until("the daemon reads the pipe", || {
         held = write.open(&certificate).ok();
@@ -313,18 +433,36 @@ async fn operators_send_no_components_unless_they_are_let() -> Result<()> {
     let refused = upload(&strict, &operator, "mine", &component, "").await?;
     assert_eq!(refused.status(), StatusCode::FORBIDDEN);
     let problem: Value = refused.json().await?;
-    assert!(problem["remedy"].as_str().is_some_and(|r| r.contains("api.uploads = \"operator\"")), "{problem:#}");
+    assert!(
+        problem["remedy"]
+            .as_str()
+            .is_some_and(|r| r.contains("api.uploads = \"operator\"")),
+        "{problem:#}"
+    );
     // It is the component that it may not bring: without one it is asked for a decision that there is.
-    for (body, status) in [(component.clone(), StatusCode::FORBIDDEN), (Vec::new(), StatusCode::NOT_FOUND)] {
+    for (body, status) in [
+        (component.clone(), StatusCode::FORBIDDEN),
+        (Vec::new(), StatusCode::NOT_FOUND),
+    ] {
         let url = strict.url("/v1/decisions/d-absent/replay");
-        let sent = operator.post(url).header("content-type", "application/wasm").body(body).send().await?;
+        let sent = operator
+            .post(url)
+            .header("content-type", "application/wasm")
+            .body(body)
+            .send()
+            .await?;
         assert_eq!(sent.status(), status, "{}", sent.text().await?);
     }
 
     let open = daemon("[api]\nuploads = \"operator\"\n")?;
     let operator = token(&open, "op", "operator").await?;
     let taken = upload(&open, &operator, "mine", &component, "").await?;
-    assert_eq!(taken.status(), StatusCode::CREATED, "{}", taken.text().await?);
+    assert_eq!(
+        taken.status(),
+        StatusCode::CREATED,
+        "{}",
+        taken.text().await?
+    );
     Ok(())
 }
 
@@ -337,12 +475,25 @@ async fn a_bomb_in_the_plugin_folder_keeps_nobody_from_serving() -> Result<()> {
     std::fs::copy(component("cheapest"), plugins.join("cheapest.wasm"))?;
     std::fs::write(plugins.join("loops.wasm"), alone(&bomb(1, 1_003), 0))?;
     std::fs::write(plugins.join("slow.wasm"), slow()?)?;
-    std::fs::write(folder.path().join("config.toml"), "[compile]\nprocessor = \"4s\"\n")?;
+    std::fs::write(
+        folder.path().join("config.toml"),
+        "[compile]\nprocessor = \"4s\"\n",
+    )?;
     let daemon = Daemon::on(folder)?;
     assert_eq!(daemon.get("/v1/plugins/cheapest").await?["state"], "active");
-    for (name, reason) in [("loops", "compile.max-loops"), ("slow", "compile.processor")] {
-        daemon.until_at(&format!("/v1/plugins/{name}"), reason, |plugin| plugin.to_string().contains(reason)).await?;
+    for (name, reason) in [
+        ("loops", "compile.max-loops"),
+        ("slow", "compile.processor"),
+    ] {
+        daemon
+            .until_at(&format!("/v1/plugins/{name}"), reason, |plugin| {
+                plugin.to_string().contains(reason)
+            })
+            .await?;
     }
     assert_eq!(compilers(&daemon)?, Vec::<u32>::new());
-    until("what was made is gone", || Ok(left_in_workshops(&daemon) == 0)).await
+    until("what was made is gone", || {
+        Ok(left_in_workshops(&daemon) == 0)
+    })
+    .await
 }

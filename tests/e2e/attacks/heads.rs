@@ -38,35 +38,82 @@ async fn heads_of_the_audit_log_leave_the_machine() -> Result<()> {
     let until = |what: &str, wanted: &dyn Fn() -> bool| -> Result<()> {
         let since = Instant::now();
         while !wanted() {
-            ensure!(since.elapsed() < PATIENCE, "not {what}: {:?}\n{}", heads(), daemon.log());
+            ensure!(
+                since.elapsed() < PATIENCE,
+                "not {what}: {:?}\n{}",
+                heads(),
+                daemon.log()
+            );
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         Ok(())
     };
     until("sent again", &|| heads().len() >= 2)?;
-    daemon.http.delete(daemon.url("/v1/tokens/none")).send().await?;
+    daemon
+        .http
+        .delete(daemon.url("/v1/tokens/none"))
+        .send()
+        .await?;
     daemon.run(&["token", "create", "ci", "--role", "viewer", "-n", "default"])?;
     let now = daemon.get("/v1/audit/head").await?["head"].clone();
-    until("told", &|| heads().last().is_some_and(|last| last["seq"].as_u64() >= now["seq"].as_u64()))?;
+    until("told", &|| {
+        heads()
+            .last()
+            .is_some_and(|last| last["seq"].as_u64() >= now["seq"].as_u64())
+    })?;
     let asked = receiver.sent();
     let last = asked.last().context("nothing was sent")?;
-    ensure!(last.header(reqwest::header::AUTHORIZATION) == "Bearer of-the-receiver", "{last:?}");
-    ensure!(!daemon.log().contains("of-the-receiver"), "the log tells the secret");
-    ensure!(daemon.cli(&["config"]).is_ok_and(|shown| !String::from_utf8_lossy(&shown.stdout).contains("of-the-receiver")));
+    ensure!(
+        last.header(reqwest::header::AUTHORIZATION) == "Bearer of-the-receiver",
+        "{last:?}"
+    );
+    ensure!(
+        !daemon.log().contains("of-the-receiver"),
+        "the log tells the secret"
+    );
+    ensure!(
+        daemon
+            .cli(&["config"])
+            .is_ok_and(|shown| !String::from_utf8_lossy(&shown.stdout).contains("of-the-receiver"))
+    );
 
     daemon.stop()?;
     let told = heads();
-    let at_the_end = told.last().and_then(|last| last["hash"].as_str()).context("no hash")?.to_owned();
-    ensure!(told.iter().map(|head| head["installation"].to_string()).collect::<BTreeSet<_>>().len() == 1, "{told:?}");
+    let at_the_end = told
+        .last()
+        .and_then(|last| last["hash"].as_str())
+        .context("no hash")?
+        .to_owned();
+    ensure!(
+        told.iter()
+            .map(|head| head["installation"].to_string())
+            .collect::<BTreeSet<_>>()
+            .len()
+            == 1,
+        "{told:?}"
+    );
     // The log has them in the form that is checked, and the last one is that of the end.
     let log = daemon.log();
-    let logged = log.lines().filter(|line| line.contains("head of the audit log"));
-    let logged: Vec<&str> = logged.filter_map(|line| Some(&line[line.find("sha256:")?..][..71])).collect();
-    ensure!(logged.last() == Some(&at_the_end.as_str()), "{logged:?} {at_the_end}");
+    let logged = log
+        .lines()
+        .filter(|line| line.contains("head of the audit log"));
+    let logged: Vec<&str> = logged
+        .filter_map(|line| Some(&line[line.find("sha256:")?..][..71]))
+        .collect();
+    ensure!(
+        logged.last() == Some(&at_the_end.as_str()),
+        "{logged:?} {at_the_end}"
+    );
     daemon.launch()?;
-    for hash in [logged.first().copied().context("nothing was logged")?, &at_the_end] {
+    for hash in [
+        logged.first().copied().context("nothing was logged")?,
+        &at_the_end,
+    ] {
         let verified = daemon.run(&["audit", "verify", "--expect", hash])?;
-        ensure!(verified.contains("the expected hash is that of entry"), "{verified}");
+        ensure!(
+            verified.contains("the expected hash is that of entry"),
+            "{verified}"
+        );
     }
 
     // The whole log is rewritten, hashes and all: alone it looks whole, and the head that was told betrays it.
@@ -85,18 +132,37 @@ async fn heads_of_the_audit_log_leave_the_machine() -> Result<()> {
 fn rewrite(state: &rusqlite::Connection) -> Result<()> {
     use tradewind_core::{audit::Head, store::Revision};
     let mut rows = state.prepare("SELECT seq, revision, entry FROM audit ORDER BY seq")?;
-    let rows = rows.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Vec<u8>>(2)?)))?;
+    let rows = rows.query_map([], |row| {
+        Ok((
+            row.get::<_, i64>(0)?,
+            row.get::<_, i64>(1)?,
+            row.get::<_, Vec<u8>>(2)?,
+        ))
+    })?;
     let mut head = Head::START;
     for row in rows.collect::<Result<Vec<_>, _>>()? {
         let (seq, revision, mut entry) = row;
         if seq == 1 {
-            let text = String::from_utf8(entry)?.replacen("\"message\":\"", "\"message\":\"something else: ", 1);
+            let text = String::from_utf8(entry)?.replacen(
+                "\"message\":\"",
+                "\"message\":\"something else: ",
+                1,
+            );
             entry = text.into_bytes();
         }
         head = head.next(Revision(u64::try_from(revision)?), &entry);
-        ensure!(head.seq == u64::try_from(seq)?, "entry {seq} is not in its place");
-        state.execute("UPDATE audit SET entry = ?1, hash = ?2 WHERE seq = ?3", (&entry, head.hash.as_bytes().as_slice(), seq))?;
+        ensure!(
+            head.seq == u64::try_from(seq)?,
+            "entry {seq} is not in its place"
+        );
+        state.execute(
+            "UPDATE audit SET entry = ?1, hash = ?2 WHERE seq = ?3",
+            (&entry, head.hash.as_bytes().as_slice(), seq),
+        )?;
     }
-    state.execute("UPDATE audit_bounds SET head_hash = ?1", [head.hash.as_bytes().as_slice()])?;
+    state.execute(
+        "UPDATE audit_bounds SET head_hash = ?1",
+        [head.hash.as_bytes().as_slice()],
+    )?;
     Ok(())
 }

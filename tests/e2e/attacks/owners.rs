@@ -15,16 +15,30 @@ use tradewind_tests::{Daemon, LOCAL, binary, component};
 const SOON: Duration = Duration::from_secs(20);
 
 fn set(path: &Path, mode: u32) -> Result<()> {
-    Ok(std::fs::set_permissions(path, Permissions::from_mode(mode))?)
+    Ok(std::fs::set_permissions(
+        path,
+        Permissions::from_mode(mode),
+    )?)
 }
 
 /// What the daemon says of its plugins: those that serve, and the whole answer.
 fn plugins(daemon: &Daemon) -> Result<(Vec<String>, String)> {
     let text = daemon.run(&["plugin", "list", "-o", "json"])?;
     let listed: Value = serde_json::from_str(&text)?;
-    let all = listed["plugins"].as_array().or(listed.as_array()).cloned().unwrap_or_default();
-    let serving = all.iter().filter(|p| !p["version"].is_null() || !p["identity"].is_null());
-    Ok((serving.filter_map(|p| p["instance"].as_str().map(str::to_owned)).collect(), text))
+    let all = listed["plugins"]
+        .as_array()
+        .or(listed.as_array())
+        .cloned()
+        .unwrap_or_default();
+    let serving = all
+        .iter()
+        .filter(|p| !p["version"].is_null() || !p["identity"].is_null());
+    Ok((
+        serving
+            .filter_map(|p| p["instance"].as_str().map(str::to_owned))
+            .collect(),
+        text,
+    ))
 }
 
 fn eventually(daemon: &Daemon, what: &str, wanted: impl Fn(&[String], &str) -> bool) -> Result<()> {
@@ -55,28 +69,60 @@ async fn what_others_may_write_is_not_loaded_and_is_loaded_once_that_is_repaired
     std::fs::copy(component("fastest"), &fresh)?;
     set(&fresh, 0o666)?;
     std::fs::rename(&fresh, at("fastest.wasm"))?;
-    eventually(&daemon, "it is told", |_, text| text.contains("may be changed by others (mode 0666)") && text.contains("chmod go-w"))?;
-    ensure!(!plugins(&daemon)?.0.contains(&"fastest".to_owned()), "it serves");
-    ensure!(daemon.log().contains("may be changed by others"), "{}", daemon.log());
+    eventually(&daemon, "it is told", |_, text| {
+        text.contains("may be changed by others (mode 0666)") && text.contains("chmod go-w")
+    })?;
+    ensure!(
+        !plugins(&daemon)?.0.contains(&"fastest".to_owned()),
+        "it serves"
+    );
+    ensure!(
+        daemon.log().contains("may be changed by others"),
+        "{}",
+        daemon.log()
+    );
     set(&at("fastest.wasm"), 0o644)?;
-    eventually(&daemon, "it is loaded", |serving, _| serving.contains(&"fastest".to_owned()))?;
+    eventually(&daemon, "it is loaded", |serving, _| {
+        serving.contains(&"fastest".to_owned())
+    })?;
 
     let root = rustix_is_root();
     if root {
-        ensure!(Command::new("chown").arg("65534").arg(at("local.toml")).status()?.success());
+        ensure!(
+            Command::new("chown")
+                .arg("65534")
+                .arg(at("local.toml"))
+                .status()?
+                .success()
+        );
         daemon.run(&["plugin", "reload"]).ok();
-        eventually(&daemon, "the owner is told", |_, text| text.contains("belongs to user 65534"))?;
-        ensure!(Command::new("chown").arg("0").arg(at("local.toml")).status()?.success());
+        eventually(&daemon, "the owner is told", |_, text| {
+            text.contains("belongs to user 65534")
+        })?;
+        ensure!(
+            Command::new("chown")
+                .arg("0")
+                .arg(at("local.toml"))
+                .status()?
+                .success()
+        );
     }
     // Whoever may write to the folder may put any file there.
     set(&daemon.plugins(), 0o777)?;
     std::fs::copy(component("spread"), at("spread.wasm"))?;
     set(&at("spread.wasm"), 0o644)?;
-    eventually(&daemon, "the folder is told", |_, text| text.contains("plugins\\\" may be changed by others (mode 0777)"))?;
+    eventually(&daemon, "the folder is told", |_, text| {
+        text.contains("plugins\\\" may be changed by others (mode 0777)")
+    })?;
     let (serving, text) = plugins(&daemon)?;
-    ensure!(!serving.contains(&"spread".to_owned()) && serving.contains(&"cheapest".to_owned()), "what served goes on: {text}");
+    ensure!(
+        !serving.contains(&"spread".to_owned()) && serving.contains(&"cheapest".to_owned()),
+        "what served goes on: {text}"
+    );
     set(&daemon.plugins(), 0o755)?;
-    eventually(&daemon, "it is loaded", |serving, _| serving.contains(&"spread".to_owned()))
+    eventually(&daemon, "it is loaded", |serving, _| {
+        serving.contains(&"spread".to_owned())
+    })
 }
 
 fn rustix_is_root() -> bool {
@@ -95,14 +141,24 @@ async fn a_secret_that_others_may_read_is_not_passed() -> Result<()> {
     std::fs::write(&key, "value-of-the-key")?;
     set(&key, 0o644)?;
     daemon.stop()?;
-    std::fs::write(daemon.folder.path().join("config.toml"), format!("secrets = \"{}\"\n", secrets.display()))?;
+    std::fs::write(
+        daemon.folder.path().join("config.toml"),
+        format!("secrets = \"{}\"\n", secrets.display()),
+    )?;
     daemon.launch()?;
     let job = "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {name: shown}\nspec:\n  jobs:\n    \
                j: {command: [sh, -c, 'echo got $KEY'], env: {KEY: {secret: key}}}\n";
     daemon.put("shown", job).await?;
-    daemon.until("shown", "told", |d| d.to_string().contains("is secret and may be read by others (mode 0644)")).await?;
+    daemon
+        .until("shown", "told", |d| {
+            d.to_string()
+                .contains("is secret and may be read by others (mode 0644)")
+        })
+        .await?;
     set(&key, 0o600)?;
-    daemon.until("shown", "completed", |d| d["status"] == "completed").await?;
+    daemon
+        .until("shown", "completed", |d| d["status"] == "completed")
+        .await?;
     let told = daemon.run(&["logs", "shown"])?;
     ensure!(told.contains("got value-of-the-key"), "{told}");
     Ok(())
@@ -111,15 +167,34 @@ async fn a_secret_that_others_may_read_is_not_passed() -> Result<()> {
 /// Its end, and what it said.
 fn serve(daemon: &Daemon, variables: &[(&str, &str)]) -> Result<(bool, String)> {
     let mut command = Command::new(binary());
-    command.arg("--data").arg(daemon.data()).args(["serve", "--listen", "127.0.0.1:0", "--plugins"]).arg(daemon.plugins());
-    command.env("TRADEWIND_CONFIG", daemon.folder.path().join("config.toml")).envs(variables.iter().copied());
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    command
+        .arg("--data")
+        .arg(daemon.data())
+        .args(["serve", "--listen", "127.0.0.1:0", "--plugins"])
+        .arg(daemon.plugins());
+    command
+        .env("TRADEWIND_CONFIG", daemon.folder.path().join("config.toml"))
+        .envs(variables.iter().copied());
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
     let mut said = String::new();
     let mut lines = std::io::BufReader::new(child.stderr.take().expect("piped"));
-    while std::io::BufRead::read_line(&mut lines, &mut said)? > 0 && !said.contains("ready") && !said.contains("listening") {}
-    let served = child.try_wait()?.is_none() && (said.contains("ready") || said.contains("listening"));
+    while std::io::BufRead::read_line(&mut lines, &mut said)? > 0
+        && !said.contains("ready")
+        && !said.contains("listening")
+    {}
+    let served =
+        child.try_wait()?.is_none() && (said.contains("ready") || said.contains("listening"));
     if served {
-        ensure!(Command::new("kill").arg(child.id().to_string()).status()?.success());
+        ensure!(
+            Command::new("kill")
+                .arg(child.id().to_string())
+                .status()?
+                .success()
+        );
     }
     std::io::Read::read_to_string(&mut lines, &mut said)?;
     child.wait()?;
@@ -135,7 +210,10 @@ async fn settings_and_keys_that_others_may_write_or_read_stop_the_start() -> Res
     std::fs::write(&config, "[reload]\ntrust-any-owner = true\n")?;
     set(&config, 0o666)?;
     let (served, said) = serve(&daemon, &[])?;
-    ensure!(!served && said.contains("config.toml\" may be changed by others (mode 0666)"), "{said}");
+    ensure!(
+        !served && said.contains("config.toml\" may be changed by others (mode 0666)"),
+        "{said}"
+    );
     let (served, said) = serve(&daemon, &[("TRADEWIND_TRUST_ANY_OWNER", "true")])?;
     ensure!(served, "{said}");
 
@@ -151,10 +229,18 @@ async fn settings_and_keys_that_others_may_write_or_read_stop_the_start() -> Res
         std::fs::copy(daemon.data().join("tls").join(name), tls.join(name))?;
         set(&tls.join(name), 0o644)?;
     }
-    let files = format!("[tls]\ncertificate = \"{0}/certificate.pem\"\nkey = \"{0}/key.pem\"\n", tls.display());
+    let files = format!(
+        "[tls]\ncertificate = \"{0}/certificate.pem\"\nkey = \"{0}/key.pem\"\n",
+        tls.display()
+    );
     std::fs::write(&config, files)?;
     let (served, said) = serve(&daemon, &[])?;
-    ensure!(!served && said.contains("key.pem\" is secret and may be read by others") && said.contains("chmod go-r"), "{said}");
+    ensure!(
+        !served
+            && said.contains("key.pem\" is secret and may be read by others")
+            && said.contains("chmod go-r"),
+        "{said}"
+    );
     set(&tls.join("key.pem"), 0o600)?;
     let (served, said) = serve(&daemon, &[])?;
     ensure!(served, "{said}");
@@ -171,14 +257,24 @@ fn compiled_code_that_others_may_have_put_there_is_not_run() -> Result<()> {
     set(&cache, 0o777)?;
     let inspect = || {
         let mut command = Command::new(binary());
-        command.args(["plugin", "inspect"]).arg(component("cheapest")).env("XDG_CACHE_HOME", home.path());
+        command
+            .args(["plugin", "inspect"])
+            .arg(component("cheapest"))
+            .env("XDG_CACHE_HOME", home.path());
         command.stdin(Stdio::null()).output()
     };
     let refused = inspect()?;
     let said = String::from_utf8_lossy(&refused.stderr);
-    ensure!(!refused.status.success() && said.contains("may be changed by others (mode 0777)"), "{said}");
+    ensure!(
+        !refused.status.success() && said.contains("may be changed by others (mode 0777)"),
+        "{said}"
+    );
     set(&cache, 0o700)?;
     let output = inspect()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }

@@ -13,7 +13,12 @@ async fn no_text_steers_the_terminal_of_who_looks_at_it() -> Result<()> {
     let spec = json!({"jobs": {"j": {"command": ["sh", "-c", format!("printf '{STEERS}end\\n'; exit 3"), STEERS]}}});
     let manifest = json!({"apiVersion": "tradewind.dev/v1", "kind": "CloudDeployment", "metadata": {"name": "evil"}, "spec": spec});
     let file = daemon.file("evil.json", &manifest.to_string())?;
-    let strange = daemon.file("strange.json", &manifest.to_string().replace("\"jobs\"", &format!("\"{}\"", STEERS.escape_unicode())))?;
+    let strange = daemon.file(
+        "strange.json",
+        &manifest
+            .to_string()
+            .replace("\"jobs\"", &format!("\"{}\"", STEERS.escape_unicode())),
+    )?;
     let mut shown = String::new();
     for arguments in [
         &["apply", "-f", &file][..],
@@ -28,12 +33,18 @@ async fn no_text_steers_the_terminal_of_who_looks_at_it() -> Result<()> {
         &["explain", "evil"],
     ] {
         let output = daemon.cli(arguments)?;
-        for text in [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) {
-            let obeyed = |c: char| (c.is_control() && !"\n\t".contains(c)) || "\u{202e}\u{200b}".contains(c);
+        for text in
+            [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        {
+            let obeyed =
+                |c: char| (c.is_control() && !"\n\t".contains(c)) || "\u{202e}\u{200b}".contains(c);
             ensure!(!text.contains(obeyed), "{arguments:?} prints {text:?}");
             shown.push_str(&text);
         }
     }
-    ensure!(shown.matches("\\u{202e}").count() >= 3, "it is shown: {shown}");
+    ensure!(
+        shown.matches("\\u{202e}").count() >= 3,
+        "it is shown: {shown}"
+    );
     Ok(())
 }

@@ -23,16 +23,34 @@ impl Spec {
         if dice.percent(40) {
             services.insert("api", 1 + dice.below(2));
         }
-        Self { version, services, job: dice.percent(30), region: dice.percent(30).then(|| dice.of(regions)) }
+        Self {
+            version,
+            services,
+            job: dice.percent(30),
+            region: dice.percent(30).then(|| dice.of(regions)),
+        }
     }
 
     pub(super) fn manifest(&self, name: &str) -> String {
         let task = |name: &str, more: String| {
-            format!("    {name}: {{command: [run], env: {{VERSION: \"{}\"}}, resources: {{cpu: 1, memory: 1Gi}}, {more}}}\n", self.version)
+            format!(
+                "    {name}: {{command: [run], env: {{VERSION: \"{}\"}}, resources: {{cpu: 1, memory: 1Gi}}, {more}}}\n",
+                self.version
+            )
         };
-        let services: String = self.services.iter().map(|(name, replicas)| task(name, format!("replicas: {replicas}"))).collect();
-        let jobs = if self.job { format!("  jobs:\n{}", task("once", "retries: 1".to_owned())) } else { String::new() };
-        let placement = self.region.map_or_else(String::new, |region| format!("  placement: {{regions: [{region}]}}\n"));
+        let services: String = self
+            .services
+            .iter()
+            .map(|(name, replicas)| task(name, format!("replicas: {replicas}")))
+            .collect();
+        let jobs = if self.job {
+            format!("  jobs:\n{}", task("once", "retries: 1".to_owned()))
+        } else {
+            String::new()
+        };
+        let placement = self.region.map_or_else(String::new, |region| {
+            format!("  placement: {{regions: [{region}]}}\n")
+        });
         format!(
             "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: {name}}}\nspec:\n{placement}  services:\n{services}{jobs}"
         )
@@ -66,7 +84,14 @@ impl Known {
 
     /// What a deployment may be by its own account: what was written last or, where its update has failed, what it was before.
     fn meant(&self, name: &'static str, view: &Value) -> Vec<Spec> {
-        let mut all: Vec<Spec> = self.possible.get(name).into_iter().flatten().flatten().cloned().collect();
+        let mut all: Vec<Spec> = self
+            .possible
+            .get(name)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .cloned()
+            .collect();
         if view["rollout"]["cause"] == "failure" {
             all.extend(self.sent.get(name).into_iter().flatten().cloned());
         }
@@ -76,7 +101,10 @@ impl Known {
     /// It does not exist: only right if it may have been deleted, or never was.
     pub(super) fn found_gone(&mut self, name: &'static str) -> Result<()> {
         if !self.of(name).contains(&None) {
-            bail!("\"{name}\" was acknowledged and is not there: {:?}", self.of(name));
+            bail!(
+                "\"{name}\" was acknowledged and is not there: {:?}",
+                self.of(name)
+            );
         }
         *self.of(name) = vec![None];
         Ok(())
@@ -89,31 +117,52 @@ impl Known {
 }
 
 /// Holds what there is against what it may be. The error says the first difference.
-pub(super) fn compare(known: &Known, seen: &BTreeMap<&'static str, Option<Value>>, live: &[Instance]) -> Result<(), String> {
+pub(super) fn compare(
+    known: &Known,
+    seen: &BTreeMap<&'static str, Option<Value>>,
+    live: &[Instance],
+) -> Result<(), String> {
     let mut allocations = BTreeSet::new();
     let mut wanted: BTreeMap<(String, String), (u64, String)> = BTreeMap::new();
     for (name, view) in seen {
-        let possible = known.possible.get(name).cloned().unwrap_or_else(|| vec![None]);
+        let possible = known
+            .possible
+            .get(name)
+            .cloned()
+            .unwrap_or_else(|| vec![None]);
         let Some(view) = view else {
             if !possible.contains(&None) {
-                return Err(format!("\"{name}\" is not there, but may only be {possible:?}"));
+                return Err(format!(
+                    "\"{name}\" is not there, but may only be {possible:?}"
+                ));
             }
             continue;
         };
         let spec = view["manifest"]["spec"].clone();
-        let version = spec["services"]["web"]["env"]["VERSION"].as_str().unwrap_or_default().to_owned();
+        let version = spec["services"]["web"]["env"]["VERSION"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         if view["status"] == "deleting" && possible.contains(&None) {
             return Err(format!("\"{name}\" is still being deleted"));
         }
         let allowed = known.meant(name, view);
-        let Some(meant) = allowed.iter().find(|spec| spec.version.to_string() == version) else {
-            return Err(format!("\"{name}\" is version {version}, but may only be {possible:?}"));
+        let Some(meant) = allowed
+            .iter()
+            .find(|spec| spec.version.to_string() == version)
+        else {
+            return Err(format!(
+                "\"{name}\" is version {version}, but may only be {possible:?}"
+            ));
         };
         if view["observedGeneration"] != view["generation"] {
             return Err(format!("\"{name}\" is not planned yet"));
         }
         for (service, replicas) in &meant.services {
-            wanted.insert(((*name).to_owned(), (*service).to_owned()), (*replicas, version.clone()));
+            wanted.insert(
+                ((*name).to_owned(), (*service).to_owned()),
+                (*replicas, version.clone()),
+            );
         }
         for task in view["tasks"].as_array().into_iter().flatten() {
             if task["name"] == "once" && task["status"] != "completed" {
@@ -136,7 +185,16 @@ fn compare_instances(
     let mut places = BTreeSet::new();
     for instance in live {
         let tag = |key: &str| instance.tag(&format!("tradewind.dev/{key}")).to_owned();
-        let told = || format!("{} of {}/{} ({:?}, {:?})", instance.id, tag("deployment"), tag("task"), instance.state, instance.tags);
+        let told = || {
+            format!(
+                "{} of {}/{} ({:?}, {:?})",
+                instance.id,
+                tag("deployment"),
+                tag("task"),
+                instance.state,
+                instance.tags
+            )
+        };
         if !allocations.contains(&tag("allocation")) {
             return Err(format!("{} belongs to nobody", told()));
         }
@@ -150,16 +208,26 @@ fn compare_instances(
             return Err(format!("{} does not run", told()));
         }
         let task = (tag("deployment"), tag("task"));
-        let version = instance.workload["env"]["VERSION"].as_str().unwrap_or_default();
+        let version = instance.workload["env"]["VERSION"]
+            .as_str()
+            .unwrap_or_default();
         match wanted.get(&task) {
             Some((_, meant)) if meant == version => *counts.entry(task).or_default() += 1,
-            other => return Err(format!("{} is version {version}; wanted: {other:?}", told())),
+            other => {
+                return Err(format!(
+                    "{} is version {version}; wanted: {other:?}",
+                    told()
+                ));
+            }
         }
     }
     for (task, (replicas, version)) in wanted {
         let count = counts.get(task).copied().unwrap_or(0);
         if count != *replicas {
-            return Err(format!("{}/{} has {count} instances of version {version}, not {replicas}", task.0, task.1));
+            return Err(format!(
+                "{}/{} has {count} instances of version {version}, not {replicas}",
+                task.0, task.1
+            ));
         }
     }
     Ok(())
@@ -169,12 +237,33 @@ fn compare_instances(
 /// call's end is not known, the cloud's lists lag behind it, and another attempt begins meanwhile. What a cloud has created by half names no replica.
 pub(super) fn summary(ledger: &[Instance]) -> String {
     let mut by_place: BTreeMap<(&str, &str), Vec<&Instance>> = BTreeMap::new();
-    for instance in ledger.iter().filter(|i| !i.tag("tradewind.dev/replica").is_empty()) {
-        by_place.entry((instance.tag("tradewind.dev/allocation"), instance.tag("tradewind.dev/replica"))).or_default().push(instance);
+    for instance in ledger
+        .iter()
+        .filter(|i| !i.tag("tradewind.dev/replica").is_empty())
+    {
+        by_place
+            .entry((
+                instance.tag("tradewind.dev/allocation"),
+                instance.tag("tradewind.dev/replica"),
+            ))
+            .or_default()
+            .push(instance);
     }
     let end = |instance: &Instance| instance.deleted_at.unwrap_or(u64::MAX);
-    let overlap = |pair: &[&Instance]| end(pair[0]).min(end(pair[1])).saturating_sub(pair[1].created_at);
-    let doubles: Vec<u64> = by_place.values().flat_map(|all| all.windows(2).map(overlap)).filter(|ms| *ms > 0).collect();
+    let overlap = |pair: &[&Instance]| {
+        end(pair[0])
+            .min(end(pair[1]))
+            .saturating_sub(pair[1].created_at)
+    };
+    let doubles: Vec<u64> = by_place
+        .values()
+        .flat_map(|all| all.windows(2).map(overlap))
+        .filter(|ms| *ms > 0)
+        .collect();
     let longest = doubles.iter().max().unwrap_or(&0);
-    format!("{} instances in all, {} of them beside another for a moment, {longest} ms at most", ledger.len(), doubles.len())
+    format!(
+        "{} instances in all, {} of them beside another for a moment, {longest} ms at most",
+        ledger.len(),
+        doubles.len()
+    )
 }

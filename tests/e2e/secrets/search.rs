@@ -15,26 +15,60 @@ pub(super) struct Canary {
 impl Canary {
     /// A new one. It has characters that are written differently in URLs and in JSON.
     pub(super) fn new(name: &'static str) -> Self {
-        let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+        let nanos = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |d| d.as_nanos());
         let core = format!("canary-{name}-{nanos:x}-{:x}", std::process::id());
         let value = format!("{core}\"+/&%\\~z");
         let json = serde_json::Value::from(value.as_str()).to_string();
         let spellings = vec![
             ("raw", core.clone().into_bytes()),
             ("in JSON", json.trim_matches('"').as_bytes().to_vec()),
-            ("in JSON in JSON", serde_json::Value::from(json.as_str()).to_string().trim_matches(['"', '\\']).as_bytes().to_vec()),
+            (
+                "in JSON in JSON",
+                serde_json::Value::from(json.as_str())
+                    .to_string()
+                    .trim_matches(['"', '\\'])
+                    .as_bytes()
+                    .to_vec(),
+            ),
             ("in a URL", percent(&value).into_bytes()),
             ("reversed", core.bytes().rev().collect()),
-            ("hexadecimal", core.bytes().flat_map(|b| format!("{b:02x}").into_bytes()).collect()),
-            ("a list of bytes", core.bytes().map(|b| b.to_string()).collect::<Vec<_>>().join(",").into_bytes()),
+            (
+                "hexadecimal",
+                core.bytes()
+                    .flat_map(|b| format!("{b:02x}").into_bytes())
+                    .collect(),
+            ),
+            (
+                "a list of bytes",
+                core.bytes()
+                    .map(|b| b.to_string())
+                    .collect::<Vec<_>>()
+                    .join(",")
+                    .into_bytes(),
+            ),
         ];
-        let at = |offset| [("base64", base64(&core, offset, b'+', b'/')), ("base64 for URLs", base64(&core, offset, b'-', b'_'))];
-        Self { name, spellings: spellings.into_iter().chain((0..3).flat_map(at)).collect(), value }
+        let at = |offset| {
+            [
+                ("base64", base64(&core, offset, b'+', b'/')),
+                ("base64 for URLs", base64(&core, offset, b'-', b'_')),
+            ]
+        };
+        Self {
+            name,
+            spellings: spellings.into_iter().chain((0..3).flat_map(at)).collect(),
+            value,
+        }
     }
 
     /// What a search of memory shall look for: the value and its base64.
     pub(super) fn patterns(&self) -> Vec<&[u8]> {
-        self.spellings.iter().filter(|(how, _)| matches!(*how, "raw" | "base64")).map(|(_, bytes)| bytes.as_slice()).collect()
+        self.spellings
+            .iter()
+            .filter(|(how, _)| matches!(*how, "raw" | "base64"))
+            .map(|(_, bytes)| bytes.as_slice())
+            .collect()
     }
 }
 
@@ -57,7 +91,15 @@ fn base64(text: &str, offset: usize, plus: u8, slash: u8) -> Vec<u8> {
 
 fn percent(text: &str) -> String {
     let safe = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes().map(|b| if safe(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    text.bytes()
+        .map(|b| {
+            if safe(b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
+        .collect()
 }
 
 /// Which canaries are in there, and how they are spelt.
@@ -112,7 +154,10 @@ fn every_spelling_is_found_and_nothing_else() {
         let all = format!("{before}{value}");
         String::from_utf8(base64(&all, 0, b'+', b'/')).expect("digits")
     };
-    assert_eq!(String::from_utf8(base64("Man", 0, b'+', b'/')).expect("digits"), "TWFu");
+    assert_eq!(
+        String::from_utf8(base64("Man", 0, b'+', b'/')).expect("digits"),
+        "TWFu"
+    );
     for text in [
         format!("x{value}y"),
         json.clone(),
@@ -124,6 +169,9 @@ fn every_spelling_is_found_and_nothing_else() {
         encoded("user:"),
     ] {
         assert!(!found(text.as_bytes(), &[&canary]).is_empty(), "{text}");
-        assert_eq!(found(text.as_bytes(), &[&Canary::new("other")]), [] as [String; 0]);
+        assert_eq!(
+            found(text.as_bytes(), &[&Canary::new("other")]),
+            [] as [String; 0]
+        );
     }
 }

@@ -71,10 +71,27 @@ impl Default for Config {
             token: "let-me-in".to_owned(),
             seed: 1,
             sizes: BTreeMap::from([
-                ("small".to_owned(), Size { cpu: 2_000, memory: 4 << 30, price: 50_000 }),
-                ("large".to_owned(), Size { cpu: 8_000, memory: 32 << 30, price: 200_000 }),
+                (
+                    "small".to_owned(),
+                    Size {
+                        cpu: 2_000,
+                        memory: 4 << 30,
+                        price: 50_000,
+                    },
+                ),
+                (
+                    "large".to_owned(),
+                    Size {
+                        cpu: 8_000,
+                        memory: 32 << 30,
+                        price: 200_000,
+                    },
+                ),
             ]),
-            regions: BTreeMap::from([("east".to_owned(), Region::default()), ("west".to_owned(), Region::priced(60_000, 240_000))]),
+            regions: BTreeMap::from([
+                ("east".to_owned(), Region::default()),
+                ("west".to_owned(), Region::priced(60_000, 240_000)),
+            ]),
             quota: None,
             boot_ms: 0,
             delete_ms: 0,
@@ -90,7 +107,12 @@ impl Config {
     #[must_use]
     pub fn with_regions(mut self, names: &[&str]) -> Self {
         let dearer = |i: usize| 10_000 * u64::try_from(i).unwrap_or_default();
-        let region = |(i, name): (usize, &&str)| ((*name).to_owned(), Region::priced(50_000 + dearer(i), 200_000 + dearer(i)));
+        let region = |(i, name): (usize, &&str)| {
+            (
+                (*name).to_owned(),
+                Region::priced(50_000 + dearer(i), 200_000 + dearer(i)),
+            )
+        };
         self.regions = names.iter().enumerate().map(region).collect();
         self
     }
@@ -98,7 +120,13 @@ impl Config {
     /// With at most so many instances of a size in a region.
     #[must_use]
     pub fn with_capacity(mut self, region: &str, size: &str, capacity: u32) -> Self {
-        self.regions.entry(region.to_owned()).or_default().sizes.entry(size.to_owned()).or_default().capacity = Some(capacity);
+        self.regions
+            .entry(region.to_owned())
+            .or_default()
+            .sizes
+            .entry(size.to_owned())
+            .or_default()
+            .capacity = Some(capacity);
         self
     }
 }
@@ -106,7 +134,15 @@ impl Config {
 impl Region {
     /// Both standard sizes at prices of its own.
     fn priced(small: u64, large: u64) -> Self {
-        let stock = |price| Stock { capacity: None, price: Some(price) };
-        Self { sizes: BTreeMap::from([("small".to_owned(), stock(small)), ("large".to_owned(), stock(large))]) }
+        let stock = |price| Stock {
+            capacity: None,
+            price: Some(price),
+        };
+        Self {
+            sizes: BTreeMap::from([
+                ("small".to_owned(), stock(small)),
+                ("large".to_owned(), stock(large)),
+            ]),
+        }
     }
 }

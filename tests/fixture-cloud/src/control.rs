@@ -23,7 +23,12 @@ struct Quota {
     quota: Option<u32>,
 }
 
-pub(crate) fn answer(cloud: &mut Cloud, method: &str, path: &[&str], body: &[u8]) -> Result<(u16, Value), Error> {
+pub(crate) fn answer(
+    cloud: &mut Cloud,
+    method: &str,
+    path: &[&str],
+    body: &[u8],
+) -> Result<(u16, Value), Error> {
     match (method, path) {
         ("GET", ["ledger"]) => return Ok((200, json!(cloud.ledger().collect::<Vec<_>>()))),
         ("GET", ["counters"]) => return Ok((200, json!(cloud.calls()))),
@@ -35,7 +40,9 @@ pub(crate) fn answer(cloud: &mut Cloud, method: &str, path: &[&str], body: &[u8]
         }
         ("DELETE", ["faults"]) => cloud.clear_faults(),
         ("DELETE", ["instances", id]) => found(cloud.disappear(id), id)?,
-        ("PUT", ["instances", id, "status"]) => found(cloud.set_status(id, read::<Status>(body)?.status), id)?,
+        ("PUT", ["instances", id, "status"]) => {
+            found(cloud.set_status(id, read::<Status>(body)?.status), id)?
+        }
         ("PUT", ["regions", region]) => cloud.set_region(region, read::<Up>(body)?.up),
         ("PUT", ["stock", region, size]) => {
             let stock = read(body)?;
@@ -43,11 +50,21 @@ pub(crate) fn answer(cloud: &mut Cloud, method: &str, path: &[&str], body: &[u8]
         }
         ("PUT", ["quota"]) => cloud.set_quota(read::<Quota>(body)?.quota),
         ("PUT", ["lag"]) => cloud.set_lag(read::<Lag>(body)?),
-        _ => return Err(Error::new(404, "NotFound", "the control API has no such operation")),
+        _ => {
+            return Err(Error::new(
+                404,
+                "NotFound",
+                "the control API has no such operation",
+            ));
+        }
     }
     Ok((200, json!({})))
 }
 
 fn found(found: bool, id: &str) -> Result<(), Error> {
-    if found { Ok(()) } else { Err(Error::not_found("instance", id)) }
+    if found {
+        Ok(())
+    } else {
+        Err(Error::not_found("instance", id))
+    }
 }

@@ -14,7 +14,12 @@ pub struct Error {
 
 impl Error {
     pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), retry_after: None }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            retry_after: None,
+        }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -26,11 +31,19 @@ impl Error {
     }
 
     pub(crate) fn out_of_capacity(region: &str, size: &str) -> Self {
-        Self::new(503, "OutOfCapacity", format!("no \"{size}\" is left in \"{region}\""))
+        Self::new(
+            503,
+            "OutOfCapacity",
+            format!("no \"{size}\" is left in \"{region}\""),
+        )
     }
 
     pub(crate) fn quota() -> Self {
-        Self::new(403, "QuotaExceeded", "the account has as many instances as it may have")
+        Self::new(
+            403,
+            "QuotaExceeded",
+            "the account has as many instances as it may have",
+        )
     }
 
     pub(crate) fn denied(message: impl Into<String>) -> Self {
@@ -38,7 +51,10 @@ impl Error {
     }
 
     pub(crate) fn throttled(retry_after: u64) -> Self {
-        Self { retry_after: Some(retry_after), ..Self::new(429, "Throttled", "too many requests") }
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(429, "Throttled", "too many requests")
+        }
     }
 
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {

@@ -72,7 +72,16 @@ fn certain() -> f64 {
 impl Fault {
     /// Every request goes wrong in this way.
     pub fn new(kind: Kind) -> Self {
-        Self { operation: None, region: None, size: None, kind, ms: 0, after: 0, count: None, probability: 1.0 }
+        Self {
+            operation: None,
+            region: None,
+            size: None,
+            kind,
+            ms: 0,
+            after: 0,
+            count: None,
+            probability: 1.0,
+        }
     }
 
     /// Only this operation.
@@ -130,12 +139,21 @@ struct Rule {
 
 impl Script {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { seed, added: 0, rules: Vec::new() }
+        Self {
+            seed,
+            added: 0,
+            rules: Vec::new(),
+        }
     }
 
     pub(crate) fn add(&mut self, fault: Fault) {
         self.added += 1;
-        self.rules.push(Rule { number: self.added, fault, fitted: 0, fired: 0 });
+        self.rules.push(Rule {
+            number: self.added,
+            fault,
+            fitted: 0,
+            fired: 0,
+        });
     }
 
     pub(crate) fn clear(&mut self) {
@@ -143,7 +161,12 @@ impl Script {
     }
 
     /// How this request goes wrong, if it does.
-    pub(crate) fn draw(&mut self, operation: Operation, region: Option<&str>, size: Option<&str>) -> Option<Fault> {
+    pub(crate) fn draw(
+        &mut self,
+        operation: Operation,
+        region: Option<&str>,
+        size: Option<&str>,
+    ) -> Option<Fault> {
         let seed = self.seed;
         let fires = |rule: &mut Rule| {
             let fault = &rule.fault;
@@ -154,17 +177,22 @@ impl Script {
                 return false;
             }
             rule.fitted += 1;
-            let hit = rule.fitted > u64::from(fault.after) && chance(seed, rule.number, rule.fitted) < fault.probability;
+            let hit = rule.fitted > u64::from(fault.after)
+                && chance(seed, rule.number, rule.fitted) < fault.probability;
             rule.fired += u32::from(hit);
             hit
         };
-        self.rules.iter_mut().find_map(|rule| fires(rule).then(|| rule.fault.clone()))
+        self.rules
+            .iter_mut()
+            .find_map(|rule| fires(rule).then(|| rule.fault.clone()))
     }
 }
 
 /// A number in 0 … 1 that the three decide.
 fn chance(seed: u64, rule: u64, request: u64) -> f64 {
-    let mut x = seed ^ rule.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ request.wrapping_mul(0xd1b5_4a32_d192_ed03);
+    let mut x = seed
+        ^ rule.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        ^ request.wrapping_mul(0xd1b5_4a32_d192_ed03);
     for shift in [30, 27, 31] {
         x = (x ^ (x >> shift)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     }
@@ -178,11 +206,37 @@ mod tests {
     #[test]
     fn a_rule_fires_where_and_as_often_as_it_says() {
         let mut script = Script::new(7);
-        script.add(Fault { after: 1, ..Fault::new(Kind::Quota).on(Operation::Create).within("east").times(2) });
+        script.add(Fault {
+            after: 1,
+            ..Fault::new(Kind::Quota)
+                .on(Operation::Create)
+                .within("east")
+                .times(2)
+        });
         script.add(Fault::new(Kind::Denied).on(Operation::Create));
-        let mut draw = |region| script.draw(Operation::Create, Some(region), None).map(|f| f.kind);
-        let drawn = [draw("east"), draw("east"), draw("west"), draw("east"), draw("east")];
-        assert_eq!(drawn, [Kind::Denied, Kind::Quota, Kind::Denied, Kind::Quota, Kind::Denied].map(Some));
+        let mut draw = |region| {
+            script
+                .draw(Operation::Create, Some(region), None)
+                .map(|f| f.kind)
+        };
+        let drawn = [
+            draw("east"),
+            draw("east"),
+            draw("west"),
+            draw("east"),
+            draw("east"),
+        ];
+        assert_eq!(
+            drawn,
+            [
+                Kind::Denied,
+                Kind::Quota,
+                Kind::Denied,
+                Kind::Quota,
+                Kind::Denied
+            ]
+            .map(Some)
+        );
         assert_eq!(script.draw(Operation::List, Some("east"), None), None);
     }
 
@@ -191,7 +245,9 @@ mod tests {
         let drawn = |seed| {
             let mut script = Script::new(seed);
             script.add(Fault::new(Kind::Denied).share(0.3));
-            (0..1000).map(|_| script.draw(Operation::Get, None, None).is_some()).collect::<Vec<_>>()
+            (0..1000)
+                .map(|_| script.draw(Operation::Get, None, None).is_some())
+                .collect::<Vec<_>>()
         };
         assert_eq!(drawn(1), drawn(1));
         assert_ne!(drawn(1), drawn(2));

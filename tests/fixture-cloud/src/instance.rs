@@ -83,15 +83,26 @@ impl Instance {
         if self.state == State::Creating && !self.stuck && now >= self.created_at + times.boot {
             (self.state, self.running_at) = (State::Running, Some(self.created_at + times.boot));
         }
-        if self.state == State::Running && self.workload.get("job").is_some_and(|job| !job.is_null()) {
+        if self.state == State::Running
+            && self.workload.get("job").is_some_and(|job| !job.is_null())
+        {
             self.run_job(now, times);
         }
-        if self.state == State::Deleting && self.deleted_at.is_some_and(|at| now >= at + times.delete) {
+        if self.state == State::Deleting
+            && self.deleted_at.is_some_and(|at| now >= at + times.delete)
+        {
             self.state = State::Deleted;
         }
         if self.is_live() || before != self.state {
-            let until = if self.is_live() { now } else { self.deleted_at.unwrap_or(now) };
-            self.cost = self.price.saturating_mul(until.saturating_sub(self.created_at)) / 3_600_000;
+            let until = if self.is_live() {
+                now
+            } else {
+                self.deleted_at.unwrap_or(now)
+            };
+            self.cost = self
+                .price
+                .saturating_mul(until.saturating_sub(self.created_at))
+                / 3_600_000;
         }
         before != self.state
     }
@@ -99,17 +110,36 @@ impl Instance {
     /// Whether time alone will change it.
     pub(crate) fn is_moving(&self) -> bool {
         let job = self.workload.get("job").is_some_and(|job| !job.is_null());
-        (self.state == State::Creating && !self.stuck) || self.state == State::Deleting || (self.state == State::Running && job)
+        (self.state == State::Creating && !self.stuck)
+            || self.state == State::Deleting
+            || (self.state == State::Running && job)
     }
 
     /// A job runs for `RUN_MS` and ends with `EXIT_CODE`, both taken from its environment; a failed one starts again as often as it may, within the
     /// deadline that all its attempts have together.
     fn run_job(&mut self, now: u64, times: Times) {
-        let from_env = |name: &str| self.workload.pointer(&format!("/env/{name}")).and_then(Value::as_str).map(str::to_owned);
-        let run: u64 = from_env("RUN_MS").and_then(|t| t.parse().ok()).unwrap_or(times.job);
-        let code: i32 = from_env("EXIT_CODE").and_then(|t| t.parse().ok()).unwrap_or(0);
-        let retries = self.workload.pointer("/job/retries").and_then(Value::as_u64).unwrap_or(0);
-        let deadline = self.workload.pointer("/job/deadlineMs").and_then(Value::as_u64).unwrap_or(u64::MAX);
+        let from_env = |name: &str| {
+            self.workload
+                .pointer(&format!("/env/{name}"))
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
+        let run: u64 = from_env("RUN_MS")
+            .and_then(|t| t.parse().ok())
+            .unwrap_or(times.job);
+        let code: i32 = from_env("EXIT_CODE")
+            .and_then(|t| t.parse().ok())
+            .unwrap_or(0);
+        let retries = self
+            .workload
+            .pointer("/job/retries")
+            .and_then(Value::as_u64)
+            .unwrap_or(0);
+        let deadline = self
+            .workload
+            .pointer("/job/deadlineMs")
+            .and_then(Value::as_u64)
+            .unwrap_or(u64::MAX);
         let latest = (self.created_at + times.boot).saturating_add(deadline);
         while let Some(since) = self.running_at {
             let whole = since.saturating_add(run);
@@ -122,7 +152,8 @@ impl Instance {
                 self.restarts += 1;
                 self.running_at = Some(since.saturating_add(run.max(1)));
             } else {
-                (self.state, self.exit_code, self.ended_at) = (State::Exited, Some(code), Some(end));
+                (self.state, self.exit_code, self.ended_at) =
+                    (State::Exited, Some(code), Some(end));
                 return;
             }
         }

@@ -53,14 +53,25 @@ impl Server {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = format!("http://{}", listener.local_addr()?);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let (stop, stopped) = watch::channel(false);
         let sockets = Sockets::new(runtime.handle().clone());
-        let shared = Arc::new(Shared { inner: Mutex::new((Cloud::new(config), sockets)), stopped });
+        let shared = Arc::new(Shared {
+            inner: Mutex::new((Cloud::new(config), sockets)),
+            stopped,
+        });
         let serving = shared.clone();
-        let thread =
-            std::thread::Builder::new().name("fixture-cloud".to_owned()).spawn(move || runtime.block_on(serve(listener, serving)))?;
-        Ok(Self { address, shared, stop, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("fixture-cloud".to_owned())
+            .spawn(move || runtime.block_on(serve(listener, serving)))?;
+        Ok(Self {
+            address,
+            shared,
+            stop,
+            thread: Some(thread),
+        })
     }
 
     /// Looks at the cloud, or lets something happen to it.
@@ -99,12 +110,18 @@ impl Shared {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
 }
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let mut stopped = shared.stopped.clone();
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+        return;
+    };
     let router = Router::new().fallback(handle).with_state(shared.clone());
     let ticking = async {
         let mut ticks = tokio::time::interval(TICK);
@@ -121,9 +138,24 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn handle(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response<Body> {
-    let authorization = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
-    let request = Request { method: method.to_string(), target: uri.to_string(), authorization, body: body.to_vec() };
+async fn handle(
+    State(shared): State<Arc<Shared>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    let authorization = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
+    let request = Request {
+        method: method.to_string(),
+        target: uri.to_string(),
+        authorization,
+        body: body.to_vec(),
+    };
     let answer = shared.with(|cloud| cloud.answer(now(), &request));
     match answer {
         Answer::Reply(reply) => response(&reply),
@@ -131,7 +163,9 @@ async fn handle(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, hea
             tokio::time::sleep(Duration::from_millis(ms)).await;
             response(&reply)
         }
-        Answer::Lost => Response::new(Body::from_stream(futures::stream::once(async { Err::<Bytes, _>(io::Error::other("lost")) }))),
+        Answer::Lost => Response::new(Body::from_stream(futures::stream::once(async {
+            Err::<Bytes, _>(io::Error::other("lost"))
+        }))),
         Answer::Never => std::future::pending().await,
     }
 }
@@ -139,9 +173,14 @@ async fn handle(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, hea
 fn response(reply: &Reply) -> Response<Body> {
     let mut response = Response::new(Body::from(reply.body.to_string()));
     *response.status_mut() = reply.status.try_into().unwrap_or_default();
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
     if let Some(ms) = reply.retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, ms.div_ceil(1000).into());
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, ms.div_ceil(1000).into());
     }
     response
 }
@@ -171,7 +210,11 @@ mod tests {
     #[test]
     fn an_instance_answers_while_it_runs_and_its_region_is_up() {
         let server = Server::start(Config::default()).unwrap();
-        assert!(exchange(&server.address, &post("t")).unwrap().starts_with("HTTP/1.1 201"));
+        assert!(
+            exchange(&server.address, &post("t"))
+                .unwrap()
+                .starts_with("HTTP/1.1 201")
+        );
         let port = || server.with(|cloud| cloud.instance("i-000001").and_then(|i| i.port));
         let first = format!("127.0.0.1:{}", port().unwrap());
         let get = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
@@ -181,7 +224,11 @@ mod tests {
         server.with(|cloud| cloud.set_region("east", false));
         assert!(exchange(&first, get).is_err());
         server.with(|cloud| cloud.set_region("east", true));
-        assert_eq!(format!("127.0.0.1:{}", port().unwrap()), first, "it comes back where it was");
+        assert_eq!(
+            format!("127.0.0.1:{}", port().unwrap()),
+            first,
+            "it comes back where it was"
+        );
         server.with(|cloud| cloud.disappear("i-000001"));
         assert!(port().is_none() && exchange(&first, get).is_err());
     }
@@ -190,7 +237,15 @@ mod tests {
     fn a_lost_answer_is_no_answer_but_the_effect_is_there() {
         let server = Server::start(Config::default()).unwrap();
         server.with(|cloud| cloud.add_fault(Fault::new(crate::Kind::LostAfter).times(1)));
-        assert!(!exchange(&server.address, &post("t")).unwrap_or_default().contains("i-000001"));
-        assert!(exchange(&server.address, &post("t")).unwrap().starts_with("HTTP/1.1 200"));
+        assert!(
+            !exchange(&server.address, &post("t"))
+                .unwrap_or_default()
+                .contains("i-000001")
+        );
+        assert!(
+            exchange(&server.address, &post("t"))
+                .unwrap()
+                .starts_with("HTTP/1.1 200")
+        );
     }
 }

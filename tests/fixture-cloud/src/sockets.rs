@@ -38,7 +38,11 @@ impl Drop for Open {
 
 impl Sockets {
     pub(crate) fn new(runtime: Handle) -> Self {
-        Self { runtime, open: HashMap::new(), ports: HashMap::new() }
+        Self {
+            runtime,
+            open: HashMap::new(),
+            ports: HashMap::new(),
+        }
     }
 
     /// Opens and closes what has changed.
@@ -65,8 +69,16 @@ impl Sockets {
         let (sender, receiver) = watch::channel(status);
         let _inside = self.runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let task = self.runtime.spawn(answer(listener, id.to_owned(), receiver));
-        self.open.insert(id.to_owned(), Open { status: sender, task });
+        let task = self
+            .runtime
+            .spawn(answer(listener, id.to_owned(), receiver));
+        self.open.insert(
+            id.to_owned(),
+            Open {
+                status: sender,
+                task,
+            },
+        );
         self.ports.insert(id.to_owned(), port);
         Ok(port)
     }
@@ -85,7 +97,11 @@ async fn answer(listener: tokio::net::TcpListener, id: String, status: watch::Re
     }
 }
 
-async fn talk(mut stream: tokio::net::TcpStream, id: String, status: watch::Receiver<u16>) -> io::Result<()> {
+async fn talk(
+    mut stream: tokio::net::TcpStream,
+    id: String,
+    status: watch::Receiver<u16>,
+) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
         if head.len() > HEAD || stream.read_buf(&mut head).await? == 0 {
@@ -94,8 +110,10 @@ async fn talk(mut stream: tokio::net::TcpStream, id: String, status: watch::Rece
     }
     let status = *status.borrow();
     let reason = if status < 400 { "OK" } else { "Not Well" };
-    let answer =
-        format!("HTTP/1.1 {status} {reason}\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{id}", id.len());
+    let answer = format!(
+        "HTTP/1.1 {status} {reason}\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{id}",
+        id.len()
+    );
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await
 }

@@ -47,17 +47,26 @@ fn answer(mut stream: TcpStream, sick: &AtomicBool) -> std::io::Result<()> {
     let path = request.split(' ').nth(1).unwrap_or("/").to_owned();
     let (status, body) = route(&path, sick);
     println!("hello: {path} {status}");
-    write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn route(path: &str, sick: &AtomicBool) -> (&'static str, String) {
-    let (first, rest) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
+    let (first, rest) = path
+        .trim_start_matches('/')
+        .split_once('/')
+        .unwrap_or((path.trim_start_matches('/'), ""));
     match first {
         "" => {
             let name = env::var("GREETING").unwrap_or_else(|_| "world".to_owned());
             ("200 OK", format!("hello, {name}\n"))
         }
-        "health" if sick.load(Ordering::Relaxed) => ("503 Service Unavailable", "sick\n".to_owned()),
+        "health" if sick.load(Ordering::Relaxed) => {
+            ("503 Service Unavailable", "sick\n".to_owned())
+        }
         "health" => ("200 OK", "well\n".to_owned()),
         "sick" => {
             sick.store(true, Ordering::Relaxed);
@@ -76,7 +85,13 @@ fn route(path: &str, sick: &AtomicBool) -> (&'static str, String) {
             let mib: usize = rest.parse().unwrap_or(1);
             // Touched, so that it counts.
             let memory = vec![1u8; mib << 20];
-            ("200 OK", format!("{}\n", memory.iter().map(|b| usize::from(*b)).sum::<usize>()))
+            (
+                "200 OK",
+                format!(
+                    "{}\n",
+                    memory.iter().map(|b| usize::from(*b)).sum::<usize>()
+                ),
+            )
         }
         "keep" => {
             let mib: usize = rest.parse().unwrap_or(1);

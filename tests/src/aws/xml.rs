@@ -2,7 +2,10 @@
 
 /// What stands between the first of these tags and its end, of nested ones the outer end.
 pub(super) fn inside(xml: &str, name: &str) -> String {
-    range(xml, name).and_then(|(from, to)| xml.get(from..to)).unwrap_or_default().to_owned()
+    range(xml, name)
+        .and_then(|(from, to)| xml.get(from..to))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// Where that is.
@@ -40,18 +43,35 @@ fn each(mut xml: &str, name: &str) -> Vec<String> {
     let mut found = Vec::new();
     while let Some((from, to)) = range(xml, name) {
         found.extend(xml.get(from..to).map(str::to_owned));
-        xml = xml.get(to..).and_then(|rest| rest.split_once('>')).map_or("", |(_, rest)| rest);
+        xml = xml
+            .get(to..)
+            .and_then(|rest| rest.split_once('>'))
+            .map_or("", |(_, rest)| rest);
     }
     found
 }
 
 /// The same text with every item of a list for which `keep` is false left out, and the others as `keep` has changed them.
-pub(super) fn edit(xml: &str, list: &str, item: &str, mut keep: impl FnMut(&mut String) -> bool) -> String {
-    let Some((from, to)) = range(xml, list) else { return xml.to_owned() };
-    let (Some(before), Some(content), Some(after)) = (xml.get(..from), xml.get(from..to), xml.get(to..)) else { return xml.to_owned() };
+pub(super) fn edit(
+    xml: &str,
+    list: &str,
+    item: &str,
+    mut keep: impl FnMut(&mut String) -> bool,
+) -> String {
+    let Some((from, to)) = range(xml, list) else {
+        return xml.to_owned();
+    };
+    let (Some(before), Some(content), Some(after)) =
+        (xml.get(..from), xml.get(from..to), xml.get(to..))
+    else {
+        return xml.to_owned();
+    };
     let mut kept = each(content, item);
     kept.retain_mut(&mut keep);
-    let items: String = kept.iter().map(|content| format!("<{item}>{content}</{item}>")).collect();
+    let items: String = kept
+        .iter()
+        .map(|content| format!("<{item}>{content}</{item}>"))
+        .collect();
     format!("{before}{items}{after}")
 }
 
@@ -62,9 +82,15 @@ mod tests {
     #[test]
     fn nested_items_belong_to_their_lists() {
         let xml = "<r><set><item><id>1</id><in><item>x</item></in></item><item><id>2</id></item></set><other/></r>";
-        let ids: Vec<String> = items(xml, "set").iter().map(|item| text(item, "id")).collect();
+        let ids: Vec<String> = items(xml, "set")
+            .iter()
+            .map(|item| text(item, "id"))
+            .collect();
         assert_eq!(ids, ["1", "2"]);
-        assert_eq!(edit(xml, "set", "item", |item| item.contains("<id>2")), "<r><set><item><id>2</id></item></set><other/></r>");
+        assert_eq!(
+            edit(xml, "set", "item", |item| item.contains("<id>2")),
+            "<r><set><item><id>2</id></item></set><other/></r>"
+        );
         assert_eq!(text(xml, "none"), "");
     }
 }

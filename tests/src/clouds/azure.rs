@@ -75,12 +75,18 @@ impl Azure {
 
     /// The client's secret, as the daemon will read it.
     pub fn secret(&self, value: &str) -> Result<()> {
-        Ok(std::fs::write(self.folder.path().join("client-secret"), format!("{value}\n"))?)
+        Ok(std::fs::write(
+            self.folder.path().join("client-secret"),
+            format!("{value}\n"),
+        )?)
     }
 
     /// An instance file for the provider `azure`, with the grants it needs. Times are those of a cloud that is quick.
     pub fn instance(&self, secrets: &[&str]) -> String {
-        let source = format!("{{ file = \"{}\" }}", self.folder.path().join("client-secret").display());
+        let source = format!(
+            "{{ file = \"{}\" }}",
+            self.folder.path().join("client-secret").display()
+        );
         self.instance_from(&source, secrets)
     }
 
@@ -117,7 +123,11 @@ scope = "{SCOPE}"
     pub fn live(&self) -> BTreeMap<String, ContainerGroup> {
         self.served.with(|arm| {
             arm.advance(super::now());
-            arm.groups.iter().filter(|(_, group)| group.deleted_at.is_none()).map(|(name, group)| (name.clone(), group.clone())).collect()
+            arm.groups
+                .iter()
+                .filter(|(_, group)| group.deleted_at.is_none())
+                .map(|(name, group)| (name.clone(), group.clone()))
+                .collect()
         })
     }
 }
@@ -133,32 +143,58 @@ impl Rules for Arm {
             return self.token(now, asked);
         }
         if !self.tokens.admits(now, asked) {
-            return refused(401, "InvalidAuthenticationToken", "The access token is invalid.");
+            return refused(
+                401,
+                "InvalidAuthenticationToken",
+                "The access token is invalid.",
+            );
         }
         let root = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}");
         let Some(rest) = asked.path.strip_prefix(&root) else {
-            return refused(404, "ResourceGroupNotFound", "Resource group could not be found.");
+            return refused(
+                404,
+                "ResourceGroupNotFound",
+                "Resource group could not be found.",
+            );
         };
         let version = asked.query.get("api-version").map(String::as_str);
         let parts: Vec<&str> = rest.split('/').skip(1).collect();
         match (&asked.method, parts.as_slice(), version) {
             (&Method::GET, [], Some("2021-04-01")) => {
                 let properties = json!({"provisioningState": "Succeeded"});
-                Reply::json(200, json!({"id": root, "name": GROUP, "location": "eastus", "properties": properties}))
+                Reply::json(
+                    200,
+                    json!({"id": root, "name": GROUP, "location": "eastus", "properties": properties}),
+                )
             }
-            (method, ["providers", "Microsoft.ContainerInstance", "containerGroups", rest @ ..], Some("2023-05-01")) => {
-                match (method, rest) {
-                    (&Method::GET, []) => self.list(asked, now),
-                    (&Method::GET, [name]) => self.get(name, now),
-                    (&Method::PUT, [name]) => self.put(name, asked, now),
-                    (&Method::DELETE, [name]) => self.delete(name, now),
-                    (&Method::POST, [name, "stop"]) => self.stop(name),
-                    (&Method::GET, [name, "containers", "workload", "logs"]) => self.logs(name, asked),
-                    _ => refused(405, "MethodNotAllowed", "The method is not allowed."),
-                }
-            }
-            (_, _, None) => refused(400, "MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required."),
-            _ => refused(400, "InvalidResourceType", "The resource type could not be found for this version."),
+            (
+                method,
+                [
+                    "providers",
+                    "Microsoft.ContainerInstance",
+                    "containerGroups",
+                    rest @ ..,
+                ],
+                Some("2023-05-01"),
+            ) => match (method, rest) {
+                (&Method::GET, []) => self.list(asked, now),
+                (&Method::GET, [name]) => self.get(name, now),
+                (&Method::PUT, [name]) => self.put(name, asked, now),
+                (&Method::DELETE, [name]) => self.delete(name, now),
+                (&Method::POST, [name, "stop"]) => self.stop(name),
+                (&Method::GET, [name, "containers", "workload", "logs"]) => self.logs(name, asked),
+                _ => refused(405, "MethodNotAllowed", "The method is not allowed."),
+            },
+            (_, _, None) => refused(
+                400,
+                "MissingApiVersionParameter",
+                "The api-version query parameter (?api-version=) is required.",
+            ),
+            _ => refused(
+                400,
+                "InvalidResourceType",
+                "The resource type could not be found for this version.",
+            ),
         }
     }
 }
@@ -167,22 +203,35 @@ impl Arm {
     fn token(&mut self, now: u64, asked: &Asked) -> Reply {
         let form = asked.form();
         let given = |key: &str| form.get(key).map(String::as_str).unwrap_or_default();
-        let right = asked.method == Method::POST && given("grant_type") == "client_credentials" && given("scope") == SCOPE;
+        let right = asked.method == Method::POST
+            && given("grant_type") == "client_credentials"
+            && given("scope") == SCOPE;
         if !right {
-            return Reply::json(400, json!({"error": "invalid_request", "error_description": "AADSTS90014: a required field is missing."}));
+            return Reply::json(
+                400,
+                json!({"error": "invalid_request", "error_description": "AADSTS90014: a required field is missing."}),
+            );
         }
         if given("client_id") != CLIENT || given("client_secret") != SECRET {
             let description = "AADSTS7000215: Invalid client secret provided.\r\nTrace ID: 0\r\n";
-            return Reply::json(401, json!({"error": "invalid_client", "error_description": description, "error_codes": [7000215]}));
+            return Reply::json(
+                401,
+                json!({"error": "invalid_client", "error_description": description, "error_codes": [7000215]}),
+            );
         }
         self.tokens.give(now)
     }
 
     fn advance(&mut self, now: u64) {
         let removal = self.removal;
-        self.groups.retain(|_, group| group.deleted_at.is_none_or(|at| now < at + removal));
+        self.groups
+            .retain(|_, group| group.deleted_at.is_none_or(|at| now < at + removal));
         let Some(work) = self.work else { return };
-        for group in self.groups.values_mut().filter(|group| group.body["properties"]["restartPolicy"] != "Always") {
+        for group in self
+            .groups
+            .values_mut()
+            .filter(|group| group.body["properties"]["restartPolicy"] != "Always")
+        {
             if now >= group.created_at + self.boot + work {
                 group.exit_code.get_or_insert(0);
             }
@@ -190,11 +239,26 @@ impl Arm {
     }
 
     fn list(&self, asked: &Asked, now: u64) -> Reply {
-        let skip: usize = asked.query.get("$skiptoken").and_then(|text| text.parse().ok()).unwrap_or(0);
-        let page: Vec<Value> = self.groups.iter().skip(skip).take(PAGE).map(|(name, group)| self.shown(name, group, now, false)).collect();
+        let skip: usize = asked
+            .query
+            .get("$skiptoken")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
+        let page: Vec<Value> = self
+            .groups
+            .iter()
+            .skip(skip)
+            .take(PAGE)
+            .map(|(name, group)| self.shown(name, group, now, false))
+            .collect();
         let mut body = json!({"value": page});
         if self.groups.len() > skip + PAGE {
-            let link = format!("{}{}?api-version=2023-05-01&$skiptoken={}", self.address, asked.path, skip + PAGE);
+            let link = format!(
+                "{}{}?api-version=2023-05-01&$skiptoken={}",
+                self.address,
+                asked.path,
+                skip + PAGE
+            );
             body["nextLink"] = link.into();
         }
         Reply::json(200, body)
@@ -215,11 +279,19 @@ impl Arm {
         let location = body["location"].as_str().unwrap_or_default().to_owned();
         match self.groups.get(name) {
             Some(group) if group.deleted_at.is_some() => {
-                return refused(409, "ContainerGroupTransitioning", "The container group is still transitioning, please retry later.");
+                return refused(
+                    409,
+                    "ContainerGroupTransitioning",
+                    "The container group is still transitioning, please retry later.",
+                );
             }
             Some(_) => {}
             None if self.full.contains(&location) => {
-                return refused(409, "ServiceUnavailable", "The requested resource is not available in the location at this moment.");
+                return refused(
+                    409,
+                    "ServiceUnavailable",
+                    "The requested resource is not available in the location at this moment.",
+                );
             }
             None if self.quota.is_some_and(|quota| self.groups.len() >= quota) => {
                 return refused(
@@ -230,8 +302,15 @@ impl Arm {
             }
             None => *self.created.entry(name.to_owned()).or_default() += 1,
         }
-        let group =
-            ContainerGroup { body, created_at: now, deleted_at: None, exit_code: None, restarts: 0, stopped: false, logs: Vec::new() };
+        let group = ContainerGroup {
+            body,
+            created_at: now,
+            deleted_at: None,
+            exit_code: None,
+            restarts: 0,
+            stopped: false,
+            logs: Vec::new(),
+        };
         let shown = self.shown(name, &group, now, true);
         self.groups.insert(name.to_owned(), group);
         Reply::json(201, shown)
@@ -258,11 +337,31 @@ impl Arm {
     }
 
     fn logs(&self, name: &str, asked: &Asked) -> Reply {
-        let Some(group) = self.groups.get(name) else { return refused(404, "ResourceNotFound", "The Resource was not found.") };
-        let tail = asked.query.get("tail").and_then(|text| text.parse::<usize>().ok()).unwrap_or(usize::MAX);
-        let stamped = asked.query.get("timestamps").is_some_and(|text| text == "true");
-        let lines = group.logs.iter().skip(group.logs.len().saturating_sub(tail));
-        let lines: Vec<String> = lines.map(|(time, text)| if stamped { format!("{time} {text}\n") } else { format!("{text}\n") }).collect();
+        let Some(group) = self.groups.get(name) else {
+            return refused(404, "ResourceNotFound", "The Resource was not found.");
+        };
+        let tail = asked
+            .query
+            .get("tail")
+            .and_then(|text| text.parse::<usize>().ok())
+            .unwrap_or(usize::MAX);
+        let stamped = asked
+            .query
+            .get("timestamps")
+            .is_some_and(|text| text == "true");
+        let lines = group
+            .logs
+            .iter()
+            .skip(group.logs.len().saturating_sub(tail));
+        let lines: Vec<String> = lines
+            .map(|(time, text)| {
+                if stamped {
+                    format!("{time} {text}\n")
+                } else {
+                    format!("{text}\n")
+                }
+            })
+            .collect();
         Reply::json(200, json!({"content": lines.concat()}))
     }
 
@@ -285,10 +384,20 @@ impl Arm {
         if up && shown["properties"]["ipAddress"].is_object() {
             shown["properties"]["ipAddress"]["ip"] = "127.0.0.1".into();
         }
-        for container in shown["properties"]["containers"].as_array_mut().into_iter().flatten() {
+        for container in shown["properties"]["containers"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+        {
             // Values of secrets are taken and never given.
-            for variable in container["properties"]["environmentVariables"].as_array_mut().into_iter().flatten() {
-                variable.as_object_mut().map(|variable| variable.remove("secureValue"));
+            for variable in container["properties"]["environmentVariables"]
+                .as_array_mut()
+                .into_iter()
+                .flatten()
+            {
+                variable
+                    .as_object_mut()
+                    .map(|variable| variable.remove("secureValue"));
             }
             if whole && up {
                 container["properties"]["instanceView"] = view(group);
@@ -314,50 +423,112 @@ fn view(group: &ContainerGroup) -> Value {
             "state": "Terminated", "startTime": "2026-01-01T00:00:00Z", "finishTime": "2026-01-01T00:00:05Z",
             "exitCode": code, "detailStatus": if code == 0 { "Completed" } else { "Error" },
         }),
-        (None, true) => json!({"state": "Terminated", "startTime": "2026-01-01T00:00:00Z", "exitCode": 137, "detailStatus": "Killed"}),
-        (None, false) => json!({"state": "Running", "startTime": "2026-01-01T00:00:00Z", "detailStatus": ""}),
+        (None, true) => {
+            json!({"state": "Terminated", "startTime": "2026-01-01T00:00:00Z", "exitCode": 137, "detailStatus": "Killed"})
+        }
+        (None, false) => {
+            json!({"state": "Running", "startTime": "2026-01-01T00:00:00Z", "detailStatus": ""})
+        }
     };
     json!({"restartCount": group.restarts, "currentState": current, "events": []})
 }
 
 /// Holds a container group against the published description: what is required, and that nothing else is there.
 fn valid(name: &str, body: &Value) -> Result<(), String> {
-    let named = (1..=63).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let named = (1..=63).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if !named || name.ends_with('-') {
         return Err(format!("the name {name} is not valid"));
     }
     let keys = |value: &Value, at: &str, known: &[&str], required: &[&str]| {
-        let object = value.as_object().ok_or_else(|| format!("{at} is no object"))?;
+        let object = value
+            .as_object()
+            .ok_or_else(|| format!("{at} is no object"))?;
         if let Some(key) = object.keys().find(|key| !known.contains(&key.as_str())) {
             return Err(format!("{at} has an unknown property {key}"));
         }
-        required.iter().find(|key| value[**key].is_null()).map_or(Ok(()), |key| Err(format!("{at} lacks {key}")))
+        required
+            .iter()
+            .find(|key| value[**key].is_null())
+            .map_or(Ok(()), |key| Err(format!("{at} lacks {key}")))
     };
-    keys(body, "the group", &["location", "tags", "properties"], &["location", "properties"])?;
+    keys(
+        body,
+        "the group",
+        &["location", "tags", "properties"],
+        &["location", "properties"],
+    )?;
     for (key, value) in body["tags"].as_object().into_iter().flatten() {
         if key.contains(['<', '>', '%', '&', '\\', '?', '/']) || !value.is_string() {
             return Err(format!("the tag {key} is not valid"));
         }
     }
     let properties = &body["properties"];
-    let known = ["containers", "osType", "restartPolicy", "ipAddress", "subnetIds", "imageRegistryCredentials"];
+    let known = [
+        "containers",
+        "osType",
+        "restartPolicy",
+        "ipAddress",
+        "subnetIds",
+        "imageRegistryCredentials",
+    ];
     keys(properties, "properties", &known, &["containers", "osType"])?;
-    if !["Always", "OnFailure", "Never"].contains(&properties["restartPolicy"].as_str().unwrap_or_default()) {
+    if !["Always", "OnFailure", "Never"]
+        .contains(&properties["restartPolicy"].as_str().unwrap_or_default())
+    {
         return Err("restartPolicy is not valid".to_owned());
     }
     if properties["ipAddress"].is_object() {
-        keys(&properties["ipAddress"], "ipAddress", &["ports", "type", "dnsNameLabel"], &["ports", "type"])?;
+        keys(
+            &properties["ipAddress"],
+            "ipAddress",
+            &["ports", "type", "dnsNameLabel"],
+            &["ports", "type"],
+        )?;
     }
-    for container in properties["containers"].as_array().ok_or("containers is no array")? {
-        keys(container, "container", &["name", "properties"], &["name", "properties"])?;
-        let known = ["image", "command", "ports", "environmentVariables", "resources", "livenessProbe", "readinessProbe", "volumeMounts"];
-        keys(&container["properties"], "container.properties", &known, &["image", "resources"])?;
+    for container in properties["containers"]
+        .as_array()
+        .ok_or("containers is no array")?
+    {
+        keys(
+            container,
+            "container",
+            &["name", "properties"],
+            &["name", "properties"],
+        )?;
+        let known = [
+            "image",
+            "command",
+            "ports",
+            "environmentVariables",
+            "resources",
+            "livenessProbe",
+            "readinessProbe",
+            "volumeMounts",
+        ];
+        keys(
+            &container["properties"],
+            "container.properties",
+            &known,
+            &["image", "resources"],
+        )?;
         let requests = &container["properties"]["resources"]["requests"];
         if !requests["cpu"].is_number() || !requests["memoryInGB"].is_number() {
             return Err("resources.requests lacks numbers".to_owned());
         }
-        for variable in container["properties"]["environmentVariables"].as_array().into_iter().flatten() {
-            keys(variable, "environmentVariable", &["name", "value", "secureValue"], &["name"])?;
+        for variable in container["properties"]["environmentVariables"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            keys(
+                variable,
+                "environmentVariable",
+                &["name", "value", "secureValue"],
+                &["name"],
+            )?;
         }
     }
     Ok(())

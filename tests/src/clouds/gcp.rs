@@ -78,7 +78,9 @@ struct Operation {
 /// One key for all tests of a process: making it takes a moment.
 fn key() -> Result<Arc<RsaPrivateKey>> {
     static KEY: OnceLock<Option<Arc<RsaPrivateKey>>> = OnceLock::new();
-    KEY.get_or_init(|| RsaPrivateKey::new(&mut Chance, 2048).ok().map(Arc::new)).clone().ok_or_else(|| anyhow!("no key can be made"))
+    KEY.get_or_init(|| RsaPrivateKey::new(&mut Chance, 2048).ok().map(Arc::new))
+        .clone()
+        .ok_or_else(|| anyhow!("no key can be made"))
 }
 
 /// The machine's own randomness.
@@ -96,7 +98,8 @@ impl rand_core::RngCore for Chance {
         let _ = self.try_fill_bytes(out);
     }
     fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), rand_core::Error> {
-        let read = std::fs::File::open("/dev/urandom").and_then(|mut chance| std::io::Read::read_exact(&mut chance, out));
+        let read = std::fs::File::open("/dev/urandom")
+            .and_then(|mut chance| std::io::Read::read_exact(&mut chance, out));
         read.map_err(rand_core::Error::new)
     }
 }
@@ -122,7 +125,11 @@ impl Gcp {
             full: Vec::new(),
         })?;
         let canary = pem.lines().nth(3).unwrap_or_default().to_owned();
-        let gcp = Self { served, folder: crate::private_folder()?, canary };
+        let gcp = Self {
+            served,
+            folder: crate::private_folder()?,
+            canary,
+        };
         gcp.account(EMAIL)?;
         Ok(gcp)
     }
@@ -134,12 +141,19 @@ impl Gcp {
             "type": "service_account", "project_id": PROJECT, "private_key_id": "1", "private_key": pem.as_str(), "client_email": email,
             "token_uri": format!("{}/token", self.served.address),
         });
-        Ok(std::fs::write(self.folder.path().join("key.json"), serde_json::to_string_pretty(&file)?)?)
+        Ok(std::fs::write(
+            self.folder.path().join("key.json"),
+            serde_json::to_string_pretty(&file)?,
+        )?)
     }
 
     /// An instance file for the provider `gcp`, with the grants it needs. Times are those of a cloud that is quick.
     pub fn instance(&self, secrets: &[&str]) -> String {
-        let (address, host, key) = (&self.served.address, self.served.host(), self.folder.path().join("key.json").display().to_string());
+        let (address, host, key) = (
+            &self.served.address,
+            self.served.host(),
+            self.folder.path().join("key.json").display().to_string(),
+        );
         format!(
             r#"component = "gcp.wasm"
 [settings]
@@ -167,7 +181,12 @@ inject = {{ google-service-account = {{ token-url = "{address}/token" }} }}
     pub fn live(&self) -> BTreeMap<String, Machine> {
         self.served.with(|compute| {
             compute.advance(super::now());
-            compute.machines.iter().filter(|(_, m)| m.deleted_at.is_none()).map(|(name, m)| (name.clone(), m.clone())).collect()
+            compute
+                .machines
+                .iter()
+                .filter(|(_, m)| m.deleted_at.is_none())
+                .map(|(name, m)| (name.clone(), m.clone()))
+                .collect()
         })
     }
 }
@@ -176,13 +195,20 @@ impl Machine {
     /// What its start script is.
     pub fn script(&self) -> &str {
         let items = self.body["metadata"]["items"].as_array();
-        items.and_then(|items| items.iter().find(|item| item["key"] == "startup-script")?["value"].as_str()).unwrap_or_default()
+        items
+            .and_then(|items| {
+                items.iter().find(|item| item["key"] == "startup-script")?["value"].as_str()
+            })
+            .unwrap_or_default()
     }
 }
 
 fn refused(status: u16, reason: &str, message: &str) -> Reply {
     let errors = json!([{"message": message, "domain": "global", "reason": reason}]);
-    Reply::json(status, json!({"error": {"code": status, "message": message, "errors": errors}}))
+    Reply::json(
+        status,
+        json!({"error": {"code": status, "message": message, "errors": errors}}),
+    )
 }
 
 impl Rules for Compute {
@@ -192,21 +218,36 @@ impl Rules for Compute {
             return self.token(now, asked);
         }
         if !self.tokens.admits(now, asked) {
-            return refused(401, "authError", "Request had invalid authentication credentials.");
+            return refused(
+                401,
+                "authError",
+                "Request had invalid authentication credentials.",
+            );
         }
-        let Some(rest) = asked.path.strip_prefix(&format!("/compute/v1/projects/{PROJECT}")) else {
+        let Some(rest) = asked
+            .path
+            .strip_prefix(&format!("/compute/v1/projects/{PROJECT}"))
+        else {
             return refused(404, "notFound", "The resource was not found");
         };
         let parts: Vec<&str> = rest.split('/').skip(1).collect();
         match (&asked.method, parts.as_slice()) {
-            (&Method::GET, []) => Reply::json(200, json!({"kind": "compute#project", "name": PROJECT})),
+            (&Method::GET, []) => {
+                Reply::json(200, json!({"kind": "compute#project", "name": PROJECT}))
+            }
             (&Method::GET, ["aggregated", "instances"]) => self.list(asked, now),
             (&Method::POST, ["zones", zone, "instances"]) => self.insert(zone, asked, now),
             (&Method::GET, ["zones", zone, "instances", name]) => self.get(zone, name, now),
             (&Method::DELETE, ["zones", zone, "instances", name]) => self.delete(zone, name, now),
-            (&Method::GET, ["zones", zone, "instances", name, "serialPort"]) => self.serial(zone, name, asked),
-            (&Method::GET, ["zones", zone, "instances", name, "getGuestAttributes"]) => self.attributes(zone, name, asked),
-            (&Method::POST, ["zones", zone, "operations", name, "wait"]) => self.wait(zone, name, now),
+            (&Method::GET, ["zones", zone, "instances", name, "serialPort"]) => {
+                self.serial(zone, name, asked)
+            }
+            (&Method::GET, ["zones", zone, "instances", name, "getGuestAttributes"]) => {
+                self.attributes(zone, name, asked)
+            }
+            (&Method::POST, ["zones", zone, "operations", name, "wait"]) => {
+                self.wait(zone, name, now)
+            }
             _ => refused(404, "notFound", "The resource was not found"),
         }
     }
@@ -216,27 +257,45 @@ impl Compute {
     fn token(&mut self, now: u64, asked: &Asked) -> Reply {
         let form = asked.form();
         let public = self.key.to_public_key();
-        let public = DecodingKey::from_rsa_raw_components(&public.n().to_bytes_be(), &public.e().to_bytes_be());
+        let public = DecodingKey::from_rsa_raw_components(
+            &public.n().to_bytes_be(),
+            &public.e().to_bytes_be(),
+        );
         let mut rules = Validation::new(Algorithm::RS256);
         rules.set_audience(&[format!("{}/token", self.address)]);
         rules.set_issuer(&[EMAIL]);
         rules.set_required_spec_claims(&["exp", "aud", "iss"]);
-        let assertion = form.get("assertion").map(String::as_str).unwrap_or_default();
+        let assertion = form
+            .get("assertion")
+            .map(String::as_str)
+            .unwrap_or_default();
         let told = jsonwebtoken::decode::<Value>(assertion, &public, &rules);
-        let scoped = told.is_ok_and(|told| told.claims["scope"] == "https://www.googleapis.com/auth/cloud-platform");
-        let right = form.get("grant_type").is_some_and(|kind| kind == "urn:ietf:params:oauth:grant-type:jwt-bearer");
+        let scoped = told.is_ok_and(|told| {
+            told.claims["scope"] == "https://www.googleapis.com/auth/cloud-platform"
+        });
+        let right = form
+            .get("grant_type")
+            .is_some_and(|kind| kind == "urn:ietf:params:oauth:grant-type:jwt-bearer");
         if asked.method != Method::POST || !right || !scoped {
-            return Reply::json(400, json!({"error": "invalid_grant", "error_description": "Invalid JWT Signature."}));
+            return Reply::json(
+                400,
+                json!({"error": "invalid_grant", "error_description": "Invalid JWT Signature."}),
+            );
         }
         self.tokens.give(now)
     }
 
     fn advance(&mut self, now: u64) {
         let removal = self.removal;
-        self.machines.retain(|_, machine| machine.deleted_at.is_none_or(|at| now < at + removal));
+        self.machines
+            .retain(|_, machine| machine.deleted_at.is_none_or(|at| now < at + removal));
         let Some(work) = self.work else { return };
         // Those whose script turns them off.
-        for machine in self.machines.values_mut().filter(|machine| machine.script().contains("poweroff")) {
+        for machine in self
+            .machines
+            .values_mut()
+            .filter(|machine| machine.script().contains("poweroff"))
+        {
             if now >= machine.created_at + self.boot + work {
                 machine.ended.get_or_insert(0);
             }
@@ -244,9 +303,18 @@ impl Compute {
     }
 
     fn list(&self, asked: &Asked, now: u64) -> Reply {
-        let filter = asked.query.get("filter").and_then(|text| text.strip_prefix("labels.")?.split_once('='));
-        let Some((label, value)) = filter else { return refused(400, "invalid", "Invalid list filter expression.") };
-        let skip: usize = asked.query.get("pageToken").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let filter = asked
+            .query
+            .get("filter")
+            .and_then(|text| text.strip_prefix("labels.")?.split_once('='));
+        let Some((label, value)) = filter else {
+            return refused(400, "invalid", "Invalid list filter expression.");
+        };
+        let skip: usize = asked
+            .query
+            .get("pageToken")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
         let fits = |(_, machine): &(&String, &Machine)| machine.body["labels"][label] == value;
         let all: Vec<_> = self.machines.iter().filter(fits).collect();
         // A zone in which there is nothing says so by a warning.
@@ -271,7 +339,11 @@ impl Compute {
         let id = asked.query.get("requestId").cloned().unwrap_or_default();
         let shape = id.split('-').map(str::len).collect::<Vec<_>>();
         if shape != [8, 4, 4, 4, 12] || !id.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit()) {
-            return refused(400, "invalid", "Invalid value for field 'requestId': it is not a UUID.");
+            return refused(
+                400,
+                "invalid",
+                "Invalid value for field 'requestId': it is not a UUID.",
+            );
         }
         // The same request is the same operation, whatever has become of it.
         if let Some(name) = self.asked.get(&id) {
@@ -286,11 +358,17 @@ impl Compute {
             return refused(
                 409,
                 "alreadyExists",
-                &format!("The resource 'projects/{PROJECT}/zones/{zone}/instances/{name}' already exists"),
+                &format!(
+                    "The resource 'projects/{PROJECT}/zones/{zone}/instances/{name}' already exists"
+                ),
             );
         }
         if self.quota.is_some_and(|quota| self.machines.len() >= quota) {
-            return refused(403, "quotaExceeded", "Quota 'CPUS' exceeded. Limit: 2.0 in region us-central1.");
+            return refused(
+                403,
+                "quotaExceeded",
+                "Quota 'CPUS' exceeded. Limit: 2.0 in region us-central1.",
+            );
         }
         let error = self.full.iter().any(|full| full == zone).then(|| {
             let message =
@@ -311,13 +389,22 @@ impl Compute {
             self.machines.insert(name, machine);
         }
         let operation = format!("operation-{}", self.operations.len() + 1);
-        self.operations.insert(operation.clone(), Operation { zone: zone.to_owned(), error, done: false });
+        self.operations.insert(
+            operation.clone(),
+            Operation {
+                zone: zone.to_owned(),
+                error,
+                done: false,
+            },
+        );
         self.asked.insert(id, operation.clone());
         self.operation(&operation)
     }
 
     fn operation(&self, name: &str) -> Reply {
-        let Some(operation) = self.operations.get(name) else { return refused(404, "notFound", "The resource was not found") };
+        let Some(operation) = self.operations.get(name) else {
+            return refused(404, "notFound", "The resource was not found");
+        };
         let mut body = json!({"kind": "compute#operation", "name": name, "status": if operation.done { "DONE" } else { "RUNNING" }});
         if let Some((code, message)) = operation.error.as_ref().filter(|_| operation.done) {
             body["error"] = json!({"errors": [{"code": code, "message": message}]});
@@ -327,29 +414,52 @@ impl Compute {
     }
 
     fn wait(&mut self, zone: &str, name: &str, _: u64) -> Reply {
-        if let Some(operation) = self.operations.get_mut(name).filter(|operation| operation.zone == zone) {
+        if let Some(operation) = self
+            .operations
+            .get_mut(name)
+            .filter(|operation| operation.zone == zone)
+        {
             operation.done = true;
         }
         self.operation(name)
     }
 
     fn find(&self, zone: &str, name: &str) -> Option<&Machine> {
-        self.machines.get(name).filter(|machine| machine.zone == zone)
+        self.machines
+            .get(name)
+            .filter(|machine| machine.zone == zone)
     }
 
     fn get(&self, zone: &str, name: &str, now: u64) -> Reply {
         match self.find(zone, name) {
             Some(machine) => Reply::json(200, self.shown(name, machine, now)),
-            None => refused(404, "notFound", &format!("The resource 'projects/{PROJECT}/zones/{zone}/instances/{name}' was not found")),
+            None => refused(
+                404,
+                "notFound",
+                &format!(
+                    "The resource 'projects/{PROJECT}/zones/{zone}/instances/{name}' was not found"
+                ),
+            ),
         }
     }
 
     fn delete(&mut self, zone: &str, name: &str, now: u64) -> Reply {
-        match self.machines.get_mut(name).filter(|machine| machine.zone == zone) {
+        match self
+            .machines
+            .get_mut(name)
+            .filter(|machine| machine.zone == zone)
+        {
             Some(machine) => {
                 machine.deleted_at.get_or_insert(now);
                 let operation = format!("operation-{}", self.operations.len() + 1);
-                self.operations.insert(operation.clone(), Operation { zone: zone.to_owned(), error: None, done: false });
+                self.operations.insert(
+                    operation.clone(),
+                    Operation {
+                        zone: zone.to_owned(),
+                        error: None,
+                        done: false,
+                    },
+                );
                 self.operation(&operation)
             }
             None => refused(404, "notFound", "The resource was not found"),
@@ -357,24 +467,55 @@ impl Compute {
     }
 
     fn serial(&self, zone: &str, name: &str, asked: &Asked) -> Reply {
-        let Some(machine) = self.find(zone, name) else { return refused(404, "notFound", "The resource was not found") };
-        let number = |key: &str| asked.query.get(key).and_then(|text| text.parse::<usize>().ok());
+        let Some(machine) = self.find(zone, name) else {
+            return refused(404, "notFound", "The resource was not found");
+        };
+        let number = |key: &str| {
+            asked
+                .query
+                .get(key)
+                .and_then(|text| text.parse::<usize>().ok())
+        };
         if number("port") != Some(2) {
-            return Reply::json(200, json!({"contents": "the machine's own console", "start": "0", "next": "25"}));
+            return Reply::json(
+                200,
+                json!({"contents": "the machine's own console", "start": "0", "next": "25"}),
+            );
         }
-        let start = number("start").unwrap_or(0).max(machine.forgotten).min(machine.serial.len());
+        let start = number("start")
+            .unwrap_or(0)
+            .max(machine.forgotten)
+            .min(machine.serial.len());
         let contents = machine.serial.get(start..).unwrap_or_default();
-        Reply::json(200, json!({"contents": contents, "start": start.to_string(), "next": machine.serial.len().to_string()}))
+        Reply::json(
+            200,
+            json!({"contents": contents, "start": start.to_string(), "next": machine.serial.len().to_string()}),
+        )
     }
 
     fn attributes(&self, zone: &str, name: &str, asked: &Asked) -> Reply {
-        let asked_for = asked.query.get("queryPath").is_some_and(|path| path == "tradewind/exit");
-        match self.find(zone, name).and_then(|machine| machine.ended).filter(|_| asked_for) {
+        let asked_for = asked
+            .query
+            .get("queryPath")
+            .is_some_and(|path| path == "tradewind/exit");
+        match self
+            .find(zone, name)
+            .and_then(|machine| machine.ended)
+            .filter(|_| asked_for)
+        {
             Some(code) => {
-                let items = json!([{"namespace": "tradewind", "key": "exit", "value": code.to_string()}]);
-                Reply::json(200, json!({"queryPath": "tradewind/exit", "queryValue": {"items": items}}))
+                let items =
+                    json!([{"namespace": "tradewind", "key": "exit", "value": code.to_string()}]);
+                Reply::json(
+                    200,
+                    json!({"queryPath": "tradewind/exit", "queryValue": {"items": items}}),
+                )
             }
-            None => refused(404, "notFound", "The resource 'guest attributes' was not found"),
+            None => refused(
+                404,
+                "notFound",
+                "The resource 'guest attributes' was not found",
+            ),
         }
     }
 
@@ -389,7 +530,11 @@ impl Compute {
         };
         shown["name"] = name.into();
         shown["status"] = status.into();
-        shown["zone"] = format!("https://www.googleapis.com/compute/v1/projects/{PROJECT}/zones/{}", machine.zone).into();
+        shown["zone"] = format!(
+            "https://www.googleapis.com/compute/v1/projects/{PROJECT}/zones/{}",
+            machine.zone
+        )
+        .into();
         shown["creationTimestamp"] = timestamp(machine.created_at).into();
         shown["networkInterfaces"][0]["networkIP"] = "10.0.0.2".into();
         if shown["networkInterfaces"][0]["accessConfigs"].is_array() && up {
@@ -406,46 +551,100 @@ fn timestamp(millis: u64) -> String {
     // Days since the March of the year 0, by the rules of the calendar.
     let z = days + 719_468;
     let (era, day_of_era) = (z / 146_097, z % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let (month, later) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
     let year = year_of_era + era * 400 + later;
     let (hour, minute) = (second / 3600, second % 3600 / 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}.{:03}-08:00", second % 60, millis % 1000)
+    format!(
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}.{:03}-08:00",
+        second % 60,
+        millis % 1000
+    )
 }
 
 /// Holds an instance against the published description: what is required, and that nothing else is there.
 fn valid(zone: &str, body: &Value) -> Result<(), String> {
     let keys = |value: &Value, at: &str, known: &[&str], required: &[&str]| {
-        let object = value.as_object().ok_or_else(|| format!("Invalid value for field '{at}'"))?;
+        let object = value
+            .as_object()
+            .ok_or_else(|| format!("Invalid value for field '{at}'"))?;
         if let Some(key) = object.keys().find(|key| !known.contains(&key.as_str())) {
-            return Err(format!("Invalid JSON payload received. Unknown name \"{key}\" at '{at}': Cannot find field."));
+            return Err(format!(
+                "Invalid JSON payload received. Unknown name \"{key}\" at '{at}': Cannot find field."
+            ));
         }
         let lacking = required.iter().find(|key| value[**key].is_null());
-        lacking.map_or(Ok(()), |key| Err(format!("Required field '{at}.{key}' not specified")))
+        lacking.map_or(Ok(()), |key| {
+            Err(format!("Required field '{at}.{key}' not specified"))
+        })
     };
-    let known = ["name", "machineType", "labels", "tags", "disks", "networkInterfaces", "metadata", "serviceAccounts", "scheduling"];
-    keys(body, "resource", &known, &["name", "machineType", "disks", "networkInterfaces"])?;
+    let known = [
+        "name",
+        "machineType",
+        "labels",
+        "tags",
+        "disks",
+        "networkInterfaces",
+        "metadata",
+        "serviceAccounts",
+        "scheduling",
+    ];
+    keys(
+        body,
+        "resource",
+        &known,
+        &["name", "machineType", "disks", "networkInterfaces"],
+    )?;
     let name = body["name"].as_str().unwrap_or_default();
-    let plain = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b));
-    if !plain(name) || !(1..=63).contains(&name.len()) || !name.starts_with(|c: char| c.is_ascii_lowercase()) || name.ends_with('-') {
+    let plain = |text: &str| {
+        text.bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))
+    };
+    if !plain(name)
+        || !(1..=63).contains(&name.len())
+        || !name.starts_with(|c: char| c.is_ascii_lowercase())
+        || name.ends_with('-')
+    {
         return Err(format!("Invalid value for field 'resource.name': '{name}'"));
     }
     for (key, value) in body["labels"].as_object().into_iter().flatten() {
         let value = value.as_str().unwrap_or("?");
         if !plain(key) || !plain(value) || key.len() > 63 || value.len() > 63 {
-            return Err(format!("Invalid value for field 'resource.labels': '{key}'"));
+            return Err(format!(
+                "Invalid value for field 'resource.labels': '{key}'"
+            ));
         }
     }
     if body["machineType"] != format!("zones/{zone}/machineTypes/e2-small") {
         return Err("Invalid value for field 'resource.machineType'".to_owned());
     }
     let disk = &body["disks"][0];
-    keys(disk, "resource.disks[0]", &["boot", "autoDelete", "initializeParams"], &["boot", "initializeParams"])?;
-    keys(&disk["initializeParams"], "initializeParams", &["sourceImage", "diskSizeGb", "diskType"], &["sourceImage"])?;
-    keys(&body["networkInterfaces"][0], "networkInterfaces[0]", &["network", "subnetwork", "accessConfigs"], &["network"])?;
+    keys(
+        disk,
+        "resource.disks[0]",
+        &["boot", "autoDelete", "initializeParams"],
+        &["boot", "initializeParams"],
+    )?;
+    keys(
+        &disk["initializeParams"],
+        "initializeParams",
+        &["sourceImage", "diskSizeGb", "diskType"],
+        &["sourceImage"],
+    )?;
+    keys(
+        &body["networkInterfaces"][0],
+        "networkInterfaces[0]",
+        &["network", "subnetwork", "accessConfigs"],
+        &["network"],
+    )?;
     for item in body["metadata"]["items"].as_array().into_iter().flatten() {
         keys(item, "metadata.items", &["key", "value"], &["key", "value"])?;
     }

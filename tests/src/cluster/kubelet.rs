@@ -41,12 +41,25 @@ impl Kubelet {
     pub(super) fn start(server: &str, token: &str, folder: &Path) -> Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut headers = reqwest::header::HeaderMap::new();
-        headers.insert(reqwest::header::AUTHORIZATION, format!("Bearer {token}").parse()?);
-        let http = Client::builder().no_proxy().danger_accept_invalid_certs(true).default_headers(headers).build()?;
+        headers.insert(
+            reqwest::header::AUTHORIZATION,
+            format!("Bearer {token}").parse()?,
+        );
+        let http = Client::builder()
+            .no_proxy()
+            .danger_accept_invalid_certs(true)
+            .default_headers(headers)
+            .build()?;
         let logs = logs::Logs::of(folder)?;
-        let api = Api { http, server: server.to_owned(), port: logs.port()? };
+        let api = Api {
+            http,
+            server: server.to_owned(),
+            port: logs.port()?,
+        };
         let stop = Arc::new(AtomicBool::new(false));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let stopped = stop.clone();
         let (told, registered) = std::sync::mpsc::channel();
         // A thread of its own: tests block theirs, and may run a runtime on it.
@@ -61,7 +74,10 @@ impl Kubelet {
             });
         });
         registered.recv()??;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
     }
 }
 
@@ -82,10 +98,21 @@ struct Api {
 }
 
 impl Api {
-    async fn call(&self, method: Method, path: &str, content: &str, body: Option<Value>) -> Result<Value> {
-        let mut request = self.http.request(method, format!("{}{path}", self.server)).timeout(Duration::from_secs(5));
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        content: &str,
+        body: Option<Value>,
+    ) -> Result<Value> {
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.server))
+            .timeout(Duration::from_secs(5));
         if let Some(body) = body {
-            request = request.header("content-type", content).body(body.to_string());
+            request = request
+                .header("content-type", content)
+                .body(body.to_string());
         }
         let response = request.send().await?;
         let (status, text) = (response.status(), response.text().await?);
@@ -94,7 +121,13 @@ impl Api {
     }
 
     async fn patch(&self, path: &str, body: Value) -> Result<Value> {
-        self.call(Method::PATCH, path, "application/strategic-merge-patch+json", Some(body)).await
+        self.call(
+            Method::PATCH,
+            path,
+            "application/strategic-merge-patch+json",
+            Some(body),
+        )
+        .await
     }
 
     async fn register(&self) -> Result<()> {
@@ -105,7 +138,13 @@ impl Api {
             "node.kubernetes.io/instance-type": "rack",
         });
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": labels, "annotations": {"example.com/price": "1.6"}}});
-        self.call(Method::POST, "/api/v1/nodes", "application/json", Some(node)).await?;
+        self.call(
+            Method::POST,
+            "/api/v1/nodes",
+            "application/json",
+            Some(node),
+        )
+        .await?;
         self.beat().await?;
         self.untainted().await
     }
@@ -114,11 +153,17 @@ impl Api {
     async fn untainted(&self) -> Result<()> {
         let since = Instant::now();
         loop {
-            let node = self.call(Method::GET, &format!("/api/v1/nodes/{NODE}"), "", None).await?;
+            let node = self
+                .call(Method::GET, &format!("/api/v1/nodes/{NODE}"), "", None)
+                .await?;
             if node["spec"]["taints"].as_array().is_none_or(Vec::is_empty) {
                 return Ok(());
             }
-            ensure!(since.elapsed() < PATIENCE, "the node takes no pods after {PATIENCE:?}: {}", node["spec"]["taints"]);
+            ensure!(
+                since.elapsed() < PATIENCE,
+                "the node takes no pods after {PATIENCE:?}: {}",
+                node["spec"]["taints"]
+            );
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -132,7 +177,9 @@ impl Api {
             "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": self.port}},
         }});
-        self.patch(&format!("/api/v1/nodes/{NODE}/status"), status).await.map(drop)
+        self.patch(&format!("/api/v1/nodes/{NODE}/status"), status)
+            .await
+            .map(drop)
     }
 
     async fn play(&self, stop: &AtomicBool) {
@@ -152,27 +199,52 @@ impl Api {
 
     async fn look(&self) -> Result<()> {
         let all = self.call(Method::GET, "/api/v1/pods", "", None).await?;
-        let node = self.call(Method::GET, &format!("/api/v1/nodes/{NODE}"), "", None).await?;
+        let node = self
+            .call(Method::GET, &format!("/api/v1/nodes/{NODE}"), "", None)
+            .await?;
         let pods = all["items"].as_array().cloned().unwrap_or_default();
         let mut free = CORES * 1000;
-        free = free.saturating_sub(pods.iter().filter(|pod| is_bound(pod) && !is_over(pod)).map(millicores).sum());
+        free = free.saturating_sub(
+            pods.iter()
+                .filter(|pod| is_bound(pod) && !is_over(pod))
+                .map(millicores)
+                .sum(),
+        );
         for pod in &pods {
             let path = path(pod);
             if !pod["metadata"]["deletionTimestamp"].is_null() {
                 let now = json!({"gracePeriodSeconds": 0});
-                let _ = self.call(Method::DELETE, &path, "application/json", Some(now)).await;
+                let _ = self
+                    .call(Method::DELETE, &path, "application/json", Some(now))
+                    .await;
             } else if !is_bound(pod) {
                 let fits = millicores(pod) <= free && selects(pod, &node);
                 if fits && self.bind(&path, pod).await.is_ok() {
                     free -= millicores(pod);
-                } else if !fits && pod["status"]["conditions"].as_array().is_none_or(Vec::is_empty) {
+                } else if !fits
+                    && pod["status"]["conditions"]
+                        .as_array()
+                        .is_none_or(Vec::is_empty)
+                {
                     let told = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient cpu."});
-                    let _ = self.patch(&format!("{path}/status"), json!({"status": {"conditions": [told]}})).await;
+                    let _ = self
+                        .patch(
+                            &format!("{path}/status"),
+                            json!({"status": {"conditions": [told]}}),
+                        )
+                        .await;
                 }
             } else if pod["status"]["phase"] == "Pending" {
-                let _ = self.patch(&format!("{path}/status"), json!({"status": begun(pod)})).await;
-            } else if pod["status"]["phase"] == "Running" && pod["spec"]["restartPolicy"] == "Never" && !waits(pod) {
-                let _ = self.patch(&format!("{path}/status"), json!({"status": ended(pod)})).await;
+                let _ = self
+                    .patch(&format!("{path}/status"), json!({"status": begun(pod)}))
+                    .await;
+            } else if pod["status"]["phase"] == "Running"
+                && pod["spec"]["restartPolicy"] == "Never"
+                && !waits(pod)
+            {
+                let _ = self
+                    .patch(&format!("{path}/status"), json!({"status": ended(pod)}))
+                    .await;
             }
         }
         Ok(())
@@ -184,17 +256,30 @@ impl Api {
             "metadata": {"name": pod["metadata"]["name"], "namespace": pod["metadata"]["namespace"]},
             "target": {"apiVersion": "v1", "kind": "Node", "name": NODE},
         });
-        self.call(Method::POST, &format!("{path}/binding"), "application/json", Some(binding)).await.map(drop)
+        self.call(
+            Method::POST,
+            &format!("{path}/binding"),
+            "application/json",
+            Some(binding),
+        )
+        .await
+        .map(drop)
     }
 }
 
 fn path(pod: &Value) -> String {
     let text = |key: &str| pod["metadata"][key].as_str().unwrap_or_default().to_owned();
-    format!("/api/v1/namespaces/{}/pods/{}", text("namespace"), text("name"))
+    format!(
+        "/api/v1/namespaces/{}/pods/{}",
+        text("namespace"),
+        text("name")
+    )
 }
 
 fn is_bound(pod: &Value) -> bool {
-    pod["spec"]["nodeName"].as_str().is_some_and(|name| !name.is_empty())
+    pod["spec"]["nodeName"]
+        .as_str()
+        .is_some_and(|name| !name.is_empty())
 }
 
 fn is_over(pod: &Value) -> bool {
@@ -203,17 +288,27 @@ fn is_over(pod: &Value) -> bool {
 
 /// What the pod's only container asks for.
 fn millicores(pod: &Value) -> u64 {
-    let text = pod["spec"]["containers"][0]["resources"]["requests"]["cpu"].as_str().unwrap_or("0");
-    text.strip_suffix('m').map_or_else(|| text.parse::<u64>().unwrap_or(0) * 1000, |milli| milli.parse().unwrap_or(0))
+    let text = pod["spec"]["containers"][0]["resources"]["requests"]["cpu"]
+        .as_str()
+        .unwrap_or("0");
+    text.strip_suffix('m').map_or_else(
+        || text.parse::<u64>().unwrap_or(0) * 1000,
+        |milli| milli.parse().unwrap_or(0),
+    )
 }
 
 fn selects(pod: &Value, node: &Value) -> bool {
-    let wanted: BTreeMap<String, Value> = serde_json::from_value(pod["spec"]["nodeSelector"].clone()).unwrap_or_default();
-    wanted.iter().all(|(key, value)| node["metadata"]["labels"][key] == *value)
+    let wanted: BTreeMap<String, Value> =
+        serde_json::from_value(pod["spec"]["nodeSelector"].clone()).unwrap_or_default();
+    wanted
+        .iter()
+        .all(|(key, value)| node["metadata"]["labels"][key] == *value)
 }
 
 fn waits(pod: &Value) -> bool {
-    let image = pod["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
+    let image = pod["spec"]["containers"][0]["image"]
+        .as_str()
+        .unwrap_or_default();
     image.starts_with("waits/") && pod["metadata"]["annotations"]["example.com/ends"].is_null()
 }
 
@@ -221,7 +316,10 @@ fn waits(pod: &Value) -> bool {
 fn begun(pod: &Value) -> Value {
     let container = &pod["spec"]["containers"][0];
     let status = |ready: bool, state: Value| json!([{"name": container["name"], "image": container["image"], "imageID": "", "ready": ready, "restartCount": 0, "state": state}]);
-    if container["image"].as_str().is_some_and(|image| image.starts_with("missing/")) {
+    if container["image"]
+        .as_str()
+        .is_some_and(|image| image.starts_with("missing/"))
+    {
         let why = json!({"reason": "ImagePullBackOff", "message": "Back-off pulling image"});
         return json!({"phase": "Pending", "containerStatuses": status(false, json!({"waiting": why}))});
     }
@@ -247,7 +345,9 @@ fn ended(pod: &Value) -> Value {
 
 /// The time, as the API writes it.
 fn now() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     // Years that begin in March, from the year 0 on.
     let shifted = days + 719_468;
@@ -256,7 +356,16 @@ fn now() -> String {
     let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let (month, carry) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
     let year = year_of_era + era * 400 + carry;
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest % 3600 / 60, rest % 60)
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+        rest / 3600,
+        rest % 3600 / 60,
+        rest % 60
+    )
 }

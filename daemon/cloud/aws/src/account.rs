@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use aws_config::{
-    AppName, BehaviorVersion, ConfigLoader, Region, SdkConfig, identity::IdentityCache, retry::RetryConfig, sts::AssumeRoleProvider,
-    timeout::TimeoutConfig,
+    AppName, BehaviorVersion, ConfigLoader, Region, SdkConfig, identity::IdentityCache,
+    retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
@@ -44,12 +44,22 @@ pub(crate) struct Directory {
 
 impl Directory {
     pub(crate) fn new(credentials: Credentials) -> Self {
-        let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-        Self { credentials, http, known: Mutex::default() }
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_https();
+        Self {
+            credentials,
+            http,
+            known: Mutex::default(),
+        }
     }
 
     /// Those of a grant in a region.
-    pub(crate) async fn clients(&self, grant: &AwsGrant, region: &str) -> Result<Arc<Clients>, Failure> {
+    pub(crate) async fn clients(
+        &self,
+        grant: &AwsGrant,
+        region: &str,
+    ) -> Result<Arc<Clients>, Failure> {
         let key = (fingerprint(grant), region.to_owned());
         let known = self.known.lock().get(&key).cloned();
         if let Some(clients) = known {
@@ -57,7 +67,11 @@ impl Directory {
         }
         let config = self.config(grant, region).await;
         let clients = Clients {
-            ec2: aws_sdk_ec2::Client::from_conf(aws_sdk_ec2::config::Builder::from(&config).retry_classifier(Settled).build()),
+            ec2: aws_sdk_ec2::Client::from_conf(
+                aws_sdk_ec2::config::Builder::from(&config)
+                    .retry_classifier(Settled)
+                    .build(),
+            ),
             elb: aws_sdk_elasticloadbalancingv2::Client::new(&config),
         };
         self.known.lock().insert(key, clients.clone());
@@ -81,14 +95,19 @@ impl Directory {
             AwsCredentials::Chain(AwsChain::Default) => base,
             AwsCredentials::Chain(AwsChain::Profile(name)) => base.profile_name(name),
             // Read anew for each request, so that a rotated one is used at once.
-            AwsCredentials::Source(source) => {
-                base.credentials_provider(Named::new(self.credentials.clone(), source.clone())).identity_cache(IdentityCache::no_cache())
-            }
+            AwsCredentials::Source(source) => base
+                .credentials_provider(Named::new(self.credentials.clone(), source.clone()))
+                .identity_cache(IdentityCache::no_cache()),
         };
         let config = base.load().await;
-        let Some(role) = &grant.assume_role else { return config };
+        let Some(role) = &grant.assume_role else {
+            return config;
+        };
         let name = "tradewind";
-        let assumed = AssumeRoleProvider::builder(role).session_name(name).configure(&config).region(Region::new(region.to_owned()));
+        let assumed = AssumeRoleProvider::builder(role)
+            .session_name(name)
+            .configure(&config)
+            .region(Region::new(region.to_owned()));
         let assumed = match config.credentials_provider() {
             Some(provider) => assumed.build_from_provider(provider).await,
             None => assumed.build().await,
@@ -103,8 +122,10 @@ impl Directory {
 
     fn loader(&self, grant: &AwsGrant, region: &str) -> ConfigLoader {
         let whole = grant.timeout.std();
-        let timeouts =
-            TimeoutConfig::builder().connect_timeout(CONNECT.min(whole)).operation_attempt_timeout(whole / 2).operation_timeout(whole);
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT.min(whole))
+            .operation_attempt_timeout(whole / 2)
+            .operation_timeout(whole);
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(self.http.clone())
             .region(Region::new(region.to_owned()))
@@ -123,12 +144,20 @@ impl Directory {
 /// The pauses between tries are random up to a bound that doubles with each: all of them together leave most of an operation's time for answers.
 fn retries(whole: Duration) -> RetryConfig {
     let first = (whole / 10).min(Duration::from_secs(1));
-    RetryConfig::adaptive().with_max_attempts(TRIES).with_initial_backoff(first).with_max_backoff(first * 4)
+    RetryConfig::adaptive()
+        .with_max_attempts(TRIES)
+        .with_initial_backoff(first)
+        .with_max_backoff(first * 4)
 }
 
 /// Of everything in a grant that clients are made of.
 fn fingerprint(grant: &AwsGrant) -> Digest {
-    let parts = serde_json::to_vec(&(&grant.credentials, &grant.assume_role, &grant.endpoint, grant.timeout));
+    let parts = serde_json::to_vec(&(
+        &grant.credentials,
+        &grant.assume_role,
+        &grant.endpoint,
+        grant.timeout,
+    ));
     Digest::of(&parts.unwrap_or_default())
 }
 
@@ -138,12 +167,19 @@ struct Settled;
 
 impl ClassifyRetry for Settled {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
-        let Some(Err(error)) = context.output_or_error() else { return RetryAction::NoActionIndicated };
+        let Some(Err(error)) = context.output_or_error() else {
+            return RetryAction::NoActionIndicated;
+        };
         let code = error.as_operation_error().and_then(|error| {
-            let ec2 = error.downcast_ref::<aws_sdk_ec2::operation::run_instances::RunInstancesError>();
+            let ec2 =
+                error.downcast_ref::<aws_sdk_ec2::operation::run_instances::RunInstancesError>();
             ec2.and_then(aws_smithy_types::error::metadata::ProvideErrorMetadata::code)
         });
-        if code.is_some_and(errors::is_settled) { RetryAction::RetryForbidden } else { RetryAction::NoActionIndicated }
+        if code.is_some_and(errors::is_settled) {
+            RetryAction::RetryForbidden
+        } else {
+            RetryAction::NoActionIndicated
+        }
     }
 
     fn name(&self) -> &'static str {

@@ -12,12 +12,19 @@ const DEFAULT: &str = "default";
 
 pub(crate) fn region(grant: &AwsGrant, region: &str) -> Result<(), Failure> {
     // In full: the name becomes a part of the host that is called.
-    if grant.regions.iter().any(|granted| granted == region) { Ok(()) } else { Err(refused("region", "region", region, "regions")) }
+    if grant.regions.iter().any(|granted| granted == region) {
+        Ok(())
+    } else {
+        Err(refused("region", "region", region, "regions"))
+    }
 }
 
 /// Whether an instance type may be used. For lists that are narrowed instead of refused.
 pub(crate) fn is_type(grant: &AwsGrant, name: &str) -> bool {
-    grant.instance_types.iter().any(|pattern| pattern::matches(pattern, name))
+    grant
+        .instance_types
+        .iter()
+        .any(|pattern| pattern::matches(pattern, name))
 }
 
 pub(crate) fn image(grant: &AwsGrant, id: &str, field: &str) -> Result<(), Failure> {
@@ -26,30 +33,57 @@ pub(crate) fn image(grant: &AwsGrant, id: &str, field: &str) -> Result<(), Failu
 
 pub(crate) fn run(grant: &AwsGrant, request: &RunRequest) -> Result<(), Failure> {
     region(grant, &request.region)?;
-    listed(&grant.instance_types, "instance-types", "instance type", &request.instance_type, "instance-type")?;
+    listed(
+        &grant.instance_types,
+        "instance-types",
+        "instance type",
+        &request.instance_type,
+        "instance-type",
+    )?;
     image(grant, &request.image, "image")?;
     subnets(grant, std::slice::from_ref(&request.subnet))?;
     security_groups(grant, &request.security_groups)?;
     if !request.key_name.is_empty() {
-        listed(&grant.key_names, "key-names", "key", &request.key_name, "key-name")?;
+        listed(
+            &grant.key_names,
+            "key-names",
+            "key",
+            &request.key_name,
+            "key-name",
+        )?;
     }
     if !request.instance_profile.is_empty() {
         let (list, profile) = (&grant.instance_profiles, &request.instance_profile);
-        listed(list, "instance-profiles", "instance profile", profile, "instance-profile")?;
+        listed(
+            list,
+            "instance-profiles",
+            "instance profile",
+            profile,
+            "instance-profile",
+        )?;
     }
     let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
     if request.spec.len() > 64 || !request.spec.bytes().all(plain) {
-        let message = format!("\"{}\" does not tell a spec: use at most 64 of a-z, 0-9 and -", request.spec.escape_debug());
+        let message = format!(
+            "\"{}\" does not tell a spec: use at most 64 of a-z, 0-9 and -",
+            request.spec.escape_debug()
+        );
         return Err(Failure::invalid(message).field("spec"));
     }
     request.user_data.iter().try_for_each(|piece| match piece {
         Piece::Text(_) => Ok(()),
-        Piece::Secret(secret) | Piece::SecretVariable(secret) => secrets::check(secrets_of(grant), secret, "user-data"),
+        Piece::Secret(secret) | Piece::SecretVariable(secret) => {
+            secrets::check(secrets_of(grant), secret, "user-data")
+        }
     })
 }
 
 pub(crate) fn secrets_of(grant: &AwsGrant) -> Granted<'_> {
-    Granted { capability: "aws", secrets: &grant.secrets, namespace: grant.namespace.as_ref() }
+    Granted {
+        capability: "aws",
+        secrets: &grant.secrets,
+        namespace: grant.namespace.as_ref(),
+    }
 }
 
 /// Everything of the interface `elb` begins with this.
@@ -58,27 +92,51 @@ pub(crate) fn balancing(grant: &AwsGrant, in_region: &str) -> Result<(), Failure
     if grant.load_balancers {
         return Ok(());
     }
-    Err(Failure::not_granted("load balancers are not granted", "load-balancers")
-        .remedy("add load-balancers = true to [grants.aws] of the instance file"))
+    Err(
+        Failure::not_granted("load balancers are not granted", "load-balancers")
+            .remedy("add load-balancers = true to [grants.aws] of the instance file"),
+    )
 }
 
-pub(crate) fn load_balancer(grant: &AwsGrant, request: &LoadBalancerRequest) -> Result<(), Failure> {
+pub(crate) fn load_balancer(
+    grant: &AwsGrant,
+    request: &LoadBalancerRequest,
+) -> Result<(), Failure> {
     balancing(grant, &request.region)?;
     if request.subnets.len() < 2 {
-        return Err(Failure::invalid("a load balancer needs at least two subnets, of different zones").field("subnets"));
+        return Err(Failure::invalid(
+            "a load balancer needs at least two subnets, of different zones",
+        )
+        .field("subnets"));
     }
     subnets(grant, &request.subnets)?;
     security_groups(grant, &request.security_groups)
 }
 
 fn subnets(grant: &AwsGrant, subnets: &[String]) -> Result<(), Failure> {
-    subnets.iter().try_for_each(|subnet| listed(&grant.subnets, "subnets", "subnet", or_default(subnet), "subnet"))
+    subnets.iter().try_for_each(|subnet| {
+        listed(
+            &grant.subnets,
+            "subnets",
+            "subnet",
+            or_default(subnet),
+            "subnet",
+        )
+    })
 }
 
 fn security_groups(grant: &AwsGrant, groups: &[String]) -> Result<(), Failure> {
     let none = [String::new()];
     let groups = if groups.is_empty() { &none } else { groups };
-    let check = |group: &String| listed(&grant.security_groups, "security-groups", "security group", or_default(group), "security-groups");
+    let check = |group: &String| {
+        listed(
+            &grant.security_groups,
+            "security-groups",
+            "security group",
+            or_default(group),
+            "security-groups",
+        )
+    };
     groups.iter().try_for_each(check)
 }
 
@@ -86,14 +144,25 @@ fn or_default(name: &str) -> &str {
     if name.is_empty() { DEFAULT } else { name }
 }
 
-fn listed(list: &[Entry], setting: &str, what: &str, value: &str, field: &str) -> Result<(), Failure> {
-    if list.iter().any(|pattern| pattern::matches(pattern, value)) { Ok(()) } else { Err(refused(field, what, value, setting)) }
+fn listed(
+    list: &[Entry],
+    setting: &str,
+    what: &str,
+    value: &str,
+    field: &str,
+) -> Result<(), Failure> {
+    if list.iter().any(|pattern| pattern::matches(pattern, value)) {
+        Ok(())
+    } else {
+        Err(refused(field, what, value, setting))
+    }
 }
 
 fn refused(field: &str, what: &str, value: &str, setting: &str) -> Failure {
     let shown = value.escape_debug();
-    Failure::not_granted(format!("the {what} \"{shown}\" is not granted"), field)
-        .remedy(format!("add \"{shown}\" to {setting} in [grants.aws] of the instance file"))
+    Failure::not_granted(format!("the {what} \"{shown}\" is not granted"), field).remedy(format!(
+        "add \"{shown}\" to {setting} in [grants.aws] of the instance file"
+    ))
 }
 
 #[cfg(test)]
@@ -125,7 +194,10 @@ mod tests {
             spot: false,
             ends_with_system: false,
             disk: Bytes(0),
-            user_data: vec![Piece::Secret(SecretRef { name: text("db"), key: None })],
+            user_data: vec![Piece::Secret(SecretRef {
+                name: text("db"),
+                key: None,
+            })],
             replica: 0,
             ordinal: 0,
             spec: text("0a"),
@@ -137,22 +209,67 @@ mod tests {
         run(&grant(), &request()).unwrap();
         type Change = fn(&mut RunRequest);
         let table: [(Change, &str, &str); 10] = [
-            (|r| r.region = "us-east-1.evil.example".into(), "region", "\"us-east-1.evil.example\" to regions"),
-            (|r| r.instance_type = "p5.48xlarge".into(), "instance-type", "\"p5.48xlarge\" to instance-types"),
-            (|r| r.image = "ami-12".into(), "image", "\"ami-12\" to images"),
-            (|r| r.subnet = "subnet-b1".into(), "subnet", "\"subnet-b1\" to subnets"),
+            (
+                |r| r.region = "us-east-1.evil.example".into(),
+                "region",
+                "\"us-east-1.evil.example\" to regions",
+            ),
+            (
+                |r| r.instance_type = "p5.48xlarge".into(),
+                "instance-type",
+                "\"p5.48xlarge\" to instance-types",
+            ),
+            (
+                |r| r.image = "ami-12".into(),
+                "image",
+                "\"ami-12\" to images",
+            ),
+            (
+                |r| r.subnet = "subnet-b1".into(),
+                "subnet",
+                "\"subnet-b1\" to subnets",
+            ),
             (|r| r.subnet.clear(), "subnet", "\"default\" to subnets"),
-            (|r| r.security_groups.push("sg-2".into()), "security-groups", "\"sg-2\" to security-groups"),
-            (|r| r.security_groups.clear(), "security-groups", "\"default\" to security-groups"),
-            (|r| r.key_name = "other".into(), "key-name", "\"other\" to key-names"),
-            (|r| r.instance_profile = "admin".into(), "instance-profile", "\"admin\" to instance-profiles"),
-            (|r| r.user_data = vec![Piece::Secret(SecretRef { name: "root".into(), key: None })], "user-data", "\"root\" to secrets"),
+            (
+                |r| r.security_groups.push("sg-2".into()),
+                "security-groups",
+                "\"sg-2\" to security-groups",
+            ),
+            (
+                |r| r.security_groups.clear(),
+                "security-groups",
+                "\"default\" to security-groups",
+            ),
+            (
+                |r| r.key_name = "other".into(),
+                "key-name",
+                "\"other\" to key-names",
+            ),
+            (
+                |r| r.instance_profile = "admin".into(),
+                "instance-profile",
+                "\"admin\" to instance-profiles",
+            ),
+            (
+                |r| {
+                    r.user_data = vec![Piece::Secret(SecretRef {
+                        name: "root".into(),
+                        key: None,
+                    })]
+                },
+                "user-data",
+                "\"root\" to secrets",
+            ),
         ];
         for (change, field, remedy) in table {
             let mut request = request();
             change(&mut request);
             let failure = run(&grant(), &request).unwrap_err();
-            assert_eq!((failure.kind, failure.field.as_deref()), (FailureKind::Denied, Some(field)), "{failure}");
+            assert_eq!(
+                (failure.kind, failure.field.as_deref()),
+                (FailureKind::Denied, Some(field)),
+                "{failure}"
+            );
             assert!(failure.remedy.unwrap().contains(remedy), "{remedy}");
         }
         let mut odd = request();
@@ -181,7 +298,11 @@ mod tests {
             };
             asked(Some("shop")).unwrap();
             for other in [Some("team"), None] {
-                assert_eq!(asked(other).unwrap_err().field.as_deref(), Some(field), "{list} {other:?}");
+                assert_eq!(
+                    asked(other).unwrap_err().field.as_deref(),
+                    Some(field),
+                    "{list} {other:?}"
+                );
             }
         }
     }
@@ -195,9 +316,21 @@ mod tests {
             security_groups: vec!["sg-1".into()],
         };
         load_balancer(&grant(), &wanted(["subnet-a1", "subnet-a2"])).unwrap();
-        assert_eq!(load_balancer(&grant(), &wanted(["subnet-a1", "subnet-b2"])).unwrap_err().field.as_deref(), Some("subnet"));
-        let without = AwsGrant { load_balancers: false, ..grant() };
+        assert_eq!(
+            load_balancer(&grant(), &wanted(["subnet-a1", "subnet-b2"]))
+                .unwrap_err()
+                .field
+                .as_deref(),
+            Some("subnet")
+        );
+        let without = AwsGrant {
+            load_balancers: false,
+            ..grant()
+        };
         let failure = load_balancer(&without, &wanted(["subnet-a1", "subnet-a2"])).unwrap_err();
-        assert_eq!((failure.kind, failure.field.as_deref()), (FailureKind::Denied, Some("load-balancers")));
+        assert_eq!(
+            (failure.kind, failure.field.as_deref()),
+            (FailureKind::Denied, Some("load-balancers"))
+        );
     }
 }

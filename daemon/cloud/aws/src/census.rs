@@ -43,14 +43,23 @@ impl Census {
         let count = self.of(owner);
         let mut count = count.lock().await;
         let limit = limit as usize;
-        let room = |count: &Count| count.ids.as_ref().is_some_and(|ids| ids.len() + count.under_way < limit);
+        let room = |count: &Count| {
+            count
+                .ids
+                .as_ref()
+                .is_some_and(|ids| ids.len() + count.under_way < limit)
+        };
         if !room(&count) {
             count.ids = Some(list.await?);
         }
         if !room(&count) {
-            let message = format!("the grant allows {limit} instances at once, and so many there are");
+            let message =
+                format!("the grant allows {limit} instances at once, and so many there are");
             let remedy = "raise instances in [grants.aws] of the instance file";
-            return Err(Failure::new(FailureKind::Quota, message).field("instances").code("grant-limit").remedy(remedy));
+            return Err(Failure::new(FailureKind::Quota, message)
+                .field("instances")
+                .code("grant-limit")
+                .remedy(remedy));
         }
         count.under_way += 1;
         Ok(())
@@ -87,7 +96,8 @@ impl Census {
     /// Whether this was just made for this owner.
     pub(crate) fn is_new(&self, owner: &InstanceName, id: &str) -> bool {
         let made = self.made.lock();
-        made.get(&(owner.clone(), id.to_owned())).is_some_and(|at| at.elapsed() < NEW)
+        made.get(&(owner.clone(), id.to_owned()))
+            .is_some_and(|at| at.elapsed() < NEW)
     }
 
     fn of(&self, owner: &InstanceName) -> Arc<tokio::sync::Mutex<Count>> {
@@ -101,18 +111,34 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_than_the_limit_at_once_and_what_has_gone_makes_room() {
-        let (census, owner) = (Census::default(), InstanceName::try_from("aws".to_owned()).unwrap());
-        let list = |ids: &'static [&'static str]| async move { Ok(ids.iter().map(|id| (*id).to_owned()).collect()) };
+        let (census, owner) = (
+            Census::default(),
+            InstanceName::try_from("aws".to_owned()).unwrap(),
+        );
+        let list = |ids: &'static [&'static str]| async move {
+            Ok(ids.iter().map(|id| (*id).to_owned()).collect())
+        };
         census.reserve(&owner, 2, list(&[])).await.unwrap();
         census.reserve(&owner, 2, list(&[])).await.unwrap();
         let failure = census.reserve(&owner, 2, list(&[])).await.unwrap_err();
-        assert_eq!((failure.kind, failure.field.as_deref()), (FailureKind::Quota, Some("instances")));
+        assert_eq!(
+            (failure.kind, failure.field.as_deref()),
+            (FailureKind::Quota, Some("instances"))
+        );
         census.settle(&owner, Some("i-1")).await;
         census.settle(&owner, None).await;
         census.reserve(&owner, 2, list(&[])).await.unwrap();
         census.settle(&owner, Some("i-2")).await;
-        assert!(census.reserve(&owner, 2, list(&["i-1", "i-2"])).await.is_err());
-        assert!(census.reserve(&owner, 2, list(&["i-2"])).await.is_ok(), "somebody else has removed one");
+        assert!(
+            census
+                .reserve(&owner, 2, list(&["i-1", "i-2"]))
+                .await
+                .is_err()
+        );
+        assert!(
+            census.reserve(&owner, 2, list(&["i-2"])).await.is_ok(),
+            "somebody else has removed one"
+        );
         census.settle(&owner, None).await;
         census.removed(&owner, &["i-2".to_owned()]).await;
         census.reserve(&owner, 1, list(&["i-1"])).await.unwrap();

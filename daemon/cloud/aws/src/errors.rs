@@ -28,7 +28,13 @@ const CREDENTIALS: [&str; 9] = [
     "UnrecognizedClientException",
     "MissingAuthenticationToken",
 ];
-const PERMISSIONS: [&str; 5] = ["UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "OptInRequired", "Blocked"];
+const PERMISSIONS: [&str; 5] = [
+    "UnauthorizedOperation",
+    "AccessDenied",
+    "AccessDeniedException",
+    "OptInRequired",
+    "Blocked",
+];
 const CAPACITY: [&str; 8] = [
     "InsufficientInstanceCapacity",
     "InsufficientHostCapacity",
@@ -53,7 +59,13 @@ const QUOTA: [&str; 12] = [
     "TooManyRegistrationsForTargetId",
     "TooManyTags",
 ];
-const THROTTLED: [&str; 5] = ["RequestLimitExceeded", "Throttling", "ThrottlingException", "TooManyRequestsException", "RequestThrottled"];
+const THROTTLED: [&str; 5] = [
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "RequestThrottled",
+];
 const MISSING: [&str; 6] = [
     "InvalidInstanceID.NotFound",
     "LoadBalancerNotFound",
@@ -65,7 +77,10 @@ const MISSING: [&str; 6] = [
 
 /// Whether other credentials would help.
 pub(crate) fn is_about_credentials(failure: &Failure) -> bool {
-    failure.code.as_deref().is_some_and(|code| CREDENTIALS.contains(&code))
+    failure
+        .code
+        .as_deref()
+        .is_some_and(|code| CREDENTIALS.contains(&code))
 }
 
 /// Whether what was named does not exist.
@@ -74,7 +89,9 @@ pub(crate) fn is_missing<E: ProvideErrorMetadata>(error: &SdkError<E, HttpRespon
 }
 
 pub(crate) fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
-    error.as_service_error().and_then(ProvideErrorMetadata::code)
+    error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::code)
 }
 
 /// Codes after which the same request, sent again at once, would only cost time: nothing is free, or a limit is reached.
@@ -90,10 +107,19 @@ where
     match error {
         SdkError::ServiceError(answer) => {
             let status = answer.raw().status().as_u16();
-            told(operation, status, answer.err().code().unwrap_or_default(), answer.err().message().unwrap_or_default())
+            told(
+                operation,
+                status,
+                answer.err().code().unwrap_or_default(),
+                answer.err().message().unwrap_or_default(),
+            )
         }
-        SdkError::TimeoutError(_) => Failure::unavailable(format!("{operation} was not answered in time")).code("timeout"),
-        SdkError::ResponseError(_) => Failure::unavailable(format!("the answer to {operation} broke off or makes no sense")),
+        SdkError::TimeoutError(_) => {
+            Failure::unavailable(format!("{operation} was not answered in time")).code("timeout")
+        }
+        SdkError::ResponseError(_) => Failure::unavailable(format!(
+            "the answer to {operation} broke off or makes no sense"
+        )),
         other => unsent(operation, other),
     }
 }
@@ -108,7 +134,12 @@ fn told(operation: &str, status: u16, code: &str, message: &str) -> Failure {
         "IdempotentParameterMismatch" | "IdempotentInstanceTerminated" => FailureKind::Internal,
         code if code.ends_with("LimitExceeded") => FailureKind::Quota,
         code if MISSING.contains(&code) && field(code, message).is_none() => FailureKind::NotFound,
-        code if code.starts_with("Invalid") || code.starts_with("Missing") || code == "ValidationError" => FailureKind::Invalid,
+        code if code.starts_with("Invalid")
+            || code.starts_with("Missing")
+            || code == "ValidationError" =>
+        {
+            FailureKind::Invalid
+        }
         _ if status >= 500 || status == 408 => FailureKind::Unavailable,
         _ if status == 429 => FailureKind::Throttled,
         _ if status == 401 || status == 403 => FailureKind::Denied,
@@ -116,7 +147,11 @@ fn told(operation: &str, status: u16, code: &str, message: &str) -> Failure {
         _ => FailureKind::Invalid,
     };
     let said: String = message.chars().take(LONGEST).collect();
-    let said = if said.is_empty() { format!("AWS answers {status}") } else { said };
+    let said = if said.is_empty() {
+        format!("AWS answers {status}")
+    } else {
+        said
+    };
     let mut failure = Failure::new(kind, format!("{operation}: {}", said.trim_end_matches('.')));
     if !code.is_empty() {
         failure = failure.code(code);
@@ -158,8 +193,12 @@ fn field(code: &str, message: &str) -> Option<&'static str> {
         ("availabilityZone", "zone"),
         ("User data", "user-data"),
     ];
-    let found =
-        |table: &[(&str, &'static str)], fits: &dyn Fn(&str) -> bool| table.iter().find(|(key, _)| fits(key)).map(|(_, field)| *field);
+    let found = |table: &[(&str, &'static str)], fits: &dyn Fn(&str) -> bool| {
+        table
+            .iter()
+            .find(|(key, _)| fits(key))
+            .map(|(_, field)| *field)
+    };
     found(&by_code, &|key| code.starts_with(key)).or_else(|| {
         let by_text = found(&by_message, &|key| message.contains(key));
         by_text.filter(|_| code.starts_with("InvalidParameter"))
@@ -196,7 +235,9 @@ mod tests {
 
     #[test]
     fn each_code_of_aws_is_one_of_the_contracts_cases_and_is_kept() {
-        use FailureKind::{Denied, Internal, Invalid, NotFound, OutOfCapacity, Quota, Throttled, Unavailable};
+        use FailureKind::{
+            Denied, Internal, Invalid, NotFound, OutOfCapacity, Quota, Throttled, Unavailable,
+        };
         for (status, code, kind) in [
             (500, "InsufficientInstanceCapacity", OutOfCapacity),
             (400, "SpotMaxPriceTooLow", OutOfCapacity),
@@ -220,20 +261,54 @@ mod tests {
             (503, "", Unavailable),
         ] {
             let failure = told("ec2:RunInstances", status, code, "so it is.");
-            assert_eq!((failure.kind, failure.code.as_deref()), (kind, (!code.is_empty()).then_some(code)), "{status} {code}");
-            assert_eq!(failure.remedy.is_some(), matches!(kind, Denied | Quota), "{code}");
+            assert_eq!(
+                (failure.kind, failure.code.as_deref()),
+                (kind, (!code.is_empty()).then_some(code)),
+                "{status} {code}"
+            );
+            assert_eq!(
+                failure.remedy.is_some(),
+                matches!(kind, Denied | Quota),
+                "{code}"
+            );
         }
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         let field = |code: &str, message: &str| told("ec2:RunInstances", 400, code, message).field;
-        assert_eq!(field("InvalidParameterValue", "Invalid value 'x9.big' for InstanceType").as_deref(), Some("instance-type"));
-        assert_eq!(field("InvalidSubnetID.NotFound", "").as_deref(), Some("subnet"));
-        assert_eq!(field("InvalidKeyPair.NotFound", "").as_deref(), Some("key-name"));
-        assert_eq!(field("InvalidAMIID.Malformed", "").as_deref(), Some("image"));
-        let denied = told("ec2:RunInstances", 403, "UnauthorizedOperation", &"x".repeat(3000));
-        assert!(denied.message.len() < 500 && denied.remedy.unwrap().contains("\"ec2:RunInstances\""));
-        assert_eq!(told("x", 503, "RequestLimitExceeded", "").retry_after, Some(PAUSE));
+        assert_eq!(
+            field(
+                "InvalidParameterValue",
+                "Invalid value 'x9.big' for InstanceType"
+            )
+            .as_deref(),
+            Some("instance-type")
+        );
+        assert_eq!(
+            field("InvalidSubnetID.NotFound", "").as_deref(),
+            Some("subnet")
+        );
+        assert_eq!(
+            field("InvalidKeyPair.NotFound", "").as_deref(),
+            Some("key-name")
+        );
+        assert_eq!(
+            field("InvalidAMIID.Malformed", "").as_deref(),
+            Some("image")
+        );
+        let denied = told(
+            "ec2:RunInstances",
+            403,
+            "UnauthorizedOperation",
+            &"x".repeat(3000),
+        );
+        assert!(
+            denied.message.len() < 500 && denied.remedy.unwrap().contains("\"ec2:RunInstances\"")
+        );
+        assert_eq!(
+            told("x", 503, "RequestLimitExceeded", "").retry_after,
+            Some(PAUSE)
+        );
     }
 }

@@ -21,8 +21,9 @@ use tradewind_core::{
     capability::{
         Attempt,
         aws::{
-            Asker, Aws, Image, Instance, InstanceType, Listener, ListenerRequest, LoadBalancer, LoadBalancerRequest, RunRequest, SpotPrice,
-            Target, TargetGroup, TargetGroupRequest, TargetHealth,
+            Asker, Aws, Image, Instance, InstanceType, Listener, ListenerRequest, LoadBalancer,
+            LoadBalancerRequest, RunRequest, SpotPrice, Target, TargetGroup, TargetGroupRequest,
+            TargetHealth,
         },
     },
     failure::Failure,
@@ -51,8 +52,15 @@ pub(crate) struct Inner {
 
 impl Accounts {
     pub fn new(options: Options) -> Self {
-        let Options { credentials, secrets } = options;
-        Self(Arc::new(Inner { directory: Directory::new(credentials), census: Census::default(), secrets }))
+        let Options {
+            credentials,
+            secrets,
+        } = options;
+        Self(Arc::new(Inner {
+            directory: Directory::new(credentials),
+            census: Census::default(),
+            secrets,
+        }))
     }
 }
 
@@ -76,21 +84,47 @@ impl Aws for Accounts {
     async fn zones(&self, asker: &Asker, region: &str) -> Result<Vec<String>, Failure> {
         within!(self, asker, region, |s| s.zones())
     }
-    async fn instance_types(&self, asker: &Asker, region: &str, types: &[String]) -> Result<Vec<InstanceType>, Failure> {
+    async fn instance_types(
+        &self,
+        asker: &Asker,
+        region: &str,
+        types: &[String],
+    ) -> Result<Vec<InstanceType>, Failure> {
         within!(self, asker, region, |s| s.instance_types(types))
     }
-    async fn spot_prices(&self, asker: &Asker, region: &str, types: &[String]) -> Result<Vec<SpotPrice>, Failure> {
+    async fn spot_prices(
+        &self,
+        asker: &Asker,
+        region: &str,
+        types: &[String],
+    ) -> Result<Vec<SpotPrice>, Failure> {
         within!(self, asker, region, |s| s.spot_prices(types))
     }
-    async fn images(&self, asker: &Asker, region: &str, ids: &[String]) -> Result<Vec<Image>, Failure> {
-        ids.iter().try_for_each(|id| allow::image(&asker.grant, id, "ids"))?;
+    async fn images(
+        &self,
+        asker: &Asker,
+        region: &str,
+        ids: &[String],
+    ) -> Result<Vec<Image>, Failure> {
+        ids.iter()
+            .try_for_each(|id| allow::image(&asker.grant, id, "ids"))?;
         within!(self, asker, region, |s| s.images(ids))
     }
-    async fn run(&self, asker: &Asker, attempt: &Attempt, request: &RunRequest) -> Result<Instance, Failure> {
+    async fn run(
+        &self,
+        asker: &Asker,
+        attempt: &Attempt,
+        request: &RunRequest,
+    ) -> Result<Instance, Failure> {
         allow::run(&asker.grant, request)?;
         within!(self, asker, &request.region, |s| s.run(attempt, request))
     }
-    async fn instances(&self, asker: &Asker, region: &str, allocations: &[String]) -> Result<Vec<Instance>, Failure> {
+    async fn instances(
+        &self,
+        asker: &Asker,
+        region: &str,
+        allocations: &[String],
+    ) -> Result<Vec<Instance>, Failure> {
         within!(self, asker, region, |s| s.instances(allocations))
     }
     async fn terminate(&self, asker: &Asker, region: &str, ids: &[String]) -> Result<(), Failure> {
@@ -100,51 +134,116 @@ impl Aws for Accounts {
         within!(self, asker, region, |s| s.console(id))
     }
 
-    async fn create_load_balancer(&self, asker: &Asker, attempt: &Attempt, request: &LoadBalancerRequest) -> Result<LoadBalancer, Failure> {
+    async fn create_load_balancer(
+        &self,
+        asker: &Asker,
+        attempt: &Attempt,
+        request: &LoadBalancerRequest,
+    ) -> Result<LoadBalancer, Failure> {
         allow::load_balancer(&asker.grant, request)?;
-        within!(self, asker, &request.region, |s| s.create_load_balancer(attempt, request))
+        within!(self, asker, &request.region, |s| s
+            .create_load_balancer(attempt, request))
     }
-    async fn create_target_group(&self, asker: &Asker, attempt: &Attempt, request: &TargetGroupRequest) -> Result<TargetGroup, Failure> {
+    async fn create_target_group(
+        &self,
+        asker: &Asker,
+        attempt: &Attempt,
+        request: &TargetGroupRequest,
+    ) -> Result<TargetGroup, Failure> {
         allow::balancing(&asker.grant, &request.region)?;
-        within!(self, asker, &request.region, |s| s.create_target_group(attempt, request))
+        within!(self, asker, &request.region, |s| s
+            .create_target_group(attempt, request))
     }
-    async fn create_listener(&self, asker: &Asker, attempt: &Attempt, request: &ListenerRequest) -> Result<Listener, Failure> {
+    async fn create_listener(
+        &self,
+        asker: &Asker,
+        attempt: &Attempt,
+        request: &ListenerRequest,
+    ) -> Result<Listener, Failure> {
         allow::balancing(&asker.grant, &request.region)?;
-        within!(self, asker, &request.region, |s| s.create_listener(attempt, request))
+        within!(self, asker, &request.region, |s| s
+            .create_listener(attempt, request))
     }
-    async fn load_balancers(&self, asker: &Asker, region: &str, allocations: &[String]) -> Result<Vec<LoadBalancer>, Failure> {
+    async fn load_balancers(
+        &self,
+        asker: &Asker,
+        region: &str,
+        allocations: &[String],
+    ) -> Result<Vec<LoadBalancer>, Failure> {
         allow::balancing(&asker.grant, region)?;
         within!(self, asker, region, |s| s.load_balancers(allocations))
     }
-    async fn target_groups(&self, asker: &Asker, region: &str, allocations: &[String]) -> Result<Vec<TargetGroup>, Failure> {
+    async fn target_groups(
+        &self,
+        asker: &Asker,
+        region: &str,
+        allocations: &[String],
+    ) -> Result<Vec<TargetGroup>, Failure> {
         allow::balancing(&asker.grant, region)?;
         within!(self, asker, region, |s| s.target_groups(allocations))
     }
-    async fn listeners(&self, asker: &Asker, region: &str, load_balancer: &str) -> Result<Vec<Listener>, Failure> {
+    async fn listeners(
+        &self,
+        asker: &Asker,
+        region: &str,
+        load_balancer: &str,
+    ) -> Result<Vec<Listener>, Failure> {
         allow::balancing(&asker.grant, region)?;
         within!(self, asker, region, |s| s.listeners(load_balancer))
     }
-    async fn register(&self, asker: &Asker, region: &str, target_group: &str, targets: &[Target]) -> Result<(), Failure> {
+    async fn register(
+        &self,
+        asker: &Asker,
+        region: &str,
+        target_group: &str,
+        targets: &[Target],
+    ) -> Result<(), Failure> {
         allow::balancing(&asker.grant, region)?;
         within!(self, asker, region, |s| s.register(target_group, targets))
     }
-    async fn deregister(&self, asker: &Asker, region: &str, target_group: &str, targets: &[Target]) -> Result<(), Failure> {
+    async fn deregister(
+        &self,
+        asker: &Asker,
+        region: &str,
+        target_group: &str,
+        targets: &[Target],
+    ) -> Result<(), Failure> {
         allow::balancing(&asker.grant, region)?;
         within!(self, asker, region, |s| s.deregister(target_group, targets))
     }
-    async fn health(&self, asker: &Asker, region: &str, target_groups: &[String]) -> Result<Vec<TargetHealth>, Failure> {
+    async fn health(
+        &self,
+        asker: &Asker,
+        region: &str,
+        target_groups: &[String],
+    ) -> Result<Vec<TargetHealth>, Failure> {
         allow::balancing(&asker.grant, region)?;
         within!(self, asker, region, |s| s.health(target_groups))
     }
-    async fn delete_listener(&self, asker: &Asker, region: &str, id: &str) -> Result<bool, Failure> {
+    async fn delete_listener(
+        &self,
+        asker: &Asker,
+        region: &str,
+        id: &str,
+    ) -> Result<bool, Failure> {
         allow::balancing(&asker.grant, region)?;
         within!(self, asker, region, |s| s.delete_listener(id))
     }
-    async fn delete_load_balancer(&self, asker: &Asker, region: &str, id: &str) -> Result<bool, Failure> {
+    async fn delete_load_balancer(
+        &self,
+        asker: &Asker,
+        region: &str,
+        id: &str,
+    ) -> Result<bool, Failure> {
         allow::balancing(&asker.grant, region)?;
         within!(self, asker, region, |s| s.delete_load_balancer(id))
     }
-    async fn delete_target_group(&self, asker: &Asker, region: &str, id: &str) -> Result<bool, Failure> {
+    async fn delete_target_group(
+        &self,
+        asker: &Asker,
+        region: &str,
+        id: &str,
+    ) -> Result<bool, Failure> {
         allow::balancing(&asker.grant, region)?;
         within!(self, asker, region, |s| s.delete_target_group(id))
     }

@@ -18,8 +18,17 @@ pub(crate) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(crate) async fn open(inner: &'a Inner, asker: &'a Asker, region: &'a str) -> Result<Self, Failure> {
-        Ok(Self { inner, asker, region, clients: inner.directory.clients(&asker.grant, region).await? })
+    pub(crate) async fn open(
+        inner: &'a Inner,
+        asker: &'a Asker,
+        region: &'a str,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            inner,
+            asker,
+            region,
+            clients: inner.directory.clients(&asker.grant, region).await?,
+        })
     }
 
     pub(crate) fn owner(&self) -> &InstanceName {
@@ -30,13 +39,19 @@ impl<'a> Session<'a> {
 /// Something exists that is not the asker's own.
 pub(crate) fn foreign(what: &str, id: &str, field: &str) -> Failure {
     let shown = id.escape_debug();
-    Failure::new(FailureKind::Denied, format!("the {what} \"{shown}\" does not belong to this plugin instance: it bears no tag of it"))
-        .field(field)
-        .code("not-owned")
-        .remedy("only what this plugin instance has made can be changed or removed by it")
+    Failure::new(
+        FailureKind::Denied,
+        format!(
+            "the {what} \"{shown}\" does not belong to this plugin instance: it bears no tag of it"
+        ),
+    )
+    .field(field)
+    .code("not-owned")
+    .remedy("only what this plugin instance has made can be changed or removed by it")
 }
 
 /// AWS has answered with less than it says it does.
 pub(crate) fn incomplete(operation: &str) -> Failure {
-    Failure::internal(format!("{operation}: the answer lacks what was made")).code("incomplete-answer")
+    Failure::internal(format!("{operation}: the answer lacks what was made"))
+        .code("incomplete-answer")
 }

@@ -30,18 +30,27 @@ struct Printed {
 
 impl Named {
     pub(crate) fn new(credentials: Credentials, source: CredentialSource) -> Self {
-        Self { credentials, source }
+        Self {
+            credentials,
+            source,
+        }
     }
 
     async fn keys(&self) -> Result<Keys, CredentialsError> {
-        let text = self.credentials.text(NAME, &self.source).await.map_err(CredentialsError::provider_error)?;
+        let text = self
+            .credentials
+            .text(NAME, &self.source)
+            .await
+            .map_err(CredentialsError::provider_error)?;
         parse(&text).ok_or_else(|| CredentialsError::provider_error(unreadable()))
     }
 }
 
 impl std::fmt::Debug for Named {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Named").field("source", &self.source).finish_non_exhaustive()
+        f.debug_struct("Named")
+            .field("source", &self.source)
+            .finish_non_exhaustive()
     }
 }
 
@@ -65,15 +74,30 @@ fn parse(text: &Secret) -> Option<Keys> {
     let text = text.expose().trim();
     if text.starts_with('{') {
         let told: Printed = serde_json::from_str(text).ok()?;
-        return Some(keys(&told.access_key_id, &told.secret_access_key, told.session_token));
+        return Some(keys(
+            &told.access_key_id,
+            &told.secret_access_key,
+            told.session_token,
+        ));
     }
-    let mut parts = text.lines().next()?.trim().splitn(3, ':').filter(|part| !part.is_empty());
+    let mut parts = text
+        .lines()
+        .next()?
+        .trim()
+        .splitn(3, ':')
+        .filter(|part| !part.is_empty());
     let (id, secret) = (parts.next()?, parts.next()?);
     Some(keys(id, secret, parts.next().map(str::to_owned)))
 }
 
 fn keys(id: &str, secret: &str, session: Option<String>) -> Keys {
-    Keys::new(id, secret, session.filter(|token| !token.is_empty()), None, PROVIDER)
+    Keys::new(
+        id,
+        secret,
+        session.filter(|token| !token.is_empty()),
+        None,
+        PROVIDER,
+    )
 }
 
 #[cfg(test)]
@@ -84,13 +108,25 @@ mod tests {
     fn both_forms_are_read_and_nothing_else() {
         let read = |text: &str| {
             let keys = parse(&Secret::new(text))?;
-            Some((keys.access_key_id().to_owned(), keys.secret_access_key().to_owned(), keys.session_token().map(str::to_owned)))
+            Some((
+                keys.access_key_id().to_owned(),
+                keys.secret_access_key().to_owned(),
+                keys.session_token().map(str::to_owned),
+            ))
         };
-        let keys = |session: Option<&str>| Some(("AK".to_owned(), "s/+=".to_owned(), session.map(str::to_owned)));
+        let keys = |session: Option<&str>| {
+            Some((
+                "AK".to_owned(),
+                "s/+=".to_owned(),
+                session.map(str::to_owned),
+            ))
+        };
         assert_eq!(read("AK:s/+=\n"), keys(None));
         assert_eq!(read("AK:s/+=:to:ken"), keys(Some("to:ken")));
         assert_eq!(
-            read(r#"{"Version":1,"AccessKeyId":"AK","SecretAccessKey":"s/+=","SessionToken":"t","Expiration":"x"}"#),
+            read(
+                r#"{"Version":1,"AccessKeyId":"AK","SecretAccessKey":"s/+=","SessionToken":"t","Expiration":"x"}"#
+            ),
             keys(Some("t"))
         );
         for odd in ["", "AK", "AK:", ":s", "{}"] {
@@ -100,14 +136,27 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_wrong_with_a_source_is_told_without_a_value() {
-        let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir().unwrap();
+        let folder = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
+            .tempdir()
+            .unwrap();
         let file = folder.path().join("keys");
         std::fs::write(&file, "hidden").unwrap();
         let named = |path: String| Named::new(Credentials::default(), CredentialSource::File(path));
-        let error = named(file.to_str().unwrap().to_owned()).keys().await.unwrap_err();
-        let told = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<Failure>()).unwrap();
+        let error = named(file.to_str().unwrap().to_owned())
+            .keys()
+            .await
+            .unwrap_err();
+        let told = std::error::Error::source(&error)
+            .and_then(|cause| cause.downcast_ref::<Failure>())
+            .unwrap();
         assert!(told.message.contains("neither") && !format!("{error:?}").contains("hidden"));
         let error = named("/nowhere/keys".to_owned()).keys().await.unwrap_err();
-        assert!(std::error::Error::source(&error).unwrap().to_string().contains("does not exist"));
+        assert!(
+            std::error::Error::source(&error)
+                .unwrap()
+                .to_string()
+                .contains("does not exist")
+        );
     }
 }

@@ -16,12 +16,19 @@ pub(crate) const PORT: &str = "tradewind.dev/port";
 pub(crate) fn tags(owner: &InstanceName, attempt: &Attempt) -> Labels {
     let mut tags = attempt.tags.clone();
     tags.insert(INSTANCE.to_owned(), owner.as_str().to_owned());
-    tags.insert(ALLOCATION.to_owned(), attempt.allocation.as_str().to_owned());
+    tags.insert(
+        ALLOCATION.to_owned(),
+        attempt.allocation.as_str().to_owned(),
+    );
     tags
 }
 
 /// What an instance bears besides.
-pub(crate) fn instance_tags(owner: &InstanceName, attempt: &Attempt, request: &RunRequest) -> Labels {
+pub(crate) fn instance_tags(
+    owner: &InstanceName,
+    attempt: &Attempt,
+    request: &RunRequest,
+) -> Labels {
     let mut tags = tags(owner, attempt);
     tags.insert(REPLICA.to_owned(), request.replica.to_string());
     tags.insert(SPEC.to_owned(), request.spec.clone());
@@ -30,8 +37,16 @@ pub(crate) fn instance_tags(owner: &InstanceName, attempt: &Attempt, request: &R
 
 /// The token of one instance of one attempt with one set of parameters: EC2 refuses one that comes again with others, and answers one that
 /// comes again after its instance has gone with the dead one. `user_data` is what is sent, secrets included: the digest tells nothing of it.
-pub(crate) fn client_token(owner: &InstanceName, attempt: &Attempt, request: &RunRequest, user_data: &str) -> String {
-    let parameters = RunRequest { user_data: Vec::new(), ..request.clone() };
+pub(crate) fn client_token(
+    owner: &InstanceName,
+    attempt: &Attempt,
+    request: &RunRequest,
+    user_data: &str,
+) -> String {
+    let parameters = RunRequest {
+        user_data: Vec::new(),
+        ..request.clone()
+    };
     let parts: [&[u8]; 5] = [
         b"run-instances",
         owner.as_str().as_bytes(),
@@ -50,12 +65,25 @@ pub(crate) fn prefix(owner: &InstanceName) -> String {
 
 /// The name of an allocation's load balancer.
 pub(crate) fn load_balancer(owner: &InstanceName, allocation: &str) -> String {
-    format!("{}{:.20}", prefix(owner), Digest::of_parts(&[b"load-balancer", allocation.as_bytes()]).hex())
+    format!(
+        "{}{:.20}",
+        prefix(owner),
+        Digest::of_parts(&[b"load-balancer", allocation.as_bytes()]).hex()
+    )
 }
 
 /// The name of the target group for a port of an allocation. What it checks and where is a part of it, so that a changed one is another.
 pub(crate) fn target_group(owner: &InstanceName, allocation: &str, parameters: &str) -> String {
-    format!("{}{:.20}", prefix(owner), Digest::of_parts(&[b"target-group", allocation.as_bytes(), parameters.as_bytes()]).hex())
+    format!(
+        "{}{:.20}",
+        prefix(owner),
+        Digest::of_parts(&[
+            b"target-group",
+            allocation.as_bytes(),
+            parameters.as_bytes()
+        ])
+        .hex()
+    )
 }
 
 #[cfg(test)]
@@ -124,14 +152,32 @@ mod tests {
     #[test]
     fn a_plugin_can_not_override_the_hosts_tags_and_names_fit() {
         let mut attempt = attempt("t");
-        attempt.tags.insert(INSTANCE.to_owned(), "forged".to_owned());
+        attempt
+            .tags
+            .insert(INSTANCE.to_owned(), "forged".to_owned());
         let tags = instance_tags(&owner("aws"), &attempt, &request());
         assert_eq!(
-            (tags[INSTANCE].as_str(), tags[ALLOCATION].as_str(), tags[REPLICA].as_str(), tags["team"].as_str()),
+            (
+                tags[INSTANCE].as_str(),
+                tags[ALLOCATION].as_str(),
+                tags[REPLICA].as_str(),
+                tags["team"].as_str()
+            ),
             ("aws", "a1", "0", "x")
         );
-        let names = [load_balancer(&owner("aws"), "a1"), target_group(&owner("aws"), "a1", "http")];
-        assert!(names.iter().all(|name| name.len() == 32 && name.starts_with(&prefix(&owner("aws")))), "{names:?}");
-        assert_ne!(load_balancer(&owner("aws"), "a1"), load_balancer(&owner("aws"), "a2"));
+        let names = [
+            load_balancer(&owner("aws"), "a1"),
+            target_group(&owner("aws"), "a1", "http"),
+        ];
+        assert!(
+            names
+                .iter()
+                .all(|name| name.len() == 32 && name.starts_with(&prefix(&owner("aws")))),
+            "{names:?}"
+        );
+        assert_ne!(
+            load_balancer(&owner("aws"), "a1"),
+            load_balancer(&owner("aws"), "a2")
+        );
     }
 }

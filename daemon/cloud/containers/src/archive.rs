@@ -49,7 +49,12 @@ fn relative(path: &str) -> io::Result<PathBuf> {
     for part in Path::new(path).components() {
         match part {
             Component::Normal(name) => relative.push(name),
-            Component::ParentDir => return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path has \"..\" in it")),
+            Component::ParentDir => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "the path has \"..\" in it",
+                ));
+            }
             Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
         }
     }
@@ -67,35 +72,92 @@ mod tests {
         let long = format!("/{}/{}", "folder".repeat(16), "name".repeat(20));
         let longest = format!("/{}/{}", "folder/".repeat(60), "n".repeat(LONGEST_NAME));
         let entries = [
-            Entry { path: "/etc/app/key", mode: 0o400, owner: (0, 0), content: b"secret\n" },
-            Entry { path: &long, mode: 0o644, owner: (0, 0), content: &[7; 1000] },
-            Entry { path: &longest, mode: 0o640, owner: (0, 0), content: b"\0\xff\r\n" },
-            Entry { path: "/etc/ü \\ \"x\"\n*", mode: 0o755, owner: (0, 0), content: &[0; 512] },
-            Entry { path: "/empty", mode: 0o600, owner: (0, 0), content: b"" },
+            Entry {
+                path: "/etc/app/key",
+                mode: 0o400,
+                owner: (0, 0),
+                content: b"secret\n",
+            },
+            Entry {
+                path: &long,
+                mode: 0o644,
+                owner: (0, 0),
+                content: &[7; 1000],
+            },
+            Entry {
+                path: &longest,
+                mode: 0o640,
+                owner: (0, 0),
+                content: b"\0\xff\r\n",
+            },
+            Entry {
+                path: "/etc/ü \\ \"x\"\n*",
+                mode: 0o755,
+                owner: (0, 0),
+                content: &[0; 512],
+            },
+            Entry {
+                path: "/empty",
+                mode: 0o600,
+                owner: (0, 0),
+                content: b"",
+            },
         ];
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.tar");
         std::fs::write(&file, pack(&entries).unwrap()).unwrap();
-        let done = Command::new("tar").arg("-xf").arg(&file).arg("-C").arg(folder.path()).arg("--no-same-owner").output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let done = Command::new("tar")
+            .arg("-xf")
+            .arg(&file)
+            .arg("-C")
+            .arg(folder.path())
+            .arg("--no-same-owner")
+            .output()
+            .unwrap();
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
         for entry in &entries {
             let path = folder.path().join(entry.path.trim_start_matches('/'));
             assert_eq!(std::fs::read(&path).unwrap(), entry.content);
-            let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+            let mode = std::os::unix::fs::PermissionsExt::mode(
+                &std::fs::metadata(&path).unwrap().permissions(),
+            );
             assert_eq!(mode & 0o777, entry.mode);
         }
-        assert!(fits(&long) && fits(&longest) && !fits(&"x".repeat(256)) && !fits(&"y/".repeat(2048)));
+        assert!(
+            fits(&long) && fits(&longest) && !fits(&"x".repeat(256)) && !fits(&"y/".repeat(2048))
+        );
         assert_eq!(pack(&entries).unwrap(), pack(&entries).unwrap());
     }
 
     #[test]
     fn owners_have_all_numbers_and_paths_no_way_out() {
-        for owner in [(0, 0), (1000, 33), (0o7777777, 0o10000000), (u32::MAX, u32::MAX)] {
-            let packed = pack(&[Entry { path: "//srv/./app//key/", mode: 0o400, owner, content: b"x" }]).unwrap();
+        for owner in [
+            (0, 0),
+            (1000, 33),
+            (0o7777777, 0o10000000),
+            (u32::MAX, u32::MAX),
+        ] {
+            let packed = pack(&[Entry {
+                path: "//srv/./app//key/",
+                mode: 0o400,
+                owner,
+                content: b"x",
+            }])
+            .unwrap();
             let mut unpacked = tar::Archive::new(packed.as_slice());
             let mut entry = unpacked.entries().unwrap().next().unwrap().unwrap();
-            assert_eq!((entry.header().uid().unwrap(), entry.header().gid().unwrap()), (owner.0.into(), owner.1.into()));
-            assert_eq!((entry.header().mtime().unwrap(), entry.header().entry_type()), (0, EntryType::Regular));
+            assert_eq!(
+                (entry.header().uid().unwrap(), entry.header().gid().unwrap()),
+                (owner.0.into(), owner.1.into())
+            );
+            assert_eq!(
+                (entry.header().mtime().unwrap(), entry.header().entry_type()),
+                (0, EntryType::Regular)
+            );
             assert_eq!(entry.path().unwrap(), Path::new("srv/app/key"));
             let mut content = String::new();
             entry.read_to_string(&mut content).unwrap();
@@ -103,7 +165,16 @@ mod tests {
         }
         let long = format!("/{}../x", "folder/".repeat(30));
         for bad in ["/../x", "/a/..", "/", "", &long] {
-            assert!(pack(&[Entry { path: bad, mode: 0o400, owner: (0, 0), content: b"" }]).is_err(), "{bad:?}");
+            assert!(
+                pack(&[Entry {
+                    path: bad,
+                    mode: 0o400,
+                    owner: (0, 0),
+                    content: b""
+                }])
+                .is_err(),
+                "{bad:?}"
+            );
         }
     }
 }

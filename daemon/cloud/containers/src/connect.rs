@@ -36,15 +36,40 @@ impl Connections {
 async fn meet(socket: &str) -> Result<Docker, Error> {
     let mut refused = Error::APIVersionParseError {};
     for (major_version, minor_version) in FIRST_WORDS {
-        let first = Docker::connect_with_unix(socket, PATIENCE, &ClientVersion { major_version, minor_version })?;
+        let first = Docker::connect_with_unix(
+            socket,
+            PATIENCE,
+            &ClientVersion {
+                major_version,
+                minor_version,
+            },
+        )?;
         match first.version().await {
             Ok(theirs) => {
-                let most = theirs.api_version.as_deref().and_then(version).unwrap_or((major_version, minor_version));
-                let ours = (API_DEFAULT_VERSION.major_version, API_DEFAULT_VERSION.minor_version);
+                let most = theirs
+                    .api_version
+                    .as_deref()
+                    .and_then(version)
+                    .unwrap_or((major_version, minor_version));
+                let ours = (
+                    API_DEFAULT_VERSION.major_version,
+                    API_DEFAULT_VERSION.minor_version,
+                );
                 let (major_version, minor_version) = most.min(ours);
-                return Docker::connect_with_unix(socket, PATIENCE, &ClientVersion { major_version, minor_version });
+                return Docker::connect_with_unix(
+                    socket,
+                    PATIENCE,
+                    &ClientVersion {
+                        major_version,
+                        minor_version,
+                    },
+                );
             }
-            Err(error @ Error::DockerResponseServerError { status_code: 400, .. }) => refused = error,
+            Err(
+                error @ Error::DockerResponseServerError {
+                    status_code: 400, ..
+                },
+            ) => refused = error,
             Err(error) => return Err(error),
         }
     }
@@ -65,7 +90,9 @@ pub(crate) async fn process(socket: &str) -> Option<u32> {
 /// Since when what runs at an engine can have run without a break: dockerd takes its containers along when it goes, the others go with the
 /// machine alone. None: not known.
 pub(crate) async fn up_since(socket: &str, now: Instant) -> Option<Instant> {
-    let engine = self::process(socket).await.and_then(|pid| i32::try_from(pid).ok());
+    let engine = self::process(socket)
+        .await
+        .and_then(|pid| i32::try_from(pid).ok());
     let looked = tokio::task::spawn_blocking(move || match engine {
         Some(pid) if process::program(pid).as_deref() == Some("dockerd") => process::age(pid),
         _ => process::machine_age(),

@@ -67,24 +67,45 @@ impl Chosen {
 ///
 /// # Errors
 /// `denied` or `invalid` for a secret that can't be had as it is asked for.
-pub(crate) fn give(spec: &ContainerSpec, granted: Granted<'_>, folder: &Path, chosen: &Chosen) -> Result<Given, Failure> {
+pub(crate) fn give(
+    spec: &ContainerSpec,
+    granted: Granted<'_>,
+    folder: &Path,
+    chosen: &Chosen,
+) -> Result<Given, Failure> {
     let ports = ports(spec, chosen)?;
-    let mut given = Given { env: Vec::new(), files: Vec::new(), ports, secrets: Vec::new() };
+    let mut given = Given {
+        env: Vec::new(),
+        files: Vec::new(),
+        ports,
+        secrets: Vec::new(),
+    };
     for (i, port) in given.ports.iter().enumerate() {
         if i == 0 {
             given.env.push(format!("PORT={}", port.number));
         }
-        given.env.push(format!("PORT_{}={}", port.name.to_ascii_uppercase().replace('-', "_"), port.number));
+        given.env.push(format!(
+            "PORT_{}={}",
+            port.name.to_ascii_uppercase().replace('-', "_"),
+            port.number
+        ));
     }
     for (i, var) in spec.env.iter().enumerate() {
         let value = match &var.value {
             EnvValue::Text(text) => text.clone(),
             EnvValue::Secret(secret) => {
                 let field = format!("env[{i}]");
-                let unfit =
-                    || Failure::invalid(format!("the value of the secret \"{}\" is no text: pass it as a file", secret.name)).field(&field);
+                let unfit = || {
+                    Failure::invalid(format!(
+                        "the value of the secret \"{}\" is no text: pass it as a file",
+                        secret.name
+                    ))
+                    .field(&field)
+                };
                 let value = Zeroizing::new(secrets::read(granted, Some(folder), secret, &field)?);
-                let value = std::str::from_utf8(secrets::variable(&value)).map_err(|_| unfit())?.to_owned();
+                let value = std::str::from_utf8(secrets::variable(&value))
+                    .map_err(|_| unfit())?
+                    .to_owned();
                 if value.contains('\0') {
                     return Err(unfit());
                 }
@@ -94,9 +115,13 @@ pub(crate) fn give(spec: &ContainerSpec, granted: Granted<'_>, folder: &Path, ch
         };
         let size = var.name.len() + 1 + value.len();
         if size > LONGEST {
-            let message =
-                format!("the variable \"{}\" has {size} bytes with its name, and at most {LONGEST} are passed to a program", var.name);
-            return Err(Failure::invalid(message).field(format!("env.{}", var.name)).remedy("pass a large value as a file"));
+            let message = format!(
+                "the variable \"{}\" has {size} bytes with its name, and at most {LONGEST} are passed to a program",
+                var.name
+            );
+            return Err(Failure::invalid(message)
+                .field(format!("env.{}", var.name))
+                .remedy("pass a large value as a file"));
         }
         given.env.push(format!("{}={value}", var.name));
     }
@@ -105,7 +130,11 @@ pub(crate) fn give(spec: &ContainerSpec, granted: Granted<'_>, folder: &Path, ch
         if let (FileContent::Secret(_), Ok(text)) = (&file.content, std::str::from_utf8(&content)) {
             given.secrets.push(Secret::new(text.trim_end()));
         }
-        given.files.push(File { path: file.path.clone(), mode: file.mode, content });
+        given.files.push(File {
+            path: file.path.clone(),
+            mode: file.mode,
+            content,
+        });
     }
     Ok(given)
 }
@@ -113,14 +142,24 @@ pub(crate) fn give(spec: &ContainerSpec, granted: Granted<'_>, folder: &Path, ch
 impl Given {
     /// Takes the values of secrets out of what the engine says of its failure.
     pub(crate) fn redact(&self, mut failure: Failure) -> Failure {
-        for secret in self.secrets.iter().map(Secret::expose).filter(|s| !s.is_empty()) {
+        for secret in self
+            .secrets
+            .iter()
+            .map(Secret::expose)
+            .filter(|s| !s.is_empty())
+        {
             failure.message = failure.message.replace(secret, "(secret)");
         }
         failure
     }
 }
 
-fn content(file: &ConfigFile, granted: Granted<'_>, folder: &Path, field: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+fn content(
+    file: &ConfigFile,
+    granted: Granted<'_>,
+    folder: &Path,
+    field: &str,
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
     Ok(Zeroizing::new(match &file.content {
         FileContent::Data(data) => data.clone(),
         FileContent::Secret(secret) => secrets::read(granted, Some(folder), secret, field)?,
@@ -129,11 +168,17 @@ fn content(file: &ConfigFile, granted: Granted<'_>, folder: &Path, field: &str) 
 
 /// In the machine's network an engine starts a container whose number somebody has: it would fail, or somebody else would answer for it.
 fn not_taken(number: u16, protocol: Protocol) -> Result<(), Failure> {
-    let Ok(Some(holder)) = process::port_holder(number, protocol) else { return Ok(()) };
-    let pid = holder.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+    let Ok(Some(holder)) = process::port_holder(number, protocol) else {
+        return Ok(());
+    };
+    let pid = holder
+        .pid
+        .map_or_else(String::new, |pid| format!(" (pid {pid})"));
     let message = format!("port {number} is taken by something that Tradewind did not start{pid}");
     let remedy = "stop what listens there, or leave the number to the daemon: give the port none";
-    Err(Failure::new(FailureKind::OutOfCapacity, message).code("port-taken").remedy(remedy))
+    Err(Failure::new(FailureKind::OutOfCapacity, message)
+        .code("port-taken")
+        .remedy(remedy))
 }
 
 /// In a network of its own a container may have any number; in the machine's it must be one that nobody has.
@@ -143,9 +188,12 @@ fn ports(spec: &ContainerSpec, chosen: &Chosen) -> Result<Vec<NotedPort>, Failur
     for port in &spec.ports {
         let number = match (port.number, port.published.filter(|p| *p != 0)) {
             (0, Some(published)) if spec.host_network => published,
-            (0, None) if spec.host_network => {
-                chosen.choose().map_err(|e| Failure::new(FailureKind::OutOfCapacity, format!("no free port is to be had: {}", e.kind())))?
-            }
+            (0, None) if spec.host_network => chosen.choose().map_err(|e| {
+                Failure::new(
+                    FailureKind::OutOfCapacity,
+                    format!("no free port is to be had: {}", e.kind()),
+                )
+            })?,
             (0, _) => {
                 while spec.ports.iter().any(|p| p.number == next) {
                     next += 1;
@@ -158,7 +206,12 @@ fn ports(spec: &ContainerSpec, chosen: &Chosen) -> Result<Vec<NotedPort>, Failur
         if spec.host_network && (port.number, port.published.unwrap_or_default()) != (0, 0) {
             not_taken(number, port.protocol).map_err(|failure| failure.field("ports"))?;
         }
-        noted.push(NotedPort { name: port.name.clone(), number, protocol: port.protocol, exposure: port.exposure });
+        noted.push(NotedPort {
+            name: port.name.clone(),
+            number,
+            protocol: port.protocol,
+            exposure: port.exposure,
+        });
     }
     Ok(noted)
 }

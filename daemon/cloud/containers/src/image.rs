@@ -1,6 +1,9 @@
 //! Images: pulled where the grant lets the engine do it.
 
-use bollard::{Docker, auth::DockerCredentials, models::ImageInspect, query_parameters::CreateImageOptionsBuilder};
+use bollard::{
+    Docker, auth::DockerCredentials, models::ImageInspect,
+    query_parameters::CreateImageOptionsBuilder,
+};
 use futures::TryStreamExt;
 use tradewind_core::{
     failure::{Failure, WORKLOAD},
@@ -35,26 +38,52 @@ pub(crate) async fn find(
     let look = async |name: &str| match engine.inspect_image(name).await {
         Ok(there) => Ok(Some(there)),
         Err(error) if errors::is_missing(&error) => Ok(None),
-        Err(error) => Err(errors::made_for(grant, &error, "the image can't be looked up").field("image")),
+        Err(error) => {
+            Err(errors::made_for(grant, &error, "the image can't be looked up").field("image"))
+        }
     };
     let (name, Some(exact)) = split(wanted) else {
-        let Some(there) = look(wanted).await? else { return Ok(None) };
-        let reference = exact_of(wanted, &there).map_or_else(String::new, |exact| image::pinned(wanted, &exact));
+        let Some(there) = look(wanted).await? else {
+            return Ok(None);
+        };
+        let reference = exact_of(wanted, &there)
+            .map_or_else(String::new, |exact| image::pinned(wanted, &exact));
         if let Some(id) = there.id.filter(|_| !reference.is_empty()) {
-            shared.images.lock().insert((owner.clone(), reference.clone()), id);
+            shared
+                .images
+                .lock()
+                .insert((owner.clone(), reference.clone()), id);
         }
-        return Ok(Some(Found { named: wanted.clone(), reference }));
+        return Ok(Some(Found {
+            named: wanted.clone(),
+            reference,
+        }));
     };
-    let found = |id: String| Some(Found { named: id, reference: wanted.clone() });
+    let found = |id: String| {
+        Some(Found {
+            named: id,
+            reference: wanted.clone(),
+        })
+    };
     // What the name means now.
     let now = look(name).await?;
-    if let Some(ImageInspect { id: Some(id), .. }) = now.as_ref().filter(|there| is(there, &exact)) {
+    if let Some(ImageInspect { id: Some(id), .. }) = now.as_ref().filter(|there| is(there, &exact))
+    {
         return Ok(found(id.clone()));
     }
     // What it meant when a container of that name was made here.
     let listed = shared.list(engine, owner, grant).await?;
-    let made = listed.into_iter().find(|l| l.note.image == *wanted).and_then(|l| l.image_id);
-    let known = made.or_else(|| shared.images.lock().get(&(owner.clone(), wanted.clone())).cloned());
+    let made = listed
+        .into_iter()
+        .find(|l| l.note.image == *wanted)
+        .and_then(|l| l.image_id);
+    let known = made.or_else(|| {
+        shared
+            .images
+            .lock()
+            .get(&(owner.clone(), wanted.clone()))
+            .cloned()
+    });
     if let Some(id) = known
         && let Some(ImageInspect { id: Some(id), .. }) = look(&id).await?
     {
@@ -62,8 +91,15 @@ pub(crate) async fn find(
     }
     match exact {
         // An image that came from no registry can't be told apart by a registry's digest.
-        Exact::Digest(_) if now.as_ref().is_some_and(|there| there.repo_digests.iter().flatten().next().is_none()) => {
-            return Ok(now.map(|_| Found { named: name.to_owned(), reference: String::new() }));
+        Exact::Digest(_)
+            if now
+                .as_ref()
+                .is_some_and(|there| there.repo_digests.iter().flatten().next().is_none()) =>
+        {
+            return Ok(now.map(|_| Found {
+                named: name.to_owned(),
+                reference: String::new(),
+            }));
         }
         Exact::Digest(_) if prepared.by_digest => {
             let there = look(&by_digest(wanted)).await?;
@@ -73,44 +109,73 @@ pub(crate) async fn find(
             let granted = |image: &String| grant.images.iter().any(|p| pattern::matches(p, image));
             let all = grant.images.iter().any(|p| *p == "*");
             let there = look(&id.hex()).await?.filter(|there| is(there, &exact));
-            if let Some(id) = there.filter(|t| all || t.repo_tags.iter().flatten().any(granted)).and_then(|there| there.id) {
+            if let Some(id) = there
+                .filter(|t| all || t.repo_tags.iter().flatten().any(granted))
+                .and_then(|there| there.id)
+            {
                 return Ok(found(id));
             }
         }
         Exact::Digest(_) => {}
     }
-    let message = format!("the image \"{name}\" is not the one any more that this revision runs, which is {}", exact.short());
-    let remedy =
-        format!("load that image again, apply a revision that names the new one, or add \"{name}@*\" to images in [grants.containers]");
-    Err(Failure::denied(message).field("image").code(WORKLOAD).remedy(remedy))
+    let message = format!(
+        "the image \"{name}\" is not the one any more that this revision runs, which is {}",
+        exact.short()
+    );
+    let remedy = format!(
+        "load that image again, apply a revision that names the new one, or add \"{name}@*\" to images in [grants.containers]"
+    );
+    Err(Failure::denied(message)
+        .field("image")
+        .code(WORKLOAD)
+        .remedy(remedy))
 }
 
 /// What others know the image by. One that came from no registry has its id, which this engine alone knows.
 fn exact_of(name: &str, there: &ImageInspect) -> Option<Exact> {
-    let known = || there.repo_digests.iter().flatten().map(|reference| split(reference));
+    let known = || {
+        there
+            .repo_digests
+            .iter()
+            .flatten()
+            .map(|reference| split(reference))
+    };
     // An image may be in several repositories, each with a digest of its own.
-    let own = known().find(|(repository, _)| repository.ends_with(repository_of(name))).or_else(|| known().next());
-    let of_registry = own.and_then(|(_, exact)| exact).filter(|_| registry(name) != "localhost");
+    let own = known()
+        .find(|(repository, _)| repository.ends_with(repository_of(name)))
+        .or_else(|| known().next());
+    let of_registry = own
+        .and_then(|(_, exact)| exact)
+        .filter(|_| registry(name) != "localhost");
     of_registry.or_else(|| there.id.as_deref()?.parse().ok().map(Exact::Id))
 }
 
 fn is(there: &ImageInspect, exact: &Exact) -> bool {
     match exact {
-        Exact::Digest(_) => there.repo_digests.iter().flatten().any(|reference| split(reference).1 == Some(*exact)),
+        Exact::Digest(_) => there
+            .repo_digests
+            .iter()
+            .flatten()
+            .any(|reference| split(reference).1 == Some(*exact)),
         Exact::Id(id) => there.id.as_deref().and_then(|id| id.parse().ok()) == Some(*id),
     }
 }
 
 /// `NAME@DIGEST`: engines take a digest alone, and not all take a tag beside it.
 fn by_digest(image: &str) -> String {
-    let (name, Some(digest @ Exact::Digest(_))) = split(image) else { return image.to_owned() };
+    let (name, Some(digest @ Exact::Digest(_))) = split(image) else {
+        return image.to_owned();
+    };
     format!("{}@{digest}", repository_of(name))
 }
 
 /// A name without its tag.
 fn repository_of(name: &str) -> &str {
     let last = name.rfind('/').map_or(0, |at| at + 1);
-    let tag = name.get(last..).and_then(|part| part.find(':')).map_or(name.len(), |at| last + at);
+    let tag = name
+        .get(last..)
+        .and_then(|part| part.find(':'))
+        .map_or(name.len(), |at| last + at);
     name.get(..tag).unwrap_or(name)
 }
 
@@ -121,25 +186,43 @@ pub(crate) fn missing(image: &str, by_choice: bool) -> Failure {
     } else {
         "load it into the engine, or set pull = true in [grants.containers] of the instance file"
     };
-    Failure::invalid(format!("the engine does not have the image \"{image}\"")).field("image").code("no-such-image").remedy(remedy)
+    Failure::invalid(format!("the engine does not have the image \"{image}\""))
+        .field("image")
+        .code("no-such-image")
+        .remedy(remedy)
 }
 
 /// Pulls an image, with the granted credential of its registry if there is one.
-pub(crate) async fn pull(engine: &Docker, grant: &ContainersGrant, credentials: &Credentials, image: &str) -> Result<(), Failure> {
+pub(crate) async fn pull(
+    engine: &Docker,
+    grant: &ContainersGrant,
+    credentials: &Credentials,
+    image: &str,
+) -> Result<(), Failure> {
     let host = registry(image);
     let granted = grant.registries.iter().find(|r| r.host == host);
     let credential = match granted {
         Some(granted) => {
             let value = credentials.line(&granted.host, &granted.source).await?;
             let (user, password) = value.expose().split_once(':').ok_or_else(|| {
-                Failure::denied(format!("the credential of the registry \"{host}\" is not of the form user:password")).field("registries")
+                Failure::denied(format!(
+                    "the credential of the registry \"{host}\" is not of the form user:password"
+                ))
+                .field("registries")
             })?;
             let (username, password) = (Some(user.to_owned()), Some(password.to_owned()));
-            Some(DockerCredentials { username, password, serveraddress: Some(host.to_owned()), ..Default::default() })
+            Some(DockerCredentials {
+                username,
+                password,
+                serveraddress: Some(host.to_owned()),
+                ..Default::default()
+            })
         }
         None => None,
     };
-    let options = CreateImageOptionsBuilder::new().from_image(&by_digest(&named(image))).build();
+    let options = CreateImageOptionsBuilder::new()
+        .from_image(&by_digest(&named(image)))
+        .build();
     let progress = engine.create_image(Some(options), None, credential);
     let done = progress.try_for_each(|_| async { Ok(()) }).await;
     done.map_err(|error| {
@@ -162,7 +245,11 @@ fn registry(image: &str) -> &str {
 /// With a tag: without one, engines pull every tag there is.
 fn named(image: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or_default();
-    if last.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
+    if last.contains([':', '@']) {
+        image.to_owned()
+    } else {
+        format!("{image}:latest")
+    }
 }
 
 #[cfg(test)]
@@ -176,8 +263,16 @@ mod tests {
         for (image, host, whole) in [
             ("nginx", "docker.io", "nginx:latest"),
             ("team/app:2", "docker.io", "team/app:2"),
-            ("registry.example.com:5000/app", "registry.example.com:5000", "registry.example.com:5000/app:latest"),
-            ("localhost/app@sha256:00", "localhost", "localhost/app@sha256:00"),
+            (
+                "registry.example.com:5000/app",
+                "registry.example.com:5000",
+                "registry.example.com:5000/app:latest",
+            ),
+            (
+                "localhost/app@sha256:00",
+                "localhost",
+                "localhost/app@sha256:00",
+            ),
         ] {
             assert_eq!((registry(image), named(image).as_str()), (host, whole));
         }
@@ -186,8 +281,18 @@ mod tests {
     #[test]
     fn a_digest_takes_the_place_of_a_tag() {
         let digest = Exact::Digest(Digest::of(b"x"));
-        for (name, bare) in [("nginx", "nginx"), ("a/b:2", "a/b"), ("registry.example.com:5000/app:1", "registry.example.com:5000/app")] {
-            assert_eq!(by_digest(&format!("{name}@{digest}")), format!("{bare}@{digest}"));
+        for (name, bare) in [
+            ("nginx", "nginx"),
+            ("a/b:2", "a/b"),
+            (
+                "registry.example.com:5000/app:1",
+                "registry.example.com:5000/app",
+            ),
+        ] {
+            assert_eq!(
+                by_digest(&format!("{name}@{digest}")),
+                format!("{bare}@{digest}")
+            );
             assert_eq!(by_digest(name), name);
         }
     }
@@ -195,15 +300,36 @@ mod tests {
     #[test]
     fn an_image_is_known_by_the_digest_of_its_registry_or_by_its_id() {
         let (id, digest) = (Digest::of(b"id"), Digest::of(b"digest"));
-        let local = ImageInspect { id: Some(id.to_string()), ..Default::default() };
-        let pulled = ImageInspect { repo_digests: Some(vec![format!("a/b@{digest}")]), ..local.clone() };
+        let local = ImageInspect {
+            id: Some(id.to_string()),
+            ..Default::default()
+        };
+        let pulled = ImageInspect {
+            repo_digests: Some(vec![format!("a/b@{digest}")]),
+            ..local.clone()
+        };
         let other = format!("docker.io/library/c@{}", Digest::of(b"other"));
-        let both = ImageInspect { repo_digests: Some(vec![other, format!("docker.io/a/b@{digest}")]), ..local.clone() };
-        assert_eq!(exact_of("a/b:1", &both), Some(Exact::Digest(digest)), "that of its own repository");
-        let podman = ImageInspect { id: Some(id.hex()), repo_digests: Some(vec![format!("localhost/b@{digest}")]), ..Default::default() };
+        let both = ImageInspect {
+            repo_digests: Some(vec![other, format!("docker.io/a/b@{digest}")]),
+            ..local.clone()
+        };
+        assert_eq!(
+            exact_of("a/b:1", &both),
+            Some(Exact::Digest(digest)),
+            "that of its own repository"
+        );
+        let podman = ImageInspect {
+            id: Some(id.hex()),
+            repo_digests: Some(vec![format!("localhost/b@{digest}")]),
+            ..Default::default()
+        };
         assert_eq!(exact_of("a/b:1", &local), Some(Exact::Id(id)));
         assert_eq!(exact_of("a/b:1", &pulled), Some(Exact::Digest(digest)));
-        assert_eq!(exact_of("localhost/b:1", &podman), Some(Exact::Id(id)), "no registry has it");
+        assert_eq!(
+            exact_of("localhost/b:1", &podman),
+            Some(Exact::Id(id)),
+            "no registry has it"
+        );
         for (there, exact, wanted) in [
             (&local, Exact::Id(id), true),
             (&pulled, Exact::Id(id), true),

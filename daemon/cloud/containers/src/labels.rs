@@ -57,8 +57,17 @@ pub(crate) fn container(owner: &InstanceName, key: &ContainerKey) -> String {
 
 /// The engine's name for what belongs to the deployment that a call is for: its networks and its persistent volumes.
 pub(crate) fn scoped(owner: &InstanceName, attempt: &Attempt, name: &str) -> String {
-    let tag = |key: &str| attempt.tags.get(&format!("{PREFIX}{key}")).map_or("", String::as_str);
-    short(format!("tradewind.{owner}.{}.{}.{name}", tag("namespace"), tag("deployment")))
+    let tag = |key: &str| {
+        attempt
+            .tags
+            .get(&format!("{PREFIX}{key}"))
+            .map_or("", String::as_str)
+    };
+    short(format!(
+        "tradewind.{owner}.{}.{}.{name}",
+        tag("namespace"),
+        tag("deployment")
+    ))
 }
 
 /// Engines keep things in files of their names, with an ending such as `.json`, and file systems take 255 bytes.
@@ -71,7 +80,11 @@ fn short(name: String) -> String {
     if name.len() <= LONGEST {
         return name;
     }
-    let print: String = Digest::of(name.as_bytes()).hex().chars().take(PRINT).collect();
+    let print: String = Digest::of(name.as_bytes())
+        .hex()
+        .chars()
+        .take(PRINT)
+        .collect();
     let head: String = name.chars().take(LONGEST - PRINT - 1).collect();
     format!("{head}-{print}")
 }
@@ -98,26 +111,41 @@ pub(crate) fn of_container(
     workload: &Labels,
     note: &Note,
 ) -> HashMap<String, String> {
-    let mut labels: HashMap<String, String> = workload.clone().into_iter().chain(attempt.tags.clone()).collect();
+    let mut labels: HashMap<String, String> = workload
+        .clone()
+        .into_iter()
+        .chain(attempt.tags.clone())
+        .collect();
     labels.insert(INSTANCE.to_owned(), owner.to_string());
     labels.insert(ALLOCATION.to_owned(), key.allocation.to_string());
     labels.insert(REPLICA.to_owned(), key.replica.to_string());
-    labels.insert(NOTE.to_owned(), serde_json::to_string(note).unwrap_or_default());
+    labels.insert(
+        NOTE.to_owned(),
+        serde_json::to_string(note).unwrap_or_default(),
+    );
     labels
 }
 
 /// Whether something belongs to this instance.
 pub(crate) fn is_of(owner: &InstanceName, labels: Option<&HashMap<String, String>>) -> bool {
-    labels.and_then(|l| l.get(INSTANCE)).is_some_and(|of| of == owner.as_str())
+    labels
+        .and_then(|l| l.get(INSTANCE))
+        .is_some_and(|of| of == owner.as_str())
 }
 
 pub(crate) fn key(labels: &HashMap<String, String>) -> Option<ContainerKey> {
     let allocation = labels.get(ALLOCATION)?.parse().ok()?;
-    Some(ContainerKey { allocation, replica: labels.get(REPLICA)?.parse().ok()? })
+    Some(ContainerKey {
+        allocation,
+        replica: labels.get(REPLICA)?.parse().ok()?,
+    })
 }
 
 pub(crate) fn note(labels: Option<&HashMap<String, String>>) -> Note {
-    labels.and_then(|l| l.get(NOTE)).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    labels
+        .and_then(|l| l.get(NOTE))
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -136,10 +164,24 @@ mod tests {
             resources: Default::default(),
             startup: None,
         };
-        let names: Vec<String> =
-            ["w".repeat(128), format!("{}x", "w".repeat(127)), "w".to_owned()].map(|n| scoped(&owner, &attempt, &n)).into();
+        let names: Vec<String> = [
+            "w".repeat(128),
+            format!("{}x", "w".repeat(127)),
+            "w".to_owned(),
+        ]
+        .map(|n| scoped(&owner, &attempt, &n))
+        .into();
         assert!(names.iter().all(|n| n.len() <= LONGEST), "{names:?}");
-        assert!(names[0] != names[1] && names[0].starts_with("tradewind.iii") && names[2].ends_with(".w"), "{names:?}");
-        assert_eq!(names[0], scoped(&owner, &attempt, &"w".repeat(128)), "always the same");
+        assert!(
+            names[0] != names[1]
+                && names[0].starts_with("tradewind.iii")
+                && names[2].ends_with(".w"),
+            "{names:?}"
+        );
+        assert_eq!(
+            names[0],
+            scoped(&owner, &attempt, &"w".repeat(128)),
+            "always the same"
+        );
     }
 }

@@ -136,28 +136,48 @@ impl Engines {
 impl Listeners for Engines {
     async fn listens(&self, of: Probed<'_>, address: SocketAddr) -> Result<(), String> {
         // In a network of its own nobody else can have a container's number.
-        let shares = self.0.details.lock().get(of.provider).and_then(|known| known.get(of.replica)).is_some_and(|d| d.host_network);
+        let shares = self
+            .0
+            .details
+            .lock()
+            .get(of.provider)
+            .and_then(|known| known.get(of.replica))
+            .is_some_and(|d| d.host_network);
         if !shares {
             return Ok(());
         }
         let (contained, id) = (self.0.contained.clone(), of.replica.to_owned());
-        tokio::task::spawn_blocking(move || contained.listens(&id, address)).await.unwrap_or(Ok(()))
+        tokio::task::spawn_blocking(move || contained.listens(&id, address))
+            .await
+            .unwrap_or(Ok(()))
     }
 }
 
 #[async_trait]
 impl Containers for Engines {
-    async fn info(&self, owner: &InstanceName, grant: &ContainersGrant) -> Result<EngineInfo, Failure> {
+    async fn info(
+        &self,
+        owner: &InstanceName,
+        grant: &ContainersGrant,
+    ) -> Result<EngineInfo, Failure> {
         let shared = &self.0;
         let engine = shared.engine(grant).await?;
         let asked = async { Ok((engine.version().await?, engine.info().await?)) };
-        let (version, info) = shared.heard(grant, asked.await, "the engine can't be asked for its machine")?;
+        let (version, info) = shared.heard(
+            grant,
+            asked.await,
+            "the engine can't be asked for its machine",
+        )?;
         let total = machine(&info);
         shared.machines.lock().insert(grant.socket.clone(), total);
         shared.list(&engine, owner, grant).await?;
         let (used, _) = shared.promised.sum(owner);
         let total = limited(grant, total);
-        let is_podman = version.components.into_iter().flatten().any(|c| c.name.to_lowercase().contains("podman"));
+        let is_podman = version
+            .components
+            .into_iter()
+            .flatten()
+            .any(|c| c.name.to_lowercase().contains("podman"));
         Ok(EngineInfo {
             name: if is_podman { "podman" } else { "docker" }.to_owned(),
             version: version.version.unwrap_or_default(),
@@ -185,9 +205,15 @@ impl Containers for Engines {
     ) -> Result<ContainerStatus, Failure> {
         let checked = grant.clone();
         let prepared = tokio::task::spawn_blocking(move || check::prepare(&checked, spec)).await;
-        let prepared = prepared.unwrap_or_else(|e| Err(Failure::internal(format!("the spec could not be checked: {e}"))))?;
+        let prepared = prepared.unwrap_or_else(|e| {
+            Err(Failure::internal(format!(
+                "the spec could not be checked: {e}"
+            )))
+        })?;
         let engine = self.0.engine(grant).await?;
-        self.0.ensure(&engine, owner, grant, attempt, &key, prepared).await
+        self.0
+            .ensure(&engine, owner, grant, attempt, &key, prepared)
+            .await
     }
 
     async fn status(
@@ -198,14 +224,32 @@ impl Containers for Engines {
     ) -> Result<Vec<Option<ContainerStatus>>, Failure> {
         let shared = &self.0;
         let engine = shared.engine(grant).await?;
-        let mut listed: HashMap<ContainerKey, Listed> =
-            shared.list(&engine, owner, grant).await?.into_iter().map(|l| (l.key.clone(), l)).collect();
+        let mut listed: HashMap<ContainerKey, Listed> = shared
+            .list(&engine, owner, grant)
+            .await?
+            .into_iter()
+            .map(|l| (l.key.clone(), l))
+            .collect();
         let wanted: Vec<Option<Listed>> = keys.iter().map(|key| listed.remove(key)).collect();
-        shared.look_closer(&engine, owner, grant, wanted.iter().flatten()).await;
-        let (now, details) = (shared.clock.now(), shared.details.lock().get(owner).cloned().unwrap_or_default());
+        shared
+            .look_closer(&engine, owner, grant, wanted.iter().flatten())
+            .await;
+        let (now, details) = (
+            shared.clock.now(),
+            shared
+                .details
+                .lock()
+                .get(owner)
+                .cloned()
+                .unwrap_or_default(),
+        );
         let mut all = Vec::with_capacity(wanted.len());
         for (key, one) in keys.iter().zip(wanted) {
-            let known = one.as_ref().and_then(|l| details.get(&l.id)).cloned().unwrap_or_default();
+            let known = one
+                .as_ref()
+                .and_then(|l| details.get(&l.id))
+                .cloned()
+                .unwrap_or_default();
             if one.is_none() {
                 all.push(shared.coming(owner, key));
                 continue;
@@ -217,15 +261,27 @@ impl Containers for Engines {
                 Some(listed) => work::shut_out(&listed.note, listed.phase, known.lost).await,
                 None => None,
             };
-            all.push(one.map(|l| l.status(grant, &known, now)).map(|status| match shut_out {
-                Some(message) => ContainerStatus { phase: Phase::Failed, message, ..status },
-                None => status,
-            }));
+            all.push(
+                one.map(|l| l.status(grant, &known, now))
+                    .map(|status| match shut_out {
+                        Some(message) => ContainerStatus {
+                            phase: Phase::Failed,
+                            message,
+                            ..status
+                        },
+                        None => status,
+                    }),
+            );
         }
         Ok(all)
     }
 
-    async fn remove(&self, owner: &InstanceName, grant: &ContainersGrant, key: &ContainerKey) -> Result<bool, Failure> {
+    async fn remove(
+        &self,
+        owner: &InstanceName,
+        grant: &ContainersGrant,
+        key: &ContainerKey,
+    ) -> Result<bool, Failure> {
         let shared = &self.0;
         let name = labels::container(owner, key);
         if let Some(making) = shared.makings.lock().get(&name).cloned()
@@ -241,7 +297,9 @@ impl Containers for Engines {
             None => {
                 let engine = shared.engine(grant).await?;
                 match shared.inspect(&engine, grant, &name).await? {
-                    Some(there) if labels::is_of(owner, labels_of(&there)) => shared.begin_removal(engine, owner, grant, key, there),
+                    Some(there) if labels::is_of(owner, labels_of(&there)) => {
+                        shared.begin_removal(engine, owner, grant, key, there)
+                    }
                     // What is not ours is nothing of ours.
                     _ => {
                         shared.promised.remove(owner, key);
@@ -257,9 +315,19 @@ impl Containers for Engines {
         }
     }
 
-    async fn owned(&self, owner: &InstanceName, grant: &ContainersGrant) -> Result<Vec<ContainerKey>, Failure> {
+    async fn owned(
+        &self,
+        owner: &InstanceName,
+        grant: &ContainersGrant,
+    ) -> Result<Vec<ContainerKey>, Failure> {
         let engine = self.0.engine(grant).await?;
-        let mut keys: Vec<ContainerKey> = self.0.list(&engine, owner, grant).await?.into_iter().map(|l| l.key).collect();
+        let mut keys: Vec<ContainerKey> = self
+            .0
+            .list(&engine, owner, grant)
+            .await?
+            .into_iter()
+            .map(|l| l.key)
+            .collect();
         keys.sort();
         Ok(keys)
     }
@@ -274,15 +342,28 @@ impl Containers for Engines {
         let shared = &self.0;
         let engine = shared.engine(grant).await?;
         let listed = shared.list(&engine, owner, grant).await?.into_iter();
-        let mut listed: Vec<Listed> =
-            listed.filter(|l| l.key.allocation == *allocation && query.replica.is_none_or(|r| r == l.key.replica)).collect();
+        let mut listed: Vec<Listed> = listed
+            .filter(|l| {
+                l.key.allocation == *allocation && query.replica.is_none_or(|r| r == l.key.replica)
+            })
+            .collect();
         if listed.is_empty() {
-            return Err(Failure::not_found(format!("there is no container of the allocation \"{allocation}\"")));
+            return Err(Failure::not_found(format!(
+                "there is no container of the allocation \"{allocation}\""
+            )));
         }
         listed.sort_by_key(|l| l.key.replica);
-        let source = |l: Listed| logs::Source { replica: l.key.replica, open: !(l.note.job && l.phase == Seen::Ended), id: l.id };
+        let source = |l: Listed| logs::Source {
+            replica: l.key.replica,
+            open: !(l.note.job && l.phase == Seen::Ended),
+            id: l.id,
+        };
         let sources: Vec<_> = listed.into_iter().map(source).collect();
-        shared.heard(grant, logs::read(&engine, &sources, query, self.0.clock.now()).await?, "the output can't be read")
+        shared.heard(
+            grant,
+            logs::read(&engine, &sources, query, self.0.clock.now()).await?,
+            "the output can't be read",
+        )
     }
 }
 
@@ -290,11 +371,19 @@ impl Containers for Engines {
 
 impl Shared {
     async fn engine(&self, grant: &ContainersGrant) -> Result<Docker, Failure> {
-        self.connections.to(&grant.socket).await.map_err(|e| errors::failure(grant, &e, "the container engine can't be used"))
+        self.connections
+            .to(&grant.socket)
+            .await
+            .map_err(|e| errors::failure(grant, &e, "the container engine can't be used"))
     }
 
     /// The engine's answer. One that was not reached may come back as another version.
-    fn heard<T>(&self, grant: &ContainersGrant, answer: Result<T, Error>, doing: &str) -> Result<T, Failure> {
+    fn heard<T>(
+        &self,
+        grant: &ContainersGrant,
+        answer: Result<T, Error>,
+        doing: &str,
+    ) -> Result<T, Failure> {
         answer.map_err(|error| {
             if errors::is_silent(&error) {
                 self.connections.forget(&grant.socket);
@@ -304,22 +393,44 @@ impl Shared {
     }
 
     /// Every container of an instance, by one question.
-    pub(crate) async fn list(&self, engine: &Docker, owner: &InstanceName, grant: &ContainersGrant) -> Result<Vec<Listed>, Failure> {
-        let ours = HashMap::from([("label".to_owned(), vec![format!("{}={owner}", labels::INSTANCE)])]);
-        let options = ListContainersOptionsBuilder::new().all(true).filters(&ours).build();
+    pub(crate) async fn list(
+        &self,
+        engine: &Docker,
+        owner: &InstanceName,
+        grant: &ContainersGrant,
+    ) -> Result<Vec<Listed>, Failure> {
+        let ours = HashMap::from([(
+            "label".to_owned(),
+            vec![format!("{}={owner}", labels::INSTANCE)],
+        )]);
+        let options = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(&ours)
+            .build();
         let listed = errors::settled(|| engine.list_containers(Some(options.clone()))).await;
         let listed = self.heard(grant, listed, "the containers can't be listed")?;
         let listed: Vec<Listed> = listed.into_iter().filter_map(Listed::read).collect();
-        self.promised.tell(owner, listed.iter().map(|l| (l.key.clone(), share(&l.note))));
+        self.promised.tell(
+            owner,
+            listed.iter().map(|l| (l.key.clone(), share(&l.note))),
+        );
         if let Some(known) = self.details.lock().get_mut(owner) {
-            let there: std::collections::HashSet<&str> = listed.iter().map(|l| l.id.as_str()).collect();
+            let there: std::collections::HashSet<&str> =
+                listed.iter().map(|l| l.id.as_str()).collect();
             known.retain(|id, _| there.contains(id.as_str()));
         }
         Ok(listed)
     }
 
-    async fn inspect(&self, engine: &Docker, grant: &ContainersGrant, name: &str) -> Result<Option<ContainerInspectResponse>, Failure> {
-        match errors::settled(|| engine.inspect_container(name, None::<InspectContainerOptions>)).await {
+    async fn inspect(
+        &self,
+        engine: &Docker,
+        grant: &ContainersGrant,
+        name: &str,
+    ) -> Result<Option<ContainerInspectResponse>, Failure> {
+        match errors::settled(|| engine.inspect_container(name, None::<InspectContainerOptions>))
+            .await
+        {
             Ok(there) => Ok(Some(there)),
             Err(error) if errors::is_missing(&error) => Ok(None),
             other => self.heard(grant, other.map(Some), "the container can't be looked up"),
@@ -327,24 +438,49 @@ impl Shared {
     }
 
     /// Asks for those that have begun or ended since they were asked for last.
-    async fn look_closer(&self, engine: &Docker, owner: &InstanceName, grant: &ContainersGrant, listed: impl Iterator<Item = &Listed>) {
+    async fn look_closer(
+        &self,
+        engine: &Docker,
+        owner: &InstanceName,
+        grant: &ContainersGrant,
+        listed: impl Iterator<Item = &Listed>,
+    ) {
         let now = self.clock.now();
         let new: Vec<String> = {
             let details = self.details.lock();
             let known = details.get(owner);
-            let known = |l: &Listed| known.and_then(|k| k.get(&l.id)).cloned().unwrap_or_default();
-            listed.filter(|l| !l.agrees(&known(l), now)).map(|l| l.id.clone()).collect()
+            let known = |l: &Listed| {
+                known
+                    .and_then(|k| k.get(&l.id))
+                    .cloned()
+                    .unwrap_or_default()
+            };
+            listed
+                .filter(|l| !l.agrees(&known(l), now))
+                .map(|l| l.id.clone())
+                .collect()
         };
         if new.is_empty() {
             return;
         }
         let up_since = connect::up_since(&grant.socket, now).await;
         let asked = stream::iter(new).map(|id| async move {
-            let inspected = errors::settled(|| engine.inspect_container(&id, None::<InspectContainerOptions>)).await.ok();
+            let inspected =
+                errors::settled(|| engine.inspect_container(&id, None::<InspectContainerOptions>))
+                    .await
+                    .ok();
             inspected.map(|i| (id, Detail::read(&i, up_since)))
         });
-        let found: Vec<_> = asked.buffer_unordered(QUESTIONS).filter_map(std::future::ready).collect().await;
-        self.details.lock().entry(owner.clone()).or_default().extend(found);
+        let found: Vec<_> = asked
+            .buffer_unordered(QUESTIONS)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        self.details
+            .lock()
+            .entry(owner.clone())
+            .or_default()
+            .extend(found);
     }
 
     async fn answer(
@@ -357,9 +493,14 @@ impl Shared {
         let now = self.clock.now();
         let detail = Detail::read(there, connect::up_since(&grant.socket, now).await);
         let listed = status::inspected(there).filter(|l| l.key == *key);
-        let listed = listed.ok_or_else(|| Failure::internal("the engine's answer lacks the container's labels"))?;
+        let listed = listed
+            .ok_or_else(|| Failure::internal("the engine's answer lacks the container's labels"))?;
         if listed.agrees(&detail, now) {
-            self.details.lock().entry(owner.clone()).or_default().insert(listed.id.clone(), detail.clone());
+            self.details
+                .lock()
+                .entry(owner.clone())
+                .or_default()
+                .insert(listed.id.clone(), detail.clone());
         }
         Ok(listed.status(grant, &detail, now))
     }
@@ -370,5 +511,8 @@ fn labels_of(there: &ContainerInspectResponse) -> Option<&HashMap<String, String
 }
 
 fn share(note: &Note) -> Share {
-    Share { cpu: note.cpu, memory: note.memory }
+    Share {
+        cpu: note.cpu,
+        memory: note.memory,
+    }
 }

@@ -40,7 +40,12 @@ pub(crate) struct Source {
 ///
 /// # Errors
 /// `invalid` for a cursor that is none.
-pub(crate) async fn read(engine: &Docker, sources: &[Source], query: &LogQuery, now: Instant) -> Result<Result<LogChunk, Error>, Failure> {
+pub(crate) async fn read(
+    engine: &Docker,
+    sources: &[Source],
+    query: &LogQuery,
+    now: Instant,
+) -> Result<Result<LogChunk, Error>, Failure> {
     let (mut cursor, follows) = match &query.after {
         Some(text) => (cursor::parse(text)?, true),
         None => match last_lines(engine, sources, query.tail as usize).await {
@@ -54,7 +59,11 @@ pub(crate) async fn read(engine: &Docker, sources: &[Source], query: &LogQuery, 
         let most_bytes = (MOST_BYTES.saturating_sub(bytes) / left).max(LEAST_BYTES);
         let seen = cursor.entry(source.replica).or_default();
         let mut reader = Reader::new(seen.clone(), most_bytes);
-        let since = seen.iter().map(|position| position.at).min().unwrap_or_default();
+        let since = seen
+            .iter()
+            .map(|position| position.at)
+            .min()
+            .unwrap_or_default();
         let is_full = |r: &Reader| r.lines.len() >= most_lines || r.bytes >= most_bytes;
         let mut chunks = engine.logs(&source.id, Some(options(since)));
         while let Some(chunk) = chunks.next().await {
@@ -75,7 +84,10 @@ pub(crate) async fn read(engine: &Docker, sources: &[Source], query: &LogQuery, 
         }
         let (read, places) = reader.give();
         *seen = places;
-        lines.extend(read.into_iter().map(|line| LogLine { replica: source.replica, ..line }));
+        lines.extend(read.into_iter().map(|line| LogLine {
+            replica: source.replica,
+            ..line
+        }));
     }
     // A stable order: lines of one replica stay as they came.
     lines.sort_by_key(|line| line.time);
@@ -87,7 +99,8 @@ pub(crate) async fn read(engine: &Docker, sources: &[Source], query: &LogQuery, 
 async fn last_lines(engine: &Docker, sources: &[Source], tail: usize) -> Result<Cursor, Error> {
     let (mut begins, mut cursor) = (Vec::new(), BTreeMap::new());
     for source in sources {
-        let (mut chunks, mut finder) = (engine.logs(&source.id, Some(options(0))), Finder::new(tail));
+        let (mut chunks, mut finder) =
+            (engine.logs(&source.id, Some(options(0))), Finder::new(tail));
         while let Some(chunk) = chunks.next().await {
             match chunk {
                 Ok(chunk) => finder.take(chunk),
@@ -96,14 +109,21 @@ async fn last_lines(engine: &Docker, sources: &[Source], tail: usize) -> Result<
             }
         }
         let (found, ends) = finder.end();
-        begins.extend(found.into_iter().map(|(stream, position)| (source.replica, stream, position)));
+        begins.extend(
+            found
+                .into_iter()
+                .map(|(stream, position)| (source.replica, stream, position)),
+        );
         cursor.insert(source.replica, ends);
     }
     begins.sort_by_key(|(_, _, position): &(_, _, Position)| position.at);
     let last = begins.len().saturating_sub(tail);
     // The earliest of a stream comes last and stays.
     for (replica, stream, position) in begins.into_iter().skip(last).rev() {
-        if let Some(place) = cursor.get_mut(&replica).and_then(|streams: &mut [Position; 2]| streams.get_mut(stream)) {
+        if let Some(place) = cursor
+            .get_mut(&replica)
+            .and_then(|streams: &mut [Position; 2]| streams.get_mut(stream))
+        {
             *place = position;
         }
     }
@@ -113,10 +133,23 @@ async fn last_lines(engine: &Docker, sources: &[Source], tail: usize) -> Result<
 /// Everything that is not older than the second of this time.
 fn options(since: u64) -> LogsOptions {
     let since = i32::try_from(since / 1_000_000_000).unwrap_or_default();
-    LogsOptions { stdout: true, stderr: true, timestamps: true, since, tail: "all".to_owned(), ..Default::default() }
+    LogsOptions {
+        stdout: true,
+        stderr: true,
+        timestamps: true,
+        since,
+        tail: "all".to_owned(),
+        ..Default::default()
+    }
 }
 
 /// The container has gone meanwhile.
 fn is_gone(error: &Error) -> bool {
-    matches!(error, Error::DockerResponseServerError { status_code: 404 | 409, .. })
+    matches!(
+        error,
+        Error::DockerResponseServerError {
+            status_code: 404 | 409,
+            ..
+        }
+    )
 }

@@ -5,7 +5,8 @@
 //! grow with the containers that are as they were.
 
 use bollard::models::{
-    ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum as State, HealthStatusEnum, PortSummaryTypeEnum,
+    ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum as State,
+    HealthStatusEnum, PortSummaryTypeEnum,
 };
 use tradewind_core::{
     capability::containers::{ContainerKey, ContainerStatus},
@@ -99,26 +100,51 @@ impl Listed {
             State::EXITED | State::DEAD => Seen::Ended,
             State::REMOVING => Seen::Removing,
         };
-        let ports = summary.ports.unwrap_or_default().into_iter().filter_map(|p| {
-            let host = p.ip.filter(|ip| !ip.is_empty()).unwrap_or_else(|| "127.0.0.1".to_owned());
-            Some(Published { inside: p.private_port, number: p.public_port?, host, udp: p.typ == Some(PortSummaryTypeEnum::UDP) })
-        });
+        let ports = summary
+            .ports
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|p| {
+                let host =
+                    p.ip.filter(|ip| !ip.is_empty())
+                        .unwrap_or_else(|| "127.0.0.1".to_owned());
+                Some(Published {
+                    inside: p.private_port,
+                    number: p.public_port?,
+                    host,
+                    udp: p.typ == Some(PortSummaryTypeEnum::UDP),
+                })
+            });
         let (health, since) = (health(&text), age(&text));
-        Some(Self { id: summary.id?, key, note, phase, health, since, ports: ports.collect(), image_id: summary.image_id })
+        Some(Self {
+            id: summary.id?,
+            key,
+            note,
+            phase,
+            health,
+            since,
+            ports: ports.collect(),
+            image_id: summary.image_id,
+        })
     }
 
     /// Whether what was asked of it before still holds.
     pub(crate) fn agrees(&self, known: &Detail, now: Instant) -> bool {
         let (same, at) = match self.phase {
             Seen::Running => (known.running, known.started_at),
-            Seen::Ended => (!known.running && (known.ended_at.is_some() || known.lost), known.ended_at),
+            Seen::Ended => (
+                !known.running && (known.ended_at.is_some() || known.lost),
+                known.ended_at,
+            ),
             // Some engines say so of what ran until the machine was restarted.
             Seen::Created => return known.created_at.is_some() && !known.running,
             // Nothing is asked of these.
             Seen::Restarting | Seen::Removing => return true,
         };
         // It has been so for less than this: it was not so before.
-        let newest = self.since.map(|since| Instant(now.0.saturating_sub(since.0).saturating_sub(SLACK.0)));
+        let newest = self
+            .since
+            .map(|since| Instant(now.0.saturating_sub(since.0).saturating_sub(SLACK.0)));
         same && match (at, newest) {
             (Some(at), Some(newest)) => newest <= at,
             _ => true,
@@ -132,45 +158,80 @@ impl Listed {
 
     /// Whether the engine is about to start it again.
     fn comes_back(&self, known: &Detail, now: Instant) -> bool {
-        let just = known.ended_at.is_some_and(|at| now.since(at) < RESTART_PATIENCE);
+        let just = known
+            .ended_at
+            .is_some_and(|at| now.since(at) < RESTART_PATIENCE);
         just && known.exit_code != Some(0) && known.restarts < self.note.restarts
     }
 
     /// When its deadline is: of all its attempts together. It is created right before its first start.
     fn late_at(&self, known: &Detail) -> Option<Instant> {
-        let first = if known.restarts == 0 { known.started_at } else { known.created_at.or(known.started_at) };
+        let first = if known.restarts == 0 {
+            known.started_at
+        } else {
+            known.created_at.or(known.started_at)
+        };
         Some(first?.plus(Millis(self.note.deadline?)))
     }
 
-    pub(crate) fn status(self, grant: &ContainersGrant, known: &Detail, now: Instant) -> ContainerStatus {
-        let late = self.late_at(known).filter(|at| known.ended_at.unwrap_or(now) >= *at && self.phase != Seen::Created);
+    pub(crate) fn status(
+        self,
+        grant: &ContainersGrant,
+        known: &Detail,
+        now: Instant,
+    ) -> ContainerStatus {
+        let late = self
+            .late_at(known)
+            .filter(|at| known.ended_at.unwrap_or(now) >= *at && self.phase != Seen::Created);
         let lost = known.lost && matches!(self.phase, Seen::Created | Seen::Ended);
         let (phase, message) = match self.phase {
             _ if lost => (Phase::Failed, LOST.to_owned()),
             Seen::Created => (Phase::Starting, String::new()),
-            Seen::Restarting => (Phase::Starting, format!("is started again after it {}", ended(known))),
+            Seen::Restarting => (
+                Phase::Starting,
+                format!("is started again after it {}", ended(known)),
+            ),
             Seen::Removing => (Phase::Stopping, String::new()),
-            _ if late.is_some() => {
-                (Phase::Failed, format!("did not end within its deadline of {}", Millis(self.note.deadline.unwrap_or_default())))
-            }
+            _ if late.is_some() => (
+                Phase::Failed,
+                format!(
+                    "did not end within its deadline of {}",
+                    Millis(self.note.deadline.unwrap_or_default())
+                ),
+            ),
             Seen::Running => (Phase::Running, String::new()),
-            Seen::Ended if self.comes_back(known, now) => (Phase::Starting, format!("is started again after it {}", ended(known))),
-            Seen::Ended if self.note.job && known.exit_code == Some(0) => (Phase::Succeeded, String::new()),
+            Seen::Ended if self.comes_back(known, now) => (
+                Phase::Starting,
+                format!("is started again after it {}", ended(known)),
+            ),
+            Seen::Ended if self.note.job && known.exit_code == Some(0) => {
+                (Phase::Succeeded, String::new())
+            }
             Seen::Ended => (Phase::Failed, ended(known)),
         };
         let running = self.phase == Seen::Running;
         ContainerStatus {
-            endpoints: if running { self.endpoints(grant) } else { Vec::new() },
+            endpoints: if running {
+                self.endpoints(grant)
+            } else {
+                Vec::new()
+            },
             image: self.note.image,
             key: self.key,
             id: self.id,
             phase,
-            health: if running { self.health } else { Health::Unknown },
+            health: if running {
+                self.health
+            } else {
+                Health::Unknown
+            },
             restarts: known.restarts,
             // What is lost has not come to an end, so it is made again.
             started_at: known.started_at.filter(|_| !lost),
             ended_at: known.ended_at.filter(|_| !running && !lost),
-            exit_code: known.exit_code.filter(|_| self.phase == Seen::Ended && !lost),
+            exit_code: known
+                .exit_code
+                .filter(|_| self.phase == Seen::Ended && !lost),
             message,
         }
     }
@@ -180,11 +241,19 @@ impl Listed {
             let (host, number) = if self.note.host_network {
                 (body::address(grant, port.exposure).to_string(), port.number)
             } else {
-                let is = |p: &&Published| p.inside == port.number && p.udp == (port.protocol == Protocol::Udp);
+                let is = |p: &&Published| {
+                    p.inside == port.number && p.udp == (port.protocol == Protocol::Udp)
+                };
                 let published = self.ports.iter().find(is)?;
                 (published.host.clone(), published.number)
             };
-            Some(Endpoint { port: port.name.clone(), protocol: port.protocol, host, number, exposure: port.exposure })
+            Some(Endpoint {
+                port: port.name.clone(),
+                protocol: port.protocol,
+                host,
+                number,
+                exposure: port.exposure,
+            })
         };
         self.note.ports.iter().filter_map(endpoint).collect()
     }
@@ -195,14 +264,21 @@ pub(crate) fn coming(key: ContainerKey, failure: Option<&Failure>) -> ContainerS
     ContainerStatus {
         key,
         id: String::new(),
-        phase: if failure.is_some() { Phase::Failed } else { Phase::Starting },
+        phase: if failure.is_some() {
+            Phase::Failed
+        } else {
+            Phase::Starting
+        },
         health: Health::Unknown,
         endpoints: Vec::new(),
         restarts: 0,
         started_at: None,
         ended_at: None,
         exit_code: None,
-        message: failure.map_or_else(|| "is being made: its image may have to be pulled".to_owned(), |f| f.message.clone()),
+        message: failure.map_or_else(
+            || "is being made: its image may have to be pulled".to_owned(),
+            |f| f.message.clone(),
+        ),
         image: String::new(),
     }
 }
@@ -210,9 +286,15 @@ pub(crate) fn coming(key: ContainerKey, failure: Option<&Failure>) -> ContainerS
 /// Whether a container went with its machine or its engine. Podman has then not seen it end, dockerd tells 255 and the time when it looked,
 /// and both end it by a signal where they have the time. `up_since`: since when what runs there can have run.
 fn is_lost(known: &Detail, up_since: Option<Instant>) -> bool {
-    let Some(started) = known.started_at.filter(|_| !known.running) else { return false };
-    let Some(ended) = known.ended_at.filter(|ended| ended.plus(SLACK) >= started) else { return true };
-    let Some(since) = up_since.filter(|_| !known.out_of_memory) else { return false };
+    let Some(started) = known.started_at.filter(|_| !known.running) else {
+        return false;
+    };
+    let Some(ended) = known.ended_at.filter(|ended| ended.plus(SLACK) >= started) else {
+        return true;
+    };
+    let Some(since) = up_since.filter(|_| !known.out_of_memory) else {
+        return false;
+    };
     let told = match known.exit_code {
         Some(KILLED | TERMINATED) => true,
         Some(UNKNOWN) => ended.plus(SLACK) >= since,
@@ -226,7 +308,11 @@ fn ended(known: &Detail) -> String {
     if known.out_of_memory {
         return "was killed: it needed more memory than its limit".to_owned();
     }
-    let error = if known.error.is_empty() { String::new() } else { format!(": {}", known.error) };
+    let error = if known.error.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", known.error)
+    };
     match known.exit_code {
         Some(code) if code > 128 => format!("ended with {code} (signal {}){error}", code - 128),
         Some(code) => format!("ended with {code}{error}"),
@@ -250,31 +336,64 @@ fn age(status: &str) -> Option<Millis> {
     let words: Vec<&str> = status.split_whitespace().collect();
     let at = words.iter().position(|w| w.starts_with("second"))?;
     let before = words.get(at.checked_sub(1)?)?;
-    let seconds = if *before == "a" { 1 } else { before.parse::<u64>().ok()?.saturating_add(1) };
+    let seconds = if *before == "a" {
+        1
+    } else {
+        before.parse::<u64>().ok()?.saturating_add(1)
+    };
     Some(Millis::from_secs(seconds))
 }
 
 impl Detail {
     pub(crate) fn read(inspected: &ContainerInspectResponse, up_since: Option<Instant>) -> Self {
-        let Some(state) = &inspected.state else { return Self::default() };
+        let Some(state) = &inspected.state else {
+            return Self::default();
+        };
         // Engines write the year 1 for what has not happened.
-        let time = |text: &Option<String>| text.as_deref().and_then(|t| t.parse::<Instant>().ok()).filter(|t| t.0 > 0);
+        let time = |text: &Option<String>| {
+            text.as_deref()
+                .and_then(|t| t.parse::<Instant>().ok())
+                .filter(|t| t.0 > 0)
+        };
         let running = state.running.unwrap_or_default();
-        let mode = inspected.host_config.as_ref().and_then(|h| h.network_mode.as_deref());
+        let mode = inspected
+            .host_config
+            .as_ref()
+            .and_then(|h| h.network_mode.as_deref());
         let detail = Self {
             running,
-            restarts: inspected.restart_count.and_then(|n| u32::try_from(n).ok()).unwrap_or_default(),
-            created_at: inspected.created.as_ref().and_then(|t| t.to_string().parse::<Instant>().ok()).filter(|t| t.0 > 0),
+            restarts: inspected
+                .restart_count
+                .and_then(|n| u32::try_from(n).ok())
+                .unwrap_or_default(),
+            created_at: inspected
+                .created
+                .as_ref()
+                .and_then(|t| t.to_string().parse::<Instant>().ok())
+                .filter(|t| t.0 > 0),
             started_at: time(&state.started_at),
             ended_at: time(&state.finished_at).filter(|_| !running),
-            exit_code: state.exit_code.and_then(|c| i32::try_from(c).ok()).filter(|_| !running),
+            exit_code: state
+                .exit_code
+                .and_then(|c| i32::try_from(c).ok())
+                .filter(|_| !running),
             out_of_memory: state.oom_killed.unwrap_or_default(),
-            error: state.error.clone().unwrap_or_default().chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect(),
+            error: state
+                .error
+                .clone()
+                .unwrap_or_default()
+                .chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .take(300)
+                .collect(),
             host_network: mode == Some("host"),
             lost: false,
         };
         let restarting = state.restarting.unwrap_or_default();
-        Self { lost: !restarting && is_lost(&detail, up_since), ..detail }
+        Self {
+            lost: !restarting && is_lost(&detail, up_since),
+            ..detail
+        }
     }
 }
 
@@ -282,7 +401,11 @@ impl Detail {
 pub(crate) fn inspected(of: &ContainerInspectResponse) -> Option<Listed> {
     let labels = of.config.as_ref()?.labels.as_ref()?;
     let state = of.state.as_ref()?;
-    let phase = match (state.running.unwrap_or_default(), state.restarting.unwrap_or_default(), state.status.map(|s| s.to_string())) {
+    let phase = match (
+        state.running.unwrap_or_default(),
+        state.restarting.unwrap_or_default(),
+        state.status.map(|s| s.to_string()),
+    ) {
         (true, false, _) => Seen::Running,
         (_, true, _) => Seen::Restarting,
         (_, _, Some(status)) if matches!(status.as_str(), "" | "created") => Seen::Created,
@@ -294,13 +417,27 @@ pub(crate) fn inspected(of: &ContainerInspectResponse) -> Option<Listed> {
         Some(HealthStatusEnum::UNHEALTHY) => Health::Unhealthy,
         _ => Health::Unknown,
     };
-    let bound = of.network_settings.as_ref().and_then(|n| n.ports.as_ref()).into_iter().flatten();
+    let bound = of
+        .network_settings
+        .as_ref()
+        .and_then(|n| n.ports.as_ref())
+        .into_iter()
+        .flatten();
     let ports = bound.flat_map(|(inside, bindings)| {
         let (number, kind) = inside.split_once('/').unwrap_or((inside, "tcp"));
         let (inside, udp) = (number.parse::<u16>().ok(), kind == "udp");
         bindings.iter().flatten().filter_map(move |b| {
-            let host = b.host_ip.clone().filter(|ip| !ip.is_empty()).unwrap_or_else(|| "127.0.0.1".to_owned());
-            Some(Published { inside: inside?, number: b.host_port.as_ref()?.parse().ok()?, host, udp })
+            let host = b
+                .host_ip
+                .clone()
+                .filter(|ip| !ip.is_empty())
+                .unwrap_or_else(|| "127.0.0.1".to_owned());
+            Some(Published {
+                inside: inside?,
+                number: b.host_port.as_ref()?.parse().ok()?,
+                host,
+                udp,
+            })
         })
     });
     Some(Listed {
@@ -328,8 +465,13 @@ mod tests {
             ("tradewind.dev/note", serde_json::to_string(&note).unwrap()),
         ];
         let labels = Some(labels.into_iter().map(|(k, v)| (k.to_owned(), v)).collect());
-        let summary =
-            ContainerSummary { id: Some("id".into()), state: Some(state), status: Some(status.into()), labels, ..Default::default() };
+        let summary = ContainerSummary {
+            id: Some("id".into()),
+            state: Some(state),
+            status: Some(status.into()),
+            labels,
+            ..Default::default()
+        };
         Listed::read(summary).unwrap()
     }
 
@@ -339,33 +481,147 @@ mod tests {
 
     #[test]
     fn phases_tell_services_from_jobs_and_how_they_ended() {
-        let job = Note { job: true, deadline: Some(5_000), ..Note::default() };
-        let ended =
-            |code| Detail { exit_code: Some(code), started_at: Some(NOW), ended_at: Some(NOW.plus(Millis(10))), ..Detail::default() };
-        let retried = |restarts| (Note { restarts: 2, ..job.clone() }, Detail { restarts, ..ended(3) });
+        let job = Note {
+            job: true,
+            deadline: Some(5_000),
+            ..Note::default()
+        };
+        let ended = |code| Detail {
+            exit_code: Some(code),
+            started_at: Some(NOW),
+            ended_at: Some(NOW.plus(Millis(10))),
+            ..Detail::default()
+        };
+        let retried = |restarts| {
+            (
+                Note {
+                    restarts: 2,
+                    ..job.clone()
+                },
+                Detail {
+                    restarts,
+                    ..ended(3)
+                },
+            )
+        };
         let (again, twice) = (retried(1), retried(2));
         // Each attempt is within the deadline; all of them together are not.
-        let anew =
-            Detail { restarts: 2, created_at: Some(Instant(NOW.0 - 6_000)), started_at: Some(Instant(NOW.0 - 10)), ..Detail::default() };
-        let thrice = (Note { restarts: 10, ..job.clone() }, anew);
+        let anew = Detail {
+            restarts: 2,
+            created_at: Some(Instant(NOW.0 - 6_000)),
+            started_at: Some(Instant(NOW.0 - 10)),
+            ..Detail::default()
+        };
+        let thrice = (
+            Note {
+                restarts: 10,
+                ..job.clone()
+            },
+            anew,
+        );
         for (state, note, known, phase, says) in [
-            (State::EXITED, again.0, again.1, Phase::Starting, "started again after it ended with 3"),
-            (State::EXITED, twice.0, twice.1, Phase::Failed, "ended with 3"),
-            (State::CREATED, Note::default(), Detail::default(), Phase::Starting, ""),
-            (State::RUNNING, Note::default(), Detail::default(), Phase::Running, ""),
-            (State::EXITED, Note::default(), ended(0), Phase::Failed, "ended with 0"),
+            (
+                State::EXITED,
+                again.0,
+                again.1,
+                Phase::Starting,
+                "started again after it ended with 3",
+            ),
+            (
+                State::EXITED,
+                twice.0,
+                twice.1,
+                Phase::Failed,
+                "ended with 3",
+            ),
+            (
+                State::CREATED,
+                Note::default(),
+                Detail::default(),
+                Phase::Starting,
+                "",
+            ),
+            (
+                State::RUNNING,
+                Note::default(),
+                Detail::default(),
+                Phase::Running,
+                "",
+            ),
+            (
+                State::EXITED,
+                Note::default(),
+                ended(0),
+                Phase::Failed,
+                "ended with 0",
+            ),
             (State::EXITED, job.clone(), ended(0), Phase::Succeeded, ""),
-            (State::EXITED, job.clone(), ended(3), Phase::Failed, "ended with 3"),
-            (State::EXITED, job.clone(), ended(137), Phase::Failed, "signal 9"),
-            (State::EXITED, job.clone(), Detail { out_of_memory: true, ..ended(137) }, Phase::Failed, "memory"),
-            (State::EXITED, job.clone(), Detail { ended_at: Some(NOW.plus(Millis(5_001))), ..ended(0) }, Phase::Failed, "deadline of 5s"),
-            (State::RUNNING, job, Detail { started_at: Some(Instant(NOW.0 - 5_000)), ..Detail::default() }, Phase::Failed, "deadline"),
-            (State::RUNNING, thrice.0, thrice.1, Phase::Failed, "deadline"),
-            (State::REMOVING, Note::default(), Detail::default(), Phase::Stopping, ""),
+            (
+                State::EXITED,
+                job.clone(),
+                ended(3),
+                Phase::Failed,
+                "ended with 3",
+            ),
+            (
+                State::EXITED,
+                job.clone(),
+                ended(137),
+                Phase::Failed,
+                "signal 9",
+            ),
+            (
+                State::EXITED,
+                job.clone(),
+                Detail {
+                    out_of_memory: true,
+                    ..ended(137)
+                },
+                Phase::Failed,
+                "memory",
+            ),
+            (
+                State::EXITED,
+                job.clone(),
+                Detail {
+                    ended_at: Some(NOW.plus(Millis(5_001))),
+                    ..ended(0)
+                },
+                Phase::Failed,
+                "deadline of 5s",
+            ),
+            (
+                State::RUNNING,
+                job,
+                Detail {
+                    started_at: Some(Instant(NOW.0 - 5_000)),
+                    ..Detail::default()
+                },
+                Phase::Failed,
+                "deadline",
+            ),
+            (
+                State::RUNNING,
+                thrice.0,
+                thrice.1,
+                Phase::Failed,
+                "deadline",
+            ),
+            (
+                State::REMOVING,
+                Note::default(),
+                Detail::default(),
+                Phase::Stopping,
+                "",
+            ),
         ] {
             let status = listed(state, "", note).status(&grant(), &known, NOW);
             assert_eq!(status.phase, phase, "{state:?} {known:?}");
-            assert!(status.message.contains(says) && status.message.is_empty() == says.is_empty(), "{}", status.message);
+            assert!(
+                status.message.contains(says) && status.message.is_empty() == says.is_empty(),
+                "{}",
+                status.message
+            );
         }
     }
 
@@ -386,32 +642,85 @@ mod tests {
             (known(Some(202), 255), true),
             (known(Some(198), 137), true),
             (known(Some(190), 143), true),
-            (Detail { out_of_memory: true, ..known(Some(198), 137) }, false),
+            (
+                Detail {
+                    out_of_memory: true,
+                    ..known(Some(198), 137)
+                },
+                false,
+            ),
             (known(Some(198), 0), false),
             (known(Some(198), 3), false),
             (known(Some(150), 255), false),
             (known(Some(300), 137), false),
-            (Detail { started_at: Some(at(201)), ..known(Some(202), 137) }, false),
-            (Detail { running: true, ..known(None, 0) }, false),
-            (Detail { started_at: None, ..known(None, 0) }, false),
+            (
+                Detail {
+                    started_at: Some(at(201)),
+                    ..known(Some(202), 137)
+                },
+                false,
+            ),
+            (
+                Detail {
+                    running: true,
+                    ..known(None, 0)
+                },
+                false,
+            ),
+            (
+                Detail {
+                    started_at: None,
+                    ..known(None, 0)
+                },
+                false,
+            ),
         ] {
             assert_eq!(is_lost(&known, Some(at(200))), lost, "{known:?}");
         }
         assert!(is_lost(&known(None, 0), None) && !is_lost(&known(Some(202), 255), None));
-        let job = Note { job: true, deadline: Some(1), ..Note::default() };
-        for (state, text) in [(State::CREATED, "Created"), (State::EXITED, "Exited (255) 3 hours ago")] {
-            let lost = Detail { lost: true, created_at: Some(at(99)), ..known(None, 0) };
+        let job = Note {
+            job: true,
+            deadline: Some(1),
+            ..Note::default()
+        };
+        for (state, text) in [
+            (State::CREATED, "Created"),
+            (State::EXITED, "Exited (255) 3 hours ago"),
+        ] {
+            let lost = Detail {
+                lost: true,
+                created_at: Some(at(99)),
+                ..known(None, 0)
+            };
             let seen = listed(state, text, job.clone());
-            assert!(seen.agrees(&lost, at(300)) && !seen.agrees(&Detail { running: true, ..lost.clone() }, at(300)), "{text}");
+            assert!(
+                seen.agrees(&lost, at(300))
+                    && !seen.agrees(
+                        &Detail {
+                            running: true,
+                            ..lost.clone()
+                        },
+                        at(300)
+                    ),
+                "{text}"
+            );
             let status = seen.status(&grant(), &lost, at(300));
-            assert_eq!((status.phase, status.started_at, status.exit_code), (Phase::Failed, None, None), "{text}: it is no end");
+            assert_eq!(
+                (status.phase, status.started_at, status.exit_code),
+                (Phase::Failed, None, None),
+                "{text}: it is no end"
+            );
             assert_eq!(status.message, LOST);
         }
     }
 
     #[test]
     fn what_is_known_holds_until_the_list_shows_a_new_start() {
-        let known = |ago: u64| Detail { running: true, started_at: Some(Instant(NOW.0 - ago)), ..Detail::default() };
+        let known = |ago: u64| Detail {
+            running: true,
+            started_at: Some(Instant(NOW.0 - ago)),
+            ..Detail::default()
+        };
         for (status, ago, agrees) in [
             ("Up 5 seconds", 5_900, true),
             ("Up 5 seconds (healthy)", 60_000, false),
@@ -420,10 +729,21 @@ mod tests {
             ("Up 3 minutes", 200_000, true),
             ("Up About a minute", 70_000, true),
         ] {
-            assert_eq!(listed(State::RUNNING, status, Note::default()).agrees(&known(ago), NOW), agrees, "{status} {ago}");
+            assert_eq!(
+                listed(State::RUNNING, status, Note::default()).agrees(&known(ago), NOW),
+                agrees,
+                "{status} {ago}"
+            );
         }
-        assert!(!listed(State::EXITED, "Exited (1) 2 hours ago", Note::default()).agrees(&known(5), NOW), "it has ended since");
-        assert!(!listed(State::RUNNING, "Up 2 hours", Note::default()).agrees(&Detail::default(), NOW), "nothing was known");
+        assert!(
+            !listed(State::EXITED, "Exited (1) 2 hours ago", Note::default())
+                .agrees(&known(5), NOW),
+            "it has ended since"
+        );
+        assert!(
+            !listed(State::RUNNING, "Up 2 hours", Note::default()).agrees(&Detail::default(), NOW),
+            "nothing was known"
+        );
     }
 
     #[test]
@@ -433,7 +753,13 @@ mod tests {
             ("Up 2 minutes (unhealthy)", Health::Unhealthy),
             ("Up 1 second (health: starting)", Health::Unknown),
         ] {
-            assert_eq!(listed(State::RUNNING, text, Note::default()).status(&grant(), &Detail::default(), NOW).health, health, "{text}");
+            assert_eq!(
+                listed(State::RUNNING, text, Note::default())
+                    .status(&grant(), &Detail::default(), NOW)
+                    .health,
+                health,
+                "{text}"
+            );
         }
     }
 }

@@ -6,7 +6,9 @@ use bollard::{
     Docker,
     errors::Error,
     models::ContainerInspectResponse,
-    query_parameters::{RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder},
+    query_parameters::{
+        RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+    },
 };
 use futures::{
     FutureExt,
@@ -66,32 +68,58 @@ impl Shared {
         prepared: Prepared,
     ) -> Result<ContainerStatus, Failure> {
         let name = labels::container(owner, key);
-        let under_way = self.makings.lock().get(&name).cloned().filter(Making::is_under_way);
+        let under_way = self
+            .makings
+            .lock()
+            .get(&name)
+            .cloned()
+            .filter(Making::is_under_way);
         if let Some(making) = under_way {
             if making.digest == prepared.digest {
-                return self.wait_for(engine, owner, grant, key, &name, making).await;
+                return self
+                    .wait_for(engine, owner, grant, key, &name, making)
+                    .await;
             }
             // What is being made is made first, and replaced then.
-            if tokio::time::timeout(MAKE_PATIENCE, making.work).await.is_err() {
-                return Err(Failure::unavailable("an earlier version of the container is still being made"));
+            if tokio::time::timeout(MAKE_PATIENCE, making.work)
+                .await
+                .is_err()
+            {
+                return Err(Failure::unavailable(
+                    "an earlier version of the container is still being made",
+                ));
             }
         }
         if let Some(there) = self.inspect(engine, grant, &name).await? {
             if !labels::is_of(owner, labels_of(&there)) {
                 return Err(scope::foreign("container", &name));
             }
-            let (note, phase) = (labels::note(labels_of(&there)), status::inspected(&there).map(|l| l.phase));
-            let lost = Detail::read(&there, connect::up_since(&grant.socket, self.clock.now()).await).lost;
+            let (note, phase) = (
+                labels::note(labels_of(&there)),
+                status::inspected(&there).map(|l| l.phase),
+            );
+            let lost = Detail::read(
+                &there,
+                connect::up_since(&grant.socket, self.clock.now()).await,
+            )
+            .lost;
             let mut gone = match phase {
                 Some(phase) => shut_out(&note, phase, lost).await,
                 None => None,
             };
-            let next = if gone.is_some() { Next::Replace } else { next(&there, &prepared, attempt, lost) };
+            let next = if gone.is_some() {
+                Next::Replace
+            } else {
+                next(&there, &prepared, attempt, lost)
+            };
             if next == Next::Nothing {
                 return self.answer(owner, grant, key, &there).await;
             }
             if next == Next::Start {
-                match engine.start_container(&name, None::<StartContainerOptions>).await {
+                match engine
+                    .start_container(&name, None::<StartContainerOptions>)
+                    .await
+                {
                     Ok(()) => return self.started(engine, owner, grant, key, &name).await,
                     Err(error) => {
                         let failure = errors::start(grant, engine, &error, STARTING).await;
@@ -108,13 +136,24 @@ impl Shared {
             taken.inspect_err(|_| self.promised.settle(owner, key, false))?;
             if let Some(why) = gone.filter(|_| chooses(&prepared.spec)) {
                 let message = format!("{why}; another port is chosen");
-                let _ = self.notices.try_send(PortMoved { allocation: key.allocation.clone(), replica: key.replica, message });
+                let _ = self.notices.try_send(PortMoved {
+                    allocation: key.allocation.clone(),
+                    replica: key.replica,
+                    message,
+                });
             }
         }
         self.admit(engine, owner, grant, key, &prepared).await?;
-        let wanted = Wanted { owner: owner.clone(), grant: grant.clone(), attempt: attempt.clone(), key: key.clone(), prepared };
+        let wanted = Wanted {
+            owner: owner.clone(),
+            grant: grant.clone(),
+            attempt: attempt.clone(),
+            key: key.clone(),
+            prepared,
+        };
         let making = self.begin_making(engine.clone(), name.clone(), wanted);
-        self.wait_for(engine, owner, grant, key, &name, making).await
+        self.wait_for(engine, owner, grant, key, &name, making)
+            .await
     }
 
     async fn wait_for(
@@ -146,7 +185,10 @@ impl Shared {
             }
             made
         };
-        let making = Making { digest, work: work.boxed().shared() };
+        let making = Making {
+            digest,
+            work: work.boxed().shared(),
+        };
         self.makings.lock().insert(name, making.clone());
         tokio::spawn(making.work.clone());
         making
@@ -168,14 +210,22 @@ impl Shared {
         let total = match known {
             Some(total) => total,
             None => {
-                let total = machine(&self.heard(grant, engine.info().await, "the engine can't be asked for its machine")?);
+                let total = machine(&self.heard(
+                    grant,
+                    engine.info().await,
+                    "the engine can't be asked for its machine",
+                )?);
                 self.machines.lock().insert(grant.socket.clone(), total);
                 total
             }
         };
         let resources = &prepared.spec.resources;
-        let share = Share { cpu: u64::from(resources.cpu.0), memory: resources.memory.0 };
-        self.promised.promise(owner, grant, limited(grant, total), key, share)
+        let share = Share {
+            cpu: u64::from(resources.cpu.0),
+            memory: resources.memory.0,
+        };
+        self.promised
+            .promise(owner, grant, limited(grant, total), key, share)
     }
 
     /// The status of what was just started.
@@ -188,13 +238,27 @@ impl Shared {
         id: &str,
     ) -> Result<ContainerStatus, Failure> {
         let there = self.inspect(engine, grant, id).await?;
-        let gone = || Failure::unavailable(format!("the container of the allocation \"{}\" has vanished", key.allocation));
-        self.answer(owner, grant, key, &there.ok_or_else(gone)?).await
+        let gone = || {
+            Failure::unavailable(format!(
+                "the container of the allocation \"{}\" has vanished",
+                key.allocation
+            ))
+        };
+        self.answer(owner, grant, key, &there.ok_or_else(gone)?)
+            .await
     }
 
     /// A container that is not there, but is being made, or could not be made when nobody waited any more.
-    pub(super) fn coming(&self, owner: &InstanceName, key: &ContainerKey) -> Option<ContainerStatus> {
-        let making = self.makings.lock().get(&labels::container(owner, key)).cloned()?;
+    pub(super) fn coming(
+        &self,
+        owner: &InstanceName,
+        key: &ContainerKey,
+    ) -> Option<ContainerStatus> {
+        let making = self
+            .makings
+            .lock()
+            .get(&labels::container(owner, key))
+            .cloned()?;
         match making.work.peek() {
             Some(Ok(_)) => None,
             Some(Err(failure)) => Some(status::coming(key.clone(), Some(failure))),
@@ -221,14 +285,27 @@ impl Shared {
         there: ContainerInspectResponse,
     ) -> Work<()> {
         let name = labels::container(owner, key);
-        let (shared, owner, grant, key, of) = (self.clone(), owner.clone(), grant.clone(), key.clone(), name.clone());
+        let (shared, owner, grant, key, of) = (
+            self.clone(),
+            owner.clone(),
+            grant.clone(),
+            key.clone(),
+            name.clone(),
+        );
         let removal = async move {
-            let result = shared.take_down(&engine, &owner, &grant, &key, &there).await;
+            let result = shared
+                .take_down(&engine, &owner, &grant, &key, &there)
+                .await;
             shared.removals.lock().remove(&of);
             result
         };
         let removal = removal.boxed().shared();
-        let first = self.removals.lock().entry(name).or_insert_with(|| removal.clone()).clone();
+        let first = self
+            .removals
+            .lock()
+            .entry(name)
+            .or_insert_with(|| removal.clone())
+            .clone();
         // It goes on when nobody waits for it.
         tokio::spawn(first.clone());
         first
@@ -244,13 +321,26 @@ impl Shared {
         there: &ContainerInspectResponse,
     ) -> Result<(), Failure> {
         let note = labels::note(labels_of(there));
-        let Some(id) = &there.id else { return Err(Failure::internal("the engine's answer lacks the container's id")) };
-        self.heard(grant, stop(engine, id, &note).await, "the container can't be stopped")?;
-        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        let Some(id) = &there.id else {
+            return Err(Failure::internal(
+                "the engine's answer lacks the container's id",
+            ));
+        };
+        self.heard(
+            grant,
+            stop(engine, id, &note).await,
+            "the container can't be stopped",
+        )?;
+        let options = RemoveContainerOptionsBuilder::new()
+            .force(true)
+            .v(true)
+            .build();
         match engine.remove_container(id, Some(options)).await {
             Err(error) if errors::is_missing(&error) => {}
             // Somebody else is removing it already.
-            Err(error) if errors::status(&error) == Some(409) => return Err(Failure::unavailable("the container is being removed")),
+            Err(error) if errors::status(&error) == Some(409) => {
+                return Err(Failure::unavailable("the container is being removed"));
+            }
             other => self.heard(grant, other, "the container can't be removed")?,
         }
         self.promised.remove(owner, key);
@@ -269,8 +359,13 @@ pub(super) async fn shut_out(note: &Note, phase: Seen, lost: bool) -> Option<Str
     let looked = tokio::task::spawn_blocking(move || {
         ports.into_iter().find_map(|port| {
             let holder = process::port_holder(port.number, port.protocol).ok()??;
-            let pid = holder.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
-            Some(format!("its port {} is taken by something that Tradewind did not start{pid}", port.number))
+            let pid = holder
+                .pid
+                .map_or_else(String::new, |pid| format!(" (pid {pid})"));
+            Some(format!(
+                "its port {} is taken by something that Tradewind did not start{pid}",
+                port.number
+            ))
         })
     });
     looked.await.ok().flatten()
@@ -279,8 +374,16 @@ pub(super) async fn shut_out(note: &Note, phase: Seen, lost: bool) -> Option<Str
 async fn stop(engine: &Docker, id: &str, note: &Note) -> Result<(), Error> {
     const MARGIN: Duration = Duration::from_secs(60);
     let grace = i32::try_from(body::seconds(Millis(note.stop_grace))).unwrap_or(i32::MAX);
-    let patient = engine.clone().with_timeout(Duration::from_millis(note.stop_grace).saturating_add(MARGIN));
-    match patient.stop_container(id, Some(StopContainerOptionsBuilder::new().t(grace).build())).await {
+    let patient = engine
+        .clone()
+        .with_timeout(Duration::from_millis(note.stop_grace).saturating_add(MARGIN));
+    match patient
+        .stop_container(
+            id,
+            Some(StopContainerOptionsBuilder::new().t(grace).build()),
+        )
+        .await
+    {
         // It does not run, or does not exist.
         Err(error) if matches!(errors::status(&error), Some(304 | 404 | 409)) => Ok(()),
         other => other,
@@ -298,16 +401,25 @@ enum Next {
 /// Whether a container was made from this spec. One that was made by a tag stays when it is asked for by the digest that the tag had then, and
 /// so does one of an earlier version, of which that is not known.
 fn is_made_of(note: &Note, prepared: &Prepared) -> bool {
-    note.digest == prepared.digest || note.digest == prepared.unpinned && (note.image.is_empty() || note.image == prepared.spec.image)
+    note.digest == prepared.digest
+        || note.digest == prepared.unpinned
+            && (note.image.is_empty() || note.image == prepared.spec.image)
 }
 
 /// Whether a container has a port whose number on the machine nobody asked for.
 fn chooses(spec: &ContainerSpec) -> bool {
-    let asks = |port: &Port| port.published.is_some_and(|p| p != 0) || spec.host_network && port.number != 0;
+    let asks = |port: &Port| {
+        port.published.is_some_and(|p| p != 0) || spec.host_network && port.number != 0
+    };
     spec.ports.iter().any(|port| !asks(port))
 }
 
-fn next(there: &ContainerInspectResponse, prepared: &Prepared, attempt: &Attempt, lost: bool) -> Next {
+fn next(
+    there: &ContainerInspectResponse,
+    prepared: &Prepared,
+    attempt: &Attempt,
+    lost: bool,
+) -> Next {
     let note = labels::note(labels_of(there));
     let seen = status::inspected(there).map(|l| l.phase);
     let failed = there.state.as_ref().and_then(|s| s.exit_code) != Some(0);
@@ -320,7 +432,9 @@ fn next(there: &ContainerInspectResponse, prepared: &Prepared, attempt: &Attempt
         // A job that has run is not run again, unless a new attempt is made of one that failed.
         Some(Seen::Ended) if note.job && (!failed || note.token == attempt.token) => Next::Nothing,
         // In the machine's own network the numbers that were chosen for it may be taken by now.
-        Some(Seen::Ended) if !note.job && (!note.host_network || note.ports.is_empty()) => Next::Start,
+        Some(Seen::Ended) if !note.job && (!note.host_network || note.ports.is_empty()) => {
+            Next::Start
+        }
         _ => Next::Replace,
     }
 }

@@ -43,12 +43,19 @@ struct Inner {
 impl Credentials {
     /// With these, named as in the daemon's settings.
     pub fn new(named: BTreeMap<String, CredentialSource>) -> Self {
-        Self(Arc::new(Inner { named, ..Inner::default() }))
+        Self(Arc::new(Inner {
+            named,
+            ..Inner::default()
+        }))
     }
 
     /// With these, and those that are sealed.
     pub fn with_vault(named: BTreeMap<String, CredentialSource>, vault: Vault) -> Self {
-        Self(Arc::new(Inner { named, vault: Some(vault), ..Inner::default() }))
+        Self(Arc::new(Inner {
+            named,
+            vault: Some(vault),
+            ..Inner::default()
+        }))
     }
 
     /// The value of one line: a token, a key, `user:password`. `name` is what messages call it.
@@ -58,7 +65,11 @@ impl Credentials {
     pub async fn line(&self, name: &str, source: &CredentialSource) -> Result<Secret, Failure> {
         let text = self.text(name, source).await?;
         let line = Secret::new(text.expose().lines().next().unwrap_or_default());
-        if line.expose().is_empty() { Err(failed(name, "its value is empty")) } else { Ok(line) }
+        if line.expose().is_empty() {
+            Err(failed(name, "its value is empty"))
+        } else {
+            Ok(line)
+        }
     }
 
     /// The whole value, for those that are documents: a key file in JSON, a kubeconfig.
@@ -80,9 +91,16 @@ impl Credentials {
         match named {
             CredentialSource::Env(variable) => {
                 let value = std::env::var(variable);
-                value.map(Secret::from).map_err(|_| failed(name, &format!("the daemon's environment variable \"{variable}\" is not set")))
+                value.map(Secret::from).map_err(|_| {
+                    failed(
+                        name,
+                        &format!("the daemon's environment variable \"{variable}\" is not set"),
+                    )
+                })
             }
-            CredentialSource::File(path) => read(Path::new(path)).await.map_err(|reason| failed(name, &format!("its file {reason}"))),
+            CredentialSource::File(path) => read(Path::new(path))
+                .await
+                .map_err(|reason| failed(name, &format!("its file {reason}"))),
             CredentialSource::Command(words) => self.printed(name, words).await,
             CredentialSource::Sealed(sealed) => self.open(name, sealed.clone()).await,
             // The settings are checked for this when they are read.
@@ -96,11 +114,14 @@ impl Credentials {
     }
 
     async fn open(&self, name: &str, sealed: String) -> Result<Secret, Failure> {
-        let Some(vault) = self.0.vault.clone() else { return Err(failed(name, "nothing is sealed here")) };
+        let Some(vault) = self.0.vault.clone() else {
+            return Err(failed(name, "nothing is sealed here"));
+        };
         let opened = tokio::task::spawn_blocking(move || vault.open(&sealed)).await;
         match opened {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(failed(name, &error.to_string()).remedy("store it with `tradewind credential seal NAME`")),
+            Ok(Err(error)) => Err(failed(name, &error.to_string())
+                .remedy("store it with `tradewind credential seal NAME`")),
             Err(_) => Err(failed(name, "opening it broke off")),
         }
     }
@@ -110,14 +131,23 @@ impl Credentials {
         if let Some((_, value)) = known.filter(|(at, _)| at.elapsed() < KEPT) {
             return Ok(value);
         }
-        let value = command::output(words).await.map_err(|reason| failed(name, &format!("its program {reason}")))?;
-        self.0.printed.lock().insert(words.to_vec(), (Instant::now(), value.clone()));
+        let value = command::output(words)
+            .await
+            .map_err(|reason| failed(name, &format!("its program {reason}")))?;
+        self.0
+            .printed
+            .lock()
+            .insert(words.to_vec(), (Instant::now(), value.clone()));
         Ok(value)
     }
 }
 
 fn failed(name: &str, reason: &str) -> Failure {
-    Failure::denied(format!("the credential \"{}\" can't be used: {reason}", name.escape_debug())).field("credential")
+    Failure::denied(format!(
+        "the credential \"{}\" can't be used: {reason}",
+        name.escape_debug()
+    ))
+    .field("credential")
 }
 
 async fn read(path: &Path) -> Result<Secret, String> {
@@ -127,14 +157,22 @@ async fn read(path: &Path) -> Result<Secret, String> {
     }
     let at = path.to_owned();
     let opened = tokio::task::spawn_blocking(move || owners::open(&at, owners::Kind::Secret)).await;
-    let file = opened.map_err(|_| "can't be opened".to_owned())?.map_err(|e| match (owners::untrusted(&e), e.kind()) {
-        (Some(untrusted), _) => format!("is not used: {untrusted}"),
-        (None, std::io::ErrorKind::NotFound) => "does not exist".to_owned(),
-        (None, std::io::ErrorKind::PermissionDenied) => "may not be read by the daemon".to_owned(),
-        _ => "can't be opened".to_owned(),
-    })?;
+    let file = opened
+        .map_err(|_| "can't be opened".to_owned())?
+        .map_err(|e| match (owners::untrusted(&e), e.kind()) {
+            (Some(untrusted), _) => format!("is not used: {untrusted}"),
+            (None, std::io::ErrorKind::NotFound) => "does not exist".to_owned(),
+            (None, std::io::ErrorKind::PermissionDenied) => {
+                "may not be read by the daemon".to_owned()
+            }
+            _ => "can't be opened".to_owned(),
+        })?;
     let mut text = String::new();
-    tokio::fs::File::from_std(file).take(LONGEST).read_to_string(&mut text).await.map_err(|_| "can't be read as text".to_owned())?;
+    tokio::fs::File::from_std(file)
+        .take(LONGEST)
+        .read_to_string(&mut text)
+        .await
+        .map_err(|_| "can't be read as text".to_owned())?;
     Ok(Secret::from(text))
 }
 
@@ -144,41 +182,82 @@ mod tests {
 
     #[tokio::test]
     async fn values_come_from_their_sources_and_show_nowhere() {
-        let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir().unwrap();
+        let folder = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
+            .tempdir()
+            .unwrap();
         let file = folder.path().join("token");
         std::fs::write(&file, "first\nsecond\n").unwrap();
         let path = file.to_str().unwrap().to_owned();
         let named = BTreeMap::from([("api".to_owned(), CredentialSource::File(path.clone()))]);
         let credentials = Credentials::new(named);
         let by_name = CredentialSource::Credential("api".to_owned());
-        assert_eq!(credentials.line("x", &by_name).await.unwrap().expose(), "first");
-        assert_eq!(credentials.text("x", &by_name).await.unwrap().expose(), "first\nsecond\n");
+        assert_eq!(
+            credentials.line("x", &by_name).await.unwrap().expose(),
+            "first"
+        );
+        assert_eq!(
+            credentials.text("x", &by_name).await.unwrap().expose(),
+            "first\nsecond\n"
+        );
         std::fs::write(&file, "rotated").unwrap();
         let rotated = credentials.line("x", &by_name).await.unwrap();
-        assert_eq!((rotated.expose(), format!("{rotated:?}").contains("rotated")), ("rotated", false));
+        assert_eq!(
+            (rotated.expose(), format!("{rotated:?}").contains("rotated")),
+            ("rotated", false)
+        );
 
         let words = ["cat".to_owned(), path];
         let printed = CredentialSource::Command(words.to_vec());
-        assert_eq!(credentials.line("x", &printed).await.unwrap().expose(), "rotated");
+        assert_eq!(
+            credentials.line("x", &printed).await.unwrap().expose(),
+            "rotated"
+        );
         std::fs::write(&file, "again").unwrap();
-        assert_eq!(credentials.line("x", &printed).await.unwrap().expose(), "rotated", "kept for a while");
+        assert_eq!(
+            credentials.line("x", &printed).await.unwrap().expose(),
+            "rotated",
+            "kept for a while"
+        );
         credentials.forget();
-        assert_eq!(credentials.line("x", &printed).await.unwrap().expose(), "again");
+        assert_eq!(
+            credentials.line("x", &printed).await.unwrap().expose(),
+            "again"
+        );
     }
 
     #[tokio::test]
     async fn what_is_missing_is_named_without_a_value() {
         let credentials = Credentials::default();
         for (source, part) in [
-            (CredentialSource::Credential("none".to_owned()), "no credential \"none\""),
-            (CredentialSource::Env("TRADEWIND_NO_SUCH".to_owned()), "\"TRADEWIND_NO_SUCH\" is not set"),
-            (CredentialSource::File("/nowhere/at/all".to_owned()), "does not exist"),
+            (
+                CredentialSource::Credential("none".to_owned()),
+                "no credential \"none\"",
+            ),
+            (
+                CredentialSource::Env("TRADEWIND_NO_SUCH".to_owned()),
+                "\"TRADEWIND_NO_SUCH\" is not set",
+            ),
+            (
+                CredentialSource::File("/nowhere/at/all".to_owned()),
+                "does not exist",
+            ),
             (CredentialSource::File("relative".to_owned()), "absolute"),
             (CredentialSource::Command(vec![]), "is not named"),
-            (CredentialSource::Command(vec!["sh".to_owned(), "-c".to_owned(), "echo hidden >&2; exit 3".to_owned()]), "ended with 3"),
+            (
+                CredentialSource::Command(vec![
+                    "sh".to_owned(),
+                    "-c".to_owned(),
+                    "echo hidden >&2; exit 3".to_owned(),
+                ]),
+                "ended with 3",
+            ),
         ] {
             let failure = credentials.line("x", &source).await.unwrap_err();
-            assert!(failure.message.contains(part) && !failure.message.contains("hidden"), "{failure}");
+            assert!(
+                failure.message.contains(part) && !failure.message.contains("hidden"),
+                "{failure}"
+            );
         }
     }
 }

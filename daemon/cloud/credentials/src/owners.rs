@@ -93,14 +93,25 @@ pub fn check(file: &File, path: &Path, kind: Kind) -> io::Result<()> {
         ways.push((folder.to_owned(), metadata));
     }
     // A link is as good as the folder that it lies in.
-    for folder in named.ancestors().skip(1).filter(|folder| !real.starts_with(folder)) {
+    for folder in named
+        .ancestors()
+        .skip(1)
+        .filter(|folder| !real.starts_with(folder))
+    {
         ways.push((folder.to_owned(), fs::metadata(folder)?));
     }
-    let judged = ways.iter().find_map(|(path, metadata)| folder_fault(path, metadata, us).map(|fault| (path.as_path(), fault)));
-    let judged = judged.or_else(|| file_fault(&real, &found, (us, kind, closed)).map(|fault| (real.as_path(), fault)));
+    let judged = ways.iter().find_map(|(path, metadata)| {
+        folder_fault(path, metadata, us).map(|fault| (path.as_path(), fault))
+    });
+    let judged = judged.or_else(|| {
+        file_fault(&real, &found, (us, kind, closed)).map(|fault| (real.as_path(), fault))
+    });
     match judged {
         None => Ok(()),
-        Some((path, fault)) => Err(io::Error::new(io::ErrorKind::PermissionDenied, fault.at(path))),
+        Some((path, fault)) => Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            fault.at(path),
+        )),
     }
 }
 
@@ -136,12 +147,25 @@ impl Fault {
         let (why, remedy) = match self {
             Self::Owner(uid) => {
                 let us = rustix::process::geteuid().as_raw();
-                (format!("belongs to user {uid}, not to root or to the daemon's user ({us})"), format!("chown {us} {shown}"))
+                (
+                    format!("belongs to user {uid}, not to root or to the daemon's user ({us})"),
+                    format!("chown {us} {shown}"),
+                )
             }
-            Self::Writable(mode) => (format!("may be changed by others (mode {mode:04o})"), format!("chmod go-w {shown}")),
-            Self::Readable(mode) => (format!("is secret and may be read by others (mode {mode:04o})"), format!("chmod go-r {shown}")),
+            Self::Writable(mode) => (
+                format!("may be changed by others (mode {mode:04o})"),
+                format!("chmod go-w {shown}"),
+            ),
+            Self::Readable(mode) => (
+                format!("is secret and may be read by others (mode {mode:04o})"),
+                format!("chmod go-r {shown}"),
+            ),
         };
-        Untrusted { path: path.to_owned(), why, remedy }
+        Untrusted {
+            path: path.to_owned(),
+            why,
+            remedy,
+        }
     }
 }
 
@@ -153,13 +177,18 @@ fn folder_fault(path: &Path, found: &Metadata, us: u32) -> Option<Fault> {
     write_fault(path, found, us)
 }
 
-fn file_fault(path: &Path, found: &Metadata, (us, kind, reach): (u32, Kind, Reach)) -> Option<Fault> {
+fn file_fault(
+    path: &Path,
+    found: &Metadata,
+    (us, kind, reach): (u32, Kind, Reach),
+) -> Option<Fault> {
     if reach == Reach::Nobody && is_ours(found.uid(), us) {
         return None;
     }
     write_fault(path, found, us).or_else(|| {
         let mode = found.mode() & 0o7777;
-        let by_group = mode & 0o040 != 0 && found.uid() != 0 && !is_own_group(found.uid(), found.gid());
+        let by_group =
+            mode & 0o040 != 0 && found.uid() != 0 && !is_own_group(found.uid(), found.gid());
         let by_others = mode & 0o004 != 0 && reach == Reach::Everybody;
         (kind == Kind::Secret && (by_group || by_others)).then_some(Fault::Readable(mode))
     })
@@ -190,12 +219,29 @@ fn is_own_group(uid: u32, gid: u32) -> bool {
 
 /// Whether a group is the first one of this user and has no other member.
 fn is_alone(users: &str, groups: &str, (uid, gid): (u32, u32)) -> bool {
-    let field = |line: &'_ str, n: usize| line.split(':').nth(n).map(str::to_owned).unwrap_or_default();
-    let of_group: Vec<&str> = users.lines().filter(|line| field(line, 3) == gid.to_string()).collect();
-    let alone = !of_group.is_empty() && of_group.iter().all(|line| field(line, 2) == uid.to_string());
+    let field = |line: &'_ str, n: usize| {
+        line.split(':')
+            .nth(n)
+            .map(str::to_owned)
+            .unwrap_or_default()
+    };
+    let of_group: Vec<&str> = users
+        .lines()
+        .filter(|line| field(line, 3) == gid.to_string())
+        .collect();
+    let alone = !of_group.is_empty()
+        && of_group
+            .iter()
+            .all(|line| field(line, 2) == uid.to_string());
     let names: Vec<String> = of_group.iter().map(|line| field(line, 0)).collect();
-    let members = groups.lines().filter(|line| field(line, 2) == gid.to_string()).map(|line| field(line, 3));
-    alone && members.flat_map(|list| list.split(',').map(str::to_owned).collect::<Vec<_>>()).all(|m| m.is_empty() || names.contains(&m))
+    let members = groups
+        .lines()
+        .filter(|line| field(line, 2) == gid.to_string())
+        .map(|line| field(line, 3));
+    alone
+        && members
+            .flat_map(|list| list.split(',').map(str::to_owned).collect::<Vec<_>>())
+            .all(|m| m.is_empty() || names.contains(&m))
 }
 
 #[cfg(test)]
@@ -227,14 +273,18 @@ mod tests {
     fn the_file_and_every_folder_on_the_way_count() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
-        let set = |name: &str, mode: u32| fs::set_permissions(at(name), Permissions::from_mode(mode)).unwrap();
+        let set = |name: &str, mode: u32| {
+            fs::set_permissions(at(name), Permissions::from_mode(mode)).unwrap()
+        };
         fs::create_dir_all(at("a/b")).unwrap();
         fs::write(at("a/b/file"), "x").unwrap();
         for open in ["", "a", "a/b"] {
             set(open, 0o755);
         }
         symlink(at("a/b/file"), at("link")).unwrap();
-        let verdict = |name: &str, kind| read(&at(name), kind).map_err(|e| untrusted(&e).unwrap().to_string());
+        let verdict = |name: &str, kind| {
+            read(&at(name), kind).map_err(|e| untrusted(&e).unwrap().to_string())
+        };
         for (changed, mode, trusted, secret) in [
             ("a/b/file", 0o600, true, true),
             ("a/b/file", 0o644, true, false),
@@ -249,14 +299,25 @@ mod tests {
             let before = fs::metadata(at(changed)).unwrap().mode() & 0o7777;
             set(changed, mode);
             for name in ["a/b/file", "link"] {
-                assert_eq!(verdict(name, Kind::Trusted).is_ok(), trusted, "{changed} {mode:o} {name}");
-                assert_eq!(verdict(name, Kind::Secret).is_ok(), secret, "{changed} {mode:o} {name}");
+                assert_eq!(
+                    verdict(name, Kind::Trusted).is_ok(),
+                    trusted,
+                    "{changed} {mode:o} {name}"
+                );
+                assert_eq!(
+                    verdict(name, Kind::Secret).is_ok(),
+                    secret,
+                    "{changed} {mode:o} {name}"
+                );
             }
             set(changed, before);
         }
         set("a/b/file", 0o666);
         let told = verdict("a/b/file", Kind::Trusted).unwrap_err();
-        assert!(told.contains("may be changed by others (mode 0666)") && told.contains("chmod go-w"), "{told}");
+        assert!(
+            told.contains("may be changed by others (mode 0666)") && told.contains("chmod go-w"),
+            "{told}"
+        );
         // Nobody else comes to it.
         set("a", 0o700);
         assert!(verdict("a/b/file", Kind::Secret).is_ok());

@@ -34,7 +34,9 @@ pub struct Vault {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("\"{name}\" is no credential's name: use letters, digits and - _ . not beginning with a dot, at most 128")]
+    #[error(
+        "\"{name}\" is no credential's name: use letters, digits and - _ . not beginning with a dot, at most 128"
+    )]
     Name { name: String },
     #[error("the key file \"{}\" can't be used", path.display())]
     Key { path: PathBuf, source: io::Error },
@@ -73,12 +75,23 @@ impl Vault {
         if value.len() as u64 > LONGEST {
             return Err(Error::TooLong);
         }
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(file(&self.folder))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)
+            .map_err(file(&self.folder))?;
         let key = self.key_or_new()?;
         let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).map_err(|_| Error::Random)?;
+        SystemRandom::new()
+            .fill(&mut nonce)
+            .map_err(|_| Error::Random)?;
         let mut sealed = value.to_vec();
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(name), &mut sealed).map_err(|_| Error::TooLong)?;
+        key.seal_in_place_append_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(name),
+            &mut sealed,
+        )
+        .map_err(|_| Error::TooLong)?;
         let fresh = path.with_extension("new");
         write(&fresh, &[&nonce[..], &sealed]).map_err(file(&fresh))?;
         fs::rename(&fresh, &path).map_err(file(&path))
@@ -92,15 +105,27 @@ impl Vault {
         let path = self.path(name)?;
         let bytes = match owners::read(&path, Kind::Trusted) {
             Ok(bytes) => bytes,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::Missing { name: name.to_owned() }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::Missing {
+                    name: name.to_owned(),
+                });
+            }
             Err(source) => return Err(Error::File { path, source }),
         };
-        let broken = || Error::Broken { name: name.to_owned(), key: self.key.clone() };
+        let broken = || Error::Broken {
+            name: name.to_owned(),
+            key: self.key.clone(),
+        };
         let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN).ok_or_else(broken)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| broken())?;
         let mut sealed = Zeroizing::new(sealed.to_vec());
-        let value = self.read_key()?.open_in_place(nonce, Aad::from(name), &mut sealed).map_err(|_| broken())?;
-        std::str::from_utf8(value).map(Secret::new).map_err(|_| broken())
+        let value = self
+            .read_key()?
+            .open_in_place(nonce, Aad::from(name), &mut sealed)
+            .map_err(|_| broken())?;
+        std::str::from_utf8(value)
+            .map(Secret::new)
+            .map_err(|_| broken())
     }
 
     /// Forgets a sealed value; false when there was none.
@@ -124,7 +149,12 @@ impl Vault {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(Error::File { path: self.folder.clone(), source }),
+            Err(source) => {
+                return Err(Error::File {
+                    path: self.folder.clone(),
+                    source,
+                });
+            }
         };
         let mut names = Vec::new();
         for entry in entries {
@@ -139,27 +169,45 @@ impl Vault {
 
     fn path(&self, name: &str) -> Result<PathBuf, Error> {
         let plain = |c: u8| c.is_ascii_alphanumeric() || b"-_.".contains(&c);
-        if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.bytes().all(plain) {
-            return Err(Error::Name { name: name.escape_debug().to_string() });
+        if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.bytes().all(plain)
+        {
+            return Err(Error::Name {
+                name: name.escape_debug().to_string(),
+            });
         }
         Ok(self.folder.join(format!("{name}.{ENDING}")))
     }
 
     fn read_key(&self) -> Result<LessSafeKey, Error> {
-        let bytes = Zeroizing::new(owners::read(&self.key, Kind::Secret).map_err(|source| Error::Key { path: self.key.clone(), source })?);
+        let bytes =
+            Zeroizing::new(
+                owners::read(&self.key, Kind::Secret).map_err(|source| Error::Key {
+                    path: self.key.clone(),
+                    source,
+                })?,
+            );
         self.key_of(&bytes)
     }
 
     fn key_of(&self, bytes: &[u8]) -> Result<LessSafeKey, Error> {
-        UnboundKey::new(&CHACHA20_POLY1305, bytes).map(LessSafeKey::new).map_err(|_| Error::NoKey { path: self.key.clone() })
+        UnboundKey::new(&CHACHA20_POLY1305, bytes)
+            .map(LessSafeKey::new)
+            .map_err(|_| Error::NoKey {
+                path: self.key.clone(),
+            })
     }
 
     fn key_or_new(&self) -> Result<LessSafeKey, Error> {
         match self.read_key() {
             Err(Error::Key { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 let mut bytes = Zeroizing::new([0; KEY_LENGTH]);
-                SystemRandom::new().fill(&mut *bytes).map_err(|_| Error::Random)?;
-                write(&self.key, &[&*bytes]).map_err(|source| Error::Key { path: self.key.clone(), source })?;
+                SystemRandom::new()
+                    .fill(&mut *bytes)
+                    .map_err(|_| Error::Random)?;
+                write(&self.key, &[&*bytes]).map_err(|source| Error::Key {
+                    path: self.key.clone(),
+                    source,
+                })?;
                 self.key_of(&*bytes)
             }
             other => other,
@@ -174,7 +222,12 @@ fn file(path: &Path) -> impl FnOnce(io::Error) -> Error {
 
 /// For the daemon's user alone, and on disk when this returns.
 fn write(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
-    let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = fs::File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
     for part in parts {
         file.write_all(part)?;
     }
@@ -187,24 +240,39 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_with_its_key_and_name_alone() {
-        let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700)).tempdir().unwrap();
+        let folder = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
+            .tempdir()
+            .unwrap();
         let vault = Vault::new(folder.path().join("credentials"), folder.path().join("key"));
         assert!(matches!(vault.open("api"), Err(Error::Missing { .. })));
         vault.seal("api", &Secret::new("a canary")).unwrap();
         vault.seal("other", &Secret::new("another")).unwrap();
-        assert_eq!((vault.open("api").unwrap().expose(), vault.names().unwrap()), ("a canary", vec!["api".to_owned(), "other".to_owned()]));
+        assert_eq!(
+            (vault.open("api").unwrap().expose(), vault.names().unwrap()),
+            ("a canary", vec!["api".to_owned(), "other".to_owned()])
+        );
         let file = folder.path().join("credentials/api.sealed");
         assert!(!fs::read(&file).unwrap().windows(6).any(|w| w == b"canary"));
 
         fs::copy(folder.path().join("credentials/other.sealed"), &file).unwrap();
-        assert!(matches!(vault.open("api"), Err(Error::Broken { .. })), "one can't stand for another");
+        assert!(
+            matches!(vault.open("api"), Err(Error::Broken { .. })),
+            "one can't stand for another"
+        );
         vault.seal("api", &Secret::new("rotated")).unwrap();
         assert_eq!(vault.open("api").unwrap().expose(), "rotated");
         fs::write(folder.path().join("key"), [7; 32]).unwrap();
         assert!(matches!(vault.open("api"), Err(Error::Broken { .. })));
         fs::write(folder.path().join("key"), "short").unwrap();
-        assert!(matches!(vault.seal("api", &Secret::new("x")), Err(Error::NoKey { .. })));
+        assert!(matches!(
+            vault.seal("api", &Secret::new("x")),
+            Err(Error::NoKey { .. })
+        ));
         assert!(vault.remove("api").unwrap() && !vault.remove("api").unwrap());
-        assert!(matches!(vault.seal("../up", &Secret::new("x")), Err(Error::Name { .. })));
+        assert!(matches!(
+            vault.seal("../up", &Secret::new("x")),
+            Err(Error::Name { .. })
+        ));
     }
 }

@@ -21,7 +21,8 @@ use crate::{
 pub(crate) const MANAGER: &str = "tradewind";
 /// Answers with names, labels and times instead of whole objects.
 pub(crate) const METADATA: &str = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
-pub(crate) const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
+pub(crate) const METADATA_LIST: &str =
+    "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
 const JSON: &str = "application/json";
 const APPLY: &str = "application/apply-patch+yaml";
 
@@ -50,7 +51,15 @@ pub(crate) struct Answer {
 
 impl Request {
     fn new(method: Method, path: String, what: impl Into<String>) -> Self {
-        Self { method, path, query: Vec::new(), accept: JSON, content: JSON, body: Vec::new(), what: what.into() }
+        Self {
+            method,
+            path,
+            query: Vec::new(),
+            accept: JSON,
+            content: JSON,
+            body: Vec::new(),
+            what: what.into(),
+        }
     }
 
     pub(crate) fn get(path: String, what: impl Into<String>) -> Self {
@@ -58,12 +67,19 @@ impl Request {
     }
 
     pub(crate) fn delete(path: String, what: impl Into<String>, body: Vec<u8>) -> Self {
-        Self { body, ..Self::new(Method::DELETE, path, what) }
+        Self {
+            body,
+            ..Self::new(Method::DELETE, path, what)
+        }
     }
 
     /// A server-side apply. JSON is YAML.
     pub(crate) fn apply(path: String, what: impl Into<String>, body: Vec<u8>) -> Self {
-        Self { body, content: APPLY, ..Self::new(Method::PATCH, path, what) }
+        Self {
+            body,
+            content: APPLY,
+            ..Self::new(Method::PATCH, path, what)
+        }
     }
 
     #[must_use]
@@ -78,20 +94,37 @@ impl Request {
     }
 
     fn http(&self) -> Result<http::Request<Body>, Failure> {
-        let query: Vec<String> = self.query.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
-        let uri = if query.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, query.join("&")) };
-        let mut request = http::Request::builder().method(&self.method).uri(uri).header(http::header::ACCEPT, self.accept);
+        let query: Vec<String> = self
+            .query
+            .iter()
+            .map(|(name, value)| format!("{name}={}", escaped(value)))
+            .collect();
+        let uri = if query.is_empty() {
+            self.path.clone()
+        } else {
+            format!("{}?{}", self.path, query.join("&"))
+        };
+        let mut request = http::Request::builder()
+            .method(&self.method)
+            .uri(uri)
+            .header(http::header::ACCEPT, self.accept);
         if !self.body.is_empty() {
             request = request.header(http::header::CONTENT_TYPE, self.content);
         }
-        request.body(Body::from(self.body.clone())).map_err(|_| Failure::internal(format!("the request to {} can't be written", self.what)))
+        request.body(Body::from(self.body.clone())).map_err(|_| {
+            Failure::internal(format!("the request to {} can't be written", self.what))
+        })
     }
 }
 
 impl Answer {
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.body)
-            .map_err(|error| Failure::internal(format!("the api server answered what is not understood: {error}")).code("bad-answer"))
+        serde_json::from_slice(&self.body).map_err(|error| {
+            Failure::internal(format!(
+                "the api server answered what is not understood: {error}"
+            ))
+            .code("bad-answer")
+        })
     }
 }
 
@@ -119,10 +152,13 @@ impl Cluster<'_> {
     pub(crate) async fn events<T: Clone + DeserializeOwned + Send>(
         &self,
         request: &Request,
-    ) -> Result<impl Stream<Item = Result<WatchEvent<T>, kube::Error>> + Send + use<T>, Failure> {
+    ) -> Result<impl Stream<Item = Result<WatchEvent<T>, kube::Error>> + Send + use<T>, Failure>
+    {
         let connection = self.connections.get(self.grant).await?;
         let (head, _) = request.http()?.into_parts();
-        let begun = connection.client.request_events(http::Request::from_parts(head, Vec::new()));
+        let begun = connection
+            .client
+            .request_events(http::Request::from_parts(head, Vec::new()));
         match tokio::time::timeout(self.grant.timeout.std(), begun).await {
             Ok(Ok(events)) => Ok(events),
             Ok(Err(error)) => Err(failure::unanswered(&error, &request.what)),
@@ -130,12 +166,24 @@ impl Cluster<'_> {
         }
     }
 
-    async fn once(&self, connection: &Arc<Connection>, request: &Request) -> Result<Answer, Failure> {
+    async fn once(
+        &self,
+        connection: &Arc<Connection>,
+        request: &Request,
+    ) -> Result<Answer, Failure> {
         let http = request.http()?;
         let work = async {
-            let response = connection.client.send(http).await.map_err(|error| failure::unanswered(&error, &request.what))?;
+            let response = connection
+                .client
+                .send(http)
+                .await
+                .map_err(|error| failure::unanswered(&error, &request.what))?;
             let (head, body) = response.into_parts();
-            let body = body.collect_bytes().await.map_err(|error| failure::unanswered(&error, &request.what))?.to_vec();
+            let body = body
+                .collect_bytes()
+                .await
+                .map_err(|error| failure::unanswered(&error, &request.what))?
+                .to_vec();
             Ok((head, body))
         };
         let (head, body) = match tokio::time::timeout(self.grant.timeout.std(), work).await {
@@ -145,8 +193,17 @@ impl Cluster<'_> {
         if head.status.is_success() {
             return Ok(Answer { body });
         }
-        let retry_after = head.headers.get(http::header::RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.trim().parse().ok());
-        Err(failure::refused(head.status, &body, retry_after.map(Millis::from_secs), &request.what))
+        let retry_after = head
+            .headers
+            .get(http::header::RETRY_AFTER)
+            .and_then(|v| v.to_str().ok())
+            .and_then(|v| v.trim().parse().ok());
+        Err(failure::refused(
+            head.status,
+            &body,
+            retry_after.map(Millis::from_secs),
+            &request.what,
+        ))
     }
 }
 

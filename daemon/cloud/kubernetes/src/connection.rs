@@ -45,7 +45,10 @@ struct Inner {
 
 impl Connections {
     pub(crate) fn new(credentials: Credentials) -> Self {
-        Self(Arc::new(Inner { credentials, slots: Mutex::default() }))
+        Self(Arc::new(Inner {
+            credentials,
+            slots: Mutex::default(),
+        }))
     }
 
     /// The connection of a grant, as its source is now.
@@ -56,15 +59,23 @@ impl Connections {
         let text = source::text(&self.0.credentials, grant).await?;
         let slot = self.slot(grant);
         let mut held = slot.lock().await;
-        let same = |known: &&Arc<Connection>| known.made_of.as_ref().map(Secret::expose) == text.as_ref().map(Secret::expose);
+        let same = |known: &&Arc<Connection>| {
+            known.made_of.as_ref().map(Secret::expose) == text.as_ref().map(Secret::expose)
+        };
         if let Some(known) = held.as_ref().filter(same) {
             return Ok(known.clone());
         }
         let config = source::config(text.as_ref(), grant).await?;
         // Making one may run a program and wait for it.
         let made = tokio::task::spawn_blocking(move || Client::try_from(config)).await;
-        let client = made.map_err(|_| Failure::internal("making a client broke off"))?.map_err(|error| failure::unconnected(&error))?;
-        let connection = Arc::new(Connection { client, served: Served::default(), made_of: text });
+        let client = made
+            .map_err(|_| Failure::internal("making a client broke off"))?
+            .map_err(|error| failure::unconnected(&error))?;
+        let connection = Arc::new(Connection {
+            client,
+            served: Served::default(),
+            made_of: text,
+        });
         *held = Some(connection.clone());
         Ok(connection)
     }
@@ -74,7 +85,10 @@ impl Connections {
         self.0.credentials.forget();
         let slot = self.slot(grant);
         let mut held = slot.lock().await;
-        if held.as_ref().is_some_and(|known| Arc::ptr_eq(known, connection)) {
+        if held
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, connection))
+        {
             *held = None;
         }
     }

@@ -21,7 +21,8 @@ pub(crate) fn unconnected(error: &kube::Error) -> Failure {
     let cause = match error {
         kube::Error::Auth(auth) => return credential(auth),
         kube::Error::RustlsTls(tls) => tls_cause(tls),
-        kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
+        kube::Error::ProxyProtocolUnsupported { .. }
+        | kube::Error::ProxyProtocolDisabled { .. } => {
             "it leads through a proxy, and the daemon uses none"
         }
         kube::Error::TlsRequired => "its server asks for TLS, which can't be set up",
@@ -29,7 +30,9 @@ pub(crate) fn unconnected(error: &kube::Error) -> Failure {
         kube::Error::InferConfig(_) => "it does not say where the cluster is",
         _ => "a client for its server can't be made",
     };
-    Failure::denied(format!("the kubeconfig can't be used: {cause}")).field("grants.kubernetes.kubeconfig").code("kubeconfig")
+    Failure::denied(format!("the kubeconfig can't be used: {cause}"))
+        .field("grants.kubernetes.kubeconfig")
+        .code("kubeconfig")
 }
 
 /// The texts of these errors may quote what was in the kubeconfig.
@@ -39,9 +42,13 @@ fn tls_cause(error: &kube::client::RustlsTlsError) -> &'static str {
         Tls::InvalidIdentityPem(_) => "its client certificate or key is not in PEM",
         Tls::MissingPrivateKey => "its client certificate has no private key",
         Tls::MissingCertificate => "its client key has no certificate",
-        Tls::InvalidPrivateKey(_) => "its client key does not go with its certificate, or is of a kind that is not understood",
+        Tls::InvalidPrivateKey(_) => {
+            "its client key does not go with its certificate, or is of a kind that is not understood"
+        }
         Tls::AddRootCertificate(_) => "the certificate authority in it is not understood",
-        Tls::NoValidNativeRootCA(_) => "it names no certificate authority, and the machine's own can't be read",
+        Tls::NoValidNativeRootCA(_) => {
+            "it names no certificate authority, and the machine's own can't be read"
+        }
         _ => "its certificates or keys are not understood",
     }
 }
@@ -50,8 +57,14 @@ fn credential(error: &kube::client::AuthError) -> Failure {
     use kube::client::AuthError as Auth;
     let reason = match error {
         Auth::AuthExecStart(source) => format!("its program can't be started: {}", source.kind()),
-        Auth::AuthExecRun { cmd, out } => format!("its program \"{cmd}\" failed with {}", out.status),
-        Auth::ReadTokenFile(source, path) => format!("its token file \"{}\" can't be read: {}", path.display(), source.kind()),
+        Auth::AuthExecRun { cmd, out } => {
+            format!("its program \"{cmd}\" failed with {}", out.status)
+        }
+        Auth::ReadTokenFile(source, path) => format!(
+            "its token file \"{}\" can't be read: {}",
+            path.display(),
+            source.kind()
+        ),
         _ => "what it gives is not understood".to_owned(),
     };
     Failure::denied(format!("the kubeconfig gives no credential: {reason}"))
@@ -65,26 +78,44 @@ pub(crate) fn unanswered(error: &kube::Error, what: &str) -> Failure {
     if let Some(auth) = chain(error).find_map(|e| e.downcast_ref()) {
         return credential(auth);
     }
-    if let Some(own) = exhausted::out_of_files(error, &format!("the api server can't be asked to {what}")) {
+    if let Some(own) =
+        exhausted::out_of_files(error, &format!("the api server can't be asked to {what}"))
+    {
         return own;
     }
-    Failure::unavailable(format!("the api server can't be reached to {what}: {}", cause(error)))
-        .code("unreachable")
-        .remedy("see that the API server runs and that the daemon reaches the address in the kubeconfig")
+    Failure::unavailable(format!(
+        "the api server can't be reached to {what}: {}",
+        cause(error)
+    ))
+    .code("unreachable")
+    .remedy(
+        "see that the API server runs and that the daemon reaches the address in the kubeconfig",
+    )
 }
 
 pub(crate) fn late(timeout: Millis, what: &str) -> Failure {
-    Failure::unavailable(format!("the api server has not answered within {timeout} to {what}"))
-        .code("unreachable")
-        .remedy("see that the API server runs; timeout in [grants.kubernetes] says how long it may take")
+    Failure::unavailable(format!(
+        "the api server has not answered within {timeout} to {what}"
+    ))
+    .code("unreachable")
+    .remedy(
+        "see that the API server runs; timeout in [grants.kubernetes] says how long it may take",
+    )
 }
 
 /// The innermost reason, in the words of the operating system where it has some.
 fn cause(error: &kube::Error) -> String {
-    let io = chain(error).filter_map(|e| e.downcast_ref::<std::io::Error>()).last();
+    let io = chain(error)
+        .filter_map(|e| e.downcast_ref::<std::io::Error>())
+        .last();
     match (io, chain(error).last()) {
         // An error of TLS comes as one of input and output, with its text inside.
-        (Some(io), _) if io.kind() != std::io::ErrorKind::Other && io.kind() != std::io::ErrorKind::InvalidData => io.kind().to_string(),
+        (Some(io), _)
+            if io.kind() != std::io::ErrorKind::Other
+                && io.kind() != std::io::ErrorKind::InvalidData =>
+        {
+            io.kind().to_string()
+        }
         (_, Some(last)) => short(&last.to_string()),
         (_, None) => "no reason was given".to_owned(),
     }
@@ -93,11 +124,17 @@ fn cause(error: &kube::Error) -> String {
 /// An error and all that is behind it.
 fn chain(error: &kube::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
     let first: &(dyn StdError + 'static) = error;
-    std::iter::successors(Some(first), |error: &&'_ (dyn StdError + 'static)| (*error).source())
+    std::iter::successors(Some(first), |error: &&'_ (dyn StdError + 'static)| {
+        (*error).source()
+    })
 }
 
 fn short(text: &str) -> String {
-    let mut out: String = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut out: String = text
+        .chars()
+        .take(LONGEST)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     if out.len() < text.len() && text.chars().nth(LONGEST).is_some() {
         out.push('…');
     }
@@ -105,13 +142,34 @@ fn short(text: &str) -> String {
 }
 
 /// An answer that is none.
-pub(crate) fn refused(code: StatusCode, body: &[u8], retry_after: Option<Millis>, what: &str) -> Failure {
+pub(crate) fn refused(
+    code: StatusCode,
+    body: &[u8],
+    retry_after: Option<Millis>,
+    what: &str,
+) -> Failure {
     let status: Status = serde_json::from_slice(body).unwrap_or_default();
-    let said = if status.message.is_empty() { code.to_string() } else { short(&status.message) };
-    let field = status.details.as_ref().and_then(|d| d.causes.first()).map(|c| c.field.clone()).filter(|field| !field.is_empty());
+    let said = if status.message.is_empty() {
+        code.to_string()
+    } else {
+        short(&status.message)
+    };
+    let field = status
+        .details
+        .as_ref()
+        .and_then(|d| d.causes.first())
+        .map(|c| c.field.clone())
+        .filter(|field| !field.is_empty());
     let of = |kind: FailureKind, message: String| {
-        let reason = if status.reason.is_empty() { code.as_str().to_owned() } else { status.reason.clone() };
-        Failure { field: field.clone(), ..Failure::new(kind, message).code(reason) }
+        let reason = if status.reason.is_empty() {
+            code.as_str().to_owned()
+        } else {
+            status.reason.clone()
+        };
+        Failure {
+            field: field.clone(),
+            ..Failure::new(kind, message).code(reason)
+        }
     };
     match code.as_u16() {
         401 => of(FailureKind::Denied, format!("the cluster does not accept the credential of the kubeconfig to {what}"))

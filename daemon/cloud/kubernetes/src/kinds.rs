@@ -23,7 +23,12 @@ const SERVED: Duration = Duration::from_secs(600);
 const MISSING: Duration = Duration::from_secs(10);
 
 /// Name, group, versions from the best on, name in paths.
-type Known = (&'static str, &'static str, &'static [&'static str], &'static str);
+type Known = (
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    &'static str,
+);
 
 const KNOWN: [Known; 13] = [
     ("Deployment", "apps", &["v1"], "deployments"),
@@ -33,12 +38,37 @@ const KNOWN: [Known; 13] = [
     ("Event", "", &["v1"], "events"),
     ("Secret", "", &["v1"], "secrets"),
     ("ConfigMap", "", &["v1"], "configmaps"),
-    ("PersistentVolumeClaim", "", &["v1"], "persistentvolumeclaims"),
+    (
+        "PersistentVolumeClaim",
+        "",
+        &["v1"],
+        "persistentvolumeclaims",
+    ),
     ("Job", "batch", &["v1"], "jobs"),
-    ("HorizontalPodAutoscaler", "autoscaling", &["v2", "v2beta2"], "horizontalpodautoscalers"),
-    ("PodDisruptionBudget", "policy", &["v1", "v1beta1"], "poddisruptionbudgets"),
-    ("VirtualService", "networking.istio.io", &["v1", "v1beta1", "v1alpha3"], "virtualservices"),
-    ("DestinationRule", "networking.istio.io", &["v1", "v1beta1", "v1alpha3"], "destinationrules"),
+    (
+        "HorizontalPodAutoscaler",
+        "autoscaling",
+        &["v2", "v2beta2"],
+        "horizontalpodautoscalers",
+    ),
+    (
+        "PodDisruptionBudget",
+        "policy",
+        &["v1", "v1beta1"],
+        "poddisruptionbudgets",
+    ),
+    (
+        "VirtualService",
+        "networking.istio.io",
+        &["v1", "v1beta1", "v1alpha3"],
+        "virtualservices",
+    ),
+    (
+        "DestinationRule",
+        "networking.istio.io",
+        &["v1", "v1beta1", "v1alpha3"],
+        "destinationrules",
+    ),
 ];
 
 /// A kind as a cluster serves it.
@@ -53,7 +83,11 @@ pub(crate) struct Kind {
 
 impl Kind {
     pub(crate) fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     /// The word in objects: without the group.
@@ -67,7 +101,11 @@ impl Kind {
     }
 
     fn root(&self) -> String {
-        if self.group.is_empty() { format!("/api/{}", self.version) } else { format!("/apis/{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            format!("/api/{}", self.version)
+        } else {
+            format!("/apis/{}/{}", self.group, self.version)
+        }
     }
 }
 
@@ -84,7 +122,9 @@ impl Served {
     }
 
     fn learn(&self, name: &str, kind: Option<Kind>) {
-        self.0.lock().insert(name.to_owned(), (Instant::now(), kind));
+        self.0
+            .lock()
+            .insert(name.to_owned(), (Instant::now(), kind));
     }
 }
 
@@ -92,8 +132,13 @@ impl Served {
 pub(crate) fn is_name(name: &str) -> bool {
     let (word, group) = name.split_once('.').unwrap_or((name, "x"));
     let lower = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-.".contains(&c);
-    let worded = word.bytes().all(|c| c.is_ascii_alphanumeric()) && word.bytes().next().is_some_and(|c| c.is_ascii_uppercase());
-    name.len() <= 253 && worded && !group.is_empty() && !group.contains("..") && group.bytes().all(lower)
+    let worded = word.bytes().all(|c| c.is_ascii_alphanumeric())
+        && word.bytes().next().is_some_and(|c| c.is_ascii_uppercase());
+    name.len() <= 253
+        && worded
+        && !group.is_empty()
+        && !group.contains("..")
+        && group.bytes().all(lower)
 }
 
 #[derive(Deserialize)]
@@ -126,10 +171,13 @@ impl Cluster<'_> {
     /// `not-found` when it does not; else what keeps the cluster from telling.
     pub(crate) async fn kind(&self, name: &str) -> Result<Kind, Failure> {
         let missing = || {
-            Failure::not_found(format!("the cluster serves no kind \"{}\" in a version that can be used", name.escape_debug()))
-                .field("kind")
-                .code("no-such-kind")
-                .remedy("install what defines it, or take it out of the settings")
+            Failure::not_found(format!(
+                "the cluster serves no kind \"{}\" in a version that can be used",
+                name.escape_debug()
+            ))
+            .field("kind")
+            .code("no-such-kind")
+            .remedy("install what defines it, or take it out of the settings")
         };
         if !is_name(name) {
             return Err(missing());
@@ -145,7 +193,9 @@ impl Cluster<'_> {
 
     async fn discover(&self, name: &str) -> Result<Option<Kind>, Failure> {
         let known = KNOWN.iter().find(|(known, ..)| *known == name);
-        let Some((_, group, versions, plural)) = known else { return self.foreign(name).await };
+        let Some((_, group, versions, plural)) = known else {
+            return self.foreign(name).await;
+        };
         let kind = |version: &str| Kind {
             name: name.to_owned(),
             group: (*group).to_owned(),
@@ -158,7 +208,10 @@ impl Cluster<'_> {
         }
         for version in *versions {
             let kind = kind(version);
-            let there = self.resources(&kind).await?.is_some_and(|all| all.resources.iter().any(|r| r.name == *plural));
+            let there = self
+                .resources(&kind)
+                .await?
+                .is_some_and(|all| all.resources.iter().any(|r| r.name == *plural));
             if there {
                 return Ok(Some(kind));
             }
@@ -168,19 +221,42 @@ impl Cluster<'_> {
 
     /// `Kind.group`, in the version that the cluster prefers.
     async fn foreign(&self, name: &str) -> Result<Option<Kind>, Failure> {
-        let Some((word, group)) = name.split_once('.') else { return Ok(None) };
-        let Some(answer) = found(self.send(Request::get(format!("/apis/{group}"), "the kinds it serves")).await)? else { return Ok(None) };
+        let Some((word, group)) = name.split_once('.') else {
+            return Ok(None);
+        };
+        let Some(answer) = found(
+            self.send(Request::get(
+                format!("/apis/{group}"),
+                "the kinds it serves",
+            ))
+            .await,
+        )?
+        else {
+            return Ok(None);
+        };
         let Group { preferred } = answer.json()?;
-        let mut kind = Kind { name: name.to_owned(), group: group.to_owned(), version: preferred.version, plural: String::new() };
-        let Some(all) = self.resources(&kind).await? else { return Ok(None) };
+        let mut kind = Kind {
+            name: name.to_owned(),
+            group: group.to_owned(),
+            version: preferred.version,
+            plural: String::new(),
+        };
+        let Some(all) = self.resources(&kind).await? else {
+            return Ok(None);
+        };
         let plain = |r: &&Resource| r.kind == word && r.namespaced && !r.name.contains('/');
-        let Some(resource) = all.resources.iter().find(plain) else { return Ok(None) };
+        let Some(resource) = all.resources.iter().find(plain) else {
+            return Ok(None);
+        };
         kind.plural.clone_from(&resource.name);
         Ok(Some(kind))
     }
 
     async fn resources(&self, kind: &Kind) -> Result<Option<Resources>, Failure> {
-        let answer = found(self.send(Request::get(kind.root(), "the kinds it serves")).await)?;
+        let answer = found(
+            self.send(Request::get(kind.root(), "the kinds it serves"))
+                .await,
+        )?;
         answer.map(|answer| answer.json()).transpose()
     }
 }

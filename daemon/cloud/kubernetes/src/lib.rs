@@ -30,8 +30,8 @@ use futures::{Stream, stream};
 use tokio::sync::broadcast::error::RecvError;
 use tradewind_core::{
     capability::kubernetes::{
-        Caller, ClusterInfo, Deletion, Kubernetes, ListQuery, Node, OwnedObject, Page, PodLog, PodLogQuery, Propagation, Reference,
-        SecretItem,
+        Caller, ClusterInfo, Deletion, Kubernetes, ListQuery, Node, OwnedObject, Page, PodLog,
+        PodLogQuery, Propagation, Reference, SecretItem,
     },
     failure::Failure,
     grant::KubernetesGrant,
@@ -59,7 +59,11 @@ pub struct Clusters {
 
 impl Clusters {
     pub fn new(options: Options) -> Self {
-        Self { connections: Connections::new(options.credentials), secrets: options.secrets, watches: Watches::new() }
+        Self {
+            connections: Connections::new(options.credentials),
+            secrets: options.secrets,
+            watches: Watches::new(),
+        }
     }
 
     /// Changes of pods from now on, of instances that have looked at pods. Some may be missing.
@@ -76,7 +80,10 @@ impl Clusters {
     }
 
     fn of<'a>(&'a self, grant: &'a KubernetesGrant) -> Cluster<'a> {
-        Cluster { connections: &self.connections, grant }
+        Cluster {
+            connections: &self.connections,
+            grant,
+        }
     }
 }
 
@@ -85,7 +92,12 @@ impl Kubernetes for Clusters {
     async fn info(&self, grant: &KubernetesGrant) -> Result<ClusterInfo, Failure> {
         read::info(&self.of(grant)).await
     }
-    async fn apply(&self, caller: &Caller, grant: &KubernetesGrant, objects: Vec<String>) -> Result<Vec<String>, Failure> {
+    async fn apply(
+        &self,
+        caller: &Caller,
+        grant: &KubernetesGrant,
+        objects: Vec<String>,
+    ) -> Result<Vec<String>, Failure> {
         apply::objects(&self.of(grant), caller, &objects).await
     }
     async fn apply_secret(
@@ -96,17 +108,32 @@ impl Kubernetes for Clusters {
         name: &str,
         items: Vec<SecretItem>,
     ) -> Result<String, Failure> {
-        let to = Reference { kind: kinds::SECRET.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() };
+        let to = Reference {
+            kind: kinds::SECRET.to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
         secret::apply(&self.of(grant), caller, &self.secrets, to, items).await
     }
-    async fn get(&self, caller: &Caller, grant: &KubernetesGrant, object: &Reference) -> Result<Option<String>, Failure> {
+    async fn get(
+        &self,
+        caller: &Caller,
+        grant: &KubernetesGrant,
+        object: &Reference,
+    ) -> Result<Option<String>, Failure> {
         read::get(&self.of(grant), caller, object).await
     }
-    async fn list(&self, caller: &Caller, grant: &KubernetesGrant, query: &ListQuery) -> Result<Page, Failure> {
+    async fn list(
+        &self,
+        caller: &Caller,
+        grant: &KubernetesGrant,
+        query: &ListQuery,
+    ) -> Result<Page, Failure> {
         let page = read::list(&self.of(grant), caller, query).await?;
         // Who looks at pods wants to know when they change.
         if query.kind == "Pod" {
-            self.watches.over(&self.connections, &caller.owner, grant, &query.namespace);
+            self.watches
+                .over(&self.connections, &caller.owner, grant, &query.namespace);
         }
         Ok(page)
     }
@@ -119,13 +146,26 @@ impl Kubernetes for Clusters {
     ) -> Result<Vec<Deletion>, Failure> {
         remove::objects(&self.of(grant), caller, &objects, propagation).await
     }
-    async fn owned(&self, caller: &Caller, grant: &KubernetesGrant) -> Result<Vec<OwnedObject>, Failure> {
+    async fn owned(
+        &self,
+        caller: &Caller,
+        grant: &KubernetesGrant,
+    ) -> Result<Vec<OwnedObject>, Failure> {
         read::owned(&self.of(grant), caller).await
     }
-    async fn logs(&self, caller: &Caller, grant: &KubernetesGrant, query: &PodLogQuery) -> Result<PodLog, Failure> {
+    async fn logs(
+        &self,
+        caller: &Caller,
+        grant: &KubernetesGrant,
+        query: &PodLogQuery,
+    ) -> Result<PodLog, Failure> {
         logs::read(&self.of(grant), caller, query).await
     }
-    async fn nodes(&self, grant: &KubernetesGrant, annotations: &[String]) -> Result<Vec<Node>, Failure> {
+    async fn nodes(
+        &self,
+        grant: &KubernetesGrant,
+        annotations: &[String],
+    ) -> Result<Vec<Node>, Failure> {
         nodes::all(&self.of(grant), annotations).await
     }
 }

@@ -19,7 +19,11 @@ pub(crate) fn is_of(labels: &Labels, owner: &InstanceName) -> bool {
 
 /// The marks of what is made for an attempt.
 pub(crate) fn of(owner: &InstanceName, attempt: &Attempt) -> Labels {
-    let tags = attempt.tags.iter().filter(|(_, value)| is_label(value)).map(|(key, value)| (key.clone(), value.clone()));
+    let tags = attempt
+        .tags
+        .iter()
+        .filter(|(_, value)| is_label(value))
+        .map(|(key, value)| (key.clone(), value.clone()));
     let mut marks: Labels = tags.collect();
     marks.insert(MANAGED_BY.to_owned(), "tradewind".to_owned());
     marks.insert(INSTANCE.to_owned(), owner.to_string());
@@ -29,20 +33,36 @@ pub(crate) fn of(owner: &InstanceName, attempt: &Attempt) -> Labels {
 
 /// Those of an object's labels that are marks.
 pub(crate) fn among(labels: &Labels) -> Labels {
-    labels.iter().filter(|(key, _)| is_mark(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+    labels
+        .iter()
+        .filter(|(key, _)| is_mark(key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 /// Which objects an instance may see, as the API server's selector.
 pub(crate) fn selector(owner: &InstanceName, labels: &Labels) -> String {
-    let mut parts = vec![format!("{MANAGED_BY}=tradewind"), format!("{INSTANCE}={owner}")];
-    parts.extend(labels.iter().filter(|(key, _)| *key != MANAGED_BY && *key != INSTANCE).map(|(key, value)| format!("{key}={value}")));
+    let mut parts = vec![
+        format!("{MANAGED_BY}=tradewind"),
+        format!("{INSTANCE}={owner}"),
+    ];
+    parts.extend(
+        labels
+            .iter()
+            .filter(|(key, _)| *key != MANAGED_BY && *key != INSTANCE)
+            .map(|(key, value)| format!("{key}={value}")),
+    );
     parts.join(",")
 }
 
 /// Puts the marks on labels, in place of whatever a plugin has written there under our names.
 pub(crate) fn put(labels: &mut Map<String, Value>, marks: &Labels) {
     labels.retain(|key, _| !is_mark(key));
-    labels.extend(marks.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))));
+    labels.extend(
+        marks
+            .iter()
+            .map(|(key, value)| (key.clone(), Value::String(value.clone()))),
+    );
 }
 
 fn is_mark(key: &str) -> bool {
@@ -54,7 +74,9 @@ pub(crate) fn is_label(value: &str) -> bool {
     let ends = |c: Option<u8>| c.is_none_or(|c| c.is_ascii_alphanumeric());
     let bytes = value.as_bytes();
     value.len() <= 63
-        && value.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
+        && value
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
         && ends(bytes.first().copied())
         && ends(bytes.last().copied())
 }

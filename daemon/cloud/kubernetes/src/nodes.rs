@@ -94,7 +94,10 @@ struct Asked {
 
 /// # Errors
 /// `denied` when nodes are not granted, or the cluster does not let us see them.
-pub(crate) async fn all(cluster: &Cluster<'_>, annotations: &[String]) -> Result<Vec<Node>, Failure> {
+pub(crate) async fn all(
+    cluster: &Cluster<'_>,
+    annotations: &[String],
+) -> Result<Vec<Node>, Failure> {
     if !cluster.grant.read.iter().any(|kind| kind == NODE) {
         return Err(check::refused(
             "the capacity of nodes is not granted",
@@ -102,10 +105,18 @@ pub(crate) async fn all(cluster: &Cluster<'_>, annotations: &[String]) -> Result
             "\"Node\" to read, that is read = [\"Node\", …],",
         ));
     }
-    let nodes: Vec<Seen> = pages(cluster, &Request::get("/api/v1/nodes".to_owned(), "list nodes")).await?;
+    let nodes: Vec<Seen> = pages(
+        cluster,
+        &Request::get("/api/v1/nodes".to_owned(), "list nodes"),
+    )
+    .await?;
     let running = "status.phase!=Succeeded,status.phase!=Failed,spec.nodeName!=";
-    let pods: Vec<Pod> =
-        pages(cluster, &Request::get("/api/v1/pods".to_owned(), "list pods of all namespaces").with("fieldSelector", running)).await?;
+    let pods: Vec<Pod> = pages(
+        cluster,
+        &Request::get("/api/v1/pods".to_owned(), "list pods of all namespaces")
+            .with("fieldSelector", running),
+    )
+    .await?;
     let mut taken: HashMap<String, (u32, BTreeMap<String, u64>)> = HashMap::new();
     for Pod { spec } in pods {
         let (count, sum) = taken.entry(spec.node_name.clone()).or_default();
@@ -114,27 +125,60 @@ pub(crate) async fn all(cluster: &Cluster<'_>, annotations: &[String]) -> Result
             *sum.entry(resource).or_default() += amount;
         }
     }
-    Ok(nodes.into_iter().map(|node| told(node, &taken, annotations)).collect())
+    Ok(nodes
+        .into_iter()
+        .map(|node| told(node, &taken, annotations))
+        .collect())
 }
 
-fn told(node: Seen, taken: &HashMap<String, (u32, BTreeMap<String, u64>)>, annotations: &[String]) -> Node {
+fn told(
+    node: Seen,
+    taken: &HashMap<String, (u32, BTreeMap<String, u64>)>,
+    annotations: &[String],
+) -> Node {
     let none = (0, BTreeMap::new());
     let (running, used) = taken.get(&node.metadata.name).unwrap_or(&none);
-    let has: BTreeMap<String, u64> =
-        node.status.allocatable.iter().map(|(resource, text)| (resource.clone(), amount(resource, text))).collect();
+    let has: BTreeMap<String, u64> = node
+        .status
+        .allocatable
+        .iter()
+        .map(|(resource, text)| (resource.clone(), amount(resource, text)))
+        .collect();
     let all = |resource: &str| has.get(resource).copied().unwrap_or(0);
-    let free = |resource: &str| all(resource).saturating_sub(used.get(resource).copied().unwrap_or(0));
+    let free =
+        |resource: &str| all(resource).saturating_sub(used.get(resource).copied().unwrap_or(0));
     let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
     // Devices have a vendor's domain before their name.
     let devices = has.keys().filter(|resource| resource.contains('/'));
-    let devices = devices.map(|r| Device { resource: r.clone(), count: count(all(r)), free: count(free(r)) }).collect();
-    let ready = node.status.conditions.iter().any(|c| c.kind == "Ready" && c.status == "True");
-    let tainted = node.spec.taints.iter().any(|taint| taint.effect != "PreferNoSchedule");
-    let Described { name, labels, annotations: has_annotations } = node.metadata;
+    let devices = devices
+        .map(|r| Device {
+            resource: r.clone(),
+            count: count(all(r)),
+            free: count(free(r)),
+        })
+        .collect();
+    let ready = node
+        .status
+        .conditions
+        .iter()
+        .any(|c| c.kind == "Ready" && c.status == "True");
+    let tainted = node
+        .spec
+        .taints
+        .iter()
+        .any(|taint| taint.effect != "PreferNoSchedule");
+    let Described {
+        name,
+        labels,
+        annotations: has_annotations,
+    } = node.metadata;
     Node {
         name,
         labels,
-        annotations: has_annotations.into_iter().filter(|(key, _)| annotations.contains(key)).collect(),
+        annotations: has_annotations
+            .into_iter()
+            .filter(|(key, _)| annotations.contains(key))
+            .collect(),
         usable: ready && !node.spec.unschedulable && !tainted,
         cpu: all("cpu"),
         free_cpu: free("cpu"),
@@ -149,15 +193,25 @@ fn told(node: Seen, taken: &HashMap<String, (u32, BTreeMap<String, u64>)>, annot
 
 /// In millicores for processors, else as a whole number.
 fn amount(resource: &str, text: &serde_json::Value) -> u64 {
-    let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
-    if resource == "cpu" { millicores(&text) } else { whole(&text) }
+    let text = text
+        .as_str()
+        .map_or_else(|| text.to_string(), str::to_owned);
+    if resource == "cpu" {
+        millicores(&text)
+    } else {
+        whole(&text)
+    }
 }
 
 /// What a pod holds of its node: its containers together, or its greatest first step, whichever is more.
 fn requests(spec: &PodSpec) -> BTreeMap<String, u64> {
     let mut sum: BTreeMap<String, u64> = BTreeMap::new();
     let stays = |c: &&Container| c.restart_policy.as_deref() == Some("Always");
-    for container in spec.containers.iter().chain(spec.init_containers.iter().filter(stays)) {
+    for container in spec
+        .containers
+        .iter()
+        .chain(spec.init_containers.iter().filter(stays))
+    {
         for (resource, text) in &container.resources.requests {
             *sum.entry(resource.clone()).or_default() += amount(resource, text);
         }

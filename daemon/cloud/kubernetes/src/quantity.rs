@@ -25,7 +25,9 @@ fn scaled(text: &str, factor: f64) -> u64 {
     if let Ok(plain) = text.parse::<f64>() {
         return (plain.max(0.0) * factor).ceil() as u64;
     }
-    let unit = UNITS.iter().find_map(|(unit, of)| text.strip_suffix(unit).map(|number| (number, of)));
+    let unit = UNITS
+        .iter()
+        .find_map(|(unit, of)| text.strip_suffix(unit).map(|number| (number, of)));
     let value = unit.and_then(|(number, of)| number.parse::<f64>().ok().map(|number| number * of));
     (value.unwrap_or(0.0).max(0.0) * factor).ceil() as u64
 }
@@ -46,7 +48,16 @@ mod tests {
 
     #[test]
     fn quantities_are_read_as_the_cluster_means_them() {
-        for (text, milli) in [("250m", 250), ("2", 2000), ("1.5", 1500), ("0.1", 100), ("100u", 1), ("", 0), ("x", 0), ("-1", 0)] {
+        for (text, milli) in [
+            ("250m", 250),
+            ("2", 2000),
+            ("1.5", 1500),
+            ("0.1", 100),
+            ("100u", 1),
+            ("", 0),
+            ("x", 0),
+            ("-1", 0),
+        ] {
             assert_eq!(millicores(text), milli, "{text}");
         }
         for (text, bytes) in [

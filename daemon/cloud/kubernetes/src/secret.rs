@@ -38,7 +38,10 @@ pub(crate) async fn apply(
         return Err(Failure::denied("secrets are made only within an apply").code("no-attempt"));
     };
     if !apply::is_own(&to.name, attempt.allocation.as_str()) {
-        let message = format!("the secret object \"{}\" is not this allocation's: begin its name with \"{}\"", to.name, attempt.allocation);
+        let message = format!(
+            "the secret object \"{}\" is not this allocation's: begin its name with \"{}\"",
+            to.name, attempt.allocation
+        );
         return Err(Failure::denied(message).field("name").code(NOT_OURS));
     }
     for (i, item) in items.iter().enumerate() {
@@ -47,10 +50,15 @@ pub(crate) async fn apply(
             let message = format!("\"{}\" is not a secret's key", item.key.escape_debug());
             return Err(Failure::invalid(message).field(format!("items[{i}].key")));
         }
-        secrets::check(secrets_of(cluster.grant), &item.source, &format!("items[{i}].source"))?;
+        secrets::check(
+            secrets_of(cluster.grant),
+            &item.source,
+            &format!("items[{i}].source"),
+        )?;
     }
     let (folder, grant) = (folder.to_owned(), cluster.grant.clone());
-    let read = tokio::task::spawn_blocking(move || values(&folder, secrets_of(&grant), &items)).await;
+    let read =
+        tokio::task::spawn_blocking(move || values(&folder, secrets_of(&grant), &items)).await;
     let data = read.map_err(|_| Failure::internal("reading secrets broke off"))??;
     let kind = cluster.kind(SECRET).await?;
     let object = Map::from_iter([
@@ -59,19 +67,38 @@ pub(crate) async fn apply(
         ("type".to_owned(), json!("Opaque")),
         ("data".to_owned(), Value::Object(data)),
     ]);
-    let written = apply::write(cluster, caller, Checked { to, kind, object }).await.map_err(unspoken)?;
-    Ok(written.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().to_owned())
+    let written = apply::write(cluster, caller, Checked { to, kind, object })
+        .await
+        .map_err(unspoken)?;
+    Ok(written
+        .pointer("/metadata/resourceVersion")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned())
 }
 
 fn secrets_of(grant: &KubernetesGrant) -> Granted<'_> {
-    Granted { capability: "kubernetes", secrets: &grant.secrets, namespace: grant.namespace.as_ref() }
+    Granted {
+        capability: "kubernetes",
+        secrets: &grant.secrets,
+        namespace: grant.namespace.as_ref(),
+    }
 }
 
-fn values(folder: &Path, granted: Granted<'_>, items: &[SecretItem]) -> Result<Map<String, Value>, Failure> {
+fn values(
+    folder: &Path,
+    granted: Granted<'_>,
+    items: &[SecretItem],
+) -> Result<Map<String, Value>, Failure> {
     let mut data = Map::new();
     let mut total = 0;
     for (i, item) in items.iter().enumerate() {
-        let value = secrets::read(granted, Some(folder), &item.source, &format!("items[{i}].source"))?;
+        let value = secrets::read(
+            granted,
+            Some(folder),
+            &item.source,
+            &format!("items[{i}].source"),
+        )?;
         total += value.len();
         if total > LARGEST {
             let message = format!(
@@ -80,7 +107,14 @@ fn values(folder: &Path, granted: Granted<'_>, items: &[SecretItem]) -> Result<M
             );
             return Err(Failure::invalid(message).field(format!("items[{i}].source")));
         }
-        data.insert(item.key.clone(), json!(base64(if item.variable { secrets::variable(&value) } else { &value })));
+        data.insert(
+            item.key.clone(),
+            json!(base64(if item.variable {
+                secrets::variable(&value)
+            } else {
+                &value
+            })),
+        );
     }
     Ok(data)
 }
@@ -88,7 +122,10 @@ fn values(folder: &Path, granted: Granted<'_>, items: &[SecretItem]) -> Result<M
 /// An API server that refuses an object may quote it.
 fn unspoken(failure: Failure) -> Failure {
     if failure.code.as_deref() == Some("Invalid") || failure.code.as_deref() == Some("BadRequest") {
-        return Failure { message: "the api server does not accept the secret object".to_owned(), ..failure };
+        return Failure {
+            message: "the api server does not accept the secret object".to_owned(),
+            ..failure
+        };
     }
     failure
 }

@@ -17,7 +17,10 @@ use tradewind_credentials::{
 ///
 /// # Errors
 /// `denied` when it can't be had.
-pub(crate) async fn text(credentials: &Credentials, grant: &KubernetesGrant) -> Result<Option<Secret>, Failure> {
+pub(crate) async fn text(
+    credentials: &Credentials,
+    grant: &KubernetesGrant,
+) -> Result<Option<Secret>, Failure> {
     let source = match (&grant.kubeconfig, &grant.credential) {
         (Some(path), _) => tradewind_core::grant::CredentialSource::File(path.clone()),
         (None, Some(source)) => source.clone(),
@@ -35,7 +38,10 @@ pub(crate) async fn text(credentials: &Credentials, grant: &KubernetesGrant) -> 
 ///
 /// # Errors
 /// `denied` for what the grant does not allow and for what a kubeconfig lacks.
-pub(crate) async fn config(text: Option<&Secret>, grant: &KubernetesGrant) -> Result<Config, Failure> {
+pub(crate) async fn config(
+    text: Option<&Secret>,
+    grant: &KubernetesGrant,
+) -> Result<Config, Failure> {
     let mut config = match text {
         Some(text) => from_text(text, grant).await?,
         None => Config::incluster().map_err(|_| {
@@ -45,7 +51,11 @@ pub(crate) async fn config(text: Option<&Secret>, grant: &KubernetesGrant) -> Re
         })?,
     };
     let timeout = Some(grant.timeout.std());
-    (config.connect_timeout, config.read_timeout, config.write_timeout) = (timeout, None, timeout);
+    (
+        config.connect_timeout,
+        config.read_timeout,
+        config.write_timeout,
+    ) = (timeout, None, timeout);
     // The controller decides what is tried again, and when.
     config.default_retry = false;
     // No client of the daemon takes a proxy from its environment.
@@ -54,45 +64,94 @@ pub(crate) async fn config(text: Option<&Secret>, grant: &KubernetesGrant) -> Re
 }
 
 async fn from_text(text: &Secret, grant: &KubernetesGrant) -> Result<Config, Failure> {
-    let mut kubeconfig = Kubeconfig::from_yaml(text.expose()).map_err(|_| unreadable("it is not a kubeconfig in YAML"))?;
-    let context = grant.context.clone().or_else(|| kubeconfig.current_context.clone()).filter(|name| !name.is_empty());
+    let mut kubeconfig = Kubeconfig::from_yaml(text.expose())
+        .map_err(|_| unreadable("it is not a kubeconfig in YAML"))?;
+    let context = grant
+        .context
+        .clone()
+        .or_else(|| kubeconfig.current_context.clone())
+        .filter(|name| !name.is_empty());
     let Some(context) = context else {
-        return Err(unreadable("it has no current context").remedy("add context = \"NAME\" to [grants.kubernetes] of the instance file"));
+        return Err(unreadable("it has no current context")
+            .remedy("add context = \"NAME\" to [grants.kubernetes] of the instance file"));
     };
-    let known = kubeconfig.contexts.iter().find(|named| named.name == context).and_then(|named| named.context.clone());
+    let known = kubeconfig
+        .contexts
+        .iter()
+        .find(|named| named.name == context)
+        .and_then(|named| named.context.clone());
     let Some(known) = known else {
-        let names: Vec<&str> = kubeconfig.contexts.iter().map(|named| named.name.as_str()).collect();
-        return Err(unreadable(&format!("it has no context \"{}\"", context.escape_debug()))
-            .field("grants.kubernetes.context")
-            .remedy(format!("it has these: {}", names.join(", "))));
+        let names: Vec<&str> = kubeconfig
+            .contexts
+            .iter()
+            .map(|named| named.name.as_str())
+            .collect();
+        return Err(
+            unreadable(&format!("it has no context \"{}\"", context.escape_debug()))
+                .field("grants.kubernetes.context")
+                .remedy(format!("it has these: {}", names.join(", "))),
+        );
     };
-    let cluster = kubeconfig.clusters.iter().find(|named| named.name == known.cluster).and_then(|named| named.cluster.as_ref());
-    if cluster.and_then(|cluster| cluster.proxy_url.as_ref()).is_some_and(|proxy| !proxy.is_empty()) {
+    let cluster = kubeconfig
+        .clusters
+        .iter()
+        .find(|named| named.name == known.cluster)
+        .and_then(|named| named.cluster.as_ref());
+    if cluster
+        .and_then(|cluster| cluster.proxy_url.as_ref())
+        .is_some_and(|proxy| !proxy.is_empty())
+    {
         return Err(unreadable("the cluster of its context names a proxy-url, and the daemon uses no proxy")
             .remedy("remove proxy-url from the kubeconfig, and give the cluster a server address that the daemon reaches by itself"));
     }
     // A client that is told no proxy takes the environment's. This one is told one, which `config` takes from it again.
-    for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+    for cluster in kubeconfig
+        .clusters
+        .iter_mut()
+        .filter_map(|named| named.cluster.as_mut())
+    {
         cluster.proxy_url = Some("http://none.invalid".to_owned());
     }
     let user = known.user.clone().unwrap_or_default();
-    let auth = kubeconfig.auth_infos.iter().find(|named| named.name == user).and_then(|named| named.auth_info.as_ref());
+    let auth = kubeconfig
+        .auth_infos
+        .iter()
+        .find(|named| named.name == user)
+        .and_then(|named| named.auth_info.as_ref());
     let program = auth.and_then(|auth| {
-        let exec = auth.exec.as_ref().map(|exec| exec.command.clone().unwrap_or_default());
-        exec.or_else(|| auth.auth_provider.as_ref().and_then(|provider| provider.config.get("cmd-path").cloned()))
+        let exec = auth
+            .exec
+            .as_ref()
+            .map(|exec| exec.command.clone().unwrap_or_default());
+        exec.or_else(|| {
+            auth.auth_provider
+                .as_ref()
+                .and_then(|provider| provider.config.get("cmd-path").cloned())
+        })
     });
     if let Some(program) = program.filter(|_| !grant.exec) {
-        let message = format!("the context \"{context}\" runs the program \"{}\" for its credentials", program.escape_debug());
-        return Err(
-            Failure::not_granted(message, "grants.kubernetes.exec").remedy("add exec = true to [grants.kubernetes] of the instance file")
+        let message = format!(
+            "the context \"{context}\" runs the program \"{}\" for its credentials",
+            program.escape_debug()
         );
+        return Err(Failure::not_granted(message, "grants.kubernetes.exec")
+            .remedy("add exec = true to [grants.kubernetes] of the instance file"));
     }
-    if let Some(folder) = grant.kubeconfig.as_deref().and_then(|path| Path::new(path).parent()) {
+    if let Some(folder) = grant
+        .kubeconfig
+        .as_deref()
+        .and_then(|path| Path::new(path).parent())
+    {
         resolve(&mut kubeconfig, folder);
     }
     believed(&kubeconfig).map_err(|why| unreadable(&why))?;
-    let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
-    Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unreadable(reason(&error)))
+    let options = KubeConfigOptions {
+        context: Some(context.clone()),
+        ..KubeConfigOptions::default()
+    };
+    Config::from_custom_kubeconfig(kubeconfig, &options)
+        .await
+        .map_err(|error| unreadable(reason(&error)))
 }
 
 /// Paths in a kubeconfig are relative to its folder.
@@ -102,15 +161,27 @@ fn resolve(kubeconfig: &mut Kubeconfig, folder: &Path) {
             *path = folder.join(&*path).to_string_lossy().into_owned();
         }
     };
-    for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+    for cluster in kubeconfig
+        .clusters
+        .iter_mut()
+        .filter_map(|named| named.cluster.as_mut())
+    {
         absolute(&mut cluster.certificate_authority);
     }
-    for auth in kubeconfig.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
+    for auth in kubeconfig
+        .auth_infos
+        .iter_mut()
+        .filter_map(|named| named.auth_info.as_mut())
+    {
         absolute(&mut auth.client_certificate);
         absolute(&mut auth.client_key);
         absolute(&mut auth.token_file);
         // A bare name is looked up in the daemon's PATH.
-        if let Some(exec) = auth.exec.as_mut().filter(|exec| exec.command.as_deref().is_some_and(|command| command.contains('/'))) {
+        if let Some(exec) = auth.exec.as_mut().filter(|exec| {
+            exec.command
+                .as_deref()
+                .is_some_and(|command| command.contains('/'))
+        }) {
             absolute(&mut exec.command);
         }
     }
@@ -118,12 +189,25 @@ fn resolve(kubeconfig: &mut Kubeconfig, folder: &Path) {
 
 /// The files that a kubeconfig names are believed as it is itself.
 fn believed(kubeconfig: &Kubeconfig) -> Result<(), String> {
-    let clusters = kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref());
-    let users: Vec<_> = kubeconfig.auth_infos.iter().filter_map(|named| named.auth_info.as_ref()).collect();
-    let trusted =
-        clusters.filter_map(|c| c.certificate_authority.as_ref()).chain(users.iter().filter_map(|u| u.client_certificate.as_ref()));
-    let secret = users.iter().flat_map(|u| u.client_key.iter().chain(&u.token_file));
-    for (path, kind) in trusted.map(|path| (path, Kind::Trusted)).chain(secret.map(|path| (path, Kind::Secret))) {
+    let clusters = kubeconfig
+        .clusters
+        .iter()
+        .filter_map(|named| named.cluster.as_ref());
+    let users: Vec<_> = kubeconfig
+        .auth_infos
+        .iter()
+        .filter_map(|named| named.auth_info.as_ref())
+        .collect();
+    let trusted = clusters
+        .filter_map(|c| c.certificate_authority.as_ref())
+        .chain(users.iter().filter_map(|u| u.client_certificate.as_ref()));
+    let secret = users
+        .iter()
+        .flat_map(|u| u.client_key.iter().chain(&u.token_file));
+    for (path, kind) in trusted
+        .map(|path| (path, Kind::Trusted))
+        .chain(secret.map(|path| (path, Kind::Secret)))
+    {
         // What can't be read is told by who needs it.
         if let Err(error) = owners::open(Path::new(path), kind)
             && let Some(untrusted) = owners::untrusted(&error)
@@ -136,12 +220,16 @@ fn believed(kubeconfig: &Kubeconfig) -> Result<(), String> {
 
 fn reason(error: &KubeconfigError) -> &'static str {
     match error {
-        KubeconfigError::MissingClusterUrl | KubeconfigError::ParseClusterUrl(_) => "its cluster has no usable server address",
+        KubeconfigError::MissingClusterUrl | KubeconfigError::ParseClusterUrl(_) => {
+            "its cluster has no usable server address"
+        }
         KubeconfigError::LoadClusterOfContext(_) => "it has no such cluster as its context names",
         _ => "its certificates or keys can't be loaded",
     }
 }
 
 fn unreadable(reason: &str) -> Failure {
-    Failure::denied(format!("the kubeconfig can't be used: {reason}")).field("grants.kubernetes.kubeconfig").code("kubeconfig")
+    Failure::denied(format!("the kubeconfig can't be used: {reason}"))
+        .field("grants.kubernetes.kubeconfig")
+        .code("kubeconfig")
 }

@@ -53,7 +53,10 @@ struct Watched {
 
 impl Watches {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { changes: broadcast::channel(KEPT).0, running: Mutex::default() })
+        Arc::new(Self {
+            changes: broadcast::channel(KEPT).0,
+            running: Mutex::default(),
+        })
     }
 
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Change> {
@@ -61,11 +64,26 @@ impl Watches {
     }
 
     /// Sees to it that an instance's pods in a namespace are watched.
-    pub(crate) fn over(self: &Arc<Self>, connections: &Connections, owner: &InstanceName, grant: &KubernetesGrant, namespace: &str) {
-        let watched = Watched { owner: owner.clone(), namespace: namespace.to_owned(), grant: format!("{grant:?}") };
+    pub(crate) fn over(
+        self: &Arc<Self>,
+        connections: &Connections,
+        owner: &InstanceName,
+        grant: &KubernetesGrant,
+        namespace: &str,
+    ) {
+        let watched = Watched {
+            owner: owner.clone(),
+            namespace: namespace.to_owned(),
+            grant: format!("{grant:?}"),
+        };
         let known = self.table().insert(watched.clone(), Instant::now());
         if known.is_none() {
-            let follow = follow(Arc::downgrade(self), connections.clone(), grant.clone(), watched);
+            let follow = follow(
+                Arc::downgrade(self),
+                connections.clone(),
+                grant.clone(),
+                watched,
+            );
             tokio::spawn(tradewind_core::vital::part("watch of pods", follow));
         }
     }
@@ -86,9 +104,17 @@ impl Watches {
 }
 
 /// Runs until nobody wants it any more.
-async fn follow(watches: Weak<Watches>, connections: Connections, grant: KubernetesGrant, watched: Watched) {
+async fn follow(
+    watches: Weak<Watches>,
+    connections: Connections,
+    grant: KubernetesGrant,
+    watched: Watched,
+) {
     let mut pause = FIRST_PAUSE;
-    while watches.upgrade().is_some_and(|watches| watches.goes_on(&watched)) {
+    while watches
+        .upgrade()
+        .is_some_and(|watches| watches.goes_on(&watched))
+    {
         match turn(&watches, &connections, &grant, &watched).await {
             Ok(()) => pause = FIRST_PAUSE,
             Err(failure) => {
@@ -101,20 +127,40 @@ async fn follow(watches: Weak<Watches>, connections: Connections, grant: Kuberne
 }
 
 /// One watch, from the state of the moment on, until the API server ends it.
-async fn turn(watches: &Weak<Watches>, connections: &Connections, grant: &KubernetesGrant, watched: &Watched) -> Result<(), Failure> {
+async fn turn(
+    watches: &Weak<Watches>,
+    connections: &Connections,
+    grant: &KubernetesGrant,
+    watched: &Watched,
+) -> Result<(), Failure> {
     let cluster = Cluster { connections, grant };
     let path = cluster.kind("Pod").await?.path(&watched.namespace);
-    let request = Request::get(path, format!("watch pods in the namespace \"{}\"", watched.namespace))
-        .with("watch", true)
-        .with("labelSelector", marks::selector(&watched.owner, &Labels::new()))
-        .with("timeoutSeconds", TURN.as_secs())
-        .accept(METADATA);
+    let request = Request::get(
+        path,
+        format!("watch pods in the namespace \"{}\"", watched.namespace),
+    )
+    .with("watch", true)
+    .with(
+        "labelSelector",
+        marks::selector(&watched.owner, &Labels::new()),
+    )
+    .with("timeoutSeconds", TURN.as_secs())
+    .accept(METADATA);
     let events = cluster.events::<Existing>(&request).await?;
     let mut events = std::pin::pin!(events);
     while let Some(Ok(event)) = events.next().await {
-        let Some(watches) = watches.upgrade() else { return Ok(()) };
-        let (WatchEvent::Added(pod) | WatchEvent::Modified(pod) | WatchEvent::Deleted(pod)) = event else { continue };
-        let allocation = pod.metadata.labels.get(marks::ALLOCATION).and_then(|text| text.parse().ok());
+        let Some(watches) = watches.upgrade() else {
+            return Ok(());
+        };
+        let (WatchEvent::Added(pod) | WatchEvent::Modified(pod) | WatchEvent::Deleted(pod)) = event
+        else {
+            continue;
+        };
+        let allocation = pod
+            .metadata
+            .labels
+            .get(marks::ALLOCATION)
+            .and_then(|text| text.parse().ok());
         if let Some(allocation) = allocation {
             // Nobody may listen; then nobody misses it.
             let _ = watches.changes.send((watched.owner.clone(), allocation));

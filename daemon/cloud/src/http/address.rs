@@ -33,9 +33,9 @@ fn is_private_v6(address: Ipv6Addr) -> bool {
     match segments {
         // Unspecified, loopback, and IPv4 in its compatible, mapped, translated and NAT64 forms.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => true,
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-            embedded(high, low)
-        }
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
         [0x64, 0xff9b, ..] | [0x100, 0, 0, 0, ..] => true,
         // 6to4.
         [0x2002, high, low, ..] => embedded(high, low),
@@ -53,9 +53,15 @@ mod tests {
 
     #[test]
     fn only_public_addresses_are_public() {
-        for public in
-            ["1.1.1.1", "100.63.255.255", "172.32.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "2002:808:808::1", "64:ff9b::808:808"]
-        {
+        for public in [
+            "1.1.1.1",
+            "100.63.255.255",
+            "172.32.0.1",
+            "2606:4700::1111",
+            "::ffff:8.8.8.8",
+            "2002:808:808::1",
+            "64:ff9b::808:808",
+        ] {
             assert!(!is_private(public.parse().unwrap()), "{public}");
         }
         for private in [

@@ -55,7 +55,9 @@ impl Pattern {
         };
         let host_fits = match (&self.host, host) {
             (HostPattern::Exactly(own), host) => own == host,
-            (HostPattern::Below(suffix), Host::Domain(name)) => name.len() > suffix.len() && name.ends_with(suffix.as_str()),
+            (HostPattern::Below(suffix), Host::Domain(name)) => {
+                name.len() > suffix.len() && name.ends_with(suffix.as_str())
+            }
             (HostPattern::Below(_), _) => false,
         };
         port_fits && host_fits
@@ -63,13 +65,18 @@ impl Pattern {
 }
 
 fn parse_host(text: &str) -> Option<Host<String>> {
-    Host::parse(text).ok().filter(|_| !text.contains('*')).map(plain)
+    Host::parse(text)
+        .ok()
+        .filter(|_| !text.contains('*'))
+        .map(plain)
 }
 
 /// A name without the root's dot, which names the same host.
 pub(super) fn plain(host: Host<String>) -> Host<String> {
     match host {
-        Host::Domain(name) => Host::Domain(name.strip_suffix('.').map(str::to_owned).unwrap_or(name)),
+        Host::Domain(name) => {
+            Host::Domain(name.strip_suffix('.').map(str::to_owned).unwrap_or(name))
+        }
         other => other,
     }
 }
@@ -84,7 +91,8 @@ mod tests {
         let url = Url::parse(url).unwrap();
         let usual = if url.scheme() == "https" { 443 } else { 80 };
         let host = plain(url.host().unwrap().to_owned());
-        Pattern::parse(pattern).is_some_and(|p| p.allows(&host, url.port_or_known_default().unwrap(), usual))
+        Pattern::parse(pattern)
+            .is_some_and(|p| p.allows(&host, url.port_or_known_default().unwrap(), usual))
     }
 
     #[test]

@@ -19,7 +19,11 @@ impl Redaction {
         }
         self.form(value.to_vec());
         self.form(BASE64_STANDARD.encode(value).into_bytes());
-        self.form(form_urlencoded::byte_serialize(value).collect::<String>().into_bytes());
+        self.form(
+            form_urlencoded::byte_serialize(value)
+                .collect::<String>()
+                .into_bytes(),
+        );
         if let Ok(text) = std::str::from_utf8(value) {
             self.form(json_text(text).as_bytes().to_vec());
         }
@@ -42,11 +46,16 @@ impl Redaction {
     pub(super) fn hide(&self, bytes: Vec<u8>) -> Vec<u8> {
         let begins = |byte: &u8| self.0.iter().any(|form| form.first() == Some(byte));
         let mut first = [false; 256];
-        (0..=u8::MAX).zip(&mut first).for_each(|(byte, is_first)| *is_first = begins(&byte));
+        (0..=u8::MAX)
+            .zip(&mut first)
+            .for_each(|(byte, is_first)| *is_first = begins(&byte));
         let is_first = |byte: &u8| first.get(usize::from(*byte)).copied().unwrap_or_default();
         let (rest, mut out) = (bytes.as_slice(), Vec::new());
         let (mut kept, mut at) = (0, 0);
-        while let Some(ahead) = rest.get(at..).and_then(|tail| tail.iter().position(is_first)) {
+        while let Some(ahead) = rest
+            .get(at..)
+            .and_then(|tail| tail.iter().position(is_first))
+        {
             at += ahead;
             let tail = rest.get(at..).unwrap_or_default();
             match self.0.iter().find(|form| tail.starts_with(form)) {
@@ -74,7 +83,12 @@ impl Redaction {
 /// A text as it stands between the quotes of a JSON string.
 pub(super) fn json_text(text: &str) -> Zeroizing<String> {
     let quoted = Zeroizing::new(serde_json::Value::from(text).to_string());
-    Zeroizing::new(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned())
+    Zeroizing::new(
+        quoted
+            .get(1..quoted.len().saturating_sub(1))
+            .unwrap_or_default()
+            .to_owned(),
+    )
 }
 
 #[cfg(test)]

@@ -56,19 +56,42 @@ pub(super) enum Found {
 }
 
 pub(super) fn open(options: Options, runtime: Handle) -> Result<(Shared, Recorded), Error> {
-    let failed = |source: io::Error| Error::Folder { folder: options.folder.clone(), source };
-    DirBuilder::new().recursive(true).mode(0o700).create(&options.folder).map_err(failed)?;
+    let failed = |source: io::Error| Error::Folder {
+        folder: options.folder.clone(),
+        source,
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&options.folder)
+        .map_err(failed)?;
     let lock = options.folder.join(owner::LOCK);
-    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(lock).map_err(failed)?;
+    let lock = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(lock)
+        .map_err(failed)?;
     match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => return Err(Error::InUse(options.folder.clone())),
         Err(error) => return Err(failed(error.into())),
     }
     // Wrappers carry their folder's path: it must read the same whichever way the daemon was told.
-    let above = options.data.as_ref().and_then(|data| std::fs::canonicalize(data).ok());
-    let options = Options { folder: std::fs::canonicalize(&options.folder).map_err(failed)?, data: above, ..options };
-    let failed = |source: io::Error| Error::Folder { folder: options.folder.clone(), source };
+    let above = options
+        .data
+        .as_ref()
+        .and_then(|data| std::fs::canonicalize(data).ok());
+    let options = Options {
+        folder: std::fs::canonicalize(&options.folder).map_err(failed)?,
+        data: above,
+        ..options
+    };
+    let failed = |source: io::Error| Error::Folder {
+        folder: options.folder.clone(),
+        source,
+    };
     let boot = proc::boot_id();
     let mut slots = Vec::new();
     for (owner, key, folder) in folder::found(&options.folder).map_err(failed)? {
@@ -89,12 +112,21 @@ pub(super) fn open(options: Options, runtime: Handle) -> Result<(Shared, Recorde
             return Err(Error::InUse(before.clone()));
         }
         if !options.moved {
-            return Err(Error::Moved { from: data(before), to: data(&options.folder), runs: runs(&slots, &boot) });
+            return Err(Error::Moved {
+                from: data(before),
+                to: data(&options.folder),
+                runs: runs(&slots, &boot),
+            });
         }
     }
     owner::settle(&options.folder, before.as_deref()).map_err(failed)?;
-    let search = std::env::var("PATH").ok().filter(|p| !p.is_empty()).unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
-    let name = Digest::of(options.folder.as_os_str().as_bytes()).short().to_string();
+    let search = std::env::var("PATH")
+        .ok()
+        .filter(|p| !p.is_empty())
+        .unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
+    let name = Digest::of(options.folder.as_os_str().as_bytes())
+        .short()
+        .to_string();
     let (notices, untaken) = mpsc::channel(NOTICES_KEPT);
     let shared = Shared {
         search,
@@ -111,10 +143,18 @@ pub(super) fn open(options: Options, runtime: Handle) -> Result<(Shared, Recorde
         keepers: TaskTracker::new(),
         lock,
         census: Mutex::default(),
-        groups: options.groups.then(|| Groups::find(&format!("tradewind-{name}"))).flatten(),
+        groups: options
+            .groups
+            .then(|| Groups::find(&format!("tradewind-{name}")))
+            .flatten(),
         reserve: Reserve::new(),
         landlock: confine::has_landlock(),
-        collecting: Collecting::new(options.collector.as_ref().map(|command| collector(command, &options.folder))),
+        collecting: Collecting::new(
+            options
+                .collector
+                .as_ref()
+                .map(|command| collector(command, &options.folder)),
+        ),
         options,
     };
     if !shared.landlock {
@@ -122,7 +162,10 @@ pub(super) fn open(options: Options, runtime: Handle) -> Result<(Shared, Recorde
             "this kernel has no Landlock: processes of workloads may reach what their user may, the daemon's own files included"
         );
     }
-    let failed = |source: io::Error| Error::Folder { folder: shared.options.folder.clone(), source };
+    let failed = |source: io::Error| Error::Folder {
+        folder: shared.options.folder.clone(),
+        source,
+    };
     let wrappers = shared.reserve.spend(proc::wrappers).map_err(failed)?;
     let mut found = Vec::new();
     for slot in slots {
@@ -143,7 +186,11 @@ pub(super) fn open(options: Options, runtime: Handle) -> Result<(Shared, Recorde
 
 /// The command that runs the collector of a folder.
 fn collector(command: &[OsString], folder: &Path) -> Vec<OsString> {
-    command.iter().cloned().chain([COMMAND.into(), folder.into()]).collect()
+    command
+        .iter()
+        .cloned()
+        .chain([COMMAND.into(), folder.into()])
+        .collect()
 }
 
 /// People know the folder that holds the one for processes.
@@ -156,11 +203,23 @@ fn runs(slots: &[Arc<Slot>], boot: &str) -> String {
     const NAMED: usize = 5;
     let alive = |slot: &Arc<Slot>| {
         let state = slot.state();
-        let process = state.record.process.as_ref().filter(|p| proc::is_same(p, boot))?;
-        Some(format!("{}/{} (pid {})", slot.key.allocation, slot.key.replica, process.pid))
+        let process = state
+            .record
+            .process
+            .as_ref()
+            .filter(|p| proc::is_same(p, boot))?;
+        Some(format!(
+            "{}/{} (pid {})",
+            slot.key.allocation, slot.key.replica, process.pid
+        ))
     };
     let all: Vec<String> = slots.iter().filter_map(alive).collect();
-    let named = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    let named = all
+        .iter()
+        .take(NAMED)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
     match all.len() {
         0 => "nothing of it runs on this machine".to_owned(),
         1 => format!("one replica of it runs: {named}"),
@@ -177,13 +236,21 @@ fn find(shared: &Shared, slot: &Slot, wrappers: &[Wrapper]) -> io::Result<Found>
     let (folder, mark) = (slot.folder.path().to_owned(), record.mark.clone());
     // A record out of a backup may be older than what runs: the newest run counts.
     let of_this = || wrappers.iter().filter(|w| w.is_of(&folder, &mark));
-    let newest = of_this().map(|w| w.run).filter(|run| *run > record.run).max();
+    let newest = of_this()
+        .map(|w| w.run)
+        .filter(|run| *run > record.run)
+        .max();
     let run = newest.unwrap_or(record.run);
     if newest.is_some() {
         (state.record.run, state.record.process) = (run, None);
     }
     let record = &state.record;
-    if let Some(finally) = record.ended.as_ref().filter(|e| e.run == run).map(|e| e.finally) {
+    if let Some(finally) = record
+        .ended
+        .as_ref()
+        .filter(|e| e.run == run)
+        .map(|e| e.finally)
+    {
         drop(state);
         shared.end_leftovers(&slot.who())?;
         if finally {
@@ -193,25 +260,46 @@ fn find(shared: &Shared, slot: &Slot, wrappers: &[Wrapper]) -> io::Result<Found>
         return Ok(Found::ToStart);
     }
     let wrapper = of_this().find(|w| w.run == run).map(|w| w.pid);
-    let wrapper = wrapper.or_else(|| if record.process.is_none() { wait_for_wrapper(&folder, &mark, run) } else { None });
+    let wrapper = wrapper.or_else(|| {
+        if record.process.is_none() {
+            wait_for_wrapper(&folder, &mark, run)
+        } else {
+            None
+        }
+    });
     let recorded = record.process.clone().filter(|p| proc::is_same(p, boot));
-    let live = wrapper.or(recorded.as_ref().map(|p| p.pid)).and_then(proc::pid);
+    let live = wrapper
+        .or(recorded.as_ref().map(|p| p.pid))
+        .and_then(proc::pid);
     if let Some(pid) = live {
         let leader = Leader::new(pid);
         let raw = pid.as_raw_nonzero().get();
         // Asked again with the handle in hand: the id can't change its owner any more. Id, start and boot are enough: the folder may have
         // been elsewhere when it was started.
-        let same = recorded.as_ref().is_some_and(|p| p.pid == raw && proc::is_same(p, boot));
+        let same = recorded
+            .as_ref()
+            .is_some_and(|p| p.pid == raw && proc::is_same(p, boot));
         if same || proc::is_wrapper(raw, &folder, &mark, run) {
             state.record.process = Some(proc::identity(pid, boot));
-            if let Some(home) = proc::wrapper(raw).map(|w| w.folder).filter(|home| *home != folder) {
+            if let Some(home) = proc::wrapper(raw)
+                .map(|w| w.folder)
+                .filter(|home| *home != folder)
+            {
                 state.record.home = Some(home);
             }
             keeper::up(&mut state, raw);
-            return Ok(Found::Running(Up { leader, around: None }));
+            return Ok(Found::Running(Up {
+                leader,
+                around: None,
+            }));
         }
     }
-    let known = record.process.as_ref().filter(|p| p.boot == *boot).map(|p| p.pid).or_else(|| slot.folder.wrapper_pid(run));
+    let known = record
+        .process
+        .as_ref()
+        .filter(|p| p.boot == *boot)
+        .map(|p| p.pid)
+        .or_else(|| slot.folder.wrapper_pid(run));
     let owed = record.process.is_none();
     drop(state);
     let code = shared.reserve.spend(|| slot.exit(run))?;
@@ -222,12 +310,19 @@ fn find(shared: &Shared, slot: &Slot, wrappers: &[Wrapper]) -> io::Result<Found>
     }
     // What it ran must not run beside its successor. Its wrapper's id may be somebody else's group by now: what is not marked counts only
     // when it writes its output here.
-    let who = Who { leader: 0, ..slot.who() };
+    let who = Who {
+        leader: 0,
+        ..slot.who()
+    };
     let mut left = shared.end_leftovers(&who)?;
     if let Some(group) = known.and_then(proc::pid) {
         let raw = group.as_raw_nonzero().get();
         let census = shared.census(Instant::now())?;
-        if census.of_group(raw).into_iter().any(|pid| proc::writes_into(pid, &who.folder)) {
+        if census
+            .of_group(raw)
+            .into_iter()
+            .any(|pid| proc::writes_into(pid, &who.folder))
+        {
             exit::signal_group(group, rustix::process::Signal::KILL);
         }
     }

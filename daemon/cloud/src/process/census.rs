@@ -57,7 +57,9 @@ impl Census {
         let mut all = HashMap::new();
         for pid in proc::pids()? {
             // One that has ended meanwhile is left out.
-            let Some(stat) = proc::stat_of(pid)? else { continue };
+            let Some(stat) = proc::stat_of(pid)? else {
+                continue;
+            };
             let known = before.all.get(&pid).filter(|b| b.start == stat.start);
             let grown = now.saturating_sub(stat.start) > GROWN;
             let mark = match known {
@@ -66,7 +68,16 @@ impl Census {
                 // Between its fork and its program a process has its parent's environment.
                 known => mark_of(pid)?.or_else(|| known.and_then(|k| k.mark.clone())),
             };
-            all.insert(pid, Running { parent: stat.parent, group: stat.group, start: stat.start, ended: stat.ended, mark });
+            all.insert(
+                pid,
+                Running {
+                    parent: stat.parent,
+                    group: stat.group,
+                    start: stat.start,
+                    ended: stat.ended,
+                    mark,
+                },
+            );
         }
         Ok(Self::of(all))
     }
@@ -84,12 +95,20 @@ impl Census {
     /// A process that hides its environment is still known by whose child it is, as long as its parent lives; after that, from before.
     fn inherit(&mut self) {
         let this = own();
-        let unmarked: Vec<i32> = self.all.iter().filter(|(pid, p)| p.mark.is_none() && **pid != this).map(|(pid, _)| *pid).collect();
+        let unmarked: Vec<i32> = self
+            .all
+            .iter()
+            .filter(|(pid, p)| p.mark.is_none() && **pid != this)
+            .map(|(pid, _)| *pid)
+            .collect();
         for pid in unmarked {
             let mut above = self.all.get(&pid).map_or(0, |p| p.parent);
             // A bound against a tree that was read while it changed.
             for _ in 0..64 {
-                let Some(ancestor) = self.all.get(&above).filter(|_| above > 1 && above != this) else { break };
+                let Some(ancestor) = self.all.get(&above).filter(|_| above > 1 && above != this)
+                else {
+                    break;
+                };
                 if let Some(mark) = ancestor.mark.clone() {
                     if let Some(process) = self.all.get_mut(&pid) {
                         process.mark = Some(mark);
@@ -106,11 +125,15 @@ impl Census {
         let this = own();
         let leader = self.all.get(&who.leader);
         // The number of a group is nobody else's as long as somebody is in it.
-        let same_leader = who.leader > 1 && leader.is_none_or(|l| who.start == 0 || l.start == who.start);
+        let same_leader =
+            who.leader > 1 && leader.is_none_or(|l| who.start == 0 || l.start == who.start);
         let mut found: BTreeSet<i32> = self
             .all
             .iter()
-            .filter(|(_, p)| (same_leader && p.group == who.leader && p.start >= who.start) || is_marked(p, &who.mark))
+            .filter(|(_, p)| {
+                (same_leader && p.group == who.leader && p.start >= who.start)
+                    || is_marked(p, &who.mark)
+            })
             .map(|(pid, _)| *pid)
             .collect();
         if let Some(group) = &who.group {
@@ -122,20 +145,30 @@ impl Census {
         found.remove(&this);
         self.add_descendants(&mut found, this);
         let live = |pid: &i32| *pid != who.leader && self.all.get(pid).is_some_and(|p| !p.ended);
-        found.into_iter().filter(|pid| *pid > 1 && live(pid)).collect()
+        found
+            .into_iter()
+            .filter(|pid| *pid > 1 && live(pid))
+            .collect()
     }
 
     /// Those of the members that are not in the wrapper's process group: a signal to the group does not reach them.
     pub(super) fn outside(&self, who: &Who) -> Vec<i32> {
         let inside = |pid: &i32| self.all.get(pid).is_some_and(|p| p.group == who.leader);
-        self.members(who).into_iter().filter(|pid| !inside(pid)).collect()
+        self.members(who)
+            .into_iter()
+            .filter(|pid| !inside(pid))
+            .collect()
     }
 
     /// Live processes with exactly this mark.
     pub(super) fn marked(&self, mark: &str) -> Vec<i32> {
         let this = own();
         let exactly = |p: &Running| !p.ended && p.mark.as_deref() == Some(mark);
-        self.all.iter().filter(|(pid, p)| **pid != this && exactly(p)).map(|(pid, _)| *pid).collect()
+        self.all
+            .iter()
+            .filter(|(pid, p)| **pid != this && exactly(p))
+            .map(|(pid, _)| *pid)
+            .collect()
     }
 
     fn add_descendants(&self, found: &mut BTreeSet<i32>, this: i32) {
@@ -151,7 +184,11 @@ impl Census {
 
     /// Live members of a process group.
     pub(super) fn of_group(&self, group: i32) -> Vec<i32> {
-        self.all.iter().filter(|(_, p)| p.group == group && !p.ended).map(|(pid, _)| *pid).collect()
+        self.all
+            .iter()
+            .filter(|(_, p)| p.group == group && !p.ended)
+            .map(|(pid, _)| *pid)
+            .collect()
     }
 
     pub(super) fn start(&self, pid: i32) -> Option<u64> {
@@ -162,13 +199,21 @@ impl Census {
     pub(super) fn orphans(&self) -> Vec<i32> {
         let this = own();
         let orphan = |p: &Running| !p.ended && (p.parent == 1 || p.parent == this);
-        self.all.iter().filter(|(pid, p)| **pid != this && orphan(p)).map(|(pid, _)| *pid).collect()
+        self.all
+            .iter()
+            .filter(|(pid, p)| **pid != this && orphan(p))
+            .map(|(pid, _)| *pid)
+            .collect()
     }
 
     /// Ended children of this daemon, with what makes their ids unique.
     pub(super) fn ended_children(&self) -> BTreeSet<(i32, u64)> {
         let this = own();
-        self.all.iter().filter(|(_, p)| p.ended && p.parent == this).map(|(pid, p)| (*pid, p.start)).collect()
+        self.all
+            .iter()
+            .filter(|(_, p)| p.ended && p.parent == this)
+            .map(|(pid, p)| (*pid, p.start))
+            .collect()
     }
 }
 
@@ -177,7 +222,12 @@ fn own() -> i32 {
 }
 
 fn is_marked(process: &Running, mark: &str) -> bool {
-    !mark.is_empty() && process.mark.as_deref().and_then(|m| m.strip_prefix(mark)).is_some_and(|rest| rest.starts_with('.'))
+    !mark.is_empty()
+        && process
+            .mark
+            .as_deref()
+            .and_then(|m| m.strip_prefix(mark))
+            .is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// The mark in a process's environment. None where it has none or hides it.
@@ -194,7 +244,9 @@ fn mark_of(pid: i32) -> io::Result<Option<String>> {
 }
 
 pub(super) fn in_environment(environment: &[u8]) -> Option<String> {
-    let mark = environment.split(|b| *b == 0).find_map(|line| line.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="))?;
+    let mark = environment
+        .split(|b| *b == 0)
+        .find_map(|line| line.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="))?;
     std::str::from_utf8(mark).ok().map(str::to_owned)
 }
 
@@ -203,7 +255,13 @@ mod tests {
     use super::*;
 
     fn running(parent: i32, group: i32, mark: Option<&str>) -> Running {
-        Running { parent, group, start: 10, ended: false, mark: mark.map(str::to_owned) }
+        Running {
+            parent,
+            group,
+            start: 10,
+            ended: false,
+            mark: mark.map(str::to_owned),
+        }
     }
 
     fn census(all: &[(i32, Running)]) -> Census {
@@ -212,7 +270,12 @@ mod tests {
 
     #[test]
     fn what_leaves_the_group_or_loses_its_parent_is_still_a_member() {
-        let who = Who { leader: 100, start: 10, mark: "m".to_owned(), ..Who::default() };
+        let who = Who {
+            leader: 100,
+            start: 10,
+            mark: "m".to_owned(),
+            ..Who::default()
+        };
         let mut all = vec![
             (1, running(0, 1, None)),
             (100, running(1, 100, Some("m.1"))),
@@ -242,7 +305,13 @@ mod tests {
 
     #[test]
     fn only_a_whole_name_is_a_mark() {
-        assert_eq!(in_environment(b"PATH=/bin\0TRADEWIND_RUN=m.1\0"), Some("m.1".to_owned()));
-        assert_eq!(in_environment(b"XTRADEWIND_RUN=m.1\0TRADEWIND_RUNS=2"), None);
+        assert_eq!(
+            in_environment(b"PATH=/bin\0TRADEWIND_RUN=m.1\0"),
+            Some("m.1".to_owned())
+        );
+        assert_eq!(
+            in_environment(b"XTRADEWIND_RUN=m.1\0TRADEWIND_RUNS=2"),
+            None
+        );
     }
 }

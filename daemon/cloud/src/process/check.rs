@@ -89,8 +89,15 @@ impl Prepared {
 
     /// The entries by which it has its secrets. What an earlier version has started with common ones keeps them.
     pub(super) fn secrets(&self) -> Vec<Entry> {
-        let common = |name: &str| Entry { name: name.to_owned(), namespaces: Some(Spaces::All) };
-        self.secrets.clone().unwrap_or_else(|| secrets_in(&self.spec).map(|secret| common(&secret.name)).collect())
+        let common = |name: &str| Entry {
+            name: name.to_owned(),
+            namespaces: Some(Spaces::All),
+        };
+        self.secrets.clone().unwrap_or_else(|| {
+            secrets_in(&self.spec)
+                .map(|secret| common(&secret.name))
+                .collect()
+        })
     }
 
     /// The most bytes that it may fill; 0: any number.
@@ -101,30 +108,55 @@ impl Prepared {
 
 /// # Errors
 /// `invalid` for what can never work, `denied` for what the grant does not allow; both name the field.
-pub(super) fn prepare(grant: &ProcessGrant, mut spec: ProcessSpec, host: Host<'_>) -> Result<Prepared, Failure> {
+pub(super) fn prepare(
+    grant: &ProcessGrant,
+    mut spec: ProcessSpec,
+    host: Host<'_>,
+) -> Result<Prepared, Failure> {
     let confine = Confine::of(grant, host.landlock)?;
     let promised = spec.promised.take();
-    let text = serde_json::to_vec(&spec).map_err(|e| Failure::internal(format!("the spec can't be written down: {e}")))?;
+    let text = serde_json::to_vec(&spec)
+        .map_err(|e| Failure::internal(format!("the spec can't be written down: {e}")))?;
     let digest = Digest::of(&text);
     let program = program(grant, &spec.command, host, "command")?;
     let folders = folders(grant, host);
-    let directory = spec.working_directory.as_deref().map(|d| working_directory(&folders, d)).transpose()?;
+    let directory = spec
+        .working_directory
+        .as_deref()
+        .map(|d| working_directory(&folders, d))
+        .transpose()?;
     environment(grant, &spec)?;
     // Secrets are read at each start, and counted then.
-    let texts = spec.env.iter().map(|var| (var.name.as_str(), if let EnvValue::Text(text) = &var.value { text.len() } else { 0 }));
+    let texts = spec.env.iter().map(|var| {
+        (
+            var.name.as_str(),
+            if let EnvValue::Text(text) = &var.value {
+                text.len()
+            } else {
+                0
+            },
+        )
+    });
     size::fits(texts, &spec.command)?;
     ports(grant, &spec)?;
     for (i, file) in spec.files.iter().enumerate() {
         config_file(grant, file, &format!("files[{i}]"))?;
     }
-    for (name, probe) in [("startup", &spec.startup), ("readiness", &spec.readiness), ("liveness", &spec.liveness)] {
+    for (name, probe) in [
+        ("startup", &spec.startup),
+        ("readiness", &spec.readiness),
+        ("liveness", &spec.liveness),
+    ] {
         if let Some(probe) = probe {
             check_probe(grant, &spec, probe, host, name)?;
         }
     }
     if signal(&spec.stop_signal).is_none() {
         let known = SIGNALS.map(|(name, _)| name).join(", ");
-        let message = format!("\"{}\" is not a signal to stop with: use one of {known}", spec.stop_signal.escape_debug());
+        let message = format!(
+            "\"{}\" is not a signal to stop with: use one of {known}",
+            spec.stop_signal.escape_debug()
+        );
         return Err(Failure::invalid(message).field("stop-signal"));
     }
     Ok(Prepared {
@@ -135,17 +167,31 @@ pub(super) fn prepare(grant: &ProcessGrant, mut spec: ProcessSpec, host: Host<'_
         folders,
         log_size: grant.log_size.0,
         namespace: grant.namespace.clone(),
-        secrets: Some(grant.secrets.iter().filter(|entry| secrets_in(&spec).any(|s| entry.name == s.name)).cloned().collect()),
+        secrets: Some(
+            grant
+                .secrets
+                .iter()
+                .filter(|entry| secrets_in(&spec).any(|s| entry.name == s.name))
+                .cloned()
+                .collect(),
+        ),
         confine,
         spec,
     })
 }
 
 /// Finds the program of a command and checks that it may be run.
-pub(super) fn program(grant: &ProcessGrant, command: &[String], host: Host<'_>, field: &str) -> Result<PathBuf, Failure> {
+pub(super) fn program(
+    grant: &ProcessGrant,
+    command: &[String],
+    host: Host<'_>,
+    field: &str,
+) -> Result<PathBuf, Failure> {
     let first = format!("{field}[0]");
     let Some(name) = command.first().filter(|c| !c.is_empty()) else {
-        return Err(Failure::invalid("the command is empty: give a program and its arguments").field(field));
+        return Err(
+            Failure::invalid("the command is empty: give a program and its arguments").field(field),
+        );
     };
     for (i, argument) in command.iter().enumerate() {
         no_nul(argument, &format!("{field}[{i}]"))?;
@@ -153,94 +199,182 @@ pub(super) fn program(grant: &ProcessGrant, command: &[String], host: Host<'_>, 
     }
     let path = Path::new(name);
     let shown = name.escape_debug();
-    if name.contains('/') && (!path.is_absolute() || path.components().any(|c| c == Component::ParentDir)) {
-        let message = format!("\"{shown}\" is neither a program's name nor an absolute path without \"..\"");
+    if name.contains('/')
+        && (!path.is_absolute() || path.components().any(|c| c == Component::ParentDir))
+    {
+        let message =
+            format!("\"{shown}\" is neither a program's name nor an absolute path without \"..\"");
         return Err(Failure::invalid(message).field(first));
     }
-    if !grant.commands.iter().any(|pattern| pattern::matches(pattern, name)) {
-        return Err(Failure::not_granted(format!("the program \"{shown}\" is not granted"), first)
-            .remedy(format!("add \"{shown}\" to commands in [grants.process] of the instance file")));
+    if !grant
+        .commands
+        .iter()
+        .any(|pattern| pattern::matches(pattern, name))
+    {
+        return Err(
+            Failure::not_granted(format!("the program \"{shown}\" is not granted"), first).remedy(
+                format!("add \"{shown}\" to commands in [grants.process] of the instance file"),
+            ),
+        );
     }
     // Another machine may have it.
     let not_here = |why: String| Failure::invalid(why).code(UNSUPPORTED).field(first.clone());
-    let executable = |p: &Path| fs::metadata(p).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    let executable = |p: &Path| {
+        fs::metadata(p).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    };
     let found = if path.is_absolute() {
         match fs::metadata(path) {
             Ok(_) if executable(path) => path.to_owned(),
             Ok(_) => return Err(not_here(format!("\"{shown}\" is not an executable file"))),
-            Err(e) => return Err(not_here(format!("the program \"{shown}\" can't be used: {}", reason(&e)))),
+            Err(e) => {
+                return Err(not_here(format!(
+                    "the program \"{shown}\" can't be used: {}",
+                    reason(&e)
+                )));
+            }
         }
     } else {
         // The host's PATH, never the spec's: else a guest could put another program behind a granted name.
-        let all = std::env::split_paths(host.search).filter(|d| d.is_absolute()).map(|d| d.join(name));
+        let all = std::env::split_paths(host.search)
+            .filter(|d| d.is_absolute())
+            .map(|d| d.join(name));
         let found = all.into_iter().find(|p| executable(p));
         found.ok_or_else(|| {
-            not_here(format!("the program \"{shown}\" is not in the daemon's PATH"))
-                .remedy(format!("install \"{shown}\" on this machine, or give its absolute path"))
+            not_here(format!(
+                "the program \"{shown}\" is not in the daemon's PATH"
+            ))
+            .remedy(format!(
+                "install \"{shown}\" on this machine, or give its absolute path"
+            ))
         })?
     };
-    if grant.is_any() { Ok(found) } else { resolved(grant, name, found, host, &first) }
+    if grant.is_any() {
+        Ok(found)
+    } else {
+        resolved(grant, name, found, host, &first)
+    }
 }
 
 /// The path to run a granted program by: where its links lead, when a pattern and not its very name grants it.
-fn resolved(grant: &ProcessGrant, name: &str, found: PathBuf, host: Host<'_>, field: &str) -> Result<PathBuf, Failure> {
+fn resolved(
+    grant: &ProcessGrant,
+    name: &str,
+    found: PathBuf,
+    host: Host<'_>,
+    field: &str,
+) -> Result<PathBuf, Failure> {
     let shown = name.escape_debug();
-    let real = fs::canonicalize(&found)
-        .map_err(|e| Failure::invalid(format!("the program \"{shown}\" can't be used: {}", reason(&e))).code(UNSUPPORTED).field(field))?;
+    let real = fs::canonicalize(&found).map_err(|e| {
+        Failure::invalid(format!(
+            "the program \"{shown}\" can't be used: {}",
+            reason(&e)
+        ))
+        .code(UNSUPPORTED)
+        .field(field)
+    })?;
     let temporary: Vec<PathBuf> = TEMPORARY.iter().map(PathBuf::from).collect();
-    let others: Vec<PathBuf> = grant.others_directories.iter().filter_map(|d| fs::canonicalize(&d.name).ok()).collect();
-    let written = |path: &Path| [&folders(grant, host), &others, &temporary].into_iter().any(|all| confine::is_below(path, all));
-    if [&found, &real].iter().any(|path| written(path) || confine::is_below(path, host.hidden)) {
-        let message = format!("the program \"{shown}\" lies in a folder that workloads write to, so that what they write would be granted");
+    let others: Vec<PathBuf> = grant
+        .others_directories
+        .iter()
+        .filter_map(|d| fs::canonicalize(&d.name).ok())
+        .collect();
+    let written = |path: &Path| {
+        [&folders(grant, host), &others, &temporary]
+            .into_iter()
+            .any(|all| confine::is_below(path, all))
+    };
+    if [&found, &real]
+        .iter()
+        .any(|path| written(path) || confine::is_below(path, host.hidden))
+    {
+        let message = format!(
+            "the program \"{shown}\" lies in a folder that workloads write to, so that what they write would be granted"
+        );
         let remedy = "install it in another folder, or grant any program: commands = [\"*\"]";
         return Err(Failure::not_granted(message, field).remedy(remedy));
     }
     if grant.commands.iter().any(|command| command == name) {
         return Ok(found);
     }
-    if !grant.commands.iter().any(|pattern| means(pattern, name, &real)) {
-        let message = format!("the program \"{shown}\" is a link to \"{}\", which no pattern grants", real.display());
-        let remedy = format!("add \"{shown}\" itself, or what it leads to, to commands in [grants.process] of the instance file");
+    if !grant
+        .commands
+        .iter()
+        .any(|pattern| means(pattern, name, &real))
+    {
+        let message = format!(
+            "the program \"{shown}\" is a link to \"{}\", which no pattern grants",
+            real.display()
+        );
+        let remedy = format!(
+            "add \"{shown}\" itself, or what it leads to, to commands in [grants.process] of the instance file"
+        );
         return Err(Failure::not_granted(message, field).remedy(remedy));
     }
     // Some programs, such as busybox, act by the name that they are called by.
-    Ok(if real.file_name() == found.file_name() { real } else { found })
+    Ok(if real.file_name() == found.file_name() {
+        real
+    } else {
+        found
+    })
 }
 
 /// Whether a pattern grants what a name has led to.
 fn means(pattern: &str, name: &str, real: &Path) -> bool {
-    let matches = |pattern: &str| real.to_str().is_some_and(|real| pattern::matches(pattern, real));
+    let matches = |pattern: &str| {
+        real.to_str()
+            .is_some_and(|real| pattern::matches(pattern, real))
+    };
     let Some((folder, file)) = pattern.rsplit_once('/') else {
         let last = real.file_name().and_then(|n| n.to_str());
         return !name.contains('/') && last.is_some_and(|last| pattern::matches(pattern, last));
     };
     // A folder of the pattern may be a link itself, as `/bin` is.
-    let folder = if folder.contains('*') { None } else { fs::canonicalize(folder).ok() };
+    let folder = if folder.contains('*') {
+        None
+    } else {
+        fs::canonicalize(folder).ok()
+    };
     matches(pattern) || folder.is_some_and(|f| matches(&format!("{}/{file}", f.display())))
 }
 
 /// The granted folders, without symbolic links. None lies where the daemon keeps what is its own.
 fn folders(grant: &ProcessGrant, host: Host<'_>) -> Vec<PathBuf> {
-    let real = grant.directories.iter().filter_map(|d| fs::canonicalize(&d.name).ok());
-    real.filter(|d| grant.unconfined || !confine::is_below(d, host.hidden)).collect()
+    let real = grant
+        .directories
+        .iter()
+        .filter_map(|d| fs::canonicalize(&d.name).ok());
+    real.filter(|d| grant.unconfined || !confine::is_below(d, host.hidden))
+        .collect()
 }
 
 fn working_directory(folders: &[PathBuf], wanted: &str) -> Result<PathBuf, Failure> {
     let field = "working-directory";
     let shown = wanted.escape_debug();
     if !Path::new(wanted).is_absolute() {
-        return Err(Failure::invalid(format!("the working folder \"{shown}\" is not an absolute path")).field(field));
+        return Err(Failure::invalid(format!(
+            "the working folder \"{shown}\" is not an absolute path"
+        ))
+        .field(field));
     }
     let denied = || {
-        Failure::not_granted(format!("the working folder \"{shown}\" is not inside a granted folder"), field)
-            .remedy("add it, or a folder above it, to directories in [grants.process] of the instance file")
+        Failure::not_granted(
+            format!("the working folder \"{shown}\" is not inside a granted folder"),
+            field,
+        )
+        .remedy(
+            "add it, or a folder above it, to directories in [grants.process] of the instance file",
+        )
     };
     // Whether a folder outside the grant exists is none of the guest's business.
     let lexically = |f: &PathBuf| Path::new(wanted).starts_with(f);
     let real = match fs::canonicalize(wanted) {
         Ok(real) => real,
         Err(e) if folders.iter().any(lexically) => {
-            return Err(Failure::invalid(format!("the working folder \"{shown}\" can't be used: {}", reason(&e))).field(field));
+            return Err(Failure::invalid(format!(
+                "the working folder \"{shown}\" can't be used: {}",
+                reason(&e)
+            ))
+            .field(field));
         }
         Err(_) => return Err(denied()),
     };
@@ -248,7 +382,10 @@ fn working_directory(folders: &[PathBuf], wanted: &str) -> Result<PathBuf, Failu
         return Err(denied());
     }
     if !real.is_dir() {
-        return Err(Failure::invalid(format!("the working folder \"{shown}\" is not a folder")).field(field));
+        return Err(
+            Failure::invalid(format!("the working folder \"{shown}\" is not a folder"))
+                .field(field),
+        );
     }
     Ok(real)
 }
@@ -257,23 +394,37 @@ fn environment(grant: &ProcessGrant, spec: &ProcessSpec) -> Result<(), Failure> 
     for (i, var) in spec.env.iter().enumerate() {
         let field = format!("env[{i}]");
         // The wrapper's shell passes on no other names.
-        let identifier =
-            var.name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_') && !var.name.starts_with(|c: char| c.is_ascii_digit());
+        let identifier = var
+            .name
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || c == b'_')
+            && !var.name.starts_with(|c: char| c.is_ascii_digit());
         if var.name.is_empty() || !identifier {
-            let message =
-                format!("\"{}\" is not a variable's name: use letters, digits and _ not beginning with a digit", var.name.escape_debug());
+            let message = format!(
+                "\"{}\" is not a variable's name: use letters, digits and _ not beginning with a digit",
+                var.name.escape_debug()
+            );
             return Err(Failure::invalid(message).field(format!("{field}.name")));
         }
         if var.name == MARK {
-            let message = format!("the variable \"{MARK}\" is the daemon's: it marks what belongs to a replica; use another name");
+            let message = format!(
+                "the variable \"{MARK}\" is the daemon's: it marks what belongs to a replica; use another name"
+            );
             return Err(Failure::invalid(message).field(format!("{field}.name")));
         }
         if var.name.starts_with(CARRIED) {
-            let message =
-                format!("the variable \"{}\" is the daemon's: names that begin with {CARRIED} carry others; use another name", var.name);
+            let message = format!(
+                "the variable \"{}\" is the daemon's: names that begin with {CARRIED} carry others; use another name",
+                var.name
+            );
             return Err(Failure::invalid(message).field(format!("{field}.name")));
         }
-        variables::check(grant, &var.name, &format!("{field}.name"), spec.env.iter().map(|v| v.name.as_str()))?;
+        variables::check(
+            grant,
+            &var.name,
+            &format!("{field}.name"),
+            spec.env.iter().map(|v| v.name.as_str()),
+        )?;
         match &var.value {
             EnvValue::Text(text) => no_nul(text, &format!("{field}.value"))?,
             EnvValue::Secret(secret) => secrets::check(secrets_of(grant), secret, &field)?,
@@ -284,13 +435,29 @@ fn environment(grant: &ProcessGrant, spec: &ProcessSpec) -> Result<(), Failure> 
 
 /// The secrets that a process is to have.
 fn secrets_in(spec: &ProcessSpec) -> impl Iterator<Item = &SecretRef> {
-    let variables = spec.env.iter().filter_map(|var| if let EnvValue::Secret(secret) = &var.value { Some(secret) } else { None });
-    let files = spec.files.iter().filter_map(|file| if let FileContent::Secret(secret) = &file.content { Some(secret) } else { None });
+    let variables = spec.env.iter().filter_map(|var| {
+        if let EnvValue::Secret(secret) = &var.value {
+            Some(secret)
+        } else {
+            None
+        }
+    });
+    let files = spec.files.iter().filter_map(|file| {
+        if let FileContent::Secret(secret) = &file.content {
+            Some(secret)
+        } else {
+            None
+        }
+    });
     variables.chain(files)
 }
 
 fn secrets_of(grant: &ProcessGrant) -> secrets::Granted<'_> {
-    secrets::Granted { capability: "process", secrets: &grant.secrets, namespace: grant.namespace.as_ref() }
+    secrets::Granted {
+        capability: "process",
+        secrets: &grant.secrets,
+        namespace: grant.namespace.as_ref(),
+    }
 }
 
 fn ports(grant: &ProcessGrant, spec: &ProcessSpec) -> Result<(), Failure> {
@@ -299,21 +466,35 @@ fn ports(grant: &ProcessGrant, spec: &ProcessSpec) -> Result<(), Failure> {
     for (i, port) in spec.ports.iter().enumerate() {
         let field = format!("ports[{i}]");
         let plain = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
-        if port.name.is_empty() || !port.name.bytes().all(plain) || !names.insert(port_variable(&port.name)) {
-            let message = format!("\"{}\" is not a port's name, or it repeats: use letters, digits and hyphens", port.name.escape_debug());
+        if port.name.is_empty()
+            || !port.name.bytes().all(plain)
+            || !names.insert(port_variable(&port.name))
+        {
+            let message = format!(
+                "\"{}\" is not a port's name, or it repeats: use letters, digits and hyphens",
+                port.name.escape_debug()
+            );
             return Err(Failure::invalid(message).field(format!("{field}.name")));
         }
-        let fixed =
-            fixed_port(port.number, port.published).map_err(|message| Failure::invalid(message).field(format!("{field}.published")))?;
+        let fixed = fixed_port(port.number, port.published)
+            .map_err(|message| Failure::invalid(message).field(format!("{field}.published")))?;
         let Some(number) = fixed else { continue };
-        if !grant.ports.iter().any(|r| (r.from..=r.to).contains(&number)) {
-            let refused = Failure::not_granted(format!("the port \"{number}\" is not granted"), format!("{field}.number"));
+        if !grant
+            .ports
+            .iter()
+            .any(|r| (r.from..=r.to).contains(&number))
+        {
+            let refused = Failure::not_granted(
+                format!("the port \"{number}\" is not granted"),
+                format!("{field}.number"),
+            );
             return Err(refused.remedy(format!(
                 "use 0 for a port chosen by the host, or add {number} to ports in [grants.process] of the instance file"
             )));
         }
         if !numbers.insert(number) {
-            return Err(Failure::invalid(format!("the port \"{number}\" repeats")).field(format!("{field}.number")));
+            return Err(Failure::invalid(format!("the port \"{number}\" repeats"))
+                .field(format!("{field}.number")));
         }
     }
     Ok(())
@@ -323,9 +504,9 @@ fn ports(grant: &ProcessGrant, spec: &ProcessSpec) -> Result<(), Failure> {
 pub(super) fn fixed_port(number: u16, published: Option<u16>) -> Result<Option<u16>, String> {
     match (number, published.filter(|p| *p != 0)) {
         (0, published) => Ok(published),
-        (number, Some(other)) if other != number => {
-            Err(format!("a process can't publish its port \"{number}\" as \"{other}\": give the same number twice, or 0 for the first"))
-        }
+        (number, Some(other)) if other != number => Err(format!(
+            "a process can't publish its port \"{number}\" as \"{other}\": give the same number twice, or 0 for the first"
+        )),
         (number, _) => Ok(Some(number)),
     }
 }
@@ -339,11 +520,17 @@ fn config_file(grant: &ProcessGrant, file: &ConfigFile, field: &str) -> Result<(
     no_nul(&file.path, &format!("{field}.path"))?;
     let path = Path::new(&file.path);
     if path.file_name().is_none() || path.components().any(|c| c == Component::ParentDir) {
-        let message = format!("\"{}\" is not a file's path without \"..\"", file.path.escape_debug());
+        let message = format!(
+            "\"{}\" is not a file's path without \"..\"",
+            file.path.escape_debug()
+        );
         return Err(Failure::invalid(message).field(format!("{field}.path")));
     }
     if file.mode > 0o777 {
-        let message = format!("the mode \"{:o}\" has more than permission bits: use at most 777", file.mode);
+        let message = format!(
+            "the mode \"{:o}\" has more than permission bits: use at most 777",
+            file.mode
+        );
         return Err(Failure::invalid(message).field(format!("{field}.mode")));
     }
     match &file.content {
@@ -352,33 +539,61 @@ fn config_file(grant: &ProcessGrant, file: &ConfigFile, field: &str) -> Result<(
     }
 }
 
-fn check_probe(grant: &ProcessGrant, spec: &ProcessSpec, probe: &Probe, host: Host<'_>, field: &str) -> Result<(), Failure> {
+fn check_probe(
+    grant: &ProcessGrant,
+    spec: &ProcessSpec,
+    probe: &Probe,
+    host: Host<'_>,
+    field: &str,
+) -> Result<(), Failure> {
     let port = |name: &str| {
         spec.ports.iter().find(|p| p.name == name).ok_or_else(|| {
-            let message = format!("the probe names the port \"{}\", which the process does not have", name.escape_debug());
+            let message = format!(
+                "the probe names the port \"{}\", which the process does not have",
+                name.escape_debug()
+            );
             Failure::invalid(message).field(format!("{field}.check.port"))
         })
     };
     match &probe.check {
         Check::Tcp { port: name } => port(name).map(|_| ()),
-        Check::Command { command } => program(grant, command, host, &format!("{field}.check.command")).map(|_| ()),
-        Check::Http { port: name, path, headers, status_min, status_max } => {
+        Check::Command { command } => {
+            program(grant, command, host, &format!("{field}.check.command")).map(|_| ())
+        }
+        Check::Http {
+            port: name,
+            path,
+            headers,
+            status_min,
+            status_max,
+        } => {
             if port(name)?.protocol == Protocol::Https {
-                let message = format!("the port \"{name}\" speaks https, which a probe can't check: use a tcp or command check");
+                let message = format!(
+                    "the port \"{name}\" speaks https, which a probe can't check: use a tcp or command check"
+                );
                 return Err(Failure::invalid(message).field(format!("{field}.check.port")));
             }
             if !path.starts_with('/') || !path.bytes().all(|c| c.is_ascii_graphic()) {
-                let message = format!("\"{}\" is not a path: begin with a slash and escape spaces", path.escape_debug());
+                let message = format!(
+                    "\"{}\" is not a path: begin with a slash and escape spaces",
+                    path.escape_debug()
+                );
                 return Err(Failure::invalid(message).field(format!("{field}.check.path")));
             }
-            if let Some((name, _)) =
-                headers.iter().find(|(n, v)| http::HeaderName::from_bytes(n.as_bytes()).is_err() || http::HeaderValue::from_str(v).is_err())
-            {
-                let message = format!("\"{}\" is not a header, or its value is none", name.escape_debug());
+            if let Some((name, _)) = headers.iter().find(|(n, v)| {
+                http::HeaderName::from_bytes(n.as_bytes()).is_err()
+                    || http::HeaderValue::from_str(v).is_err()
+            }) {
+                let message = format!(
+                    "\"{}\" is not a header, or its value is none",
+                    name.escape_debug()
+                );
                 return Err(Failure::invalid(message).field(format!("{field}.check.headers")));
             }
             if status_min > status_max {
-                let message = format!("the lowest status \"{status_min}\" is above the highest \"{status_max}\"");
+                let message = format!(
+                    "the lowest status \"{status_min}\" is above the highest \"{status_max}\""
+                );
                 return Err(Failure::invalid(message).field(format!("{field}.check.status-min")));
             }
             Ok(())
@@ -388,12 +603,20 @@ fn check_probe(grant: &ProcessGrant, spec: &ProcessSpec, probe: &Probe, host: Ho
 
 fn signal(name: &str) -> Option<Signal> {
     let name = name.strip_prefix("SIG").unwrap_or(name);
-    if name.is_empty() { Some(Signal::TERM) } else { SIGNALS.iter().find(|(n, _)| *n == name).map(|(_, s)| *s) }
+    if name.is_empty() {
+        Some(Signal::TERM)
+    } else {
+        SIGNALS.iter().find(|(n, _)| *n == name).map(|(_, s)| *s)
+    }
 }
 
 fn no_nul(text: &str, field: &str) -> Result<(), Failure> {
     if text.contains('\0') {
-        return Err(Failure::invalid(format!("\"{}\" contains a NUL character", text.escape_debug())).field(field));
+        return Err(Failure::invalid(format!(
+            "\"{}\" contains a NUL character",
+            text.escape_debug()
+        ))
+        .field(field));
     }
     Ok(())
 }
@@ -445,16 +668,49 @@ pub(super) mod tests {
     /// Records of a version whose grants shared common secrets with every namespace do not tell how theirs are granted.
     #[test]
     fn what_an_earlier_version_has_started_keeps_the_common_secrets() {
-        let grant = ProcessGrant { secrets: vec!["key".into(), "other".into()], ..ProcessGrant::of(&["sh"]) };
-        let secret = SecretRef { name: "key".to_owned(), key: None };
-        let files = vec![ConfigFile { path: "key".to_owned(), mode: 0o600, content: FileContent::Secret(secret) }];
-        let host = Host { search: "/usr/bin:/bin", hidden: &[], landlock: true };
-        let prepared = prepare(&grant, ProcessSpec { files, ..spec("sh") }, host).unwrap();
+        let grant = ProcessGrant {
+            secrets: vec!["key".into(), "other".into()],
+            ..ProcessGrant::of(&["sh"])
+        };
+        let secret = SecretRef {
+            name: "key".to_owned(),
+            key: None,
+        };
+        let files = vec![ConfigFile {
+            path: "key".to_owned(),
+            mode: 0o600,
+            content: FileContent::Secret(secret),
+        }];
+        let host = Host {
+            search: "/usr/bin:/bin",
+            hidden: &[],
+            landlock: true,
+        };
+        let prepared = prepare(
+            &grant,
+            ProcessSpec {
+                files,
+                ..spec("sh")
+            },
+            host,
+        )
+        .unwrap();
         assert_eq!(prepared.secrets(), [Entry::from("key")]);
         let mut stored = serde_json::to_value(&prepared).unwrap();
-        assert_eq!(serde_json::from_value::<Prepared>(stored.clone()).unwrap().secrets(), [Entry::from("key")]);
+        assert_eq!(
+            serde_json::from_value::<Prepared>(stored.clone())
+                .unwrap()
+                .secrets(),
+            [Entry::from("key")]
+        );
         stored.as_object_mut().unwrap().remove("secrets");
         let of_before: Prepared = serde_json::from_value(stored).unwrap();
-        assert_eq!(of_before.secrets(), [Entry { name: "key".to_owned(), namespaces: Some(Spaces::All) }]);
+        assert_eq!(
+            of_before.secrets(),
+            [Entry {
+                name: "key".to_owned(),
+                namespaces: Some(Spaces::All)
+            }]
+        );
     }
 }

@@ -51,25 +51,44 @@ impl Confine {
     /// `invalid` for a user that can't be had, `denied` where nothing would keep what the grant says.
     pub(super) fn of(grant: &ProcessGrant, landlock: bool) -> Result<Self, Failure> {
         let root = rustix::process::geteuid().is_root();
-        let setting = if grant.users.is_some() { "users" } else { "user" };
+        let setting = if grant.users.is_some() {
+            "users"
+        } else {
+            "user"
+        };
         let user = grant.user.as_deref().map(user::find).transpose()?;
         if user.is_some_and(|u| u.uid == 0) {
-            let message = format!("the user \"{}\" of the grant is root", grant.user.as_deref().unwrap_or_default().escape_debug());
-            return Err(Failure::not_granted(message, "user").remedy("give a user without rights of its own, or leave user out"));
+            let message = format!(
+                "the user \"{}\" of the grant is root",
+                grant.user.as_deref().unwrap_or_default().escape_debug()
+            );
+            return Err(Failure::not_granted(message, "user")
+                .remedy("give a user without rights of its own, or leave user out"));
         }
         let own = user.is_some_and(|u| u.uid == rustix::process::geteuid().as_raw());
         if (grant.users.is_some() || (user.is_some() && !own)) && !root {
-            let message = format!("the grant has {setting}, and a daemon that is not root can't run processes as another user");
-            let remedy = format!("run the daemon as root, or take {setting} out of [grants.process] of the instance file");
+            let message = format!(
+                "the grant has {setting}, and a daemon that is not root can't run processes as another user"
+            );
+            let remedy = format!(
+                "run the daemon as root, or take {setting} out of [grants.process] of the instance file"
+            );
             return Err(Failure::not_granted(message, setting).remedy(remedy));
         }
         let another = grant.users.is_some() || (user.is_some() && !own);
         if !landlock && !another && !grant.unconfined && !grant.is_any() {
             let message = "the kernel has no Landlock (Linux 5.13), so a granted program could read the daemon's own files";
             let remedy = "give user in [grants.process] of the instance file, or unconfined = true to accept it";
-            return Err(Failure::not_granted(message, "command[0]").code(UNSUPPORTED).remedy(remedy));
+            return Err(Failure::not_granted(message, "command[0]")
+                .code(UNSUPPORTED)
+                .remedy(remedy));
         }
-        Ok(Self { unconfined: grant.unconfined, user: user.filter(|_| root && !own), users: grant.users, others: others(grant) })
+        Ok(Self {
+            unconfined: grant.unconfined,
+            user: user.filter(|_| root && !own),
+            users: grant.users,
+            others: others(grant),
+        })
     }
 
     pub(super) fn users(&self) -> Option<UserRange> {
@@ -87,9 +106,16 @@ impl Confine {
 
 /// What is for other namespaces alone is out of reach, unless a folder of its own lies in it.
 fn others(grant: &ProcessGrant) -> Vec<PathBuf> {
-    let real = |all: &[Entry]| all.iter().filter_map(|d| fs::canonicalize(&d.name).ok()).collect::<Vec<_>>();
+    let real = |all: &[Entry]| {
+        all.iter()
+            .filter_map(|d| fs::canonicalize(&d.name).ok())
+            .collect::<Vec<_>>()
+    };
     let own = real(&grant.directories);
-    real(&grant.others_directories).into_iter().filter(|theirs| !own.iter().any(|own| own.starts_with(theirs))).collect()
+    real(&grant.others_directories)
+        .into_iter()
+        .filter(|theirs| !own.iter().any(|own| own.starts_with(theirs)))
+        .collect()
 }
 
 /// What one process may reach. Paths are absolute.
@@ -109,16 +135,40 @@ pub(super) struct Plan {
 
 impl Plan {
     /// `hidden` is looked up anew: a folder may have been made since.
-    pub(super) fn new(confine: &Confine, ids: Option<Ids>, hidden: &[PathBuf], folders: &[PathBuf], own: Vec<PathBuf>) -> Self {
-        let hidden = if confine.unconfined { Vec::new() } else { [real(hidden), real(&confine.others)].concat() };
-        let writable = TEMPORARY.iter().map(PathBuf::from).chain(folders.iter().cloned()).collect();
-        Self { unconfined: confine.unconfined, hidden, writable, own, signals: false, ids }
+    pub(super) fn new(
+        confine: &Confine,
+        ids: Option<Ids>,
+        hidden: &[PathBuf],
+        folders: &[PathBuf],
+        own: Vec<PathBuf>,
+    ) -> Self {
+        let hidden = if confine.unconfined {
+            Vec::new()
+        } else {
+            [real(hidden), real(&confine.others)].concat()
+        };
+        let writable = TEMPORARY
+            .iter()
+            .map(PathBuf::from)
+            .chain(folders.iter().cloned())
+            .collect();
+        Self {
+            unconfined: confine.unconfined,
+            hidden,
+            writable,
+            own,
+            signals: false,
+            ids,
+        }
     }
 }
 
 /// Those that exist, without symbolic links.
 pub(super) fn real(paths: &[PathBuf]) -> Vec<PathBuf> {
-    paths.iter().filter_map(|path| fs::canonicalize(path).ok()).collect()
+    paths
+        .iter()
+        .filter_map(|path| fs::canonicalize(path).ok())
+        .collect()
 }
 
 pub(super) fn is_below(path: &Path, any: &[PathBuf]) -> bool {
@@ -129,21 +179,33 @@ pub(super) fn is_below(path: &Path, any: &[PathBuf]) -> bool {
 ///
 /// # Errors
 /// That of the work, or what stands in the way of confinement: the work is not done then.
-pub(super) fn run<T: Send>(plan: &Plan, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+pub(super) fn run<T: Send>(
+    plan: &Plan,
+    work: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
     std::thread::scope(|scope| {
         let confined = move || {
             apply(plan)?;
             work()
         };
-        let thread = std::thread::Builder::new().name("confined".to_owned()).stack_size(STACK).spawn_scoped(scope, confined)?;
-        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that starts a process has failed")))
+        let thread = std::thread::Builder::new()
+            .name("confined".to_owned())
+            .stack_size(STACK)
+            .spawn_scoped(scope, confined)?;
+        thread.join().unwrap_or_else(|_| {
+            Err(io::Error::other(
+                "the thread that starts a process has failed",
+            ))
+        })
     })
 }
 
 /// Whether this kernel has Landlock.
 pub(super) fn has_landlock() -> bool {
     #[cfg(target_os = "linux")]
-    return std::thread::spawn(landlock::is_there).join().unwrap_or(false);
+    return std::thread::spawn(landlock::is_there)
+        .join()
+        .unwrap_or(false);
     #[cfg(not(target_os = "linux"))]
     return false;
 }
@@ -173,9 +235,15 @@ mod tests {
     /// By its number: names of the same user say it as well.
     #[test]
     fn root_is_no_user_of_processes() {
-        let grant = ProcessGrant { user: Some("root".to_owned()), ..ProcessGrant::of(&["*"]) };
+        let grant = ProcessGrant {
+            user: Some("root".to_owned()),
+            ..ProcessGrant::of(&["*"])
+        };
         let refused = Confine::of(&grant, true).unwrap_err();
-        assert!(refused.message.contains("\"root\" of the grant is root"), "{refused:?}");
+        assert!(
+            refused.message.contains("\"root\" of the grant is root"),
+            "{refused:?}"
+        );
     }
 
     #[test]
@@ -193,13 +261,26 @@ mod tests {
         symlink(at("data"), at("link")).unwrap();
         symlink(at("data/other/file"), at("granted/link")).unwrap();
         let confine = Confine::default();
-        let plan = Plan::new(&confine, None, &[at("data"), at("absent")], &[at("granted")], vec![at("data/own")]);
+        let plan = Plan::new(
+            &confine,
+            None,
+            &[at("data"), at("absent")],
+            &[at("granted")],
+            vec![at("data/own")],
+        );
         let (readable, writable) = run(&plan, || {
             let places = ["data/own", "data/other", "granted", "beside", "link/other"];
             let read = places.map(|p| fs::read(at(p).join("file")).is_ok());
             let written = places.map(|p| fs::write(at(p).join("file"), "y").is_ok());
-            assert!(fs::read(at("granted/link")).is_err() && fs::read_dir(at("data")).is_err() && fs::read_dir(at("beside")).is_ok());
-            assert!(fs::write(at("granted/new"), "").is_ok() && fs::write(at("beside/new"), "").is_err());
+            assert!(
+                fs::read(at("granted/link")).is_err()
+                    && fs::read_dir(at("data")).is_err()
+                    && fs::read_dir(at("beside")).is_ok()
+            );
+            assert!(
+                fs::write(at("granted/new"), "").is_ok()
+                    && fs::write(at("beside/new"), "").is_err()
+            );
             assert!(fs::rename(at("data/other/file"), at("granted/moved")).is_err());
             assert!(fs::hard_link(at("data/other/file"), at("granted/linked")).is_err());
             Ok((read, written))
@@ -207,7 +288,10 @@ mod tests {
         .unwrap();
         assert_eq!(readable, [true, false, true, true, false]);
         assert_eq!(writable, [true, false, true, false, false]);
-        assert!(fs::read(at("data/other/file")).is_ok(), "the thread alone was confined");
+        assert!(
+            fs::read(at("data/other/file")).is_ok(),
+            "the thread alone was confined"
+        );
     }
 
     /// Without confinement the first is "no such device" where a test has no terminal.
@@ -219,7 +303,14 @@ mod tests {
         let may = |folders: &[PathBuf]| {
             let plan = Plan::new(&Confine::default(), None, &[], folders, Vec::new());
             run(&plan, || {
-                let open = |path: &str| fs::OpenOptions::new().read(true).write(true).open(path).map(drop).map_err(|e| e.kind());
+                let open = |path: &str| {
+                    fs::OpenOptions::new()
+                        .read(true)
+                        .write(true)
+                        .open(path)
+                        .map(drop)
+                        .map_err(|e| e.kind())
+                };
                 Ok((
                     open("/dev/tty"),
                     fs::read_dir("/dev/pts").map(drop).map_err(|e| e.kind()),

@@ -32,7 +32,10 @@ impl Contained {
         let members = members(id);
         if members.is_empty() {
             return match known {
-                Some(_) => Err(format!("the container has no process any more: something else answers on port {}", at.port())),
+                Some(_) => Err(format!(
+                    "the container has no process any more: something else answers on port {}",
+                    at.port()
+                )),
                 None => Ok(()),
             };
         }
@@ -50,6 +53,12 @@ fn members(id: &str) -> Vec<i32> {
     if id.is_empty() {
         return Vec::new();
     }
-    let is_of = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(id));
-    proc::pids().unwrap_or_default().into_iter().filter(is_of).collect()
+    let is_of = |pid: &i32| {
+        fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(id))
+    };
+    proc::pids()
+        .unwrap_or_default()
+        .into_iter()
+        .filter(is_of)
+        .collect()
 }

@@ -75,7 +75,10 @@ impl Leader {
 
 /// The handle becomes readable when its process ends.
 #[cfg(target_os = "linux")]
-#[expect(deprecated, reason = "the replacement is unsafe for types that may swap their descriptor; a borrowed one can't")]
+#[expect(
+    deprecated,
+    reason = "the replacement is unsafe for types that may swap their descriptor; a borrowed one can't"
+)]
 fn watched(handle: &OwnedFd) -> io::Result<AsyncFd<std::os::fd::BorrowedFd<'_>>> {
     AsyncFd::with_interest(handle.as_fd(), Interest::READABLE)
 }
@@ -101,8 +104,15 @@ fn send(pid: Pid, start: Option<u64>, signal: Signal) -> rustix::io::Result<()> 
         Err(_) => return rustix::process::kill_process(pid, signal),
     };
     // Asked with the handle in hand: the id can't change its owner any more.
-    let same = proc::stat_of(pid.as_raw_nonzero().get()).ok().flatten().is_some_and(|s| start.is_none_or(|at| at == s.start));
-    if same { rustix::process::pidfd_send_signal(&handle, signal) } else { Ok(()) }
+    let same = proc::stat_of(pid.as_raw_nonzero().get())
+        .ok()
+        .flatten()
+        .is_some_and(|s| start.is_none_or(|at| at == s.start));
+    if same {
+        rustix::process::pidfd_send_signal(&handle, signal)
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -10,7 +10,9 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tradewind_core::{capability::ProcessKey, names::InstanceName, units::Instant, workload::Output};
+use tradewind_core::{
+    capability::ProcessKey, names::InstanceName, units::Instant, workload::Output,
+};
 
 use super::{
     check::Prepared,
@@ -126,14 +128,22 @@ impl Record {
 pub(super) fn fresh_mark() -> String {
     let drawn = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
     let drawn: String = drawn.chars().filter(char::is_ascii_hexdigit).collect();
-    if drawn.len() == 32 { drawn } else { String::new() }
+    if drawn.len() == 32 {
+        drawn
+    } else {
+        String::new()
+    }
 }
 
 // === impl Folder ===
 
 impl Folder {
     pub(super) fn new(root: &Path, owner: &InstanceName, key: &ProcessKey) -> Self {
-        Self(root.join(owner.as_str()).join(key.allocation.as_str()).join(key.replica.to_string()))
+        Self(
+            root.join(owner.as_str())
+                .join(key.allocation.as_str())
+                .join(key.replica.to_string()),
+        )
     }
 
     /// The folder of a run that was started elsewhere.
@@ -151,7 +161,11 @@ impl Folder {
     }
 
     pub(super) fn output(&self, output: Output) -> PathBuf {
-        self.0.join(if output == Output::Stderr { "stderr" } else { "stdout" })
+        self.0.join(if output == Output::Stderr {
+            "stderr"
+        } else {
+            "stdout"
+        })
     }
 
     /// Creates the folder and its private working folder, both for the owner alone.
@@ -159,7 +173,10 @@ impl Folder {
         let mut last = Ok(());
         // The allocation's folder may be removed between its creation and that of the folder inside, when a sibling goes.
         for _ in 0..3 {
-            last = DirBuilder::new().recursive(true).mode(0o700).create(self.work());
+            last = DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(self.work());
             match &last {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 _ => break,
@@ -176,12 +193,21 @@ impl Folder {
         serde_json::to_writer(&mut line, record).map_err(io::Error::other)?;
         line.push(b'\n');
         let path = self.0.join(RECORD);
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&path)?;
         if file.metadata()?.len() < LONGEST_RECORD {
             return file.write_all(&line);
         }
         let temporary = self.0.join(".process.new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(&line)?;
         drop(file);
         fs::rename(&temporary, path)
@@ -191,7 +217,9 @@ impl Folder {
     pub(super) fn read(&self) -> Option<Record> {
         let text = fs::read(self.0.join(RECORD)).ok()?;
         let whole = text.rsplit(|b| *b == b'\n').filter(|line| !line.is_empty());
-        whole.filter_map(|line| serde_json::from_slice::<Record>(line).ok()).find(|record| record.format == FORMAT)
+        whole
+            .filter_map(|line| serde_json::from_slice::<Record>(line).ok())
+            .find(|record| record.format == FORMAT)
     }
 
     /// Opens what a process writes to: its pipe, or the output file itself. It is shared with the process and outlives this daemon. Last words
@@ -201,24 +229,42 @@ impl Folder {
         if piped {
             return pipes::open(self, output);
         }
-        OpenOptions::new().append(true).create(true).mode(0o600).open(self.output(output))
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(self.output(output))
     }
 
     /// What a process may read and write of its folder, beside the working folder: its output, and where its wrapper writes.
     pub(super) fn open_files(&self, run: u32) -> [PathBuf; 3] {
         let piped = pipes::are_there(self);
-        let [stdout, stderr] = [Output::Stdout, Output::Stderr].map(|o| if piped { pipes::path(self, o) } else { self.output(o) });
+        let [stdout, stderr] = [Output::Stdout, Output::Stderr].map(|o| {
+            if piped {
+                pipes::path(self, o)
+            } else {
+                self.output(o)
+            }
+        });
         [stdout, stderr, self.run_file(run)]
     }
 
     /// The wrapper finds the file that it writes to: it may not be allowed to make one.
     pub(super) fn make_run_file(&self, run: u32) -> io::Result<()> {
-        OpenOptions::new().append(true).create(true).mode(0o600).open(self.run_file(run)).map(|_| ())
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(self.run_file(run))
+            .map(|_| ())
     }
 
     /// Gives to a user what a process may read and write of its folder.
     pub(super) fn give(&self, run: u32, ids: Ids) -> io::Result<()> {
-        self.open_files(run).iter().chain([&self.work()]).try_for_each(|path| confine::give(path, ids))
+        self.open_files(run)
+            .iter()
+            .chain([&self.work()])
+            .try_for_each(|path| confine::give(path, ids))
     }
 
     /// The wrapper's id as it wrote it itself.
@@ -251,7 +297,11 @@ impl Folder {
 
     /// Takes the folder out of sight in one step and says where it went. `discard` deletes it.
     pub(super) fn retire(&self) -> io::Result<PathBuf> {
-        let name = self.0.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let name = self
+            .0
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default();
         let parent = self.0.parent().unwrap_or(Path::new("/"));
         let mut retired = parent.join(format!(".gone-{name}"));
         let mut n = 0;
@@ -280,14 +330,21 @@ pub(super) fn discard(retired: &Path) {
 pub(super) fn found(root: &Path) -> io::Result<Vec<(InstanceName, ProcessKey, Folder)>> {
     let mut found = Vec::new();
     for (instance, path) in subfolders(root)? {
-        let Ok(owner) = instance.parse::<InstanceName>() else { continue };
+        let Ok(owner) = instance.parse::<InstanceName>() else {
+            continue;
+        };
         for (allocation, path) in subfolders(&path)? {
-            let Ok(allocation) = allocation.parse() else { continue };
+            let Ok(allocation) = allocation.parse() else {
+                continue;
+            };
             for (name, path) in subfolders(&path)? {
                 if name.starts_with(".gone-") {
                     discard(&path);
                 } else if let Ok(replica) = name.parse() {
-                    let key = ProcessKey { allocation: Clone::clone(&allocation), replica };
+                    let key = ProcessKey {
+                        allocation: Clone::clone(&allocation),
+                        replica,
+                    };
                     found.push((owner.clone(), key.clone(), Folder::new(root, &owner, &key)));
                 }
             }
@@ -356,7 +413,12 @@ mod tests {
         let path = root.path().join(RECORD);
         assert!(fs::metadata(&path).unwrap().len() < LONGEST_RECORD + 200_000);
         // A crash in the middle of a line: the one before it counts, and the next one again.
-        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"\n{\"format\":1,\"prep").unwrap();
+        OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap()
+            .write_all(b"\n{\"format\":1,\"prep")
+            .unwrap();
         assert_eq!(folder.read().unwrap().run, 20);
         record.run = 21;
         folder.write(&record).unwrap();

@@ -25,10 +25,15 @@ impl Groups {
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let base = base(&mounts, &own)?;
         let candidates = match base.file_name() {
-            Some(last) if last == OWN => vec![base.parent().map(Path::to_owned), Some(base.clone())],
+            Some(last) if last == OWN => {
+                vec![base.parent().map(Path::to_owned), Some(base.clone())]
+            }
             _ => vec![Some(base.clone())],
         };
-        candidates.into_iter().flatten().find_map(|base| Self::below(&base, name))
+        candidates
+            .into_iter()
+            .flatten()
+            .find_map(|base| Self::below(&base, name))
     }
 
     fn below(base: &Path, name: &str) -> Option<Self> {
@@ -95,14 +100,21 @@ fn base(mounts: &str, own: &str) -> Option<PathBuf> {
 
 fn inside(group: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(group).into_iter().flatten().flatten();
-    entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
+    entries
+        .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
+        .map(|e| e.path())
+        .collect()
 }
 
 /// The processes of a group and of the groups below it.
 pub(super) fn members(group: &Path) -> Vec<i32> {
     let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
     // A process of another namespace has no number here, and reads as 0.
-    let mut pids: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect();
+    let mut pids: Vec<i32> = text
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .filter(|pid| *pid > 0)
+        .collect();
     pids.extend(inside(group).iter().flat_map(|below| members(below)));
     pids
 }
@@ -115,7 +127,10 @@ pub(super) fn kill(group: &Path) -> bool {
 /// How often the kernel has ended something of a group because its memory was full.
 pub(super) fn ended_for_memory(group: &Path) -> bool {
     let text = fs::read_to_string(group.join("memory.events")).unwrap_or_default();
-    text.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|n| n.trim() != "0"))
+    text.lines().any(|line| {
+        line.strip_prefix("oom_kill ")
+            .is_some_and(|n| n.trim() != "0")
+    })
 }
 
 /// Removes an empty group; one that is not stays.
@@ -133,32 +148,58 @@ mod tests {
     #[test]
     fn the_own_group_is_found_where_it_is_mounted() {
         let mounts = "30 1 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n31 1 0:27 / /proc rw - proc proc rw";
-        assert_eq!(base(mounts, "0::/system.slice/t.service/daemon\n"), Some("/sys/fs/cgroup/system.slice/t.service/daemon".into()));
+        assert_eq!(
+            base(mounts, "0::/system.slice/t.service/daemon\n"),
+            Some("/sys/fs/cgroup/system.slice/t.service/daemon".into())
+        );
         let part = "30 1 0:26 /box /sys/fs/cgroup rw shared:3 - cgroup2 cgroup2 rw";
-        assert_eq!(base(part, "1:name=systemd:/\n0::/box/in\n"), Some("/sys/fs/cgroup/in".into()));
+        assert_eq!(
+            base(part, "1:name=systemd:/\n0::/box/in\n"),
+            Some("/sys/fs/cgroup/in".into())
+        );
         assert_eq!(base(part, "0::/elsewhere\n"), None);
-        assert_eq!(base("1 1 0:1 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory", "4:memory:/x\n"), None);
+        assert_eq!(
+            base(
+                "1 1 0:1 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory",
+                "4:memory:/x\n"
+            ),
+            None
+        );
     }
 
     /// On the kernel's own groups, with or without controllers.
     #[test]
     fn a_real_group_holds_what_its_processes_start_and_ends_it_at_once() {
         let Some(groups) = Groups::find(&format!("tradewind-test-{}", std::process::id())) else {
-            eprintln!("skipped: this machine has no control groups of version 2 in which groups can be made");
+            eprintln!(
+                "skipped: this machine has no control groups of version 2 in which groups can be made"
+            );
             return;
         };
         let group = groups.make("a-1", 0).unwrap();
-        let script = "echo $$ >\"$1/cgroup.procs\" || exit 9; setsid -f env -i sleep 600; exec sleep 600";
+        let script =
+            "echo $$ >\"$1/cgroup.procs\" || exit 9; setsid -f env -i sleep 600; exec sleep 600";
         let mut shell = std::process::Command::new("sh");
-        let mut shell = shell.args(["-c", script, "sh"]).arg(&group).stdin(std::process::Stdio::null()).spawn().unwrap();
+        let mut shell = shell
+            .args(["-c", script, "sh"])
+            .arg(&group)
+            .stdin(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
         while members(&group).len() < 2 {
-            assert!(shell.try_wait().unwrap().is_none(), "it could not enter its group");
+            assert!(
+                shell.try_wait().unwrap().is_none(),
+                "it could not enter its group"
+            );
             std::thread::yield_now();
         }
         groups.leave();
         assert!(group.exists(), "what is in use stays");
         assert!(kill(&group));
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&shell.wait().unwrap()), Some(9));
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&shell.wait().unwrap()),
+            Some(9)
+        );
         while !members(&group).is_empty() {
             std::thread::yield_now();
         }
@@ -179,7 +220,10 @@ mod tests {
         fs::write(folder.path().join("t/a-1/memory.max"), "max").unwrap();
         let group = groups.make("a-1", 64 << 20).unwrap();
         let written = |name: &str| fs::read_to_string(group.join(name)).unwrap();
-        assert_eq!((written("memory.max"), written("memory.oom.group")), ((64 << 20).to_string(), "1".to_owned()));
+        assert_eq!(
+            (written("memory.max"), written("memory.oom.group")),
+            ((64 << 20).to_string(), "1".to_owned())
+        );
         fs::write(group.join("memory.events"), "low 0\noom 1\noom_kill 3\n").unwrap();
         assert!(ended_for_memory(&group));
         fs::write(group.join("memory.events"), "oom_kill 0\n").unwrap();

@@ -70,14 +70,33 @@ pub(super) struct Pause {
 
 impl Pause {
     fn new(shared: &Shared, slot: &Slot, row: u32) -> Self {
-        Self { ended: Instant::now(), span: Millis(0), row, told: false }.told(shared, slot)
+        Self {
+            ended: Instant::now(),
+            span: Millis(0),
+            row,
+            told: false,
+        }
+        .told(shared, slot)
     }
 
     fn told(self, shared: &Shared, slot: &Slot) -> Self {
         let pace = shared.pace(&slot.key.allocation);
-        let own = Pace { first: FIRST_DELAY, longest: LONGEST_DELAY, reset: SETTLED, inherited: 0, here: BTreeMap::new() };
-        let span = pace.as_ref().unwrap_or(&own).pause(slot.key.replica, self.row);
-        Self { span, told: pace.is_some(), ..self }
+        let own = Pace {
+            first: FIRST_DELAY,
+            longest: LONGEST_DELAY,
+            reset: SETTLED,
+            inherited: 0,
+            here: BTreeMap::new(),
+        };
+        let span = pace
+            .as_ref()
+            .unwrap_or(&own)
+            .pause(slot.key.replica, self.row);
+        Self {
+            span,
+            told: pace.is_some(),
+            ..self
+        }
     }
 
     fn end(&self) -> Instant {
@@ -133,7 +152,11 @@ pub(super) async fn keep(shared: Arc<Shared>, slot: Arc<Slot>, mut stage: Stage)
             Stage::Wait(pause) => {
                 row = row.max(pause.row);
                 let paced = shared.paced.notified();
-                let pause = if pause.told { pause } else { pause.told(&shared, &slot) };
+                let pause = if pause.told {
+                    pause
+                } else {
+                    pause.told(&shared, &slot)
+                };
                 tokio::select! {
                     biased;
                     () = shared.closing.cancelled() => return,
@@ -173,7 +196,8 @@ pub(super) async fn keep(shared: Arc<Shared>, slot: Arc<Slot>, mut stage: Stage)
 
 /// Starts a run. Blocks. The start is stored before it happens.
 pub(super) fn start_now(shared: &Shared, slot: &Slot) -> Result<Up, Failure> {
-    let unwritten = |e: std::io::Error| launch::explain(&e, "the process's folder can't be written");
+    let unwritten =
+        |e: std::io::Error| launch::explain(&e, "the process's folder can't be written");
     let moved = shared.assign_ports(slot)?;
     let uid = shared.own_user(slot)?;
     slot.folder.create().map_err(unwritten)?;
@@ -184,7 +208,10 @@ pub(super) fn start_now(shared: &Shared, slot: &Slot) -> Result<Up, Failure> {
         state.record.home = None;
         state.record.uid = uid;
         let name = format!("{}-{}", state.record.mark, state.record.run);
-        state.record.group = shared.groups.as_ref().and_then(|groups| groups.make(&name, state.record.prepared.memory_limit()));
+        state.record.group = shared
+            .groups
+            .as_ref()
+            .and_then(|groups| groups.make(&name, state.record.prepared.memory_limit()));
         state.record.clone()
     };
     shared.reserve.spend(|| slot.save()).map_err(unwritten)?;
@@ -194,12 +221,26 @@ pub(super) fn start_now(shared: &Shared, slot: &Slot) -> Result<Up, Failure> {
     let secrets = shared.options.secrets.as_deref();
     let around = launch::surroundings(&slot.folder, &record, secrets, &shared.search)?;
     // Without a descriptor for this there is none for the start either.
-    let piped = shared.reserve.spend(|| shared.collecting.prepare(&slot.folder, record.prepared.log_size)).unwrap_or_default();
+    let piped = shared
+        .reserve
+        .spend(|| {
+            shared
+                .collecting
+                .prepare(&slot.folder, record.prepared.log_size)
+        })
+        .unwrap_or_default();
     let plan = shared.plan(&slot.folder, &record);
     if plan.ids.is_some() {
         shared.open_way(&slot.folder).map_err(unwritten)?;
     }
-    let pid = launch::launch(&slot.folder, &record, &around, &plan, secrets, (&shared.reserve, piped.is_some()))?;
+    let pid = launch::launch(
+        &slot.folder,
+        &record,
+        &around,
+        &plan,
+        secrets,
+        (&shared.reserve, piped.is_some()),
+    )?;
     drop(piped);
     let leader = Leader::new(pid);
     {
@@ -215,7 +256,10 @@ pub(super) fn start_now(shared: &Shared, slot: &Slot) -> Result<Up, Failure> {
         // It runs, and its wrapper has written its id: nothing is lost but the time of the start.
         tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, %error, "the record of a started process can't be written");
     }
-    Ok(Up { leader, around: Some(around) })
+    Ok(Up {
+        leader,
+        around: Some(around),
+    })
 }
 
 /// Marks a slot as running under this id.
@@ -229,7 +273,11 @@ pub(super) fn up(state: &mut super::slot::State, pid: i32) {
     state.message.clear();
     let spec = &state.record.prepared.spec;
     let checked = spec.startup.is_some() || spec.readiness.is_some();
-    state.phase = if checked { Phase::Starting } else { Phase::Running };
+    state.phase = if checked {
+        Phase::Starting
+    } else {
+        Phase::Running
+    };
 }
 
 /// The start is owed: it did not happen for a reason that says nothing about the process.
@@ -245,12 +293,17 @@ pub(super) fn not_yet(shared: &Shared, slot: &Slot, failure: &Failure) -> Stage 
 
 /// Whether what stands in the way of a start may go by itself: a port that somebody has, a disk that is full.
 fn may_pass(failure: &Failure) -> bool {
-    matches!(failure.kind, FailureKind::OutOfCapacity | FailureKind::Unavailable) || failure.code.as_deref() == Some(PORT_TAKEN)
+    matches!(
+        failure.kind,
+        FailureKind::OutOfCapacity | FailureKind::Unavailable
+    ) || failure.code.as_deref() == Some(PORT_TAKEN)
 }
 
 async fn start(shared: &Arc<Shared>, slot: &Arc<Slot>, row: &mut u32) -> Option<Stage> {
     let (inner, of) = (shared.clone(), slot.clone());
-    let outcome = tokio::task::spawn_blocking(move || start_now(&inner, &of)).await.ok()?;
+    let outcome = tokio::task::spawn_blocking(move || start_now(&inner, &of))
+        .await
+        .ok()?;
     let stage = match outcome {
         Ok(up) => Stage::Up(up),
         Err(failure) if launch::is_passing(&failure) => not_yet(shared, slot, &failure),
@@ -288,11 +341,17 @@ async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, row: &mut u32)
         let state = slot.state();
         let record = &state.record;
         // Records of earlier versions tell the latest start alone.
-        (record.prepared.spec.clone(), record.first_started_at.or(record.started_at), record.prepared.signal())
+        (
+            record.prepared.spec.clone(),
+            record.first_started_at.or(record.started_at),
+            record.prepared.signal(),
+        )
     };
     let mut probes = JoinSet::new();
     let mut verdicts = watch(shared, slot, &mut up, &mut probes).await;
-    let age = started.map_or(Millis(0), |s| instant(std::time::SystemTime::now()).since(s));
+    let age = started.map_or(Millis(0), |s| {
+        instant(std::time::SystemTime::now()).since(s)
+    });
     let deadline = spec.deadline.map(|d| Millis(d.0.saturating_sub(age.0)));
     let event = {
         let too_long = async {
@@ -328,9 +387,14 @@ async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, row: &mut u32)
         Event::Closing => return None,
         Event::Exited => None,
         Event::Changed => Some(String::new()),
-        Event::TooLong => Some(format!("ended after its deadline of {}", spec.deadline.unwrap_or_default())),
+        Event::TooLong => Some(format!(
+            "ended after its deadline of {}",
+            spec.deadline.unwrap_or_default()
+        )),
         Event::Unwell(reason) => Some(format!("ended because its liveness probe failed: {reason}")),
-        Event::NotStarted(reason) => Some(format!("ended because its startup probe failed: {reason}; {SLOWER_START}")),
+        Event::NotStarted(reason) => Some(format!(
+            "ended because its startup probe failed: {reason}; {SLOWER_START}"
+        )),
         Event::Outgrown(filled) => Some(outgrew(slot, Some(filled))),
     };
     if let Some(cause) = &cause {
@@ -341,13 +405,19 @@ async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, row: &mut u32)
         }
         shared.tell(slot);
         // More memory than it may have is taken at once, as the kernel would.
-        let (signal, grace) = if at_once { (Signal::KILL, Millis(0)) } else { (signal, spec.stop_grace) };
+        let (signal, grace) = if at_once {
+            (Signal::KILL, Millis(0))
+        } else {
+            (signal, spec.stop_grace)
+        };
         if !stop(shared, slot, &up.leader, signal, grace).await {
             return None;
         }
     }
     let (inner, of) = (shared.clone(), slot.clone());
-    let end = tokio::task::spawn_blocking(move || collect(&inner, &of, up.leader, (cause, late))).await.ok()??;
+    let end = tokio::task::spawn_blocking(move || collect(&inner, &of, up.leader, (cause, late)))
+        .await
+        .ok()??;
     if !matches!(slot.state().record.wanted, Wanted::Run) {
         slot.state().pid = 0;
         return Some(Stage::Change);
@@ -356,13 +426,20 @@ async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, row: &mut u32)
 }
 
 /// After the end of the wrapper: ends what is left of the run, and finds out how it ended. None when the supervisor closes meanwhile. Blocks.
-fn collect(shared: &Shared, slot: &Slot, leader: Leader, (mut cause, late): (Option<String>, bool)) -> Option<End> {
+fn collect(
+    shared: &Shared,
+    slot: &Slot,
+    leader: Leader,
+    (mut cause, late): (Option<String>, bool),
+) -> Option<End> {
     let (who, run) = (slot.who(), slot.state().record.run);
     leader.signal(Signal::KILL);
     if cause.is_none() && who.group.as_deref().is_some_and(groups::ended_for_memory) {
         cause = Some(outgrew(slot, None));
     }
-    let left = match shared.insist("what a process has left can't be looked for", || shared.end_leftovers(&who))? {
+    let left = match shared.insist("what a process has left can't be looked for", || {
+        shared.end_leftovers(&who)
+    })? {
         Ok(left) => left,
         Err(error) => {
             tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, %error, "what a process has left can't be looked for");
@@ -374,17 +451,34 @@ fn collect(shared: &Shared, slot: &Slot, leader: Leader, (mut cause, late): (Opt
     }
     let killed = leader.reap();
     // Whoever sees that it has ended finds its last words.
-    shared.collecting.drain(std::iter::once(slot.outputs().path()));
-    let written = shared.insist("the status of a process can't be read", || shared.reserve.spend(|| slot.exit(run)))?.ok().flatten();
+    shared
+        .collecting
+        .drain(std::iter::once(slot.outputs().path()));
+    let written = shared
+        .insist("the status of a process can't be read", || {
+            shared.reserve.spend(|| slot.exit(run))
+        })?
+        .ok()
+        .flatten();
     let lost = written.is_none() && cause.is_none();
-    Some(End { code: written.or(killed).filter(|_| !lost), cause, lost, late, left })
+    Some(End {
+        code: written.or(killed).filter(|_| !lost),
+        cause,
+        lost,
+        late,
+        left,
+    })
 }
 
 /// Why a run was ended that has filled more memory than it may.
 fn outgrew(slot: &Slot, filled: Option<Bytes>) -> String {
     let limit = Bytes(slot.state().record.prepared.memory_limit());
-    let filled = filled.map_or_else(String::new, |filled| format!(": it filled {} MiB", filled.0 >> 20));
-    format!("ended because it outgrew its memory limit of {limit}{filled}; raise resources.memory, or limits.memory where it is given")
+    let filled = filled.map_or_else(String::new, |filled| {
+        format!(": it filled {} MiB", filled.0 >> 20)
+    });
+    format!(
+        "ended because it outgrew its memory limit of {limit}{filled}; raise resources.memory, or limits.memory where it is given"
+    )
 }
 
 /// Returns what the run has filled, once that is more than it may.
@@ -401,11 +495,19 @@ async fn outgrown(slot: &Slot) -> Bytes {
 /// How many of a run's processes its group's signals do not reach; they get this one.
 async fn outside(shared: &Arc<Shared>, slot: &Arc<Slot>, signal: Option<Signal>) -> usize {
     let (inner, who) = (shared.clone(), slot.who());
-    tokio::task::spawn_blocking(move || inner.signal_outside(&who, signal)).await.unwrap_or(0)
+    tokio::task::spawn_blocking(move || inner.signal_outside(&who, signal))
+        .await
+        .unwrap_or(0)
 }
 
 /// Asks the group, and what has left it, to stop, then kills it. False when the supervisor closes meanwhile: the process is left as it is.
-async fn stop(shared: &Arc<Shared>, slot: &Arc<Slot>, leader: &Leader, signal: Signal, grace: Millis) -> bool {
+async fn stop(
+    shared: &Arc<Shared>,
+    slot: &Arc<Slot>,
+    leader: &Leader,
+    signal: Signal,
+    grace: Millis,
+) -> bool {
     const LOOK: Duration = Duration::from_millis(50);
     leader.signal(signal);
     let all_gone = async {
@@ -426,17 +528,29 @@ async fn stop(shared: &Arc<Shared>, slot: &Arc<Slot>, leader: &Leader, signal: S
         if shared.closing.is_cancelled() {
             return false;
         }
-        tracing::warn!(pid = leader.pid().as_raw_nonzero().get(), "a killed process does not go away: it may hang in the kernel");
+        tracing::warn!(
+            pid = leader.pid().as_raw_nonzero().get(),
+            "a killed process does not go away: it may hang in the kernel"
+        );
     }
     true
 }
 
 /// Starts the probes of a run.
-async fn watch(shared: &Arc<Shared>, slot: &Arc<Slot>, up: &mut Up, probes: &mut JoinSet<()>) -> mpsc::UnboundedReceiver<Verdict> {
+async fn watch(
+    shared: &Arc<Shared>,
+    slot: &Arc<Slot>,
+    up: &mut Up,
+    probes: &mut JoinSet<()>,
+) -> mpsc::UnboundedReceiver<Verdict> {
     let (send, verdicts) = mpsc::unbounded_channel();
     let record = slot.state().record.clone();
     let spec = &record.prepared.spec;
-    let wanted = [(Kind::Startup, &spec.startup), (Kind::Readiness, &spec.readiness), (Kind::Liveness, &spec.liveness)];
+    let wanted = [
+        (Kind::Startup, &spec.startup),
+        (Kind::Readiness, &spec.readiness),
+        (Kind::Liveness, &spec.liveness),
+    ];
     if wanted.iter().all(|(_, probe)| probe.is_none()) {
         return verdicts;
     }
@@ -444,9 +558,20 @@ async fn watch(shared: &Arc<Shared>, slot: &Arc<Slot>, up: &mut Up, probes: &mut
         Some(around) => Ok(around),
         None => {
             let (inner, of, record) = (shared.clone(), slot.clone(), record.clone());
-            tokio::task::spawn_blocking(move || launch::surroundings(&of.folder, &record, inner.options.secrets.as_deref(), &inner.search))
-                .await
-                .unwrap_or_else(|e| Err(Failure::internal(format!("the surroundings of a probe can't be found: {e}"))))
+            tokio::task::spawn_blocking(move || {
+                launch::surroundings(
+                    &of.folder,
+                    &record,
+                    inner.options.secrets.as_deref(),
+                    &inner.search,
+                )
+            })
+            .await
+            .unwrap_or_else(|e| {
+                Err(Failure::internal(format!(
+                    "the surroundings of a probe can't be found: {e}"
+                )))
+            })
         }
     };
     let around = match around {
@@ -457,13 +582,32 @@ async fn watch(shared: &Arc<Shared>, slot: &Arc<Slot>, up: &mut Up, probes: &mut
         }
     };
     let life = Life::new(spec.startup.is_some());
-    let (ports, search, mark) = (record.ports.clone(), shared.search.clone(), record.run_mark());
+    let (ports, search, mark) = (
+        record.ports.clone(),
+        shared.search.clone(),
+        record.run_mark(),
+    );
     // A check may signal what it checks, which was not started with it.
-    let plan = Plan { signals: true, ..shared.plan(&slot.folder, &record) };
-    let target = Arc::new(Target::new(ports, around, search, life, plan, (shared.clone(), slot.who(), mark)));
+    let plan = Plan {
+        signals: true,
+        ..shared.plan(&slot.folder, &record)
+    };
+    let target = Arc::new(Target::new(
+        ports,
+        around,
+        search,
+        life,
+        plan,
+        (shared.clone(), slot.who(), mark),
+    ));
     for (kind, probe) in wanted {
         if let Some(probe) = probe {
-            probes.spawn(probe::watch(kind, probe.clone(), target.clone(), send.clone()));
+            probes.spawn(probe::watch(
+                kind,
+                probe.clone(),
+                target.clone(),
+                send.clone(),
+            ));
         }
     }
     verdicts
@@ -499,9 +643,19 @@ fn judge(slot: &Slot, verdict: Verdict, spec: &ProcessSpec) -> Option<Event> {
 /// Decides what follows the end of a run that was wanted.
 async fn after(shared: &Arc<Shared>, slot: &Arc<Slot>, end: End, row: &mut u32) -> Stage {
     let now = instant(std::time::SystemTime::now());
-    let lasted = slot.state().record.started_at.map_or(Millis(0), |s| now.since(s));
-    let reset = shared.pace(&slot.key.allocation).map_or(SETTLED, |pace| pace.reset);
-    *row = if lasted >= reset { 1 } else { row.saturating_add(1) };
+    let lasted = slot
+        .state()
+        .record
+        .started_at
+        .map_or(Millis(0), |s| now.since(s));
+    let reset = shared
+        .pace(&slot.key.allocation)
+        .map_or(SETTLED, |pace| pace.reset);
+    *row = if lasted >= reset {
+        1
+    } else {
+        row.saturating_add(1)
+    };
     let pause = Pause::new(shared, slot, *row);
     let ended = {
         let mut state = slot.state();
@@ -539,28 +693,40 @@ fn verdict(record: &Record, end: End, at: Moment, again_at: Moment) -> Ended {
     let lost = end.lost && record.losses <= LOSSES;
     let failures = record.restarts.saturating_sub(record.forgiven);
     let left = failures < spec.restarts;
-    let over = record.first_started_at.zip(spec.deadline).is_some_and(|(first, deadline)| again_at >= first.plus(deadline));
+    let over = record
+        .first_started_at
+        .zip(spec.deadline)
+        .is_some_and(|(first, deadline)| again_at >= first.plus(deadline));
     let again = !over && (lost || (left && !end.late && (spec.restart_always || !well)));
     let mut message = match (end.cause, end.code) {
         (Some(cause), _) => cause,
-        (None, _) if end.lost => "lost: it was killed together with its wrapper, or the machine was restarted".to_owned(),
+        (None, _) if end.lost => {
+            "lost: it was killed together with its wrapper, or the machine was restarted".to_owned()
+        }
         (None, Some(0)) => "ended".to_owned(),
         (None, Some(125)) => "its limits could not be set: see its output".to_owned(),
         (None, Some(126 | 127)) => "its program could not be run: see its output".to_owned(),
         (None, Some(137)) => "ended with status 137: killed".to_owned(),
         (None, Some(code)) => format!("ended with status {code}"),
-        (None, None) => "ended without a status: it was killed, or the machine was restarted".to_owned(),
+        (None, None) => {
+            "ended without a status: it was killed, or the machine was restarted".to_owned()
+        }
     };
     match end.left {
         0 => {}
         1 => message.push_str("; a process that it left running was ended"),
-        left => message.push_str(&format!("; {left} processes that it left running were ended")),
+        left => message.push_str(&format!(
+            "; {left} processes that it left running were ended"
+        )),
     }
     // Something that shall always run and has no start left has not done what it should.
     let failed = !well || (spec.restart_always && !again);
     if failed && !again && !end.late {
         if (left || lost) && over {
-            message.push_str(&format!(", and its deadline of {} leaves no time for another start", spec.deadline.unwrap_or_default()));
+            message.push_str(&format!(
+                ", and its deadline of {} leaves no time for another start",
+                spec.deadline.unwrap_or_default()
+            ));
         } else if spec.restarts > 0 {
             message.push_str(", with no restarts left");
         }
@@ -568,7 +734,15 @@ fn verdict(record: &Record, end: End, at: Moment, again_at: Moment) -> Ended {
     if failed && !again && end.lost && record.losses > LOSSES {
         message.push_str(&format!(" ({} times)", record.losses));
     }
-    Ended { run: record.run, at, code: end.code, message, finally: !again, well: !failed, lost }
+    Ended {
+        run: record.run,
+        at,
+        code: end.code,
+        message,
+        finally: !again,
+        well: !failed,
+        lost,
+    }
 }
 
 /// Takes down and stores how a run ended.
@@ -578,7 +752,11 @@ async fn settle(shared: &Arc<Shared>, slot: &Arc<Slot>, ended: Ended) {
         state.pid = 0;
         state.health = Health::Unknown;
         if ended.finally {
-            state.phase = if ended.well { Phase::Succeeded } else { Phase::Failed };
+            state.phase = if ended.well {
+                Phase::Succeeded
+            } else {
+                Phase::Failed
+            };
             slot.promise_ended();
         }
         state.message.clone_from(&ended.message);
@@ -586,10 +764,16 @@ async fn settle(shared: &Arc<Shared>, slot: &Arc<Slot>, ended: Ended) {
         state.record.group = None;
         state.record.ended = Some(ended);
     }
-    let (inner, of, size) = (shared.clone(), slot.clone(), slot.state().record.prepared.log_size);
+    let (inner, of, size) = (
+        shared.clone(),
+        slot.clone(),
+        slot.state().record.prepared.log_size,
+    );
     let stored = tokio::task::spawn_blocking(move || {
         let _ = super::output::trim(&of.outputs(), size);
-        inner.insist("the end of a process can't be stored", || inner.reserve.spend(|| of.save()))
+        inner.insist("the end of a process can't be stored", || {
+            inner.reserve.spend(|| of.save())
+        })
     });
     if let Ok(Some(Err(error))) = stored.await {
         tracing::warn!(owner = %slot.owner, allocation = %slot.key.allocation, %error, "the end of a process can't be stored");
@@ -597,8 +781,25 @@ async fn settle(shared: &Arc<Shared>, slot: &Arc<Slot>, ended: Ended) {
 }
 
 /// What a run that ended while nobody watched leads to.
-pub(super) async fn found_ended(shared: &Arc<Shared>, slot: &Arc<Slot>, code: Option<i32>, left: usize) -> Stage {
-    after(shared, slot, End { code, cause: None, lost: code.is_none(), late: false, left }, &mut 0).await
+pub(super) async fn found_ended(
+    shared: &Arc<Shared>,
+    slot: &Arc<Slot>,
+    code: Option<i32>,
+    left: usize,
+) -> Stage {
+    after(
+        shared,
+        slot,
+        End {
+            code,
+            cause: None,
+            lost: code.is_none(),
+            late: false,
+            left,
+        },
+        &mut 0,
+    )
+    .await
 }
 
 /// With nothing running: takes up the new spec, or forgets the process (none).
@@ -617,7 +818,11 @@ async fn change(shared: &Arc<Shared>, slot: &Arc<Slot>) -> Option<Stage> {
             slot.promise(&next);
             state.record.prepared = next;
             state.record.restarts = 0;
-            (state.record.losses, state.record.forgiven, state.record.first_started_at) = (0, 0, None);
+            (
+                state.record.losses,
+                state.record.forgiven,
+                state.record.first_started_at,
+            ) = (0, 0, None);
             state.record.ended = None;
             state.phase = Phase::Starting;
             state.message.clear();
@@ -670,7 +875,11 @@ mod tests {
     const NOW: Moment = Moment(1_000_000);
 
     fn record(restarts: u32, deadline: Option<u64>) -> Record {
-        let spec = ProcessSpec { restarts, deadline: deadline.map(Millis), ..spec("x") };
+        let spec = ProcessSpec {
+            restarts,
+            deadline: deadline.map(Millis),
+            ..spec("x")
+        };
         Record::new(Prepared {
             digest: Digest::of(b""),
             promised: None,
@@ -686,7 +895,13 @@ mod tests {
     }
 
     fn ended(record: &Record, code: Option<i32>) -> Ended {
-        let end = End { code, cause: None, lost: code.is_none(), late: false, left: 0 };
+        let end = End {
+            code,
+            cause: None,
+            lost: code.is_none(),
+            late: false,
+            left: 0,
+        };
         verdict(record, end, NOW, NOW.plus(Millis::from_secs(1)))
     }
 
@@ -705,7 +920,12 @@ mod tests {
         ] {
             (record.restarts, record.forgiven, record.losses) = (restarts, forgiven, 1);
             let ended = ended(&record, code);
-            assert_eq!((ended.finally, ended.well), (finally, code == Some(0)), "{restarts} {forgiven} {code:?} {}", ended.message);
+            assert_eq!(
+                (ended.finally, ended.well),
+                (finally, code == Some(0)),
+                "{restarts} {forgiven} {code:?} {}",
+                ended.message
+            );
         }
     }
 
@@ -718,13 +938,22 @@ mod tests {
         }
         record.losses = LOSSES + 1;
         let last = ended(&record, None);
-        assert!(last.finally && !last.well && !last.lost && last.message.contains("(6 times)"), "{}", last.message);
+        assert!(
+            last.finally && !last.well && !last.lost && last.message.contains("(6 times)"),
+            "{}",
+            last.message
+        );
     }
 
     #[test]
     fn no_attempt_begins_past_the_deadline() {
         let mut record = record(9, Some(10_000));
-        for (since, finally) in [(1_000, false), (8_999, false), (9_000, true), (20_000, true)] {
+        for (since, finally) in [
+            (1_000, false),
+            (8_999, false),
+            (9_000, true),
+            (20_000, true),
+        ] {
             record.first_started_at = Some(Moment(NOW.0 - since));
             assert_eq!(ended(&record, Some(1)).finally, finally, "{since}");
         }
@@ -733,10 +962,21 @@ mod tests {
             record.first_started_at = Some(Moment(NOW.0 - since));
             (record.restarts, record.losses) = (9, 1);
             let ended = ended(&record, None);
-            assert_eq!((ended.finally, ended.message.contains("its deadline of 10s")), (finally, finally), "{since} {}", ended.message);
+            assert_eq!(
+                (ended.finally, ended.message.contains("its deadline of 10s")),
+                (finally, finally),
+                "{since} {}",
+                ended.message
+            );
         }
         (record.restarts, record.losses) = (0, 0);
-        let late = End { code: Some(143), cause: Some("ended after its deadline of 10s".to_owned()), lost: false, late: true, left: 0 };
+        let late = End {
+            code: Some(143),
+            cause: Some("ended after its deadline of 10s".to_owned()),
+            lost: false,
+            late: true,
+            left: 0,
+        };
         record.first_started_at = Some(Moment(NOW.0 - 1));
         assert!(verdict(&record, late, NOW, NOW.plus(Millis(1))).finally);
     }

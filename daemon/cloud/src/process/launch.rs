@@ -83,7 +83,12 @@ pub(super) struct Surroundings {
 }
 
 /// Resolves secrets and ports into the environment of a run.
-pub(super) fn surroundings(folder: &Folder, record: &Record, secrets: Option<&Path>, search: &str) -> Result<Surroundings, Failure> {
+pub(super) fn surroundings(
+    folder: &Folder,
+    record: &Record,
+    secrets: Option<&Path>,
+    search: &str,
+) -> Result<Surroundings, Failure> {
     let spec = &record.prepared.spec;
     let mut env = vec![("PATH".to_owned(), search.into())];
     for (i, port) in spec.ports.iter().enumerate() {
@@ -101,9 +106,13 @@ pub(super) fn surroundings(folder: &Folder, record: &Record, secrets: Option<&Pa
             EnvValue::Text(text) => text.clone().into(),
             EnvValue::Secret(secret) => {
                 let field = format!("env[{i}]");
-                let value = secrets::variable(&secrets::read(granted, secrets, secret, &field)?).to_vec();
+                let value =
+                    secrets::variable(&secrets::read(granted, secrets, secret, &field)?).to_vec();
                 if value.contains(&0) {
-                    let message = format!("the value of the secret \"{}\" contains a NUL byte: pass it as a file", secret.name);
+                    let message = format!(
+                        "the value of the secret \"{}\" contains a NUL byte: pass it as a file",
+                        secret.name
+                    );
                     return Err(Failure::invalid(message).field(field));
                 }
                 OsString::from_vec(value)
@@ -114,8 +123,15 @@ pub(super) fn surroundings(folder: &Folder, record: &Record, secrets: Option<&Pa
     if !record.mark.is_empty() {
         env.push((census::MARK.to_owned(), record.run_mark().into()));
     }
-    size::fits(env.iter().map(|(name, value)| (name.as_str(), value.len())), &spec.command)?;
-    let directory = record.prepared.directory.clone().unwrap_or_else(|| folder.work());
+    size::fits(
+        env.iter().map(|(name, value)| (name.as_str(), value.len())),
+        &spec.command,
+    )?;
+    let directory = record
+        .prepared
+        .directory
+        .clone()
+        .unwrap_or_else(|| folder.work());
     Ok(Surroundings { env, directory })
 }
 
@@ -135,20 +151,36 @@ pub(super) fn launch(
     // Secrets are out of reach for what is confined.
     let entries = prepared.secrets();
     let granted = granted(prepared, &entries);
-    let contents = prepared.spec.files.iter().enumerate().map(|(i, file)| content(file, granted, secrets, &format!("files[{i}]")));
+    let contents = prepared
+        .spec
+        .files
+        .iter()
+        .enumerate()
+        .map(|(i, file)| content(file, granted, secrets, &format!("files[{i}]")));
     let contents = contents.collect::<Result<Vec<_>, _>>()?;
-    let (Some(_), arguments) = (prepared.spec.command.first(), prepared.spec.command.get(1..).unwrap_or_default()) else {
+    let (Some(_), arguments) = (
+        prepared.spec.command.first(),
+        prepared.spec.command.get(1..).unwrap_or_default(),
+    ) else {
         return Err(Failure::invalid("the command is empty").field("command"));
     };
     let (environment, set) = carried(&around.env);
     let start = || -> io::Result<Result<Pid, Failure>> {
         folder.make_run_file(record.run)?;
-        let (stdout, stderr) = (folder.open_output(Output::Stdout, piped)?, folder.open_output(Output::Stderr, piped)?);
+        let (stdout, stderr) = (
+            folder.open_output(Output::Stdout, piped)?,
+            folder.open_output(Output::Stderr, piped)?,
+        );
         if let Some(ids) = plan.ids {
             folder.give(record.run, ids)?;
         }
         // Opened here: the process itself may not be allowed to.
-        let group = record.group.as_ref().and_then(|group| OpenOptions::new().write(true).open(group.join("cgroup.procs")).ok());
+        let group = record.group.as_ref().and_then(|group| {
+            OpenOptions::new()
+                .write(true)
+                .open(group.join("cgroup.procs"))
+                .ok()
+        });
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", SCRIPT, WRAPPER])
@@ -171,7 +203,13 @@ pub(super) fn launch(
         }
         confine::run(plan, || {
             for (i, (file, content)) in prepared.spec.files.iter().zip(&contents).enumerate() {
-                if let Err(failure) = write_file(prepared, &around.directory, (file, content), plan.ids, &format!("files[{i}]")) {
+                if let Err(failure) = write_file(
+                    prepared,
+                    &around.directory,
+                    (file, content),
+                    plan.ids,
+                    &format!("files[{i}]"),
+                ) {
                     return Ok(Err(failure));
                 }
             }
@@ -185,7 +223,12 @@ pub(super) fn launch(
         match reserve.spend(start) {
             Err(error) if attempts < ATTEMPTS && is_machines(&error) => std::thread::sleep(PAUSE),
             Ok(started) => return started,
-            Err(e) => return Err(of_workload(explain(&e, "the process can't be started"), prepared.directory.is_some())),
+            Err(e) => {
+                return Err(of_workload(
+                    explain(&e, "the process can't be started"),
+                    prepared.directory.is_some(),
+                ));
+            }
         }
     }
 }
@@ -209,7 +252,10 @@ fn carried(env: &[(String, OsString)]) -> (Vec<(String, OsString)>, String) {
 
 /// Whether the machine had no process or no memory to give at the moment.
 fn is_machines(error: &io::Error) -> bool {
-    matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::AGAIN | Errno::NOMEM))
+    matches!(
+        error.raw_os_error().map(Errno::from_raw_os_error),
+        Some(Errno::AGAIN | Errno::NOMEM)
+    )
 }
 
 /// Whether a failure says nothing about the process: the daemon had no descriptor for it, or the machine no process and no memory.
@@ -218,13 +264,24 @@ pub(super) fn is_passing(failure: &Failure) -> bool {
 }
 
 fn granted<'a>(prepared: &'a Prepared, entries: &'a [Entry]) -> Granted<'a> {
-    Granted { capability: "process", secrets: entries, namespace: prepared.namespace.as_ref() }
+    Granted {
+        capability: "process",
+        secrets: entries,
+        namespace: prepared.namespace.as_ref(),
+    }
 }
 
-fn content<'a>(file: &'a ConfigFile, granted: Granted<'_>, secrets: Option<&Path>, field: &str) -> Result<Cow<'a, [u8]>, Failure> {
+fn content<'a>(
+    file: &'a ConfigFile,
+    granted: Granted<'_>,
+    secrets: Option<&Path>,
+    field: &str,
+) -> Result<Cow<'a, [u8]>, Failure> {
     match &file.content {
         FileContent::Data(data) => Ok(Cow::Borrowed(data)),
-        FileContent::Secret(secret) => secrets::read(granted, secrets, secret, field).map(Cow::Owned),
+        FileContent::Secret(secret) => {
+            secrets::read(granted, secrets, secret, field).map(Cow::Owned)
+        }
     }
 }
 
@@ -247,14 +304,29 @@ fn write_file(
             .remedy("give a path relative to the working folder, or add its folder to directories in [grants.process] of the instance file")
     };
     let relative = Path::new(&file.path).is_relative();
-    let path = if relative { directory.join(&file.path) } else { PathBuf::from(&file.path) };
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(denied()) };
-    let roots =
-        if relative { std::slice::from_ref(&directory).iter().map(|d| d.to_path_buf()).collect() } else { prepared.folders.clone() };
+    let path = if relative {
+        directory.join(&file.path)
+    } else {
+        PathBuf::from(&file.path)
+    };
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(denied());
+    };
+    let roots = if relative {
+        std::slice::from_ref(&directory)
+            .iter()
+            .map(|d| d.to_path_buf())
+            .collect()
+    } else {
+        prepared.folders.clone()
+    };
     let inside = |p: &Path| roots.iter().any(|r| p.starts_with(r));
     // What exists of the path is resolved before anything is created, and the whole again before anything is written: no symbolic
     // link leads out.
-    let existing = parent.ancestors().find_map(|p| fs::canonicalize(p).ok()).unwrap_or_default();
+    let existing = parent
+        .ancestors()
+        .find_map(|p| fs::canonicalize(p).ok())
+        .unwrap_or_default();
     if !inside(&existing) {
         return Err(denied());
     }
@@ -266,7 +338,11 @@ fn write_file(
     let temporary = parent.join(format!(".{}.new", name.to_string_lossy()));
     let write = || -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
-        let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        let mut out = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)?;
         out.write_all(content)?;
         if let Some(ids) = owner {
             confine::give(&temporary, ids)?;
@@ -299,12 +375,22 @@ fn limit_reached(error: &io::Error) -> Option<Diagnosis> {
         return None;
     }
     let here = std::env::current_dir().unwrap_or_default();
-    diagnose(&text, &facts::read(std::process::id(), &[Path::new("/"), &std::env::temp_dir(), &here]))
+    diagnose(
+        &text,
+        &facts::read(
+            std::process::id(),
+            &[Path::new("/"), &std::env::temp_dir(), &here],
+        ),
+    )
 }
 
 /// A refusal of the system's about a folder that the workload names says nothing of the machine.
 fn of_workload(failure: Failure, own_folder: bool) -> Failure {
-    if own_folder && failure.kind == FailureKind::Denied { failure.code(WORKLOAD) } else { failure }
+    if own_folder && failure.kind == FailureKind::Denied {
+        failure.code(WORKLOAD)
+    } else {
+        failure
+    }
 }
 
 /// An error of the system as a failure with its cause and, where known, its remedy.
@@ -318,31 +404,62 @@ pub(super) fn explain(error: &io::Error, what: &str) -> Failure {
     }
     let again = is_machines(error).then_some(AGAIN);
     if let Some(found) = limit_reached(error) {
-        return Failure::new(OutOfCapacity, format!("{what}: {}", found.cause)).code(found.code).remedy(found.remedy).retry_after(again);
+        return Failure::new(OutOfCapacity, format!("{what}: {}", found.cause))
+            .code(found.code)
+            .remedy(found.remedy)
+            .retry_after(again);
     }
     let code = error.raw_os_error().map(Errno::from_raw_os_error);
     let (kind, cause, remedy) = match code {
-        Some(Errno::NOENT) => (Invalid, "a folder of its path or /bin/sh does not exist", "check that the working folder still exists"),
-        Some(Errno::ACCESS | Errno::PERM) => (Denied, "the daemon's user lacks the permission", "check the owner and mode of the folders"),
-        Some(Errno::NOEXEC) => (Invalid, "the program has a format this machine can't run", "use a program built for this machine"),
+        Some(Errno::NOENT) => (
+            Invalid,
+            "a folder of its path or /bin/sh does not exist",
+            "check that the working folder still exists",
+        ),
+        Some(Errno::ACCESS | Errno::PERM) => (
+            Denied,
+            "the daemon's user lacks the permission",
+            "check the owner and mode of the folders",
+        ),
+        Some(Errno::NOEXEC) => (
+            Invalid,
+            "the program has a format this machine can't run",
+            "use a program built for this machine",
+        ),
         Some(Errno::AGAIN) => (
             OutOfCapacity,
             "the machine's limit on processes is reached",
             "raise the limit on processes (ulimit -u, or pids.max of the control group)",
         ),
-        Some(Errno::NOMEM) => (OutOfCapacity, "the machine is out of memory", "stop something, or lower the grant's memory"),
-        Some(Errno::NOSPC | Errno::DQUOT) => {
-            (OutOfCapacity, "the disk or a quota of it is full", "free space where the daemon keeps its state")
-        }
-        Some(Errno::TOOBIG) => (Invalid, "its arguments and environment are too large", "pass large values as files"),
-        Some(Errno::ROFS) => (Denied, "the file system is read-only", "use a folder that can be written"),
+        Some(Errno::NOMEM) => (
+            OutOfCapacity,
+            "the machine is out of memory",
+            "stop something, or lower the grant's memory",
+        ),
+        Some(Errno::NOSPC | Errno::DQUOT) => (
+            OutOfCapacity,
+            "the disk or a quota of it is full",
+            "free space where the daemon keeps its state",
+        ),
+        Some(Errno::TOOBIG) => (
+            Invalid,
+            "its arguments and environment are too large",
+            "pass large values as files",
+        ),
+        Some(Errno::ROFS) => (
+            Denied,
+            "the file system is read-only",
+            "use a folder that can be written",
+        ),
         Some(Errno::NAMETOOLONG) => (Invalid, "a name is too long", "shorten it"),
         _ => {
             let cause = error.to_string().to_lowercase();
             return Failure::unavailable(format!("{what}: {cause}"));
         }
     };
-    let failure = Failure::new(kind, format!("{what}: {cause}")).remedy(remedy).retry_after(again);
+    let failure = Failure::new(kind, format!("{what}: {cause}"))
+        .remedy(remedy)
+        .retry_after(again);
     match error.raw_os_error() {
         Some(number) => failure.code(format!("errno-{number}")),
         None => failure,

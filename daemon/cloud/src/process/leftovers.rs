@@ -47,10 +47,14 @@ impl Shared {
     /// Sends a signal to those of a replica's processes that a signal to its group does not reach. Answers how many there are; without a
     /// signal it only counts.
     pub(super) fn signal_outside(&self, who: &Who, signal: Option<Signal>) -> usize {
-        let Ok(census) = self.census(Instant::now()) else { return 0 };
+        let Ok(census) = self.census(Instant::now()) else {
+            return 0;
+        };
         let outside = census.outside(who);
         if let Some(signal) = signal {
-            outside.iter().for_each(|pid| exit::signal_one(*pid, census.start(*pid), signal));
+            outside
+                .iter()
+                .for_each(|pid| exit::signal_one(*pid, census.start(*pid), signal));
         }
         outside.len()
     }
@@ -67,7 +71,8 @@ impl Shared {
             outside.extend(census.outside(who));
             if round == 0 {
                 // One that has hidden its environment and lost its parent may still write its output where the replica does.
-                let writes = |pid: &i32| !left.contains(pid) && proc::writes_into(*pid, &who.folder);
+                let writes =
+                    |pid: &i32| !left.contains(pid) && proc::writes_into(*pid, &who.folder);
                 let hidden: Vec<i32> = census.orphans().into_iter().filter(writes).collect();
                 outside.extend(&hidden);
                 left.extend(hidden);
@@ -78,7 +83,8 @@ impl Shared {
             if left.is_empty() {
                 break;
             }
-            left.iter().for_each(|pid| exit::signal_one(*pid, census.start(*pid), Signal::KILL));
+            left.iter()
+                .for_each(|pid| exit::signal_one(*pid, census.start(*pid), Signal::KILL));
             if round == ROUNDS - 1 {
                 tracing::warn!(pids = ?left, "killed processes do not go away: they may hang in the kernel, or be another user's");
             }
@@ -93,12 +99,15 @@ impl Shared {
     /// Ends what a check has started and left, by the check's own mark.
     pub(super) fn end_marked(&self, mark: &str) {
         for _ in 0..ROUNDS {
-            let Ok(census) = self.census(Instant::now()) else { return };
+            let Ok(census) = self.census(Instant::now()) else {
+                return;
+            };
             let left = census.marked(mark);
             if left.is_empty() {
                 return;
             }
-            left.iter().for_each(|pid| exit::signal_one(*pid, census.start(*pid), Signal::KILL));
+            left.iter()
+                .for_each(|pid| exit::signal_one(*pid, census.start(*pid), Signal::KILL));
             std::thread::sleep(PAUSE);
         }
     }
@@ -106,7 +115,9 @@ impl Shared {
     /// Takes note of the daemon's own want of descriptors: once, while it lasts.
     pub(super) fn exhausted(&self, what: &str) {
         if self.reserve.is_news() {
-            tracing::error!("the daemon has too many files open: {what}; it is tried again until it works");
+            tracing::error!(
+                "the daemon has too many files open: {what}; it is tried again until it works"
+            );
             let _ = self.notices.try_send(Notice::Exhausted(format!(
                 "the daemon has too many files open: {what}; it is tried again, and nothing is held against what runs: raise the limit on \
                  open files (ulimit -n) of the daemon"
@@ -116,7 +127,11 @@ impl Shared {
 
     /// Does something until the daemon has the descriptors for it. None when it is shutting down meanwhile. It spends no reserve: what is done
     /// may do so, and nobody spends it twice at a time.
-    pub(super) fn insist<T>(&self, what: &str, mut work: impl FnMut() -> io::Result<T>) -> Option<io::Result<T>> {
+    pub(super) fn insist<T>(
+        &self,
+        what: &str,
+        mut work: impl FnMut() -> io::Result<T>,
+    ) -> Option<io::Result<T>> {
         const PAUSE: Duration = Duration::from_millis(250);
         loop {
             match work() {

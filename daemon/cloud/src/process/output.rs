@@ -59,7 +59,10 @@ fn make_room(folder: &Folder, size: u64, more: u64) -> std::io::Result<u64> {
     for (output, length, kept) in files {
         // Each gives up the same share, so that half of the size is left. Files that are empty still have nothing to give.
         let rest = (u128::from(kept) * u128::from(size / 2) / u128::from(total.max(1))) as u64;
-        cut(&folder.output(output), length.saturating_sub(rest) / BLOCK * BLOCK)?;
+        cut(
+            &folder.output(output),
+            length.saturating_sub(rest) / BLOCK * BLOCK,
+        )?;
     }
     Ok(size.saturating_sub(kept(folder)?))
 }
@@ -86,7 +89,15 @@ fn files(folder: &Folder) -> std::io::Result<Vec<(Output, u64, u64)>> {
 fn cut(path: &Path, end: u64) -> std::io::Result<()> {
     use rustix::fs::FallocateFlags;
     let file = OpenOptions::new().write(true).open(path)?;
-    if end > 0 && rustix::fs::fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, end).is_err() {
+    if end > 0
+        && rustix::fs::fallocate(
+            &file,
+            FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+            0,
+            end,
+        )
+        .is_err()
+    {
         // A file system without holes: everything goes, and cursors begin anew.
         file.set_len(0)?;
     }
@@ -100,7 +111,11 @@ fn cut(path: &Path, _: u64) -> std::io::Result<()> {
 
 /// Last words of an earlier run that lack their newline get it, so that those of the next run are not glued to them.
 pub(super) fn end_line(folder: &Folder, output: Output) -> std::io::Result<()> {
-    let mut file = match OpenOptions::new().read(true).append(true).open(folder.output(output)) {
+    let mut file = match OpenOptions::new()
+        .read(true)
+        .append(true)
+        .open(folder.output(output))
+    {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     };
@@ -117,7 +132,11 @@ pub(super) fn end_line(folder: &Folder, output: Output) -> std::io::Result<()> {
 ///
 /// # Errors
 /// `invalid` for a cursor that is none of ours.
-pub(super) fn read(sources: &[Source], query: &LogQuery, now: Instant) -> Result<LogChunk, Failure> {
+pub(super) fn read(
+    sources: &[Source],
+    query: &LogQuery,
+    now: Instant,
+) -> Result<LogChunk, Failure> {
     let cursor = query.after.as_deref().map(Cursor::parse).transpose()?;
     let follows = cursor.is_some();
     let mut next = cursor.unwrap_or_default();
@@ -133,7 +152,10 @@ pub(super) fn read(sources: &[Source], query: &LogQuery, now: Instant) -> Result
         }
     }
     if !follows {
-        let starts: Vec<Vec<u64>> = streams.iter().map(|s| s.last_lines(query.tail as usize)).collect();
+        let starts: Vec<Vec<u64>> = streams
+            .iter()
+            .map(|s| s.last_lines(query.tail as usize))
+            .collect();
         let most = level(starts.iter().map(|s| s.len() as u64), u64::from(query.tail));
         for (stream, starts) in streams.iter_mut().zip(starts) {
             stream.begin(&starts, usize::try_from(most).unwrap_or(usize::MAX));
@@ -149,10 +171,20 @@ pub(super) fn read(sources: &[Source], query: &LogQuery, now: Instant) -> Result
             *position = stream.position;
         }
         let (replica, output) = (stream.replica, stream.output);
-        let line = |p: stream::Piece| LogLine { replica, output, time: None, text: p.text, continues: p.continues, partial: p.partial };
+        let line = |p: stream::Piece| LogLine {
+            replica,
+            output,
+            time: None,
+            text: p.text,
+            continues: p.continues,
+            partial: p.partial,
+        };
         lines.extend(pieces.into_iter().map(line));
     }
-    Ok(LogChunk { lines, next: (!finished).then(|| next.to_string()) })
+    Ok(LogChunk {
+        lines,
+        next: (!finished).then(|| next.to_string()),
+    })
 }
 
 /// The most that each may take so that all together take no more than `total`, as evenly as their lengths allow.
@@ -177,11 +209,18 @@ mod tests {
 
     #[test]
     fn a_tail_is_shared_evenly() {
-        for (lengths, total, expected) in
-            [([1, 9, 9], 9, [1, 4, 4]), ([2, 2, 2], 9, [2, 2, 2]), ([5, 0, 5], 4, [2, 0, 2]), ([3, 3, 3], 0, [0, 0, 0])]
-        {
+        for (lengths, total, expected) in [
+            ([1, 9, 9], 9, [1, 4, 4]),
+            ([2, 2, 2], 9, [2, 2, 2]),
+            ([5, 0, 5], 4, [2, 0, 2]),
+            ([3, 3, 3], 0, [0, 0, 0]),
+        ] {
             let most = level(lengths.into_iter(), total);
-            assert_eq!(lengths.map(|length: u64| length.min(most)), expected, "{lengths:?} {total}");
+            assert_eq!(
+                lengths.map(|length: u64| length.min(most)),
+                expected,
+                "{lengths:?} {total}"
+            );
         }
     }
 

@@ -32,8 +32,13 @@ pub(super) fn elsewhere(folder: &Path) -> Option<PathBuf> {
 
 /// Whether a daemon uses that folder at this moment.
 pub(super) fn is_in_use(folder: &Path) -> bool {
-    let Ok(lock) = OpenOptions::new().write(true).open(folder.join(LOCK)) else { return false };
-    matches!(rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive), Err(rustix::io::Errno::WOULDBLOCK))
+    let Ok(lock) = OpenOptions::new().write(true).open(folder.join(LOCK)) else {
+        return false;
+    };
+    matches!(
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive),
+        Err(rustix::io::Errno::WOULDBLOCK)
+    )
 }
 
 /// From now on the folder is used here. One that is still at `before` is told, so that no daemon goes on with it unasked.
@@ -41,14 +46,29 @@ pub(super) fn settle(folder: &Path, before: Option<&Path>) -> io::Result<()> {
     if let Some(before) = before
         && let Some(owner) = read(before)
     {
-        let told = write(before, &Owner { taken_over: Some(folder.to_owned()), ..owner });
+        let told = write(
+            before,
+            &Owner {
+                taken_over: Some(folder.to_owned()),
+                ..owner
+            },
+        );
         if let Err(error) = told {
             tracing::warn!(folder = %before.display(), %error, "the folder that this one takes over from can't be told");
         }
     }
     match read(folder) {
-        Some(Owner { path, taken_over: None }) if path == folder => Ok(()),
-        _ => write(folder, &Owner { path: folder.to_owned(), taken_over: None }),
+        Some(Owner {
+            path,
+            taken_over: None,
+        }) if path == folder => Ok(()),
+        _ => write(
+            folder,
+            &Owner {
+                path: folder.to_owned(),
+                taken_over: None,
+            },
+        ),
     }
 }
 
@@ -58,7 +78,12 @@ fn read(folder: &Path) -> Option<Owner> {
 
 fn write(folder: &Path, owner: &Owner) -> io::Result<()> {
     let fresh = folder.join(".owner.new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&fresh)?;
     serde_json::to_writer(&mut file, owner).map_err(io::Error::other)?;
     fs::rename(fresh, folder.join(NAME))
 }
@@ -88,6 +113,9 @@ mod tests {
         fs::copy(first.join(NAME), second.join(NAME)).unwrap();
         assert_eq!(elsewhere(&second), Some(first.clone()));
         settle(&second, Some(&first)).unwrap();
-        assert_eq!((elsewhere(&second), elsewhere(&first)), (None, Some(second)));
+        assert_eq!(
+            (elsewhere(&second), elsewhere(&first)),
+            (None, Some(second))
+        );
     }
 }

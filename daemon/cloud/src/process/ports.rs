@@ -26,7 +26,10 @@ impl Ports {
                 return Ok(number);
             }
         }
-        Err(io::Error::new(io::ErrorKind::AddrInUse, "every free port found is promised to another process"))
+        Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "every free port found is promised to another process",
+        ))
     }
 
     /// Whether this number was still to be had.
@@ -40,7 +43,9 @@ impl Ports {
         let began = Instant::now();
         loop {
             match sockets::holder(number, protocol)? {
-                Some(Holder { pid: None }) if began.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(20)),
+                Some(Holder { pid: None }) if began.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(20))
+                }
                 other => return Ok(other),
             }
         }

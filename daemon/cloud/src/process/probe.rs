@@ -82,7 +82,10 @@ impl Life {
         if !waits_for_startup {
             begun.cancel();
         }
-        Self { begun, seen: AtomicBool::new(false) }
+        Self {
+            begun,
+            seen: AtomicBool::new(false),
+        }
     }
 }
 
@@ -95,30 +98,65 @@ impl Target {
         plan: Plan,
         (shared, who, mark): (Arc<Shared>, Who, String),
     ) -> Self {
-        Self { ports, around, search, plan, shared, who, mark, commands: AtomicU64::new(0), seen: Mutex::default(), life }
+        Self {
+            ports,
+            around,
+            search,
+            plan,
+            shared,
+            who,
+            mark,
+            commands: AtomicU64::new(0),
+            seen: Mutex::default(),
+            life,
+        }
     }
 
     fn next_mark(&self) -> String {
-        format!("{}.{}", self.mark, self.commands.fetch_add(1, Ordering::Relaxed))
+        format!(
+            "{}.{}",
+            self.mark,
+            self.commands.fetch_add(1, Ordering::Relaxed)
+        )
     }
 
     /// Whether it is the replica that answers on this port. Blocks.
     fn listens(&self, number: u16) -> Result<(), String> {
         let mut seen = self.seen.lock();
-        if seen.get(&number).is_some_and(|(descriptor, socket)| sockets::is_still(descriptor, *socket)) {
+        if seen
+            .get(&number)
+            .is_some_and(|(descriptor, socket)| sockets::is_still(descriptor, *socket))
+        {
             return Ok(());
         }
-        let Ok(census) = self.shared.census(Instant::now()) else { return Ok(()) };
-        let pids = census.members(&self.who).into_iter().chain([self.who.leader]);
-        seen.extend(sockets::answers(pids, (Ipv4Addr::LOCALHOST, number).into())?.map(|held| (number, held)));
+        let Ok(census) = self.shared.census(Instant::now()) else {
+            return Ok(());
+        };
+        let pids = census
+            .members(&self.who)
+            .into_iter()
+            .chain([self.who.leader]);
+        seen.extend(
+            sockets::answers(pids, (Ipv4Addr::LOCALHOST, number).into())?
+                .map(|held| (number, held)),
+        );
         Ok(())
     }
 }
 
 /// Runs until nobody listens to the verdicts.
-pub(super) async fn watch(kind: Kind, probe: Probe, target: Arc<Target>, verdicts: mpsc::UnboundedSender<Verdict>) {
+pub(super) async fn watch(
+    kind: Kind,
+    probe: Probe,
+    target: Arc<Target>,
+    verdicts: mpsc::UnboundedSender<Verdict>,
+) {
     let interval = probe.interval.std().max(SHORTEST_INTERVAL);
-    let limit = if probe.timeout.0 == 0 { DEFAULT_TIMEOUT } else { probe.timeout.std() };
+    let limit = if probe.timeout.0 == 0 {
+        DEFAULT_TIMEOUT
+    } else {
+        probe.timeout.std()
+    };
     if kind != Kind::Startup {
         target.life.begun.cancelled().await;
     }
@@ -162,7 +200,9 @@ pub(super) async fn watch(kind: Kind, probe: Probe, target: Arc<Target>, verdict
         if changed {
             let verdict = match outcome {
                 Ok(()) => Verdict::Good(kind),
-                Err(reason) if kind == Kind::Liveness && !started => Verdict::Bad(kind, format!("{reason}; {SLOW_START}")),
+                Err(reason) if kind == Kind::Liveness && !started => {
+                    Verdict::Bad(kind, format!("{reason}; {SLOW_START}"))
+                }
                 Err(reason) => Verdict::Bad(kind, reason),
             };
             let begun = kind == Kind::Startup && matches!(verdict, Verdict::Good(_));
@@ -186,28 +226,56 @@ async fn check(check: &Check, target: &Arc<Target>, mark: &str) -> Result<(), St
             probe::tcp(address).await?;
             address.port()
         }
-        Check::Http { port, path, headers, status_min, status_max } => {
+        Check::Http {
+            port,
+            path,
+            headers,
+            status_min,
+            status_max,
+        } => {
             let address = address(port, target)?;
-            probe::http(address, "127.0.0.1", path, headers, (*status_min, *status_max)).await?;
+            probe::http(
+                address,
+                "127.0.0.1",
+                path,
+                headers,
+                (*status_min, *status_max),
+            )
+            .await?;
             address.port()
         }
         Check::Command { command } => return run(command, target, mark).await,
     };
     // An answer counts only when it is the replica's own.
     let of = target.clone();
-    tokio::task::spawn_blocking(move || of.listens(number)).await.unwrap_or(Ok(()))
+    tokio::task::spawn_blocking(move || of.listens(number))
+        .await
+        .unwrap_or(Ok(()))
 }
 
 fn address(port: &str, target: &Target) -> Result<SocketAddr, String> {
-    let number = target.ports.get(port).copied().ok_or_else(|| format!("there is no port \"{port}\""))?;
+    let number = target
+        .ports
+        .get(port)
+        .copied()
+        .ok_or_else(|| format!("there is no port \"{port}\""))?;
     Ok((Ipv4Addr::LOCALHOST, number).into())
 }
 
 async fn run(command: &[String], target: &Arc<Target>, mark: &str) -> Result<(), String> {
-    let Some((name, arguments)) = command.split_first() else { return Err("the command is empty".to_owned()) };
+    let Some((name, arguments)) = command.split_first() else {
+        return Err("the command is empty".to_owned());
+    };
     // A path stays what it is.
-    let program = std::env::split_paths(&target.search).map(|d| d.join(name)).find(|p| p.is_file());
-    let Some(program) = program else { return Err(format!("the program \"{}\" is not there", name.escape_debug())) };
+    let program = std::env::split_paths(&target.search)
+        .map(|d| d.join(name))
+        .find(|p| p.is_file());
+    let Some(program) = program else {
+        return Err(format!(
+            "the program \"{}\" is not there",
+            name.escape_debug()
+        ));
+    };
     let mut command = tokio::process::Command::new(program);
     command
         .args(arguments)
@@ -230,8 +298,17 @@ async fn run(command: &[String], target: &Arc<Target>, mark: &str) -> Result<(),
         })
     });
     // When nobody waits any more, the check ends with the handle that this answers.
-    let spawned = spawned.await.unwrap_or_else(|e| Err(std::io::Error::other(e)));
+    let spawned = spawned
+        .await
+        .unwrap_or_else(|e| Err(std::io::Error::other(e)));
     let mut child = spawned.map_err(|e| format!("the check can't be started: {e}"))?;
-    let status = child.wait().await.map_err(|e| format!("the check can't be waited for: {e}"))?;
-    if status.success() { Ok(()) } else { Err(format!("the check ended with {status}")) }
+    let status = child
+        .wait()
+        .await
+        .map_err(|e| format!("the check can't be waited for: {e}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("the check ended with {status}"))
+    }
 }

@@ -58,12 +58,18 @@ impl Wrapper {
 
 pub(super) fn identity(pid: Pid, boot: &str) -> Identity {
     let pid = pid.as_raw_nonzero().get();
-    Identity { pid, start: stat(pid).map_or(0, |s| s.start), boot: boot.to_owned() }
+    Identity {
+        pid,
+        start: stat(pid).map_or(0, |s| s.start),
+        boot: boot.to_owned(),
+    }
 }
 
 /// The identifier of this boot; empty where the system has none.
 pub(super) fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|s| s.trim().to_owned()).unwrap_or_default()
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|s| s.trim().to_owned())
+        .unwrap_or_default()
 }
 
 /// Whether the process that was recorded is the one that has the id now.
@@ -71,7 +77,10 @@ pub(super) fn is_same(recorded: &Identity, boot: &str) -> bool {
     match stat(recorded.pid) {
         Some(stat) => recorded.boot == boot && recorded.start == stat.start,
         // Without `/proc` the id is all there is.
-        None => !Path::new("/proc/self/stat").exists() && pid(recorded.pid).is_some_and(|p| rustix::process::test_kill_process(p).is_ok()),
+        None => {
+            !Path::new("/proc/self/stat").exists()
+                && pid(recorded.pid).is_some_and(|p| rustix::process::test_kill_process(p).is_ok())
+        }
     }
 }
 
@@ -93,13 +102,16 @@ pub(super) fn wrappers() -> io::Result<Vec<Wrapper>> {
 pub(super) fn being_started(folder: &Path) -> Option<i32> {
     pids().unwrap_or_default().into_iter().find(|pid| {
         let output = || fs::read_link(format!("/proc/{pid}/fd/1"));
-        stat(*pid).is_some_and(|s| s.group == *pid) && output().is_ok_and(|target| target.starts_with(folder))
+        stat(*pid).is_some_and(|s| s.group == *pid)
+            && output().is_ok_and(|target| target.starts_with(folder))
     })
 }
 
 /// Whether a process writes its output into this folder.
 pub(super) fn writes_into(pid: i32, folder: &Path) -> bool {
-    [1, 2].iter().any(|fd| fs::read_link(format!("/proc/{pid}/fd/{fd}")).is_ok_and(|target| target.starts_with(folder)))
+    [1, 2].iter().any(|fd| {
+        fs::read_link(format!("/proc/{pid}/fd/{fd}")).is_ok_and(|target| target.starts_with(folder))
+    })
 }
 
 /// A process and everything below it, as far as that can be read.
@@ -108,8 +120,13 @@ pub(super) fn tree(root: i32) -> Vec<i32> {
     // A bound against a tree that grows faster than it is read.
     while let Some(pid) = rest.pop().filter(|_| found.len() < 1024) {
         found.push(pid);
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        rest.extend(children.split_ascii_whitespace().filter_map(|c| c.parse::<i32>().ok()));
+        let children =
+            fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        rest.extend(
+            children
+                .split_ascii_whitespace()
+                .filter_map(|c| c.parse::<i32>().ok()),
+        );
     }
     found
 }
@@ -118,7 +135,10 @@ pub(super) fn tree(root: i32) -> Vec<i32> {
 pub(super) fn usage(pids: impl Iterator<Item = i32>) -> Option<(u64, u64)> {
     let each = pids.filter_map(|pid| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let resident = status.lines().find_map(|l| kibibytes(l.strip_prefix("VmRSS:")?)).unwrap_or(0);
+        let resident = status
+            .lines()
+            .find_map(|l| kibibytes(l.strip_prefix("VmRSS:")?))
+            .unwrap_or(0);
         Some((resident, stat(pid)?.cpu))
     });
     each.reduce(|(memory, cpu), (m, c)| (memory + m, cpu + c))
@@ -127,17 +147,27 @@ pub(super) fn usage(pids: impl Iterator<Item = i32>) -> Option<(u64, u64)> {
 /// What a process has filled, in bytes: what it has written to and can't be dropped. Memory that it has only reserved, stacks that it has
 /// not touched, and pages of files do not count. 0 for one that is gone.
 pub(super) fn filled(pid: i32) -> u64 {
-    sum(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(), &["RssAnon:", "RssShmem:"]).unwrap_or(0)
+    sum(
+        &fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(),
+        &["RssAnon:", "RssShmem:"],
+    )
+    .unwrap_or(0)
 }
 
 /// The same, with what several processes share divided among them. None where the system does not tell.
 pub(super) fn filled_alone(pid: i32) -> Option<u64> {
-    sum(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, &["Pss_Anon:", "Pss_Shmem:"])
+    sum(
+        &fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?,
+        &["Pss_Anon:", "Pss_Shmem:"],
+    )
 }
 
 /// None where a line is missing.
 fn sum(text: &str, names: &[&str]) -> Option<u64> {
-    names.iter().map(|name| text.lines().find_map(|l| kibibytes(l.strip_prefix(name)?))).sum()
+    names
+        .iter()
+        .map(|name| text.lines().find_map(|l| kibibytes(l.strip_prefix(name)?)))
+        .sum()
 }
 
 /// The value that was read last: what can't be read for a moment has not become nothing.
@@ -160,11 +190,21 @@ pub(super) fn memory_total() -> u64 {
     static LAST: Last = Last(AtomicU64::new(0));
     let read = || -> Option<u64> {
         let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
-        let total = meminfo.lines().find_map(|l| kibibytes(l.strip_prefix("MemTotal:")?))?;
+        let total = meminfo
+            .lines()
+            .find_map(|l| kibibytes(l.strip_prefix("MemTotal:")?))?;
         let mut least = total;
-        for path in ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"] {
+        for path in [
+            "/sys/fs/cgroup/memory.max",
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        ] {
             match fs::read_to_string(path) {
-                Ok(text) => least = text.trim().parse::<u64>().map_or(least, |limit| limit.min(least)),
+                Ok(text) => {
+                    least = text
+                        .trim()
+                        .parse::<u64>()
+                        .map_or(least, |limit| limit.min(least))
+                }
                 Err(error) if reserve::is_own(&error) => return None,
                 Err(_) => {}
             }
@@ -178,27 +218,45 @@ pub(super) fn memory_total() -> u64 {
 pub(super) fn cpu_total() -> u64 {
     static LAST: Last = Last(AtomicU64::new(1000));
     // Without descriptors the control group's share can't be read, and all processors would seem to be ours.
-    let read = || reserve::has_room().then(|| std::thread::available_parallelism().ok())?.map(|n| n.get() as u64 * 1000);
+    let read = || {
+        reserve::has_room()
+            .then(|| std::thread::available_parallelism().ok())?
+            .map(|n| n.get() as u64 * 1000)
+    };
     LAST.or_before(read())
 }
 
 /// The load average of the last minute; 0 where it was never known.
 pub(super) fn load() -> f64 {
     static LAST: Last = Last(AtomicU64::new(0));
-    let read = || fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse::<f64>().ok().map(f64::to_bits);
+    let read = || {
+        fs::read_to_string("/proc/loadavg")
+            .ok()?
+            .split(' ')
+            .next()?
+            .parse::<f64>()
+            .ok()
+            .map(f64::to_bits)
+    };
     f64::from_bits(LAST.or_before(read()))
 }
 
 /// Clock ticks since the machine was started; 0 where unknown.
 pub(super) fn ticks_since_boot() -> u64 {
     let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
-    let seconds = text.split(' ').next().and_then(|s| s.parse::<f64>().ok()).unwrap_or(0.0);
+    let seconds = text
+        .split(' ')
+        .next()
+        .and_then(|s| s.parse::<f64>().ok())
+        .unwrap_or(0.0);
     (seconds * 100.0) as u64
 }
 
 /// For how long the machine has been up. None: the system does not tell.
 pub fn machine_age() -> Option<Millis> {
-    Some(ticks_since_boot()).filter(|ticks| *ticks > 0).map(|ticks| Millis(ticks * 10))
+    Some(ticks_since_boot())
+        .filter(|ticks| *ticks > 0)
+        .map(|ticks| Millis(ticks * 10))
 }
 
 /// For how long a process of this machine has been there. None: there is none, or the system does not tell.
@@ -209,11 +267,21 @@ pub fn age(pid: i32) -> Option<Millis> {
 
 /// The name by which the kernel knows a process: at most 15 bytes.
 pub fn program(pid: i32) -> Option<String> {
-    Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim_end().to_owned())
+    Some(
+        fs::read_to_string(format!("/proc/{pid}/comm"))
+            .ok()?
+            .trim_end()
+            .to_owned(),
+    )
 }
 
 fn kibibytes(text: &str) -> Option<u64> {
-    text.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+    text.trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .map(|kib| kib * 1024)
 }
 
 /// Every process.
@@ -223,7 +291,12 @@ fn kibibytes(text: &str) -> Option<u64> {
 pub(super) fn pids() -> io::Result<Vec<i32>> {
     let mut all = Vec::new();
     for entry in fs::read_dir("/proc")? {
-        all.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+        all.extend(
+            entry?
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse::<i32>().ok()),
+        );
     }
     Ok(all)
 }
@@ -270,7 +343,12 @@ pub(super) fn wrapper(pid: i32) -> Option<Wrapper> {
         return None;
     }
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    Some(Wrapper { pid, folder, run, mark: census::in_environment(&environment).unwrap_or_default() })
+    Some(Wrapper {
+        pid,
+        folder,
+        run,
+        mark: census::in_environment(&environment).unwrap_or_default(),
+    })
 }
 
 #[cfg(test)]
@@ -280,6 +358,15 @@ mod tests {
     #[test]
     fn a_hostile_program_name_does_not_shift_the_fields() {
         let text = "42 (a) 1 (b) S 1 41 41 0 -1 4194304 1 0 0 0 5 7 0 0 20 0 1 0 987 1 1";
-        assert_eq!(parse_stat(text), Some(Stat { ended: false, parent: 1, group: 41, cpu: 12, start: 987 }));
+        assert_eq!(
+            parse_stat(text),
+            Some(Stat {
+                ended: false,
+                parent: 1,
+                group: 41,
+                cpu: 12,
+                start: 987
+            })
+        );
     }
 }

@@ -35,7 +35,10 @@ pub(super) struct Reserve {
 
 impl Reserve {
     pub(super) fn new() -> Self {
-        let reserve = Self { kept: Mutex::default(), last: Mutex::default() };
+        let reserve = Self {
+            kept: Mutex::default(),
+            last: Mutex::default(),
+        };
         reserve.refill();
         reserve
     }
@@ -89,8 +92,13 @@ static FIRST: Mutex<Option<u64>> = Mutex::new(None);
 pub fn raise_open_files() -> u64 {
     let Rlimit { current, maximum } = rustix::process::getrlimit(Resource::Nofile);
     let Some(soft) = current else { return u64::MAX };
-    let raised = Rlimit { current: maximum, maximum };
-    if maximum.is_none_or(|hard| hard > soft) && rustix::process::setrlimit(Resource::Nofile, raised).is_ok() {
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if maximum.is_none_or(|hard| hard > soft)
+        && rustix::process::setrlimit(Resource::Nofile, raised).is_ok()
+    {
         *FIRST.lock() = Some(soft);
         return maximum.unwrap_or(u64::MAX);
     }
@@ -113,9 +121,16 @@ mod tests {
         let mut tries = 0;
         let outcome = reserve.spend(|| {
             tries += 1;
-            if tries == 1 { Err(io::Error::from_raw_os_error(24)) } else { Ok(7) }
+            if tries == 1 {
+                Err(io::Error::from_raw_os_error(24))
+            } else {
+                Ok(7)
+            }
         });
-        assert_eq!((outcome.unwrap(), tries, reserve.kept().len()), (7, 2, KEPT));
+        assert_eq!(
+            (outcome.unwrap(), tries, reserve.kept().len()),
+            (7, 2, KEPT)
+        );
         let other = reserve.spend(|| Err::<(), _>(io::Error::from(io::ErrorKind::NotFound)));
         assert_eq!(other.unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(reserve.is_news() && !reserve.is_news());

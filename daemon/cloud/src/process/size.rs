@@ -21,35 +21,57 @@ pub(super) fn argument(text: &str, field: &str) -> Result<(), Failure> {
     if text.len() < STRING {
         return Ok(());
     }
-    let message = format!("the argument has {} bytes, and at most {} are passed to a program", text.len(), STRING - 1);
-    Err(Failure::invalid(message).field(field).remedy("pass a large value as a file"))
+    let message = format!(
+        "the argument has {} bytes, and at most {} are passed to a program",
+        text.len(),
+        STRING - 1
+    );
+    Err(Failure::invalid(message)
+        .field(field)
+        .remedy("pass a large value as a file"))
 }
 
 /// The variables, each with the size of its value, and the arguments beside them.
 ///
 /// # Errors
 /// `invalid` with the variable that is too large, or with the larger part of what is too large together.
-pub(super) fn fits<'a>(env: impl Iterator<Item = (&'a str, usize)>, command: &[String]) -> Result<(), Failure> {
+pub(super) fn fits<'a>(
+    env: impl Iterator<Item = (&'a str, usize)>,
+    command: &[String],
+) -> Result<(), Failure> {
     let limit = limit();
     let mut variables = 0u64;
     for (name, value) in env {
         let size = name.len() + 1 + value;
         if size >= STRING {
-            let message =
-                format!("the variable \"{name}\" has {size} bytes with its name, and at most {} are passed to a program", STRING - 1);
-            return Err(Failure::invalid(message).field(format!("env.{name}")).remedy("pass a large value as a file"));
+            let message = format!(
+                "the variable \"{name}\" has {size} bytes with its name, and at most {} are passed to a program",
+                STRING - 1
+            );
+            return Err(Failure::invalid(message)
+                .field(format!("env.{name}"))
+                .remedy("pass a large value as a file"));
         }
         variables += size as u64 + 1 + POINTER;
     }
-    let arguments: u64 = command.iter().map(|word| word.len() as u64 + 1 + POINTER).sum();
+    let arguments: u64 = command
+        .iter()
+        .map(|word| word.len() as u64 + 1 + POINTER)
+        .sum();
     if variables + arguments <= limit {
         return Ok(());
     }
-    let field = if variables > arguments { "env" } else { "command" };
+    let field = if variables > arguments {
+        "env"
+    } else {
+        "command"
+    };
     let message = format!(
         "the environment has {variables} bytes and the arguments {arguments}, and at most {limit} in all are passed to a program on this machine"
     );
-    Err(Failure::invalid(message).field(field).remedy("pass large values as files, or raise the limit of the daemon's stack (ulimit -s)"))
+    Err(Failure::invalid(message)
+        .field(field)
+        .remedy("pass large values as files, or raise the limit of the daemon's stack (ulimit -s)"))
 }
 
 /// For all strings and the pointers to them: a quarter of the stack.
@@ -69,7 +91,10 @@ mod tests {
         assert_eq!(refused.field.as_deref(), Some("command[1]"));
         assert!(refused.message.contains("131072"), "{}", refused.message);
 
-        assert!(fits([("BIG", STRING - 5)].into_iter(), &[]).is_ok(), "with its name and the NUL it just fits");
+        assert!(
+            fits([("BIG", STRING - 5)].into_iter(), &[]).is_ok(),
+            "with its name and the NUL it just fits"
+        );
         let refused = fits([("SMALL", 1), ("BIG", STRING - 4)].into_iter(), &[]).unwrap_err();
         assert_eq!(refused.field.as_deref(), Some("env.BIG"));
         assert!(refused.message.contains("131072"), "{}", refused.message);
@@ -78,14 +103,24 @@ mod tests {
         let refused = fits(many.into_iter(), &[]).unwrap_err();
         assert_eq!(refused.field.as_deref(), Some("env"));
         let words = vec!["x".repeat(100_000); 100];
-        assert_eq!(fits(std::iter::empty(), &words).unwrap_err().field.as_deref(), Some("command"));
+        assert_eq!(
+            fits(std::iter::empty(), &words)
+                .unwrap_err()
+                .field
+                .as_deref(),
+            Some("command")
+        );
     }
 
     /// The kernel is of the same opinion.
     #[cfg(target_os = "linux")]
     #[test]
     fn what_just_fits_starts_and_one_byte_more_does_not() {
-        let run = |size: usize| std::process::Command::new("/bin/true").env("BIG", "x".repeat(size)).status();
+        let run = |size: usize| {
+            std::process::Command::new("/bin/true")
+                .env("BIG", "x".repeat(size))
+                .status()
+        };
         assert!(run(STRING - 5).is_ok_and(|status| status.success()));
         assert!(run(STRING - 4).is_err());
     }

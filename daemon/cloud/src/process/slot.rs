@@ -57,8 +57,16 @@ pub(super) struct State {
 }
 
 impl Slot {
-    pub(super) fn new(owner: InstanceName, key: ProcessKey, folder: Folder, record: Record) -> Self {
-        let finally = record.ended.as_ref().filter(|e| e.finally && e.run == record.run && matches!(record.wanted, Wanted::Run));
+    pub(super) fn new(
+        owner: InstanceName,
+        key: ProcessKey,
+        folder: Folder,
+        record: Record,
+    ) -> Self {
+        let finally = record
+            .ended
+            .as_ref()
+            .filter(|e| e.finally && e.run == record.run && matches!(record.wanted, Wanted::Run));
         let (phase, message) = match finally {
             Some(ended) if ended.well => (Phase::Succeeded, ended.message.clone()),
             Some(ended) => (Phase::Failed, ended.message.clone()),
@@ -72,8 +80,17 @@ impl Slot {
             // Of a version before marks: its next run has one.
             record.mark = fresh_mark();
         }
-        let state =
-            State { record, phase, health: Health::Unknown, message, pid: 0, usage: None, looked: None, members: Vec::new(), filled: None };
+        let state = State {
+            record,
+            phase,
+            health: Health::Unknown,
+            message,
+            pid: 0,
+            usage: None,
+            looked: None,
+            members: Vec::new(),
+            filled: None,
+        };
         Self {
             owner,
             key,
@@ -107,17 +124,29 @@ impl Slot {
         let record = &state.record;
         let process = record.process.as_ref();
         Who {
-            leader: if state.pid == 0 { process.map_or(0, |p| p.pid) } else { state.pid },
+            leader: if state.pid == 0 {
+                process.map_or(0, |p| p.pid)
+            } else {
+                state.pid
+            },
             start: process.map_or(0, |p| p.start),
             mark: record.mark.clone(),
             group: record.group.clone(),
-            folder: record.home.clone().unwrap_or_else(|| self.folder.path().to_owned()),
+            folder: record
+                .home
+                .clone()
+                .unwrap_or_else(|| self.folder.path().to_owned()),
         }
     }
 
     /// Where the present run writes: elsewhere, when it was started before its folder came here and that place still exists.
     pub(super) fn outputs(&self) -> Folder {
-        let home = self.state().record.home.clone().filter(|home| home.is_dir());
+        let home = self
+            .state()
+            .record
+            .home
+            .clone()
+            .filter(|home| home.is_dir());
         home.map_or_else(|| self.folder.clone(), Folder::at)
     }
 
@@ -141,14 +170,17 @@ impl Slot {
             Wanted::Replace(next) => next.as_mut(),
             Wanted::Run | Wanted::Remove => &mut state.record.prepared,
         };
-        let changed = prepared.confine != now.confine || prepared.folders != now.folders || prepared.program != now.program;
+        let changed = prepared.confine != now.confine
+            || prepared.folders != now.folders
+            || prepared.program != now.program;
         if changed {
             prepared.confine.clone_from(&now.confine);
             prepared.folders.clone_from(&now.folders);
             prepared.program.clone_from(&now.program);
         }
         // Outside of an apply it is not known whose it is.
-        let lent = now.namespace.is_some() && (prepared.namespace != now.namespace || prepared.secrets != now.secrets);
+        let lent = now.namespace.is_some()
+            && (prepared.namespace != now.namespace || prepared.secrets != now.secrets);
         if lent {
             prepared.namespace.clone_from(&now.namespace);
             prepared.secrets.clone_from(&now.secrets);
@@ -159,7 +191,8 @@ impl Slot {
     /// Whether it may be started once more.
     pub(super) fn has_starts_left(&self) -> bool {
         let state = self.state();
-        state.record.restarts.saturating_sub(state.record.forgiven) < state.record.prepared.spec.restarts
+        state.record.restarts.saturating_sub(state.record.forgiven)
+            < state.record.prepared.spec.restarts
     }
 
     pub(super) fn is_active(&self) -> bool {
@@ -168,7 +201,14 @@ impl Slot {
 
     /// Millicores and bytes promised to it.
     pub(super) fn promised(&self) -> (u64, u64) {
-        if self.is_active() { (self.cpu.load(Ordering::Acquire), self.memory.load(Ordering::Acquire)) } else { (0, 0) }
+        if self.is_active() {
+            (
+                self.cpu.load(Ordering::Acquire),
+                self.memory.load(Ordering::Acquire),
+            )
+        } else {
+            (0, 0)
+        }
     }
 
     pub(super) fn promise(&self, prepared: &Prepared) {
@@ -202,7 +242,13 @@ impl Slot {
             phase: state.phase,
             health: state.health,
             pid: state.pid.unsigned_abs(),
-            endpoints: record.prepared.spec.ports.iter().filter_map(endpoint).collect(),
+            endpoints: record
+                .prepared
+                .spec
+                .ports
+                .iter()
+                .filter_map(endpoint)
+                .collect(),
             restarts: record.restarts,
             started_at: record.started_at,
             ended_at: ended.map(|e| e.at),

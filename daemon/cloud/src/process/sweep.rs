@@ -39,16 +39,25 @@ pub(super) async fn sweep(shared: Arc<Shared>) {
         let inner = shared.clone();
         let swept = tokio::task::spawn_blocking(move || {
             let slots = inner.slots();
-            let parts = u32::try_from(slots.len() / AT_ONCE).unwrap_or(u32::MAX).saturating_add(1);
+            let parts = u32::try_from(slots.len() / AT_ONCE)
+                .unwrap_or(u32::MAX)
+                .saturating_add(1);
             let looks = LOOKS.saturating_mul(parts);
             if round.is_multiple_of(looks) {
                 look_around(&inner, &slots, &mut reaper);
                 for slot in &slots {
-                    look(slot, round.is_multiple_of(looks.saturating_mul(USAGE_EVERY)));
+                    look(
+                        slot,
+                        round.is_multiple_of(looks.saturating_mul(USAGE_EVERY)),
+                    );
                 }
             }
             let turn = (round % parts) as usize;
-            slots.iter().skip(turn).step_by(parts as usize).for_each(|slot| weigh(slot));
+            slots
+                .iter()
+                .skip(turn)
+                .step_by(parts as usize)
+                .for_each(|slot| weigh(slot));
             reaper
         });
         match swept.await {
@@ -91,7 +100,9 @@ impl Reaper {
             return;
         }
         let now = census.ended_children();
-        let foreign = now.intersection(&self.before).filter(|(pid, _)| !wrappers.contains(pid));
+        let foreign = now
+            .intersection(&self.before)
+            .filter(|(pid, _)| !wrappers.contains(pid));
         for pid in foreign.filter_map(|(pid, _)| proc::pid(*pid)) {
             // An error means that somebody has waited for it after all.
             let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
@@ -102,7 +113,8 @@ impl Reaper {
 
 #[cfg(target_os = "linux")]
 fn adopts_orphans() -> bool {
-    rustix::process::getpid().is_init() || rustix::process::child_subreaper().is_ok_and(|set| set.is_some())
+    rustix::process::getpid().is_init()
+        || rustix::process::child_subreaper().is_ok_and(|set| set.is_some())
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -114,7 +126,11 @@ fn adopts_orphans() -> bool {
 fn weigh(slot: &Slot) {
     let (pid, limit, members) = {
         let state = slot.state();
-        (state.pid, state.record.prepared.memory_limit(), state.members.clone())
+        (
+            state.pid,
+            state.record.prepared.memory_limit(),
+            state.members.clone(),
+        )
     };
     if pid == 0 || limit == 0 {
         return;
@@ -124,7 +140,10 @@ fn weigh(slot: &Slot) {
         return;
     }
     // What they share counts once. That is dearer to find out.
-    let filled: u64 = all.iter().map(|pid| proc::filled_alone(*pid).unwrap_or_else(|| proc::filled(*pid))).sum();
+    let filled: u64 = all
+        .iter()
+        .map(|pid| proc::filled_alone(*pid).unwrap_or_else(|| proc::filled(*pid)))
+        .sum();
     let mut state = slot.state();
     if filled > limit && state.pid == pid {
         state.filled = Some(Bytes(filled));
@@ -135,7 +154,12 @@ fn weigh(slot: &Slot) {
 fn look(slot: &Slot, measure: bool) {
     let (pid, size, unknown, members) = {
         let state = slot.state();
-        (state.pid, state.record.prepared.log_size, state.usage.is_none(), state.members.clone())
+        (
+            state.pid,
+            state.record.prepared.log_size,
+            state.usage.is_none(),
+            state.members.clone(),
+        )
     };
     if pid == 0 {
         return;
@@ -147,7 +171,9 @@ fn look(slot: &Slot, measure: bool) {
         return;
     }
     let all: BTreeSet<i32> = proc::tree(pid).into_iter().chain(members).collect();
-    let Some((memory, ticks)) = proc::usage(all.into_iter()) else { return };
+    let Some((memory, ticks)) = proc::usage(all.into_iter()) else {
+        return;
+    };
     let now = Instant::now();
     let mut state = slot.state();
     if state.pid != pid {
@@ -158,7 +184,11 @@ fn look(slot: &Slot, measure: bool) {
         let seconds = now.duration_since(at).as_secs_f64().max(0.001);
         // A child that ended takes its count away.
         let cpu = ticks.saturating_sub(before) as f64 / TICKS_PER_SECOND / seconds * 1000.0;
-        state.usage = Some(Usage { cpu, memory: Bytes(memory), requests: 0.0 });
+        state.usage = Some(Usage {
+            cpu,
+            memory: Bytes(memory),
+            requests: 0.0,
+        });
     }
     state.looked = Some((ticks, now));
 }

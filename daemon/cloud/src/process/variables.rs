@@ -88,12 +88,19 @@ const LOADERS: [&str; 72] = [
 
 /// Whether a variable changes how a program is loaded or interpreted.
 pub(super) fn is_loaders(name: &str) -> bool {
-    LOADERS.iter().any(|pattern| pattern::matches(pattern, name))
+    LOADERS
+        .iter()
+        .any(|pattern| pattern::matches(pattern, name))
 }
 
 /// # Errors
 /// `denied` for one that the grant does not let in, with the line that would. `all`: the names that the workload sets.
-pub(super) fn check<'a>(grant: &ProcessGrant, name: &str, field: &str, all: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
+pub(super) fn check<'a>(
+    grant: &ProcessGrant,
+    name: &str,
+    field: &str,
+    all: impl Iterator<Item = &'a str>,
+) -> Result<(), Failure> {
     let Some(allowed) = &grant.environment else {
         if grant.is_any() || !is_loaders(name) {
             return Ok(());
@@ -108,11 +115,16 @@ pub(super) fn check<'a>(grant: &ProcessGrant, name: &str, field: &str, all: impl
         );
         return Err(Failure::not_granted(message, field).remedy(remedy));
     };
-    if allowed.iter().any(|pattern| pattern::matches(pattern, name)) {
+    if allowed
+        .iter()
+        .any(|pattern| pattern::matches(pattern, name))
+    {
         return Ok(());
     }
     let message = format!("the variable \"{name}\" is not granted");
-    Err(Failure::not_granted(message, field).remedy(format!("add \"{name}\" to environment in [grants.process] of the instance file")))
+    Err(Failure::not_granted(message, field).remedy(format!(
+        "add \"{name}\" to environment in [grants.process] of the instance file"
+    )))
 }
 
 #[cfg(test)]
@@ -121,7 +133,10 @@ mod tests {
 
     fn grant(commands: &str, environment: Option<&[&str]>) -> ProcessGrant {
         let environment = environment.map(|names| names.iter().map(|n| (*n).into()).collect());
-        ProcessGrant { environment, ..ProcessGrant::of(&[commands]) }
+        ProcessGrant {
+            environment,
+            ..ProcessGrant::of(&[commands])
+        }
     }
 
     #[test]
@@ -147,11 +162,25 @@ mod tests {
             ("*", Some(&["APP_*"][..]), "LD_PRELOAD", false),
             ("sleep", Some(&["*"][..]), "LD_PRELOAD", true),
         ] {
-            let checked = check(&grant(commands, environment), name, "env[0].name", ["A", name].into_iter());
-            assert_eq!(checked.is_ok(), allowed, "{commands} {environment:?} {name}");
+            let checked = check(
+                &grant(commands, environment),
+                name,
+                "env[0].name",
+                ["A", name].into_iter(),
+            );
+            assert_eq!(
+                checked.is_ok(),
+                allowed,
+                "{commands} {environment:?} {name}"
+            );
             if let Err(failure) = checked {
                 let remedy = failure.remedy.unwrap_or_default();
-                assert!(failure.message.contains(name) && remedy.contains("environment") && remedy.contains(name), "{remedy}");
+                assert!(
+                    failure.message.contains(name)
+                        && remedy.contains("environment")
+                        && remedy.contains(name),
+                    "{remedy}"
+                );
             }
         }
     }

@@ -30,8 +30,15 @@ fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
         block[..key.len()].copy_from_slice(key);
     }
     let pad = |with: u8| block.map(|byte| byte ^ with);
-    let inner = Sha256::new().chain_update(pad(0x36)).chain_update(message).finalize();
-    Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize().to_vec()
+    let inner = Sha256::new()
+        .chain_update(pad(0x36))
+        .chain_update(message)
+        .finalize();
+    Sha256::new()
+        .chain_update(pad(0x5c))
+        .chain_update(inner)
+        .finalize()
+        .to_vec()
 }
 
 fn encode(text: &[u8], slash: bool) -> String {
@@ -48,7 +55,9 @@ fn encode(text: &[u8], slash: bool) -> String {
 fn decode(text: &str) -> Vec<u8> {
     let (bytes, mut out, mut at) = (text.as_bytes(), Vec::new(), 0);
     while at < bytes.len() {
-        let pair = text.get(at + 1..at + 3).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        let pair = text
+            .get(at + 1..at + 3)
+            .and_then(|pair| u8::from_str_radix(pair, 16).ok());
         match (bytes[at], pair) {
             (b'%', Some(byte)) => {
                 out.push(byte);
@@ -68,18 +77,47 @@ fn canonical_query(query: &str) -> String {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         (encode(&decode(name), false), encode(&decode(value), false))
     };
-    let mut pairs: Vec<_> = query.split('&').filter(|part| !part.is_empty()).map(pair).collect();
+    let mut pairs: Vec<_> = query
+        .split('&')
+        .filter(|part| !part.is_empty())
+        .map(pair)
+        .collect();
     pairs.sort();
-    pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
+    pairs
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect::<Vec<_>>()
+        .join("&")
 }
 
 /// Whether the request was signed with this key for this service and region.
-pub(crate) fn verify(secret: &str, service: &str, region: &str, request: &Received<'_>) -> Result<(), String> {
-    let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+pub(crate) fn verify(
+    secret: &str,
+    service: &str,
+    region: &str,
+    request: &Received<'_>,
+) -> Result<(), String> {
+    let header = |name: &str| {
+        request
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::trim)
+    };
     let authorization = header("authorization").ok_or("no authorization")?;
-    let fields = authorization.strip_prefix("AWS4-HMAC-SHA256 ").ok_or("another algorithm")?;
-    let field = |name: &str| fields.split(", ").flat_map(|f| f.split(',')).find_map(|f| f.trim().strip_prefix(name)?.strip_prefix('='));
-    let (signed, signature) = (field("SignedHeaders").ok_or("no SignedHeaders")?, field("Signature").ok_or("no Signature")?);
+    let fields = authorization
+        .strip_prefix("AWS4-HMAC-SHA256 ")
+        .ok_or("another algorithm")?;
+    let field = |name: &str| {
+        fields
+            .split(", ")
+            .flat_map(|f| f.split(','))
+            .find_map(|f| f.trim().strip_prefix(name)?.strip_prefix('='))
+    };
+    let (signed, signature) = (
+        field("SignedHeaders").ok_or("no SignedHeaders")?,
+        field("Signature").ok_or("no Signature")?,
+    );
     let date = header("x-amz-date").ok_or("no x-amz-date")?;
     let scope = format!("{}/{region}/{service}/aws4_request", &date[..8]);
     if !field("Credential").is_some_and(|credential| credential.ends_with(&format!("/{scope}"))) {
@@ -88,14 +126,21 @@ pub(crate) fn verify(secret: &str, service: &str, region: &str, request: &Receiv
     if !signed.split(';').any(|name| name == "host") {
         return Err("the host is not signed".to_owned());
     }
-    for name in request.headers.keys().filter(|name| name.as_str().starts_with("x-amz-")) {
+    for name in request
+        .headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("x-amz-"))
+    {
         if !signed.split(';').any(|signed| signed == name.as_str()) {
             return Err(format!("{name} is not signed"));
         }
     }
     let headers = signed.split(';').map(|name| {
         let value = header(name).ok_or_else(|| format!("{name} was signed and has not come"))?;
-        Ok(format!("{name}:{}\n", value.split_whitespace().collect::<Vec<_>>().join(" ")))
+        Ok(format!(
+            "{name}:{}\n",
+            value.split_whitespace().collect::<Vec<_>>().join(" ")
+        ))
     });
     let headers = headers.collect::<Result<String, String>>()?;
     let digest = hex(&Sha256::digest(request.body));
@@ -103,12 +148,31 @@ pub(crate) fn verify(secret: &str, service: &str, region: &str, request: &Receiv
         return Err("x-amz-content-sha256 is not the body's".to_owned());
     }
     // The object store takes the path as it came, all others encode it once more.
-    let path = if service == "s3" { request.path.to_owned() } else { encode(request.path.as_bytes(), true) };
-    let canonical = format!("{}\n{path}\n{}\n{headers}\n{signed}\n{digest}", request.method, canonical_query(request.query));
-    let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&Sha256::digest(&canonical)));
+    let path = if service == "s3" {
+        request.path.to_owned()
+    } else {
+        encode(request.path.as_bytes(), true)
+    };
+    let canonical = format!(
+        "{}\n{path}\n{}\n{headers}\n{signed}\n{digest}",
+        request.method,
+        canonical_query(request.query)
+    );
+    let to_sign = format!(
+        "AWS4-HMAC-SHA256\n{date}\n{scope}\n{}",
+        hex(&Sha256::digest(&canonical))
+    );
     let key = [&date[..8], region, service, "aws4_request"]
         .iter()
-        .fold(format!("AWS4{secret}").into_bytes(), |key, part| hmac(&key, part.as_bytes()));
+        .fold(format!("AWS4{secret}").into_bytes(), |key, part| {
+            hmac(&key, part.as_bytes())
+        });
     let expected = hex(&hmac(&key, to_sign.as_bytes()));
-    if expected == signature { Ok(()) } else { Err(format!("the signature is {signature} and not {expected}, of\n{canonical}")) }
+    if expected == signature {
+        Ok(())
+    } else {
+        Err(format!(
+            "the signature is {signature} and not {expected}, of\n{canonical}"
+        ))
+    }
 }

@@ -11,15 +11,27 @@ use crate::{
 };
 
 pub(super) async fn describe(subject: &mut Subject) -> Verdict {
-    let again = subject.bench.load(&subject.piece, subject.lent.clone()).await.map_err(|e| e.to_string())?.about;
+    let again = subject
+        .bench
+        .load(&subject.piece, subject.lent.clone())
+        .await
+        .map_err(|e| e.to_string())?
+        .about;
     let about = &subject.loaded.about;
     if again != *about {
         return Err(format!("it says {about:?} first, then {again:?}"));
     }
     let wanted: BTreeSet<&str> = about.capabilities.iter().map(|w| w.name.as_str()).collect();
-    let imported: BTreeSet<&str> = subject.loaded.capabilities.iter().map(String::as_str).collect();
+    let imported: BTreeSet<&str> = subject
+        .loaded
+        .capabilities
+        .iter()
+        .map(String::as_str)
+        .collect();
     if let Some(silent) = imported.difference(&wanted).next() {
-        return Err(format!("it imports \"{silent}\" and does not say why it wants it"));
+        return Err(format!(
+            "it imports \"{silent}\" and does not say why it wants it"
+        ));
     }
     if let Some(idle) = wanted.difference(&imported).next() {
         return Err(format!("it wants \"{idle}\" and does not import it"));
@@ -29,9 +41,19 @@ pub(super) async fn describe(subject: &mut Subject) -> Verdict {
     }
     let f = about.features;
     if !(f.services || f.jobs) || !(f.images || f.commands) {
-        return Err("its features say that it runs nothing: services or jobs, of images or commands".to_owned());
+        return Err(
+            "its features say that it runs nothing: services or jobs, of images or commands"
+                .to_owned(),
+        );
     }
-    passed(format!("wants {}", if wanted.is_empty() { "nothing".to_owned() } else { Vec::from_iter(wanted).join(", ") }))
+    passed(format!(
+        "wants {}",
+        if wanted.is_empty() {
+            "nothing".to_owned()
+        } else {
+            Vec::from_iter(wanted).join(", ")
+        }
+    ))
 }
 
 pub(super) async fn settings(subject: &mut Subject) -> Verdict {
@@ -39,7 +61,11 @@ pub(super) async fn settings(subject: &mut Subject) -> Verdict {
 }
 
 /// Whether a typing error in the settings is found before the plugin serves.
-pub(crate) async fn refuses_unknown(bench: &Workbench, piece: &Piece, lent: Capabilities) -> Verdict {
+pub(crate) async fn refuses_unknown(
+    bench: &Workbench,
+    piece: &Piece,
+    lent: Capabilities,
+) -> Verdict {
     const UNKNOWN: &str = "conformance-unknown-setting";
     let mut wrong = piece.settings().clone();
     if let Some(settings) = wrong.as_object_mut() {
@@ -47,16 +73,30 @@ pub(crate) async fn refuses_unknown(bench: &Workbench, piece: &Piece, lent: Capa
     }
     match bench.load(&piece.clone().with_settings(wrong), lent).await {
         Err(AloneError::Load(error @ LoadError::Settings { .. })) => passed(error.to_string()),
-        Err(other) => Err(format!("a setting \"{UNKNOWN}\" is not refused by the schema, but: {other}")),
-        Ok(_) => Err(format!("a setting \"{UNKNOWN}\" passes unseen: let the schema say \"additionalProperties\": false")),
+        Err(other) => Err(format!(
+            "a setting \"{UNKNOWN}\" is not refused by the schema, but: {other}"
+        )),
+        Ok(_) => Err(format!(
+            "a setting \"{UNKNOWN}\" passes unseen: let the schema say \"additionalProperties\": false"
+        )),
     }
 }
 
 pub(super) async fn check(subject: &mut Subject) -> Verdict {
     let conditions = subject.provider.check().await.map_err(|f| tell(&f))?;
-    let unmet: Vec<String> = conditions.iter().filter(|c| !c.met).map(|c| format!("{} ({}): {}", c.kind, c.reason, c.message)).collect();
+    let unmet: Vec<String> = conditions
+        .iter()
+        .filter(|c| !c.met)
+        .map(|c| format!("{} ({}): {}", c.kind, c.reason, c.message))
+        .collect();
     if !unmet.is_empty() {
         return Err(unmet.join("; "));
     }
-    passed(conditions.iter().map(|c| format!("{}: {}", c.kind, c.message)).collect::<Vec<_>>().join("; "))
+    passed(
+        conditions
+            .iter()
+            .map(|c| format!("{}: {}", c.kind, c.message))
+            .collect::<Vec<_>>()
+            .join("; "),
+    )
 }

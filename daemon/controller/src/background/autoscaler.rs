@@ -84,7 +84,16 @@ impl Scaler {
         interval: Duration,
         stop: CancellationToken,
     ) -> Self {
-        Self { committer, cache, clock, interval, stop, deployments: Mutex::default(), wake: Notify::new(), begun: Tick::now() }
+        Self {
+            committer,
+            cache,
+            clock,
+            interval,
+            stop,
+            deployments: Mutex::default(),
+            wake: Notify::new(),
+            begun: Tick::now(),
+        }
     }
 
     fn now(&self) -> Millis {
@@ -106,7 +115,10 @@ impl Scaler {
 
     /// When time alone changes something next.
     fn next(&self) -> Option<Tick> {
-        lock(&self.deployments).values().filter_map(|k| k.again).min()
+        lock(&self.deployments)
+            .values()
+            .filter_map(|k| k.again)
+            .min()
     }
 
     /// What changes for a deployment, and what is remembered of it.
@@ -115,18 +127,36 @@ impl Scaler {
         let mut deployments = lock(&self.deployments);
         let known = deployments.entry(look.key.clone()).or_default();
         let (mut changes, mut again) = (Vec::new(), None::<Millis>);
-        let places = |name: &TaskName, tasks: &[(Resolved, Load)]| tasks.iter().filter(|(t, _)| t.name == *name).count();
-        let shares: Vec<f64> = look.tasks.iter().map(|(t, _)| places(&t.name, &look.tasks) as f64).collect();
+        let places = |name: &TaskName, tasks: &[(Resolved, Load)]| {
+            tasks.iter().filter(|(t, _)| t.name == *name).count()
+        };
+        let shares: Vec<f64> = look
+            .tasks
+            .iter()
+            .map(|(t, _)| places(&t.name, &look.tasks) as f64)
+            .collect();
         for ((task, load), share) in look.tasks.iter_mut().zip(shares) {
             let Some(rule) = &task.scale else { continue };
             // What is told of a task is told of all its places together.
             let told = |name: &str| {
-                let of = known.told.iter().find(|((t, n), _)| *t == task.name && n.as_str() == name);
-                of.map(|(_, told)| Told { value: told.value / share.max(1.0), at: told.at })
+                let of = known
+                    .told
+                    .iter()
+                    .find(|((t, n), _)| *t == task.name && n.as_str() == name);
+                of.map(|(_, told)| Told {
+                    value: told.value / share.max(1.0),
+                    at: told.at,
+                })
             };
             load.told_requests = told(REQUESTS);
-            load.told_metric = rule.metric.as_ref().and_then(|(name, _)| told(name.as_str()));
-            let memory = known.memories.entry((task.name.clone(), task.target.clone())).or_default();
+            load.told_metric = rule
+                .metric
+                .as_ref()
+                .and_then(|(name, _)| told(name.as_str()));
+            let memory = known
+                .memories
+                .entry((task.name.clone(), task.target.clone()))
+                .or_default();
             let advice = memory.advise(rule, task.replicas, load, now);
             again = [again, advice.again].into_iter().flatten().min();
             if advice.replicas != task.replicas {
@@ -146,7 +176,10 @@ impl Scaler {
 
     /// Looks at the deployment as soon as possible.
     fn hurry(&self, key: &DeploymentKey) {
-        lock(&self.deployments).entry(key.clone()).or_default().pending = true;
+        lock(&self.deployments)
+            .entry(key.clone())
+            .or_default()
+            .pending = true;
         self.wake.notify_one();
     }
 }
@@ -166,7 +199,9 @@ impl Scaler {
             for key in due {
                 self.scale_one(&key).await;
             }
-            let next = self.next().map_or(swept + interval, |at| at.min(swept + interval));
+            let next = self
+                .next()
+                .map_or(swept + interval, |at| at.min(swept + interval));
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 () = self.wake.notified() => {}
@@ -177,20 +212,32 @@ impl Scaler {
 
     /// Every deployment that follows its load. What is known of others is forgotten.
     fn scaled_deployments(&self) -> Vec<DeploymentKey> {
-        let scaled = |entry: &DeploymentState| !entry.record.deleting && entry.resolved.iter().any(|t| t.scale.is_some());
-        let keys: Vec<_> = lock(&self.cache).deployments.iter().filter(|(_, e)| scaled(e)).map(|(key, _)| key.clone()).collect();
+        let scaled = |entry: &DeploymentState| {
+            !entry.record.deleting && entry.resolved.iter().any(|t| t.scale.is_some())
+        };
+        let keys: Vec<_> = lock(&self.cache)
+            .deployments
+            .iter()
+            .filter(|(_, e)| scaled(e))
+            .map(|(key, _)| key.clone())
+            .collect();
         // The keys are in order.
         lock(&self.deployments).retain(|key, _| keys.binary_search(key).is_ok());
         keys
     }
 
     async fn scale_one(&self, key: &DeploymentKey) {
-        let Some(mut look) = self.look_at_load(key) else { return };
+        let Some(mut look) = self.look_at_load(key) else {
+            return;
+        };
         let changes = self.advise(&mut look);
         if changes.is_empty() {
             return;
         }
-        match self.rescale(CONTROLLER, key, &look.record, look.revision, &changes).await {
+        match self
+            .rescale(CONTROLLER, key, &look.record, look.revision, &changes)
+            .await
+        {
             Ok(()) => {}
             // Another write came first.
             Err(Error::Conflict { .. }) => self.hurry(key),
@@ -204,8 +251,15 @@ impl Scaler {
         let cache = lock(&self.cache);
         let entry = cache.deployments.get(key).filter(|e| !e.record.deleting)?;
         let tasks = entry.resolved.iter().filter(|t| t.scale.is_some());
-        let tasks = tasks.map(|task| (task.clone(), observed(entry, task))).collect();
-        Some(Look { key: key.clone(), record: entry.record.clone(), revision: entry.revision, tasks })
+        let tasks = tasks
+            .map(|task| (task.clone(), observed(entry, task)))
+            .collect();
+        Some(Look {
+            key: key.clone(),
+            record: entry.record.clone(),
+            revision: entry.revision,
+            tasks,
+        })
     }
 
     /// Stores other numbers, each with its event, and shows them to the rest of the controller.
@@ -220,7 +274,9 @@ impl Scaler {
         let now = self.clock.now();
         let mut record = before.clone();
         for change in changes {
-            record.scales.retain(|s| s.task != change.task || s.target != change.target);
+            record
+                .scales
+                .retain(|s| s.task != change.task || s.target != change.target);
             record.scales.push(TaskScale {
                 task: change.task.clone(),
                 target: change.target.clone(),
@@ -231,10 +287,19 @@ impl Scaler {
         }
         let resolved = scaling::resolve(&record);
         // What does not follow its load any more needs no number.
-        record.scales.retain(|s| resolved.iter().any(|t| t.scale.is_some() && t.name == s.task && t.target == s.target));
+        record.scales.retain(|s| {
+            resolved
+                .iter()
+                .any(|t| t.scale.is_some() && t.name == s.task && t.target == s.target)
+        });
         let mut rescaled = commit::Change::new();
-        rescaled.expect(Expect::AtRevision { key: key.path(), revision });
-        changes.iter().for_each(|change| rescaled.event(told(actor, key, change)));
+        rescaled.expect(Expect::AtRevision {
+            key: key.path(),
+            revision,
+        });
+        changes
+            .iter()
+            .for_each(|change| rescaled.event(told(actor, key, change)));
         rescaled.put_progress(key, record)?;
         rescaled.enqueue(key);
         self.committer.commit(rescaled).await?;
@@ -243,9 +308,20 @@ impl Scaler {
 }
 
 fn told(actor: &Actor, key: &DeploymentKey, change: &Change) -> tradewind_core::view::Event {
-    let reason = if change.job { "JobScaled" } else { "ServiceScaled" };
-    let place = change.target.as_ref().map(|t| format!(" at {t}")).unwrap_or_default();
-    let message = format!("{}{place}: {} → {} replicas: {}", change.task, change.before, change.after, change.why);
+    let reason = if change.job {
+        "JobScaled"
+    } else {
+        "ServiceScaled"
+    };
+    let place = change
+        .target
+        .as_ref()
+        .map(|t| format!(" at {t}"))
+        .unwrap_or_default();
+    let message = format!(
+        "{}{place}: {} → {} replicas: {}",
+        change.task, change.before, change.after, change.why
+    );
     let facts = |replicas: u32| serde_json::json!({ "replicas": replicas });
     let mut told = event(Severity::Info, reason, actor, key, message);
     told.task = Some(change.task.clone());
@@ -257,10 +333,15 @@ fn observed(entry: &DeploymentState, task: &Resolved) -> Load {
     let mine: Vec<_> = entry.current(task).collect();
     if matches!(task.workload.run, Run::Job { .. }) {
         let there: u32 = mine.iter().map(|l| l.record.replicas).sum();
-        return Load { ended: there >= task.replicas && !mine.is_empty() && mine.iter().all(|l| l.is_ready()), ..Load::default() };
+        return Load {
+            ended: there >= task.replicas && !mine.is_empty() && mine.iter().all(|l| l.is_ready()),
+            ..Load::default()
+        };
     }
     let applied = mine.iter().filter(|l| l.record.stage == Stage::Applied);
-    let usage: Vec<Option<Usage>> = applied.flat_map(|l| l.ready_replicas().map(|r| r.usage)).collect();
+    let usage: Vec<Option<Usage>> = applied
+        .flat_map(|l| l.ready_replicas().map(|r| r.usage))
+        .collect();
     Load {
         cpu: usage.iter().map(|u| u.map(|u| u.cpu)).collect(),
         requests: usage.iter().map(|u| u.map(|u| u.requests)).collect(),

@@ -63,13 +63,20 @@ pub(crate) struct OrphanSweep {
 ///
 /// # Errors
 /// The state can't be read or written.
-pub(crate) async fn installation(store: &dyn Store, draw: impl FnOnce() -> InstallationId) -> Result<InstallationId, Error> {
+pub(crate) async fn installation(
+    store: &dyn Store,
+    draw: impl FnOnce() -> InstallationId,
+) -> Result<InstallationId, Error> {
     if let Some(stored) = store.get(INSTALLATION).await? {
         return Ok(journal::decode::<InstallationRecord>(&stored)?.id);
     }
     let record = InstallationRecord { id: draw() };
-    let txn = Txn::new().expect(Expect::Absent { key: INSTALLATION.to_owned() });
-    store.commit(txn.put(INSTALLATION, encode(&record)?)).await?;
+    let txn = Txn::new().expect(Expect::Absent {
+        key: INSTALLATION.to_owned(),
+    });
+    store
+        .commit(txn.put(INSTALLATION, encode(&record)?))
+        .await?;
     Ok(record.id)
 }
 
@@ -84,7 +91,9 @@ impl OrphanSweep {
             None => None,
             Some(stored) => {
                 let restored: Restored = journal::decode(&stored)?;
-                let left = grace.0.saturating_sub(deps.clock.now().since(restored.at).0);
+                let left = grace
+                    .0
+                    .saturating_sub(deps.clock.now().since(restored.at).0);
                 (left > 0).then(|| Tick::now() + Millis(left).std())
             }
         };
@@ -93,7 +102,13 @@ impl OrphanSweep {
             let orphan: OrphanRecord = journal::decode(&stored)?;
             orphans.insert(orphan.allocation.clone(), orphan);
         }
-        Ok(Self { deps, suspects: Mutex::default(), orphans: Mutex::new(orphans), running: Mutex::default(), not_before })
+        Ok(Self {
+            deps,
+            suspects: Mutex::default(),
+            orphans: Mutex::new(orphans),
+            running: Mutex::default(),
+            not_before,
+        })
     }
 
     fn is_restless(&self) -> bool {
@@ -128,7 +143,11 @@ impl OrphanSweep {
                 () = self.deps.stop.cancelled() => return,
                 () = tokio::time::sleep_until(glance) => {}
             }
-            next = if self.is_restless() { Tick::now() } else { Tick::now() + interval.saturating_sub(SOON) };
+            next = if self.is_restless() {
+                Tick::now()
+            } else {
+                Tick::now() + interval.saturating_sub(SOON)
+            };
         }
     }
 
@@ -139,7 +158,11 @@ impl OrphanSweep {
                 tracing::warn!(provider = %name, kind = %failure.kind, message = failure.message, "what the provider has could not be listed");
             }
         }
-        let due: Vec<OrphanRecord> = lock(&self.orphans).values().filter(|o| o.provider == *name).cloned().collect();
+        let due: Vec<OrphanRecord> = lock(&self.orphans)
+            .values()
+            .filter(|o| o.provider == *name)
+            .cloned()
+            .collect();
         for orphan in due {
             if let Err(error) = self.remove_orphan(&orphan, provider).await {
                 tracing::error!(allocation = %orphan.allocation, error = &error as &dyn std::error::Error, "the removal of an orphan could not be stored");
@@ -152,7 +175,10 @@ impl OrphanSweep {
         let now = Tick::now();
         let mut unknown: Vec<Owned> = {
             let cache = lock(&self.deps.cache);
-            let ours = |o: &Owned| o.allocation.is_of(&self.deps.installation) && !cache.owners.contains_key(&o.allocation);
+            let ours = |o: &Owned| {
+                o.allocation.is_of(&self.deps.installation)
+                    && !cache.owners.contains_key(&o.allocation)
+            };
             owned.into_iter().filter(ours).collect()
         };
         {
@@ -164,14 +190,30 @@ impl OrphanSweep {
             let known = suspects.remove(name).unwrap_or_default();
             let settled = self.not_before.is_none_or(|at| now >= at);
             let is_certain = |o: &Owned| settled && known.contains_key(&o.allocation);
-            let (certain, uncertain): (Vec<Owned>, Vec<Owned>) = unknown.into_iter().partition(is_certain);
-            let since = |o: Owned| (o.allocation.clone(), known.get(&o.allocation).copied().unwrap_or(now));
+            let (certain, uncertain): (Vec<Owned>, Vec<Owned>) =
+                unknown.into_iter().partition(is_certain);
+            let since = |o: Owned| {
+                (
+                    o.allocation.clone(),
+                    known.get(&o.allocation).copied().unwrap_or(now),
+                )
+            };
             suspects.insert(name.clone(), uncertain.into_iter().map(since).collect());
             certain
         };
         for found in certain {
-            let Owned { allocation, state, description } = found;
-            let orphan = OrphanRecord { provider: name.clone(), allocation, state, description, found_at: self.deps.clock.now() };
+            let Owned {
+                allocation,
+                state,
+                description,
+            } = found;
+            let orphan = OrphanRecord {
+                provider: name.clone(),
+                allocation,
+                state,
+                description,
+                found_at: self.deps.clock.now(),
+            };
             if let Err(error) = self.intend_removal(orphan).await {
                 tracing::error!(provider = %name, error = &error as &dyn std::error::Error, "an orphan could not be recorded");
             }
@@ -179,7 +221,10 @@ impl OrphanSweep {
     }
 
     async fn intend_removal(&self, orphan: OrphanRecord) -> Result<(), Error> {
-        let message = format!("{} \"{}\" has no record here: it is removed", orphan.allocation, orphan.description);
+        let message = format!(
+            "{} \"{}\" has no record here: it is removed",
+            orphan.allocation, orphan.description
+        );
         let event = self.orphan_event(Severity::Warning, "OrphanFound", &orphan, message);
         let mut change = Change::of(event);
         change.put(orphan.path(), &orphan)?;
@@ -188,20 +233,41 @@ impl OrphanSweep {
         Ok(())
     }
 
-    async fn remove_orphan(&self, orphan: &OrphanRecord, provider: &dyn Provider) -> Result<(), Error> {
-        let known = lock(&self.deps.cache).owners.contains_key(&orphan.allocation);
-        let lane = Place { provider: orphan.provider.clone(), region: String::new() };
+    async fn remove_orphan(
+        &self,
+        orphan: &OrphanRecord,
+        provider: &dyn Provider,
+    ) -> Result<(), Error> {
+        let known = lock(&self.deps.cache)
+            .owners
+            .contains_key(&orphan.allocation);
+        let lane = Place {
+            provider: orphan.provider.clone(),
+            region: String::new(),
+        };
         let outcome = if known {
             // It has been taken up again meanwhile.
             Ok(None)
         } else {
-            let Some(_slot) = self.deps.lanes.enter(&lane, share(provider)).await else { return Ok(()) };
-            provider.destroy(&Tracked { allocation: orphan.allocation.clone(), state: orphan.state.clone() }).await.map(Some)
+            let Some(_slot) = self.deps.lanes.enter(&lane, share(provider)).await else {
+                return Ok(());
+            };
+            provider
+                .destroy(&Tracked {
+                    allocation: orphan.allocation.clone(),
+                    state: orphan.state.clone(),
+                })
+                .await
+                .map(Some)
         };
         let event = match outcome {
             Ok(None) => None,
             Ok(Some(Destroyed::Going)) => return Ok(()),
-            Ok(Some(Destroyed::Gone)) | Err(Failure { kind: FailureKind::NotFound, .. }) => {
+            Ok(Some(Destroyed::Gone))
+            | Err(Failure {
+                kind: FailureKind::NotFound,
+                ..
+            }) => {
                 let message = format!("{} \"{}\" is gone", orphan.allocation, orphan.description);
                 Some(self.orphan_event(Severity::Info, "OrphanDestroyed", orphan, message))
             }
@@ -217,11 +283,18 @@ impl OrphanSweep {
         Ok(())
     }
 
-    fn orphan_event(&self, severity: Severity, reason: &str, orphan: &OrphanRecord, message: String) -> Event {
+    fn orphan_event(
+        &self,
+        severity: Severity,
+        reason: &str,
+        orphan: &OrphanRecord,
+        message: String,
+    ) -> Event {
         Event {
             plugin: Some(orphan.provider.clone()),
             allocation: Some(orphan.allocation.clone()),
-            ..Event::new(severity, reason, CONTROLLER, message).because(Cause::Rule("controller.sweep-interval".to_owned()))
+            ..Event::new(severity, reason, CONTROLLER, message)
+                .because(Cause::Rule("controller.sweep-interval".to_owned()))
         }
     }
 }

@@ -40,7 +40,11 @@ impl Hasty {
     /// None: every provider had answered.
     pub(crate) fn of(decision: &DecisionView, generation: u64) -> Option<Self> {
         let unanswered: BTreeSet<InstanceName> = decision.unanswered.iter().cloned().collect();
-        (!unanswered.is_empty()).then_some(Self { unanswered, generation, since: decision.at })
+        (!unanswered.is_empty()).then_some(Self {
+            unanswered,
+            generation,
+            since: decision.at,
+        })
     }
 
     fn is_new(&self, now: Instant) -> bool {
@@ -49,18 +53,31 @@ impl Hasty {
 }
 
 /// Takes up after a restart what had been placed hastily a moment before: the decisions that allocations stand on say it.
-pub(crate) async fn resume(store: &dyn Store, cache: &mut Cache, now: Instant) -> Result<(), store::Error> {
+pub(crate) async fn resume(
+    store: &dyn Store,
+    cache: &mut Cache,
+    now: Instant,
+) -> Result<(), store::Error> {
     for entry in cache.deployments.values_mut() {
         let generation = entry.record.generation;
         let new = |r: &AllocationRecord| {
-            r.generation == generation && !r.superseded && r.stage != Stage::Removing && now.since(r.created_at) < NEW_FOR
+            r.generation == generation
+                && !r.superseded
+                && r.stage != Stage::Removing
+                && now.since(r.created_at) < NEW_FOR
         };
-        let mut ids: Vec<DecisionId> =
-            entry.allocations.values().filter(|l| new(&l.record)).filter_map(|l| l.record.decision.clone()).collect();
+        let mut ids: Vec<DecisionId> = entry
+            .allocations
+            .values()
+            .filter(|l| new(&l.record))
+            .filter_map(|l| l.record.decision.clone())
+            .collect();
         ids.sort();
         ids.dedup();
         for id in ids {
-            let Some(stored) = store.get(&format!("{DECISIONS}{id}")).await? else { continue };
+            let Some(stored) = store.get(&format!("{DECISIONS}{id}")).await? else {
+                continue;
+            };
             let hasty = Hasty::of(&journal::decode(&stored)?, generation).filter(|h| h.is_new(now));
             entry.hasty = match (entry.hasty.take(), hasty) {
                 (Some(mut known), Some(more)) => {
@@ -78,13 +95,21 @@ pub(crate) async fn resume(store: &dyn Store, cache: &mut Cache, now: Instant) -
 impl Rebalancer {
     /// The providers that are waited for.
     fn missing(&self) -> BTreeSet<InstanceName> {
-        lock(&self.cache).deployments.values().filter_map(|e| e.hasty.as_ref()).flat_map(|h| h.unanswered.clone()).collect()
+        lock(&self.cache)
+            .deployments
+            .values()
+            .filter_map(|e| e.hasty.as_ref())
+            .flat_map(|h| h.unanswered.clone())
+            .collect()
     }
 
     /// Runs until the controller stops.
     pub(crate) async fn reconsider(self: std::sync::Arc<Self>) {
         loop {
-            let any = lock(&self.cache).deployments.values().any(|e| e.hasty.is_some());
+            let any = lock(&self.cache)
+                .deployments
+                .values()
+                .any(|e| e.hasty.is_some());
             let look = async {
                 match any {
                     true => tokio::time::sleep(LOOK).await,
@@ -98,10 +123,14 @@ impl Rebalancer {
             }
             let snapshot = self.plugins.snapshot();
             // After a restart nobody else may have a question for them.
-            self.missing().iter().filter_map(|p| snapshot.providers.get(p)).for_each(|p| self.offers.ask_first(p));
+            self.missing()
+                .iter()
+                .filter_map(|p| snapshot.providers.get(p))
+                .for_each(|p| self.offers.ask_first(p));
             let answered = self.quotes.answered();
             let now = self.clock.now();
-            let known = |p: &InstanceName| answered.contains(p) || !snapshot.providers.contains_key(p);
+            let known =
+                |p: &InstanceName| answered.contains(p) || !snapshot.providers.contains_key(p);
             let mut due: BTreeMap<DeploymentKey, BTreeSet<InstanceName>> = BTreeMap::new();
             for (key, entry) in &mut lock(&self.cache).deployments {
                 let late = take_answered(entry, now, known);
@@ -114,9 +143,15 @@ impl Rebalancer {
             }
             let survey = self.survey(&snapshot, |key, _| due.contains_key(key)).await;
             for (work, moves) in better(&survey, &due) {
-                let (Some(of), Some(outcome)) = (survey.works.get(work), survey.outcomes.get(work)) else { continue };
+                let (Some(of), Some(outcome)) = (survey.works.get(work), survey.outcomes.get(work))
+                else {
+                    continue;
+                };
                 let why = "it was placed while a provider had not answered yet";
-                match self.begin_moves(of, outcome, &moves, |_| why.to_owned()).await {
+                match self
+                    .begin_moves(of, outcome, &moves, |_| why.to_owned())
+                    .await
+                {
                     // Another write came first, and brings a decision of its own.
                     Ok(()) | Err(store::Error::Conflict { .. }) => {}
                     Err(error) => {
@@ -129,10 +164,16 @@ impl Rebalancer {
 }
 
 /// Those of a hasty decision's missing providers that have answered by now, once the deployment runs. They are not waited for again.
-fn take_answered(entry: &mut DeploymentState, now: Instant, known: impl Fn(&InstanceName) -> bool) -> BTreeSet<InstanceName> {
+fn take_answered(
+    entry: &mut DeploymentState,
+    now: Instant,
+    known: impl Fn(&InstanceName) -> bool,
+) -> BTreeSet<InstanceName> {
     let settled = is_settled(entry);
     let (generation, deleting) = (entry.record.generation, entry.record.deleting);
-    let Some(hasty) = &mut entry.hasty else { return BTreeSet::new() };
+    let Some(hasty) = &mut entry.hasty else {
+        return BTreeSet::new();
+    };
     if deleting || hasty.generation != generation || !hasty.is_new(now) {
         entry.hasty = None;
         return BTreeSet::new();
@@ -140,7 +181,12 @@ fn take_answered(entry: &mut DeploymentState, now: Instant, known: impl Fn(&Inst
     if !settled {
         return BTreeSet::new();
     }
-    let late: BTreeSet<InstanceName> = hasty.unanswered.iter().filter(|p| known(p)).cloned().collect();
+    let late: BTreeSet<InstanceName> = hasty
+        .unanswered
+        .iter()
+        .filter(|p| known(p))
+        .cloned()
+        .collect();
     hasty.unanswered.retain(|p| !late.contains(p));
     if hasty.unanswered.is_empty() {
         entry.hasty = None;
@@ -149,15 +195,30 @@ fn take_answered(entry: &mut DeploymentState, now: Instant, known: impl Fn(&Inst
 }
 
 /// The services that go to a provider that was missing, by their work.
-fn better<'a>(survey: &'a Survey, due: &BTreeMap<DeploymentKey, BTreeSet<InstanceName>>) -> BTreeMap<usize, Vec<&'a Candidate>> {
+fn better<'a>(
+    survey: &'a Survey,
+    due: &BTreeMap<DeploymentKey, BTreeSet<InstanceName>>,
+) -> BTreeMap<usize, Vec<&'a Candidate>> {
     let mut moves: BTreeMap<usize, Vec<&Candidate>> = BTreeMap::new();
     for candidate in &survey.candidates {
-        let (Some(work), Some(outcome)) = (survey.works.get(candidate.work), survey.outcomes.get(candidate.work)) else { continue };
-        let Some(task) = work.resolved.iter().find(|t| t.name == candidate.view.task && t.target == candidate.view.target) else {
+        let (Some(work), Some(outcome)) = (
+            survey.works.get(candidate.work),
+            survey.outcomes.get(candidate.work),
+        ) else {
             continue;
         };
-        let whole = candidate.to.iter().map(|p| p.replicas).sum::<u32>() == task.replicas && outcome.failure.is_none();
-        let late = due.get(&work.key).is_some_and(|late| candidate.to.iter().any(|p| late.contains(&p.provider)));
+        let Some(task) = work
+            .resolved
+            .iter()
+            .find(|t| t.name == candidate.view.task && t.target == candidate.view.target)
+        else {
+            continue;
+        };
+        let whole = candidate.to.iter().map(|p| p.replicas).sum::<u32>() == task.replicas
+            && outcome.failure.is_none();
+        let late = due
+            .get(&work.key)
+            .is_some_and(|late| candidate.to.iter().any(|p| late.contains(&p.provider)));
         if candidate.view.moving > 0 && whole && late && !keeps_data(&task.workload) {
             moves.entry(candidate.work).or_default().push(candidate);
         }
@@ -166,5 +227,11 @@ fn better<'a>(survey: &'a Survey, due: &BTreeMap<DeploymentKey, BTreeSet<Instanc
 }
 
 fn keeps_data(workload: &Workload) -> bool {
-    workload.volumes.iter().any(|v| !v.read_only && matches!(v.source, VolumeSource::Persistent { .. } | VolumeSource::HostPath { .. }))
+    workload.volumes.iter().any(|v| {
+        !v.read_only
+            && matches!(
+                v.source,
+                VolumeSource::Persistent { .. } | VolumeSource::HostPath { .. }
+            )
+    })
 }

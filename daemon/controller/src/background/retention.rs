@@ -16,7 +16,9 @@ use tradewind_core::{
     capability::Clock,
     names::{DecisionId, DeploymentName, InstanceName, Namespace},
     plugin::Plugins,
-    record::{ALLOCATIONS, DECISIONS, DeploymentKey, EVENTS, INPUT_SIZES, INPUTS, InputSize, NAMESPACES},
+    record::{
+        ALLOCATIONS, DECISIONS, DeploymentKey, EVENTS, INPUT_SIZES, INPUTS, InputSize, NAMESPACES,
+    },
     store::{self, Record},
 };
 
@@ -100,26 +102,42 @@ struct Sorted {
 
 impl Owners {
     fn of(&self, told: Told) -> Option<Owner> {
-        let Told { namespace, deployment, plugin } = told;
+        let Told {
+            namespace,
+            deployment,
+            plugin,
+        } = told;
         match (namespace, deployment, plugin) {
             (Some(namespace), Some(name), _) => {
                 let key = DeploymentKey { namespace, name };
-                if self.deployments.contains(&key) { Some(Owner::Deployment(key)) } else { self.namespace(key.namespace) }
+                if self.deployments.contains(&key) {
+                    Some(Owner::Deployment(key))
+                } else {
+                    self.namespace(key.namespace)
+                }
             }
             (Some(namespace), None, _) => self.namespace(namespace),
-            (None, _, Some(plugin)) => self.plugins.contains(&plugin).then_some(Owner::Plugin(plugin)),
+            (None, _, Some(plugin)) => self
+                .plugins
+                .contains(&plugin)
+                .then_some(Owner::Plugin(plugin)),
             (None, _, None) => Some(Owner::Daemon),
         }
     }
 
     fn namespace(&self, namespace: Namespace) -> Option<Owner> {
-        self.namespaces.contains(&namespace).then_some(Owner::Namespace(namespace))
+        self.namespaces
+            .contains(&namespace)
+            .then_some(Owner::Namespace(namespace))
     }
 }
 
 /// Which of the records stay, newest first: the first of all, and those that are among the first of one of their owners. Each comes with its
 /// bytes.
-fn stays<K: Eq + Hash>(owners: impl Iterator<Item = (Vec<K>, u64)>, bounds: Bounds) -> impl Iterator<Item = bool> {
+fn stays<K: Eq + Hash>(
+    owners: impl Iterator<Item = (Vec<K>, u64)>,
+    bounds: Bounds,
+) -> impl Iterator<Item = bool> {
     let mut counts: HashMap<K, usize> = HashMap::new();
     let mut left = Some(bounds.size);
     owners.enumerate().map(move |(place, (owners, size))| {
@@ -138,9 +156,18 @@ fn stays<K: Eq + Hash>(owners: impl Iterator<Item = (Vec<K>, u64)>, bounds: Boun
 fn old_events(records: &[Record], owners: &Owners, bounds: Bounds) -> Vec<String> {
     let readable: Vec<(&Record, Told)> = read(records.iter().rev()).collect();
     let (keys, told): (Vec<&Record>, Vec<Told>) = readable.into_iter().unzip();
-    let sized = told.into_iter().zip(&keys).map(|(told, record)| (owners.of(told).into_iter().collect(), record.value.len() as u64));
+    let sized = told.into_iter().zip(&keys).map(|(told, record)| {
+        (
+            owners.of(told).into_iter().collect(),
+            record.value.len() as u64,
+        )
+    });
     let stay: Vec<bool> = stays(sized, bounds).collect();
-    keys.into_iter().zip(stay).filter(|(_, stays)| !stays).map(|(record, _)| record.key.clone()).collect()
+    keys.into_iter()
+        .zip(stay)
+        .filter(|(_, stays)| !stays)
+        .map(|(record, _)| record.key.clone())
+        .collect()
 }
 
 /// `standing`: decisions that something stands on. `planned`: inputs that a stored plan can still lead to.
@@ -151,11 +178,20 @@ fn sort_decisions(
     planned: &BTreeSet<String>,
     bounds: Bounds,
 ) -> Sorted {
-    let mut sorted = Sorted { gone: Vec::new(), referred: planned.iter().cloned().collect(), pinned: HashSet::new() };
+    let mut sorted = Sorted {
+        gone: Vec::new(),
+        referred: planned.iter().cloned().collect(),
+        pinned: HashSet::new(),
+    };
     let decided: Vec<(&Record, Decided)> = read(records.iter().rev()).collect();
     let concerned = decided.iter().map(|(record, d)| {
-        let keys = d.tasks.iter().map(|t| DeploymentKey { namespace: t.namespace.clone(), name: t.deployment.clone() });
-        let keys: HashSet<DeploymentKey> = keys.filter(|key| owners.deployments.contains(key)).collect();
+        let keys = d.tasks.iter().map(|t| DeploymentKey {
+            namespace: t.namespace.clone(),
+            name: t.deployment.clone(),
+        });
+        let keys: HashSet<DeploymentKey> = keys
+            .filter(|key| owners.deployments.contains(key))
+            .collect();
         (keys.into_iter().collect(), record.value.len() as u64)
     });
     let stay: Vec<bool> = stays(concerned, bounds).collect();
@@ -175,8 +211,14 @@ fn sort_decisions(
     sorted
 }
 
-fn read<'a, T: DeserializeOwned>(records: impl Iterator<Item = &'a Record>) -> impl Iterator<Item = (&'a Record, T)> {
-    records.filter_map(|record| serde_json::from_slice(&record.value).ok().map(|read| (record, read)))
+fn read<'a, T: DeserializeOwned>(
+    records: impl Iterator<Item = &'a Record>,
+) -> impl Iterator<Item = (&'a Record, T)> {
+    records.filter_map(|record| {
+        serde_json::from_slice(&record.value)
+            .ok()
+            .map(|read| (record, read))
+    })
 }
 
 /// Keeps what is kept of the past within its limits.
@@ -194,17 +236,30 @@ impl Retention {
     /// Runs from the start until the controller stops.
     pub(crate) async fn run(self) {
         loop {
-            if let Err(error) = plans::forget(&self.store, &self.committer, self.clock.now()).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "old plans could not be removed");
+            if let Err(error) = plans::forget(&self.store, &self.committer, self.clock.now()).await
+            {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "old plans could not be removed"
+                );
             }
             if let Err(error) = self.trim_events().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "old events could not be removed");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "old events could not be removed"
+                );
             }
             if let Err(error) = self.trim_decisions().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "old decisions could not be removed");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "old decisions could not be removed"
+                );
             }
             if let Err(error) = self.trim_audit().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the audit log could not be trimmed");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the audit log could not be trimmed"
+                );
             }
             tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -214,9 +269,15 @@ impl Retention {
     }
 
     async fn trim_events(&self) -> Result<(), store::Error> {
-        let bounds = Bounds { all: self.options.keep_events, size: self.options.keep_events_size.0, own: self.options.keep_own_events };
+        let bounds = Bounds {
+            all: self.options.keep_events,
+            size: self.options.keep_events_size.0,
+            own: self.options.keep_own_events,
+        };
         let records = self.store.list(EVENTS).await?.records;
-        if records.len() <= bounds.all && records.iter().map(|r| r.value.len() as u64).sum::<u64>() <= bounds.size {
+        if records.len() <= bounds.all
+            && records.iter().map(|r| r.value.len() as u64).sum::<u64>() <= bounds.size
+        {
             return Ok(());
         }
         let owners = self.owners().await?;
@@ -227,7 +288,11 @@ impl Retention {
     /// Lets go of decisions, and of inputs by age and size. What something stands on is never let go of.
     async fn trim_decisions(&self) -> Result<(), store::Error> {
         let size = self.options.keep_decisions_size.0;
-        let bounds = Bounds { all: self.options.keep_decisions, size, own: self.options.keep_own_decisions };
+        let bounds = Bounds {
+            all: self.options.keep_decisions,
+            size,
+            own: self.options.keep_own_decisions,
+        };
         let records = self.store.list(DECISIONS).await?.records;
         // Behind the decisions: whatever stands on one of those is in this list.
         let allocations = self.store.list(ALLOCATIONS).await?.records;
@@ -238,7 +303,11 @@ impl Retention {
         let mut pinned: HashSet<String> = HashSet::new();
         for entry in lock(&self.cache).deployments.values() {
             // To be taken over by the next step.
-            let decision = entry.record.adopt.iter().filter_map(|a| a.decision.as_ref());
+            let decision = entry
+                .record
+                .adopt
+                .iter()
+                .filter_map(|a| a.decision.as_ref());
             decision.for_each(|d| {
                 adopted.insert(d.id.clone());
                 pinned.extend(d.inputs.iter().map(ToString::to_string));
@@ -249,11 +318,23 @@ impl Retention {
             standing.extend(read::<Standing>(allocations.iter()).filter_map(|(_, a)| a.decision));
             sort_decisions(&records, &owners, &standing, &planned, bounds)
         });
-        let Sorted { mut gone, referred, pinned: stood_on } = sorted.await?;
+        let Sorted {
+            mut gone,
+            referred,
+            pinned: stood_on,
+        } = sorted.await?;
         pinned.extend(stood_on);
         let sizes = self.store.list(INPUT_SIZES).await?.records;
-        let name = |stored: &Record| stored.key.strip_prefix(INPUT_SIZES).unwrap_or_default().to_owned();
-        let (fixed, loose): (Vec<&Record>, Vec<&Record>) = sizes.iter().partition(|stored| pinned.contains(&name(stored)));
+        let name = |stored: &Record| {
+            stored
+                .key
+                .strip_prefix(INPUT_SIZES)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let (fixed, loose): (Vec<&Record>, Vec<&Record>) = sizes
+            .iter()
+            .partition(|stored| pinned.contains(&name(stored)));
         let mut left = self.options.keep_inputs_size.0;
         for stored in fixed {
             left = left.saturating_sub(decode::<InputSize>(stored)?.size);
@@ -263,7 +344,10 @@ impl Retention {
             let InputSize { at, size } = decode(stored)?;
             let within = left.checked_sub(size);
             left = within.unwrap_or(0);
-            if within.is_none() || !referred.contains(&name(stored)) || now.since(at) > self.options.keep_inputs_age {
+            if within.is_none()
+                || !referred.contains(&name(stored))
+                || now.since(at) > self.options.keep_inputs_age
+            {
                 gone.extend([stored.key.clone(), format!("{INPUTS}{}", name(stored))]);
             }
         }
@@ -272,12 +356,28 @@ impl Retention {
 
     async fn owners(&self) -> Result<Owners, store::Error> {
         let limited = self.store.list(NAMESPACES).await?.records;
-        let limited = limited.iter().filter_map(|r| r.key.strip_prefix(NAMESPACES)?.parse().ok());
+        let limited = limited
+            .iter()
+            .filter_map(|r| r.key.strip_prefix(NAMESPACES)?.parse().ok());
         let snapshot = self.plugins.snapshot();
-        let plugins = snapshot.providers.keys().chain(snapshot.policies.keys()).cloned().collect();
-        let deployments: HashSet<DeploymentKey> = lock(&self.cache).deployments.keys().cloned().collect();
-        let namespaces = deployments.iter().map(|key| key.namespace.clone()).chain(limited).collect();
-        Ok(Owners { deployments, namespaces, plugins })
+        let plugins = snapshot
+            .providers
+            .keys()
+            .chain(snapshot.policies.keys())
+            .cloned()
+            .collect();
+        let deployments: HashSet<DeploymentKey> =
+            lock(&self.cache).deployments.keys().cloned().collect();
+        let namespaces = deployments
+            .iter()
+            .map(|key| key.namespace.clone())
+            .chain(limited)
+            .collect();
+        Ok(Owners {
+            deployments,
+            namespaces,
+            plugins,
+        })
     }
 
     async fn remove(&self, keys: Vec<String>) -> Result<(), store::Error> {
@@ -291,8 +391,14 @@ impl Retention {
 }
 
 /// Reading thousands of documents takes a while: others go on meanwhile.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, store::Error> {
-    let failed = |e: tokio::task::JoinError| store::Error::Backend { action: "read", path: "the past".to_owned(), source: e.into() };
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, store::Error> {
+    let failed = |e: tokio::task::JoinError| store::Error::Backend {
+        action: "read",
+        path: "the past".to_owned(),
+        source: e.into(),
+    };
     spawn_blocking(work).await.map_err(failed)
 }
 
@@ -340,17 +446,38 @@ mod tests {
         let value = serde_json::json!({
             "id": id, "inputs": id, "tasks": [{"namespace": "default", "deployment": deployment, "task": "t"}],
         });
-        Record { key: format!("{DECISIONS}{id}"), value: value.to_string().into_bytes(), revision: store::Revision(1) }
+        Record {
+            key: format!("{DECISIONS}{id}"),
+            value: value.to_string().into_bytes(),
+            revision: store::Revision(1),
+        }
     }
 
     #[test]
     fn what_something_stands_on_stays_with_its_inputs() {
-        let ids = ["d-01arz3ndektsv4rrffq69g5fa1", "d-01arz3ndektsv4rrffq69g5fa2", "d-01arz3ndektsv4rrffq69g5fa3"];
+        let ids = [
+            "d-01arz3ndektsv4rrffq69g5fa1",
+            "d-01arz3ndektsv4rrffq69g5fa2",
+            "d-01arz3ndektsv4rrffq69g5fa3",
+        ];
         let records: Vec<Record> = ids.iter().map(|id| decision(id, "web")).collect();
         let standing: HashSet<DecisionId> = [ids[0].parse().unwrap()].into();
-        let sorted = sort_decisions(&records, &Owners::default(), &standing, &BTreeSet::new(), Bounds { all: 1, size: u64::MAX, own: 0 });
+        let sorted = sort_decisions(
+            &records,
+            &Owners::default(),
+            &standing,
+            &BTreeSet::new(),
+            Bounds {
+                all: 1,
+                size: u64::MAX,
+                own: 0,
+            },
+        );
         assert_eq!(sorted.gone, [format!("{DECISIONS}{}", ids[1])]);
         assert_eq!(sorted.pinned, [ids[0].to_owned()].into());
-        assert_eq!(sorted.referred, [ids[0].to_owned(), ids[2].to_owned()].into());
+        assert_eq!(
+            sorted.referred,
+            [ids[0].to_owned(), ids[2].to_owned()].into()
+        );
     }
 }

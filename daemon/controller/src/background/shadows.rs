@@ -48,16 +48,26 @@ pub(crate) struct Call {
 }
 
 /// The calls that a batch's outcomes came of. None where nobody listens.
-pub(crate) fn calls_of(snapshot: &Snapshot, works: &[DeploymentWork], outcomes: &[Outcome]) -> Vec<Call> {
+pub(crate) fn calls_of(
+    snapshot: &Snapshot,
+    works: &[DeploymentWork],
+    outcomes: &[Outcome],
+) -> Vec<Call> {
     let mut calls: Vec<Call> = Vec::new();
     if snapshot.shadows.is_empty() {
         return calls;
     }
     for (work, outcome) in works.iter().zip(outcomes) {
-        let (Some(inputs), Some(decision)) = (&outcome.inputs, &outcome.decision) else { continue };
+        let (Some(inputs), Some(decision)) = (&outcome.inputs, &outcome.decision) else {
+            continue;
+        };
         let known = calls.iter().position(|c| Arc::ptr_eq(&c.inputs, inputs));
         let at = known.unwrap_or_else(|| {
-            calls.push(Call { inputs: inputs.clone(), took_micros: decision.took_micros, decisions: HashMap::new() });
+            calls.push(Call {
+                inputs: inputs.clone(),
+                took_micros: decision.took_micros,
+                decisions: HashMap::new(),
+            });
             calls.len() - 1
         });
         if let Some(call) = calls.get_mut(at) {
@@ -100,8 +110,21 @@ struct Listener {
 }
 
 impl Shadows {
-    pub(crate) fn new(store: Reads, committer: Arc<Committer>, clock: Arc<dyn Clock>, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self { store, committer, clock, tasks, stop, running: Mutex::default() }
+    pub(crate) fn new(
+        store: Reads,
+        committer: Arc<Committer>,
+        clock: Arc<dyn Clock>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            store,
+            committer,
+            clock,
+            tasks,
+            stop,
+            running: Mutex::default(),
+        }
     }
 
     /// Never waits: a full queue is counted.
@@ -110,11 +133,25 @@ impl Shadows {
             return;
         }
         let mut running = lock(&self.running);
-        running.retain(|name, r| snapshot.shadows.get(name).is_some_and(|s| s.since == r.since));
+        running.retain(|name, r| {
+            snapshot
+                .shadows
+                .get(name)
+                .is_some_and(|s| s.since == r.since)
+        });
         for call in calls.into_iter().map(Arc::new) {
-            let of = |namespace: &Namespace| call.inputs.recorded().request.tasks.iter().any(|t| t.namespace == *namespace);
+            let of = |namespace: &Namespace| {
+                call.inputs
+                    .recorded()
+                    .request
+                    .tasks
+                    .iter()
+                    .any(|t| t.namespace == *namespace)
+            };
             for (name, shadow) in snapshot.shadows.iter().filter(|(_, s)| of(&s.namespace)) {
-                let running = running.entry(name.clone()).or_insert_with(|| self.listen(name, shadow));
+                let running = running
+                    .entry(name.clone())
+                    .or_insert_with(|| self.listen(name, shadow));
                 if let Err(TrySendError::Full(_)) = running.queue.try_send(call.clone()) {
                     lock(&running.tally).dropped += 1;
                 }
@@ -125,14 +162,28 @@ impl Shadows {
     fn listen(self: &Arc<Self>, name: &InstanceName, shadow: &Shadow) -> Running {
         let (queue, calls) = mpsc::channel(QUEUE);
         let (tally, stop) = (Arc::<Mutex<Tally>>::default(), self.stop.child_token());
-        let listener = Listener { name: name.clone(), shadow: shadow.clone(), calls, tally: tally.clone(), stop: stop.clone() };
+        let listener = Listener {
+            name: name.clone(),
+            shadow: shadow.clone(),
+            calls,
+            tally: tally.clone(),
+            stop: stop.clone(),
+        };
         self.tasks.spawn(self.clone().follow(listener));
-        Running { since: shadow.since, queue, tally, stop }
+        Running {
+            since: shadow.since,
+            queue,
+            tally,
+            stop,
+        }
     }
 
     /// Asks one shadow about decision after decision until it is dropped or the controller stops.
     async fn follow(self: Arc<Self>, mut listener: Listener) {
-        match self.stored_tally(&listener.name, listener.shadow.since).await {
+        match self
+            .stored_tally(&listener.name, listener.shadow.since)
+            .await
+        {
             Ok(Some(before)) => lock(&listener.tally).resume(before),
             Ok(None) => {}
             Err(error) => {
@@ -172,9 +223,15 @@ impl Shadows {
         let namespace = &listener.shadow.namespace;
         let recorded = call.inputs.recorded();
         // It was accepted when it was given.
-        let Ok(placed) = placement::validate(&recorded.request, &recorded.answer) else { return };
+        let Ok(placed) = placement::validate(&recorded.request, &recorded.answer) else {
+            return;
+        };
         let narrowed = narrow(&recorded.request, &placed, namespace);
-        let (request, live) = narrowed.as_ref().map_or((&recorded.request, &placed), |(request, placed)| (request, placed));
+        let (request, live) = narrowed
+            .as_ref()
+            .map_or((&recorded.request, &placed), |(request, placed)| {
+                (request, placed)
+            });
         let started = Watch::now();
         let answer = listener.shadow.policy.place(request).await;
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -182,32 +239,66 @@ impl Shadows {
             Err(failure) => Told::Fault(failure.message),
             Ok(answer) => match placement::validate(request, &answer) {
                 Err(refusal) => Told::Refused(refusal.to_string()),
-                Ok(placed) => Told::Answer(compare(request, live, &placed, self.clock.now(), |deployment| {
-                    let key = DeploymentKey { namespace: namespace.clone(), name: deployment.clone() };
-                    call.decisions.get(&key).cloned()
-                })),
+                Ok(placed) => Told::Answer(compare(
+                    request,
+                    live,
+                    &placed,
+                    self.clock.now(),
+                    |deployment| {
+                        let key = DeploymentKey {
+                            namespace: namespace.clone(),
+                            name: deployment.clone(),
+                        };
+                        call.decisions.get(&key).cloned()
+                    },
+                )),
             },
         };
         let suspended = {
             let mut tally = lock(&listener.tally);
             tally.hear(told, call.took_micros, micros);
-            tally.is_suspended().then(|| tally.last_fault.clone().unwrap_or_default())
+            tally
+                .is_suspended()
+                .then(|| tally.last_fault.clone().unwrap_or_default())
         };
         if let Some(why) = suspended {
-            let message = format!("the shadow policy \"{}\" fails again and again and is asked no more: {why}", listener.name);
-            let event = namespace_event(Severity::Warning, "ShadowSuspended", &Actor::CONTROLLER, namespace, message);
-            self.committer.emit(Event { plugin: Some(listener.name.clone()), ..event }).await;
+            let message = format!(
+                "the shadow policy \"{}\" fails again and again and is asked no more: {why}",
+                listener.name
+            );
+            let event = namespace_event(
+                Severity::Warning,
+                "ShadowSuspended",
+                &Actor::CONTROLLER,
+                namespace,
+                message,
+            );
+            self.committer
+                .emit(Event {
+                    plugin: Some(listener.name.clone()),
+                    ..event
+                })
+                .await;
         }
     }
 
-    async fn stored_tally(&self, name: &InstanceName, since: Instant) -> Result<Option<Tally>, store::Error> {
-        let Some(stored) = self.store.get(&path(name)).await? else { return Ok(None) };
+    async fn stored_tally(
+        &self,
+        name: &InstanceName,
+        since: Instant,
+    ) -> Result<Option<Tally>, store::Error> {
+        let Some(stored) = self.store.get(&path(name)).await? else {
+            return Ok(None);
+        };
         let record: ShadowRecord = decode(&stored)?;
         Ok((record.since == since).then_some(record.tally))
     }
 
     async fn store_tally(&self, listener: &Listener) {
-        let record = ShadowRecord { since: listener.shadow.since, tally: lock(&listener.tally).clone() };
+        let record = ShadowRecord {
+            since: listener.shadow.since,
+            tally: lock(&listener.tally).clone(),
+        };
         let mut change = Change::new();
         let written = match change.put(path(&listener.name), &record) {
             Ok(()) => self.committer.commit(change).await.map(drop),
@@ -224,12 +315,25 @@ impl Handle {
     ///
     /// # Errors
     /// The state can't be read.
-    pub async fn shadow_report(&self, name: &InstanceName, since: Instant) -> Result<Report, Error> {
-        let running = lock(&self.shared.shadows.running).get(name).filter(|r| r.since == since).map(|r| r.tally.clone());
+    pub async fn shadow_report(
+        &self,
+        name: &InstanceName,
+        since: Instant,
+    ) -> Result<Report, Error> {
+        let running = lock(&self.shared.shadows.running)
+            .get(name)
+            .filter(|r| r.since == since)
+            .map(|r| r.tally.clone());
         let known = running.map(|tally| lock(&tally).report());
         match known {
             Some(report) => Ok(report),
-            None => Ok(self.shared.shadows.stored_tally(name, since).await?.unwrap_or_default().report()),
+            None => Ok(self
+                .shared
+                .shadows
+                .stored_tally(name, since)
+                .await?
+                .unwrap_or_default()
+                .report()),
         }
     }
 
@@ -249,13 +353,21 @@ impl Handle {
     ///
     /// # Errors
     /// The state can't be written, or is written by others all the time.
-    pub async fn set_policy(&self, actor: &Actor, namespace: &Namespace, policy: &InstanceName) -> Result<NamespaceOutcome, Error> {
+    pub async fn set_policy(
+        &self,
+        actor: &Actor,
+        namespace: &Namespace,
+        policy: &InstanceName,
+    ) -> Result<NamespaceOutcome, Error> {
         let now = self.namespace(namespace);
         let generation = now.as_ref().map_or(0, |n| n.generation);
         let mut document = now.and_then(|n| n.manifest).unwrap_or_else(|| Document {
             api_version: ApiVersion::V1,
             kind: Kind::Namespace,
-            metadata: Metadata { name: namespace.clone(), labels: Default::default() },
+            metadata: Metadata {
+                name: namespace.clone(),
+                labels: Default::default(),
+            },
             spec: Spec::default(),
         });
         document.spec.policy = Some(policy.clone());

@@ -58,12 +58,32 @@ impl Dispatcher {
     }
 
     async fn execute(&self, id: &AllocationId) -> CallOutcome {
-        let Some(place) = lock(&self.cache).live(id).map(|live| Place::of(&live.record)) else { return CallOutcome::Done };
-        let most = self.plugins.snapshot().providers.get(&place.provider).map_or(usize::MAX, |p| share(p.as_ref()));
+        let Some(place) = lock(&self.cache)
+            .live(id)
+            .map(|live| Place::of(&live.record))
+        else {
+            return CallOutcome::Done;
+        };
+        let most = self
+            .plugins
+            .snapshot()
+            .providers
+            .get(&place.provider)
+            .map_or(usize::MAX, |p| share(p.as_ref()));
         // None: the controller stops, nothing new is begun.
-        let Some(_slot) = self.lanes.enter(&place, most).await else { return CallOutcome::Done };
-        let Some(job) = lock(&self.cache).begin_call(id) else { return CallOutcome::Done };
-        let Some(provider) = self.plugins.snapshot().providers.get(&place.provider).cloned() else {
+        let Some(_slot) = self.lanes.enter(&place, most).await else {
+            return CallOutcome::Done;
+        };
+        let Some(job) = lock(&self.cache).begin_call(id) else {
+            return CallOutcome::Done;
+        };
+        let Some(provider) = self
+            .plugins
+            .snapshot()
+            .providers
+            .get(&place.provider)
+            .cloned()
+        else {
             self.outcomes.record_no_effect(&job);
             return CallOutcome::Failed(Box::new(provider_missing(&job.record)));
         };
@@ -72,7 +92,11 @@ impl Dispatcher {
             return self.outcomes.over(&job).await.unwrap_or(CallOutcome::Done);
         }
         // Where nothing may exist, the provider is asked what it has before the region is: that may be all.
-        let admitted = if removing && job.record.state.is_none() { Ok(()) } else { self.place_health.admit(&place) };
+        let admitted = if removing && job.record.state.is_none() {
+            Ok(())
+        } else {
+            self.place_health.admit(&place)
+        };
         let result = match admitted {
             Err(until) => self.on_circuit_open(&job, &place, until).await,
             Ok(()) if removing => self.destroy(&job, provider.as_ref()).await,
@@ -85,15 +109,26 @@ impl Dispatcher {
     }
 
     /// No call goes there now. What has not begun to exist there need not wait: it is given up, and another place is looked for.
-    async fn on_circuit_open(&self, job: &AllocationCall, place: &Place, until: Tick) -> Result<CallOutcome, Error> {
+    async fn on_circuit_open(
+        &self,
+        job: &AllocationCall,
+        place: &Place,
+        until: Tick,
+    ) -> Result<CallOutcome, Error> {
         self.outcomes.record_no_effect(job);
         match self.place_health.shut(place) {
-            Some(cause) if job.record.stage == Stage::Intended && job.record.state.is_none() => self.outcomes.give_up(job, &cause).await,
+            Some(cause) if job.record.stage == Stage::Intended && job.record.state.is_none() => {
+                self.outcomes.give_up(job, &cause).await
+            }
             cause => Ok(CallOutcome::Deferred(until, cause.map(Box::new))),
         }
     }
 
-    async fn apply(&self, job: &AllocationCall, provider: &dyn Provider) -> Result<CallOutcome, Error> {
+    async fn apply(
+        &self,
+        job: &AllocationCall,
+        provider: &dyn Provider,
+    ) -> Result<CallOutcome, Error> {
         let (record, began) = (&job.record, Tick::now());
         self.images.find_image(job).await;
         let pin = self.images.pin(record);
@@ -103,7 +138,9 @@ impl Dispatcher {
             Ok(state) => provider.apply(&wanted, state.as_deref()).await,
             Err(failure) => Err(failure),
         };
-        self.place_health.record_call(record, began, applied.as_ref().err()).await;
+        self.place_health
+            .record_call(record, began, applied.as_ref().err())
+            .await;
         let failure = match applied {
             Ok(state) => {
                 self.outages.record_reachable(&Place::of(record)).await;
@@ -112,13 +149,19 @@ impl Dispatcher {
             }
             Err(failure) => failure,
         };
-        self.outages.record_unreachable(&Place::of(record), &for_everybody(record, &failure));
+        self.outages
+            .record_unreachable(&Place::of(record), &for_everybody(record, &failure));
         if is_certain(&failure) {
             self.outcomes.record_no_effect(job);
         }
-        let full = matches!(failure.kind, FailureKind::OutOfCapacity | FailureKind::Quota);
+        let full = matches!(
+            failure.kind,
+            FailureKind::OutOfCapacity | FailureKind::Quota
+        );
         let ended = match failure.kind {
-            _ if record.state.is_none() && self.should_relocate(job, &failure) => self.outcomes.give_up(job, &failure).await,
+            _ if record.state.is_none() && self.should_relocate(job, &failure) => {
+                self.outcomes.give_up(job, &failure).await
+            }
             FailureKind::NotFound if record.state.is_some() => self.outcomes.recreate(job).await,
             _ => {
                 self.outcomes.report(job, "ApplyFailed", &failure).await;
@@ -138,7 +181,11 @@ impl Dispatcher {
             FailureKind::Invalid => failure.is_unsupported(),
             FailureKind::Unavailable | FailureKind::Internal => {
                 // A call that hung has cost more time than one that was refused.
-                let weight = if failure.code.as_deref() == Some("deadline-exceeded") { 2 } else { 1 };
+                let weight = if failure.code.as_deref() == Some("deadline-exceeded") {
+                    2
+                } else {
+                    1
+                };
                 job.failures.saturating_add(1).saturating_mul(weight) >= GIVE_UP_AFTER
                     || self.place_health.shut(&Place::of(&job.record)).is_some()
             }
@@ -146,7 +193,11 @@ impl Dispatcher {
         }
     }
 
-    async fn destroy(&self, job: &AllocationCall, provider: &dyn Provider) -> Result<CallOutcome, Error> {
+    async fn destroy(
+        &self,
+        job: &AllocationCall,
+        provider: &dyn Provider,
+    ) -> Result<CallOutcome, Error> {
         let (record, began) = (&job.record, Tick::now());
         let state = match &record.state {
             Some(state) => Ok(Some(state.clone())),
@@ -155,8 +206,15 @@ impl Dispatcher {
         };
         let outcome = match state {
             Ok(Some(state)) => {
-                let destroyed = provider.destroy(&Tracked { allocation: record.id.clone(), state }).await;
-                self.place_health.record_call(record, began, destroyed.as_ref().err()).await;
+                let destroyed = provider
+                    .destroy(&Tracked {
+                        allocation: record.id.clone(),
+                        state,
+                    })
+                    .await;
+                self.place_health
+                    .record_call(record, began, destroyed.as_ref().err())
+                    .await;
                 destroyed
             }
             Ok(None) => Ok(Destroyed::Gone),
@@ -164,12 +222,16 @@ impl Dispatcher {
         };
         match &outcome {
             Ok(_) => self.outages.record_reachable(&Place::of(record)).await,
-            Err(failure) => self.outages.record_unreachable(&Place::of(record), &for_everybody(record, failure)),
+            Err(failure) => self
+                .outages
+                .record_unreachable(&Place::of(record), &for_everybody(record, failure)),
         }
         match outcome {
             Ok(Destroyed::Going) => Ok(CallOutcome::InProgress),
             Ok(Destroyed::Gone) => self.outcomes.record_destroyed(job).await,
-            Err(failure) if failure.kind == FailureKind::NotFound => self.outcomes.record_destroyed(job).await,
+            Err(failure) if failure.kind == FailureKind::NotFound => {
+                self.outcomes.record_destroyed(job).await
+            }
             Err(failure) => {
                 self.outcomes.report(job, "DestroyFailed", &failure).await;
                 Ok(CallOutcome::Failed(Box::new(failure)))
@@ -189,15 +251,24 @@ async fn prior(job: &AllocationCall, provider: &dyn Provider) -> Result<Option<V
 }
 
 /// What exists of an allocation at the cloud, by its tag.
-async fn found(record: &AllocationRecord, provider: &dyn Provider) -> Result<Option<Vec<u8>>, Failure> {
+async fn found(
+    record: &AllocationRecord,
+    provider: &dyn Provider,
+) -> Result<Option<Vec<u8>>, Failure> {
     let owned = provider.owned().await?;
-    Ok(owned.into_iter().find(|o| o.allocation == record.id).map(|o| o.state))
+    Ok(owned
+        .into_iter()
+        .find(|o| o.allocation == record.id)
+        .map(|o| o.state))
 }
 
 /// Whether a failed apply can't have had any effect. One that was throttled may have come half way.
 fn is_certain(failure: &Failure) -> bool {
     match failure.kind {
-        FailureKind::Invalid | FailureKind::Denied | FailureKind::OutOfCapacity | FailureKind::Quota => true,
+        FailureKind::Invalid
+        | FailureKind::Denied
+        | FailureKind::OutOfCapacity
+        | FailureKind::Quota => true,
         FailureKind::Unavailable => failure.code.as_deref() == Some("busy"),
         FailureKind::Throttled | FailureKind::NotFound | FailureKind::Internal => false,
     }
@@ -237,7 +308,14 @@ pub(crate) fn allocation(record: &AllocationRecord) -> Allocation {
 /// A job that is made anew has what is left of its deadline.
 fn within_deadline(record: &AllocationRecord) -> Workload {
     let mut workload = record.workload.clone();
-    if let (Run::Job { deadline: Some(deadline), .. }, Some(left)) = (&mut workload.run, record.deadline) {
+    if let (
+        Run::Job {
+            deadline: Some(deadline),
+            ..
+        },
+        Some(left),
+    ) = (&mut workload.run, record.deadline)
+    {
         *deadline = left.min(*deadline);
     }
     workload

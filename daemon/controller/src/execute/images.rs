@@ -32,7 +32,11 @@ use crate::{
 pub(crate) async fn load(store: &dyn Store, cache: &mut Cache) -> Result<(), store::Error> {
     for stored in store.list(IMAGES).await?.records {
         let pins: Pins = journal::decode(&stored)?;
-        if let Some((_, entry)) = cache.deployments.iter_mut().find(|(key, _)| key.images_path() == stored.key) {
+        if let Some((_, entry)) = cache
+            .deployments
+            .iter_mut()
+            .find(|(key, _)| key.images_path() == stored.key)
+        {
             entry.images = pins;
         }
     }
@@ -42,9 +46,22 @@ pub(crate) async fn load(store: &dyn Store, cache: &mut Cache) -> Result<(), sto
 /// Whether an allocation's later replicas may run another image than its first ones, and what people are told of it.
 pub(crate) fn loose(entry: &DeploymentState, live: &AllocationState) -> Option<String> {
     let record = &live.record;
-    let image = record.workload.image.as_deref().filter(|image| !image.contains('@'))?;
-    let runs = live.observation.is_some() && record.phase == Phase::Running && live.images.is_empty();
-    let known = record.pinned && entry.images.of(&record.task, &image::print(&record.workload), &record.provider).is_some();
+    let image = record
+        .workload
+        .image
+        .as_deref()
+        .filter(|image| !image.contains('@'))?;
+    let runs =
+        live.observation.is_some() && record.phase == Phase::Running && live.images.is_empty();
+    let known = record.pinned
+        && entry
+            .images
+            .of(
+                &record.task,
+                &image::print(&record.workload),
+                &record.provider,
+            )
+            .is_some();
     (runs && !known).then(|| image::loose(image, &record.provider))
 }
 
@@ -60,17 +77,41 @@ pub(crate) struct Images {
 
 impl Images {
     /// What a plan's steps leave to what a tag will name.
-    pub(crate) fn left_loose(&self, key: &DeploymentKey, snapshot: &Snapshot, desired: &[Desired], steps: &[Step]) -> Vec<String> {
+    pub(crate) fn left_loose(
+        &self,
+        key: &DeploymentKey,
+        snapshot: &Snapshot,
+        desired: &[Desired],
+        steps: &[Step],
+    ) -> Vec<String> {
         let cache = lock(&self.cache);
         let entry = cache.deployments.get(key);
         let loose = |step: &Step| {
             let (want, provider) = (desired.get(step.desired?)?, &step.placement.provider);
-            let image = want.workload.image.as_deref().filter(|image| !image.contains('@'))?;
-            let tells = snapshot.providers.get(provider).is_none_or(|known| known.features().tells_images);
-            let existing = step.allocation.as_ref().and_then(|id| entry?.allocations.get(id)).map(|live| &live.record);
+            let image = want
+                .workload
+                .image
+                .as_deref()
+                .filter(|image| !image.contains('@'))?;
+            let tells = snapshot
+                .providers
+                .get(provider)
+                .is_none_or(|known| known.features().tells_images);
+            let existing = step
+                .allocation
+                .as_ref()
+                .and_then(|id| entry?.allocations.get(id))
+                .map(|live| &live.record);
             // What runs by its tag stays as it is.
             let by_tag = existing.is_some_and(|record| record.state.is_some() && !record.pinned);
-            let known = || entry.is_some_and(|entry| entry.images.of(&step.task, &image::print(&want.workload), provider).is_some());
+            let known = || {
+                entry.is_some_and(|entry| {
+                    entry
+                        .images
+                        .of(&step.task, &image::print(&want.workload), provider)
+                        .is_some()
+                })
+            };
             let pinned = !by_tag && (known() || self.registries.knows(image));
             (!tells && !pinned).then(|| image::loose(image, provider))
         };
@@ -81,10 +122,17 @@ impl Images {
     /// Asks a workload's registry what its tag names, before its first replica is made. Where it can't tell, the tag is asked for as it is.
     pub(crate) async fn find_image(&self, job: &AllocationCall) {
         let record = &job.record;
-        let tag = record.workload.image.as_deref().filter(|image| !image.contains('@') && self.registries.knows(image));
+        let tag = record
+            .workload
+            .image
+            .as_deref()
+            .filter(|image| !image.contains('@') && self.registries.knows(image));
         let Some(tag) = tag else { return };
         // An attempt whose end is not known is repeated as it was.
-        if job.outcome_unknown || (record.state.is_some() && !record.pinned) || self.known_image(record).is_some() {
+        if job.outcome_unknown
+            || (record.state.is_some() && !record.pinned)
+            || self.known_image(record).is_some()
+        {
             return;
         }
         match self.registries.digest(tag).await {
@@ -92,8 +140,19 @@ impl Images {
             Err(failure) => {
                 tracing::warn!(deployment = %record.key(), image = tag, %failure, "the registry does not tell what a tag names");
                 if job.failures == 0 {
-                    let message = format!("{}: {}", image::loose(tag, &record.provider), failure.told());
-                    self.committer.emit(allocation_event(Severity::Warning, "ImageNotPinned", record, message)).await;
+                    let message = format!(
+                        "{}: {}",
+                        image::loose(tag, &record.provider),
+                        failure.told()
+                    );
+                    self.committer
+                        .emit(allocation_event(
+                            Severity::Warning,
+                            "ImageNotPinned",
+                            record,
+                            message,
+                        ))
+                        .await;
                 }
             }
         }
@@ -101,7 +160,11 @@ impl Images {
 
     fn known_image(&self, record: &AllocationRecord) -> Option<Exact> {
         let cache = lock(&self.cache);
-        cache.deployments.get(&record.key())?.images.of(&record.task, &image::print(&record.workload), &record.provider)
+        cache.deployments.get(&record.key())?.images.of(
+            &record.task,
+            &image::print(&record.workload),
+            &record.provider,
+        )
     }
 
     /// Keeps what a workload's image is, unless somebody has told it meanwhile.
@@ -110,11 +173,19 @@ impl Images {
         let (key, workload) = (record.key(), image::print(&record.workload));
         let pins = {
             let mut cache = lock(&self.cache);
-            let Some(entry) = cache.deployments.get_mut(&key) else { return };
-            if entry.images.of(&record.task, &workload, &record.provider).is_some() {
+            let Some(entry) = cache.deployments.get_mut(&key) else {
+                return;
+            };
+            if entry
+                .images
+                .of(&record.task, &workload, &record.provider)
+                .is_some()
+            {
                 return;
             }
-            entry.images.keep(record.task.clone(), workload, &record.provider, image);
+            entry
+                .images
+                .keep(record.task.clone(), workload, &record.provider, image);
             entry.images.clone()
         };
         if let Err(error) = self.keep(&key, &pins).await {
@@ -125,14 +196,25 @@ impl Images {
     /// The reference by which a provider is asked for an allocation's image; none: as the manifest has it. What runs under a tag at a provider
     /// that does not tell what it found there is left as it is: the same image by another name would be another workload to it.
     pub(crate) fn pin(&self, record: &AllocationRecord) -> Option<String> {
-        let image = record.workload.image.as_deref().filter(|image| !image.contains('@'))?;
+        let image = record
+            .workload
+            .image
+            .as_deref()
+            .filter(|image| !image.contains('@'))?;
         let cache = lock(&self.cache);
         let entry = cache.deployments.get(&record.key())?;
-        let tells = entry.allocations.get(&record.id).is_some_and(|live| !live.images.is_empty());
+        let tells = entry
+            .allocations
+            .get(&record.id)
+            .is_some_and(|live| !live.images.is_empty());
         if record.state.is_some() && !record.pinned && !tells {
             return None;
         }
-        let exact = entry.images.of(&record.task, &image::print(&record.workload), &record.provider)?;
+        let exact = entry.images.of(
+            &record.task,
+            &image::print(&record.workload),
+            &record.provider,
+        )?;
         Some(image::pinned(image, &exact))
     }
 
@@ -147,18 +229,46 @@ impl Images {
         {
             let mut cache = lock(&self.cache);
             for id in ids {
-                let Some(live) = cache.live(&id) else { continue };
-                let (key, task, provider) = (live.record.key(), live.record.task.clone(), live.record.provider.clone());
-                let Some(name) = live.record.workload.image.as_deref().filter(|image| !image.contains('@')) else { continue };
-                let runs: Vec<Exact> = live.images.iter().filter(|(of, _)| of == name).map(|(_, exact)| *exact).collect();
-                let (Some(first), workload) = (runs.first().copied(), image::print(&live.record.workload)) else { continue };
-                let Some(entry) = cache.deployments.get_mut(&key) else { continue };
+                let Some(live) = cache.live(&id) else {
+                    continue;
+                };
+                let (key, task, provider) = (
+                    live.record.key(),
+                    live.record.task.clone(),
+                    live.record.provider.clone(),
+                );
+                let Some(name) = live
+                    .record
+                    .workload
+                    .image
+                    .as_deref()
+                    .filter(|image| !image.contains('@'))
+                else {
+                    continue;
+                };
+                let runs: Vec<Exact> = live
+                    .images
+                    .iter()
+                    .filter(|(of, _)| of == name)
+                    .map(|(_, exact)| *exact)
+                    .collect();
+                let (Some(first), workload) =
+                    (runs.first().copied(), image::print(&live.record.workload))
+                else {
+                    continue;
+                };
+                let Some(entry) = cache.deployments.get_mut(&key) else {
+                    continue;
+                };
                 let known = entry.images.of(&task, &workload, &provider);
                 if known.is_none() {
                     entry.images.keep(task, workload, &provider, first);
                     learnt.insert(key, entry.images.clone());
                 }
-                if runs.iter().any(|exact| exact.differs(&known.unwrap_or(first))) {
+                if runs
+                    .iter()
+                    .any(|exact| exact.differs(&known.unwrap_or(first)))
+                {
                     strays.push(id);
                 }
             }

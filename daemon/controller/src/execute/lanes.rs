@@ -57,7 +57,13 @@ pub(crate) struct Usage {
 
 impl Lanes {
     pub(crate) fn new(most: usize, lane_most: usize) -> Self {
-        Self { inner: Arc::new(Inner { state: Mutex::default(), most: most.max(1), lane_most: lane_most.max(1) }) }
+        Self {
+            inner: Arc::new(Inner {
+                state: Mutex::default(),
+                most: most.max(1),
+                lane_most: lane_most.max(1),
+            }),
+        }
     }
 
     /// Waits for a slot. `provider_most`: the calls at once of the provider. None: the controller stops.
@@ -84,13 +90,23 @@ impl Lanes {
         let mut state = lock(&self.inner.state);
         state.closed = true;
         state.turns.clear();
-        state.lanes.values_mut().for_each(|lane| lane.waiting.clear());
+        state
+            .lanes
+            .values_mut()
+            .for_each(|lane| lane.waiting.clear());
     }
 
     pub(crate) fn usage(&self) -> BTreeMap<Place, Usage> {
         let state = lock(&self.inner.state);
-        let usage = |lane: &Lane| Usage { calls: lane.used, waiting: lane.waiting.len() };
-        state.lanes.iter().map(|(place, lane)| (place.clone(), usage(lane))).collect()
+        let usage = |lane: &Lane| Usage {
+            calls: lane.used,
+            waiting: lane.waiting.len(),
+        };
+        state
+            .lanes
+            .iter()
+            .map(|(place, lane)| (place.clone(), usage(lane)))
+            .collect()
     }
 }
 
@@ -101,7 +117,9 @@ impl Inner {
         while refused < state.turns.len()
             && let Some(place) = state.turns.pop_front()
         {
-            let Some(lane) = state.lanes.get_mut(&place) else { continue };
+            let Some(lane) = state.lanes.get_mut(&place) else {
+                continue;
+            };
             let of_provider = state.providers.get(&place.provider).copied().unwrap_or(0);
             let room = [(state.used, self.most), (of_provider, lane.provider_most)];
             if lane.used >= self.lane_most || !has_room(lane.used, room) {
@@ -110,9 +128,13 @@ impl Inner {
                 continue;
             }
             refused = 0;
-            let Some(next) = lane.waiting.pop_front() else { continue };
+            let Some(next) = lane.waiting.pop_front() else {
+                continue;
+            };
             let again = !lane.waiting.is_empty();
-            if let Err(mut unwanted) = next.send(Permit { of: Some((self.clone(), place.clone())) }) {
+            if let Err(mut unwanted) = next.send(Permit {
+                of: Some((self.clone(), place.clone())),
+            }) {
                 // Who waited has gone. Dropping the permit as it is would take this lock again.
                 unwanted.of = None;
             } else {
@@ -129,12 +151,15 @@ impl Inner {
 
 /// Whether a lane with so many calls may have one more: as many as it has must be left of everything it draws from.
 fn has_room(used: usize, room: [(usize, usize); 2]) -> bool {
-    room.into_iter().all(|(taken, most)| taken < most && (used == 0 || used < most - taken))
+    room.into_iter()
+        .all(|(taken, most)| taken < most && (used == 0 || used < most - taken))
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let Some((inner, place)) = self.of.take() else { return };
+        let Some((inner, place)) = self.of.take() else {
+            return;
+        };
         let mut state = lock(&inner.state);
         state.used = state.used.saturating_sub(1);
         if let Some(used) = state.providers.get_mut(&place.provider) {
@@ -157,7 +182,10 @@ mod tests {
     use super::*;
 
     fn place(region: &str) -> Place {
-        Place { provider: "cloud".parse().unwrap(), region: region.to_owned() }
+        Place {
+            provider: "cloud".parse().unwrap(),
+            region: region.to_owned(),
+        }
     }
 
     /// What can be had in a lane without waiting.
@@ -168,12 +196,17 @@ mod tests {
     #[test]
     fn lanes_that_hang_leave_room_for_every_other() {
         let lanes = Lanes::new(64, 16);
-        let held: Vec<(String, Vec<Permit>)> = (0..4).map(|i| (format!("r{i}"), fill(&lanes, &format!("r{i}")))).collect();
+        let held: Vec<(String, Vec<Permit>)> = (0..4)
+            .map(|i| (format!("r{i}"), fill(&lanes, &format!("r{i}"))))
+            .collect();
         let got: Vec<usize> = held.iter().map(|(_, permits)| permits.len()).collect();
         assert_eq!(got, [12, 6, 3, 2], "each takes half of what is left");
         drop(held);
         assert_eq!(lock(&lanes.inner.state).used, 0);
-        assert!(lock(&lanes.inner.state).turns.is_empty(), "who has gone does not wait");
+        assert!(
+            lock(&lanes.inner.state).turns.is_empty(),
+            "who has gone does not wait"
+        );
     }
 
     #[tokio::test]

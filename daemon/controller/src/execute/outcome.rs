@@ -77,16 +77,24 @@ impl Outcomes {
                 match ended {
                     CallOutcome::Done => {}
                     CallOutcome::InProgress if current => {
-                        live.retry_at = Some(now + GOING.saturating_mul(1 << live.asked.min(8)).min(GOING_LONGEST));
+                        live.retry_at = Some(
+                            now + GOING
+                                .saturating_mul(1 << live.asked.min(8))
+                                .min(GOING_LONGEST),
+                        );
                         live.asked = live.asked.saturating_add(1);
                     }
                     CallOutcome::Deferred(until, cause) => {
                         live.retry_at = Some(until);
                         live.failure = cause.map(|c| *c);
                     }
-                    CallOutcome::Recreate => live.retry_at = Some(now + retry::backoff(live.record.attempt, id.as_str()).std()),
+                    CallOutcome::Recreate => {
+                        live.retry_at =
+                            Some(now + retry::backoff(live.record.attempt, id.as_str()).std())
+                    }
                     CallOutcome::Failed(failure) if current => {
-                        live.retry_at = retry::after(&failure, live.failures, id.as_str()).map(|delay| now + delay.std());
+                        live.retry_at = retry::after(&failure, live.failures, id.as_str())
+                            .map(|delay| now + delay.std());
                         live.failures = live.failures.saturating_add(1);
                         live.failure = Some(*failure);
                     }
@@ -102,7 +110,12 @@ impl Outcomes {
     }
 
     /// The provider has accepted it.
-    pub(crate) async fn applied(&self, job: &AllocationCall, state: Vec<u8>, pinned: bool) -> Result<(), Error> {
+    pub(crate) async fn applied(
+        &self,
+        job: &AllocationCall,
+        state: Vec<u8>,
+        pinned: bool,
+    ) -> Result<(), Error> {
         let record = &job.record;
         let less = record.held > record.replicas;
         self.revise(&record.id, |current| {
@@ -120,13 +133,24 @@ impl Outcomes {
         {
             let mut cache = lock(&self.cache);
             // The promises of attempts that it went over are kept with it.
-            let promises = cache.reserved.get_mut(&record.provider).into_iter().flatten();
-            for (_, reserved) in promises.filter(|((id, attempt), _)| *id == record.id && *attempt <= record.attempt) {
+            let promises = cache
+                .reserved
+                .get_mut(&record.provider)
+                .into_iter()
+                .flatten();
+            for (_, reserved) in
+                promises.filter(|((id, attempt), _)| *id == record.id && *attempt <= record.attempt)
+            {
                 reserved.settled.get_or_insert(Tick::now());
             }
             if let Some(live) = cache.live_mut(&record.id) {
                 // What was seen before says nothing about what has been applied now.
-                (live.failure, live.failures, live.retry_at, live.outcome_unknown) = (None, 0, None, false);
+                (
+                    live.failure,
+                    live.failures,
+                    live.retry_at,
+                    live.outcome_unknown,
+                ) = (None, 0, None, false);
                 if !std::mem::take(&mut live.resized) {
                     live.observation = None;
                     live.ready_since.clear();
@@ -135,7 +159,8 @@ impl Outcomes {
                 }
             }
         }
-        self.poll_schedule.request_observation(&record.provider, [record.id.clone()]);
+        self.poll_schedule
+            .request_observation(&record.provider, [record.id.clone()]);
         if less {
             self.quotes.invalidate(&record.provider);
         }
@@ -144,7 +169,11 @@ impl Outcomes {
     }
 
     /// It is not to be had there: the next decision looks elsewhere. Where an earlier call may have made something, that is removed.
-    pub(crate) async fn give_up(&self, job: &AllocationCall, failure: &Failure) -> Result<CallOutcome, Error> {
+    pub(crate) async fn give_up(
+        &self,
+        job: &AllocationCall,
+        failure: &Failure,
+    ) -> Result<CallOutcome, Error> {
         let record = &job.record;
         let shared = self.quotes.is_shared(&record.provider, &record.offer.id);
         if failure.concerns_the_workload() || failure.lacks_room_for_the_request(shared) {
@@ -160,11 +189,21 @@ impl Outcomes {
         let still = |current: &AllocationRecord| InFlight::of(current) == InFlight::of(record);
         if self.has_unknown_outcome(job) {
             self.committer.emit((*told).clone()).await;
-            let remove =
-                |current: &AllocationRecord| Revised::Put(Box::new(AllocationRecord { stage: Stage::Removing, ..current.clone() }));
-            self.revise(&record.id, |current| still(current).then(|| remove(current))).await?;
+            let remove = |current: &AllocationRecord| {
+                Revised::Put(Box::new(AllocationRecord {
+                    stage: Stage::Removing,
+                    ..current.clone()
+                }))
+            };
+            self.revise(&record.id, |current| {
+                still(current).then(|| remove(current))
+            })
+            .await?;
         } else {
-            self.revise(&record.id, |current| still(current).then(|| Revised::Deleted(told.clone()))).await?;
+            self.revise(&record.id, |current| {
+                still(current).then(|| Revised::Deleted(told.clone()))
+            })
+            .await?;
         }
         Ok(CallOutcome::Done)
     }
@@ -174,9 +213,17 @@ impl Outcomes {
         self.record_no_effect(job);
         let settled = |current: &AllocationRecord| {
             let phase = tradewind_core::job::outcome(current);
-            Revised::Put(Box::new(AllocationRecord { stage: Stage::Applied, held: current.replicas, phase, ..current.clone() }))
+            Revised::Put(Box::new(AllocationRecord {
+                stage: Stage::Applied,
+                held: current.replicas,
+                phase,
+                ..current.clone()
+            }))
         };
-        self.revise(&job.record.id, |current| (InFlight::of(current) == InFlight::of(&job.record)).then(|| settled(current))).await?;
+        self.revise(&job.record.id, |current| {
+            (InFlight::of(current) == InFlight::of(&job.record)).then(|| settled(current))
+        })
+        .await?;
         Ok(CallOutcome::Done)
     }
 
@@ -191,10 +238,18 @@ impl Outcomes {
                 return Revised::Put(Box::new(closed));
             }
             let attempt = current.attempt + 1;
-            let anew = AllocationRecord { state: None, attempt, phase: Phase::Pending, ..current.clone() };
+            let anew = AllocationRecord {
+                state: None,
+                attempt,
+                phase: Phase::Pending,
+                ..current.clone()
+            };
             Revised::Put(Box::new(deadline::anew(anew, now)))
         };
-        self.revise(&job.record.id, |current| (InFlight::of(current) == InFlight::of(&job.record)).then(|| anew(current))).await?;
+        self.revise(&job.record.id, |current| {
+            (InFlight::of(current) == InFlight::of(&job.record)).then(|| anew(current))
+        })
+        .await?;
         self.record_no_effect(job);
         Ok(CallOutcome::Recreate)
     }
@@ -203,9 +258,16 @@ impl Outcomes {
     pub(crate) async fn make_alike(&self, id: &AllocationId) -> Result<(), Error> {
         let again = |current: &AllocationRecord| {
             let attempt = current.attempt + 1;
-            Revised::Put(Box::new(AllocationRecord { stage: Stage::Intended, attempt, ..current.clone() }))
+            Revised::Put(Box::new(AllocationRecord {
+                stage: Stage::Intended,
+                attempt,
+                ..current.clone()
+            }))
         };
-        self.revise(id, |current| (current.stage == Stage::Applied).then(|| again(current))).await?;
+        self.revise(id, |current| {
+            (current.stage == Stage::Applied).then(|| again(current))
+        })
+        .await?;
         let mut cache = lock(&self.cache);
         if let Some(key) = cache.owners.get(id).cloned() {
             cache.enqueue(&key);
@@ -216,19 +278,32 @@ impl Outcomes {
     }
 
     /// Nothing is left of it at the cloud.
-    pub(crate) async fn record_destroyed(&self, job: &AllocationCall) -> Result<CallOutcome, Error> {
+    pub(crate) async fn record_destroyed(
+        &self,
+        job: &AllocationCall,
+    ) -> Result<CallOutcome, Error> {
         let record = &job.record;
-        let message = format!("{} × {} removed from {}", record.replicas, record.task, Place::of(record));
+        let message = format!(
+            "{} × {} removed from {}",
+            record.replicas,
+            record.task,
+            Place::of(record)
+        );
         let told = allocation_event(Severity::Info, "AllocationRemoved", record, message);
         let told = Box::new(journal::changing(told, Some(record), None));
-        self.revise(&record.id, |current| (current.stage == Stage::Removing).then(|| Revised::Deleted(told.clone()))).await?;
+        self.revise(&record.id, |current| {
+            (current.stage == Stage::Removing).then(|| Revised::Deleted(told.clone()))
+        })
+        .await?;
         self.quotes.invalidate(&record.provider);
         lock(&self.cache).room_freed(&record.provider);
         Ok(CallOutcome::Done)
     }
 
     fn has_unknown_outcome(&self, job: &AllocationCall) -> bool {
-        lock(&self.cache).live(&job.record.id).is_some_and(|live| live.outcome_unknown)
+        lock(&self.cache)
+            .live(&job.record.id)
+            .is_some_and(|live| live.outcome_unknown)
     }
 
     /// The call that has just ended had no effect: what is known of the allocation is what was known before it.
@@ -247,21 +322,38 @@ impl Outcomes {
         );
         if job.failures == 0 {
             let message = format!("{}: {}", failure.kind, failure.told());
-            self.committer.emit(allocation_event(Severity::Error, reason, record, message)).await;
+            self.committer
+                .emit(allocation_event(Severity::Error, reason, record, message))
+                .await;
         }
     }
 
     /// Changes a record as it is now. When another write comes first, `revise` is asked again about what that left; none: nothing to store.
-    async fn revise(&self, id: &AllocationId, revise: impl Fn(&AllocationRecord) -> Option<Revised>) -> Result<(), Error> {
+    async fn revise(
+        &self,
+        id: &AllocationId,
+        revise: impl Fn(&AllocationRecord) -> Option<Revised>,
+    ) -> Result<(), Error> {
         loop {
-            let known = lock(&self.cache).live(id).map(|l| (l.record.clone(), l.revision));
-            let Some((current, revision)) = known else { return Ok(()) };
-            let Some(revised) = revise(&current) else { return Ok(()) };
+            let known = lock(&self.cache)
+                .live(id)
+                .map(|l| (l.record.clone(), l.revision));
+            let Some((current, revision)) = known else {
+                return Ok(());
+            };
+            let Some(revised) = revise(&current) else {
+                return Ok(());
+            };
             let mut change = Change::new();
             match revised {
                 Revised::Put(mut after) => {
                     change.segment(id, ledger::turn(&mut after, self.clock.now()));
-                    let seen = || Cause::Observation(format!("the provider's answer to attempt {}", current.attempt));
+                    let seen = || {
+                        Cause::Observation(format!(
+                            "the provider's answer to attempt {}",
+                            current.attempt
+                        ))
+                    };
                     if let Some(told) = journal::revision_event(&current, &after) {
                         change.event(told.because(seen()));
                     }
@@ -295,10 +387,18 @@ impl Outcomes {
     /// Removes a deployment of which nothing is left.
     pub(crate) async fn finish_deletion(&self, key: &DeploymentKey) {
         let (revision, record) = match lock(&self.cache).deployments.get(key) {
-            Some(e) if e.record.deleting && e.allocations.is_empty() => (e.revision, e.record.clone()),
+            Some(e) if e.record.deleting && e.allocations.is_empty() => {
+                (e.revision, e.record.clone())
+            }
             _ => return,
         };
-        let mut change = Change::of(event(Severity::Info, "DeploymentDeleted", CONTROLLER, key, "everything of it has been removed"));
+        let mut change = Change::of(event(
+            Severity::Info,
+            "DeploymentDeleted",
+            CONTROLLER,
+            key,
+            "everything of it has been removed",
+        ));
         change.delete_deployment(key, &record, revision);
         if let Err(error) = self.committer.commit(change).await {
             tracing::error!(deployment = %key, error = &error as &dyn std::error::Error, "the end of a deployment could not be stored");

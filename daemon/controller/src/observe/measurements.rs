@@ -65,7 +65,14 @@ impl Meters {
                 measures.restore(provider, stored, now);
             }
         }
-        Ok(Self { state: Mutex::new(State { measures: Arc::new(measures), ..State::default() }), changed: Notify::new(), began: now })
+        Ok(Self {
+            state: Mutex::new(State {
+                measures: Arc::new(measures),
+                ..State::default()
+            }),
+            changed: Notify::new(),
+            began: now,
+        })
     }
 
     /// The figures as they are now.
@@ -75,14 +82,28 @@ impl Meters {
 
     fn note(&self, record: &AllocationRecord, note: impl FnOnce(&mut Measured)) {
         let mut state = lock(&self.state);
-        note(Arc::make_mut(&mut state.measures).entry(&record.provider, &record.offer.region, &record.offer.size));
+        note(Arc::make_mut(&mut state.measures).entry(
+            &record.provider,
+            &record.offer.region,
+            &record.offer.size,
+        ));
         state.unwritten.insert(record.provider.clone());
         self.changed.notify_one();
     }
 
     /// A call that changes something has ended. Only those count that start something and say something about the place.
-    pub(crate) fn started(&self, record: &AllocationRecord, failure: Option<&Failure>, now: Instant) {
-        let says_nothing = |f: &Failure| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied | FailureKind::NotFound);
+    pub(crate) fn started(
+        &self,
+        record: &AllocationRecord,
+        failure: Option<&Failure>,
+        now: Instant,
+    ) {
+        let says_nothing = |f: &Failure| {
+            matches!(
+                f.kind,
+                FailureKind::Invalid | FailureKind::Denied | FailureKind::NotFound
+            )
+        };
         if record.stage == Stage::Intended && !failure.is_some_and(says_nothing) {
             self.note(record, |measured| measured.started(failure.is_some(), now));
         }
@@ -95,19 +116,36 @@ impl Meters {
             return;
         }
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let known = count(live.was_ready.iter().filter(|index| **index < record.replicas).count());
+        let known = count(
+            live.was_ready
+                .iter()
+                .filter(|index| **index < record.replicas)
+                .count(),
+        );
         let (before, ready) = (live.seen, live.ready());
-        let span = before.at.map(|at| now.since(at)).filter(|span| before.known > 0 && span.0 > 0);
+        let span = before
+            .at
+            .map(|at| now.since(at))
+            .filter(|span| before.known > 0 && span.0 > 0);
         if let Some(span) = span.filter(|span| span.0 <= interval.0.saturating_mul(GAP)) {
-            self.note(record, |measured| measured.looked(before.known, before.ready, span, now));
+            self.note(record, |measured| {
+                measured.looked(before.known, before.ready, span, now)
+            });
         }
         // Later attempts change what runs: when they began is not on record.
         let new = known.saturating_sub(before.timed);
         if new > 0 && record.attempt == 0 && record.created_at >= self.began {
             let took = now.since(record.created_at);
-            self.note(record, |measured| (0..new).for_each(|_| measured.became_ready(took, now)));
+            self.note(record, |measured| {
+                (0..new).for_each(|_| measured.became_ready(took, now))
+            });
         }
-        live.seen = Seen { at: Some(now), known, ready, timed: before.timed.max(known) };
+        live.seen = Seen {
+            at: Some(now),
+            known,
+            ready,
+            timed: before.timed.max(known),
+        };
     }
 }
 
@@ -134,15 +172,22 @@ impl Meters {
             (std::mem::take(&mut state.unwritten), state.measures.clone())
         };
         let mut change = Change::new();
-        let mut known = unwritten.iter().filter_map(|provider| Some((provider, measures.stored(provider)?)));
-        let put = known.try_for_each(|(provider, stored)| change.put(format!("{MEASURES}{provider}"), &stored));
+        let mut known = unwritten
+            .iter()
+            .filter_map(|provider| Some((provider, measures.stored(provider)?)));
+        let put = known.try_for_each(|(provider, stored)| {
+            change.put(format!("{MEASURES}{provider}"), &stored)
+        });
         let written = match put {
             Ok(()) if change.is_empty() => return,
             Ok(()) => committer.commit(change).await.map(drop),
             Err(error) => Err(error),
         };
         if let Err(error) = written {
-            tracing::warn!(error = &error as &dyn std::error::Error, "what was measured could not be stored");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "what was measured could not be stored"
+            );
             lock(&self.state).unwritten.extend(unwritten);
         }
     }

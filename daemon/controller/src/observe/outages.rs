@@ -49,20 +49,42 @@ struct Outage {
 }
 
 impl Outages {
-    pub(crate) fn new(committer: Arc<Committer>, cache: Arc<Mutex<Cache>>, poll_schedule: Arc<PollSchedule>) -> Self {
-        Self { committer, cache, poll_schedule, silent: Mutex::default() }
+    pub(crate) fn new(
+        committer: Arc<Committer>,
+        cache: Arc<Mutex<Cache>>,
+        poll_schedule: Arc<PollSchedule>,
+    ) -> Self {
+        Self {
+            committer,
+            cache,
+            poll_schedule,
+            silent: Mutex::default(),
+        }
     }
 
     /// The regions in which something is lost: nothing new goes there.
     pub(crate) fn lost(&self) -> BTreeSet<Place> {
-        lock(&self.silent).iter().filter(|(_, q)| q.lost).map(|(place, _)| place.clone()).collect()
+        lock(&self.silent)
+            .iter()
+            .filter(|(_, q)| q.lost)
+            .map(|(place, _)| place.clone())
+            .collect()
     }
 
     /// What was lost before the daemon was restarted still is.
     pub(crate) fn resume(&self, cache: &Cache) {
         let mut silent = lock(&self.silent);
-        for live in cache.deployments.values().flat_map(|e| e.allocations.values()).filter(|l| l.record.lost && !job::is_over(&l.record)) {
-            let quiet = Outage { since: Tick::now(), cause: "it was lost before the daemon was restarted".to_owned(), lost: true };
+        for live in cache
+            .deployments
+            .values()
+            .flat_map(|e| e.allocations.values())
+            .filter(|l| l.record.lost && !job::is_over(&l.record))
+        {
+            let quiet = Outage {
+                since: Tick::now(),
+                cause: "it was lost before the daemon was restarted".to_owned(),
+                lost: true,
+            };
             silent.entry(Place::of(&live.record)).or_insert(quiet);
         }
     }
@@ -73,8 +95,14 @@ impl Outages {
     pub(crate) fn record_unreachable(&self, place: &Place, failure: &Failure) {
         let own = failure.code.as_deref() == Some(exhausted::BUSY);
         if failure.kind == FailureKind::Unavailable && !failure.concerns_the_workload() && !own {
-            let quiet = || Outage { since: Tick::now(), cause: failure.message.clone(), lost: false };
-            lock(&self.silent).entry(place.clone()).or_insert_with(quiet);
+            let quiet = || Outage {
+                since: Tick::now(),
+                cause: failure.message.clone(),
+                lost: false,
+            };
+            lock(&self.silent)
+                .entry(place.clone())
+                .or_insert_with(quiet);
             self.poll_schedule.wake();
         }
     }
@@ -88,13 +116,18 @@ impl Outages {
         }
         if lock(&self.silent).remove(place).is_some_and(|q| q.lost) {
             let message = format!("{} answers again", place);
-            self.committer.emit(place_event(Severity::Info, "RegionBack", place, message)).await;
+            self.committer
+                .emit(place_event(Severity::Info, "RegionBack", place, message))
+                .await;
         }
     }
 
     /// Takes what has been silent for too long for lost. Answers when to look again.
     pub(crate) async fn declare_lost(&self, now: Tick) -> Option<Tick> {
-        let silent: Vec<(Place, Tick)> = lock(&self.silent).iter().map(|(place, q)| (place.clone(), q.since)).collect();
+        let silent: Vec<(Place, Tick)> = lock(&self.silent)
+            .iter()
+            .map(|(place, q)| (place.clone(), q.since))
+            .collect();
         let mut next: Option<Tick> = None;
         for (place, since) in silent {
             let silent_for = Millis::from(now.duration_since(since));
@@ -102,10 +135,15 @@ impl Outages {
             let lost = {
                 let cache = lock(&self.cache);
                 let mut lost = BTreeSet::new();
-                for live in cache.lives_of(&place.provider).filter(|l| l.record.offer.region == place.region) {
+                for live in cache
+                    .lives_of(&place.provider)
+                    .filter(|l| l.record.offer.region == place.region)
+                {
                     match self.silence_of(&cache, &live.record, silent_for) {
                         Silence::Fine => {}
-                        Silence::LostIn(left) => soonest = Some(soonest.map_or(left, |s| s.min(left))),
+                        Silence::LostIn(left) => {
+                            soonest = Some(soonest.map_or(left, |s| s.min(left)))
+                        }
                         Silence::Lost => drop(lost.insert(live.record.id.clone())),
                     }
                 }
@@ -124,26 +162,48 @@ impl Outages {
 
     /// What this silence means for one allocation. A hedged one has rivals that answer for it.
     fn silence_of(&self, cache: &Cache, record: &AllocationRecord, silent_for: Millis) -> Silence {
-        if record.lost || record.stage == Stage::Removing || record.hedge.is_some() || job::is_over(record) {
+        if record.lost
+            || record.stage == Stage::Removing
+            || record.hedge.is_some()
+            || job::is_over(record)
+        {
             return Silence::Fine;
         }
-        let Some(entry) = cache.deployments.get(&record.key()) else { return Silence::Fine };
-        let task = entry.resolved.iter().find(|t| t.name == record.task && t.target == record.target);
-        task.map_or(Silence::Fine, |t| health::silence(&t.recovery, Some(silent_for)))
+        let Some(entry) = cache.deployments.get(&record.key()) else {
+            return Silence::Fine;
+        };
+        let task = entry
+            .resolved
+            .iter()
+            .find(|t| t.name == record.task && t.target == record.target);
+        task.map_or(Silence::Fine, |t| {
+            health::silence(&t.recovery, Some(silent_for))
+        })
     }
 
     async fn lose(&self, place: &Place, ids: &BTreeSet<AllocationId>, silent_for: Millis) {
-        let first = lock(&self.silent).get_mut(place).map(|q| (!std::mem::replace(&mut q.lost, true), q.cause.clone()));
+        let first = lock(&self.silent)
+            .get_mut(place)
+            .map(|q| (!std::mem::replace(&mut q.lost, true), q.cause.clone()));
         let Some((first, cause)) = first else { return };
         if first {
             let message = format!("{} has not answered for {silent_for}: {cause}", place);
             tracing::warn!(provider = %place.provider, region = place.region, %silent_for, cause, "the region counts as lost");
-            self.committer.emit(place_event(Severity::Error, "RegionLost", place, message)).await;
+            self.committer
+                .emit(place_event(Severity::Error, "RegionLost", place, message))
+                .await;
         }
         self.revise_place(place, |_, record| {
-            let message = format!("{} × {} on {}: other replicas take over elsewhere", record.replicas, record.task, place);
+            let message = format!(
+                "{} × {} on {}: other replicas take over elsewhere",
+                record.replicas, record.task, place
+            );
             let told = allocation_event(Severity::Warning, "AllocationLost", record, message);
-            let after = AllocationRecord { lost: true, superseded: true, ..record.clone() };
+            let after = AllocationRecord {
+                lost: true,
+                superseded: true,
+                ..record.clone()
+            };
             ids.contains(&record.id).then_some((after, Some(told)))
         })
         .await;
@@ -158,8 +218,11 @@ impl Outages {
     ) -> bool {
         let changes: Vec<_> = {
             let mut cache = lock(&self.cache);
-            let ids: Vec<AllocationId> =
-                cache.lives_of(&place.provider).filter(|l| l.record.offer.region == place.region).map(|l| l.record.id.clone()).collect();
+            let ids: Vec<AllocationId> = cache
+                .lives_of(&place.provider)
+                .filter(|l| l.record.offer.region == place.region)
+                .map(|l| l.record.id.clone())
+                .collect();
             for id in &ids {
                 // What waits there to be tried again is tried now.
                 let key = cache.live_mut(id).map(|live| {
@@ -169,14 +232,21 @@ impl Outages {
                 key.iter().for_each(|key| cache.enqueue(key));
             }
             let lives = ids.iter().filter_map(|id| cache.live(id));
-            lives.filter_map(|l| change(&cache, &l.record).map(|(after, told)| (after, told, l.revision))).collect()
+            lives
+                .filter_map(|l| {
+                    change(&cache, &l.record).map(|(after, told)| (after, told, l.revision))
+                })
+                .collect()
         };
         let mut whole = true;
         for batch in changes.chunks(BATCH) {
             if let Err(error) = self.committer.revise(batch).await {
                 whole = false;
                 if !matches!(error, Error::Conflict { .. }) {
-                    tracing::error!(error = &error as &dyn std::error::Error, "what became of a region could not be stored");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "what became of a region could not be stored"
+                    );
                 }
             }
         }
@@ -193,14 +263,21 @@ fn returned(cache: &Cache, record: &AllocationRecord) -> Option<(AllocationRecor
     // Where nothing has taken over, it does so itself; else it goes once what has taken over is ready.
     after.superseded = cache.deployments.get(&record.key()).is_some_and(|e| {
         let others = e.allocations.values().map(|l| &l.record);
-        others
-            .into_iter()
-            .any(|r| r.id != record.id && r.task == record.task && r.target == record.target && !r.superseded && r.stage != Stage::Removing)
+        others.into_iter().any(|r| {
+            r.id != record.id
+                && r.task == record.task
+                && r.target == record.target
+                && !r.superseded
+                && r.stage != Stage::Removing
+        })
     });
     (record.lost && record.stage != Stage::Removing).then_some((after, None))
 }
 
 /// An event about a region.
 fn place_event(severity: Severity, reason: &str, place: &Place, message: String) -> Event {
-    Event { plugin: Some(place.provider.clone()), ..Event::new(severity, reason, CONTROLLER, message) }
+    Event {
+        plugin: Some(place.provider.clone()),
+        ..Event::new(severity, reason, CONTROLLER, message)
+    }
 }

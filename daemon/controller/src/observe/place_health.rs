@@ -20,8 +20,8 @@ use tradewind_core::{
 };
 
 use crate::{
-    Handle, lock, observe::measurements::Meters, schedule::offers::OfferCache, state::cache::Cache, state::commit::Committer,
-    state::journal::CONTROLLER,
+    Handle, lock, observe::measurements::Meters, schedule::offers::OfferCache, state::cache::Cache,
+    state::commit::Committer, state::journal::CONTROLLER,
 };
 
 /// The longest that nobody looks whether a check is due.
@@ -52,7 +52,13 @@ pub(crate) struct PlaceHealth {
 
 impl PlaceHealth {
     pub(crate) fn new(deps: Deps) -> Self {
-        Self { deps, standings: Mutex::default(), began: Tick::now(), degraded: Notify::new(), versions: Mutex::default() }
+        Self {
+            deps,
+            standings: Mutex::default(),
+            began: Tick::now(),
+            degraded: Notify::new(),
+            versions: Mutex::default(),
+        }
     }
 
     fn now(&self) -> Millis {
@@ -79,7 +85,10 @@ impl PlaceHealth {
     /// Why nothing new is to be begun at a place for now: it does not answer, or its provider refuses.
     pub(crate) fn shut(&self, place: &Place) -> Option<Failure> {
         let standings = lock(&self.standings);
-        let degraded = standings.degraded().get(&place.provider).map(|d| d.cause.clone());
+        let degraded = standings
+            .degraded()
+            .get(&place.provider)
+            .map(|d| d.cause.clone());
         degraded.or_else(|| {
             standings.shut(place, self.now())?;
             standings.places().get(place).and_then(|s| s.cause.clone())
@@ -88,7 +97,12 @@ impl PlaceHealth {
 
     /// Leaves an offer alone for a while, because of what became of something there.
     pub(crate) fn cool_down(&self, record: &AllocationRecord, cause: &str) {
-        lock(&self.standings).cool_down(&record.provider, &record.offer.id, &Failure::unavailable(cause), self.now());
+        lock(&self.standings).cool_down(
+            &record.provider,
+            &record.offer.id,
+            &Failure::unavailable(cause),
+            self.now(),
+        );
     }
 
     pub(crate) fn sheet(&self, clock: Instant) -> Sheet {
@@ -99,15 +113,26 @@ impl PlaceHealth {
 /// A call's failure as everybody may read it: what tells of the workload that the call was for stays with that workload.
 pub(crate) fn for_everybody(record: &AllocationRecord, failure: &Failure) -> Failure {
     let (names, words) = private(record);
-    let tells =
-        |text: &str| names.iter().any(|name| mentions(text, name)) || words.iter().any(|word| text.contains(&format!("\"{word}\"")));
+    let tells = |text: &str| {
+        names.iter().any(|name| mentions(text, name))
+            || words
+                .iter()
+                .any(|word| text.contains(&format!("\"{word}\"")))
+    };
     let message = if tells(&failure.message) {
-        let code = failure.code.as_ref().map_or_else(String::new, |code| format!(" ({code})"));
+        let code = failure
+            .code
+            .as_ref()
+            .map_or_else(String::new, |code| format!(" ({code})"));
         format!("a call for one of its tasks has failed{code}")
     } else {
         failure.message.clone()
     };
-    Failure { message, remedy: failure.remedy.clone().filter(|text| !tells(text)), ..failure.clone() }
+    Failure {
+        message,
+        remedy: failure.remedy.clone().filter(|text| !tells(text)),
+        ..failure.clone()
+    }
 }
 
 /// What of a workload is nobody else's business: names, which are known wherever they stand, and words, which are known by their quotes.
@@ -117,7 +142,13 @@ fn private(record: &AllocationRecord) -> (Vec<&str>, Vec<&str>) {
     if record.namespace != Namespace::default_namespace() {
         names.push(record.namespace.as_str());
     }
-    names.extend(workload.image.as_deref().into_iter().chain(workload.working_directory.as_deref()));
+    names.extend(
+        workload
+            .image
+            .as_deref()
+            .into_iter()
+            .chain(workload.working_directory.as_deref()),
+    );
     names.extend(workload.networks.iter().map(|n| n.name.as_str()));
     names.extend(workload.files.iter().map(|f| f.path.as_str()));
     for volume in &workload.volumes {
@@ -128,7 +159,12 @@ fn private(record: &AllocationRecord) -> (Vec<&str>, Vec<&str>) {
             VolumeSource::Scratch { .. } => {}
         }
     }
-    let mut words: Vec<&str> = workload.command.iter().chain(&workload.arguments).map(String::as_str).collect();
+    let mut words: Vec<&str> = workload
+        .command
+        .iter()
+        .chain(&workload.arguments)
+        .map(String::as_str)
+        .collect();
     words.push(&workload.user);
     words.extend(workload.ports.iter().map(|p| p.name.as_str()));
     words.extend(workload.env.iter().map(|v| v.name.as_str()));
@@ -146,25 +182,41 @@ fn mentions(text: &str, name: &str) -> bool {
             let before = text.get(..at).and_then(|t| t.chars().next_back());
             let after = text.get(at + name.len()..).and_then(|t| t.chars().next());
             let quoted = before == Some('"') && after == Some('"');
-            quoted || name.len() > BY_CHANCE && !before.is_some_and(joins) && !after.is_some_and(joins)
+            quoted
+                || name.len() > BY_CHANCE && !before.is_some_and(joins) && !after.is_some_and(joins)
         })
 }
 
 impl PlaceHealth {
     /// Takes in how a call ended that changes something.
-    pub(crate) async fn record_call(&self, record: &AllocationRecord, began: Tick, failure: Option<&Failure>) {
+    pub(crate) async fn record_call(
+        &self,
+        record: &AllocationRecord,
+        began: Tick,
+        failure: Option<&Failure>,
+    ) {
         let place = Place::of(record);
         // The daemon itself had no room for the call: that says nothing about the place.
         if failure.is_some_and(|f| f.code.as_deref() == Some("busy")) {
             return self.unused(&place);
         }
-        self.deps.meters.started(record, failure, self.deps.clock.now());
+        self.deps
+            .meters
+            .started(record, failure, self.deps.clock.now());
         // What is known of a place is shown to everybody.
         let failure = failure.map(|f| for_everybody(record, f));
         let failure = failure.as_ref();
         let took = Millis(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
-        let shared = self.deps.quotes.is_shared(&record.provider, &record.offer.id);
-        let call = Call { place: &place, size: &record.offer.size, offer: &record.offer.id, shared };
+        let shared = self
+            .deps
+            .quotes
+            .is_shared(&record.provider, &record.offer.id);
+        let call = Call {
+            place: &place,
+            size: &record.offer.size,
+            offer: &record.offer.id,
+            shared,
+        };
         let change = lock(&self.standings).ended(&call, self.now(), took, failure);
         if let Some(change) = change {
             self.tell_of(change).await;
@@ -176,27 +228,58 @@ impl PlaceHealth {
             plugin: Some(provider.clone()),
             ..Event::new(severity, reason, CONTROLLER, message)
         };
-        let because = |event: Event, cause: &Failure| event.because(Cause::Failure(cause.kind.to_string()));
+        let because =
+            |event: Event, cause: &Failure| event.because(Cause::Failure(cause.kind.to_string()));
         match change {
             Change::Opened { place, cause } => {
-                let message = format!("nothing new goes to {} until it answers again: {}", place, cause.told());
-                self.deps.committer.emit(because(told(Severity::Warning, "CircuitOpened", &place.provider, message), &cause)).await;
+                let message = format!(
+                    "nothing new goes to {} until it answers again: {}",
+                    place,
+                    cause.told()
+                );
+                self.deps
+                    .committer
+                    .emit(because(
+                        told(Severity::Warning, "CircuitOpened", &place.provider, message),
+                        &cause,
+                    ))
+                    .await;
             }
             Change::Closed { place } => {
-                self.deps.committer.emit(told(Severity::Info, "CircuitClosed", &place.provider, format!("{} answers again", place))).await;
+                self.deps
+                    .committer
+                    .emit(told(
+                        Severity::Info,
+                        "CircuitClosed",
+                        &place.provider,
+                        format!("{} answers again", place),
+                    ))
+                    .await;
                 self.better();
             }
             Change::Degraded { provider, cause } => {
                 self.degraded.notify_one();
-                let message = format!("nothing new is placed with \"{provider}\" until its check passes: {}", cause.told());
-                self.deps.committer.emit(because(told(Severity::Error, "ProviderDegraded", &provider, message), &cause)).await;
+                let message = format!(
+                    "nothing new is placed with \"{provider}\" until its check passes: {}",
+                    cause.told()
+                );
+                self.deps
+                    .committer
+                    .emit(because(
+                        told(Severity::Error, "ProviderDegraded", &provider, message),
+                        &cause,
+                    ))
+                    .await;
             }
         }
     }
 
     async fn tell_recovered(&self, provider: &InstanceName, why: &str) {
         let message = format!("\"{provider}\" is used again: {why}");
-        let event = Event { plugin: Some(provider.clone()), ..Event::new(Severity::Info, "ProviderRecovered", CONTROLLER, message) };
+        let event = Event {
+            plugin: Some(provider.clone()),
+            ..Event::new(Severity::Info, "ProviderRecovered", CONTROLLER, message)
+        };
         self.deps.committer.emit(event).await;
         self.better();
     }
@@ -209,15 +292,25 @@ impl PlaceHealth {
 
     /// Another version or other settings: what was known of a provider may not hold any more.
     pub(crate) fn reset_changed_providers(self: &Arc<Self>, snapshot: &Snapshot) {
-        let versions = snapshot.providers.iter().map(|(name, p)| (name.clone(), (p.identity().component, p.identity().settings)));
+        let versions = snapshot.providers.iter().map(|(name, p)| {
+            (
+                name.clone(),
+                (p.identity().component, p.identity().settings),
+            )
+        });
         let versions: BTreeMap<_, _> = versions.collect();
         let before = std::mem::replace(&mut *lock(&self.versions), versions.clone());
-        for (name, _) in before.into_iter().filter(|(name, version)| versions.get(name) != Some(version)) {
+        for (name, _) in before
+            .into_iter()
+            .filter(|(name, version)| versions.get(name) != Some(version))
+        {
             if lock(&self.standings).forget(&name) {
                 let place_health = self.clone();
-                self.deps
-                    .tasks
-                    .spawn(async move { place_health.tell_recovered(&name, "its component or its settings have changed").await });
+                self.deps.tasks.spawn(async move {
+                    place_health
+                        .tell_recovered(&name, "its component or its settings have changed")
+                        .await
+                });
             }
         }
     }
@@ -225,7 +318,11 @@ impl PlaceHealth {
     /// Checks degraded providers until they are well. Runs until the controller stops.
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
-            let next = lock(&self.standings).degraded().values().map(|d| d.check_at).min();
+            let next = lock(&self.standings)
+                .degraded()
+                .values()
+                .map(|d| d.check_at)
+                .min();
             let next = next.map_or_else(|| Tick::now() + LOOK, |at| self.tick(at));
             tokio::select! {
                 () = self.deps.stop.cancelled() => return,
@@ -236,14 +333,24 @@ impl PlaceHealth {
             let now = self.now();
             let due: Vec<InstanceName> = {
                 let mut standings = lock(&self.standings);
-                let due = standings.degraded().iter().filter(|(_, d)| d.check_at <= now).map(|(name, _)| name.clone()).collect::<Vec<_>>();
-                due.iter().for_each(|name| standings.still_degraded(name, now));
+                let due = standings
+                    .degraded()
+                    .iter()
+                    .filter(|(_, d)| d.check_at <= now)
+                    .map(|(name, _)| name.clone())
+                    .collect::<Vec<_>>();
+                due.iter()
+                    .for_each(|name| standings.still_degraded(name, now));
                 due
             };
             for name in due {
-                let Some(provider) = snapshot.providers.get(&name).cloned() else { continue };
+                let Some(provider) = snapshot.providers.get(&name).cloned() else {
+                    continue;
+                };
                 let place_health = self.clone();
-                self.deps.tasks.spawn(async move { place_health.check(name, provider.as_ref()).await });
+                self.deps
+                    .tasks
+                    .spawn(async move { place_health.check(name, provider.as_ref()).await });
             }
         }
     }
@@ -257,7 +364,12 @@ impl PlaceHealth {
                 }
             }
             Ok(conditions) => {
-                let unmet = conditions.iter().filter(|c| !c.met).map(|c| c.message.as_str()).collect::<Vec<_>>().join("; ");
+                let unmet = conditions
+                    .iter()
+                    .filter(|c| !c.met)
+                    .map(|c| c.message.as_str())
+                    .collect::<Vec<_>>()
+                    .join("; ");
                 tracing::warn!(provider = %name, unmet, "the provider is still degraded");
             }
             Err(failure) => {
@@ -270,7 +382,10 @@ impl PlaceHealth {
 impl Handle {
     /// Whether a provider is degraded, and why.
     pub fn degraded(&self, provider: &InstanceName) -> Option<DegradedView> {
-        self.regions(&Scope::All).degraded.into_iter().find(|d| d.provider == *provider)
+        self.regions(&Scope::All)
+            .degraded
+            .into_iter()
+            .find(|d| d.provider == *provider)
     }
 
     /// Every place that is known and open to a namespace of the scope: how it stands and what is under way there.
@@ -292,19 +407,38 @@ impl Handle {
         let view = |place: Place| {
             let known = standings.places().get(&place).cloned().unwrap_or_default();
             let busy = usage.get(&place).copied().unwrap_or_default();
-            let throttled = known.throttled.filter(|until| now < *until).map(|until| CoolingView {
-                what: "everything".to_owned(),
-                until: at(until),
-                cause: known.cause.as_ref().map(|c| c.message.clone()).unwrap_or_default(),
-            });
-            let cooling = standings.cooling(&place.provider, now).filter_map(|(what, cooling)| {
-                let what = match what {
-                    place_health::Cooled::Offer(offer) if self.shared.quotes.is_of(&place, offer) => format!("offer {offer}"),
-                    place_health::Cooled::Size { region, size } if *region == place.region => format!("size {size}"),
-                    _ => return None,
-                };
-                Some(CoolingView { what, until: at(cooling.until), cause: cooling.cause.clone() })
-            });
+            let throttled = known
+                .throttled
+                .filter(|until| now < *until)
+                .map(|until| CoolingView {
+                    what: "everything".to_owned(),
+                    until: at(until),
+                    cause: known
+                        .cause
+                        .as_ref()
+                        .map(|c| c.message.clone())
+                        .unwrap_or_default(),
+                });
+            let cooling = standings
+                .cooling(&place.provider, now)
+                .filter_map(|(what, cooling)| {
+                    let what = match what {
+                        place_health::Cooled::Offer(offer)
+                            if self.shared.quotes.is_of(&place, offer) =>
+                        {
+                            format!("offer {offer}")
+                        }
+                        place_health::Cooled::Size { region, size } if *region == place.region => {
+                            format!("size {size}")
+                        }
+                        _ => return None,
+                    };
+                    Some(CoolingView {
+                        what,
+                        until: at(cooling.until),
+                        cause: cooling.cause.clone(),
+                    })
+                });
             RegionView {
                 circuit: known.breaker.circuit(now),
                 since: known.breaker.opened().map(at),
@@ -320,13 +454,20 @@ impl Handle {
                 region: place.region,
             }
         };
-        let degraded = standings.degraded().iter().filter(|(provider, _)| seen(provider)).map(|(provider, d)| DegradedView {
-            provider: provider.clone(),
-            cause: d.cause.clone(),
-            since: at(d.since),
-            next_check: at(d.check_at),
-        });
-        RegionsView { regions: places.into_iter().map(view).collect(), degraded: degraded.collect() }
+        let degraded = standings
+            .degraded()
+            .iter()
+            .filter(|(provider, _)| seen(provider))
+            .map(|(provider, d)| DegradedView {
+                provider: provider.clone(),
+                cause: d.cause.clone(),
+                since: at(d.since),
+                next_check: at(d.check_at),
+            });
+        RegionsView {
+            regions: places.into_iter().map(view).collect(),
+            degraded: degraded.collect(),
+        }
     }
 }
 
@@ -338,9 +479,21 @@ mod tests {
     fn a_word_is_told_from_a_part_of_another() {
         for (text, word, wanted) in [
             ("the network \"www\" can't be made", "www", true),
-            ("open /run/tradewind.box.red.shop.www.json: file name too long", "shop", true),
-            ("open /run/tradewind.box.red.shop.www.json: file name too long", "red", false),
-            ("the container engine does not answer at \"/run/x.sock\": nobody listens", "web", false),
+            (
+                "open /run/tradewind.box.red.shop.www.json: file name too long",
+                "shop",
+                true,
+            ),
+            (
+                "open /run/tradewind.box.red.shop.www.json: file name too long",
+                "red",
+                false,
+            ),
+            (
+                "the container engine does not answer at \"/run/x.sock\": nobody listens",
+                "web",
+                false,
+            ),
             ("webserver, my-web, web_1", "web", false),
             ("can't reach it", "", false),
             ("can't reach it", " ", false),

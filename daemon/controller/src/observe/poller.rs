@@ -73,10 +73,18 @@ struct Due {
 }
 
 impl PollSchedule {
-    fn due<'w>(&self, cache: &'w Cache, snapshot: &Snapshot, now: Tick, interval: Duration) -> Vec<Due> {
+    fn due<'w>(
+        &self,
+        cache: &'w Cache,
+        snapshot: &Snapshot,
+        now: Tick,
+        interval: Duration,
+    ) -> Vec<Due> {
         let mut turns = lock(&self.providers);
         // A provider that comes back begins with a look at everything.
-        turns.retain(|provider, turn| !turn.running.is_empty() || snapshot.providers.contains_key(provider));
+        turns.retain(|provider, turn| {
+            !turn.running.is_empty() || snapshot.providers.contains_key(provider)
+        });
         let mut due = Vec::new();
         for provider in snapshot.providers.keys() {
             let turn = turns.entry(provider.clone()).or_default();
@@ -87,7 +95,9 @@ impl PollSchedule {
             let mut lanes: BTreeMap<&str, Vec<Tracked>> = BTreeMap::new();
             let mut later = BTreeSet::new();
             let take = |live: &'w AllocationState| {
-                let Some((region, tracked)) = tracked(&live.record, provider) else { return };
+                let Some((region, tracked)) = tracked(&live.record, provider) else {
+                    return;
+                };
                 if turn.running.contains(region) {
                     later.insert(tracked.allocation);
                 } else {
@@ -95,16 +105,32 @@ impl PollSchedule {
                 }
             };
             let pending = std::mem::take(&mut turn.pending);
-            if turn.swept.is_none_or(|at| now.duration_since(at) >= interval) {
+            if turn
+                .swept
+                .is_none_or(|at| now.duration_since(at) >= interval)
+            {
                 turn.swept = Some(now);
-                cache.deployments.values().flat_map(|e| e.allocations.values()).for_each(take);
+                cache
+                    .deployments
+                    .values()
+                    .flat_map(|e| e.allocations.values())
+                    .for_each(take);
             } else {
-                pending.iter().filter_map(|id| cache.live(id)).for_each(take);
+                pending
+                    .iter()
+                    .filter_map(|id| cache.live(id))
+                    .for_each(take);
             }
             turn.pending = later;
             for (region, only) in lanes {
                 turn.running.insert(region.to_owned());
-                due.push(Due { place: Place { provider: provider.clone(), region: region.to_owned() }, only });
+                due.push(Due {
+                    place: Place {
+                        provider: provider.clone(),
+                        region: region.to_owned(),
+                    },
+                    only,
+                });
             }
         }
         due
@@ -112,13 +138,23 @@ impl PollSchedule {
 
     fn next(&self, now: Tick, interval: Duration) -> Tick {
         let turns = lock(&self.providers);
-        let times = turns.values().flat_map(|t| [t.soon_at, t.swept.map(|at| at + interval)]);
+        let times = turns
+            .values()
+            .flat_map(|t| [t.soon_at, t.swept.map(|at| at + interval)]);
         times.flatten().min().unwrap_or(now + interval)
     }
 
     /// Looks at these allocations as soon as possible.
-    pub(crate) fn request_observation(&self, provider: &InstanceName, ids: impl IntoIterator<Item = AllocationId>) {
-        lock(&self.providers).entry(provider.clone()).or_default().pending.extend(ids);
+    pub(crate) fn request_observation(
+        &self,
+        provider: &InstanceName,
+        ids: impl IntoIterator<Item = AllocationId>,
+    ) {
+        lock(&self.providers)
+            .entry(provider.clone())
+            .or_default()
+            .pending
+            .extend(ids);
         self.wake.notify_one();
     }
 
@@ -141,17 +177,29 @@ impl PollSchedule {
 
 /// How long a look at so many allocations takes at least.
 fn spread_over(allocations: usize) -> Duration {
-    Duration::from_millis(u64::try_from(allocations).unwrap_or(u64::MAX).saturating_mul(1_000) / LOOKS_PER_SECOND)
+    Duration::from_millis(
+        u64::try_from(allocations)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(1_000)
+            / LOOKS_PER_SECOND,
+    )
 }
 
 /// What the provider has accepted and nobody is changing at the moment.
-fn tracked<'a>(record: &'a AllocationRecord, provider: &InstanceName) -> Option<(&'a str, Tracked)> {
+fn tracked<'a>(
+    record: &'a AllocationRecord,
+    provider: &InstanceName,
+) -> Option<(&'a str, Tracked)> {
     match (&record.state, record.stage) {
         // What has ended is known for good.
         (Some(_), Stage::Applied) if !record.ended.is_empty() && job::is_over(record) => None,
-        (Some(state), Stage::Applied) if record.provider == *provider => {
-            Some((&record.offer.region, Tracked { allocation: record.id.clone(), state: state.clone() }))
-        }
+        (Some(state), Stage::Applied) if record.provider == *provider => Some((
+            &record.offer.region,
+            Tracked {
+                allocation: record.id.clone(),
+                state: state.clone(),
+            },
+        )),
         _ => None,
     }
 }
@@ -182,13 +230,21 @@ impl Poller {
             let snapshot = self.plugins.snapshot();
             let (due, interval) = {
                 let cache = lock(&self.cache);
-                let interval = self.options.observe_interval.std().max(spread_over(cache.owners.len()));
-                (self.poll_schedule.due(&cache, &snapshot, now, interval), interval)
+                let interval = self
+                    .options
+                    .observe_interval
+                    .std()
+                    .max(spread_over(cache.owners.len()));
+                (
+                    self.poll_schedule.due(&cache, &snapshot, now, interval),
+                    interval,
+                )
             };
             for due in due {
                 if let Some(provider) = snapshot.providers.get(&due.place.provider).cloned() {
                     let this = self.clone();
-                    self.tasks.spawn(async move { this.observe(due, provider).await });
+                    self.tasks
+                        .spawn(async move { this.observe(due, provider).await });
                 }
             }
             let lost_at = self.outages.declare_lost(now).await;
@@ -212,7 +268,10 @@ impl Poller {
             match provider.observe(batch).await {
                 Ok(observations) => {
                     self.outages.record_reachable(&due.place).await;
-                    let valid = observations.into_iter().filter(|o| asked.contains(&o.allocation)).collect();
+                    let valid = observations
+                        .into_iter()
+                        .filter(|o| asked.contains(&o.allocation))
+                        .collect();
                     again.append(&mut self.apply_observations(valid).await);
                     again.append(&mut self.recovery.heal(&asked).await);
                 }
@@ -229,31 +288,55 @@ impl Poller {
             }
         }
         let changing = self.options.observe_interval_changing.std();
-        let pause = if silent { changing.max(SILENT) } else { changing };
-        self.poll_schedule.finish(&due.place, again, Tick::now() + pause);
+        let pause = if silent {
+            changing.max(SILENT)
+        } else {
+            changing
+        };
+        self.poll_schedule
+            .finish(&due.place, again, Tick::now() + pause);
     }
 
     /// Takes observations in: shows them, then puts on record what they change there. Who is told of a change finds it shown.
     /// Answers the allocations that are to be looked at again soon.
-    async fn apply_observations(self: &Arc<Self>, observations: Vec<Observation>) -> BTreeSet<AllocationId> {
+    async fn apply_observations(
+        self: &Arc<Self>,
+        observations: Vec<Observation>,
+    ) -> BTreeSet<AllocationId> {
         let (mut again, mut news, mut images) = (BTreeSet::new(), Vec::new(), Vec::new());
         let (mut change, now) = (Change::new(), self.clock.now());
         {
             let mut cache = lock(&self.cache);
             for mut observation in observations {
-                let Some(live) = cache.live_mut(&observation.allocation).filter(|l| l.record.stage == Stage::Applied) else { continue };
-                let mut after = matches!(live.record.workload.run, Run::Job { .. }).then(|| live.record.clone());
-                let concluded = after.as_mut().map(|job| job::conclude(job, &mut observation, now)).unwrap_or_default();
+                let Some(live) = cache
+                    .live_mut(&observation.allocation)
+                    .filter(|l| l.record.stage == Stage::Applied)
+                else {
+                    continue;
+                };
+                let mut after = matches!(live.record.workload.run, Run::Job { .. })
+                    .then(|| live.record.clone());
+                let concluded = after
+                    .as_mut()
+                    .map(|job| job::conclude(job, &mut observation, now))
+                    .unwrap_or_default();
                 live.forgotten = concluded.forgotten;
                 let moved = live.record.phase != observation.phase;
-                if moved || concluded.more || observation.state.is_some() || !ledger::is_settled(&live.record, observation.metered_cost) {
+                if moved
+                    || concluded.more
+                    || observation.state.is_some()
+                    || !ledger::is_settled(&live.record, observation.metered_cost)
+                {
                     let after = after.unwrap_or_else(|| live.record.clone());
                     match recorded(live, after, &observation, now) {
                         Ok(one) => {
                             news.push(live.record.id.clone());
                             change = std::mem::take(&mut change).and(one);
                         }
-                        Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "an observation could not be encoded"),
+                        Err(error) => tracing::error!(
+                            error = &error as &dyn std::error::Error,
+                            "an observation could not be encoded"
+                        ),
                     }
                 }
                 let runs = image::told(&observation.conditions);
@@ -275,7 +358,10 @@ impl Poller {
             && let Err(error) = self.committer.commit(change).await
         {
             if !matches!(error, Error::Conflict { .. }) {
-                tracing::error!(error = &error as &dyn std::error::Error, "observations could not be stored");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "observations could not be stored"
+                );
             }
             again.extend(news);
         }
@@ -285,7 +371,12 @@ impl Poller {
     }
 
     /// Takes one observation in.
-    fn merge(self: &Arc<Self>, live: &mut AllocationState, observation: Observation, now: Instant) -> Seen {
+    fn merge(
+        self: &Arc<Self>,
+        live: &mut AllocationState,
+        observation: Observation,
+        now: Instant,
+    ) -> Seen {
         let (phase, was_ready) = (observation.phase, live.is_ready());
         let before = live.observation.replace(observation);
         self.probes.overlay(live);
@@ -293,7 +384,11 @@ impl Poller {
         live.note_ready(now);
         self.meters.looked(live, now, self.options.observe_interval);
         let ready = live.is_ready();
-        Seen { differs: live.observation != before, became_ready: ready && !was_ready, under_way: !is_final(phase) && !ready }
+        Seen {
+            differs: live.observation != before,
+            became_ready: ready && !was_ready,
+            under_way: !is_final(phase) && !ready,
+        }
     }
 }
 
@@ -309,20 +404,36 @@ struct Seen {
 impl Cache {
     /// Something of a deployment is not as it was. What `matters` is to be decided about in any case.
     fn seen(&mut self, key: &DeploymentKey, matters: bool) {
-        let Some(entry) = self.deployments.get(key) else { return };
+        let Some(entry) = self.deployments.get(key) else {
+            return;
+        };
         entry.changed.notify_waiters();
         // An update is judged by more than phases: restarts and health that comes and goes.
-        if matters || entry.record.rollout.as_ref().is_some_and(|r| r.status == rollout::Status::Progressing) {
+        if matters
+            || entry
+                .record
+                .rollout
+                .as_ref()
+                .is_some_and(|r| r.status == rollout::Status::Progressing)
+        {
             self.enqueue(key);
         }
     }
 }
 
 /// The record as an observation makes it.
-fn recorded(live: &AllocationState, mut after: AllocationRecord, observation: &Observation, now: Instant) -> Result<Change, Error> {
+fn recorded(
+    live: &AllocationState,
+    mut after: AllocationRecord,
+    observation: &Observation,
+    now: Instant,
+) -> Result<Change, Error> {
     after.phase = observation.phase;
     let mut change = Change::new();
-    change.segment(&live.record.id, ledger::observed(&mut after, observation.metered_cost, now));
+    change.segment(
+        &live.record.id,
+        ledger::observed(&mut after, observation.metered_cost, now),
+    );
     if let Some(state) = &observation.state {
         after.state = Some(state.clone());
     }
@@ -343,10 +454,26 @@ fn phase_event(before: &AllocationRecord, record: &AllocationRecord, message: &s
         Phase::Stopping => (Severity::Info, "AllocationStopping"),
         Phase::Gone => (Severity::Warning, "AllocationGone"),
     };
-    let place = format!("{} × {} on {}", record.replicas, record.task, Place::of(record));
-    let message = if message.is_empty() { place } else { format!("{place}: {message}") };
-    let mut told = changing(allocation_event(severity, reason, record, message), Some(before), Some(record));
-    told.cause = Some(Cause::Observation(format!("{} says that it is {}", record.provider, record.phase)));
+    let place = format!(
+        "{} × {} on {}",
+        record.replicas,
+        record.task,
+        Place::of(record)
+    );
+    let message = if message.is_empty() {
+        place
+    } else {
+        format!("{place}: {message}")
+    };
+    let mut told = changing(
+        allocation_event(severity, reason, record, message),
+        Some(before),
+        Some(record),
+    );
+    told.cause = Some(Cause::Observation(format!(
+        "{} says that it is {}",
+        record.provider, record.phase
+    )));
     told
 }
 
@@ -363,11 +490,19 @@ mod tests {
         let (poll_schedule, snapshot) = (PollSchedule::default(), scene.shared.plugins.snapshot());
         let (provider, id) = (scene.record.provider.clone(), scene.record.id.clone());
         let asked = || -> Vec<AllocationId> {
-            let due = poll_schedule.due(&lock(&scene.shared.cache), &snapshot, Tick::now(), INTERVAL);
-            due.into_iter().flat_map(|due| due.only).map(|tracked| tracked.allocation).collect()
+            let due =
+                poll_schedule.due(&lock(&scene.shared.cache), &snapshot, Tick::now(), INTERVAL);
+            due.into_iter()
+                .flat_map(|due| due.only)
+                .map(|tracked| tracked.allocation)
+                .collect()
         };
         let place = Place::of(&scene.record);
-        assert_eq!(asked(), std::slice::from_ref(&id), "the first look is at everything");
+        assert_eq!(
+            asked(),
+            std::slice::from_ref(&id),
+            "the first look is at everything"
+        );
         // The call hangs: nobody asks beside it, and what is wanted meanwhile is asked after it.
         poll_schedule.request_observation(&provider, [id.clone()]);
         tokio::time::advance(INTERVAL).await;
@@ -380,7 +515,11 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         poll_schedule.request_observation(&provider, [id.clone()]);
         assert_eq!(asked().len(), 1);
-        poll_schedule.finish(&place, BTreeSet::from([id.clone()]), Tick::now() + Duration::from_millis(100));
+        poll_schedule.finish(
+            &place,
+            BTreeSet::from([id.clone()]),
+            Tick::now() + Duration::from_millis(100),
+        );
         assert!(asked().is_empty());
         tokio::time::advance(Duration::from_millis(100)).await;
         assert_eq!(asked().len(), 1);

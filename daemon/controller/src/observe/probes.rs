@@ -94,7 +94,10 @@ impl Subject {
 
 impl Probes {
     pub(crate) fn new(deps: Deps) -> Self {
-        Self { deps, checking: Mutex::default() }
+        Self {
+            deps,
+            checking: Mutex::default(),
+        }
     }
 
     /// Begins and ends the checks of an allocation as its observation asks, and brings what they say into the observation.
@@ -111,7 +114,11 @@ impl Probes {
         watched.retain(|w| subjects.contains(&w.subject));
         for subject in subjects {
             // Until a replica has started, the other checks wait.
-            let begun = |w: &Watched| w.subject.kind != Kind::Startup || !w.subject.is_of(&subject) || w.good == Some(true);
+            let begun = |w: &Watched| {
+                w.subject.kind != Kind::Startup
+                    || !w.subject.is_of(&subject)
+                    || w.good == Some(true)
+            };
             if subject.kind != Kind::Startup && !watched.iter().all(begun) {
                 continue;
             }
@@ -126,24 +133,45 @@ impl Probes {
                         () = this.probe(&provider, &id, &checked) => {}
                     }
                 });
-                watched.push(Watched { subject, good: None, seen_good: false, reason: String::new(), _end: end.drop_guard() });
+                watched.push(Watched {
+                    subject,
+                    good: None,
+                    seen_good: false,
+                    reason: String::new(),
+                    _end: end.drop_guard(),
+                });
             }
         }
         let probed = live.record.workload.probes.readiness.is_some();
-        let Some(seen) = &mut live.observation else { return };
+        let Some(seen) = &mut live.observation else {
+            return;
+        };
         for w in watched.iter() {
-            let replica = seen.replicas.iter_mut().find(|r| r.index == w.subject.index);
+            let replica = seen
+                .replicas
+                .iter_mut()
+                .find(|r| r.index == w.subject.index);
             match (w.subject.kind, w.good, replica) {
-                (Kind::Liveness | Kind::Startup, Some(false), _) => live.failed_liveness.push((w.subject.index, w.reason.clone())),
+                (Kind::Liveness | Kind::Startup, Some(false), _) => live
+                    .failed_liveness
+                    .push((w.subject.index, w.reason.clone())),
                 // Where no check is made of being ready, having started is all there is to know.
-                (Kind::Startup, Some(true), Some(replica)) if !probed => replica.health = Health::Healthy,
+                (Kind::Startup, Some(true), Some(replica)) if !probed => {
+                    replica.health = Health::Healthy
+                }
                 (Kind::Readiness, Some(good), Some(replica)) => {
-                    replica.health = if good { Health::Healthy } else { Health::Unhealthy };
+                    replica.health = if good {
+                        Health::Healthy
+                    } else {
+                        Health::Unhealthy
+                    };
                     if !good {
                         replica.message.clone_from(&w.reason);
                     }
                 }
-                (Kind::Readiness | Kind::Startup, None, Some(replica)) if !w.reason.is_empty() => replica.message.clone_from(&w.reason),
+                (Kind::Readiness | Kind::Startup, None, Some(replica)) if !w.reason.is_empty() => {
+                    replica.message.clone_from(&w.reason)
+                }
                 _ => {}
             }
         }
@@ -151,36 +179,72 @@ impl Probes {
 
     /// Checks one replica until nobody wants to know any more.
     async fn probe(&self, provider: &InstanceName, id: &AllocationId, subject: &Subject) {
-        let Subject { endpoint, probe, .. } = subject;
-        let of = Probed { provider, replica: &subject.id };
+        let Subject {
+            endpoint, probe, ..
+        } = subject;
+        let of = Probed {
+            provider,
+            replica: &subject.id,
+        };
         let interval = probe.interval.std().max(SHORTEST);
         let mut tally = Tally::of(probe);
         // Whether any check of this replica has succeeded.
         let started = || {
             let checking = lock(&self.checking);
-            checking.get(id).is_some_and(|all| all.iter().any(|w| w.subject.is_of(subject) && w.seen_good))
+            checking
+                .get(id)
+                .is_some_and(|all| all.iter().any(|w| w.subject.is_of(subject) && w.seen_good))
         };
         let (mut pause, mut counted) = (FIRST_PAUSE, tokio::time::Instant::now());
         tokio::time::sleep(probe.initial_delay.std()).await;
         let began = tokio::time::Instant::now();
         while lock(&self.deps.cache).live(id).is_some() {
-            let Some(plugin) = self.deps.plugins.snapshot().providers.get(provider).cloned() else {
+            let Some(plugin) = self
+                .deps
+                .plugins
+                .snapshot()
+                .providers
+                .get(provider)
+                .cloned()
+            else {
                 tokio::time::sleep(interval).await;
                 continue;
             };
-            let (changed, reason) = match self.deps.prober.probe(of, plugin.probe_grant(), endpoint, &probe.check, probe.timeout).await {
+            let (changed, reason) = match self
+                .deps
+                .prober
+                .probe(
+                    of,
+                    plugin.probe_grant(),
+                    endpoint,
+                    &probe.check,
+                    probe.timeout,
+                )
+                .await
+            {
                 Ok(()) => (tally.success(), String::new()),
                 Err(Unwell::NotGranted(failure)) => {
                     let remedy = failure.remedy.map(|r| format!(": {r}")).unwrap_or_default();
-                    self.verdict(provider, id, subject, None, format!("{}{remedy}", failure.message));
+                    self.verdict(
+                        provider,
+                        id,
+                        subject,
+                        None,
+                        format!("{}{remedy}", failure.message),
+                    );
                     tokio::time::sleep(interval).await;
                     continue;
                 }
-                Err(Unwell::Failing(_)) if subject.kind == Kind::Liveness && !liveness_counts(started(), began.elapsed().into()) => {
+                Err(Unwell::Failing(_))
+                    if subject.kind == Kind::Liveness
+                        && !liveness_counts(started(), began.elapsed().into()) =>
+                {
                     (false, String::new())
                 }
                 // Of the quick checks at the start only one per interval counts, or a slow start would look like a failure.
-                Err(Unwell::Failing(reason)) if tally.seen_good() || counted.elapsed() >= interval => {
+                Err(Unwell::Failing(reason))
+                    if tally.seen_good() || counted.elapsed() >= interval =>
+                {
                     counted = tokio::time::Instant::now();
                     (tally.failure(), reason)
                 }
@@ -191,7 +255,9 @@ impl Probes {
                 let told = match subject.kind {
                     _ if good => reason,
                     Kind::Startup => format!("its startup check fails: {reason}; {SLOWER_START}"),
-                    Kind::Liveness if !started() => format!("its liveness check fails: {reason}; {SLOW_START}"),
+                    Kind::Liveness if !started() => {
+                        format!("its liveness check fails: {reason}; {SLOW_START}")
+                    }
                     Kind::Readiness | Kind::Liveness => reason,
                 };
                 self.verdict(provider, id, subject, Some(good), told);
@@ -206,16 +272,27 @@ impl Probes {
         lock(&self.checking).remove(id);
     }
 
-    fn verdict(&self, provider: &InstanceName, id: &AllocationId, subject: &Subject, good: Option<bool>, reason: String) {
+    fn verdict(
+        &self,
+        provider: &InstanceName,
+        id: &AllocationId,
+        subject: &Subject,
+        good: Option<bool>,
+        reason: String,
+    ) {
         let mut checking = lock(&self.checking);
-        let watched = checking.get_mut(id).and_then(|all| all.iter_mut().find(|w| w.subject == *subject));
+        let watched = checking
+            .get_mut(id)
+            .and_then(|all| all.iter_mut().find(|w| w.subject == *subject));
         if let Some(w) = watched
             && (w.good, &w.reason) != (good, &reason)
         {
             (w.good, w.reason) = (good, reason);
             w.seen_good |= good == Some(true);
             drop(checking);
-            self.deps.poll_schedule.request_observation(provider, [id.clone()]);
+            self.deps
+                .poll_schedule
+                .request_observation(provider, [id.clone()]);
         }
     }
 }
@@ -223,29 +300,73 @@ impl Probes {
 /// Running replicas that a command at the provider has found alive once, and does no more, or has not found alive in the time that a start may
 /// take. Providers tell one health: it is about being alive where no other check is made of being ready.
 fn failed_liveness_there(live: &mut AllocationState) -> Vec<(u32, String)> {
-    let (record, Some(seen)) = (&live.record, &live.observation) else { return Vec::new() };
+    let (record, Some(seen)) = (&live.record, &live.observation) else {
+        return Vec::new();
+    };
     let probes = &record.workload.probes;
     let command = |p: &&Probe| matches!(p.check, Check::Command { .. });
-    let Some(alive) = probes.liveness.as_ref().or(probes.startup.as_ref()).filter(command) else { return Vec::new() };
-    if record.workload.run != Run::Service || probes.readiness.as_ref().is_some_and(|ready| ready.check != alive.check) {
+    let Some(alive) = probes
+        .liveness
+        .as_ref()
+        .or(probes.startup.as_ref())
+        .filter(command)
+    else {
+        return Vec::new();
+    };
+    if record.workload.run != Run::Service
+        || probes
+            .readiness
+            .as_ref()
+            .is_some_and(|ready| ready.check != alive.check)
+    {
         return Vec::new();
     }
-    let (now, known) = (tokio::time::Instant::now(), std::mem::take(&mut live.incarnations));
+    let (now, known) = (
+        tokio::time::Instant::now(),
+        std::mem::take(&mut live.incarnations),
+    );
     let again = |r: &Replica| {
-        let before = known.iter().find(|i| (i.index, i.id.as_str(), i.restarts) == (r.index, r.id.as_str(), r.restarts));
+        let before = known
+            .iter()
+            .find(|i| (i.index, i.id.as_str(), i.restarts) == (r.index, r.id.as_str(), r.restarts));
         let well = r.health == Health::Healthy || before.is_some_and(|i| i.well);
-        Incarnation { index: r.index, id: r.id.clone(), restarts: r.restarts, since: before.map_or(now, |i| i.since), well }
+        Incarnation {
+            index: r.index,
+            id: r.id.clone(),
+            restarts: r.restarts,
+            since: before.map_or(now, |i| i.since),
+            well,
+        }
     };
     // A provider that restarts by itself has done so by then.
     let patience = start_bound(probes).std() + record.workload.stop_grace.std() + RESTART_PATIENCE;
     let mut failed_liveness = Vec::new();
     for replica in seen.replicas.iter().filter(|r| r.phase == Phase::Running) {
         let this = again(replica);
-        let dead = if this.well { probes.liveness.is_some() } else { now.duration_since(this.since) >= patience };
+        let dead = if this.well {
+            probes.liveness.is_some()
+        } else {
+            now.duration_since(this.since) >= patience
+        };
         if dead && replica.health == Health::Unhealthy {
-            let why = if replica.message.is_empty() { "its liveness check fails" } else { &replica.message };
-            let way = if probes.startup.is_some() { SLOWER_START } else { SLOW_START };
-            failed_liveness.push((this.index, if this.well { why.to_owned() } else { format!("{why}; {way}") }));
+            let why = if replica.message.is_empty() {
+                "its liveness check fails"
+            } else {
+                &replica.message
+            };
+            let way = if probes.startup.is_some() {
+                SLOWER_START
+            } else {
+                SLOW_START
+            };
+            failed_liveness.push((
+                this.index,
+                if this.well {
+                    why.to_owned()
+                } else {
+                    format!("{why}; {way}")
+                },
+            ));
         }
         live.incarnations.push(this);
     }
@@ -254,14 +375,25 @@ fn failed_liveness_there(live: &mut AllocationState) -> Vec<(u32, String)> {
 
 /// What is to be checked of an allocation: running replicas of services whose health the provider does not know.
 fn subjects(live: &AllocationState) -> Vec<Subject> {
-    let (record, Some(seen)) = (&live.record, &live.observation) else { return Vec::new() };
+    let (record, Some(seen)) = (&live.record, &live.observation) else {
+        return Vec::new();
+    };
     if record.workload.run != Run::Service || record.lost {
         return Vec::new();
     }
     let probes = &record.workload.probes;
-    let wanted = [(Kind::Startup, &probes.startup), (Kind::Readiness, &probes.readiness), (Kind::Liveness, &probes.liveness)];
-    let wanted: Vec<_> = wanted.into_iter().filter_map(|(kind, probe)| probe.as_ref().map(|p| (kind, p))).collect();
-    let unknown = |r: &&Replica| r.index < record.replicas && r.phase == Phase::Running && r.health == Health::Unknown;
+    let wanted = [
+        (Kind::Startup, &probes.startup),
+        (Kind::Readiness, &probes.readiness),
+        (Kind::Liveness, &probes.liveness),
+    ];
+    let wanted: Vec<_> = wanted
+        .into_iter()
+        .filter_map(|(kind, probe)| probe.as_ref().map(|p| (kind, p)))
+        .collect();
+    let unknown = |r: &&Replica| {
+        r.index < record.replicas && r.phase == Phase::Running && r.health == Health::Unknown
+    };
     let of = |replica: &Replica| -> Vec<Subject> {
         let subject = |(kind, probe): &(Kind, &Probe)| {
             let port = match &probe.check {
@@ -269,7 +401,13 @@ fn subjects(live: &AllocationState) -> Vec<Subject> {
                 Check::Command { .. } => return None,
             };
             let endpoint = replica.endpoints.iter().find(|e| e.port == *port)?.clone();
-            Some(Subject { index: replica.index, id: replica.id.clone(), kind: *kind, endpoint, probe: (*probe).clone() })
+            Some(Subject {
+                index: replica.index,
+                id: replica.id.clone(),
+                kind: *kind,
+                endpoint,
+                probe: (*probe).clone(),
+            })
         };
         wanted.iter().filter_map(subject).collect()
     };

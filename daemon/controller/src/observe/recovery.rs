@@ -72,7 +72,10 @@ pub(crate) struct Healer {
 
 impl Healer {
     /// Judges these allocations as they were just observed. Answers those that are to be looked at again soon.
-    pub(crate) async fn heal(self: &Arc<Self>, ids: &BTreeSet<&AllocationId>) -> BTreeSet<AllocationId> {
+    pub(crate) async fn heal(
+        self: &Arc<Self>,
+        ids: &BTreeSet<&AllocationId>,
+    ) -> BTreeSet<AllocationId> {
         let now = self.clock.now();
         let elsewhere = self.have_elsewhere(ids, now).await;
         let mut again = BTreeSet::new();
@@ -81,7 +84,9 @@ impl Healer {
             let mut changes = Vec::new();
             // What is already on its way in this round counts against the bound of the next.
             for id in ids {
-                let Some(judged) = self.diagnose(&cache, id, &changes, &elsewhere, now) else { continue };
+                let Some(judged) = self.diagnose(&cache, id, &changes, &elsewhere, now) else {
+                    continue;
+                };
                 let (change, soon) = judged;
                 if soon {
                     again.insert((*id).clone());
@@ -92,10 +97,15 @@ impl Healer {
         };
         for change in changes {
             match self.committer.revise(std::slice::from_ref(&change)).await {
-                Ok(()) if change.0.superseded && elsewhere.contains(&change.0.id) => self.leave(&change.0),
+                Ok(()) if change.0.superseded && elsewhere.contains(&change.0.id) => {
+                    self.leave(&change.0)
+                }
                 Ok(()) => {}
                 Err(Error::Conflict { .. }) => drop(again.insert(change.0.id)),
-                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "a failure could not be stored"),
+                Err(error) => tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a failure could not be stored"
+                ),
             }
         }
         if !again.is_empty() {
@@ -105,15 +115,24 @@ impl Healer {
     }
 
     /// Those of these that ask for other replicas in their stead, and for which there is another place than the one where they are.
-    async fn have_elsewhere(self: &Arc<Self>, ids: &BTreeSet<&AllocationId>, now: Instant) -> BTreeSet<AllocationId> {
+    async fn have_elsewhere(
+        self: &Arc<Self>,
+        ids: &BTreeSet<&AllocationId>,
+        now: Instant,
+    ) -> BTreeSet<AllocationId> {
         let asking: Vec<(AllocationRecord, Resolved, Arc<Vec<Resolved>>)> = {
             let cache = lock(&self.cache);
             let asks = |id: &&&AllocationId| {
                 let (entry, live, task) = subject(&cache, id)?;
                 let judged = judge(live, task, now)?;
                 let bound = task.recovery.max_concurrent.of(task.replicas);
-                let admitted = health::admitted(bound, under_way(entry, &live.record), &[live.record.replicas]) == [true];
-                (judged.action == Action::Replace && admitted).then(|| (live.record.clone(), task.clone(), entry.resolved.clone()))
+                let admitted = health::admitted(
+                    bound,
+                    under_way(entry, &live.record),
+                    &[live.record.replicas],
+                ) == [true];
+                (judged.action == Action::Replace && admitted)
+                    .then(|| (live.record.clone(), task.clone(), entry.resolved.clone()))
             };
             ids.iter().filter_map(|id| asks(&id)).collect()
         };
@@ -122,25 +141,53 @@ impl Healer {
         }
         let snapshot = self.plugins.snapshot();
         let (table, _) = self.offers.assess(&snapshot).await;
-        let other = |(record, task, resolved): &&(AllocationRecord, Resolved, Arc<Vec<Resolved>>)| {
-            let mut want = Want::of(&record.namespace, &record.deployment, task);
-            want.need.closed = self.refusals.closed(&record.key(), resolved, task, &snapshot);
-            want.need.left = left(&self.cache, &record.key(), task);
-            let ranked = table.ranked(&want, RankBy::Cost);
-            let mut places = ranked.iter().filter_map(|i| table.offers().get(*i as usize));
-            places.any(|p| p.provider != record.provider || *p.offer.id != *record.offer.id)
-        };
-        asking.iter().filter(other).map(|(record, ..)| record.id.clone()).collect()
+        let other =
+            |(record, task, resolved): &&(AllocationRecord, Resolved, Arc<Vec<Resolved>>)| {
+                let mut want = Want::of(&record.namespace, &record.deployment, task);
+                want.need.closed = self
+                    .refusals
+                    .closed(&record.key(), resolved, task, &snapshot);
+                want.need.left = left(&self.cache, &record.key(), task);
+                let ranked = table.ranked(&want, RankBy::Cost);
+                let mut places = ranked
+                    .iter()
+                    .filter_map(|i| table.offers().get(*i as usize));
+                places.any(|p| p.provider != record.provider || *p.offer.id != *record.offer.id)
+            };
+        asking
+            .iter()
+            .filter(other)
+            .map(|(record, ..)| record.id.clone())
+            .collect()
     }
 
     /// Keeps a task away from an offer where it has failed too often.
     fn leave(&self, record: &AllocationRecord) {
         let mut cache = lock(&self.cache);
-        let Some(entry) = cache.deployments.get_mut(&record.key()) else { return };
-        let same =
-            |l: &Left| (&l.task, &l.target, &l.provider, &l.offer) == (&record.task, &record.target, &record.provider, &record.offer.id);
-        let times = entry.left.iter().find(|l| same(l)).map_or(0, |l| l.times + 1);
-        let until = Tick::now() + Millis(LEFT.0.saturating_mul(1 << times.min(16)).min(LEFT_LONGEST.0)).std();
+        let Some(entry) = cache.deployments.get_mut(&record.key()) else {
+            return;
+        };
+        let same = |l: &Left| {
+            (&l.task, &l.target, &l.provider, &l.offer)
+                == (
+                    &record.task,
+                    &record.target,
+                    &record.provider,
+                    &record.offer.id,
+                )
+        };
+        let times = entry
+            .left
+            .iter()
+            .find(|l| same(l))
+            .map_or(0, |l| l.times + 1);
+        let until = Tick::now()
+            + Millis(
+                LEFT.0
+                    .saturating_mul(1 << times.min(16))
+                    .min(LEFT_LONGEST.0),
+            )
+            .std();
         entry.left.retain(|l| !same(l));
         entry.left.push(Left {
             task: record.task.clone(),
@@ -157,12 +204,18 @@ impl Healer {
     /// Tells those that start replicas again by themselves how long to wait before it.
     pub(crate) fn tell_paces(&self, key: &DeploymentKey) {
         let cache = lock(&self.cache);
-        let Some(entry) = cache.deployments.get(key) else { return };
+        let Some(entry) = cache.deployments.get(key) else {
+            return;
+        };
         for live in entry.allocations.values() {
             let record = &live.record;
-            let task = entry.resolved.iter().find(|t| t.name == record.task && t.target == record.target);
+            let task = entry
+                .resolved
+                .iter()
+                .find(|t| t.name == record.task && t.target == record.target);
             if let Some(task) = task {
-                self.paces.set(&record.id, Some(Pace::of(&task.recovery, &record.recovery)));
+                self.paces
+                    .set(&record.id, Some(Pace::of(&task.recovery, &record.recovery)));
             }
         }
     }
@@ -178,36 +231,69 @@ impl Healer {
     ) -> Option<(Option<Change>, bool)> {
         let (entry, live, task) = subject(cache, id)?;
         let record = &live.record;
-        let Judged { recovery, action, condition } = judge(live, task, now)?;
+        let Judged {
+            recovery,
+            action,
+            condition,
+        } = judge(live, task, now)?;
         let dead = matches!(condition, Condition::Dead { .. } | Condition::Stuck { .. });
         if action == Action::Nothing && recovery == record.recovery {
             return Some((None, dead));
         }
-        let mut after = AllocationRecord { recovery, ..record.clone() };
+        let mut after = AllocationRecord {
+            recovery,
+            ..record.clone()
+        };
         let event = match &action {
-            Action::Nothing | Action::Wait(_) if after.recovery.failures > record.recovery.failures => Some(failing(&after)),
+            Action::Nothing | Action::Wait(_)
+                if after.recovery.failures > record.recovery.failures =>
+            {
+                Some(failing(&after))
+            }
             Action::Nothing | Action::Wait(_) => None,
             Action::Again => {
                 (after.stage, after.attempt) = (Stage::Intended, record.attempt + 1);
-                let left = live.observation.as_ref().and_then(|seen| deadline::of_next_attempt(record, seen, now));
+                let left = live
+                    .observation
+                    .as_ref()
+                    .and_then(|seen| deadline::of_next_attempt(record, seen, now));
                 after.deadline = left.or(record.deadline);
-                Some(allocation_event(Severity::Info, "AllocationRetried", record, place(record, &after.recovery.reason)))
+                Some(allocation_event(
+                    Severity::Info,
+                    "AllocationRetried",
+                    record,
+                    place(record, &after.recovery.reason),
+                ))
             }
             // A new version that fails is its update's business: it goes back.
-            Action::Replace if !matches!(condition, Condition::Stuck { .. } | Condition::Dead { .. }) && updates(entry, record) => {
+            Action::Replace
+                if !matches!(condition, Condition::Stuck { .. } | Condition::Dead { .. })
+                    && updates(entry, record) =>
+            {
                 (after.recovery.failures > record.recovery.failures).then(|| failing(&after))
             }
             // What is not alive is made anew even where it is; what is started again there goes on there when there is no other place.
-            Action::Replace if !matches!(condition, Condition::Stuck { .. }) && !elsewhere.contains(id) => {
+            Action::Replace
+                if !matches!(condition, Condition::Stuck { .. }) && !elsewhere.contains(id) =>
+            {
                 (after.recovery.failures > record.recovery.failures).then(|| failing(&after))
             }
             Action::Replace => {
                 let bound = task.recovery.max_concurrent.of(task.replicas);
                 let under_way = under_way(entry, record)
-                    + before.iter().filter(|c| same_task(&c.0, record) && c.0.superseded).map(|c| c.0.replicas).sum::<u32>();
+                    + before
+                        .iter()
+                        .filter(|c| same_task(&c.0, record) && c.0.superseded)
+                        .map(|c| c.0.replicas)
+                        .sum::<u32>();
                 if health::admitted(bound, under_way, &[record.replicas]) == [true] {
                     after.superseded = true;
-                    Some(allocation_event(Severity::Warning, "AllocationReplaced", record, place(record, &after.recovery.reason)))
+                    Some(allocation_event(
+                        Severity::Warning,
+                        "AllocationReplaced",
+                        record,
+                        place(record, &after.recovery.reason),
+                    ))
                 } else {
                     None
                 }
@@ -219,50 +305,102 @@ impl Healer {
 }
 
 /// The offers that a task is kept away from, and why.
-pub(crate) fn left(cache: &Mutex<Cache>, key: &DeploymentKey, task: &Resolved) -> BTreeMap<InstanceName, BTreeMap<String, String>> {
+pub(crate) fn left(
+    cache: &Mutex<Cache>,
+    key: &DeploymentKey,
+    task: &Resolved,
+) -> BTreeMap<InstanceName, BTreeMap<String, String>> {
     let now = Tick::now();
     let cache = lock(cache);
-    let all = cache.deployments.get(key).into_iter().flat_map(|entry| &entry.left);
+    let all = cache
+        .deployments
+        .get(key)
+        .into_iter()
+        .flat_map(|entry| &entry.left);
     let mut left: BTreeMap<InstanceName, BTreeMap<String, String>> = BTreeMap::new();
     for one in all.filter(|l| l.task == task.name && l.target == task.target && now < l.until) {
-        left.entry(one.provider.clone()).or_default().insert(one.offer.clone(), one.cause.clone());
+        left.entry(one.provider.clone())
+            .or_default()
+            .insert(one.offer.clone(), one.cause.clone());
     }
     left
 }
 
 /// An allocation that is judged by its health, with its deployment and its task.
-fn subject<'w>(cache: &'w Cache, id: &AllocationId) -> Option<(&'w DeploymentState, &'w AllocationState, &'w Resolved)> {
+fn subject<'w>(
+    cache: &'w Cache,
+    id: &AllocationId,
+) -> Option<(&'w DeploymentState, &'w AllocationState, &'w Resolved)> {
     let entry = cache.deployments.get(cache.owners.get(id)?)?;
     let live = entry.allocations.get(id)?;
     let record = &live.record;
     let settled = record.stage == Stage::Applied && !record.superseded && !entry.record.deleting;
-    let task = entry.resolved.iter().find(|t| t.name == record.task && t.target == record.target).filter(|_| settled)?;
+    let task = entry
+        .resolved
+        .iter()
+        .find(|t| t.name == record.task && t.target == record.target)
+        .filter(|_| settled)?;
     Some((entry, live, task))
 }
 
 /// Whether an allocation is of a version that has not become whole yet, and that would make way for an earlier one.
 fn updates(entry: &DeploymentState, record: &AllocationRecord) -> bool {
-    let of = |r: &Rollout| r.status != Status::Done && r.from.is_some() && !r.is_back() && r.generation == record.generation;
+    let of = |r: &Rollout| {
+        r.status != Status::Done
+            && r.from.is_some()
+            && !r.is_back()
+            && r.generation == record.generation
+    };
     entry.record.rollout.as_ref().is_some_and(of)
 }
 
 fn judge(live: &AllocationState, task: &Resolved, now: Instant) -> Option<Judged> {
     let (record, seen) = (&live.record, live.observation.as_ref()?);
     let run = &record.workload.run;
-    let condition = Condition::of(run, record.replicas, live.ready(), seen, &live.failed_liveness);
-    let look = Look { run, wanted: record.replicas, seen };
+    let condition = Condition::of(
+        run,
+        record.replicas,
+        live.ready(),
+        seen,
+        &live.failed_liveness,
+    );
+    let look = Look {
+        run,
+        wanted: record.replicas,
+        seen,
+    };
     let ready = |index: u32| live.ready_now().any(|r| r == index);
-    let (recovery, action) = health::look(&task.recovery, &record.recovery, look, &condition, ready, now);
-    Some(Judged { recovery, action, condition })
+    let (recovery, action) = health::look(
+        &task.recovery,
+        &record.recovery,
+        look,
+        &condition,
+        ready,
+        now,
+    );
+    Some(Judged {
+        recovery,
+        action,
+        condition,
+    })
 }
 
 /// Replicas of the same task that are being replaced because of their health.
 fn under_way(entry: &DeploymentState, record: &AllocationRecord) -> u32 {
     let replaced = |l: &&AllocationState| {
         let r = &l.record;
-        same_task(r, record) && r.superseded && !r.lost && r.recovery.here > 0 && r.stage != Stage::Removing
+        same_task(r, record)
+            && r.superseded
+            && !r.lost
+            && r.recovery.here > 0
+            && r.stage != Stage::Removing
     };
-    entry.allocations.values().filter(replaced).map(|l| l.record.replicas).sum()
+    entry
+        .allocations
+        .values()
+        .filter(replaced)
+        .map(|l| l.record.replicas)
+        .sum()
 }
 
 fn same_task(a: &AllocationRecord, b: &AllocationRecord) -> bool {
@@ -271,12 +409,33 @@ fn same_task(a: &AllocationRecord, b: &AllocationRecord) -> bool {
 
 fn failing(after: &AllocationRecord) -> Event {
     let recovery = &after.recovery;
-    let next = recovery.next.map(|at| format!("; tried again at {at}")).unwrap_or_default();
-    let times = if recovery.failures == 1 { "once".to_owned() } else { format!("{} times in a row", recovery.failures) };
-    let reason = if recovery.failures == 1 { "AllocationFailing" } else { "CrashLoop" };
-    allocation_event(Severity::Warning, reason, after, format!("{}: failed {times}{next}", place(after, &recovery.reason)))
+    let next = recovery
+        .next
+        .map(|at| format!("; tried again at {at}"))
+        .unwrap_or_default();
+    let times = if recovery.failures == 1 {
+        "once".to_owned()
+    } else {
+        format!("{} times in a row", recovery.failures)
+    };
+    let reason = if recovery.failures == 1 {
+        "AllocationFailing"
+    } else {
+        "CrashLoop"
+    };
+    allocation_event(
+        Severity::Warning,
+        reason,
+        after,
+        format!("{}: failed {times}{next}", place(after, &recovery.reason)),
+    )
 }
 
 fn place(record: &AllocationRecord, reason: &str) -> String {
-    format!("{} × {} on {}: {reason}", record.replicas, record.task, Place::of(record))
+    format!(
+        "{} × {} on {}: {reason}",
+        record.replicas,
+        record.task,
+        Place::of(record)
+    )
 }

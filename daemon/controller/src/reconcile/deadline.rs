@@ -13,7 +13,8 @@ use tradewind_core::{
 };
 
 use crate::{
-    reconcile::reconciler::Reconciler, reconcile::rollout::Rolled, schedule::scheduler::DeploymentWork, state::journal::allocation_event,
+    reconcile::reconciler::Reconciler, reconcile::rollout::Rolled,
+    schedule::scheduler::DeploymentWork, state::journal::allocation_event,
 };
 
 impl Reconciler {
@@ -28,20 +29,38 @@ impl Reconciler {
         let now = self.clock.now();
         let before = |r: &AllocationRecord| work.all.iter().find(|known| known.id == r.id).cloned();
         let begun = {
-            let apart = work.all.iter().filter(|r| !records.iter().any(|known| known.id == r.id));
-            deadline::begun(&work.record.begun, &work.resolved, records.iter().chain(apart))
+            let apart = work
+                .all
+                .iter()
+                .filter(|r| !records.iter().any(|known| known.id == r.id));
+            deadline::begun(
+                &work.record.begun,
+                &work.resolved,
+                records.iter().chain(apart),
+            )
         };
         for task in work.resolved.iter() {
-            let (Some(whole), Some(begun)) = (deadline::of(&task.workload), deadline::begun_of(&begun, task)) else { continue };
+            let (Some(whole), Some(begun)) = (
+                deadline::of(&task.workload),
+                deadline::begun_of(&begun, task),
+            ) else {
+                continue;
+            };
             let left = deadline::left(whole, begun.at, now);
             // What has just been placed, and what has just been given its replicas.
-            let new = |known: &Option<AllocationRecord>, r: &AllocationRecord| known.as_ref().is_none_or(|b| b.attempt != r.attempt);
+            let new = |known: &Option<AllocationRecord>, r: &AllocationRecord| {
+                known.as_ref().is_none_or(|b| b.attempt != r.attempt)
+            };
             for record in records.iter_mut().filter(|r| plan::stands_for(r, task)) {
                 let known = before(record);
                 if known.is_none() {
                     record.began = Some(begun.at);
                 }
-                if record.state.is_some() || record.stage != Stage::Intended || record.began.is_none() || !new(&known, record) {
+                if record.state.is_some()
+                    || record.stage != Stage::Intended
+                    || record.began.is_none()
+                    || !new(&known, record)
+                {
                     continue;
                 }
                 // What was asked for before may exist: its provider ends it.
@@ -51,8 +70,12 @@ impl Reconciler {
                 }
             }
             // What has ended and was set aside is not among the replicas that the task wants.
-            let counts = |r: &AllocationRecord| before(r).is_none() || work.actual.iter().any(|known| known.id == r.id);
-            let there = records.iter().filter(|r| plan::stands_for(r, task) && r.phase != Phase::Gone && counts(r));
+            let counts = |r: &AllocationRecord| {
+                before(r).is_none() || work.actual.iter().any(|known| known.id == r.id)
+            };
+            let there = records
+                .iter()
+                .filter(|r| plan::stands_for(r, task) && r.phase != Phase::Gone && counts(r));
             let there: u32 = there.map(AllocationRecord::goal).sum();
             let waiting = task.replicas.saturating_sub(there);
             if waiting > 0 && left > Millis(0) {
@@ -65,12 +88,22 @@ impl Reconciler {
             }
         }
         if begun != work.record.begun {
-            rolled.deployment.get_or_insert_with(|| (*work.record).clone()).begun = begun;
+            rolled
+                .deployment
+                .get_or_insert_with(|| (*work.record).clone())
+                .begun = begun;
         }
     }
 
     /// A record for replicas that wait, where they were last: to tell that they have failed.
-    fn last_of(&self, work: &DeploymentWork, task: &Resolved, begun: &Begun, replicas: u32, now: Instant) -> AllocationRecord {
+    fn last_of(
+        &self,
+        work: &DeploymentWork,
+        task: &Resolved,
+        begun: &Begun,
+        replicas: u32,
+        now: Instant,
+    ) -> AllocationRecord {
         let want = Desired {
             task: task.name.clone(),
             target: task.target.clone(),
@@ -82,14 +115,32 @@ impl Reconciler {
             decision: None,
             since: task.since,
         };
-        self.fresh(work, &want, &Placement { replicas, ..begun.place.clone() }, now)
+        self.fresh(
+            work,
+            &want,
+            &Placement {
+                replicas,
+                ..begun.place.clone()
+            },
+            now,
+        )
     }
 }
 
 fn expired(record: &mut AllocationRecord, whole: Millis) -> Event {
     deadline::expire(record, whole);
-    let why = record.ended.values().next().map(|end| end.message.clone()).unwrap_or_default();
-    allocation_event(Severity::Error, "DeadlineExceeded", record, format!("{} × {}: {why}", record.replicas, record.task))
+    let why = record
+        .ended
+        .values()
+        .next()
+        .map(|end| end.message.clone())
+        .unwrap_or_default();
+    allocation_event(
+        Severity::Error,
+        "DeadlineExceeded",
+        record,
+        format!("{} × {}: {why}", record.replicas, record.task),
+    )
 }
 
 /// The record of what is made anew in the same place, with what is left of its deadline.

@@ -15,30 +15,58 @@ use tradewind_core::{
 };
 
 use crate::{
-    lock, reconcile::reconciler::Reconciler, schedule::offers::Room, schedule::scheduler::DeploymentWork, state::journal::allocation_event,
+    lock, reconcile::reconciler::Reconciler, schedule::offers::Room,
+    schedule::scheduler::DeploymentWork, state::journal::allocation_event,
 };
 
 impl Reconciler {
     /// Brings hedging into what is intended: the rivals of what has just been placed, and the end of the groups whose time has come.
-    pub(crate) fn hedge(&self, work: &DeploymentWork, desired: &[Desired], records: &mut Vec<AllocationRecord>, told: &mut Vec<Event>) {
+    pub(crate) fn hedge(
+        &self,
+        work: &DeploymentWork,
+        desired: &[Desired],
+        records: &mut Vec<AllocationRecord>,
+        told: &mut Vec<Event>,
+    ) {
         self.add_rivals(work, desired, records, told);
-        let behind = work.all.iter().filter(|r| !records.iter().any(|known| known.id == r.id)).cloned();
+        let behind = work
+            .all
+            .iter()
+            .filter(|r| !records.iter().any(|known| known.id == r.id))
+            .cloned();
         records.extend(behind.collect::<Vec<_>>());
         if !work.record.deleting {
             self.end_hedges(work, records, told);
         }
     }
 
-    fn add_rivals(&self, work: &DeploymentWork, desired: &[Desired], records: &mut Vec<AllocationRecord>, told: &mut Vec<Event>) {
+    fn add_rivals(
+        &self,
+        work: &DeploymentWork,
+        desired: &[Desired],
+        records: &mut Vec<AllocationRecord>,
+        told: &mut Vec<Event>,
+    ) {
         let now = self.clock.now();
         let mut rivals = Vec::new();
         // What an update brings up replica by replica is asked for in one place.
         let whole = |r: &AllocationRecord| r.stage == Stage::Intended && r.replicas == r.goal();
-        for first in records.iter_mut().filter(|r| whole(r) && !work.all.iter().any(|known| known.id == r.id)) {
-            let same = |name: &TaskName, target: &Option<Target>| *name == first.task && *target == first.target;
-            let policy = work.resolved.iter().find(|t| same(&t.name, &t.target)).and_then(|t| t.hedge);
+        for first in records
+            .iter_mut()
+            .filter(|r| whole(r) && !work.all.iter().any(|known| known.id == r.id))
+        {
+            let same = |name: &TaskName, target: &Option<Target>| {
+                *name == first.task && *target == first.target
+            };
+            let policy = work
+                .resolved
+                .iter()
+                .find(|t| same(&t.name, &t.target))
+                .and_then(|t| t.hedge);
             let want = desired.iter().find(|d| same(&d.task, &d.target));
-            let (Some(policy), Some(want)) = (policy, want) else { continue };
+            let (Some(policy), Some(want)) = (policy, want) else {
+                continue;
+            };
             let here = Placement {
                 provider: first.provider.clone(),
                 offer: first.offer.clone(),
@@ -46,19 +74,33 @@ impl Reconciler {
                 replicas: first.replicas,
                 takes: first.takes,
             };
-            let roomy: Vec<Rival> = want.rivals.iter().filter(|r| self.has_room(first, r)).cloned().collect();
+            let roomy: Vec<Rival> = want
+                .rivals
+                .iter()
+                .filter(|r| self.has_room(first, r))
+                .cloned()
+                .collect();
             let chosen = hedge::choose(&policy, &here, &roomy);
             if let Some(dear) = chosen.too_dear.first() {
                 let message = format!(
                     "{} × {} not asked for on {}/{} as well: the spend cap of the hedge leaves no room for it",
                     dear.replicas, first.task, dear.provider, dear.offer.region
                 );
-                told.push(allocation_event(Severity::Info, "HedgeLimited", first, message));
+                told.push(allocation_event(
+                    Severity::Info,
+                    "HedgeLimited",
+                    first,
+                    message,
+                ));
             }
             if chosen.asked.is_empty() {
                 continue;
             }
-            let member = |rank| Hedge { group: first.id.clone(), rank, until: now.plus(policy.within) };
+            let member = |rank| Hedge {
+                group: first.id.clone(),
+                rank,
+                until: now.plus(policy.within),
+            };
             for (rank, placement) in (1u32..).zip(chosen.asked) {
                 rivals.push(AllocationRecord {
                     id: AllocationId::new(&self.installation, self.ids.draw()),
@@ -79,36 +121,75 @@ impl Reconciler {
 
     /// Whether a place has room for all replicas of an allocation beside what it has promised.
     fn has_room(&self, first: &AllocationRecord, rival: &Rival) -> bool {
-        let there = AllocationRecord { provider: rival.placement.provider.clone(), offer: rival.placement.offer.clone(), ..first.clone() };
-        let room = self.quotes.room(&lock(&self.cache), &there, &first.workload.resources, self.options.offers_ttl);
+        let there = AllocationRecord {
+            provider: rival.placement.provider.clone(),
+            offer: rival.placement.offer.clone(),
+            ..first.clone()
+        };
+        let room = self.quotes.room(
+            &lock(&self.cache),
+            &there,
+            &first.workload.resources,
+            self.options.offers_ttl,
+        );
         matches!(room, Room::Replicas(free) if free >= first.replicas)
     }
 
     /// Ends the groups whose time has come: the first that is ready stays, the others go.
-    fn end_hedges(&self, work: &DeploymentWork, records: &mut [AllocationRecord], told: &mut Vec<Event>) {
-        let groups: BTreeSet<AllocationId> = records.iter().filter_map(|r| r.hedge.as_ref().map(|h| h.group.clone())).collect();
+    fn end_hedges(
+        &self,
+        work: &DeploymentWork,
+        records: &mut [AllocationRecord],
+        told: &mut Vec<Event>,
+    ) {
+        let groups: BTreeSet<AllocationId> = records
+            .iter()
+            .filter_map(|r| r.hedge.as_ref().map(|h| h.group.clone()))
+            .collect();
         if groups.is_empty() {
             return;
         }
         let now = self.clock.now();
         let ready: BTreeSet<AllocationId> = {
             let cache = lock(&self.cache);
-            let lives = cache.deployments.get(&work.key).into_iter().flat_map(|e| e.allocations.values());
-            lives.filter(|l| l.is_ready()).map(|l| l.record.id.clone()).collect()
+            let lives = cache
+                .deployments
+                .get(&work.key)
+                .into_iter()
+                .flat_map(|e| e.allocations.values());
+            lives
+                .filter(|l| l.is_ready())
+                .map(|l| l.record.id.clone())
+                .collect()
         };
         for group in groups {
-            let mut members: Vec<&mut AllocationRecord> =
-                records.iter_mut().filter(|r| r.stage != Stage::Removing && r.hedge.as_ref().is_some_and(|h| h.group == group)).collect();
+            let mut members: Vec<&mut AllocationRecord> = records
+                .iter_mut()
+                .filter(|r| {
+                    r.stage != Stage::Removing && r.hedge.as_ref().is_some_and(|h| h.group == group)
+                })
+                .collect();
             self.end_hedge(&mut members, &ready, now, told);
         }
     }
 
-    fn end_hedge(&self, members: &mut [&mut AllocationRecord], ready: &BTreeSet<AllocationId>, now: Instant, told: &mut Vec<Event>) {
+    fn end_hedge(
+        &self,
+        members: &mut [&mut AllocationRecord],
+        ready: &BTreeSet<AllocationId>,
+        now: Instant,
+        told: &mut Vec<Event>,
+    ) {
         let rank = |r: &AllocationRecord| r.hedge.as_ref().map_or(0, |h| h.rank);
         members.sort_by_key(|r| rank(r));
-        let Some(first) = members.first().map(|r| (**r).clone()) else { return };
+        let Some(first) = members.first().map(|r| (**r).clone()) else {
+            return;
+        };
         let until = first.hedge.as_ref().map_or(now, |h| h.until);
-        let judged: Vec<Member> = members.iter().map(|r| Member::of(r, ready.contains(&r.id), &first)).collect();
+        let judged: Vec<Member> = members
+            .iter()
+            .map(|r| Member::of(r, ready.contains(&r.id), &first))
+            .collect();
         match hedge::judge(&judged, until, now) {
             Verdict::Wait(_) => {}
             Verdict::Keep(kept) => {
@@ -116,7 +197,8 @@ impl Reconciler {
                     if rank(r) == kept {
                         r.hedge = None;
                         if judged.len() > 1 {
-                            let message = format!("{} × {} stays on {}", r.replicas, r.task, Place::of(r));
+                            let message =
+                                format!("{} × {} stays on {}", r.replicas, r.task, Place::of(r));
                             told.push(allocation_event(Severity::Info, "HedgeWon", r, message));
                         }
                     } else {
@@ -127,10 +209,20 @@ impl Reconciler {
             Verdict::GiveUp => {
                 for r in members.iter_mut() {
                     r.stage = Stage::Removing;
-                    self.place_health.cool_down(r, "it did not become ready in time");
+                    self.place_health
+                        .cool_down(r, "it did not become ready in time");
                 }
-                let message = format!("none of {} places of {} has become ready in time", members.len(), first.task);
-                told.push(allocation_event(Severity::Warning, "HedgeGivenUp", &first, message));
+                let message = format!(
+                    "none of {} places of {} has become ready in time",
+                    members.len(),
+                    first.task
+                );
+                told.push(allocation_event(
+                    Severity::Warning,
+                    "HedgeGivenUp",
+                    &first,
+                    message,
+                ));
             }
         }
     }
@@ -138,10 +230,17 @@ impl Reconciler {
 
 /// Of a deployment's records, those that the plan counts: of an open group only the first.
 pub(crate) fn visible(all: &[AllocationRecord]) -> Vec<AllocationRecord> {
-    all.iter().filter(|r| !hedge::stands_behind(r, all)).cloned().collect()
+    all.iter()
+        .filter(|r| !hedge::stands_behind(r, all))
+        .cloned()
+        .collect()
 }
 
 /// When the next open group ends by itself.
 pub(crate) fn next_end(records: &[AllocationRecord]) -> Option<Instant> {
-    records.iter().filter(|r| r.stage != Stage::Removing).filter_map(|r| r.hedge.as_ref().map(|h| h.until)).min()
+    records
+        .iter()
+        .filter(|r| r.stage != Stage::Removing)
+        .filter_map(|r| r.hedge.as_ref().map(|h| h.until))
+        .min()
 }

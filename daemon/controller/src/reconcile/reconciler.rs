@@ -132,24 +132,58 @@ impl Reconciler {
         {
             let cache = lock(&self.cache);
             // Room that nobody has seen yet goes to those who have waited for it, not to who comes by now.
-            let before = if asks_anew { cache.others_waiting(&keys) } else { Vec::new() };
+            let before = if asks_anew {
+                cache.others_waiting(&keys)
+            } else {
+                Vec::new()
+            };
             for key in keys.into_iter().chain(before) {
-                let Some(entry) = cache.deployments.get(&key) else { continue };
-                let (record, revision, resolved) = (entry.record.clone(), entry.revision, entry.resolved.clone());
+                let Some(entry) = cache.deployments.get(&key) else {
+                    continue;
+                };
+                let (record, revision, resolved) =
+                    (entry.record.clone(), entry.revision, entry.resolved.clone());
                 let all = entry.actual();
-                let (resolved, actual) =
-                    if record.deleting { (resolved, all.clone()) } else { without_ended(resolved, hedge::visible(&all)) };
-                let work = DeploymentWork { key, record, revision, resolved, actual, all };
-                if work.record.deleting { going.push(work) } else { works.push(work) }
+                let (resolved, actual) = if record.deleting {
+                    (resolved, all.clone())
+                } else {
+                    without_ended(resolved, hedge::visible(&all))
+                };
+                let work = DeploymentWork {
+                    key,
+                    record,
+                    revision,
+                    resolved,
+                    actual,
+                    all,
+                };
+                if work.record.deleting {
+                    going.push(work)
+                } else {
+                    works.push(work)
+                }
             }
         }
         // The oldest first, also after a restart. Priorities go before age within the decision.
-        works.sort_by(|a: &DeploymentWork, b: &DeploymentWork| (a.record.created_at, &a.key).cmp(&(b.record.created_at, &b.key)));
+        works.sort_by(|a: &DeploymentWork, b: &DeploymentWork| {
+            (a.record.created_at, &a.key).cmp(&(b.record.created_at, &b.key))
+        });
         // Removal owes no decision and waits for none.
-        join_all(going.into_iter().map(|work| self.commit_outcome(work, Outcome::default()))).await;
+        join_all(
+            going
+                .into_iter()
+                .map(|work| self.commit_outcome(work, Outcome::default())),
+        )
+        .await;
         let (outcomes, _) = self.scheduler.decide(&snapshot, &works).await;
         let heard = shadow::calls_of(&snapshot, &works, &outcomes);
-        join_all(works.into_iter().zip(outcomes).map(|(work, outcome)| self.commit_outcome(work, outcome))).await;
+        join_all(
+            works
+                .into_iter()
+                .zip(outcomes)
+                .map(|(work, outcome)| self.commit_outcome(work, outcome)),
+        )
+        .await;
         self.shadows.notify(&snapshot, heard);
     }
 
@@ -168,8 +202,14 @@ impl Reconciler {
             }
             Err(Error::Conflict { .. }) => {
                 let mut cache = lock(&self.cache);
-                let conflicts = cache.deployments.get_mut(&work.key).map_or(0, DeploymentState::conflicted);
-                cache.enqueue_at(&work.key, Tick::now() + AFTER_CONFLICT * (1 << conflicts.min(AFTER_CONFLICT_DOUBLES)));
+                let conflicts = cache
+                    .deployments
+                    .get_mut(&work.key)
+                    .map_or(0, DeploymentState::conflicted);
+                cache.enqueue_at(
+                    &work.key,
+                    Tick::now() + AFTER_CONFLICT * (1 << conflicts.min(AFTER_CONFLICT_DOUBLES)),
+                );
             }
             Err(error) => {
                 tracing::error!(deployment = %work.key, error = &error as &dyn std::error::Error, "the intent could not be stored");
@@ -180,10 +220,27 @@ impl Reconciler {
 
     /// Commits the intent of every step, then shows it to the rest of the daemon. Nothing has had an effect before this returns.
     /// Answers the allocations whose calls are due; they count as in flight.
-    async fn commit_intent(self: &Arc<Self>, work: &DeploymentWork, outcome: Outcome) -> Result<Vec<AllocationId>, Error> {
-        let Outcome { desired, mut unplaced, held, others, decision, inputs, failure, .. } = outcome;
+    async fn commit_intent(
+        self: &Arc<Self>,
+        work: &DeploymentWork,
+        outcome: Outcome,
+    ) -> Result<Vec<AllocationId>, Error> {
+        let Outcome {
+            desired,
+            mut unplaced,
+            held,
+            others,
+            decision,
+            inputs,
+            failure,
+            ..
+        } = outcome;
         let failed = failure.is_some();
-        let steps = if failed { Vec::new() } else { plan::plan(&desired, &work.actual) };
+        let steps = if failed {
+            Vec::new()
+        } else {
+            plan::plan(&desired, &work.actual)
+        };
         let mut told = Vec::new();
         let mut records = self.records(work, &desired, &steps);
         name_the_way(work, &mut unplaced);
@@ -201,41 +258,73 @@ impl Reconciler {
         self.reserve(&mut lock(&self.cache), &work.all, &records);
         if work.record.adopt.is_some() && !failed {
             // It has been taken over with this intent.
-            rolled.deployment.get_or_insert_with(|| (*work.record).clone()).adopt = None;
+            rolled
+                .deployment
+                .get_or_insert_with(|| (*work.record).clone())
+                .adopt = None;
         }
-        let changed: Vec<&AllocationRecord> = records.iter().filter(|r| differs(r, &work.all)).collect();
+        let changed: Vec<&AllocationRecord> =
+            records.iter().filter(|r| differs(r, &work.all)).collect();
 
         let changed_nothing = changed.is_empty() && rolled.deployment.is_none();
         let decided = !changed_nothing && decision.is_some();
         let mut change = Change::new();
         if !changed_nothing {
             // Of the spec that was decided about: an older decision never goes over a newer spec.
-            change.expect(Expect::AtRevision { key: work.key.path(), revision: work.revision });
+            change.expect(Expect::AtRevision {
+                key: work.key.path(),
+                revision: work.revision,
+            });
             if let Some(decision) = &decision {
                 change.decision(decision)?;
                 if let Some(why) = &decision.fallback {
-                    let fell =
-                        event(Severity::Warning, "PolicyFellBack", CONTROLLER, &work.key, format!("the built-in order decided: {why}"));
+                    let fell = event(
+                        Severity::Warning,
+                        "PolicyFellBack",
+                        CONTROLLER,
+                        &work.key,
+                        format!("the built-in order decided: {why}"),
+                    );
                     change.event(fell.because(Cause::Decision(decision.id.clone())));
                 }
             }
             if let Some(deployment) = rolled.deployment {
                 change.put_progress(&work.key, deployment)?;
             }
-            rolled.told.into_iter().for_each(|event| change.event(event));
+            rolled
+                .told
+                .into_iter()
+                .for_each(|event| change.event(event));
             for record in changed {
                 if let Some(before) = work.all.iter().find(|r| r.id == record.id) {
-                    let revision = self.unchanged(before).inspect_err(|_| lock(&self.cache).unreserve(&work.all, &records))?;
+                    let revision = self
+                        .unchanged(before)
+                        .inspect_err(|_| lock(&self.cache).unreserve(&work.all, &records))?;
                     if let Some(mut told) = revision_event(before, record) {
-                        let decided = record.decision.clone().filter(|id| decision.as_ref().is_some_and(|d| d.id == *id));
-                        told.cause = Some(decided.map_or(Cause::Generation(work.record.generation), Cause::Decision));
+                        let decided = record
+                            .decision
+                            .clone()
+                            .filter(|id| decision.as_ref().is_some_and(|d| d.id == *id));
+                        told.cause = Some(
+                            decided
+                                .map_or(Cause::Generation(work.record.generation), Cause::Decision),
+                        );
                         change.event(told);
                     }
                     change.put_allocation(record.clone(), revision)?;
                 } else {
                     let place = Place::of(record);
-                    let message = format!("{} × {} placed on {place} ({})", record.goal(), record.task, record.offer.id);
-                    let mut placed = changing(allocation_event(Severity::Info, "AllocationPlaced", record, message), None, Some(record));
+                    let message = format!(
+                        "{} × {} placed on {place} ({})",
+                        record.goal(),
+                        record.task,
+                        record.offer.id
+                    );
+                    let mut placed = changing(
+                        allocation_event(Severity::Info, "AllocationPlaced", record, message),
+                        None,
+                        Some(record),
+                    );
                     placed.cause = record.decision.clone().map(Cause::Decision);
                     change.event(placed);
                     change.place(record.clone())?;
@@ -247,21 +336,50 @@ impl Reconciler {
             self.budgets.put_held(&mut change, &work.key, &held)?;
         }
         // What is held back has been told with its kind.
-        for task in unplaced.iter().filter(|u| !held.iter().any(|h| h.task == u.task)) {
-            let known = lock(&self.cache).deployments.get(&work.key).is_some_and(|e| e.unplaced.contains(task));
+        for task in unplaced
+            .iter()
+            .filter(|u| !held.iter().any(|h| h.task == u.task))
+        {
+            let known = lock(&self.cache)
+                .deployments
+                .get(&work.key)
+                .is_some_and(|e| e.unplaced.contains(task));
             if !known {
-                let message = format!("{}: {} no place: {}", task.task, replicas_have(task.replicas), task.reason);
-                change.event(event(Severity::Warning, "Unplaced", CONTROLLER, &work.key, message));
+                let message = format!(
+                    "{}: {} no place: {}",
+                    task.task,
+                    replicas_have(task.replicas),
+                    task.reason
+                );
+                change.event(event(
+                    Severity::Warning,
+                    "Unplaced",
+                    CONTROLLER,
+                    &work.key,
+                    message,
+                ));
             }
         }
         change.inputs(inputs.as_ref().filter(|_| decided));
-        let hasty = decision.as_ref().filter(|_| decided).and_then(|d| Hasty::of(d, work.record.generation));
-        let again = rolled.again.into_iter().chain(hedge::next_end(&records)).min();
+        let hasty = decision
+            .as_ref()
+            .filter(|_| decided)
+            .and_then(|d| Hasty::of(d, work.record.generation));
+        let again = rolled
+            .again
+            .into_iter()
+            .chain(hedge::next_end(&records))
+            .min();
         let (key, generation, now) = (&work.key, work.record.generation, self.clock.now());
         // What the reconciler knows of the deployment is shown with what it has stored.
         let show = |cache: &mut Cache| {
-            others.iter().filter(|other| *other != key).for_each(|other| cache.enqueue(other));
-            let Some(entry) = cache.deployments.get_mut(key) else { return Vec::new() };
+            others
+                .iter()
+                .filter(|other| *other != key)
+                .for_each(|other| cache.enqueue(other));
+            let Some(entry) = cache.deployments.get_mut(key) else {
+                return Vec::new();
+            };
             if entry.failure != failure
                 && let Some(failure) = &failure
             {
@@ -272,7 +390,11 @@ impl Reconciler {
             }
             entry.failure = failure;
             entry.conflicts = 0;
-            entry.attempts = if failed { entry.attempts.saturating_add(1) } else { 0 };
+            entry.attempts = if failed {
+                entry.attempts.saturating_add(1)
+            } else {
+                0
+            };
             entry.hasty = hasty.or_else(|| entry.hasty.take());
             // What can never be placed ends an update: the next look sees it.
             let never = unplaced.iter().any(|u| u.never) && entry.unplaced != unplaced;
@@ -307,46 +429,83 @@ impl Reconciler {
     }
 
     /// Each step's record as it shall be stored.
-    fn records(&self, work: &DeploymentWork, desired: &[Desired], steps: &[Step]) -> Vec<AllocationRecord> {
+    fn records(
+        &self,
+        work: &DeploymentWork,
+        desired: &[Desired],
+        steps: &[Step],
+    ) -> Vec<AllocationRecord> {
         let now = self.clock.now();
         // Without a plan (the policy failed) what is there stays as it is.
         if steps.is_empty() {
             return work.actual.clone();
         }
-        let by_id: BTreeMap<&AllocationId, &AllocationRecord> = work.actual.iter().map(|r| (&r.id, r)).collect();
+        let by_id: BTreeMap<&AllocationId, &AllocationRecord> =
+            work.actual.iter().map(|r| (&r.id, r)).collect();
         let forgetful: BTreeSet<AllocationId> = {
             let cache = lock(&self.cache);
             let forgotten = |r: &&AllocationRecord| cache.live(&r.id).is_some_and(|l| l.forgotten);
-            work.actual.iter().filter(forgotten).map(|r| r.id.clone()).collect()
+            work.actual
+                .iter()
+                .filter(forgotten)
+                .map(|r| r.id.clone())
+                .collect()
         };
         let record = |step: &Step| {
-            let existing = step.allocation.as_ref().and_then(|id| by_id.get(id)).map(|r| (*r).clone());
+            let existing = step
+                .allocation
+                .as_ref()
+                .and_then(|id| by_id.get(id))
+                .map(|r| (*r).clone());
             let want = step.desired.and_then(|i| desired.get(i));
             match (step.action, existing, want) {
-                (ChangeAction::Create, _, Some(want)) => vec![self.fresh(work, want, &step.placement, now)],
+                (ChangeAction::Create, _, Some(want)) => {
+                    vec![self.fresh(work, want, &step.placement, now)]
+                }
                 // Another version comes beside it, and takes its place replica by replica.
-                (ChangeAction::Update, Some(mut r), Some(want)) if plan::needs_new_replicas(&r.workload, &want.workload) => {
+                (ChangeAction::Update, Some(mut r), Some(want))
+                    if plan::needs_new_replicas(&r.workload, &want.workload) =>
+                {
                     r.superseded = true;
                     vec![self.fresh(work, want, &step.placement, now), r]
                 }
                 // Of a job that is over there is nothing to be asked for.
-                (ChangeAction::Update | ChangeAction::Resize, Some(mut r), Some(want)) if job::is_over(&r) => {
-                    (r.workload, r.need, r.generation) = (want.workload.clone(), want.need, work.record.generation);
+                (ChangeAction::Update | ChangeAction::Resize, Some(mut r), Some(want))
+                    if job::is_over(&r) =>
+                {
+                    (r.workload, r.need, r.generation) =
+                        (want.workload.clone(), want.need, work.record.generation);
                     (r.superseded, r.wanted) = (false, Some(r.replicas));
                     vec![r]
                 }
                 // Asked again, its provider would run those again that have ended: the rest of them ends first.
-                (ChangeAction::Update | ChangeAction::Resize, Some(r), Some(_)) if forgetful.contains(&r.id) => vec![r],
+                (ChangeAction::Update | ChangeAction::Resize, Some(r), Some(_))
+                    if forgetful.contains(&r.id) =>
+                {
+                    vec![r]
+                }
                 (ChangeAction::Update | ChangeAction::Resize, Some(mut r), Some(want)) => {
-                    (r.replicas, r.hourly, r.offer) = (step.placement.replicas, step.placement.hourly, step.placement.offer.clone());
-                    (r.workload, r.need, r.takes) = (want.workload.clone(), want.need, step.placement.takes);
+                    (r.replicas, r.hourly, r.offer) = (
+                        step.placement.replicas,
+                        step.placement.hourly,
+                        step.placement.offer.clone(),
+                    );
+                    (r.workload, r.need, r.takes) =
+                        (want.workload.clone(), want.need, step.placement.takes);
                     r.decision = want.decision.clone().or(r.decision);
                     (r.superseded, r.wanted) = (false, Some(step.placement.replicas));
-                    (r.generation, r.stage, r.attempt, r.phase) = (work.record.generation, Stage::Intended, r.attempt + 1, Phase::Starting);
+                    (r.generation, r.stage, r.attempt, r.phase) = (
+                        work.record.generation,
+                        Stage::Intended,
+                        r.attempt + 1,
+                        Phase::Starting,
+                    );
                     vec![r]
                 }
                 (ChangeAction::Destroy, Some(mut r), _) => {
-                    let replaced = desired.iter().any(|d| d.task == r.task && d.target == r.target && d.replicas > 0);
+                    let replaced = desired
+                        .iter()
+                        .any(|d| d.task == r.task && d.target == r.target && d.replicas > 0);
                     match replaced && r.phase != Phase::Gone && r.stage != Stage::Removing {
                         true => r.superseded = true,
                         false => r.stage = Stage::Removing,
@@ -360,7 +519,13 @@ impl Reconciler {
     }
 
     /// The record of replicas that are to be made in a place.
-    pub(crate) fn fresh(&self, work: &DeploymentWork, want: &Desired, placement: &Placement, now: Instant) -> AllocationRecord {
+    pub(crate) fn fresh(
+        &self,
+        work: &DeploymentWork,
+        want: &Desired,
+        placement: &Placement,
+        now: Instant,
+    ) -> AllocationRecord {
         AllocationRecord {
             id: AllocationId::new(&self.installation, self.ids.draw()),
             namespace: work.key.namespace.clone(),
@@ -398,13 +563,23 @@ impl Reconciler {
     }
 
     /// Notes what the steps promise, so that the next batch does not promise it again.
-    pub(crate) fn reserve(&self, cache: &mut Cache, before: &[AllocationRecord], after: &[AllocationRecord]) {
+    pub(crate) fn reserve(
+        &self,
+        cache: &mut Cache,
+        before: &[AllocationRecord],
+        after: &[AllocationRecord],
+    ) {
         for record in after.iter().filter(|r| r.stage == Stage::Intended) {
             // Accepted meanwhile.
-            if cache.live(&record.id).is_some_and(|l| l.record.attempt == record.attempt && l.record.stage != Stage::Intended) {
+            if cache.live(&record.id).is_some_and(|l| {
+                l.record.attempt == record.attempt && l.record.stage != Stage::Intended
+            }) {
                 continue;
             }
-            let held = before.iter().find(|r| r.id == record.id).map_or(0, |r| if r.state.is_some() { r.replicas } else { 0 });
+            let held = before
+                .iter()
+                .find(|r| r.id == record.id)
+                .map_or(0, |r| if r.state.is_some() { r.replicas } else { 0 });
             let reserved = Reserved {
                 offer: record.offer.id.clone(),
                 replicas: record.replicas.saturating_sub(held),
@@ -414,7 +589,9 @@ impl Reconciler {
             };
             if reserved.replicas > 0 {
                 let reservations = cache.reserved.entry(record.provider.clone()).or_default();
-                reservations.entry((record.id.clone(), record.attempt)).or_insert(reserved);
+                reservations
+                    .entry((record.id.clone(), record.attempt))
+                    .or_insert(reserved);
             }
         }
     }
@@ -422,20 +599,35 @@ impl Reconciler {
 
 /// What the replicas of a task that go have been through: those in their stead go on from there.
 fn inherited(work: &DeploymentWork, want: &Desired) -> Recovery {
-    let going =
-        |r: &&AllocationRecord| r.task == want.task && r.target == want.target && (r.superseded || r.phase == Phase::Gone) && !r.lost;
+    let going = |r: &&AllocationRecord| {
+        r.task == want.task
+            && r.target == want.target
+            && (r.superseded || r.phase == Phase::Gone)
+            && !r.lost
+    };
     Recovery::inherited(work.all.iter().filter(going).map(|r| &r.recovery))
 }
 
 /// Says of a task whose new version has no place what would give it one: what runs of the old one keeps its own until then.
 fn name_the_way(work: &DeploymentWork, unplaced: &mut [UnplacedView]) {
     for one in unplaced {
-        let Some(task) = work.resolved.iter().find(|t| t.name == one.task) else { continue };
-        let runs = |r: &&AllocationRecord| r.replicas > 0 && !r.lost && r.recovery.here == 0 && r.phase != Phase::Gone;
-        let other = |r: &&AllocationRecord| r.superseded || plan::needs_new_replicas(&r.workload, &task.workload);
-        let mut mine = work.all.iter().filter(|r| r.task == task.name && r.target == task.target);
+        let Some(task) = work.resolved.iter().find(|t| t.name == one.task) else {
+            continue;
+        };
+        let runs = |r: &&AllocationRecord| {
+            r.replicas > 0 && !r.lost && r.recovery.here == 0 && r.phase != Phase::Gone
+        };
+        let other = |r: &&AllocationRecord| {
+            r.superseded || plan::needs_new_replicas(&r.workload, &task.workload)
+        };
+        let mut mine = work
+            .all
+            .iter()
+            .filter(|r| r.task == task.name && r.target == task.target);
         let gives_way = mine.any(|r| runs(&r) && other(&r));
-        if let Some(way) = rollout::way(task).filter(|_| gives_way && task.workload.run == Run::Service) {
+        if let Some(way) =
+            rollout::way(task).filter(|_| gives_way && task.workload.run == Run::Service)
+        {
             one.reason = format!("{}; {way}", one.reason);
         }
     }
@@ -448,8 +640,13 @@ fn differs(record: &AllocationRecord, actual: &[AllocationRecord]) -> bool {
 /// The allocations whose calls shall begin now: each is in flight from here on. What is due later marks the deployment for then.
 fn due(cache: &mut Cache, key: &DeploymentKey) -> Vec<AllocationId> {
     let now = Tick::now();
-    let Some(entry) = cache.deployments.get_mut(key) else { return Vec::new() };
-    let failed = entry.failure.as_ref().map(|_| now + retry::backoff(entry.attempts.saturating_sub(1), key.name.as_str()).std());
+    let Some(entry) = cache.deployments.get_mut(key) else {
+        return Vec::new();
+    };
+    let failed = entry
+        .failure
+        .as_ref()
+        .map(|_| now + retry::backoff(entry.attempts.saturating_sub(1), key.name.as_str()).std());
     let unplaced = (!entry.unplaced.is_empty()).then(|| now + LOOK_AGAIN);
     let mut again: Vec<Tick> = [failed, unplaced].into_iter().flatten().collect();
     let mut due = Vec::new();

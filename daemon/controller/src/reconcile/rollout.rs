@@ -75,23 +75,41 @@ impl Reconciler {
         let mut out = Rolled::default();
         let mut told = Vec::new();
         let mut asked: BTreeSet<InstanceName> = BTreeSet::new();
-        let tasks: Vec<(&Resolved, Vec<usize>)> = work.resolved.iter().map(|t| (t, mine(t, records))).collect();
+        let tasks: Vec<(&Resolved, Vec<usize>)> = work
+            .resolved
+            .iter()
+            .map(|t| (t, mine(t, records)))
+            .collect();
         let prepared = |(task, mine): &(&Resolved, Vec<usize>)| {
             task.update.strategy != rollout::Strategy::BlueGreen
-                || rollout::prepared(&self.task(&cache, work, task, mine, records, &rollout, now).0)
+                || rollout::prepared(
+                    &self
+                        .task(&cache, work, task, mine, records, &rollout, now)
+                        .0,
+                )
         };
         let switch = tasks.iter().all(prepared);
         for (task, mine) in &tasks {
             let (mut input, unknown) = self.task(&cache, work, task, mine, records, &rollout, now);
             input.switch = switch;
             // No more than limits allow it.
-            let allowed = desired.iter().find(|d| d.task == task.name && d.target == task.target).map(|d| d.replicas);
+            let allowed = desired
+                .iter()
+                .find(|d| d.task == task.name && d.target == task.target)
+                .map(|d| d.replicas);
             input.replicas = allowed.unwrap_or(task.replicas);
             let progress = progress(&mut rollout, task, now);
             let moves = rollout::advance(&input, progress, now);
             let known = || {
-                let before = cache.deployments.get(&work.key).into_iter().flat_map(|e| &e.crowded);
-                before.filter(|(name, target, _)| *name == task.name && *target == task.target).map(|(_, _, why)| why.clone()).next()
+                let before = cache
+                    .deployments
+                    .get(&work.key)
+                    .into_iter()
+                    .flat_map(|e| &e.crowded);
+                before
+                    .filter(|(name, target, _)| *name == task.name && *target == task.target)
+                    .map(|(_, _, why)| why.clone())
+                    .next()
             };
             let lacks = match moves.crowded {
                 true if unknown.is_empty() => Some(no_room(task)),
@@ -107,10 +125,23 @@ impl Reconciler {
                     .iter()
                     .filter_map(|&i| records.get(i))
                     .find_map(|r| cache.live(&r.id).filter(|_| stays(r)).and_then(sick))
-                    .or_else(|| homeless(cache.deployments.get(&work.key)?, task, desired, mine.iter().filter_map(|&i| records.get(i)))),
-                lacks: lacks.clone().or_else(|| unplaced.iter().find(|u| u.task == task.name).map(|u| u.reason.clone())),
+                    .or_else(|| {
+                        homeless(
+                            cache.deployments.get(&work.key)?,
+                            task,
+                            desired,
+                            mine.iter().filter_map(|&i| records.get(i)),
+                        )
+                    }),
+                lacks: lacks.clone().or_else(|| {
+                    unplaced
+                        .iter()
+                        .find(|u| u.task == task.name)
+                        .map(|u| u.reason.clone())
+                }),
             });
-            out.crowded.extend(lacks.map(|why| (task.name.clone(), task.target.clone(), why)));
+            out.crowded
+                .extend(lacks.map(|why| (task.name.clone(), task.target.clone(), why)));
             let prepared = rollout::prepared(&input);
             for (&i, to) in mine.iter().zip(&moves.groups) {
                 if let Some(record) = records.get_mut(i) {
@@ -122,39 +153,76 @@ impl Reconciler {
                 }
             }
             // What this task takes is not there for the next one.
-            let taken: Vec<AllocationRecord> = mine.iter().filter_map(|&i| records.get(i).cloned()).collect();
+            let taken: Vec<AllocationRecord> = mine
+                .iter()
+                .filter_map(|&i| records.get(i).cloned())
+                .collect();
             self.reserve(&mut cache, &work.all, &taken);
             if moves.crowded {
-                let places: BTreeSet<&InstanceName> = taken.iter().filter(|r| stays(r)).map(|r| &r.provider).collect();
+                let places: BTreeSet<&InstanceName> = taken
+                    .iter()
+                    .filter(|r| stays(r))
+                    .map(|r| &r.provider)
+                    .collect();
                 asked.extend(places.into_iter().cloned());
             }
             let crowded = moves.crowded.then(|| now.plus(ROOM_AGAIN));
-            let ready_at =
-                mine.iter().filter_map(|&i| cache.live(&records.get(i)?.id)).filter_map(|l| l.ready_at(task.update.min_ready, now)).min();
-            out.again = [out.again, moves.again, crowded, ready_at].into_iter().flatten().min();
+            let ready_at = mine
+                .iter()
+                .filter_map(|&i| cache.live(&records.get(i)?.id))
+                .filter_map(|l| l.ready_at(task.update.min_ready, now))
+                .min();
+            out.again = [out.again, moves.again, crowded, ready_at]
+                .into_iter()
+                .flatten()
+                .min();
         }
         drop(cache);
-        asked.iter().for_each(|provider| self.offers.ask_for_room(&work.key, provider));
+        asked
+            .iter()
+            .for_each(|provider| self.offers.ask_for_room(&work.key, provider));
         self.weigh(work, rollout, &told, now, &mut out);
         out
     }
 
     /// Takes in where the update stands by now.
-    pub(crate) fn weigh(&self, work: &DeploymentWork, mut rollout: Rollout, told: &[Told], now: Instant, out: &mut Rolled) {
+    pub(crate) fn weigh(
+        &self,
+        work: &DeploymentWork,
+        mut rollout: Rollout,
+        told: &[Told],
+        now: Instant,
+        out: &mut Rolled,
+    ) {
         let (standing, again) = rollout.judge(told, now);
         out.again = [out.again, again].into_iter().flatten().min();
         let mut record = (*work.record).clone();
-        let mark = record.revisions.iter_mut().find(|m| m.generation == rollout.generation);
+        let mark = record
+            .revisions
+            .iter_mut()
+            .find(|m| m.generation == rollout.generation);
         match (&standing, mark) {
             (Standing::Healthy, Some(mark)) => {
                 (mark.outcome, mark.reason) = (Outcome::Healthy, String::new());
                 let message = format!("generation {} is whole", rollout.generation);
-                out.told.push(event(Severity::Info, "RolloutDone", CONTROLLER, &work.key, message));
+                out.told.push(event(
+                    Severity::Info,
+                    "RolloutDone",
+                    CONTROLLER,
+                    &work.key,
+                    message,
+                ));
             }
             (Standing::Failed(reason), Some(mark)) => {
                 (mark.outcome, mark.reason) = (Outcome::Failed, reason.clone());
                 let message = format!("generation {}: {reason}", rollout.generation);
-                out.told.push(event(Severity::Error, "RolloutFailed", CONTROLLER, &work.key, message));
+                out.told.push(event(
+                    Severity::Error,
+                    "RolloutFailed",
+                    CONTROLLER,
+                    &work.key,
+                    message,
+                ));
             }
             (Standing::Changed, _) => {
                 let reason = match rollout.status {
@@ -162,20 +230,37 @@ impl Reconciler {
                     Status::Keeping => "RolloutSwitched",
                     _ => "RolloutProgressing",
                 };
-                let message = format!("generation {} is {}", rollout.generation, rollout.status.as_str());
-                out.told.push(event(Severity::Info, reason, CONTROLLER, &work.key, message));
+                let message = format!(
+                    "generation {} is {}",
+                    rollout.generation,
+                    rollout.status.as_str()
+                );
+                out.told.push(event(
+                    Severity::Info,
+                    reason,
+                    CONTROLLER,
+                    &work.key,
+                    message,
+                ));
             }
             _ => {}
         }
         record.rollout = Some(rollout);
         // What is whole stays so on record, whatever becomes of its replicas later.
-        let whole = work.record.rollout.as_ref().is_none_or(|r| r.status == Status::Done);
+        let whole = work
+            .record
+            .rollout
+            .as_ref()
+            .is_none_or(|r| r.status == Status::Done);
         if !whole && record != *work.record {
             out.deployment = Some(record);
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "everything that an update depends on, gathered once")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "everything that an update depends on, gathered once"
+    )]
     pub(crate) fn task<'a>(
         &self,
         cache: &Cache,
@@ -190,15 +275,26 @@ impl Reconciler {
         let mut places: Vec<(&InstanceName, &str)> = Vec::new();
         let mut room = BTreeMap::new();
         let mut groups = Vec::new();
-        let gives_way = mine.iter().filter_map(|&i| records.get(i)).any(|r| !stays(r));
+        let gives_way = mine
+            .iter()
+            .filter_map(|&i| records.get(i))
+            .any(|r| !stays(r));
         for record in mine.iter().filter_map(|&i| records.get(i)) {
             let offer = (&record.provider, record.offer.id.as_str());
-            let place = places.iter().position(|p| *p == offer).unwrap_or(places.len());
+            let place = places
+                .iter()
+                .position(|p| *p == offer)
+                .unwrap_or(places.len());
             if place == places.len() {
                 places.push(offer);
                 // What has just been decided has its place; an update takes what is left beside what runs.
                 if gives_way {
-                    let free = match self.quotes.room(cache, record, &task.workload.resources, self.options.offers_ttl) {
+                    let free = match self.quotes.room(
+                        cache,
+                        record,
+                        &task.workload.resources,
+                        self.options.offers_ttl,
+                    ) {
                         Room::Replicas(free) => free,
                         Room::Unknown => {
                             unknown.insert(record.provider.clone());
@@ -208,11 +304,21 @@ impl Reconciler {
                     room.insert(place, free);
                 }
             }
-            groups.push(group(record, work.actual.iter().find(|r| r.id == record.id), cache.live(&record.id), task, place, now));
+            groups.push(group(
+                record,
+                work.actual.iter().find(|r| r.id == record.id),
+                cache.live(&record.id),
+                task,
+                place,
+                now,
+            ));
         }
         let overlaps = records
             .iter()
-            .filter(|r| mine.iter().any(|&i| records.get(i).is_some_and(|m| m.id == r.id)))
+            .filter(|r| {
+                mine.iter()
+                    .any(|&i| records.get(i).is_some_and(|m| m.id == r.id))
+            })
             .all(|r| plan::overlaps(&r.workload));
         let task = Task {
             replicas: task.replicas,
@@ -232,14 +338,28 @@ impl Reconciler {
     /// Returns to the last healthy revision what has failed and shall not stay so. It is done again after a crash until it is on record.
     pub(crate) fn return_if_failed(self: &Arc<Self>, key: &DeploymentKey) {
         // As it is on record by now: the step that has just been stored may have been the one that failed.
-        let known = lock(&self.cache).deployments.get(key).map(|e| (e.record.clone(), e.resolved.clone()));
-        let Some((record, resolved)) = known else { return };
-        let Some((rollout, to)) = record.rollout.as_ref().and_then(|r| Some((r, r.from?))) else { return };
-        let wanted = resolved.iter().any(|t| t.update.rollback && t.workload.run == Run::Service);
+        let known = lock(&self.cache)
+            .deployments
+            .get(key)
+            .map(|e| (e.record.clone(), e.resolved.clone()));
+        let Some((record, resolved)) = known else {
+            return;
+        };
+        let Some((rollout, to)) = record.rollout.as_ref().and_then(|r| Some((r, r.from?))) else {
+            return;
+        };
+        let wanted = resolved
+            .iter()
+            .any(|t| t.update.rollback && t.workload.run == Run::Service);
         if rollout.status != Status::Failed || rollout.is_back() || !wanted || record.deleting {
             return;
         }
-        let back = Return { key: key.clone(), to, from: record.generation, why: rollout.reason.clone() };
+        let back = Return {
+            key: key.clone(),
+            to,
+            from: record.generation,
+            why: rollout.reason.clone(),
+        };
         // Nobody carries it out any more when the controller stops; it is found again at the next start.
         let _stopping = self.returns.send(back);
     }
@@ -248,7 +368,11 @@ impl Reconciler {
 /// What would let an update go on that finds no room for replicas beside those that run. None: it needs none.
 pub(crate) fn way(task: &Resolved) -> Option<&'static str> {
     let (surge, _) = task.update.bounds(task.replicas);
-    let beside = surge > 0 || matches!(task.update.strategy, rollout::Strategy::Canary | rollout::Strategy::BlueGreen);
+    let beside = surge > 0
+        || matches!(
+            task.update.strategy,
+            rollout::Strategy::Canary | rollout::Strategy::BlueGreen
+        );
     let wants = task.update.strategy != rollout::Strategy::Recreate && beside;
     wants.then_some(
         "its update wants room for another replica beside those that run: make room, or set update.maxSurge: 0 and update.maxUnavailable: 1, \
@@ -262,7 +386,10 @@ fn no_room(task: &Resolved) -> String {
 }
 
 pub(crate) fn mine(task: &Resolved, records: &[AllocationRecord]) -> Vec<usize> {
-    let mine = records.iter().enumerate().filter(|(_, r)| r.task == task.name && r.target == task.target);
+    let mine = records
+        .iter()
+        .enumerate()
+        .filter(|(_, r)| r.task == task.name && r.target == task.target);
     mine.map(|(i, _)| i).collect()
 }
 
@@ -270,14 +397,24 @@ pub(crate) fn stays(record: &AllocationRecord) -> bool {
     !record.superseded && record.stage != Stage::Removing
 }
 
-pub(crate) fn progress<'a>(rollout: &'a mut Rollout, task: &Resolved, now: Instant) -> &'a mut Progress {
+pub(crate) fn progress<'a>(
+    rollout: &'a mut Rollout,
+    task: &Resolved,
+    now: Instant,
+) -> &'a mut Progress {
     let key: Key = (task.name.clone(), task.target.clone());
-    let at = rollout.tasks.iter().position(|p| (&p.task, &p.target) == (&key.0, &key.1));
+    let at = rollout
+        .tasks
+        .iter()
+        .position(|p| (&p.task, &p.target) == (&key.0, &key.1));
     let at = at.unwrap_or_else(|| {
         rollout.tasks.push(Progress::new(key.0, key.1, now));
         rollout.tasks.len() - 1
     });
-    #[expect(clippy::indexing_slicing, reason = "the index was found or pushed above")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the index was found or pushed above"
+    )]
     &mut rollout.tasks[at]
 }
 
@@ -299,7 +436,9 @@ fn group(
         replicas: before.map_or(0, |b| b.replicas),
         held: before.map_or(0, |b| if ended && !current { 0 } else { b.held }),
         drain: before.and_then(|b| b.drain),
-        ready: live.map(|l| l.ready_indices(task.update.min_ready, now)).unwrap_or_default(),
+        ready: live
+            .map(|l| l.ready_indices(task.update.min_ready, now))
+            .unwrap_or_default(),
         known: live.is_some_and(|l| l.observation.is_some()),
         traffic: before.and_then(|b| b.traffic),
         removing: record.stage == Stage::Removing,
@@ -321,11 +460,16 @@ fn settle(record: &mut AllocationRecord, before: Option<&AllocationRecord>, to: 
     (record.replicas, record.drain, record.traffic) = (to.replicas, to.drain, to.traffic);
     let Some(before) = before else {
         // Nothing of it exists yet: it is asked for once it has a replica.
-        record.stage = if to.replicas == 0 { Stage::Applied } else { Stage::Intended };
+        record.stage = if to.replicas == 0 {
+            Stage::Applied
+        } else {
+            Stage::Intended
+        };
         record.held = to.replicas;
         return;
     };
-    let same = record.workload == before.workload && (before.replicas, before.traffic) == (to.replicas, to.traffic);
+    let same = record.workload == before.workload
+        && (before.replicas, before.traffic) == (to.replicas, to.traffic);
     if same {
         (record.stage, record.attempt, record.phase) = (before.stage, before.attempt, before.phase);
     } else {
@@ -341,11 +485,17 @@ fn homeless<'a>(
     desired: &[Desired],
     mut records: impl Iterator<Item = &'a AllocationRecord>,
 ) -> Option<String> {
-    let wanted = desired.iter().find(|d| d.task == task.name && d.target == task.target)?;
+    let wanted = desired
+        .iter()
+        .find(|d| d.task == task.name && d.target == task.target)?;
     let missing = wanted.placements.iter().map(|p| p.replicas).sum::<u32>() < wanted.replicas;
     let old = records.any(|r| r.superseded && r.stage != Stage::Removing);
-    let never = entry.unplaced.iter().find(|u| u.task == task.name && u.never)?;
-    (missing && old && entry.planned == entry.record.generation).then(|| format!("{} has no place: {}", task.name, never.reason))
+    let never = entry
+        .unplaced
+        .iter()
+        .find(|u| u.task == task.name && u.never)?;
+    (missing && old && entry.planned == entry.record.generation)
+        .then(|| format!("{} has no place: {}", task.name, never.reason))
 }
 
 /// What is wrong with a group that shall stay, if its version is to blame.
@@ -354,27 +504,44 @@ pub(crate) fn sick(live: &AllocationState) -> Option<String> {
     if record.workload.run != Run::Service || record.stage == Stage::Removing {
         return None;
     }
-    if let Some(failure) = live.failure.as_ref().filter(|f| f.kind == FailureKind::Invalid) {
-        return Some(format!("{} on {}/{place}: {}", record.task, record.provider, failure.message));
+    if let Some(failure) = live
+        .failure
+        .as_ref()
+        .filter(|f| f.kind == FailureKind::Invalid)
+    {
+        return Some(format!(
+            "{} on {}/{place}: {}",
+            record.task, record.provider, failure.message
+        ));
     }
     // Once may be the cloud's fault: it is tried again first.
-    if record.phase == Phase::Failed && record.stage == Stage::Applied && record.recovery.failures > 1 {
-        return Some(format!("{} on {}/{place} has failed", record.task, record.provider));
+    if record.phase == Phase::Failed
+        && record.stage == Stage::Applied
+        && record.recovery.failures > 1
+    {
+        return Some(format!(
+            "{} on {}/{place} has failed",
+            record.task, record.provider
+        ));
     }
     let replicas = live.observation.iter().flat_map(|o| &o.replicas);
-    replicas.filter(|r| r.index < record.replicas).find_map(|r| {
-        let ready = live.ready_since.contains_key(&r.index);
-        let was_ready = live.was_ready.contains(&r.index);
-        match () {
-            () if r.restarts >= RESTARTS && !ready => {
-                Some(format!("{}/{} on {}/{place} ends again and again", record.task, r.index, record.provider))
+    replicas
+        .filter(|r| r.index < record.replicas)
+        .find_map(|r| {
+            let ready = live.ready_since.contains_key(&r.index);
+            let was_ready = live.was_ready.contains(&r.index);
+            match () {
+                () if r.restarts >= RESTARTS && !ready => Some(format!(
+                    "{}/{} on {}/{place} ends again and again",
+                    record.task, r.index, record.provider
+                )),
+                () if was_ready && r.health == Health::Unhealthy => Some(format!(
+                    "{}/{} on {}/{place} was ready and is unhealthy",
+                    record.task, r.index, record.provider
+                )),
+                () => None,
             }
-            () if was_ready && r.health == Health::Unhealthy => {
-                Some(format!("{}/{} on {}/{place} was ready and is unhealthy", record.task, r.index, record.provider))
-            }
-            () => None,
-        }
-    })
+        })
 }
 
 impl AllocationState {
@@ -390,12 +557,21 @@ impl AllocationState {
 
     /// Replicas that have been ready for so long.
     fn ready_indices(&self, min: Millis, now: Instant) -> BTreeSet<u32> {
-        let long = self.ready_since.iter().filter(|(_, since)| now.since(**since) >= min);
-        long.map(|(index, _)| *index).filter(|i| *i < self.record.replicas).collect()
+        let long = self
+            .ready_since
+            .iter()
+            .filter(|(_, since)| now.since(**since) >= min);
+        long.map(|(index, _)| *index)
+            .filter(|i| *i < self.record.replicas)
+            .collect()
     }
 
     /// When the next replica will have been ready for so long.
     fn ready_at(&self, min: Millis, now: Instant) -> Option<Instant> {
-        self.ready_since.values().map(|since| since.plus(min)).filter(|at| *at > now).min()
+        self.ready_since
+            .values()
+            .map(|since| since.plus(min))
+            .filter(|at| *at > now)
+            .min()
     }
 }

@@ -21,11 +21,17 @@ use crate::{
 
 impl Reconciler {
     /// How far the updates of a deployment are while nothing can be decided about it.
-    pub(crate) fn judge_undecided(self: &Arc<Self>, work: &DeploymentWork, failure: &Failure) -> Rolled {
+    pub(crate) fn judge_undecided(
+        self: &Arc<Self>,
+        work: &DeploymentWork,
+        failure: &Failure,
+    ) -> Rolled {
         let now = self.clock.now();
         let mut out = Rolled::default();
         // Written before there were updates: what runs is taken as it is.
-        let Some(mut rollout) = work.record.rollout.clone().filter(|r| !r.is_done()) else { return out };
+        let Some(mut rollout) = work.record.rollout.clone().filter(|r| !r.is_done()) else {
+            return out;
+        };
         let lacks = format!("nothing could be decided: {}", failure.told());
         let mut told = Vec::new();
         {
@@ -34,7 +40,10 @@ impl Reconciler {
                 let mine = mine(task, &work.actual);
                 let records = || mine.iter().filter_map(|&i| work.actual.get(i));
                 let begun = records().any(|r| is_of(r, task));
-                let mut input = begun.then(|| self.task(&cache, work, task, &mine, &work.actual, &rollout, now).0);
+                let mut input = begun.then(|| {
+                    self.task(&cache, work, task, &mine, &work.actual, &rollout, now)
+                        .0
+                });
                 let progress = progress(&mut rollout, task, now);
                 // What has not begun has come no further.
                 let verdict = input.as_mut().map_or(Verdict::Progressing, |input| {
@@ -45,7 +54,9 @@ impl Reconciler {
                     verdict,
                     moved: progress.moved,
                     deadline: task.update.deadline,
-                    sick: records().filter(|r| is_of(r, task)).find_map(|r| cache.live(&r.id).and_then(sick)),
+                    sick: records()
+                        .filter(|r| is_of(r, task))
+                        .find_map(|r| cache.live(&r.id).and_then(sick)),
                     lacks: Some(lacks.clone()),
                 });
             }
@@ -57,6 +68,7 @@ impl Reconciler {
 
 /// Whether an allocation is of the version that its task shall be.
 fn is_of(record: &AllocationRecord, task: &Resolved) -> bool {
-    let wanted = record.need == plan::need_digest(&Need::of(task)) && !plan::needs_new_replicas(&record.workload, &task.workload);
+    let wanted = record.need == plan::need_digest(&Need::of(task))
+        && !plan::needs_new_replicas(&record.workload, &task.workload);
     stays(record) && plan::stands_for(record, task) && wanted
 }

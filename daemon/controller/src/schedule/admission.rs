@@ -71,7 +71,12 @@ impl Budgets {
         self.admit_in(names.into_iter(), works, table)
     }
 
-    fn admit_in<'a>(&self, names: impl Iterator<Item = &'a Namespace>, works: &[DeploymentWork], table: Option<&Table>) -> Admission {
+    fn admit_in<'a>(
+        &self,
+        names: impl Iterator<Item = &'a Namespace>,
+        works: &[DeploymentWork],
+        table: Option<&Table>,
+    ) -> Admission {
         let (now, plugins) = (self.clock.now(), self.plugins.snapshot());
         let cache = lock(&self.cache);
         let batch: BTreeSet<&DeploymentKey> = works.iter().map(|w| &w.key).collect();
@@ -79,32 +84,68 @@ impl Budgets {
         let mut namespaces = BTreeMap::new();
         for name in names {
             let entries = || cache.of_namespace(name);
-            let records = entries().flat_map(|(_, e)| e.allocations.values()).map(|l| &l.record);
-            let Some(limits) = lock(&self.namespaces).limits(name, now, records) else { continue };
+            let records = entries()
+                .flat_map(|(_, e)| e.allocations.values())
+                .map(|l| &l.record);
+            let Some(limits) = lock(&self.namespaces).limits(name, now, records) else {
+                continue;
+            };
             let closed = plugins.closed_to(name);
             let table = table.map(|table| table.without(&closed));
             let mut price = |task: &Resolved| {
                 let table = table.as_ref()?;
                 let known = cheapest.entry((closed.clone(), Need::of(task)));
-                *known.or_insert_with_key(|(_, need)| Price::least(table, need, |takes| task_lasts(task, takes, now)))
+                *known.or_insert_with_key(|(_, need)| {
+                    Price::least(table, need, |takes| task_lasts(task, takes, now))
+                })
             };
             let mut claims = Vec::new();
             for work in works.iter().filter(|w| w.key.namespace == *name) {
-                let held = cache.deployments.get(&work.key).map(|e| e.held.as_slice()).unwrap_or_default();
-                let one = Claimant { key: &work.key, resolved: &work.resolved, since: work.record.created_at, held, gone: false };
+                let held = cache
+                    .deployments
+                    .get(&work.key)
+                    .map(|e| e.held.as_slice())
+                    .unwrap_or_default();
+                let one = Claimant {
+                    key: &work.key,
+                    resolved: &work.resolved,
+                    since: work.record.created_at,
+                    held,
+                    gone: false,
+                };
                 one.claims(&work.actual, now, &mut price, &mut claims);
             }
             for (key, entry) in entries().filter(|(key, _)| !batch.contains(key)) {
                 let actual = entry.actual();
                 let gone = entry.record.deleting;
-                let one = Claimant { key, resolved: &entry.resolved, since: entry.record.created_at, held: &entry.held, gone };
+                let one = Claimant {
+                    key,
+                    resolved: &entry.resolved,
+                    since: entry.record.created_at,
+                    held: &entry.held,
+                    gone,
+                };
                 one.claims(&actual, now, &mut price, &mut claims);
             }
             let grants = budget::admit(&limits, &claims, now);
             // What is leaving has no task any more.
-            let known = claims.iter().enumerate().filter(|(_, c)| c.least > 0 || c.wanted > 0);
-            let index = known.map(|(i, c)| ((c.deployment.clone(), c.task.clone(), c.target.clone()), i)).collect();
-            namespaces.insert(name.clone(), Session { limits, claims, grants, index, now });
+            let known = claims
+                .iter()
+                .enumerate()
+                .filter(|(_, c)| c.least > 0 || c.wanted > 0);
+            let index = known
+                .map(|(i, c)| ((c.deployment.clone(), c.task.clone(), c.target.clone()), i))
+                .collect();
+            namespaces.insert(
+                name.clone(),
+                Session {
+                    limits,
+                    claims,
+                    grants,
+                    index,
+                    now,
+                },
+            );
         }
         Admission { namespaces }
     }
@@ -116,29 +157,53 @@ impl Budgets {
     }
 
     /// Stores what holds a deployment's tasks back, and tells of what is new.
-    pub(crate) fn put_held(&self, change: &mut Change, key: &DeploymentKey, held: &[HeldBack]) -> Result<(), Error> {
-        let known = lock(&self.cache).deployments.get(key).map(|e| (e.held.clone(), e.record.deleting));
+    pub(crate) fn put_held(
+        &self,
+        change: &mut Change,
+        key: &DeploymentKey,
+        held: &[HeldBack],
+    ) -> Result<(), Error> {
+        let known = lock(&self.cache)
+            .deployments
+            .get(key)
+            .map(|e| (e.held.clone(), e.record.deleting));
         let (before, deleting) = known.unwrap_or_default();
         let same = |a: &HeldBack, b: &HeldBack| {
-            (&a.task, &a.target, a.kind, a.wanted, a.replicas, a.since) == (&b.task, &b.target, b.kind, b.wanted, b.replicas, b.since)
+            (&a.task, &a.target, a.kind, a.wanted, a.replicas, a.since)
+                == (&b.task, &b.target, b.kind, b.wanted, b.replicas, b.since)
         };
         if before.len() == held.len() && before.iter().zip(held).all(|(a, b)| same(a, b)) {
             return Ok(());
         }
         match held.is_empty() {
             true => change.delete(key.held_path()),
-            false => change.put(key.held_path(), &HeldRecord { tasks: held.to_vec() })?,
+            false => change.put(
+                key.held_path(),
+                &HeldRecord {
+                    tasks: held.to_vec(),
+                },
+            )?,
         }
-        let of = |list: &[HeldBack], one: &HeldBack| list.iter().find(|h| h.task == one.task && h.target == one.target).cloned();
+        let of = |list: &[HeldBack], one: &HeldBack| {
+            list.iter()
+                .find(|h| h.task == one.task && h.target == one.target)
+                .cloned()
+        };
         for now in held {
             let was = of(&before, now);
-            if was.as_ref().is_none_or(|w| w.kind != now.kind || w.replicas != now.replicas) {
+            if was
+                .as_ref()
+                .is_none_or(|w| w.kind != now.kind || w.replicas != now.replicas)
+            {
                 change.event(held_event(key, now));
             }
         }
         for was in before.iter().filter(|w| !deleting && of(held, w).is_none()) {
             let message = format!("{}: nothing holds it back any more", was.task);
-            let told = Event { task: Some(was.task.clone()), ..event(Severity::Info, "Released", CONTROLLER, key, message) };
+            let told = Event {
+                task: Some(was.task.clone()),
+                ..event(Severity::Info, "Released", CONTROLLER, key, message)
+            };
             change.event(told);
         }
         Ok(())
@@ -152,8 +217,14 @@ fn held_event(key: &DeploymentKey, held: &HeldBack) -> Event {
         HeldKind::Evicted => (Severity::Warning, "Evicted"),
         HeldKind::Preempted => (Severity::Warning, "Preempted"),
     };
-    let message = format!("{}: {} of {} replicas: {}", held.task, held.replicas, held.wanted, held.reason);
-    Event { task: Some(held.task.clone()), ..event(severity, reason, CONTROLLER, key, message) }
+    let message = format!(
+        "{}: {} of {} replicas: {}",
+        held.task, held.replicas, held.wanted, held.reason
+    );
+    Event {
+        task: Some(held.task.clone()),
+        ..event(severity, reason, CONTROLLER, key, message)
+    }
 }
 
 /// A deployment whose tasks claim something.
@@ -176,16 +247,33 @@ impl Claimant<'_> {
     ) {
         for task in self.resolved.iter().filter(|_| !self.gone) {
             let of_task = |r: &&AllocationRecord| r.task == task.name && r.target == task.target;
-            let serving = |r: &&AllocationRecord| plan::stands_for(r, task) && r.phase != Phase::Gone;
+            let serving =
+                |r: &&AllocationRecord| plan::stands_for(r, task) && r.phase != Phase::Gone;
             let record_lasts = |r: &AllocationRecord| match r.workload.run {
-                Run::Job { .. } => job_lasts(r.takes.unwrap_or(task.duration), now.since(r.created_at), now),
+                Run::Job { .. } => job_lasts(
+                    r.takes.unwrap_or(task.duration),
+                    now.since(r.created_at),
+                    now,
+                ),
                 Run::Service => Month::left(now),
             };
             let used = |r: &AllocationRecord| usage(r, record_lasts(r));
             let replicas = actual.iter().filter(serving).map(|r| r.replicas).sum();
-            let held = actual.iter().filter(serving).map(used).fold(Usage::default(), Usage::plus);
-            let leaving = actual.iter().filter(|r| of_task(r) && !serving(r)).map(used).fold(Usage::default(), Usage::plus);
-            let each = if task.replicas > replicas { price(task).map(|price| each(task, price)) } else { Some(Usage::default()) };
+            let held = actual
+                .iter()
+                .filter(serving)
+                .map(used)
+                .fold(Usage::default(), Usage::plus);
+            let leaving = actual
+                .iter()
+                .filter(|r| of_task(r) && !serving(r))
+                .map(used)
+                .fold(Usage::default(), Usage::plus);
+            let each = if task.replicas > replicas {
+                price(task).map(|price| each(task, price))
+            } else {
+                Some(Usage::default())
+            };
             claims.push(Claim {
                 deployment: self.key.name.clone(),
                 task: task.name.clone(),
@@ -198,12 +286,25 @@ impl Claimant<'_> {
                 held,
                 leaving,
                 each,
-                before: self.held.iter().find(|h| h.task == task.name && h.target == task.target).cloned(),
+                before: self
+                    .held
+                    .iter()
+                    .find(|h| h.task == task.name && h.target == task.target)
+                    .cloned(),
             });
         }
         // What belongs to no task any more is used until it is gone.
-        let known = |r: &AllocationRecord| !self.gone && self.resolved.iter().any(|t| t.name == r.task && t.target == r.target);
-        let leaving = actual.iter().filter(|r| !known(r)).map(|r| usage(r, Month::left(now)));
+        let known = |r: &AllocationRecord| {
+            !self.gone
+                && self
+                    .resolved
+                    .iter()
+                    .any(|t| t.name == r.task && t.target == r.target)
+        };
+        let leaving = actual
+            .iter()
+            .filter(|r| !known(r))
+            .map(|r| usage(r, Month::left(now)));
         let mut unknown: BTreeMap<&TaskName, Usage> = BTreeMap::new();
         for (record, used) in actual.iter().filter(|r| !known(r)).zip(leaving) {
             let sum = unknown.entry(&record.task).or_default();
@@ -246,8 +347,14 @@ struct Price {
 impl Price {
     /// `lasts` says how much of the month is left to what is paid for so long. None: nobody offers one now.
     fn least(table: &Table, need: &Need, lasts: impl Fn(Millis) -> Millis) -> Option<Self> {
-        let all = table.prices(need).map(|(hourly, takes)| Self { hourly, monthly: budget::forecast(hourly, lasts(takes)) });
-        all.reduce(|a, b| Self { hourly: a.hourly.min(b.hourly), monthly: a.monthly.min(b.monthly) })
+        let all = table.prices(need).map(|(hourly, takes)| Self {
+            hourly,
+            monthly: budget::forecast(hourly, lasts(takes)),
+        });
+        all.reduce(|a, b| Self {
+            hourly: a.hourly.min(b.hourly),
+            monthly: a.monthly.min(b.monthly),
+        })
     }
 }
 
@@ -258,7 +365,11 @@ fn each(task: &Resolved, price: Price) -> Usage {
         monthly: price.monthly.0,
         cpu: u64::from(resources.cpu.0),
         memory: resources.memory.0,
-        accelerators: resources.accelerators.iter().map(|a| u64::from(a.count)).sum(),
+        accelerators: resources
+            .accelerators
+            .iter()
+            .map(|a| u64::from(a.count))
+            .sum(),
         replicas: 1,
         allocations: 0,
     }
@@ -274,17 +385,30 @@ fn task_lasts(task: &Resolved, takes: Millis, now: Instant) -> Millis {
 
 impl Admission {
     /// The works with no more replicas than granted; what is held back, for each of them.
-    pub(crate) fn apply(&self, works: &[DeploymentWork]) -> (Vec<DeploymentWork>, Vec<Vec<HeldBack>>) {
+    pub(crate) fn apply(
+        &self,
+        works: &[DeploymentWork],
+    ) -> (Vec<DeploymentWork>, Vec<Vec<HeldBack>>) {
         let one = |work: &DeploymentWork| {
-            let Some(session) = self.namespaces.get(&work.key.namespace) else { return (work.clone(), Vec::new()) };
+            let Some(session) = self.namespaces.get(&work.key.namespace) else {
+                return (work.clone(), Vec::new());
+            };
             let mut held = Vec::new();
             let mut resolved = (*work.resolved).clone();
             for task in &mut resolved {
-                let Some((_, grant)) = session.find(&work.key, task) else { continue };
+                let Some((_, grant)) = session.find(&work.key, task) else {
+                    continue;
+                };
                 task.replicas = task.replicas.min(grant.replicas);
                 held.extend(grant.held_back.clone());
             }
-            (DeploymentWork { resolved: Arc::new(resolved), ..work.clone() }, held)
+            (
+                DeploymentWork {
+                    resolved: Arc::new(resolved),
+                    ..work.clone()
+                },
+                held,
+            )
         };
         works.iter().map(one).unzip()
     }
@@ -293,8 +417,15 @@ impl Admission {
     pub(crate) fn outgrown(&self) -> BTreeSet<DeploymentKey> {
         let mut keys = BTreeSet::new();
         for (namespace, session) in &self.namespaces {
-            let less = session.claims.iter().zip(&session.grants).filter(|(c, g)| g.replicas < c.replicas.min(c.wanted));
-            keys.extend(less.map(|(c, _)| DeploymentKey { namespace: namespace.clone(), name: c.deployment.clone() }));
+            let less = session
+                .claims
+                .iter()
+                .zip(&session.grants)
+                .filter(|(c, g)| g.replicas < c.replicas.min(c.wanted));
+            keys.extend(less.map(|(c, _)| DeploymentKey {
+                namespace: namespace.clone(),
+                name: c.deployment.clone(),
+            }));
         }
         keys
     }
@@ -303,10 +434,15 @@ impl Admission {
     pub(crate) fn judge(&mut self, choices: &[Chosen<'_>], last_word: bool) -> Vec<Verdict> {
         let mut verdicts = vec![Verdict::Fits; choices.len()];
         for (namespace, session) in &mut self.namespaces {
-            let mine = choices.iter().enumerate().filter(|(_, c)| c.key.namespace == *namespace);
-            let (rows, offered): (Vec<usize>, Vec<Offered>) =
-                mine.filter_map(|(row, c)| session.offered(c, last_word).map(|o| (row, o))).unzip();
-            let judged = budget::afford(&session.limits, &session.claims, &session.grants, &offered);
+            let mine = choices
+                .iter()
+                .enumerate()
+                .filter(|(_, c)| c.key.namespace == *namespace);
+            let (rows, offered): (Vec<usize>, Vec<Offered>) = mine
+                .filter_map(|(row, c)| session.offered(c, last_word).map(|o| (row, o)))
+                .unzip();
+            let judged =
+                budget::afford(&session.limits, &session.claims, &session.grants, &offered);
             for ((row, offered), verdict) in rows.into_iter().zip(offered).zip(judged) {
                 if let Some(slot) = verdicts.get_mut(row) {
                     slot.clone_from(&verdict);
@@ -320,7 +456,13 @@ impl Admission {
     }
 
     /// That a choice has been refused.
-    pub(crate) fn refused(&self, key: &DeploymentKey, task: &Resolved, replicas: u32, reason: &str) -> Option<HeldBack> {
+    pub(crate) fn refused(
+        &self,
+        key: &DeploymentKey,
+        task: &Resolved,
+        replicas: u32,
+        reason: &str,
+    ) -> Option<HeldBack> {
         let session = self.namespaces.get(&key.namespace)?;
         let (claim, _) = session.find(key, task)?;
         let before = claim.before.as_ref().filter(|b| b.kind == HeldKind::Queued);
@@ -352,17 +494,32 @@ impl Session {
     }
 
     fn position(&self, key: &DeploymentKey, task: &Resolved) -> Option<usize> {
-        self.index.get(&(key.name.clone(), task.name.clone(), task.target.clone())).copied()
+        self.index
+            .get(&(key.name.clone(), task.name.clone(), task.target.clone()))
+            .copied()
     }
 
     fn offered(&self, chosen: &Chosen<'_>, last_word: bool) -> Option<Offered> {
         let claim = self.position(chosen.key, chosen.task)?;
-        let all = || chosen.placements.iter().map(|p| (p, p.hourly.saturating_mul(u64::from(p.replicas))));
-        let lasts = |p: &Placement| task_lasts(chosen.task, p.takes.unwrap_or(chosen.task.duration), self.now);
+        let all = || {
+            chosen
+                .placements
+                .iter()
+                .map(|p| (p, p.hourly.saturating_mul(u64::from(p.replicas))))
+        };
+        let lasts = |p: &Placement| {
+            task_lasts(
+                chosen.task,
+                p.takes.unwrap_or(chosen.task.duration),
+                self.now,
+            )
+        };
         Some(Offered {
             claim,
             replicas: chosen.placements.iter().map(|p| p.replicas).sum(),
-            hourly: all().map(|(_, hourly)| hourly).fold(MicroUsd(0), MicroUsd::saturating_add),
+            hourly: all()
+                .map(|(_, hourly)| hourly)
+                .fold(MicroUsd(0), MicroUsd::saturating_add),
             lasts: mean(all().map(|(p, hourly)| (hourly, lasts(p)))),
             allocations: u32::try_from(chosen.placements.len()).unwrap_or(u32::MAX),
             last_word,
@@ -371,7 +528,12 @@ impl Session {
 
     /// What has been chosen counts for the rest of the batch.
     fn settle(&mut self, offered: &Offered, verdict: &Verdict) {
-        let (Some(claim), Some(grant)) = (self.claims.get_mut(offered.claim), self.grants.get_mut(offered.claim)) else { return };
+        let (Some(claim), Some(grant)) = (
+            self.claims.get_mut(offered.claim),
+            self.grants.get_mut(offered.claim),
+        ) else {
+            return;
+        };
         if *verdict == Verdict::Fits {
             let counted = claim.usage(offered.replicas);
             claim.held = Usage {
@@ -409,7 +571,14 @@ mod tests {
         let hour = |n: u64| Millis(n * 3_600_000);
         let places = [(MicroUsd(300), hour(2)), (MicroUsd(100), hour(6))];
         let lasts = mean(places.into_iter());
-        assert_eq!((lasts, budget::forecast(MicroUsd(400), lasts)), (hour(3), MicroUsd(300 * 2 + 100 * 6)));
-        assert_eq!(mean([(MicroUsd(0), hour(1)), (MicroUsd(0), hour(5))].into_iter()), hour(5), "what costs nothing lasts, too");
+        assert_eq!(
+            (lasts, budget::forecast(MicroUsd(400), lasts)),
+            (hour(3), MicroUsd(300 * 2 + 100 * 6))
+        );
+        assert_eq!(
+            mean([(MicroUsd(0), hour(1)), (MicroUsd(0), hour(5))].into_iter()),
+            hour(5),
+            "what costs nothing lasts, too"
+        );
     }
 }

@@ -20,8 +20,15 @@ use crate::{
 impl Scheduler {
     /// Binds what one policy is to decide about to everything else that has a place: what runs, what this batch has decided before, and
     /// those of its own replicas that stay where they are.
-    pub(crate) fn bind(&self, works: &[DeploymentWork], open: &mut [PendingTask], decided: &HashMap<(usize, usize), Decided>) {
-        let bound = open.iter().filter(|o| placement::is_bound(&o.want.need.constraints));
+    pub(crate) fn bind(
+        &self,
+        works: &[DeploymentWork],
+        open: &mut [PendingTask],
+        decided: &HashMap<(usize, usize), Decided>,
+    ) {
+        let bound = open
+            .iter()
+            .filter(|o| placement::is_bound(&o.want.need.constraints));
         let namespaces: BTreeSet<Namespace> = bound.map(|o| o.want.namespace.clone()).collect();
         if namespaces.is_empty() {
             return;
@@ -29,23 +36,48 @@ impl Scheduler {
         let cache = lock(&self.cache);
         let mut neighbours = Vec::new();
         for namespace in &namespaces {
-            let others = cache.of_namespace(namespace).filter(|(key, _)| works.iter().all(|w| w.key != **key));
+            let others = cache
+                .of_namespace(namespace)
+                .filter(|(key, _)| works.iter().all(|w| w.key != **key));
             for (key, entry) in others {
-                for task in entry.resolved.iter().filter(|t| placement::is_bound(&t.constraints)) {
+                for task in entry
+                    .resolved
+                    .iter()
+                    .filter(|t| placement::is_bound(&t.constraints))
+                {
                     let places = running(task, entry.allocations.values().map(|l| &l.record));
-                    neighbours.push(Neighbour { namespace: &key.namespace, constraints: &task.constraints, places, part_of: None });
+                    neighbours.push(Neighbour {
+                        namespace: &key.namespace,
+                        constraints: &task.constraints,
+                        places,
+                        part_of: None,
+                    });
                 }
             }
         }
-        for (w, work) in works.iter().enumerate().filter(|(_, work)| namespaces.contains(&work.key.namespace)) {
-            for (t, task) in work.resolved.iter().enumerate().filter(|(_, t)| placement::is_bound(&t.constraints)) {
+        for (w, work) in works
+            .iter()
+            .enumerate()
+            .filter(|(_, work)| namespaces.contains(&work.key.namespace))
+        {
+            for (t, task) in work
+                .resolved
+                .iter()
+                .enumerate()
+                .filter(|(_, t)| placement::is_bound(&t.constraints))
+            {
                 let part_of = open.iter().position(|o| (o.work, o.task) == (w, t));
                 let places = match (part_of.and_then(|i| open.get(i)), decided.get(&(w, t))) {
                     (Some(open), _) => placed(&open.stay),
                     (None, Some(decided)) => placed(&decided.placements),
                     (None, None) => running(task, work.actual.iter()),
                 };
-                neighbours.push(Neighbour { namespace: &work.key.namespace, constraints: &task.constraints, places, part_of });
+                neighbours.push(Neighbour {
+                    namespace: &work.key.namespace,
+                    constraints: &task.constraints,
+                    places,
+                    part_of,
+                });
             }
         }
         let mut wants: Vec<_> = open.iter().map(|o| o.want.clone()).collect();
@@ -57,12 +89,24 @@ impl Scheduler {
 }
 
 /// Where a task runs. What is lost, or has ended, keeps nobody from a place.
-fn running<'a>(task: &Resolved, records: impl Iterator<Item = &'a AllocationRecord>) -> Vec<Domain> {
-    let ended = |r: &AllocationRecord| matches!(r.phase, Phase::Succeeded | Phase::Failed | Phase::Gone);
-    let there = |r: &&AllocationRecord| plan::serves(r, &task.name, task.target.as_ref()) && !r.lost && !ended(r) && r.goal() > 0;
-    records.filter(there).map(|r| Domain::new(&r.provider, &r.offer.region, &r.offer.zone)).collect()
+fn running<'a>(
+    task: &Resolved,
+    records: impl Iterator<Item = &'a AllocationRecord>,
+) -> Vec<Domain> {
+    let ended =
+        |r: &AllocationRecord| matches!(r.phase, Phase::Succeeded | Phase::Failed | Phase::Gone);
+    let there = |r: &&AllocationRecord| {
+        plan::serves(r, &task.name, task.target.as_ref()) && !r.lost && !ended(r) && r.goal() > 0
+    };
+    records
+        .filter(there)
+        .map(|r| Domain::new(&r.provider, &r.offer.region, &r.offer.zone))
+        .collect()
 }
 
 fn placed(placements: &[Placement]) -> Vec<Domain> {
-    placements.iter().map(|p| Domain::new(&p.provider, &p.offer.region, &p.offer.zone)).collect()
+    placements
+        .iter()
+        .map(|p| Domain::new(&p.provider, &p.offer.region, &p.offer.zone))
+        .collect()
 }

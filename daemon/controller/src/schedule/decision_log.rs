@@ -37,7 +37,11 @@ pub(crate) struct Storing<'a>(Option<MutexGuard<'a, bool>>);
 
 impl Inputs {
     pub(crate) fn new(id: DecisionId, recorded: Recorded) -> Self {
-        Self { id, recorded, stored: tokio::sync::Mutex::new(false) }
+        Self {
+            id,
+            recorded,
+            stored: tokio::sync::Mutex::new(false),
+        }
     }
 
     pub(crate) fn recorded(&self) -> &Recorded {
@@ -46,7 +50,10 @@ impl Inputs {
 
     /// Adds the inputs to a transaction, unless another one has stored them: of a batch's decisions the first to be stored does, and
     /// the others wait for that. Whoever gets `Storing` says when it is done; dropped before, the next one stores them.
-    pub(crate) async fn join<'a>(self: &'a Arc<Self>, txn: Txn) -> Result<(Txn, Storing<'a>), store::Error> {
+    pub(crate) async fn join<'a>(
+        self: &'a Arc<Self>,
+        txn: Txn,
+    ) -> Result<(Txn, Storing<'a>), store::Error> {
         let stored = self.stored.lock().await;
         if *stored {
             return Ok((txn, Storing(None)));
@@ -56,14 +63,25 @@ impl Inputs {
         let bytes = match spawn_blocking(move || recorded::encode(&this.recorded)).await {
             Ok(Ok(bytes)) if bytes.len() <= MOST_BYTES => bytes,
             Ok(Ok(bytes)) => {
-                return Ok((self.pass_over(txn, &format!("{} bytes, at most {MOST_BYTES} are kept", bytes.len())), Storing(None)));
+                return Ok((
+                    self.pass_over(
+                        txn,
+                        &format!("{} bytes, at most {MOST_BYTES} are kept", bytes.len()),
+                    ),
+                    Storing(None),
+                ));
             }
             Ok(Err(error)) => return Ok((self.pass_over(txn, &error.to_string()), Storing(None))),
             Err(error) => return Ok((self.pass_over(txn, &error.to_string()), Storing(None))),
         };
         tracing::debug!(decision = %self.id, bytes = bytes.len(), micros = began.elapsed().as_micros(), "inputs packed");
-        let size = InputSize { at: self.recorded.at, size: bytes.len() as u64 };
-        let txn = txn.put(format!("{INPUT_SIZES}{}", self.id), encode(&size)?).archive(format!("{INPUTS}{}", self.id), bytes);
+        let size = InputSize {
+            at: self.recorded.at,
+            size: bytes.len() as u64,
+        };
+        let txn = txn
+            .put(format!("{INPUT_SIZES}{}", self.id), encode(&size)?)
+            .archive(format!("{INPUTS}{}", self.id), bytes);
         Ok((txn, Storing(Some(stored))))
     }
 
@@ -96,13 +114,19 @@ impl Recording {
 
     /// Whether all of the call is about the scope. A policy that somebody brings along sees all of it.
     pub fn is_within(&self, scope: &Scope) -> bool {
-        self.recorded.request.tasks.iter().all(|task| scope.admits(&task.namespace))
+        self.recorded
+            .request
+            .tasks
+            .iter()
+            .all(|task| scope.admits(&task.namespace))
     }
 
     /// # Errors
     /// `Plugin` when the policy fails.
     pub async fn replay(&self, policy: &dyn Policy, scope: &Scope) -> Result<ReplayView, Error> {
-        replay::replay(&self.id, &self.recorded, policy, scope).await.map_err(Error::Plugin)
+        replay::replay(&self.id, &self.recorded, policy, scope)
+            .await
+            .map_err(Error::Plugin)
     }
 }
 
@@ -125,27 +149,53 @@ impl Handle {
     /// `NotFound`, `InputsGone` when its inputs are not kept (any more), or the state can't be read.
     pub async fn recording(&self, scope: &Scope, id: &DecisionId) -> Result<Recording, Error> {
         let decision = self.decision(scope, id).await?;
-        Ok(Recording { id: decision.id.clone(), recorded: self.shared.inputs(&decision).await? })
+        Ok(Recording {
+            id: decision.id.clone(),
+            recorded: self.shared.inputs(&decision).await?,
+        })
     }
 
     /// The last decision about each task of a deployment, as far as it is kept.
     ///
     /// # Errors
     /// `NotFound` for a deployment that there is not, `InputsGone` when no inputs of its decisions are kept.
-    pub async fn accounts(&self, scope: &Scope, namespace: &Namespace, name: &DeploymentName) -> Result<Vec<Account>, Error> {
-        let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
-        let resolved = lock(&self.shared.cache).deployments.get(&key).map(|e| e.resolved.clone()).ok_or_else(|| not_found(&key))?;
-        let decisions = self.decisions(scope, Some((namespace, Some(name))), &Window::whole()).await?.items;
+    pub async fn accounts(
+        &self,
+        scope: &Scope,
+        namespace: &Namespace,
+        name: &DeploymentName,
+    ) -> Result<Vec<Account>, Error> {
+        let key = DeploymentKey {
+            namespace: namespace.clone(),
+            name: name.clone(),
+        };
+        let resolved = lock(&self.shared.cache)
+            .deployments
+            .get(&key)
+            .map(|e| e.resolved.clone())
+            .ok_or_else(|| not_found(&key))?;
+        let decisions = self
+            .decisions(scope, Some((namespace, Some(name))), &Window::whole())
+            .await?
+            .items;
         let mut accounts: Vec<Account> = Vec::new();
         let mut gone = None;
         for task in resolved.iter().filter(|t| t.replicas > 0) {
             if accounts.iter().any(|a| a.task == task.name) {
                 continue;
             }
-            let about =
-                |d: &&DecisionView| d.tasks.iter().any(|t| t.deployment == *name && t.namespace == *namespace && t.task == task.name);
-            let Some(decision) = decisions.iter().find(about) else { continue };
-            let known = accounts.iter().find(|a| a.decision == decision.id).map(|a| a.recorded.clone());
+            let about = |d: &&DecisionView| {
+                d.tasks.iter().any(|t| {
+                    t.deployment == *name && t.namespace == *namespace && t.task == task.name
+                })
+            };
+            let Some(decision) = decisions.iter().find(about) else {
+                continue;
+            };
+            let known = accounts
+                .iter()
+                .find(|a| a.decision == decision.id)
+                .map(|a| a.recorded.clone());
             let recorded = match known {
                 Some(recorded) => recorded,
                 None => match self.shared.inputs(decision).await {
@@ -156,7 +206,11 @@ impl Handle {
                     }
                 },
             };
-            accounts.push(Account { task: task.name.clone(), decision: decision.id.clone(), recorded });
+            accounts.push(Account {
+                task: task.name.clone(),
+                decision: decision.id.clone(),
+                recorded,
+            });
         }
         match gone {
             Some(error) if accounts.is_empty() => Err(error),
@@ -175,33 +229,69 @@ impl Handle {
     ) -> ExplainView {
         let late = Tick::now() + LONGEST;
         let calls = MOST_CALLS / u32::try_from(accounts.len().max(1)).unwrap_or(u32::MAX);
-        let bounds = Bounds { rows, calls, is_late: &|| Tick::now() >= late };
+        let bounds = Bounds {
+            rows,
+            calls,
+            is_late: &|| Tick::now() >= late,
+        };
         let mut tasks: Vec<TaskExplanation> = Vec::new();
         for (account, policy) in accounts.iter().zip(policies) {
-            let mine = |t: &Task| t.namespace == *namespace && t.deployment == *name && t.name == account.task;
-            let all = account.recorded.request.tasks.iter().zip(0u32..).filter(|(task, _)| mine(task));
+            let mine = |t: &Task| {
+                t.namespace == *namespace && t.deployment == *name && t.name == account.task
+            };
+            let all = account
+                .recorded
+                .request
+                .tasks
+                .iter()
+                .zip(0u32..)
+                .filter(|(task, _)| mine(task));
             // A task with several targets was several tasks to the policy.
             for (_, index) in all {
                 let policy = policy.as_ref().map(|p| p.as_ref()).map_err(Clone::clone);
                 tasks.extend(
-                    explain::explain(&account.decision, &account.recorded, index, policy, self.shared.options.quote_ttl, bounds).await,
+                    explain::explain(
+                        &account.decision,
+                        &account.recorded,
+                        index,
+                        policy,
+                        self.shared.options.quote_ttl,
+                        bounds,
+                    )
+                    .await,
                 );
             }
         }
-        ExplainView { namespace: namespace.clone(), name: name.clone(), tasks }
+        ExplainView {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            tasks,
+        }
     }
 }
 
 impl Shared {
     async fn inputs(&self, decision: &DecisionView) -> Result<Recorded, Error> {
-        let gone = || Error::InputsGone { id: decision.id.clone() };
+        let gone = || Error::InputsGone {
+            id: decision.id.clone(),
+        };
         let key = format!("{INPUTS}{}", decision.inputs.as_ref().ok_or_else(gone)?);
         let stored = self.store.get(&key).await?.ok_or_else(gone)?;
-        let unreadable = |source| store::Error::Backend { action: "understood", path: key.clone(), source };
-        let decoded = spawn_blocking(move || recorded::decode(&stored.value)).await.map_err(|e| unreadable(e.into()))?;
+        let unreadable = |source| store::Error::Backend {
+            action: "understood",
+            path: key.clone(),
+            source,
+        };
+        let decoded = spawn_blocking(move || recorded::decode(&stored.value))
+            .await
+            .map_err(|e| unreadable(e.into()))?;
         Ok(decoded.map_err(|e| match e {
             recorded::Error::Version { found } if found > recorded::VERSION => {
-                store::Error::Newer { key: key.clone(), found: found.into(), known: recorded::VERSION.into() }
+                store::Error::Newer {
+                    key: key.clone(),
+                    found: found.into(),
+                    known: recorded::VERSION.into(),
+                }
             }
             e => unreadable(e.into()),
         })?)

@@ -90,10 +90,15 @@ impl Quote {
 
     /// Whether more is free than an earlier answer told.
     fn has_more_room_than(&self, before: &Quote) -> bool {
-        let (Ok(new), Ok(old)) = (&self.answer, &before.answer) else { return false };
+        let (Ok(new), Ok(old)) = (&self.answer, &before.answer) else {
+            return false;
+        };
         let old: HashMap<&str, &Offer> = old.iter().map(|o| (&*o.id, o)).collect();
-        new.iter()
-            .any(|o| old.get(&*o.id).is_none_or(|b| o.capacity > b.capacity || o.free_cpu > b.free_cpu || o.free_memory > b.free_memory))
+        new.iter().any(|o| {
+            old.get(&*o.id).is_none_or(|b| {
+                o.capacity > b.capacity || o.free_cpu > b.free_cpu || o.free_memory > b.free_memory
+            })
+        })
     }
 }
 
@@ -110,29 +115,55 @@ impl OfferCache {
     }
 
     fn outdated(&self, quote: &Quote, provider: &InstanceName) -> bool {
-        lock(&self.forgotten).get(provider).is_some_and(|at| *at > quote.asked)
+        lock(&self.forgotten)
+            .get(provider)
+            .is_some_and(|at| *at > quote.asked)
     }
 
     /// Replicas of a task that an offer can still take: as quoted, less what has been promised since, and less what other tasks will need
     /// there before they are whole. What was quoted longer ago than `fresh` does not count, but where there is no limit.
-    pub(crate) fn room(&self, cache: &Cache, of: &AllocationRecord, needs: &Resources, fresh: Millis) -> Room {
-        let holds = |q: &&Quote| q.answer.is_ok() && q.asked.elapsed() <= fresh.std() && !self.outdated(q, &of.provider);
+    pub(crate) fn room(
+        &self,
+        cache: &Cache,
+        of: &AllocationRecord,
+        needs: &Resources,
+        fresh: Millis,
+    ) -> Room {
+        let holds = |q: &&Quote| {
+            q.answer.is_ok() && q.asked.elapsed() <= fresh.std() && !self.outdated(q, &of.provider)
+        };
         let quote = lock(&self.quotes).get(&of.provider).filter(holds).cloned();
         let current = quote.is_some();
-        let Some(quote) = quote.or_else(|| lock(&self.last).get(&of.provider).cloned()) else { return Room::Unknown };
+        let Some(quote) = quote.or_else(|| lock(&self.last).get(&of.provider).cloned()) else {
+            return Room::Unknown;
+        };
         let offers = quote.answer.iter().flat_map(|list| list.iter());
         // What is not offered any more is for its provider to give or to refuse.
         let Some(mut offer) = offers.into_iter().find(|o| *o.id == *of.offer.id).cloned() else {
-            return if current { Room::Replicas(u32::MAX) } else { Room::Unknown };
+            return if current {
+                Room::Replicas(u32::MAX)
+            } else {
+                Room::Unknown
+            };
         };
         if offer.capacity == u32::MAX && !offer.shared {
             return Room::Replicas(u32::MAX);
         }
-        if !current && lock(&self.quotes).get(&of.provider).is_none_or(|q| q.answer.is_ok()) {
+        if !current
+            && lock(&self.quotes)
+                .get(&of.provider)
+                .is_none_or(|q| q.answer.is_ok())
+        {
             return Room::Unknown;
         }
-        let reserved = cache.reserved.get(&of.provider).into_iter().flat_map(HashMap::values);
-        for r in reserved.filter(|r| r.offer == of.offer.id && r.settled.is_none_or(|at| at >= quote.asked)) {
+        let reserved = cache
+            .reserved
+            .get(&of.provider)
+            .into_iter()
+            .flat_map(HashMap::values);
+        for r in reserved
+            .filter(|r| r.offer == of.offer.id && r.settled.is_none_or(|at| at >= quote.asked))
+        {
             offer.take(r.replicas, u64::from(r.cpu), r.memory);
         }
         for (key, replicas, each) in cache.owed(&of.provider, &of.offer.id) {
@@ -140,18 +171,32 @@ impl OfferCache {
                 offer.take(replicas, u64::from(each.cpu.0), each.memory.0);
             }
         }
-        let share = |free: u64, need: u64| if free == u64::MAX { u64::MAX } else { free / need.max(1) };
+        let share = |free: u64, need: u64| {
+            if free == u64::MAX {
+                u64::MAX
+            } else {
+                free / need.max(1)
+            }
+        };
         let shared = if offer.shared {
-            share(offer.free_cpu, u64::from(needs.cpu.0)).min(share(offer.free_memory, needs.memory.0))
+            share(offer.free_cpu, u64::from(needs.cpu.0))
+                .min(share(offer.free_memory, needs.memory.0))
         } else {
             u64::MAX
         };
-        Room::Replicas(offer.capacity.min(u32::try_from(shared).unwrap_or(u32::MAX)))
+        Room::Replicas(
+            offer
+                .capacity
+                .min(u32::try_from(shared).unwrap_or(u32::MAX)),
+        )
     }
 
     /// How long ago a provider was asked for what is known of it now. None: nothing is.
     fn age(&self, provider: &InstanceName) -> Option<Duration> {
-        lock(&self.quotes).get(provider).filter(|q| !self.outdated(q, provider)).map(|q| q.asked.elapsed())
+        lock(&self.quotes)
+            .get(provider)
+            .filter(|q| !self.outdated(q, provider))
+            .map(|q| q.asked.elapsed())
     }
 
     /// Takes an answer in. Answers who wanted to know.
@@ -166,45 +211,81 @@ impl OfferCache {
     /// Whether replicas of all sizes share an offer, as it was quoted last.
     pub(crate) fn is_shared(&self, provider: &InstanceName, offer: &str) -> bool {
         let quotes = lock(&self.quotes);
-        let mut offers = quotes.get(provider).into_iter().flat_map(|q| q.answer.iter()).flat_map(|list| list.iter());
+        let mut offers = quotes
+            .get(provider)
+            .into_iter()
+            .flat_map(|q| q.answer.iter())
+            .flat_map(|list| list.iter());
         offers.any(|o| o.shared && *o.id == *offer)
     }
 
     /// The providers whose offers are known.
     pub(crate) fn answered(&self) -> BTreeSet<InstanceName> {
-        lock(&self.quotes).iter().filter(|(_, q)| q.answer.is_ok()).map(|(name, _)| name.clone()).collect()
+        lock(&self.quotes)
+            .iter()
+            .filter(|(_, q)| q.answer.is_ok())
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// Whether an assessment would wait for an answer now, which may tell of room that nobody has seen yet.
     pub(crate) fn asks_anew(&self, snapshot: &Snapshot, ttl: Millis) -> bool {
         let ttl = ttl.std();
-        snapshot.providers.values().any(|provider| self.quote(provider.as_ref()).is_none_or(|q| !q.is_usable(ttl)))
+        snapshot.providers.values().any(|provider| {
+            self.quote(provider.as_ref())
+                .is_none_or(|q| !q.is_usable(ttl))
+        })
     }
 
     fn quote(&self, provider: &dyn Provider) -> Option<Quote> {
         let version = version(provider);
-        lock(&self.quotes).get(&provider.identity().instance).filter(|q| q.version == version).cloned()
+        lock(&self.quotes)
+            .get(&provider.identity().instance)
+            .filter(|q| q.version == version)
+            .cloned()
     }
 
     /// Every offer as it was quoted, by provider and id.
     pub(crate) fn quoted(&self) -> HashMap<(InstanceName, String), Offer> {
         let quotes = lock(&self.quotes);
-        let offers = quotes.iter().flat_map(|(name, q)| q.answer.iter().flat_map(|list| list.iter()).map(move |o| (name, o)));
-        offers.map(|(name, offer)| ((name.clone(), offer.id.to_string()), offer.clone())).collect()
+        let offers = quotes.iter().flat_map(|(name, q)| {
+            q.answer
+                .iter()
+                .flat_map(|list| list.iter())
+                .map(move |o| (name, o))
+        });
+        offers
+            .map(|(name, offer)| ((name.clone(), offer.id.to_string()), offer.clone()))
+            .collect()
     }
 
     /// Every place that something was offered at.
     pub(crate) fn places(&self) -> BTreeSet<Place> {
         let quotes = lock(&self.quotes);
-        let offers = quotes.iter().flat_map(|(name, q)| q.answer.iter().flat_map(|list| list.iter()).map(move |o| (name, &o.region)));
+        let offers = quotes.iter().flat_map(|(name, q)| {
+            q.answer
+                .iter()
+                .flat_map(|list| list.iter())
+                .map(move |o| (name, &o.region))
+        });
         let distinct: BTreeSet<_> = offers.collect();
-        distinct.into_iter().map(|(name, region)| Place { provider: name.clone(), region: region.to_string() }).collect()
+        distinct
+            .into_iter()
+            .map(|(name, region)| Place {
+                provider: name.clone(),
+                region: region.to_string(),
+            })
+            .collect()
     }
 
     /// Whether a place is where an offer is.
     pub(crate) fn is_of(&self, place: &Place, offer: &str) -> bool {
         let quotes = lock(&self.quotes);
-        let mut offers = quotes.get(&place.provider).into_iter().flat_map(|q| q.answer.iter()).flat_map(|list| list.iter());
+        let mut offers = quotes
+            .get(&place.provider)
+            .into_iter()
+            .flat_map(|q| q.answer.iter())
+            .flat_map(|list| list.iter());
         offers.any(|o| *o.id == *offer && *o.region == *place.region)
     }
 }
@@ -232,17 +313,33 @@ pub(crate) struct Offers {
 
 impl Offers {
     pub(crate) fn new(deps: Deps) -> Self {
-        Self { deps, answered: Notify::new() }
+        Self {
+            deps,
+            answered: Notify::new(),
+        }
     }
 
     /// The table of every provider's offers, and the providers that gave none. Nobody waits for a provider that has answered not long
     /// ago, or whose last answer was a failure: it is asked again meanwhile. The others are waited for, but not long.
-    pub(crate) async fn assess(self: &Arc<Self>, snapshot: &Snapshot) -> (Table, Vec<ProviderFailure>) {
-        let quotes = join_all(snapshot.providers.values().map(|provider| self.quote(provider))).await;
+    pub(crate) async fn assess(
+        self: &Arc<Self>,
+        snapshot: &Snapshot,
+    ) -> (Table, Vec<ProviderFailure>) {
+        let quotes = join_all(
+            snapshot
+                .providers
+                .values()
+                .map(|provider| self.quote(provider)),
+        )
+        .await;
 
         let mut sheet = self.deps.place_health.sheet(self.deps.clock.now());
         for Place { provider, region } in self.deps.outages.lost() {
-            sheet.exclude(&provider, &region, Exclusion::Lost(provider.clone(), region.clone()));
+            sheet.exclude(
+                &provider,
+                &region,
+                Exclusion::Lost(provider.clone(), region.clone()),
+            );
         }
         let measures = self.deps.meters.measures();
         let mut offers = Vec::new();
@@ -251,18 +348,32 @@ impl Offers {
             match quote.answer {
                 Ok(list) => {
                     let first = offers.len();
-                    offers.extend(
-                        list.iter().map(|offer| PlacedOffer { provider: name.clone(), offer: known(offer, name, &sheet, &measures) }),
+                    offers.extend(list.iter().map(|offer| PlacedOffer {
+                        provider: name.clone(),
+                        offer: known(offer, name, &sheet, &measures),
+                    }));
+                    self.deduct(
+                        name,
+                        quote.asked,
+                        offers.get_mut(first..).unwrap_or_default(),
                     );
-                    self.deduct(name, quote.asked, offers.get_mut(first..).unwrap_or_default());
                 }
-                Err(failure) => failures.push(ProviderFailure { provider: name.clone(), failure }),
+                Err(failure) => failures.push(ProviderFailure {
+                    provider: name.clone(),
+                    failure,
+                }),
             }
         }
-        let features = snapshot.providers.iter().map(|(name, p)| (name.clone(), p.features())).collect();
+        let features = snapshot
+            .providers
+            .iter()
+            .map(|(name, p)| (name.clone(), p.features()))
+            .collect();
         let table = Table::new(Arc::new(offers), features, sheet);
         let table = match self.deps.options.stale_quotes {
-            StaleQuotes::Refuse => table.refusing_quotes(self.deps.clock.now(), self.deps.options.quote_ttl),
+            StaleQuotes::Refuse => {
+                table.refusing_quotes(self.deps.clock.now(), self.deps.options.quote_ttl)
+            }
             StaleQuotes::Mark => table,
         };
         (table, failures)
@@ -284,22 +395,44 @@ impl Offers {
         let patience = self.deps.options.offers_patience;
         let mut asking = self.ask(provider);
         let _late = timeout_at(asking.since + patience.std(), asking.done.changed()).await;
-        let answered = self.deps.quotes.quote(provider.as_ref()).filter(|q| q.asked >= asking.since);
+        let answered = self
+            .deps
+            .quotes
+            .quote(provider.as_ref())
+            .filter(|q| q.asked >= asking.since);
         answered.unwrap_or_else(|| {
             let identity = provider.identity();
-            let message = format!("provider \"{}\" has not answered within controller.offers-patience of {patience}", identity.instance);
-            let failure = Failure::unavailable(message).code(NO_ANSWER_YET).from_plugin(identity);
-            Quote { version: version(provider.as_ref()), asked: asking.since, answered: Tick::now(), answer: Err(failure) }
+            let message = format!(
+                "provider \"{}\" has not answered within controller.offers-patience of {patience}",
+                identity.instance
+            );
+            let failure = Failure::unavailable(message)
+                .code(NO_ANSWER_YET)
+                .from_plugin(identity);
+            Quote {
+                version: version(provider.as_ref()),
+                asked: asking.since,
+                answered: Tick::now(),
+                answer: Err(failure),
+            }
         })
     }
 
     /// Asks a provider beside, unless the question is under way already. What it answers late serves those who wait for a place.
     fn ask(self: &Arc<Self>, provider: &Arc<dyn Provider>) -> Asking {
-        let key = (provider.identity().instance.clone(), version(provider.as_ref()));
+        let key = (
+            provider.identity().instance.clone(),
+            version(provider.as_ref()),
+        );
         let (answered, done) = watch::channel(());
         let asking = match lock(&self.deps.quotes.asking).entry(key.clone()) {
             Entry::Occupied(under_way) => return under_way.get().clone(),
-            Entry::Vacant(vacant) => vacant.insert(Asking { since: Tick::now(), done }).clone(),
+            Entry::Vacant(vacant) => vacant
+                .insert(Asking {
+                    since: Tick::now(),
+                    done,
+                })
+                .clone(),
         };
         let (this, provider, since) = (self.clone(), provider.clone(), asking.since);
         self.deps.tasks.spawn(async move {
@@ -310,7 +443,8 @@ impl Offers {
             if quote.answer.is_ok() && this.deps.quotes.outdated(&quote, &key.0) {
                 quote = this.inquire(provider.as_ref(), Tick::now()).await;
             }
-            let late = quote.answered.duration_since(since) >= this.deps.options.offers_patience.std();
+            let late =
+                quote.answered.duration_since(since) >= this.deps.options.offers_patience.std();
             let more = before.is_some_and(|before| quote.has_more_room_than(&before));
             let news = quote.answer.is_ok() && (late || failed_before || more);
             let curious = this.deps.quotes.record_answer(&key.0, quote);
@@ -339,23 +473,40 @@ impl Offers {
 
     /// Asks a provider how much room it has, unless it has just said so. The deployment is looked at again when it answers.
     pub(crate) fn ask_for_room(self: &Arc<Self>, key: &DeploymentKey, name: &InstanceName) {
-        if self.deps.quotes.age(name).is_some_and(|age| age < ROOM_AGAIN.std()) {
+        if self
+            .deps
+            .quotes
+            .age(name)
+            .is_some_and(|age| age < ROOM_AGAIN.std())
+        {
             return;
         }
         if let Some(provider) = self.deps.plugins.snapshot().providers.get(name) {
-            lock(&self.deps.quotes.curious).entry(name.clone()).or_default().insert(key.clone());
+            lock(&self.deps.quotes.curious)
+                .entry(name.clone())
+                .or_default()
+                .insert(key.clone());
             self.ask(provider);
         }
     }
 
     async fn inquire(&self, provider: &dyn Provider, asked: Tick) -> Quote {
         let identity = provider.identity();
-        let query = OffersQuery { spot: true, holding: self.holding(&identity.instance), ..Default::default() };
+        let query = OffersQuery {
+            spot: true,
+            holding: self.holding(&identity.instance),
+            ..Default::default()
+        };
         let answer = provider.offers(&query).await.map(Arc::new);
         if let Err(failure) = &answer {
             tracing::warn!(provider = %identity, kind = %failure.kind, message = failure.message, "no offers");
         }
-        Quote { version: version(provider), asked, answered: Tick::now(), answer }
+        Quote {
+            version: version(provider),
+            asked,
+            answered: Tick::now(),
+            answer,
+        }
     }
 
     /// Replicas that a provider has accepted, by offer.
@@ -367,16 +518,22 @@ impl Offers {
             *unsettled.entry(id).or_default() += reserved.replicas;
         }
         let mut held: BTreeMap<&str, u32> = BTreeMap::new();
-        for live in cache.lives_of(provider).filter(|l| l.record.state.is_some()) {
+        for live in cache
+            .lives_of(provider)
+            .filter(|l| l.record.state.is_some())
+        {
             let record = &live.record;
             let ended = record.stage == Stage::Applied && !live.in_transition() && !live.is_ready();
             if !ended {
                 let unsettled = unsettled.get(&record.id).copied().unwrap_or(0);
                 // What has been told to go is there until its provider says that it is not.
-                *held.entry(&record.offer.id).or_default() += record.replicas.max(record.held).saturating_sub(unsettled);
+                *held.entry(&record.offer.id).or_default() +=
+                    record.replicas.max(record.held).saturating_sub(unsettled);
             }
         }
-        held.into_iter().map(|(offer, replicas)| (offer.to_owned(), replicas)).collect()
+        held.into_iter()
+            .map(|(offer, replicas)| (offer.to_owned(), replicas))
+            .collect()
     }
 
     /// Takes off what has been promised since the quote was asked for.
@@ -386,7 +543,12 @@ impl Offers {
             reserved.retain(|_, r| r.settled.is_none_or(|at| at >= asked));
         }
         let mut by_offer: HashMap<&str, Vec<&Reserved>> = HashMap::new();
-        for r in cache.reserved.get(provider).into_iter().flat_map(HashMap::values) {
+        for r in cache
+            .reserved
+            .get(provider)
+            .into_iter()
+            .flat_map(HashMap::values)
+        {
             by_offer.entry(&r.offer).or_default().push(r);
         }
         let owing = cache.owing(provider);

@@ -46,7 +46,12 @@ pub(crate) struct PolicyAnswer {
 
 impl Scheduler {
     /// One policy call, or the built-in order where the policy fails and that is what the settings say.
-    pub(crate) async fn call_policy(&self, policy: &dyn Policy, open: &[PendingTask], table: &Table) -> Result<PolicyAnswer, Failure> {
+    pub(crate) async fn call_policy(
+        &self,
+        policy: &dyn Policy,
+        open: &[PendingTask],
+        table: &Table,
+    ) -> Result<PolicyAnswer, Failure> {
         if let Some(new) = policy.drawn(&self.ids.draw().to_bytes()) {
             match self.ask_policy(new.as_ref(), open, table).await {
                 Ok(verdict) => return Ok(verdict),
@@ -68,7 +73,12 @@ impl Scheduler {
     }
 
     /// Nothing of the answer is used before it has been checked.
-    async fn ask_policy(&self, policy: &dyn Policy, open: &[PendingTask], table: &Table) -> Result<PolicyAnswer, Failure> {
+    async fn ask_policy(
+        &self,
+        policy: &dyn Policy,
+        open: &[PendingTask],
+        table: &Table,
+    ) -> Result<PolicyAnswer, Failure> {
         let (seed, at) = (self.ids.draw().random() as u64, self.clock.now());
         let wants: Vec<Want> = open.iter().map(|o| o.want.clone()).collect();
         let request = placement::build(&wants, table, seed);
@@ -77,7 +87,9 @@ impl Scheduler {
         let took_micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let placed = placement::validate(&request, &answer).map_err(|refusal| {
             let message = format!("the policy's answer is refused: {refusal}");
-            Failure::internal(message).code("bad-answer").from_plugin(policy.identity())
+            Failure::internal(message)
+                .code("bad-answer")
+                .from_plugin(policy.identity())
         })?;
         tracing::debug!(policy = %policy.identity(), tasks = wants.len(), offers = request.offers.len(), took_micros, "decided");
         let quote = |offer: &Offer| QuoteView::of(offer, at, self.options.quote_ttl);
@@ -85,9 +97,15 @@ impl Scheduler {
         let mut all = Vec::with_capacity(wants.len());
         for (i, (want, placed)) in wants.iter().zip(&placed).enumerate() {
             let shape = request.tasks.get(i).map_or(0, |t| t.shape as usize);
-            let known = limits.get_mut(shape).map(|l| &*l.get_or_insert_with(|| table.limits(want)));
-            let excluded = known.map(|l| l.excluded.iter().map(Excluded::view).collect()).unwrap_or_default();
-            all.push(decided(i, want, &request, placed, &answer, excluded, &quote));
+            let known = limits
+                .get_mut(shape)
+                .map(|l| &*l.get_or_insert_with(|| table.limits(want)));
+            let excluded = known
+                .map(|l| l.excluded.iter().map(Excluded::view).collect())
+                .unwrap_or_default();
+            all.push(decided(
+                i, want, &request, placed, &answer, excluded, &quote,
+            ));
         }
         Ok(PolicyAnswer {
             decided: all,
@@ -116,16 +134,30 @@ fn decided(
     excluded: Vec<ExcludedView>,
     quote: &impl Fn(&Offer) -> QuoteView,
 ) -> Decided {
-    let range = request.tasks.get(i).map_or(0..0, |t| request.candidates.of(t.shape));
+    let range = request
+        .tasks
+        .get(i)
+        .map_or(0..0, |t| request.candidates.of(t.shape));
     let mut placements = Vec::new();
     let mut estimated = MicroUsd(0);
     for choice in &placed.choices {
-        let column = request.candidates.offer.get(range.clone()).unwrap_or_default();
-        let Ok(at) = column.binary_search(&choice.offer) else { continue };
+        let column = request
+            .candidates
+            .offer
+            .get(range.clone())
+            .unwrap_or_default();
+        let Ok(at) = column.binary_search(&choice.offer) else {
+            continue;
+        };
         let row = range.start + at;
         let amount = |column: &[u64]| MicroUsd(column.get(row).copied().unwrap_or(0));
-        let Some(PlacedOffer { provider, offer }) = request.offers.get(choice.offer as usize) else { continue };
-        estimated = estimated.saturating_add(amount(&request.candidates.cost).saturating_mul(u64::from(choice.replicas)));
+        let Some(PlacedOffer { provider, offer }) = request.offers.get(choice.offer as usize)
+        else {
+            continue;
+        };
+        estimated = estimated.saturating_add(
+            amount(&request.candidates.cost).saturating_mul(u64::from(choice.replicas)),
+        );
         placements.push(Placement {
             provider: provider.clone(),
             offer: bound_to(offer),
@@ -134,11 +166,28 @@ fn decided(
             takes: takes(want, offer),
         });
     }
-    let unplaced =
-        placed.unplaced.clone().map(|(replicas, reason)| UnplacedView { task: want.task.clone(), replicas, reason, never: false });
-    let rivals = if want.hedged { rivals(want, request, range, answer) } else { Vec::new() };
+    let unplaced = placed
+        .unplaced
+        .clone()
+        .map(|(replicas, reason)| UnplacedView {
+            task: want.task.clone(),
+            replicas,
+            reason,
+            never: false,
+        });
+    let rivals = if want.hedged {
+        rivals(want, request, range, answer)
+    } else {
+        Vec::new()
+    };
     let reason = placement::reason(i, want, request, placed, &answer.scores, excluded, quote);
-    Decided { placements, rivals, reason, unplaced, estimated }
+    Decided {
+        placements,
+        rivals,
+        reason,
+        unplaced,
+        estimated,
+    }
 }
 
 /// T of a job; a service goes on.
@@ -159,7 +208,12 @@ fn bound_to(offer: &Offer) -> ChosenOffer {
 }
 
 /// The best candidates of a task: by the policy's score where it gives one, else by cost.
-fn rivals(want: &Want, request: &Request, range: std::ops::Range<usize>, answer: &Answer) -> Vec<Rival> {
+fn rivals(
+    want: &Want,
+    request: &Request,
+    range: std::ops::Range<usize>,
+    answer: &Answer,
+) -> Vec<Rival> {
     let columns = &request.candidates;
     let cost = |row: usize| columns.cost.get(row).copied().unwrap_or(u64::MAX);
     let score = |row: usize| answer.scores.get(row).copied().filter(|s| !s.is_nan());
@@ -169,18 +223,42 @@ fn rivals(want: &Want, request: &Request, range: std::ops::Range<usize>, answer:
         _ => cost(*a).cmp(&cost(*b)),
     });
     let rival = |row: usize| {
-        let PlacedOffer { provider, offer } = request.offers.get(*columns.offer.get(row)? as usize)?;
+        let PlacedOffer { provider, offer } =
+            request.offers.get(*columns.offer.get(row)? as usize)?;
         let hourly = MicroUsd(columns.hourly.get(row).copied().unwrap_or(0));
-        let placement = Placement { provider: provider.clone(), offer: bound_to(offer), hourly, replicas: 0, takes: takes(want, offer) };
-        Some(Rival { placement, setup: offer.setup_price })
+        let placement = Placement {
+            provider: provider.clone(),
+            offer: bound_to(offer),
+            hourly,
+            replicas: 0,
+            takes: takes(want, offer),
+        };
+        Some(Rival {
+            placement,
+            setup: offer.setup_price,
+        })
     };
-    rows.into_iter().filter_map(rival).take(MOST_RIVALS).collect()
+    rows.into_iter()
+        .filter_map(rival)
+        .take(MOST_RIVALS)
+        .collect()
 }
 
 /// Names a request: equal requests have equal digests.
 fn request_digest(request: &Request) -> Digest {
-    let tasks = serde_json::to_vec(&(request.seed, &request.tasks, &request.shapes)).unwrap_or_default();
-    let offers: Vec<u8> = request.candidates.offer.iter().flat_map(|n| n.to_le_bytes()).collect();
-    let costs: Vec<u8> = request.candidates.cost.iter().flat_map(|n| n.to_le_bytes()).collect();
+    let tasks =
+        serde_json::to_vec(&(request.seed, &request.tasks, &request.shapes)).unwrap_or_default();
+    let offers: Vec<u8> = request
+        .candidates
+        .offer
+        .iter()
+        .flat_map(|n| n.to_le_bytes())
+        .collect();
+    let costs: Vec<u8> = request
+        .candidates
+        .cost
+        .iter()
+        .flat_map(|n| n.to_le_bytes())
+        .collect();
     Digest::of_parts(&[&tasks, &offers, &costs])
 }

@@ -29,11 +29,16 @@ impl Scheduler {
     ) -> Result<PolicyAnswer, Failure> {
         let mut verdict = match open.iter().all(|o| o.apart.is_empty()) {
             true => self.call_policy(policy, open, table).await?,
-            false => self.call_policy(policy, open, &without_apart(works, open, table)).await?,
+            false => {
+                self.call_policy(policy, open, &without_apart(works, open, table))
+                    .await?
+            }
         };
         // Each round closes another place to a task, so there are no more rounds than places.
         while keep_apart(snapshot, works, open, &verdict) {
-            verdict = self.call_policy(policy, open, &without_apart(works, open, table)).await?;
+            verdict = self
+                .call_policy(policy, open, &without_apart(works, open, table))
+                .await?;
         }
         for (o, d) in open.iter().zip(&mut verdict.decided) {
             for (chosen, _) in &o.apart {
@@ -46,25 +51,64 @@ impl Scheduler {
 }
 
 /// Leaves one replica where several were placed on one machine, and closes that place to the others. True when there were any.
-fn keep_apart(snapshot: &Snapshot, works: &[DeploymentWork], open: &mut [PendingTask], verdict: &PolicyAnswer) -> bool {
-    let machines: BTreeSet<_> = snapshot.providers.iter().filter(|(_, p)| p.features().one_machine).map(|(name, _)| name).collect();
+fn keep_apart(
+    snapshot: &Snapshot,
+    works: &[DeploymentWork],
+    open: &mut [PendingTask],
+    verdict: &PolicyAnswer,
+) -> bool {
+    let machines: BTreeSet<_> = snapshot
+        .providers
+        .iter()
+        .filter(|(_, p)| p.features().one_machine)
+        .map(|(name, _)| name)
+        .collect();
     let mut any = false;
     for (o, d) in open.iter_mut().zip(&verdict.decided) {
-        let Some(task) = works.get(o.work).and_then(|w| w.resolved.get(o.task)) else { continue };
-        let Some(number) = plan::machine_ports(&task.workload).first().copied() else { continue };
-        for placement in d.placements.iter().filter(|p| p.replicas > 1 && machines.contains(&p.provider)) {
-            let there = |provider: &_, offer: &str| *provider == placement.provider && offer == placement.offer.id;
-            let Some(chosen) = d.reason.chosen.iter().find(|c| there(&c.provider, &c.offer)) else { continue };
+        let Some(task) = works.get(o.work).and_then(|w| w.resolved.get(o.task)) else {
+            continue;
+        };
+        let Some(number) = plan::machine_ports(&task.workload).first().copied() else {
+            continue;
+        };
+        for placement in d
+            .placements
+            .iter()
+            .filter(|p| p.replicas > 1 && machines.contains(&p.provider))
+        {
+            let there = |provider: &_, offer: &str| {
+                *provider == placement.provider && offer == placement.offer.id
+            };
+            let Some(chosen) = d
+                .reason
+                .chosen
+                .iter()
+                .find(|c| there(&c.provider, &c.offer))
+            else {
+                continue;
+            };
             let mut chosen = chosen.clone();
             chosen.replicas = 1;
             let spot = (placement.provider.clone(), Some(placement.offer.id.clone()));
-            o.want.need.closed.insert(spot, Closed::Port { number, own: true });
-            o.want.current.retain(|(provider, offer, _)| !there(provider, offer));
+            o.want
+                .need
+                .closed
+                .insert(spot, Closed::Port { number, own: true });
+            o.want
+                .current
+                .retain(|(provider, offer, _)| !there(provider, offer));
             o.want.replicas = o.want.replicas.saturating_sub(1);
             if o.want.max_hourly != MicroUsd::MAX {
-                o.want.max_hourly = MicroUsd(o.want.max_hourly.0.saturating_sub(placement.hourly.0));
+                o.want.max_hourly =
+                    MicroUsd(o.want.max_hourly.0.saturating_sub(placement.hourly.0));
             }
-            o.apart.push((chosen, Placement { replicas: 1, ..placement.clone() }));
+            o.apart.push((
+                chosen,
+                Placement {
+                    replicas: 1,
+                    ..placement.clone()
+                },
+            ));
             any = true;
         }
     }
@@ -74,11 +118,19 @@ fn keep_apart(snapshot: &Snapshot, works: &[DeploymentWork], open: &mut [Pending
 /// The table without the room of those that were left apart.
 fn without_apart(works: &[DeploymentWork], open: &[PendingTask], table: &Table) -> Table {
     let added = open.iter().flat_map(|o| {
-        let found = works.get(o.work).and_then(|w| w.resolved.get(o.task).map(|t| (w, t)));
+        let found = works
+            .get(o.work)
+            .and_then(|w| w.resolved.get(o.task).map(|t| (w, t)));
         o.apart.iter().filter_map(move |(_, placement)| {
             let (work, task) = found?;
             let resources = &task.workload.resources;
-            Some(Added { work, task: &task.name, target: task.target.as_ref(), resources, placement })
+            Some(Added {
+                work,
+                task: &task.name,
+                target: task.target.as_ref(),
+                resources,
+                placement,
+            })
         })
     });
     room::less(table, added)

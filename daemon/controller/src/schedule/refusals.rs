@@ -45,7 +45,10 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     fn closes(&self) -> (Spot, Closed) {
-        let why = Closed::Refused { cause: self.cause.clone(), lasting: self.lasting };
+        let why = Closed::Refused {
+            cause: self.cause.clone(),
+            lasting: self.lasting,
+        };
         ((self.provider.clone(), self.offer.clone()), why)
     }
 }
@@ -59,19 +62,34 @@ pub(crate) struct Refusals {
 impl Refusals {
     /// Takes in that what an allocation is for is refused, by its provider or at its offer alone.
     pub(crate) fn refused(&self, record: &AllocationRecord, failure: &Failure) {
-        let version = self.plugins.snapshot().providers.get(&record.provider).map(|p| version(p.as_ref()));
+        let version = self
+            .plugins
+            .snapshot()
+            .providers
+            .get(&record.provider)
+            .map(|p| version(p.as_ref()));
         let whole = failure.concerns_the_workload();
         let (first, longest) = if whole { REFUSED } else { NO_ROOM };
         let offer = (!whole).then(|| record.offer.id.clone());
         let mut cache = lock(&self.cache);
-        let Some(entry) = cache.deployments.get_mut(&record.key()) else { return };
-        let same = |r: &Refusal| r.provider == record.provider && r.offer == offer && r.workload == record.workload;
-        let times = entry.refusals.iter().find(|r| same(r)).map_or(0, |r| r.times + 1);
+        let Some(entry) = cache.deployments.get_mut(&record.key()) else {
+            return;
+        };
+        let same = |r: &Refusal| {
+            r.provider == record.provider && r.offer == offer && r.workload == record.workload
+        };
+        let times = entry
+            .refusals
+            .iter()
+            .find(|r| same(r))
+            .map_or(0, |r| r.times + 1);
         let span = Millis(first.0.saturating_mul(1 << times.min(16)).min(longest.0));
         let until = Tick::now() + span.std();
         // Of what the deployment does not want any more nothing need be known.
         let wanted = entry.resolved.clone();
-        entry.refusals.retain(|r| !same(r) && wanted.iter().any(|task| task.workload == r.workload));
+        entry
+            .refusals
+            .retain(|r| !same(r) && wanted.iter().any(|task| task.workload == r.workload));
         entry.refusals.push(Refusal {
             provider: record.provider.clone(),
             offer,
@@ -95,15 +113,27 @@ impl Refusals {
     ) -> BTreeMap<Spot, Closed> {
         let now = Tick::now();
         let cache = lock(&self.cache);
-        let Some(entry) = cache.deployments.get(key) else { return BTreeMap::new() };
+        let Some(entry) = cache.deployments.get(key) else {
+            return BTreeMap::new();
+        };
         let all = entry.refusals.iter();
-        let current = |r: &&Refusal| snapshot.providers.get(&r.provider).map(|p| version(p.as_ref())) == r.version;
-        let holds = all.filter(|r| now < r.until && r.workload == task.workload).filter(current);
+        let current = |r: &&Refusal| {
+            snapshot
+                .providers
+                .get(&r.provider)
+                .map(|p| version(p.as_ref()))
+                == r.version
+        };
+        let holds = all
+            .filter(|r| now < r.until && r.workload == task.workload)
+            .filter(current);
         let mut closed: BTreeMap<Spot, Closed> = holds.map(Refusal::closes).collect();
         let ports = plan::machine_ports(&task.workload);
         if !ports.is_empty() {
             for (provider, number) in taken(&cache, key, resolved, task, &ports, snapshot) {
-                closed.entry(provider).or_insert(Closed::Port { number, own: false });
+                closed
+                    .entry(provider)
+                    .or_insert(Closed::Port { number, own: false });
             }
         }
         closed
@@ -114,7 +144,11 @@ impl Cache {
     /// Something has been freed at a provider: what had no room there is tried again.
     pub(crate) fn room_freed(&mut self, provider: &InstanceName) {
         let now = Tick::now();
-        for refusal in self.deployments.values_mut().flat_map(|entry| &mut entry.refusals) {
+        for refusal in self
+            .deployments
+            .values_mut()
+            .flat_map(|entry| &mut entry.refusals)
+        {
             if refusal.offer.is_some() && refusal.provider == *provider {
                 refusal.until = now;
             }
@@ -133,15 +167,24 @@ fn taken(
     snapshot: &Snapshot,
 ) -> Vec<(Spot, u16)> {
     let mut found = Vec::new();
-    for (name, _) in snapshot.providers.iter().filter(|(_, p)| p.features().one_machine) {
+    for (name, _) in snapshot
+        .providers
+        .iter()
+        .filter(|(_, p)| p.features().one_machine)
+    {
         for live in cache.lives_of(name) {
             let record = &live.record;
             // What the same deployment does not want any more makes way by itself.
             let own = record.key() == *key
                 && (record.task == task.name && record.target == task.target
-                    || !resolved.iter().any(|t| t.name == record.task && t.target == record.target));
+                    || !resolved
+                        .iter()
+                        .any(|t| t.name == record.task && t.target == record.target));
             let theirs = plan::machine_ports(&record.workload);
-            if let Some(number) = ports.iter().find(|n| !own && record.replicas > 0 && theirs.contains(n)) {
+            if let Some(number) = ports
+                .iter()
+                .find(|n| !own && record.replicas > 0 && theirs.contains(n))
+            {
                 found.push(((name.clone(), Some(record.offer.id.clone())), *number));
             }
         }

@@ -32,8 +32,15 @@ impl Added<'_> {
     /// Those that do not run there yet.
     fn new_ones(&self) -> u32 {
         let p = self.placement;
-        let there = self.work.actual.iter().filter(|r| r.provider == p.provider && r.offer.id == p.offer.id);
-        let held: u32 = there.filter(|r| plan::serves(r, self.task, self.target)).map(|r| r.replicas).sum();
+        let there = self
+            .work
+            .actual
+            .iter()
+            .filter(|r| r.provider == p.provider && r.offer.id == p.offer.id);
+        let held: u32 = there
+            .filter(|r| plan::serves(r, self.task, self.target))
+            .map(|r| r.replicas)
+            .sum();
         p.replicas.saturating_sub(held)
     }
 }
@@ -44,8 +51,14 @@ pub(crate) fn less<'a>(table: &Table, placed: impl Iterator<Item = Added<'a>>) -
     for one in placed {
         let replicas = one.new_ones();
         if replicas > 0 {
-            let takes = added.entry((&one.placement.provider, one.placement.offer.id.as_str())).or_default();
-            takes.push(Take { replicas, cpu: u64::from(one.resources.cpu.0), memory: one.resources.memory.0 });
+            let takes = added
+                .entry((&one.placement.provider, one.placement.offer.id.as_str()))
+                .or_default();
+            takes.push(Take {
+                replicas,
+                cpu: u64::from(one.resources.cpu.0),
+                memory: one.resources.memory.0,
+            });
         }
     }
     if added.is_empty() {

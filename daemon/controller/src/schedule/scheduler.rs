@@ -59,7 +59,10 @@ pub(crate) struct DeploymentWork {
 impl DeploymentWork {
     /// The places that it takes over instead of having them chosen, as far as they are still what it wants.
     fn adoption(&self) -> Option<&Adoption> {
-        self.record.adopt.as_ref().filter(|a| a.covers(&self.resolved))
+        self.record
+            .adopt
+            .as_ref()
+            .filter(|a| a.covers(&self.resolved))
     }
 }
 
@@ -127,13 +130,18 @@ impl Scheduler {
     fn policy_of(&self, work: &DeploymentWork) -> InstanceName {
         let own = work.record.manifest.spec.policy.clone();
         let of_namespace = || lock(&self.namespaces).policy(&work.key.namespace).cloned();
-        own.or_else(of_namespace).unwrap_or_else(|| self.options.default_policy.clone())
+        own.or_else(of_namespace)
+            .unwrap_or_else(|| self.options.default_policy.clone())
     }
 
     /// Where a policy that is not there is asked for, when that is not the deployment itself.
     fn named_by(&self, policy: &InstanceName, works: &[DeploymentWork]) -> String {
-        let asks = works.iter().find(|w| self.policy_of(w) == *policy).filter(|w| w.record.manifest.spec.policy.is_none());
-        let of_namespace = asks.filter(|w| lock(&self.namespaces).policy(&w.key.namespace).is_some());
+        let asks = works
+            .iter()
+            .find(|w| self.policy_of(w) == *policy)
+            .filter(|w| w.record.manifest.spec.policy.is_none());
+        let of_namespace =
+            asks.filter(|w| lock(&self.namespaces).policy(&w.key.namespace).is_some());
         match (of_namespace, asks) {
             (Some(work), _) => format!(", which namespace \"{}\" names", work.key.namespace),
             (None, Some(_)) => ", which the daemon's setting \"policy\" names".to_owned(),
@@ -142,7 +150,11 @@ impl Scheduler {
     }
 
     /// Decides about a batch. The outcomes are in the order of the works. Providers that gave no offers come with them.
-    pub(crate) async fn decide(self: &Arc<Self>, snapshot: &Snapshot, works: &[DeploymentWork]) -> (Vec<Outcome>, Vec<ProviderFailure>) {
+    pub(crate) async fn decide(
+        self: &Arc<Self>,
+        snapshot: &Snapshot,
+        works: &[DeploymentWork],
+    ) -> (Vec<Outcome>, Vec<ProviderFailure>) {
         let mut failures = Vec::new();
         let mut assessed = None;
         let (mut admission, mut outcomes) = (Admission::default(), Vec::new());
@@ -152,7 +164,11 @@ impl Scheduler {
             let table = self.preemption.minus_nominated(table, works);
             admission = self.budgets.admit(works, Some(&table));
             let (less, held) = admission.apply(works);
-            outcomes.extend(held.into_iter().map(|held| Outcome { unplaced: unplaced(&held), held, ..Outcome::default() }));
+            outcomes.extend(held.into_iter().map(|held| Outcome {
+                unplaced: unplaced(&held),
+                held,
+                ..Outcome::default()
+            }));
             // Those who have to make room do not hurry one another.
             let outgrown = admission.outgrown();
             let waits = works.iter().any(|w| !outgrown.contains(&w.key));
@@ -163,14 +179,24 @@ impl Scheduler {
         }
         let works = granted.as_deref().unwrap_or(works);
         outcomes.resize_with(works.len(), Outcome::default);
-        let mut settled: HashMap<(usize, usize), (Vec<Placement>, Option<DecisionId>)> = HashMap::new();
+        let mut settled: HashMap<(usize, usize), (Vec<Placement>, Option<DecisionId>)> =
+            HashMap::new();
         let mut open: Vec<(Asked, PendingTask)> = Vec::new();
         let mut reaches: HashMap<&Namespace, Arc<BTreeSet<InstanceName>>> = HashMap::new();
         for (w, work) in works.iter().enumerate() {
-            let closed = reaches.entry(&work.key.namespace).or_insert_with(|| Arc::new(snapshot.closed_to(&work.key.namespace))).clone();
-            let asked = Asked { policy: self.policy_of(work), closed };
+            let closed = reaches
+                .entry(&work.key.namespace)
+                .or_insert_with(|| Arc::new(snapshot.closed_to(&work.key.namespace)))
+                .clone();
+            let asked = Asked {
+                policy: self.policy_of(work),
+                closed,
+            };
             let adoption = work.adoption();
-            outcomes.get_mut(w).into_iter().for_each(|o| o.decision = adoption.and_then(|a| a.decision.clone()));
+            outcomes
+                .get_mut(w)
+                .into_iter()
+                .for_each(|o| o.decision = adoption.and_then(|a| a.decision.clone()));
             for (t, task) in work.resolved.iter().enumerate() {
                 let need = plan::need_digest(&Need::of(task));
                 if let Some(adopted) = adoption.and_then(|a| a.places(task)) {
@@ -184,11 +210,22 @@ impl Scheduler {
                 } else {
                     let want = Want::of(&work.key.namespace, &work.key.name, task);
                     let mut want = plan::with_current(want, task, &work.actual);
-                    want.need.closed = self.refusals.closed(&work.key, &work.resolved, task, snapshot);
+                    want.need.closed =
+                        self.refusals
+                            .closed(&work.key, &work.resolved, task, snapshot);
                     want.need.left = health::left(&self.cache, &work.key, task);
                     // Whoever is bound to others is asked for where they are alone.
                     want.hedged = task.hedge.is_some() && !placement::is_bound(&task.constraints);
-                    open.push((asked.clone(), PendingTask { work: w, task: t, want, stay: Vec::new(), apart: Vec::new() }));
+                    open.push((
+                        asked.clone(),
+                        PendingTask {
+                            work: w,
+                            task: t,
+                            want,
+                            stay: Vec::new(),
+                            apart: Vec::new(),
+                        },
+                    ));
                 }
             }
         }
@@ -205,19 +242,45 @@ impl Scheduler {
             };
             for (Asked { policy, closed }, mut tasks) in in_turn(open, |o| turn(o, works)) {
                 let seen = snapshot.without(&closed);
-                let silent: Vec<ProviderFailure> = failures.iter().filter(|f| !closed.contains(&f.provider)).cloned().collect();
-                let answers = |p: &InstanceName| seen.providers.contains_key(p) && !silent.iter().any(|f| f.provider == *p);
+                let silent: Vec<ProviderFailure> = failures
+                    .iter()
+                    .filter(|f| !closed.contains(&f.provider))
+                    .cloned()
+                    .collect();
+                let answers = |p: &InstanceName| {
+                    seen.providers.contains_key(p) && !silent.iter().any(|f| f.provider == *p)
+                };
                 let table = room::less(&table.without(&closed), placed(works, &decided));
                 for one in &mut tasks {
-                    let Some((work, task)) = works.get(one.work).and_then(|w| w.resolved.get(one.task).map(|t| (w, t))) else { continue };
+                    let Some((work, task)) = works
+                        .get(one.work)
+                        .and_then(|w| w.resolved.get(one.task).map(|t| (w, t)))
+                    else {
+                        continue;
+                    };
                     let kept = work.actual.iter().filter(|r| !leaves(r, task, &closed));
                     one.stay = plan::on_silent_providers(task, kept, answers);
-                    one.want.current.retain(|(provider, _, _)| answers(provider));
-                    one.want.replicas -= one.stay.iter().map(|p| p.replicas).sum::<u32>().min(one.want.replicas);
+                    one.want
+                        .current
+                        .retain(|(provider, _, _)| answers(provider));
+                    one.want.replicas -= one
+                        .stay
+                        .iter()
+                        .map(|p| p.replicas)
+                        .sum::<u32>()
+                        .min(one.want.replicas);
                 }
                 self.bind(works, &mut tasks, &decided);
-                let call = Call { snapshot: &seen, whole: snapshot, policy: &policy, works, table: &table, silent: &silent };
-                self.decide_with(call, tasks, &mut admission, &mut outcomes, &mut decided).await;
+                let call = Call {
+                    snapshot: &seen,
+                    whole: snapshot,
+                    policy: &policy,
+                    works,
+                    table: &table,
+                    silent: &silent,
+                };
+                self.decide_with(call, tasks, &mut admission, &mut outcomes, &mut decided)
+                    .await;
             }
             assessed = Some(table);
         } else {
@@ -226,19 +289,20 @@ impl Scheduler {
         for (w, (work, outcome)) in works.iter().zip(&mut outcomes).enumerate() {
             let decision = outcome.decision.as_ref().map(|d| d.id.clone());
             for (t, task) in work.resolved.iter().enumerate() {
-                let (placements, rivals, decision) = match (settled.remove(&(w, t)), decided.remove(&(w, t))) {
-                    (Some((placements, decision)), _) => (placements, Vec::new(), decision),
-                    (None, Some(d)) => {
-                        outcome.unplaced.extend(d.unplaced);
-                        outcome.estimated = outcome.estimated.saturating_add(d.estimated);
-                        if let Some(decision) = &mut outcome.decision {
-                            decision.tasks.push(d.reason);
+                let (placements, rivals, decision) =
+                    match (settled.remove(&(w, t)), decided.remove(&(w, t))) {
+                        (Some((placements, decision)), _) => (placements, Vec::new(), decision),
+                        (None, Some(d)) => {
+                            outcome.unplaced.extend(d.unplaced);
+                            outcome.estimated = outcome.estimated.saturating_add(d.estimated);
+                            if let Some(decision) = &mut outcome.decision {
+                                decision.tasks.push(d.reason);
+                            }
+                            (d.placements, d.rivals, decision.clone())
                         }
-                        (d.placements, d.rivals, decision.clone())
-                    }
-                    // The policy failed: what runs stays as it is.
-                    (None, None) => continue,
-                };
+                        // The policy failed: what runs stays as it is.
+                        (None, None) => continue,
+                    };
                 outcome.desired.push(Desired {
                     task: task.name.clone(),
                     target: task.target.clone(),
@@ -251,10 +315,13 @@ impl Scheduler {
                     since: task.since,
                 });
             }
-            outcome.held.extend(self.preemption.still_preempted(work, outcome));
+            outcome
+                .held
+                .extend(self.preemption.still_preempted(work, outcome));
         }
         if let Some(table) = assessed {
-            self.preemption.plan_preemptions(works, snapshot, &table, &mut outcomes);
+            self.preemption
+                .plan_preemptions(works, snapshot, &table, &mut outcomes);
         }
         (outcomes, failures)
     }
@@ -267,7 +334,14 @@ impl Scheduler {
         outcomes: &mut [Outcome],
         decided: &mut HashMap<(usize, usize), Decided>,
     ) {
-        let Call { snapshot, whole, policy, works, table, silent } = call;
+        let Call {
+            snapshot,
+            whole,
+            policy,
+            works,
+            table,
+            silent,
+        } = call;
         let verdict = match snapshot.policies.get(policy) {
             Some(policy) => self.within_budget(policy.as_ref(), call, &mut open, admission, outcomes).await,
             None if whole.policies.contains_key(policy) => Err(Failure::unavailable(format!(
@@ -291,9 +365,21 @@ impl Scheduler {
             }
             Ok(verdict) => {
                 let batch = u32::try_from(open.len()).unwrap_or(u32::MAX);
-                let PolicyAnswer { recorded, digest, took_micros, note, fallback, certificate, decided: all } = verdict;
-                let (policy, at, seed, lower_bound) =
-                    (recorded.policy.clone(), recorded.at, recorded.request.seed, recorded.answer.lower_bound);
+                let PolicyAnswer {
+                    recorded,
+                    digest,
+                    took_micros,
+                    note,
+                    fallback,
+                    certificate,
+                    decided: all,
+                } = verdict;
+                let (policy, at, seed, lower_bound) = (
+                    recorded.policy.clone(),
+                    recorded.at,
+                    recorded.request.seed,
+                    recorded.answer.lower_bound,
+                );
                 // The first decision's id names the inputs of all.
                 let first = DecisionId::new(self.ids.draw());
                 let mut id = Some(first.clone());
@@ -303,24 +389,39 @@ impl Scheduler {
                     if d.reason.candidates == 0
                         && let Some(unplaced) = &mut d.unplaced
                     {
-                        let all = o.want.replicas + u32::try_from(o.apart.len()).unwrap_or(u32::MAX);
+                        let all =
+                            o.want.replicas + u32::try_from(o.apart.len()).unwrap_or(u32::MAX);
                         let refused = shut_out(&o.want, snapshot, whole);
-                        unplaced.never = refused.is_some() || all_told(&o.want, snapshot, silent) && table.never_fits(&o.want);
-                        unplaced.reason = refused.unwrap_or_else(|| without_candidate(&o.want, table, silent));
-                        d.reason.unplaced = Some(format!("{} of {all} replicas: {}", unplaced.replicas, unplaced.reason));
+                        unplaced.never = refused.is_some()
+                            || all_told(&o.want, snapshot, silent) && table.never_fits(&o.want);
+                        unplaced.reason =
+                            refused.unwrap_or_else(|| without_candidate(&o.want, table, silent));
+                        d.reason.unplaced = Some(format!(
+                            "{} of {all} replicas: {}",
+                            unplaced.replicas, unplaced.reason
+                        ));
                     }
-                    d.reason.candidates = d.reason.candidates.saturating_add(u32::try_from(o.apart.len()).unwrap_or(u32::MAX));
+                    d.reason.candidates = d
+                        .reason
+                        .candidates
+                        .saturating_add(u32::try_from(o.apart.len()).unwrap_or(u32::MAX));
                     d.placements.extend(o.stay);
-                    d.placements.extend(o.apart.into_iter().map(|(_, placement)| placement));
+                    d.placements
+                        .extend(o.apart.into_iter().map(|(_, placement)| placement));
                     let late: Vec<InstanceName> = silent
                         .iter()
-                        .filter(|p| p.failure.code.as_deref() == Some(NO_ANSWER_YET) && is_asked(&o.want, &p.provider))
+                        .filter(|p| {
+                            p.failure.code.as_deref() == Some(NO_ANSWER_YET)
+                                && is_asked(&o.want, &p.provider)
+                        })
                         .map(|p| p.provider.clone())
                         .collect();
                     if let Some(outcome) = outcomes.get_mut(o.work) {
                         outcome.inputs = Some(inputs.clone());
                         outcome.decision.get_or_insert_with(|| DecisionView {
-                            id: id.take().unwrap_or_else(|| DecisionId::new(self.ids.draw())),
+                            id: id
+                                .take()
+                                .unwrap_or_else(|| DecisionId::new(self.ids.draw())),
                             at,
                             policy: policy.clone(),
                             request: digest,
@@ -337,7 +438,12 @@ impl Scheduler {
                         });
                         let unanswered = outcome.decision.iter_mut().map(|d| &mut d.unanswered);
                         for known in unanswered {
-                            known.extend(late.iter().filter(|p| !known.contains(p)).cloned().collect::<Vec<_>>());
+                            known.extend(
+                                late.iter()
+                                    .filter(|p| !known.contains(p))
+                                    .cloned()
+                                    .collect::<Vec<_>>(),
+                            );
                         }
                     }
                     decided.insert((o.work, o.task), d);
@@ -356,12 +462,22 @@ impl Scheduler {
         admission: &mut Admission,
         outcomes: &mut [Outcome],
     ) -> Result<PolicyAnswer, Failure> {
-        let Call { snapshot, works, table, .. } = call;
-        let mut verdict = self.call_policy_apart(policy, snapshot, works, open, table).await?;
+        let Call {
+            snapshot,
+            works,
+            table,
+            ..
+        } = call;
+        let mut verdict = self
+            .call_policy_apart(policy, snapshot, works, open, table)
+            .await?;
         let mut judged = admission.judge(&chosen(works, open, &verdict), false);
         if judged.iter().any(|j| matches!(j, Judgement::AtMost(_))) {
             for ((o, d), j) in open.iter_mut().zip(&verdict.decided).zip(&judged) {
-                let stays = d.placements.iter().map(|p| p.hourly.saturating_mul(u64::from(p.replicas)));
+                let stays = d
+                    .placements
+                    .iter()
+                    .map(|p| p.hourly.saturating_mul(u64::from(p.replicas)));
                 o.want.max_hourly = match j {
                     Judgement::AtMost(most) => {
                         // Where nothing runs yet each replica has its share, so that a dear one does not use up what all need.
@@ -373,16 +489,29 @@ impl Scheduler {
                         *most
                     }
                     // What has been found to fit shall not cost more the second time.
-                    Judgement::Fits | Judgement::Refused(_) => stays.fold(MicroUsd(0), MicroUsd::saturating_add),
+                    Judgement::Fits | Judgement::Refused(_) => {
+                        stays.fold(MicroUsd(0), MicroUsd::saturating_add)
+                    }
                 };
             }
-            verdict = self.call_policy_apart(policy, snapshot, works, open, table).await?;
-            verdict.note = format!("{} (told to step down)", verdict.note).trim().to_owned();
+            verdict = self
+                .call_policy_apart(policy, snapshot, works, open, table)
+                .await?;
+            verdict.note = format!("{} (told to step down)", verdict.note)
+                .trim()
+                .to_owned();
             judged = admission.judge(&chosen(works, open, &verdict), true);
         }
         for ((o, d), j) in open.iter_mut().zip(&mut verdict.decided).zip(judged) {
-            let Judgement::Refused(reason) = j else { continue };
-            let Some((work, task)) = works.get(o.work).and_then(|w| w.resolved.get(o.task).map(|t| (w, t))) else { continue };
+            let Judgement::Refused(reason) = j else {
+                continue;
+            };
+            let Some((work, task)) = works
+                .get(o.work)
+                .and_then(|w| w.resolved.get(o.task).map(|t| (w, t)))
+            else {
+                continue;
+            };
             d.placements = plan::current(task, &work.actual);
             o.stay.clear();
             o.apart.clear();
@@ -394,8 +523,12 @@ impl Scheduler {
                 never: false,
             });
             if let Some(outcome) = outcomes.get_mut(o.work) {
-                outcome.held.retain(|h| h.task != task.name || h.target != task.target);
-                outcome.held.extend(admission.refused(&work.key, task, has, &reason));
+                outcome
+                    .held
+                    .retain(|h| h.task != task.name || h.target != task.target);
+                outcome
+                    .held
+                    .extend(admission.refused(&work.key, task, has, &reason));
             }
         }
         Ok(verdict)
@@ -403,17 +536,35 @@ impl Scheduler {
 }
 
 fn turn(open: &PendingTask, works: &[DeploymentWork]) -> Turn {
-    let created_at = works.get(open.work).map_or(Instant(0), |w| w.record.created_at);
-    Turn { priority: open.want.priority, created_at, work: open.work, task: open.task }
+    let created_at = works
+        .get(open.work)
+        .map_or(Instant(0), |w| w.record.created_at);
+    Turn {
+        priority: open.want.priority,
+        created_at,
+        work: open.work,
+        task: open.task,
+    }
 }
 
 /// What has been decided, as it takes room.
-fn placed<'a>(works: &'a [DeploymentWork], decided: &'a HashMap<(usize, usize), Decided>) -> impl Iterator<Item = Added<'a>> {
+fn placed<'a>(
+    works: &'a [DeploymentWork],
+    decided: &'a HashMap<(usize, usize), Decided>,
+) -> impl Iterator<Item = Added<'a>> {
     decided.iter().flat_map(|((w, t), d)| {
-        let found = works.get(*w).and_then(|work| work.resolved.get(*t).map(|task| (work, task)));
+        let found = works
+            .get(*w)
+            .and_then(|work| work.resolved.get(*t).map(|task| (work, task)));
         d.placements.iter().filter_map(move |placement| {
             let (work, task) = found?;
-            Some(Added { work, task: &task.name, target: task.target.as_ref(), resources: &task.workload.resources, placement })
+            Some(Added {
+                work,
+                task: &task.name,
+                target: task.target.as_ref(),
+                resources: &task.workload.resources,
+                placement,
+            })
         })
     })
 }
@@ -427,12 +578,16 @@ fn is_asked(want: &Want, provider: &InstanceName) -> bool {
 /// Whether every provider that a task could go to is there and has told its offers.
 fn all_told(want: &Want, snapshot: &Snapshot, silent: &[ProviderFailure]) -> bool {
     let named = &want.need.constraints.providers;
-    named.iter().all(|p| snapshot.providers.contains_key(p)) && !silent.iter().any(|p| is_asked(want, &p.provider))
+    named.iter().all(|p| snapshot.providers.contains_key(p))
+        && !silent.iter().any(|p| is_asked(want, &p.provider))
 }
 
 /// Tasks and what is there of them, without the jobs that have ended where these are not exactly what is wanted: those are out of every
 /// decision's hands.
-pub(crate) fn without_ended(resolved: Arc<Vec<Resolved>>, actual: Vec<AllocationRecord>) -> (Arc<Vec<Resolved>>, Vec<AllocationRecord>) {
+pub(crate) fn without_ended(
+    resolved: Arc<Vec<Resolved>>,
+    actual: Vec<AllocationRecord>,
+) -> (Arc<Vec<Resolved>>, Vec<AllocationRecord>) {
     match job::set_aside(&resolved, &actual) {
         Some((tasks, rest)) => (Arc::new(tasks), rest),
         None => (resolved, actual),
@@ -444,7 +599,13 @@ fn without_candidate(want: &Want, table: &Table, silent: &[ProviderFailure]) -> 
     let silent = silent
         .iter()
         .filter(|p| is_asked(want, &p.provider))
-        .map(|p| format!("provider \"{}\" gives no offers: {}", p.provider, p.failure.told()));
+        .map(|p| {
+            format!(
+                "provider \"{}\" gives no offers: {}",
+                p.provider,
+                p.failure.told()
+            )
+        });
     let mut why: Vec<String> = silent.collect();
     why.extend(table.hindrances(want));
     let more = why.len().saturating_sub(MOST_CAUSES);
@@ -452,15 +613,32 @@ fn without_candidate(want: &Want, table: &Table, silent: &[ProviderFailure]) -> 
     if more > 0 {
         why.push(format!("and {more} more"));
     }
-    if why.is_empty() { "there are no offers".to_owned() } else { format!("no offer satisfies every constraint: {}", why.join("; ")) }
+    if why.is_empty() {
+        "there are no offers".to_owned()
+    } else {
+        format!("no offer satisfies every constraint: {}", why.join("; "))
+    }
 }
 
 /// What the policy has chosen, with what was not open to it.
-fn chosen<'a>(works: &'a [DeploymentWork], open: &'a [PendingTask], verdict: &'a PolicyAnswer) -> Vec<Chosen<'a>> {
+fn chosen<'a>(
+    works: &'a [DeploymentWork],
+    open: &'a [PendingTask],
+    verdict: &'a PolicyAnswer,
+) -> Vec<Chosen<'a>> {
     let one = |(o, d): (&'a PendingTask, &'a Decided)| {
         let work = works.get(o.work)?;
-        let placements = d.placements.iter().chain(&o.stay).chain(o.apart.iter().map(|(_, placement)| placement)).collect();
-        Some(Chosen { key: &work.key, task: work.resolved.get(o.task)?, placements })
+        let placements = d
+            .placements
+            .iter()
+            .chain(&o.stay)
+            .chain(o.apart.iter().map(|(_, placement)| placement))
+            .collect();
+        Some(Chosen {
+            key: &work.key,
+            task: work.resolved.get(o.task)?,
+            placements,
+        })
     };
     open.iter().zip(&verdict.decided).filter_map(one).collect()
 }

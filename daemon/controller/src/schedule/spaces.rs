@@ -30,9 +30,16 @@ pub(crate) fn closed_place(record: &AllocationRecord, snapshot: &Snapshot) -> Op
 
 /// Whether something is at an instance that is closed to it by now, and does not stay there: what has not begun, and what another version is
 /// wanted of.
-pub(crate) fn leaves(record: &AllocationRecord, task: &Resolved, closed: &BTreeSet<InstanceName>) -> bool {
-    let counts = plan::serves(record, &task.name, task.target.as_ref()) && !record.superseded && record.goal() > 0;
-    let stays = record.state.is_some() && !plan::needs_new_replicas(&record.workload, &task.workload);
+pub(crate) fn leaves(
+    record: &AllocationRecord,
+    task: &Resolved,
+    closed: &BTreeSet<InstanceName>,
+) -> bool {
+    let counts = plan::serves(record, &task.name, task.target.as_ref())
+        && !record.superseded
+        && record.goal() > 0;
+    let stays =
+        record.state.is_some() && !plan::needs_new_replicas(&record.workload, &task.workload);
     closed.contains(&record.provider) && counts && !stays
 }
 
@@ -42,7 +49,13 @@ pub(crate) fn shut_out(want: &Want, seen: &Snapshot, whole: &Snapshot) -> Option
     let namespace = &want.namespace;
     let remedy = "an admin adds it to namespaces in an instance file";
     let is_open = |p: &InstanceName| seen.providers.contains_key(p);
-    let names = || named.iter().map(|p| format!("\"{p}\"")).collect::<Vec<_>>().join(", ");
+    let names = || {
+        named
+            .iter()
+            .map(|p| format!("\"{p}\""))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     match named.is_empty() {
         true => (seen.providers.is_empty() && !whole.providers.is_empty())
             .then(|| format!("no provider is open to namespace \"{namespace}\": {remedy}")),
@@ -53,17 +66,27 @@ pub(crate) fn shut_out(want: &Want, seen: &Snapshot, whole: &Snapshot) -> Option
 
 /// For whom something is decided, to tell them.
 pub(crate) fn whose(works: &[DeploymentWork], open: &[PendingTask]) -> String {
-    let names: BTreeSet<&Namespace> = open.iter().filter_map(|o| works.get(o.work)).map(|w| &w.key.namespace).collect();
+    let names: BTreeSet<&Namespace> = open
+        .iter()
+        .filter_map(|o| works.get(o.work))
+        .map(|w| &w.key.namespace)
+        .collect();
     let names: Vec<String> = names.into_iter().map(|n| format!("\"{n}\"")).collect();
     format!("namespace {}", names.join(", "))
 }
 
 fn told(provider: &InstanceName, record: &AllocationRecord) -> String {
-    format!("\"{provider}\" is closed to namespace \"{}\" by now: what runs there stays, new replicas go elsewhere", record.namespace)
+    format!(
+        "\"{provider}\" is closed to namespace \"{}\" by now: what runs there stays, new replicas go elsewhere",
+        record.namespace
+    )
 }
 
 fn is_closed(record: &AllocationRecord, snapshot: &Snapshot) -> bool {
-    snapshot.providers.get(&record.provider).is_some_and(|p| !p.namespaces().admits(&record.namespace))
+    snapshot
+        .providers
+        .get(&record.provider)
+        .is_some_and(|p| !p.namespaces().admits(&record.namespace))
 }
 
 impl Reconciler {
@@ -72,19 +95,29 @@ impl Reconciler {
         if now.is_open() {
             return;
         }
-        let mut closed: BTreeMap<(DeploymentKey, TaskName, InstanceName), (u32, String)> = BTreeMap::new();
+        let mut closed: BTreeMap<(DeploymentKey, TaskName, InstanceName), (u32, String)> =
+            BTreeMap::new();
         for (key, entry) in &lock(&self.cache).deployments {
             for record in entry.allocations.values().map(|live| &live.record) {
                 if is_closed(record, now) && !is_closed(record, before) && record.replicas > 0 {
                     let place = (key.clone(), record.task.clone(), record.provider.clone());
-                    closed.entry(place).or_insert_with(|| (0, told(&record.provider, record))).0 += record.replicas;
+                    closed
+                        .entry(place)
+                        .or_insert_with(|| (0, told(&record.provider, record)))
+                        .0 += record.replicas;
                 }
             }
         }
         for ((key, task, provider), (replicas, why)) in closed {
             let message = format!("{task}: {} its place kept: {why}", replicas_have(replicas));
             let told = event(Severity::Warning, "PlaceClosed", CONTROLLER, &key, message);
-            self.committer.emit(Event { task: Some(task), plugin: Some(provider), ..told }).await;
+            self.committer
+                .emit(Event {
+                    task: Some(task),
+                    plugin: Some(provider),
+                    ..told
+                })
+                .await;
         }
     }
 }

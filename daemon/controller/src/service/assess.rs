@@ -29,9 +29,17 @@ impl Handle {
     ///
     /// # Errors
     /// `Plugin` when the policy fails.
-    pub async fn assess_shape(&self, namespace: &Namespace, shape: &Shape) -> Result<Report, Error> {
-        let invalid = |e: serde_json::Error| Error::Invalid { path: "shape".to_owned(), message: e.to_string() };
-        self.assess(shape.manifest(namespace).map_err(invalid)?).await
+    pub async fn assess_shape(
+        &self,
+        namespace: &Namespace,
+        shape: &Shape,
+    ) -> Result<Report, Error> {
+        let invalid = |e: serde_json::Error| Error::Invalid {
+            path: "shape".to_owned(),
+            message: e.to_string(),
+        };
+        self.assess(shape.manifest(namespace).map_err(invalid)?)
+            .await
     }
 
     async fn report(&self, mut work: DeploymentWork) -> Result<Report, Error> {
@@ -39,7 +47,10 @@ impl Handle {
         work.actual.clear();
         let shared = &self.shared;
         let snapshot = shared.plugins.snapshot();
-        let (mut outcomes, mut failures) = shared.scheduler.decide(&snapshot, std::slice::from_ref(&work)).await;
+        let (mut outcomes, mut failures) = shared
+            .scheduler
+            .decide(&snapshot, std::slice::from_ref(&work))
+            .await;
         let mut outcome = outcomes.pop().unwrap_or_default();
         if let Some(failure) = outcome.failure.take() {
             return Err(Error::Plugin(failure));
@@ -49,12 +60,21 @@ impl Handle {
         failures.retain(|f| snapshot.providers.contains_key(&f.provider));
         let (table, _) = shared.offers.assess(&snapshot).await;
         let (quotes, measures) = (shared.quotes.quoted(), shared.meters.measures());
-        let background = Background { quotes: &quotes, measures: &measures, now: shared.clock.now() };
+        let background = Background {
+            quotes: &quotes,
+            measures: &measures,
+            now: shared.clock.now(),
+        };
         let (all, offers) = (work.resolved.len(), table.offers().len());
         if all.saturating_mul(offers) > MOST_ROWS {
-            let message =
-                format!("{all} tasks with {offers} offers each are too many to report on: assess at most {} at once", MOST_ROWS / offers);
-            return Err(Error::Invalid { path: "spec".to_owned(), message });
+            let message = format!(
+                "{all} tasks with {offers} offers each are too many to report on: assess at most {} at once",
+                MOST_ROWS / offers
+            );
+            return Err(Error::Invalid {
+                path: "spec".to_owned(),
+                message,
+            });
         }
         let mut tasks = Vec::with_capacity(all);
         for (task, desired) in work.resolved.iter().zip(&outcome.desired) {
@@ -64,7 +84,11 @@ impl Handle {
             // Others have their turn, and nothing goes on for a client that has left.
             tokio::task::yield_now().await;
         }
-        Ok(Report { at: background.now, tasks, failures })
+        Ok(Report {
+            at: background.now,
+            tasks,
+            failures,
+        })
     }
 }
 
@@ -97,6 +121,10 @@ fn report(
         offers,
         excluded,
         choice,
-        unplaced: outcome.unplaced.iter().find(|u| u.task == task.name).map(|u| format!("{} replicas: {}", u.replicas, u.reason)),
+        unplaced: outcome
+            .unplaced
+            .iter()
+            .find(|u| u.task == task.name)
+            .map(|u| format!("{} replicas: {}", u.replicas, u.reason)),
     }
 }

@@ -10,7 +10,10 @@ use tradewind_core::{
     view::{Cause, Event, Severity},
 };
 
-use crate::{Error, Handle, background::retention::Retention, state::commit::Change, state::journal::CONTROLLER};
+use crate::{
+    Error, Handle, background::retention::Retention, state::commit::Change,
+    state::journal::CONTROLLER,
+};
 
 /// The part of an entry that says when it happened.
 #[derive(serde::Deserialize)]
@@ -27,14 +30,22 @@ impl Handle {
     ///
     /// # Errors
     /// The state can't be read.
-    pub async fn audit(&self, after: Option<u64>, window: &Window<Line>) -> Result<(Page, Option<Cursor<Line>>), Error> {
+    pub async fn audit(
+        &self,
+        after: Option<u64>,
+        window: &Window<Line>,
+    ) -> Result<(Page, Option<Cursor<Line>>), Error> {
         let bounds = self.shared.store.audit_bounds().await?;
         let at = window.cursor.as_ref().map(|cursor| *cursor.key());
         let (begin, count) = match after {
             Some(after) => (after.max(at.unwrap_or(0)), window.limit),
             None => {
-                let end = at.map_or(bounds.head.seq, |at| at.saturating_sub(1).min(bounds.head.seq));
-                let begin = end.saturating_sub(u64::try_from(window.limit).unwrap_or(u64::MAX)).max(bounds.anchor.seq.min(end));
+                let end = at.map_or(bounds.head.seq, |at| {
+                    at.saturating_sub(1).min(bounds.head.seq)
+                });
+                let begin = end
+                    .saturating_sub(u64::try_from(window.limit).unwrap_or(u64::MAX))
+                    .max(bounds.anchor.seq.min(end));
                 (begin, usize::try_from(end - begin).unwrap_or(window.limit))
             }
         };
@@ -42,7 +53,9 @@ impl Handle {
         let entries: Vec<Line> = entries.into_iter().map(Into::into).collect();
         let next = match after {
             Some(_) => entries.last().filter(|last| last.seq < bounds.head.seq),
-            None => entries.first().filter(|first| first.seq > bounds.anchor.seq + 1),
+            None => entries
+                .first()
+                .filter(|first| first.seq > bounds.anchor.seq + 1),
         };
         let next = next.map(Cursor::behind);
         Ok((Page { bounds, entries }, next))
@@ -73,7 +86,11 @@ impl Retention {
             let size = self.store.audit_size().await?;
             // Some at a time, or every cut would be followed by one of its own record.
             let too_many = kept.saturating_sub(keep.entries);
-            let mut surplus = if too_many <= keep.entries / 16 + 1 { 0 } else { self.old(anchor.seq, too_many, keep.age).await? };
+            let mut surplus = if too_many <= keep.entries / 16 + 1 {
+                0
+            } else {
+                self.old(anchor.seq, too_many, keep.age).await?
+            };
             if size > keep.size.0 {
                 let excess = size - keep.size.0 + keep.size.0 / 16;
                 // As many as take so much when they are like the rest.
@@ -84,11 +101,23 @@ impl Retention {
                 return Ok(());
             }
             let through = anchor.seq + surplus.min(AT_ONCE);
-            let Some(last) = self.store.audit(through - 1, 1).await?.pop() else { return Ok(()) };
-            let after = Cut { anchor: Head { seq: last.seq, hash: last.hash } };
+            let Some(last) = self.store.audit(through - 1, 1).await?.pop() else {
+                return Ok(());
+            };
+            let after = Cut {
+                anchor: Head {
+                    seq: last.seq,
+                    hash: last.hash,
+                },
+            };
             let message = format!("entries up to {through} are not kept any longer");
-            let event = Event::new(Severity::Info, TRIMMED, CONTROLLER, message).because(Cause::Rule("keep.audit".to_owned()));
-            let event = Event { before: serde_json::to_value(Cut { anchor }).ok(), after: serde_json::to_value(after).ok(), ..event };
+            let event = Event::new(Severity::Info, TRIMMED, CONTROLLER, message)
+                .because(Cause::Rule("keep.audit".to_owned()));
+            let event = Event {
+                before: serde_json::to_value(Cut { anchor }).ok(),
+                after: serde_json::to_value(after).ok(),
+                ..event
+            };
             let mut change = Change::of(event);
             change.cut_audit(through);
             self.committer.commit(change).await?;
@@ -102,9 +131,15 @@ impl Retention {
         while young - old > 1 {
             let middle = old + (young - old) / 2;
             let entry = self.store.audit(after + middle - 1, 1).await?.pop();
-            let at = entry.and_then(|entry| serde_json::from_slice::<Told>(&entry.bytes).ok()).map(|told| told.at);
+            let at = entry
+                .and_then(|entry| serde_json::from_slice::<Told>(&entry.bytes).ok())
+                .map(|told| told.at);
             // What can't be read is of no known age.
-            if at.is_none_or(|at| now.since(at) > age) { old = middle } else { young = middle }
+            if at.is_none_or(|at| now.since(at) > age) {
+                old = middle
+            } else {
+                young = middle
+            }
         }
         Ok(old)
     }

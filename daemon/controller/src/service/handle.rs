@@ -14,7 +14,10 @@ use tradewind_core::{
     scaling,
     store::{self, Expect, Record, Revision},
     units::MicroUsd,
-    view::{Accepted, ChangeView, Cursor, DecisionView, DeploymentView, Event, OfferView, OffersView, Outcome, PlanView, Severity},
+    view::{
+        Accepted, ChangeView, Cursor, DecisionView, DeploymentView, Event, OfferView, OffersView,
+        Outcome, PlanView, Severity,
+    },
 };
 
 use crate::{
@@ -34,7 +37,10 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(1);
 
 pub(crate) fn key_of(manifest: &Manifest) -> DeploymentKey {
-    DeploymentKey { namespace: manifest.metadata.namespace.clone(), name: manifest.metadata.name.clone() }
+    DeploymentKey {
+        namespace: manifest.metadata.namespace.clone(),
+        name: manifest.metadata.name.clone(),
+    }
 }
 
 /// What an event shows of a deployment.
@@ -43,12 +49,24 @@ fn facts(record: &DeploymentRecord) -> impl serde::Serialize + use<> {
 }
 
 pub(crate) fn not_found(key: &DeploymentKey) -> Error {
-    Error::NotFound { what: "deployment", name: key.to_string() }
+    Error::NotFound {
+        what: "deployment",
+        name: key.to_string(),
+    }
 }
 
-pub(crate) fn check_generation(key: &DeploymentKey, wanted: Option<u64>, actual: u64) -> Result<(), Error> {
+pub(crate) fn check_generation(
+    key: &DeploymentKey,
+    wanted: Option<u64>,
+    actual: u64,
+) -> Result<(), Error> {
     match wanted {
-        Some(expected) if expected != actual => Err(Error::Generation { what: "deployment", name: key.to_string(), expected, actual }),
+        Some(expected) if expected != actual => Err(Error::Generation {
+            what: "deployment",
+            name: key.to_string(),
+            expected,
+            actual,
+        }),
         _ => Ok(()),
     }
 }
@@ -60,18 +78,31 @@ impl Handle {
     /// # Errors
     /// `Generation`, `Deleting`, `Plan` where only approved plans change something, or the state can't be written. Nothing has been
     /// changed then.
-    pub async fn put(&self, actor: &Actor, manifest: Manifest, if_generation: Option<u64>) -> Result<Accepted, Error> {
+    pub async fn put(
+        &self,
+        actor: &Actor,
+        manifest: Manifest,
+        if_generation: Option<u64>,
+    ) -> Result<Accepted, Error> {
         self.try_put(&manifest, if_generation)?;
-        self.write_manifest(actor, manifest, if_generation, Why::put()).await
+        self.write_manifest(actor, manifest, if_generation, Why::put())
+            .await
     }
 
     /// What `put` would answer now. Changes nothing.
     ///
     /// # Errors
     /// Those of `put`, but for a state that can't be written.
-    pub fn try_put(&self, manifest: &Manifest, if_generation: Option<u64>) -> Result<Accepted, Error> {
+    pub fn try_put(
+        &self,
+        manifest: &Manifest,
+        if_generation: Option<u64>,
+    ) -> Result<Accepted, Error> {
         let key = key_of(manifest);
-        let before = lock(&self.shared.cache).deployments.get(&key).map(|e| e.record.clone());
+        let before = lock(&self.shared.cache)
+            .deployments
+            .get(&key)
+            .map(|e| e.record.clone());
         let same = before.as_ref().is_some_and(|r| r.manifest == *manifest);
         if !same {
             self.may_change(&key.namespace, plans::TO_PUT)?;
@@ -79,12 +110,21 @@ impl Handle {
         let generation = before.as_ref().map_or(0, |r| r.generation);
         check_generation(&key, if_generation, generation)?;
         let (generation, outcome) = match &before {
-            Some(r) if r.deleting => return Err(Error::Deleting { name: key.to_string() }),
+            Some(r) if r.deleting => {
+                return Err(Error::Deleting {
+                    name: key.to_string(),
+                });
+            }
             Some(_) if same => (generation, Outcome::Unchanged),
             Some(_) => (generation + 1, Outcome::Updated),
             None => (1, Outcome::Created),
         };
-        Ok(Accepted { namespace: key.namespace, name: key.name, generation, outcome })
+        Ok(Accepted {
+            namespace: key.namespace,
+            name: key.name,
+            generation,
+            outcome,
+        })
     }
 
     pub(crate) async fn write_manifest(
@@ -96,20 +136,44 @@ impl Handle {
     ) -> Result<Accepted, Error> {
         let key = key_of(&manifest);
         loop {
-            let before = lock(&self.shared.cache).deployments.get(&key).map(|e| (e.record.clone(), e.revision));
+            let before = lock(&self.shared.cache)
+                .deployments
+                .get(&key)
+                .map(|e| (e.record.clone(), e.revision));
             let generation = before.as_ref().map_or(0, |(r, _)| r.generation);
             check_generation(&key, if_generation, generation)?;
             let now = self.shared.clock.now();
-            let accepted = |generation, outcome| Accepted { namespace: key.namespace.clone(), name: key.name.clone(), generation, outcome };
+            let accepted = |generation, outcome| Accepted {
+                namespace: key.namespace.clone(),
+                name: key.name.clone(),
+                generation,
+                outcome,
+            };
             let (record, expect, outcome, reason) = match &before {
-                Some((r, _)) if r.deleting => return Err(Error::Deleting { name: key.to_string() }),
+                Some((r, _)) if r.deleting => {
+                    return Err(Error::Deleting {
+                        name: key.to_string(),
+                    });
+                }
                 Some((r, _)) if r.manifest == manifest && why.changes_nothing_else() => {
                     return Ok(accepted(generation, Outcome::Unchanged));
                 }
                 Some((r, revision)) => {
-                    let record =
-                        DeploymentRecord { generation: generation + 1, manifest: manifest.clone(), updated_at: now, ..(**r).clone() };
-                    (record, Expect::AtRevision { key: key.path(), revision: *revision }, Outcome::Updated, why.event())
+                    let record = DeploymentRecord {
+                        generation: generation + 1,
+                        manifest: manifest.clone(),
+                        updated_at: now,
+                        ..(**r).clone()
+                    };
+                    (
+                        record,
+                        Expect::AtRevision {
+                            key: key.path(),
+                            revision: *revision,
+                        },
+                        Outcome::Updated,
+                        why.event(),
+                    )
                 }
                 None => {
                     let record = DeploymentRecord {
@@ -126,15 +190,23 @@ impl Handle {
                         reruns: Vec::new(),
                         begun: Vec::new(),
                     };
-                    (record, Expect::Absent { key: key.path() }, Outcome::Created, "DeploymentCreated")
+                    (
+                        record,
+                        Expect::Absent { key: key.path() },
+                        Outcome::Created,
+                        "DeploymentCreated",
+                    )
                 }
             };
             let mut record = record;
             if why.of.is_none() {
                 // It is stored twice: as what is wanted, and as a revision. Nobody is kept from returning to one.
-                let size = |manifest: &Manifest| serde_json::to_vec(manifest).map_or(0, |bytes| bytes.len() as u64);
+                let size = |manifest: &Manifest| {
+                    serde_json::to_vec(manifest).map_or(0, |bytes| bytes.len() as u64)
+                };
                 let had = |(r, _): &(Arc<DeploymentRecord>, Revision)| size(&r.manifest);
-                let more = || (2 * size(&record.manifest)).saturating_sub(before.as_ref().map_or(0, had));
+                let more =
+                    || (2 * size(&record.manifest)).saturating_sub(before.as_ref().map_or(0, had));
                 self.shared.budgets.check_room(&key.namespace, more).await?;
             }
             let (also, adopt) = why.plan.clone().unzip();
@@ -142,9 +214,32 @@ impl Handle {
             rerun::note(&mut record, &why.reruns);
             let mut change = also.unwrap_or_default();
             change.expect(expect);
-            revise(&mut change, &mut record, &key, actor, &why, self.shared.options.keep_revisions, now)?;
-            let told = event(Severity::Info, reason, actor, &key, why.message(record.generation));
-            match self.write(&key, before.as_ref().map(|(r, _)| r.as_ref()), record, change, told).await {
+            revise(
+                &mut change,
+                &mut record,
+                &key,
+                actor,
+                &why,
+                self.shared.options.keep_revisions,
+                now,
+            )?;
+            let told = event(
+                Severity::Info,
+                reason,
+                actor,
+                &key,
+                why.message(record.generation),
+            );
+            match self
+                .write(
+                    &key,
+                    before.as_ref().map(|(r, _)| r.as_ref()),
+                    record,
+                    change,
+                    told,
+                )
+                .await
+            {
                 // Another write came first: see what it made of the condition.
                 Err(Error::Store(store::Error::Conflict { key: at })) if at == key.path() => {}
                 Err(error) => return Err(error),
@@ -164,8 +259,14 @@ impl Handle {
         name: &DeploymentName,
         if_generation: Option<u64>,
     ) -> Result<Accepted, Error> {
-        let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
-        let stands = lock(&self.shared.cache).deployments.get(&key).is_some_and(|e| !e.record.deleting);
+        let key = DeploymentKey {
+            namespace: namespace.clone(),
+            name: name.clone(),
+        };
+        let stands = lock(&self.shared.cache)
+            .deployments
+            .get(&key)
+            .is_some_and(|e| !e.record.deleting);
         if stands {
             self.may_change(namespace, plans::TO_DELETE)?;
         }
@@ -181,19 +282,42 @@ impl Handle {
         also: Change,
     ) -> Result<Accepted, Error> {
         loop {
-            let before = lock(&self.shared.cache).deployments.get(key).map(|e| (e.record.clone(), e.revision));
-            let Some((record, revision)) = before else { return Err(not_found(key)) };
+            let before = lock(&self.shared.cache)
+                .deployments
+                .get(key)
+                .map(|e| (e.record.clone(), e.revision));
+            let Some((record, revision)) = before else {
+                return Err(not_found(key));
+            };
             check_generation(key, if_generation, record.generation)?;
             let generation = record.generation;
-            let accepted = Accepted { namespace: key.namespace.clone(), name: key.name.clone(), generation, outcome: Outcome::Deleting };
+            let accepted = Accepted {
+                namespace: key.namespace.clone(),
+                name: key.name.clone(),
+                generation,
+                outcome: Outcome::Deleting,
+            };
             if record.deleting {
                 return Ok(accepted);
             }
             let before = record;
-            let record = DeploymentRecord { deleting: true, updated_at: self.shared.clock.now(), ..(*before).clone() };
+            let record = DeploymentRecord {
+                deleting: true,
+                updated_at: self.shared.clock.now(),
+                ..(*before).clone()
+            };
             let mut change = also.clone();
-            change.expect(Expect::AtRevision { key: key.path(), revision });
-            let told = event(Severity::Info, "DeploymentDeleting", actor, key, format!("generation {generation}"));
+            change.expect(Expect::AtRevision {
+                key: key.path(),
+                revision,
+            });
+            let told = event(
+                Severity::Info,
+                "DeploymentDeleting",
+                actor,
+                key,
+                format!("generation {generation}"),
+            );
             match self.write(key, Some(&before), record, change, told).await {
                 Err(Error::Store(store::Error::Conflict { key: at })) if at == key.path() => {}
                 Err(error) => return Err(error),
@@ -229,7 +353,13 @@ impl Handle {
         reason: &str,
     ) -> Result<u64, Error> {
         let generation = record.generation;
-        let mut change = Change::of(event(Severity::Info, reason, actor, key, format!("generation {generation}")));
+        let mut change = Change::of(event(
+            Severity::Info,
+            reason,
+            actor,
+            key,
+            format!("generation {generation}"),
+        ));
         change.expect(expect);
         change.put_progress(key, record)?;
         change.enqueue(key);
@@ -239,7 +369,10 @@ impl Handle {
 
     pub fn get(&self, namespace: &Namespace, name: &DeploymentName) -> Option<DeploymentView> {
         let snapshot = self.shared.plugins.snapshot();
-        let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
+        let key = DeploymentKey {
+            namespace: namespace.clone(),
+            name: name.clone(),
+        };
         let entry = lock(&self.shared.cache).deployments.take_copy(&key);
         entry.map(|entry| render::deployment(&key, &entry, &snapshot))
     }
@@ -268,7 +401,14 @@ impl Handle {
         let revision = entry.map(|e| e.revision).unwrap_or_default();
         let all = entry.map(DeploymentState::actual).unwrap_or_default();
         let (resolved, actual) = without_ended(resolved, hedge::visible(&all));
-        DeploymentWork { actual, all, key, record: Arc::new(record), revision, resolved }
+        DeploymentWork {
+            actual,
+            all,
+            key,
+            record: Arc::new(record),
+            revision,
+            resolved,
+        }
     }
 
     /// What `put` would lead to. Changes nothing.
@@ -277,22 +417,36 @@ impl Handle {
     /// `Plugin` when nothing can be decided.
     pub async fn plan(&self, manifest: Manifest) -> Result<PlanView, Error> {
         let snapshot = self.shared.plugins.snapshot();
-        self.draft(&snapshot, &self.work(manifest)).await.map(|(_, view)| view)
+        self.draft(&snapshot, &self.work(manifest))
+            .await
+            .map(|(_, view)| view)
     }
 
     /// What would be decided about a work, and how that looks.
-    pub(crate) async fn draft(&self, snapshot: &Snapshot, work: &DeploymentWork) -> Result<(Decided, PlanView), Error> {
+    pub(crate) async fn draft(
+        &self,
+        snapshot: &Snapshot,
+        work: &DeploymentWork,
+    ) -> Result<(Decided, PlanView), Error> {
         // What goes needs no decision.
         let outcome = if work.record.deleting {
             Decided::default()
         } else {
-            self.shared.scheduler.decide(snapshot, std::slice::from_ref(work)).await.0.pop().unwrap_or_default()
+            self.shared
+                .scheduler
+                .decide(snapshot, std::slice::from_ref(work))
+                .await
+                .0
+                .pop()
+                .unwrap_or_default()
         };
         if let Some(failure) = outcome.failure {
             return Err(Error::Plugin(failure));
         }
         let steps = plan::plan(&outcome.desired, &work.actual);
-        let sum = |amounts: &mut dyn Iterator<Item = MicroUsd>| amounts.fold(MicroUsd(0), MicroUsd::saturating_add);
+        let sum = |amounts: &mut dyn Iterator<Item = MicroUsd>| {
+            amounts.fold(MicroUsd(0), MicroUsd::saturating_add)
+        };
         let hourly_before = sum(&mut steps.iter().map(|s| s.hourly_before));
         let hourly_after = sum(&mut steps.iter().map(plan::Step::hourly_after));
         let change = |s: plan::Step| ChangeView {
@@ -308,7 +462,10 @@ impl Handle {
             offer: s.placement.offer.id,
             why: s.why,
         };
-        let warnings = self.shared.images.left_loose(&work.key, snapshot, &outcome.desired, &steps);
+        let warnings = self
+            .shared
+            .images
+            .left_loose(&work.key, snapshot, &outcome.desired, &steps);
         let view = PlanView {
             namespace: work.key.namespace.clone(),
             name: work.key.name.clone(),
@@ -320,8 +477,16 @@ impl Handle {
             hourly_after,
             estimated_cost: outcome.estimated,
             certificate: outcome.decision.as_ref().and_then(|d| d.certificate),
-            unanswered: outcome.decision.as_ref().map(|d| d.unanswered.clone()).unwrap_or_default(),
-            reasons: outcome.decision.as_ref().map(|d| d.tasks.clone()).unwrap_or_default(),
+            unanswered: outcome
+                .decision
+                .as_ref()
+                .map(|d| d.unanswered.clone())
+                .unwrap_or_default(),
+            reasons: outcome
+                .decision
+                .as_ref()
+                .map(|d| d.tasks.clone())
+                .unwrap_or_default(),
             warnings,
         };
         Ok((outcome, view))
@@ -340,19 +505,39 @@ impl Handle {
     ) -> Result<(OffersView, Option<list::Cursor<OfferView>>), Error> {
         let snapshot = self.shared.plugins.snapshot().within(scope);
         if let Some(name) = provider.filter(|name| !snapshot.providers.contains_key(*name)) {
-            return Err(Error::NotFound { what: "provider", name: name.to_string() });
+            return Err(Error::NotFound {
+                what: "provider",
+                name: name.to_string(),
+            });
         }
         let (table, mut failures) = self.shared.offers.assess(&snapshot).await;
         let now = self.shared.clock.now();
         let wanted = |name: &InstanceName| provider.is_none_or(|p| p == name);
         failures.retain(|f| wanted(&f.provider));
-        let mut offers: Vec<_> = table.offers().iter().filter(|o| wanted(&o.provider) && selector.admits(&o.offer.labels)).collect();
+        let mut offers: Vec<_> = table
+            .offers()
+            .iter()
+            .filter(|o| wanted(&o.provider) && selector.admits(&o.offer.labels))
+            .collect();
         offers.sort_by(|a, b| (&a.provider, &a.offer.id).cmp(&(&b.provider, &b.offer.id)));
         let behind = window.cursor.as_ref().map(list::Cursor::key);
-        let begin = offers.partition_point(|o| behind.is_some_and(|(provider, id)| (&o.provider, &*o.offer.id) <= (provider, id.as_str())));
-        let rest = offers.iter().skip(begin).map(|o| OfferView::new(&o.provider, &o.offer, now));
+        let begin = offers.partition_point(|o| {
+            behind.is_some_and(|(provider, id)| {
+                (&o.provider, &*o.offer.id) <= (provider, id.as_str())
+            })
+        });
+        let rest = offers
+            .iter()
+            .skip(begin)
+            .map(|o| OfferView::new(&o.provider, &o.offer, now));
         let Page { items, next } = Page::first(rest, window.limit);
-        Ok((OffersView { offers: items, failures }, next))
+        Ok((
+            OffersView {
+                offers: items,
+                failures,
+            },
+            next,
+        ))
     }
 
     /// Newest first, as far as they are about the scope. With a namespace, and a deployment of it: only those that concern it.
@@ -366,11 +551,26 @@ impl Handle {
         window: &Window<DecisionView>,
     ) -> Result<Page<DecisionView>, Error> {
         let concerns = |d: &DecisionView| {
-            of.is_none_or(|(ns, name)| d.tasks.iter().any(|t| t.namespace == *ns && name.is_none_or(|name| t.deployment == *name)))
+            of.is_none_or(|(ns, name)| {
+                d.tasks
+                    .iter()
+                    .any(|t| t.namespace == *ns && name.is_none_or(|name| t.deployment == *name))
+            })
         };
-        let behind = window.cursor.as_ref().map(|cursor| format!("{DECISIONS}{}", cursor.key().0));
+        let behind = window
+            .cursor
+            .as_ref()
+            .map(|cursor| format!("{DECISIONS}{}", cursor.key().0));
         let mut found = Vec::new();
-        for stored in self.shared.store.list(DECISIONS).await?.records.iter().rev() {
+        for stored in self
+            .shared
+            .store
+            .list(DECISIONS)
+            .await?
+            .records
+            .iter()
+            .rev()
+        {
             if found.len() > window.limit {
                 break;
             }
@@ -390,8 +590,14 @@ impl Handle {
     /// `NotFound`, or the state can't be read.
     pub async fn decision(&self, scope: &Scope, id: &DecisionId) -> Result<DecisionView, Error> {
         let stored = self.shared.store.get(&format!("{DECISIONS}{id}")).await?;
-        let found = stored.map(|stored| decode(&stored)).transpose()?.and_then(|decision| within(decision, scope));
-        found.ok_or_else(|| Error::NotFound { what: "decision", name: id.to_string() })
+        let found = stored
+            .map(|stored| decode(&stored))
+            .transpose()?
+            .and_then(|decision| within(decision, scope));
+        found.ok_or_else(|| Error::NotFound {
+            what: "decision",
+            name: id.to_string(),
+        })
     }
 
     /// Kept events in the order in which they were recorded, and the revision behind which more can come. Without `after`, pages go from
@@ -414,12 +620,22 @@ impl Handle {
         let at = window.cursor.as_ref().map(list::Cursor::key);
         let wanted = |stored: &Record| {
             // Most are told apart by their revision: only those of the same one need their ids.
-            let beside = |at: &(Revision, Option<EventId>)| stored.revision.cmp(&at.0).then_with(|| event_id(stored).cmp(&at.1));
+            let beside = |at: &(Revision, Option<EventId>)| {
+                stored
+                    .revision
+                    .cmp(&at.0)
+                    .then_with(|| event_id(stored).cmp(&at.1))
+            };
             match after {
                 None => at.is_none_or(|at| beside(at).is_lt()),
                 Some(after) => {
-                    let id = if stored.revision == after.revision { event_id(stored) } else { None };
-                    after.precedes(stored.revision, id.as_ref()) && at.is_none_or(|at| beside(at).is_gt())
+                    let id = if stored.revision == after.revision {
+                        event_id(stored)
+                    } else {
+                        None
+                    };
+                    after.precedes(stored.revision, id.as_ref())
+                        && at.is_none_or(|at| beside(at).is_gt())
                 }
             }
         };
@@ -444,13 +660,27 @@ impl Handle {
     ///
     /// # Errors
     /// What happened after that place is not kept any more.
-    pub async fn follow_events(&self, filter: EventFilter, after: Cursor) -> Result<BoxStream<'static, Result<Event, Error>>, Error> {
+    pub async fn follow_events(
+        &self,
+        filter: EventFilter,
+        after: Cursor,
+    ) -> Result<BoxStream<'static, Result<Event, Error>>, Error> {
         let changes = self.shared.store.watch(EVENTS, after.follow_from()).await?;
         let events = changes.filter_map(move |change| {
             let event = match change {
                 Ok(store::Change { value: None, .. }) => None,
-                Ok(store::Change { revision, key, value: Some(value) }) => match decode_event(&Record { key, value, revision }) {
-                    Ok(event) => (after.precedes(revision, event.id.as_ref()) && filter.admits(&event)).then_some(Ok(event)),
+                Ok(store::Change {
+                    revision,
+                    key,
+                    value: Some(value),
+                }) => match decode_event(&Record {
+                    key,
+                    value,
+                    revision,
+                }) {
+                    Ok(event) => (after.precedes(revision, event.id.as_ref())
+                        && filter.admits(&event))
+                    .then_some(Ok(event)),
                     Err(error) => Some(Err(error.into())),
                 },
                 Err(error) => Some(Err(error.into())),
@@ -465,9 +695,17 @@ impl Handle {
     /// # Errors
     /// `NotFound` when there is no such deployment (any more).
     pub async fn changed(&self, namespace: &Namespace, name: &DeploymentName) -> Result<(), Error> {
-        let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
-        let changed = lock(&self.shared.cache).deployments.get(&key).map(|e| e.changed.clone());
-        let Some(changed) = changed else { return Err(not_found(&key)) };
+        let key = DeploymentKey {
+            namespace: namespace.clone(),
+            name: name.clone(),
+        };
+        let changed = lock(&self.shared.cache)
+            .deployments
+            .get(&key)
+            .map(|e| e.changed.clone());
+        let Some(changed) = changed else {
+            return Err(not_found(&key));
+        };
         // A change between the caller's last look and this call would be missed: so nobody waits for ever.
         let _ = tokio::time::timeout(LOOK, changed.notified()).await;
         Ok(())
@@ -479,10 +717,18 @@ impl Handle {
     }
 
     /// Records something that has happened to an allocation. One that is gone by now is nobody's any more.
-    pub async fn note_of(&self, allocation: &AllocationId, severity: Severity, reason: &str, message: String) {
+    pub async fn note_of(
+        &self,
+        allocation: &AllocationId,
+        severity: Severity,
+        reason: &str,
+        message: String,
+    ) {
         let event = {
             let cache = lock(&self.shared.cache);
-            cache.live(allocation).map(|live| allocation_event(severity, reason, &live.record, message))
+            cache
+                .live(allocation)
+                .map(|live| allocation_event(severity, reason, &live.record, message))
         };
         if let Some(event) = event {
             self.shared.committer.emit(event).await;
@@ -492,11 +738,18 @@ impl Handle {
 
 /// An event as it is stored, with what only the store knows of it.
 fn decode_event(stored: &Record) -> Result<Event, store::Error> {
-    Ok(Event { revision: stored.revision, id: event_id(stored), ..decode(stored)? })
+    Ok(Event {
+        revision: stored.revision,
+        id: event_id(stored),
+        ..decode(stored)?
+    })
 }
 
 fn event_id(stored: &Record) -> Option<EventId> {
-    stored.key.strip_prefix(EVENTS).and_then(|id| id.parse().ok())
+    stored
+        .key
+        .strip_prefix(EVENTS)
+        .and_then(|id| id.parse().ok())
 }
 
 /// What of a decision is about the scope; none when nothing is.
@@ -517,7 +770,13 @@ impl EventFilter {
         fn same<T: PartialEq>(wanted: &Option<T>, actual: &Option<T>) -> bool {
             wanted.is_none() || wanted == actual
         }
-        let reached = event.namespace.as_ref().map_or(self.scope.is_all(), |n| self.scope.admits(n));
-        reached && same(&self.namespace, &event.namespace) && same(&self.deployment, &event.deployment) && same(&self.plugin, &event.plugin)
+        let reached = event
+            .namespace
+            .as_ref()
+            .map_or(self.scope.is_all(), |n| self.scope.admits(n));
+        reached
+            && same(&self.namespace, &event.namespace)
+            && same(&self.deployment, &event.deployment)
+            && same(&self.plugin, &event.plugin)
     }
 }

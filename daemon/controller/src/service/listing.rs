@@ -38,11 +38,20 @@ pub struct Filter<C> {
 impl<C: Choice> Filter<C> {
     /// Everything.
     pub fn all() -> Self {
-        Self { scope: Scope::All, namespace: None, status: None, selector: Selector::default() }
+        Self {
+            scope: Scope::All,
+            namespace: None,
+            status: None,
+            selector: Selector::default(),
+        }
     }
 
     pub(crate) fn reaches(&self, namespace: &Namespace) -> bool {
-        self.scope.admits(namespace) && self.namespace.as_ref().is_none_or(|wanted| wanted == namespace)
+        self.scope.admits(namespace)
+            && self
+                .namespace
+                .as_ref()
+                .is_none_or(|wanted| wanted == namespace)
     }
 
     pub(crate) fn has(&self, status: C) -> bool {
@@ -57,7 +66,9 @@ impl<C: Choice> Filter<C> {
     /// The namespaces that there can be anything of. None: every one.
     fn namespaces(&self) -> Option<BTreeSet<Namespace>> {
         match (&self.namespace, &self.scope) {
-            (Some(one), scope) => Some(scope.admits(one).then(|| one.clone()).into_iter().collect()),
+            (Some(one), scope) => {
+                Some(scope.admits(one).then(|| one.clone()).into_iter().collect())
+            }
             (None, Scope::Only(names)) => Some(names.clone()),
             (None, Scope::All) => None,
         }
@@ -66,7 +77,11 @@ impl<C: Choice> Filter<C> {
 
 impl Handle {
     /// Deployments by namespace and name.
-    pub async fn list(&self, filter: &Filter<Status>, window: &Window<DeploymentSummary>) -> Page<DeploymentSummary> {
+    pub async fn list(
+        &self,
+        filter: &Filter<Status>,
+        window: &Window<DeploymentSummary>,
+    ) -> Page<DeploymentSummary> {
         let snapshot = self.shared.plugins.snapshot();
         let namespaces = filter.namespaces();
         let mut behind = window.cursor.as_ref().map(|cursor| {
@@ -76,13 +91,26 @@ impl Handle {
         let mut found = Vec::new();
         loop {
             let missing = window.limit.saturating_sub(found.len()).saturating_add(1);
-            let at_once = if filter.is_by_key() { missing.min(AT_ONCE) } else { AT_ONCE };
-            let taken = lock(&self.shared.cache).behind(behind.as_ref(), namespaces.as_ref(), at_once);
+            let at_once = if filter.is_by_key() {
+                missing.min(AT_ONCE)
+            } else {
+                AT_ONCE
+            };
+            let taken =
+                lock(&self.shared.cache).behind(behind.as_ref(), namespaces.as_ref(), at_once);
             let Some((last, _)) = taken.last() else { break };
             behind = Some(last.clone());
-            let wanted = taken.iter().filter(|(_, entry)| filter.selector.admits(&entry.record.manifest.metadata.labels));
+            let wanted = taken.iter().filter(|(_, entry)| {
+                filter
+                    .selector
+                    .admits(&entry.record.manifest.metadata.labels)
+            });
             let summaries = wanted.map(|(key, entry)| render::summary(key, entry, &snapshot));
-            found.extend(summaries.filter(|summary| filter.has(summary.status)).take(missing));
+            found.extend(
+                summaries
+                    .filter(|summary| filter.has(summary.status))
+                    .take(missing),
+            );
             if found.len() > window.limit {
                 break;
             }
@@ -101,19 +129,29 @@ impl Cache {
         namespaces: Option<&BTreeSet<Namespace>>,
         limit: usize,
     ) -> Vec<(DeploymentKey, Arc<DeploymentState>)> {
-        let take = |(key, entry): (&DeploymentKey, &Arc<DeploymentState>)| (key.clone(), entry.clone());
+        let take =
+            |(key, entry): (&DeploymentKey, &Arc<DeploymentState>)| (key.clone(), entry.clone());
         let from = behind.cloned().map_or(Unbounded, Excluded);
         let Some(namespaces) = namespaces else {
-            return self.deployments.range_copies((from, Unbounded)).take(limit).map(take).collect();
+            return self
+                .deployments
+                .range_copies((from, Unbounded))
+                .take(limit)
+                .map(take)
+                .collect();
         };
-        let left = namespaces.iter().filter(|name| behind.is_none_or(|key| **name >= key.namespace));
+        let left = namespaces
+            .iter()
+            .filter(|name| behind.is_none_or(|key| **name >= key.namespace));
         let of = left.flat_map(|name| {
             let first = first_of(name);
             let from = match behind.filter(|key| key.namespace == *name) {
                 Some(key) => Excluded(key.clone()),
                 None => first.map_or(Unbounded, Included),
             };
-            self.deployments.range_copies((from, Unbounded)).take_while(move |(key, _)| key.namespace == *name)
+            self.deployments
+                .range_copies((from, Unbounded))
+                .take_while(move |(key, _)| key.namespace == *name)
         });
         of.take(limit).map(take).collect()
     }
@@ -121,12 +159,18 @@ impl Cache {
 
 /// No key of the namespace comes before this one.
 pub(crate) fn first_of(namespace: &Namespace) -> Option<DeploymentKey> {
-    "0".parse().ok().map(|first| DeploymentKey { namespace: namespace.clone(), name: first })
+    "0".parse().ok().map(|first| DeploymentKey {
+        namespace: namespace.clone(),
+        name: first,
+    })
 }
 
 /// No key of the namespace comes behind this one.
 pub(crate) fn last_of(namespace: &Namespace) -> Option<DeploymentKey> {
-    "z".repeat(63).parse().ok().map(|last| DeploymentKey { namespace: namespace.clone(), name: last })
+    "z".repeat(63).parse().ok().map(|last| DeploymentKey {
+        namespace: namespace.clone(),
+        name: last,
+    })
 }
 
 #[cfg(test)]
@@ -161,32 +205,52 @@ mod tests {
                 reruns: Vec::new(),
                 begun: Vec::new(),
             };
-            let key = DeploymentKey { namespace: namespace.parse().expect("a name"), name: name.parse().expect("a name") };
-            cache.deployments.insert(key, DeploymentState::new(record, Revision(1)));
+            let key = DeploymentKey {
+                namespace: namespace.parse().expect("a name"),
+                name: name.parse().expect("a name"),
+            };
+            cache
+                .deployments
+                .insert(key, DeploymentState::new(record, Revision(1)));
         }
         cache
     }
 
     fn key(text: &str) -> DeploymentKey {
         let (namespace, name) = text.split_once('/').expect("a key");
-        DeploymentKey { namespace: namespace.parse().expect("a name"), name: name.parse().expect("a name") }
+        DeploymentKey {
+            namespace: namespace.parse().expect("a name"),
+            name: name.parse().expect("a name"),
+        }
     }
 
     #[test]
     fn entries_are_taken_by_namespace_behind_a_key() {
         let last = format!("b/{}", "z".repeat(63));
         let cache = cache(&["a/0", "a/x", "a-b/x", "b/0", "b/x", &last, "c/x"]);
-        let names = |of: &[&str]| -> BTreeSet<Namespace> { of.iter().map(|n| n.parse().expect("a name")).collect() };
+        let names = |of: &[&str]| -> BTreeSet<Namespace> {
+            of.iter().map(|n| n.parse().expect("a name")).collect()
+        };
         let taken = |behind: Option<&str>, of: Option<&[&str]>, limit| {
             let of = of.map(names);
             let taken = cache.behind(behind.map(key).as_ref(), of.as_ref(), limit);
-            taken.into_iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>()
+            taken
+                .into_iter()
+                .map(|(key, _)| key.to_string())
+                .collect::<Vec<_>>()
         };
         assert_eq!(taken(None, None, 3), ["a/0", "a/x", "a-b/x"]);
         assert_eq!(taken(Some("a-b/x"), None, 9), ["b/0", "b/x", &last, "c/x"]);
         assert_eq!(taken(None, Some(&["b"]), 9), ["b/0", "b/x", &last]);
-        assert_eq!(taken(Some("b/0"), Some(&["a", "b", "nowhere"]), 9), ["b/x", &last]);
-        assert_eq!(taken(Some("a/q"), Some(&["a", "c"]), 9), ["a/x", "c/x"], "the key itself may be gone");
+        assert_eq!(
+            taken(Some("b/0"), Some(&["a", "b", "nowhere"]), 9),
+            ["b/x", &last]
+        );
+        assert_eq!(
+            taken(Some("a/q"), Some(&["a", "c"]), 9),
+            ["a/x", "c/x"],
+            "the key itself may be gone"
+        );
         assert!(taken(Some("c/x"), None, 9).is_empty() && taken(None, Some(&[]), 9).is_empty());
         let found: Vec<String> = cache.namespaces().map(|n| n.to_string()).collect();
         assert_eq!(found, ["a", "a-b", "b", "c"]);
@@ -199,6 +263,12 @@ mod tests {
         let entry = cache.deployments.get_mut(&key("a/x")).expect("it is there");
         entry.planned = 7;
         assert_eq!(taken.first().map(|(_, entry)| entry.planned), Some(0));
-        assert_eq!(cache.deployments.get(&key("a/x")).map(|entry| entry.planned), Some(7));
+        assert_eq!(
+            cache
+                .deployments
+                .get(&key("a/x"))
+                .map(|entry| entry.planned),
+            Some(7)
+        );
     }
 }

@@ -27,23 +27,43 @@ impl Handle {
     ///
     /// # Errors
     /// `NotFound`, `Cursor` for a cursor that is none, `Plugin` when no provider answers.
-    pub async fn logs(&self, namespace: &Namespace, name: &DeploymentName, request: LogsRequest) -> Result<LogsView, Error> {
-        let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
+    pub async fn logs(
+        &self,
+        namespace: &Namespace,
+        name: &DeploymentName,
+        request: LogsRequest,
+    ) -> Result<LogsView, Error> {
+        let key = DeploymentKey {
+            namespace: namespace.clone(),
+            name: name.clone(),
+        };
         let LogsRequest { task, query } = request;
         let follows = query.after.is_some();
-        let mut cursors = query.after.as_deref().map(decode).transpose()?.unwrap_or_default();
+        let mut cursors = query
+            .after
+            .as_deref()
+            .map(decode)
+            .transpose()?
+            .unwrap_or_default();
         let sources = self.sources(&key, task.as_ref())?;
         let snapshot = self.shared.plugins.snapshot();
 
         let answers = join_all(sources.iter().map(|(task, provider, tracked)| {
             let provider = snapshot.providers.get(provider).cloned();
             let after = cursors.get(&tracked.allocation).cloned();
-            let query = LogQuery { after: after.clone().flatten(), ..query.clone() };
+            let query = LogQuery {
+                after: after.clone().flatten(),
+                ..query.clone()
+            };
             async move {
                 // Asked before, and it said that no more can come.
                 let finished = after.is_some_and(|cursor| cursor.is_none());
                 match provider {
-                    Some(provider) if !finished => Some((task, &tracked.allocation, provider.logs(tracked, &query).await)),
+                    Some(provider) if !finished => Some((
+                        task,
+                        &tracked.allocation,
+                        provider.logs(tracked, &query).await,
+                    )),
                     _ => None,
                 }
             }
@@ -56,13 +76,19 @@ impl Handle {
             match answer {
                 Ok(chunk) => {
                     cursors.insert(allocation.clone(), chunk.next);
-                    let named = |line| TaskLogLine { task: task.clone(), allocation: allocation.clone(), line };
+                    let named = |line| TaskLogLine {
+                        task: task.clone(),
+                        allocation: allocation.clone(),
+                        line,
+                    };
                     lines.extend(chunk.lines.into_iter().map(named));
                 }
                 // It went, or has not begun, while somebody follows.
                 Err(f) if follows && f.kind == FailureKind::NotFound => {}
                 // The daemon vouches for its own part of a cursor, the provider for the rest.
-                Err(f) if follows && f.kind == FailureKind::Invalid => return Err(no_cursor(query.after.as_deref().unwrap_or_default())),
+                Err(f) if follows && f.kind == FailureKind::Invalid => {
+                    return Err(no_cursor(query.after.as_deref().unwrap_or_default()));
+                }
                 Err(f) => failure = Some(f),
             }
         }
@@ -73,7 +99,11 @@ impl Handle {
         let bytes = lines.iter().map(|l| l.line.text.len()).sum::<usize>();
         let more = lines.len() >= MANY_LINES || bytes >= MANY_BYTES;
         // New allocations may appear as long as the deployment exists, so there is always a way to go on.
-        Ok(LogsView { lines, next: Some(encode(&cursors)), more })
+        Ok(LogsView {
+            lines,
+            next: Some(encode(&cursors)),
+            more,
+        })
     }
 
     fn sources(
@@ -83,13 +113,23 @@ impl Handle {
     ) -> Result<Vec<(TaskName, tradewind_core::names::InstanceName, Tracked)>, Error> {
         let cache = lock(&self.shared.cache);
         let not_found = |what, name: String| Error::NotFound { what, name };
-        let entry = cache.deployments.get(key).ok_or_else(|| not_found("deployment", key.to_string()))?;
+        let entry = cache
+            .deployments
+            .get(key)
+            .ok_or_else(|| not_found("deployment", key.to_string()))?;
         if let Some(task) = task.filter(|task| !entry.resolved.iter().any(|t| t.name == **task)) {
             return Err(not_found("task", format!("{key}/{task}")));
         }
-        let records = entry.allocations.values().map(|l| &l.record).filter(|r| task.is_none_or(|t| *t == r.task));
+        let records = entry
+            .allocations
+            .values()
+            .map(|l| &l.record)
+            .filter(|r| task.is_none_or(|t| *t == r.task));
         let source = |r: &tradewind_core::record::AllocationRecord| {
-            let tracked = Tracked { allocation: r.id.clone(), state: r.state.clone()? };
+            let tracked = Tracked {
+                allocation: r.id.clone(),
+                state: r.state.clone()?,
+            };
             Some((r.task.clone(), r.provider.clone(), tracked))
         };
         Ok(records.filter_map(source).collect())
@@ -102,9 +142,13 @@ fn encode(cursors: &Cursors) -> String {
 
 fn decode(text: &str) -> Result<Cursors, Error> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok();
-    bytes.and_then(|b| serde_json::from_slice(&b).ok()).ok_or_else(|| no_cursor(text))
+    bytes
+        .and_then(|b| serde_json::from_slice(&b).ok())
+        .ok_or_else(|| no_cursor(text))
 }
 
 fn no_cursor(text: &str) -> Error {
-    Error::Cursor { given: text.chars().take(40).collect() }
+    Error::Cursor {
+        given: text.chars().take(40).collect(),
+    }
 }

@@ -21,12 +21,15 @@ use tradewind_core::{
     names::{Actor, InstanceName, Namespace},
     plan::stored::PLANS,
     record::{
-        AllocationRecord, DEPLOYMENTS, DeploymentKey, HELD, HeldRecord, LEDGERS, LedgerRecord, NAMESPACES, NamespaceRecord, REVISIONS,
-        SEGMENTS,
+        AllocationRecord, DEPLOYMENTS, DeploymentKey, HELD, HeldRecord, LEDGERS, LedgerRecord,
+        NAMESPACES, NamespaceRecord, REVISIONS, SEGMENTS,
     },
     store::{self, Expect, Revision, Store},
     units::{Bytes, Instant, MicroUsd, Millis},
-    view::{Event, HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome, Severity, SpendView, UsageView},
+    view::{
+        Event, HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome,
+        Severity, SpendView, UsageView,
+    },
     workload::{Labels, Phase},
 };
 
@@ -79,7 +82,10 @@ impl NamespaceBook {
         let mut book = Self::default();
         for stored in store.list(NAMESPACES).await?.records {
             let record: NamespaceRecord = decode(&stored)?;
-            book.limits.insert(record.manifest.metadata.name.clone(), (record, stored.revision));
+            book.limits.insert(
+                record.manifest.metadata.name.clone(),
+                (record, stored.revision),
+            );
         }
         for stored in store.list(LEDGERS).await?.records {
             let record: LedgerRecord = decode(&stored)?;
@@ -89,11 +95,17 @@ impl NamespaceBook {
         }
         for stored in store.list(SEGMENTS).await?.records {
             let segment: Segment = decode(&stored)?;
-            book.charge(Charge { key: stored.key, segment });
+            book.charge(Charge {
+                key: stored.key,
+                segment,
+            });
         }
         for stored in store.list(HELD).await?.records {
             let record: HeldRecord = decode(&stored)?;
-            let entry = cache.deployments.iter_mut().find(|(key, _)| key.held_path() == stored.key);
+            let entry = cache
+                .deployments
+                .iter_mut()
+                .find(|(key, _)| key.held_path() == stored.key);
             if let Some((_, entry)) = entry {
                 entry.held = record.tasks;
             }
@@ -107,7 +119,10 @@ impl NamespaceBook {
     }
 
     fn charge(&mut self, charge: Charge) {
-        let account = self.accounts.entry(charge.segment.namespace.clone()).or_default();
+        let account = self
+            .accounts
+            .entry(charge.segment.namespace.clone())
+            .or_default();
         account.segments.insert(charge.key, charge.segment);
     }
 
@@ -119,37 +134,57 @@ impl NamespaceBook {
         records: impl Iterator<Item = &'a AllocationRecord>,
     ) -> Option<Limits> {
         let (record, _) = self.limits.get(namespace)?;
-        let spent = if record.manifest.spec.budget.is_some() { self.spent(namespace, now, records) } else { Amount::default() };
+        let spent = if record.manifest.spec.budget.is_some() {
+            self.spent(namespace, now, records)
+        } else {
+            Amount::default()
+        };
         Some(Limits::new(namespace, &record.manifest.spec, spent.whole())).filter(|l| !l.is_none())
     }
 
-    fn spent<'a>(&self, namespace: &Namespace, now: Instant, records: impl Iterator<Item = &'a AllocationRecord>) -> Amount {
+    fn spent<'a>(
+        &self,
+        namespace: &Namespace,
+        now: Instant,
+        records: impl Iterator<Item = &'a AllocationRecord>,
+    ) -> Amount {
         let month = Month::of(now);
         let running = records.map(|r| Meter::running(r, now).within(month));
         let account = self.accounts.get(namespace);
-        let ended = account.into_iter().flat_map(|a| a.segments.values()).map(|s| s.within(month));
+        let ended = account
+            .into_iter()
+            .flat_map(|a| a.segments.values())
+            .map(|s| s.within(month));
         let before = account.map(|a| a.ledger.month(month)).unwrap_or_default();
         running.chain(ended).fold(before, Amount::plus)
     }
 
     /// The policy of deployments that name none.
     pub(crate) fn policy(&self, namespace: &Namespace) -> Option<&InstanceName> {
-        self.limits.get(namespace).and_then(|(r, _)| r.manifest.spec.policy.as_ref())
+        self.limits
+            .get(namespace)
+            .and_then(|(r, _)| r.manifest.spec.policy.as_ref())
     }
 
     /// Who has to agree to changes there. None: it does not say.
     pub(crate) fn approval(&self, namespace: &Namespace) -> Option<Approval> {
-        self.limits.get(namespace).and_then(|(r, _)| r.manifest.spec.approval)
+        self.limits
+            .get(namespace)
+            .and_then(|(r, _)| r.manifest.spec.approval)
     }
 
     /// How deployments move that do not say themselves. None: they stay.
     pub(crate) fn replacement(&self, namespace: &Namespace) -> Option<&ReplacementSpec> {
-        self.limits.get(namespace).and_then(|(r, _)| r.manifest.spec.replacement.as_ref())
+        self.limits
+            .get(namespace)
+            .and_then(|(r, _)| r.manifest.spec.replacement.as_ref())
     }
 
     /// How many bytes of the state it may take. None: it does not say.
     fn state_quota(&self, namespace: &Namespace) -> Option<Bytes> {
-        self.limits.get(namespace).and_then(|(r, _)| r.manifest.spec.quota.state)
+        self.limits
+            .get(namespace)
+            .and_then(|(r, _)| r.manifest.spec.quota.state)
     }
 
     pub(crate) fn limited(&self) -> Vec<Namespace> {
@@ -174,7 +209,10 @@ impl Holdings {
         }
         let this = Month::of(now);
         let this_month = all.month(this).whole();
-        let months = all.months().filter(|m| *m != this).map(|month| MonthView { month, spent: all.month(month).whole() });
+        let months = all.months().filter(|m| *m != this).map(|month| MonthView {
+            month,
+            spent: all.month(month).whole(),
+        });
         SpendView {
             hourly,
             this_hour: all.hour(now).whole(),
@@ -187,10 +225,20 @@ impl Holdings {
 
 /// How much of the month what an allocation does will still take.
 pub(crate) fn lasts(entry: &DeploymentState, record: &AllocationRecord, now: Instant) -> Millis {
-    let task = entry.resolved.iter().find(|t| t.name == record.task && t.target == record.target);
-    let job = matches!(record.workload.run, tradewind_core::workload::Run::Job { .. });
+    let task = entry
+        .resolved
+        .iter()
+        .find(|t| t.name == record.task && t.target == record.target);
+    let job = matches!(
+        record.workload.run,
+        tradewind_core::workload::Run::Job { .. }
+    );
     match task.filter(|_| job) {
-        Some(task) => job_lasts(record.takes.unwrap_or(task.duration), now.since(record.created_at), now),
+        Some(task) => job_lasts(
+            record.takes.unwrap_or(task.duration),
+            now.since(record.created_at),
+            now,
+        ),
         None => Month::left(now),
     }
 }
@@ -213,11 +261,20 @@ pub(crate) fn usage(record: &AllocationRecord, lasts: Millis) -> Usage {
     let one = Usage {
         cpu: u64::from(resources.cpu.0),
         memory: resources.memory.0,
-        accelerators: resources.accelerators.iter().map(|a| u64::from(a.count)).sum(),
+        accelerators: resources
+            .accelerators
+            .iter()
+            .map(|a| u64::from(a.count))
+            .sum(),
         replicas: 1,
         ..Usage::default()
     };
-    Usage { hourly: hourly.0, monthly: forecast(hourly, lasts).0, allocations: 1, ..one.times(u64::from(record.replicas)) }
+    Usage {
+        hourly: hourly.0,
+        monthly: forecast(hourly, lasts).0,
+        allocations: 1,
+        ..one.times(u64::from(record.replicas))
+    }
 }
 
 impl Shared {
@@ -228,7 +285,10 @@ impl Shared {
         Holdings {
             record: book.limits.get(name).map(|(record, _)| record.clone()),
             account: book.accounts.get(name).cloned().unwrap_or_default(),
-            entries: cache.copies_of_namespace(name).map(|(_, entry)| entry.clone()).collect(),
+            entries: cache
+                .copies_of_namespace(name)
+                .map(|(_, entry)| entry.clone())
+                .collect(),
         }
     }
 }
@@ -238,13 +298,24 @@ impl Budgets {
     ///
     /// # Errors
     /// `StateQuota`, or the state can't be read.
-    pub(crate) async fn check_room(&self, namespace: &Namespace, more: impl FnOnce() -> u64) -> Result<(), Error> {
-        let Some(limit) = lock(&self.namespaces).state_quota(namespace) else { return Ok(()) };
+    pub(crate) async fn check_room(
+        &self,
+        namespace: &Namespace,
+        more: impl FnOnce() -> u64,
+    ) -> Result<(), Error> {
+        let Some(limit) = lock(&self.namespaces).state_quota(namespace) else {
+            return Ok(());
+        };
         let (used, more) = (Bytes(self.state_size(namespace).await?), more());
         if used.0.saturating_add(more) <= limit.0 {
             return Ok(());
         }
-        Err(Error::StateQuota { namespace: namespace.clone(), limit, used, more: Bytes(more) })
+        Err(Error::StateQuota {
+            namespace: namespace.clone(),
+            limit,
+            used,
+            more: Bytes(more),
+        })
     }
 
     async fn state_size(&self, namespace: &Namespace) -> Result<u64, store::Error> {
@@ -274,7 +345,10 @@ impl LedgerKeeper {
                 () = tokio::time::sleep(ACCOUNTING) => {}
             }
             if let Err(error) = self.fold_ledgers().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "ledgers could not be brought up to date");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "ledgers could not be brought up to date"
+                );
             }
             let outgrown = self.budgets.over_budget();
             if !outgrown.is_empty() {
@@ -292,9 +366,16 @@ impl LedgerKeeper {
         for name in names {
             let (ledger, keys) = {
                 let book = lock(&self.namespaces);
-                let Some(account) = book.accounts.get(&name) else { continue };
+                let Some(account) = book.accounts.get(&name) else {
+                    continue;
+                };
                 let mut ledger = account.ledger.clone();
-                let taken = account.segments.iter().take(FOLD).inspect(|(_, s)| ledger.add(s)).map(|(k, _)| k.clone());
+                let taken = account
+                    .segments
+                    .iter()
+                    .take(FOLD)
+                    .inspect(|(_, s)| ledger.add(s))
+                    .map(|(k, _)| k.clone());
                 let keys: Vec<String> = taken.collect();
                 (ledger, keys)
             };
@@ -302,7 +383,12 @@ impl LedgerKeeper {
                 continue;
             }
             let mut change = Change::new();
-            change.put(format!("{LEDGERS}{name}"), &LedgerRecord { ledger: ledger.clone() })?;
+            change.put(
+                format!("{LEDGERS}{name}"),
+                &LedgerRecord {
+                    ledger: ledger.clone(),
+                },
+            )?;
             keys.iter().for_each(|key| change.delete(key.clone()));
             self.committer.commit(change).await?;
             if let Some(account) = lock(&self.namespaces).accounts.get_mut(&name) {
@@ -323,17 +409,34 @@ impl Handle {
         selector: &Selector,
         window: &Window<NamespaceSummary>,
     ) -> Page<NamespaceSummary> {
-        let wanted = |name: &&Namespace| scope.admits(name) && namespace.is_none_or(|n| n == *name) && window.admits(name);
+        let wanted = |name: &&Namespace| {
+            scope.admits(name) && namespace.is_none_or(|n| n == *name) && window.admits(name)
+        };
         let all = self.namespace_names();
         let names: Vec<Namespace> = {
             let book = lock(&self.shared.namespaces);
             let none = Labels::new();
-            let labels = |name: &Namespace| book.limits.get(name).map_or(&none, |(r, _)| &r.manifest.metadata.labels);
-            let selected = all.iter().filter(wanted).filter(|name| selector.admits(labels(name)));
-            selected.take(window.limit.saturating_add(1)).cloned().collect()
+            let labels = |name: &Namespace| {
+                book.limits
+                    .get(name)
+                    .map_or(&none, |(r, _)| &r.manifest.metadata.labels)
+            };
+            let selected = all
+                .iter()
+                .filter(wanted)
+                .filter(|name| selector.admits(labels(name)));
+            selected
+                .take(window.limit.saturating_add(1))
+                .cloned()
+                .collect()
         };
         let now = self.shared.clock.now();
-        Page::first(names.iter().map(|name| self.shared.holdings(name).summary(name, now)), window.limit)
+        Page::first(
+            names
+                .iter()
+                .map(|name| self.shared.holdings(name).summary(name, now)),
+            window.limit,
+        )
     }
 
     /// The names of all of them.
@@ -348,7 +451,11 @@ impl Handle {
         let cache = lock(&self.shared.cache);
         let mut used: BTreeMap<Namespace, BTreeSet<String>> = BTreeMap::new();
         for (key, entry) in &cache.deployments {
-            let names = entry.resolved.iter().flat_map(|task| task.workload.secrets()).map(|secret| secret.name.clone());
+            let names = entry
+                .resolved
+                .iter()
+                .flat_map(|task| task.workload.secrets())
+                .map(|secret| secret.name.clone());
             used.entry(key.namespace.clone()).or_default().extend(names);
         }
         used
@@ -375,30 +482,65 @@ impl Handle {
     ///
     /// # Errors
     /// `Generation`, or the state can't be written.
-    pub async fn put_namespace(&self, actor: &Actor, manifest: Document, if_generation: Option<u64>) -> Result<NamespaceOutcome, Error> {
+    pub async fn put_namespace(
+        &self,
+        actor: &Actor,
+        manifest: Document,
+        if_generation: Option<u64>,
+    ) -> Result<NamespaceOutcome, Error> {
         let name = manifest.metadata.name.clone();
         loop {
-            if let NamespaceOutcome { outcome: Outcome::Unchanged, generation, .. } = self.try_put_namespace(&manifest, if_generation)? {
-                return Ok(NamespaceOutcome { name, generation, outcome: Outcome::Unchanged });
+            if let NamespaceOutcome {
+                outcome: Outcome::Unchanged,
+                generation,
+                ..
+            } = self.try_put_namespace(&manifest, if_generation)?
+            {
+                return Ok(NamespaceOutcome {
+                    name,
+                    generation,
+                    outcome: Outcome::Unchanged,
+                });
             }
             let before = lock(&self.shared.namespaces).limits.get(&name).cloned();
             let generation = before.as_ref().map_or(0, |(r, _)| r.generation);
             check_generation(&name, if_generation, generation)?;
-            let done = |generation, outcome| NamespaceOutcome { name: name.clone(), generation, outcome };
+            let done = |generation, outcome| NamespaceOutcome {
+                name: name.clone(),
+                generation,
+                outcome,
+            };
             let (outcome, expect) = match &before {
-                Some((_, revision)) => (Outcome::Updated, Expect::AtRevision { key: path(&name), revision: *revision }),
+                Some((_, revision)) => (
+                    Outcome::Updated,
+                    Expect::AtRevision {
+                        key: path(&name),
+                        revision: *revision,
+                    },
+                ),
                 None => (Outcome::Created, Expect::Absent { key: path(&name) }),
             };
             let generation = generation + 1;
-            let record = NamespaceRecord { generation, manifest: manifest.clone(), updated_at: self.shared.clock.now() };
-            let mut change = Change::of(event("NamespaceLimitsSet", actor, &name, format!("generation {generation}")));
+            let record = NamespaceRecord {
+                generation,
+                manifest: manifest.clone(),
+                updated_at: self.shared.clock.now(),
+            };
+            let mut change = Change::of(event(
+                "NamespaceLimitsSet",
+                actor,
+                &name,
+                format!("generation {generation}"),
+            ));
             change.expect(expect);
             change.put(path(&name), &record)?;
             match self.shared.committer.commit(change).await {
                 Err(store::Error::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
                 Ok(revision) => {
-                    lock(&self.shared.namespaces).limits.insert(name.clone(), (record, revision));
+                    lock(&self.shared.namespaces)
+                        .limits
+                        .insert(name.clone(), (record, revision));
                     self.consider(&name);
                     return Ok(done(generation, outcome));
                 }
@@ -410,9 +552,16 @@ impl Handle {
     ///
     /// # Errors
     /// `Generation`.
-    pub fn try_put_namespace(&self, manifest: &Document, if_generation: Option<u64>) -> Result<NamespaceOutcome, Error> {
+    pub fn try_put_namespace(
+        &self,
+        manifest: &Document,
+        if_generation: Option<u64>,
+    ) -> Result<NamespaceOutcome, Error> {
         let name = manifest.metadata.name.clone();
-        let before = lock(&self.shared.namespaces).limits.get(&name).map(|(record, _)| record.clone());
+        let before = lock(&self.shared.namespaces)
+            .limits
+            .get(&name)
+            .map(|(record, _)| record.clone());
         let generation = before.as_ref().map_or(0, |r| r.generation);
         check_generation(&name, if_generation, generation)?;
         let (generation, outcome) = match before {
@@ -420,35 +569,67 @@ impl Handle {
             Some(_) => (generation + 1, Outcome::Updated),
             None => (1, Outcome::Created),
         };
-        Ok(NamespaceOutcome { name, generation, outcome })
+        Ok(NamespaceOutcome {
+            name,
+            generation,
+            outcome,
+        })
     }
 
     /// Removes the limits of a namespace that has no deployments.
     ///
     /// # Errors
     /// `NotFound`, `Generation`, `InUse`, or the state can't be written.
-    pub async fn delete_namespace(&self, actor: &Actor, name: &Namespace, if_generation: Option<u64>) -> Result<NamespaceOutcome, Error> {
+    pub async fn delete_namespace(
+        &self,
+        actor: &Actor,
+        name: &Namespace,
+        if_generation: Option<u64>,
+    ) -> Result<NamespaceOutcome, Error> {
         let deployments = lock(&self.shared.cache).of_namespace(name).count();
         let before = lock(&self.shared.namespaces).limits.get(name).cloned();
-        let Some((record, revision)) = before else { return Err(Error::NotFound { what: "namespace", name: name.to_string() }) };
+        let Some((record, revision)) = before else {
+            return Err(Error::NotFound {
+                what: "namespace",
+                name: name.to_string(),
+            });
+        };
         check_generation(name, if_generation, record.generation)?;
         if deployments > 0 {
-            return Err(Error::InUse { name: name.to_string(), deployments });
+            return Err(Error::InUse {
+                name: name.to_string(),
+                deployments,
+            });
         }
-        let mut change = Change::of(event("NamespaceLimitsRemoved", actor, name, "it has no limits any more".to_owned()));
-        change.expect(Expect::AtRevision { key: path(name), revision });
+        let mut change = Change::of(event(
+            "NamespaceLimitsRemoved",
+            actor,
+            name,
+            "it has no limits any more".to_owned(),
+        ));
+        change.expect(Expect::AtRevision {
+            key: path(name),
+            revision,
+        });
         change.delete(path(name));
         self.shared.committer.commit(change).await?;
         lock(&self.shared.namespaces).limits.remove(name);
         self.consider(name);
-        Ok(NamespaceOutcome { name: name.clone(), generation: record.generation, outcome: Outcome::Deleting })
+        Ok(NamespaceOutcome {
+            name: name.clone(),
+            generation: record.generation,
+            outcome: Outcome::Deleting,
+        })
     }
 
     /// Other limits may change anything in the namespace.
     fn consider(&self, name: &Namespace) {
         {
             let mut cache = lock(&self.shared.cache);
-            let keys: Vec<_> = cache.of_namespace(name).map(|(key, _)| key.clone()).collect();
+            let keys: Vec<_> = cache
+                .of_namespace(name)
+                .map(|(key, _)| key.clone())
+                .collect();
             keys.iter().for_each(|key| cache.enqueue(key));
         }
         self.shared.committer.wake.notify_one();
@@ -461,7 +642,12 @@ fn path(name: &Namespace) -> String {
 
 fn check_generation(name: &Namespace, wanted: Option<u64>, actual: u64) -> Result<(), Error> {
     match wanted {
-        Some(expected) if expected != actual => Err(Error::Generation { what: "namespace", name: name.to_string(), expected, actual }),
+        Some(expected) if expected != actual => Err(Error::Generation {
+            what: "namespace",
+            name: name.to_string(),
+            expected,
+            actual,
+        }),
         _ => Ok(()),
     }
 }
@@ -474,7 +660,11 @@ impl Holdings {
     fn summary(&self, name: &Namespace, now: Instant) -> NamespaceSummary {
         NamespaceSummary {
             name: name.clone(),
-            labels: self.record.as_ref().map(|r| r.manifest.metadata.labels.clone()).unwrap_or_default(),
+            labels: self
+                .record
+                .as_ref()
+                .map(|r| r.manifest.metadata.labels.clone())
+                .unwrap_or_default(),
             usage: self.usage(),
             spend: self.spend(now),
             limited: self.record.is_some(),
@@ -486,7 +676,11 @@ impl Holdings {
         let mut total = Usage::default();
         let mut deployments = 0;
         for entry in &self.entries {
-            let used = entry.allocations.values().map(|l| usage(&l.record, Millis(0))).fold(Usage::default(), Usage::plus);
+            let used = entry
+                .allocations
+                .values()
+                .map(|l| usage(&l.record, Millis(0)))
+                .fold(Usage::default(), Usage::plus);
             deployments += u64::from(used.replicas > 0);
             total = total.plus(used);
         }
@@ -503,7 +697,10 @@ impl Holdings {
     fn held(&self) -> impl Iterator<Item = HeldTask> {
         self.entries.iter().flat_map(|entry| {
             let name = &entry.record.manifest.metadata.name;
-            entry.held.iter().map(move |held| HeldTask { deployment: name.clone(), held: held.clone() })
+            entry.held.iter().map(move |held| HeldTask {
+                deployment: name.clone(),
+                held: held.clone(),
+            })
         })
     }
 }
@@ -511,21 +708,37 @@ impl Holdings {
 impl Cache {
     /// The namespaces that have deployments, by name.
     pub(crate) fn namespaces(&self) -> impl Iterator<Item = Namespace> {
-        let first = self.deployments.keys().next().map(|key| key.namespace.clone());
+        let first = self
+            .deployments
+            .keys()
+            .next()
+            .map(|key| key.namespace.clone());
         std::iter::successors(first, |name| {
             let behind = (Excluded(last_of(name)?), Unbounded);
-            self.deployments.range(behind).next().map(|(key, _)| key.namespace.clone())
+            self.deployments
+                .range(behind)
+                .next()
+                .map(|(key, _)| key.namespace.clone())
         })
     }
 
     /// The deployments of a namespace.
-    pub(crate) fn of_namespace<'a>(&'a self, name: &'a Namespace) -> impl Iterator<Item = (&'a DeploymentKey, &'a DeploymentState)> {
-        self.copies_of_namespace(name).map(|(key, entry)| (key, &**entry))
+    pub(crate) fn of_namespace<'a>(
+        &'a self,
+        name: &'a Namespace,
+    ) -> impl Iterator<Item = (&'a DeploymentKey, &'a DeploymentState)> {
+        self.copies_of_namespace(name)
+            .map(|(key, entry)| (key, &**entry))
     }
 
     /// The same, for readers.
-    fn copies_of_namespace<'a>(&'a self, name: &'a Namespace) -> impl Iterator<Item = (&'a DeploymentKey, &'a Arc<DeploymentState>)> {
-        let from_here = first_of(name).into_iter().flat_map(|from| self.deployments.range_copies(from..));
+    fn copies_of_namespace<'a>(
+        &'a self,
+        name: &'a Namespace,
+    ) -> impl Iterator<Item = (&'a DeploymentKey, &'a Arc<DeploymentState>)> {
+        let from_here = first_of(name)
+            .into_iter()
+            .flat_map(|from| self.deployments.range_copies(from..));
         from_here.take_while(move |(key, _)| key.namespace == *name)
     }
 }

@@ -11,13 +11,18 @@ use tradewind_core::{
     placement::{Exclusion, Need, Table},
     plan::{
         self, Desired,
-        stored::{Adds, Adoption, Applied, Basis, PLANS, PlanRecord, Present, Quote, Review, Running},
+        stored::{
+            Adds, Adoption, Applied, Basis, PLANS, PlanRecord, Present, Quote, Review, Running,
+        },
     },
     plugin::Snapshot,
     record::{DeploymentKey, DeploymentRecord},
     store::{self, Expect, Revision},
     units::{Bytes, Instant, MilliCpu, Millis},
-    view::{Accepted, Event, PlanDiff, PlanStatus, PlanSummary, ProviderFailure, Severity, StoredPlanView},
+    view::{
+        Accepted, Event, PlanDiff, PlanStatus, PlanSummary, ProviderFailure, Severity,
+        StoredPlanView,
+    },
 };
 
 use crate::{
@@ -36,10 +41,11 @@ const KEPT: Millis = Millis(30 * 24 * 3_600_000);
 
 /// How the plan is stored that changes by hand need where approval is required.
 pub(crate) const TO_PUT: &str = "`tradewind plan -f FILE --out NAME` stores a plan";
-pub(crate) const TO_SCALE: &str = "with the number changed in its manifest, `tradewind plan -f FILE --out NAME` stores a plan";
-pub(crate) const TO_RETURN: &str = "with the earlier manifest, `tradewind plan -f FILE --out NAME` stores a plan";
-pub(crate) const TO_RUN: &str =
-    "with something of the job changed in its manifest, such as a variable, `tradewind plan -f FILE --out NAME` stores a plan";
+pub(crate) const TO_SCALE: &str =
+    "with the number changed in its manifest, `tradewind plan -f FILE --out NAME` stores a plan";
+pub(crate) const TO_RETURN: &str =
+    "with the earlier manifest, `tradewind plan -f FILE --out NAME` stores a plan";
+pub(crate) const TO_RUN: &str = "with something of the job changed in its manifest, such as a variable, `tradewind plan -f FILE --out NAME` stores a plan";
 pub(crate) const TO_DELETE: &str = "`tradewind plan -f FILE --delete --out NAME` stores a plan";
 
 /// Why something about a plan is refused.
@@ -54,13 +60,22 @@ pub enum Error {
     #[error("plan \"{id}\" was made by {author}: nobody approves a plan of their own")]
     Own { id: PlanId, author: Actor },
     #[error("plan \"{id}\" is {status}, so it can't be {action}")]
-    Status { id: PlanId, status: PlanStatus, action: &'static str },
+    Status {
+        id: PlanId,
+        status: PlanStatus,
+        action: &'static str,
+    },
     #[error("plan \"{id}\" needs an approval: namespace \"{namespace}\" requires it")]
     Unapproved { id: PlanId, namespace: Namespace },
     /// `way`: how such a plan is stored.
     #[error("deployments of namespace \"{namespace}\" change through approved plans only")]
-    ApprovalRequired { namespace: Namespace, way: &'static str },
-    #[error("namespace \"{namespace}\" has {most} plans that can still be applied: the setting \"plans.most\" allows no more")]
+    ApprovalRequired {
+        namespace: Namespace,
+        way: &'static str,
+    },
+    #[error(
+        "namespace \"{namespace}\" has {most} plans that can still be applied: the setting \"plans.most\" allows no more"
+    )]
     TooMany { namespace: Namespace, most: usize },
     #[error("plan \"{id}\" does not hold any more: {}", moved.join("; "))]
     Moved { id: PlanId, moved: Vec<String> },
@@ -84,19 +99,38 @@ impl Handle {
     /// # Errors
     /// `Plugin` when nothing can be decided, `Plan` when a task would have no place or the name is taken, `NotFound` when there is nothing
     /// to delete.
-    pub async fn store_plan(&self, actor: &Actor, draft: Draft) -> Result<StoredPlanView, crate::Error> {
-        let Draft { manifest, deletes, id, expires_in } = draft;
+    pub async fn store_plan(
+        &self,
+        actor: &Actor,
+        draft: Draft,
+    ) -> Result<StoredPlanView, crate::Error> {
+        let Draft {
+            manifest,
+            deletes,
+            id,
+            expires_in,
+        } = draft;
         let expires_in = expires_in.unwrap_or(self.shared.options.plan_expiry);
         if expires_in.0 == 0 {
             return Err(Error::Stillborn.into());
         }
         let snapshot = self.shared.plugins.snapshot();
         self.shared.forget_quotes(&snapshot);
-        let work = if deletes { self.going(&manifest)? } else { self.work(manifest) };
+        let work = if deletes {
+            self.going(&manifest)?
+        } else {
+            self.work(manifest)
+        };
         let (outcome, view) = self.draft(&snapshot, &work).await?;
         if !view.unplaced.is_empty() {
-            let missing = view.unplaced.iter().map(|u| format!("{} of {}: {}", u.replicas, u.task, u.reason));
-            return Err(Error::Incomplete { missing: missing.collect::<Vec<_>>().join("; ") }.into());
+            let missing = view
+                .unplaced
+                .iter()
+                .map(|u| format!("{} of {}: {}", u.replicas, u.task, u.reason));
+            return Err(Error::Incomplete {
+                missing: missing.collect::<Vec<_>>().join("; "),
+            }
+            .into());
         }
         let (table, _) = self.shared.offers.assess(&snapshot).await;
         let now = self.shared.clock.now();
@@ -109,17 +143,32 @@ impl Handle {
             review: None,
             applied: None,
             manifest: work.record.manifest.clone(),
-            basis: basis(&work, &outcome.desired, &snapshot, &table, view.policy.clone()),
+            basis: basis(
+                &work,
+                &outcome.desired,
+                &snapshot,
+                &table,
+                view.policy.clone(),
+            ),
             adoption: Adoption::of(&outcome.desired, outcome.decision),
             plan: view,
         };
         let path = PlanRecord::path(&work.key.namespace, &record.id);
         let size = encode(&record)?.len() as u64;
-        self.shared.budgets.check_room(&work.key.namespace, || size).await?;
-        let mut change = self.shared.make_room_for_plan(&work.key.namespace, now).await?;
+        self.shared
+            .budgets
+            .check_room(&work.key.namespace, || size)
+            .await?;
+        let mut change = self
+            .shared
+            .make_room_for_plan(&work.key.namespace, now)
+            .await?;
         change.expect(Expect::Absent { key: path.clone() });
         change.put(path, &record)?;
-        change.event(plan_event(&record, "PlanCreated", actor, "").changing(None, Some(&facts(&record, now))));
+        change.event(
+            plan_event(&record, "PlanCreated", actor, "")
+                .changing(None, Some(&facts(&record, now))),
+        );
         change.inputs(outcome.inputs.as_ref());
         match self.shared.committer.commit(change).await {
             Err(store::Error::Conflict { .. }) => Err(Error::Exists { id: record.id }.into()),
@@ -132,17 +181,34 @@ impl Handle {
     ///
     /// # Errors
     /// The state can't be read.
-    pub async fn plans(&self, filter: &Filter<PlanStatus>, window: &Window<PlanSummary>) -> Result<Page<PlanSummary>, crate::Error> {
+    pub async fn plans(
+        &self,
+        filter: &Filter<PlanStatus>,
+        window: &Window<PlanSummary>,
+    ) -> Result<Page<PlanSummary>, crate::Error> {
         let records = match &filter.namespace {
-            Some(namespace) => self.shared.store.list(&format!("{PLANS}{namespace}/")).await?.records,
+            Some(namespace) => {
+                self.shared
+                    .store
+                    .list(&format!("{PLANS}{namespace}/"))
+                    .await?
+                    .records
+            }
             None => self.shared.store.list(PLANS).await?.records,
         };
-        let plans = records.iter().map(decode::<PlanRecord>).collect::<Result<Vec<_>, _>>()?;
+        let plans = records
+            .iter()
+            .map(decode::<PlanRecord>)
+            .collect::<Result<Vec<_>, _>>()?;
         let wanted = |p: &PlanRecord| {
             let metadata = &p.manifest.metadata;
             filter.reaches(&metadata.namespace) && filter.selector.admits(&metadata.labels)
         };
-        let plans = plans.into_iter().filter(wanted).map(|p| self.shared.summary(&p)).filter(|p| filter.has(p.status));
+        let plans = plans
+            .into_iter()
+            .filter(wanted)
+            .map(|p| self.shared.summary(&p))
+            .filter(|p| filter.has(p.status));
         Ok(Page::of(plans, window))
     }
 
@@ -150,17 +216,30 @@ impl Handle {
     ///
     /// # Errors
     /// `NotFound`, or the state can't be read.
-    pub async fn stored_plan(&self, namespace: &Namespace, id: &PlanId, against: Option<&PlanId>) -> Result<StoredPlanView, crate::Error> {
+    pub async fn stored_plan(
+        &self,
+        namespace: &Namespace,
+        id: &PlanId,
+        against: Option<&PlanId>,
+    ) -> Result<StoredPlanView, crate::Error> {
         let (record, _) = self.found_plan(namespace, id).await?;
         let diff = match against {
             None => None,
             Some(other) => {
                 let (old, _) = self.found_plan(namespace, other).await?;
-                let (text, fields) = compare((other.as_str(), &tree(&old)), (id.as_str(), &tree(&record)));
-                Some(PlanDiff { against: other.clone(), text, fields })
+                let (text, fields) =
+                    compare((other.as_str(), &tree(&old)), (id.as_str(), &tree(&record)));
+                Some(PlanDiff {
+                    against: other.clone(),
+                    text,
+                    fields,
+                })
             }
         };
-        Ok(StoredPlanView { diff, ..self.shared.plan_view(record) })
+        Ok(StoredPlanView {
+            diff,
+            ..self.shared.plan_view(record)
+        })
     }
 
     /// Says that a plan may, or may not, be applied.
@@ -180,15 +259,37 @@ impl Handle {
         let action = if approved { "approved" } else { "rejected" };
         let status = before.status(now);
         if !matches!(status, PlanStatus::Pending | PlanStatus::Approved) {
-            return Err(Error::Status { id: id.clone(), status, action }.into());
+            return Err(Error::Status {
+                id: id.clone(),
+                status,
+                action,
+            }
+            .into());
         }
         if approved && before.author == *actor {
-            return Err(Error::Own { id: id.clone(), author: actor.clone() }.into());
+            return Err(Error::Own {
+                id: id.clone(),
+                author: actor.clone(),
+            }
+            .into());
         }
-        let review = Review { by: actor.clone(), at: now, approved, comment: comment.clone() };
-        let record = PlanRecord { review: Some(review), ..before.clone() };
-        let reason = if approved { "PlanApproved" } else { "PlanRejected" };
-        let told = plan_event(&record, reason, actor, &comment).changing(Some(&facts(&before, now)), Some(&facts(&record, now)));
+        let review = Review {
+            by: actor.clone(),
+            at: now,
+            approved,
+            comment: comment.clone(),
+        };
+        let record = PlanRecord {
+            review: Some(review),
+            ..before.clone()
+        };
+        let reason = if approved {
+            "PlanApproved"
+        } else {
+            "PlanRejected"
+        };
+        let told = plan_event(&record, reason, actor, &comment)
+            .changing(Some(&facts(&before, now)), Some(&facts(&record, now)));
         let mut change = Change::of(told);
         put_plan(&mut change, namespace, &record, revision)?;
         self.shared.committer.commit(change).await?;
@@ -200,44 +301,100 @@ impl Handle {
     ///
     /// # Errors
     /// `Plan` with everything that has moved, or without the approval that is required; `NotFound`, `Generation`, `Deleting`.
-    pub async fn apply_plan(&self, actor: &Actor, namespace: &Namespace, id: &PlanId) -> Result<Accepted, crate::Error> {
+    pub async fn apply_plan(
+        &self,
+        actor: &Actor,
+        namespace: &Namespace,
+        id: &PlanId,
+    ) -> Result<Accepted, crate::Error> {
         let (before, revision) = self.found_plan(namespace, id).await?;
         let now = self.shared.clock.now();
         let status = before.status(now);
         if !matches!(status, PlanStatus::Pending | PlanStatus::Approved) {
-            return Err(Error::Status { id: id.clone(), status, action: "applied" }.into());
+            return Err(Error::Status {
+                id: id.clone(),
+                status,
+                action: "applied",
+            }
+            .into());
         }
         if status == PlanStatus::Pending && self.shared.approval(namespace) == Approval::Required {
-            return Err(Error::Unapproved { id: id.clone(), namespace: namespace.clone() }.into());
+            return Err(Error::Unapproved {
+                id: id.clone(),
+                namespace: namespace.clone(),
+            }
+            .into());
         }
         let moved = self.moved(&before).await;
         if !moved.is_empty() {
             let told = plan_event(&before, "PlanRefused", actor, &moved.join("; "));
-            self.shared.committer.emit(Event { severity: Severity::Warning, ..told }).await;
-            return Err(Error::Moved { id: id.clone(), moved }.into());
+            self.shared
+                .committer
+                .emit(Event {
+                    severity: Severity::Warning,
+                    ..told
+                })
+                .await;
+            return Err(Error::Moved {
+                id: id.clone(),
+                moved,
+            }
+            .into());
         }
         let generation = before.basis.generation + u64::from(!before.deletes);
-        let record = PlanRecord { applied: Some(Applied { by: actor.clone(), at: now, generation }), ..before.clone() };
-        let what = if before.deletes { "its deployment is deleted".to_owned() } else { format!("generation {generation}") };
+        let record = PlanRecord {
+            applied: Some(Applied {
+                by: actor.clone(),
+                at: now,
+                generation,
+            }),
+            ..before.clone()
+        };
+        let what = if before.deletes {
+            "its deployment is deleted".to_owned()
+        } else {
+            format!("generation {generation}")
+        };
         let told = plan_event(&record, "PlanApplied", actor, &what);
         let told = told.changing(Some(&facts(&before, now)), Some(&facts(&record, now)));
         let mut change = Change::of(told);
         put_plan(&mut change, namespace, &record, revision)?;
         if before.deletes {
-            return self.remove(actor, &key_of(&before.manifest), Some(before.basis.generation), change).await;
+            return self
+                .remove(
+                    actor,
+                    &key_of(&before.manifest),
+                    Some(before.basis.generation),
+                    change,
+                )
+                .await;
         }
-        let why = Why { reason: format!("plan {id}"), plan: Some((change, before.adoption)), ..Why::put() };
-        self.write_manifest(actor, before.manifest, Some(before.basis.generation), why).await
+        let why = Why {
+            reason: format!("plan {id}"),
+            plan: Some((change, before.adoption)),
+            ..Why::put()
+        };
+        self.write_manifest(actor, before.manifest, Some(before.basis.generation), why)
+            .await
     }
 
     /// # Errors
     /// `NotFound`, or the state can't be written.
-    pub async fn delete_plan(&self, actor: &Actor, namespace: &Namespace, id: &PlanId) -> Result<StoredPlanView, crate::Error> {
+    pub async fn delete_plan(
+        &self,
+        actor: &Actor,
+        namespace: &Namespace,
+        id: &PlanId,
+    ) -> Result<StoredPlanView, crate::Error> {
         let (record, revision) = self.found_plan(namespace, id).await?;
         let path = PlanRecord::path(namespace, id);
-        let told = plan_event(&record, "PlanDeleted", actor, "").changing(Some(&facts(&record, self.shared.clock.now())), None);
+        let told = plan_event(&record, "PlanDeleted", actor, "")
+            .changing(Some(&facts(&record, self.shared.clock.now())), None);
         let mut change = Change::of(told);
-        change.expect(Expect::AtRevision { key: path.clone(), revision });
+        change.expect(Expect::AtRevision {
+            key: path.clone(),
+            revision,
+        });
         change.delete(path);
         self.shared.committer.commit(change).await?;
         Ok(self.shared.plan_view(record))
@@ -247,10 +404,18 @@ impl Handle {
     ///
     /// # Errors
     /// `Plan` where approval is required.
-    pub(crate) fn may_change(&self, namespace: &Namespace, way: &'static str) -> Result<(), crate::Error> {
+    pub(crate) fn may_change(
+        &self,
+        namespace: &Namespace,
+        way: &'static str,
+    ) -> Result<(), crate::Error> {
         match self.shared.approval(namespace) {
             Approval::None => Ok(()),
-            Approval::Required => Err(Error::ApprovalRequired { namespace: namespace.clone(), way }.into()),
+            Approval::Required => Err(Error::ApprovalRequired {
+                namespace: namespace.clone(),
+                way,
+            }
+            .into()),
         }
     }
 
@@ -260,20 +425,46 @@ impl Handle {
         let cache = lock(&self.shared.cache);
         let entry = cache.deployments.get(&key).ok_or_else(|| not_found(&key))?;
         // The basis is what it has, as for a new manifest.
-        let record = DeploymentRecord { deleting: true, generation: entry.record.generation + 1, ..(*entry.record).clone() };
+        let record = DeploymentRecord {
+            deleting: true,
+            generation: entry.record.generation + 1,
+            ..(*entry.record).clone()
+        };
         let all = entry.actual();
-        Ok(DeploymentWork { key, record: record.into(), revision: entry.revision, resolved: Vec::new().into(), actual: all.clone(), all })
+        Ok(DeploymentWork {
+            key,
+            record: record.into(),
+            revision: entry.revision,
+            resolved: Vec::new().into(),
+            actual: all.clone(),
+            all,
+        })
     }
 
-    async fn found_plan(&self, namespace: &Namespace, id: &PlanId) -> Result<(PlanRecord, Revision), crate::Error> {
-        let stored = self.shared.store.get(&PlanRecord::path(namespace, id)).await?;
-        let stored = stored.ok_or_else(|| crate::Error::NotFound { what: "plan", name: format!("{namespace}/{id}") })?;
+    async fn found_plan(
+        &self,
+        namespace: &Namespace,
+        id: &PlanId,
+    ) -> Result<(PlanRecord, Revision), crate::Error> {
+        let stored = self
+            .shared
+            .store
+            .get(&PlanRecord::path(namespace, id))
+            .await?;
+        let stored = stored.ok_or_else(|| crate::Error::NotFound {
+            what: "plan",
+            name: format!("{namespace}/{id}"),
+        })?;
         Ok((decode(&stored)?, stored.revision))
     }
 
     /// Everything that has moved since a plan was made, its quotes asked for anew.
     async fn moved(&self, record: &PlanRecord) -> Vec<String> {
-        let snapshot = self.shared.plugins.snapshot().open_to(&record.manifest.metadata.namespace);
+        let snapshot = self
+            .shared
+            .plugins
+            .snapshot()
+            .open_to(&record.manifest.metadata.namespace);
         self.shared.forget_quotes(&snapshot);
         let (table, failures) = self.shared.offers.assess(&snapshot).await;
         let work = match record.deletes.then(|| self.going(&record.manifest)) {
@@ -284,10 +475,17 @@ impl Handle {
         let mut moved = record.basis.moved(&present);
         moved.extend(closed(record, &work, &table, &moved));
         for task in work.resolved.iter() {
-            let planned = record.adoption.tasks.iter().find(|a| a.task == task.name && a.target == task.target);
+            let planned = record
+                .adoption
+                .tasks
+                .iter()
+                .find(|a| a.task == task.name && a.target == task.target);
             match planned {
                 Some(planned) if planned.replicas != task.replicas => {
-                    moved.push(format!("{} wants {} replicas, planned for {}", task.name, task.replicas, planned.replicas));
+                    moved.push(format!(
+                        "{} wants {} replicas, planned for {}",
+                        task.name, task.replicas, planned.replicas
+                    ));
                 }
                 _ => {}
             }
@@ -300,12 +498,17 @@ impl Handle {
 impl Shared {
     /// Who has to agree to changes in a namespace.
     fn approval(&self, namespace: &Namespace) -> Approval {
-        lock(&self.namespaces).approval(namespace).unwrap_or(self.options.approval)
+        lock(&self.namespaces)
+            .approval(namespace)
+            .unwrap_or(self.options.approval)
     }
 
     /// The next assessment asks every provider.
     fn forget_quotes(&self, snapshot: &Snapshot) {
-        snapshot.providers.keys().for_each(|provider| self.quotes.invalidate(provider));
+        snapshot
+            .providers
+            .keys()
+            .for_each(|provider| self.quotes.invalidate(provider));
     }
 
     fn summary(&self, record: &PlanRecord) -> PlanSummary {
@@ -340,30 +543,56 @@ impl Shared {
     }
 
     /// What the namespace's limits leave no room for.
-    fn beyond_limits(&self, record: &PlanRecord, work: &DeploymentWork, table: &Table) -> Vec<String> {
+    fn beyond_limits(
+        &self,
+        record: &PlanRecord,
+        work: &DeploymentWork,
+        table: &Table,
+    ) -> Vec<String> {
         let works = std::slice::from_ref(work);
         if !self.budgets.is_limited(works) {
             return Vec::new();
         }
         let mut admission = self.budgets.admit(works, Some(table));
         let chosen = work.resolved.iter().filter_map(|task| {
-            let planned = record.adoption.tasks.iter().find(|a| a.task == task.name && a.target == task.target)?;
-            Some(Chosen { key: &work.key, task, placements: planned.placements.iter().collect() })
+            let planned = record
+                .adoption
+                .tasks
+                .iter()
+                .find(|a| a.task == task.name && a.target == task.target)?;
+            Some(Chosen {
+                key: &work.key,
+                task,
+                placements: planned.placements.iter().collect(),
+            })
         });
         let chosen: Vec<Chosen<'_>> = chosen.collect();
         let judged = admission.judge(&chosen, true);
-        let refused = chosen.iter().zip(judged).filter_map(|(c, verdict)| match verdict {
-            Verdict::Refused(reason) => Some(format!("{}: {reason}", c.task.name)),
-            Verdict::AtMost(most) => Some(format!("{}: its limits leave {most} per hour", c.task.name)),
-            Verdict::Fits => None,
-        });
+        let refused = chosen
+            .iter()
+            .zip(judged)
+            .filter_map(|(c, verdict)| match verdict {
+                Verdict::Refused(reason) => Some(format!("{}: {reason}", c.task.name)),
+                Verdict::AtMost(most) => {
+                    Some(format!("{}: its limits leave {most} per hour", c.task.name))
+                }
+                Verdict::Fits => None,
+            });
         refused.collect()
     }
 
     /// Lets go of plans that can't be applied any more, the oldest first, where a namespace has as many as it may have.
-    async fn make_room_for_plan(&self, namespace: &Namespace, now: Instant) -> Result<Change, crate::Error> {
+    async fn make_room_for_plan(
+        &self,
+        namespace: &Namespace,
+        now: Instant,
+    ) -> Result<Change, crate::Error> {
         let most = self.options.most_plans;
-        let stored = self.store.list(&format!("{PLANS}{namespace}/")).await?.records;
+        let stored = self
+            .store
+            .list(&format!("{PLANS}{namespace}/"))
+            .await?
+            .records;
         let surplus = (stored.len() + 1).saturating_sub(most);
         if surplus == 0 {
             return Ok(Change::new());
@@ -376,11 +605,18 @@ impl Shared {
             }
         }
         if ended.len() < surplus {
-            return Err(Error::TooMany { namespace: namespace.clone(), most }.into());
+            return Err(Error::TooMany {
+                namespace: namespace.clone(),
+                most,
+            }
+            .into());
         }
         ended.sort();
         let mut change = Change::new();
-        ended.into_iter().take(surplus).for_each(|(_, key)| change.delete(key));
+        ended
+            .into_iter()
+            .take(surplus)
+            .for_each(|(_, key)| change.delete(key));
         Ok(change)
     }
 }
@@ -389,7 +625,11 @@ impl Shared {
 ///
 /// # Errors
 /// The state can't be read or written.
-pub(crate) async fn forget(store: &Reads, committer: &Committer, now: Instant) -> Result<(), store::Error> {
+pub(crate) async fn forget(
+    store: &Reads,
+    committer: &Committer,
+    now: Instant,
+) -> Result<(), store::Error> {
     let mut change = Change::new();
     for stored in store.list(PLANS).await?.records {
         let record: PlanRecord = decode(&stored)?;
@@ -398,28 +638,50 @@ pub(crate) async fn forget(store: &Reads, committer: &Committer, now: Instant) -
             change.delete(stored.key);
         }
     }
-    if change.is_empty() { Ok(()) } else { committer.commit(change).await.map(drop) }
+    if change.is_empty() {
+        Ok(())
+    } else {
+        committer.commit(change).await.map(drop)
+    }
 }
 
 /// Names of the inputs of decisions that plans can still lead to.
 ///
 /// # Errors
 /// The state can't be read.
-pub(crate) async fn open_inputs(store: &Reads, now: Instant) -> Result<BTreeSet<String>, store::Error> {
+pub(crate) async fn open_inputs(
+    store: &Reads,
+    now: Instant,
+) -> Result<BTreeSet<String>, store::Error> {
     let mut planned = BTreeSet::new();
     for stored in store.list(PLANS).await?.records {
         let record: PlanRecord = decode(&stored)?;
-        let open = matches!(record.status(now), PlanStatus::Pending | PlanStatus::Approved);
-        let inputs = record.adoption.decision.and_then(|d| d.inputs).filter(|_| open);
+        let open = matches!(
+            record.status(now),
+            PlanStatus::Pending | PlanStatus::Approved
+        );
+        let inputs = record
+            .adoption
+            .decision
+            .and_then(|d| d.inputs)
+            .filter(|_| open);
         planned.extend(inputs.map(|id| id.to_string()));
     }
     Ok(planned)
 }
 
 /// A plan whose document was of this revision.
-fn put_plan(change: &mut Change, namespace: &Namespace, record: &PlanRecord, revision: Revision) -> Result<(), store::Error> {
+fn put_plan(
+    change: &mut Change,
+    namespace: &Namespace,
+    record: &PlanRecord,
+    revision: Revision,
+) -> Result<(), store::Error> {
     let path = PlanRecord::path(namespace, &record.id);
-    change.expect(Expect::AtRevision { key: path.clone(), revision });
+    change.expect(Expect::AtRevision {
+        key: path.clone(),
+        revision,
+    });
     change.put(path, record)
 }
 
@@ -433,60 +695,126 @@ fn basis(
 ) -> Basis {
     let mut adds: BTreeMap<(&str, &str), Adds> = BTreeMap::new();
     for step in plan::plan(desired, &work.actual) {
-        let Some(want) = step.desired.and_then(|i| desired.get(i)).filter(|d| d.decision.is_some()) else { continue };
-        let Some(placement) =
-            want.placements.iter().find(|p| p.provider == step.placement.provider && p.offer.id == step.placement.offer.id)
+        let Some(want) = step
+            .desired
+            .and_then(|i| desired.get(i))
+            .filter(|d| d.decision.is_some())
         else {
             continue;
         };
+        let Some(placement) = want.placements.iter().find(|p| {
+            p.provider == step.placement.provider && p.offer.id == step.placement.offer.id
+        }) else {
+            continue;
+        };
         let more = step.placement.replicas.saturating_sub(step.replicas_before);
-        let of = adds.entry((placement.provider.as_str(), &placement.offer.id)).or_default();
+        let of = adds
+            .entry((placement.provider.as_str(), &placement.offer.id))
+            .or_default();
         let resources = &want.workload.resources;
         of.replicas = of.replicas.saturating_add(more);
-        of.cpu = MilliCpu(of.cpu.0.saturating_add(resources.cpu.0.saturating_mul(more)));
-        of.memory = Bytes(of.memory.0.saturating_add(resources.memory.0.saturating_mul(u64::from(more))));
+        of.cpu = MilliCpu(
+            of.cpu
+                .0
+                .saturating_add(resources.cpu.0.saturating_mul(more)),
+        );
+        of.memory = Bytes(
+            of.memory
+                .0
+                .saturating_add(resources.memory.0.saturating_mul(u64::from(more))),
+        );
     }
     let quote = |((provider, offer), adds): ((&str, &str), Adds)| {
-        let placed = table.offers().iter().find(|p| p.provider.as_str() == provider && *p.offer.id == *offer)?;
+        let placed = table
+            .offers()
+            .iter()
+            .find(|p| p.provider.as_str() == provider && *p.offer.id == *offer)?;
         Some(Quote::new(placed, adds))
     };
-    let used: BTreeSet<_> = desired.iter().flat_map(|d| &d.placements).map(|p| &p.provider).collect();
+    let used: BTreeSet<_> = desired
+        .iter()
+        .flat_map(|d| &d.placements)
+        .map(|p| &p.provider)
+        .collect();
     let stored = work.record.generation.saturating_sub(1);
     Basis {
         generation: stored,
         running: Running::of(&work.actual),
         policy,
-        providers: used.into_iter().filter_map(|name| snapshot.providers.get(name)).map(|p| p.identity().clone()).collect(),
+        providers: used
+            .into_iter()
+            .filter_map(|name| snapshot.providers.get(name))
+            .map(|p| p.identity().clone())
+            .collect(),
         quotes: adds.into_iter().filter_map(quote).collect(),
     }
 }
 
-fn present<'a>(work: &DeploymentWork, snapshot: &Snapshot, table: &'a Table, failures: Vec<ProviderFailure>) -> Present<'a> {
+fn present<'a>(
+    work: &DeploymentWork,
+    snapshot: &Snapshot,
+    table: &'a Table,
+    failures: Vec<ProviderFailure>,
+) -> Present<'a> {
     Present {
         generation: work.record.generation.saturating_sub(1),
         running: Running::of(&work.actual),
-        policies: snapshot.policies.iter().map(|(name, p)| (name.clone(), p.identity().clone())).collect(),
-        providers: snapshot.providers.iter().map(|(name, p)| (name.clone(), p.identity().clone())).collect(),
+        policies: snapshot
+            .policies
+            .iter()
+            .map(|(name, p)| (name.clone(), p.identity().clone()))
+            .collect(),
+        providers: snapshot
+            .providers
+            .iter()
+            .map(|(name, p)| (name.clone(), p.identity().clone()))
+            .collect(),
         offers: table.offers(),
-        silent: failures.into_iter().map(|f| (f.provider, f.failure.message)).collect(),
+        silent: failures
+            .into_iter()
+            .map(|f| (f.provider, f.failure.message))
+            .collect(),
     }
 }
 
 /// Places of the plan that are closed for reasons that no quote shows.
-fn closed(record: &PlanRecord, work: &DeploymentWork, table: &Table, known: &[String]) -> Vec<String> {
+fn closed(
+    record: &PlanRecord,
+    work: &DeploymentWork,
+    table: &Table,
+    known: &[String],
+) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     for quote in record.basis.quotes.iter().filter(|q| q.adds.replicas > 0) {
         let told = known.iter().any(|m| m.contains(&quote.place()));
-        let Some(placed) = table.offers().iter().find(|p| p.provider == quote.provider && *p.offer.id == *quote.offer) else { continue };
+        let Some(placed) = table
+            .offers()
+            .iter()
+            .find(|p| p.provider == quote.provider && *p.offer.id == *quote.offer)
+        else {
+            continue;
+        };
         let uses = |t: &&tradewind_core::plan::stored::AdoptedTask| {
-            t.placements.iter().any(|p| p.provider == quote.provider && p.offer.id == quote.offer)
+            t.placements
+                .iter()
+                .any(|p| p.provider == quote.provider && p.offer.id == quote.offer)
         };
         for task in record.adoption.tasks.iter().filter(uses) {
-            let Some(resolved) = work.resolved.iter().find(|r| r.name == task.task && r.target == task.target) else { continue };
+            let Some(resolved) = work
+                .resolved
+                .iter()
+                .find(|r| r.name == task.task && r.target == task.target)
+            else {
+                continue;
+            };
             match table.admits(&Need::of(resolved), placed, false) {
                 Ok(()) | Err(Exclusion::Capacity) => {}
                 Err(_) if told => {}
-                Err(why) => out.push(format!("{} is closed to {}: {why}", quote.place(), task.task)),
+                Err(why) => out.push(format!(
+                    "{} is closed to {}: {why}",
+                    quote.place(),
+                    task.task
+                )),
             }
         }
     }
@@ -495,7 +823,13 @@ fn closed(record: &PlanRecord, work: &DeploymentWork, table: &Table, known: &[St
 
 /// What two plans are compared by.
 fn tree(record: &PlanRecord) -> serde_json::Value {
-    let PlanRecord { manifest, deletes, basis, plan, .. } = record;
+    let PlanRecord {
+        manifest,
+        deletes,
+        basis,
+        plan,
+        ..
+    } = record;
     serde_json::json!({
         "deletes": deletes,
         "manifest": manifest, "generation": basis.generation, "policy": basis.policy, "providers": basis.providers, "quotes": basis.quotes,
@@ -514,7 +848,20 @@ fn facts(record: &PlanRecord, now: Instant) -> impl serde::Serialize + use<> {
 
 fn plan_event(record: &PlanRecord, reason: &str, actor: &Actor, more: &str) -> Event {
     let metadata = &record.manifest.metadata;
-    let key = DeploymentKey { namespace: metadata.namespace.clone(), name: metadata.name.clone() };
-    let more = if more.is_empty() { String::new() } else { format!(": {more}") };
-    event(Severity::Info, reason, actor, &key, format!("plan \"{}\"{more}", record.id))
+    let key = DeploymentKey {
+        namespace: metadata.namespace.clone(),
+        name: metadata.name.clone(),
+    };
+    let more = if more.is_empty() {
+        String::new()
+    } else {
+        format!(": {more}")
+    };
+    event(
+        Severity::Info,
+        reason,
+        actor,
+        &key,
+        format!("plan \"{}\"{more}", record.id),
+    )
 }

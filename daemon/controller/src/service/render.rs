@@ -12,7 +12,10 @@ use tradewind_core::{
     record::{AllocationRecord, DeploymentKey, Stage},
     rollout, scaling,
     units::MicroUsd,
-    view::{AllocationView, DeploymentSummary, DeploymentView, RolloutView, ScaleBounds, ScaleView, Status, TaskView},
+    view::{
+        AllocationView, DeploymentSummary, DeploymentView, RolloutView, ScaleBounds, ScaleView,
+        Status, TaskView,
+    },
     workload::{Phase, Run},
 };
 
@@ -38,24 +41,43 @@ struct TaskState<'e> {
     decision: Option<DecisionId>,
 }
 
-pub(crate) fn summary(key: &DeploymentKey, entry: &DeploymentState, snapshot: &Snapshot) -> DeploymentSummary {
+pub(crate) fn summary(
+    key: &DeploymentKey,
+    entry: &DeploymentState,
+    snapshot: &Snapshot,
+) -> DeploymentSummary {
     summarise(key, entry, &tasks(entry, snapshot))
 }
 
-pub(crate) fn deployment(key: &DeploymentKey, entry: &DeploymentState, snapshot: &Snapshot) -> DeploymentView {
+pub(crate) fn deployment(
+    key: &DeploymentKey,
+    entry: &DeploymentState,
+    snapshot: &Snapshot,
+) -> DeploymentView {
     let tasks = tasks(entry, snapshot);
     DeploymentView {
         summary: summarise(key, entry, &tasks),
         observed_generation: entry.planned,
         updated_at: entry.record.updated_at,
         rollout: entry.record.rollout.as_ref().map(RolloutView::from),
-        tasks: tasks.into_iter().map(|task| task.view(entry, snapshot)).collect(),
+        tasks: tasks
+            .into_iter()
+            .map(|task| task.view(entry, snapshot))
+            .collect(),
         manifest: entry.record.manifest.clone(),
     }
 }
 
-fn summarise(key: &DeploymentKey, entry: &DeploymentState, tasks: &[TaskState<'_>]) -> DeploymentSummary {
-    let places: BTreeSet<String> = entry.allocations.values().map(|l| Place::of(&l.record).to_string()).collect();
+fn summarise(
+    key: &DeploymentKey,
+    entry: &DeploymentState,
+    tasks: &[TaskState<'_>],
+) -> DeploymentSummary {
+    let places: BTreeSet<String> = entry
+        .allocations
+        .values()
+        .map(|l| Place::of(&l.record).to_string())
+        .collect();
     let hourly = entry.allocations.values().map(|l| l.record.hourly_total());
     DeploymentSummary {
         namespace: key.namespace.clone(),
@@ -77,11 +99,18 @@ fn status(entry: &DeploymentState, tasks: &[TaskState<'_>]) -> Status {
         return Status::Deleting;
     }
     let any = |status: Status| tasks.iter().any(|t| t.status == status);
-    let leftovers = entry.allocations.values().any(|l| l.record.stage == Stage::Removing);
+    let leftovers = entry
+        .allocations
+        .values()
+        .any(|l| l.record.stage == Stage::Removing);
     if entry.failure.is_some() && entry.allocations.is_empty() {
         Status::Pending
     } else if entry.planned != entry.record.generation {
-        if entry.allocations.is_empty() { Status::Pending } else { Status::Progressing }
+        if entry.allocations.is_empty() {
+            Status::Pending
+        } else {
+            Status::Progressing
+        }
     } else if any(Status::Failed) || stands(entry, rollout::Status::Failed) {
         Status::Failed
     } else if any(Status::Degraded) || (any(Status::Pending) && any(Status::Running)) {
@@ -107,16 +136,24 @@ fn message(entry: &DeploymentState, tasks: &[TaskState<'_>]) -> String {
     if let Some(failure) = &entry.failure {
         return failure.told();
     }
-    let fails = |r: &rollout::Rollout| r.status == rollout::Status::Failed || (r.cause == rollout::Cause::Failure && !r.is_done());
+    let fails = |r: &rollout::Rollout| {
+        r.status == rollout::Status::Failed || (r.cause == rollout::Cause::Failure && !r.is_done())
+    };
     if entry.record.rollout.as_ref().is_some_and(fails) {
         return update(entry).unwrap_or_default();
     }
     let told = tasks.iter().find(|t| !t.message.is_empty());
-    told.map(|t| format!("{}: {}", t.name, t.message)).or_else(|| update(entry)).unwrap_or_default()
+    told.map(|t| format!("{}: {}", t.name, t.message))
+        .or_else(|| update(entry))
+        .unwrap_or_default()
 }
 
 fn stands(entry: &DeploymentState, status: rollout::Status) -> bool {
-    entry.record.rollout.as_ref().is_some_and(|r| r.status == status)
+    entry
+        .record
+        .rollout
+        .as_ref()
+        .is_some_and(|r| r.status == status)
 }
 
 /// What is to be said of the update to this generation.
@@ -124,23 +161,42 @@ fn update(entry: &DeploymentState) -> Option<String> {
     let rollout = entry.record.rollout.as_ref()?;
     match rollout.status {
         rollout::Status::Failed => Some(format!("the update has failed: {}", rollout.reason)),
-        rollout::Status::Waiting => Some("the canary has reached its step: promote or abort it, or wait for the step to end".to_owned()),
-        rollout::Status::Keeping => Some("the old set stays for a while, for an instant return".to_owned()),
-        rollout::Status::Done if !rollout.reason.is_empty() => Some(format!("rolled back: {}", rollout.reason)),
-        rollout::Status::Progressing if rollout.cause == rollout::Cause::Failure => Some(format!("goes back: {}", rollout.reason)),
+        rollout::Status::Waiting => Some(
+            "the canary has reached its step: promote or abort it, or wait for the step to end"
+                .to_owned(),
+        ),
+        rollout::Status::Keeping => {
+            Some("the old set stays for a while, for an instant return".to_owned())
+        }
+        rollout::Status::Done if !rollout.reason.is_empty() => {
+            Some(format!("rolled back: {}", rollout.reason))
+        }
+        rollout::Status::Progressing if rollout.cause == rollout::Cause::Failure => {
+            Some(format!("goes back: {}", rollout.reason))
+        }
         _ => None,
     }
 }
 
 fn tasks<'e>(entry: &'e DeploymentState, snapshot: &Snapshot) -> Vec<TaskState<'e>> {
-    let mut tasks: Vec<TaskState<'e>> = entry.resolved.iter().map(|task| task_state(task, entry, snapshot)).collect();
+    let mut tasks: Vec<TaskState<'e>> = entry
+        .resolved
+        .iter()
+        .map(|task| task_state(task, entry, snapshot))
+        .collect();
     // What the manifest does not name any more is shown until it is gone.
     for live in entry.allocations.values() {
-        let known = entry.resolved.iter().any(|t| t.name == live.record.task && t.target == live.record.target);
+        let known = entry
+            .resolved
+            .iter()
+            .any(|t| t.name == live.record.task && t.target == live.record.target);
         if known {
             continue;
         }
-        match tasks.iter_mut().find(|t| *t.name == live.record.task && t.target == live.record.target.as_ref()) {
+        match tasks
+            .iter_mut()
+            .find(|t| *t.name == live.record.task && t.target == live.record.target.as_ref())
+        {
             Some(task) => task.lives.push(live),
             None => tasks.push(TaskState {
                 name: &live.record.task,
@@ -172,7 +228,11 @@ impl TaskState<'_> {
             scale: self.scale,
             message: self.message,
             failure: self.failure,
-            allocations: self.lives.into_iter().map(|live| allocation_view(live, entry, snapshot)).collect(),
+            allocations: self
+                .lives
+                .into_iter()
+                .map(|live| allocation_view(live, entry, snapshot))
+                .collect(),
             decision: self.decision,
         }
     }
@@ -181,12 +241,23 @@ impl TaskState<'_> {
 fn scale(task: &Resolved, entry: &DeploymentState) -> Option<ScaleView> {
     let rule = task.scale.as_ref()?;
     let known = scaling::find(&entry.record.scales, task);
-    Some(ScaleView { min: rule.min, max: rule.max, why: known.map(|s| s.why.clone()).unwrap_or_default(), changed_at: known.map(|s| s.at) })
+    Some(ScaleView {
+        min: rule.min,
+        max: rule.max,
+        why: known.map(|s| s.why.clone()).unwrap_or_default(),
+        changed_at: known.map(|s| s.at),
+    })
 }
 
 pub(crate) fn bounds(task: &Resolved) -> Option<ScaleBounds> {
     let rule = task.scale.as_ref()?;
-    Some(ScaleBounds { task: task.name.clone(), target: task.target.clone(), replicas: task.replicas, min: rule.min, max: rule.max })
+    Some(ScaleBounds {
+        task: task.name.clone(),
+        target: task.target.clone(),
+        replicas: task.replicas,
+        min: rule.min,
+        max: rule.max,
+    })
 }
 
 fn kind(run: &Run) -> &'static str {
@@ -196,50 +267,94 @@ fn kind(run: &Run) -> &'static str {
     }
 }
 
-fn task_state<'e>(task: &'e Resolved, entry: &'e DeploymentState, snapshot: &Snapshot) -> TaskState<'e> {
-    let mine: Vec<&'e AllocationState> =
-        entry.allocations.values().filter(|l| l.record.task == task.name && l.record.target == task.target).collect();
+fn task_state<'e>(
+    task: &'e Resolved,
+    entry: &'e DeploymentState,
+    snapshot: &Snapshot,
+) -> TaskState<'e> {
+    let mine: Vec<&'e AllocationState> = entry
+        .allocations
+        .values()
+        .filter(|l| l.record.task == task.name && l.record.target == task.target)
+        .collect();
     let records = || mine.iter().map(|l| &l.record);
-    let counts =
-        |l: &&&AllocationState| !l.record.superseded && l.record.stage != Stage::Removing && !hedge::stands_behind(&l.record, records());
+    let counts = |l: &&&AllocationState| {
+        !l.record.superseded
+            && l.record.stage != Stage::Removing
+            && !hedge::stands_behind(&l.record, records())
+    };
     let current = || mine.iter().filter(counts);
     // Old replicas serve until new ones do; where nothing answers nothing serves.
-    let serving =
-        mine.iter().filter(|l| l.record.stage != Stage::Removing && !l.record.lost && !hedge::stands_behind(&l.record, records()));
+    let serving = mine.iter().filter(|l| {
+        l.record.stage != Stage::Removing
+            && !l.record.lost
+            && !hedge::stands_behind(&l.record, records())
+    });
     let ready = serving.map(|l| l.ready()).sum::<u32>().min(task.replicas);
-    let unplaced = entry.unplaced.iter().find(|u| u.task == task.name && entry.planned == entry.record.generation);
+    let unplaced = entry
+        .unplaced
+        .iter()
+        .find(|u| u.task == task.name && entry.planned == entry.record.generation);
     let missing = |l: &&&AllocationState| !snapshot.providers.contains_key(&l.record.provider);
-    let failure = mine.iter().find_map(|l| l.failure.clone()).or_else(|| current().find(missing).map(|l| provider_missing(&l.record)));
+    let failure = mine
+        .iter()
+        .find_map(|l| l.failure.clone())
+        .or_else(|| current().find(missing).map(|l| provider_missing(&l.record)));
     let job = matches!(task.workload.run, Run::Job { .. });
     // A service that fails is brought back.
     let bad = |l: &&&AllocationState| job && l.record.phase == Phase::Failed;
-    let refused = failure.as_ref().is_some_and(|f| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied));
+    let refused = failure
+        .as_ref()
+        .is_some_and(|f| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied));
     let hopeless = refused || unplaced.is_some_and(|u| u.never);
 
     let asleep = task.replicas == 0 && task.scale.is_some();
     let status = if asleep {
-        if mine.is_empty() { Status::Idle } else { Status::Progressing }
+        if mine.is_empty() {
+            Status::Idle
+        } else {
+            Status::Progressing
+        }
     } else if current().any(|l| bad(&l)) || (hopeless && ready < task.replicas) {
         Status::Failed
     } else if ready == task.replicas && failure.is_none() && current().all(|l| l.is_ready()) {
-        match (job, stands(entry, rollout::Status::Keeping) || mine.iter().all(|l| !l.record.superseded)) {
+        match (
+            job,
+            stands(entry, rollout::Status::Keeping) || mine.iter().all(|l| !l.record.superseded),
+        ) {
             (_, false) => Status::Progressing,
             (true, true) => Status::Completed,
             (false, true) => Status::Running,
         }
     } else if unplaced.is_some() || failure.is_some() {
-        if ready > 0 { Status::Degraded } else { Status::Pending }
+        if ready > 0 {
+            Status::Degraded
+        } else {
+            Status::Pending
+        }
     } else {
         Status::Progressing
     };
-    let told = current().find_map(|l| l.observation.as_ref().map(|o| o.message.clone()).filter(|m| !m.is_empty() && !l.is_ready()));
+    let told = current().find_map(|l| {
+        l.observation
+            .as_ref()
+            .map(|o| o.message.clone())
+            .filter(|m| !m.is_empty() && !l.is_ready())
+    });
     let message = match (&failure, unplaced) {
         (Some(f), _) => f.message.clone(),
         (None, Some(u)) => format!("{} no place: {}", replicas_have(u.replicas), u.reason),
         (None, None) => {
-            let crowded = entry.crowded.iter().find(|(name, target, _)| *name == task.name && *target == task.target);
-            let crowded = crowded.filter(|_| entry.planned == entry.record.generation).map(|(_, _, why)| why.clone());
-            let failing = current().find(|l| l.record.recovery.next.is_some()).map(|l| failing(&l.record));
+            let crowded = entry
+                .crowded
+                .iter()
+                .find(|(name, target, _)| *name == task.name && *target == task.target);
+            let crowded = crowded
+                .filter(|_| entry.planned == entry.record.generation)
+                .map(|(_, _, why)| why.clone());
+            let failing = current()
+                .find(|l| l.record.recovery.next.is_some())
+                .map(|l| failing(&l.record));
             failing.or(crowded).or(told).unwrap_or_default()
         }
     };
@@ -260,21 +375,47 @@ fn task_state<'e>(task: &'e Resolved, entry: &'e DeploymentState, snapshot: &Sna
 
 fn failing(record: &AllocationRecord) -> String {
     let recovery = &record.recovery;
-    let what = if recovery.failures > 1 { format!("crash loop, failed {} times in a row", recovery.failures) } else { "failed".to_owned() };
-    let next = recovery.next.map(|at| format!(", tried again at {at}")).unwrap_or_default();
+    let what = if recovery.failures > 1 {
+        format!("crash loop, failed {} times in a row", recovery.failures)
+    } else {
+        "failed".to_owned()
+    };
+    let next = recovery
+        .next
+        .map(|at| format!(", tried again at {at}"))
+        .unwrap_or_default();
     format!("{what}{next}: {}", recovery.reason)
 }
 
-fn allocation_view(live: &AllocationState, entry: &DeploymentState, snapshot: &Snapshot) -> AllocationView {
-    let AllocationState { record, observation, failure, .. } = live;
-    let replicas = observation.as_ref().map(|o| o.replicas.clone()).unwrap_or_default();
+fn allocation_view(
+    live: &AllocationState,
+    entry: &DeploymentState,
+    snapshot: &Snapshot,
+) -> AllocationView {
+    let AllocationState {
+        record,
+        observation,
+        failure,
+        ..
+    } = live;
+    let replicas = observation
+        .as_ref()
+        .map(|o| o.replicas.clone())
+        .unwrap_or_default();
     // Where nothing answers nothing is ready, whatever was seen there before.
     let observation = observation.as_ref().filter(|_| !record.lost);
-    let mut endpoints = observation.as_ref().map(|o| o.endpoints.clone()).unwrap_or_default();
+    let mut endpoints = observation
+        .as_ref()
+        .map(|o| o.endpoints.clone())
+        .unwrap_or_default();
     if endpoints.is_empty() {
         let serving = record.drain.map_or(u32::MAX, |d| d.to);
         let ready: Vec<u32> = live.ready_now().filter(|i| *i < serving).collect();
-        endpoints = replicas.iter().filter(|r| ready.contains(&r.index)).flat_map(|r| r.endpoints.clone()).collect();
+        endpoints = replicas
+            .iter()
+            .filter(|r| ready.contains(&r.index))
+            .flat_map(|r| r.endpoints.clone())
+            .collect();
     }
     // Nobody is sent where nothing serves, or is about to end.
     if record.traffic == Some(0) || record.stage == Stage::Removing {
@@ -285,7 +426,10 @@ fn allocation_view(live: &AllocationState, entry: &DeploymentState, snapshot: &S
         _ if missing => provider_missing(record).message,
         Some(failure) => failure.told(),
         None if record.recovery.next.is_some() => failing(record),
-        None => observation.as_ref().map(|o| o.message.clone()).unwrap_or_default(),
+        None => observation
+            .as_ref()
+            .map(|o| o.message.clone())
+            .unwrap_or_default(),
     };
     AllocationView {
         id: record.id.clone(),
@@ -297,7 +441,11 @@ fn allocation_view(live: &AllocationState, entry: &DeploymentState, snapshot: &S
         spot: record.offer.spot,
         replicas: record.replicas,
         ready: live.ready(),
-        phase: if record.stage == Stage::Removing { Phase::Stopping } else { record.phase },
+        phase: if record.stage == Stage::Removing {
+            Phase::Stopping
+        } else {
+            record.phase
+        },
         hourly_cost: record.hourly_total(),
         endpoints,
         replica_status: replicas,
@@ -308,13 +456,24 @@ fn allocation_view(live: &AllocationState, entry: &DeploymentState, snapshot: &S
         lost: record.lost,
         hedged: record.hedge.is_some(),
         recovery: record.recovery.clone(),
-        images: live.images.iter().map(|(name, digest)| format!("{name}@{digest}")).collect(),
-        warnings: images::loose(entry, live).into_iter().chain(spaces::closed_place(record, snapshot)).collect(),
+        images: live
+            .images
+            .iter()
+            .map(|(name, digest)| format!("{name}@{digest}"))
+            .collect(),
+        warnings: images::loose(entry, live)
+            .into_iter()
+            .chain(spaces::closed_place(record, snapshot))
+            .collect(),
         created_at: record.created_at,
     }
 }
 
 /// `1 replica has`, `3 replicas have`.
 pub(crate) fn replicas_have(count: u32) -> String {
-    if count == 1 { "1 replica has".to_owned() } else { format!("{count} replicas have") }
+    if count == 1 {
+        "1 replica has".to_owned()
+    } else {
+        format!("{count} replicas have")
+    }
 }

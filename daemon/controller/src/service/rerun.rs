@@ -34,7 +34,10 @@ impl Handle {
         task: Option<&TaskName>,
         if_generation: Option<u64>,
     ) -> Result<Accepted, Error> {
-        let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
+        let key = DeploymentKey {
+            namespace: namespace.clone(),
+            name: name.clone(),
+        };
         let (record, jobs) = {
             let cache = lock(&self.shared.cache);
             let entry = cache.deployments.get(&key).ok_or_else(|| not_found(&key))?;
@@ -43,62 +46,113 @@ impl Handle {
         self.may_change(namespace, plans::TO_RUN)?;
         // What has been judged is this generation.
         let generation = if_generation.unwrap_or(record.generation);
-        let why = Why { cause: Cause::Rerun, reason: names(&jobs), reruns: jobs, ..Why::put() };
-        self.write_manifest(actor, record.manifest.clone(), Some(generation), why).await
+        let why = Why {
+            cause: Cause::Rerun,
+            reason: names(&jobs),
+            reruns: jobs,
+            ..Why::put()
+        };
+        self.write_manifest(actor, record.manifest.clone(), Some(generation), why)
+            .await
     }
 }
 
 /// Notes that these jobs begin anew with the record's generation. What is in the manifest no more is forgotten.
 pub(crate) fn note(record: &mut DeploymentRecord, jobs: &[TaskName]) {
     let (generation, spec) = (record.generation, &record.manifest.spec);
-    record.reruns.retain(|r| spec.jobs.contains_key(&r.task) && !jobs.contains(&r.task));
-    record.reruns.extend(jobs.iter().map(|task| Rerun { task: task.clone(), generation }));
+    record
+        .reruns
+        .retain(|r| spec.jobs.contains_key(&r.task) && !jobs.contains(&r.task));
+    record.reruns.extend(jobs.iter().map(|task| Rerun {
+        task: task.clone(),
+        generation,
+    }));
 }
 
 /// `"a"`, `"a" and "b"`, …: for messages.
 fn names(jobs: &[TaskName]) -> String {
-    jobs.iter().map(|job| format!("\"{job}\"")).collect::<Vec<_>>().join(", ")
+    jobs.iter()
+        .map(|job| format!("\"{job}\""))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The jobs that were asked for, if all of them have ended.
-fn ended_jobs(key: &DeploymentKey, entry: &DeploymentState, wanted: Option<&TaskName>) -> Result<Vec<TaskName>, Error> {
-    let invalid = |message: String| Error::Invalid { path: "task".to_owned(), message };
+fn ended_jobs(
+    key: &DeploymentKey,
+    entry: &DeploymentState,
+    wanted: Option<&TaskName>,
+) -> Result<Vec<TaskName>, Error> {
+    let invalid = |message: String| Error::Invalid {
+        path: "task".to_owned(),
+        message,
+    };
     let is_job = |task: &&Resolved| matches!(task.workload.run, Run::Job { .. });
     let jobs: Vec<&Resolved> = match wanted {
         Some(name) => {
             let found = entry.resolved.iter().find(|task| task.name == *name);
-            let task = found.ok_or_else(|| Error::NotFound { what: "task", name: format!("{key}/{name}") })?;
+            let task = found.ok_or_else(|| Error::NotFound {
+                what: "task",
+                name: format!("{key}/{name}"),
+            })?;
             if !is_job(&task) {
-                return Err(invalid(format!("\"{name}\" is a service, which runs all the time: only jobs are run again")));
+                return Err(invalid(format!(
+                    "\"{name}\" is a service, which runs all the time: only jobs are run again"
+                )));
             }
             vec![task]
         }
         None => entry.resolved.iter().filter(is_job).collect(),
     };
     if jobs.is_empty() {
-        return Err(invalid(format!("\"{key}\" has no jobs: only jobs are run again")));
+        return Err(invalid(format!(
+            "\"{key}\" has no jobs: only jobs are run again"
+        )));
     }
     if let Some(follower) = jobs.iter().find(|job| job.scale.is_some()) {
-        return Err(invalid(format!("\"{}\" follows its load: `tradewind wake` or a measure gives it copies again", follower.name)));
+        return Err(invalid(format!(
+            "\"{}\" follows its load: `tradewind wake` or a measure gives it copies again",
+            follower.name
+        )));
     }
     if let Some(busy) = jobs.iter().find(|job| !has_ended(entry, job)) {
-        return Err(Error::NotEnded { name: format!("{key}/{}", busy.name) });
+        return Err(Error::NotEnded {
+            name: format!("{key}/{}", busy.name),
+        });
     }
     Ok(jobs.into_iter().map(|job| job.name.clone()).collect())
 }
 
 /// Whether everything of its last run has come to its end. What has no place yet has not begun.
 fn has_ended(entry: &DeploymentState, job: &Resolved) -> bool {
-    let mut mine = entry.allocations.values().filter(|live| plan::stands_for(&live.record, job)).peekable();
+    let mut mine = entry
+        .allocations
+        .values()
+        .filter(|live| plan::stands_for(&live.record, job))
+        .peekable();
     entry.planned == entry.record.generation && mine.peek().is_some() && mine.all(is_over)
 }
 
 fn is_over(live: &AllocationState) -> bool {
     // What its provider refuses for good never began.
-    if live.failure.as_ref().is_some_and(|f| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied)) {
+    if live
+        .failure
+        .as_ref()
+        .is_some_and(|f| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied))
+    {
         return true;
     }
-    let replicas = live.observation.iter().flat_map(|o| &o.replicas).filter(|r| r.index < live.record.replicas);
-    let works = |phase: Phase| matches!(phase, Phase::Pending | Phase::Starting | Phase::Running | Phase::Stopping);
-    matches!(live.record.phase, Phase::Succeeded | Phase::Failed) && !replicas.into_iter().any(|r| works(r.phase))
+    let replicas = live
+        .observation
+        .iter()
+        .flat_map(|o| &o.replicas)
+        .filter(|r| r.index < live.record.replicas);
+    let works = |phase: Phase| {
+        matches!(
+            phase,
+            Phase::Pending | Phase::Starting | Phase::Running | Phase::Stopping
+        )
+    };
+    matches!(live.record.phase, Phase::Succeeded | Phase::Failed)
+        && !replicas.into_iter().any(|r| works(r.phase))
 }

@@ -40,7 +40,10 @@ impl Handle {
     ) -> Result<Page<Mark>, Error> {
         let (_, record) = self.found(namespace, name)?;
         let wanted = |mark: &&Mark| outcome.is_none_or(|wanted| wanted.has(mark.outcome));
-        Ok(Page::of(record.revisions.iter().filter(wanted).cloned(), window))
+        Ok(Page::of(
+            record.revisions.iter().filter(wanted).cloned(),
+            window,
+        ))
     }
 
     /// One revision, with its manifest; `against` another one, with what differs.
@@ -55,13 +58,24 @@ impl Handle {
         against: Option<u64>,
     ) -> Result<RevisionView, Error> {
         let (key, record) = self.found(namespace, name)?;
-        let Some(mark) = record.revisions.iter().find(|m| m.generation == n).cloned() else { return Err(missing(&key, n)) };
+        let Some(mark) = record.revisions.iter().find(|m| m.generation == n).cloned() else {
+            return Err(missing(&key, n));
+        };
         let manifest = self.manifest_of(&key, n).await?;
         let diff = match against {
-            Some(other) => Some(difference(other, &self.manifest_of(&key, other).await?, n, &manifest)),
+            Some(other) => Some(difference(
+                other,
+                &self.manifest_of(&key, other).await?,
+                n,
+                &manifest,
+            )),
             None => None,
         };
-        Ok(RevisionView { mark, manifest, diff })
+        Ok(RevisionView {
+            mark,
+            manifest,
+            diff,
+        })
     }
 
     /// Returns to an earlier revision; none: the last healthy one before the current.
@@ -78,7 +92,8 @@ impl Handle {
     ) -> Result<Accepted, Error> {
         let (key, _) = self.found(namespace, name)?;
         self.may_change(namespace, plans::TO_RETURN)?;
-        self.return_to(actor, &key, to, if_generation, Cause::Rollback, "").await
+        self.return_to(actor, &key, to, if_generation, Cause::Rollback, "")
+            .await
     }
 
     /// Breaks the update off that is under way, and returns to what was healthy before it.
@@ -94,8 +109,11 @@ impl Handle {
     ) -> Result<Accepted, Error> {
         let (key, record) = self.found(namespace, name)?;
         let under_way = record.rollout.as_ref().filter(|r| r.status != Status::Done);
-        let Some(from) = under_way.and_then(|r| r.from) else { return Err(nothing(&key, "abort")) };
-        self.return_to(actor, &key, Some(from), if_generation, Cause::Abort, "").await
+        let Some(from) = under_way.and_then(|r| r.from) else {
+            return Err(nothing(&key, "abort"));
+        };
+        self.return_to(actor, &key, Some(from), if_generation, Cause::Abort, "")
+            .await
     }
 
     /// Lets an update pass what it waits for: a canary's step, or the time for which blue-green keeps the old set.
@@ -113,17 +131,33 @@ impl Handle {
             let (key, record, revision) = self.found_at(namespace, name)?;
             handle::check_generation(&key, if_generation, record.generation)?;
             let waits = |r: &&Rollout| matches!(r.status, Status::Waiting | Status::Keeping);
-            let Some(rollout) = record.rollout.as_ref().filter(waits) else { return Err(nothing(&key, "promote")) };
+            let Some(rollout) = record.rollout.as_ref().filter(waits) else {
+                return Err(nothing(&key, "promote"));
+            };
             let mut after = (*record).clone();
             let step = rollout.tasks.iter().map(|t| t.step).min().unwrap_or(0);
-            after.rollout = Some(Rollout { promoted: rollout.promoted.max(step) + 1, ..rollout.clone() });
-            let expect = Expect::AtRevision { key: key.path(), revision };
-            match self.write_same(actor, &key, after, expect, "RolloutPromoted").await {
+            after.rollout = Some(Rollout {
+                promoted: rollout.promoted.max(step) + 1,
+                ..rollout.clone()
+            });
+            let expect = Expect::AtRevision {
+                key: key.path(),
+                revision,
+            };
+            match self
+                .write_same(actor, &key, after, expect, "RolloutPromoted")
+                .await
+            {
                 Err(Error::Store(store::Error::Conflict { .. })) => tokio::task::yield_now().await,
                 Err(error) => return Err(error),
                 Ok(generation) => {
                     let (namespace, name) = (key.namespace, key.name);
-                    return Ok(Accepted { namespace, name, generation, outcome: Written::Updated });
+                    return Ok(Accepted {
+                        namespace,
+                        name,
+                        generation,
+                        outcome: Written::Updated,
+                    });
                 }
             }
         }
@@ -155,13 +189,32 @@ impl Handle {
     ) -> Result<Accepted, Error> {
         let (_, record) = self.found(&key.namespace, &key.name)?;
         let healthy = |m: &&Mark| m.generation < record.generation && m.outcome == Outcome::Healthy;
-        let last = record.revisions.iter().rev().find(healthy).map(|m| m.generation);
+        let last = record
+            .revisions
+            .iter()
+            .rev()
+            .find(healthy)
+            .map(|m| m.generation);
         let Some(to) = to.or(last) else {
-            return Err(Error::NotFound { what: "healthy revision before the current of", name: key.to_string() });
+            return Err(Error::NotFound {
+                what: "healthy revision before the current of",
+                name: key.to_string(),
+            });
         };
         let manifest = self.manifest_of(key, to).await?;
         let generation = if_generation.or(Some(record.generation));
-        self.write_manifest(actor, manifest, generation, Why { cause, of: Some(to), reason: why.to_owned(), ..Why::put() }).await
+        self.write_manifest(
+            actor,
+            manifest,
+            generation,
+            Why {
+                cause,
+                of: Some(to),
+                reason: why.to_owned(),
+                ..Why::put()
+            },
+        )
+        .await
     }
 
     async fn manifest_of(&self, key: &DeploymentKey, n: u64) -> Result<Manifest, Error> {
@@ -171,18 +224,38 @@ impl Handle {
         }
     }
 
-    fn found(&self, namespace: &Namespace, name: &DeploymentName) -> Result<(DeploymentKey, std::sync::Arc<DeploymentRecord>), Error> {
-        self.found_at(namespace, name).map(|(key, record, _)| (key, record))
+    fn found(
+        &self,
+        namespace: &Namespace,
+        name: &DeploymentName,
+    ) -> Result<(DeploymentKey, std::sync::Arc<DeploymentRecord>), Error> {
+        self.found_at(namespace, name)
+            .map(|(key, record, _)| (key, record))
     }
 
     fn found_at(
         &self,
         namespace: &Namespace,
         name: &DeploymentName,
-    ) -> Result<(DeploymentKey, std::sync::Arc<DeploymentRecord>, store::Revision), Error> {
-        let key = DeploymentKey { namespace: namespace.clone(), name: name.clone() };
-        let found = lock(&self.shared.cache).deployments.get(&key).map(|e| (e.record.clone(), e.revision));
-        let Some((record, revision)) = found else { return Err(handle::not_found(&key)) };
+    ) -> Result<
+        (
+            DeploymentKey,
+            std::sync::Arc<DeploymentRecord>,
+            store::Revision,
+        ),
+        Error,
+    > {
+        let key = DeploymentKey {
+            namespace: namespace.clone(),
+            name: name.clone(),
+        };
+        let found = lock(&self.shared.cache)
+            .deployments
+            .get(&key)
+            .map(|e| (e.record.clone(), e.revision));
+        let Some((record, revision)) = found else {
+            return Err(handle::not_found(&key));
+        };
         Ok((key, record, revision))
     }
 }
@@ -201,7 +274,13 @@ pub(crate) struct Why {
 
 impl Why {
     pub(crate) fn put() -> Self {
-        Self { cause: Cause::Put, of: None, reason: String::new(), plan: None, reruns: Vec::new() }
+        Self {
+            cause: Cause::Put,
+            of: None,
+            reason: String::new(),
+            plan: None,
+            reruns: Vec::new(),
+        }
     }
 
     /// The name of the event.
@@ -223,8 +302,12 @@ impl Why {
         match (self.of, self.cause) {
             (None, Cause::Rerun) => format!("generation {generation} runs {} again", self.reason),
             (None, _) => format!("generation {generation}"),
-            (Some(of), Cause::Failure) => format!("generation {generation} is as {of}: {}", self.reason),
-            (Some(of), Cause::Abort) => format!("generation {generation} is as {of}: the update was broken off"),
+            (Some(of), Cause::Failure) => {
+                format!("generation {generation} is as {of}: {}", self.reason)
+            }
+            (Some(of), Cause::Abort) => {
+                format!("generation {generation} is as {of}: the update was broken off")
+            }
             (Some(of), _) => format!("generation {generation} is as {of}"),
         }
     }
@@ -240,10 +323,19 @@ pub(crate) fn revise(
     keep: usize,
     now: Instant,
 ) -> Result<(), store::Error> {
-    for mark in record.revisions.iter_mut().filter(|m| m.outcome == Outcome::RollingOut) {
+    for mark in record
+        .revisions
+        .iter_mut()
+        .filter(|m| m.outcome == Outcome::RollingOut)
+    {
         mark.outcome = Outcome::Superseded;
     }
-    let healthy = record.revisions.iter().rev().find(|m| m.outcome == Outcome::Healthy).map(|m| m.generation);
+    let healthy = record
+        .revisions
+        .iter()
+        .rev()
+        .find(|m| m.outcome == Outcome::Healthy)
+        .map(|m| m.generation);
     record.revisions.push(Mark {
         generation: record.generation,
         at: now,
@@ -253,7 +345,10 @@ pub(crate) fn revise(
         outcome: Outcome::RollingOut,
         reason: why.reason.clone(),
     });
-    record.rollout = Some(Rollout { reason: why.reason.clone(), ..Rollout::new(record.generation, healthy, why.cause, now) });
+    record.rollout = Some(Rollout {
+        reason: why.reason.clone(),
+        ..Rollout::new(record.generation, healthy, why.cause, now)
+    });
     let mut surplus = record.revisions.len().saturating_sub(keep.max(1));
     let current = record.generation;
     let mut gone = Vec::new();
@@ -268,16 +363,25 @@ pub(crate) fn revise(
     for generation in gone {
         change.delete(key.revision_path(generation));
     }
-    let kept = RevisionRecord { generation: current, manifest: record.manifest.clone() };
+    let kept = RevisionRecord {
+        generation: current,
+        manifest: record.manifest.clone(),
+    };
     change.put(key.revision_path(current), &kept)
 }
 
 fn missing(key: &DeploymentKey, n: u64) -> Error {
-    Error::NotFound { what: "kept revision", name: format!("{key}/{n}") }
+    Error::NotFound {
+        what: "kept revision",
+        name: format!("{key}/{n}"),
+    }
 }
 
 fn nothing(key: &DeploymentKey, what: &str) -> Error {
-    Error::Invalid { path: "name".to_owned(), message: format!("there is nothing to {what}: no update of \"{key}\" waits for it") }
+    Error::Invalid {
+        path: "name".to_owned(),
+        message: format!("there is nothing to {what}: no update of \"{key}\" waits for it"),
+    }
 }
 
 /// What differs between two manifests: as text, and field by field.
@@ -285,11 +389,18 @@ fn difference(from: u64, old: &Manifest, to: u64, new: &Manifest) -> RevisionDif
     let tree = |m: &Manifest| serde_json::to_value(m).unwrap_or_default();
     let names = (format!("revision {from}"), format!("revision {to}"));
     let (text, fields) = compare((&names.0, &tree(old)), (&names.1, &tree(new)));
-    RevisionDiff { against: from, text, fields }
+    RevisionDiff {
+        against: from,
+        text,
+        fields,
+    }
 }
 
 /// What differs between two named trees: as a unified diff, and field by field.
-pub(crate) fn compare((from, old): (&str, &serde_json::Value), (to, new): (&str, &serde_json::Value)) -> (String, Vec<FieldChange>) {
+pub(crate) fn compare(
+    (from, old): (&str, &serde_json::Value),
+    (to, new): (&str, &serde_json::Value),
+) -> (String, Vec<FieldChange>) {
     let text = |v: &serde_json::Value| serde_json::to_string_pretty(v).unwrap_or_default() + "\n";
     let (before, after) = (text(old), text(new));
     let diff = similar::TextDiff::from_lines(&before, &after);
@@ -297,7 +408,15 @@ pub(crate) fn compare((from, old): (&str, &serde_json::Value), (to, new): (&str,
     let (left, right) = (fields(old), fields(new));
     let paths: BTreeSet<&Path> = left.keys().chain(right.keys()).collect();
     let changes = paths.into_iter().filter(|p| left.get(*p) != right.get(*p));
-    let kept = |side: &BTreeMap<Path, &serde_json::Value>, path| side.get(path).map(|value| (*value).clone());
-    let changes = changes.map(|p| FieldChange { path: p.to_string(), before: kept(&left, p), after: kept(&right, p) }).collect();
+    let kept = |side: &BTreeMap<Path, &serde_json::Value>, path| {
+        side.get(path).map(|value| (*value).clone())
+    };
+    let changes = changes
+        .map(|p| FieldChange {
+            path: p.to_string(),
+            before: kept(&left, p),
+            after: kept(&right, p),
+        })
+        .collect();
     (unified, changes)
 }

@@ -22,8 +22,8 @@ use tradewind_core::{
 };
 
 use crate::{
-    background::reconsider::Hasty, observe::measurements::Seen, observe::probes::Incarnation, observe::recovery::Left,
-    schedule::refusals::Refusal, state::copy_on_write,
+    background::reconsider::Hasty, observe::measurements::Seen, observe::probes::Incarnation,
+    observe::recovery::Left, schedule::refusals::Refusal, state::copy_on_write,
 };
 
 #[derive(Default)]
@@ -147,14 +147,27 @@ pub(crate) enum Next {
 }
 
 /// A task of a deployment.
-pub(crate) type Whose<'a> = (&'a Namespace, &'a DeploymentName, &'a TaskName, Option<&'a Target>);
+pub(crate) type Whose<'a> = (
+    &'a Namespace,
+    &'a DeploymentName,
+    &'a TaskName,
+    Option<&'a Target>,
+);
 
 pub(crate) fn whose(record: &AllocationRecord) -> Whose<'_> {
-    (&record.namespace, &record.deployment, &record.task, record.target.as_ref())
+    (
+        &record.namespace,
+        &record.deployment,
+        &record.task,
+        record.target.as_ref(),
+    )
 }
 
 fn grows(record: &AllocationRecord) -> bool {
-    !record.superseded && !record.lost && record.stage != Stage::Removing && record.goal() > record.replicas
+    !record.superseded
+        && !record.lost
+        && record.stage != Stage::Removing
+        && record.goal() > record.replicas
 }
 
 /// A promise against an offer's quoted capacity.
@@ -198,12 +211,18 @@ impl Cache {
     /// Those that wait for a place, these left out.
     pub(crate) fn others_waiting(&self, keys: &[DeploymentKey]) -> Vec<DeploymentKey> {
         let those: BTreeSet<&DeploymentKey> = keys.iter().collect();
-        self.waiting.iter().filter(|key| !those.contains(key)).cloned().collect()
+        self.waiting
+            .iter()
+            .filter(|key| !those.contains(key))
+            .cloned()
+            .collect()
     }
 
     /// The earliest time counts when there are several.
     pub(crate) fn enqueue_at(&mut self, key: &DeploymentKey, at: Tick) {
-        let Some(entry) = self.deployments.get_mut(key) else { return };
+        let Some(entry) = self.deployments.get_mut(key) else {
+            return;
+        };
         if entry.again.is_some_and(|known| known <= at) {
             return;
         }
@@ -225,7 +244,10 @@ impl Cache {
                 self.dirty.insert(key);
             }
         }
-        std::mem::take(&mut self.dirty).into_iter().filter(|key| self.deployments.contains_key(key)).collect()
+        std::mem::take(&mut self.dirty)
+            .into_iter()
+            .filter(|key| self.deployments.contains_key(key))
+            .collect()
     }
 
     pub(crate) fn next_delayed(&self) -> Option<Tick> {
@@ -238,14 +260,23 @@ impl Cache {
     }
 
     /// A provider's allocations.
-    pub(crate) fn lives_of(&self, provider: &InstanceName) -> impl Iterator<Item = &AllocationState> {
-        self.by_provider.get(provider).into_iter().flatten().filter_map(|id| self.live(id))
+    pub(crate) fn lives_of(
+        &self,
+        provider: &InstanceName,
+    ) -> impl Iterator<Item = &AllocationState> {
+        self.by_provider
+            .get(provider)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.live(id))
     }
 
     /// Takes back what records that could not be stored had promised.
     pub(crate) fn unreserve(&mut self, before: &[AllocationRecord], after: &[AllocationRecord]) {
         for record in after {
-            let new = !before.iter().any(|r| r.id == record.id && r.attempt == record.attempt);
+            let new = !before
+                .iter()
+                .any(|r| r.id == record.id && r.attempt == record.attempt);
             if new && let Some(reserved) = self.reserved.get_mut(&record.provider) {
                 reserved.remove(&(record.id.clone(), record.attempt));
             }
@@ -254,37 +285,61 @@ impl Cache {
 
     /// Offers of a provider at which something is to grow.
     pub(crate) fn owing(&self, provider: &InstanceName) -> BTreeSet<String> {
-        self.lives_of(provider).filter(|l| grows(&l.record)).map(|l| l.record.offer.id.clone()).collect()
+        self.lives_of(provider)
+            .filter(|l| grows(&l.record))
+            .map(|l| l.record.offer.id.clone())
+            .collect()
     }
 
     /// What tasks will still need at an offer before they are whole: whose, how many replicas, and of what size. What gives way there makes
     /// room for its successor first.
-    pub(crate) fn owed<'w>(&'w self, provider: &'w InstanceName, offer: &'w str) -> impl Iterator<Item = (Whose<'w>, u32, &'w Resources)> {
-        let there = move || self.lives_of(provider).map(|l| &l.record).filter(move |r| r.offer.id == offer);
+    pub(crate) fn owed<'w>(
+        &'w self,
+        provider: &'w InstanceName,
+        offer: &'w str,
+    ) -> impl Iterator<Item = (Whose<'w>, u32, &'w Resources)> {
+        let there = move || {
+            self.lives_of(provider)
+                .map(|l| &l.record)
+                .filter(move |r| r.offer.id == offer)
+        };
         let growing = there().filter(|r| grows(r));
         growing.filter_map(move |r| {
-            let gives_way = there().filter(|old| old.superseded && whose(old) == whose(r)).map(|old| old.replicas.max(old.held));
-            let left = r.goal().saturating_sub(r.replicas.max(r.held)).saturating_sub(gives_way.sum());
+            let gives_way = there()
+                .filter(|old| old.superseded && whose(old) == whose(r))
+                .map(|old| old.replicas.max(old.held));
+            let left = r
+                .goal()
+                .saturating_sub(r.replicas.max(r.held))
+                .saturating_sub(gives_way.sum());
             (left > 0).then(|| (whose(r), left, &r.workload.resources))
         })
     }
 
     pub(crate) fn live(&self, id: &AllocationId) -> Option<&AllocationState> {
-        self.deployments.get(self.owners.get(id)?)?.allocations.get(id)
+        self.deployments
+            .get(self.owners.get(id)?)?
+            .allocations
+            .get(id)
     }
 
     /// Shows a committed record.
     pub(crate) fn insert_allocation(&mut self, record: AllocationRecord, revision: Revision) {
         let key = record.key();
         self.owners.insert(record.id.clone(), key.clone());
-        self.by_provider.entry(record.provider.clone()).or_default().insert(record.id.clone());
+        self.by_provider
+            .entry(record.provider.clone())
+            .or_default()
+            .insert(record.id.clone());
         if let Some(entry) = self.deployments.get_mut(&key) {
             match entry.allocations.get_mut(&record.id) {
                 // A later write may have been shown first.
                 Some(live) if live.revision >= revision => {}
                 Some(live) => live.replace(record, revision),
                 None => {
-                    entry.allocations.insert(record.id.clone(), AllocationState::new(record, revision));
+                    entry
+                        .allocations
+                        .insert(record.id.clone(), AllocationState::new(record, revision));
                 }
             }
         }
@@ -297,7 +352,11 @@ impl Cache {
             return None;
         }
         live.in_flight = Some(InFlight::of(&live.record));
-        let job = AllocationCall { record: live.record.clone(), failures: live.failures, outcome_unknown: live.outcome_unknown };
+        let job = AllocationCall {
+            record: live.record.clone(),
+            failures: live.failures,
+            outcome_unknown: live.outcome_unknown,
+        };
         live.outcome_unknown |= live.record.stage == Stage::Intended;
         Some(job)
     }
@@ -314,7 +373,9 @@ impl Cache {
 
     /// Notes which replicas of a deployment have no place.
     pub(crate) fn set_unplaced(&mut self, key: &DeploymentKey, unplaced: Vec<UnplacedView>) {
-        let Some(entry) = self.deployments.get_mut(key) else { return };
+        let Some(entry) = self.deployments.get_mut(key) else {
+            return;
+        };
         if unplaced.is_empty() {
             self.waiting.remove(key);
         } else {
@@ -385,7 +446,12 @@ impl DeploymentState {
 
     /// A task's allocations, those that are going left out.
     pub(crate) fn current(&self, task: &Resolved) -> impl Iterator<Item = &AllocationState> {
-        let serves = |r: &AllocationRecord| r.task == task.name && r.target == task.target && !r.superseded && r.stage != Stage::Removing;
+        let serves = |r: &AllocationRecord| {
+            r.task == task.name
+                && r.target == task.target
+                && !r.superseded
+                && r.stage != Stage::Removing
+        };
         self.allocations.values().filter(move |l| serves(&l.record))
     }
 
@@ -402,7 +468,10 @@ impl DeploymentState {
     }
 
     pub(crate) fn actual(&self) -> Vec<AllocationRecord> {
-        self.allocations.values().map(|l| l.record.clone()).collect()
+        self.allocations
+            .values()
+            .map(|l| l.record.clone())
+            .collect()
     }
 }
 
@@ -410,7 +479,10 @@ impl DeploymentState {
 
 impl InFlight {
     pub(crate) fn of(record: &AllocationRecord) -> Self {
-        Self { attempt: record.attempt, stage: record.stage }
+        Self {
+            attempt: record.attempt,
+            stage: record.stage,
+        }
     }
 }
 
@@ -464,7 +536,11 @@ impl AllocationState {
     /// What its record asks of the provider.
     pub(crate) fn next(&self, now: Tick) -> Next {
         // An input that can never work is not tried again before something has changed: a change clears the failure.
-        let hopeless = self.failures > 0 && self.failure.as_ref().is_some_and(|f| f.kind == FailureKind::Invalid);
+        let hopeless = self.failures > 0
+            && self
+                .failure
+                .as_ref()
+                .is_some_and(|f| f.kind == FailureKind::Invalid);
         match (self.record.stage, self.retry_at) {
             _ if self.in_flight.is_some() => Next::Nothing,
             (Stage::Applied, _) => Next::Nothing,
@@ -482,7 +558,11 @@ impl AllocationState {
     pub(crate) fn ready_replicas(&self) -> impl Iterator<Item = &Replica> {
         // What was seen there before says nothing about now.
         let known = !self.record.lost || job::is_over(&self.record);
-        let replicas = self.observation.iter().filter(move |_| known).flat_map(|o| &o.replicas);
+        let replicas = self
+            .observation
+            .iter()
+            .filter(move |_| known)
+            .flat_map(|o| &o.replicas);
         replicas.filter(|r| r.index < self.record.replicas && self.replica_ready(r))
     }
 
@@ -513,15 +593,30 @@ impl AllocationState {
     pub(crate) fn note_running(&mut self, now: Instant) {
         let mut running = BTreeMap::new();
         let mut settled = BTreeSet::new();
-        for replica in self.observation.iter().flat_map(|o| &o.replicas).filter(|r| r.phase == Phase::Running) {
-            let same = |b: &&Began| (&b.id, b.restarts, b.started_at) == (&replica.id, replica.restarts, replica.started_at);
+        for replica in self
+            .observation
+            .iter()
+            .flat_map(|o| &o.replicas)
+            .filter(|r| r.phase == Phase::Running)
+        {
+            let same = |b: &&Began| {
+                (&b.id, b.restarts, b.started_at)
+                    == (&replica.id, replica.restarts, replica.started_at)
+            };
             let began = self.running.get(&replica.index).filter(same).cloned();
             if began.is_none() {
                 self.ready_since.remove(&replica.index);
             }
-            let new = || Began { id: replica.id.clone(), restarts: replica.restarts, started_at: replica.started_at, seen: now };
+            let new = || Began {
+                id: replica.id.clone(),
+                restarts: replica.restarts,
+                started_at: replica.started_at,
+                seen: now,
+            };
             let began = began.unwrap_or_else(new);
-            let since = replica.started_at.map_or(began.seen, |told| told.min(began.seen));
+            let since = replica
+                .started_at
+                .map_or(began.seen, |told| told.min(began.seen));
             if now.since(since) >= health::settling(self.record.recovery.row(replica.index)) {
                 settled.insert(replica.index);
             }
@@ -532,7 +627,9 @@ impl AllocationState {
 
     /// All of it is as recorded, and does what it is there for.
     pub(crate) fn is_ready(&self) -> bool {
-        self.record.stage == Stage::Applied && self.observation.is_some() && self.ready() >= self.record.replicas
+        self.record.stage == Stage::Applied
+            && self.observation.is_some()
+            && self.ready() >= self.record.replicas
     }
 
     /// Whether it is on its way: to be looked at again soon.

@@ -67,7 +67,10 @@ impl Change {
 
     /// A change that only an event tells of.
     pub(crate) fn of(event: Event) -> Self {
-        Self { events: vec![event], ..Self::default() }
+        Self {
+            events: vec![event],
+            ..Self::default()
+        }
     }
 
     /// Whether it would change nothing.
@@ -83,7 +86,11 @@ impl Change {
     ///
     /// # Errors
     /// It has no JSON form.
-    pub(crate) fn put<T: Document>(&mut self, key: impl Into<String>, document: &T) -> Result<(), Error> {
+    pub(crate) fn put<T: Document>(
+        &mut self,
+        key: impl Into<String>,
+        document: &T,
+    ) -> Result<(), Error> {
         let bytes = encode(document)?;
         self.edit(|txn| txn.put(key, bytes));
         Ok(())
@@ -103,24 +110,44 @@ impl Change {
     }
 
     /// A deployment with another spec. The expectation is the caller's: it may be a new one.
-    pub(crate) fn put_spec(&mut self, key: &DeploymentKey, record: DeploymentRecord) -> Result<(), Error> {
+    pub(crate) fn put_spec(
+        &mut self,
+        key: &DeploymentKey,
+        record: DeploymentRecord,
+    ) -> Result<(), Error> {
         self.put(key.path(), &record)?;
         self.shown.push(Shown::Spec(key.clone(), Box::new(record)));
         Ok(())
     }
 
     /// A deployment's record with the spec that it has.
-    pub(crate) fn put_progress(&mut self, key: &DeploymentKey, record: DeploymentRecord) -> Result<(), Error> {
+    pub(crate) fn put_progress(
+        &mut self,
+        key: &DeploymentKey,
+        record: DeploymentRecord,
+    ) -> Result<(), Error> {
         self.put(key.path(), &record)?;
-        self.shown.push(Shown::Progress(key.clone(), Box::new(record)));
+        self.shown
+            .push(Shown::Progress(key.clone(), Box::new(record)));
         Ok(())
     }
 
     /// Nothing of the deployment is left.
-    pub(crate) fn delete_deployment(&mut self, key: &DeploymentKey, record: &DeploymentRecord, revision: Revision) {
-        self.expect(Expect::AtRevision { key: key.path(), revision });
+    pub(crate) fn delete_deployment(
+        &mut self,
+        key: &DeploymentKey,
+        record: &DeploymentRecord,
+        revision: Revision,
+    ) {
+        self.expect(Expect::AtRevision {
+            key: key.path(),
+            revision,
+        });
         self.delete(key.path());
-        record.revisions.iter().for_each(|kept| self.delete(key.revision_path(kept.generation)));
+        record
+            .revisions
+            .iter()
+            .for_each(|kept| self.delete(key.revision_path(kept.generation)));
         self.delete(key.images_path());
         self.shown.push(Shown::DeploymentGone(key.clone()));
     }
@@ -133,22 +160,33 @@ impl Change {
     }
 
     /// An allocation whose record was of this revision.
-    pub(crate) fn put_allocation(&mut self, record: AllocationRecord, revision: Revision) -> Result<(), Error> {
-        self.expect(Expect::AtRevision { key: record.path(), revision });
+    pub(crate) fn put_allocation(
+        &mut self,
+        record: AllocationRecord,
+        revision: Revision,
+    ) -> Result<(), Error> {
+        self.expect(Expect::AtRevision {
+            key: record.path(),
+            revision,
+        });
         self.put(record.path(), &record)?;
         self.shown.push(Shown::Changed(Box::new(record)));
         Ok(())
     }
 
     pub(crate) fn delete_allocation(&mut self, record: &AllocationRecord, revision: Revision) {
-        self.expect(Expect::AtRevision { key: record.path(), revision });
+        self.expect(Expect::AtRevision {
+            key: record.path(),
+            revision,
+        });
         self.delete(record.path());
         self.shown.push(Shown::AllocationGone(record.id.clone()));
     }
 
     /// An interval of an allocation's cost that ends with this change.
     pub(crate) fn segment(&mut self, allocation: &AllocationId, segment: Option<Segment>) {
-        self.segments.extend(segment.map(|segment| (allocation.clone(), segment)));
+        self.segments
+            .extend(segment.map(|segment| (allocation.clone(), segment)));
     }
 
     pub(crate) fn decision(&mut self, decision: &DecisionView) -> Result<(), Error> {
@@ -189,15 +227,22 @@ pub(crate) struct Ids {
 
 impl Ids {
     pub(crate) fn new(clock: Arc<dyn Clock>, generator: ulid::Generator) -> Self {
-        Self { clock, generator: Mutex::new(generator) }
+        Self {
+            clock,
+            generator: Mutex::new(generator),
+        }
     }
 
     pub(crate) fn draw(&self) -> Ulid {
         let since_epoch = std::time::Duration::from_millis(self.clock.now().0);
-        let now = std::time::UNIX_EPOCH.checked_add(since_epoch).unwrap_or(std::time::UNIX_EPOCH);
+        let now = std::time::UNIX_EPOCH
+            .checked_add(since_epoch)
+            .unwrap_or(std::time::UNIX_EPOCH);
         let mut generator = lock(&self.generator);
         // The generator runs out only after 2^80 identifiers within one millisecond.
-        generator.generate_from_datetime(now).unwrap_or_else(|_| Ulid::r#gen())
+        generator
+            .generate_from_datetime(now)
+            .unwrap_or_else(|_| Ulid::r#gen())
     }
 }
 
@@ -220,15 +265,28 @@ impl Committer {
     /// # Errors
     /// `Conflict` when an expectation does not hold, or the store's; nothing has changed then.
     pub(crate) async fn commit(&self, change: Change) -> Result<Revision, Error> {
-        self.commit_showing(change, |_| ()).await.map(|(revision, ())| revision)
+        self.commit_showing(change, |_| ())
+            .await
+            .map(|(revision, ())| revision)
     }
 
     /// The same; `also` is done to the cache with what is shown, lock held: nobody sees the one without the other.
     ///
     /// # Errors
     /// Those of `commit`; `also` is not called then.
-    pub(crate) async fn commit_showing<T>(&self, change: Change, also: impl FnOnce(&mut Cache) -> T) -> Result<(Revision, T), Error> {
-        let Change { mut txn, events, segments, shown, enqueued, inputs } = change;
+    pub(crate) async fn commit_showing<T>(
+        &self,
+        change: Change,
+        also: impl FnOnce(&mut Cache) -> T,
+    ) -> Result<(Revision, T), Error> {
+        let Change {
+            mut txn,
+            events,
+            segments,
+            shown,
+            enqueued,
+            inputs,
+        } = change;
         for event in events {
             txn = self.append(txn, event)?;
         }
@@ -253,7 +311,9 @@ impl Committer {
         let answer = {
             let mut cache = lock(&self.cache);
             lock(&self.namespaces).charge_all(charges);
-            shown.into_iter().for_each(|shown| shown.show(&mut cache, revision));
+            shown
+                .into_iter()
+                .for_each(|shown| shown.show(&mut cache, revision));
             enqueued.iter().for_each(|key| cache.enqueue(key));
             also(&mut cache)
         };
@@ -268,7 +328,10 @@ impl Committer {
     ///
     /// # Errors
     /// Those of `commit`, for all of them.
-    pub(crate) async fn revise(&self, changes: &[(AllocationRecord, Option<Event>, Revision)]) -> Result<(), Error> {
+    pub(crate) async fn revise(
+        &self,
+        changes: &[(AllocationRecord, Option<Event>, Revision)],
+    ) -> Result<(), Error> {
         let mut change = Change::new();
         for (after, told, revision) in changes {
             if let Some(told) = told {
@@ -284,7 +347,10 @@ impl Committer {
     /// An event that comes with no other change. What can't be stored is in the log.
     pub(crate) async fn emit(&self, event: Event) {
         if let Err(error) = self.commit(Change::of(event)).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "an event could not be recorded");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "an event could not be recorded"
+            );
         }
     }
 
@@ -292,7 +358,9 @@ impl Committer {
     fn append(&self, txn: Txn, mut event: Event) -> Result<Txn, Error> {
         let id = EventId::new(self.ids.draw());
         event.at = self.clock.now();
-        event.cause = event.cause.or_else(|| request::current().map(Cause::Request));
+        event.cause = event
+            .cause
+            .or_else(|| request::current().map(Cause::Request));
         let key = format!("{EVENTS}{id}");
         event.id = Some(id);
         let bytes = encode(&event)?;
@@ -318,7 +386,9 @@ impl Shown {
                     // A later write has been shown first.
                     Some(_) => {}
                     None => {
-                        cache.deployments.insert(key.clone(), DeploymentState::new(*record, revision));
+                        cache
+                            .deployments
+                            .insert(key.clone(), DeploymentState::new(*record, revision));
                     }
                 }
                 key

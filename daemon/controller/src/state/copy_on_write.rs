@@ -13,8 +13,10 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Map<K, V>(BTreeMap<K, Arc<V>>);
 
-type Iter<'a, K, V> = iter::Map<btree_map::Iter<'a, K, Arc<V>>, fn((&'a K, &'a Arc<V>)) -> (&'a K, &'a V)>;
-type IterMut<'a, K, V> = iter::Map<btree_map::IterMut<'a, K, Arc<V>>, fn((&'a K, &'a mut Arc<V>)) -> (&'a K, &'a mut V)>;
+type Iter<'a, K, V> =
+    iter::Map<btree_map::Iter<'a, K, Arc<V>>, fn((&'a K, &'a Arc<V>)) -> (&'a K, &'a V)>;
+type IterMut<'a, K, V> =
+    iter::Map<btree_map::IterMut<'a, K, Arc<V>>, fn((&'a K, &'a mut Arc<V>)) -> (&'a K, &'a mut V)>;
 
 impl<K, V> Default for Map<K, V> {
     fn default() -> Self {
@@ -69,12 +71,18 @@ impl<K: Ord, V> Map<K, V> {
         self.0.iter().map(|(key, value)| (key, &**value))
     }
 
-    pub(crate) fn range(&self, range: impl RangeBounds<K>) -> impl DoubleEndedIterator<Item = (&K, &V)> {
+    pub(crate) fn range(
+        &self,
+        range: impl RangeBounds<K>,
+    ) -> impl DoubleEndedIterator<Item = (&K, &V)> {
         self.0.range(range).map(|(key, value)| (key, &**value))
     }
 
     /// The same, for readers.
-    pub(crate) fn range_copies(&self, range: impl RangeBounds<K>) -> impl Iterator<Item = (&K, &Arc<V>)> {
+    pub(crate) fn range_copies(
+        &self,
+        range: impl RangeBounds<K>,
+    ) -> impl Iterator<Item = (&K, &Arc<V>)> {
         self.0.range(range)
     }
 }
@@ -93,7 +101,9 @@ impl<K: Ord, V: Clone> Map<K, V> {
     }
 
     pub(crate) fn iter_mut(&mut self) -> IterMut<'_, K, V> {
-        self.0.iter_mut().map(|(key, value)| (key, Arc::make_mut(value)))
+        self.0
+            .iter_mut()
+            .map(|(key, value)| (key, Arc::make_mut(value)))
     }
 }
 
@@ -128,7 +138,10 @@ mod tests {
         assert_ne!(map.get("a").map(|v| v.as_ptr()), Some(at));
         let copy = map.clone();
         map.values_mut().for_each(|v| v.push(3));
-        assert_eq!((copy.get("a").map(Vec::len), map.remove(&"a")), (Some(2), Some(vec![1, 2, 3])));
+        assert_eq!(
+            (copy.get("a").map(Vec::len), map.remove(&"a")),
+            (Some(2), Some(vec![1, 2, 3]))
+        );
         assert!(map.is_empty() && !copy.is_empty());
     }
 }

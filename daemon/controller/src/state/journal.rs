@@ -17,17 +17,41 @@ use ulid::Ulid;
 pub(crate) const CONTROLLER: &Actor = &Actor::CONTROLLER;
 
 /// An event about a deployment.
-pub(crate) fn event(severity: Severity, reason: &str, actor: &Actor, key: &DeploymentKey, message: impl Into<String>) -> Event {
-    Event { namespace: Some(key.namespace.clone()), deployment: Some(key.name.clone()), ..Event::new(severity, reason, actor, message) }
+pub(crate) fn event(
+    severity: Severity,
+    reason: &str,
+    actor: &Actor,
+    key: &DeploymentKey,
+    message: impl Into<String>,
+) -> Event {
+    Event {
+        namespace: Some(key.namespace.clone()),
+        deployment: Some(key.name.clone()),
+        ..Event::new(severity, reason, actor, message)
+    }
 }
 
 /// An event about a whole namespace.
-pub(crate) fn namespace_event(severity: Severity, reason: &str, actor: &Actor, namespace: &Namespace, message: impl Into<String>) -> Event {
-    Event { namespace: Some(namespace.clone()), ..Event::new(severity, reason, actor, message) }
+pub(crate) fn namespace_event(
+    severity: Severity,
+    reason: &str,
+    actor: &Actor,
+    namespace: &Namespace,
+    message: impl Into<String>,
+) -> Event {
+    Event {
+        namespace: Some(namespace.clone()),
+        ..Event::new(severity, reason, actor, message)
+    }
 }
 
 /// An event about one of its allocations.
-pub(crate) fn allocation_event(severity: Severity, reason: &str, record: &AllocationRecord, message: impl Into<String>) -> Event {
+pub(crate) fn allocation_event(
+    severity: Severity,
+    reason: &str,
+    record: &AllocationRecord,
+    message: impl Into<String>,
+) -> Event {
     Event {
         task: Some(record.task.clone()),
         allocation: Some(record.id.clone()),
@@ -53,7 +77,11 @@ struct Facts<'a> {
 }
 
 /// The event, with what it changed about an allocation. None: it did not exist, or does not any more.
-pub(crate) fn changing(event: Event, before: Option<&AllocationRecord>, after: Option<&AllocationRecord>) -> Event {
+pub(crate) fn changing(
+    event: Event,
+    before: Option<&AllocationRecord>,
+    after: Option<&AllocationRecord>,
+) -> Event {
     fn facts(record: &AllocationRecord) -> Facts<'_> {
         Facts {
             stage: record.stage,
@@ -79,11 +107,22 @@ pub(crate) fn revision_event(before: &AllocationRecord, after: &AllocationRecord
         (b, a) if b.state.is_some() && a.state.is_none() => "AllocationVanished",
         (b, a) if a.superseded && !b.superseded => "AllocationSuperseded",
         (b, a) if b.replicas != a.replicas => "AllocationResized",
-        (b, a) if b.attempt != a.attempt || b.workload != a.workload || b.stage != a.stage => "AllocationUpdated",
+        (b, a) if b.attempt != a.attempt || b.workload != a.workload || b.stage != a.stage => {
+            "AllocationUpdated"
+        }
         _ => return None,
     };
-    let message = format!("{} × {} on {}", after.replicas, after.task, Place::of(after));
-    Some(changing(allocation_event(Severity::Info, reason, after, message), Some(before), Some(after)))
+    let message = format!(
+        "{} × {} on {}",
+        after.replicas,
+        after.task,
+        Place::of(after)
+    );
+    Some(changing(
+        allocation_event(Severity::Info, reason, after, message),
+        Some(before),
+        Some(after),
+    ))
 }
 
 /// Draws identifiers behind all that have been recorded, even if the clock was set back meanwhile.
@@ -92,14 +131,22 @@ pub(crate) fn revision_event(before: &AllocationRecord, after: &AllocationRecord
 /// The state can't be read.
 pub(crate) async fn generator(store: &dyn Store) -> Result<ulid::Generator, Error> {
     let bounds = store.audit_bounds().await?;
-    let last = store.audit(bounds.head.seq.saturating_sub(1), 1).await?.pop();
+    let last = store
+        .audit(bounds.head.seq.saturating_sub(1), 1)
+        .await?
+        .pop();
     let event = last.and_then(|entry| serde_json::from_slice::<Event>(&entry.bytes).ok());
-    Ok(generator_behind(event.and_then(|event| event.id?.as_str().to_uppercase().parse().ok())))
+    Ok(generator_behind(event.and_then(|event| {
+        event.id?.as_str().to_uppercase().parse().ok()
+    })))
 }
 
 fn generator_behind(last: Option<Ulid>) -> ulid::Generator {
     let mut generator = ulid::Generator::new();
-    if let Some(time) = last.and_then(|id| id.datetime().checked_add(std::time::Duration::from_millis(1))) {
+    if let Some(time) = last.and_then(|id| {
+        id.datetime()
+            .checked_add(std::time::Duration::from_millis(1))
+    }) {
         // A generator never goes behind what it has drawn; what it draws here is not used.
         let _ = generator.generate_from_datetime(time);
     }

@@ -30,7 +30,11 @@ impl Reads {
         self.0.size(prefix).await
     }
 
-    pub(crate) async fn watch(&self, prefix: &str, after: Revision) -> Result<BoxStream<'static, Result<Change, Error>>, Error> {
+    pub(crate) async fn watch(
+        &self,
+        prefix: &str,
+        after: Revision,
+    ) -> Result<BoxStream<'static, Result<Change, Error>>, Error> {
         self.0.watch(prefix, after).await
     }
 
@@ -46,7 +50,10 @@ impl Reads {
         self.0.audit_bounds().await
     }
 
-    pub(crate) async fn audit_verify(&self, expected: Option<Digest>) -> Result<audit::Verdict, Error> {
+    pub(crate) async fn audit_verify(
+        &self,
+        expected: Option<Digest>,
+    ) -> Result<audit::Verdict, Error> {
         self.0.audit_verify(expected).await
     }
 }

@@ -15,7 +15,10 @@ use tradewind_core::{
     placement::{Answer, Request},
     plugin::{Destroyed, Features, Identity, Owned, Plugins, Policy, Provider, Snapshot, Tracked},
     units::{Bytes, Instant, MicroUsd, MilliCpu, Millis},
-    workload::{Allocation, Condition, EnvValue, Health, LogChunk, LogQuery, Observation, Phase, Replica, Run},
+    workload::{
+        Allocation, Condition, EnvValue, Health, LogChunk, LogQuery, Observation, Phase, Replica,
+        Run,
+    },
 };
 
 /// How a call goes wrong.
@@ -85,7 +88,10 @@ fn identity(name: &str) -> Identity {
 
 impl Cloud {
     pub(super) fn new() -> Self {
-        Self { identity: identity("cloud"), known: Arc::default() }
+        Self {
+            identity: identity("cloud"),
+            known: Arc::default(),
+        }
     }
 
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Known) -> T) -> T {
@@ -101,8 +107,14 @@ impl Cloud {
                 return Err(Failure::new(kind, "told to fail"));
             }
             let done = effect(known);
-            known.peak = known.peak.max(known.runs.values().map(|ran| ran.replicas).sum());
-            if fault == Some(Fault::After) { Err(Failure::unavailable("the answer is lost")) } else { Ok(done) }
+            known.peak = known
+                .peak
+                .max(known.runs.values().map(|ran| ran.replicas).sum());
+            if fault == Some(Fault::After) {
+                Err(Failure::unavailable("the answer is lost"))
+            } else {
+                Ok(done)
+            }
         })
     }
 }
@@ -114,7 +126,13 @@ impl Provider for Cloud {
     }
 
     fn features(&self) -> Features {
-        Features { commands: true, services: true, jobs: true, resize: true, ..Features::default() }
+        Features {
+            commands: true,
+            services: true,
+            jobs: true,
+            resize: true,
+            ..Features::default()
+        }
     }
 
     fn concurrency(&self) -> u32 {
@@ -131,13 +149,26 @@ impl Provider for Cloud {
 
     async fn offers(&self, _: &OffersQuery) -> Result<Vec<Offer>, Failure> {
         let offer = |region: &str, price| {
-            let mut offer = Offer::new(&format!("{region}/small"), MilliCpu(4_000), Bytes(16 << 30), MicroUsd(price));
+            let mut offer = Offer::new(
+                &format!("{region}/small"),
+                MilliCpu(4_000),
+                Bytes(16 << 30),
+                MicroUsd(price),
+            );
             offer.region = region.into();
             offer
         };
-        let (capacity, taken) = self.with(|known| (known.capacity, known.runs.values().map(|ran| ran.replicas).sum::<u32>()));
+        let (capacity, taken) = self.with(|known| {
+            (
+                known.capacity,
+                known.runs.values().map(|ran| ran.replicas).sum::<u32>(),
+            )
+        });
         if let Some(capacity) = capacity {
-            let limited = Offer { capacity: capacity.saturating_sub(taken), ..offer("east", 100_000) };
+            let limited = Offer {
+                capacity: capacity.saturating_sub(taken),
+                ..offer("east", 100_000)
+            };
             return Ok(vec![limited]);
         }
         Ok(vec![offer("east", 100_000), offer("west", 120_000)])
@@ -145,12 +176,21 @@ impl Provider for Cloud {
 
     async fn apply(&self, allocation: &Allocation, _: Option<&[u8]>) -> Result<Vec<u8>, Failure> {
         tokio::task::yield_now().await;
-        let version = allocation.workload.env.iter().find(|v| v.name == "VERSION").map(|v| &v.value);
+        let version = allocation
+            .workload
+            .env
+            .iter()
+            .find(|v| v.name == "VERSION")
+            .map(|v| &v.value);
         let ran = Ran {
             deployment: allocation.deployment.to_string(),
             task: allocation.task.to_string(),
             replicas: allocation.replicas,
-            version: if let Some(EnvValue::Text(text)) = version { text.clone() } else { String::new() },
+            version: if let Some(EnvValue::Text(text)) = version {
+                text.clone()
+            } else {
+                String::new()
+            },
             job: matches!(allocation.workload.run, Run::Job { .. }),
             deadline: tradewind_core::job::deadline::of(&allocation.workload),
             offer: allocation.offer.id.clone(),
@@ -166,15 +206,34 @@ impl Provider for Cloud {
     async fn observe(&self, tracked: &[Tracked]) -> Result<Vec<Observation>, Failure> {
         let one = |known: &mut Known, tracked: &Tracked| {
             let ran = known.runs.get(&tracked.allocation);
-            let broken = ran.is_some_and(|ran| known.broken.as_ref() == Some(&ran.version) && ran.offer.starts_with("east"));
+            let broken = ran.is_some_and(|ran| {
+                known.broken.as_ref() == Some(&ran.version) && ran.offer.starts_with("east")
+            });
             if broken {
-                *known.restarts.entry(tracked.allocation.clone()).or_default() += 1;
+                *known
+                    .restarts
+                    .entry(tracked.allocation.clone())
+                    .or_default() += 1;
             }
-            let restarts = known.restarts.get(&tracked.allocation).copied().unwrap_or(0);
-            let health = if known.silent_on_health { Health::Unknown } else { Health::Healthy };
+            let restarts = known
+                .restarts
+                .get(&tracked.allocation)
+                .copied()
+                .unwrap_or(0);
+            let health = if known.silent_on_health {
+                Health::Unknown
+            } else {
+                Health::Healthy
+            };
             // What is started again all the time has always begun a moment ago.
             let started_at = (!known.silent_on_health && !broken).then_some(Instant(0));
-            let phase = ran.map_or(Phase::Gone, |ran| if ran.job && !known.endless { Phase::Succeeded } else { Phase::Running });
+            let phase = ran.map_or(Phase::Gone, |ran| {
+                if ran.job && !known.endless {
+                    Phase::Succeeded
+                } else {
+                    Phase::Running
+                }
+            });
             let replica = |index| Replica {
                 index,
                 id: format!("{}-{index}", tracked.allocation),
@@ -192,7 +251,9 @@ impl Provider for Cloud {
                 allocation: tracked.allocation.clone(),
                 phase,
                 endpoints: Vec::new(),
-                replicas: (0..ran.map_or(0, |ran| ran.replicas)).map(replica).collect(),
+                replicas: (0..ran.map_or(0, |ran| ran.replicas))
+                    .map(replica)
+                    .collect(),
                 message: String::new(),
                 conditions: Vec::new(),
                 state: None,
@@ -209,7 +270,11 @@ impl Provider for Cloud {
     }
 
     async fn owned(&self) -> Result<Vec<Owned>, Failure> {
-        let one = |id: &AllocationId| Owned { allocation: id.clone(), state: id.as_str().as_bytes().to_vec(), description: String::new() };
+        let one = |id: &AllocationId| Owned {
+            allocation: id.clone(),
+            state: id.as_str().as_bytes().to_vec(),
+            description: String::new(),
+        };
         Ok(self.with(|known| known.runs.keys().map(one).collect()))
     }
 
@@ -235,12 +300,22 @@ impl Policy for Cheapest {
         for (at, task) in request.tasks.iter().enumerate() {
             let rows = request.candidates.of(task.shape);
             let cost = |row: &usize| request.candidates.cost.get(*row).copied();
-            let best = rows.min_by_key(cost).and_then(|row| request.candidates.offer.get(row).copied());
+            let best = rows
+                .min_by_key(cost)
+                .and_then(|row| request.candidates.offer.get(row).copied());
             let held = task.current.first().map(|(offer, _)| *offer);
             let Some(offer) = held.or(best) else { continue };
             // What runs there already needs no room.
-            let stays: u32 = task.current.iter().filter(|(held, _)| *held == offer).map(|(_, replicas)| *replicas).sum();
-            let room = request.offers.get(offer as usize).map_or(0, |placed| placed.offer.capacity);
+            let stays: u32 = task
+                .current
+                .iter()
+                .filter(|(held, _)| *held == offer)
+                .map(|(_, replicas)| *replicas)
+                .sum();
+            let room = request
+                .offers
+                .get(offer as usize)
+                .map_or(0, |placed| placed.offer.capacity);
             let replicas = task.replicas.min(room.saturating_add(stays));
             if replicas > 0 {
                 answer.task.push(u32::try_from(at).unwrap_or(u32::MAX));
@@ -258,9 +333,17 @@ pub(super) struct Both(Arc<Snapshot>);
 impl Both {
     pub(super) fn of(cloud: &Cloud) -> Self {
         let name = |name: &str| name.parse::<InstanceName>().expect("a name");
-        let mut snapshot = Snapshot { version: 1, ..Snapshot::default() };
-        snapshot.providers.insert(name("cloud"), Arc::new(cloud.clone()));
-        snapshot.policies.insert(name("cheapest"), Arc::new(Cheapest(identity("cheapest"), cloud.clone())));
+        let mut snapshot = Snapshot {
+            version: 1,
+            ..Snapshot::default()
+        };
+        snapshot
+            .providers
+            .insert(name("cloud"), Arc::new(cloud.clone()));
+        snapshot.policies.insert(
+            name("cheapest"),
+            Arc::new(Cheapest(identity("cheapest"), cloud.clone())),
+        );
         Self(Arc::new(snapshot))
     }
 }

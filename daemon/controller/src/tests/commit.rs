@@ -37,8 +37,21 @@ impl Scene {
     pub(crate) async fn new() -> Self {
         let (store, cloud) = (Arc::new(Memory::default()), Cloud::new());
         let (plugin_changes, _) = tokio::sync::watch::channel(0);
-        let controller = controller(&store, &cloud, tokio::time::Instant::now(), &plugin_changes).await.expect("a state");
-        put(&controller, "ant", &Spec { version: 1, web: 2, job: false, strategy: "rolling", hedged: false }).await;
+        let controller = controller(&store, &cloud, tokio::time::Instant::now(), &plugin_changes)
+            .await
+            .expect("a state");
+        put(
+            &controller,
+            "ant",
+            &Spec {
+                version: 1,
+                web: 2,
+                job: false,
+                strategy: "rolling",
+                hedged: false,
+            },
+        )
+        .await;
         tokio::time::sleep(LONG).await;
         let shared = controller.shared.clone();
         controller.shutdown().await;
@@ -50,7 +63,13 @@ impl Scene {
             (key.clone(), live.record.clone(), live.revision)
         };
         let _permit = shared.committer.wake.notified().now_or_never();
-        Self { store, shared, key, record, revision }
+        Self {
+            store,
+            shared,
+            key,
+            record,
+            revision,
+        }
     }
 
     fn committer(&self) -> &Committer {
@@ -63,7 +82,9 @@ impl Scene {
 
     /// The allocation as the cache has it.
     pub(crate) fn cached(&self) -> Option<(AllocationRecord, Revision)> {
-        lock(&self.shared.cache).live(&self.record.id).map(|live| (live.record.clone(), live.revision))
+        lock(&self.shared.cache)
+            .live(&self.record.id)
+            .map(|live| (live.record.clone(), live.revision))
     }
 
     fn enqueued(&self) -> Vec<DeploymentKey> {
@@ -71,17 +92,41 @@ impl Scene {
     }
 
     fn spent(&self) -> MicroUsd {
-        let handle = crate::Handle { shared: self.shared.clone() };
-        handle.namespace(&self.key.namespace).expect("a namespace").spend.this_month
+        let handle = crate::Handle {
+            shared: self.shared.clone(),
+        };
+        handle
+            .namespace(&self.key.namespace)
+            .expect("a namespace")
+            .spend
+            .this_month
     }
 
     /// The allocation with another attempt, an event, an hour that cost a dollar, and a deployment to look at.
     fn change(&self, revision: Revision) -> Change {
         let attempt = self.record.attempt + 1;
         let to = self.shared.clock.now();
-        let segment = Segment { namespace: self.key.namespace.clone(), from: Instant(to.0 - 3_600_000), to, hourly: MicroUsd(1_000_000) };
-        let mut change = Change::of(Event::new(Severity::Info, "Tried", CONTROLLER, "a change of a test"));
-        change.put_allocation(AllocationRecord { attempt, ..self.record.clone() }, revision).expect("JSON");
+        let segment = Segment {
+            namespace: self.key.namespace.clone(),
+            from: Instant(to.0 - 3_600_000),
+            to,
+            hourly: MicroUsd(1_000_000),
+        };
+        let mut change = Change::of(Event::new(
+            Severity::Info,
+            "Tried",
+            CONTROLLER,
+            "a change of a test",
+        ));
+        change
+            .put_allocation(
+                AllocationRecord {
+                    attempt,
+                    ..self.record.clone()
+                },
+                revision,
+            )
+            .expect("JSON");
         change.segment(&self.record.id, Some(segment));
         change.enqueue(&self.key);
         change
@@ -94,33 +139,88 @@ async fn what_is_not_as_expected_changes_nothing() {
     let (before, cached, spent) = (scene.documents().await, scene.cached(), scene.spent());
     let mut asked = false;
     let stale = scene.change(Revision(scene.revision.0 - 1));
-    let answer = scene.committer().commit_showing(stale, |_| asked = true).await;
+    let answer = scene
+        .committer()
+        .commit_showing(stale, |_| asked = true)
+        .await;
     assert!(matches!(answer, Err(Error::Conflict { key }) if key == scene.record.path()));
     assert!(!asked, "what is shown with a change is shown without it");
-    assert_eq!((scene.documents().await, scene.cached(), scene.spent()), (before, cached, spent));
+    assert_eq!(
+        (scene.documents().await, scene.cached(), scene.spent()),
+        (before, cached, spent)
+    );
     assert_eq!(scene.enqueued(), []);
-    assert!(scene.shared.committer.wake.notified().now_or_never().is_none(), "nobody is to be woken");
+    assert!(
+        scene
+            .shared
+            .committer
+            .wake
+            .notified()
+            .now_or_never()
+            .is_none(),
+        "nobody is to be woken"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn record_event_and_cost_are_one_transaction() {
     let scene = Scene::new().await;
     let spent = scene.spent();
-    let revision = scene.committer().commit(scene.change(scene.revision)).await.expect("it is as expected");
-    let written: Vec<String> = scene.documents().await.into_iter().filter(|r| r.revision == revision).map(|r| r.key).collect();
+    let revision = scene
+        .committer()
+        .commit(scene.change(scene.revision))
+        .await
+        .expect("it is as expected");
+    let written: Vec<String> = scene
+        .documents()
+        .await
+        .into_iter()
+        .filter(|r| r.revision == revision)
+        .map(|r| r.key)
+        .collect();
     let is = |prefix: &str| written.iter().filter(|key| key.starts_with(prefix)).count();
-    assert_eq!((written.len(), is(&scene.record.path()), is(EVENTS), is(SEGMENTS)), (3, 1, 1, 1), "{written:?}");
-    assert_eq!(scene.cached().map(|(record, at)| (record.attempt, at)), Some((scene.record.attempt + 1, revision)));
+    assert_eq!(
+        (
+            written.len(),
+            is(&scene.record.path()),
+            is(EVENTS),
+            is(SEGMENTS)
+        ),
+        (3, 1, 1, 1),
+        "{written:?}"
+    );
+    assert_eq!(
+        scene.cached().map(|(record, at)| (record.attempt, at)),
+        Some((scene.record.attempt + 1, revision))
+    );
     // What the allocation costs by itself goes on beside it.
-    assert!(scene.spent() >= spent.saturating_add(MicroUsd(1_000_000)), "{:?}", scene.spent());
+    assert!(
+        scene.spent() >= spent.saturating_add(MicroUsd(1_000_000)),
+        "{:?}",
+        scene.spent()
+    );
     assert_eq!(scene.enqueued(), std::slice::from_ref(&scene.key));
-    assert!(scene.shared.committer.wake.notified().now_or_never().is_some(), "the reconciler has not been woken");
+    assert!(
+        scene
+            .shared
+            .committer
+            .wake
+            .notified()
+            .now_or_never()
+            .is_some(),
+        "the reconciler has not been woken"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_is_told_finds_it_shown() {
     let scene = Scene::new().await;
-    let changed = lock(&scene.shared.cache).deployments.get(&scene.key).expect("it is there").changed.clone();
+    let changed = lock(&scene.shared.cache)
+        .deployments
+        .get(&scene.key)
+        .expect("it is there")
+        .changed
+        .clone();
     let told = {
         let (shared, id) = (scene.shared.clone(), scene.record.id.clone());
         let (ready, begun) = tokio::sync::oneshot::channel();
@@ -130,22 +230,42 @@ async fn who_is_told_finds_it_shown() {
             told.as_mut().enable();
             let _ = ready.send(());
             told.await;
-            lock(&shared.cache).live(&id).map(|live| live.record.attempt)
+            lock(&shared.cache)
+                .live(&id)
+                .map(|live| live.record.attempt)
         });
         begun.await.expect("it follows");
         told
     };
-    scene.committer().commit(scene.change(scene.revision)).await.expect("it is as expected");
+    scene
+        .committer()
+        .commit(scene.change(scene.revision))
+        .await
+        .expect("it is as expected");
     assert_eq!(told.await.expect("it ends"), Some(scene.record.attempt + 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_shown_first_stays() {
     let scene = Scene::new().await;
-    let later = (AllocationRecord { attempt: 99, ..scene.record.clone() }, Revision(1_000_000));
+    let later = (
+        AllocationRecord {
+            attempt: 99,
+            ..scene.record.clone()
+        },
+        Revision(1_000_000),
+    );
     lock(&scene.shared.cache).insert_allocation(later.0.clone(), later.1);
-    scene.committer().commit(scene.change(scene.revision)).await.expect("the store has it");
-    assert_eq!(scene.cached(), Some(later), "an earlier write goes over a later one");
+    scene
+        .committer()
+        .commit(scene.change(scene.revision))
+        .await
+        .expect("the store has it");
+    assert_eq!(
+        scene.cached(),
+        Some(later),
+        "an earlier write goes over a later one"
+    );
 
     let (record, revision) = {
         let cache = lock(&scene.shared.cache);
@@ -153,19 +273,49 @@ async fn what_was_shown_first_stays() {
         ((*entry.record).clone(), entry.revision)
     };
     let mut change = Change::new();
-    change.expect(Expect::AtRevision { key: scene.key.path(), revision });
-    change.put_spec(&scene.key, tradewind_core::record::DeploymentRecord { generation: 7, ..record.clone() }).expect("JSON");
-    lock(&scene.shared.cache).deployments.get_mut(&scene.key).expect("it is there").revision = Revision(1_000_000);
-    scene.committer().commit(change).await.expect("the store has it");
-    let shown = lock(&scene.shared.cache).deployments.get(&scene.key).map(|e| e.record.generation);
-    assert_eq!(shown, Some(record.generation), "an earlier spec goes over a later one");
+    change.expect(Expect::AtRevision {
+        key: scene.key.path(),
+        revision,
+    });
+    change
+        .put_spec(
+            &scene.key,
+            tradewind_core::record::DeploymentRecord {
+                generation: 7,
+                ..record.clone()
+            },
+        )
+        .expect("JSON");
+    lock(&scene.shared.cache)
+        .deployments
+        .get_mut(&scene.key)
+        .expect("it is there")
+        .revision = Revision(1_000_000);
+    scene
+        .committer()
+        .commit(change)
+        .await
+        .expect("the store has it");
+    let shown = lock(&scene.shared.cache)
+        .deployments
+        .get(&scene.key)
+        .map(|e| e.record.generation);
+    assert_eq!(
+        shown,
+        Some(record.generation),
+        "an earlier spec goes over a later one"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_has_gone_meanwhile_stays_gone() {
     let scene = Scene::new().await;
     lock(&scene.shared.cache).remove_allocation(&scene.record.id);
-    scene.committer().commit(scene.change(scene.revision)).await.expect("the store has it");
+    scene
+        .committer()
+        .commit(scene.change(scene.revision))
+        .await
+        .expect("the store has it");
     assert_eq!(scene.cached(), None);
 }
 
@@ -208,6 +358,12 @@ async fn nothing_is_left_of_what_is_deleted() {
     change.delete_deployment(&scene.key, &record, revision);
     committer.commit(change).await.expect("it is as expected");
     assert!(lock(&scene.shared.cache).deployments.is_empty());
-    let left: Vec<String> = scene.documents().await.into_iter().map(|r| r.key).filter(|key| key.contains("/ant")).collect();
+    let left: Vec<String> = scene
+        .documents()
+        .await
+        .into_iter()
+        .map(|r| r.key)
+        .filter(|key| key.contains("/ant"))
+        .collect();
     assert!(left.is_empty(), "{left:?}");
 }

@@ -31,8 +31,11 @@ fn job(controller: &Controller) -> TaskView {
 
 /// What the one that runs was given.
 fn given(cloud: &Cloud) -> Millis {
-    let all: Vec<Millis> = cloud.with(|known| known.runs.values().filter_map(|ran| ran.deadline).collect());
-    let [one] = all[..] else { panic!("one runs: {all:?}") };
+    let all: Vec<Millis> =
+        cloud.with(|known| known.runs.values().filter_map(|ran| ran.deadline).collect());
+    let [one] = all[..] else {
+        panic!("one runs: {all:?}")
+    };
     one
 }
 
@@ -57,8 +60,14 @@ async fn stays_expired(scene: &Scene, calls: u32) {
     let controller = scene.controller().await;
     tokio::time::sleep(60 * MINUTE).await;
     assert_expired(&controller);
-    assert!(scene.cloud.with(|known| known.runs.is_empty()), "it is not made again");
-    assert!(scene.cloud.with(|known| known.calls) <= calls + 1, "at most what was lost is removed");
+    assert!(
+        scene.cloud.with(|known| known.runs.is_empty()),
+        "it is not made again"
+    );
+    assert!(
+        scene.cloud.with(|known| known.calls) <= calls + 1,
+        "at most what was lost is removed"
+    );
     controller.shutdown().await;
 }
 
@@ -109,11 +118,15 @@ async fn what_is_lost_past_it_is_not_made_again() {
 #[tokio::test(start_paused = true)]
 async fn it_counts_while_what_had_begun_waits_for_a_place() {
     let scene = Scene::new();
-    scene.cloud.with(|known| (known.endless, known.capacity) = (true, Some(1)));
+    scene
+        .cloud
+        .with(|known| (known.endless, known.capacity) = (true, Some(1)));
     let controller = scene.controller().await;
     put(&controller).await;
     tokio::time::sleep(20 * MINUTE).await;
-    scene.cloud.with(|known| (known.runs, known.capacity) = (Default::default(), Some(0)));
+    scene
+        .cloud
+        .with(|known| (known.runs, known.capacity) = (Default::default(), Some(0)));
     tokio::time::sleep(20 * MINUTE).await;
     assert_eq!(job(&controller).status, Status::Pending, "it waits");
     controller.shutdown().await;
@@ -124,7 +137,10 @@ async fn it_counts_while_what_had_begun_waits_for_a_place() {
     assert_expired(&controller);
     scene.cloud.with(|known| known.capacity = Some(1));
     tokio::time::sleep(60 * MINUTE).await;
-    assert!(scene.cloud.with(|known| known.runs.is_empty()), "it is not made again");
+    assert!(
+        scene.cloud.with(|known| known.runs.is_empty()),
+        "it is not made again"
+    );
     assert_expired(&controller);
     controller.shutdown().await;
 }
@@ -132,7 +148,9 @@ async fn it_counts_while_what_had_begun_waits_for_a_place() {
 #[tokio::test(start_paused = true)]
 async fn what_has_never_begun_has_all_of_it() {
     let scene = Scene::new();
-    scene.cloud.with(|known| (known.endless, known.capacity) = (true, Some(0)));
+    scene
+        .cloud
+        .with(|known| (known.endless, known.capacity) = (true, Some(0)));
     let controller = scene.controller().await;
     put(&controller).await;
     tokio::time::sleep(180 * MINUTE).await;

@@ -40,15 +40,29 @@ impl Memory {
 #[async_trait]
 impl Store for Memory {
     async fn get(&self, key: &str) -> Result<Option<Record>, Error> {
-        let of = |(value, revision): &(Vec<u8>, Revision)| Record { key: key.to_owned(), value: value.clone(), revision: *revision };
+        let of = |(value, revision): &(Vec<u8>, Revision)| Record {
+            key: key.to_owned(),
+            value: value.clone(),
+            revision: *revision,
+        };
         Ok(self.with(|kept| kept.records.get(key).map(of)))
     }
 
     async fn list(&self, prefix: &str) -> Result<Listing, Error> {
         Ok(self.with(|kept| {
-            let all = kept.records.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
-            let records = all.map(|(key, (value, revision))| Record { key: key.clone(), value: value.clone(), revision: *revision });
-            Listing { records: records.collect(), revision: Revision(kept.revision) }
+            let all = kept
+                .records
+                .range(prefix.to_owned()..)
+                .take_while(|(key, _)| key.starts_with(prefix));
+            let records = all.map(|(key, (value, revision))| Record {
+                key: key.clone(),
+                value: value.clone(),
+                revision: *revision,
+            });
+            Listing {
+                records: records.collect(),
+                revision: Revision(kept.revision),
+            }
         }))
     }
 
@@ -78,7 +92,11 @@ impl Store for Memory {
         })
     }
 
-    async fn watch(&self, _: &str, _: Revision) -> Result<BoxStream<'static, Result<Change, Error>>, Error> {
+    async fn watch(
+        &self,
+        _: &str,
+        _: Revision,
+    ) -> Result<BoxStream<'static, Result<Change, Error>>, Error> {
         Ok(futures::stream::pending().boxed())
     }
 
@@ -87,8 +105,14 @@ impl Store for Memory {
     }
 
     async fn audit_bounds(&self) -> Result<audit::Bounds, Error> {
-        let none = audit::Head { seq: 0, hash: Digest::from_bytes([0; 32]) };
-        Ok(audit::Bounds { anchor: none, head: none })
+        let none = audit::Head {
+            seq: 0,
+            hash: Digest::from_bytes([0; 32]),
+        };
+        Ok(audit::Bounds {
+            anchor: none,
+            head: none,
+        })
     }
 
     async fn audit_verify(&self, expected: Option<Digest>) -> Result<audit::Verdict, Error> {

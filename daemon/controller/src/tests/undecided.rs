@@ -30,15 +30,30 @@ async fn put(controller: &Controller, version: u8, cpu: u8) {
 }
 
 fn standing(view: &DeploymentView) -> (u64, Option<Status>) {
-    (view.summary.generation, view.rollout.as_ref().map(|r| r.status))
+    (
+        view.summary.generation,
+        view.rollout.as_ref().map(|r| r.status),
+    )
 }
 
 fn failed_for_the_policy(controller: &Controller, generation: u64) {
-    let (namespace, name) = ("default".parse().expect("a name"), "ant".parse().expect("a name"));
-    let all = controller.handle().revisions(&namespace, &name, None, &Window::whole()).expect("it is there").items;
-    let failed = all.iter().find(|mark| mark.generation == generation && mark.outcome == Outcome::Failed);
+    let (namespace, name) = (
+        "default".parse().expect("a name"),
+        "ant".parse().expect("a name"),
+    );
+    let all = controller
+        .handle()
+        .revisions(&namespace, &name, None, &Window::whole())
+        .expect("it is there")
+        .items;
+    let failed = all
+        .iter()
+        .find(|mark| mark.generation == generation && mark.outcome == Outcome::Failed);
     let reason = failed.map(|mark| mark.reason.clone()).unwrap_or_default();
-    assert!(reason.contains("no progress within 5m") && reason.contains("told not to decide"), "{all:#?}");
+    assert!(
+        reason.contains("no progress within 5m") && reason.contains("told not to decide"),
+        "{all:#?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,10 +76,22 @@ async fn an_update_that_nobody_decides_fails_at_its_deadline_and_returns_without
     assert_eq!(standing(&seen(&controller)), (2, Some(Status::Progressing)));
     tokio::time::sleep(2 * MOMENT).await;
     let view = seen(&controller);
-    assert_eq!(standing(&view), (3, Some(Status::Done)), "{:#?}", view.rollout);
+    assert_eq!(
+        standing(&view),
+        (3, Some(Status::Done)),
+        "{:#?}",
+        view.rollout
+    );
     failed_for_the_policy(&controller, 2);
-    assert_eq!(versions(&scene.cloud), BTreeMap::from([("v1".to_owned(), 2)]));
-    assert_eq!(scene.cloud.with(|known| known.calls), calls, "what ran was left alone");
+    assert_eq!(
+        versions(&scene.cloud),
+        BTreeMap::from([("v1".to_owned(), 2)])
+    );
+    assert_eq!(
+        scene.cloud.with(|known| known.calls),
+        calls,
+        "what ran was left alone"
+    );
     controller.shutdown().await;
 }
 
@@ -82,7 +109,10 @@ async fn a_first_version_that_nobody_decides_fails_and_is_made_once_somebody_doe
     scene.cloud.with(|known| known.undecided = false);
     tokio::time::sleep(LONG).await;
     assert_eq!(standing(&seen(&controller)), (1, Some(Status::Done)));
-    assert_eq!(versions(&scene.cloud), BTreeMap::from([("v1".to_owned(), 2)]));
+    assert_eq!(
+        versions(&scene.cloud),
+        BTreeMap::from([("v1".to_owned(), 2)])
+    );
     controller.shutdown().await;
 }
 
@@ -93,7 +123,9 @@ async fn what_came_half_way_returns_to_what_still_runs() {
     let controller = scene.controller().await;
     put(&controller, 1, 1).await;
     tokio::time::sleep(LONG).await;
-    scene.cloud.with(|known| known.broken = Some("v2".to_owned()));
+    scene
+        .cloud
+        .with(|known| known.broken = Some("v2".to_owned()));
     put(&controller, 2, 2).await;
     while !versions(&scene.cloud).contains_key("v2") {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -105,7 +137,15 @@ async fn what_came_half_way_returns_to_what_still_runs() {
     });
     tokio::time::sleep(DEADLINE + 2 * MOMENT).await;
     let view = seen(&controller);
-    assert_eq!(standing(&view), (3, Some(Status::Done)), "{:#?}", view.rollout);
-    assert_eq!(versions(&scene.cloud), BTreeMap::from([("v1".to_owned(), 2)]));
+    assert_eq!(
+        standing(&view),
+        (3, Some(Status::Done)),
+        "{:#?}",
+        view.rollout
+    );
+    assert_eq!(
+        versions(&scene.cloud),
+        BTreeMap::from([("v1".to_owned(), 2)])
+    );
     controller.shutdown().await;
 }

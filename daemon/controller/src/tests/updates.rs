@@ -22,35 +22,69 @@ pub(super) struct Scene {
 impl Scene {
     pub(super) fn new() -> Self {
         let (plugin_changes, _) = tokio::sync::watch::channel(0);
-        Self { store: Arc::default(), cloud: Cloud::new(), since: tokio::time::Instant::now(), plugin_changes }
+        Self {
+            store: Arc::default(),
+            cloud: Cloud::new(),
+            since: tokio::time::Instant::now(),
+            plugin_changes,
+        }
     }
 
     pub(super) async fn controller(&self) -> Controller {
-        begin(options(), &self.store, &self.cloud, self.since, &self.plugin_changes).await.expect("a state that can be read")
+        begin(
+            options(),
+            &self.store,
+            &self.cloud,
+            self.since,
+            &self.plugin_changes,
+        )
+        .await
+        .expect("a state that can be read")
     }
 }
 
 pub(super) fn seen(controller: &Controller) -> DeploymentView {
-    let (namespace, name): (Namespace, DeploymentName) = ("default".parse().expect("a name"), "ant".parse().expect("a name"));
-    controller.handle().get(&namespace, &name).expect("it is there")
+    let (namespace, name): (Namespace, DeploymentName) = (
+        "default".parse().expect("a name"),
+        "ant".parse().expect("a name"),
+    );
+    controller
+        .handle()
+        .get(&namespace, &name)
+        .expect("it is there")
 }
 
 fn web(version: u8, replicas: u32, strategy: &'static str) -> Spec {
-    Spec { version, web: replicas, job: false, strategy, hedged: false }
+    Spec {
+        version,
+        web: replicas,
+        job: false,
+        strategy,
+        hedged: false,
+    }
 }
 
 pub(super) fn versions(cloud: &Cloud) -> BTreeMap<String, u32> {
-    serving(cloud).into_iter().map(|((_, version), replicas)| (version, replicas)).collect()
+    serving(cloud)
+        .into_iter()
+        .map(|((_, version), replicas)| (version, replicas))
+        .collect()
 }
 
 /// With room for the update it ends with the new version, without it with the old one; either way whole, and never beyond the capacity.
 async fn update(strategy: &'static str, replicas: u32, spare: u32, faults: Vec<Option<Fault>>) {
     let scene = Scene::new();
-    scene.cloud.with(|known| known.capacity = Some(replicas + spare));
+    scene
+        .cloud
+        .with(|known| known.capacity = Some(replicas + spare));
     let controller = scene.controller().await;
     put(&controller, "ant", &web(1, replicas, strategy)).await;
     tokio::time::sleep(LONG).await;
-    assert_eq!(versions(&scene.cloud), BTreeMap::from([("v1".to_owned(), replicas)]), "at first");
+    assert_eq!(
+        versions(&scene.cloud),
+        BTreeMap::from([("v1".to_owned(), replicas)]),
+        "at first"
+    );
     scene.cloud.with(|known| known.faults = faults.into());
     put(&controller, "ant", &web(2, replicas, strategy)).await;
     tokio::time::sleep(LONG).await;
@@ -60,15 +94,33 @@ async fn update(strategy: &'static str, replicas: u32, spare: u32, faults: Vec<O
         _ => spare >= 1,
     };
     let (ends, view) = (versions(&scene.cloud), seen(&controller));
-    let told = || format!("{strategy} {replicas} + {spare}: {ends:?} {:?}", view.rollout);
-    assert!(scene.cloud.with(|known| known.peak) <= replicas + spare, "beyond the capacity: {}", told());
+    let told = || {
+        format!(
+            "{strategy} {replicas} + {spare}: {ends:?} {:?}",
+            view.rollout
+        )
+    };
+    assert!(
+        scene.cloud.with(|known| known.peak) <= replicas + spare,
+        "beyond the capacity: {}",
+        told()
+    );
     assert_eq!(ends.values().sum::<u32>(), replicas, "{}", told());
     assert_eq!(ends.len(), 1, "{}", told());
-    assert!(view.rollout.as_ref().is_some_and(|r| r.status == rollout::Status::Done), "no way back: {}", told());
+    assert!(
+        view.rollout
+            .as_ref()
+            .is_some_and(|r| r.status == rollout::Status::Done),
+        "no way back: {}",
+        told()
+    );
     if !fits {
         assert!(ends.contains_key("v1"), "{}", told());
         let reason = view.rollout.map(|r| r.reason).unwrap_or_default();
-        assert!(reason.contains("maxSurge: 0") && reason.contains("recreate"), "it names the way: {reason}");
+        assert!(
+            reason.contains("maxSurge: 0") && reason.contains("recreate"),
+            "it names the way: {reason}"
+        );
     }
     controller.shutdown().await;
 }
@@ -100,17 +152,40 @@ proptest! {
 #[tokio::test(start_paused = true)]
 async fn what_ends_again_and_again_in_one_place_goes_to_another() {
     let scene = Scene::new();
-    scene.cloud.with(|known| known.broken = Some("v1".to_owned()));
+    scene
+        .cloud
+        .with(|known| known.broken = Some("v1".to_owned()));
     let controller = scene.controller().await;
     put(&controller, "ant", &web(1, 1, "rolling")).await;
     tokio::time::sleep(LONG).await;
     let view = seen(&controller);
-    let places: Vec<_> = view.tasks.iter().flat_map(|t| &t.allocations).map(|a| (a.region.as_str(), a.ready)).collect();
-    assert_eq!((places, view.summary.status), (vec![("west", 1)], Status::Running), "{:#?}", view.tasks);
+    let places: Vec<_> = view
+        .tasks
+        .iter()
+        .flat_map(|t| &t.allocations)
+        .map(|a| (a.region.as_str(), a.ready))
+        .collect();
+    assert_eq!(
+        (places, view.summary.status),
+        (vec![("west", 1)], Status::Running),
+        "{:#?}",
+        view.tasks
+    );
     put(&controller, "bee", &web(2, 1, "rolling")).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let bee = controller.handle().get(&"default".parse().expect("a name"), &"bee".parse().expect("a name")).expect("it is there");
-    let regions: Vec<_> = bee.tasks.iter().flat_map(|t| &t.allocations).map(|a| a.region.as_str()).collect();
+    let bee = controller
+        .handle()
+        .get(
+            &"default".parse().expect("a name"),
+            &"bee".parse().expect("a name"),
+        )
+        .expect("it is there");
+    let regions: Vec<_> = bee
+        .tasks
+        .iter()
+        .flat_map(|t| &t.allocations)
+        .map(|a| a.region.as_str())
+        .collect();
     assert_eq!(regions, ["east"], "the place serves others as before");
     controller.shutdown().await;
 }
@@ -119,7 +194,9 @@ async fn what_ends_again_and_again_in_one_place_goes_to_another() {
 #[tokio::test(start_paused = true)]
 async fn a_crash_loop_takes_nothing_away_and_returns_at_once() {
     let scene = Scene::new();
-    scene.cloud.with(|known| (known.broken, known.silent_on_health) = (Some("v2".to_owned()), true));
+    scene
+        .cloud
+        .with(|known| (known.broken, known.silent_on_health) = (Some("v2".to_owned()), true));
     let controller = scene.controller().await;
     put(&controller, "ant", &web(1, 4, "rolling")).await;
     tokio::time::sleep(LONG).await;
@@ -127,17 +204,30 @@ async fn a_crash_loop_takes_nothing_away_and_returns_at_once() {
     put(&controller, "ant", &web(2, 4, "rolling")).await;
     let began = tokio::time::Instant::now();
     loop {
-        let (view, good) = (seen(&controller), versions(&scene.cloud).get("v1").copied().unwrap_or(0));
-        assert_eq!(good, 4, "a good replica has gone for one that does not live");
+        let (view, good) = (
+            seen(&controller),
+            versions(&scene.cloud).get("v1").copied().unwrap_or(0),
+        );
+        assert_eq!(
+            good, 4,
+            "a good replica has gone for one that does not live"
+        );
         if view.summary.generation == 3 {
             break;
         }
         assert_ne!(view.summary.status, Status::Running, "it does not live");
         tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", seen(&controller).rollout);
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            seen(&controller).rollout
+        );
     }
     tokio::time::sleep(LONG).await;
-    assert_eq!(versions(&scene.cloud), BTreeMap::from([("v1".to_owned(), 4)]));
+    assert_eq!(
+        versions(&scene.cloud),
+        BTreeMap::from([("v1".to_owned(), 4)])
+    );
     controller.shutdown().await;
 }
 
@@ -152,7 +242,10 @@ async fn what_nobody_checks_is_ready_when_it_has_lived_for_a_moment() {
     assert_eq!(seen(&controller).summary.ready, 0);
     tokio::time::sleep(Duration::from_millis(600)).await;
     let view = seen(&controller);
-    assert_eq!((view.summary.ready, view.summary.status), (1, Status::Running));
+    assert_eq!(
+        (view.summary.ready, view.summary.status),
+        (1, Status::Running)
+    );
     controller.shutdown().await;
 }
 
@@ -161,11 +254,22 @@ async fn what_nobody_checks_is_ready_when_it_has_lived_for_a_moment() {
 async fn a_job_that_has_ended_is_not_run_again_because_its_cloud_forgot_it() {
     let scene = Scene::new();
     let controller = scene.controller().await;
-    put(&controller, "ant", &Spec { job: true, ..web(1, 0, "rolling") }).await;
+    put(
+        &controller,
+        "ant",
+        &Spec {
+            job: true,
+            ..web(1, 0, "rolling")
+        },
+    )
+    .await;
     tokio::time::sleep(LONG).await;
     let job = |controller: &Controller| {
         let view = seen(controller);
-        view.tasks.iter().find(|t| t.kind == "job").map(|t| (t.ready, t.status))
+        view.tasks
+            .iter()
+            .find(|t| t.kind == "job")
+            .map(|t| (t.ready, t.status))
     };
     assert_eq!(job(&controller), Some((1, Status::Completed)));
     let calls = scene.cloud.with(|known| {
@@ -176,7 +280,11 @@ async fn a_job_that_has_ended_is_not_run_again_because_its_cloud_forgot_it() {
     controller.shutdown().await;
     let controller = scene.controller().await;
     tokio::time::sleep(LONG).await;
-    assert_eq!(scene.cloud.with(|known| known.calls), calls, "nothing was asked for");
+    assert_eq!(
+        scene.cloud.with(|known| known.calls),
+        calls,
+        "nothing was asked for"
+    );
     assert_eq!(job(&controller), Some((1, Status::Completed)));
     controller.shutdown().await;
 }
@@ -184,22 +292,43 @@ async fn a_job_that_has_ended_is_not_run_again_because_its_cloud_forgot_it() {
 /// What gives way holds the room of what takes its place, also when that has been given up once.
 #[tokio::test(start_paused = true)]
 async fn an_update_whose_provider_refuses_once_goes_on() {
-    update("rolling", 2, 1, vec![Some(Fault::Before(FailureKind::Denied))]).await;
+    update(
+        "rolling",
+        2,
+        1,
+        vec![Some(Fault::Before(FailureKind::Denied))],
+    )
+    .await;
 }
 
 /// What was refused is not kept over a restart: it is asked for once more in each place, and why it waits is told again at once.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_told_again_at_once_after_a_restart() {
     let scene = Scene::new();
-    scene.cloud.with(|known| known.refused = Some("v1".to_owned()));
+    scene
+        .cloud
+        .with(|known| known.refused = Some("v1".to_owned()));
     let mut controller = scene.controller().await;
     put(&controller, "ant", &web(1, 1, "rolling")).await;
     for life in 0..3 {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let view = seen(&controller);
-        let told = view.tasks.iter().map(|t| t.message.as_str()).collect::<Vec<_>>().join("; ");
-        assert!(told.contains("the grant does not allow it"), "life {life}: {:#?}", view.tasks);
-        assert_eq!(scene.cloud.with(|known| std::mem::take(&mut known.calls)), 1, "life {life}: its provider is asked once");
+        let told = view
+            .tasks
+            .iter()
+            .map(|t| t.message.as_str())
+            .collect::<Vec<_>>()
+            .join("; ");
+        assert!(
+            told.contains("the grant does not allow it"),
+            "life {life}: {:#?}",
+            view.tasks
+        );
+        assert_eq!(
+            scene.cloud.with(|known| std::mem::take(&mut known.calls)),
+            1,
+            "life {life}: its provider is asked once"
+        );
         controller.shutdown().await;
         controller = scene.controller().await;
     }

@@ -69,9 +69,16 @@ pub struct Benefit {
 impl Bill {
     pub(super) fn of(offer: &OfferReport, replicas: u32) -> Self {
         let replicas = u64::from(replicas);
-        let hourly = offer.hourly.saturating_add(offer.egress_hourly).saturating_mul(replicas);
+        let hourly = offer
+            .hourly
+            .saturating_add(offer.egress_hourly)
+            .saturating_mul(replicas);
         let egress = offer.egress_hourly.scaled(offer.hours);
-        Self { hourly, estimate: offer.cost.saturating_add(egress).saturating_mul(replicas), monthly: hourly.saturating_mul(MONTH) }
+        Self {
+            hourly,
+            estimate: offer.cost.saturating_add(egress).saturating_mul(replicas),
+            monthly: hourly.saturating_mul(MONTH),
+        }
     }
 
     fn plus(self, other: Self) -> Self {
@@ -96,11 +103,17 @@ impl Benefit {
     /// Of a task with so many replicas, out of its candidates.
     pub fn of(offers: &[OfferReport], choice: &[ChoiceReport], replicas: u32) -> Self {
         let bill = |c: &ChoiceReport| {
-            let offer = offers.iter().find(|o| o.provider == c.provider && o.offer == c.offer)?;
+            let offer = offers
+                .iter()
+                .find(|o| o.provider == c.provider && o.offer == c.offer)?;
             Some(Bill::of(offer, c.replicas))
         };
         // An offer that was chosen and is gone by now has no price any more.
-        let chosen = choice.iter().map(bill).collect::<Option<Vec<_>>>().filter(|bills| !bills.is_empty());
+        let chosen = choice
+            .iter()
+            .map(bill)
+            .collect::<Option<Vec<_>>>()
+            .filter(|bills| !bills.is_empty());
         let chosen = chosen.map(|bills| bills.into_iter().fold(Bill::default(), Bill::plus));
         let alternative = |offer: &OfferReport| {
             let bill = Bill::of(offer, replicas);
@@ -115,7 +128,10 @@ impl Benefit {
         };
         Self {
             chosen,
-            cheapest: offers.iter().min_by_key(|o| Bill::of(o, replicas).estimate).map(alternative),
+            cheapest: offers
+                .iter()
+                .min_by_key(|o| Bill::of(o, replicas).estimate)
+                .map(alternative),
             best_quality: offers.iter().max_by(|a, b| better(a, b)).map(alternative),
         }
     }
@@ -125,7 +141,10 @@ impl Benefit {
 fn better(a: &OfferReport, b: &OfferReport) -> Ordering {
     let high = |value: Option<f64>| value.unwrap_or(f64::NEG_INFINITY);
     let low = |value: Option<f64>| value.map_or(f64::NEG_INFINITY, |v| -v);
-    let useful = |o: &OfferReport| o.availability.map(|a| a * (1.0 - o.failure_rate.unwrap_or(0.0)));
+    let useful = |o: &OfferReport| {
+        o.availability
+            .map(|a| a * (1.0 - o.failure_rate.unwrap_or(0.0)))
+    };
     high(useful(a))
         .total_cmp(&high(useful(b)))
         .then(a.performance.total_cmp(&b.performance))
@@ -155,14 +174,23 @@ impl FromStr for Difference {
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let amount: MicroUsd = text.trim_start_matches(['-', '+']).parse()?;
         let amount = i64::try_from(amount.0).unwrap_or(i64::MAX);
-        Ok(Self(if text.starts_with('-') { -amount } else { amount }))
+        Ok(Self(if text.starts_with('-') {
+            -amount
+        } else {
+            amount
+        }))
     }
 }
 
 impl Serialize for Difference {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let sign = if self.0 < 0 { "-" } else { "" };
-        s.collect_str(&format_args!("{sign}{}", MicroUsd(self.0.unsigned_abs()).to_string().trim_start_matches('$')))
+        s.collect_str(&format_args!(
+            "{sign}{}",
+            MicroUsd(self.0.unsigned_abs())
+                .to_string()
+                .trim_start_matches('$')
+        ))
     }
 }
 

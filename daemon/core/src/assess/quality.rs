@@ -80,23 +80,48 @@ impl Basis {
 
 impl QualityReport {
     /// `offer` as policies see it, `quote` as the provider said it.
-    pub(super) fn of(offer: &Offer, quote: Option<&Offer>, measured: Option<&Measured>, now: Instant) -> Self {
+    pub(super) fn of(
+        offer: &Offer,
+        quote: Option<&Offer>,
+        measured: Option<&Measured>,
+        now: Instant,
+    ) -> Self {
         let figure = |value: fn(&Offer) -> f64, sampled: Option<Sampled>, tail: Option<Sampled>| {
             let known = |v: f64| v.is_finite().then_some(v);
-            let quoted = quote.and_then(|q| known(value(q))).map(|value| Quoted { value, age: now.since(offer.quoted_at) });
-            let sampled =
-                sampled.map(|s| MeasuredFigure { value: s.value, p95: tail.map(|t| t.value), samples: s.samples, age: now.since(s.at) });
+            let quoted = quote.and_then(|q| known(value(q))).map(|value| Quoted {
+                value,
+                age: now.since(offer.quoted_at),
+            });
+            let sampled = sampled.map(|s| MeasuredFigure {
+                value: s.value,
+                p95: tail.map(|t| t.value),
+                samples: s.samples,
+                age: now.since(s.at),
+            });
             let value = known(value(offer));
             let basis = match (value, quoted) {
                 (None, _) => Basis::Unknown,
                 (Some(_), Some(_)) => Basis::Quoted,
                 (Some(_), None) => Basis::Measured,
             };
-            Figure { value, basis, quoted, measured: sampled }
+            Figure {
+                value,
+                basis,
+                quoted,
+                measured: sampled,
+            }
         };
         Self {
-            availability: figure(|o| o.availability, measured.and_then(Measured::availability), None),
-            failure_rate: figure(|o| o.failure_rate, measured.and_then(Measured::failure_rate), None),
+            availability: figure(
+                |o| o.availability,
+                measured.and_then(Measured::availability),
+                None,
+            ),
+            failure_rate: figure(
+                |o| o.failure_rate,
+                measured.and_then(Measured::failure_rate),
+                None,
+            ),
             time_to_ready: figure(
                 |o| o.time_to_ready,
                 measured.and_then(|m| m.time_to_ready(0.5)),

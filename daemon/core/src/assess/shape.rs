@@ -54,7 +54,11 @@ mod tests {
 
     #[test]
     fn a_shape_asks_for_what_it_says_and_for_no_feature_but_services() {
-        let accelerator = Accelerator { kind: "nvidia-l4".to_owned(), count: 2, ..Accelerator::default() };
+        let accelerator = Accelerator {
+            kind: "nvidia-l4".to_owned(),
+            count: 2,
+            ..Accelerator::default()
+        };
         let shape = Shape {
             cpu: MilliCpu(1500),
             memory: Bytes(3 << 30),
@@ -67,13 +71,33 @@ mod tests {
         let namespace = Namespace::default_namespace();
         let one = manifest::resolve(&shape.manifest(&namespace).expect("plain data")).remove(0);
         let resources = &one.workload.resources;
-        assert_eq!((resources.cpu, resources.memory, &resources.accelerators), (shape.cpu, shape.memory, &vec![accelerator]));
-        assert_eq!((one.replicas, one.duration, one.constraints.spot, one.expected.egress), (3, shape.duration, true, shape.egress));
-        let none = Shape { accelerator: None, ..shape };
+        assert_eq!(
+            (resources.cpu, resources.memory, &resources.accelerators),
+            (shape.cpu, shape.memory, &vec![accelerator])
+        );
+        assert_eq!(
+            (
+                one.replicas,
+                one.duration,
+                one.constraints.spot,
+                one.expected.egress
+            ),
+            (3, shape.duration, true, shape.egress)
+        );
+        let none = Shape {
+            accelerator: None,
+            ..shape
+        };
         let none = manifest::resolve(&none.manifest(&namespace).expect("plain data")).remove(0);
         assert_eq!(none.workload.resources.accelerators, []);
         let told = serde_json::to_value(Requires::of(&none.workload)).expect("plain data");
-        let asked: Vec<&String> = told.as_object().expect("a map").iter().filter(|(_, v)| **v == true).map(|(k, _)| k).collect();
+        let asked: Vec<&String> = told
+            .as_object()
+            .expect("a map")
+            .iter()
+            .filter(|(_, v)| **v == true)
+            .map(|(k, _)| k)
+            .collect();
         assert_eq!(asked, ["services"]);
     }
 }

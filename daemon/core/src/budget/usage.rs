@@ -53,7 +53,15 @@ enum What {
     Deployments,
 }
 
-const COUNTED: [What; 7] = [What::Hourly, What::Monthly, What::Cpu, What::Memory, What::Accelerators, What::Replicas, What::Allocations];
+const COUNTED: [What; 7] = [
+    What::Hourly,
+    What::Monthly,
+    What::Cpu,
+    What::Memory,
+    What::Accelerators,
+    What::Replicas,
+    What::Allocations,
+];
 
 /// What something costs in the time it will still take, within the month.
 pub fn forecast(hourly: MicroUsd, lasts: Millis) -> MicroUsd {
@@ -98,7 +106,10 @@ impl Usage {
             let exact = (u128::from(a) * u128::from(part)).div_ceil(u128::from(whole.max(1)));
             u64::try_from(exact).unwrap_or(u64::MAX)
         };
-        Self { allocations: self.allocations, ..self.each(Self::default(), |a, _| scaled(a)) }
+        Self {
+            allocations: self.allocations,
+            ..self.each(Self::default(), |a, _| scaled(a))
+        }
     }
 
     fn of(&self, what: What) -> u64 {
@@ -132,7 +143,13 @@ impl Limits {
             allocations: count(quota.allocations),
         };
         let actions = budget.map(|b| b.on_exceeded.0.clone()).unwrap_or_default();
-        Self { namespace: namespace.clone(), most, deployments: count(quota.deployments), spent, actions }
+        Self {
+            namespace: namespace.clone(),
+            most,
+            deployments: count(quota.deployments),
+            spent,
+            actions,
+        }
     }
 
     /// Whether there is anything to hold to.
@@ -151,18 +168,29 @@ impl Limits {
 
     /// Whether `after` fits beside the others in place of `before`. What does not grow passes no limit. `margin`: percent of the money
     /// that must stay free.
-    pub(super) fn check(&self, others: Usage, before: Usage, after: Usage, margin: u64) -> Result<(), Excess> {
+    pub(super) fn check(
+        &self,
+        others: Usage,
+        before: Usage,
+        after: Usage,
+        margin: u64,
+    ) -> Result<(), Excess> {
         for what in COUNTED {
             let limit = match what {
                 What::Hourly | What::Monthly if self.most.of(what) != u64::MAX => {
-                    let limit = u128::from(self.most.of(what)) * u128::from(100 - margin.min(100)) / 100;
+                    let limit =
+                        u128::from(self.most.of(what)) * u128::from(100 - margin.min(100)) / 100;
                     u64::try_from(limit).unwrap_or(u64::MAX)
                 }
                 _ => self.most.of(what),
             };
             let (before, after, others) = (before.of(what), after.of(what), others.of(what));
             if after > before && others.saturating_add(after) > limit {
-                return Err(Excess { what, used: others.saturating_add(before), more: after - before });
+                return Err(Excess {
+                    what,
+                    used: others.saturating_add(before),
+                    more: after - before,
+                });
             }
         }
         Ok(())
@@ -170,15 +198,27 @@ impl Limits {
 
     pub(super) fn check_deployments(&self, used: u64, newcomer: bool) -> Result<(), Excess> {
         if newcomer && used >= self.deployments {
-            return Err(Excess { what: What::Deployments, used, more: 1 });
+            return Err(Excess {
+                what: What::Deployments,
+                used,
+                more: 1,
+            });
         }
         Ok(())
     }
 
     /// Whether the spending is within the budget as it is.
     pub(super) fn check_money(&self, total: Usage) -> Result<(), Excess> {
-        let over = [What::Hourly, What::Monthly].into_iter().find(|w| total.of(*w) > self.most.of(*w));
-        over.map_or(Ok(()), |what| Err(Excess { what, used: total.of(what), more: 0 }))
+        let over = [What::Hourly, What::Monthly]
+            .into_iter()
+            .find(|w| total.of(*w) > self.most.of(*w));
+        over.map_or(Ok(()), |what| {
+            Err(Excess {
+                what,
+                used: total.of(what),
+                more: 0,
+            })
+        })
     }
 }
 
@@ -196,7 +236,11 @@ impl Excess {
 
     /// For people: the limit, what is used, what is missing.
     pub fn tell(&self, limits: &Limits) -> String {
-        let limit = if self.is_deployments() { limits.deployments } else { limits.most.of(self.what) };
+        let limit = if self.is_deployments() {
+            limits.deployments
+        } else {
+            limits.most.of(self.what)
+        };
         let show = |n: u64| match self.what {
             What::Hourly | What::Monthly => MicroUsd(n).to_string(),
             What::Cpu => MilliCpu(u32::try_from(n).unwrap_or(u32::MAX)).to_string(),
@@ -214,8 +258,17 @@ impl Excess {
             What::Deployments => ("quota.deployments", "in use"),
         };
         let wanted = self.used.saturating_add(self.more);
-        let more = if self.more == 0 { String::new() } else { format!(", {} more needed", show(self.more)) };
+        let more = if self.more == 0 {
+            String::new()
+        } else {
+            format!(", {} more needed", show(self.more))
+        };
         let missing = show(wanted.saturating_sub(limit));
-        format!("{field} of namespace \"{}\" is {}: {} {used}{more}, {missing} missing", limits.namespace, show(limit), show(self.used))
+        format!(
+            "{field} of namespace \"{}\" is {}: {} {used}{more}, {missing} missing",
+            limits.namespace,
+            show(limit),
+            show(self.used)
+        )
     }
 }

@@ -205,24 +205,107 @@ pub struct Asker {
 #[async_trait]
 pub trait Aws: Send + Sync {
     async fn zones(&self, asker: &Asker, region: &str) -> Result<Vec<String>, Failure>;
-    async fn instance_types(&self, asker: &Asker, region: &str, types: &[String]) -> Result<Vec<InstanceType>, Failure>;
-    async fn spot_prices(&self, asker: &Asker, region: &str, types: &[String]) -> Result<Vec<SpotPrice>, Failure>;
-    async fn images(&self, asker: &Asker, region: &str, ids: &[String]) -> Result<Vec<Image>, Failure>;
-    async fn run(&self, asker: &Asker, attempt: &Attempt, request: &RunRequest) -> Result<Instance, Failure>;
-    async fn instances(&self, asker: &Asker, region: &str, allocations: &[String]) -> Result<Vec<Instance>, Failure>;
+    async fn instance_types(
+        &self,
+        asker: &Asker,
+        region: &str,
+        types: &[String],
+    ) -> Result<Vec<InstanceType>, Failure>;
+    async fn spot_prices(
+        &self,
+        asker: &Asker,
+        region: &str,
+        types: &[String],
+    ) -> Result<Vec<SpotPrice>, Failure>;
+    async fn images(
+        &self,
+        asker: &Asker,
+        region: &str,
+        ids: &[String],
+    ) -> Result<Vec<Image>, Failure>;
+    async fn run(
+        &self,
+        asker: &Asker,
+        attempt: &Attempt,
+        request: &RunRequest,
+    ) -> Result<Instance, Failure>;
+    async fn instances(
+        &self,
+        asker: &Asker,
+        region: &str,
+        allocations: &[String],
+    ) -> Result<Vec<Instance>, Failure>;
     async fn terminate(&self, asker: &Asker, region: &str, ids: &[String]) -> Result<(), Failure>;
     async fn console(&self, asker: &Asker, region: &str, id: &str) -> Result<String, Failure>;
 
-    async fn create_load_balancer(&self, asker: &Asker, attempt: &Attempt, request: &LoadBalancerRequest) -> Result<LoadBalancer, Failure>;
-    async fn create_target_group(&self, asker: &Asker, attempt: &Attempt, request: &TargetGroupRequest) -> Result<TargetGroup, Failure>;
-    async fn create_listener(&self, asker: &Asker, attempt: &Attempt, request: &ListenerRequest) -> Result<Listener, Failure>;
-    async fn load_balancers(&self, asker: &Asker, region: &str, allocations: &[String]) -> Result<Vec<LoadBalancer>, Failure>;
-    async fn target_groups(&self, asker: &Asker, region: &str, allocations: &[String]) -> Result<Vec<TargetGroup>, Failure>;
-    async fn listeners(&self, asker: &Asker, region: &str, load_balancer: &str) -> Result<Vec<Listener>, Failure>;
-    async fn register(&self, asker: &Asker, region: &str, target_group: &str, targets: &[Target]) -> Result<(), Failure>;
-    async fn deregister(&self, asker: &Asker, region: &str, target_group: &str, targets: &[Target]) -> Result<(), Failure>;
-    async fn health(&self, asker: &Asker, region: &str, target_groups: &[String]) -> Result<Vec<TargetHealth>, Failure>;
-    async fn delete_listener(&self, asker: &Asker, region: &str, id: &str) -> Result<bool, Failure>;
-    async fn delete_load_balancer(&self, asker: &Asker, region: &str, id: &str) -> Result<bool, Failure>;
-    async fn delete_target_group(&self, asker: &Asker, region: &str, id: &str) -> Result<bool, Failure>;
+    async fn create_load_balancer(
+        &self,
+        asker: &Asker,
+        attempt: &Attempt,
+        request: &LoadBalancerRequest,
+    ) -> Result<LoadBalancer, Failure>;
+    async fn create_target_group(
+        &self,
+        asker: &Asker,
+        attempt: &Attempt,
+        request: &TargetGroupRequest,
+    ) -> Result<TargetGroup, Failure>;
+    async fn create_listener(
+        &self,
+        asker: &Asker,
+        attempt: &Attempt,
+        request: &ListenerRequest,
+    ) -> Result<Listener, Failure>;
+    async fn load_balancers(
+        &self,
+        asker: &Asker,
+        region: &str,
+        allocations: &[String],
+    ) -> Result<Vec<LoadBalancer>, Failure>;
+    async fn target_groups(
+        &self,
+        asker: &Asker,
+        region: &str,
+        allocations: &[String],
+    ) -> Result<Vec<TargetGroup>, Failure>;
+    async fn listeners(
+        &self,
+        asker: &Asker,
+        region: &str,
+        load_balancer: &str,
+    ) -> Result<Vec<Listener>, Failure>;
+    async fn register(
+        &self,
+        asker: &Asker,
+        region: &str,
+        target_group: &str,
+        targets: &[Target],
+    ) -> Result<(), Failure>;
+    async fn deregister(
+        &self,
+        asker: &Asker,
+        region: &str,
+        target_group: &str,
+        targets: &[Target],
+    ) -> Result<(), Failure>;
+    async fn health(
+        &self,
+        asker: &Asker,
+        region: &str,
+        target_groups: &[String],
+    ) -> Result<Vec<TargetHealth>, Failure>;
+    async fn delete_listener(&self, asker: &Asker, region: &str, id: &str)
+    -> Result<bool, Failure>;
+    async fn delete_load_balancer(
+        &self,
+        asker: &Asker,
+        region: &str,
+        id: &str,
+    ) -> Result<bool, Failure>;
+    async fn delete_target_group(
+        &self,
+        asker: &Asker,
+        region: &str,
+        id: &str,
+    ) -> Result<bool, Failure>;
 }

@@ -9,7 +9,10 @@ use crate::{
     grant::ContainersGrant,
     names::{AllocationId, InstanceName},
     units::{Instant, Millis},
-    workload::{ConfigFile, Endpoint, EnvVar, Health, Labels, LogChunk, LogQuery, Network, Phase, Port, Probe, Resources, Run, Volume},
+    workload::{
+        ConfigFile, Endpoint, EnvVar, Health, Labels, LogChunk, LogQuery, Network, Phase, Port,
+        Probe, Resources, Run, Volume,
+    },
 };
 
 /// The engine and its machine.
@@ -94,7 +97,11 @@ pub struct ContainerStatus {
 /// wait, never the effect, if the caller runs it in a task of its own.
 #[async_trait]
 pub trait Containers: Send + Sync {
-    async fn info(&self, owner: &InstanceName, grant: &ContainersGrant) -> Result<EngineInfo, Failure>;
+    async fn info(
+        &self,
+        owner: &InstanceName,
+        grant: &ContainersGrant,
+    ) -> Result<EngineInfo, Failure>;
     async fn ensure(
         &self,
         owner: &InstanceName,
@@ -110,8 +117,17 @@ pub trait Containers: Send + Sync {
         keys: &[ContainerKey],
     ) -> Result<Vec<Option<ContainerStatus>>, Failure>;
     /// True when nothing is left of it.
-    async fn remove(&self, owner: &InstanceName, grant: &ContainersGrant, key: &ContainerKey) -> Result<bool, Failure>;
-    async fn owned(&self, owner: &InstanceName, grant: &ContainersGrant) -> Result<Vec<ContainerKey>, Failure>;
+    async fn remove(
+        &self,
+        owner: &InstanceName,
+        grant: &ContainersGrant,
+        key: &ContainerKey,
+    ) -> Result<bool, Failure>;
+    async fn owned(
+        &self,
+        owner: &InstanceName,
+        grant: &ContainersGrant,
+    ) -> Result<Vec<ContainerKey>, Failure>;
     async fn logs(
         &self,
         owner: &InstanceName,

@@ -138,7 +138,12 @@ pub struct Caller {
 #[async_trait]
 pub trait Kubernetes: Send + Sync {
     async fn info(&self, grant: &KubernetesGrant) -> Result<ClusterInfo, Failure>;
-    async fn apply(&self, caller: &Caller, grant: &KubernetesGrant, objects: Vec<String>) -> Result<Vec<String>, Failure>;
+    async fn apply(
+        &self,
+        caller: &Caller,
+        grant: &KubernetesGrant,
+        objects: Vec<String>,
+    ) -> Result<Vec<String>, Failure>;
     async fn apply_secret(
         &self,
         caller: &Caller,
@@ -147,8 +152,18 @@ pub trait Kubernetes: Send + Sync {
         name: &str,
         items: Vec<SecretItem>,
     ) -> Result<String, Failure>;
-    async fn get(&self, caller: &Caller, grant: &KubernetesGrant, object: &Reference) -> Result<Option<String>, Failure>;
-    async fn list(&self, caller: &Caller, grant: &KubernetesGrant, query: &ListQuery) -> Result<Page, Failure>;
+    async fn get(
+        &self,
+        caller: &Caller,
+        grant: &KubernetesGrant,
+        object: &Reference,
+    ) -> Result<Option<String>, Failure>;
+    async fn list(
+        &self,
+        caller: &Caller,
+        grant: &KubernetesGrant,
+        query: &ListQuery,
+    ) -> Result<Page, Failure>;
     async fn delete(
         &self,
         caller: &Caller,
@@ -156,7 +171,20 @@ pub trait Kubernetes: Send + Sync {
         objects: Vec<Reference>,
         propagation: Propagation,
     ) -> Result<Vec<Deletion>, Failure>;
-    async fn owned(&self, caller: &Caller, grant: &KubernetesGrant) -> Result<Vec<OwnedObject>, Failure>;
-    async fn logs(&self, caller: &Caller, grant: &KubernetesGrant, query: &PodLogQuery) -> Result<PodLog, Failure>;
-    async fn nodes(&self, grant: &KubernetesGrant, annotations: &[String]) -> Result<Vec<Node>, Failure>;
+    async fn owned(
+        &self,
+        caller: &Caller,
+        grant: &KubernetesGrant,
+    ) -> Result<Vec<OwnedObject>, Failure>;
+    async fn logs(
+        &self,
+        caller: &Caller,
+        grant: &KubernetesGrant,
+        query: &PodLogQuery,
+    ) -> Result<PodLog, Failure>;
+    async fn nodes(
+        &self,
+        grant: &KubernetesGrant,
+        annotations: &[String],
+    ) -> Result<Vec<Node>, Failure>;
 }

@@ -10,9 +10,10 @@ use crate::{
     plan::stored::{PLANS, PlanRecord},
     quality::Stored,
     record::{
-        ALLOCATIONS, AllocationRecord, DECISIONS, DEPLOYMENTS, DeploymentRecord, EVENTS, HELD, HeldRecord, IMAGES, INPUT_SIZES,
-        INSTALLATION, InputSize, InstallationRecord, LEDGERS, LedgerRecord, MEASURES, NAMESPACES, NamespaceRecord, ORPHANS, OrphanRecord,
-        RESTORED, REVISIONS, Restored, RevisionRecord, SEGMENTS, SHADOWS, ShadowRecord,
+        ALLOCATIONS, AllocationRecord, DECISIONS, DEPLOYMENTS, DeploymentRecord, EVENTS, HELD,
+        HeldRecord, IMAGES, INPUT_SIZES, INSTALLATION, InputSize, InstallationRecord, LEDGERS,
+        LedgerRecord, MEASURES, NAMESPACES, NamespaceRecord, ORPHANS, OrphanRecord, RESTORED,
+        REVISIONS, Restored, RevisionRecord, SEGMENTS, SHADOWS, ShadowRecord,
     },
     view::{DecisionView, Event},
 };
@@ -80,15 +81,26 @@ mod tests {
     #[test]
     fn when_a_token_was_last_used_is_known_from_before() {
         for text in ["1700000000000", r#""2023-11-14T22:13:20.000Z""#] {
-            let Ok(at) = serde_json::from_str::<Instant>(text) else { continue };
-            assert_eq!(from_slice::<TokenUse>(text.as_bytes()).unwrap(), TokenUse { at });
+            let Ok(at) = serde_json::from_str::<Instant>(text) else {
+                continue;
+            };
+            assert_eq!(
+                from_slice::<TokenUse>(text.as_bytes()).unwrap(),
+                TokenUse { at }
+            );
         }
     }
 
     #[test]
     fn no_kind_lives_among_anothers_keys() {
         for (n, (one, _)) in KINDS.iter().enumerate() {
-            assert!(KINDS.iter().skip(n + 1).all(|(other, _)| !one.starts_with(other) && !other.starts_with(one)), "{one}");
+            assert!(
+                KINDS
+                    .iter()
+                    .skip(n + 1)
+                    .all(|(other, _)| !one.starts_with(other) && !other.starts_with(one)),
+                "{one}"
+            );
         }
     }
 }

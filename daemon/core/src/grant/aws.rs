@@ -76,7 +76,10 @@ impl AwsGrant {
 
 /// Where the credentials of an account come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "not a source of credentials: use \"default\", or one of profile, env, file, command, credential")]
+#[serde(
+    untagged,
+    expecting = "not a source of credentials: use \"default\", or one of profile, env, file, command, credential"
+)]
 pub enum AwsCredentials {
     Chain(AwsChain),
     /// A value of the form `KEY-ID:SECRET[:SESSION-TOKEN]`, or the JSON that a `credential_process` prints.
@@ -100,18 +103,46 @@ mod tests {
     #[test]
     fn sources_of_credentials_read_as_documented() {
         let read = |text: &str| serde_json::from_str::<AwsCredentials>(text);
-        assert_eq!(read(r#""default""#).unwrap(), AwsCredentials::Chain(AwsChain::Default));
-        assert_eq!(read(r#"{"profile":"prod"}"#).unwrap(), AwsCredentials::Chain(AwsChain::Profile("prod".to_owned())));
-        assert_eq!(read(r#"{"file":"/k"}"#).unwrap(), AwsCredentials::Source(CredentialSource::File("/k".to_owned())));
-        assert!(read(r#""ambient""#).unwrap_err().to_string().contains("use \"default\""));
+        assert_eq!(
+            read(r#""default""#).unwrap(),
+            AwsCredentials::Chain(AwsChain::Default)
+        );
+        assert_eq!(
+            read(r#"{"profile":"prod"}"#).unwrap(),
+            AwsCredentials::Chain(AwsChain::Profile("prod".to_owned()))
+        );
+        assert_eq!(
+            read(r#"{"file":"/k"}"#).unwrap(),
+            AwsCredentials::Source(CredentialSource::File("/k".to_owned()))
+        );
+        assert!(
+            read(r#""ambient""#)
+                .unwrap_err()
+                .to_string()
+                .contains("use \"default\"")
+        );
     }
 
     #[test]
     fn nothing_is_open_that_is_not_named() {
-        let grant: AwsGrant = serde_json::from_str(r#"{"regions":[],"credentials":"default"}"#).unwrap();
-        let lists = [&grant.instance_types, &grant.images, &grant.subnets, &grant.security_groups, &grant.key_names];
-        assert!(lists.iter().all(|list| list.is_empty()) && grant.instance_profiles.is_empty() && grant.secrets.is_empty());
+        let grant: AwsGrant =
+            serde_json::from_str(r#"{"regions":[],"credentials":"default"}"#).unwrap();
+        let lists = [
+            &grant.instance_types,
+            &grant.images,
+            &grant.subnets,
+            &grant.security_groups,
+            &grant.key_names,
+        ];
+        assert!(
+            lists.iter().all(|list| list.is_empty())
+                && grant.instance_profiles.is_empty()
+                && grant.secrets.is_empty()
+        );
         assert!(!grant.load_balancers && grant.instances == 20);
-        assert!(serde_json::from_str::<AwsGrant>(r#"{"regions":[]}"#).is_err(), "credentials are named, never assumed");
+        assert!(
+            serde_json::from_str::<AwsGrant>(r#"{"regions":[]}"#).is_err(),
+            "credentials are named, never assumed"
+        );
     }
 }

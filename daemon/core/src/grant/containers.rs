@@ -92,7 +92,12 @@ impl ContainersGrant {
     pub fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
         Self {
             images: for_namespace(&self.images, namespace),
-            registries: self.registries.iter().filter(|r| r.namespaces.admits_known(namespace)).cloned().collect(),
+            registries: self
+                .registries
+                .iter()
+                .filter(|r| r.namespaces.admits_known(namespace))
+                .cloned()
+                .collect(),
             secrets: for_namespace(&self.secrets, namespace),
             ports: PortRange::for_namespace(&self.ports, namespace),
             host_paths: for_namespace(&self.host_paths, namespace),

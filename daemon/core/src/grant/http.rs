@@ -45,11 +45,16 @@ impl HttpGrant {
     /// The same for workloads of one namespace. The secrets stay whole, for the values of all are looked for in what comes back; which may be
     /// sent goes by the namespace.
     pub fn for_namespace(&self, namespace: Option<&Namespace>) -> Self {
-        Self { namespace: namespace.cloned(), ..self.clone() }
+        Self {
+            namespace: namespace.cloned(),
+            ..self.clone()
+        }
     }
 
     fn default_methods() -> Vec<String> {
-        ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"].map(str::to_owned).to_vec()
+        ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+            .map(str::to_owned)
+            .to_vec()
     }
     fn default_response_size() -> Bytes {
         Bytes(8 << 20)

@@ -83,11 +83,21 @@ impl KubernetesGrant {
     }
 
     fn default_kinds() -> Vec<String> {
-        let kinds = ["Deployment", "Service", "Job", "Secret", "ConfigMap", "HorizontalPodAutoscaler", "PodDisruptionBudget"];
+        let kinds = [
+            "Deployment",
+            "Service",
+            "Job",
+            "Secret",
+            "ConfigMap",
+            "HorizontalPodAutoscaler",
+            "PodDisruptionBudget",
+        ];
         kinds.map(str::to_owned).to_vec()
     }
     fn default_read() -> Vec<String> {
-        ["Pod", "Node", "Event", "ReplicaSet"].map(str::to_owned).to_vec()
+        ["Pod", "Node", "Event", "ReplicaSet"]
+            .map(str::to_owned)
+            .to_vec()
     }
     fn default_timeout() -> Millis {
         Millis::from_secs(5)

@@ -96,11 +96,19 @@ impl ProcessGrant {
         Self {
             commands: for_namespace(&self.commands, namespace),
             directories: for_namespace(&self.directories, namespace),
-            environment: self.environment.as_ref().map(|all| for_namespace(all, namespace)),
+            environment: self
+                .environment
+                .as_ref()
+                .map(|all| for_namespace(all, namespace)),
             ports: PortRange::for_namespace(&self.ports, namespace),
             secrets: for_namespace(&self.secrets, namespace),
             namespace: namespace.cloned(),
-            others_directories: self.directories.iter().filter(|d| !d.is_for(namespace)).cloned().collect(),
+            others_directories: self
+                .directories
+                .iter()
+                .filter(|d| !d.is_for(namespace))
+                .cloned()
+                .collect(),
             ..self.clone()
         }
     }
@@ -115,7 +123,9 @@ impl ProcessGrant {
 
     /// Whether any program may be run: by workloads of the namespace that the limits are for, or else of every namespace.
     pub fn is_any(&self) -> bool {
-        self.commands.iter().any(|c| *c == "*" && c.is_for(self.namespace.as_ref()))
+        self.commands
+            .iter()
+            .any(|c| *c == "*" && c.is_for(self.namespace.as_ref()))
     }
 
     /// Whether the grant keeps what it says. `search`: the `PATH` in which programs are found.
@@ -123,7 +133,12 @@ impl ProcessGrant {
     /// # Errors
     /// A sentence that names the field, its value and what would be right.
     pub fn check(&self, search: &str) -> Result<(), String> {
-        if let Some(name) = self.environment.iter().flatten().find(|name| !is_variable(name)) {
+        if let Some(name) = self
+            .environment
+            .iter()
+            .flatten()
+            .find(|name| !is_variable(name))
+        {
             return Err(format!(
                 "grants.process.environment holds \"{}\": use names of letters, digits and _, with * for any characters",
                 name.escape_debug()
@@ -134,10 +149,16 @@ impl ProcessGrant {
                 return Err("grants.process has both user and users: give one of them".to_owned());
             }
             if from == 0 || to < from || to == u32::MAX {
-                return Err(format!("grants.process.users is {from} to {to}: use numbers above 0, the lower one first"));
+                return Err(format!(
+                    "grants.process.users is {from} to {to}: use numbers above 0, the lower one first"
+                ));
             }
         }
-        if self.user.as_deref().is_some_and(|user| user.is_empty() || user == "root" || user.parse() == Ok(0u32)) {
+        if self
+            .user
+            .as_deref()
+            .is_some_and(|user| user.is_empty() || user == "root" || user.parse() == Ok(0u32))
+        {
             return Err("grants.process.user is root: give a user without rights of its own, or leave it out".to_owned());
         }
         self.overlap(search)
@@ -155,7 +176,10 @@ impl ProcessGrant {
                 let found = if command.contains('/') {
                     holds(command)
                 } else {
-                    search.split(':').filter(|d| d.starts_with('/')).any(|folder| holds(&format!("{folder}/{}", command.name)))
+                    search
+                        .split(':')
+                        .filter(|d| d.starts_with('/'))
+                        .any(|folder| holds(&format!("{folder}/{}", command.name)))
                 };
                 if found {
                     return Err(format!(
@@ -172,17 +196,28 @@ impl ProcessGrant {
 }
 
 fn is_variable(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'*')
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'*')
 }
 
 fn segments(path: &str) -> Vec<&str> {
     let normal = |c: Component<'_>| matches!(c, Component::Normal(_));
-    Path::new(path).components().filter(|c| normal(*c)).filter_map(|c| c.as_os_str().to_str()).collect()
+    Path::new(path)
+        .components()
+        .filter(|c| normal(*c))
+        .filter_map(|c| c.as_os_str().to_str())
+        .collect()
 }
 
 /// Whether a path that this pattern means can lie below the folder.
 fn covers(folder: &[&str], program: &[&str]) -> bool {
-    folder.len() < program.len() && folder.iter().zip(program).all(|(f, p)| pattern::matches(p, f))
+    folder.len() < program.len()
+        && folder
+            .iter()
+            .zip(program)
+            .all(|(f, p)| pattern::matches(p, f))
 }
 
 #[cfg(test)]
@@ -204,10 +239,16 @@ mod tests {
             ("sleep", "/srv", false),
             ("*", "/srv", false),
         ] {
-            let grant = ProcessGrant { directories: vec![directory.into()], ..ProcessGrant::of(&[command]) };
+            let grant = ProcessGrant {
+                directories: vec![directory.into()],
+                ..ProcessGrant::of(&[command])
+            };
             let checked = grant.check(search);
             assert_eq!(checked.is_err(), refused, "{command} {directory}");
-            assert!(checked.is_ok() || checked.is_err_and(|e| e.contains(directory) && e.contains(command)));
+            assert!(
+                checked.is_ok()
+                    || checked.is_err_and(|e| e.contains(directory) && e.contains(command))
+            );
         }
     }
 
@@ -219,10 +260,19 @@ mod tests {
             grant.check("/bin")
         };
         assert!(of(&|g| g.environment = Some(vec!["APP_*".into(), "B".into()])).is_ok());
-        assert!(of(&|g| g.environment = Some(vec!["A=B".into()])).is_err_and(|e| e.contains("grants.process.environment")));
-        assert!(of(&|g| g.user = Some("root".to_owned())).is_err_and(|e| e.contains("grants.process.user")));
+        assert!(
+            of(&|g| g.environment = Some(vec!["A=B".into()]))
+                .is_err_and(|e| e.contains("grants.process.environment"))
+        );
+        assert!(
+            of(&|g| g.user = Some("root".to_owned()))
+                .is_err_and(|e| e.contains("grants.process.user"))
+        );
         assert!(of(&|g| g.user = Some("0".to_owned())).is_err());
-        assert!(of(&|g| g.users = Some(UserRange { from: 9, to: 8 })).is_err_and(|e| e.contains("grants.process.users")));
+        assert!(
+            of(&|g| g.users = Some(UserRange { from: 9, to: 8 }))
+                .is_err_and(|e| e.contains("grants.process.users"))
+        );
         assert!(of(&|g| g.users = Some(UserRange { from: 8, to: 9 })).is_ok());
     }
 }

@@ -26,7 +26,9 @@ impl Spaces {
     pub fn admits(&self, namespace: &Namespace) -> bool {
         match self {
             Self::All => true,
-            Self::Only(patterns) => patterns.iter().any(|p| pattern::matches(p, namespace.as_str())),
+            Self::Only(patterns) => patterns
+                .iter()
+                .any(|p| pattern::matches(p, namespace.as_str())),
         }
     }
 
@@ -46,7 +48,9 @@ impl Spaces {
     pub fn example(&self) -> Option<Namespace> {
         match self {
             Self::All => None,
-            Self::Only(patterns) => patterns.iter().find_map(|p| p.replace('*', "x").parse().ok()),
+            Self::Only(patterns) => patterns
+                .iter()
+                .find_map(|p| p.replace('*', "x").parse().ok()),
         }
     }
 
@@ -74,10 +78,15 @@ impl<'de> Deserialize<'de> for Spaces {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let patterns = Vec::<String>::deserialize(deserializer)?;
         if patterns.is_empty() {
-            return Err(de::Error::custom("namespaces is empty: name those that it is for, or leave it out for all"));
+            return Err(de::Error::custom(
+                "namespaces is empty: name those that it is for, or leave it out for all",
+            ));
         }
         let fits = |p: &&String| {
-            !p.is_empty() && p.len() <= 63 && p.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-*".contains(&c))
+            !p.is_empty()
+                && p.len() <= 63
+                && p.bytes()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-*".contains(&c))
         };
         if let Some(bad) = patterns.iter().find(|p| !fits(p)) {
             let shown = bad.escape_debug();
@@ -85,7 +94,11 @@ impl<'de> Deserialize<'de> for Spaces {
                 "namespaces holds \"{shown}\": use names of lower-case letters, digits and -, with * for any characters"
             )));
         }
-        Ok(if patterns.iter().any(|p| p == "*") { Self::All } else { Self::Only(patterns) })
+        Ok(if patterns.iter().any(|p| p == "*") {
+            Self::All
+        } else {
+            Self::Only(patterns)
+        })
     }
 }
 
@@ -133,7 +146,11 @@ impl Entry {
 
 /// Those entries that workloads of this namespace may have.
 pub(super) fn for_namespace(entries: &[Entry], namespace: Option<&Namespace>) -> Vec<Entry> {
-    entries.iter().filter(|e| e.is_for(namespace)).cloned().collect()
+    entries
+        .iter()
+        .filter(|e| e.is_for(namespace))
+        .cloned()
+        .collect()
 }
 
 impl Deref for Entry {
@@ -145,7 +162,10 @@ impl Deref for Entry {
 
 impl From<String> for Entry {
     fn from(name: String) -> Self {
-        Self { name, namespaces: None }
+        Self {
+            name,
+            namespaces: None,
+        }
     }
 }
 
@@ -178,7 +198,11 @@ impl Serialize for Entry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.namespaces {
             None => self.name.serialize(serializer),
-            Some(namespaces) => Limited { name: self.name.clone(), namespaces: namespaces.clone() }.serialize(serializer),
+            Some(namespaces) => Limited {
+                name: self.name.clone(),
+                namespaces: namespaces.clone(),
+            }
+            .serialize(serializer),
         }
     }
 }
@@ -204,7 +228,10 @@ impl<'de> Visitor<'de> for EntryVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Entry, A::Error> {
         let Limited { name, namespaces } = Limited::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Entry { name, namespaces: Some(namespaces) })
+        Ok(Entry {
+            name,
+            namespaces: Some(namespaces),
+        })
     }
 }
 
@@ -218,12 +245,29 @@ mod tests {
 
     #[test]
     fn an_entry_is_a_text_or_says_for_whom() {
-        let read: Vec<Entry> = serde_json::from_str(r#"["a", {"name": "b", "namespaces": ["shop", "team-*"]}]"#).unwrap();
-        let open = |name: &str| read.iter().map(|e| e.is_for(Some(&namespace(name)))).collect::<Vec<_>>();
-        assert_eq!((open("shop"), open("team-x"), open("team")), (vec![true, true], vec![true, true], vec![true, false]));
+        let read: Vec<Entry> =
+            serde_json::from_str(r#"["a", {"name": "b", "namespaces": ["shop", "team-*"]}]"#)
+                .unwrap();
+        let open = |name: &str| {
+            read.iter()
+                .map(|e| e.is_for(Some(&namespace(name))))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (open("shop"), open("team-x"), open("team")),
+            (vec![true, true], vec![true, true], vec![true, false])
+        );
         assert_eq!(read[1].spaces().example(), Some(namespace("shop")));
-        assert!(Spaces::Only(vec!["-*".into(), "team-*".into()]).example().is_some_and(|n| n.as_str() == "team-x"));
-        assert_eq!(read.iter().map(|e| e.is_for(None)).collect::<Vec<_>>(), [true, false], "nobody in particular has what is for some");
+        assert!(
+            Spaces::Only(vec!["-*".into(), "team-*".into()])
+                .example()
+                .is_some_and(|n| n.as_str() == "team-x")
+        );
+        assert_eq!(
+            read.iter().map(|e| e.is_for(None)).collect::<Vec<_>>(),
+            [true, false],
+            "nobody in particular has what is for some"
+        );
         let text = serde_json::to_string(&read).unwrap();
         assert_eq!(serde_json::from_str::<Vec<Entry>>(&text).unwrap(), read);
         assert!(text.starts_with(r#"["a","#), "{text}");
@@ -233,13 +277,28 @@ mod tests {
     fn who_shares_a_common_secret_is_named_and_every_namespace_only_where_it_says_so() {
         for (entry, shared) in [
             (r#""db""#, [true, false, false, false]),
-            (r#"{"name":"db","namespaces":["shop","team-*"]}"#, [false, true, true, false]),
-            (r#"{"name":"db","namespaces":["*"]}"#, [true, true, true, true]),
+            (
+                r#"{"name":"db","namespaces":["shop","team-*"]}"#,
+                [false, true, true, false],
+            ),
+            (
+                r#"{"name":"db","namespaces":["*"]}"#,
+                [true, true, true, true],
+            ),
         ] {
             let read: Entry = serde_json::from_str(entry).unwrap();
-            let asked = [Some("default"), Some("shop"), Some("team-a"), None].map(|name| name.map(namespace));
-            assert_eq!(asked.map(|namespace| read.shares_common(namespace.as_ref())), shared, "{entry}");
-            assert_eq!(serde_json::to_string(&read).unwrap(), entry, "it is kept as it was written");
+            let asked = [Some("default"), Some("shop"), Some("team-a"), None]
+                .map(|name| name.map(namespace));
+            assert_eq!(
+                asked.map(|namespace| read.shares_common(namespace.as_ref())),
+                shared,
+                "{entry}"
+            );
+            assert_eq!(
+                serde_json::to_string(&read).unwrap(),
+                entry,
+                "it is kept as it was written"
+            );
         }
     }
 

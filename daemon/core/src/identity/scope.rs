@@ -68,7 +68,12 @@ impl TryFrom<Vec<String>> for Scope {
             return Err(ScopeError::Empty);
         }
         match names.iter().filter(|n| *n == EVERY).count() {
-            0 => Ok(Self::Only(names.into_iter().map(Namespace::try_from).collect::<Result<_, _>>()?)),
+            0 => Ok(Self::Only(
+                names
+                    .into_iter()
+                    .map(Namespace::try_from)
+                    .collect::<Result<_, _>>()?,
+            )),
             n if n == names.len() => Ok(Self::All),
             _ => Err(ScopeError::Mixed),
         }
@@ -120,7 +125,11 @@ mod tests {
         assert!(matches!(scope(&["No Name"]), Err(ScopeError::Name(_))));
         let two = scope(&["b", "a", "b"]).unwrap();
         assert_eq!(serde_json::to_string(&two).unwrap(), r#"["a","b"]"#);
-        assert!(two.covers(&scope(&["a"]).unwrap()) && !two.covers(&Scope::All) && Scope::All.covers(&two));
+        assert!(
+            two.covers(&scope(&["a"]).unwrap())
+                && !two.covers(&Scope::All)
+                && Scope::All.covers(&two)
+        );
         assert!(!scope(&["a"]).unwrap().covers(&two));
     }
 }

@@ -47,7 +47,11 @@ impl FromStr for Secret {
             return Err(Malformed);
         }
         let (random, check) = body.split_at(RANDOM);
-        if check == checksum(random) { Ok(Self(text.to_owned())) } else { Err(Malformed) }
+        if check == checksum(random) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Malformed)
+        }
     }
 }
 

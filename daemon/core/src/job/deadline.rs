@@ -60,27 +60,45 @@ pub(super) fn note_start(record: &mut AllocationRecord, seen: &Observation, now:
         return false;
     }
     let runs = |phase: Phase| matches!(phase, Phase::Running | Phase::Succeeded);
-    let replicas = seen.replicas.iter().filter(|r| r.started_at.is_some() || runs(r.phase));
-    let first = replicas.map(|r| r.started_at.unwrap_or(now)).min().or_else(|| runs(seen.phase).then_some(now));
+    let replicas = seen
+        .replicas
+        .iter()
+        .filter(|r| r.started_at.is_some() || runs(r.phase));
+    let first = replicas
+        .map(|r| r.started_at.unwrap_or(now))
+        .min()
+        .or_else(|| runs(seen.phase).then_some(now));
     record.began = first.map(|at| at.max(record.created_at).min(now));
     record.began.is_some()
 }
 
 /// What is known of the jobs of a deployment that had begun and lose their place, with what a look at all its allocations adds. Of a job that
 /// is another one by now nothing is kept.
-pub fn begun<'a>(known: &[Begun], tasks: &[Resolved], all: impl Iterator<Item = &'a AllocationRecord> + Clone) -> Vec<Begun> {
+pub fn begun<'a>(
+    known: &[Begun],
+    tasks: &[Resolved],
+    all: impl Iterator<Item = &'a AllocationRecord> + Clone,
+) -> Vec<Begun> {
     let one = |task: &Resolved| {
         // Of what nothing is wanted any more nothing goes on.
         of(&task.workload).filter(|_| task.replicas > 0)?;
         let before = known.iter().find(|b| b.is_of(task));
         // What has ended whole has no start on record any more; what has ended in part leaves the others to be made elsewhere.
-        let goes = |r: &&AllocationRecord| r.superseded || r.lost || r.stage == Stage::Removing || r.phase == Phase::Gone || is_over(r);
+        let goes = |r: &&AllocationRecord| {
+            r.superseded
+                || r.lost
+                || r.stage == Stage::Removing
+                || r.phase == Phase::Gone
+                || is_over(r)
+        };
         let same = |r: &&AllocationRecord| {
             let mine = r.task == task.name && r.target == task.target && r.generation >= task.since;
             mine && !plan::needs_new_replicas(&r.workload, &task.workload)
         };
         let going = all.clone().filter(same).filter(goes);
-        let first = going.filter_map(|r| r.began.map(|at| (at, r))).min_by_key(|(at, _)| *at);
+        let first = going
+            .filter_map(|r| r.began.map(|at| (at, r)))
+            .min_by_key(|(at, _)| *at);
         match (before, first) {
             (Some(before), Some((at, _))) if before.at <= at => Some(before.clone()),
             (Some(before), None) => Some(before.clone()),
@@ -109,22 +127,42 @@ pub fn left(deadline: Millis, began: Instant, now: Instant) -> Millis {
 }
 
 /// What is left for the next attempt in the same place. None: it stays as it was, since others of it run there under that.
-pub fn of_next_attempt(record: &AllocationRecord, seen: &Observation, now: Instant) -> Option<Millis> {
+pub fn of_next_attempt(
+    record: &AllocationRecord,
+    seen: &Observation,
+    now: Instant,
+) -> Option<Millis> {
     let (whole, began) = of(&record.workload).zip(record.began)?;
     (!runs(record, seen)).then(|| left(whole, began, now).max(Millis(1)))
 }
 
 fn runs(record: &AllocationRecord, seen: &Observation) -> bool {
-    let mut open = seen.replicas.iter().filter(|r| !record.ended.contains_key(&r.index));
+    let mut open = seen
+        .replicas
+        .iter()
+        .filter(|r| !record.ended.contains_key(&r.index));
     open.any(|r| matches!(r.phase, Phase::Pending | Phase::Starting | Phase::Running))
 }
 
 /// Ends what a record asks for: its deadline has passed before it could be made.
 pub fn expire(record: &mut AllocationRecord, deadline: Millis) {
-    let message = format!("its deadline of {deadline} has passed, which counts from the start of its first attempt");
+    let message = format!(
+        "its deadline of {deadline} has passed, which counts from the start of its first attempt"
+    );
     let replicas = record.goal();
-    record.ended = (0..replicas).map(|index| (index, End { message: message.clone(), ..End::blank(false) })).collect();
-    (record.replicas, record.wanted, record.held, record.drain) = (replicas, Some(replicas), replicas, None);
+    record.ended = (0..replicas)
+        .map(|index| {
+            (
+                index,
+                End {
+                    message: message.clone(),
+                    ..End::blank(false)
+                },
+            )
+        })
+        .collect();
+    (record.replicas, record.wanted, record.held, record.drain) =
+        (replicas, Some(replicas), replicas, None);
     (record.stage, record.phase, record.state) = (Stage::Applied, Phase::Failed, None);
     (record.began, record.deadline) = (None, None);
 }
@@ -136,7 +174,13 @@ mod tests {
     #[test]
     fn what_is_left_never_grows_and_ends_at_nothing() {
         let began = Instant(1_000);
-        let all: Vec<u64> = [0, 1_000, 1_001, 1_400, 1_500, 9_000].map(|now| left(Millis(500), began, Instant(now)).0).to_vec();
-        assert_eq!(all, [500, 500, 499, 100, 0, 0], "a clock that was set back gives no more than all");
+        let all: Vec<u64> = [0, 1_000, 1_001, 1_400, 1_500, 9_000]
+            .map(|now| left(Millis(500), began, Instant(now)).0)
+            .to_vec();
+        assert_eq!(
+            all,
+            [500, 500, 499, 100, 0, 0],
+            "a clock that was set back gives no more than all"
+        );
     }
 }

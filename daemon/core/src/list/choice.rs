@@ -37,7 +37,10 @@ impl<C: Choice> FromStr for OneOf<C> {
     type Err = UnknownChoice;
     fn from_str(text: &str) -> Result<Self, UnknownChoice> {
         let one = |name: &str| {
-            let found = C::ALL.iter().copied().find(|choice| choice.name() == name.trim());
+            let found = C::ALL
+                .iter()
+                .copied()
+                .find(|choice| choice.name() == name.trim());
             found.ok_or_else(|| UnknownChoice {
                 value: name.chars().take(80).collect(),
                 what: C::WHAT,
@@ -57,7 +60,9 @@ impl<C: Choice> fmt::Display for OneOf<C> {
 
 impl<'de, C: Choice> Deserialize<'de> for OneOf<C> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(from)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -84,9 +89,18 @@ mod tests {
     #[test]
     fn values_are_known_by_their_names() {
         let wanted: OneOf<Status> = "failed, degraded".parse().unwrap();
-        assert!(wanted.has(Status::Failed) && wanted.has(Status::Degraded) && !wanted.has(Status::Running));
+        assert!(
+            wanted.has(Status::Failed)
+                && wanted.has(Status::Degraded)
+                && !wanted.has(Status::Running)
+        );
         assert_eq!(wanted.to_string(), "failed,degraded");
-        for (bad, value) in [("broken", "broken"), ("", ""), ("failed,", ""), ("Failed", "Failed")] {
+        for (bad, value) in [
+            ("broken", "broken"),
+            ("", ""),
+            ("failed,", ""),
+            ("Failed", "Failed"),
+        ] {
             let error = bad.parse::<OneOf<Status>>().unwrap_err().to_string();
             let start = format!("\"{value}\" is not a status: use pending, progressing, running,");
             assert!(error.starts_with(&start), "{error}");

@@ -32,7 +32,9 @@ enum Requirement {
 
 /// A text that is no selector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{value}\" is no label selector: write key=value, key!=value, key or !key, several with commas between them")]
+#[error(
+    "\"{value}\" is no label selector: write key=value, key!=value, key or !key, several with commas between them"
+)]
 pub struct SelectorError {
     value: String,
 }
@@ -67,10 +69,16 @@ impl Requirement {
         };
         let text = text.trim();
         if let Some((left, right)) = text.split_once("!=") {
-            return Some(Self::Differs { key: key(left)?, value: value(right)? });
+            return Some(Self::Differs {
+                key: key(left)?,
+                value: value(right)?,
+            });
         }
         if let Some((left, right)) = text.split_once("==").or_else(|| text.split_once('=')) {
-            return Some(Self::Equals { key: key(left)?, value: value(right)? });
+            return Some(Self::Equals {
+                key: key(left)?,
+                value: value(right)?,
+            });
         }
         match text.strip_prefix('!') {
             Some(rest) => Some(Self::Absent { key: key(rest)? }),
@@ -85,8 +93,11 @@ impl FromStr for Selector {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let parsed =
-            text.split(',').map(|one| Requirement::parse(one).ok_or_else(|| SelectorError { value: text.chars().take(80).collect() }));
+        let parsed = text.split(',').map(|one| {
+            Requirement::parse(one).ok_or_else(|| SelectorError {
+                value: text.chars().take(80).collect(),
+            })
+        });
         parsed.collect::<Result<_, _>>().map(Self)
     }
 }
@@ -105,7 +116,9 @@ impl fmt::Display for Selector {
 
 impl<'de> Deserialize<'de> for Selector {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(from)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -131,7 +144,10 @@ mod tests {
     use super::*;
 
     fn labels(text: &str) -> Labels {
-        text.split(',').filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+        text.split(',')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect()
     }
 
     #[test]
@@ -168,11 +184,25 @@ mod tests {
 
     #[test]
     fn what_is_no_selector_is_refused_whole() {
-        for bad in
-            ["=web", "!=web", "!", "app=web,", ",", "app=a=b", "app in (web, cache)", "app notin (a)", "a b", "app=!x", "!!app", "a\u{1}"]
-        {
+        for bad in [
+            "=web",
+            "!=web",
+            "!",
+            "app=web,",
+            ",",
+            "app=a=b",
+            "app in (web, cache)",
+            "app notin (a)",
+            "a b",
+            "app=!x",
+            "!!app",
+            "a\u{1}",
+        ] {
             let error = bad.parse::<Selector>().unwrap_err().to_string();
-            assert!(error.starts_with(&format!("\"{bad}\" is no label selector")), "{error}");
+            assert!(
+                error.starts_with(&format!("\"{bad}\" is no label selector")),
+                "{error}"
+            );
         }
     }
 

@@ -29,7 +29,10 @@ pub enum AffinityDomain {
 
 impl AffinitySpec {
     pub(super) fn group(&self) -> Group {
-        Group { word: self.with.to_string(), over: self.domain.over() }
+        Group {
+            word: self.with.to_string(),
+            over: self.domain.over(),
+        }
     }
 }
 

@@ -39,7 +39,12 @@ impl Found {
     }
 
     /// Adds the message unless the rule holds.
-    fn require(&mut self, holds: bool, path: impl FnOnce() -> Path, message: impl FnOnce() -> String) {
+    fn require(
+        &mut self,
+        holds: bool,
+        path: impl FnOnce() -> Path,
+        message: impl FnOnce() -> String,
+    ) {
         if !holds {
             self.0.push((path(), message()));
         }
@@ -51,8 +56,16 @@ pub(super) fn check(manifest: &Manifest) -> Vec<(Path, String)> {
     let mut found = Found::default();
     let spec_at = Path::default().key("spec");
     let spec = &manifest.spec;
-    labels(&mut found, &manifest.metadata.labels, &Path::default().key("metadata").key("labels"));
-    place::placement(&mut found, &spec.placement, &spec_at.clone().key("placement"));
+    labels(
+        &mut found,
+        &manifest.metadata.labels,
+        &Path::default().key("metadata").key("labels"),
+    );
+    place::placement(
+        &mut found,
+        &spec.placement,
+        &spec_at.clone().key("placement"),
+    );
 
     if let Some(update) = &spec.update {
         update::update(&mut found, None, update, &spec_at.clone().key("update"));
@@ -66,15 +79,27 @@ pub(super) fn check(manifest: &Manifest) -> Vec<(Path, String)> {
     }
 
     let tasks = spec.services.len() + spec.jobs.len();
-    found.require(tasks > 0, || spec_at.clone(), || "nothing to run: describe at least one task under \"services\" or \"jobs\"".to_owned());
+    found.require(
+        tasks > 0,
+        || spec_at.clone(),
+        || "nothing to run: describe at least one task under \"services\" or \"jobs\"".to_owned(),
+    );
     if tasks > MAX_TASKS {
-        found.add(spec_at, format!("{tasks} tasks are too many: at most {MAX_TASKS} in one deployment"));
+        found.add(
+            spec_at,
+            format!("{tasks} tasks are too many: at most {MAX_TASKS} in one deployment"),
+        );
         return found.0;
     }
     for (name, service) in &spec.services {
         let at = spec_at.clone().key("services").key(name.as_str());
         task::service(&mut found, service, &at);
-        place::together(&mut found, &spec.placement, &service.placement, &at.clone().key("placement"));
+        place::together(
+            &mut found,
+            &spec.placement,
+            &service.placement,
+            &at.clone().key("placement"),
+        );
         if let Some(own) = &service.update {
             update::update(&mut found, spec.update.as_ref(), own, &at.key("update"));
         }
@@ -87,7 +112,12 @@ pub(super) fn check(manifest: &Manifest) -> Vec<(Path, String)> {
             || format!("\"{name}\" is the name of a service as well: names are unique among all tasks of a deployment"),
         );
         task::job(&mut found, job, &at);
-        place::together(&mut found, &spec.placement, &job.placement, &at.key("placement"));
+        place::together(
+            &mut found,
+            &spec.placement,
+            &job.placement,
+            &at.key("placement"),
+        );
     }
     place::targets(&mut found, spec, &spec_at);
     total(&mut found, manifest, spec_at);
@@ -102,8 +132,12 @@ fn total(found: &mut Found, manifest: &Manifest, at: Path) {
         let mut places = 0;
         let listed = spec.targets.iter().filter_map(|t| {
             let listed = t.services.iter().find(|s| s.name == *name);
-            (listed.is_some() || t.services.is_empty())
-                .then(|| most(listed.and_then(|s| s.replicas).unwrap_or(service.replicas), &service.scale))
+            (listed.is_some() || t.services.is_empty()).then(|| {
+                most(
+                    listed.and_then(|s| s.replicas).unwrap_or(service.replicas),
+                    &service.scale,
+                )
+            })
         });
         for n in listed {
             places += 1;
@@ -112,10 +146,15 @@ fn total(found: &mut Found, manifest: &Manifest, at: Path) {
         if places == 0 {
             replicas = replicas.saturating_add(u64::from(most(service.replicas, &service.scale)));
         }
-        content = content.saturating_add(task::service_content(service).saturating_mul(places.max(1)));
+        content =
+            content.saturating_add(task::service_content(service).saturating_mul(places.max(1)));
     }
-    replicas = spec.jobs.values().fold(replicas, |sum, job| sum.saturating_add(u64::from(most(job.replicas, &job.scale))));
-    content = spec.jobs.values().fold(content, |sum, job| sum.saturating_add(task::job_content(job)));
+    replicas = spec.jobs.values().fold(replicas, |sum, job| {
+        sum.saturating_add(u64::from(most(job.replicas, &job.scale)))
+    });
+    content = spec.jobs.values().fold(content, |sum, job| {
+        sum.saturating_add(task::job_content(job))
+    });
     found.require(
         replicas <= MAX_TOTAL_REPLICAS,
         || at.clone(),
@@ -134,11 +173,22 @@ fn most(replicas: u32, scale: &Option<ScaleSpec>) -> u32 {
 }
 
 fn labels(found: &mut Found, labels: &Labels, at: &Path) {
-    found.require(labels.len() <= MAX_LABELS, || at.clone(), || format!("{} labels are too many: at most {MAX_LABELS}", labels.len()));
+    found.require(
+        labels.len() <= MAX_LABELS,
+        || at.clone(),
+        || format!("{} labels are too many: at most {MAX_LABELS}", labels.len()),
+    );
     for (key, value) in labels {
         let at = || at.clone().key(key);
-        let good = !key.is_empty() && key.len() <= MAX_LABEL_KEY && !key.chars().any(|c| c.is_whitespace() || c.is_control());
-        found.require(good, at, || format!("\"{}\" is not a valid label key: use 1 to {MAX_LABEL_KEY} bytes without spaces", short(key)));
+        let good = !key.is_empty()
+            && key.len() <= MAX_LABEL_KEY
+            && !key.chars().any(|c| c.is_whitespace() || c.is_control());
+        found.require(good, at, || {
+            format!(
+                "\"{}\" is not a valid label key: use 1 to {MAX_LABEL_KEY} bytes without spaces",
+                short(key)
+            )
+        });
         let good = value.len() <= MAX_LABEL_VALUE && !value.chars().any(char::is_control);
         found.require(good, at, || {
             format!("\"{}\" is not a valid label value: use at most {MAX_LABEL_VALUE} bytes on one line", short(value))

@@ -18,7 +18,9 @@ pub enum Format {
 }
 
 /// One thing that is wrong, where, and what would be right.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
     /// The field (`spec.services.web.replicas`); empty for the whole text.
@@ -61,12 +63,16 @@ pub fn parse(text: &[u8], format: Format) -> Result<Manifest, Invalid> {
 /// `Invalid` as for `parse`, and for a manifest that names another namespace.
 pub fn parse_in(text: &[u8], format: Format, namespace: &Namespace) -> Result<Manifest, Invalid> {
     let tree = whole_tree(text, format)?;
-    let named = tree.get("metadata").is_some_and(|metadata| metadata.get("namespace").is_some());
+    let named = tree
+        .get("metadata")
+        .is_some_and(|metadata| metadata.get("namespace").is_some());
     let mut manifest: Manifest = checked(&tree, |manifest: &Manifest| {
         let mut broken = check::check(manifest);
         let own = &manifest.metadata.namespace;
         if named && own != namespace {
-            let message = format!("the manifest names the namespace \"{own}\" and was sent to \"{namespace}\": name one of the two");
+            let message = format!(
+                "the manifest names the namespace \"{own}\" and was sent to \"{namespace}\": name one of the two"
+            );
             broken.push((Path::default().key("metadata").key("namespace"), message));
         }
         broken
@@ -103,36 +109,61 @@ fn whole_tree(text: &[u8], format: Format) -> Result<Node, Invalid> {
     let text = utf8(text).map_err(one)?;
     let tree = tree(text, format).map_err(one)?;
     let repeated = repeated::find(&tree, format);
-    if repeated.is_empty() { Ok(tree) } else { Err(Invalid { problems: repeated }) }
+    if repeated.is_empty() {
+        Ok(tree)
+    } else {
+        Err(Invalid { problems: repeated })
+    }
 }
 
 /// The tree as a document that breaks no rule.
-fn checked<T: DeserializeOwned>(tree: &Node, check: impl FnOnce(&T) -> Vec<(Path, String)>) -> Result<T, Invalid> {
+fn checked<T: DeserializeOwned>(
+    tree: &Node,
+    check: impl FnOnce(&T) -> Vec<(Path, String)>,
+) -> Result<T, Invalid> {
     let read = typed(tree)?;
     let broken = check(&read);
     if broken.is_empty() {
         return Ok(read);
     }
-    let mut problems: Vec<Problem> = broken.into_iter().map(|(path, message)| located(tree, &path, message)).collect();
+    let mut problems: Vec<Problem> = broken
+        .into_iter()
+        .map(|(path, message)| located(tree, &path, message))
+        .collect();
     problems.sort_by_key(|p| (p.line, p.column));
     problems.truncate(MOST);
     Err(Invalid { problems })
 }
 
 fn one(problem: Problem) -> Invalid {
-    Invalid { problems: vec![problem] }
+    Invalid {
+        problems: vec![problem],
+    }
 }
 
 fn utf8(text: &[u8]) -> Result<&str, Problem> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     std::str::from_utf8(text).map_err(|e| {
-        let (good, bad) = text.split_at_checked(e.valid_up_to()).unwrap_or((text, &[]));
+        let (good, bad) = text
+            .split_at_checked(e.valid_up_to())
+            .unwrap_or((text, &[]));
         let line = good.iter().filter(|&&b| b == b'\n').count() as u64 + 1;
         let last = good.rsplit(|&b| b == b'\n').next().unwrap_or_default();
         let column = String::from_utf8_lossy(last).chars().count() as u64 + 1;
-        let byte = bad.first().map(|b| format!("byte 0x{b:02x} ")).unwrap_or_default();
-        let message = format!("not UTF-8: {byte}at offset {} begins no character: save the file as UTF-8", e.valid_up_to());
-        Problem { path: String::new(), message, line: Some(line), column: Some(column) }
+        let byte = bad
+            .first()
+            .map(|b| format!("byte 0x{b:02x} "))
+            .unwrap_or_default();
+        let message = format!(
+            "not UTF-8: {byte}at offset {} begins no character: save the file as UTF-8",
+            e.valid_up_to()
+        );
+        Problem {
+            path: String::new(),
+            message,
+            line: Some(line),
+            column: Some(column),
+        }
     })
 }
 
@@ -143,7 +174,12 @@ fn tree(text: &str, format: Format) -> Result<Node, Problem> {
         line: at.map(|p| p.line),
         column: at.map(|p| p.column),
     };
-    let empty = || whole("the text is empty: a manifest begins with \"apiVersion\" and \"kind\"".to_owned(), None);
+    let empty = || {
+        whole(
+            "the text is empty: a manifest begins with \"apiVersion\" and \"kind\"".to_owned(),
+            None,
+        )
+    };
     if text.trim().is_empty() {
         return Err(empty());
     }
@@ -155,7 +191,10 @@ fn tree(text: &str, format: Format) -> Result<Node, Problem> {
                 (None, _) => Err(empty()),
                 (Some(only), None) => Ok(only),
                 (Some(_), Some(second)) => Err(whole(
-                    format!("the text holds {} documents: put one manifest in each file (the second begins here)", 2 + documents.count()),
+                    format!(
+                        "the text holds {} documents: put one manifest in each file (the second begins here)",
+                        2 + documents.count()
+                    ),
                     second.at,
                 )),
             }
@@ -197,5 +236,10 @@ fn typed<T: DeserializeOwned>(tree: &Node) -> Result<T, Invalid> {
 
 fn located(tree: &Node, path: &Path, message: String) -> Problem {
     let at = tree.position(path);
-    Problem { path: path.to_string(), message, line: at.map(|p| p.line), column: at.map(|p| p.column) }
+    Problem {
+        path: path.to_string(),
+        message,
+        line: at.map(|p| p.line),
+        column: at.map(|p| p.column),
+    }
 }

@@ -4,7 +4,8 @@
 use std::fmt;
 
 use serde::de::{
-    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+    Unexpected, VariantAccess, Visitor,
 };
 
 use super::tree::{Node, Number, NumberValue, Path, Step, Value, short};
@@ -36,7 +37,11 @@ pub(super) fn read<'a, T: de::Deserialize<'a>>(root: &'a Node) -> Result<T, Erro
 
 impl Error {
     fn new(message: String) -> Self {
-        Self { steps: Vec::new(), message, missing: false }
+        Self {
+            steps: Vec::new(),
+            message,
+            missing: false,
+        }
     }
 
     fn under(mut self, step: Step) -> Self {
@@ -72,20 +77,33 @@ impl de::Error for Error {
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new(format!("found {}, expected {}", name(found), wanted(&expected.to_string())))
+        Self::new(format!(
+            "found {}, expected {}",
+            name(found),
+            wanted(&expected.to_string())
+        ))
     }
 
     fn unknown_variant(found: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(format!("unknown value \"{}\"{}", short(found), instead(found, expected)))
+        Self::new(format!(
+            "unknown value \"{}\"{}",
+            short(found),
+            instead(found, expected)
+        ))
     }
 
     fn unknown_field(found: &str, expected: &'static [&'static str]) -> Self {
         // The key's own step came with the key.
-        Self::new(format!("unknown field \"{}\"{}", short(found), instead(found, expected)))
+        Self::new(format!(
+            "unknown field \"{}\"{}",
+            short(found),
+            instead(found, expected)
+        ))
     }
 
     fn missing_field(field: &'static str) -> Self {
-        let mut error = Self::new(format!("the field \"{field}\" is missing")).under(Step::Key(field.to_owned()));
+        let mut error = Self::new(format!("the field \"{field}\" is missing"))
+            .under(Step::Key(field.to_owned()));
         error.missing = true;
         error
     }
@@ -97,7 +115,12 @@ fn instead(found: &str, accepted: &[&str]) -> String {
         return format!(": use \"{only}\"");
     }
     // A typing mistake or another way of writing the same word.
-    let plain = |s: &str| s.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
+    let plain = |s: &str| {
+        s.chars()
+            .filter(|c| c.is_alphanumeric())
+            .collect::<String>()
+            .to_lowercase()
+    };
     let word = plain(&found.chars().take(64).collect::<String>());
     let near = accepted
         .iter()
@@ -155,28 +178,51 @@ fn not_text(node: &Node) -> Error {
 fn number(n: &Number) -> Result<NumberValue, Error> {
     let shown = short(&n.written);
     if is_padded(&n.written) {
-        let (sign, digits) = n.written.split_at(n.written.len() - n.written.trim_start_matches(['-', '+']).len());
+        let (sign, digits) = n
+            .written
+            .split_at(n.written.len() - n.written.trim_start_matches(['-', '+']).len());
         let plain = digits.trim_start_matches('0');
-        let zero = if plain.starts_with(|c: char| c.is_ascii_digit()) { "" } else { "0" };
+        let zero = if plain.starts_with(|c: char| c.is_ascii_digit()) {
+            ""
+        } else {
+            "0"
+        };
         let plain = format!("{sign}{zero}{plain}");
         return Err(Error::new(format!(
             "found the number {shown}, expected one without leading zeros, which some tools take for octal: write {}",
             short(&plain)
         )));
     }
-    let NumberValue::Float(value) = n.value else { return Ok(n.value) };
+    let NumberValue::Float(value) = n.value else {
+        return Ok(n.value);
+    };
     if !value.is_finite() {
-        return Err(Error::new(format!("found {shown}, expected a finite number")));
+        return Err(Error::new(format!(
+            "found {shown}, expected a finite number"
+        )));
     }
-    if n.written.trim_start_matches(['-', '+']).bytes().all(|c| c.is_ascii_digit()) {
-        return Err(Error::new(format!("the number {shown} can't be kept exactly: write at most {}, or a text in quotes", u64::MAX)));
+    if n.written
+        .trim_start_matches(['-', '+'])
+        .bytes()
+        .all(|c| c.is_ascii_digit())
+    {
+        return Err(Error::new(format!(
+            "the number {shown} can't be kept exactly: write at most {}, or a text in quotes",
+            u64::MAX
+        )));
     }
     Ok(n.value)
 }
 
 /// `3.0` is an integer, as JSON Schema has it.
 fn whole(node: &Node) -> Option<i64> {
-    let Value::Number(Number { value: NumberValue::Float(value), .. }) = &node.value else { return None };
+    let Value::Number(Number {
+        value: NumberValue::Float(value),
+        ..
+    }) = &node.value
+    else {
+        return None;
+    };
     units::whole(*value)
 }
 
@@ -206,13 +252,23 @@ impl<'de> Deserializer<'de> for &'de Node {
                 NumberValue::Float(v) => visitor.visit_f64(v),
             },
             Value::Text(text) => visitor.visit_borrowed_str(text),
-            Value::List(items) => visitor.visit_seq(Items { items: items.iter(), next: 0 }),
-            Value::Map(entries) => visitor.visit_map(Fields { entries: entries.iter(), value: None }),
+            Value::List(items) => visitor.visit_seq(Items {
+                items: items.iter(),
+                next: 0,
+            }),
+            Value::Map(entries) => visitor.visit_map(Fields {
+                entries: entries.iter(),
+                value: None,
+            }),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.value == Value::Null { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.value == Value::Null {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -226,21 +282,36 @@ impl<'de> Deserializer<'de> for &'de Node {
         self.deserialize_str(visitor)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         match (name, &self.value) {
             (AS_WRITTEN, Value::Number(n)) => visitor.visit_borrowed_str(&n.written),
-            (DIGITS, Value::Number(n)) if n.written.bytes().all(|c| c.is_ascii_digit()) && !is_padded(&n.written) => {
+            (DIGITS, Value::Number(n))
+                if n.written.bytes().all(|c| c.is_ascii_digit()) && !is_padded(&n.written) =>
+            {
                 visitor.visit_borrowed_str(&n.written)
             }
-            (OCTAL, Value::Number(n)) if n.written.len() > 1 && n.written.starts_with('0') => visitor.visit_borrowed_str(&n.written),
+            (OCTAL, Value::Number(n)) if n.written.len() > 1 && n.written.starts_with('0') => {
+                visitor.visit_borrowed_str(&n.written)
+            }
             (OCTAL, Value::Number(n)) => {
-                let message = format!("found {}, expected octal digits: write 0644 or \"{1}\"", self.describe(), short(&n.written));
+                let message = format!(
+                    "found {}, expected octal digits: write 0644 or \"{1}\"",
+                    self.describe(),
+                    short(&n.written)
+                );
                 Err(Error::new(message))
             }
-            (DIGITS, Value::Number(_) | Value::Bool(_)) | (OCTAL, Value::Bool(_)) => Err(not_text(self)),
+            (DIGITS, Value::Number(_) | Value::Bool(_)) | (OCTAL, Value::Bool(_)) => {
+                Err(not_text(self))
+            }
             (DURATION, Value::Text(text)) => {
                 // What is stored may be in months; what a person writes may not.
-                text.parse::<Millis>().map_err(|e| Error::new(e.to_string()))?;
+                text.parse::<Millis>()
+                    .map_err(|e| Error::new(e.to_string()))?;
                 self.deserialize_any(visitor)
             }
             (AS_WRITTEN | DIGITS | OCTAL | DURATION, _) => self.deserialize_any(visitor),
@@ -248,15 +319,28 @@ impl<'de> Deserializer<'de> for &'de Node {
         }
     }
 
-    fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, _: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         // serde would take a list for the fields in their order, which nobody means.
         match &self.value {
             Value::Map(_) => self.deserialize_any(visitor),
-            _ => Err(Error::new(format!("found {}, expected a mapping", self.describe()))),
+            _ => Err(Error::new(format!(
+                "found {}, expected a mapping",
+                self.describe()
+            ))),
         }
     }
 
-    fn deserialize_enum<V: Visitor<'de>>(self, _: &'static str, _: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         match &self.value {
             Value::Text(text) => visitor.visit_enum(Word(text)),
             _ => Err(not_text(self)),
@@ -280,11 +364,18 @@ struct Items<'a> {
 
 impl<'a> SeqAccess<'a> for Items<'a> {
     type Error = Error;
-    fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        let Some(item) = self.items.next() else { return Ok(None) };
+    fn next_element_seed<T: DeserializeSeed<'a>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Error> {
+        let Some(item) = self.items.next() else {
+            return Ok(None);
+        };
         let index = self.next;
         self.next += 1;
-        seed.deserialize(item).map(Some).map_err(|e| e.under(Step::Index(index)))
+        seed.deserialize(item)
+            .map(Some)
+            .map_err(|e| e.under(Step::Index(index)))
     }
 }
 
@@ -295,15 +386,25 @@ struct Fields<'a> {
 
 impl<'a> MapAccess<'a> for Fields<'a> {
     type Error = Error;
-    fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        let Some(entry) = self.entries.next() else { return Ok(None) };
+    fn next_key_seed<K: DeserializeSeed<'a>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
+        let Some(entry) = self.entries.next() else {
+            return Ok(None);
+        };
         self.value = Some(entry);
         let key = de::value::BorrowedStrDeserializer::<Error>::new(&entry.key);
-        seed.deserialize(key).map(Some).map_err(|e| e.under(Step::Key(entry.key.clone())))
+        seed.deserialize(key)
+            .map(Some)
+            .map_err(|e| e.under(Step::Key(entry.key.clone())))
     }
     fn next_value_seed<V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        let Some(entry) = self.value.take() else { return Err(Error::new("a value was asked for twice".to_owned())) };
-        seed.deserialize(&entry.value).map_err(|e| e.under(Step::Key(entry.key.clone())))
+        let Some(entry) = self.value.take() else {
+            return Err(Error::new("a value was asked for twice".to_owned()));
+        };
+        seed.deserialize(&entry.value)
+            .map_err(|e| e.under(Step::Key(entry.key.clone())))
     }
 }
 
@@ -325,12 +426,25 @@ impl<'a> VariantAccess<'a> for Word<'a> {
         Ok(())
     }
     fn newtype_variant_seed<T: DeserializeSeed<'a>>(self, _: T) -> Result<T::Value, Error> {
-        Err(Error::new(format!("\"{}\" can't stand alone", short(self.0))))
+        Err(Error::new(format!(
+            "\"{}\" can't stand alone",
+            short(self.0)
+        )))
     }
     fn tuple_variant<V: Visitor<'a>>(self, _: usize, _: V) -> Result<V::Value, Error> {
-        Err(Error::new(format!("\"{}\" can't stand alone", short(self.0))))
+        Err(Error::new(format!(
+            "\"{}\" can't stand alone",
+            short(self.0)
+        )))
     }
-    fn struct_variant<V: Visitor<'a>>(self, _: &'static [&'static str], _: V) -> Result<V::Value, Error> {
-        Err(Error::new(format!("\"{}\" can't stand alone", short(self.0))))
+    fn struct_variant<V: Visitor<'a>>(
+        self,
+        _: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Error> {
+        Err(Error::new(format!(
+            "\"{}\" can't stand alone",
+            short(self.0)
+        )))
     }
 }

@@ -69,10 +69,19 @@ pub(super) fn recovery(all: &RecoverySpec, own: &RecoverySpec, run: &Run) -> hea
     let default = health::Policy::default_for(run);
     health::Policy {
         first: own.first_pause.or(all.first_pause).unwrap_or(default.first),
-        longest: own.longest_pause.or(all.longest_pause).unwrap_or(default.longest),
+        longest: own
+            .longest_pause
+            .or(all.longest_pause)
+            .unwrap_or(default.longest),
         reset: own.reset_after.or(all.reset_after).unwrap_or(default.reset),
-        replace_after: own.replace_after.or(all.replace_after).unwrap_or(default.replace_after),
-        max_concurrent: own.max_concurrent.or(all.max_concurrent).map_or(default.max_concurrent, |p| p.0),
+        replace_after: own
+            .replace_after
+            .or(all.replace_after)
+            .unwrap_or(default.replace_after),
+        max_concurrent: own
+            .max_concurrent
+            .or(all.max_concurrent)
+            .map_or(default.max_concurrent, |p| p.0),
         // What the deployment says about silence is meant for services: a job says so itself.
         failover: match run {
             Run::Service => own.failover.or(all.failover).or(default.failover),
@@ -83,7 +92,11 @@ pub(super) fn recovery(all: &RecoverySpec, own: &RecoverySpec, run: &Run) -> hea
 
 pub(super) fn hedge(all: Option<&HedgeSpec>, own: Option<&HedgeSpec>) -> Option<hedge::Policy> {
     let spec = own.or(all).filter(|s| s.offers > 1)?;
-    Some(hedge::Policy { offers: spec.offers, within: spec.within.unwrap_or(Millis::from_secs(120)), spend_cap: spec.spend_cap })
+    Some(hedge::Policy {
+        offers: spec.offers,
+        within: spec.within.unwrap_or(Millis::from_secs(120)),
+        spend_cap: spec.spend_cap,
+    })
 }
 
 // === impl PortionSpec ===
@@ -121,7 +134,8 @@ impl de::Visitor<'_> for PortionVisitor {
         f.write_str("a number of replicas, or a share such as \"25%\"")
     }
     fn visit_u64<E: de::Error>(self, v: u64) -> Result<PortionSpec, E> {
-        let count = u32::try_from(v).map_err(|_| E::invalid_value(de::Unexpected::Unsigned(v), &self))?;
+        let count =
+            u32::try_from(v).map_err(|_| E::invalid_value(de::Unexpected::Unsigned(v), &self))?;
         Ok(PortionSpec(Portion::Count(count)))
     }
     fn visit_f64<E: de::Error>(self, v: f64) -> Result<PortionSpec, E> {
@@ -132,7 +146,9 @@ impl de::Visitor<'_> for PortionVisitor {
     }
     fn visit_str<E: de::Error>(self, v: &str) -> Result<PortionSpec, E> {
         let percent = v.strip_suffix('%').and_then(|n| n.trim().parse().ok());
-        percent.map(|p| PortionSpec(Portion::Percent(p))).ok_or_else(|| E::invalid_value(de::Unexpected::Str(v), &self))
+        percent
+            .map(|p| PortionSpec(Portion::Percent(p)))
+            .ok_or_else(|| E::invalid_value(de::Unexpected::Str(v), &self))
     }
 }
 

@@ -1,8 +1,8 @@
 //! From a valid manifest to what the scheduler and the providers need: workloads with every default filled in.
 
 use super::{
-    AffinitySpec, EnvSpec, GpuSpec, HealthSpec, Job, LimitsSpec, Manifest, Placement, PortSpec, ResourcesSpec, Service, StopSpec,
-    UpdateSpec, VolumeSpec, recovery,
+    AffinitySpec, EnvSpec, GpuSpec, HealthSpec, Job, LimitsSpec, Manifest, Placement, PortSpec,
+    ResourcesSpec, Service, StopSpec, UpdateSpec, VolumeSpec, recovery,
 };
 use crate::{
     health, hedge,
@@ -12,8 +12,8 @@ use crate::{
     scaling::Rule,
     units::{Bytes, MicroUsd, Millis},
     workload::{
-        Accelerator, Check, ConfigFile, EnvValue, EnvVar, FileContent, Labels, Network, Port, Probe, Probes, Resources, Run, SecretRef,
-        Volume, VolumeSource, Workload,
+        Accelerator, Check, ConfigFile, EnvValue, EnvVar, FileContent, Labels, Network, Port,
+        Probe, Probes, Resources, Run, SecretRef, Volume, VolumeSource, Workload,
     },
 };
 
@@ -43,7 +43,18 @@ pub struct Resolved {
 }
 
 /// The place that a target pins a task to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 pub struct Target {
     pub provider: InstanceName,
     pub region: Option<Region>,
@@ -78,7 +89,10 @@ pub struct Constraints {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub anti_affinity: Option<Group>,
     /// The longest that a job whose duration is stated may take.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "crate::units::hashed::optional")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "crate::units::hashed::optional"
+    )]
     pub deadline: Option<Millis>,
 }
 
@@ -95,7 +109,10 @@ pub fn resolve(manifest: &Manifest) -> Vec<Resolved> {
             name: name.clone(),
             target: None,
             replicas: service.replicas,
-            scale: service.scale.as_ref().map(|s| Rule::new(s, service.resources.cpu, false)),
+            scale: service
+                .scale
+                .as_ref()
+                .map(|s| Rule::new(s, service.resources.cpu, false)),
             priority: service.priority.unwrap_or(spec.priority),
             duration: service.duration.unwrap_or(SERVICE_DURATION),
             workload: service_workload(service),
@@ -117,16 +134,29 @@ pub fn resolve(manifest: &Manifest) -> Vec<Resolved> {
             name: name.clone(),
             target: None,
             replicas: job.replicas,
-            scale: job.scale.as_ref().map(|s| Rule::new(s, job.resources.cpu, true)),
+            scale: job
+                .scale
+                .as_ref()
+                .map(|s| Rule::new(s, job.resources.cpu, true)),
             priority: job.priority.unwrap_or(spec.priority),
             duration: job.duration.unwrap_or(JOB_DURATION),
             recovery: recovery::recovery(&spec.recovery, &job.recovery, &job_run(job)),
             hedge: None,
             workload: job_workload(job),
             // An estimate that nobody has made excludes nothing.
-            constraints: Constraints { deadline: job.duration.and(job.deadline), ..constraints(&spec.placement, &job.placement) },
-            expected: Expected { migration_cost: job.migration_cost.unwrap_or_default(), ..Expected::default() },
-            update: Update { strategy: Strategy::Recreate, drain: Millis(0), ..Update::default() },
+            constraints: Constraints {
+                deadline: job.duration.and(job.deadline),
+                ..constraints(&spec.placement, &job.placement)
+            },
+            expected: Expected {
+                migration_cost: job.migration_cost.unwrap_or_default(),
+                ..Expected::default()
+            },
+            update: Update {
+                strategy: Strategy::Recreate,
+                drain: Millis(0),
+                ..Update::default()
+            },
             since: 0,
         });
     }
@@ -150,9 +180,15 @@ fn at_targets(manifest: &Manifest, base: Resolved) -> Vec<Resolved> {
             one.constraints.regions = vec![region.clone()];
         }
         if let Some(platform) = &platform {
-            one.constraints.labels.insert("platform".to_owned(), platform.clone());
+            one.constraints
+                .labels
+                .insert("platform".to_owned(), platform.clone());
         }
-        one.target = Some(Target { provider: target.provider.clone(), region: target.region.clone(), platform });
+        one.target = Some(Target {
+            provider: target.provider.clone(),
+            region: target.region.clone(),
+            platform,
+        });
         Some(one)
     });
     pinned.collect()
@@ -164,15 +200,31 @@ fn constraints(all: &Placement, own: &Placement) -> Constraints {
     let mut labels = all.labels.clone();
     labels.extend(own.labels.clone());
     Constraints {
-        providers: if own.providers.is_empty() { all.providers.clone() } else { own.providers.clone() },
-        regions: if own.regions.is_empty() { all.regions.clone() } else { own.regions.clone() },
+        providers: if own.providers.is_empty() {
+            all.providers.clone()
+        } else {
+            own.providers.clone()
+        },
+        regions: if own.regions.is_empty() {
+            all.regions.clone()
+        } else {
+            own.regions.clone()
+        },
         spot: own.spot.or(all.spot).unwrap_or(false),
         max_price: own.max_price.or(all.max_price),
         spread: spread.map_or(Spread::None, |s| s.over),
         spread_max: spread.and_then(|s| s.max),
         labels,
-        affinity: own.affinity.as_ref().or(all.affinity.as_ref()).map(AffinitySpec::group),
-        anti_affinity: own.anti_affinity.as_ref().or(all.anti_affinity.as_ref()).map(AffinitySpec::group),
+        affinity: own
+            .affinity
+            .as_ref()
+            .or(all.affinity.as_ref())
+            .map(AffinitySpec::group),
+        anti_affinity: own
+            .anti_affinity
+            .as_ref()
+            .or(all.anti_affinity.as_ref())
+            .map(AffinitySpec::group),
         deadline: None,
     }
 }
@@ -188,25 +240,57 @@ macro_rules! workload {
             arguments: task.args.clone(),
             working_directory: task.working_directory.clone(),
             user: task.user.clone().unwrap_or_default(),
-            env: task.env.iter().map(|(name, value)| EnvVar { name: name.clone(), value: env_value(value) }).collect(),
-            ports: task.ports.iter().map(|(name, spec)| port(name.as_str(), spec)).collect(),
+            env: task
+                .env
+                .iter()
+                .map(|(name, value)| EnvVar {
+                    name: name.clone(),
+                    value: env_value(value),
+                })
+                .collect(),
+            ports: task
+                .ports
+                .iter()
+                .map(|(name, spec)| port(name.as_str(), spec))
+                .collect(),
             volumes: task.volumes.iter().map(volume).collect(),
-            networks: task.networks.iter().map(|name| Network { name: name.clone(), internal: false, options: Labels::new() }).collect(),
+            networks: task
+                .networks
+                .iter()
+                .map(|name| Network {
+                    name: name.clone(),
+                    internal: false,
+                    options: Labels::new(),
+                })
+                .collect(),
             files: task.files.iter().map(file).collect(),
             resources: resources(&task.resources),
             limits: task.limits.as_ref().map(|l| limits(l, &task.resources)),
             probes: $probes,
             stop_signal: task.stop.as_ref().map_or_else(|| "TERM".to_owned(), signal),
-            stop_grace: task.stop.as_ref().and_then(|s| s.grace).unwrap_or(Millis::from_secs(10)),
+            stop_grace: task
+                .stop
+                .as_ref()
+                .and_then(|s| s.grace)
+                .unwrap_or(Millis::from_secs(10)),
             scaling: None,
             labels: task.labels.clone(),
-            extensions: task.extensions.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            extensions: task
+                .extensions
+                .iter()
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
         }
     }};
 }
 
 fn service_workload(service: &Service) -> Workload {
-    let first_port = service.ports.keys().next().map(|p| p.as_str().to_owned()).unwrap_or_default();
+    let first_port = service
+        .ports
+        .keys()
+        .next()
+        .map(|p| p.as_str().to_owned())
+        .unwrap_or_default();
     let probes = Probes {
         startup: service.startup.as_ref().map(|h| startup(h, &first_port)),
         readiness: service.health.as_ref().map(|h| probe(h, &first_port)),
@@ -220,11 +304,17 @@ fn job_workload(job: &Job) -> Workload {
 }
 
 fn job_run(job: &Job) -> Run {
-    Run::Job { retries: job.retries, deadline: job.deadline }
+    Run::Job {
+        retries: job.retries,
+        deadline: job.deadline,
+    }
 }
 
 fn secret(s: &super::SecretSpec) -> SecretRef {
-    SecretRef { name: s.secret.clone(), key: s.key.clone() }
+    SecretRef {
+        name: s.secret.clone(),
+        key: s.key.clone(),
+    }
 }
 
 fn env_value(spec: &EnvSpec) -> EnvValue {
@@ -236,20 +326,37 @@ fn env_value(spec: &EnvSpec) -> EnvValue {
 
 fn port(name: &str, spec: &PortSpec) -> Port {
     let long = match spec {
-        PortSpec::Number(n) => super::PortLong { port: *n, ..Default::default() },
+        PortSpec::Number(n) => super::PortLong {
+            port: *n,
+            ..Default::default()
+        },
         PortSpec::Long(long) => long.clone(),
     };
-    Port { name: name.to_owned(), number: long.port, published: long.published, protocol: long.protocol, exposure: long.expose }
+    Port {
+        name: name.to_owned(),
+        number: long.port,
+        published: long.published,
+        protocol: long.protocol,
+        exposure: long.expose,
+    }
 }
 
 fn volume(spec: &VolumeSpec) -> Volume {
     let size = spec.size.unwrap_or(Bytes(0));
     let source = match (&spec.host_path, &spec.name) {
         (Some(path), _) => VolumeSource::HostPath { path: path.clone() },
-        (None, Some(name)) => VolumeSource::Persistent { name: name.clone(), size, class: spec.class.clone().unwrap_or_default() },
+        (None, Some(name)) => VolumeSource::Persistent {
+            name: name.clone(),
+            size,
+            class: spec.class.clone().unwrap_or_default(),
+        },
         (None, None) => VolumeSource::Scratch { size },
     };
-    Volume { path: spec.path.clone(), read_only: spec.read_only, source }
+    Volume {
+        path: spec.path.clone(),
+        read_only: spec.read_only,
+        source,
+    }
 }
 
 fn file(spec: &super::FileSpec) -> ConfigFile {
@@ -258,18 +365,34 @@ fn file(spec: &super::FileSpec) -> ConfigFile {
         None => FileContent::Data(spec.content.clone().unwrap_or_default().into_bytes()),
     };
     // `parse` has refused a mode that is not octal.
-    let mode = spec.mode.as_deref().and_then(super::forms::octal).unwrap_or(0o644);
-    ConfigFile { path: spec.path.clone(), mode, content }
+    let mode = spec
+        .mode
+        .as_deref()
+        .and_then(super::forms::octal)
+        .unwrap_or(0o644);
+    ConfigFile {
+        path: spec.path.clone(),
+        mode,
+        content,
+    }
 }
 
 fn resources(spec: &ResourcesSpec) -> Resources {
     let accelerators = match &spec.gpu {
         None | Some(GpuSpec::Count(0)) => Vec::new(),
-        Some(GpuSpec::Count(count)) => vec![Accelerator { count: *count, ..Default::default() }],
+        Some(GpuSpec::Count(count)) => vec![Accelerator {
+            count: *count,
+            ..Default::default()
+        }],
         Some(GpuSpec::Long(one)) if one.count == 0 => Vec::new(),
         Some(GpuSpec::Long(one)) => vec![one.clone()],
     };
-    Resources { cpu: spec.cpu, memory: spec.memory, disk: spec.disk.unwrap_or_default(), accelerators }
+    Resources {
+        cpu: spec.cpu,
+        memory: spec.memory,
+        disk: spec.disk.unwrap_or_default(),
+        accelerators,
+    }
 }
 
 /// The resources with the limits in their place: what has no limit of its own is limited to what it asks for.
@@ -290,15 +413,34 @@ fn signal(stop: &StopSpec) -> String {
 /// A start may take as long as a liveness check waits for it, unless the check says how often it may fail.
 fn startup(spec: &HealthSpec, first_port: &str) -> Probe {
     let probe = probe(spec, first_port);
-    let most = health::START_BOUND.0.div_ceil(probe.interval.0.max(1)).max(1);
-    Probe { unhealthy_after: spec.unhealthy_after.unwrap_or(u32::try_from(most).unwrap_or(u32::MAX)), ..probe }
+    let most = health::START_BOUND
+        .0
+        .div_ceil(probe.interval.0.max(1))
+        .max(1);
+    Probe {
+        unhealthy_after: spec
+            .unhealthy_after
+            .unwrap_or(u32::try_from(most).unwrap_or(u32::MAX)),
+        ..probe
+    }
 }
 
 fn probe(spec: &HealthSpec, first_port: &str) -> Probe {
-    let port = spec.port.as_ref().map_or_else(|| first_port.to_owned(), |p| p.as_str().to_owned());
+    let port = spec
+        .port
+        .as_ref()
+        .map_or_else(|| first_port.to_owned(), |p| p.as_str().to_owned());
     let check = match (&spec.http, spec.command.is_empty()) {
-        (Some(path), _) => Check::Http { port, path: path.clone(), headers: Labels::new(), status_min: 200, status_max: 399 },
-        (None, false) => Check::Command { command: spec.command.clone() },
+        (Some(path), _) => Check::Http {
+            port,
+            path: path.clone(),
+            headers: Labels::new(),
+            status_min: 200,
+            status_max: 399,
+        },
+        (None, false) => Check::Command {
+            command: spec.command.clone(),
+        },
         (None, true) => Check::Tcp { port },
     };
     Probe {

@@ -69,7 +69,10 @@ pub struct Stabilization {
 
 impl Default for Stabilization {
     fn default() -> Self {
-        Self { up: Millis(0), down: Millis::from_secs(300) }
+        Self {
+            up: Millis(0),
+            down: Millis::from_secs(300),
+        }
     }
 }
 

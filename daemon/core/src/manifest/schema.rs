@@ -24,7 +24,10 @@ pub fn json_schema() -> Value {
     }
     for (map, key) in KEYS {
         if let Some(map) = schema.pointer_mut(map).and_then(Value::as_object_mut) {
-            map.insert("propertyNames".to_owned(), json!({ "$ref": format!("#/$defs/{key}") }));
+            map.insert(
+                "propertyNames".to_owned(),
+                json!({ "$ref": format!("#/$defs/{key}") }),
+            );
         }
     }
     bound_integers(&mut schema);
@@ -37,7 +40,10 @@ pub fn bound_integers(schema: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(bound_integers),
         Value::Object(fields) => {
             fields.values_mut().for_each(bound_integers);
-            let bounds = fields.get("format").and_then(Value::as_str).and_then(bounds);
+            let bounds = fields
+                .get("format")
+                .and_then(Value::as_str)
+                .and_then(bounds);
             if let Some((least, most)) = bounds.filter(|_| fields.contains_key("type")) {
                 fields.entry("minimum").or_insert(least);
                 fields.entry("maximum").or_insert(most);
@@ -74,6 +80,7 @@ pub(super) fn example() -> Value {
 
 /// A deployment has a service or a job.
 pub(super) fn something_to_run() -> Value {
-    let one = |of: &str| json!({ "required": [of], "properties": { (of): { "minProperties": 1 } } });
+    let one =
+        |of: &str| json!({ "required": [of], "properties": { (of): { "minProperties": 1 } } });
     json!([one("services"), one("jobs")])
 }

@@ -67,7 +67,10 @@ impl Node {
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
-        self.entries().iter().find(|e| e.key == key).map(|e| &e.value)
+        self.entries()
+            .iter()
+            .find(|e| e.key == key)
+            .map(|e| &e.value)
     }
 
     /// Where the path's end is written: its key when it is a field, else the value itself; failing that, the nearest thing around it.
@@ -76,7 +79,9 @@ impl Node {
         for step in &path.0 {
             match (&node.value, step) {
                 (Value::Map(entries), Step::Key(key)) => {
-                    let Some(entry) = entries.iter().find(|e| e.key == *key) else { break };
+                    let Some(entry) = entries.iter().find(|e| e.key == *key) else {
+                        break;
+                    };
                     at = entry.key_at.or(at);
                     node = &entry.value;
                 }
@@ -93,19 +98,30 @@ impl Node {
 
     /// Takes out the field at the path's end, or the one whose list holds it. False when nothing is there.
     pub(super) fn remove(&mut self, path: &Path) -> bool {
-        let steps = path.0.iter().rposition(|s| matches!(s, Step::Key(_))).and_then(|last| path.0.get(..=last));
-        let Some((Step::Key(field), parents)) = steps.and_then(<[Step]>::split_last) else { return false };
+        let steps = path
+            .0
+            .iter()
+            .rposition(|s| matches!(s, Step::Key(_)))
+            .and_then(|last| path.0.get(..=last));
+        let Some((Step::Key(field), parents)) = steps.and_then(<[Step]>::split_last) else {
+            return false;
+        };
         let mut node = self;
         for step in parents {
             let child = match (&mut node.value, step) {
-                (Value::Map(entries), Step::Key(key)) => entries.iter_mut().find(|e| e.key == *key).map(|e| &mut e.value),
+                (Value::Map(entries), Step::Key(key)) => entries
+                    .iter_mut()
+                    .find(|e| e.key == *key)
+                    .map(|e| &mut e.value),
                 (Value::List(items), Step::Index(i)) => items.get_mut(*i),
                 _ => None,
             };
             let Some(child) = child else { return false };
             node = child;
         }
-        let Value::Map(entries) = &mut node.value else { return false };
+        let Value::Map(entries) = &mut node.value else {
+            return false;
+        };
         let before = entries.len();
         entries.retain(|e| e.key != *field);
         entries.len() < before

@@ -56,20 +56,32 @@ pub struct CanaryStepSpec {
 impl UpdateSpec {
     /// `own` over `all`, field by field, with the defaults for what neither says.
     pub fn resolve(all: Option<&Self>, own: Option<&Self>) -> Update {
-        fn pick<T: Clone>(all: Option<&UpdateSpec>, own: Option<&UpdateSpec>, field: impl Fn(&UpdateSpec) -> Option<T>) -> Option<T> {
+        fn pick<T: Clone>(
+            all: Option<&UpdateSpec>,
+            own: Option<&UpdateSpec>,
+            field: impl Fn(&UpdateSpec) -> Option<T>,
+        ) -> Option<T> {
             own.and_then(&field).or_else(|| all.and_then(&field))
         }
         let default = Update::default();
-        let steps = pick(all, own, |u| (!u.steps.is_empty()).then(|| u.steps.clone())).unwrap_or_default();
+        let steps =
+            pick(all, own, |u| (!u.steps.is_empty()).then(|| u.steps.clone())).unwrap_or_default();
         Update {
             strategy: pick(all, own, |u| u.strategy).unwrap_or(default.strategy),
             max_surge: pick(all, own, |u| u.max_surge).unwrap_or(default.max_surge),
-            max_unavailable: pick(all, own, |u| u.max_unavailable).unwrap_or(default.max_unavailable),
+            max_unavailable: pick(all, own, |u| u.max_unavailable)
+                .unwrap_or(default.max_unavailable),
             min_ready: pick(all, own, |u| u.min_ready).unwrap_or(default.min_ready),
             deadline: pick(all, own, |u| u.deadline).unwrap_or(default.deadline),
             drain: pick(all, own, |u| u.drain).unwrap_or(default.drain),
             rollback: pick(all, own, |u| u.rollback).unwrap_or(default.rollback),
-            steps: steps.into_iter().map(|s| CanaryStep { weight: s.weight, hold: s.hold }).collect(),
+            steps: steps
+                .into_iter()
+                .map(|s| CanaryStep {
+                    weight: s.weight,
+                    hold: s.hold,
+                })
+                .collect(),
             keep: pick(all, own, |u| u.keep).unwrap_or(default.keep),
         }
     }

@@ -71,17 +71,26 @@ impl Builder {
                 self.anchors.clear();
                 if self.started > MAX_DOCUMENTS {
                     return Err(problem(
-                        format!("more than {MAX_DOCUMENTS} documents in one text: put one manifest in each file"),
+                        format!(
+                            "more than {MAX_DOCUMENTS} documents in one text: put one manifest in each file"
+                        ),
                         Some(at),
                     ));
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let value = scalar(&text, style, tag.as_deref()).map_err(|message| problem(message, Some(at)))?;
-                let written = if matches!(value, Value::Text(_)) { None } else { Some(text.into_owned()) };
+                let value = scalar(&text, style, tag.as_deref())
+                    .map_err(|message| problem(message, Some(at)))?;
+                let written = if matches!(value, Value::Text(_)) {
+                    None
+                } else {
+                    Some(text.into_owned())
+                };
                 self.done(Node::new(value, Some(at)), anchor, written, at)?;
             }
-            Event::SequenceStart(_, anchor, _) => self.enter(Value::List(Vec::new()), anchor, at)?,
+            Event::SequenceStart(_, anchor, _) => {
+                self.enter(Value::List(Vec::new()), anchor, at)?
+            }
             Event::MappingStart(_, anchor, _) => self.enter(Value::Map(Vec::new()), anchor, at)?,
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(mut open) = self.open.pop() {
@@ -99,29 +108,49 @@ impl Builder {
 
     fn enter(&mut self, value: Value, anchor: usize, at: Position) -> Result<(), Problem> {
         if self.key_expected() {
-            return Err(problem("a list or a mapping can't be a key: write a text", Some(at)));
+            return Err(problem(
+                "a list or a mapping can't be a key: write a text",
+                Some(at),
+            ));
         }
         self.room(1, 1, at)?;
-        self.open.push(Open { node: Node::new(value, Some(at)), anchor, key: None, merged: Vec::new() });
+        self.open.push(Open {
+            node: Node::new(value, Some(at)),
+            anchor,
+            key: None,
+            merged: Vec::new(),
+        });
         Ok(())
     }
 
     fn key_expected(&self) -> bool {
-        self.open.last().is_some_and(|o| matches!(o.node.value, Value::Map(_)) && o.key.is_none())
+        self.open
+            .last()
+            .is_some_and(|o| matches!(o.node.value, Value::Map(_)) && o.key.is_none())
     }
 
     /// Takes `count` nodes of `height` levels from the bounds.
     fn room(&mut self, height: usize, count: usize, at: Position) -> Result<(), Problem> {
         if self.open.len() + height > MAX_DEPTH {
-            return Err(problem(format!("nested more than {MAX_DEPTH} levels deep: a manifest needs about ten"), Some(at)));
+            return Err(problem(
+                format!("nested more than {MAX_DEPTH} levels deep: a manifest needs about ten"),
+                Some(at),
+            ));
         }
         self.nodes = self.nodes.saturating_add(count);
-        if self.nodes > MAX_NODES { Err(too_many_nodes(Some(at))) } else { Ok(()) }
+        if self.nodes > MAX_NODES {
+            Err(too_many_nodes(Some(at)))
+        } else {
+            Ok(())
+        }
     }
 
     fn alias(&mut self, id: usize, at: Position) -> Result<(), Problem> {
         let Some(anchored) = self.anchors.get(&id) else {
-            return Err(problem("an alias inside its own anchor: a value can't hold itself", Some(at)));
+            return Err(problem(
+                "an alias inside its own anchor: a value can't hold itself",
+                Some(at),
+            ));
         };
         let (node, height, count) = (anchored.node.clone(), anchored.height, anchored.count);
         self.room(height, count, at)?;
@@ -130,13 +159,26 @@ impl Builder {
     }
 
     /// A node is complete: it becomes a key, a value, an item or a document.
-    fn done(&mut self, node: Node, anchor: usize, written: Option<String>, at: Position) -> Result<(), Problem> {
+    fn done(
+        &mut self,
+        node: Node,
+        anchor: usize,
+        written: Option<String>,
+        at: Position,
+    ) -> Result<(), Problem> {
         self.room(0, 1, at)?;
         if anchor != 0 {
             let (height, count) = (node.height(), node.count());
             // What anchors keep counts as well, or nested anchors would keep much more than the tree.
             self.room(0, count, at)?;
-            self.anchors.insert(anchor, Anchored { node: node.clone(), height, count });
+            self.anchors.insert(
+                anchor,
+                Anchored {
+                    node: node.clone(),
+                    height,
+                    count,
+                },
+            );
         }
         let Some(open) = self.open.last_mut() else {
             if node.value != Value::Null {
@@ -146,8 +188,14 @@ impl Builder {
         };
         match (&mut open.node.value, open.key.take()) {
             (Value::List(items), _) => items.push(node),
-            (Value::Map(_), Some((key, _))) if key == "<<" => open.merged.extend(mergeable(node, at)?),
-            (Value::Map(entries), Some((key, key_at))) => entries.push(Entry { key, key_at: Some(key_at), value: node }),
+            (Value::Map(_), Some((key, _))) if key == "<<" => {
+                open.merged.extend(mergeable(node, at)?)
+            }
+            (Value::Map(entries), Some((key, key_at))) => entries.push(Entry {
+                key,
+                key_at: Some(key_at),
+                value: node,
+            }),
             (_, None) => open.key = Some((key_text(node, written, at)?, at)),
             _ => {}
         }
@@ -158,24 +206,39 @@ impl Builder {
 fn key_text(node: Node, written: Option<String>, at: Position) -> Result<String, Problem> {
     match (node.value, written) {
         (Value::Text(text), _) => Ok(text),
-        (Value::Null, _) => Err(problem("a key is missing: write a text before the colon", Some(at))),
+        (Value::Null, _) => Err(problem(
+            "a key is missing: write a text before the colon",
+            Some(at),
+        )),
         (Value::Number(n), None) => Ok(n.written),
         (Value::Bool(b), None) => Ok(b.to_string()),
         (_, Some(written)) => Ok(written),
-        _ => Err(problem("a list or a mapping can't be a key: write a text", Some(at))),
+        _ => Err(problem(
+            "a list or a mapping can't be a key: write a text",
+            Some(at),
+        )),
     }
 }
 
 /// What `<<` may name: a mapping, or a list of them with the first winning.
 fn mergeable(node: Node, at: Position) -> Result<Vec<Entry>, Problem> {
     let found = node.describe();
-    let wrong = || problem(format!("\"<<\" takes over the fields of a mapping or of a list of mappings, found {found}"), Some(at));
+    let wrong = || {
+        problem(
+            format!(
+                "\"<<\" takes over the fields of a mapping or of a list of mappings, found {found}"
+            ),
+            Some(at),
+        )
+    };
     match node.value {
         Value::Map(entries) => Ok(entries),
         Value::List(items) => {
             let mut all = Vec::new();
             for item in items {
-                let Value::Map(entries) = item.value else { return Err(wrong()) };
+                let Value::Map(entries) = item.value else {
+                    return Err(wrong());
+                };
                 all.extend(entries);
             }
             Ok(all)
@@ -185,12 +248,19 @@ fn mergeable(node: Node, at: Position) -> Result<Vec<Entry>, Problem> {
 }
 
 fn merge(open: &mut Open) {
-    let Value::Map(entries) = &mut open.node.value else { return };
+    let Value::Map(entries) = &mut open.node.value else {
+        return;
+    };
     if open.merged.is_empty() {
         return;
     }
-    let mut taken: std::collections::HashSet<String> = entries.iter().map(|e| e.key.clone()).collect();
-    entries.extend(std::mem::take(&mut open.merged).into_iter().filter(|e| taken.insert(e.key.clone())));
+    let mut taken: std::collections::HashSet<String> =
+        entries.iter().map(|e| e.key.clone()).collect();
+    entries.extend(
+        std::mem::take(&mut open.merged)
+            .into_iter()
+            .filter(|e| taken.insert(e.key.clone())),
+    );
 }
 
 /// A scalar's meaning. Only plain scalars are anything but text; a tag of the core schema decides for itself.
@@ -199,7 +269,11 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, St
     match (core, style) {
         (Some("str"), _) => return Ok(Value::Text(text.to_owned())),
         (Some("null" | "bool" | "int" | "float"), _) => {}
-        (Some(other), _) => return Err(format!("the tag \"!!{other}\" has no meaning here: use a plain value")),
+        (Some(other), _) => {
+            return Err(format!(
+                "the tag \"!!{other}\" has no meaning here: use a plain value"
+            ));
+        }
         (None, _) if tag.is_some_and(|t| !t.suffix().is_empty()) => {
             return Err("a tag has no meaning here: use a plain value".to_owned());
         }
@@ -210,11 +284,20 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, St
     let fits = match core {
         Some("null") => matches!(value, Value::Null),
         Some("bool") => matches!(value, Value::Bool(_)),
-        Some("int") => matches!(&value, Value::Number(n) if !matches!(n.value, NumberValue::Float(_))),
+        Some("int") => {
+            matches!(&value, Value::Number(n) if !matches!(n.value, NumberValue::Float(_)))
+        }
         Some("float") => matches!(value, Value::Number(_)),
         _ => true,
     };
-    if fits { Ok(value) } else { Err(format!("\"{}\" is not what its tag says", super::tree::short(text))) }
+    if fits {
+        Ok(value)
+    } else {
+        Err(format!(
+            "\"{}\" is not what its tag says",
+            super::tree::short(text)
+        ))
+    }
 }
 
 fn plain(text: &str) -> Value {
@@ -222,25 +305,44 @@ fn plain(text: &str) -> Value {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
         "true" | "True" | "TRUE" => Value::Bool(true),
         "false" | "False" | "FALSE" => Value::Bool(false),
-        _ => number(text).map_or_else(|| Value::Text(text.to_owned()), |value| Value::Number(Number { value, written: text.to_owned() })),
+        _ => number(text).map_or_else(
+            || Value::Text(text.to_owned()),
+            |value| {
+                Value::Number(Number {
+                    value,
+                    written: text.to_owned(),
+                })
+            },
+        ),
     }
 }
 
 fn number(text: &str) -> Option<NumberValue> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let radix = |prefix: &str, radix| digits.strip_prefix(prefix).filter(|_| digits == text).map(|d| u64::from_str_radix(d, radix));
+    let radix = |prefix: &str, radix| {
+        digits
+            .strip_prefix(prefix)
+            .filter(|_| digits == text)
+            .map(|d| u64::from_str_radix(d, radix))
+    };
     if let Some(value) = radix("0x", 16).or_else(|| radix("0o", 8)) {
         return value.ok().map(NumberValue::Unsigned);
     }
     if matches!(digits, ".inf" | ".Inf" | ".INF") {
-        return Some(NumberValue::Float(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY }));
+        return Some(NumberValue::Float(if text.starts_with('-') {
+            f64::NEG_INFINITY
+        } else {
+            f64::INFINITY
+        }));
     }
     if matches!(text, ".nan" | ".NaN" | ".NAN") {
         return Some(NumberValue::Float(f64::NAN));
     }
     let shaped = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
         && digits.contains(|c: char| c.is_ascii_digit())
-        && digits.bytes().all(|c| c.is_ascii_digit() || b".eE+-".contains(&c));
+        && digits
+            .bytes()
+            .all(|c| c.is_ascii_digit() || b".eE+-".contains(&c));
     if !shaped {
         return None;
     }
@@ -259,12 +361,19 @@ fn syntax(error: &granit_parser::ScanError) -> String {
     if info.contains("recursion limit") {
         return format!("nested more than {MAX_DEPTH} levels deep: a manifest needs about ten");
     }
-    let hint = if info.to_lowercase().contains("tab") { " (indent with spaces)" } else { "" };
+    let hint = if info.to_lowercase().contains("tab") {
+        " (indent with spaces)"
+    } else {
+        ""
+    };
     format!("not valid YAML: {info}{hint}")
 }
 
 fn too_many_nodes(at: Option<Position>) -> Problem {
-    problem(format!("more than {MAX_NODES} values, aliases expanded: split the deployment"), at)
+    problem(
+        format!("more than {MAX_NODES} values, aliases expanded: split the deployment"),
+        at,
+    )
 }
 
 fn start(span: &Span) -> Position {
@@ -272,11 +381,19 @@ fn start(span: &Span) -> Position {
 }
 
 fn position(marker: granit_parser::Marker) -> Position {
-    Position { line: marker.line() as u64, column: marker.col() as u64 + 1 }
+    Position {
+        line: marker.line() as u64,
+        column: marker.col() as u64 + 1,
+    }
 }
 
 fn problem(message: impl Into<String>, at: Option<Position>) -> Problem {
-    Problem { path: String::new(), message: message.into(), line: at.map(|p| p.line), column: at.map(|p| p.column) }
+    Problem {
+        path: String::new(),
+        message: message.into(),
+        line: at.map(|p| p.line),
+        column: at.map(|p| p.column),
+    }
 }
 
 #[cfg(test)]

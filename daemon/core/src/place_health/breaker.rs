@@ -33,7 +33,9 @@ enum State {
 }
 
 /// How a breaker is, for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Circuit {
     /// Calls go.
@@ -69,7 +71,12 @@ pub struct Breaker {
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self { state: State::Closed, failures: 0, cool_down: COOL_DOWN, opened: None }
+        Self {
+            state: State::Closed,
+            failures: 0,
+            cool_down: COOL_DOWN,
+            opened: None,
+        }
     }
 }
 
@@ -102,13 +109,18 @@ impl Breaker {
         match self.state {
             State::Closed if self.failures < OPENS_AFTER => false,
             State::Closed => {
-                self.state = State::Open { until: Millis(now.0.saturating_add(self.cool_down.0)) };
+                self.state = State::Open {
+                    until: Millis(now.0.saturating_add(self.cool_down.0)),
+                };
                 self.opened = Some(now);
                 true
             }
             State::Trying { .. } => {
-                self.cool_down = Millis(self.cool_down.0.saturating_mul(2).min(COOL_DOWN_LONGEST.0));
-                self.state = State::Open { until: Millis(now.0.saturating_add(self.cool_down.0)) };
+                self.cool_down =
+                    Millis(self.cool_down.0.saturating_mul(2).min(COOL_DOWN_LONGEST.0));
+                self.state = State::Open {
+                    until: Millis(now.0.saturating_add(self.cool_down.0)),
+                };
                 false
             }
             // A call that began before it opened.
@@ -174,12 +186,23 @@ mod tests {
         assert_eq!(breaker.admit(Millis(4_999)), Admission::Wait(Millis(5_000)));
         assert_eq!(breaker.circuit(Millis(5_000)), Circuit::HalfOpen);
         assert_eq!(breaker.admit(Millis(5_000)), Admission::Go, "one tries");
-        assert_eq!(breaker.admit(Millis(5_001)), Admission::Wait(Millis(5_501)), "the others wait for it");
+        assert_eq!(
+            breaker.admit(Millis(5_001)),
+            Admission::Wait(Millis(5_501)),
+            "the others wait for it"
+        );
         assert!(!breaker.failed(Millis(6_000)), "it was open before");
-        assert_eq!(breaker.admit(Millis(6_000)), Admission::Wait(Millis(16_000)), "twice as long");
+        assert_eq!(
+            breaker.admit(Millis(6_000)),
+            Admission::Wait(Millis(16_000)),
+            "twice as long"
+        );
         assert_eq!(breaker.admit(Millis(16_000)), Admission::Go);
         assert!(breaker.answered());
-        assert_eq!((breaker.circuit(Millis(16_000)), breaker.failures()), (Circuit::Closed, 0));
+        assert_eq!(
+            (breaker.circuit(Millis(16_000)), breaker.failures()),
+            (Circuit::Closed, 0)
+        );
         assert_eq!(breaker, Breaker::default(), "what was is forgotten");
     }
 

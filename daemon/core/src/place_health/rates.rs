@@ -25,7 +25,11 @@ pub struct Rates {
 impl Rates {
     pub fn call(&mut self, now: Millis, answered: bool, took: Millis) {
         self.decay(now);
-        *(if answered { &mut self.answered } else { &mut self.failed }) += 1.0;
+        *(if answered {
+            &mut self.answered
+        } else {
+            &mut self.failed
+        }) += 1.0;
         self.took += took.0 as f64;
     }
 
@@ -59,7 +63,13 @@ impl Rates {
 
     fn decay(&mut self, now: Millis) {
         let fade = self.fade(now);
-        for sum in [&mut self.answered, &mut self.failed, &mut self.took, &mut self.ready, &mut self.ready_took] {
+        for sum in [
+            &mut self.answered,
+            &mut self.failed,
+            &mut self.took,
+            &mut self.ready,
+            &mut self.ready_took,
+        ] {
             *sum *= fade;
         }
         self.at = now;
@@ -77,14 +87,22 @@ mod tests {
     #[test]
     fn failures_count_and_fade() {
         let mut rates = Rates::default();
-        assert_eq!((rates.error_rate(Millis(0)), rates.latency(Millis(0))), (0.0, None));
+        assert_eq!(
+            (rates.error_rate(Millis(0)), rates.latency(Millis(0))),
+            (0.0, None)
+        );
         rates.call(Millis(0), true, Millis(100));
         assert_eq!(rates.error_rate(Millis(0)), 0.0, "nothing has failed");
         rates.call(Millis(0), false, Millis(300));
         assert_eq!(rates.error_rate(Millis(0)), 0.25);
         assert_eq!(rates.latency(Millis(0)), Some(Millis(200)));
-        let faded: Vec<f64> = (0..12).map(|m| rates.error_rate(Millis(m * 60_000))).collect();
-        assert!(faded.is_sorted_by(|a, b| a >= b) && faded.last() == Some(&0.0), "{faded:?}");
+        let faded: Vec<f64> = (0..12)
+            .map(|m| rates.error_rate(Millis(m * 60_000)))
+            .collect();
+        assert!(
+            faded.is_sorted_by(|a, b| a >= b) && faded.last() == Some(&0.0),
+            "{faded:?}"
+        );
         assert_eq!(rates.latency(Millis(3_600_000)), None);
         (0..1000).for_each(|_| rates.call(Millis(0), false, Millis(1)));
         assert!(rates.error_rate(Millis(0)) < 1.0);
@@ -95,6 +113,9 @@ mod tests {
         let mut rates = Rates::default();
         rates.ready(Millis(0), Millis(4_000));
         rates.ready(Millis(0), Millis(6_000));
-        assert_eq!((rates.time_to_ready(Millis(1)), rates.latency(Millis(1))), (Some(Millis(5_000)), None));
+        assert_eq!(
+            (rates.time_to_ready(Millis(1)), rates.latency(Millis(1))),
+            (Some(Millis(5_000)), None)
+        );
     }
 }

@@ -50,18 +50,31 @@ impl Sheet {
     pub fn exclusion(&self, provider: &InstanceName, offer: &Offer) -> Option<Exclusion> {
         let provider = self.providers.get(provider)?;
         let region = provider.regions.get(&*offer.region);
-        let of_region = region.and_then(|r| r.excluded.as_ref().or_else(|| r.sizes.get(&*offer.size)));
-        provider.excluded.as_ref().or(of_region).or_else(|| provider.offers.get(&*offer.id)).cloned()
+        let of_region =
+            region.and_then(|r| r.excluded.as_ref().or_else(|| r.sizes.get(&*offer.size)));
+        provider
+            .excluded
+            .as_ref()
+            .or(of_region)
+            .or_else(|| provider.offers.get(&*offer.id))
+            .cloned()
     }
 
     /// Leaves a whole region alone for a reason that is known elsewhere.
     pub fn exclude(&mut self, provider: &InstanceName, region: &str, why: Exclusion) {
         let provider = self.providers.entry(provider.clone()).or_default();
-        provider.regions.entry(region.to_owned()).or_default().excluded = Some(why);
+        provider
+            .regions
+            .entry(region.to_owned())
+            .or_default()
+            .excluded = Some(why);
     }
 
     pub fn measured(&self, provider: &InstanceName, region: &str) -> Measured {
-        let region = self.providers.get(provider).and_then(|p| p.regions.get(region));
+        let region = self
+            .providers
+            .get(provider)
+            .and_then(|p| p.regions.get(region));
         region.map(|r| r.measured).unwrap_or_default()
     }
 }
@@ -71,7 +84,9 @@ impl Sheet {
 /// L is 0 for calls of up to 2 s and grows to at most 1 for calls of 32 s. 1 where nothing has failed and nothing is slow.
 pub fn weight(measured: &Measured) -> f64 {
     let rate = measured.failure_rate.clamp(0.0, RATE_MOST);
-    let slow = measured.latency.map_or(0.0, |l| ((l.0 as f64 - PROMPT) / SLOW).clamp(0.0, 1.0));
+    let slow = measured
+        .latency
+        .map_or(0.0, |l| ((l.0 as f64 - PROMPT) / SLOW).clamp(0.0, 1.0));
     (1.0 + slow) / (1.0 - rate)
 }
 
@@ -82,36 +97,89 @@ impl Standings {
         let mut sheet = Sheet::default();
         for (place, standing) in &self.places {
             let rates = &standing.rates;
-            let measured =
-                Measured { failure_rate: rates.error_rate(now), latency: rates.latency(now), time_to_ready: rates.time_to_ready(now) };
-            let cause = || standing.cause.as_ref().map(|c| c.message.clone()).unwrap_or_default();
+            let measured = Measured {
+                failure_rate: rates.error_rate(now),
+                latency: rates.latency(now),
+                time_to_ready: rates.time_to_ready(now),
+            };
+            let cause = || {
+                standing
+                    .cause
+                    .as_ref()
+                    .map(|c| c.message.clone())
+                    .unwrap_or_default()
+            };
             let (provider, region) = (place.provider.clone(), place.region.clone());
-            let excluded = match (standing.breaker.until(now), standing.throttled.filter(|until| now < *until)) {
-                (Some(until), _) => Some(Exclusion::CircuitOpen { provider, region, until: at(until), cause: cause() }),
-                (None, Some(until)) => Some(Exclusion::Throttled { provider, region, until: at(until) }),
+            let excluded = match (
+                standing.breaker.until(now),
+                standing.throttled.filter(|until| now < *until),
+            ) {
+                (Some(until), _) => Some(Exclusion::CircuitOpen {
+                    provider,
+                    region,
+                    until: at(until),
+                    cause: cause(),
+                }),
+                (None, Some(until)) => Some(Exclusion::Throttled {
+                    provider,
+                    region,
+                    until: at(until),
+                }),
                 // What is being tried is known in a moment.
-                (None, None) if standing.breaker.circuit(now) == Circuit::HalfOpen && standing.breaker.is_trying() => {
-                    Some(Exclusion::CircuitOpen { provider, region, until: clock, cause: cause() })
+                (None, None)
+                    if standing.breaker.circuit(now) == Circuit::HalfOpen
+                        && standing.breaker.is_trying() =>
+                {
+                    Some(Exclusion::CircuitOpen {
+                        provider,
+                        region,
+                        until: clock,
+                        cause: cause(),
+                    })
                 }
                 (None, None) => None,
             };
             if excluded.is_some() || measured != Measured::default() {
-                let regions = &mut sheet.providers.entry(place.provider.clone()).or_default().regions;
-                regions.insert(place.region.clone(), Region { excluded, measured, ..Default::default() });
+                let regions = &mut sheet
+                    .providers
+                    .entry(place.provider.clone())
+                    .or_default()
+                    .regions;
+                regions.insert(
+                    place.region.clone(),
+                    Region {
+                        excluded,
+                        measured,
+                        ..Default::default()
+                    },
+                );
             }
         }
         for ((name, what), cooling) in self.cooling.iter().filter(|(_, c)| now < c.until) {
-            let excluded = Exclusion::CoolingDown { until: at(cooling.until), cause: cooling.cause.clone() };
+            let excluded = Exclusion::CoolingDown {
+                until: at(cooling.until),
+                cause: cooling.cause.clone(),
+            };
             let provider = sheet.providers.entry(name.clone()).or_default();
             match what {
                 Cooled::Offer(offer) => drop(provider.offers.insert(offer.clone(), excluded)),
                 Cooled::Size { region, size } => {
-                    drop(provider.regions.entry(region.clone()).or_default().sizes.insert(size.clone(), excluded));
+                    drop(
+                        provider
+                            .regions
+                            .entry(region.clone())
+                            .or_default()
+                            .sizes
+                            .insert(size.clone(), excluded),
+                    );
                 }
             }
         }
         for (name, degraded) in &self.degraded {
-            let excluded = Exclusion::Degraded { provider: name.clone(), cause: degraded.cause.told() };
+            let excluded = Exclusion::Degraded {
+                provider: name.clone(),
+                cause: degraded.cause.told(),
+            };
             sheet.providers.entry(name.clone()).or_default().excluded = Some(excluded);
         }
         sheet

@@ -58,21 +58,37 @@ struct Circle {
 impl Domain {
     /// Of the narrowest kind.
     pub fn new(provider: &InstanceName, region: &str, zone: &str) -> Self {
-        Self { provider: provider.to_string(), region: region.to_owned(), zone: zone.to_owned() }
+        Self {
+            provider: provider.to_string(),
+            region: region.to_owned(),
+            zone: zone.to_owned(),
+        }
     }
 
     fn widened(&self, over: Spread) -> Self {
         let (provider, region, zone) = widen(over, (&self.provider, &self.region, &self.zone));
-        Self { provider: provider.to_owned(), region: region.to_owned(), zone: zone.to_owned() }
+        Self {
+            provider: provider.to_owned(),
+            region: region.to_owned(),
+            zone: zone.to_owned(),
+        }
     }
 
     fn is(&self, (provider, region, zone): (&str, &str, &str)) -> std::cmp::Ordering {
-        (self.provider.as_str(), self.region.as_str(), self.zone.as_str()).cmp(&(provider, region, zone))
+        (
+            self.provider.as_str(),
+            self.region.as_str(),
+            self.zone.as_str(),
+        )
+            .cmp(&(provider, region, zone))
     }
 }
 
 /// Names are unique only within what is around them: equal names of different providers, or regions, are different domains.
-fn widen<'a>(over: Spread, (provider, region, zone): (&'a str, &'a str, &'a str)) -> (&'a str, &'a str, &'a str) {
+fn widen<'a>(
+    over: Spread,
+    (provider, region, zone): (&'a str, &'a str, &'a str),
+) -> (&'a str, &'a str, &'a str) {
     match over {
         Spread::None => ("", "", ""),
         Spread::Provider => (provider, "", ""),
@@ -83,7 +99,14 @@ fn widen<'a>(over: Spread, (provider, region, zone): (&'a str, &'a str, &'a str)
 
 /// The domain of an offer.
 pub(super) fn domain(over: Spread, placed: &PlacedOffer) -> Names<'_> {
-    widen(over, (placed.provider.as_str(), &placed.offer.region, &placed.offer.zone))
+    widen(
+        over,
+        (
+            placed.provider.as_str(),
+            &placed.offer.region,
+            &placed.offer.zone,
+        ),
+    )
 }
 
 impl Bounds {
@@ -109,8 +132,12 @@ pub fn is_bound(constraints: &Constraints) -> bool {
 pub fn apply_affinity(wants: &mut [Want], neighbours: &[Neighbour<'_>]) {
     let mut together: HashMap<(Namespace, String), Circle> = HashMap::new();
     let mut apart: HashMap<(Namespace, String), Circle> = HashMap::new();
-    let wanted = wants.iter().map(|w| (&w.namespace, &w.need.constraints, None, [].as_slice()));
-    let there = neighbours.iter().map(|n| (n.namespace, n.constraints, n.part_of, n.places.as_slice()));
+    let wanted = wants
+        .iter()
+        .map(|w| (&w.namespace, &w.need.constraints, None, [].as_slice()));
+    let there = neighbours
+        .iter()
+        .map(|n| (n.namespace, n.constraints, n.part_of, n.places.as_slice()));
     for (namespace, constraints, part_of, places) in wanted.chain(there) {
         let key = |group: &Group| (namespace.clone(), group.word.clone());
         let places = || places.iter().map(|place| (part_of, place.clone()));
@@ -126,7 +153,12 @@ pub fn apply_affinity(wants: &mut [Want], neighbours: &[Neighbour<'_>]) {
         }
     }
     for (i, want) in wants.iter_mut().enumerate() {
-        let Want { namespace, need, bounds, .. } = want;
+        let Want {
+            namespace,
+            need,
+            bounds,
+            ..
+        } = want;
         let constraints = &mut need.constraints;
         if let Some(group) = &mut constraints.affinity
             && let Some(circle) = together.get(&(namespace.clone(), group.word.clone()))
@@ -144,8 +176,12 @@ pub fn apply_affinity(wants: &mut [Want], neighbours: &[Neighbour<'_>]) {
 impl Circle {
     fn taken(&self, group: &mut Group, counts: impl Fn(Option<usize>) -> bool) -> Vec<Domain> {
         group.over = self.over.unwrap_or(group.over);
-        let mut domains: Vec<Domain> =
-            self.places.iter().filter(|(part_of, _)| counts(*part_of)).map(|(_, place)| place.widened(group.over)).collect();
+        let mut domains: Vec<Domain> = self
+            .places
+            .iter()
+            .filter(|(part_of, _)| counts(*part_of))
+            .map(|(_, place)| place.widened(group.over))
+            .collect();
         domains.sort_unstable();
         domains.dedup();
         domains
@@ -164,10 +200,17 @@ pub(super) struct Ties<'a> {
 
 impl<'a> Ties<'a> {
     pub(super) fn of(request: &'a Request) -> Self {
-        let mut ties = Self { together: BTreeMap::new(), apart: BTreeMap::new(), owners: HashMap::new() };
+        let mut ties = Self {
+            together: BTreeMap::new(),
+            apart: BTreeMap::new(),
+            owners: HashMap::new(),
+        };
         for task in &request.tasks {
             if let Some(group) = &task.affinity {
-                let known = ties.together.entry(&group.word).or_insert((group.over, None));
+                let known = ties
+                    .together
+                    .entry(&group.word)
+                    .or_insert((group.over, None));
                 known.0 = known.0.min(group.over);
             }
             if let Some(group) = &task.anti_affinity {
@@ -182,24 +225,51 @@ impl<'a> Ties<'a> {
     ///
     /// # Errors
     /// It breaks what an earlier row has bound it to.
-    pub(super) fn take(&mut self, row: usize, index: u32, task: &'a Task, place: &'a PlacedOffer) -> Result<(), Refusal> {
+    pub(super) fn take(
+        &mut self,
+        row: usize,
+        index: u32,
+        task: &'a Task,
+        place: &'a PlacedOffer,
+    ) -> Result<(), Refusal> {
         let name = || task.name.to_string();
-        let apart = task.anti_affinity.as_ref().and_then(|group| Some((group, *self.apart.get(group.word.as_str())?)));
+        let apart = task
+            .anti_affinity
+            .as_ref()
+            .and_then(|group| Some((group, *self.apart.get(group.word.as_str())?)));
         if let Some((group, over)) = apart
-            && let Some(other) = self.owners.get(&(group.word.as_str(), domain(over, place))).copied().filter(|owner| *owner != index)
+            && let Some(other) = self
+                .owners
+                .get(&(group.word.as_str(), domain(over, place)))
+                .copied()
+                .filter(|owner| *owner != index)
         {
-            return Err(Refusal::AntiAffinity { row, task: index, name: name(), over, word: group.word.clone(), other });
+            return Err(Refusal::AntiAffinity {
+                row,
+                task: index,
+                name: name(),
+                over,
+                word: group.word.clone(),
+                other,
+            });
         }
         if let Some(group) = &task.affinity
             && let Some((over, known)) = self.together.get_mut(group.word.as_str())
         {
             let here = domain(*over, place);
             if *known.get_or_insert(here) != here {
-                return Err(Refusal::Affinity { row, task: index, name: name(), over: *over, word: group.word.clone() });
+                return Err(Refusal::Affinity {
+                    row,
+                    task: index,
+                    name: name(),
+                    over: *over,
+                    word: group.word.clone(),
+                });
             }
         }
         if let Some((group, over)) = apart {
-            self.owners.insert((&group.word, domain(over, place)), index);
+            self.owners
+                .insert((&group.word, domain(over, place)), index);
         }
         Ok(())
     }

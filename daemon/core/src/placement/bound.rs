@@ -64,14 +64,30 @@ fn is_zero(n: &u64) -> bool {
 
 impl std::fmt::Display for Certificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { cost, lower_bound, gap, source, unpriced } = self;
+        let Self {
+            cost,
+            lower_bound,
+            gap,
+            source,
+            unpriced,
+        } = self;
         let source = source.as_str();
         if gap.0 == 0 {
-            write!(f, "cost {cost} is the least possible: lower bound {lower_bound}, {source}")?;
+            write!(
+                f,
+                "cost {cost} is the least possible: lower bound {lower_bound}, {source}"
+            )?;
             return no_price(f, *unpriced);
         }
-        let share = if lower_bound.0 == 0 { String::new() } else { format!(" ({:.1}%)", gap.0 as f64 / lower_bound.0 as f64 * 100.0) };
-        write!(f, "cost {cost}, lower bound {lower_bound} ({source}): at most {gap}{share} above the least possible")?;
+        let share = if lower_bound.0 == 0 {
+            String::new()
+        } else {
+            format!(" ({:.1}%)", gap.0 as f64 / lower_bound.0 as f64 * 100.0)
+        };
+        write!(
+            f,
+            "cost {cost}, lower bound {lower_bound} ({source}): at most {gap}{share} above the least possible"
+        )?;
         no_price(f, *unpriced)
     }
 }
@@ -80,7 +96,10 @@ fn no_price(f: &mut std::fmt::Formatter<'_>, replicas: u64) -> std::fmt::Result 
     match replicas {
         0 => Ok(()),
         1 => f.write_str("; no price is set for the place of 1 replica, which counts as $0.00"),
-        n => write!(f, "; no price is set for the places of {n} replicas, which count as $0.00"),
+        n => write!(
+            f,
+            "; no price is set for the places of {n} replicas, which count as $0.00"
+        ),
     }
 }
 
@@ -110,7 +129,11 @@ impl Room {
 
     /// Of the least demanding, resource by resource.
     fn or(self, other: Self) -> Self {
-        Self { instances: self.instances.max(other.instances), cpu: self.cpu.max(other.cpu), memory: self.memory.max(other.memory) }
+        Self {
+            instances: self.instances.max(other.instances),
+            cpu: self.cpu.max(other.cpu),
+            memory: self.memory.max(other.memory),
+        }
     }
 }
 
@@ -124,7 +147,11 @@ struct Group<'a> {
 }
 
 /// The certificate of a batch; none when nothing was placed. `claimed` is the bound that the policy states.
-pub fn certify(request: &Request, placed: &[Placed], claimed: Option<MicroUsd>) -> Option<Certificate> {
+pub fn certify(
+    request: &Request,
+    placed: &[Placed],
+    claimed: Option<MicroUsd>,
+) -> Option<Certificate> {
     let cost = cost(request, placed)?;
     let groups = groups(request, placed);
     let (bound, source) = host_bound(request, &groups);
@@ -135,12 +162,23 @@ pub fn certify(request: &Request, placed: &[Placed], claimed: Option<MicroUsd>) 
         _ => (bound, source),
     };
     let gap = MicroUsd(cost.0.saturating_sub(lower_bound.0));
-    Some(Certificate { cost, lower_bound, gap, source, unpriced: unpriced(request, placed) })
+    Some(Certificate {
+        cost,
+        lower_bound,
+        gap,
+        source,
+        unpriced: unpriced(request, placed),
+    })
 }
 
 fn unpriced(request: &Request, placed: &[Placed]) -> u64 {
     let choices = placed.iter().flat_map(|p| &p.choices);
-    let free = choices.filter(|c| request.offers.get(c.offer as usize).is_some_and(|p| p.offer.has_no_price()));
+    let free = choices.filter(|c| {
+        request
+            .offers
+            .get(c.offer as usize)
+            .is_some_and(|p| p.offer.has_no_price())
+    });
     free.map(|c| u64::from(c.replicas)).sum()
 }
 
@@ -148,11 +186,18 @@ fn cost(request: &Request, placed: &[Placed]) -> Option<MicroUsd> {
     let mut sum = None;
     for (task, placed) in request.tasks.iter().zip(placed) {
         let range = request.candidates.of(task.shape);
-        let offers = request.candidates.offer.get(range.clone()).unwrap_or_default();
+        let offers = request
+            .candidates
+            .offer
+            .get(range.clone())
+            .unwrap_or_default();
         for choice in &placed.choices {
             let row = range.start + offers.binary_search(&choice.offer).ok()?;
             let each = MicroUsd(*request.candidates.cost.get(row)?);
-            sum = Some(sum.unwrap_or(MicroUsd(0)).saturating_add(each.saturating_mul(u64::from(choice.replicas))));
+            sum = Some(
+                sum.unwrap_or(MicroUsd(0))
+                    .saturating_add(each.saturating_mul(u64::from(choice.replicas))),
+            );
         }
     }
     sum
@@ -167,35 +212,76 @@ fn groups<'a>(request: &'a Request, placed: &[Placed]) -> Vec<Group<'a>> {
             continue;
         }
         let alike = task.current.is_empty() && task.spread_max == u32::MAX;
-        if let Some(group) = merged.get(&task.shape).filter(|_| alike).and_then(|&i| groups.get_mut(i)) {
+        if let Some(group) = merged
+            .get(&task.shape)
+            .filter(|_| alike)
+            .and_then(|&i| groups.get_mut(i))
+        {
             group.demand += demand;
             continue;
         }
         let range = request.candidates.of(task.shape);
-        let offers = request.candidates.offer.get(range.clone()).unwrap_or_default();
+        let offers = request
+            .candidates
+            .offer
+            .get(range.clone())
+            .unwrap_or_default();
         let costs = request.candidates.cost.get(range).unwrap_or_default();
         let arc = |(&offer, &cost): (&u32, &u64)| {
-            let held = task.current.iter().filter(|(o, _)| *o == offer).map(|(_, n)| u64::from(*n)).sum();
-            Arc { cost, offer, held, room: room(request, task.shape, offer) }
+            let held = task
+                .current
+                .iter()
+                .filter(|(o, _)| *o == offer)
+                .map(|(_, n)| u64::from(*n))
+                .sum();
+            Arc {
+                cost,
+                offer,
+                held,
+                room: room(request, task.shape, offer),
+            }
         };
         if alike {
             merged.insert(task.shape, groups.len());
         }
         let arcs = offers.iter().zip(costs).map(arc).collect();
-        groups.push(Group { demand, arcs, spread: task.spread, spread_max: u64::from(task.spread_max), request });
+        groups.push(Group {
+            demand,
+            arcs,
+            spread: task.spread,
+            spread_max: u64::from(task.spread_max),
+            request,
+        });
     }
     groups
 }
 
 /// What an offer could take of a shape if nobody else took anything.
 fn room(request: &Request, shape: u32, offer: u32) -> Room {
-    let (Some(placed), Some(shape)) = (request.offers.get(offer as usize), request.shapes.get(shape as usize)) else {
+    let (Some(placed), Some(shape)) = (
+        request.offers.get(offer as usize),
+        request.shapes.get(shape as usize),
+    ) else {
         return Room::default();
     };
-    let instances = if placed.offer.capacity == u32::MAX { u64::MAX } else { u64::from(placed.offer.capacity) };
-    let share = |free: u64, need: u64| if !placed.offer.shared || free == u64::MAX || need == 0 { u64::MAX } else { free / need };
+    let instances = if placed.offer.capacity == u32::MAX {
+        u64::MAX
+    } else {
+        u64::from(placed.offer.capacity)
+    };
+    let share = |free: u64, need: u64| {
+        if !placed.offer.shared || free == u64::MAX || need == 0 {
+            u64::MAX
+        } else {
+            free / need
+        }
+    };
     let cpu = share(placed.offer.free_cpu, u64::from(shape.resources.cpu.0));
-    Room { instances, cpu, memory: share(placed.offer.free_memory, shape.resources.memory.0) }
+    Room {
+        instances,
+        cpu,
+        memory: share(placed.offer.free_memory, shape.resources.memory.0),
+    }
 }
 
 fn host_bound(request: &Request, groups: &[Group<'_>]) -> (MicroUsd, BoundSource) {
@@ -205,8 +291,15 @@ fn host_bound(request: &Request, groups: &[Group<'_>]) -> (MicroUsd, BoundSource
         *most = most.or(arc.room);
     }
     let mut load: BTreeMap<u32, u64> = BTreeMap::new();
-    let separate = groups.iter().map(|g| g.alone(&mut load)).fold(0u128, u128::saturating_add);
-    let fits = |(offer, used): (&u32, &u64)| capacity.get(offer).is_none_or(|room| *used <= room.replicas());
+    let separate = groups
+        .iter()
+        .map(|g| g.alone(&mut load))
+        .fold(0u128, u128::saturating_add);
+    let fits = |(offer, used): (&u32, &u64)| {
+        capacity
+            .get(offer)
+            .is_none_or(|room| *used <= room.replicas())
+    };
     let money = |sum: u128| MicroUsd(u64::try_from(sum).unwrap_or(u64::MAX));
     // Where the tasks' own optima do not get into each other's way they are the common one.
     if load.iter().all(fits) {
@@ -224,7 +317,10 @@ fn host_bound(request: &Request, groups: &[Group<'_>]) -> (MicroUsd, BoundSource
 
 impl Group<'_> {
     fn domain(&self, offer: u32) -> (&str, &str, &str) {
-        self.request.offers.get(offer as usize).map_or(("", "", ""), |placed| domain(self.spread, placed))
+        self.request
+            .offers
+            .get(offer as usize)
+            .map_or(("", "", ""), |placed| domain(self.spread, placed))
     }
 
     /// Its optimum as if it were alone: the cheapest first, which is exact since the limits are nested. Adds what it takes of each offer's
@@ -234,10 +330,17 @@ impl Group<'_> {
         let mut domains: HashMap<(&str, &str, &str), u64> = HashMap::new();
         let (mut left, mut sum) = (self.demand, 0u128);
         while let Some(Reverse(arc)) = heap.pop().filter(|_| left > 0) {
-            let in_domain =
-                if self.spread_max == u64::from(u32::MAX) { None } else { Some(domains.entry(self.domain(arc.offer)).or_default()) };
-            let free = in_domain.as_ref().map_or(u64::MAX, |used| self.spread_max.saturating_sub(**used));
-            let taken = left.min(free).min(arc.held.saturating_add(arc.room.replicas()));
+            let in_domain = if self.spread_max == u64::from(u32::MAX) {
+                None
+            } else {
+                Some(domains.entry(self.domain(arc.offer)).or_default())
+            };
+            let free = in_domain
+                .as_ref()
+                .map_or(u64::MAX, |used| self.spread_max.saturating_sub(**used));
+            let taken = left
+                .min(free)
+                .min(arc.held.saturating_add(arc.room.replicas()));
             if let Some(used) = in_domain {
                 *used += taken;
             }
@@ -269,7 +372,13 @@ impl Group<'_> {
                 .collect();
             arcs.retain(|arc| arc.held > 0 || needed.contains(&arc.offer));
         }
-        Group { arcs, demand: self.demand, spread: self.spread, spread_max: self.spread_max, request }
+        Group {
+            arcs,
+            demand: self.demand,
+            spread: self.spread,
+            spread_max: self.spread_max,
+            request,
+        }
     }
 }
 

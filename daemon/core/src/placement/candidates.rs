@@ -110,7 +110,11 @@ impl Need {
 impl Need {
     /// What the duration means.
     pub fn time(&self) -> Time {
-        if self.job { Time::Work(self.duration) } else { Time::Wall(self.duration) }
+        if self.job {
+            Time::Work(self.duration)
+        } else {
+            Time::Wall(self.duration)
+        }
     }
 
     /// What one replica costs on an offer.
@@ -119,7 +123,10 @@ impl Need {
     }
 
     fn closed_at(&self, provider: &InstanceName, offer: Option<&str>) -> Option<&Closed> {
-        self.closed.iter().find(|((p, o), _)| p == provider && o.as_deref() == offer).map(|(_, why)| why)
+        self.closed
+            .iter()
+            .find(|((p, o), _)| p == provider && o.as_deref() == offer)
+            .map(|(_, why)| why)
     }
 }
 
@@ -127,8 +134,16 @@ impl Closed {
     fn exclusion(&self, provider: &InstanceName) -> Exclusion {
         let provider = provider.clone();
         match self {
-            Self::Refused { cause, lasting } => Exclusion::Refused { provider, cause: cause.clone(), lasting: *lasting },
-            Self::Port { number, own } => Exclusion::Port { provider, number: *number, own: *own },
+            Self::Refused { cause, lasting } => Exclusion::Refused {
+                provider,
+                cause: cause.clone(),
+                lasting: *lasting,
+            },
+            Self::Port { number, own } => Exclusion::Port {
+                provider,
+                number: *number,
+                own: *own,
+            },
         }
     }
 }
@@ -152,7 +167,11 @@ impl Requires {
     pub fn of(workload: &Workload) -> Self {
         use crate::workload::Check;
         let job = matches!(workload.run, Run::Job { .. });
-        let checks = [&workload.probes.startup, &workload.probes.readiness, &workload.probes.liveness];
+        let checks = [
+            &workload.probes.startup,
+            &workload.probes.readiness,
+            &workload.probes.liveness,
+        ];
         Self {
             images: workload.image.is_some(),
             commands: workload.image.is_none() && !workload.command.is_empty(),
@@ -162,7 +181,10 @@ impl Requires {
             networks: !workload.networks.is_empty(),
             secrets: workload.secrets().next().is_some(),
             files: !workload.files.is_empty(),
-            command_checks: checks.into_iter().flatten().any(|p| matches!(p.check, Check::Command { .. })),
+            command_checks: checks
+                .into_iter()
+                .flatten()
+                .any(|p| matches!(p.check, Check::Command { .. })),
         }
     }
 
@@ -177,9 +199,16 @@ impl Requires {
             (self.networks, has.networks, "networks"),
             (self.secrets, has.secrets, "secrets"),
             (self.files, has.files, "files"),
-            (self.command_checks, has.command_checks, "health checks that are commands"),
+            (
+                self.command_checks,
+                has.command_checks,
+                "health checks that are commands",
+            ),
         ];
-        pairs.into_iter().find(|(want, has, _)| *want && !*has).map(|(_, _, name)| name)
+        pairs
+            .into_iter()
+            .find(|(want, has, _)| *want && !*has)
+            .map(|(_, _, name)| name)
     }
 }
 
@@ -200,14 +229,26 @@ pub struct Table {
 }
 
 impl Table {
-    pub fn new(offers: Arc<Vec<PlacedOffer>>, features: BTreeMap<InstanceName, Features>, sheet: Sheet) -> Self {
-        Self { offers, features, sheet, quotes: None }
+    pub fn new(
+        offers: Arc<Vec<PlacedOffer>>,
+        features: BTreeMap<InstanceName, Features>,
+        sheet: Sheet,
+    ) -> Self {
+        Self {
+            offers,
+            features,
+            sheet,
+            quotes: None,
+        }
     }
 
     /// The same table, in which nothing new is placed at a price that was quoted longer ago than this.
     #[must_use]
     pub fn refusing_quotes(self, now: Instant, older_than: Millis) -> Self {
-        Self { quotes: Some((now, older_than)), ..self }
+        Self {
+            quotes: Some((now, older_than)),
+            ..self
+        }
     }
 
     pub fn offers(&self) -> &[PlacedOffer] {
@@ -216,7 +257,9 @@ impl Table {
 
     /// One offer, to be changed. Requests that were built before keep what they have.
     pub fn offer_mut(&mut self, i: usize) -> Option<&mut Offer> {
-        Arc::make_mut(&mut self.offers).get_mut(i).map(|placed| &mut placed.offer)
+        Arc::make_mut(&mut self.offers)
+            .get_mut(i)
+            .map(|placed| &mut placed.offer)
     }
 
     /// The same table without the offers of these providers.
@@ -225,8 +268,16 @@ impl Table {
         if providers.is_empty() {
             return self.clone();
         }
-        let offers = self.offers.iter().filter(|placed| !providers.contains(&placed.provider)).cloned().collect();
-        Self { offers: Arc::new(offers), ..self.clone() }
+        let offers = self
+            .offers
+            .iter()
+            .filter(|placed| !providers.contains(&placed.provider))
+            .cloned()
+            .collect();
+        Self {
+            offers: Arc::new(offers),
+            ..self.clone()
+        }
     }
 
     /// The same table with its offers changed.
@@ -234,28 +285,50 @@ impl Table {
     pub fn map_offers(self, change: impl FnMut(&mut PlacedOffer)) -> Self {
         let mut offers = Arc::unwrap_or_clone(self.offers);
         offers.iter_mut().for_each(change);
-        Self { offers: Arc::new(offers), ..self }
+        Self {
+            offers: Arc::new(offers),
+            ..self
+        }
     }
 
     /// Whether an offer satisfies every hard constraint; `held` says that the task runs there already, and so needs no free capacity.
     pub fn admits(&self, need: &Need, placed: &PlacedOffer, held: bool) -> Result<(), Exclusion> {
         let PlacedOffer { provider, offer } = placed;
-        let Constraints { providers, regions, spot, max_price, labels, .. } = &need.constraints;
+        let Constraints {
+            providers,
+            regions,
+            spot,
+            max_price,
+            labels,
+            ..
+        } = &need.constraints;
         let resources = &need.resources;
         let refuse_if = |bad: bool, why: fn() -> Exclusion| if bad { Err(why()) } else { Ok(()) };
         if !providers.is_empty() && !providers.contains(provider) {
             return Err(Exclusion::Provider(provider.clone()));
         }
-        if let Some(what) = need.features.missing(self.features.get(provider).copied().unwrap_or_default()) {
+        if let Some(what) = need
+            .features
+            .missing(self.features.get(provider).copied().unwrap_or_default())
+        {
             return Err(Exclusion::Feature(provider.clone(), what));
         }
         if let Some(why) = need.closed_at(provider, None) {
             return Err(why.exclusion(provider));
         }
-        if let Some(cause) = need.left.get(provider).and_then(|offers| offers.get(&*offer.id)) {
-            return Err(Exclusion::Left { cause: cause.clone() });
+        if let Some(cause) = need
+            .left
+            .get(provider)
+            .and_then(|offers| offers.get(&*offer.id))
+        {
+            return Err(Exclusion::Left {
+                cause: cause.clone(),
+            });
         }
-        refuse_if(!regions.is_empty() && !regions.iter().any(|r| r.as_str() == &*offer.region), || Exclusion::Region)?;
+        refuse_if(
+            !regions.is_empty() && !regions.iter().any(|r| r.as_str() == &*offer.region),
+            || Exclusion::Region,
+        )?;
         if let Some((key, value)) = labels.iter().find(|(k, v)| offer.labels.get(*k) != Some(v)) {
             return Err(Exclusion::Label(key.clone(), value.clone()));
         }
@@ -271,8 +344,15 @@ impl Table {
         }
         for want in &resources.accelerators {
             let kind_fits = want.kind.is_empty() || *want.kind == *offer.accelerator;
-            if !kind_fits || offer.accelerator_count < want.count || offer.accelerator_memory < want.memory {
-                let kind = if want.kind.is_empty() { "accelerators" } else { &want.kind };
+            if !kind_fits
+                || offer.accelerator_count < want.count
+                || offer.accelerator_memory < want.memory
+            {
+                let kind = if want.kind.is_empty() {
+                    "accelerators"
+                } else {
+                    &want.kind
+                };
                 return Err(Exclusion::Accelerator(format!("{} × {kind}", want.count)));
             }
         }
@@ -293,7 +373,9 @@ impl Table {
             return Err(why.exclusion(provider));
         }
         let full = offer.capacity == 0
-            || (offer.shared && (offer.free_cpu < u64::from(resources.cpu.0) || offer.free_memory < resources.memory.0));
+            || (offer.shared
+                && (offer.free_cpu < u64::from(resources.cpu.0)
+                    || offer.free_memory < resources.memory.0));
         refuse_if(full, || Exclusion::Capacity)?;
         if let Some((now, ttl)) = self.quotes
             && now.since(offer.quoted_at) > ttl
@@ -306,24 +388,46 @@ impl Table {
     /// What a cost comes to when what has been failing lately goes on failing. Exact where nothing has.
     fn expected(&self, cost: MicroUsd, placed: &PlacedOffer) -> MicroUsd {
         let measured = self.sheet.measured(&placed.provider, &placed.offer.region);
-        if measured == Measured::default() { cost } else { cost.scaled(place_health::weight(&measured)) }
+        if measured == Measured::default() {
+            cost
+        } else {
+            cost.scaled(place_health::weight(&measured))
+        }
     }
 
     /// What a new replica costs per hour at each offer that it may use now, and how long it is paid for there (T).
     pub fn prices<'a>(&'a self, need: &'a Need) -> impl Iterator<Item = (MicroUsd, Millis)> + 'a {
-        let admitted = self.offers.iter().filter(|placed| self.admits(need, placed, false).is_ok());
-        admitted.map(|placed| (cost::hourly(&need.resources, &placed.offer), need.time().on(&placed.offer)))
+        let admitted = self
+            .offers
+            .iter()
+            .filter(|placed| self.admits(need, placed, false).is_ok());
+        admitted.map(|placed| {
+            (
+                cost::hourly(&need.resources, &placed.offer),
+                need.time().on(&placed.offer),
+            )
+        })
     }
 
     fn holds(want: &Want, placed: &PlacedOffer) -> bool {
-        want.current.iter().any(|(p, id, _)| *p == placed.provider && **id == *placed.offer.id)
+        want.current
+            .iter()
+            .any(|(p, id, _)| *p == placed.provider && **id == *placed.offer.id)
     }
 
     /// Whether a task may go there: its need, and what it is bound to.
     fn takes(&self, want: &Want, placed: &PlacedOffer) -> Result<(), Exclusion> {
-        let Constraints { affinity, anti_affinity, .. } = &want.need.constraints;
-        let elsewhere = affinity.as_ref().filter(|group| !want.bounds.admits_together(group, placed));
-        let occupied = anti_affinity.as_ref().filter(|group| !want.bounds.admits_apart(group, placed));
+        let Constraints {
+            affinity,
+            anti_affinity,
+            ..
+        } = &want.need.constraints;
+        let elsewhere = affinity
+            .as_ref()
+            .filter(|group| !want.bounds.admits_together(group, placed));
+        let occupied = anti_affinity
+            .as_ref()
+            .filter(|group| !want.bounds.admits_apart(group, placed));
         if let Some(Group { word, over }) = elsewhere {
             return Err(Exclusion::Affinity(word.clone(), *over));
         }
@@ -334,7 +438,9 @@ impl Table {
     }
 
     fn admitted<'a>(&'a self, want: &'a Want) -> impl Iterator<Item = (u32, &'a PlacedOffer)> {
-        (0u32..).zip(self.offers.iter()).filter(move |(_, placed)| self.takes(want, placed).is_ok())
+        (0u32..)
+            .zip(self.offers.iter())
+            .filter(move |(_, placed)| self.takes(want, placed).is_ok())
     }
 
     /// The candidates of one task, best first.
@@ -351,13 +457,21 @@ impl Table {
 
     /// What excluded the offers that are no candidates, most frequent first.
     pub fn excluded(&self, want: &Want) -> Vec<ExcludedView> {
-        self.limits(want).excluded.iter().map(Excluded::view).collect()
+        self.limits(want)
+            .excluded
+            .iter()
+            .map(Excluded::view)
+            .collect()
     }
 
     /// What excludes offers from a task, most frequent first, as it is told over and over: equal as long as nothing changes.
     pub fn hindrances(&self, want: &Want) -> Vec<String> {
         let mut by_reason: BTreeMap<String, usize> = BTreeMap::new();
-        for why in self.offers.iter().filter_map(|placed| self.takes(want, placed).err()) {
+        for why in self
+            .offers
+            .iter()
+            .filter_map(|placed| self.takes(want, placed).err())
+        {
             *by_reason.entry(why.lasting()).or_default() += 1;
         }
         let mut reasons: Vec<(String, usize)> = by_reason.into_iter().collect();
@@ -368,7 +482,11 @@ impl Table {
     /// Whether no offer can ever take it as it is: each is excluded by what it is, not by what is left of it or how its place does. False
     /// where nothing is offered.
     pub fn never_fits(&self, want: &Want) -> bool {
-        !self.offers.is_empty() && self.offers.iter().all(|placed| self.takes(want, placed).is_err_and(|why| why.is_lasting()))
+        !self.offers.is_empty()
+            && self
+                .offers
+                .iter()
+                .all(|placed| self.takes(want, placed).is_err_and(|why| why.is_lasting()))
     }
 
     /// What is not shown to a policy of the want's constraints, and which offers they excluded, most frequent first.
@@ -379,17 +497,27 @@ impl Table {
                 by_reason.entry(why).or_default().push(i);
             }
         }
-        let one = |(why, offers): (Exclusion, Vec<u32>)| Excluded { reason: why.to_string(), measure: why.measure(), offers };
+        let one = |(why, offers): (Exclusion, Vec<u32>)| Excluded {
+            reason: why.to_string(),
+            measure: why.measure(),
+            offers,
+        };
         let mut excluded: Vec<_> = by_reason.into_iter().map(one).collect();
         excluded.sort_by_key(|e| std::cmp::Reverse(e.offers.len()));
-        ShapeLimits { max_hourly: want.need.constraints.max_price, excluded }
+        ShapeLimits {
+            max_hourly: want.need.constraints.max_price,
+            excluded,
+        }
     }
 }
 
 /// The request of one batch. Task i of the request is want i.
 pub fn build(wants: &[Want], table: &Table, seed: u64) -> Request {
     let mut shapes: Vec<Shape> = Vec::new();
-    let mut candidates = Candidates { start: vec![0], ..Default::default() };
+    let mut candidates = Candidates {
+        start: vec![0],
+        ..Default::default()
+    };
     let mut domains: Vec<u32> = Vec::new();
     // A task that holds an offer may keep it where a new one could not begin, so what is held is part of the shape.
     type Key<'a> = (&'a Need, Vec<(&'a InstanceName, &'a str)>, &'a Bounds);
@@ -397,35 +525,51 @@ pub fn build(wants: &[Want], table: &Table, seed: u64) -> Request {
     let mut by_id: Option<HashMap<(&str, &str), u32>> = None;
     let mut tasks = Vec::with_capacity(wants.len());
     for want in wants {
-        let held = want.current.iter().map(|(p, id, _)| (p, id.as_str())).collect();
-        let shape = *known.entry((&want.need, held, &want.bounds)).or_insert_with(|| {
-            let mut seen: BTreeSet<(&str, &str, &str)> = BTreeSet::new();
-            for (i, placed) in table.admitted(want) {
-                let terms = want.need.terms(&placed.offer);
-                candidates.offer.push(i);
-                candidates.cost.push(terms.cost.0);
-                candidates.expected.push(table.expected(terms.cost, placed).0);
-                candidates.hourly.push(terms.hourly.0);
-                candidates.units.push(terms.units);
-                candidates.hours.push(terms.hours);
-                if want.need.constraints.spread != Spread::None {
-                    seen.insert(domain(want.need.constraints.spread, placed));
+        let held = want
+            .current
+            .iter()
+            .map(|(p, id, _)| (p, id.as_str()))
+            .collect();
+        let shape = *known
+            .entry((&want.need, held, &want.bounds))
+            .or_insert_with(|| {
+                let mut seen: BTreeSet<(&str, &str, &str)> = BTreeSet::new();
+                for (i, placed) in table.admitted(want) {
+                    let terms = want.need.terms(&placed.offer);
+                    candidates.offer.push(i);
+                    candidates.cost.push(terms.cost.0);
+                    candidates
+                        .expected
+                        .push(table.expected(terms.cost, placed).0);
+                    candidates.hourly.push(terms.hourly.0);
+                    candidates.units.push(terms.units);
+                    candidates.hours.push(terms.hours);
+                    if want.need.constraints.spread != Spread::None {
+                        seen.insert(domain(want.need.constraints.spread, placed));
+                    }
                 }
-            }
-            candidates.start.push(index(candidates.offer.len()));
-            domains.push(index(seen.len()));
-            shapes.push(Shape { resources: want.need.resources.clone(), duration: want.need.duration });
-            index(shapes.len() - 1)
-        });
+                candidates.start.push(index(candidates.offer.len()));
+                domains.push(index(seen.len()));
+                shapes.push(Shape {
+                    resources: want.need.resources.clone(),
+                    duration: want.need.duration,
+                });
+                index(shapes.len() - 1)
+            });
         let spread = want.need.constraints.spread;
         let even = |domains: u32| want.replicas.div_ceil(domains.max(1));
         let spread_max = match spread {
             Spread::None => u32::MAX,
-            _ => want.need.constraints.spread_max.unwrap_or_else(|| even(domains.get(shape as usize).copied().unwrap_or(1))),
+            _ => want
+                .need
+                .constraints
+                .spread_max
+                .unwrap_or_else(|| even(domains.get(shape as usize).copied().unwrap_or(1))),
         };
         let current = want.current.iter().filter_map(|(provider, id, replicas)| {
             let ids = by_id.get_or_insert_with(|| offers_by_id(table));
-            ids.get(&(provider.as_str(), id.as_str())).map(|&i| (i, *replicas))
+            ids.get(&(provider.as_str(), id.as_str()))
+                .map(|&i| (i, *replicas))
         });
         tasks.push(Task {
             namespace: want.namespace.clone(),
@@ -446,16 +590,28 @@ pub fn build(wants: &[Want], table: &Table, seed: u64) -> Request {
             expected: want.expected,
         });
     }
-    Request { seed, tasks, shapes, candidates, offers: table.offers.clone() }
+    Request {
+        seed,
+        tasks,
+        shapes,
+        candidates,
+        offers: table.offers.clone(),
+    }
 }
 
 fn offers_by_id(table: &Table) -> HashMap<(&str, &str), u32> {
-    (0u32..).zip(table.offers()).map(|(i, p)| ((p.provider.as_str(), &*p.offer.id), i)).collect()
+    (0u32..)
+        .zip(table.offers())
+        .map(|(i, p)| ((p.provider.as_str(), &*p.offer.id), i))
+        .collect()
 }
 
 /// A word binds tasks of one namespace: a policy, which sees all, is told so.
 fn in_namespace(want: &Want, group: &Option<Group>) -> Option<Group> {
-    group.as_ref().map(|g| Group { word: format!("{}/{}", want.namespace, g.word), over: g.over })
+    group.as_ref().map(|g| Group {
+        word: format!("{}/{}", want.namespace, g.word),
+        over: g.over,
+    })
 }
 
 /// Counts stay far below `u32::MAX`: the host caps offers and tasks.

@@ -75,7 +75,10 @@ pub enum Exclusion {
 impl fmt::Display for Exclusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Provider(name) => write!(f, "provider \"{name}\" is not among the placement's providers"),
+            Self::Provider(name) => write!(
+                f,
+                "provider \"{name}\" is not among the placement's providers"
+            ),
             Self::Feature(name, what) => write!(f, "provider \"{name}\" does not run {what}"),
             Self::Region => f.write_str("the region is not among the placement's regions"),
             Self::Label(key, value) => write!(f, "the label {key}={value} is missing"),
@@ -87,27 +90,71 @@ impl fmt::Display for Exclusion {
             Self::Price(max) => write!(f, "costs more than {max} per hour (placement.maxPrice)"),
             Self::Deadline(most) => write!(f, "takes longer than {most} there (deadline)"),
             Self::Affinity(word, over) => {
-                write!(f, "not in the {} where the other tasks with affinity \"{word}\" are (placement.affinity)", over.word())
+                write!(
+                    f,
+                    "not in the {} where the other tasks with affinity \"{word}\" are (placement.affinity)",
+                    over.word()
+                )
             }
             Self::AntiAffinity(word, over) => {
-                write!(f, "another task with the anti-affinity \"{word}\" is in the {} (placement.antiAffinity)", over.word())
+                write!(
+                    f,
+                    "another task with the anti-affinity \"{word}\" is in the {} (placement.antiAffinity)",
+                    over.word()
+                )
             }
             Self::Capacity => f.write_str("no capacity left"),
             Self::Stale(ttl) => write!(f, "the quote is older than {ttl} (controller.quote-ttl)"),
             Self::Lost(provider, region) => {
-                write!(f, "region \"{region}\" of provider \"{provider}\" counts as lost until it answers again")
+                write!(
+                    f,
+                    "region \"{region}\" of provider \"{provider}\" counts as lost until it answers again"
+                )
             }
-            Self::CoolingDown { until, cause } => write!(f, "cooling down until {until} because of {cause}"),
-            Self::CircuitOpen { provider, region, until, cause } => {
-                write!(f, "the circuit to {} is open until {until}: {cause}", place(provider, region))
+            Self::CoolingDown { until, cause } => {
+                write!(f, "cooling down until {until} because of {cause}")
             }
-            Self::Throttled { provider, region, until } => write!(f, "{} throttles until {until}", place(provider, region)),
-            Self::Degraded { provider, cause } => write!(f, "provider \"{provider}\" is degraded: {cause}"),
+            Self::CircuitOpen {
+                provider,
+                region,
+                until,
+                cause,
+            } => {
+                write!(
+                    f,
+                    "the circuit to {} is open until {until}: {cause}",
+                    place(provider, region)
+                )
+            }
+            Self::Throttled {
+                provider,
+                region,
+                until,
+            } => write!(f, "{} throttles until {until}", place(provider, region)),
+            Self::Degraded { provider, cause } => {
+                write!(f, "provider \"{provider}\" is degraded: {cause}")
+            }
             Self::Left { cause } => write!(f, "it has failed there too often: {cause}"),
-            Self::Refused { provider, cause, .. } => write!(f, "provider \"{provider}\" refuses it: {cause}"),
-            Self::Port { provider, number, own: false } => write!(f, "the port \"{number}\" is taken on the machine of \"{provider}\""),
-            Self::Port { provider, number, own: true } => {
-                write!(f, "the machine of \"{provider}\" has the port \"{number}\" once, and another replica of the task has it")
+            Self::Refused {
+                provider, cause, ..
+            } => write!(f, "provider \"{provider}\" refuses it: {cause}"),
+            Self::Port {
+                provider,
+                number,
+                own: false,
+            } => write!(
+                f,
+                "the port \"{number}\" is taken on the machine of \"{provider}\""
+            ),
+            Self::Port {
+                provider,
+                number,
+                own: true,
+            } => {
+                write!(
+                    f,
+                    "the machine of \"{provider}\" has the port \"{number}\" once, and another replica of the task has it"
+                )
             }
         }
     }
@@ -118,8 +165,18 @@ impl Exclusion {
     pub(super) fn lasting(&self) -> String {
         match self {
             Self::CoolingDown { cause, .. } => format!("cooling down because of {cause}"),
-            Self::CircuitOpen { provider, region, cause, .. } => format!("the circuit to {} is open: {cause}", place(provider, region)),
-            Self::Throttled { provider, region, .. } => format!("{} throttles", place(provider, region)),
+            Self::CircuitOpen {
+                provider,
+                region,
+                cause,
+                ..
+            } => format!(
+                "the circuit to {} is open: {cause}",
+                place(provider, region)
+            ),
+            Self::Throttled {
+                provider, region, ..
+            } => format!("{} throttles", place(provider, region)),
             other => other.to_string(),
         }
     }
@@ -172,5 +229,9 @@ impl Exclusion {
 }
 
 fn place(provider: &InstanceName, region: &str) -> String {
-    if region.is_empty() { format!("\"{provider}\"") } else { format!("\"{provider}/{region}\"") }
+    if region.is_empty() {
+        format!("\"{provider}\"")
+    } else {
+        format!("\"{provider}/{region}\"")
+    }
 }

@@ -20,14 +20,32 @@ pub fn reason(
     excluded: Vec<ExcludedView>,
     quote: impl Fn(&Offer) -> QuoteView,
 ) -> TaskReason {
-    let range = request.tasks.get(i).map_or(0..0, |t| request.candidates.of(t.shape));
+    let range = request
+        .tasks
+        .get(i)
+        .map_or(0..0, |t| request.candidates.of(t.shape));
     let candidates = u32::try_from(range.len()).unwrap_or(u32::MAX);
     let replicas_on = |row: usize| {
         let offer = request.candidates.offer.get(row)?;
-        placed.choices.iter().find(|c| c.offer == *offer).map(|c| c.replicas)
+        placed
+            .choices
+            .iter()
+            .find(|c| c.offer == *offer)
+            .map(|c| c.replicas)
     };
-    let (chosen, mut rest): (Vec<usize>, Vec<usize>) = range.partition(|&row| replicas_on(row).is_some());
-    let rank = |row: usize| (scores.get(row).copied().unwrap_or(0.0), request.candidates.cost.get(row).copied().unwrap_or(u64::MAX));
+    let (chosen, mut rest): (Vec<usize>, Vec<usize>) =
+        range.partition(|&row| replicas_on(row).is_some());
+    let rank = |row: usize| {
+        (
+            scores.get(row).copied().unwrap_or(0.0),
+            request
+                .candidates
+                .cost
+                .get(row)
+                .copied()
+                .unwrap_or(u64::MAX),
+        )
+    };
     let by_rank = |a: &usize, b: &usize| {
         let (a, b) = (rank(*a), rank(*b));
         a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
@@ -42,14 +60,29 @@ pub fn reason(
         deployment: want.deployment.clone(),
         task: want.task.clone(),
         candidates,
-        chosen: chosen.into_iter().filter_map(|row| ranked(row, request, scores, replicas_on(row).unwrap_or(0), &quote)).collect(),
-        alternatives: rest.into_iter().filter_map(|row| ranked(row, request, scores, 0, &quote)).collect(),
+        chosen: chosen
+            .into_iter()
+            .filter_map(|row| ranked(row, request, scores, replicas_on(row).unwrap_or(0), &quote))
+            .collect(),
+        alternatives: rest
+            .into_iter()
+            .filter_map(|row| ranked(row, request, scores, 0, &quote))
+            .collect(),
         excluded,
-        unplaced: placed.unplaced.as_ref().map(|(n, why)| format!("{n} of {} replicas: {why}", want.replicas)),
+        unplaced: placed
+            .unplaced
+            .as_ref()
+            .map(|(n, why)| format!("{n} of {} replicas: {why}", want.replicas)),
     }
 }
 
-fn ranked(row: usize, request: &Request, scores: &[f64], replicas: u32, quote: &impl Fn(&Offer) -> QuoteView) -> Option<RankedOffer> {
+fn ranked(
+    row: usize,
+    request: &Request,
+    scores: &[f64],
+    replicas: u32,
+    quote: &impl Fn(&Offer) -> QuoteView,
+) -> Option<RankedOffer> {
     let offer = *request.candidates.offer.get(row)?;
     let PlacedOffer { provider, offer: o } = request.offers.get(offer as usize)?;
     Some(RankedOffer {

@@ -46,7 +46,10 @@ pub struct Excluded {
 
 impl Excluded {
     pub fn view(&self) -> ExcludedView {
-        ExcludedView { reason: self.reason.clone(), offers: u32::try_from(self.offers.len()).unwrap_or(u32::MAX) }
+        ExcludedView {
+            reason: self.reason.clone(),
+            offers: u32::try_from(self.offers.len()).unwrap_or(u32::MAX),
+        }
     }
 }
 
@@ -70,7 +73,13 @@ impl Measure {
     /// What the offer has of it, for people. `shape` is what it was wanted for, `at` when.
     pub fn of(self, placed: &PlacedOffer, shape: &Shape, at: Instant) -> Option<String> {
         let offer = &placed.offer;
-        let free = |n: u64| if n == u64::MAX { "unlimited".to_owned() } else { n.to_string() };
+        let free = |n: u64| {
+            if n == u64::MAX {
+                "unlimited".to_owned()
+            } else {
+                n.to_string()
+            }
+        };
         Some(match self {
             Self::Nothing => return None,
             Self::Provider => placed.provider.to_string(),
@@ -81,7 +90,11 @@ impl Measure {
             Self::Accelerator if offer.accelerator_count == 0 => "none".to_owned(),
             Self::Accelerator => format!("{} × {}", offer.accelerator_count, offer.accelerator),
             Self::Hourly => cost::hourly(&shape.resources, offer).to_string(),
-            Self::Capacity if offer.shared => format!("{} millicores, {} bytes", free(offer.free_cpu), free(offer.free_memory)),
+            Self::Capacity if offer.shared => format!(
+                "{} millicores, {} bytes",
+                free(offer.free_cpu),
+                free(offer.free_memory)
+            ),
             Self::Capacity => format!("{} replicas", offer.capacity),
             Self::Quote => {
                 let age = at.since(offer.quoted_at);

@@ -180,22 +180,34 @@ impl Adoption {
             placements: d.placements.clone(),
             decided: d.decision.is_some(),
         };
-        Self { decision, tasks: desired.iter().map(one).collect() }
+        Self {
+            decision,
+            tasks: desired.iter().map(one).collect(),
+        }
     }
 
     fn of_task(&self, task: &Resolved) -> Option<&AdoptedTask> {
-        self.tasks.iter().find(|t| t.task == task.name && t.target == task.target)
+        self.tasks
+            .iter()
+            .find(|t| t.task == task.name && t.target == task.target)
     }
 
     /// Whether it says where every task goes, with as many replicas as are wanted.
     pub fn covers(&self, tasks: &[Resolved]) -> bool {
-        tasks.len() == self.tasks.len() && tasks.iter().all(|t| self.of_task(t).is_some_and(|a| a.replicas == t.replicas))
+        tasks.len() == self.tasks.len()
+            && tasks
+                .iter()
+                .all(|t| self.of_task(t).is_some_and(|a| a.replicas == t.replicas))
     }
 
     /// A task's places, and the decision that chose them.
     pub fn places(&self, task: &Resolved) -> Option<(Vec<Placement>, Option<DecisionId>)> {
         let adopted = self.of_task(task)?;
-        let decision = self.decision.as_ref().filter(|_| adopted.decided).map(|d| d.id.clone());
+        let decision = self
+            .decision
+            .as_ref()
+            .filter(|_| adopted.decided)
+            .map(|d| d.id.clone());
         Some((adopted.placements.clone(), decision))
     }
 }
@@ -203,7 +215,9 @@ impl Adoption {
 impl Running {
     /// What stands for a deployment's tasks, in a fixed order.
     pub fn of(records: &[AllocationRecord]) -> Vec<Self> {
-        let stands = |r: &&AllocationRecord| super::serves(r, &r.task, r.target.as_ref()) && r.phase != crate::workload::Phase::Gone;
+        let stands = |r: &&AllocationRecord| {
+            super::serves(r, &r.task, r.target.as_ref()) && r.phase != crate::workload::Phase::Gone
+        };
         let one = |r: &AllocationRecord| Self {
             allocation: r.id.clone(),
             task: r.task.clone(),
@@ -219,7 +233,11 @@ impl Running {
 
 impl std::fmt::Display for Running {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} × {} on {}/{}", self.replicas, self.task, self.provider, self.region)
+        write!(
+            f,
+            "{} × {} on {}/{}",
+            self.replicas, self.task, self.provider, self.region
+        )
     }
 }
 
@@ -245,7 +263,11 @@ impl Quote {
     /// `provider/region/size`.
     pub fn place(&self) -> String {
         let parts = [self.provider.as_str(), &self.region, &self.size];
-        parts.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join("/")
+        parts
+            .into_iter()
+            .filter(|p| !p.is_empty())
+            .collect::<Vec<_>>()
+            .join("/")
     }
 
     fn moved(&self, now: &Present<'_>, out: &mut Vec<String>) {
@@ -254,9 +276,15 @@ impl Quote {
             out.push(format!("{place} has no quote now: {said}"));
             return;
         }
-        let found = now.offers.iter().find(|p| p.provider == self.provider && *p.offer.id == *self.offer);
+        let found = now
+            .offers
+            .iter()
+            .find(|p| p.provider == self.provider && *p.offer.id == *self.offer);
         let Some(PlacedOffer { offer, .. }) = found else {
-            out.push(format!("{place} is not offered any more (offer \"{}\")", self.offer));
+            out.push(format!(
+                "{place} is not offered any more (offer \"{}\")",
+                self.offer
+            ));
             return;
         };
         let prices = [
@@ -265,21 +293,45 @@ impl Quote {
             ("set-up price", self.setup_price, offer.setup_price),
         ];
         out.extend(
-            prices.iter().filter(|(_, was, is)| was != is).map(|(what, was, is)| format!("{what} of {place} moved from {was} to {is}")),
+            prices
+                .iter()
+                .filter(|(_, was, is)| was != is)
+                .map(|(what, was, is)| format!("{what} of {place} moved from {was} to {is}")),
         );
         if self.price_unit != offer.price_unit {
-            out.push(format!("price of {place} is per {:?}, it was per {:?}", offer.price_unit, self.price_unit).to_lowercase());
+            out.push(
+                format!(
+                    "price of {place} is per {:?}, it was per {:?}",
+                    offer.price_unit, self.price_unit
+                )
+                .to_lowercase(),
+            );
         }
-        let Adds { replicas, cpu, memory } = self.adds;
+        let Adds {
+            replicas,
+            cpu,
+            memory,
+        } = self.adds;
         if offer.capacity < replicas {
-            let was = self.capacity.map_or_else(|| "unlimited".to_owned(), |n| n.to_string());
-            out.push(format!("capacity of {place} moved from {was} to {}: the plan adds {replicas}", offer.capacity));
+            let was = self
+                .capacity
+                .map_or_else(|| "unlimited".to_owned(), |n| n.to_string());
+            out.push(format!(
+                "capacity of {place} moved from {was} to {}: the plan adds {replicas}",
+                offer.capacity
+            ));
         }
         if offer.shared && offer.free_cpu < u64::from(cpu.0) {
-            out.push(format!("{place} has {}m of processors left: the plan adds {}m", offer.free_cpu, cpu.0));
+            out.push(format!(
+                "{place} has {}m of processors left: the plan adds {}m",
+                offer.free_cpu, cpu.0
+            ));
         }
         if offer.shared && offer.free_memory < memory.0 {
-            out.push(format!("{place} has {} of memory left: the plan adds {memory}", Bytes(offer.free_memory)));
+            out.push(format!(
+                "{place} has {} of memory left: the plan adds {memory}",
+                Bytes(offer.free_memory)
+            ));
         }
     }
 }
@@ -302,24 +354,47 @@ impl Basis {
                 None => out.push(format!("{was} ({}) are not there any more", was.allocation)),
             }
         }
-        let new = now.running.iter().filter(|r| !self.running.iter().any(|w| w.allocation == r.allocation));
+        let new = now
+            .running
+            .iter()
+            .filter(|r| !self.running.iter().any(|w| w.allocation == r.allocation));
         out.extend(new.map(|is| format!("{is} ({}) came after the plan", is.allocation)));
-        out.extend(self.policy.iter().flat_map(|p| plugin_moved("policy", p, now.policies.get(&p.instance))));
-        out.extend(self.providers.iter().flat_map(|p| plugin_moved("provider", p, now.providers.get(&p.instance))));
-        self.quotes.iter().for_each(|quote| quote.moved(now, &mut out));
+        out.extend(
+            self.policy
+                .iter()
+                .flat_map(|p| plugin_moved("policy", p, now.policies.get(&p.instance))),
+        );
+        out.extend(
+            self.providers
+                .iter()
+                .flat_map(|p| plugin_moved("provider", p, now.providers.get(&p.instance))),
+        );
+        self.quotes
+            .iter()
+            .for_each(|quote| quote.moved(now, &mut out));
         out
     }
 }
 
 fn plugin_moved(what: &str, was: &Identity, is: Option<&Identity>) -> Vec<String> {
     let name = &was.instance;
-    let Some(is) = is else { return vec![format!("{what} \"{name}\" is not loaded any more")] };
+    let Some(is) = is else {
+        return vec![format!("{what} \"{name}\" is not loaded any more")];
+    };
     let mut out = Vec::new();
     if was.component != is.component {
-        out.push(format!("{what} \"{name}\" moved from digest {} to {}", was.component.short(), is.component.short()));
+        out.push(format!(
+            "{what} \"{name}\" moved from digest {} to {}",
+            was.component.short(),
+            is.component.short()
+        ));
     }
     if was.settings != is.settings {
-        out.push(format!("settings of {what} \"{name}\" moved from digest {} to {}", was.settings.short(), is.settings.short()));
+        out.push(format!(
+            "settings of {what} \"{name}\" moved from digest {} to {}",
+            was.settings.short(),
+            is.settings.short()
+        ));
     }
     out
 }

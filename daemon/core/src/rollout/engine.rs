@@ -44,7 +44,11 @@ pub struct Group {
 
 impl Group {
     fn existing(&self) -> u32 {
-        if self.lost { 0 } else { self.replicas.max(self.held) }
+        if self.lost {
+            0
+        } else {
+            self.replicas.max(self.held)
+        }
     }
 
     /// Replicas that are to go on.
@@ -138,7 +142,12 @@ struct Bounds {
 
 /// Whether all that is wanted is ready.
 pub fn prepared(task: &Task<'_>) -> bool {
-    let ready: u32 = task.groups.iter().filter(|g| g.current).map(Group::ready).sum();
+    let ready: u32 = task
+        .groups
+        .iter()
+        .filter(|g| g.current)
+        .map(Group::ready)
+        .sum();
     ready >= task.replicas
 }
 
@@ -159,7 +168,10 @@ pub fn advance(task: &Task<'_>, progress: &mut Progress, now: Instant) -> Moves 
     shrink(task, &mut groups, &bounds, now);
     if crowded && task.room_known && task.back && task.service && groups == before {
         // Neither version can come back whole beside the other: the one that failed makes room.
-        let one_less = Bounds { available: bounds.available.saturating_sub(1), ..bounds };
+        let one_less = Bounds {
+            available: bounds.available.saturating_sub(1),
+            ..bounds
+        };
         shrink(task, &mut groups, &one_less, now);
     }
     if groups == before {
@@ -172,7 +184,14 @@ pub fn advance(task: &Task<'_>, progress: &mut Progress, now: Instant) -> Moves 
     share(task, strategy, &mut groups, progress);
     let verdict = verdict(task, &groups, strategy, holding, progress, now);
     Moves {
-        groups: groups.iter().map(|g| Move { replicas: g.replicas, drain: g.drain, traffic: g.traffic }).collect(),
+        groups: groups
+            .iter()
+            .map(|g| Move {
+                replicas: g.replicas,
+                drain: g.drain,
+                traffic: g.traffic,
+            })
+            .collect(),
         verdict,
         again,
         crowded,
@@ -242,13 +261,20 @@ fn stage(
                 continue;
             }
             until.into_iter().for_each(&mut wake);
-            return Some(Verdict::Holding { step: progress.step, until });
+            return Some(Verdict::Holding {
+                step: progress.step,
+                until,
+            });
         },
         Strategy::BlueGreen => {
             if progress.switched.is_none() && task.switch && ready >= task.replicas {
                 progress.switched = Some(now);
             }
-            let until = progress.switched?.plus(if task.back { Millis(0) } else { task.update.keep });
+            let until = progress.switched?.plus(if task.back {
+                Millis(0)
+            } else {
+                task.update.keep
+            });
             if until <= now || task.promoted > 0 {
                 return None;
             }
@@ -264,43 +290,90 @@ fn cap(weight: u32, n: u32) -> u32 {
     super::Share::Percent(super::Percent(weight)).up(n).max(1)
 }
 
-fn bounds(task: &Task<'_>, strategy: Strategy, groups: &[Group], progress: &Progress, now: Instant) -> Bounds {
+fn bounds(
+    task: &Task<'_>,
+    strategy: Strategy,
+    groups: &[Group],
+    progress: &Progress,
+    now: Instant,
+) -> Bounds {
     let n = task.replicas;
     let (surge, unavailable) = task.update.bounds(n);
-    let rolling =
-        Bounds { new: u32::MAX, total: n.saturating_add(surge), available: n.saturating_sub(unavailable), old: 0, protect: false };
+    let rolling = Bounds {
+        new: u32::MAX,
+        total: n.saturating_add(surge),
+        available: n.saturating_sub(unavailable),
+        old: 0,
+        protect: false,
+    };
     match strategy {
-        Strategy::Rolling if !task.service => Bounds { available: 0, ..rolling },
+        Strategy::Rolling if !task.service => Bounds {
+            available: 0,
+            ..rolling
+        },
         Strategy::Rolling => rolling,
         Strategy::Recreate => {
             let left = groups.iter().any(|g| !g.current && g.existing() > 0);
-            Bounds { new: if left { 0 } else { u32::MAX }, total: n, available: 0, ..rolling }
+            Bounds {
+                new: if left { 0 } else { u32::MAX },
+                total: n,
+                available: 0,
+                ..rolling
+            }
         }
         Strategy::Canary => match task.update.steps.get(progress.step as usize) {
             None => rolling,
             Some(step) => {
                 let new = cap(step.weight.0, n);
-                let rest = super::Share::Percent(super::Percent(100u32.saturating_sub(step.weight.0))).up(n);
-                Bounds { new, old: rest.min(rolling.total.saturating_sub(new)), ..rolling }
+                let rest =
+                    super::Share::Percent(super::Percent(100u32.saturating_sub(step.weight.0)))
+                        .up(n);
+                Bounds {
+                    new,
+                    old: rest.min(rolling.total.saturating_sub(new)),
+                    ..rolling
+                }
             }
         },
         Strategy::BlueGreen => {
-            let keep = if task.back { Millis(0) } else { task.update.keep };
-            let kept = progress.switched.is_some_and(|at| at.plus(keep) > now) && task.promoted == 0;
+            let keep = if task.back {
+                Millis(0)
+            } else {
+                task.update.keep
+            };
+            let kept =
+                progress.switched.is_some_and(|at| at.plus(keep) > now) && task.promoted == 0;
             let protect = kept || progress.switched.is_none();
-            Bounds { total: u32::MAX, protect, ..rolling }
+            Bounds {
+                total: u32::MAX,
+                protect,
+                ..rolling
+            }
         }
     }
 }
 
 /// Gives current groups the replicas they lack, as far as bounds and room allow. True when room was what lacked.
 fn grow(task: &Task<'_>, groups: &mut [Group], bounds: &Bounds) -> bool {
-    let existing: u32 = groups.iter().map(Group::existing).fold(0, u32::saturating_add);
-    let current: u32 = groups.iter().filter(|g| g.current).map(|g| g.replicas).fold(0, u32::saturating_add);
-    let mut left = bounds.total.saturating_sub(existing).min(bounds.new.saturating_sub(current));
+    let existing: u32 = groups
+        .iter()
+        .map(Group::existing)
+        .fold(0, u32::saturating_add);
+    let current: u32 = groups
+        .iter()
+        .filter(|g| g.current)
+        .map(|g| g.replicas)
+        .fold(0, u32::saturating_add);
+    let mut left = bounds
+        .total
+        .saturating_sub(existing)
+        .min(bounds.new.saturating_sub(current));
     let mut room = task.room.clone();
     let mut crowded = false;
-    for group in groups.iter_mut().filter(|g| g.current && !g.removing && !g.lost) {
+    for group in groups
+        .iter_mut()
+        .filter(|g| g.current && !g.removing && !g.lost)
+    {
         let lacking = group.wanted.saturating_sub(group.replicas).min(left);
         let free = room.entry(group.place).or_insert(u32::MAX);
         let more = lacking.min(*free);
@@ -317,10 +390,19 @@ fn grow(task: &Task<'_>, groups: &mut [Group], bounds: &Bounds) -> bool {
 /// Takes away what gives way, and what is too much, as far as availability allows.
 fn shrink(task: &Task<'_>, groups: &mut [Group], bounds: &Bounds, now: Instant) {
     let available: u32 = groups.iter().map(Group::ready).sum();
-    let serving: u32 = groups.iter().map(Group::serving).fold(0, u32::saturating_add);
-    let starting: u32 = groups.iter().filter(|g| g.current).map(|g| missing(g, g.serving().min(g.wanted))).sum();
+    let serving: u32 = groups
+        .iter()
+        .map(Group::serving)
+        .fold(0, u32::saturating_add);
+    let starting: u32 = groups
+        .iter()
+        .filter(|g| g.current)
+        .map(|g| missing(g, g.serving().min(g.wanted)))
+        .sum();
     let mut ready_left = available.saturating_sub(bounds.available);
-    let mut spare = serving.saturating_sub(bounds.available).saturating_sub(starting);
+    let mut spare = serving
+        .saturating_sub(bounds.available)
+        .saturating_sub(starting);
     if bounds.available == 0 {
         (ready_left, spare) = (u32::MAX, u32::MAX);
     }
@@ -328,9 +410,15 @@ fn shrink(task: &Task<'_>, groups: &mut [Group], bounds: &Bounds, now: Instant) 
     let mut old_left = old.saturating_sub(bounds.old);
     let mut order: Vec<usize> = (0..groups.len()).collect();
     // What never became the whole of it goes first: the youngest of what gives way.
-    order.sort_by_key(|&i| groups.get(i).map(|g| (g.current, std::cmp::Reverse(g.generation))));
+    order.sort_by_key(|&i| {
+        groups
+            .get(i)
+            .map(|g| (g.current, std::cmp::Reverse(g.generation)))
+    });
     for i in order {
-        let Some(group) = groups.get_mut(i).filter(|g| !g.removing && !g.lost) else { continue };
+        let Some(group) = groups.get_mut(i).filter(|g| !g.removing && !g.lost) else {
+            continue;
+        };
         if !group.current && bounds.protect && group.traffic != Some(0) {
             continue;
         }
@@ -362,7 +450,12 @@ fn shrink(task: &Task<'_>, groups: &mut [Group], bounds: &Bounds, now: Instant) 
 
 /// The set that blue-green has just switched away from bears no traffic, and stays.
 fn kept(task: &Task<'_>, group: &Group) -> bool {
-    let oldest = task.groups.iter().filter(|g| g.goes()).map(|g| g.generation).min();
+    let oldest = task
+        .groups
+        .iter()
+        .filter(|g| g.goes())
+        .map(|g| g.generation)
+        .min();
     task.update.strategy == Strategy::BlueGreen && oldest == Some(group.generation)
 }
 
@@ -377,14 +470,26 @@ fn take(group: &mut Group, to: u32, drains: bool, now: Instant) {
 /// Providers take replicas away from the end. When one in the middle is dead and those behind it keep it from going, one of them goes too:
 /// otherwise an update that mends what is broken would wait for it to be mended.
 fn unstick(groups: &mut [Group], bounds: &Bounds, task: &Task<'_>) {
-    let moving = groups.iter().any(|g| g.drain.is_some() || g.removing || g.held != g.replicas);
-    let starting = groups.iter().any(|g| g.current && missing(g, g.replicas) > 0);
+    let moving = groups
+        .iter()
+        .any(|g| g.drain.is_some() || g.removing || g.held != g.replicas);
+    let starting = groups
+        .iter()
+        .any(|g| g.current && missing(g, g.replicas) > 0);
     let lacking = groups.iter().any(|g| g.current && g.replicas < g.wanted);
-    let full = groups.iter().map(Group::existing).fold(0, u32::saturating_add) >= bounds.total;
-    if moving || starting || !lacking || !full || bounds.protect || bounds.old > 0 || !task.service {
+    let full = groups
+        .iter()
+        .map(Group::existing)
+        .fold(0, u32::saturating_add)
+        >= bounds.total;
+    if moving || starting || !lacking || !full || bounds.protect || bounds.old > 0 || !task.service
+    {
         return;
     }
-    if let Some(group) = groups.iter_mut().find(|g| g.goes() && g.known && missing(g, g.replicas) > 0) {
+    if let Some(group) = groups
+        .iter_mut()
+        .find(|g| g.goes() && g.known && missing(g, g.replicas) > 0)
+    {
         group.replicas -= 1;
     }
 }
@@ -400,19 +505,37 @@ fn count<'a>(indices: impl Iterator<Item = &'a u32>) -> u32 {
 /// Each group's share of the traffic. None: in proportion to its replicas.
 fn share(task: &Task<'_>, strategy: Strategy, groups: &mut [Group], progress: &Progress) {
     let weight = match strategy {
-        Strategy::Canary => task.update.steps.get(progress.step as usize).map(|s| s.weight.0.saturating_mul(10)),
+        Strategy::Canary => task
+            .update
+            .steps
+            .get(progress.step as usize)
+            .map(|s| s.weight.0.saturating_mul(10)),
         Strategy::BlueGreen => Some(if progress.switched.is_some() { 1000 } else { 0 }),
         Strategy::Rolling | Strategy::Recreate => None,
     };
     let Some(weight) = weight else {
         // What is about to go keeps its share: telling its provider would be one more call for nothing.
-        groups.iter_mut().filter(|g| g.current).for_each(|g| g.traffic = None);
+        groups
+            .iter_mut()
+            .filter(|g| g.current)
+            .for_each(|g| g.traffic = None);
         return;
     };
     for current in [true, false] {
-        let total: u32 = groups.iter().filter(|g| g.current == current).map(|g| g.replicas).sum();
-        let whole = if current { weight } else { 1000u32.saturating_sub(weight) };
-        for group in groups.iter_mut().filter(|g| g.current == current && !g.removing && !g.lost && total > 0) {
+        let total: u32 = groups
+            .iter()
+            .filter(|g| g.current == current)
+            .map(|g| g.replicas)
+            .sum();
+        let whole = if current {
+            weight
+        } else {
+            1000u32.saturating_sub(weight)
+        };
+        for group in groups
+            .iter_mut()
+            .filter(|g| g.current == current && !g.removing && !g.lost && total > 0)
+        {
             let part = u64::from(whole) * u64::from(group.replicas) / u64::from(total);
             group.traffic = Some(u32::try_from(part).unwrap_or(0));
         }
@@ -436,7 +559,11 @@ fn verdict(
 ) -> Verdict {
     let current = || groups.iter().filter(|g| g.current);
     let ready: u32 = current().map(Group::ready).sum();
-    let old: u32 = groups.iter().filter(|g| !g.current && !g.lost).map(Group::existing).sum();
+    let old: u32 = groups
+        .iter()
+        .filter(|g| !g.current && !g.lost)
+        .map(Group::existing)
+        .sum();
     progress.note(ready, old, now);
     let whole = current().map(|g| g.wanted).sum::<u32>() >= task.replicas
         && current().all(|g| g.replicas == g.wanted && g.held == g.wanted && g.drain.is_none())
@@ -445,7 +572,9 @@ fn verdict(
         Some(Verdict::Keeping { until }) if whole => Verdict::Keeping { until },
         Some(held @ Verdict::Holding { .. }) => held,
         _ if whole && old == 0 => {
-            progress.step = progress.step.max(u32::try_from(task.update.steps.len()).unwrap_or(u32::MAX));
+            progress.step = progress
+                .step
+                .max(u32::try_from(task.update.steps.len()).unwrap_or(u32::MAX));
             if strategy != Strategy::Canary {
                 progress.switched.get_or_insert(now);
             }

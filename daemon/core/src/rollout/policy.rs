@@ -65,7 +65,9 @@ impl Share {
     fn of(self, n: u32, rounding: u64) -> u32 {
         match self {
             Self::Count(count) => count,
-            Self::Percent(Percent(p)) => u32::try_from((u64::from(n) * u64::from(p) + rounding) / 100).unwrap_or(u32::MAX),
+            Self::Percent(Percent(p)) => {
+                u32::try_from((u64::from(n) * u64::from(p) + rounding) / 100).unwrap_or(u32::MAX)
+            }
         }
     }
 
@@ -127,7 +129,11 @@ impl Update {
     /// Replicas that may exist beyond `n`, and that may be missing of `n`. Never none of both, or nothing could move.
     pub fn bounds(&self, n: u32) -> (u32, u32) {
         let (surge, unavailable) = (self.max_surge.up(n), self.max_unavailable.down(n).min(n));
-        if surge == 0 && unavailable == 0 { (0, 1) } else { (surge, unavailable) }
+        if surge == 0 && unavailable == 0 {
+            (0, 1)
+        } else {
+            (surge, unavailable)
+        }
     }
 }
 
@@ -142,8 +148,16 @@ impl fmt::Display for Percent {
 impl FromStr for Percent {
     type Err = UnitError;
     fn from_str(s: &str) -> Result<Self, UnitError> {
-        let number = s.trim().strip_suffix('%').and_then(|n| n.trim().parse().ok()).filter(|n| *n <= 100);
-        number.map(Self).ok_or_else(|| UnitError { what: "a share", value: s.to_owned(), hint: "0% to 100%, such as 25%" })
+        let number = s
+            .trim()
+            .strip_suffix('%')
+            .and_then(|n| n.trim().parse().ok())
+            .filter(|n| *n <= 100);
+        number.map(Self).ok_or_else(|| UnitError {
+            what: "a share",
+            value: s.to_owned(),
+            hint: "0% to 100%, such as 25%",
+        })
     }
 }
 
@@ -168,7 +182,10 @@ impl<'de> Deserialize<'de> for Percent {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         match d.deserialize_any(ShareVisitor("a share of 0% to 100%, such as 25%"))? {
             Share::Percent(p) => Ok(p),
-            Share::Count(n) => Err(de::Error::custom(format!("found the number {n}, expected a share: write \"{}%\"", n.min(100)))),
+            Share::Count(n) => Err(de::Error::custom(format!(
+                "found the number {n}, expected a share: write \"{}%\"",
+                n.min(100)
+            ))),
         }
     }
 }
@@ -217,7 +234,9 @@ impl de::Visitor<'_> for ShareVisitor {
         f.write_str(self.0)
     }
     fn visit_u64<E: de::Error>(self, v: u64) -> Result<Share, E> {
-        u32::try_from(v).map(Share::Count).map_err(|_| E::invalid_value(de::Unexpected::Unsigned(v), &self))
+        u32::try_from(v)
+            .map(Share::Count)
+            .map_err(|_| E::invalid_value(de::Unexpected::Unsigned(v), &self))
     }
     fn visit_f64<E: de::Error>(self, v: f64) -> Result<Share, E> {
         match crate::units::whole(v).and_then(|v| u64::try_from(v).ok()) {
@@ -236,9 +255,13 @@ mod tests {
 
     #[test]
     fn shares_are_numbers_or_percents_and_round_to_the_safe_side() {
-        for (text, n, up, down) in
-            [("1", 10, 1, 1), ("\"25%\"", 10, 3, 2), ("\"25%\"", 3, 1, 0), ("\"100%\"", 7, 7, 7), ("\"0%\"", 7, 0, 0)]
-        {
+        for (text, n, up, down) in [
+            ("1", 10, 1, 1),
+            ("\"25%\"", 10, 3, 2),
+            ("\"25%\"", 3, 1, 0),
+            ("\"100%\"", 7, 7, 7),
+            ("\"0%\"", 7, 0, 0),
+        ] {
             let share: Share = serde_json::from_str(text).expect(text);
             assert_eq!((share.up(n), share.down(n)), (up, down), "{text} of {n}");
             assert_eq!(serde_json::to_string(&share).expect("text"), text);
@@ -246,12 +269,19 @@ mod tests {
         for bad in ["-1", "\"25\"", "\"101%\"", "0.5", "\"many\"", "99999999999"] {
             assert!(serde_json::from_str::<Share>(bad).is_err(), "{bad}");
         }
-        assert!(serde_json::from_str::<Percent>("10").is_err(), "a weight says its unit");
+        assert!(
+            serde_json::from_str::<Percent>("10").is_err(),
+            "a weight says its unit"
+        );
     }
 
     #[test]
     fn something_can_always_move() {
-        let update = Update { max_surge: Share::Count(0), max_unavailable: Share::Percent(Percent(25)), ..Update::default() };
+        let update = Update {
+            max_surge: Share::Count(0),
+            max_unavailable: Share::Percent(Percent(25)),
+            ..Update::default()
+        };
         assert_eq!(update.bounds(3), (0, 1));
         assert_eq!(update.bounds(8), (0, 2));
         assert_eq!(Update::default().bounds(5), (1, 0));

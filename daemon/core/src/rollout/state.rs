@@ -54,7 +54,12 @@ impl Outcome {
 
 impl Choice for Outcome {
     const WHAT: &'static str = "a revision's status";
-    const ALL: &'static [Self] = &[Self::RollingOut, Self::Healthy, Self::Failed, Self::Superseded];
+    const ALL: &'static [Self] = &[
+        Self::RollingOut,
+        Self::Healthy,
+        Self::Failed,
+        Self::Superseded,
+    ];
 
     fn name(self) -> &'static str {
         self.as_str()
@@ -143,7 +148,16 @@ fn many() -> u32 {
 
 impl Progress {
     pub fn new(task: TaskName, target: Option<Target>, now: Instant) -> Self {
-        Self { task, target, step: 0, since: None, switched: None, best: 0, left: many(), moved: now }
+        Self {
+            task,
+            target,
+            step: 0,
+            since: None,
+            switched: None,
+            best: 0,
+            left: many(),
+            moved: now,
+        }
     }
 
     pub(super) fn note(&mut self, ready: u32, old: u32, now: Instant) {
@@ -196,7 +210,16 @@ pub enum Standing {
 impl Rollout {
     pub fn new(generation: u64, from: Option<u64>, cause: Cause, now: Instant) -> Self {
         let (status, reason) = (Status::Progressing, String::new());
-        Self { generation, from, cause, started_at: now, status, reason, promoted: 0, tasks: Vec::new() }
+        Self {
+            generation,
+            from,
+            cause,
+            started_at: now,
+            status,
+            reason,
+            promoted: 0,
+            tasks: Vec::new(),
+        }
     }
 
     /// It goes back to what has been: without stages.
@@ -215,8 +238,14 @@ impl Rollout {
         }
         let before = self.status;
         let end = |t: &Told| t.moved.plus(t.deadline);
-        let late = tasks.iter().filter(|t| t.verdict == Verdict::Progressing).min_by_key(|t| end(t));
-        let sick = tasks.iter().filter(|t| t.verdict != Verdict::Done || self.status != Status::Done).find_map(|t| t.sick.clone());
+        let late = tasks
+            .iter()
+            .filter(|t| t.verdict == Verdict::Progressing)
+            .min_by_key(|t| end(t));
+        let sick = tasks
+            .iter()
+            .filter(|t| t.verdict != Verdict::Done || self.status != Status::Done)
+            .find_map(|t| t.sick.clone());
         let any = |wanted: fn(&Verdict) -> bool| tasks.iter().any(|t| wanted(&t.verdict));
         if let Some(reason) = sick.filter(|_| self.status != Status::Failed) {
             (self.status, self.reason) = (Status::Failed, reason.clone());
@@ -226,11 +255,22 @@ impl Rollout {
             // It had come as far as it may for a time that nobody bounds: what happens from now on is judged from now on.
             self.tasks.iter_mut().for_each(|task| task.moved = now);
             self.status = Status::Progressing;
-            return (Standing::Changed, tasks.iter().filter(|t| t.verdict == Verdict::Progressing).map(|t| now.plus(t.deadline)).min());
+            return (
+                Standing::Changed,
+                tasks
+                    .iter()
+                    .filter(|t| t.verdict == Verdict::Progressing)
+                    .map(|t| now.plus(t.deadline))
+                    .min(),
+            );
         }
         if let Some(task) = late {
             if end(task) <= now && self.status != Status::Failed {
-                let why = task.lacks.as_ref().map(|lacks| format!(": {lacks}")).unwrap_or_default();
+                let why = task
+                    .lacks
+                    .as_ref()
+                    .map(|lacks| format!(": {lacks}"))
+                    .unwrap_or_default();
                 let reason = format!("no progress within {}{why}", task.deadline);
                 (self.status, self.reason) = (Status::Failed, reason.clone());
                 return (Standing::Failed(reason), None);
@@ -250,6 +290,13 @@ impl Rollout {
             return (Standing::Healthy, None);
         }
         let again = late.filter(|_| self.status != Status::Failed).map(end);
-        (if before == self.status { Standing::Same } else { Standing::Changed }, again)
+        (
+            if before == self.status {
+                Standing::Same
+            } else {
+                Standing::Changed
+            },
+            again,
+        )
     }
 }

@@ -42,7 +42,15 @@ impl World {
     fn updating(n: u32, old: u32, update: Update) -> Self {
         let groups = vec![group(1, false, 0, old), group(2, true, n, 0)];
         let progress = Progress::new("web".parse().expect("name"), None, Instant(0));
-        Self { n, update, overlaps: true, groups, progress, now: Instant(0), promoted: 0 }
+        Self {
+            n,
+            update,
+            overlaps: true,
+            groups,
+            progress,
+            now: Instant(0),
+            promoted: 0,
+        }
     }
 
     fn task(&self) -> Task<'_> {
@@ -111,23 +119,44 @@ impl World {
 }
 
 fn shares() -> impl Law<Value = (Share, Share)> {
-    let share = prop_oneof![(0u32..4).prop_map(Share::Count), (0u32..101).prop_map(|p| Share::Percent(Percent(p)))];
+    let share = prop_oneof![
+        (0u32..4).prop_map(Share::Count),
+        (0u32..101).prop_map(|p| Share::Percent(Percent(p)))
+    ];
     (share.clone(), share).prop_filter("something moves", |(a, b)| !(a.is_none() && b.is_none()))
 }
 
 fn update() -> impl Law<Value = Update> {
-    let strategy = prop_oneof![Just(Strategy::Rolling), Just(Strategy::Canary), Just(Strategy::BlueGreen), Just(Strategy::Recreate)];
-    (strategy, shares(), 0u64..3, prop_oneof![Just(None), Just(Some(Millis(5)))]).prop_map(
-        |(strategy, (surge, unavailable), drain, hold)| Update {
+    let strategy = prop_oneof![
+        Just(Strategy::Rolling),
+        Just(Strategy::Canary),
+        Just(Strategy::BlueGreen),
+        Just(Strategy::Recreate)
+    ];
+    (
+        strategy,
+        shares(),
+        0u64..3,
+        prop_oneof![Just(None), Just(Some(Millis(5)))],
+    )
+        .prop_map(|(strategy, (surge, unavailable), drain, hold)| Update {
             strategy,
             max_surge: surge,
             max_unavailable: unavailable,
             drain: Millis(drain),
             keep: Millis(7),
-            steps: vec![CanaryStep { weight: Percent(10), hold }, CanaryStep { weight: Percent(50), hold: Some(Millis(3)) }],
+            steps: vec![
+                CanaryStep {
+                    weight: Percent(10),
+                    hold,
+                },
+                CanaryStep {
+                    weight: Percent(50),
+                    hold: Some(Millis(3)),
+                },
+            ],
             ..Update::default()
-        },
-    )
+        })
 }
 
 proptest! {
@@ -204,7 +233,16 @@ fn a_canary_holds_its_steps_and_shifts_the_traffic() {
     let update = Update {
         strategy: Strategy::Canary,
         drain: Millis(0),
-        steps: vec![CanaryStep { weight: Percent(10), hold: None }, CanaryStep { weight: Percent(50), hold: Some(Millis(10)) }],
+        steps: vec![
+            CanaryStep {
+                weight: Percent(10),
+                hold: None,
+            },
+            CanaryStep {
+                weight: Percent(50),
+                hold: Some(Millis(10)),
+            },
+        ],
         ..Update::default()
     };
     let mut w = World::updating(10, 10, update);
@@ -219,30 +257,76 @@ fn a_canary_holds_its_steps_and_shifts_the_traffic() {
         w.look()
     };
     let held = settle(&mut w);
-    assert_eq!(held.verdict, Verdict::Holding { step: 0, until: None });
+    assert_eq!(
+        held.verdict,
+        Verdict::Holding {
+            step: 0,
+            until: None
+        }
+    );
     assert_eq!((w.groups[0].replicas, w.groups[1].replicas), (9, 1));
-    assert_eq!((w.groups[0].traffic, w.groups[1].traffic), (Some(900), Some(100)));
+    assert_eq!(
+        (w.groups[0].traffic, w.groups[1].traffic),
+        (Some(900), Some(100))
+    );
     w.promoted = 1;
     let held = settle(&mut w);
-    assert_eq!(held.verdict, Verdict::Holding { step: 1, until: Some(Instant(10)) });
+    assert_eq!(
+        held.verdict,
+        Verdict::Holding {
+            step: 1,
+            until: Some(Instant(10))
+        }
+    );
     assert_eq!((w.groups[0].replicas, w.groups[1].replicas), (5, 5));
     w.now = Instant(10);
     assert_eq!(settle(&mut w).verdict, Verdict::Done);
-    assert_eq!((w.groups[0].replicas, w.groups[1].replicas, w.groups[1].traffic), (0, 10, None));
+    assert_eq!(
+        (
+            w.groups[0].replicas,
+            w.groups[1].replicas,
+            w.groups[1].traffic
+        ),
+        (0, 10, None)
+    );
 }
 
 #[test]
 fn blue_green_switches_once_and_keeps_the_old_set_for_a_while() {
-    let update = Update { strategy: Strategy::BlueGreen, keep: Millis(100), drain: Millis(0), ..Update::default() };
+    let update = Update {
+        strategy: Strategy::BlueGreen,
+        keep: Millis(100),
+        drain: Millis(0),
+        ..Update::default()
+    };
     let mut w = World::updating(3, 3, update);
     w.look();
-    assert_eq!((w.groups[0].replicas, w.groups[1].replicas, w.groups[1].traffic), (3, 3, Some(0)));
+    assert_eq!(
+        (
+            w.groups[0].replicas,
+            w.groups[1].replicas,
+            w.groups[1].traffic
+        ),
+        (3, 3, Some(0))
+    );
     w.carry_out(1);
     w.groups[1].ready = [0, 1].into();
     assert_eq!(w.look().verdict, Verdict::Progressing);
     w.groups[1].ready = [0, 1, 2].into();
-    assert_eq!(w.look().verdict, Verdict::Keeping { until: Instant(100) });
-    assert_eq!((w.groups[0].replicas, w.groups[0].traffic, w.groups[1].traffic), (3, Some(0), Some(1000)));
+    assert_eq!(
+        w.look().verdict,
+        Verdict::Keeping {
+            until: Instant(100)
+        }
+    );
+    assert_eq!(
+        (
+            w.groups[0].replicas,
+            w.groups[0].traffic,
+            w.groups[1].traffic
+        ),
+        (3, Some(0), Some(1000))
+    );
     w.now = Instant(100);
     w.look();
     w.carry_out(0);
@@ -251,23 +335,47 @@ fn blue_green_switches_once_and_keeps_the_old_set_for_a_while() {
 
 #[test]
 fn a_dead_replica_of_the_old_version_does_not_block_the_one_that_mends_it() {
-    let mut w = World::updating(2, 2, Update { drain: Millis(0), ..Update::default() });
+    let mut w = World::updating(
+        2,
+        2,
+        Update {
+            drain: Millis(0),
+            ..Update::default()
+        },
+    );
     w.groups[0].ready = [1].into();
     assert!(w.settle_new(60), "{:?}", w.groups);
 }
 
 #[test]
 fn what_was_taken_for_a_replica_that_has_died_goes_on_as_long_as_it_runs() {
-    let mut w = World::updating(2, 2, Update { drain: Millis(10), ..Update::default() });
+    let mut w = World::updating(
+        2,
+        2,
+        Update {
+            drain: Millis(10),
+            ..Update::default()
+        },
+    );
     w.look();
     w.carry_out(1);
     w.groups[1].ready = [0].into();
     w.look();
-    assert_eq!(w.groups[0].drain, Some(Drain { to: 1, since: Instant(0) }));
+    assert_eq!(
+        w.groups[0].drain,
+        Some(Drain {
+            to: 1,
+            since: Instant(0)
+        })
+    );
     w.groups[1].ready.clear();
     w.now = Instant(5);
     w.look();
-    assert_eq!((w.groups[0].replicas, w.groups[0].drain), (2, None), "it is given back");
+    assert_eq!(
+        (w.groups[0].replicas, w.groups[0].drain),
+        (2, None),
+        "it is given back"
+    );
     w.now = Instant(30);
     w.look();
     assert_eq!(w.groups[0].replicas, 2);
@@ -275,16 +383,39 @@ fn what_was_taken_for_a_replica_that_has_died_goes_on_as_long_as_it_runs() {
 
 #[test]
 fn a_return_without_room_takes_from_the_version_that_failed() {
-    let w = World::updating(4, 2, Update { drain: Millis(0), ..Update::default() });
+    let w = World::updating(
+        4,
+        2,
+        Update {
+            drain: Millis(0),
+            ..Update::default()
+        },
+    );
     let mut task = w.task();
-    (task.groups[1].replicas, task.groups[1].held, task.groups[1].ready) = (2, 2, (0..2).collect());
+    (
+        task.groups[1].replicas,
+        task.groups[1].held,
+        task.groups[1].ready,
+    ) = (2, 2, (0..2).collect());
     task.room.insert(0, 0);
     let mut progress = w.progress.clone();
     let stuck = advance(&task, &mut progress.clone(), w.now);
-    assert_eq!((stuck.groups[0].replicas, stuck.groups[1].replicas, stuck.crowded), (2, 2, true), "forward, nothing is taken away");
+    assert_eq!(
+        (
+            stuck.groups[0].replicas,
+            stuck.groups[1].replicas,
+            stuck.crowded
+        ),
+        (2, 2, true),
+        "forward, nothing is taken away"
+    );
     (task.back, task.room_known) = (true, false);
     let asked = advance(&task, &mut progress.clone(), w.now);
-    assert_eq!((asked.groups[0].replicas, asked.groups[1].replicas), (2, 2), "first the room is asked for");
+    assert_eq!(
+        (asked.groups[0].replicas, asked.groups[1].replicas),
+        (2, 2),
+        "first the room is asked for"
+    );
     task.room_known = true;
     let moves = advance(&task, &mut progress, w.now);
     assert_eq!((moves.groups[0].replicas, moves.groups[1].replicas), (1, 2));
@@ -312,14 +443,40 @@ fn an_update_without_progress_fails_and_a_sick_one_at_once() {
         lacks: None,
     };
     let mut rollout = Rollout::new(2, Some(1), Cause::Put, Instant(0));
-    assert_eq!(rollout.judge(&[told(Verdict::Progressing, 0, None)], Instant(5)), (Standing::Same, Some(Instant(10))));
-    let held = told(Verdict::Holding { step: 0, until: None }, 0, None);
-    assert_eq!(rollout.judge(std::slice::from_ref(&held), Instant(50)).0, Standing::Changed, "waiting has no deadline");
+    assert_eq!(
+        rollout.judge(&[told(Verdict::Progressing, 0, None)], Instant(5)),
+        (Standing::Same, Some(Instant(10)))
+    );
+    let held = told(
+        Verdict::Holding {
+            step: 0,
+            until: None,
+        },
+        0,
+        None,
+    );
+    assert_eq!(
+        rollout.judge(std::slice::from_ref(&held), Instant(50)).0,
+        Standing::Changed,
+        "waiting has no deadline"
+    );
     let mut sick = rollout.clone();
-    assert_eq!(sick.judge(&[held, told(Verdict::Done, 0, Some("web: it ends again and again"))], Instant(50)).0, {
-        Standing::Failed("web: it ends again and again".to_owned())
-    });
-    rollout.tasks = vec![Progress::new("web".parse().expect("a name"), None, Instant(0))];
+    assert_eq!(
+        sick.judge(
+            &[
+                held,
+                told(Verdict::Done, 0, Some("web: it ends again and again"))
+            ],
+            Instant(50)
+        )
+        .0,
+        { Standing::Failed("web: it ends again and again".to_owned()) }
+    );
+    rollout.tasks = vec![Progress::new(
+        "web".parse().expect("a name"),
+        None,
+        Instant(0),
+    )];
     let lost = told(Verdict::Progressing, 0, None);
     assert_eq!(
         rollout.judge(std::slice::from_ref(&lost), Instant(55)),
@@ -327,7 +484,21 @@ fn an_update_without_progress_fails_and_a_sick_one_at_once() {
         "the hold takes no time from it"
     );
     assert_eq!(rollout.tasks[0].moved, Instant(55));
-    assert_eq!(rollout.judge(&[told(Verdict::Progressing, 55, None)], Instant(64)), (Standing::Same, Some(Instant(65))));
-    assert!(matches!(rollout.judge(&[told(Verdict::Progressing, 55, None)], Instant(65)).0, Standing::Failed(_)));
-    assert_eq!(rollout.judge(&[told(Verdict::Done, 45, None)], Instant(60)).0, Standing::Healthy, "late, but whole");
+    assert_eq!(
+        rollout.judge(&[told(Verdict::Progressing, 55, None)], Instant(64)),
+        (Standing::Same, Some(Instant(65)))
+    );
+    assert!(matches!(
+        rollout
+            .judge(&[told(Verdict::Progressing, 55, None)], Instant(65))
+            .0,
+        Standing::Failed(_)
+    ));
+    assert_eq!(
+        rollout
+            .judge(&[told(Verdict::Done, 45, None)], Instant(60))
+            .0,
+        Standing::Healthy,
+        "late, but whole"
+    );
 }

@@ -56,16 +56,33 @@ struct Answer {
 }
 
 impl Known {
-    pub(super) fn ask(&mut self, rule: &Rule, current: u32, load: &Load, now: Millis, asleep: Option<Millis>) -> Asked {
+    pub(super) fn ask(
+        &mut self,
+        rule: &Rule,
+        current: u32,
+        load: &Load,
+        now: Millis,
+        asleep: Option<Millis>,
+    ) -> Asked {
         let mut answers = Vec::new();
         if let Some(target) = rule.cpu {
             let cpu = believed(&mut self.cpu, &load.cpu);
-            answers.push(Answer { wakes: false, ..observed("cpu", "m", &cpu, current, target, rule.tolerance) });
+            answers.push(Answer {
+                wakes: false,
+                ..observed("cpu", "m", &cpu, current, target, rule.tolerance)
+            });
         }
         if let Some(target) = rule.requests {
             answers.push(match fresh(load.told_requests, now, asleep) {
                 Some(total) => pushed(REQUESTS, total, current, target, rule.tolerance),
-                None => observed(REQUESTS, " per second", &believed(&mut self.requests, &load.requests), current, target, rule.tolerance),
+                None => observed(
+                    REQUESTS,
+                    " per second",
+                    &believed(&mut self.requests, &load.requests),
+                    current,
+                    target,
+                    rule.tolerance,
+                ),
             });
         }
         if let Some((name, target)) = &rule.metric {
@@ -80,11 +97,16 @@ impl Known {
 
 /// The most demanding measure decides; one that is not known keeps the others from asking for less.
 fn together(answers: &[Answer], current: u32) -> Asked {
-    let best = answers.iter().filter(|a| a.replicas.is_some()).max_by_key(|a| a.replicas);
+    let best = answers
+        .iter()
+        .filter(|a| a.replicas.is_some())
+        .max_by_key(|a| a.replicas);
     let missing = answers.iter().find(|a| a.replicas.is_none());
     let wakers = || answers.iter().filter(|a| a.wakes);
     let (replicas, why) = match (best.and_then(|b| b.replicas.map(|n| (n, b))), missing) {
-        (Some((n, best)), Some(missing)) if n < current => (current, format!("{}, but {}", best.why, missing.why)),
+        (Some((n, best)), Some(missing)) if n < current => {
+            (current, format!("{}, but {}", best.why, missing.why))
+        }
         (Some((n, best)), _) => (n, best.why.clone()),
         (None, missing) => (current, missing.map(|m| m.why.clone()).unwrap_or_default()),
     };
@@ -97,18 +119,27 @@ fn together(answers: &[Answer], current: u32) -> Asked {
 }
 
 fn fresh(told: Option<Told>, now: Millis, asleep: Option<Millis>) -> Option<f64> {
-    let told = told.filter(|t| since_then(now, t.at) < STALE && asleep.is_none_or(|since| t.at > since))?;
+    let told =
+        told.filter(|t| since_then(now, t.at) < STALE && asleep.is_none_or(|since| t.at > since))?;
     Some(told.value)
 }
 
 fn believed(known: &mut bool, readings: &[Option<f64>]) -> Vec<Option<f64>> {
     let usable = |r: &Option<f64>| r.filter(|v| v.is_finite() && *v >= 0.0);
     *known |= readings.iter().filter_map(usable).any(|v| v > 0.0);
-    readings.iter().map(|r| usable(r).filter(|_| *known)).collect()
+    readings
+        .iter()
+        .map(|r| usable(r).filter(|_| *known))
+        .collect()
 }
 
 fn unknown(name: &str) -> Answer {
-    Answer { replicas: None, why: format!("{name} is not known"), total: None, wakes: true }
+    Answer {
+        replicas: None,
+        why: format!("{name} is not known"),
+        total: None,
+        wakes: true,
+    }
 }
 
 fn pushed(name: &str, total: f64, current: u32, target: f64, tolerance: f64) -> Answer {
@@ -117,14 +148,25 @@ fn pushed(name: &str, total: f64, current: u32, target: f64, tolerance: f64) -> 
     let replicas = if near { current } else { copies(total, target) };
     Answer {
         replicas: Some(replicas),
-        why: format!("{name} is {}, {} for each copy", short(total), short(target)),
+        why: format!(
+            "{name} is {}, {} for each copy",
+            short(total),
+            short(target)
+        ),
         total: Some(total),
         wakes: true,
     }
 }
 
 /// The mean over the copies that are ready. Where some are not known, whatever makes the change smaller is assumed of them.
-fn observed(name: &str, unit: &str, each: &[Option<f64>], current: u32, target: f64, tolerance: f64) -> Answer {
+fn observed(
+    name: &str,
+    unit: &str,
+    each: &[Option<f64>],
+    current: u32,
+    target: f64,
+    tolerance: f64,
+) -> Answer {
     let values: Vec<f64> = each.iter().flatten().copied().collect();
     if values.is_empty() {
         return unknown(name);
@@ -132,14 +174,31 @@ fn observed(name: &str, unit: &str, each: &[Option<f64>], current: u32, target: 
     let (sum, n) = (values.iter().sum::<f64>(), values.len());
     let missing = f64::from(current) - n as f64;
     let ratio = sum / (n as f64 * target);
-    let assumed = if missing > 0.0 && ratio < 1.0 { sum + missing * target } else { sum };
+    let assumed = if missing > 0.0 && ratio < 1.0 {
+        sum + missing * target
+    } else {
+        sum
+    };
     let after = assumed / (f64::from(current.max(1)) * target);
     let turned = missing > 0.0 && (after - 1.0) * (ratio - 1.0) < 0.0;
-    let replicas = if turned || (after - 1.0).abs() <= tolerance { current } else { copies(assumed, target) };
-    let why = format!("{name} is {}{unit} on average, {}{unit} wanted", short(sum / n as f64), short(target));
+    let replicas = if turned || (after - 1.0).abs() <= tolerance {
+        current
+    } else {
+        copies(assumed, target)
+    };
+    let why = format!(
+        "{name} is {}{unit} on average, {}{unit} wanted",
+        short(sum / n as f64),
+        short(target)
+    );
     // Something may be at work where nothing is known.
     let total = (missing <= 0.0 || sum > 0.0).then_some(sum);
-    Answer { replicas: Some(replicas), why, total, wakes: true }
+    Answer {
+        replicas: Some(replicas),
+        why,
+        total,
+        wakes: true,
+    }
 }
 
 /// Rounded up, but not for what is only the inexactness of division. `as` saturates.

@@ -19,25 +19,44 @@ fn rule(min: u32, max: u32) -> Rule {
 }
 
 fn cpu(min: u32, max: u32) -> Rule {
-    Rule { cpu: Some(70.0), metric: None, down: Millis(0), ..rule(min, max) }
+    Rule {
+        cpu: Some(70.0),
+        metric: None,
+        down: Millis(0),
+        ..rule(min, max)
+    }
 }
 
 fn told(value: f64, at: u64) -> Load {
-    Load { told_metric: Some(Told { value, at: Millis(at) }), ..Load::default() }
+    Load {
+        told_metric: Some(Told {
+            value,
+            at: Millis(at),
+        }),
+        ..Load::default()
+    }
 }
 
 fn busy(each: &[f64]) -> Load {
-    Load { cpu: each.iter().map(|v| (*v >= 0.0).then_some(*v)).collect(), ..Load::default() }
+    Load {
+        cpu: each.iter().map(|v| (*v >= 0.0).then_some(*v)).collect(),
+        ..Load::default()
+    }
 }
 
 /// What a fresh memory advises at once.
 fn first(rule: &Rule, current: u32, load: &Load) -> u32 {
-    Memory::default().advise(rule, current, load, Millis(1_000)).replicas
+    Memory::default()
+        .advise(rule, current, load, Millis(1_000))
+        .replicas
 }
 
 #[test]
 fn a_pushed_measure_is_divided_among_the_copies() {
-    let rule = Rule { down: Millis(0), ..rule(1, 20) };
+    let rule = Rule {
+        down: Millis(0),
+        ..rule(1, 20)
+    };
     for (value, current, expected) in [
         (0.0, 1, 1),
         (5.0, 1, 1),
@@ -51,7 +70,11 @@ fn a_pushed_measure_is_divided_among_the_copies() {
         (44.0, 10, 9),
         (0.0, 10, 1),
     ] {
-        assert_eq!(first(&rule, current, &told(value, 900)), expected, "{value} with {current}");
+        assert_eq!(
+            first(&rule, current, &told(value, 900)),
+            expected,
+            "{value} with {current}"
+        );
     }
 }
 
@@ -72,14 +95,30 @@ fn the_mean_of_what_is_known_decides_and_the_rest_makes_the_change_smaller() {
         (&[0.0, 0.0], 2, 2),               // nothing has ever been reported
         (&[70.0, 70.0, 70.0, 70.0], 2, 4), // two are just going
     ] {
-        assert_eq!(first(&cpu(1, 10), current, &busy(each)), expected, "{each:?} with {current}");
+        assert_eq!(
+            first(&cpu(1, 10), current, &busy(each)),
+            expected,
+            "{each:?} with {current}"
+        );
     }
 }
 
 #[test]
 fn the_largest_wins_and_what_is_missing_forbids_less() {
-    let both = Rule { cpu: Some(70.0), ..Rule { down: Millis(0), ..rule(1, 10) } };
-    let load = |queue: Option<f64>, each: &[f64]| Load { told_metric: queue.map(|value| Told { value, at: Millis(900) }), ..busy(each) };
+    let both = Rule {
+        cpu: Some(70.0),
+        ..Rule {
+            down: Millis(0),
+            ..rule(1, 10)
+        }
+    };
+    let load = |queue: Option<f64>, each: &[f64]| Load {
+        told_metric: queue.map(|value| Told {
+            value,
+            at: Millis(900),
+        }),
+        ..busy(each)
+    };
     assert_eq!(first(&both, 2, &load(Some(20.0), &[70.0, 70.0])), 4);
     assert_eq!(first(&both, 2, &load(Some(5.0), &[140.0, 140.0])), 4);
     assert_eq!(first(&both, 2, &load(None, &[140.0, 140.0])), 4);
@@ -89,20 +128,44 @@ fn the_largest_wins_and_what_is_missing_forbids_less() {
 
 #[test]
 fn what_was_told_long_ago_counts_as_missing() {
-    let rule = Rule { down: Millis(0), ..rule(1, 10) };
+    let rule = Rule {
+        down: Millis(0),
+        ..rule(1, 10)
+    };
     let mut memory = Memory::default();
-    assert_eq!(memory.advise(&rule, 4, &told(0.0, 0), Millis(STALE.0 - 1)).replicas, 1);
+    assert_eq!(
+        memory
+            .advise(&rule, 4, &told(0.0, 0), Millis(STALE.0 - 1))
+            .replicas,
+        1
+    );
     assert_eq!(memory.advise(&rule, 4, &told(0.0, 0), STALE).replicas, 4);
 }
 
 #[test]
 fn less_is_taken_only_when_it_was_enough_for_the_whole_window() {
-    let rule = Rule { down: Millis::from_secs(60), ..rule(1, 10) };
+    let rule = Rule {
+        down: Millis::from_secs(60),
+        ..rule(1, 10)
+    };
     let mut memory = Memory::default();
     let mut current = 1;
     let mut seen = Vec::new();
-    for (seconds, value) in [(0, 20.0), (10, 5.0), (40, 15.0), (59, 5.0), (61, 5.0), (99, 5.0), (101, 5.0)] {
-        let advice = memory.advise(&rule, current, &told(value, seconds * 1_000), Millis(seconds * 1_000));
+    for (seconds, value) in [
+        (0, 20.0),
+        (10, 5.0),
+        (40, 15.0),
+        (59, 5.0),
+        (61, 5.0),
+        (99, 5.0),
+        (101, 5.0),
+    ] {
+        let advice = memory.advise(
+            &rule,
+            current,
+            &told(value, seconds * 1_000),
+            Millis(seconds * 1_000),
+        );
         current = advice.replicas;
         seen.push(current);
     }
@@ -111,10 +174,25 @@ fn less_is_taken_only_when_it_was_enough_for_the_whole_window() {
 
 #[test]
 fn more_is_given_only_when_it_was_asked_for_throughout_the_window() {
-    let rule = Rule { up: Millis::from_secs(30), ..rule(1, 10) };
+    let rule = Rule {
+        up: Millis::from_secs(30),
+        ..rule(1, 10)
+    };
     let mut memory = Memory::default();
-    let mut at = |seconds: u64, value: f64| memory.advise(&rule, 1, &told(value, seconds * 1_000), Millis(seconds * 1_000)).replicas;
-    assert_eq!([at(0, 5.0), at(10, 20.0), at(29, 20.0), at(31, 20.0)], [1, 1, 1, 4]);
+    let mut at = |seconds: u64, value: f64| {
+        memory
+            .advise(
+                &rule,
+                1,
+                &told(value, seconds * 1_000),
+                Millis(seconds * 1_000),
+            )
+            .replicas
+    };
+    assert_eq!(
+        [at(0, 5.0), at(10, 20.0), at(29, 20.0), at(31, 20.0)],
+        [1, 1, 1, 4]
+    );
 }
 
 #[test]
@@ -124,7 +202,14 @@ fn growth_doubles_at_most_within_its_period() {
     let mut current = 10;
     let mut seen = Vec::new();
     for seconds in [0, 5, 14, 15, 20, 30] {
-        current = memory.advise(&rule, current, &told(5_000.0, seconds * 1_000), Millis(seconds * 1_000)).replicas;
+        current = memory
+            .advise(
+                &rule,
+                current,
+                &told(5_000.0, seconds * 1_000),
+                Millis(seconds * 1_000),
+            )
+            .replicas;
         seen.push(current);
     }
     assert_eq!(seen, [20, 20, 20, 40, 40, 80]);
@@ -132,11 +217,17 @@ fn growth_doubles_at_most_within_its_period() {
 
 #[test]
 fn without_load_it_goes_to_zero_and_any_load_wakes_it() {
-    let rule = Rule { down: Millis(0), idle: Millis::from_secs(60), ..rule(0, 10) };
+    let rule = Rule {
+        down: Millis(0),
+        idle: Millis::from_secs(60),
+        ..rule(0, 10)
+    };
     let mut memory = Memory::default();
     let mut at = |seconds: u64, current: u32, value: Option<f64>| {
         let load = value.map(|v| told(v, seconds * 1_000)).unwrap_or_default();
-        memory.advise(&rule, current, &load, Millis(seconds * 1_000)).replicas
+        memory
+            .advise(&rule, current, &load, Millis(seconds * 1_000))
+            .replicas
     };
     assert_eq!(at(0, 3, Some(0.0)), 1, "first down to one");
     assert_eq!(at(30, 1, Some(0.1)), 1, "load begins the wait anew");
@@ -153,43 +244,93 @@ fn without_load_it_goes_to_zero_and_any_load_wakes_it() {
 
 #[test]
 fn a_job_grows_with_its_work_keeps_who_works_and_sleeps_when_all_have_ended() {
-    let rule = Rule { job: true, ..rule(0, 10) };
+    let rule = Rule {
+        job: true,
+        ..rule(0, 10)
+    };
     let mut memory = Memory::default();
-    let ended = |load: Load| Load { ended: true, ..load };
-    let mut at = |seconds: u64, current: u32, load: Load| memory.advise(&rule, current, &load, Millis(seconds * 1_000)).replicas;
+    let ended = |load: Load| Load {
+        ended: true,
+        ..load
+    };
+    let mut at = |seconds: u64, current: u32, load: Load| {
+        memory
+            .advise(&rule, current, &load, Millis(seconds * 1_000))
+            .replicas
+    };
     assert_eq!(at(1, 0, told(12.0, 900)), 3);
-    assert_eq!(at(400, 3, told(0.0, 400_000)), 3, "who works is not taken away");
+    assert_eq!(
+        at(400, 3, told(0.0, 400_000)),
+        3,
+        "who works is not taken away"
+    );
     assert_eq!(at(401, 3, ended(told(9.0, 400_500))), 0);
-    assert_eq!(at(402, 0, told(9.0, 400_500)), 0, "what was told before the end does not wake it");
+    assert_eq!(
+        at(402, 0, told(9.0, 400_500)),
+        0,
+        "what was told before the end does not wake it"
+    );
     assert_eq!(at(403, 0, told(9.0, 402_500)), 2);
 }
 
 #[test]
 fn a_number_set_by_hand_holds_for_the_window_below_and_until_more_is_asked_for() {
-    let rule = Rule { down: Millis::from_secs(60), ..rule(1, 10) };
+    let rule = Rule {
+        down: Millis::from_secs(60),
+        ..rule(1, 10)
+    };
     let mut memory = Memory::default();
     memory.set(8, Millis(0));
-    assert_eq!(memory.advise(&rule, 8, &told(5.0, 59_000), Millis(59_000)).replicas, 8);
-    assert_eq!(memory.advise(&rule, 8, &told(5.0, 61_000), Millis(61_000)).replicas, 1);
+    assert_eq!(
+        memory
+            .advise(&rule, 8, &told(5.0, 59_000), Millis(59_000))
+            .replicas,
+        8
+    );
+    assert_eq!(
+        memory
+            .advise(&rule, 8, &told(5.0, 61_000), Millis(61_000))
+            .replicas,
+        1
+    );
     memory.set(2, Millis(70_000));
-    assert_eq!(memory.advise(&rule, 2, &told(5.0, 71_000), Millis(71_000)).replicas, 2);
-    assert_eq!(memory.advise(&rule, 2, &told(30.0, 72_000), Millis(72_000)).replicas, 6);
+    assert_eq!(
+        memory
+            .advise(&rule, 2, &told(5.0, 71_000), Millis(71_000))
+            .replicas,
+        2
+    );
+    assert_eq!(
+        memory
+            .advise(&rule, 2, &told(30.0, 72_000), Millis(72_000))
+            .replicas,
+        6
+    );
 }
 
 fn rules() -> impl Strategy<Value = Rule> {
     let bounds = (0u32..4, 0u32..30).prop_map(|(min, more)| (min, min + more.max(1)));
-    (bounds, 0u64..40, 0u64..90, 0.0f64..0.5, 0.0f64..3.0, any::<bool>(), any::<bool>()).prop_map(
-        |((min, max), up, down, tolerance, step, with_cpu, job)| Rule {
-            cpu: (with_cpu && !job).then_some(70.0),
-            up: Millis::from_secs(up),
-            down: Millis::from_secs(down),
-            idle: Millis::from_secs(60),
-            tolerance,
-            step,
-            job,
-            ..rule(min, max)
-        },
+    (
+        bounds,
+        0u64..40,
+        0u64..90,
+        0.0f64..0.5,
+        0.0f64..3.0,
+        any::<bool>(),
+        any::<bool>(),
     )
+        .prop_map(
+            |((min, max), up, down, tolerance, step, with_cpu, job)| Rule {
+                cpu: (with_cpu && !job).then_some(70.0),
+                up: Millis::from_secs(up),
+                down: Millis::from_secs(down),
+                idle: Millis::from_secs(60),
+                tolerance,
+                step,
+                job,
+                ..rule(min, max)
+            },
+        )
 }
 
 fn loads() -> impl Strategy<Value = Vec<(u64, Option<f64>, Vec<Option<f64>>)>> {

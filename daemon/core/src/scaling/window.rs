@@ -23,7 +23,12 @@ impl Window {
 
     /// The extreme of the last `span`; what is older is forgotten.
     pub(super) fn extreme(&mut self, now: Millis, span: Millis) -> Option<u32> {
-        while self.0.len() > 1 && self.0.front().is_some_and(|(at, _)| since_then(now, *at) >= span) {
+        while self.0.len() > 1
+            && self
+                .0
+                .front()
+                .is_some_and(|(at, _)| since_then(now, *at) >= span)
+        {
             self.0.pop_front();
         }
         self.0.front().map(|(_, value)| *value)

@@ -11,8 +11,18 @@ use std::{
 use super::trace::FARTHEST;
 use crate::units::GIB;
 
-const COLUMNS: [&str; 10] =
-    ["job_name", "task_name", "inst_num", "status", "start_time", "end_time", "plan_cpu", "plan_mem", "plan_gpu", "gpu_type"];
+const COLUMNS: [&str; 10] = [
+    "job_name",
+    "task_name",
+    "inst_num",
+    "status",
+    "start_time",
+    "end_time",
+    "plan_cpu",
+    "plan_mem",
+    "plan_gpu",
+    "gpu_type",
+];
 /// The longest name that is valid in a manifest.
 const LONGEST_NAME: usize = 63;
 
@@ -34,8 +44,15 @@ pub struct Converted {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("line {line}, column {column}: \"{value}\" can't be used: {rule}")]
-    Value { line: u64, column: &'static str, value: String, rule: &'static str },
-    #[error("line {line} has {found} columns: the table has the ten columns job_name … gpu_type and no header")]
+    Value {
+        line: u64,
+        column: &'static str,
+        value: String,
+        rule: &'static str,
+    },
+    #[error(
+        "line {line} has {found} columns: the table has the ten columns job_name … gpu_type and no header"
+    )]
     Columns { line: u64, found: usize },
     #[error("it is not CSV")]
     Csv(#[source] csv::Error),
@@ -60,13 +77,23 @@ struct Task {
 /// # Errors
 /// The first row that is not one of such a table, and what would be right; or the output can't be written.
 pub fn convert(from: impl Read, to: impl Write) -> Result<Converted, Error> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(from);
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .from_reader(from);
     let mut done = Converted::default();
     let mut tasks: Vec<Task> = Vec::new();
     let mut record = csv::StringRecord::new();
     while reader.read_record(&mut record).map_err(Error::Csv)? {
         done.rows += 1;
-        tasks.extend(Row { line: record.position().map_or(0, csv::Position::line), record: &record }.task(&mut done)?);
+        tasks.extend(
+            Row {
+                line: record.position().map_or(0, csv::Position::line),
+                record: &record,
+            }
+            .task(&mut done)?,
+        );
     }
     tasks.sort_by_key(|t| t.start);
     done.written = tasks.len() as u64;
@@ -76,13 +103,27 @@ pub fn convert(from: impl Read, to: impl Write) -> Result<Converted, Error> {
 
 fn write(tasks: &[Task], to: impl Write) -> Result<(), csv::Error> {
     let mut writer = csv::Writer::from_writer(to);
-    writer.write_record(["at", "name", "kind", "replicas", "cpu", "memory", "accelerator", "accelerators", "duration"])?;
+    writer.write_record([
+        "at",
+        "name",
+        "kind",
+        "replicas",
+        "cpu",
+        "memory",
+        "accelerator",
+        "accelerators",
+        "duration",
+    ])?;
     let first = tasks.first().map_or(0, |t| t.start);
     let mut names: HashMap<&str, u64> = HashMap::new();
     for t in tasks {
         let times = names.entry(&t.name).or_default();
         *times += 1;
-        let name = if *times == 1 { t.name.clone() } else { suffixed(&t.name, *times) };
+        let name = if *times == 1 {
+            t.name.clone()
+        } else {
+            suffixed(&t.name, *times)
+        };
         writer.write_record([
             (t.start - first).to_string(),
             name,
@@ -108,11 +149,21 @@ impl Row<'_> {
     /// None: a row that is left out.
     fn task(&self, done: &mut Converted) -> Result<Option<Task>, Error> {
         if self.record.len() != COLUMNS.len() {
-            return Err(Error::Columns { line: self.line, found: self.record.len() });
+            return Err(Error::Columns {
+                line: self.line,
+                found: self.record.len(),
+            });
         }
         let most_seconds = FARTHEST.0 as f64 / 1000.0;
-        let times = (self.number("start_time", most_seconds)?, self.number("end_time", most_seconds)?);
-        let plan = (self.number("inst_num", 1e5)?, self.number("plan_cpu", 4e8)?, self.number("plan_mem", 1e6)?);
+        let times = (
+            self.number("start_time", most_seconds)?,
+            self.number("end_time", most_seconds)?,
+        );
+        let plan = (
+            self.number("inst_num", 1e5)?,
+            self.number("plan_cpu", 4e8)?,
+            self.number("plan_mem", 1e6)?,
+        );
         let percent = self.number("plan_gpu", 1e6)?.unwrap_or(0.0);
         let (Some(start), Some(end)) = times else {
             done.without_times += 1;
@@ -132,7 +183,11 @@ impl Row<'_> {
         }
         let gpus = (percent / 100.0).ceil();
         done.rounded_up += u64::from(gpus * 100.0 > percent);
-        let gpu = if gpus > 0.0 { gpu(self.text("gpu_type")) } else { String::new() };
+        let gpu = if gpus > 0.0 {
+            gpu(self.text("gpu_type"))
+        } else {
+            String::new()
+        };
         // The numbers are not negative and have been held against their bounds.
         Ok(Some(Task {
             start: (start * 1000.0).round() as u64,
@@ -148,7 +203,11 @@ impl Row<'_> {
     }
 
     fn text(&self, column: &str) -> &str {
-        COLUMNS.iter().position(|c| *c == column).and_then(|i| self.record.get(i)).unwrap_or_default()
+        COLUMNS
+            .iter()
+            .position(|c| *c == column)
+            .and_then(|i| self.record.get(i))
+            .unwrap_or_default()
     }
 
     /// None: empty.
@@ -165,7 +224,12 @@ impl Row<'_> {
             "plan_mem" => "write gigabytes, such as 29.296875",
             _ => "write percent of a GPU: 50.0 is half of one",
         };
-        number.map(Some).ok_or_else(|| Error::Value { line: self.line, column, value: text.to_owned(), rule })
+        number.map(Some).ok_or_else(|| Error::Value {
+            line: self.line,
+            column,
+            value: text.to_owned(),
+            rule,
+        })
     }
 }
 
@@ -179,10 +243,24 @@ fn gpu(kind: &str) -> String {
 
 /// A name that is valid in a manifest.
 fn name(job: &str, task: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    let name: String = format!("{job}-{task}").chars().map(plain).take(LONGEST_NAME).collect();
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    let name: String = format!("{job}-{task}")
+        .chars()
+        .map(plain)
+        .take(LONGEST_NAME)
+        .collect();
     let name = name.trim_matches('-');
-    if name.is_empty() { "task".to_owned() } else { name.to_owned() }
+    if name.is_empty() {
+        "task".to_owned()
+    } else {
+        name.to_owned()
+    }
 }
 
 fn suffixed(name: &str, n: u64) -> String {
@@ -205,7 +283,16 @@ mod tests {
                      j4,worker,1.0,Terminated,995.0,1020.0,50.0,2.0,200.0,MISC\n";
         let mut out = Vec::new();
         let done = convert(table.as_bytes(), &mut out).expect("a table");
-        assert_eq!(done, Converted { rows: 5, written: 3, without_times: 1, without_plan: 1, rounded_up: 1 });
+        assert_eq!(
+            done,
+            Converted {
+                rows: 5,
+                written: 3,
+                without_times: 1,
+                without_plan: 1,
+                rounded_up: 1
+            }
+        );
         let wanted = "at,name,kind,replicas,cpu,memory,accelerator,accelerators,duration\n\
                       0,j1-pytorchworker,job,1,1000m,1024Mi,,0,1000\n\
                       5000,j4-worker,job,1,500m,2048Mi,,2,25000\n\
@@ -217,11 +304,16 @@ mod tests {
     #[test]
     fn what_is_no_such_table_is_refused() {
         for (table, parts) in [
-            ("job_name,task_name,inst_num,status,start_time,end_time,plan_cpu,plan_mem,plan_gpu,gpu_type\n", ["line 1", "start_time"]),
+            (
+                "job_name,task_name,inst_num,status,start_time,end_time,plan_cpu,plan_mem,plan_gpu,gpu_type\n",
+                ["line 1", "start_time"],
+            ),
             ("a,b,1.0,T,1.0,2.0,x,1.0,,\n", ["plan_cpu", "\"x\""]),
             ("a,b,1.0,T,1.0\n", ["line 1", "5 columns"]),
         ] {
-            let error = convert(table.as_bytes(), Vec::new()).expect_err(table).to_string();
+            let error = convert(table.as_bytes(), Vec::new())
+                .expect_err(table)
+                .to_string();
             assert!(parts.iter().all(|part| error.contains(part)), "{error}");
         }
     }

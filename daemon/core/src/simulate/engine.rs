@@ -21,8 +21,19 @@ use crate::{
 ///
 /// # Errors
 /// The policy fails, or answers what breaks a rule: the simulation stops with that.
-pub async fn run(requests: &[Request], sets: &[OfferSet], policy: &dyn Policy, options: &Options) -> Result<Outcome, Error> {
-    let mut run = Run { world: World::new(requests, sets, options), policy, options, decisions: 0, in_vain: HashSet::new() };
+pub async fn run(
+    requests: &[Request],
+    sets: &[OfferSet],
+    policy: &dyn Policy,
+    options: &Options,
+) -> Result<Outcome, Error> {
+    let mut run = Run {
+        world: World::new(requests, sets, options),
+        policy,
+        options,
+        decisions: 0,
+        in_vain: HashSet::new(),
+    };
     let end = options.until.map_or(u64::MAX, |u| u.0);
     while let Some(at) = run.world.next().filter(|at| *at <= end) {
         run.world.advance(at);
@@ -33,7 +44,11 @@ pub async fn run(requests: &[Request], sets: &[OfferSet], policy: &dyn Policy, o
         run.world.advance(end.0);
     }
     run.world.finish();
-    Ok(report::outcome(run.world, policy.identity().clone(), run.decisions))
+    Ok(report::outcome(
+        run.world,
+        policy.identity().clone(),
+        run.decisions,
+    ))
 }
 
 struct Run<'a> {
@@ -70,21 +85,41 @@ impl Run<'_> {
             let missing: Vec<u32> = claimers.iter().map(|t| self.world.missing(*t)).collect();
             // The room is kept for those for whom it was made.
             self.place(&claimers).await?;
-            let idle = claimers.iter().zip(missing).filter(|(t, before)| self.world.missing(**t) >= *before);
+            let idle = claimers
+                .iter()
+                .zip(missing)
+                .filter(|(t, before)| self.world.missing(**t) >= *before);
             self.in_vain.extend(idle.map(|(t, _)| *t));
         }
     }
 
     /// One policy call for these tasks, and what it means for them.
     async fn place(&mut self, tasks: &[usize]) -> Result<(), Error> {
-        let (tasks, wants): (Vec<usize>, Vec<Want>) = tasks.iter().filter_map(|t| Some((*t, self.world.want(*t)?))).unzip();
-        let request = placement::build(&wants, &self.world.free, self.options.seed.wrapping_add(self.decisions));
+        let (tasks, wants): (Vec<usize>, Vec<Want>) = tasks
+            .iter()
+            .filter_map(|t| Some((*t, self.world.want(*t)?)))
+            .unzip();
+        let request = placement::build(
+            &wants,
+            &self.world.free,
+            self.options.seed.wrapping_add(self.decisions),
+        );
         self.decisions += 1;
-        let (at, identity) = (Millis(self.world.now), || Box::new(self.policy.identity().clone()));
+        let (at, identity) = (Millis(self.world.now), || {
+            Box::new(self.policy.identity().clone())
+        });
         let answer = self.policy.place(&request).await;
-        let answer = answer.map_err(|e| Error::Policy { at, policy: identity(), source: Box::new(e) })?;
+        let answer = answer.map_err(|e| Error::Policy {
+            at,
+            policy: identity(),
+            source: Box::new(e),
+        })?;
         let placed = placement::validate(&request, &answer);
-        let placed = placed.map_err(|e| Error::Refused { at, policy: identity(), source: Box::new(e) })?;
+        let placed = placed.map_err(|e| Error::Refused {
+            at,
+            policy: identity(),
+            source: Box::new(e),
+        })?;
         drop(request);
         self.carry_out(&tasks, &placed);
         Ok(())
@@ -93,7 +128,12 @@ impl Run<'_> {
     /// First what goes, then what comes.
     fn carry_out(&mut self, tasks: &[usize], placed: &[Placed]) {
         let held: Vec<BTreeMap<usize, u32>> = tasks.iter().map(|t| self.world.held(*t)).collect();
-        let chosen = |p: &Placed| -> BTreeMap<usize, u32> { p.choices.iter().map(|c| (c.offer as usize, c.replicas)).collect() };
+        let chosen = |p: &Placed| -> BTreeMap<usize, u32> {
+            p.choices
+                .iter()
+                .map(|c| (c.offer as usize, c.replicas))
+                .collect()
+        };
         for ((task, placed), held) in tasks.iter().zip(placed).zip(&held) {
             let chosen = chosen(placed);
             for (offer, has) in held {
@@ -115,7 +155,11 @@ impl Run<'_> {
     fn take_away(&mut self, task: usize, offer: usize, mut replicas: u32) {
         while replicas > 0 {
             let lots = self.world.running.iter().rev();
-            let Some((id, n)) = lots.filter(|(_, r)| r.task == task && r.offer == offer).map(|(id, r)| (*id, r.replicas)).next() else {
+            let Some((id, n)) = lots
+                .filter(|(_, r)| r.task == task && r.offer == offer)
+                .map(|(id, r)| (*id, r.replicas))
+                .next()
+            else {
                 return;
             };
             self.world.stop(id, replicas, Stop::Moved);
@@ -125,7 +169,12 @@ impl Run<'_> {
 
     /// Takes places of lower priorities for those that have none, in the order of the queue. Answers for whom.
     fn preempt(&mut self, claimed: &mut HashSet<usize>) -> Vec<usize> {
-        let waiting: Vec<usize> = self.world.claimers().into_iter().filter(|t| !claimed.contains(t) && !self.in_vain.contains(t)).collect();
+        let waiting: Vec<usize> = self
+            .world
+            .claimers()
+            .into_iter()
+            .filter(|t| !claimed.contains(t) && !self.in_vain.contains(t))
+            .collect();
         if waiting.is_empty() {
             return Vec::new();
         }
@@ -136,16 +185,30 @@ impl Run<'_> {
         let mut in_vain = BTreeSet::new();
         let mut given: Vec<(u64, u32)> = Vec::new();
         for task in waiting {
-            let Some(request) = requests.get(task) else { continue };
+            let Some(request) = requests.get(task) else {
+                continue;
+            };
             let (class, need) = self.world.class(task);
-            let Some(need) = need.filter(|_| !in_vain.contains(&(class, request.priority, &request.namespace))) else { continue };
-            let admitted = self.world.free.offers().iter().filter(|p| self.world.free.admits(need, p, true).is_ok());
+            let Some(need) =
+                need.filter(|_| !in_vain.contains(&(class, request.priority, &request.namespace)))
+            else {
+                continue;
+            };
+            let admitted = self
+                .world
+                .free
+                .offers()
+                .iter()
+                .filter(|p| self.world.free.admits(need, p, true).is_ok());
             let places: Vec<Place> = admitted
                 .map(|p| Place {
                     provider: p.provider.clone(),
                     offer: p.offer.id.to_string(),
                     capacity: p.offer.capacity,
-                    shared: p.offer.shared.then_some((p.offer.free_cpu, p.offer.free_memory)),
+                    shared: p
+                        .offer
+                        .shared
+                        .then_some((p.offer.free_cpu, p.offer.free_memory)),
                     most: u32::MAX,
                 })
                 .collect();
@@ -158,7 +221,12 @@ impl Run<'_> {
             let across = self.options.preempt_across_namespaces;
             let eligible: Vec<Tenant> = tenants
                 .iter()
-                .filter(|(_, owner, _)| across || requests.get(*owner).is_some_and(|o| o.namespace == request.namespace))
+                .filter(|(_, owner, _)| {
+                    across
+                        || requests
+                            .get(*owner)
+                            .is_some_and(|o| o.namespace == request.namespace)
+                })
                 .map(|(_, _, tenant)| tenant.clone())
                 .collect();
             let victims = preempt::victims(&ask, &places, &eligible);

@@ -38,18 +38,36 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn new(step: Option<Millis>) -> Self {
-        Self { series: Series::new(step), bookings: Vec::new(), capacity: Amounts::default(), capacity_since: 0 }
+        Self {
+            series: Series::new(step),
+            bookings: Vec::new(),
+            capacity: Amounts::default(),
+            capacity_since: 0,
+        }
     }
 
     /// Books replicas from the account's beginning to the booking's end. `all`: the whole lot, which goes on from there.
-    pub(super) fn book(&mut self, mut booking: Booking, account: &mut Account, all: bool, resources: &Resources, offer: &Offer) {
+    pub(super) fn book(
+        &mut self,
+        mut booking: Booking,
+        account: &mut Account,
+        all: bool,
+        resources: &Resources,
+        offer: &Offer,
+    ) {
         let n = u64::from(booking.replicas);
         let setup = account.setup.saturating_mul(n).0;
         if setup > 0 {
-            self.series.note(booking.from, |row| row.cost = row.cost.saturating_add(setup));
+            self.series.note(booking.from, |row| {
+                row.cost = row.cost.saturating_add(setup)
+            });
         }
         // Each row gets its part of what has accrued, so that the rows add up to the booking to the last micro-USD.
-        let accrued = |to: u64| cost::run(resources, offer, Millis(to - booking.from)).saturating_mul(n).0;
+        let accrued = |to: u64| {
+            cost::run(resources, offer, Millis(to - booking.from))
+                .saturating_mul(n)
+                .0
+        };
         let one = used(resources);
         let bounded = bounded(&one, offer);
         self.series.spread(booking.from, booking.to, |row, a, b| {
@@ -87,7 +105,9 @@ impl Ledger {
 
     pub(super) fn close(&mut self, now: u64) {
         let level = self.capacity;
-        self.series.spread(self.capacity_since, now, |row, a, b| row.capacity.add(&level, u128::from(b - a)));
+        self.series.spread(self.capacity_since, now, |row, a, b| {
+            row.capacity.add(&level, u128::from(b - a))
+        });
         self.capacity_since = now;
     }
 }
@@ -97,7 +117,11 @@ fn used(resources: &Resources) -> Amounts {
     Amounts {
         cpu: u128::from(resources.cpu.0),
         memory: u128::from(resources.memory.0),
-        accelerators: resources.accelerators.iter().map(|a| u128::from(a.count)).sum(),
+        accelerators: resources
+            .accelerators
+            .iter()
+            .map(|a| u128::from(a.count))
+            .sum(),
     }
 }
 
@@ -105,21 +129,41 @@ fn used(resources: &Resources) -> Amounts {
 fn bounded(used: &Amounts, offer: &Offer) -> Amounts {
     let [cpu, memory, accelerators] = bounds(offer);
     let part = |known: bool, n: u128| if known { n } else { 0 };
-    Amounts { cpu: part(cpu, used.cpu), memory: part(memory, used.memory), accelerators: part(accelerators, used.accelerators) }
+    Amounts {
+        cpu: part(cpu, used.cpu),
+        memory: part(memory, used.memory),
+        accelerators: part(accelerators, used.accelerators),
+    }
 }
 
 /// Whether it is known how many cores, how much memory and how many accelerators an offer has in all.
 fn bounds(offer: &Offer) -> [bool; 3] {
     let counted = offer.capacity != u32::MAX;
-    if offer.shared { [offer.free_cpu != u64::MAX, offer.free_memory != u64::MAX, counted] } else { [counted; 3] }
+    if offer.shared {
+        [
+            offer.free_cpu != u64::MAX,
+            offer.free_memory != u64::MAX,
+            counted,
+        ]
+    } else {
+        [counted; 3]
+    }
 }
 
 /// What an offer has in all, as far as that is known.
 fn capacity(offer: &Offer) -> Amounts {
     let times = |each: u64| u128::from(each) * u128::from(offer.capacity);
     let all = Amounts {
-        cpu: if offer.shared { u128::from(offer.free_cpu) } else { times(u64::from(offer.cpu.0)) },
-        memory: if offer.shared { u128::from(offer.free_memory) } else { times(offer.memory.0) },
+        cpu: if offer.shared {
+            u128::from(offer.free_cpu)
+        } else {
+            times(u64::from(offer.cpu.0))
+        },
+        memory: if offer.shared {
+            u128::from(offer.free_memory)
+        } else {
+            times(offer.memory.0)
+        },
         accelerators: times(u64::from(offer.accelerator_count)),
     };
     bounded(&all, offer)

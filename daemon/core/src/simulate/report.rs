@@ -31,7 +31,11 @@ pub(super) fn outcome(mut world: World<'_>, policy: Identity, decisions: u64) ->
                 tasks.impossible += 1;
                 if impossible.len() < MOST_IMPOSSIBLE {
                     let (namespace, name) = (request.namespace.clone(), request.name.clone());
-                    impossible.push(ImpossibleTask { namespace, name, reason: why.to_owned() });
+                    impossible.push(ImpossibleTask {
+                        namespace,
+                        name,
+                        reason: why.to_owned(),
+                    });
                 }
             }
         }
@@ -45,7 +49,11 @@ pub(super) fn outcome(mut world: World<'_>, policy: Identity, decisions: u64) ->
     }
     let of_place = |(n, (ran, cost)): (u32, (u128, MicroUsd))| {
         let place = places.get(n as usize)?.clone();
-        Some(PlaceUse { place, replica_hours: ran as f64 / HOUR, cost })
+        Some(PlaceUse {
+            place,
+            replica_hours: ran as f64 / HOUR,
+            cost,
+        })
     };
     let mut uses: Vec<PlaceUse> = by_place.into_iter().filter_map(of_place).collect();
     uses.sort_by(|a, b| b.cost.cmp(&a.cost).then_with(|| a.place.cmp(&b.place)));
@@ -69,7 +77,12 @@ pub(super) fn outcome(mut world: World<'_>, policy: Identity, decisions: u64) ->
         decisions,
         impossible,
     };
-    Outcome { summary, series, bookings, places }
+    Outcome {
+        summary,
+        series,
+        bookings,
+        places,
+    }
 }
 
 /// Cores, GiB and accelerators, over so many milliseconds.
@@ -77,10 +90,20 @@ fn utilization(row: &Row, time: u64) -> [Utilization; 3] {
     let measures: [fn(&Amounts) -> u128; 3] = [|a| a.cpu, |a| a.memory, |a| a.accelerators];
     let mut out = [Utilization::default(); 3];
     for ((out, of), unit) in out.iter_mut().zip(measures).zip([1000.0, GIB as f64, 1.0]) {
-        let average = |a: &Amounts| if time == 0 { 0.0 } else { of(a) as f64 / unit / time as f64 };
+        let average = |a: &Amounts| {
+            if time == 0 {
+                0.0
+            } else {
+                of(a) as f64 / unit / time as f64
+            }
+        };
         let (bounded, capacity) = (of(&row.bounded), of(&row.capacity));
         let share = (capacity > 0).then(|| bounded as f64 / capacity as f64);
-        *out = Utilization { used: average(&row.used), capacity: average(&row.capacity), share };
+        *out = Utilization {
+            used: average(&row.used),
+            capacity: average(&row.capacity),
+            share,
+        };
     }
     out
 }
@@ -98,7 +121,11 @@ fn queue(all: &Row, time: u64, waits: &mut [(Millis, u32)]) -> Queue {
         found.map_or(Millis(0), |(wait, _)| *wait)
     };
     Queue {
-        average: if time == 0 { 0.0 } else { all.waiting as f64 / time as f64 },
+        average: if time == 0 {
+            0.0
+        } else {
+            all.waiting as f64 / time as f64
+        },
         most: all.most_waiting,
         waited_half: quantile(0.5),
         waited_90: quantile(0.9),
@@ -134,7 +161,8 @@ const HEADER: [&str; 21] = [
 /// A row of the series with its beginning and its end: the last one ends with the simulation.
 fn spans(series: &Series, time: Millis) -> impl Iterator<Item = (u64, u64, &Row)> {
     let step = series.step().0;
-    let span = move |(i, row): (u64, _)| (i * step, ((i + 1) * step).min(time.0).max(i * step), row);
+    let span =
+        move |(i, row): (u64, _)| (i * step, ((i + 1) * step).min(time.0).max(i * step), row);
     (0u64..).zip(series.rows()).map(span)
 }
 
@@ -150,13 +178,38 @@ impl Outcome {
         for (start, end, row) in spans(&self.series, self.summary.time) {
             let time = end - start;
             cumulative = cumulative.saturating_add(row.cost);
-            let per = |n: u128| if time == 0 { 0.0 } else { n as f64 / time as f64 };
-            let mut fields = vec![start.to_string(), end.to_string(), usd(row.cost), usd(hourly(row.cost, time)), usd(cumulative)];
+            let per = |n: u128| {
+                if time == 0 {
+                    0.0
+                } else {
+                    n as f64 / time as f64
+                }
+            };
+            let mut fields = vec![
+                start.to_string(),
+                end.to_string(),
+                usd(row.cost),
+                usd(hourly(row.cost, time)),
+                usd(cumulative),
+            ];
             for u in utilization(row, time) {
-                fields.extend([number(u.used), number(u.capacity), u.share.map_or_else(String::new, number)]);
+                fields.extend([
+                    number(u.used),
+                    number(u.capacity),
+                    u.share.map_or_else(String::new, number),
+                ]);
             }
             fields.extend([per(row.running), per(row.waiting)].map(number));
-            fields.extend([row.most_waiting, row.arrived, row.ended, row.preempted, row.interrupted].map(|n| n.to_string()));
+            fields.extend(
+                [
+                    row.most_waiting,
+                    row.arrived,
+                    row.ended,
+                    row.preempted,
+                    row.interrupted,
+                ]
+                .map(|n| n.to_string()),
+            );
             writer.write_record(&fields)?;
         }
         writer.flush()?;
@@ -183,32 +236,72 @@ impl Outcome {
                     flat(curve, share * 100.0);
                 }
             }
-            flat(&mut waiting, if time == 0 { 0.0 } else { row.waiting as f64 / time as f64 });
+            flat(
+                &mut waiting,
+                if time == 0 {
+                    0.0
+                } else {
+                    row.waiting as f64 / time as f64
+                },
+            );
             preempted.push((from, f64::from(row.preempted)));
             interrupted.push((from, f64::from(row.interrupted)));
         }
-        let line = |name: &str, points| Curve { name: name.to_owned(), points };
+        let line = |name: &str, points| Curve {
+            name: name.to_owned(),
+            points,
+        };
         let [cpu, memory, accelerators] = shares;
-        let panel = |title: &str, unit, shape, curves| Panel { title: title.to_owned(), unit, shape, curves };
+        let panel = |title: &str, unit, shape, curves| Panel {
+            title: title.to_owned(),
+            unit,
+            shape,
+            curves,
+        };
         Chart {
-            title: format!("Simulation with {} {}: {} in {}", s.policy.plugin, s.policy.version, s.cost, s.time),
+            title: format!(
+                "Simulation with {} {}: {} in {}",
+                s.policy.plugin, s.policy.version, s.cost, s.time
+            ),
             step: self.series.step().hours(),
             to: s.time.hours(),
             panels: vec![
-                panel("Cost per hour", Unit::Usd, Shape::Line, vec![line("cost per hour", hour_cost)]),
-                panel("Cost so far", Unit::Usd, Shape::Line, vec![line("cost so far", sum_cost)]),
+                panel(
+                    "Cost per hour",
+                    Unit::Usd,
+                    Shape::Line,
+                    vec![line("cost per hour", hour_cost)],
+                ),
+                panel(
+                    "Cost so far",
+                    Unit::Usd,
+                    Shape::Line,
+                    vec![line("cost so far", sum_cost)],
+                ),
                 panel(
                     "Utilisation of what has a known limit",
                     Unit::Percent,
                     Shape::Line,
-                    vec![line("cores", cpu), line("memory", memory), line("accelerators", accelerators)],
+                    vec![
+                        line("cores", cpu),
+                        line("memory", memory),
+                        line("accelerators", accelerators),
+                    ],
                 ),
-                panel("Tasks that wait", Unit::Count, Shape::Line, vec![line("tasks that wait", waiting)]),
+                panel(
+                    "Tasks that wait",
+                    Unit::Count,
+                    Shape::Line,
+                    vec![line("tasks that wait", waiting)],
+                ),
                 panel(
                     "Replicas that lost their place",
                     Unit::Count,
                     Shape::Bars,
-                    vec![line("to a higher priority", preempted), line("with the offer", interrupted)],
+                    vec![
+                        line("to a higher priority", preempted),
+                        line("with the offer", interrupted),
+                    ],
                 ),
             ],
         }
@@ -217,11 +310,18 @@ impl Outcome {
 
 /// Micro-USD per hour.
 fn hourly(cost: u64, time: u64) -> u64 {
-    if time == 0 { 0 } else { MicroUsd(1).scaled(cost as f64 * HOUR / time as f64).0 }
+    if time == 0 {
+        0
+    } else {
+        MicroUsd(1).scaled(cost as f64 * HOUR / time as f64).0
+    }
 }
 
 fn usd(micros: u64) -> String {
-    MicroUsd(micros).to_string().trim_start_matches('$').to_owned()
+    MicroUsd(micros)
+        .to_string()
+        .trim_start_matches('$')
+        .to_owned()
 }
 
 fn number(value: f64) -> String {

@@ -82,8 +82,15 @@ pub struct Series {
 impl Series {
     /// With the step that was asked for, else with the finest that gives a readable number of rows.
     pub(super) fn new(step: Option<Millis>) -> Self {
-        let (step, most, growth) = step.map_or((FINEST, MOST_ROWS, 0), |s| (s.0.max(1), MOST_ASKED_FOR, GROWTH.len()));
-        Self { step, most, growth, rows: Vec::new() }
+        let (step, most, growth) = step.map_or((FINEST, MOST_ROWS, 0), |s| {
+            (s.0.max(1), MOST_ASKED_FOR, GROWTH.len())
+        });
+        Self {
+            step,
+            most,
+            growth,
+            rows: Vec::new(),
+        }
     }
 
     pub fn step(&self) -> Millis {
@@ -112,7 +119,10 @@ impl Series {
         self.reach(to - 1);
         let step = self.step;
         let first = from / step;
-        let rows = self.rows.iter_mut().skip(usize::try_from(first).unwrap_or(usize::MAX));
+        let rows = self
+            .rows
+            .iter_mut()
+            .skip(usize::try_from(first).unwrap_or(usize::MAX));
         for (i, row) in (first..).zip(rows) {
             let begin = i * step;
             if begin >= to {
@@ -127,14 +137,20 @@ impl Series {
             let factor = GROWTH.get(self.growth).copied().unwrap_or(2);
             self.growth += 1;
             self.step *= factor;
-            let joined = self.rows.chunks(usize::try_from(factor).unwrap_or(2)).map(|rows| {
-                let mut all = Row::default();
-                rows.iter().for_each(|row| all.join(row));
-                all
-            });
+            let joined = self
+                .rows
+                .chunks(usize::try_from(factor).unwrap_or(2))
+                .map(|rows| {
+                    let mut all = Row::default();
+                    rows.iter().for_each(|row| all.join(row));
+                    all
+                });
             self.rows = joined.collect();
         }
-        let wanted = usize::try_from(at / self.step).unwrap_or(usize::MAX).saturating_add(1).min(self.most);
+        let wanted = usize::try_from(at / self.step)
+            .unwrap_or(usize::MAX)
+            .saturating_add(1)
+            .min(self.most);
         if self.rows.len() < wanted {
             self.rows.resize(wanted, Row::default());
         }
@@ -150,13 +166,25 @@ mod tests {
         let mut series = Series::new(None);
         let hours = 3_600_000;
         // An hour fits into 1000 rows of 10 s; a thousand hours into 1000 rows of an hour.
-        for (from, to, step) in [(500, hours, 10_000), (1000, 1000 * hours, hours), (0, 1001 * hours, 6 * hours)] {
+        for (from, to, step) in [
+            (500, hours, 10_000),
+            (1000, 1000 * hours, hours),
+            (0, 1001 * hours, 6 * hours),
+        ] {
             series.spread(from, to, |row, a, b| row.running += u128::from(b - a));
             assert_eq!(series.step(), Millis(step));
         }
         let total: u128 = series.rows().iter().map(|r| r.running).sum();
         assert_eq!(total, u128::from(2001 * hours - 1500 + hours));
         series.note(7 * hours, |row| row.arrived += 1);
-        assert_eq!(series.rows().iter().map(|r| r.arrived).collect::<Vec<_>>().get(..2), Some(&[0, 1][..]));
+        assert_eq!(
+            series
+                .rows()
+                .iter()
+                .map(|r| r.arrived)
+                .collect::<Vec<_>>()
+                .get(..2),
+            Some(&[0, 1][..])
+        );
     }
 }

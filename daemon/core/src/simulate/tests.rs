@@ -16,18 +16,31 @@ const MINUTE: u64 = 60_000;
 
 fn offer(id: &str, usd: f64, capacity: u32) -> Offer {
     let price = MicroUsd((usd * 1e6) as u64);
-    Offer { capacity, ..Offer::new(id, MilliCpu(4000), Bytes(16 << 30), price) }
+    Offer {
+        capacity,
+        ..Offer::new(id, MilliCpu(4000), Bytes(16 << 30), price)
+    }
 }
 
 fn set(minute: u64, offers: &[Offer]) -> OfferSet {
-    let placed = |o: &Offer| PlacedOffer { provider: "p".parse().expect("a name"), offer: o.clone() };
-    OfferSet { at: Millis(minute * MINUTE), offers: Arc::new(offers.iter().map(placed).collect()) }
+    let placed = |o: &Offer| PlacedOffer {
+        provider: "p".parse().expect("a name"),
+        offer: o.clone(),
+    };
+    OfferSet {
+        at: Millis(minute * MINUTE),
+        offers: Arc::new(offers.iter().map(placed).collect()),
+    }
 }
 
 /// Rows of at (minutes), name, kind, replicas, cpu, duration, priority.
 fn trace(rows: &str) -> Vec<Request> {
-    let text: String = rows.lines().map(|r| format!("{},1Gi\n", r.trim())).collect();
-    trace::read(format!("at,name,kind,replicas,cpu,duration,priority,memory\n{text}").as_bytes()).expect("a trace")
+    let text: String = rows
+        .lines()
+        .map(|r| format!("{},1Gi\n", r.trim()))
+        .collect();
+    trace::read(format!("at,name,kind,replicas,cpu,duration,priority,memory\n{text}").as_bytes())
+        .expect("a trace")
 }
 
 fn simulate(rows: &str, sets: &[OfferSet], options: &Options) -> Outcome {
@@ -43,30 +56,93 @@ fn csv(outcome: &Outcome) -> String {
 
 #[test]
 fn a_small_trace_comes_out_exactly() {
-    let place = Offer { setup_price: MicroUsd(1000), ..offer("a", 1.0, 1) };
+    let place = Offer {
+        setup_price: MicroUsd(1000),
+        ..offer("a", 1.0, 1)
+    };
     let rows = "0,first,job,1,1,60m,0\n\
                 10m,second,job,1,1,30m,0\n\
                 70m,urgent,job,1,1,15m,5\n\
                 80m,huge,job,1,5,1m,0";
-    let outcome = simulate(rows, &[set(0, &[place])], &Options { step: Some(Millis(10 * MINUTE)), ..Options::default() });
+    let outcome = simulate(
+        rows,
+        &[set(0, &[place])],
+        &Options {
+            step: Some(Millis(10 * MINUTE)),
+            ..Options::default()
+        },
+    );
     let s = &outcome.summary;
     // first 0–60; second waits 50 and runs 60–70 until it is preempted; urgent 70–85; second once more 85–115.
-    let booked: Vec<_> = outcome.bookings.iter().map(|b| (b.task, b.from / MINUTE, b.to / MINUTE, b.cost.0)).collect();
-    assert_eq!(booked, [(0, 0, 60, 1_001_000), (1, 60, 70, 167_667), (2, 70, 85, 251_000), (1, 85, 115, 501_000)]);
-    assert_eq!((s.cost, s.time), (MicroUsd(1_920_667), Millis(115 * MINUTE)));
-    assert_eq!((s.preemptions, s.interruptions, s.lost_hours), (1, 0, 1.0 / 6.0));
-    assert_eq!(s.tasks, Fates { total: 4, ended: 3, impossible: 1, ..Fates::default() });
-    assert_eq!(s.impossible.first().map(|i| i.reason.as_str()), Some("fewer cores than 5"));
+    let booked: Vec<_> = outcome
+        .bookings
+        .iter()
+        .map(|b| (b.task, b.from / MINUTE, b.to / MINUTE, b.cost.0))
+        .collect();
+    assert_eq!(
+        booked,
+        [
+            (0, 0, 60, 1_001_000),
+            (1, 60, 70, 167_667),
+            (2, 70, 85, 251_000),
+            (1, 85, 115, 501_000)
+        ]
+    );
+    assert_eq!(
+        (s.cost, s.time),
+        (MicroUsd(1_920_667), Millis(115 * MINUTE))
+    );
+    assert_eq!(
+        (s.preemptions, s.interruptions, s.lost_hours),
+        (1, 0, 1.0 / 6.0)
+    );
+    assert_eq!(
+        s.tasks,
+        Fates {
+            total: 4,
+            ended: 3,
+            impossible: 1,
+            ..Fates::default()
+        }
+    );
+    assert_eq!(
+        s.impossible.first().map(|i| i.reason.as_str()),
+        Some("fewer cores than 5")
+    );
     // 0, 0, 15 and 50 minutes of waiting.
-    assert_eq!((s.queue.waited_half, s.queue.waited_90, s.queue.waited_longest), (Millis(0), Millis(50 * MINUTE), Millis(50 * MINUTE)));
+    assert_eq!(
+        (
+            s.queue.waited_half,
+            s.queue.waited_90,
+            s.queue.waited_longest
+        ),
+        (Millis(0), Millis(50 * MINUTE), Millis(50 * MINUTE))
+    );
     assert_eq!((s.queue.most, s.queue.average), (1, 65.0 / 115.0));
     // Nobody is asked while the place is taken: at 0, 60, 70 and 85.
     assert_eq!(s.decisions, 4);
-    assert_eq!((s.cpu.used, s.cpu.capacity, s.cpu.share), (1.0, 4.0, Some(0.25)));
+    assert_eq!(
+        (s.cpu.used, s.cpu.capacity, s.cpu.share),
+        (1.0, 4.0, Some(0.25))
+    );
     let csv = csv(&outcome);
-    let row: Vec<&str> = csv.lines().nth(8).expect("the row from 70 to 80").split(',').collect();
-    assert_eq!((row[0], row[1], row[2], row[4], row[18], row[19]), ("4200000", "4800000", "0.167667", "1.336334", "0", "1"), "{csv}");
-    assert!(csv.lines().last().is_some_and(|row| row.starts_with("6600000,6900000,") && row.contains(",1.920667,")), "{csv}");
+    let row: Vec<&str> = csv
+        .lines()
+        .nth(8)
+        .expect("the row from 70 to 80")
+        .split(',')
+        .collect();
+    assert_eq!(
+        (row[0], row[1], row[2], row[4], row[18], row[19]),
+        ("4200000", "4800000", "0.167667", "1.336334", "0", "1"),
+        "{csv}"
+    );
+    assert!(
+        csv.lines()
+            .last()
+            .is_some_and(|row| row.starts_with("6600000,6900000,") && row.contains(",1.920667,")),
+        "{csv}"
+    );
 }
 
 #[test]
@@ -81,13 +157,35 @@ fn offers_change_and_vanish() {
     let outcome = simulate(
         "0,once,job,1,1,60m,0\n61m,low,service,1,1,,-1",
         &sets,
-        &Options { until: Some(Millis(150 * MINUTE)), ..Options::default() },
+        &Options {
+            until: Some(Millis(150 * MINUTE)),
+            ..Options::default()
+        },
     );
-    let booked: Vec<_> = outcome.bookings.iter().map(|b| (b.task, b.from / MINUTE, b.to / MINUTE, b.cost.0)).collect();
+    let booked: Vec<_> = outcome
+        .bookings
+        .iter()
+        .map(|b| (b.task, b.from / MINUTE, b.to / MINUTE, b.cost.0))
+        .collect();
     // The job pays what is in force, is interrupted, and begins anew; at 90 there is room for one, which is the job's, until 120.
-    assert_eq!(booked, [(0, 0, 30, 500_000), (0, 30, 45, 500_000), (1, 61, 90, 483_333), (0, 60, 120, 1_000_000), (1, 120, 150, 500_000)]);
-    assert_eq!((outcome.summary.interruptions, outcome.summary.preemptions), (2, 0));
-    assert_eq!((outcome.summary.tasks.ended, outcome.summary.tasks.running), (1, 1));
+    assert_eq!(
+        booked,
+        [
+            (0, 0, 30, 500_000),
+            (0, 30, 45, 500_000),
+            (1, 61, 90, 483_333),
+            (0, 60, 120, 1_000_000),
+            (1, 120, 150, 500_000)
+        ]
+    );
+    assert_eq!(
+        (outcome.summary.interruptions, outcome.summary.preemptions),
+        (2, 0)
+    );
+    assert_eq!(
+        (outcome.summary.tasks.ended, outcome.summary.tasks.running),
+        (1, 1)
+    );
     assert_eq!(outcome.summary.lost_hours, 0.75);
 }
 
@@ -97,14 +195,31 @@ fn a_service_keeps_the_time_that_it_has_run_and_namespaces_are_left_alone() {
     let mut requests = trace(rows);
     let sets = [set(0, &[offer("a", 1.0, 1)])];
     let policy = BuiltIn::new().expect("a policy");
-    let outcome = block_on(run(&requests, &sets, &policy, &Options::default())).expect("an outcome");
-    assert_eq!((outcome.summary.time, outcome.summary.cost), (Millis(70 * MINUTE), MicroUsd(1_166_667)));
+    let outcome =
+        block_on(run(&requests, &sets, &policy, &Options::default())).expect("an outcome");
+    assert_eq!(
+        (outcome.summary.time, outcome.summary.cost),
+        (Millis(70 * MINUTE), MicroUsd(1_166_667))
+    );
     requests[1].namespace = "other".parse().expect("a name");
-    let outcome = block_on(run(&requests, &sets, &policy, &Options::default())).expect("an outcome");
-    assert_eq!((outcome.summary.preemptions, outcome.summary.queue.waited_longest), (0, Millis(40 * MINUTE)));
-    let across = Options { preempt_across_namespaces: true, ..Options::default() };
+    let outcome =
+        block_on(run(&requests, &sets, &policy, &Options::default())).expect("an outcome");
+    assert_eq!(
+        (
+            outcome.summary.preemptions,
+            outcome.summary.queue.waited_longest
+        ),
+        (0, Millis(40 * MINUTE))
+    );
+    let across = Options {
+        preempt_across_namespaces: true,
+        ..Options::default()
+    };
     let outcome = block_on(run(&requests, &sets, &policy, &across)).expect("an outcome");
-    assert_eq!((outcome.summary.preemptions, outcome.summary.tasks.ended), (1, 2));
+    assert_eq!(
+        (outcome.summary.preemptions, outcome.summary.tasks.ended),
+        (1, 2)
+    );
 }
 
 /// Puts everything on the first offer, whatever fits there.
@@ -118,7 +233,12 @@ impl Policy for Greedy {
     async fn place(&self, batch: &Batch) -> Result<Answer, Failure> {
         let tasks = 0..u32::try_from(batch.tasks.len()).unwrap_or(0);
         let replicas = batch.tasks.iter().map(|t| t.replicas).collect();
-        Ok(Answer { offer: tasks.clone().map(|_| 0).collect(), task: tasks.collect(), replicas, ..Answer::default() })
+        Ok(Answer {
+            offer: tasks.clone().map(|_| 0).collect(),
+            task: tasks.collect(),
+            replicas,
+            ..Answer::default()
+        })
     }
 }
 
@@ -126,9 +246,23 @@ impl Policy for Greedy {
 fn an_answer_that_breaks_a_rule_ends_the_simulation() {
     let policy = Greedy(BuiltIn::new().expect("a policy"));
     let requests = trace("0,a,job,1,1,1m,0\n5m,b,job,1,1,1m,0\n5m,c,job,1,1,1m,0");
-    let error = block_on(run(&requests, &[set(0, &[offer("a", 1.0, 1)])], &policy, &Options::default())).expect_err("refused");
-    let Error::Refused { at, source, .. } = error else { panic!("{error}") };
-    assert_eq!((at, source.to_string()), (Millis(5 * MINUTE), "row 1: offer 0 (\"a\") is overfilled: 2 replicas, 1 are left".to_owned()));
+    let error = block_on(run(
+        &requests,
+        &[set(0, &[offer("a", 1.0, 1)])],
+        &policy,
+        &Options::default(),
+    ))
+    .expect_err("refused");
+    let Error::Refused { at, source, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(
+        (at, source.to_string()),
+        (
+            Millis(5 * MINUTE),
+            "row 1: offer 0 (\"a\") is overfilled: 2 replicas, 1 are left".to_owned()
+        )
+    );
 }
 
 /// Minute, whether a job, replicas, millicores, minutes, priority.
@@ -144,30 +278,65 @@ struct Case {
 
 fn cases() -> impl Strategy<Value = Case> {
     let offers = proptest::collection::vec((1u32..5, any::<bool>(), 1u64..15_000), 1..4);
-    let task = (0u64..120, any::<bool>(), 1u32..4, 1u32..6, proptest::option::of(1u64..90), -1i32..2);
+    let task = (
+        0u64..120,
+        any::<bool>(),
+        1u32..4,
+        1u32..6,
+        proptest::option::of(1u64..90),
+        -1i32..2,
+    );
     let change = proptest::option::of((1u64..200, 0usize..4, 0u32..4));
-    (offers, proptest::collection::vec(task, 1..25), change, 1usize..9).prop_map(|(offers, tasks, change, batch)| Case {
+    (
         offers,
-        tasks,
+        proptest::collection::vec(task, 1..25),
         change,
-        batch,
-    })
+        1usize..9,
+    )
+        .prop_map(|(offers, tasks, change, batch)| Case {
+            offers,
+            tasks,
+            change,
+            batch,
+        })
 }
 
 impl Case {
     fn sets(&self) -> Vec<OfferSet> {
         let made = |(i, (capacity, shared, price)): (usize, &(u32, bool, u64))| {
-            let plain = Offer { price: MicroUsd(*price * 60), ..offer(&format!("o{i}"), 0.0, *capacity) };
-            let pool = (u64::from(*capacity) * 2500, u64::from(*capacity) * (3 << 30));
-            if *shared { Offer { shared: true, capacity: u32::MAX, free_cpu: pool.0, free_memory: pool.1, ..plain } } else { plain }
+            let plain = Offer {
+                price: MicroUsd(*price * 60),
+                ..offer(&format!("o{i}"), 0.0, *capacity)
+            };
+            let pool = (
+                u64::from(*capacity) * 2500,
+                u64::from(*capacity) * (3 << 30),
+            );
+            if *shared {
+                Offer {
+                    shared: true,
+                    capacity: u32::MAX,
+                    free_cpu: pool.0,
+                    free_memory: pool.1,
+                    ..plain
+                }
+            } else {
+                plain
+            }
         };
         let mut offers: Vec<Offer> = self.offers.iter().enumerate().map(made).collect();
         let mut sets = vec![set(0, &offers)];
         if let Some((minute, which, capacity)) = self.change {
             // One offer has less from then on, or is gone; the others cost more.
-            offers.iter_mut().for_each(|o| o.price = MicroUsd(o.price.0 * 2));
+            offers
+                .iter_mut()
+                .for_each(|o| o.price = MicroUsd(o.price.0 * 2));
             if let Some(o) = offers.get_mut(which) {
-                (o.capacity, o.free_cpu) = if o.shared { (u32::MAX, u64::from(capacity) * 2500) } else { (capacity, u64::MAX) };
+                (o.capacity, o.free_cpu) = if o.shared {
+                    (u32::MAX, u64::from(capacity) * 2500)
+                } else {
+                    (capacity, u64::MAX)
+                };
             }
             offers.retain(|o| o.capacity > 0);
             sets.push(set(minute, &offers));
@@ -178,7 +347,11 @@ impl Case {
     fn requests(&self) -> Vec<Request> {
         let row = |(i, (at, job, replicas, cpu, duration, priority)): (usize, &Asked)| {
             let kind = if *job { "job" } else { "service" };
-            let duration = if *job { Some(duration.unwrap_or(7)) } else { *duration };
+            let duration = if *job {
+                Some(duration.unwrap_or(7))
+            } else {
+                *duration
+            };
             let duration = duration.map_or_else(String::new, |d| format!("{d}m"));
             format!("{at}m,t{i},{kind},{replicas},{cpu},{duration},{priority}\n")
         };
@@ -187,7 +360,10 @@ impl Case {
 }
 
 fn in_force(sets: &[OfferSet], at: u64) -> &OfferSet {
-    sets.iter().rev().find(|s| s.at.0 <= at).expect("the first holds from the start")
+    sets.iter()
+        .rev()
+        .find(|s| s.at.0 <= at)
+        .expect("the first holds from the start")
 }
 
 proptest! {

@@ -124,12 +124,22 @@ impl<'a> World<'a> {
                 let need = need(request, options);
                 let last_possible = sets.iter().rposition(|set| {
                     let table = table(set);
-                    set.offers.iter().any(|placed| table.admits(&need, placed, false).is_ok())
+                    set.offers
+                        .iter()
+                        .any(|placed| table.admits(&need, placed, false).is_ok())
                 });
-                classes.push(Class { need, waiting: BTreeSet::new(), fresh: false, last_possible });
+                classes.push(Class {
+                    need,
+                    waiting: BTreeSet::new(),
+                    fresh: false,
+                    last_possible,
+                });
                 classes.len() - 1
             });
-            tasks.push(Task { class, ..Task::default() });
+            tasks.push(Task {
+                class,
+                ..Task::default()
+            });
         }
         let mut world = Self {
             requests,
@@ -162,7 +172,11 @@ impl<'a> World<'a> {
 
     /// When something happens next.
     pub(super) fn next(&mut self) -> Option<u64> {
-        while self.ends.peek().is_some_and(|Reverse((_, id))| !self.running.contains_key(id)) {
+        while self
+            .ends
+            .peek()
+            .is_some_and(|Reverse((_, id))| !self.running.contains_key(id))
+        {
             self.ends.pop();
         }
         let arrival = self.requests.get(self.next_request).map(|r| r.at.0);
@@ -186,10 +200,18 @@ impl<'a> World<'a> {
                 self.stop(id, replicas, Stop::Ended);
             }
         }
-        while self.sets.get(self.set + 1).is_some_and(|s| s.at.0 <= self.now) {
+        while self
+            .sets
+            .get(self.set + 1)
+            .is_some_and(|s| s.at.0 <= self.now)
+        {
             self.change_offers();
         }
-        while self.requests.get(self.next_request).is_some_and(|r| r.at.0 <= self.now) {
+        while self
+            .requests
+            .get(self.next_request)
+            .is_some_and(|r| r.at.0 <= self.now)
+        {
             let task = self.next_request;
             self.next_request += 1;
             self.arrive(task);
@@ -206,10 +228,20 @@ impl<'a> World<'a> {
     }
 
     fn arrive(&mut self, i: usize) {
-        let (Some(request), Some(task)) = (self.requests.get(i), self.tasks.get_mut(i)) else { return };
+        let (Some(request), Some(task)) = (self.requests.get(i), self.tasks.get_mut(i)) else {
+            return;
+        };
         task.arrived = true;
-        let left = if request.kind == Kind::Service { request.duration } else { None };
-        task.pieces.push_back(Piece { since: self.now, left, replicas: request.replicas });
+        let left = if request.kind == Kind::Service {
+            request.duration
+        } else {
+            None
+        };
+        task.pieces.push_back(Piece {
+            since: self.now,
+            left,
+            replicas: request.replicas,
+        });
         self.ledger.series.note(self.now, |row| row.arrived += 1);
         self.enqueue(i);
     }
@@ -217,17 +249,28 @@ impl<'a> World<'a> {
     // === the queue ===
 
     fn key(&self, task: usize) -> Key {
-        (Reverse(self.requests.get(task).map_or(0, |r| r.priority)), task)
+        (
+            Reverse(self.requests.get(task).map_or(0, |r| r.priority)),
+            task,
+        )
     }
 
     /// Puts a task with replicas without a place into the queue, or finds that there will never be one.
     fn enqueue(&mut self, i: usize) {
         let key = self.key(i);
-        let Some(class) = self.tasks.get(i).map(|t| t.class) else { return };
-        if self.classes.get(class).is_none_or(|c| c.last_possible.is_none_or(|last| last < self.set)) {
+        let Some(class) = self.tasks.get(i).map(|t| t.class) else {
+            return;
+        };
+        if self
+            .classes
+            .get(class)
+            .is_none_or(|c| c.last_possible.is_none_or(|last| last < self.set))
+        {
             return self.give_up(i);
         }
-        let Some(c) = self.classes.get_mut(class) else { return };
+        let Some(c) = self.classes.get_mut(class) else {
+            return;
+        };
         c.fresh = true;
         if c.waiting.insert(key) {
             self.waiting += 1;
@@ -237,8 +280,12 @@ impl<'a> World<'a> {
 
     fn dequeue(&mut self, i: usize) {
         let key = self.key(i);
-        let Some(class) = self.tasks.get(i).map(|t| t.class) else { return };
-        let Some(c) = self.classes.get_mut(class) else { return };
+        let Some(class) = self.tasks.get(i).map(|t| t.class) else {
+            return;
+        };
+        let Some(c) = self.classes.get_mut(class) else {
+            return;
+        };
         if c.waiting.remove(&key) {
             self.waiting -= 1;
             if c.waiting.is_empty() {
@@ -249,21 +296,36 @@ impl<'a> World<'a> {
 
     fn give_up(&mut self, i: usize) {
         let want = self.want(i);
-        let Some(set) = self.sets.get(self.set) else { return };
-        let why: Vec<String> = want.iter().flat_map(|w| table(set).excluded(w)).take(3).map(|e| e.reason).collect();
+        let Some(set) = self.sets.get(self.set) else {
+            return;
+        };
+        let why: Vec<String> = want
+            .iter()
+            .flat_map(|w| table(set).excluded(w))
+            .take(3)
+            .map(|e| e.reason)
+            .collect();
         self.dequeue(i);
         if let Some(task) = self.tasks.get_mut(i) {
             task.pieces.clear();
-            task.impossible = Some(if why.is_empty() { "there are no offers".to_owned() } else { why.join("; ") });
+            task.impossible = Some(if why.is_empty() {
+                "there are no offers".to_owned()
+            } else {
+                why.join("; ")
+            });
         }
     }
 
     /// The first of those that wait behind `after`, and could gain: some offer that they can use has got room, or they have just come.
     pub(super) fn batch(&self, after: Option<Key>) -> Vec<usize> {
-        let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let behind = (
+            after.map_or(Bound::Unbounded, Bound::Excluded),
+            Bound::Unbounded,
+        );
         let mut keys: Vec<Key> = Vec::new();
         for class in self.queues.iter().filter_map(|c| self.classes.get(*c)) {
-            let admits = |placed: &PlacedOffer| self.free.admits(&class.need, placed, false).is_ok();
+            let admits =
+                |placed: &PlacedOffer| self.free.admits(&class.need, placed, false).is_ok();
             let offers = self.free.offers();
             let gains = match class.fresh {
                 true => offers.iter().any(admits),
@@ -290,10 +352,18 @@ impl<'a> World<'a> {
 
     /// Those who might take a place of a lower priority, the first of the queue first: no more than a batch of them.
     pub(super) fn claimers(&self) -> Vec<usize> {
-        let Some(lowest) = self.priorities.keys().next().copied() else { return Vec::new() };
+        let Some(lowest) = self.priorities.keys().next().copied() else {
+            return Vec::new();
+        };
         let mut keys: Vec<Key> = Vec::new();
         for class in self.queues.iter().filter_map(|c| self.classes.get(*c)) {
-            keys.extend(class.waiting.iter().take_while(|(Reverse(priority), _)| *priority > lowest).take(self.options.batch));
+            keys.extend(
+                class
+                    .waiting
+                    .iter()
+                    .take_while(|(Reverse(priority), _)| *priority > lowest)
+                    .take(self.options.batch),
+            );
         }
         keys.sort_unstable();
         keys.truncate(self.options.batch);
@@ -308,7 +378,9 @@ impl<'a> World<'a> {
 
     /// Replicas of a task without a place.
     pub(super) fn missing(&self, task: usize) -> u32 {
-        self.tasks.get(task).map_or(0, |t| t.pieces.iter().map(|p| p.replicas).sum())
+        self.tasks
+            .get(task)
+            .map_or(0, |t| t.pieces.iter().map(|p| p.replicas).sum())
     }
 
     /// What a task wants of the scheduler now.
@@ -317,7 +389,11 @@ impl<'a> World<'a> {
         let mut current: Vec<(InstanceName, String, u32)> = Vec::new();
         for (offer, replicas) in self.held(i) {
             let placed = self.free.offers().get(offer)?;
-            current.push((placed.provider.clone(), placed.offer.id.to_string(), replicas));
+            current.push((
+                placed.provider.clone(),
+                placed.offer.id.to_string(),
+                replicas,
+            ));
         }
         let runs: u32 = current.iter().map(|(_, _, n)| n).sum();
         let waits: u32 = task.pieces.iter().map(|p| p.replicas).sum();
@@ -340,7 +416,13 @@ impl<'a> World<'a> {
     /// Where a task runs: replicas by offer.
     pub(super) fn held(&self, task: usize) -> BTreeMap<usize, u32> {
         let mut held = BTreeMap::new();
-        for running in self.tasks.get(task).into_iter().flat_map(|t| &t.running).filter_map(|id| self.running.get(id)) {
+        for running in self
+            .tasks
+            .get(task)
+            .into_iter()
+            .flat_map(|t| &t.running)
+            .filter_map(|id| self.running.get(id))
+        {
             *held.entry(running.offer).or_default() += running.replicas;
         }
         held
@@ -350,8 +432,12 @@ impl<'a> World<'a> {
 
     /// Starts replicas that have waited the longest.
     pub(super) fn start(&mut self, i: usize, offer: usize, replicas: u32) {
-        let (Some(request), Some(task)) = (self.requests.get(i), self.tasks.get_mut(i)) else { return };
-        let Some(placed) = self.free.offers().get(offer) else { return };
+        let (Some(request), Some(task)) = (self.requests.get(i), self.tasks.get_mut(i)) else {
+            return;
+        };
+        let Some(placed) = self.free.offers().get(offer) else {
+            return;
+        };
         let setup = placed.offer.setup_price;
         let takes = |duration: Millis| Time::Work(duration).on(&placed.offer).0.max(1);
         let mut lots: BTreeMap<Option<Millis>, u32> = BTreeMap::new();
@@ -378,10 +464,24 @@ impl<'a> World<'a> {
             *self.priorities.entry(request.priority).or_default() += 1;
             task.running.push(id);
             let account = Account::new(self.now, setup);
-            self.running.insert(id, Running { task: i, offer, replicas, since: self.now, ends, account });
+            self.running.insert(
+                id,
+                Running {
+                    task: i,
+                    offer,
+                    replicas,
+                    since: self.now,
+                    ends,
+                    account,
+                },
+            );
         }
         if let Some(offer) = self.free.offer_mut(offer) {
-            offer.take(replicas - left, u64::from(request.resources.cpu.0), request.resources.memory.0);
+            offer.take(
+                replicas - left,
+                u64::from(request.resources.cpu.0),
+                request.resources.memory.0,
+            );
         }
         if done {
             self.dequeue(i);
@@ -390,10 +490,20 @@ impl<'a> World<'a> {
 
     /// Stops replicas and gives their room back.
     pub(super) fn stop(&mut self, id: u64, replicas: u32, why: Stop) {
-        let Some(offer) = self.running.get(&id).map(|r| r.offer) else { return };
-        let Some((task, stopped)) = self.remove(id, replicas, why) else { return };
-        let base = self.sets.get(self.set).and_then(|s| s.offers.get(offer)).map(|p| &p.offer);
-        if let (Some(base), Some(request), Some(offer)) = (base, self.requests.get(task), self.free.offer_mut(offer)) {
+        let Some(offer) = self.running.get(&id).map(|r| r.offer) else {
+            return;
+        };
+        let Some((task, stopped)) = self.remove(id, replicas, why) else {
+            return;
+        };
+        let base = self
+            .sets
+            .get(self.set)
+            .and_then(|s| s.offers.get(offer))
+            .map(|p| &p.offer);
+        if let (Some(base), Some(request), Some(offer)) =
+            (base, self.requests.get(task), self.free.offer_mut(offer))
+        {
             give_back(offer, base, stopped, &request.resources);
         }
         self.freed.insert(offer);
@@ -405,7 +515,12 @@ impl<'a> World<'a> {
         self.book(id, Some(replicas));
         let running = self.running.get_mut(&id)?;
         running.replicas -= replicas;
-        let (i, ends, since, gone) = (running.task, running.ends, running.since, running.replicas == 0);
+        let (i, ends, since, gone) = (
+            running.task,
+            running.ends,
+            running.since,
+            running.replicas == 0,
+        );
         let (request, task) = (self.requests.get(i)?, self.tasks.get_mut(i)?);
         if gone {
             self.running.remove(&id);
@@ -417,14 +532,19 @@ impl<'a> World<'a> {
                 }
             }
         }
-        let all_done = task.pieces.is_empty() && task.running.is_empty() && task.impossible.is_none();
+        let all_done =
+            task.pieces.is_empty() && task.running.is_empty() && task.impossible.is_none();
         let left = match request.kind {
             Kind::Service => ends.map(|e| Millis(e - self.now)),
             Kind::Job => None,
         };
         let (n, ran) = (u64::from(replicas), self.now - since);
         // What ends with a row has run in that row.
-        let at = if why == Stop::Ended { self.now.saturating_sub(1) } else { self.now };
+        let at = if why == Stop::Ended {
+            self.now.saturating_sub(1)
+        } else {
+            self.now
+        };
         self.ledger.series.note(at, |row| match why {
             Stop::Ended => row.ended += u32::from(all_done),
             Stop::Preempted => row.preempted += replicas,
@@ -440,21 +560,50 @@ impl<'a> World<'a> {
         if request.kind == Kind::Job {
             self.counts.lost += u128::from(n) * u128::from(ran);
         }
-        task.pieces.push_back(Piece { since: self.now, left, replicas });
+        task.pieces.push_back(Piece {
+            since: self.now,
+            left,
+            replicas,
+        });
         self.enqueue(i);
         Some((i, replicas))
     }
 
     /// Books so many replicas up to now, or all, which go on.
     fn book(&mut self, id: u64, leaving: Option<u32>) {
-        let Some(running) = self.running.get_mut(&id) else { return };
-        let (Some(placed), Some(request)) = (self.free.offers().get(running.offer), self.requests.get(running.task)) else { return };
-        let Some(place) = self.places.get(running.offer) else { return };
+        let Some(running) = self.running.get_mut(&id) else {
+            return;
+        };
+        let (Some(placed), Some(request)) = (
+            self.free.offers().get(running.offer),
+            self.requests.get(running.task),
+        ) else {
+            return;
+        };
+        let Some(place) = self.places.get(running.offer) else {
+            return;
+        };
         let replicas = leaving.unwrap_or(running.replicas);
-        let base = self.sets.get(self.set).and_then(|s| s.offers.get(running.offer)).map_or(&placed.offer, |p| &p.offer);
-        let booking =
-            Booking { task: running.task, place: *place, replicas, from: running.account.since(), to: self.now, cost: MicroUsd(0) };
-        self.ledger.book(booking, &mut running.account, leaving.is_none(), &request.resources, base);
+        let base = self
+            .sets
+            .get(self.set)
+            .and_then(|s| s.offers.get(running.offer))
+            .map_or(&placed.offer, |p| &p.offer);
+        let booking = Booking {
+            task: running.task,
+            place: *place,
+            replicas,
+            from: running.account.since(),
+            to: self.now,
+            cost: MicroUsd(0),
+        };
+        self.ledger.book(
+            booking,
+            &mut running.account,
+            leaving.is_none(),
+            &request.resources,
+            base,
+        );
     }
 
     // === offers ===
@@ -462,14 +611,25 @@ impl<'a> World<'a> {
     /// The next set of offers: what it has not any more, or has less of than what runs there, is interrupted.
     fn change_offers(&mut self) {
         let sets = self.sets;
-        let (Some(old), Some(new)) = (sets.get(self.set), sets.get(self.set + 1)) else { return };
-        let index: HashMap<(&InstanceName, &str), usize> =
-            new.offers.iter().enumerate().map(|(i, p)| ((&p.provider, &*p.offer.id), i)).collect();
+        let (Some(old), Some(new)) = (sets.get(self.set), sets.get(self.set + 1)) else {
+            return;
+        };
+        let index: HashMap<(&InstanceName, &str), usize> = new
+            .offers
+            .iter()
+            .enumerate()
+            .map(|(i, p)| ((&p.provider, &*p.offer.id), i))
+            .collect();
         let ids: Vec<u64> = self.running.keys().copied().collect();
         let mut stay: Vec<u64> = Vec::new();
         for id in ids {
-            let Some(placed) = self.running.get(&id).and_then(|r| old.offers.get(r.offer)) else { continue };
-            match index.get(&(&placed.provider, &*placed.offer.id)).and_then(|i| Some((*i, new.offers.get(*i)?))) {
+            let Some(placed) = self.running.get(&id).and_then(|r| old.offers.get(r.offer)) else {
+                continue;
+            };
+            match index
+                .get(&(&placed.provider, &*placed.offer.id))
+                .and_then(|i| Some((*i, new.offers.get(*i)?)))
+            {
                 None => self.stop(id, u32::MAX, Stop::Interrupted),
                 Some((i, after)) => {
                     if !same_account(&placed.offer, &after.offer) {
@@ -484,20 +644,36 @@ impl<'a> World<'a> {
         }
         self.adopt(self.set + 1);
         // Who came first among the highest stays.
-        let rank = |id: &u64| self.running.get(id).map(|r| (self.key(r.task).0, r.since, *id));
+        let rank = |id: &u64| {
+            self.running
+                .get(id)
+                .map(|r| (self.key(r.task).0, r.since, *id))
+        };
         stay.sort_by_key(rank);
         for id in stay {
-            let Some((i, offer, replicas)) = self.running.get(&id).map(|r| (r.task, r.offer, r.replicas)) else { continue };
-            let Some(resources) = self.requests.get(i).map(|r| &r.resources) else { continue };
-            let Some(place) = self.free.offer_mut(offer) else { continue };
+            let Some((i, offer, replicas)) =
+                self.running.get(&id).map(|r| (r.task, r.offer, r.replicas))
+            else {
+                continue;
+            };
+            let Some(resources) = self.requests.get(i).map(|r| &r.resources) else {
+                continue;
+            };
+            let Some(place) = self.free.offer_mut(offer) else {
+                continue;
+            };
             let kept = room(place, resources).min(replicas);
             place.take(kept, u64::from(resources.cpu.0), resources.memory.0);
             if kept < replicas {
                 self.remove(id, replicas - kept, Stop::Interrupted);
             }
         }
-        let waiting: Vec<usize> =
-            self.queues.iter().filter_map(|c| self.classes.get(*c)).flat_map(|c| c.waiting.iter().map(|k| k.1)).collect();
+        let waiting: Vec<usize> = self
+            .queues
+            .iter()
+            .filter_map(|c| self.classes.get(*c))
+            .flat_map(|c| c.waiting.iter().map(|k| k.1))
+            .collect();
         for task in waiting {
             self.enqueue(task);
         }
@@ -505,7 +681,9 @@ impl<'a> World<'a> {
 
     /// Puts a set of offers in force, as if nothing ran.
     fn adopt(&mut self, set: usize) {
-        let Some(new) = self.sets.get(set) else { return };
+        let Some(new) = self.sets.get(set) else {
+            return;
+        };
         self.set = set;
         self.freed.clear();
         self.free = table(new);
@@ -521,14 +699,19 @@ impl<'a> World<'a> {
             places.push(*self.known_places.entry(place).or_insert(next));
         }
         self.places = places;
-        self.ledger.capacity(self.now, new.offers.iter().map(|p| &p.offer));
+        self.ledger
+            .capacity(self.now, new.offers.iter().map(|p| &p.offer));
     }
 
     // === the end ===
 
     /// The places that there ever were, by their numbers.
     pub(super) fn places(&self) -> Vec<Place> {
-        let mut places: Vec<(&Place, u32)> = self.known_places.iter().map(|(place, n)| (place, *n)).collect();
+        let mut places: Vec<(&Place, u32)> = self
+            .known_places
+            .iter()
+            .map(|(place, n)| (place, *n))
+            .collect();
         places.sort_by_key(|(_, n)| *n);
         places.into_iter().map(|(place, _)| place.clone()).collect()
     }
@@ -538,7 +721,10 @@ impl<'a> World<'a> {
         match self.tasks.get(task) {
             Some(t) if !t.arrived => Fate::NotArrived,
             Some(t) if !t.running.is_empty() => Fate::Running,
-            Some(Task { impossible: Some(why), .. }) => Fate::Impossible(why),
+            Some(Task {
+                impossible: Some(why),
+                ..
+            }) => Fate::Impossible(why),
             Some(t) if !t.pieces.is_empty() => Fate::Waiting,
             _ => Fate::Ended,
         }
@@ -563,7 +749,10 @@ fn need(request: &Request, options: &Options) -> Need {
     Need {
         resources: request.resources.clone(),
         duration: request.duration.unwrap_or(SERVICE_DURATION),
-        constraints: Constraints { spot: options.spot, ..Constraints::default() },
+        constraints: Constraints {
+            spot: options.spot,
+            ..Constraints::default()
+        },
         features: Requires::default(),
         job: request.kind == Kind::Job,
         closed: BTreeMap::new(),
@@ -573,15 +762,25 @@ fn need(request: &Request, options: &Options) -> Need {
 
 /// Replicas that an offer still takes.
 pub(super) fn room(offer: &Offer, resources: &Resources) -> u32 {
-    let by = |free: u64, need: u64| free.checked_div(need).map_or(u32::MAX, |n| u32::try_from(n).unwrap_or(u32::MAX));
-    let shared =
-        if offer.shared { by(offer.free_cpu, u64::from(resources.cpu.0)).min(by(offer.free_memory, resources.memory.0)) } else { u32::MAX };
+    let by = |free: u64, need: u64| {
+        free.checked_div(need)
+            .map_or(u32::MAX, |n| u32::try_from(n).unwrap_or(u32::MAX))
+    };
+    let shared = if offer.shared {
+        by(offer.free_cpu, u64::from(resources.cpu.0))
+            .min(by(offer.free_memory, resources.memory.0))
+    } else {
+        u32::MAX
+    };
     offer.capacity.min(shared)
 }
 
 /// `base`: the offer when nothing runs there.
 fn give_back(offer: &mut Offer, base: &Offer, replicas: u32, resources: &Resources) {
-    let more = |free: u64, each: u64, most: u64| free.saturating_add(each.saturating_mul(u64::from(replicas))).min(most);
+    let more = |free: u64, each: u64, most: u64| {
+        free.saturating_add(each.saturating_mul(u64::from(replicas)))
+            .min(most)
+    };
     offer.capacity = offer.capacity.saturating_add(replicas).min(base.capacity);
     offer.free_cpu = more(offer.free_cpu, u64::from(resources.cpu.0), base.free_cpu);
     offer.free_memory = more(offer.free_memory, resources.memory.0, base.free_memory);
@@ -589,7 +788,23 @@ fn give_back(offer: &mut Offer, base: &Offer, replicas: u32, resources: &Resourc
 
 /// Whether what runs there is booked the same before and after.
 fn same_account(a: &Offer, b: &Offer) -> bool {
-    let prices = |o: &Offer| (o.price, o.price_unit, o.memory_price, o.shared, o.cpu, o.memory, o.accelerator_count);
-    let bounds = |o: &Offer| (o.capacity == u32::MAX, o.free_cpu == u64::MAX, o.free_memory == u64::MAX);
+    let prices = |o: &Offer| {
+        (
+            o.price,
+            o.price_unit,
+            o.memory_price,
+            o.shared,
+            o.cpu,
+            o.memory,
+            o.accelerator_count,
+        )
+    };
+    let bounds = |o: &Offer| {
+        (
+            o.capacity == u32::MAX,
+            o.free_cpu == u64::MAX,
+            o.free_memory == u64::MAX,
+        )
+    };
     prices(a) == prices(b) && bounds(a) == bounds(b) && a.region == b.region && a.size == b.size
 }

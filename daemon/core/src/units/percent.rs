@@ -1,6 +1,9 @@
 //! Shares in whole percent.
 
-use super::{Deserialize, Deserializer, FromStr, JsonSchema, Serialize, Serializer, UnitError, Visit, fmt, unpadded};
+use super::{
+    Deserialize, Deserializer, FromStr, JsonSchema, Serialize, Serializer, UnitError, Visit, fmt,
+    unpadded,
+};
 
 /// A share in whole percent; it may be above a hundred.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,16 +30,30 @@ impl FromStr for Percent {
     type Err = UnitError;
     /// `70%`. A bare number is refused: 0.7 and 70 could both be meant.
     fn from_str(s: &str) -> Result<Self, UnitError> {
-        let bad = || UnitError { what: "a share", value: s.to_owned(), hint: "whole percent with the sign, such as 70%" };
+        let bad = || UnitError {
+            what: "a share",
+            value: s.to_owned(),
+            hint: "whole percent with the sign, such as 70%",
+        };
         let digits = s.trim().strip_suffix('%').ok_or_else(bad)?.trim_end();
         unpadded(digits).map_err(|hint| UnitError { hint, ..bad() })?;
         let plain = !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit());
-        if plain { digits.parse().map(Self).map_err(|_| bad()) } else { Err(bad()) }
+        if plain {
+            digits.parse().map(Self).map_err(|_| bad())
+        } else {
+            Err(bad())
+        }
     }
 }
 
 readable!(Percent);
-quantity!(Percent, "A share in whole percent, with the sign.", ["string"], r"^\s*(0|[1-9][0-9]{0,8})\s*%\s*$", "70%");
+quantity!(
+    Percent,
+    "A share in whole percent, with the sign.",
+    ["string"],
+    r"^\s*(0|[1-9][0-9]{0,8})\s*%\s*$",
+    "70%"
+);
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,10 @@ use serde_json::Value;
 use crate::{
     difference::Difference,
     list::Listed,
-    names::{Actor, AllocationId, DecisionId, DeploymentName, EventId, InstanceName, Namespace, RequestId, TaskName},
+    names::{
+        Actor, AllocationId, DecisionId, DeploymentName, EventId, InstanceName, Namespace,
+        RequestId, TaskName,
+    },
     store::Revision,
     units::Instant,
 };
@@ -83,7 +86,12 @@ pub struct Event {
 
 impl Event {
     /// One about nothing in particular; the moment and the revision are filled in when it is recorded.
-    pub fn new(severity: Severity, reason: &str, actor: &Actor, message: impl Into<String>) -> Self {
+    pub fn new(
+        severity: Severity,
+        reason: &str,
+        actor: &Actor,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             id: None,
             revision: Revision::default(),
@@ -119,7 +127,10 @@ impl Event {
 
     /// Where a stream that broke off after this event goes on.
     pub fn cursor(&self) -> Cursor {
-        Cursor { revision: self.revision, event: self.id.clone() }
+        Cursor {
+            revision: self.revision,
+            event: self.id.clone(),
+        }
     }
 }
 
@@ -143,7 +154,9 @@ pub struct Cursor {
 
 /// A text that is no place in the stream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{value}\" is no place in the stream of events: use the id of a streamed event, or a revision")]
+#[error(
+    "\"{value}\" is no place in the stream of events: use the id of a streamed event, or a revision"
+)]
 pub struct CursorError {
     value: String,
 }
@@ -151,7 +164,10 @@ pub struct CursorError {
 impl Cursor {
     /// After everything that `revision` recorded.
     pub fn after(revision: Revision) -> Self {
-        Self { revision, event: None }
+        Self {
+            revision,
+            event: None,
+        }
     }
 
     /// The revision after which the store has to be followed, so that nothing behind this place is missed.
@@ -164,7 +180,8 @@ impl Cursor {
 
     /// Whether an event lies behind this place.
     pub fn precedes(&self, revision: Revision, id: Option<&EventId>) -> bool {
-        revision > self.revision || (revision == self.revision && self.event.is_some() && id > self.event.as_ref())
+        revision > self.revision
+            || (revision == self.revision && self.event.is_some() && id > self.event.as_ref())
     }
 }
 
@@ -180,12 +197,17 @@ impl fmt::Display for Cursor {
 impl FromStr for Cursor {
     type Err = CursorError;
     fn from_str(text: &str) -> Result<Self, CursorError> {
-        let bad = || CursorError { value: text.chars().take(80).collect() };
+        let bad = || CursorError {
+            value: text.chars().take(80).collect(),
+        };
         let (revision, event) = match text.split_once('-') {
             None => (text, None),
             Some((revision, event)) => (revision, Some(event.parse().map_err(|_| bad())?)),
         };
-        Ok(Self { revision: Revision(revision.parse().map_err(|_| bad())?), event })
+        Ok(Self {
+            revision: Revision(revision.parse().map_err(|_| bad())?),
+            event,
+        })
     }
 }
 
@@ -222,13 +244,31 @@ mod tests {
     fn a_cursor_within_a_transaction_goes_on_with_its_next_event() {
         let id = |text: &str| Some(text.parse::<EventId>().unwrap());
         let cursor: Cursor = "7-b".parse().unwrap();
-        assert_eq!((cursor.to_string(), cursor.follow_from()), ("7-b".to_owned(), Revision(6)));
-        for (revision, event, behind) in [(6, "c", false), (7, "a", false), (7, "b", false), (7, "c", true), (8, "a", true)] {
-            assert_eq!(cursor.precedes(Revision(revision), id(event).as_ref()), behind, "{revision}-{event}");
+        assert_eq!(
+            (cursor.to_string(), cursor.follow_from()),
+            ("7-b".to_owned(), Revision(6))
+        );
+        for (revision, event, behind) in [
+            (6, "c", false),
+            (7, "a", false),
+            (7, "b", false),
+            (7, "c", true),
+            (8, "a", true),
+        ] {
+            assert_eq!(
+                cursor.precedes(Revision(revision), id(event).as_ref()),
+                behind,
+                "{revision}-{event}"
+            );
         }
         let whole = Cursor::after(Revision(7));
-        assert_eq!((whole.to_string().parse(), whole.follow_from()), (Ok(whole.clone()), Revision(7)));
-        assert!(!whole.precedes(Revision(7), id("z").as_ref()) && whole.precedes(Revision(8), None));
+        assert_eq!(
+            (whole.to_string().parse(), whole.follow_from()),
+            (Ok(whole.clone()), Revision(7))
+        );
+        assert!(
+            !whole.precedes(Revision(7), id("z").as_ref()) && whole.precedes(Revision(8), None)
+        );
         for bad in ["", "x", "-a", "7-", "7-A", "7-a b"] {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
         }

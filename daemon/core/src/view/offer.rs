@@ -101,7 +101,11 @@ pub struct OfferView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carbon: Option<f64>,
     /// The provider's own measures, by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "metrics")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "metrics"
+    )]
     #[schemars(with = "BTreeMap<String, f64>")]
     pub metrics: BTreeMap<String, f64>,
 }
@@ -127,11 +131,17 @@ fn metrics<'de, D: serde::Deserializer<'de>>(from: D) -> Result<BTreeMap<String,
             f.write_str("measures by name")
         }
 
-        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        fn visit_map<A: serde::de::MapAccess<'de>>(
+            self,
+            mut map: A,
+        ) -> Result<Self::Value, A::Error> {
             std::iter::from_fn(|| map.next_entry().transpose()).collect()
         }
 
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut pairs: A) -> Result<Self::Value, A::Error> {
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(
+            self,
+            mut pairs: A,
+        ) -> Result<Self::Value, A::Error> {
             std::iter::from_fn(|| pairs.next_element().transpose()).collect()
         }
     }
@@ -186,7 +196,12 @@ impl OfferView {
             time_to_ready: known(offer.time_to_ready),
             load: known(offer.load),
             carbon: known(offer.carbon),
-            metrics: offer.metrics.iter().filter(|(_, v)| v.is_finite()).map(|(k, v)| (k.to_string(), *v)).collect(),
+            metrics: offer
+                .metrics
+                .iter()
+                .filter(|(_, v)| v.is_finite())
+                .map(|(k, v)| (k.to_string(), *v))
+                .collect(),
         }
     }
 
@@ -227,7 +242,11 @@ impl OfferView {
             source: self.source.as_str().into(),
             quoted_at: self.quoted_at,
             labels: self.labels.clone(),
-            metrics: self.metrics.iter().map(|(k, v)| (k.as_str().into(), *v)).collect(),
+            metrics: self
+                .metrics
+                .iter()
+                .map(|(k, v)| (k.as_str().into(), *v))
+                .collect(),
         }
     }
 }
@@ -255,12 +274,18 @@ mod tests {
         };
         for offer in [bare, full] {
             let provider: InstanceName = "p".parse().expect("a name");
-            let text = serde_json::to_string(&OfferView::new(&provider, &offer, Instant(5))).expect("JSON");
+            let text = serde_json::to_string(&OfferView::new(&provider, &offer, Instant(5)))
+                .expect("JSON");
             let back: OfferView = serde_json::from_str(&text).expect("a view");
             // Unknown qualities are not equal to themselves.
             assert_eq!(format!("{:?}", back.offer()), format!("{offer:?}"));
             let formerly = text.replace("{\"queue\":3.0}", "[[\"queue\",3.0]]");
-            assert_eq!(serde_json::from_str::<OfferView>(&formerly).expect("a view of 0.1").metrics, back.metrics);
+            assert_eq!(
+                serde_json::from_str::<OfferView>(&formerly)
+                    .expect("a view of 0.1")
+                    .metrics,
+                back.metrics
+            );
         }
     }
 }

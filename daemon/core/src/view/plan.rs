@@ -42,7 +42,13 @@ impl PlanStatus {
 
 impl Choice for PlanStatus {
     const WHAT: &'static str = "a plan's status";
-    const ALL: &'static [Self] = &[Self::Pending, Self::Approved, Self::Rejected, Self::Applied, Self::Expired];
+    const ALL: &'static [Self] = &[
+        Self::Pending,
+        Self::Approved,
+        Self::Rejected,
+        Self::Applied,
+        Self::Expired,
+    ];
 
     fn name(self) -> &'static str {
         self.as_str()
@@ -86,7 +92,11 @@ impl Listed for PlanSummary {
     type Key = (Reverse<Instant>, Namespace, PlanId);
 
     fn key(&self) -> Self::Key {
-        (Reverse(self.created_at), self.namespace.clone(), self.id.clone())
+        (
+            Reverse(self.created_at),
+            self.namespace.clone(),
+            self.id.clone(),
+        )
     }
 }
 

@@ -54,6 +54,11 @@ impl Listed for ReplacementView {
     type Key = (Namespace, DeploymentName, TaskName, Option<Target>);
 
     fn key(&self) -> Self::Key {
-        (self.namespace.clone(), self.deployment.clone(), self.task.clone(), self.target.clone())
+        (
+            self.namespace.clone(),
+            self.deployment.clone(),
+            self.task.clone(),
+            self.target.clone(),
+        )
     }
 }

@@ -18,21 +18,36 @@ const LAST_LINE: u64 = BEFORE_HASH + 71 + 1;
 
 /// Reads the whole file and checks it. Its digest is the one that its last line names.
 pub(super) fn read(mut file: &File, length: u64) -> Result<Found, Fault> {
-    let body = length.checked_sub(LAST_LINE).filter(|n| *n >= MAGIC.len() as u64).ok_or(Fault::Foreign)?;
+    let body = length
+        .checked_sub(LAST_LINE)
+        .filter(|n| *n >= MAGIC.len() as u64)
+        .ok_or(Fault::Foreign)?;
     file.seek(SeekFrom::Start(body))?;
     let mut last = String::new();
-    file.take(LAST_LINE).read_to_string(&mut last).map_err(|_| Fault::Foreign)?;
-    let told = last.strip_prefix("\nindex ").and_then(|l| l.trim_end().split_once(' '));
-    let told = told.and_then(|(size, hash)| Some((size.parse::<u64>().ok()?, hash.parse::<Digest>().ok()?)));
-    let (size, digest) = told.filter(|(size, digest)| last == format!("\nindex {size:020} {digest}\n")).ok_or(Fault::Foreign)?;
+    file.take(LAST_LINE)
+        .read_to_string(&mut last)
+        .map_err(|_| Fault::Foreign)?;
+    let told = last
+        .strip_prefix("\nindex ")
+        .and_then(|l| l.trim_end().split_once(' '));
+    let told = told
+        .and_then(|(size, hash)| Some((size.parse::<u64>().ok()?, hash.parse::<Digest>().ok()?)));
+    let (size, digest) = told
+        .filter(|(size, digest)| last == format!("\nindex {size:020} {digest}\n"))
+        .ok_or(Fault::Foreign)?;
 
     file.seek(SeekFrom::Start(0))?;
     let mut bytes = Hashing::new(BufReader::with_capacity(1 << 18, file).take(body + BEFORE_HASH));
     io::copy(&mut bytes, &mut io::sink())?;
     if bytes.digest() != digest {
-        return Err(Fault::Damaged("its bytes do not have the hash that its last line names".to_owned()));
+        return Err(Fault::Damaged(
+            "its bytes do not have the hash that its last line names".to_owned(),
+        ));
     }
-    let end = body.checked_sub(size).filter(|_| size <= LONGEST_INDEX).ok_or(Fault::Foreign)?;
+    let end = body
+        .checked_sub(size)
+        .filter(|_| size <= LONGEST_INDEX)
+        .ok_or(Fault::Foreign)?;
     file.seek(SeekFrom::Start(end))?;
     let mut text = Vec::new();
     file.take(size).read_to_end(&mut text)?;
@@ -44,7 +59,13 @@ pub(super) fn read(mut file: &File, length: u64) -> Result<Found, Fault> {
         at = at.and_then(|at| at.checked_add(member.size));
     }
     if at != Some(end) {
-        return Err(Fault::Damaged("its index and its content do not fit together".to_owned()));
+        return Err(Fault::Damaged(
+            "its index and its content do not fit together".to_owned(),
+        ));
     }
-    Ok(Found { digest, index, starts })
+    Ok(Found {
+        digest,
+        index,
+        starts,
+    })
 }

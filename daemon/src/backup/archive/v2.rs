@@ -31,13 +31,30 @@ struct Entry {
 }
 
 /// Makes the file. Sources that have gone meanwhile are left out.
-pub(in crate::backup) fn write(path: &Path, mut index: Index, sources: Vec<(String, PathBuf)>) -> Result<Index, Error> {
-    let failed = |source| Error::Io { action: "written", path: path.to_owned(), source };
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+pub(in crate::backup) fn write(
+    path: &Path,
+    mut index: Index,
+    sources: Vec<(String, PathBuf)>,
+) -> Result<Index, Error> {
+    let failed = |source| Error::Io {
+        action: "written",
+        path: path.to_owned(),
+        source,
+    };
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
     let at = index.created_at.0 / 1000;
     let mut archive = Builder::new(Hashing::new(BufWriter::with_capacity(1 << 18, file)));
     for (name, source) in sources {
-        let unreadable = |e| Error::Io { action: "read", path: source.clone(), source: e };
+        let unreadable = |e| Error::Io {
+            action: "read",
+            path: source.clone(),
+            source: e,
+        };
         let from = match File::open(&source) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
@@ -48,9 +65,16 @@ pub(in crate::backup) fn write(path: &Path, mut index: Index, sources: Vec<(Stri
         append(&mut archive, &name, at, size, &mut member).map_err(failed)?;
         // What it has grown by meanwhile is not in it. One that was written over has no state that could be kept.
         if member.inner.limit() > 0 {
-            return Err(unreadable(io::Error::new(io::ErrorKind::UnexpectedEof, "it became shorter while it was read")));
+            return Err(unreadable(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "it became shorter while it was read",
+            )));
         }
-        index.files.push(Member { path: name, size, digest: member.digest() });
+        index.files.push(Member {
+            path: name,
+            size,
+            digest: member.digest(),
+        });
     }
     let text = serde_json::to_vec(&index).map_err(|e| failed(e.into()))?;
     append(&mut archive, INDEX, at, text.len() as u64, text.as_slice()).map_err(failed)?;
@@ -71,9 +95,14 @@ pub(super) fn read(mut file: &File, length: u64) -> Result<Found, Fault> {
     let mut bytes = Hashing::new(BufReader::with_capacity(1 << 18, file).take(body));
     io::copy(&mut bytes, &mut io::sink())?;
     if bytes.digest() != wanted {
-        return Err(Fault::Damaged("its bytes do not have the hash that its last member names".to_owned()));
+        return Err(Fault::Damaged(
+            "its bytes do not have the hash that its last member names".to_owned(),
+        ));
     }
-    let mut whole = Hashing { inner: end.as_slice(), hash: bytes.hash };
+    let mut whole = Hashing {
+        inner: end.as_slice(),
+        hash: bytes.hash,
+    };
     io::copy(&mut whole, &mut io::sink())?;
 
     let place = find_index(file, body)?;
@@ -82,7 +111,11 @@ pub(super) fn read(mut file: &File, length: u64) -> Result<Found, Fault> {
     file.take(place.size).read_to_end(&mut text)?;
     let index = read_index(&text, FORMAT)?;
     let starts = find_files(file, &index, place.start)?;
-    Ok(Found { digest: whole.digest(), index, starts })
+    Ok(Found {
+        digest: whole.digest(),
+        index,
+        starts,
+    })
 }
 
 /// The last member but one. Members are counted over, not kept: there may be as many as somebody likes to make up.
@@ -94,8 +127,12 @@ fn find_index(file: &File, body: u64) -> Result<Entry, Fault> {
     })?;
     let ends_whole = last.is_some_and(|digest: Entry| digest.start == body + BLOCK);
     before
-        .filter(|index: &Entry| ends_whole && index.name == INDEX.as_bytes() && index.size <= LONGEST_INDEX)
-        .ok_or_else(|| Fault::Damaged("its last members are not its index and its digest".to_owned()))
+        .filter(|index: &Entry| {
+            ends_whole && index.name == INDEX.as_bytes() && index.size <= LONGEST_INDEX
+        })
+        .ok_or_else(|| {
+            Fault::Damaged("its last members are not its index and its digest".to_owned())
+        })
 }
 
 /// Where the files begin, which have to be those of the index.
@@ -107,11 +144,17 @@ fn find_files(file: &File, index: &Index, end: u64) -> Result<Vec<u64>, Fault> {
         if entry.start >= end {
             return Ok(());
         }
-        let fits = wanted.next().is_some_and(|member| member.path.as_bytes() == entry.name && member.size == entry.size);
+        let fits = wanted.next().is_some_and(|member| {
+            member.path.as_bytes() == entry.name && member.size == entry.size
+        });
         starts.push(entry.start);
         if fits { Ok(()) } else { Err(unfit()) }
     })?;
-    if wanted.next().is_some() { Err(unfit()) } else { Ok(starts) }
+    if wanted.next().is_some() {
+        Err(unfit())
+    } else {
+        Ok(starts)
+    }
 }
 
 /// Visits each member. What is no plain file with a plain name is refused.
@@ -131,11 +174,19 @@ fn walk(mut file: &File, mut visit: impl FnMut(Entry) -> Result<(), Fault>) -> R
                 long = Some(name);
             }
             EntryType::Regular => {
-                let name = long.take().unwrap_or_else(|| entry.header().path_bytes().into_owned());
-                visit(Entry { name, start: entry.raw_file_position(), size: entry.size() })?;
+                let name = long
+                    .take()
+                    .unwrap_or_else(|| entry.header().path_bytes().into_owned());
+                visit(Entry {
+                    name,
+                    start: entry.raw_file_position(),
+                    size: entry.size(),
+                })?;
             }
             _ => {
-                let name = String::from_utf8_lossy(&entry.header().path_bytes()).escape_debug().to_string();
+                let name = String::from_utf8_lossy(&entry.header().path_bytes())
+                    .escape_debug()
+                    .to_string();
                 return Err(Fault::Damaged(format!("\"{name}\" in it is no file")));
             }
         }
@@ -161,7 +212,13 @@ fn seal<W: Write>(mut archive: Builder<W>, digest: Digest, at: u64) -> io::Resul
     archive.into_inner()
 }
 
-fn append<W: Write>(archive: &mut Builder<W>, name: &str, at: u64, size: u64, bytes: impl Read) -> io::Result<()> {
+fn append<W: Write>(
+    archive: &mut Builder<W>,
+    name: &str,
+    at: u64,
+    size: u64,
+    bytes: impl Read,
+) -> io::Result<()> {
     let mut header = Header::new_gnu();
     header.set_entry_type(EntryType::Regular);
     header.set_mode(0o600);
@@ -182,7 +239,11 @@ mod tests {
     const PLAIN: (EntryType, &str) = (EntryType::Regular, "plugins/a.toml");
 
     /// What becomes of a file that is whole, whatever is in it: of these members, each a byte long, with an index of those that are files.
-    fn opened(members: &[(EntryType, &str)], edit: impl FnOnce(&mut Value), before_index: &[u8]) -> Result<Archive, Error> {
+    fn opened(
+        members: &[(EntryType, &str)],
+        edit: impl FnOnce(&mut Value),
+        before_index: &[u8],
+    ) -> Result<Archive, Error> {
         let mut archive = Builder::new(Hashing::new(Vec::new()));
         let mut index = Index {
             format: FORMAT,
@@ -190,7 +251,10 @@ mod tests {
             created_at: Instant(0),
             revision: Revision(1),
             origin: None,
-            audit: Head { seq: 0, hash: Digest::ZERO },
+            audit: Head {
+                seq: 0,
+                hash: Digest::ZERO,
+            },
             files: Vec::new(),
         };
         for (kind, name) in members {
@@ -201,7 +265,11 @@ mod tests {
             header.set_cksum();
             archive.append(&header, b"x".as_slice()).unwrap();
             if *kind == EntryType::Regular {
-                index.files.push(Member { path: (*name).to_owned(), size: 1, digest: Digest::of(b"x") });
+                index.files.push(Member {
+                    path: (*name).to_owned(),
+                    size: 1,
+                    digest: Digest::of(b"x"),
+                });
             }
         }
         archive.get_mut().write_all(before_index).unwrap();
@@ -222,8 +290,23 @@ mod tests {
 
     #[test]
     fn no_member_leads_out_of_its_folder_or_is_a_link() {
-        assert_eq!(opened(&[PLAIN, (EntryType::Regular, "state.db")], |_| {}, &[]).unwrap().starts, [512, 1536]);
-        for name in ["../x", "/etc/x", "plugins/../../x", "plugins/..", "plugins/", "plugins//etc/x", "secrets/x", "index.json", ""] {
+        assert_eq!(
+            opened(&[PLAIN, (EntryType::Regular, "state.db")], |_| {}, &[])
+                .unwrap()
+                .starts,
+            [512, 1536]
+        );
+        for name in [
+            "../x",
+            "/etc/x",
+            "plugins/../../x",
+            "plugins/..",
+            "plugins/",
+            "plugins//etc/x",
+            "secrets/x",
+            "index.json",
+            "",
+        ] {
             let told = refusal(&[PLAIN, (EntryType::Regular, name)], |_| {});
             assert!(told.contains("belongs nowhere"), "{name:?}: {told}");
         }
@@ -239,14 +322,19 @@ mod tests {
             EntryType::XGlobalHeader,
         ] {
             let told = refusal(&[(kind, "plugins/b.toml"), PLAIN], |_| {});
-            assert!(told.contains("\"plugins/b.toml\" in it is no file"), "{kind:?}: {told}");
+            assert!(
+                told.contains("\"plugins/b.toml\" in it is no file"),
+                "{kind:?}: {told}"
+            );
         }
     }
 
     #[test]
     fn the_index_tells_of_what_is_there() {
         let files = |edit: fn(&mut Vec<Value>)| {
-            refusal(&[PLAIN, (EntryType::Regular, "state.db")], |index| edit(index["files"].as_array_mut().unwrap()))
+            refusal(&[PLAIN, (EntryType::Regular, "state.db")], |index| {
+                edit(index["files"].as_array_mut().unwrap())
+            })
         };
         let edits: [fn(&mut Vec<Value>); 5] = [
             |files| files.swap(0, 1),
@@ -260,22 +348,50 @@ mod tests {
             assert!(told.contains("do not fit together"), "{told}");
         }
         // What others unpack differs from what is looked at here: a long name that is none, an end before the end.
-        assert!(refusal(&[(EntryType::GNULongName, "plugins/b.toml"), PLAIN], |_| {}).contains("do not fit together"));
-        let hidden = opened(&[PLAIN], |_| {}, &[0; 1024]).unwrap_err().to_string();
-        assert!(hidden.contains("its last members are not its index and its digest"), "{hidden}");
+        assert!(
+            refusal(&[(EntryType::GNULongName, "plugins/b.toml"), PLAIN], |_| {})
+                .contains("do not fit together")
+        );
+        let hidden = opened(&[PLAIN], |_| {}, &[0; 1024])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            hidden.contains("its last members are not its index and its digest"),
+            "{hidden}"
+        );
         let garbage = opened(&[PLAIN], |_| {}, &[7; 512]).unwrap_err().to_string();
         assert!(garbage.contains("it is no tar file"), "{garbage}");
     }
 
     #[test]
     fn what_is_newer_is_refused() {
-        let told = |field: &str, value: Value| opened(&[PLAIN], |index| index[field] = value, &[]).unwrap_err();
+        let told = |field: &str, value: Value| {
+            opened(&[PLAIN], |index| index[field] = value, &[]).unwrap_err()
+        };
         // Whatever else the index of a later format has.
-        let later = opened(&[], |index| *index = json!({"format": 3, "version": "9.0.0"}), &[]).unwrap_err();
-        assert!(matches!(later, Error::Format { found: 3, known: 2, .. }), "{later}");
+        let later = opened(
+            &[],
+            |index| *index = json!({"format": 3, "version": "9.0.0"}),
+            &[],
+        )
+        .unwrap_err();
+        assert!(
+            matches!(
+                later,
+                Error::Format {
+                    found: 3,
+                    known: 2,
+                    ..
+                }
+            ),
+            "{later}"
+        );
         assert!(matches!(told("format", json!(1)), Error::Damaged { .. }));
         for version in ["99.0.0", "of tomorrow"] {
-            assert!(matches!(told("version", json!(version)), Error::Newer { .. }));
+            assert!(matches!(
+                told("version", json!(version)),
+                Error::Newer { .. }
+            ));
         }
     }
 }

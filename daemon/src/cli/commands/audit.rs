@@ -34,18 +34,43 @@ const PAGE: usize = 2_000;
 
 pub async fn run(context: &Context, args: args::Audit) -> Result<u8, Error> {
     match args {
-        args::Audit::Show { after, limit, cursor } => {
-            let query = after.map(|n| ("after", n.to_string())).into_iter().collect();
-            let page: Page = lists::last(context, &["v1", "audit"], query, Paging { limit, cursor }, USUAL).await?;
-            context.output.show(&page, |_| page.entries.iter().map(render::audit::entry).collect::<Vec<_>>().join("\n"))?;
+        args::Audit::Show {
+            after,
+            limit,
+            cursor,
+        } => {
+            let query = after
+                .map(|n| ("after", n.to_string()))
+                .into_iter()
+                .collect();
+            let page: Page = lists::last(
+                context,
+                &["v1", "audit"],
+                query,
+                Paging { limit, cursor },
+                USUAL,
+            )
+            .await?;
+            context.output.show(&page, |_| {
+                page.entries
+                    .iter()
+                    .map(render::audit::entry)
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            })?;
         }
         args::Audit::Head => {
             let bounds: Bounds = context.client.get(&["v1", "audit", "head"], &[]).await?;
-            context.output.show(&bounds, |_| format!("{} {}", bounds.head.seq, bounds.head.hash))?;
+            context.output.show(&bounds, |_| {
+                format!("{} {}", bounds.head.seq, bounds.head.hash)
+            })?;
         }
         args::Audit::Verify { expect, .. } => {
             let body = Body::Json(json!({ "expect": expect }));
-            let verdict: Verdict = context.client.send(Method::POST, &["v1", "audit", "verify"], &[], body).await?;
+            let verdict: Verdict = context
+                .client
+                .send(Method::POST, &["v1", "audit", "verify"], &[], body)
+                .await?;
             return tell(&context.output, &verdict);
         }
         args::Audit::Export => export(context).await?,
@@ -56,7 +81,13 @@ pub async fn run(context: &Context, args: args::Audit) -> Result<u8, Error> {
 async fn export(context: &Context) -> Result<(), Error> {
     let bounds: Bounds = context.client.get(&["v1", "audit", "head"], &[]).await?;
     let mut out = io::BufWriter::new(io::stdout().lock());
-    line(&mut out, &Preface { audit: FORMAT, bounds })?;
+    line(
+        &mut out,
+        &Preface {
+            audit: FORMAT,
+            bounds,
+        },
+    )?;
     let mut after = bounds.anchor.seq;
     while after < bounds.head.seq {
         let query = [("after", after.to_string()), ("limit", PAGE.to_string())];
@@ -75,7 +106,10 @@ async fn export(context: &Context) -> Result<(), Error> {
 }
 
 fn line(out: &mut impl Write, value: &impl Serialize) -> Result<(), Error> {
-    serde_json::to_writer(&mut *out, value).map_err(|e| Error::Encode { form: "JSON", source: e.into() })?;
+    serde_json::to_writer(&mut *out, value).map_err(|e| Error::Encode {
+        form: "JSON",
+        source: e.into(),
+    })?;
     Ok(out.write_all(b"\n")?)
 }
 
@@ -84,15 +118,33 @@ fn line(out: &mut impl Write, value: &impl Serialize) -> Result<(), Error> {
 /// # Errors
 /// It can't be read, or is no export.
 pub fn verify_file(output: &Output, path: &Path, expect: Option<Digest>) -> Result<u8, Error> {
-    let failed = |source| Error::Read { path: path.to_owned(), source };
-    let reader: Box<dyn BufRead> =
-        if path == Path::new("-") { Box::new(io::stdin().lock()) } else { Box::new(BufReader::new(File::open(path).map_err(failed)?)) };
+    let failed = |source| Error::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let reader: Box<dyn BufRead> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(BufReader::new(File::open(path).map_err(failed)?))
+    };
     let mut lines = reader.lines();
-    let refuse = |rule: String| Error::Argument { what: "the file", value: path.display().to_string(), rule };
-    let first = lines.next().transpose().map_err(failed)?.unwrap_or_default();
-    let preface: Preface = serde_json::from_str(&first).map_err(|e| refuse(format!("it is no export of an audit log ({e})")))?;
+    let refuse = |rule: String| Error::Argument {
+        what: "the file",
+        value: path.display().to_string(),
+        rule,
+    };
+    let first = lines
+        .next()
+        .transpose()
+        .map_err(failed)?
+        .unwrap_or_default();
+    let preface: Preface = serde_json::from_str(&first)
+        .map_err(|e| refuse(format!("it is no export of an audit log ({e})")))?;
     if preface.audit != FORMAT {
-        return Err(refuse(format!("its format is {}, this version reads {FORMAT}", preface.audit)));
+        return Err(refuse(format!(
+            "its format is {}, this version reads {FORMAT}",
+            preface.audit
+        )));
     }
     let mut chain = Chain::behind(preface.bounds.anchor, expect);
     let mut fault = None;
@@ -102,7 +154,10 @@ pub fn verify_file(output: &Output, path: &Path, expect: Option<Digest>) -> Resu
         let entry = entry.and_then(|line| line.entry().ok_or_else(|| "it has no event".to_owned()));
         let followed = match entry {
             Ok(entry) => chain.follow(&entry),
-            Err(message) => Err(Fault::Unreadable { seq: chain.next_seq(), message }),
+            Err(message) => Err(Fault::Unreadable {
+                seq: chain.next_seq(),
+                message,
+            }),
         };
         if let Err(found) = followed {
             fault = Some(found);

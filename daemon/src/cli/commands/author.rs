@@ -47,8 +47,19 @@ pub fn run(globals: &Globals, args: Plugin) -> Result<Next, Error> {
     let output = Output::new(globals.output);
     match args {
         Plugin::Build { folders, out } => build(&output, folders, &out)?,
-        Plugin::New { name, kind, dir, sdk } => create(&output, &name, kind, &dir, sdk)?,
-        Plugin::Test(args) => return Ok(if conformance::run(globals, args)? { Next::Done } else { Next::Failed }),
+        Plugin::New {
+            name,
+            kind,
+            dir,
+            sdk,
+        } => create(&output, &name, kind, &dir, sdk)?,
+        Plugin::Test(args) => {
+            return Ok(if conformance::run(globals, args)? {
+                Next::Done
+            } else {
+                Next::Failed
+            });
+        }
         Plugin::Inspect { what } if what.ends_with(".wasm") => {
             let inspection = inspect(globals, Path::new(&what))?;
             output.show(&inspection, |_| render::plugin::file(&inspection))?;
@@ -61,26 +72,49 @@ pub fn run(globals: &Globals, args: Plugin) -> Result<Next, Error> {
 fn build(output: &Output, folders: Vec<PathBuf>, out: &Path) -> Result<(), Error> {
     let mut built: Vec<Built> = Vec::new();
     for folder in folders {
-        let options = BuildOptions { manifest_dir: folder, out: Some(out.to_owned()), ..BuildOptions::default() };
+        let options = BuildOptions {
+            manifest_dir: folder,
+            out: Some(out.to_owned()),
+            ..BuildOptions::default()
+        };
         built.extend(tradewind_author::build_all(&options)?);
     }
     let components: Vec<Component> = built.into_iter().map(Component::from).collect();
-    output.show(&components, |_| components.iter().map(Component::line).collect::<Vec<_>>().join("\n"))
+    output.show(&components, |_| {
+        components
+            .iter()
+            .map(Component::line)
+            .collect::<Vec<_>>()
+            .join("\n")
+    })
 }
 
 fn inspect(globals: &Globals, path: &Path) -> Result<FileInspection, Error> {
-    let read = |source| Error::Read { path: path.to_owned(), source };
+    let read = |source| Error::Read {
+        path: path.to_owned(),
+        source,
+    };
     let bytes = std::fs::read(path).map_err(read)?;
     let (cache, compiling) = (compile_cache()?, compiling(globals)?);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
     runtime
         .block_on(tradewind_wasm::inspect_file(bytes, cache, compiling))
-        .map_err(|source| Error::Inspect { path: path.to_owned(), source })
+        .map_err(|source| Error::Inspect {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// Files may be strangers': they are compiled as the daemon would.
 pub fn compiling(globals: &Globals) -> Result<Compiling, Error> {
-    Ok(serve::compiling(Effective::load(&overrides(globals, None), environment)?.config.compile))
+    Ok(serve::compiling(
+        Effective::load(&overrides(globals, None), environment)?
+            .config
+            .compile,
+    ))
 }
 
 /// Where compiled code is kept between two looks at the same file. What lies there is run: nobody else may have put it there.
@@ -89,29 +123,57 @@ pub fn compiling(globals: &Globals) -> Result<Compiling, Error> {
 /// The folder can't be made, or is not the user's alone.
 pub fn compile_cache() -> Result<PathBuf, Error> {
     use etcetera::BaseStrategy;
-    let usual = etcetera::choose_base_strategy().ok().map(|s| s.cache_dir().join("tradewind"));
+    let usual = etcetera::choose_base_strategy()
+        .ok()
+        .map(|s| s.cache_dir().join("tradewind"));
     let folder = usual.unwrap_or_else(|| std::env::temp_dir().join("tradewind-cache"));
     let own = || {
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)?;
         owners::check(&File::open(&folder)?, &folder, owners::Kind::Trusted)
     };
-    own().map_err(|source| Error::Read { path: folder.clone(), source })?;
+    own().map_err(|source| Error::Read {
+        path: folder.clone(),
+        source,
+    })?;
     Ok(folder)
 }
 
 impl From<Built> for Component {
     fn from(b: Built) -> Self {
-        Self { name: b.name, kind: b.kind.as_str().to_owned(), wasm: b.wasm, size: b.size, digest: b.digest, imports: b.imports }
+        Self {
+            name: b.name,
+            kind: b.kind.as_str().to_owned(),
+            wasm: b.wasm,
+            size: b.size,
+            digest: b.digest,
+            imports: b.imports,
+        }
     }
 }
 
 impl Component {
     fn line(&self) -> String {
-        format!("{} {} -> {} ({} bytes, {})", self.kind, self.name, self.wasm.display(), self.size, self.digest)
+        format!(
+            "{} {} -> {} ({} bytes, {})",
+            self.kind,
+            self.name,
+            self.wasm.display(),
+            self.size,
+            self.digest
+        )
     }
 }
 
-fn create(output: &Output, name: &str, kind: PluginKind, dir: &Path, sdk: Option<PathBuf>) -> Result<(), Error> {
+fn create(
+    output: &Output,
+    name: &str,
+    kind: PluginKind,
+    dir: &Path,
+    sdk: Option<PathBuf>,
+) -> Result<(), Error> {
     let kind = match kind {
         PluginKind::Provider => Kind::Provider,
         PluginKind::Policy => Kind::Policy,
@@ -119,14 +181,26 @@ fn create(output: &Output, name: &str, kind: PluginKind, dir: &Path, sdk: Option
     let folder = dir.join(name);
     let written = tradewind_author::new(kind, name, &folder, &sdk_source(sdk))?;
     output.show(&written, |_| {
-        let files: Vec<String> = written.iter().map(|f| format!("  {}", f.display())).collect();
-        format!("wrote\n{}\nbuild it with: tradewind plugin build {} --out DIR", files.join("\n"), folder.display())
+        let files: Vec<String> = written
+            .iter()
+            .map(|f| format!("  {}", f.display()))
+            .collect();
+        format!(
+            "wrote\n{}\nbuild it with: tradewind plugin build {} --out DIR",
+            files.join("\n"),
+            folder.display()
+        )
     })
 }
 
 /// The SDK that was named, else the one this program was built beside, if it is still there, else the published one.
 fn sdk_source(named: Option<PathBuf>) -> SdkSource {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(|root| root.join("plugin-sdk")).filter(|p| p.is_dir());
+    let beside = || {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .map(|root| root.join("plugin-sdk"))
+            .filter(|p| p.is_dir())
+    };
     match named.or_else(beside) {
         Some(path) => SdkSource::Path(path),
         None => SdkSource::Version(env!("CARGO_PKG_VERSION").to_owned()),

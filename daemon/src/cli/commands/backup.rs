@@ -20,13 +20,25 @@ use crate::{
 
 /// Writes the file whole or not at all.
 pub async fn make(context: &Context, file: &Path) -> Result<(), Error> {
-    let failed = |source| Error::Write { path: file.to_owned(), source };
+    let failed = |source| Error::Write {
+        path: file.to_owned(),
+        source,
+    };
     let mut name = file.as_os_str().to_owned();
     name.push(".part");
     let part = Path::new(&name);
-    let mut bytes = context.client.download(Method::POST, &["v1", "backup"]).await?;
+    let mut bytes = context
+        .client
+        .download(Method::POST, &["v1", "backup"])
+        .await?;
     // It holds the state: nobody else may read it.
-    let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(part).map_err(failed)?;
+    let mut out = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(part)
+        .map_err(failed)?;
     while let Some(chunk) = bytes.next().await {
         out.write_all(&chunk?).map_err(failed)?;
     }
@@ -47,21 +59,35 @@ pub async fn make(context: &Context, file: &Path) -> Result<(), Error> {
 
 /// Shows what a backup would bring into force, asks, and puts it back. Without a file: only says that the daemon which made the restored backup
 /// has ended.
-pub fn restore(globals: &Globals, file: Option<&Path>, choices: backup::Choices, yes: bool) -> Result<(), Error> {
+pub fn restore(
+    globals: &Globals,
+    file: Option<&Path>,
+    choices: backup::Choices,
+    yes: bool,
+) -> Result<(), Error> {
     let config = Effective::load(&super::super::overrides(globals, None), environment)?.config;
     let folders = serve::folders(&config);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
     let failed = |e| Error::Backup(Box::new(e));
     let output = Output::new(globals.output);
     let Some(file) = file else {
-        let confirmed = runtime.block_on(backup::confirm(&folders)).map_err(failed)?;
+        let confirmed = runtime
+            .block_on(backup::confirm(&folders))
+            .map_err(failed)?;
         let value = serde_json::json!({ "data": folders.data, "ended": confirmed });
         return output.show(&value, |_| match confirmed {
-            Some(origin) => format!("the daemon of {origin} has ended for good: `tradewind serve` adopts what runs"),
+            Some(origin) => format!(
+                "the daemon of {origin} has ended for good: `tradewind serve` adopts what runs"
+            ),
             None => "that was said before: `tradewind serve` adopts what runs".to_owned(),
         });
     };
-    let prepared = runtime.block_on(backup::prepare(file, &folders, choices)).map_err(failed)?;
+    let prepared = runtime
+        .block_on(backup::prepare(file, &folders, choices))
+        .map_err(failed)?;
     if !yes {
         ask(prepared.report())?;
     }
@@ -97,28 +123,61 @@ fn ask(report: &backup::Report) -> Result<(), Error> {
     if !io::stdin().is_terminal() {
         return Err(Error::Unasked);
     }
-    let asked = shown.and_then(|()| write!(out, "put it back into \"{}\"? [y/N] ", report.data.display())).and_then(|()| out.flush());
+    let asked = shown
+        .and_then(|()| {
+            write!(
+                out,
+                "put it back into \"{}\"? [y/N] ",
+                report.data.display()
+            )
+        })
+        .and_then(|()| out.flush());
     let mut answer = String::new();
-    asked.and_then(|()| io::stdin().read_line(&mut answer)).map_err(Error::Answer)?;
-    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { Err(Error::Declined) }
+    asked
+        .and_then(|()| io::stdin().read_line(&mut answer))
+        .map_err(Error::Answer)?;
+    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
+        Ok(())
+    } else {
+        Err(Error::Declined)
+    }
 }
 
 /// Who may do what once the backup is in force, line by line.
 fn powers(report: &backup::Report) -> String {
-    let mut text = format!("the backup of {}, made by version {}, {}\n", report.created_at, report.version, report.digest);
+    let mut text = format!(
+        "the backup of {}, made by version {}, {}\n",
+        report.created_at, report.version, report.digest
+    );
     if let Some(error) = &report.unreadable {
-        text.push_str(&format!("  the state that is there can't be read, so what it has revoked is not known: {}\n", tame(error)));
+        text.push_str(&format!(
+            "  the state that is there can't be read, so what it has revoked is not known: {}\n",
+            tame(error)
+        ));
     }
     for token in &report.tokens {
-        let end = token.expires_at.map_or_else(String::new, |at| format!(", until {at}"));
-        text.push_str(&format!("  token \"{}\": {} of {}{end}\n", token.name, token.role, token.namespaces));
+        let end = token
+            .expires_at
+            .map_or_else(String::new, |at| format!(", until {at}"));
+        text.push_str(&format!(
+            "  token \"{}\": {} of {}{end}\n",
+            token.name, token.role, token.namespaces
+        ));
     }
     if !report.ended_tokens.is_empty() {
-        let names: Vec<_> = report.ended_tokens.iter().map(|name| format!("\"{name}\"")).collect();
+        let names: Vec<_> = report
+            .ended_tokens
+            .iter()
+            .map(|name| format!("\"{name}\""))
+            .collect();
         text.push_str(&format!("  tokens that end: {}\n", names.join(", ")));
     }
     for instance in &report.instances {
-        let granted = if instance.grants.is_empty() { " is granted nothing" } else { " is granted:" };
+        let granted = if instance.grants.is_empty() {
+            " is granted nothing"
+        } else {
+            " is granted:"
+        };
         text.push_str(&format!("  {}{granted}\n", tame(&instance.file)));
         for line in &instance.grants {
             text.push_str(&format!("    {}\n", tame(line)));

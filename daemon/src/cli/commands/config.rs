@@ -17,10 +17,17 @@ pub fn run(globals: &Globals, args: Config) -> Result<(), Error> {
     match args.command.unwrap_or(ConfigCommand::Show) {
         ConfigCommand::Check => output.text("the configuration can be used"),
         ConfigCommand::Show => {
-            let rows = effective.rows().map_err(|e| Error::Encode { form: "TOML", source: e.into() })?;
+            let rows = effective.rows().map_err(|e| Error::Encode {
+                form: "TOML",
+                source: e.into(),
+            })?;
             output.show(&effective.config, |out| {
                 let cells = rows.iter().map(|(name, value, source)| {
-                    [out.cell(name, Mood::Plain), out.cell(value, Mood::Plain), out.cell(source, Mood::Plain)]
+                    [
+                        out.cell(name, Mood::Plain),
+                        out.cell(value, Mood::Plain),
+                        out.cell(source, Mood::Plain),
+                    ]
                 });
                 out.table(["SETTING", "VALUE", "SOURCE"], cells)
             })

@@ -37,10 +37,19 @@ pub fn run(globals: &Globals, args: PluginTest) -> Result<bool, Error> {
         output.show(&all, |out| render::conformance::list(out, &all))?;
         return Ok(true);
     };
-    let piece = piece(component, args.instance.as_deref(), args.settings.as_deref())?;
+    let piece = piece(
+        component,
+        args.instance.as_deref(),
+        args.settings.as_deref(),
+    )?;
     let options = Options {
         tasks: args.allocation.as_deref().map(tasks).transpose()?,
-        previous: args.previous.as_deref().map(read).transpose()?.map(Arc::from),
+        previous: args
+            .previous
+            .as_deref()
+            .map(read)
+            .transpose()?
+            .map(Arc::from),
         patience: args.deadline.std(),
         only: args.checks,
         seed: args.seed,
@@ -48,23 +57,39 @@ pub fn run(globals: &Globals, args: PluginTest) -> Result<bool, Error> {
     if let Some(instance) = &args.instance
         && output.is_for_people()
     {
-        eprintln!("a provider does real things now, at the place that \"{}\" names, and removes them at the end", instance.display());
+        eprintln!(
+            "a provider does real things now, at the place that \"{}\" names, and removes them at the end",
+            instance.display()
+        );
     }
     let config = Effective::load(&overrides(globals, None), environment)?.config;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
     let report = runtime.block_on(suite(&config, &piece, options))?;
     output.show(&report, |out| render::conformance::report(out, &report))?;
     Ok(report.is_good())
 }
 
 /// A component as an instance of the plugin folder: called what its instance file is called.
-fn piece(component: &Path, instance: Option<&Path>, settings: Option<&Path>) -> Result<Piece, Error> {
-    let stem = instance.unwrap_or(component).file_stem().and_then(|s| s.to_str()).unwrap_or_default();
-    let name: InstanceName = stem.parse().map_err(|e: tradewind_core::names::NameError| Error::Argument {
-        what: "the instance's name",
-        value: stem.to_owned(),
-        rule: e.rule.to_owned(),
-    })?;
+fn piece(
+    component: &Path,
+    instance: Option<&Path>,
+    settings: Option<&Path>,
+) -> Result<Piece, Error> {
+    let stem = instance
+        .unwrap_or(component)
+        .file_stem()
+        .and_then(|s| s.to_str())
+        .unwrap_or_default();
+    let name: InstanceName = stem
+        .parse()
+        .map_err(|e: tradewind_core::names::NameError| Error::Argument {
+            what: "the instance's name",
+            value: stem.to_owned(),
+            rule: e.rule.to_owned(),
+        })?;
     let file = match (instance, settings) {
         (Some(instance), _) => Some(read(instance)?),
         (None, Some(settings)) => Some(wrapped(settings)?),
@@ -78,26 +103,40 @@ fn piece(component: &Path, instance: Option<&Path>, settings: Option<&Path>) -> 
 fn wrapped(settings: &Path) -> Result<Vec<u8>, Error> {
     let text = String::from_utf8(read(settings)?).map_err(unusable(settings))?;
     let table: toml::Table = toml::from_str(&text).map_err(unusable(settings))?;
-    let file = toml::Table::from_iter([("component".to_owned(), "tested.wasm".into()), ("settings".to_owned(), table.into())]);
+    let file = toml::Table::from_iter([
+        ("component".to_owned(), "tested.wasm".into()),
+        ("settings".to_owned(), table.into()),
+    ]);
     Ok(file.to_string().into_bytes())
 }
 
 fn tasks(path: &Path) -> Result<Tasks, Error> {
-    let format = if path.extension().is_some_and(|e| e == "json") { Format::Json } else { Format::Yaml };
+    let format = if path.extension().is_some_and(|e| e == "json") {
+        Format::Json
+    } else {
+        Format::Yaml
+    };
     let manifest = manifest::parse(&read(path)?, format).map_err(unusable(path))?;
     Ok(Tasks::of(&manifest))
 }
 
 async fn suite(config: &Config, piece: &Piece, options: Options) -> Result<Report, Error> {
     let serve = |error| Error::Serve(Box::new(error));
-    let signal = serve::signals::listen_in_terminal().map_err(|e| serve(serve::Error::Signals(e)))?;
+    let signal =
+        serve::signals::listen_in_terminal().map_err(|e| serve(serve::Error::Signals(e)))?;
     let folder = private_folder()?;
-    let started = process::Supervisor::start(process::Options { data: None, ..serve::process_options(config, folder.clone()) });
+    let started = process::Supervisor::start(process::Options {
+        data: None,
+        ..serve::process_options(config, folder.clone())
+    });
     let processes = started.await.map_err(|e| serve(e.into()))?;
     let (clusters, engines) = (serve::clusters(config), serve::engines(config));
-    let capabilities = serve::lend(config, &processes, clusters, engines, Arc::new(SystemClock)).map_err(serve)?;
+    let capabilities =
+        serve::lend(config, &processes, clusters, engines, Arc::new(SystemClock)).map_err(serve)?;
     let cache = compile_cache()?;
-    let bench = Workbench::start(cache.clone(), serve::compiling(config.compile.clone())).await.map_err(unusable(&cache))?;
+    let bench = Workbench::start(cache.clone(), serve::compiling(config.compile.clone()))
+        .await
+        .map_err(unusable(&cache))?;
     let stop = CancellationToken::new();
     let mut ignored = |_: &Checked| {};
     let checked = check(&bench, piece, capabilities, options, &stop, &mut ignored);
@@ -120,17 +159,29 @@ async fn suite(config: &Config, piece: &Piece, options: Options) -> Result<Repor
 
 /// A folder of this run's own, for its processes.
 fn private_folder() -> Result<PathBuf, Error> {
-    let folder = std::env::temp_dir().join(format!("tradewind-test-{}", ulid::Ulid::r#gen().to_string().to_lowercase()));
+    let folder = std::env::temp_dir().join(format!(
+        "tradewind-test-{}",
+        ulid::Ulid::r#gen().to_string().to_lowercase()
+    ));
     let made = fs::DirBuilder::new().mode(0o700).create(&folder);
-    made.map_err(|source| Error::Write { path: folder.clone(), source })?;
+    made.map_err(|source| Error::Write {
+        path: folder.clone(),
+        source,
+    })?;
     Ok(folder)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+    fs::read(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn unusable<E: std::error::Error + Send + Sync + 'static>(path: &Path) -> impl FnOnce(E) -> Error {
     let path = path.to_owned();
-    move |e| Error::Input { path, source: Box::new(e) }
+    move |e| Error::Input {
+        path,
+        source: Box::new(e),
+    }
 }

@@ -40,7 +40,11 @@ pub fn run(globals: &Globals, args: Credential) -> Result<(), Error> {
                 let cells = rows.iter().map(|r| {
                     let mood = if r.usable { Mood::Good } else { Mood::Bad };
                     let state = r.problem.as_deref().unwrap_or("usable");
-                    [out.cell(&r.name, Mood::Plain), out.cell(&r.source, Mood::Plain), out.cell(state, mood)]
+                    [
+                        out.cell(&r.name, Mood::Plain),
+                        out.cell(&r.source, Mood::Plain),
+                        out.cell(state, mood),
+                    ]
                 });
                 out.table(["NAME", "SOURCE", "STATE"], cells)
             })
@@ -50,7 +54,9 @@ pub fn run(globals: &Globals, args: Credential) -> Result<(), Error> {
             io::stdin().lock().read_to_string(&mut text)?;
             let value = Secret::from(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text));
             serve::vault(&config).seal(&name, &value)?;
-            output.text(&format!("\"{name}\" is sealed: name it as {{ sealed = \"{name}\" }}"))
+            output.text(&format!(
+                "\"{name}\" is sealed: name it as {{ sealed = \"{name}\" }}"
+            ))
         }
         Credential::Remove { name } => match serve::vault(&config).remove(&name)? {
             true => output.text(&format!("\"{name}\" is forgotten")),
@@ -63,13 +69,34 @@ pub fn run(globals: &Globals, args: Credential) -> Result<(), Error> {
 fn rows(config: &Config) -> Result<Vec<Row>, Error> {
     let credentials = serve::credentials(config);
     let stored = serve::vault(config).names()?;
-    let named_by_setting = |name: &String| config.credentials.values().any(|s| *s == CredentialSource::Sealed(name.clone()));
+    let named_by_setting = |name: &String| {
+        config
+            .credentials
+            .values()
+            .any(|s| *s == CredentialSource::Sealed(name.clone()))
+    };
     let mut all: Vec<(String, CredentialSource)> = config.credentials.clone().into_iter().collect();
-    all.extend(stored.into_iter().filter(|n| !named_by_setting(n)).map(|n| (n.clone(), CredentialSource::Sealed(n))));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
+    all.extend(
+        stored
+            .into_iter()
+            .filter(|n| !named_by_setting(n))
+            .map(|n| (n.clone(), CredentialSource::Sealed(n))),
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
     let row = |(name, source): (String, CredentialSource)| {
-        let problem = runtime.block_on(credentials.text(&name, &source)).err().map(|failure| failure.message);
-        Row { source: source.to_string(), usable: problem.is_none(), problem, name }
+        let problem = runtime
+            .block_on(credentials.text(&name, &source))
+            .err()
+            .map(|failure| failure.message);
+        Row {
+            source: source.to_string(),
+            usable: problem.is_none(),
+            problem,
+            name,
+        }
     };
     Ok(all.into_iter().map(row).collect())
 }

@@ -62,11 +62,18 @@ pub trait Receipt {
 
 impl Line {
     fn of(file: &Path, outcome: &'static str) -> Self {
-        Self { file: file.display().to_string(), outcome, ..Self::default() }
+        Self {
+            file: file.display().to_string(),
+            outcome,
+            ..Self::default()
+        }
     }
 
     fn received(file: &Path, receipt: &impl Receipt) -> Self {
-        Self { file: file.display().to_string(), ..receipt.line() }
+        Self {
+            file: file.display().to_string(),
+            ..receipt.line()
+        }
     }
 
     /// A file that something is wrong with.
@@ -84,13 +91,23 @@ impl Line {
             Error::Read { source, .. } => source.to_string(),
             other => other.to_string(),
         };
-        Self { error: Some(Told { message, problems, remedy }), ..self }
+        Self {
+            error: Some(Told {
+                message,
+                problems,
+                remedy,
+            }),
+            ..self
+        }
     }
 
     fn text(&self) -> String {
         let mut text = format!("{}: ", self.file);
         if let Some(name) = &self.name {
-            let name = self.namespace.as_ref().map_or(name.clone(), |namespace| format!("{namespace}/{name}"));
+            let name = self
+                .namespace
+                .as_ref()
+                .map_or(name.clone(), |namespace| format!("{namespace}/{name}"));
             text.push_str(&format!("{name} "));
         }
         text.push_str(&self.outcome.replace('-', " "));
@@ -100,10 +117,21 @@ impl Line {
         if let Some(status) = &self.status {
             text.push_str(&format!(", {status}"));
         }
-        if let Some(Told { message, problems, .. }) = &self.error {
+        if let Some(Told {
+            message, problems, ..
+        }) = &self.error
+        {
             // Each problem has its place in what goes to standard error.
-            let first = problems.first().map(|p| if p.path.is_empty() { p.message.clone() } else { format!("{}: {}", p.path, p.message) });
-            let told = first.filter(|_| self.outcome == "refused").unwrap_or_else(|| message.clone());
+            let first = problems.first().map(|p| {
+                if p.path.is_empty() {
+                    p.message.clone()
+                } else {
+                    format!("{}: {}", p.path, p.message)
+                }
+            });
+            let told = first
+                .filter(|_| self.outcome == "refused")
+                .unwrap_or_else(|| message.clone());
             text.push_str(&format!(": {told}"));
         }
         text
@@ -124,8 +152,17 @@ impl Receipt for Accepted {
 
 impl Receipt for NamespaceOutcome {
     fn line(&self) -> Line {
-        let outcome = if self.outcome == Outcome::Unchanged { "unchanged" } else { "set" };
-        Line { outcome, name: Some(self.name.to_string()), generation: Some(self.generation), ..Line::default() }
+        let outcome = if self.outcome == Outcome::Unchanged {
+            "unchanged"
+        } else {
+            "set"
+        };
+        Line {
+            outcome,
+            name: Some(self.name.to_string()),
+            generation: Some(self.generation),
+            ..Line::default()
+        }
     }
 }
 
@@ -183,13 +220,30 @@ pub async fn check<T: Receipt>(
         match ask(document.clone()).await.map_err(about(file.clone())) {
             Ok(receipt) => {
                 let line = Line::received(file, &receipt);
-                let twin = seen.iter().find(|other| (&other.namespace, &other.name) == (&line.namespace, &line.name));
-                let mut told = Line { outcome: "not-tried", generation: None, ..line.clone() };
+                let twin = seen
+                    .iter()
+                    .find(|other| (&other.namespace, &other.name) == (&line.namespace, &line.name));
+                let mut told = Line {
+                    outcome: "not-tried",
+                    generation: None,
+                    ..line.clone()
+                };
                 if let Some(twin) = twin {
-                    let rule =
-                        format!("\"{}\" is about \"{}\" already: give each once", twin.file, line.name.as_deref().unwrap_or_default());
-                    let error = Error::Argument { what: "--file", value: line.file.clone(), rule };
-                    told = Line { outcome: "refused", ..told }.failed(&error);
+                    let rule = format!(
+                        "\"{}\" is about \"{}\" already: give each once",
+                        twin.file,
+                        line.name.as_deref().unwrap_or_default()
+                    );
+                    let error = Error::Argument {
+                        what: "--file",
+                        value: line.file.clone(),
+                        rule,
+                    };
+                    told = Line {
+                        outcome: "refused",
+                        ..told
+                    }
+                    .failed(&error);
                     errors.push(error);
                 }
                 seen.push(line);
@@ -203,7 +257,11 @@ pub async fn check<T: Receipt>(
             }
         }
     }
-    if errors.is_empty() { Ok(()) } else { Err(sheet(context, &lines, errors, "nothing was changed")) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(sheet(context, &lines, errors, "nothing was changed"))
+    }
 }
 
 /// Has every file carried out, one after the other.
@@ -215,17 +273,33 @@ pub async fn carry_out<T: Receipt>(
     documents: Vec<Document>,
     send: impl AsyncFn(Document) -> Result<T, client::Error>,
 ) -> Result<Vec<T>, Error> {
-    let files: Vec<PathBuf> = documents.iter().map(|document| document.file.clone()).collect();
+    let files: Vec<PathBuf> = documents
+        .iter()
+        .map(|document| document.file.clone())
+        .collect();
     let mut done: Vec<T> = Vec::new();
     for (document, file) in documents.into_iter().zip(&files) {
         match send(document).await.map_err(about(file.clone())) {
             Ok(receipt) => done.push(receipt),
             Err(error) if files.len() == 1 => return Err(error),
             Err(error) => {
-                let mut lines: Vec<Line> = files.iter().zip(&done).map(|(file, receipt)| Line::received(file, receipt)).collect();
+                let mut lines: Vec<Line> = files
+                    .iter()
+                    .zip(&done)
+                    .map(|(file, receipt)| Line::received(file, receipt))
+                    .collect();
                 lines.push(Line::of(file, "refused").failed(&error));
-                lines.extend(files.iter().skip(lines.len()).map(|file| Line::of(file, "not-tried")));
-                let summary = format!("{} of {} files were carried out before it", done.len(), files.len());
+                lines.extend(
+                    files
+                        .iter()
+                        .skip(lines.len())
+                        .map(|file| Line::of(file, "not-tried")),
+                );
+                let summary = format!(
+                    "{} of {} files were carried out before it",
+                    done.len(),
+                    files.len()
+                );
                 return Err(sheet(context, &lines, vec![error], &summary));
             }
         }
@@ -260,16 +334,25 @@ pub async fn ask<T>(
             }
         }
     }
-    if errors.is_empty() { Ok(answers) } else { Err(sheet(context, &lines, errors, "nothing was changed")) }
+    if errors.is_empty() {
+        Ok(answers)
+    } else {
+        Err(sheet(context, &lines, errors, "nothing was changed"))
+    }
 }
 
 /// Prints every file's line, and makes one error of all.
 pub fn sheet(context: &Context, lines: &[Line], errors: Vec<Error>, summary: &str) -> Error {
-    let printed = context.output.show(&Sheet { files: lines }, |_| lines.iter().map(Line::text).collect::<Vec<_>>().join("\n"));
+    let printed = context.output.show(&Sheet { files: lines }, |_| {
+        lines.iter().map(Line::text).collect::<Vec<_>>().join("\n")
+    });
     let count = errors.len();
     match printed {
         Err(error) => error,
-        Ok(()) => Error::Several { summary: format!("{count} of {} files failed: {summary}", lines.len()), errors },
+        Ok(()) => Error::Several {
+            summary: format!("{count} of {} files failed: {summary}", lines.len()),
+            errors,
+        },
     }
 }
 
@@ -279,15 +362,34 @@ mod tests {
 
     #[test]
     fn every_line_says_what_became_of_its_file() {
-        let accepted =
-            Accepted { namespace: "red".parse().unwrap(), name: "web".parse().unwrap(), generation: 3, outcome: Outcome::Updated };
-        let line = Line { status: Some("running".to_owned()), ..Line::received(Path::new("a.yaml"), &accepted) };
-        assert_eq!(line.text(), "a.yaml: red/web updated (generation 3), running");
-        assert_eq!(Line::of(Path::new("b.yaml"), "not-tried").text(), "b.yaml: not tried");
-        let missing = Error::Read { path: "c.yaml".into(), source: std::io::Error::other("it is not there") };
+        let accepted = Accepted {
+            namespace: "red".parse().unwrap(),
+            name: "web".parse().unwrap(),
+            generation: 3,
+            outcome: Outcome::Updated,
+        };
+        let line = Line {
+            status: Some("running".to_owned()),
+            ..Line::received(Path::new("a.yaml"), &accepted)
+        };
+        assert_eq!(
+            line.text(),
+            "a.yaml: red/web updated (generation 3), running"
+        );
+        assert_eq!(
+            Line::of(Path::new("b.yaml"), "not-tried").text(),
+            "b.yaml: not tried"
+        );
+        let missing = Error::Read {
+            path: "c.yaml".into(),
+            source: std::io::Error::other("it is not there"),
+        };
         let line = Line::of(Path::new("c.yaml"), "unreadable").failed(&missing);
         assert_eq!(line.text(), "c.yaml: unreadable: it is not there");
         let json = serde_json::to_value(&line).unwrap();
-        assert_eq!(json, serde_json::json!({"file": "c.yaml", "outcome": "unreadable", "error": {"message": "it is not there"}}));
+        assert_eq!(
+            json,
+            serde_json::json!({"file": "c.yaml", "outcome": "unreadable", "error": {"message": "it is not there"}})
+        );
     }
 }

@@ -65,8 +65,15 @@ impl Pages for Plugins {
 ///
 /// # Errors
 /// Whatever keeps a page from being read.
-pub async fn read<T: Pages>(context: &Context, path: &[&str], query: Vec<(&str, String)>, paging: Paging) -> Result<T, Error> {
-    let most = paging.limit.map(|limit| usize::try_from(limit.get()).unwrap_or(usize::MAX));
+pub async fn read<T: Pages>(
+    context: &Context,
+    path: &[&str],
+    query: Vec<(&str, String)>,
+    paging: Paging,
+) -> Result<T, Error> {
+    let most = paging
+        .limit
+        .map(|limit| usize::try_from(limit.get()).unwrap_or(usize::MAX));
     let (mut list, mut next) = page::<T>(context, path, &query, most, paging.cursor).await?;
     while let Some(cursor) = next.take() {
         let left = most.map(|most| most.saturating_sub(list.count()));
@@ -93,9 +100,13 @@ pub async fn last<T: DeserializeOwned>(
     usual: usize,
 ) -> Result<T, Error> {
     let asked = paging.limit.is_some() || paging.cursor.is_some();
-    let limit = paging.limit.map_or(usual, |limit| usize::try_from(limit.get()).unwrap_or(usize::MAX));
+    let limit = paging.limit.map_or(usual, |limit| {
+        usize::try_from(limit.get()).unwrap_or(usize::MAX)
+    });
     let (page, next) = page(context, path, &query, Some(limit), paging.cursor).await?;
-    next.iter().filter(|_| asked).for_each(|cursor| more(cursor));
+    next.iter()
+        .filter(|_| asked)
+        .for_each(|cursor| more(cursor));
     Ok(page)
 }
 

@@ -22,18 +22,44 @@ pub async fn run(context: &Context, args: Plan) -> Result<u8, Error> {
         return plans::store(context, args).await.map(|()| 0);
     }
     let documents = files::read(context, &args.files.files)?;
-    let plans = files::ask(context, documents, "planned", async |document| draft(context, document).await).await?;
-    context.output.show_all(&plans, |out| plans.iter().map(|p| render::plan::plan(out, p)).collect::<Vec<_>>().join("\n\n"))?;
+    let plans = files::ask(context, documents, "planned", async |document| {
+        draft(context, document).await
+    })
+    .await?;
+    context.output.show_all(&plans, |out| {
+        plans
+            .iter()
+            .map(|p| render::plan::plan(out, p))
+            .collect::<Vec<_>>()
+            .join("\n\n")
+    })?;
     if plans.iter().any(|p| p.unplaced.iter().any(|u| u.never)) {
         return Ok(NEVER);
     }
-    let different = plans.iter().any(|p| !p.unplaced.is_empty() || p.changes.iter().any(|c| c.action != ChangeAction::Keep));
-    Ok(if args.exit_code && different { DIFFERENT } else { 0 })
+    let different = plans.iter().any(|p| {
+        !p.unplaced.is_empty() || p.changes.iter().any(|c| c.action != ChangeAction::Keep)
+    });
+    Ok(if args.exit_code && different {
+        DIFFERENT
+    } else {
+        0
+    })
 }
 
 /// What applying a manifest would change.
-pub(super) async fn draft(context: &Context, document: Document) -> Result<PlanView, client::Error> {
+pub(super) async fn draft(
+    context: &Context,
+    document: Document,
+) -> Result<PlanView, client::Error> {
     let name = document.name();
     let path = ["v1", "deployments", name.as_str(), "plan"];
-    context.client.send(Method::POST, &path, &context.namespace(), Body::Manifest(document)).await
+    context
+        .client
+        .send(
+            Method::POST,
+            &path,
+            &context.namespace(),
+            Body::Manifest(document),
+        )
+        .await
 }

@@ -6,6 +6,14 @@ use super::lists;
 use crate::cli::{Context, Error, args::Paging, render};
 
 pub async fn report(context: &Context, paging: Paging) -> Result<(), Error> {
-    let view: ReplacementsView = lists::read(context, &["v1", "replacements"], context.namespace(), paging).await?;
-    context.output.show(&view, |out| render::replacement::report(out, &view))
+    let view: ReplacementsView = lists::read(
+        context,
+        &["v1", "replacements"],
+        context.namespace(),
+        paging,
+    )
+    .await?;
+    context
+        .output
+        .show(&view, |out| render::replacement::report(out, &view))
 }

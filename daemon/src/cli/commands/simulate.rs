@@ -60,7 +60,8 @@ pub fn run(globals: &Globals, args: Simulate) -> Result<(), Error> {
 fn simulate(globals: &Globals, output: &Output, args: SimulateRun) -> Result<(), Error> {
     // The argument parser has seen to it that these are there.
     let named = |file: Option<PathBuf>| file.unwrap_or_default();
-    let (trace_file, offers_file, policy_file) = (named(args.trace), named(args.offers), named(args.policy));
+    let (trace_file, offers_file, policy_file) =
+        (named(args.trace), named(args.offers), named(args.policy));
     let requests = trace::read(open(&trace_file)?).map_err(unusable(&trace_file))?;
     let sets = offers::read(&bytes(&offers_file)?).map_err(unusable(&offers_file))?;
     let options = Options {
@@ -71,9 +72,19 @@ fn simulate(globals: &Globals, output: &Output, args: SimulateRun) -> Result<(),
         seed: args.seed,
         step: args.step,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
-    let policy = runtime.block_on(load(&policy_file, args.settings.as_deref(), compiling(globals)?))?;
-    let timed = Timed { policy, calls: Mutex::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
+    let policy = runtime.block_on(load(
+        &policy_file,
+        args.settings.as_deref(),
+        compiling(globals)?,
+    ))?;
+    let timed = Timed {
+        policy,
+        calls: Mutex::default(),
+    };
     let begun = Instant::now();
     let outcome = runtime.block_on(simulate::run(&requests, &sets, &timed, &options))?;
     let speed = timed.speed(begun.elapsed(), &outcome);
@@ -81,13 +92,23 @@ fn simulate(globals: &Globals, output: &Output, args: SimulateRun) -> Result<(),
         write(path, |file| outcome.csv(file).map_err(io::Error::other))?;
     }
     if let Some(path) = &args.chart {
-        write(path, |file| file.write_all(outcome.chart().svg().as_bytes()))?;
+        write(path, |file| {
+            file.write_all(outcome.chart().svg().as_bytes())
+        })?;
     }
-    let printed = Printed { summary: &outcome.summary, speed };
+    let printed = Printed {
+        summary: &outcome.summary,
+        speed,
+    };
     output.show(&printed, |out| render::simulate::summary(out, &printed))
 }
 
-fn convert(output: &Output, from: TraceSource, file: &Path, out: Option<PathBuf>) -> Result<(), Error> {
+fn convert(
+    output: &Output,
+    from: TraceSource,
+    file: &Path,
+    out: Option<PathBuf>,
+) -> Result<(), Error> {
     let TraceSource::AlibabaGpu2020 = from;
     let table = open(file)?;
     let Some(out) = out else {
@@ -105,14 +126,33 @@ fn convert(output: &Output, from: TraceSource, file: &Path, out: Option<PathBuf>
     output.show(&done, |_| render::simulate::converted(&done))
 }
 
-async fn load(path: &Path, settings: Option<&Path>, compiling: Compiling) -> Result<Arc<dyn Policy>, Error> {
+async fn load(
+    path: &Path,
+    settings: Option<&Path>,
+    compiling: Compiling,
+) -> Result<Arc<dyn Policy>, Error> {
     let component = bytes(path)?;
     let text = settings.map(bytes).transpose()?;
     // As in the plugin folder: an instance is called what its file is called.
-    let stem = settings.unwrap_or(path).file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+    let stem = settings
+        .unwrap_or(path)
+        .file_stem()
+        .and_then(|s| s.to_str())
+        .unwrap_or_default();
     let name = stem.parse::<InstanceName>().or_else(|_| "policy".parse());
-    let name = name.map_err(|e| Error::Argument { what: "the policy's name", value: stem.to_owned(), rule: e.to_string() })?;
-    let loaded = tradewind_wasm::policy(name, component, text.as_deref(), compile_cache()?, compiling).await;
+    let name = name.map_err(|e| Error::Argument {
+        what: "the policy's name",
+        value: stem.to_owned(),
+        rule: e.to_string(),
+    })?;
+    let loaded = tradewind_wasm::policy(
+        name,
+        component,
+        text.as_deref(),
+        compile_cache()?,
+        compiling,
+    )
+    .await;
     loaded.map_err(|e| match (e, settings) {
         (e @ tradewind_wasm::AloneError::InstanceFile(_), Some(settings)) => unusable(settings)(e),
         (e, _) => unusable(path)(e),
@@ -121,29 +161,46 @@ async fn load(path: &Path, settings: Option<&Path>, compiling: Compiling) -> Res
 
 fn unusable<E: std::error::Error + Send + Sync + 'static>(path: &Path) -> impl FnOnce(E) -> Error {
     let path = path.to_owned();
-    move |e| Error::Input { path, source: Box::new(e) }
+    move |e| Error::Input {
+        path,
+        source: Box::new(e),
+    }
 }
 
 fn open(path: &Path) -> Result<Box<dyn Read>, Error> {
     if path == Path::new("-") {
         return Ok(Box::new(io::stdin().lock()));
     }
-    let file = File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let file = File::open(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(Box::new(BufReader::new(file)))
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    open(path)?.read_to_end(&mut bytes).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    open(path)?
+        .read_to_end(&mut bytes)
+        .map_err(|source| Error::Read {
+            path: path.to_owned(),
+            source,
+        })?;
     Ok(bytes)
 }
 
-fn write(path: &Path, content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), Error> {
+fn write(
+    path: &Path,
+    content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), Error> {
     let written = File::create(path).map(BufWriter::new).and_then(|mut file| {
         content(&mut file)?;
         file.flush()
     });
-    written.map_err(|source| Error::Write { path: path.to_owned(), source })
+    written.map_err(|source| Error::Write {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// A policy whose calls are timed: the simulation itself has no clock but its own.
@@ -172,7 +229,12 @@ impl Timed {
     fn speed(self, took: Duration, outcome: &Outcome) -> Speed {
         let mut calls = self.calls.into_inner();
         calls.sort_unstable();
-        let quantile = |percent: usize| calls.get((calls.len() * percent / 100).min(calls.len().saturating_sub(1))).copied().unwrap_or(0);
+        let quantile = |percent: usize| {
+            calls
+                .get((calls.len() * percent / 100).min(calls.len().saturating_sub(1)))
+                .copied()
+                .unwrap_or(0)
+        };
         let seconds = took.as_secs_f64();
         let per_second = |n: f64| if seconds > 0.0 { n / seconds } else { 0.0 };
         Speed {

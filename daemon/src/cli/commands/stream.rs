@@ -40,11 +40,18 @@ pub async fn logs(context: &Context, args: args::Logs) -> Result<(), Error> {
         return follow(context, &path, query, Following::Logs, line).await;
     }
     let view = whole(context, &path, query, args.tail as usize).await?;
-    context.output.show(&view, |_| render::stream::log_lines(&view.lines))
+    context
+        .output
+        .show(&view, |_| render::stream::log_lines(&view.lines))
 }
 
 /// The last lines, however many answers they take. Lines that are written meanwhile end it as soon as there are as many as were asked for.
-async fn whole(context: &Context, path: &[&str], mut query: Vec<(&'static str, String)>, tail: usize) -> Result<LogsView, Error> {
+async fn whole(
+    context: &Context,
+    path: &[&str],
+    mut query: Vec<(&'static str, String)>,
+    tail: usize,
+) -> Result<LogsView, Error> {
     let mut view: LogsView = context.client.get(path, &query).await?;
     let bytes = |lines: &[TaskLogLine]| lines.iter().map(|l| l.line.text.len()).sum::<usize>();
     let mut size = bytes(&view.lines);
@@ -71,13 +78,26 @@ pub async fn events(context: &Context, args: args::Events) -> Result<(), Error> 
         None => vec!["v1", "events"],
     };
     if args.follow {
-        let limit = args.limit.map_or_else(|| USUAL.to_string(), |limit| limit.to_string());
+        let limit = args
+            .limit
+            .map_or_else(|| USUAL.to_string(), |limit| limit.to_string());
         query.push(("limit", limit));
-        return follow(context, &path, query, Following::Events, |e: &Event| render::stream::event(e)).await;
+        return follow(context, &path, query, Following::Events, |e: &Event| {
+            render::stream::event(e)
+        })
+        .await;
     }
-    let paging = Paging { limit: args.limit, cursor: args.cursor };
+    let paging = Paging {
+        limit: args.limit,
+        cursor: args.cursor,
+    };
     let list: Vec<Event> = lists::last(context, &path, query, paging, USUAL).await?;
-    context.output.show(&list, |_| list.iter().map(render::stream::event).collect::<Vec<_>>().join("\n"))
+    context.output.show(&list, |_| {
+        list.iter()
+            .map(render::stream::event)
+            .collect::<Vec<_>>()
+            .join("\n")
+    })
 }
 
 /// What is followed.
@@ -94,7 +114,9 @@ impl Following {
     fn waits(self, error: &client::Error, lost: Instant) -> bool {
         let passes = match error {
             client::Error::Unreachable { .. } => true,
-            client::Error::Refused(problem) => matches!(problem.kind, Kind::Unavailable | Kind::TooManyRequests),
+            client::Error::Refused(problem) => {
+                matches!(problem.kind, Kind::Unavailable | Kind::TooManyRequests)
+            }
             _ => false,
         };
         passes && (self == Self::Events || lost.elapsed() < PATIENCE)
@@ -113,7 +135,9 @@ async fn follow<T: Serialize + DeserializeOwned>(
     // Items behind that place, which come once more.
     let mut unplaced: Vec<String> = Vec::new();
     loop {
-        let Some(mut stream) = open(context, path, &query, following, opened).await? else { return Ok(()) };
+        let Some(mut stream) = open(context, path, &query, following, opened).await? else {
+            return Ok(());
+        };
         opened = true;
         let mut known = std::mem::take(&mut unplaced);
         while let Some(Ok(event)) = stream.next().await {
@@ -122,7 +146,11 @@ async fn follow<T: Serialize + DeserializeOwned>(
                     // The daemon is going: another will answer.
                     Ok(problem) if problem.kind == Kind::Unavailable => break,
                     Ok(problem) => return Err(client::Error::Refused(Box::new(problem)).into()),
-                    Err(_) => return Err(Error::Stream { message: event.data }),
+                    Err(_) => {
+                        return Err(Error::Stream {
+                            message: event.data,
+                        });
+                    }
                 }
             }
             if let Some(at) = known.iter().position(|data| *data == event.data) {
@@ -130,7 +158,11 @@ async fn follow<T: Serialize + DeserializeOwned>(
             } else {
                 match serde_json::from_str::<T>(&event.data) {
                     Ok(item) => context.output.item(&item, |_| line(&item))?,
-                    Err(e) => return Err(Error::Stream { message: e.to_string() }),
+                    Err(e) => {
+                        return Err(Error::Stream {
+                            message: e.to_string(),
+                        });
+                    }
                 }
             }
             match event.id {
@@ -154,12 +186,20 @@ async fn open(
     query: &[(&'static str, String)],
     following: Following,
     opened: bool,
-) -> Result<Option<impl futures::Stream<Item = Result<client::Event, client::Error>> + Unpin + use<>>, Error> {
+) -> Result<
+    Option<impl futures::Stream<Item = Result<client::Event, client::Error>> + Unpin + use<>>,
+    Error,
+> {
     let lost = Instant::now();
     let mut other: Option<Client> = None;
     let mut told = false;
     loop {
-        let error = match other.as_ref().unwrap_or(&context.client).follow(path, query).await {
+        let error = match other
+            .as_ref()
+            .unwrap_or(&context.client)
+            .follow(path, query)
+            .await
+        {
             Ok(stream) => return Ok(Some(stream)),
             Err(error) => error,
         };
@@ -172,7 +212,10 @@ async fn open(
         if !told {
             told = true;
             // Where it can't be told, nobody looks.
-            let _ = writeln!(io::stderr(), "{error}: what is followed goes on as soon as it can");
+            let _ = writeln!(
+                io::stderr(),
+                "{error}: what is followed goes on as soon as it can"
+            );
         }
         tokio::time::sleep(RETRY).await;
         other = context.found_again().ok().or(other);

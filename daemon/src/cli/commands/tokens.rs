@@ -31,11 +31,18 @@ pub async fn run(context: &Context, args: Token) -> Result<(), Error> {
             let mut query = context.namespace();
             query.extend(args.status.map(|status| ("status", status.to_string())));
             let list: Vec<TokenView> = lists::read(context, &TOKENS, query, args.paging).await?;
-            context.output.show(&list, |out| render::token::list(out, &list))
+            context
+                .output
+                .show(&list, |out| render::token::list(out, &list))
         }
         Token::Revoke { name } => {
-            let view: TokenView = context.client.send(Method::DELETE, &["v1", "tokens", &name], &[], Body::Empty).await?;
-            context.output.show(&view, |_| format!("token \"{}\" is {}", view.name, view.state.as_str()))
+            let view: TokenView = context
+                .client
+                .send(Method::DELETE, &["v1", "tokens", &name], &[], Body::Empty)
+                .await?;
+            context.output.show(&view, |_| {
+                format!("token \"{}\" is {}", view.name, view.state.as_str())
+            })
         }
         // `cli::run` has done it: it needs no daemon.
         Token::ResetAdmin => Ok(()),
@@ -43,18 +50,38 @@ pub async fn run(context: &Context, args: Token) -> Result<(), Error> {
 }
 
 async fn create(context: &Context, args: TokenCreate) -> Result<(), Error> {
-    let argument = |what, value: &str, rule: String| Error::Argument { what, value: value.to_owned(), rule };
-    let name: TokenName =
-        args.name.parse().map_err(|e: tradewind_core::names::NameError| argument("the name", &args.name, e.rule.to_owned()))?;
+    let argument = |what, value: &str, rule: String| Error::Argument {
+        what,
+        value: value.to_owned(),
+        rule,
+    };
+    let name: TokenName = args
+        .name
+        .parse()
+        .map_err(|e: tradewind_core::names::NameError| {
+            argument("the name", &args.name, e.rule.to_owned())
+        })?;
     let mut reach = args.reach;
     if reach.is_empty() {
         reach.push(context.namespace.clone().unwrap_or_else(|| "*".to_owned()));
     }
     let shown = reach.join(", ");
-    let namespaces = Scope::try_from(reach).map_err(|e| argument("the reach", &shown, e.to_string()))?;
-    let request = TokenRequest { name, role: args.role, namespaces, expires_in: args.expires };
-    let body = serde_json::to_value(request).map_err(|e| Error::Encode { form: "JSON", source: e.into() })?;
-    let created: TokenCreated = context.client.send(Method::POST, &TOKENS, &[], Body::Json(body)).await?;
+    let namespaces =
+        Scope::try_from(reach).map_err(|e| argument("the reach", &shown, e.to_string()))?;
+    let request = TokenRequest {
+        name,
+        role: args.role,
+        namespaces,
+        expires_in: args.expires,
+    };
+    let body = serde_json::to_value(request).map_err(|e| Error::Encode {
+        form: "JSON",
+        source: e.into(),
+    })?;
+    let created: TokenCreated = context
+        .client
+        .send(Method::POST, &TOKENS, &[], Body::Json(body))
+        .await?;
     if context.output.is_for_people() {
         // The text alone goes to standard output, so that it can be put into a file.
         eprintln!("{}", render::token::line(&created.token));
@@ -71,8 +98,15 @@ pub async fn whoami(context: &Context) -> Result<(), Error> {
 /// Makes the admin token anew, without a daemon.
 pub fn reset(globals: &Globals) -> Result<(), Error> {
     let config = Effective::load(&overrides(globals, None), environment)?.config;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
     let database = config.data.join("state.db");
-    let path = runtime.block_on(identity::reset(config.data, database, tradewind_cloud::SystemClock.now()))?;
+    let path = runtime.block_on(identity::reset(
+        config.data,
+        database,
+        tradewind_cloud::SystemClock.now(),
+    ))?;
     Output::new(globals.output).text(&format!("the new admin token is in {}", path.display()))
 }

@@ -41,12 +41,22 @@ impl Goal {
 ///
 /// # Errors
 /// `TimedOut`, `Failed`, `Deleted`, and whatever the first request is answered with.
-pub async fn until(context: &Context, namespace: &str, name: &str, goal: Goal, timeout: Millis) -> Result<Option<DeploymentView>, Error> {
+pub async fn until(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    goal: Goal,
+    timeout: Millis,
+) -> Result<Option<DeploymentView>, Error> {
     let deadline = Instant::now() + timeout.std();
     let mut progress = Progress::new(context.output.is_for_people());
     let mut last: Option<DeploymentView> = None;
     loop {
-        let followed = timeout_at(deadline, follow(context, namespace, name, goal, &mut last, &mut progress)).await;
+        let followed = timeout_at(
+            deadline,
+            follow(context, namespace, name, goal, &mut last, &mut progress),
+        )
+        .await;
         match followed {
             Ok(Ok(Some(reached))) => {
                 progress.finish();
@@ -58,8 +68,15 @@ pub async fn until(context: &Context, namespace: &str, name: &str, goal: Goal, t
             Ok(Err(e)) => return Err(e.into()),
             Err(_) => {
                 progress.finish();
-                let message = last.map(|v| state(&v)).unwrap_or_else(|| "nothing is known of it".to_owned());
-                return Err(Error::TimedOut { name: name.to_owned(), wanted: goal.wanted(), after: timeout, message });
+                let message = last
+                    .map(|v| state(&v))
+                    .unwrap_or_else(|| "nothing is known of it".to_owned());
+                return Err(Error::TimedOut {
+                    name: name.to_owned(),
+                    wanted: goal.wanted(),
+                    after: timeout,
+                    message,
+                });
             }
         }
         sleep(RETRY).await;
@@ -80,9 +97,15 @@ async fn follow(
     let path = ["v1", "deployments", name];
     let gone = || match goal {
         Goal::Gone => Ok(None),
-        Goal::Running { .. } => Err(Error::Deleted { name: name.to_owned() }),
+        Goal::Running { .. } => Err(Error::Deleted {
+            name: name.to_owned(),
+        }),
     };
-    let mut events = match context.client.follow(&path, &[("namespace", namespace.to_owned())]).await {
+    let mut events = match context
+        .client
+        .follow(&path, &[("namespace", namespace.to_owned())])
+        .await
+    {
         Ok(events) => events,
         Err(e) if e.is_not_found() => return Ok(Some(gone())),
         Err(e) => return Err(e),
@@ -92,7 +115,9 @@ async fn follow(
         match event.name.as_str() {
             "gone" => return Ok(Some(gone())),
             "deployment" => {
-                let Ok(view) = serde_json::from_str::<DeploymentView>(&event.data) else { continue };
+                let Ok(view) = serde_json::from_str::<DeploymentView>(&event.data) else {
+                    continue;
+                };
                 progress.show(&view);
                 let outcome = judge(&view, goal);
                 let done = match outcome {
@@ -113,36 +138,55 @@ async fn follow(
 
 /// Whether the goal is reached, or can't be any more.
 fn judge(view: &DeploymentView, goal: Goal) -> Option<Result<(), Error>> {
-    let Goal::Running { generation } = goal else { return None };
+    let Goal::Running { generation } = goal else {
+        return None;
+    };
     let summary = &view.summary;
     let name = || summary.name.to_string();
     match summary.status {
         Status::Deleting => Some(Err(Error::Deleted { name: name() })),
         _ if view.observed_generation < generation => None,
-        _ if returned(view, generation) => Some(Err(Error::Failed { name: name(), message: state(view) })),
+        _ if returned(view, generation) => Some(Err(Error::Failed {
+            name: name(),
+            message: state(view),
+        })),
         // It waits for someone: there is nothing to wait for here.
         Status::Progressing if waits(view) => Some(Ok(())),
         Status::Running | Status::Idle | Status::Completed => Some(Ok(())),
-        Status::Failed => Some(Err(Error::Failed { name: name(), message: state(view) })),
+        Status::Failed => Some(Err(Error::Failed {
+            name: name(),
+            message: state(view),
+        })),
         Status::Pending | Status::Progressing | Status::Degraded => None,
     }
 }
 
 /// Whether a failed update has made way for what was healthy before it.
 fn returned(view: &DeploymentView, generation: u64) -> bool {
-    view.rollout.as_ref().is_some_and(|r| r.generation > generation && r.cause == Cause::Failure)
+    view.rollout
+        .as_ref()
+        .is_some_and(|r| r.generation > generation && r.cause == Cause::Failure)
 }
 
 fn waits(view: &DeploymentView) -> bool {
-    view.rollout.as_ref().is_some_and(|r| r.status == rollout::Status::Waiting)
+    view.rollout
+        .as_ref()
+        .is_some_and(|r| r.status == rollout::Status::Waiting)
 }
 
 /// What is to be said of a deployment that is not as it should be.
 fn state(view: &DeploymentView) -> String {
     let mut parts = vec![view.summary.message.clone()];
-    for task in view.tasks.iter().filter(|t| !matches!(t.status, Status::Running | Status::Idle | Status::Completed)) {
+    for task in view
+        .tasks
+        .iter()
+        .filter(|t| !matches!(t.status, Status::Running | Status::Idle | Status::Completed))
+    {
         let said = if task.message.is_empty() {
-            task.failure.as_ref().map(|f| f.message.clone()).unwrap_or_default()
+            task.failure
+                .as_ref()
+                .map(|f| f.message.clone())
+                .unwrap_or_default()
         } else {
             task.message.clone()
         };
@@ -151,5 +195,9 @@ fn state(view: &DeploymentView) -> String {
         }
     }
     parts.retain(|p| !p.is_empty());
-    if parts.is_empty() { format!("it is {}", view.summary.status) } else { parts.join("; ") }
+    if parts.is_empty() {
+        format!("it is {}", view.summary.status)
+    } else {
+        parts.join("; ")
+    }
 }

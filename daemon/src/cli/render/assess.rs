@@ -48,7 +48,10 @@ fn task(out: &Output, task: &TaskReport) -> String {
     }
     for choice in &task.choice {
         let place = place(&choice.provider, &choice.region);
-        lines.push(format!("* \"{}\" would choose {place} {} ({} replicas)", choice.policy, choice.size, choice.replicas));
+        lines.push(format!(
+            "* \"{}\" would choose {place} {} ({} replicas)",
+            choice.policy, choice.size, choice.replicas
+        ));
     }
     if let Some(unplaced) = &task.unplaced {
         lines.push(format!("not placed: {unplaced}"));
@@ -63,13 +66,20 @@ fn task(out: &Output, task: &TaskReport) -> String {
 }
 
 fn row(out: &Output, task: &TaskReport, o: &OfferReport) -> [comfy_table::Cell; 18] {
-    let chosen = task.choice.iter().any(|c| c.provider == o.provider && c.offer == o.offer);
+    let chosen = task
+        .choice
+        .iter()
+        .any(|c| c.provider == o.provider && c.offer == o.offer);
     let mood = if chosen { Mood::Good } else { Plain };
     let plain = |text: String| out.cell(text, Plain);
     [
         out.cell(if chosen { "*" } else { "" }, mood),
         out.cell(place(&o.provider, &o.region), mood),
-        plain(if o.spot { format!("{} (spot)", o.size) } else { o.size.clone() }),
+        plain(if o.spot {
+            format!("{} (spot)", o.size)
+        } else {
+            o.size.clone()
+        }),
         plain(o.cpu.to_string()),
         plain(size(o.memory)),
         plain(o.unit_price.to_string()),
@@ -90,16 +100,38 @@ fn row(out: &Output, task: &TaskReport, o: &OfferReport) -> [comfy_table::Cell; 
 
 /// What the choice costs, and what the two alternatives that people ask about would.
 fn benefit(task: &TaskReport) -> Vec<String> {
-    let bill = |b: &Bill| format!("{} per hour, {} for the estimate, {} per month", b.hourly, b.estimate, b.monthly);
-    let chosen = task.benefit.chosen.map(|b| format!("the choice costs {}", bill(&b)));
+    let bill = |b: &Bill| {
+        format!(
+            "{} per hour, {} for the estimate, {} per month",
+            b.hourly, b.estimate, b.monthly
+        )
+    };
+    let chosen = task
+        .benefit
+        .chosen
+        .map(|b| format!("the choice costs {}", bill(&b)));
     let alternative = |what: &str, a: &Option<Alternative>| {
         a.as_ref().map(|a| {
-            let more = format!("{} per hour, {} for the estimate, {} per month", a.more.hourly, a.more.estimate, a.more.monthly);
-            format!("{what} is {} {}: {} ({more})", place(&a.provider, &a.region), a.size, bill(&a.bill))
+            let more = format!(
+                "{} per hour, {} for the estimate, {} per month",
+                a.more.hourly, a.more.estimate, a.more.monthly
+            );
+            format!(
+                "{what} is {} {}: {} ({more})",
+                place(&a.provider, &a.region),
+                a.size,
+                bill(&a.bill)
+            )
         })
     };
-    let alternatives = [alternative("the cheapest", &task.benefit.cheapest), alternative("the best quality", &task.benefit.best_quality)];
-    chosen.into_iter().chain(alternatives.into_iter().flatten()).collect()
+    let alternatives = [
+        alternative("the cheapest", &task.benefit.cheapest),
+        alternative("the best quality", &task.benefit.best_quality),
+    ];
+    chosen
+        .into_iter()
+        .chain(alternatives.into_iter().flatten())
+        .collect()
 }
 
 fn quality(out: &Output, task: &TaskReport) -> String {
@@ -115,17 +147,47 @@ fn quality(out: &Output, task: &TaskReport) -> String {
             out.cell(figure(&q.performance), Plain),
         ]
     });
-    out.table(["PLACE", "SIZE", "AVAILABILITY", "FAILED STARTS", "READY AFTER ms", "LATENCY ms", "PERFORMANCE"], rows)
+    out.table(
+        [
+            "PLACE",
+            "SIZE",
+            "AVAILABILITY",
+            "FAILED STARTS",
+            "READY AFTER ms",
+            "LATENCY ms",
+            "PERFORMANCE",
+        ],
+        rows,
+    )
 }
 
 /// A figure with what it stands on. What policies see comes first.
 fn figure(figure: &Figure) -> String {
-    let quoted = figure.quoted.map(|q| format!("{} quoted {}", number(q.value), age(q.age)));
+    let quoted = figure
+        .quoted
+        .map(|q| format!("{} quoted {}", number(q.value), age(q.age)));
     let measured = figure.measured.map(|m| {
-        let tail = m.p95.map(|p| format!(" (p95 {})", number(p))).unwrap_or_default();
-        format!("{}{tail} measured {}x, {}", number(m.value), m.samples, age(m.age))
+        let tail = m
+            .p95
+            .map(|p| format!(" (p95 {})", number(p)))
+            .unwrap_or_default();
+        format!(
+            "{}{tail} measured {}x, {}",
+            number(m.value),
+            m.samples,
+            age(m.age)
+        )
     });
-    let lately = || figure.value.filter(|_| figure.basis == Basis::Measured).map(|v| format!("{} measured lately", number(v)));
+    let lately = || {
+        figure
+            .value
+            .filter(|_| figure.basis == Basis::Measured)
+            .map(|v| format!("{} measured lately", number(v)))
+    };
     let parts: Vec<String> = quoted.into_iter().chain(measured.or_else(lately)).collect();
-    if parts.is_empty() { "-".to_owned() } else { parts.join("; ") }
+    if parts.is_empty() {
+        "-".to_owned()
+    } else {
+        parts.join("; ")
+    }
 }

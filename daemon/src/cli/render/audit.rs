@@ -8,20 +8,40 @@ use tradewind_core::{
 use super::stream;
 
 pub fn entry(entry: &Line) -> String {
-    let event = entry.event.as_ref().and_then(|e| serde_json::from_str::<Event>(e.get()).ok());
+    let event = entry
+        .event
+        .as_ref()
+        .and_then(|e| serde_json::from_str::<Event>(e.get()).ok());
     match event {
-        Some(event) => format!("{:>6}  {}  {}", entry.seq, event.actor, stream::event(&event)),
+        Some(event) => format!(
+            "{:>6}  {}  {}",
+            entry.seq,
+            event.actor,
+            stream::event(&event)
+        ),
         None => format!("{:>6}  an entry that can't be read as an event", entry.seq),
     }
 }
 
 pub fn verdict(verdict: &Verdict) -> String {
-    let Verdict { verified, head, expected, fault } = verdict;
+    let Verdict {
+        verified,
+        head,
+        expected,
+        fault,
+    } = verdict;
     match fault {
-        Some(fault) => format!("the audit log is not what was recorded: {fault}; the {verified} entries before are in order"),
+        Some(fault) => format!(
+            "the audit log is not what was recorded: {fault}; the {verified} entries before are in order"
+        ),
         None => {
-            let expected = expected.map(|seq| format!("; the expected hash is that of entry {seq}")).unwrap_or_default();
-            format!("{verified} entries are as they were recorded, up to {} with {}{expected}", head.seq, head.hash)
+            let expected = expected
+                .map(|seq| format!("; the expected hash is that of entry {seq}"))
+                .unwrap_or_default();
+            format!(
+                "{verified} entries are as they were recorded, up to {} with {}{expected}",
+                head.seq, head.hash
+            )
         }
     }
 }

@@ -22,13 +22,28 @@ pub fn one(out: &Output, c: &Canary) -> String {
                 CanaryState::Returning => format!("version {} ({digest}) of \"{}\" gets no calls any more", canary.version, c.instance),
             });
             if canary.holds > 0 {
-                parts.push(format!("it has made the state of {} allocations", canary.holds));
+                parts.push(format!(
+                    "it has made the state of {} allocations",
+                    canary.holds
+                ));
             }
-            let operations = canary.old.0.keys().chain(canary.new.0.keys().filter(|o| !canary.old.0.contains_key(*o)));
+            let operations = canary.old.0.keys().chain(
+                canary
+                    .new
+                    .0
+                    .keys()
+                    .filter(|o| !canary.old.0.contains_key(*o)),
+            );
             let cells = |count: Option<&Count>| {
                 let count = count.copied().unwrap_or_default();
-                let mean = count.total_micros.checked_div(count.calls.saturating_sub(count.failures));
-                [count.calls.to_string(), count.failures.to_string(), mean.map_or_else(|| "-".to_owned(), |m| format!("{m} µs"))]
+                let mean = count
+                    .total_micros
+                    .checked_div(count.calls.saturating_sub(count.failures));
+                [
+                    count.calls.to_string(),
+                    count.failures.to_string(),
+                    mean.map_or_else(|| "-".to_owned(), |m| format!("{m} µs")),
+                ]
             };
             let rows = operations.map(|operation| {
                 let [calls, failures, mean] = cells(canary.old.0.get(operation));
@@ -43,13 +58,36 @@ pub fn one(out: &Output, c: &Canary) -> String {
                     out.cell(new_mean, Plain),
                 ]
             });
-            parts.push(out.table(["OPERATION", "OLD CALLS", "FAILURES", "AVERAGE", "NEW CALLS", "FAILURES", "AVERAGE"], rows));
+            parts.push(out.table(
+                [
+                    "OPERATION",
+                    "OLD CALLS",
+                    "FAILURES",
+                    "AVERAGE",
+                    "NEW CALLS",
+                    "FAILURES",
+                    "AVERAGE",
+                ],
+                rows,
+            ));
         }
     }
     if let Some(end) = &c.last {
-        let what = if end.promoted { "was promoted" } else { "returned" };
-        let by = end.by.as_ref().map_or_else(|| "by itself".to_owned(), |actor| format!("by {}", actor.as_str()));
-        parts.push(format!("{} {what} {by} at {}: {}", end.component.short(), end.at, end.reason));
+        let what = if end.promoted {
+            "was promoted"
+        } else {
+            "returned"
+        };
+        let by = end.by.as_ref().map_or_else(
+            || "by itself".to_owned(),
+            |actor| format!("by {}", actor.as_str()),
+        );
+        parts.push(format!(
+            "{} {what} {by} at {}: {}",
+            end.component.short(),
+            end.at,
+            end.reason
+        ));
     }
     parts.join("\n")
 }

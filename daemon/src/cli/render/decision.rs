@@ -13,7 +13,11 @@ pub fn list(out: &Output, items: &[DecisionView]) -> String {
         return "no decisions".to_owned();
     }
     let rows = items.iter().map(|d| {
-        let mut who: Vec<String> = d.tasks.iter().map(|t| format!("{}/{}", t.deployment, t.task)).collect();
+        let mut who: Vec<String> = d
+            .tasks
+            .iter()
+            .map(|t| format!("{}/{}", t.deployment, t.task))
+            .collect();
         who.dedup();
         [
             out.cell(&d.id, Plain),
@@ -25,12 +29,20 @@ pub fn list(out: &Output, items: &[DecisionView]) -> String {
             out.cell(who.join(","), Plain),
         ]
     });
-    out.table(["ID", "AT", "POLICY", "DIGEST", "BATCH", "TOOK", "TASKS"], rows)
+    out.table(
+        ["ID", "AT", "POLICY", "DIGEST", "BATCH", "TOOK", "TASKS"],
+        rows,
+    )
 }
 
 pub fn one(out: &Output, decision: &DecisionView) -> String {
     let mut parts = vec![head(decision)];
-    parts.extend(decision.tasks.iter().map(|t| format!("{}/{}\n{}", t.namespace, t.deployment, reason(out, t))));
+    parts.extend(
+        decision
+            .tasks
+            .iter()
+            .map(|t| format!("{}/{}\n{}", t.namespace, t.deployment, reason(out, t))),
+    );
     parts.join("\n\n")
 }
 
@@ -39,9 +51,19 @@ pub fn head(d: &DecisionView) -> String {
     let mut lines = vec![
         format!("{} at {}", d.id, d.at),
         format!("policy {}", d.policy),
-        format!("request {}, seed {}, {} tasks in the batch, {} µs", d.request.short(), d.seed, d.batch, d.took_micros),
+        format!(
+            "request {}, seed {}, {} tasks in the batch, {} µs",
+            d.request.short(),
+            d.seed,
+            d.batch,
+            d.took_micros
+        ),
     ];
-    lines.extend(d.fallback.as_ref().map(|why| format!("the built-in order decided, because of {why}")));
+    lines.extend(
+        d.fallback
+            .as_ref()
+            .map(|why| format!("the built-in order decided, because of {why}")),
+    );
     lines.extend(d.certificate.map(|c| c.to_string()));
     lines.extend(unanswered(&d.unanswered));
     if !d.note.is_empty() {
@@ -66,10 +88,18 @@ pub fn unanswered(providers: &[InstanceName]) -> Option<String> {
 /// The offers of one task, the choice marked, and what excluded the others.
 pub fn reason(out: &Output, task: &TaskReason) -> String {
     let chosen = task.chosen.iter().map(|o| (true, o));
-    let rows: Vec<_> = chosen.chain(task.alternatives.iter().map(|o| (false, o))).map(|(is, offer)| row(out, is, offer)).collect();
+    let rows: Vec<_> = chosen
+        .chain(task.alternatives.iter().map(|o| (false, o)))
+        .map(|(is, offer)| row(out, is, offer))
+        .collect();
     let mut lines = vec![format!("{}: {} candidates", task.task, task.candidates)];
     if !rows.is_empty() {
-        lines.push(out.table(["", "PLACE", "SIZE", "OFFER", "REPLICAS", "C", "PER HOUR", "SCORE", "QUOTED"], rows));
+        lines.push(out.table(
+            [
+                "", "PLACE", "SIZE", "OFFER", "REPLICAS", "C", "PER HOUR", "SCORE", "QUOTED",
+            ],
+            rows,
+        ));
     }
     if let Some(unplaced) = &task.unplaced {
         lines.push(format!("not placed: {unplaced}"));
@@ -85,11 +115,21 @@ fn row(out: &Output, chosen: bool, o: &RankedOffer) -> [comfy_table::Cell; 9] {
         out.cell(place(&o.provider, &o.region), mood),
         out.cell(&o.size, Plain),
         out.cell(&o.offer, Plain),
-        out.cell(if chosen { o.replicas.to_string() } else { "-".to_owned() }, Plain),
+        out.cell(
+            if chosen {
+                o.replicas.to_string()
+            } else {
+                "-".to_owned()
+            },
+            Plain,
+        ),
         out.cell(o.cost, Plain),
         out.cell(o.hourly, Plain),
         out.cell(known(o.score), Plain),
-        out.cell(o.quote.as_ref().map_or_else(|| "-".to_owned(), quoted), Plain),
+        out.cell(
+            o.quote.as_ref().map_or_else(|| "-".to_owned(), quoted),
+            Plain,
+        ),
     ]
 }
 
@@ -99,6 +139,9 @@ fn quoted(quote: &QuoteView) -> String {
 }
 
 pub fn excluded(items: &[ExcludedView]) -> Option<String> {
-    let texts: Vec<String> = items.iter().map(|e| format!("{} ({})", e.reason, e.offers)).collect();
+    let texts: Vec<String> = items
+        .iter()
+        .map(|e| format!("{} ({})", e.reason, e.offers))
+        .collect();
     (!texts.is_empty()).then(|| format!("excluded: {}", texts.join(", ")))
 }

@@ -9,18 +9,29 @@ use super::{age, known, place};
 use crate::cli::output::{Mood::*, Output};
 
 pub fn replay(out: &Output, replay: &ReplayView) -> String {
-    let mut lines = vec![format!("{} at {}, made by {}", replay.decision, replay.at, replay.recorded_policy)];
+    let mut lines = vec![format!(
+        "{} at {}, made by {}",
+        replay.decision, replay.at, replay.recorded_policy
+    )];
     if replay.same_policy {
         lines.push("replayed by the same version".to_owned());
     } else {
         lines.push(format!("replayed by {}", replay.replayed_policy));
     }
     match &replay.first_difference {
-        None if replay.identical => lines.push(format!("identical, bit for bit: answer {}", replay.recorded_answer.short())),
+        None if replay.identical => lines.push(format!(
+            "identical, bit for bit: answer {}",
+            replay.recorded_answer.short()
+        )),
         None => lines.push("the answers differ".to_owned()),
         Some(difference) => lines.push(format!("first difference: {difference}")),
     }
-    lines.extend(replay.refused.as_ref().map(|rule| format!("the new answer would be refused: {rule}")));
+    lines.extend(
+        replay
+            .refused
+            .as_ref()
+            .map(|rule| format!("the new answer would be refused: {rule}")),
+    );
     if !replay.tasks.is_empty() {
         let rows = replay.tasks.iter().map(|t| {
             [
@@ -33,14 +44,32 @@ pub fn replay(out: &Output, replay: &ReplayView) -> String {
     }
     if !replay.identical {
         lines.push(change("cost", replay.recorded_cost, replay.replayed_cost));
-        lines.push(change("per hour", replay.recorded_hourly, replay.replayed_hourly));
+        lines.push(change(
+            "per hour",
+            replay.recorded_hourly,
+            replay.replayed_hourly,
+        ));
     }
     lines.join("\n")
 }
 
 fn places(places: &[ReplayedPlace]) -> String {
-    let texts: Vec<String> = places.iter().map(|p| format!("{} x {} ({})", p.replicas, place(&p.provider, &p.region), p.offer)).collect();
-    if texts.is_empty() { "nowhere".to_owned() } else { texts.join(", ") }
+    let texts: Vec<String> = places
+        .iter()
+        .map(|p| {
+            format!(
+                "{} x {} ({})",
+                p.replicas,
+                place(&p.provider, &p.region),
+                p.offer
+            )
+        })
+        .collect();
+    if texts.is_empty() {
+        "nowhere".to_owned()
+    } else {
+        texts.join(", ")
+    }
 }
 
 fn change(what: &str, before: MicroUsd, after: MicroUsd) -> String {
@@ -54,13 +83,23 @@ fn change(what: &str, before: MicroUsd, after: MicroUsd) -> String {
 
 pub fn explain(out: &Output, view: &ExplainView) -> String {
     if view.tasks.is_empty() {
-        return format!("nothing has been decided about {}/{} that is kept", view.namespace, view.name);
+        return format!(
+            "nothing has been decided about {}/{} that is kept",
+            view.namespace, view.name
+        );
     }
-    view.tasks.iter().map(|t| task(out, t)).collect::<Vec<_>>().join("\n\n")
+    view.tasks
+        .iter()
+        .map(|t| task(out, t))
+        .collect::<Vec<_>>()
+        .join("\n\n")
 }
 
 fn task(out: &Output, task: &TaskExplanation) -> String {
-    let mut parts = vec![format!("{}: {} replicas, {} at {} by {}", task.task, task.replicas, task.decision, task.at, task.policy)];
+    let mut parts = vec![format!(
+        "{}: {} replicas, {} at {} by {}",
+        task.task, task.replicas, task.decision, task.at, task.policy
+    )];
     parts.push(candidates(out, task));
     if let Some(more) = more(task.candidates.len(), task.candidates_in_all) {
         parts.push(format!("and {more} more candidates"));
@@ -75,11 +114,21 @@ fn task(out: &Output, task: &TaskExplanation) -> String {
             ]
         });
         parts.push(out.table(["EXCLUDED", "OFFER", "BECAUSE", "IT HAS"], rows));
-        parts.extend(more(task.excluded.len(), task.excluded_in_all).map(|more| format!("and {more} more excluded")));
+        parts.extend(
+            more(task.excluded.len(), task.excluded_in_all)
+                .map(|more| format!("and {more} more excluded")),
+        );
     }
     if !task.flips.is_empty() {
-        let lines: Vec<String> = task.flips.iter().map(|f| format!("  {}", flip(f))).collect();
-        parts.push(format!("the answer would be another:\n{}", lines.join("\n")));
+        let lines: Vec<String> = task
+            .flips
+            .iter()
+            .map(|f| format!("  {}", flip(f)))
+            .collect();
+        parts.push(format!(
+            "the answer would be another:\n{}",
+            lines.join("\n")
+        ));
     }
     if !task.note.is_empty() {
         parts.push(task.note.clone());
@@ -100,9 +149,19 @@ fn candidates(out: &Output, task: &TaskExplanation) -> String {
         let stale = if c.quote.stale { " (stale)" } else { "" };
         [
             out.cell(if c.replicas > 0 { "*" } else { "" }, Good),
-            out.cell(place(&c.place.provider, &c.place.region), if c.replicas > 0 { Good } else { Plain }),
+            out.cell(
+                place(&c.place.provider, &c.place.region),
+                if c.replicas > 0 { Good } else { Plain },
+            ),
             out.cell(&c.place.offer, Plain),
-            out.cell(if c.replicas > 0 { c.replicas.to_string() } else { "-".to_owned() }, Plain),
+            out.cell(
+                if c.replicas > 0 {
+                    c.replicas.to_string()
+                } else {
+                    "-".to_owned()
+                },
+                Plain,
+            ),
             out.cell(known(c.score), Plain),
             out.cell(c.cost, Plain),
             out.cell(c.expected_cost, Plain),
@@ -111,7 +170,21 @@ fn candidates(out: &Output, task: &TaskExplanation) -> String {
             out.cell(format!("{}{stale}", age(c.quote.age)), Plain),
         ]
     });
-    out.table(["", "PLACE", "OFFER", "REPLICAS", "SCORE", "C", "EXPECTED C", "PER HOUR", "PRICE", "QUOTED"], rows)
+    out.table(
+        [
+            "",
+            "PLACE",
+            "OFFER",
+            "REPLICAS",
+            "SCORE",
+            "C",
+            "EXPECTED C",
+            "PER HOUR",
+            "PRICE",
+            "QUOTED",
+        ],
+        rows,
+    )
 }
 
 fn name(p: &OfferPlace) -> String {
@@ -120,15 +193,40 @@ fn name(p: &OfferPlace) -> String {
 
 fn flip(flip: &Flip) -> String {
     match flip {
-        Flip::Cheaper { place, price, flips_at: Some(at) } => format!("{} at {at} or below (now {price})", name(place)),
-        Flip::Cheaper { place, price, flips_at: None } => format!("{}: at no price (now {price})", name(place)),
-        Flip::Dearer { place, price, flips_at: Some(at), .. } => format!("{} at {at} or above (now {price})", name(place)),
-        Flip::Dearer { place, price, flips_at: None, tried } => format!("{}: at no price up to {tried} (now {price})", name(place)),
-        Flip::Fuller { place, capacity, flips_at } => {
+        Flip::Cheaper {
+            place,
+            price,
+            flips_at: Some(at),
+        } => format!("{} at {at} or below (now {price})", name(place)),
+        Flip::Cheaper {
+            place,
+            price,
+            flips_at: None,
+        } => format!("{}: at no price (now {price})", name(place)),
+        Flip::Dearer {
+            place,
+            price,
+            flips_at: Some(at),
+            ..
+        } => format!("{} at {at} or above (now {price})", name(place)),
+        Flip::Dearer {
+            place,
+            price,
+            flips_at: None,
+            tried,
+        } => format!("{}: at no price up to {tried} (now {price})", name(place)),
+        Flip::Fuller {
+            place,
+            capacity,
+            flips_at,
+        } => {
             let now = capacity.map_or_else(|| "no known limit".to_owned(), |n| n.to_string());
             match flips_at {
                 Some(at) => format!("{} with room for {at} or fewer (now {now})", name(place)),
-                None => format!("{}: with no capacity (now {now}), it runs there already", name(place)),
+                None => format!(
+                    "{}: with no capacity (now {now}), it runs there already",
+                    name(place)
+                ),
             }
         }
     }

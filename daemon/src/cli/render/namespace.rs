@@ -2,7 +2,9 @@
 
 use tradewind_core::{
     manifest::namespace::Document,
-    view::{HeldKind, HeldTask, NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome, UsageView},
+    view::{
+        HeldKind, HeldTask, NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome, UsageView,
+    },
 };
 
 use super::size;
@@ -21,17 +23,40 @@ pub fn list(out: &Output, items: &[NamespaceSummary]) -> String {
             out.cell(n.spend.this_month, Plain),
             out.cell(n.spend.forecast, Plain),
             out.cell(if n.limited { "yes" } else { "no" }, Plain),
-            out.cell(n.held_back, if n.held_back > 0 { Mood::Busy } else { Plain }),
+            out.cell(
+                n.held_back,
+                if n.held_back > 0 { Mood::Busy } else { Plain },
+            ),
         ]
     });
-    out.table(["NAMESPACE", "DEPLOYMENTS", "REPLICAS", "COST", "THIS MONTH", "FORECAST", "LIMITS", "HELD BACK"], rows)
+    out.table(
+        [
+            "NAMESPACE",
+            "DEPLOYMENTS",
+            "REPLICAS",
+            "COST",
+            "THIS MONTH",
+            "FORECAST",
+            "LIMITS",
+            "HELD BACK",
+        ],
+        rows,
+    )
 }
 
 pub fn one(out: &Output, view: &NamespaceView) -> String {
     let spend = &view.spend;
-    let mut parts = vec![format!("namespace \"{}\", {}", view.name, generation(view.generation))];
+    let mut parts = vec![format!(
+        "namespace \"{}\", {}",
+        view.name,
+        generation(view.generation)
+    )];
     parts.push(out.table(["", "USED", "LIMIT"], usage(out, &view.usage, view)));
-    let months: Vec<String> = spend.months.iter().map(|m| format!("{}  {}", m.month, m.spent)).collect();
+    let months: Vec<String> = spend
+        .months
+        .iter()
+        .map(|m| format!("{}  {}", m.month, m.spent))
+        .collect();
     let mut money = vec![
         format!("spent this hour   {}", spend.this_hour),
         format!("spent this month  {}", spend.this_month),
@@ -49,7 +74,11 @@ pub fn one(out: &Output, view: &NamespaceView) -> String {
 }
 
 fn generation(generation: u64) -> String {
-    if generation == 0 { "no limits".to_owned() } else { format!("limits at generation {generation}") }
+    if generation == 0 {
+        "no limits".to_owned()
+    } else {
+        format!("limits at generation {generation}")
+    }
 }
 
 fn usage(out: &Output, used: &UsageView, view: &NamespaceView) -> Vec<[comfy_table::Cell; 3]> {
@@ -60,16 +89,51 @@ fn usage(out: &Output, used: &UsageView, view: &NamespaceView) -> Vec<[comfy_tab
     let (quota, budget) = (spec.map(|s| &s.quota), spec.and_then(|s| s.budget.as_ref()));
     let cores = super::number(used.cpu_milli as f64 / 1000.0);
     let rows = [
-        ("per hour", view.spend.hourly.to_string(), limit(budget.and_then(|b| b.hourly))),
-        ("per month (forecast)", view.spend.forecast.to_string(), limit(budget.and_then(|b| b.monthly))),
+        (
+            "per hour",
+            view.spend.hourly.to_string(),
+            limit(budget.and_then(|b| b.hourly)),
+        ),
+        (
+            "per month (forecast)",
+            view.spend.forecast.to_string(),
+            limit(budget.and_then(|b| b.monthly)),
+        ),
         ("cpu", cores, limit(quota.and_then(|q| q.cpu))),
-        ("memory", size(used.memory), limit(quota.and_then(|q| q.memory))),
-        ("accelerators", used.accelerators.to_string(), limit(quota.and_then(|q| q.accelerators))),
-        ("replicas", used.replicas.to_string(), limit(quota.and_then(|q| q.replicas))),
-        ("allocations", used.allocations.to_string(), limit(quota.and_then(|q| q.allocations))),
-        ("deployments", used.deployments.to_string(), limit(quota.and_then(|q| q.deployments))),
+        (
+            "memory",
+            size(used.memory),
+            limit(quota.and_then(|q| q.memory)),
+        ),
+        (
+            "accelerators",
+            used.accelerators.to_string(),
+            limit(quota.and_then(|q| q.accelerators)),
+        ),
+        (
+            "replicas",
+            used.replicas.to_string(),
+            limit(quota.and_then(|q| q.replicas)),
+        ),
+        (
+            "allocations",
+            used.allocations.to_string(),
+            limit(quota.and_then(|q| q.allocations)),
+        ),
+        (
+            "deployments",
+            used.deployments.to_string(),
+            limit(quota.and_then(|q| q.deployments)),
+        ),
     ];
-    rows.map(|(what, used, limit)| [out.cell(what, Plain), out.cell(used, Plain), out.cell(limit, Plain)]).into()
+    rows.map(|(what, used, limit)| {
+        [
+            out.cell(what, Plain),
+            out.cell(used, Plain),
+            out.cell(limit, Plain),
+        ]
+    })
+    .into()
 }
 
 fn rules(document: &Document) -> Option<String> {
@@ -77,13 +141,23 @@ fn rules(document: &Document) -> Option<String> {
         let words: Vec<&str> = b.on_exceeded.0.iter().map(|a| a.as_str()).collect();
         format!("when exceeded  {}", words.join(", then "))
     });
-    let policy = document.spec.policy.as_ref().map(|p| format!("policy         {p}"));
+    let policy = document
+        .spec
+        .policy
+        .as_ref()
+        .map(|p| format!("policy         {p}"));
     let lines: Vec<String> = actions.into_iter().chain(policy).collect();
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 fn held(out: &Output, tasks: &[HeldTask]) -> String {
-    let mood = |kind| if kind == HeldKind::Queued { Mood::Busy } else { Mood::Bad };
+    let mood = |kind| {
+        if kind == HeldKind::Queued {
+            Mood::Busy
+        } else {
+            Mood::Bad
+        }
+    };
     let rows = tasks.iter().map(|t| {
         [
             out.cell(&t.deployment, Plain),
@@ -94,7 +168,10 @@ fn held(out: &Output, tasks: &[HeldTask]) -> String {
             out.cell(&t.held.reason, Plain),
         ]
     });
-    out.table(["DEPLOYMENT", "TASK", "STATE", "REPLICAS", "SINCE", "REASON"], rows)
+    out.table(
+        ["DEPLOYMENT", "TASK", "STATE", "REPLICAS", "SINCE", "REASON"],
+        rows,
+    )
 }
 
 pub fn outcome(outcome: &NamespaceOutcome) -> String {
@@ -102,5 +179,8 @@ pub fn outcome(outcome: &NamespaceOutcome) -> String {
         Outcome::Unchanged => "unchanged",
         _ => "set",
     };
-    format!("limits of namespace \"{}\" {done} (generation {})", outcome.name, outcome.generation)
+    format!(
+        "limits of namespace \"{}\" {done} (generation {})",
+        outcome.name, outcome.generation
+    )
 }

@@ -26,8 +26,16 @@ pub fn offers(out: &Output, view: &OffersView) -> String {
         parts.push("no offers".to_owned());
     } else {
         let rows = view.offers.iter().map(|o| {
-            let accelerator = if o.accelerator_count > 0 { format!("{} x {}", o.accelerator_count, o.accelerator) } else { "-".to_owned() };
-            let name = if o.spot { format!("{} (spot)", o.size) } else { o.size.clone() };
+            let accelerator = if o.accelerator_count > 0 {
+                format!("{} x {}", o.accelerator_count, o.accelerator)
+            } else {
+                "-".to_owned()
+            };
+            let name = if o.spot {
+                format!("{} (spot)", o.size)
+            } else {
+                o.size.clone()
+            };
             [
                 out.cell(place(&o.provider, &o.region), Plain),
                 out.cell(&o.zone, Plain),
@@ -44,8 +52,21 @@ pub fn offers(out: &Output, view: &OffersView) -> String {
                 out.cell(age(o.age), Plain),
             ]
         });
-        let header =
-            ["PLACE", "ZONE", "SIZE", "CPU", "MEMORY", "GPU", "PRICE/H", "CAPACITY", "PERF", "AVAIL", "LATENCY ms", "SOURCE", "AGE"];
+        let header = [
+            "PLACE",
+            "ZONE",
+            "SIZE",
+            "CPU",
+            "MEMORY",
+            "GPU",
+            "PRICE/H",
+            "CAPACITY",
+            "PERF",
+            "AVAIL",
+            "LATENCY ms",
+            "SOURCE",
+            "AGE",
+        ];
         parts.push(out.table(header, rows));
     }
     parts.extend(failures(&view.failures));
@@ -53,6 +74,15 @@ pub fn offers(out: &Output, view: &OffersView) -> String {
 }
 
 pub(super) fn failures(items: &[ProviderFailure]) -> Option<String> {
-    let lines: Vec<String> = items.iter().map(|f| format!("no offers of \"{}\": {}", f.provider, stream::failure(&f.failure))).collect();
+    let lines: Vec<String> = items
+        .iter()
+        .map(|f| {
+            format!(
+                "no offers of \"{}\": {}",
+                f.provider,
+                stream::failure(&f.failure)
+            )
+        })
+        .collect();
     (!lines.is_empty()).then(|| lines.join("\n"))
 }

@@ -26,22 +26,54 @@ pub fn list(out: &Output, plans: &[PlanSummary]) -> String {
             out.cell(p.expires_at, Plain),
         ]
     });
-    out.table(["PLAN", "DEPLOYMENT", "STATUS", "AUTHOR", "PER HOUR", "MADE", "EXPIRES"], rows)
+    out.table(
+        [
+            "PLAN",
+            "DEPLOYMENT",
+            "STATUS",
+            "AUTHOR",
+            "PER HOUR",
+            "MADE",
+            "EXPIRES",
+        ],
+        rows,
+    )
 }
 
 pub fn one(out: &Output, view: &StoredPlanView) -> String {
     let s = &view.summary;
-    let what = if s.deletes { "plan to delete, " } else { "plan " };
-    let mut parts = vec![format!("{what}\"{}\" by {} at {}: {}, expires at {}", s.id, s.author, s.created_at, s.status, s.expires_at)];
+    let what = if s.deletes {
+        "plan to delete, "
+    } else {
+        "plan "
+    };
+    let mut parts = vec![format!(
+        "{what}\"{}\" by {} at {}: {}, expires at {}",
+        s.id, s.author, s.created_at, s.status, s.expires_at
+    )];
     if let Some(review) = &view.review {
-        let word = if review.approved { "approved" } else { "rejected" };
-        let comment = if review.comment.is_empty() { String::new() } else { format!(": {}", review.comment) };
+        let word = if review.approved {
+            "approved"
+        } else {
+            "rejected"
+        };
+        let comment = if review.comment.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", review.comment)
+        };
         parts.push(format!("{word} by {} at {}{comment}", review.by, review.at));
     } else if s.approval_required && s.status == PlanStatus::Pending {
-        parts.push(format!("waits for somebody else's `tradewind plan approve {}`", s.id));
+        parts.push(format!(
+            "waits for somebody else's `tradewind plan approve {}`",
+            s.id
+        ));
     }
     if let Some(applied) = &view.applied {
-        parts.push(format!("applied by {} at {} as generation {}", applied.by, applied.at, applied.generation));
+        parts.push(format!(
+            "applied by {} at {} as generation {}",
+            applied.by, applied.at, applied.generation
+        ));
     }
     parts.push(plan::plan(out, &view.plan));
     parts.push(match view.basis.generation {
@@ -50,7 +82,10 @@ pub fn one(out: &Output, view: &StoredPlanView) -> String {
     });
     if !view.basis.quotes.is_empty() {
         let rows = view.basis.quotes.iter().map(|q| quote(out, q));
-        parts.push(out.table(["QUOTE", "PRICE", "ADDS", "CAPACITY", "SOURCE", "QUOTED"], rows));
+        parts.push(out.table(
+            ["QUOTE", "PRICE", "ADDS", "CAPACITY", "SOURCE", "QUOTED"],
+            rows,
+        ));
     }
     parts.join("\n")
 }
@@ -61,7 +96,10 @@ fn quote(out: &Output, q: &Quote) -> [comfy_table::Cell; 6] {
         out.cell(q.place(), Plain),
         out.cell(q.price, Plain),
         out.cell(replicas, Plain),
-        out.cell(q.capacity.map_or_else(|| "-".to_owned(), |n| n.to_string()), Plain),
+        out.cell(
+            q.capacity.map_or_else(|| "-".to_owned(), |n| n.to_string()),
+            Plain,
+        ),
         out.cell(&q.source, Plain),
         out.cell(q.quoted_at, Plain),
     ]

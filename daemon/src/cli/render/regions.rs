@@ -13,15 +13,36 @@ pub fn regions(out: &Output, view: &RegionsView) -> String {
     if view.regions.is_empty() {
         parts.push("no regions".to_owned());
     } else {
-        let header = ["PLACE", "CIRCUIT", "SINCE", "ERRORS", "LATENCY", "READY AFTER", "CALLS", "WAITING", "CAUSE"];
+        let header = [
+            "PLACE",
+            "CIRCUIT",
+            "SINCE",
+            "ERRORS",
+            "LATENCY",
+            "READY AFTER",
+            "CALLS",
+            "WAITING",
+            "CAUSE",
+        ];
         parts.push(out.table(header, view.regions.iter().map(|r| row(out, r))));
     }
     for region in &view.regions {
         let place = place(&region.provider, &region.region);
-        parts.extend(region.cooling.iter().map(|c| format!("{place}: {} cools down until {}: {}", c.what, c.until, c.cause)));
+        parts.extend(region.cooling.iter().map(|c| {
+            format!(
+                "{place}: {} cools down until {}: {}",
+                c.what, c.until, c.cause
+            )
+        }));
     }
     parts.extend(view.degraded.iter().map(|d| {
-        format!("provider \"{}\" is degraded since {}: {} (next check at {})", d.provider, d.since, stream::failure(&d.cause), d.next_check)
+        format!(
+            "provider \"{}\" is degraded since {}: {} (next check at {})",
+            d.provider,
+            d.since,
+            stream::failure(&d.cause),
+            d.next_check
+        )
     }));
     parts.join("\n")
 }
@@ -42,6 +63,9 @@ fn row(out: &Output, region: &RegionView) -> [comfy_table::Cell; 9] {
         out.cell(known(region.time_to_ready.map(|l| l.to_string())), Plain),
         out.cell(region.calls, Plain),
         out.cell(region.waiting, Plain),
-        out.cell(known(region.cause.as_ref().map(|c| c.message.clone())), Plain),
+        out.cell(
+            known(region.cause.as_ref().map(|c| c.message.clone())),
+            Plain,
+        ),
     ]
 }

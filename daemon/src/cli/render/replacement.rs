@@ -9,16 +9,41 @@ pub fn report(out: &Output, view: &ReplacementsView) -> String {
         return "no service runs undisturbed".to_owned();
     }
     let rows = view.services.iter().map(|s| {
-        let (verdict, mood) = if s.moves { ("moves", Good) } else { ("stays", Plain) };
+        let (verdict, mood) = if s.moves {
+            ("moves", Good)
+        } else {
+            ("stays", Plain)
+        };
         [
             out.cell(verdict, mood),
-            out.cell(format!("{}/{}/{}", s.namespace, s.deployment, s.task), Plain),
+            out.cell(
+                format!("{}/{}/{}", s.namespace, s.deployment, s.task),
+                Plain,
+            ),
             out.cell(s.from.join(", "), Plain),
-            out.cell(if s.moving == 0 { "-".to_owned() } else { s.to.join(", ") }, Plain),
+            out.cell(
+                if s.moving == 0 {
+                    "-".to_owned()
+                } else {
+                    s.to.join(", ")
+                },
+                Plain,
+            ),
             out.cell(s.saving_per_hour, Plain),
             out.cell(s.migration_cost, Plain),
             out.cell(&s.stays, Plain),
         ]
     });
-    out.table(["", "SERVICE", "FROM", "TO", "SAVES PER HOUR", "MOVING COSTS", "WHY IT STAYS"], rows)
+    out.table(
+        [
+            "",
+            "SERVICE",
+            "FROM",
+            "TO",
+            "SAVES PER HOUR",
+            "MOVING COSTS",
+            "WHY IT STAYS",
+        ],
+        rows,
+    )
 }

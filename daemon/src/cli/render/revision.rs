@@ -10,7 +10,10 @@ pub fn list(out: &Output, marks: &[Mark]) -> String {
         return "no revisions".to_owned();
     }
     let rows = marks.iter().map(|m| {
-        let cause = serde_json::to_value(m.cause).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+        let cause = serde_json::to_value(m.cause)
+            .ok()
+            .and_then(|v| v.as_str().map(str::to_owned))
+            .unwrap_or_default();
         let cause = m.of.map_or(cause.clone(), |of| format!("{cause} to {of}"));
         [
             out.cell(m.generation, Plain),
@@ -21,13 +24,25 @@ pub fn list(out: &Output, marks: &[Mark]) -> String {
             out.cell(&m.reason, Plain),
         ]
     });
-    out.table(["REVISION", "AT", "ACTOR", "CAUSE", "OUTCOME", "REASON"], rows)
+    out.table(
+        ["REVISION", "AT", "ACTOR", "CAUSE", "OUTCOME", "REASON"],
+        rows,
+    )
 }
 
 pub fn status(out: &Output, view: &DeploymentView) -> String {
-    let Some(rollout) = &view.rollout else { return "nothing has been rolled out".to_owned() };
-    let from = rollout.from.map(|n| format!(" from {n}")).unwrap_or_default();
-    let mut text = format!("generation {}{from}: {}", rollout.generation, rollout.status.as_str());
+    let Some(rollout) = &view.rollout else {
+        return "nothing has been rolled out".to_owned();
+    };
+    let from = rollout
+        .from
+        .map(|n| format!(" from {n}"))
+        .unwrap_or_default();
+    let mut text = format!(
+        "generation {}{from}: {}",
+        rollout.generation,
+        rollout.status.as_str()
+    );
     if !view.summary.message.is_empty() {
         text = format!("{text} ({})", view.summary.message);
     }
@@ -38,11 +53,18 @@ pub fn status(out: &Output, view: &DeploymentView) -> String {
                 out.cell(a.revision, Plain),
                 out.cell(place(&a.provider, &a.region), Plain),
                 out.cell(format!("{}/{}", a.ready, a.replicas), Plain),
-                out.cell(a.traffic.map_or_else(|| "-".to_owned(), |t| format!("{}%", f64::from(t) / 10.0)), Plain),
+                out.cell(
+                    a.traffic
+                        .map_or_else(|| "-".to_owned(), |t| format!("{}%", f64::from(t) / 10.0)),
+                    Plain,
+                ),
                 out.cell(if a.superseded { "gives way" } else { "" }, Plain),
             ]
         })
     });
     let rows: Vec<_> = rows.collect();
-    format!("{text}\n{}", out.table(["TASK", "REVISION", "PLACE", "READY", "TRAFFIC", ""], rows))
+    format!(
+        "{text}\n{}",
+        out.table(["TASK", "REVISION", "PLACE", "READY", "TRAFFIC", ""], rows)
+    )
 }

@@ -22,14 +22,44 @@ pub fn list(out: &Output, all: &[ShadowPolicy]) -> String {
             out.cell(&record.namespace, Plain),
             out.cell(record.component.short(), Plain),
             out.cell(report.seen, Plain),
-            out.cell(report.differing, if report.differing > 0 { Mood::Busy } else { Plain }),
-            out.cell(format!("{}/h", money(report.hourly_difference_micro_usd)), Plain),
+            out.cell(
+                report.differing,
+                if report.differing > 0 {
+                    Mood::Busy
+                } else {
+                    Plain
+                },
+            ),
+            out.cell(
+                format!("{}/h", money(report.hourly_difference_micro_usd)),
+                Plain,
+            ),
             out.cell(failures, if failures > 0 { Mood::Bad } else { Plain }),
             out.cell(report.dropped, Plain),
-            out.cell(note(p), if report.suspended || p.shadow.failure.is_some() { Mood::Bad } else { Plain }),
+            out.cell(
+                note(p),
+                if report.suspended || p.shadow.failure.is_some() {
+                    Mood::Bad
+                } else {
+                    Plain
+                },
+            ),
         ]
     });
-    out.table(["NAME", "NAMESPACE", "DIGEST", "DECISIONS", "DIFFERING", "DIFFERENCE", "FAILURES", "DROPPED", "NOTE"], rows)
+    out.table(
+        [
+            "NAME",
+            "NAMESPACE",
+            "DIGEST",
+            "DECISIONS",
+            "DIFFERING",
+            "DIFFERENCE",
+            "FAILURES",
+            "DROPPED",
+            "NOTE",
+        ],
+        rows,
+    )
 }
 
 fn note(p: &ShadowPolicy) -> String {
@@ -53,9 +83,19 @@ pub fn one(out: &Output, p: &ShadowPolicy) -> String {
     parts.extend((!note.is_empty()).then_some(note));
     parts.push(format!(
         "{} decisions seen, {} answered, {} of them differ; {} refused, {} faults, {} dropped",
-        report.seen, report.compared, report.differing, report.refused, report.faults, report.dropped
+        report.seen,
+        report.compared,
+        report.differing,
+        report.refused,
+        report.faults,
+        report.dropped
     ));
-    parts.extend(report.last_fault.iter().map(|why| format!("last failure: {why}")));
+    parts.extend(
+        report
+            .last_fault
+            .iter()
+            .map(|why| format!("last failure: {why}")),
+    );
     if report.compared > 0 {
         let row = |name: &str, cost: &Cost, latency: &Latency| {
             let micros = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| format!("{n} µs"));
@@ -68,8 +108,14 @@ pub fn one(out: &Output, p: &ShadowPolicy) -> String {
                 out.cell(micros(latency.p99_micros), Plain),
             ]
         };
-        let rows = [row("live", &report.live, &report.live_latency), row("shadow", &report.shadow, &report.shadow_latency)];
-        parts.push(out.table(["", "PER HOUR", "ESTIMATED", "UNPLACED", "P50", "P99"], rows));
+        let rows = [
+            row("live", &report.live, &report.live_latency),
+            row("shadow", &report.shadow, &report.shadow_latency),
+        ];
+        parts.push(out.table(
+            ["", "PER HOUR", "ESTIMATED", "UNPLACED", "P50", "P99"],
+            rows,
+        ));
         parts.push(format!(
             "the shadow's choices cost {} per hour and {} over the estimate",
             money(report.hourly_difference_micro_usd),
@@ -84,7 +130,12 @@ pub fn one(out: &Output, p: &ShadowPolicy) -> String {
                 out.cell(format!("{}/h", d.live_cost.hourly), Plain),
                 out.cell(picks(&d.shadow), Plain),
                 out.cell(format!("{}/h", d.shadow_cost.hourly), Plain),
-                out.cell(d.decision.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string), Plain),
+                out.cell(
+                    d.decision
+                        .as_ref()
+                        .map_or_else(|| "-".to_owned(), ToString::to_string),
+                    Plain,
+                ),
             ]
         });
         parts.push(out.table(["TASK", "LIVE", "COST", "SHADOW", "COST", "DECISION"], rows));

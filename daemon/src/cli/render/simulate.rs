@@ -13,7 +13,12 @@ const MOST_PLACES: usize = 20;
 
 pub fn summary(out: &Output, printed: &Printed<'_>) -> String {
     let (s, speed, t) = (printed.summary, printed.speed, printed.summary.tasks);
-    let mut lines = vec![format!("{} {} ({})", s.policy.plugin, s.policy.version, s.policy.component.short())];
+    let mut lines = vec![format!(
+        "{} {} ({})",
+        s.policy.plugin,
+        s.policy.version,
+        s.policy.component.short()
+    )];
     let q = &s.queue;
     let rows = [
         ("simulated", s.time.to_string()),
@@ -28,17 +33,48 @@ pub fn summary(out: &Output, printed: &Printed<'_>) -> String {
         ("cores", utilization(&s.cpu, "")),
         ("memory", utilization(&s.memory, " GiB")),
         ("accelerators", utilization(&s.accelerators, "")),
-        ("queue", format!("{} tasks on average, at most {}", number(q.average), q.most)),
+        (
+            "queue",
+            format!("{} tasks on average, at most {}", number(q.average), q.most),
+        ),
         (
             "waited",
-            format!("half of the replicas at most {}, 90% {}, 99% {}, all {}", q.waited_half, q.waited_90, q.waited_99, q.waited_longest),
+            format!(
+                "half of the replicas at most {}, 90% {}, 99% {}, all {}",
+                q.waited_half, q.waited_90, q.waited_99, q.waited_longest
+            ),
         ),
-        ("lost places", format!("{} replicas preempted, {} interrupted, {} moved", s.preemptions, s.interruptions, s.moves)),
-        ("run again", format!("{} replica hours of jobs", number(s.lost_hours))),
-        ("policy", format!("{} calls, half within {} µs, 99% within {} µs", s.decisions, speed.policy_p50_micros, speed.policy_p99_micros)),
-        ("speed", format!("{} simulated hours per second ({:.3} s)", number(speed.simulated_hours_per_second), speed.seconds)),
+        (
+            "lost places",
+            format!(
+                "{} replicas preempted, {} interrupted, {} moved",
+                s.preemptions, s.interruptions, s.moves
+            ),
+        ),
+        (
+            "run again",
+            format!("{} replica hours of jobs", number(s.lost_hours)),
+        ),
+        (
+            "policy",
+            format!(
+                "{} calls, half within {} µs, 99% within {} µs",
+                s.decisions, speed.policy_p50_micros, speed.policy_p99_micros
+            ),
+        ),
+        (
+            "speed",
+            format!(
+                "{} simulated hours per second ({:.3} s)",
+                number(speed.simulated_hours_per_second),
+                speed.seconds
+            ),
+        ),
     ];
-    lines.extend(rows.into_iter().map(|(name, value)| format!("{name:<14}{value}")));
+    lines.extend(
+        rows.into_iter()
+            .map(|(name, value)| format!("{name:<14}{value}")),
+    );
     if !s.places.is_empty() {
         let rows = s.places.iter().take(MOST_PLACES).map(|p| {
             [
@@ -55,7 +91,11 @@ pub fn summary(out: &Output, printed: &Printed<'_>) -> String {
             lines.push(format!("and {more} more places"));
         }
     }
-    lines.extend(s.impossible.iter().map(|i| format!("impossible: {}/{}: {}", i.namespace, i.name, i.reason)));
+    lines.extend(
+        s.impossible
+            .iter()
+            .map(|i| format!("impossible: {}/{}: {}", i.namespace, i.name, i.reason)),
+    );
     lines.join("\n")
 }
 
@@ -63,7 +103,13 @@ fn utilization(u: &Utilization, unit: &str) -> String {
     let used = format!("{}{unit} used", number(u.used));
     u.share.map_or_else(
         || format!("{used}; no limit is known"),
-        |share| format!("{used}; {:.1}% of the {}{unit} whose limit is known", share * 100.0, number(u.capacity)),
+        |share| {
+            format!(
+                "{used}; {:.1}% of the {}{unit} whose limit is known",
+                share * 100.0,
+                number(u.capacity)
+            )
+        },
     )
 }
 

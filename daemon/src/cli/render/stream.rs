@@ -12,8 +12,17 @@ use tradewind_core::{
 use crate::cli::tame::tame;
 
 pub fn log_line(line: &TaskLogLine) -> String {
-    let stream = if line.line.output == Output::Stderr { "!" } else { "|" };
-    format!("{}/{} {stream} {}", line.task, line.line.replica, tame(&output::shown(&line.line)))
+    let stream = if line.line.output == Output::Stderr {
+        "!"
+    } else {
+        "|"
+    };
+    format!(
+        "{}/{} {stream} {}",
+        line.task,
+        line.line.replica,
+        tame(&output::shown(&line.line))
+    )
 }
 
 /// All lines of an answer. One that is unfinished and stays so is shown as it is: nothing was cut.
@@ -24,8 +33,18 @@ pub fn log_lines(lines: &[TaskLogLine]) -> String {
     let is_end = |line: &LogLine| line.continues && !line.partial && line.text.is_empty();
     for line in lines.iter().rev().filter(|line| !is_end(&line.line)) {
         let stream = (&line.allocation, line.line.replica, line.line.output);
-        let goes_on = if line.line.continues { !going_on.insert(stream) } else { going_on.remove(&stream) };
-        let line = TaskLogLine { line: LogLine { partial: line.line.partial && goes_on, ..line.line.clone() }, ..line.clone() };
+        let goes_on = if line.line.continues {
+            !going_on.insert(stream)
+        } else {
+            going_on.remove(&stream)
+        };
+        let line = TaskLogLine {
+            line: LogLine {
+                partial: line.line.partial && goes_on,
+                ..line.line.clone()
+            },
+            ..line.clone()
+        };
         shown.push(log_line(&line));
     }
     shown.reverse();
@@ -44,13 +63,22 @@ pub fn event(event: &Event) -> String {
         (None, _, Some(p)) => p.to_string(),
         (None, ..) => "-".to_owned(),
     };
-    format!("{}  {severity:<7}  {:<22}  {about}  {}", event.at, event.reason, tame(&event.message))
+    format!(
+        "{}  {severity:<7}  {:<22}  {about}  {}",
+        event.at,
+        event.reason,
+        tame(&event.message)
+    )
 }
 
 /// One line: the kind, the message, the code, what can be done, who said it.
 pub fn failure(failure: &Failure) -> String {
     let mut text = format!("{}: {}", failure.kind, tame(&failure.message));
-    for (name, value) in [("code", &failure.code), ("field", &failure.field), ("help", &failure.remedy)] {
+    for (name, value) in [
+        ("code", &failure.code),
+        ("field", &failure.field),
+        ("help", &failure.remedy),
+    ] {
         if let Some(value) = value {
             text.push_str(&format!("; {name}: {}", tame(value)));
         }
@@ -70,7 +98,14 @@ mod tests {
         let line = |output, text: &str, continues, partial| TaskLogLine {
             task: "w".parse().unwrap(),
             allocation: "a".parse().unwrap(),
-            line: LogLine { replica: 0, output, time: None, text: text.into(), continues, partial },
+            line: LogLine {
+                replica: 0,
+                output,
+                time: None,
+                text: text.into(),
+                continues,
+                partial,
+            },
         };
         let lines = [
             line(Output::Stdout, "long ", false, true),
@@ -79,7 +114,14 @@ mod tests {
             line(Output::Stdout, "", true, false),
             line(Output::Stdout, "password: ", false, true),
         ];
-        assert_eq!(log_lines(&lines), "w/0 | long …\nw/0 ! oops\nw/0 | …longer \nw/0 | password: ");
-        assert_eq!(log_line(&lines[4]), "w/0 | password: …", "who follows sees that more may come");
+        assert_eq!(
+            log_lines(&lines),
+            "w/0 | long …\nw/0 ! oops\nw/0 | …longer \nw/0 | password: "
+        );
+        assert_eq!(
+            log_line(&lines[4]),
+            "w/0 | password: …",
+            "who follows sees that more may come"
+        );
     }
 }

@@ -14,7 +14,11 @@ fn at(instant: Option<Instant>, otherwise: &str) -> String {
 
 pub fn list(out: &Output, tokens: &[TokenView]) -> String {
     let rows = tokens.iter().map(|t| {
-        let mood = if t.state == TokenState::Active { Mood::Good } else { Mood::Plain };
+        let mood = if t.state == TokenState::Active {
+            Mood::Good
+        } else {
+            Mood::Plain
+        };
         [
             out.cell(&t.name, Mood::Plain),
             out.cell(t.role, Mood::Plain),
@@ -26,16 +30,43 @@ pub fn list(out: &Output, tokens: &[TokenView]) -> String {
             out.cell(&t.created_by, Mood::Plain),
         ]
     });
-    out.table(["NAME", "ROLE", "NAMESPACES", "STATE", "EXPIRES", "LAST USED", "CREATED", "BY"], rows)
+    out.table(
+        [
+            "NAME",
+            "ROLE",
+            "NAMESPACES",
+            "STATE",
+            "EXPIRES",
+            "LAST USED",
+            "CREATED",
+            "BY",
+        ],
+        rows,
+    )
 }
 
 pub fn line(token: &TokenView) -> String {
-    let until = token.expires_at.map(|at| format!(", until {at}")).unwrap_or_default();
-    format!("token \"{}\": {} of {}{until}", token.name, token.role, token.namespaces)
+    let until = token
+        .expires_at
+        .map(|at| format!(", until {at}"))
+        .unwrap_or_default();
+    format!(
+        "token \"{}\": {} of {}{until}",
+        token.name, token.role, token.namespaces
+    )
 }
 
 pub fn who(who: &WhoAmI) -> String {
-    let until = who.expires_at.map(|at| format!(", until {at}")).unwrap_or_default();
-    let certificate = who.certificate_ends.map(|at| format!("\nthe daemon's certificate ends at {at}")).unwrap_or_default();
-    format!("{}: {} of {}{until}{certificate}", who.actor, who.role, who.namespaces)
+    let until = who
+        .expires_at
+        .map(|at| format!(", until {at}"))
+        .unwrap_or_default();
+    let certificate = who
+        .certificate_ends
+        .map(|at| format!("\nthe daemon's certificate ends at {at}"))
+        .unwrap_or_default();
+    format!(
+        "{}: {} of {}{until}{certificate}",
+        who.actor, who.role, who.namespaces
+    )
 }

@@ -48,7 +48,11 @@ impl Crowd {
     /// At most half of the places are for one address.
     pub fn new(most: u32) -> Self {
         let most = most as usize;
-        Self { most, most_of_one: most.div_ceil(2), members: Mutex::default() }
+        Self {
+            most,
+            most_of_one: most.div_ceil(2),
+            members: Mutex::default(),
+        }
     }
 
     pub(super) fn most(&self) -> usize {
@@ -68,22 +72,50 @@ impl Crowd {
         let own = address.to_canonical().is_loopback();
         let address = network(address);
         let mut members = self.members();
-        let of_one = members.of_address.get(&address).copied().unwrap_or_default();
+        let of_one = members
+            .of_address
+            .get(&address)
+            .copied()
+            .unwrap_or_default();
         let left = if !own && of_one >= self.most_of_one {
             Some(members.oust(Some(address)).ok_or(Full { address })?)
         } else if members.by_id.len() >= self.most {
-            let most = members.of_address.iter().max_by_key(|(_, count)| **count).map(|(address, _)| *address);
-            Some(members.oust(most).or_else(|| members.oust(None)).ok_or(Full { address })?)
+            let most = members
+                .of_address
+                .iter()
+                .max_by_key(|(_, count)| **count)
+                .map(|(address, _)| *address);
+            Some(
+                members
+                    .oust(most)
+                    .or_else(|| members.oust(None))
+                    .ok_or(Full { address })?,
+            )
         } else {
             None
         };
         let (pulse, leave) = (Arc::new(Pulse::new()), CancellationToken::new());
         members.last += 1;
         let id = members.last;
-        members.by_id.insert(id, Member { address, pulse: pulse.clone(), leave: leave.clone() });
+        members.by_id.insert(
+            id,
+            Member {
+                address,
+                pulse: pulse.clone(),
+                leave: leave.clone(),
+            },
+        );
         *members.of_address.entry(address).or_default() += 1;
         drop(members);
-        Ok((Seat { crowd: self.clone(), id, pulse, leave }, left))
+        Ok((
+            Seat {
+                crowd: self.clone(),
+                id,
+                pulse,
+                leave,
+            },
+            left,
+        ))
     }
 
     fn members(&self) -> MutexGuard<'_, Members> {
@@ -94,7 +126,10 @@ impl Crowd {
 impl Members {
     /// Asks the connection to leave that has waited longest, of this address or of all, and answers its address.
     fn oust(&mut self, of: Option<IpAddr>) -> Option<IpAddr> {
-        let mine = self.by_id.iter().filter(|(_, member)| of.is_none_or(|address| address == member.address));
+        let mine = self
+            .by_id
+            .iter()
+            .filter(|(_, member)| of.is_none_or(|address| address == member.address));
         let waiting = mine.filter_map(|(id, member)| Some((member.pulse.waiting()?, *id)));
         let (_, id) = waiting.min()?;
         self.remove(id).map(|member| {
@@ -154,7 +189,10 @@ mod tests {
         }
         seats[0].pulse().hold(Share::default());
         let fifth = enter(&crowd, "127.0.0.1").unwrap();
-        assert_eq!(seats.iter().map(leaves).collect::<Vec<_>>(), [false, true, false, false]);
+        assert_eq!(
+            seats.iter().map(leaves).collect::<Vec<_>>(),
+            [false, true, false, false]
+        );
         assert_eq!(crowd.count(), 4);
         for seat in seats.iter().chain([&fifth]) {
             seat.pulse().hold(Share::default());
@@ -168,11 +206,19 @@ mod tests {
     async fn an_address_pushes_out_its_own() {
         let crowd = Arc::new(Crowd::new(8));
         let friend = enter(&crowd, "192.0.2.1").unwrap();
-        let mut crowded: Vec<_> = (0..4).map(|_| enter(&crowd, "192.0.2.9").unwrap()).collect();
+        let mut crowded: Vec<_> = (0..4)
+            .map(|_| enter(&crowd, "192.0.2.9").unwrap())
+            .collect();
         crowded.push(enter(&crowd, "192.0.2.9").unwrap());
         assert_eq!(crowd.count(), 5, "half of the places for one address");
-        let own: Vec<_> = (0..8).map(|_| enter(&crowd, "127.0.0.1").unwrap()).collect();
-        assert_eq!((crowd.count(), leaves(&friend)), (8, false), "the address with most connections loses one first");
+        let own: Vec<_> = (0..8)
+            .map(|_| enter(&crowd, "127.0.0.1").unwrap())
+            .collect();
+        assert_eq!(
+            (crowd.count(), leaves(&friend)),
+            (8, false),
+            "the address with most connections loses one first"
+        );
         drop((own, crowded, friend));
         assert_eq!(crowd.count(), 0);
     }

@@ -49,8 +49,15 @@ const SHORTEST_LOOK: Duration = Duration::from_millis(10);
 
 impl Pulse {
     pub(super) fn new() -> Self {
-        let state = State { phase: Phase::Head, since: Instant::now(), stalled: None, share: None };
-        Self { state: Mutex::new(state) }
+        let state = State {
+            phase: Phase::Head,
+            since: Instant::now(),
+            stalled: None,
+            share: None,
+        };
+        Self {
+            state: Mutex::new(state),
+        }
     }
 
     /// The handshake is done: the first head may take as long as any other.
@@ -108,7 +115,11 @@ impl Pulse {
     /// Since when nothing of a known sender has been in flight. None: something is.
     pub(super) fn waiting(&self) -> Option<Instant> {
         let state = self.state();
-        if state.share.is_some() { None } else { Some(state.since) }
+        if state.share.is_some() {
+            None
+        } else {
+            Some(state.since)
+        }
     }
 
     /// Resolves when the client has let the connection wait for too long, with what for.
@@ -154,7 +165,11 @@ impl State {
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience = Patience { head: Duration::from_secs(10), idle: Duration::from_secs(60), write: Duration::from_secs(30) };
+    const PATIENCE: Patience = Patience {
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(60),
+        write: Duration::from_secs(30),
+    };
 
     /// Seconds until the connection is overdue, rounded, and what for.
     async fn late(pulse: &Pulse) -> (u64, &'static str) {
@@ -169,11 +184,18 @@ mod tests {
         assert_eq!(late(&pulse).await, (10, "api.header-timeout"));
         pulse.asked();
         let busy = tokio::time::timeout(Duration::from_secs(3600), pulse.overdue(&PATIENCE)).await;
-        assert!(busy.is_err(), "a request that is worked on is not the client's delay");
+        assert!(
+            busy.is_err(),
+            "a request that is worked on is not the client's delay"
+        );
         pulse.stalled();
         tokio::time::sleep(Duration::from_secs(20)).await;
         pulse.stalled();
-        assert_eq!(late(&pulse).await, (10, "api.write-timeout"), "a second refusal to take something begins no new time");
+        assert_eq!(
+            late(&pulse).await,
+            (10, "api.write-timeout"),
+            "a second refusal to take something begins no new time"
+        );
         pulse.moved();
         pulse.answered();
         assert_eq!(late(&pulse).await, (60, "api.idle-timeout"));

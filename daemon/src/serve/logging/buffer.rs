@@ -41,25 +41,38 @@ impl Buffer {
     /// # Errors
     /// When the writing thread can't be started. It ends with the process.
     pub(super) fn start(mut to: impl Write + Send + 'static) -> io::Result<Self> {
-        let shared = Shared { queue: Mutex::default(), filled: Condvar::new(), emptied: Condvar::new(), dropped: AtomicU64::new(0) };
+        let shared = Shared {
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
+            dropped: AtomicU64::new(0),
+        };
         let buffer = Self(Arc::new(shared));
         let of = buffer.clone();
         let work = move || {
             let mut told = 0;
             loop {
                 let lines = of.take();
-                let written = lines.iter().take_while(|line| write(&mut to, line).is_ok()).count();
+                let written = lines
+                    .iter()
+                    .take_while(|line| write(&mut to, line).is_ok())
+                    .count();
                 let lost = (lines.len() - written) as u64;
                 let dropped = of.0.dropped.fetch_add(lost, Ordering::Relaxed) + lost;
                 of.done();
                 // It goes the way of every line, now that the way is free again.
                 if lost == 0 && dropped > told {
-                    tracing::warn!(lines = dropped - told, "log lines were dropped: standard error did not take them");
+                    tracing::warn!(
+                        lines = dropped - told,
+                        "log lines were dropped: standard error did not take them"
+                    );
                     told = dropped;
                 }
             }
         };
-        std::thread::Builder::new().name("log".to_owned()).spawn(work)?;
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(work)?;
         Ok(buffer)
     }
 
@@ -162,7 +175,11 @@ mod tests {
     fn gated() -> (Buffer, mpsc::Sender<bool>, Arc<Mutex<Vec<u8>>>) {
         let (open, gate) = mpsc::channel();
         let written = Arc::<Mutex<Vec<u8>>>::default();
-        (Buffer::start(Gate(gate, written.clone())).unwrap(), open, written)
+        (
+            Buffer::start(Gate(gate, written.clone())).unwrap(),
+            open,
+            written,
+        )
     }
 
     #[test]
@@ -180,7 +197,11 @@ mod tests {
             open.send(true).unwrap();
         }
         buffer.flush(Duration::from_secs(60));
-        assert_eq!(written.lock().len() as u64, ((4 << 10) - dropped) << 10, "what was not dropped comes");
+        assert_eq!(
+            written.lock().len() as u64,
+            ((4 << 10) - dropped) << 10,
+            "what was not dropped comes"
+        );
     }
 
     #[test]

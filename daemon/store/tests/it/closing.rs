@@ -13,7 +13,11 @@ async fn closing_finishes_what_waits_and_refuses_what_comes() {
     let waiting: Vec<_> = (0..20)
         .map(|number| {
             let database = database.clone();
-            tokio::spawn(async move { database.commit(Txn::new().put(format!("k/{number:02}"), vec![])).await })
+            tokio::spawn(async move {
+                database
+                    .commit(Txn::new().put(format!("k/{number:02}"), vec![]))
+                    .await
+            })
         })
         .collect();
     // This test's runtime has one thread: all twenty are in line when `close` gets there.
@@ -25,7 +29,10 @@ async fn closing_finishes_what_waits_and_refuses_what_comes() {
     database.close().await.unwrap();
     assert!(matches!(database.get("k/00").await, Err(Error::Closed)));
     assert!(matches!(database.list("").await, Err(Error::Closed)));
-    assert!(matches!(database.commit(Txn::new().put("k", vec![])).await, Err(Error::Closed)));
+    assert!(matches!(
+        database.commit(Txn::new().put("k", vec![])).await,
+        Err(Error::Closed)
+    ));
     assert_eq!(take(&mut watch, 20).await.len(), 20);
     assert!(matches!(watch.next().await, Some(Err(Error::Closed))));
     assert!(watch.next().await.is_none());

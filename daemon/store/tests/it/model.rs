@@ -9,12 +9,34 @@ use tradewind_core::store::{Change, Error, Expect, Record, Revision, Store, Txn,
 use crate::support::{open, state, take};
 
 /// Those that a pattern, a range or a comparison could get wrong.
-const KEYS: &[&str] =
-    &["", "a", "A", "a/", "a/b", "a/c", "a%", "a_", "a%/x", "a\0", "a\0b", "aÿ", "a\u{10ffff}", "a\u{10ffff}z", "b", "ab", "é", "%", "_"];
+const KEYS: &[&str] = &[
+    "",
+    "a",
+    "A",
+    "a/",
+    "a/b",
+    "a/c",
+    "a%",
+    "a_",
+    "a%/x",
+    "a\0",
+    "a\0b",
+    "aÿ",
+    "a\u{10ffff}",
+    "a\u{10ffff}z",
+    "b",
+    "ab",
+    "é",
+    "%",
+    "_",
+];
 
 #[derive(Debug, Clone)]
 enum Step {
-    Commit { expects: Vec<Expected>, writes: Vec<Write> },
+    Commit {
+        expects: Vec<Expected>,
+        writes: Vec<Write>,
+    },
     List(&'static str),
     Get(&'static str),
     Reopen,
@@ -37,10 +59,15 @@ struct Model {
 impl Model {
     fn expect(&self, expected: &Expected) -> Expect {
         match *expected {
-            Expected::Absent(key) => Expect::Absent { key: key.to_owned() },
+            Expected::Absent(key) => Expect::Absent {
+                key: key.to_owned(),
+            },
             Expected::Revision(key, off) => {
                 let revision = self.records.get(key).map_or(0, |record| record.revision.0);
-                Expect::AtRevision { key: key.to_owned(), revision: Revision(revision + off) }
+                Expect::AtRevision {
+                    key: key.to_owned(),
+                    revision: Revision(revision + off),
+                }
             }
         }
     }
@@ -49,7 +76,12 @@ impl Model {
         for expect in &txn.expects {
             let (key, holds) = match expect {
                 Expect::Absent { key } => (key, !self.records.contains_key(key)),
-                Expect::AtRevision { key, revision } => (key, self.records.get(key).is_some_and(|record| record.revision == *revision)),
+                Expect::AtRevision { key, revision } => (
+                    key,
+                    self.records
+                        .get(key)
+                        .is_some_and(|record| record.revision == *revision),
+                ),
             };
             if !holds {
                 return Err(key.clone());
@@ -64,22 +96,44 @@ impl Model {
                 Write::Put { key, value } => (key.clone(), Some(value.clone())),
                 // It is there to be read, and nobody is told of it.
                 Write::Archive { key, value } => {
-                    self.records.insert(key.clone(), Record { key: key.clone(), value: value.clone(), revision });
+                    self.records.insert(
+                        key.clone(),
+                        Record {
+                            key: key.clone(),
+                            value: value.clone(),
+                            revision,
+                        },
+                    );
                     continue;
                 }
                 Write::Delete { key } => (key.clone(), None),
             };
             match &value {
-                Some(value) => self.records.insert(key.clone(), Record { key: key.clone(), value: value.clone(), revision }),
+                Some(value) => self.records.insert(
+                    key.clone(),
+                    Record {
+                        key: key.clone(),
+                        value: value.clone(),
+                        revision,
+                    },
+                ),
                 None => self.records.remove(&key),
             };
-            self.log.push(Change { revision, key, value });
+            self.log.push(Change {
+                revision,
+                key,
+                value,
+            });
         }
         Ok(revision)
     }
 
     fn under(&self, prefix: &str) -> Vec<Record> {
-        self.records.values().filter(|record| record.key.starts_with(prefix)).cloned().collect()
+        self.records
+            .values()
+            .filter(|record| record.key.starts_with(prefix))
+            .cloned()
+            .collect()
     }
 }
 
@@ -87,7 +141,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let key = || select(KEYS);
     let expected = prop_oneof![
         key().prop_map(Expected::Absent),
-        (key(), prop_oneof![4 => Just(0u64), 1 => Just(1)]).prop_map(|(key, off)| Expected::Revision(key, off)),
+        (key(), prop_oneof![4 => Just(0u64), 1 => Just(1)])
+            .prop_map(|(key, off)| Expected::Revision(key, off)),
     ];
     let write = prop_oneof![
         3 => (key(), prop::collection::vec(any::<u8>(), 0..5)).prop_map(|(key, value)| Write::Put { key: key.to_owned(), value }),
@@ -120,13 +175,22 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
     for step in steps {
         match step {
             Step::Commit { expects, writes } => {
-                let expects = expects.iter().map(|expected| model.expect(expected)).collect();
-                let txn = Txn { expects, writes, ..Txn::default() };
+                let expects = expects
+                    .iter()
+                    .map(|expected| model.expect(expected))
+                    .collect();
+                let txn = Txn {
+                    expects,
+                    writes,
+                    ..Txn::default()
+                };
                 let wanted = model.commit(&txn);
                 match (database.commit(txn).await, wanted) {
                     (Ok(revision), Ok(wanted)) => prop_assert_eq!(revision, wanted),
                     (Err(Error::Conflict { key }), Err(wanted)) => prop_assert_eq!(key, wanted),
-                    (result, wanted) => prop_assert!(false, "got {:?}, wanted {:?}", result, wanted),
+                    (result, wanted) => {
+                        prop_assert!(false, "got {:?}, wanted {:?}", result, wanted)
+                    }
                 }
             }
             Step::List(prefix) => {
@@ -146,9 +210,19 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
         prop_assert_eq!(database.revision().await.unwrap().0, model.revision);
     }
     for prefix in KEYS {
-        let wanted: Vec<Change> = model.log.iter().filter(|change| change.key.starts_with(prefix)).cloned().collect();
+        let wanted: Vec<Change> = model
+            .log
+            .iter()
+            .filter(|change| change.key.starts_with(prefix))
+            .cloned()
+            .collect();
         let mut stream = database.watch(prefix, Revision(0)).await.unwrap();
-        prop_assert_eq!(take(&mut stream, wanted.len()).await, wanted, "under {:?}", prefix);
+        prop_assert_eq!(
+            take(&mut stream, wanted.len()).await,
+            wanted,
+            "under {:?}",
+            prefix
+        );
     }
     Ok(())
 }

@@ -29,7 +29,10 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 }
 
 /// The next `count` changes.
-pub(crate) async fn take(stream: &mut BoxStream<'static, Result<Change, store::Error>>, count: usize) -> Vec<Change> {
+pub(crate) async fn take(
+    stream: &mut BoxStream<'static, Result<Change, store::Error>>,
+    count: usize,
+) -> Vec<Change> {
     let mut changes = Vec::new();
     while changes.len() < count {
         changes.push(stream.next().await.unwrap().unwrap());

@@ -25,8 +25,19 @@ struct NewPolicy {
     split: Arc<Split>,
 }
 
-pub(super) fn split(old: Arc<PolicyVersion>, new: Arc<PolicyVersion>, split: Arc<Split>) -> Arc<dyn Policy> {
-    Arc::new(SplitPolicy { old, new: Arc::new(NewPolicy { version: new, split: split.clone() }), split })
+pub(super) fn split(
+    old: Arc<PolicyVersion>,
+    new: Arc<PolicyVersion>,
+    split: Arc<Split>,
+) -> Arc<dyn Policy> {
+    Arc::new(SplitPolicy {
+        old,
+        new: Arc::new(NewPolicy {
+            version: new,
+            split: split.clone(),
+        }),
+        split,
+    })
 }
 
 #[async_trait]
@@ -40,11 +51,15 @@ impl Policy for SplitPolicy {
     }
 
     fn drawn(&self, decision: &[u8]) -> Option<Arc<dyn Policy>> {
-        self.split.draws(decision).then(|| self.new.clone() as Arc<dyn Policy>)
+        self.split
+            .draws(decision)
+            .then(|| self.new.clone() as Arc<dyn Policy>)
     }
 
     async fn place(&self, request: &Request) -> Result<Answer, Failure> {
-        self.split.time(Side::Old, "place", self.old.place(request)).await
+        self.split
+            .time(Side::Old, "place", self.old.place(request))
+            .await
     }
 }
 
@@ -58,7 +73,9 @@ impl Policy for NewPolicy {
         let since = Watch::now();
         let answer = self.version.place(request).await;
         // An answer that breaks a rule is no answer.
-        let failed = answer.as_ref().map_or(true, |answer| validate(request, answer).is_err());
+        let failed = answer
+            .as_ref()
+            .map_or(true, |answer| validate(request, answer).is_err());
         self.split.count(Side::New, "place", since, failed);
         answer
     }

@@ -28,13 +28,21 @@ struct SplitProvider {
     split: Arc<Split>,
 }
 
-pub(super) fn split(old: Arc<ProviderVersion>, new: Arc<ProviderVersion>, split: Arc<Split>) -> Arc<dyn Provider> {
+pub(super) fn split(
+    old: Arc<ProviderVersion>,
+    new: Arc<ProviderVersion>,
+    split: Arc<Split>,
+) -> Arc<dyn Provider> {
     Arc::new(SplitProvider { old, new, split })
 }
 
 impl SplitProvider {
     /// Asks the new version for a share of the calls whose answer the old one gives. Nobody waits for it.
-    fn mirror(&self, operation: &'static str, call: impl FnOnce(Arc<ProviderVersion>) -> BoxFuture<'static, Result<(), Failure>>) {
+    fn mirror(
+        &self,
+        operation: &'static str,
+        call: impl FnOnce(Arc<ProviderVersion>) -> BoxFuture<'static, Result<(), Failure>>,
+    ) {
         if self.split.draws_next() {
             let (split, call) = (self.split.clone(), call(self.new.clone()));
             tokio::spawn(async move { split.time(New, operation, call).await });
@@ -42,16 +50,25 @@ impl SplitProvider {
     }
 
     /// What the old version finds at the cloud of these, with states that it can read.
-    async fn found(&self, wanted: &[&AllocationId]) -> Result<BTreeMap<AllocationId, Vec<u8>>, Failure> {
+    async fn found(
+        &self,
+        wanted: &[&AllocationId],
+    ) -> Result<BTreeMap<AllocationId, Vec<u8>>, Failure> {
         let owned = self.old.owned().await?;
-        Ok(owned.into_iter().filter(|o| wanted.contains(&&o.allocation)).map(|o| (o.allocation, o.state)).collect())
+        Ok(owned
+            .into_iter()
+            .filter(|o| wanted.contains(&&o.allocation))
+            .map(|o| (o.allocation, o.state))
+            .collect())
     }
 
     async fn observe_old(&self, tracked: &[Tracked]) -> Result<Vec<Observation>, Failure> {
         if tracked.is_empty() {
             return Ok(Vec::new());
         }
-        self.split.time(Old, "observe", self.old.observe(tracked)).await
+        self.split
+            .time(Old, "observe", self.old.observe(tracked))
+            .await
     }
 
     /// # Errors
@@ -63,16 +80,28 @@ impl SplitProvider {
         if !self.split.is_open() {
             return self.take_back(tracked).await;
         }
-        match self.split.time(New, "observe", self.new.observe(tracked)).await {
+        match self
+            .split
+            .time(New, "observe", self.new.observe(tracked))
+            .await
+        {
             Ok(all) => {
-                for (allocation, state) in all.iter().filter_map(|o| Some((&o.allocation, o.state.as_ref()?))) {
+                for (allocation, state) in all
+                    .iter()
+                    .filter_map(|o| Some((&o.allocation, o.state.as_ref()?)))
+                {
                     self.split.made(allocation, state).await?;
                 }
                 Ok(all)
             }
             Err(_) => {
-                let (made, unread): (Vec<_>, Vec<_>) = tracked.iter().cloned().partition(|t| self.split.has_made(&t.allocation, &t.state));
-                let (mut all, more) = futures::future::try_join(self.take_back(&made), self.observe_old(&unread)).await?;
+                let (made, unread): (Vec<_>, Vec<_>) = tracked
+                    .iter()
+                    .cloned()
+                    .partition(|t| self.split.has_made(&t.allocation, &t.state));
+                let (mut all, more) =
+                    futures::future::try_join(self.take_back(&made), self.observe_old(&unread))
+                        .await?;
                 all.extend(more);
                 Ok(all)
             }
@@ -87,19 +116,28 @@ impl SplitProvider {
         let ids: Vec<&AllocationId> = made.iter().map(|t| &t.allocation).collect();
         let mut found = self.found(&ids).await.unwrap_or_default();
         // No record will show that these are the old version's: both write the same bytes.
-        let same = made.iter().filter(|t| found.get(&t.allocation) == Some(&t.state)).map(|t| &t.allocation);
+        let same = made
+            .iter()
+            .filter(|t| found.get(&t.allocation) == Some(&t.state))
+            .map(|t| &t.allocation);
         self.split.forget(same).await;
         let (mut read, mut left) = (Vec::new(), Vec::new());
         for tracked in made {
             match found.remove(&tracked.allocation) {
-                Some(state) => read.push(Tracked { allocation: tracked.allocation.clone(), state }),
+                Some(state) => read.push(Tracked {
+                    allocation: tracked.allocation.clone(),
+                    state,
+                }),
                 None => left.push(tracked.clone()),
             }
         }
         let mut all = self.observe_old(&read).await?;
         for observation in &mut all {
             if observation.state.is_none() {
-                observation.state = read.iter().find(|t| t.allocation == observation.allocation).map(|t| t.state.clone());
+                observation.state = read
+                    .iter()
+                    .find(|t| t.allocation == observation.allocation)
+                    .map(|t| t.state.clone());
             }
         }
         if !left.is_empty() {
@@ -109,7 +147,11 @@ impl SplitProvider {
     }
 
     /// A state that the old version can read, of what the given one describes. None: there is nothing that it knows of.
-    async fn readable(&self, allocation: &AllocationId, state: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+    async fn readable(
+        &self,
+        allocation: &AllocationId,
+        state: &[u8],
+    ) -> Result<Option<Vec<u8>>, Failure> {
         if self.split.has_made(allocation, state) {
             return Ok(self.found(&[allocation]).await?.remove(allocation));
         }
@@ -140,20 +182,31 @@ impl Provider for SplitProvider {
     }
 
     async fn check(&self) -> Result<Vec<Condition>, Failure> {
-        self.mirror("check", |new| async move { new.check().await.map(drop) }.boxed());
+        self.mirror("check", |new| {
+            async move { new.check().await.map(drop) }.boxed()
+        });
         self.split.time(Old, "check", self.old.check()).await
     }
 
     async fn offers(&self, query: &OffersQuery) -> Result<Vec<Offer>, Failure> {
         let asked = query.clone();
-        self.mirror("offers", |new| async move { new.offers(&asked).await.map(drop) }.boxed());
+        self.mirror("offers", |new| {
+            async move { new.offers(&asked).await.map(drop) }.boxed()
+        });
         self.split.time(Old, "offers", self.old.offers(query)).await
     }
 
-    async fn apply(&self, allocation: &Allocation, prior: Option<&[u8]>) -> Result<Vec<u8>, Failure> {
+    async fn apply(
+        &self,
+        allocation: &Allocation,
+        prior: Option<&[u8]>,
+    ) -> Result<Vec<u8>, Failure> {
         if self.split.draws(allocation.id.as_str().as_bytes()) {
             // A failure is not made up for by the old version: the call may have had its effect.
-            let state = self.split.time(New, "apply", self.new.apply(allocation, prior)).await?;
+            let state = self
+                .split
+                .time(New, "apply", self.new.apply(allocation, prior))
+                .await?;
             self.split.made(&allocation.id, &state).await?;
             return Ok(state);
         }
@@ -161,7 +214,9 @@ impl Provider for SplitProvider {
             Some(state) => self.readable(&allocation.id, state).await?,
             None => None,
         };
-        self.split.time(Old, "apply", self.old.apply(allocation, prior.as_deref())).await
+        self.split
+            .time(Old, "apply", self.old.apply(allocation, prior.as_deref()))
+            .await
     }
 
     async fn observe(&self, tracked: &[Tracked]) -> Result<Vec<Observation>, Failure> {
@@ -169,24 +224,46 @@ impl Provider for SplitProvider {
         let made = |t: &Tracked| holds && self.split.has_made(&t.allocation, &t.state);
         if holds && !self.split.is_open() {
             // Their records have got states of the old version since.
-            let back: Vec<&AllocationId> = tracked.iter().filter(|t| !made(t)).map(|t| &t.allocation).collect();
+            let back: Vec<&AllocationId> = tracked
+                .iter()
+                .filter(|t| !made(t))
+                .map(|t| &t.allocation)
+                .collect();
             self.split.forget(back).await;
         }
-        let (new, old): (Vec<Tracked>, Vec<Tracked>) =
-            tracked.iter().cloned().partition(|t| made(t) || self.split.draws(t.allocation.as_str().as_bytes()));
-        let (mut all, more) = futures::future::try_join(self.observe_new(&new), self.observe_old(&old)).await?;
+        let (new, old): (Vec<Tracked>, Vec<Tracked>) = tracked
+            .iter()
+            .cloned()
+            .partition(|t| made(t) || self.split.draws(t.allocation.as_str().as_bytes()));
+        let (mut all, more) =
+            futures::future::try_join(self.observe_new(&new), self.observe_old(&old)).await?;
         all.extend(more);
         Ok(all)
     }
 
     async fn destroy(&self, tracked: &Tracked) -> Result<Destroyed, Failure> {
         let gone = if !self.split.has_made(&tracked.allocation, &tracked.state) {
-            self.split.time(Old, "destroy", self.old.destroy(tracked)).await?
+            self.split
+                .time(Old, "destroy", self.old.destroy(tracked))
+                .await?
         } else if self.split.is_open() {
-            self.split.time(New, "destroy", self.new.destroy(tracked)).await?
+            self.split
+                .time(New, "destroy", self.new.destroy(tracked))
+                .await?
         } else {
-            match self.found(&[&tracked.allocation]).await?.remove(&tracked.allocation) {
-                Some(state) => self.old.destroy(&Tracked { allocation: tracked.allocation.clone(), state }).await?,
+            match self
+                .found(&[&tracked.allocation])
+                .await?
+                .remove(&tracked.allocation)
+            {
+                Some(state) => {
+                    self.old
+                        .destroy(&Tracked {
+                            allocation: tracked.allocation.clone(),
+                            state,
+                        })
+                        .await?
+                }
                 None => self.new.destroy(tracked).await?,
             }
         };
@@ -197,18 +274,25 @@ impl Provider for SplitProvider {
     }
 
     async fn owned(&self) -> Result<Vec<Owned>, Failure> {
-        self.mirror("owned", |new| async move { new.owned().await.map(drop) }.boxed());
+        self.mirror("owned", |new| {
+            async move { new.owned().await.map(drop) }.boxed()
+        });
         self.split.time(Old, "owned", self.old.owned()).await
     }
 
     async fn logs(&self, tracked: &Tracked, query: &LogQuery) -> Result<LogChunk, Failure> {
         let made = self.split.has_made(&tracked.allocation, &tracked.state);
         if made || self.split.draws(tracked.allocation.as_str().as_bytes()) {
-            let told = self.split.time(New, "logs", self.new.logs(tracked, query)).await;
+            let told = self
+                .split
+                .time(New, "logs", self.new.logs(tracked, query))
+                .await;
             if told.is_ok() || made {
                 return told;
             }
         }
-        self.split.time(Old, "logs", self.old.logs(tracked, query)).await
+        self.split
+            .time(Old, "logs", self.old.logs(tracked, query))
+            .await
     }
 }

@@ -52,7 +52,12 @@ pub(super) struct Split {
 }
 
 impl Split {
-    pub(super) fn new(record: Record, ledger: Ledger, clock: Arc<dyn Clock>, verdicts: Verdicts) -> Self {
+    pub(super) fn new(
+        record: Record,
+        ledger: Ledger,
+        clock: Arc<dyn Clock>,
+        verdicts: Verdicts,
+    ) -> Self {
         Self {
             open: AtomicBool::new(!record.returning),
             record: Mutex::new(record),
@@ -103,14 +108,23 @@ impl Split {
     /// Whether the new version has made this state.
     pub(super) fn has_made(&self, allocation: &AllocationId, state: &[u8]) -> bool {
         let record = self.record.lock();
-        record.made.0.get(allocation).is_some_and(|states| states.contains(&Digest::of(state)))
+        record
+            .made
+            .0
+            .get(allocation)
+            .is_some_and(|states| states.contains(&Digest::of(state)))
     }
 
     /// Runs a call and counts it.
     ///
     /// # Errors
     /// The call's own.
-    pub(super) async fn time<T>(&self, side: Side, operation: &str, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    pub(super) async fn time<T>(
+        &self,
+        side: Side,
+        operation: &str,
+        call: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         let since = Watch::now();
         let outcome = call.await;
         self.count(side, operation, since, outcome.is_err());
@@ -166,7 +180,11 @@ impl Split {
     ///
     /// # Errors
     /// `unavailable` when it can't be remembered: the state must not be used then.
-    pub(super) async fn made(&self, allocation: &AllocationId, state: &[u8]) -> Result<(), Failure> {
+    pub(super) async fn made(
+        &self,
+        allocation: &AllocationId,
+        state: &[u8],
+    ) -> Result<(), Failure> {
         {
             let mut record = self.record.lock();
             let states = record.made.0.entry(allocation.clone()).or_default();
@@ -180,16 +198,20 @@ impl Split {
                 states.remove(0);
             }
         }
-        self.write()
-            .await
-            .map_err(|error| Failure::unavailable(format!("whose state this is can't be remembered: {error}")).code("canary-unwritable"))
+        self.write().await.map_err(|error| {
+            Failure::unavailable(format!("whose state this is can't be remembered: {error}"))
+                .code("canary-unwritable")
+        })
     }
 
     /// These have a state of the old version again, or are gone.
     pub(super) async fn forget<'a>(&self, allocations: impl IntoIterator<Item = &'a AllocationId>) {
         let (forgotten, empty) = {
             let mut record = self.record.lock();
-            let forgotten = allocations.into_iter().filter(|id| record.made.0.remove(*id).is_some()).count();
+            let forgotten = allocations
+                .into_iter()
+                .filter(|id| record.made.0.remove(*id).is_some())
+                .count();
             (forgotten, record.made.0.is_empty())
         };
         if forgotten == 0 {
@@ -207,6 +229,8 @@ impl Split {
     async fn write(&self) -> io::Result<()> {
         let _one = self.writing.lock().await;
         let (ledger, record) = (self.ledger.clone(), self.record());
-        spawn_blocking(move || ledger.keep_trial(&file_name(&record.instance), &record, None)).await.map_err(io::Error::other)?
+        spawn_blocking(move || ledger.keep_trial(&file_name(&record.instance), &record, None))
+            .await
+            .map_err(io::Error::other)?
     }
 }

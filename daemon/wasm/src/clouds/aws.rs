@@ -17,7 +17,13 @@ use super::{Answer, Capability, answer, ungranted};
 use crate::{state::Call, v0_1::convert};
 
 mod bindings {
-    #![allow(unreachable_pub, unused_variables, clippy::all, clippy::restriction, reason = "generated")]
+    #![allow(
+        unreachable_pub,
+        unused_variables,
+        clippy::all,
+        clippy::restriction,
+        reason = "generated"
+    )]
     wasmtime::component::bindgen!({
         path: ["../../wit/v0.1", "../../wit/aws-v0.1"],
         inline: "package tradewind:host; world guest { import tradewind:aws/ec2@0.1.0; import tradewind:aws/elb@0.1.0; }",
@@ -39,13 +45,24 @@ pub(super) const CAPABILITY: Capability = Capability {
 };
 
 fn asker(call: &Call) -> Result<Asker, Failure> {
-    let grant = call.lent.grants.aws.as_ref().ok_or_else(|| ungranted("aws"))?;
-    Ok(Asker { owner: call.lent.owner.clone(), grant: grant.for_namespace(call.namespace()) })
+    let grant = call
+        .lent
+        .grants
+        .aws
+        .as_ref()
+        .ok_or_else(|| ungranted("aws"))?;
+    Ok(Asker {
+        owner: call.lent.owner.clone(),
+        grant: grant.for_namespace(call.namespace()),
+    })
 }
 
 /// Things are only made for an allocation that is being applied.
 fn attempt(call: &Call) -> Result<Attempt, Failure> {
-    let nothing = || Failure::denied("nothing is made for anybody but an allocation that is being applied").code("no-attempt");
+    let nothing = || {
+        Failure::denied("nothing is made for anybody but an allocation that is being applied")
+            .code("no-attempt")
+    };
     call.attempt.clone().ok_or_else(nothing)
 }
 
@@ -97,17 +114,31 @@ impl ec2::Host for Call {
         answer(look!(self, |aws, asker| aws.zones(asker, &region)))
     }
 
-    async fn instance_types(&mut self, region: String, types: Vec<String>) -> Answer<Vec<ec2::InstanceType>> {
+    async fn instance_types(
+        &mut self,
+        region: String,
+        types: Vec<String>,
+    ) -> Answer<Vec<ec2::InstanceType>> {
         self.ask()?;
         self.charge(bytes(&types))?;
-        let found = look!(self, |aws, asker| aws.instance_types(asker, &region, &types));
+        let found = look!(self, |aws, asker| aws
+            .instance_types(asker, &region, &types));
         answer(found.map(|all| all.into_iter().map(instance_type).collect()))
     }
 
-    async fn spot_prices(&mut self, region: String, types: Vec<String>) -> Answer<Vec<ec2::SpotPrice>> {
+    async fn spot_prices(
+        &mut self,
+        region: String,
+        types: Vec<String>,
+    ) -> Answer<Vec<ec2::SpotPrice>> {
         self.ask()?;
         self.charge(bytes(&types))?;
-        let price = |p: core::SpotPrice| ec2::SpotPrice { instance_type: p.instance_type, zone: p.zone, price: p.price.0, at: p.at.0 };
+        let price = |p: core::SpotPrice| ec2::SpotPrice {
+            instance_type: p.instance_type,
+            zone: p.zone,
+            price: p.price.0,
+            at: p.at.0,
+        };
         let found = look!(self, |aws, asker| aws.spot_prices(asker, &region, &types));
         answer(found.map(|all| all.into_iter().map(price).collect()))
     }
@@ -115,7 +146,12 @@ impl ec2::Host for Call {
     async fn images(&mut self, region: String, ids: Vec<String>) -> Answer<Vec<ec2::Image>> {
         self.ask()?;
         self.charge(bytes(&ids))?;
-        let image = |i: core::Image| ec2::Image { id: i.id, name: i.name, architecture: i.architecture, available: i.available };
+        let image = |i: core::Image| ec2::Image {
+            id: i.id,
+            name: i.name,
+            architecture: i.architecture,
+            available: i.available,
+        };
         let found = look!(self, |aws, asker| aws.images(asker, &region, &ids));
         answer(found.map(|all| all.into_iter().map(image).collect()))
     }
@@ -123,15 +159,33 @@ impl ec2::Host for Call {
     async fn run(&mut self, request: ec2::RunRequest) -> Answer<ec2::Instance> {
         self.ask()?;
         let request = run_from(request);
-        let text = |piece: &core::Piece| if let core::Piece::Text(text) = piece { text.len() } else { 0 };
+        let text = |piece: &core::Piece| {
+            if let core::Piece::Text(text) = piece {
+                text.len()
+            } else {
+                0
+            }
+        };
         self.charge(request.user_data.iter().map(text).sum())?;
-        answer(make!(self, |aws, asker, attempt| aws.run(&asker, &attempt, &request)).map(instance))
+        answer(
+            make!(self, |aws, asker, attempt| aws
+                .run(&asker, &attempt, &request))
+            .map(instance),
+        )
     }
 
-    async fn instances(&mut self, region: String, allocations: Vec<String>) -> Answer<Vec<ec2::Instance>> {
+    async fn instances(
+        &mut self,
+        region: String,
+        allocations: Vec<String>,
+    ) -> Answer<Vec<ec2::Instance>> {
         self.ask()?;
         self.charge(bytes(&allocations))?;
-        let found = look!(self, |aws, asker| aws.instances(asker, &region, &allocations));
+        let found = look!(self, |aws, asker| aws.instances(
+            asker,
+            &region,
+            &allocations
+        ));
         answer(found.map(|all| all.into_iter().map(instance).collect()))
     }
 
@@ -150,14 +204,28 @@ impl ec2::Host for Call {
 }
 
 impl elb::Host for Call {
-    async fn create_load_balancer(&mut self, r: elb::LoadBalancerRequest) -> Answer<elb::LoadBalancer> {
+    async fn create_load_balancer(
+        &mut self,
+        r: elb::LoadBalancerRequest,
+    ) -> Answer<elb::LoadBalancer> {
         self.ask()?;
-        let request =
-            core::LoadBalancerRequest { region: r.region, internal: r.internal, subnets: r.subnets, security_groups: r.security_groups };
-        answer(make!(self, |aws, asker, attempt| aws.create_load_balancer(&asker, &attempt, &request)).map(load_balancer))
+        let request = core::LoadBalancerRequest {
+            region: r.region,
+            internal: r.internal,
+            subnets: r.subnets,
+            security_groups: r.security_groups,
+        };
+        answer(
+            make!(self, |aws, asker, attempt| aws
+                .create_load_balancer(&asker, &attempt, &request))
+            .map(load_balancer),
+        )
     }
 
-    async fn create_target_group(&mut self, r: elb::TargetGroupRequest) -> Answer<elb::TargetGroup> {
+    async fn create_target_group(
+        &mut self,
+        r: elb::TargetGroupRequest,
+    ) -> Answer<elb::TargetGroup> {
         self.ask()?;
         let check = r.health_check;
         let health_check = core::HealthCheck {
@@ -169,28 +237,62 @@ impl elb::Host for Call {
             status_min: check.status_min,
             status_max: check.status_max,
         };
-        let request = core::TargetGroupRequest { region: r.region, vpc: r.vpc, port: r.port, number: r.number, health_check };
-        answer(make!(self, |aws, asker, attempt| aws.create_target_group(&asker, &attempt, &request)).map(target_group))
+        let request = core::TargetGroupRequest {
+            region: r.region,
+            vpc: r.vpc,
+            port: r.port,
+            number: r.number,
+            health_check,
+        };
+        answer(
+            make!(self, |aws, asker, attempt| aws
+                .create_target_group(&asker, &attempt, &request))
+            .map(target_group),
+        )
     }
 
     async fn create_listener(&mut self, r: elb::ListenerRequest) -> Answer<elb::Listener> {
         self.ask()?;
-        let request =
-            core::ListenerRequest { region: r.region, load_balancer: r.load_balancer, number: r.number, target_group: r.target_group };
-        answer(make!(self, |aws, asker, attempt| aws.create_listener(&asker, &attempt, &request)).map(listener))
+        let request = core::ListenerRequest {
+            region: r.region,
+            load_balancer: r.load_balancer,
+            number: r.number,
+            target_group: r.target_group,
+        };
+        answer(
+            make!(self, |aws, asker, attempt| aws
+                .create_listener(&asker, &attempt, &request))
+            .map(listener),
+        )
     }
 
-    async fn load_balancers(&mut self, region: String, allocations: Vec<String>) -> Answer<Vec<elb::LoadBalancer>> {
+    async fn load_balancers(
+        &mut self,
+        region: String,
+        allocations: Vec<String>,
+    ) -> Answer<Vec<elb::LoadBalancer>> {
         self.ask()?;
         self.charge(bytes(&allocations))?;
-        let found = look!(self, |aws, asker| aws.load_balancers(asker, &region, &allocations));
+        let found = look!(self, |aws, asker| aws.load_balancers(
+            asker,
+            &region,
+            &allocations
+        ));
         answer(found.map(|all| all.into_iter().map(load_balancer).collect()))
     }
 
-    async fn target_groups(&mut self, region: String, allocations: Vec<String>) -> Answer<Vec<elb::TargetGroup>> {
+    async fn target_groups(
+        &mut self,
+        region: String,
+        allocations: Vec<String>,
+    ) -> Answer<Vec<elb::TargetGroup>> {
         self.ask()?;
         self.charge(bytes(&allocations))?;
-        let found = look!(self, |aws, asker| aws.target_groups(asker, &region, &allocations));
+        let found = look!(self, |aws, asker| aws.target_groups(
+            asker,
+            &region,
+            &allocations
+        ));
         answer(found.map(|all| all.into_iter().map(target_group).collect()))
     }
 
@@ -200,19 +302,35 @@ impl elb::Host for Call {
         answer(found.map(|all| all.into_iter().map(listener).collect()))
     }
 
-    async fn register(&mut self, region: String, group: String, targets: Vec<elb::Target>) -> Answer<()> {
+    async fn register(
+        &mut self,
+        region: String,
+        group: String,
+        targets: Vec<elb::Target>,
+    ) -> Answer<()> {
         self.ask()?;
         let targets = targets_from(targets);
-        answer(change!(self, |aws, asker| aws.register(&asker, &region, &group, &targets)))
+        answer(change!(self, |aws, asker| aws
+            .register(&asker, &region, &group, &targets)))
     }
 
-    async fn deregister(&mut self, region: String, group: String, targets: Vec<elb::Target>) -> Answer<()> {
+    async fn deregister(
+        &mut self,
+        region: String,
+        group: String,
+        targets: Vec<elb::Target>,
+    ) -> Answer<()> {
         self.ask()?;
         let targets = targets_from(targets);
-        answer(change!(self, |aws, asker| aws.deregister(&asker, &region, &group, &targets)))
+        answer(change!(self, |aws, asker| aws
+            .deregister(&asker, &region, &group, &targets)))
     }
 
-    async fn health(&mut self, region: String, groups: Vec<String>) -> Answer<Vec<elb::TargetHealth>> {
+    async fn health(
+        &mut self,
+        region: String,
+        groups: Vec<String>,
+    ) -> Answer<Vec<elb::TargetHealth>> {
         self.ask()?;
         self.charge(bytes(&groups))?;
         let found = look!(self, |aws, asker| aws.health(asker, &region, &groups));
@@ -226,12 +344,14 @@ impl elb::Host for Call {
 
     async fn delete_load_balancer(&mut self, region: String, id: String) -> Answer<bool> {
         self.ask()?;
-        answer(change!(self, |aws, asker| aws.delete_load_balancer(&asker, &region, &id)))
+        answer(change!(self, |aws, asker| aws
+            .delete_load_balancer(&asker, &region, &id)))
     }
 
     async fn delete_target_group(&mut self, region: String, id: String) -> Answer<bool> {
         self.ask()?;
-        answer(change!(self, |aws, asker| aws.delete_target_group(&asker, &region, &id)))
+        answer(change!(self, |aws, asker| aws
+            .delete_target_group(&asker, &region, &id)))
     }
 }
 
@@ -241,7 +361,9 @@ fn run_from(r: ec2::RunRequest) -> core::RunRequest {
     let piece = |piece: ec2::Piece| match piece {
         ec2::Piece::Text(text) => core::Piece::Text(text),
         ec2::Piece::Secret(secret) => core::Piece::Secret(convert::secret_from(secret)),
-        ec2::Piece::SecretVariable(secret) => core::Piece::SecretVariable(convert::secret_from(secret)),
+        ec2::Piece::SecretVariable(secret) => {
+            core::Piece::SecretVariable(convert::secret_from(secret))
+        }
     };
     core::RunRequest {
         region: r.region,
@@ -287,7 +409,12 @@ fn instance(i: core::Instance) -> ec2::Instance {
 }
 
 fn instance_type(t: core::InstanceType) -> ec2::InstanceType {
-    let gpu = |g: core::Gpu| ec2::Gpu { manufacturer: g.manufacturer, name: g.name, count: g.count, memory: g.memory.0 };
+    let gpu = |g: core::Gpu| ec2::Gpu {
+        manufacturer: g.manufacturer,
+        name: g.name,
+        count: g.count,
+        memory: g.memory.0,
+    };
     ec2::InstanceType {
         name: t.name,
         cpu: t.cpu,
@@ -315,15 +442,30 @@ fn load_balancer(b: core::LoadBalancer) -> elb::LoadBalancer {
 }
 
 fn target_group(g: core::TargetGroup) -> elb::TargetGroup {
-    elb::TargetGroup { id: g.id, allocation: g.allocation, port: g.port, number: g.number }
+    elb::TargetGroup {
+        id: g.id,
+        allocation: g.allocation,
+        port: g.port,
+        number: g.number,
+    }
 }
 
 fn listener(l: core::Listener) -> elb::Listener {
-    elb::Listener { id: l.id, number: l.number, target_group: l.target_group }
+    elb::Listener {
+        id: l.id,
+        number: l.number,
+        target_group: l.target_group,
+    }
 }
 
 fn targets_from(targets: Vec<elb::Target>) -> Vec<core::Target> {
-    targets.into_iter().map(|target| core::Target { instance: target.instance, number: target.number }).collect()
+    targets
+        .into_iter()
+        .map(|target| core::Target {
+            instance: target.instance,
+            number: target.number,
+        })
+        .collect()
 }
 
 fn target_health(h: core::TargetHealth) -> elb::TargetHealth {

@@ -15,7 +15,13 @@ use super::{Answer, Capability, answer, ungranted, wit};
 use crate::{state::Call, v0_1::convert};
 
 mod bindings {
-    #![allow(unreachable_pub, unused_variables, clippy::all, clippy::restriction, reason = "generated")]
+    #![allow(
+        unreachable_pub,
+        unused_variables,
+        clippy::all,
+        clippy::restriction,
+        reason = "generated"
+    )]
     wasmtime::component::bindgen!({
         path: ["../../wit/v0.1", "../../wit/containers-v0.1"],
         inline: "package tradewind:host; world guest { import tradewind:containers/engine@0.1.0; }",
@@ -30,7 +36,9 @@ pub(super) const CAPABILITY: Capability = Capability {
     interfaces: &["tradewind:containers/engine@0.1.0"],
     grant: "[grants.containers]\nimages = [\"*\"]",
     granted: |grants| grants.containers.is_some(),
-    link: |linker: &mut Linker<Call>| engine::add_to_linker::<Call, HasSelf<Call>>(linker, |call| call),
+    link: |linker: &mut Linker<Call>| {
+        engine::add_to_linker::<Call, HasSelf<Call>>(linker, |call| call)
+    },
 };
 
 /// What the status of a container is charged with, whatever it says: the host has to make it.
@@ -38,7 +46,12 @@ const STATUS: usize = 512;
 
 /// The grant, or what is answered without one.
 fn granted(call: &Call) -> Result<ContainersGrant, Failure> {
-    let grant = call.lent.grants.containers.as_ref().ok_or_else(|| ungranted("containers"))?;
+    let grant = call
+        .lent
+        .grants
+        .containers
+        .as_ref()
+        .ok_or_else(|| ungranted("containers"))?;
     Ok(grant.for_namespace(call.namespace()))
 }
 
@@ -47,7 +60,12 @@ impl engine::Host for Call {
         self.ask()?;
         let lent = granted(self);
         let work = async {
-            let info = self.lent.capabilities.containers.info(&self.lent.owner, &lent?).await?;
+            let info = self
+                .lent
+                .capabilities
+                .containers
+                .info(&self.lent.owner, &lent?)
+                .await?;
             Ok(engine::EngineInfo {
                 name: info.name,
                 version: info.version,
@@ -63,32 +81,61 @@ impl engine::Host for Call {
         answer(work.await)
     }
 
-    async fn ensure(&mut self, key: engine::Key, spec: engine::Spec) -> Answer<engine::ContainerStatus> {
+    async fn ensure(
+        &mut self,
+        key: engine::Key,
+        spec: engine::Spec,
+    ) -> Answer<engine::ContainerStatus> {
         self.ask()?;
         let spec = spec_from(spec);
         self.charge(weight(&spec))?;
         let lent = granted(self);
         let work = async {
             let (key, grant) = (key_from(key)?, lent?);
-            let attempt = self.attempt.clone().filter(|a| a.allocation == key.allocation);
+            let attempt = self
+                .attempt
+                .clone()
+                .filter(|a| a.allocation == key.allocation);
             let attempt = attempt.ok_or_else(|| {
-                Failure::denied(format!("this call is not for the allocation \"{}\"", key.allocation)).field("key.allocation")
+                Failure::denied(format!(
+                    "this call is not for the allocation \"{}\"",
+                    key.allocation
+                ))
+                .field("key.allocation")
             })?;
-            let (owner, containers) = (self.lent.owner.clone(), self.lent.capabilities.containers.clone());
-            self.lent.effect(async move { containers.ensure(&owner, &grant, &attempt, key, spec).await }).await
+            let (owner, containers) = (
+                self.lent.owner.clone(),
+                self.lent.capabilities.containers.clone(),
+            );
+            self.lent
+                .effect(async move { containers.ensure(&owner, &grant, &attempt, key, spec).await })
+                .await
         };
         answer(work.await.map(status))
     }
 
-    async fn status(&mut self, keys: Vec<engine::Key>) -> Answer<Vec<Option<engine::ContainerStatus>>> {
+    async fn status(
+        &mut self,
+        keys: Vec<engine::Key>,
+    ) -> Answer<Vec<Option<engine::ContainerStatus>>> {
         self.ask()?;
         self.charge(keys.len() * STATUS)?;
         let lent = granted(self);
         let work = async {
-            let keys = keys.into_iter().map(key_from).collect::<Result<Vec<_>, _>>()?;
-            self.lent.capabilities.containers.status(&self.lent.owner, &lent?, &keys).await
+            let keys = keys
+                .into_iter()
+                .map(key_from)
+                .collect::<Result<Vec<_>, _>>()?;
+            self.lent
+                .capabilities
+                .containers
+                .status(&self.lent.owner, &lent?, &keys)
+                .await
         };
-        answer(work.await.map(|all| all.into_iter().map(|s| s.map(status)).collect()))
+        answer(
+            work.await
+                .map(|all| all.into_iter().map(|s| s.map(status)).collect()),
+        )
     }
 
     async fn remove(&mut self, key: engine::Key) -> Answer<bool> {
@@ -96,8 +143,13 @@ impl engine::Host for Call {
         let lent = granted(self);
         let work = async {
             let (key, grant) = (key_from(key)?, lent?);
-            let (owner, containers) = (self.lent.owner.clone(), self.lent.capabilities.containers.clone());
-            self.lent.effect(async move { containers.remove(&owner, &grant, &key).await }).await
+            let (owner, containers) = (
+                self.lent.owner.clone(),
+                self.lent.capabilities.containers.clone(),
+            );
+            self.lent
+                .effect(async move { containers.remove(&owner, &grant, &key).await })
+                .await
         };
         answer(work.await)
     }
@@ -105,17 +157,32 @@ impl engine::Host for Call {
     async fn owned(&mut self) -> Answer<Vec<engine::Key>> {
         self.ask()?;
         let lent = granted(self);
-        let work = async { self.lent.capabilities.containers.owned(&self.lent.owner, &lent?).await };
+        let work = async {
+            self.lent
+                .capabilities
+                .containers
+                .owned(&self.lent.owner, &lent?)
+                .await
+        };
         answer(work.await.map(|keys| keys.into_iter().map(key).collect()))
     }
 
-    async fn logs(&mut self, allocation: String, query: engine::LogQuery) -> Answer<engine::LogChunk> {
+    async fn logs(
+        &mut self,
+        allocation: String,
+        query: engine::LogQuery,
+    ) -> Answer<engine::LogChunk> {
         self.ask()?;
         let lent = granted(self);
         let work = async {
-            let allocation = AllocationId::try_from(allocation).map_err(|e| convert::invalid("allocation", e))?;
+            let allocation = AllocationId::try_from(allocation)
+                .map_err(|e| convert::invalid("allocation", e))?;
             let query = convert::log_query_from(query);
-            self.lent.capabilities.containers.logs(&self.lent.owner, &lent?, &allocation, &query).await
+            self.lent
+                .capabilities
+                .containers
+                .logs(&self.lent.owner, &lent?, &allocation, &query)
+                .await
         };
         let result = work.await;
         if let Ok(chunk) = &result {
@@ -128,12 +195,19 @@ impl engine::Host for Call {
 // === between the capability's types and the domain's ===
 
 fn key_from(key: engine::Key) -> Result<ContainerKey, Failure> {
-    let allocation = AllocationId::try_from(key.allocation).map_err(|e| convert::invalid("key.allocation", e))?;
-    Ok(ContainerKey { allocation, replica: key.replica })
+    let allocation = AllocationId::try_from(key.allocation)
+        .map_err(|e| convert::invalid("key.allocation", e))?;
+    Ok(ContainerKey {
+        allocation,
+        replica: key.replica,
+    })
 }
 
 fn key(key: ContainerKey) -> engine::Key {
-    engine::Key { allocation: key.allocation.into(), replica: key.replica }
+    engine::Key {
+        allocation: key.allocation.into(),
+        replica: key.replica,
+    }
 }
 
 fn status(s: ContainerStatus) -> engine::ContainerStatus {
@@ -162,7 +236,10 @@ fn spec_from(s: engine::Spec) -> ContainerSpec {
         },
         run: match s.run {
             wit::Run::Service => Run::Service,
-            wit::Run::Job(job) => Run::Job { retries: job.retries, deadline: job.deadline.map(Millis) },
+            wit::Run::Job(job) => Run::Job {
+                retries: job.retries,
+                deadline: job.deadline.map(Millis),
+            },
         },
         restarts: s.restarts,
         command: s.command,
@@ -188,14 +265,26 @@ fn spec_from(s: engine::Spec) -> ContainerSpec {
 fn volume_from(v: wit::Volume) -> Volume {
     let source = match v.source {
         wit::VolumeSource::Scratch(size) => VolumeSource::Scratch { size: Bytes(size) },
-        wit::VolumeSource::Persistent(p) => VolumeSource::Persistent { name: p.name, size: Bytes(p.size), class: p.class },
+        wit::VolumeSource::Persistent(p) => VolumeSource::Persistent {
+            name: p.name,
+            size: Bytes(p.size),
+            class: p.class,
+        },
         wit::VolumeSource::HostPath(path) => VolumeSource::HostPath { path },
     };
-    Volume { path: v.path, read_only: v.read_only, source }
+    Volume {
+        path: v.path,
+        read_only: v.read_only,
+        source,
+    }
 }
 
 fn network_from(n: wit::Network) -> Network {
-    Network { name: n.name, internal: n.internal, options: n.options.into_iter().map(|e| (e.key, e.value)).collect() }
+    Network {
+        name: n.name,
+        internal: n.internal,
+        options: n.options.into_iter().map(|e| (e.key, e.value)).collect(),
+    }
 }
 
 /// What a spec brings along in bytes, without its small parts.
@@ -214,6 +303,11 @@ fn weight(spec: &ContainerSpec) -> usize {
                 FileContent::Secret(_) => 0,
             }
     };
-    let words = spec.command.iter().chain(&spec.arguments).map(String::len).sum::<usize>();
+    let words = spec
+        .command
+        .iter()
+        .chain(&spec.arguments)
+        .map(String::len)
+        .sum::<usize>();
     words + spec.env.iter().map(env).sum::<usize>() + spec.files.iter().map(file).sum::<usize>()
 }

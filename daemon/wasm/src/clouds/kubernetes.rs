@@ -13,7 +13,13 @@ use super::{Answer, Capability, answer, ungranted, wit};
 use crate::state::{Call, HostBytesExceeded};
 
 mod bindings {
-    #![allow(unreachable_pub, unused_variables, clippy::all, clippy::restriction, reason = "generated")]
+    #![allow(
+        unreachable_pub,
+        unused_variables,
+        clippy::all,
+        clippy::restriction,
+        reason = "generated"
+    )]
     wasmtime::component::bindgen!({
         path: ["../../wit/v0.1", "../../wit/kubernetes-v0.1"],
         inline: "package tradewind:host; world guest { import tradewind:kubernetes/cluster@0.1.0; }",
@@ -28,18 +34,31 @@ pub(super) const CAPABILITY: Capability = Capability {
     interfaces: &["tradewind:kubernetes/cluster@0.1.0"],
     grant: "[grants.kubernetes]\nkubeconfig = \"/absolute/path\"\nnamespaces = [\"default\"]",
     granted: |grants| grants.kubernetes.is_some(),
-    link: |linker: &mut Linker<Call>| cluster::add_to_linker::<Call, HasSelf<Call>>(linker, |call| call),
+    link: |linker: &mut Linker<Call>| {
+        cluster::add_to_linker::<Call, HasSelf<Call>>(linker, |call| call)
+    },
 };
 
 impl Call {
     /// On whose behalf, and within which limits.
     fn cluster(&self) -> Result<(core::Caller, KubernetesGrant), Failure> {
-        let grant = self.lent.grants.kubernetes.as_ref().ok_or_else(|| ungranted("kubernetes"))?;
-        let caller = core::Caller { owner: self.lent.owner.clone(), attempt: self.attempt.clone() };
+        let grant = self
+            .lent
+            .grants
+            .kubernetes
+            .as_ref()
+            .ok_or_else(|| ungranted("kubernetes"))?;
+        let caller = core::Caller {
+            owner: self.lent.owner.clone(),
+            attempt: self.attempt.clone(),
+        };
         Ok((caller, grant.for_namespace(self.namespace())))
     }
 
-    fn charge_all<'t>(&mut self, texts: impl IntoIterator<Item = &'t String>) -> Result<(), HostBytesExceeded> {
+    fn charge_all<'t>(
+        &mut self,
+        texts: impl IntoIterator<Item = &'t String>,
+    ) -> Result<(), HostBytesExceeded> {
         self.charge(texts.into_iter().map(String::len).sum())
     }
 }
@@ -55,15 +74,26 @@ macro_rules! lent {
 }
 
 fn reference(r: core::Reference) -> cluster::Reference {
-    cluster::Reference { kind: r.kind, namespace: r.namespace, name: r.name }
+    cluster::Reference {
+        kind: r.kind,
+        namespace: r.namespace,
+        name: r.name,
+    }
 }
 
 fn reference_from(r: cluster::Reference) -> core::Reference {
-    core::Reference { kind: r.kind, namespace: r.namespace, name: r.name }
+    core::Reference {
+        kind: r.kind,
+        namespace: r.namespace,
+        name: r.name,
+    }
 }
 
 fn entries(labels: Labels) -> Vec<wit::Entry> {
-    labels.into_iter().map(|(key, value)| wit::Entry { key, value }).collect()
+    labels
+        .into_iter()
+        .map(|(key, value)| wit::Entry { key, value })
+        .collect()
 }
 
 fn labels_from(entries: Vec<wit::Entry>) -> Labels {
@@ -71,7 +101,11 @@ fn labels_from(entries: Vec<wit::Entry>) -> Labels {
 }
 
 fn node(n: core::Node) -> cluster::Node {
-    let device = |d: core::Device| cluster::Device { resource: d.resource, count: d.count, free: d.free };
+    let device = |d: core::Device| cluster::Device {
+        resource: d.resource,
+        count: d.count,
+        free: d.free,
+    };
     cluster::Node {
         name: n.name,
         labels: entries(n.labels),
@@ -93,7 +127,10 @@ impl cluster::Host for Call {
         self.ask()?;
         let (_, grant) = lent!(self);
         let result = self.lent.capabilities.kubernetes.info(&grant).await;
-        let kind = |k: core::ServedKind| cluster::ServedKind { kind: k.kind, api_version: k.api_version };
+        let kind = |k: core::ServedKind| cluster::ServedKind {
+            kind: k.kind,
+            api_version: k.api_version,
+        };
         answer(result.map(|i| cluster::ClusterInfo {
             version: i.version,
             namespaces: i.namespaces,
@@ -106,32 +143,57 @@ impl cluster::Host for Call {
         self.charge_all(&objects)?;
         let (caller, grant) = lent!(self);
         let kubernetes = self.lent.capabilities.kubernetes.clone();
-        let result = self.lent.effect(async move { kubernetes.apply(&caller, &grant, objects).await }).await;
+        let result = self
+            .lent
+            .effect(async move { kubernetes.apply(&caller, &grant, objects).await })
+            .await;
         if let Ok(written) = &result {
             self.charge_all(written)?;
         }
         answer(result)
     }
 
-    async fn apply_secret(&mut self, namespace: String, name: String, items: Vec<cluster::SecretItem>) -> Answer<String> {
+    async fn apply_secret(
+        &mut self,
+        namespace: String,
+        name: String,
+        items: Vec<cluster::SecretItem>,
+    ) -> Answer<String> {
         self.ask()?;
-        self.charge(items.iter().map(|item| item.key.len() + item.source.name.len()).sum())?;
+        self.charge(
+            items
+                .iter()
+                .map(|item| item.key.len() + item.source.name.len())
+                .sum(),
+        )?;
         let (caller, grant) = lent!(self);
         let item = |i: cluster::SecretItem| core::SecretItem {
             key: i.key,
-            source: SecretRef { name: i.source.name, key: i.source.key },
+            source: SecretRef {
+                name: i.source.name,
+                key: i.source.key,
+            },
             variable: i.variable,
         };
         let items = items.into_iter().map(item).collect();
         let kubernetes = self.lent.capabilities.kubernetes.clone();
-        let effect = async move { kubernetes.apply_secret(&caller, &grant, &namespace, &name, items).await };
+        let effect = async move {
+            kubernetes
+                .apply_secret(&caller, &grant, &namespace, &name, items)
+                .await
+        };
         answer(self.lent.effect(effect).await)
     }
 
     async fn get(&mut self, object: cluster::Reference) -> Answer<Option<String>> {
         self.ask()?;
         let (caller, grant) = lent!(self);
-        let result = self.lent.capabilities.kubernetes.get(&caller, &grant, &reference_from(object)).await;
+        let result = self
+            .lent
+            .capabilities
+            .kubernetes
+            .get(&caller, &grant, &reference_from(object))
+            .await;
         if let Ok(Some(object)) = &result {
             self.charge(object.len())?;
         }
@@ -149,14 +211,26 @@ impl cluster::Host for Call {
             limit: query.limit,
             after: query.after,
         };
-        let result = self.lent.capabilities.kubernetes.list(&caller, &grant, &query).await;
+        let result = self
+            .lent
+            .capabilities
+            .kubernetes
+            .list(&caller, &grant, &query)
+            .await;
         if let Ok(page) = &result {
             self.charge_all(&page.objects)?;
         }
-        answer(result.map(|page| cluster::Page { objects: page.objects, next: page.next }))
+        answer(result.map(|page| cluster::Page {
+            objects: page.objects,
+            next: page.next,
+        }))
     }
 
-    async fn delete(&mut self, objects: Vec<cluster::Reference>, propagation: cluster::Propagation) -> Answer<Vec<cluster::Deletion>> {
+    async fn delete(
+        &mut self,
+        objects: Vec<cluster::Reference>,
+        propagation: cluster::Propagation,
+    ) -> Answer<Vec<cluster::Deletion>> {
         self.ask()?;
         self.charge(objects.iter().map(|object| object.name.len()).sum())?;
         let (caller, grant) = lent!(self);
@@ -166,7 +240,14 @@ impl cluster::Host for Call {
             cluster::Propagation::Background => core::Propagation::Background,
         };
         let kubernetes = self.lent.capabilities.kubernetes.clone();
-        let result = self.lent.effect(async move { kubernetes.delete(&caller, &grant, objects, propagation).await }).await;
+        let result = self
+            .lent
+            .effect(async move {
+                kubernetes
+                    .delete(&caller, &grant, objects, propagation)
+                    .await
+            })
+            .await;
         let deletion = |d| match d {
             core::Deletion::Gone => cluster::Deletion::Gone,
             core::Deletion::Going => cluster::Deletion::Going,
@@ -177,9 +258,18 @@ impl cluster::Host for Call {
     async fn owned(&mut self) -> Answer<Vec<cluster::OwnedObject>> {
         self.ask()?;
         let (caller, grant) = lent!(self);
-        let result = self.lent.capabilities.kubernetes.owned(&caller, &grant).await;
+        let result = self
+            .lent
+            .capabilities
+            .kubernetes
+            .owned(&caller, &grant)
+            .await;
         if let Ok(all) = &result {
-            self.charge_all(all.iter().flat_map(|one| [&one.object.name, &one.allocation].into_iter().chain(one.labels.values())))?;
+            self.charge_all(all.iter().flat_map(|one| {
+                [&one.object.name, &one.allocation]
+                    .into_iter()
+                    .chain(one.labels.values())
+            }))?;
         }
         let owned = |o: core::OwnedObject| cluster::OwnedObject {
             object: reference(o.object),
@@ -199,20 +289,41 @@ impl cluster::Host for Call {
             tail: query.tail,
             after: query.after,
         };
-        let result = self.lent.capabilities.kubernetes.logs(&caller, &grant, &query).await;
+        let result = self
+            .lent
+            .capabilities
+            .kubernetes
+            .logs(&caller, &grant, &query)
+            .await;
         if let Ok(log) = &result {
             self.charge_all(log.lines.iter().map(|line| &line.text))?;
         }
-        let line = |l: core::PodLogLine| cluster::LogLine { time: l.time.map(|t| t.0), text: l.text };
-        answer(result.map(|log| cluster::LogPage { lines: log.lines.into_iter().map(line).collect(), next: log.next }))
+        let line = |l: core::PodLogLine| cluster::LogLine {
+            time: l.time.map(|t| t.0),
+            text: l.text,
+        };
+        answer(result.map(|log| cluster::LogPage {
+            lines: log.lines.into_iter().map(line).collect(),
+            next: log.next,
+        }))
     }
 
     async fn nodes(&mut self, annotations: Vec<String>) -> Answer<Vec<cluster::Node>> {
         self.ask()?;
         let (_, grant) = lent!(self);
-        let result = self.lent.capabilities.kubernetes.nodes(&grant, &annotations).await;
+        let result = self
+            .lent
+            .capabilities
+            .kubernetes
+            .nodes(&grant, &annotations)
+            .await;
         if let Ok(nodes) = &result {
-            self.charge_all(nodes.iter().flat_map(|node| node.labels.iter().chain(&node.annotations).flat_map(|(k, v)| [k, v])))?;
+            self.charge_all(nodes.iter().flat_map(|node| {
+                node.labels
+                    .iter()
+                    .chain(&node.annotations)
+                    .flat_map(|(k, v)| [k, v])
+            }))?;
         }
         answer(result.map(|nodes| nodes.into_iter().map(node).collect()))
     }

@@ -23,8 +23,14 @@ pub fn run() -> ExitCode {
     match follow() {
         Ok(answer) => {
             let mut out = io::stdout().lock();
-            let said = serde_json::to_writer(&mut out, &answer).map_err(io::Error::from).and_then(|()| out.flush());
-            if said.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            let said = serde_json::to_writer(&mut out, &answer)
+                .map_err(io::Error::from)
+                .and_then(|()| out.flush());
+            if said.is_ok() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
         }
         Err(error) => {
             eprintln!("{error}");
@@ -36,23 +42,31 @@ pub fn run() -> ExitCode {
 fn follow() -> io::Result<Answer> {
     let mut input = io::BufReader::new(io::stdin());
     let mut line = Vec::new();
-    input.by_ref().take(LONGEST_ORDER).read_until(b'\n', &mut line)?;
+    input
+        .by_ref()
+        .take(LONGEST_ORDER)
+        .read_until(b'\n', &mut line)?;
     let order: Order = serde_json::from_slice(&line)?;
     limit(&order)?;
-    let mut bytes = Vec::with_capacity(usize::try_from(order.size.min(AT_ONCE)).unwrap_or_default());
+    let mut bytes =
+        Vec::with_capacity(usize::try_from(order.size.min(AT_ONCE)).unwrap_or_default());
     input.by_ref().take(order.size).read_to_end(&mut bytes)?;
     if bytes.len() as u64 != order.size {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    std::thread::Builder::new().name("end of the input".to_owned()).spawn(move || {
-        let _end = io::copy(&mut input, &mut io::sink());
-        std::process::exit(1);
-    })?;
+    std::thread::Builder::new()
+        .name("end of the input".to_owned())
+        .spawn(move || {
+            let _end = io::copy(&mut input, &mut io::sink());
+            std::process::exit(1);
+        })?;
     Ok(match order.task {
-        Task::Compile { folder, core_dumps } => match compile(folder.as_deref(), core_dumps, &bytes) {
-            Ok(()) => Answer::Done,
-            Err(error) => Answer::Compile(chain(&error)),
-        },
+        Task::Compile { folder, core_dumps } => {
+            match compile(folder.as_deref(), core_dumps, &bytes) {
+                Ok(()) => Answer::Done,
+                Err(error) => Answer::Compile(chain(&error)),
+            }
+        }
         Task::Settings { schema, settings } => schema::compare(&schema, &settings),
     })
 }
@@ -60,7 +74,14 @@ fn follow() -> io::Result<Answer> {
 /// Of this process. Memory is what can be written to: code and files that are mapped are others' as well.
 fn limit(order: &Order) -> io::Result<()> {
     let set = |resource, limit: u64, hard: u64| {
-        setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(hard) }).map_err(io::Error::from)
+        setrlimit(
+            resource,
+            Rlimit {
+                current: Some(limit),
+                maximum: Some(hard),
+            },
+        )
+        .map_err(io::Error::from)
     };
     set(Resource::Core, 0, 0)?;
     set(Resource::Data, order.memory.0, order.memory.0)?;

@@ -1,5 +1,11 @@
 //! The generated types of contract 0.1. Nothing here leaves `v0_1`.
-#![allow(unreachable_pub, unused_variables, clippy::all, clippy::restriction, reason = "generated")]
+#![allow(
+    unreachable_pub,
+    unused_variables,
+    clippy::all,
+    clippy::restriction,
+    reason = "generated"
+)]
 
 /// Both worlds share the provider world's types and log.
 pub(crate) mod provider {

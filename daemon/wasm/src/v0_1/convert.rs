@@ -52,13 +52,21 @@ pub(crate) fn from_fault(kind: FailureKind, fault: wit::Fault) -> Failure {
 
 /// A failed capability call as the guest sees it.
 pub(crate) fn error(failure: Failure) -> wit::Error {
-    let fault = wit::Fault { message: failure.message, field: failure.field, code: failure.code, remedy: failure.remedy };
+    let fault = wit::Fault {
+        message: failure.message,
+        field: failure.field,
+        code: failure.code,
+        remedy: failure.remedy,
+    };
     match failure.kind {
         FailureKind::Invalid => wit::Error::Invalid(fault),
         FailureKind::Denied => wit::Error::Denied(fault),
         FailureKind::OutOfCapacity => wit::Error::OutOfCapacity(fault),
         FailureKind::Quota => wit::Error::Quota(fault),
-        FailureKind::Throttled => wit::Error::Throttled(wit::Throttle { fault, retry_after: failure.retry_after.map(|m| m.0) }),
+        FailureKind::Throttled => wit::Error::Throttled(wit::Throttle {
+            fault,
+            retry_after: failure.retry_after.map(|m| m.0),
+        }),
         FailureKind::Unavailable => wit::Error::Unavailable(fault),
         FailureKind::NotFound => wit::Error::NotFound(fault),
         FailureKind::Internal => wit::Error::Internal(fault),
@@ -72,7 +80,13 @@ pub(crate) fn invalid(field: &str, why: impl std::fmt::Display) -> Failure {
 // === to the guest ===
 
 pub(crate) fn entries(labels: &core::Labels) -> Vec<wit::Entry> {
-    labels.iter().map(|(key, value)| wit::Entry { key: key.clone(), value: value.clone() }).collect()
+    labels
+        .iter()
+        .map(|(key, value)| wit::Entry {
+            key: key.clone(),
+            value: value.clone(),
+        })
+        .collect()
 }
 
 pub(crate) fn resources(r: &core::Resources) -> wit::Resources {
@@ -83,13 +97,20 @@ pub(crate) fn resources(r: &core::Resources) -> wit::Resources {
         accelerators: r
             .accelerators
             .iter()
-            .map(|a| wit::Accelerator { kind: a.kind.clone(), count: a.count, memory: a.memory.0 })
+            .map(|a| wit::Accelerator {
+                kind: a.kind.clone(),
+                count: a.count,
+                memory: a.memory.0,
+            })
             .collect(),
     }
 }
 
 fn secret(s: &core::SecretRef) -> wit::SecretRef {
-    wit::SecretRef { name: s.name.clone(), key: s.key.clone() }
+    wit::SecretRef {
+        name: s.name.clone(),
+        key: s.key.clone(),
+    }
 }
 
 fn protocol(p: core::Protocol) -> wit::Protocol {
@@ -117,7 +138,11 @@ fn volume(v: &core::Volume) -> wit::Volume {
         source: match &v.source {
             core::VolumeSource::Scratch { size } => wit::VolumeSource::Scratch(size.0),
             core::VolumeSource::Persistent { name, size, class } => {
-                wit::VolumeSource::Persistent(wit::PersistentVolume { name: name.clone(), size: size.0, class: class.clone() })
+                wit::VolumeSource::Persistent(wit::PersistentVolume {
+                    name: name.clone(),
+                    size: size.0,
+                    class: class.clone(),
+                })
             }
             core::VolumeSource::HostPath { path } => wit::VolumeSource::HostPath(path.clone()),
         },
@@ -127,7 +152,13 @@ fn volume(v: &core::Volume) -> wit::Volume {
 fn probe(p: &core::Probe) -> wit::Probe {
     wit::Probe {
         check: match &p.check {
-            core::Check::Http { port, path, headers, status_min, status_max } => wit::Check::Http(wit::HttpCheck {
+            core::Check::Http {
+                port,
+                path,
+                headers,
+                status_min,
+                status_max,
+            } => wit::Check::Http(wit::HttpCheck {
                 port: port.clone(),
                 path: path.clone(),
                 headers: entries(headers),
@@ -149,7 +180,10 @@ fn workload(w: &core::Workload) -> wit::Workload {
     wit::Workload {
         run: match &w.run {
             core::Run::Service => wit::Run::Service,
-            core::Run::Job { retries, deadline } => wit::Run::Job(wit::Job { retries: *retries, deadline: deadline.map(|d| d.0) }),
+            core::Run::Job { retries, deadline } => wit::Run::Job(wit::Job {
+                retries: *retries,
+                deadline: deadline.map(|d| d.0),
+            }),
         },
         image: w.image.clone(),
         command: w.command.clone(),
@@ -182,7 +216,11 @@ fn workload(w: &core::Workload) -> wit::Workload {
         networks: w
             .networks
             .iter()
-            .map(|n| wit::Network { name: n.name.clone(), internal: n.internal, options: entries(&n.options) })
+            .map(|n| wit::Network {
+                name: n.name.clone(),
+                internal: n.internal,
+                options: entries(&n.options),
+            })
             .collect(),
         files: w
             .files
@@ -205,9 +243,21 @@ fn workload(w: &core::Workload) -> wit::Workload {
         },
         stop_signal: w.stop_signal.clone(),
         stop_grace: w.stop_grace.0,
-        scaling: w.scaling.as_ref().map(|s| wit::Scaling { min: s.min, max: s.max, metric: s.metric.clone(), target: s.target }),
+        scaling: w.scaling.as_ref().map(|s| wit::Scaling {
+            min: s.min,
+            max: s.max,
+            metric: s.metric.clone(),
+            target: s.target,
+        }),
         labels: entries(&w.labels),
-        extensions: w.extensions.iter().map(|(key, value)| wit::Entry { key: key.clone(), value: value.to_string() }).collect(),
+        extensions: w
+            .extensions
+            .iter()
+            .map(|(key, value)| wit::Entry {
+                key: key.clone(),
+                value: value.to_string(),
+            })
+            .collect(),
     }
 }
 
@@ -236,7 +286,11 @@ pub(crate) fn allocation(a: &core::Allocation) -> wit::Allocation {
 }
 
 pub(crate) fn log_query(q: &core::LogQuery) -> wit::LogQuery {
-    wit::LogQuery { replica: q.replica, tail: q.tail, after: q.after.clone() }
+    wit::LogQuery {
+        replica: q.replica,
+        tail: q.tail,
+        after: q.after.clone(),
+    }
 }
 
 pub(crate) fn log_chunk(chunk: core::LogChunk) -> wit::LogChunk {
@@ -248,9 +302,16 @@ pub(crate) fn log_chunk(chunk: core::LogChunk) -> wit::LogChunk {
             core::Output::Combined => wit::Output::Combined,
         },
         time: l.time.map(|t| t.0),
-        text: if l.continues || l.partial { output::marked(&l.text, l.continues, l.partial) } else { l.text },
+        text: if l.continues || l.partial {
+            output::marked(&l.text, l.continues, l.partial)
+        } else {
+            l.text
+        },
     };
-    wit::LogChunk { lines: chunk.lines.into_iter().map(line).collect(), next: chunk.next }
+    wit::LogChunk {
+        lines: chunk.lines.into_iter().map(line).collect(),
+        next: chunk.next,
+    }
 }
 
 pub(crate) fn phase(p: core::Phase) -> wit::Phase {
@@ -274,11 +335,21 @@ pub(crate) fn health(h: core::Health) -> wit::Health {
 }
 
 pub(crate) fn endpoint(e: core::Endpoint) -> wit::Endpoint {
-    wit::Endpoint { port: e.port, protocol: protocol(e.protocol), host: e.host, number: e.number, exposure: exposure(e.exposure) }
+    wit::Endpoint {
+        port: e.port,
+        protocol: protocol(e.protocol),
+        host: e.host,
+        number: e.number,
+        exposure: exposure(e.exposure),
+    }
 }
 
 pub(crate) fn usage(u: core::Usage) -> wit::Usage {
-    wit::Usage { cpu: u.cpu, memory: u.memory.0, requests: u.requests }
+    wit::Usage {
+        cpu: u.cpu,
+        memory: u.memory.0,
+        requests: u.requests,
+    }
 }
 
 // === from the guest ===
@@ -289,7 +360,11 @@ pub(crate) fn allocation_id(text: String) -> Result<AllocationId, Nonsense> {
 
 pub(crate) fn state_from(state: Vec<u8>) -> Result<Vec<u8>, Nonsense> {
     if state.len() > STATE_CAP {
-        return nonsense(format!("a state of {} bytes, the most is {}", state.len(), Bytes(STATE_CAP as u64)));
+        return nonsense(format!(
+            "a state of {} bytes, the most is {}",
+            state.len(),
+            Bytes(STATE_CAP as u64)
+        ));
     }
     Ok(state)
 }
@@ -358,17 +433,30 @@ fn replica_from(r: wit::Replica) -> core::Replica {
         started_at: r.started_at.map(Instant),
         ended_at: r.ended_at.map(Instant),
         exit_code: r.exit_code,
-        usage: r.usage.map(|u| core::Usage { cpu: known(u.cpu), memory: Bytes(u.memory), requests: known(u.requests) }),
+        usage: r.usage.map(|u| core::Usage {
+            cpu: known(u.cpu),
+            memory: Bytes(u.memory),
+            requests: known(u.requests),
+        }),
     }
 }
 
 pub(crate) fn condition_from(c: wit::Condition) -> core::Condition {
-    core::Condition { kind: tame(&c.kind), met: c.met, reason: tame(&c.reason), message: tame(&c.message) }
+    core::Condition {
+        kind: tame(&c.kind),
+        met: c.met,
+        reason: tame(&c.reason),
+        message: tame(&c.message),
+    }
 }
 
 pub(crate) fn observation_from(o: wit::Observation) -> Result<core::Observation, Nonsense> {
     if o.replicas.len() > REPLICAS_CAP {
-        return nonsense(format!("{} replicas of allocation \"{}\"", o.replicas.len(), tame(&o.allocation)));
+        return nonsense(format!(
+            "{} replicas of allocation \"{}\"",
+            o.replicas.len(),
+            tame(&o.allocation)
+        ));
     }
     Ok(core::Observation {
         allocation: allocation_id(o.allocation)?,
@@ -398,15 +486,25 @@ pub(crate) fn log_chunk_from(chunk: wit::LogChunk) -> core::LogChunk {
             partial,
         }
     };
-    core::LogChunk { lines: chunk.lines.into_iter().map(line).collect(), next: chunk.next }
+    core::LogChunk {
+        lines: chunk.lines.into_iter().map(line).collect(),
+        next: chunk.next,
+    }
 }
 
 pub(crate) fn log_query_from(q: wit::LogQuery) -> core::LogQuery {
-    core::LogQuery { replica: q.replica, tail: q.tail, after: q.after }
+    core::LogQuery {
+        replica: q.replica,
+        tail: q.tail,
+        after: q.after,
+    }
 }
 
 pub(crate) fn secret_from(s: wit::SecretRef) -> core::SecretRef {
-    core::SecretRef { name: s.name, key: s.key }
+    core::SecretRef {
+        name: s.name,
+        key: s.key,
+    }
 }
 
 pub(crate) fn env_from(e: wit::EnvVar) -> core::EnvVar {
@@ -448,7 +546,11 @@ pub(crate) fn resources_from(r: wit::Resources) -> core::Resources {
         accelerators: r
             .accelerators
             .into_iter()
-            .map(|a| core::Accelerator { kind: a.kind, count: a.count, memory: Bytes(a.memory) })
+            .map(|a| core::Accelerator {
+                kind: a.kind,
+                count: a.count,
+                memory: Bytes(a.memory),
+            })
             .collect(),
     }
 }

@@ -50,7 +50,12 @@ fn ungranted(capability: &str) -> Failure {
 impl wit::Host for Call {}
 
 impl log::Host for Call {
-    async fn write(&mut self, level: log::Level, message: String, fields: Vec<wit::Entry>) -> wasmtime::Result<()> {
+    async fn write(
+        &mut self,
+        level: log::Level,
+        message: String,
+        fields: Vec<wit::Entry>,
+    ) -> wasmtime::Result<()> {
         let level = match level {
             log::Level::Trace => Level::Trace,
             log::Level::Debug => Level::Debug,
@@ -58,8 +63,17 @@ impl log::Host for Call {
             log::Level::Warn => Level::Warn,
             log::Level::Error => Level::Error,
         };
-        self.charge(message.len() + fields.iter().map(|e| e.key.len() + e.value.len()).sum::<usize>())?;
-        let fields: Vec<(&str, &str)> = fields.iter().map(|e| (e.key.as_str(), e.value.as_str())).collect();
+        self.charge(
+            message.len()
+                + fields
+                    .iter()
+                    .map(|e| e.key.len() + e.value.len())
+                    .sum::<usize>(),
+        )?;
+        let fields: Vec<(&str, &str)> = fields
+            .iter()
+            .map(|e| (e.key.as_str(), e.value.as_str()))
+            .collect();
         Call::log(self, level, &message, &fields);
         Ok(())
     }
@@ -78,12 +92,19 @@ impl clock::Host for Call {
 // === processes ===
 
 fn key_from(key: process::Key) -> Result<ProcessKey, Failure> {
-    let allocation = AllocationId::try_from(key.allocation).map_err(|e| convert::invalid("key.allocation", e))?;
-    Ok(ProcessKey { allocation, replica: key.replica })
+    let allocation = AllocationId::try_from(key.allocation)
+        .map_err(|e| convert::invalid("key.allocation", e))?;
+    Ok(ProcessKey {
+        allocation,
+        replica: key.replica,
+    })
 }
 
 fn key(key: ProcessKey) -> process::Key {
-    process::Key { allocation: key.allocation.into(), replica: key.replica }
+    process::Key {
+        allocation: key.allocation.into(),
+        replica: key.replica,
+    }
 }
 
 fn status(s: ProcessStatus) -> process::ProcessStatus {
@@ -144,7 +165,11 @@ fn weight(spec: &ProcessSpec) -> usize {
 }
 
 impl process::Host for Call {
-    async fn ensure(&mut self, key: process::Key, spec: process::Spec) -> Answer<process::ProcessStatus> {
+    async fn ensure(
+        &mut self,
+        key: process::Key,
+        spec: process::Spec,
+    ) -> Answer<process::ProcessStatus> {
         let mut spec = spec_from(spec);
         self.charge(weight(&spec))?;
         let key = match key_from(key) {
@@ -152,26 +177,54 @@ impl process::Host for Call {
             Err(failure) => return answer(Err(failure)),
         };
         // The contract's spec can't say it; the host knows for which allocation it is called.
-        if let Some(attempt) = self.attempt.as_ref().filter(|a| a.allocation == key.allocation) {
+        if let Some(attempt) = self
+            .attempt
+            .as_ref()
+            .filter(|a| a.allocation == key.allocation)
+        {
             spec.promised = Some(attempt.resources.clone());
             spec.startup = attempt.startup.clone();
         }
         let namespace = self.namespace_of(&key.allocation);
-        let Some(grant) = self.lent.grants.process.as_ref().map(|grant| grant.for_namespace(namespace)) else {
+        let Some(grant) = self
+            .lent
+            .grants
+            .process
+            .as_ref()
+            .map(|grant| grant.for_namespace(namespace))
+        else {
             return answer(Err(ungranted("process")));
         };
-        let (owner, processes) = (self.lent.owner.clone(), self.lent.capabilities.processes.clone());
-        let result = self.lent.effect(async move { processes.ensure(&owner, &grant, key, spec).await }).await;
+        let (owner, processes) = (
+            self.lent.owner.clone(),
+            self.lent.capabilities.processes.clone(),
+        );
+        let result = self
+            .lent
+            .effect(async move { processes.ensure(&owner, &grant, key, spec).await })
+            .await;
         answer(result.map(status))
     }
 
-    async fn status(&mut self, keys: Vec<process::Key>) -> Answer<Vec<Option<process::ProcessStatus>>> {
+    async fn status(
+        &mut self,
+        keys: Vec<process::Key>,
+    ) -> Answer<Vec<Option<process::ProcessStatus>>> {
         self.charge(keys.len() * STATUS)?;
-        let keys = match keys.into_iter().map(key_from).collect::<Result<Vec<_>, _>>() {
+        let keys = match keys
+            .into_iter()
+            .map(key_from)
+            .collect::<Result<Vec<_>, _>>()
+        {
             Ok(keys) => keys,
             Err(failure) => return answer(Err(failure)),
         };
-        let result = self.lent.capabilities.processes.status(&self.lent.owner, &keys).await;
+        let result = self
+            .lent
+            .capabilities
+            .processes
+            .status(&self.lent.owner, &keys)
+            .await;
         answer(result.map(|all| all.into_iter().map(|s| s.map(status)).collect()))
     }
 
@@ -181,13 +234,25 @@ impl process::Host for Call {
             Ok(key) => key,
             Err(failure) => return answer(Err(failure)),
         };
-        let (owner, processes) = (self.lent.owner.clone(), self.lent.capabilities.processes.clone());
-        answer(self.lent.effect(async move { processes.remove(&owner, &key).await }).await)
+        let (owner, processes) = (
+            self.lent.owner.clone(),
+            self.lent.capabilities.processes.clone(),
+        );
+        answer(
+            self.lent
+                .effect(async move { processes.remove(&owner, &key).await })
+                .await,
+        )
     }
 
     async fn owned(&mut self) -> Answer<Vec<process::Key>> {
         self.charge(LOOK)?;
-        let result = self.lent.capabilities.processes.owned(&self.lent.owner).await;
+        let result = self
+            .lent
+            .capabilities
+            .processes
+            .owned(&self.lent.owner)
+            .await;
         self.charge(result.as_ref().map_or(0, Vec::len) * STATUS)?;
         answer(result.map(|keys| keys.into_iter().map(key).collect()))
     }
@@ -198,7 +263,16 @@ impl process::Host for Call {
             Ok(id) => id,
             Err(e) => return answer(Err(convert::invalid("allocation", e))),
         };
-        let result = self.lent.capabilities.processes.logs(&self.lent.owner, &allocation, &convert::log_query_from(query)).await;
+        let result = self
+            .lent
+            .capabilities
+            .processes
+            .logs(
+                &self.lent.owner,
+                &allocation,
+                &convert::log_query_from(query),
+            )
+            .await;
         if let Ok(chunk) = &result {
             self.charge(chunk.lines.iter().map(|l| l.text.len()).sum())?;
         }
@@ -207,10 +281,21 @@ impl process::Host for Call {
 
     async fn machine(&mut self) -> Answer<process::MachineInfo> {
         self.charge(LOOK)?;
-        let Some(grant) = self.lent.grants.process.as_ref().map(|grant| grant.for_namespace(self.namespace())) else {
+        let Some(grant) = self
+            .lent
+            .grants
+            .process
+            .as_ref()
+            .map(|grant| grant.for_namespace(self.namespace()))
+        else {
             return answer(Err(ungranted("process")));
         };
-        let result = self.lent.capabilities.processes.machine(&self.lent.owner, &grant).await;
+        let result = self
+            .lent
+            .capabilities
+            .processes
+            .machine(&self.lent.owner, &grant)
+            .await;
         answer(result.map(|m| process::MachineInfo {
             hostname: m.hostname,
             os: m.os,
@@ -228,8 +313,22 @@ impl process::Host for Call {
 
 impl http::Host for Call {
     async fn send(&mut self, request: http::Request) -> Answer<http::Response> {
-        self.charge(request.url.len() + request.body.len() + request.headers.iter().map(|e| e.key.len() + e.value.len()).sum::<usize>())?;
-        let Some(grant) = self.lent.grants.http.as_ref().map(|grant| grant.for_namespace(self.namespace())) else {
+        self.charge(
+            request.url.len()
+                + request.body.len()
+                + request
+                    .headers
+                    .iter()
+                    .map(|e| e.key.len() + e.value.len())
+                    .sum::<usize>(),
+        )?;
+        let Some(grant) = self
+            .lent
+            .grants
+            .http
+            .as_ref()
+            .map(|grant| grant.for_namespace(self.namespace()))
+        else {
             return answer(Err(ungranted("http")));
         };
         if let Err(failure) = self.take_request() {
@@ -238,24 +337,47 @@ impl http::Host for Call {
         let request = HttpRequest {
             method: request.method,
             url: request.url,
-            headers: request.headers.into_iter().map(|e| (e.key, e.value)).collect(),
+            headers: request
+                .headers
+                .into_iter()
+                .map(|e| (e.key, e.value))
+                .collect(),
             body: request.body,
             credential: request.credential,
             timeout: request.timeout.map(Millis),
         };
         let result = if matches!(request.method.as_str(), "GET" | "HEAD") {
-            self.lent.capabilities.http.send(&self.lent.owner, &grant, request).await
+            self.lent
+                .capabilities
+                .http
+                .send(&self.lent.owner, &grant, request)
+                .await
         } else {
             let (owner, http) = (self.lent.owner.clone(), self.lent.capabilities.http.clone());
-            self.lent.effect(async move { http.send(&owner, &grant, request).await }).await
+            self.lent
+                .effect(async move { http.send(&owner, &grant, request).await })
+                .await
         };
         if let Ok(response) = &result {
-            self.charge(response.body.len() + response.headers.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>())?;
+            self.charge(
+                response.body.len()
+                    + response
+                        .headers
+                        .iter()
+                        .map(|(key, value)| key.len() + value.len())
+                        .sum::<usize>(),
+            )?;
         }
-        answer(result.map(|r| http::Response {
-            status: r.status,
-            headers: r.headers.into_iter().map(|(key, value)| wit::Entry { key, value }).collect(),
-            body: r.body,
+        answer(result.map(|r| {
+            http::Response {
+                status: r.status,
+                headers: r
+                    .headers
+                    .into_iter()
+                    .map(|(key, value)| wit::Entry { key, value })
+                    .collect(),
+                body: r.body,
+            }
         }))
     }
 }

@@ -32,12 +32,19 @@ impl<'a, T: Copy> Column<'a, T> {
         if values.is_empty() || values.len() == len {
             return Ok(Self { name, values });
         }
-        nonsense(format!("the column \"{name}\" has {} entries for {len} offers", values.len()))
+        nonsense(format!(
+            "the column \"{name}\" has {} entries for {len} offers",
+            values.len()
+        ))
     }
 
     fn required(name: &'static str, values: &'a [T], len: usize) -> Result<Self, Nonsense> {
         let column = Self::new(name, values, len)?;
-        if column.values.len() != len { nonsense(format!("the column \"{name}\" is required and empty")) } else { Ok(column) }
+        if column.values.len() != len {
+            nonsense(format!("the column \"{name}\" is required and empty"))
+        } else {
+            Ok(column)
+        }
     }
 
     fn at(&self, i: usize, default: T) -> T {
@@ -51,7 +58,11 @@ impl Column<'_, u32> {
             0 => Ok(none.clone()),
             n => match strings.get(n as usize) {
                 Some(s) => Ok(s.clone()),
-                None => nonsense(format!("\"{}\"[{i}] is string {n} of {}", self.name, strings.len())),
+                None => nonsense(format!(
+                    "\"{}\"[{i}] is string {n} of {}",
+                    self.name,
+                    strings.len()
+                )),
             },
         }
     }
@@ -62,7 +73,10 @@ impl Column<'_, u8> {
         match self.at(i, 0) {
             0 => Ok(false),
             1 => Ok(true),
-            other => nonsense(format!("\"{}\"[{i}] is {other}, neither 0 nor 1", self.name)),
+            other => nonsense(format!(
+                "\"{}\"[{i}] is {other}, neither 0 nor 1",
+                self.name
+            )),
         }
     }
 }
@@ -175,7 +189,10 @@ pub(super) fn from_columns(columns: wit::Offers, now: Instant) -> Result<Vec<Off
             source: source.text(i, &strings, &none)?,
             quoted_at: Instant(quoted_at.at(i, now.0)),
             labels: labels(c, i, &strings)?,
-            metrics: metrics.iter().map(|(name, values)| (name.clone(), values.at(i, f64::NAN))).collect(),
+            metrics: metrics
+                .iter()
+                .map(|(name, values)| (name.clone(), values.at(i, f64::NAN)))
+                .collect(),
         });
     }
     Ok(out)
@@ -186,7 +203,10 @@ fn strings(given: &[String]) -> Result<Vec<Arc<str>>, Nonsense> {
         return nonsense("string 0 is not the empty string");
     }
     if let Some(long) = given.iter().find(|s| s.len() > STRING_CAP) {
-        return nonsense(format!("a string of {} bytes, the most is {STRING_CAP}", long.len()));
+        return nonsense(format!(
+            "a string of {} bytes, the most is {STRING_CAP}",
+            long.len()
+        ));
     }
     Ok(given.iter().map(|s| Arc::from(tame(s))).collect())
 }
@@ -195,7 +215,15 @@ fn metrics(given: &[wit::Metric], len: usize) -> Result<Vec<Metric<'_>>, Nonsens
     if given.len() > 64 {
         return nonsense(format!("{} metrics, the most is 64", given.len()));
     }
-    given.iter().map(|m| Ok((Arc::from(tame(&m.name)), Column::new("metrics", &m.values, len)?))).collect()
+    given
+        .iter()
+        .map(|m| {
+            Ok((
+                Arc::from(tame(&m.name)),
+                Column::new("metrics", &m.values, len)?,
+            ))
+        })
+        .collect()
 }
 
 fn check_label_starts(c: &wit::Offers, len: usize) -> Result<(), Nonsense> {
@@ -204,24 +232,38 @@ fn check_label_starts(c: &wit::Offers, len: usize) -> Result<(), Nonsense> {
         return Ok(());
     }
     if starts.len() != len + 1 {
-        return nonsense(format!("the column \"label-start\" has {} entries for {len} offers", starts.len()));
+        return nonsense(format!(
+            "the column \"label-start\" has {} entries for {len} offers",
+            starts.len()
+        ));
     }
     let pairs = c.labels.len() / 2;
     let rising = starts.windows(2).all(|w| w.first() <= w.last());
-    if !rising || !c.labels.len().is_multiple_of(2) || starts.last().is_some_and(|&last| last as usize > pairs) {
+    if !rising
+        || !c.labels.len().is_multiple_of(2)
+        || starts.last().is_some_and(|&last| last as usize > pairs)
+    {
         return nonsense("\"label-start\" does not fit \"labels\"");
     }
     Ok(())
 }
 
 fn labels(c: &wit::Offers, i: usize, strings: &[Arc<str>]) -> Result<Labels, Nonsense> {
-    let (Some(&from), Some(&to)) = (c.label_start.get(i), c.label_start.get(i + 1)) else { return Ok(Labels::new()) };
+    let (Some(&from), Some(&to)) = (c.label_start.get(i), c.label_start.get(i + 1)) else {
+        return Ok(Labels::new());
+    };
     let text = |n: u32| match (n, strings.get(n as usize)) {
         (0, _) => Ok(String::new()),
         (_, Some(s)) => Ok(s.to_string()),
-        (_, None) => nonsense(format!("a label of offer {i} is string {n} of {}", strings.len())),
+        (_, None) => nonsense(format!(
+            "a label of offer {i} is string {n} of {}",
+            strings.len()
+        )),
     };
-    let pairs = c.labels.get(2 * from as usize..2 * to as usize).unwrap_or(&[]);
+    let pairs = c
+        .labels
+        .get(2 * from as usize..2 * to as usize)
+        .unwrap_or(&[]);
     pairs
         .chunks_exact(2)
         .map(|pair| match pair {

@@ -31,7 +31,11 @@ struct Strings<'a> {
 
 impl<'a> Strings<'a> {
     fn new() -> Self {
-        Self { list: vec![String::new()], number: HashMap::from([("", 0)]), last: None }
+        Self {
+            list: vec![String::new()],
+            number: HashMap::from([("", 0)]),
+            last: None,
+        }
     }
 
     fn add(&mut self, text: &'a str) -> u32 {
@@ -79,7 +83,11 @@ impl Cache {
             return cached.columns.clone();
         }
         let columns = Arc::new(columns(offers, wants));
-        *slot = Some(Cached { of: Arc::downgrade(offers), wants, columns: columns.clone() });
+        *slot = Some(Cached {
+            of: Arc::downgrade(offers),
+            wants,
+            columns: columns.clone(),
+        });
         columns
     }
 }
@@ -87,23 +95,45 @@ impl Cache {
 /// What the policy asked for and what the batch needs besides.
 fn wanted(request: &Request, asked: wit::Columns) -> wit::Columns {
     let mut wants = asked;
-    let groups = |t: &Task| [&t.affinity, &t.anti_affinity].map(|group| group.as_ref().map_or(Spread::None, |g| g.over));
-    for domain in request.tasks.iter().flat_map(|t| groups(t).into_iter().chain([t.spread])) {
+    let groups = |t: &Task| {
+        [&t.affinity, &t.anti_affinity].map(|group| group.as_ref().map_or(Spread::None, |g| g.over))
+    };
+    for domain in request
+        .tasks
+        .iter()
+        .flat_map(|t| groups(t).into_iter().chain([t.spread]))
+    {
         match domain {
             Spread::None => {}
             Spread::Provider => wants |= wit::Columns::PROVIDER,
             Spread::Region => wants |= wit::Columns::PROVIDER | wit::Columns::REGION,
-            Spread::Zone => wants |= wit::Columns::PROVIDER | wit::Columns::REGION | wit::Columns::ZONE,
+            Spread::Zone => {
+                wants |= wit::Columns::PROVIDER | wit::Columns::REGION | wit::Columns::ZONE
+            }
         }
     }
     wants
 }
 
-pub(super) fn request(request: &Request, settings: &str, asked: wit::Columns, cache: &Cache) -> wit::PlaceRequest {
+pub(super) fn request(
+    request: &Request,
+    settings: &str,
+    asked: wit::Columns,
+    cache: &Cache,
+) -> wit::PlaceRequest {
     let cached = cache.columns(&request.offers, wanted(request, asked));
-    let Columns { strings, offers, provider_of } = (*cached).clone();
-    let mut late = Late { base: u32::try_from(strings.len()).unwrap_or(u32::MAX), list: strings, number: HashMap::new() };
-    let hourly = asked.contains(wit::Columns::TERMS) || request.tasks.iter().any(|t| t.max_hourly != MicroUsd::MAX);
+    let Columns {
+        strings,
+        offers,
+        provider_of,
+    } = (*cached).clone();
+    let mut late = Late {
+        base: u32::try_from(strings.len()).unwrap_or(u32::MAX),
+        list: strings,
+        number: HashMap::new(),
+    };
+    let hourly = asked.contains(wit::Columns::TERMS)
+        || request.tasks.iter().any(|t| t.max_hourly != MicroUsd::MAX);
     let terms = asked.contains(wit::Columns::TERMS);
     let tasks = tasks(request, &mut late);
     let shapes = shapes(request, &mut late);
@@ -116,7 +146,11 @@ pub(super) fn request(request: &Request, settings: &str, asked: wit::Columns, ca
         shapes,
         candidates: wit::Candidates {
             offer: c.offer.clone(),
-            cost: if c.expected.is_empty() { c.cost.clone() } else { c.expected.clone() },
+            cost: if c.expected.is_empty() {
+                c.cost.clone()
+            } else {
+                c.expected.clone()
+            },
             hourly: if hourly { c.hourly.clone() } else { Vec::new() },
             units: if terms { c.units.clone() } else { Vec::new() },
             hours: if terms { c.hours.clone() } else { Vec::new() },
@@ -138,7 +172,9 @@ impl<'a> Late<'a> {
         if text.is_empty() {
             return 0;
         }
-        let next = self.base.saturating_add(u32::try_from(self.number.len()).unwrap_or(u32::MAX));
+        let next = self
+            .base
+            .saturating_add(u32::try_from(self.number.len()).unwrap_or(u32::MAX));
         *self.number.entry(text).or_insert_with(|| {
             self.list.push(text.to_owned());
             next
@@ -170,8 +206,14 @@ fn tasks<'a>(request: &'a Request, strings: &mut Late<'a>) -> wit::Tasks {
         label_start.push(count(labels.len() / 2));
     }
     wit::Tasks {
-        namespace: all.iter().map(|t| strings.add(t.namespace.as_str())).collect(),
-        deployment: all.iter().map(|t| strings.add(t.deployment.as_str())).collect(),
+        namespace: all
+            .iter()
+            .map(|t| strings.add(t.namespace.as_str()))
+            .collect(),
+        deployment: all
+            .iter()
+            .map(|t| strings.add(t.deployment.as_str()))
+            .collect(),
         name: all.iter().map(|t| strings.add(t.name.as_str())).collect(),
         shape: all.iter().map(|t| t.shape).collect(),
         replicas: all.iter().map(|t| t.replicas).collect(),
@@ -185,20 +227,56 @@ fn tasks<'a>(request: &'a Request, strings: &mut Late<'a>) -> wit::Tasks {
         current_replicas,
         label_start,
         labels,
-        affinity: used(all, |t| t.affinity.is_some(), |t| word(&t.affinity, strings)),
+        affinity: used(
+            all,
+            |t| t.affinity.is_some(),
+            |t| word(&t.affinity, strings),
+        ),
         affinity_domain: used(all, |t| t.affinity.is_some(), |t| domain(&t.affinity)),
-        anti_affinity: used(all, |t| t.anti_affinity.is_some(), |t| word(&t.anti_affinity, strings)),
-        anti_affinity_domain: used(all, |t| t.anti_affinity.is_some(), |t| domain(&t.anti_affinity)),
-        deadline: used(all, |t| t.deadline.is_some(), |t| t.deadline.map_or(u64::MAX, |d| d.0)),
-        migration_cost: used(all, |t| t.expected.migration_cost != MicroUsd(0), |t| t.expected.migration_cost.0),
-        egress: used(all, |t| t.expected.egress != Bytes(0), |t| t.expected.egress.0),
-        request_rate: used(all, |t| t.expected.request_rate.is_some(), |t| t.expected.request_rate.unwrap_or(f64::NAN)),
+        anti_affinity: used(
+            all,
+            |t| t.anti_affinity.is_some(),
+            |t| word(&t.anti_affinity, strings),
+        ),
+        anti_affinity_domain: used(
+            all,
+            |t| t.anti_affinity.is_some(),
+            |t| domain(&t.anti_affinity),
+        ),
+        deadline: used(
+            all,
+            |t| t.deadline.is_some(),
+            |t| t.deadline.map_or(u64::MAX, |d| d.0),
+        ),
+        migration_cost: used(
+            all,
+            |t| t.expected.migration_cost != MicroUsd(0),
+            |t| t.expected.migration_cost.0,
+        ),
+        egress: used(
+            all,
+            |t| t.expected.egress != Bytes(0),
+            |t| t.expected.egress.0,
+        ),
+        request_rate: used(
+            all,
+            |t| t.expected.request_rate.is_some(),
+            |t| t.expected.request_rate.unwrap_or(f64::NAN),
+        ),
     }
 }
 
 /// A column that is empty when no task of the batch has anything to say there.
-fn used<'a, T>(tasks: &'a [Task], says: impl Fn(&Task) -> bool, value: impl FnMut(&'a Task) -> T) -> Vec<T> {
-    if tasks.iter().any(says) { tasks.iter().map(value).collect() } else { Vec::new() }
+fn used<'a, T>(
+    tasks: &'a [Task],
+    says: impl Fn(&Task) -> bool,
+    value: impl FnMut(&'a Task) -> T,
+) -> Vec<T> {
+    if tasks.iter().any(says) {
+        tasks.iter().map(value).collect()
+    } else {
+        Vec::new()
+    }
 }
 
 fn word<'a>(group: &'a Option<Group>, strings: &mut Late<'a>) -> u32 {
@@ -224,8 +302,19 @@ fn shapes<'a>(request: &'a Request, strings: &mut Late<'a>) -> wit::Shapes {
         cpu: all.iter().map(|s| s.resources.cpu.0).collect(),
         memory: all.iter().map(|s| s.resources.memory.0).collect(),
         disk: all.iter().map(|s| s.resources.disk.0).collect(),
-        accelerator: all.iter().map(|s| s.resources.accelerators.first().map_or(0, |a| strings.add(&a.kind))).collect(),
-        accelerator_count: all.iter().map(|s| s.resources.accelerators.first().map_or(0, |a| a.count)).collect(),
+        accelerator: all
+            .iter()
+            .map(|s| {
+                s.resources
+                    .accelerators
+                    .first()
+                    .map_or(0, |a| strings.add(&a.kind))
+            })
+            .collect(),
+        accelerator_count: all
+            .iter()
+            .map(|s| s.resources.accelerators.first().map_or(0, |a| a.count))
+            .collect(),
         duration: all.iter().map(|s| s.duration.0).collect(),
         candidate_start: request.candidates.start.clone(),
     }
@@ -264,7 +353,11 @@ fn columns(placed: &[PlacedOffer], wants: wit::Columns) -> Columns {
             label_start.push(count(labels.len() / 2));
         }
     }
-    let provider_of = if wants.contains(C::PROVIDER) { placed.iter().map(|p| s.add(p.provider.as_str())).collect() } else { Vec::new() };
+    let provider_of = if wants.contains(C::PROVIDER) {
+        placed.iter().map(|p| s.add(p.provider.as_str())).collect()
+    } else {
+        Vec::new()
+    };
     let offers = Offers {
         strings: Vec::new(),
         id: column!(C::ID, |o| s.add(&o.id)),
@@ -300,9 +393,17 @@ fn columns(placed: &[PlacedOffer], wants: wit::Columns) -> Columns {
         quoted_at: column!(C::QUOTE, |o| o.quoted_at.0),
         label_start,
         labels,
-        metrics: if wants.contains(C::METRICS) { metrics(placed) } else { Vec::new() },
+        metrics: if wants.contains(C::METRICS) {
+            metrics(placed)
+        } else {
+            Vec::new()
+        },
     };
-    Columns { strings: strings.list, offers, provider_of }
+    Columns {
+        strings: strings.list,
+        offers,
+        provider_of,
+    }
 }
 
 /// One column per name; NaN where an offer lacks it.
@@ -312,7 +413,10 @@ fn metrics(placed: &[PlacedOffer]) -> Vec<Metric> {
     for (i, p) in placed.iter().enumerate() {
         for (name, value) in &p.offer.metrics {
             let n = *at.entry(name).or_insert_with(|| {
-                out.push(Metric { name: name.to_string(), values: vec![f64::NAN; placed.len()] });
+                out.push(Metric {
+                    name: name.to_string(),
+                    values: vec![f64::NAN; placed.len()],
+                });
                 out.len() - 1
             });
             if let Some(cell) = out.get_mut(n).and_then(|m| m.values.get_mut(i)) {
@@ -337,7 +441,10 @@ pub(super) fn answer(a: wit::PlaceAnswer, candidates: usize) -> Result<Answer, N
         ));
     }
     if !a.scores.is_empty() && a.scores.len() != candidates {
-        return nonsense(format!("{} scores for {candidates} candidates", a.scores.len()));
+        return nonsense(format!(
+            "{} scores for {candidates} candidates",
+            a.scores.len()
+        ));
     }
     if let Some(i) = a.scores.iter().position(|s| s.is_nan()) {
         return nonsense(format!("the score of candidate {i} is not a number"));
@@ -347,7 +454,11 @@ pub(super) fn answer(a: wit::PlaceAnswer, candidates: usize) -> Result<Answer, N
         offer: a.offer,
         replicas: a.replicas,
         scores: a.scores,
-        unplaced: a.unplaced.into_iter().map(|u| (u.task, u.replicas, tame(&u.reason))).collect(),
+        unplaced: a
+            .unplaced
+            .into_iter()
+            .map(|u| (u.task, u.replicas, tame(&u.reason)))
+            .collect(),
         lower_bound: a.lower_bound.map(MicroUsd),
         note: tame(&a.note),
     })

@@ -30,17 +30,26 @@ pub(crate) struct PolicyVersion {
 }
 
 /// The smoke call: who are you, and what do you read?
-pub(super) async fn describe(runner: &Runner, pre: &PolicyPre<Call>) -> Result<(About, wit::Columns), Failure> {
+pub(super) async fn describe(
+    runner: &Runner,
+    pre: &PolicyPre<Call>,
+) -> Result<(About, wit::Columns), Failure> {
     let mut open = runner.open("describe").await?;
     let outcome = within(runner.deadline(), async {
         let instance = pre.instantiate_async(&mut open.store).await?;
-        instance.tradewind_plugin_scheduling_policy().call_describe(&mut open.store).await
+        instance
+            .tradewind_plugin_scheduling_policy()
+            .call_describe(&mut open.store)
+            .await
     })
     .await;
     let info = open.close(outcome)?;
     let texts = (info.name, info.version, info.summary, info.settings_schema);
     let about = About::checked(Kind::Policy, texts, Vec::new(), Features::default());
-    Ok((about.map_err(|what| runner.bad_answer("describe", what))?, info.columns))
+    Ok((
+        about.map_err(|what| runner.bad_answer("describe", what))?,
+        info.columns,
+    ))
 }
 
 #[async_trait]
@@ -58,10 +67,17 @@ impl Policy for PolicyVersion {
         let columns = place::request(request, &self.settings, self.columns, &self.cache);
         let outcome = within(self.runner.deadline(), async {
             let instance = self.pre.instantiate_async(&mut open.store).await?;
-            instance.tradewind_plugin_scheduling_policy().call_place(&mut open.store, &columns).await
+            instance
+                .tradewind_plugin_scheduling_policy()
+                .call_place(&mut open.store, &columns)
+                .await
         })
         .await;
-        let answer = open.close(outcome)?.map_err(|fault| self.runner.reported(convert::from_fault(FailureKind::Invalid, fault)))?;
-        place::answer(answer, request.candidates.offer.len()).map_err(|what| self.runner.bad_answer("place", what))
+        let answer = open.close(outcome)?.map_err(|fault| {
+            self.runner
+                .reported(convert::from_fault(FailureKind::Invalid, fault))
+        })?;
+        place::answer(answer, request.candidates.offer.len())
+            .map_err(|what| self.runner.bad_answer("place", what))
     }
 }

@@ -13,7 +13,9 @@ use tradewind_core::{
 };
 
 use super::{
-    bindings::provider::{ProviderPre, exports::tradewind::plugin::cloud_provider as wit, tradewind::plugin::types},
+    bindings::provider::{
+        ProviderPre, exports::tradewind::plugin::cloud_provider as wit, tradewind::plugin::types,
+    },
     convert::{self, Nonsense},
     offers,
 };
@@ -44,7 +46,8 @@ macro_rules! call {
             $call.await
         })
         .await;
-        open.close(outcome)?.map_err(|error| $self.runner.reported(convert::failure(error)))
+        open.close(outcome)?
+            .map_err(|error| $self.runner.reported(convert::failure(error)))
     }};
 }
 
@@ -63,7 +66,10 @@ impl ProviderVersion {
 }
 
 fn tracked(t: &Tracked) -> types::Tracked {
-    types::Tracked { allocation: t.allocation.as_str().to_owned(), state: t.state.clone() }
+    types::Tracked {
+        allocation: t.allocation.as_str().to_owned(),
+        state: t.state.clone(),
+    }
 }
 
 /// The smoke call: who are you?
@@ -71,7 +77,10 @@ pub(super) async fn describe(runner: &Runner, pre: &ProviderPre<Call>) -> Result
     let mut open = runner.open("describe").await?;
     let outcome = within(runner.deadline(), async {
         let instance = pre.instantiate_async(&mut open.store).await?;
-        instance.tradewind_plugin_cloud_provider().call_describe(&mut open.store).await
+        instance
+            .tradewind_plugin_cloud_provider()
+            .call_describe(&mut open.store)
+            .await
     })
     .await;
     let info = open.close(outcome)?;
@@ -92,9 +101,21 @@ pub(super) async fn describe(runner: &Runner, pre: &ProviderPre<Call>) -> Result
         one_machine: is_one_machine(&runner.lent.grants),
         tells_images: tells_images(&runner.lent.grants),
     };
-    let wanted = info.capabilities.into_iter().map(|w| Wanted { name: w.name, why: w.why }).collect();
-    About::checked(Kind::Provider, (info.name, info.version, info.summary, info.settings_schema), wanted, features)
-        .map_err(|what| runner.bad_answer("describe", what))
+    let wanted = info
+        .capabilities
+        .into_iter()
+        .map(|w| Wanted {
+            name: w.name,
+            why: w.why,
+        })
+        .collect();
+    About::checked(
+        Kind::Provider,
+        (info.name, info.version, info.summary, info.settings_schema),
+        wanted,
+        features,
+    )
+    .map_err(|what| runner.bad_answer("describe", what))
 }
 
 /// Whether what a provider is granted runs commands beside workloads: a machine, an engine and a cluster do.
@@ -135,8 +156,12 @@ impl Provider for ProviderVersion {
 
     async fn check(&self) -> Result<Vec<Condition>, Failure> {
         let context = self.context();
-        let conditions = call!(self, "check", |store, guest| guest.call_check(store, &context))?;
-        Ok(conditions.into_iter().map(convert::condition_from).collect())
+        let conditions = call!(self, "check", |store, guest| guest
+            .call_check(store, &context))?;
+        Ok(conditions
+            .into_iter()
+            .map(convert::condition_from)
+            .collect())
     }
 
     async fn offers(&self, query: &OffersQuery) -> Result<Vec<Offer>, Failure> {
@@ -145,17 +170,32 @@ impl Provider for ProviderVersion {
             regions: query.regions.clone(),
             shapes: query.shapes.iter().map(convert::resources).collect(),
             spot: query.spot,
-            holding: query.holding.iter().map(|(offer, replicas)| types::Held { offer: offer.clone(), replicas: *replicas }).collect(),
+            holding: query
+                .holding
+                .iter()
+                .map(|(offer, replicas)| types::Held {
+                    offer: offer.clone(),
+                    replicas: *replicas,
+                })
+                .collect(),
         };
-        let columns = call!(self, "offers", |store, guest| guest.call_offers(store, &context, &query))?;
+        let columns = call!(self, "offers", |store, guest| guest
+            .call_offers(store, &context, &query))?;
         let now = self.runner.lent.capabilities.clock.now();
         self.sane("offers", offers::from_columns(columns, now))
     }
 
-    async fn apply(&self, allocation: &Allocation, prior: Option<&[u8]>) -> Result<Vec<u8>, Failure> {
+    async fn apply(
+        &self,
+        allocation: &Allocation,
+        prior: Option<&[u8]>,
+    ) -> Result<Vec<u8>, Failure> {
         // What began before the instance was closed to its namespace goes on; nothing new begins.
         if prior.is_none() && !self.namespaces().admits(&allocation.namespace) {
-            return Err(closed(&self.runner.identity.instance, &allocation.namespace));
+            return Err(closed(
+                &self.runner.identity.instance,
+                &allocation.namespace,
+            ));
         }
         let context = self.context();
         let attempt = Attempt {
@@ -177,18 +217,27 @@ impl Provider for ProviderVersion {
     async fn observe(&self, asked: &[Tracked]) -> Result<Vec<Observation>, Failure> {
         let context = self.context();
         let list: Vec<types::Tracked> = asked.iter().map(tracked).collect();
-        let answers = call!(self, "observe", |store, guest| guest.call_observe(store, &context, &list))?;
-        let all = answers.into_iter().map(convert::observation_from).collect::<Result<Vec<_>, _>>();
+        let answers = call!(self, "observe", |store, guest| guest
+            .call_observe(store, &context, &list))?;
+        let all = answers
+            .into_iter()
+            .map(convert::observation_from)
+            .collect::<Result<Vec<_>, _>>();
         let all = self.sane("observe", all)?;
         let mut open: HashSet<&str> = asked.iter().map(|t| t.allocation.as_str()).collect();
         for observation in &all {
             if !open.remove(observation.allocation.as_str()) {
-                let what = format!("allocation \"{}\" was not asked about, or appears twice", observation.allocation);
+                let what = format!(
+                    "allocation \"{}\" was not asked about, or appears twice",
+                    observation.allocation
+                );
                 return Err(self.runner.bad_answer("observe", what));
             }
         }
         match open.iter().min() {
-            Some(missing) => Err(self.runner.bad_answer("observe", format!("allocation \"{missing}\" is missing"))),
+            Some(missing) => Err(self
+                .runner
+                .bad_answer("observe", format!("allocation \"{missing}\" is missing"))),
             None => Ok(all),
         }
     }
@@ -196,7 +245,8 @@ impl Provider for ProviderVersion {
     async fn destroy(&self, gone: &Tracked) -> Result<Destroyed, Failure> {
         let context = self.context();
         let gone = tracked(gone);
-        let answer = call!(self, "destroy", |store, guest| guest.call_destroy(store, &context, &gone))?;
+        let answer = call!(self, "destroy", |store, guest| guest
+            .call_destroy(store, &context, &gone))?;
         Ok(match answer {
             wit::Destroyed::Gone => Destroyed::Gone,
             wit::Destroyed::Going => Destroyed::Going,
@@ -205,7 +255,8 @@ impl Provider for ProviderVersion {
 
     async fn owned(&self) -> Result<Vec<Owned>, Failure> {
         let context = self.context();
-        let all = call!(self, "owned", |store, guest| guest.call_owned(store, &context))?;
+        let all = call!(self, "owned", |store, guest| guest
+            .call_owned(store, &context))?;
         let one = |o: wit::OwnedAllocation| {
             Ok(Owned {
                 allocation: convert::allocation_id(o.allocation)?,
@@ -219,7 +270,8 @@ impl Provider for ProviderVersion {
     async fn logs(&self, of: &Tracked, query: &LogQuery) -> Result<LogChunk, Failure> {
         let context = self.context();
         let (of, query) = (tracked(of), convert::log_query(query));
-        let chunk = call!(self, "logs", |store, guest| guest.call_logs(store, &context, &of, &query))?;
+        let chunk = call!(self, "logs", |store, guest| guest
+            .call_logs(store, &context, &of, &query))?;
         Ok(convert::log_chunk_from(chunk))
     }
 }

@@ -15,12 +15,35 @@ async fn each_bad_component_is_told_apart() {
     let core_module = b"\0asm\x01\0\0\0".to_vec();
     let empty_component = b"\0asm\x0d\0\x01\0".to_vec();
     let cases: [(&str, Vec<u8>, &[&str]); 6] = [
-        ("not wasm", b"#!/bin/sh\n".to_vec(), &["not a WebAssembly component", "does not begin as one"]),
+        (
+            "not wasm",
+            b"#!/bin/sh\n".to_vec(),
+            &["not a WebAssembly component", "does not begin as one"],
+        ),
         ("empty", Vec::new(), &["the file is empty"]),
-        ("a core module", core_module, &["it is a core module", "tradewind plugin build"]),
-        ("no plugin", empty_component, &["it exports nothing", "tradewind:plugin/scheduling-policy@0.1.0"]),
-        ("another contract", other_version, &["tradewind:plugin/scheduling-policy@9.1.0"]),
-        ("too large", vec![0; (1 << 20) + 1], &["\"p.wasm\" is too large: 1048577 bytes", "1Mi"]),
+        (
+            "a core module",
+            core_module,
+            &["it is a core module", "tradewind plugin build"],
+        ),
+        (
+            "no plugin",
+            empty_component,
+            &[
+                "it exports nothing",
+                "tradewind:plugin/scheduling-policy@0.1.0",
+            ],
+        ),
+        (
+            "another contract",
+            other_version,
+            &["tradewind:plugin/scheduling-policy@9.1.0"],
+        ),
+        (
+            "too large",
+            vec![0; (1 << 20) + 1],
+            &["\"p.wasm\" is too large: 1048577 bytes", "1Mi"],
+        ),
     ];
     for (what, bytes, parts) in cases {
         bench.folders.put("p.wasm", &bytes);
@@ -30,7 +53,11 @@ async fn each_bad_component_is_told_apart() {
             assert!(reason.contains(part), "{what}: {reason}");
         }
         assert!(report.loaded.is_empty(), "{what}");
-        assert_eq!(bench.serving("p"), Some(Digest::of(&guests().policy)), "{what}");
+        assert_eq!(
+            bench.serving("p"),
+            Some(Digest::of(&guests().policy)),
+            "{what}"
+        );
         bench.policy("p").place(&request(1)).await.unwrap();
     }
     assert_eq!(bench.view("p").statistics.failures, 0);
@@ -45,29 +72,68 @@ async fn each_bad_instance_file_is_told_apart() {
     let bench = Bench::start(folders).await;
     let component = "component = \"hostile-policy.wasm\"\n";
     let cases = [
-        (format!("{component}[settings]\nmode = 3\n"), "settings.mode: 3 is not of type"),
-        (format!("{component}[settings]\ncolour = \"red\"\n"), "colour"),
-        (format!("{component}[limits]\nmemory = \"1Ti\"\n"), "limits.memory is \"1Ti\": use 64Ki to 512Mi"),
-        (format!("{component}[limits]\nmemory = \"64Ki\"\n"), "limits.memory of 64Ki"),
-        (format!("{component}[limits]\nconcurrency = 0\n"), "limits.concurrency is \"0\""),
+        (
+            format!("{component}[settings]\nmode = 3\n"),
+            "settings.mode: 3 is not of type",
+        ),
+        (
+            format!("{component}[settings]\ncolour = \"red\"\n"),
+            "colour",
+        ),
+        (
+            format!("{component}[limits]\nmemory = \"1Ti\"\n"),
+            "limits.memory is \"1Ti\": use 64Ki to 512Mi",
+        ),
+        (
+            format!("{component}[limits]\nmemory = \"64Ki\"\n"),
+            "limits.memory of 64Ki",
+        ),
+        (
+            format!("{component}[limits]\nconcurrency = 0\n"),
+            "limits.concurrency is \"0\"",
+        ),
         (format!("{component}[limit]\n"), "unknown field `limit`"),
-        ("component = \"../x.wasm\"\n".to_owned(), "component is \"../x.wasm\""),
-        ("component = \"hostile-provider.wasm\"\n".to_owned(), "p.toml does not grant; to grant it, add:\n[grants.http]\nhosts = ["),
+        (
+            "component = \"../x.wasm\"\n".to_owned(),
+            "component is \"../x.wasm\"",
+        ),
+        (
+            "component = \"hostile-provider.wasm\"\n".to_owned(),
+            "p.toml does not grant; to grant it, add:\n[grants.http]\nhosts = [",
+        ),
     ];
     for (text, part) in cases {
         bench.folders.put("p.toml", text.as_bytes());
         bench.handle.reconcile().await.unwrap();
-        assert!(bench.refusal("p").contains(part), "{text}: {}", bench.refusal("p"));
-        assert_eq!(bench.serving("p"), Some(Digest::of(&guests().policy)), "{text}");
+        assert!(
+            bench.refusal("p").contains(part),
+            "{text}: {}",
+            bench.refusal("p")
+        );
+        assert_eq!(
+            bench.serving("p"),
+            Some(Digest::of(&guests().policy)),
+            "{text}"
+        );
     }
     // What the message says to add is what is missing.
-    bench.folders.put("p.toml", b"component = \"hostile-provider.wasm\"\n[grants.http]\nhosts = [\"api.example.com\"]");
+    bench.folders.put(
+        "p.toml",
+        b"component = \"hostile-provider.wasm\"\n[grants.http]\nhosts = [\"api.example.com\"]",
+    );
     bench.handle.reconcile().await.unwrap();
-    assert_eq!((bench.view("p").kind, bench.view("p").grants), (Some(Kind::Provider), vec!["http".to_owned()]));
+    assert_eq!(
+        (bench.view("p").kind, bench.view("p").grants),
+        (Some(Kind::Provider), vec!["http".to_owned()])
+    );
 
     bench.folders.put("p.toml", b"component = \"gone.wasm\"\n");
     bench.handle.reconcile().await.unwrap();
-    assert!(bench.refusal("p").contains("\"gone.wasm\" is not in the plugin folder"));
+    assert!(
+        bench
+            .refusal("p")
+            .contains("\"gone.wasm\" is not in the plugin folder")
+    );
     assert_eq!(bench.view("p").state, State::Rejected);
 }
 
@@ -81,12 +147,25 @@ async fn a_component_alone_serves_if_it_needs_nothing() {
     let bench = Bench::start(folders).await;
     assert_eq!(bench.host.snapshot().policies.len(), 1);
     let view = bench.view("fine");
-    assert_eq!((view.state, view.kind, view.capabilities.len()), (State::Active, Some(Kind::Policy), 0));
-    assert_eq!(view.identity.map(|i| (i.plugin, i.version)), Some(("hostile-policy".to_owned(), "1.2.3".to_owned())));
+    assert_eq!(
+        (view.state, view.kind, view.capabilities.len()),
+        (State::Active, Some(Kind::Policy), 0)
+    );
+    assert_eq!(
+        view.identity.map(|i| (i.plugin, i.version)),
+        Some(("hostile-policy".to_owned(), "1.2.3".to_owned()))
+    );
     assert_eq!(bench.view("needy").state, State::Rejected);
-    assert!(bench.refusal("needy").contains("needy.toml does not grant"), "{}", bench.refusal("needy"));
+    assert!(
+        bench.refusal("needy").contains("needy.toml does not grant"),
+        "{}",
+        bench.refusal("needy")
+    );
     let problems = bench.handle.problems();
-    assert_eq!(problems.iter().map(|p| p.file.as_str()).collect::<Vec<_>>(), ["Bad_Name.wasm"]);
+    assert_eq!(
+        problems.iter().map(|p| p.file.as_str()).collect::<Vec<_>>(),
+        ["Bad_Name.wasm"]
+    );
     assert!(problems[0].reason.contains("Bad_Name"));
 }
 
@@ -98,11 +177,24 @@ async fn bad_folders_are_named() {
     drop(capabilities);
     for (plugins, state, cache, part) in [
         ("none", "state", "cache", "plugins.folder"),
-        ("plugins", "plugins/state", "cache", "must not lie in the plugin folder"),
-        ("plugins", "state", "plugins/cache", "must not lie in the plugin folder"),
+        (
+            "plugins",
+            "plugins/state",
+            "cache",
+            "must not lie in the plugin folder",
+        ),
+        (
+            "plugins",
+            "state",
+            "plugins/cache",
+            "must not lie in the plugin folder",
+        ),
     ] {
         let options = Options::new(root.join(plugins), root.join(state), root.join(cache));
-        let error: Error = Host::start(options, crate::support::capabilities()).await.err().unwrap();
+        let error: Error = Host::start(options, crate::support::capabilities())
+            .await
+            .err()
+            .unwrap();
         assert!(error.to_string().contains(part), "{error}");
     }
 }
@@ -110,12 +202,35 @@ async fn bad_folders_are_named() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_can_be_inspected_without_a_daemon() {
     let cache = tempfile::tempdir().unwrap();
-    let seen = inspect_file(guests().provider.clone(), cache.path().join("cache"), Compiling::default()).await.unwrap();
-    assert_eq!((seen.about.kind, seen.about.name.as_str()), (Kind::Provider, "hostile-provider"));
-    assert!(seen.imports.iter().any(|i| i == "tradewind:plugin/http@0.1.0"), "{:?}", seen.imports);
+    let seen = inspect_file(
+        guests().provider.clone(),
+        cache.path().join("cache"),
+        Compiling::default(),
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        (seen.about.kind, seen.about.name.as_str()),
+        (Kind::Provider, "hostile-provider")
+    );
+    assert!(
+        seen.imports
+            .iter()
+            .any(|i| i == "tradewind:plugin/http@0.1.0"),
+        "{:?}",
+        seen.imports
+    );
     assert_eq!(seen.about.capabilities[0].name, "http");
     assert_eq!(seen.digest, Digest::of(&guests().provider));
-    assert!(inspect_file(b"x".to_vec(), cache.path().join("cache"), Compiling::default()).await.is_err());
+    assert!(
+        inspect_file(
+            b"x".to_vec(),
+            cache.path().join("cache"),
+            Compiling::default()
+        )
+        .await
+        .is_err()
+    );
 }
 
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {

@@ -13,7 +13,10 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use tradewind_author::{BuildOptions, build_all};
 use tradewind_core::{
-    capability::{Clock, Http, HttpRequest, HttpResponse, Machine, ProcessKey, ProcessSpec, ProcessStatus, Processes},
+    capability::{
+        Clock, Http, HttpRequest, HttpResponse, Machine, ProcessKey, ProcessSpec, ProcessStatus,
+        Processes,
+    },
     failure::Failure,
     grant::{HttpGrant, ProcessGrant},
     names::{AllocationId, Digest, InstanceName},
@@ -43,7 +46,10 @@ pub(crate) fn guests() -> &'static Guests {
         };
         let all = build_all(&options).unwrap_or_else(|e| panic!("{e}"));
         let bytes = |name: &str| all.iter().find(|b| b.name == name).unwrap().bytes.clone();
-        Guests { policy: bytes("hostile-policy"), provider: bytes("hostile-provider") }
+        Guests {
+            policy: bytes("hostile-policy"),
+            provider: bytes("hostile-provider"),
+        }
     })
 }
 
@@ -85,7 +91,8 @@ impl Folders {
     }
 
     pub(crate) fn put_policy(&self, instance: &str, mode: &str, more: &str) {
-        let text = format!("component = \"hostile-policy.wasm\"\n[settings]\nmode = \"{mode}\"\n{more}");
+        let text =
+            format!("component = \"hostile-policy.wasm\"\n[settings]\nmode = \"{mode}\"\n{more}");
         self.put(&format!("{instance}.toml"), text.as_bytes());
     }
 
@@ -110,18 +117,37 @@ impl Bench {
         options.call_slots = 64;
         change(&mut options);
         let http = Arc::new(SlowHttp::default());
-        let capabilities =
-            Capabilities { processes: Arc::new(NoProcesses), http: http.clone(), clock: Arc::new(TestClock), ..Capabilities::none() };
+        let capabilities = Capabilities {
+            processes: Arc::new(NoProcesses),
+            http: http.clone(),
+            clock: Arc::new(TestClock),
+            ..Capabilities::none()
+        };
         let host = Host::start(options, capabilities).await.unwrap();
-        Self { handle: host.handle(), host, http, folders }
+        Self {
+            handle: host.handle(),
+            host,
+            http,
+            folders,
+        }
     }
 
     pub(crate) fn policy(&self, name: &str) -> Arc<dyn Policy> {
-        self.host.snapshot().policies.get(name).unwrap_or_else(|| panic!("{:#?}", self.handle.list())).clone()
+        self.host
+            .snapshot()
+            .policies
+            .get(name)
+            .unwrap_or_else(|| panic!("{:#?}", self.handle.list()))
+            .clone()
     }
 
     pub(crate) fn provider(&self, name: &str) -> Arc<dyn Provider> {
-        self.host.snapshot().providers.get(name).unwrap_or_else(|| panic!("{:#?}", self.handle.list())).clone()
+        self.host
+            .snapshot()
+            .providers
+            .get(name)
+            .unwrap_or_else(|| panic!("{:#?}", self.handle.list()))
+            .clone()
     }
 
     pub(crate) fn view(&self, name: &str) -> PluginView {
@@ -130,7 +156,11 @@ impl Bench {
 
     /// The reason of the last refusal, with the plugin still in the state it was in.
     pub(crate) fn refusal(&self, name: &str) -> String {
-        self.view(name).last_rejection.filter(|r| r.current).unwrap().reason
+        self.view(name)
+            .last_rejection
+            .filter(|r| r.current)
+            .unwrap()
+            .reason
     }
 
     /// The digest that serves.
@@ -146,7 +176,9 @@ impl Bench {
                 changes.changed().await.unwrap();
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("{what}: {:#?}", self.handle.list()));
+        tokio::time::timeout(Duration::from_secs(60), wait)
+            .await
+            .unwrap_or_else(|_| panic!("{what}: {:#?}", self.handle.list()));
     }
 }
 
@@ -155,7 +187,12 @@ impl Bench {
 pub(crate) fn request(candidates: u32) -> Request {
     let offers = (0..candidates).map(|i| PlacedOffer {
         provider: "p".parse().unwrap(),
-        offer: Offer::new(&format!("o{i}"), MilliCpu(1000), Bytes(1 << 30), MicroUsd(u64::from(i) + 1)),
+        offer: Offer::new(
+            &format!("o{i}"),
+            MilliCpu(1000),
+            Bytes(1 << 30),
+            MicroUsd(u64::from(i) + 1),
+        ),
     });
     Request {
         seed: 1,
@@ -178,7 +215,11 @@ pub(crate) fn request(candidates: u32) -> Request {
             expected: Default::default(),
         }],
         shapes: vec![Shape {
-            resources: Resources { cpu: MilliCpu(500), memory: Bytes(1 << 20), ..Resources::default() },
+            resources: Resources {
+                cpu: MilliCpu(500),
+                memory: Bytes(1 << 20),
+                ..Resources::default()
+            },
             duration: Millis::from_secs(3600),
         }],
         candidates: Candidates {
@@ -215,18 +256,32 @@ pub(crate) struct SlowHttp {
 
 impl Default for SlowHttp {
     fn default() -> Self {
-        Self { entered: Semaphore::new(0), release: Semaphore::new(0), completed: AtomicUsize::new(0), done: Semaphore::new(0) }
+        Self {
+            entered: Semaphore::new(0),
+            release: Semaphore::new(0),
+            completed: AtomicUsize::new(0),
+            done: Semaphore::new(0),
+        }
     }
 }
 
 #[async_trait]
 impl Http for SlowHttp {
-    async fn send(&self, _: &InstanceName, _: &HttpGrant, _: HttpRequest) -> Result<HttpResponse, Failure> {
+    async fn send(
+        &self,
+        _: &InstanceName,
+        _: &HttpGrant,
+        _: HttpRequest,
+    ) -> Result<HttpResponse, Failure> {
         self.entered.add_permits(1);
         self.release.acquire().await.unwrap().forget();
         self.completed.fetch_add(1, SeqCst);
         self.done.add_permits(1);
-        Ok(HttpResponse { status: 200, headers: Vec::new(), body: Vec::new() })
+        Ok(HttpResponse {
+            status: 200,
+            headers: Vec::new(),
+            body: Vec::new(),
+        })
     }
 }
 
@@ -243,10 +298,20 @@ struct NoProcesses;
 
 #[async_trait]
 impl Processes for NoProcesses {
-    async fn ensure(&self, _: &InstanceName, _: &ProcessGrant, _: ProcessKey, _: ProcessSpec) -> Result<ProcessStatus, Failure> {
+    async fn ensure(
+        &self,
+        _: &InstanceName,
+        _: &ProcessGrant,
+        _: ProcessKey,
+        _: ProcessSpec,
+    ) -> Result<ProcessStatus, Failure> {
         Err(Failure::denied("none"))
     }
-    async fn status(&self, _: &InstanceName, _: &[ProcessKey]) -> Result<Vec<Option<ProcessStatus>>, Failure> {
+    async fn status(
+        &self,
+        _: &InstanceName,
+        _: &[ProcessKey],
+    ) -> Result<Vec<Option<ProcessStatus>>, Failure> {
         Err(Failure::denied("none"))
     }
     async fn remove(&self, _: &InstanceName, _: &ProcessKey) -> Result<bool, Failure> {
@@ -255,7 +320,12 @@ impl Processes for NoProcesses {
     async fn owned(&self, _: &InstanceName) -> Result<Vec<ProcessKey>, Failure> {
         Err(Failure::denied("none"))
     }
-    async fn logs(&self, _: &InstanceName, _: &AllocationId, _: &LogQuery) -> Result<LogChunk, Failure> {
+    async fn logs(
+        &self,
+        _: &InstanceName,
+        _: &AllocationId,
+        _: &LogQuery,
+    ) -> Result<LogChunk, Failure> {
         Err(Failure::denied("none"))
     }
     async fn machine(&self, _: &InstanceName, _: &ProcessGrant) -> Result<Machine, Failure> {

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use tradewind_plugin_sdk::{
     Error,
     host::{ProcessKey, Processes},
-    types::{Allocation, Destroyed, LogChunk, LogQuery, Observation, OwnedAllocation, Run, Tracked},
+    types::{
+        Allocation, Destroyed, LogChunk, LogQuery, Observation, OwnedAllocation, Run, Tracked,
+    },
 };
 
 pub use spec::spec;
@@ -54,7 +56,8 @@ impl<P: Processes> Runner<P> {
             if let Err(error) = self.host.ensure(&key(&allocation.id, replica), &spec) {
                 if prior.is_none() {
                     // Nobody would know of them: the caller gets no state. The host's sweep finds what even this leaves behind.
-                    (0..replica).for_each(|started| drop(self.host.remove(&key(&allocation.id, started))));
+                    (0..replica)
+                        .for_each(|started| drop(self.host.remove(&key(&allocation.id, started))));
                 }
                 return Err(error);
             }
@@ -62,7 +65,11 @@ impl<P: Processes> Runner<P> {
         for surplus in allocation.replicas..prior.map_or(0, |prior| prior.replicas) {
             self.host.remove(&key(&allocation.id, surplus))?;
         }
-        Ok(State { version: 1, replicas: allocation.replicas, job: matches!(allocation.workload.run, Run::Job(_)) })
+        Ok(State {
+            version: 1,
+            replicas: allocation.replicas,
+            job: matches!(allocation.workload.run, Run::Job(_)),
+        })
     }
 
     /// What became of these allocations, with one question to the host for all.
@@ -70,8 +77,12 @@ impl<P: Processes> Runner<P> {
     /// # Errors
     /// Whatever the host answers.
     pub fn observe(&self, tracked: &[(&str, State)]) -> Result<Vec<Observation>, Error> {
-        let keys: Vec<ProcessKey> =
-            tracked.iter().flat_map(|(allocation, state)| (0..state.replicas).map(|replica| key(allocation, replica))).collect();
+        let keys: Vec<ProcessKey> = tracked
+            .iter()
+            .flat_map(|(allocation, state)| {
+                (0..state.replicas).map(|replica| key(allocation, replica))
+            })
+            .collect();
         let mut statuses = self.host.status(&keys)?.into_iter();
         let observed = tracked.iter().map(|(allocation, state)| {
             let of_this = statuses.by_ref().take(state.replicas as usize).collect();
@@ -89,7 +100,11 @@ impl<P: Processes> Runner<P> {
         for replica in 0..state.replicas {
             all_gone &= self.host.remove(&key(allocation, replica))?;
         }
-        Ok(if all_gone { Destroyed::Gone } else { Destroyed::Going })
+        Ok(if all_gone {
+            Destroyed::Gone
+        } else {
+            Destroyed::Going
+        })
     }
 
     /// Every allocation with processes of this plugin instance, as (allocation, state).
@@ -102,9 +117,19 @@ impl<P: Processes> Runner<P> {
         keys.sort_by(|a, b| (&a.allocation, a.replica).cmp(&(&b.allocation, b.replica)));
         for key in keys {
             let replicas = key.replica.saturating_add(1);
-            match found.last_mut().filter(|(allocation, _)| *allocation == key.allocation) {
+            match found
+                .last_mut()
+                .filter(|(allocation, _)| *allocation == key.allocation)
+            {
                 Some((_, state)) => state.replicas = replicas,
-                None => found.push((key.allocation, State { version: 1, replicas, job: false })),
+                None => found.push((
+                    key.allocation,
+                    State {
+                        version: 1,
+                        replicas,
+                        job: false,
+                    },
+                )),
             }
         }
         Ok(found)
@@ -123,10 +148,17 @@ impl<P: Processes> Runner<P> {
 ///
 /// # Errors
 /// `internal` when the state has no JSON form.
-pub fn described(found: Vec<(String, State)>, state: impl Fn(State) -> Result<Vec<u8>, Error>) -> Result<Vec<OwnedAllocation>, Error> {
+pub fn described(
+    found: Vec<(String, State)>,
+    state: impl Fn(State) -> Result<Vec<u8>, Error>,
+) -> Result<Vec<OwnedAllocation>, Error> {
     let described = found.into_iter().map(|(allocation, found)| {
         let description = format!("{} process(es)", found.replicas);
-        Ok(OwnedAllocation { allocation, state: state(found)?, description })
+        Ok(OwnedAllocation {
+            allocation,
+            state: state(found)?,
+            description,
+        })
     });
     described.collect()
 }
@@ -135,10 +167,23 @@ pub fn described(found: Vec<(String, State)>, state: impl Fn(State) -> Result<Ve
 ///
 /// # Errors
 /// `internal` when a state can't be read.
-pub fn with_states<T: for<'de> Deserialize<'de>>(tracked: &[Tracked]) -> Result<Vec<(&str, T)>, Error> {
-    tracked.iter().map(|one| Ok((one.allocation.as_str(), tradewind_plugin_sdk::provider::read_state(&one.state)?))).collect()
+pub fn with_states<T: for<'de> Deserialize<'de>>(
+    tracked: &[Tracked],
+) -> Result<Vec<(&str, T)>, Error> {
+    tracked
+        .iter()
+        .map(|one| {
+            Ok((
+                one.allocation.as_str(),
+                tradewind_plugin_sdk::provider::read_state(&one.state)?,
+            ))
+        })
+        .collect()
 }
 
 fn key(allocation: &str, replica: u32) -> ProcessKey {
-    ProcessKey { allocation: allocation.to_owned(), replica }
+    ProcessKey {
+        allocation: allocation.to_owned(),
+        replica,
+    }
 }

@@ -7,8 +7,15 @@ use tradewind_plugin_sdk::{
 
 use crate::State;
 
-pub(crate) fn observation(allocation: &str, state: &State, statuses: Vec<Option<ProcessStatus>>) -> Observation {
-    let mut replicas: Vec<Replica> = (0..).zip(statuses).map(|(index, status)| replica(index, status)).collect();
+pub(crate) fn observation(
+    allocation: &str,
+    state: &State,
+    statuses: Vec<Option<ProcessStatus>>,
+) -> Observation {
+    let mut replicas: Vec<Replica> = (0..)
+        .zip(statuses)
+        .map(|(index, status)| replica(index, status))
+        .collect();
     // An answer that is too short would otherwise pass for fewer replicas.
     replicas.extend((replicas.len() as u32..state.replicas).map(|index| replica(index, None)));
     let phase = phase(&replicas);
@@ -17,7 +24,9 @@ pub(crate) fn observation(allocation: &str, state: &State, statuses: Vec<Option<
         allocation: allocation.to_owned(),
         phase,
         endpoints: Vec::new(),
-        message: first_trouble.map_or_else(String::new, |replica| format!("replica {}: {}", replica.index, replica.message)),
+        message: first_trouble.map_or_else(String::new, |replica| {
+            format!("replica {}: {}", replica.index, replica.message)
+        }),
         replicas,
         conditions: Vec::new(),
         state: None,
@@ -43,7 +52,11 @@ fn replica(index: u32, status: Option<ProcessStatus>) -> Replica {
     };
     Replica {
         index,
-        id: if status.pid == 0 { String::new() } else { status.pid.to_string() },
+        id: if status.pid == 0 {
+            String::new()
+        } else {
+            status.pid.to_string()
+        },
         phase: status.phase,
         health: status.health,
         endpoints: status.endpoints,

@@ -11,7 +11,8 @@ use tradewind_plugin_sdk::{
 /// # Errors
 /// [`Error::unsupported`], with the field, for what a plain process can't have; `invalid` without a command.
 pub fn spec(workload: &Workload) -> Result<ProcessSpec, Error> {
-    let refuse = |field: &str, why: &str| Err(Error::unsupported(why).field(format!("workload.{field}")));
+    let refuse =
+        |field: &str, why: &str| Err(Error::unsupported(why).field(format!("workload.{field}")));
     if workload.image.is_some() {
         return refuse("image", "this provider runs commands, not container images");
     }
@@ -22,7 +23,10 @@ pub fn spec(workload: &Workload) -> Result<ProcessSpec, Error> {
         return refuse("user", "processes run as the daemon's own user");
     }
     if !workload.volumes.is_empty() {
-        return refuse("volumes", "processes have no volumes: use a working folder that the grant allows");
+        return refuse(
+            "volumes",
+            "processes have no volumes: use a working folder that the grant allows",
+        );
     }
     if !workload.networks.is_empty() {
         return refuse("networks", "processes use the machine's own network");
@@ -35,12 +39,22 @@ pub fn spec(workload: &Workload) -> Result<ProcessSpec, Error> {
         Run::Job(Job { retries, deadline }) => (*retries, false, *deadline),
     };
     Ok(ProcessSpec {
-        command: workload.command.iter().chain(&workload.arguments).cloned().collect(),
+        command: workload
+            .command
+            .iter()
+            .chain(&workload.arguments)
+            .cloned()
+            .collect(),
         env: workload.env.clone(),
         working_directory: workload.working_directory.clone(),
         ports: workload.ports.clone(),
         files: workload.files.clone(),
-        limits: Some(workload.limits.clone().unwrap_or_else(|| workload.resources.clone())),
+        limits: Some(
+            workload
+                .limits
+                .clone()
+                .unwrap_or_else(|| workload.resources.clone()),
+        ),
         // The contract's spec has no startup probe: the host takes it from the allocation that it is called for.
         readiness: workload.probes.readiness.clone(),
         liveness: workload.probes.liveness.clone(),

@@ -10,7 +10,9 @@ use tradewind_plugin_sdk::{
     Context, Error, Offer,
     host::Clock,
     provider::{read_state, write_state},
-    types::{Allocation, Condition, Destroyed, LogChunk, LogQuery, Observation, OffersQuery, Tracked},
+    types::{
+        Allocation, Condition, Destroyed, LogChunk, LogQuery, Observation, OffersQuery, Tracked,
+    },
 };
 
 pub use faults::{Operation, Place};
@@ -32,7 +34,12 @@ impl<C: Clock> Cloud<C> {
     /// `invalid` with the region and size of an entry that makes no sense.
     pub fn new(context: Context, settings: Settings, clock: C) -> Result<Self, Error> {
         let table = settings.table()?;
-        Ok(Self { settings, table, context, clock })
+        Ok(Self {
+            settings,
+            table,
+            context,
+            clock,
+        })
     }
 
     /// Fails or waits as the settings' faults say for this operation.
@@ -40,7 +47,13 @@ impl<C: Clock> Cloud<C> {
     /// # Errors
     /// The fault.
     pub fn fault(&self, operation: Operation, place: Place<'_>) -> Result<(), Error> {
-        faults::meet(&self.settings.faults, operation, place, &self.clock, self.context.deadline)
+        faults::meet(
+            &self.settings.faults,
+            operation,
+            place,
+            &self.clock,
+            self.context.deadline,
+        )
     }
 
     /// Whether the cloud can be used: it can, unless a fault says otherwise.
@@ -49,8 +62,17 @@ impl<C: Clock> Cloud<C> {
     /// The fault.
     pub fn check(&self) -> Result<Vec<Condition>, Error> {
         self.fault(Operation::Check, Place::default())?;
-        let message = format!("{} offers in {} regions", self.table.len(), self.settings.regions.len());
-        Ok(vec![Condition { kind: "Reachable".to_owned(), met: true, reason: "Simulated".to_owned(), message }])
+        let message = format!(
+            "{} offers in {} regions",
+            self.table.len(),
+            self.settings.regions.len()
+        );
+        Ok(vec![Condition {
+            kind: "Reachable".to_owned(),
+            met: true,
+            reason: "Simulated".to_owned(),
+            message,
+        }])
     }
 
     /// The table, less what is held already.
@@ -59,10 +81,16 @@ impl<C: Clock> Cloud<C> {
     /// A fault of the operation `offers`.
     pub fn offers(&self, query: &OffersQuery) -> Result<Vec<Offer>, Error> {
         self.fault(Operation::Offers, Place::default())?;
-        let asked_for = |offer: &&Offer| query.regions.is_empty() || query.regions.contains(&offer.region);
+        let asked_for =
+            |offer: &&Offer| query.regions.is_empty() || query.regions.contains(&offer.region);
         let mut offers: Vec<Offer> = self.table.iter().filter(asked_for).cloned().collect();
         for offer in offers.iter_mut().filter(|offer| offer.capacity != u32::MAX) {
-            let held: u32 = query.holding.iter().filter(|held| held.offer == offer.id).map(|held| held.replicas).sum();
+            let held: u32 = query
+                .holding
+                .iter()
+                .filter(|held| held.offer == offer.id)
+                .map(|held| held.replicas)
+                .sum();
             offer.capacity = offer.capacity.saturating_sub(held);
         }
         Ok(offers)
@@ -73,8 +101,12 @@ impl<C: Clock> Cloud<C> {
     /// # Errors
     /// `invalid` when the table has none: it was sold under other settings.
     pub fn offer(&self, id: &str) -> Result<&Offer, Error> {
-        let missing = || Error::invalid(format!("there is no offer {id:?} any more")).field("offer.id");
-        self.table.iter().find(|offer| offer.id == id).ok_or_else(missing)
+        let missing =
+            || Error::invalid(format!("there is no offer {id:?} any more")).field("offer.id");
+        self.table
+            .iter()
+            .find(|offer| offer.id == id)
+            .ok_or_else(missing)
     }
 
     /// Remembers the allocation, with the time from which its replicas count.
@@ -85,7 +117,13 @@ impl<C: Clock> Cloud<C> {
         self.fault(Operation::Apply, Place::of(allocation))?;
         let offer = self.offer(&allocation.offer.id)?;
         let prior: Option<State> = prior.map(read_state).transpose()?;
-        write_state(&State::next(allocation, prior, offer, &self.settings, self.clock.now())?)
+        write_state(&State::next(
+            allocation,
+            prior,
+            offer,
+            &self.settings,
+            self.clock.now(),
+        )?)
     }
 
     /// What became of the replicas, by the clock.

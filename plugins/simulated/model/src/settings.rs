@@ -96,17 +96,32 @@ impl Settings {
     pub(crate) fn table(&self) -> Result<Vec<Offer>, Error> {
         let mut offers = Vec::new();
         for (name, region) in &self.regions {
-            let all: Vec<&String> = if region.sizes.is_empty() { self.sizes.keys().collect() } else { region.sizes.keys().collect() };
-            let zones: &[String] = if region.zones.is_empty() { &[String::new()] } else { &region.zones };
+            let all: Vec<&String> = if region.sizes.is_empty() {
+                self.sizes.keys().collect()
+            } else {
+                region.sizes.keys().collect()
+            };
+            let zones: &[String] = if region.zones.is_empty() {
+                &[String::new()]
+            } else {
+                &region.zones
+            };
             for size in all {
                 let entry = self.entry(name, region, size)?;
-                let made = zones.iter().map(|zone| entry.clone().offer(name, zone, size, region.price_factor.unwrap_or(1.0)));
+                let made = zones.iter().map(|zone| {
+                    entry
+                        .clone()
+                        .offer(name, zone, size, region.price_factor.unwrap_or(1.0))
+                });
                 offers.extend(made);
             }
         }
         let mut ids = BTreeSet::new();
         if let Some(twice) = offers.iter().find(|offer| !ids.insert(offer.id.as_str())) {
-            let message = format!("the offer {:?} is there twice: name each zone once", twice.id);
+            let message = format!(
+                "the offer {:?} is there twice: name each zone once",
+                twice.id
+            );
             return Err(Error::invalid(message).field(format!("settings.regions.{}", twice.region)));
         }
         Ok(offers)
@@ -115,17 +130,28 @@ impl Settings {
     fn entry(&self, name: &str, region: &Region, size: &str) -> Result<Entry, Error> {
         let field = format!("settings.regions.{name}.sizes.{size}");
         let mut layered = Map::new();
-        let layers = [Some(&self.defaults), self.sizes.get(size), Some(&region.offer), region.sizes.get(size)];
-        layers.into_iter().flatten().for_each(|layer| overlay(&mut layered, layer));
-        let entry: Entry = settings::section(&Value::Object(layered), &field).map_err(|mut error| {
-            error.message = format!("size {size:?} in region {name:?}: {}", error.message);
-            error
-        })?;
-        let positive = |value: Option<f64>| value.is_none_or(|value| value.is_finite() && value > 0.0);
+        let layers = [
+            Some(&self.defaults),
+            self.sizes.get(size),
+            Some(&region.offer),
+            region.sizes.get(size),
+        ];
+        layers
+            .into_iter()
+            .flatten()
+            .for_each(|layer| overlay(&mut layered, layer));
+        let entry: Entry =
+            settings::section(&Value::Object(layered), &field).map_err(|mut error| {
+                error.message = format!("size {size:?} in region {name:?}: {}", error.message);
+                error
+            })?;
+        let positive =
+            |value: Option<f64>| value.is_none_or(|value| value.is_finite() && value > 0.0);
         if !positive(entry.performance) || !positive(region.price_factor) {
-            return Err(
-                Error::invalid(format!("size {size:?} in region {name:?}: performance and price-factor must be above 0")).field(field)
-            );
+            return Err(Error::invalid(format!(
+                "size {size:?} in region {name:?}: performance and price-factor must be above 0"
+            ))
+            .field(field));
         }
         Ok(entry)
     }
@@ -143,7 +169,11 @@ fn overlay(under: &mut Map<String, Value>, over: &Map<String, Value>) {
 
 impl Entry {
     fn offer(self, region: &str, zone: &str, size: &str, factor: f64) -> Offer {
-        let id = if zone.is_empty() { format!("{region}/{size}") } else { format!("{region}/{zone}/{size}") };
+        let id = if zone.is_empty() {
+            format!("{region}/{size}")
+        } else {
+            format!("{region}/{zone}/{size}")
+        };
         let priced = |price: Money| (price.0 as f64 * factor).round() as u64;
         let unknown = |value: Option<f64>| value.unwrap_or(f64::NAN);
         let mut offer = Offer::new(id, self.cpu, self.memory, Money(priced(self.price)));
@@ -151,7 +181,9 @@ impl Entry {
         zone.clone_into(&mut offer.zone);
         size.clone_into(&mut offer.size);
         offer.disk = self.disk.map_or(u64::MAX, |disk| disk.0);
-        offer.accelerator_count = self.accelerator_count.unwrap_or(u32::from(self.accelerator.is_some()));
+        offer.accelerator_count = self
+            .accelerator_count
+            .unwrap_or(u32::from(self.accelerator.is_some()));
         offer.accelerator = self.accelerator.unwrap_or_default();
         offer.accelerator_memory = self.accelerator_memory.unwrap_or_default().0;
         offer.price_unit = match self.price_unit {
@@ -173,7 +205,9 @@ impl Entry {
         offer.bandwidth = unknown(self.bandwidth);
         offer.interruption_rate = unknown(self.interruption_rate);
         offer.failure_rate = unknown(self.failure_rate);
-        offer.time_to_ready = self.time_to_ready.map_or(f64::NAN, |span| span.millis() as f64);
+        offer.time_to_ready = self
+            .time_to_ready
+            .map_or(f64::NAN, |span| span.millis() as f64);
         offer.load = unknown(self.load);
         offer.carbon = unknown(self.carbon);
         offer.source = self.source.unwrap_or_else(|| "settings".to_owned());
@@ -203,24 +237,65 @@ mod tests {
         .unwrap();
         let table = settings.table().unwrap();
         let ids: Vec<_> = table.iter().map(|offer| offer.id.as_str()).collect();
-        assert_eq!(ids, ["eu/a/big", "eu/b/big", "eu/a/small", "eu/b/small", "us/small"]);
-        assert_eq!((table[0].price, table[0].capacity, table[0].latency, table[0].time_to_ready), (240_000, 3, 10.0, 5000.0));
+        assert_eq!(
+            ids,
+            [
+                "eu/a/big",
+                "eu/b/big",
+                "eu/a/small",
+                "eu/b/small",
+                "us/small"
+            ]
+        );
+        assert_eq!(
+            (
+                table[0].price,
+                table[0].capacity,
+                table[0].latency,
+                table[0].time_to_ready
+            ),
+            (240_000, 3, 10.0, 5000.0)
+        );
         assert_eq!(table[0].labels.len(), 2);
-        assert_eq!((table[4].price, table[4].spot, table[4].cpu), (10_000, true, 2000));
+        assert_eq!(
+            (table[4].price, table[4].spot, table[4].cpu),
+            (10_000, true, 2000)
+        );
     }
 
     #[test]
     fn an_entry_that_makes_no_sense_is_named() {
-        let read = |text: &str| serde_json::from_str::<Settings>(text).unwrap().table().unwrap_err();
+        let read = |text: &str| {
+            serde_json::from_str::<Settings>(text)
+                .unwrap()
+                .table()
+                .unwrap_err()
+        };
         let error = read(r#"{"sizes": {"s": {"cpu": 1, "memory": "1Gi"}}, "regions": {"eu": {}}}"#);
         assert_eq!(error.field.as_deref(), Some("settings.regions.eu.sizes.s"));
         assert!(error.message.contains("missing field `price`"), "{error}");
-        let error = read(r#"{"regions": {"eu": {"sizes": {"s": {"cpu": 1, "memory": "1Gi", "price": 1, "prize": 2}}}}}"#);
-        assert!(error.message.contains("prize") && error.field.as_deref() == Some("settings.regions.eu.sizes.s.prize"), "{error:?}");
-        let error = read(r#"{"sizes": {"s": {"cpu": 1, "memory": "1Gi", "price": "zero"}}, "regions": {"eu": {}}}"#);
+        let error = read(
+            r#"{"regions": {"eu": {"sizes": {"s": {"cpu": 1, "memory": "1Gi", "price": 1, "prize": 2}}}}}"#,
+        );
+        assert!(
+            error.message.contains("prize")
+                && error.field.as_deref() == Some("settings.regions.eu.sizes.s.prize"),
+            "{error:?}"
+        );
+        let error = read(
+            r#"{"sizes": {"s": {"cpu": 1, "memory": "1Gi", "price": "zero"}}, "regions": {"eu": {}}}"#,
+        );
         let told = "size \"s\" in region \"eu\": \"zero\" is not an amount of money: write US dollars such as 0.25";
-        assert_eq!((error.message.as_str(), error.field.as_deref()), (told, Some("settings.regions.eu.sizes.s.price")));
-        let error = read(r#"{"sizes": {"s": {"cpu": 1, "memory": "1Gi", "price": 1}}, "regions": {"eu": {"zones": ["a", "a"]}}}"#);
-        assert!(error.message.contains("\"eu/a/s\" is there twice"), "{error}");
+        assert_eq!(
+            (error.message.as_str(), error.field.as_deref()),
+            (told, Some("settings.regions.eu.sizes.s.price"))
+        );
+        let error = read(
+            r#"{"sizes": {"s": {"cpu": 1, "memory": "1Gi", "price": 1}}, "regions": {"eu": {"zones": ["a", "a"]}}}"#,
+        );
+        assert!(
+            error.message.contains("\"eu/a/s\" is there twice"),
+            "{error}"
+        );
     }
 }

@@ -4,7 +4,9 @@ use std::hint::black_box;
 
 use serde::Deserialize;
 use tradewind_plugin_sdk::bindings::{
-    policy::exports::tradewind::plugin::scheduling_policy::{Columns, Guest, PlaceAnswer, PlaceRequest, PolicyInfo, Unplaced},
+    policy::exports::tradewind::plugin::scheduling_policy::{
+        Columns, Guest, PlaceAnswer, PlaceRequest, PolicyInfo, Unplaced,
+    },
     provider::tradewind::plugin::{
         log::{Level, write},
         types::Fault,
@@ -34,7 +36,8 @@ impl Guest for Hostile {
     }
 
     fn place(request: PlaceRequest) -> Result<PlaceAnswer, Fault> {
-        let settings: Settings = serde_json::from_str(&request.settings).map_err(|e| fault(&e.to_string()))?;
+        let settings: Settings =
+            serde_json::from_str(&request.settings).map_err(|e| fault(&e.to_string()))?;
         let mut answer = first(&request);
         answer.note = settings.tag;
         match settings.mode.as_str() {
@@ -83,7 +86,13 @@ fn first(request: &PlaceRequest) -> PlaceAnswer {
         lower_bound: None,
         note: String::new(),
     };
-    for (task, (&shape, &replicas)) in request.tasks.shape.iter().zip(&request.tasks.replicas).enumerate() {
+    for (task, (&shape, &replicas)) in request
+        .tasks
+        .shape
+        .iter()
+        .zip(&request.tasks.replicas)
+        .enumerate()
+    {
         let start = request.shapes.candidate_start[shape as usize] as usize;
         let end = request.shapes.candidate_start[shape as usize + 1] as usize;
         match request.candidates.offer.get(start).filter(|_| start < end) {
@@ -92,14 +101,23 @@ fn first(request: &PlaceRequest) -> PlaceAnswer {
                 answer.offer.push(offer);
                 answer.replicas.push(replicas);
             }
-            None => answer.unplaced.push(Unplaced { task: task as u32, replicas, reason: "no candidate".to_owned() }),
+            None => answer.unplaced.push(Unplaced {
+                task: task as u32,
+                replicas,
+                reason: "no candidate".to_owned(),
+            }),
         }
     }
     answer
 }
 
 fn fault(message: &str) -> Fault {
-    Fault { message: message.to_owned(), field: None, code: None, remedy: None }
+    Fault {
+        message: message.to_owned(),
+        field: None,
+        code: None,
+        remedy: None,
+    }
 }
 
 /// Small frames, so that the machine's stack ends before the guest's own one in its memory.

@@ -5,8 +5,9 @@ use std::hint::black_box;
 use serde::Deserialize;
 use tradewind_plugin_sdk::bindings::provider::{
     exports::tradewind::plugin::cloud_provider::{
-        Allocation, Condition, Context, Destroyed, Error, Features, Guest, LogChunk, LogQuery, Observation, OfferTable, OffersQuery,
-        OwnedAllocation, ProviderInfo, Tracked, WantedCapability,
+        Allocation, Condition, Context, Destroyed, Error, Features, Guest, LogChunk, LogQuery,
+        Observation, OfferTable, OffersQuery, OwnedAllocation, ProviderInfo, Tracked,
+        WantedCapability,
     },
     tradewind::plugin::{
         clock, http, log,
@@ -29,7 +30,12 @@ fn settings(context: &Context) -> Result<Settings, Error> {
 }
 
 fn fault(message: &str) -> Fault {
-    Fault { message: message.to_owned(), field: None, code: None, remedy: None }
+    Fault {
+        message: message.to_owned(),
+        field: None,
+        code: None,
+        remedy: None,
+    }
 }
 
 fn send(method: &str, url: &str) -> Result<u16, Error> {
@@ -78,7 +84,10 @@ impl Guest for Hostile {
             },
             "long-lines" => {
                 let long = "x".repeat(100_000);
-                let field = |i: usize| Entry { key: format!("key-{i}"), value: long.clone() };
+                let field = |i: usize| Entry {
+                    key: format!("key-{i}"),
+                    value: long.clone(),
+                };
                 let fields: Vec<Entry> = (0..10).map(field).collect();
                 for _ in 0..10 {
                     log::write(log::Level::Info, &long, &fields);
@@ -94,7 +103,11 @@ impl Guest for Hostile {
         Ok(table)
     }
 
-    fn apply(context: Context, allocation: Allocation, _: Option<Vec<u8>>) -> Result<Vec<u8>, Error> {
+    fn apply(
+        context: Context,
+        allocation: Allocation,
+        _: Option<Vec<u8>>,
+    ) -> Result<Vec<u8>, Error> {
         let settings = settings(&context)?;
         if settings.mode == "slow-apply" {
             send("POST", &settings.url)?;
@@ -105,7 +118,11 @@ impl Guest for Hostile {
     fn observe(context: Context, tracked: Vec<Tracked>) -> Result<Vec<Observation>, Error> {
         let mode = settings(&context)?.mode;
         let one = |t: Tracked| Observation {
-            allocation: if mode == "stranger" { "someone-else".to_owned() } else { t.allocation },
+            allocation: if mode == "stranger" {
+                "someone-else".to_owned()
+            } else {
+                t.allocation
+            },
             phase: Phase::Running,
             endpoints: Vec::new(),
             replicas: Vec::new(),
@@ -126,7 +143,10 @@ impl Guest for Hostile {
     }
 
     fn logs(_: Context, _: Tracked, _: LogQuery) -> Result<LogChunk, Error> {
-        Ok(LogChunk { lines: Vec::new(), next: None })
+        Ok(LogChunk {
+            lines: Vec::new(),
+            next: None,
+        })
     }
 }
 

@@ -54,8 +54,16 @@ impl Prying {
             };
             heard.push_str(&match Host.send(&request) {
                 Ok(response) => {
-                    let headers: Vec<String> = response.headers.iter().map(|h| format!("{}: {}", h.key, h.value)).collect();
-                    format!("{url} {} {headers:?} {}; ", response.status, String::from_utf8_lossy(&response.body))
+                    let headers: Vec<String> = response
+                        .headers
+                        .iter()
+                        .map(|h| format!("{}: {}", h.key, h.value))
+                        .collect();
+                    format!(
+                        "{url} {} {headers:?} {}; ",
+                        response.status,
+                        String::from_utf8_lossy(&response.body)
+                    )
                 }
                 Err(refused) => format!("{url} {refused:?}; "),
             });
@@ -67,9 +75,25 @@ impl Prying {
     fn search(&self) -> (usize, usize) {
         let Settings { patterns, mask, .. } = &self.0;
         let size = memory();
-        let is_here = |start: usize, pattern: &[u8]| pattern.iter().enumerate().all(|(i, masked)| byte(start + i) ^ mask == *masked);
-        let times = |pattern: &Vec<u8>| (1..size.saturating_sub(pattern.len())).filter(|start| is_here(*start, pattern)).count();
-        (patterns.iter().filter(|pattern| !pattern.is_empty()).map(times).sum(), size)
+        let is_here = |start: usize, pattern: &[u8]| {
+            pattern
+                .iter()
+                .enumerate()
+                .all(|(i, masked)| byte(start + i) ^ mask == *masked)
+        };
+        let times = |pattern: &Vec<u8>| {
+            (1..size.saturating_sub(pattern.len()))
+                .filter(|start| is_here(*start, pattern))
+                .count()
+        };
+        (
+            patterns
+                .iter()
+                .filter(|pattern| !pattern.is_empty())
+                .map(times)
+                .sum(),
+            size,
+        )
     }
 }
 
@@ -108,19 +132,32 @@ impl Provider for Prying {
         let heard = self.hear();
         error!("heard: {heard}");
         let planted: Vec<u8> = match self.0.then.as_str() {
-            "plant" | "plant-and-trap" => self.0.patterns.iter().flatten().map(|masked| masked ^ self.0.mask).collect(),
+            "plant" | "plant-and-trap" => self
+                .0
+                .patterns
+                .iter()
+                .flatten()
+                .map(|masked| masked ^ self.0.mask)
+                .collect(),
             _ => Vec::new(),
         };
         black_box(&planted);
         let (found, of) = self.search();
         match self.0.then.as_str() {
-            "fail" => return Err(Error::denied(format!("refused: {heard}")).code("refused").remedy(heard)),
+            "fail" => {
+                return Err(Error::denied(format!("refused: {heard}"))
+                    .code("refused")
+                    .remedy(heard));
+            }
             "trap" | "plant-and-trap" => panic!("broken off: {heard}"),
             _ => {}
         }
         black_box(&planted);
         let mut offer = Offer::new(format!("found-{found}"), Cpu(1000), Size(1 << 30), Money(1));
-        offer.labels = vec![("heard".to_owned(), heard), ("searched".to_owned(), of.to_string())];
+        offer.labels = vec![
+            ("heard".to_owned(), heard),
+            ("searched".to_owned(), of.to_string()),
+        ];
         Ok(vec![offer])
     }
 

@@ -13,7 +13,9 @@ use crate::{
 
 /// A line of /proc/PID/status, in MiB.
 fn memory(status: &str, field: &str) -> Option<f64> {
-    let line = status.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':'))?;
+    let line = status
+        .lines()
+        .find_map(|l| l.strip_prefix(field)?.strip_prefix(':'))?;
     let kib: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kib / 1024.0)
 }
@@ -33,15 +35,34 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
         daemon.kill()?;
         warm.time(|| daemon.launch())?;
     }
-    report.time("daemon start → ready, five plugins, empty data folder, median", Unit::Millis, cold.median());
-    report.time("daemon start → ready, five plugins, all in the compile cache, median", Unit::Millis, warm.median());
+    report.time(
+        "daemon start → ready, five plugins, empty data folder, median",
+        Unit::Millis,
+        cold.median(),
+    );
+    report.time(
+        "daemon start → ready, five plugins, all in the compile cache, median",
+        Unit::Millis,
+        warm.median(),
+    );
 
     // What starting needed has been given back by then.
     std::thread::sleep(Duration::from_secs(2));
     let pid = daemon.pid().context("the daemon does not run")?;
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let field = |name| memory(&status, name).with_context(|| format!("/proc/{pid}/status has no {name}"));
-    report.value("daemon, idle with five plugins, resident memory", field("VmRSS")?, "MiB", None);
-    report.value("daemon, idle with five plugins, resident memory, not of files", field("RssAnon")?, "MiB", None);
+    let field =
+        |name| memory(&status, name).with_context(|| format!("/proc/{pid}/status has no {name}"));
+    report.value(
+        "daemon, idle with five plugins, resident memory",
+        field("VmRSS")?,
+        "MiB",
+        None,
+    );
+    report.value(
+        "daemon, idle with five plugins, resident memory, not of files",
+        field("RssAnon")?,
+        "MiB",
+        None,
+    );
     Ok(())
 }

@@ -20,7 +20,8 @@ const ROUNDS: usize = 5;
 const SILENCE: Duration = Duration::from_secs(1);
 /// How long a call to the cloud may take: what one hung region costs whoever waits for it.
 const TIMEOUT: Duration = Duration::from_secs(5);
-const CONFIG: &str = "[controller]\nobserve-interval = \"200ms\"\nobserve-interval-changing = \"50ms\"\n";
+const CONFIG: &str =
+    "[controller]\nobserve-interval = \"200ms\"\nobserve-interval-changing = \"50ms\"\n";
 
 fn app(spec: &str) -> String {
     format!(
@@ -30,12 +31,18 @@ fn app(spec: &str) -> String {
 }
 
 fn cloud() -> Result<FixtureCloud> {
-    FixtureCloud::start(Config { boot_ms: 200, ..Config::default().with_regions(&["east", "west"]) })
+    FixtureCloud::start(Config {
+        boot_ms: 200,
+        ..Config::default().with_regions(&["east", "west"])
+    })
 }
 
 fn daemon(cloud: &FixtureCloud) -> Result<Daemon> {
     let settings = format!("timeout = \"{}s\"", TIMEOUT.as_secs());
-    let mut daemon = Daemon::start(&["cheapest", "rest"], &[("cloud", &cloud.instance_with(&settings))])?;
+    let mut daemon = Daemon::start(
+        &["cheapest", "rest"],
+        &[("cloud", &cloud.instance_with(&settings))],
+    )?;
     daemon.kill()?;
     std::fs::write(daemon.folder.path().join("config.toml"), CONFIG)?;
     daemon.launch()?;
@@ -53,15 +60,24 @@ async fn served_from_the_west(daemon: &Daemon) -> Result<()> {
             }
             return Ok(());
         }
-        ensure!(since.elapsed() < PATIENCE, "not served from the west: {seen:#}\n{}", daemon.log());
+        ensure!(
+            since.elapsed() < PATIENCE,
+            "not served from the west: {seen:#}\n{}",
+            daemon.log()
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 fn in_the_west(deployment: &Value) -> bool {
-    let allocations = deployment.pointer("/tasks/0/allocations").and_then(Value::as_array);
+    let allocations = deployment
+        .pointer("/tasks/0/allocations")
+        .and_then(Value::as_array);
     let of = |allocation: &Value, key: &str| allocation.get(key).cloned().unwrap_or_default();
-    allocations.is_some_and(|all| all.iter().any(|a| of(a, "region") == "west" && of(a, "ready") == 2))
+    allocations.is_some_and(|all| {
+        all.iter()
+            .any(|a| of(a, "region") == "west" && of(a, "ready") == 2)
+    })
 }
 
 pub(crate) async fn measure(report: &mut Report) -> Result<()> {
@@ -79,11 +95,26 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
         finish(daemon).await?;
     }
     let patience = "the silence that the manifest asks for";
-    report.time_against("region dies → HTTP answers from another, median", Unit::Millis, died.median(), patience, SILENCE);
+    report.time_against(
+        "region dies → HTTP answers from another, median",
+        Unit::Millis,
+        died.median(),
+        patience,
+        SILENCE,
+    );
 
-    let (hedged, sequential) = (hung("hedge: {offers: 2, within: 1m},").await?, hung("").await?);
+    let (hedged, sequential) = (
+        hung("hedge: {offers: 2, within: 1m},").await?,
+        hung("").await?,
+    );
     let name = "one region hung, two offers asked at once, submitted → HTTP answers, median";
-    report.time_against(name, Unit::Millis, hedged, "one after the other", sequential);
+    report.time_against(
+        name,
+        Unit::Millis,
+        hedged,
+        "one after the other",
+        sequential,
+    );
     Ok(())
 }
 

@@ -35,8 +35,15 @@ impl Place {
         for (name, text) in instances {
             std::fs::write(plugins.join(format!("{name}.toml")), text)?;
         }
-        let processes = process::Supervisor::start(process::Options::new(folder.path().join("processes"), None)).await?;
-        let options = tradewind_cloud::http::Options { user_agent: "tradewind-bench".to_owned(), secrets: folder.path().join("secrets") };
+        let processes = process::Supervisor::start(process::Options::new(
+            folder.path().join("processes"),
+            None,
+        ))
+        .await?;
+        let options = tradewind_cloud::http::Options {
+            user_agent: "tradewind-bench".to_owned(),
+            secrets: folder.path().join("secrets"),
+        };
         let http = tradewind_cloud::http::Client::new(&options, Default::default())?;
         let capabilities = Capabilities {
             processes: Arc::new(processes.clone()),
@@ -44,7 +51,11 @@ impl Place {
             clock: Arc::new(SystemClock),
             ..Capabilities::none()
         };
-        Ok(Self { folder, capabilities, processes })
+        Ok(Self {
+            folder,
+            capabilities,
+            processes,
+        })
     }
 
     pub(crate) fn plugins(&self) -> PathBuf {
@@ -64,7 +75,11 @@ impl Place {
     pub(crate) async fn start(&self) -> Result<Host> {
         let history = self.folder.path().join("history");
         remove(&history)?;
-        Ok(Host::start(Options::new(self.plugins(), history, self.cache()), self.capabilities.clone()).await?)
+        Ok(Host::start(
+            Options::new(self.plugins(), history, self.cache()),
+            self.capabilities.clone(),
+        )
+        .await?)
     }
 
     pub(crate) async fn close(self) {
@@ -74,7 +89,9 @@ impl Place {
 
 fn remove(folder: &Path) -> Result<()> {
     match std::fs::remove_dir_all(folder) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).with_context(|| format!("{} can't be removed", folder.display())),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("{} can't be removed", folder.display()))
+        }
         _ => Ok(()),
     }
 }
@@ -82,5 +99,14 @@ fn remove(folder: &Path) -> Result<()> {
 /// A policy of the current set.
 pub(crate) fn policy(host: &Host, name: &str) -> Result<Arc<dyn Policy>> {
     let name = InstanceName::try_from(name.to_owned())?;
-    host.snapshot().policies.get(&name).cloned().with_context(|| format!("policy \"{name}\" is not active: {:#?}", host.handle().list()))
+    host.snapshot()
+        .policies
+        .get(&name)
+        .cloned()
+        .with_context(|| {
+            format!(
+                "policy \"{name}\" is not active: {:#?}",
+                host.handle().list()
+            )
+        })
 }

@@ -11,8 +11,14 @@ use crate::{
 
 /// Two clouds of the plugin `simulated`.
 pub(crate) const CLOUDS: [(&str, &str); 2] = [
-    ("east", "component = \"simulated.wasm\"\n[settings.regions.east.sizes.small]\ncpu = 4\nmemory = \"16Gi\"\nprice = \"0.10\"\n"),
-    ("west", "component = \"simulated.wasm\"\n[settings.regions.west.sizes.large]\ncpu = 8\nmemory = \"32Gi\"\nprice = \"0.90\"\n"),
+    (
+        "east",
+        "component = \"simulated.wasm\"\n[settings.regions.east.sizes.small]\ncpu = 4\nmemory = \"16Gi\"\nprice = \"0.10\"\n",
+    ),
+    (
+        "west",
+        "component = \"simulated.wasm\"\n[settings.regions.west.sizes.large]\ncpu = 8\nmemory = \"32Gi\"\nprice = \"0.90\"\n",
+    ),
 ];
 
 /// One with room for all.
@@ -23,8 +29,17 @@ async fn start(place: &Place, plugins: usize, samples: &mut Samples) -> Result<(
     let since = std::time::Instant::now();
     let host = place.start().await?;
     samples.add(since.elapsed());
-    let active = host.handle().list().iter().filter(|p| p.state == State::Active).count();
-    ensure!(active == plugins, "{active} of {plugins} plugins are active: {:#?}", host.handle().list());
+    let active = host
+        .handle()
+        .list()
+        .iter()
+        .filter(|p| p.state == State::Active)
+        .count();
+    ensure!(
+        active == plugins,
+        "{active} of {plugins} plugins are active: {:#?}",
+        host.handle().list()
+    );
     host.handle().shutdown().await;
     Ok(())
 }
@@ -35,7 +50,11 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     let none = Place::new(&[], &[]).await?;
     let one = Place::new(&["cheapest"], &[]).await?;
     let five = Place::new(&["cheapest", "fastest", "process", "simulated"], &instances).await?;
-    for (what, place, plugins) in [("no plugin", none, 0), ("one plugin", one, 1), ("five plugins of four components", five, 5)] {
+    for (what, place, plugins) in [
+        ("no plugin", none, 0),
+        ("one plugin", one, 1),
+        ("five plugins of four components", five, 5),
+    ] {
         let (mut cold, mut warm) = (Samples::default(), Samples::default());
         for _ in 0..5 {
             place.forget_compiled()?;
@@ -45,9 +64,17 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
             start(&place, plugins, &mut warm).await?;
         }
         if plugins > 0 {
-            report.time(format!("plugin host start, {what}, empty compile cache, median"), Unit::Millis, cold.median());
+            report.time(
+                format!("plugin host start, {what}, empty compile cache, median"),
+                Unit::Millis,
+                cold.median(),
+            );
         }
-        report.time(format!("plugin host start, {what}, all in the compile cache, median"), Unit::Millis, warm.median());
+        report.time(
+            format!("plugin host start, {what}, all in the compile cache, median"),
+            Unit::Millis,
+            warm.median(),
+        );
         place.close().await;
     }
     Ok(())

@@ -50,7 +50,10 @@ fn main() -> Result<()> {
         return tokio::runtime::Runtime::new()?.block_on(mechanisms::serve(server));
     }
     if let Some(unknown) = asked.iter().find(|part| !PARTS.contains(&part.as_str())) {
-        anyhow::bail!("there is no part \"{unknown}\"; there are {}", PARTS.join(", "));
+        anyhow::bail!(
+            "there is no part \"{unknown}\"; there are {}",
+            PARTS.join(", ")
+        );
     }
     let wanted = |part: &str| asked.is_empty() || asked.iter().any(|a| a == part);
     if cfg!(debug_assertions) {

@@ -28,7 +28,11 @@ pub(crate) const SERVERS: [&str; 2] = [grpc::SERVER, json::SERVER];
 
 /// Serves one of them until it is killed. Tells where on its first line.
 pub(crate) async fn serve(what: &str) -> Result<()> {
-    if what == grpc::SERVER { grpc::serve().await } else { json::serve().await }
+    if what == grpc::SERVER {
+        grpc::serve().await
+    } else {
+        json::serve().await
+    }
 }
 
 /// Another process of this program, which ends with it.
@@ -40,9 +44,16 @@ struct Server {
 
 impl Server {
     fn start(what: &str) -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?).arg(what).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg(what)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
         let out = child.stdout.take().context("a pipe was asked for")?;
-        let mut server = Self { child, at: String::new() };
+        let mut server = Self {
+            child,
+            at: String::new(),
+        };
         BufReader::new(out).read_line(&mut server.at)?;
         server.at.truncate(server.at.trim_end().len());
         ensure!(!server.at.is_empty(), "{what} does not serve");
@@ -85,14 +96,24 @@ impl Mechanisms<'_> {
             self.grpc.place(native::request(request)).await?,
             self.json.place(native::request(request)).await?,
         ] {
-            let same = (&chosen.task, &chosen.offer, &chosen.replicas) == (&other.task, &other.offer, &other.replicas);
+            let same = (&chosen.task, &chosen.offer, &chosen.replicas)
+                == (&other.task, &other.offer, &other.replicas);
             ensure!(same, "two mechanisms decide differently");
         }
         let mut compared = Compared::default();
         for round in 0..=times.div_ceil(TURN) {
             // The first round warms up.
             let mut unused = Compared::default();
-            let Compared { native, component, grpc, json } = if round == 0 { &mut unused } else { &mut compared };
+            let Compared {
+                native,
+                component,
+                grpc,
+                json,
+            } = if round == 0 {
+                &mut unused
+            } else {
+                &mut compared
+            };
             for _ in 0..TURN {
                 native.time(|| native::place(native::request(request)))?;
             }
@@ -121,17 +142,30 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     let host = place.start().await?;
     let cheapest = policy(&host, "cheapest")?;
     let (grpc, json) = (Server::start(grpc::SERVER)?, Server::start(json::SERVER)?);
-    let mut mechanisms =
-        Mechanisms { component: cheapest.as_ref(), grpc: grpc::Client::connect(&grpc.at).await?, json: json::Client::new(&json.at)? };
+    let mut mechanisms = Mechanisms {
+        component: cheapest.as_ref(),
+        grpc: grpc::Client::connect(&grpc.at).await?,
+        json: json::Client::new(&json.at)?,
+    };
     for (tasks, shapes, what) in [(1, 1, "1 task"), (1_000, 16, "1,000 tasks of 16 shapes")] {
         for (offers, times) in [(100, 500), (1_000, 200), (10_000, 50)] {
-            let compared = mechanisms.compare(&batch(tasks, shapes, offers)?, times).await?;
+            let compared = mechanisms
+                .compare(&batch(tasks, shapes, offers)?, times)
+                .await?;
             let name = format!("{what} × {offers} offers");
             let own = compared.component.median();
             let decisions = f64::from(tasks) / own.as_secs_f64();
             let native = f64::from(tasks) / compared.native.median().as_secs_f64();
-            let baseline = Baseline { name: "native".to_owned(), value: native };
-            report.value(format!("{name}: decisions by the component"), decisions, "/s", Some(baseline));
+            let baseline = Baseline {
+                name: "native".to_owned(),
+                value: native,
+            };
+            report.value(
+                format!("{name}: decisions by the component"),
+                decisions,
+                "/s",
+                Some(baseline),
+            );
             let each = [
                 ("native", &compared.native),
                 ("component", &compared.component),
@@ -139,7 +173,13 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
                 ("HTTP with JSON", &compared.json),
             ];
             for (mechanism, samples) in each {
-                report.time_against(format!("{name}: {mechanism}, median"), Unit::Micros, samples.median(), "component", own);
+                report.time_against(
+                    format!("{name}: {mechanism}, median"),
+                    Unit::Micros,
+                    samples.median(),
+                    "component",
+                    own,
+                );
                 report.time_against(
                     format!("{name}: {mechanism}, p99"),
                     Unit::Micros,

@@ -5,7 +5,9 @@ use cheapest::Cheapest;
 use tradewind_core::placement::{Request, Spread};
 use tradewind_plugin_sdk::{
     bindings::{
-        policy::exports::tradewind::plugin::scheduling_policy::{Candidates, Guest, PlaceAnswer, PlaceRequest, Shapes, Tasks},
+        policy::exports::tradewind::plugin::scheduling_policy::{
+            Candidates, Guest, PlaceAnswer, PlaceRequest, Shapes, Tasks,
+        },
         provider::tradewind::plugin::types::Offers,
     },
     policy::{Exported, Scored},
@@ -27,7 +29,10 @@ pub(crate) fn request(request: &Request) -> PlaceRequest {
     to.replicas = tasks.iter().map(|t| t.replicas).collect();
     to.priority = tasks.iter().map(|t| t.priority).collect();
     to.job = tasks.iter().map(|t| u8::from(t.job)).collect();
-    to.spread = tasks.iter().map(|t| u8::from(t.spread != Spread::None)).collect();
+    to.spread = tasks
+        .iter()
+        .map(|t| u8::from(t.spread != Spread::None))
+        .collect();
     to.spread_max = tasks.iter().map(|t| t.spread_max).collect();
     to.max_hourly = tasks.iter().map(|t| t.max_hourly.0).collect();
     to.current_start = vec![0; tasks.len() + 1];
@@ -46,19 +51,36 @@ pub(crate) fn request(request: &Request) -> PlaceRequest {
     place.offers.capacity = offers().map(|o| o.capacity).collect();
     place.offers.free_cpu = offers().map(|o| o.free_cpu).collect();
     place.offers.free_memory = offers().map(|o| o.free_memory).collect();
-    PlaceRequest { strings, seed: request.seed, ..place }
+    PlaceRequest {
+        strings,
+        seed: request.seed,
+        ..place
+    }
 }
 
 /// With the places of the offers, as policies get it that care for domains.
 pub(crate) fn with_places(request: &Request) -> PlaceRequest {
     let mut place = self::request(request);
-    let PlaceRequest { strings, offers, provider_of, .. } = &mut place;
+    let PlaceRequest {
+        strings,
+        offers,
+        provider_of,
+        ..
+    } = &mut place;
     let mut text = |text: &str| {
         strings.push(text.to_owned());
         strings.len() as u32 - 1
     };
-    *provider_of = request.offers.iter().map(|o| text(o.provider.as_str())).collect();
-    offers.region = request.offers.iter().map(|o| text(&o.offer.region)).collect();
+    *provider_of = request
+        .offers
+        .iter()
+        .map(|o| text(o.provider.as_str()))
+        .collect();
+    offers.region = request
+        .offers
+        .iter()
+        .map(|o| text(&o.offer.region))
+        .collect();
     offers.zone = request.offers.iter().map(|o| text(&o.offer.zone)).collect();
     place
 }
@@ -105,7 +127,13 @@ pub(crate) fn empty() -> PlaceRequest {
         seed: 0,
         tasks,
         shapes,
-        candidates: Candidates { offer: Vec::new(), cost: Vec::new(), hourly: Vec::new(), units: Vec::new(), hours: Vec::new() },
+        candidates: Candidates {
+            offer: Vec::new(),
+            cost: Vec::new(),
+            hourly: Vec::new(),
+            units: Vec::new(),
+            hours: Vec::new(),
+        },
         offers: no_offers(),
         provider_of: Vec::new(),
     }
@@ -153,5 +181,6 @@ fn no_offers() -> Offers {
 
 /// What the component's export does.
 pub(crate) fn place(request: PlaceRequest) -> Result<PlaceAnswer> {
-    <Exported<Scored<Cheapest>> as Guest>::place(request).map_err(|fault| anyhow!("the policy refused the batch: {fault:?}"))
+    <Exported<Scored<Cheapest>> as Guest>::place(request)
+        .map_err(|fault| anyhow!("the policy refused the batch: {fault:?}"))
 }

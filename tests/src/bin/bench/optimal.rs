@@ -6,7 +6,9 @@ use std::{sync::Arc, time::Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use optimal::Optimal;
 use tradewind_core::placement::Request;
-use tradewind_plugin_sdk::{bindings::policy::exports::tradewind::plugin::scheduling_policy::Guest, policy::Exported};
+use tradewind_plugin_sdk::{
+    bindings::policy::exports::tradewind::plugin::scheduling_policy::Guest, policy::Exported,
+};
 
 use crate::{
     host::{Place, policy},
@@ -16,7 +18,8 @@ use crate::{
     samples::Samples,
 };
 
-const INSTANCE: &str = "component = \"optimal.wasm\"\n[limits]\ndeadline = \"5m\"\nmemory = \"512Mi\"\n";
+const INSTANCE: &str =
+    "component = \"optimal.wasm\"\n[limits]\ndeadline = \"5m\"\nmemory = \"512Mi\"\n";
 const TIMES: usize = 3;
 
 /// A batch that has to share: offers together hold about twice what is wanted, and where `shared`, every third is a machine whose processors and
@@ -43,9 +46,24 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
         ("100 tasks of 8 shapes × 500 offers", 100, 8, false),
         ("100 tasks of 100 shapes × 500 offers", 100, 100, false),
         ("1,000 tasks of 16 shapes × 500 offers", 1_000, 16, false),
-        ("1,000 tasks of 1,000 shapes × 500 offers", 1_000, 1_000, false),
-        ("100 tasks of 100 shapes × 500 offers, a third shared machines", 100, 100, true),
-        ("1,000 tasks of 16 shapes × 500 offers, a third shared machines", 1_000, 16, true),
+        (
+            "1,000 tasks of 1,000 shapes × 500 offers",
+            1_000,
+            1_000,
+            false,
+        ),
+        (
+            "100 tasks of 100 shapes × 500 offers, a third shared machines",
+            100,
+            100,
+            true,
+        ),
+        (
+            "1,000 tasks of 16 shapes × 500 offers, a third shared machines",
+            1_000,
+            16,
+            true,
+        ),
     ] {
         let request = contended(tasks, shapes, shared)?;
         let (mut component, mut logic) = (Samples::default(), Samples::default());
@@ -59,24 +77,48 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
                 .time(|| <Exported<Optimal> as Guest>::place(own))
                 .map_err(|fault| anyhow!("the policy refused the batch: {fault:?}"))?;
             ensure!(
-                (&answer.task, &answer.offer, &answer.replicas) == (&same.task, &same.offer, &same.replicas),
+                (&answer.task, &answer.offer, &answer.replicas)
+                    == (&same.task, &same.offer, &same.replicas),
                 "they decide differently"
             );
             last = Some(answer);
         }
         let answer = last.context("it was asked")?;
         let cost = |(task, offer, replicas): (&u32, &u32, &u32)| -> Option<u64> {
-            let rows = request.candidates.of(request.tasks.get(*task as usize)?.shape);
-            let row = rows.into_iter().find(|row| request.candidates.offer.get(*row) == Some(offer))?;
+            let rows = request
+                .candidates
+                .of(request.tasks.get(*task as usize)?.shape);
+            let row = rows
+                .into_iter()
+                .find(|row| request.candidates.offer.get(*row) == Some(offer))?;
             Some(request.candidates.cost.get(row)? * u64::from(*replicas))
         };
-        let chosen = answer.task.iter().zip(&answer.offer).zip(&answer.replicas).map(|((t, o), r)| (t, o, r));
-        let total: u64 = chosen.map(cost).sum::<Option<u64>>().context("it chose what is no candidate")?;
+        let chosen = answer
+            .task
+            .iter()
+            .zip(&answer.offer)
+            .zip(&answer.replicas)
+            .map(|((t, o), r)| (t, o, r));
+        let total: u64 = chosen
+            .map(cost)
+            .sum::<Option<u64>>()
+            .context("it chose what is no candidate")?;
         let bound = answer.lower_bound.context("it proves something")?.0;
         ensure!(bound <= total, "a bound of {bound} above the cost {total}");
         let name = format!("optimal, {what}");
-        report.time_against(format!("{name}, median"), Unit::Millis, component.median(), "the same solver native", logic.median());
-        report.value(format!("{name}, gap"), (total - bound) as f64 / bound.max(1) as f64 * 100.0, "%", None);
+        report.time_against(
+            format!("{name}, median"),
+            Unit::Millis,
+            component.median(),
+            "the same solver native",
+            logic.median(),
+        );
+        report.value(
+            format!("{name}, gap"),
+            (total - bound) as f64 / bound.max(1) as f64 * 100.0,
+            "%",
+            None,
+        );
     }
     host.handle().shutdown().await;
     place.close().await;

@@ -33,11 +33,19 @@ pub(crate) fn batch(tasks: u32, shapes: u32, offers: u32) -> Result<Request> {
     };
     let mut placed = Vec::new();
     for i in 0..offers {
-        let mut offer = Offer::new(&format!("offer-{i}"), MilliCpu(64_000), Bytes(256 * GIB), MicroUsd(50_000 + next() % 5_000_000));
+        let mut offer = Offer::new(
+            &format!("offer-{i}"),
+            MilliCpu(64_000),
+            Bytes(256 * GIB),
+            MicroUsd(50_000 + next() % 5_000_000),
+        );
         offer.performance = 0.5 + (next() % 1_000) as f64 / 500.0;
         // Some are small, so that tasks go to their next best.
         offer.capacity = if i % 4 == 0 { 4 + i % 8 } else { u32::MAX };
-        placed.push(PlacedOffer { provider: InstanceName::try_from(format!("cloud-{}", i % 4))?, offer });
+        placed.push(PlacedOffer {
+            provider: InstanceName::try_from(format!("cloud-{}", i % 4))?,
+            offer,
+        });
     }
     let features = Default::default();
     let table = Table::new(Arc::new(placed), features, Default::default());
@@ -76,7 +84,8 @@ pub(crate) fn batch(tasks: u32, shapes: u32, offers: u32) -> Result<Request> {
     }
     let request = build(&wants, &table, 1);
     ensure!(
-        request.shapes.len() == shapes as usize && request.candidates.offer.len() == (shapes * offers) as usize,
+        request.shapes.len() == shapes as usize
+            && request.candidates.offer.len() == (shapes * offers) as usize,
         "not the batch that was meant"
     );
     Ok(request)
@@ -93,10 +102,19 @@ async fn compare(policy: &dyn Policy, request: &Request, times: usize) -> Result
     let answer = policy.place(request).await?;
     let same = native::place(native::request(request))?;
     ensure!(
-        (&answer.task, &answer.offer, &answer.replicas, &answer.scores) == (&same.task, &same.offer, &same.replicas, &same.scores),
+        (
+            &answer.task,
+            &answer.offer,
+            &answer.replicas,
+            &answer.scores
+        ) == (&same.task, &same.offer, &same.replicas, &same.scores),
         "the component and the native code decide differently"
     );
-    let mut compared = Compared { component: Samples::default(), logic: Samples::default(), whole: Samples::default() };
+    let mut compared = Compared {
+        component: Samples::default(),
+        logic: Samples::default(),
+        whole: Samples::default(),
+    };
     let columns = native::request(request);
     for turn in 0..times + times / 10 {
         let since = Instant::now();
@@ -127,16 +145,35 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
 
     let one = batch(1, 1, 1)?;
     let compared = compare(cheapest.as_ref(), &one, 5_000).await?;
-    report.time("policy call, 1 task × 1 candidate (a fresh instance), median", Unit::Micros, compared.component.median());
-    report.time("policy call, 1 task × 1 candidate (a fresh instance), p99", Unit::Micros, compared.component.p99());
+    report.time(
+        "policy call, 1 task × 1 candidate (a fresh instance), median",
+        Unit::Micros,
+        compared.component.median(),
+    );
+    report.time(
+        "policy call, 1 task × 1 candidate (a fresh instance), p99",
+        Unit::Micros,
+        compared.component.p99(),
+    );
 
-    for (what, tasks, shapes, times) in
-        [("1 task × 10,000 candidates", 1, 1, 2_000), ("1,000 tasks × 10,000 offers, 16 shapes", 1_000, 16, 100)]
-    {
+    for (what, tasks, shapes, times) in [
+        ("1 task × 10,000 candidates", 1, 1, 2_000),
+        ("1,000 tasks × 10,000 offers, 16 shapes", 1_000, 16, 100),
+    ] {
         let request = batch(tasks, shapes, 10_000)?;
-        let Compared { component, logic, whole } = compare(cheapest.as_ref(), &request, times).await?;
+        let Compared {
+            component,
+            logic,
+            whole,
+        } = compare(cheapest.as_ref(), &request, times).await?;
         let name = format!("policy call, {what}");
-        report.time_against(format!("{name}, median"), Unit::Micros, component.median(), "native, its columns made first", whole.median());
+        report.time_against(
+            format!("{name}, median"),
+            Unit::Micros,
+            component.median(),
+            "native, its columns made first",
+            whole.median(),
+        );
         report.time_against(
             format!("{name}, median, logic alone"),
             Unit::Micros,
@@ -144,7 +181,13 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
             "native, on columns that are there",
             logic.median(),
         );
-        report.time_against(format!("{name}, p99"), Unit::Micros, component.p99(), "native, its columns made first", whole.p99());
+        report.time_against(
+            format!("{name}, p99"),
+            Unit::Micros,
+            component.p99(),
+            "native, its columns made first",
+            whole.p99(),
+        );
     }
     host.handle().shutdown().await;
     place.close().await;

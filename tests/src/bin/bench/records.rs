@@ -28,19 +28,34 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     for (what, tasks, shapes, offers, times) in [
         ("1 task × 100 candidates", 1, 1, 100, 500),
         ("1 task × 10,000 candidates", 1, 1, 10_000, 50),
-        ("1,000 tasks × 10,000 offers, 16 shapes", 1_000, 16, 10_000, 10),
+        (
+            "1,000 tasks × 10,000 offers, 16 shapes",
+            1_000,
+            16,
+            10_000,
+            10,
+        ),
     ] {
         let request = batch(tasks, shapes, offers)?;
         let answer = cheapest.place(&request).await?;
         let policy = cheapest.identity().clone();
-        let recorded = Recorded { at: tradewind_core::units::Instant(1), policy, request, limits: Vec::new(), answer };
+        let recorded = Recorded {
+            at: tradewind_core::units::Instant(1),
+            policy,
+            request,
+            limits: Vec::new(),
+            answer,
+        };
         let (mut packing, mut unpacking) = (Samples::default(), Samples::default());
         let (mut live, mut replaying) = (Samples::default(), Samples::default());
         let mut size = 0;
         for _ in 0..times {
             let bytes = packing.time(|| encode(&recorded))?;
             let back = unpacking.time(|| decode(&bytes))?;
-            ensure!(answer_bytes(&back.answer) == answer_bytes(&recorded.answer), "it came back changed");
+            ensure!(
+                answer_bytes(&back.answer) == answer_bytes(&recorded.answer),
+                "it came back changed"
+            );
             size = bytes.len();
             let since = Instant::now();
             cheapest.place(&recorded.request).await?;
@@ -50,10 +65,29 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
             replaying.add(since.elapsed());
             ensure!(seen.identical, "{:?}", seen.first_difference);
         }
-        report.value(format!("kept inputs of a decision, {what}"), size as f64 / 1024.0, "KiB", None);
-        report.time(format!("packing them, {what}, median"), Unit::Micros, packing.median());
-        report.time(format!("unpacking them, {what}, median"), Unit::Micros, unpacking.median());
-        report.time_against(format!("replaying it, {what}, median"), Unit::Micros, replaying.median(), "the decision", live.median());
+        report.value(
+            format!("kept inputs of a decision, {what}"),
+            size as f64 / 1024.0,
+            "KiB",
+            None,
+        );
+        report.time(
+            format!("packing them, {what}, median"),
+            Unit::Micros,
+            packing.median(),
+        );
+        report.time(
+            format!("unpacking them, {what}, median"),
+            Unit::Micros,
+            unpacking.median(),
+        );
+        report.time_against(
+            format!("replaying it, {what}, median"),
+            Unit::Micros,
+            replaying.median(),
+            "the decision",
+            live.median(),
+        );
     }
     host.handle().shutdown().await;
     place.close().await;

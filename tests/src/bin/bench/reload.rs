@@ -47,7 +47,11 @@ fn replace(host: &Host, folder: &Path, versions: impl Iterator<Item = Vec<u8>>) 
         let since = Instant::now();
         fs::rename(&part, folder.join("cheapest.wasm"))?;
         while policy(host, "cheapest")?.identity().component != wanted {
-            ensure!(since.elapsed() < PATIENCE, "a version does not serve after {PATIENCE:?}: {:#?}", host.handle().list());
+            ensure!(
+                since.elapsed() < PATIENCE,
+                "a version does not serve after {PATIENCE:?}: {:#?}",
+                host.handle().list()
+            );
             std::thread::sleep(Duration::from_micros(100));
         }
         samples.add(since.elapsed());
@@ -63,7 +67,8 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     let calls = Arc::new(AtomicU64::new(0));
     let callers: Vec<_> = (0..CALLERS)
         .map(|_| {
-            let (host, request, stop, calls) = (host.clone(), request.clone(), stop.clone(), calls.clone());
+            let (host, request, stop, calls) =
+                (host.clone(), request.clone(), stop.clone(), calls.clone());
             tokio::spawn(async move {
                 while !stop.load(Relaxed) {
                     policy(&host, "cheapest")?.place(&request).await?;
@@ -74,30 +79,70 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
         })
         .collect();
 
-    let (cheapest, fastest) = (fs::read(component("cheapest"))?, fs::read(component("fastest"))?);
+    let (cheapest, fastest) = (
+        fs::read(component("cheapest"))?,
+        fs::read(component("fastest"))?,
+    );
     let (folder, replacing) = (place.plugins(), host.clone());
     let begun = Instant::now();
     // On a thread of its own, so that the callers don't hold up the clock.
     let replaced = tokio::task::spawn_blocking(move || {
-        let unseen = replace(&replacing, &folder, (0..20).map(|i| marked(if i % 2 == 0 { &fastest } else { &cheapest }, i)));
-        let known = replace(&replacing, &folder, (0..52).map(|i| if i % 2 == 0 { fastest.clone() } else { cheapest.clone() }));
+        let unseen = replace(
+            &replacing,
+            &folder,
+            (0..20).map(|i| marked(if i % 2 == 0 { &fastest } else { &cheapest }, i)),
+        );
+        let known = replace(
+            &replacing,
+            &folder,
+            (0..52).map(|i| {
+                if i % 2 == 0 {
+                    fastest.clone()
+                } else {
+                    cheapest.clone()
+                }
+            }),
+        );
         anyhow::Ok((unseen?, known?))
     })
     .await;
     stop.store(true, Relaxed);
     let took = begun.elapsed();
     for caller in callers {
-        caller.await?.context("a call failed while the policy was replaced")?;
+        caller
+            .await?
+            .context("a call failed while the policy was replaced")?;
     }
     let (unseen, known) = replaced??;
     host.handle().shutdown().await;
     place.close().await;
 
     let load = format!("{CALLERS} callers");
-    report.time(format!("reload, file closed → serving, compiled before, {load}, median"), Unit::Millis, known.median());
-    report.time(format!("reload, file closed → serving, compiled before, {load}, p99"), Unit::Millis, known.p99());
-    report.time(format!("reload, file closed → serving, never seen, {load}, median"), Unit::Millis, unseen.median());
-    report.time(format!("reload, file closed → serving, never seen, {load}, p99"), Unit::Millis, unseen.p99());
-    report.value("decisions meanwhile, none failed", calls.load(Relaxed) as f64 / took.as_secs_f64(), "1/s", None);
+    report.time(
+        format!("reload, file closed → serving, compiled before, {load}, median"),
+        Unit::Millis,
+        known.median(),
+    );
+    report.time(
+        format!("reload, file closed → serving, compiled before, {load}, p99"),
+        Unit::Millis,
+        known.p99(),
+    );
+    report.time(
+        format!("reload, file closed → serving, never seen, {load}, median"),
+        Unit::Millis,
+        unseen.median(),
+    );
+    report.time(
+        format!("reload, file closed → serving, never seen, {load}, p99"),
+        Unit::Millis,
+        unseen.p99(),
+    );
+    report.value(
+        "decisions meanwhile, none failed",
+        calls.load(Relaxed) as f64 / took.as_secs_f64(),
+        "1/s",
+        None,
+    );
     Ok(())
 }

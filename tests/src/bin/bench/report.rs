@@ -56,31 +56,73 @@ impl Report {
         self.results.is_empty()
     }
 
-    pub(crate) fn value(&mut self, name: impl Into<String>, value: f64, unit: &'static str, baseline: Option<Baseline>) {
+    pub(crate) fn value(
+        &mut self,
+        name: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+        baseline: Option<Baseline>,
+    ) {
         let name = name.into();
-        let ratio = baseline.as_ref().filter(|b| b.value > 0.0).map(|b| value / b.value);
+        let ratio = baseline
+            .as_ref()
+            .filter(|b| b.value > 0.0)
+            .map(|b| value / b.value);
         if self.results.is_empty() {
-            println!("{:<84} {:>10} {:<4} {:>7}  compared with", "", "value", "unit", "ratio");
+            println!(
+                "{:<84} {:>10} {:<4} {:>7}  compared with",
+                "", "value", "unit", "ratio"
+            );
         }
-        let compared = baseline.as_ref().map(|b| format!("{} {unit} {}", digits(b.value), b.name)).unwrap_or_default();
+        let compared = baseline
+            .as_ref()
+            .map(|b| format!("{} {unit} {}", digits(b.value), b.name))
+            .unwrap_or_default();
         let times = ratio.map(|r| format!("{r:.2}")).unwrap_or_default();
-        println!("{name:<84} {:>10} {unit:<4} {times:>7}  {compared}", digits(value));
-        self.results.push(Measured { name, value, unit, baseline, ratio });
+        println!(
+            "{name:<84} {:>10} {unit:<4} {times:>7}  {compared}",
+            digits(value)
+        );
+        self.results.push(Measured {
+            name,
+            value,
+            unit,
+            baseline,
+            ratio,
+        });
     }
 
     pub(crate) fn time(&mut self, name: impl Into<String>, unit: Unit, time: Duration) {
         self.value(name, unit.of(time), unit.name(), None);
     }
 
-    pub(crate) fn time_against(&mut self, name: impl Into<String>, unit: Unit, time: Duration, baseline: &str, of: Duration) {
-        self.value(name, unit.of(time), unit.name(), Some(Baseline { name: baseline.to_owned(), value: unit.of(of) }));
+    pub(crate) fn time_against(
+        &mut self,
+        name: impl Into<String>,
+        unit: Unit,
+        time: Duration,
+        baseline: &str,
+        of: Duration,
+    ) {
+        self.value(
+            name,
+            unit.of(time),
+            unit.name(),
+            Some(Baseline {
+                name: baseline.to_owned(),
+                value: unit.of(of),
+            }),
+        );
     }
 
     /// Writes the file, if one is wanted.
     pub(crate) fn finish(&self) -> Result<()> {
-        let Some(path) = std::env::var_os("TRADEWIND_BENCH_RESULTS") else { return Ok(()) };
+        let Some(path) = std::env::var_os("TRADEWIND_BENCH_RESULTS") else {
+            return Ok(());
+        };
         let path = Path::new(&path);
-        std::fs::write(path, serde_json::to_vec_pretty(&self.results)?).with_context(|| format!("{} can't be written", path.display()))?;
+        std::fs::write(path, serde_json::to_vec_pretty(&self.results)?)
+            .with_context(|| format!("{} can't be written", path.display()))?;
         println!("\n{} results in {}", self.results.len(), path.display());
         Ok(())
     }

@@ -63,8 +63,16 @@ fn manifest(name: &str, replicas: u32) -> String {
 }
 
 /// When each of these deployments was seen to run, told by the daemon's events.
-async fn listen(daemon: &Daemon, names: HashSet<String>) -> Result<JoinHandle<Result<HashMap<String, Instant>>>> {
-    let response = daemon.http.get(daemon.url("/v1/events?follow=true&limit=0")).send().await?.error_for_status()?;
+async fn listen(
+    daemon: &Daemon,
+    names: HashSet<String>,
+) -> Result<JoinHandle<Result<HashMap<String, Instant>>>> {
+    let response = daemon
+        .http
+        .get(daemon.url("/v1/events?follow=true&limit=0"))
+        .send()
+        .await?
+        .error_for_status()?;
     let mut chunks = response.bytes_stream();
     let (connected, ready) = oneshot::channel();
     let task = tokio::spawn(async move {
@@ -76,12 +84,16 @@ async fn listen(daemon: &Daemon, names: HashSet<String>) -> Result<JoinHandle<Re
                 // Nobody waits any more when the bench is being given up.
                 let _gone = connected.send(());
             }
-            let Some(chunk) = chunks.try_next().await? else { bail!("the daemon ended the stream of events") };
+            let Some(chunk) = chunks.try_next().await? else {
+                bail!("the daemon ended the stream of events")
+            };
             let at = Instant::now();
             pending.extend_from_slice(&chunk);
             while let Some(end) = pending.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = pending.drain(..=end).collect();
-                let Some(data) = line.strip_prefix(b"data:") else { continue };
+                let Some(data) = line.strip_prefix(b"data:") else {
+                    continue;
+                };
                 let event: Event = serde_json::from_slice(data)?;
                 if event.reason == "AllocationRunning" && names.contains(&event.deployment) {
                     running.entry(event.deployment).or_insert(at);
@@ -103,7 +115,12 @@ pub(crate) struct Run {
 }
 
 /// Submits deployments of these names, with the manifests that are made for them, and waits until all run.
-pub(crate) async fn submit(daemon: &Daemon, client: &Client, names: &[String], manifest: impl Fn(&str) -> String) -> Result<Run> {
+pub(crate) async fn submit(
+    daemon: &Daemon,
+    client: &Client,
+    names: &[String],
+    manifest: impl Fn(&str) -> String,
+) -> Result<Run> {
     let listening = listen(daemon, names.iter().cloned().collect()).await?;
     let first = Instant::now();
     let submitted: HashMap<String, Instant> = stream::iter(names)
@@ -119,22 +136,53 @@ pub(crate) async fn submit(daemon: &Daemon, client: &Client, names: &[String], m
     let accepted = first.elapsed();
     let running = match timeout(PATIENCE, listening).await {
         Ok(running) => running??,
-        Err(_) => bail!("not all of {} services run after {PATIENCE:?}:\n{}", names.len(), daemon.log()),
+        Err(_) => bail!(
+            "not all of {} services run after {PATIENCE:?}:\n{}",
+            names.len(),
+            daemon.log()
+        ),
     };
     // An update counts as done a moment after its replicas are ready.
-    let all_run = |all: &Value| all.as_array().is_some_and(|all| all.len() == names.len() && all.iter().all(|d| d["status"] == "running"));
-    daemon.until_at("/v1/deployments", "as it shall be", all_run).await?;
+    let all_run = |all: &Value| {
+        all.as_array().is_some_and(|all| {
+            all.len() == names.len() && all.iter().all(|d| d["status"] == "running")
+        })
+    };
+    daemon
+        .until_at("/v1/deployments", "as it shall be", all_run)
+        .await?;
     let last = running.values().max().context("no service runs")?;
-    let each = names.iter().filter_map(|name| Some(running.get(name)?.duration_since(*submitted.get(name)?))).collect();
-    Ok(Run { whole: last.duration_since(first), accepted, each })
+    let each = names
+        .iter()
+        .filter_map(|name| Some(running.get(name)?.duration_since(*submitted.get(name)?)))
+        .collect();
+    Ok(Run {
+        whole: last.duration_since(first),
+        accepted,
+        each,
+    })
 }
 
 /// Deletes them all and waits until they are gone. How long it took.
 pub(crate) async fn delete(daemon: &Daemon, names: &[String]) -> Result<Duration> {
     let since = Instant::now();
-    stream::iter(names).map(|name| daemon.delete(name)).buffer_unordered(CLIENTS).try_collect::<()>().await?;
-    while daemon.get("/v1/deployments").await?.as_array().is_some_and(|items| !items.is_empty()) {
-        ensure!(since.elapsed() < PATIENCE, "not all of {} services are gone after {PATIENCE:?}:\n{}", names.len(), daemon.log());
+    stream::iter(names)
+        .map(|name| daemon.delete(name))
+        .buffer_unordered(CLIENTS)
+        .try_collect::<()>()
+        .await?;
+    while daemon
+        .get("/v1/deployments")
+        .await?
+        .as_array()
+        .is_some_and(|items| !items.is_empty())
+    {
+        ensure!(
+            since.elapsed() < PATIENCE,
+            "not all of {} services are gone after {PATIENCE:?}:\n{}",
+            names.len(),
+            daemon.log()
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(since.elapsed())
@@ -159,8 +207,22 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
         median: None,
         ..process
     };
-    let wide = Load { what: "services of 500 replicas on a simulated cloud", count: 200, replicas: 500, ..cloud };
-    for load in [Load { count: 1_000, rounds: 1, ..process }, process, cloud, wide] {
+    let wide = Load {
+        what: "services of 500 replicas on a simulated cloud",
+        count: 200,
+        replicas: 500,
+        ..cloud
+    };
+    for load in [
+        Load {
+            count: 1_000,
+            rounds: 1,
+            ..process
+        },
+        process,
+        cloud,
+        wide,
+    ] {
         // Starting and stopping a daemon blocks.
         let daemon = tokio::task::spawn_blocking(load.start).await??;
         let measured = run(&daemon, report, &load).await;
@@ -172,9 +234,20 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
 
 /// Each time until all of them are gone again.
 async fn run(daemon: &Daemon, report: &mut Report, load: &Load) -> Result<()> {
-    let Load { what, count, replicas, rounds, .. } = *load;
+    let Load {
+        what,
+        count,
+        replicas,
+        rounds,
+        ..
+    } = *load;
     let client = client(daemon)?;
-    let (mut each, mut whole, mut accepted, mut deleted) = (Samples::default(), Samples::default(), Samples::default(), Samples::default());
+    let (mut each, mut whole, mut accepted, mut deleted) = (
+        Samples::default(),
+        Samples::default(),
+        Samples::default(),
+        Samples::default(),
+    );
     for round in 0..rounds {
         let names: Vec<String> = (0..count).map(|i| format!("sleep-{round}-{i}")).collect();
         let run = submit(daemon, &client, &names, |name| manifest(name, replicas)).await?;
@@ -186,17 +259,51 @@ async fn run(daemon: &Daemon, report: &mut Report, load: &Load) -> Result<()> {
     let rate = |time: Duration| f64::from(count) / time.as_secs_f64();
     let name = format!("{count} {what}");
     let per_replica = rate(whole.median()) * f64::from(replicas);
-    let of = if replicas == 1 { "rate" } else { "replicas' rate" };
-    let baseline = Baseline { name: load.rate.0.to_owned(), value: load.rate.1 };
-    report.value(format!("{name}, submitted → running, {of}"), per_replica, "1/s", Some(baseline));
+    let of = if replicas == 1 {
+        "rate"
+    } else {
+        "replicas' rate"
+    };
+    let baseline = Baseline {
+        name: load.rate.0.to_owned(),
+        value: load.rate.1,
+    };
+    report.value(
+        format!("{name}, submitted → running, {of}"),
+        per_replica,
+        "1/s",
+        Some(baseline),
+    );
     match load.median {
-        Some((whose, median)) => {
-            report.time_against(format!("{name}, submitted → running, p50"), Unit::Millis, each.median(), whose, median)
-        }
-        None => report.time(format!("{name}, submitted → running, p50"), Unit::Millis, each.median()),
+        Some((whose, median)) => report.time_against(
+            format!("{name}, submitted → running, p50"),
+            Unit::Millis,
+            each.median(),
+            whose,
+            median,
+        ),
+        None => report.time(
+            format!("{name}, submitted → running, p50"),
+            Unit::Millis,
+            each.median(),
+        ),
     }
-    report.time(format!("{name}, submitted → running, p95"), Unit::Millis, each.p95());
-    report.value(format!("{name}, accepted, rate"), rate(accepted.median()), "1/s", None);
-    report.value(format!("{name}, deleted → gone, rate"), rate(deleted.median()), "1/s", None);
+    report.time(
+        format!("{name}, submitted → running, p95"),
+        Unit::Millis,
+        each.p95(),
+    );
+    report.value(
+        format!("{name}, accepted, rate"),
+        rate(accepted.median()),
+        "1/s",
+        None,
+    );
+    report.value(
+        format!("{name}, deleted → gone, rate"),
+        rate(deleted.median()),
+        "1/s",
+        None,
+    );
     Ok(())
 }

@@ -30,19 +30,40 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
         round(&client, &daemon, &format!("a{n}"), &mut without).await?;
         daemon.run(&["policy", "shadow", "start", &fastest])?;
         round(&client, &daemon, &format!("b{n}"), &mut with).await?;
-        let last: Value = serde_json::from_str(&daemon.run(&["-o", "json", "policy", "shadow", "stop", "fastest"])?)?;
-        seen += last.pointer("/report/seen").and_then(serde_json::Value::as_u64).unwrap_or_default();
+        let last: Value = serde_json::from_str(
+            &daemon.run(&["-o", "json", "policy", "shadow", "stop", "fastest"])?,
+        )?;
+        seen += last
+            .pointer("/report/seen")
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or_default();
     }
     ensure!(seen > 0, "the shadow has seen nothing");
     let name = "deployment, PUT → placed, with a shadow policy, median";
-    report.time_against(name, Unit::Millis, with.median(), "without", without.median());
+    report.time_against(
+        name,
+        Unit::Millis,
+        with.median(),
+        "without",
+        without.median(),
+    );
     report.time_against("… p95", Unit::Millis, with.p95(), "without", without.p95());
-    report.value("… decisions that the shadow has seen", seen as f64, "", None);
+    report.value(
+        "… decisions that the shadow has seen",
+        seen as f64,
+        "",
+        None,
+    );
     Ok(())
 }
 
 /// One deployment after the other, each until it has a place.
-async fn round(client: &Client, daemon: &Daemon, prefix: &str, samples: &mut Samples) -> Result<()> {
+async fn round(
+    client: &Client,
+    daemon: &Daemon,
+    prefix: &str,
+    samples: &mut Samples,
+) -> Result<()> {
     for n in 0..EACH {
         let name = format!("{prefix}-{n}");
         let manifest = format!(
@@ -54,7 +75,11 @@ async fn round(client: &Client, daemon: &Daemon, prefix: &str, samples: &mut Sam
         let url = daemon.url(&format!("/v1/deployments/{name}"));
         loop {
             let shown: Value = client.get(&url).send().await?.json().await?;
-            if shown.get("places").and_then(serde_json::Value::as_array).is_some_and(|places| !places.is_empty()) {
+            if shown
+                .get("places")
+                .and_then(serde_json::Value::as_array)
+                .is_some_and(|places| !places.is_empty())
+            {
                 break;
             }
             ensure!(since.elapsed() < PATIENCE, "{name} has no place: {shown:#}");

@@ -29,7 +29,11 @@ const CHANGES: usize = 20;
 const PAGES: usize = 100;
 
 fn manifest(name: &str, services: &[&str]) -> String {
-    let service = |s: &&str| format!("\"{s}\":{{\"command\":[\"serve\"],\"resources\":{{\"cpu\":\"100m\",\"memory\":\"64Mi\"}}}}");
+    let service = |s: &&str| {
+        format!(
+            "\"{s}\":{{\"command\":[\"serve\"],\"resources\":{{\"cpu\":\"100m\",\"memory\":\"64Mi\"}}}}"
+        )
+    };
     let services = services.iter().map(service).collect::<Vec<_>>().join(",");
     format!(
         "{{\"apiVersion\":\"tradewind.dev/v1\",\"kind\":\"CloudDeployment\",\"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"services\":{{{services}}}}}}}"
@@ -59,10 +63,24 @@ pub(crate) async fn writes(report: &mut Report) -> Result<()> {
             .await?;
         let whole = since.elapsed();
         times.into_iter().for_each(|time| samples.add(time));
-        let raw = Baseline { name: "write and sync of 4 KiB in a loop".to_owned(), value: rate };
+        let raw = Baseline {
+            name: "write and sync of 4 KiB in a loop".to_owned(),
+            value: rate,
+        };
         let per_second = count as f64 / whole.as_secs_f64();
-        report.value(format!("deployments stored durably through the API, {clients} clients"), per_second, "1/s", Some(raw));
-        report.time_against(format!("… p99, {clients} clients"), Unit::Millis, samples.p99(), "p99 of one sync", synced);
+        report.value(
+            format!("deployments stored durably through the API, {clients} clients"),
+            per_second,
+            "1/s",
+            Some(raw),
+        );
+        report.time_against(
+            format!("… p99, {clients} clients"),
+            Unit::Millis,
+            samples.p99(),
+            "p99 of one sync",
+            synced,
+        );
     }
     Ok(())
 }
@@ -85,19 +103,31 @@ pub(crate) async fn large(report: &mut Report) -> Result<()> {
     drop(few);
 
     let mut daemon = grown(DEPLOYMENTS).await?;
-    let what = format!("{DEPLOYMENTS} deployments with {} allocations", 3 * DEPLOYMENTS);
+    let what = format!(
+        "{DEPLOYMENTS} deployments with {} allocations",
+        3 * DEPLOYMENTS
+    );
     let mut started = Samples::default();
     for _ in 0..5 {
         daemon.kill()?;
         started.time(|| daemon.launch())?;
     }
-    report.time(format!("{what}: daemon start → ready, median"), Unit::Millis, started.median());
+    report.time(
+        format!("{what}: daemon start → ready, median"),
+        Unit::Millis,
+        started.median(),
+    );
     // It looks at everything once before it has nothing to do.
     tokio::time::sleep(WATCHED).await;
     let before = busy(&daemon)?;
     tokio::time::sleep(WATCHED).await;
     let share = (busy(&daemon)? - before) / WATCHED.as_secs_f64() * 100.0;
-    report.value(format!("{what}: steady state, of one core"), share, "%", None);
+    report.value(
+        format!("{what}: steady state, of one core"),
+        share,
+        "%",
+        None,
+    );
     let of_many = change(&daemon, "one").await?;
     report.time_against(
         format!("{what}: one deployment submitted → running, median"),
@@ -114,7 +144,12 @@ pub(crate) async fn large(report: &mut Report) -> Result<()> {
 }
 
 /// Pages of the list of all deployments, and what reading them does to everything else.
-async fn lists(report: &mut Report, daemon: &Daemon, what: &str, undisturbed: Duration) -> Result<()> {
+async fn lists(
+    report: &mut Report,
+    daemon: &Daemon,
+    what: &str,
+    undisturbed: Duration,
+) -> Result<()> {
     let client = client(daemon)?;
     let mut whole = Samples::default();
     for _ in 0..PAGES / 10 {
@@ -124,13 +159,19 @@ async fn lists(report: &mut Report, daemon: &Daemon, what: &str, undisturbed: Du
             next = page(&client, daemon, &path).await?;
             pages += 1;
         }
-        ensure!(pages >= DEPLOYMENTS / 1_000, "all deployments are on {pages} pages");
+        ensure!(
+            pages >= DEPLOYMENTS / 1_000,
+            "all deployments are on {pages} pages"
+        );
         whole.add(at.elapsed());
     }
     let mut first = Samples::default();
     for _ in 0..PAGES {
         let at = Instant::now();
-        ensure!(page(&client, daemon, "/v1/deployments").await?.is_some(), "the first page is the last one");
+        ensure!(
+            page(&client, daemon, "/v1/deployments").await?.is_some(),
+            "the first page is the last one"
+        );
         first.add(at.elapsed());
     }
     report.time_against(
@@ -140,14 +181,22 @@ async fn lists(report: &mut Report, daemon: &Daemon, what: &str, undisturbed: Du
         "all of its pages",
         whole.median(),
     );
-    report.time(format!("{what}: first page of the list, p99"), Unit::Millis, first.p99());
+    report.time(
+        format!("{what}: first page of the list, p99"),
+        Unit::Millis,
+        first.p99(),
+    );
     let mut none = Samples::default();
     for _ in 0..PAGES / 10 {
         let at = Instant::now();
         page(&client, daemon, "/v1/deployments?status=failed").await?;
         none.add(at.elapsed());
     }
-    report.time(format!("{what}: those of a status that none has, median"), Unit::Millis, none.median());
+    report.time(
+        format!("{what}: those of a status that none has, median"),
+        Unit::Millis,
+        none.median(),
+    );
 
     let reading = async {
         loop {
@@ -172,9 +221,18 @@ async fn lists(report: &mut Report, daemon: &Daemon, what: &str, undisturbed: Du
 
 /// Reads a page whole. Answers the address of the next one.
 async fn page(client: &Client, daemon: &Daemon, path: &str) -> Result<Option<String>> {
-    let response = client.get(daemon.url(path)).send().await?.error_for_status()?;
-    let link = response.headers().get("link").and_then(|link| link.to_str().ok());
-    let next = link.and_then(|link| link.strip_prefix('<')?.split_once('>')).map(|(target, _)| target.to_owned());
+    let response = client
+        .get(daemon.url(path))
+        .send()
+        .await?
+        .error_for_status()?;
+    let link = response
+        .headers()
+        .get("link")
+        .and_then(|link| link.to_str().ok());
+    let next = link
+        .and_then(|link| link.strip_prefix('<')?.split_once('>'))
+        .map(|(target, _)| target.to_owned());
     response.bytes().await?;
     Ok(next)
 }
@@ -182,7 +240,9 @@ async fn page(client: &Client, daemon: &Daemon, path: &str) -> Result<Option<Str
 /// A stopped daemon with so many deployments of three services each: one was deployed, the others are copies of its records.
 async fn grown(count: usize) -> Result<Daemon> {
     let mut daemon = Daemon::start(&["cheapest", "simulated"], &[("cloud", ROOMY)])?;
-    daemon.put("seed-00000", &manifest("seed-00000", &["a", "b", "c"])).await?;
+    daemon
+        .put("seed-00000", &manifest("seed-00000", &["a", "b", "c"]))
+        .await?;
     daemon.running("seed-00000").await?;
     daemon.kill()?;
     let mut connection = Connection::open(daemon.data().join("state.db"))?;
@@ -196,20 +256,33 @@ async fn grown(count: usize) -> Result<Daemon> {
         .filter(|(key, _)| key.starts_with("allocations/"))
         .filter_map(|(key, _)| key.rsplit('/').next().map(str::to_owned))
         .collect();
-    ensure!(ids.len() == 3, "the first deployment has the allocations {ids:?}");
+    ensure!(
+        ids.len() == 3,
+        "the first deployment has the allocations {ids:?}"
+    );
     {
-        let mut insert = transaction.prepare("INSERT INTO kv (key, value, revision) VALUES (?1, ?2, 1)")?;
+        let mut insert =
+            transaction.prepare("INSERT INTO kv (key, value, revision) VALUES (?1, ?2, 1)")?;
         for n in 1..count {
             let renamed = |text: &str| {
                 let text = text.replace("seed-00000", &format!("seed-{n:05}"));
                 // The last digits tell the three of one deployment apart; those before them tell the deployments apart.
                 ids.iter().fold(text, |text, id| {
                     let (head, last) = id.split_at(id.len() - 4);
-                    text.replace(id, &format!("{}{n:05}{last}", head.get(..head.len() - 5).unwrap_or_default()))
+                    text.replace(
+                        id,
+                        &format!(
+                            "{}{n:05}{last}",
+                            head.get(..head.len() - 5).unwrap_or_default()
+                        ),
+                    )
                 })
             };
             for (key, value) in &rows {
-                insert.execute(params![renamed(key), renamed(std::str::from_utf8(value)?).into_bytes()])?;
+                insert.execute(params![
+                    renamed(key),
+                    renamed(std::str::from_utf8(value)?).into_bytes()
+                ])?;
             }
         }
     }
@@ -221,8 +294,18 @@ async fn grown(count: usize) -> Result<Daemon> {
 fn busy(daemon: &Daemon) -> Result<f64> {
     let pid = daemon.pid().context("the daemon does not run")?;
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = text.rsplit_once(')').context("no fields")?.1.split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|f| f.parse::<f64>().ok()).unwrap_or_default();
+    let fields: Vec<&str> = text
+        .rsplit_once(')')
+        .context("no fields")?
+        .1
+        .split_whitespace()
+        .collect();
+    let ticks = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|f| f.parse::<f64>().ok())
+            .unwrap_or_default()
+    };
     // User and system time, in hundredths of a second on every Linux that is in use.
     Ok((ticks(11) + ticks(12)) / 100.0)
 }

@@ -26,11 +26,26 @@ impl Logs {
     pub(super) fn of(folder: &Path) -> Result<Self> {
         let (key, certificate) = (folder.join("node.key"), folder.join("node.pem"));
         let mut made = Command::new("openssl");
-        made.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=node", "-keyout"]).arg(&key);
-        ensure!(made.arg("-out").arg(&certificate).stderr(Stdio::null()).status()?.success(), "no certificate could be made");
+        made.args([
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=node",
+            "-keyout",
+        ])
+        .arg(&key);
+        ensure!(
+            made.arg("-out")
+                .arg(&certificate)
+                .stderr(Stdio::null())
+                .status()?
+                .success(),
+            "no certificate could be made"
+        );
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, key, certificate })
+        Ok(Self {
+            listener,
+            key,
+            certificate,
+        })
     }
 
     pub(super) fn port(&self) -> Result<u16> {
@@ -39,13 +54,16 @@ impl Logs {
 
     pub(super) async fn serve(self) -> Result<()> {
         let begun = super::now();
-        let line = move |Segments((_, pod, _)): Segments<(String, String, String)>, Query(asked): Query<BTreeMap<String, String>>| {
+        let line = move |Segments((_, pod, _)): Segments<(String, String, String)>,
+                         Query(asked): Query<BTreeMap<String, String>>| {
             let begun = begun.clone();
             async move { written(&begun, &pod, &asked) }
         };
         let router = Router::new().route("/containerLogs/{namespace}/{pod}/{container}", get(line));
         let tls = RustlsConfig::from_pem_file(self.certificate, self.key).await?;
-        Ok(axum_server::from_tcp_rustls(self.listener, tls)?.serve(router.into_make_service()).await?)
+        Ok(axum_server::from_tcp_rustls(self.listener, tls)?
+            .serve(router.into_make_service())
+            .await?)
     }
 }
 
@@ -55,6 +73,10 @@ fn written(begun: &str, pod: &str, asked: &BTreeMap<String, String>) -> String {
     if told("tailLines") == Some("0") || told("sinceTime").is_some_and(|since| since > begun) {
         return String::new();
     }
-    let time = if told("timestamps") == Some("true") { format!("{begun} ") } else { String::new() };
+    let time = if told("timestamps") == Some("true") {
+        format!("{begun} ")
+    } else {
+        String::new()
+    };
     format!("{time}{pod} runs\n")
 }

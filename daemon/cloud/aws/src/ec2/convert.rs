@@ -30,12 +30,18 @@ impl<'a> Described<'a> {
             InstanceStateName::Terminated => InstanceState::Terminated,
             _ => return None,
         };
-        Some(Self { id: found.instance_id()?, state, found })
+        Some(Self {
+            id: found.instance_id()?,
+            state,
+            found,
+        })
     }
 
     fn tag(&self, key: &str) -> String {
         let tag = self.found.tags().iter().find(|tag| tag.key() == Some(key));
-        tag.and_then(|tag| tag.value()).unwrap_or_default().to_owned()
+        tag.and_then(|tag| tag.value())
+            .unwrap_or_default()
+            .to_owned()
     }
 }
 
@@ -46,7 +52,11 @@ pub(super) fn instance(one: &Described<'_>) -> Instance {
         id: one.id.to_owned(),
         state: one.state,
         instance_type: text(found.instance_type().map(|t| t.as_str())),
-        zone: text(found.placement().and_then(|placement| placement.availability_zone())),
+        zone: text(
+            found
+                .placement()
+                .and_then(|placement| placement.availability_zone()),
+        ),
         public_address: text(found.public_ip_address()),
         private_address: text(found.private_ip_address()),
         launched_at: instant(found.launch_time()),
@@ -60,22 +70,44 @@ pub(super) fn instance(one: &Described<'_>) -> Instance {
 
 pub(super) fn instance_type(info: &sdk::InstanceTypeInfo) -> Option<InstanceType> {
     let cpus = info.v_cpu_info()?.default_v_cpus()?;
-    let gpu = info.gpu_info().and_then(|info| info.gpus().first()).map(|gpu| Gpu {
-        manufacturer: gpu.manufacturer().unwrap_or_default().to_owned(),
-        name: gpu.name().unwrap_or_default().to_owned(),
-        count: unsigned(gpu.count()),
-        memory: Bytes(u64::from(unsigned(gpu.memory_info().and_then(|memory| memory.size_in_mib()))) * MIB),
-    });
-    let architectures = info.processor_info().map(|processor| processor.supported_architectures()).unwrap_or_default();
-    let disk = info.instance_storage_info().and_then(|storage| storage.total_size_in_gb()).unwrap_or(0);
+    let gpu = info
+        .gpu_info()
+        .and_then(|info| info.gpus().first())
+        .map(|gpu| Gpu {
+            manufacturer: gpu.manufacturer().unwrap_or_default().to_owned(),
+            name: gpu.name().unwrap_or_default().to_owned(),
+            count: unsigned(gpu.count()),
+            memory: Bytes(
+                u64::from(unsigned(
+                    gpu.memory_info().and_then(|memory| memory.size_in_mib()),
+                )) * MIB,
+            ),
+        });
+    let architectures = info
+        .processor_info()
+        .map(|processor| processor.supported_architectures())
+        .unwrap_or_default();
+    let disk = info
+        .instance_storage_info()
+        .and_then(|storage| storage.total_size_in_gb())
+        .unwrap_or(0);
     Some(InstanceType {
         name: info.instance_type()?.as_str().to_owned(),
         cpu: unsigned(Some(cpus)).saturating_mul(1000),
-        memory: Bytes(u64::try_from(info.memory_info()?.size_in_mib()?).ok()?.saturating_mul(MIB)),
+        memory: Bytes(
+            u64::try_from(info.memory_info()?.size_in_mib()?)
+                .ok()?
+                .saturating_mul(MIB),
+        ),
         disk: Bytes(u64::try_from(disk).unwrap_or(0).saturating_mul(GB)),
-        architectures: architectures.iter().map(|architecture| architecture.as_str().to_owned()).collect(),
+        architectures: architectures
+            .iter()
+            .map(|architecture| architecture.as_str().to_owned())
+            .collect(),
         gpu,
-        spot: info.supported_usage_classes().contains(&UsageClassType::Spot),
+        spot: info
+            .supported_usage_classes()
+            .contains(&UsageClassType::Spot),
     })
 }
 
@@ -92,8 +124,13 @@ pub(super) fn image(image: &sdk::Image) -> Option<Image> {
     Some(Image {
         id: image.image_id()?.to_owned(),
         name: image.name().unwrap_or_default().to_owned(),
-        architecture: image.architecture().map(|architecture| architecture.as_str().to_owned()).unwrap_or_default(),
-        available: image.state().is_some_and(|state| state.as_str() == "available"),
+        architecture: image
+            .architecture()
+            .map(|architecture| architecture.as_str().to_owned())
+            .unwrap_or_default(),
+        available: image
+            .state()
+            .is_some_and(|state| state.as_str() == "available"),
     })
 }
 
@@ -110,7 +147,9 @@ fn instant(time: Option<&DateTime>) -> Instant {
 }
 
 fn unsigned(number: Option<i32>) -> u32 {
-    number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
+    number
+        .and_then(|number| u32::try_from(number).ok())
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -121,7 +160,13 @@ mod tests {
     fn prices_are_read_exactly() {
         let read = |text: &str| micro_usd(text).map(|price| price.0);
         assert_eq!(
-            (read("0.034600"), read("0.0000101"), read("12"), read("x"), read("-1")),
+            (
+                read("0.034600"),
+                read("0.0000101"),
+                read("12"),
+                read("x"),
+                read("-1")
+            ),
             (Some(34_600), Some(11), Some(12_000_000), None, None)
         );
     }

@@ -21,18 +21,35 @@ pub(super) struct Position {
 }
 
 pub(super) fn write(cursor: &Cursor) -> String {
-    let place = |p: &Position| format!("{}+{}+{}{}", p.at, p.count, p.offset, if p.inside { "i" } else { "" });
-    let parts = cursor.iter().map(|(replica, [out, err])| format!("{replica}@{}@{}", place(out), place(err)));
+    let place = |p: &Position| {
+        format!(
+            "{}+{}+{}{}",
+            p.at,
+            p.count,
+            p.offset,
+            if p.inside { "i" } else { "" }
+        )
+    };
+    let parts = cursor
+        .iter()
+        .map(|(replica, [out, err])| format!("{replica}@{}@{}", place(out), place(err)));
     parts.collect::<Vec<_>>().join(",")
 }
 
 pub(super) fn parse(text: &str) -> Result<Cursor, Failure> {
     let place = |text: &str| {
-        let (text, inside) = text.strip_suffix('i').map_or((text, false), |rest| (rest, true));
+        let (text, inside) = text
+            .strip_suffix('i')
+            .map_or((text, false), |rest| (rest, true));
         let mut numbers = text.split('+');
         let (at, count, offset) = (numbers.next()?, numbers.next()?, numbers.next()?);
         let end = numbers.next().is_none();
-        end.then_some(Position { at: at.parse().ok()?, count: count.parse().ok()?, offset: offset.parse().ok()?, inside })
+        end.then_some(Position {
+            at: at.parse().ok()?,
+            count: count.parse().ok()?,
+            offset: offset.parse().ok()?,
+            inside,
+        })
     };
     let one = |part: &str| {
         let (replica, places) = part.split_once('@')?;
@@ -40,7 +57,10 @@ pub(super) fn parse(text: &str) -> Result<Cursor, Failure> {
         Some((replica.parse().ok()?, [place(out)?, place(err)?]))
     };
     let parts = text.split(',').filter(|p| !p.is_empty());
-    parts.map(one).collect::<Option<Cursor>>().ok_or_else(|| Failure::invalid("the cursor is none of this engine's").field("after"))
+    parts
+        .map(one)
+        .collect::<Option<Cursor>>()
+        .ok_or_else(|| Failure::invalid("the cursor is none of this engine's").field("after"))
 }
 
 /// A time as engines write it before an entry (RFC 3339, with or without a fraction, in any zone), in nanoseconds since the epoch.
@@ -64,7 +84,10 @@ pub(super) fn nanoseconds(time: &str) -> Option<u64> {
     let (whole, fraction) = local.split_once('.').unwrap_or((local, "0"));
     let fraction = format!("{fraction:0<9}").get(..9)?.parse::<u64>().ok()?;
     let seconds = i64::try_from(format!("{whole}Z").parse::<Instant>().ok()?.0 / 1000).ok()? - zone;
-    u64::try_from(seconds).ok()?.checked_mul(1_000_000_000)?.checked_add(fraction)
+    u64::try_from(seconds)
+        .ok()?
+        .checked_mul(1_000_000_000)?
+        .checked_add(fraction)
 }
 
 #[cfg(test)]
@@ -73,10 +96,22 @@ mod tests {
 
     #[test]
     fn a_cursor_survives_its_text_and_one_of_somebody_else_is_refused() {
-        let out = Position { at: 1_767_323_045_250_000_000, count: 3, offset: 17, inside: true };
+        let out = Position {
+            at: 1_767_323_045_250_000_000,
+            count: 3,
+            offset: 17,
+            inside: true,
+        };
         let cursor = Cursor::from([(0, [out, Position::default()]), (7, Default::default())]);
         assert_eq!(parse(&write(&cursor)).unwrap(), cursor);
-        for text in ["x", "1@1+2+3", "a@1+2+3@1+2+3", "1@1+2@1+2+3", "1@1+2+3+4@1+2+3", "1@2026-11-26T11:52:23Z+1"] {
+        for text in [
+            "x",
+            "1@1+2+3",
+            "a@1+2+3@1+2+3",
+            "1@1+2@1+2+3",
+            "1@1+2+3+4@1+2+3",
+            "1@2026-11-26T11:52:23Z+1",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
         assert_eq!(parse("").unwrap(), Cursor::new());

@@ -27,7 +27,12 @@ impl Entry {
     }
 
     fn end(&self) -> Position {
-        Position { count: self.position.count + 1, offset: 0, inside: !self.ends_its_line(), ..self.position }
+        Position {
+            count: self.position.count + 1,
+            offset: 0,
+            inside: !self.ends_its_line(),
+            ..self.position
+        }
     }
 }
 
@@ -64,9 +69,15 @@ impl Entries {
             None => (self.next.at, raw),
         };
         if at != self.next.at {
-            self.next = Position { at, ..Position::default() };
+            self.next = Position {
+                at,
+                ..Position::default()
+            };
         }
-        let entry = Entry { position: self.next.clone(), text };
+        let entry = Entry {
+            position: self.next.clone(),
+            text,
+        };
         self.next.count += 1;
         Some(entry)
     }
@@ -94,17 +105,30 @@ pub(super) struct Finder {
 
 impl Finder {
     pub(super) fn new(most: usize) -> Self {
-        Self { most, streams: Default::default(), ends: Default::default(), begins: VecDeque::new() }
+        Self {
+            most,
+            streams: Default::default(),
+            ends: Default::default(),
+            begins: VecDeque::new(),
+        }
     }
 
     pub(super) fn take(&mut self, chunk: LogOutput) {
         let stream = stream_of(&chunk);
-        let entries = self.streams.get_mut(stream).map(|s| s.take(&chunk.into_bytes())).unwrap_or_default();
-        entries.into_iter().for_each(|entry| self.note(stream, &entry));
+        let entries = self
+            .streams
+            .get_mut(stream)
+            .map(|s| s.take(&chunk.into_bytes()))
+            .unwrap_or_default();
+        entries
+            .into_iter()
+            .for_each(|entry| self.note(stream, &entry));
     }
 
     fn note(&mut self, stream: usize, entry: &Entry) {
-        let Some(end) = self.ends.get_mut(stream) else { return };
+        let Some(end) = self.ends.get_mut(stream) else {
+            return;
+        };
         if !end.inside {
             self.begins.push_back((stream, entry.position.clone()));
         }
@@ -160,12 +184,19 @@ impl Reader {
             line: Vec::new(),
             parts: Vec::new(),
         };
-        Self { streams: [lane(Output::Stdout, out), lane(Output::Stderr, err)], most_bytes, lines: Vec::new(), bytes: 0 }
+        Self {
+            streams: [lane(Output::Stdout, out), lane(Output::Stderr, err)],
+            most_bytes,
+            lines: Vec::new(),
+            bytes: 0,
+        }
     }
 
     pub(super) fn take(&mut self, chunk: LogOutput) {
         let stream = stream_of(&chunk);
-        let Some(lane) = self.streams.get_mut(stream) else { return };
+        let Some(lane) = self.streams.get_mut(stream) else {
+            return;
+        };
         for entry in lane.entries.take(&chunk.into_bytes()) {
             let room = self.most_bytes.saturating_sub(self.bytes);
             if let Some(line) = lane.read(entry, room) {
@@ -178,20 +209,43 @@ impl Reader {
     /// Nothing more can be read now. What is unfinished is given if its end does not come, nobody follows, or it has been so for a while.
     pub(super) fn end(&mut self, open: bool, follows: bool, now: Instant) {
         for lane in &mut self.streams {
-            let last = lane.entries.end().map(|entry| lane.read(entry, usize::MAX)).unwrap_or_default();
-            let age = lane.parts.first().map_or(0, |(_, begin)| (begin.at / 1_000_000).abs_diff(now.0));
+            let last = lane
+                .entries
+                .end()
+                .map(|entry| lane.read(entry, usize::MAX))
+                .unwrap_or_default();
+            let age = lane
+                .parts
+                .first()
+                .map_or(0, |(_, begin)| (begin.at / 1_000_000).abs_diff(now.0));
             let rest = match (open, lane.line.is_empty()) {
                 (_, true) => None,
                 (false, false) => lane.finish(),
-                (true, false) => (!follows || age >= UNFINISHED).then(|| lane.cut()).flatten(),
+                (true, false) => (!follows || age >= UNFINISHED)
+                    .then(|| lane.cut())
+                    .flatten(),
             };
             self.lines.extend(last.into_iter().chain(rest));
         }
         // What is silent need not be read again from where it fell silent.
-        let newest = self.streams.iter().map(|lane| lane.end.at).max().unwrap_or_default();
+        let newest = self
+            .streams
+            .iter()
+            .map(|lane| lane.end.at)
+            .max()
+            .unwrap_or_default();
         let floor = newest.saturating_sub(DISORDER);
-        for lane in self.streams.iter_mut().filter(|lane| lane.line.is_empty() && lane.given.at < floor) {
-            lane.given = Position { at: floor, count: 0, offset: 0, inside: lane.given.inside };
+        for lane in self
+            .streams
+            .iter_mut()
+            .filter(|lane| lane.line.is_empty() && lane.given.at < floor)
+        {
+            lane.given = Position {
+                at: floor,
+                count: 0,
+                offset: 0,
+                inside: lane.given.inside,
+            };
         }
     }
 
@@ -205,7 +259,10 @@ impl Lane {
     /// What of its line, or of one before it, can be given. A line that is longer than the room is cut.
     fn read(&mut self, mut entry: Entry, room: usize) -> Option<LogLine> {
         if self.behind {
-            let (here, there) = ((entry.position.at, entry.position.count), (self.given.at, self.given.count));
+            let (here, there) = (
+                (entry.position.at, entry.position.count),
+                (self.given.at, self.given.count),
+            );
             if here < there {
                 return None;
             }
@@ -218,14 +275,19 @@ impl Lane {
         self.end = entry.end();
         self.parts.push((self.line.len(), entry.position.clone()));
         if entry.ends_its_line() {
-            self.line.extend_from_slice(entry.text.strip_suffix(b"\n").unwrap_or(&entry.text));
+            self.line
+                .extend_from_slice(entry.text.strip_suffix(b"\n").unwrap_or(&entry.text));
             if self.line.ends_with(b"\r") {
                 self.line.pop();
             }
             return self.finish();
         }
         self.line.extend_from_slice(&entry.text);
-        if self.line.len() >= room { self.cut() } else { None }
+        if self.line.len() >= room {
+            self.cut()
+        } else {
+            None
+        }
     }
 
     /// The whole line, which has ended.
@@ -233,7 +295,10 @@ impl Lane {
         let line = self.piece(self.line.len(), false);
         self.line.clear();
         self.parts.clear();
-        self.given = Position { inside: false, ..self.end.clone() };
+        self.given = Position {
+            inside: false,
+            ..self.end.clone()
+        };
         Some(line)
     }
 
@@ -245,22 +310,44 @@ impl Lane {
         }
         let piece = self.piece(whole, true);
         let place = match self.parts.iter().rev().find(|(start, _)| *start <= whole) {
-            Some((start, part)) if whole < self.line.len() => Position { offset: part.offset + whole - start, ..part.clone() },
+            Some((start, part)) if whole < self.line.len() => Position {
+                offset: part.offset + whole - start,
+                ..part.clone()
+            },
             _ => self.end.clone(),
         };
         self.line.drain(..whole);
-        self.parts = self.parts.drain(..).filter(|(start, _)| *start > whole).map(|(start, part)| (start - whole, part)).collect();
+        self.parts = self
+            .parts
+            .drain(..)
+            .filter(|(start, _)| *start > whole)
+            .map(|(start, part)| (start - whole, part))
+            .collect();
         if !self.line.is_empty() {
             self.parts.insert(0, (0, place.clone()));
         }
-        self.given = Position { inside: true, ..place };
+        self.given = Position {
+            inside: true,
+            ..place
+        };
         Some(piece)
     }
 
     fn piece(&self, length: usize, partial: bool) -> LogLine {
-        let text = String::from_utf8_lossy(self.line.get(..length).unwrap_or_default()).into_owned();
-        let time = self.parts.first().map(|(_, begin)| Instant(begin.at / 1_000_000));
-        LogLine { replica: 0, output: self.output, time, text, continues: self.given.inside, partial }
+        let text =
+            String::from_utf8_lossy(self.line.get(..length).unwrap_or_default()).into_owned();
+        let time = self
+            .parts
+            .first()
+            .map(|(_, begin)| Instant(begin.at / 1_000_000));
+        LogLine {
+            replica: 0,
+            output: self.output,
+            time,
+            text,
+            continues: self.given.inside,
+            partial,
+        }
     }
 }
 
@@ -271,10 +358,17 @@ mod tests {
     type Seen = Vec<(String, bool, bool)>;
 
     /// What a follower is given, at once when `wait` has passed since the first entry.
-    fn follow(seen: [Position; 2], chunks: &[&[u8]], room: usize, wait: u64) -> (Seen, [Position; 2]) {
+    fn follow(
+        seen: [Position; 2],
+        chunks: &[&[u8]],
+        room: usize,
+        wait: u64,
+    ) -> (Seen, [Position; 2]) {
         let mut reader = Reader::new(seen, room);
         for chunk in chunks {
-            reader.take(LogOutput::StdOut { message: chunk.to_vec().into() });
+            reader.take(LogOutput::StdOut {
+                message: chunk.to_vec().into(),
+            });
             if reader.bytes >= room {
                 break;
             }
@@ -284,7 +378,13 @@ mod tests {
             reader.end(true, true, Instant(begin + wait));
         }
         let (lines, places) = reader.give();
-        (lines.into_iter().map(|l| (l.text, l.continues, l.partial)).collect(), places)
+        (
+            lines
+                .into_iter()
+                .map(|l| (l.text, l.continues, l.partial))
+                .collect(),
+            places,
+        )
     }
 
     fn line(text: &str) -> (String, bool, bool) {
@@ -293,8 +393,16 @@ mod tests {
 
     #[test]
     fn lines_are_given_once_though_they_share_their_time() {
-        let chunks: [&[u8]; 2] = [b"2026-11-26T11:52:23Z one\n2026-11-26T11:5", b"2:23Z two\n2026-11-26T11:52:24Z three\n"];
-        let (seen, at) = follow(Default::default(), &[b"2026-11-26T11:52:23Z one\n"], 1000, 0);
+        let chunks: [&[u8]; 2] = [
+            b"2026-11-26T11:52:23Z one\n2026-11-26T11:5",
+            b"2:23Z two\n2026-11-26T11:52:24Z three\n",
+        ];
+        let (seen, at) = follow(
+            Default::default(),
+            &[b"2026-11-26T11:52:23Z one\n"],
+            1000,
+            0,
+        );
         assert_eq!(seen, [line("one")]);
         let (seen, at) = follow(at, &chunks, 1000, 0);
         assert_eq!(seen, [line("two"), line("three")]);
@@ -303,20 +411,40 @@ mod tests {
 
     #[test]
     fn a_line_that_was_written_in_pieces_is_one() {
-        let chunks: [&[u8]; 3] = [b"2026-11-26T11:52:23Z half a", b"2026-11-26T11:52:24Z  line\r\n", b"2026-11-26T11:52:25Z another\n"];
-        assert_eq!(follow(Default::default(), &chunks, 1000, 0).0, [line("half a line"), line("another")]);
+        let chunks: [&[u8]; 3] = [
+            b"2026-11-26T11:52:23Z half a",
+            b"2026-11-26T11:52:24Z  line\r\n",
+            b"2026-11-26T11:52:25Z another\n",
+        ];
+        assert_eq!(
+            follow(Default::default(), &chunks, 1000, 0).0,
+            [line("half a line"), line("another")]
+        );
     }
 
     #[test]
     fn an_unfinished_line_comes_after_a_while_and_its_rest_then() {
-        let mut chunks: Vec<&[u8]> =
-            vec![b"2026-11-26T11:52:23.0Z one\n", b"2026-11-26T11:52:23.1Z pass", b"2026-11-26T11:52:23.2Z word: \xc3"];
+        let mut chunks: Vec<&[u8]> = vec![
+            b"2026-11-26T11:52:23.0Z one\n",
+            b"2026-11-26T11:52:23.1Z pass",
+            b"2026-11-26T11:52:23.2Z word: \xc3",
+        ];
         let (seen, at) = follow(Default::default(), &chunks, 1000, 500);
         assert_eq!(seen, [line("one")]);
         let (seen, at) = follow(at, &chunks, 1000, 1_200);
-        assert_eq!(seen, [("password: ".to_owned(), false, true)], "cut between characters");
-        assert!(follow(at.clone(), &chunks, 1000, 5_000).0.is_empty(), "what is inside a character waits");
-        chunks.extend([&b"2026-11-26T11:52:24Z \xa9t\xc3\xa9\n"[..], b"2026-11-26T11:52:25Z two\n"]);
+        assert_eq!(
+            seen,
+            [("password: ".to_owned(), false, true)],
+            "cut between characters"
+        );
+        assert!(
+            follow(at.clone(), &chunks, 1000, 5_000).0.is_empty(),
+            "what is inside a character waits"
+        );
+        chunks.extend([
+            &b"2026-11-26T11:52:24Z \xa9t\xc3\xa9\n"[..],
+            b"2026-11-26T11:52:25Z two\n",
+        ]);
         let (seen, at) = follow(at, &chunks, 1000, 2_000);
         assert_eq!(seen, [("été".to_owned(), true, false), line("two")]);
         assert!(follow(at, &chunks, 1000, 2_000).0.is_empty());
@@ -325,10 +453,15 @@ mod tests {
     #[test]
     fn last_words_without_a_line_end_are_given_when_nothing_more_comes() {
         let mut reader = Reader::new(Default::default(), 1000);
-        reader.take(LogOutput::StdErr { message: b"2026-11-26T11:52:23Z FATAL: no newline".to_vec().into() });
+        reader.take(LogOutput::StdErr {
+            message: b"2026-11-26T11:52:23Z FATAL: no newline".to_vec().into(),
+        });
         reader.end(false, true, Instant(0));
         let (lines, _) = reader.give();
-        assert_eq!((lines[0].text.as_str(), lines[0].output, lines[0].partial), ("FATAL: no newline", Output::Stderr, false));
+        assert_eq!(
+            (lines[0].text.as_str(), lines[0].output, lines[0].partial),
+            ("FATAL: no newline", Output::Stderr, false)
+        );
     }
 
     #[test]
@@ -349,21 +482,41 @@ mod tests {
         }
         assert_eq!(seen.first(), Some(&line("before")));
         let cut = &seen[1..seen.len() - 1];
-        assert!(cut.len() > 4 && !cut.iter().any(|(text, ..)| text.contains('\u{fffd}')), "{cut:?}");
-        assert_eq!(cut.iter().map(|(text, ..)| text.as_str()).collect::<String>(), text);
-        assert!(cut[1..].iter().all(|(_, continues, _)| *continues) && !cut[0].1 && !cut[cut.len() - 1].2);
+        assert!(
+            cut.len() > 4 && !cut.iter().any(|(text, ..)| text.contains('\u{fffd}')),
+            "{cut:?}"
+        );
+        assert_eq!(
+            cut.iter()
+                .map(|(text, ..)| text.as_str())
+                .collect::<String>(),
+            text
+        );
+        assert!(
+            cut[1..].iter().all(|(_, continues, _)| *continues)
+                && !cut[0].1
+                && !cut[cut.len() - 1].2
+        );
     }
 
     #[test]
     fn the_last_lines_are_counted_as_lines_not_as_entries() {
         let mut finder = Finder::new(2);
-        for chunk in
-            [&b"2026-11-26T11:52:23Z one\n"[..], b"2026-11-26T11:52:23Z lo", b"2026-11-26T11:52:23Z ng\n", b"2026-11-26T11:52:24Z last"]
-        {
-            finder.take(LogOutput::StdOut { message: chunk.to_vec().into() });
+        for chunk in [
+            &b"2026-11-26T11:52:23Z one\n"[..],
+            b"2026-11-26T11:52:23Z lo",
+            b"2026-11-26T11:52:23Z ng\n",
+            b"2026-11-26T11:52:24Z last",
+        ] {
+            finder.take(LogOutput::StdOut {
+                message: chunk.to_vec().into(),
+            });
         }
         let (begins, ends) = finder.end();
         let places: Vec<usize> = begins.iter().map(|(_, position)| position.count).collect();
-        assert_eq!((places, ends[0].inside, ends[0].count), (vec![1, 0], true, 1));
+        assert_eq!(
+            (places, ends[0].inside, ends[0].count),
+            (vec![1, 0], true, 1)
+        );
     }
 }

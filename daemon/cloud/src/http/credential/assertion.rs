@@ -13,8 +13,11 @@ use tradewind_core::grant::GoogleServiceAccount;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Token endpoints that need not be named in a grant.
-const OWN: [&str; 3] =
-    ["https://oauth2.googleapis.com/token", "https://www.googleapis.com/oauth2/v4/token", "https://accounts.google.com/o/oauth2/token"];
+const OWN: [&str; 3] = [
+    "https://oauth2.googleapis.com/token",
+    "https://www.googleapis.com/oauth2/v4/token",
+    "https://accounts.google.com/o/oauth2/token",
+];
 /// As long as such an assertion may be good for.
 const LIFE: Duration = Duration::from_secs(3600);
 
@@ -61,8 +64,8 @@ struct Claims<'a> {
 impl Key {
     /// Reads a key file. No message quotes it.
     pub(super) fn parse(text: &str, account: &GoogleServiceAccount) -> Result<Self, String> {
-        let file: KeyFile =
-            serde_json::from_str(text).map_err(|_| "its value is not the JSON of a service account's key file".to_owned())?;
+        let file: KeyFile = serde_json::from_str(text)
+            .map_err(|_| "its value is not the JSON of a service account's key file".to_owned())?;
         let told = file.token_uri.as_deref().unwrap_or(OWN[0]);
         let endpoint = match &account.token_url {
             Some(granted) => granted.clone(),
@@ -75,8 +78,12 @@ impl Key {
     /// A signed assertion that this account asks for a token: a JSON web token of RS256 (RFC 7515, RFC 7518 section 3.3). Takes milliseconds of
     /// processor time.
     pub(super) fn assertion(&self, scope: &str) -> Result<Zeroizing<String>, String> {
-        let key = rsa_key(&self.file.private_key).ok_or_else(|| "its private_key is no RSA key in PEM of 2048 bits or more".to_owned())?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let key = rsa_key(&self.file.private_key).ok_or_else(|| {
+            "its private_key is no RSA key in PEM of 2048 bits or more".to_owned()
+        })?;
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let claims = Claims {
             iss: &self.file.client_email,
             scope,
@@ -84,13 +91,33 @@ impl Key {
             iat: now.as_secs(),
             exp: now.saturating_add(LIFE).as_secs(),
         };
-        let header = Header { typ: "JWT", alg: "RS256", kid: self.file.private_key_id.as_deref() };
+        let header = Header {
+            typ: "JWT",
+            alg: "RS256",
+            kid: self.file.private_key_id.as_deref(),
+        };
         let failed = |_| "nothing can be signed with its private_key".to_owned();
-        let encoded = |json: Result<Vec<u8>, serde_json::Error>| json.map(|bytes| URL_SAFE_NO_PAD.encode(bytes)).map_err(|e| e.to_string());
-        let signed = format!("{}.{}", encoded(serde_json::to_vec(&header))?, encoded(serde_json::to_vec(&claims))?);
+        let encoded = |json: Result<Vec<u8>, serde_json::Error>| {
+            json.map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
+                .map_err(|e| e.to_string())
+        };
+        let signed = format!(
+            "{}.{}",
+            encoded(serde_json::to_vec(&header))?,
+            encoded(serde_json::to_vec(&claims))?
+        );
         let mut signature = vec![0; key.public().modulus_len()];
-        key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).map_err(failed)?;
-        Ok(Zeroizing::new(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))))
+        key.sign(
+            &RSA_PKCS1_SHA256,
+            &SystemRandom::new(),
+            signed.as_bytes(),
+            &mut signature,
+        )
+        .map_err(failed)?;
+        Ok(Zeroizing::new(format!(
+            "{signed}.{}",
+            URL_SAFE_NO_PAD.encode(signature)
+        )))
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use aws_credential_types::Credentials;
 use aws_sigv4::{
     http_request::{
-        PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode, sign as signed,
+        PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+        UriPathNormalizationMode, sign as signed,
     },
     sign::v4,
 };
@@ -44,17 +45,33 @@ impl Keys {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if text.trim_start().starts_with('{') {
             // The parser's own message may quote the text.
-            let printed: Printed =
-                serde_json::from_str(text).map_err(|_| "its value is no JSON with \"AccessKeyId\" and \"SecretAccessKey\"".to_owned())?;
-            let (secret, session) = (Zeroizing::new(printed.secret_access_key), printed.session_token.map(Zeroizing::new));
-            return Ok(Self { id: printed.access_key_id, secret, session });
+            let printed: Printed = serde_json::from_str(text).map_err(|_| {
+                "its value is no JSON with \"AccessKeyId\" and \"SecretAccessKey\"".to_owned()
+            })?;
+            let (secret, session) = (
+                Zeroizing::new(printed.secret_access_key),
+                printed.session_token.map(Zeroizing::new),
+            );
+            return Ok(Self {
+                id: printed.access_key_id,
+                secret,
+                session,
+            });
         }
-        let mut parts = text.lines().next().unwrap_or_default().splitn(3, ':').map(str::trim);
+        let mut parts = text
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .splitn(3, ':')
+            .map(str::trim);
         match (parts.next(), parts.next()) {
             (Some(id), Some(secret)) if !id.is_empty() && !secret.is_empty() => Ok(Self {
                 id: id.to_owned(),
                 secret: Zeroizing::new(secret.to_owned()),
-                session: parts.next().filter(|session| !session.is_empty()).map(|session| Zeroizing::new(session.to_owned())),
+                session: parts
+                    .next()
+                    .filter(|session| !session.is_empty())
+                    .map(|session| Zeroizing::new(session.to_owned())),
             }),
             _ => Err("its value is not of the form KEY_ID:SECRET".to_owned()),
         }
@@ -62,13 +79,29 @@ impl Keys {
 }
 
 /// The headers that sign this request at this moment.
-pub(super) fn sign(keys: &Keys, scope: &AwsSigv4, request: &Outgoing) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+pub(super) fn sign(
+    keys: &Keys,
+    scope: &AwsSigv4,
+    request: &Outgoing,
+) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     at(SystemTime::now(), keys, scope, request)
 }
 
-fn at(now: SystemTime, keys: &Keys, scope: &AwsSigv4, request: &Outgoing) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+fn at(
+    now: SystemTime,
+    keys: &Keys,
+    scope: &AwsSigv4,
+    request: &Outgoing,
+) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     let session = keys.session.as_ref().map(|session| session.to_string());
-    let identity = Credentials::new(keys.id.as_str(), keys.secret.as_str(), session, None, "grant").into();
+    let identity = Credentials::new(
+        keys.id.as_str(),
+        keys.secret.as_str(),
+        session,
+        None,
+        "grant",
+    )
+    .into();
     let mut settings = SigningSettings::default();
     if scope.service == "s3" {
         // The object store takes paths as they are, and wants the body's digest in a header.
@@ -86,9 +119,19 @@ fn at(now: SystemTime, keys: &Keys, scope: &AwsSigv4, request: &Outgoing) -> Res
         .map_err(|_| "its grant lacks the service or the region".to_owned())?
         .into();
     let unsignable = |_| "this request can't be signed".to_owned();
-    let headers = request.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-    let signable = SignableRequest::new(request.method.as_str(), request.url.as_str(), headers, SignableBody::Bytes(&request.body));
-    let (instructions, _) = signed(signable.map_err(unsignable)?, &params).map_err(unsignable)?.into_parts();
+    let headers = request
+        .headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let signable = SignableRequest::new(
+        request.method.as_str(),
+        request.url.as_str(),
+        headers,
+        SignableBody::Bytes(&request.body),
+    );
+    let (instructions, _) = signed(signable.map_err(unsignable)?, &params)
+        .map_err(unsignable)?
+        .into_parts();
     let header = |(name, value): (&str, &str)| {
         let mut value = HeaderValue::from_str(value).ok()?;
         value.set_sensitive(true);
@@ -113,11 +156,24 @@ mod tests {
     #[test]
     fn requests_are_signed_as_the_published_examples() {
         let keys = Keys::parse("AKIDEXAMPLE:wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY\n").unwrap();
-        let scope = AwsSigv4 { service: "service".to_owned(), region: "us-east-1".to_owned() };
+        let scope = AwsSigv4 {
+            service: "service".to_owned(),
+            region: "us-east-1".to_owned(),
+        };
         let moment = UNIX_EPOCH + Duration::from_secs(1_440_938_160);
         for (method, url, body, signature) in [
-            ("GET", "https://example.amazonaws.com/", "", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
-            ("POST", "https://example.amazonaws.com/", "", "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"),
+            (
+                "GET",
+                "https://example.amazonaws.com/",
+                "",
+                "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
+            ),
+            (
+                "POST",
+                "https://example.amazonaws.com/",
+                "",
+                "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b",
+            ),
             (
                 "GET",
                 "https://example.amazonaws.com/?Param2=value2&Param1=value1",
@@ -137,22 +193,62 @@ mod tests {
                 headers: HeaderMap::new(),
                 body: body.as_bytes().to_vec(),
             };
-            let headers: HeaderMap = at(moment, &keys, &scope, &request).unwrap().into_iter().collect();
+            let headers: HeaderMap = at(moment, &keys, &scope, &request)
+                .unwrap()
+                .into_iter()
+                .collect();
             let told = headers[AUTHORIZATION].to_str().unwrap();
-            assert!(told.ends_with(&format!("Signature={signature}")), "{method} {url}: {told}");
-            assert!(told.contains("Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request"), "{told}");
+            assert!(
+                told.ends_with(&format!("Signature={signature}")),
+                "{method} {url}: {told}"
+            );
+            assert!(
+                told.contains("Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request"),
+                "{told}"
+            );
             assert_eq!(headers["x-amz-date"], "20150830T123600Z");
         }
     }
 
     #[test]
     fn keys_are_read_in_both_forms_and_what_is_neither_is_not_quoted() {
-        let told = |text: &str| Keys::parse(text).map(|keys| (keys.id, keys.secret.to_string(), keys.session.map(|s| s.to_string())));
-        assert_eq!(told("id:secret").unwrap(), ("id".to_owned(), "secret".to_owned(), None));
-        assert_eq!(told("id:secret:to:ken\n").unwrap(), ("id".to_owned(), "secret".to_owned(), Some("to:ken".to_owned())));
+        let told = |text: &str| {
+            Keys::parse(text).map(|keys| {
+                (
+                    keys.id,
+                    keys.secret.to_string(),
+                    keys.session.map(|s| s.to_string()),
+                )
+            })
+        };
+        assert_eq!(
+            told("id:secret").unwrap(),
+            ("id".to_owned(), "secret".to_owned(), None)
+        );
+        assert_eq!(
+            told("id:secret:to:ken\n").unwrap(),
+            (
+                "id".to_owned(),
+                "secret".to_owned(),
+                Some("to:ken".to_owned())
+            )
+        );
         let printed = r#"{"Version": 1, "AccessKeyId": "id", "SecretAccessKey": "secret", "SessionToken": "token", "Expiration": "2030-01-01T00:00:00Z"}"#;
-        assert_eq!(told(printed).unwrap(), ("id".to_owned(), "secret".to_owned(), Some("token".to_owned())));
-        for text in ["hidden", ":hidden", "hidden:", "{\"AccessKeyId\": \"hidden\"}", "{hidden"] {
+        assert_eq!(
+            told(printed).unwrap(),
+            (
+                "id".to_owned(),
+                "secret".to_owned(),
+                Some("token".to_owned())
+            )
+        );
+        for text in [
+            "hidden",
+            ":hidden",
+            "hidden:",
+            "{\"AccessKeyId\": \"hidden\"}",
+            "{hidden",
+        ] {
             assert!(!told(text).unwrap_err().contains("hidden"));
         }
     }

@@ -7,7 +7,8 @@ use std::{
 };
 
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, PathBeneath, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
+    ABI, Access, AccessFs, BitFlags, PathBeneath, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use rustix::{
     fs::{CWD, Dir, FileType, Mode, OFlags, fstat, openat},
@@ -23,7 +24,15 @@ const DEV: &str = "/dev";
 /// Devices of root's that are the machine itself: memory, ports, disks.
 const MACHINE: [&str; 4] = ["mem", "kmem", "port", "kmsg"];
 /// Folders of `/dev` without disks.
-const DEVICES: [&str; 7] = ["shm", "mqueue", "dri", "net", "snd", "hugepages", "infiniband"];
+const DEVICES: [&str; 7] = [
+    "shm",
+    "mqueue",
+    "dri",
+    "net",
+    "snd",
+    "hugepages",
+    "infiniband",
+];
 /// Terminals of people: who opens one reads what is typed there, and can type. `tty` is the one that the daemon was started at.
 const TERMINALS: &str = "pts";
 /// Beginnings of their names as devices; a number follows, or nothing.
@@ -31,14 +40,33 @@ const SCREENS: [&str; 7] = ["tty", "ttyS", "console", "hvc", "vcs", "vcsa", "vcs
 
 /// Asked on a thread of its own: it is confined afterwards.
 pub(super) fn is_there() -> bool {
-    let restricted = || Ruleset::default().handle_access(AccessFs::MakeBlock).ok()?.create().ok()?.restrict_self().ok();
+    let restricted = || {
+        Ruleset::default()
+            .handle_access(AccessFs::MakeBlock)
+            .ok()?
+            .create()
+            .ok()?
+            .restrict_self()
+            .ok()
+    };
     restricted().is_some_and(|status| status.ruleset != RulesetStatus::NotEnforced)
 }
 
 pub(super) fn apply(plan: &Plan) -> io::Result<()> {
-    let scope = if plan.signals { Scope::AbstractUnixSocket.into() } else { Scope::from_all(ABI::V6) };
-    let created = Ruleset::default().handle_access(AccessFs::from_all(RIGHTS)).and_then(|r| r.scope(scope)).and_then(Ruleset::create);
-    let mut rules = Rules { created: created.map_err(plain)?, hidden: plan.hidden.clone(), apart: plan.writable.clone() };
+    let scope = if plan.signals {
+        Scope::AbstractUnixSocket.into()
+    } else {
+        Scope::from_all(ABI::V6)
+    };
+    let created = Ruleset::default()
+        .handle_access(AccessFs::from_all(RIGHTS))
+        .and_then(|r| r.scope(scope))
+        .and_then(Ruleset::create);
+    let mut rules = Rules {
+        created: created.map_err(plain)?,
+        hidden: plan.hidden.clone(),
+        apart: plan.writable.clone(),
+    };
     let root = rustix::process::geteuid().is_root() && plan.ids.is_none();
     rules.hidden.push(PathBuf::from(DEV));
     rules.walk(Path::new("/"), reading())?;
@@ -113,14 +141,21 @@ impl Rules {
             FileType::Symlink => return Ok(()),
             _ => access & AccessFs::from_file(RIGHTS),
         };
-        (&mut self.created).add_rule(PathBeneath::new(at, access)).map(|_| ()).map_err(plain)
+        (&mut self.created)
+            .add_rule(PathBeneath::new(at, access))
+            .map(|_| ())
+            .map_err(plain)
     }
 
     /// What may be used of `/dev`: no terminals, and for root nothing that is the machine's memory or a disk.
     fn devices(&mut self, root: bool) -> io::Result<()> {
-        let Some(at) = opened(openat(CWD, DEV, LOOK, Mode::empty()))? else { return Ok(()) };
+        let Some(at) = opened(openat(CWD, DEV, LOOK, Mode::empty()))? else {
+            return Ok(());
+        };
         for name in entries(&at)? {
-            let Some(entry) = opened(openat(&at, name.as_slice(), LOOK, Mode::empty()))? else { continue };
+            let Some(entry) = opened(openat(&at, name.as_slice(), LOOK, Mode::empty()))? else {
+                continue;
+            };
             let named = |list: &[&str]| list.iter().any(|n| n.as_bytes() == name);
             let allowed = match FileType::from_raw_mode(fstat(&entry)?.st_mode) {
                 FileType::Directory if root => named(&DEVICES),
@@ -129,7 +164,11 @@ impl Rules {
                 _ => !root,
             };
             if allowed {
-                self.enter(&Path::new(DEV).join(std::ffi::OsStr::from_bytes(&name)), entry, writing())?;
+                self.enter(
+                    &Path::new(DEV).join(std::ffi::OsStr::from_bytes(&name)),
+                    entry,
+                    writing(),
+                )?;
             }
         }
         Ok(())
@@ -137,11 +176,19 @@ impl Rules {
 }
 
 fn is_screen(name: &[u8]) -> bool {
-    SCREENS.iter().any(|begin| name.strip_prefix(begin.as_bytes()).is_some_and(|rest| rest.iter().all(u8::is_ascii_digit)))
+    SCREENS.iter().any(|begin| {
+        name.strip_prefix(begin.as_bytes())
+            .is_some_and(|rest| rest.iter().all(u8::is_ascii_digit))
+    })
 }
 
 fn entries(at: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
-    let folder = match openat(at, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+    let folder = match openat(
+        at,
+        c".",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    ) {
         Ok(folder) => folder,
         // What the daemon can't list, it can't allow.
         Err(Errno::ACCESS | Errno::NOTDIR) => return Ok(Vec::new()),
@@ -170,7 +217,10 @@ fn opened(outcome: rustix::io::Result<OwnedFd>) -> io::Result<Option<OwnedFd>> {
 fn plain(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(at) = source {
-        if let Some(number) = at.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+        if let Some(number) = at
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error)
+        {
             return io::Error::from_raw_os_error(number);
         }
         source = at.source();

@@ -43,15 +43,29 @@ mod tests {
         }
         let started = || {
             give_up();
-            std::process::Command::new("cat").arg("/proc/self/status").output()
+            std::process::Command::new("cat")
+                .arg("/proc/self/status")
+                .output()
         };
         let output = std::thread::spawn(started).join().unwrap().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        let effective = text.lines().find_map(|l| l.strip_prefix("CapEff:")).unwrap().trim();
+        let effective = text
+            .lines()
+            .find_map(|l| l.strip_prefix("CapEff:"))
+            .unwrap()
+            .trim();
         let effective = u64::from_str_radix(effective, 16).unwrap();
         let has = |c: Capability| effective & c.bitmask() != 0;
-        assert!(has(Capability::CAP_CHOWN) && has(Capability::CAP_NET_BIND_SERVICE), "{effective:x}");
-        for gone in [Capability::CAP_SYS_MODULE, Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_RAWIO, Capability::CAP_SYS_PTRACE] {
+        assert!(
+            has(Capability::CAP_CHOWN) && has(Capability::CAP_NET_BIND_SERVICE),
+            "{effective:x}"
+        );
+        for gone in [
+            Capability::CAP_SYS_MODULE,
+            Capability::CAP_SYS_ADMIN,
+            Capability::CAP_SYS_RAWIO,
+            Capability::CAP_SYS_PTRACE,
+        ] {
             assert!(!has(gone), "{gone} {effective:x}");
         }
     }

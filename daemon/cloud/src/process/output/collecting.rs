@@ -61,7 +61,10 @@ struct State {
 
 impl Collecting {
     pub(in crate::process) fn new(program: Option<Vec<OsString>>) -> Self {
-        Self(Arc::new(Shared { program, state: Mutex::default() }))
+        Self(Arc::new(Shared {
+            program,
+            state: Mutex::default(),
+        }))
     }
 
     /// Makes the pipes of a process and has them followed. Answers them, open: they are to be held until the process has them open itself, for
@@ -69,11 +72,20 @@ impl Collecting {
     ///
     /// # Errors
     /// The daemon has no descriptor left.
-    pub(in crate::process) fn prepare(&self, folder: &Folder, size: u64) -> io::Result<Option<Vec<File>>> {
+    pub(in crate::process) fn prepare(
+        &self,
+        folder: &Folder,
+        size: u64,
+    ) -> io::Result<Option<Vec<File>>> {
         if self.0.program.is_none() {
             return Ok(None);
         }
-        let held = pipes::make(folder).and_then(|()| super::OUTPUTS.into_iter().map(|output| pipes::open(folder, output)).collect());
+        let held = pipes::make(folder).and_then(|()| {
+            super::OUTPUTS
+                .into_iter()
+                .map(|output| pipes::open(folder, output))
+                .collect()
+        });
         let held: Vec<File> = match held {
             Ok(held) => held,
             Err(error) if reserve::is_own(&error) => return Err(error),
@@ -106,12 +118,18 @@ impl Collecting {
         let mut answers = Vec::new();
         {
             let mut state = self.0.state();
-            for folder in folders.filter(|folder| state.followed.contains_key(*folder)).collect::<Vec<_>>() {
+            for folder in folders
+                .filter(|folder| state.followed.contains_key(*folder))
+                .collect::<Vec<_>>()
+            {
                 state.last += 1;
                 let id = state.last;
                 let (tell, told) = mpsc::channel();
                 state.waiting.insert(id, tell);
-                if !state.say(&Order::Drain { folder: folder.to_owned(), id }) {
+                if !state.say(&Order::Drain {
+                    folder: folder.to_owned(),
+                    id,
+                }) {
                     state.waiting.remove(&id);
                     return;
                 }
@@ -128,7 +146,9 @@ impl Collecting {
     pub(in crate::process) fn forget(&self, folder: &Folder) {
         let mut state = self.0.state();
         if state.followed.remove(folder.path()).is_some() {
-            state.say(&Order::Forget { folder: folder.path().to_owned() });
+            state.say(&Order::Forget {
+                folder: folder.path().to_owned(),
+            });
         }
     }
 
@@ -173,8 +193,14 @@ impl Shared {
         state.generation += 1;
         let generation = state.generation;
         let before = std::mem::take(&mut state.held);
-        let followed: Vec<_> = state.followed.iter().map(|(folder, size)| (folder.clone(), *size)).collect();
-        let told = followed.into_iter().all(|(folder, size)| state.follow(folder, size));
+        let followed: Vec<_> = state
+            .followed
+            .iter()
+            .map(|(folder, size)| (folder.clone(), *size))
+            .collect();
+        let told = followed
+            .into_iter()
+            .all(|(folder, size)| state.follow(folder, size));
         // Until here: all that is followed is held anew.
         drop(before);
         let shared = Arc::downgrade(self);
@@ -182,7 +208,11 @@ impl Shared {
             let mut child = child;
             if let Ok(heard) = heard {
                 for line in BufReader::new(heard).lines() {
-                    let (Some(shared), Ok(Ok(id))) = (shared.upgrade(), line.map(|line| line.parse::<u64>())) else { break };
+                    let (Some(shared), Ok(Ok(id))) =
+                        (shared.upgrade(), line.map(|line| line.parse::<u64>()))
+                    else {
+                        break;
+                    };
                     let mut state = shared.state();
                     state.ended = 0;
                     state.held.remove(&id);
@@ -198,12 +228,16 @@ impl Shared {
                 let _ = child.wait();
             }
         };
-        let listening = std::thread::Builder::new().name("output-collector".to_owned()).stack_size(256 << 10).spawn(listen);
+        let listening = std::thread::Builder::new()
+            .name("output-collector".to_owned())
+            .stack_size(256 << 10)
+            .spawn(listen);
         told && listening.is_ok()
     }
 
     fn spawn(&self) -> io::Result<(UnixStream, Child)> {
-        let Some((program, arguments)) = self.program.as_deref().and_then(<[_]>::split_first) else {
+        let Some((program, arguments)) = self.program.as_deref().and_then(<[_]>::split_first)
+        else {
             return Err(io::Error::from(io::ErrorKind::Unsupported));
         };
         let (link, theirs) = UnixStream::pair()?;
@@ -236,7 +270,9 @@ impl Shared {
             state.link = None;
             state.hold_all();
             state.ended = state.ended.saturating_add(1);
-            Duration::from_millis(10).saturating_mul(1 << state.ended.min(10)).min(LONGEST_PAUSE)
+            Duration::from_millis(10)
+                .saturating_mul(1 << state.ended.min(10))
+                .min(LONGEST_PAUSE)
         };
         let status = child.wait();
         tracing::warn!(status = ?status.ok().map(|s| s.to_string()), "the collector of output has ended: it is started again");
@@ -268,15 +304,22 @@ impl State {
     fn hold(&mut self, folder: &Path) -> u64 {
         self.last += 1;
         let at = Folder::at(folder.to_owned());
-        let held = super::OUTPUTS.into_iter().filter_map(|output| pipes::open(&at, output).ok()).collect();
+        let held = super::OUTPUTS
+            .into_iter()
+            .filter_map(|output| pipes::open(&at, output).ok())
+            .collect();
         self.held.insert(self.last, held);
         self.last
     }
 
     /// False when it can't be said: the link is given up then.
     fn say(&mut self, order: &Order) -> bool {
-        let Some(link) = &mut self.link else { return false };
-        let Ok(mut line) = serde_json::to_vec(order) else { return false };
+        let Some(link) = &mut self.link else {
+            return false;
+        };
+        let Ok(mut line) = serde_json::to_vec(order) else {
+            return false;
+        };
         line.push(b'\n');
         if link.write_all(&line).is_ok() {
             return true;

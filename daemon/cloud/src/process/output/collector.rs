@@ -74,7 +74,10 @@ impl Work {
     /// A copy of this number is no more.
     fn ended(&self, folder: &Path, number: u64) {
         let mut followed = self.followed.borrow_mut();
-        if followed.get(folder).is_some_and(|(other, _)| *other == number) {
+        if followed
+            .get(folder)
+            .is_some_and(|(other, _)| *other == number)
+        {
             followed.remove(folder);
         }
     }
@@ -88,14 +91,22 @@ pub fn collect(root: &Path) -> io::Result<()> {
     let _lock = take_over(root)?;
     // What replicas wait for is ended last when memory is short. Only root may say so.
     let _ = std::fs::write("/proc/self/oom_score_adj", "-500");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let set = LocalSet::new();
     set.block_on(&runtime, serve())
 }
 
 /// Waits until nobody else copies: an earlier collector is told to end. Two would mix up what they copy.
 fn take_over(root: &Path) -> io::Result<File> {
-    let mut lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(root.join(LOCK))?;
+    let mut lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(root.join(LOCK))?;
     let until = Instant::now() + PATIENCE;
     let mut told = None;
     while let Err(error) = flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -103,10 +114,16 @@ fn take_over(root: &Path) -> io::Result<File> {
             return Err(error.into());
         }
         let late = Instant::now() > until;
-        let other = std::fs::read_to_string(root.join(LOCK)).ok().and_then(|text| text.trim().parse::<i32>().ok());
+        let other = std::fs::read_to_string(root.join(LOCK))
+            .ok()
+            .and_then(|text| text.trim().parse::<i32>().ok());
         // Asked again and again: the one before may be about to take over itself.
-        if let Some(pid) = other.filter(|pid| (late || told != Some(*pid)) && is_collector(*pid)).and_then(super::super::proc::pid) {
-            let _ = rustix::process::kill_process(pid, if late { Signal::KILL } else { Signal::TERM });
+        if let Some(pid) = other
+            .filter(|pid| (late || told != Some(*pid)) && is_collector(*pid))
+            .and_then(super::super::proc::pid)
+        {
+            let _ =
+                rustix::process::kill_process(pid, if late { Signal::KILL } else { Signal::TERM });
             told = other;
         }
         std::thread::sleep(Duration::from_millis(2));
@@ -118,7 +135,9 @@ fn take_over(root: &Path) -> io::Result<File> {
 
 fn is_collector(pid: i32) -> bool {
     let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    command.split(|b| *b == 0).any(|word| word == COMMAND.as_bytes())
+    command
+        .split(|b| *b == 0)
+        .any(|word| word == COMMAND.as_bytes())
 }
 
 async fn serve() -> io::Result<()> {
@@ -163,7 +182,9 @@ async fn serve() -> io::Result<()> {
 }
 
 /// None when the daemon has gone.
-async fn next_line(lines: &mut Option<tokio::io::Lines<BufReader<tokio::net::unix::OwnedReadHalf>>>) -> Option<String> {
+async fn next_line(
+    lines: &mut Option<tokio::io::Lines<BufReader<tokio::net::unix::OwnedReadHalf>>>,
+) -> Option<String> {
     match lines {
         Some(lines) => lines.next_line().await.ok().flatten(),
         None => std::future::pending().await,
@@ -193,14 +214,22 @@ fn take(work: &Rc<Work>, order: Order, tasks: &mut tokio::task::JoinSet<()>) {
             let (jobs, queue) = mpsc::unbounded_channel();
             let number = work.copies.get() + 1;
             work.copies.set(number);
-            work.followed.borrow_mut().insert(folder.clone(), (number, jobs));
+            work.followed
+                .borrow_mut()
+                .insert(folder.clone(), (number, jobs));
             tasks.spawn_local(follow(folder, (size, id), number, work.clone(), queue));
         }
     }
 }
 
 /// Copies until nobody can write any more. Nobody is left waiting because a descriptor could not be had at first.
-async fn follow(folder: PathBuf, (size, id): (u64, u64), number: u64, work: Rc<Work>, queue: mpsc::UnboundedReceiver<Job>) {
+async fn follow(
+    folder: PathBuf,
+    (size, id): (u64, u64),
+    number: u64,
+    work: Rc<Work>,
+    queue: mpsc::UnboundedReceiver<Job>,
+) {
     loop {
         match Copy::open(Folder::at(folder.clone()), size) {
             Ok(copy) => {
@@ -238,10 +267,20 @@ enum Turn {
 
 impl Copy {
     fn open(folder: Folder, size: u64) -> io::Result<Self> {
-        let receiver = |output| pipe::OpenOptions::new().open_receiver(pipes::path(&folder, output));
-        let pipes = [Some(receiver(Output::Stdout)?), Some(receiver(Output::Stderr)?)];
+        let receiver =
+            |output| pipe::OpenOptions::new().open_receiver(pipes::path(&folder, output));
+        let pipes = [
+            Some(receiver(Output::Stdout)?),
+            Some(receiver(Output::Stderr)?),
+        ];
         let room = size.saturating_sub(kept(&folder)?);
-        Ok(Self { folder, size, room, pipes, buffer: Vec::new() })
+        Ok(Self {
+            folder,
+            size,
+            room,
+            pipes,
+            buffer: Vec::new(),
+        })
     }
 
     async fn run(mut self, number: u64, work: Rc<Work>, mut jobs: mpsc::UnboundedReceiver<Job>) {
@@ -289,8 +328,15 @@ impl Copy {
                 self.size = size;
                 self.room = 0;
                 // Those that nobody could write to any more: the next run does.
-                for (pipe, output) in self.pipes.iter_mut().zip(OUTPUTS).filter(|(pipe, _)| pipe.is_none()) {
-                    *pipe = pipe::OpenOptions::new().open_receiver(pipes::path(&self.folder, output)).ok();
+                for (pipe, output) in self
+                    .pipes
+                    .iter_mut()
+                    .zip(OUTPUTS)
+                    .filter(|(pipe, _)| pipe.is_none())
+                {
+                    *pipe = pipe::OpenOptions::new()
+                        .open_receiver(pipes::path(&self.folder, output))
+                        .ok();
                 }
                 let _ = work.answers.send(id);
             }
@@ -310,10 +356,16 @@ impl Copy {
 
     /// Copies at most so many bytes.
     fn turn(&mut self, i: usize, most: usize) -> Turn {
-        let Some(Some(pipe)) = self.pipes.get(i) else { return Turn::Empty };
-        let Some(output) = OUTPUTS.get(i).copied() else { return Turn::Empty };
+        let Some(Some(pipe)) = self.pipes.get(i) else {
+            return Turn::Empty;
+        };
+        let Some(output) = OUTPUTS.get(i).copied() else {
+            return Turn::Empty;
+        };
         // Little of what may be kept at once.
-        let chunk = usize::try_from(self.size / 4).unwrap_or(CHUNK).clamp(1 << 10, CHUNK);
+        let chunk = usize::try_from(self.size / 4)
+            .unwrap_or(CHUNK)
+            .clamp(1 << 10, CHUNK);
         self.buffer.resize(chunk, 0);
         let mut copied = 0;
         let mut file = None;
@@ -329,15 +381,25 @@ impl Copy {
             let bytes = self.buffer.get(..read).unwrap_or_default();
             if self.room < read as u64 {
                 // On an error nothing is written: the files must not outgrow their size.
-                let Ok(room) = make_room(&self.folder, self.size, read as u64) else { continue };
+                let Ok(room) = make_room(&self.folder, self.size, read as u64) else {
+                    continue;
+                };
                 // Where less may be kept than a few blocks, the newest are kept all the same.
                 self.room = room.max(read as u64);
             }
             if file.is_none() {
-                file = OpenOptions::new().append(true).create(true).mode(0o600).open(self.folder.output(output)).ok();
+                file = OpenOptions::new()
+                    .append(true)
+                    .create(true)
+                    .mode(0o600)
+                    .open(self.folder.output(output))
+                    .ok();
             }
             // What finds no room on the disk is lost: whoever wrote it must not wait for room.
-            if file.as_mut().is_some_and(|file: &mut File| file.write_all(bytes).is_ok()) {
+            if file
+                .as_mut()
+                .is_some_and(|file: &mut File| file.write_all(bytes).is_ok())
+            {
                 self.room -= read as u64;
             }
         }

@@ -18,12 +18,18 @@ use super::super::folder::Folder;
 
 /// The pipe of one output.
 pub(in crate::process) fn path(folder: &Folder, output: Output) -> PathBuf {
-    folder.path().join(if output == Output::Stderr { "stderr.pipe" } else { "stdout.pipe" })
+    folder.path().join(if output == Output::Stderr {
+        "stderr.pipe"
+    } else {
+        "stdout.pipe"
+    })
 }
 
 /// Whether the folder has pipes: its runs were started by a version that has them.
 pub(in crate::process) fn are_there(folder: &Folder) -> bool {
-    super::OUTPUTS.into_iter().all(|output| std::fs::symlink_metadata(path(folder, output)).is_ok_and(|m| m.file_type().is_fifo()))
+    super::OUTPUTS.into_iter().all(|output| {
+        std::fs::symlink_metadata(path(folder, output)).is_ok_and(|m| m.file_type().is_fifo())
+    })
 }
 
 /// Makes what is missing.
@@ -32,7 +38,13 @@ pub(in crate::process) fn are_there(folder: &Folder) -> bool {
 /// The file system has no pipes, or can't be written.
 pub(in crate::process) fn make(folder: &Folder) -> io::Result<()> {
     for output in super::OUTPUTS {
-        match mknodat(CWD, path(folder, output), FileType::Fifo, Mode::from_raw_mode(0o600), 0) {
+        match mknodat(
+            CWD,
+            path(folder, output),
+            FileType::Fifo,
+            Mode::from_raw_mode(0o600),
+            0,
+        ) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
@@ -42,5 +54,8 @@ pub(in crate::process) fn make(folder: &Folder) -> io::Result<()> {
 
 /// The end that a process writes to. Opening it waits for nobody, and it never breaks.
 pub(in crate::process) fn open(folder: &Folder, output: Output) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).open(path(folder, output))
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path(folder, output))
 }

@@ -42,10 +42,30 @@ impl Stream {
         let length = file.metadata().map_or(0, |m| m.len());
         let start = beginning(&file);
         // Beyond the end: the file began anew.
-        let position = if position.offset > length { Position::default() } else { position };
+        let position = if position.offset > length {
+            Position::default()
+        } else {
+            position
+        };
         let torn = position.offset < start;
-        let position = if torn { Position { offset: start, ..Position::default() } } else { position };
-        Self { replica: source.replica, output, open: source.open, position, file, start, length, torn }
+        let position = if torn {
+            Position {
+                offset: start,
+                ..Position::default()
+            }
+        } else {
+            position
+        };
+        Self {
+            replica: source.replica,
+            output,
+            open: source.open,
+            position,
+            file,
+            start,
+            length,
+            torn,
+        }
     }
 
     /// Where the last lines begin, an unfinished one included: at most so many, in order.
@@ -55,13 +75,18 @@ impl Stream {
         while end > self.start && starts.len() < most {
             let from = end.saturating_sub(STEP).max(self.start);
             let bytes = self.bytes(from, end);
-            let ends = (from..).zip(&bytes).filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).filter(|at| *at < self.length);
+            let ends = (from..)
+                .zip(&bytes)
+                .filter(|(_, byte)| **byte == b'\n')
+                .map(|(at, _)| at + 1)
+                .filter(|at| *at < self.length);
             let found: Vec<u64> = ends.collect();
             starts.extend(found.into_iter().rev().take(most - starts.len()));
             end = from;
         }
         // The first line begins without an end before it. Behind a hole it is the rest of one: shown if there is nothing else.
-        if starts.len() < most && self.length > self.start && (self.start == 0 || starts.is_empty()) {
+        if starts.len() < most && self.length > self.start && (self.start == 0 || starts.is_empty())
+        {
             starts.push(self.start);
         }
         starts.reverse();
@@ -74,8 +99,13 @@ impl Stream {
         let offset = starts.get(first).copied().unwrap_or(self.length);
         self.torn = offset == self.start && self.start > 0 && offset < self.length;
         let before = offset.saturating_sub(1);
-        let inside = offset == self.length && offset > self.start && self.bytes(before, offset) != b"\n";
-        self.position = Position { offset, inside, waits: None };
+        let inside =
+            offset == self.length && offset > self.start && self.bytes(before, offset) != b"\n";
+        self.position = Position {
+            offset,
+            inside,
+            waits: None,
+        };
     }
 
     pub(super) fn unread(&self) -> u64 {
@@ -93,7 +123,11 @@ impl Stream {
         let bytes = self.bytes(from, self.length.min(from.saturating_add(share)));
         let reached_end = from + bytes.len() as u64 >= self.length;
         let mut rest = bytes.as_slice();
-        let Position { mut inside, mut waits, .. } = self.position;
+        let Position {
+            mut inside,
+            mut waits,
+            ..
+        } = self.position;
         if self.torn {
             match rest.iter().position(|b| *b == b'\n') {
                 Some(end) => (rest, inside) = (rest.get(end + 1..).unwrap_or_default(), false),
@@ -101,7 +135,10 @@ impl Stream {
             }
         }
         let mut pieces = Vec::new();
-        let whole = rest.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+        let whole = rest
+            .iter()
+            .rposition(|b| *b == b'\n')
+            .map_or(0, |end| end + 1);
         let (lines, mut rest) = rest.split_at(whole);
         for line in lines.split_inclusive(|b| *b == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
@@ -116,10 +153,21 @@ impl Stream {
         let waited = || !follows || waits.is_some_and(|since| now.0.abs_diff(since) >= UNFINISHED);
         if rest.is_empty() {
             waits = None;
-        } else if last_words || (!reached_end && rest.len() > bytes.len() / 2) || (reached_end && waited()) {
-            let (given, left) = rest.split_at(if last_words { rest.len() } else { whole_characters(rest) });
+        } else if last_words
+            || (!reached_end && rest.len() > bytes.len() / 2)
+            || (reached_end && waited())
+        {
+            let (given, left) = rest.split_at(if last_words {
+                rest.len()
+            } else {
+                whole_characters(rest)
+            });
             if !given.is_empty() {
-                pieces.push(Piece { text: text(given), continues: inside, partial: !last_words });
+                pieces.push(Piece {
+                    text: text(given),
+                    continues: inside,
+                    partial: !last_words,
+                });
                 inside = !last_words;
             }
             (rest, waits) = (left, None);
@@ -127,7 +175,11 @@ impl Stream {
             waits = waits.or(Some(now.0));
         }
         let offset = from + (bytes.len() - rest.len()) as u64;
-        self.position = Position { offset, inside, waits };
+        self.position = Position {
+            offset,
+            inside,
+            waits,
+        };
         pieces
     }
 
@@ -185,25 +237,57 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
-            Self { folder: tempfile::tempdir().unwrap(), now: 1_000_000 }
+            Self {
+                folder: tempfile::tempdir().unwrap(),
+                now: 1_000_000,
+            }
         }
 
         fn write(&self, bytes: &[u8]) {
-            File::options().create(true).append(true).open(self.folder.path().join("stdout")).unwrap().write_all(bytes).unwrap();
+            File::options()
+                .create(true)
+                .append(true)
+                .open(self.folder.path().join("stdout"))
+                .unwrap()
+                .write_all(bytes)
+                .unwrap();
         }
 
         fn stream(&self, position: Position, open: bool) -> Stream {
             let owner: InstanceName = "local".parse().unwrap();
-            let key = tradewind_core::capability::ProcessKey { allocation: "a".parse().unwrap(), replica: 0 };
-            let source = Source { replica: 0, folder: Folder::new(self.folder.path(), &owner, &key), open };
-            Stream::open(&source, Output::Stdout, File::open(self.folder.path().join("stdout")).unwrap(), position)
+            let key = tradewind_core::capability::ProcessKey {
+                allocation: "a".parse().unwrap(),
+                replica: 0,
+            };
+            let source = Source {
+                replica: 0,
+                folder: Folder::new(self.folder.path(), &owner, &key),
+                open,
+            };
+            Stream::open(
+                &source,
+                Output::Stdout,
+                File::open(self.folder.path().join("stdout")).unwrap(),
+                position,
+            )
         }
 
         /// What a follower sees behind a position, and where it goes on.
-        fn after(&self, position: Position, share: u64, open: bool) -> (Vec<(String, bool, bool)>, Position) {
+        fn after(
+            &self,
+            position: Position,
+            share: u64,
+            open: bool,
+        ) -> (Vec<(String, bool, bool)>, Position) {
             let mut stream = self.stream(position, open);
             let pieces = stream.read(share, true, Instant(self.now));
-            (pieces.into_iter().map(|p| (p.text, p.continues, p.partial)).collect(), stream.position)
+            (
+                pieces
+                    .into_iter()
+                    .map(|p| (p.text, p.continues, p.partial))
+                    .collect(),
+                stream.position,
+            )
         }
     }
 
@@ -216,7 +300,11 @@ mod tests {
         let mut bench = Bench::new();
         bench.write(b"one\npassword: ");
         let (seen, at) = bench.after(Position::default(), 1 << 20, true);
-        assert_eq!(seen, [piece("one", false, false)], "the rest may be finished any moment");
+        assert_eq!(
+            seen,
+            [piece("one", false, false)],
+            "the rest may be finished any moment"
+        );
         bench.now += UNFINISHED - 1;
         let (seen, at) = bench.after(at, 1 << 20, true);
         assert!(seen.is_empty());
@@ -224,13 +312,21 @@ mod tests {
         // It grows meanwhile, as a progress bar does: the wait is from its beginning.
         bench.write("é".as_bytes().get(..1).unwrap());
         let (seen, at) = bench.after(at, 1 << 20, true);
-        assert_eq!(seen, [piece("password: ", false, true)], "cut between characters");
+        assert_eq!(
+            seen,
+            [piece("password: ", false, true)],
+            "cut between characters"
+        );
         bench.write("é".as_bytes().get(1..).unwrap());
         bench.write(b"\r\ntwo\nlast words");
         let (seen, at) = bench.after(at, 1 << 20, true);
         assert_eq!(seen, [piece("é", true, false), piece("two", false, false)]);
         let (seen, at) = bench.after(at, 1 << 20, false);
-        assert_eq!(seen, [piece("last words", false, false)], "it has ended: nothing follows");
+        assert_eq!(
+            seen,
+            [piece("last words", false, false)],
+            "it has ended: nothing follows"
+        );
         assert_eq!(at.offset, bench.stream(at, false).length);
     }
 
@@ -246,12 +342,31 @@ mod tests {
             seen.extend(pieces);
             at = next;
         }
-        assert_eq!((seen.first(), seen.last()), (Some(&piece("before", false, false)), Some(&piece("after", false, false))));
+        assert_eq!(
+            (seen.first(), seen.last()),
+            (
+                Some(&piece("before", false, false)),
+                Some(&piece("after", false, false))
+            )
+        );
         let cut = &seen[1..seen.len() - 1];
         assert!(cut.len() > 9 && cut.iter().all(|(text, ..)| !text.contains('\u{fffd}')));
-        assert_eq!(cut.iter().map(|(text, ..)| text.as_str()).collect::<String>(), line);
-        let marks: Vec<(bool, bool)> = cut.iter().map(|(_, continues, partial)| (*continues, *partial)).collect();
-        assert!(!marks[0].0 && marks[1..].iter().all(|m| m.0) && marks[..marks.len() - 1].iter().all(|m| m.1) && !marks[marks.len() - 1].1);
+        assert_eq!(
+            cut.iter()
+                .map(|(text, ..)| text.as_str())
+                .collect::<String>(),
+            line
+        );
+        let marks: Vec<(bool, bool)> = cut
+            .iter()
+            .map(|(_, continues, partial)| (*continues, *partial))
+            .collect();
+        assert!(
+            !marks[0].0
+                && marks[1..].iter().all(|m| m.0)
+                && marks[..marks.len() - 1].iter().all(|m| m.1)
+                && !marks[marks.len() - 1].1
+        );
     }
 
     #[test]
@@ -265,9 +380,19 @@ mod tests {
         assert_eq!(stream.last_lines(2), [long_end, long_end + 6]);
         let mut stream = bench.stream(Position::default(), true);
         stream.begin(&[0, 7, long_end, long_end + 6], 1);
-        assert_eq!(stream.read(1 << 20, false, Instant(0)), [Piece { text: "unfinished".into(), continues: false, partial: true }]);
+        assert_eq!(
+            stream.read(1 << 20, false, Instant(0)),
+            [Piece {
+                text: "unfinished".into(),
+                continues: false,
+                partial: true
+            }]
+        );
         assert!(stream.position.inside && stream.is_at_end());
         stream.begin(&[], 0);
-        assert!(stream.position.inside, "what follows goes on from what was not asked for");
+        assert!(
+            stream.position.inside,
+            "what follows goes on from what was not asked for"
+        );
     }
 }

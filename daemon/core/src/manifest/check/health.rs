@@ -12,8 +12,20 @@ use crate::{
 
 const DAY: Millis = Millis(86_400_000);
 
-pub(super) fn health(found: &mut Found, spec: &HealthSpec, ports: &indexmap::IndexMap<PortName, PortSpec>, at: &Path) {
-    let given = [spec.http.is_some(), spec.tcp == Some(true), !spec.command.is_empty()].into_iter().filter(|g| *g).count();
+pub(super) fn health(
+    found: &mut Found,
+    spec: &HealthSpec,
+    ports: &indexmap::IndexMap<PortName, PortSpec>,
+    at: &Path,
+) {
+    let given = [
+        spec.http.is_some(),
+        spec.tcp == Some(true),
+        !spec.command.is_empty(),
+    ]
+    .into_iter()
+    .filter(|g| *g)
+    .count();
     found.require(
         given == 1,
         || at.clone(),
@@ -40,16 +52,38 @@ pub(super) fn health(found: &mut Found, spec: &HealthSpec, ports: &indexmap::Ind
     times(found, spec, at);
 }
 
-fn port(found: &mut Found, spec: &HealthSpec, ports: &indexmap::IndexMap<PortName, PortSpec>, at: &Path) {
+fn port(
+    found: &mut Found,
+    spec: &HealthSpec,
+    ports: &indexmap::IndexMap<PortName, PortSpec>,
+    at: &Path,
+) {
     if !spec.command.is_empty() {
-        found.require(spec.port.is_none(), || at.clone().key("port"), || "a command uses no port: leave it out".to_owned());
+        found.require(
+            spec.port.is_none(),
+            || at.clone().key("port"),
+            || "a command uses no port: leave it out".to_owned(),
+        );
         return;
     }
-    let names = || ports.keys().map(PortName::as_str).collect::<Vec<_>>().join(", ");
+    let names = || {
+        ports
+            .keys()
+            .map(PortName::as_str)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     match &spec.port {
         Some(name) if !ports.contains_key(name) => {
-            let hint = if ports.is_empty() { "describe it under \"ports\"".to_owned() } else { format!("use one of {}", names()) };
-            found.add(at.clone().key("port"), format!("there is no port \"{name}\": {hint}"));
+            let hint = if ports.is_empty() {
+                "describe it under \"ports\"".to_owned()
+            } else {
+                format!("use one of {}", names())
+            };
+            found.add(
+                at.clone().key("port"),
+                format!("there is no port \"{name}\": {hint}"),
+            );
         }
         None if ports.is_empty() && (spec.http.is_some() || spec.tcp == Some(true)) => {
             found.add(at.clone(), "the check needs a port, and the service has none: add one under \"ports\", such as {http: 8080}");
@@ -70,11 +104,19 @@ fn times(found: &mut Found, spec: &HealthSpec, at: &Path) {
     within("initialDelay", spec.initial_delay, Millis(0));
     within("interval", spec.interval, Millis(100));
     within("timeout", spec.timeout, Millis(1));
-    for (field, value) in [("healthyAfter", spec.healthy_after), ("unhealthyAfter", spec.unhealthy_after)] {
+    for (field, value) in [
+        ("healthyAfter", spec.healthy_after),
+        ("unhealthyAfter", spec.unhealthy_after),
+    ] {
         found.require(
             value.is_none_or(|v| (1..=1_000).contains(&v)),
             || at.clone().key(field),
-            || format!("{} checks in a row are out of range: write 1 to 1000", value.unwrap_or(0)),
+            || {
+                format!(
+                    "{} checks in a row are out of range: write 1 to 1000",
+                    value.unwrap_or(0)
+                )
+            },
         );
     }
 }

@@ -17,10 +17,14 @@ pub(super) fn placement(found: &mut Found, placement: &Placement, at: &Path) {
     );
     if let Some(spread) = &placement.spread {
         let max = || at.clone().key("spread").key("max");
-        found.require(spread.max != Some(0), max, || "0 replicas in each domain leave no place for any: write at least 1".to_owned());
-        found.require(spread.over != Spread::None || spread.max.is_none(), max, || {
-            "a maximum needs a domain: write \"over\" as zone, region or provider".to_owned()
+        found.require(spread.max != Some(0), max, || {
+            "0 replicas in each domain leave no place for any: write at least 1".to_owned()
         });
+        found.require(
+            spread.over != Spread::None || spread.max.is_none(),
+            max,
+            || "a maximum needs a domain: write \"over\" as zone, region or provider".to_owned(),
+        );
     }
     labels(found, &placement.labels, &at.clone().key("labels"));
 }
@@ -29,7 +33,11 @@ pub(super) fn placement(found: &mut Found, placement: &Placement, at: &Path) {
 pub(super) fn together(found: &mut Found, all: &Placement, own: &Placement, at: &Path) {
     let affinity = own.affinity.as_ref().or(all.affinity.as_ref());
     let apart = own.anti_affinity.as_ref().or(all.anti_affinity.as_ref());
-    let spread = own.spread.as_ref().or(all.spread.as_ref()).map_or(Spread::None, |s| s.over);
+    let spread = own
+        .spread
+        .as_ref()
+        .or(all.spread.as_ref())
+        .map_or(Spread::None, |s| s.over);
     let Some(affinity) = affinity else { return };
     let over = affinity.domain.over();
     found.require(
@@ -62,9 +70,22 @@ pub(super) fn targets(found: &mut Found, spec: &Spec, spec_at: &Path) {
         found.add(at, "targets place services, and there are none: describe them under \"services\", or leave \"targets\" out");
         return;
     }
-    let places: usize = spec.targets.iter().map(|t| if t.services.is_empty() { spec.services.len() } else { t.services.len() }).sum();
+    let places: usize = spec
+        .targets
+        .iter()
+        .map(|t| {
+            if t.services.is_empty() {
+                spec.services.len()
+            } else {
+                t.services.len()
+            }
+        })
+        .sum();
     if places > MAX_PLACES {
-        found.add(at, format!("{places} pairs of target and service are too many: at most {MAX_PLACES}"));
+        found.add(
+            at,
+            format!("{places} pairs of target and service are too many: at most {MAX_PLACES}"),
+        );
         return;
     }
     providers(found, spec, spec_at);
@@ -73,7 +94,10 @@ pub(super) fn targets(found: &mut Found, spec: &Spec, spec_at: &Path) {
         one(found, spec, target, &at.clone().index(i), &mut seen);
     }
     for name in spec.services.keys() {
-        let listed = spec.targets.iter().any(|t| t.services.is_empty() || t.services.iter().any(|s| s.name == *name));
+        let listed = spec
+            .targets
+            .iter()
+            .any(|t| t.services.is_empty() || t.services.iter().any(|s| s.name == *name));
         found.require(
             listed,
             || spec_at.clone().key("services").key(name.as_str()),
@@ -84,9 +108,18 @@ pub(super) fn targets(found: &mut Found, spec: &Spec, spec_at: &Path) {
 
 type Place<'a> = (&'a str, Option<&'a str>, &'a str);
 
-fn one<'a>(found: &mut Found, spec: &'a Spec, target: &'a TargetSpec, at: &Path, seen: &mut HashSet<Place<'a>>) {
+fn one<'a>(
+    found: &mut Found,
+    spec: &'a Spec,
+    target: &'a TargetSpec,
+    at: &Path,
+    seen: &mut HashSet<Place<'a>>,
+) {
     let region = target.region.as_ref().map(AsRef::as_ref);
-    let place = region.map_or_else(|| target.provider.to_string(), |r: &str| format!("{}/{r}", target.provider));
+    let place = region.map_or_else(
+        || target.provider.to_string(),
+        |r: &str| format!("{}/{r}", target.provider),
+    );
     if target.services.is_empty() {
         for name in spec.services.keys() {
             found.require(
@@ -103,7 +136,11 @@ fn one<'a>(found: &mut Found, spec: &'a Spec, target: &'a TargetSpec, at: &Path,
     for (i, service) in target.services.iter().enumerate() {
         let at = at.clone().key("services").index(i);
         let name = &service.name;
-        found.require(spec.services.contains_key(name), || at.clone().key("name"), || unknown(spec, name.as_str()));
+        found.require(
+            spec.services.contains_key(name),
+            || at.clone().key("name"),
+            || unknown(spec, name.as_str()),
+        );
         found.require(
             seen.insert((target.provider.as_ref(), region, name.as_ref())),
             || at.clone(),
@@ -116,9 +153,15 @@ fn one<'a>(found: &mut Found, spec: &'a Spec, target: &'a TargetSpec, at: &Path,
             || format!("{replicas} replicas are too many: write 0 to {MAX_REPLICAS}"),
         );
         found.require(
-            service.platform.as_deref().is_none_or(|p| !p.trim().is_empty() && p.len() <= 128),
+            service
+                .platform
+                .as_deref()
+                .is_none_or(|p| !p.trim().is_empty() && p.len() <= 128),
             || at.clone().key("type"),
-            || "not a kind of platform: write a name such as EKS, AKS or GKE, or leave it out".to_owned(),
+            || {
+                "not a kind of platform: write a name such as EKS, AKS or GKE, or leave it out"
+                    .to_owned()
+            },
         );
     }
     let Some(region) = &target.region else { return };
@@ -134,22 +177,51 @@ fn unknown(spec: &Spec, name: &str) -> String {
     if spec.jobs.contains_key(name) {
         return format!("\"{name}\" is a job: targets place services, and the policy places jobs");
     }
-    let near = spec.services.keys().map(|s| (strsim::damerau_levenshtein(s.as_str(), name), s)).min().filter(|(d, _)| *d <= 2);
-    let hint = near.map_or_else(|| "describe it under \"spec.services\"".to_owned(), |(_, s)| format!("did you mean \"{s}\"?"));
+    let near = spec
+        .services
+        .keys()
+        .map(|s| (strsim::damerau_levenshtein(s.as_str(), name), s))
+        .min()
+        .filter(|(d, _)| *d <= 2);
+    let hint = near.map_or_else(
+        || "describe it under \"spec.services\"".to_owned(),
+        |(_, s)| format!("did you mean \"{s}\"?"),
+    );
     format!("there is no service \"{name}\": {hint}")
 }
 
 /// A list of allowed providers and a list of required ones would contradict each other or say the same twice.
 fn providers(found: &mut Found, spec: &Spec, spec_at: &Path) {
-    let message = || "\"targets\" name the providers already: leave \"providers\" out, or drop the targets".to_owned();
-    found.require(spec.placement.providers.is_empty(), || spec_at.clone().key("placement").key("providers"), message);
+    let message = || {
+        "\"targets\" name the providers already: leave \"providers\" out, or drop the targets"
+            .to_owned()
+    };
+    found.require(
+        spec.placement.providers.is_empty(),
+        || spec_at.clone().key("placement").key("providers"),
+        message,
+    );
     for (name, service) in &spec.services {
-        let at = || spec_at.clone().key("services").key(name.as_str()).key("placement");
-        found.require(service.placement.providers.is_empty(), || at().key("providers"), message);
-        for target in spec.targets.iter().filter(|t| t.services.is_empty() || t.services.iter().any(|s| s.name == *name)) {
-            let Some(region) =
-                target.region.as_ref().filter(|r| !service.placement.regions.is_empty() && !service.placement.regions.contains(r))
-            else {
+        let at = || {
+            spec_at
+                .clone()
+                .key("services")
+                .key(name.as_str())
+                .key("placement")
+        };
+        found.require(
+            service.placement.providers.is_empty(),
+            || at().key("providers"),
+            message,
+        );
+        for target in spec
+            .targets
+            .iter()
+            .filter(|t| t.services.is_empty() || t.services.iter().any(|s| s.name == *name))
+        {
+            let Some(region) = target.region.as_ref().filter(|r| {
+                !service.placement.regions.is_empty() && !service.placement.regions.contains(r)
+            }) else {
                 continue;
             };
             found.add(

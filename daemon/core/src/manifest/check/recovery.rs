@@ -30,7 +30,12 @@ pub(super) fn recovery(found: &mut Found, spec: &RecoverySpec, at: &Path) {
     found.require(
         spec.replace_after.is_none_or(|n| n <= 1_000),
         || at.clone().key("replaceAfter"),
-        || format!("{} failures are out of range: write 0 to 1000", spec.replace_after.unwrap_or(0)),
+        || {
+            format!(
+                "{} failures are out of range: write 0 to 1000",
+                spec.replace_after.unwrap_or(0)
+            )
+        },
     );
     if let Some(portion) = spec.max_concurrent {
         let good = match portion.0 {
@@ -49,13 +54,25 @@ pub(super) fn hedge(found: &mut Found, spec: &HedgeSpec, at: &Path) {
     found.require(
         (1..=5).contains(&spec.offers),
         || at.clone().key("offers"),
-        || format!("{} places are out of range: write 2 to 5, or 1 to ask in one place only", spec.offers),
+        || {
+            format!(
+                "{} places are out of range: write 2 to 5, or 1 to ask in one place only",
+                spec.offers
+            )
+        },
     );
     span(found, spec.within, Millis(1), || at.clone().key("within"));
 }
 
 fn span(found: &mut Found, value: Option<Millis>, least: Millis, at: impl FnOnce() -> Path) {
-    found.require(value.is_none_or(|v| (least..=LONGEST).contains(&v)), at, || {
-        format!("{} is out of range: write more than 0 and at most 100 years, such as 2m", value.unwrap_or_default())
-    });
+    found.require(
+        value.is_none_or(|v| (least..=LONGEST).contains(&v)),
+        at,
+        || {
+            format!(
+                "{} is out of range: write more than 0 and at most 100 years, such as 2m",
+                value.unwrap_or_default()
+            )
+        },
+    );
 }

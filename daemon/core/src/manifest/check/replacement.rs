@@ -10,7 +10,10 @@ use crate::{
 const YEAR: Millis = Millis(31_557_600_000);
 
 pub(super) fn replacement(found: &mut Found, spec: &ReplacementSpec, at: &Path) {
-    for (field, value, least) in [("horizon", spec.horizon, Millis::from_secs(60)), ("cooldown", spec.cooldown, Millis(0))] {
+    for (field, value, least) in [
+        ("horizon", spec.horizon, Millis::from_secs(60)),
+        ("cooldown", spec.cooldown, Millis(0)),
+    ] {
         let Some(value) = value else { continue };
         found.require(
             (least..=YEAR).contains(&value),

@@ -19,9 +19,17 @@ pub(super) fn resources(found: &mut Found, spec: &ResourcesSpec, at: &Path) {
     let (count, kind, path) = match &spec.gpu {
         None => return,
         Some(GpuSpec::Count(count)) => (*count, "", at.clone().key("gpu")),
-        Some(GpuSpec::Long(long)) => (long.count, long.kind.as_str(), at.clone().key("gpu").key("count")),
+        Some(GpuSpec::Long(long)) => (
+            long.count,
+            long.kind.as_str(),
+            at.clone().key("gpu").key("count"),
+        ),
     };
-    found.require(count <= MAX_GPUS, || path, || format!("{count} accelerators are too many: write 0 to {MAX_GPUS}"));
+    found.require(
+        count <= MAX_GPUS,
+        || path,
+        || format!("{count} accelerators are too many: write 0 to {MAX_GPUS}"),
+    );
     found.require(
         kind.is_empty() || task::is_name(kind),
         || at.clone().key("gpu").key("kind"),
@@ -42,8 +50,14 @@ fn size(found: &mut Found, memory: Bytes, at: &Path) {
         (MIN_MEMORY..=MAX_MEMORY).contains(&memory),
         || at.clone().key("memory"),
         || {
-            let hint = if memory < MIN_MEMORY && memory.0 > 0 { " (a number without a unit counts bytes)" } else { "" };
-            format!("{memory} is out of range: write {MIN_MEMORY} to {MAX_MEMORY}, such as 512Mi{hint}")
+            let hint = if memory < MIN_MEMORY && memory.0 > 0 {
+                " (a number without a unit counts bytes)"
+            } else {
+                ""
+            };
+            format!(
+                "{memory} is out of range: write {MIN_MEMORY} to {MAX_MEMORY}, such as 512Mi{hint}"
+            )
         },
     );
 }
@@ -52,17 +66,28 @@ fn space(found: &mut Found, disk: Option<Bytes>, at: &Path) {
     found.require(
         disk.is_none_or(|d| d <= MAX_DISK),
         || at.clone().key("disk"),
-        || format!("{} is out of range: write at most 1Pi", disk.unwrap_or_default()),
+        || {
+            format!(
+                "{} is out of range: write at most 1Pi",
+                disk.unwrap_or_default()
+            )
+        },
     );
 }
 
 pub(super) fn limits(found: &mut Found, limits: &LimitsSpec, needs: &ResourcesSpec, at: &Path) {
     let below = |what: &str, limit: String, need: String| {
-        format!("a limit of {limit} is below the {need} that \"resources.{what}\" asks for: raise the limit or lower the resource")
+        format!(
+            "a limit of {limit} is below the {need} that \"resources.{what}\" asks for: raise the limit or lower the resource"
+        )
     };
     if let Some(cpu) = limits.cpu {
         cores(found, cpu, at);
-        found.require(cpu >= needs.cpu, || at.clone().key("cpu"), || below("cpu", cpu.to_string(), needs.cpu.to_string()));
+        found.require(
+            cpu >= needs.cpu,
+            || at.clone().key("cpu"),
+            || below("cpu", cpu.to_string(), needs.cpu.to_string()),
+        );
     }
     if let Some(memory) = limits.memory {
         size(found, memory, at);
@@ -75,6 +100,10 @@ pub(super) fn limits(found: &mut Found, limits: &LimitsSpec, needs: &ResourcesSp
     if let Some(disk) = limits.disk {
         let need = needs.disk.unwrap_or_default();
         space(found, Some(disk), at);
-        found.require(disk >= need, || at.clone().key("disk"), || below("disk", disk.to_string(), need.to_string()));
+        found.require(
+            disk >= need,
+            || at.clone().key("disk"),
+            || below("disk", disk.to_string(), need.to_string()),
+        );
     }
 }

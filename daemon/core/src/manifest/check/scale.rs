@@ -31,8 +31,15 @@ pub(super) fn job(found: &mut Found, spec: &ScaleSpec, at: &Path) {
     found.require(spec.target.metric.is_some(), target, || {
         "a job follows the work that waits for it: give \"metric\", such as {name: queue-depth, value: 5}".to_owned()
     });
-    for (field, given) in [("cpu", spec.target.cpu.is_some()), ("requests", spec.target.requests.is_some())] {
-        found.require(!given, || target().key(field), || format!("\"{field}\" is for services: a job follows a \"metric\""));
+    for (field, given) in [
+        ("cpu", spec.target.cpu.is_some()),
+        ("requests", spec.target.requests.is_some()),
+    ] {
+        found.require(
+            !given,
+            || target().key(field),
+            || format!("\"{field}\" is for services: a job follows a \"metric\""),
+        );
     }
 }
 
@@ -40,7 +47,12 @@ fn common(found: &mut Found, spec: &ScaleSpec, at: &Path) {
     found.require(
         (1..=MAX_REPLICAS).contains(&spec.max),
         || at.clone().key("max"),
-        || format!("{} copies at most are out of range: write 1 to {MAX_REPLICAS}", spec.max),
+        || {
+            format!(
+                "{} copies at most are out of range: write 1 to {MAX_REPLICAS}",
+                spec.max
+            )
+        },
     );
     found.require(
         spec.min <= spec.max,
@@ -50,21 +62,47 @@ fn common(found: &mut Found, spec: &ScaleSpec, at: &Path) {
     found.require(
         spec.idle.is_none() || spec.min == 0,
         || at.clone().key("idle"),
-        || "it never goes to zero, for \"min\" is above 0: write \"min: 0\", or leave \"idle\" out".to_owned(),
+        || {
+            "it never goes to zero, for \"min\" is above 0: write \"min: 0\", or leave \"idle\" out"
+                .to_owned()
+        },
     );
-    for (field, value, least) in
-        [("idle", spec.idle, Millis(1)), ("up", Some(spec.stabilization.up), Millis(0)), ("down", Some(spec.stabilization.down), Millis(0))]
-    {
-        let path = || if field == "idle" { at.clone().key(field) } else { at.clone().key("stabilization").key(field) };
-        found.require(value.is_none_or(|v| (least..=DAY).contains(&v)), path, || {
-            format!("{} is out of range: write {least} to {DAY}", value.unwrap_or_default())
-        });
+    for (field, value, least) in [
+        ("idle", spec.idle, Millis(1)),
+        ("up", Some(spec.stabilization.up), Millis(0)),
+        ("down", Some(spec.stabilization.down), Millis(0)),
+    ] {
+        let path = || {
+            if field == "idle" {
+                at.clone().key(field)
+            } else {
+                at.clone().key("stabilization").key(field)
+            }
+        };
+        found.require(
+            value.is_none_or(|v| (least..=DAY).contains(&v)),
+            path,
+            || {
+                format!(
+                    "{} is out of range: write {least} to {DAY}",
+                    value.unwrap_or_default()
+                )
+            },
+        );
     }
-    for (field, value, most) in [("tolerance", spec.tolerance, Percent(50)), ("maxStep", spec.max_step, Percent(1_000))] {
+    for (field, value, most) in [
+        ("tolerance", spec.tolerance, Percent(50)),
+        ("maxStep", spec.max_step, Percent(1_000)),
+    ] {
         found.require(
             value.is_none_or(|v| v <= most),
             || at.clone().key(field),
-            || format!("{} is out of range: write at most {most}", value.unwrap_or_default()),
+            || {
+                format!(
+                    "{} is out of range: write at most {most}",
+                    value.unwrap_or_default()
+                )
+            },
         );
     }
     targets(found, spec, &at.clone().key("target"));
@@ -75,10 +113,19 @@ fn targets(found: &mut Found, spec: &ScaleSpec, at: &Path) {
     found.require(
         cpu.is_none_or(|c| (1..=1_000).contains(&c.0)),
         || at.clone().key("cpu"),
-        || format!("{} is out of range: write 1% to 1000%", cpu.unwrap_or_default()),
+        || {
+            format!(
+                "{} is out of range: write 1% to 1000%",
+                cpu.unwrap_or_default()
+            )
+        },
     );
     let number = |found: &mut Found, value: f64, path: Path| {
-        found.require(value > 0.0 && value <= MOST, || path, || format!("{value} is out of range: write more than 0, up to {MOST}"));
+        found.require(
+            value > 0.0 && value <= MOST,
+            || path,
+            || format!("{value} is out of range: write more than 0, up to {MOST}"),
+        );
     };
     if let Some(requests) = spec.target.requests {
         number(found, requests, at.clone().key("requests"));

@@ -7,8 +7,8 @@ use indexmap::IndexMap;
 use super::{Found, MAX_REPLICAS, health, labels, place, recovery, resources, scale};
 use crate::{
     manifest::{
-        EnvSpec, FileSpec, Job, LimitsSpec, Placement, PortSpec, RecoverySpec, ResourcesSpec, SecretSpec, Service, StopSpec, VolumeSpec,
-        forms,
+        EnvSpec, FileSpec, Job, LimitsSpec, Placement, PortSpec, RecoverySpec, ResourcesSpec,
+        SecretSpec, Service, StopSpec, VolumeSpec, forms,
         tree::{Path, short},
     },
     names::PortName,
@@ -82,18 +82,34 @@ pub(super) fn service(found: &mut Found, service: &Service, at: &Path) {
     found.require(
         service.replicas <= MAX_REPLICAS,
         || at.clone().key("replicas"),
-        || format!("{} replicas are too many: write 0 to {MAX_REPLICAS}", service.replicas),
+        || {
+            format!(
+                "{} replicas are too many: write 0 to {MAX_REPLICAS}",
+                service.replicas
+            )
+        },
     );
     if let Some(spec) = &service.scale {
         scale::service(found, spec, &at.clone().key("scale"));
     }
-    for (field, spec) in [("startup", &service.startup), ("health", &service.health), ("liveness", &service.liveness)] {
+    for (field, spec) in [
+        ("startup", &service.startup),
+        ("health", &service.health),
+        ("liveness", &service.liveness),
+    ] {
         if let Some(spec) = spec {
             health::health(found, spec, &service.ports, &at.clone().key(field));
         }
     }
-    if let Some(rate) = service.request_rate.filter(|rate| !rate.is_finite() || *rate <= 0.0) {
-        let message = || format!("{rate} is not a rate: write requests per second above 0, such as 250, or leave it out");
+    if let Some(rate) = service
+        .request_rate
+        .filter(|rate| !rate.is_finite() || *rate <= 0.0)
+    {
+        let message = || {
+            format!(
+                "{rate} is not a rate: write requests per second above 0, such as 250, or leave it out"
+            )
+        };
         found.require(false, || at.clone().key("requestRate"), message);
     }
     if let Some(hedge) = &service.hedge {
@@ -111,12 +127,22 @@ pub(super) fn job(found: &mut Found, job: &Job, at: &Path) {
     found.require(
         (least..=MAX_REPLICAS).contains(&job.replicas),
         || at.clone().key("replicas"),
-        || format!("{} copies of a job are out of range: write {least} to {MAX_REPLICAS}", job.replicas),
+        || {
+            format!(
+                "{} copies of a job are out of range: write {least} to {MAX_REPLICAS}",
+                job.replicas
+            )
+        },
     );
     found.require(
         job.retries <= MAX_RETRIES,
         || at.clone().key("retries"),
-        || format!("{} retries are too many: write 0 to {MAX_RETRIES}", job.retries),
+        || {
+            format!(
+                "{} retries are too many: write 0 to {MAX_RETRIES}",
+                job.retries
+            )
+        },
     );
     span(found, job.deadline, || at.clone().key("deadline"));
 }
@@ -159,7 +185,9 @@ fn run(found: &mut Found, task: &Common<'_>, at: &Path) {
         || "arguments without an image: put them into \"command\" after the program".to_owned(),
     );
     if let Some(image) = task.image {
-        let good = !image.is_empty() && image.len() <= 1_024 && !image.chars().any(|c| c.is_whitespace() || c.is_control());
+        let good = !image.is_empty()
+            && image.len() <= 1_024
+            && !image.chars().any(|c| c.is_whitespace() || c.is_control());
         found.require(
             good,
             || at.clone().key("image"),
@@ -174,13 +202,31 @@ fn run(found: &mut Found, task: &Common<'_>, at: &Path) {
     for (field, words) in [("command", task.command), ("args", task.args)] {
         self::words(found, words, &at.clone().key(field));
     }
-    let variable = |(name, value): (&String, &EnvSpec)| name.len() + 2 + if let EnvSpec::Text(text) = value { text.len() } else { 0 };
+    let variable = |(name, value): (&String, &EnvSpec)| {
+        name.len()
+            + 2
+            + if let EnvSpec::Text(text) = value {
+                text.len()
+            } else {
+                0
+            }
+    };
     // Each with the NUL behind it, and a pointer to it.
-    let total: usize = task.command.iter().chain(task.args).map(|w| w.len() + 1).chain(task.env.iter().map(variable)).map(|n| n + 8).sum();
+    let total: usize = task
+        .command
+        .iter()
+        .chain(task.args)
+        .map(|w| w.len() + 1)
+        .chain(task.env.iter().map(variable))
+        .map(|n| n + 8)
+        .sum();
     found.require(total <= MAX_START, || at.clone(), || {
         format!("the arguments and the environment take {total} bytes: at most {MAX_START} are passed to a program; give large values as \"files\"")
     });
-    for (field, value) in [("workingDirectory", task.working_directory), ("user", task.user)] {
+    for (field, value) in [
+        ("workingDirectory", task.working_directory),
+        ("user", task.user),
+    ] {
         found.require(
             value.is_none_or(|v| !v.is_empty() && !v.contains('\0')),
             || at.clone().key(field),
@@ -199,9 +245,15 @@ pub(super) fn words(found: &mut Found, words: &[String], at: &Path) {
 
 /// None is longer than what is passed on.
 pub(super) fn sizes(found: &mut Found, words: &[String], at: &Path) {
-    for (i, word) in words.iter().enumerate().filter(|(_, word)| word.len() > MAX_STRING) {
-        let message =
-            format!("{} bytes are too many for one argument: at most {MAX_STRING}; give a large value as one of the \"files\"", word.len());
+    for (i, word) in words
+        .iter()
+        .enumerate()
+        .filter(|(_, word)| word.len() > MAX_STRING)
+    {
+        let message = format!(
+            "{} bytes are too many for one argument: at most {MAX_STRING}; give a large value as one of the \"files\"",
+            word.len()
+        );
         found.add(at.clone().index(i), message);
     }
 }
@@ -214,7 +266,9 @@ fn env(found: &mut Found, env: &IndexMap<String, EnvSpec>, at: &Path) {
         });
         match value {
             EnvSpec::Text(text) => {
-                found.require(!text.contains('\0'), at, || "an environment variable can't contain NUL".to_owned());
+                found.require(!text.contains('\0'), at, || {
+                    "an environment variable can't contain NUL".to_owned()
+                });
                 let size = name.len() + 1 + text.len();
                 found.require(size <= MAX_STRING, at, || {
                     format!("{size} bytes are too many for a variable with its name: at most {MAX_STRING}; give a large value as one of the \"files\"")
@@ -232,10 +286,19 @@ fn told_ports(found: &mut Found, task: &Common<'_>, at: &Path) {
             PortSpec::Number(n) => *n,
             PortSpec::Long(l) => l.port,
         };
-        let own = format!("PORT_{}", port.as_str().to_ascii_uppercase().replace('-', "_"));
+        let own = format!(
+            "PORT_{}",
+            port.as_str().to_ascii_uppercase().replace('-', "_")
+        );
         for variable in (i == 0).then(|| "PORT".to_owned()).into_iter().chain([own]) {
-            let Some(value) = task.env.get(&variable) else { continue };
-            let text = if let EnvSpec::Text(text) = value { text.as_str() } else { "" };
+            let Some(value) = task.env.get(&variable) else {
+                continue;
+            };
+            let text = if let EnvSpec::Text(text) = value {
+                text.as_str()
+            } else {
+                ""
+            };
             let wanted = text.parse::<u16>().ok().filter(|n| *n > 0).unwrap_or(8_080);
             found.require(
                 number != 0 && text == number.to_string(),
@@ -257,9 +320,14 @@ fn hidden_files(found: &mut Found, task: &Common<'_>, at: &Path) {
     for (i, file) in task.files.iter().enumerate() {
         let folder = task.working_directory.unwrap_or_default();
         let whole = path::Path::new(folder).join(&file.path);
-        let around =
-            task.volumes.iter().filter(|v| whole.starts_with(&v.path)).max_by_key(|v| path::Path::new(&v.path).components().count());
-        let Some(volume) = around.filter(|v| kept(v)) else { continue };
+        let around = task
+            .volumes
+            .iter()
+            .filter(|v| whole.starts_with(&v.path))
+            .max_by_key(|v| path::Path::new(&v.path).components().count());
+        let Some(volume) = around.filter(|v| kept(v)) else {
+            continue;
+        };
         let at = at.clone().index(i).key("path");
         found.add(
             at,
@@ -273,21 +341,35 @@ fn hidden_files(found: &mut Found, task: &Common<'_>, at: &Path) {
 }
 
 fn secret(found: &mut Found, spec: &SecretSpec, at: &Path) {
-    let good = |s: &str| !s.is_empty() && s.len() <= 253 && !s.chars().any(|c| c.is_whitespace() || c.is_control());
+    let good = |s: &str| {
+        !s.is_empty() && s.len() <= 253 && !s.chars().any(|c| c.is_whitespace() || c.is_control())
+    };
     found.require(
         good(&spec.secret),
         || at.clone().key("secret"),
-        || format!("\"{}\" is not the name of a secret: use 1 to 253 characters without spaces", short(&spec.secret)),
+        || {
+            format!(
+                "\"{}\" is not the name of a secret: use 1 to 253 characters without spaces",
+                short(&spec.secret)
+            )
+        },
     );
     found.require(
         spec.key.as_deref().is_none_or(good),
         || at.clone().key("key"),
-        || "not a key of a secret: use 1 to 253 characters without spaces, or leave it out".to_owned(),
+        || {
+            "not a key of a secret: use 1 to 253 characters without spaces, or leave it out"
+                .to_owned()
+        },
     );
 }
 
 fn ports(found: &mut Found, ports: &IndexMap<PortName, PortSpec>, at: &Path) {
-    found.require(ports.len() <= MAX_PORTS, || at.clone(), || format!("{} ports are too many: at most {MAX_PORTS}", ports.len()));
+    found.require(
+        ports.len() <= MAX_PORTS,
+        || at.clone(),
+        || format!("{} ports are too many: at most {MAX_PORTS}", ports.len()),
+    );
     let (mut numbers, mut published) = (HashSet::new(), HashSet::new());
     for (name, spec) in ports {
         let at = || at.clone().key(name.as_str());
@@ -300,7 +382,11 @@ fn ports(found: &mut Found, ports: &IndexMap<PortName, PortSpec>, at: &Path) {
             format!("port {number} has another name already: give each port a number of its own, or 0 to have one chosen")
         });
         let Some(callers) = callers else { continue };
-        found.require(callers != 0, || at().key("published"), || "0 is no port to publish: leave it out to have one chosen".to_owned());
+        found.require(
+            callers != 0,
+            || at().key("published"),
+            || "0 is no port to publish: leave it out to have one chosen".to_owned(),
+        );
         found.require(
             callers == 0 || published.insert((callers, udp)),
             || at().key("published"),
@@ -315,7 +401,10 @@ fn is_absolute(path: &str) -> bool {
 }
 
 fn is_tame(path: &str) -> bool {
-    !path.is_empty() && path.len() <= 4_096 && !path.contains('\0') && !path.split('/').any(|part| part == "..")
+    !path.is_empty()
+        && path.len() <= 4_096
+        && !path.contains('\0')
+        && !path.split('/').any(|part| part == "..")
 }
 
 fn volumes(found: &mut Found, volumes: &[VolumeSpec], at: &Path) {
@@ -325,12 +414,22 @@ fn volumes(found: &mut Found, volumes: &[VolumeSpec], at: &Path) {
         found.require(
             is_absolute(&volume.path),
             || at.clone().key("path"),
-            || format!("\"{}\" is not an absolute path: begin with \"/\" and use no \"..\"", short(&volume.path)),
+            || {
+                format!(
+                    "\"{}\" is not an absolute path: begin with \"/\" and use no \"..\"",
+                    short(&volume.path)
+                )
+            },
         );
         found.require(
             seen.insert(volume.path.trim_end_matches('/')),
             || at.clone().key("path"),
-            || format!("\"{}\" has a volume already: give each volume a path of its own", short(&volume.path)),
+            || {
+                format!(
+                    "\"{}\" has a volume already: give each volume a path of its own",
+                    short(&volume.path)
+                )
+            },
         );
         found.require(
             volume.name.is_none() || volume.host_path.is_none(),
@@ -338,7 +437,11 @@ fn volumes(found: &mut Found, volumes: &[VolumeSpec], at: &Path) {
             || "a volume is named or a path of the machine, not both: give \"name\" or \"hostPath\"".to_owned(),
         );
         if let Some(name) = &volume.name {
-            found.require(is_name(name), || at.clone().key("name"), || not_a_name("volume", name));
+            found.require(
+                is_name(name),
+                || at.clone().key("name"),
+                || not_a_name("volume", name),
+            );
             found.require(
                 volume.size.is_some() || volume.host_path.is_some(),
                 || at.clone().key("size"),
@@ -349,7 +452,12 @@ fn volumes(found: &mut Found, volumes: &[VolumeSpec], at: &Path) {
             found.require(
                 is_absolute(path),
                 || at.clone().key("hostPath"),
-                || format!("\"{}\" is not an absolute path: begin with \"/\" and use no \"..\"", short(path)),
+                || {
+                    format!(
+                        "\"{}\" is not an absolute path: begin with \"/\" and use no \"..\"",
+                        short(path)
+                    )
+                },
             );
         }
         found.require(
@@ -358,9 +466,16 @@ fn volumes(found: &mut Found, volumes: &[VolumeSpec], at: &Path) {
             || "only a named volume has a class: give \"name\", or leave \"class\" out".to_owned(),
         );
         found.require(
-            volume.size.is_none_or(|s| (Bytes(1)..=resources::MAX_DISK).contains(&s)),
+            volume
+                .size
+                .is_none_or(|s| (Bytes(1)..=resources::MAX_DISK).contains(&s)),
             || at.clone().key("size"),
-            || format!("{} is out of range: write more than 0 and at most 1Pi", volume.size.unwrap_or_default()),
+            || {
+                format!(
+                    "{} is out of range: write more than 0 and at most 1Pi",
+                    volume.size.unwrap_or_default()
+                )
+            },
         );
     }
 }
@@ -370,13 +485,17 @@ fn networks(found: &mut Found, networks: &[String], at: &Path) {
     for (i, name) in networks.iter().enumerate() {
         let at = || at.clone().index(i);
         found.require(is_name(name), at, || not_a_name("network", name));
-        found.require(seen.insert(name), at, || format!("the network \"{}\" is listed twice: keep one", short(name)));
+        found.require(seen.insert(name), at, || {
+            format!("the network \"{}\" is listed twice: keep one", short(name))
+        });
     }
 }
 
 pub(super) fn is_name(name: &str) -> bool {
     matches!(name.len(), 1..=128)
-        && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
+        && name
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
@@ -399,12 +518,20 @@ fn files(found: &mut Found, files: &[FileSpec], at: &Path) {
         found.require(
             seen.insert(&file.path),
             || at.clone().key("path"),
-            || format!("\"{}\" is written twice: give each file a path of its own", short(&file.path)),
+            || {
+                format!(
+                    "\"{}\" is written twice: give each file a path of its own",
+                    short(&file.path)
+                )
+            },
         );
         found.require(
             file.content.is_some() != file.secret.is_some(),
             || at.clone(),
-            || "a file has a content or a secret: give exactly one of \"content\" and \"secret\"".to_owned(),
+            || {
+                "a file has a content or a secret: give exactly one of \"content\" and \"secret\""
+                    .to_owned()
+            },
         );
         if let Some(spec) = &file.secret {
             secret(found, spec, &at.clone().key("secret"));
@@ -420,9 +547,16 @@ fn files(found: &mut Found, files: &[FileSpec], at: &Path) {
 }
 
 fn span(found: &mut Found, span: Option<Millis>, at: impl FnOnce() -> Path) {
-    found.require(span.is_none_or(|s| s.0 > 0 && s <= MAX_DURATION), at, || {
-        format!("{} is out of range: write more than 0 and at most 100 years, such as 1h 30m", span.unwrap_or_default())
-    });
+    found.require(
+        span.is_none_or(|s| s.0 > 0 && s <= MAX_DURATION),
+        at,
+        || {
+            format!(
+                "{} is out of range: write more than 0 and at most 100 years, such as 1h 30m",
+                span.unwrap_or_default()
+            )
+        },
+    );
 }
 
 fn stop(found: &mut Found, spec: &StopSpec, at: &Path) {
@@ -431,13 +565,24 @@ fn stop(found: &mut Found, spec: &StopSpec, at: &Path) {
         found.require(
             known,
             || at.clone().key("signal"),
-            || format!("\"{}\" is not a signal to stop with: use one of {}", short(signal), SIGNALS.join(", ")),
+            || {
+                format!(
+                    "\"{}\" is not a signal to stop with: use one of {}",
+                    short(signal),
+                    SIGNALS.join(", ")
+                )
+            },
         );
     }
     found.require(
         spec.grace.is_none_or(|g| g <= MAX_GRACE),
         || at.clone().key("grace"),
-        || format!("{} is out of range: write at most 1day", spec.grace.unwrap_or_default()),
+        || {
+            format!(
+                "{} is out of range: write at most 1day",
+                spec.grace.unwrap_or_default()
+            )
+        },
     );
 }
 
@@ -451,8 +596,20 @@ pub(super) fn job_content(job: &Job) -> usize {
 
 /// Bytes of environment, files and extensions.
 fn content(task: &Common<'_>) -> usize {
-    let env: usize = task.env.iter().map(|(name, v)| name.len() + if let EnvSpec::Text(t) = v { t.len() } else { 0 }).sum();
-    let files: usize = task.files.iter().map(|f| f.path.len() + f.content.as_ref().map_or(0, String::len)).sum();
-    let extensions: usize = task.extensions.iter().map(|(k, v)| k.len() + v.to_string().len()).sum();
+    let env: usize = task
+        .env
+        .iter()
+        .map(|(name, v)| name.len() + if let EnvSpec::Text(t) = v { t.len() } else { 0 })
+        .sum();
+    let files: usize = task
+        .files
+        .iter()
+        .map(|f| f.path.len() + f.content.as_ref().map_or(0, String::len))
+        .sum();
+    let extensions: usize = task
+        .extensions
+        .iter()
+        .map(|(k, v)| k.len() + v.to_string().len())
+        .sum();
     env + files + extensions
 }

@@ -49,29 +49,48 @@ pub(super) fn update(found: &mut Found, all: Option<&UpdateSpec>, own: &UpdateSp
         || at.clone().key("keep"),
         || format!("only blue-green keeps the old set, and the strategy is {strategy}: leave \"keep\" out"),
     );
-    steps(found, strategy, own, &whole.steps.iter().map(|s| s.weight).collect::<Vec<_>>(), at);
+    steps(
+        found,
+        strategy,
+        own,
+        &whole.steps.iter().map(|s| s.weight).collect::<Vec<_>>(),
+        at,
+    );
 }
 
 fn steps(found: &mut Found, strategy: Strategy, own: &UpdateSpec, weights: &[Percent], at: &Path) {
     let steps_at = || at.clone().key("steps");
     if strategy != Strategy::Canary {
-        found
-            .require(own.steps.is_empty(), steps_at, || format!("only a canary has steps, and the strategy is {strategy}: leave them out"));
+        found.require(own.steps.is_empty(), steps_at, || {
+            format!("only a canary has steps, and the strategy is {strategy}: leave them out")
+        });
         return;
     }
-    found.require(!weights.is_empty(), || at.clone(), || "a canary needs \"steps\", such as [{weight: 10%, hold: 5m}]".to_owned());
-    found.require(weights.len() <= 20, steps_at, || format!("{} steps are too many: at most 20", weights.len()));
+    found.require(
+        !weights.is_empty(),
+        || at.clone(),
+        || "a canary needs \"steps\", such as [{weight: 10%, hold: 5m}]".to_owned(),
+    );
+    found.require(weights.len() <= 20, steps_at, || {
+        format!("{} steps are too many: at most 20", weights.len())
+    });
     let mut before = Percent(0);
     for (i, step) in own.steps.iter().enumerate() {
         let within = step.weight > before && step.weight < Percent(100);
         found.require(
             within,
             || steps_at().index(i).key("weight"),
-            || format!("a weight of {} does not fit: weights grow from step to step, from 1% to 99%", step.weight),
+            || {
+                format!(
+                    "a weight of {} does not fit: weights grow from step to step, from 1% to 99%",
+                    step.weight
+                )
+            },
         );
         before = step.weight;
         found.require(
-            step.hold.is_none_or(|h| h <= Millis(DAY.0.saturating_mul(30))),
+            step.hold
+                .is_none_or(|h| h <= Millis(DAY.0.saturating_mul(30))),
             || steps_at().index(i).key("hold"),
             || "a step lasts at most 30days: leave \"hold\" out to wait for a promotion".to_owned(),
         );

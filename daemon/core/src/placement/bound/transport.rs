@@ -40,7 +40,16 @@ pub(super) fn optimum(groups: &[Group<'_>], capacity: &HashMap<u32, Room>) -> Op
             });
             let offer = *offers.entry(arc.offer).or_insert_with(|| {
                 let node = net.node();
-                net.edge(node, sink, capacity.get(&arc.offer).copied().unwrap_or_default().replicas(), 0);
+                net.edge(
+                    node,
+                    sink,
+                    capacity
+                        .get(&arc.offer)
+                        .copied()
+                        .unwrap_or_default()
+                        .replicas(),
+                    0,
+                );
                 node
             });
             let cost = i128::from(arc.cost);
@@ -53,7 +62,10 @@ pub(super) fn optimum(groups: &[Group<'_>], capacity: &HashMap<u32, Room>) -> Op
     net.cheapest(source, sink, demand)
 }
 
-#[expect(clippy::indexing_slicing, reason = "nodes and edges are named by the numbers that `node` and `edge` gave them")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "nodes and edges are named by the numbers that `node` and `edge` gave them"
+)]
 impl Network {
     fn node(&mut self) -> usize {
         self.out.push(Vec::new());
@@ -64,7 +76,11 @@ impl Network {
         self.out[from].push(self.edges.len());
         self.edges.push(Edge { to, left, cost });
         self.out[to].push(self.edges.len());
-        self.edges.push(Edge { to: from, left: 0, cost: -cost });
+        self.edges.push(Edge {
+            to: from,
+            left: 0,
+            cost: -cost,
+        });
     }
 
     fn cheapest(&mut self, source: usize, sink: usize, mut demand: u64) -> Option<u128> {
@@ -94,7 +110,11 @@ impl Network {
     /// The edge by which each node is reached at the least cost. None: the sink is not.
     fn path(&self, source: usize, sink: usize, work: &mut usize) -> Option<Vec<Option<usize>>> {
         let nodes = self.out.len();
-        let (mut cost, mut via, mut queued) = (vec![i128::MAX; nodes], vec![None; nodes], vec![false; nodes]);
+        let (mut cost, mut via, mut queued) = (
+            vec![i128::MAX; nodes],
+            vec![None; nodes],
+            vec![false; nodes],
+        );
         cost[source] = 0;
         let mut queue = VecDeque::from([source]);
         while let Some(at) = queue.pop_front() {

@@ -67,13 +67,19 @@ pub fn decode(bytes: &[u8]) -> Result<Recorded, Error> {
     if !(1..=VERSION).contains(&found) {
         return Err(Error::Version { found });
     }
-    let size = packed.first_chunk::<4>().map_or(0, |n| u32::from_le_bytes(*n) as usize);
+    let size = packed
+        .first_chunk::<4>()
+        .map_or(0, |n| u32::from_le_bytes(*n) as usize);
     if size > LARGEST {
         return Err(damaged(format!("it claims to unpack to {size} bytes")));
     }
     let unpacked = lz4_flex::block::decompress_size_prepended(packed).map_err(damaged)?;
     let (wire, rest) = postcard::take_from_bytes::<Wire<'_>>(&unpacked).map_err(damaged)?;
-    let rows: Vec<bound::Row> = if found > 1 { read(rest)? } else { read::<()>(rest).map(|()| Vec::new())? };
+    let rows: Vec<bound::Row> = if found > 1 {
+        read(rest)?
+    } else {
+        read::<()>(rest).map(|()| Vec::new())?
+    };
     let mut recorded = wire.recorded()?;
     bound::put(rows, &mut recorded.request.tasks)?;
     Ok(recorded)
@@ -87,7 +93,11 @@ pub fn answer_bytes(answer: &Answer) -> Vec<u8> {
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let (value, rest) = postcard::take_from_bytes(bytes).map_err(damaged)?;
-    if rest.is_empty() { Ok(value) } else { Err(damaged(format!("{} bytes too many", rest.len()))) }
+    if rest.is_empty() {
+        Ok(value)
+    } else {
+        Err(damaged(format!("{} bytes too many", rest.len())))
+    }
 }
 
 /// Large columns are not copied to be written.
@@ -203,7 +213,17 @@ struct Reply<'a> {
 const QUALITIES: usize = 9;
 
 fn qualities(o: &Offer) -> [f64; QUALITIES] {
-    [o.performance, o.availability, o.latency, o.bandwidth, o.interruption_rate, o.failure_rate, o.time_to_ready, o.load, o.carbon]
+    [
+        o.performance,
+        o.availability,
+        o.latency,
+        o.bandwidth,
+        o.interruption_rate,
+        o.failure_rate,
+        o.time_to_ready,
+        o.load,
+        o.carbon,
+    ]
 }
 
 /// Texts by number, each once.
@@ -224,13 +244,28 @@ impl<'a> Texts<'a> {
 
 impl<'a> Wire<'a> {
     fn of(recorded: &'a Recorded) -> Self {
-        let Recorded { at, policy, request, limits, answer } = recorded;
+        let Recorded {
+            at,
+            policy,
+            request,
+            limits,
+            answer,
+        } = recorded;
         let mut texts = Texts::default();
         let t = &mut texts;
-        let tasks = request.tasks.iter().map(|task| TaskRow::of(task, t)).collect();
+        let tasks = request
+            .tasks
+            .iter()
+            .map(|task| TaskRow::of(task, t))
+            .collect();
         let nothing = ShapeLimits::default();
         let limits = limits.iter().chain(std::iter::repeat(&nothing));
-        let shapes = request.shapes.iter().zip(limits).map(|(shape, limits)| ShapeRow::of(shape, limits, t)).collect();
+        let shapes = request
+            .shapes
+            .iter()
+            .zip(limits)
+            .map(|(shape, limits)| ShapeRow::of(shape, limits, t))
+            .collect();
         let offers = Offers::of(&request.offers, t);
         Self {
             at: at.0,
@@ -253,7 +288,10 @@ impl<'a> Wire<'a> {
 }
 
 fn pairs<'a>(labels: &'a BTreeMap<String, String>, texts: &mut Texts<'a>) -> Vec<(u32, u32)> {
-    labels.iter().map(|(k, v)| (texts.add(k), texts.add(v))).collect()
+    labels
+        .iter()
+        .map(|(k, v)| (texts.add(k), texts.add(v)))
+        .collect()
 }
 
 fn spread_code(spread: Spread) -> u8 {
@@ -286,15 +324,33 @@ impl TaskRow {
 
 impl ShapeRow {
     fn of<'a>(shape: &'a Shape, limits: &'a ShapeLimits, texts: &mut Texts<'a>) -> Self {
-        let Resources { cpu, memory, disk, accelerators } = &shape.resources;
+        let Resources {
+            cpu,
+            memory,
+            disk,
+            accelerators,
+        } = &shape.resources;
         Self {
             cpu: cpu.0,
             memory: memory.0,
             disk: disk.0,
-            accelerators: accelerators.iter().map(|a| (texts.add(&a.kind), a.count, a.memory.0)).collect(),
+            accelerators: accelerators
+                .iter()
+                .map(|a| (texts.add(&a.kind), a.count, a.memory.0))
+                .collect(),
             duration: shape.duration.0,
             max_hourly: limits.max_hourly.map(|m| m.0),
-            excluded: limits.excluded.iter().map(|e| (texts.add(&e.reason), measure_code(e.measure), differences(&e.offers))).collect(),
+            excluded: limits
+                .excluded
+                .iter()
+                .map(|e| {
+                    (
+                        texts.add(&e.reason),
+                        measure_code(e.measure),
+                        differences(&e.offers),
+                    )
+                })
+                .collect(),
         }
     }
 }
@@ -316,12 +372,23 @@ fn measure_code(measure: Measure) -> u8 {
 
 fn differences(numbers: &[u32]) -> Vec<u32> {
     let mut before = 0u32;
-    numbers.iter().map(|n| n.wrapping_sub(std::mem::replace(&mut before, *n))).collect()
+    numbers
+        .iter()
+        .map(|n| n.wrapping_sub(std::mem::replace(&mut before, *n)))
+        .collect()
 }
 
 impl<'a> Rows<'a> {
     fn of(candidates: &'a Candidates) -> Self {
-        let Candidates { start, offer, cost, expected, hourly, units, hours } = candidates;
+        let Candidates {
+            start,
+            offer,
+            cost,
+            expected,
+            hourly,
+            units,
+            hours,
+        } = candidates;
         Self {
             start: Cow::Borrowed(start),
             offer: differences(offer),
@@ -341,12 +408,18 @@ impl Offers {
         }
         let quality = |i: usize| col(placed, |o| qualities(o).get(i).copied().unwrap_or(f64::NAN));
         Self {
-            provider: placed.iter().map(|p| texts.add(p.provider.as_str())).collect(),
+            provider: placed
+                .iter()
+                .map(|p| texts.add(p.provider.as_str()))
+                .collect(),
             id: placed.iter().map(|p| texts.add(&p.offer.id)).collect(),
             region: placed.iter().map(|p| texts.add(&p.offer.region)).collect(),
             zone: placed.iter().map(|p| texts.add(&p.offer.zone)).collect(),
             size: placed.iter().map(|p| texts.add(&p.offer.size)).collect(),
-            accelerator: placed.iter().map(|p| texts.add(&p.offer.accelerator)).collect(),
+            accelerator: placed
+                .iter()
+                .map(|p| texts.add(&p.offer.accelerator))
+                .collect(),
             source: placed.iter().map(|p| texts.add(&p.offer.source)).collect(),
             cpu: col(placed, |o| o.cpu.0),
             accelerator_count: col(placed, |o| o.accelerator_count),
@@ -369,21 +442,44 @@ impl Offers {
             free_memory: col(placed, |o| o.free_memory),
             quoted_at: col(placed, |o| o.quoted_at.0),
             qualities: (0..QUALITIES).map(quality).collect(),
-            labels: placed.iter().map(|p| pairs(&p.offer.labels, texts)).collect(),
-            metrics: placed.iter().map(|p| p.offer.metrics.iter().map(|(name, value)| (texts.add(name), *value)).collect()).collect(),
+            labels: placed
+                .iter()
+                .map(|p| pairs(&p.offer.labels, texts))
+                .collect(),
+            metrics: placed
+                .iter()
+                .map(|p| {
+                    p.offer
+                        .metrics
+                        .iter()
+                        .map(|(name, value)| (texts.add(name), *value))
+                        .collect()
+                })
+                .collect(),
         }
     }
 }
 
 impl<'a> Reply<'a> {
     fn of(answer: &'a Answer) -> Self {
-        let Answer { task, offer, replicas, scores, unplaced, lower_bound, note } = answer;
+        let Answer {
+            task,
+            offer,
+            replicas,
+            scores,
+            unplaced,
+            lower_bound,
+            note,
+        } = answer;
         Self {
             task: Cow::Borrowed(task),
             offer: Cow::Borrowed(offer),
             replicas: Cow::Borrowed(replicas),
             scores: Cow::Borrowed(scores),
-            unplaced: unplaced.iter().map(|(task, replicas, why)| (*task, *replicas, Cow::Borrowed(why.as_str()))).collect(),
+            unplaced: unplaced
+                .iter()
+                .map(|(task, replicas, why)| (*task, *replicas, Cow::Borrowed(why.as_str())))
+                .collect(),
             lower_bound: lower_bound.map(|b| b.0),
             note: Cow::Borrowed(note),
         }

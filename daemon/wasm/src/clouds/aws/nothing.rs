@@ -5,8 +5,9 @@ use tradewind_core::{
     capability::{
         Attempt,
         aws::{
-            Asker, Aws, Image, Instance, InstanceType, Listener, ListenerRequest, LoadBalancer, LoadBalancerRequest, RunRequest, SpotPrice,
-            Target, TargetGroup, TargetGroupRequest, TargetHealth,
+            Asker, Aws, Image, Instance, InstanceType, Listener, ListenerRequest, LoadBalancer,
+            LoadBalancerRequest, RunRequest, SpotPrice, Target, TargetGroup, TargetGroupRequest,
+            TargetHealth,
         },
     },
     failure::Failure,
@@ -19,10 +20,20 @@ impl Aws for Nothing {
     async fn zones(&self, _: &Asker, _: &str) -> Result<Vec<String>, Failure> {
         denied()
     }
-    async fn instance_types(&self, _: &Asker, _: &str, _: &[String]) -> Result<Vec<InstanceType>, Failure> {
+    async fn instance_types(
+        &self,
+        _: &Asker,
+        _: &str,
+        _: &[String],
+    ) -> Result<Vec<InstanceType>, Failure> {
         denied()
     }
-    async fn spot_prices(&self, _: &Asker, _: &str, _: &[String]) -> Result<Vec<SpotPrice>, Failure> {
+    async fn spot_prices(
+        &self,
+        _: &Asker,
+        _: &str,
+        _: &[String],
+    ) -> Result<Vec<SpotPrice>, Failure> {
         denied()
     }
     async fn images(&self, _: &Asker, _: &str, _: &[String]) -> Result<Vec<Image>, Failure> {
@@ -40,19 +51,44 @@ impl Aws for Nothing {
     async fn console(&self, _: &Asker, _: &str, _: &str) -> Result<String, Failure> {
         denied()
     }
-    async fn create_load_balancer(&self, _: &Asker, _: &Attempt, _: &LoadBalancerRequest) -> Result<LoadBalancer, Failure> {
+    async fn create_load_balancer(
+        &self,
+        _: &Asker,
+        _: &Attempt,
+        _: &LoadBalancerRequest,
+    ) -> Result<LoadBalancer, Failure> {
         denied()
     }
-    async fn create_target_group(&self, _: &Asker, _: &Attempt, _: &TargetGroupRequest) -> Result<TargetGroup, Failure> {
+    async fn create_target_group(
+        &self,
+        _: &Asker,
+        _: &Attempt,
+        _: &TargetGroupRequest,
+    ) -> Result<TargetGroup, Failure> {
         denied()
     }
-    async fn create_listener(&self, _: &Asker, _: &Attempt, _: &ListenerRequest) -> Result<Listener, Failure> {
+    async fn create_listener(
+        &self,
+        _: &Asker,
+        _: &Attempt,
+        _: &ListenerRequest,
+    ) -> Result<Listener, Failure> {
         denied()
     }
-    async fn load_balancers(&self, _: &Asker, _: &str, _: &[String]) -> Result<Vec<LoadBalancer>, Failure> {
+    async fn load_balancers(
+        &self,
+        _: &Asker,
+        _: &str,
+        _: &[String],
+    ) -> Result<Vec<LoadBalancer>, Failure> {
         denied()
     }
-    async fn target_groups(&self, _: &Asker, _: &str, _: &[String]) -> Result<Vec<TargetGroup>, Failure> {
+    async fn target_groups(
+        &self,
+        _: &Asker,
+        _: &str,
+        _: &[String],
+    ) -> Result<Vec<TargetGroup>, Failure> {
         denied()
     }
     async fn listeners(&self, _: &Asker, _: &str, _: &str) -> Result<Vec<Listener>, Failure> {

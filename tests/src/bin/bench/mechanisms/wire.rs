@@ -2,7 +2,9 @@
 //! would repeat every field's name in JSON and every field's tag in protobuf.
 
 use serde::{Deserialize, Serialize};
-use tradewind_plugin_sdk::bindings::policy::exports::tradewind::plugin::scheduling_policy::{PlaceAnswer, PlaceRequest, Unplaced};
+use tradewind_plugin_sdk::bindings::policy::exports::tradewind::plugin::scheduling_policy::{
+    PlaceAnswer, PlaceRequest, Unplaced,
+};
 
 use crate::native;
 
@@ -112,7 +114,16 @@ impl Place {
 /// Moves the columns that are sent; all others are empty for this policy.
 impl From<PlaceRequest> for Place {
     fn from(request: PlaceRequest) -> Self {
-        let PlaceRequest { strings, settings, seed, tasks, shapes, candidates, offers, .. } = request;
+        let PlaceRequest {
+            strings,
+            settings,
+            seed,
+            tasks,
+            shapes,
+            candidates,
+            offers,
+            ..
+        } = request;
         Self {
             strings,
             settings,
@@ -151,36 +162,93 @@ impl From<PlaceRequest> for Place {
 
 impl From<Place> for PlaceRequest {
     fn from(place: Place) -> Self {
-        let (tasks, shapes) = (place.tasks.unwrap_or_default(), place.shapes.unwrap_or_default());
+        let (tasks, shapes) = (
+            place.tasks.unwrap_or_default(),
+            place.shapes.unwrap_or_default(),
+        );
         let mut request = native::empty();
-        (request.strings, request.settings, request.seed) = (place.strings, place.settings, place.seed);
+        (request.strings, request.settings, request.seed) =
+            (place.strings, place.settings, place.seed);
         let to = &mut request.tasks;
-        (to.namespace, to.deployment, to.name, to.shape) = (tasks.namespace, tasks.deployment, tasks.name, tasks.shape);
-        (to.replicas, to.priority, to.job, to.spread) = (tasks.replicas, tasks.priority, tasks.job, tasks.spread);
+        (to.namespace, to.deployment, to.name, to.shape) =
+            (tasks.namespace, tasks.deployment, tasks.name, tasks.shape);
+        (to.replicas, to.priority, to.job, to.spread) =
+            (tasks.replicas, tasks.priority, tasks.job, tasks.spread);
         (to.spread_max, to.max_hourly) = (tasks.spread_max, tasks.max_hourly);
         (to.current_start, to.label_start) = (tasks.current_start, tasks.label_start);
         let to = &mut request.shapes;
-        (to.cpu, to.memory, to.disk, to.duration) = (shapes.cpu, shapes.memory, shapes.disk, shapes.duration);
-        (to.accelerator, to.accelerator_count, to.candidate_start) = (shapes.accelerator, shapes.accelerator_count, shapes.candidate_start);
-        (request.candidates.offer, request.candidates.cost) = (place.candidate_offer, place.candidate_cost);
+        (to.cpu, to.memory, to.disk, to.duration) =
+            (shapes.cpu, shapes.memory, shapes.disk, shapes.duration);
+        (to.accelerator, to.accelerator_count, to.candidate_start) = (
+            shapes.accelerator,
+            shapes.accelerator_count,
+            shapes.candidate_start,
+        );
+        (request.candidates.offer, request.candidates.cost) =
+            (place.candidate_offer, place.candidate_cost);
         let to = &mut request.offers;
-        (to.capacity, to.free_cpu, to.free_memory) = (place.capacity, place.free_cpu, place.free_memory);
+        (to.capacity, to.free_cpu, to.free_memory) =
+            (place.capacity, place.free_cpu, place.free_memory);
         request
     }
 }
 
 impl From<PlaceAnswer> for Placed {
     fn from(answer: PlaceAnswer) -> Self {
-        let PlaceAnswer { task, offer, replicas, scores, unplaced, note, .. } = answer;
-        let unplaced = unplaced.into_iter().map(|u| NotPlaced { task: u.task, replicas: u.replicas, reason: u.reason }).collect();
-        Self { task, offer, replicas, scores, unplaced, note }
+        let PlaceAnswer {
+            task,
+            offer,
+            replicas,
+            scores,
+            unplaced,
+            note,
+            ..
+        } = answer;
+        let unplaced = unplaced
+            .into_iter()
+            .map(|u| NotPlaced {
+                task: u.task,
+                replicas: u.replicas,
+                reason: u.reason,
+            })
+            .collect();
+        Self {
+            task,
+            offer,
+            replicas,
+            scores,
+            unplaced,
+            note,
+        }
     }
 }
 
 impl From<Placed> for PlaceAnswer {
     fn from(placed: Placed) -> Self {
-        let Placed { task, offer, replicas, scores, unplaced, note } = placed;
-        let unplaced = unplaced.into_iter().map(|u| Unplaced { task: u.task, replicas: u.replicas, reason: u.reason }).collect();
-        Self { task, offer, replicas, scores, unplaced, lower_bound: None, note }
+        let Placed {
+            task,
+            offer,
+            replicas,
+            scores,
+            unplaced,
+            note,
+        } = placed;
+        let unplaced = unplaced
+            .into_iter()
+            .map(|u| Unplaced {
+                task: u.task,
+                replicas: u.replicas,
+                reason: u.reason,
+            })
+            .collect();
+        Self {
+            task,
+            offer,
+            replicas,
+            scores,
+            unplaced,
+            lower_bound: None,
+            note,
+        }
     }
 }

@@ -24,8 +24,17 @@ pub(super) struct Row {
 }
 
 pub(super) fn rows(tasks: &[Task]) -> Vec<Row> {
-    let has = |t: &Task| t.affinity.is_some() || t.anti_affinity.is_some() || t.deadline.is_some() || !t.expected.is_nothing();
-    let word = |group: &Option<Group>| group.as_ref().map(|g| (g.word.clone(), spread_code(g.over)));
+    let has = |t: &Task| {
+        t.affinity.is_some()
+            || t.anti_affinity.is_some()
+            || t.deadline.is_some()
+            || !t.expected.is_nothing()
+    };
+    let word = |group: &Option<Group>| {
+        group
+            .as_ref()
+            .map(|g| (g.word.clone(), spread_code(g.over)))
+    };
     let row = |(task, t): (u32, &Task)| Row {
         task,
         affinity: word(&t.affinity),
@@ -35,17 +44,34 @@ pub(super) fn rows(tasks: &[Task]) -> Vec<Row> {
         egress: t.expected.egress.0,
         request_rate: t.expected.request_rate,
     };
-    (0u32..).zip(tasks).filter(|(_, t)| has(t)).map(row).collect()
+    (0u32..)
+        .zip(tasks)
+        .filter(|(_, t)| has(t))
+        .map(row)
+        .collect()
 }
 
 pub(super) fn put(rows: Vec<Row>, tasks: &mut [Task]) -> Result<(), Error> {
-    let group = |word: Word| word.map(|(word, over)| Ok::<_, Error>(Group { word, over: spread_of(over)? })).transpose();
+    let group = |word: Word| {
+        word.map(|(word, over)| {
+            Ok::<_, Error>(Group {
+                word,
+                over: spread_of(over)?,
+            })
+        })
+        .transpose()
+    };
     for row in rows {
-        let task = tasks.get_mut(row.task as usize).ok_or_else(|| damaged(format!("it has no task {}", row.task)))?;
+        let task = tasks
+            .get_mut(row.task as usize)
+            .ok_or_else(|| damaged(format!("it has no task {}", row.task)))?;
         (task.affinity, task.anti_affinity) = (group(row.affinity)?, group(row.anti_affinity)?);
         task.deadline = row.deadline.map(Millis);
-        task.expected =
-            Expected { migration_cost: MicroUsd(row.migration_cost), egress: Bytes(row.egress), request_rate: row.request_rate };
+        task.expected = Expected {
+            migration_cost: MicroUsd(row.migration_cost),
+            egress: Bytes(row.egress),
+            request_rate: row.request_rate,
+        };
     }
     Ok(())
 }

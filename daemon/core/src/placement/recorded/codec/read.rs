@@ -19,7 +19,13 @@ impl Wire<'_> {
     pub(super) fn recorded(self) -> Result<Recorded, Error> {
         let texts: Vec<Arc<str>> = self.texts.into_iter().map(Arc::from).collect();
         let name = |e: NameError| damaged(e);
-        let (shapes, limits) = self.shapes.into_iter().map(|row| row.shape(&texts)).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        let (shapes, limits) = self
+            .shapes
+            .into_iter()
+            .map(|row| row.shape(&texts))
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .unzip();
         Ok(Recorded {
             at: Instant(self.at),
             policy: Identity {
@@ -31,7 +37,11 @@ impl Wire<'_> {
             },
             request: Request {
                 seed: self.seed,
-                tasks: self.tasks.into_iter().map(|row| row.task(&texts)).collect::<Result<_, _>>()?,
+                tasks: self
+                    .tasks
+                    .into_iter()
+                    .map(|row| row.task(&texts))
+                    .collect::<Result<_, _>>()?,
                 shapes,
                 candidates: self.candidates.candidates(),
                 offers: Arc::new(self.offers.placed(&texts)?),
@@ -43,15 +53,23 @@ impl Wire<'_> {
 }
 
 fn text(texts: &[Arc<str>], number: u32) -> Result<&Arc<str>, Error> {
-    texts.get(number as usize).ok_or_else(|| damaged(format!("it has no text {number}")))
+    texts
+        .get(number as usize)
+        .ok_or_else(|| damaged(format!("it has no text {number}")))
 }
 
-fn parsed<T: TryFrom<String, Error = NameError>>(texts: &[Arc<str>], number: u32) -> Result<T, Error> {
+fn parsed<T: TryFrom<String, Error = NameError>>(
+    texts: &[Arc<str>],
+    number: u32,
+) -> Result<T, Error> {
     T::try_from(text(texts, number)?.to_string()).map_err(damaged)
 }
 
 fn map(texts: &[Arc<str>], pairs: Vec<(u32, u32)>) -> Result<BTreeMap<String, String>, Error> {
-    pairs.into_iter().map(|(k, v)| Ok((text(texts, k)?.to_string(), text(texts, v)?.to_string()))).collect()
+    pairs
+        .into_iter()
+        .map(|(k, v)| Ok((text(texts, k)?.to_string(), text(texts, v)?.to_string())))
+        .collect()
 }
 
 fn sums(differences: Vec<u32>) -> Vec<u32> {
@@ -65,7 +83,9 @@ fn sums(differences: Vec<u32>) -> Vec<u32> {
 
 pub(super) fn spread_of(code: u8) -> Result<Spread, Error> {
     let all = [Spread::None, Spread::Zone, Spread::Region, Spread::Provider];
-    all.get(code as usize).copied().ok_or_else(|| damaged(format!("{code} is no spread")))
+    all.get(code as usize)
+        .copied()
+        .ok_or_else(|| damaged(format!("{code} is no spread")))
 }
 
 impl TaskRow {
@@ -95,22 +115,44 @@ impl TaskRow {
 impl ShapeRow {
     fn shape(self, texts: &[Arc<str>]) -> Result<(Shape, ShapeLimits), Error> {
         let accelerator = |(kind, count, memory): (u32, u32, u64)| {
-            Ok::<_, Error>(Accelerator { kind: text(texts, kind)?.to_string(), count, memory: Bytes(memory) })
+            Ok::<_, Error>(Accelerator {
+                kind: text(texts, kind)?.to_string(),
+                count,
+                memory: Bytes(memory),
+            })
         };
         let excluded = |(reason, measure, offers): (u32, u8, Vec<u32>)| {
-            Ok::<_, Error>(Excluded { reason: text(texts, reason)?.to_string(), measure: measure_of(measure)?, offers: sums(offers) })
+            Ok::<_, Error>(Excluded {
+                reason: text(texts, reason)?.to_string(),
+                measure: measure_of(measure)?,
+                offers: sums(offers),
+            })
         };
         let resources = Resources {
             cpu: MilliCpu(self.cpu),
             memory: Bytes(self.memory),
             disk: Bytes(self.disk),
-            accelerators: self.accelerators.into_iter().map(accelerator).collect::<Result<_, _>>()?,
+            accelerators: self
+                .accelerators
+                .into_iter()
+                .map(accelerator)
+                .collect::<Result<_, _>>()?,
         };
         let limits = ShapeLimits {
             max_hourly: self.max_hourly.map(MicroUsd),
-            excluded: self.excluded.into_iter().map(excluded).collect::<Result<_, _>>()?,
+            excluded: self
+                .excluded
+                .into_iter()
+                .map(excluded)
+                .collect::<Result<_, _>>()?,
         };
-        Ok((Shape { resources, duration: Millis(self.duration) }, limits))
+        Ok((
+            Shape {
+                resources,
+                duration: Millis(self.duration),
+            },
+            limits,
+        ))
     }
 }
 
@@ -127,7 +169,9 @@ pub(super) fn measure_of(code: u8) -> Result<Measure, Error> {
         Measure::Capacity,
         Measure::Quote,
     ];
-    all.get(code as usize).copied().ok_or_else(|| damaged(format!("{code} is no measure")))
+    all.get(code as usize)
+        .copied()
+        .ok_or_else(|| damaged(format!("{code} is no measure")))
 }
 
 impl Rows<'_> {
@@ -147,7 +191,10 @@ impl Rows<'_> {
 
 /// A column's value in one row.
 fn at<T: Clone>(column: &[T], row: usize) -> Result<T, Error> {
-    column.get(row).cloned().ok_or_else(|| damaged("its columns differ in length"))
+    column
+        .get(row)
+        .cloned()
+        .ok_or_else(|| damaged("its columns differ in length"))
 }
 
 impl Offers {
@@ -158,7 +205,8 @@ impl Offers {
         for (row, provider) in self.provider.iter().enumerate() {
             let shared = |column: &[u32]| text(texts, at(column, row)?).cloned();
             let quality = |i: usize| at(self.qualities.get(i).map_or(&[][..], Vec::as_slice), row);
-            let metric = |(name, value): (u32, f64)| Ok::<_, Error>((text(texts, name)?.clone(), value));
+            let metric =
+                |(name, value): (u32, f64)| Ok::<_, Error>((text(texts, name)?.clone(), value));
             let offer = Offer {
                 id: shared(&self.id)?,
                 region: shared(&self.region)?,
@@ -197,9 +245,17 @@ impl Offers {
                 source: shared(&self.source)?,
                 quoted_at: Instant(at(&self.quoted_at, row)?),
                 labels: map(texts, labels.next().unwrap_or_default())?,
-                metrics: metrics.next().unwrap_or_default().into_iter().map(metric).collect::<Result<_, _>>()?,
+                metrics: metrics
+                    .next()
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(metric)
+                    .collect::<Result<_, _>>()?,
             };
-            all.push(PlacedOffer { provider: parsed(texts, *provider)?, offer });
+            all.push(PlacedOffer {
+                provider: parsed(texts, *provider)?,
+                offer,
+            });
         }
         Ok(all)
     }
@@ -212,7 +268,11 @@ impl Reply<'_> {
             offer: self.offer.into_owned(),
             replicas: self.replicas.into_owned(),
             scores: self.scores.into_owned(),
-            unplaced: self.unplaced.into_iter().map(|(task, replicas, why)| (task, replicas, why.into_owned())).collect(),
+            unplaced: self
+                .unplaced
+                .into_iter()
+                .map(|(task, replicas, why)| (task, replicas, why.into_owned()))
+                .collect(),
             lower_bound: self.lower_bound.map(MicroUsd),
             note: self.note.into_owned(),
         }

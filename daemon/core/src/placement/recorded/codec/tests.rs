@@ -14,7 +14,12 @@ use crate::{
 const NAMES: [&str; 4] = ["a", "web", "eu-north-1", "some-longer-name"];
 
 fn floats() -> impl Strategy<Value = f64> {
-    prop_oneof![Just(f64::NAN), Just(-0.0), Just(f64::INFINITY), any::<f64>()]
+    prop_oneof![
+        Just(f64::NAN),
+        Just(-0.0),
+        Just(f64::INFINITY),
+        any::<f64>()
+    ]
 }
 
 prop_compose! {
@@ -40,7 +45,10 @@ prop_compose! {
 
 fn group(kind: usize) -> Option<Group> {
     let over = *[Spread::None, Spread::Zone, Spread::Region, Spread::Provider].get(kind)?;
-    (over != Spread::None).then(|| Group { word: format!("default/{kind}"), over })
+    (over != Spread::None).then(|| Group {
+        word: format!("default/{kind}"),
+        over,
+    })
 }
 
 prop_compose! {
@@ -131,9 +139,19 @@ prop_compose! {
 /// `NaN` differs from itself, so what is compared is every bit as it prints and as it is written.
 fn bits(recorded: &Recorded) -> String {
     let floats = |column: &[f64]| column.iter().map(|f| f.to_bits()).collect::<Vec<_>>();
-    let qualities: Vec<_> = recorded.request.offers.iter().map(|p| floats(&qualities(&p.offer))).collect();
+    let qualities: Vec<_> = recorded
+        .request
+        .offers
+        .iter()
+        .map(|p| floats(&qualities(&p.offer)))
+        .collect();
     let c = &recorded.request.candidates;
-    format!("{recorded:?} {qualities:?} {:?} {:?} {:?}", floats(&c.units), floats(&c.hours), floats(&recorded.answer.scores))
+    format!(
+        "{recorded:?} {qualities:?} {:?} {:?} {:?}",
+        floats(&c.units),
+        floats(&c.hours),
+        floats(&recorded.answer.scores)
+    )
 }
 
 proptest! {
@@ -163,7 +181,10 @@ proptest! {
 fn other_versions_and_other_files_are_refused_by_name() {
     let mut old = MAGIC.to_vec();
     old.extend([0, 0, 1, 2, 3]);
-    assert_eq!(decode(&old).unwrap_err().to_string(), "it is a record of version 0, and this daemon reads versions up to 2");
+    assert_eq!(
+        decode(&old).unwrap_err().to_string(),
+        "it is a record of version 0, and this daemon reads versions up to 2"
+    );
     assert!(matches!(decode(b"{\"v\":1}"), Err(Error::Foreign)));
     let mut bomb = MAGIC.to_vec();
     bomb.extend(VERSION.to_le_bytes());
