@@ -258,7 +258,7 @@ impl Registries for Client {
         let mut silent = self.0.silent.lock();
         match &answer {
             Err(failure) if failure.kind == FailureKind::Unavailable => {
-                drop(silent.insert(parsed.registry, Instant::now()))
+                silent.insert(parsed.registry, Instant::now());
             }
             _ => drop(silent.remove(&parsed.registry)),
         }
