@@ -7,6 +7,7 @@ mod deadline;
 mod kept;
 mod memory;
 mod parts;
+mod schedule;
 mod undecided;
 mod updates;
 

@@ -15,8 +15,8 @@ use super::{Cloud, Controller, Fault, LONG, Memory, Spec, begin, fault, options,
 pub(super) struct Scene {
     pub(super) store: Arc<Memory>,
     pub(super) cloud: Cloud,
-    since: tokio::time::Instant,
-    plugin_changes: tokio::sync::watch::Sender<u64>,
+    pub(super) since: tokio::time::Instant,
+    pub(super) plugin_changes: tokio::sync::watch::Sender<u64>,
 }
 
 impl Scene {
