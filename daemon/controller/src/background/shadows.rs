@@ -274,7 +274,7 @@ impl Shadows {
                 message,
             );
             self.committer
-                .emit(Event {
+                .emit_event(Event {
                     plugin: Some(listener.name.clone()),
                     ..event
                 })

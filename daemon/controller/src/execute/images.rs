@@ -146,7 +146,7 @@ impl Images {
                         failure.told()
                     );
                     self.committer
-                        .emit(allocation_event(
+                        .emit_event(allocation_event(
                             Severity::Warning,
                             "ImageNotPinned",
                             record,

@@ -188,7 +188,7 @@ impl Outcomes {
         let told = Box::new(told.because(Cause::Failure(failure.kind.to_string())));
         let still = |current: &AllocationRecord| InFlight::of(current) == InFlight::of(record);
         if self.has_unknown_outcome(job) {
-            self.committer.emit((*told).clone()).await;
+            self.committer.emit_event((*told).clone()).await;
             let remove = |current: &AllocationRecord| {
                 Revised::Put(Box::new(AllocationRecord {
                     stage: Stage::Removing,
@@ -323,7 +323,7 @@ impl Outcomes {
         if job.failures == 0 {
             let message = format!("{}: {}", failure.kind, failure.told());
             self.committer
-                .emit(allocation_event(Severity::Error, reason, record, message))
+                .emit_event(allocation_event(Severity::Error, reason, record, message))
                 .await;
         }
     }

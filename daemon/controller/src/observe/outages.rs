@@ -117,7 +117,7 @@ impl Outages {
         if lock(&self.silent).remove(place).is_some_and(|q| q.lost) {
             let message = format!("{} answers again", place);
             self.committer
-                .emit(place_event(Severity::Info, "RegionBack", place, message))
+                .emit_event(place_event(Severity::Info, "RegionBack", place, message))
                 .await;
         }
     }
@@ -190,7 +190,7 @@ impl Outages {
             let message = format!("{} has not answered for {silent_for}: {cause}", place);
             tracing::warn!(provider = %place.provider, region = place.region, %silent_for, cause, "the region counts as lost");
             self.committer
-                .emit(place_event(Severity::Error, "RegionLost", place, message))
+                .emit_event(place_event(Severity::Error, "RegionLost", place, message))
                 .await;
         }
         self.revise_place(place, |_, record| {

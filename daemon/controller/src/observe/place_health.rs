@@ -239,7 +239,7 @@ impl PlaceHealth {
                 );
                 self.deps
                     .committer
-                    .emit(because(
+                    .emit_event(because(
                         told(Severity::Warning, "CircuitOpened", &place.provider, message),
                         &cause,
                     ))
@@ -248,7 +248,7 @@ impl PlaceHealth {
             Change::Closed { place } => {
                 self.deps
                     .committer
-                    .emit(told(
+                    .emit_event(told(
                         Severity::Info,
                         "CircuitClosed",
                         &place.provider,
@@ -265,7 +265,7 @@ impl PlaceHealth {
                 );
                 self.deps
                     .committer
-                    .emit(because(
+                    .emit_event(because(
                         told(Severity::Error, "ProviderDegraded", &provider, message),
                         &cause,
                     ))
@@ -280,7 +280,7 @@ impl PlaceHealth {
             plugin: Some(provider.clone()),
             ..Event::new(Severity::Info, "ProviderRecovered", CONTROLLER, message)
         };
-        self.deps.committer.emit(event).await;
+        self.deps.committer.emit_event(event).await;
         self.better();
     }
 

@@ -112,7 +112,7 @@ impl Reconciler {
             let message = format!("{task}: {} its place kept: {why}", replicas_have(replicas));
             let told = event(Severity::Warning, "PlaceClosed", CONTROLLER, &key, message);
             self.committer
-                .emit(Event {
+                .emit_event(Event {
                     task: Some(task),
                     plugin: Some(provider),
                     ..told

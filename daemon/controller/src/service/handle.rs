@@ -713,7 +713,7 @@ impl Handle {
 
     /// Records something that happened outside the controller.
     pub async fn note(&self, event: Event) {
-        self.shared.committer.emit(event).await;
+        self.shared.committer.emit_event(event).await;
     }
 
     /// Records something that has happened to an allocation. One that is gone by now is nobody's any more.
@@ -731,7 +731,7 @@ impl Handle {
                 .map(|live| allocation_event(severity, reason, &live.record, message))
         };
         if let Some(event) = event {
-            self.shared.committer.emit(event).await;
+            self.shared.committer.emit_event(event).await;
         }
     }
 }

@@ -330,7 +330,7 @@ impl Handle {
             let told = plan_event(&before, "PlanRefused", actor, &moved.join("; "));
             self.shared
                 .committer
-                .emit(Event {
+                .emit_event(Event {
                     severity: Severity::Warning,
                     ..told
                 })

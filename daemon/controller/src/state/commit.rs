@@ -288,7 +288,7 @@ impl Committer {
             inputs,
         } = change;
         for event in events {
-            txn = self.append(txn, event)?;
+            txn = self.append_event(txn, event)?;
         }
         let mut charges = Vec::new();
         for (allocation, segment) in segments {
@@ -345,7 +345,7 @@ impl Committer {
     }
 
     /// An event that comes with no other change. What can't be stored is in the log.
-    pub(crate) async fn emit(&self, event: Event) {
+    pub(crate) async fn emit_event(&self, event: Event) {
         if let Err(error) = self.commit(Change::of(event)).await {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
@@ -355,7 +355,7 @@ impl Committer {
     }
 
     /// Adds the event for those who follow events and for the audit log. Within a request, that is what led to it unless something nearer did.
-    fn append(&self, txn: Txn, mut event: Event) -> Result<Txn, Error> {
+    fn append_event(&self, txn: Txn, mut event: Event) -> Result<Txn, Error> {
         let id = EventId::new(self.ids.draw());
         event.at = self.clock.now();
         event.cause = event
