@@ -428,7 +428,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     .await?;
     let clusters = clusters(config);
     let engines = engines(config);
-    let capabilities = lend(
+    let capabilities = capabilities(
         config,
         &processes,
         clusters.clone(),
@@ -618,7 +618,7 @@ fn program() -> Option<PathBuf> {
 }
 
 /// The outer side of every capability.
-pub fn lend(
+pub fn capabilities(
     config: &Config,
     processes: &process::Supervisor,
     clusters: Clusters,

@@ -252,7 +252,7 @@ impl Supervisor {
                 Found::Over => Stage::Down,
                 Found::Ended(code, left) => keeper::found_ended(&shared, &slot, code, left).await,
             };
-            shared.keep(slot, stage);
+            shared.supervise(slot, stage);
         }
         shared.keepers.spawn_on(
             vital::part("process sweep", sweep::sweep(shared.clone())),
@@ -502,11 +502,11 @@ impl Shared {
         self.paces.lock().get(allocation).cloned()
     }
 
-    fn keep(self: &Arc<Self>, slot: Arc<Slot>, stage: Stage) {
+    fn supervise(self: &Arc<Self>, slot: Arc<Slot>, stage: Stage) {
         self.keepers.spawn_on(
             vital::part(
                 "keeper of a process",
-                keeper::keep(self.clone(), slot, stage),
+                keeper::supervise(self.clone(), slot, stage),
             ),
             &self.runtime,
         );
@@ -595,7 +595,7 @@ impl Shared {
             Ok(up) => {
                 let status = slot.status();
                 self.tell(&slot);
-                self.keep(slot, Stage::Up(up));
+                self.supervise(slot, Stage::Up(up));
                 Ok(status)
             }
             // The daemon's own trouble is no failure of what was asked for: the start is owed.
@@ -603,7 +603,7 @@ impl Shared {
                 let stage = keeper::not_yet(self, &slot, &failure);
                 let status = slot.status();
                 self.tell(&slot);
-                self.keep(slot, stage);
+                self.supervise(slot, stage);
                 Ok(status)
             }
             Err(failure) => {
@@ -612,7 +612,7 @@ impl Shared {
                     if matches!(state.record.wanted, Wanted::Replace(_)) {
                         // Meanwhile another version has been promised to somebody.
                         drop(state);
-                        self.keep(slot, Stage::Change);
+                        self.supervise(slot, Stage::Change);
                         return Err(failure);
                     }
                     state.record.wanted = Wanted::Remove;

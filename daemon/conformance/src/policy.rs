@@ -9,7 +9,7 @@ use tradewind_core::{
     placement::{Answer, Request, validate},
     plugin::Policy,
 };
-use tradewind_wasm::{Capabilities, Loaded, Piece, Workbench};
+use tradewind_wasm::{Capabilities, Loaded, PluginSource, StandaloneHost};
 
 use self::batches::Random;
 use crate::{
@@ -22,8 +22,8 @@ const BATCHES: u32 = 300;
 
 /// The policy under test.
 pub(crate) struct Judged {
-    pub(crate) bench: Workbench,
-    pub(crate) piece: Piece,
+    pub(crate) bench: StandaloneHost,
+    pub(crate) piece: PluginSource,
     pub(crate) loaded: Loaded,
     pub(crate) policy: Arc<dyn Policy>,
     pub(crate) seed: u64,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use tradewind_core::names::Digest;
-use tradewind_wasm::{About, Kind};
+use tradewind_wasm::{Kind, PluginInfo};
 
 /// What became of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -55,7 +55,7 @@ impl Report {
         self.failed == 0 && self.left.is_empty() && !self.stopped
     }
 
-    pub(crate) fn is_about(&mut self, about: &About, digest: Digest) {
+    pub(crate) fn is_about(&mut self, about: &PluginInfo, digest: Digest) {
         self.plugin = about.name.clone();
         self.version = about.version.clone();
         self.kind = Some(about.kind);

@@ -16,7 +16,7 @@ use tradewind_core::{
     plugin::{Destroyed, Owned, Provider, Tracked},
     workload::{Allocation, ChosenOffer, Labels, Observation, Phase, Replica},
 };
-use tradewind_wasm::{Capabilities, Loaded, Piece, Workbench};
+use tradewind_wasm::{Capabilities, Loaded, PluginSource, StandaloneHost};
 
 use crate::{
     check::tell,
@@ -32,8 +32,8 @@ const ROOM: u32 = 8;
 
 /// A provider and what is done with it.
 pub(crate) struct Subject {
-    pub(crate) bench: Workbench,
-    pub(crate) piece: Piece,
+    pub(crate) bench: StandaloneHost,
+    pub(crate) piece: PluginSource,
     pub(crate) loaded: Loaded,
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) script: Arc<Script>,
@@ -77,8 +77,8 @@ impl Held {
 impl Subject {
     #[allow(clippy::too_many_arguments, reason = "the fields, once")]
     pub(crate) fn new(
-        bench: Workbench,
-        piece: Piece,
+        bench: StandaloneHost,
+        piece: PluginSource,
         loaded: Loaded,
         provider: Arc<dyn Provider>,
         (real, lent, script): (Capabilities, Capabilities, Arc<Script>),

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use tradewind_wasm::{Capabilities, Kind, Piece, Plugin, Workbench};
+use tradewind_wasm::{Capabilities, Kind, Plugin, PluginSource, StandaloneHost};
 
 use crate::{
     check::{self, Told, passed},
@@ -84,8 +84,8 @@ pub fn list() -> Vec<Listed> {
 /// # Errors
 /// When a check that was asked for does not exist.
 pub async fn run(
-    bench: &Workbench,
-    piece: &Piece,
+    bench: &StandaloneHost,
+    piece: &PluginSource,
     capabilities: Capabilities,
     options: Options,
     stop: &CancellationToken,

@@ -454,7 +454,7 @@ fn canary_shape(error: &CanaryError) -> Shape {
         C::Terms(_) | C::File(_) | C::Load(_) => {
             Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidRequest)
         }
-        C::Ledger(_) => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
+        C::HistoryStore(_) => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
         C::Stopped => Shape::later(Kind::Unavailable),
     }
 }
@@ -472,7 +472,7 @@ fn shadow_shape(error: &ShadowError) -> Shape {
         }
         S::Folder { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict)
             .remedy("put the component into the plugin folder yourself, and name it in the namespace's spec.policy"),
-        S::Ledger(_) => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
+        S::HistoryStore(_) => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
         S::Stopped => Shape::later(Kind::Unavailable),
     }
 }

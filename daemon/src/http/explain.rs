@@ -46,7 +46,7 @@ pub async fn policy_of(app: &App, identity: &Identity) -> Result<Arc<dyn Policy>
     if built_in.made(identity) {
         return Ok(Arc::new(built_in));
     }
-    Ok(app.plugins.recall(identity).await?)
+    Ok(app.plugins.load_version(identity).await?)
 }
 
 pub async fn get(

@@ -31,7 +31,7 @@ pub async fn create(
         }
         Some(component) => {
             app.plugins
-                .visit(component.into(), recording.policy())
+                .load_candidate(component.into(), recording.policy())
                 .await?
         }
     };

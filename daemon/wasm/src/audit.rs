@@ -4,7 +4,7 @@ use semver::Version;
 use tradewind_core::{grant::Grants, names::InstanceName};
 use wasmtime::component::{Component, types::ComponentItem};
 
-use crate::{about::Kind, clouds, v0_1};
+use crate::{clouds, plugin_info::Kind, v0_1};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

@@ -23,7 +23,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 
 use crate::{
     engine::Engine,
-    lent::Lent,
+    host_context::HostContext,
     limits::Limits,
     state::{Call, HostBytesExceeded, LogPace, RequestsExceeded},
 };
@@ -34,7 +34,7 @@ pub(crate) struct Runner {
     pub(crate) identity: Arc<Identity>,
     pub(crate) engine: Engine,
     pub(crate) limits: Limits,
-    pub(crate) lent: Lent,
+    pub(crate) context: HostContext,
     pub(crate) stats: Arc<Stats>,
     /// The plugin's own queue.
     pub(crate) gate: Arc<Semaphore>,
@@ -112,7 +112,7 @@ impl Runner {
         let call = Call::new(
             self.identity.clone(),
             operation,
-            self.lent.clone(),
+            self.context.clone(),
             &self.limits,
             &self.engine.ceilings,
             self.stats.pace.clone(),

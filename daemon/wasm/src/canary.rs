@@ -20,9 +20,9 @@ use tradewind_core::{
 
 use crate::{
     call::Stats,
+    history_store::{Pair, Pin},
     host::Handle,
     instance_file::InstanceFile,
-    ledger::{Pair, Pin},
     load::{self, Candidate, Loader},
     registry::{Change, Contents, Slot},
     v0_1::Callable,
@@ -113,7 +113,7 @@ pub enum CanaryError {
     #[error("it would be refused as a plugin")]
     Load(#[source] Box<load::Error>),
     #[error("it can't be read, remembered or forgotten in the daemon's data folder")]
-    Ledger(#[source] io::Error),
+    HistoryStore(#[source] io::Error),
     #[error("the plugin host has stopped")]
     Stopped,
 }
@@ -285,7 +285,7 @@ pub(crate) async fn prove(handle: &Handle, start: CanaryStart) -> Result<Proven,
                 .await
                 .map_err(io::Error::other)
                 .and_then(|r| r);
-            bytes.map_err(CanaryError::Ledger)?.1
+            bytes.map_err(CanaryError::HistoryStore)?.1
         }
     };
     let record = Record {
@@ -383,7 +383,7 @@ impl Writer {
             .await
             .map_err(io::Error::other)
             .and_then(|r| r)
-            .map_err(CanaryError::Ledger)?;
+            .map_err(CanaryError::HistoryStore)?;
         tracing::info!(%instance, digest = record.component.short(), share = %record.terms.share, "canary started");
         self.contents.ends.remove(&instance);
         self.watch_canary(record, version);
@@ -456,7 +456,7 @@ impl Writer {
                     )
                     .await,
                 ),
-                Err(error) => Some(Err(CanaryError::Ledger(error))),
+                Err(error) => Some(Err(CanaryError::HistoryStore(error))),
             };
             match loaded {
                 Some(Ok(version)) => self.watch_canary(record, version),
@@ -602,7 +602,7 @@ impl Writer {
         let job = self
             .recalled(instance, target)
             .await
-            .map_err(CanaryError::Ledger)?;
+            .map_err(CanaryError::HistoryStore)?;
         let (_, outcome, kept) = run(self.loader.clone(), job).await;
         let version = outcome.map_err(|e| CanaryError::Load(Box::new(e)))?;
         self.contents.canaries.remove(instance);

@@ -20,8 +20,8 @@ use crate::{
     canary::{self, CanaryError, CanaryStart},
     compiler::Compiling,
     engine::{self, Engine},
-    ledger::Ledger,
-    lent::Capabilities,
+    history_store::HistoryStore,
+    host_context::Capabilities,
     load::{self, Loader},
     registry::{Contents, Registry},
     shadow::{self, ShadowError, ShadowStart, ShadowView},
@@ -135,7 +135,7 @@ pub struct Handle {
     commands: mpsc::Sender<Command>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) loader: Arc<Loader>,
-    pub(crate) ledger: Ledger,
+    pub(crate) ledger: HistoryStore,
     /// Turns of those that load what never serves.
     pub(crate) looks: Arc<Semaphore>,
     ending: CancellationToken,
@@ -321,7 +321,7 @@ impl Plugins for Handle {
     }
 }
 
-fn open(options: &Options) -> Result<(Engine, Ledger), Error> {
+fn open(options: &Options) -> Result<(Engine, HistoryStore), Error> {
     let folder = options
         .folder
         .canonicalize()
@@ -342,10 +342,11 @@ fn open(options: &Options) -> Result<(Engine, Ledger), Error> {
         }),
         compiling: options.compiling.clone(),
     })?;
-    let ledger = Ledger::open(&options.state_folder).map_err(|source| Error::StateFolder {
-        path: options.state_folder.clone(),
-        source,
-    })?;
+    let ledger =
+        HistoryStore::open(&options.state_folder).map_err(|source| Error::StateFolder {
+            path: options.state_folder.clone(),
+            source,
+        })?;
     if ledger.folder().starts_with(&folder) {
         return Err(Error::StateInPlugins {
             path: options.state_folder.clone(),
@@ -686,7 +687,7 @@ pub struct FileInspection {
     pub imports: Vec<String>,
     pub exports: Vec<String>,
     /// What it says about itself.
-    pub about: crate::about::About,
+    pub about: crate::plugin_info::PluginInfo,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -5,8 +5,6 @@
 //! component that no instance file names is active under its own name if it needs no grant and takes empty settings, so that dropping
 //! `cheapest.wasm` into the folder is enough.
 
-mod about;
-mod alone;
 mod audit;
 mod bounds;
 mod cache;
@@ -17,16 +15,18 @@ mod compiler;
 mod coredump;
 mod engine;
 mod folder;
+mod history_store;
 mod host;
+mod host_context;
 mod instance_file;
-mod ledger;
-mod lent;
 mod limits;
 mod load;
+mod plugin_info;
 mod recall;
 mod registry;
 mod schema;
 mod shadow;
+mod standalone;
 mod state;
 mod survey;
 mod v0_1;
@@ -35,8 +35,6 @@ mod view;
 mod watch;
 mod writer;
 
-pub use about::{About, Kind, Wanted};
-pub use alone::{AloneError, Loaded, Piece, Plugin, Workbench, policy};
 pub use audit::Error as AuditError;
 pub use bounds::{Bounds, Error as BoundsError};
 pub use call::CallStatistics;
@@ -47,9 +45,11 @@ pub use host::{
     Believes, Error, FileInspection, Handle, Host, InspectError, Options, ReconcileError,
     RollbackError, inspect_file,
 };
-pub use lent::Capabilities;
+pub use host_context::Capabilities;
 pub use limits::Limits;
 pub use load::Error as LoadError;
+pub use plugin_info::{Kind, PluginInfo, Wanted};
 pub use recall::RecallError;
 pub use shadow::{ShadowError, ShadowRecord, ShadowStart, ShadowView};
+pub use standalone::{Loaded, Plugin, PluginSource, StandaloneError, StandaloneHost, policy};
 pub use view::{PluginView, Problem, Refused, Rejection, Report, Served, State};

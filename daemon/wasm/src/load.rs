@@ -21,13 +21,13 @@ use tradewind_core::{
 use wasmtime::component::Component;
 
 use crate::{
-    about::About,
     audit, bounds,
     call::{Runner, Stats},
     compiler::{self, Answer, Task},
     engine::Engine,
+    host_context::{Capabilities, HostContext},
     instance_file::InstanceFile,
-    lent::{Capabilities, Lent},
+    plugin_info::PluginInfo,
     schema, survey, v0_1,
     version::{Census, Version},
 };
@@ -144,9 +144,9 @@ impl Loader {
         let (identity, limits, grants) = (
             runner.identity.clone(),
             runner.limits.clone(),
-            runner.lent.grants.clone(),
+            runner.context.grants.clone(),
         );
-        let namespaces = runner.lent.namespaces.clone();
+        let namespaces = runner.context.namespaces.clone();
         let callable = v0_1::callable(described, runner, text, &about, self.census.count(&census));
         Ok(Version {
             identity,
@@ -191,7 +191,7 @@ impl Loader {
             found.wasi,
         )
         .map_err(|e| Error::Types { why: chain(&e) })?;
-        let lent = Lent {
+        let context = HostContext {
             owner: instance.clone(),
             namespaces: file.namespaces,
             grants: Arc::new(file.grants),
@@ -212,7 +212,7 @@ impl Loader {
             identity,
             engine: self.engine.clone(),
             limits: file.limits,
-            lent,
+            context,
             stats,
             gate: gate.unwrap_or_else(|| Arc::new(Semaphore::new(permits))),
             weight: code.weight,
@@ -290,9 +290,9 @@ impl Loader {
     /// A schema comes from a plugin, and settings may from a stranger. What is not sure to be quick is compared by a process that has limits.
     async fn check_settings(
         &self,
-        about: About,
+        about: PluginInfo,
         settings: serde_json::Value,
-    ) -> Result<About, Error> {
+    ) -> Result<PluginInfo, Error> {
         let alone = self.engine.compiler.is_none();
         let (here, about, settings) = blocking(move || {
             let schema = &about.settings_schema;
@@ -397,7 +397,7 @@ async fn try_settings(
     described: &v0_1::Described,
     runner: &Runner,
     settings: &str,
-    about: &About,
+    about: &PluginInfo,
 ) -> Result<(), Error> {
     let mut runner = runner.clone();
     (runner.stats, runner.gate) = (Arc::default(), Arc::new(Semaphore::new(1)));
@@ -473,7 +473,7 @@ pub(crate) async fn inspect(
     engine: Engine,
     component: Arc<[u8]>,
     digest: Digest,
-) -> Result<(Vec<String>, Vec<String>, About), Error> {
+) -> Result<(Vec<String>, Vec<String>, PluginInfo), Error> {
     let loader = Loader::new(engine, Capabilities::none(), Duration::from_secs(5));
     let instance = InstanceName::try_from("inspected".to_owned()).map_err(|_| Error::Aborted)?;
     let mut file = InstanceFile::bare("inspected.wasm");

@@ -10,9 +10,9 @@ use tradewind_core::{
 };
 
 use crate::{
+    history_store::Pair,
     host::Handle,
     instance_file::InstanceFile,
-    ledger::Pair,
     load::{self, Candidate},
     v0_1::Callable,
     version::Census,
@@ -52,7 +52,7 @@ impl Handle {
     ///
     /// # Errors
     /// When it is not kept any more, or does not load any more.
-    pub async fn recall(&self, identity: &Identity) -> Result<Arc<dyn Policy>, RecallError> {
+    pub async fn load_version(&self, identity: &Identity) -> Result<Arc<dyn Policy>, RecallError> {
         let pair = (identity.component, identity.settings);
         let instance = &identity.instance;
         if let Some(policy) = self
@@ -72,7 +72,7 @@ impl Handle {
         let (component, text) = self.kept(pair).await.map_err(not_kept)?;
         let file = self.file(&text, identity).map_err(not_kept)?;
         let candidate = candidate(instance.clone(), file, pair.1, component, pair.0);
-        let loaded = self.second_look(candidate).await;
+        let loaded = self.load_uncached(candidate).await;
         let failed = |source| RecallError::Load {
             instance: instance.clone(),
             digest: pair.0,
@@ -86,7 +86,7 @@ impl Handle {
     ///
     /// # Errors
     /// When it is no policy that could serve.
-    pub async fn visit(
+    pub async fn load_candidate(
         &self,
         component: Vec<u8>,
         like: &Identity,
@@ -157,7 +157,7 @@ impl Handle {
     }
 
     /// One at a time: compiling takes a core for itself, which those that serve may need.
-    async fn second_look(&self, candidate: Candidate) -> Result<Callable, load::Error> {
+    async fn load_uncached(&self, candidate: Candidate) -> Result<Callable, load::Error> {
         let _turn = self
             .looks
             .acquire()

@@ -13,7 +13,7 @@ use tradewind_core::{
 use crate::{
     call::Stats,
     canary::{Canary, CanaryEnd},
-    ledger::{History, Pair},
+    history_store::{History, Pair},
     shadow::Trial,
     v0_1::Callable,
     version::{Census, Version},
@@ -206,7 +206,7 @@ impl Slot {
     }
 
     fn served(&self) -> Vec<Served> {
-        let one = |e: &crate::ledger::Entry| Served {
+        let one = |e: &crate::history_store::Entry| Served {
             component: e.component,
             settings: e.settings,
             plugin: e.plugin.clone(),

@@ -16,11 +16,11 @@ use tradewind_core::{
 };
 
 use crate::{
-    about::Kind,
     call::{CallStatistics, Stats},
+    history_store,
     instance_file::{self, InstanceFile},
-    ledger,
     load::{self, Candidate, Loader},
+    plugin_info::Kind,
     registry::Change,
     v0_1::Callable,
     version::{Census, Version},
@@ -112,7 +112,7 @@ pub enum ShadowError {
     #[error("the plugin folder's new files are refused: {reason}")]
     Refused { reason: String },
     #[error("it can't be remembered or forgotten in the daemon's data folder")]
-    Ledger(#[source] io::Error),
+    HistoryStore(#[source] io::Error),
     #[error("the plugin host has stopped")]
     Stopped,
 }
@@ -348,7 +348,7 @@ impl Writer {
             .await
             .map_err(io::Error::other)
             .and_then(|r| r)
-            .map_err(ShadowError::Ledger)?;
+            .map_err(ShadowError::HistoryStore)?;
         tracing::info!(shadow = %name, namespace = %record.namespace, digest = record.component.short(), "shadow policy started");
         let trial = Trial {
             record,
@@ -381,7 +381,7 @@ impl Writer {
         gone.await
             .map_err(io::Error::other)
             .and_then(|r| r)
-            .map_err(ShadowError::Ledger)?;
+            .map_err(ShadowError::HistoryStore)?;
         self.contents.shadows.remove(name);
         self.publish(Change::Served);
         Ok(view)
@@ -402,7 +402,10 @@ impl Writer {
             .get(name)
             .map(|t| t.record.clone())
             .ok_or_else(unknown)?;
-        let (component, text) = self.kept(&record).await.map_err(ShadowError::Ledger)?;
+        let (component, text) = self
+            .kept(&record)
+            .await
+            .map_err(ShadowError::HistoryStore)?;
         let mut files = vec![(self.folder.join(format!("{name}.wasm")), component)];
         if !text.is_empty() {
             // First: the component alone would be a plugin with the default settings.
@@ -455,7 +458,7 @@ fn put(files: &[(PathBuf, Vec<u8>)]) -> io::Result<bool> {
     }
     files
         .iter()
-        .try_for_each(|(path, bytes)| ledger::write(path, bytes))?;
+        .try_for_each(|(path, bytes)| history_store::write(path, bytes))?;
     Ok(true)
 }
 

@@ -15,7 +15,7 @@ use wasmtime_wasi::{
 };
 
 use crate::{
-    lent::Lent,
+    host_context::HostContext,
     limits::{Ceilings, Limiter, Limits},
 };
 
@@ -31,7 +31,7 @@ const MOST_RESOURCES: usize = 1024;
 pub(crate) struct Call {
     pub(crate) identity: Arc<Identity>,
     pub(crate) operation: &'static str,
-    pub(crate) lent: Lent,
+    pub(crate) context: HostContext,
     pub(crate) limiter: Limiter,
     /// What this call shall make so; none for calls that only look or take away.
     pub(crate) attempt: Option<Attempt>,
@@ -76,7 +76,7 @@ impl Call {
     pub(crate) fn new(
         identity: Arc<Identity>,
         operation: &'static str,
-        lent: Lent,
+        context: HostContext,
         limits: &Limits,
         ceilings: &Ceilings,
         pace: Arc<LogPace>,
@@ -84,7 +84,7 @@ impl Call {
         Self {
             identity,
             operation,
-            lent,
+            context,
             limiter: Limiter::new(limits, ceilings),
             attempt: None,
             log_lines: limits.log_lines,

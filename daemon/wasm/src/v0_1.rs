@@ -12,9 +12,9 @@ use tradewind_core::{failure::Failure, grant::Grants};
 use wasmtime::component::{Component, Linker};
 
 use crate::{
-    about::{About, Kind},
     call::Runner,
     clouds,
+    plugin_info::{Kind, PluginInfo},
     state::Call,
     version::Counted,
 };
@@ -89,7 +89,7 @@ pub(crate) fn link(
 pub(crate) async fn describe(
     linked: Linked,
     runner: &Runner,
-) -> Result<(About, Described), Failure> {
+) -> Result<(PluginInfo, Described), Failure> {
     match linked {
         Linked::Provider(pre) => {
             let about = provider::describe(runner, &pre).await?;
@@ -112,7 +112,7 @@ pub(crate) fn callable(
     described: Described,
     runner: Runner,
     settings: String,
-    about: &About,
+    about: &PluginInfo,
     counted: Counted,
 ) -> Callable {
     match described {

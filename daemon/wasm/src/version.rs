@@ -10,7 +10,7 @@ use tradewind_core::{
     plugin::Identity,
 };
 
-use crate::{about::About, limits::Limits, v0_1::Callable};
+use crate::{limits::Limits, plugin_info::PluginInfo, v0_1::Callable};
 
 /// How many versions are alive: active ones, and old ones whose last call or snapshot has not ended.
 #[derive(Clone, Default)]
@@ -22,7 +22,7 @@ pub(crate) struct Counted([Census; 2]);
 /// What the registry holds of an active instance.
 pub(crate) struct Version {
     pub(crate) identity: Arc<Identity>,
-    pub(crate) about: About,
+    pub(crate) about: PluginInfo,
     pub(crate) limits: Limits,
     pub(crate) namespaces: Spaces,
     pub(crate) grants: Arc<Grants>,

@@ -14,10 +14,10 @@ use tradewind_core::{
 };
 
 use crate::{
-    about::{Kind, Wanted},
     call::CallStatistics,
     canary::{CanaryEnd, CanaryView},
     limits::Limits,
+    plugin_info::{Kind, Wanted},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

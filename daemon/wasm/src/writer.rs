@@ -16,9 +16,9 @@ use tradewind_core::{
 use crate::{
     canary::Verdicts,
     folder::{self, Component, Found, Scan},
+    history_store::{Entry, HistoryStore, Pair, Pin},
     host::{Believes, RollbackError},
     instance_file::InstanceFile,
-    ledger::{Entry, Ledger, Pair, Pin},
     load::{self, Candidate, Loader},
     registry::{Change, Contents, Registry, Slot},
     version::Version,
@@ -44,7 +44,7 @@ pub(crate) struct Writer {
     pub(crate) size_cap: u64,
     pub(crate) believes: Believes,
     pub(crate) loader: Arc<Loader>,
-    pub(crate) ledger: Ledger,
+    pub(crate) ledger: HistoryStore,
     pub(crate) registry: Arc<Registry>,
     pub(crate) contents: Contents,
     pub(crate) verdicts: Verdicts,
@@ -137,7 +137,7 @@ impl Writer {
                 Examined::Unsettled => unsettled = true,
                 Examined::Load(job) => jobs.push(*job),
                 Examined::Recall(pair) => {
-                    jobs.extend(self.recall(&instance, pair).await.map(|job| *job))
+                    jobs.extend(self.load_kept(&instance, pair).await.map(|job| *job))
                 }
             }
         }
@@ -199,7 +199,7 @@ impl Writer {
             // After a restart with a bad file in the folder, the last good version serves.
             for instance in again.drain(..) {
                 if let Some(pair) = self.last_good(&instance) {
-                    jobs.extend(self.recall(&instance, pair).await.map(|job| *job));
+                    jobs.extend(self.load_kept(&instance, pair).await.map(|job| *job));
                 }
             }
         }
@@ -334,7 +334,7 @@ impl Writer {
     }
 
     /// A version from the ledger.
-    async fn recall(&mut self, instance: &InstanceName, pair: Pair) -> Option<Box<Job>> {
+    async fn load_kept(&mut self, instance: &InstanceName, pair: Pair) -> Option<Box<Job>> {
         match self.recalled(instance, pair).await {
             Ok(job) => Some(job),
             Err(error) => {

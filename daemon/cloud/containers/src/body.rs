@@ -13,7 +13,7 @@ use tradewind_core::{
     workload::{Check, Exposure, Probe, Protocol, Run, VolumeSource},
 };
 
-use crate::{check::Prepared, given::Given, labels::NotedPort};
+use crate::{check::Prepared, injected::Injected, labels::NotedPort};
 
 /// What the engine's names are for what the spec names.
 pub(crate) struct Names {
@@ -28,7 +28,7 @@ pub(crate) struct Names {
 pub(crate) fn body(
     grant: &ContainersGrant,
     prepared: &Prepared,
-    given: &Given,
+    given: &Injected,
     names: &Names,
     labels: HashMap<String, String>,
 ) -> ContainerCreateBody {

@@ -9,8 +9,8 @@ mod body;
 mod check;
 mod connect;
 mod errors;
-mod given;
 mod image;
+mod injected;
 mod labels;
 mod logs;
 mod make;
@@ -48,7 +48,7 @@ use self::{
     labels::Note,
     promised::{Promised, Share, limited, machine},
     status::{Detail, Listed, Seen},
-    work::{Making, Work},
+    work::{Creation, Work},
 };
 
 /// What failed, for people.
@@ -84,7 +84,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     connections: connect::Connections,
     pub(crate) networks: scope::Networks,
-    pub(crate) chosen: given::Chosen,
+    pub(crate) chosen: injected::Chosen,
     promised: Promised,
     /// The ids of images that containers were made of, by who made them and the exact reference.
     pub(crate) images: Mutex<HashMap<(InstanceName, String), String>>,
@@ -95,7 +95,7 @@ pub(crate) struct Shared {
     /// Under way, by the container's name.
     removals: Mutex<HashMap<String, Work<()>>>,
     /// Under way, or failed when nobody waited any more, by the container's name.
-    makings: Mutex<HashMap<String, Making>>,
+    makings: Mutex<HashMap<String, Creation>>,
     /// Who listens for containers on this machine's network.
     contained: Arc<Contained>,
     notices: mpsc::Sender<PortMoved>,
@@ -112,7 +112,7 @@ impl Engines {
             options,
             connections: connect::Connections::default(),
             networks: scope::Networks::default(),
-            chosen: given::Chosen::default(),
+            chosen: injected::Chosen::default(),
             promised: Promised::default(),
             images: Mutex::default(),
             machines: Mutex::default(),

@@ -28,8 +28,8 @@ use crate::{
     body::{self, Names},
     check::{self, Prepared},
     errors,
-    given::{self, Given},
     image::{self, Found},
+    injected::{self, Injected},
     labels::{self, Note},
     scope,
 };
@@ -62,10 +62,10 @@ impl Wanted {
     }
 
     /// With what it is given, read off the async threads.
-    async fn given(self, shared: Arc<Shared>) -> Result<(Self, Given), Failure> {
+    async fn given(self, shared: Arc<Shared>) -> Result<(Self, Injected), Failure> {
         let read = tokio::task::spawn_blocking(move || {
             let granted = check::secrets_of(&self.grant);
-            let given = given::give(
+            let given = injected::give(
                 &self.prepared.spec,
                 granted,
                 &shared.options.secrets,
@@ -84,7 +84,7 @@ impl Wanted {
         &self,
         shared: &Shared,
         engine: &Docker,
-        given: &Given,
+        given: &Injected,
     ) -> Result<String, Failure> {
         let spec = &self.prepared.spec;
         // What a digest names never changes.
@@ -192,7 +192,7 @@ impl Wanted {
         Ok(names)
     }
 
-    fn body(&self, given: &Given, names: &Names, found: Option<Found>) -> ContainerCreateBody {
+    fn body(&self, given: &Injected, names: &Names, found: Option<Found>) -> ContainerCreateBody {
         let spec = &self.prepared.spec;
         let deadline = match spec.run {
             Run::Service => None,
@@ -235,7 +235,7 @@ impl Wanted {
         &self,
         engine: &Docker,
         id: &str,
-        given: &Given,
+        given: &Injected,
         names: &Names,
         image: &str,
     ) -> Result<(), Failure> {
@@ -276,7 +276,7 @@ impl Wanted {
     async fn archive(
         &self,
         engine: &Docker,
-        given: &Given,
+        given: &Injected,
         image: &str,
     ) -> Result<Vec<u8>, Failure> {
         let relative = given.files.iter().any(|f| Path::new(&f.path).is_relative());

@@ -46,12 +46,12 @@ const MAKE_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) type Work<T> = Several<BoxFuture<'static, Result<T, Failure>>>;
 
 #[derive(Clone)]
-pub(super) struct Making {
+pub(super) struct Creation {
     digest: String,
     work: Work<String>,
 }
 
-impl Making {
+impl Creation {
     pub(super) fn is_under_way(&self) -> bool {
         self.work.peek().is_none()
     }
@@ -73,7 +73,7 @@ impl Shared {
             .lock()
             .get(&name)
             .cloned()
-            .filter(Making::is_under_way);
+            .filter(Creation::is_under_way);
         if let Some(making) = under_way {
             if making.digest == prepared.digest {
                 return self
@@ -163,7 +163,7 @@ impl Shared {
         grant: &ContainersGrant,
         key: &ContainerKey,
         name: &str,
-        making: Making,
+        making: Creation,
     ) -> Result<ContainerStatus, Failure> {
         match tokio::time::timeout(MAKE_PATIENCE, making.work).await {
             Ok(result) => {
@@ -174,7 +174,7 @@ impl Shared {
         }
     }
 
-    fn begin_making(self: &Arc<Self>, engine: Docker, name: String, wanted: Wanted) -> Making {
+    fn begin_making(self: &Arc<Self>, engine: Docker, name: String, wanted: Wanted) -> Creation {
         let (shared, of, digest) = (self.clone(), name.clone(), wanted.prepared.digest.clone());
         let (owner, key) = (wanted.owner.clone(), wanted.key.clone());
         let work = async move {
@@ -185,7 +185,7 @@ impl Shared {
             }
             made
         };
-        let making = Making {
+        let making = Creation {
             digest,
             work: work.boxed().shared(),
         };

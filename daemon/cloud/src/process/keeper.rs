@@ -137,7 +137,7 @@ struct End {
 }
 
 /// Keeps one process until it is removed or the supervisor closes.
-pub(super) async fn keep(shared: Arc<Shared>, slot: Arc<Slot>, mut stage: Stage) {
+pub(super) async fn supervise(shared: Arc<Shared>, slot: Arc<Slot>, mut stage: Stage) {
     let mut row = 0;
     loop {
         stage = match stage {
@@ -145,7 +145,7 @@ pub(super) async fn keep(shared: Arc<Shared>, slot: Arc<Slot>, mut stage: Stage)
                 Some(stage) => stage,
                 None => return,
             },
-            Stage::Up(up) => match tend(&shared, &slot, up, &mut row).await {
+            Stage::Up(up) => match monitor(&shared, &slot, up, &mut row).await {
                 Some(stage) => stage,
                 None => return,
             },
@@ -336,7 +336,12 @@ async fn start(shared: &Arc<Shared>, slot: &Arc<Slot>, row: &mut u32) -> Option<
 }
 
 /// Watches a run until it ends, must be ended, or the supervisor closes (none).
-async fn tend(shared: &Arc<Shared>, slot: &Arc<Slot>, mut up: Up, row: &mut u32) -> Option<Stage> {
+async fn monitor(
+    shared: &Arc<Shared>,
+    slot: &Arc<Slot>,
+    mut up: Up,
+    row: &mut u32,
+) -> Option<Stage> {
     let (spec, started, signal) = {
         let state = slot.state();
         let record = &state.record;

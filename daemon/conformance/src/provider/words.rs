@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use tradewind_wasm::{AloneError, Capabilities, LoadError, Piece, Workbench};
+use tradewind_wasm::{Capabilities, LoadError, PluginSource, StandaloneError, StandaloneHost};
 
 use crate::{
     check::{Verdict, passed, tell},
@@ -62,8 +62,8 @@ pub(super) async fn settings(subject: &mut Subject) -> Verdict {
 
 /// Whether a typing error in the settings is found before the plugin serves.
 pub(crate) async fn refuses_unknown(
-    bench: &Workbench,
-    piece: &Piece,
+    bench: &StandaloneHost,
+    piece: &PluginSource,
     lent: Capabilities,
 ) -> Verdict {
     const UNKNOWN: &str = "conformance-unknown-setting";
@@ -72,7 +72,7 @@ pub(crate) async fn refuses_unknown(
         settings.insert(UNKNOWN.to_owned(), Value::Bool(true));
     }
     match bench.load(&piece.clone().with_settings(wrong), lent).await {
-        Err(AloneError::Load(error @ LoadError::Settings { .. })) => passed(error.to_string()),
+        Err(StandaloneError::Load(error @ LoadError::Settings { .. })) => passed(error.to_string()),
         Err(other) => Err(format!(
             "a setting \"{UNKNOWN}\" is not refused by the schema, but: {other}"
         )),

@@ -14,7 +14,7 @@ use tradewind_core::{
     manifest::{self, Format},
     names::InstanceName,
 };
-use tradewind_wasm::{Piece, Workbench};
+use tradewind_wasm::{PluginSource, StandaloneHost};
 
 use super::author::compile_cache;
 use crate::{
@@ -77,7 +77,7 @@ fn piece(
     component: &Path,
     instance: Option<&Path>,
     settings: Option<&Path>,
-) -> Result<Piece, Error> {
+) -> Result<PluginSource, Error> {
     let stem = instance
         .unwrap_or(component)
         .file_stem()
@@ -96,7 +96,7 @@ fn piece(
         (None, None) => None,
     };
     let at = instance.or(settings).unwrap_or(component);
-    Piece::new(name, read(component)?.into(), file.as_deref()).map_err(unusable(at))
+    PluginSource::new(name, read(component)?.into(), file.as_deref()).map_err(unusable(at))
 }
 
 /// An instance file of nothing but settings.
@@ -120,7 +120,7 @@ fn tasks(path: &Path) -> Result<Tasks, Error> {
     Ok(Tasks::of(&manifest))
 }
 
-async fn suite(config: &Config, piece: &Piece, options: Options) -> Result<Report, Error> {
+async fn suite(config: &Config, piece: &PluginSource, options: Options) -> Result<Report, Error> {
     let serve = |error| Error::Serve(Box::new(error));
     let signal =
         serve::signals::listen_in_terminal().map_err(|e| serve(serve::Error::Signals(e)))?;
@@ -132,9 +132,10 @@ async fn suite(config: &Config, piece: &Piece, options: Options) -> Result<Repor
     let processes = started.await.map_err(|e| serve(e.into()))?;
     let (clusters, engines) = (serve::clusters(config), serve::engines(config));
     let capabilities =
-        serve::lend(config, &processes, clusters, engines, Arc::new(SystemClock)).map_err(serve)?;
+        serve::capabilities(config, &processes, clusters, engines, Arc::new(SystemClock))
+            .map_err(serve)?;
     let cache = compile_cache()?;
-    let bench = Workbench::start(cache.clone(), serve::compiling(config.compile.clone()))
+    let bench = StandaloneHost::start(cache.clone(), serve::compiling(config.compile.clone()))
         .await
         .map_err(unusable(&cache))?;
     let stop = CancellationToken::new();

@@ -154,7 +154,9 @@ async fn load(
     )
     .await;
     loaded.map_err(|e| match (e, settings) {
-        (e @ tradewind_wasm::AloneError::InstanceFile(_), Some(settings)) => unusable(settings)(e),
+        (e @ tradewind_wasm::StandaloneError::InstanceFile(_), Some(settings)) => {
+            unusable(settings)(e)
+        }
         (e, _) => unusable(path)(e),
     })
 }

@@ -22,7 +22,7 @@ use tradewind_core::{
 };
 
 use super::{Record, Verdicts, file_name};
-use crate::ledger::Ledger;
+use crate::history_store::HistoryStore;
 
 /// States of one allocation that are told apart: a daemon that stopped between two of them may come with either.
 const STATES: usize = 4;
@@ -44,7 +44,7 @@ pub(super) struct Split {
     counts: Mutex<(Counts, Counts)>,
     drawn: AtomicU64,
     reason: Mutex<String>,
-    ledger: Ledger,
+    ledger: HistoryStore,
     /// One write after the other, each with what is known when it begins.
     writing: tokio::sync::Mutex<()>,
     clock: Arc<dyn Clock>,
@@ -54,7 +54,7 @@ pub(super) struct Split {
 impl Split {
     pub(super) fn new(
         record: Record,
-        ledger: Ledger,
+        ledger: HistoryStore,
         clock: Arc<dyn Clock>,
         verdicts: Verdicts,
     ) -> Self {

@@ -46,13 +46,13 @@ pub(super) const CAPABILITY: Capability = Capability {
 
 fn asker(call: &Call) -> Result<Asker, Failure> {
     let grant = call
-        .lent
+        .context
         .grants
         .aws
         .as_ref()
         .ok_or_else(|| ungranted("aws"))?;
     Ok(Asker {
-        owner: call.lent.owner.clone(),
+        owner: call.context.owner.clone(),
         grant: grant.for_namespace(call.namespace()),
     })
 }
@@ -72,7 +72,7 @@ macro_rules! look {
         let lent = asker($call);
         match lent {
             Ok($asker) => {
-                let ($aws, $asker) = (&$call.lent.capabilities.aws, &$asker);
+                let ($aws, $asker) = (&$call.context.capabilities.aws, &$asker);
                 $work.await
             }
             Err(failure) => Err(failure),
@@ -86,8 +86,8 @@ macro_rules! change {
         let lent = asker($call);
         match lent {
             Ok($asker) => {
-                let $aws = $call.lent.capabilities.aws.clone();
-                $call.lent.effect(async move { $work.await }).await
+                let $aws = $call.context.capabilities.aws.clone();
+                $call.context.effect(async move { $work.await }).await
             }
             Err(failure) => Err(failure),
         }

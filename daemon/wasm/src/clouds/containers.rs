@@ -47,7 +47,7 @@ const STATUS: usize = 512;
 /// The grant, or what is answered without one.
 fn granted(call: &Call) -> Result<ContainersGrant, Failure> {
     let grant = call
-        .lent
+        .context
         .grants
         .containers
         .as_ref()
@@ -61,10 +61,10 @@ impl engine::Host for Call {
         let lent = granted(self);
         let work = async {
             let info = self
-                .lent
+                .context
                 .capabilities
                 .containers
-                .info(&self.lent.owner, &lent?)
+                .info(&self.context.owner, &lent?)
                 .await?;
             Ok(engine::EngineInfo {
                 name: info.name,
@@ -104,10 +104,10 @@ impl engine::Host for Call {
                 .field("key.allocation")
             })?;
             let (owner, containers) = (
-                self.lent.owner.clone(),
-                self.lent.capabilities.containers.clone(),
+                self.context.owner.clone(),
+                self.context.capabilities.containers.clone(),
             );
-            self.lent
+            self.context
                 .effect(async move { containers.ensure(&owner, &grant, &attempt, key, spec).await })
                 .await
         };
@@ -126,10 +126,10 @@ impl engine::Host for Call {
                 .into_iter()
                 .map(key_from)
                 .collect::<Result<Vec<_>, _>>()?;
-            self.lent
+            self.context
                 .capabilities
                 .containers
-                .status(&self.lent.owner, &lent?, &keys)
+                .status(&self.context.owner, &lent?, &keys)
                 .await
         };
         answer(
@@ -144,10 +144,10 @@ impl engine::Host for Call {
         let work = async {
             let (key, grant) = (key_from(key)?, lent?);
             let (owner, containers) = (
-                self.lent.owner.clone(),
-                self.lent.capabilities.containers.clone(),
+                self.context.owner.clone(),
+                self.context.capabilities.containers.clone(),
             );
-            self.lent
+            self.context
                 .effect(async move { containers.remove(&owner, &grant, &key).await })
                 .await
         };
@@ -158,10 +158,10 @@ impl engine::Host for Call {
         self.ask()?;
         let lent = granted(self);
         let work = async {
-            self.lent
+            self.context
                 .capabilities
                 .containers
-                .owned(&self.lent.owner, &lent?)
+                .owned(&self.context.owner, &lent?)
                 .await
         };
         answer(work.await.map(|keys| keys.into_iter().map(key).collect()))
@@ -178,10 +178,10 @@ impl engine::Host for Call {
             let allocation = AllocationId::try_from(allocation)
                 .map_err(|e| convert::invalid("allocation", e))?;
             let query = convert::log_query_from(query);
-            self.lent
+            self.context
                 .capabilities
                 .containers
-                .logs(&self.lent.owner, &lent?, &allocation, &query)
+                .logs(&self.context.owner, &lent?, &allocation, &query)
                 .await
         };
         let result = work.await;

@@ -43,13 +43,13 @@ impl Call {
     /// On whose behalf, and within which limits.
     fn cluster(&self) -> Result<(core::Caller, KubernetesGrant), Failure> {
         let grant = self
-            .lent
+            .context
             .grants
             .kubernetes
             .as_ref()
             .ok_or_else(|| ungranted("kubernetes"))?;
         let caller = core::Caller {
-            owner: self.lent.owner.clone(),
+            owner: self.context.owner.clone(),
             attempt: self.attempt.clone(),
         };
         Ok((caller, grant.for_namespace(self.namespace())))
@@ -126,7 +126,7 @@ impl cluster::Host for Call {
     async fn info(&mut self) -> Answer<cluster::ClusterInfo> {
         self.ask()?;
         let (_, grant) = lent!(self);
-        let result = self.lent.capabilities.kubernetes.info(&grant).await;
+        let result = self.context.capabilities.kubernetes.info(&grant).await;
         let kind = |k: core::ServedKind| cluster::ServedKind {
             kind: k.kind,
             api_version: k.api_version,
@@ -142,9 +142,9 @@ impl cluster::Host for Call {
         self.ask()?;
         self.charge_all(&objects)?;
         let (caller, grant) = lent!(self);
-        let kubernetes = self.lent.capabilities.kubernetes.clone();
+        let kubernetes = self.context.capabilities.kubernetes.clone();
         let result = self
-            .lent
+            .context
             .effect(async move { kubernetes.apply(&caller, &grant, objects).await })
             .await;
         if let Ok(written) = &result {
@@ -176,20 +176,20 @@ impl cluster::Host for Call {
             variable: i.variable,
         };
         let items = items.into_iter().map(item).collect();
-        let kubernetes = self.lent.capabilities.kubernetes.clone();
+        let kubernetes = self.context.capabilities.kubernetes.clone();
         let effect = async move {
             kubernetes
                 .apply_secret(&caller, &grant, &namespace, &name, items)
                 .await
         };
-        answer(self.lent.effect(effect).await)
+        answer(self.context.effect(effect).await)
     }
 
     async fn get(&mut self, object: cluster::Reference) -> Answer<Option<String>> {
         self.ask()?;
         let (caller, grant) = lent!(self);
         let result = self
-            .lent
+            .context
             .capabilities
             .kubernetes
             .get(&caller, &grant, &reference_from(object))
@@ -212,7 +212,7 @@ impl cluster::Host for Call {
             after: query.after,
         };
         let result = self
-            .lent
+            .context
             .capabilities
             .kubernetes
             .list(&caller, &grant, &query)
@@ -239,9 +239,9 @@ impl cluster::Host for Call {
             cluster::Propagation::Foreground => core::Propagation::Foreground,
             cluster::Propagation::Background => core::Propagation::Background,
         };
-        let kubernetes = self.lent.capabilities.kubernetes.clone();
+        let kubernetes = self.context.capabilities.kubernetes.clone();
         let result = self
-            .lent
+            .context
             .effect(async move {
                 kubernetes
                     .delete(&caller, &grant, objects, propagation)
@@ -259,7 +259,7 @@ impl cluster::Host for Call {
         self.ask()?;
         let (caller, grant) = lent!(self);
         let result = self
-            .lent
+            .context
             .capabilities
             .kubernetes
             .owned(&caller, &grant)
@@ -290,7 +290,7 @@ impl cluster::Host for Call {
             after: query.after,
         };
         let result = self
-            .lent
+            .context
             .capabilities
             .kubernetes
             .logs(&caller, &grant, &query)
@@ -312,7 +312,7 @@ impl cluster::Host for Call {
         self.ask()?;
         let (_, grant) = lent!(self);
         let result = self
-            .lent
+            .context
             .capabilities
             .kubernetes
             .nodes(&grant, &annotations)

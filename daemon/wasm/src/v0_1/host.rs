@@ -81,11 +81,11 @@ impl log::Host for Call {
 
 impl clock::Host for Call {
     async fn now(&mut self) -> wasmtime::Result<u64> {
-        Ok(self.lent.capabilities.clock.now().0)
+        Ok(self.context.capabilities.clock.now().0)
     }
 
     async fn monotonic(&mut self) -> wasmtime::Result<u64> {
-        Ok(u64::try_from(self.lent.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        Ok(u64::try_from(self.context.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 }
 
@@ -187,7 +187,7 @@ impl process::Host for Call {
         }
         let namespace = self.namespace_of(&key.allocation);
         let Some(grant) = self
-            .lent
+            .context
             .grants
             .process
             .as_ref()
@@ -196,11 +196,11 @@ impl process::Host for Call {
             return answer(Err(ungranted("process")));
         };
         let (owner, processes) = (
-            self.lent.owner.clone(),
-            self.lent.capabilities.processes.clone(),
+            self.context.owner.clone(),
+            self.context.capabilities.processes.clone(),
         );
         let result = self
-            .lent
+            .context
             .effect(async move { processes.ensure(&owner, &grant, key, spec).await })
             .await;
         answer(result.map(status))
@@ -220,10 +220,10 @@ impl process::Host for Call {
             Err(failure) => return answer(Err(failure)),
         };
         let result = self
-            .lent
+            .context
             .capabilities
             .processes
-            .status(&self.lent.owner, &keys)
+            .status(&self.context.owner, &keys)
             .await;
         answer(result.map(|all| all.into_iter().map(|s| s.map(status)).collect()))
     }
@@ -235,11 +235,11 @@ impl process::Host for Call {
             Err(failure) => return answer(Err(failure)),
         };
         let (owner, processes) = (
-            self.lent.owner.clone(),
-            self.lent.capabilities.processes.clone(),
+            self.context.owner.clone(),
+            self.context.capabilities.processes.clone(),
         );
         answer(
-            self.lent
+            self.context
                 .effect(async move { processes.remove(&owner, &key).await })
                 .await,
         )
@@ -248,10 +248,10 @@ impl process::Host for Call {
     async fn owned(&mut self) -> Answer<Vec<process::Key>> {
         self.charge(LOOK)?;
         let result = self
-            .lent
+            .context
             .capabilities
             .processes
-            .owned(&self.lent.owner)
+            .owned(&self.context.owner)
             .await;
         self.charge(result.as_ref().map_or(0, Vec::len) * STATUS)?;
         answer(result.map(|keys| keys.into_iter().map(key).collect()))
@@ -264,11 +264,11 @@ impl process::Host for Call {
             Err(e) => return answer(Err(convert::invalid("allocation", e))),
         };
         let result = self
-            .lent
+            .context
             .capabilities
             .processes
             .logs(
-                &self.lent.owner,
+                &self.context.owner,
                 &allocation,
                 &convert::log_query_from(query),
             )
@@ -282,7 +282,7 @@ impl process::Host for Call {
     async fn machine(&mut self) -> Answer<process::MachineInfo> {
         self.charge(LOOK)?;
         let Some(grant) = self
-            .lent
+            .context
             .grants
             .process
             .as_ref()
@@ -291,10 +291,10 @@ impl process::Host for Call {
             return answer(Err(ungranted("process")));
         };
         let result = self
-            .lent
+            .context
             .capabilities
             .processes
-            .machine(&self.lent.owner, &grant)
+            .machine(&self.context.owner, &grant)
             .await;
         answer(result.map(|m| process::MachineInfo {
             hostname: m.hostname,
@@ -323,7 +323,7 @@ impl http::Host for Call {
                     .sum::<usize>(),
         )?;
         let Some(grant) = self
-            .lent
+            .context
             .grants
             .http
             .as_ref()
@@ -347,14 +347,17 @@ impl http::Host for Call {
             timeout: request.timeout.map(Millis),
         };
         let result = if matches!(request.method.as_str(), "GET" | "HEAD") {
-            self.lent
+            self.context
                 .capabilities
                 .http
-                .send(&self.lent.owner, &grant, request)
+                .send(&self.context.owner, &grant, request)
                 .await
         } else {
-            let (owner, http) = (self.lent.owner.clone(), self.lent.capabilities.http.clone());
-            self.lent
+            let (owner, http) = (
+                self.context.owner.clone(),
+                self.context.capabilities.http.clone(),
+            );
+            self.context
                 .effect(async move { http.send(&owner, &grant, request).await })
                 .await
         };

@@ -13,8 +13,8 @@ use super::{
     convert, place,
 };
 use crate::{
-    about::{About, Kind},
     call::{Runner, within},
+    plugin_info::{Kind, PluginInfo},
     state::Call,
     version::Counted,
 };
@@ -33,7 +33,7 @@ pub(crate) struct PolicyVersion {
 pub(super) async fn describe(
     runner: &Runner,
     pre: &PolicyPre<Call>,
-) -> Result<(About, wit::Columns), Failure> {
+) -> Result<(PluginInfo, wit::Columns), Failure> {
     let mut open = runner.open("describe").await?;
     let outcome = within(runner.deadline(), async {
         let instance = pre.instantiate_async(&mut open.store).await?;
@@ -45,7 +45,7 @@ pub(super) async fn describe(
     .await;
     let info = open.close(outcome)?;
     let texts = (info.name, info.version, info.summary, info.settings_schema);
-    let about = About::checked(Kind::Policy, texts, Vec::new(), Features::default());
+    let about = PluginInfo::checked(Kind::Policy, texts, Vec::new(), Features::default());
     Ok((
         about.map_err(|what| runner.bad_answer("describe", what))?,
         info.columns,
@@ -59,7 +59,7 @@ impl Policy for PolicyVersion {
     }
 
     fn namespaces(&self) -> &Spaces {
-        &self.runner.lent.namespaces
+        &self.runner.context.namespaces
     }
 
     async fn place(&self, request: &Request) -> Result<Answer, Failure> {

@@ -20,8 +20,8 @@ use super::{
     offers,
 };
 use crate::{
-    about::{About, Kind, Wanted},
     call::{Runner, within},
+    plugin_info::{Kind, PluginInfo, Wanted},
     state::Call,
     version::Counted,
 };
@@ -73,7 +73,10 @@ fn tracked(t: &Tracked) -> types::Tracked {
 }
 
 /// The smoke call: who are you?
-pub(super) async fn describe(runner: &Runner, pre: &ProviderPre<Call>) -> Result<About, Failure> {
+pub(super) async fn describe(
+    runner: &Runner,
+    pre: &ProviderPre<Call>,
+) -> Result<PluginInfo, Failure> {
     let mut open = runner.open("describe").await?;
     let outcome = within(runner.deadline(), async {
         let instance = pre.instantiate_async(&mut open.store).await?;
@@ -97,9 +100,9 @@ pub(super) async fn describe(runner: &Runner, pre: &ProviderPre<Call>) -> Result
         files: has(wit::Features::FILES),
         resize: has(wit::Features::RESIZE),
         logs: has(wit::Features::LOGS),
-        command_checks: runs_checks(&runner.lent.grants),
-        one_machine: is_one_machine(&runner.lent.grants),
-        tells_images: tells_images(&runner.lent.grants),
+        command_checks: runs_checks(&runner.context.grants),
+        one_machine: is_one_machine(&runner.context.grants),
+        tells_images: tells_images(&runner.context.grants),
     };
     let wanted = info
         .capabilities
@@ -109,7 +112,7 @@ pub(super) async fn describe(runner: &Runner, pre: &ProviderPre<Call>) -> Result
             why: w.why,
         })
         .collect();
-    About::checked(
+    PluginInfo::checked(
         Kind::Provider,
         (info.name, info.version, info.summary, info.settings_schema),
         wanted,
@@ -140,10 +143,10 @@ impl Provider for ProviderVersion {
     }
 
     fn probe_grant(&self) -> Option<&ProbeGrant> {
-        self.runner.lent.grants.probe.as_ref()
+        self.runner.context.grants.probe.as_ref()
     }
     fn namespaces(&self) -> &Spaces {
-        &self.runner.lent.namespaces
+        &self.runner.context.namespaces
     }
 
     fn features(&self) -> Features {
@@ -181,7 +184,7 @@ impl Provider for ProviderVersion {
         };
         let columns = call!(self, "offers", |store, guest| guest
             .call_offers(store, &context, &query))?;
-        let now = self.runner.lent.capabilities.clock.now();
+        let now = self.runner.context.capabilities.clock.now();
         self.sane("offers", offers::from_columns(columns, now))
     }
 

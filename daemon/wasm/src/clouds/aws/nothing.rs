@@ -13,7 +13,7 @@ use tradewind_core::{
     failure::Failure,
 };
 
-use crate::lent::{Nothing, denied};
+use crate::host_context::{Nothing, denied};
 
 #[async_trait]
 impl Aws for Nothing {

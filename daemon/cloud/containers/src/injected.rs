@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::labels::NotedPort;
 
-pub(crate) struct Given {
+pub(crate) struct Injected {
     /// `NAME=value`.
     pub(crate) env: Vec<String>,
     pub(crate) files: Vec<File>,
@@ -72,9 +72,9 @@ pub(crate) fn give(
     granted: Granted<'_>,
     folder: &Path,
     chosen: &Chosen,
-) -> Result<Given, Failure> {
+) -> Result<Injected, Failure> {
     let ports = ports(spec, chosen)?;
-    let mut given = Given {
+    let mut given = Injected {
         env: Vec::new(),
         files: Vec::new(),
         ports,
@@ -139,7 +139,7 @@ pub(crate) fn give(
     Ok(given)
 }
 
-impl Given {
+impl Injected {
     /// Takes the values of secrets out of what the engine says of its failure.
     pub(crate) fn redact(&self, mut failure: Failure) -> Failure {
         for secret in self

@@ -34,7 +34,7 @@ pub struct Wanted {
 /// The answer to `describe`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct About {
+pub struct PluginInfo {
     pub kind: Kind,
     pub name: String,
     pub version: String,
@@ -50,7 +50,7 @@ const SCHEMA_CAP: usize = 256 << 10;
 /// The most bytes of a version.
 const LONGEST_VERSION: usize = 64;
 
-impl About {
+impl PluginInfo {
     /// # Errors
     /// A sentence about the first field that can't be right.
     pub(crate) fn checked(
@@ -114,14 +114,14 @@ impl About {
 mod tests {
     use super::*;
 
-    fn of_version(version: &str) -> Result<About, String> {
+    fn of_version(version: &str) -> Result<PluginInfo, String> {
         let texts = (
             "mine".to_owned(),
             version.to_owned(),
             String::new(),
             "{}".to_owned(),
         );
-        About::checked(Kind::Policy, texts, Vec::new(), Features::default())
+        PluginInfo::checked(Kind::Policy, texts, Vec::new(), Features::default())
     }
 
     #[test]

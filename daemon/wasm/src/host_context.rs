@@ -32,7 +32,7 @@ pub struct Capabilities {
 
 /// Shared by the calls of one version.
 #[derive(Clone)]
-pub(crate) struct Lent {
+pub(crate) struct HostContext {
     pub(crate) owner: InstanceName,
     pub(crate) namespaces: Spaces,
     /// What workloads of all namespaces may have: a call has the part of its own, from `Call::grants`.
@@ -43,7 +43,7 @@ pub(crate) struct Lent {
     pub(crate) epoch: std::time::Instant,
 }
 
-impl Lent {
+impl HostContext {
     /// Runs an effect in a task of the host: when the caller's store is dropped, only the wait goes with it.
     pub(crate) async fn effect<T: Send + 'static>(
         &self,

@@ -102,11 +102,11 @@ struct Referred {
 
 /// The folder that holds all of it.
 #[derive(Debug, Clone)]
-pub(crate) struct Ledger {
+pub(crate) struct HistoryStore {
     folder: PathBuf,
 }
 
-impl Ledger {
+impl HistoryStore {
     /// # Errors
     /// When the folder can't be made, or a newer daemon has written there: nothing of it is touched then.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
@@ -354,7 +354,7 @@ mod tests {
     #[test]
     fn only_what_a_history_refers_to_is_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(folder.path()).unwrap();
+        let ledger = HistoryStore::open(folder.path()).unwrap();
         let name: InstanceName = "a".parse().unwrap();
         let mut history = History::default();
         for n in 0..30 {

@@ -11,20 +11,20 @@ use tradewind_core::{
 };
 
 use crate::{
-    about::About,
     audit,
     compiler::Compiling,
     engine::{self, Engine},
+    host_context::Capabilities,
     instance_file::InstanceFile,
-    lent::Capabilities,
     limits::Limits,
     load::{self, Candidate, Loader},
+    plugin_info::PluginInfo,
     v0_1::Callable,
     version::Census,
 };
 
 #[derive(Debug, thiserror::Error)]
-pub enum AloneError {
+pub enum StandaloneError {
     #[error("{0}")]
     InstanceFile(String),
     #[error(transparent)]
@@ -37,7 +37,7 @@ pub enum AloneError {
 
 /// A component and how it is used: what an instance of the plugin folder is made of.
 #[derive(Debug, Clone)]
-pub struct Piece {
+pub struct PluginSource {
     name: InstanceName,
     component: Arc<[u8]>,
     file: InstanceFile,
@@ -46,7 +46,7 @@ pub struct Piece {
 
 /// A plugin that has passed every gate.
 pub struct Loaded {
-    pub about: About,
+    pub about: PluginInfo,
     /// Of the component's bytes.
     pub digest: Digest,
     /// The capabilities that it imports, by the names of their grants; `clock`, which needs none, is one of them.
@@ -62,22 +62,21 @@ pub enum Plugin {
 
 /// An engine, on which any number of plugins may be loaded. Cheap to clone.
 #[derive(Clone)]
-pub struct Workbench(Engine);
+pub struct StandaloneHost(Engine);
 
-// === impl Piece ===
+// === impl PluginSource ===
 
-impl Piece {
+impl PluginSource {
     /// # Errors
     /// When the instance file can't be read. Without one the plugin gets no settings, no grants and the default limits.
     pub fn new(
         name: InstanceName,
         component: Arc<[u8]>,
         instance_file: Option<&[u8]>,
-    ) -> Result<Self, AloneError> {
+    ) -> Result<Self, StandaloneError> {
         let file = match instance_file {
-            Some(text) => {
-                InstanceFile::parse(text).map_err(|e| AloneError::InstanceFile(e.to_string()))?
-            }
+            Some(text) => InstanceFile::parse(text)
+                .map_err(|e| StandaloneError::InstanceFile(e.to_string()))?,
             None => InstanceFile::bare(&format!("{name}.wasm")),
         };
         Ok(Self {
@@ -127,12 +126,15 @@ impl Piece {
     }
 }
 
-// === impl Workbench ===
+// === impl StandaloneHost ===
 
-impl Workbench {
+impl StandaloneHost {
     /// # Errors
     /// When the cache folder is unusable or the engine can't start.
-    pub async fn start(cache_folder: PathBuf, compiling: Compiling) -> Result<Self, AloneError> {
+    pub async fn start(
+        cache_folder: PathBuf,
+        compiling: Compiling,
+    ) -> Result<Self, StandaloneError> {
         let options = engine::Options::outside(cache_folder, compiling);
         Ok(Self(
             tokio::task::spawn_blocking(move || Engine::start(&options))
@@ -147,9 +149,9 @@ impl Workbench {
     /// When the daemon would not let it serve either.
     pub async fn load(
         &self,
-        piece: &Piece,
+        piece: &PluginSource,
         capabilities: Capabilities,
-    ) -> Result<Loaded, AloneError> {
+    ) -> Result<Loaded, StandaloneError> {
         let loader = Loader::new(self.0.clone(), capabilities, Duration::from_secs(5));
         let digest = Digest::of(&piece.component);
         let candidate = Candidate {
@@ -192,15 +194,15 @@ pub async fn policy(
     instance_file: Option<&[u8]>,
     cache_folder: PathBuf,
     compiling: Compiling,
-) -> Result<Arc<dyn Policy>, AloneError> {
-    let piece = Piece::new(name, component.into(), instance_file)?;
-    match Workbench::start(cache_folder, compiling)
+) -> Result<Arc<dyn Policy>, StandaloneError> {
+    let piece = PluginSource::new(name, component.into(), instance_file)?;
+    match StandaloneHost::start(cache_folder, compiling)
         .await?
         .load(&piece, Capabilities::none())
         .await?
         .plugin
     {
         Plugin::Policy(policy) => Ok(policy),
-        Plugin::Provider(_) => Err(AloneError::NotAPolicy),
+        Plugin::Provider(_) => Err(StandaloneError::NotAPolicy),
     }
 }
