@@ -189,7 +189,7 @@ mod tests {
         for key in keys {
             let (namespace, name) = key.split_once('/').expect("a key");
             let text = format!(
-                "{{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {{name: {name}, namespace: {namespace}}}, spec: {{services: {{a: {{command: [x]}}}}}}}}"
+                "{{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {{name: \"{name}\", namespace: {namespace}}}, spec: {{services: {{a: {{command: [x]}}}}}}}}"
             );
             let record = DeploymentRecord {
                 generation: 1,
