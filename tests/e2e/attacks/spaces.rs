@@ -205,7 +205,6 @@ async fn without_namespaces_a_secret_is_each_namespaces_own() -> Result<()> {
         "the secret \\\"db-password\\\" of namespace \\\"team\\\" can't be read",
         "\\\"team/db-password\\\" of the daemon's secrets folder",
         "namespaces = [\\\"team\\\"]",
-        "env[0]",
     ];
     let seen = refused(&daemon, "team", "steals", &words).await?;
     ensure!(
