@@ -111,7 +111,9 @@ impl Cluster {
     /// An instance file of the plugin `kubernetes` for it, with further settings and further lines of the grant.
     pub fn instance(&self, settings: &str, grant: &str) -> String {
         let kubeconfig = self.kubeconfig.display();
-        let namespaces = if grant.contains("namespaces") {
+        // Those of an entry of a list are others.
+        let own = grant.lines().any(|line| line.starts_with("namespaces"));
+        let namespaces = if own {
             ""
         } else {
             "namespaces = [\"default\"]"

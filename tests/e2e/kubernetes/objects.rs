@@ -124,7 +124,7 @@ async fn objects_are_written_marked_found_and_removed_and_those_of_others_left_a
     );
 
     // The pods that services and disruption budgets mean are this instance's, whatever is written.
-    let forged = json!({"ports": [{"port": 80}], "selector": {"app": "x", "tradewind.dev/instance": "theirs"}});
+    let forged = json!({"ports": [{"port": 80, "protocol": "TCP"}], "selector": {"app": "x", "tradewind.dev/instance": "theirs"}});
     let batch = vec![
         object("Service", forged),
         object(
