@@ -302,7 +302,7 @@ impl Scaler {
             .for_each(|change| rescaled.event(told(actor, key, change)));
         rescaled.put_progress(key, record)?;
         rescaled.enqueue(key);
-        self.committer.commit(rescaled).await?;
+        self.committer.accept(rescaled).await?;
         Ok(())
     }
 }

@@ -345,7 +345,7 @@ impl Handle {
         lock(&self.shared.shadows.running).remove(name);
         let mut change = Change::new();
         change.delete(path(name));
-        self.shared.committer.commit(change).await?;
+        self.shared.committer.accept(change).await?;
         Ok(())
     }
 

@@ -96,10 +96,17 @@ impl Healer {
             changes
         };
         for change in changes {
-            match self.committer.revise(std::slice::from_ref(&change)).await {
-                Ok(()) if change.0.superseded && elsewhere.contains(&change.0.id) => {
-                    self.leave(&change.0)
+            let leaves = change.0.superseded && elsewhere.contains(&change.0.id);
+            // Known before the next decision is made.
+            let leave = |cache: &mut Cache| {
+                if leaves {
+                    self::leave(cache, &change.0);
                 }
+            };
+            let revised = self
+                .committer
+                .revise_showing(std::slice::from_ref(&change), leave);
+            match revised.await {
                 Ok(()) => {}
                 Err(Error::Conflict { .. }) => drop(again.insert(change.0.id)),
                 Err(error) => tracing::error!(
@@ -159,46 +166,6 @@ impl Healer {
             .filter(other)
             .map(|(record, ..)| record.id.clone())
             .collect()
-    }
-
-    /// Keeps a task away from an offer where it has failed too often.
-    fn leave(&self, record: &AllocationRecord) {
-        let mut cache = lock(&self.cache);
-        let Some(entry) = cache.deployments.get_mut(&record.key()) else {
-            return;
-        };
-        let same = |l: &Left| {
-            (&l.task, &l.target, &l.provider, &l.offer)
-                == (
-                    &record.task,
-                    &record.target,
-                    &record.provider,
-                    &record.offer.id,
-                )
-        };
-        let times = entry
-            .left
-            .iter()
-            .find(|l| same(l))
-            .map_or(0, |l| l.times + 1);
-        let until = Tick::now()
-            + Millis(
-                LEFT.0
-                    .saturating_mul(1 << times.min(16))
-                    .min(LEFT_LONGEST.0),
-            )
-            .std();
-        entry.left.retain(|l| !same(l));
-        entry.left.push(Left {
-            task: record.task.clone(),
-            target: record.target.clone(),
-            provider: record.provider.clone(),
-            offer: record.offer.id.clone(),
-            cause: record.recovery.reason.clone(),
-            until,
-            times,
-        });
-        cache.enqueue_at(&record.key(), until);
     }
 
     /// Tells those that start replicas again by themselves how long to wait before it.
@@ -324,6 +291,45 @@ pub(crate) fn left(
             .insert(one.offer.clone(), one.cause.clone());
     }
     left
+}
+
+/// Keeps a task away from an offer where it has failed too often.
+fn leave(cache: &mut Cache, record: &AllocationRecord) {
+    let Some(entry) = cache.deployments.get_mut(&record.key()) else {
+        return;
+    };
+    let same = |l: &Left| {
+        (&l.task, &l.target, &l.provider, &l.offer)
+            == (
+                &record.task,
+                &record.target,
+                &record.provider,
+                &record.offer.id,
+            )
+    };
+    let times = entry
+        .left
+        .iter()
+        .find(|l| same(l))
+        .map_or(0, |l| l.times + 1);
+    let until = Tick::now()
+        + Millis(
+            LEFT.0
+                .saturating_mul(1 << times.min(16))
+                .min(LEFT_LONGEST.0),
+        )
+        .std();
+    entry.left.retain(|l| !same(l));
+    entry.left.push(Left {
+        task: record.task.clone(),
+        target: record.target.clone(),
+        provider: record.provider.clone(),
+        offer: record.offer.id.clone(),
+        cause: record.recovery.reason.clone(),
+        until,
+        times,
+    });
+    cache.enqueue_at(&record.key(), until);
 }
 
 /// An allocation that is judged by its health, with its deployment and its task.

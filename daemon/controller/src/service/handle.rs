@@ -339,7 +339,7 @@ impl Handle {
         change.event(told.changing(before.map(facts).as_ref(), Some(&facts(&record))));
         change.put_spec(key, record)?;
         change.enqueue(key);
-        self.shared.committer.commit(change).await?;
+        self.shared.committer.accept(change).await?;
         Ok(generation)
     }
 
@@ -363,7 +363,7 @@ impl Handle {
         change.expect(expect);
         change.put_progress(key, record)?;
         change.enqueue(key);
-        self.shared.committer.commit(change).await?;
+        self.shared.committer.accept(change).await?;
         Ok(generation)
     }
 

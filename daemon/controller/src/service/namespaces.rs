@@ -534,7 +534,7 @@ impl Handle {
             ));
             change.expect(expect);
             change.put(path(&name), &record)?;
-            match self.shared.committer.commit(change).await {
+            match self.shared.committer.accept(change).await {
                 Err(store::Error::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
                 Ok(revision) => {
@@ -612,7 +612,7 @@ impl Handle {
             revision,
         });
         change.delete(path(name));
-        self.shared.committer.commit(change).await?;
+        self.shared.committer.accept(change).await?;
         lock(&self.shared.namespaces).limits.remove(name);
         self.consider(name);
         Ok(NamespaceOutcome {

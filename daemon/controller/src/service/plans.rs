@@ -170,7 +170,7 @@ impl Handle {
                 .changing(None, Some(&facts(&record, now))),
         );
         change.inputs(outcome.inputs.as_ref());
-        match self.shared.committer.commit(change).await {
+        match self.shared.committer.accept(change).await {
             Err(store::Error::Conflict { .. }) => Err(Error::Exists { id: record.id }.into()),
             Err(error) => Err(error.into()),
             Ok(_) => Ok(self.shared.plan_view(record)),
@@ -292,7 +292,7 @@ impl Handle {
             .changing(Some(&facts(&before, now)), Some(&facts(&record, now)));
         let mut change = Change::of(told);
         put_plan(&mut change, namespace, &record, revision)?;
-        self.shared.committer.commit(change).await?;
+        self.shared.committer.accept(change).await?;
         Ok(self.shared.plan_view(record))
     }
 
@@ -396,7 +396,7 @@ impl Handle {
             revision,
         });
         change.delete(path);
-        self.shared.committer.commit(change).await?;
+        self.shared.committer.accept(change).await?;
         Ok(self.shared.plan_view(record))
     }
 

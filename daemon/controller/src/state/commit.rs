@@ -8,8 +8,8 @@
 //! 5. **Show**: the cache has it before anybody is told. A later write that was shown first stays; what has gone meanwhile stays gone.
 //! 6. **Enqueue** and **wake**: whoever follows a deployment is told, then the deployments that the change names are reconciled.
 //!
-//! It is not cancel-safe between 4 and 5: a future that is dropped there leaves the cache behind the store. What depends on a record finds that
-//! out by its expectation and reads the record again.
+//! `accept` is cancel-safe: a client that leaves while its change is being stored does not leave the cache behind the store. What it has begun
+//! goes on in a task of its own. `commit` is for the controller's own tasks, which nobody drops.
 
 use std::sync::Arc;
 
@@ -262,12 +262,29 @@ pub(crate) struct Committer {
 // === impl Committer ===
 
 impl Committer {
+    /// What a request asks for.
+    ///
+    /// # Errors
+    /// Those of `commit`, and `Closed` when the runtime ends meanwhile.
+    pub(crate) async fn accept(self: &Arc<Self>, mut change: Change) -> Result<Revision, Error> {
+        // Another task does not know which request this is.
+        if let Some(id) = request::current() {
+            for event in &mut change.events {
+                event
+                    .cause
+                    .get_or_insert_with(|| Cause::Request(id.clone()));
+            }
+        }
+        let this = self.clone();
+        let committed = tokio::spawn(async move { this.commit(change).await });
+        committed.await.map_err(|_| Error::Closed)?
+    }
+
     /// # Errors
     /// `Conflict` when an expectation does not hold, or the store's; nothing has changed then.
     pub(crate) async fn commit(&self, change: Change) -> Result<Revision, Error> {
-        self.commit_showing(change, |_| ())
-            .await
-            .map(|(revision, ())| revision)
+        let (revision, ()) = self.commit_showing(change, |_| ()).await?;
+        Ok(revision)
     }
 
     /// The same; `also` is done to the cache with what is shown, lock held: nobody sees the one without the other.
@@ -332,6 +349,18 @@ impl Committer {
         &self,
         changes: &[(AllocationRecord, Option<Event>, Revision)],
     ) -> Result<(), Error> {
+        self.revise_showing(changes, |_| ()).await
+    }
+
+    /// The same; `also` is done to the cache before anybody reconciles.
+    ///
+    /// # Errors
+    /// Those of `commit`; `also` is not called then.
+    pub(crate) async fn revise_showing(
+        &self,
+        changes: &[(AllocationRecord, Option<Event>, Revision)],
+        also: impl FnOnce(&mut Cache),
+    ) -> Result<(), Error> {
         let mut change = Change::new();
         for (after, told, revision) in changes {
             if let Some(told) = told {
@@ -341,7 +370,7 @@ impl Committer {
             change.enqueue(&after.key());
             change.put_allocation(after.clone(), *revision)?;
         }
-        self.commit(change).await.map(drop)
+        self.commit_showing(change, also).await.map(drop)
     }
 
     /// An event that comes with no other change. What can't be stored is in the log.

@@ -72,7 +72,7 @@ impl Scene {
         }
     }
 
-    fn committer(&self) -> &Committer {
+    fn committer(&self) -> &Arc<Committer> {
         &self.shared.committer
     }
 
@@ -334,7 +334,7 @@ async fn nothing_is_left_of_what_is_deleted() {
     let scene = Scene::new().await;
     let said = Arc::new(Said::default());
     let of = scene.committer();
-    let committer = Committer {
+    let committer = Arc::new(Committer {
         store: of.store.clone(),
         clock: of.clock.clone(),
         ids: of.ids.clone(),
@@ -342,7 +342,7 @@ async fn nothing_is_left_of_what_is_deleted() {
         cache: of.cache.clone(),
         namespaces: of.namespaces.clone(),
         wake: of.wake.clone(),
-    };
+    });
     let mut change = Change::new();
     change.delete_allocation(&scene.record, scene.revision);
     committer.commit(change).await.expect("it is as expected");
@@ -366,4 +366,27 @@ async fn nothing_is_left_of_what_is_deleted() {
         .filter(|key| key.contains("/ant"))
         .collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_while_it_is_stored_leaves_nothing_behind() {
+    let scene = Scene::new().await;
+    let change = scene.change(scene.revision);
+    // As a client does that closes its connection: the future is begun and dropped.
+    assert!(scene.committer().accept(change).now_or_never().is_none());
+    tokio::time::sleep(LONG).await;
+    let stored = scene
+        .store
+        .get(&scene.record.path())
+        .await
+        .expect("a state")
+        .expect("a record");
+    assert_eq!(
+        scene
+            .cached()
+            .map(|(record, revision)| (record.attempt, revision)),
+        Some((scene.record.attempt + 1, stored.revision)),
+        "the cache is behind the store"
+    );
+    assert_eq!(scene.enqueued(), std::slice::from_ref(&scene.key));
 }
