@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 use tradewind_core::{
     identity::{Power, Scope, Secret, TokenRecord, TokenState},
     names::{Namespace, TokenId, TokenName},
-    store,
+    store::{self, Revision},
     units::{Instant, Millis},
-    view::{TokenCreated, TokenRequest, TokenView},
+    view::{Event, TokenCreated, TokenRequest, TokenView},
 };
 
 use super::{Denied, Error, Handle, Identity, Patience, Refusal, admin, state};
@@ -108,24 +108,37 @@ impl Handle {
             &record,
             now,
         );
-        let written = state::put(
-            self.shared.store.as_ref(),
-            &record,
-            before.map(|old| old.revision),
-            event,
-        )
-        .await;
-        let revision = match written {
-            Err(store::Error::Conflict { .. }) => return Err(Error::Exists { name: record.name }),
+        let name = record.name.clone();
+        let before = before.map(|old| old.revision);
+        let token = match self.put(record, before, None, event, now).await {
+            Err(store::Error::Conflict { .. }) => return Err(Error::Exists { name }),
             written => written?,
         };
-        let identity = Identity::new(record, revision, None, &self.shared.limits);
-        let token = identity.view(now);
-        self.shared.write().insert(identity);
         Ok(TokenCreated {
             token,
             secret: secret.expose().to_owned(),
         })
+    }
+
+    /// Stores a token with its event, then lets requests see it. Cancel-safe: a client that leaves meanwhile does not leave what requests see
+    /// behind what is stored.
+    async fn put(
+        &self,
+        record: TokenRecord,
+        before: Option<Revision>,
+        used: Option<Instant>,
+        event: Event,
+        now: Instant,
+    ) -> Result<TokenView, store::Error> {
+        let shared = self.shared.clone();
+        let stored = tokio::spawn(async move {
+            let revision = state::put(shared.store.as_ref(), &record, before, event).await?;
+            let identity = Identity::new(record, revision, used, &shared.limits);
+            let view = identity.view(now);
+            shared.write().insert(identity);
+            Ok(view)
+        });
+        stored.await.map_err(|_| store::Error::Closed)?
     }
 
     /// The name of a token that has ended may be used again. By whom else's, too: only by those who could have ended it.
@@ -199,23 +212,11 @@ impl Handle {
                 &record,
                 now,
             );
-            match state::put(
-                self.shared.store.as_ref(),
-                &record,
-                Some(found.revision),
-                event,
-            )
-            .await
-            {
+            let (before, used) = (Some(found.revision), found.used());
+            match self.put(record, before, used, event, now).await {
                 // Another write came first: see what it made of the token.
                 Err(store::Error::Conflict { .. }) => {}
-                written => {
-                    let identity =
-                        Identity::new(record, written?, found.used(), &self.shared.limits);
-                    let view = identity.view(now);
-                    self.shared.write().insert(identity);
-                    return Ok(view);
-                }
+                written => return Ok(written?),
             }
         }
     }
