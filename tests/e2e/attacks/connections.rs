@@ -491,6 +491,12 @@ async fn refusals_leave_a_trace_that_is_bounded() -> Result<()> {
         let line = format!("tradewind_http_refused_total{{reason=\"{reason}\"}} {count}\n");
         assert!(metrics.contains(&line), "{line}{metrics}");
     }
+    // The log is written beside.
+    daemon
+        .until_at("/v1/audit", "telling of a refusal in the log", |_| {
+            !refusals(&daemon).is_empty()
+        })
+        .await?;
     let lines = refusals(&daemon);
     let seconds = usize::try_from(since.elapsed().as_secs())? + 1;
     assert!(
