@@ -113,6 +113,26 @@ impl NamespaceBook {
         Ok(book)
     }
 
+    /// Shows committed limits; none: they have been removed. A later write that was shown first stays.
+    pub(crate) fn set_limits(
+        &mut self,
+        namespace: &Namespace,
+        record: Option<NamespaceRecord>,
+        revision: Revision,
+    ) {
+        if self
+            .limits
+            .get(namespace)
+            .is_some_and(|(_, shown)| *shown >= revision)
+        {
+            return;
+        }
+        match record {
+            Some(record) => drop(self.limits.insert(namespace.clone(), (record, revision))),
+            None => drop(self.limits.remove(namespace)),
+        }
+    }
+
     /// Shows the intervals of a committed transaction.
     pub(crate) fn charge_all(&mut self, charges: impl IntoIterator<Item = Charge>) {
         charges.into_iter().for_each(|charge| self.charge(charge));
@@ -533,17 +553,11 @@ impl Handle {
                 format!("generation {generation}"),
             ));
             change.expect(expect);
-            change.put(path(&name), &record)?;
+            change.limits(&name, Some(record))?;
             match self.shared.committer.accept(change).await {
                 Err(store::Error::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
-                Ok(revision) => {
-                    lock(&self.shared.namespaces)
-                        .limits
-                        .insert(name.clone(), (record, revision));
-                    self.consider(&name);
-                    return Ok(done(generation, outcome));
-                }
+                Ok(_) => return Ok(done(generation, outcome)),
             }
         }
     }
@@ -611,28 +625,13 @@ impl Handle {
             key: path(name),
             revision,
         });
-        change.delete(path(name));
+        change.limits(name, None)?;
         self.shared.committer.accept(change).await?;
-        lock(&self.shared.namespaces).limits.remove(name);
-        self.consider(name);
         Ok(NamespaceOutcome {
             name: name.clone(),
             generation: record.generation,
             outcome: Outcome::Deleting,
         })
-    }
-
-    /// Other limits may change anything in the namespace.
-    fn consider(&self, name: &Namespace) {
-        {
-            let mut cache = lock(&self.shared.cache);
-            let keys: Vec<_> = cache
-                .of_namespace(name)
-                .map(|(key, _)| key.clone())
-                .collect();
-            keys.iter().for_each(|key| cache.enqueue(key));
-        }
-        self.shared.committer.wake.notify_one();
     }
 }
 

@@ -19,8 +19,11 @@ use tradewind_core::{
     capability::{Clock, Paces},
     document::{Document, encode},
     ledger::Segment,
-    names::{AllocationId, EventId},
-    record::{AllocationRecord, DECISIONS, DeploymentKey, DeploymentRecord, EVENTS, SEGMENTS},
+    names::{AllocationId, EventId, Namespace},
+    record::{
+        AllocationRecord, DECISIONS, DeploymentKey, DeploymentRecord, EVENTS, NAMESPACES,
+        NamespaceRecord, SEGMENTS,
+    },
     store::{Error, Expect, Revision, Store, Txn},
     view::{Cause, DecisionView, Event},
 };
@@ -56,6 +59,8 @@ enum Shown {
     Placed(Box<AllocationRecord>),
     Changed(Box<AllocationRecord>),
     AllocationGone(AllocationId),
+    /// Other limits, or none any more: they may change anything in the namespace.
+    Limits(Namespace, Option<Box<NamespaceRecord>>),
 }
 
 // === impl Change ===
@@ -183,6 +188,22 @@ impl Change {
         self.shown.push(Shown::AllocationGone(record.id.clone()));
     }
 
+    /// The limits of a namespace; none: they are removed. The expectation is the caller's.
+    pub(crate) fn limits(
+        &mut self,
+        namespace: &Namespace,
+        record: Option<NamespaceRecord>,
+    ) -> Result<(), Error> {
+        let key = format!("{NAMESPACES}{namespace}");
+        match &record {
+            Some(record) => self.put(key, record)?,
+            None => self.delete(key),
+        }
+        self.shown
+            .push(Shown::Limits(namespace.clone(), record.map(Box::new)));
+        Ok(())
+    }
+
     /// An interval of an allocation's cost that ends with this change.
     pub(crate) fn segment(&mut self, allocation: &AllocationId, segment: Option<Segment>) {
         self.segments
@@ -266,17 +287,14 @@ impl Committer {
     ///
     /// # Errors
     /// Those of `commit`, and `Closed` when the runtime ends meanwhile.
-    pub(crate) async fn accept(self: &Arc<Self>, mut change: Change) -> Result<Revision, Error> {
-        // Another task does not know which request this is.
-        if let Some(id) = request::current() {
-            for event in &mut change.events {
-                event
-                    .cause
-                    .get_or_insert_with(|| Cause::Request(id.clone()));
-            }
-        }
+    pub(crate) async fn accept(self: &Arc<Self>, change: Change) -> Result<Revision, Error> {
         let this = self.clone();
-        let committed = tokio::spawn(async move { this.commit(change).await });
+        let work = async move { this.commit(change).await };
+        // Another task does not know by itself which request this is.
+        let committed = match request::current() {
+            Some(id) => tokio::spawn(request::scope(id, work)),
+            None => tokio::spawn(work),
+        };
         committed.await.map_err(|_| Error::Closed)?
     }
 
@@ -324,18 +342,22 @@ impl Committer {
             }
         };
 
+        let limits = |shown: &Shown| matches!(shown, Shown::Limits(..));
+        let wakes = !enqueued.is_empty() || shown.iter().any(limits);
         let gone: Vec<AllocationId> = shown.iter().filter_map(Shown::gone).cloned().collect();
         let answer = {
             let mut cache = lock(&self.cache);
-            lock(&self.namespaces).charge_all(charges);
+            let mut book = lock(&self.namespaces);
+            book.charge_all(charges);
             shown
                 .into_iter()
-                .for_each(|shown| shown.show(&mut cache, revision));
+                .for_each(|shown| shown.show(&mut cache, &mut book, revision));
+            drop(book);
             enqueued.iter().for_each(|key| cache.enqueue(key));
             also(&mut cache)
         };
         gone.iter().for_each(|id| self.paces.set(id, None));
-        if !enqueued.is_empty() {
+        if wakes {
             self.wake.notify_one();
         }
         Ok((revision, answer))
@@ -407,7 +429,7 @@ impl Shown {
         }
     }
 
-    fn show(self, cache: &mut Cache, revision: Revision) {
+    fn show(self, cache: &mut Cache, book: &mut NamespaceBook, revision: Revision) {
         let key = match self {
             Self::Spec(key, record) => {
                 match cache.deployments.get_mut(&key) {
@@ -427,6 +449,14 @@ impl Shown {
                     entry.advance(*record, revision);
                 }
                 key
+            }
+            Self::Limits(namespace, record) => {
+                book.set_limits(&namespace, record.map(|record| *record), revision);
+                let keys: Vec<_> = cache
+                    .of_namespace(&namespace)
+                    .map(|(key, _)| key.clone())
+                    .collect();
+                return keys.iter().for_each(|key| cache.enqueue(key));
             }
             Self::DeploymentGone(key) => {
                 if let Some(entry) = cache.remove_deployment(&key) {

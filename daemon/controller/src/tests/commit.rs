@@ -8,7 +8,8 @@ use tradewind_core::{
     capability::Paces,
     health::Pace,
     ledger::Segment,
-    names::AllocationId,
+    manifest::{Format, namespace},
+    names::{Actor, AllocationId},
     record::{AllocationRecord, DeploymentKey, EVENTS, SEGMENTS},
     store::{Error, Expect, Record, Revision, Store},
     units::{Instant, MicroUsd},
@@ -389,4 +390,32 @@ async fn who_leaves_while_it_is_stored_leaves_nothing_behind() {
         "the cache is behind the store"
     );
     assert_eq!(scene.enqueued(), std::slice::from_ref(&scene.key));
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_whose_client_left_hold_and_can_be_set_again() {
+    let scene = Scene::new().await;
+    let handle = crate::Handle {
+        shared: scene.shared.clone(),
+    };
+    let limits = |replicas: u32| {
+        let text = format!(
+            "{{apiVersion: tradewind.dev/v1, kind: Namespace, metadata: {{name: default}}, spec: {{quota: {{replicas: {replicas}}}}}}}"
+        );
+        namespace::parse(text.as_bytes(), Format::Yaml).expect("limits")
+    };
+    let left = handle.put_namespace(&Actor::LOCAL, limits(3), None);
+    assert!(left.now_or_never().is_none(), "it is not stored at once");
+    tokio::time::sleep(LONG).await;
+    let seen = || {
+        let view = handle.namespace(&scene.key.namespace);
+        view.map(|view| view.generation)
+    };
+    assert_eq!(seen(), Some(1));
+    assert_eq!(scene.enqueued(), std::slice::from_ref(&scene.key));
+    let again = handle
+        .put_namespace(&Actor::LOCAL, limits(4), None)
+        .await
+        .expect("it is set again");
+    assert_eq!(again.generation, 2);
 }
