@@ -1,5 +1,5 @@
 //! Carrying out: each allocation's call to its provider, by itself, so that nobody waits for somebody else's. What a call did is recorded in
-//! `landing`. It must not decide what is wanted: it does what the allocation's record says when its turn comes.
+//! `outcome`. It must not decide what is wanted: it does what the allocation's record says when its turn comes.
 
 use std::sync::Arc;
 

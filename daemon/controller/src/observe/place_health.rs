@@ -27,7 +27,7 @@ use crate::{
 /// The longest that nobody looks whether a check is due.
 const LOOK: Duration = Duration::from_secs(3600);
 
-/// What the board stands on.
+/// What it stands on.
 pub(crate) struct Deps {
     pub(crate) committer: Arc<Committer>,
     pub(crate) cache: Arc<Mutex<Cache>>,

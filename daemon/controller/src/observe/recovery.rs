@@ -1,5 +1,5 @@
 //! Bringing back what fails: holds each observed allocation against its task's recovery policy and stores what follows from it: a new
-//! attempt after a pause, or other replicas in its stead. The rules are `core::health`'s; the calls are `apply`'s.
+//! attempt after a pause, or other replicas in its stead. The rules are `core::health`'s; the calls are the dispatcher's.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! Namespaces: their limits as stored, what they have spent, and how the API sees both. What follows from the limits is `budget`'s.
+//! Namespaces: their limits as stored, what they have spent, and how the API sees both. What follows from the limits is `admission`'s.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
