@@ -14,7 +14,8 @@ use reqwest::{
     redirect::Policy,
 };
 use serde::de::DeserializeOwned;
-use tradewind_core::{identity::Secret, manifest};
+use tradewind_core::identity::Secret;
+use tradewind_manifest::Format;
 use url::{Host, Url};
 
 use crate::problem::{Kind, Problem};
@@ -327,11 +328,11 @@ impl Document {
     /// a stand-in, and what comes back says what is wrong with it.
     pub fn name(&self) -> String {
         let format = if self.is_json() {
-            manifest::Format::Json
+            Format::Json
         } else {
-            manifest::Format::Yaml
+            Format::Yaml
         };
-        manifest::name(&self.bytes, format)
+        tradewind_manifest::name(&self.bytes, format)
             .filter(|name| {
                 name.parse::<tradewind_core::names::DeploymentName>()
                     .is_ok()

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tradewind_core::{manifest, names::RequestId};
+use tradewind_core::names::RequestId;
 
 /// The media type of the body.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -60,7 +60,7 @@ pub struct Problem {
     pub request: Option<RequestId>,
     /// Everything that is wrong with the input, each with its place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub problems: Vec<manifest::Problem>,
+    pub problems: Vec<tradewind_manifest::Problem>,
     /// The causes, the nearest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<String>,

@@ -1,10 +1,11 @@
 //! What a provider is asked to run: a service and a job, out of the author's manifest or the usual ones.
 
 use tradewind_core::{
-    manifest::{self, Format, Manifest, Resolved},
+    manifest::{self, Manifest, Resolved},
     plugin::Features,
     workload::{EnvValue, EnvVar, Run},
 };
+use tradewind_manifest::Format;
 
 /// The variable by which versions of the workload differ.
 pub(crate) const MARK: &str = "CONFORMANCE";
@@ -50,7 +51,7 @@ impl Tasks {
 
     /// Plain commands, for a provider that runs those; nothing for another.
     pub(crate) fn usual(features: Features) -> Self {
-        match manifest::parse(USUAL.as_bytes(), Format::Yaml) {
+        match tradewind_manifest::parse(USUAL.as_bytes(), Format::Yaml) {
             Ok(manifest) if features.commands => Self {
                 speak: true,
                 ..Self::of(&manifest)

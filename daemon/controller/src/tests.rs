@@ -22,13 +22,14 @@ use tradewind_core::{
     failure::{Failure, FailureKind},
     grant::ProbeGrant,
     health::Pace,
-    manifest::{self, Format, namespace::Approval},
+    manifest::namespace::Approval,
     names::{Actor, AllocationId, Digest},
     record::{ALLOCATIONS, AllocationRecord, Stage},
     store::Store,
     units::{Bytes, Instant, Millis},
     workload::{Check, Endpoint, Phase},
 };
+use tradewind_manifest::Format;
 
 use self::{
     cloud::{Both, Cloud, Fault, Ran},
@@ -257,7 +258,7 @@ async fn put(controller: &Controller, name: &str, spec: &Spec) {
 }
 
 async fn put_text(controller: &Controller, text: &str) {
-    let manifest = manifest::parse(text.as_bytes(), Format::Yaml).expect("a manifest");
+    let manifest = tradewind_manifest::parse(text.as_bytes(), Format::Yaml).expect("a manifest");
     controller
         .handle()
         .put(&Actor::LOCAL, manifest, None)

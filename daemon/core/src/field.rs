@@ -7,14 +7,14 @@ use serde_json::Value;
 
 /// One step from a value to one inside it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Step {
+pub enum Step {
     Key(String),
     Index(usize),
 }
 
 /// From the root to a value. Printed as `spec.targets[0].region`, and as `metadata.labels["app.kubernetes.io/name"]` where a key is no plain word.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Path(pub(crate) Vec<Step>);
+pub struct Path(pub Vec<Step>);
 
 /// Every leaf of a document under its path. A list of plain values is a leaf: what moved inside it says little. What is null is absent.
 pub fn fields(document: &Value) -> BTreeMap<Path, &Value> {
@@ -41,7 +41,7 @@ fn gather<'a>(value: &'a Value, at: &Path, fields: &mut BTreeMap<Path, &'a Value
 }
 
 /// Keeps a text from filling a message.
-pub(crate) fn short(text: &str) -> String {
+pub fn short(text: &str) -> String {
     let mut chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let kept: String = chars.by_ref().take(60).collect();
     if chars.next().is_some() {
@@ -54,12 +54,12 @@ pub(crate) fn short(text: &str) -> String {
 // === impl Path ===
 
 impl Path {
-    pub(crate) fn key(mut self, key: &str) -> Self {
+    pub fn key(mut self, key: &str) -> Self {
         self.0.push(Step::Key(key.to_owned()));
         self
     }
 
-    pub(crate) fn index(mut self, index: usize) -> Self {
+    pub fn index(mut self, index: usize) -> Self {
         self.0.push(Step::Index(index));
         self
     }

@@ -1,21 +1,14 @@
-//! The manifest: what a user writes. Wire types only; `resolve` turns one into workloads and needs.
+//! The manifest: what a user writes. Types only: the crate `tradewind-manifest` reads their text; `resolve` turns one into workloads and needs.
 
 mod affinity;
-mod check;
-mod forms;
-mod json;
+pub mod forms;
 pub mod namespace;
-mod parse;
-mod read;
 mod recovery;
-mod repeated;
 mod replacement;
 mod resolve;
 mod scale;
 mod schema;
-mod tree;
 mod update;
-mod yaml;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -30,11 +23,9 @@ use crate::{
 
 pub use affinity::{AffinityDomain, AffinitySpec};
 pub use forms::{EnvSpec, GpuSpec, PortSpec};
-pub use parse::{Format, Invalid, Problem, name, parse, parse_in};
 pub use recovery::{HedgeSpec, PortionSpec, RecoverySpec};
 pub use replacement::ReplacementSpec;
-pub(crate) use resolve::SERVICE_DURATION;
-pub use resolve::{Constraints, Resolved, Target, resolve};
+pub use resolve::{Constraints, Resolved, SERVICE_DURATION, Target, resolve};
 pub use scale::{MetricTarget, ScaleSpec, ScaleTarget, Stabilization};
 pub use schema::{bound_integers, json_schema};
 pub use update::{CanaryStepSpec, UpdateSpec};

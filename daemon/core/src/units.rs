@@ -336,7 +336,7 @@ fn unpadded(number: &str) -> Result<(), &'static str> {
 }
 
 /// Whether a number is written with leading zeros: `010`, `-007`, but not `0` and `0.5`.
-pub(crate) fn is_padded(number: &str) -> bool {
+pub fn is_padded(number: &str) -> bool {
     let digits = number.strip_prefix(['-', '+']).unwrap_or(number);
     digits
         .strip_prefix('0')
@@ -419,7 +419,7 @@ impl<T: FromStr<Err = UnitError>> de::Visitor<'_> for Visit<T> {
 }
 
 /// Asks a manifest's tree for a duration as a person writes it; other deserializers answer as they always do.
-pub(crate) const DURATION: &str = "tradewind::Duration";
+pub const DURATION: &str = "tradewind::Duration";
 
 /// Durations, from a person's text or from a stored one.
 struct VisitMillis;

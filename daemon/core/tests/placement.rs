@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
 use tradewind_core::{
-    manifest::{self, Constraints, Format},
+    manifest::{self, Constraints},
     names::InstanceName,
     offer::{Offer, PriceUnit},
     placement::{
@@ -20,6 +20,7 @@ use tradewind_core::{
     plugin::Features,
     units::{Bytes, GIB, MicroUsd, MilliCpu},
 };
+use tradewind_manifest::Format;
 
 fn name(text: &str) -> InstanceName {
     text.parse().unwrap()
@@ -59,7 +60,7 @@ fn want(service: &str) -> Want {
     let text = format!(
         "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: web}}\nspec:\n  services:\n    web: {{command: [serve], {service}}}\n"
     );
-    let manifest = manifest::parse(text.as_bytes(), Format::Yaml).unwrap();
+    let manifest = tradewind_manifest::parse(text.as_bytes(), Format::Yaml).unwrap();
     let task = manifest::resolve(&manifest).remove(0);
     Want::of(&manifest.metadata.namespace, &manifest.metadata.name, &task)
 }
@@ -585,7 +586,7 @@ fn a_job_goes_only_where_it_ends_in_time() {
         )
     };
     let candidates = |job: &str| {
-        let manifest = manifest::parse(text(job).as_bytes(), Format::Yaml).unwrap();
+        let manifest = tradewind_manifest::parse(text(job).as_bytes(), Format::Yaml).unwrap();
         let want = Want::of(
             &manifest.metadata.namespace,
             &manifest.metadata.name,

@@ -76,7 +76,7 @@ pub enum Error {
     #[error(transparent)]
     Conformance(#[from] tradewind_conformance::Error),
     #[error("the simulation stopped")]
-    Simulation(#[from] tradewind_core::simulate::Error),
+    Simulation(#[from] tradewind_simulate::Error),
     #[error("{what} \"{value}\" can't be used: {rule}")]
     Argument {
         what: &'static str,
@@ -215,7 +215,6 @@ fn problem_code(problem: &Problem) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tradewind_core::manifest;
 
     fn refused(kind: Kind, status: u16) -> Error {
         let title = kind.title().to_owned();
@@ -258,7 +257,7 @@ mod tests {
 
     #[test]
     fn problems_are_printed_where_an_editor_can_find_them() {
-        let at = |path: &str, line, column| manifest::Problem {
+        let at = |path: &str, line, column| tradewind_manifest::Problem {
             path: path.into(),
             message: "is wrong".into(),
             line,

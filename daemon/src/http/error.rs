@@ -12,11 +12,11 @@ use tradewind_controller::{self as controller, request};
 use tradewind_core::{
     failure::{Failure, FailureKind},
     identity::Role,
-    manifest::{self, Invalid},
     names::{DecisionId, TokenName},
     store,
     units::{Bytes, Millis},
 };
+use tradewind_manifest::Invalid;
 use tradewind_wasm::{CanaryError, RecallError, ReconcileError, RollbackError, ShadowError};
 
 use super::refusals::Reason;
@@ -259,9 +259,9 @@ impl Error {
         }
     }
 
-    fn problems(&self) -> Vec<manifest::Problem> {
+    fn problems(&self) -> Vec<tradewind_manifest::Problem> {
         let one = |path: &str, message: String| {
-            vec![manifest::Problem {
+            vec![tradewind_manifest::Problem {
                 path: path.to_owned(),
                 message,
                 line: None,
@@ -582,7 +582,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_bad_manifest_shows_every_problem_with_its_place() {
-        let at = |path: &str| manifest::Problem {
+        let at = |path: &str| tradewind_manifest::Problem {
             path: path.into(),
             message: "m".into(),
             line: Some(3),

@@ -15,9 +15,10 @@ use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use tradewind_core::{
-    manifest::{self, Format, Manifest, namespace},
+    manifest::{Manifest, namespace},
     units::Millis,
 };
+use tradewind_manifest::Format;
 
 use super::{
     App, Error,
@@ -147,8 +148,8 @@ impl FromRequest<App> for ManifestBody {
         }
         let bytes = read_manifest(request, app).await?;
         let manifest = match &namespace {
-            Some(namespace) => manifest::parse_in(&bytes, format, namespace)?,
-            None => manifest::parse(&bytes, format)?,
+            Some(namespace) => tradewind_manifest::parse_in(&bytes, format, namespace)?,
+            None => tradewind_manifest::parse(&bytes, format)?,
         };
         caller.check(&manifest.metadata.namespace)?;
         let mut stored = Counted(0);
@@ -164,7 +165,7 @@ impl FromRequest<App> for NamespaceBody {
     async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
         let format = manifest_format(request.headers())?;
         let bytes = read_manifest(request, app).await?;
-        Ok(Self(namespace::parse(&bytes, format)?))
+        Ok(Self(tradewind_manifest::parse_namespace(&bytes, format)?))
     }
 }
 

@@ -39,8 +39,8 @@ fn report() -> Report {
     );
     let text = b"{\"apiVersion\":\"tradewind.dev/v1\",\"kind\":\"CloudDeployment\",\"metadata\":{\"name\":\"x\"},\
                  \"spec\":{\"services\":{\"web\":{\"command\":[\"serve\"],\"replicas\":2,\"duration\":\"1h\"}}}}";
-    let manifest = tradewind_core::manifest::parse(text, tradewind_core::manifest::Format::Json)
-        .expect("valid");
+    let manifest =
+        tradewind_manifest::parse(text, tradewind_manifest::Format::Json).expect("valid");
     let task = tradewind_core::manifest::resolve(&manifest).remove(0);
     let want = Want::of(&manifest.metadata.namespace, &manifest.metadata.name, &task);
     let (mut measures, now) = (Measures::default(), Instant(10_000));

@@ -175,12 +175,9 @@ pub(crate) fn last_of(namespace: &Namespace) -> Option<DeploymentKey> {
 
 #[cfg(test)]
 mod tests {
-    use tradewind_core::{
-        manifest::{self, Format},
-        record::DeploymentRecord,
-        store::Revision,
-        units::Instant,
-    };
+    use tradewind_core::{record::DeploymentRecord, store::Revision, units::Instant};
+
+    use tradewind_manifest::Format;
 
     use super::*;
 
@@ -193,7 +190,8 @@ mod tests {
             );
             let record = DeploymentRecord {
                 generation: 1,
-                manifest: manifest::parse(text.as_bytes(), Format::Yaml).expect("a manifest"),
+                manifest: tradewind_manifest::parse(text.as_bytes(), Format::Yaml)
+                    .expect("a manifest"),
                 deleting: false,
                 scales: Vec::new(),
                 created_at: Instant(0),

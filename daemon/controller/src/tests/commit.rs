@@ -8,13 +8,13 @@ use tradewind_core::{
     capability::Paces,
     health::Pace,
     ledger::Segment,
-    manifest::{Format, namespace},
     names::{Actor, AllocationId},
     record::{AllocationRecord, DeploymentKey, EVENTS, SEGMENTS},
     store::{Error, Expect, Record, Revision, Store},
     units::{Instant, MicroUsd},
     view::{Event, Severity},
 };
+use tradewind_manifest::{Format, parse_namespace};
 
 use super::{LONG, Memory, Spec, controller, put};
 use crate::{
@@ -402,7 +402,7 @@ async fn limits_whose_client_left_hold_and_can_be_set_again() {
         let text = format!(
             "{{apiVersion: tradewind.dev/v1, kind: Namespace, metadata: {{name: default}}, spec: {{quota: {{replicas: {replicas}}}}}}}"
         );
-        namespace::parse(text.as_bytes(), Format::Yaml).expect("limits")
+        parse_namespace(text.as_bytes(), Format::Yaml).expect("limits")
     };
     let left = handle.put_namespace(&Actor::LOCAL, limits(3), None);
     assert!(left.now_or_never().is_none(), "it is not stored at once");

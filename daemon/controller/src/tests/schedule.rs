@@ -2,14 +2,8 @@
 
 use std::time::Duration;
 
-use tradewind_core::{
-    manifest::{Format, namespace},
-    names::Actor,
-    record::EVENTS,
-    store::Store,
-    units::Millis,
-    view::Event,
-};
+use tradewind_core::{names::Actor, record::EVENTS, store::Store, units::Millis, view::Event};
+use tradewind_manifest::{Format, parse_namespace};
 
 use super::{Controller, Options, begin, journal, options, put_text, updates::Scene};
 use crate::{PolicyFallback, lock};
@@ -93,7 +87,7 @@ async fn who_waits_for_a_quota_is_tried_again_when_there_is_room() {
     let scene = Scene::new();
     let controller = begun(&scene, options()).await;
     let limits = "{apiVersion: tradewind.dev/v1, kind: Namespace, metadata: {name: default}, spec: {quota: {replicas: 3}}}";
-    let limits = namespace::parse(limits.as_bytes(), Format::Yaml).expect("limits");
+    let limits = parse_namespace(limits.as_bytes(), Format::Yaml).expect("limits");
     let handle = controller.handle();
     handle
         .put_namespace(&Actor::LOCAL, limits, None)

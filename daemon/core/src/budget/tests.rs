@@ -1,11 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    manifest::namespace::{self, Spec},
-    names::Namespace,
-    units::MicroUsd,
-};
+use crate::{manifest::namespace::Document, names::Namespace, units::MicroUsd};
 
 const NOW: Instant = Instant(1_790_000_000_000);
 
@@ -13,9 +9,8 @@ fn limits(spec: &str, spent: u64) -> Limits {
     let text = format!(
         "{{apiVersion: tradewind.dev/v1, kind: Namespace, metadata: {{name: team}}, spec: {spec}}}"
     );
-    let spec: Spec = namespace::parse(text.as_bytes(), crate::manifest::Format::Yaml)
-        .expect("valid")
-        .spec;
+    let document: Document = serde_saphyr::from_str(&text).expect("valid");
+    let spec = document.spec;
     Limits::new(&Namespace::default_namespace(), &spec, MicroUsd(spent))
 }
 

@@ -9,11 +9,15 @@ use serde::{
     de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{
-    PortLong, SecretSpec,
-    read::{AS_WRITTEN, DIGITS, OCTAL},
-};
+use super::{PortLong, SecretSpec};
 use crate::{units, workload::Accelerator};
+
+/// Asks a reader of manifests for a scalar as it was written; other deserializers answer as they always do.
+pub const AS_WRITTEN: &str = "tradewind::AsWritten";
+/// The same for a text of digits, which may be written as a whole number.
+pub const DIGITS: &str = "tradewind::Digits";
+/// The same for octal digits, which may be written as a number that shows that it is one: `0644` or `0o644`.
+pub const OCTAL: &str = "tradewind::Octal";
 
 /// A value, or a reference to a secret. Numbers and flags become texts, as they were written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -126,7 +130,7 @@ pub(super) fn mode<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D:
 }
 
 /// The permission bits that a mode means, if it is one.
-pub(super) fn octal(mode: &str) -> Option<u32> {
+pub fn octal(mode: &str) -> Option<u32> {
     let digits = mode.strip_prefix("0o").unwrap_or(mode);
     let good = matches!(digits.len(), 1..=4) && digits.bytes().all(|c| matches!(c, b'0'..=b'7'));
     u32::from_str_radix(digits, 8).ok().filter(|_| good)

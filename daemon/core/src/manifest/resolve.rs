@@ -97,7 +97,7 @@ pub struct Constraints {
 }
 
 /// 730 hours: a month.
-pub(crate) const SERVICE_DURATION: Millis = Millis(730 * 3_600_000);
+pub const SERVICE_DURATION: Millis = Millis(730 * 3_600_000);
 const JOB_DURATION: Millis = Millis(3_600_000);
 
 /// Every task of the manifest with its defaults filled in, services first, in the manifest's order. The manifest has passed `parse`.

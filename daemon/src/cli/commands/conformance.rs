@@ -10,10 +10,8 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use tradewind_cloud::{SystemClock, process};
 use tradewind_conformance::{Checked, Options, Report, Tasks, list, run as check};
-use tradewind_core::{
-    manifest::{self, Format},
-    names::InstanceName,
-};
+use tradewind_core::names::InstanceName;
+use tradewind_manifest::Format;
 use tradewind_wasm::{PluginSource, StandaloneHost};
 
 use super::author::compile_cache;
@@ -116,7 +114,7 @@ fn tasks(path: &Path) -> Result<Tasks, Error> {
     } else {
         Format::Yaml
     };
-    let manifest = manifest::parse(&read(path)?, format).map_err(unusable(path))?;
+    let manifest = tradewind_manifest::parse(&read(path)?, format).map_err(unusable(path))?;
     Ok(Tasks::of(&manifest))
 }
 

@@ -4,10 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use tradewind_core::{
-    manifest::Problem,
-    view::{Accepted, NamespaceOutcome, Outcome},
-};
+use tradewind_core::view::{Accepted, NamespaceOutcome, Outcome};
+use tradewind_manifest::Problem;
 
 use super::{about, read_one};
 use crate::{

@@ -16,8 +16,8 @@ use tradewind_core::{
     names::InstanceName,
     placement::{Answer, Request},
     plugin::{Identity, Policy},
-    simulate::{self, Options, Outcome, Summary, alibaba, offers, trace},
 };
+use tradewind_simulate::{self as simulate, Options, Outcome, Summary, alibaba, offers, trace};
 use tradewind_wasm::Compiling;
 
 use super::author::{compile_cache, compiling};

@@ -1,6 +1,6 @@
 //! What a simulation has found.
 
-use tradewind_core::simulate::{Utilization, alibaba::Converted};
+use tradewind_simulate::{Utilization, alibaba::Converted};
 
 use super::{number, place};
 use crate::cli::{

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tradewind_core::{
-    manifest::{self, Format, Manifest, Resolved},
+    manifest::{Manifest, Resolved},
     names::{Actor, DeploymentName, Namespace, TaskName},
     record::{DeploymentKey, DeploymentRecord},
     scaling::{CPU, REQUESTS, Rule, Told},
@@ -11,6 +11,7 @@ use tradewind_core::{
     units::Millis,
     view::{Sample, ScaleBody, Scaled, ScaledTask},
 };
+use tradewind_manifest::Format;
 
 use super::Change;
 use crate::{Error, Handle, lock, service::plans};
@@ -234,7 +235,7 @@ impl Handle {
             source: e.into(),
         })?;
         // The same bounds hold as for a manifest that is sent.
-        let manifest = manifest::parse(&text, Format::Json).map_err(|invalid| {
+        let manifest = tradewind_manifest::parse(&text, Format::Json).map_err(|invalid| {
             let message = invalid
                 .problems
                 .into_iter()
