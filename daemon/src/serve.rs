@@ -30,10 +30,10 @@ use tradewind_controller as controller;
 use tradewind_core::{
     capability::Clock,
     document,
+    event::{Event, Severity},
     grant::CredentialSource,
     names::Actor,
     store::Store,
-    view::{Event, Severity},
     vital,
 };
 use tradewind_credentials::{Credentials, Vault, owners};

@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cost,
+    decision::ExcludedCount,
+    failure::ProviderFailure,
     names::{InstanceName, TaskName},
     offer::{Offer, PriceUnit},
     placement::{PlacedOffer, RankBy, Table, Want},
     quality::Measures,
     units::{Bytes, Instant, MicroUsd, MilliCpu, Millis},
-    view::{ExcludedView, ProviderFailure},
 };
 
 pub use benefit::{Alternative, Benefit, Bill, Difference, More};
@@ -44,13 +45,22 @@ pub struct TaskReport {
     pub duration: Millis,
     /// Cheapest first.
     pub offers: Vec<OfferReport>,
-    pub excluded: Vec<ExcludedView>,
+    pub excluded: Vec<Excluded>,
     /// What the policy would choose now.
     pub choice: Vec<ChoiceReport>,
     /// What that costs, and what the alternatives would.
     pub benefit: Benefit,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unplaced: Option<String>,
+}
+
+/// Offers that are no candidates for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Excluded {
+    /// The constraint, with its value.
+    pub reason: String,
+    pub offers: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -148,7 +158,7 @@ pub fn task(
     want: &Want,
     table: &Table,
     background: &Background<'_>,
-) -> (Vec<OfferReport>, Vec<ExcludedView>) {
+) -> (Vec<OfferReport>, Vec<Excluded>) {
     let ranked = table
         .ranked(want, RankBy::Cost)
         .into_iter()
@@ -156,7 +166,9 @@ pub fn task(
     let offers = ranked
         .map(|placed| offer(want, placed, background))
         .collect();
-    (offers, table.excluded(want))
+    let excluded = table.excluded(want).into_iter();
+    let excluded = excluded.map(|ExcludedCount { reason, offers }| Excluded { reason, offers });
+    (offers, excluded.collect())
 }
 
 fn offer(want: &Want, placed: &PlacedOffer, background: &Background<'_>) -> OfferReport {

@@ -5,6 +5,7 @@
 //! budget or a higher priority needs the room and eviction is allowed. A lowered quota evicts nobody.
 
 mod afford;
+mod held;
 mod usage;
 
 use std::{cmp::Reverse, collections::BTreeMap};
@@ -13,10 +14,10 @@ use crate::{
     manifest::{Target, namespace::Action},
     names::{DeploymentName, TaskName},
     units::{Instant, Millis},
-    view::{HeldBack, HeldKind},
 };
 
 pub use afford::{Offered, Verdict, afford};
+pub use held::{HeldBack, HeldKind};
 pub use usage::{Excess, Limits, Usage, forecast};
 
 /// What was put back because the spending outgrew the budget comes back only when so much of the limit is free …

@@ -1,16 +1,19 @@
 //! Explain: every candidate of a task with its score and cost, what excluded the others, and at which price or capacity the answer would be
 //! another. The latter is found by asking the policy itself about the kept inputs with one offer changed, a bounded number of times.
 
+mod answer;
 mod perturb;
 mod search;
 
 use crate::{
+    decision::PriceQuote,
     names::DecisionId,
     placement::{PlacedOffer, Recorded},
     plugin::Policy,
     units::{MicroUsd, Millis},
-    view::{CandidateView, ExcludedOffer, OfferPlace, QuoteView, TaskExplanation},
 };
+
+pub use answer::{Candidate, ExcludedOffer, Flip, OfferPlace, TaskExplanation};
 
 use search::Search;
 
@@ -107,7 +110,7 @@ fn replicas(recorded: &Recorded, task: u32, offer: u32) -> u32 {
 }
 
 /// The offers with their rows, best first.
-fn candidates(recorded: &Recorded, index: u32, quote_ttl: Millis) -> Vec<(u32, CandidateView)> {
+fn candidates(recorded: &Recorded, index: u32, quote_ttl: Millis) -> Vec<(u32, Candidate)> {
     let request = &recorded.request;
     let columns = &request.candidates;
     let range = request
@@ -118,7 +121,7 @@ fn candidates(recorded: &Recorded, index: u32, quote_ttl: Millis) -> Vec<(u32, C
         let offer = *columns.offer.get(row)?;
         let placed = request.offers.get(offer as usize)?;
         let cost = MicroUsd(columns.cost.get(row).copied()?);
-        let view = CandidateView {
+        let view = Candidate {
             place: place(placed),
             replicas: replicas(recorded, index, offer),
             cost,
@@ -127,13 +130,13 @@ fn candidates(recorded: &Recorded, index: u32, quote_ttl: Millis) -> Vec<(u32, C
             score: recorded.answer.scores.get(row).copied(),
             price: placed.offer.price,
             price_unit: placed.offer.price_unit,
-            quote: QuoteView::of(&placed.offer, recorded.at, quote_ttl),
+            quote: PriceQuote::of(&placed.offer, recorded.at, quote_ttl),
         };
         Some((offer, view))
     };
     let mut all: Vec<_> = range.filter_map(view).collect();
     all.sort_by(|(i, a), (j, b)| {
-        let score = |c: &CandidateView| c.score.unwrap_or(0.0);
+        let score = |c: &Candidate| c.score.unwrap_or(0.0);
         score(a)
             .total_cmp(&score(b))
             .then(a.expected_cost.cmp(&b.expected_cost))

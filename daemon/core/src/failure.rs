@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{diagnose, plugin::Identity, units::Millis};
+use crate::{diagnose, names::InstanceName, plugin::Identity, units::Millis};
 
 /// The contract's error cases.
 #[derive(
@@ -213,6 +213,14 @@ impl Failure {
 /// Whether a code names a limit that whoever comes next meets as well.
 fn is_of_the_machine(code: &str) -> bool {
     code == SLOTS_EXHAUSTED || code.starts_with("errno-") || diagnose::CODES.contains(&code)
+}
+
+/// A provider that did not answer, and what it said instead.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderFailure {
+    pub provider: InstanceName,
+    pub failure: Failure,
 }
 
 #[cfg(test)]

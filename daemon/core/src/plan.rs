@@ -1,5 +1,6 @@
 //! The plan: desired minus actual. Pure; the same code serves a dry run and the controller.
 
+pub mod preview;
 pub mod stored;
 
 use serde::{Deserialize, Serialize};
@@ -10,9 +11,9 @@ use crate::{
     manifest::{Resolved, Target},
     names::{AllocationId, DecisionId, Digest, InstanceName, TaskName},
     placement::{Need, Want},
+    plan::preview::ChangeAction,
     record::{AllocationRecord, Stage},
     units::{MicroUsd, Millis},
-    view::ChangeAction,
     workload::{ChosenOffer, Phase, Port, Volume, VolumeSource, Workload},
 };
 

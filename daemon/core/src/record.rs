@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
+    budget::HeldBack,
     health::Recovery,
     hedge::Hedge,
     job::{End, deadline::Begun},
@@ -22,7 +23,6 @@ use crate::{
     shadow::Tally,
     store::Revision,
     units::{Instant, MicroUsd, Millis},
-    view::HeldBack,
     workload::{ChosenOffer, Phase, Workload},
 };
 
@@ -61,10 +61,18 @@ pub struct Restored {
     pub revision: Revision,
     /// The daemon that made the backup, where this state may be a second one beside it. No daemon starts on it before somebody has
     /// said that the other one has ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "crate::document::forms::origin::optional"
+    )]
     pub beside: Option<Origin>,
     /// Where the audit log of the state ended that it took the place of. Absent: there was none, or it could not be read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "crate::document::forms::head::optional"
+    )]
     pub replaced: Option<crate::audit::Head>,
 }
 

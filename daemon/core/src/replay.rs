@@ -1,5 +1,7 @@
 //! Replay: a kept policy call answered once more, and the two answers compared. Pure but for the policy itself.
 
+mod result;
+
 use crate::{
     failure::Failure,
     identity::Scope,
@@ -7,8 +9,9 @@ use crate::{
     placement::{self, Answer, Recorded, Request, Task, recorded::answer_bytes},
     plugin::Policy,
     units::MicroUsd,
-    view::{ReplayView, ReplayedPlace, TaskDifference},
 };
+
+pub use result::{ReplayView, ReplayedPlace, TaskDifference};
 
 /// Has a policy answer a kept call, and tells what differs. What is not within the scope is left out.
 ///

@@ -130,9 +130,12 @@ pub struct Tally {
     /// Failures since its last acceptable answer.
     pub in_a_row: u32,
     /// Of what was compared.
+    #[serde(with = "crate::document::forms::cost")]
     pub live: Cost,
+    #[serde(with = "crate::document::forms::cost")]
     pub shadow: Cost,
     /// Newest first.
+    #[serde(with = "crate::document::forms::difference::list")]
     pub examples: VecDeque<Difference>,
     pub live_micros: Samples,
     pub shadow_micros: Samples,

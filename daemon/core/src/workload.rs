@@ -243,7 +243,7 @@ impl Workload {
 }
 
 /// The offer an allocation is bound to, as the provider described it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChosenOffer {
     pub id: String,

@@ -5,7 +5,8 @@ use std::{collections::HashSet, sync::Arc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use tradewind_core::{placement::PlacedOffer, units::Millis, view::OfferView};
+use tradewind_api::OfferView;
+use tradewind_core::{placement::PlacedOffer, units::Millis};
 
 /// The offers that there are from a time on, until the next set.
 #[derive(Debug, Clone)]

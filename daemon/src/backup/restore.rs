@@ -12,11 +12,11 @@ use tradewind_core::{
     audit,
     capability::Clock,
     document,
+    event::{Event, Severity},
     names::{Actor, Digest, EventId, TokenName},
     record::{EVENTS, Origin, RESTORED, Restored},
     store::{Store, Txn},
     units::Instant,
-    view::{Event, Severity},
 };
 use tradewind_store::{Database, Options};
 use ulid::Ulid;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tradewind_core::view::{DeploymentView, Status, TaskView};
+use tradewind_api::{DeploymentView, Status, TaskView};
 
 use super::tame::tame;
 

@@ -20,9 +20,9 @@ pub mod simulate;
 pub mod stream;
 pub mod token;
 
+use tradewind_api::Status;
 use tradewind_core::{
     units::{Bytes, Millis},
-    view::Status,
     workload::{Endpoint, Phase, Protocol},
 };
 

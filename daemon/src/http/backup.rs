@@ -9,8 +9,8 @@ use axum::{
 };
 use tokio_util::io::ReaderStream;
 use tradewind_core::{
+    event::{Event, Severity},
     identity::Role,
-    view::{Event, Severity},
 };
 
 use super::{

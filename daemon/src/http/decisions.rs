@@ -6,11 +6,12 @@ use aide::transform::TransformOperation;
 use axum::{Json, extract::State};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tradewind_api::DecisionView;
 use tradewind_core::{
+    decision::Decision,
     identity::Role,
     list::{Cursor, Window},
     names::{DecisionId, DeploymentName, Namespace},
-    view::DecisionView,
 };
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
     access::{Reach, needs},
     auth::Caller,
     extract::{Path, Query},
-    paging::{Here, Paged},
+    paging::{Here, Paged, shown},
 };
 
 const DEFAULT_LIMIT: usize = 50;
@@ -34,7 +35,7 @@ pub struct DecisionsQuery {
     /// At most so many on a page, the newest first. Default 50, at most 1000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where the page begins: out of the link of the page before. Default: with the newest.
-    cursor: Option<Cursor<DecisionView>>,
+    cursor: Option<Cursor<Decision>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -62,7 +63,7 @@ pub async fn list(
         .controller
         .decisions(caller.scope(), of, &window)
         .await?;
-    Ok(here.page(page.items, page.next))
+    Ok(here.page(shown(page.items), page.next))
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {
@@ -77,7 +78,8 @@ pub async fn get(
     caller: Caller,
     Path(Id { id }): Path<Id>,
 ) -> Result<Json<DecisionView>, Error> {
-    Ok(Json(app.controller.decision(caller.scope(), &id).await?))
+    let decision = app.controller.decision(caller.scope(), &id).await?;
+    Ok(Json(decision.into()))
 }
 
 pub fn get_docs(op: TransformOperation) -> TransformOperation {

@@ -12,12 +12,12 @@ use axum::{
 use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tradewind_api::{Accepted, DeploymentSummary, DeploymentView, Outcome, PlanView, Status};
 use tradewind_controller::Filter;
 use tradewind_core::{
     identity::Role,
     list::{Cursor, OneOf, Selector, Window},
     names::{DeploymentName, Namespace},
-    view::{Accepted, DeploymentSummary, DeploymentView, Outcome, PlanView, Status},
 };
 
 use super::{
@@ -304,7 +304,7 @@ pub async fn plan(
             path: name.to_string(),
         });
     }
-    Ok(Json(app.controller.plan(manifest).await?))
+    Ok(Json(app.controller.plan(manifest).await?.into()))
 }
 
 pub fn plan_docs(op: TransformOperation) -> TransformOperation {

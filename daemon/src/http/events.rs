@@ -11,12 +11,13 @@ use axum::{
 use futures::{StreamExt, stream};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tradewind_api::EventView;
 use tradewind_controller::EventFilter;
 use tradewind_core::{
+    event::{Cursor, Event},
     identity::Role,
     list::{self, Window},
     names::{DeploymentName, InstanceName, Namespace},
-    view::{Cursor, Event},
 };
 
 use super::{
@@ -26,7 +27,7 @@ use super::{
     deployments::Name,
     extract::{Path, Query, Streaming},
     openapi,
-    paging::{self, Here},
+    paging::{self, Here, shown},
     sse::{self, Message},
 };
 
@@ -113,7 +114,7 @@ pub fn all_docs(op: TransformOperation) -> TransformOperation {
         .with(needs(Role::Viewer, Reach::Filtered))
         .tag("events")
         .summary("List or follow events")
-        .response::<200, Json<Vec<Event>>>()
+        .response::<200, Json<Vec<EventView>>>()
         .with(paging::linked)
         .with(openapi::or_stream)
 }
@@ -153,7 +154,7 @@ pub fn of_deployment_docs(op: TransformOperation) -> TransformOperation {
         .tag("deployments")
         .summary("List or follow a deployment's events")
         .description("Those of deployments that are gone stay readable as long as they are kept.")
-        .response::<200, Json<Vec<Event>>>()
+        .response::<200, Json<Vec<EventView>>>()
         .with(paging::linked)
         .with(openapi::or_stream)
 }
@@ -201,7 +202,8 @@ async fn answer(app: App, caller: &Caller, here: Here, wanted: Wanted) -> Result
         .controller
         .events(&wanted.filter, wanted.after.as_ref(), &wanted.window)
         .await?;
-    Ok(here.page(page.items, page.next).into_response())
+    let events: Vec<EventView> = shown(page.items);
+    Ok(here.page(events, page.next).into_response())
 }
 
 async fn follow(app: App, caller: &Caller, wanted: Wanted) -> Result<Response, Error> {
@@ -222,7 +224,7 @@ async fn follow(app: App, caller: &Caller, wanted: Wanted) -> Result<Response, E
         Ok(Message {
             id: Some(event.cursor().to_string()),
             name: "event",
-            data: event,
+            data: EventView::from(event),
         })
     });
     sse::response(&app, &caller.identity, messages).await

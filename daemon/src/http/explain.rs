@@ -6,13 +6,13 @@ use aide::transform::TransformOperation;
 use axum::{Json, extract::State};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tradewind_api::ExplainView;
 use tradewind_controller as controller;
 use tradewind_core::{
     identity::Role,
     names::{DeploymentName, Namespace},
     placement::BuiltIn,
     plugin::{Identity, Policy},
-    view::ExplainView,
 };
 
 use super::{

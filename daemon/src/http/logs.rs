@@ -11,11 +11,11 @@ use axum::{
 use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tradewind_api::{LogsView, TaskLogLine};
 use tradewind_controller::LogsRequest;
 use tradewind_core::{
     identity::Role,
     names::{DeploymentName, Namespace, TaskName},
-    view::{LogsView, TaskLogLine},
     workload::LogQuery,
 };
 

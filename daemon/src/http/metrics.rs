@@ -14,13 +14,13 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+use tradewind_api::DeploymentSummary;
 use tradewind_controller::Filter;
 use tradewind_core::{
     identity::{Role, Scope},
     list::{Selector, Window},
     place_health::Circuit,
     units::MicroUsd,
-    view::DeploymentSummary,
 };
 
 use super::{

@@ -11,11 +11,11 @@ use axum::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tradewind_api::{NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome};
 use tradewind_core::{
     identity::Role,
     list::{Cursor, Selector, Window},
     names::Namespace,
-    view::{NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome},
 };
 
 use super::{

@@ -6,11 +6,11 @@ use aide::transform::TransformOperation;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tradewind_api::{OfferView, OffersView};
 use tradewind_core::{
     identity::Role,
     list::{Cursor, Selector, Window},
     names::{InstanceName, Namespace},
-    view::{OfferView, OffersView},
 };
 
 use super::{

@@ -48,6 +48,11 @@ impl Here {
     }
 }
 
+/// What the state holds, as the API shows it.
+pub fn shown<T, V: From<T>>(items: Vec<T>) -> Vec<V> {
+    items.into_iter().map(V::from).collect()
+}
+
 /// The same address with this cursor. It has no host: who asked knows it, whatever lies between.
 fn link(here: &Uri, cursor: &str) -> String {
     let pairs = form_urlencoded::parse(here.query().unwrap_or_default().as_bytes())

@@ -11,13 +11,14 @@ use axum::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tradewind_api::{PlanSummary, StoredPlanView};
 use tradewind_controller::{Draft, Filter};
 use tradewind_core::{
     identity::Role,
     list::{Cursor, OneOf, Selector, Window},
     names::{Namespace, PlanId},
+    plan::stored::PlanStatus,
     units::Millis,
-    view::{PlanStatus, PlanSummary, StoredPlanView},
 };
 
 use super::{

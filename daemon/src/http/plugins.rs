@@ -6,11 +6,12 @@ use aide::transform::TransformOperation;
 use axum::{Json, extract::State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tradewind_api::DegradedView;
 use tradewind_core::{
+    event::{Event, Severity},
     identity::{Role, Scope},
     list::{Cursor, OneOf, Page, Window},
     names::{Digest, InstanceName, Namespace},
-    view::{DegradedView, Event, Severity},
 };
 use tradewind_wasm::{PluginView, Problem, Report, State as PluginState};
 

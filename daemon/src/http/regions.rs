@@ -6,12 +6,12 @@ use aide::transform::TransformOperation;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tradewind_api::{RegionView, RegionsView};
 use tradewind_core::{
     identity::Role,
     list::{Cursor, OneOf, Page, Window},
     names::Namespace,
     place_health::Circuit,
-    view::{RegionView, RegionsView},
 };
 
 use super::{

@@ -6,11 +6,11 @@ use aide::transform::TransformOperation;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tradewind_api::{ReplacementView, ReplacementsView};
 use tradewind_core::{
     identity::Role,
     list::{Cursor, Page, Window},
     names::Namespace,
-    view::{ReplacementView, ReplacementsView},
 };
 
 use super::{

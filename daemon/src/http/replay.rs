@@ -2,7 +2,7 @@
 
 use aide::transform::TransformOperation;
 use axum::{Json, extract::State};
-use tradewind_core::{identity::Role, view::ReplayView};
+use tradewind_core::{identity::Role, replay::ReplayView};
 
 use super::{
     App, Error,

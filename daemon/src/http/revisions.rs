@@ -6,12 +6,12 @@ use aide::transform::TransformOperation;
 use axum::{Json, extract::State, response::Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tradewind_api::{RevisionMark, RevisionView};
 use tradewind_core::{
     identity::Role,
     list::{Cursor, OneOf, Window},
     names::{DeploymentName, Namespace},
     rollout::{Mark, Outcome},
-    view::RevisionView,
 };
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
     auth::Caller,
     deployments::{InNamespace, Name, accepted, accepted_response, expected},
     extract::{Condition, OptionalJson, Path, Query},
-    paging::{Here, Paged},
+    paging::{Here, Paged, shown},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -68,14 +68,14 @@ pub async fn list(
     Path(Name { name }): Path<Name>,
     here: Here,
     Query(q): Query<ListQuery>,
-) -> Result<Paged<Vec<Mark>>, Error> {
+) -> Result<Paged<Vec<RevisionMark>>, Error> {
     let page = app.controller.revisions(
         &q.namespace,
         &name,
         q.status.as_ref(),
         &Window::new(q.limit, q.cursor),
     )?;
-    Ok(here.page(page.items, page.next))
+    Ok(here.page(shown(page.items), page.next))
 }
 
 pub fn list_docs(op: TransformOperation) -> TransformOperation {

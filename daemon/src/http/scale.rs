@@ -4,10 +4,10 @@ use aide::transform::TransformOperation;
 use axum::{Json, extract::State, http::StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tradewind_api::{Samples, SamplesAccepted, ScaleBody, Scaled};
 use tradewind_core::{
     identity::Role,
     names::{Namespace, TaskName},
-    view::{Samples, SamplesAccepted, ScaleBody, Scaled},
 };
 
 use super::{

@@ -12,11 +12,11 @@ use axum::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
+    event::{Event, Severity},
     identity::Role,
     list::{Cursor, Page, Window},
     names::{InstanceName, Namespace},
     shadow::Report,
-    view::{Event, Severity},
 };
 use tradewind_wasm::{ShadowError, ShadowView};
 

@@ -11,11 +11,11 @@ use axum::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tradewind_api::{TokenCreated, TokenRequest, TokenView, WhoAmI};
 use tradewind_core::{
     identity::{Role, TokenState},
     list::{Cursor, OneOf, Page, Window},
     names::{Namespace, TokenName},
-    view::{TokenCreated, TokenRequest, TokenView, WhoAmI},
 };
 
 use super::{

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
+use tradewind_api::{TokenCreated, TokenRequest, TokenView};
 use tradewind_core::{
+    event::Event,
     identity::{Power, Scope, Secret, TokenRecord, TokenState},
     names::{Namespace, TokenId, TokenName},
     store::{self, Revision},
     units::{Instant, Millis},
-    view::{Event, TokenCreated, TokenRequest, TokenView},
 };
 
 use super::{Denied, Error, Handle, Identity, Patience, Refusal, admin, state};

@@ -6,12 +6,12 @@ use serde::Serialize;
 use tradewind_controller::request;
 use tradewind_core::{
     document::{decode, encode},
+    event::{Cause, Event, Severity},
     identity::{Power, TOKEN_USES, TOKENS, TokenRecord, TokenUse},
     names::{Actor, EventId, TokenName},
     record::EVENTS,
     store::{Error, Expect, Revision, Store, Txn},
     units::Instant,
-    view::{Cause, Event, Severity},
 };
 use ulid::Ulid;
 

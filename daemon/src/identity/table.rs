@@ -11,12 +11,12 @@ use std::{
 
 use governor::DefaultDirectRateLimiter;
 use tokio_util::sync::CancellationToken;
+use tradewind_api::{TokenView, WhoAmI};
 use tradewind_core::{
     identity::{Power, Role, Scope, TokenRecord, TokenState},
     names::{Actor, Digest, TokenName},
     store::Revision,
     units::{Instant, Millis},
-    view::{TokenView, WhoAmI},
 };
 
 use super::{

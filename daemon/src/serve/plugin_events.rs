@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use tradewind_controller as controller;
 use tradewind_core::{
+    event::{Event, Severity},
     names::{Actor, Digest, InstanceName},
     units::Instant,
-    view::{Event, Severity},
 };
 use tradewind_wasm::PluginView;
 

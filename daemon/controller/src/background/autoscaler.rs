@@ -15,13 +15,13 @@ use tokio::{sync::Notify, time::Instant as Tick};
 use tokio_util::sync::CancellationToken;
 use tradewind_core::{
     capability::Clock,
+    event::Severity,
     manifest::{Resolved, Target},
     names::{Actor, MetricName, TaskName},
     record::{DeploymentKey, DeploymentRecord, Stage},
     scaling::{self, Load, Memory, REQUESTS, TaskScale, Told},
     store::{Error, Expect, Revision},
     units::Millis,
-    view::Severity,
     workload::{Run, Usage},
 };
 
@@ -307,7 +307,7 @@ impl Scaler {
     }
 }
 
-fn told(actor: &Actor, key: &DeploymentKey, change: &Change) -> tradewind_core::view::Event {
+fn told(actor: &Actor, key: &DeploymentKey, change: &Change) -> tradewind_core::event::Event {
     let reason = if change.job {
         "JobScaled"
     } else {

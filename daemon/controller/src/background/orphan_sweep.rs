@@ -12,6 +12,7 @@ use tokio::time::Instant as Tick;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
     capability::Clock,
+    event::{Cause, Event, Severity},
     failure::{Failure, FailureKind},
     names::{AllocationId, InstallationId, InstanceName},
     place_health::Place,
@@ -19,7 +20,6 @@ use tradewind_core::{
     record::{INSTALLATION, InstallationRecord, ORPHANS, OrphanRecord, RESTORED, Restored},
     store::{Error, Expect, Store, Txn},
     units::Millis,
-    view::{Cause, Event, Severity},
 };
 
 use crate::{

@@ -5,9 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
+use tradewind_api::{ReplacementView, ReplacementsView};
 use tradewind_core::{
     capability::Clock,
     cost,
+    event::{Cause, Severity},
     manifest::{ReplacementSpec, Resolved},
     names::Namespace,
     placement::Table,
@@ -21,7 +23,6 @@ use tradewind_core::{
     rollout::Status,
     store::{self, Expect},
     units::{Instant, MicroUsd},
-    view::{Cause, ReplacementView, ReplacementsView, Severity},
     workload::Run,
 };
 

@@ -7,11 +7,11 @@ use std::{
 };
 
 use tradewind_core::{
+    decision::Decision,
     names::{DecisionId, InstanceName},
     record::{AllocationRecord, DECISIONS, DeploymentKey, Stage},
     store::{self, Store},
     units::{Instant, Millis},
-    view::DecisionView,
     workload::{VolumeSource, Workload},
 };
 
@@ -38,7 +38,7 @@ pub(crate) struct Hasty {
 
 impl Hasty {
     /// None: every provider had answered.
-    pub(crate) fn of(decision: &DecisionView, generation: u64) -> Option<Self> {
+    pub(crate) fn of(decision: &Decision, generation: u64) -> Option<Self> {
         let unanswered: BTreeSet<InstanceName> = decision.unanswered.iter().cloned().collect();
         (!unanswered.is_empty()).then_some(Self {
             unanswered,

@@ -10,8 +10,10 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tradewind_api::NamespaceOutcome;
 use tradewind_core::{
     capability::Clock,
+    event::{Event, Severity},
     manifest::{
         ApiVersion,
         namespace::{Document, Kind, Metadata, Spec},
@@ -23,7 +25,6 @@ use tradewind_core::{
     shadow::{Heard as Told, Report, Tally, compare, narrow},
     store,
     units::Instant,
-    view::{Event, NamespaceOutcome, Severity},
 };
 
 use crate::{

@@ -10,13 +10,13 @@ use std::{
 use parking_lot::Mutex;
 use tradewind_core::{
     capability::Registries,
+    event::Severity,
     image::{self, Exact, Pins},
     names::AllocationId,
     plan::{Desired, Step},
     plugin::Snapshot,
     record::{AllocationRecord, DeploymentKey, IMAGES},
     store::{self, Store},
-    view::Severity,
     workload::Phase,
 };
 

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant as Tick;
 use tradewind_core::{
     capability::Clock,
+    event::{Cause, Event, Severity},
     failure::{Failure, FailureKind},
     ledger::{self, Meter},
     names::AllocationId,
@@ -14,7 +15,6 @@ use tradewind_core::{
     record::{AllocationRecord, DeploymentKey, Stage},
     retry,
     store::Error,
-    view::{Cause, Event, Severity},
     workload::Phase,
 };
 

@@ -9,6 +9,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant as Tick;
 use tradewind_core::{
+    event::{Event, Severity},
     exhausted,
     failure::{Failure, FailureKind},
     health::{self, Silence},
@@ -18,7 +19,6 @@ use tradewind_core::{
     record::{AllocationRecord, Stage},
     store::Error,
     units::Millis,
-    view::{Event, Severity},
 };
 
 use crate::{

@@ -6,8 +6,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant as Tick};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tradewind_api::{CoolingView, DegradedView, RegionView, RegionsView};
 use tradewind_core::{
     capability::Clock,
+    event::{Cause, Event, Severity},
     failure::Failure,
     identity::Scope,
     names::{Digest, InstanceName, Namespace},
@@ -15,7 +17,6 @@ use tradewind_core::{
     plugin::{Plugins, Provider, Snapshot},
     record::AllocationRecord,
     units::{Instant, Millis},
-    view::{Cause, CoolingView, DegradedView, Event, RegionView, RegionsView, Severity},
     workload::VolumeSource,
 };
 

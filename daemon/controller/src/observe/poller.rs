@@ -12,6 +12,7 @@ use tokio::{sync::Notify, time::Instant as Tick};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
     capability::Clock,
+    event::{Cause, Event, Severity},
     image, job, ledger,
     names::{AllocationId, InstanceName},
     place_health::Place,
@@ -20,7 +21,6 @@ use tradewind_core::{
     rollout,
     store::Error,
     units::Instant,
-    view::{Cause, Event, Severity},
     workload::{Observation, Phase, Run},
 };
 

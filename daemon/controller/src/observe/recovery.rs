@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant as Tick;
 use tradewind_core::{
     capability::{Clock, Paces},
+    event::{Event, Severity},
     health::{self, Action, Condition, Look, Pace, Recovery},
     job::deadline,
     manifest::{Resolved, Target},
@@ -21,7 +22,6 @@ use tradewind_core::{
     rollout::{Rollout, Status},
     store::{Error, Revision},
     units::{Instant, Millis},
-    view::{Event, Severity},
 };
 
 use crate::{

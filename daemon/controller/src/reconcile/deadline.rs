@@ -2,13 +2,13 @@
 //! failed where nothing is left. Part of the intent, so that it outlasts a crash. The rules are `core::job::deadline`'s.
 
 use tradewind_core::{
+    event::{Event, Severity},
     job::deadline::{self, Begun},
     manifest::Resolved,
     placement::Need,
     plan::{self, Desired, Placement},
     record::{AllocationRecord, Stage},
     units::{Instant, Millis},
-    view::{Event, Severity},
     workload::Phase,
 };
 

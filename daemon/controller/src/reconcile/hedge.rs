@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use tradewind_core::{
+    event::{Event, Severity},
     hedge::{self, Hedge, Member, Rival, Verdict},
     manifest::Target,
     names::{AllocationId, TaskName},
@@ -11,7 +12,6 @@ use tradewind_core::{
     plan::{Desired, Placement},
     record::{AllocationRecord, Stage},
     units::Instant,
-    view::{Event, Severity},
 };
 
 use crate::{

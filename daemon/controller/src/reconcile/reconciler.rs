@@ -15,18 +15,19 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tradewind_core::{
     capability::Clock,
+    event::{Cause, Severity},
     health::Recovery,
     job,
     ledger::Meter,
     names::{AllocationId, InstallationId},
     place_health::Place,
+    plan::preview::{ChangeAction, Unplaced},
     plan::{self, Desired, Placement, Step},
     plugin::Plugins,
     record::{AllocationRecord, DeploymentKey, Stage},
     retry,
     store::{Error, Expect, Revision},
     units::Instant,
-    view::{Cause, ChangeAction, Severity, UnplacedView},
     workload::{Phase, Run},
 };
 
@@ -609,7 +610,7 @@ fn inherited(work: &DeploymentWork, want: &Desired) -> Recovery {
 }
 
 /// Says of a task whose new version has no place what would give it one: what runs of the old one keeps its own until then.
-fn name_the_way(work: &DeploymentWork, unplaced: &mut [UnplacedView]) {
+fn name_the_way(work: &DeploymentWork, unplaced: &mut [Unplaced]) {
     for one in unplaced {
         let Some(task) = work.resolved.iter().find(|t| t.name == one.task) else {
             continue;

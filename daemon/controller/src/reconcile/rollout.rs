@@ -7,14 +7,15 @@ use std::{
 };
 
 use tradewind_core::{
+    event::{Event, Severity},
     failure::FailureKind,
     manifest::{Resolved, Target},
     names::{InstanceName, TaskName},
+    plan::preview::Unplaced,
     plan::{self, Desired},
     record::{AllocationRecord, DeploymentKey, DeploymentRecord, Stage},
     rollout::{self, Cause, Group, Outcome, Progress, Rollout, Standing, Status, Task, Told},
     units::{Instant, Millis},
-    view::{Event, Severity, UnplacedView},
     workload::{Health, Phase, Run},
 };
 
@@ -58,7 +59,7 @@ impl Reconciler {
         self: &Arc<Self>,
         work: &DeploymentWork,
         desired: &[Desired],
-        unplaced: &[UnplacedView],
+        unplaced: &[Unplaced],
         records: &mut [AllocationRecord],
     ) -> Rolled {
         let now = self.clock.now();

@@ -9,7 +9,9 @@ use std::{
 use parking_lot::Mutex;
 use tradewind_core::{
     budget::{self, Claim, Grant, Limits, Offered, Usage, Verdict},
+    budget::{HeldBack, HeldKind},
     capability::Clock,
+    event::{Event, Severity},
     ledger::Month,
     manifest::{Resolved, Target},
     names::{DeploymentName, Namespace, TaskName},
@@ -19,7 +21,6 @@ use tradewind_core::{
     record::{AllocationRecord, DeploymentKey, HeldRecord},
     store::Error,
     units::{Instant, MicroUsd, Millis},
-    view::{Event, HeldBack, HeldKind, Severity},
     workload::{Phase, Run},
 };
 

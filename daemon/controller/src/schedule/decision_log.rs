@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::MutexGuard, task::spawn_blocking, time::Instant as Tick};
+use tradewind_api::ExplainView;
 use tradewind_core::{
+    decision::Decision,
+    explain::TaskExplanation,
     explain::{self, Bounds},
     identity::Scope,
     list::Window,
@@ -12,8 +15,8 @@ use tradewind_core::{
     plugin::{Identity, Policy},
     record::{DeploymentKey, INPUT_SIZES, INPUTS, InputSize},
     replay,
+    replay::ReplayView,
     store::{self, Txn},
-    view::{DecisionView, ExplainView, ReplayView, TaskExplanation},
 };
 
 use crate::{Error, Handle, Shared, lock, service::handle::not_found, state::journal::encode};
@@ -184,7 +187,7 @@ impl Handle {
             if accounts.iter().any(|a| a.task == task.name) {
                 continue;
             }
-            let about = |d: &&DecisionView| {
+            let about = |d: &&Decision| {
                 d.tasks.iter().any(|t| {
                     t.deployment == *name && t.namespace == *namespace && t.task == task.name
                 })
@@ -265,13 +268,13 @@ impl Handle {
         ExplainView {
             namespace: namespace.clone(),
             name: name.clone(),
-            tasks,
+            tasks: tasks.into_iter().map(Into::into).collect(),
         }
     }
 }
 
 impl Shared {
-    async fn inputs(&self, decision: &DecisionView) -> Result<Recorded, Error> {
+    async fn inputs(&self, decision: &Decision) -> Result<Recorded, Error> {
         let gone = || Error::InputsGone {
             id: decision.id.clone(),
         };

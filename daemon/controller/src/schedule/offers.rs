@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tradewind_core::{
     assess,
     capability::Clock,
+    failure::ProviderFailure,
     failure::{Failure, NO_ANSWER_YET},
     names::{AllocationId, Digest, InstanceName},
     offer::{Offer, OffersQuery},
@@ -25,7 +26,6 @@ use tradewind_core::{
     quality::Measures,
     record::{AllocationRecord, DeploymentKey, Stage},
     units::Millis,
-    view::ProviderFailure,
     workload::Resources,
 };
 

@@ -3,6 +3,7 @@
 use std::time::Instant as Watch;
 
 use tradewind_core::{
+    decision::{ExcludedCount, PriceQuote, TaskReason},
     failure::Failure,
     hedge::Rival,
     names::Digest,
@@ -12,9 +13,9 @@ use tradewind_core::{
         recorded::{Excluded, ShapeLimits},
     },
     plan::Placement,
+    plan::preview::Unplaced,
     plugin::Policy,
     units::{MicroUsd, Millis},
-    view::{ExcludedView, QuoteView, TaskReason, UnplacedView},
     workload::ChosenOffer,
 };
 
@@ -28,7 +29,7 @@ pub(crate) struct Decided {
     pub(crate) placements: Vec<Placement>,
     pub(crate) rivals: Vec<Rival>,
     pub(crate) reason: TaskReason,
-    pub(crate) unplaced: Option<UnplacedView>,
+    pub(crate) unplaced: Option<Unplaced>,
     pub(crate) estimated: MicroUsd,
 }
 
@@ -92,7 +93,7 @@ impl Scheduler {
                 .from_plugin(policy.identity())
         })?;
         tracing::debug!(policy = %policy.identity(), tasks = wants.len(), offers = request.offers.len(), took_micros, "decided");
-        let quote = |offer: &Offer| QuoteView::of(offer, at, self.options.quote_ttl);
+        let quote = |offer: &Offer| PriceQuote::of(offer, at, self.options.quote_ttl);
         let mut limits: Vec<Option<ShapeLimits>> = vec![None; request.shapes.len()];
         let mut all = Vec::with_capacity(wants.len());
         for (i, (want, placed)) in wants.iter().zip(&placed).enumerate() {
@@ -131,8 +132,8 @@ fn decided(
     request: &Request,
     placed: &Placed,
     answer: &Answer,
-    excluded: Vec<ExcludedView>,
-    quote: &impl Fn(&Offer) -> QuoteView,
+    excluded: Vec<ExcludedCount>,
+    quote: &impl Fn(&Offer) -> PriceQuote,
 ) -> Decided {
     let range = request
         .tasks
@@ -166,15 +167,12 @@ fn decided(
             takes: takes(want, offer),
         });
     }
-    let unplaced = placed
-        .unplaced
-        .clone()
-        .map(|(replicas, reason)| UnplacedView {
-            task: want.task.clone(),
-            replicas,
-            reason,
-            never: false,
-        });
+    let unplaced = placed.unplaced.clone().map(|(replicas, reason)| Unplaced {
+        task: want.task.clone(),
+        replicas,
+        reason,
+        never: false,
+    });
     let rivals = if want.hedged {
         rivals(want, request, range, answer)
     } else {

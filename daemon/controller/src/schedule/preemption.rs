@@ -10,7 +10,9 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant as Tick;
 use tradewind_core::{
+    budget::{HeldBack, HeldKind},
     capability::Clock,
+    event::Cause,
     manifest::{Resolved, Target},
     names::{AllocationId, InstanceName, TaskName},
     placement::{Closed, Need, PlacedOffer, Spread, Table},
@@ -19,7 +21,6 @@ use tradewind_core::{
     preempt::{self, Ask, Place, Tenant},
     record::{AllocationRecord, DeploymentKey, Stage},
     store::Error,
-    view::{Cause, HeldBack, HeldKind},
     workload::Phase,
 };
 

@@ -7,19 +7,22 @@ use std::{
 
 use parking_lot::Mutex;
 use tradewind_core::{
+    budget::HeldBack,
     budget::Verdict as Judgement,
     capability::Clock,
+    decision::{Decision, RankedOffer},
+    failure::ProviderFailure,
     failure::{Failure, NO_ANSWER_YET},
     job,
     manifest::Resolved,
     names::{DecisionId, InstanceName, Namespace},
     placement::{self, Need, Table, Want},
+    plan::preview::Unplaced,
     plan::{self, Desired, Placement, stored::Adoption},
     plugin::{Policy, Snapshot},
     record::{AllocationRecord, DeploymentKey, DeploymentRecord},
     store::Revision,
     units::{Instant, MicroUsd},
-    view::{DecisionView, HeldBack, ProviderFailure, RankedOffer, UnplacedView},
 };
 
 use crate::{
@@ -71,14 +74,14 @@ impl DeploymentWork {
 pub(crate) struct Outcome {
     /// In the order of the resolved tasks.
     pub(crate) desired: Vec<Desired>,
-    pub(crate) unplaced: Vec<UnplacedView>,
+    pub(crate) unplaced: Vec<Unplaced>,
     /// What holds its tasks back, as it is now.
     pub(crate) held: Vec<HeldBack>,
     /// Other deployments that have to make room.
     pub(crate) others: BTreeSet<DeploymentKey>,
     /// Places of lower priorities that it takes.
     pub(crate) preemptions: Vec<Preemption>,
-    pub(crate) decision: Option<DecisionView>,
+    pub(crate) decision: Option<Decision>,
     /// The policy call that the decision came of.
     pub(crate) inputs: Option<Arc<Inputs>>,
     /// For the tasks' whole estimated durations, of what has been decided.
@@ -418,7 +421,7 @@ impl Scheduler {
                         .collect();
                     if let Some(outcome) = outcomes.get_mut(o.work) {
                         outcome.inputs = Some(inputs.clone());
-                        outcome.decision.get_or_insert_with(|| DecisionView {
+                        outcome.decision.get_or_insert_with(|| Decision {
                             id: id
                                 .take()
                                 .unwrap_or_else(|| DecisionId::new(self.ids.draw())),
@@ -516,7 +519,7 @@ impl Scheduler {
             o.stay.clear();
             o.apart.clear();
             let has: u32 = d.placements.iter().map(|p| p.replicas).sum();
-            d.unplaced = Some(UnplacedView {
+            d.unplaced = Some(Unplaced {
                 task: task.name.clone(),
                 replicas: task.replicas.saturating_sub(has),
                 reason: reason.clone(),
@@ -644,8 +647,8 @@ fn chosen<'a>(
 }
 
 /// What is held back has no place for the rest of its replicas.
-fn unplaced(held: &[HeldBack]) -> Vec<UnplacedView> {
-    let one = |h: &HeldBack| UnplacedView {
+fn unplaced(held: &[HeldBack]) -> Vec<Unplaced> {
+    let one = |h: &HeldBack| Unplaced {
         task: h.task.clone(),
         replicas: h.wanted.saturating_sub(h.replicas),
         reason: format!("{}: {}", h.kind.as_str(), h.reason),

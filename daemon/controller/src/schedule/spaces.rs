@@ -6,13 +6,13 @@ use std::{
 };
 
 use tradewind_core::{
+    event::{Event, Severity},
     manifest::Resolved,
     names::{InstanceName, Namespace, TaskName},
     placement::Want,
     plan,
     plugin::Snapshot,
     record::{AllocationRecord, DeploymentKey},
-    view::{Event, Severity},
 };
 
 use crate::{

@@ -97,7 +97,7 @@ fn report(
     desired: &Desired,
     outcome: &Outcome,
     offers: Vec<assess::OfferReport>,
-    excluded: Vec<tradewind_core::view::ExcludedView>,
+    excluded: Vec<assess::Excluded>,
 ) -> TaskReport {
     let policy = outcome.decision.as_ref().map(|d| d.policy.instance.clone());
     let choice = desired.placements.iter().filter_map(|p| {

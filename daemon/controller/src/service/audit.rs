@@ -3,11 +3,11 @@
 
 use tradewind_core::{
     audit::{Bounds, Cut, Head, Line, Page, TRIMMED, Verdict},
+    event::{Cause, Event, Severity},
     list::{Cursor, Window},
     names::Digest,
     store,
     units::{Instant, Millis},
-    view::{Cause, Event, Severity},
 };
 
 use crate::{

@@ -3,21 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
+use tradewind_api::{Accepted, DeploymentView, OfferView, OffersView, Outcome};
 use tradewind_core::{
+    decision::Decision,
+    event::{Cursor, Event, Severity},
     identity::Scope,
     list::{self, Page, Selector, Window},
     manifest::Manifest,
     names::{Actor, AllocationId, DecisionId, DeploymentName, EventId, InstanceName, Namespace},
     plan,
+    plan::preview::{PlannedChange, Preview},
     plugin::Snapshot,
     record::{DECISIONS, DeploymentKey, DeploymentRecord, EVENTS},
     scaling,
     store::{self, Expect, Record, Revision},
     units::MicroUsd,
-    view::{
-        Accepted, ChangeView, Cursor, DecisionView, DeploymentView, Event, OfferView, OffersView,
-        Outcome, PlanView, Severity,
-    },
 };
 
 use crate::{
@@ -415,7 +415,7 @@ impl Handle {
     ///
     /// # Errors
     /// `Plugin` when nothing can be decided.
-    pub async fn plan(&self, manifest: Manifest) -> Result<PlanView, Error> {
+    pub async fn plan(&self, manifest: Manifest) -> Result<Preview, Error> {
         let snapshot = self.shared.plugins.snapshot();
         self.draft(&snapshot, &self.work(manifest))
             .await
@@ -427,7 +427,7 @@ impl Handle {
         &self,
         snapshot: &Snapshot,
         work: &DeploymentWork,
-    ) -> Result<(Decided, PlanView), Error> {
+    ) -> Result<(Decided, Preview), Error> {
         // What goes needs no decision.
         let outcome = if work.record.deleting {
             Decided::default()
@@ -449,7 +449,7 @@ impl Handle {
         };
         let hourly_before = sum(&mut steps.iter().map(|s| s.hourly_before));
         let hourly_after = sum(&mut steps.iter().map(plan::Step::hourly_after));
-        let change = |s: plan::Step| ChangeView {
+        let change = |s: plan::Step| PlannedChange {
             action: s.action,
             replicas_before: s.replicas_before,
             replicas_after: s.replicas_after(),
@@ -466,7 +466,7 @@ impl Handle {
             .shared
             .images
             .left_loose(&work.key, snapshot, &outcome.desired, &steps);
-        let view = PlanView {
+        let view = Preview {
             namespace: work.key.namespace.clone(),
             name: work.key.name.clone(),
             policy: outcome.decision.as_ref().map(|d| d.policy.clone()),
@@ -548,9 +548,9 @@ impl Handle {
         &self,
         scope: &Scope,
         of: Option<(&Namespace, Option<&DeploymentName>)>,
-        window: &Window<DecisionView>,
-    ) -> Result<Page<DecisionView>, Error> {
-        let concerns = |d: &DecisionView| {
+        window: &Window<Decision>,
+    ) -> Result<Page<Decision>, Error> {
+        let concerns = |d: &Decision| {
             of.is_none_or(|(ns, name)| {
                 d.tasks
                     .iter()
@@ -578,7 +578,7 @@ impl Handle {
             if behind.as_ref().is_some_and(|behind| stored.key >= *behind) {
                 continue;
             }
-            let decision: DecisionView = decode(stored)?;
+            let decision: Decision = decode(stored)?;
             if concerns(&decision) {
                 found.extend(within(decision, scope));
             }
@@ -588,7 +588,7 @@ impl Handle {
 
     /// # Errors
     /// `NotFound`, or the state can't be read.
-    pub async fn decision(&self, scope: &Scope, id: &DecisionId) -> Result<DecisionView, Error> {
+    pub async fn decision(&self, scope: &Scope, id: &DecisionId) -> Result<Decision, Error> {
         let stored = self.shared.store.get(&format!("{DECISIONS}{id}")).await?;
         let found = stored
             .map(|stored| decode(&stored))
@@ -753,7 +753,7 @@ fn event_id(stored: &Record) -> Option<EventId> {
 }
 
 /// What of a decision is about the scope; none when nothing is.
-fn within(mut decision: DecisionView, scope: &Scope) -> Option<DecisionView> {
+fn within(mut decision: Decision, scope: &Scope) -> Option<Decision> {
     if scope.is_all() {
         return Some(decision);
     }

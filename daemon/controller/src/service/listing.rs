@@ -7,12 +7,12 @@ use std::{
     sync::Arc,
 };
 
+use tradewind_api::{DeploymentSummary, Status};
 use tradewind_core::{
     identity::Scope,
     list::{Choice, OneOf, Page, Selector, Window},
     names::Namespace,
     record::DeploymentKey,
-    view::{DeploymentSummary, Status},
 };
 
 use crate::{

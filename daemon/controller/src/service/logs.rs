@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::future::join_all;
+use tradewind_api::{LogsView, TaskLogLine};
 use tradewind_core::{
     failure::FailureKind,
     names::{AllocationId, DeploymentName, Namespace, TaskName},
     plugin::Tracked,
     record::DeploymentKey,
-    view::{LogsView, TaskLogLine},
     workload::LogQuery,
 };
 

@@ -9,8 +9,13 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
+use tradewind_api::{
+    HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome, SpendView,
+    UsageView,
+};
 use tradewind_core::{
     budget::{Limits, Usage, forecast},
+    event::{Event, Severity},
     identity::Scope,
     ledger::{Amount, Ledger, Meter, Month, Segment},
     list::{Page, Selector, Window},
@@ -26,10 +31,6 @@ use tradewind_core::{
     },
     store::{self, Expect, Revision, Store},
     units::{Bytes, Instant, MicroUsd, Millis},
-    view::{
-        Event, HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome,
-        Severity, SpendView, UsageView,
-    },
     workload::{Labels, Phase},
 };
 
@@ -698,7 +699,7 @@ impl Holdings {
             let name = &entry.record.manifest.metadata.name;
             entry.held.iter().map(move |held| HeldTask {
                 deployment: name.clone(),
-                held: held.clone(),
+                held: held.clone().into(),
             })
         })
     }

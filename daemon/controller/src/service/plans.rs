@@ -3,12 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tradewind_api::{Accepted, PlanDiff, PlanSummary, StoredPlanView};
 use tradewind_core::{
     budget::Verdict,
+    event::{Event, Severity},
+    failure::ProviderFailure,
     list::{Page, Window},
     manifest::{Manifest, namespace::Approval},
     names::{Actor, Namespace, PlanId},
     placement::{Exclusion, Need, Table},
+    plan::stored::PlanStatus,
     plan::{
         self, Desired,
         stored::{
@@ -19,10 +23,6 @@ use tradewind_core::{
     record::{DeploymentKey, DeploymentRecord},
     store::{self, Expect, Revision},
     units::{Bytes, Instant, MilliCpu, Millis},
-    view::{
-        Accepted, Event, PlanDiff, PlanStatus, PlanSummary, ProviderFailure, Severity,
-        StoredPlanView,
-    },
 };
 
 use crate::{
@@ -223,12 +223,14 @@ impl Handle {
         against: Option<&PlanId>,
     ) -> Result<StoredPlanView, crate::Error> {
         let (record, _) = self.found_plan(namespace, id).await?;
+        let shown = self.shared.plan_view(record);
         let diff = match against {
             None => None,
             Some(other) => {
                 let (old, _) = self.found_plan(namespace, other).await?;
+                let old = self.shared.plan_view(old);
                 let (text, fields) =
-                    compare((other.as_str(), &tree(&old)), (id.as_str(), &tree(&record)));
+                    compare((other.as_str(), &tree(&old)), (id.as_str(), &tree(&shown)));
                 Some(PlanDiff {
                     against: other.clone(),
                     text,
@@ -236,10 +238,7 @@ impl Handle {
                 })
             }
         };
-        Ok(StoredPlanView {
-            diff,
-            ..self.shared.plan_view(record)
-        })
+        Ok(StoredPlanView { diff, ..shown })
     }
 
     /// Says that a plan may, or may not, be applied.
@@ -533,10 +532,10 @@ impl Shared {
     fn plan_view(&self, record: PlanRecord) -> StoredPlanView {
         StoredPlanView {
             summary: self.summary(&record),
-            review: record.review,
-            applied: record.applied,
-            basis: record.basis,
-            plan: record.plan,
+            review: record.review.map(Into::into),
+            applied: record.applied.map(Into::into),
+            basis: record.basis.into(),
+            plan: record.plan.into(),
             manifest: record.manifest,
             diff: None,
         }
@@ -822,16 +821,16 @@ fn closed(
 }
 
 /// What two plans are compared by.
-fn tree(record: &PlanRecord) -> serde_json::Value {
-    let PlanRecord {
+fn tree(shown: &StoredPlanView) -> serde_json::Value {
+    let StoredPlanView {
+        summary,
         manifest,
-        deletes,
         basis,
         plan,
         ..
-    } = record;
+    } = shown;
     serde_json::json!({
-        "deletes": deletes,
+        "deletes": summary.deletes,
         "manifest": manifest, "generation": basis.generation, "policy": basis.policy, "providers": basis.providers, "quotes": basis.quotes,
         "changes": plan.changes, "hourlyBefore": plan.hourly_before, "hourlyAfter": plan.hourly_after, "estimatedCost": plan.estimated_cost,
         "certificate": plan.certificate,

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use tradewind_api::{
+    AllocationView, DeploymentSummary, DeploymentView, RolloutView, ScaleView, Status, TaskView,
+};
 use tradewind_core::{
     failure::{Failure, FailureKind},
     hedge,
     manifest::{Resolved, Target},
     names::{DecisionId, TaskName},
     place_health::Place,
+    plan::preview::ScaleBounds,
     plugin::Snapshot,
     record::{AllocationRecord, DeploymentKey, Stage},
     rollout, scaling,
     units::MicroUsd,
-    view::{
-        AllocationView, DeploymentSummary, DeploymentView, RolloutView, ScaleBounds, ScaleView,
-        Status, TaskView,
-    },
     workload::{Phase, Run},
 };
 
@@ -455,7 +455,7 @@ fn allocation_view(
         traffic: record.traffic,
         lost: record.lost,
         hedged: record.hedge.is_some(),
-        recovery: record.recovery.clone(),
+        recovery: record.recovery.clone().into(),
         images: live
             .images
             .iter()

@@ -1,6 +1,7 @@
 //! Running jobs again that have ended: the same manifest under a new generation, of which the jobs' allocations are made anew. It must not
 //! touch services, nor what still runs.
 
+use tradewind_api::Accepted;
 use tradewind_core::{
     failure::FailureKind,
     manifest::Resolved,
@@ -8,7 +9,6 @@ use tradewind_core::{
     plan,
     record::{DeploymentKey, DeploymentRecord, Rerun},
     rollout::Cause,
-    view::Accepted,
     workload::{Phase, Run},
 };
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::mpsc;
+use tradewind_api::{Accepted, FieldChange, Outcome as Written, RevisionDiff, RevisionView};
 use tradewind_core::{
     field::{Path, fields},
     list::{OneOf, Page, Window},
@@ -14,7 +15,6 @@ use tradewind_core::{
     rollout::{Cause, Mark, Outcome, Rollout, Status},
     store::{self, Expect},
     units::Instant,
-    view::{Accepted, FieldChange, Outcome as Written, RevisionDiff, RevisionView},
 };
 
 use crate::{
@@ -72,7 +72,7 @@ impl Handle {
             None => None,
         };
         Ok(RevisionView {
-            mark,
+            mark: mark.into(),
             manifest,
             diff,
         })

@@ -8,16 +8,17 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant as Tick};
 use tradewind_core::{
+    budget::HeldBack,
     failure::{Failure, FailureKind},
     health,
     image::{Exact, Pins},
     job,
     manifest::{Resolved, Target},
     names::{AllocationId, DeploymentName, InstanceName, Namespace, TaskName},
+    plan::preview::Unplaced,
     record::{AllocationRecord, DeploymentKey, DeploymentRecord, Stage},
     store::Revision,
     units::Instant,
-    view::{HeldBack, UnplacedView},
     workload::{Health, Observation, Phase, Replica, Resources, Run},
 };
 
@@ -52,7 +53,7 @@ pub(crate) struct DeploymentState {
     pub(crate) allocations: copy_on_write::Map<AllocationId, AllocationState>,
     /// The generation that has been decided and planned.
     pub(crate) planned: u64,
-    pub(crate) unplaced: Vec<UnplacedView>,
+    pub(crate) unplaced: Vec<Unplaced>,
     /// Tasks whose update finds no room beside what runs, and what to do about it.
     pub(crate) crowded: Vec<(TaskName, Option<Target>, String)>,
     /// Tasks that have fewer replicas than they want, because of limits or of others.
@@ -372,7 +373,7 @@ impl Cache {
     }
 
     /// Notes which replicas of a deployment have no place.
-    pub(crate) fn set_unplaced(&mut self, key: &DeploymentKey, unplaced: Vec<UnplacedView>) {
+    pub(crate) fn set_unplaced(&mut self, key: &DeploymentKey, unplaced: Vec<Unplaced>) {
         let Some(entry) = self.deployments.get_mut(key) else {
             return;
         };

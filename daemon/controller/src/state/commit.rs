@@ -17,7 +17,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tradewind_core::{
     capability::{Clock, Paces},
+    decision::Decision,
     document::{Document, encode},
+    event::{Cause, Event},
     ledger::Segment,
     names::{AllocationId, EventId, Namespace},
     record::{
@@ -25,7 +27,6 @@ use tradewind_core::{
         NamespaceRecord, SEGMENTS,
     },
     store::{Error, Expect, Revision, Store, Txn},
-    view::{Cause, DecisionView, Event},
 };
 use ulid::Ulid;
 
@@ -210,7 +211,7 @@ impl Change {
             .extend(segment.map(|segment| (allocation.clone(), segment)));
     }
 
-    pub(crate) fn decision(&mut self, decision: &DecisionView) -> Result<(), Error> {
+    pub(crate) fn decision(&mut self, decision: &Decision) -> Result<(), Error> {
         self.put(format!("{DECISIONS}{}", decision.id), decision)
     }
 

@@ -3,12 +3,12 @@
 use serde::Serialize;
 pub(crate) use tradewind_core::document::{decode, encode};
 use tradewind_core::{
+    event::{Event, Severity},
     names::{Actor, InstanceName, Namespace},
     place_health::Place,
     record::{AllocationRecord, DeploymentKey, Stage},
     store::{Error, Store},
     units::MicroUsd,
-    view::{Event, Severity},
     workload::Phase,
 };
 use ulid::Ulid;

@@ -6,13 +6,13 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use tradewind_core::{
     capability::Paces,
+    event::{Event, Severity},
     health::Pace,
     ledger::Segment,
     names::{Actor, AllocationId},
     record::{AllocationRecord, DeploymentKey, EVENTS, SEGMENTS},
     store::{Error, Expect, Record, Revision, Store},
     units::{Instant, MicroUsd},
-    view::{Event, Severity},
 };
 use tradewind_manifest::{Format, parse_namespace};
 

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use tradewind_core::{
-    units::Millis,
-    view::{Status, TaskView},
-};
+use tradewind_api::{Status, TaskView};
+use tradewind_core::units::Millis;
 
 use super::{
     Cloud, Controller, put_text,

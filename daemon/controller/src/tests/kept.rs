@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use tradewind_core::{
+    decision::Decision,
+    event::Event,
     names::{Actor, Namespace},
     record::{DECISIONS, EVENTS, INPUT_SIZES, INPUTS},
     store::Store,
     units::{Bytes, Millis},
-    view::{DecisionView, Event},
 };
 
 use super::{Cloud, Controller, LONG, Memory, Options, Spec, begin, journal, options, put};
@@ -71,11 +72,7 @@ async fn the_decisions_of_one_call_share_what_it_was_asked() {
     let decisions = scene.store.list(DECISIONS).await.expect("a list").records;
     let inputs: Vec<_> = decisions
         .iter()
-        .map(|d| {
-            journal::decode::<DecisionView>(d)
-                .expect("a decision")
-                .inputs
-        })
+        .map(|d| journal::decode::<Decision>(d).expect("a decision").inputs)
         .collect();
     assert!(
         inputs.len() == 3 && inputs.iter().all(|i| i.is_some() && *i == inputs[0]),
@@ -179,7 +176,7 @@ async fn a_bulk_of_others_erases_nothing_that_stands() {
     controller.shutdown().await;
 }
 
-async fn decisions(scene: &Scene) -> Vec<DecisionView> {
+async fn decisions(scene: &Scene) -> Vec<Decision> {
     let stored = scene.store.list(DECISIONS).await.expect("a list").records;
     stored
         .iter()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tradewind_core::{names::Actor, record::EVENTS, store::Store, units::Millis, view::Event};
+use tradewind_core::{event::Event, names::Actor, record::EVENTS, store::Store, units::Millis};
 use tradewind_manifest::{Format, parse_namespace};
 
 use super::{Controller, Options, begin, journal, options, put_text, updates::Scene};

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use tradewind_api::DeploymentView;
 use tradewind_core::{
     list::Window,
     rollout::{Outcome, Status},
-    view::DeploymentView,
 };
 
 use super::{

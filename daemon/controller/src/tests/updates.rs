@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
+use tradewind_api::{DeploymentView, Status};
 use tradewind_core::{
     failure::FailureKind,
     names::{DeploymentName, Namespace},
     rollout,
-    view::{DeploymentView, Status},
 };
 
 use super::{Cloud, Controller, Fault, LONG, Memory, Spec, begin, fault, options, put, serving};

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::Document;
 use crate::{
+    decision::Decision,
+    event::Event,
     identity::{TOKEN_USES, TOKENS, TokenRecord, TokenUse},
     image::Pins,
     ledger::Segment,
@@ -15,7 +17,6 @@ use crate::{
         LedgerRecord, MEASURES, NAMESPACES, NamespaceRecord, ORPHANS, OrphanRecord, RESTORED,
         REVISIONS, Restored, RevisionRecord, SEGMENTS, SHADOWS, ShadowRecord,
     },
-    view::{DecisionView, Event},
 };
 
 /// What `check` looks at before a daemon begins. Inputs of decisions are not here: their bytes have a version of their own
@@ -29,7 +30,7 @@ pub const KINDS: &[(&str, u32)] = &[
     (HELD, HeldRecord::VERSION),
     (IMAGES, Pins::VERSION),
     (PLANS, PlanRecord::VERSION),
-    (DECISIONS, DecisionView::VERSION),
+    (DECISIONS, Decision::VERSION),
     (INPUT_SIZES, InputSize::VERSION),
     (EVENTS, Event::VERSION),
     (NAMESPACES, NamespaceRecord::VERSION),
@@ -50,7 +51,7 @@ impl Document for AllocationRecord {}
 impl Document for HeldRecord {}
 impl Document for Pins {}
 impl Document for PlanRecord {}
-impl Document for DecisionView {}
+impl Document for Decision {}
 impl Document for InputSize {}
 impl Document for Event {}
 impl Document for NamespaceRecord {}
@@ -72,6 +73,41 @@ impl Document for TokenUse {
         }
     }
 }
+
+/// Answers of the API have a schema. A document has none, so none can be part of an answer: one that had one would not compile here, for
+/// `apart` would be there twice.
+const _: () = {
+    trait Apart<A> {
+        fn apart() {}
+    }
+    struct HasSchema;
+    impl<T: ?Sized> Apart<()> for T {}
+    impl<T: ?Sized + schemars::JsonSchema> Apart<HasSchema> for T {}
+    macro_rules! apart {
+        ($($document:ty),*) => { $(let _ = <$document as Apart<_>>::apart;)* };
+    }
+    apart!(
+        InstallationRecord,
+        Restored,
+        DeploymentRecord,
+        RevisionRecord,
+        AllocationRecord,
+        HeldRecord,
+        Pins,
+        PlanRecord,
+        Decision,
+        InputSize,
+        Event,
+        NamespaceRecord,
+        Segment,
+        LedgerRecord,
+        Stored,
+        ShadowRecord,
+        OrphanRecord,
+        TokenRecord,
+        TokenUse
+    );
+};
 
 #[cfg(test)]
 mod tests {

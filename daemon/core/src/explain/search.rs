@@ -7,10 +7,10 @@ use super::{
     place, replicas,
 };
 use crate::{
+    explain::Flip,
     placement::{Recorded, validate},
     plugin::Policy,
     units::MicroUsd,
-    view::Flip,
 };
 
 /// Prices are doubled so often before one gives up.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    explain::Flip,
     names::Digest,
     offer::Offer,
     placement::{
@@ -16,7 +17,6 @@ use crate::{
         validate,
     },
     units::{Bytes, Instant, MilliCpu},
-    view::Flip,
     workload::{Labels, Resources},
 };
 

@@ -84,25 +84,26 @@ impl<C: Choice> JsonSchema for OneOf<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::Status;
+    use crate::plan::stored::PlanStatus;
 
     #[test]
     fn values_are_known_by_their_names() {
-        let wanted: OneOf<Status> = "failed, degraded".parse().unwrap();
+        let wanted: OneOf<PlanStatus> = "rejected, expired".parse().unwrap();
         assert!(
-            wanted.has(Status::Failed)
-                && wanted.has(Status::Degraded)
-                && !wanted.has(Status::Running)
+            wanted.has(PlanStatus::Rejected)
+                && wanted.has(PlanStatus::Expired)
+                && !wanted.has(PlanStatus::Pending)
         );
-        assert_eq!(wanted.to_string(), "failed,degraded");
+        assert_eq!(wanted.to_string(), "rejected,expired");
         for (bad, value) in [
             ("broken", "broken"),
             ("", ""),
-            ("failed,", ""),
-            ("Failed", "Failed"),
+            ("rejected,", ""),
+            ("Rejected", "Rejected"),
         ] {
-            let error = bad.parse::<OneOf<Status>>().unwrap_err().to_string();
-            let start = format!("\"{value}\" is not a status: use pending, progressing, running,");
+            let error = bad.parse::<OneOf<PlanStatus>>().unwrap_err().to_string();
+            let start =
+                format!("\"{value}\" is not a plan's status: use pending, approved, rejected,");
             assert!(error.starts_with(&start), "{error}");
         }
     }

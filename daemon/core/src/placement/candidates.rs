@@ -12,13 +12,13 @@ use super::{
 };
 use crate::{
     cost::{self, Terms, Time},
+    decision::ExcludedCount,
     manifest::{Constraints, Resolved},
     names::{DeploymentName, InstanceName, Namespace, TaskName},
     offer::Offer,
     place_health::{self, Measured, Sheet},
     plugin::Features,
     units::{Instant, MicroUsd, Millis},
-    view::ExcludedView,
     workload::{Labels, Resources, Run, Workload},
 };
 
@@ -456,7 +456,7 @@ impl Table {
     }
 
     /// What excluded the offers that are no candidates, most frequent first.
-    pub fn excluded(&self, want: &Want) -> Vec<ExcludedView> {
+    pub fn excluded(&self, want: &Want) -> Vec<ExcludedCount> {
         self.limits(want)
             .excluded
             .iter()

@@ -2,9 +2,9 @@
 
 use super::{Placed, PlacedOffer, Request, Want};
 use crate::{
+    decision::{ExcludedCount, PriceQuote, RankedOffer, TaskReason},
     offer::Offer,
     units::MicroUsd,
-    view::{ExcludedView, QuoteView, RankedOffer, TaskReason},
 };
 
 const ALTERNATIVES: usize = 5;
@@ -17,8 +17,8 @@ pub fn reason(
     request: &Request,
     placed: &Placed,
     scores: &[f64],
-    excluded: Vec<ExcludedView>,
-    quote: impl Fn(&Offer) -> QuoteView,
+    excluded: Vec<ExcludedCount>,
+    quote: impl Fn(&Offer) -> PriceQuote,
 ) -> TaskReason {
     let range = request
         .tasks
@@ -81,7 +81,7 @@ fn ranked(
     request: &Request,
     scores: &[f64],
     replicas: u32,
-    quote: &impl Fn(&Offer) -> QuoteView,
+    quote: &impl Fn(&Offer) -> PriceQuote,
 ) -> Option<RankedOffer> {
     let offer = *request.candidates.offer.get(row)?;
     let PlacedOffer { provider, offer: o } = request.offers.get(offer as usize)?;

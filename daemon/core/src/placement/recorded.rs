@@ -6,9 +6,9 @@ mod codec;
 use super::{Answer, PlacedOffer, Request, Shape};
 use crate::{
     cost,
+    decision::ExcludedCount,
     plugin::Identity,
     units::{Instant, MicroUsd, Millis},
-    view::ExcludedView,
 };
 
 pub use codec::{Error, VERSION, answer_bytes, decode, encode};
@@ -45,8 +45,8 @@ pub struct Excluded {
 }
 
 impl Excluded {
-    pub fn view(&self) -> ExcludedView {
-        ExcludedView {
+    pub fn view(&self) -> ExcludedCount {
+        ExcludedCount {
             reason: self.reason.clone(),
             offers: u32::try_from(self.offers.len()).unwrap_or(u32::MAX),
         }

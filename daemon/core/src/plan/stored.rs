@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Desired, Placement};
+use super::{Desired, Placement, preview::Preview};
 use crate::{
+    decision::Decision,
+    list::Choice,
     manifest::{Manifest, Resolved, Target},
     names::{Actor, AllocationId, DecisionId, InstanceName, Namespace, PlanId, TaskName},
     offer::PriceUnit,
@@ -14,7 +16,6 @@ use crate::{
     plugin::Identity,
     record::AllocationRecord,
     units::{Bytes, Instant, MicroUsd, MilliCpu},
-    view::{DecisionView, PlanStatus, PlanView},
 };
 
 /// Where plans are kept: by namespace and name.
@@ -40,11 +41,57 @@ pub struct PlanRecord {
     pub basis: Basis,
     pub adoption: Adoption,
     /// As it was shown.
-    pub plan: PlanView,
+    pub plan: Preview,
+}
+
+/// How far a stored plan is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PlanStatus {
+    /// Nobody has approved or rejected it.
+    Pending,
+    Approved,
+    Rejected,
+    Applied,
+    /// Its time has passed.
+    Expired,
+}
+
+impl PlanStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Rejected => "rejected",
+            Self::Applied => "applied",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl Choice for PlanStatus {
+    const WHAT: &'static str = "a plan's status";
+    const ALL: &'static [Self] = &[
+        Self::Pending,
+        Self::Approved,
+        Self::Rejected,
+        Self::Applied,
+        Self::Expired,
+    ];
+
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+impl std::fmt::Display for PlanStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// What somebody else said about a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Review {
     pub by: Actor,
@@ -55,7 +102,7 @@ pub struct Review {
 }
 
 /// That a plan has been carried out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Applied {
     pub by: Actor,
@@ -65,7 +112,7 @@ pub struct Applied {
 }
 
 /// What a plan was made from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Basis {
     /// Of the deployment; 0: there was none.
@@ -73,13 +120,15 @@ pub struct Basis {
     /// What ran of it.
     pub running: Vec<Running>,
     /// The policy and the providers, with their digests.
+    #[serde(default, with = "crate::document::forms::identity::optional")]
     pub policy: Option<Identity>,
+    #[serde(with = "crate::document::forms::identity::list")]
     pub providers: Vec<Identity>,
     pub quotes: Vec<Quote>,
 }
 
 /// Replicas that ran when the plan was made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Running {
     pub allocation: AllocationId,
@@ -90,7 +139,7 @@ pub struct Running {
 }
 
 /// An offer of the plan, as it was quoted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Quote {
     pub provider: InstanceName,
@@ -114,7 +163,7 @@ pub struct Quote {
 }
 
 /// What a plan adds at one offer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Adds {
     pub replicas: u32,
@@ -128,7 +177,7 @@ pub struct Adds {
 #[serde(rename_all = "camelCase")]
 pub struct Adoption {
     /// The decision that chose them.
-    pub decision: Option<DecisionView>,
+    pub decision: Option<Decision>,
     pub tasks: Vec<AdoptedTask>,
 }
 
@@ -172,7 +221,7 @@ impl PlanRecord {
 }
 
 impl Adoption {
-    pub fn of(desired: &[Desired], decision: Option<DecisionView>) -> Self {
+    pub fn of(desired: &[Desired], decision: Option<Decision>) -> Self {
         let one = |d: &Desired| AdoptedTask {
             task: d.task.clone(),
             target: d.target.clone(),

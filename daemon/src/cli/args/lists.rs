@@ -3,12 +3,13 @@
 use std::num::NonZeroU32;
 
 use clap::Args;
+use tradewind_api::Status;
 use tradewind_core::{
     identity::TokenState,
     list::{OneOf, Selector},
     place_health::Circuit,
+    plan::stored::PlanStatus,
     rollout::Outcome,
-    view::{PlanStatus, Status},
 };
 use tradewind_wasm::State;
 

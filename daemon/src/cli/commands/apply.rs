@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use reqwest::Method;
 use tokio::time::Instant;
-use tradewind_core::{
-    units::Millis,
-    view::{Accepted, DeploymentView, Outcome},
-};
+use tradewind_api::{Accepted, DeploymentView, Outcome};
+use tradewind_core::units::Millis;
 
 use super::{
     files::{self, Line, Receipt},

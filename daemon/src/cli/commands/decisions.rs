@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use reqwest::Method;
-use tradewind_core::view::{DecisionView, ExplainView, ReplayView};
+use tradewind_api::{DecisionView, ExplainView};
+use tradewind_core::replay::ReplayView;
 
 use super::lists;
 use crate::{

@@ -1,7 +1,7 @@
 //! `delete`: asks for it, then waits until everything that ran is gone.
 
 use reqwest::Method;
-use tradewind_core::view::Accepted;
+use tradewind_api::Accepted;
 
 use super::wait::{self, Goal};
 use crate::{

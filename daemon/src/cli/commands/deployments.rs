@@ -1,7 +1,7 @@
 //! `get` and `describe`.
 
 use serde::Serialize;
-use tradewind_core::view::{DecisionView, DeploymentSummary, DeploymentView, Event};
+use tradewind_api::{DecisionView, DeploymentSummary, DeploymentView, EventView};
 
 use super::lists;
 use crate::cli::{Context, Error, args, render};
@@ -14,7 +14,7 @@ const EVENTS: usize = 10;
 pub struct Description {
     pub deployment: DeploymentView,
     pub decision: Option<DecisionView>,
-    pub events: Vec<Event>,
+    pub events: Vec<EventView>,
 }
 
 pub async fn list(context: &Context, args: args::Deployments) -> Result<(), Error> {
@@ -52,7 +52,7 @@ pub async fn describe(context: &Context, name: &str) -> Result<(), Error> {
     let decisions: Vec<DecisionView> = context.client.get(&["v1", "decisions"], &query).await?;
     let mut query = namespace;
     query.push(("limit", EVENTS.to_string()));
-    let events: Vec<Event> = context
+    let events: Vec<EventView> = context
         .client
         .get(&["v1", "deployments", name, "events"], &query)
         .await?;

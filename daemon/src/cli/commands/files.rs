@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use tradewind_core::view::{Accepted, NamespaceOutcome, Outcome};
+use tradewind_api::{Accepted, NamespaceOutcome, Outcome};
 use tradewind_manifest::Problem;
 
 use super::{about, read_one};

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use serde::de::DeserializeOwned;
-use tradewind_core::view::{OffersView, RegionsView, ReplacementsView};
+use tradewind_api::{OffersView, RegionsView, ReplacementsView};
 
 use crate::{
     cli::{Context, Error, args::Paging},

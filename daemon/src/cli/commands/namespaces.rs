@@ -1,7 +1,7 @@
 //! `namespace list|show|set|delete`: limits, usage and spending.
 
 use reqwest::Method;
-use tradewind_core::view::{NamespaceOutcome, NamespaceSummary, NamespaceView};
+use tradewind_api::{NamespaceOutcome, NamespaceSummary, NamespaceView};
 
 use super::{about, files, lists};
 use crate::{

@@ -1,6 +1,6 @@
 //! `offers`.
 
-use tradewind_core::view::OffersView;
+use tradewind_api::OffersView;
 
 use super::lists;
 use crate::cli::{Context, Error, args, render};

@@ -1,7 +1,8 @@
 //! `plan`: what applying would change.
 
 use reqwest::Method;
-use tradewind_core::view::{ChangeAction, PlanView};
+use tradewind_api::PlanView;
+use tradewind_core::plan::preview::ChangeAction;
 
 use super::{files, plans};
 use crate::{

@@ -1,7 +1,7 @@
 //! Stored plans: `plan --out`, `plans`, and `plan show | diff | approve | reject | apply | delete`.
 
 use reqwest::Method;
-use tradewind_core::view::{Accepted, PlanSummary, PlanView, StoredPlanView};
+use tradewind_api::{Accepted, PlanSummary, PlanView, StoredPlanView};
 
 use super::{
     apply,

@@ -1,6 +1,6 @@
 //! `regions`.
 
-use tradewind_core::view::RegionsView;
+use tradewind_api::RegionsView;
 
 use super::lists;
 use crate::cli::{Context, Error, args, render};

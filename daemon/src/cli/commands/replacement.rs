@@ -1,6 +1,6 @@
 //! `replacement report`.
 
-use tradewind_core::view::ReplacementsView;
+use tradewind_api::ReplacementsView;
 
 use super::lists;
 use crate::cli::{Context, Error, args::Paging, render};

@@ -1,10 +1,7 @@
 //! `revisions`, `diff`, `rollback`, `promote`, `abort` and `rollout status`.
 
 use reqwest::Method;
-use tradewind_core::{
-    rollout::Mark,
-    view::{Accepted, DeploymentView, RevisionView},
-};
+use tradewind_api::{Accepted, DeploymentView, RevisionMark, RevisionView};
 
 use super::{
     lists,
@@ -23,7 +20,7 @@ use crate::{
 pub async fn list(context: &Context, name: &str, args: args::Revisions) -> Result<(), Error> {
     let mut query = context.namespace();
     query.extend(args.status.map(|status| ("status", status.to_string())));
-    let marks: Vec<Mark> = lists::read(
+    let marks: Vec<RevisionMark> = lists::read(
         context,
         &["v1", "deployments", name, "revisions"],
         query,

@@ -1,7 +1,7 @@
 //! `scale`, `wake` and `metric push`: how many copies a task has.
 
 use reqwest::Method;
-use tradewind_core::view::{Samples, SamplesAccepted, Scaled};
+use tradewind_api::{Samples, SamplesAccepted, Scaled};
 
 use crate::{
     cli::{
@@ -51,15 +51,12 @@ fn told(scaled: &Scaled) -> String {
 }
 
 pub async fn push(context: &Context, args: MetricPush) -> Result<(), Error> {
-    let samples = args
-        .values
-        .into_iter()
-        .map(|value| tradewind_core::view::Sample {
-            task: args.task.clone(),
-            metric: value.metric,
-            value: value.value,
-            at: None,
-        });
+    let samples = args.values.into_iter().map(|value| tradewind_api::Sample {
+        task: args.task.clone(),
+        metric: value.metric,
+        value: value.value,
+        at: None,
+    });
     let body = serde_json::to_value(Samples {
         samples: samples.collect(),
     })

@@ -8,7 +8,7 @@ use std::{
 
 use futures::StreamExt;
 use serde::{Serialize, de::DeserializeOwned};
-use tradewind_core::view::{Event, LogsView, TaskLogLine};
+use tradewind_api::{EventView, LogsView, TaskLogLine};
 
 use super::lists;
 use crate::{
@@ -82,7 +82,7 @@ pub async fn events(context: &Context, args: args::Events) -> Result<(), Error> 
             .limit
             .map_or_else(|| USUAL.to_string(), |limit| limit.to_string());
         query.push(("limit", limit));
-        return follow(context, &path, query, Following::Events, |e: &Event| {
+        return follow(context, &path, query, Following::Events, |e: &EventView| {
             render::stream::event(e)
         })
         .await;
@@ -91,7 +91,7 @@ pub async fn events(context: &Context, args: args::Events) -> Result<(), Error> 
         limit: args.limit,
         cursor: args.cursor,
     };
-    let list: Vec<Event> = lists::last(context, &path, query, paging, USUAL).await?;
+    let list: Vec<EventView> = lists::last(context, &path, query, paging, USUAL).await?;
     context.output.show(&list, |_| {
         list.iter()
             .map(render::stream::event)

@@ -1,12 +1,8 @@
 //! `token` and `whoami`.
 
 use reqwest::Method;
-use tradewind_core::{
-    capability::Clock,
-    identity::Scope,
-    names::TokenName,
-    view::{TokenCreated, TokenRequest, TokenView, WhoAmI},
-};
+use tradewind_api::{TokenCreated, TokenRequest, TokenView, WhoAmI};
+use tradewind_core::{capability::Clock, identity::Scope, names::TokenName};
 
 use super::lists;
 use crate::{

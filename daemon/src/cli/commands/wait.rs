@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use tokio::time::{Instant, sleep, timeout_at};
+use tradewind_api::{DeploymentView, Status};
 use tradewind_core::{
     rollout::{self, Cause},
     units::Millis,
-    view::{DeploymentView, Status},
 };
 
 use crate::{

@@ -61,7 +61,8 @@ fn task(out: &Output, task: &TaskReport) -> String {
         lines.push(String::new());
         lines.push(quality(out, task));
     }
-    lines.extend(decision::excluded(&task.excluded));
+    let reasons = task.excluded.iter().map(|e| (e.reason.as_str(), e.offers));
+    lines.extend(decision::excluded(reasons));
     lines.join("\n")
 }
 

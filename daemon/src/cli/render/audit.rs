@@ -1,9 +1,7 @@
 //! The audit log for people: an entry is a line, a verdict a sentence.
 
-use tradewind_core::{
-    audit::{Line, Verdict},
-    view::Event,
-};
+use tradewind_api::EventView;
+use tradewind_core::audit::{Line, Verdict};
 
 use super::stream;
 
@@ -11,7 +9,7 @@ pub fn entry(entry: &Line) -> String {
     let event = entry
         .event
         .as_ref()
-        .and_then(|e| serde_json::from_str::<Event>(e.get()).ok());
+        .and_then(|e| serde_json::from_str::<EventView>(e.get()).ok());
     match event {
         Some(event) => format!(
             "{:>6}  {}  {}",

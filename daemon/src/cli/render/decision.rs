@@ -1,9 +1,7 @@
 //! Decisions: who decided what, against which alternatives, and what was excluded.
 
-use tradewind_core::{
-    names::InstanceName,
-    view::{DecisionView, ExcludedView, QuoteView, RankedOffer, TaskReason},
-};
+use tradewind_api::{DecisionView, QuoteView, RankedOffer, TaskReason};
+use tradewind_core::names::InstanceName;
 
 use super::{age, known, place};
 use crate::cli::output::{Mood::*, Output};
@@ -104,7 +102,8 @@ pub fn reason(out: &Output, task: &TaskReason) -> String {
     if let Some(unplaced) = &task.unplaced {
         lines.push(format!("not placed: {unplaced}"));
     }
-    lines.extend(excluded(&task.excluded));
+    let reasons = task.excluded.iter().map(|e| (e.reason.as_str(), e.offers));
+    lines.extend(excluded(reasons));
     lines.join("\n")
 }
 
@@ -138,10 +137,10 @@ fn quoted(quote: &QuoteView) -> String {
     format!("{}{stale}", age(quote.age))
 }
 
-pub fn excluded(items: &[ExcludedView]) -> Option<String> {
-    let texts: Vec<String> = items
-        .iter()
-        .map(|e| format!("{} ({})", e.reason, e.offers))
+/// Reasons, each with how many offers it excluded.
+pub fn excluded<'a>(reasons: impl Iterator<Item = (&'a str, u32)>) -> Option<String> {
+    let texts: Vec<String> = reasons
+        .map(|(reason, offers)| format!("{reason} ({offers})"))
         .collect();
     (!texts.is_empty()).then(|| format!("excluded: {}", texts.join(", ")))
 }

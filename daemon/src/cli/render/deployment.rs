@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeSet, fmt::Write};
 
-use tradewind_core::{
-    image::split,
-    view::{AllocationView, DeploymentSummary, DeploymentView, TaskView},
-};
+use tradewind_api::{AllocationView, DeploymentSummary, DeploymentView, TaskView};
+use tradewind_core::image::split;
 
 use super::{decision, endpoint, phase_mood, place, status_mood, stream};
 use crate::cli::{

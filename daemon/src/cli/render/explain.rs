@@ -1,8 +1,9 @@
 //! Decisions looked at again: replayed, and explained.
 
+use tradewind_api::{ExplainView, Flip, OfferPlace, TaskExplanation};
 use tradewind_core::{
+    replay::{ReplayView, ReplayedPlace},
     units::MicroUsd,
-    view::{ExplainView, Flip, OfferPlace, ReplayView, ReplayedPlace, TaskExplanation},
 };
 
 use super::{age, known, place};

@@ -1,11 +1,9 @@
 //! Namespaces: the list, and one with its limits, its spending and who is held back.
 
-use tradewind_core::{
-    manifest::namespace::Document,
-    view::{
-        HeldKind, HeldTask, NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome, UsageView,
-    },
+use tradewind_api::{
+    HeldTask, NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome, UsageView,
 };
+use tradewind_core::{budget::HeldKind, manifest::namespace::Document};
 
 use super::size;
 use crate::cli::output::{Mood, Mood::Plain, Output};

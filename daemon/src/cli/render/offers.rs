@@ -1,9 +1,7 @@
 //! Offers.
 
-use tradewind_core::{
-    offer::PriceUnit,
-    view::{OffersView, ProviderFailure},
-};
+use tradewind_api::OffersView;
+use tradewind_core::{failure::ProviderFailure, offer::PriceUnit};
 
 use super::{age, known, number, place, size, stream};
 use crate::cli::output::{Mood::Plain, Output};

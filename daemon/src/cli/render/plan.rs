@@ -1,6 +1,7 @@
 //! A plan: what would change, what it costs, and why.
 
-use tradewind_core::view::{ChangeAction, ChangeView, PlanView};
+use tradewind_api::{ChangeView, PlanView};
+use tradewind_core::plan::preview::ChangeAction;
 
 use super::{decision, place};
 use crate::cli::output::{Mood, Output};

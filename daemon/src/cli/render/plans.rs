@@ -1,9 +1,7 @@
 //! Stored plans: the list, and one with what it rests on.
 
-use tradewind_core::{
-    plan::stored::{Adds, Quote},
-    view::{PlanStatus, PlanSummary, StoredPlanView},
-};
+use tradewind_api::{Adds, PlanSummary, Quote, StoredPlanView};
+use tradewind_core::plan::stored::PlanStatus;
 
 use super::plan;
 use crate::cli::output::{
@@ -93,7 +91,7 @@ pub fn one(out: &Output, view: &StoredPlanView) -> String {
 fn quote(out: &Output, q: &Quote) -> [comfy_table::Cell; 6] {
     let Adds { replicas, .. } = q.adds;
     [
-        out.cell(q.place(), Plain),
+        out.cell(place(q), Plain),
         out.cell(q.price, Plain),
         out.cell(replicas, Plain),
         out.cell(
@@ -112,4 +110,11 @@ fn mood(status: PlanStatus) -> Mood {
         PlanStatus::Rejected => Bad,
         PlanStatus::Expired => Plain,
     }
+}
+
+/// `provider/region/size`, as far as it has them.
+fn place(q: &Quote) -> String {
+    let parts = [q.provider.as_str(), &q.region, &q.size];
+    let named: Vec<&str> = parts.into_iter().filter(|p| !p.is_empty()).collect();
+    named.join("/")
 }

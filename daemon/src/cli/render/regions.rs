@@ -1,9 +1,7 @@
 //! Regions: how each has been doing, what is left alone and why.
 
-use tradewind_core::{
-    place_health::Circuit,
-    view::{RegionView, RegionsView},
-};
+use tradewind_api::{RegionView, RegionsView};
+use tradewind_core::place_health::Circuit;
 
 use super::{place, stream};
 use crate::cli::output::{Mood, Mood::Plain, Output};

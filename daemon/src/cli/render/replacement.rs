@@ -1,6 +1,6 @@
 //! What would move to where it costs less, and why the rest stays.
 
-use tradewind_core::view::ReplacementsView;
+use tradewind_api::ReplacementsView;
 
 use crate::cli::output::{Mood::*, Output};
 

@@ -1,11 +1,12 @@
 //! Revisions, and where an update stands.
 
-use tradewind_core::{rollout::Mark, view::DeploymentView};
+use tradewind_api::DeploymentView;
+use tradewind_api::RevisionMark;
 
 use super::place;
 use crate::cli::output::{Mood::Plain, Output};
 
-pub fn list(out: &Output, marks: &[Mark]) -> String {
+pub fn list(out: &Output, marks: &[RevisionMark]) -> String {
     if marks.is_empty() {
         return "no revisions".to_owned();
     }

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
+use tradewind_api::{EventView, TaskLogLine};
 use tradewind_core::{
+    event::Severity,
     failure::Failure,
     output,
-    view::{Event, Severity, TaskLogLine},
     workload::{LogLine, Output},
 };
 
@@ -51,7 +52,7 @@ pub fn log_lines(lines: &[TaskLogLine]) -> String {
     shown.join("\n")
 }
 
-pub fn event(event: &Event) -> String {
+pub fn event(event: &EventView) -> String {
     let severity = match event.severity {
         Severity::Info => "info",
         Severity::Warning => "warning",

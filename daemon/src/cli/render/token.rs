@@ -1,10 +1,7 @@
 //! Tokens as text.
 
-use tradewind_core::{
-    identity::TokenState,
-    units::Instant,
-    view::{TokenView, WhoAmI},
-};
+use tradewind_api::{TokenView, WhoAmI};
+use tradewind_core::{identity::TokenState, units::Instant};
 
 use crate::cli::output::{Mood, Output};
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tradewind_api::{Sample, ScaleBody, Scaled, ScaledTask};
 use tradewind_core::{
     manifest::{Manifest, Resolved},
     names::{Actor, DeploymentName, Namespace, TaskName},
@@ -9,7 +10,6 @@ use tradewind_core::{
     scaling::{CPU, REQUESTS, Rule, Told},
     store::{self, Revision},
     units::Millis,
-    view::{Sample, ScaleBody, Scaled, ScaledTask},
 };
 use tradewind_manifest::Format;
 

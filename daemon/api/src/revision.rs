@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{
+use tradewind_core::{
     manifest::Manifest,
-    rollout::{Cause, Mark, Rollout, Status},
+    rollout::{Cause, Outcome, Rollout, Status},
     units::Instant,
 };
 
@@ -15,7 +15,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub struct RevisionView {
     #[serde(flatten)]
-    pub mark: Mark,
+    pub mark: RevisionMark,
     pub manifest: Manifest,
     /// When it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,6 +70,45 @@ impl From<&Rollout> for RolloutView {
             started_at: r.started_at,
             reason: r.reason.clone(),
             step: r.tasks.iter().map(|t| t.step).min().unwrap_or(0),
+        }
+    }
+}
+
+/// A revision, without its manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionMark {
+    pub generation: u64,
+    pub at: Instant,
+    pub actor: String,
+    pub cause: Cause,
+    /// The revision whose manifest it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
+    pub outcome: Outcome,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+impl From<tradewind_core::rollout::Mark> for RevisionMark {
+    fn from(from: tradewind_core::rollout::Mark) -> Self {
+        let tradewind_core::rollout::Mark {
+            generation,
+            at,
+            actor,
+            cause,
+            of,
+            outcome,
+            reason,
+        } = from;
+        Self {
+            generation,
+            at,
+            actor,
+            cause: cause.into(),
+            of,
+            outcome,
+            reason,
         }
     }
 }

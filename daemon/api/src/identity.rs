@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
+use tradewind_core::{
     identity::{Role, Scope, TokenRecord, TokenState},
     list::Listed,
     names::{Actor, TokenId, TokenName},

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    failure::Failure,
+use tradewind_core::{
+    failure::ProviderFailure,
     list::Listed,
     names::InstanceName,
     offer::{Offer, PriceUnit},
@@ -20,13 +20,6 @@ use crate::{
 pub struct OffersView {
     pub offers: Vec<OfferView>,
     pub failures: Vec<ProviderFailure>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ProviderFailure {
-    pub provider: InstanceName,
-    pub failure: Failure,
 }
 
 /// One offer of one provider.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
+use tradewind_core::{
     failure::Failure,
     list::Listed,
     names::InstanceName,

@@ -1,27 +1,15 @@
-//! Why a deployment runs where it runs, and what would have to change for it to run elsewhere.
+//! What an explanation says.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use super::QuoteView;
 use crate::{
-    names::{DecisionId, DeploymentName, InstanceName, Namespace, TaskName},
+    decision::PriceQuote,
+    names::{DecisionId, InstanceName, TaskName},
     offer::PriceUnit,
     plugin::Identity,
     units::{Instant, MicroUsd},
 };
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ExplainView {
-    pub namespace: Namespace,
-    pub name: DeploymentName,
-    pub tasks: Vec<TaskExplanation>,
-}
-
 /// The last decision about a task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TaskExplanation {
     pub task: TaskName,
     pub decision: DecisionId,
@@ -29,7 +17,7 @@ pub struct TaskExplanation {
     pub policy: Identity,
     pub replicas: u32,
     /// Best first: by score, then by cost. The chosen ones have replicas.
-    pub candidates: Vec<CandidateView>,
+    pub candidates: Vec<Candidate>,
     /// How many there were, shown or not.
     pub candidates_in_all: u32,
     pub excluded: Vec<ExcludedOffer>,
@@ -39,14 +27,11 @@ pub struct TaskExplanation {
     /// How often the policy was asked to find that out.
     pub policy_calls: u32,
     /// Why the flips are not known, or not all of them.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CandidateView {
-    #[serde(flatten)]
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
     pub place: OfferPlace,
     /// 0: not chosen.
     pub replicas: u32,
@@ -57,16 +42,14 @@ pub struct CandidateView {
     /// Of one replica.
     pub hourly: MicroUsd,
     /// Lower is better. Absent: the policy gave none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
     /// Per unit and hour.
     pub price: MicroUsd,
     pub price_unit: PriceUnit,
-    pub quote: QuoteView,
+    pub quote: PriceQuote,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OfferPlace {
     pub provider: InstanceName,
     pub region: String,
@@ -75,56 +58,42 @@ pub struct OfferPlace {
 }
 
 /// An offer that satisfied not every constraint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExcludedOffer {
-    #[serde(flatten)]
     pub place: OfferPlace,
     /// The constraint, with its value.
     pub reason: String,
     /// What the offer has of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
 
 /// A change of one offer, everything else being equal, at which the answer for the task is another. Found by asking the policy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", tag = "kind")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flip {
     /// An offer that was not chosen would be, at this price or below.
-    #[serde(rename_all = "camelCase")]
     Cheaper {
-        #[serde(flatten)]
         place: OfferPlace,
         /// Per unit and hour.
         price: MicroUsd,
         /// Absent: at no price.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         flips_at: Option<MicroUsd>,
     },
     /// The chosen offer would lose replicas, at this price or above.
-    #[serde(rename_all = "camelCase")]
     Dearer {
-        #[serde(flatten)]
         place: OfferPlace,
         /// Per unit and hour.
         price: MicroUsd,
         /// Absent: at no price that was tried.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         flips_at: Option<MicroUsd>,
         /// The highest price that was tried.
         tried: MicroUsd,
     },
     /// The chosen offer would lose replicas, with so much capacity or less.
-    #[serde(rename_all = "camelCase")]
     Fuller {
-        #[serde(flatten)]
         place: OfferPlace,
         /// New replicas that it could take. Absent: no known limit.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         capacity: Option<u32>,
         /// Absent: at none, for they run there already.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         flips_at: Option<u32>,
     },
 }

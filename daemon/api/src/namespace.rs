@@ -3,13 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
+use crate::Outcome;
+use tradewind_core::{
+    budget::HeldKind,
     ledger::Month,
     list::Listed,
     manifest::{Target, namespace},
     names::{DeploymentName, Namespace, TaskName},
     units::{Bytes, Instant, MicroUsd},
-    view::Outcome,
     workload::Labels,
 };
 
@@ -108,31 +109,6 @@ pub struct HeldTask {
     pub held: HeldBack,
 }
 
-/// How a task is held back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum HeldKind {
-    /// It waits for room.
-    Queued,
-    /// It has fewer replicas than it wants.
-    SteppedDown,
-    /// It had to make room within the namespace's limits.
-    Evicted,
-    /// A higher priority has taken its place.
-    Preempted,
-}
-
-impl HeldKind {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::SteppedDown => "stepped down",
-            Self::Evicted => "evicted",
-            Self::Preempted => "preempted",
-        }
-    }
-}
-
 /// That a task has fewer replicas than it wants, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -152,4 +128,31 @@ pub struct HeldBack {
     /// Who has its room now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+}
+
+impl From<tradewind_core::budget::HeldBack> for HeldBack {
+    fn from(from: tradewind_core::budget::HeldBack) -> Self {
+        let tradewind_core::budget::HeldBack {
+            task,
+            target,
+            kind,
+            wanted,
+            replicas,
+            reason,
+            since,
+            overspent,
+            by,
+        } = from;
+        Self {
+            task,
+            target,
+            kind,
+            wanted,
+            replicas,
+            reason,
+            since,
+            overspent,
+            by,
+        }
+    }
 }

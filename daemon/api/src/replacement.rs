@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
+use tradewind_core::{
     list::Listed,
     manifest::Target,
     names::{DeploymentName, Namespace, TaskName},

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
+use tradewind_core::{
     manifest::Target,
     names::{DeploymentName, MetricName, Namespace, TaskName},
     units::Instant,
@@ -21,19 +21,6 @@ pub struct ScaleView {
     /// When the number changed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_at: Option<Instant>,
-}
-
-/// A task's number of copies and its bounds, in a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ScaleBounds {
-    pub task: TaskName,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<Target>,
-    /// Now, or to begin with.
-    pub replicas: u32,
-    pub min: u32,
-    pub max: u32,
 }
 
 /// Measures of a deployment's tasks.

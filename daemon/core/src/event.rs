@@ -1,4 +1,4 @@
-//! An event: what happened, who did it, what led to it, and what it changed. It must hold no secret: whoever may see an event may
+//! An event, as it is kept: what happened, who did it, what led to it, and what it changed. It must hold no secret: whoever may see an event may
 //! not be meant to see every value of what it is about.
 
 use std::{fmt, str::FromStr};
@@ -27,7 +27,7 @@ pub enum Severity {
 }
 
 /// What led to an event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "id", rename_all = "kebab-case")]
 pub enum Cause {
     /// A request to the API, by its id.
@@ -47,7 +47,7 @@ pub enum Cause {
 }
 
 /// Something that happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
     /// Given when it is recorded.

@@ -1,0 +1,259 @@
+//! Why a deployment runs where it runs, and what would have to change for it to run elsewhere.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::QuoteView;
+use tradewind_core::{
+    names::{DecisionId, DeploymentName, InstanceName, Namespace, TaskName},
+    offer::PriceUnit,
+    plugin::Identity,
+    units::{Instant, MicroUsd},
+};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainView {
+    pub namespace: Namespace,
+    pub name: DeploymentName,
+    pub tasks: Vec<TaskExplanation>,
+}
+
+/// The last decision about a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskExplanation {
+    pub task: TaskName,
+    pub decision: DecisionId,
+    pub at: Instant,
+    pub policy: Identity,
+    pub replicas: u32,
+    /// Best first: by score, then by cost. The chosen ones have replicas.
+    pub candidates: Vec<CandidateView>,
+    /// How many there were, shown or not.
+    pub candidates_in_all: u32,
+    pub excluded: Vec<ExcludedOffer>,
+    pub excluded_in_all: u32,
+    /// What would change the answer.
+    pub flips: Vec<Flip>,
+    /// How often the policy was asked to find that out.
+    pub policy_calls: u32,
+    /// Why the flips are not known, or not all of them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+impl From<tradewind_core::explain::TaskExplanation> for TaskExplanation {
+    fn from(from: tradewind_core::explain::TaskExplanation) -> Self {
+        let tradewind_core::explain::TaskExplanation {
+            task,
+            decision,
+            at,
+            policy,
+            replicas,
+            candidates,
+            candidates_in_all,
+            excluded,
+            excluded_in_all,
+            flips,
+            policy_calls,
+            note,
+        } = from;
+        Self {
+            task,
+            decision,
+            at,
+            policy,
+            replicas,
+            candidates: candidates.into_iter().map(Into::into).collect(),
+            candidates_in_all,
+            excluded: excluded.into_iter().map(Into::into).collect(),
+            excluded_in_all,
+            flips: flips.into_iter().map(Into::into).collect(),
+            policy_calls,
+            note,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CandidateView {
+    #[serde(flatten)]
+    pub place: OfferPlace,
+    /// 0: not chosen.
+    pub replicas: u32,
+    /// Of one replica, for the whole estimated duration.
+    pub cost: MicroUsd,
+    /// The same, weighed with how the place had been doing: what the policy saw.
+    pub expected_cost: MicroUsd,
+    /// Of one replica.
+    pub hourly: MicroUsd,
+    /// Lower is better. Absent: the policy gave none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// Per unit and hour.
+    pub price: MicroUsd,
+    pub price_unit: PriceUnit,
+    pub quote: QuoteView,
+}
+
+impl From<tradewind_core::explain::Candidate> for CandidateView {
+    fn from(from: tradewind_core::explain::Candidate) -> Self {
+        let tradewind_core::explain::Candidate {
+            place,
+            replicas,
+            cost,
+            expected_cost,
+            hourly,
+            score,
+            price,
+            price_unit,
+            quote,
+        } = from;
+        Self {
+            place: place.into(),
+            replicas,
+            cost,
+            expected_cost,
+            hourly,
+            score,
+            price,
+            price_unit,
+            quote: quote.into(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OfferPlace {
+    pub provider: InstanceName,
+    pub region: String,
+    pub size: String,
+    pub offer: String,
+}
+
+impl From<tradewind_core::explain::OfferPlace> for OfferPlace {
+    fn from(from: tradewind_core::explain::OfferPlace) -> Self {
+        let tradewind_core::explain::OfferPlace {
+            provider,
+            region,
+            size,
+            offer,
+        } = from;
+        Self {
+            provider,
+            region,
+            size,
+            offer,
+        }
+    }
+}
+
+/// An offer that satisfied not every constraint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExcludedOffer {
+    #[serde(flatten)]
+    pub place: OfferPlace,
+    /// The constraint, with its value.
+    pub reason: String,
+    /// What the offer has of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+}
+
+impl From<tradewind_core::explain::ExcludedOffer> for ExcludedOffer {
+    fn from(from: tradewind_core::explain::ExcludedOffer) -> Self {
+        let tradewind_core::explain::ExcludedOffer {
+            place,
+            reason,
+            value,
+        } = from;
+        Self {
+            place: place.into(),
+            reason,
+            value,
+        }
+    }
+}
+
+/// A change of one offer, everything else being equal, at which the answer for the task is another. Found by asking the policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum Flip {
+    /// An offer that was not chosen would be, at this price or below.
+    #[serde(rename_all = "camelCase")]
+    Cheaper {
+        #[serde(flatten)]
+        place: OfferPlace,
+        /// Per unit and hour.
+        price: MicroUsd,
+        /// Absent: at no price.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        flips_at: Option<MicroUsd>,
+    },
+    /// The chosen offer would lose replicas, at this price or above.
+    #[serde(rename_all = "camelCase")]
+    Dearer {
+        #[serde(flatten)]
+        place: OfferPlace,
+        /// Per unit and hour.
+        price: MicroUsd,
+        /// Absent: at no price that was tried.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        flips_at: Option<MicroUsd>,
+        /// The highest price that was tried.
+        tried: MicroUsd,
+    },
+    /// The chosen offer would lose replicas, with so much capacity or less.
+    #[serde(rename_all = "camelCase")]
+    Fuller {
+        #[serde(flatten)]
+        place: OfferPlace,
+        /// New replicas that it could take. Absent: no known limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        capacity: Option<u32>,
+        /// Absent: at none, for they run there already.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        flips_at: Option<u32>,
+    },
+}
+
+impl From<tradewind_core::explain::Flip> for Flip {
+    fn from(from: tradewind_core::explain::Flip) -> Self {
+        use tradewind_core::explain::Flip as Found;
+        match from {
+            Found::Cheaper {
+                place,
+                price,
+                flips_at,
+            } => Self::Cheaper {
+                place: place.into(),
+                price,
+                flips_at,
+            },
+            Found::Dearer {
+                place,
+                price,
+                flips_at,
+                tried,
+            } => Self::Dearer {
+                place: place.into(),
+                price,
+                flips_at,
+                tried,
+            },
+            Found::Fuller {
+                place,
+                capacity,
+                flips_at,
+            } => Self::Fuller {
+                place: place.into(),
+                capacity,
+                flips_at,
+            },
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The types of the HTTP API: what clients send and what they are sent. The HTTP server writes them, the command line and other clients read
+//! them. What the state holds is core's; a type here is made from it (`From`) and never stored, so that a field here can get another
+//! name without a look at the database. It must not know how either side travels or is kept.
+
+mod decision;
+mod deployment;
+mod event;
+mod explain;
+mod identity;
+mod logs;
+mod namespace;
+mod offer;
+mod plan;
+mod recovery;
+mod regions;
+mod replacement;
+mod revision;
+mod scale;
+
+pub use decision::{DecisionView, ExcludedView, QuoteView, RankedOffer, TaskReason};
+pub use deployment::{
+    Accepted, AllocationView, DeploymentSummary, DeploymentView, Outcome, Status, TaskView,
+};
+pub use event::{Cause, EventView};
+pub use explain::{CandidateView, ExcludedOffer, ExplainView, Flip, OfferPlace, TaskExplanation};
+pub use identity::{TokenCreated, TokenRequest, TokenView, WhoAmI};
+pub use logs::{LogsView, TaskLogLine};
+pub use namespace::{
+    HeldBack, HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView, SpendView,
+    UsageView,
+};
+pub use offer::{OfferView, OffersView};
+pub use plan::{
+    Adds, Applied, Basis, ChangeView, PlanDiff, PlanSummary, PlanView, Quote, Review, Running,
+    ScaleBounds, StoredPlanView, UnplacedView,
+};
+pub use recovery::{Recovery, Restarts};
+pub use regions::{CoolingView, DegradedView, RegionView, RegionsView};
+pub use replacement::{ReplacementView, ReplacementsView};
+pub use revision::{FieldChange, RevisionDiff, RevisionMark, RevisionView, RolloutView};
+pub use scale::{Sample, Samples, SamplesAccepted, ScaleBody, ScaleView, Scaled, ScaledTask};
